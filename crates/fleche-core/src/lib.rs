@@ -1,0 +1,3 @@
+//! Persistent memoization that follows the work wherever it runs.
+
+pub mod encoding;
