@@ -1,1 +1,92 @@
 //! The one canonical encoding: deterministic CBOR, the bytes that are hashed and the bytes that are stored.
+//!
+//! | to | use |
+//! |---|---|
+//! | encode a value | [`to_vec`], [`append`], [`to_writer`] |
+//! | decode it | [`from_slice`] |
+//! | show encoded bytes to a person | [`diagnostic`] |
+//! | carry a value that is already encoded | [`Encoded`] |
+//! | give a `HashSet` one encoding | [`unordered`] |
+//! | keep the order of an `IndexMap` | [`ordered`] |
+//! | find out whether a value has a stable encoding | [`stability::check`] |
+//!
+//! The format is CBOR (RFC 8949) in its core deterministic form (§4.2.1) with typed arrays (RFC 8746) for sequences of
+//! numbers. `docs/format.md` has the rules and worked examples; the bytes are a public promise, the same on every
+//! platform and in every release. Both sides report themselves as human readable, because the buffers that serde
+//! itself uses (for untagged enums, flattened structs and the like) do, and the two must agree.
+//!
+//! # What it cannot hold
+//!
+//! - Values nested more than [`MAX_DEPTH`] levels deep.
+//! - 128-bit integers beyond 64 bits inside of what serde buffers (untagged and internally tagged enums, flattened
+//!   structs): they encode, and are refused when decoded.
+//! - The difference between two values that their `Serialize` writes alike: skipped fields, overlapping untagged
+//!   variants, a `u8` and a `u64` of the same value, a unit variant and a string.
+
+use std::io;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+mod de;
+mod diagnostic;
+mod encoded;
+mod error;
+mod head;
+mod number;
+pub mod ordered;
+mod reader;
+mod ser;
+pub mod stability;
+pub mod unordered;
+
+pub use de::Deserializer;
+pub use diagnostic::diagnostic;
+pub use encoded::Encoded;
+pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+
+/// How many arrays, maps and wrap tags may be nested in each other, when encoding and when decoding alike.
+///
+/// An enum variant with content is a map of its own. Each `Some` counts while the value is directly inside of it.
+pub const MAX_DEPTH: usize = 128;
+
+/// The CBOR tag around what is in a `Some` where the bare content could be mistaken for `None`; used for nothing else.
+pub const WRAP_TAG: u64 = 0x666c_6368;
+
+/// Encodes `value`.
+///
+/// Fails where the value's `Serialize` does, where a map has a key twice, and beyond [`MAX_DEPTH`].
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    // Most arguments are small; this spares them the first few steps of growing.
+    let mut buffer = Vec::with_capacity(64);
+    ser::encode(&mut buffer, None, value)?;
+    Ok(buffer)
+}
+
+/// Encodes `value` and writes it to `writer` in one piece, so that nothing is written where encoding fails.
+///
+/// Fails as [`to_vec`] does, and with [`EncodeError::Write`] where `writer` does.
+pub fn to_writer<W: io::Write, T: Serialize + ?Sized>(mut writer: W, value: &T) -> Result<(), EncodeError> {
+    writer.write_all(&to_vec(value)?).map_err(EncodeError::Write)
+}
+
+/// Encodes `value` at the end of `buffer`, which is left as it was where encoding fails (as [`to_vec`] does).
+pub fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+    let start = buffer.len();
+    let encoded = ser::encode(buffer, None, value);
+    if encoded.is_err() {
+        buffer.truncate(start);
+    }
+    encoded
+}
+
+/// Decodes the one value that `bytes` hold.
+///
+/// Fails where the bytes are no item of this format, where they go on after it, and where they do not fit `T`. Hostile
+/// bytes give an error too: nesting is limited to [`MAX_DEPTH`] and no length is trusted beyond the bytes that are
+/// there.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut deserializer = Deserializer::new(bytes);
+    let value = T::deserialize(&mut deserializer).map_err(|error| error.or_at(deserializer.position()))?;
+    deserializer.finish()?;
+    Ok(value)
+}

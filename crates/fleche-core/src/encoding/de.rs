@@ -1,0 +1,236 @@
+//! The deserializer: reads what the serializer writes, and accepts each form that a value can have.
+
+use serde::de::{self, DeserializeSeed, Visitor, value::BorrowedStrDeserializer};
+
+use super::{
+    DecodeError, DecodeErrorKind, MAX_DEPTH, encoded, head,
+    number::Kind,
+    reader::{Item, Reader},
+};
+
+mod access;
+mod numbers;
+mod rehearsal;
+
+use access::{Content, Elements, Entries};
+use numbers::Numbers;
+pub(super) use rehearsal::Rehearsal;
+
+/// Reads one encoded value after the other from a slice.
+///
+/// Sequences may be arrays, typed arrays or byte strings, structs may be maps or arrays. Integers are not converted
+/// silently: one that does not fit the type is an error.
+#[derive(Debug)]
+pub struct Deserializer<'de> {
+    reader: Reader<'de>,
+    /// How many containers and wraps there are around the current item.
+    depth: usize,
+    /// How many `Some`s that left no trace in the bytes there are around the current item, within the innermost
+    /// container.
+    somes: usize,
+    /// How to feed maps, where it is not as they are written.
+    rehearsal: Option<&'de Rehearsal>,
+}
+
+impl<'de> Deserializer<'de> {
+    /// Starts at the beginning of `input`.
+    pub fn new(input: &'de [u8]) -> Self {
+        Self { reader: Reader { input, position: 0 }, depth: 0, somes: 0, rehearsal: None }
+    }
+
+    pub(super) fn rehearsing(input: &'de [u8], rehearsal: &'de Rehearsal) -> Self {
+        Self { rehearsal: Some(rehearsal), ..Self::new(input) }
+    }
+
+    /// How many bytes have been read.
+    pub fn position(&self) -> usize {
+        self.reader.position
+    }
+
+    /// Checks that everything has been read; fails where bytes are left.
+    pub fn finish(&self) -> Result<(), DecodeError> {
+        self.reader.finish()
+    }
+
+    /// Runs `read` one container further in.
+    fn nested<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, DecodeError>) -> Result<R, DecodeError> {
+        let outside = (self.depth, self.somes);
+        if self.depth >= MAX_DEPTH {
+            return Err(DecodeError::new(DecodeErrorKind::TooDeep, self.position()));
+        }
+        (self.depth, self.somes) = (self.depth + 1, 0);
+        let result = read(self);
+        (self.depth, self.somes) = outside;
+        result
+    }
+
+    fn skip(&mut self) -> Result<(), DecodeError> {
+        self.reader.skip_next(self.depth)
+    }
+
+    fn visit<V: Visitor<'de>>(&mut self, item: Item<'de>, visitor: V) -> Result<V::Value, DecodeError> {
+        match item {
+            Item::Unsigned(value) => visitor.visit_u64(value),
+            Item::Negative(value) => match i64::try_from(value) {
+                Ok(value) => visitor.visit_i64(!value),
+                Err(_) => visitor.visit_i128(!i128::from(value)),
+            },
+            Item::Positive(value) => visitor.visit_u128(value),
+            Item::WideNegative(value) => visitor.visit_i128(value),
+            Item::F32(value) => visitor.visit_f32(value),
+            Item::F64(value) => visitor.visit_f64(value),
+            Item::Bool(value) => visitor.visit_bool(value),
+            Item::Null => visitor.visit_unit(),
+            Item::Text(value) => visitor.visit_borrowed_str(value),
+            Item::Bytes(value) => visitor.visit_borrowed_bytes(value),
+            Item::Typed(kind, bytes) => Numbers::visit(kind, bytes, visitor),
+            Item::Array(count) => self.nested(|de| Elements::visit(de, count, visitor)),
+            Item::Map(count) => self.nested(|de| Entries::visit(de, count, visitor)),
+            Item::Wrap => self.nested(|de| visitor.visit_some(de)),
+        }
+    }
+
+    /// Reads an item and gives it to `visit`; errors that have no place yet get the item's.
+    fn with_item<R>(
+        &mut self,
+        visit: impl FnOnce(&mut Self, Item<'de>) -> Result<R, DecodeError>,
+    ) -> Result<R, DecodeError> {
+        let start = self.position();
+        let item = self.reader.item()?;
+        visit(self, item).map_err(|error| error.or_at(start))
+    }
+
+    fn byte_list(&mut self, count: usize) -> Result<Vec<u8>, DecodeError> {
+        let mut bytes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let start = self.position();
+            match self.reader.item()? {
+                Item::Unsigned(byte @ 0..=0xff) => bytes.extend(u8::try_from(byte)),
+                other => return Err(de::Error::invalid_type(other.unexpected(), &"a byte")).map_err(at(start)),
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn at(offset: usize) -> impl Fn(DecodeError) -> DecodeError {
+    move |error| error.or_at(offset)
+}
+
+impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.with_item(|de, item| de.visit(item, visitor))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let rest = self.reader.rest();
+        if rest.first() == Some(&head::NULL) {
+            self.reader.position += 1;
+            visitor.visit_none()
+        } else if rest.starts_with(&head::WRAP) {
+            self.deserialize_any(visitor)
+        } else {
+            // A recursive newtype around an option takes nothing from the input on its way in.
+            if self.depth + self.somes >= MAX_DEPTH {
+                return Err(DecodeError::new(DecodeErrorKind::TooDeep, self.position()));
+            }
+            self.somes += 1;
+            let value = visitor.visit_some(&mut *self);
+            self.somes -= 1;
+            value
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        if name != encoded::MARKER {
+            return visitor.visit_newtype_struct(self);
+        }
+        let start = self.position();
+        self.skip()?;
+        visitor.visit_borrowed_bytes(self.reader.input.get(start..self.position()).unwrap_or_default())
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.with_item(|de, item| match item {
+            Item::Typed(Kind::U8, bytes) => visitor.visit_borrowed_bytes(bytes),
+            Item::Array(count) => {
+                let bytes = de.byte_list(count)?;
+                visitor.visit_byte_buf(bytes)
+            }
+            other => de.visit(other, visitor),
+        })
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.with_item(|de, item| match item {
+            Item::Bytes(bytes) => Numbers::visit(Kind::U8, bytes, visitor),
+            other => de.visit(other, visitor),
+        })
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.with_item(|de, item| match item {
+            Item::Text(name) => visitor.visit_enum(BorrowedStrDeserializer::new(name)),
+            Item::Map(1) => de.nested(|de| visitor.visit_enum(Content { de })),
+            other => Err(de::Error::invalid_type(other.unexpected(), &"a variant's name or a map of one entry")),
+        })
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct map identifier
+    }
+
+    // A struct that was written as an array is read as one: `deserialize_any` offers both.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_any(visitor)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        true
+    }
+}
+
+/// Hands the next item to a seed.
+impl<'de> Deserializer<'de> {
+    fn next<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
+        seed.deserialize(self)
+    }
+}

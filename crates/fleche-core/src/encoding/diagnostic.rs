@@ -1,0 +1,281 @@
+//! Encoded bytes in the notation that RFC 8949 §8 defines for people.
+
+use std::fmt::Write as _;
+
+use super::{
+    MAX_DEPTH, head,
+    number::{Kind, Number},
+};
+
+mod float;
+
+/// How many numbers of a typed array are shown.
+const SHOWN: usize = 8;
+
+/// Shows CBOR in diagnostic notation (RFC 8949 §8), for people to read.
+///
+/// It shows any well-formed CBOR, also what [`from_slice`](super::from_slice) refuses. The content of a typed array
+/// follows in a comment, as in `86(h'000000000000f03f0000000000000040' / 1.0, 2.0 /)`, shortened where it is long. Malformed
+/// input is shown as far as it could be read, followed by a comment that says what is wrong and at which byte.
+pub fn diagnostic(bytes: &[u8]) -> String {
+    let mut printer = Printer { input: bytes, position: 0, text: String::new(), depth: 0 };
+    let mut result = printer.item();
+    if result.is_ok() && printer.position < bytes.len() {
+        result = Err(printer.fault("bytes follow after the end of the item"));
+    }
+    if let Err(fault) = result {
+        let gap = if printer.text.is_empty() || printer.text.ends_with(' ') { "" } else { " " };
+        printer.show(format_args!("{gap}/ at byte {}: {} /", fault.offset, fault.reason));
+    }
+    printer.text
+}
+
+struct Fault {
+    offset: usize,
+    reason: &'static str,
+}
+
+struct Printer<'a> {
+    input: &'a [u8],
+    position: usize,
+    text: String,
+    depth: usize,
+}
+
+/// A head; the argument is none for an indefinite length (or a break).
+struct Head {
+    start: usize,
+    major: u8,
+    info: u8,
+    argument: Option<u64>,
+}
+
+impl<'a> Printer<'a> {
+    fn show(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String does not fail.
+        let _ = self.text.write_fmt(text);
+    }
+
+    fn fault(&self, reason: &'static str) -> Fault {
+        Fault { offset: self.position, reason }
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8], Fault> {
+        let rest = self.input.get(self.position..).unwrap_or_default();
+        let taken = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+        let taken = taken.ok_or_else(|| self.fault("the input ends before the item does"))?;
+        self.position += taken.len();
+        Ok(taken)
+    }
+
+    fn head(&mut self) -> Result<Head, Fault> {
+        let start = self.position;
+        let initial = self.take(1)?[0];
+        let (major, info) = (initial & 0xe0, initial & 0x1f);
+        let argument = match info {
+            0..24 => Some(info.into()),
+            24..28 => Some(self.take(1 << (info - 24))?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))),
+            31 if major >= head::BYTES && major != head::TAG => None,
+            _ => return Err(Fault { offset: start, reason: "a reserved initial byte" }),
+        };
+        Ok(Head { start, major, info, argument })
+    }
+
+    fn item(&mut self) -> Result<(), Fault> {
+        let head = self.head()?;
+        self.after(&head)
+    }
+
+    /// Shows the item whose head has been read.
+    fn after(&mut self, head: &Head) -> Result<(), Fault> {
+        let Some(argument) = head.argument else {
+            return self.indefinite(head);
+        };
+        match head.major {
+            head::UNSIGNED => self.show(format_args!("{argument}")),
+            head::NEGATIVE => self.show(format_args!("{}", !i128::from(argument))),
+            head::BYTES => {
+                let bytes = self.take(argument)?;
+                self.bytes(bytes);
+            }
+            head::TEXT => return self.text(head, argument),
+            head::ARRAY => return self.list(['[', ']'], Some(argument), Self::item),
+            head::MAP => return self.list(['{', '}'], Some(argument), Self::entry),
+            head::TAG => return self.tagged(argument),
+            _ => return self.simple(head, argument),
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.text.push_str("h'");
+        for byte in bytes {
+            self.show(format_args!("{byte:02x}"));
+        }
+        self.text.push('\'');
+    }
+
+    fn text(&mut self, head: &Head, length: u64) -> Result<(), Fault> {
+        let bytes = self.take(length)?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| Fault { offset: head.start, reason: "text that is not UTF-8" })?;
+        self.text.push('"');
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => self.text.extend(['\\', c]),
+                '\n' => self.text.push_str("\\n"),
+                '\r' => self.text.push_str("\\r"),
+                '\t' => self.text.push_str("\\t"),
+                c if c.is_control() => self.show(format_args!("\\u{:04x}", u32::from(c))),
+                c => self.text.push(c),
+            }
+        }
+        self.text.push('"');
+        Ok(())
+    }
+
+    /// Shows a list of so many things, or as many as there are before the break.
+    fn list(
+        &mut self,
+        [open, close]: [char; 2],
+        count: Option<u64>,
+        thing: impl Fn(&mut Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.text.push(open);
+        if count.is_none() {
+            self.text.push_str("_ ");
+        }
+        self.nested(|printer| {
+            let mut shown = 0;
+            while count.map_or_else(|| printer.unless_break(), |count| shown < count) {
+                if shown > 0 {
+                    printer.text.push_str(", ");
+                }
+                thing(printer)?;
+                shown += 1;
+            }
+            Ok(())
+        })?;
+        self.text.push(close);
+        Ok(())
+    }
+
+    fn entry(&mut self) -> Result<(), Fault> {
+        self.item()?;
+        self.text.push_str(": ");
+        self.item()
+    }
+
+    fn nested(&mut self, show: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+        if self.depth >= MAX_DEPTH {
+            return Err(self.fault("nested too deeply to be shown"));
+        }
+        self.depth += 1;
+        show(self)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Whether there is something else than a break, which is taken.
+    fn unless_break(&mut self) -> bool {
+        let ends = self.input.get(self.position) == Some(&0xff);
+        self.position += usize::from(ends);
+        !ends
+    }
+
+    fn indefinite(&mut self, head: &Head) -> Result<(), Fault> {
+        match head.major {
+            head::ARRAY => self.list(['[', ']'], None, Self::item),
+            head::MAP => self.list(['{', '}'], None, Self::entry),
+            head::SIMPLE => {
+                Err(Fault { offset: head.start, reason: "a break outside of an item of indefinite length" })
+            }
+            major => self.list(['(', ')'], None, |printer| {
+                let chunk = printer.head()?;
+                if chunk.major == major && chunk.argument.is_some() {
+                    printer.after(&chunk)
+                } else {
+                    Err(Fault { offset: chunk.start, reason: "a chunk that is not of the string's type" })
+                }
+            }),
+        }
+    }
+
+    fn tagged(&mut self, tag: u64) -> Result<(), Fault> {
+        let content = self.position;
+        if let Some(digits) = self.byte_string() {
+            if let Some(bignum) = bignum(tag, digits) {
+                self.text.push_str(&bignum);
+                return Ok(());
+            }
+            self.show(format_args!("{tag}("));
+            self.bytes(digits);
+            if let Some(kind) = Kind::from_tag(tag) {
+                self.numbers(kind, digits);
+            }
+        } else {
+            self.position = content;
+            self.show(format_args!("{tag}("));
+            self.nested(Self::item)?;
+        }
+        self.text.push(')');
+        Ok(())
+    }
+
+    /// Takes a byte string of definite length, if one is next.
+    fn byte_string(&mut self) -> Option<&'a [u8]> {
+        let head = self.head().ok().filter(|head| head.major == head::BYTES)?;
+        self.take(head.argument?).ok()
+    }
+
+    /// Shows the content of a typed array in a comment.
+    fn numbers(&mut self, kind: Kind, bytes: &[u8]) {
+        self.text.push_str(" /");
+        for (index, number) in bytes.chunks_exact(kind.size()).take(SHOWN).enumerate() {
+            self.text.push_str(if index == 0 { " " } else { ", " });
+            match kind.read(number) {
+                Number::Unsigned(value) => self.show(format_args!("{value}")),
+                Number::Signed(value) => self.show(format_args!("{value}")),
+                Number::F32(value) => self.text.push_str(&float::show(value.into())),
+                Number::F64(value) => self.text.push_str(&float::show(value)),
+            }
+        }
+        let more = (bytes.len() / kind.size()).saturating_sub(SHOWN);
+        if more > 0 {
+            self.show(format_args!(", and {more} more"));
+        }
+        self.text.push_str(" /");
+    }
+
+    fn simple(&mut self, head: &Head, argument: u64) -> Result<(), Fault> {
+        let bits = argument.to_be_bytes();
+        match (head.info, argument) {
+            (20, _) => self.text.push_str("false"),
+            (21, _) => self.text.push_str("true"),
+            (22, _) => self.text.push_str("null"),
+            (23, _) => self.text.push_str("undefined"),
+            (24, ..32) => return Err(Fault { offset: head.start, reason: "a simple value below 32 in two bytes" }),
+            (..=24, value) => self.show(format_args!("simple({value})")),
+            (25, _) => self.text.push_str(&float::show(float::half([bits[6], bits[7]]))),
+            (26, _) => {
+                let single = f32::from_be_bytes([bits[4], bits[5], bits[6], bits[7]]);
+                self.text.push_str(&float::show(single.into()));
+            }
+            _ => self.text.push_str(&float::show(f64::from_be_bytes(bits))),
+        }
+        Ok(())
+    }
+}
+
+/// The integer that a bignum tag and its content stand for, if 128 bits hold it.
+fn bignum(tag: u64, digits: &[u8]) -> Option<String> {
+    if digits.len() > 16 {
+        return None;
+    }
+    let value = digits.iter().fold(0, |value, digit| value << 8 | u128::from(*digit));
+    match tag {
+        head::POSITIVE_BIGNUM => Some(value.to_string()),
+        head::NEGATIVE_BIGNUM => i128::try_from(value).ok().map(|value| (!value).to_string()),
+        _ => None,
+    }
+}

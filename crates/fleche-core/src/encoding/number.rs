@@ -1,0 +1,126 @@
+//! The primitive numbers that make up typed arrays (RFC 8746), each with its tag and its size.
+
+use super::head;
+
+/// A primitive number type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    U8,
+    U16,
+    U32,
+    U64,
+    I8,
+    I16,
+    I32,
+    I64,
+    F32,
+    F64,
+}
+
+impl Kind {
+    /// The tag of a little-endian array of these (RFC 8746 §2.1, §2.2).
+    pub(super) fn tag(self) -> u8 {
+        match self {
+            Self::U8 => 64,
+            Self::U16 => 69,
+            Self::U32 => 70,
+            Self::U64 => 71,
+            Self::I8 => 72,
+            Self::I16 => 77,
+            Self::I32 => 78,
+            Self::I64 => 79,
+            Self::F32 => 85,
+            Self::F64 => 86,
+        }
+    }
+
+    pub(super) fn from_tag(tag: u64) -> Option<Self> {
+        Some(match tag {
+            64 => Self::U8,
+            69 => Self::U16,
+            70 => Self::U32,
+            71 => Self::U64,
+            72 => Self::I8,
+            77 => Self::I16,
+            78 => Self::I32,
+            79 => Self::I64,
+            85 => Self::F32,
+            86 => Self::F64,
+            _ => return None,
+        })
+    }
+
+    /// The size of one number in bytes.
+    pub(super) fn size(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+
+    /// Reads a number from the beginning of `bytes`, which are little endian and zeros where there are too few.
+    #[inline]
+    pub(super) fn read(self, bytes: &[u8]) -> Number {
+        match self {
+            Self::U8 => Number::Unsigned(u8::from_le_bytes(first(bytes)).into()),
+            Self::U16 => Number::Unsigned(u16::from_le_bytes(first(bytes)).into()),
+            Self::U32 => Number::Unsigned(u32::from_le_bytes(first(bytes)).into()),
+            Self::U64 => Number::Unsigned(u64::from_le_bytes(first(bytes))),
+            Self::I8 => Number::Signed(i8::from_le_bytes(first(bytes)).into()),
+            Self::I16 => Number::Signed(i16::from_le_bytes(first(bytes)).into()),
+            Self::I32 => Number::Signed(i32::from_le_bytes(first(bytes)).into()),
+            Self::I64 => Number::Signed(i64::from_le_bytes(first(bytes))),
+            Self::F32 => Number::F32(f32::from_le_bytes(first(bytes))),
+            Self::F64 => Number::F64(f64::from_le_bytes(first(bytes))),
+        }
+    }
+}
+
+#[inline]
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.first_chunk().copied().unwrap_or([0; N])
+}
+
+/// A number that stands by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Number {
+    Unsigned(u64),
+    Signed(i64),
+    F32(f32),
+    F64(f64),
+}
+
+impl Number {
+    /// Appends the number as an item.
+    #[inline]
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Unsigned(value) => head::write(out, head::UNSIGNED, value),
+            // The complement of a negative number is -1 - n, the argument that CBOR wants.
+            Self::Signed(value) if value < 0 => head::write(out, head::NEGATIVE, (!value).cast_unsigned()),
+            Self::Signed(value) => head::write(out, head::UNSIGNED, value.cast_unsigned()),
+            Self::F32(value) => {
+                out.push(head::F32);
+                out.extend_from_slice(&value.to_be_bytes());
+            }
+            Self::F64(value) => {
+                out.push(head::F64);
+                out.extend_from_slice(&value.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// Appends an integer of up to 128 bits: as a plain integer where 64 bits hold its argument, else as a bignum.
+pub(super) fn write_wide(out: &mut Vec<u8>, negative: bool, argument: u128) {
+    if let Ok(argument) = u64::try_from(argument) {
+        return head::write(out, if negative { head::NEGATIVE } else { head::UNSIGNED }, argument);
+    }
+    head::write(out, head::TAG, if negative { head::NEGATIVE_BIGNUM } else { head::POSITIVE_BIGNUM });
+    let be = argument.to_be_bytes();
+    let digits = be.get(argument.leading_zeros() as usize / 8..).unwrap_or_default();
+    head::write(out, head::BYTES, digits.len() as u64);
+    out.extend_from_slice(digits);
+}

@@ -1,0 +1,250 @@
+//! Reads one item after the other and refuses whatever this format does not write: the rules that hold for any type.
+
+use serde::de::Unexpected;
+
+use super::{DecodeError, DecodeErrorKind, MAX_DEPTH, WRAP_TAG, head, number::Kind};
+
+/// An item, up to where its content begins where it contains other items.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Item<'de> {
+    Unsigned(u64),
+    /// An integer below zero, as its complement (-1 - n).
+    Negative(u64),
+    /// A positive integer beyond 64 bits.
+    Positive(u128),
+    /// A negative integer beyond 64 bits.
+    WideNegative(i128),
+    F32(f32),
+    F64(f64),
+    Bool(bool),
+    Null,
+    Text(&'de str),
+    Bytes(&'de [u8]),
+    /// Numbers, little endian.
+    Typed(Kind, &'de [u8]),
+    /// This many items follow.
+    Array(usize),
+    /// This many pairs of items follow.
+    Map(usize),
+    /// The content of a `Some` follows, which is null or another wrap.
+    Wrap,
+}
+
+impl<'de> Item<'de> {
+    /// The item in the words of serde's messages.
+    pub(super) fn unexpected(self) -> Unexpected<'de> {
+        match self {
+            Self::Unsigned(value) => Unexpected::Unsigned(value),
+            Self::Negative(value) => {
+                i64::try_from(value).map_or(Unexpected::Other("integer"), |value| Unexpected::Signed(!value))
+            }
+            Self::Positive(_) | Self::WideNegative(_) => Unexpected::Other("integer of more than 64 bits"),
+            Self::F32(value) => Unexpected::Float(value.into()),
+            Self::F64(value) => Unexpected::Float(value),
+            Self::Bool(value) => Unexpected::Bool(value),
+            Self::Null => Unexpected::Unit,
+            Self::Text(value) => Unexpected::Str(value),
+            Self::Bytes(value) => Unexpected::Bytes(value),
+            Self::Typed(..) | Self::Array(_) => Unexpected::Seq,
+            Self::Map(_) => Unexpected::Map,
+            Self::Wrap => Unexpected::Option,
+        }
+    }
+}
+
+/// The input, and how far it has been read.
+#[derive(Debug, Clone)]
+pub(super) struct Reader<'de> {
+    pub(super) input: &'de [u8],
+    pub(super) position: usize,
+}
+
+impl<'de> Reader<'de> {
+    pub(super) fn rest(&self) -> &'de [u8] {
+        self.input.get(self.position..).unwrap_or_default()
+    }
+
+    /// Reads an item: all of it, or the head of one that contains others.
+    pub(super) fn item(&mut self) -> Result<Item<'de>, DecodeError> {
+        let start = self.position;
+        self.read_item().map_err(|kind| DecodeError::new(kind, start))
+    }
+
+    fn read_item(&mut self) -> Result<Item<'de>, DecodeErrorKind> {
+        let (major, argument) = self.head()?;
+        Ok(match major {
+            head::UNSIGNED => Item::Unsigned(argument),
+            head::NEGATIVE => Item::Negative(argument),
+            head::BYTES => Item::Bytes(self.take(argument)?),
+            head::TEXT => {
+                Item::Text(std::str::from_utf8(self.take(argument)?).map_err(|_| DecodeErrorKind::InvalidUtf8)?)
+            }
+            head::ARRAY => Item::Array(self.count(argument, 1)?),
+            head::MAP => Item::Map(self.count(argument, 2)?),
+            head::TAG => self.tagged(argument)?,
+            _ => self.simple()?,
+        })
+    }
+
+    /// Reads a head: its major type, and its argument unless it is a simple value's.
+    fn head(&mut self) -> Result<(u8, u64), DecodeErrorKind> {
+        let Some(initial) = self.rest().first().copied() else {
+            return Err(DecodeErrorKind::EndOfInput);
+        };
+        let (major, info) = (initial & 0xe0, initial & 0x1f);
+        if major == head::SIMPLE {
+            return Ok((major, 0));
+        }
+        self.position += 1;
+        let (argument, least) = match info {
+            0..24 => return Ok((major, info.into())),
+            24 => (u64::from(u8::from_be_bytes(self.array()?)), 24),
+            25 => (u64::from(u16::from_be_bytes(self.array()?)), 0x100),
+            26 => (u64::from(u32::from_be_bytes(self.array()?)), 0x1_0000),
+            27 => (u64::from_be_bytes(self.array()?), 0x1_0000_0000),
+            31 if (head::BYTES..head::TAG).contains(&major) => return Err(DecodeErrorKind::IndefiniteLength),
+            _ => return Err(DecodeErrorKind::Reserved(initial)),
+        };
+        if argument < least { Err(DecodeErrorKind::NotShortest) } else { Ok((major, argument)) }
+    }
+
+    fn simple(&mut self) -> Result<Item<'de>, DecodeErrorKind> {
+        let [initial] = self.array()?;
+        Ok(match initial {
+            head::FALSE => Item::Bool(false),
+            head::TRUE => Item::Bool(true),
+            head::NULL => Item::Null,
+            head::F32 => Item::F32(f32::from_be_bytes(self.array()?)),
+            head::F64 => Item::F64(f64::from_be_bytes(self.array()?)),
+            0xfc..=0xfe => return Err(DecodeErrorKind::Reserved(initial)),
+            0xff => return Err(DecodeErrorKind::IndefiniteLength),
+            _ => return Err(DecodeErrorKind::Unsupported(initial)),
+        })
+    }
+
+    fn tagged(&mut self, tag: u64) -> Result<Item<'de>, DecodeErrorKind> {
+        match tag {
+            WRAP_TAG if self.rest().is_empty() => Err(DecodeErrorKind::EndOfInput),
+            WRAP_TAG if head::needs_wrap(self.rest()) => Ok(Item::Wrap),
+            WRAP_TAG => Err(DecodeErrorKind::NeedlessWrap),
+            head::POSITIVE_BIGNUM => Ok(Item::Positive(self.bignum()?)),
+            head::NEGATIVE_BIGNUM => match i128::try_from(self.bignum()?) {
+                Ok(complement) => Ok(Item::WideNegative(!complement)),
+                Err(_) => Err(DecodeErrorKind::BigInteger),
+            },
+            _ => {
+                let kind = Kind::from_tag(tag).ok_or(DecodeErrorKind::UnknownTag(tag))?;
+                match self.head()? {
+                    (head::BYTES, length) if length.is_multiple_of(kind.size() as u64) => {
+                        Ok(Item::Typed(kind, self.take(length)?))
+                    }
+                    _ => Err(DecodeErrorKind::TypedArray(tag)),
+                }
+            }
+        }
+    }
+
+    fn bignum(&mut self) -> Result<u128, DecodeErrorKind> {
+        let (head::BYTES, length @ 9..=16) = self.head()? else {
+            return Err(DecodeErrorKind::BigInteger);
+        };
+        match self.take(length)? {
+            [0, ..] => Err(DecodeErrorKind::BigInteger),
+            digits => Ok(digits.iter().fold(0, |value, digit| value << 8 | u128::from(*digit))),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeErrorKind> {
+        let array = self.rest().first_chunk().copied().ok_or(DecodeErrorKind::EndOfInput)?;
+        self.position += N;
+        Ok(array)
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'de [u8], DecodeErrorKind> {
+        let length = usize::try_from(length).map_err(|_| DecodeErrorKind::EndOfInput)?;
+        let taken = self.rest().get(..length).ok_or(DecodeErrorKind::EndOfInput)?;
+        self.position += length;
+        Ok(taken)
+    }
+
+    /// A number of entries, of which each takes up at least so many bytes: never more than the input can hold.
+    fn count(&self, claimed: u64, least: usize) -> Result<usize, DecodeErrorKind> {
+        match usize::try_from(claimed) {
+            Ok(count) if count <= self.rest().len() / least => Ok(count),
+            _ => Err(DecodeErrorKind::EndOfInput),
+        }
+    }
+
+    /// Reads the rest of an array, a map or a wrap and checks it; `depth` counts what is around the item.
+    pub(super) fn skip(&mut self, item: Item<'de>, depth: usize) -> Result<(), DecodeError> {
+        match item {
+            Item::Array(count) => {
+                let depth = self.deeper(depth)?;
+                (0..count).try_for_each(|_| self.skip_next(depth))
+            }
+            Item::Map(count) => {
+                let mut keys = Keys::default();
+                let depth = self.deeper(depth)?;
+                (0..count).try_for_each(|_| {
+                    let key = self.position;
+                    self.skip_next(depth)?;
+                    keys.next(self, key)?;
+                    self.skip_next(depth)
+                })
+            }
+            Item::Wrap => {
+                let depth = self.deeper(depth)?;
+                self.skip_next(depth)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the next item, checks it, and leaves it.
+    pub(super) fn skip_next(&mut self, depth: usize) -> Result<(), DecodeError> {
+        let item = self.item()?;
+        self.skip(item, depth)
+    }
+
+    fn deeper(&self, depth: usize) -> Result<usize, DecodeError> {
+        if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(DecodeError::new(DecodeErrorKind::TooDeep, self.position)) }
+    }
+
+    pub(super) fn finish(&self) -> Result<(), DecodeError> {
+        if self.rest().is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::new(DecodeErrorKind::TrailingBytes, self.position))
+        }
+    }
+}
+
+/// Checks that the keys of a map ascend.
+#[derive(Debug, Default)]
+pub(super) struct Keys<'de> {
+    last: &'de [u8],
+}
+
+impl<'de> Keys<'de> {
+    /// Takes note of the key that begins at `start` and has just been read.
+    pub(super) fn next(&mut self, reader: &Reader<'de>, start: usize) -> Result<(), DecodeError> {
+        let key = reader.input.get(start..reader.position).unwrap_or_default();
+        // The first key is greater than nothing, because no item is empty.
+        let kind = match self.last.cmp(key) {
+            std::cmp::Ordering::Less => {
+                self.last = key;
+                return Ok(());
+            }
+            std::cmp::Ordering::Equal => DecodeErrorKind::DuplicateKey,
+            std::cmp::Ordering::Greater => DecodeErrorKind::UnsortedKeys,
+        };
+        Err(DecodeError::new(kind, start))
+    }
+}
+
+/// Checks that the bytes are one item of this format, inside of `depth` others.
+pub(super) fn check(bytes: &[u8], depth: usize) -> Result<(), DecodeError> {
+    let mut reader = Reader { input: bytes, position: 0 };
+    reader.skip_next(depth)?;
+    reader.finish()
+}

@@ -1,0 +1,41 @@
+//! What several of these tests need.
+
+use std::fmt::Debug;
+
+use fleche_core::encoding::{Encoded, diagnostic, from_slice, to_vec};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Bytes as lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Hex as bytes; spaces are for the eye.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// Encodes to exactly these bytes, which a reader that knows no type accepts too.
+#[track_caller]
+pub(crate) fn encodes<T: Serialize + ?Sized>(value: &T, expected: &str) {
+    let encoded = to_vec(value).unwrap();
+    assert_eq!(hex(&encoded), hex(&unhex(expected)), "{}", diagnostic(&encoded));
+    Encoded::from_bytes(encoded).unwrap();
+}
+
+/// Encodes to exactly these bytes, and the bytes decode to the value.
+#[track_caller]
+pub(crate) fn pins<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, expected: &str) {
+    encodes(&value, expected);
+    assert_eq!(from_slice::<T>(&unhex(expected)).unwrap(), value);
+}
+
+/// Decodes to an equal value, which encodes to the same bytes.
+#[track_caller]
+pub(crate) fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let encoded = to_vec(value).unwrap();
+    let decoded: T = from_slice(&encoded).unwrap_or_else(|error| panic!("{error}: {}", diagnostic(&encoded)));
+    assert_eq!(decoded, *value, "{}", diagnostic(&encoded));
+    assert_eq!(hex(&to_vec(&decoded).unwrap()), hex(&encoded));
+}
