@@ -1,0 +1,11 @@
+//! A call and what is kept of it: function identity, argument references, key, record.
+
+mod function_id;
+mod key;
+mod record;
+mod value_ref;
+
+pub use function_id::FunctionId;
+pub use key::{Argument, CallKey};
+pub use record::{Record, RecordFields, Timestamp, Writer};
+pub use value_ref::{INLINE_LIMIT, InlineBytes, ValueRef};

@@ -1,0 +1,90 @@
+//! `CallKey`: the name under which a call's record is kept.
+
+use std::{borrow::Cow, cell::RefCell, fmt, str::FromStr, sync::LazyLock};
+
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use serde::{Deserialize, Serialize};
+
+use super::{FunctionId, ValueRef, function_id::Keyed};
+use crate::{
+    digest::{Digest, DigestPrefix},
+    encoding,
+    error::{Error, Result},
+};
+
+/// One argument of a call: the parameter's name and the value's reference. Encoded as the pair `[name, reference]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Argument(
+    /// The parameter's name; `arg0`, `arg1`, … for parameters that are patterns.
+    pub Cow<'static, str>,
+    /// The value.
+    pub ValueRef,
+);
+
+/// The name under which a call's record is kept: BLAKE3, in key derivation mode with the context
+/// `fleche 2026 call key v1`, of the encoding of `[function identity, [[argument name, reference], …]]`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallKey(Digest);
+
+const CONTEXT: &str = "fleche 2026 call key v1";
+
+// Hashing the context costs as much as hashing a small call; it is done once.
+static CONTEXT_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
+
+thread_local! {
+    static PREIMAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl CallKey {
+    /// The key of the call of this function with these arguments: all but the ignored ones, in declaration order.
+    ///
+    /// # Errors
+    /// None for identities and references that can be built; the encoding's own otherwise.
+    pub fn new(function: &FunctionId, arguments: &[Argument]) -> Result<Self> {
+        PREIMAGE.with_borrow_mut(|preimage| {
+            preimage.clear();
+            encoding::append(preimage, &(Keyed(function), arguments))?;
+            let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
+            hasher.update(preimage);
+            Ok(Self(Digest::from_bytes(*hasher.finalize().as_bytes())))
+        })
+    }
+
+    /// The key's 32 bytes, as a digest.
+    pub const fn digest(&self) -> &Digest {
+        &self.0
+    }
+}
+
+impl From<Digest> for CallKey {
+    fn from(digest: Digest) -> Self {
+        Self(digest)
+    }
+}
+
+impl From<CallKey> for DigestPrefix {
+    fn from(key: CallKey) -> Self {
+        key.0.into()
+    }
+}
+
+impl FromStr for CallKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for CallKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for CallKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallKey({self})")
+    }
+}

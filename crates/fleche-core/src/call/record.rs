@@ -1,0 +1,179 @@
+//! `Record`: what is kept of a finished call, and its bytes.
+
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Argument, CallKey, FunctionId, ValueRef};
+use crate::{
+    encoding::{self, DecodeError, Encoded},
+    error::{Error, Result},
+    metadata::Metadata,
+};
+
+/// What is kept of a finished call. Cheap to clone: clones share one allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record(Arc<RecordFields>);
+
+/// The fields of a [`Record`], which dereferences to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFields {
+    /// The function, with the digest of the code that computed the result.
+    pub function: FunctionId,
+    /// The arguments that are part of the key, in declaration order.
+    pub arguments: Vec<Argument>,
+    /// The result.
+    pub result: ValueRef,
+    /// What was collected around the call.
+    pub metadata: Metadata,
+    /// When the record was written.
+    pub written: Timestamp,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// Fields that this version does not know, kept as they were read.
+    pub other: BTreeMap<String, Encoded>,
+}
+
+/// Nanoseconds since 1970-01-01 00:00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This moment, by the system's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The same moment in the standard library's type.
+    pub fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+}
+
+/// The process that wrote a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// The host's name.
+    pub host: String,
+    /// The process id on that host.
+    pub process: u32,
+    /// The file name of the executable.
+    pub program: String,
+}
+
+impl Writer {
+    /// This process.
+    pub fn this_process() -> Self {
+        static HOST_AND_PROGRAM: LazyLock<(String, String)> = LazyLock::new(|| {
+            let program = std::env::current_exe().ok();
+            let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
+            (gethostname::gethostname().to_string_lossy().into_owned(), program.to_string_lossy().into_owned())
+        });
+        let (host, program) = HOST_AND_PROGRAM.clone();
+        Self { host, process: std::process::id(), program }
+    }
+}
+
+/// The record format that this version writes, and the highest that it reads.
+const FORMAT: u64 = 1;
+const CHECKSUM_LEN: usize = 16;
+
+impl Record {
+    /// A record of these fields.
+    pub fn new(fields: RecordFields) -> Self {
+        Self(Arc::new(fields))
+    }
+
+    /// The bytes of record format 1: a CBOR map, then the first 16 bytes of BLAKE3 over the key's 32 bytes and the map.
+    ///
+    /// # Errors
+    /// Where metadata holds what the encoding refuses.
+    pub fn to_bytes(&self, key: &CallKey) -> Result<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Known<'a> {
+            arguments: &'a [Argument],
+            format: u64,
+            function: &'a FunctionId,
+            metadata: &'a Metadata,
+            result: &'a ValueRef,
+            writer: &'a Writer,
+            written: Timestamp,
+            #[serde(flatten)]
+            other: &'a BTreeMap<String, Encoded>,
+        }
+        let fields = &**self;
+        let mut bytes = encoding::to_vec(&Known {
+            arguments: &fields.arguments,
+            format: FORMAT,
+            function: &fields.function,
+            metadata: &fields.metadata,
+            result: &fields.result,
+            writer: &fields.writer,
+            written: fields.written,
+            other: &fields.other,
+        })?;
+        let checksum = checksum(key, &bytes);
+        bytes.extend_from_slice(&checksum);
+        Ok(bytes)
+    }
+
+    /// Reads the bytes that [`to_bytes`](Self::to_bytes) wrote for this key.
+    ///
+    /// `None` if they are intact but of a later major format: not ours to read, and not ours to remove.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the checksum does not fit (damage, or a record of another key) or the map is not a record.
+    pub fn from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Self>> {
+        let damaged = |why: String| Error::Damaged { entry: format!("the record of call {key}"), why };
+        let (map, sum) = bytes
+            .split_last_chunk::<CHECKSUM_LEN>()
+            .ok_or_else(|| damaged(format!("{} bytes are too few", bytes.len())))?;
+        if checksum(key, map) != *sum {
+            return Err(damaged("its checksum does not fit".to_owned()));
+        }
+        read_map(map).map_err(|error| damaged(error.to_string()))
+    }
+}
+
+fn checksum(key: &CallKey, map: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key.digest().as_bytes()).update(map);
+    let mut sum = [0; CHECKSUM_LEN];
+    hasher.finalize_xof().fill(&mut sum);
+    sum
+}
+
+fn read_map(map: &[u8]) -> Result<Option<Record>, DecodeError> {
+    let mut fields: BTreeMap<String, Encoded> = encoding::from_slice(map)?;
+    if take::<u64>(&mut fields, "format")? > FORMAT {
+        return Ok(None);
+    }
+    Ok(Some(Record::new(RecordFields {
+        function: take(&mut fields, "function")?,
+        arguments: take(&mut fields, "arguments")?,
+        result: take(&mut fields, "result")?,
+        metadata: take(&mut fields, "metadata")?,
+        written: take(&mut fields, "written")?,
+        writer: take(&mut fields, "writer")?,
+        other: fields,
+    })))
+}
+
+fn take<T: DeserializeOwned>(fields: &mut BTreeMap<String, Encoded>, name: &'static str) -> Result<T, DecodeError> {
+    fields.remove(name).ok_or_else(|| serde::de::Error::missing_field(name))?.decode()
+}
+
+impl Deref for Record {
+    type Target = RecordFields;
+
+    fn deref(&self) -> &RecordFields {
+        &self.0
+    }
+}

@@ -1,0 +1,173 @@
+//! `Digest`: the BLAKE3 hash that names a value, and `DigestPrefix`: the beginning of one.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::error::{Error, Result};
+
+/// A BLAKE3 hash: 32 bytes, written as 64 lower-case hexadecimal digits, as `b3sum` prints it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// A digest from its 32 bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Its 64 lower-case hexadecimal digits, without an allocation.
+    pub fn to_hex(&self) -> impl AsRef<str> + use<> {
+        HexDigits(blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+struct HexDigits<T>(T);
+
+impl<T: std::ops::Deref<Target = str>> AsRef<str> for HexDigits<T> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.to_hex().as_ref())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+
+    /// Reads 64 lower-case hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self> {
+        let wanted = "a digest: 64 lower-case hexadecimal digits";
+        let wrong = || Error::Digest { text: text.to_owned(), wanted };
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(wrong());
+        }
+        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| wrong())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.to_hex().as_ref())
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Hex;
+        impl de::Visitor<'_> for Hex {
+            type Value = Digest;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 lower-case hexadecimal digits")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Hex)
+    }
+}
+
+/// The first hexadecimal digits of a digest: none (every digest begins so) to all 64.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct DigestPrefix(String);
+
+impl DigestPrefix {
+    /// The empty prefix, which every digest has.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the digest begins so.
+    pub fn matches(&self, digest: &Digest) -> bool {
+        self.0.is_empty() || digest.to_hex().as_ref().starts_with(&self.0)
+    }
+}
+
+impl From<Digest> for DigestPrefix {
+    fn from(digest: Digest) -> Self {
+        Self(digest.to_string())
+    }
+}
+
+impl FromStr for DigestPrefix {
+    type Err = Error;
+
+    /// Reads at most 64 lower-case hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self> {
+        if text.len() <= 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            let wanted = "the beginning of a digest: at most 64 lower-case hexadecimal digits";
+            Err(Error::Digest { text: text.to_owned(), wanted })
+        }
+    }
+}
+
+impl fmt::Display for DigestPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for DigestPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DigestPrefix({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_reads_back_from_its_text() {
+        let digest = Digest::of(b"");
+        assert_eq!(digest.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+        assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+    }
+
+    #[test]
+    fn text_that_is_no_digest_is_named_in_the_error() {
+        for text in ["", "af13", "AF1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262", "zz"] {
+            let error = text.parse::<Digest>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_matches_only_digests_that_begin_so() {
+        let digest = Digest::of(b"");
+        for prefix in ["", "a", "af13", "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"] {
+            assert!(prefix.parse::<DigestPrefix>().unwrap().matches(&digest), "{prefix}");
+        }
+        assert!(!"b".parse::<DigestPrefix>().unwrap().matches(&digest));
+        assert!("AF".parse::<DigestPrefix>().is_err());
+        assert!("0".repeat(65).parse::<DigestPrefix>().is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! The one error type of the workspace, and the result alias that goes with it.
+
+use std::{io, path::PathBuf};
+
+use crate::encoding::{DecodeError, EncodeError};
+
+/// What every fallible function here returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in a store, a configuration or an encoding.
+///
+/// No such error ever reaches the caller of a memoized function: there the body runs, the value is returned, and the
+/// fault is logged and counted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on a file or directory.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A stored entry does not hold what it claims to hold. The store has set it aside; from now on it is absent.
+    #[error("{entry} is damaged ({why}); it was set aside and counts as absent")]
+    Damaged {
+        /// The entry: its kind, name and store.
+        entry: String,
+        /// How the damage shows.
+        why: String,
+    },
+    /// A store that does not accept this operation: it is read-only, say.
+    #[error("{store} does not {operation}")]
+    Refused {
+        /// The store that refused.
+        store: String,
+        /// What it was asked to do, as a verb.
+        operation: &'static str,
+    },
+    /// The engine behind a store failed.
+    #[error("{store}: {source}")]
+    Backend {
+        /// The store.
+        store: String,
+        /// What its engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A value has no encoding.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// Bytes do not hold a value of the wanted type.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// An argument of a memoized function has no encoding.
+    #[error("argument `{name}` of `{function}` cannot be encoded: {source}")]
+    Argument {
+        /// The function.
+        function: String,
+        /// The parameter.
+        name: &'static str,
+        /// Why.
+        source: EncodeError,
+    },
+    /// A configuration cannot be read or used.
+    #[error("{place}: {why}")]
+    Config {
+        /// Where it stands: a file, or "cache configuration".
+        place: String,
+        /// What is wrong with it and what to do.
+        why: String,
+    },
+    /// Text that should be a digest, or the beginning of one.
+    #[error("`{text}` is not {wanted}")]
+    Digest {
+        /// The text.
+        text: String,
+        /// What it should have been.
+        wanted: &'static str,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`], for `map_err`.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An [`Error::Backend`], for `map_err`.
+    pub fn backend<E>(store: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let store = store.into();
+        move |source| Self::Backend { store, source: source.into() }
+    }
+}

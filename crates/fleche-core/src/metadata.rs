@@ -1,0 +1,114 @@
+//! Metadata: what is kept beside a result about how it was computed.
+
+mod runtime;
+
+pub use runtime::{Runtime, RuntimeReport};
+
+use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    encoding::{self, Encoded},
+    error::Result,
+};
+
+/// Metadata of one record, by the name of its kind; each kind encodes a type of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metadata(BTreeMap<String, Encoded>);
+
+impl Metadata {
+    /// What the kind of this name reported; `None` if it was not collected.
+    ///
+    /// # Errors
+    /// Where what was reported is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, kind: &str) -> Result<Option<T>> {
+        Ok(self.0.get(kind).map(Encoded::decode).transpose()?)
+    }
+
+    /// Keeps a report under this name, in place of an earlier one.
+    pub fn insert(&mut self, kind: impl Into<String>, report: Encoded) {
+        self.0.insert(kind.into(), report);
+    }
+
+    /// Every kind's name and report, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Encoded)> {
+        self.0.iter().map(|(kind, report)| (kind.as_str(), report))
+    }
+}
+
+/// A kind of metadata. The value itself is the kind's configuration: it travels with bound callables as text.
+///
+/// ```
+/// use fleche_core::{encoding::{self, Encoded}, metadata::{Collector, MetadataKind}};
+///
+/// #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+/// struct Thread;
+///
+/// #[typetag::serde(name = "doc-thread")]
+/// impl MetadataKind for Thread {
+///     fn name(&self) -> &str { "thread" }
+///     fn begin(&self) -> Box<dyn Collector> { Box::new(Thread) }
+/// }
+///
+/// impl Collector for Thread {
+///     fn finish(self: Box<Self>) -> fleche_core::Result<Encoded> {
+///         Ok(Encoded::of(&std::thread::current().name())?)
+///     }
+/// }
+/// ```
+#[typetag::serde(tag = "type")]
+pub trait MetadataKind: KindObject + Debug + Send + Sync {
+    /// The name under which reports are kept in [`Metadata`].
+    fn name(&self) -> &str;
+    /// Called right before the body runs.
+    fn begin(&self) -> Box<dyn Collector>;
+}
+
+/// One call's collection of one kind of metadata.
+pub trait Collector {
+    /// Called right after the body has returned, on the same thread. An error is logged; the call is recorded without
+    /// this report.
+    fn finish(self: Box<Self>) -> Result<Encoded>;
+}
+
+/// Comparison for boxed kinds, had by every kind that is `PartialEq`.
+#[doc(hidden)]
+pub trait KindObject: Any {
+    fn same(&self, other: &dyn MetadataKind) -> bool;
+}
+
+impl<T: MetadataKind + PartialEq> KindObject for T {
+    fn same(&self, other: &dyn MetadataKind) -> bool {
+        (other as &dyn Any).downcast_ref::<T>() == Some(self)
+    }
+}
+
+/// The name under which a record keeps the tags that were active: a map of text to text.
+pub const TAGS: &str = "tags";
+
+/// Runs the body with these kinds of metadata collected around it.
+pub(crate) fn collect<R>(
+    kinds: &[Arc<dyn MetadataKind>],
+    tags: &BTreeMap<String, String>,
+    body: impl FnOnce() -> R,
+) -> (R, Metadata) {
+    let running: Vec<_> = kinds.iter().map(|kind| (kind.name(), kind.begin())).collect();
+    let result = body();
+    let mut metadata = Metadata::default();
+    // The kind that began last ends first, so that each measures what lies within it.
+    for (kind, collector) in running.into_iter().rev() {
+        match collector.finish() {
+            Ok(report) => metadata.insert(kind, report),
+            Err(error) => tracing::warn!(kind, %error, "metadata could not be collected"),
+        }
+    }
+    if !tags.is_empty() {
+        match encoding::Encoded::of(tags) {
+            Ok(report) => metadata.insert(TAGS, report),
+            Err(error) => tracing::warn!(kind = TAGS, %error, "metadata could not be collected"),
+        }
+    }
+    (result, metadata)
+}

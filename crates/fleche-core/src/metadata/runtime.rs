@@ -1,0 +1,90 @@
+//! `Runtime`: when and for how long a call ran, and what it took.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Collector, MetadataKind};
+use crate::{call::Timestamp, encoding::Encoded, error::Result};
+
+/// Collects when and for how long the body ran: a [`RuntimeReport`] under `runtime`. Collected unless others are asked
+/// for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime;
+
+/// What [`Runtime`] reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuntimeReport {
+    /// When the body began.
+    pub start: Timestamp,
+    /// When it returned.
+    pub stop: Timestamp,
+    /// Seconds in between, by the monotonic clock.
+    pub wall_seconds: f64,
+    /// Seconds of processor time (user and system) of the thread that ran the body; absent where the system does not
+    /// tell. Threads that the body starts are not included.
+    pub cpu_seconds: Option<f64>,
+    /// The most memory that the process has ever held resident, in bytes; absent where the system does not tell.
+    pub process_peak_bytes: Option<u64>,
+}
+
+#[typetag::serde(name = "runtime")]
+impl MetadataKind for Runtime {
+    fn name(&self) -> &'static str {
+        "runtime"
+    }
+
+    fn begin(&self) -> Box<dyn Collector> {
+        Box::new(Running { start: Timestamp::now(), cpu: usage::thread_cpu_seconds(), since: Instant::now() })
+    }
+}
+
+struct Running {
+    start: Timestamp,
+    cpu: Option<f64>,
+    since: Instant,
+}
+
+impl Collector for Running {
+    fn finish(self: Box<Self>) -> Result<Encoded> {
+        let wall_seconds = self.since.elapsed().as_secs_f64();
+        let cpu_seconds = self.cpu.zip(usage::thread_cpu_seconds()).map(|(before, after)| after - before);
+        Ok(Encoded::of(&RuntimeReport {
+            start: self.start,
+            stop: Timestamp::now(),
+            wall_seconds,
+            cpu_seconds,
+            process_peak_bytes: usage::process_peak_bytes(),
+        })?)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod usage {
+    use nix::{
+        sys::resource::{UsageWho, getrusage},
+        time::{ClockId, clock_gettime},
+    };
+
+    #[allow(clippy::cast_precision_loss)] // Exact up to 2^53 nanoseconds of processor time: 104 days.
+    pub(super) fn thread_cpu_seconds() -> Option<f64> {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
+        Some(time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
+    }
+
+    pub(super) fn process_peak_bytes() -> Option<u64> {
+        // Linux counts in kibibytes: getrusage(2).
+        u64::try_from(getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss()).ok().map(|kibibytes| kibibytes * 1024)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod usage {
+    pub(super) fn thread_cpu_seconds() -> Option<f64> {
+        None
+    }
+
+    pub(super) fn process_peak_bytes() -> Option<u64> {
+        None
+    }
+}

@@ -1,0 +1,103 @@
+//! The two store traits, their configurations, and how backends make themselves known.
+
+mod backend;
+mod config;
+mod forward;
+mod open;
+
+pub use backend::{BackendInfo, backends};
+pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
+#[doc(hidden)]
+pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
+pub use open::{OpenStores, Place};
+
+use std::{fmt::Debug, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    call::{CallKey, Record},
+    digest::{Digest, DigestPrefix},
+    error::Result,
+    query::Query,
+};
+
+/// An iterator over what a store holds. What is put or removed while it runs may or may not be seen.
+pub type Entries<'a, T> = Box<dyn Iterator<Item = Result<T>> + Send + 'a>;
+
+/// A store of encoded values, each under the digest of its bytes.
+///
+/// All methods may be called from any number of threads at once. Ids, and likewise keys, are iterated without locking
+/// the store and without holding all of them in memory.
+///
+/// **Every read is verified**: what `get` returns has the digest asked for. An entry that fails is set aside and
+/// reported once as [`Error::Damaged`](crate::Error::Damaged); afterwards it is absent.
+pub trait ValueStore: Debug + Send + Sync {
+    /// The bytes under this id; `None` if there are none.
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>>;
+
+    /// Keeps the bytes, whose digest is `id`. A repetition changes nothing but the age, which starts anew, and mends an
+    /// entry of the wrong size.
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()>;
+
+    /// Whether there is an entry; it is not read.
+    fn contains(&self, id: &Digest) -> Result<bool>;
+
+    /// The time since the last `put` of this id; `None` if there is no entry.
+    fn age(&self, id: &Digest) -> Result<Option<Duration>>;
+
+    /// Removes the entry, if it is there and `older_than` is not given or exceeded by its age; atomic with the refresh
+    /// that a concurrent `put` does. Whether anything was removed.
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool>;
+
+    /// The ids that begin so, each once, in any order.
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>>;
+
+    /// Returns when the entry, which was put before, would survive a power failure, if the store can promise that.
+    /// Called for results that took long. The default does nothing.
+    fn sync(&self, id: &Digest) -> Result<()> {
+        let _ = id;
+        Ok(())
+    }
+
+    /// How to open this store elsewhere.
+    fn config(&self) -> Box<dyn ValueStoreConfig>;
+}
+
+/// A store of records, each under its call's key. What [`ValueStore`] says of threads, iteration and verification holds
+/// here too; a record's checksum covers its key.
+pub trait CallStore: Debug + Send + Sync {
+    /// The record under this key; `None` if there is none, or only one of a later format.
+    fn get(&self, key: &CallKey) -> Result<Option<Record>>;
+
+    /// Keeps the record in place of an earlier one, atomically: the last writer wins.
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()>;
+
+    /// Whether there is an entry; it is not read.
+    fn contains(&self, key: &CallKey) -> Result<bool>;
+
+    /// The keys that begin so, each once, in any order.
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>>;
+
+    /// Removes the record; with `only` given, only if it equals that, atomically. Whether anything was removed.
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool>;
+
+    /// The records that fulfil the query, in any order. The default reads every record; damaged ones are errors among
+    /// the items.
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        let records = self.keys(&DigestPrefix::all())?.filter_map(move |key| {
+            let found = key.and_then(|key| Ok(self.get(&key)?.map(|record| (key, record))));
+            found.transpose().filter(|found| found.as_ref().map_or(true, |(_, record)| query.matches(record)))
+        });
+        Ok(Box::new(records))
+    }
+
+    /// As [`ValueStore::sync`], for a record.
+    fn sync(&self, key: &CallKey) -> Result<()> {
+        let _ = key;
+        Ok(())
+    }
+
+    /// How to open this store elsewhere.
+    fn config(&self) -> Box<dyn CallStoreConfig>;
+}

@@ -1,0 +1,52 @@
+//! The registry of backends: each store crate submits one entry, wherever it is linked.
+
+use std::path::Path;
+
+use super::{CallStoreConfig, Reach, ValueStoreConfig};
+
+/// A backend, as its crate registers it.
+#[derive(Debug)]
+pub struct BackendInfo {
+    /// The permanent name: the `type` of its configurations.
+    pub name: &'static str,
+    /// What it is for, in one line.
+    pub summary: &'static str,
+    /// How far its stores reach.
+    pub reach: Reach,
+    /// Whether what was put is there when the store is opened anew in another process.
+    pub durable: bool,
+    /// Configurations of a new, empty pair of stores inside this directory, which exists.
+    pub scratch: fn(&Path) -> (Box<dyn ValueStoreConfig>, Box<dyn CallStoreConfig>),
+}
+
+inventory::collect!(BackendInfo);
+
+/// The backends that are linked into this program, by name.
+///
+/// A store crate that stands only in `Cargo.toml` is not linked until something of it is named in the program:
+/// `use fleche_store_file as _;` suffices.
+pub fn backends() -> Vec<&'static BackendInfo> {
+    let mut backends: Vec<_> = inventory::iter::<BackendInfo>().collect();
+    backends.sort_by_key(|backend| backend.name);
+    backends
+}
+
+/// Registers a backend: the fields of a [`BackendInfo`].
+///
+/// ```ignore
+/// fleche_core::register_backend! {
+///     name: "redis",
+///     summary: "a Redis server",
+///     reach: Reach::Shared,
+///     durable: true,
+///     scratch: |directory| (Box::new(…), Box::new(…)),
+/// }
+/// ```
+#[macro_export]
+macro_rules! register_backend {
+    ($($field:ident : $value:expr),* $(,)?) => {
+        $crate::__private::inventory::submit! {
+            $crate::store::BackendInfo { $($field: $value),* }
+        }
+    };
+}

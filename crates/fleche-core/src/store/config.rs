@@ -1,0 +1,83 @@
+//! How stores are described: configurations that name their backend and travel as JSON, TOML or CBOR.
+
+use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallStore, ValueStore};
+use crate::error::Result;
+
+/// How far a store reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Within the process that holds it: memory.
+    Process,
+    /// One process at a time.
+    Exclusive,
+    /// Any number of processes at once.
+    Shared,
+}
+
+macro_rules! store_config {
+    ($(#[$doc:meta])* $config:ident, $object:ident, $store:ident) => {
+        $(#[$doc])*
+        ///
+        /// A backend derives `Clone`, `Debug`, `PartialEq`, `Serialize` and `Deserialize` for its configuration and
+        /// implements this trait under `#[typetag::serde(name = "…")]`. The name is explicit and permanent.
+        #[typetag::serde(tag = "type")]
+        pub trait $config: $object + Debug + Send + Sync {
+            /// Opens the store, creating what is missing. A place that is open in this process already gives the same
+            /// store.
+            fn open(&self) -> Result<Arc<dyn $store>>;
+
+            /// How far the store reaches.
+            fn reach(&self) -> Reach;
+
+            /// Relative paths become relative to this directory, where the configuration was found. The default is for
+            /// configurations without paths and does nothing.
+            fn resolve(&mut self, directory: &Path) {
+                let _ = directory;
+            }
+        }
+
+        /// Clone and equality for boxed configurations.
+        #[doc(hidden)]
+        pub trait $object: Any {
+            fn clone_box(&self) -> Box<dyn $config>;
+            fn same(&self, other: &dyn $config) -> bool;
+        }
+
+        impl<T: $config + Clone + PartialEq> $object for T {
+            fn clone_box(&self) -> Box<dyn $config> {
+                Box::new(self.clone())
+            }
+
+            fn same(&self, other: &dyn $config) -> bool {
+                (other as &dyn Any).downcast_ref::<T>() == Some(self)
+            }
+        }
+
+        impl Clone for Box<dyn $config> {
+            fn clone(&self) -> Self {
+                (**self).clone_box()
+            }
+        }
+
+        impl PartialEq for dyn $config {
+            fn eq(&self, other: &Self) -> bool {
+                self.same(other)
+            }
+        }
+    };
+}
+
+store_config! {
+    /// How to open a [`ValueStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its settings.
+    ValueStoreConfig, ValueStoreConfigObject, ValueStore
+}
+
+store_config! {
+    /// How to open a [`CallStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its settings.
+    CallStoreConfig, CallStoreConfigObject, CallStore
+}

@@ -1,0 +1,69 @@
+//! Shared stores are stores: both traits for `Arc`, every method handed on.
+
+#![deny(clippy::missing_trait_methods)]
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig};
+use crate::{
+    call::{CallKey, Record},
+    digest::{Digest, DigestPrefix},
+    error::Result,
+    query::Query,
+};
+
+impl<S: ValueStore + ?Sized> ValueStore for Arc<S> {
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        (**self).get(id)
+    }
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        (**self).put(id, encoded)
+    }
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        (**self).contains(id)
+    }
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        (**self).age(id)
+    }
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        (**self).remove(id, older_than)
+    }
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        (**self).ids(prefix)
+    }
+    fn sync(&self, id: &Digest) -> Result<()> {
+        (**self).sync(id)
+    }
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        (**self).config()
+    }
+}
+
+impl<S: CallStore + ?Sized> CallStore for Arc<S> {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        (**self).get(key)
+    }
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        (**self).put(key, record)
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        (**self).contains(key)
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        (**self).keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        (**self).remove(key, only)
+    }
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        (**self).find(query)
+    }
+    fn sync(&self, key: &CallKey) -> Result<()> {
+        (**self).sync(key)
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        (**self).config()
+    }
+}

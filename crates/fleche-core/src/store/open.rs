@@ -1,0 +1,97 @@
+//! The table of open stores: opening one place twice in one process gives one store.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+};
+
+use crate::error::{Error, Result};
+
+/// The stores of one kind that are open in this process, by what they stand for, held weakly: the last user that goes
+/// closes the store.
+///
+/// ```
+/// use std::sync::Arc;
+/// use fleche_core::store::OpenStores;
+///
+/// static OPEN: OpenStores<String, Vec<u8>> = OpenStores::new();
+/// let first = OPEN.get_or_open("here".to_owned(), || Ok(Vec::new()))?;
+/// let second = OPEN.get_or_open("here".to_owned(), || unreachable!("it is open"))?;
+/// assert!(Arc::ptr_eq(&first, &second));
+/// # Ok::<(), fleche_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct OpenStores<K, S>(LazyLock<Mutex<HashMap<K, Weak<S>>>>);
+
+impl<K: Eq + Hash, S> OpenStores<K, S> {
+    /// An empty table, for a `static`.
+    pub const fn new() -> Self {
+        Self(LazyLock::new(Mutex::default))
+    }
+
+    /// The open store of this identity, or the one that `open` makes. Nobody else opens anything of this table
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// What `open` says; nothing is kept then.
+    pub fn get_or_open(&self, identity: K, open: impl FnOnce() -> Result<S>) -> Result<Arc<S>> {
+        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
+            return Ok(store);
+        }
+        let store = Arc::new(open()?);
+        stores.retain(|_, store| store.strong_count() > 0);
+        stores.insert(identity, Arc::downgrade(&store));
+        Ok(store)
+    }
+}
+
+impl<K: Eq + Hash, S> Default for OpenStores<K, S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a path leads to, whatever its spelling: device and inode where the system has them, else the canonical path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place(PlaceId);
+
+#[cfg(unix)]
+type PlaceId = (u64, u64);
+#[cfg(not(unix))]
+type PlaceId = PathBuf;
+
+impl Place {
+    /// The place of an existing file or directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it does not exist or cannot be looked at.
+    #[cfg(unix)]
+    pub fn of(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path).map_err(Error::io("look at", path))?;
+        Ok(Self((metadata.dev(), metadata.ino())))
+    }
+
+    /// The place of an existing file or directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it does not exist or cannot be looked at.
+    #[cfg(not(unix))]
+    pub fn of(path: &Path) -> Result<Self> {
+        std::fs::canonicalize(path).map(Self).map_err(Error::io("look at", path))
+    }
+
+    /// Creates the directory and those above it where they are missing. Its absolute path and its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the path is not a directory and cannot become one.
+    pub fn of_directory(path: &Path) -> Result<(PathBuf, Self)> {
+        let absolute = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
+        std::fs::create_dir_all(&absolute).map_err(Error::io("create the directory", &absolute))?;
+        let place = Self::of(&absolute)?;
+        Ok((absolute, place))
+    }
+}
