@@ -1,0 +1,22 @@
+//! What the macros' expansions name. Not for people.
+
+pub use inventory;
+
+pub use crate::{
+    bound::{BoundCall, NoTransport, RemoteTransport, TransportProbe},
+    call::CallKey,
+    encoding::DecodeError,
+    error::Result,
+    function::{Definition, Function, Parameter, Registration, instance},
+    memo::{
+        Arguments, Check, Found, NoEquality, Owned, Plan, Reader, Recordable, ResultProbe, WholeResult, check_of,
+        contains, equality_of, evict, key, key_or_panic, load, load_boxed, look_up, rerun,
+    },
+    query::Query,
+};
+pub use std::{any::TypeId, borrow::Borrow};
+
+/// The identity of a function item.
+pub fn type_of<T: 'static>(_: &T) -> TypeId {
+    TypeId::of::<T>()
+}

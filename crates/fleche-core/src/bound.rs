@@ -1,0 +1,60 @@
+//! Bound callables: a function, or a whole call, with the cache and metadata that it will use wherever it runs.
+
+mod call;
+mod callable;
+
+pub use call::{BoundCall, NoTransport, RemoteTransport, Transport, TransportProbe};
+pub use callable::{Callable, TupleArguments};
+
+use std::fmt;
+
+use crate::context::Binding;
+
+/// A function with the cache, metadata kinds and tags that were active when it was bound. Calling it uses those,
+/// whatever is active where it is called; fleche calls inside it use them too.
+///
+/// ```
+/// use fleche_core::{Bound, Cache};
+///
+/// fn pipeline(x: i64) -> i64 { x + 1 } // Would call memoized functions.
+///
+/// let cache = Cache::void();
+/// let bound = cache.scope(|| Bound::bind(pipeline));
+/// assert_eq!(std::thread::spawn(move || bound.call((10,))).join().unwrap(), 11);
+/// ```
+#[derive(Clone)]
+pub struct Bound<F> {
+    pub(crate) function: F,
+    pub(crate) binding: Binding,
+}
+
+impl<F> Bound<F> {
+    /// Binds the function to what is active on this thread now. Any function or closure will do, memoized or not.
+    pub fn bind<Args>(function: F) -> Self
+    where
+        F: Callable<Args>,
+    {
+        Self { function, binding: Binding::current() }
+    }
+
+    /// Calls the function with this tuple of arguments; `(a,)` for one.
+    pub fn call<Args>(&self, arguments: Args) -> F::Output
+    where
+        F: Callable<Args>,
+    {
+        let _bound = self.binding.enter();
+        self.function.call(arguments)
+    }
+
+    /// What it is bound to.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+}
+
+impl<F> fmt::Debug for Bound<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let function = std::any::type_name::<F>();
+        f.debug_struct("Bound").field("function", &function).field("binding", &self.binding).finish()
+    }
+}

@@ -1,0 +1,108 @@
+//! What can be bound and submitted: functions and closures of up to twelve arguments.
+
+use std::any::TypeId;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Bound;
+use crate::{
+    context::Binding,
+    function::{self, Function},
+    memo::Arguments,
+};
+
+/// A function of the arguments in the tuple `Args`: any `Fn` with as many parameters, or a [`Bound`] one.
+///
+/// Pass the function itself: a function pointer or a reference to it does not tell which function it is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called with the arguments `{Args}`",
+    note = "arguments are a tuple, `(a,)` for a single one, and closure parameters need their types"
+)]
+pub trait Callable<Args>: Send + 'static {
+    /// What it returns.
+    type Output;
+
+    /// Calls it.
+    fn call(&self, arguments: Args) -> Self::Output;
+
+    /// What it is bound to; `None` if it is not bound.
+    fn binding(&self) -> Option<&Binding> {
+        None
+    }
+
+    /// The memoized function that it is; `None` if it is another one.
+    #[doc(hidden)]
+    fn function(&self) -> Option<&'static Function> {
+        function::by_type(TypeId::of::<Self>())
+    }
+}
+
+impl<F, Args> Callable<Args> for Bound<F>
+where
+    F: Callable<Args>,
+{
+    type Output = F::Output;
+
+    fn call(&self, arguments: Args) -> Self::Output {
+        Bound::call(self, arguments)
+    }
+
+    fn binding(&self) -> Option<&Binding> {
+        Some(&self.binding)
+    }
+
+    fn function(&self) -> Option<&'static Function> {
+        self.function.function()
+    }
+}
+
+/// A tuple of up to twelve arguments that can be submitted.
+pub trait TupleArguments: Serialize + DeserializeOwned + Send + 'static {
+    /// Encodes each that is wanted.
+    #[doc(hidden)]
+    fn encode(&self, wanted: impl Fn(usize) -> bool) -> Arguments;
+}
+
+macro_rules! tuples {
+    ($($name:ident $index:tt),*) => {
+        impl<Function, Output, $($name),*> Callable<($($name,)*)> for Function
+        where
+            Function: Fn($($name),*) -> Output + Send + 'static,
+        {
+            type Output = Output;
+
+            #[allow(non_snake_case, clippy::unused_unit)]
+            fn call(&self, ($($name,)*): ($($name,)*)) -> Output {
+                self($($name),*)
+            }
+        }
+
+        impl<$($name),*> TupleArguments for ($($name,)*)
+        where
+            $($name: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            #[allow(unused_variables, unused_mut)]
+            fn encode(&self, wanted: impl Fn(usize) -> bool) -> Arguments {
+                let mut arguments = Arguments::new();
+                $(if wanted($index) {
+                    arguments.add(&self.$index);
+                })*
+                arguments
+            }
+        }
+    };
+}
+
+tuples!();
+tuples!(A 0);
+tuples!(A 0, B 1);
+tuples!(A 0, B 1, C 2);
+tuples!(A 0, B 1, C 2, D 3);
+tuples!(A 0, B 1, C 2, D 3, E 4);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);

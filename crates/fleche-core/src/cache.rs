@@ -1,0 +1,154 @@
+//! `Cache`: a pair of stores, and what is counted while they are used.
+
+mod stats;
+
+pub use stats::{Skip, Stats};
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    call::{CallKey, Record, ValueRef},
+    encoding,
+    error::{Error, Result},
+    layer::Void,
+    query::Query,
+    store::{CallStore, Entries, ValueStore},
+};
+use stats::Counters;
+
+/// A store for values and a store for records, and what is counted while they are used.
+///
+/// A cheap handle: clones share everything. What `Cache` cannot do, its stores can:
+/// [`values`](Self::values) and [`calls`](Self::calls) hand them out.
+#[derive(Clone)]
+pub struct Cache(Arc<Inner>);
+
+struct Inner {
+    values: Arc<dyn ValueStore>,
+    calls: Arc<dyn CallStore>,
+    store_arguments: bool,
+    void: bool,
+    counters: Counters,
+}
+
+impl Cache {
+    /// A cache of these two stores, of the same kind or not. Opened stores are handles: a clone may be given.
+    pub fn new(values: impl ValueStore + 'static, calls: impl CallStore + 'static) -> Self {
+        Self::of(Arc::new(values), Arc::new(calls), true)
+    }
+
+    /// The cache that keeps nothing: every call runs.
+    pub fn void() -> Self {
+        let Inner { values, calls, counters, .. } = Inner::of(Arc::new(Void), Arc::new(Void));
+        Self(Arc::new(Inner { values, calls, store_arguments: false, void: true, counters }))
+    }
+
+    pub(crate) fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
+        Self(Arc::new(Inner { store_arguments, ..Inner::of(values, calls) }))
+    }
+
+    /// The same stores, with or without keeping the arguments of calls that are longer than
+    /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Kept (the default), they can be read from records later; keys are
+    /// the same either way. Counting starts anew.
+    pub fn store_arguments(&self, store: bool) -> Self {
+        Self::of(self.0.values.clone(), self.0.calls.clone(), store)
+    }
+
+    /// The store of values.
+    pub fn values(&self) -> &Arc<dyn ValueStore> {
+        &self.0.values
+    }
+
+    /// The store of records.
+    pub fn calls(&self) -> &Arc<dyn CallStore> {
+        &self.0.calls
+    }
+
+    /// Whether a call with this key would be a hit: its record is there, and so is its result.
+    pub fn contains(&self, key: &CallKey) -> Result<bool> {
+        match self.0.calls.get(key)?.map(|record| record.result) {
+            Some(ValueRef::Stored(digest)) => self.0.values.contains(&digest),
+            found => Ok(found.is_some()),
+        }
+    }
+
+    /// The result under this key; `None` if the record or the result is not there.
+    ///
+    /// For a function that returns a `Result`, `T` is its `Ok` type.
+    pub fn load<T: DeserializeOwned>(&self, key: &CallKey) -> Result<Option<T>> {
+        self.record(key)?.map_or(Ok(None), |record| self.decode(&record.result))
+    }
+
+    /// The record under this key; `None` if there is none.
+    pub fn record(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.0.calls.get(key)
+    }
+
+    /// The value that a record refers to; `None` if it is not there, as for arguments that were not stored.
+    pub fn decode<T: DeserializeOwned>(&self, reference: &ValueRef) -> Result<Option<T>> {
+        match reference {
+            ValueRef::Inline(bytes) => Ok(Some(encoding::from_slice(bytes.as_slice())?)),
+            ValueRef::Stored(digest) => match self.0.values.get(digest)? {
+                Some(bytes) => Ok(Some(encoding::from_slice::<T>(&bytes)?)),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The encoding that a record refers to; `None` if it is not there.
+    pub fn encoded(&self, reference: &ValueRef) -> Result<Option<Bytes>> {
+        match reference {
+            ValueRef::Inline(bytes) => Ok(Some(Bytes::copy_from_slice(bytes.as_slice()))),
+            ValueRef::Stored(digest) => self.0.values.get(digest),
+        }
+    }
+
+    /// Removes the record under this key, so that the call runs anew. Values stay: other records may refer to them.
+    /// Whether there was one.
+    pub fn evict(&self, key: &CallKey) -> Result<bool> {
+        self.0.calls.remove(key, None)
+    }
+
+    /// The records that fulfil the query, in any order.
+    pub fn query<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        self.0.calls.find(query)
+    }
+
+    /// What was counted through this handle and its clones, on all threads of this process.
+    pub fn stats(&self) -> Stats {
+        self.0.counters.sum()
+    }
+
+    pub(crate) fn is_void(&self) -> bool {
+        self.0.void
+    }
+
+    pub(crate) fn stores_arguments(&self) -> bool {
+        self.0.store_arguments
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// A fault of a store, which must not fail the user's call: logged and counted.
+    pub(crate) fn fault(&self, error: &Error, function: &str) {
+        self.0.counters.fault();
+        tracing::warn!(function, %error, "the cache failed; the call goes on without it");
+    }
+}
+
+impl Inner {
+    fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>) -> Self {
+        Self { values, calls, store_arguments: true, void: false, counters: Counters::default() }
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("values", &self.0.values).field("calls", &self.0.calls).finish_non_exhaustive()
+    }
+}

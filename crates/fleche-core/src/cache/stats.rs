@@ -1,0 +1,118 @@
+//! What a cache counts: per thread, so that a hit writes to nothing that threads share.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use crossbeam_utils::CachePadded;
+use thread_local::ThreadLocal;
+
+/// What was counted since the cache was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Calls that were answered from the store.
+    pub hits: u64,
+    /// Calls that were looked for and not found.
+    pub misses: u64,
+    /// Bodies that ran to their end on a miss or a rerun, whatever became of the result.
+    pub computed: u64,
+    /// Operations of a store that failed. Each was logged; no call failed for it.
+    pub faults: u64,
+    /// Calls that ran without being recorded, by reason.
+    pub skipped: BTreeMap<Skip, u64>,
+}
+
+/// Why a call ran without being recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Skip {
+    /// The function returned an `Err`, which is not kept unless it asks for `cache_errors`.
+    Failed,
+    /// An argument cannot be encoded.
+    ArgumentNotEncodable,
+    /// An argument has no stable encoding: a call with equal arguments might get another key.
+    ArgumentNotStable,
+    /// The result cannot be encoded, or does not decode into what it was.
+    ResultNotStorable,
+    /// Two functions claim one name.
+    NameClaimedTwice,
+    /// A store refused or failed to keep it.
+    StoreFailed,
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "the function returned an error",
+            Self::ArgumentNotEncodable => "an argument cannot be encoded",
+            Self::ArgumentNotStable => "an argument has no stable encoding",
+            Self::ResultNotStorable => "the result cannot be stored",
+            Self::NameClaimedTwice => "two functions claim one name",
+            Self::StoreFailed => "the store failed",
+        })
+    }
+}
+
+/// The counters behind [`Stats`].
+#[derive(Default)]
+pub(crate) struct Counters {
+    threads: ThreadLocal<CachePadded<PerThread>>,
+    rare: Mutex<Rare>,
+}
+
+#[derive(Default)]
+struct PerThread {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    computed: AtomicU64,
+}
+
+#[derive(Default)]
+struct Rare {
+    faults: u64,
+    skipped: BTreeMap<Skip, u64>,
+}
+
+impl Counters {
+    pub(crate) fn hit(&self) {
+        increment(&self.threads.get_or_default().hits);
+    }
+
+    pub(crate) fn miss(&self) {
+        increment(&self.threads.get_or_default().misses);
+    }
+
+    pub(crate) fn computed(&self) {
+        increment(&self.threads.get_or_default().computed);
+    }
+
+    pub(crate) fn fault(&self) {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner).faults += 1;
+    }
+
+    pub(crate) fn skipped(&self, reason: Skip) {
+        *self.rare.lock().unwrap_or_else(PoisonError::into_inner).skipped.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn sum(&self) -> Stats {
+        let rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats = Stats { faults: rare.faults, skipped: rare.skipped.clone(), ..Stats::default() };
+        for thread in &self.threads {
+            stats.hits += thread.hits.load(Relaxed);
+            stats.misses += thread.misses.load(Relaxed);
+            stats.computed += thread.computed.load(Relaxed);
+        }
+        stats
+    }
+}
+
+/// Each counter has one writing thread at a time, so a load and a store suffice.
+fn increment(counter: &AtomicU64) {
+    counter.store(counter.load(Relaxed) + 1, Relaxed);
+}

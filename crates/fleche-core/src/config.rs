@@ -1,0 +1,88 @@
+//! `CacheConfig`: a cache described as text, and the caches that `fleche.toml` names.
+
+mod file;
+mod named;
+
+pub use file::{CONFIG_FILE, ConfigFile};
+pub(crate) use named::fallback;
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::{
+    cache::Cache,
+    error::Result,
+    store::{CallStoreConfig, ValueStoreConfig, backends},
+};
+
+/// How to open a [`Cache`] elsewhere: serialises in JSON, TOML or CBOR alike.
+///
+/// ```
+/// use fleche_core::CacheConfig;
+///
+/// let config: CacheConfig = serde_json::from_str(r#"{"values": {"type": "void"}, "calls": {"type": "void"}}"#)?;
+/// let unknown = r#"{"values": {"type": "rdb"}, "calls": {"type": "void"}}"#;
+/// let error = serde_json::from_str::<CacheConfig>(unknown).unwrap_err();
+/// assert!(error.to_string().contains("`rdb`"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheConfig {
+    /// The store of values.
+    #[serde(deserialize_with = "named_backend")]
+    pub values: Box<dyn ValueStoreConfig>,
+    /// The store of records.
+    #[serde(deserialize_with = "named_backend")]
+    pub calls: Box<dyn CallStoreConfig>,
+    /// Whether arguments longer than [`INLINE_LIMIT`](crate::call::INLINE_LIMIT) are stored beside results. Default:
+    /// true.
+    #[serde(default = "yes")]
+    pub store_arguments: bool,
+}
+
+// By hand: the derived comparison would move the boxes (a known limit of deriving over trait objects).
+impl PartialEq for CacheConfig {
+    fn eq(&self, other: &Self) -> bool {
+        *self.values == *other.values
+            && *self.calls == *other.calls
+            && self.store_arguments == other.store_arguments
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Says, where a backend's name is not known, which are and why one may be missing.
+fn named_backend<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    T::deserialize(deserializer).map_err(|error| {
+        let error = error.to_string();
+        if !error.contains("unknown variant") {
+            return D::Error::custom(error);
+        }
+        let registered: Vec<_> = backends().into_iter().map(|backend| backend.name).collect();
+        D::Error::custom(format!(
+            "{error}. Backends linked into this program: {registered:?}. A store crate that stands only in Cargo.toml \
+             is not linked until the program names it: `use fleche_store_… as _;`"
+        ))
+    })
+}
+
+impl Cache {
+    /// Opens both stores.
+    ///
+    /// # Errors
+    /// What the stores say when they are opened.
+    pub fn from_config(config: &CacheConfig) -> Result<Self> {
+        Ok(Self::of(config.values.open()?, config.calls.open()?, config.store_arguments))
+    }
+
+    /// How to open this cache elsewhere.
+    pub fn config(&self) -> CacheConfig {
+        CacheConfig {
+            values: self.values().config(),
+            calls: self.calls().config(),
+            store_arguments: self.stores_arguments(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `fleche.toml`: where it is looked for, and what it says.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::CacheConfig;
+use crate::error::{Error, Result};
+
+/// The name of configuration files.
+pub const CONFIG_FILE: &str = "fleche.toml";
+
+/// What the configuration files in force say together; where two say different things, the nearer one counts.
+///
+/// A file looks like this, everything being optional; relative paths resolve against the file's directory:
+///
+/// ```
+/// # let text = r#"
+/// root = true                  # look no further up, nor in the user's configuration directory
+/// default = "scratch"          # the cache to use where the program enters none
+///
+/// [cache.scratch]
+/// values = { type = "void" }
+/// calls = { type = "void" }
+/// store_arguments = true
+/// # "#;
+/// # let directory = tempfile::tempdir()?;
+/// # std::fs::write(directory.path().join("fleche.toml"), text)?;
+/// # let config = fleche_core::config::ConfigFile::find(directory.path())?;
+/// # assert_eq!(config.default.as_deref(), Some("scratch"));
+/// # assert!(config.caches.contains_key("scratch"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ConfigFile {
+    /// The name of the cache that is used where nothing is entered.
+    pub default: Option<String>,
+    /// The caches by name.
+    pub caches: BTreeMap<String, CacheConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneFile {
+    #[serde(default)]
+    root: bool,
+    default: Option<String>,
+    #[serde(default, rename = "cache")]
+    caches: BTreeMap<String, CacheConfig>,
+}
+
+/// Names that always mean the same, and that a file must not give to a cache of its own.
+const RESERVED: [&str; 3] = ["memory", "void", "default"];
+
+impl ConfigFile {
+    /// Reads the files named [`CONFIG_FILE`] from this directory upward, then `fleche/fleche.toml` in the user's
+    /// configuration directory (`$XDG_CONFIG_HOME`, else `~/.config`). A file that says `root = true` is the last.
+    /// Without any file, the result is empty.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the file and the place in it, where a file cannot be read or understood.
+    pub fn find(directory: &Path) -> Result<Self> {
+        let above = directory.ancestors().map(|directory| directory.join(CONFIG_FILE));
+        let mut found = Self::default();
+        for path in above.chain(user_file()) {
+            let Some(file) = read(&path)? else { continue };
+            let root = file.root;
+            found.add(file);
+            if root {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, farther: OneFile) {
+        self.default = self.default.take().or(farther.default);
+        for (name, cache) in farther.caches {
+            self.caches.entry(name).or_insert(cache);
+        }
+    }
+}
+
+fn user_file() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(directory.join("fleche").join(CONFIG_FILE))
+}
+
+fn read(path: &Path) -> Result<Option<OneFile>> {
+    let wrong = |why: String| Error::Config { place: path.display().to_string(), why };
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
+    };
+    let mut file: OneFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if let Some(name) = RESERVED.into_iter().find(|name| file.caches.contains_key(*name)) {
+        return Err(wrong(format!("the name `{name}` is reserved; give the cache another one")));
+    }
+    let directory = path.parent().unwrap_or(path);
+    for cache in file.caches.values_mut() {
+        cache.values.resolve(directory);
+        cache.calls.resolve(directory);
+    }
+    Ok(Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VOID: &str = "values = { type = \"void\" }\ncalls = { type = \"void\" }\n";
+
+    #[test]
+    fn nearer_files_win_and_a_root_ends_the_climb() {
+        let top = tempfile::tempdir().unwrap();
+        let inner = top.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(top.path().join(CONFIG_FILE), format!("default = \"far\"\n[cache.far]\n{VOID}")).unwrap();
+        fs::write(top.path().join("a").join(CONFIG_FILE), format!("[cache.near]\n{VOID}")).unwrap();
+        let found = ConfigFile::find(&inner).unwrap();
+        assert_eq!(found.default.as_deref(), Some("far"));
+        assert_eq!(found.caches.keys().collect::<Vec<_>>(), ["far", "near"]);
+
+        fs::write(inner.join(CONFIG_FILE), "root = true\ndefault = \"void\"\n").unwrap();
+        let found = ConfigFile::find(&inner).unwrap();
+        assert_eq!(found.default.as_deref(), Some("void"));
+        assert!(found.caches.is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_said_with_its_path() {
+        for (text, says) in [
+            ("defualt = \"x\"", "defualt"),
+            ("[cache.memory]\nvalues = { type = \"void\" }\ncalls = { type = \"void\" }", "reserved"),
+            ("[cache.x]\nvalues = { type = \"rdb\" }\ncalls = { type = \"void\" }", "use fleche_store_"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            fs::write(directory.path().join(CONFIG_FILE), text).unwrap();
+            let error = ConfigFile::find(directory.path()).unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains(CONFIG_FILE), "{error}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What is active on a thread: the cache, the metadata to collect, tags, and whether calls run again.
+
+mod binding;
+mod default;
+
+pub use binding::Binding;
+pub use default::set_default_cache;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    marker::PhantomData,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+};
+
+use crate::{
+    cache::Cache,
+    metadata::{MetadataKind, Runtime},
+};
+
+/// The kinds of metadata collected around a call.
+pub(crate) type Kinds = Arc<[Arc<dyn MetadataKind>]>;
+
+/// What a guard changes. Kept apart, one entry a guard, so that guards may end in any order.
+enum Entry {
+    Cache(Rc<Cache>),
+    Kinds(Kinds),
+    Tag(String, String),
+    Rerun,
+    /// Everything at once: what lies below does not show.
+    Bound(Rc<Binding>, Rc<Cache>),
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<(u64, Entry)>> = const { RefCell::new(Vec::new()) };
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What was entered is active until this is dropped. Guards nest, and may end in any order; they stay on their thread.
+#[must_use = "what was entered ends when this is dropped"]
+#[derive(Debug)]
+pub struct Guard {
+    id: u64,
+    cache: bool,
+    stays_on_its_thread: PhantomData<*const ()>,
+}
+
+fn enter(entry: Entry) -> Guard {
+    let id = NEXT_ID.replace(NEXT_ID.get() + 1);
+    let cache = matches!(entry, Entry::Cache(_) | Entry::Bound(..));
+    if cache {
+        default::cache_entered();
+    }
+    ENTERED.with_borrow_mut(|entered| entered.push((id, entry)));
+    Guard { id, cache, stays_on_its_thread: PhantomData }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // The entry is dropped after the borrow has ended: a cache that goes may run code of its own.
+        let ended = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let at = entered.iter().rposition(|(id, _)| *id == self.id)?;
+            Some(entered.remove(at))
+        });
+        drop(ended);
+        if self.cache {
+            default::cache_left();
+        }
+    }
+}
+
+impl Cache {
+    /// Makes this the active cache of this thread until the guard is dropped; nests. Threads that are started meanwhile
+    /// do not inherit it.
+    ///
+    /// The guard is not `Send` and must not be held across an `.await`.
+    pub fn enter(&self) -> Guard {
+        enter(Entry::Cache(Rc::new(self.clone())))
+    }
+
+    /// Runs the closure with this cache active on this thread.
+    pub fn scope<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _active = self.enter();
+        run()
+    }
+}
+
+/// The cache that calls on this thread use now: the one entered last, else the default, else what the configuration
+/// files say, else memory.
+pub fn active_cache() -> Cache {
+    Cache::clone(&active())
+}
+
+/// As [`active_cache`], without touching a counter that threads share.
+pub(crate) fn active() -> Rc<Cache> {
+    let entered = ENTERED.with_borrow(|entered| {
+        entered.iter().rev().find_map(|(_, entry)| match entry {
+            Entry::Cache(cache) | Entry::Bound(_, cache) => Some(cache.clone()),
+            _ => None,
+        })
+    });
+    entered.unwrap_or_else(default::default_here)
+}
+
+/// Whether calls on this thread run even where their record exists.
+pub(crate) fn is_rerun() -> bool {
+    ENTERED.with_borrow(|entered| {
+        entered
+            .iter()
+            .rev()
+            .find_map(|(_, entry)| match entry {
+                Entry::Rerun => Some(true),
+                Entry::Bound(binding, _) => Some(binding.rerun),
+                _ => None,
+            })
+            .unwrap_or(false)
+    })
+}
+
+/// Runs the closure with every fleche call in it running again.
+pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
+    let _again = enter(Entry::Rerun);
+    run()
+}
+
+/// The kinds of metadata to collect, and the tags, of this thread now.
+pub(crate) fn metadata() -> (Kinds, BTreeMap<String, String>) {
+    static DEFAULT_KINDS: LazyLock<Kinds> = LazyLock::new(|| Arc::new([Arc::new(Runtime)]));
+    ENTERED.with_borrow(|entered| {
+        let mut kinds = None;
+        let mut tags = BTreeMap::new();
+        for (_, entry) in entered.iter().rev() {
+            match entry {
+                Entry::Kinds(wanted) => kinds = kinds.or_else(|| Some(wanted.clone())),
+                Entry::Tag(name, value) => {
+                    tags.entry(name.clone()).or_insert_with(|| value.clone());
+                }
+                Entry::Bound(binding, _) => {
+                    kinds = kinds.or_else(|| Some(binding.kinds.clone()));
+                    for (name, value) in binding.tags.iter() {
+                        tags.entry(name.clone()).or_insert_with(|| value.clone());
+                    }
+                    break;
+                }
+                Entry::Cache(_) | Entry::Rerun => {}
+            }
+        }
+        (kinds.unwrap_or_else(|| DEFAULT_KINDS.clone()), tags)
+    })
+}
+
+/// A label that is recorded with every call computed while it is entered.
+#[derive(Clone, Debug)]
+#[must_use = "a tag does nothing until it is entered"]
+pub struct Tag(String, String);
+
+/// A label for the calls computed while it is entered: `tag("project", "alloy").enter()`. Recorded under
+/// [`TAGS`](crate::metadata::TAGS); of two with one name the inner one counts.
+pub fn tag(name: impl Into<String>, value: impl Into<String>) -> Tag {
+    Tag(name.into(), value.into())
+}
+
+impl Tag {
+    /// Sets the tag on this thread until the guard is dropped.
+    pub fn enter(self) -> Guard {
+        enter(Entry::Tag(self.0, self.1))
+    }
+}
+
+/// Kinds of metadata that are collected around every call computed while they are entered.
+#[derive(Clone, Debug)]
+#[must_use = "nothing changes until it is entered"]
+pub struct Collect(Kinds);
+
+/// Chooses the kinds of metadata, in place of those chosen outside: `collect([Arc::new(Runtime)]).enter()`.
+pub fn collect(kinds: impl IntoIterator<Item = Arc<dyn MetadataKind>>) -> Collect {
+    Collect(kinds.into_iter().collect())
+}
+
+impl Collect {
+    /// Collects these kinds on this thread until the guard is dropped.
+    pub fn enter(self) -> Guard {
+        enter(Entry::Kinds(self.0))
+    }
+}

@@ -1,0 +1,38 @@
+//! `Binding`: what was active at one moment, to be made active elsewhere.
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use super::{Entry, Guard, Kinds, active_cache, enter, is_rerun, metadata};
+use crate::cache::Cache;
+
+/// The cache, the kinds of metadata and the tags that were active at one moment. Cheap to clone; may go to any thread.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    pub(super) cache: Cache,
+    pub(super) kinds: Kinds,
+    pub(super) tags: Arc<BTreeMap<String, String>>,
+    pub(super) rerun: bool,
+}
+
+impl Binding {
+    /// What is active on this thread now.
+    pub fn current() -> Self {
+        let (kinds, tags) = metadata();
+        Self { cache: active_cache(), kinds, tags: Arc::new(tags), rerun: is_rerun() }
+    }
+
+    /// The bound cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Whether calls run even where their record exists.
+    pub(crate) fn is_rerun(&self) -> bool {
+        self.rerun
+    }
+
+    /// Makes this, and nothing of what was active before, active on this thread until the guard is dropped.
+    pub fn enter(&self) -> Guard {
+        enter(Entry::Bound(Rc::new(self.clone()), Rc::new(self.cache.clone())))
+    }
+}

@@ -1,0 +1,76 @@
+//! Executors: what runs submitted calls, and the wrap that answers hits without them.
+
+mod ext;
+mod forward;
+mod map;
+mod task;
+mod wrapped;
+
+pub use ext::ExecutorExt;
+pub use map::Map;
+pub use task::Task;
+pub use wrapped::{Wrapped, wrap_executor};
+
+use std::{any::Any, fmt::Debug, sync::Arc};
+
+use crate::{error::Result, job::JobError, store::Reach};
+
+/// Runs tasks: a pool, a cluster, or the thread that submits. Users call what [`ExecutorExt`] adds.
+pub trait Executor: Debug + Send + Sync {
+    /// Accepts a task, to [run](Task::run) it once, at any time and on any thread, or gives it back with the reason. A
+    /// task that is dropped fails its job.
+    fn submit_task(&self, task: Task) -> Result<(), SubmitError>;
+
+    /// How to make such an executor elsewhere.
+    fn config(&self) -> Box<dyn ExecutorConfig>;
+
+    /// How far its workers are: [`Reach::Process`], or beyond.
+    fn reach(&self) -> Reach;
+}
+
+/// A task that was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct SubmitError {
+    /// The task.
+    pub task: Task,
+    /// Why not.
+    pub why: JobError,
+}
+
+/// How to make an executor elsewhere. What [`ValueStoreConfig`](crate::store::ValueStoreConfig) says of backends holds
+/// for executors.
+#[typetag::serde(tag = "type")]
+pub trait ExecutorConfig: ExecutorConfigObject + Debug + Send + Sync {
+    /// Makes the executor.
+    fn open(&self) -> Result<Arc<dyn Executor>>;
+}
+
+/// Clone and equality for boxed configurations.
+#[doc(hidden)]
+pub trait ExecutorConfigObject: Any {
+    fn clone_box(&self) -> Box<dyn ExecutorConfig>;
+    fn same(&self, other: &dyn ExecutorConfig) -> bool;
+}
+
+impl<T: ExecutorConfig + Clone + PartialEq> ExecutorConfigObject for T {
+    fn clone_box(&self) -> Box<dyn ExecutorConfig> {
+        Box::new(self.clone())
+    }
+
+    fn same(&self, other: &dyn ExecutorConfig) -> bool {
+        (other as &dyn Any).downcast_ref::<T>() == Some(self)
+    }
+}
+
+impl Clone for Box<dyn ExecutorConfig> {
+    fn clone(&self) -> Self {
+        (**self).clone_box()
+    }
+}
+
+impl PartialEq for dyn ExecutorConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other)
+    }
+}

@@ -1,0 +1,55 @@
+//! `ExecutorExt`: what users call on an executor.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Executor, Map, Task};
+use crate::{
+    bound::{BoundCall, Callable, TupleArguments},
+    job::Job,
+};
+
+/// What users call on an executor. Every executor has it.
+pub trait ExecutorExt: Executor {
+    /// Submits the call of this function with this tuple of arguments, `(a,)` for one, and returns at once. What goes
+    /// wrong, a refusal included, is the job's error.
+    ///
+    /// Unless the executor is [wrapped](super::wrap_executor) or the function is [bound](crate::Bound), the call runs
+    /// under what is active on the worker's thread, not on this one.
+    fn submit<F, Args>(&self, function: F, arguments: Args) -> Job<F::Output>
+    where
+        F: Callable<Args>,
+        Args: TupleArguments,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let (task, job) = Task::of_function(function, arguments);
+        submit(self, task);
+        job
+    }
+
+    /// Submits a bound call, and returns at once. The function may borrow its parameters and return any type.
+    fn run<R: 'static>(&self, call: BoundCall<R>) -> Job<R> {
+        let (task, job) = Task::of_call(call);
+        submit(self, task);
+        job
+    }
+
+    /// Calls the function with each tuple of arguments. Results come in the order of the inputs; inputs are taken as
+    /// results are, a bounded number ahead, so that an endless iterator will do. What is dropped early is cancelled.
+    fn map<F, Args, I>(&self, function: F, inputs: I) -> Map<'_, Self, F, I::IntoIter, F::Output>
+    where
+        F: Callable<Args> + Clone,
+        Args: TupleArguments,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+        I: IntoIterator<Item = Args>,
+    {
+        Map::new(self, function, inputs.into_iter())
+    }
+}
+
+impl<E: Executor + ?Sized> ExecutorExt for E {}
+
+fn submit<E: Executor + ?Sized>(executor: &E, task: Task) {
+    if let Err(refused) = executor.submit_task(task) {
+        refused.task.fail(refused.why);
+    }
+}

@@ -1,0 +1,26 @@
+//! Executors behind references and boxes are executors.
+
+#![deny(clippy::missing_trait_methods)]
+
+use std::sync::Arc;
+
+use super::{Executor, ExecutorConfig, SubmitError, Task};
+use crate::store::Reach;
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<E: Executor + ?Sized> Executor for $pointer {
+            fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
+                (**self).submit_task(task)
+            }
+            fn config(&self) -> Box<dyn ExecutorConfig> {
+                (**self).config()
+            }
+            fn reach(&self) -> Reach {
+                (**self).reach()
+            }
+        }
+    )*};
+}
+
+forward!(&E, Arc<E>, Box<E>);

@@ -1,0 +1,69 @@
+//! `Map`: one function over many inputs, in order, lazily.
+
+use std::{collections::VecDeque, fmt, thread};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Executor, ExecutorExt};
+use crate::{
+    bound::{Callable, TupleArguments},
+    job::{Job, JobError},
+};
+
+/// The results of [`ExecutorExt::map`], in the order of the inputs.
+#[must_use = "inputs are submitted as results are taken"]
+pub struct Map<'a, E: ?Sized, F, I, R> {
+    executor: &'a E,
+    function: F,
+    inputs: I,
+    submitted: VecDeque<Job<R>>,
+    /// How many calls are submitted and not yet taken.
+    ahead: usize,
+}
+
+impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
+    pub(super) fn new(executor: &'a E, function: F, inputs: I) -> Self {
+        // Enough to keep every worker of this machine busy while one result is awaited.
+        let ahead = 8 * thread::available_parallelism().map_or(8, Into::into);
+        Self { executor, function, inputs, submitted: VecDeque::new(), ahead }
+    }
+
+    /// How many calls may be submitted before their results are taken. At least one.
+    pub fn ahead(mut self, calls: usize) -> Self {
+        self.ahead = calls.max(1);
+        self
+    }
+}
+
+impl<E, F, Args, I> Iterator for Map<'_, E, F, I, F::Output>
+where
+    E: Executor + ?Sized,
+    F: Callable<Args> + Clone,
+    Args: TupleArguments,
+    F::Output: Serialize + DeserializeOwned + Send + 'static,
+    I: Iterator<Item = Args>,
+{
+    type Item = Result<F::Output, JobError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.submitted.len() < self.ahead {
+            let Some(arguments) = self.inputs.next() else { break };
+            self.submitted.push_back(self.executor.submit(self.function.clone(), arguments));
+        }
+        self.submitted.pop_front().map(Job::result)
+    }
+}
+
+impl<E: ?Sized, F, I, R> Drop for Map<'_, E, F, I, R> {
+    fn drop(&mut self) {
+        for job in &self.submitted {
+            job.cancel();
+        }
+    }
+}
+
+impl<E: ?Sized, F, I, R> fmt::Debug for Map<'_, E, F, I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("submitted", &self.submitted.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! Memoized functions as the program knows them: one definition an attribute, one instance a set of type parameters.
+
+mod registry;
+
+pub(crate) use registry::by_type;
+pub use registry::{Registration, instance};
+
+use std::{
+    any::Any,
+    borrow::Cow,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{
+    cache::Cache,
+    call::{CallKey, FunctionId},
+    digest::Digest,
+};
+
+/// What the attribute knows of a function.
+#[derive(Debug)]
+pub struct Definition {
+    /// The name, without type parameters.
+    pub name: &'static str,
+    /// The version; 0 where none is stated.
+    pub version: u64,
+    /// Digest of the function's tokens.
+    pub code: [u8; 32],
+    /// Whether that digest is part of keys.
+    pub hash_code: bool,
+    /// The parameters in order.
+    pub parameters: &'static [Parameter],
+    /// Whether long arguments are stored.
+    pub store_arguments: bool,
+    /// Where the function stands: file, line, column.
+    pub position: (&'static str, u32, u32),
+}
+
+/// A parameter of a memoized function.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name in keys.
+    pub name: &'static str,
+    /// Whether it is left out of keys.
+    pub ignored: bool,
+}
+
+/// One callable function: a definition, for generic functions with the type parameters filled in. Lives as long as the
+/// process.
+#[derive(Debug)]
+pub struct Function {
+    pub(crate) definition: &'static Definition,
+    id: FunctionId,
+    pub(crate) load: Load,
+    state: State,
+}
+
+/// Answers a call from a cache: the function's declared return type, boxed, or `None` on a miss.
+pub type Load = fn(&'static Function, &Cache, &CallKey) -> Option<Box<dyn Any>>;
+
+/// What one process learns about a function.
+#[derive(Debug)]
+struct State {
+    misses: AtomicU64,
+    last_body: AtomicU64,
+    last_check: AtomicU64,
+    name_is_shared: OnceLock<bool>,
+    warned: [AtomicBool; 5],
+}
+
+/// What is said once a function.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Warning {
+    ArgumentNotEncodable,
+    ArgumentNotStable,
+    ResultNotStorable,
+    ResultUnreadable,
+    StaleCode,
+}
+
+impl Function {
+    /// The only instance of a function that is not generic.
+    pub const fn new(definition: &'static Definition, load: Load) -> Self {
+        Self::named(definition, Cow::Borrowed(definition.name), load)
+    }
+
+    const fn named(definition: &'static Definition, name: Cow<'static, str>, load: Load) -> Self {
+        let Definition { version, code, hash_code, .. } = *definition;
+        Self {
+            definition,
+            id: FunctionId { name, version, code: Digest::from_bytes(code), hash_code },
+            load,
+            state: State {
+                misses: AtomicU64::new(0),
+                last_body: AtomicU64::new(0),
+                last_check: AtomicU64::new(0),
+                name_is_shared: OnceLock::new(),
+                warned: [const { AtomicBool::new(false) }; 5],
+            },
+        }
+    }
+
+    /// The identity under which its calls are recorded.
+    pub fn id(&self) -> &FunctionId {
+        &self.id
+    }
+
+    /// Its full name.
+    pub fn name(&self) -> &str {
+        &self.id.name
+    }
+
+    /// Whether its calls may be recorded: not where another function claims the same name, since the results of the one
+    /// would be served to the other. Looked up once; the warning names both.
+    pub(crate) fn has_its_name_alone(&self) -> bool {
+        !*self.state.name_is_shared.get_or_init(|| registry::warn_if_shared(self))
+    }
+
+    /// Counts a miss. Whether the encodings of this call's arguments are due to be checked: on misses 1, 2, 4, 8, …,
+    /// and where the last body took more than ten times the last check.
+    pub(crate) fn miss_is_checked(&self) -> bool {
+        let misses = self.state.misses.fetch_add(1, Relaxed) + 1;
+        misses.is_power_of_two() || self.check_is_cheap_beside(self.state.last_body.load(Relaxed))
+    }
+
+    /// Whether a check costs less than a tenth of a body that took so long.
+    pub(crate) fn took_long(&self, body: Duration) -> bool {
+        let body = nanoseconds(body);
+        self.state.last_body.store(body, Relaxed);
+        self.check_is_cheap_beside(body)
+    }
+
+    pub(crate) fn check_took(&self, check: Duration) {
+        self.state.last_check.store(nanoseconds(check), Relaxed);
+    }
+
+    fn check_is_cheap_beside(&self, body: u64) -> bool {
+        body / 10 > self.state.last_check.load(Relaxed)
+    }
+
+    /// Whether to say this now: true once.
+    pub(crate) fn warns(&self, warning: Warning) -> bool {
+        !self.state.warned[warning as usize].swap(true, Relaxed)
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,177 @@
+//! `Job`: the result of a submitted call, to come.
+
+mod error;
+mod panic;
+mod shared;
+
+pub use error::{JobError, RemoteError};
+pub use panic::catch;
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use shared::Shared;
+
+/// A result on its way between threads.
+pub type Payload = Box<dyn Any + Send>;
+
+/// Turns what arrived into the type that was asked for.
+pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
+
+/// The result of a submitted call, to come. Also a `Future` of it, for any runtime.
+///
+/// Dropping a job lets its call run on by itself. `Send` and `Sync` for every `T`.
+#[must_use = "dropping a job lets its call run on, unobserved"]
+pub struct Job<T> {
+    shared: Arc<Shared>,
+    unpack: Unpack<T>,
+    result: PhantomData<fn() -> T>,
+}
+
+/// A job and the right to complete it.
+///
+/// ```
+/// let (completer, job) = fleche_core::job::channel();
+/// std::thread::spawn(move || completer.complete(7));
+/// assert_eq!(job.result()?, 7);
+/// # Ok::<(), fleche_core::JobError>(())
+/// ```
+pub fn channel<T: Send + 'static>() -> (Completer<T>, Job<T>) {
+    let (promise, job) = promise(unpack_same);
+    (Completer { promise, result: PhantomData }, job)
+}
+
+/// A job whose result arrives as a payload.
+pub(crate) fn promise<T>(unpack: Unpack<T>) -> (Promise, Job<T>) {
+    let shared = Arc::new(Shared::default());
+    (Promise(shared.clone()), Job { shared, unpack, result: PhantomData })
+}
+
+/// For payloads that hold the result itself.
+pub(crate) fn unpack_same<T: 'static>(payload: Payload) -> Result<T, JobError> {
+    let result = payload.downcast().map_err(|_| JobError::rejected("the result is not of the type asked for"))?;
+    Ok(*result)
+}
+
+impl<T> Job<T> {
+    /// A job that is done.
+    pub fn ready(result: T) -> Self
+    where
+        T: Send + 'static,
+    {
+        let (completer, job) = channel();
+        completer.complete(result);
+        job
+    }
+
+    /// Whether the result, or an error, is there.
+    pub fn is_done(&self) -> bool {
+        self.shared.is_done()
+    }
+
+    /// Blocks until the result, or an error, is there.
+    pub fn wait(&self) {
+        self.shared.wait();
+    }
+
+    /// Blocks until the result is there, or this long. Whether it is there.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.shared.wait_timeout(timeout)
+    }
+
+    /// Blocks until the result is there, and gives it.
+    ///
+    /// # Errors
+    /// [`JobError`] says how the call came to no result.
+    pub fn result(self) -> Result<T, JobError> {
+        self.shared.wait();
+        self.shared.take().and_then(self.unpack)
+    }
+
+    /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already.
+    pub fn on_done(&self, run: impl FnOnce() + Send + 'static) {
+        self.shared.on_done(Box::new(run));
+    }
+
+    /// Ends the job as [`JobError::Cancelled`] if its body has not started; then it will not. Whether that was so.
+    pub fn cancel(&self) -> bool {
+        self.shared.cancel()
+    }
+}
+
+impl<T> Future for Job<T> {
+    type Output = Result<T, JobError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.shared.poll(context.waker()) { Poll::Ready(self.shared.take().and_then(self.unpack)) } else { Poll::Pending }
+    }
+}
+
+impl<T> fmt::Debug for Job<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("done", &self.is_done()).finish_non_exhaustive()
+    }
+}
+
+/// The right to complete a [`Job`], once. Dropped without use, it completes the job as [`JobError::Rejected`].
+#[must_use = "dropping it fails the job"]
+pub struct Completer<T> {
+    promise: Promise,
+    result: PhantomData<fn(T)>,
+}
+
+impl<T: Send + 'static> Completer<T> {
+    /// Gives the job its result.
+    pub fn complete(self, result: T) {
+        self.promise.keep(Ok(Box::new(result)));
+    }
+
+    /// Ends the job without a result.
+    pub fn fail(self, error: JobError) {
+        self.promise.keep(Err(error));
+    }
+
+    /// Marks the call as started, from where on it cannot be cancelled. False if it was cancelled: then its body must
+    /// not run.
+    pub fn start(&self) -> bool {
+        self.promise.start()
+    }
+}
+
+impl<T> fmt::Debug for Completer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completer").finish_non_exhaustive()
+    }
+}
+
+/// The untyped right to complete a job.
+pub(crate) struct Promise(Arc<Shared>);
+
+impl Promise {
+    pub(crate) fn keep(self, outcome: Result<Payload, JobError>) {
+        self.0.finish(outcome);
+    }
+
+    pub(crate) fn start(&self) -> bool {
+        self.0.start()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.is_done()
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // Has no effect on a job that is done.
+        self.0.finish(Err(JobError::rejected("the call was dropped before it ran")));
+    }
+}

@@ -1,0 +1,76 @@
+//! How a job comes to no result.
+
+use std::{error::Error, fmt};
+
+/// Why a job has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The body panicked.
+    #[error("the call panicked{}: {message}", place(location.as_deref()))]
+    Panicked {
+        /// The panic's message; empty where it was not text.
+        message: String,
+        /// `file:line:column` of the panic, where known.
+        location: Option<String>,
+    },
+    /// The worker that ran the call is gone.
+    #[error("the worker that ran the call was lost{}", by_signal(*signal))]
+    WorkerLost {
+        /// The signal that ended it, where that is known.
+        signal: Option<i32>,
+    },
+    /// It was cancelled before its body started.
+    #[error("the call was cancelled before it started")]
+    Cancelled,
+    /// It ran longer than it was allowed to.
+    #[error("the call ran out of its time")]
+    TimedOut,
+    /// No executor would run it, or its result could not come back.
+    #[error("the call was refused: {why}")]
+    Rejected {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+fn place(location: Option<&str>) -> String {
+    location.map_or_else(String::new, |location| format!(" at {location}"))
+}
+
+fn by_signal(signal: Option<i32>) -> String {
+    signal.map_or_else(String::new, |signal| format!(" to signal {signal}"))
+}
+
+impl JobError {
+    /// A [`JobError::Rejected`] for this reason.
+    pub fn rejected(why: impl Into<String>) -> Self {
+        Self::Rejected { why: why.into() }
+    }
+}
+
+/// The text of an error that could not itself come from where it arose, and the texts of its sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteError {
+    message: String,
+    source: Option<Box<RemoteError>>,
+}
+
+impl RemoteError {
+    /// The texts of this error and of its sources.
+    pub fn new(error: &(dyn Error + 'static)) -> Self {
+        Self { message: error.to_string(), source: error.source().map(|source| Box::new(Self::new(source))) }
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.message)
+    }
+}
+
+impl Error for RemoteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

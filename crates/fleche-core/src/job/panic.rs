@@ -1,0 +1,47 @@
+//! Panics as errors, with the place where they arose.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+};
+
+use super::JobError;
+
+thread_local! {
+    /// Where the last panic of this thread arose.
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The panic hook that was set prints as before.
+///
+/// # Errors
+/// The panic.
+pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
+    watch_locations();
+    // What a panic leaves half done lies in the closure, which is gone, or is the body's own business as in any thread.
+    panic::catch_unwind(AssertUnwindSafe(run)).map_err(|payload| JobError::Panicked {
+        message: message(&*payload),
+        location: LOCATION.with_borrow_mut(Option::take),
+    })
+}
+
+/// The location is known to the panic hook alone; one that notes it goes before the one that is set.
+fn watch_locations() {
+    static WATCHING: Once = Once::new();
+    WATCHING.call_once(|| {
+        let earlier = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let location = info.location().map(ToString::to_string);
+            // A thread that is ending keeps no location; the panic itself is told all the same.
+            let _ = LOCATION.try_with(|kept| kept.replace(location));
+            earlier(info);
+        }));
+    });
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default().to_owned()
+}

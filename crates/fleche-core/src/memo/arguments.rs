@@ -1,0 +1,166 @@
+//! The encoded arguments of one call, and the owned types that they decode into.
+
+use std::{
+    borrow::{Borrow, Cow},
+    cell::Cell,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    call::{Argument, CallKey, ValueRef},
+    encoding::{self, DecodeError, EncodeError},
+    error::{Error, Result},
+    function::Function,
+};
+
+/// The encodings of a call's arguments, one after the other.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    bytes: Vec<u8>,
+    /// Where each argument ends in `bytes`.
+    ends: Vec<usize>,
+    failed: Option<EncodeError>,
+}
+
+/// A call as stores know it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) key: CallKey,
+    pub(crate) arguments: Vec<Argument>,
+}
+
+/// Buffers above this size, in bytes, are not kept for the next call.
+const KEPT_BUFFER: usize = 1 << 20;
+
+thread_local! {
+    static SPARE: Cell<(Vec<u8>, Vec<usize>)> = const { Cell::new((Vec::new(), Vec::new())) };
+}
+
+impl Arguments {
+    /// None yet, in the buffers of an earlier call of this thread.
+    pub fn new() -> Self {
+        let (mut bytes, mut ends) = SPARE.try_with(Cell::take).unwrap_or_default();
+        bytes.clear();
+        ends.clear();
+        Self { bytes, ends, failed: None }
+    }
+
+    /// Encodes the next argument. The first failure is kept, and told when the arguments are used.
+    pub fn add<A: Serialize + ?Sized>(&mut self, value: &A) {
+        if self.failed.is_none() {
+            match encoding::append(&mut self.bytes, value) {
+                Ok(()) => self.ends.push(self.bytes.len()),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+    }
+
+    /// Each argument's encoding.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
+
+    /// Key and references, where the arguments are those of the function that are part of the key.
+    pub(crate) fn call(&mut self, function: &'static Function) -> Result<Call> {
+        let names = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
+        self.named_call(function, names.map(|parameter| parameter.name))
+    }
+
+    /// Key and references, where the arguments are all of the function's, ignored ones included.
+    pub(crate) fn call_of_all(&mut self, function: &'static Function) -> Result<Call> {
+        self.check(function, function.definition.parameters.iter().map(|parameter| parameter.name))?;
+        let parameters = function.definition.parameters.iter().zip(self.iter());
+        let arguments = parameters
+            .filter(|(parameter, _)| !parameter.ignored)
+            .map(|(parameter, encoded)| Argument(Cow::Borrowed(parameter.name), ValueRef::of(encoded)))
+            .collect();
+        Call::new(function, arguments)
+    }
+
+    fn named_call(
+        &mut self,
+        function: &'static Function,
+        names: impl Iterator<Item = &'static str> + Clone,
+    ) -> Result<Call> {
+        self.check(function, names.clone())?;
+        let arguments =
+            names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), ValueRef::of(encoded)));
+        Call::new(function, arguments.collect())
+    }
+
+    /// Whether all were encoded.
+    fn check(&mut self, function: &'static Function, mut names: impl Iterator<Item = &'static str>) -> Result<()> {
+        match self.failed.take() {
+            None => Ok(()),
+            Some(source) => {
+                let name = names.nth(self.ends.len()).unwrap_or("?");
+                Err(Error::Argument { function: function.name().to_owned(), name, source })
+            }
+        }
+    }
+
+    /// Reads the arguments back, in order.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { arguments: self, at: 0 }
+    }
+}
+
+impl Drop for Arguments {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= KEPT_BUFFER {
+            let buffers = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
+            // A thread that ends has no use for them.
+            let _ = SPARE.try_with(|spare| spare.set(buffers));
+        }
+    }
+}
+
+impl Call {
+    fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
+        Ok(Self { key: CallKey::new(function.id(), &arguments)?, arguments })
+    }
+}
+
+/// Reads arguments back, in order.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    arguments: &'a Arguments,
+    at: usize,
+}
+
+impl Reader<'_> {
+    /// The next argument.
+    ///
+    /// # Errors
+    /// Where its encoding does not decode into this type.
+    pub fn read<A: DeserializeOwned>(&mut self) -> Result<A, DecodeError> {
+        let encoded = self.arguments.iter().nth(self.at).unwrap_or_default();
+        self.at += 1;
+        encoding::from_slice(encoded)
+    }
+}
+
+/// What a borrowed parameter is borrowed from: the type that its encoding decodes into.
+pub trait Owned {
+    /// The owned counterpart.
+    type Owned: Borrow<Self>;
+}
+
+impl<T> Owned for T {
+    type Owned = T;
+}
+
+impl Owned for str {
+    type Owned = String;
+}
+
+impl<T> Owned for [T] {
+    type Owned = Vec<T>;
+}
+
+impl Owned for Path {
+    type Owned = PathBuf;
+}
