@@ -4,6 +4,7 @@ pub use inventory;
 
 pub use crate::{
     bound::{BoundCall, NoTransport, RemoteTransport, TransportProbe},
+    cache::Cache,
     call::CallKey,
     encoding::DecodeError,
     error::Result,

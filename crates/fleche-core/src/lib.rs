@@ -27,6 +27,7 @@ pub use context::{active_cache, collect, set_default_cache, tag};
 pub use digest::{Digest, DigestPrefix};
 pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
+pub use fleche_macros::fleche;
 pub use executor::{Executor, ExecutorExt, Task, wrap_executor};
 pub use job::{Job, JobError};
 pub use query::Query;

@@ -25,7 +25,7 @@ pub struct BoundCall<R> {
 }
 
 /// Decodes the arguments and calls the function.
-pub type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
+pub(crate) type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
 
 impl<R> BoundCall<R> {
     /// For generated code: `encode` adds every argument, ignored ones included.

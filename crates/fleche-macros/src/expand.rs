@@ -1,0 +1,431 @@
+//! What the attribute expands to: the function, its companion, and its registration.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{GenericParam, Ident, spanned::Spanned};
+
+use crate::{function::Function, parameter::Parameter};
+
+/// Lints that generated code must not trip, whatever the user's crate denies.
+const QUIET: &str = "#[allow(non_camel_case_types, non_snake_case, dead_code, deprecated, unused_lifetimes, \
+                     single_use_lifetimes, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]";
+
+/// The whole expansion.
+pub(crate) fn expand(function: &Function) -> TokenStream {
+    let names = Names::new(function);
+    let outer = outer(function, &names);
+    let original = original(function, &names);
+    let companion = companion(function, &names);
+    let registration = registration(function, &names);
+    let warnings = path_warnings(function);
+    quote!(#outer #companion #original #registration #warnings)
+}
+
+/// What the parts of the expansion share.
+struct Names {
+    /// Path to the engine's hidden plumbing.
+    engine: TokenStream,
+    /// `#[cfg]` attributes, which every part carries.
+    cfg: TokenStream,
+    /// Lints set to quiet.
+    quiet: TokenStream,
+    /// `::<T, N, __Fleche0>`, or nothing.
+    turbofish: TokenStream,
+    /// The names of the parameters.
+    idents: Vec<Ident>,
+    /// `name: Type` for each.
+    typed: Vec<TokenStream>,
+}
+
+impl Names {
+    fn new(function: &Function) -> Self {
+        let krate = function.options.krate.as_ref().map_or_else(|| quote!(::fleche_core), ToTokens::to_token_stream);
+        let cfg = function.attributes(&["cfg", "cfg_attr"]);
+        let arguments: Vec<_> = function.generics.params.iter().filter_map(generic_argument).collect();
+        let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
+        Self {
+            engine: quote!(#krate::__private),
+            cfg: quote!(#(#cfg)*),
+            quiet: QUIET.parse().unwrap_or_default(),
+            turbofish,
+            idents: function.parameters.iter().map(|parameter| parameter.ident.clone()).collect(),
+            typed: function.parameters.iter().map(typed).collect(),
+        }
+    }
+}
+
+fn typed(parameter: &Parameter) -> TokenStream {
+    let Parameter { ident, ty, .. } = parameter;
+    quote!(#ident: #ty)
+}
+
+/// Types and constants are named; lifetimes are left to the compiler.
+fn generic_argument(parameter: &GenericParam) -> Option<Ident> {
+    match parameter {
+        GenericParam::Type(parameter) => Some(parameter.ident.clone()),
+        GenericParam::Const(parameter) => Some(parameter.ident.clone()),
+        _ => None,
+    }
+}
+
+/// The function that users call: same attributes, same signature, another body.
+fn outer(function: &Function, names: &Names) -> TokenStream {
+    let mut item = function.item.clone();
+    for (argument, parameter) in item.sig.inputs.iter_mut().zip(&function.parameters) {
+        if let syn::FnArg::Typed(typed) = argument {
+            let ident = &parameter.ident;
+            *typed.pat = syn::parse_quote!(#ident);
+        }
+    }
+    let (attributes, visibility, signature) = (&item.attrs, &item.vis, &item.sig);
+    let Function { companion, implied, generics, .. } = function;
+    let idents = &names.idents;
+    let explicit = generics.params.iter().rev().skip(*implied).collect::<Vec<_>>();
+    let explicit = explicit.into_iter().rev().filter_map(generic_argument);
+    let arguments: Vec<_> =
+        explicit.map(|name| quote!(#name)).chain((0..*implied).map(|_| quote!(_))).collect();
+    let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
+    quote! {
+        #(#attributes)*
+        #visibility #signature {
+            #companion::__fleche_call #turbofish (#(#idents),*)
+        }
+    }
+}
+
+/// The function as written, as the companion's `uncached`.
+fn original(function: &Function, names: &Names) -> TokenStream {
+    let Function { companion, generics, result, item, .. } = function;
+    let Names { cfg, .. } = names;
+    let (visibility, block) = (&item.vis, &item.block);
+    let lints = function.attributes(&["allow", "warn", "deny", "forbid", "expect"]);
+    let conditions = &generics.where_clause;
+    let output = output(function, &quote!(#result));
+    let parameters = item.sig.inputs.iter().zip(&function.parameters).map(|(argument, parameter)| {
+        let syn::FnArg::Typed(typed) = argument else { return TokenStream::new() };
+        let (attributes, pattern, ty) = (&typed.attrs, &typed.pat, &parameter.ty);
+        quote!(#(#attributes)* #pattern: #ty)
+    });
+    let declared = &generics.params;
+    let generics = if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) };
+    quote! {
+        #cfg
+        #[allow(dead_code, clippy::must_use_candidate, clippy::missing_errors_doc, clippy::missing_panics_doc)]
+        impl #companion {
+            /// Runs the body, without looking anything up or recording anything.
+            #(#lints)*
+            #visibility fn uncached #generics (#(#parameters),*) #output #conditions #block
+        }
+    }
+}
+
+/// ` -> R`, or nothing where the function returns nothing.
+fn output(function: &Function, result: &TokenStream) -> TokenStream {
+    match &function.item.sig.output {
+        syn::ReturnType::Default => TokenStream::new(),
+        syn::ReturnType::Type(..) => quote!(-> #result),
+    }
+}
+
+/// The companion: what else can be done with calls of the function.
+fn companion(function: &Function, names: &Names) -> TokenStream {
+    let Function { companion, generics, result, item, options, .. } = function;
+    let Names { engine, cfg, quiet, turbofish, idents, typed } = names;
+    let visibility = &item.vis;
+    let conditions = &generics.where_clause;
+    let params = &generics.params;
+    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let output = output(function, &quote!(#result));
+    let of = format!("What else can be done with calls of [`{0}()`]({0}()).", item.sig.ident);
+
+    let encode = Ident::new("arguments", Span::mixed_site());
+    let keyed: Vec<_> = function.keyed().map(Parameter::borrowed).collect();
+    let encode_keyed = quote!(|#encode: &mut #engine::Arguments| { #(#encode.add(#keyed);)* });
+    let guard = guard(function, engine);
+    let unused = function.parameters.iter().filter(|parameter| parameter.ignored).map(|parameter| &parameter.ident);
+    let discard = quote!(#(let _ = &#unused;)*);
+    let bind = if options.local { TokenStream::new() } else { bind(function, names) };
+    let plan = plan(function, names);
+    let identity = identity(function, names);
+
+    quote! {
+        #cfg
+        #[doc = #of]
+        #quiet
+        #visibility struct #companion {}
+
+        #cfg
+        #quiet
+        impl #companion {
+            #[doc(hidden)]
+            #visibility fn __fleche_call #generics (#(#typed),*) #output #conditions {
+                match #engine::look_up(
+                    Self::__fleche_function #turbofish (),
+                    Self::__fleche_plan #turbofish (),
+                    #encode_keyed,
+                    #guard
+                ) {
+                    #engine::Found::Hit(result) => result,
+                    #engine::Found::Miss(miss) => miss.run(move || Self::uncached #turbofish (#(#idents),*)),
+                }
+            }
+
+            #identity
+            #plan
+
+            /// The call's key.
+            ///
+            /// # Panics
+            /// Where an argument cannot be encoded; such calls run uncached.
+            #visibility fn key #generics (#(#typed),*) -> #engine::CallKey #conditions {
+                #discard
+                #engine::key_or_panic(Self::__fleche_function #turbofish (), #encode_keyed)
+            }
+
+            /// Whether the call is a hit in the active cache.
+            ///
+            /// # Errors
+            /// Where an argument cannot be encoded, or a store fails.
+            #visibility fn contains #generics (#(#typed),*) -> #engine::Result<bool> #conditions {
+                #discard
+                #engine::contains(#engine::key(Self::__fleche_function #turbofish (), #encode_keyed))
+            }
+
+            /// The recorded result, from the active cache; `None` if the call is not a hit. The body does not run.
+            ///
+            /// # Errors
+            /// Where an argument cannot be encoded, or a store fails, or the result does not decode.
+            #visibility fn load #generics (#(#typed),*)
+                -> #engine::Result<::core::option::Option<#result>> #conditions
+            {
+                #discard
+                let key = #engine::key(Self::__fleche_function #turbofish (), #encode_keyed);
+                #engine::load(&Self::__fleche_plan #turbofish (), key)
+            }
+
+            /// Runs the call again, and the memoized calls inside it, and records what they return in place of what
+            /// was recorded.
+            #visibility fn rerun #generics (#(#typed),*) #output #conditions {
+                #engine::rerun(move || Self::__fleche_call #turbofish (#(#idents),*))
+            }
+
+            /// Removes the call's record from the active cache. Whether there was one.
+            ///
+            /// # Errors
+            /// Where an argument cannot be encoded, or a store fails.
+            #visibility fn evict #generics (#(#typed),*) -> #engine::Result<bool> #conditions {
+                #discard
+                #engine::evict(#engine::key(Self::__fleche_function #turbofish (), #encode_keyed))
+            }
+
+            #bind
+
+            /// A query for the records of this function, for `Cache::query`.
+            #visibility fn query #generics () -> #engine::Query #conditions {
+                #engine::Query::new().function(Self::__fleche_function #turbofish ().name())
+            }
+        }
+    }
+}
+
+/// The guard over the arguments, and the checks that need no values.
+fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
+    if function.options.local {
+        return quote!(|_| {}, &[]);
+    }
+    let guard = Ident::new("guard", Span::mixed_site());
+    let checked = function.keyed().map(Parameter::borrowed).map(|value| {
+        quote!(#guard.check(#value, #engine::equality_of(#value).fleche_equal());)
+    });
+    let types = function.keyed().map(Parameter::encoded_type);
+    quote! {
+        |#guard| {
+            #[allow(unused_imports)]
+            use #engine::NoEquality as _;
+            #(#checked)*
+        },
+        const { &[#(#engine::check_of::<#types>()),*] }
+    }
+}
+
+/// `bind`, and what a bound call runs.
+fn bind(function: &Function, names: &Names) -> TokenStream {
+    let Function { generics, result, item, .. } = function;
+    let Names { engine, turbofish, typed, .. } = names;
+    let visibility = &item.vis;
+    let conditions = &generics.where_clause;
+    let params = &generics.params;
+    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let arguments = Ident::new("arguments", Span::mixed_site());
+    let all = function.parameters.iter().map(Parameter::borrowed);
+    let reads = function.parameters.iter().map(|Parameter { ident, ty, lent, .. }| match lent {
+        Some(lent) => quote!(let #ident: <#lent as #engine::Owned>::Owned = #arguments.read()?;),
+        None => quote!(let #ident: #ty = #arguments.read()?;),
+    });
+    let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| match lent {
+        Some(_) => quote!(#engine::Borrow::borrow(&#ident)),
+        None => quote!(#ident),
+    });
+    quote! {
+        /// Binds the call to what is active on this thread: cache, metadata and tags. It can then run anywhere.
+        #visibility fn bind #generics (#(#typed),*) -> #engine::BoundCall<#result> #conditions {
+            #[allow(unused_imports)]
+            use #engine::{NoTransport as _, RemoteTransport as _};
+            #engine::BoundCall::new(
+                Self::__fleche_function #turbofish (),
+                (&#engine::TransportProbe::<#result>::new()).fleche_transport(),
+                |mut #arguments: #engine::Reader<'_>| -> ::core::result::Result<#result, #engine::DecodeError> {
+                    let _ = &mut #arguments;
+                    #(#reads)*
+                    ::core::result::Result::Ok(Self::__fleche_call #turbofish (#(#passed),*))
+                },
+                |#arguments: &mut #engine::Arguments| { #(#arguments.add(#all);)* },
+            )
+        }
+    }
+}
+
+/// What of the result is recorded. In one place, so that a missing bound is one error, at the return type.
+fn plan(function: &Function, names: &Names) -> TokenStream {
+    let Function { generics, result, options, .. } = function;
+    let Names { engine, .. } = names;
+    let conditions = &generics.where_clause;
+    let params = &generics.params;
+    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let probe = Ident::new("probe", Span::mixed_site());
+    let plan = if options.cache_errors {
+        quote_spanned! {result.span()=>
+            #engine::WholeResult::fleche_plan(&#probe, #engine::WholeResult::fleche_value(&#probe).fleche_equal())
+        }
+    } else {
+        quote_spanned! {result.span()=> #probe.fleche_plan(#probe.fleche_value().fleche_equal()) }
+    };
+    quote! {
+        #[doc(hidden)]
+        fn __fleche_plan #generics () -> #engine::Plan<#result, impl #engine::Recordable> #conditions {
+            #[allow(unused_imports)]
+            use #engine::{NoEquality as _, WholeResult as _};
+            let #probe = #engine::ResultProbe::<#result>::new();
+            #plan
+        }
+    }
+}
+
+/// Definition and instance.
+fn identity(function: &Function, names: &Names) -> TokenStream {
+    let Function { companion, generics, options, item, code, implied, .. } = function;
+    let Names { engine, turbofish, .. } = names;
+    let conditions = &generics.where_clause;
+    let params = &generics.params;
+    let declared = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let name = options.name.as_ref().map_or_else(
+        || {
+            let name = syn::ext::IdentExt::unraw(&item.sig.ident).to_string();
+            quote!(::core::concat!(::core::env!("CARGO_PKG_NAME"), "::", ::core::module_path!(), "::", #name))
+        },
+        ToTokens::to_token_stream,
+    );
+    let (version, hash_code, store_arguments) = (options.version, options.hash_code, !options.discard_arguments);
+    let parameters = function.parameters.iter().map(|Parameter { key, ignored, .. }| {
+        quote!(#engine::Parameter { name: #key, ignored: #ignored })
+    });
+    let instance = if turbofish.is_empty() {
+        quote! {
+            static FUNCTION: #engine::Function =
+                #engine::Function::new(#companion::__FLECHE_DEFINITION, #companion::__fleche_load);
+            &FUNCTION
+        }
+    } else {
+        let outer = &item.sig.ident;
+        // A function with `impl Trait` cannot be named with all its parameters, so it is not known by its type.
+        let submitted = (*implied == 0).then(|| quote!(#engine::type_of(&#outer #turbofish)));
+        let texts = params.iter().filter_map(|parameter| match parameter {
+            GenericParam::Type(parameter) => {
+                let ident = &parameter.ident;
+                Some(quote!(::core::any::type_name::<#ident>().to_string()))
+            }
+            GenericParam::Const(parameter) => {
+                let ident = &parameter.ident;
+                Some(quote!(::std::format!("{:?}", #ident)))
+            }
+            _ => None,
+        });
+        quote! {
+            #engine::instance(
+                Self::__FLECHE_DEFINITION,
+                &[#engine::type_of(&Self::__fleche_call #turbofish), #submitted],
+                || [#(#texts),*].join(", "),
+                Self::__fleche_load #turbofish,
+            )
+        }
+    };
+    quote! {
+        #[doc(hidden)]
+        const __FLECHE_DEFINITION: &'static #engine::Definition = &#engine::Definition {
+            name: #name,
+            version: #version,
+            code: [#(#code),*],
+            hash_code: #hash_code,
+            parameters: &[#(#parameters),*],
+            store_arguments: #store_arguments,
+            position: (::core::file!(), ::core::line!(), ::core::column!()),
+        };
+
+        #[doc(hidden)]
+        fn __fleche_function #declared () -> &'static #engine::Function #conditions {
+            #instance
+        }
+
+        #[doc(hidden)]
+        fn __fleche_load #declared (
+            function: &'static #engine::Function,
+            cache: &#engine::Cache,
+            key: &#engine::CallKey,
+        ) -> ::core::option::Option<::std::boxed::Box<dyn ::core::any::Any>> #conditions {
+            #engine::load_boxed(function, &Self::__fleche_plan #turbofish (), cache, key)
+        }
+    }
+}
+
+/// Makes the function known to the program.
+fn registration(function: &Function, names: &Names) -> TokenStream {
+    let Function { companion, item, .. } = function;
+    let Names { engine, cfg, quiet, turbofish, .. } = names;
+    let outer = &item.sig.ident;
+    let found = if turbofish.is_empty() {
+        quote!(::core::option::Option::Some(|| (#engine::type_of(&#outer), #companion::__fleche_function())))
+    } else {
+        quote!(::core::option::Option::None)
+    };
+    quote! {
+        #cfg
+        #quiet
+        const _: () = {
+            #engine::inventory::submit! {
+                #engine::Registration { definition: #companion::__FLECHE_DEFINITION, function: #found }
+            }
+        };
+    }
+}
+
+/// A path is keyed by its name, not by what the file holds: worth a warning, which only deprecation can give.
+fn path_warnings(function: &Function) -> TokenStream {
+    let cfg = function.attributes(&["cfg", "cfg_attr"]).collect::<Vec<_>>();
+    let warnings = function.parameters.iter().filter(|parameter| parameter.is_path).map(|parameter| {
+        let warning = format_ident!("path_parameter", span = parameter.ty.span());
+        let note = format!(
+            "the key of a call holds the path `{0}`, not what the file holds, so a changed file gives the old result; \
+             take a `fleche_core::FileContent`, or mark the parameter `#[by_name] {0}`",
+            parameter.key
+        );
+        quote! {
+            #(#cfg)*
+            const _: () = {
+                #[deprecated(note = #note)]
+                const fn path_parameter() {}
+                #warning()
+            };
+        }
+    });
+    quote!(#(#warnings)*)
+}

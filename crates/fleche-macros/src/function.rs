@@ -1,0 +1,108 @@
+//! A function that can be memoized, taken apart.
+
+use std::collections::HashSet;
+
+use proc_macro2::Span;
+use syn::{
+    Attribute, GenericParam, Generics, Ident, ItemFn, Result, ReturnType, Type,
+    spanned::Spanned,
+    visit::{self, Visit},
+};
+
+use crate::{
+    options::Options,
+    parameter::{ImplTraits, Parameter, strip},
+};
+
+/// A function that can be memoized, and what was asked for.
+pub(crate) struct Function {
+    pub(crate) options: Options,
+    /// As written, without the attributes that only `#[fleche]` knows.
+    pub(crate) item: ItemFn,
+    pub(crate) companion: Ident,
+    pub(crate) parameters: Vec<Parameter>,
+    /// The function's generics, and a type parameter for each `impl Trait`.
+    pub(crate) generics: Generics,
+    /// How many `impl Trait` there are.
+    pub(crate) implied: usize,
+    pub(crate) result: Type,
+    pub(crate) code: [u8; 32],
+}
+
+impl Function {
+    pub(crate) fn new(mut options: Options, original: &ItemFn) -> Result<Self> {
+        refuse_what_cannot_be(original)?;
+        let mut implied = ImplTraits::default();
+        let arguments = original.sig.inputs.iter().enumerate();
+        let mut parameters = arguments
+            .map(|(position, argument)| Parameter::new(position, argument, &mut implied, options.local))
+            .collect::<Result<Vec<_>>>()?;
+        let mut names = HashSet::new();
+        if let Some(twice) = parameters.iter().find(|parameter| !names.insert(parameter.key.clone())) {
+            let message = format!("this pattern is called `{}` in keys, as another parameter is; rename that", twice.key);
+            return Err(syn::Error::new(twice.ident.span(), message));
+        }
+        for ignored in &options.ignore {
+            let parameter = parameters.iter_mut().find(|parameter| parameter.ident == *ignored);
+            let unknown = || syn::Error::new(ignored.span(), format!("there is no parameter `{ignored}`"));
+            parameter.ok_or_else(unknown)?.ignored = true;
+        }
+        let mut generics = original.sig.generics.clone();
+        let implied_count = implied.parameters.len();
+        generics.params.extend(implied.parameters.into_iter().map(GenericParam::Type));
+        let mut item = original.clone();
+        item.sig.inputs.iter_mut().for_each(strip);
+        let companion = options.companion.take().unwrap_or_else(|| original.sig.ident.clone());
+        let result = match &original.sig.output {
+            ReturnType::Default => syn::parse_quote!(()),
+            ReturnType::Type(_, ty) => (**ty).clone(),
+        };
+        let code = crate::code::digest(&item);
+        Ok(Self { options, item, companion, parameters, generics, implied: implied_count, result, code })
+    }
+
+    /// The parameters that are part of the key.
+    pub(crate) fn keyed(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|parameter| !parameter.ignored)
+    }
+
+    /// Attributes of the item with one of these names.
+    pub(crate) fn attributes(&self, names: &[&str]) -> impl Iterator<Item = &Attribute> {
+        self.item.attrs.iter().filter(move |attribute| names.iter().any(|name| attribute.path().is_ident(name)))
+    }
+}
+
+fn refuse_what_cannot_be(function: &ItemFn) -> Result<()> {
+    let signature = &function.sig;
+    let refuse = |span: Option<Span>, why: &str| span.map_or(Ok(()), |span| Err(syn::Error::new(span, why)));
+    refuse(signature.constness.map(|c| c.span()), "a `const fn` cannot look anything up; remove `const`")?;
+    refuse(
+        signature.asyncness.map(|a| a.span()),
+        "`async fn` cannot be memoized yet; memoize a function that computes, and call it from the async one",
+    )?;
+    refuse(
+        matches!(signature.safety, syn::Safety::Unsafe(_)).then(|| signature.safety.span()),
+        "an `unsafe fn` has conditions that a look-up does not check; memoize a safe function that calls it",
+    )?;
+    refuse(
+        signature.abi.as_ref().map(Spanned::span),
+        "a function for other languages cannot be memoized; let it call a memoized one",
+    )?;
+    refuse(signature.variadic.as_ref().map(Spanned::span), "variadic arguments cannot be part of a key")?;
+    if let ReturnType::Type(_, ty) = &signature.output {
+        let mut opaque = Opaque(None);
+        opaque.visit_type(ty);
+        refuse(opaque.0, "an `impl Trait` result cannot be decoded, since it has no name; return a named type")?;
+    }
+    Ok(())
+}
+
+/// Finds an `impl Trait`.
+struct Opaque(Option<Span>);
+
+impl<'ast> Visit<'ast> for Opaque {
+    fn visit_type_impl_trait(&mut self, implied: &'ast syn::TypeImplTrait) {
+        self.0 = Some(implied.span());
+        visit::visit_type_impl_trait(self, implied);
+    }
+}

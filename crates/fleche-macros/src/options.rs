@@ -1,0 +1,85 @@
+//! The options in the attribute's parentheses.
+
+use proc_macro2::Span;
+use syn::{
+    Ident, LitBool, LitInt, LitStr, Path, Result, Token, parenthesized,
+    parse::{Parse, ParseStream},
+    punctuated::Punctuated,
+};
+
+/// What stands in `#[fleche(…)]`.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) version: u64,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) companion: Option<Ident>,
+    pub(crate) hash_code: bool,
+    pub(crate) ignore: Vec<Ident>,
+    pub(crate) cache_errors: bool,
+    pub(crate) discard_arguments: bool,
+    pub(crate) local: bool,
+    pub(crate) krate: Option<Path>,
+}
+
+const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `ignore(parameter, …)`, \
+                     `cache_errors`, `store_arguments = false`, `local`, `crate = path`";
+
+impl Parse for Options {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut options = Self::default();
+        let mut seen = Vec::<Ident>::new();
+        while !input.is_empty() {
+            let option = if input.peek(Token![crate]) {
+                Ident::new("crate", input.parse::<Token![crate]>()?.span)
+            } else {
+                input.parse::<Ident>()?
+            };
+            if seen.contains(&option) {
+                return Err(syn::Error::new(option.span(), format!("the option `{option}` is given twice")));
+            }
+            options.read(&option, input)?;
+            seen.push(option);
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl Options {
+    fn read(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
+        match option.to_string().as_str() {
+            "version" => self.version = value::<LitInt>(input)?.base10_parse()?,
+            "name" => {
+                let name: LitStr = value(input)?;
+                if name.value().is_empty() {
+                    return Err(syn::Error::new(name.span(), "a name must not be empty"));
+                }
+                self.name = Some(name);
+            }
+            "companion" => self.companion = Some(value::<LitStr>(input)?.parse()?),
+            "hash_code" => self.hash_code = true,
+            "ignore" => {
+                let names;
+                parenthesized!(names in input);
+                self.ignore = Punctuated::<Ident, Token![,]>::parse_terminated(&names)?.into_iter().collect();
+            }
+            "cache_errors" => self.cache_errors = true,
+            "store_arguments" => self.discard_arguments = !value::<LitBool>(input)?.value,
+            "local" => self.local = true,
+            "crate" => self.krate = Some(value(input)?),
+            other => return Err(unknown(option.span(), other)),
+        }
+        Ok(())
+    }
+}
+
+fn value<T: Parse>(input: ParseStream<'_>) -> Result<T> {
+    input.parse::<Token![=]>()?;
+    input.parse()
+}
+
+fn unknown(span: Span, option: &str) -> syn::Error {
+    syn::Error::new(span, format!("there is no option `{option}`; there are {KNOWN}"))
+}
