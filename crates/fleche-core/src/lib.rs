@@ -9,6 +9,7 @@ pub mod digest;
 pub mod encoding;
 pub mod error;
 pub mod executor;
+pub mod file_content;
 #[doc(hidden)]
 pub mod function;
 pub mod job;
@@ -27,8 +28,9 @@ pub use context::{active_cache, collect, set_default_cache, tag};
 pub use digest::{Digest, DigestPrefix};
 pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
-pub use fleche_macros::fleche;
 pub use executor::{Executor, ExecutorExt, Task, wrap_executor};
+pub use file_content::FileContent;
+pub use fleche_macros::fleche;
 pub use job::{Job, JobError};
 pub use query::Query;
 pub use store::{CallStore, ValueStore};

@@ -1,0 +1,129 @@
+//! `FileContent`: a file as an argument, keyed by what it holds.
+
+mod remembered;
+
+use std::{
+    fs::File,
+    io,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+};
+
+/// A path that stands for what the file holds: the parameter type for files.
+///
+/// It encodes as the digest of the file's content (a byte string of 32 bytes), so the same content under another name
+/// is a hit and a changed file is a miss. The file is read when the call is looked up; its digest is then remembered
+/// for as long as size, modification time and inode stay the same. A file that cannot be read then makes the call run
+/// without the cache. The function must read the file only, and while it runs nobody must change it.
+///
+/// ```
+/// use fleche_core::{FileContent, fleche};
+///
+/// #[fleche]
+/// fn lines(file: &FileContent) -> Result<usize, std::io::Error> {
+///     Ok(std::fs::read_to_string(file)?.lines().count())
+/// }
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("a.txt");
+/// # std::fs::write(&path, "one\ntwo\n")?;
+/// assert_eq!(lines(&FileContent::new(path))?, 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileContent(PathBuf);
+
+impl FileContent {
+    /// The file at this path, which is not looked at yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The digest of what the file holds.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read.
+    pub fn digest(&self) -> Result<Digest> {
+        let file = File::open(&self.0).map_err(Error::io("open", &self.0))?;
+        remembered::digest_of(&file, &self.0).map_err(Error::io("read", &self.0))
+    }
+}
+
+/// Digest of an open file's content, read anew.
+fn read_digest(mut file: &File) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut file, &mut hasher)?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+impl Deref for FileContent {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for FileContent {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for FileContent {
+    fn from(path: P) -> Self {
+        Self::new(path)
+    }
+}
+
+/// Equal content; files that cannot be read are equal to none, not even to themselves.
+impl PartialEq for FileContent {
+    fn eq(&self, other: &Self) -> bool {
+        matches!((self.digest(), other.digest()), (Ok(left), Ok(right)) if left == right)
+    }
+}
+
+impl Serialize for FileContent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.digest().map_err(ser::Error::custom)?.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for FileContent {
+    /// Finds a file that this process has seen hold this content.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Content;
+        impl<'de> de::Visitor<'de> for Content {
+            type Value = FileContent;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the digest of a file that this process has read: 32 bytes")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<FileContent, E> {
+                let digest = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
+                let digest = Digest::from_bytes(digest);
+                remembered::path_of(&digest)
+                    .map(FileContent)
+                    .ok_or_else(|| E::custom(format_args!("this process has read no file whose content is {digest}")))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut bytes: A) -> Result<FileContent, A::Error> {
+                let mut digest = [0; 32];
+                for (at, byte) in digest.iter_mut().enumerate() {
+                    *byte = bytes.next_element()?.ok_or_else(|| de::Error::invalid_length(at, &self))?;
+                }
+                self.visit_bytes(&digest)
+            }
+        }
+        deserializer.deserialize_bytes(Content)
+    }
+}
