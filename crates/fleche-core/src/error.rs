@@ -25,7 +25,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A stored entry does not hold what it claims to hold. The store has set it aside; from now on it is absent.
-    #[error("{entry} is damaged ({why}); it was set aside and counts as absent")]
+    #[error("{entry} is damaged ({why}) and counts as absent")]
     Damaged {
         /// The entry: its kind, name and store.
         entry: String,
