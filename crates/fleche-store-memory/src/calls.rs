@@ -1,0 +1,84 @@
+//! `MemoryCalls`: records in memory, under their calls' keys.
+
+use std::{collections::hash_map, fmt, sync::Arc};
+
+use fleche_core::{
+    CallKey, CallStore, DigestPrefix, Record, Result,
+    store::{CallStoreConfig, Entries, OpenStores},
+};
+
+use crate::{MemoryCallsConfig, identity::random_id, shards::Shards};
+
+/// A [`CallStore`] in memory, gone with its last handle. Cloning gives another handle to the same store.
+///
+/// Records are held as they were put, not as bytes: there is nothing that could be damaged.
+#[derive(Clone)]
+pub struct MemoryCalls(Arc<Held>);
+
+struct Held {
+    id: String,
+    records: Shards<Record>,
+}
+
+static OPEN: OpenStores<String, Held> = OpenStores::new();
+
+impl MemoryCalls {
+    /// A new, empty store.
+    pub fn new() -> Self {
+        Self::with_id(&random_id())
+    }
+
+    /// The store of this id in this process; new and empty if nobody holds it.
+    pub(crate) fn with_id(id: &str) -> Self {
+        let new = || Held { id: id.to_owned(), records: Shards::default() };
+        // The table's only errors are those of opening, which has none here.
+        Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
+    }
+}
+
+impl CallStore for MemoryCalls {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        Ok(self.0.records.read(key.digest()).get(key.digest()).cloned())
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let replaced = self.0.records.write(key.digest()).insert(*key.digest(), record.clone());
+        // Freed here, after the lock.
+        drop(replaced);
+        Ok(())
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        Ok(self.0.records.read(key.digest()).contains_key(key.digest()))
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        Ok(Box::new(self.0.records.digests(prefix).map(|digest| Ok(digest.into()))))
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        match self.0.records.write(key.digest()).entry(*key.digest()) {
+            hash_map::Entry::Occupied(record) if only.is_none_or(|only| record.get() == only) => {
+                record.remove();
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(MemoryCallsConfig::with_id(&self.0.id))
+    }
+}
+
+impl Default for MemoryCalls {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryCalls").field("id", &self.0.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+//! How memory stores are described, and where their descriptions lead.
+
+use fleche_core::{
+    Digest, ValueStore,
+    store::{Reach, ValueStoreConfig, backends},
+};
+use fleche_store_memory::{MemoryValues, MemoryValuesConfig};
+
+fn with_one_value() -> (MemoryValues, Digest) {
+    let (values, id) = (MemoryValues::new(), Digest::of(b"x"));
+    values.put(&id, b"x").unwrap();
+    (values, id)
+}
+
+#[test]
+fn a_configuration_leads_back_to_its_store() {
+    let (values, id) = with_one_value();
+    let text = serde_json::to_string(&values.config()).unwrap();
+    let config: Box<dyn ValueStoreConfig> = serde_json::from_str(&text).unwrap();
+    assert_eq!(*config, *values.config());
+    assert!(config.open().unwrap().contains(&id).unwrap());
+}
+
+#[test]
+fn a_store_is_gone_with_its_last_handle() {
+    let (values, id) = with_one_value();
+    let (config, clone) = (values.config(), values.clone());
+    drop(values);
+    assert!(config.open().unwrap().contains(&id).unwrap());
+    drop(clone);
+    assert!(!config.open().unwrap().contains(&id).unwrap());
+}
+
+#[test]
+fn without_an_id_each_opening_makes_a_new_store() {
+    let config: Box<dyn ValueStoreConfig> = toml::from_str("type = 'memory'").unwrap();
+    let (first, second) = (config.open().unwrap(), config.open().unwrap());
+    first.put(&Digest::of(b"x"), b"x").unwrap();
+    assert!(!second.contains(&Digest::of(b"x")).unwrap());
+    assert_ne!(*first.config(), *second.config());
+}
+
+#[test]
+fn a_configuration_names_its_backend_and_its_store() {
+    let config: Box<dyn ValueStoreConfig> = Box::new(MemoryValuesConfig::with_id("mine"));
+    assert_eq!(serde_json::to_string(&config).unwrap(), r#"{"type":"memory","id":"mine"}"#);
+    assert_eq!(config.reach(), Reach::Process);
+}
+
+#[test]
+fn a_misspelt_setting_is_an_error_that_names_it() {
+    let read: Result<Box<dyn ValueStoreConfig>, _> = serde_json::from_str(r#"{"type":"memory","idd":"mine"}"#);
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains("idd"), "{error}");
+}
+
+#[test]
+fn the_backend_is_registered() {
+    let memory = backends().into_iter().find(|backend| backend.name == "memory").unwrap();
+    assert!(!memory.durable);
+    let (values, calls) = (memory.scratch)(std::path::Path::new("unused"));
+    values.open().unwrap();
+    calls.open().unwrap();
+}

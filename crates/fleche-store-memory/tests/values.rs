@@ -1,0 +1,115 @@
+//! What the memory value store promises beyond the conformance suite.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use fleche_core::{Digest, DigestPrefix, Error, ValueStore};
+use fleche_store_memory::MemoryValues;
+
+const BYTES: &[u8] = b"a secret value";
+
+fn with_one_value() -> (MemoryValues, Digest) {
+    let (values, id) = (MemoryValues::new(), Digest::of(BYTES));
+    values.put(&id, BYTES).unwrap();
+    (values, id)
+}
+
+#[test]
+fn what_was_put_is_got_without_a_copy() {
+    let (values, id) = with_one_value();
+    let [first, second] = [(); 2].map(|()| values.get(&id).unwrap().unwrap());
+    assert_eq!(first, BYTES);
+    assert_eq!(first.as_ptr(), second.as_ptr());
+}
+
+#[test]
+fn bytes_under_another_digest_are_refused_and_nothing_is_kept() {
+    let (values, id) = with_one_value();
+    let other = Digest::of(b"other");
+    for wrong in [other, id] {
+        let error = values.put(&wrong, b"neither").unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains(&wrong.to_string()), "{error}");
+    }
+    assert!(!values.contains(&other).unwrap());
+    assert_eq!(values.get(&id).unwrap().unwrap(), BYTES);
+}
+
+#[test]
+fn a_repeated_put_starts_the_age_anew() {
+    let (values, id) = with_one_value();
+    while values.age(&id).unwrap().unwrap() < Duration::from_millis(20) {
+        thread::yield_now();
+    }
+    let before = Instant::now();
+    values.put(&id, BYTES).unwrap();
+    let age = values.age(&id).unwrap().unwrap();
+    assert!(age <= before.elapsed());
+}
+
+#[test]
+fn only_values_older_than_the_limit_are_removed() {
+    let (values, id) = with_one_value();
+    assert!(!values.remove(&id, Some(Duration::from_hours(1))).unwrap());
+    assert!(values.remove(&id, Some(Duration::ZERO)).unwrap());
+    assert!(!values.remove(&id, None).unwrap());
+    assert_eq!(values.age(&id).unwrap(), None);
+}
+
+#[test]
+fn who_lists_may_remove_what_is_listed() {
+    let values = MemoryValues::new();
+    for number in 0..2000_u32 {
+        let bytes = number.to_le_bytes();
+        values.put(&Digest::of(&bytes), &bytes).unwrap();
+    }
+    let removed = values.ids(&DigestPrefix::all()).unwrap().filter(|id| {
+        let id = id.as_ref().unwrap();
+        values.put(&Digest::of(BYTES), BYTES).unwrap();
+        *id != Digest::of(BYTES) && values.remove(id, None).unwrap()
+    });
+    assert_eq!(removed.count(), 2000);
+}
+
+#[test]
+fn a_prefix_of_any_length_lists_what_begins_so() {
+    let values = MemoryValues::new();
+    for number in 0..200_u32 {
+        values.put(&Digest::of(&number.to_le_bytes()), &number.to_le_bytes()).unwrap();
+    }
+    let digest = Digest::of(&7_u32.to_le_bytes());
+    for digits in [0, 1, 2, 3, 64] {
+        let prefix: DigestPrefix = digest.to_string()[..digits].parse().unwrap();
+        let mut listed: Vec<Digest> = values.ids(&prefix).unwrap().map(Result::unwrap).collect();
+        let mut expected: Vec<Digest> = (0..200_u32).map(|number| Digest::of(&number.to_le_bytes())).collect();
+        expected.retain(|id| prefix.matches(id));
+        listed.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(listed, expected, "{digits} digits");
+    }
+}
+
+#[test]
+fn many_threads_may_put_and_remove_one_value() {
+    let (values, id) = with_one_value();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    values.put(&id, BYTES).unwrap();
+                    assert!(values.get(&id).unwrap().is_none_or(|bytes| bytes == BYTES));
+                    values.remove(&id, None).unwrap();
+                }
+            });
+        }
+    });
+    assert!(!values.contains(&id).unwrap());
+}
+
+#[test]
+fn debug_output_shows_no_content() {
+    let (values, _) = with_one_value();
+    let text = format!("{values:?}");
+    assert!(text.starts_with("MemoryValues") && !text.contains("secret"), "{text}");
+}
