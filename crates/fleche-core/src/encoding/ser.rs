@@ -30,7 +30,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(
 ) -> Result<(), EncodeError> {
     let mut out = Encoder::new(bytes, trace);
     value.serialize(Serializer { out: &mut out, slot: None })?;
-    if out.depth != 0 || out.somes != 0 {
+    if !out.is_whole() {
         return Err(EncodeError::Misuse("it went on after a part of it had failed"));
     }
     Ok(())
@@ -227,8 +227,7 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
         length: usize,
     ) -> Result<ArraySerializer<'a, 'b>, EncodeError> {
         let out = self.item();
-        let outside = out.variant(variant)?;
-        out.enter()?;
+        let outside = out.variant_of_many(variant)?;
         Ok(ArraySerializer::new(out, outside, Some(length)))
     }
 
@@ -250,8 +249,7 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
         length: usize,
     ) -> Result<MapSerializer<'a, 'b>, EncodeError> {
         let out = self.item();
-        let outside = out.variant(variant)?;
-        out.enter()?;
+        let outside = out.variant_of_many(variant)?;
         Ok(MapSerializer::new(out, outside, length))
     }
 

@@ -8,15 +8,16 @@ pub(super) fn show(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
-    let text = format!("{value:?}");
-    match text.split_once('e') {
-        None => text,
-        Some((digits, exponent)) => {
-            let point = if digits.contains('.') { "" } else { ".0" };
-            let sign = if exponent.starts_with('-') { "" } else { "+" };
-            format!("{digits}{point}e{sign}{exponent}")
-        }
+    // The appendix leaves out the exponent where ECMAScript does.
+    if value == 0.0 || (1e-6..1e21).contains(&value.abs()) {
+        let text = value.to_string();
+        return if text.contains('.') { text } else { text + ".0" };
     }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let point = if digits.contains('.') { "" } else { ".0" };
+    let sign = if exponent.starts_with('-') { "" } else { "+" };
+    format!("{digits}{point}e{sign}{exponent}")
 }
 
 /// The value of a half-precision float (IEEE 754 binary16).

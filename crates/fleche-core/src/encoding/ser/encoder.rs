@@ -19,30 +19,44 @@ pub(super) struct Encoder<'b> {
     pub(super) somes: usize,
     /// Whether bytes are an item that is encoded already.
     pub(super) splices: bool,
+    /// Whether an item was left unfinished.
+    broken: bool,
     pub(super) trace: Option<&'b mut Trace>,
 }
 
 /// What [`Encoder::leave`] needs to go back to where [`Encoder::enter`] was called.
 pub(super) struct Outside {
-    depth: usize,
+    /// How many levels to go back.
+    levels: usize,
     somes: usize,
 }
 
 impl<'b> Encoder<'b> {
     pub(super) fn new(bytes: &'b mut Vec<u8>, trace: Option<&'b mut Trace>) -> Self {
-        Self { bytes, spans: Vec::new(), scratch: Vec::new(), depth: 0, somes: 0, splices: false, trace }
+        let (spans, scratch) = (Vec::new(), Vec::new());
+        Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace }
     }
 
+    #[inline]
     pub(super) fn enter(&mut self) -> Result<Outside, EncodeError> {
-        let outside = Outside { depth: self.depth, somes: self.somes };
         self.depth += 1;
-        self.somes = 0;
-        if self.depth > MAX_DEPTH { Err(EncodeError::TooDeep) } else { Ok(outside) }
+        if self.depth > MAX_DEPTH {
+            return Err(EncodeError::TooDeep);
+        }
+        Ok(Outside { levels: 1, somes: std::mem::take(&mut self.somes) })
     }
 
+    #[inline]
     pub(super) fn leave(&mut self, outside: &Outside) {
-        self.depth = outside.depth;
+        // An item that failed inside has not gone back to its own outside.
+        self.broken |= self.somes != 0;
+        self.depth -= outside.levels;
         self.somes = outside.somes;
+    }
+
+    /// Whether each item that was begun has been finished.
+    pub(super) fn is_whole(&self) -> bool {
+        self.depth == 0 && self.somes == 0 && !self.broken
     }
 
     pub(super) fn text(&mut self, text: &str) {
@@ -52,6 +66,13 @@ impl<'b> Encoder<'b> {
 
     pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         value.serialize(Serializer { out: self, slot: None })
+    }
+
+    /// Begins the one-entry map of an enum variant whose content is an array or a map, and the content.
+    pub(super) fn variant_of_many(&mut self, name: &str) -> Result<Outside, EncodeError> {
+        let outside = self.variant(name)?;
+        self.enter()?;
+        Ok(Outside { levels: 2, ..outside })
     }
 
     /// Begins the one-entry map of an enum variant that has content.

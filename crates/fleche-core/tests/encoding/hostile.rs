@@ -1,0 +1,342 @@
+//! Bytes that want to do harm, and values that go too far.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    collections::{BTreeMap, HashMap},
+};
+
+use fleche_core::encoding::{
+    DecodeError, DecodeErrorKind, EncodeError, Encoded, MAX_DEPTH, append, diagnostic, from_slice, to_vec,
+};
+use serde::{Deserialize, Serialize, ser::SerializeMap as _};
+
+use crate::common::unhex;
+
+/// Reads anything, and keeps nothing but its depth.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Any {
+    List(Vec<Any>),
+    Map(BTreeMap<String, Any>),
+    Nothing(()),
+}
+
+#[derive(Debug, Deserialize)]
+struct List(#[expect(dead_code)] Vec<List>);
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code)]
+enum Chain {
+    L(Box<Chain>),
+}
+
+#[derive(Debug, Deserialize)]
+struct Options(#[expect(dead_code)] Option<Box<Options>>);
+
+fn refusal(bytes: &[u8]) -> DecodeErrorKind {
+    Encoded::from_bytes(bytes.to_vec()).unwrap_err().kind().clone()
+}
+
+#[test]
+fn a_megabyte_of_nesting_is_refused() {
+    let wrap = [0xda, 0x66, 0x6c, 0x63, 0x68];
+    let repeated = |unit: &[u8]| unit.repeat((1 << 20) / unit.len());
+    for bomb in [repeated(&[0x81]), repeated(&[0xa1, 0x61, b'L']), repeated(&wrap), repeated(&[0xa1])] {
+        assert_eq!(refusal(&bomb), DecodeErrorKind::TooDeep);
+        assert!(from_slice::<List>(&bomb).is_err());
+        assert!(from_slice::<Chain>(&bomb).is_err());
+        assert!(from_slice::<Options>(&bomb).is_err());
+        assert!(from_slice::<Any>(&bomb).is_err());
+        assert!(from_slice::<serde_json::Value>(&bomb).is_err());
+        assert!(from_slice::<serde::de::IgnoredAny>(&bomb).is_err());
+        assert!(diagnostic(&bomb).contains("nested too deeply"));
+    }
+    assert_eq!(refusal(&repeated(&[0xc1])), DecodeErrorKind::UnknownTag(1));
+    assert!(diagnostic(&repeated(&[0xc1])).contains("nested too deeply"));
+    assert_eq!(from_slice::<List>(&repeated(&[0x81])).unwrap_err().kind(), &DecodeErrorKind::TooDeep);
+    assert_eq!(from_slice::<Chain>(&repeated(&[0xa1, 0x61, b'L'])).unwrap_err().kind(), &DecodeErrorKind::TooDeep);
+    assert_eq!(from_slice::<Options>(&repeated(&wrap)).unwrap_err().kind(), &DecodeErrorKind::TooDeep);
+}
+
+#[test]
+fn the_deepest_value_that_encodes_decodes() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Nest(Option<Vec<Nest>>);
+    let nest = |depth| (0..depth).fold(Nest(None), |nest, _| Nest(Some(vec![nest])));
+    let encoded = to_vec(&nest(MAX_DEPTH - 1)).unwrap();
+    assert_eq!(from_slice::<Nest>(&encoded).unwrap(), nest(MAX_DEPTH - 1));
+    assert!(matches!(to_vec(&nest(MAX_DEPTH + 1)), Err(EncodeError::TooDeep)));
+    assert!(matches!(to_vec(&nest(100_000_usize.min(5000))), Err(EncodeError::TooDeep)));
+}
+
+#[test]
+fn a_long_list_of_nodes_is_refused_when_it_is_encoded() {
+    #[derive(Serialize)]
+    struct Node {
+        next: Option<Box<Node>>,
+    }
+    let chain = |length| (0..length).fold(Node { next: None }, |next, _| Node { next: Some(Box::new(next)) });
+    assert!(to_vec(&chain(MAX_DEPTH - 1)).is_ok());
+    assert!(matches!(to_vec(&chain(MAX_DEPTH)), Err(EncodeError::TooDeep)));
+}
+
+#[test]
+fn claimed_lengths_are_not_believed() {
+    for bomb in [
+        "9bffffffffffffffff",
+        "9b0000000100000000 00",
+        "9a7fffffff 00",
+        "5bffffffffffffffff",
+        "5b7fffffffffffffff 00",
+        "7bffffffffffffffff",
+        "bbffffffffffffffff",
+        "ba7fffffff 00 00",
+        "d8565bfffffffffffffff8",
+        "d8405bffffffffffffffff 00",
+        "c25bffffffffffffffff",
+    ] {
+        let bomb = unhex(bomb);
+        let largest = largest_allocation(|| {
+            assert!(Encoded::from_bytes(bomb.clone()).is_err());
+            assert!(from_slice::<Vec<u8>>(&bomb).is_err());
+            assert!(from_slice::<Vec<[u64; 16]>>(&bomb).is_err());
+            assert!(from_slice::<String>(&bomb).is_err());
+            assert!(from_slice::<HashMap<u64, u64>>(&bomb).is_err());
+            assert!(from_slice::<serde_json::Value>(&bomb).is_err());
+            assert!(from_slice::<Encoded>(&bomb).is_err());
+            assert!(from_slice::<ByteBuf>(&bomb).is_err());
+            diagnostic(&bomb);
+        });
+        assert!(largest < 4096, "{largest} bytes at once");
+    }
+}
+
+#[test]
+fn what_is_malformed_or_not_canonical_is_refused_by_name() {
+    use DecodeErrorKind as E;
+    for (bytes, expected) in [
+        ("", E::EndOfInput),
+        ("18", E::EndOfInput),
+        ("82 01", E::EndOfInput),
+        ("a1 01", E::EndOfInput),
+        ("43 0102", E::EndOfInput),
+        ("fb 00", E::EndOfInput),
+        ("da666c6368", E::EndOfInput),
+        ("00 00", E::TrailingBytes),
+        ("9f ff", E::IndefiniteLength),
+        ("bf ff", E::IndefiniteLength),
+        ("5f ff", E::IndefiniteLength),
+        ("7f ff", E::IndefiniteLength),
+        ("ff", E::IndefiniteLength),
+        ("18 17", E::NotShortest),
+        ("19 00ff", E::NotShortest),
+        ("1a 0000ffff", E::NotShortest),
+        ("1b 00000000ffffffff", E::NotShortest),
+        ("38 00", E::NotShortest),
+        ("58 01 00", E::NotShortest),
+        ("98 01 00", E::NotShortest),
+        ("b8 00", E::NotShortest),
+        ("d9 0040 41 00", E::NotShortest),
+        ("1c", E::Reserved(0x1c)),
+        ("1f", E::Reserved(0x1f)),
+        ("3f", E::Reserved(0x3f)),
+        ("df", E::Reserved(0xdf)),
+        ("fc", E::Reserved(0xfc)),
+        ("f7", E::Unsupported(0xf7)),
+        ("e0", E::Unsupported(0xe0)),
+        ("f8 ff", E::Unsupported(0xf8)),
+        ("f9 3c00", E::Unsupported(0xf9)),
+        ("c0 60", E::UnknownTag(0)),
+        ("d8 41 42 0000", E::UnknownTag(65)),
+        ("61 ff", E::InvalidUtf8),
+        ("63 eda080", E::InvalidUtf8),
+        ("a2 02 00 01 00", E::UnsortedKeys),
+        ("a2 6161 00 01 00", E::UnsortedKeys),
+        ("a2 01 00 01 00", E::DuplicateKey),
+        ("d856 47 00000000000000", E::TypedArray(86)),
+        ("d845 41 00", E::TypedArray(69)),
+        ("d840 82 01 02", E::TypedArray(64)),
+        ("da666c6368 00", E::NeedlessWrap),
+        ("da666c6368 da666c6368 00", E::NeedlessWrap),
+        ("c2 48 0100000000000000", E::BigInteger),
+        ("c2 49 000100000000000000", E::BigInteger),
+        ("c2 51 0100000000000000000000000000000000", E::BigInteger),
+        ("c3 50 ffffffffffffffffffffffffffffffff", E::BigInteger),
+        ("c2 01", E::BigInteger),
+    ] {
+        assert_eq!(refusal(&unhex(bytes)), expected, "{bytes}");
+        let seen = from_slice::<serde::de::IgnoredAny>(&unhex(bytes)).unwrap_err();
+        assert_eq!(seen.kind(), &expected, "{bytes}");
+        assert!(from_slice::<Any>(&unhex(bytes)).is_err(), "{bytes}");
+    }
+}
+
+#[test]
+fn maps_that_are_not_canonical_are_refused_by_every_type() {
+    for bytes in ["a2 6162 00 6161 00", "a2 6161 00 6161 00"] {
+        let bytes = unhex(bytes);
+        assert!(from_slice::<HashMap<String, u8>>(&bytes).is_err());
+        assert!(from_slice::<serde_json::Value>(&bytes).is_err());
+        assert!(from_slice::<AB>(&bytes).is_err());
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code)]
+struct AB {
+    a: Option<u8>,
+    b: Option<u8>,
+}
+
+#[test]
+fn an_error_says_where_it_is() {
+    let offset = |result: Result<Vec<(u8, String)>, DecodeError>| result.unwrap_err().offset();
+    assert_eq!(offset(from_slice(&unhex("82 82 01 6161 82 01 18"))), Some(7));
+    assert_eq!(offset(from_slice(&unhex("82 82 01 6161 82 6161 6161"))), Some(6));
+    assert_eq!(offset(from_slice(&unhex("80 00"))), Some(1));
+    let error = from_slice::<Vec<u8>>(&unhex("82 01 6161")).unwrap_err();
+    assert_eq!(error.to_string(), "invalid type: string \"a\", expected u8 (at byte 2)");
+}
+
+#[test]
+fn more_elements_than_a_tuple_takes_are_refused() {
+    assert!(from_slice::<(u8, u8)>(&unhex("83 01 02 03")).is_err());
+    assert!(from_slice::<(u8, u8)>(&unhex("d840 43 010203")).is_err());
+    assert!(from_slice::<[u8; 3]>(&unhex("d840 42 0102")).is_err());
+}
+
+#[test]
+fn integers_that_do_not_fit_are_refused() {
+    assert!(from_slice::<u8>(&unhex("19 0100")).is_err());
+    assert!(from_slice::<u8>(&unhex("20")).is_err());
+    assert!(from_slice::<Vec<u8>>(&unhex("d845 44 0001 0001")).is_err());
+    assert!(from_slice::<i64>(&unhex("3b 8000000000000000")).is_err());
+    assert!(from_slice::<u64>(&unhex("c2 49 010000000000000000")).is_err());
+    assert!(from_slice::<u128>(&unhex("20")).is_err());
+    assert!(from_slice::<i128>(&unhex("c2 50 ffffffffffffffffffffffffffffffff")).is_err());
+}
+
+#[test]
+fn a_failed_append_leaves_the_buffer_as_it_was() {
+    let mut buffer = vec![1, 2, 3];
+    assert!(append(&mut buffer, &Twice).is_err());
+    assert_eq!(buffer, [1, 2, 3]);
+    append(&mut buffer, "x").unwrap();
+    assert_eq!(buffer, [1, 2, 3, 0x61, b'x']);
+}
+
+#[test]
+fn duplicate_keys_are_named() {
+    let error = to_vec(&Twice).unwrap_err();
+    assert_eq!(error.to_string(), "a map has the key \"k\" twice; keys must stay distinct when they are encoded");
+}
+
+/// A map with one key twice.
+struct Twice;
+
+impl Serialize for Twice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for key in ["k", "a", "k"] {
+            map.serialize_entry(key, &1)?;
+        }
+        map.end()
+    }
+}
+
+#[test]
+fn a_serialize_that_goes_on_after_an_error_is_refused() {
+    struct Stubborn;
+    impl Serialize for Stubborn {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_key(&1)?;
+            let _ = map.serialize_value(&Twice);
+            map.serialize_value(&2)?;
+            map.end()
+        }
+    }
+    assert!(matches!(to_vec(&Stubborn), Err(EncodeError::Misuse(_))));
+}
+
+#[test]
+fn lengths_that_a_serialize_gets_wrong_are_mended() {
+    struct Wrong(Option<usize>, Vec<u16>);
+    impl Serialize for Wrong {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeSeq;
+            let mut seq = serializer.serialize_seq(self.0)?;
+            self.1.iter().try_for_each(|element| seq.serialize_element(element))?;
+            seq.end()
+        }
+    }
+    for elements in [vec![], vec![1], vec![1, 2], vec![7; 30], vec![9; 300]] {
+        let expected = to_vec(&elements).unwrap();
+        for claim in [None, Some(0), Some(1), Some(2), Some(29), Some(1000), Some(usize::MAX)] {
+            assert_eq!(to_vec(&Wrong(claim, elements.clone())).unwrap(), expected, "{claim:?}, {}", elements.len());
+        }
+    }
+}
+
+/// Bytes that are asked for as bytes.
+#[derive(Debug, PartialEq)]
+struct ByteBuf(Vec<u8>);
+
+impl<'de> Deserialize<'de> for ByteBuf {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = ByteBuf;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<ByteBuf, E> {
+                Ok(ByteBuf(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_byte_buf(Visitor)
+    }
+}
+
+#[test]
+fn bytes_are_read_from_each_form() {
+    for form in ["43 010203", "d840 43 010203", "83 01 02 03"] {
+        assert_eq!(from_slice::<ByteBuf>(&unhex(form)).unwrap(), ByteBuf(vec![1, 2, 3]));
+        assert_eq!(from_slice::<Vec<u8>>(&unhex(form)).unwrap(), [1, 2, 3]);
+        assert_eq!(from_slice::<(u8, u8, u8)>(&unhex(form)).unwrap(), (1, 2, 3));
+        assert_eq!(from_slice::<Vec<Option<u8>>>(&unhex(form)).unwrap(), [Some(1), Some(2), Some(3)]);
+    }
+    assert!(from_slice::<ByteBuf>(&unhex("82 01 190100")).is_err());
+}
+
+thread_local! {
+    static LARGEST: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The largest allocation that this thread makes meanwhile, in bytes.
+fn largest_allocation(run: impl FnOnce()) -> usize {
+    LARGEST.set(Some(0));
+    run();
+    LARGEST.take().unwrap()
+}
+
+struct Watching;
+
+#[expect(unsafe_code, reason = "to watch allocations takes an allocator")]
+// SAFETY: every call goes on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = LARGEST.try_with(|largest| largest.set(largest.get().map(|known| known.max(layout.size()))));
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
