@@ -43,9 +43,7 @@ pub struct CacheConfig {
 // By hand: the derived comparison would move the boxes (a known limit of deriving over trait objects).
 impl PartialEq for CacheConfig {
     fn eq(&self, other: &Self) -> bool {
-        *self.values == *other.values
-            && *self.calls == *other.calls
-            && self.store_arguments == other.store_arguments
+        *self.values == *other.values && *self.calls == *other.calls && self.store_arguments == other.store_arguments
     }
 }
 

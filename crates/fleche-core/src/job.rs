@@ -111,7 +111,11 @@ impl<T> Future for Job<T> {
     type Output = Result<T, JobError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.shared.poll(context.waker()) { Poll::Ready(self.shared.take().and_then(self.unpack)) } else { Poll::Pending }
+        if self.shared.poll(context.waker()) {
+            Poll::Ready(self.shared.take().and_then(self.unpack))
+        } else {
+            Poll::Pending
+        }
     }
 }
 

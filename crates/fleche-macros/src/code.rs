@@ -46,7 +46,11 @@ mod tests {
     fn only_what_can_change_a_result_changes_the_digest() {
         let plain: ItemFn = syn::parse_str("fn f(x: i64) -> i64 { x + 1 }").unwrap();
         let spaced: ItemFn = syn::parse_str("/// Adds.\n#[inline] fn f(x: i64) -> i64 {\n  // one\n  x+1 }").unwrap();
-        let other: ItemFn = parse_quote!(fn f(x: i64) -> i64 { x + 2 });
+        let other: ItemFn = parse_quote!(
+            fn f(x: i64) -> i64 {
+                x + 2
+            }
+        );
         assert_eq!(digest(&plain), digest(&spaced));
         assert_ne!(digest(&plain), digest(&other));
     }

@@ -82,8 +82,7 @@ fn outer(function: &Function, names: &Names) -> TokenStream {
     let idents = &names.idents;
     let explicit = generics.params.iter().rev().skip(*implied).collect::<Vec<_>>();
     let explicit = explicit.into_iter().rev().filter_map(generic_argument);
-    let arguments: Vec<_> =
-        explicit.map(|name| quote!(#name)).chain((0..*implied).map(|_| quote!(_))).collect();
+    let arguments: Vec<_> = explicit.map(|name| quote!(#name)).chain((0..*implied).map(|_| quote!(_))).collect();
     let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
     quote! {
         #(#attributes)*
@@ -234,9 +233,10 @@ fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
         return quote!(|_| {}, &[]);
     }
     let guard = Ident::new("guard", Span::mixed_site());
-    let checked = function.keyed().map(Parameter::borrowed).map(|value| {
-        quote!(#guard.check(#value, #engine::equality_of(#value).fleche_equal());)
-    });
+    let checked = function
+        .keyed()
+        .map(Parameter::borrowed)
+        .map(|value| quote!(#guard.check(#value, #engine::equality_of(#value).fleche_equal());));
     let types = function.keyed().map(Parameter::encoded_type);
     quote! {
         |#guard| {
@@ -326,9 +326,10 @@ fn identity(function: &Function, names: &Names) -> TokenStream {
         ToTokens::to_token_stream,
     );
     let (version, hash_code, store_arguments) = (options.version, options.hash_code, !options.discard_arguments);
-    let parameters = function.parameters.iter().map(|Parameter { key, ignored, .. }| {
-        quote!(#engine::Parameter { name: #key, ignored: #ignored })
-    });
+    let parameters = function
+        .parameters
+        .iter()
+        .map(|Parameter { key, ignored, .. }| quote!(#engine::Parameter { name: #key, ignored: #ignored }));
     let instance = if turbofish.is_empty() {
         quote! {
             static FUNCTION: #engine::Function =

@@ -39,7 +39,8 @@ impl Function {
             .collect::<Result<Vec<_>>>()?;
         let mut names = HashSet::new();
         if let Some(twice) = parameters.iter().find(|parameter| !names.insert(parameter.key.clone())) {
-            let message = format!("this pattern is called `{}` in keys, as another parameter is; rename that", twice.key);
+            let message =
+                format!("this pattern is called `{}` in keys, as another parameter is; rename that", twice.key);
             return Err(syn::Error::new(twice.ident.span(), message));
         }
         for ignored in &options.ignore {

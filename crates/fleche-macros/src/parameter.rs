@@ -45,7 +45,10 @@ impl Parameter {
         };
         let has = |name| attrs.iter().any(|attribute| attribute.path().is_ident(name));
         if let Some(cfg) = attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
-            return Err(syn::Error::new(cfg.span(), "the key would change with the configuration; put `#[cfg]` on two functions"));
+            return Err(syn::Error::new(
+                cfg.span(),
+                "the key would change with the configuration; put `#[cfg]` on two functions",
+            ));
         }
         let ident = match &**pat {
             Pat::Ident(pattern) if pattern.subpat.is_none() => pattern.ident.clone(),

@@ -104,9 +104,7 @@ impl<'de> Deserialize<'de> for ValueRef {
                 write!(f, "a value reference: at most {INLINE_LIMIT} bytes, or a digest as text")
             }
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<ValueRef, E> {
-                InlineBytes::new(bytes)
-                    .map(ValueRef::Inline)
-                    .ok_or_else(|| E::invalid_length(bytes.len(), &self))
+                InlineBytes::new(bytes).map(ValueRef::Inline).ok_or_else(|| E::invalid_length(bytes.len(), &self))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<ValueRef, E> {
                 text.parse().map(ValueRef::Stored).map_err(E::custom)

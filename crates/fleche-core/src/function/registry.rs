@@ -93,4 +93,3 @@ fn shares_instance_name(function: &Function) -> bool {
     }
     shared
 }
-

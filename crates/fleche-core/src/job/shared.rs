@@ -17,7 +17,11 @@ pub(super) struct Shared {
 type Callback = Box<dyn FnOnce() + Send>;
 
 enum State {
-    Pending { started: bool, wakers: Vec<Waker>, callbacks: Vec<Callback> },
+    Pending {
+        started: bool,
+        wakers: Vec<Waker>,
+        callbacks: Vec<Callback>,
+    },
     /// The outcome, until somebody takes it.
     Done(Option<Result<Payload, JobError>>),
 }

@@ -1,0 +1,25 @@
+//! Memoized functions from the user's side: which bodies ran, how often, under which cache, and what was said.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "engine/bound.rs"]
+mod bound;
+#[path = "engine/companion.rs"]
+mod companion;
+#[path = "engine/context.rs"]
+mod context;
+#[path = "engine/faults.rs"]
+mod faults;
+#[path = "engine/files.rs"]
+mod files;
+#[path = "engine/guard.rs"]
+mod guard;
+#[path = "engine/identity.rs"]
+mod identity;
+#[path = "engine/parameters.rs"]
+mod parameters;
+#[path = "engine/records.rs"]
+mod records;
+#[path = "engine/results.rs"]
+mod results;
+#[path = "engine/support.rs"]
+mod support;

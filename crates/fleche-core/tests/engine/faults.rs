@@ -1,0 +1,161 @@
+//! A store that fails never fails the user's call.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleche_core::{
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, Skip, ValueStore, fleche,
+    store::{CallStoreConfig, Entries, ValueStoreConfig},
+};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::support::{Runs, logged, memory};
+
+/// Stores whose chosen operation fails, as on a full or unreadable disk.
+#[derive(Debug)]
+struct Failing<S> {
+    store: S,
+    get: bool,
+    put: bool,
+}
+
+impl<S> Failing<S> {
+    fn check(&self, fails: bool, action: &'static str) -> Result<()> {
+        if fails {
+            let source = std::io::Error::other("no space left on device");
+            return Err(Error::Io { action, path: "store".into(), source });
+        }
+        Ok(())
+    }
+}
+
+impl ValueStore for Failing<MemoryValues> {
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        self.check(self.get, "read")?;
+        self.store.get(id)
+    }
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.check(self.put, "write")?;
+        self.store.put(id, encoded)
+    }
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.store.contains(id)
+    }
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.store.age(id)
+    }
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.store.remove(id, older_than)
+    }
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.store.ids(prefix)
+    }
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        self.store.config()
+    }
+}
+
+impl CallStore for Failing<MemoryCalls> {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.check(self.get, "read")?;
+        self.store.get(key)
+    }
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        self.check(self.put, "write")?;
+        self.store.put(key, record)
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.store.contains(key)
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        self.store.keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.store.remove(key, only)
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        self.store.config()
+    }
+}
+
+fn failing(get: bool, put: bool) -> (Cache, MemoryValues, MemoryCalls) {
+    let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
+    let cache = Cache::new(Failing { store: values.clone(), get, put }, Failing { store: calls.clone(), get, put });
+    (cache, values, calls)
+}
+
+/// A memoized function of this name with a long result, and its counter, for one test alone.
+macro_rules! long_result {
+    ($name:ident) => {
+        static RUNS: Runs = Runs::new();
+        #[fleche]
+        fn $name(length: usize) -> String {
+            RUNS.count();
+            "y".repeat(length)
+        }
+    };
+}
+
+#[test]
+fn every_fault_is_counted_and_logged_and_the_call_returns() {
+    long_result!(sturdy);
+    for (get, put, faults) in [(true, false, 1), (false, true, 1), (true, true, 2)] {
+        let (cache, _, _) = failing(get, put);
+        let (result, log) = logged(|| cache.scope(|| sturdy(100)));
+        assert_eq!(result.len(), 100);
+        assert_eq!(RUNS.take(), 1);
+        assert_eq!(cache.stats().faults, faults);
+        assert_eq!(log.matches("no space left on device").count() as u64, faults, "{log}");
+        assert_eq!(cache.stats().skipped.get(&Skip::StoreFailed).copied(), put.then_some(1));
+    }
+}
+
+#[test]
+fn where_the_value_cannot_be_kept_there_is_no_record_either() {
+    long_result!(valueless);
+    let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
+    let cache = Cache::new(Failing { store: values.clone(), get: false, put: true }, calls.clone());
+    cache.scope(|| valueless(101));
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!(calls.keys(&DigestPrefix::all()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_record_whose_value_is_gone_is_a_miss_and_computed_again() {
+    long_result!(emptied);
+    let cache = memory();
+    let _active = cache.enter();
+    emptied(102);
+    let record = cache.record(&emptied::key(102)).unwrap().unwrap();
+    assert!(cache.values().remove(record.result.stored().unwrap(), None).unwrap());
+    assert!(!emptied::contains(102).unwrap());
+    assert_eq!(emptied::load(102).unwrap(), None);
+    assert_eq!(emptied(102).len(), 102);
+    assert_eq!(RUNS.take(), 2);
+    assert!(emptied::contains(102).unwrap());
+}
+
+#[test]
+fn a_result_of_another_type_is_a_miss_and_overwritten() {
+    mod before {
+        #[fleche_core::fleche]
+        pub(crate) fn typed(x: i64) -> String {
+            x.to_string()
+        }
+    }
+    #[fleche]
+    fn retyped(x: i64) -> u8 {
+        RUNS_RETYPED.count();
+        u8::try_from(x).unwrap()
+    }
+    static RUNS_RETYPED: Runs = Runs::new();
+    let cache = memory();
+    let _active = cache.enter();
+    before::typed(1);
+    let record = cache.record(&before::typed::key(1)).unwrap().unwrap();
+    cache.calls().put(&retyped::key(1), &record).unwrap();
+    let (result, log) = logged(|| retyped(1));
+    assert_eq!(result, 1);
+    assert!(log.contains("does not decode"), "{log}");
+    assert_eq!((retyped(1), RUNS_RETYPED.take()), (1, 1));
+}

@@ -1,0 +1,54 @@
+//! Files as arguments: keyed by what they hold.
+
+use std::fs;
+
+use fleche_core::{FileContent, Skip, fleche};
+
+use crate::support::{Runs, memory};
+
+#[test]
+fn the_same_content_under_another_name_is_a_hit_and_a_changed_file_a_miss() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn size(file: &FileContent) -> u64 {
+        RUNS.count();
+        fs::metadata(file).unwrap().len()
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (directory.path().join("one"), directory.path().join("other"));
+    fs::write(&one, "abc").unwrap();
+    fs::write(&other, "abc").unwrap();
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!((size(&FileContent::new(&one)), size(&FileContent::new(&other))), (3, 3));
+    assert_eq!(RUNS.take(), 1);
+    fs::write(&one, "abd").unwrap();
+    assert_eq!(size(&FileContent::new(&one)), 3);
+    assert_eq!(RUNS.take(), 1);
+    assert!(cache.stats().skipped.is_empty());
+}
+
+#[test]
+fn a_missing_file_runs_the_call_uncached() {
+    #[fleche]
+    fn present(file: FileContent) -> bool {
+        file.exists()
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    assert!(!present(FileContent::new("no/such/file")));
+    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotEncodable], 1);
+}
+
+#[test]
+fn a_bound_call_finds_its_file_again() {
+    #[fleche]
+    fn content(file: &FileContent) -> String {
+        fs::read_to_string(file).unwrap()
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bound");
+    fs::write(&path, "what is in it").unwrap();
+    let call = memory().scope(|| content::bind(&FileContent::new(&path)));
+    assert_eq!(call.call().unwrap(), "what is in it");
+}

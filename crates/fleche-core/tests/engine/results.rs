@@ -1,0 +1,165 @@
+//! What is recorded: every kind of result, and what is not.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use fleche_core::{Skip, fleche};
+
+use crate::support::{Runs, memory};
+
+#[test]
+fn the_second_call_is_a_hit_and_its_body_does_not_run() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn double(x: i64) -> i64 {
+        RUNS.count();
+        x * 2
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!((double(4), double(4), double(5)), (8, 8, 10));
+    assert_eq!(RUNS.take(), 2);
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.misses, stats.computed, stats.faults), (1, 2, 2, 0));
+    assert!(stats.skipped.is_empty());
+}
+
+#[test]
+fn none_is_kept() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn nothing_found(_x: i64) -> Option<i64> {
+        RUNS.count();
+        None
+    }
+    let _active = memory().enter();
+    assert_eq!((nothing_found(1), nothing_found(1)), (None, None));
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn nested_options_come_back_as_they_were() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn options(_x: i64) -> Vec<Option<Option<()>>> {
+        RUNS.count();
+        vec![None, Some(None), Some(Some(()))]
+    }
+    let _active = memory().enter();
+    assert_eq!(options(1), options(1));
+    assert_eq!(options(1), [None, Some(None), Some(Some(()))]);
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn a_function_without_a_result_runs_once() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn effect() {
+        RUNS.count();
+    }
+    let _active = memory().enter();
+    effect();
+    effect();
+    assert_eq!(RUNS.take(), 1);
+}
+
+type Checked<T> = Result<T, String>;
+
+#[test]
+fn of_a_result_only_ok_is_kept_also_behind_an_alias() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn checked(x: i64) -> Checked<i64> {
+        RUNS.count();
+        if x < 0 { Err("negative".to_owned()) } else { Ok(x) }
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!((checked(1), checked(1)), (Ok(1), Ok(1)));
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!((checked(-1), checked(-1)), (Err("negative".to_owned()), Err("negative".to_owned())));
+    assert_eq!(RUNS.take(), 2);
+    assert_eq!(cache.stats().skipped[&Skip::Failed], 2);
+}
+
+#[test]
+fn with_cache_errors_an_err_is_kept_too() {
+    static RUNS: Runs = Runs::new();
+    #[fleche(cache_errors)]
+    fn checked_and_kept(x: i64) -> Result<i64, String> {
+        RUNS.count();
+        Err(format!("{x} is wrong"))
+    }
+    let _active = memory().enter();
+    assert_eq!(checked_and_kept(1), checked_and_kept(1));
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn the_error_type_need_not_be_known_to_serde() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn parsed(text: &str) -> Result<i64, Box<dyn std::error::Error>> {
+        RUNS.count();
+        Ok(text.parse()?)
+    }
+    let _active = memory().enter();
+    assert_eq!((parsed("7").unwrap(), parsed("7").unwrap()), (7, 7));
+    assert_eq!(RUNS.take(), 1);
+    assert!(parsed("x").is_err());
+}
+
+#[test]
+fn a_panic_goes_on_to_the_caller_and_records_nothing() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn fragile(x: i64) -> i64 {
+        RUNS.count();
+        assert!(x > 0, "not positive");
+        x
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    for _ in 0..2 {
+        assert!(catch_unwind(AssertUnwindSafe(|| fragile(0))).is_err());
+    }
+    assert_eq!(RUNS.take(), 2);
+    assert_eq!(fragile::contains(0).unwrap(), false);
+    assert_eq!(cache.stats().computed, 0);
+}
+
+#[test]
+fn large_results_and_arguments_come_back() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn scaled(values: &[f64], by: f64) -> Vec<f64> {
+        RUNS.count();
+        values.iter().map(|value| value * by).collect()
+    }
+    let _active = memory().enter();
+    let values: Vec<f64> = (0..1_000_000).map(f64::from).collect();
+    let first = scaled(&values, 0.5);
+    assert_eq!(first, scaled(&values, 0.5));
+    assert_eq!(first[999_999], 499_999.5);
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn a_result_that_does_not_decode_is_returned_but_not_recorded() {
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    struct Lossy(#[serde(deserialize_with = "refuse")] i64);
+    fn refuse<'de, D: serde::Deserializer<'de>>(_: D) -> Result<i64, D::Error> {
+        Err(serde::de::Error::custom("cannot be read"))
+    }
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn lossy(x: i64) -> Lossy {
+        RUNS.count();
+        Lossy(x)
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!((lossy(3).0, lossy(3).0), (3, 3));
+    assert_eq!(RUNS.take(), 2);
+    assert_eq!(cache.stats().skipped[&Skip::ResultNotStorable], 2);
+}

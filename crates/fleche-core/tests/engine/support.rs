@@ -1,0 +1,57 @@
+//! What the tests share: caches, counters of bodies, and what was logged.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use fleche_core::Cache;
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+/// A new, empty cache in memory.
+pub(crate) fn memory() -> Cache {
+    Cache::new(MemoryValues::new(), MemoryCalls::new())
+}
+
+/// Counts the bodies that ran.
+pub(crate) struct Runs(AtomicUsize);
+
+impl Runs {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// One more body runs.
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+
+    /// How many have run since this was last asked.
+    pub(crate) fn take(&self) -> usize {
+        self.0.swap(0, SeqCst)
+    }
+}
+
+/// What is logged on this thread while the closure runs, and what it returns.
+pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let result = tracing::subscriber::with_default(subscriber, run);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    (result, text)
+}
