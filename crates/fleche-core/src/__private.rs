@@ -10,8 +10,8 @@ pub use crate::{
     error::Result,
     function::{Definition, Function, Parameter, Registration, instance},
     memo::{
-        Arguments, Check, Found, NoEquality, Owned, Plan, Reader, Recordable, ResultProbe, WholeResult, check_of,
-        contains, equality_of, evict, key, key_or_panic, load, load_boxed, look_up, rerun,
+        Arguments, Found, NoEquality, Owned, Plan, Reader, Recheck, ResultProbe, WholeResult, codec, contains,
+        equality_of, evict, key, key_or_panic, load, load_boxed, local_codec, look_up, rerun,
     },
     query::Query,
 };

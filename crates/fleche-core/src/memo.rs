@@ -1,12 +1,14 @@
 //! The call engine: encode the arguments, look up, run the body on a miss, record.
 
 mod arguments;
+mod codec;
 mod guard;
 mod plan;
 mod recording;
 
-pub use arguments::{Arguments, Owned, Reader};
-pub use guard::{Check, Guard, check_of};
+pub use arguments::Arguments;
+pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
+pub use guard::Guard;
 pub use plan::{EqualityProbe, NoEquality, Plan, Recordable, ResultProbe, WholeResult, equality_of};
 
 use std::{any::Any, time::Instant};
@@ -14,7 +16,7 @@ use std::{any::Any, time::Instant};
 use crate::{
     cache::{Cache, Skip},
     call::{CallKey, Record, ValueRef},
-    context, encoding,
+    context,
     error::{Error, Result},
     function::{Function, Warning},
     metadata,
@@ -40,12 +42,12 @@ pub struct Miss<R, T: 'static> {
 
 /// Looks a call up in the active cache. `encode` adds the arguments that are part of the key, in order; `guard` checks
 /// the same while their values are at hand, `checks` from their encodings alone.
-pub fn look_up<R, T: Recordable>(
+pub fn look_up<R, T>(
     function: &'static Function,
     plan: Plan<R, T>,
     encode: impl FnOnce(&mut Arguments),
     guard: impl FnOnce(&mut Guard<'_>),
-    checks: &'static [Check],
+    checks: &'static [Recheck],
 ) -> Found<R, T> {
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
@@ -81,7 +83,7 @@ pub fn look_up<R, T: Recordable>(
     miss(Some(Recording { function, cache: Cache::clone(&cache), call, arguments, checked, checks }))
 }
 
-impl<R, T: Recordable> Miss<R, T> {
+impl<R, T> Miss<R, T> {
     /// Runs the body and records what it returns. A panic of the body records nothing and goes on to the caller.
     pub fn run(self, body: impl FnOnce() -> R) -> R {
         let Self { plan, recording } = self;
@@ -95,20 +97,15 @@ impl<R, T: Recordable> Miss<R, T> {
 }
 
 /// The recorded result of a call. Every fault is logged, counted and a miss.
-pub(crate) fn hit<R, T: Recordable>(
-    function: &'static Function,
-    plan: &Plan<R, T>,
-    cache: &Cache,
-    key: &CallKey,
-) -> Option<R> {
+pub(crate) fn hit<R, T>(function: &'static Function, plan: &Plan<R, T>, cache: &Cache, key: &CallKey) -> Option<R> {
     let record = cache.record(key).unwrap_or_else(|error| {
         cache.fault(&error, function.name());
         None
     })?;
     let value = match &record.result {
-        ValueRef::Inline(bytes) => encoding::from_slice(bytes.as_slice()),
+        ValueRef::Inline(bytes) => (plan.decode)(bytes.as_slice()),
         ValueRef::Stored(digest) => match cache.values().get(digest) {
-            Ok(found) => encoding::from_slice(&found?),
+            Ok(found) => (plan.decode)(&found?),
             Err(error) => {
                 cache.fault(&error, function.name());
                 return None;
@@ -134,7 +131,7 @@ pub(crate) fn hit<R, T: Recordable>(
 }
 
 /// A [`Load`](crate::function::Load) for functions of this plan.
-pub fn load_boxed<R: 'static, T: Recordable>(
+pub fn load_boxed<R: 'static, T>(
     function: &'static Function,
     plan: &Plan<R, T>,
     cache: &Cache,
@@ -183,8 +180,11 @@ pub fn evict(key: Result<CallKey>) -> Result<bool> {
 }
 
 /// The recorded result, in the function's declared return type, from the active cache.
-pub fn load<R, T: Recordable>(plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, Error> {
-    Ok(context::active().load::<T>(&key?)?.map(plan.wrap))
+pub fn load<R, T>(plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, Error> {
+    let cache = context::active();
+    let Some(record) = cache.record(&key?)? else { return Ok(None) };
+    let encoded = cache.encoded(&record.result)?;
+    Ok(encoded.map(|encoded| (plan.decode)(&encoded)).transpose()?.map(plan.wrap))
 }
 
 /// Runs the closure with every fleche call in it running again.

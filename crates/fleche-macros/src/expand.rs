@@ -138,8 +138,8 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
     let of = format!("What else can be done with calls of [`{0}()`]({0}()).", item.sig.ident);
 
     let encode = Ident::new("arguments", Span::mixed_site());
-    let keyed: Vec<_> = function.keyed().map(Parameter::borrowed).collect();
-    let encode_keyed = quote!(|#encode: &mut #engine::Arguments| { #(#encode.add(#keyed);)* });
+    let keyed = function.keyed().map(|parameter| add(function, engine, &encode, parameter));
+    let encode_keyed = quote!(|#encode: &mut #engine::Arguments| { #(#keyed)* });
     let guard = guard(function, engine);
     let unused = function.parameters.iter().filter(|parameter| parameter.ignored).map(|parameter| &parameter.ident);
     let discard = quote!(#(let _ = &#unused;)*);
@@ -227,24 +227,43 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
+/// The codec of a parameter. Everything that asks something of its type asks here, at the type.
+fn codec(function: &Function, engine: &TokenStream, parameter: &Parameter) -> TokenStream {
+    if function.options.local {
+        let ty = parameter.encoded_type();
+        return quote_spanned!(ty.span()=> const { #engine::local_codec::<#ty>() });
+    }
+    let full = full_codec(engine, parameter);
+    quote_spanned!(parameter.ty.span()=> #full.codec)
+}
+
+/// As [`codec`], with decoding.
+fn full_codec(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
+    let ty = parameter.encoded_type();
+    quote_spanned!(ty.span()=> const { #engine::codec::<#ty>() })
+}
+
+/// Adds a parameter to the encoded arguments.
+fn add(function: &Function, engine: &TokenStream, arguments: &Ident, parameter: &Parameter) -> TokenStream {
+    let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
+    quote!(#arguments.add(#codec, #value);)
+}
+
 /// The guard over the arguments, and the checks that need no values.
 fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
-    if function.options.local {
-        return quote!(|_| {}, &[]);
-    }
     let guard = Ident::new("guard", Span::mixed_site());
-    let checked = function
-        .keyed()
-        .map(Parameter::borrowed)
-        .map(|value| quote!(#guard.check(#value, #engine::equality_of(#value).fleche_equal());));
-    let types = function.keyed().map(Parameter::encoded_type);
+    let checked = function.keyed().map(|parameter| {
+        let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
+        quote!(#guard.check(#codec, #value, #engine::equality_of(#value).fleche_equal());)
+    });
+    let codecs = function.keyed().map(|parameter| codec(function, engine, parameter));
     quote! {
         |#guard| {
             #[allow(unused_imports)]
             use #engine::NoEquality as _;
             #(#checked)*
         },
-        const { &[#(#engine::check_of::<#types>()),*] }
+        const { &[#(#codecs.recheck),*] as &[#engine::Recheck] }
     }
 }
 
@@ -257,10 +276,10 @@ fn bind(function: &Function, names: &Names) -> TokenStream {
     let params = &generics.params;
     let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
     let arguments = Ident::new("arguments", Span::mixed_site());
-    let all = function.parameters.iter().map(Parameter::borrowed);
-    let reads = function.parameters.iter().map(|Parameter { ident, ty, lent, .. }| match lent {
-        Some(lent) => quote!(let #ident: <#lent as #engine::Owned>::Owned = #arguments.read()?;),
-        None => quote!(let #ident: #ty = #arguments.read()?;),
+    let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
+    let reads = function.parameters.iter().map(|parameter| {
+        let (ident, codec) = (&parameter.ident, full_codec(engine, parameter));
+        quote!(let #ident = #arguments.read(&#codec)?;)
     });
     let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| match lent {
         Some(_) => quote!(#engine::Borrow::borrow(&#ident)),
@@ -279,7 +298,7 @@ fn bind(function: &Function, names: &Names) -> TokenStream {
                     #(#reads)*
                     ::core::result::Result::Ok(Self::__fleche_call #turbofish (#(#passed),*))
                 },
-                |#arguments: &mut #engine::Arguments| { #(#arguments.add(#all);)* },
+                |#arguments: &mut #engine::Arguments| { #(#all)* },
             )
         }
     }
@@ -302,7 +321,7 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
     };
     quote! {
         #[doc(hidden)]
-        fn __fleche_plan #generics () -> #engine::Plan<#result, impl #engine::Recordable> #conditions {
+        fn __fleche_plan #generics () -> #engine::Plan<#result, impl ::core::marker::Sized + 'static> #conditions {
             #[allow(unused_imports)]
             use #engine::{NoEquality as _, WholeResult as _};
             let #probe = #engine::ResultProbe::<#result>::new();

@@ -8,7 +8,7 @@ use super::Bound;
 use crate::{
     context::Binding,
     function::{self, Function},
-    memo::Arguments,
+    memo::{Arguments, local_codec},
 };
 
 /// A function of the arguments in the tuple `Args`: any `Fn` with as many parameters, or a [`Bound`] one.
@@ -85,7 +85,7 @@ macro_rules! tuples {
             fn encode(&self, wanted: impl Fn(usize) -> bool) -> Arguments {
                 let mut arguments = Arguments::new();
                 $(if wanted($index) {
-                    arguments.add(&self.$index);
+                    arguments.add(local_codec(), &self.$index);
                 })*
                 arguments
             }

@@ -1,16 +1,11 @@
-//! The encoded arguments of one call, and the owned types that they decode into.
+//! The encoded arguments of one call.
 
-use std::{
-    borrow::{Borrow, Cow},
-    cell::Cell,
-    path::{Path, PathBuf},
-};
+use std::{borrow::Cow, cell::Cell};
 
-use serde::{Serialize, de::DeserializeOwned};
-
+use super::{Codec, Reader};
 use crate::{
     call::{Argument, CallKey, ValueRef},
-    encoding::{self, DecodeError, EncodeError},
+    encoding::EncodeError,
     error::{Error, Result},
     function::Function,
 };
@@ -48,9 +43,9 @@ impl Arguments {
     }
 
     /// Encodes the next argument. The first failure is kept, and told when the arguments are used.
-    pub fn add<A: Serialize + ?Sized>(&mut self, value: &A) {
+    pub fn add<A: ?Sized>(&mut self, codec: Codec<A>, value: &A) {
         if self.failed.is_none() {
-            match encoding::append(&mut self.bytes, value) {
+            match (codec.encode)(&mut self.bytes, value) {
                 Ok(()) => self.ends.push(self.bytes.len()),
                 Err(error) => self.failed = Some(error),
             }
@@ -104,7 +99,7 @@ impl Arguments {
 
     /// Reads the arguments back, in order.
     pub fn reader(&self) -> Reader<'_> {
-        Reader { arguments: self, at: 0 }
+        Reader::new(self.iter())
     }
 }
 
@@ -122,45 +117,4 @@ impl Call {
     fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
         Ok(Self { key: CallKey::new(function.id(), &arguments)?, arguments })
     }
-}
-
-/// Reads arguments back, in order.
-#[derive(Debug)]
-pub struct Reader<'a> {
-    arguments: &'a Arguments,
-    at: usize,
-}
-
-impl Reader<'_> {
-    /// The next argument.
-    ///
-    /// # Errors
-    /// Where its encoding does not decode into this type.
-    pub fn read<A: DeserializeOwned>(&mut self) -> Result<A, DecodeError> {
-        let encoded = self.arguments.iter().nth(self.at).unwrap_or_default();
-        self.at += 1;
-        encoding::from_slice(encoded)
-    }
-}
-
-/// What a borrowed parameter is borrowed from: the type that its encoding decodes into.
-pub trait Owned {
-    /// The owned counterpart.
-    type Owned: Borrow<Self>;
-}
-
-impl<T> Owned for T {
-    type Owned = T;
-}
-
-impl Owned for str {
-    type Owned = String;
-}
-
-impl<T> Owned for [T] {
-    type Owned = Vec<T>;
-}
-
-impl Owned for Path {
-    type Owned = PathBuf;
 }

@@ -4,6 +4,8 @@ use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::encoding::{self, DecodeError, EncodeError};
+
 /// What a result must be to be recorded.
 #[diagnostic::on_unimplemented(
     message = "the result of a memoized function must be `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`",
@@ -22,6 +24,17 @@ pub struct Plan<R, T: 'static> {
     pub wrap: fn(T) -> R,
     /// Equality, where the type has it.
     pub equal: Option<fn(&T, &T) -> bool>,
+    /// The value's encoding.
+    pub encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
+    /// The value of an encoding.
+    pub decode: fn(&[u8]) -> Result<T, DecodeError>,
+}
+
+impl<R, T: Recordable> Plan<R, T> {
+    /// Asks for every bound at once, so that a type without one is one error.
+    fn new(value: fn(&R) -> Option<&T>, wrap: fn(T) -> R, equal: Option<fn(&T, &T) -> bool>) -> Self {
+        Self { value, wrap, equal, encode: encoding::to_vec::<T>, decode: encoding::from_slice::<T> }
+    }
 }
 
 impl<R, T> Clone for Plan<R, T> {
@@ -56,7 +69,7 @@ impl<T, E> ResultProbe<Result<T, E>> {
     where
         T: Recordable,
     {
-        Plan { value: |result| result.as_ref().ok(), wrap: Ok, equal }
+        Plan::new(|result| result.as_ref().ok(), Ok, equal)
     }
 }
 
@@ -72,7 +85,7 @@ pub trait WholeResult<R> {
     where
         R: Recordable,
     {
-        Plan { value: |result| Some(result), wrap: |result| result, equal }
+        Plan::new(|result| Some(result), |result| result, equal)
     }
 }
 

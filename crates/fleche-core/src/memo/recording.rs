@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use super::{
-    Arguments, Plan, Recordable,
-    arguments::Call,
-    guard::{Check, recheck},
-};
+use super::{Arguments, Plan, Recheck, arguments::Call, guard::recheck};
 use crate::{
     cache::{Cache, Skip},
     call::{Record, RecordFields, Timestamp, ValueRef, Writer},
-    encoding,
     error::Result,
     function::{Function, Warning},
     metadata::Metadata,
@@ -27,12 +22,12 @@ pub(super) struct Recording {
     pub(super) arguments: Arguments,
     /// Whether the arguments were checked before the body ran, and how to do it afterwards if that took long.
     pub(super) checked: bool,
-    pub(super) checks: &'static [Check],
+    pub(super) checks: &'static [Recheck],
 }
 
 impl Recording {
     /// Records the result, or counts why not.
-    pub(super) fn record<R, T: Recordable>(self, plan: &Plan<R, T>, result: &R, took: Duration, metadata: Metadata) {
+    pub(super) fn record<R, T: 'static>(self, plan: &Plan<R, T>, result: &R, took: Duration, metadata: Metadata) {
         let counters = self.cache.counters();
         counters.computed();
         let took_long = self.function.took_long(took);
@@ -44,7 +39,7 @@ impl Recording {
             return;
         }
         let checked = self.checked || took_long;
-        match encode_result(value, plan.equal.filter(|_| checked), checked) {
+        match encode_result(plan, value, checked) {
             Ok(encoded) => {
                 if let Err(error) = self.store(&encoded, took > SYNCED, metadata) {
                     self.cache.fault(&error, self.function.name());
@@ -92,15 +87,11 @@ impl Recording {
 }
 
 /// The result's encoding, checked to decode into an equal value where asked for.
-fn encode_result<T: Recordable>(
-    value: &T,
-    equal: Option<fn(&T, &T) -> bool>,
-    checked: bool,
-) -> Result<Vec<u8>, String> {
-    let encoded = encoding::to_vec(value).map_err(|error| error.to_string())?;
+fn encode_result<R, T>(plan: &Plan<R, T>, value: &T, checked: bool) -> Result<Vec<u8>, String> {
+    let encoded = (plan.encode)(value).map_err(|error| error.to_string())?;
     if checked {
-        let decoded = encoding::from_slice(&encoded).map_err(|error| format!("it does not decode: {error}"))?;
-        if equal.is_some_and(|equal| equal(value, value) && !equal(value, &decoded)) {
+        let decoded = (plan.decode)(&encoded).map_err(|error| format!("it does not decode: {error}"))?;
+        if plan.equal.is_some_and(|equal| equal(value, value) && !equal(value, &decoded)) {
             return Err("it decodes into a value that is not equal to it".to_owned());
         }
     }
