@@ -59,7 +59,7 @@ fn a_prefix_of_any_length_lists_what_begins_so() {
         let mut expected = ids.clone();
         expected.retain(|id| prefix.matches(id));
         expected.sort_unstable();
-        assert_eq!(listed, expected, "{digits} digits");
+        assert!(listed == expected, "{digits} digits");
     }
 }
 
