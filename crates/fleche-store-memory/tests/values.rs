@@ -86,7 +86,7 @@ fn a_prefix_of_any_length_lists_what_begins_so() {
         expected.retain(|id| prefix.matches(id));
         listed.sort_unstable();
         expected.sort_unstable();
-        assert_eq!(listed, expected, "{digits} digits");
+        assert!(listed == expected, "{digits} digits");
     }
 }
 

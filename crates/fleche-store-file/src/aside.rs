@@ -1,0 +1,106 @@
+//! Setting damaged entries aside, where somebody may look at them and nobody is served them.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    process,
+};
+
+use fleche_core::{Digest, Result};
+
+use crate::{
+    error::damaged,
+    read::read_file,
+    remove::put_back,
+    tree::Tree,
+    unfinished::{next_number, this_run},
+};
+
+/// What the second look at an entry that seemed damaged found.
+pub(crate) enum Found<T> {
+    /// A whole entry, which somebody had put in place of the damaged one.
+    Whole(T),
+    /// None: somebody else has set it aside, or removed it.
+    Gone,
+}
+
+impl Tree {
+    /// Moves the entry, which is damaged because of `why`, to `damaged/`, looks again, and puts it back if it is good.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](fleche_core::Error::Damaged) if it is damaged, moved or not.
+    pub(crate) fn set_aside<T>(
+        &self,
+        digest: &Digest,
+        path: &Path,
+        why: &str,
+        verify: impl Fn(Vec<u8>) -> Result<T, String>,
+    ) -> Result<Found<T>> {
+        let aside = self.aside(digest);
+        match move_to(path, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Gone),
+            Err(error) => {
+                let fate = format!("it stays where it is, for it cannot be moved to `{}`: {error}", aside.display());
+                return Err(damaged(path, why, &fate));
+            }
+        }
+        let (why, content) = match read_file(&aside).map(|bytes| bytes.map(verify)) {
+            Ok(Some(Ok(content))) => (why.to_owned(), Some(content)),
+            Ok(Some(Err(why))) => (why, None),
+            Ok(None) | Err(_) => (why.to_owned(), None),
+        };
+        if let Some(content) = content {
+            // A whole entry is served even if it cannot be put back; then it is absent to others.
+            let _ = put_back(&aside, path);
+            return Ok(Found::Whole(content));
+        }
+        Err(damaged(path, &why, &format!("it is kept as `{}`", aside.display())))
+    }
+
+    fn aside(&self, digest: &Digest) -> PathBuf {
+        let unique = format!("{digest}.{}-{:016x}-{}", process::id(), this_run(), next_number());
+        self.root.join("damaged").join(unique)
+    }
+}
+
+fn move_to(path: &Path, aside: &Path) -> io::Result<()> {
+    match fs::rename(path, aside) {
+        // Either of the two may be missing: the entry, or the directory.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(aside.parent().unwrap_or(aside))?;
+            fs::rename(path, aside)
+        }
+        moved => moved,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Kind;
+
+    #[test]
+    fn an_entry_that_was_replaced_before_it_was_moved_is_served_and_put_back() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::open(root.path(), Kind::Values).unwrap();
+        let digest = Digest::of(b"good");
+        let path = tree.path(&digest);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"good").unwrap();
+        let found = tree.set_aside(&digest, &path, "it was damaged", Ok).unwrap();
+        assert!(matches!(found, Found::Whole(bytes) if bytes == b"good"));
+        assert_eq!(fs::read(&path).unwrap(), b"good");
+        assert_eq!(fs::read_dir(root.path().join("damaged")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_entry_that_somebody_else_has_moved_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::open(root.path(), Kind::Values).unwrap();
+        let digest = Digest::of(b"");
+        let found = tree.set_aside(&digest, &tree.path(&digest), "it was damaged", Ok).unwrap();
+        assert!(matches!(found, Found::Gone));
+    }
+}

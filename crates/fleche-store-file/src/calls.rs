@@ -1,0 +1,124 @@
+//! `FileCalls`: records in a directory, under their calls' keys.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use fleche_core::{
+    CallKey, CallStore, DigestPrefix, Error, Record, Result,
+    store::{CallStoreConfig, Entries},
+};
+
+use crate::{
+    Durability, FileCallsConfig,
+    error::later_format,
+    read::read_file,
+    tree::{Kind, Tree},
+};
+
+/// A [`CallStore`] in a directory, one file a record. Cloning gives another handle to the same store.
+///
+/// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
+/// `contains` is true, `remove` removes nothing. `put` refuses to replace it where a `get` in this process has met it, as
+/// happens before each computation; else the last writer wins.
+#[derive(Clone)]
+pub struct FileCalls {
+    tree: Arc<Tree>,
+    durability: Durability,
+}
+
+impl FileCalls {
+    /// The store in this directory, which is created if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the directory cannot be created or looked at; [`Error::Config`] if it holds values.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(&FileCallsConfig::new(root.as_ref()))
+    }
+
+    /// The store that the configuration describes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
+        Ok(Self { tree: Tree::open(&config.root, Kind::Calls)?, durability: config.durability })
+    }
+
+    /// The directory, absolute, as it was called when it was first opened.
+    pub fn root(&self) -> &Path {
+        &self.tree.root
+    }
+}
+
+impl CallStore for FileCalls {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        let read = self.tree.read(key.digest(), |bytes| Record::from_bytes(key, &bytes).map_err(why))?;
+        if let Some(None) = read {
+            self.tree.later().insert(*key.digest());
+        }
+        Ok(read.flatten())
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let met = self.tree.later().contains(key.digest());
+        if met && matches!(look(key, &self.tree.path(key.digest())), Ok(Look::Later)) {
+            return Err(later_format(self.root(), key));
+        }
+        self.tree.write(key.digest(), &record.to_bytes(key)?, self.durability)
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.tree.contains(key.digest())
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        Ok(Box::new(self.tree.list(prefix).map(|digest| digest.map(CallKey::from))))
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.tree.remove_if(key.digest(), |path| {
+            Ok(match look(key, path)? {
+                Look::Absent | Look::Later => false,
+                Look::Whole(record) => only.is_none_or(|only| record == *only),
+                Look::Damaged => only.is_none(),
+            })
+        })
+    }
+
+    fn sync(&self, key: &CallKey) -> Result<()> {
+        if self.durability == Durability::Never { Ok(()) } else { self.tree.sync(key.digest()) }
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(FileCallsConfig::new(self.root()).durability(self.durability))
+    }
+}
+
+enum Look {
+    Absent,
+    Whole(Record),
+    Later,
+    Damaged,
+}
+
+/// What this file holds as a record of the key; nothing is set aside.
+fn look(key: &CallKey, path: &Path) -> Result<Look> {
+    let Some(bytes) = read_file(path)? else { return Ok(Look::Absent) };
+    Ok(match Record::from_bytes(key, &bytes) {
+        Ok(Some(record)) => Look::Whole(record),
+        Ok(None) => Look::Later,
+        Err(_) => Look::Damaged,
+    })
+}
+
+fn why(error: Error) -> String {
+    match error {
+        Error::Damaged { why, .. } => why,
+        other => other.to_string(),
+    }
+}
+
+impl fmt::Debug for FileCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tree, durability } = self;
+        f.debug_struct("FileCalls").field("root", &tree.root).field("durability", durability).finish()
+    }
+}

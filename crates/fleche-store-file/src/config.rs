@@ -1,0 +1,85 @@
+//! How file stores are described: `{"type":"file","root":"…"}`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fleche_core::{
+    CallStore, Result, ValueStore,
+    store::{CallStoreConfig, Reach, ValueStoreConfig},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{FileCalls, FileValues};
+
+/// When an entry is made to survive a power failure. A crash of the process alone never costs an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When `sync` asks for it: results that took long.
+    #[default]
+    Auto,
+    /// With each `put`, before it returns.
+    Always,
+    /// When the system gets around to it; `sync` does nothing.
+    Never,
+}
+
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
+}
+
+macro_rules! file_config {
+    ($(#[$doc:meta])* $config:ident, $config_trait:ident, $store:ident, $store_trait:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[non_exhaustive]
+        pub struct $config {
+            /// The directory. It must be Unicode for the configuration to be written as text.
+            pub root: PathBuf,
+            /// When entries are made to survive a power failure; absent in text where it is [`Durability::Auto`].
+            #[serde(default, skip_serializing_if = "is_default")]
+            pub durability: Durability,
+        }
+
+        impl $config {
+            /// The store in this directory.
+            pub fn new(root: impl Into<PathBuf>) -> Self {
+                Self { root: root.into(), durability: Durability::default() }
+            }
+
+            /// When entries are made to survive a power failure.
+            pub fn durability(mut self, durability: Durability) -> Self {
+                self.durability = durability;
+                self
+            }
+        }
+
+        #[typetag::serde(name = "file")]
+        impl $config_trait for $config {
+            fn open(&self) -> Result<Arc<dyn $store_trait>> {
+                Ok(Arc::new($store::open_with(self)?))
+            }
+
+            fn reach(&self) -> Reach {
+                Reach::Shared
+            }
+
+            fn resolve(&mut self, directory: &Path) {
+                self.root = directory.join(&self.root);
+            }
+        }
+    };
+}
+
+file_config! {
+    /// How to open a [`FileValues`].
+    FileValuesConfig, ValueStoreConfig, FileValues, ValueStore
+}
+
+file_config! {
+    /// How to open a [`FileCalls`].
+    FileCallsConfig, CallStoreConfig, FileCalls, CallStore
+}

@@ -1,0 +1,65 @@
+//! Stores in a directory, one file an entry: the default choice.
+//!
+//! [`FileValues`] keeps values, [`FileCalls`] records. Any number of processes may use one directory at once, on one
+//! host or, over a network file system, on many; nothing has to run for it. Choose `fleche-store-redb` where one
+//! process keeps very many small results, `fleche-store-memory` where nothing should outlive the process.
+//!
+//! ```
+//! use fleche_core::{Digest, ValueStore};
+//! use fleche_store_file::FileValues;
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let root = directory.path().join("cache/values");
+//! let values = FileValues::open(&root)?;
+//! let id = Digest::of(b"a value");
+//! values.put(&id, b"a value")?;
+//! assert_eq!(values.get(&id)?.as_deref(), Some(&b"a value"[..]));
+//! # Ok::<(), fleche_core::Error>(())
+//! ```
+//!
+//! # What is in the directory
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `ab/cdef…` | the entry with digest `abcdef…`: the value's encoding, or the record's bytes, as they are |
+//! | `ab/.tmp-<host>-<process>-…` | an entry that is being written; it takes its name when it is whole |
+//! | `ab/.trash-<host>-<process>-…` | an entry that is being removed |
+//! | `damaged/abcdef….…` | an entry that did not hold what its name says; yours to look at and to remove |
+//! | `.fleche-values`, `.fleche-calls` | which of the two stores this is |
+//!
+//! `b3sum` of a value's file prints its directory's and its own name. What a killed process leaves of the second and
+//! third kind is removed by whoever lists that directory next: a store does so with the first entry that it puts there.
+//! Anything else in the directory is left alone.
+//!
+//! Entries appear and vanish by renaming, so a reader sees a whole entry or none, without any lock. Every read is
+//! verified.
+
+mod aside;
+mod calls;
+mod config;
+mod durability;
+mod error;
+mod list;
+mod read;
+mod remove;
+mod tree;
+mod unfinished;
+mod values;
+mod write;
+
+pub use calls::FileCalls;
+pub use config::{Durability, FileCallsConfig, FileValuesConfig};
+pub use values::FileValues;
+
+use fleche_core::{register_backend, store::Reach};
+
+register_backend! {
+    name: "file",
+    summary: "a directory with one file an entry, for any number of processes",
+    reach: Reach::Shared,
+    durable: true,
+    scratch: |directory| {
+        let values = FileValuesConfig::new(directory.join("values"));
+        (Box::new(values), Box::new(FileCallsConfig::new(directory.join("calls"))))
+    },
+}

@@ -1,0 +1,72 @@
+//! Listing entries shard by shard, and removing what killed processes left there.
+
+use std::{
+    fs::{self, DirEntry},
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+use fleche_core::{Digest, DigestPrefix, Error, Result, store::Entries};
+
+use crate::{tree::Tree, unfinished::Unfinished};
+
+impl Tree {
+    /// The digests that begin so, each once. Shards are listed one at a time, each when its turn comes.
+    pub(crate) fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest> {
+        let digits: String = prefix.as_str().chars().take(2).collect();
+        let prefix = prefix.clone();
+        let shards = (0..=u8::MAX).filter(move |first| format!("{first:02x}").starts_with(&digits));
+        Box::new(shards.flat_map(move |first| match self.list_shard(first) {
+            Ok(digests) => {
+                let prefix = prefix.clone();
+                Box::new(digests.into_iter().filter(move |digest| prefix.matches(digest)).map(Ok))
+            }
+            Err(error) => Box::new(std::iter::once(Err(error))) as Entries<'_, Digest>,
+        }))
+    }
+
+    // Read to its end before the first item is given out: while entries come and go, a directory that is read piecemeal
+    // may show one of them twice.
+    fn list_shard(&self, first: u8) -> Result<Vec<Digest>> {
+        let directory = self.shard(first);
+        let mut digests = Vec::new();
+        self.swept.insert(first);
+        let listed = visit(&directory, |name, entry| {
+            let is_entry = || entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_symlink());
+            if let Ok(digest) = format!("{first:02x}{name}").parse()
+                && is_entry()
+            {
+                digests.push(digest);
+            }
+        });
+        listed.map_err(Error::io("list", directory))?;
+        digests.sort_unstable();
+        digests.dedup();
+        Ok(digests)
+    }
+}
+
+/// Removes what killed processes left in this directory, as far as that can be done.
+pub(crate) fn sweep(directory: &Path) {
+    // It is tidying only: what stays is left for the next time.
+    let _ = visit(directory, |_, _| ());
+}
+
+/// Calls `each` for every name in the directory, none if that is missing or no directory; leftovers are removed instead.
+fn visit(directory: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        // Names that are not Unicode are not ours.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.starts_with('.') {
+            each(&name, &entry);
+        } else if Unfinished::is_left_over(&name, &entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Reading entries: whole, and verified.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Read},
+    path::Path,
+};
+
+use fleche_core::{Digest, Error, Result};
+
+use crate::{aside::Found, error::not_a_file, tree::Tree};
+
+impl Tree {
+    /// What `verify` makes of the entry's bytes; `None` if there is no entry. What `verify` refuses, giving the reason,
+    /// is set aside.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for what was set aside; [`Error::Io`] if the file cannot be read, or held in memory.
+    pub(crate) fn read<T>(&self, digest: &Digest, verify: impl Fn(Vec<u8>) -> Result<T, String>) -> Result<Option<T>> {
+        let path = self.path(digest);
+        let Some(bytes) = read_file(&path)? else { return Ok(None) };
+        match verify(bytes) {
+            Ok(content) => Ok(Some(content)),
+            Err(why) => match self.set_aside(digest, &path, &why, verify)? {
+                Found::Whole(content) => Ok(Some(content)),
+                Found::Gone => Ok(None),
+            },
+        }
+    }
+
+    /// Whether there is an entry; it is not read.
+    pub(crate) fn contains(&self, digest: &Digest) -> Result<bool> {
+        let path = self.path(digest);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(metadata.is_file()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("look at", path)(error)),
+        }
+    }
+}
+
+/// The file's bytes; `None` if there is no file.
+pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(Error::io("read", path))?,
+    };
+    let metadata = file.metadata().map_err(Error::io("read", path))?;
+    if !metadata.is_file() {
+        return Err(not_a_file("read", path));
+    }
+    read_whole(&file, metadata.len()).map(Some).map_err(Error::io("read", path))
+}
+
+// Entries are never written to once they have their names: a file that ends elsewhere than its length says is damaged,
+// which verifying shows. So its end need not be looked for.
+fn read_whole(file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // Any length can be claimed by a file with holes.
+    let capacity = usize::try_from(length).map_err(|_| ErrorKind::OutOfMemory)?;
+    bytes.try_reserve_exact(capacity).map_err(|_| ErrorKind::OutOfMemory)?;
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,116 @@
+//! `FileValues`: encoded values in a directory, under their digests.
+
+use std::{fmt, fs, io::ErrorKind, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fleche_core::{
+    Digest, DigestPrefix, Error, Result, ValueStore,
+    store::{Entries, ValueStoreConfig},
+};
+
+use crate::{
+    Durability, FileValuesConfig,
+    error::not_a_file,
+    tree::{Kind, Tree},
+};
+
+/// A [`ValueStore`] in a directory, one file a value. Cloning gives another handle to the same store.
+///
+/// Ages are by the files' modification times against this system's clock; a time in the future is age zero. Where
+/// several hosts share the directory, their clocks should agree within the grace period of collecting values.
+#[derive(Clone)]
+pub struct FileValues {
+    tree: Arc<Tree>,
+    durability: Durability,
+}
+
+impl FileValues {
+    /// The store in this directory, which is created if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the directory cannot be created or looked at; [`Error::Config`] if it holds records.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(&FileValuesConfig::new(root.as_ref()))
+    }
+
+    /// The store that the configuration describes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
+        Ok(Self { tree: Tree::open(&config.root, Kind::Values)?, durability: config.durability })
+    }
+
+    /// The directory, absolute, as it was called when it was first opened.
+    pub fn root(&self) -> &Path {
+        &self.tree.root
+    }
+}
+
+impl ValueStore for FileValues {
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        self.tree.read(id, |bytes| {
+            let found = Digest::of(&bytes);
+            if found == *id {
+                Ok(Bytes::from(bytes))
+            } else {
+                Err(format!("its {} bytes have the digest {found}", bytes.len()))
+            }
+        })
+    }
+
+    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        if self.tree.refresh(id, encoded.len(), self.durability)? {
+            return Ok(());
+        }
+        self.tree.write(id, encoded, self.durability)
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.tree.contains(id)
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        age("look at", &self.tree.path(id))
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        match older_than {
+            None => self.tree.remove(id),
+            Some(limit) => self.tree.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit))),
+        }
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        Ok(self.tree.list(prefix))
+    }
+
+    fn sync(&self, id: &Digest) -> Result<()> {
+        if self.durability == Durability::Never { Ok(()) } else { self.tree.sync(id) }
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(FileValuesConfig::new(self.root()).durability(self.durability))
+    }
+}
+
+/// The time since the file was put; `None` if there is none.
+fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(Error::io(action, path))?,
+    };
+    if !metadata.is_file() {
+        return Err(not_a_file(action, path));
+    }
+    let modified = metadata.modified().map_err(Error::io(action, path))?;
+    Ok(Some(modified.elapsed().unwrap_or_default()))
+}
+
+impl fmt::Debug for FileValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tree, durability } = self;
+        f.debug_struct("FileValues").field("root", &tree.root).field("durability", durability).finish()
+    }
+}

@@ -1,0 +1,12 @@
+//! What the file stores promise beyond the conformance suite, one concern a file.
+
+mod store {
+    mod calls;
+    pub(crate) mod common;
+    mod config;
+    mod damage;
+    mod layout;
+    #[cfg(unix)]
+    mod processes;
+    mod values;
+}

@@ -1,0 +1,88 @@
+//! What the tests share: stores in temporary directories, records, and child processes that run this test binary.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use fleche_core::{
+    CallKey, Digest, FunctionId, Record, ValueRef,
+    call::{RecordFields, Timestamp, Writer},
+    metadata::Metadata,
+};
+use fleche_store_file::{FileCalls, FileValues};
+use tempfile::TempDir;
+
+pub(crate) fn values() -> (TempDir, FileValues) {
+    let directory = tempfile::tempdir().unwrap();
+    let values = FileValues::open(directory.path()).unwrap();
+    (directory, values)
+}
+
+pub(crate) fn calls() -> (TempDir, FileCalls) {
+    let directory = tempfile::tempdir().unwrap();
+    let calls = FileCalls::open(directory.path()).unwrap();
+    (directory, calls)
+}
+
+/// Where the layout says that an entry is.
+pub(crate) fn file_of(root: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.to_string();
+    root.join(&hex[..2]).join(&hex[2..])
+}
+
+pub(crate) fn key(number: u32) -> CallKey {
+    Digest::of(&number.to_le_bytes()).into()
+}
+
+pub(crate) fn record(result: &[u8]) -> Record {
+    Record::new(RecordFields {
+        function: FunctionId { name: "f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        arguments: Vec::new(),
+        result: ValueRef::of(result),
+        metadata: Metadata::default(),
+        written: Timestamp(1),
+        writer: Writer { host: "host".into(), process: 1, program: "program".into() },
+        other: BTreeMap::new(),
+    })
+}
+
+/// Every file below the directory, by its path from there, but not the mark of the store's kind.
+pub(crate) fn files(root: &Path) -> Vec<String> {
+    fn collect(root: &Path, directory: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(root, &path, found);
+            } else {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(root, root, &mut found);
+    found.retain(|path| !path.starts_with(".fleche-"));
+    found.sort();
+    found
+}
+
+/// The test `store::processes::child_process` of this binary in a process of its own, started by a shell after these commands.
+pub(crate) fn child(task: &str, root: &Path, before: &str) -> Child {
+    Command::new("sh")
+        .args(["-c", &format!(r#"ulimit -c 0; {before} exec "$0" "$@""#)])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "store::processes::child_process", "--nocapture"])
+        .env("FLECHE_CHILD_TASK", task)
+        .env("FLECHE_CHILD_ROOT", root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// In a child: its task and the directory to do it in.
+pub(crate) fn task() -> Option<(String, PathBuf)> {
+    Some((env::var("FLECHE_CHILD_TASK").ok()?, env::var_os("FLECHE_CHILD_ROOT")?.into()))
+}

@@ -1,0 +1,120 @@
+//! How file stores are described and opened, and places where no store can be.
+
+use std::{fs, path::Path};
+
+use super::common::{file_of, files, values};
+use fleche_core::{
+    Digest, Error, ValueStore,
+    store::{CallStoreConfig, Reach, ValueStoreConfig, backends},
+};
+use fleche_store_file::{Durability, FileCallsConfig, FileValues, FileValuesConfig};
+
+const BYTES: &[u8] = b"bytes";
+
+#[test]
+fn a_configuration_is_the_backends_name_and_the_directory() {
+    let config: Box<dyn ValueStoreConfig> = Box::new(FileValuesConfig::new("cache/values"));
+    assert_eq!(serde_json::to_string(&config).unwrap(), r#"{"type":"file","root":"cache/values"}"#);
+    assert_eq!(config.reach(), Reach::Shared);
+}
+
+#[test]
+fn a_configuration_reads_back_from_its_text() {
+    let written: Box<dyn CallStoreConfig> = Box::new(FileCallsConfig::new("calls").durability(Durability::Always));
+    let text = toml::to_string(&written).unwrap();
+    assert!(text.contains(r#"durability = "always""#), "{text}");
+    let read: Box<dyn CallStoreConfig> = toml::from_str(&text).unwrap();
+    assert_eq!(*read, *written);
+}
+
+#[test]
+fn a_misspelt_setting_is_an_error_that_names_it() {
+    let read: Result<Box<dyn ValueStoreConfig>, _> = toml::from_str("type = 'file'\nroot = 'x'\ndurabilty = 'never'");
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains("durabilty"), "{error}");
+}
+
+#[test]
+fn a_relative_directory_is_resolved_against_the_configurations_own() {
+    for (root, resolved) in [("values", "/etc/fleche/values"), ("/values", "/values")] {
+        let mut config = FileValuesConfig::new(root);
+        config.resolve(Path::new("/etc/fleche"));
+        assert_eq!(config.root, Path::new(resolved));
+    }
+}
+
+#[test]
+fn a_stores_configuration_leads_back_to_it() {
+    let (root, values) = values();
+    values.put(&Digest::of(BYTES), BYTES).unwrap();
+    let text = serde_json::to_string(&values.config()).unwrap();
+    drop(values);
+    let config: Box<dyn ValueStoreConfig> = serde_json::from_str(&text).unwrap();
+    assert_eq!(config.open().unwrap().get(&Digest::of(BYTES)).unwrap().unwrap(), BYTES);
+    assert!(text.contains(root.path().to_str().unwrap()));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_directory_under_two_names_is_one_store() {
+    let (root, values) = values();
+    let link = root.path().with_extension("link");
+    std::os::unix::fs::symlink(root.path(), &link).unwrap();
+    let same = FileValues::open(&link).unwrap();
+    fs::remove_file(&link).unwrap();
+    // The name by which it was opened first is the one that is used.
+    same.put(&Digest::of(BYTES), BYTES).unwrap();
+    assert_eq!(same.root(), values.root());
+    assert!(values.contains(&Digest::of(BYTES)).unwrap());
+}
+
+#[test]
+fn every_durability_keeps_and_refreshes_values() {
+    for durability in [Durability::Auto, Durability::Always, Durability::Never] {
+        let root = tempfile::tempdir().unwrap();
+        let values = FileValues::open_with(&FileValuesConfig::new(root.path()).durability(durability)).unwrap();
+        for _ in 0..2 {
+            values.put(&Digest::of(BYTES), BYTES).unwrap();
+            values.sync(&Digest::of(BYTES)).unwrap();
+        }
+        assert_eq!(values.get(&Digest::of(BYTES)).unwrap().unwrap(), BYTES);
+    }
+}
+
+#[test]
+fn each_handle_has_the_durability_that_it_was_opened_with() {
+    let (root, values) = values();
+    let never = FileValues::open_with(&FileValuesConfig::new(root.path()).durability(Durability::Never)).unwrap();
+    never.sync(&Digest::of(b"absent")).unwrap();
+    values.sync(&Digest::of(b"absent")).unwrap_err();
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+    let (root, _values) = values();
+    let file = root.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let error = FileValues::open(file.join("values")).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(&file)), "{error}");
+}
+
+#[test]
+fn where_nothing_can_be_written_put_is_an_error_that_names_the_entry() {
+    let (root, values) = values();
+    let id = Digest::of(BYTES);
+    let path = file_of(root.path(), &id);
+    fs::write(path.parent().unwrap(), b"in the way").unwrap();
+    let error = values.put(&id, BYTES).unwrap_err();
+    assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error}");
+    assert_eq!(files(root.path()).len(), 1);
+}
+
+#[test]
+fn the_backend_is_registered() {
+    let file = backends().into_iter().find(|backend| backend.name == "file").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (values, calls) = (file.scratch)(directory.path());
+    values.open().unwrap();
+    calls.open().unwrap();
+    assert!(file.durable);
+}

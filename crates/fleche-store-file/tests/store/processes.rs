@@ -1,0 +1,177 @@
+//! Several processes at one directory, and what killed ones leave.
+
+use std::{
+    fs::{self, File},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process,
+    time::{Duration, SystemTime},
+};
+
+use super::common::{child, file_of, files, key, record, task, values};
+use fleche_core::{CallStore, Digest, DigestPrefix, ValueStore};
+use fleche_store_file::{FileCalls, FileValues};
+use tempfile::TempDir;
+
+const LARGE: &[u8] = &[1; 100_000];
+
+fn number(number: u32) -> (Digest, [u8; 4]) {
+    (Digest::of(&number.to_le_bytes()), number.to_le_bytes())
+}
+
+/// What the children do; nothing where this is no child.
+#[test]
+fn child_process() {
+    let Some((task, root)) = task() else { return };
+    match task.as_str() {
+        "put a large value" => FileValues::open(root).unwrap().put(&Digest::of(LARGE), LARGE).unwrap(),
+        "fail to put a large value" => {
+            let error = FileValues::open(root).unwrap().put(&Digest::of(LARGE), LARGE).unwrap_err();
+            assert!(error.to_string().contains(&Digest::of(LARGE).to_string()[2..]), "{error}");
+        }
+        "put, get, list and remove values" => crowd(&FileValues::open(root).unwrap()),
+        "replace a record" => {
+            let calls = FileCalls::open(root).unwrap();
+            for _ in 0..200 {
+                calls.put(&key(1), &record(process::id().to_string().as_bytes())).unwrap();
+                assert!(calls.get(&key(1)).unwrap().is_some());
+            }
+        }
+        other => panic!("no task {other}"),
+    }
+}
+
+fn crowd(values: &FileValues) {
+    for round in 0..300 {
+        let (id, bytes) = number(round % 7);
+        values.put(&id, &bytes).unwrap();
+        assert!(values.get(&id).unwrap().is_none_or(|got| got == bytes[..]));
+        if round % 3 == 0 {
+            values.remove(&id, Some(Duration::ZERO)).unwrap();
+        }
+        if round % 50 == 0 {
+            assert!(values.ids(&DigestPrefix::all()).unwrap().count() <= 7);
+        }
+    }
+}
+
+/// A store in which a child was killed while it wrote: by its limit for the size of files.
+fn with_leftover() -> (TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    let killed = child("put a large value", root.path(), "ulimit -f 1;").wait_with_output().unwrap();
+    assert!(killed.status.signal().is_some(), "{:?}", killed.status);
+    let [leftover] = &files(root.path())[..] else { panic!("{:?}", files(root.path())) };
+    assert!(leftover.contains("/.tmp-"), "{leftover}");
+    let path = root.path().join(leftover);
+    (root, path)
+}
+
+fn list(root: &Path) -> usize {
+    FileValues::open(root).unwrap().ids(&DigestPrefix::all()).unwrap().count()
+}
+
+/// The leftover under the name that it would have if it were another process'.
+fn rename(leftover: &Path, change: impl FnOnce(&str) -> String) -> PathBuf {
+    let renamed = leftover.with_file_name(change(leftover.file_name().unwrap().to_str().unwrap()));
+    fs::rename(leftover, &renamed).unwrap();
+    renamed
+}
+
+fn with_process(name: &str, process: u32) -> String {
+    let mut parts: Vec<_> = name.rsplitn(4, '-').map(str::to_owned).collect();
+    parts[2] = process.to_string();
+    parts.reverse();
+    parts.join("-")
+}
+
+#[test]
+fn what_a_killed_process_was_writing_is_no_entry_and_removed_by_a_listing() {
+    let (root, leftover) = with_leftover();
+    assert!(!FileValues::open(root.path()).unwrap().contains(&Digest::of(LARGE)).unwrap());
+    assert_eq!(list(root.path()), 0);
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn what_a_killed_process_was_writing_is_removed_by_the_first_put_beside_it() {
+    let (root, leftover) = with_leftover();
+    let shard = Digest::of(LARGE).as_bytes()[0];
+    let values = FileValues::open(root.path()).unwrap();
+    let mut beside = (0..).map(number).filter(|(id, _)| id.as_bytes()[0] == shard);
+    let (id, bytes) = beside.next().unwrap();
+    values.put(&id, &bytes).unwrap();
+    assert!(!leftover.exists());
+    assert_eq!(values.get(&id).unwrap().unwrap(), &bytes[..]);
+}
+
+#[test]
+fn what_a_killed_process_was_removing_is_removed_by_a_listing() {
+    let (root, leftover) = with_leftover();
+    let trash = rename(&leftover, |name| name.replace(".tmp-", ".trash-"));
+    list(root.path());
+    assert!(!trash.exists());
+}
+
+#[test]
+fn what_a_living_process_is_writing_is_left_alone() {
+    let (root, leftover) = with_leftover();
+    let mut living = process::Command::new("cat").stdin(process::Stdio::piped()).spawn().unwrap();
+    let theirs = rename(&leftover, |name| with_process(name, living.id()));
+    list(root.path());
+    assert!(theirs.exists());
+    living.kill().unwrap();
+    living.wait().unwrap();
+    list(root.path());
+    assert!(!theirs.exists());
+}
+
+#[test]
+fn what_another_host_is_writing_is_left_alone_for_a_day() {
+    let (root, leftover) = with_leftover();
+    let theirs = rename(&leftover, |name| name.replace(".tmp-", ".tmp-elsewhere-"));
+    let change = |hours| {
+        let file = File::open(&theirs).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
+    };
+    change(23);
+    list(root.path());
+    assert!(theirs.exists());
+    change(25);
+    list(root.path());
+    assert!(!theirs.exists());
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_an_error_that_leaves_nothing() {
+    let (root, values) = values();
+    let (id, bytes) = number(1);
+    values.put(&id, &bytes).unwrap();
+    // As on a full disk, the write fails half way.
+    let child = child("fail to put a large value", root.path(), "trap '' XFSZ; ulimit -f 1;");
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert_eq!(files(root.path()).len(), 1);
+    assert_eq!(values.get(&id).unwrap().unwrap(), &bytes[..]);
+}
+
+#[test]
+fn processes_that_put_get_list_and_remove_the_same_values_do_not_disturb_each_other() {
+    let root = tempfile::tempdir().unwrap();
+    let children: Vec<_> = (0..4).map(|_| child("put, get, list and remove values", root.path(), "")).collect();
+    for child in children {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
+    assert!(files(root.path()).iter().all(|path| !path.contains("/.") && !path.starts_with("damaged")));
+}
+
+#[test]
+fn processes_that_replace_one_record_leave_one_whole_record() {
+    let root = tempfile::tempdir().unwrap();
+    let children: Vec<_> = (0..4).map(|_| child("replace a record", root.path(), "")).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    assert!(FileCalls::open(root.path()).unwrap().get(&key(1)).unwrap().is_some());
+    let whole = file_of(Path::new(""), key(1).digest());
+    assert_eq!(files(root.path()), [whole.to_str().unwrap()]);
+}

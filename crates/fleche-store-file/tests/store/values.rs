@@ -1,0 +1,123 @@
+//! Ages, refreshing and removal of values.
+
+use std::{
+    fs::{self, File},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use super::common::{file_of, files, values};
+use fleche_core::{Digest, Error, ValueStore};
+
+const BYTES: &[u8] = b"bytes";
+const DAY: Duration = Duration::from_hours(24);
+
+fn id() -> Digest {
+    Digest::of(BYTES)
+}
+
+fn set_modified(root: &tempfile::TempDir, time: SystemTime) {
+    File::open(file_of(root.path(), &id())).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn the_age_is_that_of_the_file() {
+    let (root, values) = values();
+    assert_eq!(values.age(&id()).unwrap(), None);
+    values.put(&id(), BYTES).unwrap();
+    set_modified(&root, SystemTime::now() - DAY);
+    assert!(values.age(&id()).unwrap().unwrap() >= DAY);
+}
+
+#[test]
+fn a_file_from_the_future_has_age_zero() {
+    let (root, values) = values();
+    values.put(&id(), BYTES).unwrap();
+    set_modified(&root, SystemTime::now() + DAY);
+    assert_eq!(values.age(&id()).unwrap(), Some(Duration::ZERO));
+    assert!(!values.remove(&id(), Some(Duration::ZERO)).unwrap());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_repeated_put_refreshes_the_age_of_the_same_file() {
+    use std::os::unix::fs::MetadataExt;
+    let (root, values) = values();
+    values.put(&id(), BYTES).unwrap();
+    let inode = || fs::metadata(file_of(root.path(), &id())).unwrap().ino();
+    let before = inode();
+    set_modified(&root, SystemTime::now() - DAY);
+    values.put(&id(), BYTES).unwrap();
+    assert!(values.age(&id()).unwrap().unwrap() < DAY);
+    assert_eq!(inode(), before);
+}
+
+#[test]
+fn a_repeated_put_mends_a_file_of_the_wrong_size() {
+    let (root, values) = values();
+    for wrong in [&b"byt"[..], b"bytes and more", b""] {
+        values.put(&id(), BYTES).unwrap();
+        fs::write(file_of(root.path(), &id()), wrong).unwrap();
+        values.put(&id(), BYTES).unwrap();
+        assert_eq!(values.get(&id()).unwrap().unwrap(), BYTES);
+    }
+    assert_eq!(files(root.path()).len(), 1);
+}
+
+#[test]
+fn only_a_value_older_than_the_limit_is_removed() {
+    let (root, values) = values();
+    values.put(&id(), BYTES).unwrap();
+    set_modified(&root, SystemTime::now() - DAY);
+    assert!(!values.remove(&id(), Some(2 * DAY)).unwrap());
+    assert!(values.contains(&id()).unwrap());
+    assert!(values.remove(&id(), Some(DAY / 2)).unwrap());
+    assert!(!values.remove(&id(), Some(DAY / 2)).unwrap());
+    assert!(!values.remove(&id(), None).unwrap());
+    assert_eq!(files(root.path()), [""; 0]);
+}
+
+#[test]
+fn an_old_value_that_is_put_while_it_is_removed_is_there_afterwards() {
+    let (root, values) = values();
+    for _ in 0..300 {
+        values.put(&id(), BYTES).unwrap();
+        set_modified(&root, SystemTime::now() - DAY);
+        thread::scope(|scope| {
+            scope.spawn(|| values.remove(&id(), Some(DAY / 2)).unwrap());
+            scope.spawn(|| values.remove(&id(), Some(DAY / 2)).unwrap());
+            scope.spawn(|| values.put(&id(), BYTES).unwrap());
+        });
+        assert_eq!(values.get(&id()).unwrap().as_deref(), Some(BYTES));
+    }
+    assert_eq!(files(root.path()).len(), 1);
+}
+
+#[test]
+fn threads_that_put_get_and_remove_one_value_see_it_whole_or_not_at_all() {
+    let (root, values) = values();
+    let bytes = vec![7; 100_000];
+    let id = Digest::of(&bytes);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    values.put(&id, &bytes).unwrap();
+                    assert!(values.get(&id).unwrap().is_none_or(|got| got == bytes));
+                    values.remove(&id, None).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(files(root.path()), [""; 0]);
+}
+
+#[test]
+fn a_value_can_be_synced_and_an_absent_one_cannot() {
+    let (_root, values) = values();
+    values.put(&id(), BYTES).unwrap();
+    values.sync(&id()).unwrap();
+    values.remove(&id(), None).unwrap();
+    let error = values.sync(&id()).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with(&id().to_string()[2..])), "{error}");
+}
