@@ -25,6 +25,7 @@ use recording::Recording;
 
 /// What a look-up gives: the result, or the right to compute it.
 #[must_use]
+#[allow(clippy::large_enum_variant)] // A box would cost a miss an allocation, and a hit nothing less.
 pub enum Found<R, T: 'static> {
     /// The recorded result.
     Hit(R),

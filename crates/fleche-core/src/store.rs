@@ -5,7 +5,7 @@ mod config;
 mod forward;
 mod open;
 
-pub use backend::{BackendInfo, backends};
+pub use backend::{BackendInfo, StorePair, backends};
 pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
 #[doc(hidden)]
 pub use config::{CallStoreConfigObject, ValueStoreConfigObject};

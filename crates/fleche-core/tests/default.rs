@@ -1,5 +1,5 @@
 //! The cache of threads that have entered none. One test, in a process of its own, since all of it is process-wide.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs)]
 
 use std::{env, fs, thread};
 

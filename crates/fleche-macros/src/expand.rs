@@ -64,7 +64,7 @@ fn generic_argument(parameter: &GenericParam) -> Option<Ident> {
     match parameter {
         GenericParam::Type(parameter) => Some(parameter.ident.clone()),
         GenericParam::Const(parameter) => Some(parameter.ident.clone()),
-        _ => None,
+        GenericParam::Lifetime(_) => None,
     }
 }
 
@@ -86,6 +86,7 @@ fn outer(function: &Function, names: &Names) -> TokenStream {
     let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
     quote! {
         #(#attributes)*
+        #[allow(clippy::used_underscore_binding)]
         #visibility #signature {
             #companion::__fleche_call #turbofish (#(#idents),*)
         }
@@ -281,9 +282,8 @@ fn bind(function: &Function, names: &Names) -> TokenStream {
         let (ident, codec) = (&parameter.ident, full_codec(engine, parameter));
         quote!(let #ident = #arguments.read(&#codec)?;)
     });
-    let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| match lent {
-        Some(_) => quote!(#engine::Borrow::borrow(&#ident)),
-        None => quote!(#ident),
+    let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| {
+        if lent.is_some() { quote!(#engine::Borrow::borrow(&#ident)) } else { quote!(#ident) }
     });
     quote! {
         /// Binds the call to what is active on this thread: cache, metadata and tags. It can then run anywhere.
@@ -368,7 +368,7 @@ fn identity(function: &Function, names: &Names) -> TokenStream {
                 let ident = &parameter.ident;
                 Some(quote!(::std::format!("{:?}", #ident)))
             }
-            _ => None,
+            GenericParam::Lifetime(_) => None,
         });
         quote! {
             #engine::instance(

@@ -9,6 +9,7 @@ use syn::{
 
 /// What stands in `#[fleche(…)]`.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // As many switches as users have, each on its own.
 pub(crate) struct Options {
     pub(crate) version: u64,
     pub(crate) name: Option<LitStr>,

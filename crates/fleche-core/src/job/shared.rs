@@ -73,7 +73,9 @@ impl Shared {
         // Outside the lock: both run code of others.
         if let State::Pending { wakers, callbacks, .. } = before {
             wakers.into_iter().for_each(Waker::wake);
-            callbacks.into_iter().for_each(|callback| callback());
+            for callback in callbacks {
+                callback();
+            }
         }
         true
     }

@@ -1,6 +1,6 @@
 //! Recording a computed call: value first, then record.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Arguments, Plan, Recheck, arguments::Call, guard::recheck};
 use crate::{
@@ -79,7 +79,7 @@ impl Recording {
             metadata,
             written: Timestamp::now(),
             writer: Writer::this_process(),
-            other: Default::default(),
+            other: BTreeMap::new(),
         });
         cache.calls().put(&call.key, &record)?;
         if synced { cache.calls().sync(&call.key) } else { Ok(()) }

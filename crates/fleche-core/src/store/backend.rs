@@ -16,8 +16,11 @@ pub struct BackendInfo {
     /// Whether what was put is there when the store is opened anew in another process.
     pub durable: bool,
     /// Configurations of a new, empty pair of stores inside this directory, which exists.
-    pub scratch: fn(&Path) -> (Box<dyn ValueStoreConfig>, Box<dyn CallStoreConfig>),
+    pub scratch: fn(&Path) -> StorePair,
 }
+
+/// The configurations of two stores that make a cache.
+pub type StorePair = (Box<dyn ValueStoreConfig>, Box<dyn CallStoreConfig>);
 
 inventory::collect!(BackendInfo);
 

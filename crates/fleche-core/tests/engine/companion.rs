@@ -50,7 +50,7 @@ fn uncached_runs_the_body_and_records_nothing() {
     let _active = cache.enter();
     assert_eq!((bare::uncached(1), bare::uncached(1)), (1, 1));
     assert_eq!(RUNS.take(), 2);
-    assert_eq!(cache.stats(), Default::default());
+    assert_eq!(cache.stats(), fleche_core::Stats::default());
     assert!(!bare::contains(1).unwrap());
 }
 

@@ -19,23 +19,21 @@ struct Failing<S> {
     put: bool,
 }
 
-impl<S> Failing<S> {
-    fn check(&self, fails: bool, action: &'static str) -> Result<()> {
-        if fails {
-            let source = std::io::Error::other("no space left on device");
-            return Err(Error::Io { action, path: "store".into(), source });
-        }
-        Ok(())
+fn check(fails: bool, action: &'static str) -> Result<()> {
+    if fails {
+        let source = std::io::Error::other("no space left on device");
+        return Err(Error::Io { action, path: "store".into(), source });
     }
+    Ok(())
 }
 
 impl ValueStore for Failing<MemoryValues> {
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        self.check(self.get, "read")?;
+        check(self.get, "read")?;
         self.store.get(id)
     }
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.check(self.put, "write")?;
+        check(self.put, "write")?;
         self.store.put(id, encoded)
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
@@ -57,11 +55,11 @@ impl ValueStore for Failing<MemoryValues> {
 
 impl CallStore for Failing<MemoryCalls> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.check(self.get, "read")?;
+        check(self.get, "read")?;
         self.store.get(key)
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.check(self.put, "write")?;
+        check(self.put, "write")?;
         self.store.put(key, record)
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
