@@ -1,0 +1,30 @@
+//! How to make a thread pool elsewhere.
+
+use std::sync::Arc;
+
+use fleche_core::{Executor, Result, executor::ExecutorConfig};
+use serde::{Deserialize, Serialize};
+
+use super::ThreadPool;
+
+/// Describes a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` makes a pool of its own, and fails for 0
+/// threads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadPoolConfig {
+    threads: usize,
+}
+
+impl ThreadPoolConfig {
+    /// A pool of this many threads.
+    pub fn new(threads: usize) -> Self {
+        Self { threads }
+    }
+}
+
+#[typetag::serde(name = "threads")]
+impl ExecutorConfig for ThreadPoolConfig {
+    fn open(&self) -> Result<Arc<dyn Executor>> {
+        Ok(Arc::new(ThreadPool::new(self.threads)?))
+    }
+}

@@ -1,0 +1,16 @@
+//! Thread pools: what reaches them, under which cache it runs, and how they end.
+
+#[path = "threads/bound.rs"]
+mod bound;
+#[path = "threads/common.rs"]
+mod common;
+#[path = "threads/jobs.rs"]
+mod jobs;
+#[path = "threads/map.rs"]
+mod map;
+#[path = "threads/pool.rs"]
+mod pool;
+#[path = "threads/results.rs"]
+mod results;
+#[path = "threads/wrapped.rs"]
+mod wrapped;

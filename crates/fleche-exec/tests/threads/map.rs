@@ -1,0 +1,99 @@
+//! `map` over a pool: in order, lazily, cancelled when dropped.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use fleche_core::{ExecutorExt, fleche, wrap_executor};
+
+use super::common::{Counting, Gate, memory, pool};
+
+#[fleche]
+fn negated(x: i64) -> i64 {
+    -x
+}
+
+#[test]
+fn results_come_in_the_order_of_the_inputs() {
+    // The first call ends only when the second has.
+    let gate = Arc::new(Gate::new());
+    let function = move |x: i64| {
+        match x {
+            0 => gate.wait(),
+            1 => gate.open(),
+            _ => {}
+        }
+        10 * x
+    };
+    let pool = pool(2);
+    let results: Vec<_> = pool.map(function, (0..4).map(|x| (x,))).collect::<Result<_, _>>().unwrap();
+    assert_eq!(results, [0, 10, 20, 30]);
+}
+
+#[test]
+fn an_endless_iterator_will_do() {
+    let _active = memory().enter();
+    let pool = wrap_executor(pool(2));
+    let results: Vec<_> = pool.map(negated, (0..).map(|x| (x,))).take(10).map(Result::unwrap).collect();
+    assert_eq!(results, [0, -1, -2, -3, -4, -5, -6, -7, -8, -9]);
+}
+
+#[test]
+fn inputs_are_taken_a_bounded_number_ahead() {
+    let mut taken = 0;
+    let inputs = (0..).map(|x: i64| {
+        taken += 1;
+        (x,)
+    });
+    let pool = pool(2);
+    assert_eq!(pool.map(|x: i64| x, inputs).ahead(4).take(10).flatten().count(), 10);
+    assert_eq!(taken, 13); // Three are ahead when the tenth is taken.
+}
+
+#[test]
+fn nothing_is_submitted_before_a_result_is_asked_for() {
+    let pool = Counting::new();
+    drop(pool.map(|x: i64| x, [(1,), (2,)]));
+    assert_eq!(pool.submitted(), 0);
+}
+
+#[test]
+fn what_has_not_started_when_the_map_is_dropped_never_runs() {
+    let (second_started, gate) = (Arc::new(Gate::new()), Arc::new(Gate::new()));
+    let ran = Arc::new(AtomicUsize::new(0));
+    let within = (second_started.clone(), gate.clone(), ran.clone());
+    let function = move |x: i64| {
+        within.2.fetch_add(1, SeqCst);
+        if x == 1 {
+            within.0.open();
+            within.1.wait();
+        }
+    };
+    let pool = pool(1);
+    let mut map = pool.map(function, (0..).map(|x| (x,))).ahead(5);
+    assert_eq!(map.next(), Some(Ok(())));
+    second_started.wait();
+    drop(map);
+    gate.open();
+    pool.shutdown();
+    assert_eq!(ran.load(SeqCst), 2);
+}
+
+#[test]
+fn an_error_stands_in_the_place_of_its_input() {
+    let pool = pool(2);
+    let results: Vec<_> = pool.map(|x: i64| assert_ne!(x, 1, "not one"), (0..3).map(|x| (x,))).collect();
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[test]
+fn hits_of_a_map_never_enter_the_pool() {
+    let _active = memory().enter();
+    let pool = wrap_executor(Counting::new());
+    negated(1);
+    negated(3);
+    let results: Vec<_> = pool.map(negated, (0..5).map(|x| (x,))).collect::<Result<_, _>>().unwrap();
+    assert_eq!(results, [0, -1, -2, -3, -4]);
+    assert_eq!(pool.inner().submitted(), 3);
+}

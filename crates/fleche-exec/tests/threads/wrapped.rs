@@ -1,0 +1,167 @@
+//! Wrapped pools: hits stay out, everything else is bound.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use fleche_core::{
+    Executor, ExecutorExt, fleche,
+    metadata::{RuntimeReport, TAGS},
+    tag, wrap_executor,
+};
+
+use super::common::{Counting, memory, pool};
+
+#[fleche]
+fn double(x: i64) -> i64 {
+    2 * x
+}
+
+/// Not memoized, but of the same name as the one that is.
+mod plain {
+    pub(super) fn double(x: i64) -> i64 {
+        200 * x
+    }
+}
+
+fn calls_double(x: i64) -> i64 {
+    double(x) + 1
+}
+
+#[test]
+fn a_hit_never_enters_the_pool() {
+    let _active = memory().enter();
+    double(1);
+    let pool = wrap_executor(Counting::new());
+    assert_eq!(pool.submit(double, (1,)).result(), Ok(2));
+    assert_eq!(pool.inner().submitted(), 0);
+}
+
+#[test]
+fn the_job_of_a_hit_is_done_already() {
+    let _active = memory().enter();
+    double(1);
+    assert!(wrap_executor(pool(1)).submit(double, (1,)).is_done());
+}
+
+#[test]
+fn a_hit_of_a_bound_call_never_enters_the_pool() {
+    let _active = memory().enter();
+    double(1);
+    let pool = wrap_executor(Counting::new());
+    assert_eq!(pool.run(double::bind(1)).result(), Ok(2));
+    assert_eq!(pool.inner().submitted(), 0);
+}
+
+#[test]
+fn a_miss_is_recorded_in_the_cache_of_the_submitter() {
+    let cache = memory();
+    let _active = cache.enter();
+    let pool = wrap_executor(Counting::new());
+    assert_eq!(pool.submit(double, (1,)).result(), Ok(2));
+    assert_eq!(pool.inner().submitted(), 1);
+    assert_eq!(double::load(1).unwrap(), Some(2));
+    assert_eq!(cache.stats().computed, 1);
+}
+
+#[test]
+fn a_miss_is_recorded_with_the_tags_of_the_submitter() {
+    let cache = memory();
+    let _active = cache.enter();
+    let _tag = tag("project", "alloy").enter();
+    wrap_executor(pool(1)).submit(double, (1,)).result().unwrap();
+    let record = cache.record(&double::key(1)).unwrap().unwrap();
+    let tags: BTreeMap<String, String> = record.metadata.get(TAGS).unwrap().unwrap();
+    assert_eq!(tags["project"], "alloy");
+}
+
+#[test]
+fn a_miss_is_recorded_with_its_runtime() {
+    let cache = memory();
+    let _active = cache.enter();
+    wrap_executor(pool(1)).submit(double, (1,)).result().unwrap();
+    let record = cache.record(&double::key(1)).unwrap().unwrap();
+    let runtime: RuntimeReport = record.metadata.get("runtime").unwrap().unwrap();
+    assert!(runtime.stop >= runtime.start);
+}
+
+#[test]
+fn kinds_of_metadata_that_the_submitter_did_not_choose_are_not_collected() {
+    let cache = memory();
+    let _active = cache.enter();
+    let _nothing = fleche_core::collect([]).enter();
+    wrap_executor(pool(1)).submit(double, (1,)).result().unwrap();
+    let record = cache.record(&double::key(1)).unwrap().unwrap();
+    assert_eq!(record.metadata.iter().count(), 0);
+}
+
+#[test]
+fn calls_inside_a_plain_function_use_the_cache_of_the_submitter() {
+    let _active = memory().enter();
+    assert_eq!(wrap_executor(pool(1)).submit(calls_double, (1,)).result(), Ok(3));
+    assert!(double::contains(1).unwrap());
+}
+
+#[test]
+fn calls_inside_a_closure_use_the_cache_of_the_submitter() {
+    let _active = memory().enter();
+    let offset = 5;
+    assert_eq!(wrap_executor(pool(1)).submit(move |x: i64| double(x) + offset, (1,)).result(), Ok(7));
+    assert!(double::contains(1).unwrap());
+}
+
+#[test]
+fn a_plain_function_is_passed_through_every_time() {
+    let _active = memory().enter();
+    let pool = wrap_executor(Counting::new());
+    pool.submit(calls_double, (1,)).result().unwrap();
+    pool.submit(calls_double, (1,)).result().unwrap();
+    assert_eq!(pool.inner().submitted(), 2);
+}
+
+#[test]
+fn a_plain_function_of_the_same_name_is_not_taken_for_a_memoized_one() {
+    let _active = memory().enter();
+    double(1);
+    assert_eq!(wrap_executor(pool(1)).submit(plain::double, (1,)).result(), Ok(200));
+}
+
+#[test]
+fn without_the_wrap_the_cache_of_the_submitter_is_not_inherited() {
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!(pool(1).submit(double, (1,)).result(), Ok(2));
+    assert!(!double::contains(1).unwrap());
+    assert_eq!(cache.stats().computed, 0);
+}
+
+#[test]
+fn wrapping_twice_is_as_wrapping_once() {
+    let cache = memory();
+    let _active = cache.enter();
+    let pool = wrap_executor(wrap_executor(Counting::new()));
+    assert_eq!(pool.submit(double, (1,)).result(), Ok(2));
+    assert_eq!(pool.submit(double, (1,)).result(), Ok(2));
+    assert_eq!(pool.inner().inner().submitted(), 1);
+    assert_eq!((cache.stats().computed, cache.stats().hits), (1, 1));
+}
+
+#[test]
+fn each_submission_is_bound_to_the_cache_of_its_moment() {
+    let (first, second) = (memory(), memory());
+    let pool = wrap_executor(pool(1));
+    first.scope(|| pool.submit(double, (1,))).result().unwrap();
+    second.scope(|| pool.submit(double, (2,))).result().unwrap();
+    assert_eq!(first.scope(|| (double::contains(1).unwrap(), double::contains(2).unwrap())), (true, false));
+    assert_eq!(second.scope(|| (double::contains(1).unwrap(), double::contains(2).unwrap())), (false, true));
+}
+
+#[test]
+fn executors_behind_pointers_answer_hits_too() {
+    let _active = memory().enter();
+    let counting = Arc::new(Counting::new());
+    let (by_arc, by_reference) = (wrap_executor(counting.clone()), wrap_executor(&*counting));
+    let by_box: Box<dyn Executor> = Box::new(wrap_executor(counting.clone()));
+    assert_eq!(by_arc.submit(double, (1,)).result(), Ok(2));
+    assert_eq!(by_reference.submit(double, (1,)).result(), Ok(2));
+    assert_eq!(by_box.submit(double, (1,)).result(), Ok(2));
+    assert_eq!(counting.submitted(), 1);
+}
