@@ -27,7 +27,7 @@ fn borrowed_parameters_are_keyed_by_what_they_lend() {
     assert_eq!(first, "a b 2 c");
     let equal = structure.clone();
     let label = String::from("b");
-    assert_eq!(first, lent(&equal, &label, &vec![1, 2], Path::new("c")));
+    assert_eq!(first, lent(&equal, &label, &[1, 2], Path::new("c")));
     assert_eq!(RUNS.take(), 1);
     let other = Structure { sites: vec![[0.0, 1.0, -2.0]], ..structure };
     lent(&other, "b", &[1, 2], Path::new("c"));
