@@ -18,8 +18,8 @@
 //! # What it cannot hold
 //!
 //! - Values nested more than [`MAX_DEPTH`] levels deep.
-//! - 128-bit integers beyond 64 bits inside of what serde buffers (untagged and internally tagged enums, flattened
-//!   structs): they encode, and are refused when decoded.
+//! - `i128` and `u128` inside of what serde buffers (untagged and internally tagged enums, flattened structs): they
+//!   encode, and are refused when decoded, because that buffer has no place for them.
 //! - The difference between two values that their `Serialize` writes alike: skipped fields, overlapping untagged
 //!   variants, a `u8` and a `u64` of the same value, a unit variant and a string.
 

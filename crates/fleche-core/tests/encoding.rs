@@ -1,7 +1,20 @@
 //! The encoding: its bytes, its limits, and what survives it.
 
+#![expect(
+    clippy::option_option,
+    clippy::zero_sized_map_values,
+    reason = "nobody would choose such types, but they have to be encoded"
+)]
+
+#[expect(unreachable_pub, reason = "the fuzz target shares this file")]
+#[path = "../../../fuzz/check_bytes.rs"]
+mod check_bytes;
 #[path = "encoding/common.rs"]
 mod common;
+#[path = "encoding/corpus.rs"]
+mod corpus;
+#[path = "encoding/document.rs"]
+mod document;
 #[path = "encoding/encoded.rs"]
 mod encoded;
 #[path = "encoding/golden.rs"]
@@ -12,7 +25,11 @@ mod hostile;
 mod notation;
 #[path = "encoding/options.rs"]
 mod options;
+#[path = "encoding/properties.rs"]
+mod properties;
 #[path = "encoding/rfc.rs"]
 mod rfc;
+#[path = "encoding/shapes.rs"]
+mod shapes;
 #[path = "encoding/stability.rs"]
 mod stability;

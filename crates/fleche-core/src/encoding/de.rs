@@ -13,7 +13,6 @@ mod numbers;
 mod rehearsal;
 
 use access::{Content, Elements, Entries};
-use numbers::Numbers;
 pub(super) use rehearsal::Rehearsal;
 
 /// Reads one encoded value after the other from a slice.
@@ -83,7 +82,7 @@ impl<'de> Deserializer<'de> {
             Item::Null => visitor.visit_unit(),
             Item::Text(value) => visitor.visit_borrowed_str(value),
             Item::Bytes(value) => visitor.visit_borrowed_bytes(value),
-            Item::Typed(kind, bytes) => Numbers::visit(kind, bytes, visitor),
+            Item::Typed(kind, bytes) => numbers::visit(kind, bytes, visitor),
             Item::Array(count) => self.nested(|de| Elements::visit(de, count, visitor)),
             Item::Map(count) => self.nested(|de| Entries::visit(de, count, visitor)),
             Item::Wrap => self.nested(|de| visitor.visit_some(de)),
@@ -173,7 +172,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.with_item(|de, item| match item {
-            Item::Bytes(bytes) => Numbers::visit(Kind::U8, bytes, visitor),
+            Item::Bytes(bytes) => numbers::visit(Kind::U8, bytes, visitor),
             other => de.visit(other, visitor),
         })
     }

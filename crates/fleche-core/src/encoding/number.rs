@@ -51,6 +51,7 @@ impl Kind {
     }
 
     /// The size of one number in bytes.
+    #[inline]
     pub(super) fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,

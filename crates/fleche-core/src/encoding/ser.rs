@@ -13,6 +13,7 @@ use super::{
 mod array;
 mod encoder;
 mod map;
+mod probe;
 mod trace;
 
 use array::{Array, ArraySerializer};
@@ -55,7 +56,7 @@ impl<'a, 'b> Serializer<'a, 'b> {
     #[inline]
     fn number<const N: usize>(self, kind: Kind, le: [u8; N], number: Number) {
         match self.slot {
-            Some(array) => array.number(self.out, kind, le),
+            Some(array) => array.number(self.out, kind, le, number),
             None => number.write(self.out.bytes),
         }
     }
@@ -207,6 +208,20 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
         let out = self.item();
         let outside = out.enter()?;
         Ok(ArraySerializer::new(out, outside, length))
+    }
+
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<(), EncodeError> {
+        let mut elements = elements.into_iter();
+        let (least, most) = elements.size_hint();
+        let mut array = self.serialize_seq(most.filter(|most| *most == least))?;
+        // Two elements decide whether it is a typed array for now.
+        elements.by_ref().take(2).try_for_each(|element| array.element(&element))?;
+        if least >= array::LONG {
+            array.numbers(&mut elements)?;
+        }
+        elements.try_for_each(|element| array.element(&element))?;
+        array.finish();
+        Ok(())
     }
 
     #[inline]

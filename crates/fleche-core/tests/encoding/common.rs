@@ -7,7 +7,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// Bytes as lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// Hex as bytes; spaces are for the eye.
@@ -26,6 +30,7 @@ pub(crate) fn encodes<T: Serialize + ?Sized>(value: &T, expected: &str) {
 
 /// Encodes to exactly these bytes, and the bytes decode to the value.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "the many calls read better without a borrow")]
 pub(crate) fn pins<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, expected: &str) {
     encodes(&value, expected);
     assert_eq!(from_slice::<T>(&unhex(expected)).unwrap(), value);

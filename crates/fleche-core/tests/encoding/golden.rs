@@ -63,6 +63,30 @@ fn arrays_of_one_number_type_are_typed_arrays() {
 }
 
 #[test]
+fn long_arrays_are_typed_up_to_the_element_that_does_not_fit() {
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u32),
+        Truth(bool),
+    }
+    for length in [31, 32, 33, 127, 128, 129, 256, 300, 1000] {
+        let numbers = vec![Either::Number(0x0102_0304); length];
+        let content = "04030201".repeat(length);
+        let head = if length * 4 < 0x100 { format!("58{:02x}", length * 4) } else { format!("59{:04x}", length * 4) };
+        pins(numbers.clone(), &format!("d846 {head} {content}"));
+        for odd in [0, 1, 2, length / 2, length - 1] {
+            let mut mixed = numbers.clone();
+            mixed[odd] = Either::Truth(true);
+            let head = if length < 0x100 { format!("98{length:02x}") } else { format!("99{length:04x}") };
+            let number = "1a01020304";
+            let content = number.repeat(odd) + "f5" + &number.repeat(length - odd - 1);
+            pins(mixed, &format!("{head} {content}"));
+        }
+    }
+}
+
+#[test]
 fn numbers_in_newtypes_count_for_typed_arrays() {
     pins(vec![Meters(1.0), Meters(2.0)], "d856 50 000000000000f03f 0000000000000040");
 }

@@ -8,36 +8,77 @@ use crate::encoding::{
     number::{Kind, Number},
 };
 
-/// The numbers of a typed array.
-pub(super) struct Numbers<'de> {
-    kind: Kind,
-    rest: &'de [u8],
-}
-
-impl<'de> Numbers<'de> {
-    /// Has `visitor` read a whole typed array, of which `bytes` are whole numbers.
-    pub(super) fn visit<V: Visitor<'de>>(kind: Kind, bytes: &'de [u8], visitor: V) -> Result<V::Value, DecodeError> {
-        let mut numbers = Self { kind, rest: bytes };
-        let value = visitor.visit_seq(&mut numbers)?;
-        all_taken(bytes.len() / kind.size(), numbers.rest.len() / kind.size())?;
-        Ok(value)
+/// Has `visitor` read a whole typed array, of which `bytes` are whole numbers.
+pub(super) fn visit<'de, V: Visitor<'de>>(kind: Kind, bytes: &'de [u8], visitor: V) -> Result<V::Value, DecodeError> {
+    // Code of their own for the two that are long most often; for all ten it would be too much code.
+    match kind {
+        Kind::U8 => visit_as(U8, bytes, visitor),
+        Kind::F64 => visit_as(F64, bytes, visitor),
+        other => visit_as(other, bytes, visitor),
     }
 }
 
-impl<'de> SeqAccess<'de> for Numbers<'de> {
+fn visit_as<'de, K: KnownKind, V: Visitor<'de>>(
+    kind: K,
+    bytes: &'de [u8],
+    visitor: V,
+) -> Result<V::Value, DecodeError> {
+    let size = kind.kind().size();
+    let mut numbers = Numbers { kind, rest: bytes };
+    let value = visitor.visit_seq(&mut numbers)?;
+    all_taken(bytes.len() / size, numbers.rest.len() / size)?;
+    Ok(value)
+}
+
+/// A kind of number, which may be known when this is compiled.
+trait KnownKind {
+    fn kind(&self) -> Kind;
+}
+
+struct U8;
+struct F64;
+
+impl KnownKind for U8 {
+    #[inline]
+    fn kind(&self) -> Kind {
+        Kind::U8
+    }
+}
+
+impl KnownKind for F64 {
+    #[inline]
+    fn kind(&self) -> Kind {
+        Kind::F64
+    }
+}
+
+impl KnownKind for Kind {
+    #[inline]
+    fn kind(&self) -> Kind {
+        *self
+    }
+}
+
+/// The numbers of a typed array.
+struct Numbers<'de, K> {
+    kind: K,
+    rest: &'de [u8],
+}
+
+impl<'de, K: KnownKind> SeqAccess<'de> for Numbers<'de, K> {
     type Error = DecodeError;
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
-        let Some((number, rest)) = self.rest.split_at_checked(self.kind.size()) else {
+        let Some((number, rest)) = self.rest.split_at_checked(self.kind.kind().size()) else {
             return Ok(None);
         };
         self.rest = rest;
-        seed.deserialize(Element { number: self.kind.read(number), somes: 0 }).map(Some)
+        seed.deserialize(Element { number: self.kind.kind().read(number), somes: 0 }).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.rest.len() / self.kind.size())
+        Some(self.rest.len() / self.kind.kind().size())
     }
 }
 

@@ -2,11 +2,23 @@
 
 use serde::{Serialize, ser};
 
-use super::{Encoder, Outside, Serializer};
-use crate::encoding::{EncodeError, head, number::Kind};
+use super::{
+    Encoder, Outside, Serializer,
+    probe::{Le, Probe},
+};
+use crate::encoding::{
+    EncodeError, head,
+    number::{Kind, Number},
+};
 
 /// The most that is set aside for an array on the word of its size hint alone.
 const MOST_RESERVED: usize = 16 << 20;
+
+/// From this many elements on it pays to gather numbers.
+pub(super) const LONG: usize = 32;
+
+/// How many bytes of numbers are gathered before they go to the buffer.
+const BLOCK: usize = 512;
 
 /// The head of the tag of a typed array: one byte, and the tag in another.
 const TAG_HEAD: usize = 2;
@@ -32,12 +44,15 @@ pub(super) struct Array {
 }
 
 impl Array {
-    /// Adds an element that is a number.
+    /// Adds an element that is a number, given as its bytes and as itself.
     #[inline]
-    pub(super) fn number<const N: usize>(&mut self, out: &mut Encoder<'_>, kind: Kind, le: [u8; N]) {
+    pub(super) fn number<const N: usize>(&mut self, out: &mut Encoder<'_>, kind: Kind, le: [u8; N], number: Number) {
         if self.typed == Some(kind) {
             self.count += 1;
             out.bytes.extend_from_slice(&le);
+        } else if self.ordinary {
+            self.count += 1;
+            number.write(out.bytes);
         } else {
             self.other_number(out, kind, &le);
         }
@@ -85,21 +100,22 @@ impl Array {
     }
 
     fn make_ordinary(&mut self, out: &mut Encoder<'_>) {
-        let typed = self.typed.take();
-        let mut numbers = std::mem::take(&mut out.scratch);
-        numbers.clear();
-        if typed.is_some() {
-            numbers.extend(out.bytes.drain(self.start..).skip(self.content - self.start));
-        }
+        self.ordinary = true;
+        let Some(kind) = self.typed.take() else {
+            head::write(out.bytes, head::ARRAY, self.expected.unwrap_or(0) as u64);
+            self.content = out.bytes.len();
+            if let Some((kind, le)) = self.first {
+                kind.read(&le).write(out.bytes);
+            }
+            return;
+        };
+        let numbers = out.bytes.split_off(self.content);
+        out.bytes.truncate(self.start);
         head::write(out.bytes, head::ARRAY, self.expected.unwrap_or(0) as u64);
         self.content = out.bytes.len();
-        self.ordinary = true;
-        if let Some(kind) = typed {
-            numbers.chunks_exact(kind.size()).for_each(|le| kind.read(le).write(out.bytes));
-        } else if let Some((kind, le)) = self.first.take() {
-            kind.read(&le).write(out.bytes);
+        for le in numbers.chunks_exact(kind.size()) {
+            kind.read(le).write(out.bytes);
         }
-        out.scratch = numbers;
     }
 
     /// Writes what is still missing, and mends the head where the number of elements was not known.
@@ -135,14 +151,59 @@ impl<'a, 'b> ArraySerializer<'a, 'b> {
     }
 
     #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+    pub(super) fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         value.serialize(Serializer { out: self.out, slot: Some(&mut self.array) })
     }
 
-    fn finish(mut self) {
+    /// Adds elements for as long as they are numbers of a typed array that has begun, and the first that is not.
+    ///
+    /// They are gathered in blocks, which spares looking after the buffer for each of them.
+    pub(super) fn numbers<T: Serialize>(&mut self, elements: &mut impl Iterator<Item = T>) -> Result<(), EncodeError> {
+        let Some(kind) = self.array.typed else {
+            return Ok(());
+        };
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        for element in elements {
+            let number = element.serialize(Probe).ok().filter(|(found, _)| *found == kind);
+            let written = match number {
+                Some((_, Le::One(le))) => put(&mut block, filled, le),
+                Some((_, Le::Two(le))) => put(&mut block, filled, le),
+                Some((_, Le::Four(le))) => put(&mut block, filled, le),
+                Some((_, Le::Eight(le))) => put(&mut block, filled, le),
+                None => {
+                    self.flush(kind, &block[..filled]);
+                    return self.element(&element);
+                }
+            };
+            filled += written;
+            if filled == BLOCK {
+                self.flush(kind, &block);
+                filled = 0;
+            }
+        }
+        self.flush(kind, &block[..filled]);
+        Ok(())
+    }
+
+    fn flush(&mut self, kind: Kind, block: &[u8]) {
+        self.array.count += block.len() / kind.size();
+        self.out.bytes.extend_from_slice(block);
+    }
+
+    pub(super) fn finish(mut self) {
         self.array.finish(self.out);
         self.out.leave(&self.outside);
     }
+}
+
+/// Puts a number into a block, of which every size is a divisor, and returns its size.
+#[inline]
+fn put<const N: usize>(block: &mut [u8; BLOCK], filled: usize, le: [u8; N]) -> usize {
+    if let Some(place) = block.get_mut(filled..).and_then(<[u8]>::first_chunk_mut) {
+        *place = le;
+    }
+    N
 }
 
 macro_rules! array_like {

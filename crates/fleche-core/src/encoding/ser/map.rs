@@ -7,12 +7,39 @@ use serde::{Serialize, ser};
 use super::{Encoder, Feeding, Outside};
 use crate::encoding::{EncodeError, diagnostic, head};
 
+/// For how many entries room is made on the word of a map's size hint alone.
+const MOST_RESERVED: usize = 64;
+
 /// Where an entry stands in the buffer.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
+    /// The first eight bytes of the key, which nearly always tell it from others.
+    prefix: u64,
     key: usize,
     value: usize,
     end: usize,
+}
+
+impl Span {
+    /// Compares the keys of two entries; no key is the beginning of another, because no item is.
+    #[inline]
+    fn compare(&self, other: &Self, bytes: &[u8]) -> Ordering {
+        self.prefix.cmp(&other.prefix).then_with(|| bytes[self.key..self.value].cmp(&bytes[other.key..other.value]))
+    }
+}
+
+/// The first eight bytes of the item that ends the buffer, with zeros after it where it is shorter.
+#[inline]
+fn prefix(bytes: &[u8], start: usize) -> u64 {
+    let item = bytes.get(start..).unwrap_or_default();
+    match (item.first_chunk(), bytes.last_chunk()) {
+        (Some(first), _) => u64::from_be_bytes(*first),
+        // What is in front of the item is shifted out; no item is empty.
+        (None, Some(last)) => u64::from_be_bytes(*last) << (64 - 8 * item.len()).min(63),
+        (None, None) => {
+            item.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)) << (64 - 8 * item.len()).min(63)
+        }
+    }
 }
 
 pub(super) struct MapSerializer<'a, 'b> {
@@ -27,8 +54,8 @@ pub(super) struct MapSerializer<'a, 'b> {
     /// Which of the encoder's spans is the first of this map.
     first: usize,
     feeding: Feeding,
-    /// Where the key without a value yet begins, and where it ends.
-    key: Option<(usize, usize)>,
+    /// The entry whose value is still missing.
+    entry: Option<Span>,
 }
 
 impl<'a, 'b> MapSerializer<'a, 'b> {
@@ -36,36 +63,38 @@ impl<'a, 'b> MapSerializer<'a, 'b> {
         let start = out.bytes.len();
         head::write(out.bytes, head::MAP, expected as u64);
         let (content, first) = (out.bytes.len(), out.spans.len());
-        Self { out, outside, start, content, expected, first, feeding: Feeding::default(), key: None }
+        out.spans.reserve(expected.min(MOST_RESERVED));
+        Self { out, outside, start, content, expected, first, feeding: Feeding::default(), entry: None }
     }
 
-    fn key(&mut self, write: impl FnOnce(&mut Encoder<'b>) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
-        let start = self.out.bytes.len();
-        if self.key.replace((start, start)).is_some() {
+    /// Takes note of the key that begins at `key` and has just been written.
+    fn note(&mut self, key: usize) -> Result<(), EncodeError> {
+        let value = self.out.bytes.len();
+        let entry = Span { prefix: prefix(self.out.bytes, key), key, value, end: value };
+        if self.entry.replace(entry).is_some() {
             return Err(EncodeError::Misuse("it wrote a map's key without a value"));
         }
-        write(self.out)?;
-        let end = self.out.bytes.len();
-        self.key = Some((start, end));
-        if let Some(last) = self.out.spans.get(self.first..).and_then(<[Span]>::last) {
-            self.feeding.note(self.out.bytes[last.key..last.value].cmp(&self.out.bytes[start..end]));
+        if self.out.spans.len() > self.first
+            && let Some(last) = self.out.spans.last()
+        {
+            self.feeding.note(last.compare(&entry, self.out.bytes));
         }
         Ok(())
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        let Some((key, start)) = self.key else {
+        let Some(entry) = self.entry else {
             return Err(EncodeError::Misuse("it wrote a map's value without a key"));
         };
         self.out.value(value)?;
-        self.key = None;
-        self.out.spans.push(Span { key, value: start, end: self.out.bytes.len() });
+        self.entry = None;
+        self.out.spans.push(Span { end: self.out.bytes.len(), ..entry });
         Ok(())
     }
 
     fn finish(self) -> Result<(), EncodeError> {
         let Self { out, start, content, first, .. } = self;
-        if self.key.is_some() {
+        if self.entry.is_some() {
             return Err(EncodeError::Misuse("it wrote a map's key without a value"));
         }
         let count = out.spans.len() - first;
@@ -89,8 +118,8 @@ impl<'a, 'b> MapSerializer<'a, 'b> {
 /// Puts the entries whose spans begin with the `first` into order; their bytes begin at `content`.
 fn sort(out: &mut Encoder<'_>, first: usize, content: usize) -> Result<(), EncodeError> {
     let (bytes, spans) = (&mut *out.bytes, &mut out.spans[first..]);
-    spans.sort_unstable_by(|a, b| bytes[a.key..a.value].cmp(&bytes[b.key..b.value]));
-    if let Some([twice, _]) = spans.array_windows().find(|[a, b]| bytes[a.key..a.value] == bytes[b.key..b.value]) {
+    spans.sort_unstable_by(|a, b| a.compare(b, bytes));
+    if let Some([twice, _]) = spans.array_windows().find(|[a, b]| a.compare(b, bytes).is_eq()) {
         return Err(EncodeError::DuplicateKey { key: diagnostic(&bytes[twice.key..twice.value]).into() });
     }
     out.scratch.clear();
@@ -107,7 +136,9 @@ impl ser::SerializeMap for MapSerializer<'_, '_> {
     type Error = EncodeError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
-        self.key(|out| out.value(key))
+        let start = self.out.bytes.len();
+        self.out.value(key)?;
+        self.note(start)
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
@@ -130,10 +161,9 @@ macro_rules! struct_like {
                 key: &'static str,
                 value: &T,
             ) -> Result<(), EncodeError> {
-                self.key(|out| {
-                    out.text(key);
-                    Ok(())
-                })?;
+                let start = self.out.bytes.len();
+                self.out.text(key);
+                self.note(start)?;
                 self.value(value)
             }
 

@@ -1,0 +1,327 @@
+//! Types as they occur in programs: serde's attributes, the standard library and well-known crates.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use fleche_core::encoding::{diagnostic, from_slice, to_vec};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{pins, survives, unhex};
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Id {
+    kind: u8,
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Element {
+    Iron,
+    Isotope(u16),
+    Mix { a: u8, b: u8 },
+}
+
+#[test]
+fn flattened_structs_survive() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        z: u8,
+        #[serde(flatten)]
+        id: Id,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Option<f64>>,
+    }
+    survives(&Outer {
+        z: 1,
+        id: Id { kind: 2, name: "n".to_owned() },
+        rest: BTreeMap::from([("a".to_owned(), Some(1.0)), ("longer".to_owned(), None)]),
+    });
+}
+
+#[test]
+fn flattened_options_survive() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        a: Option<Option<u8>>,
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        unit: Option<()>,
+        list: Vec<Option<Option<u8>>>,
+    }
+    for unit in [None, Some(())] {
+        survives(&Outer { a: Some(Some(1)), inner: Inner { unit, list: vec![None, Some(None), Some(Some(1))] } });
+    }
+}
+
+#[test]
+fn untagged_enums_survive() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Integer(i64),
+        Float(f64),
+        Text(String),
+        Numbers(Vec<f64>),
+        Pair(u8, Option<()>),
+        Struct { id: Id },
+        Map(BTreeMap<String, Untagged>),
+    }
+    survives(&vec![
+        Untagged::Integer(-5),
+        Untagged::Float(0.5),
+        Untagged::Text("t".to_owned()),
+        Untagged::Numbers(vec![1.5, 2.5]),
+        Untagged::Pair(1, Some(())),
+        Untagged::Pair(1, None),
+        Untagged::Struct { id: Id { kind: 1, name: "n".to_owned() } },
+        Untagged::Map(BTreeMap::from([("k".to_owned(), Untagged::Float(1.0))])),
+    ]);
+}
+
+#[test]
+fn internally_tagged_enums_survive() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type")]
+    enum Internal {
+        Nothing,
+        Id(Id),
+        Fields { numbers: Vec<f32>, nested: Option<Option<u8>>, element: Element },
+    }
+    survives(&Internal::Nothing);
+    survives(&Internal::Id(Id { kind: 1, name: "n".to_owned() }));
+    for nested in [None, Some(None), Some(Some(2))] {
+        survives(&Internal::Fields { numbers: vec![1.0, 2.0], nested, element: Element::Mix { a: 1, b: 2 } });
+    }
+}
+
+#[test]
+fn adjacently_tagged_enums_survive() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "t", content = "c")]
+    enum Adjacent {
+        Nothing,
+        One(u8),
+        Many(u8, String),
+        Numbers(u8, u8),
+        Fields { x: Option<()> },
+    }
+    survives(&vec![
+        Adjacent::Nothing,
+        Adjacent::One(1),
+        Adjacent::Many(1, "m".to_owned()),
+        Adjacent::Numbers(1, 2),
+        Adjacent::Fields { x: Some(()) },
+    ]);
+}
+
+#[test]
+fn skipped_and_defaulted_fields_survive() {
+    #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
+    struct Sparse {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first: Option<u8>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        second: Vec<u8>,
+        #[serde(default)]
+        third: u8,
+        #[serde(skip)]
+        cached: u8,
+        #[serde(rename = "4")]
+        fourth: bool,
+    }
+    pins(Sparse::default(), "a2 6134 f4 65 7468697264 00");
+    survives(&Sparse { first: Some(1), second: vec![1, 2], third: 3, cached: 0, fourth: true });
+    assert_eq!(from_slice::<Sparse>(&unhex("a1 6134 f4")).unwrap(), Sparse::default());
+}
+
+#[test]
+fn fields_that_a_type_does_not_know_are_passed_over() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Short {
+        kind: u8,
+    }
+    let encoded = to_vec(&BTreeMap::from([("a", Some((vec![1.5], Some(())))), ("z", None)])).unwrap();
+    assert!(from_slice::<Short>(&encoded).unwrap_err().to_string().contains("missing field `kind`"));
+    let encoded = to_vec(&Id { kind: 3, name: "n".to_owned() }).unwrap();
+    assert_eq!(from_slice::<Short>(&encoded).unwrap(), Short { kind: 3 });
+}
+
+#[test]
+fn a_struct_is_read_from_an_array_too() {
+    assert_eq!(from_slice::<Id>(&unhex("82 05 616e")).unwrap(), Id { kind: 5, name: "n".to_owned() });
+}
+
+#[test]
+fn wide_integers_that_serde_buffers_are_refused_whatever_their_value() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Buffered {
+        Wide(i128),
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        wide: u128,
+    }
+    for wide in [-5, i128::MAX, i128::from(i64::MIN) - 1] {
+        assert!(from_slice::<Buffered>(&to_vec(&Buffered::Wide(wide)).unwrap()).is_err());
+    }
+    let encoded = to_vec(&Outer { inner: Inner { wide: 1 << 70 } }).unwrap();
+    assert!(from_slice::<Outer>(&encoded).unwrap_err().to_string().contains("128"));
+}
+
+#[test]
+fn maps_with_keys_of_every_kind_survive() {
+    survives(&BTreeMap::from([((1u8, "b".to_owned()), 1), ((1, "a".to_owned()), 2)]));
+    survives(&BTreeMap::from([((1u64, 2u64), 1), ((0, 3), 2)]));
+    survives(&BTreeMap::from([(Id { kind: 1, name: "n".to_owned() }, 1), (Id { kind: 0, name: "m".to_owned() }, 2)]));
+    survives(&BTreeMap::from([(Element::Iron, 1), (Element::Isotope(56), 2), (Element::Mix { a: 1, b: 2 }, 3)]));
+    survives(&BTreeMap::from([(Some(Some(1u8)), 1), (Some(None), 2), (None, 3)]));
+    survives(&BTreeMap::from([(vec![1u8, 2], 1), (vec![1], 2), (vec![], 3)]));
+    survives(&BTreeMap::from([(i128::MAX, 1), (i128::MIN, 2), (0, 3)]));
+    survives(&BTreeMap::from([('a', ()), ('ß', ())]));
+    survives(&HashMap::from([(true, 'a'), (false, 'b')]));
+}
+
+#[test]
+fn the_standard_library_survives() {
+    survives(&[Duration::from_nanos(1_500_000_001), Duration::MAX]);
+    survives(&(SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_001)));
+    survives(&PathBuf::from("/some/path"));
+    survives(&(IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)));
+    survives(&"127.0.0.1:80".parse::<SocketAddr>().unwrap());
+    survives(&(Arc::new(vec![1u8, 2]), Box::new(5), Arc::<str>::from("s")));
+    survives(&Cow::Borrowed("text").into_owned());
+    survives(&Cow::<'static, [u16]>::Owned(vec![1, 2]));
+    survives(&Range { start: 1, end: 5 });
+    survives(&Ok::<u8, String>(1));
+    survives(&Err::<u8, String>("e".to_owned()));
+    survives(&NonZeroU32::new(5));
+    survives(&BTreeSet::from([3u8, 1, 2]));
+    survives(&VecDeque::from([1.0f32, 2.0]));
+    survives(&std::cmp::Reverse(5));
+    survives(&std::num::Wrapping(5u8));
+    survives(&std::marker::PhantomData::<u8>);
+}
+
+#[test]
+fn what_is_borrowed_encodes_like_what_is_owned() {
+    #[derive(Serialize)]
+    struct Borrowed<'a> {
+        name: &'a str,
+        kind: &'a u8,
+    }
+    let owned = Id { kind: 1, name: "n".to_owned() };
+    assert_eq!(to_vec(&Borrowed { name: &owned.name, kind: &owned.kind }).unwrap(), to_vec(&owned).unwrap());
+    assert_eq!(to_vec(&[1.0f64, 2.0][..]).unwrap(), to_vec(&vec![1.0f64, 2.0]).unwrap());
+}
+
+#[test]
+fn well_known_crates_survive() {
+    survives(&uuid::Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0));
+    survives(&chrono::DateTime::from_timestamp(1_800_000_000, 5).unwrap());
+    survives(&chrono::NaiveDate::from_ymd_opt(2026, 2, 28).unwrap());
+    survives(&ndarray::Array2::from_shape_fn((3, 4), |(row, column)| if row == column { 1.5 } else { 0.0 }));
+    survives(&ndarray::Array1::<f32>::zeros(0));
+}
+
+#[test]
+fn an_array_of_ndarray_stores_its_numbers_as_a_typed_array() {
+    let encoded = to_vec(&ndarray::array![[1.0, 2.0], [3.0, 4.0]]).unwrap();
+    assert!(diagnostic(&encoded).contains("/ 1.0, 2.0, 3.0, 4.0 /"));
+}
+
+#[test]
+fn json_values_survive() {
+    survives(&serde_json::json!({
+        "null": null, "true": true, "integer": -5, "large": u64::MAX, "float": 0.1, "text": "t",
+        "numbers": [1.5, 2.5], "bytes": [1, 2, 3], "mixed": [1, -1, "a", null, [], {}], "nested": {"b": {"c": []}},
+    }));
+    survives(&Some(serde_json::Value::Null));
+}
+
+#[test]
+fn an_index_map_that_is_marked_keeps_its_order() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Ordered {
+        #[serde(with = "fleche_core::encoding::ordered")]
+        map: IndexMap<u8, u8>,
+    }
+    let value = Ordered { map: IndexMap::from([(2, 1), (1, 2), (3, 0)]) };
+    let expected = "a1 636d6170 83 d840420201 d840420102 d840420300";
+    pins(value, expected);
+    let back: Ordered = from_slice(&unhex(expected)).unwrap();
+    assert!(back.map.keys().eq(&[2, 1, 3]));
+    let error = from_slice::<Ordered>(&unhex("a1 636d6170 82 d840420201 d840420202")).unwrap_err();
+    assert!(error.to_string().contains("1 of 2 entries have a key that occurs twice"), "{error}");
+}
+
+#[test]
+fn marked_collections_go_through_json_in_the_same_order() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Marked {
+        #[serde(with = "fleche_core::encoding::unordered")]
+        set: std::collections::HashSet<String>,
+        #[serde(with = "fleche_core::encoding::ordered")]
+        map: IndexMap<String, u8>,
+    }
+    let value = Marked {
+        set: ["bb", "c", "a"].map(str::to_owned).into(),
+        map: IndexMap::from([("z".to_owned(), 1), ("y".to_owned(), 2)]),
+    };
+    let json = serde_json::to_string(&value).unwrap();
+    assert_eq!(json, r#"{"set":["a","c","bb"],"map":[["z",1],["y",2]]}"#);
+    assert_eq!(serde_json::from_str::<Marked>(&json).unwrap(), value);
+}
+
+#[test]
+fn a_marked_set_of_numbers_is_a_typed_array() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Marked(#[serde(with = "fleche_core::encoding::unordered")] std::collections::HashSet<u8>);
+    pins(Marked([3, 1, 2].into()), "d840 43 010203");
+}
+
+#[typetag::serde(tag = "type")]
+trait Potential: std::fmt::Debug {
+    fn depth(&self) -> f64;
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Morse {
+    depth: f64,
+    range: Option<Vec<f64>>,
+    id: Option<()>,
+}
+
+#[typetag::serde(name = "morse")]
+impl Potential for Morse {
+    fn depth(&self) -> f64 {
+        self.depth
+    }
+}
+
+#[test]
+fn boxed_trait_objects_survive() {
+    let value: Vec<Box<dyn Potential>> =
+        vec![Box::new(Morse { depth: 1.5, range: Some(vec![1.0, 2.0]), id: Some(()) })];
+    let encoded = to_vec(&value).unwrap();
+    let back: Vec<Box<dyn Potential>> = from_slice(&encoded).unwrap();
+    assert_eq!(back[0].depth().to_bits(), 1.5f64.to_bits());
+    assert_eq!(to_vec(&back).unwrap(), encoded);
+}

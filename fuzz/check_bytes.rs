@@ -1,0 +1,80 @@
+//! What must hold for any bytes: shared by the fuzz target and by the tests of `fleche-core`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use fleche_core::encoding::{Encoded, diagnostic, from_slice, stability, to_vec};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Decodes the bytes as several types. Whatever decodes encodes to something that decodes and encodes to itself.
+///
+/// # Panics
+///
+/// Where the encoding breaks a promise.
+pub fn check(bytes: &[u8]) {
+    diagnostic(bytes);
+    let whole = Encoded::from_bytes(bytes.to_vec());
+    if let Ok(encoded) = &whole {
+        assert_eq!(to_vec(encoded).expect("what was accepted is written"), bytes);
+        assert_eq!(&from_slice::<Encoded>(bytes).expect("what was accepted is read"), encoded);
+        from_slice::<serde::de::IgnoredAny>(bytes).expect("what was accepted can be passed over");
+    }
+    let any = [
+        settles::<Shape>(bytes),
+        settles::<Vec<Shape>>(bytes),
+        settles::<Tree>(bytes),
+        settles::<Buffered>(bytes),
+        settles::<Option<Option<Option<u8>>>>(bytes),
+        settles::<Vec<Option<()>>>(bytes),
+        settles::<(u8, String, f64)>(bytes),
+        settles::<Vec<f32>>(bytes),
+        settles::<Vec<i128>>(bytes),
+        settles::<BTreeMap<String, Vec<u16>>>(bytes),
+        settles::<HashMap<(i8, i8), char>>(bytes),
+        settles::<BTreeSet<Option<bool>>>(bytes),
+        settles::<String>(bytes),
+        settles::<u128>(bytes),
+        settles::<i64>(bytes),
+    ];
+    assert!(whole.is_ok() || !any.contains(&true), "{} is refused, and decodes", diagnostic(bytes));
+}
+
+/// Whether the bytes are a `T`.
+fn settles<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> bool {
+    let Ok(value) = from_slice::<T>(bytes) else {
+        return false;
+    };
+    // An item as deep as can be may gain a level when it is written in another form, and is refused then.
+    let Ok(encoded) = to_vec(&value) else {
+        return true;
+    };
+    let again = from_slice::<T>(&encoded).expect("what was encoded decodes");
+    assert_eq!(to_vec(&again).expect("what was decoded encodes"), encoded);
+    stability::check::<T>(&encoded).expect("these types are stable");
+    true
+}
+
+#[derive(Serialize, Deserialize)]
+enum Shape {
+    Nothing,
+    Circle(f64),
+    Box(u16, u16),
+    Wide(i128, Option<Option<()>>),
+    Named { width: Option<u8>, inside: Option<Box<Shape>>, tags: Vec<String> },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tree(Option<Vec<Tree>>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Buffered {
+    Nothing(()),
+    Flag(bool),
+    Integer(i64),
+    Natural(u64),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    List(Vec<Option<Buffered>>),
+    Map(BTreeMap<String, Buffered>),
+}
