@@ -5,7 +5,8 @@ mod key;
 mod record;
 mod value_ref;
 
+pub use crate::metadata::Timestamp;
 pub use function_id::FunctionId;
 pub use key::{Argument, CallKey};
-pub use record::{Record, RecordFields, Timestamp, Writer};
+pub use record::{Record, RecordFields, Writer};
 pub use value_ref::{INLINE_LIMIT, InlineBytes, ValueRef};

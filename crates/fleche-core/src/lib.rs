@@ -1,4 +1,40 @@
 //! Persistent memoization that follows the work wherever it runs.
+//!
+//! One attribute on an expensive, deterministic function keeps its results, by the content of its arguments, in a store
+//! that the user picks. The same call later, from another thread, process or machine that reaches the store, is a
+//! look-up.
+//!
+//! ```
+//! use fleche_core::{Cache, fleche};
+//! use fleche_store_memory::{MemoryCalls, MemoryValues};
+//!
+//! #[fleche]
+//! fn energy(sites: &[[f64; 3]], cutoff: f64) -> f64 {
+//!     sites.iter().flatten().filter(|x| **x < cutoff).sum() // Minutes of it.
+//! }
+//!
+//! let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
+//! let _active = cache.enter();
+//! let first = energy(&[[0.5, 1.0, 1.5]], 1.2);
+//! assert_eq!(energy(&[[0.5, 1.0, 1.5]], 1.2), first); // Its body does not run.
+//! assert_eq!(cache.stats().hits, 1);
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | the attribute, its options and its companion | [`fleche`] |
+//! | opening stores, counting, querying, evicting | [`Cache`] |
+//! | which cache a call uses | [`Cache::enter`], [`set_default_cache`], [`config::ConfigFile`], [`active_cache`] |
+//! | going parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`] |
+//! | files as arguments | [`FileContent`] |
+//! | sets and ordered maps inside arguments | [`unordered`], [`ordered`] |
+//! | the bytes of a value | [`encoding`] |
+//! | what is kept beside a result | [`metadata`], [`tag`] |
+//! | writing a backend | [`ValueStore`], [`CallStore`], [`register_backend!`] |
+//!
+//! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
 
 pub mod bound;
 pub mod cache;
@@ -30,6 +66,87 @@ pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
 pub use executor::{Executor, ExecutorExt, Task, wrap_executor};
 pub use file_content::FileContent;
+/// Keeps the results of a function by the content of its arguments.
+///
+/// The function stays callable as before. Each call is looked up in the [active](active_cache) cache: if it is there
+/// (a hit), the recorded result is returned and the body does not run; else the body runs and its result is recorded.
+/// No fault of the cache ever fails the call.
+///
+/// ```
+/// # use fleche_core::{Cache, fleche};
+/// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+/// #[fleche]
+/// fn compute(x: i64, label: &str) -> i64 {
+///     x + label.len() as i64
+/// }
+/// # let _active = Cache::new(MemoryValues::new(), MemoryCalls::new()).enter();
+/// assert_eq!(compute(3, "a"), 4);
+/// ```
+///
+/// # The companion
+///
+/// A type of the function's name comes with it; one `use` imports both.
+///
+/// ```
+/// # use fleche_core::{Cache, fleche};
+/// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+/// # #[fleche]
+/// # fn compute(x: i64, label: &str) -> i64 { x + label.len() as i64 }
+/// # let _active = Cache::new(MemoryValues::new(), MemoryCalls::new()).enter();
+/// compute(3, "a");
+/// let key = compute::key(3, "a");                   // its name in the store
+/// assert!(compute::contains(3, "a")?);              // whether it is a hit
+/// assert_eq!(compute::load(3, "a")?, Some(4));      // the recorded result, in the declared type
+/// assert_eq!(compute::rerun(3, "a"), 4);            // runs, with the memoized calls inside it, and records
+/// assert_eq!(compute::uncached(3, "a"), 4);         // runs and records nothing
+/// let call = compute::bind(3, "a");                 // to run elsewhere, under this cache
+/// assert_eq!(call.key(), Some(key));
+/// let query = compute::query().argument("x", &3)?;  // its records, for `Cache::query`
+/// assert!(compute::evict(3, "a")?);                 // forgets it
+/// # Ok::<(), fleche_core::Error>(())
+/// ```
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `version = 2` | part of the key; state a new one when a change of the code changes results |
+/// | `name = "stable::name"` | in place of `package::module::path::function`; keeps results when the function moves |
+/// | `companion = "compute_call"` | another name for the companion, where a module of the function's name is in scope (the compiler says E0255) |
+/// | `hash_code` | the digest of the function's tokens is part of the key; functions that it calls are not |
+/// | `ignore(verbose)`, or `#[ignore]` on a parameter | the parameter is not part of the key |
+/// | `#[by_name]` on a parameter | this path is meant as a name, not as what the file holds |
+/// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
+/// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
+/// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind` |
+/// | `crate = path` | where this crate is found, if not at `::fleche_core` |
+///
+/// # What can be memoized
+///
+/// Free functions, generic ones included (their type parameters must be `'static`). Parameters by value, `&T`, `&str`,
+/// `&[T]`, `&Path`, `mut`, patterns (called `arg0`, `arg1`, … by position in keys), `impl Trait`. Arguments must be
+/// `Serialize + DeserializeOwned`, results moreover `Clone + Send + Sync + 'static`. Of a `Result` only the value of an
+/// `Ok` is recorded, and the error may be any type. `None` and `()` are recorded. In a generic function that returns
+/// `T`, a `T` that is a `Result` is recorded whole. Panics go on to the caller and record nothing.
+///
+/// # What must hold
+///
+/// The result must depend on the arguments alone. The cache watches what it can: now and then, and whenever the body
+/// took long beside it, it checks that the arguments decode, encode again to the same bytes, and equal the originals;
+/// calls whose arguments do not are not recorded, with a warning that names the argument and the cure. What nobody can
+/// see from outside:
+///
+/// - a `Serialize` that writes two different values alike (skipped fields of a type without `==`, untagged variants that
+///   overlap);
+/// - sets with a fixed hasher, whose order depends on their history;
+/// - arguments that share state with each other or with the world;
+/// - two types whose [`type_name`](std::any::type_name) is the same in different builds, as parameters of a generic
+///   function (within one program this is noticed);
+/// - a changed function under an unchanged version, except that the first such hit warns.
+///
+/// Types that serde has to buffer (flattened, untagged, internally tagged) cannot hold 128-bit integers; calls with such
+/// arguments are not recorded, for that reason.
+#[doc(inline)]
 pub use fleche_macros::fleche;
 pub use job::{Job, JobError};
 pub use query::Query;
@@ -37,3 +154,8 @@ pub use store::{CallStore, ValueStore};
 
 #[doc(hidden)]
 pub mod __private;
+
+/// The examples of the README, which compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

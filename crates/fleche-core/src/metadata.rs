@@ -1,8 +1,10 @@
 //! Metadata: what is kept beside a result about how it was computed.
 
 mod runtime;
+mod timestamp;
 
 pub use runtime::{Runtime, RuntimeReport};
+pub use timestamp::Timestamp;
 
 use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};
 

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     ops::Deref,
     sync::{Arc, LazyLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,7 +12,7 @@ use super::{Argument, CallKey, FunctionId, ValueRef};
 use crate::{
     encoding::{self, DecodeError, Encoded},
     error::{Error, Result},
-    metadata::Metadata,
+    metadata::{Metadata, Timestamp},
 };
 
 /// What is kept of a finished call. Cheap to clone: clones share one allocation.
@@ -37,24 +36,6 @@ pub struct RecordFields {
     pub writer: Writer,
     /// Fields that this version does not know, kept as they were read.
     pub other: BTreeMap<String, Encoded>,
-}
-
-/// Nanoseconds since 1970-01-01 00:00:00 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Timestamp(pub u64);
-
-impl Timestamp {
-    /// This moment, by the system's clock.
-    pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// The same moment in the standard library's type.
-    pub fn to_system_time(self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_nanos(self.0)
-    }
 }
 
 /// The process that wrote a record.

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Collector, MetadataKind};
-use crate::{call::Timestamp, encoding::Encoded, error::Result};
+use super::{Collector, MetadataKind, Timestamp};
+use crate::{encoding::Encoded, error::Result};
 
 /// Collects when and for how long the body ran: a [`RuntimeReport`] under `runtime`. Collected unless others are asked
 /// for.
