@@ -36,14 +36,18 @@ pub fn backends() -> Vec<&'static BackendInfo> {
 
 /// Registers a backend: the fields of a [`BackendInfo`].
 ///
-/// ```ignore
-/// fleche_core::register_backend! {
-///     name: "redis",
-///     summary: "a Redis server",
+/// ```
+/// use fleche_core::{layer::Void, register_backend, store::{Reach, backends}};
+///
+/// register_backend! {
+///     name: "nowhere",
+///     summary: "keeps nothing",
 ///     reach: Reach::Shared,
-///     durable: true,
-///     scratch: |directory| (Box::new(…), Box::new(…)),
+///     durable: false,
+///     scratch: |_directory| (Box::new(Void), Box::new(Void)),
 /// }
+///
+/// assert!(backends().iter().any(|backend| backend.name == "nowhere"));
 /// ```
 #[macro_export]
 macro_rules! register_backend {
