@@ -6,6 +6,8 @@
     reason = "nobody would choose such types, but they have to be encoded"
 )]
 
+#[path = "encoding/attributes.rs"]
+mod attributes;
 #[expect(unreachable_pub, reason = "the fuzz target shares this file")]
 #[path = "../../../fuzz/check_bytes.rs"]
 mod check_bytes;
@@ -17,6 +19,8 @@ mod corpus;
 mod document;
 #[path = "encoding/encoded.rs"]
 mod encoded;
+#[path = "encoding/faults.rs"]
+mod faults;
 #[path = "encoding/golden.rs"]
 mod golden;
 #[path = "encoding/hostile.rs"]
