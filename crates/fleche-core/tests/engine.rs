@@ -8,6 +8,8 @@ mod bound;
 mod companion;
 #[path = "engine/context.rs"]
 mod context;
+#[path = "engine/disk.rs"]
+mod disk;
 #[path = "engine/faults.rs"]
 mod faults;
 #[path = "engine/files.rs"]

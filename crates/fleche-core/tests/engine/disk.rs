@@ -1,0 +1,152 @@
+//! Calls over a file store on a bad day: damage, foreign files, directories that cannot be used.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fleche_core::{Cache, Digest, DigestPrefix, fleche};
+use fleche_store_file::{FileCalls, FileValues};
+
+use crate::support::{Runs, logged};
+
+/// A memoized function of this name whose result, of the given length, goes to the value store.
+macro_rules! long_result {
+    ($name:ident) => {
+        static RUNS: Runs = Runs::new();
+        #[fleche]
+        fn $name(length: usize) -> String {
+            RUNS.count();
+            "y".repeat(length)
+        }
+    };
+}
+
+fn open(root: &Path) -> Cache {
+    Cache::new(FileValues::open(root.join("values")).unwrap(), FileCalls::open(root.join("calls")).unwrap())
+}
+
+fn entry(root: &Path, store: &str, digest: &Digest) -> PathBuf {
+    let (shard, name) = (&digest.to_string()[..2], &digest.to_string()[2..]);
+    root.join(store).join(shard).join(name)
+}
+
+fn flip_a_bit(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn truncate(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn a_damaged_entry_is_told_set_aside_computed_again_and_nothing_else_is_lost() {
+    long_result!(survivor);
+    for damage in [flip_a_bit, truncate] {
+        for store in ["values", "calls"] {
+            let root = tempfile::tempdir().unwrap();
+            let cache = open(root.path());
+            let _active = cache.enter();
+            survivor(100);
+            survivor(101);
+            RUNS.take();
+            let key = survivor::key(100);
+            let record = cache.record(&key).unwrap().unwrap();
+            let damaged = if store == "values" { record.result.stored().unwrap() } else { key.digest() };
+            damage(&entry(root.path(), store, damaged));
+            let (results, log) = logged(|| [survivor(100), survivor(100), survivor(101)]);
+            assert_eq!(results, ["y".repeat(100), "y".repeat(100), "y".repeat(101)]);
+            assert_eq!(RUNS.take(), 1, "only the damaged call ran, once");
+            assert_eq!(cache.stats().faults, 1);
+            assert!(log.contains("is damaged") && log.contains(&damaged.to_string()[2..]), "{log}");
+            let aside: Vec<_> = fs::read_dir(root.path().join(store).join("damaged")).unwrap().collect();
+            assert_eq!(aside.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn entries_that_were_swapped_are_not_served() {
+    long_result!(swapped);
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path());
+    let _active = cache.enter();
+    swapped(100);
+    swapped(101);
+    RUNS.take();
+    let paths = [100, 101].map(|length| entry(root.path(), "calls", swapped::key(length).digest()));
+    let contents = paths.each_ref().map(|path| fs::read(path).unwrap());
+    fs::write(&paths[0], &contents[1]).unwrap();
+    fs::write(&paths[1], &contents[0]).unwrap();
+    assert_eq!([swapped(100), swapped(101)].map(|result| result.len()), [100, 101]);
+    assert_eq!(RUNS.take(), 2);
+    assert_eq!(cache.stats().faults, 2);
+}
+
+#[test]
+fn foreign_files_are_left_alone() {
+    long_result!(beside);
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path());
+    let _active = cache.enter();
+    beside(100);
+    let key = beside::key(100).to_string();
+    let foreign = [
+        root.path().join("values/notes.txt"),
+        root.path().join("calls").join(&key[..2]).join("notes.txt"),
+        root.path().join("calls/zz"),
+    ];
+    for path in &foreign {
+        fs::write(path, "mine").unwrap();
+    }
+    assert_eq!(beside(100).len(), 100);
+    assert_eq!(cache.calls().keys(&DigestPrefix::all()).unwrap().map(Result::unwrap).count(), 1);
+    assert_eq!(cache.values().ids(&DigestPrefix::all()).unwrap().map(Result::unwrap).count(), 1);
+    for path in &foreign {
+        assert_eq!(fs::read_to_string(path).unwrap(), "mine");
+    }
+    assert_eq!((RUNS.take(), cache.stats().faults), (1, 0));
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_costs_the_record_and_never_the_call() {
+    long_result!(blocked);
+    for store in ["values", "calls"] {
+        let root = tempfile::tempdir().unwrap();
+        let cache = open(root.path());
+        let _active = cache.enter();
+        blocked(100);
+        let record = cache.record(&blocked::key(100)).unwrap().unwrap();
+        // Tests may run as root, whom permissions do not stop. A file where a directory should be stops everybody.
+        let digest = if store == "values" { *record.result.stored().unwrap() } else { *blocked::key(100).digest() };
+        let shard = entry(root.path(), store, &digest).parent().unwrap().to_owned();
+        fs::remove_dir_all(&shard).unwrap();
+        fs::write(&shard, "in the way").unwrap();
+        RUNS.take();
+        let (result, log) = logged(|| blocked(100));
+        assert_eq!((result.len(), RUNS.take()), (100, 1));
+        assert!(cache.stats().faults > 0);
+        assert!(log.contains(shard.to_str().unwrap()), "{log}");
+        assert_eq!(fs::read_to_string(&shard).unwrap(), "in the way");
+    }
+}
+
+#[test]
+fn every_value_file_has_the_name_of_its_digest() {
+    long_result!(named);
+    let root = tempfile::tempdir().unwrap();
+    open(root.path()).scope(|| (100..120).for_each(|length| drop(named(length))));
+    let mut files = 0;
+    for shard in fs::read_dir(root.path().join("values")).unwrap().map(Result::unwrap) {
+        for file in fs::read_dir(shard.path()).into_iter().flatten().map(Result::unwrap) {
+            let name = shard.file_name().into_string().unwrap() + file.file_name().to_str().unwrap();
+            assert_eq!(blake3::hash(&fs::read(file.path()).unwrap()).to_hex().as_str(), name);
+            files += 1;
+        }
+    }
+    assert_eq!((files, RUNS.take()), (20, 20));
+}
