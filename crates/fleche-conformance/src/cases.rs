@@ -1,0 +1,11 @@
+//! The tests behind the list, by subject. They panic where a backend breaks its promise.
+
+pub(crate) mod basic;
+pub(crate) mod calls;
+pub(crate) mod concurrent;
+pub(crate) mod config;
+pub(crate) mod damage;
+pub(crate) mod find;
+pub(crate) mod iterate;
+pub(crate) mod reopen;
+pub(crate) mod values;

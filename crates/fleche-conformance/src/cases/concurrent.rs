@@ -1,0 +1,145 @@
+//! Many threads at once. Every assertion holds for any order in which they come to run.
+
+use std::{
+    sync::Barrier,
+    time::{Duration, Instant},
+};
+
+use super::values::{put, wait_for_age};
+use crate::{
+    capture::together,
+    fixture::Fixture,
+    item::{Item, noise, record},
+    shelf::Shelf,
+};
+
+const THREADS: u64 = 8;
+
+pub(crate) fn writers_of_one_entry<S: Shelf>(fixture: &Fixture) {
+    let shelf = S::open(fixture);
+    let items: Vec<_> = (0..50).map(|nth| if nth % 2 == 0 { Item::small(nth) } else { Item::large(nth) }).collect();
+    together(THREADS, |_| {
+        for &item in &items {
+            // What somebody else has put is there, or not yet; it is never half there.
+            shelf.get(item);
+            shelf.put(item);
+            shelf.assert_has(item);
+        }
+    });
+    shelf.assert_holds(&items);
+}
+
+pub(crate) fn writers_of_many_entries<S: Shelf>(fixture: &Fixture) {
+    let shelf = S::open(fixture);
+    let items = |thread| (0..200).map(move |nth| Item::small(1000 * thread + nth));
+    together(THREADS, |thread| {
+        for item in items(thread) {
+            shelf.put(item);
+            shelf.assert_has(item);
+            if item.nth % 2 == 0 {
+                assert!(shelf.remove(item), "{} {} could not be removed", S::ENTRY, item.nth);
+            }
+        }
+    });
+    let left: Vec<_> = (0..THREADS).flat_map(items).filter(|item| item.nth % 2 == 1).collect();
+    shelf.assert_holds(&left);
+}
+
+pub(crate) fn one_remover_wins<S: Shelf>(fixture: &Fixture) {
+    let shelf = S::open(fixture);
+    let items: Vec<_> = (0..200).map(Item::small).collect();
+    shelf.put_all(&items);
+    let step = Barrier::new(8);
+    let removed = together(THREADS, |_| {
+        let remove = |&item: &Item| {
+            step.wait();
+            shelf.remove(item)
+        };
+        items.iter().map(remove).collect::<Vec<_>>()
+    });
+    for (nth, item) in items.iter().enumerate() {
+        let winners = removed.iter().filter(|removed| removed[nth]).count();
+        assert_eq!(winners, 1, "threads that say that they have removed {} {}", S::ENTRY, item.nth);
+    }
+    shelf.assert_holds(&[]);
+}
+
+pub(crate) fn refreshed_entries_stay(fixture: &Fixture) {
+    /// More than any clock's tick, which may make a fresh entry look that old.
+    const OLD: Duration = Duration::from_millis(80);
+    let store = fixture.open_values();
+    for round in 0..4 {
+        let values: Vec<_> = (0..100).map(|nth| noise(1000 * round + nth, 200)).collect();
+        let ids: Vec<_> = values.iter().map(|value| put(&*store, value)).collect();
+        for id in &ids {
+            wait_for_age(&*store, id, OLD);
+        }
+
+        let step = Barrier::new(2);
+        let times = together(2, |role| {
+            let act = |(value, id): (&Vec<u8>, _)| {
+                step.wait();
+                let begun = Instant::now();
+                if role == 0 {
+                    put(&*store, value);
+                } else {
+                    store.remove(id, Some(OLD)).unwrap();
+                }
+                (begun, Instant::now())
+            };
+            values.iter().zip(&ids).map(act).collect::<Vec<_>>()
+        });
+        for ((id, put), removed) in ids.iter().zip(&times[0]).zip(&times[1]) {
+            // Where the machine stood still for so long that the entry was old again, nothing is known.
+            let in_time = removed.1.saturating_duration_since(put.0) < OLD / 2;
+            let kept = store.contains(id).unwrap();
+            assert!(kept || !in_time, "{id} was put, and removed for the age that it had before");
+        }
+    }
+}
+
+pub(crate) fn overwriting_is_atomic(fixture: &Fixture) {
+    let store = fixture.open_calls();
+    let key = Item::small(1).key();
+    // Of very different lengths, so that a mixture shows.
+    let version = |(nth, len)| record("conformance::function", 1, &noise(nth, len));
+    let versions: Vec<_> = (0..THREADS).zip([10, 2000, 4000, 6000].into_iter().cycle()).map(version).collect();
+    store.put(&key, &versions[0]).unwrap();
+    together(THREADS, |thread| {
+        let own = versions[usize::try_from(thread).unwrap()].clone();
+        for _ in 0..100 {
+            store.put(&key, &own).unwrap();
+            let found = store.get(&key).unwrap().expect("it is never absent");
+            assert!(versions.contains(&found), "nobody has put {found:?}");
+        }
+    });
+    assert_eq!(store.keys(&key.into()).unwrap().count(), 1);
+    store.put(&key, &versions[3]).unwrap();
+    assert!(store.get(&key).unwrap().as_ref() == Some(&versions[3]), "the last writer has not won");
+}
+
+pub(crate) fn compare_and_remove_is_atomic(fixture: &Fixture) {
+    let store = fixture.open_calls();
+    let items: Vec<_> = (0..400).map(Item::small).collect();
+    let earlier = |item: &Item| record("conformance::function", item.nth, b"earlier");
+    for item in &items {
+        store.put(&item.key(), &earlier(item)).unwrap();
+    }
+    let step = Barrier::new(2);
+    together(2, |role| {
+        for item in &items {
+            let (key, earlier, later) = (item.key(), earlier(item), item.record());
+            step.wait();
+            if role == 0 {
+                store.put(&key, &later).unwrap();
+            } else {
+                store.remove(&key, Some(&earlier)).unwrap();
+            }
+        }
+    });
+    for item in &items {
+        // Whoever came first: the later record was not the one to remove.
+        let found = store.get(&item.key()).unwrap();
+        assert!(found == Some(item.record()), "record {} was put, and removed as the earlier one", item.nth);
+    }
+}

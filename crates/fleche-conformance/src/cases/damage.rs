@@ -1,0 +1,168 @@
+//! Damage on disk: whatever happened to an entry's bytes, wrong ones are never returned.
+
+mod records;
+
+pub(crate) use records::{find_passes_by_damage, later_format_stays};
+
+use crate::{
+    disk::Spot,
+    fixture::Fixture,
+    item::Item,
+    shelf::{Shelf, assert_damaged_or_absent},
+};
+
+const PAGE: usize = 4096;
+/// So many bytes of noise in the middle of an entry tell where it lies.
+const PROBE: usize = 64;
+
+pub(crate) fn flipped_bit<S: Shelf>(fixture: &Fixture) {
+    notices::<S>(fixture, |spot, _| spot.edit(|bytes| bytes[PROBE / 2] ^= 0x10));
+}
+
+pub(crate) fn truncated<S: Shelf>(fixture: &Fixture) {
+    notices::<S>(fixture, |spot, _| spot.cut());
+}
+
+pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
+    // As much of the page as is this entry's: a store may keep other things behind it.
+    notices::<S>(fixture, |spot, entry| {
+        spot.edit(|bytes| {
+            let own = bytes.iter().zip(entry).take_while(|(one, other)| one == other).count();
+            bytes[..own.min(PAGE)].fill(0);
+        });
+    });
+}
+
+/// Damages one entry of several, wherever its bytes lie; `damage` is given the place of its middle and what belongs there.
+fn notices<S: Shelf>(fixture: &Fixture, damage: impl Fn(&Spot, &[u8])) {
+    let scene = Scene::<S>::new(fixture);
+    let Some(spots) = scene.spots() else { return };
+    let bytes = S::bytes(scene.victim);
+    for spot in &spots {
+        damage(spot, &bytes[bytes.len() / 2..]);
+    }
+    let Some((shelf, untouched)) = scene.reopen(&spots) else { return };
+    assert_damaged_or_absent(&shelf.try_get(scene.victim));
+    shelf.assert_lacks(scene.victim);
+    shelf.assert_holds(&untouched);
+    shelf.put(scene.victim);
+    let whole: Vec<_> = untouched.iter().copied().chain([scene.victim]).collect();
+    shelf.assert_holds(&whole);
+    drop(shelf);
+    S::open(fixture).assert_holds(&whole);
+}
+
+pub(crate) fn put_mends_a_truncated_entry<S: Shelf>(fixture: &Fixture) {
+    let scene = Scene::<S>::new(fixture);
+    let Some(spots) = scene.spots() else { return };
+    spots.iter().for_each(Spot::cut);
+    let Some((shelf, untouched)) = scene.reopen(&spots) else { return };
+    shelf.put(scene.victim);
+    shelf.assert_holds(&untouched.iter().copied().chain([scene.victim]).collect::<Vec<_>>());
+}
+
+pub(crate) fn swapped_entries<S: Shelf>(fixture: &Fixture) {
+    let scene = Scene::<S>::new(fixture);
+    let (one, other) = (Item::small(1001), Item::small(1002));
+    {
+        let shelf = S::open(fixture);
+        shelf.put(one);
+        shelf.put(other);
+    }
+    let (one_bytes, other_bytes) = (S::bytes(one), S::bytes(other));
+    assert_eq!(one_bytes.len(), other_bytes.len(), "the case itself is wrong");
+    let (at_one, at_other) = (fixture.disk().find(&one_bytes), fixture.disk().find(&other_bytes));
+    if nothing_found(fixture, &at_one) || nothing_found(fixture, &at_other) {
+        return;
+    }
+    for (spots, bytes) in [(at_one, other_bytes), (at_other, one_bytes)] {
+        for spot in &spots {
+            spot.edit(|place| place[..bytes.len()].copy_from_slice(&bytes));
+        }
+    }
+
+    let shelf = S::open(fixture);
+    for swapped in [one, other] {
+        assert_damaged_or_absent(&shelf.try_get(swapped));
+        shelf.assert_lacks(swapped);
+    }
+    shelf.assert_holds(&scene.all);
+    shelf.put(one);
+    shelf.put(other);
+    shelf.assert_holds(&scene.all.iter().copied().chain([one, other]).collect::<Vec<_>>());
+}
+
+/// A store with some entries, closed.
+struct Scene<'a, S> {
+    fixture: &'a Fixture,
+    victim: Item,
+    all: Vec<Item>,
+    shelf: std::marker::PhantomData<S>,
+}
+
+impl<'a, S: Shelf> Scene<'a, S> {
+    fn new(fixture: &'a Fixture) -> Self {
+        let victim = Item::large(10);
+        let all: Vec<_> = (0..5).map(Item::small).chain([Item::large(9), victim, Item::large(11)]).collect();
+        let shelf = S::open(fixture);
+        shelf.put_all(&all);
+        Self { fixture, victim, all, shelf: std::marker::PhantomData }
+    }
+
+    /// The middle of the victim, wherever it lies; `None` where there is nothing to damage, which is asserted to be right.
+    fn spots(&self) -> Option<Vec<Spot>> {
+        let spots = self.find(self.victim);
+        (!nothing_found(self.fixture, &spots)).then_some(spots)
+    }
+
+    fn find(&self, item: Item) -> Vec<Spot> {
+        let bytes = S::bytes(item);
+        let middle = bytes.len() / 2;
+        self.fixture.disk().find(&bytes[middle..][..PROBE.min(bytes.len() - middle)])
+    }
+
+    /// The store, opened anew, and the entries that must be whole: all but the victim. Where the damaged file held other
+    /// entries too and was cut, these may have gone with it, and the file may be refused as a whole.
+    fn reopen(&self, damaged: &[Spot]) -> Option<(S, Vec<Item>)> {
+        let others = self.all.iter().copied().filter(|item| *item != self.victim);
+        let (untouched, lost): (Vec<_>, Vec<_>) = others.partition(|&item| !self.find(item).is_empty());
+        let shared = |file| self.all.iter().any(|&item| self.find(item).iter().any(|spot| spot.file == file));
+        match S::try_open(&S::config_of(self.fixture)) {
+            Ok(opened) => {
+                for &item in &lost {
+                    assert_damaged_or_absent_or_whole(&opened, item);
+                }
+                let lost_are_back: Vec<_> = lost.into_iter().filter(|&item| opened.get(item)).collect();
+                Some((opened, [untouched, lost_are_back].concat()))
+            }
+            Err(error) => {
+                assert!(damaged.iter().any(|spot| shared(spot.file.clone())), "the store does not open: {error}");
+                None
+            }
+        }
+    }
+}
+
+fn assert_damaged_or_absent_or_whole<S: Shelf>(shelf: &S, item: Item) {
+    let found = shelf.try_get(item);
+    if !matches!(found, Ok(true)) {
+        assert_damaged_or_absent(&found);
+    }
+}
+
+/// Whether the bytes lie nowhere below the scratch directory. Then nothing else may lie there, or the case would pass
+/// without testing anything; and a store that is not durable may not leave any.
+fn nothing_found(fixture: &Fixture, spots: &[Spot]) -> bool {
+    if !fixture.backend.durable || spots.is_empty() {
+        assert!(
+            fixture.disk().is_empty(),
+            "{}",
+            if fixture.backend.durable {
+                "the store keeps something in its scratch directory, but an entry's bytes are not to be found there"
+            } else {
+                "the store is not durable but leaves something on disk"
+            }
+        );
+    }
+    spots.is_empty()
+}

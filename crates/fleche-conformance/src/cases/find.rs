@@ -1,0 +1,109 @@
+//! Queries.
+
+use fleche_core::{CallKey, CallStore, Query, Record, call::RecordFields};
+
+use crate::{
+    fixture::Fixture,
+    item::{Item, argument, key, moment, record},
+};
+
+/// Three functions whose names resemble each other, two versions, arguments 0 to 9, written one after the other.
+fn filled(fixture: &Fixture) -> (std::sync::Arc<dyn CallStore>, Vec<Record>) {
+    let store = fixture.open_calls();
+    let mut records = Vec::new();
+    for (function, version, nth) in ["find::f", "find::fg", "find"]
+        .into_iter()
+        .flat_map(|function| [1, 2].map(|version| (function, version)))
+        .flat_map(|(function, version)| (0..10).map(move |nth| (function, version, nth)))
+    {
+        let mut fields: RecordFields = (*record(function, nth, &nth.to_le_bytes())).clone();
+        fields.function.version = version;
+        fields.arguments.push(argument("third", nth % 3));
+        fields.written = moment(records.len() as u64);
+        records.push(Record::new(fields));
+    }
+    // The order in which they are put is none that a query could rely on.
+    for record in records.iter().rev() {
+        store.put(&key(record), record).unwrap();
+    }
+    (store, records)
+}
+
+/// Asserts that the query finds the records that fulfil the condition, each once and under its key, and `expected` of
+/// them.
+fn check(fixture: &Fixture, query: &Query, expected: usize, fulfils: impl Fn(&Record) -> bool) {
+    let (store, records) = filled(fixture);
+    let mut wanted: Vec<(CallKey, Record)> =
+        records.iter().filter(|record| fulfils(record)).map(|record| (key(record), record.clone())).collect();
+    assert_eq!(wanted.len(), expected, "the case itself is wrong");
+    let mut found: Vec<_> = store.find(query).unwrap().map(Result::unwrap).collect();
+    wanted.sort_by_key(|(key, _)| *key);
+    found.sort_by_key(|(key, _)| *key);
+    assert!(found == wanted, "{query:?} finds {} records of {}", found.len(), wanted.len());
+}
+
+pub(crate) fn all(fixture: &Fixture) {
+    check(fixture, &Query::new(), 60, |_| true);
+}
+
+pub(crate) fn by_function(fixture: &Fixture) {
+    for name in ["find::f", "find::fg", "find"] {
+        check(fixture, &Query::new().function(name), 20, |record| record.function.name == name);
+    }
+    for name in ["find::", "FIND", "f", "", "find::f%", "find::_"] {
+        check(fixture, &Query::new().function(name), 0, |_| false);
+    }
+}
+
+pub(crate) fn by_version(fixture: &Fixture) {
+    check(fixture, &Query::new().version(2), 30, |record| record.function.version == 2);
+    check(fixture, &Query::new().version(3), 0, |_| false);
+}
+
+pub(crate) fn by_argument(fixture: &Fixture) {
+    let has = |name, value| move |record: &Record| record.arguments.contains(&argument(name, value));
+    let where_is = |name, value: u64| Query::new().argument(name, &value).unwrap();
+    check(fixture, &where_is("nth", 4), 6, has("nth", 4));
+    check(fixture, &where_is("third", 0), 24, has("third", 0));
+    check(fixture, &where_is("fixed", 7), 60, has("fixed", 7));
+    // The value of another parameter, and a parameter that there is not.
+    check(fixture, &where_is("nth", 10), 0, |_| false);
+    check(fixture, &where_is("nobody", 4), 0, |_| false);
+    let both = where_is("nth", 4).argument("third", &1u64).unwrap();
+    check(fixture, &both, 6, |record| has("nth", 4)(record) && has("third", 1)(record));
+    let contradiction = where_is("nth", 4).argument("nth", &5u64).unwrap();
+    check(fixture, &contradiction, 0, |_| false);
+}
+
+pub(crate) fn since(fixture: &Fixture) {
+    for (nth, expected) in [(0, 60), (1, 59), (30, 30), (59, 1), (60, 0)] {
+        check(fixture, &Query::new().since(moment(nth)), expected, |record| record.written >= moment(nth));
+    }
+}
+
+pub(crate) fn combined(fixture: &Fixture) {
+    let query = Query::new().function("find::f").version(2).since(moment(13)).argument("third", &0u64).unwrap();
+    let third = argument("third", 0);
+    // Version 2 of `find::f` was written from moment 10 on; 3, 6 and 9 are left.
+    check(fixture, &query, 3, |record| {
+        record.function.name == "find::f"
+            && record.function.version == 2
+            && record.written >= moment(13)
+            && record.arguments.contains(&third)
+    });
+}
+
+pub(crate) fn while_removing(fixture: &Fixture) {
+    let (store, _) = filled(fixture);
+    let query = Query::new().function("find::f");
+    let mut removed = 0;
+    for found in store.find(&query).unwrap() {
+        let (key, record) = found.unwrap();
+        assert!(store.remove(&key, Some(&record)).unwrap(), "what `find` gave could not be removed");
+        store.put(&Item::small(removed).key(), &Item::small(removed).record()).unwrap();
+        removed += 1;
+    }
+    assert_eq!(removed, 20);
+    assert_eq!(store.find(&query).unwrap().count(), 0);
+    assert_eq!(store.find(&Query::new()).unwrap().count(), 60);
+}

@@ -1,0 +1,126 @@
+//! What a store has left on disk, found by content and damaged on purpose.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The files below a directory.
+pub(crate) struct Disk<'a>(pub(crate) &'a Path);
+
+/// A place in a file.
+pub(crate) struct Spot {
+    pub(crate) file: PathBuf,
+    pub(crate) offset: usize,
+}
+
+impl Disk<'_> {
+    /// Whether there is nothing at all, not even an empty directory.
+    pub(crate) fn is_empty(&self) -> bool {
+        fs::read_dir(self.0).unwrap().next().is_none()
+    }
+
+    /// Every place at which these bytes stand.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Vec<Spot> {
+        let mut spots = Vec::new();
+        for file in self.files() {
+            let content = fs::read(&file).unwrap();
+            let mut from = 0;
+            while let Some(at) = position(&content[from..], bytes) {
+                spots.push(Spot { file: file.clone(), offset: from + at });
+                from += at + bytes.len();
+            }
+        }
+        spots
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let (mut files, mut directories) = (Vec::new(), vec![self.0.to_owned()]);
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let entry = entry.unwrap();
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() {
+                    directories.push(entry.path());
+                } else if kind.is_file() {
+                    files.push(entry.path());
+                }
+            }
+        }
+        files
+    }
+}
+
+impl Spot {
+    /// Changes what stands in the file from here on. The file keeps its modification time and its permissions, as it
+    /// would if a disk had failed.
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut [u8])) {
+        let mut content = fs::read(&self.file).unwrap();
+        change(&mut content[self.offset..]);
+        self.keeping_metadata(|file| {
+            use std::io::Write as _;
+            (&*file).write_all(&content).unwrap();
+        });
+    }
+
+    /// Cuts the file off here.
+    pub(crate) fn cut(&self) {
+        let len = u64::try_from(self.offset).unwrap();
+        self.keeping_metadata(|file| file.set_len(len).unwrap());
+    }
+
+    fn keeping_metadata(&self, change: impl FnOnce(&fs::File)) {
+        let metadata = fs::metadata(&self.file).unwrap();
+        let mut writable = metadata.permissions();
+        #[allow(clippy::permissions_set_readonly_false)] // The permissions come back below.
+        writable.set_readonly(false);
+        fs::set_permissions(&self.file, writable).unwrap();
+        let file = fs::File::options().write(true).open(&self.file).unwrap();
+        change(&file);
+        file.set_modified(metadata.modified().unwrap()).unwrap();
+        fs::set_permissions(&self.file, metadata.permissions()).unwrap();
+    }
+}
+
+fn position(content: &[u8], wanted: &[u8]) -> Option<usize> {
+    let (first, last) = (*wanted.first()?, content.len().checked_sub(wanted.len())?);
+    let mut from = 0;
+    while from <= last {
+        from += content[from..=last].iter().position(|byte| *byte == first)?;
+        if content[from..].starts_with(wanted) {
+            return Some(from);
+        }
+        from += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_found_wherever_they_stand() {
+        assert_eq!(position(b"aab", b"ab"), Some(1));
+        assert_eq!(position(b"ab", b"ab"), Some(0));
+        assert_eq!(position(b"ba", b"ab"), None);
+        assert_eq!(position(b"a", b"ab"), None);
+    }
+
+    #[test]
+    fn an_edit_changes_bytes_and_leaves_the_age() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("a")).unwrap();
+        let file = directory.path().join("a/b");
+        fs::write(&file, b"0123456789").unwrap();
+        let before = fs::metadata(&file).unwrap().modified().unwrap();
+
+        let spots = Disk(directory.path()).find(b"45");
+        assert_eq!(spots.len(), 1);
+        spots[0].edit(|bytes| bytes[0] = b'x');
+        assert_eq!(fs::read(&file).unwrap(), b"0123x56789");
+        spots[0].cut();
+        assert_eq!(fs::read(&file).unwrap(), b"0123");
+        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
+    }
+}

@@ -1,0 +1,192 @@
+//! `Shelf`: what both kinds of store have in common, so that a case is written once for values and for records.
+
+use std::{fmt::Debug, sync::Arc};
+
+use fleche_core::{
+    CallKey, CallStore, Digest, DigestPrefix, Error, Result, ValueStore,
+    store::{CallStoreConfig, Entries, Reach, ValueStoreConfig},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{fixture::Fixture, item::Item};
+
+/// A store of either kind, with [`Item`]s for entries.
+pub(crate) trait Shelf: Sized + Send + Sync {
+    type Config: Serialize + DeserializeOwned + Clone + Debug;
+
+    /// What an entry is called in messages.
+    const ENTRY: &'static str;
+
+    fn open(fixture: &Fixture) -> Self {
+        Self::try_open(&Self::config_of(fixture)).unwrap_or_else(|error| panic!("the store does not open: {error}"))
+    }
+    fn try_open(config: &Self::Config) -> Result<Self>;
+    fn config_of(fixture: &Fixture) -> Self::Config;
+    fn config(&self) -> Self::Config;
+    fn same(one: &Self::Config, other: &Self::Config) -> bool;
+    fn reach(config: &Self::Config) -> Reach;
+
+    /// The item's id or key.
+    fn id(item: Item) -> Digest;
+    /// The bytes that stand for the item on disk.
+    fn bytes(item: Item) -> Vec<u8>;
+
+    fn put(&self, item: Item);
+    /// What `get` gives: whether it is there. Panics if something else is there.
+    fn try_get(&self, item: Item) -> Result<bool>;
+    fn contains(&self, item: Item) -> bool;
+    fn remove(&self, item: Item) -> bool;
+    fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest>;
+
+    fn put_all(&self, items: &[Item]) {
+        for &item in items {
+            self.put(item);
+        }
+    }
+
+    fn get(&self, item: Item) -> bool {
+        self.try_get(item).unwrap_or_else(|error| panic!("get of {} {}: {error}", Self::ENTRY, item.nth))
+    }
+
+    /// The ids that begin so, sorted, as often as they come.
+    fn ids(&self, prefix: &str) -> Vec<Digest> {
+        let ids = self.list(&prefix.parse().unwrap()).collect::<Result<Vec<_>>>();
+        let mut ids = ids.unwrap_or_else(|error| panic!("iterating the prefix `{prefix}`: {error}"));
+        ids.sort();
+        ids
+    }
+
+    /// Asserts that the items are there, whole, listed once each, and that nothing else is.
+    fn assert_holds(&self, items: &[Item]) {
+        for &item in items {
+            self.assert_has(item);
+        }
+        let mut expected: Vec<_> = items.iter().map(|item| Self::id(*item)).collect();
+        expected.sort();
+        let listed = self.ids("");
+        assert!(
+            listed == expected,
+            "the store holds {} entries and lists {}{}",
+            expected.len(),
+            listed.len(),
+            if listed.windows(2).any(|pair| pair[0] == pair[1]) { ", some of them twice" } else { "" },
+        );
+    }
+
+    fn assert_has(&self, item: Item) {
+        assert!(self.contains(item), "{} {} was put, but `contains` says no", Self::ENTRY, item.nth);
+        assert!(self.get(item), "{} {} was put, but `get` finds nothing", Self::ENTRY, item.nth);
+    }
+
+    fn assert_lacks(&self, item: Item) {
+        assert!(!self.contains(item), "{} {} is not there, but `contains` says yes", Self::ENTRY, item.nth);
+        assert!(!self.get(item), "{} {} is not there, but `get` finds it", Self::ENTRY, item.nth);
+        let id = Self::id(item);
+        assert!(!self.ids(&id.to_string()[..2]).contains(&id), "{} {} is not there, but listed", Self::ENTRY, item.nth);
+    }
+}
+
+/// A value store.
+pub(crate) struct Values(pub(crate) Arc<dyn ValueStore>);
+
+impl Shelf for Values {
+    type Config = Box<dyn ValueStoreConfig>;
+    const ENTRY: &'static str = "value";
+
+    fn try_open(config: &Self::Config) -> Result<Self> {
+        config.open().map(Self)
+    }
+    fn config_of(fixture: &Fixture) -> Self::Config {
+        fixture.values.clone()
+    }
+    fn config(&self) -> Self::Config {
+        self.0.config()
+    }
+    fn same(one: &Self::Config, other: &Self::Config) -> bool {
+        **one == **other
+    }
+    fn reach(config: &Self::Config) -> Reach {
+        config.reach()
+    }
+    fn id(item: Item) -> Digest {
+        item.id()
+    }
+    fn bytes(item: Item) -> Vec<u8> {
+        item.value()
+    }
+    fn put(&self, item: Item) {
+        let value = item.value();
+        self.0.put(&Digest::of(&value), &value).unwrap_or_else(|error| panic!("put of value {}: {error}", item.nth));
+    }
+    fn try_get(&self, item: Item) -> Result<bool> {
+        let value = item.value();
+        let Some(found) = self.0.get(&Digest::of(&value))? else { return Ok(false) };
+        assert!(*found == *value, "the bytes of value {} are wrong: {} of {}", item.nth, found.len(), value.len());
+        Ok(true)
+    }
+    fn contains(&self, item: Item) -> bool {
+        self.0.contains(&item.id()).unwrap()
+    }
+    fn remove(&self, item: Item) -> bool {
+        self.0.remove(&item.id(), None).unwrap()
+    }
+    fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest> {
+        self.0.ids(prefix).unwrap()
+    }
+}
+
+/// A call store.
+pub(crate) struct Calls(pub(crate) Arc<dyn CallStore>);
+
+impl Shelf for Calls {
+    type Config = Box<dyn CallStoreConfig>;
+    const ENTRY: &'static str = "record";
+
+    fn try_open(config: &Self::Config) -> Result<Self> {
+        config.open().map(Self)
+    }
+    fn config_of(fixture: &Fixture) -> Self::Config {
+        fixture.calls.clone()
+    }
+    fn config(&self) -> Self::Config {
+        self.0.config()
+    }
+    fn same(one: &Self::Config, other: &Self::Config) -> bool {
+        **one == **other
+    }
+    fn reach(config: &Self::Config) -> Reach {
+        config.reach()
+    }
+    fn id(item: Item) -> Digest {
+        *item.key().digest()
+    }
+    fn bytes(item: Item) -> Vec<u8> {
+        item.record().to_bytes(&item.key()).unwrap()
+    }
+    fn put(&self, item: Item) {
+        self.0.put(&item.key(), &item.record()).unwrap_or_else(|error| panic!("put of record {}: {error}", item.nth));
+    }
+    fn try_get(&self, item: Item) -> Result<bool> {
+        let Some(found) = self.0.get(&item.key())? else { return Ok(false) };
+        assert!(found == item.record(), "record {} is wrong: {found:?}", item.nth);
+        Ok(true)
+    }
+    fn contains(&self, item: Item) -> bool {
+        self.0.contains(&item.key()).unwrap()
+    }
+    fn remove(&self, item: Item) -> bool {
+        self.0.remove(&item.key(), None).unwrap()
+    }
+    fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest> {
+        Box::new(self.0.keys(prefix).unwrap().map(|key| key.map(|key: CallKey| *key.digest())))
+    }
+}
+
+/// Asserts that this is how a store speaks of damage: [`Error::Damaged`], or absence.
+pub(crate) fn assert_damaged_or_absent(found: &Result<bool>) {
+    match found {
+        Ok(false) | Err(Error::Damaged { .. }) => {}
+        Ok(true) => panic!("a damaged entry reads as if it were whole"),
+        Err(other) => panic!("a damaged entry should give `Error::Damaged` or be absent, not: {other:?}"),
+    }
+}

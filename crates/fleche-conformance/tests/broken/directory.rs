@@ -1,0 +1,72 @@
+//! A sound store below the faulty ones: a directory with one file an entry, which keeps entries when it is closed.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use fleche_core::{
+    Digest, DigestPrefix, Error, Result,
+    store::{Entries, OpenStores, Place},
+};
+
+/// Entries in a directory. Whoever changes something holds the lock.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    root: PathBuf,
+    changing: Mutex<()>,
+}
+
+impl Directory {
+    pub(crate) fn open(root: &std::path::Path) -> Result<Arc<Self>> {
+        static OPEN: OpenStores<Place, Directory> = OpenStores::new();
+        let (root, place) = Place::of_directory(root)?;
+        OPEN.get_or_open(place, || Ok(Self { root, changing: Mutex::default() }))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, id: &Digest) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+
+    pub(crate) fn read(&self, id: &Digest) -> Result<Option<Vec<u8>>> {
+        match fs::read(self.path(id)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => read.map(Some).map_err(Error::io("read", self.path(id))),
+        }
+    }
+
+    pub(crate) fn contains(&self, id: &Digest) -> bool {
+        self.path(id).exists()
+    }
+
+    pub(crate) fn age(&self, id: &Digest) -> Option<Duration> {
+        let modified = fs::metadata(self.path(id)).ok()?.modified().ok()?;
+        Some(SystemTime::now().duration_since(modified).unwrap_or_default())
+    }
+
+    /// Under the lock.
+    pub(crate) fn write(&self, id: &Digest, bytes: &[u8]) -> Result<()> {
+        let (temporary, path) = (self.root.join("temporary"), self.path(id));
+        fs::write(&temporary, bytes).map_err(Error::io("write", &temporary))?;
+        fs::rename(temporary, &path).map_err(Error::io("write", path))
+    }
+
+    /// Under the lock.
+    pub(crate) fn delete(&self, id: &Digest) -> bool {
+        fs::remove_file(self.path(id)).is_ok()
+    }
+
+    pub(crate) fn list(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        let prefix = prefix.clone();
+        let entries = fs::read_dir(&self.root).map_err(Error::io("list", &self.root))?;
+        let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<Digest>().ok());
+        Ok(Box::new(ids.filter(move |id| prefix.matches(id)).map(Ok)))
+    }
+}

@@ -1,0 +1,122 @@
+//! For each fault, the case that must catch it.
+
+use fleche_conformance::{Selection, run};
+use fleche_core::store::{BackendInfo, Reach};
+
+use super::store::{Config, Fault};
+
+fn config(directory: &std::path::Path, kind: &str, fault: Fault) -> Config {
+    Config { root: directory.join(kind), fault }
+}
+
+/// The backend with this fault.
+macro_rules! backend {
+    ($fault:ident) => {{
+        static BACKEND: BackendInfo = BackendInfo {
+            name: "broken",
+            summary: "a store with a fault",
+            reach: Reach::Exclusive,
+            durable: true,
+            scratch: |directory| {
+                let config = |kind| Box::new(config(directory, kind, Fault::$fault));
+                (config("values"), config("calls"))
+            },
+        };
+        &BACKEND
+    }};
+}
+
+/// One test for each fault: the cases named must fail, and say what they were expected to say.
+macro_rules! caught {
+    ($($test:ident: $fault:ident, $($case:literal says $says:literal),+;)+) => {$(
+        #[test]
+        fn $test() {
+            $(
+                let report = run(backend!($fault), &Selection::named([$case]).unwrap());
+                let failure = report.outcomes[0].failure.as_deref();
+                let failure = failure.unwrap_or_else(|| panic!("`{}` lets {:?} pass", $case, Fault::$fault));
+                assert!(failure.contains($says), "`{}` fails for another reason: {failure}", $case);
+                assert!(!report.is_success());
+            )+
+        }
+    )+};
+}
+
+caught! {
+    a_lost_put: LosesSomePuts, "values::put_then_get" says "was put, but";
+    wrong_bytes: ReturnsWrongBytes, "values::put_then_get" says "are wrong", "values::large_value" says "changed";
+    a_forgotten_refresh: ForgetsRefresh, "values::put_refreshes_the_age" says "as old as before";
+    a_refresh_that_races_removal: RefreshRacesRemoval, "values::refreshed_entries_stay" says "removed for the age";
+    ids_listed_twice: ListsTwice,
+        "values::many_entries_once_each" says "listed twice",
+        "values::put_then_get" says "some of them twice",
+        "calls::put_is_idempotent" says "some of them twice";
+    a_full_prefix_that_finds_nothing: ListsNothingForFullPrefix,
+        "values::prefixes" says "0 of 1",
+        "calls::prefixes" says "0 of 1";
+    removal_of_what_is_young: IgnoresAgeOnRemoval, "values::remove_respects_the_age" says "older than an hour";
+    absence_as_an_error: ErrsOnAbsence, "values::absence" says "Damaged";
+    damage_that_goes_unnoticed: ReadsUnverified,
+        "values::flipped_bit" says "are wrong",
+        "values::truncated" says "are wrong",
+        "values::zeroed_page" says "are wrong",
+        "values::swapped_entries" says "are wrong",
+        "calls::flipped_bit" says "is wrong",
+        "calls::swapped_entries" says "is wrong";
+    a_put_that_does_not_mend: NeverHeals,
+        "values::put_mends_a_truncated_entry" says "damaged",
+        "calls::put_mends_a_truncated_entry" says "damaged";
+    damage_that_is_met_twice: LeavesDamageInPlace,
+        "values::flipped_bit" says "`contains` says yes",
+        "calls::find_passes_by_damage" says "1 errors at the second look";
+    a_first_writer_that_wins: FirstWriterWins,
+        "calls::last_writer_wins" says "after put number 1",
+        "calls::overwriting_is_atomic" says "last writer";
+    compare_and_remove_without_comparison: IgnoresOnly, "calls::compare_and_remove" says "earlier record";
+    compare_and_remove_in_two_steps: CompareRacesPut, "calls::compare_and_remove_is_atomic" says "as the earlier one";
+    unknown_fields_that_get_lost: DropsUnknownFields, "calls::records_round_trip" says "comes back changed";
+    a_query_that_ignores_time: FindIgnoresTime, "calls::find_since" says "60 records of 59";
+    a_query_that_ends_at_damage: FindEndsAtDamage, "calls::find_passes_by_damage" says "damaged";
+    a_later_format_taken_for_damage: TakesLaterFormatsForDamage, "calls::later_format_stays" says "Damaged";
+    an_entry_removed_by_two: RemovesForTwo,
+        "values::one_remover_wins" says "say that they have removed",
+        "calls::one_remover_wins" says "say that they have removed";
+    entries_gone_after_reopening: ForgetsOnClose,
+        "values::reopened_store_has_everything" says "was put, but",
+        "calls::one_place_is_one_store" says "was put, but";
+    a_configuration_unequal_to_itself: LosesFaultInConfig, "values::config_round_trips" says "not equal to its clone";
+    a_panic: Panics, "values::put_then_get" says "the store panics";
+}
+
+#[test]
+fn a_sound_store_passes_every_case() {
+    let report = run(backend!(None), &Selection::all());
+    let failures: Vec<_> = report.failures().collect();
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert_eq!(report.outcomes.len(), fleche_conformance::cases().len());
+    assert!(report.is_success());
+}
+
+#[test]
+fn a_failing_case_leaves_the_others_alone() {
+    let report = run(backend!(Panics), &Selection::named(["values::put_then_get", "values::age_grows"]).unwrap());
+    assert!(report.outcome("values::put_then_get").unwrap().failure.is_some());
+    assert!(report.outcome("values::age_grows").unwrap().failure.is_none());
+}
+
+#[test]
+fn a_store_that_claims_to_be_in_memory_must_leave_the_disk_alone() {
+    static BACKEND: BackendInfo = BackendInfo {
+        name: "broken",
+        summary: "a store that is durable and says that it is not",
+        reach: Reach::Exclusive,
+        durable: false,
+        scratch: |directory| {
+            let config = |kind| Box::new(config(directory, kind, Fault::None));
+            (config("values"), config("calls"))
+        },
+    };
+    for case in ["values::flipped_bit", "calls::reopened_store_has_everything", "calls::later_format_stays"] {
+        assert!(!run(&BACKEND, &Selection::named([case]).unwrap()).is_success(), "{case}");
+    }
+}

@@ -1,0 +1,241 @@
+//! One store for both traits, sound but for the fault that it is given.
+
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+
+use bytes::Bytes;
+use fleche_core::{
+    CallKey, CallStore, Digest, DigestPrefix, Error, Query, Record, Result, ValueStore,
+    call::RecordFields,
+    store::{CallStoreConfig, Entries, Reach, ValueStoreConfig},
+};
+use serde::{Deserialize, Serialize};
+
+use super::directory::Directory;
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Fault {
+    None,
+    LosesSomePuts,
+    ReturnsWrongBytes,
+    ForgetsRefresh,
+    RefreshRacesRemoval,
+    ListsTwice,
+    ListsNothingForFullPrefix,
+    IgnoresAgeOnRemoval,
+    ErrsOnAbsence,
+    ReadsUnverified,
+    NeverHeals,
+    LeavesDamageInPlace,
+    FirstWriterWins,
+    IgnoresOnly,
+    CompareRacesPut,
+    DropsUnknownFields,
+    FindIgnoresTime,
+    FindEndsAtDamage,
+    TakesLaterFormatsForDamage,
+    RemovesForTwo,
+    ForgetsOnClose,
+    LosesFaultInConfig,
+    Panics,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) root: PathBuf,
+    pub(crate) fault: Fault,
+}
+
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.fault != Fault::LosesFaultInConfig && (&self.root, self.fault) == (&other.root, other.fault)
+    }
+}
+
+impl Config {
+    fn store(&self) -> Result<Arc<Broken>> {
+        let root = match self.fault {
+            // Every opening leads to a new place.
+            Fault::ForgetsOnClose => {
+                let count = std::fs::read_dir(&self.root).map_or(0, Iterator::count);
+                self.root.join(count.to_string())
+            }
+            _ => self.root.clone(),
+        };
+        Ok(Arc::new(Broken { config: self.clone(), directory: Directory::open(&root)? }))
+    }
+}
+
+#[typetag::serde(name = "broken")]
+impl ValueStoreConfig for Config {
+    fn open(&self) -> Result<Arc<dyn ValueStore>> {
+        Ok(self.store()?)
+    }
+    fn reach(&self) -> Reach {
+        Reach::Exclusive
+    }
+}
+
+#[typetag::serde(name = "broken")]
+impl CallStoreConfig for Config {
+    fn open(&self) -> Result<Arc<dyn CallStore>> {
+        Ok(self.store()?)
+    }
+    fn reach(&self) -> Reach {
+        Reach::Exclusive
+    }
+}
+
+#[derive(Debug)]
+struct Broken {
+    config: Config,
+    directory: Arc<Directory>,
+}
+
+impl Broken {
+    fn has(&self, fault: Fault) -> bool {
+        self.config.fault == fault
+    }
+
+    fn list(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        let twice = if self.has(Fault::ListsTwice) { 2 } else { 1 };
+        if self.has(Fault::ListsNothingForFullPrefix) && prefix.as_str().len() == 64 {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let ids = self.directory.list(prefix)?.map(Result::unwrap);
+        Ok(Box::new(ids.flat_map(move |id| std::iter::repeat_n(id, twice).map(Ok))))
+    }
+
+    fn damaged(&self, id: &Digest) -> Error {
+        if !self.has(Fault::LeavesDamageInPlace) {
+            let _changing = self.directory.lock();
+            self.directory.delete(id);
+        }
+        Error::Damaged { entry: format!("{id}"), why: "it was damaged".into() }
+    }
+
+    fn remove_if(&self, id: &Digest, race: Fault, condition: impl Fn() -> bool) -> bool {
+        if self.has(race) || self.has(Fault::RemovesForTwo) {
+            let found = condition();
+            (0..50).for_each(|_| thread::yield_now());
+            return found && (self.directory.delete(id) || self.has(Fault::RemovesForTwo));
+        }
+        let _changing = self.directory.lock();
+        condition() && self.directory.delete(id)
+    }
+}
+
+impl ValueStore for Broken {
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        let Some(mut bytes) = self.directory.read(id)? else {
+            return if self.has(Fault::ErrsOnAbsence) { Err(self.damaged(id)) } else { Ok(None) };
+        };
+        if self.has(Fault::ReturnsWrongBytes) && bytes.len() > 1000 {
+            bytes[1000] ^= 1;
+        } else if !self.has(Fault::ReadsUnverified) && Digest::of(&bytes) != *id {
+            return Err(self.damaged(id));
+        }
+        assert!(!self.has(Fault::Panics), "the store panics");
+        Ok(Some(bytes.into()))
+    }
+
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        let _changing = self.directory.lock();
+        let there = self.directory.contains(id);
+        let lost = self.has(Fault::LosesSomePuts) && id.as_bytes()[0].is_multiple_of(8);
+        let kept = there && (self.has(Fault::ForgetsRefresh) || self.has(Fault::NeverHeals));
+        if lost || kept { Ok(()) } else { self.directory.write(id, encoded) }
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        Ok(self.directory.contains(id))
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        Ok(self.directory.age(id))
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        let older_than = older_than.filter(|_| !self.has(Fault::IgnoresAgeOnRemoval));
+        let old = || self.directory.age(id).is_some_and(|age| older_than.is_none_or(|limit| age > limit));
+        Ok(self.remove_if(id, Fault::RefreshRacesRemoval, old))
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.list(prefix)
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(self.config.clone())
+    }
+}
+
+impl CallStore for Broken {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        let Some(mut bytes) = self.directory.read(key.digest())? else { return Ok(None) };
+        if self.has(Fault::ReadsUnverified) {
+            // The checksum is made to fit whatever was read.
+            let map = bytes.len().saturating_sub(16);
+            bytes.truncate(map);
+            let mut sum = [0; 16];
+            blake3::Hasher::new().update(key.digest().as_bytes()).update(&bytes).finalize_xof().fill(&mut sum);
+            bytes.extend(sum);
+        }
+        match Record::from_bytes(key, &bytes) {
+            Ok(None) if self.has(Fault::TakesLaterFormatsForDamage) => Err(self.damaged(key.digest())),
+            Ok(record) => Ok(record),
+            Err(_) => Err(self.damaged(key.digest())),
+        }
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let _changing = self.directory.lock();
+        let there = self.directory.contains(key.digest());
+        if there && (self.has(Fault::FirstWriterWins) || self.has(Fault::NeverHeals)) {
+            return Ok(());
+        }
+        let mut fields: RecordFields = (**record).clone();
+        if self.has(Fault::DropsUnknownFields) {
+            fields.other.clear();
+        }
+        self.directory.write(key.digest(), &Record::new(fields).to_bytes(key)?)
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        Ok(self.directory.contains(key.digest()))
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        Ok(Box::new(self.list(prefix)?.map(|id| id.map(CallKey::from))))
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        let only = only.filter(|_| !self.has(Fault::IgnoresOnly));
+        let only = only.map(|record| record.to_bytes(key)).transpose()?;
+        let same =
+            || self.directory.read(key.digest()).unwrap().is_some_and(|is| only.as_ref().is_none_or(|o| *o == is));
+        Ok(self.remove_if(key.digest(), Fault::CompareRacesPut, same))
+    }
+
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        let mut records = Vec::new();
+        for key in self.keys(&DigestPrefix::all())? {
+            let key = key?;
+            match CallStore::get(self, &key) {
+                Err(error) if self.has(Fault::FindEndsAtDamage) => return Err(error),
+                Err(error) => records.push(Err(error)),
+                Ok(None) => {}
+                Ok(Some(record)) => {
+                    let ignored = self.has(Fault::FindIgnoresTime) && query.function_name().is_none();
+                    if ignored || query.matches(&record) {
+                        records.push(Ok((key, record)));
+                    }
+                }
+            }
+        }
+        Ok(Box::new(records.into_iter()))
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(self.config.clone())
+    }
+}

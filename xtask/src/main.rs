@@ -1,0 +1,44 @@
+//! `cargo xtask …`: what developers of this workspace, and its checks, run.
+
+mod conformance;
+mod matrix;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+// Naming a backend's crate links it, and so puts it into the matrix.
+use fleche_example_backend as _;
+use fleche_store_file as _;
+use fleche_store_memory as _;
+
+/// Tools of the fleche workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the conformance suite for every backend and prints the matrix of backends and cases.
+    Conformance(conformance::Arguments),
+    /// Checks the layout rules that the compiler does not know.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
