@@ -1,10 +1,13 @@
 //! What the attribute expands to: the function, its companion, and its registration.
 
+mod identity;
+
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericParam, Ident, spanned::Spanned};
 
 use crate::{function::Function, parameter::Parameter};
+use identity::{identity, path_warnings, registration};
 
 /// Lints that generated code must not trip, whatever the user's crate denies.
 const QUIET: &str = "#[allow(non_camel_case_types, non_snake_case, dead_code, deprecated, unused_lifetimes, \
@@ -328,124 +331,4 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
             #plan
         }
     }
-}
-
-/// Definition and instance.
-fn identity(function: &Function, names: &Names) -> TokenStream {
-    let Function { companion, generics, options, item, code, implied, .. } = function;
-    let Names { engine, turbofish, .. } = names;
-    let conditions = &generics.where_clause;
-    let params = &generics.params;
-    let declared = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
-    let name = options.name.as_ref().map_or_else(
-        || {
-            let name = syn::ext::IdentExt::unraw(&item.sig.ident).to_string();
-            quote!(::core::concat!(::core::env!("CARGO_PKG_NAME"), "::", ::core::module_path!(), "::", #name))
-        },
-        ToTokens::to_token_stream,
-    );
-    let (version, hash_code, store_arguments) = (options.version, options.hash_code, !options.discard_arguments);
-    let parameters = function
-        .parameters
-        .iter()
-        .map(|Parameter { key, ignored, .. }| quote!(#engine::Parameter { name: #key, ignored: #ignored }));
-    let instance = if turbofish.is_empty() {
-        quote! {
-            static FUNCTION: #engine::Function =
-                #engine::Function::new(#companion::__FLECHE_DEFINITION, #companion::__fleche_load);
-            &FUNCTION
-        }
-    } else {
-        let outer = &item.sig.ident;
-        // A function with `impl Trait` cannot be named with all its parameters, so it is not known by its type.
-        let submitted = (*implied == 0).then(|| quote!(#engine::type_of(&#outer #turbofish)));
-        let texts = params.iter().filter_map(|parameter| match parameter {
-            GenericParam::Type(parameter) => {
-                let ident = &parameter.ident;
-                Some(quote!(::core::any::type_name::<#ident>().to_string()))
-            }
-            GenericParam::Const(parameter) => {
-                let ident = &parameter.ident;
-                Some(quote!(::std::format!("{:?}", #ident)))
-            }
-            GenericParam::Lifetime(_) => None,
-        });
-        quote! {
-            #engine::instance(
-                Self::__FLECHE_DEFINITION,
-                &[#engine::type_of(&Self::__fleche_call #turbofish), #submitted],
-                || [#(#texts),*].join(", "),
-                Self::__fleche_load #turbofish,
-            )
-        }
-    };
-    quote! {
-        #[doc(hidden)]
-        const __FLECHE_DEFINITION: &'static #engine::Definition = &#engine::Definition {
-            name: #name,
-            version: #version,
-            code: [#(#code),*],
-            hash_code: #hash_code,
-            parameters: &[#(#parameters),*],
-            store_arguments: #store_arguments,
-            position: (::core::file!(), ::core::line!(), ::core::column!()),
-        };
-
-        #[doc(hidden)]
-        fn __fleche_function #declared () -> &'static #engine::Function #conditions {
-            #instance
-        }
-
-        #[doc(hidden)]
-        fn __fleche_load #declared (
-            function: &'static #engine::Function,
-            cache: &#engine::Cache,
-            key: &#engine::CallKey,
-        ) -> ::core::option::Option<::std::boxed::Box<dyn ::core::any::Any>> #conditions {
-            #engine::load_boxed(function, &Self::__fleche_plan #turbofish (), cache, key)
-        }
-    }
-}
-
-/// Makes the function known to the program.
-fn registration(function: &Function, names: &Names) -> TokenStream {
-    let Function { companion, item, .. } = function;
-    let Names { engine, cfg, quiet, turbofish, .. } = names;
-    let outer = &item.sig.ident;
-    let found = if turbofish.is_empty() {
-        quote!(::core::option::Option::Some(|| (#engine::type_of(&#outer), #companion::__fleche_function())))
-    } else {
-        quote!(::core::option::Option::None)
-    };
-    quote! {
-        #cfg
-        #quiet
-        const _: () = {
-            #engine::inventory::submit! {
-                #engine::Registration { definition: #companion::__FLECHE_DEFINITION, function: #found }
-            }
-        };
-    }
-}
-
-/// A path is keyed by its name, not by what the file holds: worth a warning, which only deprecation can give.
-fn path_warnings(function: &Function) -> TokenStream {
-    let cfg = function.attributes(&["cfg", "cfg_attr"]).collect::<Vec<_>>();
-    let warnings = function.parameters.iter().filter(|parameter| parameter.is_path).map(|parameter| {
-        let warning = format_ident!("path_parameter", span = parameter.ty.span());
-        let note = format!(
-            "the key of a call holds the path `{0}`, not what the file holds, so a changed file gives the old result; \
-             take a `fleche_core::FileContent`, or mark the parameter `#[by_name] {0}`",
-            parameter.key
-        );
-        quote! {
-            #(#cfg)*
-            const _: () = {
-                #[deprecated(note = #note)]
-                const fn path_parameter() {}
-                #warning()
-            };
-        }
-    });
-    quote!(#(#warnings)*)
 }
