@@ -86,6 +86,7 @@ fn outer(function: &Function, names: &Names) -> TokenStream {
     let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
     quote! {
         #(#attributes)*
+        #[allow(clippy::used_underscore_binding)]
         #visibility #signature {
             #companion::__fleche_call #turbofish (#(#idents),*)
         }
