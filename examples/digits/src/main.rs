@@ -1,0 +1,5 @@
+//! The program: `digits --help` says what it does.
+
+fn main() -> std::process::ExitCode {
+    digits::run::main()
+}

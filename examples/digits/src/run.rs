@@ -1,0 +1,156 @@
+//! The program's options and flow.
+
+mod stored;
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::{Parser, ValueEnum};
+use fleche_core::{Cache, ExecutorExt, FileContent, JobError, Stats, wrap_executor};
+use fleche_exec::ThreadPool;
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    chart::Svg,
+    data::{DataError, SHIPPED},
+    report::{Means, Plot, order},
+    study::{FOLDS, MOST_VOTERS, Metric, accuracy, digits, neighbours},
+};
+
+/// How well do a handwritten digit's nearest neighbours tell which digit it is?
+///
+/// Finds the nearest neighbours of 1797 digits by three metrics in five folds, and lets 1 to 15 of them vote. Results are
+/// kept: a second run computes nothing.
+#[derive(Debug, Parser)]
+#[command(name = "digits", version)]
+pub struct Options {
+    /// Where results are kept
+    #[arg(long, value_enum, default_value_t = Store::File)]
+    store: Store,
+    /// Where the stored results and the picture go
+    #[arg(long, value_name = "DIR", default_value = "target/digits")]
+    dir: PathBuf,
+    /// How many calls run at once [default: one per core]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Remove the results that earlier runs stored in DIR, and nothing else, instead of running
+    #[arg(long)]
+    clear: bool,
+    /// Digits to use instead of those that come with the program: CSV, 64 pixels from 0 to 16 and a label from 0 to 9
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+}
+
+/// Where results are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Store {
+    /// In files, for the next run
+    File,
+    /// In memory, for this run
+    Memory,
+}
+
+/// How a run can fail.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The input cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The stores or the pool cannot be opened, or the stores cannot be cleared.
+    #[error(transparent)]
+    Fleche(#[from] fleche_core::Error),
+    /// A call came to no result.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The picture cannot be written.
+    #[error("cannot write {}: {source}; name another directory with --dir", path.display())]
+    Picture {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The report cannot be written.
+    #[error("cannot write the report: {0}")]
+    Report(#[from] io::Error),
+}
+
+/// Runs the program with the options of this process.
+pub fn main() -> ExitCode {
+    match run(&Options::parse(), &mut io::stdout().lock()) {
+        // Whoever read the report has read enough.
+        Err(RunError::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("digits: {error}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+/// Runs the study, or clears its results, and reports.
+///
+/// # Errors
+/// [`RunError`] says at what.
+pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
+    if options.clear {
+        let removed = stored::clear(&options.dir)?;
+        writeln!(report, "removed {removed} stored results from {}", options.dir.display())?;
+        return Ok(());
+    }
+    let started = Instant::now();
+    let data = options.data.clone().unwrap_or_else(|| SHIPPED.into()).into();
+    let cache = match options.store {
+        Store::File => stored::open(&options.dir)?,
+        Store::Memory => Cache::new(MemoryValues::new(), MemoryCalls::new()),
+    };
+    let pool = options.workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?;
+    let means = cache.scope(|| study(&data, pool))?;
+    let picture = draw(&means, &options.dir)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let Stats { hits, misses, computed, .. } = cache.stats();
+    writeln!(report, "{means}\n\n{}\n\nchart: {}", Plot(&means), picture.display())?;
+    writeln!(report, "calls {}, computed {computed}, hits {hits}, {seconds:.4} s", hits + misses)?;
+    Ok(())
+}
+
+/// Neighbours first, each on its own; then every accuracy, from the neighbours that are then there.
+fn study(data: &FileContent, pool: ThreadPool) -> Result<Means, RunError> {
+    digits(data)?;
+    let pool = wrap_executor(pool);
+    let folds = Metric::ALL.into_iter().flat_map(|metric| (0..FOLDS).map(move |fold| (fold, metric)));
+    let bar = progress(FOLDS * Metric::ALL.len() * (1 + MOST_VOTERS));
+    for found in pool.map(neighbours, folds.map(|(fold, metric)| (data.clone(), fold, metric))) {
+        found??;
+        bar.inc(1);
+    }
+    let calls = order().map(|(k, fold, metric)| (data.clone(), k, fold, metric));
+    let accuracies = pool.map(accuracy, calls).inspect(|_| bar.inc(1));
+    let accuracies = accuracies.map(|job| Ok(job??)).collect::<Result<Vec<_>, RunError>>()?;
+    bar.finish_and_clear();
+    Ok(Means::of(&accuracies))
+}
+
+/// On standard error, where somebody looks at it.
+fn progress(calls: usize) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} calls, {elapsed}");
+    let bar = ProgressBar::new(calls.try_into().unwrap_or(u64::MAX));
+    style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
+}
+
+fn draw(means: &Means, directory: &Path) -> Result<PathBuf, RunError> {
+    let path = directory.join("digits.svg");
+    fs::create_dir_all(directory)
+        .and_then(|()| fs::write(&path, Svg(means).to_string()))
+        .map_err(|source| RunError::Picture { path: path.clone(), source })?;
+    Ok(path)
+}
