@@ -105,12 +105,12 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
         return Ok(());
     }
     let started = Instant::now();
+    let pool = options.workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?;
     let data = options.data.clone().unwrap_or_else(|| SHIPPED.into()).into();
     let cache = match options.store {
         Store::File => stored::open(&options.dir)?,
         Store::Memory => Cache::new(MemoryValues::new(), MemoryCalls::new()),
     };
-    let pool = options.workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?;
     let means = cache.scope(|| study(&data, pool))?;
     let picture = draw(&means, &options.dir)?;
     let seconds = started.elapsed().as_secs_f64();
