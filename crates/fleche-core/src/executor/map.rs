@@ -1,6 +1,6 @@
 //! `Map`: one function over many inputs, in order, lazily.
 
-use std::{collections::VecDeque, fmt, thread};
+use std::{collections::VecDeque, fmt, sync::LazyLock, thread};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -24,8 +24,8 @@ pub struct Map<'a, E: ?Sized, F, I, R> {
 impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
     pub(super) fn new(executor: &'a E, function: F, inputs: I) -> Self {
         // Enough to keep every worker of this machine busy while one result is awaited.
-        let ahead = 8 * thread::available_parallelism().map_or(8, Into::into);
-        Self { executor, function, inputs, submitted: VecDeque::new(), ahead }
+        static AHEAD: LazyLock<usize> = LazyLock::new(|| 8 * thread::available_parallelism().map_or(8, Into::into));
+        Self { executor, function, inputs, submitted: VecDeque::new(), ahead: *AHEAD }
     }
 
     /// How many calls may be submitted before their results are taken. At least one.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{JobError, Payload};
+use super::{JobError, Payload, catch};
 
 #[derive(Default)]
 pub(super) struct Shared {
@@ -19,6 +19,8 @@ type Callback = Box<dyn FnOnce() + Send>;
 enum State {
     Pending {
         started: bool,
+        /// Whether a thread waits.
+        blocked: bool,
         wakers: Vec<Waker>,
         callbacks: Vec<Callback>,
     },
@@ -28,7 +30,20 @@ enum State {
 
 impl Default for State {
     fn default() -> Self {
-        Self::Pending { started: false, wakers: Vec::new(), callbacks: Vec::new() }
+        Self::Pending { started: false, blocked: false, wakers: Vec::new(), callbacks: Vec::new() }
+    }
+}
+
+impl State {
+    /// Whether a thread has to wait; takes note that one does, since waking nobody would still be a system call.
+    fn blocks(&mut self) -> bool {
+        match self {
+            Self::Pending { blocked, .. } => {
+                *blocked = true;
+                true
+            }
+            Self::Done(_) => false,
+        }
     }
 }
 
@@ -42,13 +57,11 @@ impl Shared {
     }
 
     pub(super) fn wait(&self) {
-        let pending = |state: &mut State| matches!(state, State::Pending { .. });
-        drop(self.done.wait_while(self.lock(), pending));
+        drop(self.done.wait_while(self.lock(), State::blocks));
     }
 
     pub(super) fn wait_timeout(&self, timeout: Duration) -> bool {
-        let pending = |state: &mut State| matches!(state, State::Pending { .. });
-        let waited = self.done.wait_timeout_while(self.lock(), timeout, pending);
+        let waited = self.done.wait_timeout_while(self.lock(), timeout, State::blocks);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -69,12 +82,17 @@ impl Shared {
         }
         let before = std::mem::replace(&mut *state, State::Done(Some(outcome)));
         drop(state);
-        self.done.notify_all();
-        // Outside the lock: both run code of others.
-        if let State::Pending { wakers, callbacks, .. } = before {
+        // Outside the lock: wakers and callbacks run code of others.
+        if let State::Pending { blocked, wakers, callbacks, .. } = before {
+            if blocked {
+                self.done.notify_all();
+            }
             wakers.into_iter().for_each(Waker::wake);
             for callback in callbacks {
-                callback();
+                // One that panics must not cost the others their turn, nor the worker its thread.
+                if let Err(panic) = catch(callback) {
+                    tracing::error!(%panic, "what was to run when a job is done panicked");
+                }
             }
         }
         true
