@@ -18,6 +18,8 @@ mod files;
 mod guard;
 #[path = "engine/identity.rs"]
 mod identity;
+#[path = "engine/long_result.rs"]
+mod long_result;
 #[path = "engine/parameters.rs"]
 mod parameters;
 #[path = "engine/records.rs"]
