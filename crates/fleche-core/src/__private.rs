@@ -3,7 +3,10 @@
 pub use inventory;
 
 pub use crate::{
-    bound::{BoundCall, NoTransport, RemoteTransport, TransportProbe},
+    bound::{
+        BoundCall, Descriptor, LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe,
+        WholeWire, WireProbe, answer,
+    },
     cache::Cache,
     call::CallKey,
     encoding::DecodeError,
@@ -18,6 +21,6 @@ pub use crate::{
 pub use std::{any::TypeId, borrow::Borrow};
 
 /// The identity of a function item.
-pub fn type_of<T: 'static>(_: &T) -> TypeId {
+pub const fn type_of<T: 'static>(_: &T) -> TypeId {
     TypeId::of::<T>()
 }

@@ -2,9 +2,19 @@
 
 mod call;
 mod callable;
+mod portable;
+mod transport;
 
-pub use call::{BoundCall, NoTransport, RemoteTransport, Transport, TransportProbe};
-pub use callable::{Callable, TupleArguments};
+pub(crate) use transport::decode;
+pub use {
+    call::{BoundCall, Invoke, answer},
+    callable::{Callable, TupleArguments},
+    portable::{Descriptor, FunctionRef},
+    transport::{
+        AsRemote, Crossing, LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe, WholeWire,
+        Wire, WireProbe,
+    },
+};
 
 use std::fmt;
 

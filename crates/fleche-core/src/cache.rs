@@ -46,7 +46,8 @@ impl Cache {
         Self(Arc::new(Inner { values, calls, store_arguments: false, void: true, counters }))
     }
 
-    pub(crate) fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
+    /// As [`Cache::new`], from shared stores; with or without [keeping arguments](Self::store_arguments).
+    pub fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
         Self(Arc::new(Inner { store_arguments, ..Inner::of(values, calls) }))
     }
 

@@ -3,7 +3,7 @@
 mod binding;
 mod default;
 
-pub use binding::Binding;
+pub use binding::{Binding, BindingConfig};
 pub use default::set_default_cache;
 
 use std::{

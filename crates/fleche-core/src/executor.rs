@@ -3,11 +3,13 @@
 mod ext;
 mod forward;
 mod map;
+mod portable;
 mod task;
 mod wrapped;
 
 pub use ext::ExecutorExt;
 pub use map::Map;
+pub use portable::{PortableCall, Reply};
 pub use task::Task;
 pub use wrapped::{Wrapped, wrap_executor};
 

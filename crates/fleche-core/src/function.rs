@@ -2,8 +2,8 @@
 
 mod registry;
 
-pub(crate) use registry::by_type;
 pub use registry::{Registration, instance};
+pub(crate) use registry::{by_type, remote_by_name};
 
 use std::{
     any::Any,
@@ -56,11 +56,15 @@ pub struct Function {
     pub(crate) definition: &'static Definition,
     id: FunctionId,
     pub(crate) load: Load,
+    remote: Option<Remote>,
     state: State,
 }
 
 /// Answers a call from a cache: the function's declared return type, boxed, or `None` on a miss.
 pub type Load = fn(&'static Function, &Cache, &CallKey) -> Option<Box<dyn Any>>;
+
+/// Calls a function with all its arguments encoded, and gives its encoded result; or says why that cannot be.
+pub type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
 
 /// What one process learns about a function.
 #[derive(Debug)]
@@ -83,17 +87,23 @@ pub(crate) enum Warning {
 }
 
 impl Function {
-    /// The only instance of a function that is not generic.
-    pub const fn new(definition: &'static Definition, load: Load) -> Self {
-        Self::named(definition, Cow::Borrowed(definition.name), load)
+    /// The only instance of a function that is not generic, and how to call it from another process.
+    pub const fn new(definition: &'static Definition, load: Load, remote: Option<Remote>) -> Self {
+        Self::named(definition, Cow::Borrowed(definition.name), load, remote)
     }
 
-    const fn named(definition: &'static Definition, name: Cow<'static, str>, load: Load) -> Self {
+    const fn named(
+        definition: &'static Definition,
+        name: Cow<'static, str>,
+        load: Load,
+        remote: Option<Remote>,
+    ) -> Self {
         let Definition { version, code, hash_code, .. } = *definition;
         Self {
             definition,
             id: FunctionId { name, version, code: Digest::from_bytes(code), hash_code },
             load,
+            remote,
             state: State {
                 misses: AtomicU64::new(0),
                 last_body: AtomicU64::new(0),
@@ -107,6 +117,12 @@ impl Function {
     /// The identity under which its calls are recorded.
     pub fn id(&self) -> &FunctionId {
         &self.id
+    }
+
+    /// How to call it by its name; `None` for `local` functions, and for instances of generic ones, which another process
+    /// does not know until they are called there.
+    pub(crate) fn remote(&self) -> Option<Remote> {
+        self.remote
     }
 
     /// Its full name.

@@ -18,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 use shared::Shared;
 
 /// A result on its way between threads.
@@ -26,6 +28,12 @@ pub type Payload = Box<dyn Any + Send>;
 /// Turns what arrived into the type that was asked for.
 pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 
+/// Turns what arrived as bytes into the type that was asked for.
+pub type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
+
+/// A payload that came from another process: the encoded result.
+struct FromElsewhere(Bytes);
+
 /// The result of a submitted call, to come. Also a `Future` of it, for any runtime.
 ///
 /// Dropping a job lets its call run on by itself. `Send` and `Sync` for every `T`.
@@ -33,6 +41,8 @@ pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 pub struct Job<T> {
     shared: Arc<Shared>,
     unpack: Unpack<T>,
+    /// For calls that may run in another process.
+    decode: Option<Decode<T>>,
     result: PhantomData<fn() -> T>,
 }
 
@@ -45,14 +55,14 @@ pub struct Job<T> {
 /// # Ok::<(), fleche_core::JobError>(())
 /// ```
 pub fn channel<T: Send + 'static>() -> (Completer<T>, Job<T>) {
-    let (promise, job) = promise(unpack_same);
+    let (promise, job) = promise(unpack_same, None);
     (Completer { promise, result: PhantomData }, job)
 }
 
-/// A job whose result arrives as a payload.
-pub(crate) fn promise<T>(unpack: Unpack<T>) -> (Promise, Job<T>) {
+/// A job whose result arrives as a payload, or as bytes.
+pub(crate) fn promise<T>(unpack: Unpack<T>, decode: Option<Decode<T>>) -> (Promise, Job<T>) {
     let shared = Arc::new(Shared::default());
-    (Promise(shared.clone()), Job { shared, unpack, result: PhantomData })
+    (Promise(shared.clone()), Job { shared, unpack, decode, result: PhantomData })
 }
 
 /// For payloads that hold the result itself.
@@ -93,7 +103,16 @@ impl<T> Job<T> {
     /// [`JobError`] says how the call came to no result.
     pub fn result(self) -> Result<T, JobError> {
         self.shared.wait();
-        self.shared.take().and_then(self.unpack)
+        self.take()
+    }
+
+    fn take(&self) -> Result<T, JobError> {
+        let payload = self.shared.take()?;
+        match (payload.downcast::<FromElsewhere>(), self.decode) {
+            (Ok(encoded), Some(decode)) => decode(&encoded.0),
+            (Ok(_), None) => Err(JobError::rejected("a result came from another process that nobody can read")),
+            (Err(payload), _) => (self.unpack)(payload),
+        }
     }
 
     /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already.
@@ -111,11 +130,7 @@ impl<T> Future for Job<T> {
     type Output = Result<T, JobError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.shared.poll(context.waker()) {
-            Poll::Ready(self.shared.take().and_then(self.unpack))
-        } else {
-            Poll::Pending
-        }
+        if self.shared.poll(context.waker()) { Poll::Ready(self.take()) } else { Poll::Pending }
     }
 }
 
@@ -162,6 +177,11 @@ pub(crate) struct Promise(Arc<Shared>);
 impl Promise {
     pub(crate) fn keep(self, outcome: Result<Payload, JobError>) {
         self.0.finish(outcome);
+    }
+
+    /// The result as it came from another process.
+    pub(crate) fn keep_encoded(self, outcome: Result<Bytes, JobError>) {
+        self.keep(outcome.map(|encoded| Box::new(FromElsewhere(encoded)) as _));
     }
 
     pub(crate) fn start(&self) -> bool {

@@ -5,6 +5,7 @@
 //! | executor | choose it where | a call may use |
 //! |---|---|---|
 //! | [`ThreadPool`] | calls share this process: nearly always | any store, any closure |
+//! | [`ProcessPool`] | bodies may crash, leak, or must not share a process; workers are this very program | any store; functions, and closures that capture nothing |
 //! | none: call the function | calls are few, or parallel within themselves | |
 //!
 //! Wrap it with [`fleche_core::wrap_executor`], and hits never reach it, while all else carries the cache, metadata and
@@ -32,6 +33,42 @@
 //! An executor's configuration is text that makes such an executor elsewhere: `{"type":"threads","threads":4}`. The
 //! types named in a program are those whose crates it links; `use fleche_exec as _;` suffices for the ones here.
 
+#[cfg(target_os = "linux")]
+mod processes;
 mod threads;
 
+#[cfg(target_os = "linux")]
+pub use processes::{ProcessPool, ProcessPoolConfig, ProcessPoolStats, init};
 pub use threads::{ThreadPool, ThreadPoolConfig};
+
+/// Lets a test binary make process pools: stands once in it, at any place, in place of [`init`].
+///
+/// It emits a test, `fleche_worker`, which does nothing where it is run as a test, and which the workers are.
+///
+/// ```
+/// fleche_exec::worker_test!();
+/// ```
+#[cfg(target_os = "linux")]
+#[macro_export]
+macro_rules! worker_test {
+    () => {
+        #[test]
+        fn fleche_worker() {
+            $crate::init();
+        }
+
+        $crate::__private::inventory::submit! {
+            $crate::__private::WorkerTest {
+                path: ::core::concat!(::core::module_path!(), "::fleche_worker"),
+            }
+        }
+    };
+}
+
+/// What the macros' expansions name. Not for people.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::processes::WorkerTest;
+    pub use inventory;
+}

@@ -1,5 +1,6 @@
 //! What the attribute expands to: the function, its companion, and its registration.
 
+mod bind;
 mod identity;
 
 use proc_macro2::{Span, TokenStream};
@@ -7,6 +8,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericParam, Ident, spanned::Spanned};
 
 use crate::{function::Function, parameter::Parameter};
+use bind::bind;
 use identity::{identity, path_warnings, registration};
 
 /// Lints that generated code must not trip, whatever the user's crate denies.
@@ -268,42 +270,6 @@ fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
             #(#checked)*
         },
         const { &[#(#codecs.recheck),*] as &[#engine::Recheck] }
-    }
-}
-
-/// `bind`, and what a bound call runs.
-fn bind(function: &Function, names: &Names) -> TokenStream {
-    let Function { generics, result, item, .. } = function;
-    let Names { engine, turbofish, typed, .. } = names;
-    let visibility = &item.vis;
-    let conditions = &generics.where_clause;
-    let params = &generics.params;
-    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
-    let arguments = Ident::new("arguments", Span::mixed_site());
-    let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
-    let reads = function.parameters.iter().map(|parameter| {
-        let (ident, codec) = (&parameter.ident, full_codec(engine, parameter));
-        quote!(let #ident = #arguments.read(&#codec)?;)
-    });
-    let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| {
-        if lent.is_some() { quote!(#engine::Borrow::borrow(&#ident)) } else { quote!(#ident) }
-    });
-    quote! {
-        /// Binds the call to what is active on this thread: cache, metadata and tags. It can then run anywhere.
-        #visibility fn bind #generics (#(#typed),*) -> #engine::BoundCall<#result> #conditions {
-            #[allow(unused_imports)]
-            use #engine::{NoTransport as _, RemoteTransport as _};
-            #engine::BoundCall::new(
-                Self::__fleche_function #turbofish (),
-                (&#engine::TransportProbe::<#result>::new()).fleche_transport(),
-                |mut #arguments: #engine::Reader<'_>| -> ::core::result::Result<#result, #engine::DecodeError> {
-                    let _ = &mut #arguments;
-                    #(#reads)*
-                    ::core::result::Result::Ok(Self::__fleche_call #turbofish (#(#passed),*))
-                },
-                |#arguments: &mut #engine::Arguments| { #(#all)* },
-            )
-        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! `BoundCall`: a call of a memoized function, complete with arguments, cache and metadata.
 
-use std::{error::Error as StdError, fmt, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{fmt, sync::Arc};
 
+use super::{Descriptor, FunctionRef, Transport};
 use crate::{
     call::CallKey,
     context::Binding,
     encoding::DecodeError,
     function::Function,
-    job::{JobError, Payload, RemoteError, Unpack, unpack_same},
+    job::JobError,
     memo::{Arguments, Reader},
 };
 
@@ -22,10 +23,11 @@ pub struct BoundCall<R> {
     pub(crate) key: Option<CallKey>,
     pub(crate) transport: Transport<R>,
     invoke: Invoke<R>,
+    descriptor: Option<&'static Descriptor>,
 }
 
 /// Decodes the arguments and calls the function.
-pub(crate) type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
+pub type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
 
 impl<R> BoundCall<R> {
     /// For generated code: `encode` adds every argument, ignored ones included.
@@ -34,6 +36,7 @@ impl<R> BoundCall<R> {
         function: &'static Function,
         transport: Transport<R>,
         invoke: Invoke<R>,
+        descriptor: Option<&'static Descriptor>,
         encode: impl FnOnce(&mut Arguments),
     ) -> Self {
         let mut arguments = Arguments::new();
@@ -41,7 +44,7 @@ impl<R> BoundCall<R> {
         let call = arguments.call_of_all(function).map_err(|error| error.to_string());
         let key = call.as_ref().ok().map(|call| call.key);
         let arguments = call.map(|_| Arc::new(arguments));
-        Self { function, binding: Binding::current(), arguments, key, transport, invoke }
+        Self { function, binding: Binding::current(), arguments, key, transport, invoke, descriptor }
     }
 
     /// Runs the call here, under what it is bound to.
@@ -53,6 +56,18 @@ impl<R> BoundCall<R> {
         let _bound = self.binding.enter();
         (self.invoke)(arguments.reader())
             .map_err(|error| JobError::rejected(format!("an argument of `{}`: {error}", self.function.name())))
+    }
+
+    /// What the function is called in another process.
+    pub(crate) fn reference(&self) -> Result<FunctionRef, String> {
+        if self.transport.wire.is_none() {
+            return Err(format!(
+                "a `{}` cannot leave its process; make it `Serialize + DeserializeOwned`, or its error one that is \
+                 `From<RemoteError>`",
+                std::any::type_name::<R>()
+            ));
+        }
+        FunctionRef::of_function(self.function, self.descriptor)
     }
 
     /// The call's key; `None` where an argument could not be encoded.
@@ -82,74 +97,12 @@ impl<R> fmt::Debug for BoundCall<R> {
     }
 }
 
-/// How a result of type `R` crosses from one thread to another.
-#[derive(Debug)]
-pub struct Transport<R> {
-    pub(crate) pack: fn(R) -> Result<Payload, JobError>,
-    pub(crate) unpack: Unpack<R>,
-}
-
-impl<R> Clone for Transport<R> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<R> Copy for Transport<R> {}
-
-/// Finds out how a type crosses. In order: as it is; a `Result` with its error as text; not at all.
-#[derive(Debug)]
-pub struct TransportProbe<R>(PhantomData<fn() -> R>);
-
-impl<R> TransportProbe<R> {
-    /// A probe for this type.
-    #[allow(clippy::new_without_default)] // Named where it is used, by generated code.
-    pub const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<R: Send + 'static> TransportProbe<R> {
-    /// As it is.
-    pub fn fleche_transport(&self) -> Transport<R> {
-        Transport { pack: |result| Ok(Box::new(result)), unpack: unpack_same }
-    }
-}
-
-/// For a `Result` whose error cannot leave its thread, but can be made of text: `Box<dyn Error>` is such an error.
-pub trait RemoteTransport<R> {
-    /// With the error as text.
-    fn fleche_transport(&self) -> Transport<R>;
-}
-
-impl<T, E> RemoteTransport<Result<T, E>> for TransportProbe<Result<T, E>>
-where
-    T: Send + 'static,
-    E: From<RemoteError> + Deref<Target = dyn StdError>,
-{
-    fn fleche_transport(&self) -> Transport<Result<T, E>> {
-        Transport {
-            pack: |result| Ok(Box::new(result.map_err(|error| RemoteError::new(&*error)))),
-            unpack: |payload| unpack_same::<Result<T, RemoteError>>(payload).map(|result| result.map_err(E::from)),
-        }
-    }
-}
-
-/// For everything else.
-pub trait NoTransport<R> {
-    /// Refuses.
-    fn fleche_transport(&self) -> Transport<R>;
-}
-
-impl<R> NoTransport<R> for &TransportProbe<R> {
-    fn fleche_transport(&self) -> Transport<R> {
-        Transport { pack: |_| Err(cannot_leave::<R>()), unpack: |_| Err(cannot_leave::<R>()) }
-    }
-}
-
-fn cannot_leave<R>() -> JobError {
-    JobError::rejected(format!(
-        "a `{}` cannot leave its thread; make its error `Send`, or one that is `From<RemoteError>`",
-        std::any::type_name::<R>()
-    ))
+/// For generated code: calls a function with encoded arguments, and encodes its result.
+///
+/// # Errors
+/// Where the arguments do not decode, or the result cannot be encoded.
+#[doc(hidden)]
+pub fn answer<R>(arguments: &[&[u8]], invoke: Invoke<R>, transport: Transport<R>) -> Result<Vec<u8>, String> {
+    let (encode, _) = transport.wire.ok_or("its result cannot leave the process")?;
+    encode(&invoke(Reader::new(arguments.iter().copied())).map_err(|error| format!("an argument: {error}"))?)
 }

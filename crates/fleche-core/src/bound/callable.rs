@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Bound;
 use crate::{
     context::Binding,
+    encoding::{self, DecodeError},
     function::{self, Function},
     memo::{Arguments, local_codec},
 };
@@ -21,6 +22,10 @@ use crate::{
 pub trait Callable<Args>: Send + 'static {
     /// What it returns.
     type Output;
+
+    /// The function itself: what is bound, where it is bound.
+    #[doc(hidden)]
+    type Inner: Callable<Args, Output = Self::Output>;
 
     /// Calls it.
     fn call(&self, arguments: Args) -> Self::Output;
@@ -42,6 +47,7 @@ where
     F: Callable<Args>,
 {
     type Output = F::Output;
+    type Inner = F::Inner;
 
     fn call(&self, arguments: Args) -> Self::Output {
         Bound::call(self, arguments)
@@ -61,6 +67,10 @@ pub trait TupleArguments: Serialize + DeserializeOwned + Send + 'static {
     /// Encodes each that is wanted.
     #[doc(hidden)]
     fn encode(&self, wanted: impl Fn(usize) -> bool) -> Arguments;
+
+    /// Decodes as many.
+    #[doc(hidden)]
+    fn decode(encoded: &[&[u8]]) -> Result<Self, DecodeError>;
 }
 
 macro_rules! tuples {
@@ -70,6 +80,7 @@ macro_rules! tuples {
             Function: Fn($($name),*) -> Output + Send + 'static,
         {
             type Output = Output;
+            type Inner = Self;
 
             #[allow(non_snake_case, clippy::unused_unit)]
             fn call(&self, ($($name,)*): ($($name,)*)) -> Output {
@@ -88,6 +99,15 @@ macro_rules! tuples {
                     arguments.add(local_codec(), &self.$index);
                 })*
                 arguments
+            }
+
+            #[allow(unused_variables, clippy::unused_unit)]
+            fn decode(encoded: &[&[u8]]) -> Result<Self, DecodeError> {
+                let wanted = <[&str]>::len(&[$(stringify!($name)),*]);
+                if encoded.len() != wanted {
+                    return Err(serde::de::Error::custom(format!("{} arguments came, where it takes {wanted}", encoded.len())));
+                }
+                Ok(($(encoding::from_slice::<$name>(encoded[$index])?,)*))
             }
         }
     };

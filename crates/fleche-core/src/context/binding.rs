@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Entry, Guard, Kinds, active_cache, enter, is_rerun, metadata};
-use crate::cache::Cache;
+use crate::{cache::Cache, config::CacheConfig, encoding, error::Result, metadata::MetadataKind};
 
 /// The cache, the kinds of metadata and the tags that were active at one moment. Cheap to clone; may go to any thread.
 #[derive(Clone, Debug)]
@@ -34,5 +36,39 @@ impl Binding {
     /// Makes this, and nothing of what was active before, active on this thread until the guard is dropped.
     pub fn enter(&self) -> Guard {
         enter(Entry::Bound(Rc::new(self.clone()), Rc::new(self.cache.clone())))
+    }
+}
+
+/// A [`Binding`] described: what to make active in another process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BindingConfig {
+    /// How to open the bound cache.
+    pub cache: CacheConfig,
+    /// The kinds of metadata to collect.
+    pub metadata: Vec<Box<dyn MetadataKind>>,
+    /// The tags.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Whether calls run even where their record exists.
+    #[serde(default)]
+    pub rerun: bool,
+}
+
+impl Binding {
+    /// Its description.
+    ///
+    /// # Errors
+    /// Where a kind of metadata cannot be described.
+    pub fn config(&self) -> Result<BindingConfig> {
+        let kinds: Vec<&dyn MetadataKind> = self.kinds.iter().map(|kind| &**kind).collect();
+        let metadata = encoding::from_slice(&encoding::to_vec(&kinds)?)?;
+        Ok(BindingConfig { cache: self.cache.config(), metadata, tags: (*self.tags).clone(), rerun: self.rerun })
+    }
+
+    /// What the description says, with this cache in place of the one that it describes.
+    pub fn with_cache(config: BindingConfig, cache: Cache) -> Self {
+        let BindingConfig { metadata, tags, rerun, .. } = config;
+        Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), tags: Arc::new(tags), rerun }
     }
 }

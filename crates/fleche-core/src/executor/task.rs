@@ -1,13 +1,16 @@
 //! `Task`: a call on its way to a worker.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, sync::Arc};
 
-use super::SubmitError;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{PortableCall, Reply, SubmitError};
 use crate::{
-    bound::{BoundCall, Callable, Transport, TupleArguments},
+    bound::{self, BoundCall, Callable, FunctionRef, Transport, TupleArguments},
     context::Binding,
     function::Function,
     job::{self, Job, JobError, Promise},
+    memo::Arguments,
 };
 
 /// A call on its way to a worker, with the job that its result completes. Dropped without having run, it fails the job.
@@ -18,6 +21,9 @@ pub struct Task {
     asked: bool,
 }
 
+/// What another process needs, and the right to complete the job.
+type Apart = (FunctionRef, Arc<Arguments>, Promise);
+
 /// What a task does, with the types of its function forgotten.
 trait Work: Send {
     /// Completes the job from the cache, if the call is a hit there.
@@ -26,6 +32,8 @@ trait Work: Send {
     fn fail(self: Box<Self>, error: JobError);
     fn is_cancelled(&self) -> bool;
     fn name(&self) -> &str;
+    /// What another process needs, and the right to complete the job; else the work, and why not.
+    fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)>;
 }
 
 impl Task {
@@ -34,9 +42,9 @@ impl Task {
     where
         F: Callable<Args>,
         Args: TupleArguments,
-        F::Output: Send + 'static,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
-        let (promise, job) = job::promise(job::unpack_same);
+        let (promise, job) = job::promise(job::unpack_same, Some(bound::decode));
         let binding = function.binding().cloned();
         let work = Box::new(FunctionWork { function, arguments, promise: Some(promise) });
         (Self { work, binding, asked: false }, job)
@@ -44,14 +52,14 @@ impl Task {
 
     /// This call.
     pub(super) fn of_call<R: 'static>(call: BoundCall<R>) -> (Self, Job<R>) {
-        let (promise, job) = job::promise(call.transport.unpack);
+        let (promise, job) = job::promise(call.transport.unpack, call.transport.wire.map(|(_, decode)| decode));
         let binding = Some(call.binding.clone());
         (Self { work: Box::new(CallWork { call, promise: Some(promise) }), binding, asked: false }, job)
     }
 
     /// Any closure, which stays in this process.
     pub fn of_closure<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> (Self, Job<R>) {
-        let (promise, job) = job::promise(job::unpack_same);
+        let (promise, job) = job::promise(job::unpack_same, None);
         let work = Box::new(ClosureWork { run, promise });
         (Self { work, binding: None, asked: false }, job)
     }
@@ -86,6 +94,23 @@ impl Task {
     pub fn run(self) {
         let _bound = self.binding.as_ref().map(Binding::enter);
         self.work.run();
+    }
+
+    /// Takes the task apart into what another process of this binary needs to run the call, and the right to complete
+    /// the job with what comes back.
+    ///
+    /// # Errors
+    /// The task, where its function or result cannot leave the process, or its arguments cannot be encoded; with the
+    /// reason.
+    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
+    pub fn take_apart(self) -> Result<(PortableCall, Reply), SubmitError> {
+        let Self { work, binding, asked } = self;
+        match work.take_apart() {
+            Ok((function, arguments, promise)) => {
+                Ok((PortableCall { function, arguments, binding }, Reply::new(promise)))
+            }
+            Err((work, why)) => Err(Self { work, binding, asked }.refuse(why)),
+        }
     }
 
     /// Fails the job.
@@ -126,7 +151,7 @@ impl<F, Args> Work for FunctionWork<F, Args>
 where
     F: Callable<Args>,
     Args: TupleArguments,
-    F::Output: Send + 'static,
+    F::Output: Serialize + DeserializeOwned + Send + 'static,
 {
     fn answer(&mut self, binding: &Binding) -> bool {
         let Some(function) = self.function.function() else { return false };
@@ -153,6 +178,17 @@ where
 
     fn name(&self) -> &str {
         self.function.function().map_or_else(std::any::type_name::<F>, Function::name)
+    }
+
+    fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+        let call = FunctionRef::of_callable(&self.function).and_then(|function| {
+            let arguments = self.arguments.encode(|_| true).whole();
+            Ok((function, arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?))
+        });
+        match call {
+            Ok((function, arguments)) => take(&mut self.promise, function, Arc::new(arguments)).ok_or((self, gone())),
+            Err(why) => Err((self, why)),
+        }
     }
 }
 
@@ -188,6 +224,14 @@ impl<R: 'static> Work for CallWork<R> {
     fn name(&self) -> &str {
         self.call.function.name()
     }
+
+    fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+        let call = self.call.reference().and_then(|function| Ok((function, self.call.arguments.clone()?)));
+        match call {
+            Ok((function, arguments)) => take(&mut self.promise, function, arguments).ok_or((self, gone())),
+            Err(why) => Err((self, why)),
+        }
+    }
 }
 
 struct ClosureWork<C> {
@@ -195,7 +239,7 @@ struct ClosureWork<C> {
     promise: Promise,
 }
 
-impl<R: Send + 'static, C: FnOnce() -> R + Send> Work for ClosureWork<C> {
+impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<C> {
     fn answer(&mut self, _: &Binding) -> bool {
         false
     }
@@ -218,6 +262,19 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send> Work for ClosureWork<C> {
     fn name(&self) -> &str {
         std::any::type_name::<C>()
     }
+
+    fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+        let why = "a spawned closure stays in its process; submit a function with its arguments".to_owned();
+        Err((self, why))
+    }
+}
+
+fn take(promise: &mut Option<Promise>, function: FunctionRef, arguments: Arc<Arguments>) -> Option<Apart> {
+    promise.take().map(|promise| (function, arguments, promise))
+}
+
+fn gone() -> String {
+    "the job is done already".to_owned()
 }
 
 /// The recorded result of a memoized call, if its return type is `R`.

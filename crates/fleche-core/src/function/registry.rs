@@ -7,7 +7,7 @@ use std::{
     sync::{LazyLock, PoisonError, RwLock},
 };
 
-use super::{Definition, Function, Load};
+use super::{Definition, Function, Load, Remote};
 
 /// What the attribute submits: the definition and, where the function is not generic, how to find it by its type.
 #[derive(Debug)]
@@ -40,6 +40,24 @@ pub(crate) fn by_type(item: TypeId) -> Option<&'static Function> {
     BY_TYPE.read().unwrap_or_else(PoisonError::into_inner).get(&item).copied()
 }
 
+/// How to call the function of this name, for a call that comes from elsewhere.
+pub(crate) fn remote_by_name(name: &str) -> Result<Remote, String> {
+    static REMOTE: LazyLock<HashMap<&'static str, Vec<Remote>>> = LazyLock::new(|| {
+        let mut remote = HashMap::<_, Vec<_>>::new();
+        for function in inventory::iter::<Registration>().filter_map(|registration| registration.function) {
+            let (_, function) = function();
+            remote.entry(function.name()).or_default().extend(function.remote());
+        }
+        remote
+    });
+    match REMOTE.get(name).map(Vec::as_slice) {
+        Some([remote]) => Ok(*remote),
+        Some([]) => Err(format!("`{name}` is `local` here: its calls cannot come from another process")),
+        Some(_) => Err(format!("two functions claim the name `{name}`; give one another: `#[fleche(name = \"…\")]`")),
+        None => Err(format!("this program registers no `#[fleche]` function named `{name}`")),
+    }
+}
+
 /// The instance of a generic function, identified by the types of its items: `items[0]` is the engine's, the others are
 /// what users may submit. `parameters` writes the type and const parameters.
 pub fn instance(
@@ -57,7 +75,7 @@ pub fn instance(
             return function;
         }
         // Instances are as many as the program has types for them; they live as long as the code does.
-        let function: &'static Function = Box::leak(Box::new(Function::named(definition, name, load)));
+        let function: &'static Function = Box::leak(Box::new(Function::named(definition, name, load, None)));
         by_type.extend(items.iter().map(|item| (*item, function)));
         function
     })

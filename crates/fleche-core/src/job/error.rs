@@ -2,8 +2,10 @@
 
 use std::{error::Error, fmt};
 
+use serde::{Deserialize, Serialize};
+
 /// Why a job has no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum JobError {
     /// The body panicked.
@@ -50,7 +52,7 @@ impl JobError {
 }
 
 /// The text of an error that could not itself come from where it arose, and the texts of its sources.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteError {
     message: String,
     source: Option<Box<RemoteError>>,

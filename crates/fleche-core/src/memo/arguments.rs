@@ -1,6 +1,8 @@
 //! The encoded arguments of one call.
 
-use std::{borrow::Cow, cell::Cell};
+use std::{borrow::Cow, cell::Cell, sync::Arc};
+
+use bytes::Bytes;
 
 use super::{Codec, Reader};
 use crate::{
@@ -94,6 +96,23 @@ impl Arguments {
                 let name = names.nth(self.ends.len()).unwrap_or("?");
                 Err(Error::Argument { function: function.name().to_owned(), name, source })
             }
+        }
+    }
+
+    /// The arguments, where all could be encoded.
+    pub(crate) fn whole(mut self) -> Result<Self, EncodeError> {
+        self.failed.take().map_or(Ok(self), Err)
+    }
+
+    /// Each argument's encoding, without a copy where nobody else holds them.
+    pub(crate) fn into_parts(this: Arc<Self>) -> Vec<Bytes> {
+        match Arc::try_unwrap(this) {
+            Ok(mut arguments) => {
+                let bytes = Bytes::from(std::mem::take(&mut arguments.bytes));
+                let starts = std::iter::once(0).chain(arguments.ends.iter().copied());
+                starts.zip(&arguments.ends).map(|(start, end)| bytes.slice(start..*end)).collect()
+            }
+            Err(shared) => shared.iter().map(Bytes::copy_from_slice).collect(),
         }
     }
 

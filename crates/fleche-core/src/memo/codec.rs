@@ -117,7 +117,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(encoded: impl Iterator<Item = &'a [u8]>) -> Self {
+    pub(crate) fn new(encoded: impl Iterator<Item = &'a [u8]>) -> Self {
         Self { encoded: encoded.collect(), at: 0 }
     }
 

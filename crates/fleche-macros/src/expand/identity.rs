@@ -26,10 +26,15 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         .parameters
         .iter()
         .map(|Parameter { key, ignored, .. }| quote!(#engine::Parameter { name: #key, ignored: #ignored }));
+    let remote = if options.local {
+        quote!(::core::option::Option::None)
+    } else {
+        quote!(::core::option::Option::Some(#companion::__fleche_remote))
+    };
     let instance = if turbofish.is_empty() {
         quote! {
             static FUNCTION: #engine::Function =
-                #engine::Function::new(#companion::__FLECHE_DEFINITION, #companion::__fleche_load);
+                #engine::Function::new(#companion::__FLECHE_DEFINITION, #companion::__fleche_load, #remote);
             &FUNCTION
         }
     } else {

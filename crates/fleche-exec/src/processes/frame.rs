@@ -1,0 +1,213 @@
+//! Frames: what goes over the channel between a pool and its workers.
+//!
+//! A frame is the length of what follows (8 bytes), its kind (1), a number (8), how many parts it has (4), the length of
+//! each part (8), and the parts. Numbers are little endian. Both ends are the same binary, so nothing here is a format
+//! that has to stay.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+
+/// What a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// Both ways, first of all. Part: the digest of the executable.
+    Hello,
+    /// To the worker: run call `number`. Parts: function, binding (or nothing), each argument.
+    Task,
+    /// To the worker: give back the tasks that have not started.
+    TakeBack,
+    /// To the worker: what a request gave. Parts: see `stores`.
+    Answer,
+    /// To the worker: end, once everything accepted has run.
+    End,
+    /// To the pool: call `number` starts.
+    Started,
+    /// To the pool: call `number` has ended. Parts: nanoseconds, then the encoded result; or those and the encoded error.
+    Done,
+    /// To the pool: as `Done`, with an encoded error in place of the result.
+    Failed,
+    /// To the pool: tasks that will not start here. Part: their numbers.
+    TakenBack,
+    /// To the pool: an operation on one of its stores. Parts: see `stores`.
+    Request,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::Hello,
+    Kind::Task,
+    Kind::TakeBack,
+    Kind::Answer,
+    Kind::End,
+    Kind::Started,
+    Kind::Done,
+    Kind::Failed,
+    Kind::TakenBack,
+    Kind::Request,
+];
+
+/// One message.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) kind: Kind,
+    pub(super) number: u64,
+    pub(super) parts: Vec<Bytes>,
+}
+
+const FIXED: usize = 1 + 8 + 4;
+/// Parts of less than this many bytes, together, are copied into one piece rather than written one by one.
+const SMALL: usize = 1 << 14;
+
+impl Frame {
+    /// The next frame; `None` where the channel has ended between frames.
+    pub(super) fn read(channel: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut length = [0; 8];
+        match channel.read(&mut length)? {
+            0 => return Ok(None),
+            read => channel.read_exact(&mut length[read..])?,
+        }
+        let length = u64::from_le_bytes(length);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| cut())?.min(1 << 20));
+        channel.take(length).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != length {
+            return Err(cut());
+        }
+        Self::parse(&Bytes::from(bytes)).map(Some)
+    }
+
+    fn parse(bytes: &Bytes) -> io::Result<Self> {
+        let (fixed, rest) = bytes.split_first_chunk::<FIXED>().ok_or_else(cut)?;
+        let kind = *KINDS.get(usize::from(fixed[0])).ok_or_else(cut)?;
+        let number = u64::from_le_bytes(number_in(&fixed[1..9])?);
+        let [a, b, c, d] = fixed[9..] else { return Err(cut()) };
+        let count = u32::from_le_bytes([a, b, c, d]) as usize;
+        let lengths = rest.get(..count.checked_mul(8).ok_or_else(cut)?).ok_or_else(cut)?;
+        let mut start = FIXED + lengths.len();
+        let mut parts = Vec::with_capacity(count);
+        for length in lengths.chunks_exact(8) {
+            let length = usize::try_from(u64::from_le_bytes(number_in(length)?)).map_err(|_| cut())?;
+            let end = start.checked_add(length).filter(|end| *end <= bytes.len()).ok_or_else(cut)?;
+            parts.push(bytes.slice(start..end));
+            start = end;
+        }
+        Ok(Self { kind, number, parts })
+    }
+
+    /// A frame of these parts.
+    pub(super) fn new(kind: Kind, number: u64, parts: Vec<Bytes>) -> Self {
+        Self { kind, number, parts }
+    }
+
+    /// Writes it. Large parts are not copied.
+    pub(super) fn write(&self, channel: &mut impl Write) -> io::Result<()> {
+        let parts: Vec<&[u8]> = self.parts.iter().map(|part| &**part).collect();
+        write(channel, Vec::new(), self.kind, self.number, &parts)
+    }
+
+    /// How many bytes its parts have.
+    pub(super) fn size(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// The part at this place; empty where there is none.
+    pub(super) fn part(&self, at: usize) -> Bytes {
+        self.parts.get(at).cloned().unwrap_or_default()
+    }
+}
+
+/// The bytes of a frame.
+pub(super) fn bytes(kind: Kind, number: u64, parts: &[&[u8]]) -> Vec<u8> {
+    let size = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut bytes = head(kind, number, parts, size);
+    bytes.reserve_exact(size);
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+/// Writes a frame, after what is in `before`. Large parts are not copied.
+pub(super) fn write(
+    channel: &mut impl Write,
+    mut before: Vec<u8>,
+    kind: Kind,
+    number: u64,
+    parts: &[&[u8]],
+) -> io::Result<()> {
+    let size = parts.iter().map(|part| part.len()).sum::<usize>();
+    before.extend_from_slice(&head(kind, number, parts, size));
+    if size <= SMALL {
+        for part in parts {
+            before.extend_from_slice(part);
+        }
+        return channel.write_all(&before);
+    }
+    channel.write_all(&before)?;
+    parts.iter().try_for_each(|part| channel.write_all(part))
+}
+
+fn head(kind: Kind, number: u64, parts: &[&[u8]], size: usize) -> Vec<u8> {
+    let length = FIXED + 8 * parts.len() + size;
+    let mut head = Vec::with_capacity(8 + FIXED + 8 * parts.len());
+    head.extend_from_slice(&(length as u64).to_le_bytes());
+    head.push(kind as u8);
+    head.extend_from_slice(&number.to_le_bytes());
+    #[allow(clippy::cast_possible_truncation)] // A call has twelve arguments, a request fewer parts.
+    head.extend_from_slice(&(parts.len() as u32).to_le_bytes());
+    for part in parts {
+        head.extend_from_slice(&(part.len() as u64).to_le_bytes());
+    }
+    head
+}
+
+/// Eight bytes as a number.
+pub(super) fn number(bytes: &[u8]) -> u64 {
+    number_in(bytes).map_or(0, u64::from_le_bytes)
+}
+
+fn number_in(bytes: &[u8]) -> io::Result<[u8; 8]> {
+    bytes.try_into().map_err(|_| cut())
+}
+
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a frame that is cut short, or is none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_reads_back() {
+        let large = vec![7; 3 * SMALL];
+        let parts: [&[u8]; 3] = [b"", b"ab", &large];
+        let mut written = Vec::new();
+        write(&mut written, bytes(Kind::Started, 1, &[]), Kind::Done, 2, &parts).unwrap();
+        let mut channel = &written[..];
+        let (first, second) =
+            (Frame::read(&mut channel).unwrap().unwrap(), Frame::read(&mut channel).unwrap().unwrap());
+        assert_eq!((first.kind, first.number, first.parts.len()), (Kind::Started, 1, 0));
+        assert_eq!((second.kind, second.number), (Kind::Done, 2));
+        assert_eq!(second.parts, parts);
+        assert!(Frame::read(&mut channel).unwrap().is_none());
+    }
+
+    #[test]
+    fn every_frame_that_is_cut_or_changed_is_an_error_or_another_frame() {
+        let whole = bytes(Kind::Done, 2, &[b"one", b"two"]);
+        for cut in 1..whole.len() {
+            assert!(Frame::read(&mut &whole[..cut]).is_err(), "{cut}");
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 0xff;
+            let _ = Frame::read(&mut &changed[..]);
+        }
+    }
+
+    #[test]
+    fn kinds_are_numbered_in_order() {
+        assert!(KINDS.iter().enumerate().all(|(at, kind)| at == *kind as usize));
+    }
+}

@@ -1,0 +1,248 @@
+//! A worker as its pool sees it: what it was given, and the threads that talk with it.
+
+use std::{
+    collections::VecDeque,
+    io::{BufReader, BufWriter, Write},
+    mem,
+    net::Shutdown,
+    os::unix::{net::UnixStream, process::ExitStatusExt},
+    process::Child,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fleche_core::{Error, JobError, Result, encoding};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+
+use super::{
+    frame::{self, Frame, Kind},
+    schedule::{Schedule, Waiting},
+    start,
+};
+
+/// The name of the pool's own threads.
+pub(super) const THREAD: &str = "fleche-worker";
+
+/// So many tasks may be on their way to a worker that works through short ones, with so many bytes in all.
+const CREDIT: usize = 64;
+const CREDIT_BYTES: usize = 1 << 20;
+/// Tasks that take less than this are short.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// A worker of a pool.
+pub(super) struct Hand {
+    pub(super) id: u64,
+    process: Pid,
+    outbox: Sender<Frame>,
+    /// What it was given, in order.
+    given: VecDeque<Given>,
+    bytes: usize,
+    /// How long its recent tasks took; nothing is known at first.
+    recent: Option<Duration>,
+    /// Whether it was asked to give back what it has not started, and has not answered.
+    asked: bool,
+    ending: bool,
+}
+
+struct Given {
+    number: u64,
+    size: usize,
+    started: bool,
+    task: Waiting,
+}
+
+impl Hand {
+    pub(super) fn is_idle(&self) -> bool {
+        self.given.is_empty() && !self.ending
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        !self.given.is_empty()
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    pub(super) fn given(&self) -> usize {
+        self.given.len()
+    }
+
+    /// Whether one more task of this size may be on its way, though the worker is busy.
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        let short = self.recent.is_some_and(|recent| recent < SHORT);
+        short && !self.asked && !self.ending && self.given.len() < CREDIT && self.bytes + size <= CREDIT_BYTES
+    }
+
+    /// Sends a task, which can no longer be cancelled then; gives it back if it was cancelled before.
+    pub(super) fn give(&mut self, number: u64, task: Waiting) -> Result<(), Waiting> {
+        if !task.reply.start() {
+            return Err(task);
+        }
+        let frame = Frame::new(Kind::Task, number, task.parts.clone());
+        let size = frame.size();
+        // A worker that is gone hears nothing; whoever reads from it notices.
+        let _ = self.outbox.send(frame);
+        self.bytes += size;
+        self.given.push_back(Given { number, size, started: false, task });
+        Ok(())
+    }
+
+    /// Notes the start; gives what need not be kept any more.
+    pub(super) fn started(&mut self, number: u64) -> Vec<Bytes> {
+        let given = self.given.iter_mut().find(|given| given.number == number);
+        given.map_or_else(Vec::new, |given| {
+            given.started = true;
+            mem::take(&mut given.task.parts)
+        })
+    }
+
+    pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<Waiting> {
+        // One long task tells at once; after it, a few short ones have to follow.
+        self.recent = Some(self.recent.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
+        self.remove(number)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiting> {
+        let at = self.given.iter().position(|given| given.number == number)?;
+        let given = self.given.remove(at)?;
+        self.bytes -= given.size;
+        Some(given.task)
+    }
+
+    /// Asks for what has not started, if there is more than the one task that runs or is about to.
+    pub(super) fn take_back(&mut self) {
+        if self.given.len() > 1 && !self.asked && !self.ending {
+            self.asked = true;
+            let _ = self.outbox.send(Frame::new(Kind::TakeBack, 0, Vec::new()));
+        }
+    }
+
+    pub(super) fn taken_back(&mut self, numbers: &[u64]) -> Vec<Waiting> {
+        self.asked = false;
+        numbers.iter().filter_map(|number| self.remove(*number)).collect()
+    }
+
+    /// Tells it to end, once.
+    pub(super) fn end(&mut self) {
+        if !mem::replace(&mut self.ending, true) {
+            let _ = self.outbox.send(Frame::new(Kind::End, 0, Vec::new()));
+        }
+    }
+
+    /// Kills it, with the programs that its bodies started.
+    pub(super) fn kill(&mut self) {
+        self.ending = true;
+        kill(self.process);
+    }
+
+    /// What it had started, and what it had not.
+    pub(super) fn into_tasks(self) -> (Vec<Waiting>, Vec<Waiting>) {
+        let (started, rest): (Vec<_>, Vec<_>) = self.given.into_iter().partition(|given| given.started);
+        let tasks = |given: Vec<Given>| given.into_iter().map(|given| given.task).collect();
+        (tasks(started), tasks(rest))
+    }
+}
+
+fn kill(process: Pid) {
+    // It leads a group of its own. Where it is gone already, nothing has to be done.
+    let _ = killpg(process, Signal::SIGKILL);
+}
+
+/// Starts a worker, and the threads that talk with it.
+pub(super) fn start(id: u64, schedule: &Arc<Schedule>) -> Result<Hand> {
+    let (child, channel) = start::start()?;
+    #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
+    let process = Pid::from_raw(child.id() as i32);
+    let mut unwatched = Some(child);
+    let threads = (|| {
+        let writing = channel.try_clone()?;
+        let (outbox, out) = mpsc::channel();
+        let answers = outbox.clone();
+        thread::Builder::new().name(THREAD.to_owned()).spawn(move || send(&out, writing))?;
+        let (schedule, child) = (schedule.clone(), unwatched.take());
+        thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
+            if let Some(child) = child {
+                listen(id, &schedule, &channel, child, &answers);
+            }
+        })?;
+        Ok(outbox)
+    })();
+    match threads {
+        Ok(outbox) => {
+            let given = VecDeque::new();
+            let digest = Bytes::copy_from_slice(start::executable().as_bytes());
+            let _ = outbox.send(Frame::new(Kind::Hello, 0, vec![digest]));
+            Ok(Hand { id, process, outbox, given, bytes: 0, recent: None, asked: false, ending: false })
+        }
+        Err(error) => {
+            kill(process);
+            unwatched.as_mut().map(Child::wait);
+            Err(Error::io("start a thread for", "a worker")(error))
+        }
+    }
+}
+
+/// Writes what is to be sent, small frames together, until there is nobody to send or to hear.
+fn send(out: &Receiver<Frame>, channel: UnixStream) {
+    let mut writer = BufWriter::with_capacity(1 << 16, channel);
+    while let Ok(frame) = out.recv() {
+        let mut written = frame.write(&mut writer);
+        while let Ok(frame) = out.try_recv() {
+            written = written.and_then(|()| frame.write(&mut writer));
+        }
+        if written.and_then(|()| writer.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads what the worker says until it is gone, and never waits for it to hear anything.
+fn listen(id: u64, schedule: &Arc<Schedule>, channel: &UnixStream, mut child: Child, answers: &Sender<Frame>) {
+    let mut reader = BufReader::with_capacity(1 << 16, channel);
+    let mut ready = false;
+    while let Ok(Some(frame)) = Frame::read(&mut reader) {
+        if !ready && (frame.kind != Kind::Hello || frame.part(0) != start::executable().as_bytes()[..]) {
+            tracing::error!("a worker is not the same program as its pool; it is ended");
+            break;
+        }
+        match frame.kind {
+            Kind::Hello => {
+                ready = true;
+                schedule.ready();
+            }
+            Kind::Started => schedule.started(id, frame.number),
+            Kind::Done => schedule.done(id, frame.number, took(&frame), Ok(frame.part(1))),
+            Kind::Failed => {
+                let error = encoding::from_slice::<JobError>(&frame.part(1));
+                let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
+                schedule.done(id, frame.number, took(&frame), Err(error));
+            }
+            Kind::TakenBack => {
+                let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
+                schedule.taken_back(id, &numbers);
+            }
+            Kind::Request => schedule.servers.serve(schedule.clone(), frame, answers.clone()),
+            Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End => break,
+        }
+    }
+    // Nothing comes any more: it is dead, or about to end, or no worker. Its own signal, if it died of one, is kept.
+    let _ = channel.shutdown(Shutdown::Both);
+    #[allow(clippy::cast_possible_wrap)] // As above.
+    kill(Pid::from_raw(child.id() as i32));
+    let status = child.wait();
+    let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+    schedule.gone(id, status.ok().and_then(|status| status.signal()), ready, &how);
+}
+
+fn took(frame: &Frame) -> Duration {
+    Duration::from_nanos(frame::number(&frame.part(0)))
+}

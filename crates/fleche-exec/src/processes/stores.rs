@@ -1,0 +1,129 @@
+//! Operations on stores, as they travel from a worker to the pool's process and back.
+//!
+//! A request has the parts: operation (1 byte), which store (8 bytes), the digest or prefix, and more bytes where the
+//! operation has them. An answer has the parts: what happened (1 byte), and bytes.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fleche_core::{CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore, encoding};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// An operation on a store.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Operation {
+    GetValue(Digest),
+    PutValue(Digest),
+    HasValue(Digest),
+    AgeOfValue(Digest),
+    RemoveValue(Digest, Option<Duration>),
+    Values(String),
+    SyncValue(Digest),
+    GetRecord(CallKey),
+    PutRecord(CallKey),
+    HasRecord(CallKey),
+    /// With or without a record to compare with.
+    RemoveRecord(CallKey, bool),
+    Records(String),
+    SyncRecord(CallKey),
+}
+
+/// The stores that workers may use through their channel, as long as somebody else uses them.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    values: Mutex<Table<dyn ValueStore>>,
+    calls: Mutex<Table<dyn CallStore>>,
+}
+
+#[derive(Debug)]
+struct Table<S: ?Sized> {
+    next: u64,
+    stores: Vec<(u64, Weak<S>)>,
+}
+
+impl<S: ?Sized> Default for Table<S> {
+    fn default() -> Self {
+        Self { next: 0, stores: Vec::new() }
+    }
+}
+
+impl<S: ?Sized> Table<S> {
+    fn number(&mut self, store: &Arc<S>) -> u64 {
+        self.stores.retain(|(_, known)| known.strong_count() > 0);
+        let store = Arc::downgrade(store);
+        if let Some((number, _)) = self.stores.iter().find(|(_, known)| known.ptr_eq(&store)) {
+            return *number;
+        }
+        self.next += 1;
+        self.stores.push((self.next, store));
+        self.next
+    }
+
+    fn get(&self, number: u64) -> Result<Arc<S>> {
+        let found = self.stores.iter().find(|(known, _)| *known == number).and_then(|(_, store)| store.upgrade());
+        found.ok_or_else(|| backend("the store was closed in the process that the worker belongs to".to_owned()))
+    }
+}
+
+impl Served {
+    /// The numbers by which workers ask for these stores.
+    pub(super) fn numbers(&self, values: &Arc<dyn ValueStore>, calls: &Arc<dyn CallStore>) -> (u64, u64) {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).number(values);
+        (values, self.calls.lock().unwrap_or_else(PoisonError::into_inner).number(calls))
+    }
+
+    /// Does what a worker asks for. The answer: `Some` bytes, `None`, or what went wrong.
+    pub(super) fn answer(&self, store: u64, operation: &[u8], bytes: &Bytes) -> Result<Option<Bytes>> {
+        let values = || self.values.lock().unwrap_or_else(PoisonError::into_inner).get(store);
+        let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(store);
+        match encoding::from_slice(operation)? {
+            Operation::GetValue(id) => values()?.get(&id),
+            Operation::PutValue(id) => values()?.put(&id, bytes).map(|()| None),
+            Operation::HasValue(id) => encoded(&values()?.contains(&id)?),
+            Operation::AgeOfValue(id) => encoded(&values()?.age(&id)?),
+            Operation::RemoveValue(id, older_than) => encoded(&values()?.remove(&id, older_than)?),
+            Operation::Values(prefix) => {
+                encoded(&values()?.ids(&prefix.parse::<DigestPrefix>()?)?.collect::<Result<Vec<_>>>()?)
+            }
+            Operation::SyncValue(id) => values()?.sync(&id).map(|()| None),
+            Operation::GetRecord(key) => {
+                calls()?.get(&key)?.map(|record| Ok(record.to_bytes(&key)?.into())).transpose()
+            }
+            Operation::PutRecord(key) => {
+                let record = record(&key, bytes)?;
+                record.map_or(Ok(()), |record| calls()?.put(&key, &record)).map(|()| None)
+            }
+            Operation::HasRecord(key) => encoded(&calls()?.contains(&key)?),
+            Operation::RemoveRecord(key, compare) => {
+                let only = if compare { record(&key, bytes)? } else { None };
+                encoded(&calls()?.remove(&key, only.as_ref())?)
+            }
+            Operation::Records(prefix) => {
+                encoded(&calls()?.keys(&prefix.parse::<DigestPrefix>()?)?.collect::<Result<Vec<_>>>()?)
+            }
+            Operation::SyncRecord(key) => calls()?.sync(&key).map(|()| None),
+        }
+    }
+}
+
+/// A record that came as bytes.
+pub(super) fn record(key: &CallKey, bytes: &[u8]) -> Result<Option<Record>> {
+    Record::from_bytes(key, bytes)
+}
+
+fn encoded<T: Serialize>(answer: &T) -> Result<Option<Bytes>> {
+    Ok(Some(encoding::to_vec(answer)?.into()))
+}
+
+/// Reads an answer that is never `None`.
+pub(super) fn decoded<T: DeserializeOwned>(answer: Option<Bytes>) -> Result<T> {
+    Ok(encoding::from_slice(&answer.unwrap_or_default())?)
+}
+
+/// What a store said in another process.
+pub(super) fn backend(why: String) -> Error {
+    Error::backend("a store reached through the worker's channel")(why)
+}

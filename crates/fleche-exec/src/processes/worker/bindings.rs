@@ -1,0 +1,71 @@
+//! Bindings as they come with tasks, and the caches that they lead to.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use fleche_core::{Cache, CallStore, Result, ValueStore, context::Binding, encoding, store::Reach};
+
+use super::{
+    channel::Channel,
+    proxy::{ProxyCalls, ProxyValues},
+};
+use crate::processes::wire::SentBinding;
+
+/// Bindings by their bytes: most tasks come with one that was there before.
+pub(super) struct Bindings {
+    channel: Arc<Channel>,
+    known: HashMap<Bytes, Binding>,
+}
+
+/// So many are kept, with the stores that they hold open.
+const KEPT: usize = 32;
+
+impl Bindings {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        Self { channel, known: HashMap::new() }
+    }
+
+    /// The binding of these bytes; `None` for no bytes.
+    pub(super) fn of(&mut self, bytes: &Bytes) -> Result<Option<Binding>> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if let Some(binding) = self.known.get(bytes) {
+            return Ok(Some(binding.clone()));
+        }
+        let sent: SentBinding = encoding::from_slice(bytes)?;
+        let cache = self.cache(&sent);
+        let binding = Binding::with_cache(sent.config, cache);
+        if self.known.len() == KEPT {
+            self.known.clear();
+        }
+        // A copy: the bytes are part of a frame that holds the arguments too.
+        self.known.insert(Bytes::copy_from_slice(bytes), binding.clone());
+        Ok(Some(binding))
+    }
+
+    /// Stores that several processes may open are opened; where that fails, and for all others, operations go to the
+    /// pool's process.
+    fn cache(&self, sent: &SentBinding) -> Cache {
+        let config = &sent.config.cache;
+        if *config == Cache::void().config() {
+            return Cache::void();
+        }
+        let values: Arc<dyn ValueStore> = match opened(config.values.reach(), || config.values.open()) {
+            Some(store) => store,
+            None => Arc::new(ProxyValues::new(self.channel.clone(), sent.values, config.values.clone())),
+        };
+        let calls: Arc<dyn CallStore> = match opened(config.calls.reach(), || config.calls.open()) {
+            Some(store) => store,
+            None => Arc::new(ProxyCalls::new(self.channel.clone(), sent.calls, config.calls.clone())),
+        };
+        Cache::of(values, calls, config.store_arguments)
+    }
+}
+
+fn opened<S>(reach: Reach, open: impl FnOnce() -> Result<S>) -> Option<S> {
+    if reach != Reach::Shared {
+        return None;
+    }
+    open().inspect_err(|error| tracing::warn!(%error, "a store is not opened here, but used through the channel")).ok()
+}

@@ -1,0 +1,148 @@
+//! Stores of the pool's process, as a worker uses them: every operation goes over the channel.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fleche_core::{
+    CallKey, CallStore, Digest, DigestPrefix, Record, Result, ValueStore,
+    store::{CallStoreConfig, Entries, ValueStoreConfig},
+};
+use serde::de::DeserializeOwned;
+
+use super::channel::Channel;
+use crate::processes::stores::{Operation, decoded, record};
+
+macro_rules! proxy {
+    ($(#[$doc:meta])* $proxy:ident, $config:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) struct $proxy {
+            channel: Arc<Channel>,
+            /// By which number the pool's process knows the store.
+            store: u64,
+            config: Box<dyn $config>,
+        }
+
+        impl $proxy {
+            pub(super) fn new(channel: Arc<Channel>, store: u64, config: Box<dyn $config>) -> Self {
+                Self { channel, store, config }
+            }
+
+            fn request(&self, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
+                self.channel.request(self.store, operation, bytes)
+            }
+
+            fn ask<T: DeserializeOwned>(&self, operation: &Operation) -> Result<T> {
+                decoded(self.request(operation, &[])?)
+            }
+        }
+    };
+}
+
+proxy! {
+    /// A store of values.
+    ProxyValues, ValueStoreConfig
+}
+
+proxy! {
+    /// A store of records.
+    ProxyCalls, CallStoreConfig
+}
+
+impl ValueStore for ProxyValues {
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        self.request(&Operation::GetValue(*id), &[])
+    }
+
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.request(&Operation::PutValue(*id), encoded).map(drop)
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.ask(&Operation::HasValue(*id))
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.ask(&Operation::AgeOfValue(*id))
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.ask(&Operation::RemoveValue(*id, older_than))
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        Ok(Box::new(pages(prefix).flat_map(|page| items(self.ask::<Vec<Digest>>(&Operation::Values(page))))))
+    }
+
+    fn sync(&self, id: &Digest) -> Result<()> {
+        self.request(&Operation::SyncValue(*id), &[]).map(drop)
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        self.config.clone()
+    }
+}
+
+impl CallStore for ProxyCalls {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        let bytes = self.request(&Operation::GetRecord(*key), &[])?;
+        bytes.map_or(Ok(None), |bytes| record(key, &bytes))
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        self.request(&Operation::PutRecord(*key), &record.to_bytes(key)?).map(drop)
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.ask(&Operation::HasRecord(*key))
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        Ok(Box::new(pages(prefix).flat_map(|page| items(self.ask::<Vec<CallKey>>(&Operation::Records(page))))))
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        let bytes = only.map(|only| only.to_bytes(key)).transpose()?;
+        let operation = Operation::RemoveRecord(*key, bytes.is_some());
+        decoded(self.request(&operation, bytes.as_deref().unwrap_or_default())?)
+    }
+
+    fn sync(&self, key: &CallKey) -> Result<()> {
+        self.request(&Operation::SyncRecord(*key), &[]).map(drop)
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        self.config.clone()
+    }
+}
+
+/// The prefixes by which a listing is asked for in pieces, so that none is as large as the store.
+fn pages(prefix: &DigestPrefix) -> impl Iterator<Item = String> + use<> {
+    let prefix = prefix.as_str().to_owned();
+    let more = 16_usize.pow(2_u32.saturating_sub(u32::try_from(prefix.len()).unwrap_or(u32::MAX)));
+    let digits = 2_usize.saturating_sub(prefix.len());
+    (0..more).map(move |page| if digits == 0 { prefix.clone() } else { format!("{prefix}{page:0digits$x}") })
+}
+
+fn items<T>(page: Result<Vec<T>>) -> impl Iterator<Item = Result<T>> {
+    let (items, error) = match page {
+        Ok(items) => (items, None),
+        Err(error) => (Vec::new(), Some(Err(error))),
+    };
+    items.into_iter().map(Ok).chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_cover_every_digest_of_a_prefix_once() {
+        let pages = |prefix: &str| pages(&prefix.parse().unwrap()).collect::<Vec<_>>();
+        assert_eq!(pages("").len(), 256);
+        assert_eq!((pages("").first().unwrap().as_str(), pages("").last().unwrap().as_str()), ("00", "ff"));
+        assert_eq!(pages("a").len(), 16);
+        assert_eq!(pages("a")[15], "af");
+        assert_eq!(pages("abc"), ["abc"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! What the parent sees of calls that ran in workers.
+
+use std::{collections::BTreeMap, process, sync::Arc};
+
+use fleche_core::{Bound, Cache, ExecutorExt, fleche, metadata::TAGS, tag, wrap_executor};
+
+use super::common::{files, memory, pool, result};
+
+#[fleche]
+fn double(x: i64) -> i64 {
+    2 * x
+}
+
+#[fleche]
+fn long_text(x: usize) -> String {
+    "x".repeat(x)
+}
+
+fn calls_double(x: i64) -> i64 {
+    double(x) + 1
+}
+
+#[fleche]
+fn fails(x: i64) -> Result<i64, String> {
+    Err(format!("{x} is refused"))
+}
+
+/// With stores that workers open, and with stores that they reach through their channel.
+fn each_store(test: impl Fn(Cache)) {
+    let directory = tempfile::tempdir().unwrap();
+    test(files(directory.path()));
+    test(memory());
+}
+
+#[test]
+fn eight_misses_leave_eight_records_that_the_parent_sees() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        let pool = wrap_executor(pool(2));
+        let jobs: Vec<_> = (0..8).map(|x| pool.submit(double, (x,))).collect();
+        for (x, job) in (0..).zip(jobs) {
+            assert_eq!(result(job), Ok(2 * x));
+            assert!(double::contains(x).unwrap());
+        }
+        assert_eq!(cache.query(&double::query()).unwrap().count(), 8);
+        assert_eq!(pool.inner().stats().received, 8);
+    });
+}
+
+#[test]
+fn a_second_pool_over_the_same_inputs_receives_no_task() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        let inputs = || (0..8).map(|x| (x,));
+        let first: Vec<_> = wrap_executor(pool(2)).map(double, inputs()).map(Result::unwrap).collect();
+        let second = wrap_executor(pool(2));
+        let again: Vec<_> = second.map(double, inputs()).map(Result::unwrap).collect();
+        assert_eq!(first, again);
+        assert_eq!((second.inner().stats().received, second.inner().stats().workers), (0, 0));
+    });
+}
+
+#[test]
+fn results_too_long_for_a_record_are_stored_as_values() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        let pool = wrap_executor(pool(1));
+        assert_eq!(result(pool.submit(long_text, (5000,))).unwrap().len(), 5000);
+        assert_eq!(long_text::load(5000).unwrap().unwrap().len(), 5000);
+    });
+}
+
+#[test]
+fn calls_inside_a_bound_plain_function_are_recorded_by_the_parents_store() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        assert_eq!(result(pool(1).submit(Bound::bind(calls_double), (4,))), Ok(9));
+        assert_eq!(double::load(4).unwrap(), Some(8));
+    });
+}
+
+#[test]
+fn the_record_names_the_worker_process_and_carries_the_tags_of_the_submitter() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        let _tag = tag("project", "alloy").enter();
+        let pool = wrap_executor(pool(1));
+        result(pool.submit(double, (1,))).unwrap();
+        let record = cache.record(&double::key(1)).unwrap().unwrap();
+        assert_ne!(record.writer.process, process::id());
+        let worker = result(pool.submit(process::id, ())).unwrap();
+        assert_eq!(record.writer.process, worker);
+        let tags: BTreeMap<String, String> = record.metadata.get(TAGS).unwrap().unwrap();
+        assert_eq!(tags["project"], "alloy");
+    });
+}
+
+#[test]
+fn an_error_comes_back_and_is_not_recorded() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        assert_eq!(result(wrap_executor(pool(1)).submit(fails, (1,))), Ok(Err("1 is refused".to_owned())));
+        assert!(!fails::contains(1).unwrap());
+    });
+}
+
+#[test]
+fn workers_of_two_caches_keep_them_apart() {
+    let (first, second) = (memory(), memory());
+    let pool = wrap_executor(pool(1));
+    result(first.scope(|| pool.submit(double, (1,)))).unwrap();
+    result(second.scope(|| pool.submit(double, (2,)))).unwrap();
+    assert_eq!(first.scope(|| (double::contains(1).unwrap(), double::contains(2).unwrap())), (true, false));
+    assert_eq!(second.scope(|| (double::contains(1).unwrap(), double::contains(2).unwrap())), (false, true));
+}
+
+#[test]
+fn a_hit_is_served_while_every_worker_is_busy() {
+    let _active = memory().enter();
+    double(1);
+    let pool = Arc::new(wrap_executor(pool(1)));
+    let gate = tempfile::tempdir().unwrap();
+    let busy = pool.submit(super::common::wait_for, (gate.path().join("open"),));
+    assert_eq!(result(pool.submit(double, (1,))), Ok(2));
+    assert!(!busy.is_done());
+    std::fs::write(gate.path().join("open"), "").unwrap();
+    result(busy).unwrap();
+}

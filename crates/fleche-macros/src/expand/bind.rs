@@ -1,0 +1,78 @@
+//! `bind`, and how a call runs that was bound here or elsewhere.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::Ident;
+
+use super::{Names, add, full_codec};
+use crate::{function::Function, parameter::Parameter};
+
+/// `bind`, and what a bound call runs.
+pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
+    let Function { generics, result, item, .. } = function;
+    let Names { engine, turbofish, typed, .. } = names;
+    let visibility = &item.vis;
+    let conditions = &generics.where_clause;
+    let params = &generics.params;
+    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let arguments = Ident::new("arguments", Span::mixed_site());
+    let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
+    let reads = function.parameters.iter().map(|parameter| {
+        let (ident, codec) = (&parameter.ident, full_codec(engine, parameter));
+        quote!(let #ident = #arguments.read(&#codec)?;)
+    });
+    let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| {
+        if lent.is_some() { quote!(#engine::Borrow::borrow(&#ident)) } else { quote!(#ident) }
+    });
+    // Instances of generic functions have no name that another process knows before it calls them.
+    let descriptor = if turbofish.is_empty() {
+        quote!(::core::option::Option::None)
+    } else {
+        quote! {
+            ::core::option::Option::Some(const {
+                &#engine::Descriptor::new(
+                    #engine::type_of(&Self::__fleche_call #turbofish),
+                    Self::__fleche_remote #turbofish,
+                )
+            })
+        }
+    };
+    quote! {
+        #[doc(hidden)]
+        fn __fleche_invoke #generics (
+            mut #arguments: #engine::Reader<'_>,
+        ) -> ::core::result::Result<#result, #engine::DecodeError> #conditions {
+            let _ = &mut #arguments;
+            #(#reads)*
+            ::core::result::Result::Ok(Self::__fleche_call #turbofish (#(#passed),*))
+        }
+
+        #[doc(hidden)]
+        fn __fleche_transport #generics () -> #engine::Transport<#result> #conditions {
+            #[allow(unused_imports)]
+            use #engine::{LentErrorWire as _, NoTransport as _, NoWire as _, RemoteTransport as _, WholeWire as _};
+            #engine::Transport::new(
+                (&#engine::TransportProbe::<#result>::new()).fleche_transport(),
+                (&&#engine::WireProbe::<#result>::new()).fleche_wire(),
+            )
+        }
+
+        #[doc(hidden)]
+        fn __fleche_remote #generics (
+            #arguments: &[&[u8]],
+        ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> #conditions {
+            #engine::answer(#arguments, Self::__fleche_invoke #turbofish, Self::__fleche_transport #turbofish ())
+        }
+
+        /// Binds the call to what is active on this thread: cache, metadata and tags. It can then run anywhere.
+        #visibility fn bind #generics (#(#typed),*) -> #engine::BoundCall<#result> #conditions {
+            #engine::BoundCall::new(
+                Self::__fleche_function #turbofish (),
+                Self::__fleche_transport #turbofish (),
+                Self::__fleche_invoke #turbofish,
+                #descriptor,
+                |#arguments: &mut #engine::Arguments| { #(#all)* },
+            )
+        }
+    }
+}
