@@ -96,6 +96,25 @@ impl<T> Job<T> {
         self.shared.take().and_then(self.unpack)
     }
 
+    /// The same job, whose result `observe` sees before anybody else does: before waiters wake and before
+    /// [`is_done`](Self::is_done) says so. It runs on the thread that completes the job, or at once where that is done
+    /// already; not at all where the job comes to no result. A panic in it becomes the job's error.
+    pub(crate) fn observed(self, observe: impl FnOnce(&T) + Send + 'static) -> Self
+    where
+        T: Send + 'static,
+    {
+        let Self { shared, unpack, .. } = self;
+        shared.witness(Box::new(move |outcome| {
+            let result = catch(|| {
+                let result = unpack(outcome?)?;
+                observe(&result);
+                Ok(result)
+            });
+            result.flatten().map(|result| Box::new(result) as Payload)
+        }));
+        Self { shared, unpack: unpack_same, result: PhantomData }
+    }
+
     /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already.
     pub fn on_done(&self, run: impl FnOnce() + Send + 'static) {
         self.shared.on_done(Box::new(run));

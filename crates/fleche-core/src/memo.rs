@@ -9,7 +9,7 @@ mod recording;
 pub use arguments::Arguments;
 pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
 pub use guard::Guard;
-pub use plan::{EqualityProbe, NoEquality, Plan, Recordable, ResultProbe, WholeResult, equality_of};
+pub use plan::{EqualityProbe, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, equality_of};
 
 use std::{any::Any, time::Instant};
 
@@ -19,8 +19,9 @@ use crate::{
     context,
     error::{Error, Result},
     function::{Function, Warning},
-    metadata,
+    metadata::Collecting,
 };
+use plan::Access;
 use recording::Recording;
 
 /// What a look-up gives: the result, or the right to compute it.
@@ -85,15 +86,22 @@ pub fn look_up<R, T>(
 }
 
 impl<R, T> Miss<R, T> {
-    /// Runs the body and records what it returns. A panic of the body records nothing and goes on to the caller.
+    /// Runs the body and records what it returns, or what the job brings that it returns. A panic of the body records
+    /// nothing and goes on to the caller.
     pub fn run(self, body: impl FnOnce() -> R) -> R {
         let Self { plan, recording } = self;
         let Some(recording) = recording else { return body() };
-        let (kinds, tags) = context::metadata();
         let started = Instant::now();
-        let (result, metadata) = metadata::collect(&kinds, &tags, body);
-        recording.record(&plan, &result, started.elapsed(), metadata);
-        result
+        let collecting = Collecting::begin(context::metadata());
+        let result = body();
+        match plan.access {
+            Access::Now(value) => {
+                let metadata = collecting.finish();
+                recording.record(plan.codec, value(&result), started.elapsed(), metadata);
+                result
+            }
+            Access::Later(observed) => recording.record_later(plan.codec, observed, result, started, collecting),
+        }
     }
 }
 
@@ -104,9 +112,9 @@ pub(crate) fn hit<R, T>(function: &'static Function, plan: &Plan<R, T>, cache: &
         None
     })?;
     let value = match &record.result {
-        ValueRef::Inline(bytes) => (plan.decode)(bytes.as_slice()),
+        ValueRef::Inline(bytes) => (plan.codec.decode)(bytes.as_slice()),
         ValueRef::Stored(digest) => match cache.values().get(digest) {
-            Ok(found) => (plan.decode)(&found?),
+            Ok(found) => (plan.codec.decode)(&found?),
             Err(error) => {
                 cache.fault(&error, function.name());
                 return None;
@@ -185,7 +193,7 @@ pub fn load<R, T>(plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, 
     let cache = context::active();
     let Some(record) = cache.record(&key?)? else { return Ok(None) };
     let encoded = cache.encoded(&record.result)?;
-    Ok(encoded.map(|encoded| (plan.decode)(&encoded)).transpose()?.map(plan.wrap))
+    Ok(encoded.map(|encoded| (plan.codec.decode)(&encoded)).transpose()?.map(plan.wrap))
 }
 
 /// Runs the closure with every fleche call in it running again.

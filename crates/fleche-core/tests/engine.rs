@@ -18,6 +18,8 @@ mod files;
 mod guard;
 #[path = "engine/identity.rs"]
 mod identity;
+#[path = "engine/jobs.rs"]
+mod jobs;
 #[path = "engine/parameters.rs"]
 mod parameters;
 #[path = "engine/records.rs"]

@@ -317,7 +317,7 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
     let probe = Ident::new("probe", Span::mixed_site());
     let plan = if options.cache_errors {
         quote_spanned! {result.span()=>
-            #engine::WholeResult::fleche_plan(&#probe, #engine::WholeResult::fleche_value(&#probe).fleche_equal())
+            (*#probe).fleche_plan((*#probe).fleche_value().fleche_equal())
         }
     } else {
         quote_spanned! {result.span()=> #probe.fleche_plan(#probe.fleche_value().fleche_equal()) }
