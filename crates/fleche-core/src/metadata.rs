@@ -97,31 +97,34 @@ impl<T: MetadataKind + PartialEq> KindObject for T {
 /// The name under which a record keeps the tags that were active: a map of text to text.
 pub const TAGS: &str = "tags";
 
+/// The kinds of metadata collected around a call.
+pub(crate) type Kinds = Arc<[Arc<dyn MetadataKind>]>;
+
 /// The collection of some kinds of metadata around one body.
 pub(crate) struct Collecting {
-    kinds: Arc<[Arc<dyn MetadataKind>]>,
+    kinds: Kinds,
     running: Vec<Box<dyn Collector>>,
     tags: BTreeMap<String, String>,
 }
 
 impl Collecting {
     /// The body is about to run, under these tags.
-    pub(crate) fn begin((kinds, tags): (Arc<[Arc<dyn MetadataKind>]>, BTreeMap<String, String>)) -> Self {
+    pub(crate) fn begin((kinds, tags): (Kinds, BTreeMap<String, String>)) -> Self {
         let running = kinds.iter().map(|kind| kind.begin()).collect();
         Self { kinds, running, tags }
     }
 
     /// The body has returned, on the thread where it began.
     pub(crate) fn finish(self) -> Metadata {
-        self.end(|collector| collector.finish())
+        self.end(Collector::finish)
     }
 
     /// The result is there, on whatever thread.
     pub(crate) fn finish_elsewhere(self) -> Metadata {
-        self.end(|collector| collector.finish_elsewhere())
+        self.end(Collector::finish_elsewhere)
     }
 
-    fn end(self, finish: impl Fn(Box<dyn Collector>) -> Result<Encoded>) -> Metadata {
+    fn end(self, finish: fn(Box<dyn Collector>) -> Result<Encoded>) -> Metadata {
         let mut metadata = Metadata::default();
         // The kind that began last ends first, so that each measures what lies within it.
         for (kind, collector) in self.kinds.iter().zip(self.running).rev() {

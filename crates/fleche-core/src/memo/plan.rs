@@ -32,8 +32,8 @@ pub struct Plan<R, T: 'static> {
 /// How to get at the value to record. There is none in an `Err`.
 #[derive(Debug)]
 pub(super) enum Access<R, T> {
-    /// It lies in the return value.
-    Now(fn(&R) -> Option<&T>),
+    /// It is taken out of the return value, or there is none in it.
+    Now(fn(R) -> Result<T, R>),
     /// The return value brings it later, and lets an observer see it before anybody else.
     Later(fn(R, Observer<T>) -> R),
 }
@@ -114,7 +114,7 @@ impl<T, E> ResultProbe<Result<T, E>> {
     where
         T: Recordable,
     {
-        Plan::new(Access::Now(|result| result.as_ref().ok()), Ok, equal)
+        Plan::new(Access::Now(|result| result.map_err(Err)), Ok, equal)
     }
 }
 
@@ -170,7 +170,7 @@ pub trait WholeResult<R> {
     where
         R: Recordable,
     {
-        Plan::new(Access::Now(|result| Some(result)), |result| result, equal)
+        Plan::new(Access::Now(Ok), |result| result, equal)
     }
 }
 

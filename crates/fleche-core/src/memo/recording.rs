@@ -49,7 +49,7 @@ impl Recording {
     pub(super) fn record<T>(self, codec: ResultCodec<T>, value: Option<&T>, took: Duration, metadata: Metadata) {
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
             let stored = finished.store();
-            finished.conclude(stored);
+            Finished::conclude(finished.function, &finished.cache, stored);
         }
     }
 
@@ -136,10 +136,10 @@ impl Finished {
     }
 
     /// Tells of a failure to store, which does not fail the call.
-    pub(super) fn conclude(&self, stored: Result<()>) {
+    pub(super) fn conclude(function: &'static Function, cache: &Cache, stored: Result<()>) {
         if let Err(error) = stored {
-            self.cache.fault(&error, self.function.name());
-            self.cache.counters().skipped(Skip::StoreFailed);
+            cache.fault(&error, function.name());
+            cache.counters().skipped(Skip::StoreFailed);
         }
     }
 }
