@@ -13,12 +13,12 @@ pub use crate::{
     error::Result,
     function::{Definition, Function, Parameter, Registration, instance},
     memo::{
-        Arguments, Found, NoEquality, Owned, Plan, Reader, Recheck, ResultProbe, WholeResult, codec, contains,
-        equality_of, evict, key, key_or_panic, load, load_boxed, local_codec, look_up, rerun,
+        Arguments, AsyncCall, AsyncFound, Found, NoEquality, Owned, Plan, Reader, Recheck, ResultProbe, WholeResult,
+        codec, contains, equality_of, evict, key, key_or_panic, load, load_boxed, local_codec, look_up, rerun,
     },
     query::Query,
 };
-pub use std::{any::TypeId, borrow::Borrow};
+pub use std::{any::TypeId, borrow::Borrow, future::Future};
 
 /// The identity of a function item.
 pub const fn type_of<T: 'static>(_: &T) -> TypeId {

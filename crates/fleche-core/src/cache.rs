@@ -127,6 +127,11 @@ impl Cache {
         self.0.void
     }
 
+    /// Whether asking the stores may take a while.
+    pub(crate) fn may_block(&self) -> bool {
+        self.0.values.may_block() || self.0.calls.may_block()
+    }
+
     pub(crate) fn stores_arguments(&self) -> bool {
         self.0.store_arguments
     }

@@ -16,11 +16,8 @@ use std::{
 
 use crate::{
     cache::Cache,
-    metadata::{MetadataKind, Runtime},
+    metadata::{Kinds, MetadataKind, Runtime},
 };
-
-/// The kinds of metadata collected around a call.
-pub(crate) type Kinds = Arc<[Arc<dyn MetadataKind>]>;
 
 /// What a guard changes. Kept apart, one entry a guard, so that guards may end in any order.
 enum Entry {

@@ -65,6 +65,15 @@ pub(crate) fn promise<T>(unpack: Unpack<T>, decode: Option<Decode<T>>) -> (Promi
     (Promise(shared.clone()), Job { shared, unpack, decode, result: PhantomData })
 }
 
+/// The result in a payload, which is encoded where it came from another process.
+fn read<T>(payload: Payload, unpack: Unpack<T>, decode: Option<Decode<T>>) -> Result<T, JobError> {
+    match (payload.downcast::<FromElsewhere>(), decode) {
+        (Ok(encoded), Some(decode)) => decode(&encoded.0),
+        (Ok(_), None) => Err(JobError::rejected("a result came from another process that nobody can read")),
+        (Err(payload), _) => unpack(payload),
+    }
+}
+
 /// For payloads that hold the result itself.
 pub(crate) fn unpack_same<T: 'static>(payload: Payload) -> Result<T, JobError> {
     let result = payload.downcast().map_err(|_| JobError::rejected("the result is not of the type asked for"))?;
@@ -107,12 +116,26 @@ impl<T> Job<T> {
     }
 
     fn take(&self) -> Result<T, JobError> {
-        let payload = self.shared.take()?;
-        match (payload.downcast::<FromElsewhere>(), self.decode) {
-            (Ok(encoded), Some(decode)) => decode(&encoded.0),
-            (Ok(_), None) => Err(JobError::rejected("a result came from another process that nobody can read")),
-            (Err(payload), _) => (self.unpack)(payload),
-        }
+        read(self.shared.take()?, self.unpack, self.decode)
+    }
+
+    /// The same job, whose result `observe` sees before anybody else does: before waiters wake and before
+    /// [`is_done`](Self::is_done) says so. It runs on the thread that completes the job, or at once where that is done
+    /// already; not at all where the job comes to no result. A panic in it becomes the job's error.
+    pub(crate) fn observed(self, observe: impl FnOnce(&T) + Send + 'static) -> Self
+    where
+        T: Send + 'static,
+    {
+        let Self { shared, unpack, decode, .. } = self;
+        shared.witness(Box::new(move |outcome| {
+            let result = catch(|| {
+                let result = read(outcome?, unpack, decode)?;
+                observe(&result);
+                Ok(result)
+            });
+            result.flatten().map(|result| Box::new(result) as Payload)
+        }));
+        Self { shared, unpack: unpack_same, decode: None, result: PhantomData }
     }
 
     /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already.

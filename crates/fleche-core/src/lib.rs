@@ -28,6 +28,7 @@
 //! | opening stores, counting, querying, evicting | [`Cache`] |
 //! | which cache a call uses | [`Cache::enter`], [`set_default_cache`], [`config::ConfigFile`], [`active_cache`] |
 //! | going parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`] |
+//! | `async fn`, and futures that take their cache along | [`fleche`](macro@fleche#jobs-and-async-fn), [`FutureExt::in_cache`] |
 //! | files as arguments | [`FileContent`] |
 //! | sets and ordered maps inside arguments | [`unordered`], [`ordered`] |
 //! | the bytes of a value | [`encoding`] |
@@ -36,6 +37,7 @@
 //!
 //! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
 
+mod blocking;
 pub mod bound;
 pub mod cache;
 pub mod call;
@@ -48,6 +50,7 @@ pub mod executor;
 pub mod file_content;
 #[doc(hidden)]
 pub mod function;
+pub mod future;
 pub mod job;
 pub mod layer;
 #[doc(hidden)]
@@ -129,6 +132,37 @@ pub use file_content::FileContent;
 /// `Ok` is recorded, and the error may be any type. `None` and `()` are recorded. In a generic function that returns
 /// `T`, a `T` that is a `Result` is recorded whole. Panics go on to the caller and record nothing.
 ///
+/// # Jobs and `async fn`
+///
+/// A function that returns a [`Job`] hands its job on, and what the job brings is recorded before anybody can see it,
+/// also if the job is dropped; a hit is a job that is done already. A job that fails records nothing, and of a
+/// `Job<Result<…>>` only the value of an `Ok` is recorded. The recording is done on the thread that completes the job.
+/// Two calls before the first job is done are two misses.
+///
+/// ```
+/// # use fleche_core::{Cache, Job, fleche, job};
+/// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+/// #[fleche]
+/// fn submitted(x: i64) -> Job<i64> {
+///     let (completer, job) = job::channel();
+///     std::thread::spawn(move || completer.complete(x + 1)); // A queue, a cluster, a service.
+///     job
+/// }
+/// # let _active = Cache::new(MemoryValues::new(), MemoryCalls::new()).enter();
+/// assert_eq!(submitted(1).result()?, 2);
+/// assert!(submitted(1).is_done());
+/// # Ok::<(), fleche_core::JobError>(())
+/// ```
+///
+/// An `async fn` is bound where it is called to what is active there: cache, tags, kinds of metadata. It is looked up
+/// when it is first polled, on whatever thread and by whatever runtime, and its body, nested calls included, runs under
+/// what it is bound to. The future is `Send` if that of the body is. Stores that [may wait](ValueStore::may_block) are
+/// asked on threads of fleche's own, at most eight in a process, so that the runtime's threads go on; encoding and
+/// decoding happen where the future is polled, and so do calls of memoized functions that are not `async`. A future
+/// that is dropped before its body has completed records nothing. `rerun` and `uncached` give futures; the rest of the
+/// companion is as for other functions, and asks the stores in place; there is no `bind`. A body that is not memoized
+/// takes its cache along with [`FutureExt::in_cache`].
+///
 /// # What must hold
 ///
 /// The result must depend on the arguments alone. The cache watches what it can: now and then, and whenever the body
@@ -148,6 +182,7 @@ pub use file_content::FileContent;
 /// arguments are not recorded, for that reason.
 #[doc(inline)]
 pub use fleche_macros::fleche;
+pub use future::FutureExt;
 pub use job::{Job, JobError};
 pub use query::Query;
 pub use store::{CallStore, ValueStore};

@@ -1,26 +1,33 @@
 //! The call engine: encode the arguments, look up, run the body on a miss, record.
 
 mod arguments;
+mod asynchronous;
 mod codec;
 mod guard;
+mod hit;
 mod plan;
 mod recording;
 
 pub use arguments::Arguments;
+pub use asynchronous::{AsyncCall, AsyncFound};
 pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
 pub use guard::Guard;
-pub use plan::{EqualityProbe, NoEquality, Plan, Recordable, ResultProbe, WholeResult, equality_of};
+pub use hit::load_boxed;
+pub use plan::{EqualityProbe, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, equality_of};
 
-use std::{any::Any, time::Instant};
+use std::time::Instant;
 
 use crate::{
     cache::{Cache, Skip},
-    call::{CallKey, Record, ValueRef},
+    call::CallKey,
     context,
     error::{Error, Result},
     function::{Function, Warning},
-    metadata,
+    metadata::Collecting,
 };
+use arguments::Call;
+use hit::hit;
+use plan::Access;
 use recording::Recording;
 
 /// What a look-up gives: the result, or the right to compute it.
@@ -52,103 +59,73 @@ pub fn look_up<R, T>(
 ) -> Found<R, T> {
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
-    if cache.is_void() {
-        return miss(None);
-    }
-    if !function.has_its_name_alone() {
-        cache.counters().skipped(Skip::NameClaimedTwice);
-        return miss(None);
-    }
-    let mut arguments = Arguments::new();
-    encode(&mut arguments);
-    let call = match arguments.call(function) {
-        Ok(call) => call,
-        Err(error) => {
-            cache.counters().skipped(Skip::ArgumentNotEncodable);
-            if function.warns(Warning::ArgumentNotEncodable) {
-                tracing::warn!(function = function.name(), %error, "the call runs without the cache");
-            }
-            return miss(None);
-        }
-    };
+    let Some((call, arguments)) = admit(function, &cache, encode) else { return miss(None) };
     if !context::is_rerun() {
         if let Some(result) = hit(function, &plan, &cache, &call.key) {
             return Found::Hit(result);
         }
         cache.counters().miss();
     }
-    let checked = function.miss_is_checked();
-    if checked && !Guard::passes(function, &cache, &arguments, guard) {
-        return miss(None);
-    }
-    miss(Some(Recording { function, cache: Cache::clone(&cache), call, arguments, checked, checks }))
+    miss(check(function, Cache::clone(&cache), call, arguments, guard, checks))
 }
 
-impl<R, T> Miss<R, T> {
-    /// Runs the body and records what it returns. A panic of the body records nothing and goes on to the caller.
-    pub fn run(self, body: impl FnOnce() -> R) -> R {
-        let Self { plan, recording } = self;
-        let Some(recording) = recording else { return body() };
-        let (kinds, tags) = context::metadata();
-        let started = Instant::now();
-        let (result, metadata) = metadata::collect(&kinds, &tags, body);
-        recording.record(&plan, &result, started.elapsed(), metadata);
-        result
+/// The call as stores know it; `None`, with the reason counted, where it will run without the cache.
+fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Arguments)) -> Option<(Call, Arguments)> {
+    if cache.is_void() {
+        return None;
     }
-}
-
-/// The recorded result of a call. Every fault is logged, counted and a miss.
-pub(crate) fn hit<R, T>(function: &'static Function, plan: &Plan<R, T>, cache: &Cache, key: &CallKey) -> Option<R> {
-    let record = cache.record(key).unwrap_or_else(|error| {
-        cache.fault(&error, function.name());
-        None
-    })?;
-    let value = match &record.result {
-        ValueRef::Inline(bytes) => (plan.decode)(bytes.as_slice()),
-        ValueRef::Stored(digest) => match cache.values().get(digest) {
-            Ok(found) => (plan.decode)(&found?),
-            Err(error) => {
-                cache.fault(&error, function.name());
-                return None;
-            }
-        },
-    };
-    match value {
-        Ok(value) => {
-            warn_of_stale_code(function, &record);
-            cache.counters().hit();
-            Some((plan.wrap)(value))
-        }
+    if !function.has_its_name_alone() {
+        cache.counters().skipped(Skip::NameClaimedTwice);
+        return None;
+    }
+    let mut arguments = Arguments::new();
+    encode(&mut arguments);
+    match arguments.call(function) {
+        Ok(call) => Some((call, arguments)),
         Err(error) => {
-            if function.warns(Warning::ResultUnreadable) {
-                tracing::warn!(
-                    function = function.name(), %key, %error,
-                    "a recorded result does not decode into the function's type; the call runs again"
-                );
+            cache.counters().skipped(Skip::ArgumentNotEncodable);
+            if function.warns(Warning::ArgumentNotEncodable) {
+                tracing::warn!(function = function.name(), %error, "the call runs without the cache");
             }
             None
         }
     }
 }
 
-/// A [`Load`](crate::function::Load) for functions of this plan.
-pub fn load_boxed<R: 'static, T>(
+/// The right to record a call that was not found; `None` where the guard, if this is its turn, refuses the arguments.
+fn check(
     function: &'static Function,
-    plan: &Plan<R, T>,
-    cache: &Cache,
-    key: &CallKey,
-) -> Option<Box<dyn Any>> {
-    hit(function, plan, cache, key).map(|result| Box::new(result) as Box<dyn Any>)
+    cache: Cache,
+    call: Call,
+    arguments: Arguments,
+    guard: impl FnOnce(&mut Guard<'_>),
+    checks: &'static [Recheck],
+) -> Option<Recording> {
+    let checked = function.miss_is_checked();
+    if checked && !Guard::passes(function, &cache, &arguments, guard) {
+        return None;
+    }
+    Some(Recording { function, cache, call, arguments, checked, checks })
 }
 
-fn warn_of_stale_code(function: &'static Function, record: &Record) {
-    if record.function.code != function.id().code && function.warns(Warning::StaleCode) {
-        tracing::warn!(
-            function = function.name(),
-            "results are served that other code of this function computed. If the change alters results, state a new \
-             version: `#[fleche(version = {})]`",
-            function.id().version + 1,
-        );
+impl<R, T> Miss<R, T> {
+    /// Runs the body and records what it returns, or what the job brings that it returns. A panic of the body records
+    /// nothing and goes on to the caller.
+    pub fn run(self, body: impl FnOnce() -> R) -> R {
+        let Self { plan, recording } = self;
+        let Some(recording) = recording else { return body() };
+        let started = Instant::now();
+        let collecting = Collecting::begin(context::metadata());
+        let result = body();
+        match plan.access {
+            Access::Now(value_of) => {
+                let (took, metadata) = (started.elapsed(), collecting.finish());
+                let value = value_of(result);
+                recording.record(plan.codec, value.as_ref().ok(), took, metadata);
+                value.map_or_else(|without| without, plan.wrap)
+            }
+            Access::Later(observed) => recording.record_later(plan.codec, observed, result, started, collecting),
+        }
     }
 }
 
@@ -185,7 +162,7 @@ pub fn load<R, T>(plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, 
     let cache = context::active();
     let Some(record) = cache.record(&key?)? else { return Ok(None) };
     let encoded = cache.encoded(&record.result)?;
-    Ok(encoded.map(|encoded| (plan.decode)(&encoded)).transpose()?.map(plan.wrap))
+    Ok(encoded.map(|encoded| (plan.codec.decode)(&encoded)).transpose()?.map(plan.wrap))
 }
 
 /// Runs the closure with every fleche call in it running again.

@@ -69,10 +69,17 @@ pub trait MetadataKind: KindObject + Debug + Send + Sync {
 }
 
 /// One call's collection of one kind of metadata.
-pub trait Collector {
+pub trait Collector: Send {
     /// Called right after the body has returned, on the same thread. An error is logged; the call is recorded without
     /// this report.
     fn finish(self: Box<Self>) -> Result<Encoded>;
+
+    /// Called in place of [`finish`](Self::finish) where the body was not one run on one thread: for an `async fn` when
+    /// it has completed, for a function that returns a job when that has; on any thread. What is counted per thread
+    /// means nothing then, and is better left out. The default does as `finish`.
+    fn finish_elsewhere(self: Box<Self>) -> Result<Encoded> {
+        self.finish()
+    }
 }
 
 /// Comparison for boxed kinds, had by every kind that is `PartialEq`.
@@ -90,27 +97,48 @@ impl<T: MetadataKind + PartialEq> KindObject for T {
 /// The name under which a record keeps the tags that were active: a map of text to text.
 pub const TAGS: &str = "tags";
 
-/// Runs the body with these kinds of metadata collected around it.
-pub(crate) fn collect<R>(
-    kinds: &[Arc<dyn MetadataKind>],
-    tags: &BTreeMap<String, String>,
-    body: impl FnOnce() -> R,
-) -> (R, Metadata) {
-    let running: Vec<_> = kinds.iter().map(|kind| (kind.name(), kind.begin())).collect();
-    let result = body();
-    let mut metadata = Metadata::default();
-    // The kind that began last ends first, so that each measures what lies within it.
-    for (kind, collector) in running.into_iter().rev() {
-        match collector.finish() {
-            Ok(report) => metadata.insert(kind, report),
-            Err(error) => tracing::warn!(kind, %error, "metadata could not be collected"),
-        }
+/// The kinds of metadata collected around a call.
+pub(crate) type Kinds = Arc<[Arc<dyn MetadataKind>]>;
+
+/// The collection of some kinds of metadata around one body.
+pub(crate) struct Collecting {
+    kinds: Kinds,
+    running: Vec<Box<dyn Collector>>,
+    tags: BTreeMap<String, String>,
+}
+
+impl Collecting {
+    /// The body is about to run, under these tags.
+    pub(crate) fn begin((kinds, tags): (Kinds, BTreeMap<String, String>)) -> Self {
+        let running = kinds.iter().map(|kind| kind.begin()).collect();
+        Self { kinds, running, tags }
     }
-    if !tags.is_empty() {
-        match encoding::Encoded::of(tags) {
-            Ok(report) => metadata.insert(TAGS, report),
-            Err(error) => tracing::warn!(kind = TAGS, %error, "metadata could not be collected"),
-        }
+
+    /// The body has returned, on the thread where it began.
+    pub(crate) fn finish(self) -> Metadata {
+        self.end(Collector::finish)
     }
-    (result, metadata)
+
+    /// The result is there, on whatever thread.
+    pub(crate) fn finish_elsewhere(self) -> Metadata {
+        self.end(Collector::finish_elsewhere)
+    }
+
+    fn end(self, finish: fn(Box<dyn Collector>) -> Result<Encoded>) -> Metadata {
+        let mut metadata = Metadata::default();
+        // The kind that began last ends first, so that each measures what lies within it.
+        for (kind, collector) in self.kinds.iter().zip(self.running).rev() {
+            match finish(collector) {
+                Ok(report) => metadata.insert(kind.name(), report),
+                Err(error) => tracing::warn!(kind = kind.name(), %error, "metadata could not be collected"),
+            }
+        }
+        if !self.tags.is_empty() {
+            match encoding::Encoded::of(&self.tags) {
+                Ok(report) => metadata.insert(TAGS, report),
+                Err(error) => tracing::warn!(kind = TAGS, %error, "metadata could not be collected"),
+            }
+        }
+        metadata
+    }
 }

@@ -60,6 +60,12 @@ pub trait ValueStore: Debug + Send + Sync {
         Ok(())
     }
 
+    /// Whether an operation may wait, for a disk or a network, say. Where it may, calls of an `async fn` leave it to
+    /// threads of fleche's own, a few per process. The default says yes.
+    fn may_block(&self) -> bool {
+        true
+    }
+
     /// How to open this store elsewhere.
     fn config(&self) -> Box<dyn ValueStoreConfig>;
 }
@@ -96,6 +102,11 @@ pub trait CallStore: Debug + Send + Sync {
     fn sync(&self, key: &CallKey) -> Result<()> {
         let _ = key;
         Ok(())
+    }
+
+    /// As [`ValueStore::may_block`].
+    fn may_block(&self) -> bool {
+        true
     }
 
     /// How to open this store elsewhere.

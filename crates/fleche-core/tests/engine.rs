@@ -1,7 +1,11 @@
 //! Memoized functions from the user's side: which bodies ran, how often, under which cache, and what was said.
 // Results are compared bit for bit, and every kind of option is one that users have.
-#![allow(missing_docs, clippy::float_cmp, clippy::option_option)]
+#![allow(missing_docs, clippy::float_cmp, clippy::option_option, clippy::unused_async)]
 
+#[path = "engine/asynchronous.rs"]
+mod asynchronous;
+#[path = "engine/asynchronous_stores.rs"]
+mod asynchronous_stores;
 #[path = "engine/bound.rs"]
 mod bound;
 #[path = "engine/companion.rs"]
@@ -18,6 +22,8 @@ mod files;
 mod guard;
 #[path = "engine/identity.rs"]
 mod identity;
+#[path = "engine/jobs.rs"]
+mod jobs;
 #[path = "engine/long_result.rs"]
 mod long_result;
 #[path = "engine/parameters.rs"]
@@ -26,5 +32,7 @@ mod parameters;
 mod records;
 #[path = "engine/results.rs"]
 mod results;
+#[path = "engine/runtimes.rs"]
+mod runtimes;
 #[path = "engine/support.rs"]
 mod support;

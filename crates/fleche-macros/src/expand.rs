@@ -1,6 +1,7 @@
 //! What the attribute expands to: the function, its companion, and its registration.
 
 mod bind;
+mod call;
 mod identity;
 
 use proc_macro2::{Span, TokenStream};
@@ -9,6 +10,7 @@ use syn::{GenericParam, Ident, spanned::Spanned};
 
 use crate::{function::Function, parameter::Parameter};
 use bind::bind;
+use call::{call, original, outer, returned};
 use identity::{identity, path_warnings, registration};
 
 /// Lints that generated code must not trip, whatever the user's crate denies.
@@ -73,83 +75,24 @@ fn generic_argument(parameter: &GenericParam) -> Option<Ident> {
     }
 }
 
-/// The function that users call: same attributes, same signature, another body.
-fn outer(function: &Function, names: &Names) -> TokenStream {
-    let mut item = function.item.clone();
-    for (argument, parameter) in item.sig.inputs.iter_mut().zip(&function.parameters) {
-        if let syn::FnArg::Typed(typed) = argument {
-            let ident = &parameter.ident;
-            *typed.pat = syn::parse_quote!(#ident);
-        }
-    }
-    let (attributes, visibility, signature) = (&item.attrs, &item.vis, &item.sig);
-    let Function { companion, implied, generics, .. } = function;
-    let idents = &names.idents;
-    let explicit = generics.params.iter().rev().skip(*implied).collect::<Vec<_>>();
-    let explicit = explicit.into_iter().rev().filter_map(generic_argument);
-    let arguments: Vec<_> = explicit.map(|name| quote!(#name)).chain((0..*implied).map(|_| quote!(_))).collect();
-    let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
-    quote! {
-        #(#attributes)*
-        #[allow(clippy::used_underscore_binding)]
-        #visibility #signature {
-            #companion::__fleche_call #turbofish (#(#idents),*)
-        }
-    }
-}
-
-/// The function as written, as the companion's `uncached`.
-fn original(function: &Function, names: &Names) -> TokenStream {
-    let Function { companion, generics, result, item, .. } = function;
-    let Names { cfg, .. } = names;
-    let (visibility, block) = (&item.vis, &item.block);
-    let lints = function.attributes(&["allow", "warn", "deny", "forbid", "expect"]);
-    let conditions = &generics.where_clause;
-    let output = output(function, &quote!(#result));
-    let parameters = item.sig.inputs.iter().zip(&function.parameters).map(|(argument, parameter)| {
-        let syn::FnArg::Typed(typed) = argument else { return TokenStream::new() };
-        let (attributes, pattern, ty) = (&typed.attrs, &typed.pat, &parameter.ty);
-        quote!(#(#attributes)* #pattern: #ty)
-    });
-    let declared = &generics.params;
-    let generics = if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) };
-    quote! {
-        #cfg
-        #[allow(dead_code, clippy::must_use_candidate, clippy::missing_errors_doc, clippy::missing_panics_doc)]
-        impl #companion {
-            /// Runs the body, without looking anything up or recording anything.
-            #(#lints)*
-            #visibility fn uncached #generics (#(#parameters),*) #output #conditions #block
-        }
-    }
-}
-
-/// ` -> R`, or nothing where the function returns nothing.
-fn output(function: &Function, result: &TokenStream) -> TokenStream {
-    match &function.item.sig.output {
-        syn::ReturnType::Default => TokenStream::new(),
-        syn::ReturnType::Type(..) => quote!(-> #result),
-    }
-}
-
 /// The companion: what else can be done with calls of the function.
 fn companion(function: &Function, names: &Names) -> TokenStream {
-    let Function { companion, generics, result, item, options, .. } = function;
+    let Function { companion, generics, result, item, .. } = function;
     let Names { engine, cfg, quiet, turbofish, idents, typed } = names;
     let visibility = &item.vis;
     let conditions = &generics.where_clause;
     let params = &generics.params;
     let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
-    let output = output(function, &quote!(#result));
+    let returned = returned(function, names);
     let of = format!("What else can be done with calls of [`{0}()`]({0}()).", item.sig.ident);
 
     let encode = Ident::new("arguments", Span::mixed_site());
     let keyed = function.keyed().map(|parameter| add(function, engine, &encode, parameter));
     let encode_keyed = quote!(|#encode: &mut #engine::Arguments| { #(#keyed)* });
-    let guard = guard(function, engine);
+    let call = call(function, names, &encode_keyed);
     let unused = function.parameters.iter().filter(|parameter| parameter.ignored).map(|parameter| &parameter.ident);
     let discard = quote!(#(let _ = &#unused;)*);
-    let bind = if options.local { TokenStream::new() } else { bind(function, names) };
+    let bind = if function.can_be_bound() { bind(function, names) } else { TokenStream::new() };
     let plan = plan(function, names);
     let identity = identity(function, names);
 
@@ -162,19 +105,7 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
         #cfg
         #quiet
         impl #companion {
-            #[doc(hidden)]
-            #visibility fn __fleche_call #generics (#(#typed),*) #output #conditions {
-                match #engine::look_up(
-                    Self::__fleche_function #turbofish (),
-                    Self::__fleche_plan #turbofish (),
-                    #encode_keyed,
-                    #guard
-                ) {
-                    #engine::Found::Hit(result) => result,
-                    #engine::Found::Miss(miss) => miss.run(move || Self::uncached #turbofish (#(#idents),*)),
-                }
-            }
-
+            #call
             #identity
             #plan
 
@@ -210,7 +141,7 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
 
             /// Runs the call again, and the memoized calls inside it, and records what they return in place of what
             /// was recorded.
-            #visibility fn rerun #generics (#(#typed),*) #output #conditions {
+            #visibility fn rerun #generics (#(#typed),*) #returned #conditions {
                 #engine::rerun(move || Self::__fleche_call #turbofish (#(#idents),*))
             }
 
@@ -283,7 +214,7 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
     let probe = Ident::new("probe", Span::mixed_site());
     let plan = if options.cache_errors {
         quote_spanned! {result.span()=>
-            #engine::WholeResult::fleche_plan(&#probe, #engine::WholeResult::fleche_value(&#probe).fleche_equal())
+            (*#probe).fleche_plan((*#probe).fleche_value().fleche_equal())
         }
     } else {
         quote_spanned! {result.span()=> #probe.fleche_plan(#probe.fleche_value().fleche_equal()) }

@@ -62,9 +62,18 @@ impl Function {
         Ok(Self { options, item, companion, parameters, generics, implied: implied_count, result, code })
     }
 
+    pub(crate) fn is_async(&self) -> bool {
+        self.item.sig.asyncness.is_some()
+    }
+
     /// The parameters that are part of the key.
     pub(crate) fn keyed(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters.iter().filter(|parameter| !parameter.ignored)
+    }
+
+    /// Whether its calls can be bound, and so leave the process.
+    pub(crate) fn can_be_bound(&self) -> bool {
+        !self.options.local && !self.is_async()
     }
 
     /// Attributes of the item with one of these names.
@@ -77,10 +86,6 @@ fn refuse_what_cannot_be(function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     let refuse = |span: Option<Span>, why: &str| span.map_or(Ok(()), |span| Err(syn::Error::new(span, why)));
     refuse(signature.constness.map(|c| c.span()), "a `const fn` cannot look anything up; remove `const`")?;
-    refuse(
-        signature.asyncness.map(|a| a.span()),
-        "`async fn` cannot be memoized yet; memoize a function that computes, and call it from the async one",
-    )?;
     refuse(
         matches!(signature.safety, syn::Safety::Unsafe(_)).then(|| signature.safety.span()),
         "an `unsafe fn` has conditions that a look-up does not check; memoize a safe function that calls it",

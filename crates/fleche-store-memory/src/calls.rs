@@ -66,6 +66,10 @@ impl CallStore for MemoryCalls {
         }
     }
 
+    fn may_block(&self) -> bool {
+        false
+    }
+
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(MemoryCallsConfig::with_id(&self.0.id))
     }

@@ -92,6 +92,10 @@ impl ValueStore for MemoryValues {
         Ok(Box::new(self.0.values.digests(prefix).map(Ok)))
     }
 
+    fn may_block(&self) -> bool {
+        false
+    }
+
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(MemoryValuesConfig::with_id(&self.0.id))
     }

@@ -19,8 +19,13 @@ pub struct Binding {
 impl Binding {
     /// What is active on this thread now.
     pub fn current() -> Self {
+        Self::with_cache(active_cache())
+    }
+
+    /// What is active on this thread now, with this cache.
+    pub(crate) fn with_cache(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
-        Self { cache: active_cache(), kinds, tags: Arc::new(tags), rerun: is_rerun() }
+        Self { cache, kinds, tags: Arc::new(tags), rerun: is_rerun() }
     }
 
     /// The bound cache.
@@ -31,6 +36,11 @@ impl Binding {
     /// Whether calls run even where their record exists.
     pub(crate) fn is_rerun(&self) -> bool {
         self.rerun
+    }
+
+    /// The kinds of metadata to collect, and the tags.
+    pub(crate) fn metadata(&self) -> (Kinds, BTreeMap<String, String>) {
+        (self.kinds.clone(), BTreeMap::clone(&self.tags))
     }
 
     /// Makes this, and nothing of what was active before, active on this thread until the guard is dropped.
@@ -67,7 +77,7 @@ impl Binding {
     }
 
     /// What the description says, with this cache in place of the one that it describes.
-    pub fn with_cache(config: BindingConfig, cache: Cache) -> Self {
+    pub fn of_config(config: BindingConfig, cache: Cache) -> Self {
         let BindingConfig { metadata, tags, rerun, .. } = config;
         Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), tags: Arc::new(tags), rerun }
     }

@@ -16,21 +16,36 @@ pub(super) struct Shared {
 
 type Callback = Box<dyn FnOnce() + Send>;
 
+type Outcome = Result<Payload, JobError>;
+
+/// Sees the outcome before anybody else does, and hands it on.
+type Witness = Box<dyn FnOnce(Outcome) -> Outcome + Send>;
+
 enum State {
     Pending {
         started: bool,
         /// Whether a thread waits.
         blocked: bool,
+        /// The outcome is there and with the witnesses; no other will be taken.
+        finishing: bool,
+        witnesses: Vec<Witness>,
         wakers: Vec<Waker>,
         callbacks: Vec<Callback>,
     },
     /// The outcome, until somebody takes it.
-    Done(Option<Result<Payload, JobError>>),
+    Done(Option<Outcome>),
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::Pending { started: false, blocked: false, wakers: Vec::new(), callbacks: Vec::new() }
+        Self::Pending {
+            started: false,
+            blocked: false,
+            finishing: false,
+            witnesses: Vec::new(),
+            wakers: Vec::new(),
+            callbacks: Vec::new(),
+        }
     }
 }
 
@@ -66,7 +81,7 @@ impl Shared {
     }
 
     /// Ends the job; an outcome that comes later than another is dropped.
-    pub(super) fn finish(&self, outcome: Result<Payload, JobError>) {
+    pub(super) fn finish(&self, outcome: Outcome) {
         self.finish_if(outcome, |_| true);
     }
 
@@ -74,15 +89,17 @@ impl Shared {
         self.finish_if(Err(JobError::Cancelled), |started| !started)
     }
 
-    fn finish_if(&self, outcome: Result<Payload, JobError>, allowed: impl FnOnce(bool) -> bool) -> bool {
-        let mut state = self.lock();
-        match &*state {
-            State::Pending { started, .. } if allowed(*started) => {}
+    fn finish_if(&self, outcome: Outcome, allowed: impl FnOnce(bool) -> bool) -> bool {
+        let witnesses = match &mut *self.lock() {
+            State::Pending { started, finishing, witnesses, .. } if !*finishing && allowed(*started) => {
+                *finishing = true;
+                std::mem::take(witnesses)
+            }
             _ => return false,
-        }
-        let before = std::mem::replace(&mut *state, State::Done(Some(outcome)));
-        drop(state);
-        // Outside the lock: wakers and callbacks run code of others.
+        };
+        // Outside the lock, as all that runs code of others.
+        let outcome = witnesses.into_iter().fold(outcome, |outcome, witness| witness(outcome));
+        let before = std::mem::replace(&mut *self.lock(), State::Done(Some(outcome)));
         if let State::Pending { blocked, wakers, callbacks, .. } = before {
             if blocked {
                 self.done.notify_all();
@@ -101,15 +118,28 @@ impl Shared {
     /// Whether the body may run: not if the job is done, that is, cancelled.
     pub(super) fn start(&self) -> bool {
         match &mut *self.lock() {
-            State::Pending { started, .. } => {
+            State::Pending { started, finishing: false, .. } => {
                 *started = true;
                 true
             }
-            State::Done(_) => false,
+            State::Pending { .. } | State::Done(_) => false,
         }
     }
 
-    pub(super) fn take(&self) -> Result<Payload, JobError> {
+    /// Lets the witness see the outcome before anybody else: when it comes, or now if it is there. The witness must not
+    /// panic.
+    pub(super) fn witness(&self, witness: Witness) {
+        if let State::Pending { finishing: false, witnesses, .. } = &mut *self.lock() {
+            witnesses.push(witness);
+            return;
+        }
+        // Where earlier witnesses have the outcome, they are done with it soon.
+        self.wait();
+        let outcome = witness(self.take());
+        *self.lock() = State::Done(Some(outcome));
+    }
+
+    pub(super) fn take(&self) -> Outcome {
         match &mut *self.lock() {
             State::Done(outcome) => {
                 outcome.take().unwrap_or_else(|| Err(JobError::rejected("the result was taken already")))

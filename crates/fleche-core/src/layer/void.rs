@@ -35,6 +35,9 @@ impl ValueStore for Void {
     fn ids(&self, _: &DigestPrefix) -> Result<Entries<'_, Digest>> {
         Ok(Box::new(std::iter::empty()))
     }
+    fn may_block(&self) -> bool {
+        false
+    }
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(Self)
     }
@@ -55,6 +58,9 @@ impl CallStore for Void {
     }
     fn remove(&self, _: &CallKey, _: Option<&Record>) -> Result<bool> {
         Ok(false)
+    }
+    fn may_block(&self) -> bool {
+        false
     }
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(Self)

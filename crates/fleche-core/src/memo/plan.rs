@@ -1,10 +1,13 @@
 //! `Plan`: what of a function's return type is recorded, found out where the attribute expands.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Deref};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::encoding::{self, DecodeError, EncodeError};
+use crate::{
+    encoding::{self, DecodeError, EncodeError},
+    job::Job,
+};
 
 /// What a result must be to be recorded.
 #[diagnostic::on_unimplemented(
@@ -18,22 +21,40 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Recordable
 /// How the value `T` that is recorded lies in the return type `R`.
 #[derive(Debug)]
 pub struct Plan<R, T: 'static> {
-    /// The value to record; `None` where there is none, as in an `Err`.
-    pub value: fn(&R) -> Option<&T>,
+    /// Where the value to record is found.
+    pub(super) access: Access<R, T>,
     /// The return value for a recorded value.
-    pub wrap: fn(T) -> R,
+    pub(super) wrap: fn(T) -> R,
+    /// How the value becomes bytes.
+    pub(super) codec: ResultCodec<T>,
+}
+
+/// How to get at the value to record. There is none in an `Err`.
+#[derive(Debug)]
+pub(super) enum Access<R, T> {
+    /// It is taken out of the return value, or there is none in it.
+    Now(fn(R) -> Result<T, R>),
+    /// The return value brings it later, and lets an observer see it before anybody else.
+    Later(fn(R, Observer<T>) -> R),
+}
+
+/// What sees a value that comes later, if it comes.
+pub(super) type Observer<T> = Box<dyn FnOnce(Option<&T>) + Send>;
+
+/// How a result becomes bytes and comes back.
+#[derive(Debug)]
+pub(super) struct ResultCodec<T> {
     /// Equality, where the type has it.
-    pub equal: Option<fn(&T, &T) -> bool>,
-    /// The value's encoding.
-    pub encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
-    /// The value of an encoding.
-    pub decode: fn(&[u8]) -> Result<T, DecodeError>,
+    pub(super) equal: Option<fn(&T, &T) -> bool>,
+    pub(super) encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
+    pub(super) decode: fn(&[u8]) -> Result<T, DecodeError>,
 }
 
 impl<R, T: Recordable> Plan<R, T> {
     /// Asks for every bound at once, so that a type without one is one error.
-    fn new(value: fn(&R) -> Option<&T>, wrap: fn(T) -> R, equal: Option<fn(&T, &T) -> bool>) -> Self {
-        Self { value, wrap, equal, encode: encoding::to_vec::<T>, decode: encoding::from_slice::<T> }
+    fn new(access: Access<R, T>, wrap: fn(T) -> R, equal: Option<fn(&T, &T) -> bool>) -> Self {
+        let codec = ResultCodec { equal, encode: encoding::to_vec::<T>, decode: encoding::from_slice::<T> };
+        Self { access, wrap, codec }
     }
 }
 
@@ -45,16 +66,40 @@ impl<R, T> Clone for Plan<R, T> {
 
 impl<R, T> Copy for Plan<R, T> {}
 
-/// Stands for the declared return type `R`. Its own methods, for `Result`, go before those of [`WholeResult`], so that
-/// aliases of `Result` are seen for what they are.
+impl<R, T> Clone for Access<R, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, T> Copy for Access<R, T> {}
+
+impl<T> Clone for ResultCodec<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ResultCodec<T> {}
+
+/// Stands for the declared return type `R`. Its own methods, for `Result` and a job of one, go before those of
+/// [`WholeProbe`], to which it derefs, so that aliases are seen for what they are.
 #[derive(Debug)]
-pub struct ResultProbe<R>(PhantomData<fn() -> R>);
+pub struct ResultProbe<R>(WholeProbe<R>);
 
 impl<R> ResultProbe<R> {
     /// A probe for this type.
     #[allow(clippy::new_without_default)] // Named where it is used, by generated code.
     pub const fn new() -> Self {
-        Self(PhantomData)
+        Self(WholeProbe(PhantomData))
+    }
+}
+
+impl<R> Deref for ResultProbe<R> {
+    type Target = WholeProbe<R>;
+
+    fn deref(&self) -> &WholeProbe<R> {
+        &self.0
     }
 }
 
@@ -69,11 +114,51 @@ impl<T, E> ResultProbe<Result<T, E>> {
     where
         T: Recordable,
     {
-        Plan::new(|result| result.as_ref().ok(), Ok, equal)
+        Plan::new(Access::Now(|result| result.map_err(Err)), Ok, equal)
     }
 }
 
-/// Every other type is recorded whole, and so is a `Result` with `cache_errors`.
+impl<T, E> ResultProbe<Job<Result<T, E>>> {
+    /// Only the value of an `Ok` is recorded.
+    pub const fn fleche_value(&self) -> EqualityProbe<T> {
+        EqualityProbe(PhantomData)
+    }
+
+    /// Only the value of an `Ok` is recorded, once the job brings it.
+    pub fn fleche_plan(&self, equal: Option<fn(&T, &T) -> bool>) -> Plan<Job<Result<T, E>>, T>
+    where
+        T: Recordable,
+        E: Send + 'static,
+    {
+        let later = |job: Job<Result<T, E>>, observer: Observer<T>| {
+            job.observed(move |result: &Result<T, E>| observer(result.as_ref().ok()))
+        };
+        Plan::new(Access::Later(later), |value| Job::ready(Ok(value)), equal)
+    }
+}
+
+/// Stands for a return type of which all is recorded, an `Err` too. Its own methods, for jobs, go before those of
+/// [`WholeResult`].
+#[derive(Debug)]
+pub struct WholeProbe<R>(PhantomData<fn() -> R>);
+
+impl<T> WholeProbe<Job<T>> {
+    /// What the job brings is recorded.
+    pub const fn fleche_value(&self) -> EqualityProbe<T> {
+        EqualityProbe(PhantomData)
+    }
+
+    /// What the job brings is recorded, once it does.
+    pub fn fleche_plan(&self, equal: Option<fn(&T, &T) -> bool>) -> Plan<Job<T>, T>
+    where
+        T: Recordable,
+    {
+        let later = |job: Job<T>, observer: Observer<T>| job.observed(move |result| observer(Some(result)));
+        Plan::new(Access::Later(later), Job::ready, equal)
+    }
+}
+
+/// Every other type is recorded as it is.
 pub trait WholeResult<R> {
     /// The whole is recorded.
     fn fleche_value(&self) -> EqualityProbe<R> {
@@ -85,11 +170,11 @@ pub trait WholeResult<R> {
     where
         R: Recordable,
     {
-        Plan::new(|result| Some(result), |result| result, equal)
+        Plan::new(Access::Now(Ok), |result| result, equal)
     }
 }
 
-impl<R> WholeResult<R> for ResultProbe<R> {}
+impl<R> WholeResult<R> for WholeProbe<R> {}
 
 /// Tells whether a type has `==`. Its own method, for types that have it, goes before that of [`NoEquality`].
 #[derive(Debug)]

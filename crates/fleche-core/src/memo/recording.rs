@@ -1,14 +1,22 @@
 //! Recording a computed call: value first, then record.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use super::{Arguments, Plan, Recheck, arguments::Call, guard::recheck};
+use super::{
+    Arguments, Recheck,
+    arguments::Call,
+    guard::recheck,
+    plan::{Observer, ResultCodec},
+};
 use crate::{
     cache::{Cache, Skip},
     call::{Record, RecordFields, Timestamp, ValueRef, Writer},
     error::Result,
     function::{Function, Warning},
-    metadata::Metadata,
+    metadata::{Collecting, Metadata},
 };
 
 /// A call whose body runs longer than this is made to survive a power failure before its result is returned.
@@ -25,38 +33,80 @@ pub(super) struct Recording {
     pub(super) checks: &'static [Recheck],
 }
 
+/// A computed call as it will be stored.
+pub(super) struct Finished {
+    function: &'static Function,
+    cache: Cache,
+    call: Call,
+    arguments: Arguments,
+    encoded: Vec<u8>,
+    synced: bool,
+    metadata: Metadata,
+}
+
 impl Recording {
-    /// Records the result, or counts why not.
-    pub(super) fn record<R, T: 'static>(self, plan: &Plan<R, T>, result: &R, took: Duration, metadata: Metadata) {
-        let counters = self.cache.counters();
-        counters.computed();
-        let took_long = self.function.took_long(took);
-        let Some(value) = (plan.value)(result) else {
-            counters.skipped(Skip::Failed);
-            return;
-        };
-        if !self.checked && took_long && !recheck(self.function, &self.cache, &self.arguments, self.checks) {
-            return;
-        }
-        let checked = self.checked || took_long;
-        match encode_result(plan, value, checked) {
-            Ok(encoded) => {
-                if let Err(error) = self.store(&encoded, took > SYNCED, metadata) {
-                    self.cache.fault(&error, self.function.name());
-                    counters.skipped(Skip::StoreFailed);
-                }
-            }
-            Err(why) => {
-                counters.skipped(Skip::ResultNotStorable);
-                if self.function.warns(Warning::ResultNotStorable) {
-                    tracing::warn!(function = self.function.name(), "the result is not recorded: {why}");
-                }
-            }
+    /// Records the value, or counts why not.
+    pub(super) fn record<T>(self, codec: ResultCodec<T>, value: Option<&T>, took: Duration, metadata: Metadata) {
+        if let Some(mut finished) = self.finish(codec, value, took, metadata) {
+            let stored = finished.store();
+            Finished::conclude(finished.function, &finished.cache, stored);
         }
     }
 
-    fn store(&self, encoded: &[u8], synced: bool, metadata: Metadata) -> Result<()> {
-        let Self { function, cache, call, arguments, .. } = self;
+    /// Hands on what will bring the value, and records that before anybody can see it.
+    pub(super) fn record_later<R, T: 'static>(
+        self,
+        codec: ResultCodec<T>,
+        observed: fn(R, Observer<T>) -> R,
+        result: R,
+        started: Instant,
+        collecting: Collecting,
+    ) -> R {
+        let record = move |value: Option<&T>| {
+            let metadata = collecting.finish_elsewhere();
+            self.record(codec, value, started.elapsed(), metadata);
+        };
+        observed(result, Box::new(record))
+    }
+
+    /// Encodes and checks the value; counts why not, where it will not be stored.
+    pub(super) fn finish<T>(
+        self,
+        codec: ResultCodec<T>,
+        value: Option<&T>,
+        took: Duration,
+        metadata: Metadata,
+    ) -> Option<Finished> {
+        let Self { function, cache, call, arguments, checked, checks } = self;
+        let counters = cache.counters();
+        counters.computed();
+        let took_long = function.took_long(took);
+        let Some(value) = value else {
+            counters.skipped(Skip::Failed);
+            return None;
+        };
+        if !checked && took_long && !recheck(function, &cache, &arguments, checks) {
+            return None;
+        }
+        match encode_result(codec, value, checked || took_long) {
+            Ok(encoded) => {
+                Some(Finished { function, cache, call, arguments, encoded, synced: took > SYNCED, metadata })
+            }
+            Err(why) => {
+                counters.skipped(Skip::ResultNotStorable);
+                if function.warns(Warning::ResultNotStorable) {
+                    tracing::warn!(function = function.name(), "the result is not recorded: {why}");
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Finished {
+    /// Puts value, then record. To be called once.
+    pub(super) fn store(&mut self) -> Result<()> {
+        let Self { function, cache, call, arguments, encoded, synced, metadata } = self;
         let values = cache.values();
         if cache.stores_arguments() && function.definition.store_arguments {
             for (argument, encoded) in call.arguments.iter().zip(arguments.iter()) {
@@ -68,30 +118,38 @@ impl Recording {
         let result = ValueRef::of(encoded);
         if let Some(digest) = result.stored() {
             values.put(digest, encoded)?;
-            if synced {
+            if *synced {
                 values.sync(digest)?;
             }
         }
         let record = Record::new(RecordFields {
             function: function.id().clone(),
-            arguments: call.arguments.clone(),
+            arguments: std::mem::take(&mut call.arguments),
             result,
-            metadata,
+            metadata: std::mem::take(metadata),
             written: Timestamp::now(),
             writer: Writer::this_process(),
             other: BTreeMap::new(),
         });
         cache.calls().put(&call.key, &record)?;
-        if synced { cache.calls().sync(&call.key) } else { Ok(()) }
+        if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
+    }
+
+    /// Tells of a failure to store, which does not fail the call.
+    pub(super) fn conclude(function: &'static Function, cache: &Cache, stored: Result<()>) {
+        if let Err(error) = stored {
+            cache.fault(&error, function.name());
+            cache.counters().skipped(Skip::StoreFailed);
+        }
     }
 }
 
 /// The result's encoding, checked to decode into an equal value where asked for.
-fn encode_result<R, T>(plan: &Plan<R, T>, value: &T, checked: bool) -> Result<Vec<u8>, String> {
-    let encoded = (plan.encode)(value).map_err(|error| error.to_string())?;
+fn encode_result<T>(codec: ResultCodec<T>, value: &T, checked: bool) -> Result<Vec<u8>, String> {
+    let encoded = (codec.encode)(value).map_err(|error| error.to_string())?;
     if checked {
-        let decoded = (plan.decode)(&encoded).map_err(|error| format!("it does not decode: {error}"))?;
-        if plan.equal.is_some_and(|equal| equal(value, value) && !equal(value, &decoded)) {
+        let decoded = (codec.decode)(&encoded).map_err(|error| format!("it does not decode: {error}"))?;
+        if codec.equal.is_some_and(|equal| equal(value, value) && !equal(value, &decoded)) {
             return Err("it decodes into a value that is not equal to it".to_owned());
         }
     }

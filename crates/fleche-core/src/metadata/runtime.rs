@@ -15,14 +15,15 @@ pub struct Runtime;
 /// What [`Runtime`] reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeReport {
-    /// When the body began.
+    /// When the body began: of an `async fn`, when it was first polled.
     pub start: Timestamp,
-    /// When it returned.
+    /// When it returned, or its job was done.
     pub stop: Timestamp,
     /// Seconds in between, by the monotonic clock.
     pub wall_seconds: f64,
     /// Seconds of processor time (user and system) of the thread that ran the body; absent where the system does not
-    /// tell. Threads that the body starts are not included.
+    /// tell, and for `async fn` and jobs, whose work is not that of one thread. Threads that the body starts are not
+    /// included.
     pub cpu_seconds: Option<f64>,
     /// The most memory that the process has ever held resident, in bytes; absent where the system does not tell.
     pub process_peak_bytes: Option<u64>,
@@ -47,12 +48,21 @@ struct Running {
 
 impl Collector for Running {
     fn finish(self: Box<Self>) -> Result<Encoded> {
-        let wall_seconds = self.since.elapsed().as_secs_f64();
         let cpu_seconds = self.cpu.zip(usage::thread_cpu_seconds()).map(|(before, after)| after - before);
+        self.report(cpu_seconds)
+    }
+
+    fn finish_elsewhere(self: Box<Self>) -> Result<Encoded> {
+        self.report(None)
+    }
+}
+
+impl Running {
+    fn report(&self, cpu_seconds: Option<f64>) -> Result<Encoded> {
         Ok(Encoded::of(&RuntimeReport {
             start: self.start,
             stop: Timestamp::now(),
-            wall_seconds,
+            wall_seconds: self.since.elapsed().as_secs_f64(),
             cpu_seconds,
             process_peak_bytes: usage::process_peak_bytes(),
         })?)

@@ -36,6 +36,9 @@ impl<S: ValueStore + ?Sized> ValueStore for Arc<S> {
     fn sync(&self, id: &Digest) -> Result<()> {
         (**self).sync(id)
     }
+    fn may_block(&self) -> bool {
+        (**self).may_block()
+    }
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         (**self).config()
     }
@@ -62,6 +65,9 @@ impl<S: CallStore + ?Sized> CallStore for Arc<S> {
     }
     fn sync(&self, key: &CallKey) -> Result<()> {
         (**self).sync(key)
+    }
+    fn may_block(&self) -> bool {
+        (**self).may_block()
     }
     fn config(&self) -> Box<dyn CallStoreConfig> {
         (**self).config()

@@ -26,10 +26,10 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         .parameters
         .iter()
         .map(|Parameter { key, ignored, .. }| quote!(#engine::Parameter { name: #key, ignored: #ignored }));
-    let remote = if options.local {
-        quote!(::core::option::Option::None)
-    } else {
+    let remote = if function.can_be_bound() {
         quote!(::core::option::Option::Some(#companion::__fleche_remote))
+    } else {
+        quote!(::core::option::Option::None)
     };
     let instance = if turbofish.is_empty() {
         quote! {

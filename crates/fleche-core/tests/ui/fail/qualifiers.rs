@@ -5,8 +5,8 @@ const fn constant(x: i64) -> i64 {
 }
 
 #[fleche_core::fleche]
-async fn asynchronous(x: i64) -> i64 {
-    x
+async fn asynchronous(x: &mut i64) -> i64 {
+    *x
 }
 
 #[fleche_core::fleche]

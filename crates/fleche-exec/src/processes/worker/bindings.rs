@@ -35,7 +35,7 @@ impl Bindings {
         }
         let sent: SentBinding = encoding::from_slice(bytes)?;
         let cache = self.cache(&sent);
-        let binding = Binding::with_cache(sent.config, cache);
+        let binding = Binding::of_config(sent.config, cache);
         if self.known.len() == KEPT {
             self.known.clear();
         }

@@ -1,0 +1,78 @@
+//! Futures that take their cache along, on whatever thread they are polled.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use crate::{cache::Cache, context::Binding};
+
+/// What [`Cache::scope`] is for closures, for futures. Every future has it.
+pub trait FutureExt: Future + Sized {
+    /// The same future, with this cache active whenever it is polled, on whatever thread and by whatever runtime; with
+    /// the tags and kinds of metadata that are active where this is called. It is `Send` if the future is.
+    ///
+    /// ```
+    /// use fleche_core::{Cache, FutureExt, fleche};
+    /// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+    ///
+    /// #[fleche]
+    /// async fn answer(question: &str) -> usize { question.len() } // Would await the network.
+    ///
+    /// async fn both() -> usize { answer("why?").await + answer("why?").await }
+    ///
+    /// let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    /// let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
+    /// assert_eq!(runtime.block_on(both().in_cache(cache.clone())), 8);
+    /// assert_eq!((cache.stats().hits, cache.stats().computed), (1, 1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn in_cache(self, cache: Cache) -> InCache<Self> {
+        InCache(Under::new(Binding::with_cache(cache), self))
+    }
+}
+
+impl<F: Future> FutureExt for F {}
+
+/// A future with its cache; see [`FutureExt::in_cache`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct InCache<F>(Under<F>);
+
+impl<F: Future> Future for InCache<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<F> fmt::Debug for InCache<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InCache").field("binding", &self.0.binding).finish_non_exhaustive()
+    }
+}
+
+/// A future that is polled under a binding. What is entered is left at the end of each poll, so that other futures on
+/// the thread never see it.
+pub(crate) struct Under<F> {
+    binding: Binding,
+    future: Pin<Box<F>>,
+}
+
+impl<F> Under<F> {
+    pub(crate) fn new(binding: Binding, future: F) -> Self {
+        Self { binding, future: Box::pin(future) }
+    }
+}
+
+impl<F: Future> Future for Under<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { binding, future } = &mut *self;
+        let _bound = binding.enter();
+        future.as_mut().poll(context)
+    }
+}

@@ -1,0 +1,149 @@
+//! Calls of an `async fn`: bound where they are called, looked up when they are first polled.
+
+use std::{future::Future, time::Instant};
+
+use super::{
+    Arguments, Guard, Plan, Recheck, admit,
+    arguments::Call,
+    check,
+    hit::{decode, fetch},
+    plan::Access,
+    recording::{Finished, Recording},
+};
+use crate::{
+    blocking, cache::Cache, context::Binding, error::Result, function::Function, future::Under, metadata::Collecting,
+};
+
+// No `R` is kept across an `.await`, so that a future is `Send` even where an error type is not.
+
+/// A call of an `async fn`, not polled yet.
+#[must_use]
+pub struct AsyncCall<R, T: 'static> {
+    function: &'static Function,
+    plan: Plan<R, T>,
+    binding: Binding,
+}
+
+/// A call whose arguments are encoded.
+#[must_use]
+pub struct EncodedCall<R, T: 'static> {
+    of: AsyncCall<R, T>,
+    /// `None` where the call runs without the cache.
+    call: Option<(Call, Arguments)>,
+}
+
+/// What a look-up gives: the result, or the right to compute it.
+#[must_use]
+#[allow(clippy::large_enum_variant)] // As for `Found`.
+pub enum AsyncFound<R, T: 'static> {
+    /// The recorded result.
+    Hit(AsyncHit<R, T>),
+    /// The body has to run.
+    Miss(EncodedCall<R, T>),
+}
+
+/// A recorded result.
+#[must_use]
+pub struct AsyncHit<R, T: 'static> {
+    wrap: fn(T) -> R,
+    value: T,
+}
+
+/// A call whose body has to run.
+#[must_use]
+pub struct AsyncMiss<R, T: 'static> {
+    of: AsyncCall<R, T>,
+    /// `None` where nothing will be recorded.
+    recording: Option<Recording>,
+}
+
+impl<R, T: Send + 'static> AsyncCall<R, T> {
+    /// Binds a call to what is active on this thread.
+    pub fn new(function: &'static Function, plan: Plan<R, T>) -> Self {
+        Self { function, plan, binding: Binding::current() }
+    }
+
+    /// Adds the arguments that are part of the key.
+    pub fn encode(self, encode: impl FnOnce(&mut Arguments)) -> EncodedCall<R, T> {
+        let call = admit(self.function, self.binding.cache(), encode);
+        EncodedCall { of: self, call }
+    }
+}
+
+impl<R, T: Send + 'static> EncodedCall<R, T> {
+    /// Looks the call up.
+    pub async fn look_up(self) -> AsyncFound<R, T> {
+        let AsyncCall { function, plan, binding } = &self.of;
+        if let Some((Call { key, .. }, _)) = &self.call
+            && !binding.is_rerun()
+        {
+            let (key, cache) = (*key, binding.cache());
+            let fetched = off_thread(cache, move |cache| fetch(cache, &key)).await;
+            if let Some(value) = decode(function, plan.codec, cache, &key, fetched) {
+                return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+            }
+            cache.counters().miss();
+        }
+        AsyncFound::Miss(self)
+    }
+
+    /// Checks the arguments, if this is a call whose turn it is.
+    pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
+        let Self { of, call } = self;
+        let recording = call.and_then(|(call, arguments)| {
+            check(of.function, of.binding.cache().clone(), call, arguments, guard, checks)
+        });
+        AsyncMiss { of, recording }
+    }
+}
+
+impl<R, T> AsyncHit<R, T> {
+    /// The result, as the function returns it.
+    pub fn result(self) -> R {
+        (self.wrap)(self.value)
+    }
+}
+
+impl<R, T: Send + 'static> AsyncMiss<R, T> {
+    /// Runs the body under what the call is bound to, and records what it returns. A body that is dropped before it
+    /// completes records nothing.
+    pub async fn run(self, body: impl Future<Output = R>) -> R {
+        let Self { of: AsyncCall { function, plan, binding }, recording } = self;
+        let Some(recording) = recording else { return Under::new(binding, body).await };
+        let started = Instant::now();
+        let collecting = Collecting::begin(binding.metadata());
+        let result = Under::new(binding, body).await;
+        let value_of = match plan.access {
+            Access::Now(value_of) => value_of,
+            Access::Later(observed) => {
+                return recording.record_later(plan.codec, observed, result, started, collecting);
+            }
+        };
+        let (took, metadata) = (started.elapsed(), collecting.finish_elsewhere());
+        let value = match value_of(result) {
+            Ok(value) => value,
+            Err(without) => {
+                recording.record(plan.codec, None, took, metadata);
+                return without;
+            }
+        };
+        let cache = recording.cache.clone();
+        if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
+            let stored = off_thread(&cache, move |_| finished.store()).await;
+            Finished::conclude(function, &cache, stored);
+        }
+        (plan.wrap)(value)
+    }
+}
+
+/// Runs what may wait for a store, without making the polling thread wait.
+async fn off_thread<R: Send + 'static>(
+    cache: &Cache,
+    run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,
+) -> Result<R> {
+    if !cache.may_block() {
+        return run(cache);
+    }
+    let cache = cache.clone();
+    blocking::run(move || run(&cache)).await
+}

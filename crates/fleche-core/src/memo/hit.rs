@@ -1,0 +1,93 @@
+//! Hits: from stored record and value to the result. Every fault is logged, counted and a miss.
+
+use std::any::Any;
+
+use bytes::Bytes;
+
+use super::{Plan, plan::ResultCodec};
+use crate::{
+    cache::Cache,
+    call::{CallKey, Record, ValueRef},
+    error::Result,
+    function::{Function, Warning},
+};
+
+/// The recorded result of a call.
+pub(super) fn hit<R, T>(function: &'static Function, plan: &Plan<R, T>, cache: &Cache, key: &CallKey) -> Option<R> {
+    decode(function, plan.codec, cache, key, fetch(cache, key)).map(plan.wrap)
+}
+
+/// A [`Load`](crate::function::Load) for functions of this plan.
+pub fn load_boxed<R: 'static, T>(
+    function: &'static Function,
+    plan: &Plan<R, T>,
+    cache: &Cache,
+    key: &CallKey,
+) -> Option<Box<dyn Any>> {
+    hit(function, plan, cache, key).map(|result| Box::new(result) as Box<dyn Any>)
+}
+
+/// What the stores hold of a call.
+pub(super) struct Fetched {
+    record: Record,
+    /// The result's encoding, where it does not stand in the record.
+    stored: Option<Bytes>,
+}
+
+/// Asks the stores. A record whose value is gone is none.
+pub(super) fn fetch(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
+    let Some(record) = cache.record(key)? else { return Ok(None) };
+    let stored = match record.result.stored() {
+        None => None,
+        Some(digest) => match cache.values().get(digest)? {
+            None => return Ok(None),
+            found => found,
+        },
+    };
+    Ok(Some(Fetched { record, stored }))
+}
+
+/// The result that was fetched.
+pub(super) fn decode<T>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: &CallKey,
+    fetched: Result<Option<Fetched>>,
+) -> Option<T> {
+    let Fetched { record, stored } = fetched.unwrap_or_else(|error| {
+        cache.fault(&error, function.name());
+        None
+    })?;
+    let value = match (&record.result, &stored) {
+        (ValueRef::Inline(bytes), _) => (codec.decode)(bytes.as_slice()),
+        (ValueRef::Stored(_), stored) => (codec.decode)(stored.as_deref()?),
+    };
+    match value {
+        Ok(value) => {
+            warn_of_stale_code(function, &record);
+            cache.counters().hit();
+            Some(value)
+        }
+        Err(error) => {
+            if function.warns(Warning::ResultUnreadable) {
+                tracing::warn!(
+                    function = function.name(), %key, %error,
+                    "a recorded result does not decode into the function's type; the call runs again"
+                );
+            }
+            None
+        }
+    }
+}
+
+fn warn_of_stale_code(function: &'static Function, record: &Record) {
+    if record.function.code != function.id().code && function.warns(Warning::StaleCode) {
+        tracing::warn!(
+            function = function.name(),
+            "results are served that other code of this function computed. If the change alters results, state a new \
+             version: `#[fleche(version = {})]`",
+            function.id().version + 1,
+        );
+    }
+}

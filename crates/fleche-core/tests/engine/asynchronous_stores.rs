@@ -1,0 +1,241 @@
+//! Stores that wait, under an `async fn`: the runtime's thread goes on meanwhile.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Waker},
+    thread::ThreadId,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fleche_core::{
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Record, Result, Skip, ValueStore, fleche,
+    store::{CallStoreConfig, Entries},
+};
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::{
+    runtimes::{block_on, tokio},
+    support::{Runs, logged, memory},
+};
+
+/// What a store does beside reading and writing.
+type Act = Box<dyn Fn() + Send + Sync>;
+
+struct Slow {
+    calls: MemoryCalls,
+    /// Before each `get` and `put`.
+    before: Act,
+    /// After each `put`.
+    after: Act,
+}
+
+impl std::fmt::Debug for Slow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Slow")
+    }
+}
+
+impl CallStore for Slow {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        (self.before)();
+        self.calls.get(key)
+    }
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        (self.before)();
+        self.calls.put(key, record)?;
+        (self.after)();
+        Ok(())
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.calls.contains(key)
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        self.calls.keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.calls.remove(key, only)
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        self.calls.config()
+    }
+}
+
+fn slow(before: impl Fn() + Send + Sync + 'static) -> Cache {
+    slow_with(before, || ())
+}
+
+fn slow_with(before: impl Fn() + Send + Sync + 'static, after: impl Fn() + Send + Sync + 'static) -> Cache {
+    let calls = MemoryCalls::new();
+    Cache::new(MemoryValues::new(), Slow { calls, before: Box::new(before), after: Box::new(after) })
+}
+
+#[derive(Default)]
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn open(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+    fn wait(&self) {
+        let closed = |open: &mut bool| !*open;
+        let waited = self.1.wait_timeout_while(self.0.lock().unwrap(), Duration::from_mins(1), closed).unwrap();
+        assert!(!waited.1.timed_out(), "nobody opened the gate");
+    }
+}
+
+#[test]
+fn a_store_that_waits_keeps_no_thread_of_the_runtime() {
+    #[fleche]
+    async fn behind_a_gate(x: i64) -> i64 {
+        x
+    }
+    let gate = Arc::new(Gate::default());
+    let within = gate.clone();
+    let cache = slow(move || within.wait());
+    // The gate is opened by the one thread that a store must not keep.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let call = cache.scope(|| behind_a_gate(1));
+    let result = runtime.block_on(async move {
+        let call = tokio::spawn(call);
+        tokio::task::yield_now().await;
+        gate.open();
+        call.await.unwrap()
+    });
+    assert_eq!(result, 1);
+    assert!(cache.contains(&behind_a_gate::key(1)).unwrap());
+}
+
+#[test]
+fn the_stores_work_is_done_on_threads_that_are_not_the_runtimes() {
+    #[fleche]
+    async fn elsewhere(x: i64) -> i64 {
+        x
+    }
+    let seen: Arc<Mutex<Vec<ThreadId>>> = Arc::default();
+    let noted = seen.clone();
+    let cache = slow(move || noted.lock().unwrap().push(std::thread::current().id()));
+    cache.scope(|| block_on(elsewhere(1)));
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    assert!(!seen.contains(&std::thread::current().id()));
+}
+
+#[test]
+fn a_store_in_memory_is_asked_in_place() {
+    #[fleche]
+    async fn in_place(x: i64) -> i64 {
+        x
+    }
+    let _active = memory().enter();
+    let mut future = pin!(in_place(1));
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+#[test]
+fn a_hundred_calls_at_once_over_a_store_on_disk_are_all_recorded() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    async fn on_disk(x: usize) -> String {
+        RUNS.count();
+        "y".repeat(100 + x)
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (values, calls) = (directory.path().join("values"), directory.path().join("calls"));
+    let cache = Cache::new(FileValues::open(values).unwrap(), FileCalls::open(calls).unwrap());
+    let runtime = tokio();
+    for _ in 0..2 {
+        let calls: Vec<_> = (0..100).map(|x| runtime.spawn(cache.scope(|| on_disk(x)))).collect();
+        for (x, call) in calls.into_iter().enumerate() {
+            assert_eq!(runtime.block_on(call).unwrap().len(), 100 + x);
+        }
+    }
+    assert_eq!(RUNS.take(), 100);
+    assert_eq!((cache.stats().hits, cache.stats().computed), (100, 100));
+}
+
+#[test]
+fn a_call_that_is_dropped_while_it_is_recorded_is_recorded_all_the_same() {
+    #[fleche]
+    async fn abandoned(x: i64) -> i64 {
+        x
+    }
+    let gates: [Arc<Gate>; 3] = std::array::from_fn(|_| Arc::default());
+    let [putting, go_on, put] = gates.clone();
+    let asked = AtomicUsize::new(0);
+    // The record is looked for first, then put: that is where it waits.
+    let before = move || {
+        if asked.fetch_add(1, SeqCst) == 1 {
+            putting.open();
+            go_on.wait();
+        }
+    };
+    let cache = slow_with(before, move || put.open());
+    let [putting, go_on, put] = gates;
+    let runtime = tokio();
+    let call = runtime.spawn(cache.scope(|| abandoned(1)));
+    putting.wait();
+    call.abort();
+    assert!(runtime.block_on(call).unwrap_err().is_cancelled());
+    go_on.open();
+    put.wait();
+    assert!(cache.contains(&abandoned::key(1)).unwrap());
+}
+
+#[test]
+fn a_store_that_panics_fails_no_call() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    async fn sturdy(x: i64) -> i64 {
+        RUNS.count();
+        x
+    }
+    let cache = slow(|| panic!("the store is broken"));
+    let (result, log) = logged(|| cache.scope(|| block_on(sturdy(1))));
+    assert_eq!((result, RUNS.take(), cache.stats().faults), (1, 1, 2));
+    assert!(log.contains("the store is broken"), "{log}");
+    assert_eq!(cache.stats().skipped[&Skip::StoreFailed], 1);
+}
+
+#[test]
+fn values_wait_as_records_do() {
+    #[derive(Debug)]
+    struct Unavailable(MemoryValues);
+    impl ValueStore for Unavailable {
+        fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+            self.0.get(id)
+        }
+        fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
+            Err(fleche_core::Error::Refused { store: "a shelf".to_owned(), operation: "put" })
+        }
+        fn contains(&self, id: &Digest) -> Result<bool> {
+            self.0.contains(id)
+        }
+        fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+            self.0.age(id)
+        }
+        fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+            self.0.remove(id, older_than)
+        }
+        fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+            self.0.ids(prefix)
+        }
+        fn config(&self) -> Box<dyn fleche_core::store::ValueStoreConfig> {
+            self.0.config()
+        }
+    }
+    #[fleche]
+    async fn long(x: usize) -> String {
+        "y".repeat(x)
+    }
+    let cache = Cache::new(Unavailable(MemoryValues::new()), MemoryCalls::new());
+    assert_eq!(cache.scope(|| block_on(long(200))).len(), 200);
+    assert_eq!((cache.stats().faults, cache.contains(&long::key(200)).unwrap()), (1, false));
+}

@@ -1,0 +1,126 @@
+//! The function that users call, the function as written, and the call between them.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::Ident;
+
+use super::{Names, generic_argument, guard};
+use crate::function::Function;
+
+/// The function that users call: same attributes, same signature, another body.
+pub(super) fn outer(function: &Function, names: &Names) -> TokenStream {
+    let mut item = function.item.clone();
+    for (argument, parameter) in item.sig.inputs.iter_mut().zip(&function.parameters) {
+        if let syn::FnArg::Typed(typed) = argument {
+            let ident = &parameter.ident;
+            *typed.pat = syn::parse_quote!(#ident);
+        }
+    }
+    if function.is_async() {
+        // The body of an `async fn` would run when it is first polled; what is active is to be seen where it is called.
+        item.sig.asyncness = None;
+        let returned = returned(function, names);
+        item.sig.output = syn::parse_quote!(#returned);
+    }
+    let (attributes, visibility, signature) = (&item.attrs, &item.vis, &item.sig);
+    let Function { companion, implied, generics, .. } = function;
+    let idents = &names.idents;
+    let explicit = generics.params.iter().rev().skip(*implied).collect::<Vec<_>>();
+    let explicit = explicit.into_iter().rev().filter_map(generic_argument);
+    let arguments: Vec<_> = explicit.map(|name| quote!(#name)).chain((0..*implied).map(|_| quote!(_))).collect();
+    let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
+    quote! {
+        #(#attributes)*
+        #[allow(clippy::used_underscore_binding)]
+        #visibility #signature {
+            #companion::__fleche_call #turbofish (#(#idents),*)
+        }
+    }
+}
+
+/// The function as written, as the companion's `uncached`.
+pub(super) fn original(function: &Function, names: &Names) -> TokenStream {
+    let Function { companion, generics, item, .. } = function;
+    let Names { cfg, .. } = names;
+    let (visibility, block) = (&item.vis, &item.block);
+    let lints = function.attributes(&["allow", "warn", "deny", "forbid", "expect"]);
+    let conditions = &generics.where_clause;
+    let (asyncness, output) = (&item.sig.asyncness, output(function));
+    let parameters = item.sig.inputs.iter().zip(&function.parameters).map(|(argument, parameter)| {
+        let syn::FnArg::Typed(typed) = argument else { return TokenStream::new() };
+        let (attributes, pattern, ty) = (&typed.attrs, &typed.pat, &parameter.ty);
+        quote!(#(#attributes)* #pattern: #ty)
+    });
+    let declared = &generics.params;
+    let generics = if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) };
+    quote! {
+        #cfg
+        #[allow(dead_code, clippy::must_use_candidate, clippy::missing_errors_doc, clippy::missing_panics_doc)]
+        impl #companion {
+            /// Runs the body, without looking anything up or recording anything.
+            #(#lints)*
+            #visibility #asyncness fn uncached #generics (#(#parameters),*) #output #conditions #block
+        }
+    }
+}
+
+/// How a call is made: looked up, else run and recorded.
+pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> TokenStream {
+    let Function { generics, item, .. } = function;
+    let Names { engine, turbofish, idents, typed, .. } = names;
+    let (visibility, conditions, params) = (&item.vis, &generics.where_clause, &generics.params);
+    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let returned = returned(function, names);
+    let guard = guard(function, engine);
+    // Parameters may have these names.
+    let [call, hit, miss] = ["call", "hit", "miss"].map(|name| Ident::new(name, Span::mixed_site()));
+    let body = if function.is_async() {
+        // The borrows of each statement end before the next `.await`.
+        quote! {
+            let #call = #engine::AsyncCall::new(Self::__fleche_function #turbofish (), Self::__fleche_plan #turbofish ());
+            async move {
+                let #call = #call.encode(#encode);
+                match #call.look_up().await {
+                    #engine::AsyncFound::Hit(#hit) => #hit.result(),
+                    #engine::AsyncFound::Miss(#miss) => {
+                        let #miss = #miss.check(#guard);
+                        #miss.run(Self::uncached #turbofish (#(#idents),*)).await
+                    }
+                }
+            }
+        }
+    } else {
+        quote! {
+            match #engine::look_up(
+                Self::__fleche_function #turbofish (),
+                Self::__fleche_plan #turbofish (),
+                #encode,
+                #guard
+            ) {
+                #engine::Found::Hit(#hit) => #hit,
+                #engine::Found::Miss(#miss) => #miss.run(move || Self::uncached #turbofish (#(#idents),*)),
+            }
+        }
+    };
+    quote! {
+        #[doc(hidden)]
+        #visibility fn __fleche_call #generics (#(#typed),*) #returned #conditions { #body }
+    }
+}
+
+/// What the function returns where it is called: of an `async fn` the future. Nothing where it returns nothing.
+pub(super) fn returned(function: &Function, names: &Names) -> TokenStream {
+    let Function { result, .. } = function;
+    let engine = &names.engine;
+    // All tokens but the type are of this crate's edition, in which such a future captures every lifetime.
+    if function.is_async() { quote!(-> impl #engine::Future<Output = #result>) } else { output(function) }
+}
+
+/// ` -> R`, or nothing where the function returns nothing.
+fn output(function: &Function) -> TokenStream {
+    let Function { result, item, .. } = function;
+    match &item.sig.output {
+        syn::ReturnType::Default => TokenStream::new(),
+        syn::ReturnType::Type(..) => quote!(-> #result),
+    }
+}
