@@ -3,6 +3,12 @@
 
 #[path = "processes/common.rs"]
 mod common;
+#[path = "processes/ends.rs"]
+mod ends;
+#[path = "processes/loads.rs"]
+mod loads;
+#[path = "processes/losses.rs"]
+mod losses;
 #[path = "processes/portable.rs"]
 mod portable;
 #[path = "processes/records.rs"]

@@ -1,0 +1,93 @@
+//! Bodies that panic, and bodies that bring their worker down.
+
+use std::{hint::black_box, process};
+
+use fleche_core::{ExecutorExt, Job, JobError};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::common::{pool, result, whoami};
+
+fn panics(x: i64) -> i64 {
+    assert!(x < 0, "{x} is not negative");
+    x
+}
+
+fn next(x: i64) -> i64 {
+    x + 1
+}
+
+fn aborts() {
+    process::abort()
+}
+
+fn is_killed() {
+    kill(Pid::this(), Signal::SIGKILL).unwrap();
+}
+
+fn exits() {
+    process::exit(3)
+}
+
+fn overflows(depth: u64) -> u64 {
+    let large = black_box([depth; 1024]);
+    if depth == u64::MAX { 0 } else { overflows(depth + 1) + black_box(large)[1] }
+}
+
+#[test]
+fn a_panic_comes_back_with_message_and_place_and_the_worker_lives_on() {
+    let pool = pool(1);
+    let before = result(pool.submit(whoami, ())).unwrap();
+    match result(pool.submit(panics, (5,))) {
+        Err(JobError::Panicked { message, location }) => {
+            assert_eq!(message, "5 is not negative");
+            assert!(location.unwrap().contains("losses.rs"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(result(pool.submit(whoami, ())).unwrap(), before);
+}
+
+/// The task is lost to the signal; the tasks around it are not.
+fn loses<T: std::fmt::Debug + PartialEq>(
+    submit: impl FnOnce(&fleche_exec::ProcessPool) -> Job<T>,
+    signals: &[Option<i32>],
+) {
+    let pool = pool(1);
+    // Short tasks, so that others are on their way to the worker when it dies.
+    let before: Vec<_> = (0..100).map(|x| pool.submit(next, (x,))).collect();
+    let lost = submit(&pool);
+    let after: Vec<_> = (0..100).map(|x| pool.submit(next, (x,))).collect();
+    match result(lost) {
+        Err(JobError::WorkerLost { signal }) => assert!(signals.contains(&signal), "{signal:?}"),
+        other => panic!("{other:?}"),
+    }
+    for jobs in [before, after] {
+        for (x, job) in (0..).zip(jobs) {
+            assert_eq!(result(job), Ok(x + 1));
+        }
+    }
+    assert_eq!((pool.stats().workers, pool.stats().lost), (2, 1));
+}
+
+#[test]
+fn a_body_that_aborts_loses_its_own_task_only() {
+    loses(|pool| pool.submit(aborts, ()), &[Some(Signal::SIGABRT as i32)]);
+}
+
+#[test]
+fn a_worker_that_is_killed_loses_its_own_task_only() {
+    loses(|pool| pool.submit(is_killed, ()), &[Some(Signal::SIGKILL as i32)]);
+}
+
+#[test]
+fn a_stack_overflow_loses_its_own_task_only() {
+    loses(|pool| pool.submit(overflows, (1,)), &[Some(Signal::SIGABRT as i32), Some(Signal::SIGSEGV as i32)]);
+}
+
+#[test]
+fn a_body_that_exits_loses_its_own_task_only() {
+    loses(|pool| pool.submit(exits, ()), &[None]);
+}
