@@ -13,5 +13,7 @@ mod losses;
 mod portable;
 #[path = "processes/records.rs"]
 mod records;
+#[path = "processes/shared.rs"]
+mod shared;
 
 fleche_exec::worker_test!();
