@@ -26,3 +26,5 @@ mod records;
 mod results;
 #[path = "engine/support.rs"]
 mod support;
+#[path = "engine/text.rs"]
+mod text;

@@ -5,6 +5,8 @@
 mod common;
 #[path = "processes/ends.rs"]
 mod ends;
+#[path = "processes/errors.rs"]
+mod errors;
 #[path = "processes/loads.rs"]
 mod loads;
 #[path = "processes/losses.rs"]
