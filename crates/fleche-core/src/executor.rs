@@ -2,9 +2,11 @@
 
 mod ext;
 mod forward;
+mod in_flight;
 mod map;
 mod portable;
 mod task;
+mod work;
 mod wrapped;
 
 pub use ext::ExecutorExt;

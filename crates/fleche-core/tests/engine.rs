@@ -36,3 +36,5 @@ mod results;
 mod runtimes;
 #[path = "engine/support.rs"]
 mod support;
+#[path = "engine/text.rs"]
+mod text;

@@ -5,6 +5,8 @@
 mod common;
 #[path = "processes/ends.rs"]
 mod ends;
+#[path = "processes/errors.rs"]
+mod errors;
 #[path = "processes/loads.rs"]
 mod loads;
 #[path = "processes/losses.rs"]
@@ -13,5 +15,7 @@ mod losses;
 mod portable;
 #[path = "processes/records.rs"]
 mod records;
+#[path = "processes/shared.rs"]
+mod shared;
 
 fleche_exec::worker_test!();

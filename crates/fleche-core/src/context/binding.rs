@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::{Entry, Guard, Kinds, active_cache, enter, is_rerun, metadata};
 use crate::{cache::Cache, config::CacheConfig, encoding, error::Result, metadata::MetadataKind};
@@ -80,5 +80,21 @@ impl Binding {
     pub fn of_config(config: BindingConfig, cache: Cache) -> Self {
         let BindingConfig { metadata, tags, rerun, .. } = config;
         Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), tags: Arc::new(tags), rerun }
+    }
+}
+
+/// As its [`BindingConfig`]. What cannot be described is an error.
+impl Serialize for Binding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.config().map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// Opens the cache that is described; an error where that is not possible.
+impl<'de> Deserialize<'de> for Binding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let config = BindingConfig::deserialize(deserializer)?;
+        let cache = Cache::from_config(&config.cache).map_err(de::Error::custom)?;
+        Ok(Self::with_cache(config, cache))
     }
 }

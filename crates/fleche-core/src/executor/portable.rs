@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
+use super::in_flight::Followers;
 use crate::{
     bound::FunctionRef,
     context::Binding,
@@ -31,27 +32,45 @@ impl PortableCall {
 
 /// The right to complete a job with what came back from another process. Dropped without use, it fails the job.
 #[must_use = "dropping it fails the job"]
-pub struct Reply(Promise);
+pub struct Reply {
+    promise: Promise,
+    /// Tasks of the same call, which end with this one.
+    followers: Option<Arc<Followers>>,
+}
 
 impl Reply {
-    pub(super) fn new(promise: Promise) -> Self {
-        Self(promise)
+    pub(super) fn new(promise: Promise, followers: Option<Arc<Followers>>) -> Self {
+        Self { promise, followers }
     }
 
     /// Completes the job: with the encoded result that [`FunctionRef::call`] gave there, or without one.
+    #[allow(clippy::needless_pass_by_value)] // The result is handed over, though it is shared bytes.
     pub fn keep(self, outcome: Result<Bytes, JobError>) {
-        self.0.keep_encoded(outcome);
+        let Self { promise, followers } = self;
+        // Before anybody sees the result: who submits the call after that is not to be told of this outcome.
+        let followers = followers.map(|followers| followers.land()).unwrap_or_default();
+        promise.keep_encoded(outcome.clone());
+        for follower in followers {
+            // What was not recorded is theirs all the same, where it can be read as theirs.
+            if let Err(follower) = follower.answer_again() {
+                match follower.take_apart() {
+                    Ok((_, reply)) => reply.keep(outcome.clone()),
+                    Err(refused) => refused.task.fail(refused.why),
+                }
+            }
+        }
     }
 
     /// Marks the call as started, from where on it cannot be cancelled. False if it was cancelled: then its body must
     /// not run.
     pub fn start(&self) -> bool {
-        self.0.start()
+        // Where only this one was cancelled, the call goes on for those that follow.
+        self.promise.start() || !self.is_cancelled()
     }
 
-    /// Whether the job is done already, that is, cancelled.
+    /// Whether the job is done already, that is, cancelled, and nobody else waits for the call.
     pub fn is_cancelled(&self) -> bool {
-        self.0.is_done()
+        self.promise.is_done() && self.followers.as_ref().is_none_or(|followers| followers.are_gone())
     }
 }
 

@@ -1,46 +1,55 @@
 //! The wrap that binds what is submitted and answers hits without the executor.
 
-use super::{Executor, ExecutorConfig, SubmitError, Task};
+use std::sync::Arc;
+
+use super::{Executor, ExecutorConfig, SubmitError, Task, in_flight::InFlight};
 use crate::{context::Binding, store::Reach};
 
 /// An executor that answers hits itself; see [`wrap_executor`].
 #[derive(Clone, Debug)]
-pub struct Wrapped<E>(E);
+pub struct Wrapped<E> {
+    executor: E,
+    in_flight: Arc<InFlight>,
+}
 
 /// Wraps an executor so that cached calls never reach it and all others carry the submitter's cache and metadata:
 ///
 /// - a call of a memoized function that is a hit gives a job that is already done;
 /// - a miss, and any other function or closure, is bound to what is active where it is submitted;
+/// - submissions of one missing call while the first is on its way share its task: they get the recorded result, and the
+///   error of a task that ran in another process and recorded nothing (in this process, they run in turn then);
 /// - what is bound already stays bound as it is.
 ///
 /// Wrapping twice is as wrapping once.
 pub fn wrap_executor<E: Executor>(executor: E) -> Wrapped<E> {
-    Wrapped(executor)
+    Wrapped { executor, in_flight: Arc::default() }
 }
 
 impl<E> Wrapped<E> {
     /// The executor within.
     pub fn inner(&self) -> &E {
-        &self.0
+        &self.executor
     }
 
     /// The executor within, without the wrap.
     pub fn into_inner(self) -> E {
-        self.0
+        self.executor
     }
 }
 
 impl<E: Executor> Executor for Wrapped<E> {
     fn submit_task(&self, mut task: Task) -> Result<(), SubmitError> {
         task.bind(Binding::current);
-        task.answer().or_else(|task| self.0.submit_task(task))
+        let Err(task) = task.answer() else { return Ok(()) };
+        let Some(task) = self.in_flight.board(task) else { return Ok(()) };
+        self.executor.submit_task(task)
     }
 
     fn config(&self) -> Box<dyn ExecutorConfig> {
-        self.0.config()
+        self.executor.config()
     }
 
     fn reach(&self) -> Reach {
-        self.0.reach()
+        self.executor.reach()
     }
 }

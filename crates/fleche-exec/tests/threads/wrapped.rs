@@ -165,3 +165,25 @@ fn executors_behind_pointers_answer_hits_too() {
     assert_eq!(by_box.submit(double, (1,)).result(), Ok(2));
     assert_eq!(counting.submitted(), 1);
 }
+
+static GATE: super::common::Gate = super::common::Gate::new();
+static RUNS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+#[fleche]
+fn held(x: i64) -> i64 {
+    RUNS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    GATE.wait();
+    x
+}
+
+#[test]
+fn submissions_of_one_missing_call_share_its_task() {
+    let _active = memory().enter();
+    let pool = wrap_executor(Counting::new());
+    let jobs: Vec<_> = (0..3).map(|_| pool.submit(held, (1,))).collect();
+    GATE.open();
+    for job in jobs {
+        assert_eq!(job.result(), Ok(1));
+    }
+    assert_eq!((pool.inner().submitted(), RUNS.load(std::sync::atomic::Ordering::SeqCst)), (1, 1));
+}

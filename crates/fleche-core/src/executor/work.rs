@@ -1,0 +1,196 @@
+//! What tasks do: calls of functions, bound calls and closures, with their types forgotten.
+
+use std::{any::Any, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    bound::{BoundCall, Callable, FunctionRef, Transport, TupleArguments},
+    call::CallKey,
+    context::Binding,
+    function::Function,
+    job::{self, JobError, Promise},
+    memo::Arguments,
+};
+
+/// What another process needs, and the right to complete the job.
+pub(super) type Apart = (FunctionRef, Arc<Arguments>, Promise);
+
+/// What a task does, with the types of its function forgotten.
+pub(super) trait Work: Send {
+    /// Completes the job from the cache, if the call is a hit there.
+    fn answer(&mut self, binding: &Binding) -> bool;
+    /// The call's key, where it is of a memoized function; known once it was asked for.
+    fn key(&self) -> Option<CallKey>;
+    fn run(self: Box<Self>);
+    fn fail(self: Box<Self>, error: JobError);
+    fn is_cancelled(&self) -> bool;
+    fn name(&self) -> &str;
+    /// What another process needs, and the right to complete the job; else the work, and why not.
+    fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)>;
+}
+
+pub(super) struct FunctionWork<F, Args> {
+    pub(super) function: F,
+    pub(super) arguments: Args,
+    pub(super) key: Option<CallKey>,
+    /// Gone once the job is completed.
+    pub(super) promise: Option<Promise>,
+}
+
+impl<F, Args> Work for FunctionWork<F, Args>
+where
+    F: Callable<Args>,
+    Args: TupleArguments,
+    F::Output: Serialize + DeserializeOwned + Send + 'static,
+{
+    fn answer(&mut self, binding: &Binding) -> bool {
+        let Some(function) = self.function.function() else { return false };
+        let parameters = function.definition.parameters;
+        let mut arguments = self.arguments.encode(|at| parameters.get(at).is_some_and(|of| !of.ignored));
+        let Ok(call) = arguments.call(function) else { return false };
+        self.key = function.has_its_name_alone().then_some(call.key);
+        let Some(result) = hit::<F::Output>(function, binding, &call.key) else { return false };
+        complete(self.promise.take(), |promise| promise.keep(Ok(Box::new(result))))
+    }
+
+    fn key(&self) -> Option<CallKey> {
+        self.key
+    }
+
+    fn run(self: Box<Self>) {
+        let Self { function, arguments, promise, .. } = *self;
+        let Some(promise) = promise.filter(Promise::start) else { return };
+        promise.keep(job::catch(|| function.call(arguments)).map(|result| Box::new(result) as _));
+    }
+
+    fn fail(mut self: Box<Self>, error: JobError) {
+        complete(self.promise.take(), |promise| promise.keep(Err(error)));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.promise.as_ref().is_none_or(Promise::is_done)
+    }
+
+    fn name(&self) -> &str {
+        self.function.function().map_or_else(std::any::type_name::<F>, Function::name)
+    }
+
+    fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+        let call = FunctionRef::of_callable(&self.function).and_then(|function| {
+            let arguments = self.arguments.encode(|_| true).whole();
+            Ok((function, arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?))
+        });
+        match call {
+            Ok((function, arguments)) => take(&mut self.promise, function, Arc::new(arguments)).ok_or((self, gone())),
+            Err(why) => Err((self, why)),
+        }
+    }
+}
+
+pub(super) struct CallWork<R> {
+    pub(super) call: BoundCall<R>,
+    pub(super) promise: Option<Promise>,
+}
+
+impl<R: 'static> Work for CallWork<R> {
+    fn answer(&mut self, binding: &Binding) -> bool {
+        let function = self.call.function;
+        let Some(key) = &self.call.key else { return false };
+        let Some(result) = hit::<R>(function, binding, key) else { return false };
+        let Transport { pack, .. } = self.call.transport;
+        complete(self.promise.take(), |promise| promise.keep(pack(result)))
+    }
+
+    fn key(&self) -> Option<CallKey> {
+        self.call.key.filter(|_| self.call.function.has_its_name_alone())
+    }
+
+    fn run(self: Box<Self>) {
+        let Self { call, promise } = *self;
+        let Some(promise) = promise.filter(Promise::start) else { return };
+        let Transport { pack, .. } = call.transport;
+        promise.keep(job::catch(|| call.call()).and_then(|result| result).and_then(pack));
+    }
+
+    fn fail(mut self: Box<Self>, error: JobError) {
+        complete(self.promise.take(), |promise| promise.keep(Err(error)));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.promise.as_ref().is_none_or(Promise::is_done)
+    }
+
+    fn name(&self) -> &str {
+        self.call.function.name()
+    }
+
+    fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+        let call = self.call.reference().and_then(|function| Ok((function, self.call.arguments.clone()?)));
+        match call {
+            Ok((function, arguments)) => take(&mut self.promise, function, arguments).ok_or((self, gone())),
+            Err(why) => Err((self, why)),
+        }
+    }
+}
+
+pub(super) struct ClosureWork<C> {
+    pub(super) run: C,
+    pub(super) promise: Promise,
+}
+
+impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<C> {
+    fn answer(&mut self, _: &Binding) -> bool {
+        false
+    }
+
+    fn key(&self) -> Option<CallKey> {
+        None
+    }
+
+    fn run(self: Box<Self>) {
+        let Self { run, promise } = *self;
+        if promise.start() {
+            promise.keep(job::catch(run).map(|result| Box::new(result) as _));
+        }
+    }
+
+    fn fail(self: Box<Self>, error: JobError) {
+        self.promise.keep(Err(error));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.promise.is_done()
+    }
+
+    fn name(&self) -> &str {
+        std::any::type_name::<C>()
+    }
+
+    fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+        let why = "a spawned closure stays in its process; submit a function with its arguments".to_owned();
+        Err((self, why))
+    }
+}
+
+fn take(promise: &mut Option<Promise>, function: FunctionRef, arguments: Arc<Arguments>) -> Option<Apart> {
+    promise.take().map(|promise| (function, arguments, promise))
+}
+
+fn gone() -> String {
+    "the job is done already".to_owned()
+}
+
+/// The recorded result of a memoized call, if its return type is `R`.
+fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey) -> Option<R> {
+    if !function.has_its_name_alone() {
+        return None;
+    }
+    let result: Box<dyn Any> = (function.load)(function, binding.cache(), key)?;
+    result.downcast().ok().map(|result| *result)
+}
+
+/// Completes the job, if that was not done before. Whether it was not.
+fn complete(promise: Option<Promise>, keep: impl FnOnce(Promise)) -> bool {
+    promise.map(keep).is_some()
+}

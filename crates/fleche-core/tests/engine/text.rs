@@ -1,0 +1,68 @@
+//! Bound functions as text: where they can be read, and where not.
+
+use std::collections::BTreeMap;
+
+use fleche_core::{Bound, Cache, encoding, fleche, metadata::TAGS, tag};
+use fleche_store_file::{FileCalls, FileValues};
+
+use crate::support::memory;
+
+#[fleche]
+fn step(x: i64) -> i64 {
+    x + 1
+}
+
+fn pipeline(x: i64) -> i64 {
+    step(x) * 3
+}
+
+fn other(x: i64) -> i64 {
+    x
+}
+
+#[test]
+fn a_bound_function_read_from_text_uses_the_cache_and_tags_that_it_was_bound_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |name: &str| directory.path().join(name);
+    let cache = Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap());
+    let text = cache.scope(|| {
+        let _tag = tag("project", "alloy").enter();
+        serde_json::to_string(&Bound::bind(pipeline)).unwrap()
+    });
+    let bound = Bound::restore(pipeline, &mut serde_json::Deserializer::from_str(&text)).unwrap();
+    assert_eq!(memory().scope(|| bound.call((10,))), 33);
+    let record = cache.record(&step::key(10)).unwrap().unwrap();
+    let tags: BTreeMap<String, String> = record.metadata.get(TAGS).unwrap().unwrap();
+    assert_eq!(tags["project"], "alloy");
+}
+
+#[test]
+fn a_bound_function_reads_back_from_cbor() {
+    let bytes = Cache::void().scope(|| encoding::to_vec(&Bound::bind(step)).unwrap());
+    let bound = Bound::restore(step, &mut encoding::Deserializer::new(&bytes)).unwrap();
+    assert_eq!(bound.call((1,)), 2);
+}
+
+#[test]
+fn a_memoized_function_is_written_by_its_registered_name() {
+    let text = Cache::void().scope(|| serde_json::to_string(&Bound::bind(step)).unwrap());
+    assert!(text.contains("\"fleche-core::engine::text::step\""), "{text}");
+}
+
+#[test]
+fn text_of_another_function_is_refused_with_both_names() {
+    let text = Cache::void().scope(|| serde_json::to_string(&Bound::bind(pipeline)).unwrap());
+    let error = Bound::restore(other, &mut serde_json::Deserializer::from_str(&text)).unwrap_err().to_string();
+    assert!(error.contains("text::pipeline") && error.contains("text::other"), "{error}");
+}
+
+#[test]
+fn text_that_is_cut_short_or_forged_is_an_error() {
+    let text = Cache::void().scope(|| serde_json::to_string(&Bound::bind(pipeline)).unwrap());
+    let restore = |text: &str| Bound::restore(pipeline, &mut serde_json::Deserializer::from_str(text));
+    for cut in 0..text.len() {
+        assert!(restore(&text[..cut]).is_err(), "{cut}");
+    }
+    assert!(restore(&text.replace("void", "rdb")).is_err());
+    assert!(restore(&text.replace("binding", "position")).is_err());
+}
