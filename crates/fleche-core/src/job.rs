@@ -1,10 +1,12 @@
 //! `Job`: the result of a submitted call, to come.
 
 mod error;
+mod many;
 mod panic;
 mod shared;
 
 pub use error::{JobError, RemoteError};
+pub use many::{AsCompleted, as_completed, join_all, join_all_results};
 pub use panic::catch;
 
 use std::{
@@ -136,6 +138,12 @@ impl<T> Job<T> {
             result.flatten().map(|result| Box::new(result) as Payload)
         }));
         Self { shared, unpack: unpack_same, decode: None, result: PhantomData }
+    }
+
+    /// Runs the closure when the job ends, before anybody can see how. Otherwise as [`on_done`](Self::on_done); a panic in
+    /// it becomes the job's error.
+    pub(crate) fn before_done(&self, run: impl FnOnce() + Send + 'static) {
+        self.shared.witness(Box::new(move |outcome| catch(run).and(outcome)));
     }
 
     /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already.

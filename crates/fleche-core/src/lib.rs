@@ -27,7 +27,8 @@
 //! | the attribute, its options and its companion | [`fleche`] |
 //! | opening stores, counting, querying, evicting | [`Cache`] |
 //! | which cache a call uses | [`Cache::enter`], [`set_default_cache`], [`config::ConfigFile`], [`active_cache`] |
-//! | going parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`] |
+//! | going parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`], [`job::as_completed`], [`job::join_all`] |
+//! | pools whose threads are not ours | [`Cache::install`] |
 //! | `async fn`, and futures that take their cache along | [`fleche`](macro@fleche#jobs-and-async-fn), [`FutureExt::in_cache`] |
 //! | files as arguments | [`FileContent`] |
 //! | sets and ordered maps inside arguments | [`unordered`], [`ordered`] |

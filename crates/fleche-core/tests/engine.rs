@@ -26,6 +26,8 @@ mod identity;
 mod jobs;
 #[path = "engine/long_result.rs"]
 mod long_result;
+#[path = "engine/many_jobs.rs"]
+mod many_jobs;
 #[path = "engine/parameters.rs"]
 mod parameters;
 #[path = "engine/records.rs"]

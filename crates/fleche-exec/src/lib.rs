@@ -6,7 +6,11 @@
 //! |---|---|---|
 //! | [`ThreadPool`] | calls share this process: nearly always | any store, any closure |
 //! | [`ProcessPool`] | bodies may crash, leak, or must not share a process; workers are this very program | any store; functions, and closures that capture nothing |
-//! | none: call the function | calls are few, or parallel within themselves | |
+//! | [`SerialExecutor`] | an executor is asked for, and the calls should run in place, as when debugging | as above |
+//! | `RayonExecutor` (feature `rayon`) | the program has a rayon pool, and its calls do not wait | as above |
+//! | `TokioExecutor` (feature `tokio`) | the program has a tokio runtime, and its calls wait more than they compute | as above |
+//! | your own, around a pool that you have | see below | as above |
+//! | none: call the function | calls are few, or parallel within themselves; an `async fn` | |
 //!
 //! Wrap it with [`fleche_core::wrap_executor`], and hits never reach it, while all else carries the cache, metadata and
 //! tags of where it was submitted:
@@ -32,14 +36,46 @@
 //!
 //! An executor's configuration is text that makes such an executor elsewhere: `{"type":"threads","threads":4}`. The
 //! types named in a program are those whose crates it links; `use fleche_exec as _;` suffices for the ones here.
+//!
+//! # Your own
+//!
+//! Whatever runs a closure on another thread is an executor in 20 lines: accept a [`Task`](fleche_core::Task) and
+//! [run](fleche_core::Task::run) it once, anywhere, at any time. A task that cannot be accepted is
+//! [refused](fleche_core::Task::refuse), and one that is dropped fails its job. This is `examples/third_party_pool.rs`,
+//! around the pool of the crate `threadpool`:
+//!
+//! ```
+#![doc = include_str!("../examples/third_party_pool.rs")]
+//! ```
+//!
+//! # Progress
+//!
+//! With the feature `indicatif`, `MapProgress` puts a progress bar over `map`.
 
 #[cfg(target_os = "linux")]
 mod processes;
+mod serial;
 mod threads;
+
+#[cfg(any(feature = "rayon", feature = "tokio"))]
+mod foreign;
+#[cfg(feature = "indicatif")]
+mod progress;
+#[cfg(feature = "rayon")]
+mod rayon;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 #[cfg(target_os = "linux")]
 pub use processes::{ProcessPool, ProcessPoolConfig, ProcessPoolStats, init};
+#[cfg(feature = "indicatif")]
+pub use progress::{MapProgress, Progress};
+#[cfg(feature = "rayon")]
+pub use rayon::{RayonConfig, RayonExecutor};
+pub use serial::SerialExecutor;
 pub use threads::{ThreadPool, ThreadPoolConfig};
+#[cfg(feature = "tokio")]
+pub use tokio::{TokioConfig, TokioExecutor};
 
 /// Lets a test binary make process pools: stands once in it, at any place, in place of [`init`].
 ///

@@ -95,6 +95,6 @@ impl<'de> Deserialize<'de> for Binding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let config = BindingConfig::deserialize(deserializer)?;
         let cache = Cache::from_config(&config.cache).map_err(de::Error::custom)?;
-        Ok(Self::with_cache(config, cache))
+        Ok(Self::of_config(config, cache))
     }
 }

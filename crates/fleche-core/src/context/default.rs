@@ -15,7 +15,9 @@ use std::{
 use crate::{cache::Cache, config};
 
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
-/// Grows with every change of [`DEFAULT`], so that threads know whether their copy is current without a lock.
+/// The caches that are installed, the last one last.
+static INSTALLED: Mutex<Vec<(u64, Cache)>> = Mutex::new(Vec::new());
+/// Grows with every change of [`DEFAULT`] and [`INSTALLED`], so that threads know whether their copy is current without a lock.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 /// How many guards on all threads hold a cache active.
 static CACHES_ENTERED: AtomicUsize = AtomicUsize::new(0);
@@ -28,6 +30,69 @@ thread_local! {
 pub fn set_default_cache(cache: Cache) {
     *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(cache);
     GENERATION.fetch_add(1, Release);
+}
+
+impl Cache {
+    /// Runs the closure with this cache active on this thread and, while it runs, on **every** thread of the process that
+    /// has none entered, before any default. For pools whose threads are not ours, such as rayon's:
+    ///
+    /// ```
+    /// # use fleche_core::{Cache, fleche};
+    /// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+    /// use rayon::prelude::*;
+    ///
+    /// #[fleche]
+    /// fn square(x: u64) -> u64 { x * x }
+    ///
+    /// # let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    /// let sum: u64 = cache.install(|| (0..100_u64).into_par_iter().map(square).sum());
+    /// # assert_eq!(sum, 328_350);
+    /// assert_eq!(cache.stats().computed, 100);
+    /// ```
+    ///
+    /// **Nested and overlapping.** Of several that run at once, whether one within the other or on two threads, the one
+    /// that was installed last counts, on threads that have none entered; when it ends, in whatever order, the one
+    /// installed last of those that still run. A thread that calls `install` uses its own cache all along. What other
+    /// threads began before the closure ended may still use the cache afterwards: a call keeps the cache that it began
+    /// with. Two studies with two caches at once therefore want `scope`, bound functions or
+    /// [`wrap_executor`](crate::wrap_executor), which know of no other thread.
+    ///
+    /// Tags and kinds of metadata stay with their thread; carry them with [`Bound`](crate::Bound).
+    pub fn install<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _installed = Installed::new(self.clone());
+        self.scope(run)
+    }
+}
+
+/// A cache is installed until this is dropped.
+struct Installed(u64);
+
+impl Installed {
+    fn new(cache: Cache) -> Self {
+        // The generation serves as a number that nobody else has.
+        let id = GENERATION.fetch_add(1, Relaxed);
+        INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).push((id, cache));
+        GENERATION.fetch_add(1, Release);
+        Self(id)
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = installed.iter().rposition(|(id, _)| *id == self.0);
+        let ended = at.map(|at| installed.remove(at));
+        drop(installed);
+        GENERATION.fetch_add(1, Release);
+        // After the lock: a cache that goes may run code of its own.
+        drop(ended);
+    }
+}
+
+/// The installed cache that counts, else the default that was set.
+fn set_here() -> Option<Cache> {
+    let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).last().map(|(_, cache)| cache.clone());
+    installed.or_else(|| DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 pub(super) fn cache_entered() {
@@ -43,8 +108,7 @@ pub(super) fn default_here() -> Rc<Cache> {
     let generation = GENERATION.load(Acquire);
     let copy = COPY.with_borrow(|copy| copy.as_ref().filter(|(of, _)| *of == generation).map(|(_, c)| c.clone()));
     copy.unwrap_or_else(|| {
-        let set = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let cache = Rc::new(set.unwrap_or_else(|| {
+        let cache = Rc::new(set_here().unwrap_or_else(|| {
             warn_if_entered_elsewhere();
             config::fallback()
         }));

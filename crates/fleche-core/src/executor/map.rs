@@ -1,6 +1,11 @@
 //! `Map`: one function over many inputs, in order, lazily.
 
-use std::{collections::VecDeque, fmt, sync::LazyLock, thread};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -19,13 +24,28 @@ pub struct Map<'a, E: ?Sized, F, I, R> {
     submitted: VecDeque<Job<R>>,
     /// How many calls are submitted and not yet taken.
     ahead: usize,
+    /// Run whenever a call ends.
+    each_done: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
     pub(super) fn new(executor: &'a E, function: F, inputs: I) -> Self {
         // Enough to keep every worker of this machine busy while one result is awaited.
         static AHEAD: LazyLock<usize> = LazyLock::new(|| 8 * thread::available_parallelism().map_or(8, Into::into));
-        Self { executor, function, inputs, submitted: VecDeque::new(), ahead: *AHEAD }
+        Self { executor, function, inputs, submitted: VecDeque::new(), ahead: *AHEAD, each_done: None }
+    }
+
+    /// Runs the closure whenever a call ends, whatever becomes of it, before its result can be taken: on the thread that
+    /// completes it, or, for hits, on this one. For counting and progress bars. A panic in it becomes the call's error;
+    /// of several closures the last one counts.
+    pub fn on_each_done(mut self, run: impl Fn() + Send + Sync + 'static) -> Self {
+        self.each_done = Some(Arc::new(run));
+        self
+    }
+
+    /// The inputs that were not submitted yet.
+    pub fn inputs(&self) -> &I {
+        &self.inputs
     }
 
     /// How many calls may be submitted before their results are taken. At least one.
@@ -48,7 +68,11 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         while self.submitted.len() < self.ahead {
             let Some(arguments) = self.inputs.next() else { break };
-            self.submitted.push_back(self.executor.submit(self.function.clone(), arguments));
+            let job = self.executor.submit(self.function.clone(), arguments);
+            if let Some(each_done) = self.each_done.clone() {
+                job.before_done(move || each_done());
+            }
+            self.submitted.push_back(job);
         }
         self.submitted.pop_front().map(Job::result)
     }

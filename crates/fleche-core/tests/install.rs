@@ -1,0 +1,100 @@
+//! A cache for threads that are not ours. One test, in a process of its own, since all of it is process-wide.
+#![allow(missing_docs)]
+
+use std::{panic, sync::mpsc, thread};
+
+use fleche_core::{Cache, active_cache, fleche, set_default_cache};
+use rayon::prelude::*;
+
+#[path = "engine/support.rs"]
+mod support;
+
+use support::{Runs, logged, memory};
+
+#[fleche]
+fn in_parallel(x: u64) -> u64 {
+    RUNS.count();
+    x
+}
+
+static RUNS: Runs = Runs::new();
+
+fn sum() -> u64 {
+    (0..100_u64).into_par_iter().map(in_parallel).sum()
+}
+
+/// Which of these caches a thread uses that has entered none.
+fn used_elsewhere<const N: usize>(caches: [&Cache; N]) -> [bool; N] {
+    let used = thread::spawn(|| active_cache().config()).join().unwrap();
+    caches.map(|cache| cache.config() == used)
+}
+
+#[test]
+fn an_installed_cache_is_used_by_threads_that_have_none_entered() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let default = memory();
+
+    // Without it, the threads of a pool have the fallback, and say so once.
+    let entered = memory();
+    let _active = entered.enter();
+    let logs = pool.broadcast(|_| logged(|| in_parallel(1)).1);
+    assert_eq!(logs.iter().filter(|log| log.contains("threads do not inherit")).count(), 1, "{logs:?}");
+    assert_eq!(entered.stats().misses, 0);
+    RUNS.take();
+
+    // With it, they use it: before the default, and until it ends.
+    set_default_cache(default.clone());
+    let cache = memory();
+    for _ in 0..2 {
+        assert_eq!(cache.install(|| pool.install(sum)), 4950);
+    }
+    assert_eq!((RUNS.take(), cache.stats().computed, cache.stats().hits), (100, 100, 100));
+    pool.install(|| in_parallel(1));
+    assert_eq!((RUNS.take(), default.stats().misses), (1, 1));
+
+    // What a thread has entered goes before it; the installing thread has entered it.
+    let (own, installed) = (memory(), memory());
+    installed.install(|| {
+        assert_eq!(active_cache().config(), installed.config());
+        thread::scope(|scope| scope.spawn(|| own.scope(|| in_parallel(1))).join().unwrap());
+    });
+    assert_eq!((own.stats().misses, installed.stats().misses), (1, 0));
+
+    // Nested: the inner one counts while it runs.
+    let inner = memory();
+    installed.install(|| {
+        inner.install(|| assert_eq!(used_elsewhere([&installed, &inner]), [false, true]));
+        assert_eq!(used_elsewhere([&installed, &inner]), [true, false]);
+    });
+
+    // Overlapping: the last one of those that still run counts, and each thread keeps its own.
+    let (first, second) = (memory(), memory());
+    let (end, ended) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        let other = first.install(|| {
+            let theirs = second.clone();
+            let thread = scope.spawn(move || {
+                theirs.install(|| {
+                    tell.send(()).unwrap();
+                    ended.recv().unwrap();
+                    assert_eq!(active_cache().config(), theirs.config());
+                });
+            });
+            told.recv().unwrap();
+            assert_eq!(used_elsewhere([&first, &second]), [false, true]);
+            assert_eq!(active_cache().config(), first.config());
+            thread
+        });
+        assert_eq!(used_elsewhere([&first, &second, &default]), [false, true, false]);
+        end.send(()).unwrap();
+        other.join().unwrap();
+    });
+    assert_eq!(used_elsewhere([&first, &second, &default]), [false, false, true]);
+
+    // It ends with a panic, too.
+    let panicked = memory();
+    let over = || panicked.install(|| panic!("over"));
+    assert!(panic::catch_unwind(panic::AssertUnwindSafe(over)).is_err());
+    assert_eq!(used_elsewhere([&panicked, &default]), [false, true]);
+}

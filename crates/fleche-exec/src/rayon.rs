@@ -1,0 +1,92 @@
+//! `RayonExecutor`: tasks on a rayon pool.
+
+use std::{fmt, sync::Arc};
+
+use fleche_core::{
+    Error, Executor, Result, Task,
+    executor::{ExecutorConfig, SubmitError},
+    store::Reach,
+};
+use rayon::ThreadPool;
+use serde::{Deserialize, Serialize};
+
+use crate::foreign;
+
+/// Runs tasks on a rayon pool, beside what else runs there. Threads that wait inside a task (for a job, a lock, a file)
+/// are lost to the pool meanwhile: such calls are better in a [`ThreadPool`](crate::ThreadPool).
+///
+/// This is for calls that are *submitted*. Where a body uses `par_iter`, nothing of this is needed; what the closures
+/// inside it call uses the caller's cache under [`Cache::install`](fleche_core::Cache::install).
+///
+/// A cheap handle: clones are the same pool. Dropping it drops what was submitted and has not started only with the
+/// pool itself, as rayon does.
+#[derive(Clone)]
+pub struct RayonExecutor {
+    /// `None` for the global pool.
+    pool: Option<Arc<ThreadPool>>,
+}
+
+impl RayonExecutor {
+    /// An executor over this pool.
+    pub fn new(pool: impl Into<Arc<ThreadPool>>) -> Self {
+        Self { pool: Some(pool.into()) }
+    }
+
+    /// An executor over rayon's global pool, which starts with the first task.
+    pub fn global() -> Self {
+        Self { pool: None }
+    }
+
+    /// How many threads the pool has.
+    pub fn threads(&self) -> usize {
+        self.pool.as_ref().map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads())
+    }
+}
+
+impl Executor for RayonExecutor {
+    fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
+        let run = move || foreign::run(task);
+        match &self.pool {
+            Some(pool) => pool.spawn_fifo(run),
+            None => rayon::spawn_fifo(run),
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> Box<dyn ExecutorConfig> {
+        Box::new(RayonConfig { threads: self.pool.as_ref().map(|pool| pool.current_num_threads()) })
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Process
+    }
+}
+
+impl fmt::Debug for RayonExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RayonExecutor").field("pool", &self.pool).finish()
+    }
+}
+
+/// Describes a [`RayonExecutor`]: `{"type":"rayon"}` for the global pool, `{"type":"rayon","threads":4}` for one of its
+/// own, which each `open` makes anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RayonConfig {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    threads: Option<usize>,
+}
+
+#[typetag::serde(name = "rayon")]
+impl ExecutorConfig for RayonConfig {
+    fn open(&self) -> Result<Arc<dyn Executor>> {
+        let Some(threads) = self.threads else { return Ok(Arc::new(RayonExecutor::global())) };
+        let refused = |why: String| Error::Config { place: "rayon pool".to_owned(), why };
+        if threads == 0 {
+            return Err(refused("a pool of 0 threads runs nothing; ask for at least 1, or leave `threads` out".into()));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| refused(format!("{threads} threads do not start: {error}; ask for fewer")))?;
+        Ok(Arc::new(RayonExecutor::new(pool)))
+    }
+}

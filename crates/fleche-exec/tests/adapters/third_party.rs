@@ -1,0 +1,23 @@
+//! The example of an executor around somebody else's pool.
+
+#[path = "../../examples/third_party_pool.rs"]
+#[allow(dead_code)]
+mod example;
+
+use fleche_core::executor::ExecutorConfig;
+
+use super::shared::{answers_hits_and_records_misses, opens_from_its_configuration, outlives_a_panic};
+
+#[test]
+fn the_example_runs() {
+    example::main().unwrap();
+}
+
+#[test]
+fn the_examples_executor_does_what_executors_do() {
+    let config: Box<dyn ExecutorConfig> = serde_json::from_str(r#"{"type":"threadpool","threads":2}"#).unwrap();
+    let executor = config.open().unwrap();
+    answers_hits_and_records_misses(&executor);
+    outlives_a_panic(&executor);
+    opens_from_its_configuration(&executor, r#"{"type":"threadpool","threads":2}"#);
+}
