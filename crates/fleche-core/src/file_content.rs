@@ -3,8 +3,6 @@
 mod remembered;
 
 use std::{
-    fs::File,
-    io,
     ops::Deref,
     path::{Path, PathBuf},
 };
@@ -55,16 +53,8 @@ impl FileContent {
     /// # Errors
     /// [`Error::Io`] where it cannot be read.
     pub fn digest(&self) -> Result<Digest> {
-        let file = File::open(&self.0).map_err(Error::io("open", &self.0))?;
-        remembered::digest_of(&file, &self.0).map_err(Error::io("read", &self.0))
+        remembered::digest_of(&self.0).map_err(Error::io("read", &self.0))
     }
-}
-
-/// Digest of an open file's content, read anew.
-fn read_digest(mut file: &File) -> io::Result<Digest> {
-    let mut hasher = blake3::Hasher::new();
-    io::copy(&mut file, &mut hasher)?;
-    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 impl Deref for FileContent {

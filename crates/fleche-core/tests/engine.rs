@@ -24,6 +24,8 @@ mod guard;
 mod identity;
 #[path = "engine/jobs.rs"]
 mod jobs;
+#[path = "engine/long_result.rs"]
+mod long_result;
 #[path = "engine/many_jobs.rs"]
 mod many_jobs;
 #[path = "engine/parameters.rs"]

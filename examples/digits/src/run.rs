@@ -20,7 +20,7 @@ use crate::{
     chart::Svg,
     data::{DataError, SHIPPED},
     report::{Means, Plot, order},
-    study::{FOLDS, MOST_VOTERS, Metric, accuracy, digits, neighbours},
+    study::{FOLDS, Metric, accuracy, digits},
 };
 
 /// How well do a handwritten digit's nearest neighbours tell which digit it is?
@@ -105,34 +105,39 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
         return Ok(());
     }
     let started = Instant::now();
+    let pool = options.workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?;
     let data = options.data.clone().unwrap_or_else(|| SHIPPED.into()).into();
     let cache = match options.store {
         Store::File => stored::open(&options.dir)?,
         Store::Memory => Cache::new(MemoryValues::new(), MemoryCalls::new()),
     };
-    let pool = options.workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?;
     let means = cache.scope(|| study(&data, pool))?;
     let picture = draw(&means, &options.dir)?;
     let seconds = started.elapsed().as_secs_f64();
     let Stats { hits, misses, computed, .. } = cache.stats();
     writeln!(report, "{means}\n\n{}\n\nchart: {}", Plot(&means), picture.display())?;
     writeln!(report, "calls {}, computed {computed}, hits {hits}, {seconds:.4} s", hits + misses)?;
+    if computed == 0 {
+        writeln!(report, "nothing was computed: every result was there")?;
+    }
     Ok(())
 }
 
-/// Neighbours first, each on its own; then every accuracy, from the neighbours that are then there.
+/// The accuracies for `k` = 1 first: each of them finds the neighbours of its fold and metric, which are then there for all
+/// others.
 fn study(data: &FileContent, pool: ThreadPool) -> Result<Means, RunError> {
     digits(data)?;
     let pool = wrap_executor(pool);
-    let folds = Metric::ALL.into_iter().flat_map(|metric| (0..FOLDS).map(move |fold| (fold, metric)));
-    let bar = progress(FOLDS * Metric::ALL.len() * (1 + MOST_VOTERS));
-    for found in pool.map(neighbours, folds.map(|(fold, metric)| (data.clone(), fold, metric))) {
-        found??;
-        bar.inc(1);
+    let calls: Vec<_> = order().map(|(k, fold, metric)| (data.clone(), k, fold, metric)).collect();
+    let bar = progress(calls.len());
+    let (first, others) = calls.split_at(FOLDS * Metric::ALL.len());
+    let mut accuracies = Vec::with_capacity(calls.len());
+    for stage in [first, others] {
+        for found in pool.map(accuracy, stage.iter().cloned()) {
+            accuracies.push(found??);
+            bar.inc(1);
+        }
     }
-    let calls = order().map(|(k, fold, metric)| (data.clone(), k, fold, metric));
-    let accuracies = pool.map(accuracy, calls).inspect(|_| bar.inc(1));
-    let accuracies = accuracies.map(|job| Ok(job??)).collect::<Result<Vec<_>, RunError>>()?;
     bar.finish_and_clear();
     Ok(Means::of(&accuracies))
 }

@@ -1,6 +1,11 @@
 //! `Map`: one function over many inputs, in order, lazily.
 
-use std::{collections::VecDeque, fmt, sync::Arc, thread};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -26,8 +31,8 @@ pub struct Map<'a, E: ?Sized, F, I, R> {
 impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
     pub(super) fn new(executor: &'a E, function: F, inputs: I) -> Self {
         // Enough to keep every worker of this machine busy while one result is awaited.
-        let ahead = 8 * thread::available_parallelism().map_or(8, Into::into);
-        Self { executor, function, inputs, submitted: VecDeque::new(), ahead, each_done: None }
+        static AHEAD: LazyLock<usize> = LazyLock::new(|| 8 * thread::available_parallelism().map_or(8, Into::into));
+        Self { executor, function, inputs, submitted: VecDeque::new(), ahead: *AHEAD, each_done: None }
     }
 
     /// Runs the closure whenever a call ends, whatever becomes of it, before its result can be taken: on the thread that

@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, Metadata},
+    fs::{self, File, Metadata},
     io,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use super::read_digest;
 use crate::digest::Digest;
 
 /// What tells that a file is still the same: its place, size and times.
@@ -57,29 +56,29 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 static REMEMBERED: LazyLock<Mutex<Remembered>> = LazyLock::new(Mutex::default);
 
-/// The digest of an open file's content, remembered or read.
-pub(super) fn digest_of(file: &File, path: &Path) -> io::Result<Digest> {
-    let identity = Identity::of(&file.metadata()?, path)?;
+/// The digest of what the file holds, remembered or read.
+pub(super) fn digest_of(path: &Path) -> io::Result<Digest> {
+    let identity = Identity::of(&fs::metadata(path)?, path)?;
     let known = lock(|remembered| remembered.digests.get(&identity).copied());
-    let digest = match known {
-        Some(digest) => digest,
-        None => read(file, path, &identity)?,
-    };
-    let path = std::path::absolute(path)?;
-    lock(|remembered| remembered.paths.insert(digest, path));
-    Ok(digest)
+    known.map_or_else(|| read(path), Ok)
 }
 
-fn read(file: &File, path: &Path, before: &Identity) -> io::Result<Digest> {
-    let digest = read_digest(file)?;
-    let unchanged = Identity::of(&file.metadata()?, path)? == *before;
+fn read(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let before = Identity::of(&file.metadata()?, path)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(&mut file)?;
+    let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+    let unchanged = Identity::of(&file.metadata()?, path)? == before;
     let settled = before.modified.elapsed().is_ok_and(|age| age > SETTLED);
+    let path = std::path::absolute(path)?;
     lock(|remembered| {
         if remembered.paths.len() >= CAPACITY || remembered.digests.len() >= CAPACITY {
             *remembered = Remembered::default();
         }
+        remembered.paths.insert(digest, path);
         if unchanged && settled {
-            remembered.digests.insert(before.clone(), digest);
+            remembered.digests.insert(before, digest);
         }
     });
     Ok(digest)

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{JobError, Payload};
+use super::{JobError, Payload, catch};
 
 #[derive(Default)]
 pub(super) struct Shared {
@@ -27,6 +27,8 @@ enum State {
         /// The outcome is there and with the witnesses; no other will be taken.
         finishing: bool,
         witnesses: Vec<Witness>,
+        /// Whether a thread waits.
+        blocked: bool,
         wakers: Vec<Waker>,
         callbacks: Vec<Callback>,
     },
@@ -39,9 +41,23 @@ impl Default for State {
         Self::Pending {
             started: false,
             finishing: false,
+            blocked: false,
             witnesses: Vec::new(),
             wakers: Vec::new(),
             callbacks: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// Whether a thread has to wait; takes note that one does, since waking nobody would still be a system call.
+    fn blocks(&mut self) -> bool {
+        match self {
+            Self::Pending { blocked, .. } => {
+                *blocked = true;
+                true
+            }
+            Self::Done(_) => false,
         }
     }
 }
@@ -56,13 +72,11 @@ impl Shared {
     }
 
     pub(super) fn wait(&self) {
-        let pending = |state: &mut State| matches!(state, State::Pending { .. });
-        drop(self.done.wait_while(self.lock(), pending));
+        drop(self.done.wait_while(self.lock(), State::blocks));
     }
 
     pub(super) fn wait_timeout(&self, timeout: Duration) -> bool {
-        let pending = |state: &mut State| matches!(state, State::Pending { .. });
-        let waited = self.done.wait_timeout_while(self.lock(), timeout, pending);
+        let waited = self.done.wait_timeout_while(self.lock(), timeout, State::blocks);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -75,8 +89,9 @@ impl Shared {
         self.finish_if(Err(JobError::Cancelled), |started| !started)
     }
 
-    fn finish_if(&self, outcome: Outcome, allowed: impl FnOnce(bool) -> bool) -> bool {
-        let witnesses = match &mut *self.lock() {
+    fn finish_if(&self, mut outcome: Outcome, allowed: impl FnOnce(bool) -> bool) -> bool {
+        let mut state = self.lock();
+        let witnesses = match &mut *state {
             State::Pending { started, finishing, witnesses, .. } if !*finishing && allowed(*started) => {
                 *finishing = true;
                 std::mem::take(witnesses)
@@ -84,13 +99,23 @@ impl Shared {
             _ => return false,
         };
         // Outside the lock, as all that runs code of others.
-        let outcome = witnesses.into_iter().fold(outcome, |outcome, witness| witness(outcome));
-        let before = std::mem::replace(&mut *self.lock(), State::Done(Some(outcome)));
-        self.done.notify_all();
-        if let State::Pending { wakers, callbacks, .. } = before {
+        if !witnesses.is_empty() {
+            drop(state);
+            outcome = witnesses.into_iter().fold(outcome, |outcome, witness| witness(outcome));
+            state = self.lock();
+        }
+        let before = std::mem::replace(&mut *state, State::Done(Some(outcome)));
+        drop(state);
+        if let State::Pending { blocked, wakers, callbacks, .. } = before {
+            if blocked {
+                self.done.notify_all();
+            }
             wakers.into_iter().for_each(Waker::wake);
             for callback in callbacks {
-                callback();
+                // One that panics must not cost the others their turn, nor the worker its thread.
+                if let Err(panic) = catch(callback) {
+                    tracing::error!(%panic, "what was to run when a job is done panicked");
+                }
             }
         }
         true

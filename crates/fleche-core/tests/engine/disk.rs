@@ -5,22 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::{Cache, Digest, DigestPrefix, fleche};
+use fleche_core::{Cache, Digest, DigestPrefix};
 use fleche_store_file::{FileCalls, FileValues};
 
-use crate::support::{Runs, logged};
-
-/// A memoized function of this name whose result, of the given length, goes to the value store.
-macro_rules! long_result {
-    ($name:ident) => {
-        static RUNS: Runs = Runs::new();
-        #[fleche]
-        fn $name(length: usize) -> String {
-            RUNS.count();
-            "y".repeat(length)
-        }
-    };
-}
+use crate::{long_result::long_result, support::logged};
 
 fn open(root: &Path) -> Cache {
     Cache::new(FileValues::open(root.join("values")).unwrap(), FileCalls::open(root.join("calls")).unwrap())

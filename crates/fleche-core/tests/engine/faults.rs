@@ -9,7 +9,10 @@ use fleche_core::{
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-use crate::support::{Runs, logged, memory};
+use crate::{
+    long_result::long_result,
+    support::{Runs, logged, memory},
+};
 
 /// Stores whose chosen operation fails, as on a full or unreadable disk.
 #[derive(Debug)]
@@ -80,18 +83,6 @@ fn failing(get: bool, put: bool) -> (Cache, MemoryValues, MemoryCalls) {
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     let cache = Cache::new(Failing { store: values.clone(), get, put }, Failing { store: calls.clone(), get, put });
     (cache, values, calls)
-}
-
-/// A memoized function of this name with a long result, and its counter, for one test alone.
-macro_rules! long_result {
-    ($name:ident) => {
-        static RUNS: Runs = Runs::new();
-        #[fleche]
-        fn $name(length: usize) -> String {
-            RUNS.count();
-            "y".repeat(length)
-        }
-    };
 }
 
 #[test]
