@@ -24,11 +24,11 @@ type Witness = Box<dyn FnOnce(Outcome) -> Outcome + Send>;
 enum State {
     Pending {
         started: bool,
-        /// Whether a thread waits.
-        blocked: bool,
         /// The outcome is there and with the witnesses; no other will be taken.
         finishing: bool,
         witnesses: Vec<Witness>,
+        /// Whether a thread waits.
+        blocked: bool,
         wakers: Vec<Waker>,
         callbacks: Vec<Callback>,
     },
@@ -40,8 +40,8 @@ impl Default for State {
     fn default() -> Self {
         Self::Pending {
             started: false,
-            blocked: false,
             finishing: false,
+            blocked: false,
             witnesses: Vec::new(),
             wakers: Vec::new(),
             callbacks: Vec::new(),
@@ -89,8 +89,9 @@ impl Shared {
         self.finish_if(Err(JobError::Cancelled), |started| !started)
     }
 
-    fn finish_if(&self, outcome: Outcome, allowed: impl FnOnce(bool) -> bool) -> bool {
-        let witnesses = match &mut *self.lock() {
+    fn finish_if(&self, mut outcome: Outcome, allowed: impl FnOnce(bool) -> bool) -> bool {
+        let mut state = self.lock();
+        let witnesses = match &mut *state {
             State::Pending { started, finishing, witnesses, .. } if !*finishing && allowed(*started) => {
                 *finishing = true;
                 std::mem::take(witnesses)
@@ -98,8 +99,13 @@ impl Shared {
             _ => return false,
         };
         // Outside the lock, as all that runs code of others.
-        let outcome = witnesses.into_iter().fold(outcome, |outcome, witness| witness(outcome));
-        let before = std::mem::replace(&mut *self.lock(), State::Done(Some(outcome)));
+        if !witnesses.is_empty() {
+            drop(state);
+            outcome = witnesses.into_iter().fold(outcome, |outcome, witness| witness(outcome));
+            state = self.lock();
+        }
+        let before = std::mem::replace(&mut *state, State::Done(Some(outcome)));
+        drop(state);
         if let State::Pending { blocked, wakers, callbacks, .. } = before {
             if blocked {
                 self.done.notify_all();

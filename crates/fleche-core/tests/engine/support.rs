@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Once,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
 };
@@ -48,6 +48,9 @@ pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
             Ok(())
         }
     }
+    // With a single subscriber, an event that first occurs on another thread is taken for one that nobody wants.
+    static ANOTHER: Once = Once::new();
+    ANOTHER.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
