@@ -6,6 +6,7 @@ mod shared;
 
 pub use error::{JobError, RemoteError};
 pub use panic::catch;
+pub(crate) use panic::{Carried, carry};
 
 use std::{
     any::Any,

@@ -1,6 +1,7 @@
 //! What the attribute expands to: the function, its companion, and its registration.
 
 mod identity;
+mod isolated;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -8,6 +9,7 @@ use syn::{GenericParam, Ident, spanned::Spanned};
 
 use crate::{function::Function, parameter::Parameter};
 use identity::{identity, path_warnings, registration};
+use isolated::isolated;
 
 /// Lints that generated code must not trip, whatever the user's crate denies.
 const QUIET: &str = "#[allow(non_camel_case_types, non_snake_case, dead_code, deprecated, unused_lifetimes, \
@@ -111,14 +113,17 @@ fn original(function: &Function, names: &Names) -> TokenStream {
     });
     let declared = &generics.params;
     let generics = if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) };
+    let isolated = function.options.isolation.as_ref().map(|isolation| isolated(function, names, isolation));
+    let name = if isolated.is_some() { quote!(fn __fleche_body) } else { quote!(#visibility fn uncached) };
     quote! {
         #cfg
         #[allow(dead_code, clippy::must_use_candidate, clippy::missing_errors_doc, clippy::missing_panics_doc)]
         impl #companion {
             /// Runs the body, without looking anything up or recording anything.
             #(#lints)*
-            #visibility fn uncached #generics (#(#parameters),*) #output #conditions #block
+            #name #generics (#(#parameters),*) #output #conditions #block
         }
+        #isolated
     }
 }
 
