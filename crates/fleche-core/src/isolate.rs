@@ -6,7 +6,7 @@ mod leftovers;
 use std::{fmt, io, path::Path, thread};
 
 use crate::{
-    context::Binding,
+    context::{Binding, assigned_gpus, with_assigned_gpus},
     job::{Carried, carry},
     metadata,
 };
@@ -69,12 +69,13 @@ fn on_a_thread<R: Send>(
     body: impl FnOnce() -> R + Send,
 ) -> io::Result<Result<R, Carried>> {
     let (log, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
+    let gpus = assigned_gpus();
     let name = thread::current().name().unwrap_or("isolated").to_owned();
     let run = move || -> io::Result<_> {
         move_into(directory)?;
         let body = || {
             let _bound = binding.enter();
-            tracing::dispatcher::with_default(&log, || span.in_scope(body))
+            tracing::dispatcher::with_default(&log, || span.in_scope(|| with_assigned_gpus(gpus, body)))
         };
         Ok(metadata::lend_cpu(|| carry(body)))
     };

@@ -68,7 +68,7 @@ pub use context::{active_cache, collect, set_default_cache, tag};
 pub use digest::{Digest, DigestPrefix};
 pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
-pub use executor::{Executor, ExecutorExt, Task, wrap_executor};
+pub use executor::{Executor, ExecutorExt, Resources, Task, wrap_executor};
 pub use file_content::FileContent;
 /// Keeps the results of a function by the content of its arguments.
 ///

@@ -29,9 +29,14 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A call says what it takes with [`with`](fleche_core::ExecutorExt::with): `pool.with(Resources::new().cores(4))`. A pool
+//! runs it when that much of its [`Budget`] is free.
+//!
 //! An executor's configuration is text that makes such an executor elsewhere: `{"type":"threads","threads":4}`. The
 //! types named in a program are those whose crates it links; `use fleche_exec as _;` suffices for the ones here.
 
+mod budget;
 mod threads;
 
+pub use budget::Budget;
 pub use threads::{ThreadPool, ThreadPoolConfig};

@@ -1,6 +1,6 @@
 //! The wrap that binds what is submitted and answers hits without the executor.
 
-use super::{Executor, ExecutorConfig, SubmitError, Task};
+use super::{Executor, ExecutorConfig, Resources, SubmitError, Task};
 use crate::{context::Binding, store::Reach};
 
 /// An executor that answers hits itself; see [`wrap_executor`].
@@ -34,6 +34,12 @@ impl<E: Executor> Executor for Wrapped<E> {
     fn submit_task(&self, mut task: Task) -> Result<(), SubmitError> {
         task.bind(Binding::current);
         task.answer().or_else(|task| self.0.submit_task(task))
+    }
+
+    /// A hit asks for nothing, so nothing is refused.
+    fn submit_with(&self, mut task: Task, resources: &Resources) -> Result<(), SubmitError> {
+        task.bind(Binding::current);
+        task.answer().or_else(|task| self.0.submit_with(task, resources))
     }
 
     fn config(&self) -> Box<dyn ExecutorConfig> {

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, fs, panic, thread};
 
 use fleche_core::{
-    Cache, ExecutorExt, JobError, fleche,
+    Cache, ExecutorExt, JobError, Resources,
+    executor::assigned_gpus,
+    fleche,
     metadata::{RuntimeReport, TAGS},
     tag, wrap_executor,
 };
-use fleche_exec::ThreadPool;
+use fleche_exec::{Budget, ThreadPool};
 
 use super::process::{alone, panic_of};
 use crate::support::{Runs, logged, memory};
@@ -74,6 +76,20 @@ fn processor_time_of_the_body_is_part_of_the_calls() {
         let record = cache.record(&cache.scope(|| spins::key(1))).unwrap().unwrap();
         let report: RuntimeReport = record.metadata.get("runtime").unwrap().unwrap();
         assert!(report.cpu_seconds.unwrap() > 0.002, "{report:?}");
+    });
+}
+
+#[test]
+fn the_gpus_of_a_task_are_those_of_its_isolated_body() {
+    #[fleche(isolate)]
+    fn asks(x: i64) -> (i64, Vec<u32>) {
+        (x, assigned_gpus().to_vec())
+    }
+    alone("carried::the_gpus_of_a_task_are_those_of_its_isolated_body", || {
+        let _active = memory().enter();
+        let budget = Budget { gpus: vec![4], ..Budget::default() };
+        let pool = wrap_executor(ThreadPool::with_budget(1, budget).unwrap());
+        assert_eq!(pool.with(Resources::new().gpus(1)).submit(asks, (1,)).result(), Ok((1, vec![4])));
     });
 }
 
