@@ -12,6 +12,7 @@ pub use crate::{
     encoding::DecodeError,
     error::Result,
     function::{Definition, Function, Parameter, Registration, instance},
+    isolate::{Isolation, crosses, isolate},
     memo::{
         Arguments, AsyncCall, AsyncFound, Found, NoEquality, Owned, Plan, Reader, Recheck, ResultProbe, WholeResult,
         codec, contains, equality_of, evict, key, key_or_panic, load, load_boxed, local_codec, look_up, rerun,

@@ -2,9 +2,11 @@
 
 mod file;
 mod named;
+mod origin;
 
 pub use file::{CONFIG_FILE, ConfigFile};
 pub(crate) use named::fallback;
+pub(crate) use origin::Elsewhere;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 

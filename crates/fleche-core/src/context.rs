@@ -1,8 +1,10 @@
 //! What is active on a thread: the cache, the metadata to collect, tags, and whether calls run again.
 
+mod assigned;
 mod binding;
 mod default;
 
+pub use assigned::{assigned_gpus, with_assigned_gpus};
 pub use binding::{Binding, BindingConfig};
 pub use default::set_default_cache;
 

@@ -5,18 +5,23 @@ mod forward;
 mod in_flight;
 mod map;
 mod portable;
+mod resources;
 mod task;
+mod with;
 mod work;
 mod wrapped;
 
 pub use ext::ExecutorExt;
 pub use map::Map;
 pub use portable::{PortableCall, Reply};
+pub use resources::Resources;
 pub use task::Task;
+pub use with::With;
 pub use wrapped::{Wrapped, wrap_executor};
 
 use std::{any::Any, fmt::Debug, sync::Arc};
 
+pub use crate::context::{assigned_gpus, with_assigned_gpus};
 use crate::{error::Result, job::JobError, store::Reach};
 
 /// Runs tasks: a pool, a cluster, or the thread that submits. Users call what [`ExecutorExt`] adds.
@@ -24,6 +29,12 @@ pub trait Executor: Debug + Send + Sync {
     /// Accepts a task, to [run](Task::run) it once, at any time and on any thread, or gives it back with the reason. A
     /// task that is dropped fails its job.
     fn submit_task(&self, task: Task) -> Result<(), SubmitError>;
+
+    /// As [`submit_task`](Self::submit_task), with what the call asks for. An executor honours it, or gives the task back
+    /// with the names of what it does not know: [`Resources::known_to`]. The default knows nothing.
+    fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
+        self.submit_task(resources.known_to(task, "this executor", &[])?)
+    }
 
     /// How to make such an executor elsewhere.
     fn config(&self) -> Box<dyn ExecutorConfig>;

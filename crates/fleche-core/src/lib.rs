@@ -52,11 +52,15 @@ pub mod file_content;
 #[doc(hidden)]
 pub mod function;
 pub mod future;
+#[doc(hidden)]
+pub mod isolate;
 pub mod job;
 pub mod layer;
 #[doc(hidden)]
 pub mod memo;
 pub mod metadata;
+#[doc(hidden)]
+pub mod owner;
 pub mod query;
 pub mod store;
 
@@ -68,7 +72,7 @@ pub use context::{active_cache, collect, set_default_cache, tag};
 pub use digest::{Digest, DigestPrefix};
 pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
-pub use executor::{Executor, ExecutorExt, Task, wrap_executor};
+pub use executor::{Executor, ExecutorExt, Resources, Task, wrap_executor};
 pub use file_content::FileContent;
 /// Keeps the results of a function by the content of its arguments.
 ///
@@ -123,6 +127,7 @@ pub use file_content::FileContent;
 /// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
 /// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
 /// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind` |
+/// | `isolate` | each computed call runs in a temporary working directory of its own; see [below](#isolated-calls) |
 /// | `crate = path` | where this crate is found, if not at `::fleche_core` |
 ///
 /// # What can be memoized
@@ -163,6 +168,46 @@ pub use file_content::FileContent;
 /// that is dropped before its body has completed records nothing. `rerun` and `uncached` give futures; the rest of the
 /// companion is as for other functions, and asks the stores in place; there is no `bind`. A body that is not memoized
 /// takes its cache along with [`FutureExt::in_cache`].
+///
+/// # Isolated calls
+///
+/// A body that works with files of fixed names in the current directory, as many old programs do, gets a directory of
+/// its own with `isolate`: each computed call (`uncached` included) runs in a new temporary directory, which is removed
+/// when the body has returned a value, returned an `Err` or panicked. A hit makes none. The program's working directory
+/// never changes, and calls that run at once never see each other's files.
+///
+/// ```
+/// # use fleche_core::{Cache, fleche};
+/// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+/// #[fleche(isolate)]
+/// fn solve(input: &str) -> std::io::Result<String> {
+///     std::fs::write("INPUT", input)?; // And then a solver that reads it and writes OUTPUT.
+///     # std::fs::rename("INPUT", "OUTPUT")?;
+///     std::fs::read_to_string("OUTPUT")
+/// }
+/// # let _active = Cache::new(MemoryValues::new(), MemoryCalls::new()).enter();
+/// # if cfg!(target_os = "linux") {
+/// assert_eq!(solve("x = 1")?, "x = 1");
+/// assert!(!std::path::Path::new("OUTPUT").exists());
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// - The directories lie in `$XDG_CACHE_HOME/fleche/cwd`, else `~/.cache/fleche/cwd`, else, or where that cannot be
+///   written, in the system's temporary directory; only this user can read them. What a killed process leaves there is
+///   removed by the next process on the same host that isolates a call.
+/// - `isolate(keep_on_panic)` keeps the directory of a body that panics, for you to look into and remove: its path is
+///   logged as an error.
+/// - The body runs on a thread of its own, with the caller's cache, tags, metadata and log, and a stack of 8 MiB, or as
+///   `isolate(stack = "64 MiB")` says. Parameters and result must be `Send` (what is borrowed, `Sync`), generic ones by
+///   a bound.
+/// - Threads that the body starts share its directory; those of a pool that runs already, such as rayon's, do not. The
+///   body should wait for those it starts: when it returns, their directory goes. A function that returns a [`Job`]
+///   returns before its work is done.
+/// - Relative paths in arguments mean nothing there: pass absolute ones.
+/// - This takes Linux, and the right to `unshare` a thread's working directory, which needs no privilege but may be
+///   forbidden in a sandbox. Elsewhere hits are served, and a call that would have to be computed panics and says so: its
+///   body never runs in a directory that others use.
 ///
 /// # What must hold
 ///

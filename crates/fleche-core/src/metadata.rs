@@ -4,6 +4,7 @@ mod runtime;
 mod timestamp;
 
 pub use runtime::{Runtime, RuntimeReport};
+pub(crate) use runtime::{borrow_cpu, lend_cpu};
 pub use timestamp::Timestamp;
 
 use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};

@@ -34,6 +34,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A call says what it takes with [`with`](fleche_core::ExecutorExt::with): `pool.with(Resources::new().cores(4))`. A pool
+//! runs it when that much of its [`Budget`] is free.
+//!
 //! An executor's configuration is text that makes such an executor elsewhere: `{"type":"threads","threads":4}`. The
 //! types named in a program are those whose crates it links; `use fleche_exec as _;` suffices for the ones here.
 //!
@@ -52,6 +55,7 @@
 //!
 //! With the feature `indicatif`, `MapProgress` puts a progress bar over `map`.
 
+mod budget;
 #[cfg(target_os = "linux")]
 mod processes;
 mod serial;
@@ -66,6 +70,7 @@ mod rayon;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+pub use budget::Budget;
 #[cfg(target_os = "linux")]
 pub use processes::{ProcessPool, ProcessPoolConfig, ProcessPoolStats, init};
 #[cfg(feature = "indicatif")]

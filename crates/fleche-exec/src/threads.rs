@@ -13,11 +13,12 @@ use std::{
 
 use fleche_core::{
     Error, Executor, Job, Result, Task,
-    executor::{ExecutorConfig, SubmitError},
+    executor::{ExecutorConfig, Resources, SubmitError, with_assigned_gpus},
     job,
     store::Reach,
 };
 
+use crate::budget::{Budget, Grant};
 use queue::Queue;
 
 /// A fixed number of threads that take tasks in the order of their submission.
@@ -33,12 +34,35 @@ use queue::Queue;
 ///
 /// **Waiting within tasks.** A task that waits for another of the same pool keeps its thread meanwhile; where all
 /// threads do so, none is left for what they wait for. Call the function instead of submitting it, or use a second pool.
+///
+/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is
+/// free. Tasks start strictly in order: while the first waits for much, smaller ones behind it wait too, so that no
+/// stream of small tasks can starve it. One that asks for more than the whole budget is refused at once. The ids of its
+/// GPUs are told by [`assigned_gpus`](fleche_core::executor::assigned_gpus). `retries` is accepted and changes nothing,
+/// since a thread is never lost. Threads share an environment and a working directory and cannot be ended, so `env`,
+/// `working_dir` and `timeout` are refused, as are all other options.
+///
+/// ```
+/// use fleche_core::{ExecutorExt, executor::{Resources, assigned_gpus}};
+/// use fleche_exec::{Budget, ThreadPool};
+///
+/// let pool = ThreadPool::with_budget(4, Budget { memory_mb: Some(4096), gpus: vec![0, 1], ..Budget::default() })?;
+/// let heavy = pool.with(Resources::new().cores(4).memory_mb(2048).gpus(1));
+/// assert_eq!(heavy.submit(|_x: i64| assigned_gpus().len(), (1,)).result(), Ok(1));
+/// let error = pool.with(Resources::new().env("LANG", "C")).submit(|x: i64| x, (1,)).result().unwrap_err();
+/// assert!(error.to_string().contains("`env`"));
+/// # Ok::<(), fleche_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ThreadPool(Arc<Threads>);
 
 /// What handles share. Tasks and workers hold the queue only, so that this is dropped with the last handle.
 struct Threads {
     queue: Arc<Queue>,
+    /// All that tasks share, with what is not said filled in.
+    budget: Budget,
+    /// As it was asked for.
+    config: ThreadPoolConfig,
     ids: Vec<ThreadId>,
     /// Until somebody waits for them.
     running: Mutex<Vec<JoinHandle<()>>>,
@@ -50,11 +74,24 @@ impl ThreadPool {
     /// # Errors
     /// [`Error::Config`] for 0 threads, and where the system refuses to start so many.
     pub fn new(threads: usize) -> Result<Self> {
+        Self::start(ThreadPoolConfig::new(threads), threads, Budget::default())
+    }
+
+    /// Starts a pool of this many threads whose tasks share this.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_budget(threads: usize, budget: Budget) -> Result<Self> {
+        Self::start(ThreadPoolConfig::with_budget(threads, budget.clone()), threads, budget)
+    }
+
+    fn start(config: ThreadPoolConfig, threads: usize, budget: Budget) -> Result<Self> {
         if threads == 0 {
             return Err(refused("a pool of 0 threads runs nothing; ask for at least 1, or for one per core"));
         }
-        let queue = Arc::new(Queue::default());
-        let mut pool = Threads { queue, ids: Vec::new(), running: Mutex::default() };
+        let budget = budget.of_workers(threads);
+        let queue = Arc::new(Queue::new(budget.clone()));
+        let mut pool = Threads { queue, budget, config, ids: Vec::new(), running: Mutex::default() };
         for number in 0..threads {
             // Where this fails, dropping the pool ends those that were started.
             let thread = start(number, pool.queue.clone()).map_err(|error| {
@@ -139,12 +176,20 @@ impl Drop for Threads {
 
 impl Executor for ThreadPool {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
+        self.submit_with(task, &Resources::new())
+    }
+
+    fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
+        let task = resources.known_to(task, "a thread pool", &["cores", "memory_mb", "gpus", "retries"])?;
         let closed = "the thread pool was shut down; submit before that, or make another pool";
-        self.0.queue.push(task).map_err(|task| task.refuse(closed))
+        match self.0.budget.demand(resources) {
+            Ok(demand) => self.0.queue.push(task, demand).map_err(|task| task.refuse(closed)),
+            Err(why) => Err(task.refuse(why)),
+        }
     }
 
     fn config(&self) -> Box<dyn ExecutorConfig> {
-        Box::new(ThreadPoolConfig::new(self.threads()))
+        Box::new(self.0.config.clone())
     }
 
     fn reach(&self) -> Reach {
@@ -172,12 +217,14 @@ fn start(number: usize, queue: Arc<Queue>) -> std::io::Result<JoinHandle<()>> {
 
 /// Runs tasks until the queue is closed and empty.
 fn work(queue: &Queue) {
-    while let Some(task) = queue.pop() {
+    let mut grant = Grant::default();
+    while let Some((task, granted)) = queue.pop(&mut grant) {
+        grant = granted;
         // The task itself catches panics of its body; this is for what others do on this thread when a job is done, or
         // when what a body captured is dropped.
         let outcome = job::catch(|| {
             if !task.is_cancelled() {
-                task.run();
+                with_assigned_gpus(grant.gpus.clone(), || task.run());
             }
         });
         if let Err(panic) = outcome {

@@ -10,6 +10,8 @@ mod jobs;
 mod map;
 #[path = "threads/pool.rs"]
 mod pool;
+#[path = "threads/resources.rs"]
+mod resources;
 #[path = "threads/results.rs"]
 mod results;
 #[path = "threads/wrapped.rs"]

@@ -3,6 +3,7 @@
 mod bind;
 mod call;
 mod identity;
+mod isolated;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};

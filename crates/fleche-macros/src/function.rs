@@ -32,6 +32,10 @@ pub(crate) struct Function {
 impl Function {
     pub(crate) fn new(mut options: Options, original: &ItemFn) -> Result<Self> {
         refuse_what_cannot_be(original)?;
+        if let (Some(isolation), true) = (&options.isolation, original.sig.asyncness.is_some()) {
+            let message = "an `async fn` has no thread that could be isolated; isolate a function that blocks";
+            return Err(syn::Error::new(isolation.span, message));
+        }
         let mut implied = ImplTraits::default();
         let arguments = original.sig.inputs.iter().enumerate();
         let mut parameters = arguments

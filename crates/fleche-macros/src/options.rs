@@ -1,5 +1,9 @@
 //! The options in the attribute's parentheses.
 
+mod isolation;
+
+pub(crate) use isolation::Isolation;
+
 use proc_macro2::Span;
 use syn::{
     Ident, LitBool, LitInt, LitStr, Path, Result, Token, parenthesized,
@@ -19,11 +23,12 @@ pub(crate) struct Options {
     pub(crate) cache_errors: bool,
     pub(crate) discard_arguments: bool,
     pub(crate) local: bool,
+    pub(crate) isolation: Option<Isolation>,
     pub(crate) krate: Option<Path>,
 }
 
 const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `ignore(parameter, …)`, \
-                     `cache_errors`, `store_arguments = false`, `local`, `crate = path`";
+                     `cache_errors`, `store_arguments = false`, `local`, `isolate`, `crate = path`";
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
@@ -69,6 +74,7 @@ impl Options {
             "cache_errors" => self.cache_errors = true,
             "store_arguments" => self.discard_arguments = !value::<LitBool>(input)?.value,
             "local" => self.local = true,
+            "isolate" => self.isolation = Some(Isolation::parse(option.span(), input)?),
             "crate" => self.krate = Some(value(input)?),
             other => return Err(unknown(option.span(), other)),
         }

@@ -7,15 +7,12 @@ use std::{
     process,
 };
 
-use fleche_core::{Digest, Result};
-
-use crate::{
-    error::damaged,
-    read::read_file,
-    remove::put_back,
-    tree::Tree,
-    unfinished::{next_number, this_run},
+use fleche_core::{
+    Digest, Result,
+    owner::{next_number, this_run},
 };
+
+use crate::{error::damaged, read::read_file, remove::put_back, tree::Tree};
 
 /// What the second look at an entry that seemed damaged found.
 pub(crate) enum Found<T> {

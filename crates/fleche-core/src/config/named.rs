@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     sync::{LazyLock, OnceLock},
 };
 
 use serde::de::DeserializeOwned;
 
-use super::{CacheConfig, ConfigFile};
+use super::{CacheConfig, ConfigFile, origin};
 use crate::{
     cache::Cache,
     encoding,
@@ -33,7 +32,7 @@ impl Cache {
 }
 
 fn find_files() -> Result<ConfigFile> {
-    let directory = env::current_dir().map_err(Error::io("find", "the working directory"))?;
+    let directory = origin::directory().map_err(Error::io("find", "the working directory"))?;
     ConfigFile::find(&directory)
 }
 

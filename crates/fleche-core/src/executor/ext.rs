@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Executor, Map, Task};
+use super::{Executor, Map, Resources, Task, With};
 use crate::{
     bound::{BoundCall, Callable, TupleArguments},
     job::Job,
@@ -43,6 +43,12 @@ pub trait ExecutorExt: Executor {
         I: IntoIterator<Item = Args>,
     {
         Map::new(self, function, inputs.into_iter())
+    }
+
+    /// This executor, asking for these resources with everything that is submitted to what is returned:
+    /// `pool.with(Resources::new().cores(4)).submit(heavy, (5,))`. What it does not know is the job's error.
+    fn with(&self, resources: Resources) -> With<'_, Self> {
+        With::new(self, resources)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Executor, ExecutorConfig, SubmitError, Task};
+use super::{Executor, ExecutorConfig, Resources, SubmitError, Task};
 use crate::store::Reach;
 
 macro_rules! forward {
@@ -12,6 +12,9 @@ macro_rules! forward {
         impl<E: Executor + ?Sized> Executor for $pointer {
             fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
                 (**self).submit_task(task)
+            }
+            fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
+                (**self).submit_with(task, resources)
             }
             fn config(&self) -> Box<dyn ExecutorConfig> {
                 (**self).config()

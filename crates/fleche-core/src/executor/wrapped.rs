@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Executor, ExecutorConfig, SubmitError, Task, in_flight::InFlight};
+use super::{Executor, ExecutorConfig, Resources, SubmitError, Task, in_flight::InFlight};
 use crate::{context::Binding, store::Reach};
 
 /// An executor that answers hits itself; see [`wrap_executor`].
@@ -43,6 +43,14 @@ impl<E: Executor> Executor for Wrapped<E> {
         let Err(task) = task.answer() else { return Ok(()) };
         let Some(task) = self.in_flight.board(task) else { return Ok(()) };
         self.executor.submit_task(task)
+    }
+
+    /// A hit asks for nothing, so nothing is refused.
+    fn submit_with(&self, mut task: Task, resources: &Resources) -> Result<(), SubmitError> {
+        task.bind(Binding::current);
+        let Err(task) = task.answer() else { return Ok(()) };
+        let Some(task) = self.in_flight.board(task) else { return Ok(()) };
+        self.executor.submit_with(task, resources)
     }
 
     fn config(&self) -> Box<dyn ExecutorConfig> {

@@ -41,6 +41,27 @@ fn watch_locations() {
     });
 }
 
+/// A panic with the place where it arose, on its way to another thread.
+pub(crate) struct Carried {
+    payload: Box<dyn Any + Send>,
+    location: Option<String>,
+}
+
+/// Runs the closure; a panic in it can go on on another thread, the same as if it had arisen there.
+pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
+    watch_locations();
+    panic::catch_unwind(AssertUnwindSafe(run))
+        .map_err(|payload| Carried { payload, location: LOCATION.with_borrow_mut(Option::take) })
+}
+
+impl Carried {
+    /// Lets the panic go on from here. The panic hook, which has printed it, is not called again.
+    pub(crate) fn go_on(self) -> ! {
+        LOCATION.set(self.location);
+        panic::resume_unwind(self.payload)
+    }
+}
+
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default().to_owned()

@@ -1,6 +1,6 @@
 //! `Runtime`: when and for how long a call ran, and what it took.
 
-use std::time::Instant;
+use std::{cell::Cell, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +21,9 @@ pub struct RuntimeReport {
     pub stop: Timestamp,
     /// Seconds in between, by the monotonic clock.
     pub wall_seconds: f64,
-    /// Seconds of processor time (user and system) of the thread that ran the body; absent where the system does not
-    /// tell, and for `async fn` and jobs, whose work is not that of one thread. Threads that the body starts are not
-    /// included.
+    /// Seconds of processor time (user and system) of the thread that ran the body, that of isolated calls included;
+    /// absent where the system does not tell, and for `async fn` and jobs, whose work is not that of one thread. Threads
+    /// that the body starts are not included.
     pub cpu_seconds: Option<f64>,
     /// The most memory that the process has ever held resident, in bytes; absent where the system does not tell.
     pub process_peak_bytes: Option<u64>,
@@ -36,8 +36,29 @@ impl MetadataKind for Runtime {
     }
 
     fn begin(&self) -> Box<dyn Collector> {
-        Box::new(Running { start: Timestamp::now(), cpu: usage::thread_cpu_seconds(), since: Instant::now() })
+        Box::new(Running { start: Timestamp::now(), cpu: cpu_seconds(), since: Instant::now() })
     }
+}
+
+thread_local! {
+    /// Processor time that other threads spent on this thread's behalf while it waited for them.
+    static BORROWED: Cell<f64> = const { Cell::new(0.0) };
+}
+
+fn cpu_seconds() -> Option<f64> {
+    Some(usage::thread_cpu_seconds()? + BORROWED.get())
+}
+
+/// Runs the closure on this thread, to account for its processor time elsewhere: what it took goes to [`borrow_cpu`].
+pub(crate) fn lend_cpu<R>(run: impl FnOnce() -> R) -> (R, Option<f64>) {
+    let before = cpu_seconds();
+    let result = run();
+    (result, before.zip(cpu_seconds()).map(|(before, after)| after - before))
+}
+
+/// Counts processor time of another thread as if this one had spent it.
+pub(crate) fn borrow_cpu(seconds: Option<f64>) {
+    BORROWED.set(BORROWED.get() + seconds.unwrap_or_default());
 }
 
 struct Running {
@@ -48,7 +69,7 @@ struct Running {
 
 impl Collector for Running {
     fn finish(self: Box<Self>) -> Result<Encoded> {
-        let cpu_seconds = self.cpu.zip(usage::thread_cpu_seconds()).map(|(before, after)| after - before);
+        let cpu_seconds = self.cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
         self.report(cpu_seconds)
     }
 

@@ -6,6 +6,7 @@ use fleche_core::{Executor, Result, executor::ExecutorConfig};
 use serde::{Deserialize, Serialize};
 
 use super::ThreadPool;
+use crate::budget::Budget;
 
 /// Describes a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` makes a pool of its own, and fails for 0
 /// threads.
@@ -13,18 +14,25 @@ use super::ThreadPool;
 #[serde(deny_unknown_fields)]
 pub struct ThreadPoolConfig {
     threads: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
 }
 
 impl ThreadPoolConfig {
     /// A pool of this many threads.
     pub fn new(threads: usize) -> Self {
-        Self { threads }
+        Self { threads, budget: None }
+    }
+
+    /// A pool whose tasks share this.
+    pub fn with_budget(threads: usize, budget: Budget) -> Self {
+        Self { threads, budget: Some(budget) }
     }
 }
 
 #[typetag::serde(name = "threads")]
 impl ExecutorConfig for ThreadPoolConfig {
     fn open(&self) -> Result<Arc<dyn Executor>> {
-        Ok(Arc::new(ThreadPool::new(self.threads)?))
+        Ok(Arc::new(ThreadPool::with_budget(self.threads, self.budget.clone().unwrap_or_default())?))
     }
 }

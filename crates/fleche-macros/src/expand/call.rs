@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::Ident;
 
-use super::{Names, generic_argument, guard};
+use super::{Names, generic_argument, guard, isolated::isolated};
 use crate::function::Function;
 
 /// The function that users call: same attributes, same signature, another body.
@@ -53,14 +53,17 @@ pub(super) fn original(function: &Function, names: &Names) -> TokenStream {
     });
     let declared = &generics.params;
     let generics = if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) };
+    let isolated = function.options.isolation.as_ref().map(|isolation| isolated(function, names, isolation));
+    let name = if isolated.is_some() { quote!(fn __fleche_body) } else { quote!(#visibility #asyncness fn uncached) };
     quote! {
         #cfg
         #[allow(dead_code, clippy::must_use_candidate, clippy::missing_errors_doc, clippy::missing_panics_doc)]
         impl #companion {
             /// Runs the body, without looking anything up or recording anything.
             #(#lints)*
-            #visibility #asyncness fn uncached #generics (#(#parameters),*) #output #conditions #block
+            #name #generics (#(#parameters),*) #output #conditions #block
         }
+        #isolated
     }
 }
 
@@ -117,7 +120,7 @@ pub(super) fn returned(function: &Function, names: &Names) -> TokenStream {
 }
 
 /// ` -> R`, or nothing where the function returns nothing.
-fn output(function: &Function) -> TokenStream {
+pub(super) fn output(function: &Function) -> TokenStream {
     let Function { result, item, .. } = function;
     match &item.sig.output {
         syn::ReturnType::Default => TokenStream::new(),

@@ -39,6 +39,16 @@ fn question(text: &str) -> Result<i64, std::num::ParseIntError> {
     Ok(parsed)
 }
 
+/// Runs on a thread of its own.
+#[fleche(isolate(keep_on_panic, stack = "1 MiB"))]
+#[must_use]
+pub fn alone(text: &str, (first, _second): (i64, i64)) -> i64 {
+    if text.is_empty() {
+        return 0;
+    }
+    first
+}
+
 #[cfg(any())]
 #[fleche]
 fn absent(x: Missing) -> Missing {
@@ -60,5 +70,6 @@ fn main() {
             assert_eq!(old(0), 1);
         }
         assert_eq!(question("7"), Ok(7));
+        assert_eq!(alone("7", (1, 2)), 1);
     });
 }

@@ -1,0 +1,110 @@
+//! Isolated calls: a body on a thread of its own, in a temporary working directory of its own.
+
+mod directory;
+mod leftovers;
+
+use std::{fmt, io, path::Path, thread};
+
+use crate::{
+    context::{Binding, assigned_gpus, with_assigned_gpus},
+    job::{Carried, carry},
+    metadata,
+};
+use directory::PrivateDirectory;
+
+/// How a function's calls are isolated.
+#[derive(Clone, Copy, Debug)]
+pub struct Isolation {
+    /// Whether the directory stays where the body panics.
+    pub keep_on_panic: bool,
+    /// The stack of the body's thread, in bytes.
+    pub stack: usize,
+}
+
+/// What parameters and results of isolated functions must be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to the thread that an isolated call runs on",
+    label = "parameters and results of isolated functions must be `Send`, and what a parameter borrows `Sync`",
+    note = "take a type that may go to another thread (`Arc` for `Rc`, `Box<dyn Error + Send + Sync>` for \
+            `Box<dyn Error>`), or leave out `isolate`"
+)]
+pub trait Crossing: Send {}
+
+impl<T: Send> Crossing for T {}
+
+/// Asks for the bound where a parameter's type stands.
+pub const fn crosses<T: Crossing>() {}
+
+/// Runs the body on a thread of its own, with what is active here, in a new directory that is its working directory and
+/// no other thread's. The directory is removed when the body has ended. A panic goes on here, with the same payload.
+///
+/// # Panics
+/// Besides panics of the body: where the system gives no thread a working directory of its own, or no directory can be
+/// made. The body has not run then: anywhere else it could overwrite what is not its own.
+pub fn isolate<R: Crossing>(isolation: Isolation, body: impl FnOnce() -> R + Send) -> R {
+    // Before anything else: what is found out about the caller must not be looked up from the new directory.
+    let binding = Binding::current();
+    let directory = PrivateDirectory::create().unwrap_or_else(|why| refuse(why));
+    match on_a_thread(isolation, binding, directory.path(), body) {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => {
+            if isolation.keep_on_panic {
+                directory.keep();
+            } else {
+                drop(directory);
+            }
+            panic.go_on()
+        }
+        Err(why) => {
+            drop(directory);
+            refuse(why)
+        }
+    }
+}
+
+fn on_a_thread<R: Send>(
+    Isolation { stack, .. }: Isolation,
+    binding: Binding,
+    directory: &Path,
+    body: impl FnOnce() -> R + Send,
+) -> io::Result<Result<R, Carried>> {
+    let (log, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
+    let gpus = assigned_gpus();
+    let name = thread::current().name().unwrap_or("isolated").to_owned();
+    let run = move || -> io::Result<_> {
+        move_into(directory)?;
+        let body = || {
+            let _bound = binding.enter();
+            tracing::dispatcher::with_default(&log, || span.in_scope(|| with_assigned_gpus(gpus, body)))
+        };
+        Ok(metadata::lend_cpu(|| carry(body)))
+    };
+    let ended: io::Result<_> = thread::scope(|scope| {
+        let thread = thread::Builder::new().name(name).stack_size(stack).spawn_scoped(scope, run)?;
+        // The body's panics are caught: this one is from a destructor of thread-local state.
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let (outcome, cpu) = ended?;
+    metadata::borrow_cpu(cpu);
+    Ok(outcome)
+}
+
+/// Makes the directory this thread's, and of no thread that runs already.
+#[cfg(target_os = "linux")]
+fn move_into(directory: &Path) -> io::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)?;
+    std::env::set_current_dir(directory)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn move_into(_directory: &Path) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "threads of this system share one working directory"))
+}
+
+fn refuse(why: impl fmt::Display) -> ! {
+    panic!(
+        "an isolated call cannot have a working directory of its own: {why}. Its body did not run. Leave out `isolate`, \
+         or run the program where threads may have working directories (on Linux, with `unshare` allowed) and where \
+         `$XDG_CACHE_HOME`, `~/.cache` or the temporary directory can be written"
+    )
+}

@@ -1,0 +1,133 @@
+//! Marks in the names of files and directories that tell which process is at work on them, and whether it still lives.
+
+use std::{
+    fs,
+    hash::{BuildHasher, RandomState},
+    process,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A mark that nobody else uses: `<host>-<process>-<run>-<number>`, where the run tells processes apart that have the
+/// same id one after the other.
+pub fn mark() -> String {
+    let me = &*THIS_PROCESS;
+    format!("{}-{}-{:016x}-{}", me.host, process::id(), me.run, next_number())
+}
+
+/// The number that makes a name unique within this process.
+pub fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The part of a mark that no other process uses, on this host or elsewhere.
+pub fn this_run() -> u64 {
+    THIS_PROCESS.run
+}
+
+struct ThisProcess {
+    host: String,
+    run: u64,
+}
+
+static THIS_PROCESS: LazyLock<ThisProcess> = LazyLock::new(|| {
+    let mut host: String = gethostname::gethostname().to_string_lossy().chars().take(64).map(plain).collect();
+    // Processes in containers may share a host name and still not see each other's ids.
+    if let Ok(namespace) = fs::read_link("/proc/self/ns/pid") {
+        host.push('.');
+        host.extend(namespace.to_string_lossy().chars().filter(char::is_ascii_digit));
+    }
+    // The standard library seeds its hashers from the system's random source.
+    ThisProcess { host, run: RandomState::new().hash_one(process::id()) }
+});
+
+fn plain(letter: char) -> char {
+    if letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-') { letter } else { '_' }
+}
+
+/// The process that a mark names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    host: &'a str,
+    process: u32,
+    run: u64,
+}
+
+impl<'a> Owner<'a> {
+    /// Whose mark this is; `None` where it is none.
+    pub fn of(mark: &'a str) -> Option<Self> {
+        let mut parts = mark.rsplitn(4, '-');
+        let _number: u64 = parts.next()?.parse().ok()?;
+        let run = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let process = parts.next()?.parse().ok()?;
+        Some(Self { host: parts.next()?, process, run })
+    }
+
+    /// Whether it is this process.
+    pub fn is_me(&self) -> bool {
+        self.host == THIS_PROCESS.host && self.process == process::id() && self.run == THIS_PROCESS.run
+    }
+
+    /// Whether the process lives; `None` if that cannot be known here.
+    pub fn lives(&self) -> Option<bool> {
+        if self.host != THIS_PROCESS.host {
+            return None;
+        }
+        if self.process == process::id() {
+            return Some(self.run == THIS_PROCESS.run);
+        }
+        // A process that lives may be another one by now, of the same id.
+        match process_exists(self.process) {
+            Some(false) => Some(false),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn process_exists(process: u32) -> Option<bool> {
+    use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+    let process = i32::try_from(process).ok().filter(|process| *process > 0)?;
+    // Signal 0 asks only. Who may not ask is told that the process exists.
+    Some(kill(Pid::from_raw(process), None) != Err(Errno::ESRCH))
+}
+
+#[cfg(not(unix))]
+fn process_exists(_process: u32) -> Option<bool> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_tells_whose_it_is() {
+        let mark = mark();
+        let owner = Owner::of(&mark).unwrap();
+        assert!(owner.is_me());
+        assert_eq!(owner.lives(), Some(true));
+    }
+
+    #[test]
+    fn a_process_of_our_id_that_is_not_us_is_gone() {
+        let mark = mark().replace(&format!("{:016x}", this_run()), "0123456789abcdef");
+        assert_eq!(Owner::of(&mark).unwrap().lives(), Some(false));
+    }
+
+    #[test]
+    fn of_another_hosts_processes_nothing_is_known() {
+        let mark = format!("elsewhere-{}-{:016x}-1", process::id(), this_run());
+        assert_eq!(Owner::of(&mark).unwrap().lives(), None);
+    }
+
+    #[test]
+    fn other_names_are_nobodys() {
+        for name in ["", "mine", "host-1-2", "host-x-1-2", "h-1-z-2"] {
+            assert!(Owner::of(name).is_none(), "{name}");
+        }
+    }
+}

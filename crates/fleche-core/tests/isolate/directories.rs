@@ -1,0 +1,216 @@
+//! Working directories: whose they are, and how they go.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::Barrier,
+    thread,
+};
+
+use fleche_core::{ExecutorExt, fleche, owner, wrap_executor};
+use fleche_exec::ThreadPool;
+
+use super::process::{alone, alone_with, base, left, panic_of};
+use crate::support::{Runs, logged, memory};
+
+static RUNS: Runs = Runs::new();
+
+#[fleche(isolate)]
+fn here(x: i64) -> PathBuf {
+    RUNS.count();
+    fs::write("input", x.to_string()).unwrap();
+    env::current_dir().unwrap()
+}
+
+static BOTH: Barrier = Barrier::new(2);
+
+/// Both write before either reads.
+#[fleche(isolate)]
+fn same_name(x: i64) -> (i64, usize) {
+    fs::write("input", x.to_string()).unwrap();
+    BOTH.wait();
+    let read = fs::read_to_string("input").unwrap().parse().unwrap();
+    let files = fs::read_dir(".").unwrap().count();
+    BOTH.wait();
+    (read, files)
+}
+
+#[test]
+fn two_calls_at_once_never_see_each_others_files() {
+    alone("directories::two_calls_at_once_never_see_each_others_files", || {
+        let results = thread::scope(|scope| {
+            [1, 2].map(|x| scope.spawn(move || memory().scope(|| same_name(x)))).map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(results, [(1, 1), (2, 1)]);
+        assert!(left().is_empty(), "{:?}", left());
+    });
+}
+
+#[test]
+fn two_calls_at_once_in_one_thread_pool_never_see_each_others_files() {
+    alone("directories::two_calls_at_once_in_one_thread_pool_never_see_each_others_files", || {
+        let _active = memory().enter();
+        let pool = wrap_executor(ThreadPool::new(2).unwrap());
+        let jobs = [1, 2].map(|x| pool.submit(same_name, (x,)));
+        assert_eq!(jobs.map(|job| job.result().unwrap()), [(1, 1), (2, 1)]);
+        assert!(same_name::contains(1).unwrap() && same_name::contains(2).unwrap());
+        assert!(left().is_empty(), "{:?}", left());
+    });
+}
+
+#[test]
+fn the_directory_of_the_program_never_changes() {
+    #[fleche(isolate)]
+    fn while_others_look(x: i64) -> (i64, PathBuf) {
+        BOTH.wait();
+        BOTH.wait();
+        (x, env::current_dir().unwrap())
+    }
+    alone("directories::the_directory_of_the_program_never_changes", || {
+        let before = env::current_dir().unwrap();
+        let thread = thread::spawn(|| memory().scope(|| while_others_look(1)));
+        BOTH.wait();
+        let (during, fresh) = (env::current_dir().unwrap(), thread::spawn(env::current_dir).join().unwrap().unwrap());
+        BOTH.wait();
+        let (_, within) = thread.join().unwrap();
+        assert_eq!((&during, &fresh, env::current_dir().unwrap()), (&before, &before, before.clone()));
+        assert_ne!(within, before);
+        assert_eq!(fs::read_dir(".").unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn threads_that_the_body_starts_share_its_directory() {
+    #[fleche(isolate)]
+    fn threads(x: i64) -> (i64, PathBuf, PathBuf) {
+        let below = thread::spawn(|| env::current_dir().unwrap()).join().unwrap();
+        (x, env::current_dir().unwrap(), below)
+    }
+    alone("directories::threads_that_the_body_starts_share_its_directory", || {
+        let (_, own, below) = memory().scope(|| threads(1));
+        assert_eq!(own, below);
+    });
+}
+
+#[test]
+fn an_isolated_call_within_another_has_a_directory_of_its_own() {
+    #[fleche(isolate)]
+    fn around(x: i64) -> (PathBuf, PathBuf, PathBuf) {
+        let before = env::current_dir().unwrap();
+        (before, here(x), env::current_dir().unwrap())
+    }
+    alone("directories::an_isolated_call_within_another_has_a_directory_of_its_own", || {
+        let (before, within, after) = memory().scope(|| around(1));
+        assert_eq!(before, after);
+        assert!(within.parent() == before.parent() && within != before);
+    });
+}
+
+#[test]
+fn the_directory_is_removed_with_what_it_holds() {
+    alone("directories::the_directory_is_removed_with_what_it_holds", || {
+        let directory = memory().scope(|| here(1));
+        assert_eq!(directory.parent().unwrap(), base().canonicalize().unwrap());
+        assert!(!directory.exists());
+        assert!(left().is_empty(), "{:?}", left());
+    });
+}
+
+#[test]
+fn the_directory_is_removed_when_the_body_gives_an_error() {
+    #[fleche(isolate)]
+    fn fails(x: i64) -> Result<i64, String> {
+        RUNS.count();
+        fs::write("input", x.to_string()).unwrap();
+        Err(env::current_dir().unwrap().display().to_string())
+    }
+    alone("directories::the_directory_is_removed_when_the_body_gives_an_error", || {
+        let directory = memory().scope(|| fails(1)).unwrap_err();
+        assert!(directory.contains("fleche/cwd"), "{directory}");
+        assert_eq!((RUNS.take(), left()), (1, Vec::new()));
+    });
+}
+
+#[test]
+fn the_directory_is_removed_when_the_body_panics() {
+    #[fleche(isolate)]
+    fn panics(x: i64) -> i64 {
+        fs::write("input", x.to_string()).unwrap();
+        panic!("in {}", env::current_dir().unwrap().display())
+    }
+    alone("directories::the_directory_is_removed_when_the_body_panics", || {
+        let payload = panic_of(|| memory().scope(|| panics(1)));
+        assert!(payload.downcast::<String>().unwrap().contains("fleche/cwd"));
+        assert!(left().is_empty(), "{:?}", left());
+    });
+}
+
+#[test]
+fn the_directory_of_a_panic_is_kept_on_request_and_its_path_logged() {
+    #[fleche(isolate(keep_on_panic))]
+    fn kept(x: i64) -> i64 {
+        fs::write("input", x.to_string()).unwrap();
+        assert!(x > 0, "a negative number");
+        x
+    }
+    alone("directories::the_directory_of_a_panic_is_kept_on_request_and_its_path_logged", || {
+        let (_, log) = logged(|| panic_of(|| memory().scope(|| kept(-1))));
+        let [directory] = &left()[..] else { panic!("{:?}", left()) };
+        assert!(log.contains(&directory.canonicalize().unwrap().display().to_string()), "{log}");
+        assert_eq!(fs::read_to_string(directory.join("input")).unwrap(), "-1");
+        assert_eq!(memory().scope(|| kept(1)), 1);
+        assert_eq!(left().len(), 1);
+    });
+}
+
+#[test]
+fn a_hit_makes_no_directory() {
+    alone("directories::a_hit_makes_no_directory", || {
+        let _active = memory().enter();
+        let first = here(1);
+        fs::remove_dir(base()).unwrap();
+        assert_eq!(here(1), first);
+        assert_eq!(RUNS.take(), 1);
+        assert!(!base().exists());
+    });
+}
+
+#[test]
+fn a_call_without_the_cache_is_isolated_too() {
+    alone("directories::a_call_without_the_cache_is_isolated_too", || {
+        let program = env::current_dir().unwrap();
+        assert_ne!(here::uncached(1), program);
+        assert_ne!(fleche_core::Cache::void().scope(|| here(1)), program);
+        assert_eq!((RUNS.take(), left()), (2, Vec::new()));
+    });
+}
+
+#[test]
+fn what_a_killed_process_left_is_swept() {
+    let prepare = |_: &mut Command, directory: &Path| {
+        let mut ended = Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let mark = owner::mark().replace(&format!("-{}-", process::id()), &format!("-{}-", ended.id()));
+        fs::create_dir_all(directory.join(format!("caches/fleche/cwd/fleche-{mark}/sub"))).unwrap();
+    };
+    alone_with("directories::what_a_killed_process_left_is_swept", prepare, || {
+        assert_eq!(left().len(), 1);
+        memory().scope(|| here(1));
+        assert!(left().is_empty(), "{:?}", left());
+    });
+}
+
+#[test]
+fn where_the_home_directory_cannot_be_written_the_temporary_one_is_taken() {
+    let prepare = |command: &mut Command, directory: &Path| {
+        fs::write(directory.join("file"), "").unwrap();
+        fs::create_dir(directory.join("tmp")).unwrap();
+        command.env("XDG_CACHE_HOME", directory.join("file")).env("TMPDIR", directory.join("tmp"));
+    };
+    alone_with("directories::where_the_home_directory_cannot_be_written_the_temporary_one_is_taken", prepare, || {
+        let directory = memory().scope(|| here(1));
+        assert_eq!(directory.parent().unwrap(), env::temp_dir().canonicalize().unwrap());
+        assert_eq!(fs::read_dir(env::temp_dir()).unwrap().count(), 0);
+    });
+}

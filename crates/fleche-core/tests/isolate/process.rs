@@ -1,0 +1,69 @@
+//! Runs a test in a process of its own, with a cache directory and a working directory of its own.
+
+use std::{
+    any::Any,
+    env, fs,
+    io::Read,
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// Runs the closure in a process of its own. `module::name` is the test that calls this.
+pub(crate) fn alone(test: &str, run: impl FnOnce()) {
+    alone_with(test, |_, _| {}, run);
+}
+
+/// As [`alone`], with more said to the process; given its directory.
+pub(crate) fn alone_with(test: &str, prepare: impl FnOnce(&mut Command, &Path), run: impl FnOnce()) {
+    if env::var_os("FLECHE_TEST_ALONE").is_some() {
+        return run();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (caches, work) = (directory.path().join("caches"), directory.path().join("work"));
+    fs::create_dir(&caches).unwrap();
+    fs::create_dir(&work).unwrap();
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).current_dir(work);
+    command.env("FLECHE_TEST_ALONE", "1").env("XDG_CACHE_HOME", caches).stdout(Stdio::piped()).stderr(Stdio::piped());
+    prepare(&mut command, directory.path());
+    let mut child = command.spawn().unwrap();
+    let (done, ended) = mpsc::channel();
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let errors = thread::spawn(move || {
+        let mut written = String::new();
+        err.read_to_string(&mut written).map(|_| written)
+    });
+    thread::spawn(move || {
+        let mut written = String::new();
+        let _ = done.send(out.read_to_string(&mut written).map(|_| written));
+    });
+    // It ends its output when it ends.
+    let output = ended.recv_timeout(Duration::from_mins(2));
+    if output.is_err() {
+        child.kill().unwrap();
+    }
+    let status = child.wait().unwrap();
+    let output = output.expect("it ends within two minutes").unwrap();
+    assert!(status.success(), "{output}\n{}", errors.join().unwrap().unwrap());
+    assert!(output.contains("1 passed"), "there is no test `{test}`:\n{output}");
+}
+
+/// Where directories of isolated calls lie.
+pub(crate) fn base() -> PathBuf {
+    PathBuf::from(env::var_os("XDG_CACHE_HOME").unwrap()).join("fleche/cwd")
+}
+
+/// What lies there.
+pub(crate) fn left() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(base()) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// What the closure panics with.
+pub(crate) fn panic_of<R>(run: impl FnOnce() -> R) -> Box<dyn Any + Send> {
+    panic::catch_unwind(AssertUnwindSafe(|| drop(run()))).expect_err("it panics")
+}
