@@ -51,7 +51,8 @@ fn enter(entry: Entry) -> Guard {
     if cache {
         default::cache_entered();
     }
-    ENTERED.with_borrow_mut(|entered| entered.push((id, entry)));
+    // A thread that is ending has nothing left to enter into; see `with_entered`.
+    let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((id, entry)));
     Guard { id, cache, stays_on_its_thread: PhantomData }
 }
 
@@ -92,20 +93,30 @@ pub fn active_cache() -> Cache {
     Cache::clone(&active())
 }
 
+/// What is entered on this thread. Nothing where the thread is ending and its locals are gone: memoized functions may be
+/// called in destructors too.
+fn with_entered<R>(look: impl Fn(&[(u64, Entry)]) -> R) -> R {
+    ENTERED.try_with(|entered| look(&entered.borrow())).unwrap_or_else(|_| look(&[]))
+}
+
 /// As [`active_cache`], without touching a counter that threads share.
 pub(crate) fn active() -> Rc<Cache> {
-    let entered = ENTERED.with_borrow(|entered| {
-        entered.iter().rev().find_map(|(_, entry)| match entry {
+    let entered = ENTERED.try_with(|entered| {
+        entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
             Entry::Cache(cache) | Entry::Bound(_, cache) => Some(cache.clone()),
             _ => None,
         })
     });
-    entered.unwrap_or_else(default::default_here)
+    match entered {
+        Ok(entered) => entered.unwrap_or_else(default::default_here),
+        // The thread is ending, and what else the cache keeps for it may be gone too: calls run without it.
+        Err(_) => Rc::new(Cache::void()),
+    }
 }
 
 /// Whether calls on this thread run even where their record exists.
 pub(crate) fn is_rerun() -> bool {
-    ENTERED.with_borrow(|entered| {
+    with_entered(|entered| {
         entered
             .iter()
             .rev()
@@ -127,7 +138,7 @@ pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
 /// The kinds of metadata to collect, and the tags, of this thread now.
 pub(crate) fn metadata() -> (Kinds, BTreeMap<String, String>) {
     static DEFAULT_KINDS: LazyLock<Kinds> = LazyLock::new(|| Arc::new([Arc::new(Runtime)]));
-    ENTERED.with_borrow(|entered| {
+    with_entered(|entered| {
         let mut kinds = None;
         let mut tags = BTreeMap::new();
         for (_, entry) in entered.iter().rev() {

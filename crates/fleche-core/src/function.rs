@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, Skip},
     call::{CallKey, FunctionId},
     digest::Digest,
 };
@@ -73,6 +73,10 @@ struct State {
     last_body: AtomicU64,
     last_check: AtomicU64,
     name_is_shared: OnceLock<bool>,
+    /// Another instance has come to print alike.
+    name_is_lost: AtomicBool,
+    /// An argument has failed the guard.
+    is_unstable: AtomicBool,
     warned: [AtomicBool; 5],
 }
 
@@ -109,6 +113,8 @@ impl Function {
                 last_body: AtomicU64::new(0),
                 last_check: AtomicU64::new(0),
                 name_is_shared: OnceLock::new(),
+                name_is_lost: AtomicBool::new(false),
+                is_unstable: AtomicBool::new(false),
                 warned: [const { AtomicBool::new(false) }; 5],
             },
         }
@@ -134,6 +140,26 @@ impl Function {
     /// would be served to the other. Looked up once; the warning names both.
     pub(crate) fn has_its_name_alone(&self) -> bool {
         !*self.state.name_is_shared.get_or_init(|| registry::warn_if_shared(self))
+            && !self.state.name_is_lost.load(Relaxed)
+    }
+
+    /// Another instance of the same name has appeared: from now on neither is recorded or looked up.
+    fn lose_its_name(&self) {
+        self.state.name_is_lost.store(true, Relaxed);
+    }
+
+    /// Why its calls are neither looked up nor recorded; `None` if they are.
+    pub(crate) fn refusal(&self) -> Option<Skip> {
+        if !self.has_its_name_alone() {
+            return Some(Skip::NameClaimedTwice);
+        }
+        self.state.is_unstable.load(Relaxed).then_some(Skip::ArgumentNotStable)
+    }
+
+    /// An argument has failed the guard. Calls that nobody checked could have been recorded under keys that say too
+    /// little, so from now on, in this process, none of its calls is looked up or recorded.
+    pub(crate) fn stop_recording(&self) {
+        self.state.is_unstable.store(true, Relaxed);
     }
 
     /// Counts a miss. Whether the encodings of this call's arguments are due to be checked: on misses 1, 2, 4, 8, …,

@@ -211,17 +211,19 @@ pub use file_content::FileContent;
 ///
 /// # What must hold
 ///
-/// The result must depend on the arguments alone. The cache watches what it can: now and then, and whenever the body
-/// took long beside it, it checks that the arguments decode, encode again to the same bytes, and equal the originals;
-/// calls whose arguments do not are not recorded, with a warning that names the argument and the cure. What nobody can
-/// see from outside:
+/// The result must depend on the arguments alone. The cache watches what it can: on misses number 1, 2, 4, 8, … of a
+/// function, and whenever the body took long beside it, it checks that the arguments decode, encode again to the same
+/// bytes, and equal the originals. Once an argument does not, a warning names it and the cure, and the function's calls
+/// run without the cache for the rest of the process. What nobody can see from outside, or not in time:
 ///
-/// - a `Serialize` that writes two different values alike (skipped fields of a type without `==`, untagged variants that
-///   overlap);
+/// - arguments that become unstable only between two checks of a cheap function, and hits, which are not checked;
+/// - a `Serialize` that writes two different values alike: skipped fields (a type with `==` is caught where a checked miss
+///   meets one that the encoding loses), untagged variants that overlap;
 /// - sets with a fixed hasher, whose order depends on their history;
 /// - arguments that share state with each other or with the world;
-/// - two types whose [`type_name`](std::any::type_name) is the same in different builds, as parameters of a generic
-///   function (within one program this is noticed);
+/// - two types whose [`type_name`](std::any::type_name) is the same, as parameters of one generic function: items of one
+///   name in two blocks of one function are such types. Where one run of a program uses both, this is noticed when the
+///   second is first used, and neither is recorded from then on; where two runs use one each, it is not;
 /// - a changed function under an unchanged version, except that the first such hit warns.
 ///
 /// Types that serde has to buffer (flattened, untagged, internally tagged) cannot hold 128-bit integers; calls with such

@@ -74,8 +74,8 @@ fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Ar
     if cache.is_void() {
         return None;
     }
-    if !function.has_its_name_alone() {
-        cache.counters().skipped(Skip::NameClaimedTwice);
+    if let Some(reason) = function.refusal() {
+        cache.counters().skipped(reason);
         return None;
     }
     let mut arguments = Arguments::new();
@@ -148,17 +148,25 @@ pub fn key_or_panic(function: &'static Function, encode: impl FnOnce(&mut Argume
 }
 
 /// Whether a call with this key would be a hit, in the active cache.
-pub fn contains(key: Result<CallKey>) -> Result<bool> {
-    context::active().contains(&key?)
+pub fn contains(function: &'static Function, key: Result<CallKey>) -> Result<bool> {
+    Ok(owns_records(function) && context::active().contains(&key?)?)
 }
 
 /// Removes a call's record from the active cache.
-pub fn evict(key: Result<CallKey>) -> Result<bool> {
-    context::active().evict(&key?)
+pub fn evict(function: &'static Function, key: Result<CallKey>) -> Result<bool> {
+    Ok(owns_records(function) && context::active().evict(&key?)?)
+}
+
+/// Whether the records under the function's name are its own; another's must be neither shown nor removed.
+fn owns_records(function: &'static Function) -> bool {
+    function.has_its_name_alone()
 }
 
 /// The recorded result, in the function's declared return type, from the active cache.
-pub fn load<R, T>(plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, Error> {
+pub fn load<R, T>(function: &'static Function, plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, Error> {
+    if !owns_records(function) {
+        return Ok(None);
+    }
     let cache = context::active();
     let Some(record) = cache.record(&key?)? else { return Ok(None) };
     let encoded = cache.encoded(&record.result)?;

@@ -7,7 +7,14 @@ pub use runtime::{Runtime, RuntimeReport};
 pub(crate) use runtime::{borrow_cpu, lend_cpu};
 pub use timestamp::Timestamp;
 
-use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{
+    any::Any,
+    cell::Cell,
+    collections::BTreeMap,
+    fmt::Debug,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -101,6 +108,22 @@ pub const TAGS: &str = "tags";
 /// The kinds of metadata collected around a call.
 pub(crate) type Kinds = Arc<[Arc<dyn MetadataKind>]>;
 
+thread_local! {
+    /// Whether this thread is asking kinds for their reports.
+    static COLLECTS: Cell<bool> = const { Cell::new(false) };
+}
+
+fn collecting<R>(ask: impl FnOnce() -> R) -> R {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            COLLECTS.set(self.0);
+        }
+    }
+    let _before = Before(COLLECTS.replace(true));
+    ask()
+}
+
 /// The collection of some kinds of metadata around one body.
 pub(crate) struct Collecting {
     kinds: Kinds,
@@ -111,7 +134,9 @@ pub(crate) struct Collecting {
 impl Collecting {
     /// The body is about to run, under these tags.
     pub(crate) fn begin((kinds, tags): (Kinds, BTreeMap<String, String>)) -> Self {
-        let running = kinds.iter().map(|kind| kind.begin()).collect();
+        // A kind that calls memoized functions must not be asked about those calls in turn.
+        let kinds: Kinds = if COLLECTS.get() { Arc::new([]) } else { kinds };
+        let running = collecting(|| kinds.iter().map(|kind| kind.begin()).collect());
         Self { kinds, running, tags }
     }
 
@@ -129,9 +154,11 @@ impl Collecting {
         let mut metadata = Metadata::default();
         // The kind that began last ends first, so that each measures what lies within it.
         for (kind, collector) in self.kinds.iter().zip(self.running).rev() {
-            match finish(collector) {
-                Ok(report) => metadata.insert(kind.name(), report),
-                Err(error) => tracing::warn!(kind = kind.name(), %error, "metadata could not be collected"),
+            // The result is there; a kind that panics must not cost it.
+            match panic::catch_unwind(AssertUnwindSafe(|| collecting(|| finish(collector)))) {
+                Ok(Ok(report)) => metadata.insert(kind.name(), report),
+                Ok(Err(error)) => tracing::warn!(kind = kind.name(), %error, "metadata could not be collected"),
+                Err(_) => tracing::warn!(kind = kind.name(), "metadata could not be collected: the kind panicked"),
             }
         }
         if !self.tags.is_empty() {

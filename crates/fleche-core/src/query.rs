@@ -47,7 +47,8 @@ impl Query {
     }
 
     /// Only calls in which the parameter of this name had this value. Ignored arguments are not in records: a
-    /// condition on one matches nothing.
+    /// condition on one matches nothing. The value's type must encode as the parameter's does: sequences of numbers tell their element
+    /// type, so `&[1_u8, 2]` finds a `Vec<u8>` and `&[1, 2]`, which is of `i32`, does not.
     ///
     /// # Errors
     /// Where the value cannot be encoded.

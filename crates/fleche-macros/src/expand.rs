@@ -125,7 +125,8 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
             /// Where an argument cannot be encoded, or a store fails.
             #visibility fn contains #generics (#(#typed),*) -> #engine::Result<bool> #conditions {
                 #discard
-                #engine::contains(#engine::key(Self::__fleche_function #turbofish (), #encode_keyed))
+                let key = #engine::key(Self::__fleche_function #turbofish (), #encode_keyed);
+                #engine::contains(Self::__fleche_function #turbofish (), key)
             }
 
             /// The recorded result, from the active cache; `None` if the call is not a hit. The body does not run.
@@ -137,7 +138,7 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
             {
                 #discard
                 let key = #engine::key(Self::__fleche_function #turbofish (), #encode_keyed);
-                #engine::load(&Self::__fleche_plan #turbofish (), key)
+                #engine::load(Self::__fleche_function #turbofish (), &Self::__fleche_plan #turbofish (), key)
             }
 
             /// Runs the call again, and the memoized calls inside it, and records what they return in place of what
@@ -152,7 +153,8 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
             /// Where an argument cannot be encoded, or a store fails.
             #visibility fn evict #generics (#(#typed),*) -> #engine::Result<bool> #conditions {
                 #discard
-                #engine::evict(#engine::key(Self::__fleche_function #turbofish (), #encode_keyed))
+                let key = #engine::key(Self::__fleche_function #turbofish (), #encode_keyed);
+                #engine::evict(Self::__fleche_function #turbofish (), key)
             }
 
             #bind

@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{Digest, Error, Result};
 
-use crate::tree::Tree;
+use crate::{read::open, tree::Tree};
 
 impl Tree {
     /// Returns when the entry would survive a power failure.
@@ -18,7 +18,7 @@ impl Tree {
     /// [`Error::Io`], also where there is no such entry.
     pub(crate) fn sync(&self, digest: &Digest) -> Result<()> {
         let path = self.path(digest);
-        File::open(&path)
+        open(&path)
             .and_then(|file| sync_file(&file))
             .and_then(|()| self.anchor(digest.as_bytes()[0]))
             .map_err(Error::io("sync", path))

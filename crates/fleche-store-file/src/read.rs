@@ -39,9 +39,20 @@ impl Tree {
     }
 }
 
+/// Opens an entry for reading. Whatever stands in its place does not keep the caller waiting, as a pipe would.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    }
+    options.read(true).open(path)
+}
+
 /// The file's bytes; `None` if there is no file.
 pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("read", path))?,
     };

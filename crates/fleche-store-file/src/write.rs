@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{Digest, Error, Result};
 
-use crate::{config::Durability, durability::sync_file, list::sweep, tree::Tree, unfinished::Unfinished};
+use crate::{config::Durability, durability::sync_file, list::sweep, read::open, tree::Tree, unfinished::Unfinished};
 
 /// How often an entry is written anew when what was written vanishes before it has its name.
 const ATTEMPTS: usize = 3;
@@ -49,7 +49,7 @@ impl Tree {
     pub(crate) fn refresh(&self, digest: &Digest, length: usize, durability: Durability) -> Result<bool> {
         let path = self.path(digest);
         // Through a handle, so that what is refreshed is what is looked at.
-        let Ok(file) = File::open(&path) else { return Ok(false) };
+        let Ok(file) = open(&path) else { return Ok(false) };
         let Ok(found) = file.metadata() else { return Ok(false) };
         if !found.is_file() || u64::try_from(length) != Ok(found.len()) {
             return Ok(false);

@@ -7,6 +7,8 @@ mod store {
     mod damage;
     mod layout;
     #[cfg(unix)]
+    mod pipes;
+    #[cfg(unix)]
     mod processes;
     mod values;
 }

@@ -54,7 +54,8 @@ where
     }
 
     fn binding(&self) -> Option<&Binding> {
-        Some(&self.binding)
+        // Of two, the inner one is active last, when the function runs.
+        self.function.binding().or(Some(&self.binding))
     }
 
     fn function(&self) -> Option<&'static Function> {

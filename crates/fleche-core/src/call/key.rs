@@ -1,6 +1,6 @@
 //! `CallKey`: the name under which a call's record is kept.
 
-use std::{borrow::Cow, cell::RefCell, fmt, str::FromStr, sync::LazyLock};
+use std::{borrow::Cow, cell::Cell, fmt, str::FromStr, sync::LazyLock};
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ const CONTEXT: &str = "fleche 2026 call key v1";
 static CONTEXT_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
 
 thread_local! {
-    static PREIMAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static PREIMAGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl CallKey {
@@ -42,13 +42,14 @@ impl CallKey {
     /// # Errors
     /// None for identities and references that can be built; the encoding's own otherwise.
     pub fn new(function: &FunctionId, arguments: &[Argument]) -> Result<Self> {
-        PREIMAGE.with_borrow_mut(|preimage| {
-            preimage.clear();
-            encoding::append(preimage, &(Keyed(function), arguments))?;
-            let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
-            hasher.update(preimage);
-            Ok(Self(Digest::from_bytes(*hasher.finalize().as_bytes())))
-        })
+        // A thread that is ending has no buffer left to use again.
+        let mut preimage = PREIMAGE.try_with(Cell::take).unwrap_or_default();
+        preimage.clear();
+        encoding::append(&mut preimage, &(Keyed(function), arguments))?;
+        let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
+        hasher.update(&preimage);
+        let _ = PREIMAGE.try_with(|kept| kept.set(preimage));
+        Ok(Self(Digest::from_bytes(*hasher.finalize().as_bytes())))
     }
 
     /// The key's 32 bytes, as a digest.

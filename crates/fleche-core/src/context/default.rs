@@ -106,14 +106,16 @@ pub(super) fn cache_left() {
 /// The default cache, through this thread's own copy of the handle.
 pub(super) fn default_here() -> Rc<Cache> {
     let generation = GENERATION.load(Acquire);
-    let copy = COPY.with_borrow(|copy| copy.as_ref().filter(|(of, _)| *of == generation).map(|(_, c)| c.clone()));
-    copy.unwrap_or_else(|| {
+    let current = |copy: &RefCell<Option<(u64, Rc<Cache>)>>| {
+        copy.borrow().as_ref().filter(|(of, _)| *of == generation).map(|(_, cache)| cache.clone())
+    };
+    // A thread that is ending has no copy any more.
+    COPY.try_with(current).ok().flatten().unwrap_or_else(|| {
         let cache = Rc::new(set_here().unwrap_or_else(|| {
             warn_if_entered_elsewhere();
             config::fallback()
         }));
-        let replaced = COPY.replace(Some((generation, cache.clone())));
-        drop(replaced);
+        drop(COPY.try_with(|copy| copy.replace(Some((generation, cache.clone())))));
         cache
     })
 }

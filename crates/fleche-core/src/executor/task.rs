@@ -75,7 +75,9 @@ impl Task {
         match &self.binding {
             Some(binding) if !self.asked && !binding.is_rerun() => {
                 self.asked = true;
-                if self.work.answer(binding) { Ok(()) } else { Err(self) }
+                // What panics while it is encoded or decoded is no hit; where it runs, the panic is the job's error.
+                let answered = job::catch(|| self.work.answer(binding)).unwrap_or(false);
+                if answered { Ok(()) } else { Err(self) }
             }
             _ => Err(self),
         }

@@ -49,7 +49,7 @@ where
         let parameters = function.definition.parameters;
         let mut arguments = self.arguments.encode(|at| parameters.get(at).is_some_and(|of| !of.ignored));
         let Ok(call) = arguments.call(function) else { return false };
-        self.key = function.has_its_name_alone().then_some(call.key);
+        self.key = function.refusal().is_none().then_some(call.key);
         let Some(result) = hit::<F::Output>(function, binding, &call.key) else { return false };
         complete(self.promise.take(), |promise| promise.keep(Ok(Box::new(result))))
     }
@@ -78,7 +78,7 @@ where
 
     fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
         let call = FunctionRef::of_callable(&self.function).and_then(|function| {
-            let arguments = self.arguments.encode(|_| true).whole();
+            let arguments = job::catch(|| self.arguments.encode(|_| true)).map_err(|panic| panic.to_string())?.whole();
             Ok((function, arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?))
         });
         match call {
@@ -99,18 +99,19 @@ impl<R: 'static> Work for CallWork<R> {
         let Some(key) = &self.call.key else { return false };
         let Some(result) = hit::<R>(function, binding, key) else { return false };
         let Transport { pack, .. } = self.call.transport;
-        complete(self.promise.take(), |promise| promise.keep(pack(result)))
+        let packed = job::catch(|| pack(result)).flatten();
+        complete(self.promise.take(), |promise| promise.keep(packed))
     }
 
     fn key(&self) -> Option<CallKey> {
-        self.call.key.filter(|_| self.call.function.has_its_name_alone())
+        self.call.key.filter(|_| self.call.function.refusal().is_none())
     }
 
     fn run(self: Box<Self>) {
         let Self { call, promise } = *self;
         let Some(promise) = promise.filter(Promise::start) else { return };
         let Transport { pack, .. } = call.transport;
-        promise.keep(job::catch(|| call.call()).and_then(|result| result).and_then(pack));
+        promise.keep(job::catch(|| call.call().and_then(pack)).flatten());
     }
 
     fn fail(mut self: Box<Self>, error: JobError) {
@@ -183,7 +184,7 @@ fn gone() -> String {
 
 /// The recorded result of a memoized call, if its return type is `R`.
 fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey) -> Option<R> {
-    if !function.has_its_name_alone() {
+    if function.refusal().is_some() {
         return None;
     }
     let result: Box<dyn Any> = (function.load)(function, binding.cache(), key)?;

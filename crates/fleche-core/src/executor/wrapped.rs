@@ -20,6 +20,9 @@ pub struct Wrapped<E> {
 ///   error of a task that ran in another process and recorded nothing (in this process, they run in turn then);
 /// - what is bound already stays bound as it is.
 ///
+/// An instance of a generic function is known from its first call in the process on; a hit before that is answered by
+/// the executor.
+///
 /// Wrapping twice is as wrapping once.
 pub fn wrap_executor<E: Executor>(executor: E) -> Wrapped<E> {
     Wrapped { executor, in_flight: Arc::default() }

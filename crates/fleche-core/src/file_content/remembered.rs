@@ -42,14 +42,29 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Whether the file was last changed so long ago that another change would show. A modification time can be set
+    /// back, the time of the change itself cannot.
+    fn is_settled(&self) -> bool {
+        #[cfg(unix)]
+        let changed = u64::try_from(self.changed.0)
+            .map_or(self.modified, |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.saturating_add(1)));
+        #[cfg(not(unix))]
+        let changed = self.modified;
+        [self.modified, changed].iter().all(|moment| moment.elapsed().is_ok_and(|age| age > SETTLED))
+    }
+}
+
 #[derive(Default)]
 struct Remembered {
     digests: HashMap<Identity, Digest>,
-    paths: HashMap<Digest, PathBuf>,
+    /// Where content was seen, each place once.
+    paths: HashMap<Digest, Vec<PathBuf>>,
 }
 
-/// More files than this, and what is remembered is forgotten; they are read again then.
-const CAPACITY: usize = 10_000;
+/// More digests than this, and they are forgotten; the files are read again then. Paths are kept: calls that were bound
+/// need them.
+const CAPACITY: usize = 100_000;
 
 /// A file changed so shortly before it was read may change again within the same tick of its clock, unnoticed.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -64,19 +79,26 @@ pub(super) fn digest_of(path: &Path) -> io::Result<Digest> {
 }
 
 fn read(path: &Path) -> io::Result<Digest> {
+    // Opening a pipe would wait for its writer, and some devices never end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut file = File::open(path)?;
     let before = Identity::of(&file.metadata()?, path)?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(&mut file)?;
     let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
     let unchanged = Identity::of(&file.metadata()?, path)? == before;
-    let settled = before.modified.elapsed().is_ok_and(|age| age > SETTLED);
+    let settled = before.is_settled();
     let path = std::path::absolute(path)?;
     lock(|remembered| {
-        if remembered.paths.len() >= CAPACITY || remembered.digests.len() >= CAPACITY {
-            *remembered = Remembered::default();
+        if remembered.digests.len() >= CAPACITY {
+            remembered.digests.clear();
         }
-        remembered.paths.insert(digest, path);
+        let paths = remembered.paths.entry(digest).or_default();
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
         if unchanged && settled {
             remembered.digests.insert(before, digest);
         }
@@ -84,9 +106,10 @@ fn read(path: &Path) -> io::Result<Digest> {
     Ok(digest)
 }
 
-/// A file that was last seen to hold this content.
+/// A file that holds this content now, among those that were seen to.
 pub(super) fn path_of(digest: &Digest) -> Option<PathBuf> {
-    lock(|remembered| remembered.paths.get(digest).cloned())
+    let paths = lock(|remembered| remembered.paths.get(digest).cloned()).unwrap_or_default();
+    paths.into_iter().find(|path| digest_of(path).is_ok_and(|found| found == *digest))
 }
 
 fn lock<R>(run: impl FnOnce(&mut Remembered) -> R) -> R {

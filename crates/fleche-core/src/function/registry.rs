@@ -76,6 +76,9 @@ pub fn instance(
         }
         // Instances are as many as the program has types for them; they live as long as the code does.
         let function: &'static Function = Box::leak(Box::new(Function::named(definition, name, load, None)));
+        for other in by_type.values().filter(|other| other.name() == function.name()) {
+            other.lose_its_name();
+        }
         by_type.extend(items.iter().map(|item| (*item, function)));
         function
     })

@@ -20,16 +20,22 @@ thread_local! {
 /// The panic.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
     watch_locations();
+    // Of a panic that somebody else caught.
+    let _ = LOCATION.try_with(|kept| kept.replace(None));
     // What a panic leaves half done lies in the closure, which is gone, or is the body's own business as in any thread.
     panic::catch_unwind(AssertUnwindSafe(run)).map_err(|payload| JobError::Panicked {
         message: message(&*payload),
-        location: LOCATION.with_borrow_mut(Option::take),
+        location: LOCATION.try_with(RefCell::take).ok().flatten(),
     })
 }
 
 /// The location is known to the panic hook alone; one that notes it goes before the one that is set.
 fn watch_locations() {
     static WATCHING: Once = Once::new();
+    // A thread that panics may not change the hook; the next one does.
+    if std::thread::panicking() {
+        return;
+    }
     WATCHING.call_once(|| {
         let earlier = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
@@ -50,6 +56,8 @@ pub(crate) struct Carried {
 /// Runs the closure; a panic in it can go on on another thread, the same as if it had arisen there.
 pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
     watch_locations();
+    // Of a panic that somebody else caught.
+    let _ = LOCATION.try_with(|kept| kept.replace(None));
     panic::catch_unwind(AssertUnwindSafe(run))
         .map_err(|payload| Carried { payload, location: LOCATION.with_borrow_mut(Option::take) })
 }

@@ -110,8 +110,8 @@ impl Shared {
             if blocked {
                 self.done.notify_all();
             }
-            wakers.into_iter().for_each(Waker::wake);
-            for callback in callbacks {
+            let wakes = wakers.into_iter().map(|waker| Box::new(move || waker.wake()) as Callback);
+            for callback in wakes.chain(callbacks) {
                 // One that panics must not cost the others their turn, nor the worker its thread.
                 if let Err(panic) = catch(callback) {
                     tracing::error!(%panic, "what was to run when a job is done panicked");

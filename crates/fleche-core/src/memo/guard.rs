@@ -55,11 +55,16 @@ pub(super) fn recheck(function: &'static Function, cache: &Cache, arguments: &Ar
 
 fn report(function: &'static Function, cache: &Cache, failed: Option<(usize, String)>) -> bool {
     let Some((at, why)) = failed else { return true };
+    function.stop_recording();
     cache.counters().skipped(Skip::ArgumentNotStable);
     if function.warns(Warning::ArgumentNotStable) {
         let mut keyed = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
         let argument = keyed.nth(at).map_or("?", |parameter| parameter.name);
-        tracing::warn!(function = function.name(), argument, "the argument `{argument}` is not recorded: {why}");
+        tracing::warn!(
+            function = function.name(),
+            argument,
+            "calls are not recorded from now on, for the argument `{argument}`: {why}"
+        );
     }
     false
 }

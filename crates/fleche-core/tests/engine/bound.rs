@@ -61,6 +61,97 @@ fn a_bound_call_carries_arguments_of_every_kind() {
 }
 
 #[test]
+fn a_function_that_is_bound_twice_stays_with_its_first_cache() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn bound_twice(x: i64) -> i64 {
+        RUNS.count();
+        x
+    }
+    let (inner, outer) = (memory(), memory());
+    let bound = inner.scope(|| Bound::bind(bound_twice));
+    let bound = outer.scope(|| Bound::bind(bound));
+    assert_eq!(bound.call((1,)), 1);
+    assert!(inner.contains(&bound_twice::key(1)).unwrap() && !outer.contains(&bound_twice::key(1)).unwrap());
+    let job = fleche_core::ExecutorExt::submit(&fleche_core::wrap_executor(Refusing), bound, (1,));
+    assert!(job.is_done(), "a hit where it is bound to");
+    assert_eq!((job.result().unwrap(), RUNS.take()), (1, 1));
+}
+
+/// Accepts nothing.
+#[derive(Debug)]
+struct Refusing;
+
+impl fleche_core::Executor for Refusing {
+    fn submit_task(&self, task: fleche_core::Task) -> Result<(), fleche_core::executor::SubmitError> {
+        Err(task.refuse("nothing is accepted here"))
+    }
+    fn config(&self) -> Box<dyn fleche_core::executor::ExecutorConfig> {
+        unreachable!("nobody asks")
+    }
+    fn reach(&self) -> fleche_core::store::Reach {
+        fleche_core::store::Reach::Process
+    }
+}
+
+#[test]
+fn an_argument_that_panics_while_it_is_encoded_fails_the_job_and_not_the_submitter() {
+    #[derive(serde::Deserialize)]
+    struct Explosive;
+    impl serde::Serialize for Explosive {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("not me")
+        }
+    }
+    #[fleche]
+    fn explosive(_thing: Explosive) -> i64 {
+        1
+    }
+    let _active = memory().enter();
+    let job = fleche_core::ExecutorExt::submit(&fleche_core::wrap_executor(Refusing), explosive, (Explosive,));
+    assert!(matches!(job.result(), Err(JobError::Rejected { .. })));
+}
+
+#[test]
+fn a_thread_that_panics_may_drop_the_right_to_complete_a_job() {
+    let (completer, job) = fleche_core::job::channel::<i64>();
+    let (told, hears) = std::sync::mpsc::channel();
+    job.on_done(move || told.send(()).unwrap());
+    let ended = thread::spawn(move || {
+        let _held = completer;
+        panic!("on purpose");
+    });
+    assert!(ended.join().is_err());
+    hears.recv().unwrap();
+    assert!(matches!(job.result(), Err(JobError::Rejected { .. })));
+}
+
+#[test]
+fn memoized_functions_may_be_called_while_a_thread_ends() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn late(x: i64) -> i64 {
+        RUNS.count();
+        x
+    }
+    struct CallsLate;
+    impl Drop for CallsLate {
+        fn drop(&mut self) {
+            late(1);
+        }
+    }
+    thread_local!(static LATE: CallsLate = const { CallsLate });
+    let cache = memory();
+    thread::spawn(move || {
+        LATE.with(|_| ());
+        cache.scope(|| late(2));
+    })
+    .join()
+    .unwrap();
+    assert_eq!(RUNS.take(), 2);
+}
+
+#[test]
 fn a_call_that_cannot_be_bound_says_so_when_it_runs() {
     #[fleche]
     fn unbindable(file: &fleche_core::FileContent) -> bool {

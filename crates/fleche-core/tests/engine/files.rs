@@ -29,6 +29,31 @@ fn the_same_content_under_another_name_is_a_hit_and_a_changed_file_a_miss() {
 }
 
 #[test]
+fn a_bound_call_reads_a_file_that_still_holds_what_it_was_bound_to() {
+    #[fleche]
+    fn text(file: &FileContent) -> String {
+        fs::read_to_string(file).unwrap()
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (one, twin) = (directory.path().join("one"), directory.path().join("twin"));
+    fs::write(&one, "the same").unwrap();
+    fs::write(&twin, "the same").unwrap();
+    let cache = memory();
+    let call = cache.scope(|| text::bind(&FileContent::new(&one)));
+    FileContent::new(&twin).digest().unwrap();
+    fs::write(&twin, "something else").unwrap();
+    assert_eq!(call.call().unwrap(), "the same");
+    assert!(cache.contains(&call.key().unwrap()).unwrap());
+}
+
+#[test]
+fn what_is_not_a_regular_file_has_no_content() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = FileContent::new(directory.path()).digest().unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
+}
+
+#[test]
 fn a_missing_file_runs_the_call_uncached() {
     #[fleche]
     fn present(file: FileContent) -> bool {

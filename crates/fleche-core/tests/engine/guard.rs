@@ -46,6 +46,25 @@ fn an_index_map_is_not_recorded_since_its_order_would_be_lost() {
 }
 
 #[test]
+fn once_an_argument_has_failed_no_call_is_served_or_recorded() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn of_first(map: &IndexMap<String, i64>) -> Option<i64> {
+        RUNS.count();
+        map.values().next().copied()
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    for n in 0..8 {
+        let [a, b] = [(format!("a{n}"), 1), (format!("b{n}"), 2)];
+        assert_eq!(of_first(&IndexMap::from([a.clone(), b.clone()])), Some(1));
+        assert_eq!(of_first(&IndexMap::from([b, a])), Some(2));
+    }
+    assert_eq!(RUNS.take(), 16);
+    assert_eq!(cache.query(&of_first::query()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_cures_cure() {
     #[derive(Clone, Serialize, Deserialize)]
     struct Cured {

@@ -74,6 +74,35 @@ fn two_functions_under_one_name_are_reported_and_not_recorded() {
 }
 
 #[test]
+fn records_under_a_name_that_two_claim_are_neither_shown_nor_removed() {
+    mod first {
+        #[fleche_core::fleche(name = "identity::claimed")]
+        pub(crate) fn claimed(x: i64) -> i64 {
+            x + 1
+        }
+    }
+    mod second {
+        #[fleche_core::fleche(name = "identity::claimed")]
+        pub(crate) fn claimed(x: i64) -> i64 {
+            x + 2
+        }
+    }
+    #[fleche(name = "identity::lender")]
+    fn lender(x: i64) -> i64 {
+        x
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    lender(1);
+    let record = cache.record(&lender::key(1)).unwrap().unwrap();
+    cache.calls().put(&first::claimed::key(1), &record).unwrap();
+    assert!(!first::claimed::contains(1).unwrap() && !second::claimed::evict(1).unwrap());
+    assert_eq!(second::claimed::load(1).unwrap(), None);
+    assert_eq!((first::claimed(1), second::claimed(1)), (2, 3));
+    assert!(cache.record(&first::claimed::key(1)).unwrap().is_some());
+}
+
+#[test]
 fn types_that_print_alike_do_not_share_results() {
     static RUNS: Runs = Runs::new();
     #[fleche]

@@ -90,6 +90,40 @@ fn own_kinds_of_metadata_are_collected_beside_others() {
 }
 
 #[test]
+fn a_kind_of_metadata_may_call_memoized_functions_and_may_panic() {
+    #[fleche]
+    fn probed(x: i64) -> i64 {
+        x
+    }
+    #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Probing;
+    #[typetag::serde(name = "test-probing")]
+    impl MetadataKind for Probing {
+        fn name(&self) -> &'static str {
+            "probing"
+        }
+        fn begin(&self) -> Box<dyn Collector> {
+            probed(1);
+            Box::new(Self)
+        }
+    }
+    impl Collector for Probing {
+        fn finish(self: Box<Self>) -> fleche_core::Result<encoding::Encoded> {
+            panic!("no report")
+        }
+    }
+    #[fleche]
+    fn probing(x: i64) -> i64 {
+        x + 1
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    let _kinds = collect([Arc::new(Probing) as Arc<dyn MetadataKind>]).enter();
+    assert_eq!(probing(1), 2);
+    assert!(probing::contains(1).unwrap() && probed::contains(1).unwrap());
+}
+
+#[test]
 fn arguments_are_not_stored_where_function_or_cache_say_so() {
     #[fleche(store_arguments = false)]
     fn sparing(long: &str) -> usize {
