@@ -50,26 +50,38 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options.read(true).open(path)
 }
 
+/// Most records are shorter than this, and then one read is all that they take.
+const SHORT: usize = 4096;
+
 /// The file's bytes; `None` if there is no file.
 pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match open(path) {
+    let mut file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("read", path))?,
     };
+    let mut bytes = vec![0; SHORT];
+    match file.read(&mut bytes) {
+        // Fewer than asked for: that was all of it.
+        Ok(length @ 1..SHORT) => {
+            bytes.truncate(length);
+            return Ok(Some(bytes));
+        }
+        Ok(length) => bytes.truncate(length),
+        Err(_) => bytes.clear(),
+    }
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     if !metadata.is_file() {
         return Err(not_a_file("read", path));
     }
-    read_whole(&file, metadata.len()).map(Some).map_err(Error::io("read", path))
+    read_rest(&file, metadata.len(), bytes).map(Some).map_err(Error::io("read", path))
 }
 
 // Entries are never written to once they have their names: a file that ends elsewhere than its length says is damaged,
 // which verifying shows. So its end need not be looked for.
-fn read_whole(file: &File, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+fn read_rest(file: &File, length: u64, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     // Any length can be claimed by a file with holes.
-    let capacity = usize::try_from(length).map_err(|_| ErrorKind::OutOfMemory)?;
+    let capacity = usize::try_from(length).map_err(|_| ErrorKind::OutOfMemory)?.saturating_sub(bytes.len());
     bytes.try_reserve_exact(capacity).map_err(|_| ErrorKind::OutOfMemory)?;
-    file.take(length).read_to_end(&mut bytes)?;
+    file.take(capacity as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

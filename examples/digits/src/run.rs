@@ -126,7 +126,10 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
 /// The accuracies for `k` = 1 first: each of them finds the neighbours of its fold and metric, which are then there for all
 /// others.
 fn study(data: &FileContent, pool: ThreadPool) -> Result<Means, RunError> {
-    digits(data)?;
+    // Read once, before each worker does it for itself.
+    if !digits::contains(data).unwrap_or(false) {
+        digits(data)?;
+    }
     let pool = wrap_executor(pool);
     let calls: Vec<_> = order().map(|(k, fold, metric)| (data.clone(), k, fold, metric)).collect();
     let bar = progress(calls.len());
@@ -152,10 +155,15 @@ fn progress(calls: usize) -> ProgressBar {
     style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
 }
 
+/// Draws the picture, unless it is there already.
 fn draw(means: &Means, directory: &Path) -> Result<PathBuf, RunError> {
     let path = directory.join("digits.svg");
+    let picture = Svg(means).to_string();
+    if fs::read(&path).is_ok_and(|drawn| drawn == picture.as_bytes()) {
+        return Ok(path);
+    }
     fs::create_dir_all(directory)
-        .and_then(|()| fs::write(&path, Svg(means).to_string()))
+        .and_then(|()| fs::write(&path, picture))
         .map_err(|source| RunError::Picture { path: path.clone(), source })?;
     Ok(path)
 }
