@@ -37,6 +37,8 @@ struct Names {
     cfg: TokenStream,
     /// Lints set to quiet.
     quiet: TokenStream,
+    /// `<'a, T: Trait, const N: usize, __Fleche0: Trait>`, or nothing.
+    generics: TokenStream,
     /// `::<T, N, __Fleche0>`, or nothing.
     turbofish: TokenStream,
     /// The names of the parameters.
@@ -51,10 +53,12 @@ impl Names {
         let cfg = function.attributes(&["cfg", "cfg_attr"]);
         let arguments: Vec<_> = function.generics.params.iter().filter_map(generic_argument).collect();
         let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
+        let declared = &function.generics.params;
         Self {
             engine: quote!(#krate::__private),
             cfg: quote!(#(#cfg)*),
             quiet: QUIET.parse().unwrap_or_default(),
+            generics: if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) },
             turbofish,
             idents: function.parameters.iter().map(|parameter| parameter.ident.clone()).collect(),
             typed: function.parameters.iter().map(typed).collect(),
@@ -79,11 +83,10 @@ fn generic_argument(parameter: &GenericParam) -> Option<Ident> {
 /// The companion: what else can be done with calls of the function.
 fn companion(function: &Function, names: &Names) -> TokenStream {
     let Function { companion, generics, result, item, .. } = function;
-    let Names { engine, cfg, quiet, turbofish, idents, typed } = names;
+    let Names { engine, cfg, quiet, turbofish, idents, typed, .. } = names;
     let visibility = &item.vis;
     let conditions = &generics.where_clause;
-    let params = &generics.params;
-    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let generics = &names.generics;
     let returned = returned(function, names);
     let of = format!("What else can be done with calls of [`{0}()`]({0}()).", item.sig.ident);
 
@@ -212,8 +215,7 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
     let Function { generics, result, options, .. } = function;
     let Names { engine, .. } = names;
     let conditions = &generics.where_clause;
-    let params = &generics.params;
-    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let generics = &names.generics;
     let probe = Ident::new("probe", Span::mixed_site());
     let plan = if options.cache_errors {
         quote_spanned! {result.span()=>

@@ -13,8 +13,7 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, turbofish, typed, .. } = names;
     let visibility = &item.vis;
     let conditions = &generics.where_clause;
-    let params = &generics.params;
-    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let generics = &names.generics;
     let arguments = Ident::new("arguments", Span::mixed_site());
     let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
     let reads = function.parameters.iter().map(|parameter| {

@@ -51,8 +51,7 @@ pub(super) fn original(function: &Function, names: &Names) -> TokenStream {
         let (attributes, pattern, ty) = (&typed.attrs, &typed.pat, &parameter.ty);
         quote!(#(#attributes)* #pattern: #ty)
     });
-    let declared = &generics.params;
-    let generics = if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) };
+    let generics = &names.generics;
     let isolated = function.options.isolation.as_ref().map(|isolation| isolated(function, names, isolation));
     let name = if isolated.is_some() { quote!(fn __fleche_body) } else { quote!(#visibility #asyncness fn uncached) };
     quote! {
@@ -71,8 +70,8 @@ pub(super) fn original(function: &Function, names: &Names) -> TokenStream {
 pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> TokenStream {
     let Function { generics, item, .. } = function;
     let Names { engine, turbofish, idents, typed, .. } = names;
-    let (visibility, conditions, params) = (&item.vis, &generics.where_clause, &generics.params);
-    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let (visibility, conditions) = (&item.vis, &generics.where_clause);
+    let generics = &names.generics;
     let returned = returned(function, names);
     let guard = guard(function, engine);
     // Parameters may have these names.

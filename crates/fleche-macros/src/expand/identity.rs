@@ -13,7 +13,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, turbofish, .. } = names;
     let conditions = &generics.where_clause;
     let params = &generics.params;
-    let declared = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let declared = &names.generics;
     let name = options.name.as_ref().map_or_else(
         || {
             let name = syn::ext::IdentExt::unraw(&item.sig.ident).to_string();

@@ -10,12 +10,11 @@ use crate::{function::Function, options::Isolation, parameter::Parameter};
 /// `uncached`, which runs `__fleche_body` isolated.
 pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation) -> TokenStream {
     let Function { companion, generics, result, item, .. } = function;
-    let Names { engine, cfg, quiet, turbofish, idents, typed } = names;
+    let Names { engine, cfg, quiet, turbofish, idents, typed, .. } = names;
     let Isolation { keep_on_panic, stack, .. } = isolation;
     let visibility = &item.vis;
     let conditions = &generics.where_clause;
-    let params = &generics.params;
-    let generics = if params.is_empty() { TokenStream::new() } else { quote!(<#params>) };
+    let generics = &names.generics;
     let output = output(function);
     // Asked for at the types, where a reader looks for what is wrong.
     let crosses = function.parameters.iter();
