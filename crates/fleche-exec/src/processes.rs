@@ -7,6 +7,7 @@ mod schedule;
 mod serve;
 mod start;
 mod stores;
+mod waiting;
 mod wire;
 mod worker;
 
@@ -16,12 +17,14 @@ pub use start::{WorkerTest, init};
 use std::{fmt, sync::Arc};
 
 use fleche_core::{
-    Error, Executor, Result, Task,
-    executor::{ExecutorConfig, SubmitError},
+    Error, Executor, JobError, Result, Task,
+    executor::{ExecutorConfig, Resources, SubmitError},
     store::Reach,
 };
 
-use schedule::{Schedule, Waiting};
+use crate::budget::Budget;
+use schedule::Schedule;
+use waiting::{Waiting, Wants};
 
 /// Up to a fixed number of worker processes, which take tasks in the order of their submission.
 ///
@@ -39,6 +42,35 @@ use schedule::{Schedule, Waiting};
 /// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal; what it had not started goes to others.
 /// Workers end when this process does, however it ends. Bodies keep stdout and stderr; their stdin is empty.
 ///
+/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is
+/// free, strictly in order, as in a [`ThreadPool`](crate::ThreadPool). Beyond that:
+///
+/// - `memory_mb` is a limit as well: a body that takes more than that on top of what its worker has cannot allocate, on
+///   which Rust programs abort;
+/// - `timeout`: when the body has run so long, its job ends as [`JobError::TimedOut`](fleche_core::JobError::TimedOut), and
+///   its worker is killed, with the programs that the body started;
+/// - `retries`: so often a task whose worker was lost starts anew;
+/// - `working_dir`: the worker's working directory while the body runs. It is not created: where there is none, the job
+///   is [`Rejected`](fleche_core::JobError::Rejected);
+/// - `env`: the body runs in a worker that was started with these variables, beside those of this process. Workers
+///   with other variables are ended where the pool has no room for another.
+///
+/// ```no_run
+/// use fleche_core::{ExecutorExt, executor::Resources};
+/// use fleche_exec::ProcessPool;
+/// use std::time::Duration;
+///
+/// fn solve(x: f64) -> f64 { x.sqrt() }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     fleche_exec::init();
+///     let pool = ProcessPool::new(2)?;
+///     let once = Resources::new().env("OMP_NUM_THREADS", "1").timeout(Duration::from_secs(3600)).retries(2);
+///     assert_eq!(pool.with(once).submit(solve, (4.0,)).result()?, 2.0);
+///     Ok(())
+/// }
+/// ```
+///
 /// **The end.** Dropping the last handle waits until every accepted task has run, and so does
 /// [`shutdown`](Self::shutdown), whichever comes first.
 #[derive(Clone)]
@@ -47,7 +79,9 @@ pub struct ProcessPool(Arc<Handle>);
 /// What handles share. Workers' threads hold the schedule only, so that this is dropped with the last handle.
 struct Handle {
     schedule: Arc<Schedule>,
-    processes: usize,
+    config: ProcessPoolConfig,
+    /// With what the configuration leaves open filled in.
+    budget: Budget,
 }
 
 /// What a pool has done so far.
@@ -70,16 +104,37 @@ impl ProcessPool {
     /// # Errors
     /// [`Error::Config`] for 0 processes, and where the program has not called [`init`].
     pub fn new(processes: usize) -> Result<Self> {
-        if processes == 0 {
+        Self::of(ProcessPoolConfig::new(processes))
+    }
+
+    /// As [`new`](Self::new), with what its tasks share.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_budget(processes: usize, budget: Budget) -> Result<Self> {
+        Self::of(ProcessPoolConfig::new(processes).with_budget(budget))
+    }
+
+    /// As [`new`](Self::new), with all that can be chosen.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and where workers are to be replaced after 0 tasks.
+    pub fn of(config: ProcessPoolConfig) -> Result<Self> {
+        if config.processes == 0 {
             return Err(refused("a pool of 0 processes runs nothing; ask for at least 1, or for one per core"));
         }
+        if config.replace_after == Some(0) {
+            return Err(refused("workers that are replaced after 0 tasks run none; replace them after 1, or never"));
+        }
         start::check()?;
-        Ok(Self(Arc::new(Handle { schedule: Schedule::new(processes), processes })))
+        let budget = config.budget.clone().unwrap_or_default().of_workers(config.processes);
+        let schedule = Schedule::new(config.processes, config.replace_after, budget.clone());
+        Ok(Self(Arc::new(Handle { schedule, config, budget })))
     }
 
     /// How many worker processes it may have.
     pub fn processes(&self) -> usize {
-        self.0.processes
+        self.0.config.processes
     }
 
     /// What it has done so far.
@@ -95,6 +150,13 @@ impl ProcessPool {
         self.0.schedule.wait();
     }
 
+    /// Cancels every accepted task whose body has not started: those jobs end as
+    /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled), the ones on their way to a worker as soon as it gives
+    /// them back. The pool goes on.
+    pub fn cancel_waiting(&self) {
+        self.0.schedule.cancel_waiting();
+    }
+
     /// As [`shutdown`](Self::shutdown), without letting tasks run: those that wait end as
     /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled), workers are killed, and what they were running ends as
     /// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost).
@@ -103,6 +165,25 @@ impl ProcessPool {
         self.0.schedule.wait();
     }
 }
+
+impl ProcessPool {
+    fn accept(&self, task: Task, wants: Wants) -> Result<(), SubmitError> {
+        let schedule = &self.0.schedule;
+        if schedule.is_closed() {
+            return Err(task.refuse(CLOSED));
+        }
+        let (call, reply) = task.take_apart()?;
+        let binding = call.binding.clone();
+        match wire::call(call, &schedule.served) {
+            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, _binding: binding }),
+            Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
+        }
+        Ok(())
+    }
+}
+
+/// What tasks may ask for.
+const KNOWN: [&str; 7] = ["cores", "memory_mb", "gpus", "timeout", "retries", "working_dir", "env"];
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -113,21 +194,19 @@ impl Drop for Handle {
 
 impl Executor for ProcessPool {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
-        let schedule = &self.0.schedule;
-        if schedule.is_closed() {
-            return Err(task.refuse(CLOSED));
+        self.submit_with(task, &Resources::new())
+    }
+
+    fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
+        let task = resources.known_to(task, "a process pool", &KNOWN)?;
+        match Wants::of(resources, &self.0.budget) {
+            Ok(wants) => self.accept(task, wants),
+            Err(why) => Err(task.refuse(why)),
         }
-        let (call, reply) = task.take_apart()?;
-        let binding = call.binding.clone();
-        match wire::call(call, &schedule.served) {
-            Ok(parts) => schedule.accept(Waiting { reply, parts, _binding: binding }),
-            Err(error) => reply.keep(Err(fleche_core::JobError::rejected(error.to_string()))),
-        }
-        Ok(())
     }
 
     fn config(&self) -> Box<dyn ExecutorConfig> {
-        Box::new(ProcessPoolConfig::new(self.processes()))
+        Box::new(self.0.config.clone())
     }
 
     fn reach(&self) -> Reach {

@@ -15,6 +15,8 @@ mod losses;
 mod portable;
 #[path = "processes/records.rs"]
 mod records;
+#[path = "processes/resources.rs"]
+mod resources;
 #[path = "processes/shared.rs"]
 mod shared;
 

@@ -12,7 +12,7 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -24,9 +24,11 @@ use nix::{
 
 use super::{
     frame::{self, Frame, Kind},
-    schedule::{Schedule, Waiting},
+    schedule::Schedule,
     start,
+    waiting::{Env, Waiting},
 };
+use crate::budget::{Demand, Grant};
 
 /// The name of the pool's own threads.
 pub(super) const THREAD: &str = "fleche-worker";
@@ -36,6 +38,9 @@ const CREDIT: usize = 64;
 const CREDIT_BYTES: usize = 1 << 20;
 /// Tasks that take less than this are short.
 const SHORT: Duration = Duration::from_millis(1);
+
+/// Which part of a task's frame says what the worker sets up around the body.
+pub(super) const SETTING: usize = 2;
 
 /// A worker of a pool.
 pub(super) struct Hand {
@@ -47,6 +52,13 @@ pub(super) struct Hand {
     bytes: usize,
     /// How long its recent tasks took; nothing is known at first.
     recent: Option<Duration>,
+    /// What it was started with.
+    env: Env,
+    /// What the task that it runs has of the pool's budget; the next one takes it over if it asks for the same.
+    demand: Demand,
+    grant: Grant,
+    /// How many tasks it may still be given.
+    left: u64,
     /// Whether it was asked to give back what it has not started, and has not answered.
     asked: bool,
     ending: bool,
@@ -56,12 +68,34 @@ struct Given {
     number: u64,
     size: usize,
     started: bool,
+    /// When it is to end, once it has started.
+    deadline: Option<Instant>,
+    /// Whether it is not to start, if it can still be kept from it.
+    cancelled: bool,
     task: Waiting,
 }
 
+/// What a worker that is gone leaves behind.
+pub(super) struct Left {
+    pub(super) started: Vec<Waiting>,
+    pub(super) cancelled: Vec<Waiting>,
+    pub(super) rest: Vec<Waiting>,
+    pub(super) grant: Grant,
+}
+
 impl Hand {
+    /// Whether it waits for a task, of any environment.
     pub(super) fn is_idle(&self) -> bool {
-        self.given.is_empty() && !self.ending
+        self.given.is_empty() && !self.ending && self.left > 0
+    }
+
+    /// Whether it has run all the tasks that it may.
+    pub(super) fn is_spent(&self) -> bool {
+        self.given.is_empty() && !self.ending && self.left == 0
+    }
+
+    pub(super) fn has(&self, env: &Env) -> bool {
+        self.env == *env
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -76,46 +110,71 @@ impl Hand {
         self.given.len()
     }
 
-    /// Whether one more task of this size may be on its way, though the worker is busy.
-    pub(super) fn has_room(&self, size: usize) -> bool {
+    /// Whether this task may be on its way too, though the worker is busy: behind tasks that take as much and are short.
+    pub(super) fn has_room(&self, task: &Waiting) -> bool {
         let short = self.recent.is_some_and(|recent| recent < SHORT);
-        short && !self.asked && !self.ending && self.given.len() < CREDIT && self.bytes + size <= CREDIT_BYTES
+        let open = !self.asked && !self.ending && self.left > 0;
+        let alike = self.has(&task.wants.env) && self.demand == task.wants.demand && self.grant.gpus.is_empty();
+        short && open && alike && self.given.len() < CREDIT && self.bytes + task.size() <= CREDIT_BYTES
     }
 
-    /// Sends a task, which can no longer be cancelled then; gives it back if it was cancelled before.
-    pub(super) fn give(&mut self, number: u64, task: Waiting) -> Result<(), Waiting> {
-        if !task.reply.start() {
-            return Err(task);
+    /// Sends a task that is marked as started. With what it was granted, unless it takes over what the tasks before it
+    /// have.
+    pub(super) fn give(&mut self, number: u64, task: Waiting, grant: Option<Grant>) {
+        if let Some(grant) = grant {
+            (self.demand, self.grant) = (task.wants.demand, grant);
         }
-        let frame = Frame::new(Kind::Task, number, task.parts.clone());
+        let mut parts = task.parts.clone();
+        parts[SETTING] = task.wants.setting(&self.grant);
+        let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
         // A worker that is gone hears nothing; whoever reads from it notices.
         let _ = self.outbox.send(frame);
         self.bytes += size;
-        self.given.push_back(Given { number, size, started: false, task });
-        Ok(())
+        self.left -= 1;
+        self.given.push_back(Given { number, size, started: false, deadline: None, cancelled: false, task });
     }
 
-    /// Notes the start; gives what need not be kept any more.
-    pub(super) fn started(&mut self, number: u64) -> Vec<Bytes> {
-        let given = self.given.iter_mut().find(|given| given.number == number);
-        given.map_or_else(Vec::new, |given| {
-            given.started = true;
-            mem::take(&mut given.task.parts)
-        })
+    /// Notes the start: when the task is to end, and what need not be kept any more.
+    pub(super) fn started(&mut self, number: u64) -> (Option<Instant>, Vec<Bytes>) {
+        let Some(given) = self.given.iter_mut().find(|given| given.number == number) else { return (None, Vec::new()) };
+        given.started = true;
+        given.deadline = given.task.wants.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // What travels with the task may be large.
+        let parts = if given.task.wants.retries == 0 { mem::take(&mut given.task.parts) } else { Vec::new() };
+        (given.deadline, parts)
     }
 
-    pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<Waiting> {
+    /// The task, if it was here, and its deadline.
+    pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<(Waiting, Option<Instant>)> {
         // One long task tells at once; after it, a few short ones have to follow.
         self.recent = Some(self.recent.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
-        self.remove(number)
+        self.remove(number).map(|given| (given.task, given.deadline))
     }
 
-    fn remove(&mut self, number: u64) -> Option<Waiting> {
+    /// What the tasks have had of the budget, once there are none.
+    pub(super) fn grant_back(&mut self) -> Option<Grant> {
+        self.given.is_empty().then(|| mem::take(&mut self.grant))
+    }
+
+    /// Takes a task away whose time is over, and kills the worker: nothing else ends a body.
+    pub(super) fn time_out(&mut self, number: u64) -> Option<Waiting> {
+        let given = self.remove(number)?;
+        self.kill();
+        Some(given.task)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Given> {
         let at = self.given.iter().position(|given| given.number == number)?;
         let given = self.given.remove(at)?;
         self.bytes -= given.size;
-        Some(given.task)
+        Some(given)
+    }
+
+    /// Keeps from starting whatever has not: it is cancelled when the worker gives it back.
+    pub(super) fn cancel_waiting(&mut self) {
+        self.given.iter_mut().for_each(|given| given.cancelled = true);
+        self.take_back();
     }
 
     /// Asks for what has not started, if there is more than the one task that runs or is about to.
@@ -126,9 +185,12 @@ impl Hand {
         }
     }
 
-    pub(super) fn taken_back(&mut self, numbers: &[u64]) -> Vec<Waiting> {
+    /// What it gives back: tasks to cancel, and tasks for others.
+    pub(super) fn taken_back(&mut self, numbers: &[u64]) -> (Vec<Waiting>, Vec<Waiting>) {
         self.asked = false;
-        numbers.iter().filter_map(|number| self.remove(*number)).collect()
+        let given: Vec<_> = numbers.iter().filter_map(|number| self.remove(*number)).collect();
+        self.left += given.len() as u64;
+        apart(given, |given| given.cancelled)
     }
 
     /// Tells it to end, once.
@@ -144,12 +206,18 @@ impl Hand {
         kill(self.process);
     }
 
-    /// What it had started, and what it had not.
-    pub(super) fn into_tasks(self) -> (Vec<Waiting>, Vec<Waiting>) {
+    /// What it leaves behind.
+    pub(super) fn into_left(self) -> Left {
         let (started, rest): (Vec<_>, Vec<_>) = self.given.into_iter().partition(|given| given.started);
-        let tasks = |given: Vec<Given>| given.into_iter().map(|given| given.task).collect();
-        (tasks(started), tasks(rest))
+        let (cancelled, rest) = apart(rest, |given| given.cancelled);
+        Left { started: started.into_iter().map(|given| given.task).collect(), cancelled, rest, grant: self.grant }
     }
+}
+
+fn apart(given: Vec<Given>, is_first: impl Fn(&Given) -> bool) -> (Vec<Waiting>, Vec<Waiting>) {
+    let (first, rest): (Vec<_>, Vec<_>) = given.into_iter().partition(is_first);
+    let tasks = |given: Vec<Given>| given.into_iter().map(|given| given.task).collect();
+    (tasks(first), tasks(rest))
 }
 
 fn kill(process: Pid) {
@@ -158,8 +226,8 @@ fn kill(process: Pid) {
 }
 
 /// Starts a worker, and the threads that talk with it.
-pub(super) fn start(id: u64, schedule: &Arc<Schedule>) -> Result<Hand> {
-    let (child, channel) = start::start()?;
+pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
+    let (child, channel) = start::start(env.as_deref())?;
     #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
     let process = Pid::from_raw(child.id() as i32);
     let mut unwatched = Some(child);
@@ -178,10 +246,22 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>) -> Result<Hand> {
     })();
     match threads {
         Ok(outbox) => {
-            let given = VecDeque::new();
             let digest = Bytes::copy_from_slice(start::executable().as_bytes());
             let _ = outbox.send(Frame::new(Kind::Hello, 0, vec![digest]));
-            Ok(Hand { id, process, outbox, given, bytes: 0, recent: None, asked: false, ending: false })
+            Ok(Hand {
+                id,
+                process,
+                outbox,
+                given: VecDeque::new(),
+                bytes: 0,
+                recent: None,
+                env,
+                demand: Demand::default(),
+                grant: Grant::default(),
+                left: schedule.replace_after.unwrap_or(u64::MAX),
+                asked: false,
+                ending: false,
+            })
         }
         Err(error) => {
             kill(process);

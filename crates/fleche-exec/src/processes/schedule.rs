@@ -1,38 +1,37 @@
 //! Which worker gets which task, and when: under credit, so that what has not started can go elsewhere.
 
+mod deadlines;
+mod reports;
+
 use std::{
     collections::VecDeque,
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
 };
 
-use bytes::Bytes;
-use fleche_core::{JobError, context::Binding, executor::Reply};
+use fleche_core::JobError;
 
 use super::{
     CLOSED, ProcessPoolStats,
     hand::{self, Hand},
     serve::Servers,
     stores::Served,
+    waiting::Waiting,
 };
-
-/// An accepted task that no worker has started.
-pub(super) struct Waiting {
-    pub(super) reply: Reply,
-    /// The parts of its frame.
-    pub(super) parts: Vec<Bytes>,
-    /// Keeps the stores that it needs open until it is done.
-    pub(super) _binding: Option<Binding>,
-}
+use crate::budget::Budget;
+use deadlines::Deadlines;
 
 /// A pool's tasks and workers.
 pub(super) struct Schedule {
     state: Mutex<State>,
     /// A worker has ended.
     ended: Condvar,
+    /// There is an earlier deadline than before.
+    due: Condvar,
     limit: usize,
+    /// How many tasks a worker is given in all.
+    pub(super) replace_after: Option<u64>,
     pub(super) served: Served,
     pub(super) servers: Arc<Servers>,
 }
@@ -41,6 +40,8 @@ pub(super) struct Schedule {
 struct State {
     waiting: VecDeque<Waiting>,
     hands: Vec<Hand>,
+    free: Budget,
+    deadlines: Deadlines,
     closed: bool,
     killed: bool,
     next: u64,
@@ -49,13 +50,33 @@ struct State {
     stats: ProcessPoolStats,
 }
 
-/// So many workers in a row may fail to start before what waits is refused.
-const STILLBORN: usize = 3;
+/// Jobs to be ended once the lock is free, since that runs code of others.
+#[derive(Default)]
+struct Ended(Vec<(Waiting, JobError)>);
+
+impl Ended {
+    fn add(&mut self, tasks: impl IntoIterator<Item = Waiting>, why: &JobError) {
+        self.0.extend(tasks.into_iter().map(|task| (task, why.clone())));
+    }
+
+    fn tell(self) {
+        for (task, why) in self.0 {
+            task.reply.keep(Err(why));
+        }
+    }
+}
 
 impl Schedule {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        let (state, ended) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { state, ended, limit, served: Served::default(), servers: Arc::default() })
+    pub(super) fn new(limit: usize, replace_after: Option<u64>, free: Budget) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State { free, ..State::default() }),
+            ended: Condvar::new(),
+            due: Condvar::new(),
+            limit,
+            replace_after,
+            served: Served::default(),
+            servers: Arc::default(),
+        })
     }
 
     /// No code of others runs under the lock, so it is never left half changed.
@@ -80,34 +101,26 @@ impl Schedule {
         }
         state.stats.received += 1;
         state.waiting.push_back(task);
-        self.dispatch(state);
+        self.dispatch(state, Ended::default());
     }
 
-    /// Hands out what can be handed out. Ends idle workers, where nothing will come any more.
-    fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        // Let go after the lock: that runs code of others.
-        let mut cancelled = Vec::new();
-        let mut failed: Option<(VecDeque<_>, JobError)> = None;
+    /// Hands out what can be handed out, in order. Ends workers that have nothing to do any more. Then ends these jobs.
+    fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, State>, mut ended: Ended) {
         if state.killed {
-            failed = Some((mem::take(&mut state.waiting), JobError::Cancelled));
+            ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
         }
-        while let Some(task) = state.waiting.front() {
-            if task.reply.is_cancelled() {
-                cancelled.extend(state.waiting.pop_front());
-                continue;
-            }
-            let at = match self.room(&mut state) {
-                Ok(Some(at)) => at,
+        loop {
+            match self.give_first(&mut state, &mut ended) {
+                Ok(true) => {}
                 Err(why) if state.hands.is_empty() => {
-                    failed = Some((mem::take(&mut state.waiting), JobError::rejected(why)));
+                    ended.add(mem::take(&mut state.waiting), &JobError::rejected(why));
                     break;
                 }
-                Ok(None) | Err(_) => break,
-            };
-            let Some(task) = state.waiting.pop_front() else { break };
-            state.next += 1;
-            let number = state.next;
-            cancelled.extend(state.hands[at].give(number, task).err());
+                Ok(false) | Err(_) => break,
+            }
+        }
+        for hand in state.hands.iter_mut().filter(|hand| hand.is_spent()) {
+            hand.end();
         }
         if state.waiting.is_empty() {
             if state.hands.iter().any(Hand::is_idle) {
@@ -118,94 +131,59 @@ impl Schedule {
             }
         }
         drop(state);
-        drop(cancelled);
-        let (tasks, why) = failed.unwrap_or((VecDeque::new(), JobError::Cancelled));
-        for task in tasks {
-            task.reply.keep(Err(why.clone()));
-        }
+        ended.tell();
     }
 
-    /// The place of the worker that the first waiting task goes to: an idle one, else a new one, else one that works
-    /// through short tasks. `None` if it has to wait.
-    fn room(self: &Arc<Self>, state: &mut State) -> Result<Option<usize>, String> {
-        if let Some(at) = state.hands.iter().position(Hand::is_idle) {
+    /// Gives the first waiting task to a worker: an idle one, else a new one, if what it asks for is free; else one that
+    /// works through short tasks alike. Or passes over it, if it was cancelled. Whether it is not the first any more; an error
+    /// where no worker starts.
+    fn give_first(self: &Arc<Self>, state: &mut State, ended: &mut Ended) -> Result<bool, String> {
+        let Some(task) = state.waiting.front() else { return Ok(false) };
+        if task.reply.is_cancelled() {
+            ended.add(state.waiting.pop_front(), &JobError::Cancelled);
+            return Ok(true);
+        }
+        let demand = task.wants.demand;
+        let idle = if state.free.has(demand) { self.idle(state)? } else { None };
+        let Some(at) = idle.or_else(|| behind_others(state)) else { return Ok(false) };
+        let Some(task) = state.waiting.pop_front() else { return Ok(false) };
+        // From here on it cannot be cancelled, unless it was a moment ago.
+        if !task.reply.start() {
+            ended.add([task], &JobError::Cancelled);
+            return Ok(true);
+        }
+        let grant = idle.map(|_| state.free.take(demand));
+        state.next += 1;
+        let number = state.next;
+        state.hands[at].give(number, task, grant);
+        Ok(true)
+    }
+
+    /// The place of an idle worker with the environment that the first task asks for, started if there may be one more.
+    fn idle(self: &Arc<Self>, state: &mut State) -> Result<Option<usize>, String> {
+        let Some(env) = state.waiting.front().map(|task| task.wants.env.clone()) else { return Ok(None) };
+        if let Some(at) = state.hands.iter().position(|hand| hand.is_idle() && hand.has(&env)) {
             return Ok(Some(at));
         }
         if state.hands.len() < self.limit {
             state.next += 1;
-            let hand = hand::start(state.next, self).map_err(|error| error.to_string())?;
+            let hand = hand::start(state.next, self, env).map_err(|error| error.to_string())?;
             state.hands.push(hand);
             state.stats.workers += 1;
             return Ok(Some(state.hands.len() - 1));
         }
-        let size = state.waiting.front().map_or(0, |task| task.parts.iter().map(Bytes::len).sum());
-        let with_room = (0..state.hands.len()).filter(|at| state.hands[*at].has_room(size));
-        Ok(with_room.min_by_key(|at| state.hands[*at].given()))
-    }
-
-    /// A worker has shown to be the same program.
-    pub(super) fn ready(&self) {
-        self.lock().stillborn = 0;
-    }
-
-    pub(super) fn started(&self, worker: u64, number: u64) {
-        let mut state = self.lock();
-        state.stats.started += 1;
-        // What travels with the task is not needed any more, and may be large.
-        let parts = state.hands.iter_mut().find(|hand| hand.id == worker).map(|hand| hand.started(number));
-        drop(state);
-        drop(parts);
-    }
-
-    pub(super) fn done(self: &Arc<Self>, worker: u64, number: u64, took: Duration, outcome: Result<Bytes, JobError>) {
-        let mut state = self.lock();
-        let task = state.hands.iter_mut().find(|hand| hand.id == worker).and_then(|hand| hand.done(number, took));
-        self.dispatch(state);
-        if let Some(task) = task {
-            task.reply.keep(outcome);
+        // Makes room: when it is gone, this comes round again.
+        if let Some(other) = state.hands.iter_mut().find(|hand| hand.is_idle()) {
+            other.end();
         }
-    }
-
-    pub(super) fn taken_back(self: &Arc<Self>, worker: u64, numbers: &[u64]) {
-        let mut state = self.lock();
-        let State { hands, waiting, .. } = &mut *state;
-        let tasks = hands.iter_mut().find(|hand| hand.id == worker).map(|hand| hand.taken_back(numbers));
-        tasks.into_iter().flatten().rev().for_each(|task| waiting.push_front(task));
-        self.dispatch(state);
-    }
-
-    /// A worker is gone: what it had started is lost, the rest goes to others.
-    pub(super) fn gone(self: &Arc<Self>, worker: u64, signal: Option<i32>, ready: bool, how: &str) {
-        let mut state = self.lock();
-        let Some(at) = state.hands.iter().position(|hand| hand.id == worker) else { return };
-        let hand = state.hands.swap_remove(at);
-        if !hand.is_ending() {
-            state.stats.lost += 1;
-        }
-        let (running, mut rest) = hand.into_tasks();
-        rest.reverse();
-        for task in rest {
-            state.waiting.push_front(task);
-        }
-        state.stillborn = if ready { 0 } else { state.stillborn + 1 };
-        let refused = if state.stillborn >= STILLBORN { mem::take(&mut state.waiting) } else { VecDeque::new() };
-        self.dispatch(state);
-        for task in running {
-            task.reply.keep(Err(JobError::WorkerLost { signal }));
-        }
-        for task in refused {
-            task.reply.keep(Err(JobError::rejected(format!(
-                "workers end before they take a task ({how}); see what they write to stderr"
-            ))));
-        }
-        self.ended.notify_all();
+        Ok(None)
     }
 
     /// Accepts nothing more.
     pub(super) fn close(self: &Arc<Self>) {
         let mut state = self.lock();
         state.closed = true;
-        self.dispatch(state);
+        self.dispatch(state, Ended::default());
     }
 
     /// Accepts nothing more, cancels what waits, and kills every worker.
@@ -214,7 +192,16 @@ impl Schedule {
         state.closed = true;
         state.killed = true;
         state.hands.iter_mut().for_each(Hand::kill);
-        self.dispatch(state);
+        self.dispatch(state, Ended::default());
+    }
+
+    /// Cancels what no worker has started.
+    pub(super) fn cancel_waiting(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let mut ended = Ended::default();
+        ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
+        state.hands.iter_mut().for_each(Hand::cancel_waiting);
+        self.dispatch(state, ended);
     }
 
     /// Waits until all workers have ended; not on one of the pool's own threads, which they need to end.
@@ -225,4 +212,11 @@ impl Schedule {
         let working = |state: &mut State| !(state.hands.is_empty() && state.waiting.is_empty());
         drop(self.ended.wait_while(self.lock(), working));
     }
+}
+
+/// The place of a worker that is busy with short tasks that take as much as the first waiting one, and has room for it.
+fn behind_others(state: &State) -> Option<usize> {
+    let task = state.waiting.front()?;
+    let with_room = (0..state.hands.len()).filter(|at| state.hands[*at].has_room(task));
+    with_room.min_by_key(|at| state.hands[*at].given())
 }

@@ -1,6 +1,7 @@
 //! How a process becomes a worker: the pool's side of starting one, and `init`.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -87,13 +88,13 @@ fn worker_test() -> Option<&'static str> {
     test.path.split_once("::").map(|(_, within)| within)
 }
 
-/// Starts a worker: this very binary, with one end of the channel as its stdin.
-pub(super) fn start() -> Result<(Child, UnixStream)> {
+/// Starts a worker: this very binary, with one end of the channel as its stdin, and these variables beside the others.
+pub(super) fn start(env: Option<&BTreeMap<String, String>>) -> Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair().map_err(Error::io("open a channel for", PROGRAM))?;
     let theirs = OwnedFd::from(theirs);
     let name = theirs.try_clone().and_then(name_of).map_err(Error::io("look at a channel for", PROGRAM))?;
     let mut command = Command::new(PROGRAM);
-    command.env(VARIABLE, name).stdin(Stdio::from(theirs)).process_group(0);
+    command.envs(env.into_iter().flatten()).env(VARIABLE, name).stdin(Stdio::from(theirs)).process_group(0);
     match (INITIALISED.load(SeqCst), worker_test()) {
         (_, Some(test)) => command.args([test, "--exact", "--nocapture", "--test-threads=1"]),
         (_, None) => command.arg("fleche-worker"),

@@ -14,7 +14,7 @@ pub(super) struct SentBinding {
     pub(super) calls: u64,
 }
 
-/// The parts of a task's frame: function, binding (or nothing), each argument.
+/// The parts of a task's frame: function, binding (or nothing), setting (nothing yet), each argument.
 pub(super) fn call(call: PortableCall, served: &Served) -> Result<Vec<Bytes>> {
     let binding = match &call.binding {
         None => Vec::new(),
@@ -25,5 +25,5 @@ pub(super) fn call(call: PortableCall, served: &Served) -> Result<Vec<Bytes>> {
         }
     };
     let function = encoding::to_vec(&call.function)?;
-    Ok([function.into(), binding.into()].into_iter().chain(call.into_arguments()).collect())
+    Ok([function.into(), binding.into(), Bytes::new()].into_iter().chain(call.into_arguments()).collect())
 }

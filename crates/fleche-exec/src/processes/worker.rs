@@ -4,6 +4,7 @@ mod bindings;
 mod channel;
 mod inbox;
 mod proxy;
+mod setting;
 
 use std::{
     io::{BufReader, Write},
@@ -23,6 +24,7 @@ use nix::{
 
 use super::{
     frame::{self, Frame, Kind},
+    hand::SETTING,
     start,
 };
 use bindings::Bindings;
@@ -124,10 +126,10 @@ fn call(bindings: &mut Bindings, task: &Frame) -> Result<Vec<u8>, JobError> {
         |what: &str, why: &dyn std::fmt::Display| JobError::rejected(format!("the {what} did not arrive: {why}"));
     let function: FunctionRef = encoding::from_slice(&task.part(0)).map_err(|error| refused("function", &error))?;
     let binding = bindings.of(&task.part(1)).map_err(|error| refused("binding", &error))?;
-    let arguments: Vec<&[u8]> = task.parts.iter().skip(2).map(|part: &Bytes| &**part).collect();
+    let arguments: Vec<&[u8]> = task.parts.iter().skip(SETTING + 1).map(|part: &Bytes| &**part).collect();
     // The call itself catches panics of the body; this is for what dropping something may do.
     job::catch(|| {
         let _bound = binding.as_ref().map(fleche_core::context::Binding::enter);
-        function.call(&arguments)
+        setting::within(&task.part(SETTING), || function.call(&arguments))
     })?
 }

@@ -1,0 +1,105 @@
+//! Tasks that a pool has accepted, and what they ask of it.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fleche_core::{
+    context::Binding,
+    encoding,
+    executor::{Reply, Resources},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::budget::{Budget, Demand, Grant};
+
+/// An accepted task that no worker has started.
+pub(super) struct Waiting {
+    pub(super) reply: Reply,
+    /// The parts of its frame.
+    pub(super) parts: Vec<Bytes>,
+    pub(super) wants: Wants,
+    /// Keeps the stores that it needs open until it is done.
+    pub(super) _binding: Option<Binding>,
+}
+
+impl Waiting {
+    /// How many bytes its parts have.
+    pub(super) fn size(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+}
+
+/// Environment variables that a worker is started with, beside those of the pool's process; `None` for no others.
+pub(super) type Env = Option<Arc<BTreeMap<String, String>>>;
+
+/// What a task asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wants {
+    pub(super) demand: Demand,
+    pub(super) env: Env,
+    pub(super) timeout: Option<Duration>,
+    /// How often it may start anew.
+    pub(super) retries: u32,
+    working_dir: Option<String>,
+    memory_mb: Option<u64>,
+}
+
+/// What a worker sets up around one body.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Setting {
+    pub(super) working_dir: Option<String>,
+    /// How much more memory the process may take than it has.
+    pub(super) memory_mb: Option<u64>,
+    pub(super) gpus: Vec<u32>,
+}
+
+impl Wants {
+    /// What these resources ask of a pool with this budget.
+    ///
+    /// # Errors
+    /// What cannot be had, and what to do.
+    pub(super) fn of(resources: &Resources, budget: &Budget) -> Result<Self, String> {
+        let demand = budget.demand(resources)?;
+        let env = resources.wanted_env();
+        if let Some(name) = env.iter().find(|(name, value)| !is_variable(name, value)).map(|(name, _)| name) {
+            return Err(format!(
+                "`{name:?}` in `env` is no variable: a name is not empty and has neither `=` nor NUL, and a \
+                                value has no NUL"
+            ));
+        }
+        let working_dir = resources.wanted_working_dir().map(from_the_root).transpose()?;
+        Ok(Self {
+            demand,
+            env: (!env.is_empty()).then(|| Arc::new(env.clone())),
+            timeout: resources.wanted_timeout(),
+            retries: resources.wanted_retries().unwrap_or(0),
+            working_dir,
+            memory_mb: resources.wanted_memory_mb(),
+        })
+    }
+
+    /// What the worker sets up, as it travels; empty for nothing.
+    pub(super) fn setting(&self, grant: &Grant) -> Bytes {
+        if self.working_dir.is_none() && self.memory_mb.is_none() && grant.gpus.is_empty() {
+            return Bytes::new();
+        }
+        let (working_dir, memory_mb) = (self.working_dir.clone(), self.memory_mb);
+        let setting = Setting { working_dir, memory_mb, gpus: grant.gpus.to_vec() };
+        // Text and numbers have an encoding.
+        encoding::to_vec(&setting).unwrap_or_default().into()
+    }
+}
+
+/// Where the submitter means it to be, which need not be where the worker is.
+fn from_the_root(path: &Path) -> Result<String, String> {
+    let absolute =
+        std::path::absolute(path).map_err(|error| format!("the `working_dir` {}: {error}", path.display()))?;
+    let text = absolute.into_os_string().into_string();
+    text.map_err(|path| {
+        format!("the `working_dir` {} is not UTF-8, and cannot be sent to a worker; rename it", path.display())
+    })
+}
+
+fn is_variable(name: &str, value: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+}

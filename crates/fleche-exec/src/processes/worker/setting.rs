@@ -1,0 +1,98 @@
+//! What a worker sets up around one body: working directory, limit of memory, GPUs.
+
+use std::{
+    env, fs,
+    fs::File,
+    io,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use fleche_core::{JobError, encoding, executor::with_assigned_gpus};
+use nix::{
+    sys::resource::{Resource, getrlimit, rlim_t, setrlimit},
+    unistd::fchdir,
+};
+
+use crate::processes::waiting::Setting;
+
+/// Runs the body within the setting of these bytes; none where there are none.
+///
+/// # Errors
+/// What the body gives; [`JobError::Rejected`] where the setting cannot be had, and then no body runs.
+pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobError>) -> Result<R, JobError> {
+    if setting.is_empty() {
+        return body();
+    }
+    let setting: Setting = encoding::from_slice(setting)
+        .map_err(|error| JobError::rejected(format!("what the task asks for did not arrive: {error}")))?;
+    let refused = |what: String, error: &dyn std::fmt::Display| JobError::rejected(format!("{what}: {error}"));
+    let elsewhere = setting.working_dir.as_deref().map(|path| {
+        Elsewhere::enter(path.as_ref())
+            .map_err(|error| refused(format!("the `working_dir` {path} cannot be used"), &error))
+    });
+    let _elsewhere = elsewhere.transpose()?;
+    let limited = setting.memory_mb.map(|limit| {
+        Limited::enter(limit).map_err(|error| refused(format!("`memory_mb` {limit} cannot be set as a limit"), &error))
+    });
+    let _limited = limited.transpose()?;
+    with_assigned_gpus(Arc::from(setting.gpus), body)
+}
+
+/// The working directory is another one until this is dropped.
+struct Elsewhere;
+
+impl Elsewhere {
+    fn enter(path: &Path) -> io::Result<Self> {
+        LazyLock::force(&HOME).as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+        // What is looked up but once, and from the working directory, is not to be found out in another one.
+        let _ = fleche_core::active_cache();
+        env::set_current_dir(path)?;
+        Ok(Self)
+    }
+}
+
+/// Where the worker is between bodies. Held open, so that it is found again whatever becomes of its name.
+static HOME: LazyLock<io::Result<File>> = LazyLock::new(|| File::open("."));
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if let Ok(home) = &*HOME
+            && let Err(error) = fchdir(home)
+        {
+            tracing::error!(%error, "the worker's own working directory cannot be entered again");
+        }
+    }
+}
+
+/// The process may not take more memory than a limit until this is dropped.
+struct Limited {
+    soft: rlim_t,
+    hard: rlim_t,
+}
+
+impl Limited {
+    /// So many MiB more than the process has.
+    fn enter(more: u64) -> io::Result<Self> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+        let limit = taken()?.saturating_add(more.saturating_mul(1 << 20));
+        setrlimit(Resource::RLIMIT_DATA, limit.min(soft), hard)?;
+        Ok(Self { soft, hard })
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        if let Err(error) = setrlimit(Resource::RLIMIT_DATA, self.soft, self.hard) {
+            tracing::error!(%error, "the limit of memory stays in the worker");
+        }
+    }
+}
+
+/// The bytes that count towards the limit: `VmData` of `/proc/self/status`, see `proc_pid_status(5)`.
+fn taken() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let size =
+        status.lines().find_map(|line| line.strip_prefix("VmData:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    size.map(|kilobytes| kilobytes << 10).ok_or_else(|| io::Error::other("/proc/self/status has no `VmData`"))
+}

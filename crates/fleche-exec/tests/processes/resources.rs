@@ -1,0 +1,301 @@
+//! What tasks ask of a process pool: budget, time, memory, retries, directory, environment; and workers that are replaced.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
+
+use fleche_core::{
+    ExecutorExt, JobError,
+    executor::{ExecutorConfig, Resources, assigned_gpus},
+};
+use fleche_exec::{Budget, ProcessPool, ProcessPoolConfig};
+use nix::sys::signal::Signal;
+
+use super::common::{HANGS, pool, result, wait_for, whoami};
+
+fn says(file: &Path, line: &str) {
+    let mut file = fs::File::options().create(true).append(true).open(file).unwrap();
+    writeln!(file, "{line}").unwrap();
+}
+
+fn lines(file: &Path) -> Vec<String> {
+    fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+fn is_killed_the_first_times(log: PathBuf, times: usize) -> usize {
+    says(&log, "run");
+    let runs = lines(&log).len();
+    if runs <= times {
+        process::abort();
+    }
+    runs
+}
+
+fn allocates(megabytes: usize) -> usize {
+    vec![1_u8; megabytes << 20].iter().map(|byte| usize::from(*byte)).sum::<usize>() >> 20
+}
+
+fn here() -> PathBuf {
+    env::current_dir().unwrap()
+}
+
+fn writes_here(name: String) {
+    fs::write(name, "").unwrap();
+}
+
+fn variable(name: String) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn gpus() -> Vec<u32> {
+    assigned_gpus().to_vec()
+}
+
+fn panics() {
+    panic!("it does");
+}
+
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+fn starts_then_waits(started: PathBuf, gate: PathBuf) {
+    fs::write(started, "").unwrap();
+    wait_for(gate);
+}
+
+fn why<T: std::fmt::Debug>(outcome: Result<T, JobError>) -> String {
+    match outcome {
+        Err(JobError::Rejected { why }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_option_that_processes_do_not_know_is_refused_by_name() {
+    let pool = pool(1);
+    let why = why(result(pool.with(Resources::new().option("partition", "short")).submit(whoami, ())));
+    assert!(why.contains("`partition`") && why.contains("a process pool"), "{why}");
+    assert_eq!(pool.stats().received, 0);
+}
+
+#[test]
+fn a_task_that_asks_for_more_than_there_is_is_refused_at_once() {
+    let pool = ProcessPool::with_budget(1, Budget { memory_mb: Some(100), ..Budget::default() }).unwrap();
+    for (name, resources) in [
+        ("cores", Resources::new().cores(2)),
+        ("memory_mb", Resources::new().memory_mb(101)),
+        ("gpus", Resources::new().gpus(1)),
+    ] {
+        let job = pool.with(resources).submit(whoami, ());
+        assert!(job.is_done());
+        let why = why(job.result());
+        assert!(why.contains(name), "{why}");
+    }
+    assert_eq!(pool.stats().received, 0);
+}
+
+#[test]
+fn a_task_starts_when_what_it_asks_for_is_free_and_none_overtakes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let [started, gate, log] = ["started", "gate", "log"].map(|name| directory.path().join(name));
+    let pool = pool(2);
+    let busy = pool.submit(starts_then_waits, (started.clone(), gate.clone()));
+    wait_for(started);
+    let note = |log: PathBuf, line: String| says(&log, &line);
+    let large = pool.with(Resources::new().cores(2)).submit(note, (log.clone(), "large".to_owned()));
+    // A worker and a core are free for this one.
+    let small = pool.submit(note, (log.clone(), "small".to_owned()));
+    assert!(!large.is_done() && !small.is_done());
+    fs::write(gate, "").unwrap();
+    result(busy).unwrap();
+    result(large).unwrap();
+    result(small).unwrap();
+    assert_eq!(lines(&log), ["large", "small"]);
+}
+
+#[test]
+fn a_task_is_told_its_gpus_and_gives_them_back() {
+    let pool = ProcessPool::with_budget(2, Budget { gpus: vec![3, 5], ..Budget::default() }).unwrap();
+    let both = pool.with(Resources::new().gpus(2));
+    for _ in 0..3 {
+        assert_eq!(result(both.submit(gpus, ())), Ok(vec![3, 5]));
+    }
+    assert_eq!(result(pool.submit(gpus, ())), Ok(Vec::new()));
+}
+
+#[test]
+fn a_body_that_outlives_its_timeout_is_ended_and_its_worker_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let pool = pool(1);
+    let short = pool.with(Resources::new().timeout(Duration::from_millis(50)));
+    let late = short.submit(wait_for, (directory.path().join("never"),));
+    let next = pool.submit(whoami, ());
+    assert_eq!(result(late), Err(JobError::TimedOut));
+    result(next).unwrap();
+    assert_eq!((pool.stats().workers, pool.stats().lost), (2, 0));
+}
+
+#[test]
+fn a_timeout_counts_from_the_start_of_the_body() {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    let pool = pool(1);
+    let busy = pool.submit(wait_for, (gate.clone(),));
+    let waits = pool.with(Resources::new().timeout(Duration::from_millis(20))).submit(|x: i64| x, (1,));
+    assert!(!waits.wait_timeout(Duration::from_millis(100)));
+    fs::write(gate, "").unwrap();
+    result(busy).unwrap();
+    assert_eq!(result(waits), Ok(1));
+}
+
+#[test]
+fn a_body_within_its_timeout_keeps_its_worker() {
+    let pool = pool(1);
+    let patient = pool.with(Resources::new().timeout(HANGS));
+    let first = result(patient.submit(whoami, ())).unwrap();
+    assert_eq!(result(patient.submit(whoami, ())), Ok(first));
+}
+
+#[test]
+fn a_task_whose_worker_is_lost_starts_anew_as_often_as_it_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let [enough, too_few] = ["enough", "too few"].map(|name| directory.path().join(name));
+    let pool = pool(1);
+    let twice = pool.with(Resources::new().retries(2));
+    assert_eq!(result(twice.submit(is_killed_the_first_times, (enough.clone(), 2))), Ok(3));
+    let lost = result(twice.submit(is_killed_the_first_times, (too_few.clone(), 3)));
+    assert_eq!(lost, Err(JobError::WorkerLost { signal: Some(Signal::SIGABRT as i32) }));
+    assert_eq!((lines(&enough).len(), lines(&too_few).len()), (3, 3));
+}
+
+#[test]
+fn a_panic_is_not_tried_again() {
+    let pool = pool(1);
+    let outcome = result(pool.with(Resources::new().retries(2)).submit(panics, ()));
+    assert!(matches!(outcome, Err(JobError::Panicked { .. })), "{outcome:?}");
+    assert_eq!(pool.stats().started, 1);
+}
+
+#[test]
+fn a_body_that_takes_more_memory_than_it_asked_for_loses_its_worker() {
+    let pool = ProcessPool::with_budget(1, Budget { memory_mb: Some(1024), ..Budget::default() }).unwrap();
+    let limited = pool.with(Resources::new().memory_mb(64));
+    assert_eq!(result(limited.submit(allocates, (32,))), Ok(32));
+    let lost = result(limited.submit(allocates, (512,)));
+    assert_eq!(lost, Err(JobError::WorkerLost { signal: Some(Signal::SIGABRT as i32) }));
+    // The limit was the task's, not the worker's.
+    result(limited.submit(allocates, (1,))).unwrap();
+    assert_eq!(result(pool.submit(allocates, (512,))), Ok(512));
+}
+
+#[test]
+fn a_body_runs_in_the_directory_that_its_task_names_and_the_next_one_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().canonicalize().unwrap();
+    let (ours, pool) = (here(), pool(1));
+    let there = pool.with(Resources::new().working_dir(&path));
+    assert_eq!(result(there.submit(here, ())), Ok(path.clone()));
+    result(there.submit(writes_here, ("made".to_owned(),))).unwrap();
+    assert!(path.join("made").exists());
+    assert!(result(there.submit(panics, ())).is_err());
+    assert_eq!(result(pool.submit(here, ())), Ok(ours.clone()));
+    assert_eq!(here(), ours);
+    // Even if the body's directory is gone by then.
+    result(there.submit(|gone: PathBuf| fs::remove_dir_all(gone).unwrap(), (path,))).unwrap();
+    assert_eq!(result(pool.submit(here, ())), Ok(ours));
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_an_error_before_the_body() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = directory.path().join("made").display().to_string();
+    let pool = pool(1);
+    let nowhere = pool.with(Resources::new().working_dir(directory.path().join("nowhere")));
+    let why = why(result(nowhere.submit(writes_here, (made.clone(),))));
+    assert!(why.contains("working_dir") && why.contains("nowhere"), "{why}");
+    assert!(!Path::new(&made).exists());
+}
+
+#[test]
+fn a_body_runs_with_the_variables_that_its_task_names() {
+    let pool = pool(1);
+    let ask = |value: &str| {
+        let with = Resources::new().env("FLECHE_TEST_VARIABLE", value);
+        result(pool.with(with).submit(variable, ("FLECHE_TEST_VARIABLE".to_owned(),))).unwrap()
+    };
+    assert_eq!(ask("one").as_deref(), Some("one"));
+    assert_eq!(ask("two").as_deref(), Some("two"));
+    assert_eq!(result(pool.submit(variable, ("FLECHE_TEST_VARIABLE".to_owned(),))), Ok(None));
+    // The rest of the environment is the pool's.
+    assert_eq!(result(pool.submit(variable, ("PATH".to_owned(),))), Ok(env::var("PATH").ok()));
+    // Workers that made room for others are not lost.
+    assert_eq!(pool.stats().lost, 0);
+}
+
+#[test]
+fn what_is_no_variable_is_refused_by_name() {
+    let pool = pool(1);
+    for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0")] {
+        let why = why(result(pool.with(Resources::new().env(name, value)).submit(whoami, ())));
+        assert!(why.contains("env"), "{why}");
+    }
+}
+
+#[test]
+fn workers_are_replaced_after_as_many_tasks_as_the_pool_says() {
+    let pool = ProcessPool::of(ProcessPoolConfig::new(1).replace_after(3)).unwrap();
+    let workers: Vec<_> = (0..7).map(|_| result(pool.submit(whoami, ())).unwrap()).collect();
+    assert_eq!(workers.iter().collect::<BTreeSet<_>>().len(), 3);
+    assert!(workers[0] == workers[2] && workers[2] != workers[3] && workers[3] == workers[5]);
+    assert_eq!((pool.stats().workers, pool.stats().lost), (3, 0));
+}
+
+#[test]
+fn many_tasks_in_flight_are_all_run_though_workers_are_replaced() {
+    let pool = ProcessPool::of(ProcessPoolConfig::new(2).replace_after(7)).unwrap();
+    let jobs: Vec<_> = (0..200).map(|x: i64| pool.submit(|x: i64| 2 * x, (x,))).collect();
+    for (x, job) in (0..).zip(jobs) {
+        assert_eq!(result(job), Ok(2 * x));
+    }
+    assert!(pool.stats().workers >= 200 / 7);
+}
+
+#[test]
+fn a_pool_whose_workers_would_run_nothing_is_refused() {
+    let error = ProcessPool::of(ProcessPoolConfig::new(1).replace_after(0)).unwrap_err();
+    assert!(error.to_string().contains("0 tasks"), "{error}");
+}
+
+#[test]
+fn what_waits_can_be_cancelled_while_the_pool_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let [started, gate] = ["started", "gate"].map(|name| directory.path().join(name));
+    let pool = pool(1);
+    // Short tasks first, so that some of what follows is on its way to the worker.
+    for x in 0..100_i64 {
+        assert_eq!(result(pool.submit(|x: i64| x, (x,))), Ok(x));
+    }
+    let busy = pool.submit(starts_then_waits, (started.clone(), gate.clone()));
+    let waiting: Vec<_> = (0..100_i64).map(|x| pool.submit(|x: i64| x, (x,))).collect();
+    wait_for(started);
+    pool.cancel_waiting();
+    fs::write(gate, "").unwrap();
+    result(busy).unwrap();
+    assert!(waiting.into_iter().all(|job| result(job) == Err(JobError::Cancelled)));
+    assert_eq!(pool.stats().started, 101);
+    assert_eq!(result(pool.submit(|x: i64| x, (7,))), Ok(7));
+}
+
+#[test]
+fn a_pool_is_described_with_all_that_was_chosen() {
+    let budget = Budget { cores: Some(3), ..Budget::default() };
+    let config = ProcessPoolConfig::new(2).with_budget(budget).replace_after(9);
+    let text = serde_json::to_string::<dyn ExecutorConfig>(&config).unwrap();
+    assert_eq!(text, r#"{"type":"processes","processes":2,"budget":{"cores":3},"replace_after":9}"#);
+    let read: Box<dyn ExecutorConfig> = serde_json::from_str(&text).unwrap();
+    assert!(*read == *(Box::new(config) as Box<dyn ExecutorConfig>));
+}
