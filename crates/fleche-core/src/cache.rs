@@ -4,7 +4,10 @@ mod stats;
 
 pub use stats::{Skip, Stats};
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -144,6 +147,24 @@ impl Cache {
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.0.counters.fault();
         tracing::warn!(function, %error, "the cache failed; the call goes on without it");
+    }
+}
+
+/// A cache remembered, without keeping it.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakCache(Weak<Inner>);
+
+impl Cache {
+    pub(crate) fn downgrade(&self) -> WeakCache {
+        WeakCache(Arc::downgrade(&self.0))
+    }
+}
+
+impl WeakCache {
+    /// Whether this is a handle of it.
+    pub(crate) fn is(&self, cache: &Cache) -> bool {
+        // What is remembered keeps its address to itself, even after it is gone.
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&cache.0))
     }
 }
 

@@ -3,10 +3,15 @@
 mod assigned;
 mod binding;
 mod default;
+mod missed;
 
 pub use assigned::{assigned_gpus, with_assigned_gpus};
-pub use binding::{Binding, BindingConfig};
-pub use default::set_default_cache;
+pub(crate) use missed::is_missed;
+pub use missed::with_missed;
+pub use {
+    binding::{Binding, BindingConfig, WeakBinding},
+    default::set_default_cache,
+};
 
 use std::{
     cell::{Cell, RefCell},

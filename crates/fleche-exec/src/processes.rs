@@ -3,10 +3,12 @@
 mod config;
 mod frame;
 mod hand;
+mod pieces;
 mod schedule;
 mod serve;
 mod start;
 mod stores;
+mod talk;
 mod waiting;
 mod wire;
 mod worker;
@@ -174,8 +176,8 @@ impl ProcessPool {
         }
         let (call, reply) = task.take_apart()?;
         let binding = call.binding.clone();
-        match wire::call(call, &schedule.served) {
-            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, _binding: binding }),
+        match schedule.wire.call(call) {
+            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, binding }),
             Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
         }
         Ok(())

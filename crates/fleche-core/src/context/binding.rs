@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::{Entry, Guard, Kinds, active_cache, enter, is_rerun, metadata};
-use crate::{cache::Cache, config::CacheConfig, encoding, error::Result, metadata::MetadataKind};
+use crate::{cache::{Cache, WeakCache}, config::CacheConfig, encoding, error::Result, metadata::MetadataKind};
 
 /// The cache, the kinds of metadata and the tags that were active at one moment. Cheap to clone; may go to any thread.
 #[derive(Clone, Debug)]
@@ -46,6 +46,33 @@ impl Binding {
     /// Makes this, and nothing of what was active before, active on this thread until the guard is dropped.
     pub fn enter(&self) -> Guard {
         enter(Entry::Bound(Rc::new(self.clone()), Rc::new(self.cache.clone())))
+    }
+}
+
+/// A [`Binding`] remembered, without keeping its stores open.
+#[derive(Clone, Debug)]
+pub struct WeakBinding {
+    cache: WeakCache,
+    kinds: Kinds,
+    tags: Arc<BTreeMap<String, String>>,
+    rerun: bool,
+}
+
+impl Binding {
+    /// What [`WeakBinding::is`] compares with.
+    pub fn downgrade(&self) -> WeakBinding {
+        let Self { cache, kinds, tags, rerun } = self;
+        WeakBinding { cache: cache.downgrade(), kinds: kinds.clone(), tags: tags.clone(), rerun: *rerun }
+    }
+}
+
+impl WeakBinding {
+    /// Whether this is a binding to the same cache (a clone of its handle), kinds of metadata and tags.
+    pub fn is(&self, binding: &Binding) -> bool {
+        self.cache.is(&binding.cache)
+            && Arc::ptr_eq(&self.kinds, &binding.kinds)
+            && self.tags == binding.tags
+            && self.rerun == binding.rerun
     }
 }
 

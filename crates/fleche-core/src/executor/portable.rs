@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::in_flight::Followers;
 use crate::{
     bound::FunctionRef,
+    call::CallKey,
     context::Binding,
     job::{JobError, Promise},
     memo::Arguments,
@@ -21,6 +22,8 @@ pub struct PortableCall {
     pub(super) arguments: Arc<Arguments>,
     /// What to make active around the call; `None` for whatever is active there.
     pub binding: Option<Binding>,
+    /// The call's key, where the bound cache was asked for it a moment ago and had no record.
+    pub missed: Option<CallKey>,
 }
 
 impl PortableCall {

@@ -126,9 +126,10 @@ impl Task {
     #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
     pub fn take_apart(self) -> Result<(PortableCall, Reply), SubmitError> {
         let Self { work, binding, asked, followers } = self;
+        let missed = if asked { work.key() } else { None };
         match work.take_apart() {
             Ok((function, arguments, promise)) => {
-                Ok((PortableCall { function, arguments, binding }, Reply::new(promise, followers)))
+                Ok((PortableCall { function, arguments, binding, missed }, Reply::new(promise, followers)))
             }
             Err((work, why)) => Err(Self { work, binding, asked, followers }.refuse(why)),
         }

@@ -32,9 +32,15 @@ pub(super) enum Kind {
     TakenBack,
     /// To the pool: an operation on one of its stores. Parts: see `stores`.
     Request,
+    /// To the pool: as `Request`, of a store that is asked where the question is read.
+    QuickRequest,
+    /// To the pool: as `QuickRequest`, without an answer. What follows it is read when it is done.
+    Tell,
+    /// Both ways: a piece of large frame `number` of this side. Parts: the bytes of the whole frame (8), and this piece.
+    Piece,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 13] = [
     Kind::Hello,
     Kind::Task,
     Kind::TakeBack,
@@ -45,6 +51,9 @@ const KINDS: [Kind; 10] = [
     Kind::Failed,
     Kind::TakenBack,
     Kind::Request,
+    Kind::QuickRequest,
+    Kind::Tell,
+    Kind::Piece,
 ];
 
 /// One message.
@@ -74,6 +83,15 @@ impl Frame {
             return Err(cut());
         }
         Self::parse(&Bytes::from(bytes)).map(Some)
+    }
+
+    /// The frame of these bytes, its length included.
+    pub(super) fn of(whole: Vec<u8>) -> io::Result<Self> {
+        let whole = Bytes::from(whole);
+        if whole.len() < 8 {
+            return Err(cut());
+        }
+        Self::parse(&whole.slice(8..))
     }
 
     fn parse(bytes: &Bytes) -> io::Result<Self> {
@@ -116,15 +134,12 @@ impl Frame {
     }
 }
 
-/// The bytes of a frame.
-pub(super) fn bytes(kind: Kind, number: u64, parts: &[&[u8]]) -> Vec<u8> {
-    let size = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut bytes = head(kind, number, parts, size);
-    bytes.reserve_exact(size);
+/// Appends a frame.
+pub(super) fn append(bytes: &mut Vec<u8>, kind: Kind, number: u64, parts: &[&[u8]]) {
+    bytes.extend_from_slice(&head(kind, number, parts.iter().map(|part| part.len())));
     for part in parts {
         bytes.extend_from_slice(part);
     }
-    bytes
 }
 
 /// Writes a frame, after what is in `before`. Large parts are not copied.
@@ -135,28 +150,26 @@ pub(super) fn write(
     number: u64,
     parts: &[&[u8]],
 ) -> io::Result<()> {
-    let size = parts.iter().map(|part| part.len()).sum::<usize>();
-    before.extend_from_slice(&head(kind, number, parts, size));
-    if size <= SMALL {
-        for part in parts {
-            before.extend_from_slice(part);
-        }
+    if parts.iter().map(|part| part.len()).sum::<usize>() <= SMALL {
+        append(&mut before, kind, number, parts);
         return channel.write_all(&before);
     }
+    before.extend_from_slice(&head(kind, number, parts.iter().map(|part| part.len())));
     channel.write_all(&before)?;
     parts.iter().try_for_each(|part| channel.write_all(part))
 }
 
-fn head(kind: Kind, number: u64, parts: &[&[u8]], size: usize) -> Vec<u8> {
-    let length = FIXED + 8 * parts.len() + size;
-    let mut head = Vec::with_capacity(8 + FIXED + 8 * parts.len());
-    head.extend_from_slice(&(length as u64).to_le_bytes());
+/// What stands before the parts of these lengths.
+pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<u8> {
+    let size = FIXED + 8 * parts.len();
+    let mut head = Vec::with_capacity(8 + size);
+    head.extend_from_slice(&((size + parts.clone().sum::<usize>()) as u64).to_le_bytes());
     head.push(kind as u8);
     head.extend_from_slice(&number.to_le_bytes());
     #[allow(clippy::cast_possible_truncation)] // A call has twelve arguments, a request fewer parts.
     head.extend_from_slice(&(parts.len() as u32).to_le_bytes());
     for part in parts {
-        head.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        head.extend_from_slice(&(part as u64).to_le_bytes());
     }
     head
 }
@@ -170,7 +183,7 @@ fn number_in(bytes: &[u8]) -> io::Result<[u8; 8]> {
     bytes.try_into().map_err(|_| cut())
 }
 
-fn cut() -> io::Error {
+pub(super) fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a frame that is cut short, or is none")
 }
 
@@ -183,7 +196,9 @@ mod tests {
         let large = vec![7; 3 * SMALL];
         let parts: [&[u8]; 3] = [b"", b"ab", &large];
         let mut written = Vec::new();
-        write(&mut written, bytes(Kind::Started, 1, &[]), Kind::Done, 2, &parts).unwrap();
+        append(&mut written, Kind::Started, 1, &[]);
+        let before = std::mem::take(&mut written);
+        write(&mut written, before, Kind::Done, 2, &parts).unwrap();
         let mut channel = &written[..];
         let (first, second) =
             (Frame::read(&mut channel).unwrap().unwrap(), Frame::read(&mut channel).unwrap().unwrap());
@@ -195,7 +210,8 @@ mod tests {
 
     #[test]
     fn every_frame_that_is_cut_or_changed_is_an_error_or_another_frame() {
-        let whole = bytes(Kind::Done, 2, &[b"one", b"two"]);
+        let mut whole = Vec::new();
+        append(&mut whole, Kind::Done, 2, &[b"one", b"two"]);
         for cut in 1..whole.len() {
             assert!(Frame::read(&mut &whole[..cut]).is_err(), "{cut}");
         }

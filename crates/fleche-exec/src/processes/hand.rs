@@ -2,31 +2,29 @@
 
 use std::{
     collections::VecDeque,
-    io::{BufReader, BufWriter, Write},
     mem,
-    net::Shutdown,
-    os::unix::{net::UnixStream, process::ExitStatusExt},
     process::Child,
     sync::{
         Arc,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Sender},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use fleche_core::{Error, JobError, Result, encoding};
+use fleche_core::{Error, Result, context::Binding};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 
 use super::{
-    frame::{self, Frame, Kind},
+    frame::{Frame, Kind},
     schedule::Schedule,
-    start,
+    start, talk,
     waiting::{Env, Waiting},
+    wire,
 };
 use crate::budget::{Demand, Grant};
 
@@ -39,17 +37,24 @@ const CREDIT_BYTES: usize = 1 << 20;
 /// Tasks that take less than this are short.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// Which part of a task's frame says what the worker sets up around the body.
-pub(super) const SETTING: usize = 2;
+/// What is to be sent to a worker.
+pub(super) enum Message {
+    Frame(Frame),
+    /// With what it is bound to.
+    Task(Frame, Option<Binding>),
+}
 
 /// A worker of a pool.
 pub(super) struct Hand {
     pub(super) id: u64,
     process: Pid,
-    outbox: Sender<Frame>,
+    outbox: Sender<Message>,
     /// What it was given, in order.
     given: VecDeque<Given>,
     bytes: usize,
+    /// Whether it is given more: from when half of its credit is free until none is, so that its threads wake for many
+    /// tasks at once.
+    fills: bool,
     /// How long its recent tasks took; nothing is known at first.
     recent: Option<Duration>,
     /// What it was started with.
@@ -115,7 +120,7 @@ impl Hand {
         let short = self.recent.is_some_and(|recent| recent < SHORT);
         let open = !self.asked && !self.ending && self.left > 0;
         let alike = self.has(&task.wants.env) && self.demand == task.wants.demand && self.grant.gpus.is_empty();
-        short && open && alike && self.given.len() < CREDIT && self.bytes + task.size() <= CREDIT_BYTES
+        short && open && alike && self.fills && self.bytes + task.size() <= CREDIT_BYTES
     }
 
     /// Sends a task that is marked as started. With what it was granted, unless it takes over what the tasks before it
@@ -125,14 +130,15 @@ impl Hand {
             (self.demand, self.grant) = (task.wants.demand, grant);
         }
         let mut parts = task.parts.clone();
-        parts[SETTING] = task.wants.setting(&self.grant);
+        parts[wire::SETTING] = task.wants.setting(&self.grant);
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
         // A worker that is gone hears nothing; whoever reads from it notices.
-        let _ = self.outbox.send(frame);
+        let _ = self.outbox.send(Message::Task(frame, task.binding.clone()));
         self.bytes += size;
         self.left -= 1;
         self.given.push_back(Given { number, size, started: false, deadline: None, cancelled: false, task });
+        self.fills &= self.given.len() < CREDIT;
     }
 
     /// Notes the start: when the task is to end, and what need not be kept any more.
@@ -168,6 +174,7 @@ impl Hand {
         let at = self.given.iter().position(|given| given.number == number)?;
         let given = self.given.remove(at)?;
         self.bytes -= given.size;
+        self.fills |= self.given.len() <= CREDIT / 2;
         Some(given)
     }
 
@@ -181,7 +188,7 @@ impl Hand {
     pub(super) fn take_back(&mut self) {
         if self.given.len() > 1 && !self.asked && !self.ending {
             self.asked = true;
-            let _ = self.outbox.send(Frame::new(Kind::TakeBack, 0, Vec::new()));
+            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::TakeBack, 0, Vec::new())));
         }
     }
 
@@ -196,7 +203,7 @@ impl Hand {
     /// Tells it to end, once.
     pub(super) fn end(&mut self) {
         if !mem::replace(&mut self.ending, true) {
-            let _ = self.outbox.send(Frame::new(Kind::End, 0, Vec::new()));
+            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::End, 0, Vec::new())));
         }
     }
 
@@ -220,7 +227,7 @@ fn apart(given: Vec<Given>, is_first: impl Fn(&Given) -> bool) -> (Vec<Waiting>,
     (tasks(first), tasks(rest))
 }
 
-fn kill(process: Pid) {
+pub(super) fn kill(process: Pid) {
     // It leads a group of its own. Where it is gone already, nothing has to be done.
     let _ = killpg(process, Signal::SIGKILL);
 }
@@ -235,11 +242,11 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
         let writing = channel.try_clone()?;
         let (outbox, out) = mpsc::channel();
         let answers = outbox.clone();
-        thread::Builder::new().name(THREAD.to_owned()).spawn(move || send(&out, writing))?;
+        thread::Builder::new().name(THREAD.to_owned()).spawn(move || talk::send(&out, writing))?;
         let (schedule, child) = (schedule.clone(), unwatched.take());
         thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             if let Some(child) = child {
-                listen(id, &schedule, &channel, child, &answers);
+                talk::listen(id, &schedule, &channel, child, &answers);
             }
         })?;
         Ok(outbox)
@@ -247,13 +254,14 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
     match threads {
         Ok(outbox) => {
             let digest = Bytes::copy_from_slice(start::executable().as_bytes());
-            let _ = outbox.send(Frame::new(Kind::Hello, 0, vec![digest]));
+            let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![digest])));
             Ok(Hand {
                 id,
                 process,
                 outbox,
                 given: VecDeque::new(),
                 bytes: 0,
+                fills: true,
                 recent: None,
                 env,
                 demand: Demand::default(),
@@ -269,60 +277,4 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
             Err(Error::io("start a thread for", "a worker")(error))
         }
     }
-}
-
-/// Writes what is to be sent, small frames together, until there is nobody to send or to hear.
-fn send(out: &Receiver<Frame>, channel: UnixStream) {
-    let mut writer = BufWriter::with_capacity(1 << 16, channel);
-    while let Ok(frame) = out.recv() {
-        let mut written = frame.write(&mut writer);
-        while let Ok(frame) = out.try_recv() {
-            written = written.and_then(|()| frame.write(&mut writer));
-        }
-        if written.and_then(|()| writer.flush()).is_err() {
-            return;
-        }
-    }
-}
-
-/// Reads what the worker says until it is gone, and never waits for it to hear anything.
-fn listen(id: u64, schedule: &Arc<Schedule>, channel: &UnixStream, mut child: Child, answers: &Sender<Frame>) {
-    let mut reader = BufReader::with_capacity(1 << 16, channel);
-    let mut ready = false;
-    while let Ok(Some(frame)) = Frame::read(&mut reader) {
-        if !ready && (frame.kind != Kind::Hello || frame.part(0) != start::executable().as_bytes()[..]) {
-            tracing::error!("a worker is not the same program as its pool; it is ended");
-            break;
-        }
-        match frame.kind {
-            Kind::Hello => {
-                ready = true;
-                schedule.ready();
-            }
-            Kind::Started => schedule.started(id, frame.number),
-            Kind::Done => schedule.done(id, frame.number, took(&frame), Ok(frame.part(1))),
-            Kind::Failed => {
-                let error = encoding::from_slice::<JobError>(&frame.part(1));
-                let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
-                schedule.done(id, frame.number, took(&frame), Err(error));
-            }
-            Kind::TakenBack => {
-                let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
-                schedule.taken_back(id, &numbers);
-            }
-            Kind::Request => schedule.servers.serve(schedule.clone(), frame, answers.clone()),
-            Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End => break,
-        }
-    }
-    // Nothing comes any more: it is dead, or about to end, or no worker. Its own signal, if it died of one, is kept.
-    let _ = channel.shutdown(Shutdown::Both);
-    #[allow(clippy::cast_possible_wrap)] // As above.
-    kill(Pid::from_raw(child.id() as i32));
-    let status = child.wait();
-    let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-    schedule.gone(id, status.ok().and_then(|status| status.signal()), ready, &how);
-}
-
-fn took(frame: &Frame) -> Duration {
-    Duration::from_nanos(frame::number(&frame.part(0)))
 }

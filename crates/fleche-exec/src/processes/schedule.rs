@@ -16,8 +16,8 @@ use super::{
     CLOSED, ProcessPoolStats,
     hand::{self, Hand},
     serve::Servers,
-    stores::Served,
     waiting::Waiting,
+    wire::Wire,
 };
 use crate::budget::Budget;
 use deadlines::Deadlines;
@@ -32,7 +32,7 @@ pub(super) struct Schedule {
     limit: usize,
     /// How many tasks a worker is given in all.
     pub(super) replace_after: Option<u64>,
-    pub(super) served: Served,
+    pub(super) wire: Wire,
     pub(super) servers: Arc<Servers>,
 }
 
@@ -74,7 +74,7 @@ impl Schedule {
             due: Condvar::new(),
             limit,
             replace_after,
-            served: Served::default(),
+            wire: Wire::default(),
             servers: Arc::default(),
         })
     }

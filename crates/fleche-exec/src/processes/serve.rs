@@ -12,8 +12,9 @@ use fleche_core::job;
 
 use super::{
     frame::{self, Frame, Kind},
-    hand::THREAD,
+    hand::{Message, THREAD},
     schedule::Schedule,
+    stores::Served,
 };
 
 /// Threads that start when all others are busy, so that no request waits for another, and that end when there is nothing
@@ -33,7 +34,7 @@ struct State {
 struct Request {
     schedule: Arc<Schedule>,
     frame: Frame,
-    answers: Sender<Frame>,
+    answers: Sender<Message>,
 }
 
 /// A thread that was not needed for so long ends.
@@ -41,7 +42,7 @@ const KEPT: Duration = Duration::from_secs(2);
 
 impl Servers {
     /// Has a request answered, at any time.
-    pub(super) fn serve(self: &Arc<Self>, schedule: Arc<Schedule>, frame: Frame, answers: Sender<Frame>) {
+    pub(super) fn serve(self: &Arc<Self>, schedule: Arc<Schedule>, frame: Frame, answers: Sender<Message>) {
         let mut state = self.lock();
         state.requests.push_back(Request { schedule, frame, answers });
         let enough = state.idle >= state.requests.len();
@@ -77,20 +78,33 @@ impl Servers {
 }
 
 impl Request {
-    /// The answer's parts: 1 and bytes; 0 for nothing; 2 and what went wrong.
     fn answer(self) {
-        let Self { schedule, frame, answers } = self;
-        let store = frame::number(&frame.part(0));
-        // A store that panics must not leave the worker waiting.
-        let answer = job::catch(|| schedule.served.answer(store, &frame.part(1), &frame.part(2)));
-        let parts =
-            match answer.map_err(|panic| panic.to_string()).and_then(|done| done.map_err(|error| error.to_string())) {
-                Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
-                Ok(None) => vec![Bytes::from_static(&[0])],
-                Err(why) => vec![Bytes::from_static(&[2]), why.into()],
-            };
-        let answer = Frame::new(Kind::Answer, frame.number, parts);
+        let answer = answer(&self.schedule.wire.served, &self.frame);
         // A worker that is gone needs no answer.
-        let _ = answers.send(answer);
+        let _ = self.answers.send(Message::Frame(answer));
     }
+}
+
+/// Does what a worker asks for, here and now. The answer's parts: 1 and bytes; 0 for nothing; 2 and what went wrong.
+pub(super) fn answer(served: &Served, frame: &Frame) -> Frame {
+    let parts = match perform(served, frame) {
+        Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
+        Ok(None) => vec![Bytes::from_static(&[0])],
+        Err(why) => vec![Bytes::from_static(&[2]), why.into()],
+    };
+    Frame::new(Kind::Answer, frame.number, parts)
+}
+
+/// Does what a worker tells, which expects no answer.
+pub(super) fn hear(served: &Served, frame: &Frame) {
+    if let Err(error) = perform(served, frame) {
+        tracing::warn!(%error, "what a worker has computed cannot be recorded");
+    }
+}
+
+fn perform(served: &Served, frame: &Frame) -> Result<Option<Bytes>, String> {
+    let store = frame::number(&frame.part(0));
+    // A store that panics must not leave the worker waiting.
+    let done = job::catch(|| served.answer(store, &frame.part(1), &frame.part(2)));
+    done.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
 }

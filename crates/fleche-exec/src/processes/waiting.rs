@@ -19,7 +19,7 @@ pub(super) struct Waiting {
     pub(super) parts: Vec<Bytes>,
     pub(super) wants: Wants,
     /// Keeps the stores that it needs open until it is done.
-    pub(super) _binding: Option<Binding>,
+    pub(super) binding: Option<Binding>,
 }
 
 impl Waiting {

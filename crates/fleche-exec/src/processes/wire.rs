@@ -1,29 +1,97 @@
 //! Calls and bindings as bytes.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
-use fleche_core::{Result, context::BindingConfig, encoding, executor::PortableCall};
+use fleche_core::{
+    CallKey, Digest, Result,
+    context::{Binding, BindingConfig, WeakBinding},
+    encoding,
+    executor::PortableCall,
+    store::Reach,
+};
 use serde::{Deserialize, Serialize};
 
 use super::stores::Served;
+
+/// The parts of a task's frame; its arguments follow.
+pub(super) const FUNCTION: usize = 0;
+/// Empty for none.
+pub(super) const BINDING: usize = 1;
+/// What the worker sets up around the body; empty for nothing.
+pub(super) const SETTING: usize = 2;
+/// The key of the call, where the cache was asked for it already; else empty.
+pub(super) const MISSED: usize = 3;
+pub(super) const ARGUMENTS: usize = 4;
 
 /// A binding, with the numbers of its stores in the process that made it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SentBinding {
     pub(super) config: BindingConfig,
-    pub(super) values: u64,
-    pub(super) calls: u64,
+    pub(super) values: SentStore,
+    pub(super) calls: SentStore,
 }
 
-/// The parts of a task's frame: function, binding (or nothing), setting (nothing yet), each argument.
-pub(super) fn call(call: PortableCall, served: &Served) -> Result<Vec<Bytes>> {
-    let binding = match &call.binding {
-        None => Vec::new(),
-        Some(binding) => {
-            let cache = binding.cache();
-            let (values, calls) = served.numbers(cache.values(), cache.calls());
-            encoding::to_vec(&SentBinding { config: binding.config()?, values, calls })?
+/// A store of the pool's process.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct SentStore {
+    pub(super) number: u64,
+    /// Whether it answers where the question is read.
+    pub(super) quick: bool,
+}
+
+/// Turns calls into bytes.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    pub(super) served: Served,
+    /// The last binding: most tasks come with the same.
+    last: Mutex<Option<(WeakBinding, Encoded)>>,
+}
+
+#[derive(Clone, Debug)]
+struct Encoded {
+    bytes: Bytes,
+    /// Whether all records come through this process, so that it knows what is missing.
+    is_ours: bool,
+}
+
+impl Wire {
+    /// The parts of a task's frame, without what its worker sets up.
+    pub(super) fn call(&self, call: PortableCall) -> Result<Vec<Bytes>> {
+        let function = encoding::to_vec(&call.function)?;
+        let (mut binding, mut missed) = (Bytes::new(), Bytes::new());
+        if let Some(bound) = &call.binding {
+            let encoded = self.binding(bound)?;
+            binding = encoded.bytes;
+            if let Some(key) = call.missed.filter(|_| encoded.is_ours) {
+                missed = Bytes::copy_from_slice(key.digest().as_bytes());
+            }
         }
-    };
-    let function = encoding::to_vec(&call.function)?;
-    Ok([function.into(), binding.into(), Bytes::new()].into_iter().chain(call.into_arguments()).collect())
+        let arguments = call.into_arguments();
+        let mut parts = Vec::with_capacity(ARGUMENTS + arguments.len());
+        parts.extend([function.into(), binding, Bytes::new(), missed]);
+        parts.extend(arguments);
+        Ok(parts)
+    }
+
+    fn binding(&self, binding: &Binding) -> Result<Encoded> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, encoded)) = last.as_ref().filter(|(known, _)| known.is(binding)) {
+            return Ok(encoded.clone());
+        }
+        let cache = binding.cache();
+        let config = binding.config()?;
+        let is_ours = config.cache.calls.reach() != Reach::Shared;
+        let (values, calls) = self.served.numbers(cache.values(), cache.calls());
+        let values = SentStore { number: values, quick: !cache.values().may_block() };
+        let calls = SentStore { number: calls, quick: !cache.calls().may_block() };
+        let encoded = Encoded { bytes: encoding::to_vec(&SentBinding { config, values, calls })?.into(), is_ours };
+        *last = Some((binding.downgrade(), encoded.clone()));
+        Ok(encoded)
+    }
+}
+
+/// The key of a call in the part [`MISSED`].
+pub(super) fn missed(part: &[u8]) -> Option<CallKey> {
+    <[u8; 32]>::try_from(part).ok().map(|digest| Digest::from_bytes(digest).into())
 }

@@ -3,29 +3,29 @@
 mod bindings;
 mod channel;
 mod inbox;
+mod last;
 mod proxy;
 mod setting;
 
-use std::{
-    io::{BufReader, Write},
-    os::unix::net::UnixStream,
-    process,
-    sync::Arc,
-    thread,
-    time::Instant,
-};
+use std::{io::Write, os::unix::net::UnixStream, process, sync::Arc, thread, time::Instant};
 
 use bytes::Bytes;
-use fleche_core::{JobError, bound::FunctionRef, encoding, job};
+use fleche_core::{
+    JobError,
+    bound::FunctionRef,
+    context::{Binding, with_missed},
+    encoding, job,
+};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::{Pid, getpgrp},
 };
 
 use super::{
-    frame::{self, Frame, Kind},
-    hand::SETTING,
+    frame::{Frame, Kind},
+    pieces::Reader,
     start,
+    wire::{self, ARGUMENTS, BINDING, FUNCTION, MISSED, SETTING},
 };
 use bindings::Bindings;
 use channel::Channel;
@@ -40,9 +40,10 @@ pub(super) fn work(stream: UnixStream) -> ! {
         let (channel, inbox) = (channel.clone(), inbox.clone());
         thread::Builder::new().name("fleche-channel".to_owned()).spawn(move || listen(reading, &channel, &inbox))
     });
-    let greeted = channel.send(Vec::new(), Kind::Hello, 0, &[start::executable().as_bytes()]);
+    let greeted = channel.send(Kind::Hello, 0, &[start::executable().as_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
         run(&channel, &inbox);
+        channel.finish();
         // What bodies have printed is written out.
         let _ = std::io::stdout().flush();
         process::exit(0);
@@ -52,8 +53,8 @@ pub(super) fn work(stream: UnixStream) -> ! {
 
 /// Reads what the pool says, and never waits for it to hear anything.
 fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
-    let mut reader = BufReader::with_capacity(1 << 16, channel);
-    while let Ok(Some(frame)) = Frame::read(&mut reader) {
+    let mut reader = Reader::new(channel);
+    while let Ok(Some(frame)) = reader.next() {
         match frame.kind {
             Kind::Hello if frame.part(0) != start::executable().as_bytes()[..] => break,
             Kind::Task => inbox.put(frame),
@@ -61,8 +62,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
                 let numbers: Vec<u8> = inbox.take_back().into_iter().flat_map(u64::to_le_bytes).collect();
                 let channel = answers.clone();
                 // Not written here: the pool may wait for this thread to read.
-                let sent = thread::Builder::new()
-                    .spawn(move || channel.send(Vec::new(), Kind::TakenBack, 0, &[&numbers]).is_ok());
+                let sent = thread::Builder::new().spawn(move || channel.send(Kind::TakenBack, 0, &[&numbers]).is_ok());
                 if sent.is_err() {
                     break;
                 }
@@ -90,12 +90,10 @@ fn end() -> ! {
 /// Runs what comes until nothing will.
 fn run(channel: &Arc<Channel>, inbox: &Inbox) {
     let mut bindings = Bindings::new(channel.clone());
-    // What is written together with the next start.
     let mut next = inbox.wait();
-    let mut before = Vec::new();
     while let Some(task) = next {
         // The pool hears that the task starts before it can bring this process down.
-        if channel.send(before, Kind::Started, task.number, &[]).is_err() {
+        if channel.send(Kind::Started, task.number, &[]).is_err() {
             end();
         }
         let begun = Instant::now();
@@ -108,28 +106,38 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
             Err(error) => (Kind::Failed, encoding::to_vec(&error).unwrap_or_default()),
         };
         next = inbox.poll();
-        if next.is_some() && result.len() < 1 << 14 {
-            before = frame::bytes(kind, number, &[&took, &result]);
+        if next.is_some() && result.len() < SMALL {
+            // It goes out with the next start.
+            channel.queue(kind, number, &[&took, &result]);
             continue;
         }
-        before = Vec::new();
-        if channel.send(Vec::new(), kind, number, &[&took, &result]).is_err() {
+        if channel.send_result(kind, number, took, result).is_err() {
             end();
         }
-        drop(result);
         next = next.or_else(|| inbox.wait());
     }
 }
 
+/// Results with fewer bytes are copied rather than written by themselves.
+const SMALL: usize = 1 << 14;
+
 fn call(bindings: &mut Bindings, task: &Frame) -> Result<Vec<u8>, JobError> {
     let refused =
         |what: &str, why: &dyn std::fmt::Display| JobError::rejected(format!("the {what} did not arrive: {why}"));
-    let function: FunctionRef = encoding::from_slice(&task.part(0)).map_err(|error| refused("function", &error))?;
-    let binding = bindings.of(&task.part(1)).map_err(|error| refused("binding", &error))?;
-    let arguments: Vec<&[u8]> = task.parts.iter().skip(SETTING + 1).map(|part: &Bytes| &**part).collect();
+    let function: FunctionRef =
+        encoding::from_slice(&task.part(FUNCTION)).map_err(|error| refused("function", &error))?;
+    let binding = bindings.of(&task.part(BINDING)).map_err(|error| refused("binding", &error))?;
+    let arguments: Vec<&[u8]> = task.parts.iter().skip(ARGUMENTS).map(|part: &Bytes| &**part).collect();
+    let run = || setting::within(&task.part(SETTING), || function.call(&arguments));
     // The call itself catches panics of the body; this is for what dropping something may do.
     job::catch(|| {
-        let _bound = binding.as_ref().map(fleche_core::context::Binding::enter);
-        setting::within(&task.part(SETTING), || function.call(&arguments))
+        let _bound = binding.as_ref().map(Binding::enter);
+        match wire::missed(&task.part(MISSED)) {
+            None => run(),
+            Some(key) => {
+                let _task = last::Task::of(key);
+                with_missed(key, run)
+            }
+        }
     })?
 }

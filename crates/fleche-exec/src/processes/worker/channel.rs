@@ -2,13 +2,14 @@
 
 use std::{
     collections::HashMap,
-    io,
+    io, mem,
     os::unix::net::UnixStream,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
+    thread::{self, JoinHandle},
 };
 
 use bytes::Bytes;
@@ -16,42 +17,128 @@ use fleche_core::{Result, encoding};
 
 use crate::processes::{
     frame::{self, Frame, Kind},
+    pieces::{PIECE, Pieces},
     stores::{Operation, backend},
 };
 
 /// Used by all threads of the worker but the one that reads.
 #[derive(Debug)]
 pub(super) struct Channel {
-    out: Mutex<UnixStream>,
-    requests: AtomicU64,
+    out: Mutex<Out>,
+    /// Numbers of requests, and of large frames.
+    numbers: AtomicU64,
     waiting: Mutex<HashMap<u64, SyncSender<Frame>>>,
+    /// The thread that writes large results while the next bodies run; none until it is needed.
+    behind: Mutex<Option<Behind>>,
+}
+
+#[derive(Debug)]
+struct Out {
+    stream: UnixStream,
+    /// Small frames that go out with the next one.
+    queued: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Behind {
+    results: SyncSender<Pieces<Vec<u8>>>,
+    thread: JoinHandle<()>,
 }
 
 impl Channel {
-    pub(super) fn new(out: UnixStream) -> Self {
-        Self { out: Mutex::new(out), requests: AtomicU64::new(0), waiting: Mutex::default() }
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self {
+            out: Mutex::new(Out { stream, queued: Vec::new() }),
+            numbers: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            behind: Mutex::default(),
+        }
     }
 
-    /// Writes a frame, after what is in `before`.
-    pub(super) fn send(&self, before: Vec<u8>, kind: Kind, number: u64, parts: &[&[u8]]) -> io::Result<()> {
-        frame::write(&mut *self.out.lock().unwrap_or_else(PoisonError::into_inner), before, kind, number, parts)
+    /// Writes a frame, after what is queued.
+    pub(super) fn send(&self, kind: Kind, number: u64, parts: &[&[u8]]) -> io::Result<()> {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > PIECE {
+            return self.send_pieces(Pieces::new(self.number(), kind, number, parts.to_vec()));
+        }
+        let mut out = self.out();
+        let queued = mem::take(&mut out.queued);
+        frame::write(&mut out.stream, queued, kind, number, parts)
+    }
+
+    /// Lets a small frame go out with the next one that is sent, which must be soon.
+    pub(super) fn queue(&self, kind: Kind, number: u64, parts: &[&[u8]]) {
+        frame::append(&mut self.out().queued, kind, number, parts);
+    }
+
+    /// Sends a result. A large one goes out while the next bodies run; of those, one waits for the one before.
+    pub(super) fn send_result(
+        self: &Arc<Self>,
+        kind: Kind,
+        number: u64,
+        took: [u8; 8],
+        result: Vec<u8>,
+    ) -> io::Result<()> {
+        if result.len() <= PIECE {
+            return self.send(kind, number, &[&took, &result]);
+        }
+        let pieces = Pieces::new(self.number(), kind, number, vec![took.to_vec(), result]);
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if behind.is_none() {
+            *behind = Behind::start(self.clone()).ok();
+        }
+        match &*behind {
+            Some(behind) => behind.results.send(pieces).map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            None => self.send_pieces(pieces),
+        }
+    }
+
+    /// Writes a large frame, and lets others write between its pieces.
+    fn send_pieces<P: AsRef<[u8]>>(&self, mut pieces: Pieces<P>) -> io::Result<()> {
+        loop {
+            let out = &mut *self.out();
+            // What was queued before is read before.
+            io::Write::write_all(&mut out.stream, &mem::take(&mut out.queued))?;
+            if !pieces.write_next(&mut out.stream)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until large results are written.
+    pub(super) fn finish(&self) {
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Behind { results, thread }) = behind {
+            drop(results);
+            let _ = thread.join();
+        }
     }
 
     /// Has an operation done on a store of the pool's process, and waits for what it gives.
-    pub(super) fn request(&self, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
+    pub(super) fn request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
         let operation = encoding::to_vec(operation)?;
-        let number = self.requests.fetch_add(1, Relaxed);
+        let number = self.number();
         let (answered, answer) = sync_channel(1);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, answered);
         let gone = |why: &dyn std::fmt::Display| backend(format!("the pool's process is gone: {why}"));
-        self.send(Vec::new(), Kind::Request, number, &[&store.to_le_bytes(), &operation, bytes])
-            .map_err(|error| gone(&error))?;
+        self.send(kind, number, &[&store.to_le_bytes(), &operation, bytes]).map_err(|error| gone(&error))?;
         let answer: Frame = answer.recv().map_err(|error| gone(&error))?;
         match answer.part(0).first() {
             Some(0) => Ok(None),
             Some(1) => Ok(Some(answer.part(1))),
             _ => Err(backend(String::from_utf8_lossy(&answer.part(1)).into_owned())),
         }
+    }
+
+    /// Has an operation done on a store of the pool's process before anything that is sent after it is heard. With
+    /// `soon`, it goes out with the next frame, which must follow soon.
+    pub(super) fn tell(&self, store: u64, operation: &Operation, bytes: &[u8], soon: bool) -> Result<()> {
+        let operation = encoding::to_vec(operation)?;
+        let parts: [&[u8]; 3] = [&store.to_le_bytes(), &operation, bytes];
+        if soon {
+            self.queue(Kind::Tell, 0, &parts);
+            return Ok(());
+        }
+        self.send(Kind::Tell, 0, &parts).map_err(|error| backend(format!("the pool's process is gone: {error}")))
     }
 
     /// Hands an answer to the thread that waits for it.
@@ -61,5 +148,28 @@ impl Channel {
             // It waits until it has it.
             let _ = waiting.send(answer);
         }
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Relaxed)
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Behind {
+    fn start(channel: Arc<Channel>) -> io::Result<Self> {
+        let (results, to_write): (_, Receiver<Pieces<Vec<u8>>>) = sync_channel(0);
+        let write = move || {
+            for pieces in to_write {
+                if channel.send_pieces(pieces).is_err() {
+                    super::end();
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("fleche-results".to_owned()).spawn(write)?;
+        Ok(Self { results, thread })
     }
 }

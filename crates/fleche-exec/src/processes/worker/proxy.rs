@@ -9,8 +9,13 @@ use fleche_core::{
 };
 use serde::de::DeserializeOwned;
 
-use super::channel::Channel;
-use crate::processes::stores::{Operation, decoded, record};
+use super::{channel::Channel, last};
+use crate::processes::{
+    frame::Kind,
+    pieces::PIECE,
+    stores::{Operation, decoded, record},
+    wire::SentStore,
+};
 
 macro_rules! proxy {
     ($(#[$doc:meta])* $proxy:ident, $config:ident) => {
@@ -18,22 +23,36 @@ macro_rules! proxy {
         #[derive(Debug)]
         pub(super) struct $proxy {
             channel: Arc<Channel>,
-            /// By which number the pool's process knows the store.
-            store: u64,
+            store: SentStore,
             config: Box<dyn $config>,
         }
 
         impl $proxy {
-            pub(super) fn new(channel: Arc<Channel>, store: u64, config: Box<dyn $config>) -> Self {
+            pub(super) fn new(channel: Arc<Channel>, store: SentStore, config: Box<dyn $config>) -> Self {
                 Self { channel, store, config }
             }
 
             fn request(&self, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
-                self.channel.request(self.store, operation, bytes)
+                let kind = if self.store.quick { Kind::QuickRequest } else { Kind::Request };
+                self.channel.request(kind, self.store.number, operation, bytes)
             }
 
             fn ask<T: DeserializeOwned>(&self, operation: &Operation) -> Result<T> {
                 decoded(self.request(operation, &[])?)
+            }
+
+            /// The entries of a page, which may be many.
+            fn list<T: DeserializeOwned>(&self, operation: &Operation) -> Result<Vec<T>> {
+                decoded(self.channel.request(Kind::Request, self.store.number, operation, &[])?)
+            }
+
+            /// Has something written. Where the store is quick, whatever this worker says next is heard after it is done,
+            /// so that no answer is waited for; a fault is logged there then.
+            fn write(&self, operation: &Operation, bytes: &[u8], last: bool) -> Result<()> {
+                if !self.store.quick || bytes.len() > PIECE / 2 {
+                    return self.request(operation, bytes).map(drop);
+                }
+                self.channel.tell(self.store.number, operation, bytes, last)
             }
         }
     };
@@ -55,7 +74,7 @@ impl ValueStore for ProxyValues {
     }
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.request(&Operation::PutValue(*id), encoded).map(drop)
+        self.write(&Operation::PutValue(*id), encoded, false)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
@@ -71,7 +90,7 @@ impl ValueStore for ProxyValues {
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(pages(prefix).flat_map(|page| items(self.ask::<Vec<Digest>>(&Operation::Values(page))))))
+        Ok(Box::new(pages(prefix).flat_map(|page| items(self.list::<Digest>(&Operation::Values(page))))))
     }
 
     fn sync(&self, id: &Digest) -> Result<()> {
@@ -90,7 +109,7 @@ impl CallStore for ProxyCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.request(&Operation::PutRecord(*key), &record.to_bytes(key)?).map(drop)
+        self.write(&Operation::PutRecord(*key), &record.to_bytes(key)?, last::is(key))
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
@@ -98,7 +117,7 @@ impl CallStore for ProxyCalls {
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(pages(prefix).flat_map(|page| items(self.ask::<Vec<CallKey>>(&Operation::Records(page))))))
+        Ok(Box::new(pages(prefix).flat_map(|page| items(self.list::<CallKey>(&Operation::Records(page))))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {

@@ -1,0 +1,34 @@
+//! A call that is known to be a miss: the next look-up of it on this thread asks nobody.
+
+use std::cell::Cell;
+
+use crate::call::CallKey;
+
+thread_local! {
+    static MISSED: Cell<Option<CallKey>> = const { Cell::new(None) };
+}
+
+/// Runs the closure, in which the first look-up of this call on this thread is a miss without asking the cache. For
+/// executors whose submitting side has asked.
+pub fn with_missed<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
+    struct Until(Option<CallKey>);
+    impl Drop for Until {
+        fn drop(&mut self) {
+            let _ = MISSED.try_with(|missed| missed.set(self.0));
+        }
+    }
+    let _until = Until(MISSED.try_with(|missed| missed.replace(Some(key))).ok().flatten());
+    run()
+}
+
+/// Whether this call is known to be a miss; once.
+pub(crate) fn is_missed(key: &CallKey) -> bool {
+    let take = |missed: &Cell<Option<CallKey>>| {
+        let known = missed.get().is_some_and(|missed| missed == *key);
+        if known {
+            missed.set(None);
+        }
+        known
+    };
+    MISSED.try_with(take).unwrap_or(false)
+}

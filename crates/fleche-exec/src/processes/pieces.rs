@@ -1,0 +1,122 @@
+//! Large frames in pieces, between which small frames pass.
+
+use std::{
+    collections::HashMap,
+    io::{self, BufReader, Read, Write},
+    iter::once,
+};
+
+use super::frame::{self, Frame, Kind};
+
+/// Frames with more bytes than this travel in pieces of as many.
+pub(super) const PIECE: usize = 1 << 18;
+
+/// A large frame on its way out.
+pub(super) struct Pieces<P> {
+    number: u64,
+    head: Vec<u8>,
+    parts: Vec<P>,
+    written: usize,
+    total: usize,
+}
+
+impl<P: AsRef<[u8]>> Pieces<P> {
+    /// The frame of this kind, number and parts, by a number that no other large frame on its way has.
+    pub(super) fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
+        let head = frame::head(kind, number, parts.iter().map(|part| part.as_ref().len()));
+        let total = head.len() + parts.iter().map(|part| part.as_ref().len()).sum::<usize>();
+        Self { number: stream, head, parts, written: 0, total }
+    }
+
+    /// Writes the next piece. Whether there are more.
+    pub(super) fn write_next(&mut self, channel: &mut impl Write) -> io::Result<bool> {
+        let mut left = PIECE.min(self.total - self.written);
+        let mut head = frame::head(Kind::Piece, self.number, [8, left].into_iter());
+        head.extend_from_slice(&(self.total as u64).to_le_bytes());
+        channel.write_all(&head)?;
+        let mut skip = self.written;
+        self.written += left;
+        for part in once(self.head.as_slice()).chain(self.parts.iter().map(AsRef::as_ref)) {
+            let from = skip.min(part.len());
+            let to = part.len().min(from + left);
+            channel.write_all(&part[from..to])?;
+            skip -= from;
+            left -= to - from;
+        }
+        Ok(self.written < self.total)
+    }
+}
+
+/// Reads frames, and puts together what comes in pieces.
+pub(super) struct Reader<R> {
+    channel: BufReader<R>,
+    begun: HashMap<u64, Vec<u8>>,
+}
+
+impl<R: Read> Reader<R> {
+    pub(super) fn new(channel: R) -> Self {
+        Self { channel: BufReader::with_capacity(1 << 16, channel), begun: HashMap::new() }
+    }
+
+    /// The next whole frame; `None` where the channel has ended between frames.
+    pub(super) fn next(&mut self) -> io::Result<Option<Frame>> {
+        while let Some(frame) = Frame::read(&mut self.channel)? {
+            if frame.kind != Kind::Piece {
+                return Ok(Some(frame));
+            }
+            if let Some(whole) = self.add(&frame)? {
+                return Frame::of(whole).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds a piece; all of them, where it was the last.
+    fn add(&mut self, piece: &Frame) -> io::Result<Option<Vec<u8>>> {
+        let total = usize::try_from(frame::number(&piece.part(0))).map_err(|_| frame::cut())?;
+        let bytes = self.begun.entry(piece.number).or_default();
+        if bytes.is_empty() {
+            bytes.try_reserve_exact(total)?;
+        }
+        bytes.extend_from_slice(&piece.part(1));
+        Ok(if bytes.len() < total { None } else { self.begun.remove(&piece.number) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(written: &[u8]) -> Vec<Frame> {
+        let mut reader = Reader::new(written);
+        std::iter::from_fn(|| reader.next().unwrap()).collect()
+    }
+
+    #[test]
+    fn pieces_of_several_frames_are_put_together_and_small_frames_pass_between_them() {
+        let large: Vec<u8> = (0..251).cycle().take(3 * PIECE).collect();
+        let mut first = Pieces::new(1, Kind::Done, 7, vec![&b"ab"[..], &large]);
+        let mut second = Pieces::new(2, Kind::Task, 8, vec![&large[1..]]);
+        let mut written = Vec::new();
+        let (mut more_of_first, mut more_of_second) = (true, true);
+        while more_of_first || more_of_second {
+            more_of_first = more_of_first && first.write_next(&mut written).unwrap();
+            frame::write(&mut written, Vec::new(), Kind::Started, 9, &[]).unwrap();
+            more_of_second = more_of_second && second.write_next(&mut written).unwrap();
+        }
+        let (small, whole): (Vec<_>, Vec<_>) =
+            frames(&written).into_iter().partition(|frame| frame.kind == Kind::Started);
+        assert_eq!(small.len(), 4);
+        assert_eq!((whole[0].kind, whole[0].number, whole[1].kind, whole[1].number), (Kind::Done, 7, Kind::Task, 8));
+        assert_eq!(whole[0].parts, [&b"ab"[..], &large]);
+        assert_eq!(whole[1].parts, [&large[1..]]);
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_an_error() {
+        let mut piece = frame::head(Kind::Piece, 1, [8, 1].into_iter());
+        piece.extend_from_slice(&u64::MAX.to_le_bytes());
+        piece.push(0);
+        assert!(Reader::new(&piece[..]).next().is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! The two threads of a pool that talk with one worker: one writes, one reads.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufWriter, Write},
+    net::Shutdown,
+    os::unix::{net::UnixStream, process::ExitStatusExt},
+    process::Child,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, TryRecvError},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fleche_core::{JobError, context::Binding, encoding};
+use nix::unistd::Pid;
+
+use super::{
+    frame::{self, Frame, Kind},
+    hand::{Message, kill},
+    pieces::{PIECE, Pieces, Reader},
+    schedule::Schedule,
+    serve, start,
+    wire::{self, MISSED},
+};
+
+/// Writes what is to be sent, small frames together and between the pieces of large ones, until there is nobody to send
+/// or to hear.
+pub(super) fn send(out: &Receiver<Message>, channel: UnixStream) {
+    let mut writer = Writer { channel: BufWriter::with_capacity(1 << 16, channel), large: VecDeque::new(), streams: 0 };
+    while let Ok(message) = out.recv() {
+        if writer.write_all(message, out).is_err() {
+            return;
+        }
+    }
+}
+
+struct Writer {
+    channel: BufWriter<UnixStream>,
+    /// Frames on their way in pieces, one after the other.
+    large: VecDeque<Pieces<Bytes>>,
+    streams: u64,
+}
+
+impl Writer {
+    /// Writes the message and what comes meanwhile, until there is nothing more to write.
+    fn write_all(&mut self, message: Message, out: &Receiver<Message>) -> io::Result<()> {
+        self.write(message)?;
+        loop {
+            match out.try_recv() {
+                Ok(message) => self.write(message)?,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => match self.large.front_mut() {
+                    None => return self.channel.flush(),
+                    Some(pieces) => {
+                        if !pieces.write_next(&mut self.channel)? {
+                            self.large.pop_front();
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn write(&mut self, message: Message) -> io::Result<()> {
+        let frame = match message {
+            Message::Frame(frame) => frame,
+            Message::Task(mut frame, binding) => {
+                look_again(&mut frame, binding.as_ref());
+                frame
+            }
+        };
+        if frame.size() <= PIECE {
+            return frame.write(&mut self.channel);
+        }
+        self.streams += 1;
+        self.large.push_back(Pieces::new(self.streams, frame.kind, frame.number, frame.parts));
+        Ok(())
+    }
+}
+
+/// The task may have waited long: lets the worker ask for the record after all, if it came meanwhile.
+fn look_again(task: &mut Frame, binding: Option<&Binding>) {
+    if let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding)
+        && binding.cache().contains(&key).unwrap_or(true)
+    {
+        task.parts[MISSED] = Bytes::new();
+    }
+}
+
+/// Reads what the worker says until it is gone, and never waits for it to hear anything.
+pub(super) fn listen(
+    id: u64,
+    schedule: &Arc<Schedule>,
+    channel: &UnixStream,
+    mut child: Child,
+    answers: &Sender<Message>,
+) {
+    let mut reader = Reader::new(channel);
+    let mut ready = false;
+    while let Ok(Some(frame)) = reader.next() {
+        if !ready && (frame.kind != Kind::Hello || frame.part(0) != start::executable().as_bytes()[..]) {
+            tracing::error!("a worker is not the same program as its pool; it is ended");
+            break;
+        }
+        match frame.kind {
+            Kind::Hello => {
+                ready = true;
+                schedule.ready();
+            }
+            Kind::Started => schedule.started(id, frame.number),
+            Kind::Done => schedule.done(id, frame.number, took(&frame), Ok(frame.part(1))),
+            Kind::Failed => {
+                let error = encoding::from_slice::<JobError>(&frame.part(1));
+                let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
+                schedule.done(id, frame.number, took(&frame), Err(error));
+            }
+            Kind::TakenBack => {
+                let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
+                schedule.taken_back(id, &numbers);
+            }
+            Kind::Request => schedule.servers.serve(schedule.clone(), frame, answers.clone()),
+            Kind::QuickRequest => {
+                let _ = answers.send(Message::Frame(serve::answer(&schedule.wire.served, &frame)));
+            }
+            Kind::Tell => serve::hear(&schedule.wire.served, &frame),
+            Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End | Kind::Piece => break,
+        }
+    }
+    // Nothing comes any more: it is dead, or about to end, or no worker. Its own signal, if it died of one, is kept.
+    let _ = channel.shutdown(Shutdown::Both);
+    #[allow(clippy::cast_possible_wrap)] // As above.
+    kill(Pid::from_raw(child.id() as i32));
+    let status = child.wait();
+    let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+    schedule.gone(id, status.ok().and_then(|status| status.signal()), ready, &how);
+}
+
+fn took(frame: &Frame) -> Duration {
+    Duration::from_nanos(frame::number(&frame.part(0)))
+}

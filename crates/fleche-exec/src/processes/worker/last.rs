@@ -1,0 +1,31 @@
+//! The record that a task ends with: it goes out together with the task's result.
+
+use std::cell::Cell;
+
+use fleche_core::CallKey;
+
+thread_local! {
+    static LAST: Cell<Option<CallKey>> = const { Cell::new(None) };
+}
+
+/// The task is over when this is dropped.
+pub(super) struct Task(());
+
+impl Task {
+    /// A task of this call begins on this thread.
+    pub(super) fn of(key: CallKey) -> Self {
+        LAST.set(Some(key));
+        Self(())
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        LAST.set(None);
+    }
+}
+
+/// Whether the record of this call is the last that the task on this thread writes.
+pub(super) fn is(key: &CallKey) -> bool {
+    LAST.get().is_some_and(|last| last == *key)
+}
