@@ -32,6 +32,7 @@ mod diagnostic;
 mod encoded;
 mod error;
 mod head;
+pub(crate) mod item;
 mod number;
 pub mod ordered;
 mod reader;

@@ -17,8 +17,9 @@ use std::{
 
 use crate::{
     cache::{Cache, Skip},
-    call::{CallKey, FunctionId},
+    call::{CallKey, FunctionId, Identity},
     digest::Digest,
+    error::Result,
 };
 
 /// What the attribute knows of a function.
@@ -69,6 +70,7 @@ pub type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
 /// What one process learns about a function.
 #[derive(Debug)]
 struct State {
+    identity: OnceLock<Identity>,
     misses: AtomicU64,
     last_body: AtomicU64,
     last_check: AtomicU64,
@@ -109,6 +111,7 @@ impl Function {
             load,
             remote,
             state: State {
+                identity: OnceLock::new(),
                 misses: AtomicU64::new(0),
                 last_body: AtomicU64::new(0),
                 last_check: AtomicU64::new(0),
@@ -123,6 +126,15 @@ impl Function {
     /// The identity under which its calls are recorded.
     pub fn id(&self) -> &FunctionId {
         &self.id
+    }
+
+    /// The same, as it enters keys; encoded once.
+    pub(crate) fn identity(&self) -> Result<&Identity> {
+        if let Some(identity) = self.state.identity.get() {
+            return Ok(identity);
+        }
+        let identity = Identity::of(&self.id)?;
+        Ok(self.state.identity.get_or_init(|| identity))
     }
 
     /// How to call it by its name; `None` for `local` functions, and for instances of generic ones, which another process

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{FunctionId, ValueRef, function_id::Keyed};
 use crate::{
     digest::{Digest, DigestPrefix},
-    encoding,
+    encoding::{self, item},
     error::{Error, Result},
 };
 
@@ -42,19 +42,45 @@ impl CallKey {
     /// # Errors
     /// None for identities and references that can be built; the encoding's own otherwise.
     pub fn new(function: &FunctionId, arguments: &[Argument]) -> Result<Self> {
+        Ok(Self::of_identity(&Identity::of(function)?, arguments))
+    }
+
+    /// As [`new`](Self::new), of an identity that is encoded already.
+    pub(crate) fn of_identity(identity: &Identity, arguments: &[Argument]) -> Self {
         // A thread that is ending has no buffer left to use again.
         let mut preimage = PREIMAGE.try_with(Cell::take).unwrap_or_default();
         preimage.clear();
-        encoding::append(&mut preimage, &(Keyed(function), arguments))?;
+        // As the encoding of the whole writes it, item by item: none of these arrays is one of numbers.
+        item::array(&mut preimage, 2);
+        preimage.extend_from_slice(&identity.0);
+        item::array(&mut preimage, arguments.len());
+        for Argument(name, value) in arguments {
+            item::array(&mut preimage, 2);
+            item::text(&mut preimage, name);
+            match value {
+                ValueRef::Inline(encoded) => item::bytes(&mut preimage, encoded.as_slice()),
+                ValueRef::Stored(digest) => item::text(&mut preimage, &digest.to_string()),
+            }
+        }
         let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
         hasher.update(&preimage);
         let _ = PREIMAGE.try_with(|kept| kept.set(preimage));
-        Ok(Self(Digest::from_bytes(*hasher.finalize().as_bytes())))
+        Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
 
     /// The key's 32 bytes, as a digest.
     pub const fn digest(&self) -> &Digest {
         &self.0
+    }
+}
+
+/// The encoding of a function's identity, as it enters a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity(Box<[u8]>);
+
+impl Identity {
+    pub(crate) fn of(function: &FunctionId) -> Result<Self> {
+        Ok(Self(encoding::to_vec(&Keyed(function))?.into()))
     }
 }
 
@@ -87,5 +113,32 @@ impl fmt::Display for CallKey {
 impl fmt::Debug for CallKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CallKey({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the documentation says a key is.
+    fn of_the_whole(function: &FunctionId, arguments: &[Argument]) -> CallKey {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        hasher.update(&encoding::to_vec(&(Keyed(function), arguments)).unwrap());
+        CallKey(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    }
+
+    #[test]
+    fn a_key_is_that_of_the_encoding_of_the_whole() {
+        let argument = |name: String, encoded: &[u8]| Argument(name.into(), ValueRef::of(encoded));
+        let arguments: Vec<_> =
+            (0..300).map(|at| argument("a".repeat(at), &vec![7; at % 70])).chain([argument("ü".into(), b"")]).collect();
+        for hash_code in [false, true] {
+            let function = FunctionId { name: "p::f".into(), version: 1 << 40, code: Digest::of(b"code"), hash_code };
+            for count in [0, 1, 2, 23, 24, 255, 256, arguments.len()] {
+                let arguments = &arguments[..count];
+                let key = CallKey::new(&function, arguments).unwrap();
+                assert_eq!(key, of_the_whole(&function, arguments), "{count} arguments");
+            }
+        }
     }
 }

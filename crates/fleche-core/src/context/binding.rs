@@ -5,7 +5,13 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::{Entry, Guard, Kinds, active_cache, enter, is_rerun, metadata};
-use crate::{cache::{Cache, WeakCache}, config::CacheConfig, encoding, error::Result, metadata::MetadataKind};
+use crate::{
+    cache::{Cache, WeakCache},
+    config::CacheConfig,
+    encoding,
+    error::Result,
+    metadata::MetadataKind,
+};
 
 /// The cache, the kinds of metadata and the tags that were active at one moment. Cheap to clone; may go to any thread.
 #[derive(Clone, Debug)]

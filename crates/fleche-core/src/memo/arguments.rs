@@ -134,6 +134,6 @@ impl Drop for Arguments {
 
 impl Call {
     fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
-        Ok(Self { key: CallKey::new(function.id(), &arguments)?, arguments })
+        Ok(Self { key: CallKey::of_identity(function.identity()?, &arguments), arguments })
     }
 }

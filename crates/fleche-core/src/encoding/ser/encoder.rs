@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Serializer, Span, Trace};
-use crate::encoding::{EncodeError, MAX_DEPTH, head};
+use crate::encoding::{EncodeError, MAX_DEPTH, head, item};
 
 /// The buffer, and what has to be known about the items that are not finished yet.
 pub(super) struct Encoder<'b> {
@@ -60,8 +60,7 @@ impl<'b> Encoder<'b> {
     }
 
     pub(super) fn text(&mut self, text: &str) {
-        head::write(self.bytes, head::TEXT, text.len() as u64);
-        self.bytes.extend_from_slice(text.as_bytes());
+        item::text(self.bytes, text);
     }
 
     pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
