@@ -1,8 +1,8 @@
 //! Much at once, and large things.
 
-use std::ffi::CString;
+use std::{ffi::CString, sync::mpsc};
 
-use fleche_core::{ExecutorExt, fleche, wrap_executor};
+use fleche_core::{ExecutorExt, Job, fleche, wrap_executor};
 
 use super::common::{memory, pool, result, wait_for};
 
@@ -29,6 +29,66 @@ fn arguments_and_results_of_64_megabytes_travel() {
     let sent = CString::new(bytes.clone()).unwrap();
     bytes.reverse();
     assert!(result(pool(1).submit(reversed, (sent,))).unwrap().into_bytes() == bytes);
+}
+
+fn large(bytes: usize) -> CString {
+    CString::new(vec![b'x'; bytes]).unwrap()
+}
+
+#[test]
+fn a_large_result_does_not_delay_a_small_one_of_the_same_worker() {
+    let pool = pool(1);
+    // Short tasks first, so that the small one is with the worker when the large result comes.
+    for x in 0..100 {
+        assert_eq!(result(pool.submit(next, (x,))), Ok(x + 1));
+    }
+    let (tell, told) = mpsc::channel();
+    let slow = pool.submit(large, (64 << 20,));
+    let fast = pool.submit(next, (1,));
+    for (name, on_done) in [("slow", &slow as &dyn OnDone), ("fast", &fast)] {
+        let tell = tell.clone();
+        on_done.on_done(Box::new(move || tell.send(name).unwrap()));
+    }
+    assert_eq!(told.iter().take(2).collect::<Vec<_>>(), ["fast", "slow"]);
+    assert_eq!(result(slow).unwrap().as_bytes().len(), 64 << 20);
+}
+
+/// Jobs of any type.
+trait OnDone {
+    fn on_done(&self, run: Box<dyn FnOnce() + Send>);
+}
+
+impl<T> OnDone for Job<T> {
+    fn on_done(&self, run: Box<dyn FnOnce() + Send>) {
+        Job::on_done(self, run);
+    }
+}
+
+/// The most memory that this process has held, in kilobytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    peak.unwrap().parse().unwrap()
+}
+
+/// How much memory 100 000 tasks take in this process and in its worker, in kilobytes beyond what the first 1000 took.
+fn runs_a_hundred_thousand() -> (u64, u64) {
+    let pool = pool(1);
+    let run =
+        |tasks: u64| assert_eq!(pool.map(next, (0..tasks).map(|x| (x,))).map(Result::unwrap).count() as u64, tasks);
+    let peaks = || (peak(), result(pool.submit(peak, ())).unwrap());
+    run(1000);
+    let before = peaks();
+    run(100_000);
+    let after = peaks();
+    (after.0 - before.0, after.1 - before.1)
+}
+
+#[test]
+fn a_hundred_thousand_tiny_tasks_take_bounded_memory_in_pool_and_worker() {
+    // In a process of its own, where nothing else takes any.
+    let (here, there) = result(pool(1).submit(runs_a_hundred_thousand, ())).unwrap();
+    assert!(here < 16 << 10 && there < 16 << 10, "{here} kB in the pool's process, {there} kB in the worker");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     os::unix::net::UnixStream,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -25,6 +25,8 @@ use crate::processes::{
 #[derive(Debug)]
 pub(super) struct Channel {
     out: Mutex<Out>,
+    /// How many wait to write something small.
+    urgent: AtomicUsize,
     /// Numbers of requests, and of large frames.
     numbers: AtomicU64,
     waiting: Mutex<HashMap<u64, SyncSender<Frame>>>,
@@ -49,6 +51,7 @@ impl Channel {
     pub(super) fn new(stream: UnixStream) -> Self {
         Self {
             out: Mutex::new(Out { stream, queued: Vec::new() }),
+            urgent: AtomicUsize::new(0),
             numbers: AtomicU64::new(0),
             waiting: Mutex::default(),
             behind: Mutex::default(),
@@ -95,7 +98,11 @@ impl Channel {
     /// Writes a large frame, and lets others write between its pieces.
     fn send_pieces<P: AsRef<[u8]>>(&self, mut pieces: Pieces<P>) -> io::Result<()> {
         loop {
-            let out = &mut *self.out();
+            // The lock is not fair: without this, whoever writes large frames would have it all the time.
+            while self.urgent.load(Relaxed) > 0 {
+                thread::yield_now();
+            }
+            let out = &mut *self.lock();
             // What was queued before is read before.
             io::Write::write_all(&mut out.stream, &mem::take(&mut out.queued))?;
             if !pieces.write_next(&mut out.stream)? {
@@ -155,6 +162,13 @@ impl Channel {
     }
 
     fn out(&self) -> MutexGuard<'_, Out> {
+        self.urgent.fetch_add(1, Relaxed);
+        let out = self.lock();
+        self.urgent.fetch_sub(1, Relaxed);
+        out
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
