@@ -7,6 +7,8 @@ mod common;
 mod ends;
 #[path = "processes/errors.rs"]
 mod errors;
+#[path = "processes/exclusive.rs"]
+mod exclusive;
 #[path = "processes/loads.rs"]
 mod loads;
 #[path = "processes/losses.rs"]

@@ -2,13 +2,13 @@
 
 use std::{hint::black_box, process};
 
-use fleche_core::{ExecutorExt, Job, JobError};
+use fleche_core::{ExecutorExt, Job, JobError, Resources, fleche, wrap_executor};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use super::common::{pool, result, whoami};
+use super::common::{memory, pool, result, whoami};
 
 fn panics(x: i64) -> i64 {
     assert!(x < 0, "{x} is not negative");
@@ -90,4 +90,46 @@ fn a_stack_overflow_loses_its_own_task_only() {
 #[test]
 fn a_body_that_exits_loses_its_own_task_only() {
     loses(|pool| pool.submit(exits, ()), &[None]);
+}
+
+#[test]
+fn workers_that_are_killed_at_any_moment_lose_no_task_that_may_start_anew() {
+    let _active = memory().enter();
+    let pool = wrap_executor(pool(2));
+    let stubborn = pool.with(Resources::new().retries(1000));
+    let (mut jobs, mut workers) = (Vec::new(), Vec::new());
+    for x in 0..4000 {
+        jobs.push(stubborn.submit(squares, (x,)));
+        if x % 100 == 0 {
+            jobs.push(stubborn.submit(long, (x,)));
+            workers.push(stubborn.submit(whoami, ()));
+        }
+    }
+    for worker in workers {
+        // As soon as it says who it is, in the middle of what follows.
+        let worker = result(worker).unwrap();
+        let _ = kill(Pid::from_raw(i32::try_from(worker).unwrap()), Signal::SIGKILL);
+    }
+    for job in jobs {
+        let value = result(job).unwrap();
+        let root = value.isqrt();
+        assert_eq!(root * root, value);
+        assert!(squares::contains(root).unwrap() || long::contains(root).unwrap());
+    }
+    assert!(pool.inner().stats().lost > 1);
+}
+
+#[fleche]
+fn squares(x: i64) -> i64 {
+    x * x
+}
+
+/// Takes long enough that what is behind it waits.
+#[fleche]
+fn long(x: i64) -> i64 {
+    let mut sum = 0_u64;
+    for y in 0..3_000_000 {
+        sum = black_box(sum.wrapping_add(y));
+    }
+    x * x
 }

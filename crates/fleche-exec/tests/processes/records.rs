@@ -25,11 +25,64 @@ fn fails(x: i64) -> Result<i64, String> {
     Err(format!("{x} is refused"))
 }
 
-/// With stores that workers open, and with stores that they reach through their channel.
+/// With stores that workers open, and with stores that they reach through their channel: quick ones, and ones that may
+/// block.
 fn each_store(test: impl Fn(Cache)) {
-    let directory = tempfile::tempdir().unwrap();
-    test(files(directory.path()));
+    let [shared, exclusive] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    test(files(shared.path()));
     test(memory());
+    test(super::exclusive::exclusive(exclusive.path()));
+}
+
+/// What a store says of itself in a worker.
+fn is_seen_whole(x: i64) -> bool {
+    double(x);
+    let cache = fleche_core::active_cache();
+    let key = double::key(x);
+    let listed = cache.calls().keys(&key.into()).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+    let found = cache.query(&double::query()).unwrap().filter_map(Result::ok).any(|(of, _)| of == key);
+    listed == [key]
+        && found
+        && cache.contains(&key).unwrap()
+        && cache.evict(&key).unwrap()
+        && !cache.evict(&key).unwrap()
+}
+
+#[test]
+fn a_worker_can_do_with_a_store_all_that_the_parent_can() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        assert_eq!(result(pool(1).submit(Bound::bind(is_seen_whole), (4,))), Ok(true));
+        assert!(!double::contains(4).unwrap());
+    });
+}
+
+#[test]
+fn a_call_returns_though_the_parents_store_refuses_its_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let _active = super::exclusive::full(directory.path()).enter();
+    let pool = wrap_executor(pool(1));
+    assert_eq!(result(pool.submit(double, (4,))), Ok(8));
+    assert_eq!(result(pool.submit(long_text, (5000,))).unwrap().len(), 5000);
+    assert!(!double::contains(4).unwrap());
+}
+
+#[test]
+fn a_record_that_came_while_the_task_waited_is_a_hit_in_the_worker() {
+    let cache = memory();
+    let _active = cache.enter();
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    let pool = wrap_executor(pool(1));
+    let busy = pool.submit(super::common::wait_for, (gate.clone(),));
+    let waits = pool.submit(double, (4,));
+    // Another part of the program computes it meanwhile.
+    double(4);
+    std::fs::write(gate, "").unwrap();
+    result(busy).unwrap();
+    assert_eq!(result(waits), Ok(8));
+    let record = cache.record(&double::key(4)).unwrap().unwrap();
+    assert_eq!(record.writer.process, process::id(), "it was computed again");
 }
 
 #[test]
