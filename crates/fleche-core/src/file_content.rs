@@ -1,6 +1,9 @@
 //! `FileContent`: a file as an argument, keyed by what it holds.
 
 mod remembered;
+mod travelling;
+
+pub use travelling::{KnownFile, noting_files};
 
 use std::{
     ops::Deref,
@@ -20,6 +23,9 @@ use crate::{
 /// is a hit and a changed file is a miss. The file is read when the call is looked up; its digest is then remembered
 /// for as long as size, modification time and inode stay the same. A file that cannot be read then makes the call run
 /// without the cache. The function must read the file only, and while it runs nobody must change it.
+///
+/// A call that goes to another process takes the absolute path along. The file must be there under the same path, and
+/// still hold the same: else the job is [`Rejected`](crate::JobError::Rejected), and no body runs.
 ///
 /// ```
 /// use fleche_core::{FileContent, fleche};
@@ -86,7 +92,9 @@ impl PartialEq for FileContent {
 
 impl Serialize for FileContent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.digest().map_err(ser::Error::custom)?.as_bytes())
+        let digest = self.digest().map_err(ser::Error::custom)?;
+        travelling::note(&digest, &self.0);
+        serializer.serialize_bytes(digest.as_bytes())
     }
 }
 
@@ -102,9 +110,7 @@ impl<'de> Deserialize<'de> for FileContent {
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<FileContent, E> {
                 let digest = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
                 let digest = Digest::from_bytes(digest);
-                remembered::path_of(&digest)
-                    .map(FileContent)
-                    .ok_or_else(|| E::custom(format_args!("this process has read no file whose content is {digest}")))
+                remembered::path_of(&digest).map(FileContent).map_err(E::custom)
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut bytes: A) -> Result<FileContent, A::Error> {
                 let mut digest = [0; 32];

@@ -9,6 +9,8 @@ mod ends;
 mod errors;
 #[path = "processes/exclusive.rs"]
 mod exclusive;
+#[path = "processes/files.rs"]
+mod files;
 #[path = "processes/loads.rs"]
 mod loads;
 #[path = "processes/losses.rs"]

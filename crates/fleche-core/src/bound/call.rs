@@ -7,6 +7,7 @@ use crate::{
     call::CallKey,
     context::Binding,
     encoding::DecodeError,
+    file_content::{KnownFile, noting_files},
     function::Function,
     job::JobError,
     memo::{Arguments, Reader},
@@ -20,6 +21,8 @@ pub struct BoundCall<R> {
     pub(crate) function: &'static Function,
     pub(crate) binding: Binding,
     pub(crate) arguments: Result<Arc<Arguments>, String>,
+    /// The files among them.
+    pub(crate) files: Vec<KnownFile>,
     pub(crate) key: Option<CallKey>,
     pub(crate) transport: Transport<R>,
     invoke: Invoke<R>,
@@ -40,11 +43,11 @@ impl<R> BoundCall<R> {
         encode: impl FnOnce(&mut Arguments),
     ) -> Self {
         let mut arguments = Arguments::new();
-        encode(&mut arguments);
+        let ((), files) = noting_files(|| encode(&mut arguments));
         let call = arguments.call_of_all(function).map_err(|error| error.to_string());
         let key = call.as_ref().ok().map(|call| call.key);
         let arguments = call.map(|_| Arc::new(arguments));
-        Self { function, binding: Binding::current(), arguments, key, transport, invoke, descriptor }
+        Self { function, binding: Binding::current(), arguments, files, key, transport, invoke, descriptor }
     }
 
     /// Runs the call here, under what it is bound to.
@@ -83,7 +86,7 @@ impl<R> BoundCall<R> {
 
 impl<R> Clone for BoundCall<R> {
     fn clone(&self) -> Self {
-        Self { binding: self.binding.clone(), arguments: self.arguments.clone(), ..*self }
+        Self { binding: self.binding.clone(), arguments: self.arguments.clone(), files: self.files.clone(), ..*self }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     bound::FunctionRef,
     call::CallKey,
     context::Binding,
+    file_content::KnownFile,
     job::{JobError, Promise},
     memo::Arguments,
 };
@@ -20,6 +21,8 @@ pub struct PortableCall {
     /// The function.
     pub function: FunctionRef,
     pub(super) arguments: Arc<Arguments>,
+    /// The files among the arguments, to be [introduced](KnownFile::introduce) where it runs.
+    pub files: Vec<KnownFile>,
     /// What to make active around the call; `None` for whatever is active there.
     pub binding: Option<Binding>,
     /// The call's key, where the bound cache was asked for it a moment ago and had no record.

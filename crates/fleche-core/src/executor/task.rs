@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     PortableCall, Reply, SubmitError,
     in_flight::{Flight, Followers},
-    work::{CallWork, ClosureWork, FunctionWork, Work},
+    work::{Apart, CallWork, ClosureWork, FunctionWork, Work},
 };
 use crate::{
     bound::{self, BoundCall, Callable, TupleArguments},
@@ -128,8 +128,8 @@ impl Task {
         let Self { work, binding, asked, followers } = self;
         let missed = if asked { work.key() } else { None };
         match work.take_apart() {
-            Ok((function, arguments, promise)) => {
-                Ok((PortableCall { function, arguments, binding, missed }, Reply::new(promise, followers)))
+            Ok(Apart { function, arguments, files, promise }) => {
+                Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
             }
             Err((work, why)) => Err(Self { work, binding, asked, followers }.refuse(why)),
         }

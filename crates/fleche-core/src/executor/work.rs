@@ -8,13 +8,19 @@ use crate::{
     bound::{BoundCall, Callable, FunctionRef, Transport, TupleArguments},
     call::CallKey,
     context::Binding,
+    file_content::{KnownFile, noting_files},
     function::Function,
     job::{self, JobError, Promise},
     memo::Arguments,
 };
 
 /// What another process needs, and the right to complete the job.
-pub(super) type Apart = (FunctionRef, Arc<Arguments>, Promise);
+pub(super) struct Apart {
+    pub(super) function: FunctionRef,
+    pub(super) arguments: Arc<Arguments>,
+    pub(super) files: Vec<KnownFile>,
+    pub(super) promise: Promise,
+}
 
 /// What a task does, with the types of its function forgotten.
 pub(super) trait Work: Send {
@@ -78,11 +84,13 @@ where
 
     fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
         let call = FunctionRef::of_callable(&self.function).and_then(|function| {
-            let arguments = job::catch(|| self.arguments.encode(|_| true)).map_err(|panic| panic.to_string())?.whole();
-            Ok((function, arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?))
+            let (arguments, files) = noting_files(|| job::catch(|| self.arguments.encode(|_| true)));
+            let arguments = arguments.map_err(|panic| panic.to_string())?.whole();
+            let arguments = arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?;
+            Ok((function, Arc::new(arguments), files))
         });
-        match call {
-            Ok((function, arguments)) => take(&mut self.promise, function, Arc::new(arguments)).ok_or((self, gone())),
+        match call.and_then(|call| apart(&mut self.promise, call)) {
+            Ok(apart) => Ok(apart),
             Err(why) => Err((self, why)),
         }
     }
@@ -127,9 +135,12 @@ impl<R: 'static> Work for CallWork<R> {
     }
 
     fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
-        let call = self.call.reference().and_then(|function| Ok((function, self.call.arguments.clone()?)));
-        match call {
-            Ok((function, arguments)) => take(&mut self.promise, function, arguments).ok_or((self, gone())),
+        let call = self
+            .call
+            .reference()
+            .and_then(|function| Ok((function, self.call.arguments.clone()?, self.call.files.clone())));
+        match call.and_then(|call| apart(&mut self.promise, call)) {
+            Ok(apart) => Ok(apart),
             Err(why) => Err((self, why)),
         }
     }
@@ -174,12 +185,12 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
     }
 }
 
-fn take(promise: &mut Option<Promise>, function: FunctionRef, arguments: Arc<Arguments>) -> Option<Apart> {
-    promise.take().map(|promise| (function, arguments, promise))
-}
-
-fn gone() -> String {
-    "the job is done already".to_owned()
+fn apart(
+    promise: &mut Option<Promise>,
+    (function, arguments, files): (FunctionRef, Arc<Arguments>, Vec<KnownFile>),
+) -> Result<Apart, String> {
+    let promise = promise.take().ok_or("the job is done already")?;
+    Ok(Apart { function, arguments, files, promise })
 }
 
 /// The recorded result of a memoized call, if its return type is `R`.

@@ -95,10 +95,7 @@ fn read(path: &Path) -> io::Result<Digest> {
         if remembered.digests.len() >= CAPACITY {
             remembered.digests.clear();
         }
-        let paths = remembered.paths.entry(digest).or_default();
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
+        add(remembered, digest, path);
         if unchanged && settled {
             remembered.digests.insert(before, digest);
         }
@@ -106,10 +103,35 @@ fn read(path: &Path) -> io::Result<Digest> {
     Ok(digest)
 }
 
-/// A file that holds this content now, among those that were seen to.
-pub(super) fn path_of(digest: &Digest) -> Option<PathBuf> {
+/// A file that holds this content now, among those that were seen to, here or in the process that the call comes from.
+///
+/// # Errors
+/// What to look at, where there is none.
+pub(super) fn path_of(digest: &Digest) -> Result<PathBuf, String> {
     let paths = lock(|remembered| remembered.paths.get(digest).cloned()).unwrap_or_default();
-    paths.into_iter().find(|path| digest_of(path).is_ok_and(|found| found == *digest))
+    let holds = |path: &PathBuf| digest_of(path).is_ok_and(|found| found == *digest);
+    let Some(last) = paths.last().cloned() else {
+        return Err(format!("this process knows of no file whose content has the digest {digest}"));
+    };
+    paths.into_iter().find(holds).ok_or_else(|| {
+        let why = match digest_of(&last) {
+            Ok(_) => "has changed since the call was made".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        format!("the file {} {why}; its content had the digest {digest}", last.display())
+    })
+}
+
+/// Somebody else has seen this file hold this content.
+pub(super) fn was_seen(digest: Digest, path: PathBuf) {
+    lock(|remembered| add(remembered, digest, path));
+}
+
+/// As the last of its places.
+fn add(remembered: &mut Remembered, digest: Digest, path: PathBuf) {
+    let paths = remembered.paths.entry(digest).or_default();
+    paths.retain(|known| *known != path);
+    paths.push(path);
 }
 
 fn lock<R>(run: impl FnOnce(&mut Remembered) -> R) -> R {

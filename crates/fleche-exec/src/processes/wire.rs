@@ -1,6 +1,10 @@
 //! Calls and bindings as bytes.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use fleche_core::{
@@ -8,6 +12,7 @@ use fleche_core::{
     context::{Binding, BindingConfig, WeakBinding},
     encoding,
     executor::PortableCall,
+    file_content::KnownFile,
     store::Reach,
 };
 use serde::{Deserialize, Serialize};
@@ -22,7 +27,9 @@ pub(super) const BINDING: usize = 1;
 pub(super) const SETTING: usize = 2;
 /// The key of the call, where the cache was asked for it already; else empty.
 pub(super) const MISSED: usize = 3;
-pub(super) const ARGUMENTS: usize = 4;
+/// The files among the arguments; empty for none.
+pub(super) const FILES: usize = 4;
+pub(super) const ARGUMENTS: usize = 5;
 
 /// A binding, with the numbers of its stores in the process that made it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,9 +74,10 @@ impl Wire {
                 missed = Bytes::copy_from_slice(key.digest().as_bytes());
             }
         }
+        let files = files(&call.files)?;
         let arguments = call.into_arguments();
         let mut parts = Vec::with_capacity(ARGUMENTS + arguments.len());
-        parts.extend([function.into(), binding, Bytes::new(), missed]);
+        parts.extend([function.into(), binding, Bytes::new(), missed, files]);
         parts.extend(arguments);
         Ok(parts)
     }
@@ -89,6 +97,27 @@ impl Wire {
         *last = Some((binding.downgrade(), encoded.clone()));
         Ok(encoded)
     }
+}
+
+/// Digests and paths, which need not be text.
+type SentFiles = Vec<(Digest, Vec<u8>)>;
+
+fn files(files: &[KnownFile]) -> Result<Bytes> {
+    if files.is_empty() {
+        return Ok(Bytes::new());
+    }
+    let sent: SentFiles = files.iter().map(|file| (file.digest, file.path.as_os_str().as_bytes().to_vec())).collect();
+    Ok(encoding::to_vec(&sent)?.into())
+}
+
+/// Lets this process find the files in the part [`FILES`].
+pub(super) fn introduce_files(part: &[u8]) -> Result<()> {
+    if !part.is_empty() {
+        for (digest, path) in encoding::from_slice::<SentFiles>(part)? {
+            KnownFile { digest, path: OsString::from_vec(path).into() }.introduce();
+        }
+    }
+    Ok(())
 }
 
 /// The key of a call in the part [`MISSED`].

@@ -25,7 +25,7 @@ use super::{
     frame::{Frame, Kind},
     pieces::Reader,
     start,
-    wire::{self, ARGUMENTS, BINDING, FUNCTION, MISSED, SETTING},
+    wire::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, SETTING},
 };
 use bindings::Bindings;
 use channel::Channel;
@@ -127,6 +127,7 @@ fn call(bindings: &mut Bindings, task: &Frame) -> Result<Vec<u8>, JobError> {
     let function: FunctionRef =
         encoding::from_slice(&task.part(FUNCTION)).map_err(|error| refused("function", &error))?;
     let binding = bindings.of(&task.part(BINDING)).map_err(|error| refused("binding", &error))?;
+    wire::introduce_files(&task.part(FILES)).map_err(|error| refused("files", &error))?;
     let arguments: Vec<&[u8]> = task.parts.iter().skip(ARGUMENTS).map(|part: &Bytes| &**part).collect();
     let run = || setting::within(&task.part(SETTING), || function.call(&arguments));
     // The call itself catches panics of the body; this is for what dropping something may do.

@@ -1,0 +1,54 @@
+//! Which files the arguments of a call are, for another process: their encoding says only what they hold.
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
+
+use super::remembered;
+use crate::digest::Digest;
+
+thread_local! {
+    /// The files that were encoded since [`noting_files`] began; `None` outside of it.
+    static NOTED: RefCell<Option<Vec<KnownFile>>> = const { RefCell::new(None) };
+}
+
+/// Where a content was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Of the content.
+    pub digest: Digest,
+    /// The absolute path of the file.
+    pub path: PathBuf,
+}
+
+impl KnownFile {
+    /// Lets this process look for the content there. It is read and checked when an argument of it is decoded.
+    pub fn introduce(self) {
+        remembered::was_seen(self.digest, self.path);
+    }
+}
+
+/// Runs the closure, which encodes arguments, and tells which files are among them.
+pub fn noting_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
+    struct Restored(Option<Vec<KnownFile>>);
+    impl Drop for Restored {
+        fn drop(&mut self) {
+            NOTED.set(self.0.take());
+        }
+    }
+    let _restored = Restored(NOTED.replace(Some(Vec::new())));
+    let encoded = encode();
+    (encoded, NOTED.take().unwrap_or_default())
+}
+
+/// This file is being encoded.
+pub(super) fn note(digest: &Digest, path: &Path) {
+    let note = |noted: &mut Vec<KnownFile>| {
+        // Where there is no working directory any more, another process would find nothing there either.
+        if let Ok(path) = std::path::absolute(path) {
+            noted.push(KnownFile { digest: *digest, path });
+        }
+    };
+    let _ = NOTED.try_with(|noted| noted.borrow_mut().as_mut().map(note));
+}
