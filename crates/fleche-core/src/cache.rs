@@ -121,9 +121,15 @@ impl Cache {
         self.0.calls.find(query)
     }
 
-    /// What was counted through this handle and its clones, on all threads of this process.
+    /// What was counted through this handle and its clones, on all threads of this process, and in workers elsewhere as
+    /// far as their executor [told](Self::count_elsewhere).
     pub fn stats(&self) -> Stats {
         self.0.counters.sum()
+    }
+
+    /// For executors whose workers are in other processes: adds what a worker has counted for this cache.
+    pub fn count_elsewhere(&self, stats: &Stats) {
+        self.0.counters.add(stats);
     }
 
     pub(crate) fn is_void(&self) -> bool {

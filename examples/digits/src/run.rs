@@ -11,8 +11,10 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use fleche_core::{Cache, ExecutorExt, FileContent, JobError, Stats, wrap_executor};
-use fleche_exec::ThreadPool;
+use fleche_core::{Cache, Executor, ExecutorExt, FileContent, JobError, Stats, wrap_executor};
+#[cfg(target_os = "linux")]
+use fleche_exec::ProcessPool;
+use fleche_exec::{SerialExecutor, ThreadPool};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -36,6 +38,9 @@ pub struct Options {
     /// Where the stored results and the picture go
     #[arg(long, value_name = "DIR", default_value = "target/digits")]
     dir: PathBuf,
+    /// Where calls run
+    #[arg(long, value_enum, default_value_t = Workers::Threads)]
+    executor: Workers,
     /// How many calls run at once [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -54,6 +59,32 @@ pub enum Store {
     File,
     /// In memory, for this run
     Memory,
+}
+
+/// Where calls run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Workers {
+    /// On threads of this process
+    Threads,
+    /// In processes of this program
+    #[cfg(target_os = "linux")]
+    Processes,
+    /// One after the other, where they are made
+    Serial,
+}
+
+impl Workers {
+    /// So many of them; one per core where no number is given.
+    fn open(self, workers: Option<usize>) -> fleche_core::Result<Box<dyn Executor>> {
+        #[cfg(target_os = "linux")]
+        let per_core = || std::thread::available_parallelism().map_or(1, Into::into);
+        Ok(match self {
+            Self::Threads => Box::new(workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?),
+            #[cfg(target_os = "linux")]
+            Self::Processes => Box::new(ProcessPool::new(workers.unwrap_or_else(per_core))?),
+            Self::Serial => Box::new(SerialExecutor),
+        })
+    }
 }
 
 /// How a run can fail.
@@ -83,6 +114,8 @@ pub enum RunError {
 
 /// Runs the program with the options of this process.
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    fleche_exec::init();
     match run(&Options::parse(), &mut io::stdout().lock()) {
         // Whoever read the report has read enough.
         Err(RunError::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -105,13 +138,13 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
         return Ok(());
     }
     let started = Instant::now();
-    let pool = options.workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?;
+    let executor = options.executor.open(options.workers)?;
     let data = options.data.clone().unwrap_or_else(|| SHIPPED.into()).into();
     let cache = match options.store {
         Store::File => stored::open(&options.dir)?,
         Store::Memory => Cache::new(MemoryValues::new(), MemoryCalls::new()),
     };
-    let means = cache.scope(|| study(&data, pool))?;
+    let means = cache.scope(|| study(&data, executor))?;
     let picture = draw(&means, &options.dir)?;
     let seconds = started.elapsed().as_secs_f64();
     let Stats { hits, misses, computed, .. } = cache.stats();
@@ -125,12 +158,12 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
 
 /// The accuracies for `k` = 1 first: each of them finds the neighbours of its fold and metric, which are then there for all
 /// others.
-fn study(data: &FileContent, pool: ThreadPool) -> Result<Means, RunError> {
+fn study(data: &FileContent, executor: Box<dyn Executor>) -> Result<Means, RunError> {
     // Read once, before each worker does it for itself.
     if !digits::contains(data).unwrap_or(false) {
         digits(data)?;
     }
-    let pool = wrap_executor(pool);
+    let pool = wrap_executor(executor);
     let calls: Vec<_> = order().map(|(k, fold, metric)| (data.clone(), k, fold, metric)).collect();
     let bar = progress(calls.len());
     let (first, others) = calls.split_at(FOLDS * Metric::ALL.len());

@@ -62,6 +62,22 @@ fn a_second_run_computes_nothing_and_prints_the_same_table() {
 }
 
 #[test]
+fn every_executor_prints_the_same_table_and_finds_what_others_computed() {
+    let executors =
+        if cfg!(target_os = "linux") { &["threads", "processes", "serial"][..] } else { &["threads", "serial"] };
+    let runs: Vec<_> = executors.iter().map(|executor| (directory(), ["--executor", executor])).collect();
+    let (own, _) = &runs[0];
+    let expected = report(own.path(), &[]);
+    for (directory, options) in &runs {
+        assert_eq!(table(&report(directory.path(), options)), table(&expected), "{options:?}");
+        let again = report(own.path(), options);
+        assert!(again.contains("calls 225, computed 0, hits 225,"), "{options:?}: {again}");
+    }
+    let in_memory = report(own.path(), &["--executor", executors[1], "--store", "memory"]);
+    assert_eq!(table(&in_memory), table(&expected));
+}
+
+#[test]
 fn the_name_of_each_stored_value_is_the_digest_of_its_file() {
     let directory = directory();
     report(directory.path(), &[]);

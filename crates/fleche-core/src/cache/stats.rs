@@ -10,10 +10,12 @@ use std::{
 };
 
 use crossbeam_utils::CachePadded;
+use serde::{Deserialize, Serialize};
 use thread_local::ThreadLocal;
 
 /// What was counted since the cache was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Calls that were answered from the store.
@@ -28,8 +30,24 @@ pub struct Stats {
     pub skipped: BTreeMap<Skip, u64>,
 }
 
+impl Stats {
+    /// What was counted since `before`, which was counted by the same cache.
+    pub fn since(&self, before: &Self) -> Self {
+        let skipped = self.skipped.iter().map(|(reason, count)| {
+            (*reason, count.saturating_sub(before.skipped.get(reason).copied().unwrap_or_default()))
+        });
+        Self {
+            hits: self.hits.saturating_sub(before.hits),
+            misses: self.misses.saturating_sub(before.misses),
+            computed: self.computed.saturating_sub(before.computed),
+            faults: self.faults.saturating_sub(before.faults),
+            skipped: skipped.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
 /// Why a call ran without being recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Skip {
     /// The function returned an `Err`, which is not kept unless it asks for `cache_errors`.
@@ -100,6 +118,23 @@ impl Counters {
         *self.rare.lock().unwrap_or_else(PoisonError::into_inner).skipped.entry(reason).or_default() += 1;
     }
 
+    /// Adds what was counted elsewhere.
+    pub(super) fn add(&self, stats: &Stats) {
+        let here = self.threads.get_or_default();
+        for (counter, more) in
+            [(&here.hits, stats.hits), (&here.misses, stats.misses), (&here.computed, stats.computed)]
+        {
+            add(counter, more);
+        }
+        if stats.faults > 0 || !stats.skipped.is_empty() {
+            let mut rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
+            rare.faults += stats.faults;
+            for (reason, more) in &stats.skipped {
+                *rare.skipped.entry(*reason).or_default() += more;
+            }
+        }
+    }
+
     pub(super) fn sum(&self) -> Stats {
         let rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stats = Stats { faults: rare.faults, skipped: rare.skipped.clone(), ..Stats::default() };
@@ -112,7 +147,11 @@ impl Counters {
     }
 }
 
-/// Each counter has one writing thread at a time, so a load and a store suffice.
 fn increment(counter: &AtomicU64) {
-    counter.store(counter.load(Relaxed) + 1, Relaxed);
+    add(counter, 1);
+}
+
+/// Each counter has one writing thread at a time, so a load and a store suffice.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed) + more, Relaxed);
 }

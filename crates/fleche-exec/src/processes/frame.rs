@@ -24,7 +24,7 @@ pub(super) enum Kind {
     End,
     /// To the pool: call `number` starts.
     Started,
-    /// To the pool: call `number` has ended. Parts: nanoseconds, then the encoded result; or those and the encoded error.
+    /// To the pool: call `number` has ended. Parts: nanoseconds, what was counted (or nothing), the encoded result.
     Done,
     /// To the pool: as `Done`, with an encoded error in place of the result.
     Failed,

@@ -10,7 +10,6 @@ use std::{
         Arc,
         mpsc::{Receiver, Sender, TryRecvError},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -110,11 +109,11 @@ pub(super) fn listen(
                 schedule.ready();
             }
             Kind::Started => schedule.started(id, frame.number),
-            Kind::Done => schedule.done(id, frame.number, took(&frame), Ok(frame.part(1))),
+            Kind::Done => schedule.done(id, &frame, Ok(frame.part(2))),
             Kind::Failed => {
-                let error = encoding::from_slice::<JobError>(&frame.part(1));
+                let error = encoding::from_slice::<JobError>(&frame.part(2));
                 let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
-                schedule.done(id, frame.number, took(&frame), Err(error));
+                schedule.done(id, &frame, Err(error));
             }
             Kind::TakenBack => {
                 let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
@@ -135,8 +134,4 @@ pub(super) fn listen(
     let status = child.wait();
     let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
     schedule.gone(id, status.ok().and_then(|status| status.signal()), ready, &how);
-}
-
-fn took(frame: &Frame) -> Duration {
-    Duration::from_nanos(frame::number(&frame.part(0)))
 }

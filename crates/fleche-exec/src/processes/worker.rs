@@ -97,7 +97,7 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
             end();
         }
         let begun = Instant::now();
-        let outcome = call(&mut bindings, &task);
+        let (outcome, stats) = call(&mut bindings, &task);
         let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX).to_le_bytes();
         let number = task.number;
         drop(task);
@@ -108,10 +108,10 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
         next = inbox.poll();
         if next.is_some() && result.len() < SMALL {
             // It goes out with the next start.
-            channel.queue(kind, number, &[&took, &result]);
+            channel.queue(kind, number, &[&took, &stats, &result]);
             continue;
         }
-        if channel.send_result(kind, number, took, result).is_err() {
+        if channel.send_result(kind, number, [took.to_vec(), stats, result]).is_err() {
             end();
         }
         next = next.or_else(|| inbox.wait());
@@ -121,18 +121,24 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
 /// Results with fewer bytes are copied rather than written by themselves.
 const SMALL: usize = 1 << 14;
 
-fn call(bindings: &mut Bindings, task: &Frame) -> Result<Vec<u8>, JobError> {
-    let refused =
-        |what: &str, why: &dyn std::fmt::Display| JobError::rejected(format!("the {what} did not arrive: {why}"));
+/// The outcome, and what was counted.
+fn call(bindings: &mut Bindings, task: &Frame) -> (Result<Vec<u8>, JobError>, Vec<u8>) {
+    match bindings.of(&task.part(BINDING)) {
+        Err(error) => (Err(not_here("binding", &error)), Vec::new()),
+        Ok(None) => (call_bound(None, task), Vec::new()),
+        Ok(Some(known)) => (call_bound(Some(&known.binding), task), known.news()),
+    }
+}
+
+fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobError> {
     let function: FunctionRef =
-        encoding::from_slice(&task.part(FUNCTION)).map_err(|error| refused("function", &error))?;
-    let binding = bindings.of(&task.part(BINDING)).map_err(|error| refused("binding", &error))?;
-    wire::introduce_files(&task.part(FILES)).map_err(|error| refused("files", &error))?;
+        encoding::from_slice(&task.part(FUNCTION)).map_err(|error| not_here("function", &error))?;
+    wire::introduce_files(&task.part(FILES)).map_err(|error| not_here("files", &error))?;
     let arguments: Vec<&[u8]> = task.parts.iter().skip(ARGUMENTS).map(|part: &Bytes| &**part).collect();
     let run = || setting::within(&task.part(SETTING), || function.call(&arguments));
     // The call itself catches panics of the body; this is for what dropping something may do.
     job::catch(|| {
-        let _bound = binding.as_ref().map(Binding::enter);
+        let _bound = binding.map(Binding::enter);
         match wire::missed(&task.part(MISSED)) {
             None => run(),
             Some(key) => {
@@ -141,4 +147,8 @@ fn call(bindings: &mut Bindings, task: &Frame) -> Result<Vec<u8>, JobError> {
             }
         }
     })?
+}
+
+fn not_here(what: &str, why: &dyn std::fmt::Display) -> JobError {
+    JobError::rejected(format!("the {what} did not arrive: {why}"))
 }

@@ -76,7 +76,11 @@ fn a_file_that_changes_before_its_call_starts_is_named_and_no_body_runs() {
         let pool = pool(1);
         let busy = pool.submit(wait_for, (gate.clone(),));
         let late = pool.submit(text_of, (file.clone(),));
-        if change { fs::write(&file, "after").unwrap() } else { fs::remove_file(&file).unwrap() }
+        if change {
+            fs::write(&file, "after").unwrap();
+        } else {
+            fs::remove_file(&file).unwrap();
+        }
         fs::write(gate, "").unwrap();
         result(busy).unwrap();
         match result(late) {

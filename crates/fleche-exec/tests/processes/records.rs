@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process, sync::Arc};
 
-use fleche_core::{Bound, Cache, ExecutorExt, fleche, metadata::TAGS, tag, wrap_executor};
+use fleche_core::{Bound, Cache, ExecutorExt, Skip, fleche, metadata::TAGS, tag, wrap_executor};
 
 use super::common::{files, memory, pool, result};
 
@@ -54,6 +54,22 @@ fn a_worker_can_do_with_a_store_all_that_the_parent_can() {
         let _active = cache.enter();
         assert_eq!(result(pool(1).submit(Bound::bind(is_seen_whole), (4,))), Ok(true));
         assert!(!double::contains(4).unwrap());
+    });
+}
+
+#[test]
+fn what_workers_count_is_counted_by_the_parents_cache() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        let pool = wrap_executor(pool(2));
+        for x in 0..4 {
+            assert_eq!(result(pool.submit(calls_double, (x,))), Ok(2 * x + 1));
+            assert_eq!(result(pool.submit(double, (x,))), Ok(2 * x));
+            assert_eq!(result(pool.submit(fails, (x,))), Ok(Err(format!("{x} is refused"))));
+        }
+        let stats = cache.stats();
+        assert_eq!((stats.hits, stats.misses, stats.computed), (4, 8, 8));
+        assert_eq!(stats.skipped, BTreeMap::from([(Skip::Failed, 4)]));
     });
 }
 

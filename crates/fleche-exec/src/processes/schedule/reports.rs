@@ -3,9 +3,10 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use fleche_core::JobError;
+use fleche_core::{JobError, encoding};
 
 use super::{Ended, Schedule, State};
+use crate::processes::frame::{self, Frame};
 
 /// So many workers in a row may fail to start before what waits is refused.
 const STILLBORN: usize = 3;
@@ -29,13 +30,9 @@ impl Schedule {
         drop(parts);
     }
 
-    pub(in crate::processes) fn done(
-        self: &Arc<Self>,
-        worker: u64,
-        number: u64,
-        took: Duration,
-        outcome: Result<Bytes, JobError>,
-    ) {
+    /// A task has ended. The frame says how long it took, and what was counted.
+    pub(in crate::processes) fn done(self: &Arc<Self>, worker: u64, frame: &Frame, outcome: Result<Bytes, JobError>) {
+        let (number, took) = (frame.number, Duration::from_nanos(frame::number(&frame.part(0))));
         let mut state = self.lock();
         let State { hands, free, .. } = &mut *state;
         let mut task = None;
@@ -50,6 +47,9 @@ impl Schedule {
         }
         self.dispatch(state, Ended::default());
         if let Some((task, _)) = task {
+            if let (Some(binding), Ok(counted)) = (&task.binding, encoding::from_slice(&frame.part(1))) {
+                binding.cache().count_elsewhere(&counted);
+            }
             task.reply.keep(outcome);
         }
     }

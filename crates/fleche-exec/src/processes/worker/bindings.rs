@@ -1,9 +1,13 @@
 //! Bindings as they come with tasks, and the caches that they lead to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
-use fleche_core::{Cache, CallStore, Result, ValueStore, context::Binding, encoding, store::Reach};
+use fleche_core::{Cache, CallStore, Result, Stats, ValueStore, context::Binding, encoding, store::Reach};
 
 use super::{
     channel::Channel,
@@ -14,7 +18,28 @@ use crate::processes::wire::SentBinding;
 /// Bindings by their bytes: most tasks come with one that was there before.
 pub(super) struct Bindings {
     channel: Arc<Channel>,
-    known: HashMap<Bytes, Binding>,
+    known: HashMap<Bytes, Known>,
+}
+
+/// A binding, and what the pool was told of its counters.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) binding: Binding,
+    told: Arc<Mutex<Stats>>,
+}
+
+impl Known {
+    /// What the pool was not told yet, encoded; empty for nothing.
+    pub(super) fn news(&self) -> Vec<u8> {
+        let now = self.binding.cache().stats();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == now {
+            return Vec::new();
+        }
+        let news = now.since(&mem::replace(&mut told, now.clone()));
+        // Numbers and names have an encoding.
+        encoding::to_vec(&news).unwrap_or_default()
+    }
 }
 
 /// So many are kept, with the stores that they hold open.
@@ -26,22 +51,22 @@ impl Bindings {
     }
 
     /// The binding of these bytes; `None` for no bytes.
-    pub(super) fn of(&mut self, bytes: &Bytes) -> Result<Option<Binding>> {
+    pub(super) fn of(&mut self, bytes: &Bytes) -> Result<Option<Known>> {
         if bytes.is_empty() {
             return Ok(None);
         }
-        if let Some(binding) = self.known.get(bytes) {
-            return Ok(Some(binding.clone()));
+        if let Some(known) = self.known.get(bytes) {
+            return Ok(Some(known.clone()));
         }
         let sent: SentBinding = encoding::from_slice(bytes)?;
         let cache = self.cache(&sent);
-        let binding = Binding::of_config(sent.config, cache);
+        let known = Known { binding: Binding::of_config(sent.config, cache), told: Arc::default() };
         if self.known.len() == KEPT {
             self.known.clear();
         }
         // A copy: the bytes are part of a frame that holds the arguments too.
-        self.known.insert(Bytes::copy_from_slice(bytes), binding.clone());
-        Ok(Some(binding))
+        self.known.insert(Bytes::copy_from_slice(bytes), known.clone());
+        Ok(Some(known))
     }
 
     /// Stores that several processes may open are opened; where that fails, and for all others, operations go to the

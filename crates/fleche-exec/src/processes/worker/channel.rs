@@ -74,17 +74,11 @@ impl Channel {
     }
 
     /// Sends a result. A large one goes out while the next bodies run; of those, one waits for the one before.
-    pub(super) fn send_result(
-        self: &Arc<Self>,
-        kind: Kind,
-        number: u64,
-        took: [u8; 8],
-        result: Vec<u8>,
-    ) -> io::Result<()> {
-        if result.len() <= PIECE {
-            return self.send(kind, number, &[&took, &result]);
+    pub(super) fn send_result(self: &Arc<Self>, kind: Kind, number: u64, parts: [Vec<u8>; 3]) -> io::Result<()> {
+        if parts.iter().map(Vec::len).sum::<usize>() <= PIECE {
+            return self.send(kind, number, &parts.each_ref().map(Vec::as_slice));
         }
-        let pieces = Pieces::new(self.number(), kind, number, vec![took.to_vec(), result]);
+        let pieces = Pieces::new(self.number(), kind, number, parts.into());
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         if behind.is_none() {
             *behind = Behind::start(self.clone()).ok();
