@@ -1,9 +1,14 @@
-//! `cargo xtask conformance`: every linked backend against every case.
+//! `cargo xtask conformance`: every linked backend, and every linked executor, against every case of its kind.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
-use fleche_conformance::{Case, Report, Selection, backend, cases};
-use fleche_core::store::{BackendInfo, backends};
+use fleche_conformance::{
+    Case, ExecutorCase, Listed, Report, Selection, SelectionError, backend, cases, executor, executor_cases,
+};
+use fleche_core::{
+    executor::{ExecutorInfo, executors},
+    store::{BackendInfo, backends},
+};
 use serde::Serialize;
 
 use crate::matrix::matrix;
@@ -11,9 +16,12 @@ use crate::matrix::matrix;
 /// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only this backend; may be given several times.
+    /// Only this backend, and no executor unless one is named; may be given several times.
     #[arg(long = "backend", value_name = "NAME")]
     backends: Vec<String>,
+    /// Only this executor, and no backend unless one is named; may be given several times.
+    #[arg(long = "executor", value_name = "NAME")]
+    executors: Vec<String>,
     /// Only this case, or this group of cases; may be given several times.
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
@@ -30,51 +38,99 @@ pub(crate) struct Arguments {
 /// # Errors
 /// A message where a name is unknown, where there is nothing to run, and where a case fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let backends = select_backends(&arguments.backends)?;
-    let selection = if arguments.cases.is_empty() { Ok(Selection::all()) } else { Selection::named(&arguments.cases) };
-    let selection = selection.map_err(|error| error.to_string())?;
+    let selected = Selected::of(arguments).map_err(|error| error.to_string())?;
     if arguments.list {
-        print!("{}", list(&backends, selection.cases()));
+        print!("{}", selected.list());
         return Ok(());
     }
-    let reports: Vec<_> = backends.into_iter().map(|backend| fleche_conformance::run(backend, &selection)).collect();
-    print!("{}", matrix(&reports));
+    let reports = [selected.run_backends(), selected.run_executors()];
+    for reports in reports.iter().filter(|reports| !reports.is_empty()) {
+        println!("{}", matrix(reports));
+    }
+    let reports = reports.concat();
     if let Some(file) = &arguments.json {
         let text = json(&reports).map_err(|error| error.to_string())?;
         fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
     if reports.is_empty() || !reports.iter().all(Report::is_success) {
         let failed = reports.iter().map(|report| report.failures().count()).sum::<usize>();
-        return Err(format!("{failed} failed; run one alone with --backend NAME --case NAME"));
+        return Err(format!("{failed} failed; run one alone with --backend NAME or --executor NAME, and --case NAME"));
     }
     Ok(())
 }
 
-fn select_backends(names: &[String]) -> Result<Vec<&'static BackendInfo>, String> {
-    let linked = backends();
-    if linked.is_empty() {
-        return Err("no backend is linked into xtask: name its crate in xtask/src/main.rs".to_owned());
-    }
-    if names.is_empty() {
-        return Ok(linked);
-    }
-    let wanted =
-        names.iter().map(|name| backend(name)).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-    Ok(linked.into_iter().filter(|backend| wanted.iter().any(|wanted| wanted.name == backend.name)).collect())
+/// What to run. A kind without cases, or without anything to run them for, is left out.
+struct Selected {
+    backends: Vec<&'static BackendInfo>,
+    cases: Option<Selection>,
+    executors: Vec<&'static ExecutorInfo>,
+    executor_cases: Option<Selection<ExecutorCase>>,
 }
 
-fn list(backends: &[&BackendInfo], cases: &[&Case]) -> String {
-    let mut text = String::from("Backends:\n");
-    for backend in backends {
-        let durable = if backend.durable { "durable" } else { "not durable" };
-        let _ = writeln!(text, "  {:<10} {:?}, {durable}: {}", backend.name, backend.reach, backend.summary);
+impl Selected {
+    fn of(arguments: &Arguments) -> Result<Self, SelectionError> {
+        let Arguments { backends: backend_names, executors: executor_names, cases: case_names, .. } = arguments;
+        let all = backend_names.is_empty() && executor_names.is_empty();
+        let named = |names: &[String]| names.iter().map(|name| backend(name)).collect::<Result<Vec<_>, _>>();
+        let backends = if all { backends() } else { named(backend_names)? };
+        let named = |names: &[String]| names.iter().map(|name| executor(name)).collect::<Result<Vec<_>, _>>();
+        let executors = if all { executors() } else { named(executor_names)? };
+        let (cases, executor_cases) = (select::<Case>(case_names), select::<ExecutorCase>(case_names));
+        match (cases, executor_cases) {
+            // A name that neither kind knows.
+            (Err(error), Err(_)) => Err(error),
+            (cases, executor_cases) => {
+                Ok(Self { backends, cases: cases.ok(), executors, executor_cases: executor_cases.ok() })
+            }
+        }
     }
-    text += "Cases:\n";
-    let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
-    for case in cases {
-        let _ = writeln!(text, "  {:<width$}  {} [{:?}]", case.name, case.description, case.needs);
+
+    fn run_backends(&self) -> Vec<Report> {
+        let Some(cases) = &self.cases else { return Vec::new() };
+        self.backends.iter().map(|backend| fleche_conformance::run(backend, cases)).collect()
     }
-    text
+
+    fn run_executors(&self) -> Vec<Report> {
+        let Some(cases) = &self.executor_cases else { return Vec::new() };
+        self.executors.iter().map(|executor| fleche_conformance::run_executor(executor, cases)).collect()
+    }
+
+    fn list(&self) -> String {
+        let mut text = String::from("Backends:\n");
+        for backend in &self.backends {
+            let durable = if backend.durable { "durable" } else { "not durable" };
+            let _ = writeln!(text, "  {:<10} {:?}, {durable}: {}", backend.name, backend.reach, backend.summary);
+        }
+        text += "Executors:\n";
+        for executor in &self.executors {
+            let _ = writeln!(text, "  {:<10} {:?}: {}", executor.name, executor.reach, executor.summary);
+        }
+        text += "Cases:\n";
+        for case in self.cases.iter().flat_map(Selection::cases) {
+            let _ = writeln!(text, "  {:<38}  {} [{:?}]", case.name, case.description, case.needs);
+        }
+        for case in self.executor_cases.iter().flat_map(Selection::cases) {
+            let _ = writeln!(text, "  {:<38}  {}", case.name, case.description);
+        }
+        text
+    }
+}
+
+/// The cases of one kind that these names select; all of them without names.
+fn select<C: Listed>(names: &[String]) -> Result<Selection<C>, SelectionError> {
+    let groups = |name: &&String| C::list().iter().any(|case| case.name().split("::").next() == Some(name.as_str()));
+    let known = |name: &&String| groups(name) || C::list().iter().any(|case| case.name() == name.as_str());
+    match names {
+        [] => Ok(Selection::all()),
+        // Names of the other kind are left to the other kind.
+        _ => Selection::named(names.iter().filter(|name| known(name) || !is_known(name))),
+    }
+}
+
+/// Whether the name is one of a case or group of any kind.
+fn is_known(name: &str) -> bool {
+    let names = cases().iter().map(|case| case.name).chain(executor_cases().iter().map(|case| case.name));
+    names.into_iter().any(|case| case == name || case.split("::").next() == Some(name))
 }
 
 fn json(reports: &[Report]) -> serde_json::Result<String> {
@@ -82,12 +138,18 @@ fn json(reports: &[Report]) -> serde_json::Result<String> {
     struct Described {
         name: &'static str,
         description: &'static str,
-        needs: fleche_conformance::Needs,
+        /// Of backends.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        needs: Option<fleche_conformance::Needs>,
     }
-    let cases: Vec<_> = cases()
-        .iter()
-        .map(|case| Described { name: case.name, description: case.description, needs: case.needs })
-        .collect();
+    let of_backends = cases().iter().map(|case| Described {
+        name: case.name,
+        description: case.description,
+        needs: Some(case.needs),
+    });
+    let of_executors =
+        executor_cases().iter().map(|case| Described { name: case.name, description: case.description, needs: None });
+    let cases: Vec<_> = of_backends.chain(of_executors).collect();
     serde_json::to_string_pretty(&serde_json::json!({ "cases": cases, "reports": reports }))
 }
 
@@ -95,34 +157,64 @@ fn json(reports: &[Report]) -> serde_json::Result<String> {
 mod tests {
     use super::*;
 
-    fn arguments(backends: &[&str], cases: &[&str]) -> Arguments {
+    #[cfg(target_os = "linux")]
+    fleche_exec::worker_test!();
+
+    fn arguments(backends: &[&str], executors: &[&str], cases: &[&str]) -> Arguments {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Arguments { backends: owned(backends), cases: owned(cases), json: None, list: false }
+        let (backends, executors, cases) = (owned(backends), owned(executors), owned(cases));
+        Arguments { backends, executors, cases, json: None, list: false }
+    }
+
+    fn reported(arguments: Arguments) -> serde_json::Value {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("report.json");
+        run(&Arguments { json: Some(file.clone()), ..arguments }).unwrap();
+        serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
     }
 
     #[test]
     fn a_run_of_one_case_succeeds_and_is_reported() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("report.json");
-        let arguments = Arguments { json: Some(file.clone()), ..arguments(&["example"], &["values::absence"]) };
-        run(&arguments).unwrap();
-        let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        assert_eq!(report["reports"][0]["backend"], "example");
+        let report = reported(arguments(&["example"], &[], &["values::absence"]));
+        assert_eq!(report["reports"].as_array().unwrap().len(), 1);
+        assert_eq!(report["reports"][0]["name"], "example");
         assert_eq!(report["reports"][0]["outcomes"][0]["case"], "values::absence");
         assert!(report["reports"][0]["outcomes"][0]["failure"].is_null());
     }
 
     #[test]
+    fn executors_run_their_own_cases() {
+        let report = reported(arguments(&[], &["serial"], &["executors::config", "executors::hit"]));
+        assert_eq!(report["reports"].as_array().unwrap().len(), 1);
+        assert_eq!(report["reports"][0]["name"], "serial");
+        assert_eq!(report["reports"][0]["outcomes"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_case_of_one_kind_runs_for_all_of_that_kind_and_for_no_other() {
+        let report = reported(arguments(&[], &[], &["executors::config"]));
+        let names: Vec<_> = report["reports"].as_array().unwrap().iter().map(|report| &report["name"]).collect();
+        assert!(
+            names.iter().any(|name| *name == "threads") && !names.iter().any(|name| *name == "memory"),
+            "{names:?}"
+        );
+    }
+
+    #[test]
     fn unknown_names_are_errors_that_list_what_there_is() {
-        let error = run(&arguments(&["nobody"], &[])).unwrap_err();
+        let error = run(&arguments(&["nobody"], &[], &[])).unwrap_err();
         assert!(error.contains("`nobody`") && error.contains("example"), "{error}");
-        let error = run(&arguments(&[], &["nothing"])).unwrap_err();
+        let error = run(&arguments(&[], &["nobody"], &[])).unwrap_err();
+        assert!(error.contains("`nobody`") && error.contains("threads"), "{error}");
+        let error = run(&arguments(&[], &[], &["nothing"])).unwrap_err();
         assert!(error.contains("`nothing`") && error.contains("values::absence"), "{error}");
     }
 
     #[test]
-    fn the_list_names_backends_and_cases() {
-        let text = list(&backends(), Selection::all().cases());
-        assert!(text.contains("example") && text.contains("calls::later_format_stays"), "{text}");
+    fn the_list_names_backends_executors_and_cases() {
+        let text = Selected::of(&arguments(&[], &[], &[])).unwrap().list();
+        for name in ["example", "threads", "calls::later_format_stays", "executors::nested"] {
+            assert!(text.contains(name), "{text}");
+        }
     }
 }

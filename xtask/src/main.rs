@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-// Naming a backend's crate links it, and so puts it into the matrix.
+// Naming a crate of backends or executors links it, and so puts them into the matrix.
 use fleche_example_backend as _;
+use fleche_exec as _;
 use fleche_store_file as _;
 use fleche_store_memory as _;
 
@@ -23,13 +24,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the conformance suite for every backend and prints the matrix of backends and cases.
+    /// Runs the conformance suite for every backend and executor, and prints who shows which behaviour.
     Conformance(conformance::Arguments),
     /// Checks the layout rules that the compiler does not know.
     Tidy,
 }
 
 fn main() -> ExitCode {
+    // Workers of process pools are this program.
+    #[cfg(target_os = "linux")]
+    fleche_exec::init();
     let result = match Arguments::parse().command {
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Tidy => tidy::run(),

@@ -9,7 +9,7 @@ pub(crate) fn matrix(reports: &[Report]) -> String {
     let Some(first) = reports.first() else { return "no backend\n".to_owned() };
     let names: Vec<_> = first.outcomes.iter().map(|outcome| outcome.case).collect();
     let mut rows =
-        vec![std::iter::once("case".to_owned()).chain(reports.iter().map(|r| r.backend.to_owned())).collect()];
+        vec![std::iter::once("case".to_owned()).chain(reports.iter().map(|report| report.name.to_owned())).collect()];
     for name in names {
         let mut row = vec![name.to_owned()];
         row.extend(reports.iter().map(|report| match report.outcome(name) {
@@ -29,7 +29,7 @@ pub(crate) fn matrix(reports: &[Report]) -> String {
     for report in reports {
         for outcome in report.failures() {
             let failure = outcome.failure.as_deref().unwrap_or_default().replace('\n', "\n    ");
-            let _ = writeln!(text, "\n✗ {} {}\n    {failure}", report.backend, outcome.case);
+            let _ = writeln!(text, "\n✗ {} {}\n    {failure}", report.name, outcome.case);
         }
     }
     text
@@ -61,8 +61,8 @@ mod tests {
     fn columns_are_aligned_and_failures_follow() {
         let outcome = |case, failure: Option<&str>| Outcome { case, seconds: 0.5, failure: failure.map(str::to_owned) };
         let text = matrix(&[
-            Report { backend: "memory", outcomes: vec![outcome("a", None), outcome("a::longer", None)] },
-            Report { backend: "f", outcomes: vec![outcome("a", Some("one\ntwo")), outcome("a::longer", None)] },
+            Report { name: "memory", outcomes: vec![outcome("a", None), outcome("a::longer", None)] },
+            Report { name: "f", outcomes: vec![outcome("a", Some("one\ntwo")), outcome("a::longer", None)] },
         ]);
         let expected = "\
 case       memory        f

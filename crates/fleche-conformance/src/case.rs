@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::fixture::Fixture;
+use crate::{executors::Workplace, fixture::Fixture};
 
 /// One promise that a backend must keep. Each runs with stores of its own in an empty directory.
 #[derive(Debug)]
@@ -19,8 +19,51 @@ pub struct Case {
 impl Case {
     /// The part of the name before `::`.
     pub fn group(&self) -> &'static str {
-        self.name.split("::").next().unwrap_or(self.name)
+        group(self.name)
     }
+}
+
+/// One promise that an executor must keep. Each runs with an executor of its own.
+#[derive(Debug)]
+pub struct ExecutorCase {
+    /// The permanent name: `executors::hit`.
+    pub name: &'static str,
+    /// What is promised, in a sentence.
+    pub description: &'static str,
+    pub(crate) test: fn(&Workplace),
+}
+
+/// What can be selected: the cases of a list, by name and group.
+pub trait Listed: Sized + 'static {
+    /// All of them.
+    fn list() -> &'static [Self];
+
+    /// The permanent name, with the group that it is in.
+    fn name(&self) -> &'static str;
+}
+
+impl Listed for Case {
+    fn list() -> &'static [Self] {
+        crate::cases()
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl Listed for ExecutorCase {
+    fn list() -> &'static [Self] {
+        crate::executor_cases()
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+pub(crate) fn group(name: &'static str) -> &'static str {
+    name.split("::").next().unwrap_or(name)
 }
 
 /// What a case rests on.

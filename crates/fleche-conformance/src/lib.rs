@@ -1,9 +1,15 @@
-//! The behaviour that every backend must show, as cases that anybody's backend crate runs.
+//! The behaviour that every backend, and every executor, must show, as cases that anybody's crate runs.
 //!
 //! A backend crate's `tests/conformance.rs` is one line, which becomes one `#[test]` for each case:
 //!
 //! ```ignore
 //! fleche_conformance::suite!(my_backend, "mine");
+//! ```
+//!
+//! A crate of executors does likewise, with every backend that its tests link:
+//!
+//! ```ignore
+//! fleche_conformance::executor_suite!(my_executors, "mine");
 //! ```
 //!
 //! Programs (the conformance matrix of this workspace is one) run the same cases with [`run`]. There is one list of
@@ -14,6 +20,7 @@ mod capture;
 mod case;
 mod cases;
 mod disk;
+mod executors;
 mod fixture;
 mod item;
 mod list;
@@ -22,8 +29,9 @@ mod runner;
 mod selection;
 mod shelf;
 
-pub use case::{Case, Needs};
+pub use case::{Case, ExecutorCase, Listed, Needs};
+pub use executors::executor_cases;
 pub use list::cases;
 pub use report::{Outcome, Report};
-pub use runner::{check, run};
-pub use selection::{Selection, SelectionError, backend};
+pub use runner::{check, check_executor, run, run_executor};
+pub use selection::{Selection, SelectionError, backend, executor};

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-/// What came of running cases for one backend.
+/// What came of running cases for one backend or executor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The backend's name.
-    pub backend: &'static str,
+    /// Its name.
+    pub name: &'static str,
     /// One for each case that was selected, in the order of the list.
     pub outcomes: Vec<Outcome>,
 }
@@ -18,7 +18,7 @@ pub struct Outcome {
     pub case: &'static str,
     /// How long it took.
     pub seconds: f64,
-    /// What went wrong and where; `None` if the backend keeps the promise.
+    /// What went wrong and where; `None` if the promise is kept.
     pub failure: Option<String>,
 }
 

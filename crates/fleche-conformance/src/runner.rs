@@ -6,14 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::store::BackendInfo;
+use fleche_core::{executor::ExecutorInfo, store::BackendInfo};
 
 use crate::{
     capture::capture,
-    case::Case,
+    case::ExecutorCase,
+    executors::Workplace,
     fixture::Fixture,
     report::{Outcome, Report},
-    selection::{Selection, backend},
+    selection::{Selection, backend, executor},
 };
 
 /// A case that runs for so long is taken for a deadlock. No case needs a tenth of it.
@@ -22,7 +23,19 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// Runs these cases, one after the other. A case that panics, or has not returned after ten minutes, is a failure of that
 /// case; the others run all the same.
 pub fn run(backend: &'static BackendInfo, selection: &Selection) -> Report {
-    Report { backend: backend.name, outcomes: selection.cases().iter().map(|case| run_case(backend, case)).collect() }
+    let outcomes =
+        selection.cases().iter().copied().map(|case| run_case(case.name, move || (case.test)(&Fixture::new(backend))));
+    Report { name: backend.name, outcomes: outcomes.collect() }
+}
+
+/// As [`run`], for an executor.
+pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<ExecutorCase>) -> Report {
+    let outcomes = selection
+        .cases()
+        .iter()
+        .copied()
+        .map(|case| run_case(case.name, move || (case.test)(&Workplace::new(executor))));
+    Report { name: executor.name, outcomes: outcomes.collect() }
 }
 
 /// Runs one case for the backend of this name: what each `#[test]` of [`suite!`](crate::suite) does.
@@ -32,18 +45,32 @@ pub fn run(backend: &'static BackendInfo, selection: &Selection) -> Report {
 pub fn check(backend_name: &str, case: &str) {
     let backend = backend(backend_name).unwrap_or_else(|error| panic!("{error}"));
     let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));
-    for Outcome { case, failure, .. } in run(backend, &selection).outcomes {
+    panic_at_failure("backend", &run(backend, &selection));
+}
+
+/// As [`check`], for the executor of this name: what each `#[test]` of [`executor_suite!`](crate::executor_suite) does.
+///
+/// # Panics
+/// If the executor fails the case, or where either name leads nowhere.
+pub fn check_executor(executor_name: &str, case: &str) {
+    let executor = executor(executor_name).unwrap_or_else(|error| panic!("{error}"));
+    let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));
+    panic_at_failure("executor", &run_executor(executor, &selection));
+}
+
+fn panic_at_failure(of: &str, report: &Report) {
+    for Outcome { case, failure, .. } in &report.outcomes {
         if let Some(failure) = failure {
-            panic!("backend `{backend_name}` fails `{case}`: {failure}");
+            panic!("{of} `{}` fails `{case}`: {failure}", report.name);
         }
     }
 }
 
-fn run_case(backend: &'static BackendInfo, case: &'static Case) -> Outcome {
+fn run_case(case: &'static str, test: impl FnOnce() + Send + 'static) -> Outcome {
     let begun = Instant::now();
     let (done, outcome) = mpsc::channel();
-    let started = thread::Builder::new().name(case.name.to_owned()).spawn(move || {
-        let result = capture(|| (case.test)(&Fixture::new(backend)));
+    let started = thread::Builder::new().name(case.to_owned()).spawn(move || {
+        let result = capture(test);
         // Nobody listens any more where the case has been given up.
         let _ = done.send(result);
     });
@@ -55,5 +82,5 @@ fn run_case(backend: &'static BackendInfo, case: &'static Case) -> Outcome {
             Err(RecvTimeoutError::Disconnected) => Some("its thread died".to_owned()),
         },
     };
-    Outcome { case: case.name, seconds: begun.elapsed().as_secs_f64(), failure }
+    Outcome { case, seconds: begun.elapsed().as_secs_f64(), failure }
 }

@@ -1,8 +1,11 @@
 //! Which backend and which cases: names that lead somewhere, or an error that says what there is.
 
-use fleche_core::store::{BackendInfo, backends};
+use fleche_core::{
+    executor::{ExecutorInfo, executors},
+    store::{BackendInfo, backends},
+};
 
-use crate::{case::Case, list::cases};
+use crate::case::{Case, Listed, group};
 
 /// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,18 @@ pub enum SelectionError {
         /// The name.
         name: String,
         /// The backends that are linked.
+        linked: Vec<&'static str>,
+    },
+    /// No linked executor has this name.
+    #[error(
+        "no executor `{name}` is linked into this program; there is {}. Name its crate (`use fleche_exec as _;`), turn \
+         on the feature that it stands behind, and check that it calls `register_executor!` under this name",
+        list(linked)
+    )]
+    NoExecutor {
+        /// The name.
+        name: String,
+        /// The executors that are linked.
         linked: Vec<&'static str>,
     },
     /// No case and no group of cases has this name.
@@ -50,14 +65,26 @@ pub fn backend(name: &str) -> Result<&'static BackendInfo, SelectionError> {
     })
 }
 
-/// Cases to run: at least one, each once, in the order of [`cases`].
-#[derive(Clone, Debug)]
-pub struct Selection(Vec<&'static Case>);
+/// The linked executor of this name.
+///
+/// # Errors
+/// [`SelectionError::NoExecutor`], with the names of those that are.
+pub fn executor(name: &str) -> Result<&'static ExecutorInfo, SelectionError> {
+    let linked = executors();
+    linked.iter().copied().find(|executor| executor.name == name).ok_or_else(|| SelectionError::NoExecutor {
+        name: name.to_owned(),
+        linked: linked.iter().map(|executor| executor.name).collect(),
+    })
+}
 
-impl Selection {
+/// Cases to run, of stores or of executors: at least one, each once, in the order of their list.
+#[derive(Clone, Debug)]
+pub struct Selection<C: 'static = Case>(Vec<&'static C>);
+
+impl<C: Listed> Selection<C> {
     /// Every case.
     pub fn all() -> Self {
-        Self(cases().iter().collect())
+        Self(C::list().iter().collect())
     }
 
     /// The cases of these names; the name of a group (`values`, `calls`) stands for all that are in it.
@@ -66,17 +93,17 @@ impl Selection {
     /// [`SelectionError::UnknownCase`] for the first name that leads nowhere, [`SelectionError::Empty`] without names.
     pub fn named<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Result<Self, SelectionError> {
         let names: Vec<S> = names.into_iter().collect();
-        let selects = |name: &S, case: &Case| name.as_ref() == case.name || name.as_ref() == case.group();
-        if let Some(unknown) = names.iter().find(|name| !cases().iter().any(|case| selects(name, case))) {
-            let known = cases().iter().map(|case| case.name).collect();
+        let selects = |name: &S, case: &C| name.as_ref() == case.name() || name.as_ref() == group(case.name());
+        if let Some(unknown) = names.iter().find(|name| !C::list().iter().any(|case| selects(name, case))) {
+            let known = C::list().iter().map(C::name).collect();
             return Err(SelectionError::UnknownCase { name: unknown.as_ref().to_owned(), known });
         }
-        let selected: Vec<_> = cases().iter().filter(|case| names.iter().any(|name| selects(name, case))).collect();
+        let selected: Vec<_> = C::list().iter().filter(|case| names.iter().any(|name| selects(name, case))).collect();
         if selected.is_empty() { Err(SelectionError::Empty) } else { Ok(Self(selected)) }
     }
 
     /// The cases.
-    pub fn cases(&self) -> &[&'static Case] {
+    pub fn cases(&self) -> &[&'static C] {
         &self.0
     }
 }

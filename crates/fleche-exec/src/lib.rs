@@ -58,6 +58,7 @@
 mod budget;
 #[cfg(target_os = "linux")]
 mod processes;
+mod register;
 mod serial;
 mod threads;
 

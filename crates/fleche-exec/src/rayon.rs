@@ -77,6 +77,13 @@ pub struct RayonConfig {
     threads: Option<usize>,
 }
 
+impl RayonConfig {
+    /// A pool of its own, of this many threads.
+    pub fn with_threads(threads: usize) -> Self {
+        Self { threads: Some(threads) }
+    }
+}
+
 #[typetag::serde(name = "rayon")]
 impl ExecutorConfig for RayonConfig {
     fn open(&self) -> Result<Arc<dyn Executor>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleche_conformance::{Needs, Selection, backend, cases, check};
+use fleche_conformance::{Case, Needs, Selection, backend, cases, check};
 
 #[test]
 fn a_backend_that_is_not_linked_is_named_with_the_cure() {
@@ -20,22 +20,22 @@ fn a_suite_for_a_backend_that_is_not_linked_fails() {
 
 #[test]
 fn an_empty_selection_is_an_error() {
-    let error = Selection::named::<&str>([]).unwrap_err().to_string();
+    let error = Selection::<Case>::named::<&str>([]).unwrap_err().to_string();
     assert!(error.contains("Selection::all()"), "{error}");
 }
 
 #[test]
 fn an_unknown_case_is_an_error_that_lists_the_cases() {
-    let error = Selection::named(["values::absence", "nothing"]).unwrap_err().to_string();
+    let error = Selection::<Case>::named(["values::absence", "nothing"]).unwrap_err().to_string();
     assert!(error.contains("`nothing`") && error.contains("`calls::find_since`"), "{error}");
 }
 
 #[test]
 fn a_group_stands_for_its_cases_and_each_runs_once() {
-    let selection = Selection::named(["values::absence", "values", "values"]).unwrap();
+    let selection = Selection::<Case>::named(["values::absence", "values", "values"]).unwrap();
     let expected = cases().iter().filter(|case| case.group() == "values").count();
     assert_eq!(selection.cases().len(), expected);
-    assert_eq!(Selection::all().cases().len(), cases().len());
+    assert_eq!(Selection::<Case>::all().cases().len(), cases().len());
 }
 
 #[test]
