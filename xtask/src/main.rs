@@ -1,5 +1,6 @@
 //! `cargo xtask …`: what developers of this workspace, and its checks, run.
 
+mod bench;
 mod conformance;
 mod matrix;
 mod tidy;
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measures what fleche costs, beside peers.
+    Bench(bench::Arguments),
     /// Runs the conformance suite for every backend and executor, and prints who shows which behaviour.
     Conformance(conformance::Arguments),
     /// Checks the layout rules that the compiler does not know.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     fleche_exec::init();
     let result = match Arguments::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Tidy => tidy::run(),
     };

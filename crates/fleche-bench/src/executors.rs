@@ -1,0 +1,141 @@
+//! Calls a second through pools of two workers: trivial bodies, so that what is measured is all that surrounds them.
+
+mod peers;
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fleche_core::{Cache, Executor, ExecutorExt, fleche, wrap_executor};
+#[cfg(target_os = "linux")]
+use fleche_exec::ProcessPool;
+use fleche_exec::ThreadPool;
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::{
+    rounds::{Measure, medians},
+    table::{Row, Table},
+};
+
+const WORKERS: usize = 2;
+/// What the project asks of a process pool on two cores, with stores in memory.
+const MISSES: f64 = 50_000.0;
+const HITS: f64 = 1_000_000.0;
+
+#[fleche]
+fn next(x: i64) -> i64 {
+    x + 1
+}
+
+fn plain(x: i64) -> i64 {
+    x + 1
+}
+
+/// An argument that no call had before.
+static FRESH: AtomicI64 = AtomicI64::new(0);
+
+fn fresh(calls: i64) -> i64 {
+    FRESH.fetch_add(calls, Relaxed)
+}
+
+/// Measures, and says what came out.
+///
+/// # Errors
+/// What cannot be opened, and calls that fail.
+pub(crate) fn run(quick: bool) -> Result<Table, String> {
+    let (rounds, calls) = if quick { (1, 100) } else { (7, 20_000) };
+    let directory = tempfile::tempdir().map_err(|error| format!("no directory for files: {error}"))?;
+    let memory = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    let files = files(directory.path()).map_err(|error| error.to_string())?;
+    let mut rows = Vec::new();
+    let threads = ThreadPool::new(WORKERS).map_err(|error| error.to_string())?;
+    rows.extend(of_pool("threads", &threads, [&memory, &files], directory.path(), rounds, calls, [None, None])?);
+    #[cfg(target_os = "linux")]
+    {
+        let processes = ProcessPool::new(WORKERS).map_err(|error| error.to_string())?;
+        let targets = [Some(MISSES), Some(HITS)];
+        rows.extend(of_pool("processes", &processes, [&memory, &files], directory.path(), rounds, calls, targets)?);
+    }
+    Ok(Table(rows))
+}
+
+fn files(directory: &Path) -> fleche_core::Result<Cache> {
+    Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
+}
+
+/// The rows of one pool, with targets for misses and hits over memory.
+fn of_pool(
+    name: &str,
+    pool: &dyn Executor,
+    [memory, files]: [&Cache; 2],
+    directory: &Path,
+    rounds: usize,
+    calls: i64,
+    [misses, hits]: [Option<f64>; 2],
+) -> Result<Vec<Row>, String> {
+    let wrapped = &wrap_executor(pool);
+    // Files are slow enough to be measured over fewer.
+    let few = calls / 10;
+    let hit = fresh(calls);
+    memory.scope(|| timed(wrapped, next, hit, calls))?;
+    files.scope(|| timed(wrapped, next, hit, few))?;
+    let mut measures: Vec<Measure<'_>> = vec![
+        Box::new(|| timed(pool, plain, 0, calls)),
+        Box::new(|| memory.scope(|| timed(wrapped, next, fresh(calls), calls))),
+        Box::new(|| memory.scope(|| timed(wrapped, next, hit, calls))),
+        Box::new(|| from_two_threads(memory, wrapped, hit, calls)),
+        Box::new(|| files.scope(|| timed(wrapped, next, fresh(few), few))),
+        Box::new(|| files.scope(|| timed(wrapped, next, hit, few))),
+        Box::new(|| peers::write_files(directory, few)),
+        Box::new(|| peers::read_files(directory, few)),
+    ];
+    let times = medians(rounds, &mut measures)?;
+    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    let rate = |at: usize, calls: i64| calls as f64 / times[at].as_secs_f64();
+    let ratio = |at: usize, peer: usize| times[at].as_secs_f64() / times[peer].as_secs_f64();
+    Ok(vec![
+        Row::rate(format!("{name}: plain calls"), rate(0, calls), None),
+        Row::rate(format!("{name}: misses, stores in memory"), rate(1, calls), misses),
+        Row::rate(format!("{name}: hits, stores in memory, one thread submits"), rate(2, calls), None),
+        Row::rate(format!("{name}: hits, stores in memory, two threads submit"), rate(3, 2 * calls), hits),
+        Row::rate(format!("{name}: misses, stores in files"), rate(4, few), None),
+        Row::ratio(format!("{name}: misses, stores in files, against writing as many files"), ratio(4, 6)),
+        Row::rate(format!("{name}: hits, stores in files"), rate(5, few), None),
+        Row::ratio(format!("{name}: hits, stores in files, against reading as many files"), ratio(5, 7)),
+    ])
+}
+
+/// How many calls are on their way at once: as many as a program would have that maps over its inputs.
+const AHEAD: usize = 1024;
+
+/// How long so many calls take, from the first submission to the last result.
+fn timed<F>(pool: &(impl Executor + ?Sized), function: F, from: i64, calls: i64) -> Result<Duration, String>
+where
+    F: fleche_core::bound::Callable<(i64,), Output = i64> + Clone,
+{
+    let begun = Instant::now();
+    let results = pool.map(function, (from..from + calls).map(|x| (x,))).ahead(AHEAD);
+    for (x, result) in (from..).zip(results) {
+        let result = result.map_err(|error| error.to_string())?;
+        if result != x + 1 {
+            return Err(format!("{result} came back for {x}"));
+        }
+    }
+    Ok(begun.elapsed())
+}
+
+/// How long it takes two threads that submit so many hits each.
+fn from_two_threads(cache: &Cache, pool: &(impl Executor + ?Sized), from: i64, calls: i64) -> Result<Duration, String> {
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let submit = || scope.spawn(|| cache.scope(|| timed(pool, next, from, calls)));
+        for submitter in [submit(), submit()] {
+            submitter.join().map_err(|_| "a thread that submits panicked".to_owned())??;
+        }
+        Ok(begun.elapsed())
+    })
+}
