@@ -11,8 +11,9 @@ pub use crate::{
     call::CallKey,
     encoding::DecodeError,
     error::Result,
+    executor::isolate_in_process,
     function::{Definition, Function, Parameter, Registration, instance},
-    isolate::{Isolation, crosses, isolate},
+    isolate::{Isolation, crosses, isolate, threads_have_directories},
     memo::{
         Arguments, AsyncCall, AsyncFound, Found, NoEquality, Owned, Plan, Reader, Recheck, ResultProbe, WholeResult,
         codec, contains, equality_of, evict, key, key_or_panic, load, load_boxed, local_codec, look_up, rerun,

@@ -3,6 +3,7 @@
 mod ext;
 mod forward;
 mod in_flight;
+mod isolated;
 mod map;
 mod portable;
 mod registry;
@@ -13,6 +14,7 @@ mod work;
 mod wrapped;
 
 pub use ext::ExecutorExt;
+pub use isolated::{Isolate, Isolator, isolate_in_process};
 pub use map::Map;
 pub use portable::{PortableCall, Reply};
 pub use registry::{ExecutorInfo, executors};

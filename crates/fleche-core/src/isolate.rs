@@ -3,14 +3,14 @@
 mod directory;
 mod leftovers;
 
-use std::{fmt, io, path::Path, thread};
+use std::{fmt, io, path::Path, sync::LazyLock, thread};
 
 use crate::{
     context::{Binding, assigned_gpus, with_assigned_gpus},
     job::{Carried, carry},
     metadata,
 };
-use directory::PrivateDirectory;
+pub(crate) use directory::PrivateDirectory;
 
 /// How a function's calls are isolated.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,20 @@ impl<T: Send> Crossing for T {}
 
 /// Asks for the bound where a parameter's type stands.
 pub const fn crosses<T: Crossing>() {}
+
+/// Whether threads of this process can have working directories of their own. Tried once.
+pub fn threads_have_directories() -> bool {
+    static ANSWER: LazyLock<bool> = LazyLock::new(|| {
+        // On a thread that ends with it, since it cannot be undone.
+        let tried = thread::Builder::new().name("isolated".to_owned()).spawn(leave_shared_directory);
+        let outcome = tried.and_then(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, "no thread can have a working directory of its own, so isolated calls run in processes");
+        }
+        outcome.is_ok()
+    });
+    *ANSWER
+}
 
 /// Runs the body on a thread of its own, with what is active here, in a new directory that is its working directory and
 /// no other thread's. The directory is removed when the body has ended. A panic goes on here, with the same payload.
@@ -90,21 +104,26 @@ fn on_a_thread<R: Send>(
 }
 
 /// Makes the directory this thread's, and of no thread that runs already.
-#[cfg(target_os = "linux")]
 fn move_into(directory: &Path) -> io::Result<()> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)?;
+    leave_shared_directory()?;
     std::env::set_current_dir(directory)
 }
 
+#[cfg(target_os = "linux")]
+fn leave_shared_directory() -> io::Result<()> {
+    Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)?)
+}
+
 #[cfg(not(target_os = "linux"))]
-fn move_into(_directory: &Path) -> io::Result<()> {
+fn leave_shared_directory() -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "threads of this system share one working directory"))
 }
 
-fn refuse(why: impl fmt::Display) -> ! {
+pub(crate) fn refuse(why: impl fmt::Display) -> ! {
     panic!(
         "an isolated call cannot have a working directory of its own: {why}. Its body did not run. Leave out `isolate`, \
-         or run the program where threads may have working directories (on Linux, with `unshare` allowed) and where \
-         `$XDG_CACHE_HOME`, `~/.cache` or the temporary directory can be written"
+         or run the program where threads may have working directories (on Linux, with `unshare` allowed) or may start \
+         worker processes (with `fleche_exec::init()` first of all in `main`), and where `$XDG_CACHE_HOME`, `~/.cache` or \
+         the temporary directory can be written"
     )
 }

@@ -127,7 +127,7 @@ pub use file_content::FileContent;
 /// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
 /// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
 /// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind` |
-/// | `isolate` | each computed call runs in a temporary working directory of its own; see [below](#isolated-calls) |
+/// | `isolate`, `isolate(process)` | each computed call runs in a temporary working directory of its own; see [below](#isolated-calls) |
 /// | `crate = path` | where this crate is found, if not at `::fleche_core` |
 ///
 /// # What can be memoized
@@ -201,13 +201,20 @@ pub use file_content::FileContent;
 /// - The body runs on a thread of its own, with the caller's cache, tags, metadata and log, and a stack of 8 MiB, or as
 ///   `isolate(stack = "64 MiB")` says. Parameters and result must be `Send` (what is borrowed, `Sync`), generic ones by
 ///   a bound.
-/// - Threads that the body starts share its directory; those of a pool that runs already, such as rayon's, do not. The
-///   body should wait for those it starts: when it returns, their directory goes. A function that returns a [`Job`]
-///   returns before its work is done.
+/// - Threads that the body starts share its directory; those of a pool that runs already, such as rayon's, do not: for
+///   those there is `isolate(process)`. The body should wait for the threads it starts: when it returns, their directory
+///   goes. A function that returns a [`Job`] returns before its work is done.
 /// - Relative paths in arguments mean nothing there: pass absolute ones.
-/// - This takes Linux, and the right to `unshare` a thread's working directory, which needs no privilege but may be
-///   forbidden in a sandbox. Elsewhere hits are served, and a call that would have to be computed panics and says so: its
-///   body never runs in a directory that others use.
+/// - `isolate(process)` runs the body in a worker process of this program, whose working directory is the call's own, for
+///   all threads and pools that there are in it. It takes Linux, `fleche-exec`, and `fleche_exec::init()` as the first line
+///   of `main`. Arguments and result travel as those of [bound calls](BoundCall) do. Calls inside the body are recorded in
+///   the caller's cache. A panic of the body goes on in the caller with its message, and a worker that dies is a panic
+///   too. Workers are kept, as many as calls have run at once; the record's processor time is that of the caller's thread,
+///   which waits.
+/// - Plain `isolate` takes the right to `unshare` a thread's working directory, which needs no privilege but may be
+///   forbidden in a sandbox. Where it is, and on other systems, calls run as with `isolate(process)`. A call that can be
+///   isolated in neither way panics and says so: its body never runs in a directory that others use. Hits are served
+///   everywhere.
 ///
 /// # What must hold
 ///

@@ -8,6 +8,8 @@
 mod carried;
 #[path = "isolate/directories.rs"]
 mod directories;
+#[path = "isolate/elsewhere.rs"]
+mod elsewhere;
 #[path = "isolate/process.rs"]
 mod process;
 #[path = "isolate/refused.rs"]

@@ -3,6 +3,7 @@
 mod config;
 mod frame;
 mod hand;
+mod isolated;
 mod pieces;
 mod schedule;
 mod serve;

@@ -36,6 +36,11 @@ impl Function {
             let message = "an `async fn` has no thread that could be isolated; isolate a function that blocks";
             return Err(syn::Error::new(isolation.span, message));
         }
+        if let (Some(isolation), true) = (options.isolation.as_ref().filter(|of| of.process), options.local) {
+            let message =
+                "a call of a `local` function cannot leave the process; leave out `local`, or take plain `isolate`";
+            return Err(syn::Error::new(isolation.span, message));
+        }
         let mut implied = ImplTraits::default();
         let arguments = original.sig.inputs.iter().enumerate();
         let mut parameters = arguments

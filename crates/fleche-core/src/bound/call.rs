@@ -27,6 +27,8 @@ pub struct BoundCall<R> {
     pub(crate) transport: Transport<R>,
     invoke: Invoke<R>,
     descriptor: Option<&'static Descriptor>,
+    /// Whether it is of the body alone, which has no name.
+    bare: bool,
 }
 
 /// Decodes the arguments and calls the function.
@@ -47,7 +49,30 @@ impl<R> BoundCall<R> {
         let call = arguments.call_of_all(function).map_err(|error| error.to_string());
         let key = call.as_ref().ok().map(|call| call.key);
         let arguments = call.map(|_| Arc::new(arguments));
-        Self { function, binding: Binding::current(), arguments, files, key, transport, invoke, descriptor }
+        Self {
+            function,
+            binding: Binding::current(),
+            arguments,
+            files,
+            key,
+            transport,
+            invoke,
+            descriptor,
+            bare: false,
+        }
+    }
+
+    /// For generated code: a call of the function's body, which looks nothing up and records nothing. As
+    /// [`new`](Self::new), with what the descriptor leads to in another process.
+    #[doc(hidden)]
+    pub fn of_body(
+        function: &'static Function,
+        transport: Transport<R>,
+        invoke: Invoke<R>,
+        descriptor: &'static Descriptor,
+        encode: impl FnOnce(&mut Arguments),
+    ) -> Self {
+        Self { bare: true, ..Self::new(function, transport, invoke, Some(descriptor), encode) }
     }
 
     /// Runs the call here, under what it is bound to.
@@ -70,7 +95,7 @@ impl<R> BoundCall<R> {
                 std::any::type_name::<R>()
             ));
         }
-        FunctionRef::of_function(self.function, self.descriptor)
+        FunctionRef::of_function(self.function, self.descriptor, self.bare)
     }
 
     /// The call's key; `None` where an argument could not be encoded.

@@ -30,12 +30,16 @@ enum Reference {
 }
 
 impl FunctionRef {
-    /// A memoized function, by name where it has one for itself.
+    /// A memoized function, by name where it has one for itself; `bare`, its body, which has none.
     ///
     /// # Errors
     /// Why it cannot leave the process.
-    pub(crate) fn of_function(function: &Function, descriptor: Option<&'static Descriptor>) -> Result<Self, String> {
-        if by_name(function) {
+    pub(crate) fn of_function(
+        function: &Function,
+        descriptor: Option<&'static Descriptor>,
+        bare: bool,
+    ) -> Result<Self, String> {
+        if by_name(function) && !bare {
             return Ok(Self(Reference::Name(function.name().to_owned())));
         }
         let descriptor = descriptor.ok_or_else(|| {

@@ -15,7 +15,7 @@ const KEPT: &str = "kept-";
 
 /// A directory for one call. Dropped, it is removed with what it holds.
 #[derive(Debug)]
-pub(super) struct PrivateDirectory {
+pub(crate) struct PrivateDirectory {
     path: PathBuf,
     /// Gone once the directory has another name.
     _elsewhere: Elsewhere,
@@ -24,7 +24,7 @@ pub(super) struct PrivateDirectory {
 impl PrivateDirectory {
     /// Makes one in the first place that can hold it: `$XDG_CACHE_HOME/fleche/cwd`, else `~/.cache/fleche/cwd`; else the
     /// system's directory for temporary files.
-    pub(super) fn create() -> Result<Self, Error> {
+    pub(crate) fn create() -> Result<Self, Error> {
         let temporary = std::path::absolute(env::temp_dir()).unwrap_or_else(|_| env::temp_dir());
         let Some(home) = below_home() else { return Self::create_in(&temporary) };
         fs::create_dir_all(&home)
@@ -41,12 +41,12 @@ impl PrivateDirectory {
         Ok(Self { _elsewhere: Elsewhere::new(path.clone()), path })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Leaves the directory where it is, under a name that is not swept, and says so.
-    pub(super) fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         let mut kept = self.path.clone();
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         kept.set_file_name(format!("{KEPT}{name}"));

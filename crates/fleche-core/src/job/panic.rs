@@ -63,6 +63,11 @@ pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
 }
 
 impl Carried {
+    /// One that arose in another process.
+    pub(crate) fn from_elsewhere(message: String, location: Option<String>) -> Self {
+        Self { payload: Box::new(message), location }
+    }
+
     /// Lets the panic go on from here. The panic hook, which has printed it, is not called again.
     pub(crate) fn go_on(self) -> ! {
         LOCATION.set(self.location);

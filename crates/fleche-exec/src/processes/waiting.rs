@@ -42,6 +42,8 @@ pub(super) struct Wants {
     pub(super) retries: u32,
     working_dir: Option<String>,
     memory_mb: Option<u64>,
+    /// GPUs that are the task's already.
+    gpus: Arc<[u32]>,
 }
 
 /// What a worker sets up around one body.
@@ -75,16 +77,23 @@ impl Wants {
             retries: resources.wanted_retries().unwrap_or(0),
             working_dir,
             memory_mb: resources.wanted_memory_mb(),
+            gpus: Arc::default(),
         })
+    }
+
+    /// The same, for a task that has these GPUs from elsewhere.
+    pub(super) fn told_gpus(self, gpus: Arc<[u32]>) -> Self {
+        Self { gpus, ..self }
     }
 
     /// What the worker sets up, as it travels; empty for nothing.
     pub(super) fn setting(&self, grant: &Grant) -> Bytes {
-        if self.working_dir.is_none() && self.memory_mb.is_none() && grant.gpus.is_empty() {
+        let gpus = if grant.gpus.is_empty() { &self.gpus } else { &grant.gpus };
+        if self.working_dir.is_none() && self.memory_mb.is_none() && gpus.is_empty() {
             return Bytes::new();
         }
         let (working_dir, memory_mb) = (self.working_dir.clone(), self.memory_mb);
-        let setting = Setting { working_dir, memory_mb, gpus: grant.gpus.to_vec() };
+        let setting = Setting { working_dir, memory_mb, gpus: gpus.to_vec() };
         // Text and numbers have an encoding.
         encoding::to_vec(&setting).unwrap_or_default().into()
     }

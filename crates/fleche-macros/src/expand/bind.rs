@@ -16,13 +16,7 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
     let generics = &names.generics;
     let arguments = Ident::new("arguments", Span::mixed_site());
     let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
-    let reads = function.parameters.iter().map(|parameter| {
-        let (ident, codec) = (&parameter.ident, full_codec(engine, parameter));
-        quote!(let #ident = #arguments.read(&#codec)?;)
-    });
-    let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| {
-        if lent.is_some() { quote!(#engine::Borrow::borrow(&#ident)) } else { quote!(#ident) }
-    });
+    let invoke = invoke(function, names, &quote!(__fleche_invoke), &quote!(__fleche_call));
     // Instances of generic functions have no name that another process knows before it calls them.
     let descriptor = if turbofish.is_empty() {
         quote!(::core::option::Option::None)
@@ -37,14 +31,7 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
         }
     };
     quote! {
-        #[doc(hidden)]
-        fn __fleche_invoke #generics (
-            mut #arguments: #engine::Reader<'_>,
-        ) -> ::core::result::Result<#result, #engine::DecodeError> #conditions {
-            let _ = &mut #arguments;
-            #(#reads)*
-            ::core::result::Result::Ok(Self::__fleche_call #turbofish (#(#passed),*))
-        }
+        #invoke
 
         #[doc(hidden)]
         fn __fleche_transport #generics () -> #engine::Transport<#result> #conditions {
@@ -72,6 +59,30 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
                 #descriptor,
                 |#arguments: &mut #engine::Arguments| { #(#all)* },
             )
+        }
+    }
+}
+
+/// The function of this name, which reads arguments and calls `called` with them.
+pub(super) fn invoke(function: &Function, names: &Names, name: &TokenStream, called: &TokenStream) -> TokenStream {
+    let Names { engine, turbofish, generics, .. } = names;
+    let (result, conditions) = (&function.result, &function.generics.where_clause);
+    let arguments = Ident::new("arguments", Span::mixed_site());
+    let reads = function.parameters.iter().map(|parameter| {
+        let (ident, codec) = (&parameter.ident, full_codec(engine, parameter));
+        quote!(let #ident = #arguments.read(&#codec)?;)
+    });
+    let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| {
+        if lent.is_some() { quote!(#engine::Borrow::borrow(&#ident)) } else { quote!(#ident) }
+    });
+    quote! {
+        #[doc(hidden)]
+        fn #name #generics (
+            mut #arguments: #engine::Reader<'_>,
+        ) -> ::core::result::Result<#result, #engine::DecodeError> #conditions {
+            let _ = &mut #arguments;
+            #(#reads)*
+            ::core::result::Result::Ok(Self::#called #turbofish (#(#passed),*))
         }
     }
 }

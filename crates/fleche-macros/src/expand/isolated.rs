@@ -1,37 +1,85 @@
 //! The body of an isolated function, run where nothing else is.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::spanned::Spanned;
+use syn::{Ident, spanned::Spanned};
 
-use super::{Names, call::output};
+use super::{Names, add, bind::invoke, call::output};
 use crate::{function::Function, options::Isolation, parameter::Parameter};
 
 /// `uncached`, which runs `__fleche_body` isolated.
 pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation) -> TokenStream {
     let Function { companion, generics, result, item, .. } = function;
     let Names { engine, cfg, quiet, turbofish, idents, typed, .. } = names;
-    let Isolation { keep_on_panic, stack, .. } = isolation;
+    let Isolation { keep_on_panic, stack, process, .. } = isolation;
     let visibility = &item.vis;
     let conditions = &generics.where_clause;
     let generics = &names.generics;
     let output = output(function);
     // Asked for at the types, where a reader looks for what is wrong.
-    let crosses = function.parameters.iter();
+    let crosses = function.parameters.iter().filter(|_| !process);
     let crosses = crosses.map(|Parameter { ty, .. }| quote_spanned!(ty.span()=> #engine::crosses::<#ty>();));
     let isolate = quote_spanned!(result.span()=> #engine::isolate::<#result>);
+    let isolation = quote!(#engine::Isolation { keep_on_panic: #keep_on_panic, stack: #stack });
+    let on_a_thread = quote!(#isolate(#isolation, move || Self::__fleche_body #turbofish (#(#idents),*)));
+    // What cannot leave the process runs on a thread, or not at all.
+    let (in_a_process, remote) =
+        if function.can_be_bound() { in_a_process(function, names, &isolation) } else { Default::default() };
+    let run = if *process {
+        in_a_process
+    } else if function.can_be_bound() {
+        quote!(if #engine::threads_have_directories() { #on_a_thread } else { #in_a_process })
+    } else {
+        on_a_thread
+    };
     quote! {
         #cfg
         #quiet
         impl #companion {
+            #remote
+
             /// Runs the body in a working directory of its own, without looking anything up or recording anything.
             #visibility fn uncached #generics (#(#typed),*) #output #conditions {
                 #(#crosses)*
-                #isolate(
-                    #engine::Isolation { keep_on_panic: #keep_on_panic, stack: #stack },
-                    move || Self::__fleche_body #turbofish (#(#idents),*),
-                )
+                #run
             }
         }
     }
+}
+
+/// The body's call in another process, and what it leads to there.
+fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> (TokenStream, TokenStream) {
+    let Names { engine, turbofish, generics, .. } = names;
+    let conditions = &function.generics.where_clause;
+    let arguments = Ident::new("arguments", Span::mixed_site());
+    let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
+    let call = quote! {
+        #engine::isolate_in_process(
+            #isolation,
+            #engine::BoundCall::of_body(
+                Self::__fleche_function #turbofish (),
+                Self::__fleche_transport #turbofish (),
+                Self::__fleche_invoke_body #turbofish,
+                const {
+                    &#engine::Descriptor::new(
+                        #engine::type_of(&Self::__fleche_body #turbofish),
+                        Self::__fleche_remote_body #turbofish,
+                    )
+                },
+                |#arguments: &mut #engine::Arguments| { #(#all)* },
+            ),
+        )
+    };
+    let invoke = invoke(function, names, &quote!(__fleche_invoke_body), &quote!(__fleche_body));
+    let remote = quote! {
+        #invoke
+
+        #[doc(hidden)]
+        fn __fleche_remote_body #generics (
+            #arguments: &[&[u8]],
+        ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> #conditions {
+            #engine::answer(#arguments, Self::__fleche_invoke_body #turbofish, Self::__fleche_transport #turbofish ())
+        }
+    };
+    (call, remote)
 }

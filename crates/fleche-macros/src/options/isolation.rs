@@ -8,6 +8,8 @@ pub(crate) struct Isolation {
     /// Where the option stands.
     pub(crate) span: Span,
     pub(crate) keep_on_panic: bool,
+    /// Whether they run in processes of their own, rather than on threads.
+    pub(crate) process: bool,
     /// In bytes.
     pub(crate) stack: usize,
 }
@@ -19,10 +21,11 @@ const DEFAULT_STACK: usize = 8 << 20;
 impl Isolation {
     /// Reads what follows the option's name.
     pub(super) fn parse(span: Span, input: ParseStream<'_>) -> Result<Self> {
-        let mut isolation = Self { span, keep_on_panic: false, stack: DEFAULT_STACK };
+        let mut isolation = Self { span, keep_on_panic: false, process: false, stack: DEFAULT_STACK };
         if !input.peek(token::Paren) {
             return Ok(isolation);
         }
+        let mut stack = None;
         let within;
         parenthesized!(within in input);
         while !within.is_empty() {
@@ -30,6 +33,7 @@ impl Isolation {
             match option.to_string().as_str() {
                 "keep_on_panic" => isolation.keep_on_panic = true,
                 "stack" => {
+                    stack = Some(option.span());
                     within.parse::<Token![=]>()?;
                     let size: LitStr = within.parse()?;
                     isolation.stack = bytes(&size.value()).ok_or_else(|| {
@@ -39,17 +43,11 @@ impl Isolation {
                         )
                     })?;
                 }
-                "process" => {
-                    return Err(syn::Error::new(
-                        option.span(),
-                        "`isolate(process)` is not available yet; plain `isolate` covers the body's thread and the \
-                         threads that the body starts",
-                    ));
-                }
+                "process" => isolation.process = true,
                 other => {
                     let message = format!(
-                        "`isolate` has no option `{other}`; there are `isolate(keep_on_panic)` and \
-                         `isolate(stack = \"16 MiB\")`"
+                        "`isolate` has no option `{other}`; there are `isolate(process)`, \
+                         `isolate(keep_on_panic)` and `isolate(stack = \"16 MiB\")`"
                     );
                     return Err(syn::Error::new(option.span(), message));
                 }
@@ -58,7 +56,14 @@ impl Isolation {
                 within.parse::<Token![,]>()?;
             }
         }
-        Ok(isolation)
+        match stack {
+            Some(span) if isolation.process => Err(syn::Error::new(
+                span,
+                "in a process of its own, a body runs on the main thread, whose stack is as large as `ulimit -s` says; \
+                 leave out `stack`",
+            )),
+            _ => Ok(isolation),
+        }
     }
 }
 

@@ -16,8 +16,18 @@ fn error(x: i64) -> Result<i64, Box<dyn Error>> {
     Ok(x)
 }
 
+#[fleche_core::fleche(isolate(process, stack = "16 MiB"))]
+fn stack_of_a_process(x: i64) -> i64 {
+    x
+}
+
+#[fleche_core::fleche(isolate(process), local)]
+fn local(x: i64) -> i64 {
+    x
+}
+
 #[fleche_core::fleche(isolate(process))]
-fn process(x: i64) -> i64 {
+async fn asynchronous(x: i64) -> i64 {
     x
 }
 
