@@ -114,3 +114,8 @@ pub mod __private {
     pub use crate::processes::WorkerTest;
     pub use inventory;
 }
+
+/// The guide's examples, which compile and run.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../../../docs/parallel.md")]
+struct Guide;
