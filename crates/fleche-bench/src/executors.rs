@@ -1,7 +1,5 @@
 //! Calls a second through pools of two workers: trivial bodies, so that what is measured is all that surrounds them.
 
-mod peers;
-
 use std::{
     path::Path,
     sync::atomic::{AtomicI64, Ordering::Relaxed},
@@ -17,6 +15,7 @@ use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::{
+    plain,
     rounds::{Measure, medians},
     table::{Row, Table},
 };
@@ -90,8 +89,8 @@ fn of_pool(
         Box::new(|| from_two_threads(memory, wrapped, hit, calls)),
         Box::new(|| files.scope(|| timed(wrapped, next, fresh(few), few))),
         Box::new(|| files.scope(|| timed(wrapped, next, hit, few))),
-        Box::new(|| peers::write_files(directory, few)),
-        Box::new(|| peers::read_files(directory, few)),
+        Box::new(|| plain::write_files(directory, few)),
+        Box::new(|| plain::read_files(directory, few)),
     ];
     let times = medians(rounds, &mut measures)?;
     #[allow(clippy::cast_precision_loss)] // Some thousands.

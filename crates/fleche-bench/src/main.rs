@@ -3,8 +3,10 @@
 //! Each figure is a median over rounds in which all that is compared takes turns, so that what else the machine does
 //! falls on all alike.
 
+mod claims;
 mod executors;
 mod machine;
+mod plain;
 mod rounds;
 mod table;
 
@@ -27,6 +29,8 @@ struct Arguments {
 enum What {
     /// Calls a second through thread pools and process pools, missed and hit
     Executors,
+    /// What a claim costs where nobody else wants the call
+    Claims,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
     print!("{}", machine::header());
     let measured = match what {
         What::Executors => executors::run(quick),
+        What::Claims => claims::run(quick),
     };
     match measured {
         Ok(table) => {

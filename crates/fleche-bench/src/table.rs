@@ -17,6 +17,11 @@ impl Row {
         Self { what: what.into(), figure: format!("{} /s", grouped(rate)), target }
     }
 
+    /// So many seconds.
+    pub(crate) fn time(what: impl Into<String>, seconds: f64) -> Self {
+        Self { what: what.into(), figure: format!("{:.2} µs", seconds * 1e6), target: None }
+    }
+
     /// How many times as long as its peer something takes.
     pub(crate) fn ratio(what: impl Into<String>, ratio: f64) -> Self {
         Self { what: what.into(), figure: format!("{ratio:.2} ×"), target: None }

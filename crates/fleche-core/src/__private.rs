@@ -4,7 +4,7 @@ pub use inventory;
 
 pub use crate::{
     bound::{
-        BoundCall, Descriptor, LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe,
+        BoundCall, Descriptor, LentErrorWire, NoTransport, NoWire, Parts, RemoteTransport, Transport, TransportProbe,
         WholeWire, WireProbe, answer,
     },
     cache::Cache,
@@ -12,7 +12,7 @@ pub use crate::{
     encoding::DecodeError,
     error::Result,
     executor::isolate_in_process,
-    function::{Definition, Function, Parameter, Registration, instance},
+    function::{Definition, Erased, Function, Parameter, Patience, Portable, Registration, instance},
     isolate::{Isolation, crosses, isolate, threads_have_directories},
     memo::{
         Arguments, AsyncCall, AsyncFound, Found, NoEquality, Owned, Plan, Reader, Recheck, ResultProbe, WholeResult,

@@ -3,13 +3,12 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
 use crate::{
     error::{Error, Result},
-    job,
+    job, starter,
 };
 
 /// At most so many threads wait for stores at a time; what comes beyond that queues.
@@ -51,7 +50,7 @@ fn push(work: Work) {
     state.threads += usize::from(start);
     drop(state);
     CHANGED.notify_one();
-    if start && thread::Builder::new().name("fleche-store".to_owned()).spawn(serve).is_err() {
+    if start && starter::spawn("fleche-store", serve).is_err() {
         // Then others do it, or this thread has to.
         let mut state = lock();
         state.threads -= 1;

@@ -7,6 +7,8 @@ mod origin;
 pub use file::{CONFIG_FILE, ConfigFile};
 pub(crate) use named::fallback;
 pub(crate) use origin::Elsewhere;
+#[doc(hidden)]
+pub use origin::directory;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 

@@ -23,6 +23,8 @@ use std::{
 
 use crate::{
     cache::Cache,
+    call::CallKey,
+    claim::{Flight, Flights, with_parents},
     metadata::{Kinds, MetadataKind, Runtime},
 };
 
@@ -34,6 +36,10 @@ enum Entry {
     Rerun,
     /// Everything at once: what lies below does not show.
     Bound(Rc<Binding>, Rc<Cache>),
+    /// What lies below does not show.
+    Nothing,
+    /// What runs here is part of this flight's body. Shows through everything: the body cannot go on before it.
+    Flight(Arc<Flight>),
 }
 
 thread_local! {
@@ -108,12 +114,13 @@ fn with_entered<R>(look: impl Fn(&[(u64, Entry)]) -> R) -> R {
 pub(crate) fn active() -> Rc<Cache> {
     let entered = ENTERED.try_with(|entered| {
         entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
-            Entry::Cache(cache) | Entry::Bound(_, cache) => Some(cache.clone()),
+            Entry::Cache(cache) | Entry::Bound(_, cache) => Some(Some(cache.clone())),
+            Entry::Nothing => Some(None),
             _ => None,
         })
     });
     match entered {
-        Ok(entered) => entered.unwrap_or_else(default::default_here),
+        Ok(entered) => entered.flatten().unwrap_or_else(default::default_here),
         // The thread is ending, and what else the cache keeps for it may be gone too: calls run without it.
         Err(_) => Rc::new(Cache::void()),
     }
@@ -127,7 +134,8 @@ pub(crate) fn is_rerun() -> bool {
             .rev()
             .find_map(|(_, entry)| match entry {
                 Entry::Rerun => Some(true),
-                Entry::Bound(binding, _) => Some(binding.rerun),
+                Entry::Bound(binding, _) => Some(binding.rest.rerun),
+                Entry::Nothing => Some(false),
                 _ => None,
             })
             .unwrap_or(false)
@@ -137,6 +145,41 @@ pub(crate) fn is_rerun() -> bool {
 /// Runs the closure with every fleche call in it running again.
 pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
     let _again = enter(Entry::Rerun);
+    run()
+}
+
+/// The flights whose bodies cannot go on before what runs on this thread now; they stand for those that they are part of.
+pub(crate) fn flights() -> Flights {
+    with_entered(|entered| {
+        let mut flights = Vec::new();
+        for (_, entry) in entered.iter().rev() {
+            match entry {
+                Entry::Flight(flight) => {
+                    flights.push(flight.clone());
+                    break;
+                }
+                Entry::Bound(binding, _) => flights.extend(binding.rest.flights.iter().cloned()),
+                _ => {}
+            }
+        }
+        flights.into_iter().collect()
+    })
+}
+
+/// The calls whose bodies cannot go on before what runs on this thread now. For stores that are reached through another
+/// process.
+pub fn calls_within() -> Vec<CallKey> {
+    with_parents(&flights()).iter().map(|flight| flight.route().key).collect()
+}
+
+/// Makes what runs on this thread part of the flight's body until the guard is dropped.
+pub(crate) fn within(flight: &Arc<Flight>) -> Guard {
+    enter(Entry::Flight(flight.clone()))
+}
+
+/// Runs the closure as on a thread that nothing was entered on; for executors that run a task amid another.
+pub fn afresh<R>(run: impl FnOnce() -> R) -> R {
+    let _nothing = enter(Entry::Nothing);
     run()
 }
 
@@ -154,12 +197,13 @@ pub(crate) fn metadata() -> (Kinds, BTreeMap<String, String>) {
                 }
                 Entry::Bound(binding, _) => {
                     kinds = kinds.or_else(|| Some(binding.kinds.clone()));
-                    for (name, value) in binding.tags.iter() {
+                    for (name, value) in &binding.rest.tags {
                         tags.entry(name.clone()).or_insert_with(|| value.clone());
                     }
                     break;
                 }
-                Entry::Cache(_) | Entry::Rerun => {}
+                Entry::Nothing => break,
+                Entry::Cache(_) | Entry::Rerun | Entry::Flight(_) => {}
             }
         }
         (kinds.unwrap_or_else(|| DEFAULT_KINDS.clone()), tags)

@@ -1,5 +1,6 @@
 //! Executors: what runs submitted calls, and the wrap that answers hits without them.
 
+mod amid;
 mod ext;
 mod forward;
 mod in_flight;
@@ -13,6 +14,7 @@ mod with;
 mod work;
 mod wrapped;
 
+pub use amid::amid;
 pub use ext::ExecutorExt;
 pub use isolated::{Isolate, Isolator, isolate_in_process};
 pub use map::Map;

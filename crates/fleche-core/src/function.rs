@@ -1,9 +1,12 @@
 //! Memoized functions as the program knows them: one definition an attribute, one instance a set of type parameters.
 
+mod near;
+mod portable;
 mod registry;
 
+pub use portable::{Erased, Portable, Remote};
 pub use registry::{Registration, instance};
-pub(crate) use registry::{by_type, remote_by_name};
+pub(crate) use registry::{by_name, by_type};
 
 use std::{
     any::Any,
@@ -35,6 +38,8 @@ pub struct Definition {
     pub hash_code: bool,
     /// The parameters in order.
     pub parameters: &'static [Parameter],
+    /// How long its calls wait for another that computes the same.
+    pub patience: Patience,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
     /// Where the function stands: file, line, column.
@@ -50,6 +55,17 @@ pub struct Parameter {
     pub ignored: bool,
 }
 
+/// How long calls wait for another that computes the same.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience {
+    /// Until it has ended.
+    Endless,
+    /// So long; then they compute too.
+    For(Duration),
+    /// Not at all.
+    None,
+}
+
 /// One callable function: a definition, for generic functions with the type parameters filled in. Lives as long as the
 /// process.
 #[derive(Debug)]
@@ -57,15 +73,14 @@ pub struct Function {
     pub(crate) definition: &'static Definition,
     id: FunctionId,
     pub(crate) load: Load,
-    remote: Option<Remote>,
+    portable: Option<&'static Portable>,
+    /// Whether it is one of a generic function's, which another process does not know until it is called there.
+    is_instance: bool,
     state: State,
 }
 
 /// Answers a call from a cache: the function's declared return type, boxed, or `None` on a miss.
 pub type Load = fn(&'static Function, &Cache, &CallKey) -> Option<Box<dyn Any>>;
-
-/// Calls a function with all its arguments encoded, and gives its encoded result; or says why that cannot be.
-pub type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
 
 /// What one process learns about a function.
 #[derive(Debug)]
@@ -93,23 +108,25 @@ pub(crate) enum Warning {
 }
 
 impl Function {
-    /// The only instance of a function that is not generic, and how to call it from another process.
-    pub const fn new(definition: &'static Definition, load: Load, remote: Option<Remote>) -> Self {
-        Self::named(definition, Cow::Borrowed(definition.name), load, remote)
+    /// The only instance of a function that is not generic, and how it leaves the process, where it can.
+    pub const fn new(definition: &'static Definition, load: Load, portable: Option<&'static Portable>) -> Self {
+        Self::named(definition, Cow::Borrowed(definition.name), load, portable)
     }
 
     const fn named(
         definition: &'static Definition,
         name: Cow<'static, str>,
         load: Load,
-        remote: Option<Remote>,
+        portable: Option<&'static Portable>,
     ) -> Self {
+        let is_instance = matches!(name, Cow::Owned(_));
         let Definition { version, code, hash_code, .. } = *definition;
         Self {
             definition,
             id: FunctionId { name, version, code: Digest::from_bytes(code), hash_code },
             load,
-            remote,
+            portable,
+            is_instance,
             state: State {
                 identity: OnceLock::new(),
                 misses: AtomicU64::new(0),
@@ -137,10 +154,14 @@ impl Function {
         Ok(self.state.identity.get_or_init(|| identity))
     }
 
-    /// How to call it by its name; `None` for `local` functions, and for instances of generic ones, which another process
-    /// does not know until they are called there.
-    pub(crate) fn remote(&self) -> Option<Remote> {
-        self.remote
+    /// How it leaves the process; `None` for `local` and `async` functions, which cannot.
+    pub(crate) fn portable(&self) -> Option<&'static Portable> {
+        self.portable
+    }
+
+    /// Whether its name leads to it, and to nothing else, in every process that registers the name.
+    pub(crate) fn is_known_by_name(&self) -> bool {
+        !self.is_instance && self.has_its_name_alone()
     }
 
     /// Its full name.

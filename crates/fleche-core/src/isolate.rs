@@ -8,7 +8,8 @@ use std::{fmt, io, path::Path, sync::LazyLock, thread};
 use crate::{
     context::{Binding, assigned_gpus, with_assigned_gpus},
     job::{Carried, carry},
-    metadata,
+    metadata, starter,
+    waiting::Continued,
 };
 pub(crate) use directory::PrivateDirectory;
 
@@ -58,6 +59,8 @@ pub fn threads_have_directories() -> bool {
 pub fn isolate<R: Crossing>(isolation: Isolation, body: impl FnOnce() -> R + Send) -> R {
     // Before anything else: what is found out about the caller must not be looked up from the new directory.
     let binding = Binding::current();
+    // Threads that are not this call's alone start where all others do.
+    starter::prepare().unwrap_or_else(|why| refuse(why));
     let directory = PrivateDirectory::create().unwrap_or_else(|why| refuse(why));
     match on_a_thread(isolation, binding, directory.path(), body) {
         Ok(Ok(result)) => result,
@@ -83,13 +86,14 @@ fn on_a_thread<R: Send>(
     body: impl FnOnce() -> R + Send,
 ) -> io::Result<Result<R, Carried>> {
     let (log, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
-    let gpus = assigned_gpus();
+    let (gpus, working) = (assigned_gpus(), &Continued::here());
     let name = thread::current().name().unwrap_or("isolated").to_owned();
     let run = move || -> io::Result<_> {
         move_into(directory)?;
         let body = || {
             let _bound = binding.enter();
-            tracing::dispatcher::with_default(&log, || span.in_scope(|| with_assigned_gpus(gpus, body)))
+            let body = || working.run(|| with_assigned_gpus(gpus, body));
+            tracing::dispatcher::with_default(&log, || span.in_scope(body))
         };
         Ok(metadata::lend_cpu(|| carry(body)))
     };

@@ -16,13 +16,14 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 
+use crate::waiting::{JobId, Mark, Spot};
 use shared::Shared;
 
 /// A result on its way between threads.
@@ -33,6 +34,17 @@ pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 
 /// Turns what arrived as bytes into the type that was asked for.
 pub type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
+
+/// What holds calls that have not started: an executor, which hears of it when their jobs are cancelled.
+pub trait Recall: Send + Sync {
+    /// Keeps the call of this job from starting, which is on its way to where it would. Whether it will not start: then it
+    /// is held until [`cancelled`](Self::cancelled) is called. May block for a while, and must not for long.
+    fn recall(&self, job: JobId) -> bool;
+
+    /// The job was cancelled: where others wait for the call, it goes on for them, and else does not start. What waits
+    /// behind it may. Not called for jobs whose calls have started.
+    fn cancelled(self: Arc<Self>, job: JobId);
+}
 
 /// A payload that came from another process: the encoded result.
 struct FromElsewhere(Bytes);
@@ -99,7 +111,8 @@ impl<T> Job<T> {
         self.shared.is_done()
     }
 
-    /// Blocks until the result, or an error, is there.
+    /// Blocks until the result, or an error, is there. On a thread of the very pool that the call waits in, the call may
+    /// run here; see the pool's documentation.
     pub fn wait(&self) {
         self.shared.wait();
     }
@@ -115,6 +128,12 @@ impl<T> Job<T> {
     /// [`JobError`] says how the call came to no result.
     pub fn result(self) -> Result<T, JobError> {
         self.shared.wait();
+        self.take()
+    }
+
+    /// As [`result`](Self::result), where this thread does nothing but stand for what computes it.
+    pub(crate) fn result_of_work(self) -> Result<T, JobError> {
+        self.shared.wait_at_work();
         self.take()
     }
 
@@ -147,12 +166,29 @@ impl<T> Job<T> {
         self.shared.witness(Box::new(move |outcome| catch(run).and(outcome)));
     }
 
-    /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already.
+    /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already. It may
+    /// wait for other jobs.
     pub fn on_done(&self, run: impl FnOnce() + Send + 'static) {
         self.shared.on_done(Box::new(run));
     }
 
-    /// Ends the job as [`JobError::Cancelled`] if its body has not started; then it will not. Whether that was so.
+    /// Has the call started, where it waits in this thread's own pool: here, if need be.
+    pub(crate) fn hasten(&self) {
+        self.shared.hasten();
+    }
+
+    /// Has the call started before others, where it waits in this thread's own pool.
+    pub(crate) fn prefer(&self) {
+        self.shared.prefer();
+    }
+
+    /// The pool that keeps its task.
+    pub(crate) fn pool(&self) -> Option<usize> {
+        self.shared.marked.mark().pool()
+    }
+
+    /// Ends the job as [`JobError::Cancelled`] if its body has not started; then it will not. Whether that was so. What is
+    /// on its way to another process is asked back, which takes a moment.
     pub fn cancel(&self) -> bool {
         self.shared.cancel()
     }
@@ -216,12 +252,48 @@ impl Promise {
         self.keep(outcome.map(|encoded| Box::new(FromElsewhere(encoded)) as _));
     }
 
+    /// As [`keep_encoded`](Self::keep_encoded), where that runs nothing but wakers. Whether it was done.
+    pub(crate) fn keep_unheard(&self, outcome: Result<Bytes, JobError>) -> bool {
+        self.0.finish_unheard(outcome.map(|encoded| Box::new(FromElsewhere(encoded)) as _)).is_ok()
+    }
+
     pub(crate) fn start(&self) -> bool {
         self.0.start()
     }
 
+    /// As [`start`](Self::start), for a body that starts elsewhere, and may be recalled until it has.
+    pub(crate) fn give(&self) -> bool {
+        self.0.give()
+    }
+
+    /// Who hears of it when the job is cancelled.
+    pub(crate) fn held_by(&self, by: Weak<dyn Recall>) {
+        self.0.held_by(by);
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.0.is_done()
+    }
+
+    /// Whether it is this job's.
+    pub(crate) fn is_of(&self, job: JobId) -> bool {
+        self.0.id() == job
+    }
+
+    /// Notes where a pool keeps the task.
+    pub(crate) fn put(&self, spot: Spot) {
+        self.0.marked.mark().set(spot);
+    }
+
+    /// The task ends with another one, which is there.
+    pub(crate) fn follow(&self, leader: Arc<Mark>) {
+        self.0.marked.follow(leader);
+    }
+
+    /// Runs the closure when the job is done; not at all where it is done already.
+    pub(crate) fn on_done(&self, run: impl FnOnce() + Send + 'static) {
+        // What is given back has nobody to run it.
+        let _ = self.0.on_done_to_come(Box::new(run));
     }
 }
 

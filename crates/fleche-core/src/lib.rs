@@ -28,6 +28,7 @@
 //! | opening stores, counting, querying, evicting | [`Cache`] |
 //! | which cache a call uses | [`Cache::enter`], [`set_default_cache`], [`config::ConfigFile`], [`active_cache`] |
 //! | going parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`], [`job::as_completed`], [`job::join_all`] |
+//! | functions and calls as text, for other processes | [`Bound`], [`BoundCall`], [`Bound::restore`] |
 //! | pools whose threads are not ours | [`Cache::install`] |
 //! | `async fn`, and futures that take their cache along | [`fleche`](macro@fleche#jobs-and-async-fn), [`FutureExt::in_cache`] |
 //! | files as arguments | [`FileContent`] |
@@ -38,10 +39,12 @@
 //!
 //! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
 
+mod alarm;
 mod blocking;
 pub mod bound;
 pub mod cache;
 pub mod call;
+pub mod claim;
 pub mod config;
 pub mod context;
 pub mod digest;
@@ -62,7 +65,10 @@ pub mod metadata;
 #[doc(hidden)]
 pub mod owner;
 pub mod query;
+#[doc(hidden)]
+pub mod starter;
 pub mod store;
+pub mod waiting;
 
 pub use bound::{Bound, BoundCall};
 pub use cache::{Cache, Skip, Stats};
@@ -126,6 +132,7 @@ pub use file_content::FileContent;
 /// | `#[by_name]` on a parameter | this path is meant as a name, not as what the file holds |
 /// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
 /// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
+/// | `wait_timeout = "30s"`, `wait = false` | how long a call waits for another that computes the same, before it computes too; see [below](#one-computation-per-call) |
 /// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind` |
 /// | `isolate`, `isolate(process)` | each computed call runs in a temporary working directory of its own; see [below](#isolated-calls) |
 /// | `crate = path` | where this crate is found, if not at `::fleche_core` |
@@ -169,6 +176,42 @@ pub use file_content::FileContent;
 /// companion is as for other functions, and asks the stores in place; there is no `bind`. A body that is not memoized
 /// takes its cache along with [`FutureExt::in_cache`].
 ///
+/// # One computation per call
+///
+/// Of all who ask for a missing call at the same time, on threads, in tasks and, as far as the store reaches, in other
+/// processes, one computes it; the others wait, and get its result. Reruns take part.
+///
+/// - Where the one that computes panics, returns an `Err`, is dropped or killed, exactly one of those who wait goes on.
+///   They wait as long as it takes; with `wait_timeout` (a number with `ms`, `s`, `min` or `h`) so long, and then compute
+///   too; with `wait = false` not at all.
+/// - A call that asks for itself, directly or through others that wait for it, computes in place. Within a process that
+///   is known at once, for what the body calls, submits and binds. Between processes it is seen within about a second, and
+///   costs a second computation of a call now and then.
+/// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
+///   it.
+/// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory about a tenth of one, with
+///   stores in files about a quarter at most (`cargo xtask bench claims` measures it).
+/// - Waits are counted in [`Stats`], and told to `tracing` (target `fleche_core`): those for other processes at level
+///   `INFO`, with host, process and age of the one that computes, and those within the process at `DEBUG`.
+/// - A function that returns a [`Job`] does not wait, since its call may be what brings that job about: two calls before
+///   the first job is done are two computations.
+///
+/// ```
+/// # use fleche_core::{Cache, fleche};
+/// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+/// #[fleche]
+/// fn slow(x: u64) -> u64 {
+///     x * 2 // Minutes of it.
+/// }
+/// let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
+/// std::thread::scope(|scope| {
+///     for _ in 0..4 {
+///         scope.spawn(|| cache.scope(|| slow(21)));
+///     }
+/// });
+/// assert_eq!(cache.stats().computed, 1);
+/// ```
+///
 /// # Isolated calls
 ///
 /// A body that works with files of fixed names in the current directory, as many old programs do, gets a directory of
@@ -201,15 +244,15 @@ pub use file_content::FileContent;
 /// - The body runs on a thread of its own, with the caller's cache, tags, metadata and log, and a stack of 8 MiB, or as
 ///   `isolate(stack = "64 MiB")` says. Parameters and result must be `Send` (what is borrowed, `Sync`), generic ones by
 ///   a bound.
-/// - Threads that the body starts share its directory; those of a pool that runs already, such as rayon's, do not: for
-///   those there is `isolate(process)`. The body should wait for the threads it starts: when it returns, their directory
+/// - Threads that the body starts share its directory; those of a pool that runs already, such as rayon's, do not, nor
+///   do those of fleche's pools, wherever they are made: for those there is `isolate(process)`. The body should wait for the threads it starts: when it returns, their directory
 ///   goes. A function that returns a [`Job`] returns before its work is done.
 /// - Relative paths in arguments mean nothing there: pass absolute ones.
 /// - `isolate(process)` runs the body in a worker process of this program, whose working directory is the call's own, for
 ///   all threads and pools that there are in it. It takes Linux, `fleche-exec`, and `fleche_exec::init()` as the first line
 ///   of `main`. Arguments and result travel as those of [bound calls](BoundCall) do. Calls inside the body are recorded in
 ///   the caller's cache. A panic of the body goes on in the caller with its message, and a worker that dies is a panic
-///   too. Workers are kept, as many as calls have run at once; the record's processor time is that of the caller's thread,
+///   too. Workers are kept for the program's life, as many as calls have run at once; the record's processor time is that of the caller's thread,
 ///   which waits.
 /// - Plain `isolate` takes the right to `unshare` a thread's working directory, which needs no privilege but may be
 ///   forbidden in a sandbox. Where it is, and on other systems, calls run as with `isolate(process)`. A call that can be

@@ -7,9 +7,11 @@ mod guard;
 mod hit;
 mod plan;
 mod recording;
+mod turn;
 
 pub use arguments::Arguments;
 pub use asynchronous::{AsyncCall, AsyncFound};
+pub(crate) use codec::Rewritten;
 pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
 pub use guard::Guard;
 pub use hit::load_boxed;
@@ -19,7 +21,8 @@ use std::time::Instant;
 
 use crate::{
     cache::{Cache, Skip},
-    call::CallKey,
+    call::{CallKey, Timestamp},
+    claim::Moment,
     context,
     error::{Error, Result},
     function::{Function, Warning},
@@ -29,6 +32,7 @@ use arguments::Call;
 use hit::hit;
 use plan::Access;
 use recording::Recording;
+use turn::{Turn, Wanted, take_turn};
 
 /// What a look-up gives: the result, or the right to compute it.
 #[must_use]
@@ -50,7 +54,7 @@ pub struct Miss<R, T: 'static> {
 
 /// Looks a call up in the active cache. `encode` adds the arguments that are part of the key, in order; `guard` checks
 /// the same while their values are at hand, `checks` from their encodings alone.
-pub fn look_up<R, T>(
+pub fn look_up<R, T: Send + Sync + 'static>(
     function: &'static Function,
     plan: Plan<R, T>,
     encode: impl FnOnce(&mut Arguments),
@@ -60,14 +64,33 @@ pub fn look_up<R, T>(
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
     let Some((call, arguments)) = admit(function, &cache, encode) else { return miss(None) };
-    if !context::is_rerun() {
+    let before = Moment::now(turn::route(&cache, &call.key));
+    let rerun = context::is_rerun().then(Timestamp::now);
+    if rerun.is_none() {
+        // Who has found it missing has the right to compute it, too.
         let known = context::is_missed(&call.key);
         if let Some(result) = (!known).then(|| hit(function, &plan, &cache, &call.key)).flatten() {
             return Found::Hit(result);
         }
         cache.counters().miss();
+        if known {
+            return miss(check(function, Cache::clone(&cache), call, arguments, guard, checks));
+        }
     }
-    miss(check(function, Cache::clone(&cache), call, arguments, guard, checks))
+    let right = match plan.access {
+        // Its result is there later, and meanwhile nobody can say whether this thread has to bring it about.
+        Access::Later(_) => None,
+        Access::Now(_) => {
+            let wanted = Wanted { function, cache: &cache, key: call.key, codec: plan.codec, before, rerun };
+            match take_turn(wanted) {
+                Turn::Theirs(value) => return Found::Hit((plan.wrap)(value)),
+                Turn::Mine(right) => Some(right),
+                Turn::Alone => None,
+            }
+        }
+    };
+    let recording = check(function, Cache::clone(&cache), call, arguments, guard, checks);
+    miss(recording.map(|recording| Recording { right, ..recording }))
 }
 
 /// The call as stores know it; `None`, with the reason counted, where it will run without the cache.
@@ -106,10 +129,10 @@ fn check(
     if checked && !Guard::passes(function, &cache, &arguments, guard) {
         return None;
     }
-    Some(Recording { function, cache, call, arguments, checked, checks })
+    Some(Recording { function, cache, call, arguments, checked, checks, right: None })
 }
 
-impl<R, T> Miss<R, T> {
+impl<R, T: Send + Sync + 'static> Miss<R, T> {
     /// Runs the body and records what it returns, or what the job brings that it returns. A panic of the body records
     /// nothing and goes on to the caller.
     pub fn run(self, body: impl FnOnce() -> R) -> R {
@@ -117,7 +140,10 @@ impl<R, T> Miss<R, T> {
         let Some(recording) = recording else { return body() };
         let started = Instant::now();
         let collecting = Collecting::begin(context::metadata());
-        let result = body();
+        let result = {
+            let _within = recording.right.as_ref().map(|right| context::within(right.flight()));
+            body()
+        };
         match plan.access {
             Access::Now(value_of) => {
                 let (took, metadata) = (started.elapsed(), collecting.finish());

@@ -1,9 +1,13 @@
-//! Marks in the names of files and directories that tell which process is at work on them, and whether it still lives.
+//! Which process is at work on something, and whether it still lives: marks in the names of files and directories, and
+//! [`Process`] where there is room for more.
+
+mod process;
+
+pub use self::process::Process;
 
 use std::{
     fs,
     hash::{BuildHasher, RandomState},
-    process,
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +18,7 @@ use std::{
 /// same id one after the other.
 pub fn mark() -> String {
     let me = &*THIS_PROCESS;
-    format!("{}-{}-{:016x}-{}", me.host, process::id(), me.run, next_number())
+    format!("{}-{}-{:016x}-{}", me.host, std::process::id(), me.run, next_number())
 }
 
 /// The number that makes a name unique within this process.
@@ -34,15 +38,19 @@ struct ThisProcess {
 }
 
 static THIS_PROCESS: LazyLock<ThisProcess> = LazyLock::new(|| {
-    let mut host: String = gethostname::gethostname().to_string_lossy().chars().take(64).map(plain).collect();
+    let mut host = host_name();
     // Processes in containers may share a host name and still not see each other's ids.
     if let Ok(namespace) = fs::read_link("/proc/self/ns/pid") {
         host.push('.');
         host.extend(namespace.to_string_lossy().chars().filter(char::is_ascii_digit));
     }
     // The standard library seeds its hashers from the system's random source.
-    ThisProcess { host, run: RandomState::new().hash_one(process::id()) }
+    ThisProcess { host, run: RandomState::new().hash_one(std::process::id()) }
 });
+
+fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().chars().take(64).map(plain).collect()
+}
 
 fn plain(letter: char) -> char {
     if letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-') { letter } else { '_' }
@@ -68,7 +76,7 @@ impl<'a> Owner<'a> {
 
     /// Whether it is this process.
     pub fn is_me(&self) -> bool {
-        self.host == THIS_PROCESS.host && self.process == process::id() && self.run == THIS_PROCESS.run
+        self.host == THIS_PROCESS.host && self.process == std::process::id() && self.run == THIS_PROCESS.run
     }
 
     /// Whether the process lives; `None` if that cannot be known here.
@@ -76,7 +84,7 @@ impl<'a> Owner<'a> {
         if self.host != THIS_PROCESS.host {
             return None;
         }
-        if self.process == process::id() {
+        if self.process == std::process::id() {
             return Some(self.run == THIS_PROCESS.run);
         }
         // A process that lives may be another one by now, of the same id.
@@ -120,7 +128,7 @@ mod tests {
 
     #[test]
     fn of_another_hosts_processes_nothing_is_known() {
-        let mark = format!("elsewhere-{}-{:016x}-1", process::id(), this_run());
+        let mark = format!("elsewhere-{}-{:016x}-1", std::process::id(), this_run());
         assert_eq!(Owner::of(&mark).unwrap().lives(), None);
     }
 

@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use crate::{
     call::{CallKey, Record},
+    claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
     query::Query,
@@ -96,6 +97,25 @@ pub trait CallStore: Debug + Send + Sync {
             found.transpose().filter(|found| found.as_ref().map_or(true, |(_, record)| query.matches(record)))
         });
         Ok(Box::new(records))
+    }
+
+    /// Asks for the right to compute the call, among all who share the store. Returns at once. The default leaves it to the
+    /// process, which is right for stores that one process uses.
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        let _ = key;
+        Ok(Claim::WithinProcess)
+    }
+
+    /// Who has the claim of the call, as far as can be known. The default knows nobody.
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        let _ = key;
+        Ok(None)
+    }
+
+    /// The same number for all handles of one store in this process, and for no other store. The default is the address
+    /// of this handle: stores that are handles to something shared give the address of that.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).cast::<()>().addr()
     }
 
     /// As [`ValueStore::sync`], for a record.

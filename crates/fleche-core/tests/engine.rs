@@ -6,8 +6,13 @@
 mod asynchronous;
 #[path = "engine/asynchronous_stores.rs"]
 mod asynchronous_stores;
+#[path = "engine/asynchronous_turns.rs"]
+mod asynchronous_turns;
 #[path = "engine/bound.rs"]
 mod bound;
+#[expect(unreachable_pub, reason = "the fuzz target shares this file")]
+#[path = "../../../fuzz/check_reference.rs"]
+mod check_reference;
 #[path = "engine/companion.rs"]
 mod companion;
 #[path = "engine/context.rs"]
@@ -18,6 +23,8 @@ mod disk;
 mod faults;
 #[path = "engine/files.rs"]
 mod files;
+#[path = "engine/forged.rs"]
+mod forged;
 #[path = "engine/guard.rs"]
 mod guard;
 #[path = "engine/identity.rs"]
@@ -40,3 +47,9 @@ mod runtimes;
 mod support;
 #[path = "engine/text.rs"]
 mod text;
+#[path = "engine/text_calls.rs"]
+mod text_calls;
+#[path = "engine/text_pointers.rs"]
+mod text_pointers;
+#[path = "engine/turns.rs"]
+mod turns;

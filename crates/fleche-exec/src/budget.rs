@@ -1,6 +1,8 @@
-//! `Budget`: what a pool's tasks share, and the account of what of it is free.
+//! `Budget`: what a pool's tasks share.
 
-use std::{mem, sync::Arc};
+mod account;
+
+pub(crate) use account::{Account, Grant};
 
 use fleche_core::executor::Resources;
 use serde::{Deserialize, Serialize};
@@ -34,15 +36,6 @@ impl Default for Demand {
     fn default() -> Self {
         Self { cores: 1, memory_mb: 0, gpus: 0 }
     }
-}
-
-/// What one task has, until it is given back.
-#[derive(Debug, Default)]
-pub(crate) struct Grant {
-    cores: usize,
-    memory_mb: u64,
-    /// The GPUs that are the task's.
-    pub(crate) gpus: Arc<[u32]>,
 }
 
 impl Budget {
@@ -86,58 +79,6 @@ impl Budget {
         }
         Ok(demand)
     }
-
-    /// Whether this is free now.
-    pub(crate) fn has(&self, demand: Demand) -> bool {
-        demand.cores <= self.cores.unwrap_or_default()
-            && demand.memory_mb <= self.memory_mb.unwrap_or_default()
-            && demand.gpus <= self.gpus.len()
-    }
-
-    /// Takes this away, which must be free.
-    pub(crate) fn take(&mut self, Demand { cores, memory_mb, gpus }: Demand) -> Grant {
-        self.cores = self.cores.map(|free| free - cores);
-        self.memory_mb = self.memory_mb.map(|free| free - memory_mb);
-        // Nearly every task asks for none, and shall not cost an allocation.
-        let gpus = if gpus == 0 { Arc::default() } else { self.gpus.drain(..gpus).collect() };
-        Grant { cores, memory_mb, gpus }
-    }
-
-    /// Takes it back.
-    pub(crate) fn give_back(&mut self, grant: &mut Grant) {
-        let Grant { cores, memory_mb, gpus } = mem::take(grant);
-        self.cores = self.cores.map(|free| free + cores);
-        self.memory_mb = self.memory_mb.map(|free| free + memory_mb);
-        self.gpus.extend_from_slice(&gpus);
-        self.gpus.sort_unstable();
-    }
 }
 
 const CURE: &str = "ask for less, or make the pool with a larger budget";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_taken_is_not_free_until_it_is_given_back() {
-        let mut free = Budget { memory_mb: Some(100), gpus: vec![3, 5], ..Budget::default() }.of_workers(2);
-        let whole = free.clone();
-        let demand = free.demand(&Resources::new().cores(2).memory_mb(60).gpus(1)).unwrap();
-        let mut grant = free.take(demand);
-        assert_eq!(*grant.gpus, [3]);
-        assert_eq!(free, Budget { cores: Some(0), memory_mb: Some(40), gpus: vec![5] });
-        assert!(!free.has(demand));
-        free.give_back(&mut grant);
-        assert_eq!(free, whole);
-    }
-
-    #[test]
-    fn a_grant_is_given_back_once() {
-        let mut free = Budget::default().of_workers(1);
-        let mut grant = free.take(Demand::default());
-        free.give_back(&mut grant);
-        free.give_back(&mut grant);
-        assert_eq!(free.cores, Some(1));
-    }
-}

@@ -42,7 +42,7 @@
 //!
 //! # Your own
 //!
-//! Whatever runs a closure on another thread is an executor in 20 lines: accept a [`Task`](fleche_core::Task) and
+//! Whatever runs a closure on another thread is an executor in 25 lines: accept a [`Task`](fleche_core::Task) and
 //! [run](fleche_core::Task::run) it once, anywhere, at any time. A task that cannot be accepted is
 //! [refused](fleche_core::Task::refuse), and one that is dropped fails its job. This is `examples/third_party_pool.rs`,
 //! around the pool of the crate `threadpool`:
@@ -51,11 +51,18 @@
 #![doc = include_str!("../examples/third_party_pool.rs")]
 //! ```
 //!
+//! # Ctrl-C
+//!
+//! Without more, it ends the program, and its workers with it; what is recorded by then stays. After
+//! `fleche_exec::cancel_on_ctrl_c()` it cancels what has not started instead, and lets what runs end.
+//!
 //! # Progress
 //!
 //! With the feature `indicatif`, `MapProgress` puts a progress bar over `map`.
 
 mod budget;
+#[cfg(unix)]
+mod interrupt;
 #[cfg(target_os = "linux")]
 mod processes;
 mod register;
@@ -72,6 +79,8 @@ mod rayon;
 mod tokio;
 
 pub use budget::Budget;
+#[cfg(unix)]
+pub use interrupt::cancel_on_ctrl_c;
 #[cfg(target_os = "linux")]
 pub use processes::{ProcessPool, ProcessPoolConfig, ProcessPoolStats, init};
 #[cfg(feature = "indicatif")]

@@ -5,6 +5,7 @@ mod frame;
 mod hand;
 mod isolated;
 mod pieces;
+mod rights;
 mod schedule;
 mod serve;
 mod start;
@@ -26,6 +27,7 @@ use fleche_core::{
 };
 
 use crate::budget::Budget;
+use rights::TaskRight;
 use schedule::Schedule;
 use waiting::{Waiting, Wants};
 
@@ -40,10 +42,16 @@ use waiting::{Waiting, Wants};
 /// **Stores.** With [`fleche_core::wrap_executor`], or with bound functions, every store works: those that any number of
 /// processes may open are opened by the workers, others are reached through the worker's channel.
 ///
+/// **Waiting within tasks.** A worker whose task waits for a job for more than 20 ms, of a pool of its own for example, does
+/// not count against the pool's size: another, of up to 64, runs tasks in its stead, with the cores that it asked for.
+///
+/// **Where.** Workers work in the working directory that the program had when the pool was made.
+///
 /// **What goes wrong.** A panic ends its task as [`JobError::Panicked`](fleche_core::JobError::Panicked), and the worker
 /// takes the next one. A worker that dies fails the task that it had started as
 /// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal; what it had not started goes to others.
-/// Workers end when this process does, however it ends. Bodies keep stdout and stderr; their stdin is empty.
+/// Workers end when this process does, however it ends. Bodies keep stdout and stderr; their stdin is empty, and nothing
+/// else that is open in this process is open in theirs.
 ///
 /// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is
 /// free, strictly in order, as in a [`ThreadPool`](crate::ThreadPool). Beyond that:
@@ -131,7 +139,8 @@ impl ProcessPool {
         }
         start::check()?;
         let budget = config.budget.clone().unwrap_or_default().of_workers(config.processes);
-        let schedule = Schedule::new(config.processes, config.replace_after, budget.clone());
+        let schedule = Schedule::new(config.processes, config.replace_after, &budget);
+        crate::interrupt::register(Arc::downgrade(&schedule) as _);
         Ok(Self(Arc::new(Handle { schedule, config, budget })))
     }
 
@@ -155,9 +164,9 @@ impl ProcessPool {
 
     /// Cancels every accepted task whose body has not started: those jobs end as
     /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled), the ones on their way to a worker as soon as it gives
-    /// them back. The pool goes on.
-    pub fn cancel_waiting(&self) {
-        self.0.schedule.cancel_waiting();
+    /// them back. The pool goes on. How many there are; some of those on their way may yet start.
+    pub fn cancel_waiting(&self) -> usize {
+        self.0.schedule.cancel_waiting()
     }
 
     /// As [`shutdown`](Self::shutdown), without letting tasks run: those that wait end as
@@ -178,7 +187,7 @@ impl ProcessPool {
         let (call, reply) = task.take_apart()?;
         let binding = call.binding.clone();
         match schedule.wire.call(call) {
-            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, binding }),
+            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, binding, right: TaskRight::default() }),
             Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     Error, Executor, Result, Task,
     executor::{ExecutorConfig, SubmitError},
+    starter,
     store::Reach,
 };
 use rayon::ThreadPool;
@@ -92,7 +93,10 @@ impl ExecutorConfig for RayonConfig {
         if threads == 0 {
             return Err(refused("a pool of 0 threads runs nothing; ask for at least 1, or leave `threads` out".into()));
         }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .spawn_handler(|thread| starter::spawn("fleche-rayon", move || thread.run()).map(drop))
+            .build();
         let pool = pool.map_err(|error| refused(format!("{threads} threads do not start: {error}; ask for fewer")))?;
         Ok(Arc::new(RayonExecutor::new(pool)))
     }

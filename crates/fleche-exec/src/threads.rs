@@ -1,6 +1,9 @@
 //! `ThreadPool`: tasks on threads of this process.
 
 mod config;
+mod lane;
+mod line;
+mod pauses;
 mod queue;
 
 pub use config::ThreadPoolConfig;
@@ -8,17 +11,17 @@ pub use config::ThreadPoolConfig;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle, ThreadId},
+    thread,
 };
 
 use fleche_core::{
     Error, Executor, Job, Result, Task,
-    executor::{ExecutorConfig, Resources, SubmitError, with_assigned_gpus},
-    job,
+    executor::{ExecutorConfig, Resources, SubmitError},
     store::Reach,
+    waiting,
 };
 
-use crate::budget::{Budget, Grant};
+use crate::budget::Budget;
 use queue::Queue;
 
 /// A fixed number of threads that take tasks in the order of their submission.
@@ -28,16 +31,37 @@ use queue::Queue;
 /// its turn is passed over.
 ///
 /// **The end.** Dropping the last handle waits until every accepted task has run, and so does
-/// [`shutdown`](Self::shutdown), whichever comes first. On a thread of the pool itself, where a task holds the last
-/// handle, neither can wait for that task: there both return at once, and the threads run what was accepted and end by
+/// [`shutdown`](Self::shutdown), whichever comes first. In a task of the pool itself, where it holds the last handle,
+/// neither can wait for that task: there both return at once, and the threads run what was accepted and end by
 /// themselves.
 ///
-/// **Waiting within tasks.** A task that waits for another of the same pool keeps its thread meanwhile; where all
-/// threads do so, none is left for what they wait for. Call the function instead of submitting it, or use a second pool.
+/// **Waiting within tasks.** A task may submit to its own pool and wait for what it submitted, in a pool of one thread
+/// too. While it blocks on a [`Job`], of whatever pool, it does not count against the pool's size: another thread, of up
+/// to 1024, runs tasks in its stead, and the cores that it asked for are free for others. What it waits for in its own
+/// pool goes before all other tasks. A single job that has not started runs at once, amid the task that waits for it and
+/// on its thread, up to 8 deep:
+///
+/// - a task should not wait while it holds a lock, or has borrowed a thread-local variable, that another one takes;
+/// - what is active in the task, its tracing spans, its GPUs and its processor time are its own all the same; a
+///   subscriber or dispatcher that it has set for its thread is not;
+/// - nothing runs amid a panic, nor where a task waits with a timeout, or for several jobs
+///   ([`as_completed`](fleche_core::job::as_completed), [`join_all`](fleche_core::job::join_all)): other threads run those.
+///
+/// Other waits are not seen: on locks, on channels, and on a job that is awaited as a future, by a `block_on` in the task.
+/// They keep their place.
+///
+/// Where all tasks that run wait for others of the pool, and the one to start next cannot, because they are so many that
+/// there is no thread more or because they hold the memory or GPUs that it asks for, it ends as
+/// [`JobError::Rejected`](fleche_core::JobError::Rejected). A chain of tasks, each of which waits for the next, may be 8000
+/// long.
+///
+/// **Where.** Its threads work in the program's working directory, though an isolated body made the pool or waits for it.
 ///
 /// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is
 /// free. Tasks start strictly in order: while the first waits for much, smaller ones behind it wait too, so that no
-/// stream of small tasks can starve it. One that asks for more than the whole budget is refused at once. The ids of its
+/// stream of small tasks can starve it. One that asks for more than the whole budget is refused at once. A task that waits
+/// keeps its memory and its GPUs: where what it waits for needs more than the rest, that waits for other tasks to end, and
+/// is refused where none can. The ids of its
 /// GPUs are told by [`assigned_gpus`](fleche_core::executor::assigned_gpus). `retries` is accepted and changes nothing,
 /// since a thread is never lost. Threads share an environment and a working directory and cannot be ended, so `env`,
 /// `working_dir` and `timeout` are refused, as are all other options.
@@ -56,16 +80,16 @@ use queue::Queue;
 #[derive(Clone)]
 pub struct ThreadPool(Arc<Threads>);
 
-/// What handles share. Tasks and workers hold the queue only, so that this is dropped with the last handle.
+/// What handles share. Tasks and threads hold the queue only, so that this is dropped with the last handle.
 struct Threads {
     queue: Arc<Queue>,
     /// All that tasks share, with what is not said filled in.
     budget: Budget,
     /// As it was asked for.
     config: ThreadPoolConfig,
-    ids: Vec<ThreadId>,
-    /// Until somebody waits for them.
-    running: Mutex<Vec<JoinHandle<()>>>,
+    size: usize,
+    /// Held by whoever waits for the threads to end, so that whoever comes second waits as well.
+    ending: Mutex<()>,
 }
 
 impl ThreadPool {
@@ -90,15 +114,15 @@ impl ThreadPool {
             return Err(refused("a pool of 0 threads runs nothing; ask for at least 1, or for one per core"));
         }
         let budget = budget.of_workers(threads);
-        let queue = Arc::new(Queue::new(budget.clone()));
-        let mut pool = Threads { queue, budget, config, ids: Vec::new(), running: Mutex::default() };
-        for number in 0..threads {
+        let queue = Queue::new(threads, &budget);
+        #[cfg(unix)]
+        crate::interrupt::register(Arc::downgrade(&queue) as _);
+        let pool = Threads { queue, budget, config, size: threads, ending: Mutex::default() };
+        for number in 1..=threads {
             // Where this fails, dropping the pool ends those that were started.
-            let thread = start(number, pool.queue.clone()).map_err(|error| {
-                refused(format!("thread {} of {threads} does not start: {error}; ask for fewer", number + 1))
+            pool.queue.start().map_err(|error| {
+                refused(format!("thread {number} of {threads} does not start: {error}; ask for fewer"))
             })?;
-            pool.ids.push(thread.thread().id());
-            pool.running.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(Self(Arc::new(pool)))
     }
@@ -111,9 +135,9 @@ impl ThreadPool {
         Self::new(thread::available_parallelism().map_or(1, Into::into))
     }
 
-    /// How many threads it has.
+    /// How many threads it has to run tasks.
     pub fn threads(&self) -> usize {
-        self.0.ids.len()
+        self.0.size
     }
 
     /// Runs the closure on a thread of the pool. It may capture anything that may go to another thread, and give back
@@ -145,9 +169,15 @@ impl ThreadPool {
         job
     }
 
+    /// Cancels every accepted task that has not started: those jobs end as
+    /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled). The pool goes on. How many there were.
+    pub fn cancel_waiting(&self) -> usize {
+        self.0.queue.cancel_all()
+    }
+
     /// Accepts nothing more, in any handle: from here on submitted jobs end as
     /// [`JobError::Rejected`](fleche_core::JobError::Rejected). Returns when all accepted tasks have run and the threads
-    /// have ended; on a thread of the pool itself, at once. A repetition waits likewise.
+    /// have ended; in a task of the pool itself, at once. A repetition waits likewise.
     pub fn shutdown(&self) {
         self.0.end();
     }
@@ -156,15 +186,18 @@ impl ThreadPool {
 impl Threads {
     fn end(&self) {
         self.queue.close();
-        if self.ids.contains(&thread::current().id()) {
+        if lane::works_for(&self.queue) {
             return;
         }
-        // Held while waiting, so that whoever comes second waits as well.
-        for thread in self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the pool ended by a panic");
+        waiting::blocking(|| {
+            let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some(thread) = self.queue.take_thread() {
+                // Itself, where what a thread keeps for itself holds the last handle: that is dropped when it has ended.
+                if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                    tracing::error!("a thread of the pool ended by a panic");
+                }
             }
-        }
+        });
     }
 }
 
@@ -208,27 +241,4 @@ impl fmt::Debug for ThreadPool {
 
 fn refused(why: impl Into<String>) -> Error {
     Error::Config { place: "thread pool".to_owned(), why: why.into() }
-}
-
-/// Linux shows 15 bytes of a thread's name.
-fn start(number: usize, queue: Arc<Queue>) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(format!("fleche-pool-{number}")).spawn(move || work(&queue))
-}
-
-/// Runs tasks until the queue is closed and empty.
-fn work(queue: &Queue) {
-    let mut grant = Grant::default();
-    while let Some((task, granted)) = queue.pop(&mut grant) {
-        grant = granted;
-        // The task itself catches panics of its body; this is for what others do on this thread when a job is done, or
-        // when what a body captured is dropped.
-        let outcome = job::catch(|| {
-            if !task.is_cancelled() {
-                with_assigned_gpus(grant.gpus.clone(), || task.run());
-            }
-        });
-        if let Err(panic) = outcome {
-            tracing::error!(%panic, "a panic after the end of a task; the thread goes on");
-        }
-    }
 }

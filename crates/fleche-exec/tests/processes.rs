@@ -1,6 +1,10 @@
 //! Process pools: what reaches them, what the parent sees of it, and how workers end.
 #![cfg(target_os = "linux")]
 
+#[path = "processes/cancel.rs"]
+mod cancel;
+#[path = "processes/claims.rs"]
+mod claims;
 #[path = "processes/common.rs"]
 mod common;
 #[path = "processes/ends.rs"]
@@ -23,5 +27,9 @@ mod records;
 mod resources;
 #[path = "processes/shared.rs"]
 mod shared;
+#[path = "processes/text.rs"]
+mod text;
+#[path = "processes/waiting.rs"]
+mod waiting;
 
 fleche_exec::worker_test!();

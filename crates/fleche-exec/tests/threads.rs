@@ -1,9 +1,14 @@
 //! Thread pools: what reaches them, under which cache it runs, and how they end.
 
+#[path = "threads/amid.rs"]
+mod amid;
 #[path = "threads/bound.rs"]
 mod bound;
 #[path = "threads/common.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "threads/isolated.rs"]
+mod isolated;
 #[path = "threads/jobs.rs"]
 mod jobs;
 #[path = "threads/map.rs"]
@@ -14,5 +19,9 @@ mod pool;
 mod resources;
 #[path = "threads/results.rs"]
 mod results;
+#[path = "threads/stalls.rs"]
+mod stalls;
+#[path = "threads/waiting.rs"]
+mod waiting;
 #[path = "threads/wrapped.rs"]
 mod wrapped;

@@ -1,8 +1,10 @@
 //! The options in the attribute's parentheses.
 
 mod isolation;
+mod patience;
 
 pub(crate) use isolation::Isolation;
+pub(crate) use patience::Patience;
 
 use proc_macro2::Span;
 use syn::{
@@ -23,12 +25,14 @@ pub(crate) struct Options {
     pub(crate) cache_errors: bool,
     pub(crate) discard_arguments: bool,
     pub(crate) local: bool,
+    pub(crate) patience: Option<Patience>,
     pub(crate) isolation: Option<Isolation>,
     pub(crate) krate: Option<Path>,
 }
 
 const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `ignore(parameter, …)`, \
-                     `cache_errors`, `store_arguments = false`, `local`, `isolate`, `crate = path`";
+                     `cache_errors`, `store_arguments = false`, `wait = false`, `wait_timeout = \"30s\"`, \
+                     `local`, `isolate`, `crate = path`";
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
@@ -73,10 +77,19 @@ impl Options {
             }
             "cache_errors" => self.cache_errors = true,
             "store_arguments" => self.discard_arguments = !value::<LitBool>(input)?.value,
+            "wait" => self.wait(option, Patience::of_wait(value::<LitBool>(input)?.value))?,
+            "wait_timeout" => self.wait(option, Patience::of_timeout(&value(input)?)?)?,
             "local" => self.local = true,
             "isolate" => self.isolation = Some(Isolation::parse(option.span(), input)?),
             "crate" => self.krate = Some(value(input)?),
             other => return Err(unknown(option.span(), other)),
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, option: &Ident, patience: Patience) -> Result<()> {
+        if self.patience.replace(patience).is_some() {
+            return Err(syn::Error::new(option.span(), "`wait` and `wait_timeout` exclude each other; leave one out"));
         }
         Ok(())
     }

@@ -7,6 +7,9 @@ use fleche_core::{
     store::{CallStoreConfig, Entries},
 };
 
+#[cfg(unix)]
+use fleche_core::claim::{Claim, Owner};
+
 use crate::{
     Durability, FileCallsConfig,
     error::later_format,
@@ -81,6 +84,20 @@ impl CallStore for FileCalls {
                 Look::Damaged => only.is_none(),
             })
         })
+    }
+
+    #[cfg(unix)]
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        self.tree.claims.claim(&self.tree.root, key)
+    }
+
+    #[cfg(unix)]
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        self.tree.claims.owner(&self.tree.root, key)
+    }
+
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.tree).addr()
     }
 
     fn sync(&self, key: &CallKey) -> Result<()> {

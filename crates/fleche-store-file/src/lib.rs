@@ -26,16 +26,30 @@
 //! | `ab/.trash-<host>-<process>-…` | an entry that is being removed |
 //! | `damaged/abcdef….…` | an entry that did not hold what its name says; yours to look at and to remove |
 //! | `.fleche-values`, `.fleche-calls` | which of the two stores this is |
+//! | `.fleche-claims` | whose locked bytes say which missing calls are being computed, and what is known of by whom |
+//! | `claims/abcdef…` | the same for one call, where the system cannot lock bytes so |
 //!
 //! `b3sum` of a value's file prints its directory's and its own name. What a killed process leaves of the second and
 //! third kind is removed by whoever lists that directory next: a store does so with the first entry that it puts there.
 //! Anything else in the directory is left alone.
 //!
+//! A missing call is claimed with four system calls that wait for nobody: a lock, a look, a note of whose it is, and the
+//! release. Where a file system has no locks, that is logged once, and two processes may compute one call at once.
+//!
 //! Entries appear and vanish by renaming, so a reader sees a whole entry or none, without any lock. Every read is
 //! verified.
+//!
+//! # Who computes
+//!
+//! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. Claims are
+//! locks, which end with the process however it ends: nothing is left to be cleaned up. They only save work. What holds
+//! them may be deleted while no process uses the directory; where a file system cannot lock, a warning says so once, and
+//! two processes may compute one call. A child that a program forked computes without claims, unless it runs a program.
 
 mod aside;
 mod calls;
+#[cfg(unix)]
+mod claims;
 mod config;
 mod durability;
 mod error;

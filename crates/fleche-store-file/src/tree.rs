@@ -15,6 +15,8 @@ use fleche_core::{
     store::{OpenStores, Place},
 };
 
+#[cfg(unix)]
+use crate::claims::Claims;
 use crate::error::other_kind;
 
 /// A directory of entries, in 256 shards: directories that are named by the first byte of the digest.
@@ -27,6 +29,8 @@ pub(crate) struct Tree {
     /// Whether this process has done what it can for the root directory itself to survive one.
     pub(crate) root_anchored: AtomicBool,
     later: Mutex<HashSet<Digest>>,
+    #[cfg(unix)]
+    pub(crate) claims: Claims,
     // Open, so that no other directory gets this one's inode number, by which the table of open stores knows it.
     _held: Option<File>,
 }
@@ -58,6 +62,8 @@ impl Tree {
                 anchored: ShardSet::default(),
                 root_anchored: AtomicBool::default(),
                 later: Mutex::default(),
+                #[cfg(unix)]
+                claims: Claims::default(),
             })
         })
     }

@@ -2,6 +2,8 @@
 
 mod store {
     mod calls;
+    #[cfg(unix)]
+    mod claims;
     pub(crate) mod common;
     mod config;
     mod damage;

@@ -66,6 +66,10 @@ impl CallStore for MemoryCalls {
         }
     }
 
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     fn may_block(&self) -> bool {
         false
     }

@@ -1,5 +1,7 @@
 //! `BoundCall`: a call of a memoized function, complete with arguments, cache and metadata.
 
+mod text;
+
 use std::{fmt, sync::Arc};
 
 use super::{Descriptor, FunctionRef, Transport};
@@ -8,7 +10,7 @@ use crate::{
     context::Binding,
     encoding::DecodeError,
     file_content::{KnownFile, noting_files},
-    function::Function,
+    function::{Erased, Function},
     job::JobError,
     memo::{Arguments, Reader},
 };
@@ -16,7 +18,8 @@ use crate::{
 /// A call of a memoized function, complete with its arguments and with the cache and metadata that were active when it
 /// was bound. May go to any thread, and be called any number of times.
 ///
-/// Made by the companion's `bind`. The arguments are held encoded; each call decodes them.
+/// Made by the companion's `bind`. The arguments are held encoded; each call decodes them. Serialises, and is read in
+/// other processes with the type of its result alone.
 pub struct BoundCall<R> {
     pub(crate) function: &'static Function,
     pub(crate) binding: Binding,
@@ -24,42 +27,65 @@ pub struct BoundCall<R> {
     /// The files among them.
     pub(crate) files: Vec<KnownFile>,
     pub(crate) key: Option<CallKey>,
+    pub(crate) parts: Parts<R>,
+    /// Where it is of the body alone, which has no name: what is called in another process.
+    body: Option<&'static Descriptor>,
+}
+
+/// What the attribute knows of every call of a function with this result.
+#[derive(Debug)]
+pub struct Parts<R> {
     pub(crate) transport: Transport<R>,
-    invoke: Invoke<R>,
-    descriptor: Option<&'static Descriptor>,
-    /// Whether it is of the body alone, which has no name.
-    bare: bool,
+    pub(super) invoke: Invoke<R>,
 }
 
 /// Decodes the arguments and calls the function.
 pub type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
 
+impl<R> Parts<R> {
+    /// For generated code.
+    pub const fn new(transport: Transport<R>, invoke: Invoke<R>) -> Self {
+        Self { transport, invoke }
+    }
+
+    /// With the type of the result forgotten, but for what people are told.
+    pub fn erased(self) -> Erased
+    where
+        R: 'static,
+    {
+        Erased::called(std::any::type_name::<R>(), self)
+    }
+}
+
+impl<R> Clone for Parts<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Parts<R> {}
+
 impl<R> BoundCall<R> {
     /// For generated code: `encode` adds every argument, ignored ones included.
     #[doc(hidden)]
-    pub fn new(
-        function: &'static Function,
-        transport: Transport<R>,
-        invoke: Invoke<R>,
-        descriptor: Option<&'static Descriptor>,
-        encode: impl FnOnce(&mut Arguments),
-    ) -> Self {
+    pub fn new(function: &'static Function, parts: Parts<R>, encode: impl FnOnce(&mut Arguments)) -> Self {
         let mut arguments = Arguments::new();
         let ((), files) = noting_files(|| encode(&mut arguments));
+        Self::of_encoded(function, parts, Binding::current(), arguments, files)
+    }
+
+    /// With arguments that are encoded already.
+    pub(super) fn of_encoded(
+        function: &'static Function,
+        parts: Parts<R>,
+        binding: Binding,
+        mut arguments: Arguments,
+        files: Vec<KnownFile>,
+    ) -> Self {
         let call = arguments.call_of_all(function).map_err(|error| error.to_string());
         let key = call.as_ref().ok().map(|call| call.key);
         let arguments = call.map(|_| Arc::new(arguments));
-        Self {
-            function,
-            binding: Binding::current(),
-            arguments,
-            files,
-            key,
-            transport,
-            invoke,
-            descriptor,
-            bare: false,
-        }
+        Self { function, binding, arguments, files, key, parts, body: None }
     }
 
     /// For generated code: a call of the function's body, which looks nothing up and records nothing. As
@@ -67,12 +93,11 @@ impl<R> BoundCall<R> {
     #[doc(hidden)]
     pub fn of_body(
         function: &'static Function,
-        transport: Transport<R>,
-        invoke: Invoke<R>,
-        descriptor: &'static Descriptor,
+        parts: Parts<R>,
+        body: &'static Descriptor,
         encode: impl FnOnce(&mut Arguments),
     ) -> Self {
-        Self { bare: true, ..Self::new(function, transport, invoke, Some(descriptor), encode) }
+        Self { body: Some(body), ..Self::new(function, parts, encode) }
     }
 
     /// Runs the call here, under what it is bound to.
@@ -82,20 +107,23 @@ impl<R> BoundCall<R> {
     pub fn call(&self) -> Result<R, JobError> {
         let arguments = self.arguments.as_ref().map_err(JobError::rejected)?;
         let _bound = self.binding.enter();
-        (self.invoke)(arguments.reader())
+        (self.parts.invoke)(arguments.reader())
             .map_err(|error| JobError::rejected(format!("an argument of `{}`: {error}", self.function.name())))
     }
 
     /// What the function is called in another process.
     pub(crate) fn reference(&self) -> Result<FunctionRef, String> {
-        if self.transport.wire.is_none() {
+        if self.parts.transport.wire.is_none() {
             return Err(format!(
                 "a `{}` cannot leave its process; make it `Serialize + DeserializeOwned`, or its error one that is \
                  `From<RemoteError>`",
                 std::any::type_name::<R>()
             ));
         }
-        FunctionRef::of_function(self.function, self.descriptor, self.bare)
+        match self.body {
+            Some(body) => FunctionRef::of_descriptor(body, self.function.name()),
+            None => FunctionRef::of_function(self.function),
+        }
     }
 
     /// The call's key; `None` where an argument could not be encoded.
@@ -130,7 +158,7 @@ impl<R> fmt::Debug for BoundCall<R> {
 /// # Errors
 /// Where the arguments do not decode, or the result cannot be encoded.
 #[doc(hidden)]
-pub fn answer<R>(arguments: &[&[u8]], invoke: Invoke<R>, transport: Transport<R>) -> Result<Vec<u8>, String> {
-    let (encode, _) = transport.wire.ok_or("its result cannot leave the process")?;
-    encode(&invoke(Reader::new(arguments.iter().copied())).map_err(|error| format!("an argument: {error}"))?)
+pub fn answer<R>(arguments: &[&[u8]], parts: Parts<R>) -> Result<Vec<u8>, String> {
+    let (encode, _) = parts.transport.wire.ok_or("its result cannot leave the process")?;
+    encode(&(parts.invoke)(Reader::new(arguments.iter().copied())).map_err(|error| format!("an argument: {error}"))?)
 }

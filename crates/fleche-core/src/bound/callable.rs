@@ -59,7 +59,7 @@ where
     }
 
     fn function(&self) -> Option<&'static Function> {
-        self.function.function()
+        self.known.or_else(|| self.function.function())
     }
 }
 

@@ -4,8 +4,9 @@ mod descriptor;
 mod image;
 
 pub use descriptor::Descriptor;
+pub(super) use descriptor::{fingerprint, is_zero_sized};
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,26 +31,15 @@ enum Reference {
 }
 
 impl FunctionRef {
-    /// A memoized function, by name where it has one for itself; `bare`, its body, which has none.
+    /// A memoized function, by name where it has one for itself.
     ///
     /// # Errors
     /// Why it cannot leave the process.
-    pub(crate) fn of_function(
-        function: &Function,
-        descriptor: Option<&'static Descriptor>,
-        bare: bool,
-    ) -> Result<Self, String> {
-        if by_name(function) && !bare {
+    pub(crate) fn of_function(function: &Function) -> Result<Self, String> {
+        if by_name(function) {
             return Ok(Self(Reference::Name(function.name().to_owned())));
         }
-        let descriptor = descriptor.ok_or_else(|| {
-            format!(
-                "`{0}` cannot be found by its name in another process: it is `local`, or another function claims the \
-                 name too. Give it one of its own: `#[fleche(name = \"…\")]`",
-                function.name()
-            )
-        })?;
-        Self::of_descriptor(descriptor, function.name())
+        Self::of_descriptor(descriptor_of(function)?, function.name())
     }
 
     /// Any callable that is known by its type alone: functions, and closures that capture nothing.
@@ -62,22 +52,26 @@ impl FunctionRef {
         Args: TupleArguments,
         F::Output: Serialize,
     {
-        if let Some(function) = function.function().filter(|function| by_name(function)) {
+        let memoized = function.function();
+        if let Some(function) = memoized.filter(|function| by_name(function)) {
             return Ok(Self(Reference::Name(function.name().to_owned())));
         }
         let name = type_name::<F::Inner>();
-        let descriptor = Descriptor::of_callable::<F::Inner, Args>().ok_or_else(|| not_portable(name))?;
-        Self::of_descriptor(descriptor, name)
+        match (Descriptor::of_callable::<F::Inner, Args>(), memoized) {
+            (Some(descriptor), _) => Self::of_descriptor(descriptor, name),
+            // A pointer that was read from text is known to be of this function.
+            (None, Some(function)) => Self::of_function(function),
+            (None, None) => Err(not_portable(name)),
+        }
     }
 
-    fn of_descriptor(descriptor: &'static Descriptor, name: &str) -> Result<Self, String> {
-        let at = image::position_of(descriptor).ok_or_else(|| {
-            format!(
-                "`{name}` is not part of this program's executable (but of a shared library, say), so another process \
-                 cannot find it; define it in the program, or make it a `#[fleche]` function"
-            )
-        })?;
-        Ok(Self(Reference::Position { at, types: descriptor.types() }))
+    /// What the descriptor is of; `name` is for people.
+    ///
+    /// # Errors
+    /// Where it does not lie in the executable.
+    pub(super) fn of_descriptor(descriptor: &'static Descriptor, name: &str) -> Result<Self, String> {
+        let (at, types) = position(descriptor, name)?;
+        Ok(Self(Reference::Position { at, types }))
     }
 
     /// Calls the function with these encoded arguments, on this thread, and gives its encoded result.
@@ -92,17 +86,47 @@ impl FunctionRef {
 
     fn find(&self) -> Result<Remote, String> {
         match &self.0 {
-            Reference::Name(name) => function::remote_by_name(name),
+            Reference::Name(name) => {
+                let portable = function::by_name(name)?.portable().ok_or_else(|| cannot_leave(name))?;
+                Ok(portable.remote)
+            }
             Reference::Position { at, types } => Ok(image::descriptor_at(*at, *types)?.remote()),
         }
     }
 }
 
-fn by_name(function: &Function) -> bool {
-    function.remote().is_some() && function.has_its_name_alone()
+/// Where the descriptor lies in the executable, and the fingerprint of its types.
+pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u64, u64), String> {
+    let at = image::position_of(descriptor).ok_or_else(|| {
+        format!(
+            "`{name}` is not part of this program's executable (but of a shared library, say), so another process cannot \
+             find it; define it in the program, or make it a `#[fleche]` function"
+        )
+    })?;
+    Ok((at, descriptor.types()))
 }
 
-fn not_portable(name: &str) -> String {
+/// The memoized function whose descriptor lies at this position in the executable.
+pub(super) fn function_at(position: u64, types: u64) -> Result<&'static Function, String> {
+    let function = image::descriptor_at(position, types)?.function();
+    function.ok_or_else(|| format!("at position {position:#x} there is no `#[fleche]` function"))
+}
+
+pub(super) fn descriptor_of(function: &Function) -> Result<&'static Descriptor, String> {
+    let portable = function.portable().and_then(|portable| (portable.descriptor as &dyn Any).downcast_ref());
+    portable.ok_or_else(|| cannot_leave(function.name()))
+}
+
+pub(super) fn cannot_leave(name: &str) -> String {
+    format!("`{name}` is `local` or an `async fn`: its calls cannot go to another process, or come from one")
+}
+
+fn by_name(function: &Function) -> bool {
+    function.portable().is_some() && function.is_known_by_name()
+}
+
+/// Why a callable of this type has no form that another process could read.
+pub(super) fn not_portable(name: &str) -> String {
     let why = if name.starts_with('&') {
         "a reference to a function does not tell which function it is; pass the function itself"
     } else if name.contains("{{closure}}") {

@@ -4,9 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use crossbeam_utils::CachePadded;
@@ -24,6 +25,15 @@ pub struct Stats {
     pub misses: u64,
     /// Bodies that ran to their end on a miss or a rerun, whatever became of the result.
     pub computed: u64,
+    /// How often a call waited for another that computed the same, whatever became of that.
+    pub waits: u64,
+    /// Calls that computed in the place of another that they had waited for: it failed, was given up, or its process was
+    /// lost.
+    pub takeovers: u64,
+    /// Calls that computed in place, since whoever they would have waited for was waiting for them.
+    pub circles: u64,
+    /// How long calls have waited, together.
+    pub waited: Duration,
     /// Operations of a store that failed. Each was logged; no call failed for it.
     pub faults: u64,
     /// Calls that ran without being recorded, by reason.
@@ -40,6 +50,10 @@ impl Stats {
             hits: self.hits.saturating_sub(before.hits),
             misses: self.misses.saturating_sub(before.misses),
             computed: self.computed.saturating_sub(before.computed),
+            waits: self.waits.saturating_sub(before.waits),
+            takeovers: self.takeovers.saturating_sub(before.takeovers),
+            circles: self.circles.saturating_sub(before.circles),
+            waited: self.waited.saturating_sub(before.waited),
             faults: self.faults.saturating_sub(before.faults),
             skipped: skipped.filter(|(_, count)| *count > 0).collect(),
         }
@@ -93,6 +107,10 @@ struct PerThread {
 
 #[derive(Default)]
 struct Rare {
+    waits: u64,
+    takeovers: u64,
+    circles: u64,
+    waited: Duration,
     faults: u64,
     skipped: BTreeMap<Skip, u64>,
 }
@@ -111,11 +129,31 @@ impl Counters {
     }
 
     pub(crate) fn fault(&self) {
-        self.rare.lock().unwrap_or_else(PoisonError::into_inner).faults += 1;
+        self.rare().faults += 1;
     }
 
     pub(crate) fn skipped(&self, reason: Skip) {
-        *self.rare.lock().unwrap_or_else(PoisonError::into_inner).skipped.entry(reason).or_default() += 1;
+        *self.rare().skipped.entry(reason).or_default() += 1;
+    }
+
+    pub(crate) fn wait(&self) {
+        self.rare().waits += 1;
+    }
+
+    pub(crate) fn waited(&self, time: Duration) {
+        self.rare().waited += time;
+    }
+
+    pub(crate) fn circle(&self) {
+        self.rare().circles += 1;
+    }
+
+    pub(crate) fn takeover(&self) {
+        self.rare().takeovers += 1;
+    }
+
+    fn rare(&self) -> MutexGuard<'_, Rare> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds what was counted elsewhere.
@@ -126,9 +164,13 @@ impl Counters {
         {
             add(counter, more);
         }
-        if stats.faults > 0 || !stats.skipped.is_empty() {
-            let mut rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
+        if stats.faults > 0 || stats.waits > 0 || stats.circles > 0 || !stats.skipped.is_empty() {
+            let mut rare = self.rare();
             rare.faults += stats.faults;
+            rare.waits += stats.waits;
+            rare.takeovers += stats.takeovers;
+            rare.circles += stats.circles;
+            rare.waited += stats.waited;
             for (reason, more) in &stats.skipped {
                 *rare.skipped.entry(*reason).or_default() += more;
             }
@@ -136,8 +178,16 @@ impl Counters {
     }
 
     pub(super) fn sum(&self) -> Stats {
-        let rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stats = Stats { faults: rare.faults, skipped: rare.skipped.clone(), ..Stats::default() };
+        let Rare { waits, takeovers, circles, waited, faults, skipped } = &*self.rare();
+        let mut stats = Stats {
+            waits: *waits,
+            takeovers: *takeovers,
+            circles: *circles,
+            waited: *waited,
+            faults: *faults,
+            skipped: skipped.clone(),
+            ..Stats::default()
+        };
         for thread in &self.threads {
             stats.hits += thread.hits.load(Relaxed);
             stats.misses += thread.misses.load(Relaxed);

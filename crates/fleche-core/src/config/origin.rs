@@ -33,8 +33,8 @@ impl Drop for Elsewhere {
     }
 }
 
-/// Where to begin on this thread.
-pub(super) fn directory() -> io::Result<PathBuf> {
+/// Where to begin on this thread: its working directory, or the one that the isolated call was made from.
+pub fn directory() -> io::Result<PathBuf> {
     let here = env::current_dir()?;
     Ok(called_from(&here, &lock()).unwrap_or(here))
 }

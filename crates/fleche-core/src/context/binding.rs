@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::{Entry, Guard, Kinds, active_cache, enter, is_rerun, metadata};
+use super::{Entry, Guard, Kinds, active_cache, enter, flights, is_rerun, metadata};
 use crate::{
     cache::{Cache, WeakCache},
+    claim::{Flight, Flights},
     config::CacheConfig,
     encoding,
     error::Result,
@@ -18,8 +19,16 @@ use crate::{
 pub struct Binding {
     pub(super) cache: Cache,
     pub(super) kinds: Kinds,
-    pub(super) tags: Arc<BTreeMap<String, String>>,
+    pub(super) rest: Arc<Rest>,
+}
+
+/// What seldom changes the course of things.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) tags: BTreeMap<String, String>,
     pub(super) rerun: bool,
+    /// Whose bodies wait for what is bound, presumably.
+    pub(super) flights: Flights,
 }
 
 impl Binding {
@@ -31,7 +40,7 @@ impl Binding {
     /// What is active on this thread now, with this cache.
     pub(crate) fn with_cache(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
-        Self { cache, kinds, tags: Arc::new(tags), rerun: is_rerun() }
+        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights: flights() }) }
     }
 
     /// The bound cache.
@@ -41,12 +50,25 @@ impl Binding {
 
     /// Whether calls run even where their record exists.
     pub(crate) fn is_rerun(&self) -> bool {
-        self.rerun
+        self.rest.rerun
+    }
+
+    /// The flights whose bodies wait for what is bound.
+    #[doc(hidden)]
+    pub fn flights(&self) -> &Flights {
+        &self.rest.flights
+    }
+
+    /// The same, as part of this flight's body.
+    pub(crate) fn within(self, flight: &Arc<Flight>) -> Self {
+        let Rest { tags, rerun, .. } = &*self.rest;
+        let flights = [flight.clone()].into_iter().collect();
+        Self { rest: Arc::new(Rest { tags: tags.clone(), rerun: *rerun, flights }), ..self }
     }
 
     /// The kinds of metadata to collect, and the tags.
     pub(crate) fn metadata(&self) -> (Kinds, BTreeMap<String, String>) {
-        (self.kinds.clone(), BTreeMap::clone(&self.tags))
+        (self.kinds.clone(), self.rest.tags.clone())
     }
 
     /// Makes this, and nothing of what was active before, active on this thread until the guard is dropped.
@@ -60,15 +82,17 @@ impl Binding {
 pub struct WeakBinding {
     cache: WeakCache,
     kinds: Kinds,
-    tags: Arc<BTreeMap<String, String>>,
-    rerun: bool,
+    rest: Arc<Rest>,
 }
 
 impl Binding {
     /// What [`WeakBinding::is`] compares with.
     pub fn downgrade(&self) -> WeakBinding {
-        let Self { cache, kinds, tags, rerun } = self;
-        WeakBinding { cache: cache.downgrade(), kinds: kinds.clone(), tags: tags.clone(), rerun: *rerun }
+        let Self { cache, kinds, rest } = self;
+        let Rest { tags, rerun, .. } = &**rest;
+        // Not the flights, which are nothing to remember.
+        let rest = Arc::new(Rest { tags: tags.clone(), rerun: *rerun, flights: Flights::default() });
+        WeakBinding { cache: cache.downgrade(), kinds: kinds.clone(), rest }
     }
 }
 
@@ -77,8 +101,8 @@ impl WeakBinding {
     pub fn is(&self, binding: &Binding) -> bool {
         self.cache.is(&binding.cache)
             && Arc::ptr_eq(&self.kinds, &binding.kinds)
-            && self.tags == binding.tags
-            && self.rerun == binding.rerun
+            && self.rest.tags == binding.rest.tags
+            && self.rest.rerun == binding.rest.rerun
     }
 }
 
@@ -106,13 +130,23 @@ impl Binding {
     pub fn config(&self) -> Result<BindingConfig> {
         let kinds: Vec<&dyn MetadataKind> = self.kinds.iter().map(|kind| &**kind).collect();
         let metadata = encoding::from_slice(&encoding::to_vec(&kinds)?)?;
-        Ok(BindingConfig { cache: self.cache.config(), metadata, tags: (*self.tags).clone(), rerun: self.rerun })
+        Ok(BindingConfig { cache: self.cache.config(), metadata, tags: self.rest.tags.clone(), rerun: self.rest.rerun })
+    }
+
+    /// What the description says; opens the cache.
+    ///
+    /// # Errors
+    /// What the stores say when they are opened.
+    pub(crate) fn open(config: BindingConfig) -> Result<Self> {
+        let cache = Cache::from_config(&config.cache)?;
+        Ok(Self::of_config(config, cache))
     }
 
     /// What the description says, with this cache in place of the one that it describes.
     pub fn of_config(config: BindingConfig, cache: Cache) -> Self {
         let BindingConfig { metadata, tags, rerun, .. } = config;
-        Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), tags: Arc::new(tags), rerun }
+        let rest = Rest { tags, rerun, flights: Flights::default() };
+        Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), rest: Arc::new(rest) }
     }
 }
 
@@ -126,8 +160,6 @@ impl Serialize for Binding {
 /// Opens the cache that is described; an error where that is not possible.
 impl<'de> Deserialize<'de> for Binding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let config = BindingConfig::deserialize(deserializer)?;
-        let cache = Cache::from_config(&config.cache).map_err(de::Error::custom)?;
-        Ok(Self::of_config(config, cache))
+        Self::open(BindingConfig::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

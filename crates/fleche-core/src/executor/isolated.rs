@@ -53,7 +53,7 @@ pub fn isolate_in_process<R: 'static>(isolation: Isolation, body: BoundCall<R>) 
     if let Err(refused) = (isolator.run)(task, directory.path(), assigned_gpus()) {
         refused.task.fail(refused.why);
     }
-    let error = match job.result() {
+    let error = match job.result_of_work() {
         Ok(result) => return result,
         Err(error) => error,
     };

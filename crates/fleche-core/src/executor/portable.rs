@@ -1,6 +1,9 @@
 //! A task taken apart: what another process needs, and the right to complete the job.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 
@@ -10,8 +13,9 @@ use crate::{
     call::CallKey,
     context::Binding,
     file_content::KnownFile,
-    job::{JobError, Promise},
+    job::{JobError, Promise, Recall},
     memo::Arguments,
+    waiting::JobId,
 };
 
 /// A call as another process of this binary can run it: [`FunctionRef::call`] with the encoded arguments, under the
@@ -58,13 +62,44 @@ impl Reply {
         promise.keep_encoded(outcome.clone());
         for follower in followers {
             // What was not recorded is theirs all the same, where it can be read as theirs.
-            if let Err(follower) = follower.answer_again() {
-                match follower.take_apart() {
-                    Ok((_, reply)) => reply.keep(outcome.clone()),
-                    Err(refused) => refused.task.fail(refused.why),
-                }
+            follower.follow(&mut |follower| match follower.take_apart() {
+                Ok((_, reply)) => reply.keep(outcome.clone()),
+                Err(refused) => refused.task.fail(refused.why),
+            });
+        }
+    }
+
+    /// As [`keep`](Self::keep), where nobody hears of the outcome but those who wait for it: this takes no time, and runs
+    /// nothing of others but wakers. Else gives both back.
+    ///
+    /// # Errors
+    /// This, and the outcome, to be kept where that may take long.
+    #[allow(clippy::result_large_err)] // Itself, which would be moved anyway.
+    pub fn keep_unheard(mut self, outcome: Result<Bytes, JobError>) -> Result<(), (Self, Result<Bytes, JobError>)> {
+        if self.followers.as_ref().is_none_or(|followers| followers.land_if_none()) {
+            self.followers = None;
+            if self.promise.keep_unheard(outcome.clone()) {
+                return Ok(());
             }
         }
+        Err((self, outcome))
+    }
+
+    /// Has this hear of it when the job is cancelled before the call has started.
+    pub fn held_by(&self, by: Weak<dyn Recall>) {
+        self.promise.held_by(by);
+    }
+
+    /// Marks the call as on its way to where it will start: cancelling its job asks who it is [held by](Self::held_by) to
+    /// recall it, until it has [started](Self::start). False if it was cancelled: then its body must not run.
+    pub fn give(&self) -> bool {
+        // As in `start`.
+        self.promise.give() || !self.is_cancelled()
+    }
+
+    /// Whether it completes this job.
+    pub fn is_of(&self, job: JobId) -> bool {
+        self.promise.is_of(job)
     }
 
     /// Marks the call as started, from where on it cannot be cancelled. False if it was cancelled: then its body must

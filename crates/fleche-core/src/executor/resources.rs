@@ -19,7 +19,7 @@ use super::{SubmitError, Task};
 /// use fleche_core::executor::Resources;
 /// let heavy = Resources::new().cores(4).memory_mb(2048).option("partition", "short");
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resources {
     cores: Option<usize>,

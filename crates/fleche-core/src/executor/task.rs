@@ -5,14 +5,15 @@ use std::{fmt, sync::Arc};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    PortableCall, Reply, SubmitError,
+    PortableCall, Reply, Resources, SubmitError,
     in_flight::{Flight, Followers},
     work::{Apart, CallWork, ClosureWork, FunctionWork, Work},
 };
 use crate::{
     bound::{self, BoundCall, Callable, TupleArguments},
     context::Binding,
-    job::{self, Job, JobError},
+    job::{self, Job, JobError, Promise},
+    waiting::{JobId, Mark, Spot},
 };
 
 /// A call on its way to a worker, with the job that its result completes. Dropped without having run, it fails the job.
@@ -41,7 +42,8 @@ impl Task {
 
     /// This call.
     pub(super) fn of_call<R: 'static>(call: BoundCall<R>) -> (Self, Job<R>) {
-        let (promise, job) = job::promise(call.transport.unpack, call.transport.wire.map(|(_, decode)| decode));
+        let (promise, job) =
+            job::promise(call.parts.transport.unpack, call.parts.transport.wire.map(|(_, decode)| decode));
         let binding = Some(call.binding.clone());
         (
             Self { work: Box::new(CallWork { call, promise: Some(promise) }), binding, asked: false, followers: None },
@@ -94,27 +96,42 @@ impl Task {
             work.run();
         }
         for follower in followers.map(|followers| followers.land()).unwrap_or_default() {
-            if let Err(follower) = follower.answer_again() {
-                follower.run();
-            }
+            follower.follow(&mut Self::run);
         }
     }
 
-    /// As [`answer`](Self::answer), after the call has run elsewhere.
-    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
-    pub(super) fn answer_again(self) -> Result<(), Self> {
-        Self { asked: false, ..self }.answer()
+    /// Ends, with what follows it, now that the call has run elsewhere: answered from the cache; else so.
+    pub(super) fn follow(self, otherwise: &mut dyn FnMut(Self)) {
+        let followers = self.followers.clone();
+        match (Self { asked: false, ..self }).answer() {
+            Ok(()) => {
+                for follower in followers.map(|followers| followers.land()).unwrap_or_default() {
+                    follower.follow(otherwise);
+                }
+            }
+            Err(task) => otherwise(task),
+        }
     }
 
-    /// Which call it is of, where submissions of the same call may share one task.
-    pub(super) fn flight(&self) -> Option<Flight> {
-        let binding = self.binding.as_ref().filter(|binding| !binding.is_rerun() && !binding.cache().is_void())?;
-        Some(Flight { cache: Arc::as_ptr(binding.cache().calls()).cast::<()>() as usize, key: self.work.key()? })
+    /// Which call it is of, where submissions of the same call that ask for the same may share one task.
+    pub(super) fn flight(&self, asks: Option<&Resources>) -> Option<Flight> {
+        // What is submitted within a body does not follow: a wait for another's task is not seen, and might be one for
+        // that body. It waits as a call of its own.
+        let shares =
+            |binding: &&Binding| !binding.is_rerun() && !binding.cache().is_void() && binding.flights().is_empty();
+        let binding = self.binding.as_ref().filter(shares)?;
+        let (cache, key) = (Arc::as_ptr(binding.cache().calls()).cast::<()>() as usize, self.work.key()?);
+        Some(Flight { cache, key, asks: asks.cloned() })
     }
 
-    /// Has tasks of the same call end with this one.
-    pub(super) fn lead(&mut self, followers: Arc<Followers>) {
-        self.followers = Some(followers);
+    /// Has tasks of the same call end with this one: those that follow it.
+    pub(super) fn lead(&mut self) -> &Arc<Followers> {
+        self.followers.get_or_insert_with(Followers::none)
+    }
+
+    /// Whether it is the one that these follow.
+    pub(super) fn leads(&self, followers: &Arc<Followers>) -> bool {
+        self.followers.as_ref().is_some_and(|own| Arc::ptr_eq(own, followers))
     }
 
     /// Takes the task apart into what another process of this binary needs to run the call, and the right to complete
@@ -150,7 +167,45 @@ impl Task {
 
     /// Whether the job was cancelled: running the task then does nothing.
     pub fn is_cancelled(&self) -> bool {
-        self.work.is_cancelled() && self.followers.as_ref().is_none_or(|followers| followers.are_gone())
+        self.work.promise().is_none_or(Promise::is_done)
+            && self.followers.as_ref().is_none_or(|followers| followers.are_gone())
+    }
+
+    /// Has this run whenever a job is done that the task completes, on the thread that ends it:
+    /// [`is_cancelled`](Self::is_cancelled) may have changed then. For jobs that are not done yet, those of tasks that
+    /// follow later included.
+    pub fn watch(&self, tell: &Arc<dyn Fn() + Send + Sync>) {
+        if let Some(promise) = self.work.promise() {
+            let tell = tell.clone();
+            promise.on_done(move || tell());
+        }
+        if let Some(followers) = &self.followers {
+            followers.watch(tell);
+        }
+    }
+
+    /// Whether running it completes this job.
+    pub fn completes(&self, job: JobId) -> bool {
+        self.work.promise().is_some_and(|promise| promise.is_of(job))
+            || self.followers.as_ref().is_some_and(|followers| followers.complete(job))
+    }
+
+    /// Notes where a pool keeps the task, to be [told](crate::waiting::Sought::spot) when something waits for its job.
+    /// Called under the pool's own lock.
+    pub fn put(&self, spot: Spot) {
+        if let Some(promise) = self.work.promise() {
+            promise.put(spot);
+        }
+        if let Some(followers) = &self.followers {
+            followers.mark().set(spot);
+        }
+    }
+
+    /// Its job is to be looked for where that of the leader is.
+    pub(super) fn be_sought_by(&self, leader: &Arc<Mark>) {
+        if let Some(promise) = self.work.promise() {
+            promise.follow(leader.clone());
+        }
     }
 
     /// The function's name.

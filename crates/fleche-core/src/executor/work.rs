@@ -30,7 +30,8 @@ pub(super) trait Work: Send {
     fn key(&self) -> Option<CallKey>;
     fn run(self: Box<Self>);
     fn fail(self: Box<Self>, error: JobError);
-    fn is_cancelled(&self) -> bool;
+    /// The right to complete the job; `None` once that is done.
+    fn promise(&self) -> Option<&Promise>;
     fn name(&self) -> &str;
     /// What another process needs, and the right to complete the job; else the work, and why not.
     fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)>;
@@ -74,8 +75,8 @@ where
         complete(self.promise.take(), |promise| promise.keep(Err(error)));
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.promise.as_ref().is_none_or(Promise::is_done)
+    fn promise(&self) -> Option<&Promise> {
+        self.promise.as_ref()
     }
 
     fn name(&self) -> &str {
@@ -106,7 +107,7 @@ impl<R: 'static> Work for CallWork<R> {
         let function = self.call.function;
         let Some(key) = &self.call.key else { return false };
         let Some(result) = hit::<R>(function, binding, key) else { return false };
-        let Transport { pack, .. } = self.call.transport;
+        let Transport { pack, .. } = self.call.parts.transport;
         let packed = job::catch(|| pack(result)).flatten();
         complete(self.promise.take(), |promise| promise.keep(packed))
     }
@@ -118,7 +119,7 @@ impl<R: 'static> Work for CallWork<R> {
     fn run(self: Box<Self>) {
         let Self { call, promise } = *self;
         let Some(promise) = promise.filter(Promise::start) else { return };
-        let Transport { pack, .. } = call.transport;
+        let Transport { pack, .. } = call.parts.transport;
         promise.keep(job::catch(|| call.call().and_then(pack)).flatten());
     }
 
@@ -126,8 +127,8 @@ impl<R: 'static> Work for CallWork<R> {
         complete(self.promise.take(), |promise| promise.keep(Err(error)));
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.promise.as_ref().is_none_or(Promise::is_done)
+    fn promise(&self) -> Option<&Promise> {
+        self.promise.as_ref()
     }
 
     fn name(&self) -> &str {
@@ -171,8 +172,8 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
         self.promise.keep(Err(error));
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.promise.is_done()
+    fn promise(&self) -> Option<&Promise> {
+        Some(&self.promise)
     }
 
     fn name(&self) -> &str {

@@ -16,8 +16,10 @@ pub struct Wrapped<E> {
 ///
 /// - a call of a memoized function that is a hit gives a job that is already done;
 /// - a miss, and any other function or closure, is bound to what is active where it is submitted;
-/// - submissions of one missing call while the first is on its way share its task: they get the recorded result, and the
-///   error of a task that ran in another process and recorded nothing (in this process, they run in turn then);
+/// - submissions of one missing call that ask for the same [`Resources`], while the first is on its way, share its task:
+///   they get the recorded result, and the error of a task that ran in another process and recorded nothing (in this
+///   process, they run in turn then). What asks for something else is a task of its own, which the executor accepts or
+///   refuses by itself, and which waits for the other's result when it runs;
 /// - what is bound already stays bound as it is.
 ///
 /// An instance of a generic function is known from its first call in the process on; a hit before that is answered by
@@ -44,7 +46,7 @@ impl<E: Executor> Executor for Wrapped<E> {
     fn submit_task(&self, mut task: Task) -> Result<(), SubmitError> {
         task.bind(Binding::current);
         let Err(task) = task.answer() else { return Ok(()) };
-        let Some(task) = self.in_flight.board(task) else { return Ok(()) };
+        let Some(task) = self.in_flight.board(task, None) else { return Ok(()) };
         self.executor.submit_task(task)
     }
 
@@ -52,7 +54,8 @@ impl<E: Executor> Executor for Wrapped<E> {
     fn submit_with(&self, mut task: Task, resources: &Resources) -> Result<(), SubmitError> {
         task.bind(Binding::current);
         let Err(task) = task.answer() else { return Ok(()) };
-        let Some(task) = self.in_flight.board(task) else { return Ok(()) };
+        let asks = resources.names().next().map(|_| resources);
+        let Some(task) = self.in_flight.board(task, asks) else { return Ok(()) };
         self.executor.submit_with(task, resources)
     }
 

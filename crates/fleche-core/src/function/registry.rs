@@ -7,7 +7,7 @@ use std::{
     sync::{LazyLock, PoisonError, RwLock},
 };
 
-use super::{Definition, Function, Load, Remote};
+use super::{Definition, Function, Load, Portable, near::unknown};
 
 /// What the attribute submits: the definition and, where the function is not generic, how to find it by its type.
 #[derive(Debug)]
@@ -40,21 +40,19 @@ pub(crate) fn by_type(item: TypeId) -> Option<&'static Function> {
     BY_TYPE.read().unwrap_or_else(PoisonError::into_inner).get(&item).copied()
 }
 
-/// How to call the function of this name, for a call that comes from elsewhere.
-pub(crate) fn remote_by_name(name: &str) -> Result<Remote, String> {
-    static REMOTE: LazyLock<HashMap<&'static str, Vec<Remote>>> = LazyLock::new(|| {
-        let mut remote = HashMap::<_, Vec<_>>::new();
-        for function in inventory::iter::<Registration>().filter_map(|registration| registration.function) {
-            let (_, function) = function();
-            remote.entry(function.name()).or_default().extend(function.remote());
-        }
-        remote
+/// The function of this name, for a call that comes from elsewhere; no instance of a generic one.
+///
+/// # Errors
+/// Where no function has the name for itself, with the names that are near it.
+pub(crate) fn by_name(name: &str) -> Result<&'static Function, String> {
+    static FIXED: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new(|| {
+        let fixed = inventory::iter::<Registration>().filter_map(|registration| registration.function);
+        fixed.map(|function| function().1).map(|function| (function.name(), function)).collect()
     });
-    match REMOTE.get(name).map(Vec::as_slice) {
-        Some([remote]) => Ok(*remote),
-        Some([]) => Err(format!("`{name}` is `local` here: its calls cannot come from another process")),
+    match FIXED.get(name) {
+        Some(function) if function.has_its_name_alone() => Ok(function),
         Some(_) => Err(format!("two functions claim the name `{name}`; give one another: `#[fleche(name = \"…\")]`")),
-        None => Err(format!("this program registers no `#[fleche]` function named `{name}`")),
+        None => Err(unknown(name, BY_NAME.keys().copied())),
     }
 }
 
@@ -65,6 +63,7 @@ pub fn instance(
     items: &[TypeId],
     parameters: impl FnOnce() -> String,
     load: Load,
+    portable: Option<&'static Portable>,
 ) -> &'static Function {
     let known = items.first().and_then(|item| by_type(*item));
     known.unwrap_or_else(|| {
@@ -75,7 +74,7 @@ pub fn instance(
             return function;
         }
         // Instances are as many as the program has types for them; they live as long as the code does.
-        let function: &'static Function = Box::leak(Box::new(Function::named(definition, name, load, None)));
+        let function: &'static Function = Box::leak(Box::new(Function::named(definition, name, load, portable)));
         for other in by_type.values().filter(|other| other.name() == function.name()) {
             other.lose_its_name();
         }

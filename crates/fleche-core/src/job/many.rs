@@ -2,14 +2,22 @@
 
 use std::{
     fmt,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+        mpsc::{Receiver, channel},
+    },
 };
 
 use super::{Job, JobError};
+use crate::waiting::{self, Awaited};
 
 /// The results of these jobs in the order in which they come, each with the position of its job. Waits for them without
 /// keeping a processor busy; may be taken up at any time, and only as far as needed: dropped, it lets the other jobs run
-/// on.
+/// on. A job may need what is done here about one that comes earlier.
 ///
 /// ```
 /// use fleche_core::{Job, job};
@@ -24,16 +32,18 @@ use super::{Job, JobError};
 pub fn as_completed<T>(jobs: impl IntoIterator<Item = Job<T>>) -> AsCompleted<T> {
     let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
     let (tell, done) = channel();
+    let count = Arc::new(Count::default());
     for (at, job) in jobs.iter().enumerate() {
-        let tell = tell.clone();
+        let (tell, count) = (tell.clone(), count.clone());
         if let Some(job) = job {
             job.on_done(move || {
+                count.done.fetch_add(1, SeqCst);
                 // Nobody listens any more where the iterator was dropped.
                 let _ = tell.send(at);
             });
         }
     }
-    AsCompleted { left: jobs.len(), jobs, done }
+    AsCompleted { left: jobs.len(), jobs, done, count, asked: false }
 }
 
 /// Results in the order in which they come; see [`as_completed`].
@@ -44,6 +54,28 @@ pub struct AsCompleted<T> {
     left: usize,
     /// The positions of the jobs that are done.
     done: Receiver<usize>,
+    count: Arc<Count>,
+    /// Whether the pool of this thread was asked to run them before others.
+    asked: bool,
+}
+
+/// How many jobs are done, as a pool sees it.
+#[derive(Default)]
+struct Count {
+    done: AtomicUsize,
+    taken: AtomicUsize,
+    /// The pool whose tasks all of them are; 0 for none.
+    pool: AtomicUsize,
+}
+
+impl Awaited for Count {
+    fn is_over(&self) -> bool {
+        self.done.load(SeqCst) > self.taken.load(SeqCst)
+    }
+
+    fn is_of(&self, pool: usize) -> bool {
+        self.pool.load(Relaxed) == pool
+    }
 }
 
 impl<T> AsCompleted<T> {
@@ -52,6 +84,33 @@ impl<T> AsCompleted<T> {
         for job in self.jobs.iter().flatten() {
             job.cancel();
         }
+    }
+
+    /// The position of a job that is done. Every job tells once: its completer, however it ends, sees to that.
+    fn next_done(&mut self) -> Option<usize> {
+        if let Ok(at) = self.done.try_recv() {
+            return Some(at);
+        }
+        if waiting::is_within() {
+            if !std::mem::replace(&mut self.asked, true) {
+                self.prefer_all();
+            }
+            if self.left == 1 {
+                // Nothing goes on here without the last one.
+                self.jobs.iter().flatten().for_each(Job::hasten);
+            }
+        }
+        let awaited = self.count.clone();
+        self.done.try_recv().or_else(|_| waiting::blocking_for(Some(awaited), || self.done.recv())).ok()
+    }
+
+    /// Has all jobs start before others in this thread's own pool, in their order: on other threads, since any of them may
+    /// need what comes of an earlier one here.
+    fn prefer_all(&self) {
+        let pools = || self.jobs.iter().flatten().map(Job::pool);
+        let first = pools().next().flatten();
+        self.count.pool.store(first.filter(|_| pools().all(|pool| pool == first)).unwrap_or(0), Relaxed);
+        self.jobs.iter().rev().flatten().for_each(Job::prefer);
     }
 }
 
@@ -62,10 +121,10 @@ impl<T> Iterator for AsCompleted<T> {
         if self.left == 0 {
             return None;
         }
-        // Every job tells once: its completer, however it ends, sees to that.
-        let at = self.done.recv().ok()?;
+        let at = self.next_done()?;
         let job = self.jobs.get_mut(at)?.take()?;
         self.left -= 1;
+        self.count.taken.fetch_add(1, SeqCst);
         Some((at, job.result()))
     }
 

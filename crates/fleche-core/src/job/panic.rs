@@ -19,14 +19,7 @@ thread_local! {
 /// # Errors
 /// The panic.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
-    watch_locations();
-    // Of a panic that somebody else caught.
-    let _ = LOCATION.try_with(|kept| kept.replace(None));
-    // What a panic leaves half done lies in the closure, which is gone, or is the body's own business as in any thread.
-    panic::catch_unwind(AssertUnwindSafe(run)).map_err(|payload| JobError::Panicked {
-        message: message(&*payload),
-        location: LOCATION.try_with(RefCell::take).ok().flatten(),
-    })
+    carry(run).map_err(|Carried { payload, location }| JobError::Panicked { message: message(&*payload), location })
 }
 
 /// The location is known to the panic hook alone; one that notes it goes before the one that is set.
@@ -56,10 +49,12 @@ pub(crate) struct Carried {
 /// Runs the closure; a panic in it can go on on another thread, the same as if it had arisen there.
 pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
     watch_locations();
-    // Of a panic that somebody else caught.
-    let _ = LOCATION.try_with(|kept| kept.replace(None));
-    panic::catch_unwind(AssertUnwindSafe(run))
-        .map_err(|payload| Carried { payload, location: LOCATION.with_borrow_mut(Option::take) })
+    // Of a panic that somebody else caught, or of one amid whose unwinding this runs, which is told of later.
+    let before = LOCATION.try_with(RefCell::take).ok().flatten();
+    // What a panic leaves half done lies in the closure, which is gone, or is the body's own business as in any thread.
+    let outcome = panic::catch_unwind(AssertUnwindSafe(run));
+    let location = LOCATION.try_with(|kept| kept.replace(before)).ok().flatten();
+    outcome.map_err(|payload| Carried { payload, location })
 }
 
 impl Carried {
@@ -78,4 +73,25 @@ impl Carried {
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_panic_outlives_what_is_caught_while_it_unwinds() {
+        struct Catches;
+        impl Drop for Catches {
+            fn drop(&mut self) {
+                assert_eq!(catch(|| 1), Ok(1));
+            }
+        }
+        let panicked: Result<(), _> = catch(|| {
+            let _catches = Catches;
+            panic!("tried")
+        });
+        let Err(JobError::Panicked { message, location: Some(at) }) = panicked else { panic!("{panicked:?}") };
+        assert!(message == "tried" && at.contains("panic.rs"), "{message} {at}");
+    }
 }

@@ -9,9 +9,11 @@ use super::{
     hit::{decode, fetch},
     plan::Access,
     recording::{Finished, Recording},
+    turn::{self, Right, Turn, Wanted, take_turn_async},
 };
 use crate::{
-    blocking, cache::Cache, context::Binding, error::Result, function::Function, future::Under, metadata::Collecting,
+    blocking, cache::Cache, call::Timestamp, claim::Moment, context::Binding, error::Result, function::Function,
+    future::Under, metadata::Collecting,
 };
 
 // No `R` is kept across an `.await`, so that a future is `Send` even where an error type is not.
@@ -39,7 +41,15 @@ pub enum AsyncFound<R, T: 'static> {
     /// The recorded result.
     Hit(AsyncHit<R, T>),
     /// The body has to run.
-    Miss(EncodedCall<R, T>),
+    Miss(MissingCall<R, T>),
+}
+
+/// A call that was not found.
+#[must_use]
+pub struct MissingCall<R, T: 'static> {
+    of: EncodedCall<R, T>,
+    /// The right to compute it, where others may wait for the result.
+    right: Option<Right>,
 }
 
 /// A recorded result.
@@ -70,30 +80,46 @@ impl<R, T: Send + 'static> AsyncCall<R, T> {
     }
 }
 
-impl<R, T: Send + 'static> EncodedCall<R, T> {
-    /// Looks the call up.
+impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
+    /// Looks the call up; where it is missing, waits for another that computes it, or for the right to.
     pub async fn look_up(self) -> AsyncFound<R, T> {
         let AsyncCall { function, plan, binding } = &self.of;
-        if let Some((Call { key, .. }, _)) = &self.call
-            && !binding.is_rerun()
-        {
-            let (key, cache) = (*key, binding.cache());
+        let Some((Call { key, .. }, _)) = &self.call else {
+            return AsyncFound::Miss(MissingCall { of: self, right: None });
+        };
+        let (key, cache) = (*key, binding.cache());
+        let before = Moment::now(turn::route(cache, &key));
+        let rerun = binding.is_rerun().then(Timestamp::now);
+        if rerun.is_none() {
             let fetched = off_thread(cache, move |cache| fetch(cache, &key)).await;
             if let Some(value) = decode(function, plan.codec, cache, &key, fetched) {
                 return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
             }
             cache.counters().miss();
         }
-        AsyncFound::Miss(self)
+        let right = match plan.access {
+            Access::Later(_) => None,
+            Access::Now(_) => {
+                let wanted = Wanted { function, cache, key, codec: plan.codec, before, rerun };
+                match take_turn_async(wanted, binding.flights()).await {
+                    Turn::Theirs(value) => return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value }),
+                    Turn::Mine(right) => Some(right),
+                    Turn::Alone => None,
+                }
+            }
+        };
+        AsyncFound::Miss(MissingCall { of: self, right })
     }
+}
 
+impl<R, T: Send + 'static> MissingCall<R, T> {
     /// Checks the arguments, if this is a call whose turn it is.
     pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
-        let Self { of, call } = self;
+        let Self { of: EncodedCall { of, call }, right } = self;
         let recording = call.and_then(|(call, arguments)| {
             check(of.function, of.binding.cache().clone(), call, arguments, guard, checks)
         });
-        AsyncMiss { of, recording }
+        AsyncMiss { of, recording: recording.map(|recording| Recording { right, ..recording }) }
     }
 }
 
@@ -104,14 +130,16 @@ impl<R, T> AsyncHit<R, T> {
     }
 }
 
-impl<R, T: Send + 'static> AsyncMiss<R, T> {
+impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
     /// Runs the body under what the call is bound to, and records what it returns. A body that is dropped before it
     /// completes records nothing.
     pub async fn run(self, body: impl Future<Output = R>) -> R {
         let Self { of: AsyncCall { function, plan, binding }, recording } = self;
-        let Some(recording) = recording else { return Under::new(binding, body).await };
+        let Some(mut recording) = recording else { return Under::new(binding, body).await };
+        let right = recording.right.take();
         let started = Instant::now();
         let collecting = Collecting::begin(binding.metadata());
+        let binding = right.as_ref().map_or(binding.clone(), |right| binding.within(right.flight()));
         let result = Under::new(binding, body).await;
         let value_of = match plan.access {
             Access::Now(value_of) => value_of,
@@ -129,15 +157,19 @@ impl<R, T: Send + 'static> AsyncMiss<R, T> {
         };
         let cache = recording.cache.clone();
         if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
+            finished.late = right.as_ref().is_some_and(Right::is_late);
             let stored = off_thread(&cache, move |_| finished.store()).await;
             Finished::conclude(function, &cache, stored);
+            if let Some(right) = right {
+                right.land(plan.codec, &value);
+            }
         }
         (plan.wrap)(value)
     }
 }
 
 /// Runs what may wait for a store, without making the polling thread wait.
-async fn off_thread<R: Send + 'static>(
+pub(super) async fn off_thread<R: Send + 'static>(
     cache: &Cache,
     run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,
 ) -> Result<R> {

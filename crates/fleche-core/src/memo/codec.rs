@@ -5,8 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{self, DeserializeOwned},
+};
 
+use super::Arguments;
 use crate::encoding::{self, DecodeError, EncodeError, stability};
 
 /// What a borrowed parameter is borrowed from: the type that its encoding decodes into.
@@ -114,11 +118,26 @@ fn stable<A: Encodable + ?Sized>(encoded: &[u8]) -> Result<A::Owned, String> {
 pub struct Reader<'a> {
     encoded: Vec<&'a [u8]>,
     at: usize,
+    /// Where they are encoded again, in place of a call.
+    rewritten: Option<&'a mut Rewritten>,
+}
+
+/// Arguments that were read and encoded again.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    pub(crate) arguments: Arguments,
+    /// Whether all were read, and no more had come.
+    pub(crate) whole: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(encoded: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self { encoded: encoded.collect(), at: 0 }
+        Self { encoded: encoded.collect(), at: 0, rewritten: None }
+    }
+
+    /// What encodes arguments again: these may be of another form than the one that keys are made of. Nothing is called.
+    pub(crate) fn rewriting(encoded: impl Iterator<Item = &'a [u8]>, rewritten: &'a mut Rewritten) -> Self {
+        Self { rewritten: Some(rewritten), ..Self::new(encoded) }
     }
 
     /// The next argument.
@@ -128,6 +147,28 @@ impl<'a> Reader<'a> {
     pub fn read<A: Owned + ?Sized>(&mut self, codec: &FullCodec<A>) -> Result<A::Owned, DecodeError> {
         let encoded = self.encoded.get(self.at).copied().unwrap_or_default();
         self.at += 1;
-        (codec.decode)(encoded)
+        let decoded = (codec.decode)(encoded)?;
+        if let Some(rewritten) = &mut self.rewritten {
+            rewritten.arguments.add(codec.codec, decoded.borrow());
+        }
+        Ok(decoded)
+    }
+
+    /// After the last one: whether to go on and call the function.
+    ///
+    /// # Errors
+    /// Where there are more, or the arguments were only to be encoded again.
+    pub fn end(self) -> Result<(), DecodeError> {
+        if self.at < self.encoded.len() {
+            let (came, wanted) = (self.encoded.len(), self.at);
+            return Err(de::Error::custom(format!("{came} arguments came, where it takes {wanted}")));
+        }
+        match self.rewritten {
+            None => Ok(()),
+            Some(rewritten) => {
+                rewritten.whole = true;
+                Err(de::Error::custom("nothing is called"))
+            }
+        }
     }
 }

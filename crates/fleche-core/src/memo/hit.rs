@@ -29,7 +29,7 @@ pub fn load_boxed<R: 'static, T>(
 
 /// What the stores hold of a call.
 pub(super) struct Fetched {
-    record: Record,
+    pub(super) record: Record,
     /// The result's encoding, where it does not stand in the record.
     stored: Option<Bytes>,
 }

@@ -48,12 +48,14 @@ pub(super) struct ResultCodec<T> {
     pub(super) equal: Option<fn(&T, &T) -> bool>,
     pub(super) encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
     pub(super) decode: fn(&[u8]) -> Result<T, DecodeError>,
+    pub(super) clone: fn(&T) -> T,
 }
 
 impl<R, T: Recordable> Plan<R, T> {
     /// Asks for every bound at once, so that a type without one is one error.
     fn new(access: Access<R, T>, wrap: fn(T) -> R, equal: Option<fn(&T, &T) -> bool>) -> Self {
-        let codec = ResultCodec { equal, encode: encoding::to_vec::<T>, decode: encoding::from_slice::<T> };
+        let codec =
+            ResultCodec { equal, encode: encoding::to_vec::<T>, decode: encoding::from_slice::<T>, clone: T::clone };
         Self { access, wrap, codec }
     }
 }

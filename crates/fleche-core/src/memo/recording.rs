@@ -10,6 +10,7 @@ use super::{
     arguments::Call,
     guard::recheck,
     plan::{Observer, ResultCodec},
+    turn::Right,
 };
 use crate::{
     cache::{Cache, Skip},
@@ -31,6 +32,8 @@ pub(super) struct Recording {
     /// Whether the arguments were checked before the body ran, and how to do it afterwards if that took long.
     pub(super) checked: bool,
     pub(super) checks: &'static [Recheck],
+    /// The right to compute it, where others may wait for the result.
+    pub(super) right: Option<Right>,
 }
 
 /// A computed call as it will be stored.
@@ -42,19 +45,32 @@ pub(super) struct Finished {
     encoded: Vec<u8>,
     synced: bool,
     metadata: Metadata,
+    /// Whether somebody else computes it too, and may have recorded it.
+    pub(super) late: bool,
 }
 
 impl Recording {
     /// Records the value, or counts why not.
-    pub(super) fn record<T>(self, codec: ResultCodec<T>, value: Option<&T>, took: Duration, metadata: Metadata) {
+    pub(super) fn record<T: Send + Sync + 'static>(
+        mut self,
+        codec: ResultCodec<T>,
+        value: Option<&T>,
+        took: Duration,
+        metadata: Metadata,
+    ) {
+        let right = self.right.take();
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
+            finished.late = right.as_ref().is_some_and(Right::is_late);
             let stored = finished.store();
             Finished::conclude(finished.function, &finished.cache, stored);
+            if let (Some(right), Some(value)) = (right, value) {
+                right.land(codec, value);
+            }
         }
     }
 
     /// Hands on what will bring the value, and records that before anybody can see it.
-    pub(super) fn record_later<R, T: 'static>(
+    pub(super) fn record_later<R, T: Send + Sync + 'static>(
         self,
         codec: ResultCodec<T>,
         observed: fn(R, Observer<T>) -> R,
@@ -77,7 +93,7 @@ impl Recording {
         took: Duration,
         metadata: Metadata,
     ) -> Option<Finished> {
-        let Self { function, cache, call, arguments, checked, checks } = self;
+        let Self { function, cache, call, arguments, checked, checks, right: _ } = self;
         let counters = cache.counters();
         counters.computed();
         let took_long = function.took_long(took);
@@ -90,7 +106,8 @@ impl Recording {
         }
         match encode_result(codec, value, checked || took_long) {
             Ok(encoded) => {
-                Some(Finished { function, cache, call, arguments, encoded, synced: took > SYNCED, metadata })
+                let synced = took > SYNCED;
+                Some(Finished { function, cache, call, arguments, encoded, synced, metadata, late: false })
             }
             Err(why) => {
                 counters.skipped(Skip::ResultNotStorable);
@@ -106,7 +123,10 @@ impl Recording {
 impl Finished {
     /// Puts value, then record. To be called once.
     pub(super) fn store(&mut self) -> Result<()> {
-        let Self { function, cache, call, arguments, encoded, synced, metadata } = self;
+        let Self { function, cache, call, arguments, encoded, synced, metadata, late } = self;
+        if *late && cache.calls().contains(&call.key)? {
+            return Ok(());
+        }
         let values = cache.values();
         if cache.stores_arguments() && function.definition.store_arguments {
             for (argument, encoded) in call.arguments.iter().zip(arguments.iter()) {

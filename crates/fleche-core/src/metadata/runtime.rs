@@ -21,9 +21,9 @@ pub struct RuntimeReport {
     pub stop: Timestamp,
     /// Seconds in between, by the monotonic clock.
     pub wall_seconds: f64,
-    /// Seconds of processor time (user and system) of the thread that ran the body, that of isolated calls included;
-    /// absent where the system does not tell, and for `async fn` and jobs, whose work is not that of one thread. Threads
-    /// that the body starts are not included.
+    /// Seconds of processor time (user and system) of the thread that ran the body, that of isolated calls included; absent
+    /// where the system does not tell, and for `async fn` and jobs, whose work is not that of one thread. Neither threads
+    /// that the body starts are included nor other tasks that a pool ran on its thread while it waited.
     pub cpu_seconds: Option<f64>,
     /// The most memory that the process has ever held resident, in bytes; absent where the system does not tell.
     pub process_peak_bytes: Option<u64>,
@@ -49,14 +49,15 @@ fn cpu_seconds() -> Option<f64> {
     Some(usage::thread_cpu_seconds()? + BORROWED.get())
 }
 
-/// Runs the closure on this thread, to account for its processor time elsewhere: what it took goes to [`borrow_cpu`].
+/// Runs the closure on this thread, to account for its processor time elsewhere: what it took goes to [`borrow_cpu`] of
+/// another thread, or is taken off this one's.
 pub(crate) fn lend_cpu<R>(run: impl FnOnce() -> R) -> (R, Option<f64>) {
     let before = cpu_seconds();
     let result = run();
     (result, before.zip(cpu_seconds()).map(|(before, after)| after - before))
 }
 
-/// Counts processor time of another thread as if this one had spent it.
+/// Counts processor time of another thread as if this one had spent it. A negative number takes some off.
 pub(crate) fn borrow_cpu(seconds: Option<f64>) {
     BORROWED.set(BORROWED.get() + seconds.unwrap_or_default());
 }
@@ -69,7 +70,8 @@ struct Running {
 
 impl Collector for Running {
     fn finish(self: Box<Self>) -> Result<Encoded> {
-        let cpu_seconds = self.cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
+        // What was added and taken off meanwhile is not exact to the last bit.
+        let cpu_seconds = self.cpu.zip(cpu_seconds()).map(|(before, after)| (after - before).max(0.0));
         self.report(cpu_seconds)
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig};
 use crate::{
     call::{CallKey, Record},
+    claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
     query::Query,
@@ -59,6 +60,15 @@ impl<S: CallStore + ?Sized> CallStore for Arc<S> {
     }
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
         (**self).remove(key, only)
+    }
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        (**self).claim(key)
+    }
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        (**self).owner(key)
+    }
+    fn identity(&self) -> usize {
+        (**self).identity()
     }
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         (**self).find(query)

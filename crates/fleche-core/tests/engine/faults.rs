@@ -79,7 +79,7 @@ impl CallStore for Failing<MemoryCalls> {
     }
 }
 
-fn failing(get: bool, put: bool) -> (Cache, MemoryValues, MemoryCalls) {
+pub(crate) fn failing(get: bool, put: bool) -> (Cache, MemoryValues, MemoryCalls) {
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     let cache = Cache::new(Failing { store: values.clone(), get, put }, Failing { store: calls.clone(), get, put });
     (cache, values, calls)

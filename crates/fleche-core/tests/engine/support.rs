@@ -53,7 +53,11 @@ pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
     ANOTHER.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
     let result = tracing::subscriber::with_default(subscriber, run);
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     (result, text)

@@ -44,6 +44,29 @@ fn a_bound_function_reads_back_from_cbor() {
 }
 
 #[test]
+fn what_is_bound_twice_stays_bound_and_is_written_as_it_was_once() {
+    fn same<F: 'static, G: 'static>(once: &Bound<F>, twice: &Bound<G>) -> String {
+        let text = serde_json::to_string(twice).unwrap();
+        assert_eq!(text, serde_json::to_string(once).unwrap());
+        text
+    }
+    let cache = memory();
+    let (step_once, pipeline_once) = cache.scope(|| (Bound::bind(step), Bound::bind(pipeline)));
+    let (step_twice, pipeline_twice) =
+        Cache::void().scope(|| (Bound::bind(step_once.clone()), Bound::bind(Bound::bind(pipeline_once.clone()))));
+    let text = same(&step_once, &step_twice);
+    let pointer: Bound<fn(i64) -> i64> = serde_json::from_str(&text).unwrap();
+    same(&step_once, &Bound::bind(pointer));
+    let text = same(&pipeline_once, &pipeline_twice);
+    let read = Bound::restore(pipeline, &mut serde_json::Deserializer::from_str(&text)).unwrap();
+    assert_eq!((read.call((10,)), pipeline_twice.call((20,))), (33, 63));
+    assert!(cache.scope(|| step::contains(10).unwrap() && step::contains(20).unwrap()));
+    let captured = 1;
+    let error = serde_json::to_string(&Bound::bind(Bound::bind(move |x: i64| x + captured))).unwrap_err();
+    assert!(error.to_string().contains("a closure that captures"), "{error}");
+}
+
+#[test]
 fn a_memoized_function_is_written_by_its_registered_name() {
     let text = Cache::void().scope(|| serde_json::to_string(&Bound::bind(step)).unwrap());
     assert!(text.contains("\"fleche-core::engine::text::step\""), "{text}");

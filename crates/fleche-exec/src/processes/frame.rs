@@ -16,7 +16,7 @@ pub(super) enum Kind {
     Hello,
     /// To the worker: run call `number`. Parts: function, binding (or nothing), each argument.
     Task,
-    /// To the worker: give back the tasks that have not started.
+    /// To the worker: give back call `number`, or all of them (0), if they have not started.
     TakeBack,
     /// To the worker: what a request gave. Parts: see `stores`.
     Answer,
@@ -28,7 +28,11 @@ pub(super) enum Kind {
     Done,
     /// To the pool: as `Done`, with an encoded error in place of the result.
     Failed,
-    /// To the pool: tasks that will not start here. Part: their numbers.
+    /// To the pool: what runs begins to wait for a job or a claim.
+    Paused,
+    /// To the pool: it goes on.
+    Resumed,
+    /// To the pool: tasks that will not start here, as asked for with `number`. Part: their numbers.
     TakenBack,
     /// To the pool: an operation on one of its stores. Parts: see `stores`.
     Request,
@@ -40,7 +44,7 @@ pub(super) enum Kind {
     Piece,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 15] = [
     Kind::Hello,
     Kind::Task,
     Kind::TakeBack,
@@ -49,6 +53,8 @@ const KINDS: [Kind; 13] = [
     Kind::Started,
     Kind::Done,
     Kind::Failed,
+    Kind::Paused,
+    Kind::Resumed,
     Kind::TakenBack,
     Kind::Request,
     Kind::QuickRequest,

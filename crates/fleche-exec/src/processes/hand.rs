@@ -8,12 +8,11 @@ use std::{
         Arc,
         mpsc::{self, Sender},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use fleche_core::{Error, Result, context::Binding};
+use fleche_core::{Error, Result, context::Binding, starter, waiting::JobId};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -21,6 +20,7 @@ use nix::{
 
 use super::{
     frame::{Frame, Kind},
+    rights::{Rights, TaskRight},
     schedule::Schedule,
     start, talk,
     waiting::{Env, Waiting},
@@ -31,6 +31,11 @@ use crate::budget::{Demand, Grant};
 /// The name of the pool's own threads.
 pub(super) const THREAD: &str = "fleche-worker";
 
+/// Whether this is one of them, of any pool.
+pub(super) fn is_own_thread() -> bool {
+    std::thread::current().name() == Some(THREAD)
+}
+
 /// So many tasks may be on their way to a worker that works through short ones, with so many bytes in all.
 const CREDIT: usize = 64;
 const CREDIT_BYTES: usize = 1 << 20;
@@ -40,8 +45,8 @@ const SHORT: Duration = Duration::from_millis(1);
 /// What is to be sent to a worker.
 pub(super) enum Message {
     Frame(Frame),
-    /// With what it is bound to.
-    Task(Frame, Option<Binding>),
+    /// With what it is bound to, and room for the right to compute it.
+    Task(Frame, Option<Binding>, TaskRight),
 }
 
 /// A worker of a pool.
@@ -62,6 +67,8 @@ pub(super) struct Hand {
     /// What the task that it runs has of the pool's budget; the next one takes it over if it asks for the same.
     demand: Demand,
     grant: Grant,
+    /// The cores that are free for others while what it runs waits.
+    lent: Option<usize>,
     /// How many tasks it may still be given.
     left: u64,
     /// Whether it was asked to give back what it has not started, and has not answered.
@@ -77,14 +84,49 @@ struct Given {
     deadline: Option<Instant>,
     /// Whether it is not to start, if it can still be kept from it.
     cancelled: bool,
+    recall: Recall,
     task: Waiting,
+}
+
+/// Whether a task is asked back, for who waits for that.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Recall {
+    #[default]
+    No,
+    Asked,
+    /// It had started.
+    Late,
+}
+
+/// Tasks that come back, in order.
+#[derive(Default)]
+pub(super) struct Back {
+    /// Somebody waits for them.
+    pub(super) recalled: Vec<Waiting>,
+    pub(super) cancelled: Vec<Waiting>,
+    /// For other workers.
+    pub(super) rest: Vec<Waiting>,
+}
+
+impl Back {
+    fn of(given: impl IntoIterator<Item = Given>) -> Self {
+        let mut back = Self::default();
+        for Given { task, cancelled, recall, .. } in given {
+            let to = match recall {
+                Recall::Asked | Recall::Late => &mut back.recalled,
+                Recall::No if cancelled => &mut back.cancelled,
+                Recall::No => &mut back.rest,
+            };
+            to.push(task);
+        }
+        back
+    }
 }
 
 /// What a worker that is gone leaves behind.
 pub(super) struct Left {
     pub(super) started: Vec<Waiting>,
-    pub(super) cancelled: Vec<Waiting>,
-    pub(super) rest: Vec<Waiting>,
+    pub(super) back: Back,
     pub(super) grant: Grant,
 }
 
@@ -94,9 +136,34 @@ impl Hand {
         self.given.is_empty() && !self.ending && self.left > 0
     }
 
+    /// Whether what it runs waits.
+    pub(super) fn is_paused(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// What it runs begins to wait: the cores that are free meanwhile. What is behind it goes elsewhere.
+    pub(super) fn pause(&mut self) -> usize {
+        let cores = self.grant.without_cores();
+        self.lent = Some(cores);
+        self.take_back();
+        cores
+    }
+
+    /// It goes on: with so many cores.
+    pub(super) fn resume(&mut self) -> usize {
+        let cores = self.lent.take().unwrap_or_default();
+        self.grant.with_cores(cores);
+        cores
+    }
+
     /// Whether it has run all the tasks that it may.
     pub(super) fn is_spent(&self) -> bool {
         self.given.is_empty() && !self.ending && self.left == 0
+    }
+
+    /// What it was started with.
+    pub(super) fn env(&self) -> &Env {
+        &self.env
     }
 
     pub(super) fn has(&self, env: &Env) -> bool {
@@ -118,7 +185,7 @@ impl Hand {
     /// Whether this task may be on its way too, though the worker is busy: behind tasks that take as much and are short.
     pub(super) fn has_room(&self, task: &Waiting) -> bool {
         let short = self.recent.is_some_and(|recent| recent < SHORT);
-        let open = !self.asked && !self.ending && self.left > 0;
+        let open = !self.asked && !self.ending && !self.is_paused() && self.left > 0;
         let alike = self.has(&task.wants.env) && self.demand == task.wants.demand && self.grant.gpus.is_empty();
         short && open && alike && self.fills && self.bytes + task.size() <= CREDIT_BYTES
     }
@@ -134,17 +201,21 @@ impl Hand {
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
         // A worker that is gone hears nothing; whoever reads from it notices.
-        let _ = self.outbox.send(Message::Task(frame, task.binding.clone()));
+        let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.right.clone()));
         self.bytes += size;
         self.left -= 1;
-        self.given.push_back(Given { number, size, started: false, deadline: None, cancelled: false, task });
+        let recall = Recall::default();
+        self.given.push_back(Given { number, size, started: false, deadline: None, cancelled: false, recall, task });
         self.fills &= self.given.len() < CREDIT;
     }
 
     /// Notes the start: when the task is to end, and what need not be kept any more.
-    pub(super) fn started(&mut self, number: u64) -> (Option<Instant>, Vec<Bytes>) {
+    pub(super) fn started(&mut self, number: u64, rights: &Rights) -> (Option<Instant>, Vec<Bytes>) {
         let Some(given) = self.given.iter_mut().find(|given| given.number == number) else { return (None, Vec::new()) };
+        rights.task(&given.task.right, given.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]));
         given.started = true;
+        // From here on it cannot be cancelled.
+        given.task.reply.start();
         given.deadline = given.task.wants.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // What travels with the task may be large.
         let parts = if given.task.wants.retries == 0 { mem::take(&mut given.task.parts) } else { Vec::new() };
@@ -178,10 +249,12 @@ impl Hand {
         Some(given)
     }
 
-    /// Keeps from starting whatever has not: it is cancelled when the worker gives it back.
-    pub(super) fn cancel_waiting(&mut self) {
-        self.given.iter_mut().for_each(|given| given.cancelled = true);
+    /// Keeps from starting whatever has not, if it still can: it is cancelled when the worker gives it back. How many.
+    pub(super) fn cancel_waiting(&mut self) -> usize {
+        let waiting = self.given.iter_mut().filter(|given| !given.started && !given.cancelled);
+        let count = waiting.map(|given| given.cancelled = true).count();
         self.take_back();
+        count
     }
 
     /// Asks for what has not started, if there is more than the one task that runs or is about to.
@@ -192,12 +265,34 @@ impl Hand {
         }
     }
 
-    /// What it gives back: tasks to cancel, and tasks for others.
-    pub(super) fn taken_back(&mut self, numbers: &[u64]) -> (Vec<Waiting>, Vec<Waiting>) {
-        self.asked = false;
-        let given: Vec<_> = numbers.iter().filter_map(|number| self.remove(*number)).collect();
-        self.left += given.len() as u64;
-        apart(given, |given| given.cancelled)
+    /// Asks for the task of this job, for who waits for it. Whether it may still come back; `None` where it is not here.
+    pub(super) fn recall(&mut self, job: JobId) -> Option<bool> {
+        let given = self.given.iter_mut().find(|given| given.task.reply.is_of(job))?;
+        if !given.started && given.recall == Recall::No {
+            given.recall = Recall::Asked;
+            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::TakeBack, given.number, Vec::new())));
+        }
+        Some(!given.started && given.recall == Recall::Asked)
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn forget_recall(&mut self, job: JobId) {
+        if let Some(given) = self.given.iter_mut().find(|given| given.task.reply.is_of(job)) {
+            given.recall = Recall::No;
+        }
+    }
+
+    /// What it gives back, asked for one task, or for all that it can (0).
+    pub(super) fn taken_back(&mut self, asked: u64, numbers: &[u64]) -> Back {
+        if asked == 0 {
+            self.asked = false;
+        }
+        let back: Vec<_> = numbers.iter().filter_map(|number| self.remove(*number)).collect();
+        self.left += back.len() as u64;
+        if let Some(late) = self.given.iter_mut().find(|given| given.number == asked) {
+            late.recall = Recall::Late;
+        }
+        Back::of(back)
     }
 
     /// Tells it to end, once.
@@ -216,15 +311,8 @@ impl Hand {
     /// What it leaves behind.
     pub(super) fn into_left(self) -> Left {
         let (started, rest): (Vec<_>, Vec<_>) = self.given.into_iter().partition(|given| given.started);
-        let (cancelled, rest) = apart(rest, |given| given.cancelled);
-        Left { started: started.into_iter().map(|given| given.task).collect(), cancelled, rest, grant: self.grant }
+        Left { started: started.into_iter().map(|given| given.task).collect(), back: Back::of(rest), grant: self.grant }
     }
-}
-
-fn apart(given: Vec<Given>, is_first: impl Fn(&Given) -> bool) -> (Vec<Waiting>, Vec<Waiting>) {
-    let (first, rest): (Vec<_>, Vec<_>) = given.into_iter().partition(is_first);
-    let tasks = |given: Vec<Given>| given.into_iter().map(|given| given.task).collect();
-    (tasks(first), tasks(rest))
 }
 
 pub(super) fn kill(process: Pid) {
@@ -234,7 +322,7 @@ pub(super) fn kill(process: Pid) {
 
 /// Starts a worker, and the threads that talk with it.
 pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
-    let (child, channel) = start::start(env.as_deref())?;
+    let (child, channel) = start::start(schedule.directory.as_deref(), env.as_deref())?;
     #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
     let process = Pid::from_raw(child.id() as i32);
     let mut unwatched = Some(child);
@@ -242,9 +330,9 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
         let writing = channel.try_clone()?;
         let (outbox, out) = mpsc::channel();
         let answers = outbox.clone();
-        thread::Builder::new().name(THREAD.to_owned()).spawn(move || talk::send(&out, writing))?;
+        starter::spawn(THREAD, move || talk::send(&out, writing))?;
         let (schedule, child) = (schedule.clone(), unwatched.take());
-        thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
+        starter::spawn(THREAD, move || {
             if let Some(child) = child {
                 talk::listen(id, &schedule, &channel, child, &answers);
             }
@@ -266,6 +354,7 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
                 env,
                 demand: Demand::default(),
                 grant: Grant::default(),
+                lent: None,
                 left: schedule.replace_after.unwrap_or(u64::MAX),
                 asked: false,
                 ending: false,

@@ -1,53 +1,80 @@
 //! Which worker gets which task, and when: under credit, so that what has not started can go elsewhere.
 
 mod deadlines;
+mod recalls;
 mod reports;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use fleche_core::JobError;
+use bytes::Bytes;
+use fleche_core::{JobError, config, job::Recall, waiting};
 
 use super::{
     CLOSED, ProcessPoolStats,
     hand::{self, Hand},
     serve::Servers,
-    waiting::Waiting,
+    waiting::{Env, Waiting},
     wire::Wire,
 };
-use crate::budget::Budget;
+use crate::{
+    budget::{Account, Budget},
+    interrupt::Cancel,
+};
 use deadlines::Deadlines;
+
+/// So many workers may stand in for others that wait.
+const SPARE: usize = 64;
 
 /// A pool's tasks and workers.
 pub(super) struct Schedule {
     state: Mutex<State>,
-    /// A worker has ended.
+    /// A worker has ended, or a job on another thread.
     ended: Condvar,
     /// There is an earlier deadline than before.
     due: Condvar,
+    /// A task has come back that somebody waits for, or will not.
+    recalled: Condvar,
     limit: usize,
     /// How many tasks a worker is given in all.
     pub(super) replace_after: Option<u64>,
+    /// Where workers work: where the pool was made, if that can be told.
+    pub(super) directory: Option<PathBuf>,
     pub(super) wire: Wire,
     pub(super) servers: Arc<Servers>,
+    /// This, as jobs know it.
+    holder: Weak<dyn Recall>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// Tasks that were recalled, until their jobs are cancelled.
+    recalled: Vec<Waiting>,
     hands: Vec<Hand>,
-    free: Budget,
+    free: Account,
     deadlines: Deadlines,
+    /// How many jobs are being ended on other threads.
+    ending: usize,
     closed: bool,
     killed: bool,
     next: u64,
-    /// Workers that ended before they could take a task, one after the other.
-    stillborn: usize,
+    /// Workers that ended before they could take a task, one after the other, by what they were started with.
+    stillborn: HashMap<Env, usize>,
     stats: ProcessPoolStats,
+}
+
+impl State {
+    /// What waits for a worker that is started with these variables.
+    fn take_waiting(&mut self, env: &Env) -> VecDeque<Waiting> {
+        let (taken, rest) = mem::take(&mut self.waiting).into_iter().partition(|task| task.wants.env == *env);
+        self.waiting = rest;
+        taken
+    }
 }
 
 /// Jobs to be ended once the lock is free, since that runs code of others.
@@ -59,23 +86,26 @@ impl Ended {
         self.0.extend(tasks.into_iter().map(|task| (task, why.clone())));
     }
 
-    fn tell(self) {
+    fn tell(self, schedule: &Arc<Schedule>) {
         for (task, why) in self.0 {
-            task.reply.keep(Err(why));
+            schedule.end(task, Err(why));
         }
     }
 }
 
 impl Schedule {
-    pub(super) fn new(limit: usize, replace_after: Option<u64>, free: Budget) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State { free, ..State::default() }),
+    pub(super) fn new(limit: usize, replace_after: Option<u64>, budget: &Budget) -> Arc<Self> {
+        Arc::new_cyclic(|holder: &Weak<Self>| Self {
+            state: Mutex::new(State { free: Account::new(budget), ..State::default() }),
             ended: Condvar::new(),
             due: Condvar::new(),
+            recalled: Condvar::new(),
             limit,
             replace_after,
+            directory: config::directory().ok(),
             wire: Wire::default(),
             servers: Arc::default(),
+            holder: holder.clone() as _,
         })
     }
 
@@ -100,6 +130,7 @@ impl Schedule {
             return task.reply.keep(Err(JobError::rejected(CLOSED)));
         }
         state.stats.received += 1;
+        task.reply.held_by(self.holder.clone());
         state.waiting.push_back(task);
         self.dispatch(state, Ended::default());
     }
@@ -112,9 +143,10 @@ impl Schedule {
         loop {
             match self.give_first(&mut state, &mut ended) {
                 Ok(true) => {}
-                Err(why) if state.hands.is_empty() => {
-                    ended.add(mem::take(&mut state.waiting), &JobError::rejected(why));
-                    break;
+                // Nothing ends after which it could be tried again.
+                Err(why) if !state.hands.iter().any(|hand| hand.is_busy() || hand.is_ending()) => {
+                    let env = state.waiting.front().and_then(|task| task.wants.env.clone());
+                    ended.add(state.take_waiting(&env), &JobError::rejected(why));
                 }
                 Ok(false) | Err(_) => break,
             }
@@ -122,6 +154,9 @@ impl Schedule {
         for hand in state.hands.iter_mut().filter(|hand| hand.is_spent()) {
             hand.end();
         }
+        // Those that stood in for others that waited.
+        let surplus = state.hands.iter().filter(|hand| !hand.is_ending()).count().saturating_sub(self.room(&state));
+        state.hands.iter_mut().filter(|hand| hand.is_idle()).take(surplus).for_each(Hand::end);
         if state.waiting.is_empty() {
             if state.hands.iter().any(Hand::is_idle) {
                 state.hands.iter_mut().for_each(Hand::take_back);
@@ -131,7 +166,7 @@ impl Schedule {
             }
         }
         drop(state);
-        ended.tell();
+        ended.tell(self);
     }
 
     /// Gives the first waiting task to a worker: an idle one, else a new one, if what it asks for is free; else one that
@@ -147,8 +182,8 @@ impl Schedule {
         let idle = if state.free.has(demand) { self.idle(state)? } else { None };
         let Some(at) = idle.or_else(|| behind_others(state)) else { return Ok(false) };
         let Some(task) = state.waiting.pop_front() else { return Ok(false) };
-        // From here on it cannot be cancelled, unless it was a moment ago.
-        if !task.reply.start() {
+        // From here on it has to come back before it is cancelled, unless it was a moment ago.
+        if !task.reply.give() {
             ended.add([task], &JobError::Cancelled);
             return Ok(true);
         }
@@ -165,7 +200,7 @@ impl Schedule {
         if let Some(at) = state.hands.iter().position(|hand| hand.is_idle() && hand.has(&env)) {
             return Ok(Some(at));
         }
-        if state.hands.len() < self.limit {
+        if state.hands.len() < self.room(state) {
             state.next += 1;
             let hand = hand::start(state.next, self, env).map_err(|error| error.to_string())?;
             state.hands.push(hand);
@@ -177,6 +212,11 @@ impl Schedule {
             other.end();
         }
         Ok(None)
+    }
+
+    /// How many workers there may be.
+    fn room(&self, state: &State) -> usize {
+        self.limit + state.hands.iter().filter(|hand| hand.is_paused()).count().min(SPARE)
     }
 
     /// Accepts nothing more.
@@ -195,22 +235,61 @@ impl Schedule {
         self.dispatch(state, Ended::default());
     }
 
-    /// Cancels what no worker has started.
-    pub(super) fn cancel_waiting(self: &Arc<Self>) {
+    /// Cancels what no worker has started: how many tasks.
+    pub(super) fn cancel_waiting(self: &Arc<Self>) -> usize {
         let mut state = self.lock();
         let mut ended = Ended::default();
         ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
-        state.hands.iter_mut().for_each(Hand::cancel_waiting);
+        let count = ended.0.len() + state.hands.iter_mut().map(Hand::cancel_waiting).sum::<usize>();
         self.dispatch(state, ended);
+        count
+    }
+
+    /// Ends a task's job. On the pool's own threads, which others wait for, that is left to another one where it may take
+    /// long: what hears of the job may wait for the pool itself.
+    fn end(self: &Arc<Self>, task: Waiting, outcome: Result<Bytes, JobError>) {
+        if !hand::is_own_thread() {
+            return task.end(outcome);
+        }
+        if let Err((task, outcome)) = task.end_unheard(outcome) {
+            self.lock().ending += 1;
+            let ending = Ending(self.clone());
+            self.servers.serve(Box::new(move || {
+                let _ending = ending;
+                task.end(outcome);
+            }));
+        }
     }
 
     /// Waits until all workers have ended; not on one of the pool's own threads, which they need to end.
     pub(super) fn wait(&self) {
-        if thread::current().name() == Some(hand::THREAD) {
+        if hand::is_own_thread() {
             return;
         }
-        let working = |state: &mut State| !(state.hands.is_empty() && state.waiting.is_empty());
-        drop(self.ended.wait_while(self.lock(), working));
+        let working = |state: &mut State| {
+            let idle = state.hands.is_empty() && state.waiting.is_empty() && state.recalled.is_empty();
+            !(idle && state.ending == 0)
+        };
+        if !working(&mut self.lock()) {
+            return;
+        }
+        waiting::blocking(|| drop(self.ended.wait_while(self.lock(), working)));
+    }
+}
+
+/// A job is being ended until this is dropped.
+struct Ending(Arc<Schedule>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.lock().ending -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
+impl Cancel for Schedule {
+    fn cancel(self: Arc<Self>) -> usize {
+        self.cancel_waiting()
     }
 }
 

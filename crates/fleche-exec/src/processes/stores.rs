@@ -12,6 +12,8 @@ use bytes::Bytes;
 use fleche_core::{CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore, encoding};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::rights::Rights;
+
 /// An operation on a store.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Operation {
@@ -29,6 +31,12 @@ pub(super) enum Operation {
     RemoveRecord(CallKey, bool),
     Records(String),
     SyncRecord(CallKey),
+    /// For the right to compute a call, from within these calls.
+    Claim(CallKey, Vec<CallKey>),
+    /// As `Claim`; the answer comes when somebody else has it no longer.
+    AwaitClaim(CallKey, Vec<CallKey>),
+    /// A right is given back.
+    Release(u64),
 }
 
 /// The stores that workers may use through their channel, as long as somebody else uses them.
@@ -75,8 +83,8 @@ impl Served {
         (values, self.calls.lock().unwrap_or_else(PoisonError::into_inner).number(calls))
     }
 
-    /// Does what a worker asks for. The answer: `Some` bytes, `None`, or what went wrong.
-    pub(super) fn answer(&self, store: u64, operation: &[u8], bytes: &Bytes) -> Result<Option<Bytes>> {
+    /// Does what a worker with these rights asks for. The answer: `Some` bytes, `None`, or what went wrong.
+    pub(super) fn answer(&self, rights: &Rights, store: u64, operation: &[u8], bytes: &Bytes) -> Result<Option<Bytes>> {
         let values = || self.values.lock().unwrap_or_else(PoisonError::into_inner).get(store);
         let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(store);
         match encoding::from_slice(operation)? {
@@ -105,6 +113,12 @@ impl Served {
                 encoded(&calls()?.keys(&prefix.parse::<DigestPrefix>()?)?.collect::<Result<Vec<_>>>()?)
             }
             Operation::SyncRecord(key) => calls()?.sync(&key).map(|()| None),
+            Operation::Claim(key, within) => encoded(&rights.claim(&calls()?, key, &within)?),
+            Operation::AwaitClaim(key, within) => encoded(&rights.wait(&calls()?, key, &within)?),
+            Operation::Release(number) => {
+                rights.release(number);
+                Ok(None)
+            }
         }
     }
 }

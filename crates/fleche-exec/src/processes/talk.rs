@@ -13,13 +13,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{JobError, context::Binding, encoding};
+use fleche_core::{
+    JobError,
+    claim::{Boarded, Route, board},
+    context::Binding,
+    encoding,
+};
 use nix::unistd::Pid;
 
 use super::{
     frame::{self, Frame, Kind},
     hand::{Message, kill},
     pieces::{PIECE, Pieces, Reader},
+    rights::{Rights, TaskRight},
     schedule::Schedule,
     serve, start,
     wire::{self, MISSED},
@@ -65,12 +71,14 @@ impl Writer {
     fn write(&mut self, message: Message) -> io::Result<()> {
         let frame = match message {
             Message::Frame(frame) => frame,
-            Message::Task(mut frame, binding) => {
-                look_again(&mut frame, binding.as_ref());
+            Message::Task(mut frame, binding, right) => {
+                take_turn(&mut frame, binding.as_ref(), &right);
                 frame
             }
         };
-        if frame.size() <= PIECE {
+        // A task must not be asked back before it has come.
+        let waits = frame.kind == Kind::TakeBack && !self.large.is_empty();
+        if frame.size() <= PIECE && !waits {
             return frame.write(&mut self.channel);
         }
         self.streams += 1;
@@ -79,11 +87,16 @@ impl Writer {
     }
 }
 
-/// The task may have waited long: lets the worker ask for the record after all, if it came meanwhile.
-fn look_again(task: &mut Frame, binding: Option<&Binding>) {
-    if let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding)
-        && binding.cache().contains(&key).unwrap_or(true)
+/// A task that was found missing comes with the right to compute it; unless somebody else computes it, or has: then its
+/// worker asks for the record, and waits for it. The task may have waited long since it was looked for.
+fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
+    let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding) else { return };
+    let cache = binding.cache();
+    if let Boarded::Leads(leader) = board(Route { store: cache.calls().identity(), key }, binding.flights())
+        && !cache.contains(&key).unwrap_or(true)
     {
+        right.set(leader);
+    } else {
         task.parts[MISSED] = Bytes::new();
     }
 }
@@ -97,6 +110,7 @@ pub(super) fn listen(
     answers: &Sender<Message>,
 ) {
     let mut reader = Reader::new(channel);
+    let rights = Arc::new(Rights::default());
     let mut ready = false;
     while let Ok(Some(frame)) = reader.next() {
         if !ready && (frame.kind != Kind::Hello || frame.part(0) != start::executable().as_bytes()[..]) {
@@ -106,9 +120,11 @@ pub(super) fn listen(
         match frame.kind {
             Kind::Hello => {
                 ready = true;
-                schedule.ready();
+                schedule.ready(id);
             }
-            Kind::Started => schedule.started(id, frame.number),
+            Kind::Started => schedule.started(id, frame.number, &rights),
+            Kind::Paused => schedule.paused(id),
+            Kind::Resumed => schedule.resumed(id),
             Kind::Done => schedule.done(id, &frame, Ok(frame.part(2))),
             Kind::Failed => {
                 let error = encoding::from_slice::<JobError>(&frame.part(2));
@@ -117,13 +133,19 @@ pub(super) fn listen(
             }
             Kind::TakenBack => {
                 let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
-                schedule.taken_back(id, &numbers);
+                schedule.taken_back(id, frame.number, &numbers);
             }
-            Kind::Request => schedule.servers.serve(schedule.clone(), frame, answers.clone()),
+            Kind::Request => {
+                let (asked, rights, answers) = (schedule.clone(), rights.clone(), answers.clone());
+                schedule.servers.serve(Box::new(move || {
+                    // A worker that is gone needs no answer.
+                    let _ = answers.send(Message::Frame(serve::answer(&asked.wire.served, &rights, &frame)));
+                }));
+            }
             Kind::QuickRequest => {
-                let _ = answers.send(Message::Frame(serve::answer(&schedule.wire.served, &frame)));
+                let _ = answers.send(Message::Frame(serve::answer(&schedule.wire.served, &rights, &frame)));
             }
-            Kind::Tell => serve::hear(&schedule.wire.served, &frame),
+            Kind::Tell => serve::hear(&schedule.wire.served, &rights, &frame),
             Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End | Kind::Piece => break,
         }
     }
@@ -132,6 +154,7 @@ pub(super) fn listen(
     #[allow(clippy::cast_possible_wrap)] // As above.
     kill(Pid::from_raw(child.id() as i32));
     let status = child.wait();
+    rights.close();
     let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
     schedule.gone(id, status.ok().and_then(|status| status.signal()), ready, &how);
 }

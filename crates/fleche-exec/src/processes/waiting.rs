@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fleche_core::{
+    JobError,
     context::Binding,
     encoding,
     executor::{Reply, Resources},
 };
 use serde::{Deserialize, Serialize};
 
+use super::rights::TaskRight;
 use crate::budget::{Budget, Demand, Grant};
 
 /// An accepted task that no worker has started.
@@ -20,9 +22,31 @@ pub(super) struct Waiting {
     pub(super) wants: Wants,
     /// Keeps the stores that it needs open until it is done.
     pub(super) binding: Option<Binding>,
+    /// From when it is sent.
+    pub(super) right: TaskRight,
 }
 
 impl Waiting {
+    /// It has ended. Who sees that finds nobody computing it.
+    pub(super) fn end(self, outcome: Result<Bytes, JobError>) {
+        self.right.end();
+        self.reply.keep(outcome);
+    }
+
+    /// As [`end`](Self::end), where that takes no time. Else gives both back.
+    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
+    pub(super) fn end_unheard(self, outcome: Result<Bytes, JobError>) -> Result<(), (Self, Result<Bytes, JobError>)> {
+        self.right.end();
+        let Self { reply, parts, wants, binding, right } = self;
+        reply.keep_unheard(outcome).map_err(|(reply, outcome)| (Self { reply, parts, wants, binding, right }, outcome))
+    }
+
+    /// It has not started after all, or starts anew.
+    pub(super) fn anew(self) -> Self {
+        self.right.end();
+        Self { right: TaskRight::default(), ..self }
+    }
+
     /// How many bytes its parts have.
     pub(super) fn size(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()

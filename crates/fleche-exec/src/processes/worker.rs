@@ -6,15 +6,16 @@ mod inbox;
 mod last;
 mod proxy;
 mod setting;
+mod waits;
 
-use std::{io::Write, os::unix::net::UnixStream, process, sync::Arc, thread, time::Instant};
+use std::{io::Write, os::unix::net::UnixStream, process, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use fleche_core::{
     JobError,
     bound::FunctionRef,
     context::{Binding, with_missed},
-    encoding, job,
+    encoding, job, starter, waiting,
 };
 use nix::{
     sys::signal::{Signal, kill, killpg},
@@ -30,6 +31,7 @@ use super::{
 use bindings::Bindings;
 use channel::Channel;
 use inbox::Inbox;
+use waits::Waits;
 
 /// Runs calls from this channel on this thread. Never returns.
 pub(super) fn work(stream: UnixStream) -> ! {
@@ -38,11 +40,11 @@ pub(super) fn work(stream: UnixStream) -> ! {
     let inbox = Arc::new(Inbox::default());
     let listening = reading.and_then(|reading| {
         let (channel, inbox) = (channel.clone(), inbox.clone());
-        thread::Builder::new().name("fleche-channel".to_owned()).spawn(move || listen(reading, &channel, &inbox))
+        starter::spawn("fleche-channel", move || listen(reading, &channel, &inbox))
     });
     let greeted = channel.send(Kind::Hello, 0, &[start::executable().as_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
-        run(&channel, &inbox);
+        waiting::within(Arc::new(Waits::new(channel.clone())), || run(&channel, &inbox));
         channel.finish();
         // What bodies have printed is written out.
         let _ = std::io::stdout().flush();
@@ -59,11 +61,12 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
             Kind::Hello if frame.part(0) != start::executable().as_bytes()[..] => break,
             Kind::Task => inbox.put(frame),
             Kind::TakeBack => {
-                let numbers: Vec<u8> = inbox.take_back().into_iter().flat_map(u64::to_le_bytes).collect();
+                let asked = frame.number;
+                let numbers: Vec<u8> = inbox.take_back(asked).into_iter().flat_map(u64::to_le_bytes).collect();
                 let channel = answers.clone();
                 // Not written here: the pool may wait for this thread to read.
-                let sent = thread::Builder::new().spawn(move || channel.send(Kind::TakenBack, 0, &[&numbers]).is_ok());
-                if sent.is_err() {
+                let answer = move || channel.send(Kind::TakenBack, asked, &[&numbers]).is_ok();
+                if starter::spawn("fleche-results", answer).is_err() {
                     break;
                 }
             }
@@ -89,6 +92,7 @@ fn end() -> ! {
 
 /// Runs what comes until nothing will.
 fn run(channel: &Arc<Channel>, inbox: &Inbox) {
+    setting::begin();
     let mut bindings = Bindings::new(channel.clone());
     let mut next = inbox.wait();
     while let Some(task) = next {

@@ -11,6 +11,7 @@ use std::{
 
 use fleche_core::{Executor, ExecutorExt, JobError, executor::ExecutorConfig};
 use fleche_exec::ProcessPool;
+use nix::{fcntl::OFlag, sys::stat::Mode};
 
 use super::common::{HANGS, pool, result, wait_for, whoami};
 
@@ -33,6 +34,18 @@ fn a_pool_that_is_shut_down_refuses() {
         Err(JobError::Rejected { why }) => assert!(why.contains("shut down"), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn what_a_library_has_opened_without_a_thought_of_other_programs_is_not_open_in_workers() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = fs::canonicalize(directory.path()).unwrap().join("open");
+    makes(file.clone());
+    let _open = nix::fcntl::open(&file, OFlag::O_RDONLY, Mode::empty()).unwrap();
+    let has = |files: &[(String, String)]| files.iter().any(|(_, open)| *open == file.display().to_string());
+    assert!(has(&open_files()));
+    let there = result(pool(1).submit(open_files, ())).unwrap();
+    assert!(!has(&there), "{there:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{ffi::CString, sync::mpsc};
 
 use fleche_core::{ExecutorExt, Job, fleche, wrap_executor};
+use fleche_exec::ThreadPool;
 
 use super::common::{memory, pool, result, wait_for};
 
@@ -89,6 +90,23 @@ fn a_hundred_thousand_tiny_tasks_take_bounded_memory_in_pool_and_worker() {
     // In a process of its own, where nothing else takes any.
     let (here, there) = result(pool(1).submit(runs_a_hundred_thousand, ())).unwrap();
     assert!(here < 16 << 10 && there < 16 << 10, "{here} kB in the pool's process, {there} kB in the worker");
+}
+
+/// As [`runs_a_hundred_thousand`], in a pool of threads: in all.
+fn runs_a_hundred_thousand_in_threads() -> u64 {
+    let pool = ThreadPool::new(2).unwrap();
+    let run =
+        |tasks: u64| assert_eq!(pool.map(next, (0..tasks).map(|x| (x,))).map(Result::unwrap).count() as u64, tasks);
+    run(1000);
+    let before = peak();
+    run(100_000);
+    peak() - before
+}
+
+#[test]
+fn a_hundred_thousand_tiny_tasks_take_bounded_memory_in_a_thread_pool() {
+    let taken = result(pool(1).submit(runs_a_hundred_thousand_in_threads, ())).unwrap();
+    assert!(taken < 16 << 10, "{taken} kB");
 }
 
 #[test]

@@ -209,6 +209,30 @@ fn a_body_runs_in_the_directory_that_its_task_names_and_the_next_one_does_not() 
     assert_eq!(result(pool.submit(here, ())), Ok(ours));
 }
 
+/// Leaves the worker's working directory without a thought of who comes next.
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+fn goes_away(to: PathBuf, panics: bool) -> PathBuf {
+    env::set_current_dir(to).unwrap();
+    assert!(!panics, "it does");
+    here()
+}
+
+#[test]
+fn a_body_that_goes_to_another_directory_goes_alone() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let to = fs::canonicalize(elsewhere.path()).unwrap();
+    let pool = pool(1);
+    let home = result(pool.submit(here, ())).unwrap();
+    assert_eq!(result(pool.submit(goes_away, (to.clone(), false))), Ok(to.clone()));
+    assert_eq!(result(pool.submit(here, ())).unwrap(), home);
+    assert!(result(pool.submit(goes_away, (to.clone(), true))).is_err());
+    assert_eq!(result(pool.submit(here, ())).unwrap(), home);
+    let within = pool.with(Resources::new().working_dir(elsewhere.path()));
+    assert_eq!(result(within.submit(goes_away, ("/".into(), false))), Ok("/".into()));
+    assert_eq!(result(pool.submit(here, ())).unwrap(), home);
+    assert_eq!(pool.stats().workers, 1);
+}
+
 #[test]
 fn a_directory_that_is_not_there_is_an_error_before_the_body() {
     let directory = tempfile::tempdir().unwrap();
@@ -264,6 +288,42 @@ fn many_tasks_in_flight_are_all_run_though_workers_are_replaced() {
     assert!(pool.stats().workers >= 200 / 7);
 }
 
+/// Tasks between which one asks for variables with which no worker starts: why that is refused.
+fn refused_alone(env: Resources) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let [started, gate] = ["started", "gate"].map(|name| directory.path().join(name));
+    let pool = pool(1);
+    let busy = pool.submit(starts_then_waits, (started.clone(), gate.clone()));
+    wait_for(started);
+    let poisoned = pool.with(env.clone()).submit(whoami, ());
+    let others: Vec<_> = (0..4).map(|_| pool.submit(whoami, ())).collect();
+    fs::write(gate, "").unwrap();
+    result(busy).unwrap();
+    for job in others {
+        result(job).unwrap();
+    }
+    let why = why(result(poisoned));
+    // And while a worker idles, beside which another could start.
+    let pool = ProcessPool::new(2).unwrap();
+    result(pool.submit(whoami, ())).unwrap();
+    assert!(result(pool.with(env).submit(whoami, ())).is_err());
+    result(pool.submit(whoami, ())).unwrap();
+    why
+}
+
+#[test]
+fn variables_with_which_workers_end_at_once_fail_their_own_tasks_only() {
+    // The dynamic linker says what it would load, and runs nothing.
+    let why = refused_alone(Resources::new().env("LD_TRACE_LOADED_OBJECTS", "1"));
+    assert!(why.contains("with the variables in `env`"), "{why}");
+}
+
+#[test]
+fn variables_with_which_no_process_starts_fail_their_own_tasks_only() {
+    let why = refused_alone(Resources::new().env("LONG", "x".repeat(1 << 20)));
+    assert!(why.contains("start"), "{why}");
+}
+
 #[test]
 fn a_pool_whose_workers_would_run_nothing_is_refused() {
     let error = ProcessPool::of(ProcessPoolConfig::new(1).replace_after(0)).unwrap_err();
@@ -283,9 +343,10 @@ fn what_waits_can_be_cancelled_while_the_pool_goes_on() {
     let waiting: Vec<_> = (0..100_i64).map(|x| pool.submit(|x: i64| x, (x,))).collect();
     wait_for(started);
     pool.cancel_waiting();
+    // The worker gives back what it has while it runs the one.
+    assert!(waiting.into_iter().all(|job| result(job) == Err(JobError::Cancelled)));
     fs::write(gate, "").unwrap();
     result(busy).unwrap();
-    assert!(waiting.into_iter().all(|job| result(job) == Err(JobError::Cancelled)));
     assert_eq!(pool.stats().started, 101);
     assert_eq!(result(pool.submit(|x: i64| x, (7,))), Ok(7));
 }

@@ -1,8 +1,9 @@
 //! Two submissions of one missing call: one task.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
-use fleche_core::{ExecutorExt, JobError, fleche, wrap_executor};
+use fleche_core::{ExecutorExt, JobError, Resources, bound::Callable, fleche, wrap_executor};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::common::{memory, pool, result, wait_for};
 
@@ -24,6 +25,12 @@ fn held_then_aborts(#[by_name] gate: PathBuf) -> i64 {
     std::process::abort()
 }
 
+#[fleche]
+fn aborts_the_first_time(#[by_name] gate: PathBuf, #[by_name] log: PathBuf) -> i64 {
+    wait_for(gate);
+    if fs::create_dir(log).is_ok() { std::process::abort() } else { 7 }
+}
+
 #[test]
 fn submissions_of_one_missing_call_share_its_task() {
     let cache = memory();
@@ -39,6 +46,28 @@ fn submissions_of_one_missing_call_share_its_task() {
         assert_eq!(result(job), Ok(7));
     }
     assert_eq!(pool.inner().stats().received, 1);
+}
+
+/// Through two wraps of one wrap.
+fn through_wraps<R: Send + Serialize + DeserializeOwned + 'static>(
+    function: impl Callable<(PathBuf,), Output = R> + Copy,
+) -> Vec<Result<R, JobError>> {
+    let _active = memory().enter();
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    let shared = wrap_executor(pool(2));
+    let (first, second) = (wrap_executor(&shared), wrap_executor(&shared));
+    let jobs = [&first, &second, &second, &first].map(|pool| pool.submit(function, (gate.clone(),)));
+    fs::write(gate, "").unwrap();
+    let results = jobs.map(result).into();
+    assert_eq!(shared.inner().stats().received, 1);
+    results
+}
+
+#[test]
+fn wraps_of_one_wrap_share_a_task_and_lose_none() {
+    assert_eq!(through_wraps(held), vec![Ok(7); 4]);
+    assert_eq!(through_wraps(held_then_fails), vec![Ok(Err("no".to_owned())); 4]);
 }
 
 #[test]
@@ -66,6 +95,41 @@ fn a_lost_worker_is_lost_to_all_who_share_its_task() {
     for job in jobs {
         assert_eq!(result(job), Err(JobError::WorkerLost { signal: Some(6) }));
     }
+}
+
+#[test]
+fn submissions_that_ask_for_the_same_share_a_task_and_others_end_as_they_ask() {
+    let _active = memory().enter();
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    let pool = wrap_executor(pool(1));
+    let hasty = pool.with(Resources::new().timeout(Duration::from_millis(100)));
+    let hasty = [(); 2].map(|()| hasty.submit(held, (gate.clone(),)));
+    let patient = [(); 2].map(|()| pool.submit(held, (gate.clone(),)));
+    let stubborn = pool.with(Resources::new().retries(1)).submit(held, (gate.clone(),));
+    let refused = pool.with(Resources::new().option("partition", "short")).submit(held, (gate.clone(),));
+    assert!(matches!(refused.result(), Err(JobError::Rejected { why }) if why.contains("`partition`")));
+    for job in hasty {
+        assert_eq!(result(job), Err(JobError::TimedOut));
+    }
+    fs::write(gate, "").unwrap();
+    for job in patient.into_iter().chain([stubborn]) {
+        assert_eq!(result(job), Ok(7));
+    }
+    assert_eq!((pool.inner().stats().received, pool.inner().stats().lost), (3, 0));
+}
+
+#[test]
+fn a_lost_worker_is_lost_to_those_that_do_not_ask_for_another_try() {
+    let _active = memory().enter();
+    let directory = tempfile::tempdir().unwrap();
+    let [gate, log] = ["gate", "log"].map(|name| directory.path().join(name));
+    let pool = wrap_executor(pool(1));
+    let plain = pool.submit(aborts_the_first_time, (gate.clone(), log.clone()));
+    let stubborn = pool.with(Resources::new().retries(1)).submit(aborts_the_first_time, (gate.clone(), log));
+    fs::write(gate, "").unwrap();
+    assert_eq!(result(plain), Err(JobError::WorkerLost { signal: Some(6) }));
+    assert_eq!(result(stubborn), Ok(7));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use fleche_core::{
-    Executor, ExecutorExt, fleche,
+    Executor, ExecutorExt, JobError, Resources, fleche,
     metadata::{RuntimeReport, TAGS},
     tag, wrap_executor,
 };
@@ -186,4 +186,46 @@ fn submissions_of_one_missing_call_share_its_task() {
         assert_eq!(job.result(), Ok(1));
     }
     assert_eq!((pool.inner().submitted(), RUNS.load(std::sync::atomic::Ordering::SeqCst)), (1, 1));
+}
+
+static SEVERAL: super::common::Gate = super::common::Gate::new();
+
+#[fleche]
+fn held_for_several(x: i64) -> i64 {
+    SEVERAL.wait();
+    x
+}
+
+#[test]
+fn wraps_of_one_wrap_share_a_task_and_lose_none() {
+    let _active = memory().enter();
+    let shared = wrap_executor(Counting::new());
+    let (first, second) = (wrap_executor(&shared), wrap_executor(&shared));
+    let jobs = [&first, &second, &second, &first].map(|pool| pool.submit(held_for_several, (1,)));
+    let direct = shared.submit(held_for_several, (1,));
+    SEVERAL.open();
+    for job in jobs.into_iter().chain([direct]) {
+        assert_eq!(job.result(), Ok(1));
+    }
+    assert_eq!(shared.inner().submitted(), 1);
+}
+
+static ASKED: super::common::Gate = super::common::Gate::new();
+
+#[fleche]
+fn held_for_who_asks(x: i64) -> i64 {
+    ASKED.wait();
+    x
+}
+
+#[test]
+fn what_is_asked_for_is_checked_though_the_call_is_on_its_way() {
+    let _active = memory().enter();
+    let pool = wrap_executor(pool(2));
+    let first = pool.submit(held_for_who_asks, (1,));
+    let refused = pool.with(Resources::new().option("partition", "short")).submit(held_for_who_asks, (1,));
+    assert!(matches!(refused.result(), Err(JobError::Rejected { why }) if why.contains("`partition`")));
+    let accepted = pool.with(Resources::new().retries(1)).submit(held_for_who_asks, (1,));
+    ASKED.open();
+    assert_eq!((first.result(), accepted.result()), (Ok(1), Ok(1)));
 }

@@ -4,8 +4,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{GenericParam, spanned::Spanned};
 
-use super::Names;
-use crate::{function::Function, parameter::Parameter};
+use super::{Names, bind::portable};
+use crate::{function::Function, options::Patience, parameter::Parameter};
 
 /// Definition and instance.
 pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
@@ -22,19 +22,25 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         ToTokens::to_token_stream,
     );
     let (version, hash_code, store_arguments) = (options.version, options.hash_code, !options.discard_arguments);
+    let patience = match options.patience {
+        None | Some(Patience::Endless) => quote!(Endless),
+        Some(Patience::For(milliseconds)) => quote!(For(::core::time::Duration::from_millis(#milliseconds))),
+        Some(Patience::None) => quote!(None),
+    };
     let parameters = function
         .parameters
         .iter()
         .map(|Parameter { key, ignored, .. }| quote!(#engine::Parameter { name: #key, ignored: #ignored }));
-    let remote = if function.can_be_bound() {
-        quote!(::core::option::Option::Some(#companion::__fleche_remote))
+    let portable = if function.can_be_bound() {
+        let portable = portable(function, names);
+        quote!(::core::option::Option::Some(#portable))
     } else {
         quote!(::core::option::Option::None)
     };
     let instance = if turbofish.is_empty() {
         quote! {
             static FUNCTION: #engine::Function =
-                #engine::Function::new(#companion::__FLECHE_DEFINITION, #companion::__fleche_load, #remote);
+                #engine::Function::new(#companion::__FLECHE_DEFINITION, #companion::__fleche_load, #portable);
             &FUNCTION
         }
     } else {
@@ -58,6 +64,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
                 &[#engine::type_of(&Self::__fleche_call #turbofish), #submitted],
                 || [#(#texts),*].join(", "),
                 Self::__fleche_load #turbofish,
+                #portable,
             )
         }
     };
@@ -69,6 +76,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
             code: [#(#code),*],
             hash_code: #hash_code,
             parameters: &[#(#parameters),*],
+            patience: #engine::Patience::#patience,
             store_arguments: #store_arguments,
             position: (::core::file!(), ::core::line!(), ::core::column!()),
         };

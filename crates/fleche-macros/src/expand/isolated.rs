@@ -50,7 +50,7 @@ pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation
 /// The body's call in another process, and what it leads to there.
 fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> (TokenStream, TokenStream) {
     let Names { engine, turbofish, generics, .. } = names;
-    let conditions = &function.generics.where_clause;
+    let (result, conditions) = (&function.result, &function.generics.where_clause);
     let arguments = Ident::new("arguments", Span::mixed_site());
     let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
     let call = quote! {
@@ -58,10 +58,9 @@ fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> 
             #isolation,
             #engine::BoundCall::of_body(
                 Self::__fleche_function #turbofish (),
-                Self::__fleche_transport #turbofish (),
-                Self::__fleche_invoke_body #turbofish,
+                Self::__fleche_parts_of_body #turbofish (),
                 const {
-                    &#engine::Descriptor::new(
+                    &#engine::Descriptor::of_body(
                         #engine::type_of(&Self::__fleche_body #turbofish),
                         Self::__fleche_remote_body #turbofish,
                     )
@@ -78,7 +77,12 @@ fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> 
         fn __fleche_remote_body #generics (
             #arguments: &[&[u8]],
         ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> #conditions {
-            #engine::answer(#arguments, Self::__fleche_invoke_body #turbofish, Self::__fleche_transport #turbofish ())
+            #engine::answer(#arguments, Self::__fleche_parts_of_body #turbofish ())
+        }
+
+        #[doc(hidden)]
+        fn __fleche_parts_of_body #generics () -> #engine::Parts<#result> #conditions {
+            #engine::Parts::new(Self::__fleche_transport #turbofish (), Self::__fleche_invoke_body #turbofish)
         }
     };
     (call, remote)

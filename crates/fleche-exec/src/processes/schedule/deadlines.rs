@@ -3,11 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError},
-    thread,
     time::Instant,
 };
 
-use fleche_core::JobError;
+use fleche_core::{JobError, starter};
 
 use super::{Ended, Schedule, State};
 use crate::processes::hand::THREAD;
@@ -33,7 +32,7 @@ impl Schedule {
         self.due.notify_one();
         if !state.deadlines.watched {
             let schedule = self.clone();
-            let started = thread::Builder::new().name(THREAD.to_owned()).spawn(move || schedule.keep_time());
+            let started = starter::spawn(THREAD, move || schedule.keep_time());
             state.deadlines.watched = started.is_ok();
             if let Err(error) = started {
                 tracing::error!(%error, "no thread to be had: a task may run longer than its timeout");
@@ -75,7 +74,7 @@ impl Schedule {
                 ended.add(hand.time_out(task), &JobError::TimedOut);
             }
             drop(state);
-            ended.tell();
+            ended.tell(self);
             state = self.lock();
         }
         state.deadlines.watched = false;

@@ -1,33 +1,58 @@
 //! What a schedule hears of its workers.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fleche_core::{JobError, encoding};
 
 use super::{Ended, Schedule, State};
-use crate::processes::frame::{self, Frame};
+use crate::processes::{
+    frame::{self, Frame},
+    rights::Rights,
+};
 
-/// So many workers in a row may fail to start before what waits is refused.
+/// So many workers in a row may fail to start with some variables before what waits for such a worker is refused.
 const STILLBORN: usize = 3;
 
 impl Schedule {
     /// A worker has shown to be the same program.
-    pub(in crate::processes) fn ready(&self) {
-        self.lock().stillborn = 0;
+    pub(in crate::processes) fn ready(&self, worker: u64) {
+        let State { hands, stillborn, .. } = &mut *self.lock();
+        if let Some(hand) = hands.iter().find(|hand| hand.id == worker) {
+            stillborn.remove(hand.env());
+        }
     }
 
-    pub(in crate::processes) fn started(self: &Arc<Self>, worker: u64, number: u64) {
+    pub(in crate::processes) fn started(self: &Arc<Self>, worker: u64, number: u64, rights: &Rights) {
         let mut state = self.lock();
         state.stats.started += 1;
         let Some(hand) = state.hands.iter_mut().find(|hand| hand.id == worker) else { return };
-        let (deadline, parts) = hand.started(number);
+        let (deadline, parts) = hand.started(number, rights);
         if let Some(deadline) = deadline {
             self.watch(&mut state, deadline, worker, number);
         }
         drop(state);
         // Arguments may take a while to let go.
         drop(parts);
+    }
+
+    /// What a worker runs begins to wait: others may run in its stead.
+    pub(in crate::processes) fn paused(self: &Arc<Self>, worker: u64) {
+        let mut state = self.lock();
+        let State { hands, free, .. } = &mut *state;
+        if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
+            free.give_back_cores(hand.pause());
+        }
+        self.dispatch(state, Ended::default());
+    }
+
+    /// It goes on. For a while, there may be more that run than the pool is large.
+    pub(in crate::processes) fn resumed(&self, worker: u64) {
+        let mut state = self.lock();
+        let State { hands, free, .. } = &mut *state;
+        if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
+            free.take_cores(hand.resume());
+        }
     }
 
     /// A task has ended. The frame says how long it took, and what was counted.
@@ -50,21 +75,20 @@ impl Schedule {
             if let (Some(binding), Ok(counted)) = (&task.binding, encoding::from_slice(&frame.part(1))) {
                 binding.cache().count_elsewhere(&counted);
             }
-            task.reply.keep(outcome);
+            self.end(task, outcome);
         }
     }
 
-    pub(in crate::processes) fn taken_back(self: &Arc<Self>, worker: u64, numbers: &[u64]) {
+    pub(in crate::processes) fn taken_back(self: &Arc<Self>, worker: u64, asked: u64, numbers: &[u64]) {
         let mut state = self.lock();
         let mut ended = Ended::default();
-        let State { hands, waiting, free, .. } = &mut *state;
+        let State { hands, free, .. } = &mut *state;
         if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
-            let (cancelled, rest) = hand.taken_back(numbers);
-            ended.add(cancelled, &JobError::Cancelled);
-            rest.into_iter().rev().for_each(|task| waiting.push_front(task));
+            let back = hand.taken_back(asked, numbers);
             if let Some(mut grant) = hand.grant_back() {
                 free.give_back(&mut grant);
             }
+            self.come_back(&mut state, back, &mut ended);
         }
         self.dispatch(state, ended);
     }
@@ -80,24 +104,27 @@ impl Schedule {
             state.stats.lost += 1;
         }
         let mut ended = Ended::default();
+        let env = hand.env().clone();
         let mut left = hand.into_left();
         state.free.give_back(&mut left.grant);
-        ended.add(left.cancelled, &JobError::Cancelled);
-        for task in left.rest.into_iter().rev() {
-            state.waiting.push_front(task);
-        }
+        self.come_back(&mut state, left.back, &mut ended);
         for mut task in left.started {
             if !killed && task.wants.retries > 0 {
                 task.wants.retries -= 1;
-                state.waiting.push_front(task);
+                state.waiting.push_front(task.anew());
             } else {
                 ended.add([task], &JobError::WorkerLost { signal });
             }
         }
-        state.stillborn = if ready { 0 } else { state.stillborn + 1 };
-        if state.stillborn >= STILLBORN {
-            let why = format!("workers end before they take a task ({how}); see what they write to stderr");
-            ended.add(mem::take(&mut state.waiting), &JobError::rejected(why));
+        if !ready && !killed {
+            let count = state.stillborn.entry(env.clone()).or_default();
+            *count += 1;
+            if *count >= STILLBORN {
+                state.stillborn.remove(&env);
+                let with = if env.is_some() { " with the variables in `env`" } else { "" };
+                let why = format!("workers end before they take a task{with} ({how}); see what they write to stderr");
+                ended.add(state.take_waiting(&env), &JobError::rejected(why));
+            }
         }
         self.dispatch(state, ended);
         self.ended.notify_all();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Result, encoding};
+use fleche_core::{Result, encoding, starter};
 
 use crate::processes::{
     frame::{self, Frame, Kind},
@@ -177,7 +177,7 @@ impl Behind {
                 }
             }
         };
-        let thread = thread::Builder::new().name("fleche-results".to_owned()).spawn(write)?;
+        let thread = starter::spawn("fleche-results", write)?;
         Ok(Self { results, thread })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -38,9 +39,14 @@ impl Inbox {
         waited.unwrap_or_else(PoisonError::into_inner).tasks.pop_front()
     }
 
-    /// Gives up what has not started: the tasks' numbers.
-    pub(super) fn take_back(&self) -> Vec<u64> {
-        self.lock().tasks.drain(..).map(|task| task.number).collect()
+    /// Gives up the task of this number, or all (0), if they have not started: the tasks' numbers.
+    pub(super) fn take_back(&self, asked: u64) -> Vec<u64> {
+        let mut state = self.lock();
+        let (back, rest): (VecDeque<_>, _) =
+            mem::take(&mut state.tasks).into_iter().partition(|task| asked == 0 || task.number == asked);
+        state.tasks = rest;
+        drop(state);
+        back.into_iter().map(|task| task.number).collect()
     }
 
     /// Nothing more will come.

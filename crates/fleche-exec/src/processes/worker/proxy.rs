@@ -5,6 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Record, Result, ValueStore,
+    claim::{Claim, Held, Taken, Then},
+    context::calls_within,
+    starter,
     store::{CallStoreConfig, Entries, ValueStoreConfig},
 };
 use serde::de::DeserializeOwned;
@@ -13,6 +16,7 @@ use super::{channel::Channel, last};
 use crate::processes::{
     frame::Kind,
     pieces::PIECE,
+    rights::Granted,
     stores::{Operation, decoded, record},
     wire::SentStore,
 };
@@ -126,6 +130,19 @@ impl CallStore for ProxyCalls {
         decoded(self.request(&operation, bytes.as_deref().unwrap_or_default())?)
     }
 
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        let within = calls_within();
+        let operation = Operation::Claim(*key, within.clone());
+        // It is answered where it is read: whoever waits asks again.
+        let granted = self.channel.request(Kind::QuickRequest, self.store.number, &operation, &[])?;
+        let asked = Asked { channel: self.channel.clone(), store: self.store.number, key: *key, within };
+        Ok(match decoded(granted)? {
+            Granted::Right(number) => Claim::Held(asked.held(number)),
+            Granted::Taken => Claim::Taken(Box::new(asked)),
+            Granted::Circular => Claim::WithinProcess,
+        })
+    }
+
     fn sync(&self, key: &CallKey) -> Result<()> {
         self.request(&Operation::SyncRecord(*key), &[]).map(drop)
     }
@@ -134,6 +151,67 @@ impl CallStore for ProxyCalls {
         self.config.clone()
     }
 }
+
+/// A claim that was asked for in the pool's process.
+struct Asked {
+    channel: Arc<Channel>,
+    store: u64,
+    key: CallKey,
+    within: Vec<CallKey>,
+}
+
+impl Asked {
+    fn held(&self, number: u64) -> Arc<dyn Held> {
+        Arc::new(Right { channel: self.channel.clone(), store: self.store, number })
+    }
+
+    /// The claim, as soon as nobody else has it; nothing where that would be never.
+    fn wait(&self) -> Result<Option<Arc<dyn Held>>> {
+        let operation = Operation::AwaitClaim(self.key, self.within.clone());
+        loop {
+            match decoded(self.channel.request(Kind::Request, self.store, &operation, &[])?)? {
+                Granted::Right(number) => return Ok(Some(self.held(number))),
+                Granted::Taken => {}
+                Granted::Circular => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Taken for Asked {
+    fn when_held(self: Box<Self>, then: Then) {
+        // The thread that reads must not write, as it would where nobody wants the claim any more.
+        let wait = move || {
+            let held = self.wait().map(|held| held.unwrap_or_else(|| Arc::new(Nothing)));
+            then(held);
+        };
+        if let Err(error) = starter::spawn("fleche-claim", wait) {
+            // What was to be called is gone, which ends the wait: the call is computed without the claim.
+            tracing::warn!(%error, "no thread waits for a claim");
+        }
+    }
+}
+
+/// A right that this process has; given back when it is dropped.
+struct Right {
+    channel: Arc<Channel>,
+    store: u64,
+    number: u64,
+}
+
+impl Held for Right {}
+
+impl Drop for Right {
+    fn drop(&mut self) {
+        // A pool that is gone keeps nothing.
+        let _ = self.channel.tell(self.store, &Operation::Release(self.number), &[], false);
+    }
+}
+
+/// Leave to compute without a claim.
+struct Nothing;
+
+impl Held for Nothing {}
 
 /// The prefixes by which a listing is asked for in pieces, so that none is as large as the store.
 fn pages(prefix: &DigestPrefix) -> impl Iterator<Item = String> + use<> {

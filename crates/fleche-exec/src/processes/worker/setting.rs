@@ -1,37 +1,43 @@
 //! What a worker sets up around one body: working directory, limit of memory, GPUs.
 
 use std::{
-    env, fs,
-    fs::File,
-    io,
+    env, fs, io,
+    os::fd::OwnedFd,
     path::Path,
     sync::{Arc, LazyLock},
 };
 
 use fleche_core::{JobError, encoding, executor::with_assigned_gpus};
 use nix::{
+    fcntl::{OFlag, open},
     sys::resource::{Resource, getrlimit, rlim_t, setrlimit},
+    sys::stat::Mode,
     unistd::fchdir,
 };
 
 use crate::processes::waiting::Setting;
 
-/// Runs the body within the setting of these bytes; none where there are none.
+/// Notes where the worker is, which is where every body begins. Called once, before any.
+pub(super) fn begin() {
+    LazyLock::force(&HOME);
+}
+
+/// Runs the body within the setting of these bytes; none where there are none. A body that goes to another working
+/// directory goes alone.
 ///
 /// # Errors
 /// What the body gives; [`JobError::Rejected`] where the setting cannot be had, and then no body runs.
 pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobError>) -> Result<R, JobError> {
+    let _back = Back;
     if setting.is_empty() {
         return body();
     }
     let setting: Setting = encoding::from_slice(setting)
         .map_err(|error| JobError::rejected(format!("what the task asks for did not arrive: {error}")))?;
     let refused = |what: String, error: &dyn std::fmt::Display| JobError::rejected(format!("{what}: {error}"));
-    let elsewhere = setting.working_dir.as_deref().map(|path| {
-        Elsewhere::enter(path.as_ref())
-            .map_err(|error| refused(format!("the `working_dir` {path} cannot be used"), &error))
-    });
-    let _elsewhere = elsewhere.transpose()?;
+    if let Some(path) = setting.working_dir {
+        go(path.as_ref()).map_err(|error| refused(format!("the `working_dir` {path} cannot be used"), &error))?;
+    }
     let limited = setting.memory_mb.map(|limit| {
         Limited::enter(limit).map_err(|error| refused(format!("`memory_mb` {limit} cannot be set as a limit"), &error))
     });
@@ -39,23 +45,26 @@ pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobErro
     with_assigned_gpus(Arc::from(setting.gpus), body)
 }
 
-/// The working directory is another one until this is dropped.
-struct Elsewhere;
-
-impl Elsewhere {
-    fn enter(path: &Path) -> io::Result<Self> {
-        LazyLock::force(&HOME).as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-        // What is looked up but once, and from the working directory, is not to be found out in another one.
-        let _ = fleche_core::active_cache();
-        env::set_current_dir(path)?;
-        Ok(Self)
-    }
+/// Makes this the working directory, until the body has ended.
+fn go(path: &Path) -> io::Result<()> {
+    HOME.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+    // What is looked up but once, and from the working directory, is not to be found out in another one.
+    let _ = fleche_core::active_cache();
+    env::set_current_dir(path)
 }
 
 /// Where the worker is between bodies. Held open, so that it is found again whatever becomes of its name.
-static HOME: LazyLock<io::Result<File>> = LazyLock::new(|| File::open("."));
+static HOME: LazyLock<io::Result<OwnedFd>> = LazyLock::new(|| {
+    // One that may be entered, and not listed, will do.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open(".", flags, Mode::empty())?)
+});
 
-impl Drop for Elsewhere {
+/// The worker goes back when this is dropped, wherever a body has gone. One system call, which takes less than to find out
+/// whether it is needed.
+struct Back;
+
+impl Drop for Back {
     fn drop(&mut self) {
         if let Ok(home) = &*HOME
             && let Err(error) = fchdir(home)

@@ -1,0 +1,90 @@
+//! What a claim costs where nobody else wants the call: misses beside the same without it.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use fleche_core::{Cache, CallKey, CallStore, Digest, claim::Claim, fleche};
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::{
+    rounds::{Measure, medians},
+    table::{Row, Table},
+};
+
+#[fleche]
+fn claimed(x: i64) -> i64 {
+    x + 1
+}
+
+#[fleche(wait = false)]
+fn unclaimed(x: i64) -> i64 {
+    x + 1
+}
+
+/// An argument that no call had before.
+static FRESH: AtomicI64 = AtomicI64::new(0);
+
+/// Measures, and says what came out.
+///
+/// # Errors
+/// What cannot be opened, or claimed.
+pub(crate) fn run(quick: bool) -> Result<Table, String> {
+    let (rounds, calls) = if quick { (1, 100) } else { (9, 20_000) };
+    let few = calls / 10;
+    let directory = tempfile::tempdir().map_err(|error| format!("no directory for files: {error}"))?;
+    let memory = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    let (files, records) = files(directory.path()).map_err(|error| error.to_string())?;
+    let mut measures: Vec<Measure<'_>> = vec![
+        Box::new(|| Ok(memory.scope(|| missed(unclaimed, calls)))),
+        Box::new(|| Ok(memory.scope(|| missed(claimed, calls)))),
+        Box::new(|| Ok(files.scope(|| missed(unclaimed, few)))),
+        Box::new(|| Ok(files.scope(|| missed(claimed, few)))),
+        Box::new(|| claims_alone(&records, few)),
+    ];
+    let times = medians(rounds, &mut measures)?;
+    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
+    let ratio = |at: usize, peer: usize| times[at].as_secs_f64() / times[peer].as_secs_f64();
+    Ok(Table(vec![
+        Row::time("memory: a miss, without a claim", each(0, calls)),
+        Row::time("memory: a miss", each(1, calls)),
+        Row::ratio("memory: a miss, against one without a claim", ratio(1, 0)),
+        Row::time("file: a miss, without a claim", each(2, few)),
+        Row::time("file: a miss", each(3, few)),
+        Row::ratio("file: a miss, against one without a claim", ratio(3, 2)),
+        Row::time("file: a claim, taken and released", each(4, few)),
+    ]))
+}
+
+fn files(directory: &Path) -> fleche_core::Result<(Cache, FileCalls)> {
+    let records = FileCalls::open(directory.join("calls"))?;
+    Ok((Cache::new(FileValues::open(directory.join("values"))?, records.clone()), records))
+}
+
+/// How long so many calls take that no cache has.
+fn missed(function: fn(i64) -> i64, calls: i64) -> Duration {
+    let from = FRESH.fetch_add(calls, Relaxed);
+    let begun = Instant::now();
+    for x in from..from + calls {
+        assert_eq!(function(x), x + 1);
+    }
+    begun.elapsed()
+}
+
+/// How long it takes to claim so many calls, one after the other.
+fn claims_alone(records: &FileCalls, calls: i64) -> Result<Duration, String> {
+    let from = FRESH.fetch_add(calls, Relaxed);
+    let keys: Vec<_> = (from..from + calls).map(|x| CallKey::from(Digest::of(&x.to_le_bytes()))).collect();
+    let begun = Instant::now();
+    for key in &keys {
+        match records.claim(key).map_err(|error| error.to_string())? {
+            Claim::Held(held) => drop(held),
+            other => return Err(format!("nobody else claims this call, and yet: {other:?}")),
+        }
+    }
+    Ok(begun.elapsed())
+}

@@ -1,0 +1,104 @@
+//! Alarms: wakers to be woken at a time, by one thread for all of a process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use crate::{job, starter};
+
+static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
+/// There is an earlier time than before.
+static CHANGED: Condvar = Condvar::new();
+/// A thread without an alarm ends after this time.
+const KEPT: Duration = Duration::from_secs(10);
+
+struct State {
+    wakers: BTreeMap<(Instant, u64), Waker>,
+    next: u64,
+    /// Whether a thread looks after them.
+    watched: bool,
+}
+
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wakes the waker at this time, or soon after it. Where no thread is to be had, at once.
+pub(crate) fn set(at: Instant, waker: &Waker) {
+    let mut state = lock();
+    state.next += 1;
+    let number = state.next;
+    let earliest = state.wakers.first_key_value().is_none_or(|((first, _), _)| at < *first);
+    state.wakers.insert((at, number), waker.clone());
+    if !state.watched {
+        state.watched = starter::spawn("fleche-alarm", watch).is_ok();
+    } else if earliest {
+        CHANGED.notify_one();
+    }
+    if !state.watched {
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_values().for_each(Waker::wake);
+    }
+}
+
+/// Wakes wakers until there have been none for a while.
+fn watch() {
+    let mut state = lock();
+    loop {
+        let now = Instant::now();
+        let next = state.wakers.first_key_value().map(|((at, _), _)| at.saturating_duration_since(now));
+        if next.is_some_and(|left| left.is_zero())
+            && let Some((_, waker)) = state.wakers.pop_first()
+        {
+            drop(state);
+            if let Err(panic) = job::catch(|| waker.wake()) {
+                tracing::error!(%panic, "a panic while a future was woken");
+            }
+            state = lock();
+            continue;
+        }
+        let waited = CHANGED.wait_timeout(state, next.unwrap_or(KEPT)).unwrap_or_else(PoisonError::into_inner);
+        state = waited.0;
+        if waited.1.timed_out() && state.wakers.is_empty() {
+            state.watched = false;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, mpsc},
+        task::Wake,
+    };
+
+    use super::*;
+
+    struct Ring(mpsc::Sender<(u32, Instant)>, u32);
+
+    impl Wake for Ring {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send((self.1, Instant::now()));
+        }
+    }
+
+    #[test]
+    fn alarms_ring_in_order_and_not_before_their_time() {
+        let (sender, rung) = mpsc::channel();
+        let now = Instant::now();
+        let at = |number: u32| now + Duration::from_millis(20) * number;
+        for number in [3, 1, 2] {
+            set(at(number), &Waker::from(Arc::new(Ring(sender.clone(), number))));
+        }
+        for number in 1..=3 {
+            let (found, when) = rung.recv().unwrap();
+            assert_eq!(found, number);
+            assert!(when >= at(number));
+        }
+    }
+}

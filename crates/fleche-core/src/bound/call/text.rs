@@ -1,0 +1,124 @@
+//! Bound calls as text: what is written of them, and how they are read.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+
+use super::BoundCall;
+use crate::{
+    bound::{Parts, hex::Hex, portable::cannot_leave, reference::Reference},
+    context::{Binding, BindingConfig},
+    digest::Digest,
+    file_content::{KnownFile, noting_files},
+    function::Function,
+    memo::{Arguments, Reader, Rewritten},
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written<'a> {
+    function: Reference,
+    /// Name and encoding of each, ignored ones included.
+    arguments: Vec<(Cow<'a, str>, Hex<'a>)>,
+    /// The files among them: what they hold, and where that was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<(Digest, PathBuf)>,
+    binding: BindingConfig,
+}
+
+/// Which function it is of, its arguments, encoded, and what it is bound to.
+///
+/// ```
+/// use fleche_core::{BoundCall, Cache, fleche};
+///
+/// #[fleche]
+/// fn count(text: &str, letter: char) -> usize { text.matches(letter).count() }
+///
+/// let call = Cache::void().scope(|| count::bind("fleche", 'e'));
+/// let text = serde_json::to_string(&call)?;
+/// let read: BoundCall<usize> = serde_json::from_str(&text)?; // In another process, say.
+/// assert_eq!(read.key(), call.key());
+/// assert_eq!(read.call()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The function is written by its registered name, which any build finds that registers it; an instance of a generic
+/// function, or one that shares its name, as a position in the executable, which the same build finds only. Its result
+/// and its error may be of any type: they stay where the call runs.
+///
+/// An error where an argument could not be encoded.
+impl<R> Serialize for BoundCall<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let arguments = self.arguments.as_ref().map_err(S::Error::custom)?;
+        if self.body.is_some() {
+            return Err(S::Error::custom(format!("the body of `{}` has no name of its own", self.function.name())));
+        }
+        Written {
+            function: Reference::of_function(self.function).map_err(S::Error::custom)?,
+            arguments: names(self.function).map(Cow::Borrowed).zip(arguments.iter().map(Hex::from)).collect(),
+            files: self.files.iter().map(|file| (file.digest, file.path.clone())).collect(),
+            binding: self.binding.config().map_err(S::Error::custom)?,
+        }
+        .serialize(serializer)
+    }
+}
+
+/// Reads what serialising has written, with the result's type as the function declares it. Nothing runs.
+///
+/// An error where this program has no such function, where its result is of another type or its parameters are others,
+/// where an argument does not decode, or where the cache cannot be opened here.
+impl<'de, R: 'static> Deserialize<'de> for BoundCall<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { function, arguments, files, binding } = Written::deserialize(deserializer)?;
+        let function = function.find().map_err(D::Error::custom)?;
+        let parts = parts::<R>(function).map_err(D::Error::custom)?;
+        for (digest, path) in files {
+            KnownFile { digest, path }.introduce();
+        }
+        let (arguments, files) = noting_files(|| rewritten(function, &parts, &arguments));
+        let arguments = arguments.map_err(D::Error::custom)?;
+        let binding = Binding::open(binding).map_err(D::Error::custom)?;
+        let call = Self::of_encoded(function, parts, binding, arguments, files);
+        call.arguments.as_ref().map_err(D::Error::custom)?;
+        Ok(call)
+    }
+}
+
+fn names(function: &Function) -> impl Iterator<Item = &'static str> + use<> {
+    function.definition.parameters.iter().map(|parameter| parameter.name)
+}
+
+/// What calls of the function are made of, if it returns an `R`.
+fn parts<R: 'static>(function: &Function) -> Result<Parts<R>, String> {
+    let name = function.name();
+    let portable = function.portable().ok_or_else(|| cannot_leave(name))?;
+    (portable.parts)().get().map_err(|returned| {
+        format!(
+            "`{name}` returns a `{returned}`, and not a `{}`, as which its call is read",
+            std::any::type_name::<R>()
+        )
+    })
+}
+
+/// The arguments as keys are made of them: what was written may be another form of the same.
+fn rewritten<R>(
+    function: &Function,
+    parts: &Parts<R>,
+    arguments: &[(Cow<'_, str>, Hex<'_>)],
+) -> Result<Arguments, String> {
+    let name = function.name();
+    if !names(function).eq(arguments.iter().map(|(name, _)| &**name)) {
+        let (wanted, came): (Vec<_>, Vec<_>) =
+            (names(function).collect(), arguments.iter().map(|(of, _)| of).collect());
+        return Err(format!("`{name}` takes {wanted:?}, and the arguments that are read are {came:?}"));
+    }
+    let mut rewritten = Rewritten::default();
+    let reader = Reader::rewriting(arguments.iter().map(|(_, encoded)| &**encoded), &mut rewritten);
+    let outcome = (parts.invoke)(reader);
+    if rewritten.whole {
+        return Ok(rewritten.arguments);
+    }
+    let argument = arguments.get(rewritten.arguments.iter().count()).map_or("?", |(name, _)| name);
+    let why = outcome.err().map(|error| error.to_string()).unwrap_or_default();
+    Err(format!("argument `{argument}` of `{name}` does not decode: {why}"))
+}

@@ -1,0 +1,78 @@
+//! Work of others on the thread of a task that waits for it.
+
+use tracing::Span;
+
+use crate::{context::afresh, metadata};
+
+/// Runs other work amid a task that waits for it, on the same thread; for executors. As far as that can be done, it is as if
+/// it ran elsewhere: neither what is active on the thread nor its tracing spans apply, and its processor time does not
+/// count as the task's. Thread-local variables of others are the same.
+pub fn amid<R>(run: impl FnOnce() -> R) -> R {
+    let (result, took) = metadata::lend_cpu(|| {
+        let _out = Out::of_all_spans();
+        afresh(run)
+    });
+    metadata::borrow_cpu(took.map(|took| -took));
+    result
+}
+
+/// Spans that are left, the innermost first, to be entered again.
+struct Out(Vec<Span>);
+
+/// Nobody has so many spans within one another; a subscriber that goes on naming some does not hear that they are left.
+const SPANS: usize = 128;
+
+impl Out {
+    fn of_all_spans() -> Self {
+        let mut left = Vec::new();
+        while left.len() < SPANS {
+            let span = Span::current();
+            if span.with_subscriber(|(id, subscriber)| subscriber.exit(id)).is_none() {
+                break;
+            }
+            left.push(span);
+        }
+        Self(left)
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        for span in self.0.iter().rev() {
+            span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{dispatcher, info_span};
+
+    use super::*;
+
+    #[test]
+    fn spans_are_left_and_entered_again() {
+        dispatcher::with_default(&tracing_subscriber::registry().into(), || {
+            let (outer, inner) = (info_span!("outer"), info_span!("inner"));
+            let _entered = (outer.enter(), inner.enter());
+            amid(|| {
+                assert!(Span::current().is_none());
+                info_span!("other").in_scope(|| amid(|| assert!(Span::current().is_none())));
+            });
+            assert_eq!(Span::current(), inner);
+            inner.with_subscriber(|(id, subscriber)| subscriber.exit(id));
+            assert_eq!(Span::current(), outer);
+            inner.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+        });
+    }
+
+    #[test]
+    fn processor_time_of_other_work_is_taken_off() {
+        let work = || (0..2_000_000_u64).fold(1_u64, |x, y| std::hint::black_box(x.wrapping_mul(31).wrapping_add(y)));
+        let mut within = None;
+        let ((), without) = metadata::lend_cpu(|| {
+            amid(|| within = metadata::lend_cpu(work).1);
+        });
+        assert!(without < within || within.is_none(), "{without:?} {within:?}");
+    }
+}

@@ -1,0 +1,75 @@
+//! What is said of a name that nobody registers: which names are near, and why one may be missing.
+
+/// How many names are told.
+const TOLD: usize = 3;
+/// So many letters that are other ones, missing or too many are taken for a slip.
+const SLIPS: usize = 2;
+
+/// The error for this name, where these are registered.
+pub(super) fn unknown<'a>(name: &str, registered: impl Iterator<Item = &'a str>) -> String {
+    let mut near: Vec<_> = registered.filter(|other| is_near(name, other)).collect();
+    near.sort_unstable();
+    near.truncate(TOLD);
+    let near: Vec<_> = near.into_iter().map(|name| format!("`{name}`")).collect();
+    let near = if near.is_empty() { String::new() } else { format!(" (near it: {})", near.join(", ")) };
+    let cure = if name.contains("::<") {
+        "an instance of a generic function has no name that other processes know: bind it in this build, or write a \
+         `#[fleche]` function without type parameters that calls it"
+    } else {
+        "a crate that stands only in Cargo.toml is not linked until the program names it: `use the_crate as _;`; a \
+         function that moved keeps its name with `#[fleche(name = \"…\")]`"
+    };
+    format!("this program registers no `#[fleche]` function named `{name}`{near}; {cure}")
+}
+
+/// Whether it is the function's name in another module, or the same but for a slip.
+fn is_near(name: &str, other: &str) -> bool {
+    last(name) == last(other) || distance(name, other) <= SLIPS
+}
+
+fn last(name: &str) -> &str {
+    let generic = name.split("::<").next().unwrap_or(name);
+    generic.rsplit("::").next().unwrap_or(generic)
+}
+
+/// The fewest letters to change, leave out or add that make the one the other (Levenshtein's distance), where that is
+/// small.
+fn distance(one: &str, other: &str) -> usize {
+    if one.len().abs_diff(other.len()) > 4 * SLIPS {
+        return usize::MAX; // A letter has at most four bytes.
+    }
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = at + 1;
+        for (column, same) in other.iter().map(|other| *other == letter).enumerate() {
+            let changed = before + usize::from(!same);
+            before = row[column + 1];
+            row[column + 1] = changed.min(before + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_count_letters() {
+        for (one, other, wanted) in [("", "", 0), ("a", "", 1), ("step", "stpe", 2), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(one, other), wanted, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn slips_and_other_modules_are_near() {
+        let names = ["p::step", "p::walk", "q::r::stem"];
+        let error = |name| unknown(name, names.into_iter());
+        assert!(error("p::stap").contains("near it: `p::step`)"), "{}", error("p::stap"));
+        assert!(error("q::walk").contains("`p::walk`"));
+        assert!(!error("p::other").contains("near it"));
+        assert!(error("p::step::<u8>").contains("`p::step`") && error("p::step::<u8>").contains("generic"));
+    }
+}

@@ -1,0 +1,114 @@
+//! Turns of calls of an `async fn`: who waits is suspended, and keeps no thread.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use super::{Asked, Right, Turn, Verdict, Vigil, Wanted, arriving, deadline};
+use crate::{
+    alarm,
+    claim::{Boarded, End, Flights, Leader, board},
+    memo::{asynchronous::off_thread, hit::fetch},
+};
+
+/// As [`take_turn`](super::take_turn), from within these flights.
+pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
+    wanted: Wanted<'_, T>,
+    from: &Flights,
+) -> Turn<T> {
+    let Some(until) = deadline(wanted.function) else { return Turn::Alone };
+    let mut has_waited = false;
+    loop {
+        match board(wanted.route(), from) {
+            Boarded::Leads(leader) => {
+                return lead(wanted, leader, from, until, has_waited).await;
+            }
+            Boarded::Circular => {
+                wanted.cache.counters().circle();
+                return Turn::Alone;
+            }
+            Boarded::Waits(flight) => {
+                let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
+                vigil.tell(Some(flight.begun()));
+                has_waited = true;
+                match keep(&mut vigil, |context| flight.poll(context.waker()).map_or(Poll::Pending, Poll::Ready)).await
+                {
+                    Verdict::Came(End::Landed(cargo)) => {
+                        if let Some(value) = wanted.unload(&cargo) {
+                            return Turn::Theirs(value);
+                        }
+                    }
+                    Verdict::Came(End::Abandoned) => {}
+                    Verdict::GoAhead => return Turn::Alone,
+                }
+            }
+        }
+    }
+}
+
+async fn lead<T: Send + Sync + 'static>(
+    wanted: Wanted<'_, T>,
+    mut leader: Leader,
+    from: &Flights,
+    until: Option<Instant>,
+    mut has_waited: bool,
+) -> Turn<T> {
+    let key = wanted.key;
+    let claim = off_thread(wanted.cache, move |cache| cache.calls().claim(&key)).await;
+    let others = match wanted.asked(&leader, claim) {
+        Asked::Settled(others) => others,
+        Asked::Taken(taken) => {
+            let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
+            vigil.tell(None);
+            has_waited = true;
+            let mut arriving = arriving(taken);
+            if let Verdict::Came(arrived) = keep(&mut vigil, |context| Pin::new(&mut arriving).poll(context)).await {
+                wanted.arrived(&leader, arrived);
+            }
+            true
+        }
+    };
+    if wanted.may_be_there(others) {
+        let fetched = off_thread(wanted.cache, move |cache| fetch(cache, &key)).await;
+        leader = match wanted.find(leader, fetched) {
+            Ok(value) => return Turn::Theirs(value),
+            Err(leader) => leader,
+        };
+    }
+    if has_waited {
+        wanted.cache.counters().takeover();
+    }
+    Turn::Mine(Right(leader))
+}
+
+/// As [`Vigil::keep`], for what is polled.
+async fn keep<R>(vigil: &mut Vigil<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Verdict<R> {
+    let mut next = None;
+    poll_fn(|context| {
+        if let Poll::Ready(come) = poll(context) {
+            return Poll::Ready(Verdict::Came(come));
+        }
+        loop {
+            match next {
+                Some(at) if at <= Instant::now() => {
+                    if vigil.is_over() {
+                        return Poll::Ready(Verdict::GoAhead);
+                    }
+                    next = None;
+                }
+                Some(_) => return Poll::Pending,
+                None => {
+                    next = vigil.next_look();
+                    match next {
+                        Some(at) => alarm::set(at, context.waker()),
+                        None => return Poll::Pending,
+                    }
+                }
+            }
+        }
+    })
+    .await
+}

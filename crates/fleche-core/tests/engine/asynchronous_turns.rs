@@ -1,0 +1,186 @@
+//! One computation per call among futures: who waits keeps no thread, and may be dropped.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use fleche_core::{active_cache, fleche};
+
+use crate::{
+    runtimes::{block_on, tokio},
+    support::{Runs, memory},
+};
+
+/// Gives up the thread until so many calls have waited.
+async fn until_waiting(calls: u64) {
+    let cache = active_cache();
+    poll_fn(|context| {
+        if cache.stats().waits >= calls {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn of_many_tasks_on_one_thread_one_runs_the_body_and_all_get_its_result() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    async fn shared(x: i64) -> i64 {
+        RUNS.count();
+        until_waiting(63).await;
+        x + 1
+    }
+    // A task that kept the only thread would keep it for ever.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let cache = memory();
+    let results = runtime.block_on(async {
+        let calls: Vec<_> = (0..64).map(|_| tokio::spawn(cache.scope(|| shared(1)))).collect();
+        let mut results = Vec::new();
+        for call in calls {
+            results.push(call.await.unwrap());
+        }
+        results
+    });
+    assert_eq!((results, RUNS.take(), cache.stats().computed), (vec![2; 64], 1, 1));
+}
+
+#[test]
+fn tasks_on_many_threads_share_ten_calls() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    async fn ten(x: i64) -> i64 {
+        RUNS.count();
+        until_waiting(1).await;
+        x
+    }
+    let cache = memory();
+    let runtime = tokio();
+    let calls: Vec<_> = (0..200).map(|at| runtime.spawn(cache.scope(|| ten(at % 10)))).collect();
+    let sum: i64 = calls.into_iter().map(|call| runtime.block_on(call).unwrap()).sum();
+    assert_eq!((sum, RUNS.take()), (20 * 45, 10));
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn poll<F: Future + ?Sized>(future: &mut Pin<Box<F>>, waker: &Waker) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(waker))
+}
+
+#[test]
+fn a_dropped_leader_hands_on_and_a_dropped_waiter_disturbs_nobody() {
+    static RUNS: Runs = Runs::new();
+    static STUCK: AtomicBool = AtomicBool::new(true);
+    #[fleche]
+    async fn handed_on(x: i64) -> i64 {
+        RUNS.count();
+        if STUCK.load(SeqCst) {
+            pending::<()>().await;
+        }
+        x
+    }
+    let cache = memory();
+    let (nobody, woken) = (Waker::noop(), Arc::new(Woken::default()));
+    let call = || cache.scope(|| Box::pin(handed_on(1)));
+    let (mut leader, mut waiter, mut next) = (call(), call(), call());
+    assert!(poll(&mut leader, nobody).is_pending());
+    assert!(poll(&mut waiter, nobody).is_pending());
+    assert!(poll(&mut next, &woken.clone().into()).is_pending());
+    drop(waiter);
+    assert!(poll(&mut next, &woken.clone().into()).is_pending());
+    assert_eq!((RUNS.take(), woken.0.load(SeqCst)), (1, 0));
+    STUCK.store(false, SeqCst);
+    drop(leader);
+    assert_eq!(woken.0.load(SeqCst), 1);
+    assert_eq!(poll(&mut next, nobody), Poll::Ready(1));
+    assert_eq!((RUNS.take(), cache.stats().takeovers), (1, 1));
+}
+
+#[test]
+fn a_task_that_has_waited_long_enough_computes() {
+    static STUCK: AtomicBool = AtomicBool::new(true);
+    #[fleche(wait_timeout = "5ms")]
+    async fn patient(x: i64) -> i64 {
+        if STUCK.swap(false, SeqCst) {
+            pending::<()>().await;
+        }
+        x
+    }
+    let cache = memory();
+    let mut leader = cache.scope(|| Box::pin(patient(1)));
+    assert!(poll(&mut leader, Waker::noop()).is_pending());
+    // Nothing but an alarm can wake it.
+    assert_eq!(block_on(cache.scope(|| patient(1))), 1);
+    assert_eq!(cache.stats().waits, 1);
+}
+
+#[test]
+fn a_body_that_awaits_its_own_call_computes_in_place() {
+    #[fleche]
+    async fn itself(x: i64, #[ignore] depth: u32) -> i64 {
+        if depth == 0 { x } else { Box::pin(itself(x, depth - 1)).await }
+    }
+    let cache = memory();
+    assert_eq!(block_on(cache.scope(|| itself(3, 4))), 3);
+    assert_eq!((cache.stats().computed, cache.stats().waits), (5, 0));
+}
+
+#[test]
+fn of_a_circle_of_tasks_one_computes_in_place() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    async fn one_way(x: i64, #[ignore] first: bool) -> i64 {
+        RUNS.count();
+        if first {
+            yielded().await;
+            Box::pin(other_way(x, false)).await;
+        }
+        x
+    }
+    #[fleche]
+    async fn other_way(x: i64, #[ignore] first: bool) -> i64 {
+        RUNS.count();
+        if first {
+            yielded().await;
+            Box::pin(one_way(x, false)).await;
+        }
+        x
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let cache = memory();
+    runtime.block_on(async {
+        let both = cache.scope(|| (tokio::spawn(one_way(1, true)), tokio::spawn(other_way(1, true))));
+        assert_eq!((both.0.await.unwrap(), both.1.await.unwrap()), (1, 1));
+    });
+    assert_eq!(RUNS.take(), 3, "two bodies, and one in place");
+}
+
+/// Lets every other task of the thread go first.
+pub(crate) async fn yielded() {
+    let mut turns = 8;
+    poll_fn(move |context| {
+        turns -= 1;
+        if turns == 0 {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

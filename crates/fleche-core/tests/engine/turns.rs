@@ -1,0 +1,385 @@
+//! One computation per call within a process: who runs, who waits, and who goes on when that comes to nothing.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Barrier, OnceLock,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use fleche_core::{Cache, active_cache, fleche};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    faults::failing,
+    support::{Runs, logged, memory},
+};
+
+/// Returns once so many calls have waited in this thread's cache.
+pub(crate) fn until_waiting(calls: u64) {
+    let cache = active_cache();
+    while cache.stats().waits < calls {
+        thread::yield_now();
+    }
+}
+
+/// Runs the closure on so many threads at once, with this cache.
+fn at_once<R: Send>(threads: usize, cache: &Cache, run: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let barrier = Barrier::new(threads);
+    thread::scope(|scope| {
+        let one = |number| {
+            let (barrier, run) = (&barrier, &run);
+            scope.spawn(move || {
+                let _active = cache.enter();
+                barrier.wait();
+                run(number)
+            })
+        };
+        let threads: Vec<_> = (0..threads).map(one).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_many_threads_one_runs_the_body_and_all_get_its_result() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn shared(x: i64) -> i64 {
+        RUNS.count();
+        until_waiting(15);
+        x + 1
+    }
+    let cache = memory();
+    assert_eq!(at_once(16, &cache, |_| shared(1)), [2; 16]);
+    let stats = cache.stats();
+    assert_eq!((RUNS.take(), stats.computed, stats.waits, stats.takeovers), (1, 1, 15, 0));
+    assert!(!stats.waited.is_zero());
+}
+
+#[test]
+fn calls_with_other_arguments_or_in_other_caches_do_not_wait() {
+    static BOTH: Barrier = Barrier::new(3);
+    #[fleche]
+    fn apart(x: i64) -> i64 {
+        BOTH.wait();
+        x
+    }
+    let (one, other) = (memory(), memory());
+    thread::scope(|scope| {
+        scope.spawn(|| one.scope(|| apart(1)));
+        scope.spawn(|| one.scope(|| apart(2)));
+        scope.spawn(|| other.scope(|| apart(1)));
+    });
+    assert_eq!((one.stats().waits, other.stats().waits), (0, 0));
+}
+
+#[test]
+fn handles_of_one_store_share_their_calls() {
+    static RUNS: Runs = Runs::new();
+    static BOTH: OnceLock<[Cache; 2]> = OnceLock::new();
+    fn waits() -> u64 {
+        BOTH.get().unwrap().iter().map(|cache| cache.stats().waits).sum()
+    }
+    #[fleche]
+    fn same_store(x: i64) -> i64 {
+        RUNS.count();
+        while waits() < 1 {
+            thread::yield_now();
+        }
+        x
+    }
+    let one = memory();
+    let other = Cache::of(one.values().clone(), Arc::new(one.calls().clone()), true);
+    let both = BOTH.get_or_init(|| [one, other]);
+    thread::scope(|scope| {
+        for cache in both {
+            scope.spawn(|| cache.scope(|| same_store(1)));
+        }
+    });
+    assert_eq!((RUNS.take(), waits()), (1, 1));
+}
+
+#[test]
+fn who_waits_gets_the_value_itself() {
+    static DECODED: AtomicUsize = AtomicUsize::new(0);
+    #[derive(Clone, Serialize)]
+    struct Counted(i64);
+    impl<'de> Deserialize<'de> for Counted {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            DECODED.fetch_add(1, SeqCst);
+            i64::deserialize(deserializer).map(Self)
+        }
+    }
+    #[fleche]
+    fn typed(x: i64) -> Counted {
+        until_waiting(4 * (x.unsigned_abs() - 1) + 3);
+        Counted(x)
+    }
+    let cache = memory();
+    // The first miss of all is checked, which decodes its result.
+    at_once(4, &cache, |_| typed(1).0);
+    let checked = DECODED.load(SeqCst);
+    assert!(checked <= 1, "{checked}");
+}
+
+#[test]
+fn after_a_panic_exactly_one_of_those_who_wait_computes() {
+    static RUNS: Runs = Runs::new();
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    #[fleche]
+    fn breaks_once(x: i64) -> i64 {
+        RUNS.count();
+        until_waiting(7);
+        assert!(STARTED.fetch_add(1, SeqCst) > 0, "the first one breaks");
+        x
+    }
+    let cache = memory();
+    let results = at_once(8, &cache, |_| catch_unwind(AssertUnwindSafe(|| breaks_once(1))).ok());
+    assert_eq!(results.iter().flatten().count(), 7);
+    let stats = cache.stats();
+    assert_eq!((RUNS.take(), stats.computed, stats.takeovers), (2, 1, 1));
+}
+
+#[test]
+fn after_an_error_exactly_one_of_those_who_wait_computes() {
+    static RUNS: Runs = Runs::new();
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    #[fleche]
+    fn fails_once(x: i64) -> Result<i64, String> {
+        RUNS.count();
+        until_waiting(7);
+        if STARTED.fetch_add(1, SeqCst) == 0 { Err("not yet".to_owned()) } else { Ok(x) }
+    }
+    let cache = memory();
+    let results = at_once(8, &cache, |_| fails_once(1));
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 7);
+    assert_eq!((RUNS.take(), cache.stats().takeovers), (2, 1));
+}
+
+#[test]
+fn a_call_that_asks_for_itself_computes_in_place() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn itself(x: i64, #[ignore] depth: u32) -> i64 {
+        RUNS.count();
+        if depth == 0 { x } else { itself(x, depth - 1) }
+    }
+    let cache = memory();
+    assert_eq!(cache.scope(|| itself(5, 3)), 5);
+    assert_eq!(RUNS.take(), 4);
+    assert_eq!(cache.scope(|| itself(5, 3)), 5);
+    assert_eq!((RUNS.take(), cache.stats().waits, cache.stats().circles), (0, 0, 3));
+}
+
+#[test]
+fn calls_that_ask_for_one_another_compute_in_place() {
+    #[fleche]
+    fn even(x: i64, #[ignore] depth: u32) -> i64 {
+        if depth == 0 { x } else { odd(x, depth - 1) }
+    }
+    #[fleche]
+    fn odd(x: i64, #[ignore] depth: u32) -> i64 {
+        if depth == 0 { x } else { even(x, depth - 1) }
+    }
+    assert_eq!(memory().scope(|| even(7, 9)), 7);
+}
+
+#[test]
+fn a_thread_that_the_body_starts_may_ask_for_the_same_call() {
+    #[fleche]
+    fn threaded(x: i64, #[ignore] outer: bool) -> i64 {
+        if !outer {
+            return x;
+        }
+        let bound = fleche_core::Bound::bind(threaded);
+        thread::spawn(move || bound.call((3, false))).join().unwrap()
+    }
+    assert_eq!(memory().scope(|| threaded(3, true)), 3);
+}
+
+/// Two calls that ask for each other, begun at once on two threads.
+#[test]
+fn of_a_circle_of_waits_one_computes_in_place() {
+    static RUNS: Runs = Runs::new();
+    static BOTH: Barrier = Barrier::new(2);
+    #[fleche]
+    fn one_way(x: i64, #[ignore] first: bool) -> i64 {
+        RUNS.count();
+        if first {
+            BOTH.wait();
+            other_way(x, false);
+        }
+        x
+    }
+    #[fleche]
+    fn other_way(x: i64, #[ignore] first: bool) -> i64 {
+        RUNS.count();
+        if first {
+            BOTH.wait();
+            one_way(x, false);
+        }
+        x
+    }
+    for round in 0..100 {
+        let cache = memory();
+        thread::scope(|scope| {
+            scope.spawn(|| cache.scope(|| one_way(round, true)));
+            scope.spawn(|| cache.scope(|| other_way(round, true)));
+        });
+        assert_eq!((RUNS.take(), cache.stats().circles), (3, 1), "two bodies, and one in place");
+    }
+}
+
+#[test]
+fn bodies_that_use_rayon_for_the_same_calls_in_opposite_order_end() {
+    use rayon::prelude::*;
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn leaf(x: i64) -> i64 {
+        RUNS.count();
+        x
+    }
+    #[fleche]
+    fn sum(numbers: Vec<i64>) -> i64 {
+        RUNS.count();
+        let cache = active_cache();
+        numbers.into_par_iter().map(|x| cache.scope(|| if x < 10 { leaf(x) } else { sum(vec![x - 10, x - 9]) })).sum()
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+    for _ in 0..100 {
+        let cache = memory();
+        let calls: Vec<Vec<i64>> =
+            (0..8).map(|at| if at % 2 == 0 { vec![11, 12, 13] } else { vec![13, 12, 11] }).collect();
+        let sums: Vec<_> = pool.install(|| calls.into_par_iter().map(|call| cache.scope(|| sum(call))).collect());
+        assert!(sums.iter().all(|found: &i64| *found == sums[0]), "{sums:?}");
+    }
+}
+
+#[test]
+fn who_does_not_want_to_wait_computes_at_once() {
+    static TWO: Barrier = Barrier::new(2);
+    #[fleche(wait = false)]
+    fn impatient(x: i64) -> i64 {
+        TWO.wait();
+        x
+    }
+    let cache = memory();
+    assert_eq!(at_once(2, &cache, |_| impatient(1)), [1, 1]);
+    assert_eq!((cache.stats().computed, cache.stats().waits), (2, 0));
+}
+
+#[test]
+fn who_has_waited_long_enough_computes() {
+    static TWO: Barrier = Barrier::new(2);
+    #[fleche(wait_timeout = "1ms")]
+    fn patient(x: i64) -> i64 {
+        TWO.wait();
+        x
+    }
+    let cache = memory();
+    assert_eq!(at_once(2, &cache, |_| patient(1)), [1, 1]);
+    assert_eq!((cache.stats().computed, cache.stats().waits), (2, 1));
+}
+
+#[test]
+fn reruns_at_once_run_once() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn again(x: i64) -> i64 {
+        RUNS.count();
+        until_waiting(3);
+        x
+    }
+    let cache = memory();
+    assert_eq!(at_once(4, &cache, |_| again::rerun(1)), [1; 4]);
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!(cache.scope(|| again::rerun(1)), 1);
+    assert_eq!(RUNS.take(), 1, "later ones run again");
+}
+
+#[test]
+fn a_rerun_that_waits_for_a_call_that_finds_an_older_record_runs() {
+    static RUNS: Runs = Runs::new();
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    struct Held(i64);
+    #[fleche]
+    fn older(x: i64) -> Held {
+        RUNS.count();
+        Held(x)
+    }
+    let cache = memory();
+    cache.scope(|| older(1));
+    for _ in 0..200 {
+        // Whatever they meet of each other, the rerun runs its body, or joins one that runs.
+        let (key, before) = (cache.scope(|| older::key(1)), cache.record(&cache.scope(|| older::key(1))).unwrap());
+        RUNS.take();
+        at_once(3, &cache, |thread| if thread == 0 { older::rerun(1) } else { older(1) });
+        let after = cache.record(&key).unwrap();
+        assert!(RUNS.take() >= 1 && before != after);
+    }
+}
+
+#[test]
+fn a_clone_that_panics_fails_no_call() {
+    #[derive(PartialEq, Debug, Serialize, Deserialize)]
+    struct Unclonable(i64);
+    impl Clone for Unclonable {
+        fn clone(&self) -> Self {
+            panic!("it cannot be cloned")
+        }
+    }
+    #[fleche]
+    fn unclonable(x: i64) -> Unclonable {
+        until_waiting(3);
+        Unclonable(x)
+    }
+    let cache = memory();
+    let results = at_once(4, &cache, |_| unclonable(1).0);
+    assert_eq!((results, cache.stats().computed), (vec![1; 4], 1));
+}
+
+#[test]
+fn a_wait_is_told_with_whom_it_is_for() {
+    #[fleche]
+    fn told(x: i64) -> i64 {
+        until_waiting(1);
+        x
+    }
+    let cache = memory();
+    let logs = at_once(2, &cache, |_| logged(|| told(1)).1);
+    let waited: Vec<_> = logs.iter().filter(|log| log.contains("waiting for the same call")).collect();
+    assert_eq!(waited.len(), 1, "{logs:?}");
+    assert!(waited[0].contains(&format!("process={}", std::process::id())) && waited[0].contains("told"), "{waited:?}");
+}
+
+#[test]
+fn what_no_store_keeps_is_shared_with_those_who_wait() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn unkept(x: usize) -> String {
+        RUNS.count();
+        until_waiting(3);
+        "y".repeat(x)
+    }
+    let (cache, ..) = failing(false, true);
+    let results = at_once(4, &cache, |_| unkept(100).len());
+    assert_eq!((results, RUNS.take()), (vec![100; 4], 1));
+}
+
+#[test]
+fn calls_by_the_thousand_leave_nothing_behind() {
+    #[fleche]
+    fn tiny(x: u32) -> u32 {
+        x
+    }
+    let cache = memory();
+    let before = Arc::strong_count(cache.calls());
+    at_once(4, &cache, |thread| {
+        for x in 0..10_000 {
+            assert_eq!(tiny(x * 4 + u32::try_from(thread).unwrap()), x * 4 + u32::try_from(thread).unwrap());
+        }
+    });
+    assert_eq!((cache.stats().computed, Arc::strong_count(cache.calls())), (40_000, before));
+}

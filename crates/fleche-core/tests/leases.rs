@@ -1,0 +1,304 @@
+//! Leases, with a store and a clock of their own: every order of events among few processes, and the thread that keeps
+//! them alive.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use fleche_core::{
+    CallKey, Digest, Error, Result,
+    claim::{Claim, Held, LeaseTable, Leases, Owner},
+};
+
+const LASTS: Duration = Duration::from_secs(3);
+
+fn key() -> CallKey {
+    CallKey::from(Digest::of(b"a call"))
+}
+
+/// The store that processes share, and its clock, in milliseconds.
+#[derive(Clone, Default)]
+struct Store(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    now: AtomicU64,
+    grants: AtomicU64,
+    broken: AtomicBool,
+    leases: Mutex<HashMap<CallKey, Lease>>,
+}
+
+struct Lease {
+    grant: u64,
+    until: u64,
+    owner: Owner,
+}
+
+impl Store {
+    fn pass(&self, time: Duration) {
+        self.0.now.fetch_add(millis(time), SeqCst);
+    }
+
+    fn now(&self) -> u64 {
+        self.0.now.load(SeqCst)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.0.broken.load(SeqCst) {
+            return Err(Error::Refused { store: "the store".to_owned(), operation: "answer" });
+        }
+        Ok(())
+    }
+
+    /// The leases of one process, which hears the same clock.
+    fn process(&self) -> Leases<Self> {
+        let store = self.clone();
+        Leases::by_hand(self.clone(), LASTS, Arc::new(move || Duration::from_millis(store.now())))
+    }
+
+    fn awaits(&self) -> Option<Vec<CallKey>> {
+        self.0.leases.lock().unwrap()[&key()].owner.awaits.clone()
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
+}
+
+impl LeaseTable for Store {
+    fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>> {
+        self.check()?;
+        let mut leases = self.0.leases.lock().unwrap();
+        if leases.get(key).is_some_and(|lease| lease.until > self.now()) {
+            return Ok(None);
+        }
+        let grant = self.0.grants.fetch_add(1, SeqCst);
+        leases.insert(*key, Lease { grant, until: self.now() + millis(lasts), owner: owner.clone() });
+        Ok(Some(grant))
+    }
+
+    fn renew(&self, key: &CallKey, grant: u64, lasts: Duration) -> Result<bool> {
+        self.check()?;
+        let mut leases = self.0.leases.lock().unwrap();
+        let lease = leases.get_mut(key).filter(|lease| lease.grant == grant);
+        Ok(lease.map(|lease| lease.until = self.now() + millis(lasts)).is_some())
+    }
+
+    fn release(&self, key: &CallKey, grant: u64) -> Result<()> {
+        self.check()?;
+        self.0.leases.lock().unwrap().retain(|of, lease| of != key || lease.grant != grant);
+        Ok(())
+    }
+
+    fn publish(&self, key: &CallKey, grant: u64, awaits: Option<&[CallKey]>) -> Result<()> {
+        self.check()?;
+        let mut leases = self.0.leases.lock().unwrap();
+        if let Some(lease) = leases.get_mut(key).filter(|lease| lease.grant == grant) {
+            lease.owner.awaits = awaits.map(<[_]>::to_vec);
+        }
+        Ok(())
+    }
+}
+
+/// A process that computes the call, waits for it, or does neither.
+struct Process {
+    leases: Leases<Store>,
+    held: Arc<Mutex<Option<Arc<dyn Held>>>>,
+    waits: Arc<AtomicBool>,
+    lives: bool,
+}
+
+impl Process {
+    fn new(store: &Store) -> Self {
+        Self { leases: store.process(), held: Arc::default(), waits: Arc::default(), lives: true }
+    }
+
+    fn holds(&self) -> bool {
+        self.lives && self.held.lock().unwrap().as_ref().is_some_and(|held| !held.is_late())
+    }
+
+    fn ask(&self) {
+        if self.held.lock().unwrap().is_some() || self.waits.load(SeqCst) {
+            return;
+        }
+        match self.leases.claim(&key()).unwrap() {
+            Claim::Held(held) => *self.held.lock().unwrap() = Some(held),
+            Claim::Taken(taken) => {
+                self.waits.store(true, SeqCst);
+                let (place, waits) = (self.held.clone(), self.waits.clone());
+                taken.when_held(Box::new(move |held| {
+                    waits.store(false, SeqCst);
+                    *place.lock().unwrap() = Some(held.unwrap());
+                }));
+            }
+            Claim::WithinProcess => unreachable!("leases reach other processes"),
+        }
+    }
+
+    fn end(&self) {
+        drop(self.held.lock().unwrap().take());
+    }
+
+    /// It ends without a word.
+    fn die(&mut self) {
+        self.lives = false;
+        std::mem::forget(self.held.lock().unwrap().take());
+    }
+}
+
+const PROCESSES: usize = 3;
+/// What may happen: to each process four things, and to all, that time passes.
+const EVENTS: usize = 4 * PROCESSES + 1;
+const DEPTH: u32 = 5;
+
+fn happen(event: usize, store: &Store, processes: &mut [Process]) {
+    if event == 4 * PROCESSES {
+        return store.pass(LASTS / 2);
+    }
+    let process = &mut processes[event / 4];
+    if !process.lives {
+        return;
+    }
+    match event % 4 {
+        0 => process.ask(),
+        1 => {
+            process.leases.beat();
+        }
+        2 => process.end(),
+        _ => process.die(),
+    }
+}
+
+#[test]
+fn whatever_happens_one_has_the_claim_and_no_loss_keeps_it_from_the_next() {
+    for history in 0..EVENTS.pow(DEPTH) {
+        let store = Store::default();
+        let mut processes: Vec<_> = (0..PROCESSES).map(|_| Process::new(&store)).collect();
+        let mut left = history;
+        for _ in 0..DEPTH {
+            happen(left % EVENTS, &store, &mut processes);
+            left /= EVENTS;
+            let holders = processes.iter().filter(|process| process.holds()).count();
+            assert!(holders <= 1, "history {history}: {holders} have the claim");
+        }
+        // Everybody who lives goes on: whoever waits gets it in turn, within the time of a lease each.
+        for _ in 0..2 * PROCESSES {
+            store.pass(LASTS / 2);
+            for process in processes.iter().filter(|process| process.lives) {
+                process.leases.beat();
+            }
+            let holders: Vec<_> = processes.iter().filter(|process| process.holds()).collect();
+            assert!(holders.len() <= 1, "history {history}");
+            for process in processes.iter().filter(|process| process.lives) {
+                process.end();
+            }
+        }
+        store.pass(LASTS);
+        for process in processes.iter().filter(|process| process.lives) {
+            process.leases.beat();
+            assert!(!process.waits.load(SeqCst), "history {history}: somebody waits for ever");
+            process.end();
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_was_stopped_for_too_long_is_late() {
+    let store = Store::default();
+    let (one, other) = (Process::new(&store), Process::new(&store));
+    one.ask();
+    store.pass(LASTS.saturating_sub(Duration::from_millis(1)));
+    assert!(one.holds());
+    store.pass(Duration::from_millis(1));
+    assert!(!one.holds(), "somebody may have it by now");
+    other.ask();
+    one.leases.beat();
+    assert!(!one.holds() && other.holds());
+    one.end();
+    assert!(other.holds(), "what is released is one's own");
+}
+
+#[test]
+fn an_owner_that_was_stopped_and_not_missed_goes_on() {
+    let store = Store::default();
+    let one = Process::new(&store);
+    one.ask();
+    store.pass(2 * LASTS);
+    one.leases.beat();
+    assert!(one.holds());
+}
+
+#[test]
+fn renewals_are_due_three_times_in_the_time_of_a_lease() {
+    let store = Store::default();
+    let one = Process::new(&store);
+    assert_eq!(one.leases.beat(), None);
+    one.ask();
+    assert_eq!(one.leases.beat(), Some(LASTS / 3));
+    for _ in 0..30 {
+        store.pass(LASTS / 3);
+        one.leases.beat();
+        assert!(one.holds());
+    }
+    one.end();
+    assert_eq!(one.leases.beat(), None);
+}
+
+#[test]
+fn a_store_that_fails_makes_its_owners_late_and_asks_who_waits_to_compute() {
+    let store = Store::default();
+    let (one, other) = (Process::new(&store), Process::new(&store));
+    one.ask();
+    let Claim::Taken(taken) = other.leases.claim(&key()).unwrap() else { panic!("somebody has it") };
+    let (told, hears) = mpsc::channel();
+    taken.when_held(Box::new(move |held| told.send(held.is_err()).unwrap()));
+    store.0.broken.store(true, SeqCst);
+    for _ in 0..10 {
+        store.pass(LASTS / 10);
+        one.leases.beat();
+        other.leases.beat();
+    }
+    assert!(!one.holds());
+    assert_eq!(hears.recv(), Ok(true));
+    assert!(other.leases.claim(&key()).is_err());
+}
+
+#[test]
+fn what_an_owner_waits_for_is_published() {
+    let store = Store::default();
+    let Claim::Held(held) = store.process().claim(&key()).unwrap() else { panic!("nobody has it") };
+    assert_eq!(store.awaits(), Some(vec![]));
+    assert!(held.publishes());
+    held.awaits(Some(&[key()]));
+    assert_eq!(store.awaits(), Some(vec![key()]));
+    held.awaits(None);
+    assert_eq!(store.awaits(), None);
+}
+
+#[test]
+fn a_thread_keeps_leases_alive_and_gets_those_of_the_lost() {
+    let store = Store::default();
+    // A third of this is what the thread waits between renewals; the store's own clock is moved by hand.
+    let lasts = Duration::from_millis(30);
+    let (one, other) = (Leases::new(store.clone(), lasts), Leases::new(store.clone(), lasts));
+    let Claim::Held(held) = one.claim(&key()).unwrap() else { panic!("nobody has it") };
+    let until = || store.0.leases.lock().unwrap()[&key()].until;
+    for _ in 0..5 {
+        let before = until();
+        store.pass(lasts / 3);
+        while until() == before {
+            std::thread::yield_now();
+        }
+    }
+    let Claim::Taken(taken) = other.claim(&key()).unwrap() else { panic!("somebody has it") };
+    let (got, gets) = mpsc::channel();
+    taken.when_held(Box::new(move |held| got.send(held.unwrap()).unwrap()));
+    drop(held);
+    assert!(!gets.recv().unwrap().is_late());
+}

@@ -1,0 +1,172 @@
+//! Every order of events in which few threads can ask for calls, tried one after the other: the flights of
+//! `src/claim/`, built with the locks of a model checker.
+
+/// What the flights find in the crate.
+mod call {
+    pub(crate) use fleche_core::CallKey;
+}
+
+#[path = "model/claim.rs"]
+mod claim;
+
+use std::sync::Arc;
+
+use claim::flight::{Boarded, End, Flights, Moment, Route, board};
+use fleche_core::{CallKey, Digest};
+use loom::{
+    model::Builder,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    thread,
+};
+
+fn route(number: u8) -> Route {
+    Route { store: 1, key: CallKey::from(Digest::from_bytes([number; 32])) }
+}
+
+fn nowhere() -> Flights {
+    Flights::default()
+}
+
+/// What the bodies have done, as somebody outside sees it.
+#[derive(Default)]
+struct World {
+    /// Whether the call is recorded.
+    recorded: AtomicUsize,
+    running: AtomicUsize,
+    bodies: AtomicUsize,
+}
+
+/// Asks for the call as the engine does; the body of the first `failing` comes to nothing.
+fn call(world: &World, failing: usize) -> usize {
+    let before = Moment::now(route(1));
+    if world.recorded.load(SeqCst) > 0 {
+        return 7;
+    }
+    loop {
+        match board(route(1), &nowhere()) {
+            Boarded::Leads(leader) => {
+                if before.is_past() && world.recorded.load(SeqCst) > 0 {
+                    leader.land(|| Some(Arc::new(7_usize)));
+                    return 7;
+                }
+                assert_eq!(world.running.fetch_add(1, SeqCst), 0, "two bodies run at once");
+                let number = world.bodies.fetch_add(1, SeqCst);
+                world.running.fetch_sub(1, SeqCst);
+                if number < failing {
+                    drop(leader);
+                    return 0;
+                }
+                world.recorded.store(1, SeqCst);
+                leader.land(|| Some(Arc::new(7_usize)));
+                return 7;
+            }
+            Boarded::Waits(waiting) => match waiting.wait(None) {
+                Some(End::Landed(cargo)) => return *cargo.downcast_ref::<usize>().expect("it is a number"),
+                Some(End::Abandoned) => {}
+                None => unreachable!("a wait without end ends with the flight"),
+            },
+            Boarded::Circular => unreachable!("nobody is in a body"),
+        }
+    }
+}
+
+/// Tries every order, as far as threads are interrupted this often.
+fn check(interruptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(interruptions);
+    builder.check(model);
+}
+
+fn three_ask(failing: usize) {
+    check(2, move || {
+        let world = Arc::new(World::default());
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let world = world.clone();
+                thread::spawn(move || call(&world, failing))
+            })
+            .collect();
+        let mut results = vec![call(&world, failing)];
+        results.extend(threads.into_iter().map(|thread| thread.join().unwrap()));
+        let failed = results.iter().filter(|result| **result == 0).count();
+        assert_eq!(failed, failing.min(3));
+        assert_eq!(world.bodies.load(SeqCst), (failing + 1).min(3));
+    });
+}
+
+#[test]
+fn one_body_runs_and_all_get_its_result() {
+    three_ask(0);
+}
+
+#[test]
+fn after_one_that_came_to_nothing_exactly_one_more_runs() {
+    three_ask(1);
+}
+
+#[test]
+fn where_all_come_to_nothing_each_runs_once() {
+    three_ask(3);
+}
+
+#[test]
+fn bodies_that_ask_for_each_other_end() {
+    check(3, || {
+        let circles = Arc::new(AtomicUsize::new(0));
+        let side = |mine: u8, other: u8, circles: Arc<AtomicUsize>| {
+            move || {
+                // Whoever is too late to lead has the other's body run the call.
+                let Boarded::Leads(leader) = board(route(mine), &nowhere()) else { return };
+                let within: Flights = [leader.flight().clone()].into_iter().collect();
+                match board(route(other), &within) {
+                    Boarded::Leads(inner) => inner.land(|| Some(Arc::new(0_usize))),
+                    Boarded::Waits(waiting) => drop(waiting.wait(None)),
+                    Boarded::Circular => {
+                        circles.fetch_add(1, SeqCst);
+                    }
+                }
+                leader.land(|| Some(Arc::new(0_usize)));
+            }
+        };
+        let thread = thread::spawn(side(1, 2, circles.clone()));
+        side(2, 1, circles.clone())();
+        thread.join().unwrap();
+        assert!(circles.load(SeqCst) <= 1, "one goes on in place, and the other waits for it");
+    });
+}
+
+#[test]
+fn a_wait_that_is_given_up_disturbs_nobody() {
+    check(2, || {
+        let world = Arc::new(World::default());
+        let there = world.clone();
+        let caller = thread::spawn(move || call(&there, 0));
+        if let Boarded::Waits(waiting) = board(route(1), &nowhere()) {
+            drop(waiting);
+        }
+        assert_eq!(caller.join().unwrap(), 7);
+        assert_eq!(call(&world, 0), 7);
+        assert_eq!(world.bodies.load(SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_waker_is_woken_once_the_flight_has_ended() {
+    use std::task::{Wake, Waker};
+    struct Woken(AtomicUsize);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    check(3, || {
+        let Boarded::Leads(leader) = board(route(1), &nowhere()) else { unreachable!("nobody else asks") };
+        let Boarded::Waits(waiting) = board(route(1), &nowhere()) else { unreachable!("it has a leader") };
+        let thread = thread::spawn(move || leader.land(|| Some(Arc::new(7_usize))));
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let ended = waiting.poll(&Waker::from(woken.clone())).is_some();
+        thread.join().unwrap();
+        assert!(ended || woken.0.load(SeqCst) == 1, "it sleeps for ever");
+        assert!(waiting.poll(Waker::noop()).is_some());
+    });
+}

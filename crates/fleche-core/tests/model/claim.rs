@@ -1,0 +1,45 @@
+//! The flights, with the locks of a model checker.
+
+/// The part of a store's claim that flights know.
+pub(crate) trait Held: Send + Sync {
+    fn is_late(&self) -> bool;
+}
+
+#[allow(dead_code, unreachable_pub, missing_docs)]
+#[path = "../../src/claim/flight.rs"]
+pub(crate) mod flight;
+#[allow(dead_code)]
+#[path = "../../src/claim/graph.rs"]
+mod graph;
+#[allow(dead_code)]
+#[path = "../../src/claim/table.rs"]
+mod table;
+
+/// In place of `src/claim/sync.rs`.
+mod sync {
+    use std::marker::PhantomData;
+    pub(super) use std::sync::{Arc, PoisonError};
+
+    use loom::lazy_static::Lazy;
+    pub(super) use loom::sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    };
+
+    pub(super) const PARTS: usize = 2;
+
+    pub(super) struct Global<T>(Lazy<T>);
+
+    impl<T> Global<T> {
+        pub(super) const fn new(make: fn() -> T) -> Self {
+            Self(Lazy { init: make, _p: PhantomData })
+        }
+
+        pub(super) fn get(&'static self) -> &'static T {
+            self.0.get()
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The account of what of a budget is free.
+
+use std::{mem, sync::Arc};
+
+use super::{Budget, Demand};
+
+/// What of a pool's budget is free. Cores can be overdrawn: by tasks that go on after a wait.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    cores: i64,
+    memory_mb: u64,
+    gpus: Vec<u32>,
+}
+
+/// What one task has, until it is given back.
+#[derive(Debug, Default)]
+pub(crate) struct Grant {
+    cores: usize,
+    memory_mb: u64,
+    /// The GPUs that are the task's.
+    pub(crate) gpus: Arc<[u32]>,
+}
+
+impl Grant {
+    pub(crate) fn cores(&self) -> usize {
+        self.cores
+    }
+
+    /// Leaves out the cores, as for a task that waits; they are to be put back when it goes on.
+    pub(crate) fn without_cores(&mut self) -> usize {
+        mem::take(&mut self.cores)
+    }
+
+    pub(crate) fn with_cores(&mut self, cores: usize) {
+        self.cores = cores;
+    }
+}
+
+impl Account {
+    /// Of a budget with nothing left open.
+    pub(crate) fn new(budget: &Budget) -> Self {
+        let Budget { cores, memory_mb, gpus } = budget.clone();
+        Self { cores: signed(cores.unwrap_or_default()), memory_mb: memory_mb.unwrap_or_default(), gpus }
+    }
+
+    /// Whether this is free now.
+    pub(crate) fn has(&self, demand: Demand) -> bool {
+        signed(demand.cores) <= self.cores && self.has_all_but_cores(demand)
+    }
+
+    /// Whether what cannot be overdrawn is free now.
+    pub(crate) fn has_all_but_cores(&self, demand: Demand) -> bool {
+        demand.memory_mb <= self.memory_mb && demand.gpus <= self.gpus.len()
+    }
+
+    /// Takes this away; all but the cores must be free.
+    pub(crate) fn take(&mut self, Demand { cores, memory_mb, gpus }: Demand) -> Grant {
+        self.take_cores(cores);
+        self.memory_mb -= memory_mb;
+        // Nearly every task asks for none, and shall not cost an allocation.
+        let gpus = if gpus == 0 { Arc::default() } else { self.gpus.drain(..gpus).collect() };
+        Grant { cores, memory_mb, gpus }
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_back(&mut self, grant: &mut Grant) {
+        let Grant { cores, memory_mb, gpus } = mem::take(grant);
+        self.give_back_cores(cores);
+        self.memory_mb += memory_mb;
+        self.gpus.extend_from_slice(&gpus);
+        self.gpus.sort_unstable();
+    }
+
+    pub(crate) fn take_cores(&mut self, cores: usize) {
+        self.cores -= signed(cores);
+    }
+
+    pub(crate) fn give_back_cores(&mut self, cores: usize) {
+        self.cores += signed(cores);
+    }
+}
+
+/// No machine has more.
+fn signed(cores: usize) -> i64 {
+    i64::from(u32::try_from(cores).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use fleche_core::Resources;
+
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_not_free_until_it_is_given_back() {
+        let budget = Budget { memory_mb: Some(100), gpus: vec![3, 5], ..Budget::default() }.of_workers(2);
+        let demand = budget.demand(&Resources::new().cores(2).memory_mb(60).gpus(1)).unwrap();
+        let mut free = Account::new(&budget);
+        let mut grant = free.take(demand);
+        assert_eq!(*grant.gpus, [3]);
+        assert_eq!(free, Account { cores: 0, memory_mb: 40, gpus: vec![5] });
+        assert!(!free.has(demand));
+        free.give_back(&mut grant);
+        assert_eq!(free, Account::new(&budget));
+    }
+
+    #[test]
+    fn a_grant_is_given_back_once() {
+        let mut free = Account::new(&Budget::default().of_workers(1));
+        let mut grant = free.take(Demand::default());
+        free.give_back(&mut grant);
+        free.give_back(&mut grant);
+        assert_eq!(free.cores, 1);
+    }
+
+    #[test]
+    fn cores_lent_during_a_wait_may_be_missing_after_it() {
+        let mut free = Account::new(&Budget::default().of_workers(1));
+        let mut waiting = free.take(Demand::default());
+        let cores = waiting.without_cores();
+        free.give_back_cores(cores);
+        let mut other = free.take(Demand::default());
+        free.take_cores(cores);
+        waiting.with_cores(cores);
+        assert!(!free.has(Demand::default()));
+        free.give_back(&mut waiting);
+        assert!(!free.has(Demand::default()));
+        free.give_back(&mut other);
+        assert!(free.has(Demand::default()));
+    }
+}

@@ -1,0 +1,93 @@
+//! What a worker tells its pool of the waits of its tasks.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fleche_core::{
+    starter,
+    waiting::{Awaited, Pool, Sought},
+};
+
+use super::channel::Channel;
+use crate::processes::frame::Kind;
+
+/// A wait that is over by then is not told: another process would start in its stead for nothing.
+const SHORT: Duration = Duration::from_millis(20);
+
+/// The pool, as seen by what waits in a task.
+pub(super) struct Waits(Arc<Shared>);
+
+struct Shared {
+    channel: Arc<Channel>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the wait.
+    wait: u64,
+    paused: bool,
+    /// Whether the pool knows.
+    told: bool,
+    /// Whether there is a thread that tells it.
+    watched: bool,
+}
+
+impl Waits {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        Self(Arc::new(Shared { channel, state: Mutex::default(), changed: Condvar::new() }))
+    }
+}
+
+impl Shared {
+    /// Tells of waits that are not short, as long as the process lives. Frames go out under the lock, in order.
+    fn watch(&self) {
+        let mut state = self.lock();
+        loop {
+            state = self
+                .changed
+                .wait_while(state, |state| !state.paused || state.told)
+                .unwrap_or_else(PoisonError::into_inner);
+            let wait = state.wait;
+            let same = |state: &mut State| state.paused && state.wait == wait;
+            let waited = self.changed.wait_timeout_while(state, SHORT, same).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            if waited.1.timed_out() {
+                state.told = self.channel.send(Kind::Paused, 0, &[]).is_ok();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool for Waits {
+    /// The tasks of the pool are another process's.
+    fn hasten(&self, _: Sought<'_>, _: bool) {}
+
+    fn pause(&self, _: Option<Arc<dyn Awaited>>) {
+        let mut state = self.0.lock();
+        state.paused = true;
+        state.wait += 1;
+        if !state.watched {
+            let shared = self.0.clone();
+            // Without a thread, the pool does not know, and starts nothing.
+            state.watched = starter::spawn("fleche-waits", move || shared.watch()).is_ok();
+        }
+        self.0.changed.notify_one();
+    }
+
+    fn resume(&self) {
+        let mut state = self.0.lock();
+        state.paused = false;
+        if std::mem::take(&mut state.told) {
+            // A pool that is gone ends this process by itself.
+            let _ = self.0.channel.send(Kind::Resumed, 0, &[]);
+        }
+    }
+}

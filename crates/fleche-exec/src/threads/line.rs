@@ -1,0 +1,223 @@
+//! The line of a thread pool: accepted tasks in order, each of which is found at once when its job is waited for.
+
+use std::collections::VecDeque;
+
+use fleche_core::{
+    Task,
+    waiting::{Sought, Spot},
+};
+
+use crate::budget::Demand;
+
+/// A task that has not started.
+pub(super) struct Entry {
+    pub(super) task: Task,
+    pub(super) demand: Demand,
+    /// Whether a thread of the pool waits, or has waited, for its job.
+    pub(super) awaited: bool,
+    /// Whether the pool hears of it when its job is cancelled.
+    pub(super) watched: bool,
+}
+
+/// Tasks, each at the spot that it was told.
+pub(super) struct Line {
+    /// What names the pool.
+    pool: usize,
+    /// The tasks by their numbers, from `first` on; neither the first nor the last is empty.
+    entries: VecDeque<Option<Entry>>,
+    first: u64,
+    /// How many are not empty.
+    len: usize,
+}
+
+/// More empty spots than tasks are cleared away, from so many spots on.
+const SPARSE: usize = 64;
+
+impl Line {
+    /// Empty, for the pool with this number.
+    pub(super) fn new(pool: usize) -> Self {
+        // There is room on both sides for longer than anything runs.
+        Self { pool, entries: VecDeque::new(), first: 1 << 63, len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn first(&self) -> Option<&Entry> {
+        self.entries.front()?.as_ref()
+    }
+
+    pub(super) fn first_mut(&mut self) -> Option<&mut Entry> {
+        self.entries.front_mut()?.as_mut()
+    }
+
+    /// Adds a task at the end.
+    pub(super) fn push(&mut self, task: Task, demand: Demand) {
+        let number = self.first + self.entries.len() as u64;
+        task.put(Spot { pool: self.pool, number });
+        self.entries.push_back(Some(Entry { task, demand, awaited: false, watched: false }));
+        self.len += 1;
+    }
+
+    /// Takes the first task out.
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        self.take(0)
+    }
+
+    /// Where the task of this job is; `None` where it is not in the line.
+    pub(super) fn find(&self, job: Sought<'_>) -> Option<usize> {
+        let spot = job.spot().filter(|spot| spot.pool == self.pool)?;
+        let at = usize::try_from(spot.number.checked_sub(self.first)?).ok()?;
+        let entry = self.entries.get(at)?.as_ref()?;
+        // Another task may have come to the spot of one that has left.
+        entry.task.completes(job.job()).then_some(at)
+    }
+
+    pub(super) fn demand(&self, at: usize) -> Option<Demand> {
+        self.entries.get(at)?.as_ref().map(|entry| entry.demand)
+    }
+
+    /// Takes the task there out.
+    pub(super) fn take(&mut self, at: usize) -> Option<Entry> {
+        let entry = self.entries.get_mut(at)?.take()?;
+        self.len -= 1;
+        self.tidy();
+        Some(entry)
+    }
+
+    /// Puts the task there, which is waited for, before all others.
+    pub(super) fn prefer(&mut self, at: usize) {
+        let Some(Some(mut entry)) = self.entries.get_mut(at).map(Option::take) else { return };
+        entry.awaited = true;
+        if at == 0 {
+            self.entries[0] = Some(entry);
+            return;
+        }
+        self.first -= 1;
+        entry.task.put(Spot { pool: self.pool, number: self.first });
+        self.entries.push_front(Some(entry));
+        self.tidy();
+    }
+
+    /// Takes all of them out.
+    pub(super) fn take_all(&mut self) -> Vec<Task> {
+        self.len = 0;
+        self.entries.drain(..).flatten().map(|entry| entry.task).collect()
+    }
+
+    fn tidy(&mut self) {
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        while let Some(None) = self.entries.back() {
+            self.entries.pop_back();
+        }
+        if self.entries.len() > SPARSE.max(2 * self.len) {
+            self.entries.retain(Option::is_some);
+            for (entry, number) in self.entries.iter().flatten().zip(self.first..) {
+                entry.task.put(Spot { pool: self.pool, number });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use fleche_core::{
+        Job,
+        waiting::{self, Awaited, Pool},
+    };
+
+    use super::*;
+
+    /// A line as the pool of a thread, where jobs that are waited for are taken out and run.
+    struct Lined(Mutex<Line>);
+
+    impl Pool for Lined {
+        fn hasten(&self, job: Sought<'_>, here: bool) {
+            let mut line = self.0.lock().unwrap();
+            let Some(at) = line.find(job) else { return };
+            if !here {
+                return line.prefer(at);
+            }
+            let entry = line.take(at);
+            drop(line);
+            entry.unwrap().task.run();
+        }
+
+        fn pause(&self, _: Option<Arc<dyn Awaited>>) {}
+
+        fn resume(&self) {}
+    }
+
+    fn lined(tasks: u64) -> (Arc<Lined>, Vec<Option<Job<u64>>>) {
+        let mut line = Line::new(1);
+        let jobs = (0..tasks).map(|x| {
+            let (task, job) = Task::of_closure(move || x);
+            line.push(task, Demand::default());
+            Some(job)
+        });
+        let jobs = jobs.collect();
+        (Arc::new(Lined(Mutex::new(line))), jobs)
+    }
+
+    #[test]
+    fn tasks_are_found_in_whatever_order_they_are_waited_for() {
+        let (line, mut jobs) = lined(1000);
+        waiting::within(line.clone(), || {
+            // 7 has no common factor with 1000, so that each comes once.
+            for at in (0..1000).map(|at| at * 7 % 1000) {
+                let job = jobs[at].take().unwrap();
+                assert_eq!(job.result(), Ok(at as u64));
+            }
+        });
+        assert!(line.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn empty_spots_do_not_pile_up() {
+        let (line, mut jobs) = lined(10_000);
+        waiting::within(line.clone(), || {
+            for (at, job) in jobs.iter_mut().enumerate().take(9_999).skip(1) {
+                assert_eq!(job.take().unwrap().result(), Ok(at as u64));
+                let line = line.0.lock().unwrap();
+                assert_eq!(line.len(), 9_999 - at + 1);
+                assert!(line.entries.len() <= SPARSE.max(2 * line.len()));
+            }
+            // Those that were moved are found.
+            for at in [9_999, 0] {
+                assert_eq!(jobs[at].take().unwrap().result(), Ok(at as u64));
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_preferred_comes_first_and_is_found_there() {
+        let (line, mut jobs) = lined(5);
+        waiting::within(line.clone(), || {
+            for at in [1, 3, 3] {
+                assert!(!jobs[at].as_ref().unwrap().wait_timeout(Duration::ZERO));
+            }
+            assert_eq!(jobs[1].take().unwrap().result(), Ok(1));
+            assert!(!jobs[4].as_ref().unwrap().wait_timeout(Duration::ZERO));
+        });
+        let mut line = line.0.lock().unwrap();
+        for at in [4, 3, 0, 2] {
+            let entry = line.pop().unwrap();
+            assert_eq!(entry.awaited, at > 2);
+            entry.task.run();
+            assert_eq!(jobs[at].take().unwrap().result(), Ok(at as u64));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! One computation per call among programs that share a directory: each is this test binary, started anew.
+#![cfg(target_os = "linux")]
+
+#[path = "stampede/circles.rs"]
+mod circles;
+#[path = "stampede/ends.rs"]
+mod ends;
+#[path = "stampede/kills.rs"]
+mod kills;
+#[path = "stampede/many.rs"]
+mod many;
+#[path = "stampede/program.rs"]
+mod program;
+
+fleche_exec::worker_test!();

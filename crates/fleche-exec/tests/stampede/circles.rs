@@ -1,0 +1,57 @@
+//! Bodies in two programs that ask for the same calls in opposite order, with rayon inside.
+
+use std::path::{Path, PathBuf};
+
+use fleche_core::{active_cache, fleche};
+use rayon::prelude::*;
+
+use super::program::{Program, forget, note, noted};
+
+const KEYS: u64 = 6;
+
+/// Asks for its neighbours: for one of them on the way up, for the other on the way down, and once more for both in
+/// parallel. Ends where that was done so deep.
+#[fleche]
+fn knot(#[by_name] directory: PathBuf, round: u64, key: u64, #[ignore] down: bool, #[ignore] depth: u64) -> u64 {
+    note(&directory, &format!("{round}/{key}"));
+    if depth > 0 {
+        let (above, below) = ((key + 1) % KEYS, (key + KEYS - 1) % KEYS);
+        let neighbours = if down { [below, above] } else { [above, below] };
+        let cache = active_cache();
+        let ask = |key| cache.scope(|| knot(directory.clone(), round, key, down, depth - 1));
+        neighbours.into_par_iter().for_each(|key| assert_eq!(ask(key), key));
+    }
+    key
+}
+
+/// `round down|up`.
+pub(crate) fn circles(directory: &Path, words: &[&str]) -> String {
+    let (round, down) = (words[0].parse().unwrap(), words[1] == "down");
+    let cache = active_cache();
+    let all = |key: u64| cache.scope(|| knot(directory.to_owned(), round, key, down, 2));
+    let before = cache.stats().circles;
+    let sum: u64 = (0..KEYS).into_par_iter().map(all).sum();
+    format!("{sum} {}", cache.stats().circles - before)
+}
+
+const ROUNDS: u64 = 100;
+
+#[test]
+fn bodies_that_wait_for_each_other_across_programs_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut programs = [Program::start(directory.path()), Program::start(directory.path())];
+    for round in 0..ROUNDS {
+        forget(directory.path());
+        programs[0].tell(&format!("circles {round} down"));
+        programs[1].tell(&format!("circles {round} up"));
+        let mut circles = 0;
+        for program in &mut programs {
+            let answer = program.answer().expect("it lives");
+            let (sum, broken) = answer.split_once(' ').unwrap();
+            assert_eq!(sum, (0..KEYS).sum::<u64>().to_string());
+            circles += broken.parse::<u64>().unwrap();
+        }
+        let bodies = noted(directory.path()).len() as u64;
+        assert!(bodies <= KEYS + circles, "round {round}: {bodies} bodies for {circles} circles");
+    }
+}

@@ -1,0 +1,121 @@
+//! Many callers at once.
+
+use std::{collections::BTreeSet, path::Path, path::PathBuf, time::Duration};
+
+use fleche_core::{ExecutorExt, fleche, wrap_executor};
+use fleche_exec::ProcessPool;
+
+use super::program::{Program, forget, note, noted, nothing_is_locked, on_threads, work_for};
+
+#[fleche]
+fn popular(#[by_name] directory: PathBuf, round: u64, key: u64) -> u64 {
+    note(&directory, &format!("{round}/{key}"));
+    work_for(Duration::from_millis(300));
+    key * 3
+}
+
+/// `round keys threads`: that many threads ask for that many calls, all at once.
+pub(crate) fn stampede(directory: &Path, words: &[&str]) -> String {
+    let numbers: Vec<u64> = words.iter().map(|word| word.parse().unwrap()).collect();
+    let [round, keys, threads] = numbers[..] else { panic!("three numbers") };
+    let run = |thread: usize| popular(directory.to_owned(), round, thread as u64 % keys);
+    on_threads(usize::try_from(threads).unwrap(), run)
+}
+
+/// As many with one call as with ten.
+const ROUNDS: u64 = 100;
+
+#[test]
+fn of_64_threads_in_four_programs_one_runs_each_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut programs: Vec<_> = (0..4).map(|_| Program::start(directory.path())).collect();
+    for round in 0..ROUNDS {
+        // One call and ten, in turn.
+        let keys = if round % 2 == 0 { 1 } else { 10 };
+        forget(directory.path());
+        for program in &mut programs {
+            program.tell(&format!("stampede {round} {keys} 16"));
+        }
+        let expected: Vec<_> = (0..16).map(|thread| (thread % keys * 3).to_string()).collect();
+        for program in &mut programs {
+            assert_eq!(program.answer(), Some(expected.join(" ")));
+        }
+        let bodies = noted(directory.path());
+        assert_eq!(bodies.len() as u64, keys, "round {round}: {bodies:?}");
+    }
+    drop(programs);
+    nothing_is_locked(directory.path()).unwrap();
+}
+
+#[fleche]
+async fn awaited(#[by_name] directory: PathBuf, round: u64, key: u64) -> u64 {
+    note(&directory, &format!("{round}/{key}"));
+    // Another program has time to ask, and this one's other tasks have, too.
+    tokio::task::yield_now().await;
+    work_for(Duration::from_millis(30));
+    key * 3
+}
+
+/// `round keys tasks`: that many tasks of one thread ask for that many calls, all at once.
+pub(crate) fn tasks(directory: &Path, words: &[&str]) -> String {
+    let numbers: Vec<u64> = words.iter().map(|word| word.parse().unwrap()).collect();
+    let [round, keys, tasks] = numbers[..] else { panic!("three numbers") };
+    // A task that kept the thread while it waits would keep the others from being begun.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let tasks: Vec<_> =
+        (0..tasks).map(|task| runtime.spawn(awaited(directory.to_owned(), round, task % keys))).collect();
+    let results: Vec<_> = tasks.into_iter().map(|task| runtime.block_on(task).unwrap().to_string()).collect();
+    results.join(" ")
+}
+
+#[test]
+fn of_64_tasks_in_four_programs_one_runs_each_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut programs: Vec<_> = (0..4).map(|_| Program::start(directory.path())).collect();
+    for round in 0..20 {
+        forget(directory.path());
+        for program in &mut programs {
+            program.tell(&format!("tasks {round} 3 16"));
+        }
+        let expected: Vec<_> = (0..16).map(|task| (task % 3 * 3).to_string()).collect();
+        for program in &mut programs {
+            assert_eq!(program.answer(), Some(expected.join(" ")));
+        }
+        assert_eq!(noted(directory.path()).len(), 3, "round {round}");
+    }
+    drop(programs);
+    nothing_is_locked(directory.path()).unwrap();
+}
+
+#[fleche]
+fn cheap(#[by_name] directory: PathBuf, x: u64) -> u64 {
+    note(&directory, &x.to_string());
+    x + 1
+}
+
+/// `seed calls keys`: a pool of two processes is given so many calls, in an order of its own.
+pub(crate) fn pool(directory: &Path, words: &[&str]) -> String {
+    let numbers: Vec<u64> = words.iter().map(|word| word.parse().unwrap()).collect();
+    let [seed, calls, keys] = numbers[..] else { panic!("three numbers") };
+    let pool = wrap_executor(ProcessPool::new(2).unwrap());
+    // Multiplying by an odd number visits every remainder, in an order that looks like none.
+    let inputs = (0..calls).map(|at| (directory.to_owned(), at.wrapping_mul(2 * seed + 7919) % keys));
+    let results = pool.map(cheap, inputs).ahead(64).map(Result::unwrap);
+    results.sum::<u64>().to_string()
+}
+
+#[test]
+fn ten_thousand_calls_of_a_thousand_through_two_pools_run_a_thousand_bodies() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut programs: Vec<_> = (0..2).map(|_| Program::start(directory.path())).collect();
+    for (seed, program) in programs.iter_mut().enumerate() {
+        program.tell(&format!("pool {seed} 5000 1000"));
+    }
+    for program in &mut programs {
+        // Each call five times, whatever the order.
+        assert_eq!(program.answer(), Some((5 * (1..=1000).sum::<u64>()).to_string()));
+    }
+    let bodies = noted(directory.path());
+    let distinct: BTreeSet<_> = bodies.iter().filter_map(|body| body.split(' ').next()).collect();
+    assert_eq!((bodies.len(), distinct.len()), (1000, 1000));
+}

@@ -1,0 +1,220 @@
+//! What could wait for ever, and does not.
+
+use std::sync::{
+    Arc, Barrier, OnceLock,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use fleche_core::{ExecutorExt, JobError, Resources, fleche, job, wrap_executor};
+use fleche_exec::{Budget, ThreadPool};
+use serde::{Deserialize, Serialize};
+
+use super::common::{Gate, memory, occupy, pool};
+
+fn cores(cores: usize) -> Resources {
+    Resources::new().cores(cores)
+}
+
+fn memory_mb(memory_mb: u64) -> Resources {
+    Resources::new().memory_mb(memory_mb)
+}
+
+fn pool_with_memory(threads: usize, memory_mb: u64) -> ThreadPool {
+    ThreadPool::with_budget(threads, Budget { memory_mb: Some(memory_mb), ..Budget::default() }).unwrap()
+}
+
+fn refusal<R: std::fmt::Debug>(outcome: Result<R, JobError>) -> String {
+    match outcome {
+        Err(JobError::Rejected { why }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pool_ends_whose_last_task_ran_amid_another() {
+    let pool = pool(2);
+    let within = pool.clone();
+    // With all cores, so that the other thread has nothing to do.
+    let outer = pool.with(cores(2)).submit(
+        move |(): ()| {
+            let inner = within.spawn(|| 1);
+            within.shutdown();
+            inner.result().unwrap()
+        },
+        ((),),
+    );
+    assert_eq!(outer.result(), Ok(1));
+    pool.shutdown();
+}
+
+#[test]
+fn what_is_behind_a_task_that_runs_amid_another_starts() {
+    let pool = pool(4);
+    let (within, behind, told) = (pool.clone(), Arc::new(Gate::new()), Arc::new(Barrier::new(2)));
+    let (seen, both) = (behind.clone(), told.clone());
+    let outer = pool.with(cores(2)).submit(
+        move |(): ()| {
+            let seen = seen.clone();
+            // Waits for a core, until it is waited for.
+            let large = within.with(cores(3)).submit(move |(): ()| seen.wait(), ((),));
+            both.wait();
+            both.wait();
+            large.result()
+        },
+        ((),),
+    );
+    told.wait();
+    let small = pool.spawn(move || behind.open());
+    told.wait();
+    assert_eq!(outer.result(), Ok(Ok(())));
+    small.result().unwrap();
+}
+
+#[test]
+fn what_is_behind_a_task_that_is_cancelled_starts() {
+    let pool = pool(2);
+    let gate = occupy(&pool);
+    let large = pool.with(cores(2)).submit(|x: u64| x, (1,));
+    let small = pool.spawn(|| 2);
+    assert!(large.cancel());
+    assert_eq!(small.result(), Ok(2));
+    gate.open();
+}
+
+/// An argument that looks at a pool when it is dropped.
+#[derive(Clone, Serialize, Deserialize)]
+struct Looks(u64);
+
+static LOOKED_AT: OnceLock<ThreadPool> = OnceLock::new();
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let _ = LOOKED_AT.get().map(|pool| format!("{pool:?}"));
+    }
+}
+
+#[fleche]
+fn looks(at: Looks) -> u64 {
+    at.0
+}
+
+#[test]
+fn what_is_behind_a_call_that_all_its_submitters_cancel_starts() {
+    let _active = memory().enter();
+    let pool = LOOKED_AT.get_or_init(|| pool(2));
+    let gate = occupy(pool);
+    let wrapped = wrap_executor(pool.clone());
+    let large = wrapped.with(cores(2));
+    let first = large.submit(looks, (Looks(1),));
+    let small = pool.spawn(|| 2);
+    let follows = large.submit(looks, (Looks(1),));
+    assert!(first.cancel());
+    assert!(!small.is_done());
+    assert!(follows.cancel());
+    assert_eq!(small.result(), Ok(2));
+    gate.open();
+}
+
+#[test]
+fn a_job_that_needs_what_comes_of_an_earlier_one_is_waited_for_beside_it() {
+    let pool = pool(1);
+    let within = pool.clone();
+    let outer = pool.spawn(move || {
+        let (completer, promised) = job::channel::<u64>();
+        let second = within.spawn(move || promised.result().unwrap() + 1);
+        let first = within.spawn(|| 1);
+        let mut completer = Some(completer);
+        let results = job::as_completed([second, first]).map(|(_, result)| {
+            let result = result.unwrap();
+            if let Some(completer) = completer.take() {
+                completer.complete(result);
+            }
+            result
+        });
+        results.collect::<Vec<_>>()
+    });
+    assert_eq!(outer.result(), Ok(vec![1, 2]));
+}
+
+#[test]
+fn however_deep_the_wait_no_more_run_than_the_pool_is_large() {
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    fn deep(pool: &ThreadPool, depth: u32) {
+        let within = pool.clone();
+        if depth > 0 {
+            return pool.spawn(move || deep(&within, depth - 1)).result().unwrap();
+        }
+        let body = || {
+            MOST.fetch_max(NOW.fetch_add(1, SeqCst) + 1, SeqCst);
+            std::thread::yield_now();
+            NOW.fetch_sub(1, SeqCst);
+        };
+        job::join_all((0..100).map(|_| pool.spawn(body))).unwrap();
+    }
+    deep(&pool(1), 10);
+    // The one that has waited may go on amid another.
+    assert!(MOST.load(SeqCst) <= 2, "{MOST:?} ran at once");
+}
+
+fn chain(pool: &ThreadPool, depth: u32) -> Result<u32, JobError> {
+    let within = pool.clone();
+    if depth == 0 { Ok(0) } else { Ok(1 + pool.spawn(move || chain(&within, depth - 1)).result()??) }
+}
+
+#[test]
+fn a_chain_for_which_there_are_not_enough_threads_ends_with_the_reason() {
+    let pool = pool(1);
+    let why = refusal(chain(&pool, 10_000));
+    assert!(why.contains("no thread more"), "{why}");
+    assert_eq!(pool.spawn(|| 1).result(), Ok(1));
+}
+
+#[test]
+fn a_task_that_needs_what_who_waits_for_it_has_is_refused() {
+    let pool = pool_with_memory(2, 8);
+    let within = pool.clone();
+    let outer = pool
+        .with(memory_mb(8))
+        .submit(move |(): ()| within.with(memory_mb(1)).submit(|x: u64| x, (1,)).result(), ((),));
+    let why = refusal(outer.result().unwrap());
+    assert!(why.contains("memory"), "{why}");
+}
+
+#[test]
+fn of_tasks_that_need_what_the_others_have_as_few_are_refused_as_can_be() {
+    let pool = pool_with_memory(2, 8);
+    let both = Arc::new(Barrier::new(2));
+    let outer = || {
+        let (within, both) = (pool.clone(), both.clone());
+        let body = move |(): ()| {
+            both.wait();
+            within.with(memory_mb(4)).submit(|x: u64| x, (1,)).result()
+        };
+        pool.with(memory_mb(4)).submit(body, ((),))
+    };
+    let outcomes = [outer(), outer()].map(|job| job.result().unwrap());
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+}
+
+#[test]
+fn what_will_be_free_when_another_pool_is_done_is_waited_for() {
+    let (pool, other) = (pool_with_memory(2, 8), pool(1));
+    let (gate, both) = (occupy(&other), Arc::new(Barrier::new(2)));
+    let (elsewhere, within, has) = (other.clone(), pool.clone(), both.clone());
+    let holds = pool.with(memory_mb(8)).submit(
+        move |(): ()| {
+            has.wait();
+            elsewhere.spawn(|| ()).result()
+        },
+        ((),),
+    );
+    let waits = pool.spawn(move || {
+        both.wait();
+        let needs = within.with(memory_mb(8)).submit(|x: u64| x, (1,));
+        // When it is waited for, so is what opens the gate.
+        gate.open();
+        needs.result()
+    });
+    assert_eq!((waits.result(), holds.result()), (Ok(Ok(1)), Ok(Ok(()))));
+}

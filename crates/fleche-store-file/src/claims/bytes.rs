@@ -1,0 +1,71 @@
+//! `ByteLocks`: claims as locked bytes of one file, whose locks belong to an open file description.
+
+mod attempt;
+mod held;
+mod levels;
+mod lock_file;
+mod table;
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use fleche_core::{
+    CallKey,
+    claim::{Claim, Owner},
+};
+
+use self::{lock_file::LockFile, table::Table};
+
+const NAME: &str = ".fleche-claims";
+
+/// The lock file of one directory, from the first claim on.
+#[derive(Default)]
+pub(super) struct ByteLocks(Mutex<Option<Arc<Table>>>);
+
+impl ByteLocks {
+    /// Tries to have the claim.
+    pub(super) fn claim(&self, root: &Path, key: &CallKey) -> io::Result<Claim> {
+        match self.table(root, true)? {
+            Some(table) => table.claim(key),
+            None => Ok(Claim::WithinProcess),
+        }
+    }
+
+    /// Who has the claim.
+    pub(super) fn owner(&self, root: &Path, key: &CallKey) -> io::Result<Option<Owner>> {
+        self.table(root, false)?.map_or(Ok(None), |table| table.owner(key))
+    }
+
+    fn table(&self, root: &Path, create: bool) -> io::Result<Option<Arc<Table>>> {
+        // Claims in a file that was removed reach this process only; those that are held go on there.
+        let is_good = |table: &Arc<Table>| !(create && table.file.is_removed());
+        let open = self.open().clone();
+        if open.as_ref().is_some_and(is_good) {
+            return Ok(open);
+        }
+        let mut open = self.open();
+        if !open.as_ref().is_some_and(is_good) {
+            *open = open_or_create(root, create)?.map(|file| Arc::new(Table::new(file)));
+        }
+        Ok(open.clone())
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Arc<Table>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_or_create(root: &Path, create: bool) -> io::Result<Option<LockFile>> {
+    let path = root.join(NAME);
+    match LockFile::open(&path, create) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(root)?;
+            LockFile::open(&path, create)
+        }
+        file => file,
+    }
+}

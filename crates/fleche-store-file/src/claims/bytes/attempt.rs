@@ -1,0 +1,130 @@
+//! `Attempt`: trying for a claim until it is there, for all in this process who wait for it.
+
+use std::{
+    collections::VecDeque,
+    io, mem,
+    sync::{Arc, atomic::Ordering},
+};
+
+use fleche_core::{Error, claim::Held};
+
+use super::{
+    held::HeldByte,
+    levels::{Level, Look, Place, Taking},
+    table::{State, Table, Waiting},
+};
+use crate::claims::threads::{self, Finish, Wait, Watched};
+
+pub(super) struct Attempt {
+    table: Arc<Table>,
+    place: Place,
+    number: u64,
+    level: Level,
+    /// What blocking came to.
+    blocked: io::Result<()>,
+}
+
+impl Attempt {
+    pub(super) fn new(table: &Arc<Table>, place: Place, number: u64, level: Level) -> Self {
+        Self { table: Arc::clone(table), place, number, level, blocked: Ok(()) }
+    }
+
+    /// Tries on a thread of its own, or on the one that polls.
+    pub(super) fn start(self) {
+        threads::wait(Box::new(self));
+    }
+}
+
+impl Wait for Attempt {
+    fn block(&mut self) {
+        self.blocked = self.table.file.lock(self.place.byte(self.level));
+    }
+
+    fn try_now(&mut self) -> Option<Finish> {
+        let Self { table, place, number, level, blocked } = self;
+        let mut entries = table.entries(*place);
+        let Some(entry) = entries.get_mut(&place.base) else {
+            table.file.unlock(place.byte(*level));
+            return Some(Box::new(|| ()));
+        };
+        let Some(waiting) = entry.waits_by(*number) else {
+            // The queue is served by another attempt, or was. What this one may have locked since is left to whoever of
+            // this process has it, and else to others.
+            if !matches!(entry.state, State::Held(held) if held == *level) {
+                table.file.unlock(place.byte(*level));
+            }
+            return Some(Box::new(|| ()));
+        };
+        match mem::replace(blocked, Ok(())).and_then(|()| table.file.take(*place, *level)) {
+            Ok(Taking::Busy(other)) => {
+                if waiting.level != other {
+                    *waiting = Waiting { attempt: *number, level: other, suspect: None };
+                }
+                *level = other;
+                None
+            }
+            Ok(Taking::Held(held)) => {
+                entry.state = State::Held(held);
+                let then = entry.queue.pop_front();
+                table.waits.fetch_sub(1, Ordering::Relaxed);
+                let held: Arc<dyn Held> = Arc::new(HeldByte::new(table, *place, held));
+                drop(entries);
+                // Handed over whole: the claim ends when its new owner lets go of it, not when this thread does.
+                Some(Box::new(move || {
+                    if let Some(then) = then {
+                        then(Ok(held));
+                    }
+                }))
+            }
+            Err(error) => {
+                drop(entries);
+                Some(self.give_up(error))
+            }
+        }
+    }
+
+    fn give_up(&mut self, error: io::Error) -> Finish {
+        let Self { table, place, number, .. } = self;
+        let mut entries = table.entries(*place);
+        let mut queue = VecDeque::new();
+        if let Some(entry) = entries.get_mut(&place.base)
+            && entry.waits_by(*number).is_some()
+        {
+            queue = mem::take(&mut entry.queue);
+            entries.remove(&place.base);
+            table.waits.fetch_sub(1, Ordering::Relaxed);
+        }
+        let path = table.file.path.clone();
+        Box::new(move || {
+            for then in queue {
+                then(Err(Error::io("lock", &path)(io::Error::new(error.kind(), error.to_string()))));
+            }
+        })
+    }
+}
+
+impl Watched for Table {
+    fn look(self: Arc<Self>) {
+        let mut attempts = Vec::new();
+        for mut entries in self.all_entries() {
+            for entry in entries.values_mut() {
+                let State::Waiting(waiting) = &mut entry.state else { continue };
+                // A file that cannot be looked at any more is the attempt's to complain of.
+                match self.file.look(entry.place, waiting.level, waiting.suspect.as_ref()).unwrap_or(Look::Fine) {
+                    Look::Fine => waiting.suspect = None,
+                    Look::Suspect(suspect) => waiting.suspect = Some(suspect),
+                    Look::Elsewhere(level) => {
+                        let attempt = self.next_attempt();
+                        *waiting = Waiting { attempt, level, suspect: None };
+                        attempts.push(Attempt::new(&self, entry.place, attempt, level));
+                    }
+                }
+            }
+        }
+        attempts.into_iter().for_each(Attempt::start);
+    }
+
+    fn has_waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed) > 0
+    }
+}

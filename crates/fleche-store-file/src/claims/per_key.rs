@@ -1,0 +1,204 @@
+//! `PerKey`: a lock file for each claim, for systems whose open file descriptions cannot lock single bytes.
+//!
+//! Who has locked the file that has the claim's name has the claim; who has locked one that lost its name meanwhile has
+//! nothing and starts anew. The owner removes the file before unlocking it, so nothing is left but what killed processes
+//! had.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, ErrorKind},
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    process,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use fleche_core::{
+    CallKey, Error,
+    claim::{Claim, Held, Owner, Taken},
+    owner::Process,
+};
+
+use super::{
+    Then,
+    published::{Published, SIZE},
+    threads::{self, Finish, Wait},
+};
+
+const DIRECTORY: &str = "claims";
+
+/// Tries to have the claim.
+pub(super) fn claim(root: &Path, key: &CallKey) -> io::Result<Claim> {
+    let wanted = Wanted { key: *key, path: path(root, key) };
+    Ok(match wanted.try_lock()? {
+        Some(held) => Claim::Held(Arc::new(held)),
+        None => Claim::Taken(Box::new(wanted)),
+    })
+}
+
+/// Who has the claim.
+pub(super) fn owner(root: &Path, key: &CallKey) -> io::Result<Option<Owner>> {
+    let file = match File::open(path(root, key)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {}
+        // Nobody has it. Who asks for it in this moment has to wait for the moment's end.
+        Ok(()) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let mut bytes = [0; SIZE];
+    let length = file.read_at(&mut bytes, 0)?;
+    Ok(Published::from_bytes(&bytes[..length]).filter(|told| told.is_of(key, 0)).map(Published::into_owner))
+}
+
+fn path(root: &Path, key: &CallKey) -> PathBuf {
+    root.join(DIRECTORY).join(key.to_string())
+}
+
+struct Wanted {
+    key: CallKey,
+    path: PathBuf,
+}
+
+impl Wanted {
+    fn try_lock(&self) -> io::Result<Option<HeldFile>> {
+        loop {
+            let file = self.open()?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            if self.has_the_name(&file)? {
+                return Ok(Some(HeldFile::new(self, file)));
+            }
+        }
+    }
+
+    fn lock(&self) -> io::Result<HeldFile> {
+        loop {
+            let file = self.open()?;
+            match file.lock() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                locked => locked?,
+            }
+            if self.has_the_name(&file)? {
+                return Ok(HeldFile::new(self, file));
+            }
+        }
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let open = || File::options().read(true).write(true).create(true).truncate(false).open(&self.path);
+        match open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(self.path.parent().unwrap_or(&self.path))?;
+                open()
+            }
+            file => file,
+        }
+    }
+
+    fn has_the_name(&self, file: &File) -> io::Result<bool> {
+        let ours = file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Taken for Wanted {
+    fn when_held(self: Box<Self>, then: Then) {
+        threads::wait(Box::new(Waiting { wanted: *self, then: Some(then), got: None }));
+    }
+}
+
+struct Waiting {
+    wanted: Wanted,
+    then: Option<Then>,
+    got: Option<io::Result<HeldFile>>,
+}
+
+impl Wait for Waiting {
+    fn block(&mut self) {
+        self.got = Some(self.wanted.lock());
+    }
+
+    fn try_now(&mut self) -> Option<Finish> {
+        let got = self.got.take().or_else(|| self.wanted.try_lock().transpose())?;
+        Some(self.finish(got))
+    }
+
+    fn give_up(&mut self, error: io::Error) -> Finish {
+        self.finish(Err(error))
+    }
+}
+
+impl Waiting {
+    fn finish(&mut self, got: io::Result<HeldFile>) -> Finish {
+        let held = got.map(|held| Arc::new(held) as Arc<dyn Held>).map_err(Error::io("lock", &self.wanted.path));
+        let then = self.then.take();
+        Box::new(move || {
+            if let Some(then) = then {
+                then(held);
+            }
+        })
+    }
+}
+
+struct HeldFile {
+    key: CallKey,
+    path: PathBuf,
+    file: File,
+    process: Process,
+    since: SystemTime,
+}
+
+impl HeldFile {
+    fn new(wanted: &Wanted, file: File) -> Self {
+        let (key, path) = (wanted.key, wanted.path.clone());
+        let held = Self { key, path, file, process: Process::this(), since: SystemTime::now() };
+        held.awaits(Some(&[]));
+        held
+    }
+
+    /// Whether this is a forked child, which has a copy of what its parent goes on holding.
+    fn is_inherited(&self) -> bool {
+        self.process.id != process::id()
+    }
+}
+
+impl Held for HeldFile {
+    fn publishes(&self) -> bool {
+        true
+    }
+
+    fn awaits(&self, keys: Option<&[CallKey]>) {
+        if self.is_inherited() {
+            return;
+        }
+        let published = Published::new(&self.key, 0, &self.process, self.since, keys);
+        if let Err(error) = self.file.write_all_at(&published.to_bytes(), 0) {
+            tracing::debug!("cannot tell in `{}` whose claim it is: {error}", self.path.display());
+        }
+    }
+}
+
+impl Drop for HeldFile {
+    fn drop(&mut self) {
+        if !self.is_inherited()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            // Whoever comes next locks this file instead of a new one.
+            tracing::debug!("cannot remove `{}`: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

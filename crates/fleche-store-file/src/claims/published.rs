@@ -1,0 +1,144 @@
+//! `Published`: what the owner of a claim lets others know.
+
+use std::time::{Duration, SystemTime};
+
+use fleche_core::{CallKey, Digest, claim::Owner, encoding, owner::Process};
+use serde::{Deserialize, Serialize};
+
+/// How many bytes it takes at most, checksum and length included.
+pub(super) const SIZE: usize = 512;
+
+/// More calls than these that a body waits for do not fit, and are not known.
+const MOST_AWAITED: usize = 8;
+
+const CHECKSUM: usize = 8;
+const LENGTH: usize = 2;
+
+/// Who has a claim, since when, and what it waits for. Others may have written over it, or be writing it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Published {
+    key: [u8; 32],
+    level: u8,
+    pub(super) process: Process,
+    /// Nanoseconds since 1970.
+    since: u64,
+    awaits: Option<Vec<[u8; 32]>>,
+}
+
+impl Published {
+    pub(super) fn new(
+        key: &CallKey,
+        level: u8,
+        process: &Process,
+        since: SystemTime,
+        awaits: Option<&[CallKey]>,
+    ) -> Self {
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            key: bytes(key),
+            level,
+            process: process.clone(),
+            since: since.as_nanos().try_into().unwrap_or_default(),
+            awaits: awaits.filter(|keys| keys.len() <= MOST_AWAITED).map(|keys| keys.iter().map(bytes).collect()),
+        }
+    }
+
+    /// Whether it tells of this claim.
+    pub(super) fn is_of(&self, key: &CallKey, level: u8) -> bool {
+        self.key == bytes(key) && self.level == level
+    }
+
+    /// Length, checksum and encoding; nothing where that does not fit.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let encoded = encoding::to_vec(self).unwrap_or_default();
+        match u16::try_from(encoded.len()) {
+            Ok(length) if LENGTH + CHECKSUM + encoded.len() <= SIZE => {
+                [&length.to_le_bytes()[..], &Digest::of(&encoded).as_bytes()[..CHECKSUM], &encoded].concat()
+            }
+            _ => vec![0; LENGTH],
+        }
+    }
+
+    /// What these bytes begin with; `None` if they were torn, are empty, or somebody else's.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+        let (checksum, rest) = rest.split_first_chunk::<CHECKSUM>()?;
+        let encoded = rest.get(..u16::from_le_bytes(*length).into())?;
+        if Digest::of(encoded).as_bytes()[..CHECKSUM] != *checksum {
+            return None;
+        }
+        encoding::from_slice(encoded).ok()
+    }
+
+    pub(super) fn into_owner(self) -> Owner {
+        Owner {
+            host: self.process.host,
+            process: self.process.id,
+            since: SystemTime::UNIX_EPOCH + Duration::from_nanos(self.since),
+            awaits: self.awaits.map(|keys| keys.into_iter().map(|key| Digest::from_bytes(key).into()).collect()),
+        }
+    }
+}
+
+fn bytes(key: &CallKey) -> [u8; 32] {
+    *key.digest().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u8) -> CallKey {
+        Digest::of(&[number]).into()
+    }
+
+    fn published(awaits: u8) -> Published {
+        let awaits: Vec<_> = (0..awaits).map(key).collect();
+        Published::new(&key(1), 7, &Process::this(), SystemTime::now(), Some(&awaits))
+    }
+
+    #[test]
+    fn it_reads_back_and_what_follows_is_ignored() {
+        for awaits in 0..=8 {
+            let published = published(awaits);
+            let mut bytes = published.to_bytes();
+            bytes.resize(SIZE, 0xff);
+            assert_eq!(Published::from_bytes(&bytes), Some(published));
+        }
+    }
+
+    #[test]
+    fn what_fits_always_fits() {
+        let mut published = published(8);
+        published.process.host = "h".repeat(64);
+        published.process.id = u32::MAX;
+        published.since = u64::MAX;
+        assert!(Published::from_bytes(&published.to_bytes()).is_some(), "{} bytes", published.to_bytes().len());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_nothing() {
+        let mut published = published(8);
+        published.process.host = "h".repeat(SIZE);
+        assert_eq!(Published::from_bytes(&published.to_bytes()), None);
+    }
+
+    #[test]
+    fn of_too_many_awaited_calls_nothing_is_known() {
+        assert_eq!(published(8).into_owner().awaits.map(|keys| keys.len()), Some(8));
+        assert_eq!(published(9).into_owner().awaits, None);
+    }
+
+    #[test]
+    fn torn_bytes_are_nothing() {
+        let bytes = published(2).to_bytes();
+        for cut in 0..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[cut..].fill(0);
+            if torn != bytes {
+                assert_eq!(Published::from_bytes(&torn), None);
+            }
+            assert_eq!(Published::from_bytes(&bytes[..cut]), None);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The threads of a process that wait for claims: some that block, and one that looks again and again.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    io,
+    io::ErrorKind,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use fleche_core::starter;
+
+/// A wait for a claim.
+pub(super) trait Wait: Send {
+    /// Returns when trying again may be worth it.
+    fn block(&mut self);
+
+    /// Tries without blocking. `None` if there is more to wait for, else what is left to do.
+    fn try_now(&mut self) -> Option<Finish>;
+
+    /// Ends the wait without a claim, because of this error.
+    fn give_up(&mut self, error: io::Error) -> Finish;
+}
+
+/// Tells whoever waited. It may take its time.
+pub(super) type Finish = Box<dyn FnOnce() + Send>;
+
+/// Blocked waits of which some may be in vain.
+pub(super) trait Watched: Send + Sync {
+    /// Looks at them all.
+    fn look(self: Arc<Self>);
+
+    /// Whether there are any.
+    fn has_waits(&self) -> bool;
+}
+
+/// How many threads block at once; further waits are polled.
+const MOST: usize = 256;
+
+/// How long polled waits rest: this, and at most the second more.
+const POLLS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(40));
+
+/// How long blocked waits are not looked at.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(100));
+
+/// Waits on another thread, blocked or polling; gives up where no thread can be started at all.
+pub(super) fn wait(wait: Box<dyn Wait>) {
+    if let Err(mut wait) = start(wait, block_until_finished).or_else(poll) {
+        wait.give_up(ErrorKind::WouldBlock.into())();
+    }
+}
+
+fn poll(wait: Box<dyn Wait>) -> Result<(), Box<dyn Wait>> {
+    let mut looking = Looking::get();
+    if !looking.ensure_thread() {
+        return Err(wait);
+    }
+    looking.polled.push(wait);
+    NEW_POLL.notify_one();
+    Ok(())
+}
+
+/// Does it on another thread, or on this one where there is none to be had.
+pub(super) fn run(finish: Finish) {
+    if let Err(finish) = start(finish, |finish| finish()) {
+        finish();
+    }
+}
+
+fn block_until_finished(mut wait: Box<dyn Wait>) {
+    loop {
+        if let Some(finish) = wait.try_now() {
+            return finish();
+        }
+        wait.block();
+    }
+}
+
+struct Permit;
+
+static BLOCKING: AtomicUsize = AtomicUsize::new(0);
+
+impl Permit {
+    fn get() -> Option<Self> {
+        let more = |count| (count < MOST).then_some(count + 1);
+        BLOCKING.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        BLOCKING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn start<T: Send + 'static>(job: T, run: fn(T)) -> Result<(), T> {
+    let Some(permit) = Permit::get() else { return Err(job) };
+    // A thread that cannot be started takes its closure along; the job must survive that.
+    let job = Arc::new(Mutex::new(Some(job)));
+    let theirs = Arc::clone(&job);
+    let started = starter::spawn("fleche-claim", move || {
+        let _permit = permit;
+        let job = lock(&theirs).take();
+        job.into_iter().for_each(run);
+    });
+    match started {
+        Ok(_) => Ok(()),
+        Err(_) => lock(&job).take().map_or(Ok(()), Err),
+    }
+}
+
+/// What the thread that polls and looks has to do. It runs only while there is something.
+#[derive(Default)]
+struct Looking {
+    polled: Vec<Box<dyn Wait>>,
+    watched: Vec<Weak<dyn Watched>>,
+    runs: bool,
+}
+
+static LOOKING: Mutex<Looking> = Mutex::new(Looking { polled: Vec::new(), watched: Vec::new(), runs: false });
+static NEW_POLL: Condvar = Condvar::new();
+
+/// Has these waits looked at until there are none. Where no thread can be started, they are not.
+pub(super) fn watch(waits: &Arc<impl Watched + 'static>) {
+    let mut looking = Looking::get();
+    let new: Weak<dyn Watched> = Arc::downgrade(&(Arc::clone(waits) as Arc<dyn Watched>));
+    if !looking.watched.iter().any(|watched| watched.ptr_eq(&new)) {
+        looking.watched.push(new);
+    }
+    looking.ensure_thread();
+}
+
+impl Looking {
+    fn get() -> MutexGuard<'static, Self> {
+        lock(&LOOKING)
+    }
+
+    fn ensure_thread(&mut self) -> bool {
+        self.runs = self.runs || starter::spawn("fleche-claims", look_on).is_ok();
+        self.runs
+    }
+}
+
+fn look_on() {
+    let mut next_look = Instant::now() + within(LOOKS);
+    loop {
+        let mut polled = mem::take(&mut Looking::get().polled);
+        polled.retain_mut(|wait| match wait.try_now() {
+            None => true,
+            Some(finish) => {
+                // What somebody's thread does must not end this one.
+                let _ = catch_unwind(AssertUnwindSafe(|| run(finish)));
+                false
+            }
+        });
+        if Instant::now() >= next_look {
+            let watched = Looking::get().watched.clone();
+            watched.iter().filter_map(Weak::upgrade).for_each(Watched::look);
+            next_look = Instant::now() + within(LOOKS);
+        }
+        let mut looking = Looking::get();
+        looking.polled.append(&mut polled);
+        looking.watched.retain(|watched| watched.upgrade().is_some_and(|watched| watched.has_waits()));
+        let pause = if looking.polled.is_empty() { next_look - Instant::now() } else { within(POLLS) };
+        if looking.polled.is_empty() && looking.watched.is_empty() {
+            looking.runs = false;
+            return;
+        }
+        drop(NEW_POLL.wait_timeout(looking, pause));
+    }
+}
+
+/// Some time in this range: processes that wait for one thing should not all look at once.
+fn within((least, more): (Duration, Duration)) -> Duration {
+    let random = RandomState::new().hash_one(0) % 1024;
+    least + more * u32::try_from(random).unwrap_or_default() / 1024
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

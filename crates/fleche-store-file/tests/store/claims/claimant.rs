@@ -1,0 +1,203 @@
+//! Processes that claim what they are told to.
+
+use std::{
+    collections::HashMap,
+    env,
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    process::{self, Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use fleche_core::{
+    CallStore,
+    claim::{Claim, Held},
+};
+use fleche_store_file::FileCalls;
+
+use super::HANGS;
+use crate::store::common::{key, task};
+
+/// A process of this test binary that does what it is asked to.
+pub(super) struct Claimant {
+    pub(super) child: Child,
+    orders: ChildStdin,
+    answers: mpsc::Receiver<String>,
+}
+
+impl Claimant {
+    pub(super) fn new(root: &Path) -> Self {
+        Self::with("", root)
+    }
+
+    /// One that does something else before.
+    pub(super) fn with(before: &str, root: &Path) -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "store::claims::claimant::claimant_process", "--nocapture"])
+            .env("FLECHE_CHILD_TASK", before)
+            .env("FLECHE_CHILD_ROOT", root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, answers) = mpsc::channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            let lines = output.lines().map_while(Result::ok);
+            let mut said = lines.filter_map(|line| Some(line.split_once("> ")?.1.to_owned()));
+            said.all(|line| sender.send(line).is_ok())
+        });
+        Self { orders: child.stdin.take().unwrap(), child, answers }
+    }
+
+    pub(super) fn tell(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").unwrap();
+    }
+
+    pub(super) fn hear(&self) -> String {
+        self.answers.recv_timeout(HANGS).unwrap()
+    }
+
+    pub(super) fn has_said_nothing(&self) -> bool {
+        self.answers.try_recv().is_err()
+    }
+
+    pub(super) fn ask(&mut self, order: &str) -> String {
+        self.tell(order);
+        self.hear()
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Claimant {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether any byte of the lock file is locked, as another process sees it.
+pub(super) fn is_locked(root: &Path) -> bool {
+    Claimant::new(root).ask("probe") == "locked"
+}
+
+type Claims = Arc<Mutex<HashMap<u32, Arc<dyn Held>>>>;
+
+/// What a claimant does; nothing where this is none.
+#[test]
+fn claimant_process() {
+    let Some((before, root)) = task() else { return };
+    #[cfg(target_os = "linux")]
+    if let Some(what) = before.strip_prefix("without ") {
+        super::unable::without(what);
+    }
+    let calls = FileCalls::open(&root).unwrap();
+    let claims = Claims::default();
+    for order in io::stdin().lines() {
+        let order = order.unwrap();
+        let (verb, argument) = order.split_once(' ').unwrap_or((&order, "0"));
+        let number = argument.parse().unwrap();
+        match verb {
+            "claim" => match calls.claim(&key(number)).unwrap() {
+                Claim::WithinProcess => say("within process"),
+                Claim::Taken(_) => say("taken"),
+                Claim::Held(held) => {
+                    claims.lock().unwrap().insert(number, held);
+                    say("held");
+                }
+            },
+            "wait" => wait(&calls, number, &claims),
+            "release" => {
+                let held = claims.lock().unwrap().remove(&number).unwrap();
+                // Said before, so that nobody seems to have had it at the same time.
+                say("released");
+                drop(held);
+            }
+            "await" => {
+                claims.lock().unwrap()[&number].awaits(Some(&[key(number + 1)]));
+                say("awaiting");
+            }
+            "turns" => take_turns(&calls, number, &root.with_extension("turn")),
+            "probe" => say(if probe(&root) { "locked" } else { "free" }),
+            #[cfg(target_os = "linux")]
+            "fork" => super::lost::fork(|| ()),
+            #[cfg(target_os = "linux")]
+            "fork-and-release" => super::lost::fork(|| drop(claims.lock().unwrap().drain())),
+            other => panic!("no order {other}"),
+        }
+    }
+    process::exit(0);
+}
+
+pub(super) fn say(words: &str) {
+    // Written in one piece, for threads say something too; and the harness may have begun a line.
+    io::stdout().write_all(format!("> {words}\n").as_bytes()).unwrap();
+}
+
+fn wait(calls: &FileCalls, number: u32, claims: &Claims) {
+    let claims = Arc::clone(claims);
+    let got = move |held| {
+        claims.lock().unwrap().insert(number, held);
+        say(&format!("got {number}"));
+    };
+    match calls.claim(&key(number)).unwrap() {
+        Claim::Taken(taken) => {
+            say("waiting");
+            taken.when_held(Box::new(move |held| got(held.unwrap())));
+        }
+        Claim::Held(held) => got(held),
+        Claim::WithinProcess => say("within process"),
+    }
+}
+
+/// Has the claim many times, and looks that nobody else has it then.
+fn take_turns(calls: &FileCalls, times: u32, turn: &Path) {
+    for _ in 0..times {
+        let held = match calls.claim(&key(1)).unwrap() {
+            Claim::Held(held) => held,
+            Claim::Taken(taken) => {
+                let (sender, receiver) = mpsc::channel();
+                taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+                receiver.recv_timeout(HANGS).unwrap()
+            }
+            Claim::WithinProcess => panic!("no locks here"),
+        };
+        File::create_new(turn).unwrap();
+        std::fs::remove_file(turn).unwrap();
+        drop(held);
+    }
+    say("took turns");
+}
+
+#[cfg(target_os = "linux")]
+fn probe(root: &Path) -> bool {
+    use nix::{
+        fcntl::{FcntlArg, fcntl},
+        libc,
+    };
+    let file = File::open(root.join(".fleche-claims")).unwrap();
+    let mut lock = libc::flock {
+        l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap(),
+        l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap(),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).unwrap();
+    libc::c_int::from(lock.l_type) != libc::F_UNLCK
+}
+
+#[cfg(not(target_os = "linux"))]
+fn probe(root: &Path) -> bool {
+    std::fs::read_dir(root.join("claims")).unwrap().count() > 0
+}

@@ -1,0 +1,164 @@
+//! Owners that are stopped, and owners that are killed while a forked child of theirs lives on with their locks.
+
+use std::path::Path;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{ForkResult, Pid, pause},
+};
+
+use super::{
+    claimant::{Claimant, is_locked, say},
+    held, is_taken, wait,
+};
+use crate::store::common::{calls, key};
+use fleche_core::CallStore;
+
+/// Forks this process; the child does this, says its number and does nothing more.
+pub(super) fn fork(child_does: impl FnOnce()) {
+    // SAFETY: the child stays with what this test does; all other threads of this process wait for claims or orders.
+    #[allow(unsafe_code, reason = "nothing else leaves a child that has the locks of its parent")]
+    let forked = unsafe { nix::unistd::fork() }.unwrap();
+    if let ForkResult::Child = forked {
+        child_does();
+        say(&std::process::id().to_string());
+        loop {
+            pause();
+        }
+    }
+}
+
+/// The forked child of a claimant.
+struct Forked(Pid);
+
+impl Forked {
+    fn of(owner: &mut Claimant, order: &str) -> Self {
+        Self(Pid::from_raw(owner.ask(order).parse().unwrap()))
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+}
+
+/// Claim 1 is that of a dead process, locked by a child that it forked.
+fn orphaned(root: &Path) -> Forked {
+    let mut owner = Claimant::new(root);
+    assert_eq!(owner.ask("claim 1"), "held");
+    let forked = Forked::of(&mut owner, "fork");
+    owner.kill();
+    forked
+}
+
+#[test]
+fn a_dead_owner_whose_child_has_its_locks_is_passed_by() {
+    let (root, calls) = calls();
+    let _forked = orphaned(root.path());
+    let mut first = Claimant::new(root.path());
+    let mut second = Claimant::new(root.path());
+    assert_eq!(first.ask("wait 1"), "waiting");
+    assert_eq!(first.hear(), "got 1");
+    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, first.id());
+    assert_eq!(second.ask("wait 1"), "waiting");
+    assert!(is_taken(&calls, 1));
+    assert!(second.has_said_nothing());
+    assert_eq!(first.ask("release 1"), "released");
+    assert_eq!(second.hear(), "got 1");
+}
+
+#[test]
+fn who_waited_before_the_owner_died_passes_it_by_too() {
+    let (root, _calls) = calls();
+    let mut owner = Claimant::new(root.path());
+    let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
+    assert_eq!(owner.ask("claim 1"), "held");
+    for claimant in &mut waiting {
+        assert_eq!(claimant.ask("wait 1"), "waiting");
+    }
+    let _forked = Forked::of(&mut owner, "fork");
+    owner.kill();
+    let [one, other] = &mut waiting;
+    let mut order = [one, other];
+    loop {
+        if !order[0].has_said_nothing() {
+            break;
+        }
+        order.swap(0, 1);
+        std::thread::yield_now();
+    }
+    let [first, second] = order;
+    assert_eq!(second.ask("claim 1"), "taken");
+    assert_eq!(first.ask("release 1"), "released");
+    assert_eq!(second.hear(), "got 1");
+}
+
+#[test]
+fn level_0_serves_again_when_the_child_has_ended() {
+    let (root, calls) = calls();
+    let forked = orphaned(root.path());
+    let mut other = Claimant::new(root.path());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    wait(&calls, 1, &sender);
+    let claim = receiver.recv_timeout(super::HANGS).unwrap();
+    drop(forked);
+    // Nobody else gets it while it is held above.
+    for _ in 0..100 {
+        assert_eq!(other.ask("claim 1"), "taken");
+    }
+    assert_eq!(other.ask("wait 1"), "waiting");
+    assert!(other.has_said_nothing());
+    drop(claim);
+    assert_eq!(other.hear(), "got 1");
+    other.kill();
+    // Of the attempt that still waited for the child nothing is left.
+    while is_locked(root.path()) {}
+    drop(held(&calls, 1));
+}
+
+#[test]
+fn several_dead_owners_are_passed_by() {
+    let (root, _calls) = calls();
+    let mut forked = vec![orphaned(root.path())];
+    for _ in 0..2 {
+        let mut next = Claimant::new(root.path());
+        assert_eq!(next.ask("wait 1"), "waiting");
+        assert_eq!(next.hear(), "got 1");
+        forked.push(Forked::of(&mut next, "fork"));
+        next.kill();
+    }
+    let mut last = Claimant::new(root.path());
+    assert_eq!(last.ask("wait 1"), "waiting");
+    assert_eq!(last.hear(), "got 1");
+}
+
+#[test]
+fn a_forked_child_does_not_release_what_its_parent_has() {
+    let (root, calls) = calls();
+    let mut owner = Claimant::new(root.path());
+    assert_eq!(owner.ask("claim 1"), "held");
+    let _forked = Forked::of(&mut owner, "fork-and-release");
+    assert!(is_taken(&calls, 1));
+    assert_eq!(owner.ask("release 1"), "released");
+}
+
+#[test]
+fn a_stopped_owner_keeps_its_claim() {
+    let (root, calls) = calls();
+    let mut owner = Claimant::new(root.path());
+    let mut waiting = Claimant::new(root.path());
+    assert_eq!(owner.ask("claim 1"), "held");
+    let process = Pid::from_raw(owner.id().try_into().unwrap());
+    kill(process, Signal::SIGSTOP).unwrap();
+    assert_eq!(waiting.ask("wait 1"), "waiting");
+    for _ in 0..100 {
+        assert_eq!(waiting.ask("claim 1"), "taken");
+    }
+    assert!(is_taken(&calls, 1));
+    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, owner.id());
+    kill(process, Signal::SIGCONT).unwrap();
+    assert!(waiting.has_said_nothing());
+    assert_eq!(owner.ask("release 1"), "released");
+    assert_eq!(waiting.hear(), "got 1");
+}

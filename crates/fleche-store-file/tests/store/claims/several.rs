@@ -1,0 +1,144 @@
+//! Several processes that claim.
+
+use std::{collections::BTreeSet, fs};
+
+use super::{
+    claimant::{Claimant, is_locked},
+    held, is_taken,
+};
+use crate::store::common::{calls, key};
+use fleche_core::CallStore;
+
+#[test]
+fn what_one_process_has_another_does_not_get() {
+    let (root, calls) = calls();
+    let mut other = Claimant::new(root.path());
+    let claim = held(&calls, 1);
+    assert_eq!(other.ask("claim 1"), "taken");
+    assert_eq!(other.ask("claim 2"), "held");
+    assert!(is_taken(&calls, 2));
+    drop(claim);
+    assert_eq!(other.ask("claim 1"), "held");
+    assert!(is_taken(&calls, 1));
+}
+
+#[test]
+fn who_waits_gets_the_claim_when_it_is_released() {
+    let (root, calls) = calls();
+    let mut other = Claimant::new(root.path());
+    let claim = held(&calls, 1);
+    assert_eq!(other.ask("wait 1"), "waiting");
+    assert_eq!(other.ask("claim 1"), "taken");
+    assert!(other.has_said_nothing());
+    drop(claim);
+    assert_eq!(other.hear(), "got 1");
+    assert!(is_taken(&calls, 1));
+    assert_eq!(other.ask("release 1"), "released");
+    other.ask("claim 2");
+    assert!(!is_taken(&calls, 1));
+}
+
+#[test]
+fn processes_and_threads_take_turns() {
+    let (root, _calls) = calls();
+    let mut claimants: Vec<_> = (0..4).map(|_| Claimant::new(root.path())).collect();
+    for claimant in &mut claimants {
+        claimant.tell("turns 100");
+    }
+    for claimant in &claimants {
+        assert_eq!(claimant.hear(), "took turns");
+    }
+    assert!(!is_locked(root.path()));
+}
+
+#[test]
+fn a_killed_process_leaves_its_claim_to_one_of_those_who_wait() {
+    let (root, _calls) = calls();
+    let mut owner = Claimant::new(root.path());
+    let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
+    assert_eq!(owner.ask("claim 1"), "held");
+    for claimant in &mut waiting {
+        assert_eq!(claimant.ask("wait 1"), "waiting");
+    }
+    owner.kill();
+    let first = loop {
+        if let Some(first) = waiting.iter().position(|claimant| !claimant.has_said_nothing()) {
+            break first;
+        }
+        std::thread::yield_now();
+    };
+    let [one, other] = &mut waiting;
+    let (first, second) = if first == 0 { (one, other) } else { (other, one) };
+    assert_eq!(second.ask("claim 1"), "taken");
+    assert_eq!(first.ask("release 1"), "released");
+    assert_eq!(second.hear(), "got 1");
+}
+
+#[test]
+fn a_wait_that_is_killed_leaves_nothing() {
+    let (root, calls) = calls();
+    let mut waiting = Claimant::new(root.path());
+    let claim = held(&calls, 1);
+    assert_eq!(waiting.ask("wait 1"), "waiting");
+    waiting.kill();
+    drop(claim);
+    assert!(!is_locked(root.path()));
+}
+
+#[test]
+fn more_claims_than_threads_that_block_reach_those_who_wait() {
+    let (root, _calls) = calls();
+    let mut owner = Claimant::new(root.path());
+    let mut waiting = Claimant::new(root.path());
+    let numbers = 1..=300;
+    for number in numbers.clone() {
+        assert_eq!(owner.ask(&format!("claim {number}")), "held");
+        assert_eq!(waiting.ask(&format!("wait {number}")), "waiting");
+    }
+    assert!(waiting.has_said_nothing());
+    for number in numbers.clone() {
+        assert_eq!(owner.ask(&format!("release {number}")), "released");
+    }
+    let got: BTreeSet<_> = numbers.clone().map(|_| waiting.hear()).collect();
+    assert_eq!(got, numbers.clone().map(|number| format!("got {number}")).collect());
+    for number in numbers {
+        assert_eq!(waiting.ask(&format!("release {number}")), "released");
+    }
+    waiting.ask("claim 0");
+    waiting.ask("release 0");
+    waiting.ask("probe");
+    drop(waiting);
+    assert!(!is_locked(root.path()));
+}
+
+#[test]
+fn the_owner_is_told_to_other_processes() {
+    let (root, calls) = calls();
+    let mut other = Claimant::new(root.path());
+    assert_eq!(other.ask("claim 1"), "held");
+    assert_eq!(other.ask("await 1"), "awaiting");
+    let owner = calls.owner(&key(1)).unwrap().unwrap();
+    assert_eq!(owner.process, other.id());
+    assert_eq!(owner.awaits, Some(vec![key(2)]));
+    let claim = held(&calls, 3);
+    assert_eq!(calls.owner(&key(3)).unwrap().unwrap().host, owner.host);
+    drop(claim);
+    other.kill();
+    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+}
+
+#[test]
+fn of_an_owner_whose_place_is_written_over_nothing_is_known() {
+    let (root, calls) = calls();
+    let mut other = Claimant::new(root.path());
+    assert_eq!(other.ask("claim 1"), "held");
+    let path = root.path().join(".fleche-claims");
+    let length = fs::metadata(&path).unwrap().len();
+    for byte in [0x00, 0xff, 0x5a] {
+        fs::write(&path, vec![byte; usize::try_from(length).unwrap()]).unwrap();
+        assert_eq!(calls.owner(&key(1)).unwrap(), None);
+        assert!(is_taken(&calls, 1));
+    }
+    assert_eq!(other.ask("await 1"), "awaiting");
+    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, other.id());
+}

@@ -1,0 +1,82 @@
+//! Systems and file systems that cannot lock, or not so.
+
+use std::{collections::BTreeMap, env, fs, path::Path};
+
+use nix::{errno::Errno, libc};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter,
+};
+
+use super::claimant::Claimant;
+use crate::store::common::{calls, key};
+use fleche_core::CallStore;
+
+/// From now on locks of open file descriptions are refused on this thread, and `flock` too if all are.
+pub(super) fn without(what: &str) {
+    let error = if what == "all locks" { Errno::ENOLCK } else { Errno::EINVAL };
+    let with = |command: libc::c_int| {
+        let command = u64::try_from(command).unwrap();
+        let condition = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command).unwrap();
+        SeccompRule::new(vec![condition]).unwrap()
+    };
+    let commands = [libc::F_OFD_SETLK, libc::F_OFD_SETLKW, libc::F_OFD_GETLK].map(with);
+    let mut rules = BTreeMap::from([(libc::SYS_fcntl, commands.to_vec())]);
+    if what == "all locks" {
+        rules.insert(libc::SYS_flock, Vec::new());
+    }
+    let refuse = SeccompAction::Errno((error as i32).try_into().unwrap());
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, refuse, env::consts::ARCH.try_into().unwrap()).unwrap();
+    apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+fn without_locks_of_descriptions(root: &Path) -> Claimant {
+    Claimant::with("without byte locks", root)
+}
+
+#[test]
+fn where_nothing_can_be_locked_claims_are_left_to_the_process() {
+    let (root, _calls) = calls();
+    let mut claimant = Claimant::with("without all locks", root.path());
+    assert_eq!(claimant.ask("claim 1"), "within process");
+    assert_eq!(claimant.ask("wait 1"), "within process");
+}
+
+#[test]
+fn where_the_lock_file_is_something_else_claims_are_left_to_the_process() {
+    let (root, _calls) = calls();
+    fs::create_dir(root.path().join(".fleche-claims")).unwrap();
+    assert_eq!(Claimant::new(root.path()).ask("claim 1"), "within process");
+}
+
+#[test]
+fn where_bytes_cannot_be_locked_so_there_is_a_lock_file_for_each_claim() {
+    let (root, calls) = calls();
+    let file = root.path().join("claims").join(key(1).to_string());
+    let mut owner = without_locks_of_descriptions(root.path());
+    let mut waiting = without_locks_of_descriptions(root.path());
+    assert_eq!(owner.ask("claim 1"), "held");
+    assert!(file.exists());
+    assert_eq!(waiting.ask("wait 1"), "waiting");
+    assert_eq!(owner.ask("await 1"), "awaiting");
+    owner.kill();
+    assert_eq!(waiting.hear(), "got 1");
+    assert_eq!(waiting.ask("release 1"), "released");
+    waiting.ask("claim 2");
+    assert!(!file.exists());
+    assert_eq!(calls.keys(&fleche_core::DigestPrefix::all()).unwrap().count(), 0);
+}
+
+#[test]
+fn processes_take_turns_with_a_lock_file_for_each_claim() {
+    let (root, _calls) = calls();
+    let mut claimants: Vec<_> = (0..4).map(|_| without_locks_of_descriptions(root.path())).collect();
+    for claimant in &mut claimants {
+        claimant.tell("turns 100");
+    }
+    for claimant in &claimants {
+        assert_eq!(claimant.hear(), "took turns");
+    }
+    assert_eq!(fs::read_dir(root.path().join("claims")).unwrap().count(), 0);
+}
