@@ -56,6 +56,11 @@ list! { $
         remove_then_put_again: basic::remove_then_put_again::<Values>, Store;
         /// Bytes that were got stay as they are when the entry goes.
         bytes_outlive_the_entry: values::bytes_outlive_the_entry, Store;
+        /// Who reads with a check of his own is given what that makes of the bytes; what it refuses is damaged.
+        other_form: values::other_form, Store;
+        /// Entries that are removed together are gone; those that are younger than asked for, and those that are not
+        /// named, stay.
+        remove_all: values::remove_all, Store;
         /// The empty value and values of one byte are values.
         tiny_values: values::tiny_values, Store;
         /// A value of 64 MB is a value.
@@ -136,6 +141,8 @@ list! { $
         find_by_version: find::by_version, Store;
         /// `find` by argument gives the calls in which the parameter had this value.
         find_by_argument: find::by_argument, Store;
+        /// `find` by metadata gives the records whose reports have these fields.
+        find_by_metadata: find::by_metadata, Store;
         /// `find` by time gives what was written at that moment or later.
         find_since: find::since, Store;
         /// `find` with several conditions gives what fulfils all.

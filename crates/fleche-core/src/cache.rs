@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     call::{CallKey, Record, ValueRef},
+    claim::Flights,
     encoding,
     error::{Error, Result},
     layer::Void,
@@ -27,7 +28,11 @@ use stats::Counters;
 /// A cheap handle: clones share everything. What `Cache` cannot do, its stores can:
 /// [`values`](Self::values) and [`calls`](Self::calls) hand them out.
 #[derive(Clone)]
-pub struct Cache(Arc<Inner>);
+pub struct Cache {
+    inner: Arc<Inner>,
+    /// Whose bodies wait for what runs under this handle, presumably: those within which it was asked for.
+    within: Flights,
+}
 
 struct Inner {
     values: Arc<dyn ValueStore>,
@@ -46,35 +51,49 @@ impl Cache {
     /// The cache that keeps nothing: every call runs.
     pub fn void() -> Self {
         let Inner { values, calls, counters, .. } = Inner::of(Arc::new(Void), Arc::new(Void));
-        Self(Arc::new(Inner { values, calls, store_arguments: false, void: true, counters }))
+        Self::from_inner(Inner { values, calls, store_arguments: false, void: true, counters })
     }
 
     /// As [`Cache::new`], from shared stores; with or without [keeping arguments](Self::store_arguments).
     pub fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
-        Self(Arc::new(Inner { store_arguments, ..Inner::of(values, calls) }))
+        Self::from_inner(Inner { store_arguments, ..Inner::of(values, calls) })
+    }
+
+    fn from_inner(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner), within: Flights::default() }
+    }
+
+    /// This cache, for what the bodies of these flights wait for, on whatever thread.
+    pub(crate) fn within(self, flights: Flights) -> Self {
+        Self { within: flights, ..self }
+    }
+
+    /// The flights whose bodies wait for what runs under this handle.
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.within
     }
 
     /// The same stores, with or without keeping the arguments of calls that are longer than
     /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Kept (the default), they can be read from records later; keys are
     /// the same either way. Counting starts anew.
     pub fn store_arguments(&self, store: bool) -> Self {
-        Self::of(self.0.values.clone(), self.0.calls.clone(), store)
+        Self::of(self.inner.values.clone(), self.inner.calls.clone(), store)
     }
 
     /// The store of values.
     pub fn values(&self) -> &Arc<dyn ValueStore> {
-        &self.0.values
+        &self.inner.values
     }
 
     /// The store of records.
     pub fn calls(&self) -> &Arc<dyn CallStore> {
-        &self.0.calls
+        &self.inner.calls
     }
 
     /// Whether a call with this key would be a hit: its record is there, and so is its result.
     pub fn contains(&self, key: &CallKey) -> Result<bool> {
-        match self.0.calls.get(key)?.map(|record| record.result) {
-            Some(ValueRef::Stored(digest)) => self.0.values.contains(&digest),
+        match self.inner.calls.get(key)?.map(|record| record.result) {
+            Some(ValueRef::Stored(digest)) => self.inner.values.contains(&digest),
             found => Ok(found.is_some()),
         }
     }
@@ -88,14 +107,14 @@ impl Cache {
 
     /// The record under this key; `None` if there is none.
     pub fn record(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.0.calls.get(key)
+        self.inner.calls.get(key)
     }
 
     /// The value that a record refers to; `None` if it is not there, as for arguments that were not stored.
     pub fn decode<T: DeserializeOwned>(&self, reference: &ValueRef) -> Result<Option<T>> {
         match reference {
             ValueRef::Inline(bytes) => Ok(Some(encoding::from_slice(bytes.as_slice())?)),
-            ValueRef::Stored(digest) => match self.0.values.get(digest)? {
+            ValueRef::Stored(digest) => match self.inner.values.get(digest)? {
                 Some(bytes) => Ok(Some(encoding::from_slice::<T>(&bytes)?)),
                 None => Ok(None),
             },
@@ -106,52 +125,52 @@ impl Cache {
     pub fn encoded(&self, reference: &ValueRef) -> Result<Option<Bytes>> {
         match reference {
             ValueRef::Inline(bytes) => Ok(Some(Bytes::copy_from_slice(bytes.as_slice()))),
-            ValueRef::Stored(digest) => self.0.values.get(digest),
+            ValueRef::Stored(digest) => self.inner.values.get(digest),
         }
     }
 
     /// Removes the record under this key, so that the call runs anew. Values stay: other records may refer to them.
     /// Whether there was one.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
-        self.0.calls.remove(key, None)
+        self.inner.calls.remove(key, None)
     }
 
     /// The records that fulfil the query, in any order.
     pub fn query<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
-        self.0.calls.find(query)
+        self.inner.calls.find(query)
     }
 
     /// What was counted through this handle and its clones, on all threads of this process, and in workers elsewhere as
     /// far as their executor [told](Self::count_elsewhere).
     pub fn stats(&self) -> Stats {
-        self.0.counters.sum()
+        self.inner.counters.sum()
     }
 
     /// For executors whose workers are in other processes: adds what a worker has counted for this cache.
     pub fn count_elsewhere(&self, stats: &Stats) {
-        self.0.counters.add(stats);
+        self.inner.counters.add(stats);
     }
 
     pub(crate) fn is_void(&self) -> bool {
-        self.0.void
+        self.inner.void
     }
 
     /// Whether asking the stores may take a while.
     pub(crate) fn may_block(&self) -> bool {
-        self.0.values.may_block() || self.0.calls.may_block()
+        self.inner.values.may_block() || self.inner.calls.may_block()
     }
 
     pub(crate) fn stores_arguments(&self) -> bool {
-        self.0.store_arguments
+        self.inner.store_arguments
     }
 
     pub(crate) fn counters(&self) -> &Counters {
-        &self.0.counters
+        &self.inner.counters
     }
 
     /// A fault of a store, which must not fail the user's call: logged and counted.
     pub(crate) fn fault(&self, error: &Error, function: &str) {
-        self.0.counters.fault();
+        self.inner.counters.fault();
         tracing::warn!(function, %error, "the cache failed; the call goes on without it");
     }
 }
@@ -162,7 +181,7 @@ pub(crate) struct WeakCache(Weak<Inner>);
 
 impl Cache {
     pub(crate) fn downgrade(&self) -> WeakCache {
-        WeakCache(Arc::downgrade(&self.0))
+        WeakCache(Arc::downgrade(&self.inner))
     }
 }
 
@@ -170,7 +189,7 @@ impl WeakCache {
     /// Whether this is a handle of it.
     pub(crate) fn is(&self, cache: &Cache) -> bool {
         // What is remembered keeps its address to itself, even after it is gone.
-        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&cache.0))
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&cache.inner))
     }
 }
 
@@ -182,6 +201,9 @@ impl Inner {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("values", &self.0.values).field("calls", &self.0.calls).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("values", &self.inner.values)
+            .field("calls", &self.inner.calls)
+            .finish_non_exhaustive()
     }
 }

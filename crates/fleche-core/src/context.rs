@@ -100,8 +100,12 @@ impl Cache {
 
 /// The cache that calls on this thread use now: the one entered last, else the default, else what the configuration
 /// files say, else memory.
+///
+/// The handle remembers the memoized body that asks for it. What other threads do under it, those of a pool that the body
+/// uses for instance, is taken for a part of that body: a call there that could only wait for this very body computes in
+/// place.
 pub fn active_cache() -> Cache {
-    Cache::clone(&active())
+    Cache::clone(&active()).within(flights())
 }
 
 /// What is entered on this thread. Nothing where the thread is ending and its locals are gone: memoized functions may be
@@ -151,16 +155,30 @@ pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
 /// The flights whose bodies cannot go on before what runs on this thread now; they stand for those that they are part of.
 pub(crate) fn flights() -> Flights {
     with_entered(|entered| {
-        let mut flights = Vec::new();
+        let mut flights: Vec<Arc<Flight>> = Vec::new();
+        let mut add = |those: &[Arc<Flight>]| {
+            for flight in those {
+                if !flights.iter().any(|known| Arc::ptr_eq(known, flight)) {
+                    flights.push(flight.clone());
+                }
+            }
+        };
+        // What is entered hides what is installed; what lies below an entry does not end before that.
+        let mut is_default = true;
         for (_, entry) in entered.iter().rev() {
             match entry {
                 Entry::Flight(flight) => {
-                    flights.push(flight.clone());
+                    add(std::slice::from_ref(flight));
                     break;
                 }
-                Entry::Bound(binding, _) => flights.extend(binding.rest.flights.iter().cloned()),
-                _ => {}
+                Entry::Bound(binding, _) => add(&binding.rest.flights),
+                Entry::Cache(cache) => add(cache.flights()),
+                _ => continue,
             }
+            is_default = false;
+        }
+        if is_default {
+            add(&default::flights());
         }
         flights.into_iter().collect()
     })

@@ -26,19 +26,40 @@ use crate::{
 /// An iterator over what a store holds. What is put or removed while it runs may or may not be seen.
 pub type Entries<'a, T> = Box<dyn Iterator<Item = Result<T>> + Send + 'a>;
 
+/// What a reader makes of the bytes that a store has: what it wanted, or why they are damaged. A store may ask twice, where
+/// somebody may have replaced an entry meanwhile.
+pub type Check<'a> = &'a dyn Fn(Bytes) -> Result<Bytes, String>;
+
+/// The check of those who want the bytes themselves: they have this digest.
+///
+/// # Errors
+/// Which digest they have instead.
+pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
+    let found = Digest::of(&bytes);
+    if found == *id { Ok(bytes) } else { Err(format!("its {} bytes have the digest {found}", bytes.len())) }
+}
+
 /// A store of encoded values, each under the digest of its bytes.
 ///
 /// All methods may be called from any number of threads at once. Ids, and likewise keys, are iterated without locking
 /// the store and without holding all of them in memory.
 ///
-/// **Every read is verified**: what `get` returns has the digest asked for. An entry that fails is set aside and
-/// reported once as [`Error::Damaged`](crate::Error::Damaged); afterwards it is absent.
+/// **Every read is verified**: what `get` returns has the digest asked for. An entry that a read's check refuses is set
+/// aside and reported once as [`Error::Damaged`](crate::Error::Damaged); afterwards it is absent.
 pub trait ValueStore: Debug + Send + Sync {
-    /// The bytes under this id; `None` if there are none.
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>>;
+    /// What the check makes of the bytes under this id; `None` if there are none.
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>>;
+
+    /// The bytes under this id, which have this digest; `None` if there are none.
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        self.read(id, &|bytes| whole(id, bytes))
+    }
 
     /// Keeps the bytes, whose digest is `id`. A repetition changes nothing but the age, which starts anew, and mends an
     /// entry of the wrong size.
+    ///
+    /// Layers that keep values in another form, compressed say, put that form under the digest of the value, and bring the
+    /// check that knows it when they [`read`](Self::read).
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()>;
 
     /// Whether there is an entry; it is not read.
@@ -50,6 +71,16 @@ pub trait ValueStore: Debug + Send + Sync {
     /// Removes the entry, if it is there and `older_than` is not given or exceeded by its age; atomic with the refresh
     /// that a concurrent `put` does. Whether anything was removed.
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool>;
+
+    /// Removes those of these entries that are there and whose age exceeds `older_than`, if that is given. How many were
+    /// removed. The default removes one after the other; a store that does it faster together overrides it.
+    fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
+        let mut removed = 0;
+        for id in ids {
+            removed += u64::from(self.remove(id, older_than)?);
+        }
+        Ok(removed)
+    }
 
     /// The ids that begin so, each once, in any order.
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>>;

@@ -19,6 +19,12 @@ fn in_parallel(x: u64) -> u64 {
 
 static RUNS: Runs = Runs::new();
 
+#[fleche]
+fn knot(x: u64, #[ignore] first: bool) -> u64 {
+    let ask = || thread::scope(|scope| scope.spawn(|| knot(x, false)).join().unwrap());
+    if first { active_cache().install(ask) } else { x }
+}
+
 fn sum() -> u64 {
     (0..100_u64).into_par_iter().map(in_parallel).sum()
 }
@@ -97,4 +103,9 @@ fn an_installed_cache_is_used_by_threads_that_have_none_entered() {
     let over = || panicked.install(|| panic!("over"));
     assert!(panic::catch_unwind(panic::AssertUnwindSafe(over)).is_err());
     assert_eq!(used_elsewhere([&panicked, &default]), [false, true]);
+
+    // A body that asks for itself where nothing is entered computes in place.
+    let cache = memory();
+    assert_eq!(cache.scope(|| knot(3, true)), 3);
+    assert_eq!((cache.stats().computed, cache.stats().circles), (2, 1));
 }

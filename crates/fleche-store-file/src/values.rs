@@ -5,7 +5,7 @@ use std::{fmt, fs, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Error, Result, ValueStore,
-    store::{Entries, ValueStoreConfig},
+    store::{Check, Entries, ValueStoreConfig},
 };
 
 use crate::{
@@ -48,15 +48,8 @@ impl FileValues {
 }
 
 impl ValueStore for FileValues {
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        self.tree.read(id, |bytes| {
-            let found = Digest::of(&bytes);
-            if found == *id {
-                Ok(Bytes::from(bytes))
-            } else {
-                Err(format!("its {} bytes have the digest {found}", bytes.len()))
-            }
-        })
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.tree.read(id, |bytes| check(Bytes::from(bytes)))
     }
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.

@@ -2,10 +2,7 @@
 
 use fleche_core::{Digest, Error};
 
-/// Bytes were offered under a digest that is not theirs.
-pub(crate) fn wrong_digest(id: &Digest) -> Error {
-    Error::Refused {
-        store: format!("the memory store that was offered value {id}"),
-        operation: "keep bytes whose digest is another",
-    }
+/// What was put is not what its reader wanted.
+pub(crate) fn damaged(id: &Digest, why: String) -> Error {
+    Error::Damaged { entry: format!("value {id} in memory"), why }
 }

@@ -10,15 +10,15 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    store::{Entries, OpenStores, ValueStoreConfig},
+    store::{Check, Entries, OpenStores, ValueStoreConfig, whole},
 };
 
-use crate::{MemoryValuesConfig, error::wrong_digest, identity::random_id, shards::Shards};
+use crate::{MemoryValuesConfig, error::damaged, identity::random_id, shards::Shards};
 
 /// A [`ValueStore`] in memory, gone with its last handle. Cloning gives another handle to the same store.
 ///
-/// Every read is verified, though none hashes: `put` takes only bytes that have the digest, and what is held cannot
-/// change afterwards. Ages are by the monotonic clock.
+/// Every read is verified, though few hash: `put` finds out whether bytes have the digest, and what is held cannot change
+/// afterwards. Ages are by the monotonic clock.
 #[derive(Clone)]
 pub struct MemoryValues(Arc<Held>);
 
@@ -29,6 +29,8 @@ struct Held {
 
 struct Value {
     encoded: Bytes,
+    /// Whether the bytes have the digest that they are kept under.
+    whole: bool,
     put: Instant,
 }
 
@@ -48,23 +50,43 @@ impl MemoryValues {
     }
 }
 
-impl ValueStore for MemoryValues {
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        Ok(self.0.values.read(id).get(id).map(|value| value.encoded.clone()))
+impl Held {
+    /// The bytes, and whether they have this digest.
+    fn look(&self, id: &Digest) -> Option<(Bytes, bool)> {
+        self.values.read(id).get(id).map(|value| (value.encoded.clone(), value.whole))
     }
 
-    /// As the trait says.
-    ///
-    /// # Errors
-    /// [`Error::Refused`](fleche_core::Error::Refused) if the bytes have another digest.
+    /// Forgets these bytes, unless others are there meanwhile.
+    fn set_aside(&self, id: &Digest, encoded: &Bytes) {
+        if let hash_map::Entry::Occupied(value) = self.values.write(id).entry(*id)
+            && value.get().encoded == *encoded
+        {
+            value.remove();
+        }
+    }
+}
+
+impl ValueStore for MemoryValues {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        let Some((encoded, _)) = self.0.look(id) else { return Ok(None) };
+        check(encoded.clone()).map(Some).map_err(|why| {
+            self.0.set_aside(id, &encoded);
+            damaged(id, why)
+        })
+    }
+
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        match self.0.look(id) {
+            Some((_, false)) => self.read(id, &|bytes| whole(id, bytes)),
+            found => Ok(found.map(|(encoded, _)| encoded)),
+        }
+    }
+
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         // Compared, hashed and copied before the lock, so that a large value stops nobody.
-        let known = self.get(id)?.filter(|known| known == encoded);
-        if known.is_none() && Digest::of(encoded) != *id {
-            return Err(wrong_digest(id));
-        }
-        let encoded = known.unwrap_or_else(|| Bytes::copy_from_slice(encoded));
-        let replaced = self.0.values.write(id).insert(*id, Value { encoded, put: Instant::now() });
+        let known = self.0.look(id).filter(|(known, _)| known == encoded);
+        let (encoded, whole) = known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::of(encoded) == *id));
+        let replaced = self.0.values.write(id).insert(*id, Value { encoded, whole, put: Instant::now() });
         // Freed here, after the lock.
         drop(replaced);
         Ok(())

@@ -25,15 +25,23 @@ fn what_was_put_is_got_without_a_copy() {
 }
 
 #[test]
-fn bytes_under_another_digest_are_refused_and_nothing_is_kept() {
+fn bytes_under_another_digest_are_damaged_and_only_those_are_forgotten() {
     let (values, id) = with_one_value();
     let other = Digest::of(b"other");
     for wrong in [other, id] {
-        let error = values.put(&wrong, b"neither").unwrap_err();
-        assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains(&wrong.to_string()), "{error}");
+        values.put(&wrong, b"neither").unwrap();
+        let error = values.get(&wrong).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }) && error.to_string().contains(&wrong.to_string()), "{error}");
+        assert!(!values.contains(&wrong).unwrap());
     }
-    assert!(!values.contains(&other).unwrap());
-    assert_eq!(values.get(&id).unwrap().unwrap(), BYTES);
+    values.put(&id, BYTES).unwrap();
+    let replaced = values.read(&id, &|bytes| {
+        values.put(&other, b"other").and_then(|()| values.put(&id, b"new")).unwrap();
+        Err(format!("{bytes:?} are not wanted"))
+    });
+    assert!(matches!(replaced, Err(Error::Damaged { .. })));
+    assert!(values.contains(&other).unwrap());
+    assert!(values.contains(&id).unwrap(), "what was put meanwhile stays");
 }
 
 #[test]

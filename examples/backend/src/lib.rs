@@ -7,32 +7,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fleche_core::store::{CallStoreConfig, Entries, OpenStores, Reach, ValueStoreConfig};
-use fleche_core::{CallKey, CallStore, Digest, DigestPrefix, Record, Result, ValueStore};
+use fleche_core::store::{CallStoreConfig, Check, Entries, OpenStores, Reach, ValueStoreConfig};
+use fleche_core::{CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore};
 
 fleche_core::register_backend! {
     name: "example",
     summary: "a template for backends in crates of their own",
     reach: Reach::Process, durable: false,
-    scratch: |_| {
-        let new = || Box::new(ExampleConfig { id: RandomState::new().hash_one(()) >> 1 }); // TOML stops at 63 bits.
-        (new(), new())
-    },
+    scratch: |_| (Box::new(ExampleConfig::new()), Box::new(ExampleConfig::new())),
 }
 
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-struct ExampleConfig {
-    id: u64,
-}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)] #[rustfmt::skip]
+struct ExampleConfig { id: u64 }
 
+#[rustfmt::skip] // A method a line, so that the whole is seen at once.
 impl ExampleConfig {
+    fn new() -> Self { Self { id: RandomState::new().hash_one(()) >> 1 } } // TOML stops at 63 bits.
     fn store(&self) -> Result<Arc<Example>> {
         static OPEN: OpenStores<u64, Example> = OpenStores::new();
         OPEN.get_or_open(self.id, || Ok(Example { config: self.clone(), entries: Mutex::default() }))
     }
 }
 
-#[typetag::serde(name = "example")] #[rustfmt::skip] // A method a line, so that the whole is seen at once.
+#[typetag::serde(name = "example")] #[rustfmt::skip]
 impl ValueStoreConfig for ExampleConfig {
     fn open(&self) -> Result<Arc<dyn ValueStore>> { Ok(self.store()?) }
     fn reach(&self) -> Reach { Reach::Process }
@@ -44,16 +41,15 @@ impl CallStoreConfig for ExampleConfig {
     fn reach(&self) -> Reach { Reach::Process }
 }
 
-#[derive(Debug)]
-struct Example {
-    config: ExampleConfig,
-    entries: Mutex<BTreeMap<Digest, (Bytes, Instant)>>,
-}
+#[derive(Debug)] #[rustfmt::skip]
+struct Example { config: ExampleConfig, entries: Mutex<BTreeMap<Digest, (Bytes, Instant)>> }
 
+#[rustfmt::skip]
 impl Example {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, (Bytes, Instant)>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+    fn held(&self, id: &Digest) -> Option<Bytes> { self.lock().get(id).map(|(bytes, _)| bytes.clone()) }
     fn list<'a>(&'a self, prefix: &DigestPrefix) -> impl Iterator<Item = Digest> + Send + use<'a> {
         let (prefix, first) = (prefix.clone(), self.lock().keys().next().copied());
         let next = |id: &Digest| self.lock().range((Excluded(id), Unbounded)).next().map(|(id, _)| *id);
@@ -63,10 +59,14 @@ impl Example {
 
 #[rustfmt::skip]
 impl ValueStore for Example {
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>> { Ok(self.lock().get(id).map(|(bytes, _)| bytes.clone())) }
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.held(id).map(|bytes| check(bytes).map_err(|why| {
+            self.lock().remove(id);
+            Error::Damaged { entry: format!("value {id} of an example"), why }
+        })).transpose()
+    }
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.lock().insert(*id, (Bytes::copy_from_slice(encoded), Instant::now()));
-        Ok(())
+        self.lock().insert(*id, (Bytes::copy_from_slice(encoded), Instant::now())); Ok(())
     }
     fn contains(&self, id: &Digest) -> Result<bool> { Ok(self.lock().contains_key(id)) }
     fn age(&self, id: &Digest) -> Result<Option<Duration>> { Ok(self.lock().get(id).map(|(_, put)| put.elapsed())) }
@@ -81,7 +81,7 @@ impl ValueStore for Example {
 #[rustfmt::skip]
 impl CallStore for Example {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        ValueStore::get(self, key.digest())?.map_or(Ok(None), |bytes| Record::from_bytes(key, &bytes))
+        self.held(key.digest()).map_or(Ok(None), |bytes| Record::from_bytes(key, &bytes))
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         ValueStore::put(self, key.digest(), &record.to_bytes(key)?)

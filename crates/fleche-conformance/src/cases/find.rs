@@ -1,6 +1,8 @@
 //! Queries.
 
-use fleche_core::{CallKey, CallStore, Query, Record, call::RecordFields};
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleche_core::{CallKey, CallStore, Query, Record, call::RecordFields, encoding::Encoded, metadata::TAGS};
 
 use crate::{
     fixture::Fixture,
@@ -73,6 +75,45 @@ pub(crate) fn by_argument(fixture: &Fixture) {
     check(fixture, &both, 6, |record| has("nth", 4)(record) && has("third", 1)(record));
     let contradiction = where_is("nth", 4).argument("nth", &5u64).unwrap();
     check(fixture, &contradiction, 0, |_| false);
+}
+
+pub(crate) fn by_metadata(fixture: &Fixture) {
+    let store = fixture.open_calls();
+    let records: Vec<Record> = (0..20).map(with_metadata).collect();
+    for record in &records {
+        store.put(&key(record), record).unwrap();
+    }
+    let found = |query: &Query| {
+        let found: BTreeSet<CallKey> = store.find(query).unwrap().map(|found| found.unwrap().0).collect();
+        found
+    };
+    let those = |fulfils: &dyn Fn(u64) -> bool| -> BTreeSet<CallKey> {
+        (0..20).filter(|nth| fulfils(*nth)).map(|nth| key(&with_metadata(nth))).collect()
+    };
+    let long = "l".repeat(100);
+    assert_eq!(found(&Query::new().tag("project", "alloy")), those(&|nth| nth % 2 == 0));
+    assert_eq!(found(&Query::new().tag("project", "ALLOY")), those(&|_| false));
+    assert_eq!(found(&Query::new().tag("alloy", "project")), those(&|_| false));
+    assert_eq!(found(&Query::new().tag("note", &long)), those(&|nth| nth % 5 == 0));
+    let seventh = Query::new().metadata("count", "thirds", &2_u64).unwrap();
+    assert_eq!(found(&seventh), those(&|nth| nth % 3 == 2));
+    assert_eq!(found(&seventh.tag("project", "alloy")), those(&|nth| nth % 3 == 2 && nth % 2 == 0));
+    // A number of another type encodes alike; a text does not.
+    assert_eq!(found(&Query::new().metadata("count", "thirds", &2_i8).unwrap()), those(&|nth| nth % 3 == 2));
+    assert_eq!(found(&Query::new().metadata("count", "thirds", "2").unwrap()), those(&|_| false));
+    assert_eq!(found(&Query::new().metadata("noise", "thirds", &2).unwrap()), those(&|_| false));
+}
+
+/// A record whose tags and count tell its number.
+fn with_metadata(nth: u64) -> Record {
+    let mut fields: RecordFields = (*record("find::metadata", nth, b"noise")).clone();
+    let mut tags = BTreeMap::from([("project", if nth.is_multiple_of(2) { "alloy" } else { "glass" }.to_owned())]);
+    if nth.is_multiple_of(5) {
+        tags.insert("note", "l".repeat(100));
+    }
+    fields.metadata.insert(TAGS, Encoded::of(&tags).unwrap());
+    fields.metadata.insert("count", Encoded::of(&BTreeMap::from([("thirds", nth % 3)])).unwrap());
+    Record::new(fields)
 }
 
 pub(crate) fn since(fixture: &Fixture) {

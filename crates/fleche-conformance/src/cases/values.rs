@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{Digest, ValueStore};
+use bytes::Bytes;
+use fleche_core::{Digest, DigestPrefix, Error, ValueStore};
 
 use crate::{fixture::Fixture, item::noise};
 
@@ -93,6 +94,42 @@ pub(crate) fn tiny_values(fixture: &Fixture) {
         assert!(store.remove(&id, None).unwrap(), "{value:?} cannot be removed");
         assert_eq!(store.get(&id).unwrap(), None);
     }
+}
+
+pub(crate) fn other_form(fixture: &Fixture) {
+    let store = fixture.open_values();
+    let (value, form) = (noise(1, 20_000), noise(2, 500));
+    let (id, other) = (Digest::of(&value), put(&*store, &noise(3, 500)));
+    let unwrapped =
+        |bytes: Bytes| if bytes == form { Ok(value.clone().into()) } else { Err("another form".to_owned()) };
+    for _ in 0..2 {
+        store.put(&id, &form).unwrap();
+        assert_eq!(store.read(&id, &unwrapped).unwrap().as_deref(), Some(&*value), "what the check made of it");
+        let whole = store.get(&id);
+        assert!(matches!(&whole, Err(Error::Damaged { .. })), "without a check the form is no value: {whole:?}");
+        assert_eq!(store.read(&id, &unwrapped).unwrap(), None, "what was damaged is absent");
+    }
+    let refused = store.read(&other, &unwrapped);
+    assert!(matches!(&refused, Err(Error::Damaged { why, .. }) if why.contains("another form")), "{refused:?}");
+    assert_eq!(store.read(&other, &unwrapped).unwrap(), None, "what the check refused is absent");
+    put(&*store, &noise(3, 500));
+    assert_eq!(store.get(&other).unwrap().as_deref(), Some(&*noise(3, 500)));
+}
+
+pub(crate) fn remove_all(fixture: &Fixture) {
+    let store = fixture.open_values();
+    let ids: Vec<_> = (0..50).map(|nth| put(&*store, &noise(nth, 100))).collect();
+    assert_eq!(store.remove_all(&[], None).unwrap(), 0);
+    assert_eq!(store.remove_all(&ids, Some(HOUR)).unwrap(), 0, "all of them are younger than an hour");
+    let gone = [&ids[..20], &[Digest::of(b"nobody has put this")]].concat();
+    assert_eq!(store.remove_all(&gone, None).unwrap(), 20);
+    assert_eq!(store.remove_all(&gone, None).unwrap(), 0);
+    for (at, id) in ids.iter().enumerate() {
+        assert_eq!(store.contains(id).unwrap(), at >= 20, "entry {at}");
+    }
+    let reached = wait_for_age(&*store, &ids[49], Duration::ZERO);
+    assert_eq!(store.remove_all(&ids, Some(Duration::ZERO)).unwrap(), 30, "their age is {reached:?} at least");
+    assert_eq!(store.ids(&DigestPrefix::all()).unwrap().count(), 0);
 }
 
 pub(crate) fn large_value(fixture: &Fixture) {

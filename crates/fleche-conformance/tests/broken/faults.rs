@@ -55,6 +55,8 @@ caught! {
         "values::prefixes" says "0 of 1",
         "calls::prefixes" says "0 of 1";
     removal_of_what_is_young: IgnoresAgeOnRemoval, "values::remove_respects_the_age" says "older than an hour";
+    a_check_of_its_own: ForgetsCheck, "values::other_form" says "Damaged";
+    removal_together_of_what_is_young: IgnoresAgeOnRemoval, "values::remove_all" says "younger than an hour";
     absence_as_an_error: ErrsOnAbsence, "values::absence" says "Damaged";
     damage_that_goes_unnoticed: ReadsUnverified,
         "values::flipped_bit" says "are wrong",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Query, Record, Result, ValueStore,
     call::RecordFields,
-    store::{CallStoreConfig, Entries, Reach, ValueStoreConfig},
+    store::{CallStoreConfig, Check, Entries, Reach, ValueStoreConfig, whole},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ pub(crate) enum Fault {
     IgnoresAgeOnRemoval,
     ErrsOnAbsence,
     ReadsUnverified,
+    ForgetsCheck,
     NeverHeals,
     LeavesDamageInPlace,
     FirstWriterWins,
@@ -105,12 +106,12 @@ impl Broken {
         Ok(Box::new(ids.flat_map(move |id| std::iter::repeat_n(id, twice).map(Ok))))
     }
 
-    fn damaged(&self, id: &Digest) -> Error {
+    fn damaged(&self, id: &Digest, why: &str) -> Error {
         if !self.has(Fault::LeavesDamageInPlace) {
             let _changing = self.directory.lock();
             self.directory.delete(id);
         }
-        Error::Damaged { entry: format!("{id}"), why: "it was damaged".into() }
+        Error::Damaged { entry: format!("{id}"), why: why.into() }
     }
 
     fn remove_if(&self, id: &Digest, race: Fault, condition: impl Fn() -> bool) -> bool {
@@ -125,17 +126,21 @@ impl Broken {
 }
 
 impl ValueStore for Broken {
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        let Some(mut bytes) = self.directory.read(id)? else {
-            return if self.has(Fault::ErrsOnAbsence) { Err(self.damaged(id)) } else { Ok(None) };
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        let Some(bytes) = self.directory.read(id)? else {
+            return if self.has(Fault::ErrsOnAbsence) { Err(self.damaged(id, "it is not there")) } else { Ok(None) };
         };
-        if self.has(Fault::ReturnsWrongBytes) && bytes.len() > 1000 {
-            bytes[1000] ^= 1;
-        } else if !self.has(Fault::ReadsUnverified) && Digest::of(&bytes) != *id {
-            return Err(self.damaged(id));
-        }
         assert!(!self.has(Fault::Panics), "the store panics");
-        Ok(Some(bytes.into()))
+        if self.has(Fault::ReturnsWrongBytes) && bytes.len() > 1000 {
+            let mut bytes = bytes;
+            bytes[1000] ^= 1;
+            return Ok(Some(bytes.into()));
+        }
+        if self.has(Fault::ReadsUnverified) {
+            return Ok(Some(bytes.into()));
+        }
+        let check = if self.has(Fault::ForgetsCheck) { &|bytes| whole(id, bytes) } else { check };
+        check(bytes.into()).map(Some).map_err(|why| self.damaged(id, &why))
     }
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
@@ -181,9 +186,11 @@ impl CallStore for Broken {
             bytes.extend(sum);
         }
         match Record::from_bytes(key, &bytes) {
-            Ok(None) if self.has(Fault::TakesLaterFormatsForDamage) => Err(self.damaged(key.digest())),
+            Ok(None) if self.has(Fault::TakesLaterFormatsForDamage) => {
+                Err(self.damaged(key.digest(), "it was damaged"))
+            }
             Ok(record) => Ok(record),
-            Err(_) => Err(self.damaged(key.digest())),
+            Err(_) => Err(self.damaged(key.digest(), "it was damaged")),
         }
     }
 

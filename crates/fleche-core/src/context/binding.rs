@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::{Entry, Guard, Kinds, active_cache, enter, flights, is_rerun, metadata};
+use super::{Entry, Guard, Kinds, active, enter, flights, is_rerun, metadata};
 use crate::{
     cache::{Cache, WeakCache},
     claim::{Flight, Flights},
@@ -34,7 +34,7 @@ pub(super) struct Rest {
 impl Binding {
     /// What is active on this thread now.
     pub fn current() -> Self {
-        Self::with_cache(active_cache())
+        Self::with_cache(Cache::clone(&active()))
     }
 
     /// What is active on this thread now, with this cache.

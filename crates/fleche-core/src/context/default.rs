@@ -12,13 +12,15 @@ use std::{
     },
 };
 
-use crate::{cache::Cache, config};
+use crate::{cache::Cache, claim::Flights, config, context};
 
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
 /// The caches that are installed, the last one last.
 static INSTALLED: Mutex<Vec<(u64, Cache)>> = Mutex::new(Vec::new());
 /// Grows with every change of [`DEFAULT`] and [`INSTALLED`], so that threads know whether their copy is current without a lock.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
+/// How many caches are installed by memoized bodies.
+static INSTALLED_WITHIN: AtomicUsize = AtomicUsize::new(0);
 /// How many guards on all threads hold a cache active.
 static CACHES_ENTERED: AtomicUsize = AtomicUsize::new(0);
 
@@ -59,7 +61,7 @@ impl Cache {
     ///
     /// Tags and kinds of metadata stay with their thread; carry them with [`Bound`](crate::Bound).
     pub fn install<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _installed = Installed::new(self.clone());
+        let _installed = Installed::new(self.clone().within(context::flights()));
         self.scope(run)
     }
 }
@@ -69,6 +71,7 @@ struct Installed(u64);
 
 impl Installed {
     fn new(cache: Cache) -> Self {
+        INSTALLED_WITHIN.fetch_add(usize::from(!cache.flights().is_empty()), Relaxed);
         // The generation serves as a number that nobody else has.
         let id = GENERATION.fetch_add(1, Relaxed);
         INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).push((id, cache));
@@ -84,9 +87,20 @@ impl Drop for Installed {
         let ended = at.map(|at| installed.remove(at));
         drop(installed);
         GENERATION.fetch_add(1, Release);
+        let within = ended.as_ref().is_some_and(|(_, cache)| !cache.flights().is_empty());
+        INSTALLED_WITHIN.fetch_sub(usize::from(within), Relaxed);
         // After the lock: a cache that goes may run code of its own.
         drop(ended);
     }
+}
+
+/// The flights within whose bodies the cache is installed that counts.
+pub(super) fn flights() -> Flights {
+    if INSTALLED_WITHIN.load(Relaxed) == 0 {
+        return Flights::default();
+    }
+    let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    installed.last().map(|(_, cache)| cache.flights().clone()).unwrap_or_default()
 }
 
 /// The installed cache that counts, else the default that was set.

@@ -9,7 +9,7 @@ use crate::{
     call::{CallKey, Record},
     digest::{Digest, DigestPrefix},
     error::Result,
-    store::{CallStore, CallStoreConfig, Entries, Reach, ValueStore, ValueStoreConfig},
+    store::{CallStore, CallStoreConfig, Check, Entries, Reach, ValueStore, ValueStoreConfig},
 };
 
 /// A store of values and of records that keeps nothing: every call runs. It is its own configuration, `void`.
@@ -17,7 +17,7 @@ use crate::{
 pub struct Void;
 
 impl ValueStore for Void {
-    fn get(&self, _: &Digest) -> Result<Option<Bytes>> {
+    fn read(&self, _: &Digest, _: Check<'_>) -> Result<Option<Bytes>> {
         Ok(None)
     }
     fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig};
+use super::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig};
 use crate::{
     call::{CallKey, Record},
     claim::{Claim, Owner},
@@ -16,6 +16,9 @@ use crate::{
 };
 
 impl<S: ValueStore + ?Sized> ValueStore for Arc<S> {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        (**self).read(id, check)
+    }
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
         (**self).get(id)
     }
@@ -30,6 +33,9 @@ impl<S: ValueStore + ?Sized> ValueStore for Arc<S> {
     }
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
         (**self).remove(id, older_than)
+    }
+    fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
+        (**self).remove_all(ids, older_than)
     }
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
         (**self).ids(prefix)

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Record, Result, Skip, ValueStore, fleche,
-    store::{CallStoreConfig, Entries},
+    store::{CallStoreConfig, Check, Entries},
 };
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -209,8 +209,8 @@ fn values_wait_as_records_do() {
     #[derive(Debug)]
     struct Unavailable(MemoryValues);
     impl ValueStore for Unavailable {
-        fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-            self.0.get(id)
+        fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+            self.0.read(id, check)
         }
         fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
             Err(fleche_core::Error::Refused { store: "a shelf".to_owned(), operation: "put" })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, Skip, ValueStore, fleche,
-    store::{CallStoreConfig, Entries, ValueStoreConfig},
+    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
@@ -31,9 +31,9 @@ fn check(fails: bool, action: &'static str) -> Result<()> {
 }
 
 impl ValueStore for Failing<MemoryValues> {
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+    fn read(&self, id: &Digest, wanted: Check<'_>) -> Result<Option<Bytes>> {
         check(self.get, "read")?;
-        self.store.get(id)
+        self.store.read(id, wanted)
     }
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         check(self.put, "write")?;

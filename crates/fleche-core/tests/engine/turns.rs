@@ -232,6 +232,37 @@ fn of_a_circle_of_waits_one_computes_in_place() {
     }
 }
 
+/// Runs the closure as a pool would that knows nothing of bodies.
+fn on_another_thread<R: Send>(run: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(run).join().unwrap())
+}
+
+#[test]
+fn a_body_that_asks_for_itself_on_another_thread_ends() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn scoped(depth: i64, #[ignore] first: bool) -> i64 {
+        RUNS.count();
+        let cache = active_cache();
+        if first { on_another_thread(|| cache.scope(|| scoped(depth, false))) } else { depth }
+    }
+    #[fleche]
+    fn through_another(depth: i64, #[ignore] first: bool) -> i64 {
+        RUNS.count();
+        let cache = active_cache();
+        if depth > 0 {
+            return on_another_thread(|| cache.scope(|| through_another(depth - 1, first)));
+        }
+        if first { on_another_thread(|| cache.scope(|| through_another(2, false))) } else { depth }
+    }
+    let cache = memory();
+    assert_eq!(cache.scope(|| scoped(1, true)), 1);
+    assert_eq!((RUNS.take(), cache.stats().circles), (2, 1));
+    assert_eq!(cache.scope(|| through_another(2, true)), 0);
+    assert_eq!(cache.stats().circles, 4, "each of the three is asked for within itself");
+    assert_eq!(RUNS.take(), 6);
+}
+
 #[test]
 fn bodies_that_use_rayon_for_the_same_calls_in_opposite_order_end() {
     use rayon::prelude::*;

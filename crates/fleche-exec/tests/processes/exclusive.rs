@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
-    store::{CallStoreConfig, Entries, Reach, ValueStoreConfig},
+    store::{CallStoreConfig, Check, Entries, Reach, ValueStoreConfig},
 };
 use fleche_store_file::{FileCalls, FileValues};
 use serde::{Deserialize, Serialize};
@@ -81,8 +81,8 @@ struct Held<S> {
 }
 
 impl ValueStore for Held<FileValues> {
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        self.store.get(id)
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.store.read(id, check)
     }
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {

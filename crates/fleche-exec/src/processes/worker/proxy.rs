@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fleche_core::{
-    CallKey, CallStore, Digest, DigestPrefix, Record, Result, ValueStore,
+    CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
     claim::{Claim, Held, Taken, Then},
     context::calls_within,
     starter,
-    store::{CallStoreConfig, Entries, ValueStoreConfig},
+    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
 use serde::de::DeserializeOwned;
 
@@ -73,6 +73,11 @@ proxy! {
 }
 
 impl ValueStore for ProxyValues {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        // What comes is whole, or the pool's process would not have sent it.
+        self.get(id)?.map(|bytes| check(bytes).map_err(|why| damaged(id, why))).transpose()
+    }
+
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
         self.request(&Operation::GetValue(*id), &[])
     }
@@ -150,6 +155,10 @@ impl CallStore for ProxyCalls {
     fn config(&self) -> Box<dyn CallStoreConfig> {
         self.config.clone()
     }
+}
+
+fn damaged(id: &Digest, why: String) -> Error {
+    Error::Damaged { entry: format!("value {id} of the pool's process"), why }
 }
 
 /// A claim that was asked for in the pool's process.
