@@ -13,6 +13,8 @@ mod bound;
 #[expect(unreachable_pub, reason = "the fuzz target shares this file")]
 #[path = "../../../fuzz/check_reference.rs"]
 mod check_reference;
+#[path = "engine/circles.rs"]
+mod circles;
 #[path = "engine/companion.rs"]
 mod companion;
 #[path = "engine/context.rs"]
