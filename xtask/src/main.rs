@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod layers;
 mod matrix;
 mod tidy;
 

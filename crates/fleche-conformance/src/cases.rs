@@ -7,5 +7,6 @@ pub(crate) mod config;
 pub(crate) mod damage;
 pub(crate) mod find;
 pub(crate) mod iterate;
+pub(crate) mod layers;
 pub(crate) mod reopen;
 pub(crate) mod values;

@@ -2,7 +2,7 @@
 
 use crate::{
     case::{Case, Needs},
-    cases::{basic, calls, concurrent, config, damage, find, iterate, reopen, values},
+    cases::{basic, calls, concurrent, config, damage, find, iterate, layers, reopen, values},
     shelf::{Calls, Values},
 };
 
@@ -171,5 +171,21 @@ list! { $
         find_passes_by_damage: damage::find_passes_by_damage, Disk;
         /// A record of a later format is a miss and stays where it is.
         later_format_stays: damage::later_format_stays, Disk;
+    }
+    layers {
+        /// A read-only layer serves what its store has, refuses to change it, and takes no claims of others.
+        read_only: layers::read_only, Store;
+        /// A pool serves what each of its stores has, each entry once, and refuses to change it.
+        pool: layers::pool, Store;
+        /// A stack writes to its first store, reads through to the others, and copies to the front what it finds there.
+        stack: layers::stack, Store;
+        /// Of two records under one key a stack, and a pool, serves that of the first store, and so do queries.
+        the_first_counts: layers::the_first_counts, Store;
+        /// However many ask a stack for an entry at once, it is copied to the front once.
+        copied_once: layers::copied_once, Store;
+        /// Calls return their results over a store that refuses them, and nothing is a fault.
+        calls_go_on: layers::calls_go_on, Store;
+        /// Layers in layers are the same after a round trip through text, and lead to the same entries.
+        nested: layers::nested, Store;
     }
 }

@@ -1,8 +1,14 @@
 //! `Cache`: a pair of stores, and what is counted while they are used.
 
+mod collect;
 mod stats;
+mod transfer;
+mod verify;
 
+pub use collect::{Collected, Gc};
 pub use stats::{Skip, Stats};
+pub use transfer::Transferred;
+pub use verify::Verified;
 
 use std::{
     fmt,
@@ -133,6 +139,23 @@ impl Cache {
     /// Whether there was one.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
         self.inner.calls.remove(key, None)
+    }
+
+    /// Removes the records that fulfil the query, as [`evict`](Self::evict) does, unless they were replaced meanwhile. How
+    /// many were removed.
+    ///
+    /// # Errors
+    /// Those of the store; what was removed by then stays removed. Damaged records, which are absent anyway, are passed by.
+    pub fn evict_all(&self, query: &Query) -> Result<u64> {
+        let mut evicted = 0;
+        for found in self.query(query)? {
+            match found {
+                Ok((key, record)) => evicted += u64::from(self.inner.calls.remove(&key, Some(&record))?),
+                Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(evicted)
     }
 
     /// The records that fulfil the query, in any order.

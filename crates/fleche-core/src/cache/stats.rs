@@ -74,8 +74,10 @@ pub enum Skip {
     ResultNotStorable,
     /// Two functions claim one name.
     NameClaimedTwice,
-    /// A store refused or failed to keep it.
+    /// A store failed to keep it.
     StoreFailed,
+    /// A store keeps nothing of anybody: it is read only, say.
+    StoreRefused,
 }
 
 impl fmt::Display for Skip {
@@ -87,6 +89,7 @@ impl fmt::Display for Skip {
             Self::ResultNotStorable => "the result cannot be stored",
             Self::NameClaimedTwice => "two functions claim one name",
             Self::StoreFailed => "the store failed",
+            Self::StoreRefused => "the store is only read",
         })
     }
 }

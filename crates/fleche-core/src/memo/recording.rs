@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cache::{Cache, Skip},
     call::{Record, RecordFields, Timestamp, ValueRef, Writer},
-    error::Result,
+    error::{Error, Result},
     function::{Function, Warning},
     metadata::{Collecting, Metadata},
 };
@@ -157,9 +157,14 @@ impl Finished {
 
     /// Tells of a failure to store, which does not fail the call.
     pub(super) fn conclude(function: &'static Function, cache: &Cache, stored: Result<()>) {
-        if let Err(error) = stored {
-            cache.fault(&error, function.name());
-            cache.counters().skipped(Skip::StoreFailed);
+        match stored {
+            Ok(()) => {}
+            // Nothing is wrong with it: it was chosen so.
+            Err(Error::Refused { .. }) => cache.counters().skipped(Skip::StoreRefused),
+            Err(error) => {
+                cache.fault(&error, function.name());
+                cache.counters().skipped(Skip::StoreFailed);
+            }
         }
     }
 }

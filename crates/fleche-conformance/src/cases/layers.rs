@@ -1,0 +1,214 @@
+//! Layers around the backend's stores.
+
+mod counting;
+
+use std::sync::Arc;
+
+use fleche_core::{
+    Cache, CallStore, Digest, DigestPrefix, Error, Query, Skip, ValueStore,
+    claim::Claim,
+    fleche,
+    layer::{Pool, PoolConfig, ReadOnly, ReadOnlyConfig, Stack, StackConfig},
+    store::{CallStoreConfig, ValueStoreConfig},
+};
+
+use crate::{
+    capture::together,
+    fixture::Fixture,
+    item::{Item, record},
+    shelf::{Calls, Shelf, Values},
+};
+use counting::Counting;
+
+type AnyValues = Arc<dyn ValueStore>;
+type AnyCalls = Arc<dyn CallStore>;
+
+/// Two pairs of stores of the backend, each in a directory of its own.
+fn two(fixture: &Fixture) -> [(AnyValues, AnyCalls); 2] {
+    ["one", "other"].map(|name| {
+        let directory = fixture.directory().join(name);
+        if fixture.backend.durable {
+            std::fs::create_dir(&directory).unwrap();
+        }
+        let (values, calls) = (fixture.backend.scratch)(&directory);
+        (values.open().unwrap(), calls.open().unwrap())
+    })
+}
+
+fn is_refused<T: std::fmt::Debug>(result: fleche_core::Result<T>) {
+    assert!(matches!(&result, Err(Error::Refused { .. })), "not refused, but {result:?}");
+}
+
+/// Puts to the stores, and asserts that the layer serves exactly that and changes nothing.
+fn only_reads(fill: [(&AnyValues, &AnyCalls, &[Item]); 2], values: AnyValues, calls: AnyCalls) {
+    for (values, calls, items) in &fill {
+        Values(AnyValues::clone(values)).put_all(items);
+        Calls(AnyCalls::clone(calls)).put_all(items);
+    }
+    let mut all: Vec<_> = fill.iter().flat_map(|(.., items)| items.iter().copied()).collect();
+    all.sort_by_key(|item| item.nth);
+    all.dedup();
+    let (item, new) = (all[0], Item::small(99));
+    for _ in 0..2 {
+        Values(values.clone()).assert_holds(&all);
+        Calls(calls.clone()).assert_holds(&all);
+        assert_eq!(calls.find(&Query::new()).unwrap().map(Result::unwrap).count(), all.len());
+        is_refused(values.put(&new.id(), &new.value()));
+        is_refused(values.remove(&item.id(), None));
+        is_refused(values.remove_all(&[item.id()], None));
+        is_refused(calls.put(&new.key(), &new.record()));
+        is_refused(calls.remove(&item.key(), None));
+        is_refused(calls.remove(&item.key(), Some(&item.record())));
+        assert!(!values.remove(&new.id(), None).unwrap() && !calls.remove(&new.key(), None).unwrap());
+        assert!(matches!(calls.claim(&new.key()).unwrap(), Claim::WithinProcess));
+    }
+}
+
+pub(crate) fn read_only(fixture: &Fixture) {
+    let (values, calls) = (fixture.open_values(), fixture.open_calls());
+    let layers = (Arc::new(ReadOnly(values.clone())), Arc::new(ReadOnly(calls.clone())));
+    let items: Vec<_> = (0..3).map(Item::small).collect();
+    only_reads([(&values, &calls, &items), (&values, &calls, &items)], layers.0, layers.1);
+    Values(values).assert_holds(&items);
+    Calls(calls).assert_holds(&items);
+}
+
+pub(crate) fn pool(fixture: &Fixture) {
+    let [one, other] = two(fixture);
+    let values = Pool::new([one.0.clone(), other.0.clone()]).unwrap();
+    let calls = Pool::new([one.1.clone(), other.1.clone()]).unwrap();
+    let items: Vec<_> = (0..6).map(Item::small).collect();
+    only_reads([(&one.0, &one.1, &items[..4]), (&other.0, &other.1, &items[2..])], Arc::new(values), Arc::new(calls));
+    Values(one.0).assert_holds(&items[..4]);
+    Calls(other.1).assert_holds(&items[2..]);
+    assert!(Pool::<AnyValues>::new([]).is_err());
+}
+
+/// The two pairs; none where they are stacks, of which it is asserted that they make no stack.
+fn two_to_stack(fixture: &Fixture) -> Option<[(AnyValues, AnyCalls); 2]> {
+    let two = two(fixture);
+    let config: Box<dyn ValueStoreConfig> = Box::new(StackConfig { stores: vec![fixture.values.clone()] });
+    let is_stack = serde_json::to_value(&fixture.values).unwrap()["type"] == "stack";
+    assert_eq!(config.open().is_err(), is_stack, "a stack of {:?}", fixture.values);
+    assert_eq!(Stack::values([two[0].0.clone()]).is_err(), is_stack);
+    assert_eq!(Stack::calls([two[0].1.clone()]).is_err(), is_stack);
+    (!is_stack).then_some(two)
+}
+
+pub(crate) fn stack(fixture: &Fixture) {
+    let Some([near, far]) = two_to_stack(fixture) else { return };
+    let values = Values(Arc::new(Stack::values([near.0.clone(), far.0.clone()]).unwrap()));
+    let calls = Calls(Arc::new(Stack::calls([near.1.clone(), far.1.clone()]).unwrap()));
+    reads_through(&values, &Values(near.0), &Values(far.0));
+    reads_through(&calls, &Calls(near.1), &Calls(far.1));
+    let stacked = Stack::values([values.0]);
+    assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack: {stacked:?}");
+    let stacked = Stack::calls([calls.0]);
+    assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack: {stacked:?}");
+}
+
+fn reads_through<S: Shelf>(stack: &S, near: &S, far: &S) {
+    let items: Vec<_> = (0..6).map(Item::small).collect();
+    far.put_all(&items[..4]);
+    // What is put goes to the front.
+    stack.put_all(&items[3..]);
+    near.assert_holds(&items[3..]);
+    far.assert_holds(&items[..4]);
+    assert_eq!(stack.ids("").len(), 6, "each is listed once");
+    for item in &items {
+        assert!(stack.contains(*item), "{} {}", S::ENTRY, item.nth);
+    }
+    near.assert_holds(&items[3..]);
+    // What is got is copied there.
+    stack.assert_holds(&items);
+    near.assert_holds(&items);
+    far.assert_holds(&items[..4]);
+    // What is removed is removed everywhere.
+    assert!(stack.remove(items[0]) && stack.remove(items[5]) && !stack.remove(items[5]));
+    stack.assert_holds(&items[1..5]);
+    far.assert_holds(&items[1..4]);
+}
+
+pub(crate) fn the_first_counts(fixture: &Fixture) {
+    let Some([near, far]) = two_to_stack(fixture) else { return };
+    let key = Item::small(1).key();
+    let (newer, older) = (record("newer", 1, b"new"), record("older", 1, b"old"));
+    near.1.put(&key, &newer).unwrap();
+    far.1.put(&key, &older).unwrap();
+    far.1.put(&Item::small(2).key(), &Item::small(2).record()).unwrap();
+    let stack: AnyCalls = Arc::new(Stack::calls([near.1.clone(), far.1.clone()]).unwrap());
+    let pool: AnyCalls = Arc::new(Pool::new([near.1.clone(), far.1]).unwrap());
+    for layer in [stack.clone(), pool] {
+        let found = |query: &Query| layer.find(query).unwrap().map(|found| found.unwrap().1).collect::<Vec<_>>();
+        assert_eq!(layer.get(&key).unwrap().as_ref(), Some(&newer));
+        assert_eq!(found(&Query::new().function("newer")), [newer.clone()]);
+        assert_eq!(found(&Query::new().function("older")), []);
+        assert_eq!(found(&Query::new()).len(), 2);
+        assert_eq!(layer.keys(&DigestPrefix::all()).unwrap().count(), 2);
+    }
+    assert!(!stack.remove(&key, Some(&older)).unwrap(), "what does not count is nothing to compare with");
+    assert!(stack.remove(&key, Some(&newer)).unwrap());
+    assert_eq!(stack.get(&key).unwrap(), None, "what was hidden does not show afterwards");
+}
+
+pub(crate) fn copied_once(fixture: &Fixture) {
+    let Some([near, far]) = two_to_stack(fixture) else { return };
+    let (item, others) = (Item::large(1), Item::large(2));
+    far.0.put(&item.id(), &item.value()).unwrap();
+    far.0.put(&others.id(), &others.value()).unwrap();
+    let near = Arc::new(Counting::of(near.0));
+    let front: AnyValues = near.clone();
+    let stack = Stack::values([front, far.0]).unwrap();
+    let got = together(8, |_| stack.get(&item.id()).unwrap().as_deref() == Some(&*item.value()));
+    assert_eq!(got, [true; 8]);
+    assert_eq!(near.puts(), 1);
+    assert_eq!(stack.get(&Digest::of(b"nobody has put this")).unwrap(), None);
+    assert_eq!(stack.get(&others.id()).unwrap().as_deref(), Some(&*others.value()));
+    assert_eq!(near.puts(), 2);
+}
+
+#[fleche]
+fn doubled(x: u64) -> u64 {
+    2 * x
+}
+
+pub(crate) fn calls_go_on(fixture: &Fixture) {
+    let (values, calls) = (fixture.open_values(), fixture.open_calls());
+    let open = Cache::of(values.clone(), calls.clone(), true);
+    assert_eq!(open.scope(|| doubled(1)), 2);
+    let closed = [
+        Cache::new(ReadOnly(values.clone()), ReadOnly(calls.clone())),
+        Cache::new(Pool::new([values]).unwrap(), Pool::new([calls]).unwrap()),
+    ];
+    for cache in closed {
+        assert_eq!(cache.scope(|| [doubled(1), doubled(2), doubled(2)]), [2, 4, 4]);
+        let stats = cache.stats();
+        assert_eq!((stats.hits, stats.computed, stats.faults), (1, 2, 0));
+        assert_eq!(stats.skipped.get(&Skip::StoreRefused), Some(&2), "{stats:?}");
+    }
+    assert_eq!(open.query(&Query::new()).unwrap().count(), 1, "nothing was written");
+}
+
+pub(crate) fn nested(fixture: &Fixture) {
+    let (values, calls) = (fixture.open_values(), fixture.open_calls());
+    let item = Item::small(1);
+    Values(values.clone()).put(item);
+    Calls(calls.clone()).put(item);
+
+    let values: Box<dyn ValueStoreConfig> = Box::new(ReadOnlyConfig { store: fixture.values.clone() });
+    let values: Box<dyn ValueStoreConfig> = Box::new(StackConfig { stores: vec![values] });
+    let values: Box<dyn ValueStoreConfig> = Box::new(PoolConfig { stores: vec![fixture.values.clone(), values] });
+    let calls: Box<dyn CallStoreConfig> = Box::new(ReadOnlyConfig { store: fixture.calls.clone() });
+    let calls: Box<dyn CallStoreConfig> = Box::new(StackConfig { stores: vec![calls] });
+    let calls: Box<dyn CallStoreConfig> = Box::new(PoolConfig { stores: vec![fixture.calls.clone(), calls] });
+
+    let text = serde_json::to_string(&(&values, &calls)).unwrap();
+    let (read_values, read_calls): (Box<dyn ValueStoreConfig>, Box<dyn CallStoreConfig>) =
+        serde_json::from_str(&text).unwrap();
+    assert!(*values == *read_values && *calls == *read_calls, "{text}");
+    assert_eq!((read_values.reach(), read_calls.reach()), (fixture.backend.reach, fixture.backend.reach));
+    let (opened_values, opened_calls) = (read_values.open().unwrap(), read_calls.open().unwrap());
+    assert!(*opened_values.config() == *values && *opened_calls.config() == *calls, "{text}");
+    Values(opened_values).assert_holds(&[item]);
+    Calls(opened_calls).assert_holds(&[item]);
+}

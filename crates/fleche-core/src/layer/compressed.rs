@@ -1,0 +1,163 @@
+//! `Compressed`: values in a store of another, in Zstandard frames.
+
+use std::{
+    io::{self, Read, Write},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::{Digest, DigestPrefix},
+    error::{Error, Result},
+    store::{Check, Entries, Reach, ValueStore, ValueStoreConfig},
+};
+
+/// Values in another store, each compressed to one [Zstandard](https://www.rfc-editor.org/rfc/rfc8878) frame. The digest
+/// under which it is kept stays that of the value, and what is read is verified against it.
+///
+/// What was put to the store before it was compressed stays readable. What this layer has put is damaged to those who read
+/// the store without it. Memory is taken for what a frame holds only after its digest was found to be right, unless it is
+/// small beside the frame.
+#[derive(Clone, Debug)]
+pub struct Compressed<S> {
+    store: S,
+    level: i32,
+}
+
+/// How to open a [`Compressed`]: `{"type":"compressed","store":…,"level":3}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompressedConfig<C> {
+    /// The store.
+    pub store: C,
+    /// Zstandard's level, from 1 (quick) to 22 (small); 3 where it is absent.
+    #[serde(default = "default_level")]
+    pub level: i32,
+}
+
+fn default_level() -> i32 {
+    zstd::DEFAULT_COMPRESSION_LEVEL
+}
+
+/// How every frame begins.
+const MAGIC: [u8; 4] = zstd::zstd_safe::MAGICNUMBER.to_le_bytes();
+/// What a frame holds is at most so many times as long, or it is looked through before memory is taken for it.
+const PLAUSIBLE: usize = 64;
+
+impl<S> Compressed<S> {
+    /// Values in this store, at Zstandard's default level.
+    pub fn new(store: S) -> Self {
+        Self { store, level: default_level() }
+    }
+
+    /// At this level, from 1 (quick) to 22 (small).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for any other.
+    pub fn level(self, level: i32) -> Result<Self> {
+        if !(1..=22).contains(&level) {
+            let why = format!("the level is {level}; levels go from 1 to 22, and 3 is the default");
+            return Err(Error::Config { place: "a layer of type `compressed`".to_owned(), why });
+        }
+        Ok(Self { level, ..self })
+    }
+}
+
+/// What was put under this id, from the form in which it is kept. Not verified.
+fn unpacked(id: &Digest, form: Bytes) -> Result<Bytes, String> {
+    if !form.starts_with(&MAGIC) {
+        return Ok(form);
+    }
+    let plausible = form.len().saturating_mul(PLAUSIBLE);
+    let mut value = Vec::new();
+    frame(&form)
+        .and_then(|frame| frame.take(plausible as u64 + 1).read_to_end(&mut value))
+        .map_err(|error| error.to_string())?;
+    if value.len() > plausible {
+        drop(std::mem::take(&mut value));
+        if digest_of(&form).map_err(|error| error.to_string())? != *id {
+            return Err(format!("its {} bytes hold a value of another digest", form.len()));
+        }
+        frame(&form).and_then(|mut frame| frame.read_to_end(&mut value)).map_err(|error| error.to_string())?;
+    }
+    Ok(value.into())
+}
+
+fn frame(form: &[u8]) -> io::Result<impl Read> {
+    Ok(zstd::Decoder::with_buffer(form)?.single_frame())
+}
+
+/// The digest of what a frame holds, piece by piece.
+fn digest_of(form: &[u8]) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut frame(form)?, &mut hasher)?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+impl<S: ValueStore> ValueStore for Compressed<S> {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.store.read(id, &|form| check(unpacked(id, form)?))
+    }
+
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        let mut frame = zstd::Encoder::new(Vec::new(), self.level).map_err(failed)?;
+        frame.include_checksum(true).map_err(failed)?;
+        frame.write_all(encoded).map_err(failed)?;
+        self.store.put(id, &frame.finish().map_err(failed)?)
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.store.contains(id)
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.store.age(id)
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.store.remove(id, older_than)
+    }
+
+    fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
+        self.store.remove_all(ids, older_than)
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.store.ids(prefix)
+    }
+
+    fn sync(&self, id: &Digest) -> Result<()> {
+        self.store.sync(id)
+    }
+
+    fn may_block(&self) -> bool {
+        self.store.may_block()
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(CompressedConfig { store: self.store.config(), level: self.level })
+    }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::backend("Zstandard")(error)
+}
+
+#[typetag::serde(name = "compressed")]
+impl ValueStoreConfig for CompressedConfig<Box<dyn ValueStoreConfig>> {
+    fn open(&self) -> Result<Arc<dyn ValueStore>> {
+        Ok(Arc::new(Compressed::new(self.store.open()?).level(self.level)?))
+    }
+
+    fn reach(&self) -> Reach {
+        self.store.reach()
+    }
+
+    fn resolve(&mut self, directory: &Path) {
+        self.store.resolve(directory);
+    }
+}

@@ -1,0 +1,101 @@
+//! `ReadOnly`: a store that is read and never written to.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::ReadOnlyConfig;
+use crate::{
+    call::{CallKey, Record},
+    claim::{Claim, Owner},
+    digest::{Digest, DigestPrefix},
+    error::{Error, Result},
+    query::Query,
+    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig},
+};
+
+/// Another store, without writing to it: what it holds is served, and `put` and `remove` are refused.
+///
+/// Claims reach this process only, since what is computed under one is not kept where others see it. A damaged entry is
+/// reported, and set aside where the store can do so.
+#[derive(Clone, Debug)]
+pub struct ReadOnly<S>(
+    /// The store.
+    pub S,
+);
+
+/// What stores that are only read say to those who write.
+pub(super) fn refused(layer: &str, operation: &'static str) -> Error {
+    Error::Refused { store: format!("a store that is {layer}"), operation }
+}
+
+fn read_only(operation: &'static str) -> Error {
+    refused("read only", operation)
+}
+
+impl<S: ValueStore> ValueStore for ReadOnly<S> {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.0.read(id, check)
+    }
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        self.0.get(id)
+    }
+    fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
+        Err(read_only("keep values"))
+    }
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.0.contains(id)
+    }
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.0.age(id)
+    }
+    fn remove(&self, id: &Digest, _: Option<Duration>) -> Result<bool> {
+        // Of what is not there, nothing has to be removed.
+        if self.0.contains(id)? { Err(read_only("remove values")) } else { Ok(false) }
+    }
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.0.ids(prefix)
+    }
+    fn may_block(&self) -> bool {
+        self.0.may_block()
+    }
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(ReadOnlyConfig { store: self.0.config() })
+    }
+}
+
+impl<S: CallStore> CallStore for ReadOnly<S> {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.0.get(key)
+    }
+    fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
+        Err(read_only("keep records"))
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.0.contains(key)
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        self.0.keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, _: Option<&Record>) -> Result<bool> {
+        if self.0.contains(key)? { Err(read_only("remove records")) } else { Ok(false) }
+    }
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        self.0.find(query)
+    }
+    fn claim(&self, _: &CallKey) -> Result<Claim> {
+        Ok(Claim::WithinProcess)
+    }
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        self.0.owner(key)
+    }
+    fn identity(&self) -> usize {
+        self.0.identity()
+    }
+    fn may_block(&self) -> bool {
+        self.0.may_block()
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(ReadOnlyConfig { store: self.0.config() })
+    }
+}

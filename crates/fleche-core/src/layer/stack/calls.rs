@@ -1,0 +1,106 @@
+//! A stack of stores of records.
+
+use super::{Stack, StackConfig, fill};
+use crate::{
+    call::{CallKey, Record},
+    claim::{Claim, Owner},
+    digest::DigestPrefix,
+    error::Result,
+    layer::{
+        pool::any,
+        union::{find, keys},
+    },
+    query::Query,
+    store::{CallStore, CallStoreConfig, Entries},
+};
+
+impl<S: CallStore> CallStore for Stack<S> {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        let (first, behind) = self.parts();
+        if let Some(record) = first.get(key)? {
+            return Ok(Some(record));
+        }
+        let _copying = self.changing.lock(key.digest());
+        if first.contains(key)? {
+            return first.get(key);
+        }
+        for (at, store) in behind.iter().enumerate() {
+            if let Some(record) = store.get(key)? {
+                fill(&self.stores[..=at], |store| store.put(key, &record));
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let _changing = self.changing.lock(key.digest());
+        self.parts().0.put(key, record)
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        any(&self.stores, |store| store.contains(key))
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        keys(&self.stores, prefix)
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        let _changing = self.changing.lock(key.digest());
+        // Which one's record counts; those before it have none to be compared.
+        let mut counts = 0;
+        if only.is_some() {
+            while counts + 1 < self.stores.len() && self.stores[counts].get(key)?.is_none() {
+                counts += 1;
+            }
+            if self.stores[counts].get(key)?.as_ref() != only {
+                return Ok(false);
+            }
+        }
+        let mut removed = false;
+        // From the last one: one that refuses keeps the record.
+        for store in self.stores[counts..].iter().skip(1).rev() {
+            removed |= store.remove(key, None)?;
+        }
+        let counted = self.stores[counts].remove(key, only)?;
+        Ok(if only.is_some() { counted } else { removed || counted })
+    }
+
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        find(&self.stores, query)
+    }
+
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        self.parts().0.claim(key)
+    }
+
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        self.parts().0.owner(key)
+    }
+
+    fn identity(&self) -> usize {
+        self.parts().0.identity()
+    }
+
+    fn sync(&self, key: &CallKey) -> Result<()> {
+        let (first, behind) = self.parts();
+        for store in behind {
+            if first.contains(key)? {
+                break;
+            }
+            if store.contains(key)? {
+                return store.sync(key);
+            }
+        }
+        first.sync(key)
+    }
+
+    fn may_block(&self) -> bool {
+        self.stores.iter().any(CallStore::may_block)
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(StackConfig { stores: self.stores.iter().map(CallStore::config).collect() })
+    }
+}

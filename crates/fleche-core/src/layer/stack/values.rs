@@ -1,0 +1,112 @@
+//! A stack of stores of values.
+
+use std::{cell::RefCell, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Stack, StackConfig, fill};
+use crate::{
+    digest::{Digest, DigestPrefix},
+    error::Result,
+    layer::{
+        pool::{any, least_age},
+        union::ids,
+    },
+    store::{Check, Entries, ValueStore, ValueStoreConfig, whole},
+};
+
+impl<S: ValueStore> Stack<S> {
+    /// What the first store does not have.
+    fn read_further_down(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        let (first, behind) = self.parts();
+        let _copying = self.changing.lock(id);
+        if first.contains(id)? {
+            // Somebody else has copied it meanwhile.
+            return first.read(id, check);
+        }
+        for (at, store) in behind.iter().enumerate() {
+            // The form that is kept, which the check may turn into another.
+            let form = RefCell::new(None);
+            let found = store.read(id, &|bytes| {
+                let checked = check(bytes.clone())?;
+                form.replace(Some(bytes));
+                Ok(checked)
+            })?;
+            if let (Some(found), Some(form)) = (found, form.into_inner()) {
+                fill(&self.stores[..=at], |store| store.put(id, &form));
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<S: ValueStore> ValueStore for Stack<S> {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        match self.parts().0.read(id, check)? {
+            None => self.read_further_down(id, check),
+            found => Ok(found),
+        }
+    }
+
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        match self.parts().0.get(id)? {
+            None => self.read_further_down(id, &|bytes| whole(id, bytes)),
+            found => Ok(found),
+        }
+    }
+
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        let _changing = self.changing.lock(id);
+        self.parts().0.put(id, encoded)
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        any(&self.stores, |store| store.contains(id))
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        least_age(&self.stores, id)
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        let _changing = self.changing.lock(id);
+        let young = |limit| Ok::<_, crate::error::Error>(least_age(&self.stores, id)?.is_none_or(|age| age <= limit));
+        if let Some(limit) = older_than
+            && young(limit)?
+        {
+            return Ok(false);
+        }
+        let mut removed = false;
+        // From the last one: one that refuses keeps the entry whole.
+        for store in self.stores.iter().rev() {
+            removed |= store.remove(id, older_than)?;
+        }
+        Ok(removed)
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        ids(&self.stores, prefix)
+    }
+
+    fn sync(&self, id: &Digest) -> Result<()> {
+        let (first, behind) = self.parts();
+        for store in behind {
+            if first.contains(id)? {
+                break;
+            }
+            if store.contains(id)? {
+                return store.sync(id);
+            }
+        }
+        first.sync(id)
+    }
+
+    fn may_block(&self) -> bool {
+        self.stores.iter().any(ValueStore::may_block)
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(StackConfig { stores: self.stores.iter().map(ValueStore::config).collect() })
+    }
+}

@@ -1,0 +1,55 @@
+//! Upkeep of caches: collecting, verifying and transferring what they hold.
+#![allow(missing_docs)]
+
+#[path = "upkeep/collect.rs"]
+mod collect;
+#[path = "engine/support.rs"]
+#[allow(dead_code)] // What the tests of the engine need.
+mod support;
+#[path = "upkeep/transfer.rs"]
+mod transfer;
+#[path = "upkeep/verify.rs"]
+mod verify;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use fleche_core::{Cache, Digest, fleche};
+use fleche_store_file::{FileCalls, FileValues};
+
+/// A result, and an argument, that are too long to stand in a record.
+#[fleche]
+fn long(x: u64, filling: String) -> Vec<u64> {
+    assert!(filling.len() > 100);
+    (0..100).map(|y| x + y).collect()
+}
+
+fn filling() -> String {
+    "f".repeat(101)
+}
+
+fn in_files(directory: &Path) -> Cache {
+    let open = |name| directory.join(name);
+    Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap())
+}
+
+/// The file of an entry in this directory of entries.
+fn file_of(directory: &Path, id: &Digest) -> PathBuf {
+    let name = id.to_string();
+    directory.join(&name[..2]).join(&name[2..])
+}
+
+/// Lets the value have been put two hours ago.
+fn make_old(directory: &Path, id: &Digest) {
+    let file = File::options().write(true).open(file_of(&directory.join("values"), id)).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_hours(2)).unwrap();
+}
+
+/// The value that is the call's result.
+fn result_of(cache: &Cache, x: u64) -> Digest {
+    let record = cache.record(&long::key(x, filling())).unwrap().expect("it is recorded");
+    *record.result.stored().expect("it is long")
+}
