@@ -14,16 +14,20 @@ pub(crate) struct Published {
     route: Route,
     /// Those that cannot end before the wait has, and have claims of their stores.
     flights: Vec<Arc<Flight>>,
+    /// Whether some that cannot end before have no claim that would show it.
+    hides: bool,
 }
 
 impl Published {
     /// A wait for the call, from within these flights.
     pub(crate) fn new(route: Route, from: &[Arc<Flight>]) -> Self {
-        let flights: Vec<_> = with_parents(from).into_iter().filter(|flight| flight.publishes()).collect();
+        let all = with_parents(from);
+        let hides = all.iter().any(|flight| flight.is_claimless());
+        let flights: Vec<_> = all.into_iter().filter(|flight| flight.publishes()).collect();
         for flight in &flights {
             flight.publish(|awaits| awaits.push(route));
         }
-        Self { route, flights }
+        Self { route, flights, hides }
     }
 
     /// The claims of the same store that wait.
@@ -36,9 +40,14 @@ impl Published {
             .collect()
     }
 
-    /// Whether anything is published.
+    /// Whether others may wait for what waits: it has claims, or goes on without one.
     pub(crate) fn is_owner(&self) -> bool {
-        !self.flights.is_empty()
+        self.hides || !self.flights.is_empty()
+    }
+
+    /// Whether others may wait for it without seeing that it waits.
+    pub(crate) fn hides(&self) -> bool {
+        self.hides
     }
 }
 

@@ -1,6 +1,13 @@
 //! Flights: calls on their way in this process. One leader a call; whoever else asks for it waits.
 
-use std::{any::Any, fmt, mem, ops::Deref, task::Waker, time::Instant};
+use std::{
+    any::Any,
+    fmt, mem,
+    ops::Deref,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    task::Waker,
+    time::Instant,
+};
 
 use super::{
     Held, graph,
@@ -30,6 +37,8 @@ pub struct Flight {
     pub(super) begun: Instant,
     /// The claim of the store, where it gives any.
     held: Mutex<Option<Arc<dyn Held>>>,
+    /// Whether its leader goes on without the claim, which another process has.
+    claimless: AtomicBool,
     /// What is waited for within the body.
     pub(super) awaits: Mutex<Vec<Route>>,
     state: Mutex<State>,
@@ -92,6 +101,7 @@ impl Flight {
             parents,
             begun: Instant::now(),
             held: Mutex::default(),
+            claimless: AtomicBool::new(false),
             awaits: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -101,6 +111,10 @@ impl Flight {
     /// Which call it is.
     pub fn route(&self) -> Route {
         self.route
+    }
+
+    pub(super) fn is_claimless(&self) -> bool {
+        self.claimless.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,6 +211,11 @@ impl Leader {
     /// Keeps the store's claim until the flight has ended.
     pub fn hold(&self, held: Arc<dyn Held>) {
         *self.flight.held() = Some(held);
+    }
+
+    /// Goes on without the store's claim: what the body waits for cannot be seen by others.
+    pub fn go_without(&self) {
+        self.flight.claimless.store(true, Relaxed);
     }
 
     /// Whether the store has given the claim to another meanwhile.

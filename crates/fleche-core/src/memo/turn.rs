@@ -227,8 +227,9 @@ fn lead<T: Send + Sync + 'static>(
                 Some(())
             };
             let came = waiting::blocking(|| vigil.keep(wait));
-            if matches!(came, Verdict::Came(())) {
-                wanted.arrived(&leader, arriving.result());
+            match came {
+                Verdict::Came(()) => wanted.arrived(&leader, arriving.result()),
+                Verdict::GoAhead => leader.go_without(),
             }
             true
         }

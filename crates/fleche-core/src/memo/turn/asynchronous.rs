@@ -65,8 +65,9 @@ async fn lead<T: Send + Sync + 'static>(
             vigil.tell(None);
             has_waited = true;
             let mut arriving = arriving(taken);
-            if let Verdict::Came(arrived) = keep(&mut vigil, |context| Pin::new(&mut arriving).poll(context)).await {
-                wanted.arrived(&leader, arrived);
+            match keep(&mut vigil, |context| Pin::new(&mut arriving).poll(context)).await {
+                Verdict::Came(arrived) => wanted.arrived(&leader, arrived),
+                Verdict::GoAhead => leader.go_without(),
             }
             true
         }

@@ -84,12 +84,14 @@ impl<'a> Vigil<'a> {
         }
         let owner = |key: &_| self.cache.calls().owner(key).ok().flatten();
         let circle = match look(&self.published.own(), self.route.key, owner) {
-            Sight::Clear => {
+            Sight::Clear if !self.published.hides() => {
                 self.unseen = None;
                 false
             }
             Sight::Circle => true,
-            Sight::Theirs | Sight::Hidden => now.duration_since(*self.unseen.get_or_insert(now)) >= UNSEEN,
+            Sight::Clear | Sight::Theirs | Sight::Hidden => {
+                now.duration_since(*self.unseen.get_or_insert(now)) >= UNSEEN
+            }
         };
         if circle {
             self.cache.counters().circle();
