@@ -185,8 +185,9 @@ pub use file_content::FileContent;
 ///   They wait as long as it takes; with `wait_timeout` (a number with `ms`, `s`, `min` or `h`) so long, and then compute
 ///   too; with `wait = false` not at all.
 /// - A call that asks for itself, directly or through others that wait for it, computes in place. Within a process that
-///   is known at once, for what the body calls, submits and binds. Between processes it is seen within about a second, and
-///   costs a second computation of a call now and then.
+///   is known at once, for what the body calls, submits and binds, and for what runs under the [`active_cache`] that it
+///   asked for on other threads. Between processes it is seen within about a second, and costs a second computation of a
+///   call now and then.
 /// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory about a tenth of one, with
