@@ -4,6 +4,8 @@ mod chain;
 mod flight;
 mod graph;
 mod lease;
+mod quiet;
+mod stall;
 mod sync;
 mod table;
 
@@ -11,6 +13,8 @@ pub(crate) use chain::{Published, Sight, look};
 #[doc(hidden)]
 pub use flight::{Boarded, Cargo, End, Flight, Flights, Leader, Moment, Route, Waiting, board};
 pub(crate) use graph::with_parents;
+pub(crate) use quiet::{WaitsHere, this_thread};
+pub(crate) use stall::is_stalled;
 
 pub use lease::{Clock, LeaseTable, Leases};
 

@@ -187,11 +187,14 @@ pub use file_content::FileContent;
 /// - A call that asks for itself, directly or through others that wait for it, computes in place. Within a process that
 ///   is known at once, for what the body calls, submits and binds, and for what runs under the [`active_cache`] that it
 ///   asked for on other threads. Between processes it is seen within about a second, and costs a second computation of a
-///   call now and then.
+///   call now and then. What a pool of others does for a body of its own accord, as rayon does that puts one piece of work
+///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once the whole process has stood still
+///   for a second (for thirty, if some threads wait for whatever may come, as those of a reactor do); elsewhere, give
+///   such calls a `wait_timeout`.
 /// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
 ///   it.
-/// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory about a tenth of one, with
-///   stores in files about a quarter at most (`cargo xtask bench claims` measures it).
+/// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with
+///   stores in files a third at most (`cargo xtask bench claims` measures it).
 /// - Waits are counted in [`Stats`], and told to `tracing` (target `fleche_core`): those for other processes at level
 ///   `INFO`, with host, process and age of the one that computes, and those within the process at `DEBUG`.
 /// - A function that returns a [`Job`] does not wait, since its call may be what brings that job about: two calls before

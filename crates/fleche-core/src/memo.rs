@@ -32,7 +32,7 @@ use arguments::Call;
 use hit::hit;
 use plan::Access;
 use recording::Recording;
-use turn::{Turn, Wanted, take_turn};
+use turn::{Right, Turn, Wanted, take_turn};
 
 /// What a look-up gives: the result, or the right to compute it.
 #[must_use]
@@ -141,7 +141,7 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
         let started = Instant::now();
         let collecting = Collecting::begin(context::metadata());
         let result = {
-            let _within = recording.right.as_ref().map(|right| context::within(right.flight()));
+            let _within = recording.right.as_ref().map(Right::begin);
             body()
         };
         match plan.access {

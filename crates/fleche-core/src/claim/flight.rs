@@ -4,7 +4,7 @@ use std::{
     any::Any,
     fmt, mem,
     ops::Deref,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
     task::Waker,
     time::Instant,
 };
@@ -39,6 +39,10 @@ pub struct Flight {
     held: Mutex<Option<Arc<dyn Held>>>,
     /// Whether its leader goes on without the claim, which another process has.
     claimless: AtomicBool,
+    /// Whether its leader waits for the claim.
+    seeks: AtomicBool,
+    /// The thread that runs the body, by the system's number; 0 where it is not that of one thread.
+    thread: AtomicI32,
     /// What is waited for within the body.
     pub(super) awaits: Mutex<Vec<Route>>,
     state: Mutex<State>,
@@ -102,6 +106,8 @@ impl Flight {
             begun: Instant::now(),
             held: Mutex::default(),
             claimless: AtomicBool::new(false),
+            seeks: AtomicBool::new(false),
+            thread: AtomicI32::new(0),
             awaits: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -115,6 +121,21 @@ impl Flight {
 
     pub(super) fn is_claimless(&self) -> bool {
         self.claimless.load(Relaxed)
+    }
+
+    /// Whether its leader waits for the store's claim.
+    pub fn seeks_claim(&self) -> bool {
+        self.seeks.load(Relaxed)
+    }
+
+    /// The thread that runs the body, by the system's number, while one does.
+    pub fn thread(&self) -> Option<i32> {
+        Some(self.thread.load(Relaxed)).filter(|thread| *thread != 0)
+    }
+
+    /// Which thread runs the body from now on; 0 for none.
+    pub fn runs_on(&self, thread: i32) {
+        self.thread.store(thread, Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -142,8 +163,8 @@ impl Flight {
         let part = table::part(self.route);
         part.end(&mut part.lock(), self.route);
         let mut state = self.lock();
-        state.end = Some(end);
         let (wakers, waiting) = (mem::take(&mut state.wakers), state.waiting);
+        state.end = (waiting > 0).then_some(end);
         drop(state);
         if waiting > 0 {
             self.changed.notify_all();
@@ -213,6 +234,11 @@ impl Leader {
         *self.flight.held() = Some(held);
     }
 
+    /// Whether it waits for the store's claim, from now on.
+    pub fn seek(&self, seeks: bool) {
+        self.flight.seeks.store(seeks, Relaxed);
+    }
+
     /// Goes on without the store's claim: what the body waits for cannot be seen by others.
     pub fn go_without(&self) {
         self.flight.claimless.store(true, Relaxed);
@@ -261,6 +287,11 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// The flight.
+    pub fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
     /// Since when the flight is on its way.
     pub fn begun(&self) -> Instant {
         self.flight.begun
@@ -295,11 +326,15 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = self.flight.lock();
         state.waiting -= 1;
+        // Nobody asks any more for what it has brought, which may be large.
+        let unwanted = if state.waiting == 0 { state.end.take() } else { None };
         for from in self.from.iter() {
             if let Some(at) = state.from.iter().position(|known| Arc::ptr_eq(known, from)) {
                 state.from.swap_remove(at);
             }
         }
+        drop(state);
+        drop(unwanted);
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn begin(flight: &Arc<Flight>, from: &[Arc<Flight>]) -> bool {
 }
 
 /// Whether the flight cannot end before one of these.
-fn is_blocked_by(flight: &Arc<Flight>, those: &[Arc<Flight>]) -> bool {
+pub(super) fn is_blocked_by(flight: &Arc<Flight>, those: &[Arc<Flight>]) -> bool {
     let mut seen = HashSet::new();
     let mut left: Vec<Arc<Flight>> = those.to_vec();
     while let Some(next) = left.pop() {

@@ -52,6 +52,11 @@ impl Part {
 
 static TABLE: Global<[CachePadded<Part>; PARTS]> = Global::new(|| std::array::from_fn(|_| CachePadded::default()));
 
+/// All flights.
+pub(super) fn all() -> Vec<Arc<Flight>> {
+    TABLE.get().iter().flat_map(|part| part.lock().flying.values().cloned().collect::<Vec<_>>()).collect()
+}
+
 /// The part that has this call, by a byte of its key, which is a digest.
 pub(super) fn part(route: Route) -> &'static Part {
     &TABLE.get()[usize::from(route.key.digest().as_bytes()[0]) % PARTS]

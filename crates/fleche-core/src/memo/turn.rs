@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cache::Cache,
     call::{CallKey, Timestamp},
-    claim::{Boarded, Cargo, Claim, End, Flight, Flights, Held, Leader, Moment, Route, Taken, board},
+    claim::{Boarded, Cargo, Claim, End, Flight, Flights, Held, Leader, Moment, Route, Taken, board, this_thread},
     context,
     error::Result,
     function::{Function, Patience},
@@ -43,6 +43,12 @@ impl Right {
         self.0.flight()
     }
 
+    /// The body runs on this thread until what is returned is dropped.
+    pub(super) fn begin(&self) -> RunsHere<'_> {
+        self.flight().runs_on(this_thread());
+        RunsHere { flight: self.flight(), _within: context::within(self.flight()) }
+    }
+
     /// Whether the right went to another meanwhile.
     pub(super) fn is_late(&self) -> bool {
         self.0.is_late()
@@ -59,6 +65,18 @@ impl Right {
             let value = copied(codec, value)?;
             Some(Arc::new(Brought { value, written }) as Cargo)
         });
+    }
+}
+
+/// A body on this thread.
+pub(super) struct RunsHere<'a> {
+    flight: &'a Flight,
+    _within: context::Guard,
+}
+
+impl Drop for RunsHere<'_> {
+    fn drop(&mut self) {
+        self.flight.runs_on(0);
     }
 }
 
@@ -178,7 +196,7 @@ pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn
                 let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), &from, until);
                 vigil.tell(Some(flight.begun()));
                 has_waited = true;
-                let verdict = waiting::blocking(|| vigil.keep(|until| flight.wait(until)));
+                let verdict = waiting::blocking(|| vigil.keep(flight.flight(), |until| flight.wait(until)));
                 match verdict {
                     Verdict::Came(End::Landed(cargo)) => {
                         if let Some(value) = wanted.unload(&cargo) {
@@ -226,7 +244,9 @@ fn lead<T: Send + Sync + 'static>(
                 arriving.wait();
                 Some(())
             };
-            let came = waiting::blocking(|| vigil.keep(wait));
+            leader.seek(true);
+            let came = waiting::blocking(|| vigil.keep(leader.flight(), wait));
+            leader.seek(false);
             match came {
                 Verdict::Came(()) => wanted.arrived(&leader, arriving.result()),
                 Verdict::GoAhead => leader.go_without(),

@@ -108,7 +108,9 @@ fn what_calls_record_meanwhile_keeps_its_values() {
         cache.scope(|| (0..CALLS).for_each(|x| drop(long(x, filling()))));
         let results: Vec<_> = (0..CALLS).map(|x| result_of(&cache, x)).collect();
         (0..CALLS).for_each(|x| assert!(cache.evict(&long::key(x, filling())).unwrap()));
-        results.iter().for_each(|id| make_old(directory.path(), id));
+        for id in &results {
+            make_old(directory.path(), id);
+        }
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {

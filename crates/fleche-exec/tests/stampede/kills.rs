@@ -30,7 +30,9 @@ fn the_call_of_an_owner_that_is_killed_goes_to_one_of_those_that_wait() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs: Vec<_> = (0..3).map(|_| Program::start(directory.path())).collect();
     let mut chance = 0x9e37_79b9_7f4a_7c15_u64;
-    let (mut taken_over, mut longest) = (0, Duration::ZERO);
+    let mut taken_over = 0;
+    // How long the survivors needed from the kill on, their body included.
+    let mut needed = Vec::new();
     for round in 0..ROUNDS {
         forget(directory.path());
         for program in &mut programs {
@@ -50,14 +52,17 @@ fn the_call_of_an_owner_that_is_killed_goes_to_one_of_those_that_wait() {
             // It may have answered before it was killed.
             assert!(program.answer().is_none_or(|answer| answer == expected) || at != killed);
         }
-        longest = longest.max(since.elapsed());
+        needed.push(since.elapsed());
         let bodies = noted(directory.path()).len();
         assert!((1..=2).contains(&bodies), "round {round}: {bodies} bodies for one that was killed");
         taken_over += bodies - 1;
         programs[killed] = Program::start(directory.path());
     }
-    println!("{taken_over} calls were taken over, with their body within {longest:?} of the kill");
     assert!(taken_over > 0, "no owner was killed in time");
+    // A machine that is busy with other things may stand still for once.
+    needed.sort();
+    let most = needed[needed.len() * 95 / 100];
+    assert!(most < Duration::from_secs(2), "survivors need {most:?}, and {:?} at worst", needed.last());
     drop(programs);
     nothing_is_locked(directory.path()).unwrap();
 }

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Lines, Write, stdin},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Barrier,
+    sync::{Barrier, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -45,13 +45,25 @@ const DIRECTORY: &str = "FLECHE_TEST_DIRECTORY";
 fn program() {
     let Some(directory) = env::var_os(DIRECTORY).map(PathBuf::from) else { return };
     let cache = cache(&directory);
-    for line in stdin().lines().map_while(Result::ok) {
+    for line in orders() {
         let words: Vec<_> = line.split(' ').collect();
         let (_, act) = ACTS.iter().find(|(name, _)| *name == words[0]).expect("it is an act");
         let _active = cache.enter();
         // The test harness, of this program and of its workers, leaves lines unfinished.
         println!("\ndone {}", act(&directory, &words[1..]));
     }
+}
+
+/// What the program is told. It ends with whoever tells it, whatever it is doing.
+fn orders() -> mpsc::Receiver<String> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        for line in stdin().lines().map_while(Result::ok) {
+            let _ = tell.send(line);
+        }
+        std::process::exit(0);
+    });
+    told
 }
 
 /// The cache that all programs share.

@@ -65,10 +65,12 @@ async fn lead<T: Send + Sync + 'static>(
             vigil.tell(None);
             has_waited = true;
             let mut arriving = arriving(taken);
+            leader.seek(true);
             match keep(&mut vigil, |context| Pin::new(&mut arriving).poll(context)).await {
                 Verdict::Came(arrived) => wanted.arrived(&leader, arrived),
                 Verdict::GoAhead => leader.go_without(),
             }
+            leader.seek(false);
             true
         }
     };

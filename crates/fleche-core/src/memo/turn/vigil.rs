@@ -7,12 +7,14 @@ use std::{
 
 use crate::{
     cache::Cache,
-    claim::{Flight, Owner, Published, Route, Sight, look},
+    claim::{Flight, Owner, Published, Route, Sight, WaitsHere, is_stalled, look},
     function::Function,
 };
 
 /// So often somebody who has claims looks whether he is waited for in turn.
 const LOOKS: Duration = Duration::from_millis(50);
+/// So often somebody who waits on a thread looks whether its process stands still, after as long.
+const STILL: Duration = Duration::from_secs(1);
 /// So long somebody who has claims waits where that cannot be seen, or where another does not go on who should.
 const UNSEEN: Duration = Duration::from_secs(1);
 
@@ -99,16 +101,33 @@ impl<'a> Vigil<'a> {
         circle
     }
 
-    /// Waits on this thread: `wait` blocks until what is waited for has come, or until then.
-    pub(super) fn keep<R>(&mut self, wait: impl Fn(Option<Instant>) -> Option<R>) -> Verdict<R> {
+    /// Waits on this thread for the flight, or as its leader: `wait` blocks until what is waited for has come, or until
+    /// then.
+    pub(super) fn keep<R>(&mut self, flight: &Arc<Flight>, wait: impl Fn(Option<Instant>) -> Option<R>) -> Verdict<R> {
+        let _waits = WaitsHere::begin();
+        let mut still = self.begun + STILL;
         loop {
-            if let Some(come) = wait(self.next_look()) {
+            if let Some(come) = wait(Some(self.next_look().map_or(still, |look| look.min(still)))) {
                 return Verdict::Came(come);
             }
-            if self.is_over() {
+            let now = Instant::now();
+            if self.next_is_due(now) && self.is_over() {
                 return Verdict::GoAhead;
             }
+            if now >= still {
+                let owner = |key: &_| self.cache.calls().owner(key).ok().flatten();
+                if is_stalled(flight, owner) {
+                    self.cache.counters().circle();
+                    return Verdict::GoAhead;
+                }
+                still = now + STILL / 2;
+            }
         }
+    }
+
+    /// Whether there is something to look at but whether the process stands still.
+    fn next_is_due(&self, now: Instant) -> bool {
+        self.published.is_owner() || self.until.is_some_and(|until| until <= now)
     }
 }
 

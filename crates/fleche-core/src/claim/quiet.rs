@@ -1,0 +1,193 @@
+//! Whether anything happens in this process, by what the system tells of its threads.
+
+#[cfg(target_os = "linux")]
+mod threads;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A thread, by the system's number.
+pub(crate) type ThreadId = i32;
+
+/// What a thread is seen to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It waits for another thread of this process.
+    Parked,
+    /// It waits for some time to pass, or for whatever may come, as a reactor does that has nothing to do.
+    Idle,
+    /// It works, or waits for something outside that was asked for.
+    Busy,
+}
+
+/// A thread at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) id: ThreadId,
+    pub(super) doing: Doing,
+    /// The processor time that it has had.
+    pub(super) worked: Duration,
+}
+
+/// A process in which all threads have been parked for so long stands still.
+const STILL: Duration = Duration::from_secs(1);
+/// The same where some of them are idle, since what they wait for may come.
+const STILL_IF_IDLE: Duration = Duration::from_secs(30);
+/// How often threads are looked at, at most.
+const LOOKS: Duration = Duration::from_millis(200);
+
+/// The threads that wait for a flight or a claim: what they do is known.
+static WAITING: Mutex<Option<HashSet<ThreadId>>> = Mutex::new(None);
+
+fn waiting() -> MutexGuard<'static, Option<HashSet<ThreadId>>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// This thread waits for a flight or a claim until this is dropped.
+pub(crate) struct WaitsHere(ThreadId);
+
+impl WaitsHere {
+    pub(crate) fn begin() -> Self {
+        let here = this_thread();
+        waiting().get_or_insert_default().insert(here);
+        Self(here)
+    }
+}
+
+impl Drop for WaitsHere {
+    fn drop(&mut self) {
+        if let Some(waiting) = &mut *waiting() {
+            waiting.remove(&self.0);
+        }
+    }
+}
+
+/// The calling thread; 0 where the system has no numbers for them.
+pub(crate) fn this_thread() -> ThreadId {
+    #[cfg(target_os = "linux")]
+    return nix::unistd::gettid().as_raw();
+    #[cfg(not(target_os = "linux"))]
+    return 0;
+}
+
+fn seen() -> Option<Vec<Seen>> {
+    #[cfg(target_os = "linux")]
+    return threads::seen();
+    #[cfg(not(target_os = "linux"))]
+    return None;
+}
+
+/// What the last looks have found.
+#[derive(Default)]
+pub(super) struct Quiet(Option<Looked>);
+
+struct Looked {
+    at: Instant,
+    worked: HashMap<ThreadId, Duration>,
+    parked: HashSet<ThreadId>,
+    has_idle: bool,
+    /// Since when nothing has happened.
+    since: Instant,
+}
+
+impl Quiet {
+    pub(super) const fn new() -> Self {
+        Self(None)
+    }
+
+    /// The threads that are parked, and not since they wait for a flight, if the process stands still; `None` where
+    /// something happens, or may, or where the system does not tell.
+    pub(super) fn parked(&mut self) -> Option<HashSet<ThreadId>> {
+        let now = Instant::now();
+        if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= LOOKS) {
+            self.look(&seen()?, &waiting().clone().unwrap_or_default(), now);
+        }
+        let looked = self.0.as_ref()?;
+        let needed = if looked.has_idle { STILL_IF_IDLE } else { STILL };
+        (now.duration_since(looked.since) >= needed).then(|| looked.parked.clone())
+    }
+
+    /// Something is about to happen.
+    pub(super) fn end(&mut self) {
+        self.0 = None;
+    }
+
+    fn look(&mut self, threads: &[Seen], waiting: &HashSet<ThreadId>, now: Instant) {
+        let others = || threads.iter().filter(|thread| !waiting.contains(&thread.id));
+        let happens = match &self.0 {
+            None => true,
+            Some(before) => {
+                // Who looks at a clock now and then does not work.
+                let nothing = (now - before.at) / 100 + Duration::from_millis(1);
+                others().any(|thread| {
+                    let worked = before.worked.get(&thread.id).map(|worked| thread.worked.saturating_sub(*worked));
+                    thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
+                })
+            }
+        };
+        let parked = others().filter(|thread| thread.doing == Doing::Parked);
+        self.0 = Some(Looked {
+            at: now,
+            worked: threads.iter().map(|thread| (thread.id, thread.worked)).collect(),
+            parked: parked.map(|thread| thread.id).collect(),
+            has_idle: others().any(|thread| thread.doing == Doing::Idle),
+            since: self.0.as_ref().filter(|_| !happens).map_or(now, |before| before.since),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What looks at these threads find, one a second.
+    fn parked(looks: &[&[(ThreadId, Doing, u64)]]) -> Vec<Option<usize>> {
+        let (mut quiet, begun) = (Quiet::default(), Instant::now());
+        let look = |(second, threads): (u64, &&[(ThreadId, Doing, u64)])| {
+            let seen = |(id, doing, worked): &(ThreadId, Doing, u64)| Seen {
+                id: *id,
+                doing: *doing,
+                worked: Duration::from_millis(*worked),
+            };
+            let threads: Vec<_> = threads.iter().map(seen).collect();
+            // Looks are in the future, so that none is taken for too old.
+            quiet.look(&threads, &[9].into(), begun + Duration::from_secs(second + 1_000));
+            let looked = quiet.0.as_ref().unwrap();
+            let needed = if looked.has_idle { STILL_IF_IDLE } else { STILL };
+            (looked.at - looked.since >= needed).then_some(looked.parked.len())
+        };
+        (0..).zip(looks).map(look).collect()
+    }
+
+    #[test]
+    fn threads_that_are_parked_for_a_second_stand_still() {
+        let all = [(1, Doing::Parked, 5), (2, Doing::Parked, 5)].as_slice();
+        assert_eq!(parked(&[all, all]), [None, Some(2)]);
+    }
+
+    #[test]
+    fn a_thread_that_works_or_is_new_is_something_that_happens() {
+        let one = |worked| [(1, Doing::Parked, 5), (2, Doing::Parked, worked)];
+        assert_eq!(parked(&[&one(5), &one(50), &one(95), &one(96)]), [None, None, None, Some(2)]);
+        assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
+        let busy = [(1, Doing::Parked, 5), (2, Doing::Busy, 5)].as_slice();
+        assert_eq!(parked(&[busy, busy, busy]), [None; 3]);
+    }
+
+    #[test]
+    fn what_waits_for_a_flight_is_known() {
+        let all = [(1, Doing::Parked, 5), (9, Doing::Busy, 5)].as_slice();
+        assert_eq!(parked(&[all, all]), [None, Some(1)]);
+    }
+
+    #[test]
+    fn beside_idle_threads_it_takes_longer() {
+        let all = [(1, Doing::Parked, 5), (2, Doing::Idle, 5)].as_slice();
+        let looks = vec![all; 31];
+        let found = parked(&looks);
+        assert_eq!((found[29], found[30]), (None, Some(1)));
+    }
+}
