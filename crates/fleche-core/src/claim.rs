@@ -13,7 +13,9 @@ pub(crate) use chain::{Published, Sight, look};
 #[doc(hidden)]
 pub use flight::{Boarded, Cargo, End, Flight, Flights, Leader, Moment, Route, Waiting, board};
 pub(crate) use graph::with_parents;
-pub(crate) use quiet::{WaitsHere, this_thread};
+#[doc(hidden)]
+pub use quiet::WaitsHere;
+pub(crate) use quiet::this_thread;
 pub(crate) use stall::is_stalled;
 
 pub use lease::{Clock, LeaseTable, Leases};

@@ -46,11 +46,15 @@ fn waiting() -> MutexGuard<'static, Option<HashSet<ThreadId>>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// This thread waits for a flight or a claim until this is dropped.
-pub(crate) struct WaitsHere(ThreadId);
+/// This thread waits for a flight or a claim until this is dropped. For stores whose threads wait for claims: what they
+/// wait for is no work of this process.
+#[derive(Debug)]
+#[must_use = "it ends when it is dropped"]
+pub struct WaitsHere(ThreadId);
 
 impl WaitsHere {
-    pub(crate) fn begin() -> Self {
+    /// From now on.
+    pub fn begin() -> Self {
         let here = this_thread();
         waiting().get_or_insert_default().insert(here);
         Self(here)

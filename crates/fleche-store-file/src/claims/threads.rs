@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::starter;
+use fleche_core::{claim::WaitsHere, starter};
 
 /// A wait for a claim.
 pub(super) trait Wait: Send {
@@ -73,12 +73,15 @@ pub(super) fn run(finish: Finish) {
 }
 
 fn block_until_finished(mut wait: Box<dyn Wait>) {
-    loop {
+    let waits = WaitsHere::begin();
+    let finish = loop {
         if let Some(finish) = wait.try_now() {
-            return finish();
+            break finish;
         }
         wait.block();
-    }
+    };
+    drop(waits);
+    finish();
 }
 
 struct Permit;
@@ -147,6 +150,7 @@ impl Looking {
 }
 
 fn look_on() {
+    let _waits = WaitsHere::begin();
     let mut next_look = Instant::now() + within(LOOKS);
     loop {
         let mut polled = mem::take(&mut Looking::get().polled);

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{call::CallKey, claim::Then, starter};
+use crate::{
+    call::CallKey,
+    claim::{Then, WaitsHere},
+    starter,
+};
 
 /// How often a lease is asked for that somebody else has: at first, and at last.
 const OFTEN: Duration = Duration::from_millis(10);
@@ -153,6 +157,7 @@ impl State {
 
 impl Beats {
     fn go_on(&self, beat: &impl Fn() -> Option<Option<Duration>>) {
+        let _waits = WaitsHere::begin();
         loop {
             let before = self.lock().changes;
             // What is called when a lease is there may be anything.
