@@ -17,6 +17,8 @@ pub(crate) type ThreadId = i32;
 pub(super) enum Doing {
     /// It waits for another thread of this process.
     Parked,
+    /// It waits for what somebody may type, which no body rests on but its own.
+    Listening,
     /// It waits for some time to pass, or for whatever may come, as a reactor does that has nothing to do.
     Idle,
     /// It works, or waits for something outside that was asked for.

@@ -50,8 +50,7 @@ fn doing(call: &str) -> Doing {
     let Some(number) = words.next().and_then(|word| word.parse().ok()) else { return Doing::Busy };
     match number {
         libc::SYS_futex => Doing::Parked,
-        // Somebody may type something.
-        libc::SYS_read if words.next() == Some("0x0") => Doing::Idle,
+        libc::SYS_read if words.next() == Some("0x0") => Doing::Listening,
         number if TIME_OR_ANYTHING.contains(&number) => Doing::Idle,
         _ => Doing::Busy,
     }
@@ -88,7 +87,7 @@ mod tests {
         assert_eq!(doing("-1 0x7ffe 0x7f"), Doing::Busy);
         assert_eq!(doing(&format!("{} 0x1 0x2", libc::SYS_futex)), Doing::Parked);
         assert_eq!(doing(&format!("{} 0x3 0x2", libc::SYS_epoll_pwait)), Doing::Idle);
-        assert_eq!(doing(&format!("{} 0x0 0x2", libc::SYS_read)), Doing::Idle);
+        assert_eq!(doing(&format!("{} 0x0 0x2", libc::SYS_read)), Doing::Listening);
         assert_eq!(doing(&format!("{} 0x5 0x2", libc::SYS_read)), Doing::Busy);
         assert_eq!(doing(&format!("{} 0x5 0x2", libc::SYS_wait4)), Doing::Busy);
     }
