@@ -2,7 +2,11 @@
 
 mod bench;
 mod conformance;
+mod crash;
+mod excused;
+mod fuzz_stores;
 mod matrix;
+mod selected;
 mod tidy;
 
 use std::process::ExitCode;
@@ -29,6 +33,13 @@ enum Command {
     Bench(bench::Arguments),
     /// Runs the conformance suite for every backend and executor, and prints who shows which behaviour.
     Conformance(conformance::Arguments),
+    /// Kills processes that use a store, and compares what is left with what they had acknowledged.
+    Crash(crash::Arguments),
+    /// What `crash` starts and kills.
+    #[command(hide = true)]
+    CrashChild(crash::ChildArguments),
+    /// Compares every store with a map over random sequences of operations.
+    FuzzStores(fuzz_stores::Arguments),
     /// Checks the layout rules that the compiler does not know.
     Tidy,
 }
@@ -40,6 +51,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::Crash(arguments) => crash::run(&arguments),
+        Command::CrashChild(arguments) => crash::run_child(&arguments),
+        Command::FuzzStores(arguments) => fuzz_stores::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match result {

@@ -19,12 +19,14 @@
 mod capture;
 mod case;
 mod cases;
+pub mod crash;
 mod disk;
 mod executors;
 mod fixture;
 mod fuzz;
 mod item;
 mod list;
+mod patience;
 mod random;
 mod report;
 mod runner;

@@ -1,5 +1,7 @@
 //! `Random`: numbers that look random and follow from a seed, the same on every machine.
 
+use std::hash::{BuildHasher, RandomState};
+
 /// A generator, `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -8,6 +10,11 @@ impl Random {
     /// The sequence that follows from this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// A sequence that nobody knows beforehand.
+    pub fn any() -> Self {
+        Self(RandomState::new().hash_one(()))
     }
 
     /// The next number.

@@ -3,28 +3,10 @@
 use fleche_conformance::{Selection, run};
 use fleche_core::store::{BackendInfo, Reach};
 
-use super::store::{Config, Fault};
-
-fn config(directory: &std::path::Path, kind: &str, fault: Fault) -> Config {
-    Config { root: directory.join(kind), fault }
-}
-
-/// The backend with this fault.
-macro_rules! backend {
-    ($fault:ident) => {{
-        static BACKEND: BackendInfo = BackendInfo {
-            name: "broken",
-            summary: "a store with a fault",
-            reach: Reach::Exclusive,
-            durable: true,
-            scratch: |directory| {
-                let config = |kind| Box::new(config(directory, kind, Fault::$fault));
-                (config("values"), config("calls"))
-            },
-        };
-        &BACKEND
-    }};
-}
+use super::{
+    backend::{backend, config},
+    store::Fault,
+};
 
 /// One test for each fault: the cases named must fail, and say what they were expected to say.
 macro_rules! caught {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Query, Record, Result, ValueStore,
     call::RecordFields,
+    claim::{Claim, Held, Taken, Then},
     store::{CallStoreConfig, Check, Entries, Reach, ValueStoreConfig, whole},
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub(crate) enum Fault {
     RemovesForTwo,
     ForgetsOnClose,
     LosesFaultInConfig,
+    UndoesRemovals,
+    KeepsClaims,
     Panics,
 }
 
@@ -62,6 +65,9 @@ impl Config {
             }
             _ => self.root.clone(),
         };
+        if self.fault == Fault::UndoesRemovals {
+            Directory::undo_removals(&root);
+        }
         Ok(Arc::new(Broken { config: self.clone(), directory: Directory::open(&root)? }))
     }
 }
@@ -83,6 +89,18 @@ impl CallStoreConfig for Config {
     }
     fn reach(&self) -> Reach {
         Reach::Exclusive
+    }
+}
+
+/// A claim that is never given back.
+struct Kept;
+
+impl Held for Kept {}
+
+impl Taken for Kept {
+    fn when_held(self: Box<Self>, then: Then) {
+        // Whoever waits must not be told that nobody will ever call.
+        std::mem::forget(then);
     }
 }
 
@@ -121,6 +139,9 @@ impl Broken {
             return found && (self.directory.delete(id) || self.has(Fault::RemovesForTwo));
         }
         let _changing = self.directory.lock();
+        if self.has(Fault::UndoesRemovals) {
+            return condition() && self.directory.move_away(id);
+        }
         condition() && self.directory.delete(id)
     }
 }
@@ -240,6 +261,13 @@ impl CallStore for Broken {
             }
         }
         Ok(Box::new(records.into_iter()))
+    }
+
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        if !self.has(Fault::KeepsClaims) {
+            return Ok(Claim::WithinProcess);
+        }
+        Ok(if self.directory.mark(key.digest()) { Claim::Held(Arc::new(Kept)) } else { Claim::Taken(Box::new(Kept)) })
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
