@@ -19,9 +19,11 @@
 mod capture;
 mod case;
 mod cases;
+pub mod corrupt;
 pub mod crash;
 mod disk;
 mod executors;
+pub mod faults;
 mod fixture;
 mod fuzz;
 mod item;
@@ -32,6 +34,8 @@ mod report;
 mod runner;
 mod selection;
 mod shelf;
+mod stores;
+mod subject;
 
 pub use case::{Case, ExecutorCase, Listed, Needs};
 pub use executors::executor_cases;

@@ -12,9 +12,9 @@ use super::{
     Findings, claims,
     expected::{Expected, Loss, expected},
     script::{Entry, Kind},
-    work::{Stores, Unread},
+    work::Unread,
 };
-use crate::patience::within;
+use crate::{patience::within, stores::Stores};
 
 /// Opening and reading the stores of one round takes no more than this.
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -12,11 +12,8 @@ use fleche_core::{
     store::BackendInfo,
 };
 
-use super::{
-    script::{THREADS, claimed},
-    work::Stores,
-};
-use crate::patience::within;
+use super::script::{THREADS, claimed};
+use crate::{patience::within, stores::Stores};
 
 /// How many claims are not to be had at once.
 pub(super) fn taken(stores: &Stores) -> Result<u64, String> {

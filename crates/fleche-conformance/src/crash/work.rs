@@ -3,7 +3,7 @@
 use std::{sync::Arc, thread};
 
 use fleche_core::{
-    CallStore, DigestPrefix, Error, Result as StoreResult, ValueStore,
+    DigestPrefix, Error, Result as StoreResult,
     claim::{Claim, Held},
     store::BackendInfo,
 };
@@ -12,6 +12,7 @@ use super::{
     Acknowledge, Frame,
     script::{Entry, Kind, Script, States, Step, THREADS},
 };
+use crate::stores::Stores;
 
 /// Acknowledges that the operation returned, and that it was right.
 pub(super) const DONE: u8 = 0;
@@ -69,20 +70,7 @@ fn text(error: Error) -> String {
     error.to_string()
 }
 
-/// The two stores.
-pub(super) struct Stores {
-    pub(super) values: Arc<dyn ValueStore>,
-    pub(super) calls: Arc<dyn CallStore>,
-}
-
 impl Stores {
-    pub(super) fn open(backend: &BackendInfo, directory: &std::path::Path) -> Result<Self, String> {
-        let (values, calls) = (backend.scratch)(directory);
-        let values = values.open().map_err(|error| format!("the value store does not open: {error}"))?;
-        let calls = calls.open().map_err(|error| format!("the call store does not open: {error}"))?;
-        Ok(Self { values, calls })
-    }
-
     /// What there is of the entry.
     pub(super) fn read(&self, entry: Entry) -> Result<Option<u32>, Unread> {
         match entry.kind {

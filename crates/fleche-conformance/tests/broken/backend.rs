@@ -20,7 +20,9 @@ macro_rules! backend {
             reach: fleche_core::store::Reach::$reach,
             durable: true,
             scratch: |directory| {
-                let config = |kind| Box::new($crate::broken::backend::config(directory, kind, Fault::$fault));
+                let config = |kind| {
+                    Box::new($crate::broken::backend::config(directory, kind, $crate::broken::store::Fault::$fault))
+                };
                 (config("values"), config("calls"))
             },
         };

@@ -5,7 +5,7 @@ use std::{io, sync::Mutex, time::Duration};
 use fleche_conformance::crash::{Findings, check, recover, stuck_claims, work};
 use fleche_core::store::BackendInfo;
 
-use super::{backend::backend, store::Fault};
+use super::backend::backend;
 
 /// Works until so many operations are acknowledged, lets go of the stores, and checks what is there.
 fn died(backend: &'static BackendInfo, operations: usize) -> (tempfile::TempDir, Findings) {

@@ -39,6 +39,9 @@ pub(crate) enum Fault {
     ForgetsOnClose,
     LosesFaultInConfig,
     UndoesRemovals,
+    FirstWriterWinsOverDamage,
+    PanicsAtDamage,
+    RefusesDamage,
     KeepsClaims,
     Panics,
 }
@@ -72,10 +75,25 @@ impl Config {
     }
 }
 
+impl Config {
+    fn unless_damaged(&self, is_whole: impl Fn(&Digest, Vec<u8>) -> bool) -> Result<Arc<Broken>> {
+        let store = self.store()?;
+        if self.fault == Fault::RefusesDamage {
+            for id in store.directory.list(&DigestPrefix::all())? {
+                let id = id?;
+                if !store.directory.read(&id)?.is_some_and(|bytes| is_whole(&id, bytes)) {
+                    return Err(store.damaged(&id, "and with it the store"));
+                }
+            }
+        }
+        Ok(store)
+    }
+}
+
 #[typetag::serde(name = "broken")]
 impl ValueStoreConfig for Config {
     fn open(&self) -> Result<Arc<dyn ValueStore>> {
-        Ok(self.store()?)
+        Ok(self.unless_damaged(|id, bytes| whole(id, bytes.into()).is_ok())?)
     }
     fn reach(&self) -> Reach {
         Reach::Exclusive
@@ -85,7 +103,7 @@ impl ValueStoreConfig for Config {
 #[typetag::serde(name = "broken")]
 impl CallStoreConfig for Config {
     fn open(&self) -> Result<Arc<dyn CallStore>> {
-        Ok(self.store()?)
+        Ok(self.unless_damaged(|id, bytes| Record::from_bytes(&CallKey::from(*id), &bytes).is_ok())?)
     }
     fn reach(&self) -> Reach {
         Reach::Exclusive
@@ -125,7 +143,8 @@ impl Broken {
     }
 
     fn damaged(&self, id: &Digest, why: &str) -> Error {
-        if !self.has(Fault::LeavesDamageInPlace) {
+        assert!(!self.has(Fault::PanicsAtDamage), "the store panics at damage");
+        if !self.has(Fault::LeavesDamageInPlace) && !self.has(Fault::FirstWriterWinsOverDamage) {
             let _changing = self.directory.lock();
             self.directory.delete(id);
         }
@@ -168,7 +187,8 @@ impl ValueStore for Broken {
         let _changing = self.directory.lock();
         let there = self.directory.contains(id);
         let lost = self.has(Fault::LosesSomePuts) && id.as_bytes()[0].is_multiple_of(8);
-        let kept = there && (self.has(Fault::ForgetsRefresh) || self.has(Fault::NeverHeals));
+        let kept = [Fault::ForgetsRefresh, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
+        let kept = there && kept.contains(&self.config.fault);
         if lost || kept { Ok(()) } else { self.directory.write(id, encoded) }
     }
 
@@ -218,7 +238,8 @@ impl CallStore for Broken {
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         let _changing = self.directory.lock();
         let there = self.directory.contains(key.digest());
-        if there && (self.has(Fault::FirstWriterWins) || self.has(Fault::NeverHeals)) {
+        let keeps = [Fault::FirstWriterWins, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
+        if there && keeps.contains(&self.config.fault) {
             return Ok(());
         }
         let mut fields: RecordFields = (**record).clone();
