@@ -2,7 +2,7 @@
 
 use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
 
-use crate::{matrix::aligned, selected::Selected};
+use crate::{excused::does_not_heal, matrix::aligned, selected::Selected};
 
 /// What to damage, and how often.
 #[derive(clap::Args)]
@@ -23,15 +23,22 @@ pub(crate) struct Arguments {
 /// A message where a backend is unknown, and for everything that went wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let extent = if arguments.all { Extent::All } else { Extent::About(arguments.count) };
-    let header = ["backend", "files", "damages", "harmless", "reported", "refused", "failures"];
+    let header = ["backend", "files", "damages", "harmless", "reported", "refused", "unhealed", "failures"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     let mut failures = Vec::new();
     for backend in arguments.selected.durable()? {
         let report = run_corruptions(backend, extent).map_err(|why| format!("{}: {why}", backend.name))?;
         let CorruptReport { files, tried, harmless, reported, refused, .. } = report;
-        let counts = [files, tried, harmless, reported, refused, report.failures.len()];
+        let counts = [files, tried, harmless, reported, refused, report.unhealed.len(), report.failures.len()];
         rows.push(std::iter::once(backend.name.to_owned()).chain(counts.map(|count| count.to_string())).collect());
-        failures.extend(report.failures.into_iter().map(|failure| format!("{}: {failure}", backend.name)));
+        let unhealed = if let (Some(reason), false) = (does_not_heal(backend.name), report.unhealed.is_empty()) {
+            println!("{} did not heal {} times, which is no failure: {reason}", backend.name, report.unhealed.len());
+            Vec::new()
+        } else {
+            report.unhealed
+        };
+        failures
+            .extend(report.failures.into_iter().chain(unhealed).map(|failure| format!("{}: {failure}", backend.name)));
         if files == 0 {
             println!(
                 "{}: it keeps its entries elsewhere than in files of its directory, so there are none",

@@ -40,16 +40,20 @@ pub struct CorruptReport {
     pub reported: usize,
     /// How often the store did not open, with an error.
     pub refused: usize,
+    /// What the store reports again and again, with the damage that led to it: it does not take what was computed again.
+    pub unhealed: Vec<String>,
     /// What went wrong, with the damage that led to it.
     pub failures: Vec<String>,
 }
 
 impl fmt::Display for CorruptReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, tried, harmless, reported, refused, failures } = self;
+        let Self { files, tried, harmless, reported, refused, unhealed, failures } = self;
         write!(
             f,
-            "{files} files damaged {tried} times: {harmless} harmless, {reported} reported, {refused} refused, {} failures",
+            "{files} files damaged {tried} times: {harmless} harmless, {reported} reported, {refused} refused, {} unhealed, \
+             {} failures",
+            unhealed.len(),
             failures.len()
         )
     }
@@ -81,6 +85,7 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
             Ok(Outcome::Harmless) => report.harmless += 1,
             Ok(Outcome::Reported) => report.reported += 1,
             Ok(Outcome::Refused) => report.refused += 1,
+            Ok(Outcome::Unhealed(why)) => report.unhealed.push(format!("{damage}: {why}")),
             Err(why) => report.failures.push(format!("{damage}: {why}")),
         }
         // What a check that was given up still uses stays until the whole scratch goes.

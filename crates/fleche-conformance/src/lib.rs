@@ -12,6 +12,10 @@
 //! fleche_conformance::executor_suite!(my_executors, "mine");
 //! ```
 //!
+//! Four checks go further than a case can, and are functions for anybody's program: [`fuzz_backend`] compares stores with
+//! a map for as long as one likes, [`crash`] looks at what a killed process leaves, [`corrupt`] damages files, and
+//! [`faults`] lets operations fail. `cargo xtask` of this workspace runs them.
+//!
 //! Programs (the conformance matrix of this workspace is one) run the same cases with [`run`]. There is one list of
 //! cases, [`cases`]; nothing is left out for a backend. What a backend does not do is asserted as well: stores that are
 //! not durable must be empty when they are opened anew and must leave nothing on disk.

@@ -1,9 +1,7 @@
 //! The processes that are killed: this program, started anew.
 
 use std::{
-    fs::File,
     io::{self, Read, Write},
-    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -54,10 +52,12 @@ pub(crate) fn run_child(arguments: &ChildArguments) -> Result<(), String> {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         process::exit(1);
     });
-    // Every acknowledgement is one write, past the buffer of standard output.
-    let pipe = io::stdout().as_fd().try_clone_to_owned().map_err(|error| format!("no standard output: {error}"))?;
-    let pipe = File::from(pipe);
-    let acknowledge = |frame: &Frame| (&pipe).write_all(frame);
+    // Nothing stays in the buffer: what was acknowledged is told. Of a frame that is cut off nobody takes notice.
+    let acknowledge = |frame: &Frame| {
+        let mut output = io::stdout().lock();
+        output.write_all(frame)?;
+        output.flush()
+    };
     match role {
         Role::Work => work(backend, directory, *seed, &acknowledge),
         Role::Recover => recover(backend, directory, &acknowledge),

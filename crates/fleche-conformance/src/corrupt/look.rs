@@ -40,7 +40,7 @@ pub(super) struct Known {
 }
 
 /// What became of the damage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Nothing is missing.
     Harmless,
@@ -48,6 +48,8 @@ pub(super) enum Outcome {
     Reported,
     /// The store says that it does not open.
     Refused,
+    /// The store says what is wrong whenever it is asked, and does not take what was computed again.
+    Unhealed(String),
 }
 
 impl Known {
@@ -84,11 +86,15 @@ pub(super) fn look(backend: &BackendInfo, place: &Path, known: &Known) -> Result
         let before = scene.runs();
         calls(&cache, scene)?;
         let missing = scene.runs() - before + cache.stats().faults;
-        hits(&cache, scene, "at the second time")?;
+        if let Some(unhealed) = hits(&cache, scene, "at the second time")? {
+            return unless_panicked(unhealed);
+        }
         missing + sweep(&stores, known)?
     };
     let Ok(stores) = Stores::open(backend, place) else { return unless_panicked(Outcome::Refused) };
-    hits(&Cache::of(stores.values, stores.calls, true), scene, "after it was opened again")?;
+    if let Some(unhealed) = hits(&Cache::of(stores.values, stores.calls, true), scene, "after it was opened again")? {
+        return unless_panicked(unhealed);
+    }
     unless_panicked(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
 }
 
@@ -101,14 +107,18 @@ fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {
     cache.scope(|| CALLS.into_iter().try_for_each(|call| scene.call(call)))
 }
 
-fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<(), String> {
+/// Every call must be a hit. `Unhealed` where the store at least says that it fails.
+fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<Option<Outcome>, String> {
     let (before, faults) = (scene.runs(), cache.stats().faults);
     calls(cache, scene).map_err(|why| format!("{when} {why}"))?;
     let (again, faults) = (scene.runs() - before, cache.stats().faults - faults);
-    if again + faults == 0 {
-        return Ok(());
+    let unhealed =
+        || format!("{when} {again} calls are computed, and the store fails {faults} times: it does not heal");
+    match (again, faults) {
+        (0, 0) => Ok(None),
+        (_, 0) => Err(unhealed()),
+        (_, _) => Ok(Some(Outcome::Unhealed(unhealed()))),
     }
-    Err(format!("{when} {again} calls are computed, and the store fails {faults} times: it does not heal"))
 }
 
 /// Looks at every entry that was there. How many are damaged, absent or cannot be read.

@@ -23,7 +23,7 @@ fn a_store_that_serves_damaged_bytes_is_caught() {
 #[test]
 fn a_store_that_does_not_heal_is_caught() {
     let report = run_corruptions(backend!(FirstWriterWinsOverDamage), SOME).unwrap();
-    assert!(report.failures.iter().any(|failure| failure.contains("does not heal")), "{report}");
+    assert!(report.unhealed.iter().any(|failure| failure.contains("does not heal")), "{report}");
 }
 
 #[test]
