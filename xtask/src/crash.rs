@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 }
 
 /// A process works for no longer than this before it is killed.
-const LONGEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_millis(150);
 /// Leases of the dead end within this time.
 const LEASE: Duration = Duration::from_mins(2);
 /// So many violations are printed for each backend.

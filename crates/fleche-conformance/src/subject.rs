@@ -3,10 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    pin::pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll, Wake},
+    thread::{self, Thread},
 };
 
 use fleche_core::fleche;
@@ -29,6 +32,8 @@ pub(crate) enum Call {
     OfLong(u64, usize),
     /// A result in the value store that is made of others.
     Nested(u64),
+    /// As `Long`, of an `async fn`.
+    Later(u64, usize),
 }
 
 impl Scene {
@@ -51,6 +56,7 @@ impl Scene {
             Call::Short(x) => short(self.0, x) == x * x + 1,
             Call::Long(x, length) => long(self.0, x, length) == text(x, length),
             Call::OfLong(x, length) => of_long(self.0, text(x, length)) == length + 1,
+            Call::Later(x, length) => finished(later(self.0, x, length)) == text(x, length),
             Call::Nested(x) => nested(self.0, x) == text(x, 100) + &text(x + 1, 100),
         };
         if right { Ok(()) } else { Err(format!("the result of {call:?} is wrong")) }
@@ -80,6 +86,24 @@ mod companions {
 
     pub(crate) fn evict(scene: Scene, x: u64) -> Result<bool> {
         long::evict(scene.0, x, 100)
+    }
+}
+
+/// What the future comes to, waited for on this thread.
+fn finished<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
     }
 }
 
@@ -126,6 +150,13 @@ fn of_long(scene: u64, text: String) -> usize {
 fn nested(scene: u64, x: u64) -> String {
     note(scene);
     long(scene, x, 100) + &long(scene, x + 1, 100)
+}
+
+#[fleche]
+#[allow(clippy::unused_async)] // So that it is one.
+async fn later(scene: u64, x: u64, length: usize) -> String {
+    note(scene);
+    text(x, length)
 }
 
 #[fleche]

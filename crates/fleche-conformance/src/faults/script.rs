@@ -10,12 +10,13 @@ use crate::{
 };
 
 /// The calls that are recorded in the end.
-const CALLS: [Call; 6] = [
+const CALLS: [Call; 7] = [
     Call::Short(3),
     Call::Long(4, 100),
     Call::Long(5, 30_000),
     Call::OfLong(6, 5_000),
     Call::Nested(7),
+    Call::Later(8, 500),
     Call::Long(9, 65),
 ];
 
