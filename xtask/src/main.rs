@@ -2,8 +2,14 @@
 
 mod bench;
 mod conformance;
+mod corrupt;
+mod crash;
+mod excused;
+mod faults;
+mod fuzz_stores;
 mod layers;
 mod matrix;
+mod selected;
 mod tidy;
 
 use std::process::ExitCode;
@@ -30,6 +36,17 @@ enum Command {
     Bench(bench::Arguments),
     /// Runs the conformance suite for every backend and executor, and prints who shows which behaviour.
     Conformance(conformance::Arguments),
+    /// Damages the files of a store, and looks at what users' calls return.
+    Corrupt(corrupt::Arguments),
+    /// Kills processes that use a store, and compares what is left with what they had acknowledged.
+    Crash(crash::Arguments),
+    /// What `crash` starts and kills.
+    #[command(hide = true)]
+    CrashChild(crash::ChildArguments),
+    /// Lets every operation of a store fail, and looks at what users' calls return.
+    Faults(faults::Arguments),
+    /// Compares every store with a map over random sequences of operations.
+    FuzzStores(fuzz_stores::Arguments),
     /// Checks the layout rules that the compiler does not know.
     Tidy,
 }
@@ -41,6 +58,11 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::Corrupt(arguments) => corrupt::run(&arguments),
+        Command::Crash(arguments) => crash::run(&arguments),
+        Command::CrashChild(arguments) => crash::run_child(&arguments),
+        Command::Faults(arguments) => faults::run(&arguments),
+        Command::FuzzStores(arguments) => fuzz_stores::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match result {

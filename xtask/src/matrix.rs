@@ -35,7 +35,8 @@ pub(crate) fn matrix(reports: &[Report]) -> String {
     text
 }
 
-fn aligned(rows: &[Vec<String>]) -> String {
+/// Columns as wide as what stands in them.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();

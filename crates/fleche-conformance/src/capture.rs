@@ -22,6 +22,11 @@ pub(crate) fn capture<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|payload| MESSAGE.take().unwrap_or_else(|| text_of(&*payload)))
 }
 
+/// The last panic on this thread under [`capture`] that somebody else caught; `None` if there was none.
+pub(crate) fn caught_by_others() -> Option<String> {
+    MESSAGE.take()
+}
+
 /// Runs this on so many threads at once, which begin together, and collects what they return. A panic in one becomes a
 /// panic here, once all are done.
 pub(crate) fn together<T: Send>(threads: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {

@@ -12,6 +12,10 @@
 //! fleche_conformance::executor_suite!(my_executors, "mine");
 //! ```
 //!
+//! Four checks go further than a case can, and are functions for anybody's program: [`fuzz_backend`] compares stores with
+//! a map for as long as one likes, [`crash`] looks at what a killed process leaves, [`corrupt`] damages files, and
+//! [`faults`] lets operations fail. `cargo xtask` of this workspace runs them.
+//!
 //! Programs (the conformance matrix of this workspace is one) run the same cases with [`run`]. There is one list of
 //! cases, [`cases`]; nothing is left out for a backend. What a backend does not do is asserted as well: stores that are
 //! not durable must be empty when they are opened anew and must leave nothing on disk.
@@ -19,19 +23,29 @@
 mod capture;
 mod case;
 mod cases;
+pub mod corrupt;
+pub mod crash;
 mod disk;
 mod executors;
+pub mod faults;
 mod fixture;
+mod fuzz;
 mod item;
 mod list;
+mod patience;
+mod random;
 mod report;
 mod runner;
 mod selection;
 mod shelf;
+mod stores;
+mod subject;
 
 pub use case::{Case, ExecutorCase, Listed, Needs};
 pub use executors::executor_cases;
+pub use fuzz::fuzz_backend;
 pub use list::cases;
+pub use random::Random;
 pub use report::{Outcome, Report};
 pub use runner::{check, check_executor, run, run_executor};
 pub use selection::{Selection, SelectionError, backend, executor};

@@ -3,6 +3,7 @@
 use crate::{
     case::{Case, Needs},
     cases::{basic, calls, concurrent, config, damage, find, iterate, layers, reopen, values},
+    fuzz,
     shelf::{Calls, Values},
 };
 
@@ -171,6 +172,12 @@ list! { $
         find_passes_by_damage: damage::find_passes_by_damage, Disk;
         /// A record of a later format is a miss and stays where it is.
         later_format_stays: damage::later_format_stays, Disk;
+    }
+    fuzz {
+        /// Sequences of random operations on values leave the store as they leave a map; it is opened anew in between.
+        values: fuzz::values, Store;
+        /// Sequences of random operations on records leave the store as they leave a map; it is opened anew in between.
+        calls: fuzz::calls, Store;
     }
     layers {
         /// A read-only layer serves what its store has, refuses to change it, and takes no claims of others.

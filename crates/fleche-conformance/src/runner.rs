@@ -1,18 +1,14 @@
 //! Runs cases: each on a thread of its own, so that one that panics or hangs fails alone.
 
-use std::{
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use fleche_core::{executor::ExecutorInfo, store::BackendInfo};
 
 use crate::{
-    capture::capture,
     case::ExecutorCase,
     executors::Workplace,
     fixture::Fixture,
+    patience::within,
     report::{Outcome, Report},
     selection::{Selection, backend, executor},
 };
@@ -68,19 +64,6 @@ fn panic_at_failure(of: &str, report: &Report) {
 
 fn run_case(case: &'static str, test: impl FnOnce() + Send + 'static) -> Outcome {
     let begun = Instant::now();
-    let (done, outcome) = mpsc::channel();
-    let started = thread::Builder::new().name(case.to_owned()).spawn(move || {
-        let result = capture(test);
-        // Nobody listens any more where the case has been given up.
-        let _ = done.send(result);
-    });
-    let failure = match started {
-        Err(error) => Some(format!("no thread to run it on: {error}")),
-        Ok(_) => match outcome.recv_timeout(PATIENCE) {
-            Ok(result) => result.err(),
-            Err(RecvTimeoutError::Timeout) => Some(format!("no end after {PATIENCE:?}: a deadlock?")),
-            Err(RecvTimeoutError::Disconnected) => Some("its thread died".to_owned()),
-        },
-    };
+    let failure = within(PATIENCE, case, test).err();
     Outcome { case, seconds: begun.elapsed().as_secs_f64(), failure }
 }

@@ -2,7 +2,11 @@
 //! named for the promise, and let a sound store pass.
 
 mod broken {
+    pub(crate) mod backend;
+    mod corrupt;
+    mod crash;
     pub(crate) mod directory;
+    mod failing;
     mod faults;
     mod selection;
     pub(crate) mod store;

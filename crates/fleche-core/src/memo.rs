@@ -2,6 +2,7 @@
 
 mod arguments;
 mod asynchronous;
+mod attempt;
 mod codec;
 mod guard;
 mod hit;

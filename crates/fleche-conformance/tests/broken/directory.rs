@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::ErrorKind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -21,7 +21,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn open(root: &std::path::Path) -> Result<Arc<Self>> {
+    pub(crate) fn open(root: &Path) -> Result<Arc<Self>> {
         static OPEN: OpenStores<Place, Directory> = OpenStores::new();
         let (root, place) = Place::of_directory(root)?;
         OPEN.get_or_open(place, || Ok(Self { root, changing: Mutex::default() }))
@@ -61,6 +61,27 @@ impl Directory {
     /// Under the lock.
     pub(crate) fn delete(&self, id: &Digest) -> bool {
         fs::remove_file(self.path(id)).is_ok()
+    }
+
+    /// Under the lock: as `delete`, but the file stays under another name.
+    pub(crate) fn move_away(&self, id: &Digest) -> bool {
+        fs::rename(self.path(id), self.path(id).with_extension("removed")).is_ok()
+    }
+
+    /// Brings back what was moved away and has not been put since.
+    pub(crate) fn undo_removals(root: &Path) {
+        let entries = fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
+        for removed in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some()) {
+            let path = removed.with_extension("");
+            if !path.exists() {
+                fs::rename(&removed, path).unwrap();
+            }
+        }
+    }
+
+    /// Leaves a mark for this entry, once.
+    pub(crate) fn mark(&self, id: &Digest) -> bool {
+        fs::File::create_new(self.path(id).with_extension("claimed")).is_ok()
     }
 
     pub(crate) fn list(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {

@@ -3,28 +3,10 @@
 use fleche_conformance::{Selection, run};
 use fleche_core::store::{BackendInfo, Reach};
 
-use super::store::{Config, Fault};
-
-fn config(directory: &std::path::Path, kind: &str, fault: Fault) -> Config {
-    Config { root: directory.join(kind), fault }
-}
-
-/// The backend with this fault.
-macro_rules! backend {
-    ($fault:ident) => {{
-        static BACKEND: BackendInfo = BackendInfo {
-            name: "broken",
-            summary: "a store with a fault",
-            reach: Reach::Exclusive,
-            durable: true,
-            scratch: |directory| {
-                let config = |kind| Box::new(config(directory, kind, Fault::$fault));
-                (config("values"), config("calls"))
-            },
-        };
-        &BACKEND
-    }};
-}
+use super::{
+    backend::{backend, config},
+    store::Fault,
+};
 
 /// One test for each fault: the cases named must fail, and say what they were expected to say.
 macro_rules! caught {
@@ -87,6 +69,19 @@ caught! {
         "values::reopened_store_has_everything" says "was put, but",
         "calls::one_place_is_one_store" says "was put, but";
     a_configuration_unequal_to_itself: LosesFaultInConfig, "values::config_round_trips" says "not equal to its clone";
+    a_fault_that_random_operations_meet: LosesSomePuts, "fuzz::values" says "shortest sequence";
+    ids_that_random_operations_meet_twice: ListsTwice,
+        "fuzz::values" says "the ids: the store says",
+        "fuzz::calls" says "the keys: the store says";
+    a_first_writer_among_random_operations: FirstWriterWins, "fuzz::calls" says "not the one put last";
+    a_comparison_that_random_operations_miss: IgnoresOnly, "fuzz::calls" says "whether it removed";
+    a_check_that_random_operations_miss: ForgetsCheck, "fuzz::values" says "PutOtherForm";
+    an_age_that_random_operations_miss: IgnoresAgeOnRemoval, "fuzz::values" says "how many it removed";
+    a_time_that_random_questions_miss: FindIgnoresTime, "fuzz::calls" says "the keys found";
+    entries_that_reopening_between_operations_loses: ForgetsOnClose,
+        "fuzz::values" says "Reopen",
+        "fuzz::calls" says "Reopen";
+    a_panic_among_random_operations: Panics, "fuzz::values" says "the store panics";
     a_panic: Panics, "values::put_then_get" says "the store panics";
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Query, Record, Result, ValueStore,
     call::RecordFields,
+    claim::{Claim, Held, Taken, Then},
     store::{CallStoreConfig, Check, Entries, Reach, ValueStoreConfig, whole},
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,11 @@ pub(crate) enum Fault {
     RemovesForTwo,
     ForgetsOnClose,
     LosesFaultInConfig,
+    UndoesRemovals,
+    FirstWriterWinsOverDamage,
+    PanicsAtDamage,
+    RefusesDamage,
+    KeepsClaims,
     Panics,
 }
 
@@ -62,14 +68,32 @@ impl Config {
             }
             _ => self.root.clone(),
         };
+        if self.fault == Fault::UndoesRemovals {
+            Directory::undo_removals(&root);
+        }
         Ok(Arc::new(Broken { config: self.clone(), directory: Directory::open(&root)? }))
+    }
+}
+
+impl Config {
+    fn unless_damaged(&self, is_whole: impl Fn(&Digest, Vec<u8>) -> bool) -> Result<Arc<Broken>> {
+        let store = self.store()?;
+        if self.fault == Fault::RefusesDamage {
+            for id in store.directory.list(&DigestPrefix::all())? {
+                let id = id?;
+                if !store.directory.read(&id)?.is_some_and(|bytes| is_whole(&id, bytes)) {
+                    return Err(store.damaged(&id, "and with it the store"));
+                }
+            }
+        }
+        Ok(store)
     }
 }
 
 #[typetag::serde(name = "broken")]
 impl ValueStoreConfig for Config {
     fn open(&self) -> Result<Arc<dyn ValueStore>> {
-        Ok(self.store()?)
+        Ok(self.unless_damaged(|id, bytes| whole(id, bytes.into()).is_ok())?)
     }
     fn reach(&self) -> Reach {
         Reach::Exclusive
@@ -79,10 +103,22 @@ impl ValueStoreConfig for Config {
 #[typetag::serde(name = "broken")]
 impl CallStoreConfig for Config {
     fn open(&self) -> Result<Arc<dyn CallStore>> {
-        Ok(self.store()?)
+        Ok(self.unless_damaged(|id, bytes| Record::from_bytes(&CallKey::from(*id), &bytes).is_ok())?)
     }
     fn reach(&self) -> Reach {
         Reach::Exclusive
+    }
+}
+
+/// A claim that is never given back.
+struct Kept;
+
+impl Held for Kept {}
+
+impl Taken for Kept {
+    fn when_held(self: Box<Self>, then: Then) {
+        // Whoever waits must not be told that nobody will ever call.
+        std::mem::forget(then);
     }
 }
 
@@ -107,7 +143,8 @@ impl Broken {
     }
 
     fn damaged(&self, id: &Digest, why: &str) -> Error {
-        if !self.has(Fault::LeavesDamageInPlace) {
+        assert!(!self.has(Fault::PanicsAtDamage), "the store panics at damage");
+        if !self.has(Fault::LeavesDamageInPlace) && !self.has(Fault::FirstWriterWinsOverDamage) {
             let _changing = self.directory.lock();
             self.directory.delete(id);
         }
@@ -121,6 +158,9 @@ impl Broken {
             return found && (self.directory.delete(id) || self.has(Fault::RemovesForTwo));
         }
         let _changing = self.directory.lock();
+        if self.has(Fault::UndoesRemovals) {
+            return condition() && self.directory.move_away(id);
+        }
         condition() && self.directory.delete(id)
     }
 }
@@ -147,7 +187,8 @@ impl ValueStore for Broken {
         let _changing = self.directory.lock();
         let there = self.directory.contains(id);
         let lost = self.has(Fault::LosesSomePuts) && id.as_bytes()[0].is_multiple_of(8);
-        let kept = there && (self.has(Fault::ForgetsRefresh) || self.has(Fault::NeverHeals));
+        let kept = [Fault::ForgetsRefresh, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
+        let kept = there && kept.contains(&self.config.fault);
         if lost || kept { Ok(()) } else { self.directory.write(id, encoded) }
     }
 
@@ -197,7 +238,8 @@ impl CallStore for Broken {
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         let _changing = self.directory.lock();
         let there = self.directory.contains(key.digest());
-        if there && (self.has(Fault::FirstWriterWins) || self.has(Fault::NeverHeals)) {
+        let keeps = [Fault::FirstWriterWins, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
+        if there && keeps.contains(&self.config.fault) {
             return Ok(());
         }
         let mut fields: RecordFields = (**record).clone();
@@ -240,6 +282,13 @@ impl CallStore for Broken {
             }
         }
         Ok(Box::new(records.into_iter()))
+    }
+
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        if !self.has(Fault::KeepsClaims) {
+            return Ok(Claim::WithinProcess);
+        }
+        Ok(if self.directory.mark(key.digest()) { Claim::Held(Arc::new(Kept)) } else { Claim::Taken(Box::new(Kept)) })
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {

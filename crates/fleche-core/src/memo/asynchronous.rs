@@ -5,6 +5,7 @@ use std::{future::Future, time::Instant};
 use super::{
     Arguments, Guard, Plan, Recheck, admit,
     arguments::Call,
+    attempt::attempt,
     check,
     hit::{decode, fetch},
     plan::Access,
@@ -174,7 +175,7 @@ pub(super) async fn off_thread<R: Send + 'static>(
     run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,
 ) -> Result<R> {
     if !cache.may_block() {
-        return run(cache);
+        return attempt(|| run(cache));
     }
     let cache = cache.clone();
     blocking::run(move || run(&cache)).await

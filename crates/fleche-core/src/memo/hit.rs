@@ -4,7 +4,7 @@ use std::any::Any;
 
 use bytes::Bytes;
 
-use super::{Plan, plan::ResultCodec};
+use super::{Plan, attempt::attempt, plan::ResultCodec};
 use crate::{
     cache::Cache,
     call::{CallKey, Record, ValueRef},
@@ -36,6 +36,10 @@ pub(super) struct Fetched {
 
 /// Asks the stores. A record whose value is gone is none.
 pub(super) fn fetch(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
+    attempt(|| ask(cache, key))
+}
+
+fn ask(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
     let Some(record) = cache.record(key)? else { return Ok(None) };
     let stored = match record.result.stored() {
         None => None,

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Arguments, Recheck,
     arguments::Call,
+    attempt::attempt,
     guard::recheck,
     plan::{Observer, ResultCodec},
     turn::Right,
@@ -61,7 +62,7 @@ impl Recording {
         let right = self.right.take();
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
-            let stored = finished.store();
+            let stored = attempt(|| finished.store());
             Finished::conclude(finished.function, &finished.cache, stored);
             if let (Some(right), Some(value)) = (right, value) {
                 right.land(codec, value);

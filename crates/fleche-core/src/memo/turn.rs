@@ -8,6 +8,7 @@ pub(super) use asynchronous::take_turn_async;
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    attempt::attempt,
     hit::{Fetched, decode, fetch},
     plan::ResultCodec,
 };
@@ -230,7 +231,7 @@ fn lead<T: Send + Sync + 'static>(
     until: Option<Instant>,
     mut has_waited: bool,
 ) -> Turn<T> {
-    let others = match wanted.asked(&leader, wanted.cache.calls().claim(&wanted.key)) {
+    let others = match wanted.asked(&leader, attempt(|| wanted.cache.calls().claim(&wanted.key))) {
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
             let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);

@@ -20,6 +20,14 @@ struct Failing<S> {
     store: S,
     get: bool,
     put: bool,
+    panics: bool,
+}
+
+impl<S> Failing<S> {
+    fn check(&self, fails: bool, action: &'static str) -> Result<()> {
+        assert!(!(fails && self.panics), "the store cannot {action}");
+        check(fails, action)
+    }
 }
 
 fn check(fails: bool, action: &'static str) -> Result<()> {
@@ -32,11 +40,11 @@ fn check(fails: bool, action: &'static str) -> Result<()> {
 
 impl ValueStore for Failing<MemoryValues> {
     fn read(&self, id: &Digest, wanted: Check<'_>) -> Result<Option<Bytes>> {
-        check(self.get, "read")?;
+        self.check(self.get, "read")?;
         self.store.read(id, wanted)
     }
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        check(self.put, "write")?;
+        self.check(self.put, "write")?;
         self.store.put(id, encoded)
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
@@ -58,11 +66,11 @@ impl ValueStore for Failing<MemoryValues> {
 
 impl CallStore for Failing<MemoryCalls> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        check(self.get, "read")?;
+        self.check(self.get, "read")?;
         self.store.get(key)
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        check(self.put, "write")?;
+        self.check(self.put, "write")?;
         self.store.put(key, record)
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
@@ -81,7 +89,10 @@ impl CallStore for Failing<MemoryCalls> {
 
 pub(crate) fn failing(get: bool, put: bool) -> (Cache, MemoryValues, MemoryCalls) {
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
-    let cache = Cache::new(Failing { store: values.clone(), get, put }, Failing { store: calls.clone(), get, put });
+    let cache = Cache::new(
+        Failing { store: values.clone(), get, put, panics: false },
+        Failing { store: calls.clone(), get, put, panics: false },
+    );
     (cache, values, calls)
 }
 
@@ -100,10 +111,23 @@ fn every_fault_is_counted_and_logged_and_the_call_returns() {
 }
 
 #[test]
+fn a_store_that_panics_is_one_that_fails() {
+    long_result!(sturdy_at_panics);
+    let panicking = |store| Failing { store, get: true, put: true, panics: true };
+    let cache = Cache::new(MemoryValues::new(), panicking(MemoryCalls::new()));
+    let (result, log) = logged(|| cache.scope(|| sturdy_at_panics(103)));
+    assert_eq!((result.len(), RUNS.take()), (103, 1));
+    assert_eq!(cache.stats().faults, 2);
+    assert!(log.contains("the store cannot read") && log.contains("the store cannot write"), "{log}");
+    // Whoever comes next is not kept waiting by what the panic left.
+    assert_eq!(cache.scope(|| sturdy_at_panics(103)).len(), 103);
+}
+
+#[test]
 fn where_the_value_cannot_be_kept_there_is_no_record_either() {
     long_result!(valueless);
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
-    let cache = Cache::new(Failing { store: values.clone(), get: false, put: true }, calls.clone());
+    let cache = Cache::new(Failing { store: values.clone(), get: false, put: true, panics: false }, calls.clone());
     cache.scope(|| valueless(101));
     assert_eq!(RUNS.take(), 1);
     assert_eq!(calls.keys(&DigestPrefix::all()).unwrap().count(), 0);

@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::super::attempt::attempt;
 use crate::{
     cache::Cache,
+    call::CallKey,
     claim::{Flight, Owner, Published, Route, Sight, WaitsHere, is_stalled, look},
     function::Function,
 };
@@ -58,11 +60,15 @@ impl<'a> Vigil<'a> {
             let (process, age) = (std::process::id(), begun.elapsed());
             tracing::debug!(function, %key, process, ?age, "waiting for the same call in this process");
         } else if tracing::enabled!(tracing::Level::INFO) {
-            let owner = self.cache.calls().owner(&self.route.key).ok().flatten();
+            let owner = self.owner(&self.route.key);
             let (host, process) = owner.as_ref().map(|owner| (owner.host.as_str(), owner.process)).unzip();
             let age = owner.as_ref().map(Owner::age);
             tracing::info!(function, %key, host, process, ?age, "waiting for the same call in another process");
         }
+    }
+
+    fn owner(&self, key: &CallKey) -> Option<Owner> {
+        attempt(|| self.cache.calls().owner(key)).ok().flatten()
     }
 
     /// When to look up from the wait next, if at all.
@@ -84,8 +90,7 @@ impl<'a> Vigil<'a> {
         if !self.published.is_owner() {
             return false;
         }
-        let owner = |key: &_| self.cache.calls().owner(key).ok().flatten();
-        let circle = match look(&self.published.own(), self.route.key, owner) {
+        let circle = match look(&self.published.own(), self.route.key, |key: &_| self.owner(key)) {
             Sight::Clear if !self.published.hides() => {
                 self.unseen = None;
                 false
@@ -115,8 +120,7 @@ impl<'a> Vigil<'a> {
                 return Verdict::GoAhead;
             }
             if now >= still {
-                let owner = |key: &_| self.cache.calls().owner(key).ok().flatten();
-                if is_stalled(flight, owner) {
+                if is_stalled(flight, |key| self.owner(key)) {
                     self.cache.counters().circle();
                     return Verdict::GoAhead;
                 }

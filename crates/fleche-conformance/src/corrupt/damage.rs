@@ -1,0 +1,210 @@
+//! What can happen to the bytes of a file.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{Extent, files::Files};
+use crate::item::noise;
+
+const PAGE: usize = 4096;
+/// Bits are flipped this far from each other.
+const STRIDE: usize = 64;
+/// Files are cut this far from each other.
+const CUTS: usize = 512;
+
+/// One damage to the files below a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    file: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One bit of the byte here is another.
+    Flip { at: usize },
+    /// The file ends here.
+    Cut { at: usize },
+    /// A page that begins here is zeros.
+    Zero { at: usize },
+    /// Two pages have changed places.
+    SwapPages { one: usize, other: usize },
+    /// Two files have changed places.
+    SwapFiles { other: PathBuf },
+    /// So many bytes stand behind the end.
+    Append { length: usize },
+    /// The file is gone.
+    Remove,
+}
+
+impl Damage {
+    /// Does it to the files below this directory.
+    pub(super) fn strike(&self, root: &Path) -> io::Result<()> {
+        let path = root.join(&self.file);
+        let mut content = fs::read(&path)?;
+        match &self.kind {
+            Kind::Flip { at } => content[*at] ^= 1 << (at / STRIDE % 8),
+            Kind::Cut { at } => content.truncate(*at),
+            Kind::Zero { at } => {
+                let end = content.len().min(at + PAGE);
+                content[*at..end].fill(0);
+            }
+            Kind::SwapPages { one, other } => {
+                let (before, after) = content.split_at_mut(*other);
+                before[*one..one + PAGE].swap_with_slice(&mut after[..PAGE]);
+            }
+            Kind::SwapFiles { other } => {
+                let other = root.join(other);
+                let theirs = fs::read(&other)?;
+                write(&other, &content)?;
+                content = theirs;
+            }
+            Kind::Append { length } => content.extend(noise(7, *length)),
+            Kind::Remove => return fs::remove_file(path),
+        }
+        write(&path, &content)
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    #[allow(clippy::permissions_set_readonly_false)] // Of a copy, which is thrown away.
+    permissions.set_readonly(false);
+    fs::set_permissions(path, permissions)?;
+    fs::write(path, content)
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {}", self.kind, self.file.display())
+    }
+}
+
+/// The damages to these files, the same every time.
+pub(super) fn damages(files: &Files, extent: Extent) -> Vec<Damage> {
+    let groups = [flips, cuts, zeros, swapped_pages, swapped_files, appended, removed].map(|list| list(files, extent));
+    let Extent::About(budget) = extent else { return groups.concat() };
+    let mut left = budget;
+    let mut chosen = Vec::new();
+    // Where there are few of one kind, the others have the rest.
+    let mut groups = groups.into_iter().collect::<Vec<_>>();
+    groups.sort_by_key(Vec::len);
+    for (nth, group) in groups.iter().enumerate() {
+        let share = (left / (groups.len() - nth)).min(group.len());
+        chosen.extend((0..share).map(|pick| group[pick * group.len() / share].clone()));
+        left -= share;
+    }
+    chosen
+}
+
+/// The places of a file that are worth it: without `all`, those blocks that hold anything but zeros.
+fn places(content: &[u8], step: usize, extent: Extent) -> impl Iterator<Item = usize> {
+    let worth = move |block: &&[u8]| extent == Extent::All || block.iter().any(|byte| *byte != 0);
+    content.chunks(step).enumerate().filter(move |(_, block)| worth(block)).map(move |(nth, _)| nth * step)
+}
+
+fn of_each<I: IntoIterator<Item = Kind>>(files: &Files, kinds: impl Fn(&[u8]) -> I) -> Vec<Damage> {
+    let of_one = |(file, content): (&Path, &[u8])| {
+        let file = file.to_owned();
+        kinds(content).into_iter().map(move |kind| Damage { file: file.clone(), kind }).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(of_one).collect()
+}
+
+fn flips(files: &Files, extent: Extent) -> Vec<Damage> {
+    of_each(files, |content| {
+        let last = content.len().checked_sub(1);
+        let inside = places(content, STRIDE, extent).map(|at| at + at / STRIDE % STRIDE);
+        let inside = inside.filter(|at| *at < content.len());
+        inside.chain(last).map(|at| Kind::Flip { at }).collect::<Vec<_>>()
+    })
+}
+
+fn cuts(files: &Files, extent: Extent) -> Vec<Damage> {
+    of_each(files, |content| {
+        let last = content.len().checked_sub(1);
+        places(content, CUTS, extent).chain(last).map(|at| Kind::Cut { at }).collect::<Vec<_>>()
+    })
+}
+
+fn zeros(files: &Files, _: Extent) -> Vec<Damage> {
+    // Zeros in place of zeros are no damage.
+    of_each(files, |content| places(content, PAGE, Extent::About(0)).map(|at| Kind::Zero { at }).collect::<Vec<_>>())
+}
+
+fn swapped_pages(files: &Files, extent: Extent) -> Vec<Damage> {
+    of_each(files, |content| {
+        let whole: Vec<_> = places(content, PAGE, extent).filter(|at| at + PAGE <= content.len()).collect();
+        let distances = [1, whole.len() / 2];
+        let pairs = distances.into_iter().filter(|distance| *distance > 0).flat_map(|distance| {
+            whole.iter().zip(&whole[distance.min(whole.len())..]).map(|(one, other)| (*one, *other)).collect::<Vec<_>>()
+        });
+        let differ = |(one, other): &(usize, usize)| content[*one..one + PAGE] != content[*other..other + PAGE];
+        let swapped = |(one, other)| Kind::SwapPages { one, other };
+        pairs.filter(differ).map(swapped).collect::<Vec<_>>()
+    })
+}
+
+fn swapped_files(files: &Files, _: Extent) -> Vec<Damage> {
+    let pairs = files.iter().zip(files.iter().skip(1)).chain(files.iter().zip(files.iter().skip(files.len() / 2)));
+    let differ = pairs.filter(|((_, one), (_, other))| one != other);
+    let swapped = |((file, _), (other, _)): ((&Path, _), (&Path, _))| Damage {
+        file: file.to_owned(),
+        kind: Kind::SwapFiles { other: other.to_owned() },
+    };
+    differ.map(swapped).collect()
+}
+
+fn appended(files: &Files, _: Extent) -> Vec<Damage> {
+    of_each(files, |_| [1, PAGE].map(|length| Kind::Append { length }))
+}
+
+fn removed(files: &Files, _: Extent) -> Vec<Damage> {
+    of_each(files, |_| [Kind::Remove])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn sample() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("large"), noise(1, 20_000)).unwrap();
+        fs::write(directory.path().join("small"), b"a few").unwrap();
+        fs::write(directory.path().join("zeros"), vec![0; 20_000]).unwrap();
+        fs::write(directory.path().join("empty"), b"").unwrap();
+        directory
+    }
+
+    #[test]
+    fn every_damage_changes_something() {
+        let directory = sample();
+        let files = Files::read(directory.path()).unwrap();
+        let before: Vec<_> = files.iter().map(|(name, content)| (name.to_owned(), content.to_owned())).collect();
+        for damage in damages(&files, Extent::All) {
+            let copied = tempfile::tempdir().unwrap();
+            super::super::files::copy(directory.path(), copied.path()).unwrap();
+            damage.strike(copied.path()).unwrap();
+            let after = Files::read(copied.path()).unwrap();
+            let after: Vec<_> = after.iter().map(|(name, content)| (name.to_owned(), content.to_owned())).collect();
+            assert!(before != after, "{damage}");
+        }
+    }
+
+    #[test]
+    fn a_few_damages_are_of_every_kind_and_spare_what_is_zero() {
+        let directory = sample();
+        let some = damages(&Files::read(directory.path()).unwrap(), Extent::About(40));
+        assert!((20..=40).contains(&some.len()), "{}", some.len());
+        let kinds: BTreeSet<_> =
+            some.iter().map(|damage| std::mem::discriminant(&damage.kind)).map(|kind| format!("{kind:?}")).collect();
+        assert_eq!(kinds.len(), 7, "{some:?}");
+        let inside_zeros =
+            |damage: &&Damage| damage.file.ends_with("zeros") && matches!(damage.kind, Kind::Zero { .. });
+        assert_eq!(some.iter().filter(inside_zeros).count(), 0);
+    }
+}

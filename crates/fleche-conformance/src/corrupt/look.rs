@@ -1,0 +1,152 @@
+//! What users get of a store that was damaged.
+
+use std::{collections::BTreeMap, path::Path};
+
+use fleche_core::{
+    Cache, CallKey, Digest, DigestPrefix, Record, Result as StoreResult,
+    store::{BackendInfo, Entries},
+};
+
+use crate::{
+    capture::caught_by_others,
+    stores::Stores,
+    subject::{Call, Scene},
+};
+
+/// The calls that a small store holds: results and arguments of many sizes.
+const CALLS: [Call; 14] = [
+    Call::Short(3),
+    Call::Short(4),
+    Call::Long(5, 65),
+    Call::Long(6, 300),
+    Call::Long(7, 1_000),
+    Call::Long(8, 4_096),
+    Call::Long(9, 5_000),
+    Call::Long(10, 70_000),
+    Call::OfLong(20, 100),
+    Call::OfLong(21, 4_000),
+    Call::OfLong(22, 20_000),
+    Call::Nested(30),
+    // Those that it calls.
+    Call::Long(30, 100),
+    Call::Long(31, 100),
+];
+
+/// What the store held before it was damaged.
+pub(super) struct Known {
+    scene: Scene,
+    values: Vec<Digest>,
+    records: BTreeMap<CallKey, Record>,
+}
+
+/// What became of the damage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing is missing.
+    Harmless,
+    /// Something was reported, or absent, and is there again.
+    Reported,
+    /// The store says that it does not open.
+    Refused,
+    /// The store says what is wrong whenever it is asked, and does not take what was computed again.
+    Unhealed(String),
+}
+
+impl Known {
+    /// Makes the calls with stores in this directory, and closes them.
+    pub(super) fn write(backend: &BackendInfo, place: &Path) -> Result<Self, String> {
+        let (scene, stores) = (Scene::new(), Stores::open(backend, place)?);
+        let cache = Cache::of(stores.values.clone(), stores.calls.clone(), true);
+        calls(&cache, scene)?;
+        let failed = |error| format!("a store that is sound fails: {error}");
+        let values = stores.values.ids(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
+        let keys: Vec<_> = stores.calls.keys(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
+        let mut records = BTreeMap::new();
+        for key in keys {
+            if let Some(record) = stores.calls.get(&key).map_err(failed)? {
+                records.insert(key, record);
+            }
+        }
+        if records.len() != CALLS.len() {
+            return Err(format!("of {} calls {} are recorded", CALLS.len(), records.len()));
+        }
+        Ok(Self { scene, values, records })
+    }
+}
+
+/// Opens the damaged store, makes every call twice, looks at every entry, and opens it once more.
+///
+/// # Errors
+/// What is wrong: a result, an entry, a call that does not heal, a panic.
+pub(super) fn look(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome, String> {
+    let scene = known.scene;
+    let missing = {
+        let Ok(stores) = Stores::open(backend, place) else { return unless_panicked(Outcome::Refused) };
+        let cache = Cache::of(stores.values.clone(), stores.calls.clone(), true);
+        let before = scene.runs();
+        calls(&cache, scene)?;
+        let missing = scene.runs() - before + cache.stats().faults;
+        if let Some(unhealed) = hits(&cache, scene, "at the second time")? {
+            return unless_panicked(unhealed);
+        }
+        missing + sweep(&stores, known)?
+    };
+    let Ok(stores) = Stores::open(backend, place) else { return unless_panicked(Outcome::Refused) };
+    if let Some(unhealed) = hits(&Cache::of(stores.values, stores.calls, true), scene, "after it was opened again")? {
+        return unless_panicked(unhealed);
+    }
+    unless_panicked(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
+}
+
+/// A cache turns a panic of a store into an error, so that users do not notice. Here it counts.
+fn unless_panicked(outcome: Outcome) -> Result<Outcome, String> {
+    caught_by_others().map_or(Ok(outcome), |panic| Err(format!("a panic in the store: {panic}")))
+}
+
+fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {
+    cache.scope(|| CALLS.into_iter().try_for_each(|call| scene.call(call)))
+}
+
+/// Every call must be a hit. `Unhealed` where the store at least says that it fails.
+fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<Option<Outcome>, String> {
+    let (before, faults) = (scene.runs(), cache.stats().faults);
+    calls(cache, scene).map_err(|why| format!("{when} {why}"))?;
+    let (again, faults) = (scene.runs() - before, cache.stats().faults - faults);
+    let unhealed =
+        || format!("{when} {again} calls are computed, and the store fails {faults} times: it does not heal");
+    match (again, faults) {
+        (0, 0) => Ok(None),
+        (_, 0) => Err(unhealed()),
+        (_, _) => Ok(Some(Outcome::Unhealed(unhealed()))),
+    }
+}
+
+/// Looks at every entry that was there. How many are damaged, absent or cannot be read.
+fn sweep(stores: &Stores, known: &Known) -> Result<u64, String> {
+    let mut missing = listed(stores.values.ids(&DigestPrefix::all())) + listed(stores.calls.keys(&DigestPrefix::all()));
+    for id in &known.values {
+        match stores.values.get(id) {
+            Ok(Some(bytes)) if Digest::of(&bytes) != *id => return Err(format!("the bytes of value {id} are wrong")),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => missing += 1,
+        }
+    }
+    for (key, expected) in &known.records {
+        match stores.calls.get(key) {
+            // It may have been computed again, at another time.
+            Ok(Some(found)) => {
+                let same = |record: &Record| (record.function.clone(), record.arguments.clone(), record.result);
+                if same(&found) != same(expected) {
+                    return Err(format!("the record of {key} is wrong: {found:?}"));
+                }
+            }
+            Ok(None) | Err(_) => missing += 1,
+        }
+    }
+    Ok(missing)
+}
+
+/// How many errors there are among what is listed.
+fn listed<T>(entries: StoreResult<Entries<'_, T>>) -> u64 {
+    entries.map_or(1, |entries| entries.map(|entry| u64::from(entry.is_err())).sum())
+}

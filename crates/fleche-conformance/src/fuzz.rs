@@ -1,0 +1,32 @@
+//! Differential fuzzing: random operations on a store and on a map in memory, which must agree after every one.
+
+mod calls;
+mod entries;
+mod machine;
+mod values;
+
+use fleche_core::store::BackendInfo;
+
+use crate::fixture::Fixture;
+
+/// So many sequences of operations in each of the two cases: enough to find coarse mistakes in seconds.
+const CASES: u32 = 48;
+/// The cases of the suite try the same sequences every time.
+const SEED: u64 = 2026;
+
+/// Tries so many random sequences of operations on value stores of the backend, and as many on call stores.
+///
+/// # Errors
+/// The shortest sequence found that ends in a disagreement, an operation a line, and what disagrees.
+pub fn fuzz_backend(backend: &'static BackendInfo, cases: u32, seed: u64) -> Result<(), String> {
+    machine::run::<values::Machine>(backend, cases, seed).map_err(|why| format!("values: {why}"))?;
+    machine::run::<calls::Machine>(backend, cases, seed).map_err(|why| format!("calls: {why}"))
+}
+
+pub(crate) fn values(fixture: &Fixture) {
+    machine::run::<values::Machine>(fixture.backend, CASES, SEED).unwrap_or_else(|why| panic!("{why}"));
+}
+
+pub(crate) fn calls(fixture: &Fixture) {
+    machine::run::<calls::Machine>(fixture.backend, CASES, SEED).unwrap_or_else(|why| panic!("{why}"));
+}

@@ -1,0 +1,86 @@
+//! Runs sequences of operations on a store and its model, and finds the shortest that tells them apart.
+
+use std::fmt::{Debug, Write as _};
+
+use fleche_core::store::BackendInfo;
+use proptest::{
+    collection,
+    strategy::BoxedStrategy,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
+};
+
+use crate::{capture::capture, fixture::Fixture};
+
+/// The most operations in one sequence.
+const LONGEST: usize = 60;
+/// So many shorter sequences are tried after a failure.
+const SHRINKING: u32 = 2_000;
+
+/// A store beside its model.
+pub(super) trait Machine: Sized {
+    type Operation: Clone + Debug + 'static;
+
+    /// How operations are drawn.
+    fn operations() -> BoxedStrategy<Self::Operation>;
+
+    /// An empty store.
+    fn new(fixture: &Fixture) -> Result<Self, String>;
+
+    /// Does this to both.
+    ///
+    /// # Errors
+    /// How they disagree.
+    fn apply(&mut self, operation: &Self::Operation) -> Result<(), String>;
+
+    /// Compares everything that they hold.
+    ///
+    /// # Errors
+    /// How they disagree.
+    fn compare(&self) -> Result<(), String>;
+}
+
+/// Runs so many sequences, each on a store of its own.
+pub(super) fn run<M: Machine>(backend: &'static BackendInfo, cases: u32, seed: u64) -> Result<(), String> {
+    let config = Config {
+        cases,
+        max_shrink_iters: SHRINKING,
+        failure_persistence: None,
+        result_cache: proptest::test_runner::noop_result_cache,
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let sequences = collection::vec(M::operations(), 1..=LONGEST);
+    let outcome = runner.run(&sequences, |operations| {
+        let failure = capture(|| disagreement::<M>(backend, &operations));
+        failure.and_then(|outcome| outcome).map_err(TestCaseError::fail)
+    });
+    outcome.map_err(|error| match error {
+        TestError::Fail(why, operations) => told(why.message(), &operations),
+        TestError::Abort(why) => format!("no sequence could be drawn: {why}"),
+    })
+}
+
+fn disagreement<M: Machine>(backend: &'static BackendInfo, operations: &[M::Operation]) -> Result<(), String> {
+    let fixture = Fixture::new(backend);
+    let mut machine = M::new(&fixture)?;
+    for operation in operations {
+        machine.apply(operation).map_err(|why| format!("{operation:?}: {why}"))?;
+    }
+    machine.compare().map_err(|why| format!("at the end: {why}"))
+}
+
+fn told<O: Debug>(why: &str, operations: &[O]) -> String {
+    let mut text = format!("{why}\nThe shortest sequence of operations found that shows it:");
+    for operation in operations {
+        let _ = write!(text, "\n  {operation:?}");
+    }
+    text
+}
+
+/// Asserts that the store gave what the model has.
+#[allow(clippy::needless_pass_by_value)] // As assertions take what they compare.
+pub(super) fn agree<T: PartialEq + Debug>(what: &str, store: T, model: T) -> Result<(), String> {
+    if store == model { Ok(()) } else { Err(format!("{what}: the store says {store:?}, it should be {model:?}")) }
+}

@@ -1,0 +1,166 @@
+//! Memoized functions for checks that look at what users see: the results of calls, and how many bodies ran.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake},
+    thread::{self, Thread},
+};
+
+use fleche_core::fleche;
+
+/// Bodies that ran, by their scene.
+static RUNS: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
+
+/// Calls that belong together, and are told from those of every other check in this process by their first argument.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene(u64);
+
+/// One call of a scene, with the arguments that follow from its number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Call {
+    /// A result that a record holds itself.
+    Short(u64),
+    /// A result in the value store, of so many bytes.
+    Long(u64, usize),
+    /// An argument in the value store, of so many bytes.
+    OfLong(u64, usize),
+    /// A result in the value store that is made of others.
+    Nested(u64),
+    /// As `Long`, of an `async fn`.
+    Later(u64, usize),
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Relaxed))
+    }
+
+    /// How many bodies of the scene have run.
+    pub(crate) fn runs(self) -> u64 {
+        runs().get(&self.0).copied().unwrap_or(0)
+    }
+
+    /// Makes the call, through the cache that is active.
+    ///
+    /// # Errors
+    /// That its result is wrong.
+    pub(crate) fn call(self, call: Call) -> Result<(), String> {
+        let right = match call {
+            Call::Short(x) => short(self.0, x) == x * x + 1,
+            Call::Long(x, length) => long(self.0, x, length) == text(x, length),
+            Call::OfLong(x, length) => of_long(self.0, text(x, length)) == length + 1,
+            Call::Later(x, length) => finished(later(self.0, x, length)) == text(x, length),
+            Call::Nested(x) => nested(self.0, x) == text(x, 100) + &text(x + 1, 100),
+        };
+        if right { Ok(()) } else { Err(format!("the result of {call:?} is wrong")) }
+    }
+}
+
+/// A call that returns an error, which is never recorded.
+pub(crate) fn call_that_fails(scene: Scene, x: u64) -> Result<(), String> {
+    if fails(scene.0, x) == Err(format!("{x} is refused")) { Ok(()) } else { Err("an error came back changed".into()) }
+}
+
+pub(crate) use companions::{contains, evict, load};
+
+/// What the companion of a function says of calls.
+mod companions {
+    use fleche_core::Result;
+
+    use super::{Scene, long};
+
+    pub(crate) fn contains(scene: Scene, x: u64) -> Result<bool> {
+        long::contains(scene.0, x, 100)
+    }
+
+    pub(crate) fn load(scene: Scene, x: u64) -> Result<Option<String>> {
+        long::load(scene.0, x, 100)
+    }
+
+    pub(crate) fn evict(scene: Scene, x: u64) -> Result<bool> {
+        long::evict(scene.0, x, 100)
+    }
+}
+
+/// What the future comes to, waited for on this thread.
+fn finished<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+/// Text of so many bytes that tells its number, and its places from each other.
+pub(crate) fn text(x: u64, length: usize) -> String {
+    let mut text = String::with_capacity(length + 24);
+    let mut place = 0_u64;
+    while text.len() < length {
+        let _ = write!(text, "{x}.{place} ");
+        place += 1;
+    }
+    text.truncate(length);
+    text
+}
+
+fn runs() -> MutexGuard<'static, BTreeMap<u64, u64>> {
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn note(scene: u64) {
+    *runs().entry(scene).or_default() += 1;
+}
+
+#[fleche]
+fn short(scene: u64, x: u64) -> u64 {
+    note(scene);
+    x * x + 1
+}
+
+#[fleche]
+fn long(scene: u64, x: u64, length: usize) -> String {
+    note(scene);
+    text(x, length)
+}
+
+#[fleche]
+#[allow(clippy::needless_pass_by_value)] // Memoized, with its arguments.
+fn of_long(scene: u64, text: String) -> usize {
+    note(scene);
+    text.len() + 1
+}
+
+#[fleche]
+fn nested(scene: u64, x: u64) -> String {
+    note(scene);
+    long(scene, x, 100) + &long(scene, x + 1, 100)
+}
+
+#[fleche]
+#[allow(clippy::unused_async)] // So that it is one.
+async fn later(scene: u64, x: u64, length: usize) -> String {
+    note(scene);
+    text(x, length)
+}
+
+#[fleche]
+fn fails(scene: u64, x: u64) -> Result<u64, String> {
+    note(scene);
+    Err(format!("{x} is refused"))
+}

@@ -1,0 +1,32 @@
+//! `backend!`: a backend with a fault.
+
+use std::path::Path;
+
+use super::store::{Config, Fault};
+
+pub(crate) fn config(directory: &Path, kind: &str, fault: Fault) -> Config {
+    Config { root: directory.join(kind), fault }
+}
+
+/// The backend with this fault; it says of itself that it reaches this far.
+macro_rules! backend {
+    ($fault:ident) => {
+        backend!($fault, Exclusive)
+    };
+    ($fault:ident, $reach:ident) => {{
+        static BACKEND: fleche_core::store::BackendInfo = fleche_core::store::BackendInfo {
+            name: "broken",
+            summary: "a store with a fault",
+            reach: fleche_core::store::Reach::$reach,
+            durable: true,
+            scratch: |directory| {
+                let config = |kind| {
+                    Box::new($crate::broken::backend::config(directory, kind, $crate::broken::store::Fault::$fault))
+                };
+                (config("values"), config("calls"))
+            },
+        };
+        &BACKEND
+    }};
+}
+pub(crate) use backend;

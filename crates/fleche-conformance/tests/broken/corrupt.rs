@@ -1,0 +1,40 @@
+//! Damage that a store lets through is found.
+
+use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
+
+use super::backend::backend;
+
+const SOME: Extent = Extent::About(100);
+
+#[test]
+fn a_sound_store_reports_and_heals_every_damage() {
+    let report = run_corruptions(backend!(None), SOME).unwrap();
+    let CorruptReport { files, tried, reported, .. } = report;
+    assert_eq!(report.failures, [""; 0]);
+    assert!(files > 20 && tried > 80 && reported > tried / 2, "{report}");
+}
+
+#[test]
+fn a_store_that_serves_damaged_bytes_is_caught() {
+    let report = run_corruptions(backend!(ReadsUnverified), SOME).unwrap();
+    assert!(report.failures.iter().any(|failure| failure.contains("wrong")), "{report} {:?}", report.failures);
+}
+
+#[test]
+fn a_store_that_does_not_heal_is_caught() {
+    let report = run_corruptions(backend!(FirstWriterWinsOverDamage), SOME).unwrap();
+    assert!(report.unhealed.iter().any(|failure| failure.contains("does not heal")), "{report}");
+}
+
+#[test]
+fn a_store_that_panics_at_damage_is_caught_although_calls_survive_it() {
+    let report = run_corruptions(backend!(PanicsAtDamage), SOME).unwrap();
+    assert!(report.failures.iter().any(|failure| failure.contains("a panic in the store")), "{report}");
+}
+
+#[test]
+fn a_store_that_refuses_damaged_files_as_a_whole_has_reported_them() {
+    let report = run_corruptions(backend!(RefusesDamage), SOME).unwrap();
+    assert_eq!(report.failures, [""; 0]);
+    assert!(report.refused > report.tried / 2, "{report}");
+}

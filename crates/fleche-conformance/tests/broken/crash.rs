@@ -1,0 +1,97 @@
+//! The check after a death finds what a store has lost, on stores that lose it when they are closed.
+
+use std::{io, sync::Mutex, time::Duration};
+
+use fleche_conformance::crash::{Findings, check, recover, stuck_claims, work};
+use fleche_core::store::BackendInfo;
+
+use super::backend::backend;
+
+/// Works until so many operations are acknowledged, lets go of the stores, and checks what is there.
+fn died(backend: &'static BackendInfo, operations: usize) -> (tempfile::TempDir, Findings) {
+    let directory = tempfile::tempdir().unwrap();
+    let acknowledged = Mutex::new(Vec::new());
+    let worked = work(backend, directory.path(), 7, &|frame| {
+        let mut acknowledged = acknowledged.lock().unwrap();
+        if acknowledged.len() >= operations * frame.len() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        acknowledged.extend_from_slice(frame);
+        Ok(())
+    });
+    worked.unwrap();
+    let findings = check(backend, directory.path(), 7, &acknowledged.into_inner().unwrap());
+    (directory, findings)
+}
+
+#[test]
+fn a_sound_store_loses_nothing() {
+    let (_directory, findings) = died(backend!(None, Shared), 2_000);
+    let Findings { operations, durable, .. } = findings;
+    assert!(operations == 2_000 && durable > 50, "{findings}");
+    assert_eq!(findings, Findings { operations, durable, ..Findings::default() });
+}
+
+#[test]
+fn a_store_that_keeps_nothing_is_caught_by_what_was_synced() {
+    let backend = backend!(ForgetsOnClose);
+    let (_directory, findings) = died(backend, 2_000);
+    assert!(findings.lost_durable > 20 && findings.lost_plain > 20, "{findings}");
+    let violations = findings.violations(backend);
+    assert!(violations.len() == 1 && violations[0].contains("entries lost that were synced"), "{violations:?}");
+}
+
+#[test]
+fn what_a_shared_store_loses_without_a_sync_counts_as_well() {
+    let backend = backend!(ForgetsOnClose, Shared);
+    let (_directory, findings) = died(backend, 2_000);
+    let violations = findings.violations(backend).join(", ");
+    assert!(violations.contains("put into a shared store"), "{violations}");
+}
+
+#[test]
+fn removals_that_are_undone_are_counted() {
+    let backend = backend!(UndoesRemovals, Shared);
+    let (_directory, findings) = died(backend, 2_000);
+    assert!(findings.undone > 10 && findings.lost_durable == 0, "{findings}");
+    assert!(findings.violations(backend).join("").contains("removed from a shared store"));
+}
+
+#[test]
+fn a_store_that_does_not_keep_what_it_says_while_it_is_open_is_caught_at_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let why = work(backend!(LosesSomePuts), directory.path(), 7, &|_| Ok(())).unwrap_err();
+    assert!(why.contains("operation"), "{why}");
+}
+
+#[test]
+fn wrong_content_and_entries_listed_twice_are_violations() {
+    for backend in [backend!(ListsTwice), backend!(ReturnsWrongBytes)] {
+        let directory = tempfile::tempdir().unwrap();
+        // No more is acknowledged than that the work began.
+        let _ = work(backend!(None), directory.path(), 7, &|_| Err(io::ErrorKind::BrokenPipe.into()));
+        let findings = check(backend, directory.path(), 7, &[]);
+        assert!(!findings.wrong.is_empty(), "{}", backend.name);
+    }
+}
+
+#[test]
+fn a_claim_that_is_never_given_back_is_stuck() {
+    let (directory, findings) = died(backend!(KeepsClaims), 2_000);
+    assert!(findings.taken > 0);
+    let stuck = stuck_claims(backend!(KeepsClaims), directory.path(), Duration::from_millis(1)).unwrap();
+    assert!(stuck >= findings.taken, "{stuck}");
+    assert_eq!(stuck_claims(backend!(None), directory.path(), Duration::from_millis(1)), Ok(0));
+}
+
+#[test]
+fn looking_at_what_is_left_leaves_it_as_it_is() {
+    let (directory, _) = died(backend!(None), 500);
+    let passes = Mutex::new(0);
+    let count = |_: &_| {
+        *passes.lock().unwrap() += 1;
+        if *passes.lock().unwrap() > 3 { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    };
+    recover(backend!(None), directory.path(), &count).unwrap();
+    assert_eq!(*passes.lock().unwrap(), 4);
+}

@@ -1,0 +1,33 @@
+//! What backends are known to do wrong and nobody here can mend: counted and shown, and no failure.
+
+/// Backends that lose what was synced, with the reason.
+const LOSES_SYNCED: &[(&str, &str)] =
+    &[("sled", "upstream calls sled beta, advises SQLite where reliability counts, and does not mend version 0.34")];
+
+/// Backends that go on reporting some damages, and do not take what was computed again, with the reason.
+const DOES_NOT_HEAL: &[(&str, &str)] = &[];
+
+/// Why this backend may lose what was synced; `None` if it must not.
+pub(crate) fn loses_synced(backend: &str) -> Option<&'static str> {
+    reason(LOSES_SYNCED, backend)
+}
+
+/// Why this backend need not heal; `None` if it must.
+pub(crate) fn does_not_heal(backend: &str) -> Option<&'static str> {
+    reason(DOES_NOT_HEAL, backend)
+}
+
+fn reason(excused: &[(&str, &'static str)], backend: &str) -> Option<&'static str> {
+    excused.iter().find(|(name, _)| *name == backend).map(|(_, reason)| *reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_listed_is_excused() {
+        assert!(loses_synced("sled").is_some());
+        assert_eq!([loses_synced("file"), does_not_heal("file")], [None; 2]);
+    }
+}

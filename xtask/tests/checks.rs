@@ -1,0 +1,65 @@
+//! The checks of stores as they are run: small runs of the program itself.
+
+use std::{
+    io::Read,
+    process::{Command, Output, Stdio},
+};
+
+fn xtask(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments);
+    command
+}
+
+fn output(arguments: &[&str]) -> (Output, String) {
+    let output = xtask(arguments).output().unwrap();
+    let text = [&*output.stdout, &*output.stderr].concat();
+    (output, String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn killed_processes_leave_what_they_acknowledged() {
+    let (output, text) = output(&["crash", "--backend", "file", "--rounds", "4", "--nested", "--seed", "1"]);
+    assert!(output.status.success(), "{text}");
+    let row: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(row[..2], ["file", "4"]);
+    assert!(row[2].parse::<u64>().unwrap() > 0, "{text}");
+    assert_eq!(row[4..], ["0"; 5]);
+}
+
+#[test]
+fn a_process_that_is_to_be_killed_ends_with_the_one_that_started_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = xtask(&["crash-child", "--backend", "file", "--seed", "1", "--role", "work", "--directory"]);
+    let mut child = command.arg(scratch.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut acknowledged = child.stdout.take().unwrap();
+    acknowledged.read_exact(&mut [0; 8]).unwrap();
+    drop(child.stdin.take());
+    // Ends where the process does.
+    acknowledged.read_to_end(&mut Vec::new()).unwrap();
+    assert!(!child.wait().unwrap().success());
+}
+
+#[test]
+fn a_store_that_keeps_nothing_is_not_checked_for_what_it_keeps() {
+    for check in ["crash", "corrupt"] {
+        let (output, text) = output(&[check, "--backend", "memory"]);
+        assert!(!output.status.success() && text.contains("`memory` keeps nothing"), "{text}");
+    }
+}
+
+#[test]
+fn damaged_files_are_counted() {
+    let (output, text) = output(&["corrupt", "--backend", "file", "--count", "40"]);
+    assert!(output.status.success(), "{text}");
+    let row: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();
+    assert!(row[0] == "file" && row[2].parse::<u64>().unwrap() > 30, "{text}");
+}
+
+#[test]
+fn an_unknown_backend_is_named() {
+    for check in ["crash", "corrupt", "faults", "fuzz-stores"] {
+        let (output, text) = output(&[check, "--backend", "nobody"]);
+        assert!(!output.status.success() && text.contains("`nobody`"), "{text}");
+    }
+}
