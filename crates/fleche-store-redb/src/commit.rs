@@ -1,8 +1,12 @@
 //! Transactions: operations of many callers done together, durable or not.
 
-use std::sync::{
-    PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use redb::Durability;
@@ -32,22 +36,26 @@ pub(crate) struct Commits {
     operations: AtomicU64,
     /// Whether something is not durable yet.
     pending: AtomicBool,
-    /// How many commits were not durable since the last that was.
-    in_a_row: AtomicU64,
-    /// How many bytes were put in these.
-    bytes: AtomicU64,
+    /// How many bytes of the file commits that were not durable have taken since the last that was.
+    taken: AtomicU64,
+    /// How many they may take.
+    allowed: AtomicU64,
     numbers: NumberSource,
 }
 
-/// What redb frees in commits that are not durable is not used again before one that is: so many of them, or of
-/// so many bytes together, are followed by a durable one, lest the file grows.
-const MOST_IN_A_ROW: u64 = 2000;
-const MOST_BYTES: u64 = 1 << 26;
+/// What redb frees in commits that are not durable is not used again before one that is. Lest the file grows, there is one
+/// when they have taken this part of it, and what is always allowed to small ones.
+const PART_OF_FILE: u64 = 8;
+const ALWAYS_ALLOWED: u64 = 1 << 20;
+/// What a commit takes beside what is put: copies of some pages, about.
+const PER_COMMIT: u64 = 1 << 14;
 
 impl Commits {
-    pub(crate) fn new(next: u64) -> Self {
+    pub(crate) fn new(path: &Path, next: u64) -> Self {
         let numbers = NumberSource { next: next.into(), reserved: next.into() };
-        Self { numbers, ..Self::default() }
+        let commits = Self { numbers, ..Self::default() };
+        commits.allow(path);
+        commits
     }
 
     pub(crate) fn stats(&self) -> CommitStats {
@@ -71,16 +79,20 @@ impl Commits {
         self.operations.fetch_add(operations as u64, Ordering::Relaxed);
         self.pending.store(!durable, Ordering::Release);
         if durable {
-            self.in_a_row.store(0, Ordering::Relaxed);
-            self.bytes.store(0, Ordering::Relaxed);
+            self.taken.store(0, Ordering::Relaxed);
         } else {
-            self.in_a_row.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.taken.fetch_add(PER_COMMIT + bytes as u64, Ordering::Relaxed);
         }
     }
 
     fn are_many(&self) -> bool {
-        self.in_a_row.load(Ordering::Relaxed) >= MOST_IN_A_ROW || self.bytes.load(Ordering::Relaxed) >= MOST_BYTES
+        self.taken.load(Ordering::Relaxed) > self.allowed.load(Ordering::Relaxed)
+    }
+
+    /// What may be taken until the next durable commit, by the length of the file.
+    fn allow(&self, path: &Path) {
+        let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        self.allowed.store(ALWAYS_ALLOWED + length / PART_OF_FILE, Ordering::Relaxed);
     }
 }
 
@@ -114,6 +126,9 @@ impl Inner {
                 numbers.keep();
                 self.renew_snapshot();
                 let counted = operations.iter().filter(|operation| !matches!(operation, Operation::Sync)).count();
+                if durable {
+                    self.commits.allow(&self.path);
+                }
                 self.commits.note(counted, operations.iter().map(|operation| operation.len()).sum(), durable);
             } else {
                 transaction.abort()?;

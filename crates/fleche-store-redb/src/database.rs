@@ -40,11 +40,11 @@ pub(crate) struct Inner {
 impl Database {
     pub(crate) fn new(path: PathBuf, redb: redb::Database, next_number: u64, held: Held) -> Self {
         let inner = Inner {
+            commits: Commits::new(&path, next_number),
             path,
             snapshot: Mutex::default(),
             redb: RwLock::new(redb),
             queue: Queue::default(),
-            commits: Commits::new(next_number),
             flusher: Flusher::default(),
             _held: held,
         };

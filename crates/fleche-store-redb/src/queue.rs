@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use fleche_core::Result;
@@ -56,7 +57,7 @@ const MOST_COPIED: usize = 1 << 16;
 /// So many are done in one transaction.
 const MOST_TOGETHER: usize = 1024;
 /// So many transactions does one thread do for others, before another has to.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 16;
 
 impl Inner {
     /// Does the operation, in one commit with those of others; durable if that is asked for.
@@ -87,6 +88,10 @@ impl Inner {
         let mut outcome = None;
         for round in 0..ROUNDS {
             let own = own.filter(|_| round == 0);
+            if round > 0 {
+                // Those who were told have more to do, and come before the next commit.
+                thread::yield_now();
+            }
             let others = self.queue.take();
             if own.is_none() && others.is_empty() {
                 break;
@@ -184,11 +189,59 @@ impl Seat {
 
     fn wait(&self) -> News {
         let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut news = self
-            .told
-            .wait_while(news, |news| matches!(news, News::None))
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut news =
+            self.told.wait_while(news, |news| matches!(news, News::None)).unwrap_or_else(PoisonError::into_inner);
         mem::take(&mut *news)
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use fleche_core::Digest;
+
+    use super::*;
+    use crate::{Durability, database::Database};
+
+    /// The stats before and after these threads' operations, which all come while somebody else commits.
+    fn while_somebody_commits(database: &Database, operations: &[Operation<'_>]) -> (u64, u64) {
+        let before = database.stats();
+        thread::scope(|scope| {
+            database.inner.alone(|| {
+                for operation in operations {
+                    scope.spawn(|| database.perform(operation, Durability::None).unwrap());
+                }
+                while database.inner.queue.lock().waiting.len() < operations.len() {
+                    thread::yield_now();
+                }
+            });
+        });
+        let after = database.stats();
+        (after.commits - before.commits, after.operations - before.operations)
+    }
+
+    fn put(bytes: &[u8]) -> Operation<'_> {
+        Operation::PutValue { id: Digest::of(bytes), bytes: bytes.into() }
+    }
+
+    #[test]
+    fn those_who_wait_for_a_commit_share_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a")).unwrap();
+        let operations: Vec<_> = [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"].map(|bytes| put(bytes)).into();
+        assert_eq!(while_somebody_commits(&database, &operations), (1, 8));
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_copied_is_done_by_the_one_who_wants_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a")).unwrap();
+        let large = [1, 2].map(|byte| vec![byte; MOST_COPIED + 1]);
+        let (commits, operations) = while_somebody_commits(&database, &[put(&large[0]), put(b"small"), put(&large[1])]);
+        assert_eq!(operations, 3);
+        assert!((2..=3).contains(&commits), "{commits}");
+        let kept = large.iter().all(|bytes| {
+            database.inner.read(|snapshot| Ok(snapshot.values.get(Digest::of(bytes).as_bytes())?.is_some())).unwrap()
+        });
+        assert!(kept);
+    }
+}

@@ -104,7 +104,8 @@ fn there(tables: &RecordTables<'_>, key: &CallKey) -> Result<There, redb::Error>
 
 /// Removes the row of this record. Where damage has led to another record's row, that stays.
 fn remove_row(tables: &mut RecordTables<'_>, key: &Digest, row_key: &RowKey) -> Result<(), redb::Error> {
-    let own = tables.calls.get(row_key)?.is_some_and(|row| call_of(row.value()).is_some_and(|call| call.digest() == key));
+    let own =
+        tables.calls.get(row_key)?.is_some_and(|row| call_of(row.value()).is_some_and(|call| call.digest() == key));
     if own {
         tables.calls.remove(row_key)?;
     }
