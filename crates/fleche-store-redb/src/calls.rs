@@ -131,6 +131,9 @@ impl CallStore for RedbCalls {
 
 impl fmt::Debug for RedbCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedbCalls").field("path", &self.path()).field("durability", &self.durability).finish()
+        f.debug_struct("RedbCalls")
+            .field("path", &self.path())
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
     }
 }

@@ -32,7 +32,7 @@ pub struct CommitStats {
 /// What is known of the commits of an open database.
 #[derive(Default)]
 pub(crate) struct Commits {
-    commits: AtomicU64,
+    done: AtomicU64,
     operations: AtomicU64,
     /// Whether something is not durable yet.
     pending: AtomicBool,
@@ -60,7 +60,7 @@ impl Commits {
 
     pub(crate) fn stats(&self) -> CommitStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        CommitStats { commits: load(&self.commits), operations: load(&self.operations) }
+        CommitStats { commits: load(&self.done), operations: load(&self.operations) }
     }
 
     /// Whether something that was put is not durable yet.
@@ -75,7 +75,7 @@ impl Commits {
 
     /// To be called after a commit, before those who wait for it are told.
     pub(crate) fn note(&self, operations: usize, bytes: usize, durable: bool) {
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.done.fetch_add(1, Ordering::Relaxed);
         self.operations.fetch_add(operations as u64, Ordering::Relaxed);
         self.pending.store(!durable, Ordering::Release);
         if durable {

@@ -32,7 +32,7 @@ impl Row {
         let mut content = Vec::with_capacity(KEY_LEN + MARK_LEN * arguments.len().min(MOST_ARGUMENTS));
         content.extend_from_slice(key.digest().as_bytes());
         if arguments.len() <= MOST_ARGUMENTS {
-            arguments.iter().for_each(|argument| content.extend_from_slice(&mark(argument)));
+            content.extend(arguments.iter().flat_map(mark));
         } else {
             content.push(0);
         }

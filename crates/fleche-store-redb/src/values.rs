@@ -114,6 +114,9 @@ impl ValueStore for RedbValues {
 
 impl fmt::Debug for RedbValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedbValues").field("path", &self.path()).field("durability", &self.durability).finish()
+        f.debug_struct("RedbValues")
+            .field("path", &self.path())
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
     }
 }

@@ -30,9 +30,9 @@ fn whichever_page_is_damaged_no_wrong_value_is_served_and_nothing_panics() {
     let values: Vec<_> = (0..40).map(|number| noise(number, 700)).collect();
     {
         let (store, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
-        values.iter().for_each(|value| {
+        for value in &values {
             put(&store, value);
-        });
+        }
         (0..40).for_each(|number| put_record(&calls, &record("f", number)));
     }
     let whole = fs::read(&path).unwrap();
@@ -40,10 +40,9 @@ fn whichever_page_is_damaged_no_wrong_value_is_served_and_nothing_panics() {
     for page in 0..whole.len() / 4096 {
         for (from, len) in [(0, 4096), (0, 16), (100, 100)] {
             let mut content = whole.clone();
-            content[page * 4096 + from..][..len]
-                .iter_mut()
-                .enumerate()
-                .for_each(|(at, byte)| *byte ^= (at % 251 + 1) as u8);
+            for (byte, change) in content[page * 4096 + from..][..len].iter_mut().zip((1..=251).cycle()) {
+                *byte ^= change;
+            }
             fs::write(&path, content).unwrap();
             let (Ok(store), Ok(calls)) = (RedbValues::open(&path), RedbCalls::open(&path)) else { continue };
             opened += 1;
@@ -74,9 +73,9 @@ fn a_file_that_was_cut_off_is_refused_or_serves_what_is_left() {
     let values: Vec<_> = (0..200).map(|number| noise(number, 700)).collect();
     {
         let store = RedbValues::open(&path).unwrap();
-        values.iter().for_each(|value| {
+        for value in &values {
             put(&store, value);
-        });
+        }
     }
     let whole = fs::read(&path).unwrap();
     for part in 1..20 {

@@ -18,11 +18,10 @@ impl Database {
         self.verified(&self.values, id, "value", |bytes| check(bytes.clone()))
     }
 
-    /// The record; the inner option is empty where it is of a later format.
-    pub(crate) fn record(&self, key: &CallKey) -> Result<Option<Option<Record>>> {
-        self.verified(&self.records, key.digest(), "record of call", |bytes| {
-            Record::from_bytes(key, bytes).map_err(why)
-        })
+    /// The record; `None` also where it is of a later format.
+    pub(crate) fn record(&self, key: &CallKey) -> Result<Option<Record>> {
+        let verify = |bytes: &Bytes| Record::from_bytes(key, bytes).map_err(why);
+        Ok(self.verified(&self.records, key.digest(), "record of call", verify)?.flatten())
     }
 
     fn verified<T>(

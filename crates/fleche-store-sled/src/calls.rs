@@ -49,7 +49,7 @@ impl SledCalls {
 
     fn found(&self, query: &Query, key: CallKey) -> Option<Result<(CallKey, Record)>> {
         match self.0.record(&key) {
-            Ok(Some(Some(record))) if query.matches(&record) => Some(Ok((key, record))),
+            Ok(Some(record)) if query.matches(&record) => Some(Ok((key, record))),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         }
@@ -58,7 +58,7 @@ impl SledCalls {
 
 impl CallStore for SledCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        Ok(self.0.record(key)?.flatten())
+        self.0.record(key)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

@@ -45,13 +45,12 @@ pub(super) fn put(
             }
         }
     };
-    let row_key = match reusable {
-        Some(row_key) => row_key,
-        None => {
-            let row_key = row.key(numbers.next(tables)?);
-            tables.records()?.calls.insert(&row_key, &*row.content)?;
-            row_key
-        }
+    let row_key = if let Some(row_key) = reusable {
+        row_key
+    } else {
+        let row_key = row.key(numbers.next(tables)?);
+        tables.records()?.calls.insert(&row_key, &*row.content)?;
+        row_key
     };
     let mut place = tables.records()?.records.insert_reserve(key.digest().as_bytes(), row_key.len() + bytes.len())?;
     let (head, rest) = place.as_mut().split_at_mut(row_key.len());

@@ -74,6 +74,8 @@ pub(crate) fn flip(path: &Path, bytes: &[u8]) {
     let mut content = std::fs::read(path).unwrap();
     let places: Vec<_> = (0..content.len()).filter(|at| content[*at..].starts_with(bytes)).collect();
     assert!(!places.is_empty(), "it is not in the file");
-    places.into_iter().for_each(|at| content[at] ^= 1);
+    for at in places {
+        content[at] ^= 1;
+    }
     std::fs::write(path, content).unwrap();
 }
