@@ -34,7 +34,7 @@ fn load(values: &RedbValues, live: usize, rounds: u64) -> u64 {
 fn check(durability: Durability) {
     let (_directory, path) = file();
     let values = RedbValues::open_with(&RedbValuesConfig::new(&path).durability(durability)).unwrap();
-    let live = load(&values, 1500, 3000);
+    let live = load(&values, 3000, 4500);
     let size = fs::metadata(&path).unwrap().len();
     assert!(size < 4 * live, "{durability:?}: {size} bytes for {live}");
     println!("{durability:?}: {size} bytes for {live}");
