@@ -21,6 +21,8 @@ use fleche_example_backend as _;
 use fleche_exec as _;
 use fleche_store_file as _;
 use fleche_store_memory as _;
+use fleche_store_redb as _;
+use fleche_store_sled as _;
 
 /// Tools of the fleche workspace.
 #[derive(Parser)]

@@ -12,6 +12,9 @@ use crate::{
 };
 
 const PAGE: usize = 4096;
+/// Backends that lose, with a damaged entry, whole ones that lie in the same file: sled takes the first damage for the end
+/// of its log. What they lose must be absent, and nothing wrong may be served.
+const LOSE_NEIGHBOURS: &[&str] = &["sled"];
 /// So many bytes of noise in the middle of an entry tell where it lies.
 const PROBE: usize = 64;
 
@@ -125,7 +128,9 @@ impl<'a, S: Shelf> Scene<'a, S> {
     /// entries too and was cut, these may have gone with it, and the file may be refused as a whole.
     fn reopen(&self, damaged: &[Spot]) -> Option<(S, Vec<Item>)> {
         let others = self.all.iter().copied().filter(|item| *item != self.victim);
-        let (untouched, lost): (Vec<_>, Vec<_>) = others.partition(|&item| !self.find(item).is_empty());
+        let loses_neighbours = LOSE_NEIGHBOURS.contains(&self.fixture.backend.name);
+        let stays = |&item: &Item| !loses_neighbours && !self.find(item).is_empty();
+        let (untouched, lost): (Vec<_>, Vec<_>) = others.partition(stays);
         let shared = |file| self.all.iter().any(|&item| self.find(item).iter().any(|spot| spot.file == file));
         match S::try_open(&S::config_of(self.fixture)) {
             Ok(opened) => {

@@ -1,0 +1,139 @@
+//! `RedbCalls`: records in a redb database, under their calls' keys.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use fleche_core::{
+    CallKey, CallStore, DigestPrefix, Query, Record, Result,
+    store::{CallStoreConfig, Entries},
+};
+
+use crate::{
+    CommitStats, Durability, RedbCallsConfig,
+    database::Database,
+    error::later_format,
+    index::Row,
+    operation::{Operation, Outcome},
+};
+
+/// A [`CallStore`] in a redb database. Cloning gives another handle to the same store.
+///
+/// `find` by function, and by arguments of the function, reads an index, and then the records that it leads to.
+///
+/// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
+/// `contains` is true, `remove` removes nothing, and `put` refuses to replace it.
+#[derive(Clone)]
+pub struct RedbCalls {
+    database: Arc<Database>,
+    durability: Durability,
+}
+
+impl RedbCalls {
+    /// The store in this file, which is created with its directory if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the file, or it is damaged or something else
+    /// than a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(&RedbCallsConfig::new(path.as_ref()))
+    }
+
+    /// The store that the configuration describes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &RedbCallsConfig) -> Result<Self> {
+        Ok(Self { database: Database::open(&config.path)?, durability: config.durability })
+    }
+
+    /// The file, absolute, as it was called when it was first opened.
+    pub fn path(&self) -> &Path {
+        &self.database.inner.path
+    }
+
+    /// The commits of the database since it was opened, of values that share the file too.
+    pub fn stats(&self) -> CommitStats {
+        self.database.stats()
+    }
+
+    /// As [`RedbValues::compact`](crate::RedbValues::compact).
+    ///
+    /// # Errors
+    /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
+    pub fn compact(&self) -> Result<bool> {
+        self.database.compact()
+    }
+}
+
+impl CallStore for RedbCalls {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        Ok(self.database.record(key, self.durability)?.and_then(|(_, record)| record))
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let bytes = record.to_bytes(key)?;
+        let operation = Operation::PutRecord { key: *key, bytes: bytes.into(), row: Row::of(key, record) };
+        match self.database.perform(&operation, self.durability)? {
+            Outcome::Changed(_) => Ok(()),
+            Outcome::LaterFormat => Err(later_format(self.path(), key)),
+        }
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.database.inner.read(|snapshot| Ok(snapshot.records.get(key.digest().as_bytes())?.is_some()))
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        let digests = self.database.digests(|snapshot| &snapshot.records, prefix)?;
+        Ok(Box::new(digests.map(|digest| digest.map(CallKey::from))))
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        let operation = Operation::RemoveRecord { key: *key, only: only.cloned() };
+        Ok(matches!(self.database.perform(&operation, self.durability)?, Outcome::Changed(1..)))
+    }
+
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        let record = |key: &CallKey| self.database.record(key, self.durability);
+        let Some(function) = query.function_name() else {
+            let found = self.keys(&DigestPrefix::all())?.filter_map(move |key| {
+                let found = key.and_then(|key| Ok(record(&key)?.and_then(|(_, found)| Some((key, found?)))));
+                found.transpose().filter(|found| found.as_ref().map_or(true, |(_, found)| query.matches(found)))
+            });
+            return Ok(Box::new(found));
+        };
+        let found = self.database.indexed(function, query).filter_map(move |row| {
+            let (row, key) = match row {
+                Ok(row) => row,
+                Err(error) => return Some(Err(error)),
+            };
+            match record(&key) {
+                // A record has one row; what damage may have left besides does not count.
+                Ok(Some((its_row, Some(found)))) if its_row == row && query.matches(&found) => Some(Ok((key, found))),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            }
+        });
+        Ok(Box::new(found))
+    }
+
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.database).addr()
+    }
+
+    fn sync(&self, _key: &CallKey) -> Result<()> {
+        self.database.sync(self.durability)
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(RedbCallsConfig::new(self.path()).durability(self.durability))
+    }
+}
+
+impl fmt::Debug for RedbCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbCalls")
+            .field("path", &self.path())
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}

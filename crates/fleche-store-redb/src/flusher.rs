@@ -1,0 +1,98 @@
+//! The thread that makes commits durable a little later, there only while something is not yet durable.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use fleche_core::starter;
+
+use crate::{database::Inner, operation::Operation};
+
+/// How long what is put first waits for others. Making it durable takes a while as well; both together are to stay below
+/// 100 ms.
+const DELAY: Duration = Duration::from_millis(60);
+
+#[derive(Default)]
+pub(crate) struct Flusher {
+    state: Mutex<State>,
+    stopped: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stop: bool,
+    /// Whether the thread will look again at whether something is pending.
+    watching: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flusher {
+    /// Sees to it that what is pending becomes durable soon.
+    pub(crate) fn see_to(inner: &Arc<Inner>) {
+        let mut state = inner.flusher.lock();
+        if state.watching || state.stop {
+            return;
+        }
+        let clone = Arc::clone(inner);
+        match starter::spawn("fleche-redb", move || clone.flusher.run(&clone)) {
+            Ok(thread) => {
+                state.watching = true;
+                // The one before has nothing left to do but to end.
+                state.thread = Some(thread);
+            }
+            Err(error) => {
+                drop(state);
+                tracing::warn!("no thread to make commits durable later, so it is done now: {error}");
+                inner.flush();
+            }
+        }
+    }
+
+    fn run(&self, inner: &Inner) {
+        loop {
+            let state = self.lock();
+            let (state, _) = self
+                .stopped
+                .wait_timeout_while(state, DELAY, |state| !state.stop)
+                .unwrap_or_else(PoisonError::into_inner);
+            if state.stop {
+                return;
+            }
+            drop(state);
+            inner.flush();
+            let mut state = self.lock();
+            if state.stop || !inner.commits.are_pending() {
+                state.watching = false;
+                return;
+            }
+        }
+    }
+
+    /// Returns when the thread is gone; there will be no other.
+    pub(crate) fn stop(&self) {
+        let thread = {
+            let mut state = self.lock();
+            state.stop = true;
+            state.thread.take()
+        };
+        self.stopped.notify_all();
+        if let Some(thread) = thread {
+            // It does not panic; if it did, the one who closes makes everything durable.
+            let _ = thread.join();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn flush(&self) {
+        if let Err(error) = self.submit(&Operation::Sync, true) {
+            tracing::warn!("what was put may not survive: {error}");
+        }
+    }
+}

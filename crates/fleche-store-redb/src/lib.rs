@@ -1,0 +1,77 @@
+//! Stores in a [redb](https://www.redb.org) database: one file, one process at a time, very many small entries.
+//!
+//! [`RedbValues`] keeps values, [`RedbCalls`] records; both may name one file or two. Choose them for one long-running
+//! process with many small results; `fleche-store-file` where several processes share the results.
+//!
+//! ```
+//! use fleche_core::{Digest, ValueStore};
+//! use fleche_store_redb::{RedbCalls, RedbValues};
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("cache/fleche.redb");
+//! let (values, calls) = (RedbValues::open(&path)?, RedbCalls::open(&path)?);
+//! let id = Digest::of(b"a value");
+//! values.put(&id, b"a value")?;
+//! assert_eq!(values.get(&id)?.as_deref(), Some(&b"a value"[..]));
+//! # drop(calls);
+//! # Ok::<(), fleche_core::Error>(())
+//! ```
+//!
+//! # Who may open the file
+//!
+//! One process ([`Reach::Exclusive`]): another one is refused with an error that says what to do. Within the process
+//! every handle, of whatever spelling of the path and of both kinds, leads to one open database, which the last of them
+//! closes.
+//!
+//! # What survives
+//!
+//! Writers on many threads share commits: while one commits, the others queue, and the next commit takes all of them. A
+//! `put` returns when its commit is visible to everybody. When that commit is on disk, [`Durability`] says. A handle that is
+//! never dropped, as one in a static, is never closed: what it put in the last 100 ms before the process ends is lost under
+//! [`Durability::Eventual`]. What is lost is lost as a whole, from some commit on; nothing is ever half there.
+//!
+//! # What is in the file
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `values` | digest | the value's encoding, as it is |
+//! | `ages` | digest | when it was put: nanoseconds since 1970, `u64` |
+//! | `records` | call key | 16 bytes, the record's key in `calls of functions`, then the record's bytes |
+//! | `calls of functions` | 8 bytes of the name's digest, then a number, big endian | call key, then 4 bytes for each argument |
+//! | `damaged` | a number | `v` or `r`, the digest or call key, then what was found there; the last 64 |
+//! | `fleche` | `format`, `next` | 1; a number that no record has yet |
+//!
+//! Every read is verified: the bytes of a value against its digest, a record against its checksum.
+
+mod calls;
+mod commit;
+mod config;
+mod database;
+mod error;
+mod flusher;
+mod index;
+mod list;
+mod open;
+mod operation;
+mod queue;
+mod read;
+mod tables;
+mod values;
+
+pub use calls::RedbCalls;
+pub use commit::CommitStats;
+pub use config::{Durability, RedbCallsConfig, RedbValuesConfig};
+pub use values::RedbValues;
+
+use fleche_core::{register_backend, store::Reach};
+
+register_backend! {
+    name: "redb",
+    summary: "a redb database in one file, for one process at a time with many small entries",
+    reach: Reach::Exclusive,
+    durable: true,
+    scratch: |directory| {
+        let path = directory.join("fleche.redb");
+        (Box::new(RedbValuesConfig::new(&path)), Box::new(RedbCallsConfig::new(&path)))
+    },
+}

@@ -1,0 +1,126 @@
+//! Opening and closing: one database for all handles to a file, whatever the path's spelling.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
+
+use fleche_core::{
+    Error, Result,
+    store::{OpenStores, Place},
+};
+use redb::{Builder, ReadableDatabase as _, TableHandle as _};
+
+use crate::{
+    database::{Database, Inner},
+    error::{backend, caught, foreign, opening},
+    tables::{FLECHE, FORMAT, NEXT, create},
+};
+
+static OPEN: OpenStores<Place, Database> = OpenStores::new();
+
+/// What redb may hold in memory, in bytes.
+const CACHE: usize = 1 << 28;
+
+impl Database {
+    /// The database in this file, which is created if it is missing.
+    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
+        let path = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
+        }
+        let place = place(&path)?;
+        OPEN.get_or_open(place.clone(), || {
+            // Whoever has dropped the last handle may not have closed the file yet.
+            let held = Held::take(place);
+            let (redb, next_number) = caught(|| open(&path)).map_err(|error| opening(&path, error))??;
+            Ok(Self::new(path, redb, next_number, held))
+        })
+    }
+}
+
+/// The place of the file, which is created, empty, if it is missing.
+fn place(path: &Path) -> Result<Place> {
+    // What is there is not opened before it is known to be a file: a pipe would have the caller wait.
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(Error::io("open the redb database", path)(io::Error::other("it is not a regular file"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let created = File::options().write(true).create(true).truncate(false).open(path);
+            created.map_err(Error::io("create", path))?;
+        }
+        Err(error) => return Err(Error::io("look at", path)(error)),
+    }
+    Place::of(path)
+}
+
+/// redb, with the tables there, and the next number that a record is to have. The inner error is ours.
+fn open(path: &Path) -> Result<Result<(redb::Database, u64)>, redb::Error> {
+    let redb = Builder::new().set_cache_size(CACHE).create(path)?;
+    let reading = redb.begin_read()?;
+    let tables: Vec<_> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
+    if tables.is_empty() && reading.list_multimap_tables()?.next().is_none() {
+        drop(reading);
+        let transaction = redb.begin_write()?;
+        create(&transaction)?;
+        transaction.commit()?;
+        return Ok(Ok((redb, 0)));
+    }
+    if !tables.iter().any(|name| name == FLECHE.name()) {
+        return Ok(Err(foreign(path, "this redb database is of another program: give the store a file of its own")));
+    }
+    let about = reading.open_table(FLECHE)?;
+    let number = |name| Ok::<_, redb::Error>(about.get(name)?.map(|number| number.value()));
+    if number(FORMAT.0)? != Some(FORMAT.1) {
+        let why = "a later version of fleche has written this database: use that, or give the store a file of its own";
+        return Ok(Err(foreign(path, why)));
+    }
+    let next = number(NEXT)?.unwrap_or(0);
+    drop((about, reading));
+    Ok(Ok((redb, next)))
+}
+
+impl Inner {
+    pub(crate) fn compact(&self) -> Result<bool> {
+        self.alone(|| {
+            let compacted = caught(|| {
+                // Waits for those who are reading; the others wait for this.
+                let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+                self.renew_snapshot();
+                Ok(redb.compact()?)
+            });
+            if compacted.is_ok() {
+                self.commits.note(0, 0, true);
+            }
+            compacted.map_err(|error| backend(&self.path, &error))
+        })
+    }
+}
+
+/// The right to open a file, of which there is one in a process.
+pub(crate) struct Held(Place);
+
+static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
+
+impl Held {
+    /// Returns when nobody else in this process has the file open.
+    fn take(place: Place) -> Self {
+        let (held, released) = &HELD;
+        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
+        let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
+        held.get_or_insert_default().insert(place.clone());
+        Self(place)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (held, released) = &HELD;
+        held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.0);
+        released.notify_all();
+    }
+}

@@ -1,0 +1,101 @@
+//! The tables of the file, and those that a transaction has open.
+
+use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, WriteTransaction};
+
+pub(crate) type Bytes32 = &'static [u8; 32];
+pub(crate) type Blob = &'static [u8];
+
+pub(crate) const VALUES: TableDefinition<Bytes32, Blob> = TableDefinition::new("values");
+pub(crate) const AGES: TableDefinition<Bytes32, u64> = TableDefinition::new("ages");
+pub(crate) const RECORDS: TableDefinition<Bytes32, Blob> = TableDefinition::new("records");
+pub(crate) const CALLS: TableDefinition<&'static [u8; 16], Blob> = TableDefinition::new("calls of functions");
+pub(crate) const DAMAGED: TableDefinition<u64, Blob> = TableDefinition::new("damaged");
+pub(crate) const FLECHE: TableDefinition<&'static str, u64> = TableDefinition::new("fleche");
+
+/// The key in [`FLECHE`] of the format of the file, and the one that this version knows.
+pub(crate) const FORMAT: (&str, u64) = ("format", 1);
+/// The key in [`FLECHE`] of a number that no record has yet.
+pub(crate) const NEXT: &str = "next";
+
+/// Makes the tables of a new file.
+pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(VALUES)?;
+    transaction.open_table(AGES)?;
+    transaction.open_table(RECORDS)?;
+    transaction.open_table(CALLS)?;
+    transaction.open_table(DAMAGED)?;
+    transaction.open_table(FLECHE)?.insert(FORMAT.0, FORMAT.1)?;
+    Ok(())
+}
+
+/// What readers read, as of one commit.
+pub(crate) struct Snapshot {
+    pub(crate) values: ReadOnlyTable<Bytes32, Blob>,
+    pub(crate) ages: ReadOnlyTable<Bytes32, u64>,
+    pub(crate) records: ReadOnlyTable<Bytes32, Blob>,
+    pub(crate) calls: ReadOnlyTable<&'static [u8; 16], Blob>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            values: transaction.open_table(VALUES)?,
+            ages: transaction.open_table(AGES)?,
+            records: transaction.open_table(RECORDS)?,
+            calls: transaction.open_table(CALLS)?,
+        })
+    }
+}
+
+/// The tables that a commit has come to need: opening one costs as much as a change.
+pub(crate) struct Tables<'t> {
+    transaction: &'t WriteTransaction,
+    values: Option<ValueTables<'t>>,
+    records: Option<RecordTables<'t>>,
+}
+
+/// The tables of values, open for changes.
+pub(crate) struct ValueTables<'t> {
+    pub(crate) values: Table<'t, Bytes32, Blob>,
+    pub(crate) ages: Table<'t, Bytes32, u64>,
+}
+
+/// The tables of records, open for changes.
+pub(crate) struct RecordTables<'t> {
+    pub(crate) records: Table<'t, Bytes32, Blob>,
+    pub(crate) calls: Table<'t, &'static [u8; 16], Blob>,
+}
+
+impl<'t> Tables<'t> {
+    pub(crate) fn new(transaction: &'t WriteTransaction) -> Self {
+        Self { transaction, values: None, records: None }
+    }
+
+    pub(crate) fn values(&mut self) -> Result<&mut ValueTables<'t>, redb::Error> {
+        match &mut self.values {
+            Some(tables) => Ok(tables),
+            closed => {
+                let (values, ages) = (self.transaction.open_table(VALUES)?, self.transaction.open_table(AGES)?);
+                Ok(closed.insert(ValueTables { values, ages }))
+            }
+        }
+    }
+
+    pub(crate) fn records(&mut self) -> Result<&mut RecordTables<'t>, redb::Error> {
+        match &mut self.records {
+            Some(tables) => Ok(tables),
+            closed => {
+                let (records, calls) = (self.transaction.open_table(RECORDS)?, self.transaction.open_table(CALLS)?);
+                Ok(closed.insert(RecordTables { records, calls }))
+            }
+        }
+    }
+
+    pub(crate) fn damaged(&self) -> Result<Table<'t, u64, Blob>, redb::Error> {
+        Ok(self.transaction.open_table(DAMAGED)?)
+    }
+
+    pub(crate) fn fleche(&self) -> Result<Table<'t, &'static str, u64>, redb::Error> {
+        Ok(self.transaction.open_table(FLECHE)?)
+    }
+}

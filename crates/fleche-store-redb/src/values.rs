@@ -1,0 +1,122 @@
+//! `RedbValues`: encoded values in a redb database, under their digests.
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fleche_core::{
+    Digest, DigestPrefix, Result, ValueStore,
+    store::{Check, Entries, ValueStoreConfig},
+};
+
+use crate::{
+    CommitStats, Durability, RedbValuesConfig,
+    database::Database,
+    operation::{Operation, Outcome, age},
+};
+
+/// A [`ValueStore`] in a redb database. Cloning gives another handle to the same store.
+///
+/// Ages are by this system's clock; a time in the future is age zero. Values of up to 3 GiB are kept.
+#[derive(Clone)]
+pub struct RedbValues {
+    database: Arc<Database>,
+    durability: Durability,
+}
+
+impl RedbValues {
+    /// The store in this file, which is created with its directory if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the file, or it is damaged or something else
+    /// than a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(&RedbValuesConfig::new(path.as_ref()))
+    }
+
+    /// The store that the configuration describes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &RedbValuesConfig) -> Result<Self> {
+        Ok(Self { database: Database::open(&config.path)?, durability: config.durability })
+    }
+
+    /// The file, absolute, as it was called when it was first opened.
+    pub fn path(&self) -> &Path {
+        &self.database.inner.path
+    }
+
+    /// The commits of the database since it was opened, of records that share the file too.
+    pub fn stats(&self) -> CommitStats {
+        self.database.stats()
+    }
+
+    /// Gives back to the system what the file does not need. It may be called at any time: it waits for the operations
+    /// that run, and those that come meanwhile, of values and of records in this file, wait for it. Iterators may be
+    /// open. What was put before is durable afterwards. Whether there was anything to do.
+    ///
+    /// # Errors
+    /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
+    pub fn compact(&self) -> Result<bool> {
+        self.database.compact()
+    }
+
+    fn change(&self, operation: &Operation<'_>) -> Result<u64> {
+        match self.database.perform(operation, self.durability)? {
+            Outcome::Changed(entries) => Ok(entries),
+            Outcome::LaterFormat => Ok(0),
+        }
+    }
+}
+
+impl ValueStore for RedbValues {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.database.value(id, check, self.durability)
+    }
+
+    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.change(&Operation::PutValue { id: *id, bytes: encoded.into() }).map(drop)
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.database.inner.read(|snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some()))
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        let put = self.database.inner.read(|snapshot| Ok(snapshot.ages.get(id.as_bytes())?.map(|put| put.value())))?;
+        Ok(put.map(age))
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.remove_all(&[*id], older_than).map(|removed| removed > 0)
+    }
+
+    fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        self.change(&Operation::RemoveValues { ids: ids.into(), older_than })
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        Ok(Box::new(self.database.digests(|snapshot| &snapshot.values, prefix)?))
+    }
+
+    fn sync(&self, _id: &Digest) -> Result<()> {
+        self.database.sync(self.durability)
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(RedbValuesConfig::new(self.path()).durability(self.durability))
+    }
+}
+
+impl fmt::Debug for RedbValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbValues")
+            .field("path", &self.path())
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}

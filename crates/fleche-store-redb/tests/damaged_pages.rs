@@ -1,0 +1,93 @@
+//! Damage to whatever page of the file: no wrong value, and no panic that gets out of the store.
+
+#[path = "store/common.rs"]
+#[allow(dead_code)] // What these tests do not need, others do.
+mod common;
+
+use std::{fs, panic, sync::Once};
+
+use common::{file, noise, put, put_record, record};
+use fleche_core::{CallStore, DigestPrefix, Error, Query, ValueStore};
+use fleche_store_redb::{RedbCalls, RedbValues};
+
+/// Panics of redb are what the store has to catch. Hundreds of them are not to be printed.
+fn silence_redb() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let next = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !info.location().is_some_and(|place| place.file().contains("redb-")) {
+                next(info);
+            }
+        }));
+    });
+}
+
+#[test]
+fn whichever_page_is_damaged_no_wrong_value_is_served_and_nothing_panics() {
+    silence_redb();
+    let (_directory, path) = file();
+    let values: Vec<_> = (0..40).map(|number| noise(number, 700)).collect();
+    {
+        let (store, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
+        for value in &values {
+            put(&store, value);
+        }
+        (0..40).for_each(|number| put_record(&calls, &record("f", number)));
+    }
+    let whole = fs::read(&path).unwrap();
+    let mut opened = 0;
+    for page in 0..whole.len() / 4096 {
+        for (from, len) in [(0, 4096), (0, 16), (100, 100)] {
+            let mut content = whole.clone();
+            for (byte, change) in content[page * 4096 + from..][..len].iter_mut().zip((1..=251).cycle()) {
+                *byte ^= change;
+            }
+            fs::write(&path, content).unwrap();
+            let (Ok(store), Ok(calls)) = (RedbValues::open(&path), RedbCalls::open(&path)) else { continue };
+            opened += 1;
+            for value in &values {
+                let id = fleche_core::Digest::of(value);
+                if let Ok(Some(found)) = store.get(&id) {
+                    assert!(found == value, "a wrong value for damage to page {page}");
+                }
+            }
+            for number in 0..40 {
+                let (key, whole) = record("f", number);
+                if let Ok(Some(found)) = calls.get(&key) {
+                    assert!(found == whole, "a wrong record for damage to page {page}");
+                }
+            }
+            let _ = calls.find(&Query::new().function("f")).unwrap().filter_map(Result::ok).count();
+            let _ = store.ids(&DigestPrefix::all()).unwrap().filter_map(Result::ok).count();
+            let _ = store.put(&fleche_core::Digest::of(b"new"), b"new");
+        }
+    }
+    assert!(opened > 10, "most damage does not keep the file from being opened, so it was {opened} times");
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_refused_or_serves_what_is_left() {
+    silence_redb();
+    let (_directory, path) = file();
+    let values: Vec<_> = (0..200).map(|number| noise(number, 700)).collect();
+    {
+        let store = RedbValues::open(&path).unwrap();
+        for value in &values {
+            put(&store, value);
+        }
+    }
+    let whole = fs::read(&path).unwrap();
+    for part in 1..20 {
+        fs::write(&path, &whole[..whole.len() * part / 20]).unwrap();
+        match RedbValues::open(&path) {
+            Err(error) => assert!(matches!(error, Error::Config { .. }), "{error:?}"),
+            Ok(store) => {
+                for value in &values {
+                    let found = store.get(&fleche_core::Digest::of(value));
+                    assert!(!matches!(found, Ok(Some(found)) if found != value));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Files that are no databases of ours, or no longer: errors that say so, never a panic, never a wrong value.
+
+use std::fs;
+
+use super::common::{file, noise};
+use fleche_core::Error;
+use fleche_store_redb::{RedbCalls, RedbValues};
+
+#[test]
+fn a_file_with_something_else_in_it_is_refused_and_left_alone() {
+    let (_directory, path) = file();
+    for content in [&b"text"[..], &noise(1, 100_000), &[0; 4096]] {
+        fs::write(&path, content).unwrap();
+        let error = RedbValues::open(&path).unwrap_err();
+        assert!(matches!(&error, Error::Config { place, .. } if place.contains("store.redb")), "{error:?}");
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+    fs::write(&path, b"").unwrap();
+    assert!(RedbValues::open(&path).is_ok(), "an empty file is a new one");
+}
+
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let (_directory, path) = file();
+    {
+        let table: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("theirs");
+        let database = redb::Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(table).unwrap().insert(1, 2).unwrap();
+        transaction.commit().unwrap();
+    }
+    let error = RedbCalls::open(&path).unwrap_err();
+    assert!(matches!(&error, Error::Config { why, .. } if why.contains("another program")), "{error:?}");
+}
+
+#[test]
+fn a_database_of_a_later_version_is_refused() {
+    let (_directory, path) = file();
+    drop(RedbCalls::open(&path).unwrap());
+    {
+        let table: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("fleche");
+        let database = redb::Database::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(table).unwrap().insert("format", 2).unwrap();
+        transaction.commit().unwrap();
+    }
+    let error = RedbCalls::open(&path).unwrap_err();
+    assert!(matches!(&error, Error::Config { why, .. } if why.contains("later version")), "{error:?}");
+}

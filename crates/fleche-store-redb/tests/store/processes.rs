@@ -1,0 +1,137 @@
+//! A second process at the file, and what a killed one leaves.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+};
+
+use super::common::{file, noise, put, put_record, record};
+use fleche_core::{CallStore, Error, ValueStore};
+use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues, RedbValuesConfig};
+
+const COUNT: u64 = 20;
+
+/// The test `child_process` of this binary in a process of its own, once it has done its task. It waits to be killed.
+fn child(task: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "store::processes::child_process", "--nocapture"])
+        .env("FLECHE_CHILD_TASK", task)
+        .env("FLECHE_CHILD_PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("child: done") {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "the child has not done its task");
+    }
+    (child, output)
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// What the children do; nothing where this is no child.
+#[test]
+fn child_process() {
+    let (Ok(task), Some(path)) = (env::var("FLECHE_CHILD_TASK"), env::var_os("FLECHE_CHILD_PATH").map(PathBuf::from))
+    else {
+        return;
+    };
+    let durability = match task.as_str() {
+        "immediate" => Durability::Immediate,
+        "none" => Durability::None,
+        _ => Durability::Eventual,
+    };
+    let values = RedbValues::open_with(&RedbValuesConfig::new(&path).durability(durability)).unwrap();
+    let calls = RedbCalls::open_with(&RedbCallsConfig::new(&path).durability(durability)).unwrap();
+    let mut last = None;
+    for number in 0..COUNT {
+        last = Some(put(&values, &noise(number, 1000)));
+        put_record(&calls, &record("f", number));
+    }
+    match task.as_str() {
+        "sync" => values.sync(&last.unwrap()).unwrap(),
+        // The commit that nobody has asked for is the one that makes all of it durable.
+        "eventual" => {
+            let asked_for = calls.stats().operations;
+            while calls.stats().commits <= asked_for {
+                thread::yield_now();
+            }
+        }
+        _ => {}
+    }
+    println!("\nchild: done");
+    // Until the parent closes the pipe, or kills.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+fn left_by_a_killed(task: &str) -> (usize, usize) {
+    let (_directory, path) = file();
+    let (victim, _output) = child(task, &path);
+    kill(victim);
+    let (values, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
+    let value = |number: &u64| {
+        let bytes = noise(*number, 1000);
+        values.get(&fleche_core::Digest::of(&bytes)).unwrap().is_some_and(|found| found == bytes)
+    };
+    let call = |number: &u64| {
+        let (key, whole) = record("f", *number);
+        calls.get(&key).unwrap().is_some_and(|found| found == whole)
+    };
+    ((0..COUNT).filter(value).count(), (0..COUNT).filter(call).count())
+}
+
+#[test]
+fn what_was_put_with_immediate_durability_survives_a_kill() {
+    assert_eq!(left_by_a_killed("immediate"), (20, 20));
+}
+
+#[test]
+fn what_was_synced_survives_a_kill() {
+    assert!(matches!(left_by_a_killed("sync"), (20, 19..)));
+}
+
+#[test]
+fn what_was_put_becomes_durable_without_being_asked_for() {
+    let (values, calls) = left_by_a_killed("eventual");
+    assert!(values == calls || values == calls + 1, "{values} values and {calls} records are from one moment");
+    assert!(values > 0);
+}
+
+#[test]
+fn what_was_put_without_durability_and_not_closed_is_lost_as_a_whole() {
+    assert_eq!(left_by_a_killed("none"), (0, 0));
+}
+
+#[test]
+fn what_was_put_without_durability_survives_when_the_store_is_closed() {
+    let (_directory, path) = file();
+    let config = RedbValuesConfig::new(&path).durability(Durability::None);
+    let id = put(&RedbValues::open_with(&config).unwrap(), b"a value");
+    let copy = path.with_file_name("copy");
+    std::fs::copy(&path, &copy).unwrap();
+    assert!(RedbValues::open(&copy).unwrap().contains(&id).unwrap());
+}
+
+#[test]
+fn a_file_that_another_process_holds_is_refused_with_the_cures_until_that_ends() {
+    let (_directory, path) = file();
+    let (holder, _output) = child("hold", &path);
+    for error in [RedbValues::open(&path).unwrap_err(), RedbCalls::open(&path).unwrap_err()] {
+        let Error::Config { place, why } = &error else { panic!("{error:?}") };
+        assert!(place.contains("store.redb"), "{error}");
+        for part in ["Reach::Exclusive", "another process", "file or sql store", "process pool"] {
+            assert!(why.contains(part), "{part} is missing in: {error}");
+        }
+    }
+    kill(holder);
+    assert!(RedbValues::open(&path).is_ok());
+}

@@ -1,0 +1,137 @@
+//! `SledCalls`: records in a sled database, under their calls' keys.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use fleche_core::{
+    CallKey, CallStore, DigestPrefix, Query, Record, Result,
+    store::{CallStoreConfig, Entries},
+};
+
+use crate::{
+    SledCallsConfig,
+    database::Database,
+    error::later_format,
+    index::{call_of, marks, may_match, row_key, rows_of},
+};
+
+/// A [`CallStore`] in a sled database. Cloning gives another handle to the same store.
+///
+/// What was put is on disk within about 100 ms, when `sync` returns, and when the last handle is dropped. `find` by
+/// function, and by arguments of the function, reads an index, and then the records that it leads to.
+///
+/// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
+/// `contains` is true, `remove` removes nothing, and `put` refuses to replace it.
+#[derive(Clone)]
+pub struct SledCalls(Arc<Database>);
+
+impl SledCalls {
+    /// The store in this directory, which is created if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the directory, or what is in it is damaged or
+    /// something else than a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(&SledCallsConfig::new(path.as_ref()))
+    }
+
+    /// The store that the configuration describes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &SledCallsConfig) -> Result<Self> {
+        Database::open(&config.path).map(Self)
+    }
+
+    /// The directory, absolute, as it was called when it was first opened.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    fn found(&self, query: &Query, key: CallKey) -> Option<Result<(CallKey, Record)>> {
+        match self.0.record(&key) {
+            Ok(Some(record)) if query.matches(&record) => Some(Ok((key, record))),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl CallStore for SledCalls {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.0.record(key)
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let bytes = record.to_bytes(key)?;
+        let put = self.0.change(key.digest(), || {
+            let there = self.0.records.get(key.digest().as_bytes())?;
+            if there.is_some_and(|there| matches!(Record::from_bytes(key, &there), Ok(None))) {
+                return Ok(false);
+            }
+            // The row first: what a kill between the two leaves is a row without a record, which leads nowhere.
+            self.0.calls.insert(row_key(&record.function.name, key), marks(record))?;
+            self.0.records.insert(key.digest().as_bytes(), bytes)?;
+            Ok(true)
+        })?;
+        if put { Ok(()) } else { Err(later_format(self.path(), key)) }
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.0.run(|| self.0.records.contains_key(key.digest().as_bytes()))
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        Ok(Box::new(self.0.digests(&self.0.records, prefix)?.map(|digest| digest.map(CallKey::from))))
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.0.change(key.digest(), || {
+            let Some(there) = self.0.records.get(key.digest().as_bytes())? else { return Ok(false) };
+            let record = match Record::from_bytes(key, &there) {
+                Ok(Some(record)) if only.is_none_or(|only| record == *only) => Some(record),
+                Err(_) if only.is_none() => None,
+                _ => return Ok(false),
+            };
+            self.0.records.remove(key.digest().as_bytes())?;
+            if let Some(record) = record {
+                self.0.calls.remove(row_key(&record.function.name, key))?;
+            }
+            Ok(true)
+        })
+    }
+
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        let Some(function) = query.function_name() else {
+            let keys = self.keys(&DigestPrefix::all())?;
+            return Ok(Box::new(keys.filter_map(|key| match key {
+                Ok(key) => self.found(query, key),
+                Err(error) => Some(Err(error)),
+            })));
+        };
+        let mut rows = self.0.calls.scan_prefix(rows_of(function));
+        let next = move || self.0.run(|| rows.next().transpose()).transpose();
+        Ok(Box::new(std::iter::from_fn(next).filter_map(move |row| match row {
+            Ok((row, marks)) if may_match(query, &marks) => self.found(query, call_of(&row)?),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })))
+    }
+
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    fn sync(&self, _key: &CallKey) -> Result<()> {
+        self.0.sync()
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(SledCallsConfig::new(self.path()))
+    }
+}
+
+impl fmt::Debug for SledCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledCalls").field("path", &self.path()).finish()
+    }
+}

@@ -1,0 +1,59 @@
+//! How sled stores are described: `{"type":"sled","path":"…"}`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fleche_core::{
+    CallStore, Result, ValueStore,
+    store::{CallStoreConfig, Reach, ValueStoreConfig},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{SledCalls, SledValues};
+
+macro_rules! sled_config {
+    ($(#[$doc:meta])* $config:ident, $config_trait:ident, $store:ident, $store_trait:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[non_exhaustive]
+        pub struct $config {
+            /// The directory. It must be Unicode for the configuration to be written as text.
+            pub path: PathBuf,
+        }
+
+        impl $config {
+            /// The store in this directory.
+            pub fn new(path: impl Into<PathBuf>) -> Self {
+                Self { path: path.into() }
+            }
+        }
+
+        #[typetag::serde(name = "sled")]
+        impl $config_trait for $config {
+            fn open(&self) -> Result<Arc<dyn $store_trait>> {
+                Ok(Arc::new($store::open_with(self)?))
+            }
+
+            fn reach(&self) -> Reach {
+                Reach::Exclusive
+            }
+
+            fn resolve(&mut self, directory: &Path) {
+                self.path = directory.join(&self.path);
+            }
+        }
+    };
+}
+
+sled_config! {
+    /// How to open a [`SledValues`].
+    SledValuesConfig, ValueStoreConfig, SledValues, ValueStore
+}
+
+sled_config! {
+    /// How to open a [`SledCalls`].
+    SledCallsConfig, CallStoreConfig, SledCalls, CallStore
+}

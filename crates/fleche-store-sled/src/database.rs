@@ -1,0 +1,175 @@
+//! `Database`: a directory that is open, which all handles to it share.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use fleche_core::{
+    Digest, DigestPrefix, Result,
+    store::{OpenStores, Place},
+};
+use sled::{Db, Tree};
+
+use crate::error::{backend, caught, foreign, opening};
+
+/// An open directory. The drop writes everything out and closes it.
+pub(crate) struct Database {
+    /// As the directory was called when it was first opened, absolute.
+    pub(crate) path: PathBuf,
+    pub(crate) values: Tree,
+    pub(crate) ages: Tree,
+    pub(crate) records: Tree,
+    pub(crate) calls: Tree,
+    pub(crate) damaged: Tree,
+    pub(crate) sled: Db,
+    /// What is looked at and then changed, in several trees, is so under the lock that its digest chooses.
+    locks: [Mutex<()>; LOCKS],
+    // After sled, so that whoever opens the directory anew finds it closed.
+    _held: Held,
+}
+
+const LOCKS: usize = 64;
+/// How often sled writes out what was put, in milliseconds.
+const FLUSH_EVERY: u64 = 100;
+/// What sled may hold in memory, in bytes.
+const CACHE: u64 = 1 << 28;
+const FORMAT: (&str, u64) = ("format", 1);
+/// The tree that every sled database has.
+const DEFAULT_TREE: &[u8] = b"__sled__default";
+
+static OPEN: OpenStores<Place, Database> = OpenStores::new();
+
+impl Database {
+    /// The database in this directory, which is created if it is missing.
+    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
+        let (path, place) = Place::of_directory(path)?;
+        OPEN.get_or_open(place.clone(), || {
+            // Whoever has dropped the last handle may not have closed it yet.
+            let held = Held::take(place, path.join("db"));
+            if !path.join("conf").exists() && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
+                return Err(foreign(&path, "there is something else in this directory: give the store one of its own"));
+            }
+            let config = sled::Config::new().path(&path).flush_every_ms(Some(FLUSH_EVERY)).cache_capacity(CACHE);
+            let sled = caught(|| config.open()).map_err(|error| opening(&path, error))?;
+            check(&path, &sled)?;
+            let tree = |name: &str| caught(|| sled.open_tree(name)).map_err(|error| opening(&path, error));
+            Ok(Self {
+                values: tree("values")?,
+                ages: tree("ages")?,
+                records: tree("records")?,
+                calls: tree("calls of functions")?,
+                damaged: tree("damaged")?,
+                locks: [const { Mutex::new(()) }; LOCKS],
+                _held: held,
+                path,
+                sled,
+            })
+        })
+    }
+
+    /// Runs what calls sled.
+    pub(crate) fn run<T>(&self, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+        caught(run).map_err(|error| backend(&self.path, &error))
+    }
+
+    /// Runs what looks at an entry and changes it, alone.
+    pub(crate) fn change<T>(&self, digest: &Digest, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+        let _lock = self.lock(digest);
+        self.run(run)
+    }
+
+    // Nothing that is kept under it could be left half done by a panic.
+    fn lock(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        self.locks[usize::from(digest.as_bytes()[0]) % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when what was put before is on disk.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.run(|| self.sled.flush().map(drop))
+    }
+
+    /// The digests that begin so, of this tree. sled's iterators keep nothing from being changed.
+    pub(crate) fn digests(
+        &self,
+        tree: &Tree,
+        prefix: &DigestPrefix,
+    ) -> Result<impl Iterator<Item = Result<Digest>> + Send + use<'_>> {
+        let first: Digest = format!("{:0<64}", prefix.as_str()).parse()?;
+        let last: Digest = format!("{:f<64}", prefix.as_str()).parse()?;
+        let mut entries = tree.range(*first.as_bytes()..=*last.as_bytes());
+        let next = move || self.run(|| entries.next().transpose()).transpose();
+        Ok(std::iter::from_fn(next).filter_map(|entry| {
+            let digest = entry.map(|(key, _)| Some(Digest::from_bytes(*key.first_chunk()?)));
+            digest.transpose()
+        }))
+    }
+}
+
+/// Marks a new database as ours, and refuses those that are not.
+fn check(path: &Path, sled: &Db) -> Result<()> {
+    let run = caught(|| {
+        let names = sled.tree_names();
+        let ours = names.iter().any(|name| **name == *b"fleche");
+        let theirs = names.iter().any(|name| **name != *DEFAULT_TREE) || !sled.is_empty();
+        if theirs && !ours {
+            return Ok(Err("this sled database is of another program: give the store a directory of its own"));
+        }
+        let about = sled.open_tree("fleche")?;
+        match about.get(FORMAT.0)? {
+            Some(format) if *format == FORMAT.1.to_be_bytes() => Ok(Ok(())),
+            Some(_) => Ok(Err(
+                "a later version of fleche has written this database: use that, or give the store another directory",
+            )),
+            None => about.insert(FORMAT.0, &FORMAT.1.to_be_bytes()).map(|_| Ok(())),
+        }
+    });
+    run.map_err(|error| opening(path, error))?.map_err(|why| foreign(path, why))
+}
+
+/// The right to open a directory, of which there is one in a process.
+struct Held {
+    place: Place,
+    /// The file that sled locks.
+    locked: PathBuf,
+}
+
+static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
+
+impl Held {
+    /// Returns when nobody else in this process has the directory open.
+    fn take(place: Place, locked: PathBuf) -> Self {
+        let (held, released) = &HELD;
+        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
+        let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
+        held.get_or_insert_default().insert(place.clone());
+        Self { place, locked }
+    }
+}
+
+/// How long sled's own threads are given to let go of a directory, in looks and the time between them.
+const LOOKS: usize = 1000;
+const BETWEEN: Duration = Duration::from_millis(1);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // They may have it open, and locked, for a moment longer than the last handle; it could not be opened meanwhile.
+        if let Ok(file) = File::open(&self.locked) {
+            let is_free = || file.try_lock().is_ok();
+            for _ in 0..LOOKS {
+                if is_free() {
+                    break;
+                }
+                thread::park_timeout(BETWEEN);
+            }
+        }
+        let (held, released) = &HELD;
+        held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.place);
+        released.notify_all();
+    }
+}

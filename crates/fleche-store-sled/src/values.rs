@@ -1,0 +1,121 @@
+//! `SledValues`: encoded values in a sled database, under their digests.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use fleche_core::{
+    Digest, DigestPrefix, Result, ValueStore,
+    store::{Check, Entries, ValueStoreConfig},
+};
+
+use crate::{SledValuesConfig, database::Database};
+
+/// A [`ValueStore`] in a sled database. Cloning gives another handle to the same store.
+///
+/// What was put is on disk within about 100 ms, when `sync` returns, and when the last handle is dropped. Ages are by this
+/// system's clock; a time in the future is age zero.
+#[derive(Clone)]
+pub struct SledValues(Arc<Database>);
+
+impl SledValues {
+    /// The store in this directory, which is created if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the directory, or what is in it is damaged or
+    /// something else than a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(&SledValuesConfig::new(path.as_ref()))
+    }
+
+    /// The store that the configuration describes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &SledValuesConfig) -> Result<Self> {
+        Database::open(&config.path).map(Self)
+    }
+
+    /// The directory, absolute, as it was called when it was first opened.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    fn put_at(&self, id: &Digest) -> sled::Result<Option<u64>> {
+        let put = self.0.ages.get(id.as_bytes())?;
+        Ok(put.and_then(|put| put.first_chunk().map(|put| u64::from_be_bytes(*put))))
+    }
+}
+
+impl ValueStore for SledValues {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.0.value(id, check)
+    }
+
+    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.0.change(id, || {
+            // The age first: what is left by a kill between the two has one.
+            self.0.ages.insert(id.as_bytes(), &now().to_be_bytes())?;
+            if self.0.values.get(id.as_bytes())?.is_none_or(|known| known.len() != encoded.len()) {
+                self.0.values.insert(id.as_bytes(), encoded)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.0.run(|| self.0.values.contains_key(id.as_bytes()))
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        if !self.contains(id)? {
+            return Ok(None);
+        }
+        Ok(self.0.run(|| self.put_at(id))?.map(age))
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.0.change(id, || {
+            if let Some(limit) = older_than
+                && age(self.put_at(id)?.unwrap_or(0)) <= limit
+            {
+                return Ok(false);
+            }
+            let removed = self.0.values.remove(id.as_bytes())?.is_some();
+            self.0.ages.remove(id.as_bytes())?;
+            Ok(removed)
+        })
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        Ok(Box::new(self.0.digests(&self.0.values, prefix)?))
+    }
+
+    fn sync(&self, _id: &Digest) -> Result<()> {
+        self.0.sync()
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(SledValuesConfig::new(self.path()))
+    }
+}
+
+fn age(put: u64) -> Duration {
+    Duration::from_nanos(now().saturating_sub(put))
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for SledValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledValues").field("path", &self.path()).finish()
+    }
+}

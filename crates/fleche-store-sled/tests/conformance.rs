@@ -1,0 +1,3 @@
+//! The behaviour that every backend must show.
+
+fleche_conformance::suite!(fleche_store_sled, "sled");

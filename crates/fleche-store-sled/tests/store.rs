@@ -1,0 +1,219 @@
+//! What the sled stores promise beyond the conformance suite.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+};
+
+use fleche_core::{
+    CallKey, CallStore, Digest, Error, FunctionId, Query, Record, ValueRef, ValueStore,
+    call::{Argument, RecordFields, Timestamp, Writer},
+    encoding,
+    metadata::Metadata,
+    store::CallStoreConfig,
+};
+use fleche_store_sled::{SledCalls, SledCallsConfig, SledValues};
+use tempfile::TempDir;
+
+fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a/store");
+    (directory, path)
+}
+
+/// A record of the call `function(number)`, with its key.
+fn record(function: &'static str, number: u64) -> (CallKey, Record) {
+    let record = Record::new(RecordFields {
+        function: FunctionId { name: function.into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        arguments: vec![Argument("number".into(), ValueRef::of(&encoding::to_vec(&number).unwrap()))],
+        result: ValueRef::of(b"result"),
+        metadata: Metadata::default(),
+        written: Timestamp(1),
+        writer: Writer { host: "host".into(), process: 1, program: "program".into() },
+        other: BTreeMap::new(),
+    });
+    (CallKey::new(&record.function, &record.arguments).unwrap(), record)
+}
+
+fn put(values: &SledValues, bytes: &[u8]) -> Digest {
+    let id = Digest::of(bytes);
+    values.put(&id, bytes).unwrap();
+    id
+}
+
+/// What sled itself does with the directory, until its threads have let go of it.
+fn with_sled<T>(path: &Path, run: impl FnOnce(&sled::Db) -> T) -> T {
+    let done = run(&sled::open(path).unwrap());
+    let file = fs::File::open(path.join("db")).unwrap();
+    file.lock().unwrap();
+    done
+}
+
+#[test]
+fn one_directory_of_two_spellings_is_one_database() {
+    let (directory, path) = place();
+    let (values, calls) = (SledValues::open(&path).unwrap(), SledCalls::open(&path).unwrap());
+    let same = directory.path().join("a/../a/store");
+    let id = put(&values, b"a value");
+    assert!(SledValues::open(&same).unwrap().contains(&id).unwrap());
+    assert_eq!(SledCalls::open(&same).unwrap().identity(), calls.identity());
+    assert_eq!(serde_json::to_value(calls.config()).unwrap()["type"], "sled");
+}
+
+#[test]
+fn a_directory_that_is_being_closed_by_one_thread_can_be_opened_by_others() {
+    let (_directory, path) = place();
+    thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let path = &path;
+            scope.spawn(move || (0..5u8).for_each(|round| drop(put_and_close(path, &[thread, round]))));
+        }
+    });
+    let values = SledValues::open(&path).unwrap();
+    assert_eq!(values.ids(&fleche_core::DigestPrefix::all()).unwrap().count(), 20);
+}
+
+fn put_and_close(path: &Path, bytes: &[u8]) -> String {
+    put(&SledValues::open(path).unwrap(), bytes).to_string()
+}
+
+#[test]
+fn a_query_by_function_and_argument_finds_what_is_there() {
+    let (_directory, path) = place();
+    let calls = SledCalls::open(&path).unwrap();
+    for number in 0..50 {
+        for function in ["f", "g"] {
+            let (key, record) = record(function, number);
+            calls.put(&key, &record).unwrap();
+            calls.put(&key, &record).unwrap();
+        }
+    }
+    assert!(calls.remove(&record("f", 7).0, None).unwrap());
+    let count = |query: Query| calls.find(&query).unwrap().map(Result::unwrap).count();
+    assert_eq!(count(Query::new().function("f")), 49);
+    assert_eq!(count(Query::new().function("g")), 50);
+    assert_eq!(count(Query::new().function("h")), 0);
+    for (number, expected) in [(7u64, 0), (8, 1), (50, 0)] {
+        assert_eq!(count(Query::new().function("f").argument("number", &number).unwrap()), expected);
+    }
+    let found = calls.find(&Query::new().function("g")).unwrap().next().unwrap().unwrap();
+    let many = Record::new(RecordFields {
+        arguments: (0..40).flat_map(|number| record("m", number).1.arguments.clone()).collect(),
+        ..(*record("m", 0).1).clone()
+    });
+    calls.put(&found.0, &many).unwrap();
+    assert_eq!(count(Query::new().function("m").argument("number", &39u64).unwrap()), 1);
+}
+
+#[test]
+fn a_damaged_value_is_reported_once_and_the_last_64_are_kept() {
+    let (_directory, path) = place();
+    let values = SledValues::open(&path).unwrap();
+    for number in 0u64..70 {
+        let id = Digest::of(&number.to_le_bytes());
+        values.put(&id, b"something else").unwrap();
+        let error = values.get(&id).unwrap_err();
+        assert!(matches!(&error, Error::Damaged { entry, .. } if entry.contains(&id.to_string())), "{error:?}");
+        assert_eq!(values.get(&id).unwrap(), None);
+    }
+    drop(values);
+    let (len, last) = with_sled(&path, |sled| {
+        let damaged = sled.open_tree("damaged").unwrap();
+        (damaged.len(), damaged.last().unwrap().unwrap().1)
+    });
+    assert_eq!(len, 64);
+    assert_eq!(last, [b"v", &Digest::of(&69u64.to_le_bytes()).as_bytes()[..], b"something else"].concat());
+}
+
+#[test]
+fn a_record_of_a_later_format_is_a_miss_left_in_place_and_not_replaced() {
+    let (_directory, path) = place();
+    let (key, now) = record("f", 1);
+    let mut later = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
+    later.extend_from_slice(&Digest::of(&[&key.digest().as_bytes()[..], &later].concat()).as_bytes()[..16]);
+    drop(SledCalls::open(&path).unwrap());
+    with_sled(&path, |sled| sled.open_tree("records").unwrap().insert(key.digest().as_bytes(), &*later).unwrap());
+    let calls = SledCalls::open(&path).unwrap();
+    assert!(matches!(calls.put(&key, &now), Err(Error::Refused { .. })));
+    assert_eq!(calls.get(&key).unwrap(), None);
+    assert!(calls.contains(&key).unwrap() && !calls.remove(&key, None).unwrap());
+    assert_eq!(calls.find(&Query::new()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_database_of_another_program_and_one_of_a_later_version_are_refused() {
+    let (_directory, path) = place();
+    with_sled(&path, |sled| sled.insert("theirs", "1").unwrap());
+    let error = SledCalls::open(&path).unwrap_err();
+    assert!(matches!(&error, Error::Config { why, .. } if why.contains("another program")), "{error:?}");
+    let other = path.with_file_name("other");
+    drop(SledCalls::open(&other).unwrap());
+    with_sled(&other, |sled| sled.open_tree("fleche").unwrap().insert("format", &2u64.to_be_bytes()).unwrap());
+    let error = SledCalls::open(&other).unwrap_err();
+    assert!(matches!(&error, Error::Config { why, .. } if why.contains("later version")), "{error:?}");
+}
+
+#[test]
+fn a_directory_with_something_else_in_it_is_refused_and_left_alone() {
+    let (_directory, path) = place();
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("db"), "theirs").unwrap();
+    let error = SledValues::open(&path).unwrap_err();
+    assert!(matches!(&error, Error::Config { why, .. } if why.contains("something else")), "{error:?}");
+    assert_eq!(fs::read(path.join("db")).unwrap(), b"theirs");
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+}
+
+/// The test `child_process` of this binary in a process of its own, once it has synced what it has put.
+fn child(path: &Path) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "child_process", "--nocapture"])
+        .env("FLECHE_CHILD_PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("child: done") {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "the child has not done its task");
+    }
+    (child, output)
+}
+
+/// What the child does; nothing where this is none.
+#[test]
+fn child_process() {
+    let Some(path) = env::var_os("FLECHE_CHILD_PATH") else { return };
+    let values = SledValues::open(&path).unwrap();
+    let ids = (0..50u8).map(|number| put(&values, &[number; 1000])).collect::<Vec<_>>();
+    values.sync(&ids[0]).unwrap();
+    println!("\nchild: done");
+    // Until the parent kills.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn what_another_process_holds_is_refused_with_the_cures_and_what_it_synced_survives_its_kill() {
+    let (_directory, path) = place();
+    let (mut holder, _output) = child(&path);
+    let config: Box<dyn CallStoreConfig> = Box::new(SledCallsConfig::new(&path));
+    for error in [SledValues::open(&path).map(drop), config.open().map(drop)].map(Result::unwrap_err) {
+        let Error::Config { place, why } = &error else { panic!("{error:?}") };
+        assert!(place.contains("store"), "{error}");
+        for part in ["Reach::Exclusive", "another process", "file or sql store", "process pool"] {
+            assert!(why.contains(part), "{part} is missing in: {error}");
+        }
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let values = SledValues::open(&path).unwrap();
+    for number in 0..50u8 {
+        assert!(values.get(&Digest::of(&[number; 1000])).unwrap().is_some(), "{number}");
+    }
+}
