@@ -1,0 +1,95 @@
+//! Connecting: what is set for each connection to a file or a server.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, Database, PgConnection,
+    pool::PoolOptions,
+    postgres::PgConnectOptions,
+    query, query_scalar,
+    sqlite::{SqliteConnectOptions, SqliteSynchronous},
+};
+use url::Url;
+
+use crate::{dialect::Dialect, link::Link, network::is_on_network, retry::Attempts};
+
+/// The most connections of one process to one database.
+const CONNECTIONS: u32 = 8;
+/// A connection to a server that was not used for so long is tried before it is used.
+const STALE: Duration = Duration::from_secs(5);
+/// How long SQLite waits for the locks of others before it says so.
+const BUSY: Duration = Duration::from_secs(5);
+/// How long one waits for a connection while all of them are used.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections to this file, which exists.
+pub(crate) async fn to_file(path: &Path) -> sqlx::Result<Link> {
+    let rollback = is_on_network(path);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .thread_name(|number| format!("fleche-sqlite-{number}"))
+        .disable_statement_logging();
+    set_journal(&options, if rollback { "delete" } else { "wal" }).await?;
+    let synchronous = if rollback { SqliteSynchronous::Extra } else { SqliteSynchronous::Normal };
+    Ok(Link::to_file(pool().connect_lazy_with(options.synchronous(synchronous)), rollback))
+}
+
+/// Has the file keep its journal so. It is a property of the file: who opens it first sets it.
+async fn set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::Result<()> {
+    let mut attempts = Attempts::of(Dialect::Sqlite);
+    loop {
+        match try_set_journal(options, wanted).await {
+            Err(error) => attempts.again(error).await?,
+            done => return done,
+        }
+    }
+}
+
+// The connection has no settings for which SQLite reads the file: so it is closed in order where that is damaged.
+async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::Result<()> {
+    let mut connection = options.connect().await?;
+    let done = async {
+        let mode: String = query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
+        if mode != wanted {
+            query(AssertSqlSafe(format!("PRAGMA journal_mode = {wanted}"))).execute(&mut connection).await?;
+        }
+        query("SELECT 1 FROM sqlite_master").execute(&mut connection).await?;
+        Ok(())
+    };
+    let done = done.await;
+    connection.close().await?;
+    done
+}
+
+/// Connections to this server. The tables are in this schema, if one is given.
+pub(crate) async fn to_server(options: PgConnectOptions) -> sqlx::Result<Link> {
+    let options = options.disable_statement_logging();
+    // A pool would go on trying for long where there is no server.
+    options.connect().await?.close().await?;
+    let pool = pool().before_acquire(|connection: &mut PgConnection, about| {
+        Box::pin(async move {
+            if about.idle_for > STALE {
+                connection.ping().await?;
+            }
+            Ok(true)
+        })
+    });
+    Ok(Link::to_server(pool.connect_lazy_with(options)))
+}
+
+/// What the URL and the environment say about a server.
+pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<PgConnectOptions> {
+    let options = PgConnectOptions::from_str(url.as_str())?;
+    let options = if options.get_application_name().is_none() { options.application_name("fleche") } else { options };
+    Ok(match schema {
+        None => options,
+        Some(schema) => options.options([("search_path", schema)]),
+    })
+}
+
+fn pool<DB: Database>() -> PoolOptions<DB> {
+    // Connections are not tried each time: what is there of a file stays there, and servers seldom go.
+    let pool = PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
+    pool.acquire_timeout(PATIENCE)
+}
