@@ -3,6 +3,8 @@
 mod bench;
 mod conformance;
 mod matrix;
+#[cfg(unix)]
+mod postgres;
 mod tidy;
 
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ use fleche_example_backend as _;
 use fleche_exec as _;
 use fleche_store_file as _;
 use fleche_store_memory as _;
+use fleche_store_sql as _;
 
 /// Tools of the fleche workspace.
 #[derive(Parser)]
