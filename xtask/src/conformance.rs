@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     }
     #[cfg(unix)]
     if selected.needs_postgres() && !postgres::is_there() {
-        return postgres::run_with_server();
+        return postgres::run_again();
     }
     let reports = [selected.run_backends(), selected.run_executors()];
     for reports in reports.iter().filter(|reports| !reports.is_empty()) {

@@ -32,6 +32,9 @@ enum Command {
     Bench(bench::Arguments),
     /// Runs the conformance suite for every backend and executor, and prints who shows which behaviour.
     Conformance(conformance::Arguments),
+    /// Runs a command while there is a scratch server of PostgreSQL, which `FLECHE_POSTGRES` names.
+    #[cfg(unix)]
+    Postgres(postgres::Arguments),
     /// Checks the layout rules that the compiler does not know.
     Tidy,
 }
@@ -43,6 +46,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
+        #[cfg(unix)]
+        Command::Postgres(arguments) => postgres::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match result {

@@ -1,7 +1,9 @@
 //! A scratch server of PostgreSQL: on loopback, in a temporary directory, for as long as a run takes.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -29,21 +31,43 @@ pub(crate) fn is_there() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
-/// Runs this program again, with the same arguments, while there is a server. The server ends with it, however that ends.
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The command, with its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs a command while there is a server.
 ///
 /// # Errors
-/// A message where there is no server, and where the program fails.
-pub(crate) fn run_with_server() -> Result<(), String> {
+/// A message where there is no server, and where the command fails.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
+    let [program, rest @ ..] = &arguments.command[..] else { return Err("there is no command".to_owned()) };
+    with_server(Command::new(program).args(rest))
+}
+
+/// Runs this program again, with the same arguments, while there is a server.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_again() -> Result<(), String> {
+    let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    with_server(Command::new(program).args(env::args_os().skip(1)))
+}
+
+/// The server ends with the command, however that ends.
+fn with_server(command: &mut Command) -> Result<(), String> {
     let server = Server::start()?;
     println!("{BACKEND}: PostgreSQL {}", server.version);
-    let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let run = Command::new(program).args(env::args_os().skip(1)).env(VARIABLE, &server.url).status();
+    let run = command.env(VARIABLE, &server.url).status();
     drop(server);
     println!("{BACKEND}: the server is stopped");
     match run {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("the run with a server of PostgreSQL failed ({status})")),
-        Err(error) => Err(format!("cannot run this program again: {error}")),
+        Err(error) => Err(format!("cannot run {}: {error}", command.get_program().display())),
     }
 }
 
