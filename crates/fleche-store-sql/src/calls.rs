@@ -176,6 +176,9 @@ fn why(error: Error) -> String {
 
 impl fmt::Debug for SqlCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlCalls").field("url", &self.config.url).field("schema", &self.config.schema).finish()
+        f.debug_struct("SqlCalls")
+            .field("url", &self.config.url)
+            .field("schema", &self.config.schema)
+            .finish_non_exhaustive()
     }
 }

@@ -19,8 +19,8 @@ const CONNECTIONS: u32 = 8;
 const STALE: Duration = Duration::from_secs(5);
 /// How long SQLite waits for the locks of others before it says so.
 const BUSY: Duration = Duration::from_secs(5);
-/// How long one waits for a connection while all of them are used.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one waits for a connection, while all of them are used or the server is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections to this file, which exists.
 pub(crate) async fn to_file(path: &Path) -> sqlx::Result<Link> {
@@ -28,6 +28,8 @@ pub(crate) async fn to_file(path: &Path) -> sqlx::Result<Link> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)
+        // A page that is damaged is noticed when it is read.
+        .pragma("cell_size_check", "ON")
         .thread_name(|number| format!("fleche-sqlite-{number}"))
         .disable_statement_logging();
     set_journal(&options, if rollback { "delete" } else { "wal" }).await?;

@@ -6,7 +6,13 @@ use fleche_core::{CallKey, Error};
 
 /// What a database said, or the connection to it.
 pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
-    Error::backend(store)
+    move |error| match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+        // SQLITE_CORRUPT and SQLITE_NOTADB: not one entry is damaged, but what leads to all of them.
+        Some("11" | "26" | "267" | "523" | "779") => Error::backend(store)(format!(
+            "{error}; the file is damaged or is none of SQLite: `sqlite3 FILE .recover` gets out of it what is left"
+        )),
+        _ => Error::backend(store)(error),
+    }
 }
 
 /// What a configuration gets wrong.

@@ -138,7 +138,7 @@ mod tests {
         let place = Place { key: vec![7; 32], written: 7 };
         for after in [None, Some(&place)] {
             let plan = plan(query, after);
-            let lines: Vec<_> = plan.lines().filter(|line| line.starts_with("S")).collect();
+            let lines: Vec<_> = plan.lines().filter(|line| line.starts_with('S')).collect();
             assert_eq!(lines.len(), searches.len(), "{plan}");
             for (line, search) in lines.iter().zip(searches) {
                 assert!(line.starts_with(&format!("SEARCH {search}")), "{line} in {plan}");

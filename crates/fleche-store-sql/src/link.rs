@@ -92,14 +92,16 @@ impl Link {
 
     /// Returns when everything that was written before is on disk, as far as the database can tell.
     pub(crate) async fn sync(&self) -> sqlx::Result<()> {
+        if self.commits_are_durable {
+            return Ok(());
+        }
         let mut attempts = Attempts::of(self.dialect());
-        while !self.commits_are_durable {
+        loop {
             match self.try_sync().await {
                 Err(error) => attempts.again(error).await?,
                 done => return done,
             }
         }
-        Ok(())
     }
 
     // A commit that waits for the disk carries with it all that stand before it in the log.

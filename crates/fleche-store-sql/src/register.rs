@@ -1,6 +1,6 @@
 //! The two backends, by the databases that they are for.
 
-use std::{env, path::Path};
+use std::path::Path;
 
 use fleche_core::{
     Digest, register_backend,
@@ -22,14 +22,11 @@ register_backend! {
     summary: "a server of PostgreSQL, for any number of hosts",
     reach: Reach::Shared,
     durable: true,
-    scratch: |directory| in_database(scratch_server(), Some(schema_of(directory))),
+    scratch: |directory| in_database(SERVER.into(), Some(schema_of(directory))),
 }
 
-/// The server that the environment variable `FLECHE_POSTGRES` names, by a URL without a password. Where it is not set,
-/// what stands in its place cannot be opened, and the error names it.
-fn scratch_server() -> DatabaseUrl {
-    env::var("FLECHE_POSTGRES").unwrap_or_else(|_| "$FLECHE_POSTGRES".to_owned()).into()
-}
+/// The server that must be running, by the environment variable that says where.
+const SERVER: &str = "$FLECHE_POSTGRES";
 
 /// A schema for each directory: nothing lies in the directory itself.
 fn schema_of(directory: &Path) -> String {

@@ -37,7 +37,7 @@ impl Attempts {
 }
 
 fn is_passing(dialect: Dialect, error: &sqlx::Error) -> bool {
-    let Some(code) = error.as_database_error().and_then(|error| error.code()) else {
+    let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) else {
         // A connection that was kept, whose server has gone and may be back. Where there is no server at all, waiting is
         // no use: whoever asks goes on without the store.
         return dialect == Dialect::Postgres

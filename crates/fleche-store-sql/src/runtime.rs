@@ -104,7 +104,11 @@ mod tests {
 
     #[test]
     fn the_end_of_a_future_is_waited_for_but_by_the_thread_that_runs_it() {
-        run("store", async { Ok(finish(async {})) }).unwrap();
+        let within = async {
+            finish(async {});
+            Ok(())
+        };
+        run("store", within).unwrap();
         let (tell, hears) = mpsc::channel();
         finish(async move { tell.send(()).unwrap() });
         hears.try_recv().unwrap();

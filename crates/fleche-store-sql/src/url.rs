@@ -18,7 +18,8 @@ const SCHEMES: [&str; 2] = ["postgres", "postgresql"];
 /// Where a database is: `sqlite:path/to/file.db`, or `postgres://user@host/database`.
 ///
 /// What follows `sqlite:` is the path as it is. A URL of PostgreSQL may have the parameters that `sqlx` knows:
-/// `?sslmode=require`, say.
+/// `?sslmode=require`, say. `$NAME` stands for the URL that the environment variable of this name holds wherever it is
+/// opened.
 ///
 /// A password in the URL opens the database in this process. It is shown nowhere: `Debug`, errors and serialised
 /// configurations have `***` in its place, and opening such a URL is an error that says what to do instead.
@@ -69,6 +70,11 @@ impl DatabaseUrl {
     /// [`Error::Config`](fleche_core::Error::Config) for what is no such URL, and where the password is missing.
     pub(crate) fn target(&self, password_env: Option<&str>) -> Result<Target> {
         let wrong = |why: &str| config(format!("the database URL `{self}`"), why);
+        if let Some(name) = self.0.strip_prefix('$') {
+            let held = env::var(name).ok().filter(|held| !held.starts_with('$'));
+            let held = held.ok_or_else(|| wrong("no environment variable of this name holds a URL: set it"))?;
+            return Self(held).target(password_env);
+        }
         if let Some(path) = self.file() {
             if path.is_empty() || path.starts_with(':') || path.contains('?') {
                 return Err(wrong(
@@ -197,13 +203,21 @@ mod tests {
 
     #[test]
     fn what_is_no_database_is_refused() {
-        for text in ["", "file.db", "mysql://host/db", "$NOTHING"] {
+        for text in ["", "file.db", "mysql://host/db"] {
             assert!(error(text, None).contains("sqlite:path/to/file.db"), "{}", error(text, None));
         }
         for text in ["sqlite:", "sqlite::memory:", "sqlite://", "sqlite:a.db?mode=ro"] {
             assert!(error(text, None).contains("the path of a file"), "{}", error(text, None));
         }
         assert!(error("sqlite:a.db", Some("NAME")).contains("no passwords"));
+    }
+
+    #[test]
+    fn the_url_is_that_of_the_environment() {
+        assert!(error("$FLECHE_NOT_SET", None).contains("set it"));
+        // Set wherever cargo runs tests.
+        let held = error("$CARGO_PKG_NAME", None);
+        assert!(held.contains(env!("CARGO_PKG_NAME")) && held.contains("write `sqlite:"), "{held}");
     }
 
     #[test]

@@ -147,6 +147,9 @@ impl ValueStore for SqlValues {
 
 impl fmt::Debug for SqlValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlValues").field("url", &self.config.url).field("schema", &self.config.schema).finish()
+        f.debug_struct("SqlValues")
+            .field("url", &self.config.url)
+            .field("schema", &self.config.schema)
+            .finish_non_exhaustive()
     }
 }

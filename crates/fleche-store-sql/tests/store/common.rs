@@ -8,7 +8,7 @@ use std::{
 };
 
 use fleche_core::{
-    CallKey, Digest, FunctionId, Record, ValueRef,
+    CallKey, CallStore, Digest, DigestPrefix, FunctionId, Record, ValueRef,
     call::{Argument, RecordFields, Timestamp, Writer},
     encoding,
     metadata::Metadata,
@@ -114,6 +114,11 @@ pub(crate) fn fields(nth: u32) -> RecordFields {
 
 pub(crate) fn record(nth: u32) -> Record {
     Record::new(fields(nth))
+}
+
+/// How many records there are.
+pub(crate) fn count(calls: &SqlCalls) -> u32 {
+    u32::try_from(calls.keys(&DigestPrefix::all()).unwrap().count()).unwrap()
 }
 
 /// The test `store::processes::child_process` of this binary in a process of its own, at work in this database.

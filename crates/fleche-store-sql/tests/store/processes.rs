@@ -10,12 +10,12 @@ use std::{
 };
 
 use fleche_core::{
-    CallStore, DigestPrefix,
+    CallStore,
     claim::{Claim, Held},
 };
 use fleche_store_sql::{SqlCalls, SqlCallsConfig};
 
-use super::common::{Scratch, child, key, on_both, record};
+use super::common::{Scratch, child, count, key, on_both, record};
 
 const THREADS: u32 = 8;
 const EACH: u32 = 40;
@@ -90,7 +90,7 @@ fn eight_threads_of_two_processes_lose_nothing_that_they_write_at_once(scratch: 
     for number in 0..2 * THREADS * EACH {
         assert_eq!(calls.get(&key(number)).unwrap(), Some(record(number)));
     }
-    assert_eq!(calls.keys(&DigestPrefix::all()).unwrap().count() as u32, 2 * THREADS * EACH);
+    assert_eq!(count(&calls), 2 * THREADS * EACH);
 }
 
 fn processes_that_open_a_database_first_at_the_same_time_all_do(scratch: &Scratch) {
@@ -99,7 +99,7 @@ fn processes_that_open_a_database_first_at_the_same_time_all_do(scratch: &Scratc
         let done = child.wait_with_output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     }
-    assert_eq!(scratch.open_calls().keys(&DigestPrefix::all()).unwrap().count() as u32, THREADS * EACH);
+    assert_eq!(count(&scratch.open_calls()), THREADS * EACH);
 }
 
 on_both! {

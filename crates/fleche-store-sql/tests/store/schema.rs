@@ -46,7 +46,7 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let text = "not a database, but text that is longer than the header of one ".repeat(10);
     fs::write(&file, &text).unwrap();
     let error = scratch.calls_error();
-    assert!(error.to_string().contains("test.db"), "{error}");
+    assert!(error.to_string().contains("test.db") && error.to_string().contains("none of SQLite"), "{error}");
     assert_eq!(fs::read_to_string(file).unwrap(), text);
 }
 
