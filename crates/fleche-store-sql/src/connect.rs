@@ -11,7 +11,7 @@ use sqlx::{
 };
 use url::Url;
 
-use crate::{dialect::Dialect, link::Link, network::is_on_network, retry::Attempts};
+use crate::{dialect::Dialect, link::Link, retry::Attempts};
 
 /// The most connections of one process to one database.
 const CONNECTIONS: u32 = 8;
@@ -22,9 +22,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// How long one waits for a connection, while all of them are used or the server is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections to this file, which exists.
-pub(crate) async fn to_file(path: &Path) -> sqlx::Result<Link> {
-    let rollback = is_on_network(path);
+/// Connections to this file, which exists. It has a write-ahead log, or a rollback journal where the memory that those who
+/// use such a log must share does not reach all of them.
+pub(crate) async fn to_file(path: &Path, rollback: bool) -> sqlx::Result<Link> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)
@@ -94,4 +94,47 @@ fn pool<DB: Database>() -> PoolOptions<DB> {
     // Connections are not tried each time: what is there of a file stays there, and servers seldom go.
     let pool = PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
     pool.acquire_timeout(PATIENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use fleche_core::{Error, Result};
+
+    use super::*;
+    use crate::{error::backend, runtime, schema, statement::Statement};
+
+    /// What the file's journal is, and how far commits wait for the disk, once something was written and synced.
+    fn journal(path: &Path, rollback: bool) -> Result<(String, i64)> {
+        let path = path.to_owned();
+        runtime::run("the file", async move {
+            let link = to_file(&path, rollback).await.map_err(backend("the file"))?;
+            schema::prepare(&link, None, "the file").await?;
+            let work = async {
+                link.sync().await?;
+                let journal = link.read(&Statement::new("PRAGMA journal_mode")).await?[0].text(0)?;
+                Ok((journal, link.read(&Statement::new("PRAGMA synchronous")).await?[0].integer(0)?))
+            };
+            let found = work.await.map_err(backend("the file"));
+            link.close().await;
+            found
+        })
+    }
+
+    #[test]
+    fn a_file_has_the_journal_that_its_place_allows_whatever_it_had_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        std::fs::write(&path, b"").unwrap();
+        for _ in 0..2 {
+            assert_eq!(journal(&path, false).unwrap(), ("wal".to_owned(), 1));
+            assert_eq!(journal(&path, true).unwrap(), ("delete".to_owned(), 3));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = journal(&directory.path().join("db"), false).unwrap_err();
+        assert!(matches!(error, Error::Backend { .. }), "{error:?}");
+    }
 }

@@ -22,6 +22,7 @@ use crate::{
     error::{backend, config},
     leases::{LASTS, LeaseRows},
     link::Link,
+    network::is_on_network,
     runtime, schema,
     statement::{Row, Statement},
     url::{DatabaseUrl, Target},
@@ -69,7 +70,8 @@ impl Database {
                 let url = path.to_str().map_or_else(|| url.clone(), |path| format!("sqlite:{path}").into());
                 let name = format!("the sql store `{url}`");
                 let database = OPEN.get_or_open(Identity::File(place), || {
-                    Self::connect(name, None, async move { connect::to_file(&path).await })
+                    let rollback = is_on_network(&path);
+                    Self::connect(name, None, async move { connect::to_file(&path, rollback).await })
                 })?;
                 Ok((database, url))
             }

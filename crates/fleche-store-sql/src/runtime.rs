@@ -4,9 +4,10 @@
 //! So futures run here, and whoever asks waits for the answer as for any other.
 
 use std::{
+    cell::Cell,
     future::{Future, pending},
+    process,
     sync::{Mutex, PoisonError, mpsc},
-    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -19,10 +20,16 @@ const SOON: Duration = Duration::from_millis(2);
 #[derive(Clone)]
 struct Runtime {
     handle: Handle,
-    thread: ThreadId,
+    /// A process that this one forked has neither the thread nor the connections.
+    process: u32,
 }
 
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
+
+thread_local! {
+    /// Whether this is the thread. It can be asked while a thread ends, which may be what closes a store.
+    static IS_THE_ONE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What the future gives, which runs to its end whatever becomes of the caller.
 ///
@@ -50,13 +57,16 @@ pub(crate) fn run<T: Send + 'static>(
 pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
     // Without a runtime there never were connections.
     let Some(runtime) = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+    if runtime.process != process::id() {
+        return;
+    }
     let (tell, hears) = mpsc::sync_channel(1);
     runtime.handle.spawn(async move {
         future.await;
         // Nobody listens where the end is not waited for.
         let _ = tell.send(());
     });
-    if thread::current().id() != runtime.thread {
+    if !IS_THE_ONE.get() {
         let _ = hears.recv();
     }
 }
@@ -64,6 +74,11 @@ pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
 fn runtime(store: &str) -> Result<Runtime> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = &*runtime {
+        if runtime.process != process::id() {
+            return Err(Error::backend(store)(
+                "it was opened before this process was forked, and cannot be used in both",
+            ));
+        }
         return Ok(runtime.clone());
     }
     let started = start().map_err(Error::backend(store))?;
@@ -75,8 +90,9 @@ fn start() -> std::io::Result<Runtime> {
     // Threads of drivers are started by this one, and so work in the program's directory as it does.
     starter::spawn("fleche-sql", move || match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
+            IS_THE_ONE.set(true);
             // Whoever started this thread waits for the handle.
-            let _ = tell.send(Ok(Runtime { handle: runtime.handle().clone(), thread: thread::current().id() }));
+            let _ = tell.send(Ok(Runtime { handle: runtime.handle().clone(), process: process::id() }));
             runtime.block_on(pending::<()>());
         }
         Err(error) => drop(tell.send(Err(error))),

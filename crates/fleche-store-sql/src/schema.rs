@@ -63,7 +63,13 @@ fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
     if dialect == Dialect::Postgres {
         // Whoever comes second waits here until the first has committed. The number stands for "fleche".
         statements.push("SELECT pg_advisory_xact_lock(112615676672869)".to_owned());
-        statements.extend(schema.map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema}")));
+        // Who may not make schemas may use one that there is; `IF NOT EXISTS` asks for the right before it looks.
+        statements.extend(schema.map(|schema| {
+            format!(
+                "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{schema}')
+                 THEN CREATE SCHEMA {schema}; END IF; END $$"
+            )
+        }));
     }
     statements.extend([
         "CREATE TABLE IF NOT EXISTS fleche_meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)".to_owned(),

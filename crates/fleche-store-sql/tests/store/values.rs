@@ -1,6 +1,9 @@
 //! Values: what is too long, and stores that are used where somebody's runtime runs.
 
+use std::{cell::RefCell, thread};
+
 use fleche_core::{CallStore, Digest, Error, ValueStore};
+use fleche_store_sql::SqlValues;
 
 use super::common::{Scratch, key, on_both, record};
 
@@ -23,6 +26,24 @@ fn what_is_synced_was_committed_to_disk() {
     calls.sync(&key(1)).unwrap();
     // Each is a commit that waits for the disk.
     assert_eq!(scratch.number("SELECT value FROM fleche_meta WHERE name = 'syncs'"), 2);
+}
+
+#[test]
+fn a_store_that_is_dropped_by_the_end_of_a_thread_is_closed() {
+    thread_local! {
+        static KEPT: RefCell<Option<SqlValues>> = const { RefCell::new(None) };
+    }
+    let scratch = Scratch::sqlite();
+    thread::scope(|scope| {
+        let keeps = scope.spawn(|| {
+            KEPT.set(Some(scratch.open_values()));
+            KEPT.with_borrow(|values| values.as_ref().unwrap().put(&Digest::of(b"value"), b"value").unwrap());
+        });
+        keeps.join().unwrap();
+    });
+    // The last to close the file removes its log.
+    assert!(!scratch.directory.path().join("test.db-wal").exists());
+    assert!(scratch.open_values().contains(&Digest::of(b"value")).unwrap());
 }
 
 fn stores_work_and_close_on_threads_of_a_runtime(scratch: &Scratch) {
