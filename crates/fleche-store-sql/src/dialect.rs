@@ -48,12 +48,4 @@ impl Dialect {
             Self::Postgres => "FOR UPDATE",
         }
     }
-
-    /// Begins a transaction that writes, so that SQLite waits for its turn before anything was read.
-    pub(crate) fn begin(self) -> &'static str {
-        match self {
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
-        }
-    }
 }

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::{
     dialect::Dialect,
     retry::Attempts,
-    statement::{Connection, Row, Statement},
+    statement::{Connection, Row, Statement, Transaction},
 };
 
 /// The connections to a database. Clones share them.
@@ -71,16 +71,24 @@ impl Link {
 
     async fn try_write(&self, statements: &[Statement]) -> sqlx::Result<Vec<Vec<Row>>> {
         let _turn = self.turn().await;
-        let mut connection = self.connection().await?;
         if let [statement] = statements {
-            return Ok(vec![connection.fetch(statement).await?]);
+            return Ok(vec![self.connection().await?.fetch(statement).await?]);
         }
-        connection.fetch(&Statement::new(self.dialect().begin())).await?;
-        let done = run_all(&mut connection, statements).await;
-        if done.is_err() && connection.fetch(&Statement::new("ROLLBACK")).await.is_err() {
-            connection.give_up();
+        let mut transaction = self.begin().await?;
+        let mut rows = Vec::with_capacity(statements.len());
+        for statement in statements {
+            rows.push(transaction.fetch(statement).await?);
         }
-        done
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    async fn begin(&self) -> sqlx::Result<Transaction> {
+        Ok(match &self.pool {
+            // Waits for its turn before anything was read: later it would have been in vain.
+            Pool::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+        })
     }
 
     async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
@@ -132,13 +140,4 @@ impl Link {
             Pool::Postgres(pool) => pool.close().await,
         }
     }
-}
-
-async fn run_all(connection: &mut Connection, statements: &[Statement]) -> sqlx::Result<Vec<Vec<Row>>> {
-    let mut rows = Vec::with_capacity(statements.len());
-    for statement in statements {
-        rows.push(connection.fetch(statement).await?);
-    }
-    connection.fetch(&Statement::new("COMMIT")).await?;
-    Ok(rows)
 }

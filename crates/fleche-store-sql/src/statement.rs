@@ -67,6 +67,12 @@ pub(crate) enum Connection {
     Postgres(PoolConnection<Postgres>),
 }
 
+/// A connection on which all statements take effect with [`commit`](Self::commit), or none if it is dropped before.
+pub(crate) enum Transaction {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
 macro_rules! fetch {
     ($connection:expr, $statement:expr) => {{
         let mut query = query(AssertSqlSafe($statement.sql.clone()));
@@ -81,20 +87,42 @@ macro_rules! fetch {
     }};
 }
 
-impl Connection {
-    /// Runs the statement to its end. The rows that it gives.
-    pub(crate) async fn fetch(&mut self, statement: &Statement) -> sqlx::Result<Vec<Row>> {
-        match self {
-            Self::Sqlite(connection) => Ok(fetch!(connection, statement)?.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres(connection) => Ok(fetch!(connection, statement)?.into_iter().map(Row::Postgres).collect()),
+macro_rules! impl_fetch {
+    ($type:ident) => {
+        impl $type {
+            /// Runs the statement to its end. The rows that it gives.
+            pub(crate) async fn fetch(&mut self, statement: &Statement) -> sqlx::Result<Vec<Row>> {
+                match self {
+                    Self::Sqlite(connection) => {
+                        Ok(fetch!(connection, statement)?.into_iter().map(Row::Sqlite).collect())
+                    }
+                    Self::Postgres(connection) => {
+                        Ok(fetch!(connection, statement)?.into_iter().map(Row::Postgres).collect())
+                    }
+                }
+            }
         }
-    }
+    };
+}
 
+impl_fetch!(Connection);
+impl_fetch!(Transaction);
+
+impl Connection {
     /// Has the connection closed instead of returned.
     pub(crate) fn give_up(&mut self) {
         match self {
             Self::Sqlite(connection) => connection.close_on_drop(),
             Self::Postgres(connection) => connection.close_on_drop(),
+        }
+    }
+}
+
+impl Transaction {
+    pub(crate) async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
         }
     }
 }
