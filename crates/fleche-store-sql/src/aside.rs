@@ -2,7 +2,12 @@
 
 use fleche_core::{CallKey, Digest, Result};
 
-use crate::{database::Tables, error::damaged, statement::Statement};
+use crate::{
+    database::Tables,
+    dialect::Dialect,
+    error::damaged,
+    statement::{Row, Statement},
+};
 
 /// What became of an entry that was to be set aside, and is not damaged.
 pub(crate) enum Found {
@@ -25,7 +30,7 @@ impl Tables {
             remove.bytes(*id.as_bytes()).bytes(bytes),
         ];
         let entry = format!("value {id}");
-        self.moved(self.write(statements), 1, &entry, why)?;
+        self.moved(self.write(statements), &entry, why)?;
         let still = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
         Ok(if self.read(still)?.is_empty() { Found::Gone } else { Found::Another })
     }
@@ -35,9 +40,9 @@ impl Tables {
         let id = *key.digest().as_bytes();
         let keep = self.keep_aside("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");
         let mut statements = vec![keep.bytes(id).bytes(record).bytes(why.as_bytes())];
-        statements.extend(removal(key, record));
+        statements.extend(removal(self.dialect(), key, record));
         let entry = format!("the record of call {key}");
-        self.moved(self.write(statements), 1, &entry, why)?;
+        self.moved(self.write(statements), &entry, why)?;
         let still = Statement::new("SELECT 1 FROM fleche_calls WHERE key = $1").bytes(id);
         Ok(if self.read(still)?.is_empty() { Found::Gone } else { Found::Another })
     }
@@ -51,16 +56,10 @@ impl Tables {
         ))
     }
 
-    /// The error that tells of the damage, if the statement of this number has removed the entry, or none could.
-    fn moved(
-        &self,
-        done: Result<Vec<Vec<crate::statement::Row>>>,
-        removal: usize,
-        entry: &str,
-        why: &str,
-    ) -> Result<()> {
+    /// The error that tells of the damage, if the last statement has removed the entry, or none could.
+    fn moved(&self, done: Result<Vec<Vec<Row>>>, entry: &str, why: &str) -> Result<()> {
         match done {
-            Ok(rows) if rows.get(removal).is_none_or(Vec::is_empty) => Ok(()),
+            Ok(rows) if rows.last().is_none_or(Vec::is_empty) => Ok(()),
             Ok(_) => Err(damaged(&self.name, entry, why, "it is kept in the table `fleche_damaged`")),
             Err(error) => {
                 let fate = format!("it stays where it is, for it cannot be set aside: {error}");
@@ -70,15 +69,16 @@ impl Tables {
     }
 }
 
-/// Removes the record, if it is this one, with what is kept of it elsewhere. The first of these statements gives a row for
+/// Removes the record, if it is this one, with what is kept of it elsewhere. The last of these statements gives a row for
 /// it.
-pub(crate) fn removal(key: &CallKey, record: &[u8]) -> [Statement; 3] {
-    let id = *key.digest().as_bytes();
-    let of = |table: &str| {
-        let sql =
-            format!("DELETE FROM {table} WHERE call = $1 AND NOT EXISTS (SELECT 1 FROM fleche_calls WHERE key = $1)");
-        Statement::new(sql).bytes(id)
-    };
-    let remove = Statement::new("DELETE FROM fleche_calls WHERE key = $1 AND record = $2 RETURNING 1");
-    [remove.bytes(id).bytes(record), of("fleche_arguments"), of("fleche_metadata")]
+pub(crate) fn removal(dialect: Dialect, key: &CallKey, record: &[u8]) -> [Statement; 4] {
+    const CALL: &str = "FROM fleche_calls WHERE key = $1 AND record = $2";
+    let of_it = |sql: String| Statement::new(sql).bytes(*key.digest().as_bytes()).bytes(record);
+    [
+        // From here on it is this one or not, whoever else is at work.
+        of_it(format!("SELECT 1 {CALL} {}", dialect.for_update())),
+        of_it(format!("DELETE FROM fleche_arguments WHERE call = (SELECT number {CALL})")),
+        of_it(format!("DELETE FROM fleche_metadata WHERE call = (SELECT number {CALL})")),
+        of_it(format!("DELETE {CALL} RETURNING 1")),
+    ]
 }

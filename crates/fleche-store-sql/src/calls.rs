@@ -132,8 +132,8 @@ impl CallStore for SqlCalls {
                 return Ok(false);
             }
             // Where it is another record by now, that is looked at.
-            let rows = tables.write(removal(key, &bytes).into())?;
-            if rows.first().is_some_and(|removed| !removed.is_empty()) {
+            let rows = tables.write(removal(tables.dialect(), key, &bytes).into())?;
+            if rows.last().is_some_and(|removed| !removed.is_empty()) {
                 return Ok(true);
             }
         }

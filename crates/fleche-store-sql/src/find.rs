@@ -17,8 +17,9 @@ const PAGE: usize = 100;
 /// The records that fulfil the query.
 pub(crate) fn find<'a>(tables: &'a Tables, query: &'a Query) -> Entries<'a, (CallKey, Record)> {
     let records = pages(move |after: Option<Place>| {
-        let rows = tables.read(page(query, after.as_ref())?)?;
-        let next = rows.last().filter(|_| rows.len() == PAGE).map(Place::of).transpose();
+        let place = after.map_or_else(|| Place::first(tables, query), Ok)?;
+        let rows = tables.read(page(query, &place)?)?;
+        let next = rows.last().filter(|_| rows.len() == PAGE).map(|last| place.after(last)).transpose();
         let next = next.map_err(backend(&tables.name))?;
         Ok((rows.iter().map(|row| record(tables, row)).collect(), next))
     });
@@ -31,7 +32,7 @@ pub(crate) fn find<'a>(tables: &'a Tables, query: &'a Query) -> Entries<'a, (Cal
 /// The record in this row; `None` if it is of a later format or has just gone.
 fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
     let key = CallKey::from(digest(row, 0).map_err(backend(&tables.name))?);
-    let bytes = row.bytes(2).map_err(backend(&tables.name))?;
+    let bytes = row.bytes(3).map_err(backend(&tables.name))?;
     let record = match tables.verified(&key, &bytes) {
         Ok(record) => record,
         Err(why) => match tables.set_record_aside(&key, &bytes, &why)? {
@@ -42,51 +43,69 @@ fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
     Ok(record.map(|record| (key, record)))
 }
 
-/// Where a page ended.
+/// Where a page begins: after this record.
 struct Place {
-    key: Vec<u8>,
+    number: i64,
     written: i64,
+    /// Nothing beyond these, which were the last when the search began, is looked for: who puts records while he searches
+    /// comes to an end.
+    last: i64,
+    latest: i64,
 }
 
 impl Place {
-    fn of(row: &Row) -> sqlx::Result<Self> {
-        Ok(Self { key: row.bytes(0)?, written: row.integer(1)? })
+    fn first(tables: &Tables, query: &Query) -> Result<Self> {
+        let last = "SELECT coalesce((SELECT max(number) FROM fleche_calls), 0),
+            coalesce((SELECT max(written) FROM fleche_calls), 0)";
+        let rows = tables.read(Statement::new(last))?;
+        let numbers = rows.first().map(|row| Ok((row.integer(0)?, row.integer(1)?))).transpose();
+        let (last, latest) = numbers.map_err(backend(&tables.name))?.unwrap_or_default();
+        Ok(Self { number: 0, written: query.earliest().map_or(0, moment), last, latest })
+    }
+
+    fn after(&self, row: &Row) -> sqlx::Result<Self> {
+        Ok(Self { number: row.integer(1)?, written: row.integer(2)?, ..*self })
     }
 }
 
-/// Asks for the page that begins after this place: key, time and record of calls that fulfil the query, as far as the
+/// Asks for the page that begins at this place: key, number, time and record of calls that fulfil the query, as far as the
 /// tables tell. The first condition of these leads: an argument, metadata, the function, the version, the time.
-fn page(query: &Query, after: Option<&Place>) -> Result<Statement> {
-    const SELECT: &str = "SELECT c.key, c.written, c.record FROM";
+fn page(query: &Query, place: &Place) -> Result<Statement> {
+    const BY_TIME: &str = "c.written, c.number";
+    const SELECT: &str = "SELECT c.key, c.number, c.written, c.record FROM";
     let mut arguments = query.arguments().iter();
     let mut fields = query.fields().iter();
-    let key = after.map_or_else(Vec::new, |after| after.key.clone());
     let named = query.function_name().is_some() || query.version_number().is_some();
+    let by_time = query.earliest().is_some() && !named;
+    // The order of two tables is the one that SQLite takes, which has no idea of how many there are of what.
     let (mut statement, order) = if let Some(argument) = arguments.next() {
-        // The order of the two tables is the one that SQLite takes, which has no idea of how many there are of what.
         let sql = format!(
             "{SELECT} fleche_arguments AS i CROSS JOIN fleche_calls AS c
-             WHERE c.key = i.call AND i.name = $1 AND i.reference = $2 AND i.call > $3"
+             WHERE c.number = i.call AND i.name = $1 AND i.reference = $2"
         );
-        (Statement::new(sql).bytes(name(&argument.0)).bytes(value(&argument.1)?).bytes(key), "i.call")
+        (Statement::new(sql).bytes(name(&argument.0)).bytes(value(&argument.1)?), "i.call")
     } else if let Some(field) = fields.next() {
         let sql = format!(
             "{SELECT} fleche_metadata AS i CROSS JOIN fleche_calls AS c
-             WHERE c.key = i.call AND i.kind = $1 AND i.name = $2 AND i.value = $3 AND i.call > $4"
+             WHERE c.number = i.call AND i.kind = $1 AND i.name = $2 AND i.value = $3"
         );
         let statement = Statement::new(sql).bytes(name(&field.kind)).bytes(name(&field.name));
-        (statement.bytes(value(&field.value)?).bytes(key), "i.call")
-    } else if let Some(earliest) = query.earliest().filter(|_| !named) {
-        let sql = format!("{SELECT} fleche_calls AS c WHERE (c.written, c.key) > ($1, $2)");
-        let written = after.map_or(moment(earliest), |after| after.written);
-        (Statement::new(sql).integer(written).bytes(key), "c.written, c.key")
+        (statement.bytes(value(&field.value)?), "i.call")
+    } else if by_time {
+        let sql = format!("{SELECT} fleche_calls AS c WHERE ({BY_TIME}) > ($1, $2) AND c.written <= $3");
+        (Statement::new(sql).integer(place.written).integer(place.number).integer(place.latest), BY_TIME)
     } else {
-        (Statement::new(format!("{SELECT} fleche_calls AS c WHERE c.key > $1")).bytes(key), "c.key")
+        (Statement::new(format!("{SELECT} fleche_calls AS c WHERE TRUE")), "c.number")
     };
+    if order != BY_TIME {
+        let at = statement.next();
+        statement.push(&format!(" AND {order} > ${at} AND {order} <= ${}", at + 1));
+        statement = statement.integer(place.number).integer(place.last);
+    }
     for argument in arguments {
         let (at, next) = (statement.next(), statement.next() + 1);
         statement.push(&format!(
-            " AND EXISTS (SELECT 1 FROM fleche_arguments AS o WHERE o.name = ${at} AND o.reference = ${next} AND o.call = c.key)"
+            " AND EXISTS (SELECT 1 FROM fleche_arguments AS o WHERE o.name = ${at} AND o.reference = ${next} AND o.call = c.number)"
         ));
         statement = statement.bytes(name(&argument.0)).bytes(value(&argument.1)?);
     }
@@ -94,7 +113,7 @@ fn page(query: &Query, after: Option<&Place>) -> Result<Statement> {
         let at = statement.next();
         statement.push(&format!(
             " AND EXISTS (SELECT 1 FROM fleche_metadata AS o
-               WHERE o.kind = ${at} AND o.name = ${} AND o.value = ${} AND o.call = c.key)",
+               WHERE o.kind = ${at} AND o.name = ${} AND o.value = ${} AND o.call = c.number)",
             at + 1,
             at + 2
         ));
@@ -108,7 +127,7 @@ fn page(query: &Query, after: Option<&Place>) -> Result<Statement> {
         statement.push(&format!(" AND c.version = ${}", statement.next()));
         statement = statement.integer(number(version));
     }
-    if let Some(earliest) = query.earliest() {
+    if let Some(earliest) = query.earliest().filter(|_| order != BY_TIME) {
         statement.push(&format!(" AND c.written >= ${}", statement.next()));
         statement = statement.integer(moment(earliest));
     }
@@ -124,52 +143,51 @@ mod tests {
     use crate::{SqlCallsConfig, database::Database};
 
     /// How SQLite goes about the query: a line for each table.
-    fn plan(query: &Query, after: Option<&Place>) -> String {
+    fn plan(query: &Query, place: &Place) -> String {
         let directory = tempfile::tempdir().unwrap();
         let config = SqlCallsConfig::new(format!("sqlite:{}/db", directory.path().display()));
         let (database, _) = Database::open(config.settings()).unwrap();
-        let rows = database.tables.read(page(query, after).unwrap().explained()).unwrap();
+        let rows = database.tables.read(page(query, place).unwrap().explained()).unwrap();
         rows.iter().map(|row| row.text(3).unwrap()).collect::<Vec<_>>().join("\n")
     }
 
-    /// Asserts that each line of the plan, on the first page and on others, is a search that begins so, and that nothing is
-    /// sorted.
+    /// Asserts that each line of the plan is a search that begins so, and that nothing is sorted.
     fn assert_plan(query: &Query, searches: &[&str]) {
-        let place = Place { key: vec![7; 32], written: 7 };
-        for after in [None, Some(&place)] {
-            let plan = plan(query, after);
-            let lines: Vec<_> = plan.lines().filter(|line| line.starts_with('S')).collect();
-            assert_eq!(lines.len(), searches.len(), "{plan}");
-            for (line, search) in lines.iter().zip(searches) {
-                assert!(line.starts_with(&format!("SEARCH {search}")), "{line} in {plan}");
-            }
-            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+        let plan = plan(query, &Place { number: 7, written: 7, last: 9, latest: 9 });
+        let lines: Vec<_> = plan.lines().filter(|line| line.starts_with('S')).collect();
+        assert_eq!(lines.len(), searches.len(), "{plan}");
+        for (line, search) in lines.iter().zip(searches) {
+            assert!(line.starts_with(&format!("SEARCH {search}")), "{line} in {plan}");
         }
+        assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 
-    const CALL: &str = "c USING INDEX sqlite_autoindex_fleche_calls_1 (key=?)";
+    const CALL: &str = "c USING INTEGER PRIMARY KEY (rowid=?)";
 
     #[test]
     fn a_function_is_found_by_its_index() {
-        let by_function = ["c USING INDEX fleche_calls_by_function (function=? AND key>?)"];
+        let by_function = ["c USING INDEX fleche_calls_by_function (function=? AND number>? AND number<?)"];
         assert_plan(&Query::new().function("f"), &by_function);
         assert_plan(&Query::new().function("f").since(Timestamp(7)), &by_function);
     }
 
     #[test]
     fn a_version_is_found_by_its_index() {
-        assert_plan(&Query::new().version(7), &["c USING INDEX fleche_calls_by_version (version=? AND key>?)"]);
+        assert_plan(
+            &Query::new().version(7),
+            &["c USING INDEX fleche_calls_by_version (version=? AND number>? AND number<?)"],
+        );
     }
 
     #[test]
     fn a_time_is_found_by_its_index() {
-        let by_time = ["c USING INDEX fleche_calls_by_time ((written,key)>(?,?))"];
+        let by_time = ["c USING INDEX fleche_calls_by_time (written>? AND written<?)"];
         assert_plan(&Query::new().since(Timestamp(7)), &by_time);
     }
 
     #[test]
     fn an_argument_is_found_by_the_key_of_arguments() {
-        let by_argument = "i USING PRIMARY KEY (name=? AND reference=? AND call>?)";
+        let by_argument = "i USING PRIMARY KEY (name=? AND reference=? AND call>? AND call<?)";
         let query = Query::new().argument("a", &7).unwrap();
         assert_plan(&query, &[by_argument, CALL]);
         assert_plan(&query.clone().function("f").version(7).since(Timestamp(7)), &[by_argument, CALL]);
@@ -179,7 +197,7 @@ mod tests {
 
     #[test]
     fn metadata_is_found_by_the_key_of_metadata() {
-        let by_field = "i USING PRIMARY KEY (kind=? AND name=? AND value=? AND call>?)";
+        let by_field = "i USING PRIMARY KEY (kind=? AND name=? AND value=? AND call>? AND call<?)";
         let query = Query::new().tag("project", "alloy");
         assert_plan(&query, &[by_field, CALL]);
         let other = "o EXISTS USING COVERING INDEX fleche_metadata_by_call (call=? AND kind=? AND name=? AND value=?)";
@@ -187,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn every_record_is_found_by_the_key() {
-        assert_plan(&Query::new(), &["c USING INDEX sqlite_autoindex_fleche_calls_1 (key>?)"]);
+    fn every_record_is_found_by_its_number() {
+        assert_plan(&Query::new(), &["c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]);
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Resul
     let put = Statement::new(put).bytes(id).bytes(name(&record.function.name)).integer(number(record.function.version));
     let mut statements = vec![put.integer(moment(record.written)).bytes(bytes)];
     // A call has the same arguments whenever it is recorded: they are part of its key. Metadata is another each time.
-    statements.push(Statement::new("DELETE FROM fleche_metadata WHERE call = $1").bytes(id));
+    statements.push(Statement::new(format!("DELETE FROM fleche_metadata WHERE call = {NUMBER}")).bytes(id));
     let arguments = record.arguments.iter().map(|argument| Ok(vec![name(&argument.0), value(&argument.1)?]));
     statements.extend(rows("fleche_arguments (call, name, reference)", id, &arguments.collect::<Result<Vec<_>>>()?));
     let fields = Field::of(&record.metadata);
@@ -53,12 +53,15 @@ pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Resul
     Ok(statements)
 }
 
-/// Inserts rows that begin with the call and go on with these, unless they are there.
+/// The number of the call whose key is the first parameter.
+const NUMBER: &str = "(SELECT number FROM fleche_calls WHERE key = $1)";
+
+/// Inserts rows that begin with the call's number and go on with these, unless they are there.
 fn rows(table: &str, call: [u8; 32], rows: &[Vec<Vec<u8>>]) -> Vec<Statement> {
     let insert = |rows: &[Vec<Vec<u8>>]| {
         let mut statement = Statement::new(format!("INSERT INTO {table} VALUES ")).bytes(call);
         for (at, row) in rows.iter().enumerate() {
-            statement.push(if at == 0 { "($1" } else { ", ($1" });
+            statement.push(&format!("{}({NUMBER}", if at == 0 { "" } else { ", " }));
             for cell in row {
                 statement.push(&format!(", ${}", statement.next()));
                 statement = statement.bytes(&**cell);

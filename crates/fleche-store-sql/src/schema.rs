@@ -77,23 +77,24 @@ fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
             "CREATE TABLE IF NOT EXISTS fleche_values (
                 id {bytes} NOT NULL PRIMARY KEY, put BIGINT NOT NULL, bytes {bytes} NOT NULL)"
         ),
+        // Numbers count up, so that what is new comes last in most indices, and their pages are written together.
         format!(
             "CREATE TABLE IF NOT EXISTS fleche_calls (
-                key {bytes} NOT NULL PRIMARY KEY, function {bytes} NOT NULL, version BIGINT NOT NULL,
+                number {counter}, key {bytes} NOT NULL UNIQUE, function {bytes} NOT NULL, version BIGINT NOT NULL,
                 written BIGINT NOT NULL, record {bytes} NOT NULL)"
         ),
-        "CREATE INDEX IF NOT EXISTS fleche_calls_by_function ON fleche_calls (function, key)".to_owned(),
-        "CREATE INDEX IF NOT EXISTS fleche_calls_by_version ON fleche_calls (version, key)".to_owned(),
-        "CREATE INDEX IF NOT EXISTS fleche_calls_by_time ON fleche_calls (written, key)".to_owned(),
+        "CREATE INDEX IF NOT EXISTS fleche_calls_by_function ON fleche_calls (function, number)".to_owned(),
+        "CREATE INDEX IF NOT EXISTS fleche_calls_by_version ON fleche_calls (version, number)".to_owned(),
+        "CREATE INDEX IF NOT EXISTS fleche_calls_by_time ON fleche_calls (written, number)".to_owned(),
         format!(
             "CREATE TABLE IF NOT EXISTS fleche_arguments (
-                call {bytes} NOT NULL, name {bytes} NOT NULL, reference {bytes} NOT NULL,
+                call BIGINT NOT NULL, name {bytes} NOT NULL, reference {bytes} NOT NULL,
                 PRIMARY KEY (name, reference, call)) {all_key}"
         ),
         "CREATE INDEX IF NOT EXISTS fleche_arguments_by_call ON fleche_arguments (call)".to_owned(),
         format!(
             "CREATE TABLE IF NOT EXISTS fleche_metadata (
-                call {bytes} NOT NULL, kind {bytes} NOT NULL, name {bytes} NOT NULL, value {bytes} NOT NULL,
+                call BIGINT NOT NULL, kind {bytes} NOT NULL, name {bytes} NOT NULL, value {bytes} NOT NULL,
                 PRIMARY KEY (kind, name, value, call)) {all_key}"
         ),
         "CREATE INDEX IF NOT EXISTS fleche_metadata_by_call ON fleche_metadata (call)".to_owned(),

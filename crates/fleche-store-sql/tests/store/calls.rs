@@ -44,6 +44,25 @@ fn every_page_of_every_query_is_given_once(scratch: &Scratch) {
     assert_eq!(found(&calls, &Query::new().argument("nth", &7_u32).unwrap()).len(), 2);
 }
 
+fn who_puts_a_record_for_each_that_is_found_comes_to_an_end(scratch: &Scratch) {
+    let calls = scratch.open_calls();
+    for nth in 0..150 {
+        calls.put(&key(nth), &record(nth)).unwrap();
+    }
+    for query in [Query::new(), Query::new().function("f"), Query::new().since(Timestamp(0))] {
+        for (count, found) in (0..).zip(calls.find(&query).unwrap()) {
+            let (found, record) = found.unwrap();
+            // The same again, as if it were of a later time, and a new one.
+            let mut later = (*record).clone();
+            later.written = Timestamp(record.written.0 + 1_000_000);
+            calls.put(&found, &Record::new(later)).unwrap();
+            let new = u32::try_from(1_000_000 + record.written.0).unwrap();
+            calls.put(&key(new), &super::common::record(new)).unwrap();
+            assert!(count < 2000, "{query:?} does not end");
+        }
+    }
+}
+
 fn names_of_any_length_and_content_are_found(scratch: &Scratch) {
     let calls = scratch.open_calls();
     let names = ["zero \0 in it".to_owned(), "a".repeat(512), "a".repeat(513), "a".repeat(100_000)];
@@ -78,6 +97,7 @@ fn what_an_earlier_record_had_is_not_found(scratch: &Scratch) {
 }
 
 on_both! {
+    who_puts_a_record_for_each_that_is_found_comes_to_an_end
     every_page_of_every_query_is_given_once
     names_of_any_length_and_content_are_found
     what_an_earlier_record_had_is_not_found
