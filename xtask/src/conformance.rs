@@ -12,6 +12,8 @@ use fleche_core::{
 use serde::Serialize;
 
 use crate::matrix::matrix;
+#[cfg(unix)]
+use crate::postgres;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -42,6 +44,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     if arguments.list {
         print!("{}", selected.list());
         return Ok(());
+    }
+    #[cfg(unix)]
+    if selected.needs_postgres() && !postgres::is_there() {
+        return postgres::run_again();
     }
     let reports = [selected.run_backends(), selected.run_executors()];
     for reports in reports.iter().filter(|reports| !reports.is_empty()) {
@@ -85,6 +91,12 @@ impl Selected {
         }
     }
 
+    /// Whether something runs for which there must be a server of PostgreSQL.
+    #[cfg(unix)]
+    fn needs_postgres(&self) -> bool {
+        self.cases.is_some() && self.backends.iter().any(|backend| backend.name == postgres::BACKEND)
+    }
+
     fn run_backends(&self) -> Vec<Report> {
         let Some(cases) = &self.cases else { return Vec::new() };
         self.backends.iter().map(|backend| fleche_conformance::run(backend, cases)).collect()
@@ -99,11 +111,11 @@ impl Selected {
         let mut text = String::from("Backends:\n");
         for backend in &self.backends {
             let durable = if backend.durable { "durable" } else { "not durable" };
-            let _ = writeln!(text, "  {:<10} {:?}, {durable}: {}", backend.name, backend.reach, backend.summary);
+            let _ = writeln!(text, "  {:<12} {:?}, {durable}: {}", backend.name, backend.reach, backend.summary);
         }
         text += "Executors:\n";
         for executor in &self.executors {
-            let _ = writeln!(text, "  {:<10} {:?}: {}", executor.name, executor.reach, executor.summary);
+            let _ = writeln!(text, "  {:<12} {:?}: {}", executor.name, executor.reach, executor.summary);
         }
         text += "Cases:\n";
         for case in self.cases.iter().flat_map(Selection::cases) {

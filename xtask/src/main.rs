@@ -9,6 +9,8 @@ mod faults;
 mod fuzz_stores;
 mod layers;
 mod matrix;
+#[cfg(unix)]
+mod postgres;
 mod selected;
 mod tidy;
 
@@ -23,6 +25,7 @@ use fleche_store_file as _;
 use fleche_store_memory as _;
 use fleche_store_redb as _;
 use fleche_store_sled as _;
+use fleche_store_sql as _;
 
 /// Tools of the fleche workspace.
 #[derive(Parser)]
@@ -49,6 +52,9 @@ enum Command {
     Faults(faults::Arguments),
     /// Compares every store with a map over random sequences of operations.
     FuzzStores(fuzz_stores::Arguments),
+    /// Runs a command while there is a scratch server of PostgreSQL, which `FLECHE_POSTGRES` names.
+    #[cfg(unix)]
+    Postgres(postgres::Arguments),
     /// Checks the layout rules that the compiler does not know.
     Tidy,
 }
@@ -65,6 +71,8 @@ fn main() -> ExitCode {
         Command::CrashChild(arguments) => crash::run_child(&arguments),
         Command::Faults(arguments) => faults::run(&arguments),
         Command::FuzzStores(arguments) => fuzz_stores::run(&arguments),
+        #[cfg(unix)]
+        Command::Postgres(arguments) => postgres::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match result {

@@ -7,7 +7,8 @@ use super::{CallStoreConfig, Reach, ValueStoreConfig};
 /// A backend, as its crate registers it.
 #[derive(Debug)]
 pub struct BackendInfo {
-    /// The permanent name: the `type` of its configurations.
+    /// The permanent name: the `type` of its configurations, or that and a variant, where one `type` stands for several
+    /// backends: `sql-sqlite`.
     pub name: &'static str,
     /// What it is for, in one line.
     pub summary: &'static str,

@@ -1,0 +1,89 @@
+//! How SQL stores are described: `{"type":"sql","url":"sqlite:…"}`.
+
+use std::{path::Path, sync::Arc};
+
+use fleche_core::{
+    CallStore, Result, ValueStore,
+    store::{CallStoreConfig, Reach, ValueStoreConfig},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{DatabaseUrl, SqlCalls, SqlValues};
+
+/// What describes a database.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    pub(crate) url: &'a DatabaseUrl,
+    pub(crate) password_env: Option<&'a str>,
+    pub(crate) schema: Option<&'a str>,
+}
+
+macro_rules! sql_config {
+    ($(#[$doc:meta])* $config:ident, $config_trait:ident, $store:ident, $store_trait:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[non_exhaustive]
+        pub struct $config {
+            /// Where the database is. A password in it is left out of whatever is written.
+            pub url: DatabaseUrl,
+            /// The environment variable that holds the password, for PostgreSQL.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub password_env: Option<String>,
+            /// The schema in which the tables are, for PostgreSQL: lower-case letters, digits and `_`. It is created if it
+            /// is missing. Stores of different schemas share nothing but the database. Absent, the tables are in the
+            /// first schema of the user's `search_path`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub schema: Option<String>,
+        }
+
+        impl $config {
+            /// The store in the database of this URL.
+            pub fn new(url: impl Into<DatabaseUrl>) -> Self {
+                Self { url: url.into(), password_env: None, schema: None }
+            }
+
+            /// With the password that this environment variable holds, wherever the store is opened.
+            pub fn password_env(mut self, name: impl Into<String>) -> Self {
+                self.password_env = Some(name.into());
+                self
+            }
+
+            /// With the tables in this schema.
+            pub fn schema(mut self, name: impl Into<String>) -> Self {
+                self.schema = Some(name.into());
+                self
+            }
+
+            pub(crate) fn settings(&self) -> Settings<'_> {
+                let Self { url, password_env, schema } = self;
+                Settings { url, password_env: password_env.as_deref(), schema: schema.as_deref() }
+            }
+        }
+
+        #[typetag::serde(name = "sql")]
+        impl $config_trait for $config {
+            fn open(&self) -> Result<Arc<dyn $store_trait>> {
+                Ok(Arc::new($store::open_with(self)?))
+            }
+
+            fn reach(&self) -> Reach {
+                Reach::Shared
+            }
+
+            fn resolve(&mut self, directory: &Path) {
+                self.url.resolve(directory);
+            }
+        }
+    };
+}
+
+sql_config! {
+    /// How to open an [`SqlValues`].
+    SqlValuesConfig, ValueStoreConfig, SqlValues, ValueStore
+}
+
+sql_config! {
+    /// How to open an [`SqlCalls`].
+    SqlCallsConfig, CallStoreConfig, SqlCalls, CallStore
+}

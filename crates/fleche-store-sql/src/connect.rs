@@ -1,0 +1,142 @@
+//! Connecting: what is set for each connection to a file or a server.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, Database, PgConnection,
+    pool::PoolOptions,
+    postgres::PgConnectOptions,
+    query, query_scalar,
+    sqlite::{SqliteConnectOptions, SqliteSynchronous},
+};
+use url::Url;
+
+use crate::{dialect::Dialect, link::Link, retry::Attempts};
+
+/// The most connections of one process to one database.
+const CONNECTIONS: u32 = 8;
+/// A connection to a server that was not used for so long is tried before it is used.
+const STALE: Duration = Duration::from_secs(5);
+/// How long SQLite waits for the locks of others before it says so.
+const BUSY: Duration = Duration::from_secs(5);
+/// How long one waits for a connection, while all of them are used or the server is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections to this file, which exists. It has a write-ahead log, or a rollback journal where the memory that those who
+/// use such a log must share does not reach all of them.
+pub(crate) async fn to_file(path: &Path, rollback: bool) -> sqlx::Result<Link> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        // In kibibytes: what indices of a million records are inserted into.
+        .pragma("cache_size", "-16384")
+        // A page that is damaged is noticed when it is read.
+        .pragma("cell_size_check", "ON")
+        .thread_name(|number| format!("fleche-sqlite-{number}"))
+        .disable_statement_logging();
+    set_journal(&options, if rollback { "delete" } else { "wal" }).await?;
+    let synchronous = if rollback { SqliteSynchronous::Extra } else { SqliteSynchronous::Normal };
+    Ok(Link::to_file(pool().connect_lazy_with(options.synchronous(synchronous)), rollback))
+}
+
+/// Has the file keep its journal so. It is a property of the file: who opens it first sets it.
+async fn set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::Result<()> {
+    let mut attempts = Attempts::of(Dialect::Sqlite);
+    loop {
+        match try_set_journal(options, wanted).await {
+            Err(error) => attempts.again(error).await?,
+            done => return done,
+        }
+    }
+}
+
+// The connection has no settings for which SQLite reads the file: so it is closed in order where that is damaged.
+async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::Result<()> {
+    let mut connection = options.connect().await?;
+    let done = async {
+        let mode: String = query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
+        if mode != wanted {
+            query(AssertSqlSafe(format!("PRAGMA journal_mode = {wanted}"))).execute(&mut connection).await?;
+        }
+        query("SELECT 1 FROM sqlite_master").execute(&mut connection).await?;
+        Ok(())
+    };
+    let done = done.await;
+    connection.close().await?;
+    done
+}
+
+/// Connections to this server. The tables are in this schema, if one is given.
+pub(crate) async fn to_server(options: PgConnectOptions) -> sqlx::Result<Link> {
+    let options = options.disable_statement_logging();
+    // A pool would go on trying for long where there is no server.
+    options.connect().await?.close().await?;
+    let pool = pool().before_acquire(|connection: &mut PgConnection, about| {
+        Box::pin(async move {
+            if about.idle_for > STALE {
+                connection.ping().await?;
+            }
+            Ok(true)
+        })
+    });
+    Ok(Link::to_server(pool.connect_lazy_with(options)))
+}
+
+/// What the URL and the environment say about a server.
+pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<PgConnectOptions> {
+    let options = PgConnectOptions::from_str(url.as_str())?;
+    let options = if options.get_application_name().is_none() { options.application_name("fleche") } else { options };
+    Ok(match schema {
+        None => options,
+        Some(schema) => options.options([("search_path", schema)]),
+    })
+}
+
+fn pool<DB: Database>() -> PoolOptions<DB> {
+    // Connections are not tried each time: what is there of a file stays there, and servers seldom go.
+    let pool = PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
+    pool.acquire_timeout(PATIENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use fleche_core::{Error, Result};
+
+    use super::*;
+    use crate::{error::backend, runtime, schema, statement::Statement};
+
+    /// What the file's journal is, and how far commits wait for the disk, once something was written and synced.
+    fn journal(path: &Path, rollback: bool) -> Result<(String, i64)> {
+        let path = path.to_owned();
+        runtime::run("the file", async move {
+            let link = to_file(&path, rollback).await.map_err(backend("the file"))?;
+            schema::prepare(&link, None, "the file").await?;
+            let work = async {
+                link.sync().await?;
+                let journal = link.read(&Statement::new("PRAGMA journal_mode")).await?[0].text(0)?;
+                Ok((journal, link.read(&Statement::new("PRAGMA synchronous")).await?[0].integer(0)?))
+            };
+            let found = work.await.map_err(backend("the file"));
+            link.close().await;
+            found
+        })
+    }
+
+    #[test]
+    fn a_file_has_the_journal_that_its_place_allows_whatever_it_had_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        std::fs::write(&path, b"").unwrap();
+        for _ in 0..2 {
+            assert_eq!(journal(&path, false).unwrap(), ("wal".to_owned(), 1));
+            assert_eq!(journal(&path, true).unwrap(), ("delete".to_owned(), 3));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = journal(&directory.path().join("db"), false).unwrap_err();
+        assert!(matches!(error, Error::Backend { .. }), "{error:?}");
+    }
+}

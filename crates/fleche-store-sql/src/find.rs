@@ -1,0 +1,211 @@
+//! Queries, as SQL: one condition leads through its index, the others are checked for what it finds.
+
+use fleche_core::{CallKey, Query, Record, Result, store::Entries};
+
+use crate::{
+    aside::Found,
+    database::Tables,
+    error::backend,
+    indexed::{moment, name, number, value},
+    keys::{digest, pages},
+    statement::{Row, Statement},
+};
+
+/// How many records are asked for at once.
+const PAGE: usize = 100;
+
+/// The records that fulfil the query.
+pub(crate) fn find<'a>(tables: &'a Tables, query: &'a Query) -> Entries<'a, (CallKey, Record)> {
+    let records = pages(move |after: Option<Place>| {
+        let place = after.map_or_else(|| Place::first(tables, query), Ok)?;
+        let rows = tables.read(page(query, &place)?)?;
+        let next = rows.last().filter(|_| rows.len() == PAGE).map(|last| place.after(last)).transpose();
+        let next = next.map_err(backend(&tables.name))?;
+        Ok((rows.iter().map(|row| record(tables, row)).collect(), next))
+    });
+    let wanted = |found: &Result<Option<(CallKey, Record)>>| {
+        found.as_ref().map_or(true, |found| found.as_ref().is_some_and(|(_, record)| query.matches(record)))
+    };
+    Box::new(records.filter(wanted).filter_map(Result::transpose))
+}
+
+/// The record in this row; `None` if it is of a later format or has just gone.
+fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
+    let key = CallKey::from(digest(row, 0).map_err(backend(&tables.name))?);
+    let bytes = row.bytes(3).map_err(backend(&tables.name))?;
+    let record = match tables.verified(&key, &bytes) {
+        Ok(record) => record,
+        Err(why) => match tables.set_record_aside(&key, &bytes, &why)? {
+            Found::Gone => None,
+            Found::Another => tables.get(&key)?,
+        },
+    };
+    Ok(record.map(|record| (key, record)))
+}
+
+/// Where a page begins: after this record.
+struct Place {
+    number: i64,
+    written: i64,
+    /// Nothing beyond these, which were the last when the search began, is looked for: who puts records while he searches
+    /// comes to an end.
+    last: i64,
+    latest: i64,
+}
+
+impl Place {
+    fn first(tables: &Tables, query: &Query) -> Result<Self> {
+        let last = "SELECT coalesce((SELECT max(number) FROM fleche_calls), 0),
+            coalesce((SELECT max(written) FROM fleche_calls), 0)";
+        let rows = tables.read(Statement::new(last))?;
+        let numbers = rows.first().map(|row| Ok((row.integer(0)?, row.integer(1)?))).transpose();
+        let (last, latest) = numbers.map_err(backend(&tables.name))?.unwrap_or_default();
+        Ok(Self { number: 0, written: query.earliest().map_or(0, moment), last, latest })
+    }
+
+    fn after(&self, row: &Row) -> sqlx::Result<Self> {
+        Ok(Self { number: row.integer(1)?, written: row.integer(2)?, ..*self })
+    }
+}
+
+/// Asks for the page that begins at this place: key, number, time and record of calls that fulfil the query, as far as the
+/// tables tell. The first condition of these leads: an argument, metadata, the function, the version, the time.
+fn page(query: &Query, place: &Place) -> Result<Statement> {
+    const BY_TIME: &str = "c.written, c.number";
+    const SELECT: &str = "SELECT c.key, c.number, c.written, c.record FROM";
+    let mut arguments = query.arguments().iter();
+    let mut fields = query.fields().iter();
+    let named = query.function_name().is_some() || query.version_number().is_some();
+    let by_time = query.earliest().is_some() && !named;
+    // The order of two tables is the one that SQLite takes, which has no idea of how many there are of what.
+    let (mut statement, order) = if let Some(argument) = arguments.next() {
+        let sql = format!(
+            "{SELECT} fleche_arguments AS i CROSS JOIN fleche_calls AS c
+             WHERE c.number = i.call AND i.name = $1 AND i.reference = $2"
+        );
+        (Statement::new(sql).bytes(name(&argument.0)).bytes(value(&argument.1)?), "i.call")
+    } else if let Some(field) = fields.next() {
+        let sql = format!(
+            "{SELECT} fleche_metadata AS i CROSS JOIN fleche_calls AS c
+             WHERE c.number = i.call AND i.kind = $1 AND i.name = $2 AND i.value = $3"
+        );
+        let statement = Statement::new(sql).bytes(name(&field.kind)).bytes(name(&field.name));
+        (statement.bytes(value(&field.value)?), "i.call")
+    } else if by_time {
+        let sql = format!("{SELECT} fleche_calls AS c WHERE ({BY_TIME}) > ($1, $2) AND c.written <= $3");
+        (Statement::new(sql).integer(place.written).integer(place.number).integer(place.latest), BY_TIME)
+    } else {
+        (Statement::new(format!("{SELECT} fleche_calls AS c WHERE TRUE")), "c.number")
+    };
+    if order != BY_TIME {
+        let at = statement.next();
+        statement.push(&format!(" AND {order} > ${at} AND {order} <= ${}", at + 1));
+        statement = statement.integer(place.number).integer(place.last);
+    }
+    for argument in arguments {
+        let (at, next) = (statement.next(), statement.next() + 1);
+        statement.push(&format!(
+            " AND EXISTS (SELECT 1 FROM fleche_arguments AS o WHERE o.name = ${at} AND o.reference = ${next} AND o.call = c.number)"
+        ));
+        statement = statement.bytes(name(&argument.0)).bytes(value(&argument.1)?);
+    }
+    for field in fields {
+        let at = statement.next();
+        statement.push(&format!(
+            " AND EXISTS (SELECT 1 FROM fleche_metadata AS o
+               WHERE o.kind = ${at} AND o.name = ${} AND o.value = ${} AND o.call = c.number)",
+            at + 1,
+            at + 2
+        ));
+        statement = statement.bytes(name(&field.kind)).bytes(name(&field.name)).bytes(value(&field.value)?);
+    }
+    if let Some(function) = query.function_name() {
+        statement.push(&format!(" AND c.function = ${}", statement.next()));
+        statement = statement.bytes(name(function));
+    }
+    if let Some(version) = query.version_number() {
+        statement.push(&format!(" AND c.version = ${}", statement.next()));
+        statement = statement.integer(number(version));
+    }
+    if let Some(earliest) = query.earliest().filter(|_| order != BY_TIME) {
+        statement.push(&format!(" AND c.written >= ${}", statement.next()));
+        statement = statement.integer(moment(earliest));
+    }
+    statement.push(&format!(" ORDER BY {order} LIMIT {PAGE}"));
+    Ok(statement)
+}
+
+#[cfg(test)]
+mod tests {
+    use fleche_core::call::Timestamp;
+
+    use super::*;
+    use crate::{SqlCallsConfig, database::Database};
+
+    /// How SQLite goes about the query: a line for each table.
+    fn plan(query: &Query, place: &Place) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let config = SqlCallsConfig::new(format!("sqlite:{}/db", directory.path().display()));
+        let (database, _) = Database::open(config.settings()).unwrap();
+        let rows = database.tables.read(page(query, place).unwrap().explained()).unwrap();
+        rows.iter().map(|row| row.text(3).unwrap()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Asserts that each line of the plan is a search that begins so, and that nothing is sorted.
+    fn assert_plan(query: &Query, searches: &[&str]) {
+        let plan = plan(query, &Place { number: 7, written: 7, last: 9, latest: 9 });
+        let lines: Vec<_> = plan.lines().filter(|line| line.starts_with('S')).collect();
+        assert_eq!(lines.len(), searches.len(), "{plan}");
+        for (line, search) in lines.iter().zip(searches) {
+            assert!(line.starts_with(&format!("SEARCH {search}")), "{line} in {plan}");
+        }
+        assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    const CALL: &str = "c USING INTEGER PRIMARY KEY (rowid=?)";
+
+    #[test]
+    fn a_function_is_found_by_its_index() {
+        let by_function = ["c USING INDEX fleche_calls_by_function (function=? AND number>? AND number<?)"];
+        assert_plan(&Query::new().function("f"), &by_function);
+        assert_plan(&Query::new().function("f").since(Timestamp(7)), &by_function);
+    }
+
+    #[test]
+    fn a_version_is_found_by_its_index() {
+        assert_plan(
+            &Query::new().version(7),
+            &["c USING INDEX fleche_calls_by_version (version=? AND number>? AND number<?)"],
+        );
+    }
+
+    #[test]
+    fn a_time_is_found_by_its_index() {
+        let by_time = ["c USING INDEX fleche_calls_by_time (written>? AND written<?)"];
+        assert_plan(&Query::new().since(Timestamp(7)), &by_time);
+    }
+
+    #[test]
+    fn an_argument_is_found_by_the_key_of_arguments() {
+        let by_argument = "i USING PRIMARY KEY (name=? AND reference=? AND call>? AND call<?)";
+        let query = Query::new().argument("a", &7).unwrap();
+        assert_plan(&query, &[by_argument, CALL]);
+        assert_plan(&query.clone().function("f").version(7).since(Timestamp(7)), &[by_argument, CALL]);
+        let other = "o EXISTS USING COVERING INDEX fleche_arguments_by_call (call=? AND name=? AND reference=?)";
+        assert_plan(&query.argument("b", &7).unwrap(), &[by_argument, CALL, other]);
+    }
+
+    #[test]
+    fn metadata_is_found_by_the_key_of_metadata() {
+        let by_field = "i USING PRIMARY KEY (kind=? AND name=? AND value=? AND call>? AND call<?)";
+        let query = Query::new().tag("project", "alloy");
+        assert_plan(&query, &[by_field, CALL]);
+        let other = "o EXISTS USING COVERING INDEX fleche_metadata_by_call (call=? AND kind=? AND name=? AND value=?)";
+        assert_plan(&query.tag("machine", "this one"), &[by_field, CALL, other]);
+    }
+
+    #[test]
+    fn every_record_is_found_by_its_number() {
+        assert_plan(&Query::new(), &["c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]);
+    }
+}

@@ -1,0 +1,96 @@
+//! Listing keys page by page, each from where the last one ended, so that nothing is held open in between.
+
+use fleche_core::{Digest, DigestPrefix, Result, store::Entries};
+
+use crate::{
+    database::Tables,
+    error::backend,
+    statement::{Row, Statement},
+};
+
+/// How many keys are asked for at once.
+const PAGE: usize = 1000;
+
+/// The digests that begin so. The statement ends with the name of the column that they are in, which is the table's key.
+pub(crate) fn keys<'a>(tables: &'a Tables, select: &'static str, prefix: &DigestPrefix) -> Entries<'a, Digest> {
+    let (first, last) = bounds(prefix);
+    Box::new(pages(move |after: Option<Digest>| {
+        let (from, relation) = after.map_or((first, ">="), |after| (*after.as_bytes(), ">"));
+        let column = select.rsplit(' ').next().unwrap_or_default();
+        let sql = format!("{select} {relation} $1 AND {column} <= $2 ORDER BY {column} LIMIT {PAGE}");
+        let rows = tables.read(Statement::new(sql).bytes(from).bytes(last))?;
+        let digests: Vec<_> = rows.iter().map(|row| digest(row, 0).map_err(backend(&tables.name))).collect();
+        let next = digests.last().and_then(|last| last.as_ref().ok()).copied();
+        Ok((digests, next.filter(|_| rows.len() == PAGE)))
+    }))
+}
+
+/// A page, and where the next one begins; nowhere, if this one is the last.
+pub(crate) type Page<T, P> = (Vec<Result<T>>, Option<P>);
+
+/// What is on the pages, each of which is asked for when its turn comes. An error in place of a page is the last item.
+pub(crate) fn pages<T, P>(turn: impl Fn(Option<P>) -> Result<Page<T, P>>) -> impl Iterator<Item = Result<T>> {
+    let mut at = Some(None);
+    let pages = std::iter::from_fn(move || {
+        let (items, next) = turn(at.take()?).unwrap_or_else(|error| (vec![Err(error)], None));
+        at = next.map(Some);
+        Some(items)
+    });
+    pages.flatten()
+}
+
+/// The digest in this column.
+pub(crate) fn digest(row: &Row, column: usize) -> sqlx::Result<Digest> {
+    let bytes = row.bytes(column)?;
+    let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(Digest::from_bytes(bytes))
+}
+
+/// The first and the last digest that may begin so.
+fn bounds(prefix: &DigestPrefix) -> ([u8; 32], [u8; 32]) {
+    let (mut first, mut last) = ([0; 32], [0xff; 32]);
+    for (at, digit) in prefix.as_str().chars().enumerate() {
+        // A prefix is of digits alone.
+        let digit = u8::try_from(digit.to_digit(16).unwrap_or(0)).unwrap_or(0);
+        let (mask, shifted) = if at % 2 == 0 { (0x0f, digit << 4) } else { (0xf0, digit) };
+        for bound in [&mut first, &mut last] {
+            bound[at / 2] = bound[at / 2] & mask | shifted;
+        }
+    }
+    (first, last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_the_first_and_the_last_that_begin_so() {
+        assert_eq!(bounds(&DigestPrefix::all()), ([0; 32], [0xff; 32]));
+        for prefix in ["0", "f", "a7", "a7c", &"5".repeat(63), &"5".repeat(64)] {
+            let prefix: DigestPrefix = prefix.parse().unwrap();
+            let (first, last) = bounds(&prefix);
+            let hex = |digit: &str| format!("{prefix}{}", digit.repeat(64 - prefix.as_str().len()));
+            assert_eq!(Digest::from_bytes(first).to_string(), hex("0"));
+            assert_eq!(Digest::from_bytes(last).to_string(), hex("f"));
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other_until_one_is_the_last_or_fails() {
+        let numbers = |limit: u32| {
+            move |after: Option<u32>| {
+                let first = after.map_or(0, |after| after + 1);
+                let next = Some(first).filter(|first| *first < limit);
+                Ok((vec![Ok(first)], next))
+            }
+        };
+        assert_eq!(pages(numbers(3)).map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        let failing = |after: Option<()>| match after {
+            None => Ok((vec![Ok(1)], Some(()))),
+            Some(()) => Err(fleche_core::Error::Refused { store: "s".into(), operation: "list" }),
+        };
+        let listed: Vec<_> = pages(failing).collect();
+        assert!(matches!(&listed[..], [Ok(1), Err(_)]));
+    }
+}

@@ -1,0 +1,109 @@
+//! Claims, as rows: who computes a missing call, among all processes that share the database.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use fleche_core::{
+    CallKey, Digest, Result,
+    call::Timestamp,
+    claim::{LeaseTable, Owner},
+};
+
+use crate::{
+    database::Tables,
+    error::backend,
+    indexed::moment,
+    statement::{Row, Statement},
+};
+
+/// How long a claim lasts that is not renewed. A process that lives renews it three times as often, so that it may be
+/// kept from doing so for more than six seconds, by a busy database or machine, before another takes the call over; and
+/// nobody waits longer than this for one that was killed.
+pub(crate) const LASTS: Duration = Duration::from_secs(10);
+
+/// The rows of claims. Times are by the database's own clock; the number of a row is never given again.
+pub(crate) struct LeaseRows(pub(crate) Arc<Tables>);
+
+impl LeaseRows {
+    fn now(&self) -> &'static str {
+        self.0.dialect().now()
+    }
+
+    /// As [`CallStore::owner`](fleche_core::CallStore::owner).
+    pub(crate) fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        let sql =
+            format!("SELECT host, process, since, awaits FROM fleche_leases WHERE key = $1 AND until > {}", self.now());
+        let rows = self.0.read(Statement::new(sql).bytes(*key.digest().as_bytes()))?;
+        rows.first().map(owner).transpose().map_err(backend(&self.0.name))
+    }
+}
+
+impl LeaseTable for LeaseRows {
+    fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>> {
+        // Those who wait ask often, and need not keep others from writing.
+        if self.owner(key)?.is_some() {
+            return Ok(None);
+        }
+        let (id, now) = (*key.digest().as_bytes(), self.now());
+        let over = format!("DELETE FROM fleche_leases WHERE key = $1 AND until <= {now}");
+        let grant = format!(
+            "INSERT INTO fleche_leases (key, until, host, process, since, awaits)
+             VALUES ($1, {now} + $2, $3, $4, $5, $6) ON CONFLICT (key) DO NOTHING RETURNING number"
+        );
+        let since = owner.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        let grant = Statement::new(grant).bytes(id).integer(millis(lasts)).bytes(owner.host.as_bytes());
+        let grant =
+            grant.integer(owner.process.into()).integer(moment(since)).maybe_bytes(awaits(owner.awaits.as_deref()));
+        let rows = self.0.write(vec![Statement::new(over).bytes(id), grant])?;
+        let number = rows.last().and_then(|rows| rows.first()).map(|row| row.integer(0)).transpose();
+        Ok(number.map_err(backend(&self.0.name))?.map(i64::cast_unsigned))
+    }
+
+    fn renew(&self, key: &CallKey, grant: u64, lasts: Duration) -> Result<bool> {
+        let sql =
+            format!("UPDATE fleche_leases SET until = {} + $3 WHERE key = $1 AND number = $2 RETURNING 1", self.now());
+        Ok(self.0.change(of(key, grant, sql).integer(millis(lasts)))? > 0)
+    }
+
+    fn release(&self, key: &CallKey, grant: u64) -> Result<()> {
+        self.0.change(of(key, grant, "DELETE FROM fleche_leases WHERE key = $1 AND number = $2".to_owned()))?;
+        Ok(())
+    }
+
+    fn publish(&self, key: &CallKey, grant: u64, keys: Option<&[CallKey]>) -> Result<()> {
+        let sql = "UPDATE fleche_leases SET awaits = $3 WHERE key = $1 AND number = $2".to_owned();
+        self.0.change(of(key, grant, sql).maybe_bytes(awaits(keys)))?;
+        Ok(())
+    }
+}
+
+/// A statement whose first parameters tell one grant of the call.
+fn of(key: &CallKey, grant: u64, sql: String) -> Statement {
+    Statement::new(sql).bytes(*key.digest().as_bytes()).integer(grant.cast_signed())
+}
+
+fn millis(lasts: Duration) -> i64 {
+    i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Keys, one after the other.
+fn awaits(keys: Option<&[CallKey]>) -> Option<Vec<u8>> {
+    keys.map(|keys| keys.iter().flat_map(|key| *key.digest().as_bytes()).collect())
+}
+
+fn owner(row: &Row) -> sqlx::Result<Owner> {
+    let since = Duration::from_nanos(row.integer(2)?.try_into().unwrap_or(0));
+    let awaits = row.maybe_bytes(3)?.map(|bytes| {
+        let (keys, _) = bytes.as_chunks::<32>();
+        keys.iter().map(|key| CallKey::from(Digest::from_bytes(*key))).collect()
+    });
+    Ok(Owner {
+        host: String::from_utf8_lossy(&row.bytes(0)?).into_owned(),
+        process: u32::try_from(row.integer(1)?).unwrap_or(0),
+        since: SystemTime::UNIX_EPOCH + since,
+        awaits,
+    })
+}

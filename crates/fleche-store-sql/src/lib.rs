@@ -1,0 +1,93 @@
+//! Stores in SQL databases: a file of SQLite, or a server of PostgreSQL.
+//!
+//! [`SqlValues`] keeps values, [`SqlCalls`] records; both may be in one database, in tables of their own. Any number of
+//! processes may use one database at once: those of one host a file of SQLite, those of many hosts a server of PostgreSQL.
+//! Choose them where records are to be found by argument, time or metadata among very many, or where a server is what all
+//! hosts share; `fleche-store-file` where values are large, or nothing but a directory is shared.
+//!
+//! ```
+//! use fleche_core::{Digest, ValueStore};
+//! use fleche_store_sql::SqlValues;
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let url = format!("sqlite:{}/cache.db", directory.path().display());
+//! let values = SqlValues::open(url)?; // `sqlite:cache.db`, say
+//! let id = Digest::of(b"a value");
+//! values.put(&id, b"a value")?;
+//! assert_eq!(values.get(&id)?.as_deref(), Some(&b"a value"[..]));
+//! # Ok::<(), fleche_core::Error>(())
+//! ```
+//!
+//! # Passwords
+//!
+//! ```toml
+//! type = "sql"
+//! url = "postgres://me@host/results"
+//! password_env = "FLECHE_SQL_PASSWORD"
+//! schema = "alloys"
+//! ```
+//!
+//! `password_env` names the environment variable that holds the password, wherever the configuration is opened. A password
+//! in the URL is used by this process, and is shown neither by `Debug` nor in errors, logs or configurations that are
+//! written: these have `***` in its place. Where such a configuration is opened, by a worker process say, the error says
+//! to use `password_env`. Without any of these, what PostgreSQL's own programs read counts: `PGPASSWORD`, and
+//! `~/.pgpass`. Connections are encrypted with the feature `tls`, and as `?sslmode=…` in the URL says.
+//!
+//! # What is in the database
+//!
+//! | table | what it has |
+//! |---|---|
+//! | `fleche_meta` | the version of the tables; a program that knows only earlier ones refuses to open them |
+//! | `fleche_values` | values by digest, and when they were put, in milliseconds by the database's clock |
+//! | `fleche_calls` | records by key, with function, version and time of writing |
+//! | `fleche_arguments`, `fleche_metadata` | by which records are found: arguments, and fields of metadata |
+//! | `fleche_leases` | who computes what |
+//! | `fleche_damaged` | entries that did not hold what their keys say; yours to look at and to remove |
+//!
+//! Names and other text are there as their UTF-8 bytes; names of more than 512 bytes are cut, and end with a digest. A
+//! record is written in one transaction with the rows by which it is found. Listings and queries ask for page after page,
+//! each from where the last one ended; no transaction stays open in between.
+//!
+//! # What survives
+//!
+//! A crash of the process costs nothing that was put. In SQLite, a power failure may cost the last commits, never the
+//! file: it is written with a write-ahead log and `synchronous = NORMAL`, and `sync`, which is asked for when a result took
+//! long, waits for the disk. On network file systems, whose locks cannot carry a write-ahead log, each commit waits for
+//! the disk (`journal_mode = DELETE`, `synchronous = EXTRA`); a server is the better choice there. PostgreSQL commits as
+//! its server was told to, by default to disk.
+//!
+//! Who finds the database locked waits, up to a minute, before the operation fails. Writers of one process take turns.
+//!
+//! # Who computes
+//!
+//! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. A claim is
+//! a row with a time limit: ten seconds by the database's clock, which its owner renews every three and a third. So the
+//! calls of a process that was killed go to others within ten seconds; and an owner that cannot renew for so long, because
+//! it was stopped, say, is told that it is late, and what it computes replaces nothing. Each grant has a number of its own
+//! that is never given again, and only who has the last one renews, publishes or releases the claim.
+
+mod aside;
+mod calls;
+mod config;
+mod connect;
+mod database;
+mod dialect;
+mod error;
+mod find;
+mod indexed;
+mod keys;
+mod leases;
+mod link;
+mod network;
+mod register;
+mod retry;
+mod runtime;
+mod schema;
+mod statement;
+mod url;
+mod values;
+
+pub use calls::SqlCalls;
+pub use config::{SqlCallsConfig, SqlValuesConfig};
+pub use url::DatabaseUrl;
+pub use values::SqlValues;

@@ -1,0 +1,155 @@
+//! `SqlValues`: encoded values in a database, under their digests.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fleche_core::{
+    Digest, DigestPrefix, Result, ValueStore,
+    store::{Check, Entries, ValueStoreConfig},
+};
+
+use crate::{
+    DatabaseUrl, SqlValuesConfig,
+    aside::Found,
+    database::{Database, LONGEST},
+    error::{backend, too_large},
+    keys::keys,
+    statement::Statement,
+};
+
+/// How many values are removed by one statement.
+const TOGETHER: usize = 500;
+
+/// A [`ValueStore`] in a database, one row a value. Cloning gives another handle to the same store.
+///
+/// Ages are by the database's own clock, in milliseconds; a time in the future is age zero. A value of more than
+/// 999 000 000 bytes is refused.
+#[derive(Clone)]
+pub struct SqlValues {
+    database: Arc<Database>,
+    config: SqlValuesConfig,
+}
+
+impl SqlValues {
+    /// The store in the database of this URL: `sqlite:path/to/file.db`, or `postgres://user@host/database`. The file and
+    /// the tables are created if they are missing; a database of PostgreSQL is not.
+    ///
+    /// # Errors
+    /// [`Error::Config`](fleche_core::Error::Config) if the URL is none of these, or a later program made the tables;
+    /// [`Error::Io`](fleche_core::Error::Io) if the file cannot be created;
+    /// [`Error::Backend`](fleche_core::Error::Backend) if the database cannot be reached.
+    pub fn open(url: impl Into<DatabaseUrl>) -> Result<Self> {
+        Self::open_with(&SqlValuesConfig::new(url))
+    }
+
+    /// The store that the configuration describes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &SqlValuesConfig) -> Result<Self> {
+        let (database, url) = Database::open(config.settings())?;
+        Ok(Self { database, config: SqlValuesConfig { url, ..config.clone() } })
+    }
+
+    /// `{now}` in statements.
+    fn now(&self) -> &'static str {
+        self.database.tables.dialect().now()
+    }
+}
+
+impl ValueStore for SqlValues {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        let tables = &self.database.tables;
+        loop {
+            let wanted = Statement::new("SELECT bytes FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
+            let rows = tables.read(wanted)?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            let bytes = Bytes::from(row.bytes(0).map_err(backend(&tables.name))?);
+            match check(bytes.clone()) {
+                Ok(content) => return Ok(Some(content)),
+                Err(why) => match tables.set_value_aside(id, &bytes, &why)? {
+                    Found::Gone => return Ok(None),
+                    Found::Another => {}
+                },
+            }
+        }
+    }
+
+    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        let (tables, now) = (&self.database.tables, self.now());
+        let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= LONGEST);
+        let Some(length) = length else { return Err(too_large(&tables.name, encoded.len())) };
+        let refresh = format!("UPDATE fleche_values SET put = {now} WHERE id = $1 AND length(bytes) = $2 RETURNING 1");
+        if tables.change(Statement::new(refresh).bytes(*id.as_bytes()).integer(length))? > 0 {
+            return Ok(());
+        }
+        let put = format!(
+            "INSERT INTO fleche_values (id, put, bytes) VALUES ($1, {now}, $2)
+             ON CONFLICT (id) DO UPDATE SET put = excluded.put, bytes = excluded.bytes"
+        );
+        tables.change(Statement::new(put).bytes(*id.as_bytes()).bytes(encoded))?;
+        Ok(())
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        let wanted = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
+        Ok(!self.database.tables.read(wanted)?.is_empty())
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        let tables = &self.database.tables;
+        let sql = format!("SELECT {} - put FROM fleche_values WHERE id = $1", self.now());
+        let rows = tables.read(Statement::new(sql).bytes(*id.as_bytes()))?;
+        let age = rows.first().map(|row| row.integer(0)).transpose().map_err(backend(&tables.name))?;
+        Ok(age.map(|age| Duration::from_millis(u64::try_from(age).unwrap_or(0))))
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        Ok(self.remove_all(&[*id], older_than)? > 0)
+    }
+
+    fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
+        let mut removed = 0;
+        for ids in ids.chunks(TOGETHER) {
+            let mut statement = Statement::new("DELETE FROM fleche_values WHERE id IN (");
+            for (at, id) in ids.iter().enumerate() {
+                statement.push(&format!("{}${}", if at == 0 { "" } else { ", " }, statement.next()));
+                statement = statement.bytes(*id.as_bytes());
+            }
+            statement.push(")");
+            if let Some(limit) = older_than {
+                // Ages are whole milliseconds: they exceed what is left when the limit is cut to such.
+                let limit = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+                statement.push(&format!(" AND {} - put > ${}", self.now(), statement.next()));
+                statement = statement.integer(limit);
+            }
+            statement.push(" RETURNING 1");
+            removed += self.database.tables.change(statement)? as u64;
+        }
+        Ok(removed)
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        Ok(keys(&self.database.tables, "SELECT id FROM fleche_values WHERE id", prefix))
+    }
+
+    /// As the trait says: a commit that waits for the disk, in SQLite. In PostgreSQL every commit does, unless the server
+    /// was told otherwise, and this does nothing.
+    fn sync(&self, _id: &Digest) -> Result<()> {
+        self.database.tables.sync()
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(self.config.clone())
+    }
+}
+
+impl fmt::Debug for SqlValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlValues")
+            .field("url", &self.config.url)
+            .field("schema", &self.config.schema)
+            .finish_non_exhaustive()
+    }
+}

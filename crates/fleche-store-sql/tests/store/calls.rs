@@ -1,0 +1,118 @@
+//! Records: pages of queries, names of any length, and what is left of earlier records.
+
+use std::collections::BTreeMap;
+
+use fleche_core::{CallKey, CallStore, Query, Record, call::Timestamp, encoding::Encoded};
+use fleche_store_sql::SqlCalls;
+
+use super::common::{Scratch, count, fields, key, on_both, record};
+
+/// More than a page of any kind.
+const MANY: u32 = 1100;
+
+fn found(calls: &SqlCalls, query: &Query) -> Vec<(CallKey, Record)> {
+    let mut found: Vec<_> = calls.find(query).unwrap().map(Result::unwrap).collect();
+    found.sort_by_key(|(key, _)| *key);
+    found
+}
+
+fn with_tag(nth: u32, tag: &str) -> Record {
+    let mut fields = fields(nth);
+    fields.metadata.insert("tags", Encoded::of(&BTreeMap::from([("project", tag)])).unwrap());
+    Record::new(fields)
+}
+
+fn every_page_of_every_query_is_given_once(scratch: &Scratch) {
+    let calls = scratch.open_calls();
+    let mut all: Vec<_> = (0..MANY).map(|nth| (key(nth), with_tag(nth / 2, "alloy"))).collect();
+    for (key, record) in &all {
+        calls.put(key, record).unwrap();
+    }
+    all.sort_by_key(|(key, _)| *key);
+    assert_eq!(count(&calls), MANY);
+    for query in [
+        Query::new(),
+        Query::new().function("f"),
+        Query::new().version(1),
+        Query::new().since(Timestamp(0)),
+        Query::new().tag("project", "alloy"),
+    ] {
+        assert!(found(&calls, &query) == all, "{query:?}");
+    }
+    // Two records each have the same time.
+    assert_eq!(found(&calls, &Query::new().since(Timestamp(u64::from(MANY) / 2 - 100))).len(), 200);
+    assert_eq!(found(&calls, &Query::new().argument("nth", &7_u32).unwrap()).len(), 2);
+}
+
+fn who_puts_a_record_for_each_that_is_found_comes_to_an_end(scratch: &Scratch) {
+    let calls = scratch.open_calls();
+    for nth in 0..150 {
+        calls.put(&key(nth), &record(nth)).unwrap();
+    }
+    for query in [Query::new(), Query::new().function("f"), Query::new().since(Timestamp(0))] {
+        for (count, found) in (0..).zip(calls.find(&query).unwrap()) {
+            let (found, record) = found.unwrap();
+            // The same again, as if it were of a later time, and a new one.
+            let mut later = (*record).clone();
+            later.written = Timestamp(record.written.0 + 1_000_000);
+            calls.put(&found, &Record::new(later)).unwrap();
+            let new = u32::try_from(1_000_000 + record.written.0).unwrap();
+            calls.put(&key(new), &super::common::record(new)).unwrap();
+            assert!(count < 2000, "{query:?} does not end");
+        }
+    }
+}
+
+fn names_of_any_length_and_content_are_found(scratch: &Scratch) {
+    let calls = scratch.open_calls();
+    let names = ["zero \0 in it".to_owned(), "a".repeat(512), "a".repeat(513), "a".repeat(100_000)];
+    for (nth, name) in (0..).zip(&names) {
+        let mut fields = fields(nth);
+        fields.function.name = name.clone().into();
+        fields.arguments[0].0 = name.clone().into();
+        fields.metadata.insert(name.clone(), Encoded::of(&BTreeMap::from([(name, nth)])).unwrap());
+        calls.put(&key(nth), &Record::new(fields)).unwrap();
+    }
+    for (nth, name) in (0..).zip(&names) {
+        let queries = [
+            Query::new().function(name.clone()),
+            Query::new().argument(name.clone(), &nth).unwrap(),
+            Query::new().metadata(name.clone(), name.clone(), &nth).unwrap(),
+        ];
+        for query in queries {
+            let keys: Vec<_> = found(&calls, &query).into_iter().map(|(key, _)| key).collect();
+            assert_eq!(keys, [key(nth)], "a name of {} bytes", name.len());
+        }
+    }
+}
+
+fn what_an_earlier_record_had_is_not_found(scratch: &Scratch) {
+    let calls = scratch.open_calls();
+    calls.put(&key(1), &with_tag(1, "earlier")).unwrap();
+    calls.put(&key(1), &with_tag(1, "later")).unwrap();
+    assert_eq!(found(&calls, &Query::new().tag("project", "earlier")), []);
+    assert_eq!(found(&calls, &Query::new().tag("project", "later")), [(key(1), with_tag(1, "later"))]);
+    assert!(calls.remove(&key(1), None).unwrap());
+    assert_eq!(found(&calls, &Query::new().tag("project", "later")), []);
+}
+
+on_both! {
+    who_puts_a_record_for_each_that_is_found_comes_to_an_end
+    every_page_of_every_query_is_given_once
+    names_of_any_length_and_content_are_found
+    what_an_earlier_record_had_is_not_found
+}
+
+#[test]
+fn a_record_that_goes_leaves_no_row_behind() {
+    let scratch = Scratch::sqlite();
+    let calls = scratch.open_calls();
+    for tag in ["a", "b", "c"] {
+        calls.put(&key(1), &with_tag(1, tag)).unwrap();
+    }
+    let rows = "SELECT (SELECT count(*) FROM fleche_arguments) + (SELECT count(*) FROM fleche_metadata)";
+    assert_eq!(scratch.number(rows), 2);
+    calls.put(&key(2), &record(2)).unwrap();
+    assert!(calls.remove(&key(1), None).unwrap());
+    assert_eq!(scratch.number(rows), 1);
+}

@@ -1,0 +1,117 @@
+//! Claims: one of all who want to compute a call has it, on threads and in other processes.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{self, Child},
+    sync::mpsc,
+};
+
+use fleche_core::{
+    CallStore,
+    claim::{Claim, Taken},
+};
+use fleche_store_sql::SqlCalls;
+
+use super::{
+    common::{Scratch, child, key, on_both},
+    processes::hold,
+};
+
+fn taken(calls: &SqlCalls) -> Box<dyn Taken> {
+    match calls.claim(&key(1)).unwrap() {
+        Claim::Taken(taken) => taken,
+        claim => panic!("somebody has it, and still: {claim:?}"),
+    }
+}
+
+/// A child that has the claim.
+fn holder(scratch: &Scratch) -> Child {
+    let mut child = child("hold a claim", scratch);
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    assert!(said.by_ref().lines().map_while(Result::ok).any(|line| line == "held"), "the child has no claim");
+    child.stdout = Some(said.into_inner());
+    child
+}
+
+fn a_claim_is_one_callers_until_it_is_dropped(scratch: &Scratch) {
+    let calls = scratch.open_calls();
+    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    let held = hold(&calls, 1);
+    assert!(held.publishes() && !held.is_late());
+    let (tell, hears) = mpsc::channel();
+    taken(&calls).when_held(Box::new(move |held| tell.send(held.unwrap()).unwrap()));
+    // Another call is another claim.
+    drop(hold(&calls, 2));
+    drop(held);
+    let next = hears.recv().unwrap();
+    drop(taken(&calls));
+    drop(next);
+    drop(hold(&calls, 1));
+    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+}
+
+fn the_owner_is_known_with_what_it_waits_for(scratch: &Scratch) {
+    let calls = scratch.open_calls();
+    let held = hold(&calls, 1);
+    let owner = || calls.owner(&key(1)).unwrap().expect("somebody has it");
+    assert_eq!(owner().process, process::id());
+    assert_eq!(owner().awaits, Some(vec![]));
+    held.awaits(Some(&[key(2), key(3)]));
+    assert_eq!(owner().awaits, Some(vec![key(2), key(3)]));
+    held.awaits(None);
+    assert_eq!(owner().awaits, None);
+}
+
+fn a_claim_of_another_process_is_had_when_it_ends(scratch: &Scratch) {
+    let mut child = holder(scratch);
+    let calls = scratch.open_calls();
+    drop(taken(&calls));
+    assert_eq!(calls.owner(&key(1)).unwrap().map(|owner| owner.process), Some(child.id()));
+    drop(child.stdin.take());
+    drop(hold(&calls, 1));
+    child.wait().unwrap();
+}
+
+fn a_claim_of_a_killed_process_is_had_when_its_time_is_over(scratch: &Scratch) {
+    let mut child = holder(scratch);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let calls = scratch.open_calls();
+    let held = hold(&calls, 1);
+    assert!(!held.is_late());
+    assert_eq!(calls.owner(&key(1)).unwrap().map(|owner| owner.process), Some(process::id()));
+}
+
+fn processes_that_claim_one_call_again_and_again_have_it_one_at_a_time(scratch: &Scratch) {
+    let children: Vec<_> = (0..2).map(|_| child("claim in turn", scratch)).collect();
+    for child in children {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
+}
+
+on_both! {
+    a_claim_is_one_callers_until_it_is_dropped
+    the_owner_is_known_with_what_it_waits_for
+    a_claim_of_another_process_is_had_when_it_ends
+    a_claim_of_a_killed_process_is_had_when_its_time_is_over
+    processes_that_claim_one_call_again_and_again_have_it_one_at_a_time
+}
+
+#[test]
+fn a_grant_whose_time_was_over_and_whose_claim_is_anothers_changes_nothing() {
+    let scratch = Scratch::sqlite();
+    let calls = scratch.open_calls();
+    let first = hold(&calls, 1);
+    // As if its owner had been stopped for long.
+    scratch.execute("UPDATE fleche_leases SET until = 0");
+    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    let second = hold(&calls, 1);
+    first.awaits(Some(&[key(2)]));
+    drop(first);
+    assert_eq!(calls.owner(&key(1)).unwrap().expect("the second has it").awaits, Some(vec![]));
+    drop(second);
+    assert_eq!(scratch.number("SELECT count(*) FROM fleche_leases"), 0);
+    drop(hold(&calls, 1));
+    assert_eq!(scratch.number("SELECT seq FROM sqlite_sequence WHERE name = 'fleche_leases'"), 3);
+}

@@ -1,0 +1,135 @@
+//! What the tests share: scratch databases, records, statements from outside, and child processes that run this test
+//! binary.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    process::{Child, Command, Stdio},
+};
+
+use fleche_core::{
+    CallKey, CallStore, Digest, DigestPrefix, FunctionId, Record, ValueRef,
+    call::{Argument, RecordFields, Timestamp, Writer},
+    encoding,
+    metadata::Metadata,
+};
+use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
+use sqlx::{Connection, SqliteConnection, query, query_scalar, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+
+/// An empty database.
+pub(crate) struct Scratch {
+    pub(crate) directory: TempDir,
+    pub(crate) values: SqlValuesConfig,
+    pub(crate) calls: SqlCallsConfig,
+}
+
+impl Scratch {
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/test.db", directory.path().display());
+        Self { directory, values: SqlValuesConfig::new(url.clone()), calls: SqlCallsConfig::new(url) }
+    }
+
+    pub(crate) fn postgres() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = env::var("FLECHE_POSTGRES").expect("`cargo xtask postgres` starts a server and sets FLECHE_POSTGRES");
+        let schema = format!("test_{}", &Digest::of(directory.path().as_os_str().as_encoded_bytes()).to_string()[..32]);
+        let values = SqlValuesConfig::new(url.clone()).schema(schema.clone());
+        Self { directory, values, calls: SqlCallsConfig::new(url).schema(schema) }
+    }
+
+    pub(crate) fn open_values(&self) -> SqlValues {
+        SqlValues::open_with(&self.values).unwrap()
+    }
+
+    pub(crate) fn open_calls(&self) -> SqlCalls {
+        SqlCalls::open_with(&self.calls).unwrap()
+    }
+
+    /// Runs the statement on the file of SQLite, past the store.
+    pub(crate) fn execute(&self, sql: &'static str) {
+        self.outside(async |connection| {
+            query(sql).execute(connection).await.unwrap();
+        });
+    }
+
+    /// The number that the query gives, likewise.
+    pub(crate) fn number(&self, sql: &'static str) -> i64 {
+        self.outside(async |connection| query_scalar(sql).fetch_one(connection).await.unwrap())
+    }
+
+    fn outside<T>(&self, act: impl AsyncFnOnce(&mut SqliteConnection) -> T) -> T {
+        let options = SqliteConnectOptions::new().filename(self.directory.path().join("test.db"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            let result = act(&mut connection).await;
+            connection.close().await.unwrap();
+            result
+        })
+    }
+}
+
+/// Two tests of one behaviour: for a file of SQLite, and for a server of PostgreSQL.
+macro_rules! on_both {
+    ($($name:ident)+) => {
+        mod sqlite {
+            $(#[test]
+            fn $name() {
+                super::$name(&super::Scratch::sqlite());
+            })+
+        }
+        mod postgres {
+            $(#[test]
+            #[ignore = "needs a server: cargo xtask postgres"]
+            fn $name() {
+                super::$name(&super::Scratch::postgres());
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+pub(crate) fn key(number: u32) -> CallKey {
+    Digest::of(&number.to_le_bytes()).into()
+}
+
+pub(crate) fn argument(name: &'static str, value: u32) -> Argument {
+    Argument(name.into(), ValueRef::of(&encoding::to_vec(&value).unwrap()))
+}
+
+/// The fields of a record of `f(nth)`, written so many nanoseconds after 1970.
+pub(crate) fn fields(nth: u32) -> RecordFields {
+    RecordFields {
+        function: FunctionId { name: "f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        arguments: vec![argument("nth", nth)],
+        result: ValueRef::of(&nth.to_le_bytes()),
+        metadata: Metadata::default(),
+        written: Timestamp(nth.into()),
+        writer: Writer { host: "host".into(), process: 1, program: "program".into() },
+        other: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn record(nth: u32) -> Record {
+    Record::new(fields(nth))
+}
+
+/// How many records there are.
+pub(crate) fn count(calls: &SqlCalls) -> u32 {
+    u32::try_from(calls.keys(&DigestPrefix::all()).unwrap().count()).unwrap()
+}
+
+/// The test `store::processes::child_process` of this binary in a process of its own, at work in this database.
+pub(crate) fn child(task: &str, scratch: &Scratch) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "store::processes::child_process", "--nocapture"])
+        .env("FLECHE_CHILD_TASK", task)
+        .env("FLECHE_CHILD_CALLS", serde_json::to_string(&scratch.calls).unwrap())
+        .env("FLECHE_CHILD_DIRECTORY", scratch.directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}

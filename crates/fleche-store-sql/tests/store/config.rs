@@ -1,0 +1,109 @@
+//! Configurations: text, places, and secrets.
+
+use std::{fs, path::Path};
+
+use fleche_core::{
+    CallStore, Error,
+    store::{CallStoreConfig, Reach, ValueStoreConfig},
+};
+use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
+
+use super::common::{Scratch, key, record};
+
+/// Nothing listens there.
+const NOBODY: &str = "postgres://me:s3cret@127.0.0.1:1/db";
+
+#[test]
+fn a_configuration_reads_as_it_is_documented() {
+    let config: Box<dyn CallStoreConfig> = toml::from_str(
+        "type = 'sql'\nurl = 'postgres://me@host/results'\npassword_env = 'FLECHE_SQL_PASSWORD'\nschema = 'alloys'",
+    )
+    .unwrap();
+    let expected =
+        SqlCallsConfig::new("postgres://me@host/results").password_env("FLECHE_SQL_PASSWORD").schema("alloys");
+    let expected: Box<dyn CallStoreConfig> = Box::new(expected);
+    assert!(*config == *expected);
+    assert_eq!(config.reach(), Reach::Shared);
+    let plain: Box<dyn ValueStoreConfig> = Box::new(SqlValuesConfig::new("sqlite:a.db"));
+    assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"type":"sql","url":"sqlite:a.db"}"#);
+    let unknown = serde_json::from_str::<SqlCallsConfig>(r#"{"url":"sqlite:a.db","path":"b"}"#).unwrap_err();
+    assert!(unknown.to_string().contains("path"), "{unknown}");
+}
+
+#[test]
+fn a_password_is_in_no_text() {
+    let (values, calls) = (SqlValuesConfig::new(NOBODY), SqlCallsConfig::new(NOBODY));
+    let boxed: Box<dyn CallStoreConfig> = Box::new(calls.clone());
+    let errors = [SqlValues::open(NOBODY).unwrap_err(), SqlCalls::open(NOBODY).unwrap_err()];
+    let errors = errors.iter().map(|error| format!("{error} {error:?}"));
+    let texts = [
+        format!("{values:?} {calls:?} {boxed:?}"),
+        serde_json::to_string(&boxed).unwrap(),
+        toml::to_string(&values).unwrap(),
+    ];
+    for text in texts.into_iter().chain(errors) {
+        assert!(!text.contains("s3cret"), "{text}");
+        assert!(text.contains("me:***@127.0.0.1"), "{text}");
+    }
+}
+
+#[test]
+fn a_configuration_that_was_written_without_its_password_says_so_when_it_is_opened() {
+    let text = serde_json::to_string(&SqlCallsConfig::new(NOBODY)).unwrap();
+    let error = serde_json::from_str::<SqlCallsConfig>(&text).unwrap().open().unwrap_err();
+    assert!(matches!(error, Error::Config { .. }) && error.to_string().contains("`password_env`"), "{error}");
+}
+
+#[test]
+fn a_password_that_is_missing_from_the_environment_is_named() {
+    let config = SqlCallsConfig::new("postgres://me@127.0.0.1:1/db").password_env("FLECHE_NO_SUCH_VARIABLE");
+    let error = config.open().unwrap_err();
+    assert!(error.to_string().contains("`FLECHE_NO_SUCH_VARIABLE`"), "{error}");
+}
+
+#[test]
+fn what_a_database_does_not_have_is_refused() {
+    let scratch = Scratch::sqlite();
+    let error = scratch.calls.clone().schema("s").open().unwrap_err();
+    assert!(error.to_string().contains("remove `schema`"), "{error}");
+    for schema in ["", "Upper", "1st", "a-b", "pg_mine", "a; DROP SCHEMA public", &"a".repeat(64)] {
+        let error = SqlCallsConfig::new("postgres://me@127.0.0.1:1/db").schema(schema).open().unwrap_err();
+        assert!(matches!(&error, Error::Config { why, .. } if why.contains(&format!("`{schema}`"))), "{error}");
+    }
+    for url in ["mysql://host/db", "test.db", "sqlite::memory:"] {
+        let error = SqlCalls::open(url).unwrap_err();
+        assert!(matches!(error, Error::Config { .. }) && error.to_string().contains(url), "{error}");
+    }
+}
+
+#[test]
+fn one_file_is_one_store_however_it_is_spelt() {
+    let scratch = Scratch::sqlite();
+    let root = scratch.directory.path();
+    fs::create_dir(root.join("a")).unwrap();
+    let spellings = [
+        format!("sqlite:{}/a/../test.db", root.display()),
+        format!("sqlite://{}/test.db", root.display()),
+        format!("sqlite:{}/link.db", root.display()),
+    ];
+    let calls = scratch.open_calls();
+    std::os::unix::fs::symlink(root.join("test.db"), root.join("link.db")).unwrap();
+    for url in spellings {
+        assert_eq!(SqlCalls::open(url).unwrap().identity(), calls.identity());
+    }
+    let other = SqlCalls::open(format!("sqlite:{}/other.db", root.display())).unwrap();
+    assert_ne!(other.identity(), calls.identity());
+}
+
+#[test]
+fn relative_paths_are_below_the_directory_of_the_configuration() {
+    let scratch = Scratch::sqlite();
+    let mut config = SqlCallsConfig::new("sqlite:deep/er/cache.db");
+    config.resolve(scratch.directory.path());
+    let calls = SqlCalls::open_with(&config).unwrap();
+    calls.put(&key(1), &record(1)).unwrap();
+    assert!(scratch.directory.path().join("deep/er/cache.db").is_file());
+    let text = serde_json::to_string(&calls.config()).unwrap();
+    let path = format!("{}/deep/er/cache.db", scratch.directory.path().display());
+    assert!(text.contains(&path) && Path::new(&path).is_absolute(), "{text}");
+}

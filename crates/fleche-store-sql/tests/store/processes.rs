@@ -1,0 +1,108 @@
+//! Several processes in one database.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Read, Write as _},
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use fleche_core::{
+    CallStore,
+    claim::{Claim, Held},
+};
+use fleche_store_sql::{SqlCalls, SqlCallsConfig};
+
+use super::common::{Scratch, child, count, key, on_both, record};
+
+const THREADS: u32 = 8;
+const EACH: u32 = 40;
+
+/// What the children do; nothing where this is no child.
+#[test]
+fn child_process() {
+    let Ok(task) = env::var("FLECHE_CHILD_TASK") else { return };
+    let config: SqlCallsConfig = serde_json::from_str(&env::var("FLECHE_CHILD_CALLS").unwrap()).unwrap();
+    let calls = SqlCalls::open_with(&config).unwrap();
+    match task.as_str() {
+        "write the first half" => write(&calls, 0),
+        "write the second half" => write(&calls, 1),
+        "hold a claim" => {
+            let _held = hold(&calls, 1);
+            say("held");
+            // Until it is told to end, or killed.
+            let _ = io::stdin().read(&mut [0]);
+        }
+        "claim in turn" => {
+            let mark = PathBuf::from(env::var_os("FLECHE_CHILD_DIRECTORY").unwrap()).join("mark");
+            for _ in 0..20 {
+                let held = hold(&calls, 1);
+                File::create_new(&mark).expect("nobody else has the claim");
+                fs::remove_file(&mark).unwrap();
+                drop(held);
+            }
+        }
+        other => panic!("no task {other}"),
+    }
+}
+
+fn say(word: &str) {
+    println!("\n{word}");
+    io::stdout().flush().unwrap();
+}
+
+/// The claim, once it is there.
+pub(crate) fn hold(calls: &SqlCalls, number: u32) -> Arc<dyn Held> {
+    match calls.claim(&key(number)).unwrap() {
+        Claim::Held(held) => held,
+        Claim::Taken(taken) => {
+            let (tell, hears) = mpsc::channel();
+            taken.when_held(Box::new(move |held| tell.send(held.unwrap()).unwrap()));
+            hears.recv().unwrap()
+        }
+        Claim::WithinProcess => panic!("claims reach other processes"),
+    }
+}
+
+fn write(calls: &SqlCalls, half: u32) {
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || {
+                for nth in 0..EACH {
+                    let number = (half * THREADS + thread) * EACH + nth;
+                    calls.put(&key(number), &record(number)).unwrap();
+                }
+            });
+        }
+    });
+}
+
+fn eight_threads_of_two_processes_lose_nothing_that_they_write_at_once(scratch: &Scratch) {
+    // Both open the database first, at the same time.
+    let children = ["write the first half", "write the second half"].map(|task| child(task, scratch));
+    for child in children {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
+    let calls = scratch.open_calls();
+    for number in 0..2 * THREADS * EACH {
+        assert_eq!(calls.get(&key(number)).unwrap(), Some(record(number)));
+    }
+    assert_eq!(count(&calls), 2 * THREADS * EACH);
+}
+
+fn processes_that_open_a_database_first_at_the_same_time_all_do(scratch: &Scratch) {
+    let children: Vec<_> = (0..6).map(|_| child("write the first half", scratch)).collect();
+    for child in children {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
+    assert_eq!(count(&scratch.open_calls()), THREADS * EACH);
+}
+
+on_both! {
+    eight_threads_of_two_processes_lose_nothing_that_they_write_at_once
+    processes_that_open_a_database_first_at_the_same_time_all_do
+}
