@@ -2,7 +2,11 @@
 
 use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
 
-use crate::{excused::does_not_heal, matrix::aligned, selected::Selected};
+use crate::{
+    excused::{does_not_heal, panics_inside},
+    matrix::aligned,
+    selected::Selected,
+};
 
 /// What to damage, and how often.
 #[derive(clap::Args)]
@@ -31,14 +35,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         let CorruptReport { files, tried, harmless, reported, refused, .. } = report;
         let counts = [files, tried, harmless, reported, refused, report.unhealed.len(), report.failures.len()];
         rows.push(std::iter::once(backend.name.to_owned()).chain(counts.map(|count| count.to_string())).collect());
+        let panicked = if let (Some(reason), false) = (panics_inside(backend.name), report.panicked.is_empty()) {
+            println!("{} panicked inside {} times, which is no failure: {reason}", backend.name, report.panicked.len());
+            Vec::new()
+        } else {
+            report.panicked
+        };
         let unhealed = if let (Some(reason), false) = (does_not_heal(backend.name), report.unhealed.is_empty()) {
             println!("{} did not heal {} times, which is no failure: {reason}", backend.name, report.unhealed.len());
             Vec::new()
         } else {
             report.unhealed
         };
-        failures
-            .extend(report.failures.into_iter().chain(unhealed).map(|failure| format!("{}: {failure}", backend.name)));
+        failures.extend(
+            report
+                .failures
+                .into_iter()
+                .chain(unhealed)
+                .chain(panicked)
+                .map(|failure| format!("{}: {failure}", backend.name)),
+        );
         if files == 0 {
             println!(
                 "{}: it keeps its entries elsewhere than in files of its directory, so there are none",

@@ -42,18 +42,22 @@ pub struct CorruptReport {
     pub refused: usize,
     /// What the store reports again and again, with the damage that led to it: it does not take what was computed again.
     pub unhealed: Vec<String>,
+    /// The panics inside a store, with the damage that led to each. The store, or else the cache, has turned them into
+    /// errors.
+    pub panicked: Vec<String>,
     /// What went wrong, with the damage that led to it.
     pub failures: Vec<String>,
 }
 
 impl fmt::Display for CorruptReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, tried, harmless, reported, refused, unhealed, failures } = self;
+        let Self { files, tried, harmless, reported, refused, unhealed, panicked, failures } = self;
         write!(
             f,
             "{files} files damaged {tried} times: {harmless} harmless, {reported} reported, {refused} refused, {} unhealed, \
-             {} failures",
+             {} panics inside, {} failures",
             unhealed.len(),
+            panicked.len(),
             failures.len()
         )
     }
@@ -81,7 +85,11 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
         copy(&original, &place).map_err(|error| cannot("copy", error))?;
         damage.strike(&place).map_err(|error| cannot("damage", error))?;
         report.tried += 1;
-        match look_at(backend, &place, &known) {
+        let looked = look_at(backend, &place, &known).map(|(outcome, panic)| {
+            report.panicked.extend(panic.map(|panic| format!("{damage}: a panic in the store: {panic}")));
+            outcome
+        });
+        match looked {
             Ok(Outcome::Harmless) => report.harmless += 1,
             Ok(Outcome::Reported) => report.reported += 1,
             Ok(Outcome::Refused) => report.refused += 1,
@@ -97,7 +105,11 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
     Ok(report)
 }
 
-fn look_at(backend: &'static BackendInfo, place: &Path, known: &Arc<Known>) -> Result<Outcome, String> {
+fn look_at(
+    backend: &'static BackendInfo,
+    place: &Path,
+    known: &Arc<Known>,
+) -> Result<(Outcome, Option<String>), String> {
     let (place, known) = (place.to_owned(), known.clone());
     within(PATIENCE, "look at damage", move || look(backend, &place, &known)).and_then(|outcome| outcome)
 }

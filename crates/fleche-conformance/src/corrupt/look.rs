@@ -74,33 +74,34 @@ impl Known {
     }
 }
 
-/// Opens the damaged store, makes every call twice, looks at every entry, and opens it once more.
+/// Opens the damaged store, makes every call twice, looks at every entry, and opens it once more. What came of that, and a
+/// panic that the store or the cache has caught meanwhile.
 ///
 /// # Errors
-/// What is wrong: a result, an entry, a call that does not heal, a panic.
-pub(super) fn look(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome, String> {
+/// What is wrong: a result, an entry, a call that does not heal.
+pub(super) fn look(backend: &BackendInfo, place: &Path, known: &Known) -> Result<(Outcome, Option<String>), String> {
+    let outcome = outcome(backend, place, known)?;
+    Ok((outcome, caught_by_others()))
+}
+
+fn outcome(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome, String> {
     let scene = known.scene;
     let missing = {
-        let Ok(stores) = Stores::open(backend, place) else { return unless_panicked(Outcome::Refused) };
+        let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
         let cache = Cache::of(stores.values.clone(), stores.calls.clone(), true);
         let before = scene.runs();
         calls(&cache, scene)?;
         let missing = scene.runs() - before + cache.stats().faults;
         if let Some(unhealed) = hits(&cache, scene, "at the second time")? {
-            return unless_panicked(unhealed);
+            return Ok(unhealed);
         }
         missing + sweep(&stores, known)?
     };
-    let Ok(stores) = Stores::open(backend, place) else { return unless_panicked(Outcome::Refused) };
+    let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
     if let Some(unhealed) = hits(&Cache::of(stores.values, stores.calls, true), scene, "after it was opened again")? {
-        return unless_panicked(unhealed);
+        return Ok(unhealed);
     }
-    unless_panicked(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
-}
-
-/// A cache turns a panic of a store into an error, so that users do not notice. Here it counts.
-fn unless_panicked(outcome: Outcome) -> Result<Outcome, String> {
-    caught_by_others().map_or(Ok(outcome), |panic| Err(format!("a panic in the store: {panic}")))
+    Ok(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
 }
 
 fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {

@@ -29,7 +29,7 @@ fn a_store_that_does_not_heal_is_caught() {
 #[test]
 fn a_store_that_panics_at_damage_is_caught_although_calls_survive_it() {
     let report = run_corruptions(backend!(PanicsAtDamage), SOME).unwrap();
-    assert!(report.failures.iter().any(|failure| failure.contains("a panic in the store")), "{report}");
+    assert!(report.panicked.iter().any(|panic| panic.contains("a panic in the store")), "{report}");
 }
 
 #[test]
