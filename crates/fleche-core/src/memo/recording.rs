@@ -9,6 +9,7 @@ use super::{
     Arguments, Recheck,
     arguments::Call,
     guard::recheck,
+    hot,
     plan::{Observer, ResultCodec},
     turn::Right,
 };
@@ -34,6 +35,8 @@ pub(super) struct Recording {
     pub(super) checks: &'static [Recheck],
     /// The right to compute it, where others may wait for the result.
     pub(super) right: Option<Right>,
+    /// Whether it runs although it may be recorded.
+    pub(super) again: bool,
 }
 
 /// A computed call as it will be stored.
@@ -47,6 +50,7 @@ pub(super) struct Finished {
     metadata: Metadata,
     /// Whether somebody else computes it too, and may have recorded it.
     pub(super) late: bool,
+    again: bool,
 }
 
 impl Recording {
@@ -61,7 +65,9 @@ impl Recording {
         let right = self.right.take();
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
+            let generation = finished.generation();
             let stored = finished.store();
+            finished.heat(codec, value, generation, stored.is_ok());
             Finished::conclude(finished.function, &finished.cache, stored);
             if let (Some(right), Some(value)) = (right, value) {
                 right.land(codec, value);
@@ -93,7 +99,7 @@ impl Recording {
         took: Duration,
         metadata: Metadata,
     ) -> Option<Finished> {
-        let Self { function, cache, call, arguments, checked, checks, right: _ } = self;
+        let Self { function, cache, call, arguments, checked, checks, right: _, again } = self;
         let counters = cache.counters();
         counters.computed();
         let took_long = function.took_long(took);
@@ -107,7 +113,7 @@ impl Recording {
         match encode_result(codec, value, checked || took_long) {
             Ok(encoded) => {
                 let synced = took > SYNCED;
-                Some(Finished { function, cache, call, arguments, encoded, synced, metadata, late: false })
+                Some(Finished { function, cache, call, arguments, encoded, synced, metadata, late: false, again })
             }
             Err(why) => {
                 counters.skipped(Skip::ResultNotStorable);
@@ -123,7 +129,7 @@ impl Recording {
 impl Finished {
     /// Puts value, then record. To be called once.
     pub(super) fn store(&mut self) -> Result<()> {
-        let Self { function, cache, call, arguments, encoded, synced, metadata, late } = self;
+        let Self { function, cache, call, arguments, encoded, synced, metadata, late, again: _ } = self;
         if *late && cache.calls().contains(&call.key)? {
             return Ok(());
         }
@@ -153,6 +159,30 @@ impl Finished {
         });
         cache.calls().put(&call.key, &record)?;
         if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
+    }
+
+    /// To be asked for before it is stored.
+    pub(super) fn generation(&self) -> u64 {
+        self.cache.hot().generation()
+    }
+
+    /// Keeps what was stored in the hot tier. Where the call was to run again, what was kept there is forgotten before.
+    pub(super) fn heat<T: Send + Sync + 'static>(
+        &self,
+        codec: ResultCodec<T>,
+        value: Option<&T>,
+        mut generation: u64,
+        stored: bool,
+    ) {
+        if self.again {
+            self.cache.hot().forget();
+            generation = self.generation();
+        }
+        // Where somebody else has recorded it too, that one counts.
+        if let Some(value) = value.filter(|_| stored && !self.late) {
+            let (call, result) = ((&self.arguments, &self.call.key), (value, self.encoded.len()));
+            hot::keep_recorded(self.function, codec, &self.cache, call, result, generation);
+        }
     }
 
     /// Tells of a failure to store, which does not fail the call.
