@@ -5,6 +5,7 @@
 
 mod claims;
 mod executors;
+mod hits;
 mod machine;
 mod plain;
 mod rounds;
@@ -31,6 +32,8 @@ enum What {
     Executors,
     /// What a claim costs where nobody else wants the call
     Claims,
+    /// What a hit costs in front of the stores, beside caches that never persist
+    Hits,
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let measured = match what {
         What::Executors => executors::run(quick),
         What::Claims => claims::run(quick),
+        What::Hits => hits::run(quick),
     };
     match measured {
         Ok(table) => {

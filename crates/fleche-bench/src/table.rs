@@ -22,6 +22,24 @@ impl Row {
         Self { what: what.into(), figure: format!("{:.2} µs", seconds * 1e6), target: None }
     }
 
+    /// So many seconds, held against a target.
+    pub(crate) fn within(what: impl Into<String>, seconds: f64, target: f64) -> Self {
+        let row = Self::time(what, seconds);
+        Self { target: Some((format!("≤ {:.2} µs", target * 1e6), seconds <= target)), ..row }
+    }
+
+    /// How many times as long as its peer something takes, held against a target.
+    pub(crate) fn held(what: impl Into<String>, ratio: f64, target: f64) -> Self {
+        let row = Self::ratio(what, ratio);
+        Self { target: Some((format!("≤ {target} ×"), ratio <= target)), ..row }
+    }
+
+    /// How many times as much as its peer something does, held against a target.
+    pub(crate) fn at_least(what: impl Into<String>, ratio: f64, target: f64) -> Self {
+        let row = Self::ratio(what, ratio);
+        Self { target: Some((format!("≥ {target} ×"), ratio >= target)), ..row }
+    }
+
     /// How many times as long as its peer something takes.
     pub(crate) fn ratio(what: impl Into<String>, ratio: f64) -> Self {
         Self { what: what.into(), figure: format!("{ratio:.2} ×"), target: None }

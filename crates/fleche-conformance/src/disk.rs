@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -24,7 +25,11 @@ impl Disk<'_> {
     pub(crate) fn find(&self, bytes: &[u8]) -> Vec<Spot> {
         let mut spots = Vec::new();
         for file in self.files() {
-            let content = fs::read(&file).unwrap();
+            let content = match fs::read(&file) {
+                // What a store removes when it closes, a journal say, holds nothing any more.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                content => content.unwrap(),
+            };
             let mut from = 0;
             while let Some(at) = position(&content[from..], bytes) {
                 spots.push(Spot { file: file.clone(), offset: from + at });

@@ -6,7 +6,7 @@ mod store;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use fleche_core::{Cache, store::BackendInfo};
+use fleche_core::{Cache, cache::HotTier, store::BackendInfo};
 
 pub use plan::{Fault, Plan};
 pub use store::{FaultyCalls, FaultyValues};
@@ -65,13 +65,14 @@ fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String
     {
         let (values, calls) = (fixture.open_values(), fixture.open_calls());
         let faulty =
-            Cache::new(FaultyValues::new(values.clone(), plan.clone()), FaultyCalls::new(calls.clone(), plan.clone()));
+            Cache::new(FaultyValues::new(values.clone(), plan.clone()), FaultyCalls::new(calls.clone(), plan.clone()))
+                .hot_tier(HotTier::OFF);
         script::run(&faulty, scene).map_err(|why| format!("amid faults {why}"))?;
         plan.end();
         script::calls(&faulty, scene).map_err(|why| format!("after the fault {why}"))?;
         hits(&faulty, scene, "after the fault")?;
     }
-    let reopened = Cache::of(fixture.open_values(), fixture.open_calls(), true);
+    let reopened = Cache::of(fixture.open_values(), fixture.open_calls(), true).hot_tier(HotTier::OFF);
     if !backend.durable {
         script::calls(&reopened, scene).map_err(|why| format!("after reopening {why}"))?;
     }

@@ -1,16 +1,20 @@
 //! `Cache`: a pair of stores, and what is counted while they are used.
 
 mod collect;
+mod hot;
 mod stats;
 mod transfer;
 mod verify;
 
 pub use collect::{Collected, Gc};
+pub use hot::HotTier;
+pub(crate) use hot::{Hot, HotKey};
 pub use stats::{Skip, Stats};
 pub use transfer::Transferred;
 pub use verify::Verified;
 
 use std::{
+    any::Any,
     fmt,
     sync::{Arc, Weak},
 };
@@ -45,6 +49,7 @@ struct Inner {
     calls: Arc<dyn CallStore>,
     store_arguments: bool,
     void: bool,
+    hot: Hot,
     counters: Counters,
 }
 
@@ -56,13 +61,39 @@ impl Cache {
 
     /// The cache that keeps nothing: every call runs.
     pub fn void() -> Self {
-        let Inner { values, calls, counters, .. } = Inner::of(Arc::new(Void), Arc::new(Void));
-        Self::from_inner(Inner { values, calls, store_arguments: false, void: true, counters })
+        let inner = Inner::of(Arc::new(Void), Arc::new(Void), HotTier::OFF);
+        Self::from_inner(Inner { store_arguments: false, void: true, ..inner })
     }
 
     /// As [`Cache::new`], from shared stores; with or without [keeping arguments](Self::store_arguments).
     pub fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
-        Self::from_inner(Inner { store_arguments, ..Inner::of(values, calls) })
+        Self::from_inner(Inner { store_arguments, ..Inner::of(values, calls, HotTier::DEFAULT) })
+    }
+
+    /// The same stores, with or without keeping the arguments of calls that are longer than
+    /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Kept (the default), they can be read from records later; keys are
+    /// the same either way. Counting starts anew.
+    pub fn store_arguments(&self, store: bool) -> Self {
+        Self::from_inner(Inner { store_arguments: store, ..self.anew(self.hot().tier()) })
+    }
+
+    /// The same stores, with this much kept of their results in front of them; [`HotTier::DEFAULT`] unless it is said.
+    /// Counting starts anew.
+    ///
+    /// A result that is kept so is served without asking the stores, to all clones of this handle. [`evict`](Self::evict),
+    /// [`evict_all`](Self::evict_all) and reruns reach it, through whichever cache of the same store in this process. What
+    /// another process evicts, and what is removed from a store itself, is served until the tier's
+    /// [`max_age`](HotTier::max_age), or until it gives way to others.
+    pub fn hot_tier(&self, tier: HotTier) -> Self {
+        Self::from_inner(Inner { store_arguments: self.inner.store_arguments, ..self.anew(tier) })
+    }
+
+    fn anew(&self, tier: HotTier) -> Inner {
+        Inner { void: self.inner.void, ..Inner::of(self.inner.values.clone(), self.inner.calls.clone(), tier) }
+    }
+
+    pub(crate) fn hot(&self) -> &Hot {
+        &self.inner.hot
     }
 
     fn from_inner(inner: Inner) -> Self {
@@ -77,13 +108,6 @@ impl Cache {
     /// The flights whose bodies wait for what runs under this handle.
     pub(crate) fn flights(&self) -> &Flights {
         &self.within
-    }
-
-    /// The same stores, with or without keeping the arguments of calls that are longer than
-    /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Kept (the default), they can be read from records later; keys are
-    /// the same either way. Counting starts anew.
-    pub fn store_arguments(&self, store: bool) -> Self {
-        Self::of(self.inner.values.clone(), self.inner.calls.clone(), store)
     }
 
     /// The store of values.
@@ -138,7 +162,9 @@ impl Cache {
     /// Removes the record under this key, so that the call runs anew. Values stay: other records may refer to them.
     /// Whether there was one.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
-        self.inner.calls.remove(key, None)
+        let removed = self.inner.calls.remove(key, None);
+        self.inner.hot.forget();
+        removed
     }
 
     /// Removes the records that fulfil the query, as [`evict`](Self::evict) does, unless they were replaced meanwhile. How
@@ -150,7 +176,10 @@ impl Cache {
         let mut evicted = 0;
         for found in self.query(query)? {
             match found {
-                Ok((key, record)) => evicted += u64::from(self.inner.calls.remove(&key, Some(&record))?),
+                Ok((key, record)) => {
+                    evicted += u64::from(self.inner.calls.remove(&key, Some(&record))?);
+                    self.inner.hot.forget();
+                }
                 Err(Error::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -172,6 +201,12 @@ impl Cache {
     /// For executors whose workers are in other processes: adds what a worker has counted for this cache.
     pub fn count_elsewhere(&self, stats: &Stats) {
         self.inner.counters.add(stats);
+    }
+
+    /// For executors whose workers are in other processes: forgets what the [hot tier](Self::hot_tier) keeps, so that
+    /// whatever was evicted meanwhile, elsewhere, is not served from here.
+    pub fn cool(&self) {
+        self.inner.hot.forget();
     }
 
     pub(crate) fn is_void(&self) -> bool {
@@ -217,8 +252,11 @@ impl WeakCache {
 }
 
 impl Inner {
-    fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>) -> Self {
-        Self { values, calls, store_arguments: true, void: false, counters: Counters::default() }
+    fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, tier: HotTier) -> Self {
+        // What a store forgets at once must not be served all the same.
+        let forgets = (&*calls.config() as &dyn Any).is::<Void>();
+        let hot = Hot::new(if forgets { HotTier::OFF } else { tier }, calls.identity());
+        Self { values, calls, store_arguments: true, void: false, hot, counters: Counters::default() }
     }
 }
 

@@ -13,7 +13,7 @@ pub use origin::directory;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, HotTier},
     error::Result,
     store::{CallStoreConfig, ValueStoreConfig, backends},
 };
@@ -42,17 +42,26 @@ pub struct CacheConfig {
     /// true.
     #[serde(default = "yes")]
     pub store_arguments: bool,
+    /// What is kept of results in front of the stores, as a size. Default: 64 MiB.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hot: HotTier,
 }
 
 // By hand: the derived comparison would move the boxes (a known limit of deriving over trait objects).
 impl PartialEq for CacheConfig {
     fn eq(&self, other: &Self) -> bool {
-        *self.values == *other.values && *self.calls == *other.calls && self.store_arguments == other.store_arguments
+        *self.values == *other.values
+            && *self.calls == *other.calls
+            && (self.store_arguments, self.hot) == (other.store_arguments, other.hot)
     }
 }
 
 fn yes() -> bool {
     true
+}
+
+fn is_default(tier: &HotTier) -> bool {
+    *tier == HotTier::DEFAULT
 }
 
 /// Says, where a backend's name is not known, which are and why one may be missing.
@@ -79,7 +88,7 @@ impl Cache {
         if *config == Self::void().config() {
             return Ok(Self::void());
         }
-        Ok(Self::of(config.values.open()?, config.calls.open()?, config.store_arguments))
+        Ok(Self::of(config.values.open()?, config.calls.open()?, config.store_arguments).hot_tier(config.hot))
     }
 
     /// How to open this cache elsewhere.
@@ -88,6 +97,7 @@ impl Cache {
             values: self.values().config(),
             calls: self.calls().config(),
             store_arguments: self.stores_arguments(),
+            hot: self.hot().tier(),
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Definition {
     pub patience: Patience,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
+    /// Whether its results are kept in front of the stores.
+    pub hot: bool,
     /// Where the function stands: file, line, column.
     pub position: (&'static str, u32, u32),
 }

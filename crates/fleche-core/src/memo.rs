@@ -6,6 +6,7 @@ mod attempt;
 mod codec;
 mod guard;
 mod hit;
+mod hot;
 mod plan;
 mod recording;
 mod turn;
@@ -64,14 +65,24 @@ pub fn look_up<R, T: Send + Sync + 'static>(
 ) -> Found<R, T> {
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
-    let Some((call, arguments)) = admit(function, &cache, encode) else { return miss(None) };
+    let Some(mut arguments) = encoded(function, &cache, encode) else { return miss(None) };
+    let is_rerun = context::is_rerun();
+    if !is_rerun && let Some(value) = hot::get_in_full(function, plan.codec, &cache, &arguments) {
+        return Found::Hit((plan.wrap)(value));
+    }
+    let Some(call) = keyed(function, &cache, &mut arguments) else { return miss(None) };
     let before = Moment::now(turn::route(&cache, &call.key));
-    let rerun = context::is_rerun().then(Timestamp::now);
+    let rerun = is_rerun.then(Timestamp::now);
     if rerun.is_none() {
+        if let Some(value) = hot::get_by_digest(function, plan.codec, &cache, &arguments, &call.key) {
+            return Found::Hit((plan.wrap)(value));
+        }
         // Who has found it missing has the right to compute it, too.
         let known = context::is_missed(&call.key);
-        if let Some(result) = (!known).then(|| hit(function, &plan, &cache, &call.key)).flatten() {
-            return Found::Hit(result);
+        let generation = cache.hot().generation();
+        if let Some((value, bytes)) = (!known).then(|| hit(function, plan.codec, &cache, &call.key)).flatten() {
+            hot::keep_read(function, plan.codec, &cache, (&arguments, &call.key), (&value, bytes), generation);
+            return Found::Hit((plan.wrap)(value));
         }
         cache.counters().miss();
         if known {
@@ -96,6 +107,12 @@ pub fn look_up<R, T: Send + Sync + 'static>(
 
 /// The call as stores know it; `None`, with the reason counted, where it will run without the cache.
 fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Arguments)) -> Option<(Call, Arguments)> {
+    let mut arguments = encoded(function, cache, encode)?;
+    Some((keyed(function, cache, &mut arguments)?, arguments))
+}
+
+/// The arguments; `None`, with the reason counted, where the call will run without the cache.
+fn encoded(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Arguments)) -> Option<Arguments> {
     if cache.is_void() {
         return None;
     }
@@ -105,8 +122,13 @@ fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Ar
     }
     let mut arguments = Arguments::new();
     encode(&mut arguments);
+    Some(arguments)
+}
+
+/// Key and references; `None`, with the reason counted, where an argument cannot be encoded.
+fn keyed(function: &'static Function, cache: &Cache, arguments: &mut Arguments) -> Option<Call> {
     match arguments.call(function) {
-        Ok(call) => Some((call, arguments)),
+        Ok(call) => Some(call),
         Err(error) => {
             cache.counters().skipped(Skip::ArgumentNotEncodable);
             if function.warns(Warning::ArgumentNotEncodable) {
@@ -130,7 +152,8 @@ fn check(
     if checked && !Guard::passes(function, &cache, &arguments, guard) {
         return None;
     }
-    Some(Recording { function, cache, call, arguments, checked, checks, right: None })
+    let again = context::is_rerun();
+    Some(Recording { function, cache, call, arguments, checked, checks, right: None, again })
 }
 
 impl<R, T: Send + Sync + 'static> Miss<R, T> {

@@ -24,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) ignore: Vec<Ident>,
     pub(crate) cache_errors: bool,
     pub(crate) discard_arguments: bool,
+    pub(crate) cold: bool,
     pub(crate) local: bool,
     pub(crate) patience: Option<Patience>,
     pub(crate) isolation: Option<Isolation>,
@@ -31,7 +32,7 @@ pub(crate) struct Options {
 }
 
 const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `ignore(parameter, …)`, \
-                     `cache_errors`, `store_arguments = false`, `wait = false`, `wait_timeout = \"30s\"`, \
+                     `cache_errors`, `store_arguments = false`, `hot = false`, `wait = false`, `wait_timeout = \"30s\"`, \
                      `local`, `isolate`, `crate = path`";
 
 impl Parse for Options {
@@ -77,6 +78,7 @@ impl Options {
             }
             "cache_errors" => self.cache_errors = true,
             "store_arguments" => self.discard_arguments = !value::<LitBool>(input)?.value,
+            "hot" => self.cold = !value::<LitBool>(input)?.value,
             "wait" => self.wait(option, Patience::of_wait(value::<LitBool>(input)?.value))?,
             "wait_timeout" => self.wait(option, Patience::of_timeout(&value(input)?)?)?,
             "local" => self.local = true,

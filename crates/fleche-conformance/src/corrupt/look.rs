@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use fleche_core::{
     Cache, CallKey, Digest, DigestPrefix, Record, Result as StoreResult,
+    cache::HotTier,
     store::{BackendInfo, Entries},
 };
 
@@ -56,7 +57,7 @@ impl Known {
     /// Makes the calls with stores in this directory, and closes them.
     pub(super) fn write(backend: &BackendInfo, place: &Path) -> Result<Self, String> {
         let (scene, stores) = (Scene::new(), Stores::open(backend, place)?);
-        let cache = Cache::of(stores.values.clone(), stores.calls.clone(), true);
+        let cache = cold(&stores);
         calls(&cache, scene)?;
         let failed = |error| format!("a store that is sound fails: {error}");
         let values = stores.values.ids(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
@@ -88,7 +89,7 @@ fn outcome(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome
     let scene = known.scene;
     let missing = {
         let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
-        let cache = Cache::of(stores.values.clone(), stores.calls.clone(), true);
+        let cache = cold(&stores);
         let before = scene.runs();
         calls(&cache, scene)?;
         let missing = scene.runs() - before + cache.stats().faults;
@@ -98,10 +99,15 @@ fn outcome(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome
         missing + sweep(&stores, known)?
     };
     let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
-    if let Some(unhealed) = hits(&Cache::of(stores.values, stores.calls, true), scene, "after it was opened again")? {
+    if let Some(unhealed) = hits(&cold(&stores), scene, "after it was opened again")? {
         return Ok(unhealed);
     }
     Ok(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
+}
+
+/// A cache that reads every hit from the stores.
+fn cold(stores: &Stores) -> Cache {
+    Cache::of(stores.values.clone(), stores.calls.clone(), true).hot_tier(HotTier::OFF)
 }
 
 fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CacheConfig, ConfigFile, origin};
 use crate::{
-    cache::Cache,
+    cache::{Cache, HotTier},
     encoding,
     error::{Error, Result},
 };
@@ -81,7 +81,8 @@ fn memory() -> Result<Cache> {
     if let Some(cache) = MEMORY.get() {
         return Ok(cache.clone());
     }
-    let config = CacheConfig { values: plain("memory")?, calls: plain("memory")?, store_arguments: true };
+    let (values, calls) = (plain("memory")?, plain("memory")?);
+    let config = CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT };
     let cache = Cache::from_config(&config)?;
     Ok(MEMORY.get_or_init(|| cache).clone())
 }

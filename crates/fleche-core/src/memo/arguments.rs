@@ -54,6 +54,16 @@ impl Arguments {
         }
     }
 
+    /// All encodings, one after the other; `None` where one has failed.
+    pub(super) fn encoded(&self) -> Option<&[u8]> {
+        self.failed.is_none().then_some(&*self.bytes)
+    }
+
+    /// How many bytes they are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Each argument's encoding.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

@@ -7,7 +7,8 @@ use super::{
     arguments::Call,
     attempt::attempt,
     check,
-    hit::{decode, fetch},
+    hit::{Fetched, decode, fetch},
+    hot,
     plan::Access,
     recording::{Finished, Recording},
     turn::{self, Right, Turn, Wanted, take_turn_async},
@@ -85,15 +86,22 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
     /// Looks the call up; where it is missing, waits for another that computes it, or for the right to.
     pub async fn look_up(self) -> AsyncFound<R, T> {
         let AsyncCall { function, plan, binding } = &self.of;
-        let Some((Call { key, .. }, _)) = &self.call else {
+        let Some((Call { key, .. }, arguments)) = &self.call else {
             return AsyncFound::Miss(MissingCall { of: self, right: None });
         };
         let (key, cache) = (*key, binding.cache());
         let before = Moment::now(turn::route(cache, &key));
         let rerun = binding.is_rerun().then(Timestamp::now);
         if rerun.is_none() {
+            let hot = hot::get_in_full(function, plan.codec, cache, arguments);
+            if let Some(value) = hot.or_else(|| hot::get_by_digest(function, plan.codec, cache, arguments, &key)) {
+                return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+            }
+            let generation = cache.hot().generation();
             let fetched = off_thread(cache, move |cache| fetch(cache, &key)).await;
+            let bytes = fetched.as_ref().map_or(0, |fetched| fetched.as_ref().map_or(0, Fetched::bytes));
             if let Some(value) = decode(function, plan.codec, cache, &key, fetched) {
+                hot::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
                 return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
             }
             cache.counters().miss();
@@ -120,7 +128,8 @@ impl<R, T: Send + 'static> MissingCall<R, T> {
         let recording = call.and_then(|(call, arguments)| {
             check(of.function, of.binding.cache().clone(), call, arguments, guard, checks)
         });
-        AsyncMiss { of, recording: recording.map(|recording| Recording { right, ..recording }) }
+        let again = of.binding.is_rerun();
+        AsyncMiss { of, recording: recording.map(|recording| Recording { right, again, ..recording }) }
     }
 }
 
@@ -159,13 +168,29 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         let cache = recording.cache.clone();
         if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
-            let stored = off_thread(&cache, move |_| finished.store()).await;
+            let generation = finished.generation();
+            let (finished, stored) = stored(&cache, finished).await;
+            if let Some(finished) = finished {
+                finished.heat(plan.codec, Some(&value), generation, stored.is_ok());
+            }
             Finished::conclude(function, &cache, stored);
             if let Some(right) = right {
                 right.land(plan.codec, &value);
             }
         }
         (plan.wrap)(value)
+    }
+}
+
+/// Stores it, without making the polling thread wait. It comes back, unless a store has panicked.
+async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Result<()>) {
+    let stored = off_thread(cache, move |_| {
+        let stored = finished.store();
+        Ok((finished, stored))
+    });
+    match stored.await {
+        Ok((finished, stored)) => (Some(finished), stored),
+        Err(error) => (None, Err(error)),
     }
 }
 

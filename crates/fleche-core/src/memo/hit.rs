@@ -12,9 +12,16 @@ use crate::{
     function::{Function, Warning},
 };
 
-/// The recorded result of a call.
-pub(super) fn hit<R, T>(function: &'static Function, plan: &Plan<R, T>, cache: &Cache, key: &CallKey) -> Option<R> {
-    decode(function, plan.codec, cache, key, fetch(cache, key)).map(plan.wrap)
+/// The recorded result of a call, and the size of its encoding.
+pub(super) fn hit<T>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: &CallKey,
+) -> Option<(T, usize)> {
+    let fetched = fetch(cache, key);
+    let bytes = fetched.as_ref().map_or(0, |fetched| fetched.as_ref().map_or(0, Fetched::bytes));
+    Some((decode(function, codec, cache, key, fetched)?, bytes))
 }
 
 /// A [`Load`](crate::function::Load) for functions of this plan.
@@ -24,7 +31,7 @@ pub fn load_boxed<R: 'static, T>(
     cache: &Cache,
     key: &CallKey,
 ) -> Option<Box<dyn Any>> {
-    hit(function, plan, cache, key).map(|result| Box::new(result) as Box<dyn Any>)
+    hit(function, plan.codec, cache, key).map(|(value, _)| Box::new((plan.wrap)(value)) as Box<dyn Any>)
 }
 
 /// What the stores hold of a call.
@@ -32,6 +39,16 @@ pub(super) struct Fetched {
     pub(super) record: Record,
     /// The result's encoding, where it does not stand in the record.
     stored: Option<Bytes>,
+}
+
+impl Fetched {
+    /// The size of the result's encoding.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.record.result {
+            ValueRef::Inline(bytes) => bytes.as_slice().len(),
+            ValueRef::Stored(_) => self.stored.as_ref().map_or(0, Bytes::len),
+        }
+    }
 }
 
 /// Asks the stores. A record whose value is gone is none.

@@ -10,6 +10,7 @@ use super::{
     arguments::Call,
     attempt::attempt,
     guard::recheck,
+    hot,
     plan::{Observer, ResultCodec},
     turn::Right,
 };
@@ -35,6 +36,8 @@ pub(super) struct Recording {
     pub(super) checks: &'static [Recheck],
     /// The right to compute it, where others may wait for the result.
     pub(super) right: Option<Right>,
+    /// Whether it runs although it may be recorded.
+    pub(super) again: bool,
 }
 
 /// A computed call as it will be stored.
@@ -48,6 +51,7 @@ pub(super) struct Finished {
     metadata: Metadata,
     /// Whether somebody else computes it too, and may have recorded it.
     pub(super) late: bool,
+    again: bool,
 }
 
 impl Recording {
@@ -62,7 +66,9 @@ impl Recording {
         let right = self.right.take();
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
+            let generation = finished.generation();
             let stored = attempt(|| finished.store());
+            finished.heat(codec, value, generation, stored.is_ok());
             Finished::conclude(finished.function, &finished.cache, stored);
             if let (Some(right), Some(value)) = (right, value) {
                 right.land(codec, value);
@@ -94,7 +100,7 @@ impl Recording {
         took: Duration,
         metadata: Metadata,
     ) -> Option<Finished> {
-        let Self { function, cache, call, arguments, checked, checks, right: _ } = self;
+        let Self { function, cache, call, arguments, checked, checks, right: _, again } = self;
         let counters = cache.counters();
         counters.computed();
         let took_long = function.took_long(took);
@@ -108,7 +114,7 @@ impl Recording {
         match encode_result(codec, value, checked || took_long) {
             Ok(encoded) => {
                 let synced = took > SYNCED;
-                Some(Finished { function, cache, call, arguments, encoded, synced, metadata, late: false })
+                Some(Finished { function, cache, call, arguments, encoded, synced, metadata, late: false, again })
             }
             Err(why) => {
                 counters.skipped(Skip::ResultNotStorable);
@@ -124,7 +130,7 @@ impl Recording {
 impl Finished {
     /// Puts value, then record. To be called once.
     pub(super) fn store(&mut self) -> Result<()> {
-        let Self { function, cache, call, arguments, encoded, synced, metadata, late } = self;
+        let Self { function, cache, call, arguments, encoded, synced, metadata, late, again: _ } = self;
         if *late && cache.calls().contains(&call.key)? {
             return Ok(());
         }
@@ -154,6 +160,30 @@ impl Finished {
         });
         cache.calls().put(&call.key, &record)?;
         if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
+    }
+
+    /// To be asked for before it is stored.
+    pub(super) fn generation(&self) -> u64 {
+        self.cache.hot().generation()
+    }
+
+    /// Keeps what was stored in the hot tier. Where the call was to run again, what was kept there is forgotten before.
+    pub(super) fn heat<T: Send + Sync + 'static>(
+        &self,
+        codec: ResultCodec<T>,
+        value: Option<&T>,
+        mut generation: u64,
+        stored: bool,
+    ) {
+        if self.again {
+            self.cache.hot().forget();
+            generation = self.generation();
+        }
+        // Where somebody else has recorded it too, that one counts.
+        if let Some(value) = value.filter(|_| stored && !self.late) {
+            let (call, result) = ((&self.arguments, &self.call.key), (value, self.encoded.len()));
+            hot::keep_recorded(self.function, codec, &self.cache, call, result, generation);
+        }
     }
 
     /// Tells of a failure to store, which does not fail the call.

@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::{Cache, Digest, DigestPrefix};
+use fleche_core::{Cache, Digest, DigestPrefix, cache::HotTier};
 use fleche_store_file::{FileCalls, FileValues};
 
 use crate::{long_result::long_result, support::logged};
 
+/// A cache of which every hit is read from the disk.
 fn open(root: &Path) -> Cache {
-    Cache::new(FileValues::open(root.join("values")).unwrap(), FileCalls::open(root.join("calls")).unwrap())
+    let cache =
+        Cache::new(FileValues::open(root.join("values")).unwrap(), FileCalls::open(root.join("calls")).unwrap());
+    cache.hot_tier(HotTier::OFF)
 }
 
 fn entry(root: &Path, store: &str, digest: &Digest) -> PathBuf {

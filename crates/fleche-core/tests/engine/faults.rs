@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, Skip, ValueStore, fleche,
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, Skip, ValueStore,
+    cache::HotTier,
+    fleche,
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -136,7 +138,7 @@ fn where_the_value_cannot_be_kept_there_is_no_record_either() {
 #[test]
 fn a_record_whose_value_is_gone_is_a_miss_and_computed_again() {
     long_result!(emptied);
-    let cache = memory();
+    let cache = memory().hot_tier(HotTier::OFF);
     let _active = cache.enter();
     emptied(102);
     let record = cache.record(&emptied::key(102)).unwrap().unwrap();

@@ -21,7 +21,8 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         },
         ToTokens::to_token_stream,
     );
-    let (version, hash_code, store_arguments) = (options.version, options.hash_code, !options.discard_arguments);
+    let (version, hash_code) = (options.version, options.hash_code);
+    let (store_arguments, hot) = (!options.discard_arguments, !options.cold);
     let patience = match options.patience {
         None | Some(Patience::Endless) => quote!(Endless),
         Some(Patience::For(milliseconds)) => quote!(For(::core::time::Duration::from_millis(#milliseconds))),
@@ -78,6 +79,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
             parameters: &[#(#parameters),*],
             patience: #engine::Patience::#patience,
             store_arguments: #store_arguments,
+            hot: #hot,
             position: (::core::file!(), ::core::line!(), ::core::column!()),
         };
 

@@ -56,6 +56,8 @@ impl Bindings {
             return Ok(None);
         }
         if let Some(known) = self.known.get(bytes) {
+            // What was evicted between two tasks is not served from here.
+            known.binding.cache().cool();
             return Ok(Some(known.clone()));
         }
         let sent: SentBinding = encoding::from_slice(bytes)?;
@@ -84,7 +86,7 @@ impl Bindings {
             Some(store) => store,
             None => Arc::new(ProxyCalls::new(self.channel.clone(), sent.calls, config.calls.clone())),
         };
-        Cache::of(values, calls, config.store_arguments)
+        Cache::of(values, calls, config.store_arguments).hot_tier(config.hot)
     }
 }
 

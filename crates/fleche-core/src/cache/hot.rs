@@ -1,0 +1,253 @@
+//! The hot tier: results as values, in front of the stores, so that a repeated call costs a look into a map.
+//!
+//! It has two levels. The *near* one is each thread's own: a hit there writes to nothing that threads share. The *far*
+//! one is the cache's, bounded by weight; what is found there, and is small, comes near.
+
+mod near;
+mod size;
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, Hash, Hasher},
+    sync::{
+        Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use equivalent::Equivalent;
+use quick_cache::{Weighter, sync::Cache as Far};
+use serde::{Deserialize, Serialize};
+
+/// What a cache keeps of results in front of its stores.
+///
+/// In text it is a size (`hot = "16 MiB"`, `hot = 0`), or a table: `hot = { size = "16 MiB", max_age = "10s" }`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "size::AsText", into = "size::AsText")]
+pub struct HotTier {
+    size: u64,
+    max_age: Option<Duration>,
+}
+
+impl HotTier {
+    /// 64 MiB, of any age.
+    pub const DEFAULT: Self = Self { size: 64 << 20, max_age: None };
+    /// None: every hit is read from the stores.
+    pub const OFF: Self = Self { size: 0, max_age: None };
+
+    /// So many bytes of results and arguments, about; 0 for none. A result counts with the size of its encoding.
+    pub const fn of(bytes: u64) -> Self {
+        Self { size: bytes, max_age: None }
+    }
+
+    /// Results older than this are looked up in the stores again. That bounds for how long one is served that another
+    /// process has evicted or replaced meanwhile; without it, such a result is served until it gives way to others.
+    pub const fn max_age(self, age: Duration) -> Self {
+        Self { max_age: Some(age), ..self }
+    }
+
+    /// The size, in bytes.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Default for HotTier {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What names a call in memory: the function, and its encoded arguments in full, or their digest where they are long.
+#[derive(Clone, Copy)]
+pub(crate) struct HotKey<'a> {
+    function: usize,
+    arguments: &'a [u8],
+    hash: u64,
+}
+
+impl<'a> HotKey<'a> {
+    /// Of the function at this address.
+    pub(crate) fn new(function: usize, arguments: &'a [u8]) -> Self {
+        static STATE: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+        let mut hasher = STATE.build_hasher();
+        hasher.write_usize(function);
+        hasher.write(arguments);
+        Self { function, arguments, hash: hasher.finish() }
+    }
+
+    fn owned(&self) -> OwnedKey {
+        OwnedKey { function: self.function, arguments: self.arguments.into(), hash: self.hash }
+    }
+}
+
+impl Hash for HotKey<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+#[derive(Clone)]
+struct OwnedKey {
+    function: usize,
+    arguments: Box<[u8]>,
+    hash: u64,
+}
+
+impl OwnedKey {
+    fn is(&self, key: &HotKey<'_>) -> bool {
+        self.hash == key.hash && self.function == key.function && *self.arguments == *key.arguments
+    }
+}
+
+impl Hash for OwnedKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for OwnedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(&HotKey { function: other.function, arguments: &other.arguments, hash: other.hash })
+    }
+}
+
+impl Eq for OwnedKey {}
+
+impl Equivalent<OwnedKey> for HotKey<'_> {
+    fn equivalent(&self, key: &OwnedKey) -> bool {
+        key.is(self)
+    }
+}
+
+/// A result, as the function's type of recorded results.
+type Value = Arc<dyn Any + Send + Sync>;
+
+#[derive(Clone)]
+struct Kept {
+    value: Value,
+    /// In bytes.
+    weight: u64,
+    /// When that of the cache was this, what is kept was right.
+    generation: u64,
+    until: Option<Instant>,
+}
+
+impl Kept {
+    fn is_current(&self, generation: u64) -> bool {
+        self.generation == generation && self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl Weighter<OwnedKey, Kept> for ByWeight {
+    fn weight(&self, _: &OwnedKey, kept: &Kept) -> u64 {
+        kept.weight
+    }
+}
+
+/// What an entry weighs beside its result and its arguments.
+const OVERHEAD: u64 = 128;
+/// An entry of more than this part of the whole would drive out too many others.
+const LARGEST_PART: u64 = 4;
+/// The far level begins with room for so many entries.
+const EXPECTED: usize = 1024;
+
+/// The hot tier of one cache.
+pub(crate) struct Hot {
+    tier: HotTier,
+    /// Tells its entries in a thread's own level from those of other caches.
+    id: u64,
+    /// Grows when something is evicted or replaced, in any cache of the same store of records: all that was kept before is
+    /// forgotten then.
+    generation: Arc<AtomicU64>,
+    far: OnceLock<Far<OwnedKey, Kept, ByWeight>>,
+}
+
+impl Hot {
+    /// For a cache whose store of records has this identity.
+    pub(crate) fn new(tier: HotTier, store: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let (id, generation) = (NEXT.fetch_add(1, Relaxed), generation_of(store));
+        Self { tier, id, generation, far: OnceLock::new() }
+    }
+
+    pub(crate) fn tier(&self) -> HotTier {
+        self.tier
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.tier.size > 0
+    }
+
+    /// What `look` makes of the result, if it is here.
+    pub(crate) fn get<R>(
+        &self,
+        key: &HotKey<'_>,
+        look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
+    ) -> Option<R> {
+        let generation = self.generation.load(Relaxed);
+        let look = match near::get(self.id, generation, key, look) {
+            near::Found::Here(result) => return result,
+            near::Found::Nothing(look) => look,
+        };
+        let kept = self.far.get()?.get(key)?;
+        if !kept.is_current(generation) {
+            return None;
+        }
+        let result = look(&*kept.value);
+        near::keep(self.id, key, &kept);
+        result
+    }
+
+    /// The generation, to be asked for before the stores are.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Whether a result of so many encoded bytes may be kept.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        bytes as u64 <= self.tier.size / LARGEST_PART
+    }
+
+    /// Keeps a result that the stores held when the generation was this.
+    pub(crate) fn keep(&self, key: &HotKey<'_>, value: Value, bytes: usize, generation: u64) {
+        let weight = (bytes + key.arguments.len()) as u64 + OVERHEAD;
+        let until = self.tier.max_age.and_then(|age| Instant::now().checked_add(age));
+        let kept = Kept { value, weight, generation, until };
+        near::keep(self.id, key, &kept);
+        // Made when it is needed: many caches keep nothing.
+        let far = self.far.get_or_init(|| Far::with_weighter(EXPECTED, self.tier.size, ByWeight));
+        far.insert(key.owned(), kept);
+    }
+
+    /// Forgets everything, in this and every cache of the same store of records.
+    pub(crate) fn forget(&self) {
+        self.generation.fetch_add(1, Relaxed);
+    }
+}
+
+/// The generation that all caches of one store of records share.
+fn generation_of(store: usize) -> Arc<AtomicU64> {
+    static SHARED: Mutex<Option<HashMap<usize, Weak<AtomicU64>>>> = Mutex::new(None);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let shared = shared.get_or_insert_default();
+    if let Some(generation) = shared.get(&store).and_then(Weak::upgrade) {
+        return generation;
+    }
+    let generation = Arc::default();
+    shared.retain(|_, generation| generation.strong_count() > 0);
+    shared.insert(store, Arc::downgrade(&generation));
+    generation
+}
+
+impl fmt::Debug for Hot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tier.fmt(f)
+    }
+}

@@ -1,0 +1,212 @@
+//! Results kept in front of the stores.
+#![allow(missing_docs)]
+
+#[path = "engine/support.rs"]
+#[allow(dead_code)] // What the tests of the engine need.
+mod support;
+
+use std::{sync::Arc, thread, time::Duration};
+
+use fleche_core::{Cache, CacheConfig, CallStore, ValueStore, cache::HotTier, fleche, layer::ReadOnly};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+use support::{Runs, memory};
+
+/// Removes what the stores hold of a call, behind the cache's back.
+fn forget_in_stores(cache: &Cache, key: fleche_core::CallKey) {
+    assert!(cache.calls().remove(&key, None).unwrap());
+}
+
+macro_rules! counted {
+    ($name:ident $(, $option:ident = $value:expr)?) => {
+        static RUNS: Runs = Runs::new();
+        #[fleche$(($option = $value))?]
+        fn $name(x: u64, label: &str) -> String {
+            RUNS.count();
+            format!("{x}{label}")
+        }
+    };
+}
+
+#[test]
+fn a_repeated_call_does_not_ask_the_stores() {
+    counted!(f);
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!([f(1, "a"), f(1, "a"), f(2, "a"), f(1, "b")], ["1a", "1a", "2a", "1b"]);
+    assert_eq!((RUNS.take(), cache.stats().hits), (3, 1));
+    forget_in_stores(&cache, f::key(1, "a"));
+    assert_eq!((f(1, "a"), RUNS.take()), ("1a".to_owned(), 0));
+    assert!(!f::contains(1, "a").unwrap(), "what is asked of the stores is theirs to say");
+    // Other threads, and other handles, too.
+    let elsewhere = thread::scope(|scope| scope.spawn(|| cache.clone().scope(|| f(1, "a"))).join().unwrap());
+    assert_eq!((elsewhere, RUNS.take(), cache.stats().hits), ("1a".to_owned(), 0, 3));
+}
+
+#[test]
+fn a_result_that_was_read_is_kept_too() {
+    counted!(read);
+    let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
+    Cache::new(values.clone(), calls.clone()).scope(|| read(1, "a"));
+    let cache = Cache::new(values, calls);
+    let _active = cache.enter();
+    read(1, "a");
+    forget_in_stores(&cache, read::key(1, "a"));
+    assert_eq!((read(1, "a"), RUNS.take(), cache.stats().hits), ("1a".to_owned(), 1, 2));
+}
+
+#[test]
+fn what_is_evicted_or_runs_again_is_not_served_by_any_cache_of_the_store() {
+    counted!(evicted);
+    let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
+    let caches = [(); 2].map(|()| Cache::new(values.clone(), calls.clone()));
+    let ask = || caches.each_ref().map(|cache| cache.scope(|| evicted(1, "a")));
+    ask();
+    assert_eq!(RUNS.take(), 1);
+    assert!(caches[0].evict(&evicted::key(1, "a")).unwrap());
+    ask();
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!(caches[1].evict_all(&evicted::query()).unwrap(), 1);
+    ask();
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!(thread::scope(|scope| scope.spawn(|| caches[0].scope(|| evicted(1, "a"))).join().unwrap()), "1a");
+    assert_eq!(RUNS.take(), 0);
+}
+
+#[test]
+fn a_rerun_replaces_what_is_kept() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn changing(x: u64) -> u64 {
+        RUNS.count();
+        x + if active_is_second() { 100 } else { 0 }
+    }
+    fn active_is_second() -> bool {
+        SECOND.load(std::sync::atomic::Ordering::SeqCst)
+    }
+    static SECOND: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!([changing(1), changing(1)], [1, 1]);
+    SECOND.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(changing(1), 1);
+    assert_eq!(changing::rerun(1), 101);
+    assert_eq!([changing(1), changing(1)], [101, 101]);
+    assert_eq!(thread::scope(|scope| scope.spawn(|| cache.scope(|| changing(1))).join().unwrap()), 101);
+    assert_eq!(RUNS.take(), 2);
+}
+
+#[test]
+fn results_that_are_too_old_are_looked_up_again() {
+    counted!(aging);
+    let cache = memory().hot_tier(HotTier::DEFAULT.max_age(Duration::ZERO));
+    let _active = cache.enter();
+    aging(1, "a");
+    forget_in_stores(&cache, aging::key(1, "a"));
+    aging(1, "a");
+    assert_eq!(RUNS.take(), 2);
+    let cache = cache.hot_tier(HotTier::DEFAULT.max_age(Duration::from_hours(1)));
+    let _active = cache.enter();
+    aging(1, "a");
+    forget_in_stores(&cache, aging::key(1, "a"));
+    aging(1, "a");
+    assert_eq!(RUNS.take(), 0);
+}
+
+#[test]
+fn nothing_is_kept_that_the_stores_refused() {
+    counted!(refused);
+    let cache = Cache::new(ReadOnly(MemoryValues::new()), ReadOnly(MemoryCalls::new()));
+    cache.scope(|| [refused(1, "a"), refused(1, "a")]);
+    assert_eq!((RUNS.take(), cache.stats().hits), (2, 0));
+    let cache = Cache::new(fleche_core::layer::Void, fleche_core::layer::Void);
+    cache.scope(|| [refused(1, "a"), refused(1, "a")]);
+    assert_eq!(RUNS.take(), 2, "nor what they forget at once");
+}
+
+#[test]
+fn functions_and_caches_can_do_without() {
+    counted!(cold, hot = false);
+    let cache = memory();
+    let _active = cache.enter();
+    cold(1, "a");
+    forget_in_stores(&cache, cold::key(1, "a"));
+    cold(1, "a");
+    assert_eq!(RUNS.take(), 2);
+    let values: Arc<dyn ValueStore> = cache.values().clone();
+    let off = Cache::new(values, cache.calls().clone()).hot_tier(HotTier::of(0));
+    forget_in_stores(&off, cold::key(1, "a"));
+    off.scope(|| cold(1, "a"));
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn large_results_give_way_and_long_arguments_are_told_apart() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn long(bytes: Vec<u8>, more: u8) -> Vec<u8> {
+        RUNS.count();
+        bytes.iter().map(|byte| byte + more).collect()
+    }
+    let arguments = [vec![1; 10_000], vec![2; 10_000]];
+    let ask = |cache: &Cache| {
+        cache.scope(|| {
+            for (argument, more) in [(0, 0), (0, 1), (1, 0), (0, 0), (1, 0)] {
+                let expected = vec![argument as u8 + 1 + more; 10_000];
+                assert!(long(arguments[argument].clone(), more) == expected);
+            }
+        });
+    };
+    let roomy = memory();
+    ask(&roomy);
+    assert_eq!(RUNS.take(), 3);
+    roomy.scope(|| forget_in_stores(&roomy, long::key(arguments[0].clone(), 1)));
+    ask(&roomy);
+    assert_eq!(RUNS.take(), 0, "it is kept by the digest of its arguments");
+    let narrow = memory().hot_tier(HotTier::of(20_000));
+    ask(&narrow);
+    narrow.scope(|| forget_in_stores(&narrow, long::key(arguments[0].clone(), 1)));
+    ask(&narrow);
+    assert_eq!(RUNS.take(), 4, "a result of half the size is not kept");
+}
+
+#[test]
+fn the_weight_of_all_that_is_kept_is_bounded() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn page(x: u64) -> Vec<u8> {
+        RUNS.count();
+        vec![u8::try_from(x % 251).unwrap(); 8_000]
+    }
+    let cache = memory().hot_tier(HotTier::of(100_000));
+    let _active = cache.enter();
+    (0..100).for_each(|x| drop(page(x)));
+    assert_eq!(RUNS.take(), 100);
+    (0..100).for_each(|x| forget_in_stores(&cache, page::key(x)));
+    (0..100).for_each(|x| drop(page(x)));
+    assert!(RUNS.take() >= 100 - 100_000 / 8_000, "at most twelve of a hundred pages have room");
+}
+
+#[test]
+fn it_is_configured_as_text() {
+    let with = |hot: &str| -> Result<CacheConfig, toml::de::Error> {
+        toml::from_str(&format!("values.type = \"void\"\ncalls.type = \"void\"\n{hot}"))
+    };
+    for (text, expected) in [
+        ("", HotTier::DEFAULT),
+        ("hot = 0", HotTier::OFF),
+        ("hot = \"16 MiB\"", HotTier::of(16 << 20)),
+        ("hot = { size = \"64 MiB\", max_age = \"10s\" }", HotTier::DEFAULT.max_age(Duration::from_secs(10))),
+        ("hot = { size = 1000, max_age = \"5min\" }", HotTier::of(1000).max_age(Duration::from_mins(5))),
+    ] {
+        let config = with(text).unwrap();
+        assert_eq!(config.hot, expected, "{text}");
+        let back: CacheConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+        assert!(back == config, "{text}");
+    }
+    for (wrong, says) in
+        [("hot = \"much\"", "`much` is no size"), ("hot = { size = 1, max_age = \"old\" }", "`old` is no time")]
+    {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
