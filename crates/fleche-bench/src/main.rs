@@ -9,6 +9,7 @@ mod hits;
 mod machine;
 mod plain;
 mod rounds;
+mod stores;
 mod table;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum What {
     Executors,
     /// What a claim costs where nobody else wants the call
     Claims,
+    /// What stores cost, beside what they are made of
+    Stores,
     /// What a hit costs in front of the stores, beside caches that never persist
     Hits,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let measured = match what {
         What::Executors => executors::run(quick),
         What::Claims => claims::run(quick),
+        What::Stores => stores::run(quick),
         What::Hits => hits::run(quick),
     };
     match measured {

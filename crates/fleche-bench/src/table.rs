@@ -40,6 +40,17 @@ impl Row {
         Self { target: Some((format!("≥ {target} ×"), ratio >= target)), ..row }
     }
 
+    /// So many.
+    pub(crate) fn count(what: impl Into<String>, count: f64) -> Self {
+        Self { what: what.into(), figure: grouped(count), target: None }
+    }
+
+    /// So many seconds, and how many times as long as its peer.
+    pub(crate) fn beside(what: impl Into<String>, seconds: f64, peer: f64) -> Self {
+        let row = Self::time(what, seconds);
+        Self { figure: format!("{}, {:.2} ×", row.figure, seconds / peer), ..row }
+    }
+
     /// How many times as long as its peer something takes.
     pub(crate) fn ratio(what: impl Into<String>, ratio: f64) -> Self {
         Self { what: what.into(), figure: format!("{ratio:.2} ×"), target: None }

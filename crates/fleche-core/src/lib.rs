@@ -35,6 +35,8 @@
 //! | sets and ordered maps inside arguments | [`unordered`], [`ordered`] |
 //! | the bytes of a value | [`encoding`] |
 //! | what is kept beside a result | [`metadata`], [`tag`] |
+//! | layers of stores, and results kept in front of them | [`layer`], [`Cache::hot_tier`] |
+//! | collecting, verifying and copying what is stored | [`Cache::gc`], [`Cache::verify`], [`Cache::transfer`] |
 //! | writing a backend | [`ValueStore`], [`CallStore`], [`register_backend!`] |
 //!
 //! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
@@ -132,6 +134,7 @@ pub use file_content::FileContent;
 /// | `#[by_name]` on a parameter | this path is meant as a name, not as what the file holds |
 /// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
 /// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
+/// | `hot = false` | results are not kept in front of the stores; see [`Cache::hot_tier`] |
 /// | `wait_timeout = "30s"`, `wait = false` | how long a call waits for another that computes the same, before it computes too; see [below](#one-computation-per-call) |
 /// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind` |
 /// | `isolate`, `isolate(process)` | each computed call runs in a temporary working directory of its own; see [below](#isolated-calls) |

@@ -151,7 +151,7 @@ fn large_results_give_way_and_long_arguments_are_told_apart() {
     let ask = |cache: &Cache| {
         cache.scope(|| {
             for (argument, more) in [(0, 0), (0, 1), (1, 0), (0, 0), (1, 0)] {
-                let expected = vec![argument as u8 + 1 + more; 10_000];
+                let expected = vec![u8::try_from(argument).unwrap() + 1 + more; 10_000];
                 assert!(long(arguments[argument].clone(), more) == expected);
             }
         });

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use fleche_core::{Cache, Digest, fleche};
+use fleche_core::{Cache, Digest, cache::HotTier, fleche};
 use fleche_store_file::{FileCalls, FileValues};
 
 /// A result, and an argument, that are too long to stand in a record.
@@ -31,9 +31,11 @@ fn filling() -> String {
     "f".repeat(101)
 }
 
+/// A cache of which every hit is read from the disk.
 fn in_files(directory: &Path) -> Cache {
     let open = |name| directory.join(name);
-    Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap())
+    let cache = Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap());
+    cache.hot_tier(HotTier::OFF)
 }
 
 /// The file of an entry in this directory of entries.

@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, ValueStore,
-    cache::{Collected, Gc},
+    cache::{Collected, Gc, HotTier},
 };
 use fleche_store_file::FileCalls;
 
@@ -47,7 +47,8 @@ fn what_another_cache_refers_to_is_kept_where_it_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
     let other =
-        fleche_core::Cache::new(cache.values().clone(), FileCalls::open(directory.path().join("other calls")).unwrap());
+        fleche_core::Cache::new(cache.values().clone(), FileCalls::open(directory.path().join("other calls")).unwrap())
+            .hot_tier(HotTier::OFF);
     other.scope(|| long(1, filling()));
     for id in values(&cache) {
         make_old(directory.path(), &id);

@@ -1,0 +1,201 @@
+//! What stores cost beside what they are made of: values of several sizes, and commits that many threads share.
+
+mod group;
+mod raw;
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fleche_core::{
+    CallKey, CallStore, Digest, FunctionId, Record, ValueRef, ValueStore,
+    call::{RecordFields, Timestamp, Writer},
+    metadata::Metadata,
+};
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_redb::{RedbCalls, RedbValues};
+use fleche_store_sled::{SledCalls, SledValues};
+use fleche_store_sql::{SqlCalls, SqlValues};
+
+use crate::{
+    rounds::{Measure, medians},
+    table::{Row, Table},
+};
+use raw::Raw;
+
+/// Sizes of values, with how many are put and got.
+const SIZES: [(&str, usize, u64); 4] =
+    [("64 B", 64, 1_000), ("4 KB", 4_096, 500), ("1 MB", 1 << 20, 16), ("64 MB", 64 << 20, 1)];
+
+/// Measures, and says what came out.
+///
+/// # Errors
+/// What cannot be opened, put or got.
+pub(crate) fn run(quick: bool) -> Result<Table, String> {
+    let mut rows = Vec::new();
+    for (label, size, count) in SIZES.into_iter().take(if quick { 2 } else { SIZES.len() }) {
+        let count = if quick { count.min(20) } else { count };
+        rows.extend(of_size(label, size, count, if quick { 1 } else { 5 })?);
+    }
+    rows.extend(group::run(quick)?);
+    Ok(Table(rows))
+}
+
+/// A store of ours, and what it is made of.
+struct Pair {
+    name: &'static str,
+    ours: Ours,
+    raw: Raw,
+}
+
+struct Ours {
+    values: Arc<dyn ValueStore>,
+    calls: Arc<dyn CallStore>,
+}
+
+fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
+    let at = |name: &str| directory.join(name);
+    let said = |error: fleche_core::Error| error.to_string();
+    let pair = |name, values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, raw| Pair {
+        name,
+        ours: Ours { values, calls },
+        raw,
+    };
+    let url = format!("sqlite:{}", at("ours.db").display());
+    Ok(vec![
+        pair(
+            "file",
+            Arc::new(FileValues::open(at("values")).map_err(said)?),
+            Arc::new(FileCalls::open(at("calls")).map_err(said)?),
+            raw::files(&at("raw files"))?,
+        ),
+        pair(
+            "redb",
+            Arc::new(RedbValues::open(at("ours.redb")).map_err(said)?),
+            Arc::new(RedbCalls::open(at("ours.redb")).map_err(said)?),
+            raw::redb(&at("raw.redb"))?,
+        ),
+        pair(
+            "sled",
+            Arc::new(SledValues::open(at("ours sled")).map_err(said)?),
+            Arc::new(SledCalls::open(at("ours sled")).map_err(said)?),
+            raw::sled(&at("raw sled"))?,
+        ),
+        pair(
+            "sqlite",
+            Arc::new(SqlValues::open(&url).map_err(said)?),
+            Arc::new(SqlCalls::open(&url).map_err(said)?),
+            raw::sqlite(&at("raw.db"))?,
+        ),
+    ])
+}
+
+/// Every store against its peer: what a miss puts, and what a hit gets.
+fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Row>, String> {
+    let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
+    let mut rows = Vec::new();
+    for Pair { name, ours, raw } in pairs(directory.path())? {
+        // Each round puts what was not there before, and gets what it has put.
+        let next = std::cell::Cell::new(0);
+        let fresh = || next.replace(next.get() + count)..next.get();
+        let items = |range: std::ops::Range<u64>| range.map(|nth| Item::new(nth, size)).collect::<Vec<_>>();
+        let (put, got) = (std::cell::RefCell::new(Vec::new()), std::cell::RefCell::new(Vec::new()));
+        let mut measures: Vec<Measure<'_>> = vec![
+            Box::new(|| {
+                *put.borrow_mut() = items(fresh());
+                timed(&put.borrow(), |item| ours.put(item))
+            }),
+            Box::new(|| timed(&put.borrow(), |item| ours.get(item))),
+            Box::new(|| {
+                *got.borrow_mut() = items(fresh());
+                timed(&got.borrow(), |item| {
+                    if let Some(digest) = item.record.result.stored() {
+                        raw.put(digest.as_bytes(), &item.value)?;
+                    }
+                    raw.put(item.key.digest().as_bytes(), &item.bytes)
+                })
+            }),
+            Box::new(|| {
+                timed(&got.borrow(), |item| {
+                    raw.get(item.key.digest().as_bytes(), item.bytes.len())?;
+                    item.record.result.stored().map_or(Ok(()), |digest| raw.get(digest.as_bytes(), item.value.len()))
+                })
+            }),
+        ];
+        let times = medians(rounds, &mut measures)?;
+        #[allow(clippy::cast_precision_loss)] // Some thousands.
+        let each = |at: usize| times[at].as_secs_f64() / count as f64;
+        for (what, ours, raw) in [("miss", 0, 2), ("hit", 1, 3)] {
+            rows.push(Row::beside(format!("{name}, {label}, {what}"), each(ours), each(raw)));
+        }
+    }
+    Ok(rows)
+}
+
+/// A call with a result of so many bytes.
+struct Item {
+    key: CallKey,
+    record: Record,
+    value: Vec<u8>,
+    /// The record's.
+    bytes: Vec<u8>,
+}
+
+impl Item {
+    fn new(nth: u64, size: usize) -> Self {
+        // Bytes that no store finds again elsewhere, and none can shorten much.
+        let mut value = Vec::with_capacity(size);
+        let mut block = *Digest::of(&nth.to_le_bytes()).as_bytes();
+        while value.len() < size {
+            value.extend_from_slice(&block[..block.len().min(size - value.len())]);
+            block.rotate_left(1);
+            block[0] = block[0].wrapping_add(1);
+        }
+        let record = record(nth, ValueRef::of(&value));
+        let key = CallKey::from(Digest::of(&[&nth.to_le_bytes()[..], &size.to_le_bytes()].concat()));
+        let bytes = record.to_bytes(&key).unwrap_or_default();
+        Self { key, record, value, bytes }
+    }
+}
+
+/// A record of a trivial call.
+fn record(nth: u64, result: ValueRef) -> Record {
+    Record::new(RecordFields {
+        function: FunctionId { name: "bench::f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        arguments: Vec::new(),
+        result,
+        metadata: Metadata::default(),
+        written: Timestamp(nth),
+        writer: Writer { host: "host".into(), process: 1, program: "bench".into() },
+        other: std::collections::BTreeMap::new(),
+    })
+}
+
+impl Ours {
+    fn put(&self, item: &Item) -> Result<(), String> {
+        if let Some(digest) = item.record.result.stored() {
+            self.values.put(digest, &item.value).map_err(|error| error.to_string())?;
+        }
+        self.calls.put(&item.key, &item.record).map_err(|error| error.to_string())
+    }
+
+    fn get(&self, item: &Item) -> Result<(), String> {
+        let record = self.calls.get(&item.key).map_err(|error| error.to_string())?;
+        let record = record.ok_or("a record that was put is not there")?;
+        if let Some(digest) = record.result.stored() {
+            let value = self.values.get(digest).map_err(|error| error.to_string())?;
+            if value.is_none_or(|value| value.len() != item.value.len()) {
+                return Err("a value that was put is not there".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn timed(items: &[Item], one: impl Fn(&Item) -> Result<(), String>) -> Result<Duration, String> {
+    let begun = Instant::now();
+    items.iter().try_for_each(one)?;
+    Ok(begun.elapsed())
+}

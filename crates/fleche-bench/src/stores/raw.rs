@@ -1,0 +1,100 @@
+//! The peers: files, and databases as their own crates give them, with as little around them as goes.
+
+use std::{fs, path::Path};
+
+use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+use rusqlite::{Connection, OptionalExtension, params};
+
+type Put = Box<dyn Fn(&[u8; 32], &[u8]) -> Result<(), String>>;
+type Get = Box<dyn Fn(&[u8; 32]) -> Result<Option<usize>, String>>;
+
+/// A map from digests to bytes.
+pub(super) struct Raw {
+    put: Put,
+    get: Get,
+}
+
+impl Raw {
+    pub(super) fn put(&self, id: &[u8; 32], bytes: &[u8]) -> Result<(), String> {
+        (self.put)(id, bytes)
+    }
+
+    /// Reads what was put, which was so long.
+    pub(super) fn get(&self, id: &[u8; 32], len: usize) -> Result<(), String> {
+        if (self.get)(id)? == Some(len) { Ok(()) } else { Err("what was put is not there".to_owned()) }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // As `map_err` gives it.
+fn said(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// A file an entry, written under another name and renamed.
+pub(super) fn files(directory: &Path) -> Result<Raw, String> {
+    fs::create_dir_all(directory).map_err(said)?;
+    let (one, other) = (directory.to_owned(), directory.to_owned());
+    let name = |id: &[u8; 32]| fleche_core::Digest::from_bytes(*id).to_string();
+    Ok(Raw {
+        put: Box::new(move |id, bytes| {
+            let unfinished = one.join("unfinished");
+            fs::write(&unfinished, bytes).map_err(said)?;
+            fs::rename(unfinished, one.join(name(id))).map_err(said)
+        }),
+        get: Box::new(move |id| fs::read(other.join(name(id))).map(|bytes| Some(bytes.len())).map_err(said)),
+    })
+}
+
+pub(super) const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("entries");
+
+/// A transaction an entry, which the disk need not have.
+pub(super) fn redb(file: &Path) -> Result<Raw, String> {
+    let database = std::rc::Rc::new(Database::create(file).map_err(said)?);
+    let readable = database.clone();
+    Ok(Raw {
+        put: Box::new(move |id, bytes| {
+            let mut write = database.begin_write().map_err(said)?;
+            write.set_durability(Durability::None).map_err(said)?;
+            write.open_table(TABLE).map_err(said)?.insert(id, bytes).map_err(said)?;
+            write.commit().map_err(said)
+        }),
+        get: Box::new(move |id| {
+            let read = readable.begin_read().map_err(said)?;
+            let found = read.open_table(TABLE).map_err(said)?.get(id).map_err(said)?;
+            Ok(found.map(|bytes| bytes.value().to_vec().len()))
+        }),
+    })
+}
+
+pub(super) fn sled(directory: &Path) -> Result<Raw, String> {
+    let database = sled::open(directory).map_err(said)?;
+    let readable = database.clone();
+    Ok(Raw {
+        put: Box::new(move |id, bytes| database.insert(id, bytes).map(drop).map_err(said)),
+        get: Box::new(move |id| Ok(readable.get(id).map_err(said)?.map(|bytes| bytes.to_vec().len()))),
+    })
+}
+
+/// A statement an entry, with the journal and the durability that our store has.
+pub(super) fn sqlite(file: &Path) -> Result<Raw, String> {
+    let connection = Connection::open(file).map_err(said)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; CREATE TABLE entries (id BLOB PRIMARY KEY, bytes BLOB)",
+        )
+        .map_err(said)?;
+    let connection = std::rc::Rc::new(connection);
+    let readable = connection.clone();
+    Ok(Raw {
+        put: Box::new(move |id, bytes| {
+            let mut insert =
+                connection.prepare_cached("INSERT OR REPLACE INTO entries VALUES (?1, ?2)").map_err(said)?;
+            insert.execute(params![id, bytes]).map(drop).map_err(said)
+        }),
+        get: Box::new(move |id| {
+            let mut select = readable.prepare_cached("SELECT bytes FROM entries WHERE id = ?1").map_err(said)?;
+            let found = select.query_row(params![id], |row| row.get::<_, Vec<u8>>(0)).optional();
+            Ok(found.map_err(said)?.map(|bytes| bytes.len()))
+        }),
+    })
+}
