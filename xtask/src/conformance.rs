@@ -49,6 +49,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     if selected.needs_postgres() && !postgres::is_there() {
         return postgres::run_again();
     }
+    run_here(&selected, arguments)
+}
+
+/// Runs what is selected, where everything is that it needs.
+fn run_here(selected: &Selected, arguments: &Arguments) -> Result<(), String> {
     let reports = [selected.run_backends(), selected.run_executors()];
     for reports in reports.iter().filter(|reports| !reports.is_empty()) {
         println!("{}", matrix(reports));
@@ -91,10 +96,11 @@ impl Selected {
         }
     }
 
-    /// Whether something runs for which there must be a server of PostgreSQL.
+    /// Whether something runs for which there must be a server of PostgreSQL: executors run calls over every backend.
     #[cfg(unix)]
     fn needs_postgres(&self) -> bool {
-        self.cases.is_some() && self.backends.iter().any(|backend| backend.name == postgres::BACKEND)
+        let is_backend = self.backends.iter().any(|backend| backend.name == postgres::BACKEND);
+        !self.executors.is_empty() && self.executor_cases.is_some() || self.cases.is_some() && is_backend
     }
 
     fn run_backends(&self) -> Vec<Report> {
@@ -181,7 +187,8 @@ mod tests {
     fn reported(arguments: Arguments) -> serde_json::Value {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("report.json");
-        run(&Arguments { json: Some(file.clone()), ..arguments }).unwrap();
+        let arguments = Arguments { json: Some(file.clone()), ..arguments };
+        run_here(&Selected::of(&arguments).unwrap(), &arguments).unwrap();
         serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
     }
 
@@ -196,7 +203,7 @@ mod tests {
 
     #[test]
     fn executors_run_their_own_cases() {
-        let report = reported(arguments(&[], &["serial"], &["executors::config", "executors::hit"]));
+        let report = reported(arguments(&[], &["serial"], &["executors::config", "executors::unknown_option"]));
         assert_eq!(report["reports"].as_array().unwrap().len(), 1);
         assert_eq!(report["reports"][0]["name"], "serial");
         assert_eq!(report["reports"][0]["outcomes"].as_array().unwrap().len(), 2);
