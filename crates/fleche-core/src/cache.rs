@@ -8,7 +8,7 @@ mod verify;
 
 pub use collect::{Collected, Gc};
 pub use hot::HotTier;
-pub(crate) use hot::{Hot, HotKey};
+pub(crate) use hot::{Hot, HotKey, thread_ends};
 pub use stats::{Skip, Stats};
 pub use transfer::Transferred;
 pub use verify::Verified;
@@ -81,7 +81,7 @@ impl Cache {
     /// Counting starts anew.
     ///
     /// A result that is kept so is served without asking the stores, to all clones of this handle. [`evict`](Self::evict),
-    /// [`evict_all`](Self::evict_all) and reruns reach it, through whichever cache of the same store in this process. What
+    /// [`evict_all`](Self::evict_all) and reruns reach it, through whichever cache of this process. What
     /// another process evicts, and what is removed from a store itself, is served until the tier's
     /// [`max_age`](HotTier::max_age), or until it gives way to others.
     pub fn hot_tier(&self, tier: HotTier) -> Self {
@@ -120,7 +120,7 @@ impl Cache {
         &self.inner.calls
     }
 
-    /// Whether a call with this key would be a hit: its record is there, and so is its result.
+    /// Whether the stores have a call with this key: its record is there, and so is its result.
     pub fn contains(&self, key: &CallKey) -> Result<bool> {
         match self.inner.calls.get(key)?.map(|record| record.result) {
             Some(ValueRef::Stored(digest)) => self.inner.values.contains(&digest),
@@ -163,7 +163,7 @@ impl Cache {
     /// Whether there was one.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
         let removed = self.inner.calls.remove(key, None);
-        self.inner.hot.forget();
+        self.forget();
         removed
     }
 
@@ -178,7 +178,7 @@ impl Cache {
             match found {
                 Ok((key, record)) => {
                     evicted += u64::from(self.inner.calls.remove(&key, Some(&record))?);
-                    self.inner.hot.forget();
+                    self.forget();
                 }
                 Err(Error::Damaged { .. }) => {}
                 Err(error) => return Err(error),
@@ -200,13 +200,22 @@ impl Cache {
 
     /// For executors whose workers are in other processes: adds what a worker has counted for this cache.
     pub fn count_elsewhere(&self, stats: &Stats) {
+        if stats.forgotten > 0 {
+            Hot::forget();
+        }
         self.inner.counters.add(stats);
     }
 
     /// For executors whose workers are in other processes: forgets what the [hot tier](Self::hot_tier) keeps, so that
     /// whatever was evicted meanwhile, elsewhere, is not served from here.
     pub fn cool(&self) {
-        self.inner.hot.forget();
+        Hot::forget();
+    }
+
+    /// Something was evicted or replaced.
+    pub(crate) fn forget(&self) {
+        Hot::forget();
+        self.inner.counters.forgotten();
     }
 
     pub(crate) fn is_void(&self) -> bool {
@@ -254,8 +263,8 @@ impl WeakCache {
 impl Inner {
     fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, tier: HotTier) -> Self {
         // What a store forgets at once must not be served all the same.
-        let forgets = (&*calls.config() as &dyn Any).is::<Void>();
-        let hot = Hot::new(if forgets { HotTier::OFF } else { tier }, calls.identity());
+        let forgets = (&*calls.config() as &dyn Any).is::<Void>() || (&*values.config() as &dyn Any).is::<Void>();
+        let hot = Hot::new(if forgets { HotTier::OFF } else { tier });
         Self { values, calls, store_arguments: true, void: false, hot, counters: Counters::default() }
     }
 }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, thread_ends},
     call::CallKey,
     claim::{Flight, Flights, with_parents},
     metadata::{Kinds, MetadataKind, Runtime},
@@ -116,6 +116,9 @@ fn with_entered<R>(look: impl Fn(&[(u64, Entry)]) -> R) -> R {
 
 /// As [`active_cache`], without touching a counter that threads share.
 pub(crate) fn active() -> Rc<Cache> {
+    if thread_ends() {
+        return Rc::new(Cache::void());
+    }
     let entered = ENTERED.try_with(|entered| {
         entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
             Entry::Cache(cache) | Entry::Bound(_, cache) => Some(Some(cache.clone())),

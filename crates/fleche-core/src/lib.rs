@@ -192,8 +192,9 @@ pub use file_content::FileContent;
 ///   asked for on other threads. Between processes it is seen within about a second, and costs a second computation of a
 ///   call now and then. What a pool of others does for a body of its own accord, as rayon does that puts one piece of work
 ///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once the whole process has stood still
-///   for a second (for thirty, if some threads wait for whatever may come, as those of a reactor do); elsewhere, give
-///   such calls a `wait_timeout`.
+///   for a second, or for five minutes where some threads sleep, or wait for whatever may come, as those of a reactor do.
+///   Where some wait for answers, from workers of a process pool for instance, and on other systems, it is not noticed:
+///   give such calls a `wait_timeout`.
 /// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with
@@ -278,6 +279,8 @@ pub use file_content::FileContent;
 ///   meets one that the encoding loses), untagged variants that overlap;
 /// - sets with a fixed hasher, whose order depends on their history;
 /// - arguments that share state with each other or with the world;
+/// - results whose clones share what can change, such as an `Arc<Mutex<_>>`: hits that come from the [hot
+///   tier](Cache::hot_tier) are clones of one value. `hot = false` has each read from the store;
 /// - two types whose [`type_name`](std::any::type_name) is the same, as parameters of one generic function: items of one
 ///   name in two blocks of one function are such types. Where one run of a program uses both, this is noticed when the
 ///   second is first used, and neither is recorded from then on; where two runs use one each, it is not;

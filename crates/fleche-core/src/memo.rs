@@ -22,7 +22,7 @@ pub use plan::{EqualityProbe, NoEquality, Plan, Recordable, ResultProbe, WholePr
 use std::time::Instant;
 
 use crate::{
-    cache::{Cache, Skip},
+    cache::{Cache, Hot, Skip},
     call::{CallKey, Timestamp},
     claim::Moment,
     context,
@@ -79,7 +79,7 @@ pub fn look_up<R, T: Send + Sync + 'static>(
         }
         // Who has found it missing has the right to compute it, too.
         let known = context::is_missed(&call.key);
-        let generation = cache.hot().generation();
+        let generation = Hot::generation();
         if let Some((value, bytes)) = (!known).then(|| hit(function, plan.codec, &cache, &call.key)).flatten() {
             hot::keep_read(function, plan.codec, &cache, (&arguments, &call.key), (&value, bytes), generation);
             return Found::Hit((plan.wrap)(value));
@@ -95,7 +95,13 @@ pub fn look_up<R, T: Send + Sync + 'static>(
         Access::Now(_) => {
             let wanted = Wanted { function, cache: &cache, key: call.key, codec: plan.codec, before, rerun };
             match take_turn(wanted) {
-                Turn::Theirs(value) => return Found::Hit((plan.wrap)(value)),
+                Turn::Theirs(value) => {
+                    if is_rerun {
+                        // What was kept before is not what somebody else has just computed.
+                        cache.forget();
+                    }
+                    return Found::Hit((plan.wrap)(value));
+                }
                 Turn::Mine(right) => Some(right),
                 Turn::Alone => None,
             }

@@ -96,6 +96,32 @@ fn a_rerun_replaces_what_is_kept() {
 }
 
 #[test]
+fn freeing_what_gives_way_may_call_memoized_functions() {
+    #[fleche]
+    fn inner(x: u64) -> u64 {
+        x
+    }
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    struct Calls(u64, Vec<u8>);
+    impl Drop for Calls {
+        fn drop(&mut self) {
+            inner(self.0);
+        }
+    }
+    #[fleche]
+    fn outer(x: u64, size: usize) -> Calls {
+        Calls(x, vec![0; size])
+    }
+    let cache = memory().hot_tier(HotTier::of(40_000));
+    let _active = cache.enter();
+    for x in 0..200 {
+        // Many small ones, and then one that drives them out.
+        outer(x, if x % 20 == 19 { 9_000 } else { 100 });
+    }
+    assert!(cache.stats().hits > 0);
+}
+
+#[test]
 fn results_that_are_too_old_are_looked_up_again() {
     counted!(aging);
     let cache = memory().hot_tier(HotTier::DEFAULT.max_age(Duration::ZERO));

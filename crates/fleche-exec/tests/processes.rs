@@ -15,6 +15,8 @@ mod errors;
 mod exclusive;
 #[path = "processes/files.rs"]
 mod files;
+#[path = "processes/hot.rs"]
+mod hot;
 #[path = "processes/loads.rs"]
 mod loads;
 #[path = "processes/losses.rs"]

@@ -8,7 +8,7 @@ use crate::{
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
     query::Query,
-    store::CallStore,
+    store::{CallStore, ValueStore},
 };
 
 /// How old an unreferenced value must be before it is removed, unless said otherwise.
@@ -55,7 +55,7 @@ impl Gc {
 
     /// Keeps values that were put within this time, whether or not something refers to them yet. It must be longer than
     /// it takes from a value's `put` to that of its record, on any host: the time that the largest value takes to be
-    /// written. An hour if it is not said.
+    /// written, and ten minutes beside [`transfer`](Cache::transfer). An hour if it is not said.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -80,8 +80,8 @@ impl Cache {
     ///
     /// Safe beside running calls, in this process and others: a call puts values before the record that refers to them,
     /// and to put a value again makes it young. What is unreferenced and old at the first look is looked for once more in
-    /// what was recorded meanwhile, and its age is compared again as it is removed. Takes 33 bytes of memory or so for each
-    /// reference, and for each value to be removed.
+    /// what was recorded meanwhile, and its age is compared again as it is removed. Takes some 40 bytes of memory for each
+    /// record, each reference, and each value to be removed. Values that a layer of the store only reads stay.
     ///
     /// # Errors
     /// Those of the stores; and [`Error::Refused`] where a record is of a later format, since its references cannot be
@@ -114,7 +114,7 @@ impl Cache {
         }
         for batch in old.chunks(BATCH) {
             let doomed: Vec<_> = batch.iter().filter(|id| !referenced.contains(id)).copied().collect();
-            let removed = values.remove_all(&doomed, Some(options.grace))?;
+            let removed = remove(values, &doomed, options.grace)?;
             collected.removed += removed;
             collected.kept += batch.len() as u64 - removed;
         }
@@ -122,23 +122,51 @@ impl Cache {
     }
 }
 
+/// Removes what is old. Values that a layer only reads, of a colleague's say, stay.
+fn remove(values: &dyn ValueStore, doomed: &[Digest], grace: Duration) -> Result<u64> {
+    match values.remove_all(doomed, Some(grace)) {
+        Err(Error::Refused { .. }) => {}
+        removed => return removed,
+    }
+    let mut removed = 0;
+    for id in doomed {
+        match values.remove(id, Some(grace)) {
+            Err(Error::Refused { .. }) => {}
+            one => removed += u64::from(one?),
+        }
+    }
+    Ok(removed)
+}
+
 fn mark_all(calls: &dyn CallStore, referenced: &mut HashSet<Digest>, collected: &mut Collected) -> Result<()> {
-    for key in calls.keys(&DigestPrefix::all())? {
-        let key = key?;
-        match calls.get(&key) {
-            Ok(Some(record)) => {
+    let mut known = HashSet::new();
+    // Not one by one, which a stack would answer by copying them to the front.
+    for found in calls.find(&Query::new())? {
+        match found {
+            Ok((key, record)) => {
+                known.insert(key);
                 collected.records += 1;
                 referenced.extend(references(&record));
             }
-            // Removed meanwhile, or not ours to read.
-            Ok(None) if calls.contains(&key)? => {
+            Err(Error::Damaged { .. }) => collected.damaged += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    for key in calls.keys(&DigestPrefix::all())? {
+        let key = key?;
+        if known.contains(&key) {
+            continue;
+        }
+        // New, or gone, or not ours to read.
+        match calls.get(&key) {
+            Ok(Some(record)) => referenced.extend(references(&record)),
+            Ok(None) if calls.contains(&key)? && calls.get(&key)?.is_none() => {
                 return Err(Error::Refused {
                     store: format!("a store that holds a record of a later format ({key})"),
                     operation: "let this version of fleche tell which values are needed: collect with the newer one",
                 });
             }
-            Ok(None) => {}
-            Err(Error::Damaged { .. }) => collected.damaged += 1,
+            Ok(None) | Err(Error::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
     }

@@ -6,20 +6,21 @@
 mod near;
 mod size;
 
+pub(crate) use near::thread_ends;
+
 use std::{
     any::Any,
-    collections::HashMap,
     fmt,
     hash::{BuildHasher, Hash, Hasher},
     sync::{
-        Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use equivalent::Equivalent;
-use quick_cache::{Weighter, sync::Cache as Far};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, sync::Cache as Far};
 use serde::{Deserialize, Serialize};
 
 /// What a cache keeps of results in front of its stores.
@@ -158,23 +159,50 @@ const LARGEST_PART: u64 = 4;
 /// The far level begins with room for so many entries.
 const EXPECTED: usize = 1024;
 
+/// Lets what gives way be freed when no lock is held any more: freeing it may call memoized functions.
+#[derive(Clone)]
+struct Freed;
+
+impl Lifecycle<OwnedKey, Kept> for Freed {
+    type RequestState = Vec<(OwnedKey, Kept)>;
+
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: OwnedKey, kept: Kept) {
+        evicted.push((key, kept));
+    }
+}
+
+/// Grows when something is evicted or replaced, in any cache: all that was kept before is forgotten then.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, DefaultHashBuilder, Freed> {
+    // As many parts as let the largest entry into one.
+    #[allow(clippy::cast_possible_truncation)] // It is 4.
+    let parts = LARGEST_PART as usize;
+    Far::with_options(
+        OptionsBuilder::new()
+            .estimated_items_capacity(EXPECTED)
+            .weight_capacity(size)
+            .shards(parts)
+            .build()
+            .unwrap_or_else(|_| unreachable!("both capacities are given")),
+        ByWeight,
+        DefaultHashBuilder::default(),
+        Freed,
+    )
+}
+
 /// The hot tier of one cache.
 pub(crate) struct Hot {
     tier: HotTier,
     /// Tells its entries in a thread's own level from those of other caches.
     id: u64,
-    /// Grows when something is evicted or replaced, in any cache of the same store of records: all that was kept before is
-    /// forgotten then.
-    generation: Arc<AtomicU64>,
-    far: OnceLock<Far<OwnedKey, Kept, ByWeight>>,
+    far: OnceLock<Far<OwnedKey, Kept, ByWeight, DefaultHashBuilder, Freed>>,
 }
 
 impl Hot {
-    /// For a cache whose store of records has this identity.
-    pub(crate) fn new(tier: HotTier, store: usize) -> Self {
+    pub(crate) fn new(tier: HotTier) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let (id, generation) = (NEXT.fetch_add(1, Relaxed), generation_of(store));
-        Self { tier, id, generation, far: OnceLock::new() }
+        Self { tier, id: NEXT.fetch_add(1, Relaxed), far: OnceLock::new() }
     }
 
     pub(crate) fn tier(&self) -> HotTier {
@@ -191,7 +219,7 @@ impl Hot {
         key: &HotKey<'_>,
         look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
-        let generation = self.generation.load(Relaxed);
+        let generation = Self::generation();
         let look = match near::get(self.id, generation, key, look) {
             near::Found::Here(result) => return result,
             near::Found::Nothing(look) => look,
@@ -206,8 +234,8 @@ impl Hot {
     }
 
     /// The generation, to be asked for before the stores are.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Relaxed)
+    pub(crate) fn generation() -> u64 {
+        GENERATION.load(Relaxed)
     }
 
     /// Whether a result of so many encoded bytes may be kept.
@@ -222,28 +250,23 @@ impl Hot {
         let kept = Kept { value, weight, generation, until };
         near::keep(self.id, key, &kept);
         // Made when it is needed: many caches keep nothing.
-        let far = self.far.get_or_init(|| Far::with_weighter(EXPECTED, self.tier.size, ByWeight));
-        far.insert(key.owned(), kept);
+        self.far.get_or_init(|| far(self.tier.size)).insert(key.owned(), kept);
     }
 
-    /// Forgets everything, in this and every cache of the same store of records.
-    pub(crate) fn forget(&self) {
-        self.generation.fetch_add(1, Relaxed);
+    /// Forgets everything, in this and every other cache: one may hold another's store, in a stack say.
+    pub(crate) fn forget() {
+        GENERATION.fetch_add(1, Relaxed);
     }
-}
 
-/// The generation that all caches of one store of records share.
-fn generation_of(store: usize) -> Arc<AtomicU64> {
-    static SHARED: Mutex<Option<HashMap<usize, Weak<AtomicU64>>>> = Mutex::new(None);
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let shared = shared.get_or_insert_default();
-    if let Some(generation) = shared.get(&store).and_then(Weak::upgrade) {
-        return generation;
+    /// The same for something that has replaced what may have been kept, since when the generation was this. From which
+    /// generation on the new may be kept; `None` where something else was forgotten meanwhile.
+    pub(crate) fn replace(generation: u64) -> Option<u64> {
+        if GENERATION.compare_exchange(generation, generation + 1, Relaxed, Relaxed).is_ok() {
+            return Some(generation + 1);
+        }
+        Self::forget();
+        None
     }
-    let generation = Arc::default();
-    shared.retain(|_, generation| generation.strong_count() > 0);
-    shared.insert(store, Arc::downgrade(&generation));
-    generation
 }
 
 impl fmt::Debug for Hot {

@@ -34,6 +34,8 @@ pub struct Stats {
     pub circles: u64,
     /// How long calls have waited, together.
     pub waited: Duration,
+    /// How often something was evicted, or ran again, so that what the [hot tier](crate::Cache::hot_tier) kept was forgotten.
+    pub forgotten: u64,
     /// Operations of a store that failed. Each was logged; no call failed for it.
     pub faults: u64,
     /// Calls that ran without being recorded, by reason.
@@ -54,6 +56,7 @@ impl Stats {
             takeovers: self.takeovers.saturating_sub(before.takeovers),
             circles: self.circles.saturating_sub(before.circles),
             waited: self.waited.saturating_sub(before.waited),
+            forgotten: self.forgotten.saturating_sub(before.forgotten),
             faults: self.faults.saturating_sub(before.faults),
             skipped: skipped.filter(|(_, count)| *count > 0).collect(),
         }
@@ -114,6 +117,7 @@ struct Rare {
     takeovers: u64,
     circles: u64,
     waited: Duration,
+    forgotten: u64,
     faults: u64,
     skipped: BTreeMap<Skip, u64>,
 }
@@ -155,6 +159,10 @@ impl Counters {
         self.rare().takeovers += 1;
     }
 
+    pub(crate) fn forgotten(&self) {
+        self.rare().forgotten += 1;
+    }
+
     fn rare(&self) -> MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,13 +175,15 @@ impl Counters {
         {
             add(counter, more);
         }
-        if stats.faults > 0 || stats.waits > 0 || stats.circles > 0 || !stats.skipped.is_empty() {
+        let seldom = [stats.faults, stats.waits, stats.circles, stats.forgotten];
+        if seldom.iter().any(|count| *count > 0) || !stats.skipped.is_empty() {
             let mut rare = self.rare();
             rare.faults += stats.faults;
             rare.waits += stats.waits;
             rare.takeovers += stats.takeovers;
             rare.circles += stats.circles;
             rare.waited += stats.waited;
+            rare.forgotten += stats.forgotten;
             for (reason, more) in &stats.skipped {
                 *rare.skipped.entry(*reason).or_default() += more;
             }
@@ -181,12 +191,13 @@ impl Counters {
     }
 
     pub(super) fn sum(&self) -> Stats {
-        let Rare { waits, takeovers, circles, waited, faults, skipped } = &*self.rare();
+        let Rare { waits, takeovers, circles, waited, forgotten, faults, skipped } = &*self.rare();
         let mut stats = Stats {
             waits: *waits,
             takeovers: *takeovers,
             circles: *circles,
             waited: *waited,
+            forgotten: *forgotten,
             faults: *faults,
             skipped: skipped.clone(),
             ..Stats::default()

@@ -37,7 +37,7 @@ pub(super) struct Seen {
 /// A process in which all threads have been parked for so long stands still.
 const STILL: Duration = Duration::from_secs(1);
 /// The same where some of them are idle, since what they wait for may come.
-const STILL_IF_IDLE: Duration = Duration::from_secs(30);
+const STILL_IF_IDLE: Duration = Duration::from_mins(5);
 /// How often threads are looked at, at most.
 const LOOKS: Duration = Duration::from_millis(200);
 
@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn beside_idle_threads_it_takes_longer() {
         let all = [(1, Doing::Parked, 5), (2, Doing::Idle, 5)].as_slice();
-        let looks = vec![all; 31];
+        let looks = vec![all; 301];
         let found = parked(&looks);
-        assert_eq!((found[29], found[30]), (None, Some(1)));
+        assert_eq!((found[299], found[300]), (None, Some(1)));
     }
 }

@@ -5,7 +5,7 @@
 //! seen is that the thread of a body is parked, that what is waited for cannot end before that body has, and that nothing
 //! at all happens in the process. Then one of those who wait goes on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use super::{
     Owner,
@@ -21,7 +21,12 @@ static QUIET: Mutex<Quiet> = Mutex::new(Quiet::new());
 
 /// Whether who waits for this flight, or leads it and waits for its claim, should go on. Says so to one at a time.
 pub(crate) fn is_stalled(awaited: &Arc<Flight>, owner: impl Fn(&CallKey) -> Option<Owner>) -> bool {
-    let mut quiet = QUIET.lock().unwrap_or_else(PoisonError::into_inner);
+    // Who looks may have to ask a database. Others look another time.
+    let mut quiet = match QUIET.try_lock() {
+        Ok(quiet) => quiet,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return false,
+    };
     let Some(parked) = quiet.parked() else { return false };
     let flights = table::all();
     let stuck: Vec<_> =

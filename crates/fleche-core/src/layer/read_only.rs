@@ -89,9 +89,6 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
         self.0.owner(key)
     }
-    fn identity(&self) -> usize {
-        self.0.identity()
-    }
     fn may_block(&self) -> bool {
         self.0.may_block()
     }

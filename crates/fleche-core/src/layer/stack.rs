@@ -23,6 +23,9 @@ use keyed::Keyed;
 /// - **Removing** removes from all, and is refused where one of them that has the entry refuses.
 /// - **Claims** are those of the first: of those who share it, one computes a missing call.
 ///
+/// Who removes an entry while another process, or another stack of the same stores, is about to copy it to the front, may
+/// find it there again.
+///
 /// A fault of one store is a fault of the stack, except where only copying failed.
 pub struct Stack<S> {
     stores: Vec<S>,

@@ -14,8 +14,15 @@ use super::{
     turn::{self, Right, Turn, Wanted, take_turn_async},
 };
 use crate::{
-    blocking, cache::Cache, call::Timestamp, claim::Moment, context::Binding, error::Result, function::Function,
-    future::Under, metadata::Collecting,
+    blocking,
+    cache::{Cache, Hot},
+    call::Timestamp,
+    claim::Moment,
+    context::Binding,
+    error::Result,
+    function::Function,
+    future::Under,
+    metadata::Collecting,
 };
 
 // No `R` is kept across an `.await`, so that a future is `Send` even where an error type is not.
@@ -97,7 +104,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             if let Some(value) = hot.or_else(|| hot::get_by_digest(function, plan.codec, cache, arguments, &key)) {
                 return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
             }
-            let generation = cache.hot().generation();
+            let generation = Hot::generation();
             let fetched = off_thread(cache, move |cache| fetch(cache, &key)).await;
             let bytes = fetched.as_ref().map_or(0, |fetched| fetched.as_ref().map_or(0, Fetched::bytes));
             if let Some(value) = decode(function, plan.codec, cache, &key, fetched) {
@@ -111,7 +118,12 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             Access::Now(_) => {
                 let wanted = Wanted { function, cache, key, codec: plan.codec, before, rerun };
                 match take_turn_async(wanted, binding.flights()).await {
-                    Turn::Theirs(value) => return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value }),
+                    Turn::Theirs(value) => {
+                        if binding.is_rerun() {
+                            cache.forget();
+                        }
+                        return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+                    }
                     Turn::Mine(right) => Some(right),
                     Turn::Alone => None,
                 }
@@ -168,7 +180,7 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         let cache = recording.cache.clone();
         if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
-            let generation = finished.generation();
+            let generation = Hot::generation();
             let (finished, stored) = stored(&cache, finished).await;
             if let Some(finished) = finished {
                 finished.heat(plan.codec, Some(&value), generation, stored.is_ok());

@@ -1,6 +1,10 @@
 //! Hits of the hot tier, and what is kept there.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use super::{Arguments, plan::ResultCodec};
 use crate::{
@@ -44,7 +48,9 @@ pub(super) fn get_by_digest<T: 'static>(
 }
 
 fn get<T: 'static>(codec: ResultCodec<T>, cache: &Cache, key: &HotKey<'_>) -> Option<T> {
-    let value = cache.hot().get(key, |value| Some((codec.clone)(value.downcast_ref()?)))?;
+    // A clone that panics is no reason to fail a call that the stores can answer.
+    let copy = |value: &T| catch_unwind(AssertUnwindSafe(|| (codec.clone)(value))).ok();
+    let value = cache.hot().get(key, |value| copy(value.downcast_ref()?))?;
     cache.counters().hit();
     Some(value)
 }

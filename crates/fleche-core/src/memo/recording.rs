@@ -15,7 +15,7 @@ use super::{
     turn::Right,
 };
 use crate::{
-    cache::{Cache, Skip},
+    cache::{Cache, Hot, Skip},
     call::{Record, RecordFields, Timestamp, ValueRef, Writer},
     error::{Error, Result},
     function::{Function, Warning},
@@ -66,7 +66,7 @@ impl Recording {
         let right = self.right.take();
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
-            let generation = finished.generation();
+            let generation = Hot::generation();
             let stored = attempt(|| finished.store());
             finished.heat(codec, value, generation, stored.is_ok());
             Finished::conclude(finished.function, &finished.cache, stored);
@@ -162,23 +162,21 @@ impl Finished {
         if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
     }
 
-    /// To be asked for before it is stored.
-    pub(super) fn generation(&self) -> u64 {
-        self.cache.hot().generation()
-    }
-
-    /// Keeps what was stored in the hot tier. Where the call was to run again, what was kept there is forgotten before.
+    /// Keeps what was stored in the hot tier, whose generation was this before. Where the call was to run again, what was kept there is forgotten before.
     pub(super) fn heat<T: Send + Sync + 'static>(
         &self,
         codec: ResultCodec<T>,
         value: Option<&T>,
-        mut generation: u64,
+        generation: u64,
         stored: bool,
     ) {
-        if self.again {
-            self.cache.hot().forget();
-            generation = self.generation();
-        }
+        let generation = if self.again {
+            self.cache.counters().forgotten();
+            Hot::replace(generation)
+        } else {
+            Some(generation)
+        };
+        let Some(generation) = generation else { return };
         // Where somebody else has recorded it too, that one counts.
         if let Some(value) = value.filter(|_| stored && !self.late) {
             let (call, result) = ((&self.arguments, &self.call.key), (value, self.encoded.len()));

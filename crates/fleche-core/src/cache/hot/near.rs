@@ -1,6 +1,9 @@
 //! A thread's own level of the hot tier: a small table, in which an entry has one place.
 
-use std::{any::Any, cell::RefCell};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+};
 
 use super::{HotKey, Kept, OwnedKey};
 
@@ -15,8 +18,23 @@ struct Entry {
     kept: Kept,
 }
 
+struct Entries(RefCell<Vec<Option<Entry>>>);
+
 thread_local! {
-    static ENTRIES: RefCell<Vec<Option<Entry>>> = const { RefCell::new(Vec::new()) };
+    static ENTRIES: Entries = const { Entries(RefCell::new(Vec::new())) };
+    static ENDS: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        ENDS.set(true);
+    }
+}
+
+/// Whether the thread is ending, and what it kept is being freed: the calls that this makes find other thread-local state
+/// gone.
+pub(crate) fn thread_ends() -> bool {
+    ENDS.get()
 }
 
 #[allow(clippy::cast_possible_truncation)] // Its last digits are asked for.
@@ -41,7 +59,7 @@ pub(super) fn get<R, L: FnOnce(&(dyn Any + Send + Sync)) -> R>(
     let mut look = Some(look);
     // A thread that is ending has no table left.
     let found = ENTRIES.try_with(|entries| {
-        let entries = entries.try_borrow().ok()?;
+        let entries = entries.0.try_borrow().ok()?;
         let entry = entries.get(place(key))?.as_ref()?;
         let is_it = entry.cache == cache && entry.key.is(key) && entry.kept.is_current(generation);
         let look = if is_it { look.take() } else { None };
@@ -62,7 +80,7 @@ pub(super) fn keep(cache: u64, key: &HotKey<'_>, kept: &Kept) {
     let entry = Entry { cache, key: key.owned(), kept: kept.clone() };
     let replaced = ENTRIES.try_with(|entries| {
         // Not while somebody looks: a clone that a look makes may call memoized functions.
-        let mut entries = entries.try_borrow_mut().ok()?;
+        let mut entries = entries.0.try_borrow_mut().ok()?;
         if entries.is_empty() {
             *entries = (0..PLACES).map(|_| None).collect();
         }

@@ -32,13 +32,7 @@ fn doing(call: &str) -> Doing {
     const TIME_OR_ANYTHING: &[libc::c_long] = &[
         #[cfg(target_arch = "x86_64")]
         libc::SYS_epoll_wait,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_poll,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_select,
         libc::SYS_epoll_pwait,
-        libc::SYS_ppoll,
-        libc::SYS_pselect6,
         libc::SYS_accept,
         libc::SYS_accept4,
         libc::SYS_nanosleep,
