@@ -6,10 +6,8 @@ use fleche_core::executor::{Executor, ExecutorConfig, ExecutorExt, SubmitError};
 use fleche_core::{Cache, Result, Task, fleche, store::Reach, wrap_executor};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-struct PoolConfig {
-    threads: usize,
-}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)] #[rustfmt::skip] // So that all is seen at once.
+struct PoolConfig { threads: usize }
 
 #[typetag::serde(name = "threadpool")]
 impl ExecutorConfig for PoolConfig {
@@ -21,17 +19,14 @@ impl ExecutorConfig for PoolConfig {
 #[derive(Debug)]
 struct PoolExecutor(threadpool::ThreadPool);
 
+#[rustfmt::skip]
 impl Executor for PoolExecutor {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
         self.0.execute(|| task.run());
         Ok(())
     }
-    fn config(&self) -> Box<dyn ExecutorConfig> {
-        Box::new(PoolConfig { threads: self.0.max_count() })
-    }
-    fn reach(&self) -> Reach {
-        Reach::Process
-    }
+    fn config(&self) -> Box<dyn ExecutorConfig> { Box::new(PoolConfig { threads: self.0.max_count() }) }
+    fn reach(&self) -> Reach { Reach::Process }
 }
 
 #[fleche]

@@ -51,11 +51,30 @@ fn of_many_threads_one_runs_the_body_and_all_get_its_result() {
         until_waiting(15);
         x + 1
     }
-    let cache = memory();
-    assert_eq!(at_once(16, &cache, |_| shared(1)), [2; 16]);
-    let stats = cache.stats();
-    assert_eq!((RUNS.take(), stats.computed, stats.waits, stats.takeovers), (1, 1, 15, 0));
-    assert!(!stats.waited.is_zero());
+    for _ in 0..50 {
+        let cache = memory();
+        assert_eq!(at_once(16, &cache, |_| shared(1)), [2; 16]);
+        let stats = cache.stats();
+        assert_eq!((RUNS.take(), stats.computed, stats.waits, stats.takeovers), (1, 1, 15, 0));
+        assert!(!stats.waited.is_zero());
+    }
+}
+
+#[test]
+fn of_many_threads_one_runs_each_of_ten_calls() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn ten(x: usize) -> usize {
+        RUNS.count();
+        until_waiting(1);
+        x
+    }
+    for _ in 0..50 {
+        let cache = memory();
+        let results = at_once(64, &cache, |thread| ten(thread % 10));
+        assert!(results.into_iter().enumerate().all(|(thread, result)| result == thread % 10));
+        assert_eq!(RUNS.take(), 10);
+    }
 }
 
 #[test]

@@ -21,3 +21,11 @@ fn the_examples_executor_does_what_executors_do() {
     outlives_a_panic(&executor);
     opens_from_its_configuration(&executor, r#"{"type":"threadpool","threads":2}"#);
 }
+
+#[test]
+fn the_example_takes_twenty_lines() {
+    let text = include_str!("../../examples/third_party_pool.rs");
+    let (_, executor) = text.split_once("#[derive(Clone").unwrap();
+    let (executor, _) = executor.split_once("#[fleche]").unwrap();
+    assert!(executor.lines().filter(|line| !line.is_empty()).count() <= 20);
+}
