@@ -40,7 +40,7 @@ pub struct CorruptReport {
     pub reported: usize,
     /// How often the store did not open, with an error.
     pub refused: usize,
-    /// What the store reports again and again, with the damage that led to it: it does not take what was computed again.
+    /// Where calls run again and again, with the damage that led to it: the store does not take what was computed again.
     pub unhealed: Vec<String>,
     /// The panics inside a store, with the damage that led to each. The store, or else the cache, has turned them into
     /// errors.

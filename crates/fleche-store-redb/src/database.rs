@@ -9,6 +9,7 @@ use fleche_core::Result;
 
 use crate::{
     Durability,
+    closing::Closing,
     commit::{CommitStats, Commits},
     flusher::Flusher,
     open::Held,
@@ -29,7 +30,7 @@ pub(crate) struct Inner {
     /// What readers read; none since the last commit.
     pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
     /// To be compacted, redb wants it alone.
-    pub(crate) redb: RwLock<redb::Database>,
+    pub(crate) redb: RwLock<Closing>,
     pub(crate) queue: Queue,
     pub(crate) commits: Commits,
     pub(crate) flusher: Flusher,
@@ -43,7 +44,7 @@ impl Database {
             commits: Commits::new(&path, next_number),
             path,
             snapshot: Mutex::default(),
-            redb: RwLock::new(redb),
+            redb: RwLock::new(redb.into()),
             queue: Queue::default(),
             flusher: Flusher::default(),
             _held: held,

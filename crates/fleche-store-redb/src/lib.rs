@@ -44,6 +44,7 @@
 //! Every read is verified: the bytes of a value against its digest, a record against its checksum.
 
 mod calls;
+mod closing;
 mod commit;
 mod config;
 mod database;

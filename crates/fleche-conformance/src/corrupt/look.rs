@@ -49,7 +49,7 @@ pub(super) enum Outcome {
     Reported,
     /// The store says that it does not open.
     Refused,
-    /// The store says what is wrong whenever it is asked, and does not take what was computed again.
+    /// The store does not take what was computed again, whether it says so or not.
     Unhealed(String),
 }
 
@@ -114,18 +114,14 @@ fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {
     cache.scope(|| CALLS.into_iter().try_for_each(|call| scene.call(call)))
 }
 
-/// Every call must be a hit. `Unhealed` where the store at least says that it fails.
+/// Every call must be a hit, or else it is `Unhealed`.
 fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<Option<Outcome>, String> {
     let (before, faults) = (scene.runs(), cache.stats().faults);
     calls(cache, scene).map_err(|why| format!("{when} {why}"))?;
     let (again, faults) = (scene.runs() - before, cache.stats().faults - faults);
     let unhealed =
         || format!("{when} {again} calls are computed, and the store fails {faults} times: it does not heal");
-    match (again, faults) {
-        (0, 0) => Ok(None),
-        (_, 0) => Err(unhealed()),
-        (_, _) => Ok(Some(Outcome::Unhealed(unhealed()))),
-    }
+    Ok(((again, faults) != (0, 0)).then(|| Outcome::Unhealed(unhealed())))
 }
 
 /// Looks at every entry that was there. How many are damaged, absent or cannot be read.
