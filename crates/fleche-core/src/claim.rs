@@ -9,13 +9,15 @@ mod stall;
 mod sync;
 mod table;
 
+#[doc(hidden)]
+pub use chain::owner_here;
 pub(crate) use chain::{Published, Sight, look};
 #[doc(hidden)]
 pub use flight::{Boarded, Cargo, End, Flight, Flights, Leader, Moment, Route, Waiting, board};
 pub(crate) use graph::with_parents;
-#[doc(hidden)]
-pub use quiet::WaitsHere;
 pub(crate) use quiet::this_thread;
+#[doc(hidden)]
+pub use quiet::{Counted, ListensHere, Owed, WaitsHere};
 pub(crate) use stall::is_stalled;
 
 pub use lease::{Clock, LeaseTable, Leases};

@@ -193,8 +193,8 @@ pub use file_content::FileContent;
 ///   call now and then. What a pool of others does for a body of its own accord, as rayon does that puts one piece of work
 ///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once the whole process has stood still
 ///   for a second, or for five minutes where some threads sleep, or wait for whatever may come, as those of a reactor do.
-///   Where some wait for answers, from workers of a process pool for instance, and on other systems, it is not noticed:
-///   give such calls a `wait_timeout`.
+///   A process whose workers are busy does not stand still, nor one that waits for an answer or another program. On other
+///   systems it is not noticed: give such calls a `wait_timeout`.
 /// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with

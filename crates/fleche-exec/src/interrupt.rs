@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use fleche_core::{Error, Result, job, starter};
+use fleche_core::{Error, Result, claim::ListensHere, job, starter};
 use signal_hook::{consts::SIGINT, iterator::Signals, low_level::emulate_default_handler};
 
 /// What holds tasks that have not started.
@@ -70,6 +70,7 @@ pub fn cancel_on_ctrl_c() -> Result<()> {
     }
     let mut signals = Signals::new([SIGINT]).map_err(Error::io("listen for", "Ctrl-C"))?;
     let listen = move || {
+        let _listens = ListensHere::begin(Arc::default());
         for (before, signal) in signals.forever().enumerate() {
             if before > 0 {
                 // The program is to end, whatever it does.

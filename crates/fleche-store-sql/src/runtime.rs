@@ -7,11 +7,15 @@ use std::{
     cell::Cell,
     future::{Future, pending},
     process,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::Duration,
 };
 
-use fleche_core::{Error, Result, starter, waiting};
+use fleche_core::{
+    Error, Result,
+    claim::{ListensHere, Owed},
+    starter, waiting,
+};
 use tokio::runtime::{Builder, Handle};
 
 /// Most answers come sooner. Only for those that do not, the pool of the thread that waits hears of it.
@@ -20,6 +24,8 @@ const SOON: Duration = Duration::from_millis(2);
 #[derive(Clone)]
 struct Runtime {
     handle: Handle,
+    /// What it was asked to run, and has not.
+    owed: Arc<Owed>,
     /// A process that this one forked has neither the thread nor the connections.
     process: u32,
 }
@@ -41,7 +47,9 @@ pub(crate) fn run<T: Send + 'static>(
 ) -> Result<T> {
     let runtime = runtime(store)?;
     let (tell, hears) = mpsc::sync_channel(1);
+    let owed = runtime.owed.ask();
     runtime.handle.spawn(async move {
+        let _owed = owed;
         // Whoever asked waits for the answer.
         let _ = tell.send(future.await);
     });
@@ -92,7 +100,9 @@ fn start() -> std::io::Result<Runtime> {
         Ok(runtime) => {
             IS_THE_ONE.set(true);
             // Whoever started this thread waits for the handle.
-            let _ = tell.send(Ok(Runtime { handle: runtime.handle().clone(), process: process::id() }));
+            let (handle, owed) = (runtime.handle().clone(), Arc::<Owed>::default());
+            let _listens = ListensHere::begin(owed.clone());
+            let _ = tell.send(Ok(Runtime { handle, owed, process: process::id() }));
             runtime.block_on(pending::<()>());
         }
         Err(error) => drop(tell.send(Err(error))),

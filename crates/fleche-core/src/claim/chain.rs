@@ -1,11 +1,15 @@
 //! Chains of waits across processes: an owner publishes what it waits for, and who waits follows.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::SystemTime,
+};
 
 use super::{
     Owner,
     flight::{Flight, Route},
     graph::with_parents,
+    table,
 };
 use crate::call::CallKey;
 
@@ -80,6 +84,23 @@ impl Flight {
         let keys: Vec<_> = awaits.iter().map(|route| route.key).collect();
         held.awaits(here.then_some(&keys));
     }
+}
+
+/// Who computes the call in this process, for others that ask it: not told where the claim of its store is still waited for,
+/// which another process has.
+pub fn owner_here(route: Route) -> Option<Owner> {
+    let flights = table::all();
+    let own = flights.iter().find(|flight| flight.route == route && !flight.seeks_claim())?;
+    let waits = |awaited: &&Arc<Flight>| {
+        with_parents(&awaited.waited_for_from()).iter().any(|waiting| Arc::ptr_eq(waiting, own))
+    };
+    let mut awaits: Vec<_> = flights.iter().filter(waits).map(|awaited| awaited.route).collect();
+    awaits.extend_from_slice(&own.awaits.lock().unwrap_or_else(PoisonError::into_inner));
+    // What another store's claims wait for cannot be followed in this one.
+    let here = awaits.iter().all(|awaited| awaited.store == route.store);
+    let awaits = here.then(|| awaits.iter().map(|route| route.key).collect());
+    let since = SystemTime::now().checked_sub(own.begun.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+    Some(Owner { since, awaits, ..Owner::this_process() })
 }
 
 /// What somebody who has claims, and waits, sees of those he waits for.

@@ -3,11 +3,14 @@
 #[cfg(target_os = "linux")]
 mod threads;
 
+mod ours;
+
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+pub use ours::{Counted, ListensHere, Owed, WaitsHere};
 
 /// A thread, by the system's number.
 pub(crate) type ThreadId = i32;
@@ -34,42 +37,21 @@ pub(super) struct Seen {
     pub(super) worked: Duration,
 }
 
+/// What is known of threads of the framework's own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ours {
+    /// They wait for flights or claims, or hear what nobody has asked for.
+    pub(super) wait_for_nothing: HashSet<ThreadId>,
+    /// Whether one hears, or will, what was asked for.
+    pub(super) is_owed: bool,
+}
+
 /// A process in which all threads have been parked for so long stands still.
 const STILL: Duration = Duration::from_secs(1);
 /// The same where some of them are idle, since what they wait for may come.
 const STILL_IF_IDLE: Duration = Duration::from_mins(5);
 /// How often threads are looked at, at most.
 const LOOKS: Duration = Duration::from_millis(200);
-
-/// The threads that wait for a flight or a claim: what they do is known.
-static WAITING: Mutex<Option<HashSet<ThreadId>>> = Mutex::new(None);
-
-fn waiting() -> MutexGuard<'static, Option<HashSet<ThreadId>>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// This thread waits for a flight or a claim until this is dropped. For stores whose threads wait for claims: what they
-/// wait for is no work of this process.
-#[derive(Debug)]
-#[must_use = "it ends when it is dropped"]
-pub struct WaitsHere(ThreadId);
-
-impl WaitsHere {
-    /// From now on.
-    pub fn begin() -> Self {
-        let here = this_thread();
-        waiting().get_or_insert_default().insert(here);
-        Self(here)
-    }
-}
-
-impl Drop for WaitsHere {
-    fn drop(&mut self) {
-        if let Some(waiting) = &mut *waiting() {
-            waiting.remove(&self.0);
-        }
-    }
-}
 
 /// The calling thread; 0 where the system has no numbers for them.
 pub(crate) fn this_thread() -> ThreadId {
@@ -109,7 +91,7 @@ impl Quiet {
     pub(super) fn parked(&mut self) -> Option<HashSet<ThreadId>> {
         let now = Instant::now();
         if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= LOOKS) {
-            self.look(&seen()?, &waiting().clone().unwrap_or_default(), now);
+            self.look(&seen()?, &ours::known(), now);
         }
         let looked = self.0.as_ref()?;
         let needed = if looked.has_idle { STILL_IF_IDLE } else { STILL };
@@ -121,17 +103,18 @@ impl Quiet {
         self.0 = None;
     }
 
-    fn look(&mut self, threads: &[Seen], waiting: &HashSet<ThreadId>, now: Instant) {
-        let others = || threads.iter().filter(|thread| !waiting.contains(&thread.id));
+    fn look(&mut self, threads: &[Seen], ours: &Ours, now: Instant) {
+        let others = || threads.iter().filter(|thread| !ours.wait_for_nothing.contains(&thread.id));
         let happens = match &self.0 {
             None => true,
             Some(before) => {
                 // Who looks at a clock now and then does not work.
                 let nothing = (now - before.at) / 100 + Duration::from_millis(1);
-                others().any(|thread| {
+                let works = others().any(|thread| {
                     let worked = before.worked.get(&thread.id).map(|worked| thread.worked.saturating_sub(*worked));
                     thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
-                })
+                });
+                works || ours.is_owed
             }
         };
         let parked = others().filter(|thread| thread.doing == Doing::Parked);
@@ -151,6 +134,10 @@ mod tests {
 
     /// What looks at these threads find, one a second.
     fn parked(looks: &[&[(ThreadId, Doing, u64)]]) -> Vec<Option<usize>> {
+        parked_beside(&Ours { wait_for_nothing: [9].into(), ..Ours::default() }, looks)
+    }
+
+    fn parked_beside(ours: &Ours, looks: &[&[(ThreadId, Doing, u64)]]) -> Vec<Option<usize>> {
         let (mut quiet, begun) = (Quiet::default(), Instant::now());
         let look = |(second, threads): (u64, &&[(ThreadId, Doing, u64)])| {
             let seen = |(id, doing, worked): &(ThreadId, Doing, u64)| Seen {
@@ -160,7 +147,7 @@ mod tests {
             };
             let threads: Vec<_> = threads.iter().map(seen).collect();
             // Looks are in the future, so that none is taken for too old.
-            quiet.look(&threads, &[9].into(), begun + Duration::from_secs(second + 1_000));
+            quiet.look(&threads, ours, begun + Duration::from_secs(second + 1_000));
             let looked = quiet.0.as_ref().unwrap();
             let needed = if looked.has_idle { STILL_IF_IDLE } else { STILL };
             (looked.at - looked.since >= needed).then_some(looked.parked.len())
@@ -187,6 +174,14 @@ mod tests {
     fn what_waits_for_a_flight_is_known() {
         let all = [(1, Doing::Parked, 5), (9, Doing::Busy, 5)].as_slice();
         assert_eq!(parked(&[all, all]), [None, Some(1)]);
+    }
+
+    #[test]
+    fn what_somebody_outside_is_to_answer_is_something_that_happens() {
+        let all = [(1, Doing::Parked, 5)].as_slice();
+        let ours = |is_owed| Ours { is_owed, ..Ours::default() };
+        assert_eq!(parked_beside(&ours(false), &[all, all]), [None, Some(1)]);
+        assert_eq!(parked_beside(&ours(true), &[all, all]), [None, None]);
     }
 
     #[test]

@@ -12,7 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Error, Result, context::Binding, starter, waiting::JobId};
+use fleche_core::{
+    Error, Result,
+    claim::{Counted, Owed},
+    context::Binding,
+    starter,
+    waiting::JobId,
+};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -57,6 +63,8 @@ pub(super) struct Hand {
     /// What it was given, in order.
     given: VecDeque<Given>,
     bytes: usize,
+    /// How much of that it has still to do, for who looks whether anything happens.
+    owed: Arc<Owed>,
     /// Whether it is given more: from when half of its credit is free until none is, so that its threads wake for many
     /// tasks at once.
     fills: bool,
@@ -86,6 +94,7 @@ struct Given {
     cancelled: bool,
     recall: Recall,
     task: Waiting,
+    _owed: Counted,
 }
 
 /// Whether a task is asked back, for who waits for that.
@@ -145,6 +154,7 @@ impl Hand {
     pub(super) fn pause(&mut self) -> usize {
         let cores = self.grant.without_cores();
         self.lent = Some(cores);
+        self.owed.rest(true);
         self.take_back();
         cores
     }
@@ -152,6 +162,7 @@ impl Hand {
     /// It goes on: with so many cores.
     pub(super) fn resume(&mut self) -> usize {
         let cores = self.lent.take().unwrap_or_default();
+        self.owed.rest(false);
         self.grant.with_cores(cores);
         cores
     }
@@ -205,7 +216,16 @@ impl Hand {
         self.bytes += size;
         self.left -= 1;
         let recall = Recall::default();
-        self.given.push_back(Given { number, size, started: false, deadline: None, cancelled: false, recall, task });
+        self.given.push_back(Given {
+            number,
+            size,
+            started: false,
+            deadline: None,
+            cancelled: false,
+            recall,
+            task,
+            _owed: self.owed.ask(),
+        });
         self.fills &= self.given.len() < CREDIT;
     }
 
@@ -326,15 +346,16 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
     #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
     let process = Pid::from_raw(child.id() as i32);
     let mut unwatched = Some(child);
+    let owed = Arc::<Owed>::default();
     let threads = (|| {
         let writing = channel.try_clone()?;
         let (outbox, out) = mpsc::channel();
-        let answers = outbox.clone();
+        let (answers, owed) = (outbox.clone(), owed.clone());
         starter::spawn(THREAD, move || talk::send(&out, writing))?;
         let (schedule, child) = (schedule.clone(), unwatched.take());
         starter::spawn(THREAD, move || {
             if let Some(child) = child {
-                talk::listen(id, &schedule, &channel, child, &answers);
+                talk::listen(id, &schedule, &channel, child, &answers, owed);
             }
         })?;
         Ok(outbox)
@@ -349,6 +370,7 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
                 outbox,
                 given: VecDeque::new(),
                 bytes: 0,
+                owed,
                 fills: true,
                 recent: None,
                 env,

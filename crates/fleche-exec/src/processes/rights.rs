@@ -7,7 +7,7 @@ use std::{
 
 use fleche_core::{
     CallKey, CallStore, Result,
-    claim::{Boarded, Claim, Flight, Leader, Route, board},
+    claim::{Boarded, Claim, Flight, Leader, Owed, Route, board},
     job,
 };
 use serde::{Deserialize, Serialize};
@@ -49,8 +49,11 @@ pub(super) enum Granted {
 }
 
 /// The rights of one worker.
-#[derive(Default)]
-pub(super) struct Rights(Mutex<State>);
+pub(super) struct Rights {
+    state: Mutex<State>,
+    /// The tasks that it has.
+    owed: Arc<Owed>,
+}
 
 #[derive(Default)]
 struct State {
@@ -63,6 +66,10 @@ struct State {
 }
 
 impl Rights {
+    pub(super) fn new(owed: Arc<Owed>) -> Self {
+        Self { state: Mutex::default(), owed }
+    }
+
     /// A task starts that has this right, as part of these flights.
     pub(super) fn task(&self, right: &TaskRight, of: &[Arc<Flight>]) {
         self.lock().task = right.flight().into_iter().chain(of.iter().cloned()).collect();
@@ -85,6 +92,7 @@ impl Rights {
 
     /// As [`claim`](Self::claim); waits until somebody else has it no longer.
     pub(super) fn wait(&self, calls: &Arc<dyn CallStore>, key: CallKey, within: &[CallKey]) -> Result<Granted> {
+        let _waits = self.owed.wait();
         let leader = loop {
             match self.board(calls, key, within) {
                 Boarded::Leads(leader) => break leader,
@@ -148,6 +156,6 @@ impl Rights {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore, encoding};
+use fleche_core::{
+    CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
+    claim::{Route, owner_here},
+    encoding,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::rights::Rights;
@@ -35,6 +39,8 @@ pub(super) enum Operation {
     Claim(CallKey, Vec<CallKey>),
     /// As `Claim`; the answer comes when somebody else has it no longer.
     AwaitClaim(CallKey, Vec<CallKey>),
+    /// For who computes a call.
+    Owner(CallKey),
     /// A right is given back.
     Release(u64),
 }
@@ -115,6 +121,11 @@ impl Served {
             Operation::SyncRecord(key) => calls()?.sync(&key).map(|()| None),
             Operation::Claim(key, within) => encoded(&rights.claim(&calls()?, key, &within)?),
             Operation::AwaitClaim(key, within) => encoded(&rights.wait(&calls()?, key, &within)?),
+            Operation::Owner(key) => {
+                let calls = calls()?;
+                let here = owner_here(Route { store: calls.identity(), key });
+                encoded(&here.map_or_else(|| calls.owner(&key), |owner| Ok(Some(owner)))?)
+            }
             Operation::Release(number) => {
                 rights.release(number);
                 Ok(None)

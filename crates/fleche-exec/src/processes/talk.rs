@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     JobError,
-    claim::{Boarded, Route, board},
+    claim::{Boarded, ListensHere, Owed, Route, board},
     context::Binding,
     encoding,
 };
@@ -108,9 +108,11 @@ pub(super) fn listen(
     channel: &UnixStream,
     mut child: Child,
     answers: &Sender<Message>,
+    owed: Arc<Owed>,
 ) {
     let mut reader = Reader::new(channel);
-    let rights = Arc::new(Rights::default());
+    let rights = Arc::new(Rights::new(owed.clone()));
+    let listens = ListensHere::begin(owed);
     let mut ready = false;
     while let Ok(Some(frame)) = reader.next() {
         if !ready && (frame.kind != Kind::Hello || frame.part(0) != start::executable().as_bytes()[..]) {
@@ -149,6 +151,7 @@ pub(super) fn listen(
             Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End | Kind::Piece => break,
         }
     }
+    drop(listens);
     // Nothing comes any more: it is dead, or about to end, or no worker. Its own signal, if it died of one, is kept.
     let _ = channel.shutdown(Shutdown::Both);
     #[allow(clippy::cast_possible_wrap)] // As above.

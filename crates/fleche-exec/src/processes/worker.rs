@@ -56,6 +56,7 @@ pub(super) fn work(stream: UnixStream) -> ! {
 /// Reads what the pool says, and never waits for it to hear anything.
 fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     let mut reader = Reader::new(channel);
+    let _listens = answers.listen();
     while let Ok(Some(frame)) = reader.next() {
         match frame.kind {
             Kind::Hello if frame.part(0) != start::executable().as_bytes()[..] => break,

@@ -13,7 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Result, encoding, starter};
+use fleche_core::{
+    Result,
+    claim::{ListensHere, Owed},
+    encoding, starter,
+};
 
 use crate::processes::{
     frame::{self, Frame, Kind},
@@ -30,6 +34,8 @@ pub(super) struct Channel {
     /// Numbers of requests, and of large frames.
     numbers: AtomicU64,
     waiting: Mutex<HashMap<u64, SyncSender<Frame>>>,
+    /// The answers that the pool works on.
+    owed: Arc<Owed>,
     /// The thread that writes large results while the next bodies run; none until it is needed.
     behind: Mutex<Option<Behind>>,
 }
@@ -54,8 +60,14 @@ impl Channel {
             urgent: AtomicUsize::new(0),
             numbers: AtomicU64::new(0),
             waiting: Mutex::default(),
+            owed: Arc::default(),
             behind: Mutex::default(),
         }
+    }
+
+    /// This thread hears what the pool says until that is dropped.
+    pub(super) fn listen(&self) -> ListensHere {
+        ListensHere::begin(self.owed.clone())
     }
 
     /// Writes a frame, after what is queued.
@@ -116,6 +128,8 @@ impl Channel {
 
     /// Has an operation done on a store of the pool's process, and waits for what it gives.
     pub(super) fn request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
+        // The pool works on whatever it is asked for, but that a claim comes free.
+        let _owed = (!matches!(operation, Operation::AwaitClaim(..))).then(|| self.owed.ask());
         let operation = encoding::to_vec(operation)?;
         let number = self.number();
         let (answered, answer) = sync_channel(1);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
-    claim::{Claim, Held, Taken, Then},
+    claim::{Claim, Held, Owner, Taken, Then},
     context::calls_within,
     starter,
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
@@ -146,6 +146,10 @@ impl CallStore for ProxyCalls {
             Granted::Taken => Claim::Taken(Box::new(asked)),
             Granted::Circular => Claim::WithinProcess,
         })
+    }
+
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        self.ask(&Operation::Owner(*key))
     }
 
     fn sync(&self, key: &CallKey) -> Result<()> {

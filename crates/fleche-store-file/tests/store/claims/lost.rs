@@ -8,7 +8,7 @@ use nix::{
 };
 
 use super::{
-    claimant::{Claimant, is_locked, say},
+    claimant::{Claimant, is_locked},
     held, is_taken, wait,
 };
 use crate::store::common::{calls, key};
@@ -16,12 +16,14 @@ use fleche_core::CallStore;
 
 /// Forks this process; the child does this, says its number and does nothing more.
 pub(super) fn fork(child_does: impl FnOnce()) {
-    // SAFETY: the child stays with what this test does; all other threads of this process wait for claims or orders.
+    // SAFETY: the child takes no lock that another thread may have had at that moment: it writes by the system call alone,
+    // since a thread that has just said something may still have that of the standard output.
     #[allow(unsafe_code, reason = "nothing else leaves a child that has the locks of its parent")]
     let forked = unsafe { nix::unistd::fork() }.unwrap();
     if let ForkResult::Child = forked {
         child_does();
-        say(&std::process::id().to_string());
+        let number = format!("> {}\n", std::process::id());
+        assert_eq!(nix::unistd::write(std::io::stdout(), number.as_bytes()), Ok(number.len()));
         loop {
             pause();
         }
