@@ -3,9 +3,11 @@
 mod assigned;
 mod binding;
 mod default;
+mod hot;
 mod missed;
 
 pub use assigned::{assigned_gpus, with_assigned_gpus};
+pub(crate) use hot::hot_tier;
 pub(crate) use missed::is_missed;
 pub use missed::with_missed;
 pub use {
@@ -64,6 +66,7 @@ fn enter(entry: Entry) -> Guard {
     }
     // A thread that is ending has nothing left to enter into; see `with_entered`.
     let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((id, entry)));
+    hot::changed();
     Guard { id, cache, stays_on_its_thread: PhantomData }
 }
 
@@ -75,6 +78,7 @@ impl Drop for Guard {
             let at = entered.iter().rposition(|(id, _)| *id == self.id)?;
             Some(entered.remove(at))
         });
+        hot::changed();
         drop(ended);
         if self.cache {
             default::cache_left();
@@ -116,8 +120,13 @@ fn with_entered<R>(look: impl Fn(&[(u64, Entry)]) -> R) -> R {
 
 /// As [`active_cache`], without touching a counter that threads share.
 pub(crate) fn active() -> Rc<Cache> {
+    active_and_origin().0
+}
+
+/// The same, and whether it is the default.
+fn active_and_origin() -> (Rc<Cache>, bool) {
     if thread_ends() {
-        return Rc::new(Cache::void());
+        return (Rc::new(Cache::void()), false);
     }
     let entered = ENTERED.try_with(|entered| {
         entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
@@ -126,10 +135,11 @@ pub(crate) fn active() -> Rc<Cache> {
             _ => None,
         })
     });
-    match entered {
-        Ok(entered) => entered.flatten().unwrap_or_else(default::default_here),
+    match entered.map(Option::flatten) {
+        Ok(Some(entered)) => (entered, false),
+        Ok(None) => (default::default_here(), true),
         // The thread is ending, and what else the cache keeps for it may be gone too: calls run without it.
-        Err(_) => Rc::new(Cache::void()),
+        Err(_) => (Rc::new(Cache::void()), false),
     }
 }
 

@@ -71,6 +71,7 @@ pub fn to_writer<W: io::Write, T: Serialize + ?Sized>(mut writer: W, value: &T) 
 }
 
 /// Encodes `value` at the end of `buffer`, which is left as it was where encoding fails (as [`to_vec`] does).
+#[inline]
 pub fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     let start = buffer.len();
     let encoded = ser::encode(buffer, None, value);

@@ -19,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, Skip},
+    cache::{Cache, Hot, Skip},
     call::{CallKey, FunctionId, Identity},
     digest::Digest,
     error::Result,
@@ -181,6 +181,7 @@ impl Function {
     /// Another instance of the same name has appeared: from now on neither is recorded or looked up.
     fn lose_its_name(&self) {
         self.state.name_is_lost.store(true, Relaxed);
+        Hot::forget();
     }
 
     /// Why its calls are neither looked up nor recorded; `None` if they are.
@@ -195,6 +196,7 @@ impl Function {
     /// little, so from now on, in this process, none of its calls is looked up or recorded.
     pub(crate) fn stop_recording(&self) {
         self.state.is_unstable.store(true, Relaxed);
+        Hot::forget();
     }
 
     /// Counts a miss. Whether the encodings of this call's arguments are due to be checked: on misses 1, 2, 4, 8, …,

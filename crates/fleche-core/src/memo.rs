@@ -17,7 +17,9 @@ pub(crate) use codec::Rewritten;
 pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
 pub use guard::Guard;
 pub use hit::load_boxed;
-pub use plan::{EqualityProbe, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, equality_of};
+pub use plan::{
+    Abilities, AbilityProbe, NoCopy, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, abilities_of,
+};
 
 use std::time::Instant;
 
@@ -56,18 +58,47 @@ pub struct Miss<R, T: 'static> {
 
 /// Looks a call up in the active cache. `encode` adds the arguments that are part of the key, in order; `guard` checks
 /// the same while their values are at hand, `checks` from their encodings alone.
+///
+/// Here is only what finds a result that the thread has at hand; it becomes part of the function that is called.
+#[inline]
 pub fn look_up<R, T: Send + Sync + 'static>(
     function: &'static Function,
-    plan: Plan<R, T>,
+    plan: impl Fn() -> Plan<R, T>,
     encode: impl FnOnce(&mut Arguments),
+    guard: impl FnOnce(&mut Guard<'_>),
+    checks: &'static [Recheck],
+) -> Found<R, T> {
+    let tier = if function.definition.hot { context::hot_tier() } else { None };
+    let arguments = match tier {
+        Some(tier) => Arguments::with(|arguments| {
+            encode(arguments);
+            hot::get_near(function, plan().codec, tier, arguments)
+        }),
+        None => Err(encoded(function, &context::active(), encode)),
+    };
+    match arguments {
+        Ok(value) => Found::Hit((plan().wrap)(value)),
+        Err(Some(arguments)) => look_further(function, plan(), arguments, guard, checks),
+        Err(None) => Found::Miss(Miss { plan: plan(), recording: None }),
+    }
+}
+
+/// Looks a call up that this thread does not have at hand.
+#[inline(never)]
+fn look_further<R, T: Send + Sync + 'static>(
+    function: &'static Function,
+    plan: Plan<R, T>,
+    mut arguments: Arguments,
     guard: impl FnOnce(&mut Guard<'_>),
     checks: &'static [Recheck],
 ) -> Found<R, T> {
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
-    let Some(mut arguments) = encoded(function, &cache, encode) else { return miss(None) };
+    if !admits(function, &cache) {
+        return miss(None);
+    }
     let is_rerun = context::is_rerun();
-    if !is_rerun && let Some(value) = hot::get_in_full(function, plan.codec, &cache, &arguments) {
+    if !is_rerun && let Some(value) = hot::get_far(function, plan.codec, &cache, &arguments) {
         return Found::Hit((plan.wrap)(value));
     }
     let Some(call) = keyed(function, &cache, &mut arguments) else { return miss(None) };
@@ -117,13 +148,21 @@ fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Ar
     Some((keyed(function, cache, &mut arguments)?, arguments))
 }
 
+/// Whether the function's calls may be looked up and recorded; if not, the reason is counted.
+fn admits(function: &Function, cache: &Cache) -> bool {
+    if cache.is_void() {
+        return false;
+    }
+    let refusal = function.refusal();
+    if let Some(reason) = refusal {
+        cache.counters().skipped(reason);
+    }
+    refusal.is_none()
+}
+
 /// The arguments; `None`, with the reason counted, where the call will run without the cache.
 fn encoded(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Arguments)) -> Option<Arguments> {
-    if cache.is_void() {
-        return None;
-    }
-    if let Some(reason) = function.refusal() {
-        cache.counters().skipped(reason);
+    if !admits(function, cache) {
         return None;
     }
     let mut arguments = Arguments::new();

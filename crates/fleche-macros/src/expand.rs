@@ -197,7 +197,7 @@ fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
     let guard = Ident::new("guard", Span::mixed_site());
     let checked = function.keyed().map(|parameter| {
         let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
-        quote!(#guard.check(#codec, #value, #engine::equality_of(#value).fleche_equal());)
+        quote!(#guard.check(#codec, #value, #engine::abilities_of(#value).fleche_equal());)
     });
     let codecs = function.keyed().map(|parameter| codec(function, engine, parameter));
     quote! {
@@ -217,18 +217,18 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
     let conditions = &generics.where_clause;
     let generics = &names.generics;
     let probe = Ident::new("probe", Span::mixed_site());
-    let plan = if options.cache_errors {
-        quote_spanned! {result.span()=>
-            (*#probe).fleche_plan((*#probe).fleche_value().fleche_equal())
-        }
-    } else {
-        quote_spanned! {result.span()=> #probe.fleche_plan(#probe.fleche_value().fleche_equal()) }
+    let whole = if options.cache_errors { quote!((*#probe)) } else { quote!(#probe) };
+    let plan = quote_spanned! {result.span()=>
+        #whole.fleche_plan(#engine::Abilities::new(
+            #whole.fleche_value().fleche_equal(),
+            #whole.fleche_value().fleche_copies(),
+        ))
     };
     quote! {
         #[doc(hidden)]
         fn __fleche_plan #generics () -> #engine::Plan<#result, impl ::core::marker::Sized + 'static> #conditions {
             #[allow(unused_imports)]
-            use #engine::{NoEquality as _, WholeResult as _};
+            use #engine::{NoCopy as _, NoEquality as _, WholeResult as _};
             let #probe = #engine::ResultProbe::<#result>::new();
             #plan
         }

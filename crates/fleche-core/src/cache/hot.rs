@@ -6,22 +6,28 @@
 mod near;
 mod size;
 
-pub(crate) use near::thread_ends;
+pub(crate) use near::{get as get_near, thread_ends};
 
 use std::{
     any::Any,
     fmt,
     hash::{BuildHasher, Hash, Hasher},
     sync::{
-        Arc, LazyLock, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
 
 use equivalent::Equivalent;
-use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, sync::Cache as Far};
+use foldhash::fast::{FixedState, RandomState};
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Far};
 use serde::{Deserialize, Serialize};
+
+use super::stats::Counters;
 
 /// What a cache keeps of results in front of its stores.
 ///
@@ -67,60 +73,45 @@ impl Default for HotTier {
 pub(crate) struct HotKey<'a> {
     function: usize,
     arguments: &'a [u8],
+    /// For the near level, where whoever chooses arguments gains nothing by knowing it.
     hash: u64,
 }
 
 impl<'a> HotKey<'a> {
     /// Of the function at this address.
+    #[inline]
     pub(crate) fn new(function: usize, arguments: &'a [u8]) -> Self {
-        static STATE: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
-        let mut hasher = STATE.build_hasher();
+        let mut hasher = FixedState::with_seed(0).build_hasher();
         hasher.write_usize(function);
         hasher.write(arguments);
         Self { function, arguments, hash: hasher.finish() }
     }
-
-    fn owned(&self) -> OwnedKey {
-        OwnedKey { function: self.function, arguments: self.arguments.into(), hash: self.hash }
-    }
 }
 
+/// As [`OwnedKey`].
 impl Hash for HotKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_usize(self.function);
+        state.write(self.arguments);
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct OwnedKey {
     function: usize,
     arguments: Box<[u8]>,
-    hash: u64,
-}
-
-impl OwnedKey {
-    fn is(&self, key: &HotKey<'_>) -> bool {
-        self.hash == key.hash && self.function == key.function && *self.arguments == *key.arguments
-    }
 }
 
 impl Hash for OwnedKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_usize(self.function);
+        state.write(&self.arguments);
     }
 }
-
-impl PartialEq for OwnedKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.is(&HotKey { function: other.function, arguments: &other.arguments, hash: other.hash })
-    }
-}
-
-impl Eq for OwnedKey {}
 
 impl Equivalent<OwnedKey> for HotKey<'_> {
     fn equivalent(&self, key: &OwnedKey) -> bool {
-        key.is(self)
+        self.function == key.function && *self.arguments == *key.arguments
     }
 }
 
@@ -138,6 +129,7 @@ struct Kept {
 }
 
 impl Kept {
+    #[inline]
     fn is_current(&self, generation: u64) -> bool {
         self.generation == generation && self.until.is_none_or(|until| Instant::now() < until)
     }
@@ -171,10 +163,13 @@ impl Lifecycle<OwnedKey, Kept> for Freed {
     }
 }
 
+/// Lower numbers are no cache's.
+pub(crate) const FIRST_ID: u64 = 2;
+
 /// Grows when something is evicted or replaced, in any cache: all that was kept before is forgotten then.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, DefaultHashBuilder, Freed> {
+fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
     // As many parts as let the largest entry into one.
     #[allow(clippy::cast_possible_truncation)] // It is 4.
     let parts = LARGEST_PART as usize;
@@ -186,7 +181,7 @@ fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, DefaultHashBuilder, Freed> {
             .build()
             .unwrap_or_else(|_| unreachable!("both capacities are given")),
         ByWeight,
-        DefaultHashBuilder::default(),
+        RandomState::default(),
         Freed,
     )
 }
@@ -196,12 +191,12 @@ pub(crate) struct Hot {
     tier: HotTier,
     /// Tells its entries in a thread's own level from those of other caches.
     id: u64,
-    far: OnceLock<Far<OwnedKey, Kept, ByWeight, DefaultHashBuilder, Freed>>,
+    far: OnceLock<Far<OwnedKey, Kept, ByWeight, RandomState, Freed>>,
 }
 
 impl Hot {
     pub(crate) fn new(tier: HotTier) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: AtomicU64 = AtomicU64::new(FIRST_ID);
         Self { tier, id: NEXT.fetch_add(1, Relaxed), far: OnceLock::new() }
     }
 
@@ -213,29 +208,43 @@ impl Hot {
         self.tier.size > 0
     }
 
+    /// The number by which a thread's own level knows this one, where it is on.
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.is_on().then_some(self.id)
+    }
+
     /// What `look` makes of the result, if it is here.
     pub(crate) fn get<R>(
         &self,
+        counters: &Counters,
         key: &HotKey<'_>,
-        look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
+        look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
+    ) -> Option<R> {
+        get_near(self.id, Self::generation(), key, &look).or_else(|| self.get_far(counters, key, look))
+    }
+
+    /// The same, where it is not near.
+    pub(crate) fn get_far<R>(
+        &self,
+        counters: &Counters,
+        key: &HotKey<'_>,
+        look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
         let generation = Self::generation();
-        let look = match near::get(self.id, generation, key, look) {
-            near::Found::Here(result) => return result,
-            near::Found::Nothing(look) => look,
-        };
         let kept = self.far.get()?.get(key)?;
         if !kept.is_current(generation) {
             return None;
         }
-        let result = look(&*kept.value);
-        near::keep(self.id, key, &kept);
-        result
+        let result = look(&*kept.value)?;
+        counters.hit();
+        near::keep(self.id, key, &kept, counters.here());
+        Some(result)
     }
 
     /// The generation, to be asked for before the stores are.
+    #[inline]
     pub(crate) fn generation() -> u64 {
-        GENERATION.load(Relaxed)
+        GENERATION.load(Acquire)
     }
 
     /// Whether a result of so many encoded bytes may be kept.
@@ -244,24 +253,26 @@ impl Hot {
     }
 
     /// Keeps a result that the stores held when the generation was this.
-    pub(crate) fn keep(&self, key: &HotKey<'_>, value: Value, bytes: usize, generation: u64) {
+    pub(crate) fn keep(&self, counters: &Counters, key: &HotKey<'_>, value: Value, bytes: usize, generation: u64) {
         let weight = (bytes + key.arguments.len()) as u64 + OVERHEAD;
         let until = self.tier.max_age.and_then(|age| Instant::now().checked_add(age));
         let kept = Kept { value, weight, generation, until };
-        near::keep(self.id, key, &kept);
+        near::keep(self.id, key, &kept, counters.here());
+        let owned = OwnedKey { function: key.function, arguments: key.arguments.into() };
         // Made when it is needed: many caches keep nothing.
-        self.far.get_or_init(|| far(self.tier.size)).insert(key.owned(), kept);
+        self.far.get_or_init(|| far(self.tier.size)).insert(owned, kept);
     }
 
-    /// Forgets everything, in this and every other cache: one may hold another's store, in a stack say.
+    /// Forgets everything, in this and every other cache: one may hold another's store, in a stack say. Who sees the new
+    /// generation sees why.
     pub(crate) fn forget() {
-        GENERATION.fetch_add(1, Relaxed);
+        GENERATION.fetch_add(1, Release);
     }
 
     /// The same for something that has replaced what may have been kept, since when the generation was this. From which
     /// generation on the new may be kept; `None` where something else was forgotten meanwhile.
     pub(crate) fn replace(generation: u64) -> Option<u64> {
-        if GENERATION.compare_exchange(generation, generation + 1, Relaxed, Relaxed).is_ok() {
+        if GENERATION.compare_exchange(generation, generation + 1, Release, Relaxed).is_ok() {
             return Some(generation + 1);
         }
         Self::forget();

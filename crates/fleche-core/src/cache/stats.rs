@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -100,12 +100,16 @@ impl fmt::Display for Skip {
 /// The counters behind [`Stats`].
 #[derive(Default)]
 pub(crate) struct Counters {
-    threads: ThreadLocal<CachePadded<PerThread>>,
+    threads: ThreadLocal<Arc<PerThread>>,
     rare: Mutex<Rare>,
 }
 
+/// What one thread counts; on a cache line of its own.
 #[derive(Default)]
-struct PerThread {
+pub(crate) struct PerThread(CachePadded<Counts>);
+
+#[derive(Default)]
+struct Counts {
     hits: AtomicU64,
     misses: AtomicU64,
     computed: AtomicU64,
@@ -122,17 +126,33 @@ struct Rare {
     skipped: BTreeMap<Skip, u64>,
 }
 
-impl Counters {
+impl PerThread {
+    #[inline]
     pub(crate) fn hit(&self) {
-        increment(&self.threads.get_or_default().hits);
+        increment(&self.0.hits);
+    }
+}
+
+impl Counters {
+    /// Where this thread counts.
+    pub(crate) fn here(&self) -> Arc<PerThread> {
+        self.threads.get_or_default().clone()
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.threads.get_or_default().0
+    }
+
+    pub(crate) fn hit(&self) {
+        increment(&self.counts().hits);
     }
 
     pub(crate) fn miss(&self) {
-        increment(&self.threads.get_or_default().misses);
+        increment(&self.counts().misses);
     }
 
     pub(crate) fn computed(&self) {
-        increment(&self.threads.get_or_default().computed);
+        increment(&self.counts().computed);
     }
 
     pub(crate) fn fault(&self) {
@@ -169,7 +189,7 @@ impl Counters {
 
     /// Adds what was counted elsewhere.
     pub(super) fn add(&self, stats: &Stats) {
-        let here = self.threads.get_or_default();
+        let here = self.counts();
         for (counter, more) in
             [(&here.hits, stats.hits), (&here.misses, stats.misses), (&here.computed, stats.computed)]
         {
@@ -203,9 +223,9 @@ impl Counters {
             ..Stats::default()
         };
         for thread in &self.threads {
-            stats.hits += thread.hits.load(Relaxed);
-            stats.misses += thread.misses.load(Relaxed);
-            stats.computed += thread.computed.load(Relaxed);
+            stats.hits += thread.0.hits.load(Relaxed);
+            stats.misses += thread.0.misses.load(Relaxed);
+            stats.computed += thread.0.computed.load(Relaxed);
         }
         stats
     }

@@ -109,6 +109,12 @@ fn set_here() -> Option<Cache> {
     installed.or_else(|| DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
+/// Which default it is.
+#[inline]
+pub(super) fn generation() -> u64 {
+    GENERATION.load(Acquire)
+}
+
 pub(super) fn cache_entered() {
     CACHES_ENTERED.fetch_add(1, Relaxed);
 }
@@ -119,7 +125,7 @@ pub(super) fn cache_left() {
 
 /// The default cache, through this thread's own copy of the handle.
 pub(super) fn default_here() -> Rc<Cache> {
-    let generation = GENERATION.load(Acquire);
+    let generation = generation();
     let current = |copy: &RefCell<Option<(u64, Rc<Cache>)>>| {
         copy.borrow().as_ref().filter(|(of, _)| *of == generation).map(|(_, cache)| cache.clone())
     };

@@ -21,6 +21,9 @@ pub(super) const NEGATIVE_BIGNUM: u64 = 3;
 /// The head of [`WRAP_TAG`](super::WRAP_TAG).
 pub(super) const WRAP: [u8; 5] = [0xda, 0x66, 0x6c, 0x63, 0x68];
 
+/// A head has at most so many bytes.
+pub(super) const LONGEST: usize = 9;
+
 /// Appends the head of an item.
 #[inline]
 pub(super) fn write(out: &mut Vec<u8>, major: u8, argument: u64) {

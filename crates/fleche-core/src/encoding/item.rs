@@ -8,7 +8,10 @@ pub(crate) fn array(out: &mut Vec<u8>, len: usize) {
 }
 
 /// A text.
+#[inline]
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+    // Once for both.
+    out.reserve(head::LONGEST + text.len());
     head::write(out, head::TEXT, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }

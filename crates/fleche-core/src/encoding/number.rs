@@ -103,12 +103,14 @@ impl Number {
             Self::Signed(value) if value < 0 => head::write(out, head::NEGATIVE, (!value).cast_unsigned()),
             Self::Signed(value) => head::write(out, head::UNSIGNED, value.cast_unsigned()),
             Self::F32(value) => {
-                out.push(head::F32);
-                out.extend_from_slice(&value.to_be_bytes());
+                let mut item = [head::F32; 5];
+                item[1..].copy_from_slice(&value.to_be_bytes());
+                out.extend_from_slice(&item);
             }
             Self::F64(value) => {
-                out.push(head::F64);
-                out.extend_from_slice(&value.to_be_bytes());
+                let mut item = [head::F64; 9];
+                item[1..].copy_from_slice(&value.to_be_bytes());
+                out.extend_from_slice(&item);
             }
         }
     }

@@ -24,6 +24,7 @@ pub(super) use trace::{Feeding, Trace};
 /// Appends the encoding of `value`, noting how maps are fed where a trace is given.
 ///
 /// What was written before a failure stays in the buffer.
+#[inline]
 pub(super) fn encode<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     trace: Option<&mut Trace>,
@@ -108,6 +109,7 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
         Ok(())
     }
 
+    #[inline]
     fn serialize_bool(self, value: bool) -> Result<(), EncodeError> {
         self.item().bytes.push(if value { head::TRUE } else { head::FALSE });
         Ok(())
@@ -117,6 +119,7 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
 
+    #[inline]
     fn serialize_str(self, value: &str) -> Result<(), EncodeError> {
         self.item().text(value);
         Ok(())

@@ -1,6 +1,6 @@
 //! The encoded arguments of one call.
 
-use std::{borrow::Cow, cell::Cell, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
 
 use bytes::Bytes;
 
@@ -32,19 +32,55 @@ pub(crate) struct Call {
 const KEPT_BUFFER: usize = 1 << 20;
 
 thread_local! {
-    static SPARE: Cell<(Vec<u8>, Vec<usize>)> = const { Cell::new((Vec::new(), Vec::new())) };
+    /// The buffers of an earlier call, or of the one that is looked up now.
+    static SPARE: RefCell<Arguments> = const { RefCell::new(Arguments::NONE) };
 }
 
 impl Arguments {
+    const NONE: Self = Self { bytes: Vec::new(), ends: Vec::new(), failed: None };
+
     /// None yet, in the buffers of an earlier call of this thread.
     pub fn new() -> Self {
-        let (mut bytes, mut ends) = SPARE.try_with(Cell::take).unwrap_or_default();
-        bytes.clear();
-        ends.clear();
-        Self { bytes, ends, failed: None }
+        let spare = SPARE.try_with(|spare| Some(mem::replace(&mut *spare.try_borrow_mut().ok()?, Self::NONE)));
+        let mut new = spare.ok().flatten().unwrap_or(Self::NONE);
+        new.clear();
+        new
+    }
+
+    /// What `look` finds with none yet, which it adds to; where it finds nothing, the arguments, or `None` on a thread
+    /// that is ending.
+    #[inline]
+    pub(super) fn with<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
+        let found = SPARE.try_with(|spare| match spare.try_borrow_mut() {
+            // The buffers stay where they are.
+            Ok(mut arguments) => {
+                arguments.clear();
+                look(&mut arguments).ok_or_else(|| Some(mem::replace(&mut *arguments, Self::NONE)))
+            }
+            Err(_) => Self::amid(look),
+        });
+        found.unwrap_or(Err(None))
+    }
+
+    /// As [`with`](Self::with), for a call that encoding an argument of another makes, which has the buffers.
+    #[cold]
+    fn amid<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
+        let mut arguments = Self::NONE;
+        look(&mut arguments).ok_or(Some(arguments))
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        // Seldom there, and then it takes a call to drop it.
+        if self.failed.is_some() {
+            self.failed = None;
+        }
     }
 
     /// Encodes the next argument. The first failure is kept, and told when the arguments are used.
+    #[inline]
     pub fn add<A: ?Sized>(&mut self, codec: Codec<A>, value: &A) {
         if self.failed.is_none() {
             match (codec.encode)(&mut self.bytes, value) {
@@ -118,7 +154,7 @@ impl Arguments {
     pub(crate) fn into_parts(this: Arc<Self>) -> Vec<Bytes> {
         match Arc::try_unwrap(this) {
             Ok(mut arguments) => {
-                let bytes = Bytes::from(std::mem::take(&mut arguments.bytes));
+                let bytes = Bytes::from(mem::take(&mut arguments.bytes));
                 let starts = std::iter::once(0).chain(arguments.ends.iter().copied());
                 starts.zip(&arguments.ends).map(|(start, end)| bytes.slice(start..*end)).collect()
             }
@@ -135,9 +171,13 @@ impl Arguments {
 impl Drop for Arguments {
     fn drop(&mut self) {
         if self.bytes.capacity() <= KEPT_BUFFER {
-            let buffers = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
-            // A thread that ends has no use for them.
-            let _ = SPARE.try_with(|spare| spare.set(buffers));
+            let buffers = (mem::take(&mut self.bytes), mem::take(&mut self.ends));
+            // A thread that ends has no use for them, nor has a look-up that is on its way.
+            let _ = SPARE.try_with(|spare| {
+                if let Ok(mut spare) = spare.try_borrow_mut() {
+                    (spare.bytes, spare.ends) = buffers;
+                }
+            });
         }
     }
 }

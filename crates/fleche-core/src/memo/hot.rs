@@ -8,7 +8,7 @@ use std::{
 
 use super::{Arguments, plan::ResultCodec};
 use crate::{
-    cache::{Cache, HotKey},
+    cache::{self, Cache, Hot, HotKey},
     call::CallKey,
     function::Function,
     job,
@@ -19,8 +19,21 @@ const IN_FULL: usize = 4096;
 /// Results of more bytes are not copied when they are computed, but when they are first read.
 const AT_ONCE: usize = 64 << 10;
 
-/// A result of the hot tier, for calls whose arguments stand there in full.
-pub(super) fn get_in_full<T: 'static>(
+/// A result that this thread keeps of the hot tier of that number, for calls whose arguments stand there in full.
+#[inline]
+pub(super) fn get_near<T: 'static>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    tier: u64,
+    arguments: &Arguments,
+) -> Option<T> {
+    let encoded = arguments.encoded().filter(|encoded| encoded.len() <= IN_FULL)?;
+    let key = HotKey::new(address(function), encoded);
+    cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
+}
+
+/// A result of the hot tier that is not near.
+pub(super) fn get_far<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
     cache: &Cache,
@@ -30,10 +43,22 @@ pub(super) fn get_in_full<T: 'static>(
     if encoded.len() > IN_FULL || !is_on(function, cache) {
         return None;
     }
-    get(codec, cache, &HotKey::new(address(function), encoded))
+    let key = HotKey::new(address(function), encoded);
+    cache.hot().get_far(cache.counters(), &key, |value| copy(codec, value))
 }
 
-/// The same for all other calls.
+/// A result of the hot tier, near or far.
+pub(super) fn get_in_full<T: 'static>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    arguments: &Arguments,
+) -> Option<T> {
+    let tier = cache.hot().id().filter(|_| function.definition.hot)?;
+    get_near(function, codec, tier, arguments).or_else(|| get_far(function, codec, cache, arguments))
+}
+
+/// The same for calls whose arguments stand there by their digest.
 pub(super) fn get_by_digest<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -44,15 +69,17 @@ pub(super) fn get_by_digest<T: 'static>(
     if arguments.len() <= IN_FULL || !is_on(function, cache) {
         return None;
     }
-    get(codec, cache, &by_digest(function, key))
+    cache.hot().get(cache.counters(), &by_digest(function, key), |value| copy(codec, value))
 }
 
-fn get<T: 'static>(codec: ResultCodec<T>, cache: &Cache, key: &HotKey<'_>) -> Option<T> {
+#[inline]
+fn copy<T: 'static>(codec: ResultCodec<T>, value: &(dyn Any + Send + Sync)) -> Option<T> {
+    let value = value.downcast_ref()?;
+    if codec.copies {
+        return Some((codec.clone)(value));
+    }
     // A clone that panics is no reason to fail a call that the stores can answer.
-    let copy = |value: &T| catch_unwind(AssertUnwindSafe(|| (codec.clone)(value))).ok();
-    let value = cache.hot().get(key, |value| copy(value.downcast_ref()?))?;
-    cache.counters().hit();
-    Some(value)
+    catch_unwind(AssertUnwindSafe(|| (codec.clone)(value))).ok()
 }
 
 /// Keeps a result of so many encoded bytes that was read from the stores, as they were when the generation was this.
@@ -67,11 +94,12 @@ pub(super) fn keep_read<T: Send + Sync + 'static>(
     if is_on(function, cache) && cache.hot().takes(bytes) {
         let Ok(copy) = job::catch(|| (codec.clone)(value)) else { return };
         let copy: Arc<dyn Any + Send + Sync> = Arc::new(copy);
+        let counters = cache.counters();
         match arguments.encoded() {
             Some(encoded) if encoded.len() <= IN_FULL => {
-                cache.hot().keep(&HotKey::new(address(function), encoded), copy, bytes, generation);
+                cache.hot().keep(counters, &HotKey::new(address(function), encoded), copy, bytes, generation);
             }
-            _ => cache.hot().keep(&by_digest(function, key), copy, bytes, generation),
+            _ => cache.hot().keep(counters, &by_digest(function, key), copy, bytes, generation),
         }
     }
 }
@@ -91,7 +119,9 @@ pub(super) fn keep_recorded<T: Send + Sync + 'static>(
 }
 
 fn is_on(function: &Function, cache: &Cache) -> bool {
-    function.definition.hot && cache.hot().is_on()
+    // Whether it is refused is looked at after the generation, which grows when it becomes so: nothing that is kept from
+    // then on would be forgotten.
+    function.definition.hot && cache.hot().is_on() && function.refusal().is_none()
 }
 
 fn address(function: &'static Function) -> usize {

@@ -49,14 +49,40 @@ pub(super) struct ResultCodec<T> {
     pub(super) encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
     pub(super) decode: fn(&[u8]) -> Result<T, DecodeError>,
     pub(super) clone: fn(&T) -> T,
+    /// Whether a clone is a copy of the bits, which cannot panic.
+    pub(super) copies: bool,
 }
 
 impl<R, T: Recordable> Plan<R, T> {
     /// Asks for every bound at once, so that a type without one is one error.
-    fn new(access: Access<R, T>, wrap: fn(T) -> R, equal: Option<fn(&T, &T) -> bool>) -> Self {
-        let codec =
-            ResultCodec { equal, encode: encoding::to_vec::<T>, decode: encoding::from_slice::<T>, clone: T::clone };
-        Self { access, wrap, codec }
+    fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: Abilities<T>) -> Self {
+        let Abilities { equal, copies } = abilities;
+        let (encode, decode) = (encoding::to_vec::<T>, encoding::from_slice::<T>);
+        Self { access, wrap, codec: ResultCodec { equal, encode, decode, clone: T::clone, copies } }
+    }
+}
+
+/// What a type can do beyond what it must.
+#[derive(Debug)]
+pub struct Abilities<T: ?Sized> {
+    /// `==`, where the type has it.
+    equal: Option<fn(&T, &T) -> bool>,
+    /// Whether it is `Copy`.
+    copies: bool,
+}
+
+impl<T: ?Sized> Clone for Abilities<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for Abilities<T> {}
+
+impl<T: ?Sized> Abilities<T> {
+    /// As found out.
+    pub const fn new(equal: Option<fn(&T, &T) -> bool>, copies: bool) -> Self {
+        Self { equal, copies }
     }
 }
 
@@ -107,27 +133,27 @@ impl<R> Deref for ResultProbe<R> {
 
 impl<T, E> ResultProbe<Result<T, E>> {
     /// Only the value of an `Ok` is recorded.
-    pub const fn fleche_value(&self) -> EqualityProbe<T> {
-        EqualityProbe(PhantomData)
+    pub const fn fleche_value(&self) -> AbilityProbe<T> {
+        AbilityProbe(PhantomData)
     }
 
     /// Only the value of an `Ok` is recorded.
-    pub fn fleche_plan(&self, equal: Option<fn(&T, &T) -> bool>) -> Plan<Result<T, E>, T>
+    pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Result<T, E>, T>
     where
         T: Recordable,
     {
-        Plan::new(Access::Now(|result| result.map_err(Err)), Ok, equal)
+        Plan::new(Access::Now(|result| result.map_err(Err)), Ok, abilities)
     }
 }
 
 impl<T, E> ResultProbe<Job<Result<T, E>>> {
     /// Only the value of an `Ok` is recorded.
-    pub const fn fleche_value(&self) -> EqualityProbe<T> {
-        EqualityProbe(PhantomData)
+    pub const fn fleche_value(&self) -> AbilityProbe<T> {
+        AbilityProbe(PhantomData)
     }
 
     /// Only the value of an `Ok` is recorded, once the job brings it.
-    pub fn fleche_plan(&self, equal: Option<fn(&T, &T) -> bool>) -> Plan<Job<Result<T, E>>, T>
+    pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Job<Result<T, E>>, T>
     where
         T: Recordable,
         E: Send + 'static,
@@ -135,7 +161,7 @@ impl<T, E> ResultProbe<Job<Result<T, E>>> {
         let later = |job: Job<Result<T, E>>, observer: Observer<T>| {
             job.observed(move |result: &Result<T, E>| observer(result.as_ref().ok()))
         };
-        Plan::new(Access::Later(later), |value| Job::ready(Ok(value)), equal)
+        Plan::new(Access::Later(later), |value| Job::ready(Ok(value)), abilities)
     }
 }
 
@@ -146,48 +172,49 @@ pub struct WholeProbe<R>(PhantomData<fn() -> R>);
 
 impl<T> WholeProbe<Job<T>> {
     /// What the job brings is recorded.
-    pub const fn fleche_value(&self) -> EqualityProbe<T> {
-        EqualityProbe(PhantomData)
+    pub const fn fleche_value(&self) -> AbilityProbe<T> {
+        AbilityProbe(PhantomData)
     }
 
     /// What the job brings is recorded, once it does.
-    pub fn fleche_plan(&self, equal: Option<fn(&T, &T) -> bool>) -> Plan<Job<T>, T>
+    pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Job<T>, T>
     where
         T: Recordable,
     {
         let later = |job: Job<T>, observer: Observer<T>| job.observed(move |result| observer(Some(result)));
-        Plan::new(Access::Later(later), Job::ready, equal)
+        Plan::new(Access::Later(later), Job::ready, abilities)
     }
 }
 
 /// Every other type is recorded as it is.
 pub trait WholeResult<R> {
     /// The whole is recorded.
-    fn fleche_value(&self) -> EqualityProbe<R> {
-        EqualityProbe(PhantomData)
+    fn fleche_value(&self) -> AbilityProbe<R> {
+        AbilityProbe(PhantomData)
     }
 
     /// The whole is recorded.
-    fn fleche_plan(&self, equal: Option<fn(&R, &R) -> bool>) -> Plan<R, R>
+    fn fleche_plan(&self, abilities: Abilities<R>) -> Plan<R, R>
     where
         R: Recordable,
     {
-        Plan::new(Access::Now(Ok), |result| result, equal)
+        Plan::new(Access::Now(Ok), |result| result, abilities)
     }
 }
 
 impl<R> WholeResult<R> for WholeProbe<R> {}
 
-/// Tells whether a type has `==`. Its own method, for types that have it, goes before that of [`NoEquality`].
+/// Tells whether a type has `==` and is `Copy`. Its own methods, for types that do, go before those of [`NoEquality`] and
+/// [`NoCopy`].
 #[derive(Debug)]
-pub struct EqualityProbe<T: ?Sized>(PhantomData<fn(&T)>);
+pub struct AbilityProbe<T: ?Sized>(PhantomData<fn(&T)>);
 
 /// The probe for this value's type.
-pub const fn equality_of<T: ?Sized>(_: &T) -> EqualityProbe<T> {
-    EqualityProbe(PhantomData)
+pub const fn abilities_of<T: ?Sized>(_: &T) -> AbilityProbe<T> {
+    AbilityProbe(PhantomData)
 }
 
-impl<T: PartialEq + ?Sized> EqualityProbe<T> {
+impl<T: PartialEq + ?Sized> AbilityProbe<T> {
     /// `==`.
     pub fn fleche_equal(&self) -> Option<fn(&T, &T) -> bool> {
         Some(|left, right| left == right)
@@ -202,4 +229,21 @@ pub trait NoEquality<T: ?Sized> {
     }
 }
 
-impl<T: ?Sized> NoEquality<T> for EqualityProbe<T> {}
+impl<T: ?Sized> NoEquality<T> for AbilityProbe<T> {}
+
+impl<T: Copy> AbilityProbe<T> {
+    /// It is `Copy`.
+    pub fn fleche_copies(&self) -> bool {
+        true
+    }
+}
+
+/// For types that are not `Copy`, and for type parameters not known to be.
+pub trait NoCopy {
+    /// It is not.
+    fn fleche_copies(&self) -> bool {
+        false
+    }
+}
+
+impl<T: ?Sized> NoCopy for AbilityProbe<T> {}

@@ -95,7 +95,7 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
         quote! {
             match #engine::look_up(
                 Self::__fleche_function #turbofish (),
-                Self::__fleche_plan #turbofish (),
+                Self::__fleche_plan #turbofish,
                 #encode,
                 #guard
             ) {

@@ -32,6 +32,7 @@ pub(super) struct Outside {
 }
 
 impl<'b> Encoder<'b> {
+    #[inline]
     pub(super) fn new(bytes: &'b mut Vec<u8>, trace: Option<&'b mut Trace>) -> Self {
         let (spans, scratch) = (Vec::new(), Vec::new());
         Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace }
@@ -55,10 +56,12 @@ impl<'b> Encoder<'b> {
     }
 
     /// Whether each item that was begun has been finished.
+    #[inline]
     pub(super) fn is_whole(&self) -> bool {
         self.depth == 0 && self.somes == 0 && !self.broken
     }
 
+    #[inline]
     pub(super) fn text(&mut self, text: &str) {
         item::text(self.bytes, text);
     }
