@@ -15,9 +15,9 @@ pub use crate::{
     function::{Definition, Erased, Function, Parameter, Patience, Portable, Registration, instance},
     isolate::{Isolation, crosses, isolate, threads_have_directories},
     memo::{
-        Abilities, Arguments, AsyncCall, AsyncFound, Found, NoCopy, NoEquality, Owned, Plan, Reader, Recheck,
-        ResultProbe, WholeResult, abilities_of, codec, contains, evict, key, key_or_panic, load, load_boxed,
-        local_codec, look_up, rerun,
+        Abilities, Arguments, AsyncCall, AsyncFound, Found, NoCopy, NoEquality, NotQuick, Owned, Plan, QuickKey,
+        QuickProbe, Reader, Recheck, ResultProbe, WholeResult, abilities_of, codec, contains, evict, key, key_or_panic,
+        load, load_boxed, local_codec, look_up, rerun,
     },
     query::Query,
 };

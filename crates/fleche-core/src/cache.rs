@@ -8,7 +8,7 @@ mod verify;
 
 pub use collect::{Collected, Gc};
 pub use hot::HotTier;
-pub(crate) use hot::{FIRST_ID, Hot, HotKey, get_near, thread_ends};
+pub(crate) use hot::{FIRST_ID, Hot, HotKey, NearKey, get_near, thread_ends};
 pub use stats::{Skip, Stats};
 pub use transfer::Transferred;
 pub use verify::Verified;

@@ -8,6 +8,7 @@ mod guard;
 mod hit;
 mod hot;
 mod plan;
+mod quick;
 mod recording;
 mod turn;
 
@@ -20,6 +21,7 @@ pub use hit::load_boxed;
 pub use plan::{
     Abilities, AbilityProbe, NoCopy, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, abilities_of,
 };
+pub use quick::{NotQuick, QuickKey, QuickProbe};
 
 use std::time::Instant;
 
@@ -56,20 +58,26 @@ pub struct Miss<R, T: 'static> {
     recording: Option<Recording>,
 }
 
-/// Looks a call up in the active cache. `encode` adds the arguments that are part of the key, in order; `guard` checks
-/// the same while their values are at hand, `checks` from their encodings alone.
+/// Looks a call up in the active cache. `encode` adds the arguments that are part of the key, in order, and `quick` the
+/// words that stand for them; `guard` checks the same while their values are at hand, `checks` from their encodings alone.
 ///
 /// Here is only what finds a result that the thread has at hand; it becomes part of the function that is called.
 #[inline]
 pub fn look_up<R, T: Send + Sync + 'static>(
     function: &'static Function,
     plan: impl Fn() -> Plan<R, T>,
+    quick: impl FnOnce(&mut QuickKey) -> bool,
     encode: impl FnOnce(&mut Arguments),
     guard: impl FnOnce(&mut Guard<'_>),
     checks: &'static [Recheck],
 ) -> Found<R, T> {
     let tier = if function.definition.hot { context::hot_tier() } else { None };
+    let mut words = QuickKey::NONE;
     let arguments = match tier {
+        Some(tier) if quick(&mut words) => match hot::get_quick(function, plan().codec, tier, &words) {
+            Some(value) => Ok(value),
+            None => Err(Some(with_quick(&words, encode))),
+        },
         Some(tier) => Arguments::with(|arguments| {
             encode(arguments);
             hot::get_near(function, plan().codec, tier, arguments)
@@ -81,6 +89,13 @@ pub fn look_up<R, T: Send + Sync + 'static>(
         Err(Some(arguments)) => look_further(function, plan(), arguments, guard, checks),
         Err(None) => Found::Miss(Miss { plan: plan(), recording: None }),
     }
+}
+
+#[inline(never)]
+fn with_quick(quick: &QuickKey, encode: impl FnOnce(&mut Arguments)) -> Arguments {
+    let mut arguments = Arguments::new();
+    encode(&mut arguments);
+    arguments.with_quick(quick.clone())
 }
 
 /// Looks a call up that this thread does not have at hand.

@@ -5,7 +5,11 @@
 #[allow(dead_code)] // What the tests of the engine need.
 mod support;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use fleche_core::{Cache, CacheConfig, CallStore, ValueStore, cache::HotTier, fleche, layer::ReadOnly};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -14,6 +18,12 @@ use support::{Runs, memory};
 /// Removes what the stores hold of a call, behind the cache's back.
 fn forget_in_stores(cache: &Cache, key: fleche_core::CallKey) {
     assert!(cache.calls().remove(&key, None).unwrap());
+}
+
+/// One test after the other: what one evicts is forgotten by all caches of the process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 macro_rules! counted {
@@ -29,6 +39,7 @@ macro_rules! counted {
 
 #[test]
 fn a_repeated_call_does_not_ask_the_stores() {
+    let _alone = alone();
     counted!(f);
     let cache = memory();
     let _active = cache.enter();
@@ -42,8 +53,69 @@ fn a_repeated_call_does_not_ask_the_stores() {
     assert_eq!((elsewhere, RUNS.take(), cache.stats().hits), ("1a".to_owned(), 0, 3));
 }
 
+#[fleche]
+fn mixed(a: i8, b: f64, text: &str, flag: bool, wide: u128) -> String {
+    format!("{a} {b:?} {text} {flag} {wide}")
+}
+
+#[fleche]
+fn same_words(a: i8, b: f64, text: &str, flag: bool, wide: u128) -> String {
+    format!("{wide} {flag} {text} {b:?} {a}")
+}
+
+#[fleche]
+fn of_any<T: serde::Serialize + serde::de::DeserializeOwned + Clone + std::fmt::Debug + Sync + Send + 'static>(
+    x: T,
+) -> String {
+    format!("{x:?}")
+}
+
+#[test]
+fn calls_of_simple_arguments_are_told_apart_by_all_of_them() {
+    let _alone = alone();
+    let cache = memory();
+    let _active = cache.enter();
+    // Too long, in sum, for some of them to be looked up by words.
+    let texts = [
+        "",
+        "a",
+        "ab",
+        "ab\0",
+        "a text of eight and more",
+        "a text of sixty bytes, which is longer than there is room for",
+        "é",
+    ];
+    let mut calls = 0;
+    for again in [false, true] {
+        for a in [-1, 0, i8::MAX] {
+            for b in [0.0, -0.0, f64::INFINITY] {
+                for text in texts {
+                    for (flag, wide) in [(true, 0), (false, 0), (false, 1), (false, 1 << 64)] {
+                        assert_eq!(mixed(a, b, text, flag, wide), format!("{a} {b:?} {text} {flag} {wide}"));
+                        assert_eq!(same_words(a, b, text, flag, wide), format!("{wide} {flag} {text} {b:?} {a}"));
+                        calls += 2 * u64::from(!again);
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!((cache.stats().computed, cache.stats().hits), (calls, calls));
+}
+
+#[test]
+fn calls_of_a_generic_function_are_told_apart_by_their_types() {
+    let _alone = alone();
+    let cache = memory();
+    let _active = cache.enter();
+    for _ in 0..2 {
+        assert_eq!([of_any(1_u8), of_any(true), of_any(1.0), of_any("1".to_owned())], ["1", "true", "1.0", "\"1\""]);
+    }
+    assert_eq!((cache.stats().computed, cache.stats().hits), (4, 4));
+}
+
 #[test]
 fn a_result_that_was_read_is_kept_too() {
+    let _alone = alone();
     counted!(read);
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     Cache::new(values.clone(), calls.clone()).scope(|| read(1, "a"));
@@ -56,6 +128,7 @@ fn a_result_that_was_read_is_kept_too() {
 
 #[test]
 fn what_is_evicted_or_runs_again_is_not_served_by_any_cache_of_the_store() {
+    let _alone = alone();
     counted!(evicted);
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     let caches = [(); 2].map(|()| Cache::new(values.clone(), calls.clone()));
@@ -74,6 +147,7 @@ fn what_is_evicted_or_runs_again_is_not_served_by_any_cache_of_the_store() {
 
 #[test]
 fn a_rerun_replaces_what_is_kept() {
+    let _alone = alone();
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn changing(x: u64) -> u64 {
@@ -97,6 +171,7 @@ fn a_rerun_replaces_what_is_kept() {
 
 #[test]
 fn freeing_what_gives_way_may_call_memoized_functions() {
+    let _alone = alone();
     #[fleche]
     fn inner(x: u64) -> u64 {
         x
@@ -123,6 +198,7 @@ fn freeing_what_gives_way_may_call_memoized_functions() {
 
 #[test]
 fn results_that_are_too_old_are_looked_up_again() {
+    let _alone = alone();
     counted!(aging);
     let cache = memory().hot_tier(HotTier::DEFAULT.max_age(Duration::ZERO));
     let _active = cache.enter();
@@ -140,6 +216,7 @@ fn results_that_are_too_old_are_looked_up_again() {
 
 #[test]
 fn nothing_is_kept_that_the_stores_refused() {
+    let _alone = alone();
     counted!(refused);
     let cache = Cache::new(ReadOnly(MemoryValues::new()), ReadOnly(MemoryCalls::new()));
     cache.scope(|| [refused(1, "a"), refused(1, "a")]);
@@ -151,6 +228,7 @@ fn nothing_is_kept_that_the_stores_refused() {
 
 #[test]
 fn functions_and_caches_can_do_without() {
+    let _alone = alone();
     counted!(cold, hot = false);
     let cache = memory();
     let _active = cache.enter();
@@ -167,6 +245,7 @@ fn functions_and_caches_can_do_without() {
 
 #[test]
 fn large_results_give_way_and_long_arguments_are_told_apart() {
+    let _alone = alone();
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn long(bytes: Vec<u8>, more: u8) -> Vec<u8> {
@@ -197,6 +276,7 @@ fn large_results_give_way_and_long_arguments_are_told_apart() {
 
 #[test]
 fn the_weight_of_all_that_is_kept_is_bounded() {
+    let _alone = alone();
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn page(x: u64) -> Vec<u8> {
@@ -214,6 +294,7 @@ fn the_weight_of_all_that_is_kept_is_bounded() {
 
 #[test]
 fn it_is_configured_as_text() {
+    let _alone = alone();
     let with = |hot: &str| -> Result<CacheConfig, toml::de::Error> {
         toml::from_str(&format!("values.type = \"void\"\ncalls.type = \"void\"\n{hot}"))
     };

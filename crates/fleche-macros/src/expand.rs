@@ -192,6 +192,22 @@ fn add(function: &Function, engine: &TokenStream, arguments: &Ident, parameter: 
     quote!(#arguments.add(#codec, #value);)
 }
 
+/// Adds the words that stand for the arguments, and says whether that is all of them.
+fn quick(function: &Function, engine: &TokenStream) -> TokenStream {
+    let quick = Ident::new("quick", Span::mixed_site());
+    let added = function.keyed().map(|parameter| {
+        let value = parameter.borrowed();
+        quote!(&& #quick.add(#engine::QuickProbe(#value).fleche_quick()))
+    });
+    quote! {
+        |#quick: &mut #engine::QuickKey| {
+            #[allow(unused_imports)]
+            use #engine::NotQuick as _;
+            true #(#added)*
+        }
+    }
+}
+
 /// The guard over the arguments, and the checks that need no values.
 fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
     let guard = Ident::new("guard", Span::mixed_site());

@@ -6,12 +6,12 @@
 mod near;
 mod size;
 
-pub(crate) use near::{get as get_near, thread_ends};
+pub(crate) use near::{NearKey, get as get_near, thread_ends};
 
 use std::{
     any::Any,
     fmt,
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::{
         Arc, OnceLock,
         atomic::{
@@ -23,7 +23,7 @@ use std::{
 };
 
 use equivalent::Equivalent;
-use foldhash::fast::{FixedState, RandomState};
+use foldhash::fast::RandomState;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Far};
 use serde::{Deserialize, Serialize};
 
@@ -73,18 +73,13 @@ impl Default for HotTier {
 pub(crate) struct HotKey<'a> {
     function: usize,
     arguments: &'a [u8],
-    /// For the near level, where whoever chooses arguments gains nothing by knowing it.
-    hash: u64,
 }
 
 impl<'a> HotKey<'a> {
     /// Of the function at this address.
     #[inline]
     pub(crate) fn new(function: usize, arguments: &'a [u8]) -> Self {
-        let mut hasher = FixedState::with_seed(0).build_hasher();
-        hasher.write_usize(function);
-        hasher.write(arguments);
-        Self { function, arguments, hash: hasher.finish() }
+        Self { function, arguments }
     }
 }
 
@@ -217,27 +212,28 @@ impl Hot {
     pub(crate) fn get<R>(
         &self,
         counters: &Counters,
-        key: &HotKey<'_>,
+        key: HotKey<'_>,
         look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
-        get_near(self.id, Self::generation(), key, &look).or_else(|| self.get_far(counters, key, look))
+        let near = NearKey::Encoded(key);
+        get_near(self.id, Self::generation(), &near, &look).or_else(|| self.get_far(counters, (key, near), look))
     }
 
     /// The same, where it is not near.
     pub(crate) fn get_far<R>(
         &self,
         counters: &Counters,
-        key: &HotKey<'_>,
+        (key, near): (HotKey<'_>, NearKey<'_>),
         look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
         let generation = Self::generation();
-        let kept = self.far.get()?.get(key)?;
+        let kept = self.far.get()?.get(&key)?;
         if !kept.is_current(generation) {
             return None;
         }
         let result = look(&*kept.value)?;
         counters.hit();
-        near::keep(self.id, key, &kept, counters.here());
+        near::keep(self.id, &near, &kept, counters.here());
         Some(result)
     }
 
@@ -253,11 +249,17 @@ impl Hot {
     }
 
     /// Keeps a result that the stores held when the generation was this.
-    pub(crate) fn keep(&self, counters: &Counters, key: &HotKey<'_>, value: Value, bytes: usize, generation: u64) {
+    pub(crate) fn keep(
+        &self,
+        counters: &Counters,
+        (key, near): (HotKey<'_>, NearKey<'_>),
+        (value, bytes): (Value, usize),
+        generation: u64,
+    ) {
         let weight = (bytes + key.arguments.len()) as u64 + OVERHEAD;
         let until = self.tier.max_age.and_then(|age| Instant::now().checked_add(age));
         let kept = Kept { value, weight, generation, until };
-        near::keep(self.id, key, &kept, counters.here());
+        near::keep(self.id, &near, &kept, counters.here());
         let owned = OwnedKey { function: key.function, arguments: key.arguments.into() };
         // Made when it is needed: many caches keep nothing.
         self.far.get_or_init(|| far(self.tier.size)).insert(owned, kept);

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Codec, Reader};
+use super::{Codec, Reader, quick::QuickKey};
 use crate::{
     call::{Argument, CallKey, ValueRef},
     encoding::EncodeError,
@@ -19,6 +19,8 @@ pub struct Arguments {
     /// Where each argument ends in `bytes`.
     ends: Vec<usize>,
     failed: Option<EncodeError>,
+    /// The words that stand for them, where they are simple.
+    quick: Option<Box<QuickKey>>,
 }
 
 /// A call as stores know it.
@@ -37,7 +39,7 @@ thread_local! {
 }
 
 impl Arguments {
-    const NONE: Self = Self { bytes: Vec::new(), ends: Vec::new(), failed: None };
+    const NONE: Self = Self { bytes: Vec::new(), ends: Vec::new(), failed: None, quick: None };
 
     /// None yet, in the buffers of an earlier call of this thread.
     pub fn new() -> Self {
@@ -69,10 +71,22 @@ impl Arguments {
         look(&mut arguments).ok_or(Some(arguments))
     }
 
+    /// The same arguments, with the words that stand for them.
+    pub(super) fn with_quick(mut self, quick: QuickKey) -> Self {
+        self.quick = Some(Box::new(quick));
+        self
+    }
+
+    /// The words that stand for them, where they are simple and it was found out.
+    pub(super) fn quick(&self) -> Option<&QuickKey> {
+        self.quick.as_deref()
+    }
+
     #[inline]
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.quick = None;
         // Seldom there, and then it takes a call to drop it.
         if self.failed.is_some() {
             self.failed = None;

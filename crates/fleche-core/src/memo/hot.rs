@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Arguments, plan::ResultCodec};
+use super::{Arguments, plan::ResultCodec, quick::QuickKey};
 use crate::{
-    cache::{self, Cache, Hot, HotKey},
+    cache::{self, Cache, Hot, HotKey, NearKey},
     call::CallKey,
     function::Function,
     job,
@@ -19,7 +19,19 @@ const IN_FULL: usize = 4096;
 /// Results of more bytes are not copied when they are computed, but when they are first read.
 const AT_ONCE: usize = 64 << 10;
 
-/// A result that this thread keeps of the hot tier of that number, for calls whose arguments stand there in full.
+/// A result that this thread keeps of the hot tier of that number, by the words that stand for the arguments.
+#[inline]
+pub(super) fn get_quick<T: 'static>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    tier: u64,
+    quick: &QuickKey,
+) -> Option<T> {
+    let key = quick_key(function, quick);
+    cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
+}
+
+/// The same, for calls whose arguments stand there encoded in full.
 #[inline]
 pub(super) fn get_near<T: 'static>(
     function: &'static Function,
@@ -27,8 +39,7 @@ pub(super) fn get_near<T: 'static>(
     tier: u64,
     arguments: &Arguments,
 ) -> Option<T> {
-    let encoded = arguments.encoded().filter(|encoded| encoded.len() <= IN_FULL)?;
-    let key = HotKey::new(address(function), encoded);
+    let key = NearKey::Encoded(in_full(function, arguments)?);
     cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
 }
 
@@ -39,12 +50,8 @@ pub(super) fn get_far<T: 'static>(
     cache: &Cache,
     arguments: &Arguments,
 ) -> Option<T> {
-    let encoded = arguments.encoded()?;
-    if encoded.len() > IN_FULL || !is_on(function, cache) {
-        return None;
-    }
-    let key = HotKey::new(address(function), encoded);
-    cache.hot().get_far(cache.counters(), &key, |value| copy(codec, value))
+    let key = in_full(function, arguments).filter(|_| is_on(function, cache))?;
+    cache.hot().get_far(cache.counters(), (key, near(key, function, arguments)), |value| copy(codec, value))
 }
 
 /// A result of the hot tier, near or far.
@@ -69,7 +76,7 @@ pub(super) fn get_by_digest<T: 'static>(
     if arguments.len() <= IN_FULL || !is_on(function, cache) {
         return None;
     }
-    cache.hot().get(cache.counters(), &by_digest(function, key), |value| copy(codec, value))
+    cache.hot().get(cache.counters(), by_digest(function, key), |value| copy(codec, value))
 }
 
 #[inline]
@@ -94,13 +101,9 @@ pub(super) fn keep_read<T: Send + Sync + 'static>(
     if is_on(function, cache) && cache.hot().takes(bytes) {
         let Ok(copy) = job::catch(|| (codec.clone)(value)) else { return };
         let copy: Arc<dyn Any + Send + Sync> = Arc::new(copy);
-        let counters = cache.counters();
-        match arguments.encoded() {
-            Some(encoded) if encoded.len() <= IN_FULL => {
-                cache.hot().keep(counters, &HotKey::new(address(function), encoded), copy, bytes, generation);
-            }
-            _ => cache.hot().keep(counters, &by_digest(function, key), copy, bytes, generation),
-        }
+        let key = in_full(function, arguments).unwrap_or_else(|| by_digest(function, key));
+        let near = near(key, function, arguments);
+        cache.hot().keep(cache.counters(), (key, near), (copy, bytes), generation);
     }
 }
 
@@ -124,6 +127,24 @@ fn is_on(function: &Function, cache: &Cache) -> bool {
     function.definition.hot && cache.hot().is_on() && function.refusal().is_none()
 }
 
+/// The arguments in full, where they are not too long.
+#[inline]
+fn in_full<'a>(function: &'static Function, arguments: &'a Arguments) -> Option<HotKey<'a>> {
+    let encoded = arguments.encoded().filter(|encoded| encoded.len() <= IN_FULL)?;
+    Some(HotKey::new(address(function), encoded))
+}
+
+/// What the call goes by where it is near.
+fn near<'a>(key: HotKey<'a>, function: &'static Function, arguments: &'a Arguments) -> NearKey<'a> {
+    arguments.quick().map_or(NearKey::Encoded(key), |quick| quick_key(function, quick))
+}
+
+#[inline]
+fn quick_key<'a>(function: &'static Function, quick: &'a QuickKey) -> NearKey<'a> {
+    NearKey::Quick { function: address(function), words: quick.words(), hash: quick.hash() }
+}
+
+#[inline]
 fn address(function: &'static Function) -> usize {
     std::ptr::from_ref(function).addr()
 }

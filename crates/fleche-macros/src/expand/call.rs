@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::Ident;
 
-use super::{Names, generic_argument, guard, isolated::isolated};
+use super::{Names, generic_argument, guard, isolated::isolated, quick};
 use crate::function::Function;
 
 /// The function that users call: same attributes, same signature, another body.
@@ -73,7 +73,7 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
     let (visibility, conditions) = (&item.vis, &generics.where_clause);
     let generics = &names.generics;
     let returned = returned(function, names);
-    let guard = guard(function, engine);
+    let (guard, quick) = (guard(function, engine), quick(function, engine));
     // Parameters may have these names.
     let [call, hit, miss] = ["call", "hit", "miss"].map(|name| Ident::new(name, Span::mixed_site()));
     let body = if function.is_async() {
@@ -96,6 +96,7 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
             match #engine::look_up(
                 Self::__fleche_function #turbofish (),
                 Self::__fleche_plan #turbofish,
+                #quick,
                 #encode,
                 #guard
             ) {

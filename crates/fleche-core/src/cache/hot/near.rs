@@ -4,8 +4,11 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    hash::{BuildHasher, Hasher},
     sync::Arc,
 };
+
+use foldhash::fast::FixedState;
 
 use super::{HotKey, Kept};
 use crate::cache::stats::PerThread;
@@ -15,10 +18,61 @@ const WAYS: usize = 4;
 /// Entries that weigh more, in bytes, do not come here: what a thread keeps outlives what the cache gives up.
 const HEAVIEST: u64 = 2048;
 
+/// What names a call here.
+#[derive(Clone, Copy)]
+pub(crate) enum NearKey<'a> {
+    /// Its encoded arguments, or their digest.
+    Encoded(HotKey<'a>),
+    /// The function at this address, and the words that stand for the arguments, with a hash of them.
+    Quick { function: usize, words: &'a [u64], hash: u64 },
+}
+
+/// A key that is kept.
+enum Name {
+    Encoded(usize, Box<[u8]>),
+    Quick(usize, Box<[u64]>),
+}
+
+impl NearKey<'_> {
+    /// Whoever chooses arguments gains nothing by knowing it: a set has few places.
+    #[inline]
+    fn hash(&self) -> u64 {
+        match self {
+            Self::Encoded(HotKey { function, arguments }) => {
+                let mut hasher = FixedState::with_seed(0).build_hasher();
+                hasher.write_usize(*function);
+                hasher.write(arguments);
+                hasher.finish()
+            }
+            Self::Quick { function, hash, .. } => hash ^ (*function as u64 >> 4),
+        }
+    }
+
+    #[inline]
+    fn is(&self, name: &Name) -> bool {
+        match (self, name) {
+            (Self::Encoded(key), Name::Encoded(function, arguments)) => {
+                key.function == *function && *key.arguments == **arguments
+            }
+            (Self::Quick { function, words, .. }, Name::Quick(known, same)) => {
+                // Word by word: these are few, and `==` would call a function of the system's.
+                function == known && words.len() == same.len() && words.iter().zip(same).all(|(one, same)| one == same)
+            }
+            _ => false,
+        }
+    }
+
+    fn name(&self) -> Name {
+        match *self {
+            Self::Encoded(HotKey { function, arguments }) => Name::Encoded(function, arguments.into()),
+            Self::Quick { function, words, .. } => Name::Quick(function, words.into()),
+        }
+    }
+}
+
 struct Entry {
     cache: u64,
-    function: usize,
-    arguments: Box<[u8]>,
+    name: Name,
     kept: Kept,
     /// Where this thread counts what it serves of the cache.
     counters: Arc<PerThread>,
@@ -56,7 +110,7 @@ pub(crate) fn thread_ends() -> bool {
 pub(crate) fn get<R>(
     cache: u64,
     generation: u64,
-    key: &HotKey<'_>,
+    key: &NearKey<'_>,
     look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
 ) -> Option<R> {
     // A thread that is ending has no table left.
@@ -71,12 +125,11 @@ pub(crate) fn get<R>(
 }
 
 /// Keeps an entry, in place of whatever is in its way, if it is light.
-pub(super) fn keep(cache: u64, key: &HotKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
+pub(super) fn keep(cache: u64, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
     if kept.weight > HEAVIEST {
         return;
     }
-    let HotKey { function, arguments, .. } = *key;
-    let entry = Entry { cache, function, arguments: arguments.into(), kept: kept.clone(), counters };
+    let entry = Entry { cache, name: key.name(), kept: kept.clone(), counters };
     let replaced = TABLE.try_with(|table| {
         // Not while somebody looks: a clone that a look makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;
@@ -87,8 +140,9 @@ pub(super) fn keep(cache: u64, key: &HotKey<'_>, kept: &Kept, counters: Arc<PerT
 }
 
 #[allow(clippy::cast_possible_truncation)] // Its last digits are asked for.
-fn set(key: &HotKey<'_>) -> usize {
-    key.hash as usize % SETS
+#[inline]
+fn set(hash: u64) -> usize {
+    hash as usize % SETS
 }
 
 impl Table {
@@ -97,12 +151,13 @@ impl Table {
     }
 
     #[inline]
-    fn find(&self, cache: u64, generation: u64, key: &HotKey<'_>) -> Option<&Entry> {
-        let set = set(key);
-        for (hash, entry) in self.hashes[set].iter().zip(&self.entries[set]) {
-            if *hash == key.hash
+    fn find(&self, cache: u64, generation: u64, key: &NearKey<'_>) -> Option<&Entry> {
+        let hash = key.hash();
+        for (known, entry) in self.hashes[set(hash)].iter().zip(&self.entries[set(hash)]) {
+            if *known == hash
                 && let Some(entry) = entry
-                && entry.is(cache, key)
+                && entry.cache == cache
+                && key.is(&entry.name)
                 && entry.kept.is_current(generation)
             {
                 return Some(entry);
@@ -112,22 +167,16 @@ impl Table {
     }
 
     /// What was in the place that it takes: of the same call, else none, else the next in turn.
-    fn keep(&mut self, key: &HotKey<'_>, entry: Box<Entry>) -> Option<Box<Entry>> {
-        let set = set(key);
-        let entries = &mut self.entries[set];
-        let same = entries.iter().position(|place| place.as_ref().is_some_and(|there| there.is(entry.cache, key)));
+    fn keep(&mut self, key: &NearKey<'_>, entry: Box<Entry>) -> Option<Box<Entry>> {
+        let hash = key.hash();
+        let entries = &mut self.entries[set(hash)];
+        let is_same = |there: &Entry| there.cache == entry.cache && key.is(&there.name);
+        let same = entries.iter().position(|place| place.as_deref().is_some_and(is_same));
         let way = same.or_else(|| entries.iter().position(Option::is_none)).unwrap_or_else(|| {
             self.next = (self.next + 1) % WAYS;
             self.next
         });
-        self.hashes[set][way] = key.hash;
+        self.hashes[set(hash)][way] = hash;
         entries[way].replace(entry)
-    }
-}
-
-impl Entry {
-    #[inline]
-    fn is(&self, cache: u64, key: &HotKey<'_>) -> bool {
-        self.function == key.function && self.cache == cache && *self.arguments == *key.arguments
     }
 }

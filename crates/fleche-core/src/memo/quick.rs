@@ -1,0 +1,192 @@
+//! Quick keys: the arguments of a call as a few words, where all are of simple types. A thread looks its own results up by
+//! them, without encoding anything. Arguments of one function with equal words have equal encodings.
+
+/// So many words have room. Calls with longer texts are looked up by their encodings.
+const WORDS: usize = 8;
+/// The fraction of the golden ratio, in 64 bits: no pattern, and odd.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// An argument of a simple type.
+#[derive(Clone, Copy, Debug)]
+pub enum Quick<'a> {
+    /// One word says all.
+    Word(u64),
+    /// Two words do.
+    Wide(u128),
+    /// The length does, and the bytes.
+    Text(&'a [u8]),
+}
+
+/// The arguments of one call. To be filled where it stands: moving it right after costs more than all else.
+#[derive(Clone, Debug)]
+pub struct QuickKey {
+    words: [u64; WORDS],
+    len: usize,
+    hash: u64,
+}
+
+impl QuickKey {
+    /// Of no arguments.
+    pub(super) const NONE: Self = Self { words: [0; WORDS], len: 0, hash: 0 };
+
+    #[inline]
+    pub(super) fn words(&self) -> &[u64] {
+        self.words.get(..self.len).unwrap_or_default()
+    }
+
+    /// A hash of the words.
+    #[inline]
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Adds the next argument. Whether there was room, and it is of a simple type.
+    #[inline]
+    pub fn add(&mut self, argument: Option<Quick<'_>>) -> bool {
+        match argument {
+            None => false,
+            Some(Quick::Word(word)) => self.word(word),
+            #[allow(clippy::cast_possible_truncation)] // One half, and then the other.
+            Some(Quick::Wide(wide)) => self.word(wide as u64) && self.word((wide >> 64) as u64),
+            Some(Quick::Text(text)) => self.text(text),
+        }
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // One half, and the other.
+    fn word(&mut self, word: u64) -> bool {
+        let Some(place) = self.words.get_mut(self.len) else { return false };
+        *place = word;
+        self.len += 1;
+        // Both halves of a product, which every bit has a part in.
+        let product = u128::from(self.hash ^ word ^ FACTOR) * u128::from(FACTOR);
+        self.hash = product as u64 ^ (product >> 64) as u64;
+        true
+    }
+
+    /// The length, and words that cover the text and may overlap.
+    #[inline]
+    fn text(&mut self, text: &[u8]) -> bool {
+        if !self.word(text.len() as u64) {
+            return false;
+        }
+        if let Some(last) = text.last_chunk() {
+            let (words, rest) = text.as_chunks();
+            let fits = words.iter().all(|word| self.word(u64::from_ne_bytes(*word)));
+            return fits && (rest.is_empty() || self.word(u64::from_ne_bytes(*last)));
+        }
+        if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+            let (first, last) = (u32::from_ne_bytes(*first), u32::from_ne_bytes(*last));
+            return self.word(u64::from(first) << 32 | u64::from(last));
+        }
+        text.is_empty() || self.word(text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)))
+    }
+}
+
+/// Tells whether a type is simple. Its own methods, for types that are, go before that of [`NotQuick`].
+#[derive(Debug)]
+pub struct QuickProbe<'a, T: ?Sized>(pub &'a T);
+
+/// For all other types, and for type parameters not known to be one of these.
+pub trait NotQuick {
+    /// It is not.
+    #[inline]
+    fn fleche_quick(&self) -> Option<Quick<'_>> {
+        None
+    }
+}
+
+impl<T: ?Sized> NotQuick for QuickProbe<'_, T> {}
+
+macro_rules! quick {
+    ($($type:ty, |$value:ident| $quick:expr;)*) => {$(
+        impl QuickProbe<'_, $type> {
+            /// It is.
+            #[inline]
+            pub fn fleche_quick(&self) -> Option<Quick<'_>> {
+                let $value = self.0;
+                Some($quick)
+            }
+        }
+    )*};
+}
+
+quick! {
+    bool, |value| Quick::Word((*value).into());
+    char, |value| Quick::Word((*value).into());
+    u8, |value| Quick::Word((*value).into());
+    u16, |value| Quick::Word((*value).into());
+    u32, |value| Quick::Word((*value).into());
+    u64, |value| Quick::Word(*value);
+    usize, |value| Quick::Word(*value as u64);
+    u128, |value| Quick::Wide(*value);
+    i8, |value| Quick::Word(i64::from(*value).cast_unsigned());
+    i16, |value| Quick::Word(i64::from(*value).cast_unsigned());
+    i32, |value| Quick::Word(i64::from(*value).cast_unsigned());
+    i64, |value| Quick::Word(value.cast_unsigned());
+    isize, |value| Quick::Word(value.cast_unsigned() as u64);
+    i128, |value| Quick::Wide(value.cast_unsigned());
+    f32, |value| Quick::Word(value.to_bits().into());
+    f64, |value| Quick::Word(value.to_bits());
+    str, |value| Quick::Text(value.as_bytes());
+    String, |value| Quick::Text(value.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn key(add_all: impl FnOnce(&mut QuickKey) -> bool) -> Option<Vec<u64>> {
+        let mut key = QuickKey::NONE;
+        add_all(&mut key).then(|| key.words().to_vec())
+    }
+
+    fn texts(texts: &[&str]) -> Option<Vec<u64>> {
+        key(|key| texts.iter().all(|text| key.add(QuickProbe(*text).fleche_quick())))
+    }
+
+    #[test]
+    fn texts_that_differ_have_keys_that_differ() {
+        // All texts of two letters up to a length, and what differs in one place only.
+        let mut all = vec![String::new()];
+        for length in 1..=10 {
+            all.extend((0..1 << length).map(|bits: u32| {
+                (0..length).map(|at| if bits >> at & 1 == 0 { 'a' } else { '\0' }).collect::<String>()
+            }));
+        }
+        for length in 11..=40 {
+            all.extend(
+                (0..length).map(|at| (0..length).map(|here| if here == at { 'b' } else { 'a' }).collect::<String>()),
+            );
+        }
+        let keys: HashSet<_> = all.iter().map(|text| texts(&[text]).unwrap()).collect();
+        assert_eq!(keys.len(), all.len());
+    }
+
+    #[test]
+    fn where_one_text_ends_and_the_next_begins_is_part_of_the_key() {
+        let split = |text: &'static str, at: usize| texts(&[&text[..at], &text[at..]]).unwrap();
+        let keys: HashSet<_> = (0..=9).map(|at| split("aaaaaaaaa", at)).collect();
+        assert_eq!(keys.len(), 10);
+    }
+
+    #[test]
+    fn what_has_no_room_or_is_not_simple_has_no_key() {
+        assert!(texts(&["a text of more than fifty-six bytes, which is too long"]).is_some());
+        assert_eq!(texts(&["a text of more than fifty-six bytes, which is too long for it"]), None);
+        assert_eq!(key(|key| (0..9_u64).all(|word| key.add(QuickProbe(&word).fleche_quick()))), None);
+        assert_eq!(key(|key| key.add(QuickProbe(&vec![1_u8]).fleche_quick())), None);
+        assert_eq!(key(|_| true), Some(Vec::new()));
+    }
+
+    #[test]
+    fn numbers_are_told_apart_by_all_their_bits() {
+        let float = |value: f64| key(|key| key.add(QuickProbe(&value).fleche_quick()));
+        assert_ne!(float(0.0), float(-0.0));
+        let wide = |value: i128| key(|key| key.add(QuickProbe(&value).fleche_quick()));
+        assert_ne!(wide(1), wide(1 << 64));
+        assert_ne!(wide(-1), wide(u64::MAX.into()));
+    }
+}
