@@ -6,13 +6,17 @@
 mod support;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     thread,
     time::Duration,
 };
 
 use fleche_core::{Cache, CacheConfig, CallStore, ValueStore, cache::HotTier, fleche, layer::ReadOnly};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
+use serde::{Deserialize, Serialize};
 use support::{Runs, memory};
 
 /// Removes what the stores hold of a call, behind the cache's back.
@@ -39,8 +43,8 @@ macro_rules! counted {
 
 #[test]
 fn a_repeated_call_does_not_ask_the_stores() {
-    let _alone = alone();
     counted!(f);
+    let _alone = alone();
     let cache = memory();
     let _active = cache.enter();
     assert_eq!([f(1, "a"), f(1, "a"), f(2, "a"), f(1, "b")], ["1a", "1a", "2a", "1b"]);
@@ -115,8 +119,8 @@ fn calls_of_a_generic_function_are_told_apart_by_their_types() {
 
 #[test]
 fn a_result_that_was_read_is_kept_too() {
-    let _alone = alone();
     counted!(read);
+    let _alone = alone();
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     Cache::new(values.clone(), calls.clone()).scope(|| read(1, "a"));
     let cache = Cache::new(values, calls);
@@ -128,8 +132,8 @@ fn a_result_that_was_read_is_kept_too() {
 
 #[test]
 fn what_is_evicted_or_runs_again_is_not_served_by_any_cache_of_the_store() {
-    let _alone = alone();
     counted!(evicted);
+    let _alone = alone();
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     let caches = [(); 2].map(|()| Cache::new(values.clone(), calls.clone()));
     let ask = || caches.each_ref().map(|cache| cache.scope(|| evicted(1, "a")));
@@ -147,7 +151,6 @@ fn what_is_evicted_or_runs_again_is_not_served_by_any_cache_of_the_store() {
 
 #[test]
 fn a_rerun_replaces_what_is_kept() {
-    let _alone = alone();
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn changing(x: u64) -> u64 {
@@ -158,6 +161,7 @@ fn a_rerun_replaces_what_is_kept() {
         SECOND.load(std::sync::atomic::Ordering::SeqCst)
     }
     static SECOND: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let _alone = alone();
     let cache = memory();
     let _active = cache.enter();
     assert_eq!([changing(1), changing(1)], [1, 1]);
@@ -171,7 +175,6 @@ fn a_rerun_replaces_what_is_kept() {
 
 #[test]
 fn freeing_what_gives_way_may_call_memoized_functions() {
-    let _alone = alone();
     #[fleche]
     fn inner(x: u64) -> u64 {
         x
@@ -187,6 +190,7 @@ fn freeing_what_gives_way_may_call_memoized_functions() {
     fn outer(x: u64, size: usize) -> Calls {
         Calls(x, vec![0; size])
     }
+    let _alone = alone();
     let cache = memory().hot_tier(HotTier::of(40_000));
     let _active = cache.enter();
     for x in 0..200 {
@@ -198,8 +202,8 @@ fn freeing_what_gives_way_may_call_memoized_functions() {
 
 #[test]
 fn results_that_are_too_old_are_looked_up_again() {
-    let _alone = alone();
     counted!(aging);
+    let _alone = alone();
     let cache = memory().hot_tier(HotTier::DEFAULT.max_age(Duration::ZERO));
     let _active = cache.enter();
     aging(1, "a");
@@ -216,8 +220,8 @@ fn results_that_are_too_old_are_looked_up_again() {
 
 #[test]
 fn nothing_is_kept_that_the_stores_refused() {
-    let _alone = alone();
     counted!(refused);
+    let _alone = alone();
     let cache = Cache::new(ReadOnly(MemoryValues::new()), ReadOnly(MemoryCalls::new()));
     cache.scope(|| [refused(1, "a"), refused(1, "a")]);
     assert_eq!((RUNS.take(), cache.stats().hits), (2, 0));
@@ -228,8 +232,8 @@ fn nothing_is_kept_that_the_stores_refused() {
 
 #[test]
 fn functions_and_caches_can_do_without() {
-    let _alone = alone();
     counted!(cold, hot = false);
+    let _alone = alone();
     let cache = memory();
     let _active = cache.enter();
     cold(1, "a");
@@ -245,13 +249,13 @@ fn functions_and_caches_can_do_without() {
 
 #[test]
 fn large_results_give_way_and_long_arguments_are_told_apart() {
-    let _alone = alone();
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn long(bytes: Vec<u8>, more: u8) -> Vec<u8> {
         RUNS.count();
         bytes.iter().map(|byte| byte + more).collect()
     }
+    let _alone = alone();
     let arguments = [vec![1; 10_000], vec![2; 10_000]];
     let ask = |cache: &Cache| {
         cache.scope(|| {
@@ -275,14 +279,48 @@ fn large_results_give_way_and_long_arguments_are_told_apart() {
 }
 
 #[test]
-fn the_weight_of_all_that_is_kept_is_bounded() {
+fn a_thread_does_not_keep_large_results_that_the_cache_gives_up() {
+    static FREED: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Large(Arc<Vec<u8>>, u32);
+
+    impl Drop for Large {
+        fn drop(&mut self) {
+            // The copies that are handed out share their vector.
+            if Arc::strong_count(&self.0) == 1 {
+                FREED.fetch_add(1, SeqCst);
+            }
+        }
+    }
+
+    #[fleche]
+    fn large(x: u32) -> Large {
+        Large(Arc::new(vec![7; 100_000]), x)
+    }
+
     let _alone = alone();
+    let cache = memory();
+    for _ in 0..2 {
+        cache.scope(|| drop(large(1)));
+    }
+    let first = cache.scope(|| large(1));
+    assert!(Arc::ptr_eq(&first.0, &cache.scope(|| large(1)).0), "it is not kept");
+    drop(first);
+    let before = FREED.load(SeqCst);
+    drop(cache);
+    assert_eq!(FREED.load(SeqCst), before + 1);
+}
+
+#[test]
+fn the_weight_of_all_that_is_kept_is_bounded() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn page(x: u64) -> Vec<u8> {
         RUNS.count();
         vec![u8::try_from(x % 251).unwrap(); 8_000]
     }
+    let _alone = alone();
     let cache = memory().hot_tier(HotTier::of(100_000));
     let _active = cache.enter();
     (0..100).for_each(|x| drop(page(x)));

@@ -6,22 +6,26 @@ use std::{
 };
 
 use fleche_core::{Digest, DigestPrefix};
+use foldhash::fast::RandomState;
 
 /// A map from digests to `V`, in 256 parts with a lock each.
 ///
 /// It is not a `DashMap` because of the listing: that must hold no lock while its reader handles an entry (who removes
 /// what is listed would wait for himself), must not copy every digest at once, and a prefix should look at its part
 /// alone. A `DashMap` gives access to its parts through `unsafe` only.
-pub(crate) struct Shards<V>(Box<[RwLock<HashMap<Digest, V>>]>);
+pub(crate) struct Shards<V>(Box<[RwLock<Shard<V>>]>);
+
+/// Digests are hashes already, of what nobody can choose freely; the hasher need not be more than fast.
+type Shard<V> = HashMap<Digest, V, RandomState>;
 
 impl<V> Shards<V> {
     /// The part that has this digest if anyone does, for reading.
-    pub(crate) fn read(&self, digest: &Digest) -> RwLockReadGuard<'_, HashMap<Digest, V>> {
+    pub(crate) fn read(&self, digest: &Digest) -> RwLockReadGuard<'_, Shard<V>> {
         self.shard(digest.as_bytes()[0]).read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The part that has this digest if anyone does, for changing.
-    pub(crate) fn write(&self, digest: &Digest) -> RwLockWriteGuard<'_, HashMap<Digest, V>> {
+    pub(crate) fn write(&self, digest: &Digest) -> RwLockWriteGuard<'_, Shard<V>> {
         self.shard(digest.as_bytes()[0]).write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -36,7 +40,7 @@ impl<V> Shards<V> {
     }
 
     // Poison is no news: no change to a part leaves it half done, so what a panicking thread left is whole.
-    fn shard(&self, first: u8) -> &RwLock<HashMap<Digest, V>> {
+    fn shard(&self, first: u8) -> &RwLock<Shard<V>> {
         &self.0[usize::from(first)]
     }
 }

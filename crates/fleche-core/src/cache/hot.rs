@@ -123,11 +123,10 @@ struct Kept {
     until: Option<Instant>,
 }
 
-impl Kept {
-    #[inline]
-    fn is_current(&self, generation: u64) -> bool {
-        self.generation == generation && self.until.is_none_or(|until| Instant::now() < until)
-    }
+/// Whether what is kept of a generation until then is right in this one, now.
+#[inline]
+fn is_current(of: u64, until: Option<Instant>, generation: u64) -> bool {
+    of == generation && until.is_none_or(|until| Instant::now() < until)
 }
 
 #[derive(Clone)]
@@ -228,7 +227,7 @@ impl Hot {
     ) -> Option<R> {
         let generation = Self::generation();
         let kept = self.far.get()?.get(&key)?;
-        if !kept.is_current(generation) {
+        if !is_current(kept.generation, kept.until, generation) {
             return None;
         }
         let result = look(&*kept.value)?;

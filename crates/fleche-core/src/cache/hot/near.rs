@@ -5,17 +5,18 @@ use std::{
     any::Any,
     cell::{Cell, RefCell},
     hash::{BuildHasher, Hasher},
-    sync::Arc,
+    sync::{Arc, Weak},
+    time::Instant,
 };
 
 use foldhash::fast::FixedState;
 
-use super::{HotKey, Kept};
+use super::{HotKey, Kept, Value, is_current};
 use crate::cache::stats::PerThread;
 
 const SETS: usize = 256;
 const WAYS: usize = 4;
-/// Entries that weigh more, in bytes, do not come here: what a thread keeps outlives what the cache gives up.
+/// Of entries that weigh more, in bytes, a thread knows only where they are: what it keeps outlives what the cache gives up.
 const HEAVIEST: u64 = 2048;
 
 /// What names a call here.
@@ -73,9 +74,37 @@ impl NearKey<'_> {
 struct Entry {
     cache: u64,
     name: Name,
-    kept: Kept,
+    value: Near,
+    generation: u64,
+    until: Option<Instant>,
     /// Where this thread counts what it serves of the cache.
     counters: Arc<PerThread>,
+}
+
+/// A result, as a thread has it.
+enum Near {
+    Kept(Value),
+    /// As long as the cache keeps it.
+    Known(Weak<dyn Any + Send + Sync>),
+}
+
+impl Near {
+    /// `None` where its allocation, which is freed only when nobody knows it any more, is large itself.
+    fn of(kept: &Kept) -> Option<Self> {
+        if kept.weight <= HEAVIEST {
+            return Some(Self::Kept(kept.value.clone()));
+        }
+        let is_small = size_of_val(&*kept.value) as u64 <= HEAVIEST;
+        is_small.then(|| Self::Known(Arc::downgrade(&kept.value)))
+    }
+
+    #[inline]
+    fn look<R>(&self, look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>) -> Option<R> {
+        match self {
+            Self::Kept(value) => look(&**value),
+            Self::Known(value) => look(&*value.upgrade()?),
+        }
+    }
 }
 
 struct Table {
@@ -117,19 +146,18 @@ pub(crate) fn get<R>(
     let found = TABLE.try_with(|table| {
         let table = table.0.try_borrow().ok()?;
         let entry = table.as_ref()?.find(cache, generation, key)?;
-        let result = look(&*entry.kept.value)?;
+        let result = entry.value.look(look)?;
         entry.counters.hit();
         Some(result)
     });
     found.ok().flatten()
 }
 
-/// Keeps an entry, in place of whatever is in its way, if it is light.
+/// Keeps an entry, in place of whatever is in its way.
 pub(super) fn keep(cache: u64, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
-    if kept.weight > HEAVIEST {
-        return;
-    }
-    let entry = Entry { cache, name: key.name(), kept: kept.clone(), counters };
+    let Some(value) = Near::of(kept) else { return };
+    let Kept { generation, until, .. } = *kept;
+    let entry = Entry { cache, name: key.name(), value, generation, until, counters };
     let replaced = TABLE.try_with(|table| {
         // Not while somebody looks: a clone that a look makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;
@@ -158,7 +186,7 @@ impl Table {
                 && let Some(entry) = entry
                 && entry.cache == cache
                 && key.is(&entry.name)
-                && entry.kept.is_current(generation)
+                && is_current(entry.generation, entry.until, generation)
             {
                 return Some(entry);
             }
