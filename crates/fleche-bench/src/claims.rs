@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicI64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -11,9 +10,12 @@ use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::{
+    fresh::{fresh, missed},
     rounds::{Measure, medians},
     table::{Row, Table},
 };
+
+const WITHOUT: &str = "without a claim";
 
 #[fleche]
 fn claimed(x: i64) -> i64 {
@@ -24,9 +26,6 @@ fn claimed(x: i64) -> i64 {
 fn unclaimed(x: i64) -> i64 {
     x + 1
 }
-
-/// An argument that no call had before.
-static FRESH: AtomicI64 = AtomicI64::new(0);
 
 /// Measures, and says what came out.
 ///
@@ -48,14 +47,9 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let times = medians(rounds, &mut measures)?;
     #[allow(clippy::cast_precision_loss)] // Some thousands.
     let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
-    let ratio = |at: usize, peer: usize| times[at].as_secs_f64() / times[peer].as_secs_f64();
     Ok(Table(vec![
-        Row::time("memory: a miss, without a claim", each(0, calls)),
-        Row::time("memory: a miss", each(1, calls)),
-        Row::ratio("memory: a miss, against one without a claim", ratio(1, 0)),
-        Row::time("file: a miss, without a claim", each(2, few)),
-        Row::time("file: a miss", each(3, few)),
-        Row::ratio("file: a miss, against one without a claim", ratio(3, 2)),
+        Row::against("memory: a miss", each(1, calls), (WITHOUT, each(0, calls)), None),
+        Row::against("file: a miss", each(3, few), (WITHOUT, each(2, few)), None),
         Row::time("file: a claim, taken and released", each(4, few)),
     ]))
 }
@@ -65,19 +59,9 @@ fn files(directory: &Path) -> fleche_core::Result<(Cache, FileCalls)> {
     Ok((Cache::new(FileValues::open(directory.join("values"))?, records.clone()), records))
 }
 
-/// How long so many calls take that no cache has.
-fn missed(function: fn(i64) -> i64, calls: i64) -> Duration {
-    let from = FRESH.fetch_add(calls, Relaxed);
-    let begun = Instant::now();
-    for x in from..from + calls {
-        assert_eq!(function(x), x + 1);
-    }
-    begun.elapsed()
-}
-
 /// How long it takes to claim so many calls, one after the other.
 fn claims_alone(records: &FileCalls, calls: i64) -> Result<Duration, String> {
-    let from = FRESH.fetch_add(calls, Relaxed);
+    let from = fresh(calls);
     let keys: Vec<_> = (from..from + calls).map(|x| CallKey::from(Digest::of(&x.to_le_bytes()))).collect();
     let begun = Instant::now();
     for key in &keys {

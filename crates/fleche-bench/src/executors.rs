@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicI64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +14,7 @@ use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::{
+    fresh::fresh,
     plain,
     rounds::{Measure, medians},
     table::{Row, Table},
@@ -32,13 +32,6 @@ fn next(x: i64) -> i64 {
 
 fn plain(x: i64) -> i64 {
     x + 1
-}
-
-/// An argument that no call had before.
-static FRESH: AtomicI64 = AtomicI64::new(0);
-
-fn fresh(calls: i64) -> i64 {
-    FRESH.fetch_add(calls, Relaxed)
 }
 
 /// Measures, and says what came out.

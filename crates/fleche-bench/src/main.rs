@@ -3,10 +3,15 @@
 //! Each figure is a median over rounds in which all that is compared takes turns, so that what else the machine does
 //! falls on all alike.
 
+mod chart;
 mod claims;
+mod cold;
+mod document;
 mod executors;
+mod fresh;
 mod hits;
 mod machine;
+mod misses;
 mod plain;
 mod rounds;
 mod stores;
@@ -14,51 +19,67 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser,
+    builder::{PossibleValue, PossibleValuesParser},
+};
+
+use table::{Report, Table};
+
+/// A benchmark: what it is called, what it measures, and what runs it, in small where it is to be quick.
+struct Benchmark(&'static str, &'static str, fn(quick: bool) -> Result<Table, String>);
+
+/// Every benchmark. A new one is a module and a line.
+const ALL: &[Benchmark] = &[
+    Benchmark("hits", "What a hit costs in memory, beside caches that never persist", hits::run),
+    Benchmark("cold", "What the first hit of a process costs in files and in redb", cold::run),
+    Benchmark("misses", "What a miss costs around a trivial body", misses::run),
+    Benchmark("claims", "What a claim costs where nobody else wants the call", claims::run),
+    Benchmark("stores", "What stores cost, beside what they are made of", stores::run),
+    Benchmark("executors", "Calls a second through thread pools and process pools, missed and hit", executors::run),
+];
 
 /// Benchmarks of fleche.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Arguments {
-    #[command(subcommand)]
-    what: What,
+    /// What to measure; everything where nothing is named
+    #[arg(value_parser = PossibleValuesParser::new(ALL.iter().map(|Benchmark(name, about, _)| PossibleValue::new(*name).help(*about))))]
+    what: Vec<String>,
     /// Fewer rounds over less work: shows that everything runs, and nothing of how fast
-    #[arg(long, global = true)]
+    #[arg(long)]
     quick: bool,
-}
-
-#[derive(Subcommand)]
-enum What {
-    /// Calls a second through thread pools and process pools, missed and hit
-    Executors,
-    /// What a claim costs where nobody else wants the call
-    Claims,
-    /// What stores cost, beside what they are made of
-    Stores,
-    /// What a hit costs in front of the stores, beside caches that never persist
-    Hits,
+    /// Puts the table into `docs/performance.md`, and its chart beside it
+    #[arg(long, conflicts_with_all = ["what", "quick"])]
+    write: bool,
 }
 
 fn main() -> ExitCode {
     // Workers of process pools are this program.
     #[cfg(target_os = "linux")]
     fleche_exec::init();
-    let Arguments { what, quick } = Arguments::parse();
-    print!("{}", machine::header());
-    let measured = match what {
-        What::Executors => executors::run(quick),
-        What::Claims => claims::run(quick),
-        What::Stores => stores::run(quick),
-        What::Hits => hits::run(quick),
-    };
-    match measured {
-        Ok(table) => {
-            print!("{table}");
-            ExitCode::SUCCESS
-        }
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(Arguments { what, quick, write }: &Arguments) -> Result<(), String> {
+    if *write && cfg!(debug_assertions) {
+        return Err("figures of a build that is not optimised are not kept: leave `--debug` out".to_owned());
+    }
+    let header = machine::header()?;
+    print!("{header}");
+    let mut found = Vec::new();
+    for Benchmark(name, _, measure) in ALL.iter().filter(|one| what.is_empty() || what.iter().any(|name| name == one.0))
+    {
+        eprintln!("{name} …");
+        found.push((*name, measure(*quick).map_err(|error| format!("{name}: {error}"))?));
+    }
+    let report = Report(found);
+    print!("\n{report}");
+    if *write { document::write(&header, &report) } else { Ok(()) }
 }

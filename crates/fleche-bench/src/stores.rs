@@ -47,6 +47,8 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
 struct Pair {
     name: &'static str,
     ours: Ours,
+    /// What it is made of, as it is called.
+    peer: &'static str,
     raw: Raw,
 }
 
@@ -58,9 +60,10 @@ struct Ours {
 fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
     let at = |name: &str| directory.join(name);
     let said = |error: fleche_core::Error| error.to_string();
-    let pair = |name, values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, raw| Pair {
+    let pair = |name, values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, (peer, raw)| Pair {
         name,
         ours: Ours { values, calls },
+        peer,
         raw,
     };
     let url = format!("sqlite:{}", at("ours.db").display());
@@ -69,25 +72,25 @@ fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
             "file",
             Arc::new(FileValues::open(at("values")).map_err(said)?),
             Arc::new(FileCalls::open(at("calls")).map_err(said)?),
-            raw::files(&at("raw files"))?,
+            ("the same files", raw::files(&at("raw files"))?),
         ),
         pair(
             "redb",
             Arc::new(RedbValues::open(at("ours.redb")).map_err(said)?),
             Arc::new(RedbCalls::open(at("ours.redb")).map_err(said)?),
-            raw::redb(&at("raw.redb"))?,
+            ("raw redb", raw::redb(&at("raw.redb"))?),
         ),
         pair(
             "sled",
             Arc::new(SledValues::open(at("ours sled")).map_err(said)?),
             Arc::new(SledCalls::open(at("ours sled")).map_err(said)?),
-            raw::sled(&at("raw sled"))?,
+            ("raw sled", raw::sled(&at("raw sled"))?),
         ),
         pair(
             "sqlite",
             Arc::new(SqlValues::open(&url).map_err(said)?),
             Arc::new(SqlCalls::open(&url).map_err(said)?),
-            raw::sqlite(&at("raw.db"))?,
+            ("raw rusqlite", raw::sqlite(&at("raw.db"))?),
         ),
     ])
 }
@@ -96,7 +99,7 @@ fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
 fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Row>, String> {
     let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
     let mut rows = Vec::new();
-    for Pair { name, ours, raw } in pairs(directory.path())? {
+    for Pair { name, ours, peer, raw } in pairs(directory.path())? {
         // Each round puts what was not there before, and gets what it has put.
         let next = std::cell::Cell::new(0);
         let fresh = || next.replace(next.get() + count)..next.get();
@@ -128,7 +131,7 @@ fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Ro
         #[allow(clippy::cast_precision_loss)] // Some thousands.
         let each = |at: usize| times[at].as_secs_f64() / count as f64;
         for (what, ours, raw) in [("miss", 0, 2), ("hit", 1, 3)] {
-            rows.push(Row::beside(format!("{name}, {label}, {what}"), each(ours), each(raw)));
+            rows.push(Row::against(format!("{name}, {label}, {what}"), each(ours), (peer, each(raw)), None));
         }
     }
     Ok(rows)

@@ -1,77 +1,180 @@
-//! The table of figures.
+//! Rows of figures, and the table that they make.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-/// A row: what was measured, the figure, and what it is held against.
+/// A row: what was measured, the figure, what it is compared with, and what it is held against.
+#[derive(Debug, Default)]
 pub(crate) struct Row {
-    pub(crate) what: String,
-    pub(crate) figure: String,
-    /// The target and whether it is met; `None` for figures that only say how others are to be read.
-    pub(crate) target: Option<(String, bool)>,
+    what: String,
+    /// fleche's figure, or the peer's where the row is about one alone.
+    figure: String,
+    /// The peer, by name, with its figure.
+    peer: String,
+    /// Of the two.
+    ratio: String,
+    /// `None` for figures that only say how others are to be read.
+    target: Option<Target>,
+}
+
+/// What a figure is to keep to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    shown: String,
+    /// How much of what is allowed is used: at 1 the target is just met, above it is missed.
+    used: f64,
+}
+
+impl Target {
+    fn at_most(figure: f64, most: f64, shown: String) -> Self {
+        Self { shown, used: figure / most }
+    }
+
+    fn at_least(figure: f64, least: f64, shown: String) -> Self {
+        Self { shown, used: least / figure }
+    }
+
+    /// How much of what is allowed is used: at 1 the target is just met, above it is missed.
+    pub(crate) fn used(&self) -> f64 {
+        self.used
+    }
+
+    pub(crate) fn is_met(&self) -> bool {
+        self.used <= 1.0
+    }
+
+    fn mark(&self) -> char {
+        if self.is_met() { '✓' } else { '✗' }
+    }
 }
 
 impl Row {
+    /// So many seconds, beside a peer's, held against a target of the ratio where there is one.
+    pub(crate) fn against(
+        what: impl Into<String>,
+        seconds: f64,
+        (peer, of_peer): (&str, f64),
+        target: impl Into<Option<f64>>,
+    ) -> Self {
+        let (what, ratio) = (what.into(), seconds / of_peer);
+        let row = match target.into() {
+            Some(target) => Self::held(what, ratio, target),
+            None => Self::ratio(what, ratio),
+        };
+        Self { figure: time(seconds), peer: format!("{peer}: {}", time(of_peer)), ..row }
+    }
+
     /// So many calls a second, held against a target where there is one.
     pub(crate) fn rate(what: impl Into<String>, rate: f64, target: Option<f64>) -> Self {
-        let target = target.map(|target| (format!("≥ {} /s", grouped(target)), rate >= target));
-        Self { what: what.into(), figure: format!("{} /s", grouped(rate)), target }
+        let target = target.map(|target| Target::at_least(rate, target, format!("≥ {} /s", grouped(target))));
+        Self { what: what.into(), figure: format!("{} /s", grouped(rate)), target, ..Self::default() }
     }
 
     /// So many seconds.
     pub(crate) fn time(what: impl Into<String>, seconds: f64) -> Self {
-        Self { what: what.into(), figure: format!("{:.2} µs", seconds * 1e6), target: None }
+        Self { what: what.into(), figure: time(seconds), ..Self::default() }
     }
 
     /// So many seconds, held against a target.
     pub(crate) fn within(what: impl Into<String>, seconds: f64, target: f64) -> Self {
-        let row = Self::time(what, seconds);
-        Self { target: Some((format!("≤ {:.2} µs", target * 1e6), seconds <= target)), ..row }
+        let target = Target::at_most(seconds, target, format!("≤ {}", limit(target)));
+        Self { target: Some(target), ..Self::time(what, seconds) }
     }
 
     /// How many times as long as its peer something takes, held against a target.
     pub(crate) fn held(what: impl Into<String>, ratio: f64, target: f64) -> Self {
         let row = Self::ratio(what, ratio);
-        Self { target: Some((format!("≤ {target} ×"), ratio <= target)), ..row }
+        Self { target: Some(Target::at_most(ratio, target, format!("≤ {target} ×"))), ..row }
     }
 
     /// How many times as much as its peer something does, held against a target.
     pub(crate) fn at_least(what: impl Into<String>, ratio: f64, target: f64) -> Self {
         let row = Self::ratio(what, ratio);
-        Self { target: Some((format!("≥ {target} ×"), ratio >= target)), ..row }
+        Self { target: Some(Target::at_least(ratio, target, format!("≥ {target} ×"))), ..row }
     }
 
     /// So many.
     pub(crate) fn count(what: impl Into<String>, count: f64) -> Self {
-        Self { what: what.into(), figure: grouped(count), target: None }
+        Self { what: what.into(), figure: grouped(count), ..Self::default() }
     }
 
-    /// So many seconds, and how many times as long as its peer.
-    pub(crate) fn beside(what: impl Into<String>, seconds: f64, peer: f64) -> Self {
-        let row = Self::time(what, seconds);
-        Self { figure: format!("{}, {:.2} ×", row.figure, seconds / peer), ..row }
-    }
-
-    /// How many times as long as its peer something takes.
+    /// How many times as long, or as much, as its peer.
     pub(crate) fn ratio(what: impl Into<String>, ratio: f64) -> Self {
-        Self { what: what.into(), figure: format!("{ratio:.2} ×"), target: None }
+        Self { what: what.into(), ratio: format!("{ratio:.2} ×"), ..Self::default() }
+    }
+
+    /// The same, with what it was compared with by name.
+    pub(crate) fn with_peer(self, peer: impl Into<String>) -> Self {
+        Self { peer: peer.into(), ..self }
+    }
+
+    /// What was measured.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    pub(crate) fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
+    }
+
+    /// The figure and what is allowed, in short.
+    pub(crate) fn outcome(&self) -> String {
+        let figure = if self.ratio.is_empty() { &self.figure } else { &self.ratio };
+        match &self.target {
+            Some(target) => format!("{figure} (target {}) {}", target.shown, target.mark()),
+            None => figure.clone(),
+        }
     }
 }
 
-/// Rows, in Markdown.
+/// What a benchmark has found.
 pub(crate) struct Table(pub(crate) Vec<Row>);
 
-impl fmt::Display for Table {
+/// What all that were run have found, by name: one table, in Markdown.
+pub(crate) struct Report(pub(crate) Vec<(&'static str, Table)>);
+
+impl Report {
+    /// Every row with the name of its benchmark.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&'static str, &Row)> {
+        self.0.iter().flat_map(|(name, table)| table.0.iter().map(|row| (*name, row)))
+    }
+}
+
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| what | measured | target |\n|---|---:|---|")?;
-        for Row { what, figure, target } in &self.0 {
-            match target {
-                None => writeln!(f, "| {what} | {figure} | |")?,
-                Some((target, met)) => {
-                    writeln!(f, "| {what} | {figure} | {target} {} |", if *met { '✓' } else { '✗' })?;
-                }
+        f.write_str(
+            "| benchmark | what | fleche | beside it | ratio | target | |\n|---|---|---:|---:|---:|---:|---|\n",
+        )?;
+        for (name, Row { what, figure, peer, ratio, target }) in self.rows() {
+            let mut ends = String::from("| |");
+            if let Some(target) = target {
+                ends.clear();
+                write!(ends, "{} | {} |", target.shown, target.mark())?;
             }
+            writeln!(f, "| {name} | {what} | {figure} | {peer} | {ratio} | {ends}")?;
         }
         Ok(())
+    }
+}
+
+/// In the unit that suits it.
+fn time(seconds: f64) -> String {
+    let (scaled, unit) = in_unit(seconds);
+    let digits = usize::from(scaled.abs() < 100.0) + usize::from(scaled.abs() < 10.0);
+    format!("{scaled:.digits$} {unit}")
+}
+
+/// A round figure, without digits that say nothing.
+fn limit(seconds: f64) -> String {
+    let (scaled, unit) = in_unit(seconds);
+    format!("{} {unit}", (scaled * 1e3).round() / 1e3)
+}
+
+fn in_unit(seconds: f64) -> (f64, &'static str) {
+    match seconds.abs() {
+        below if below < 1e-6 => (seconds * 1e9, "ns"),
+        below if below < 1e-3 => (seconds * 1e6, "µs"),
+        below if below < 1.0 => (seconds * 1e3, "ms"),
+        _ => (seconds, "s"),
     }
 }
 
@@ -89,17 +192,32 @@ mod tests {
     #[test]
     fn a_row_says_whether_its_target_is_met() {
         let table = Table(vec![
-            Row::rate("met", 1_234_567.8, Some(50_000.0)),
-            Row::rate("missed", 12.0, Some(50.0)),
-            Row::ratio("peer", 1.5),
+            Row::rate("rate", 1_234_567.8, Some(50_000.0)),
+            Row::rate("low rate", 12.0, Some(50.0)),
+            Row::ratio("ratio", 1.5).with_peer("a peer"),
+            Row::against("beside", 36e-9, ("`peer`", 24e-9), 1.2),
+            Row::within("limit", 1.5e-6, 600e-9),
+            Row::at_least("more", 1.9, 1.8),
         ]);
         let expected = "\
-| what | measured | target |
-|---|---:|---|
-| met | 1 234 568 /s | ≥ 50 000 /s ✓ |
-| missed | 12 /s | ≥ 50 /s ✗ |
-| peer | 1.50 × | |
+| benchmark | what | fleche | beside it | ratio | target | |
+|---|---|---:|---:|---:|---:|---|
+| one | rate | 1 234 568 /s |  |  | ≥ 50 000 /s | ✓ |
+| one | low rate | 12 /s |  |  | ≥ 50 /s | ✗ |
+| one | ratio |  | a peer | 1.50 × | | |
+| one | beside | 36.0 ns | `peer`: 24.0 ns | 1.50 × | ≤ 1.2 × | ✗ |
+| one | limit | 1.50 µs |  |  | ≤ 600 ns | ✗ |
+| one | more |  |  | 1.90 × | ≥ 1.8 × | ✓ |
 ";
-        assert_eq!(table.to_string(), expected);
+        assert_eq!(Report(vec![("one", table)]).to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_used_of_a_target_is_over_one_where_it_is_missed() {
+        let used = |row: &Row| row.target().map(Target::used);
+        assert_eq!(used(&Row::held("", 3.0, 1.5)), Some(2.0));
+        assert_eq!(used(&Row::at_least("", 0.5, 1.5)), Some(3.0));
+        assert_eq!(used(&Row::ratio("", 1.0)), None);
+        assert_eq!(Row::held("", 3.0, 1.5).outcome(), "3.00 × (target ≤ 1.5 ×) ✗");
     }
 }

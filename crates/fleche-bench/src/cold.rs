@@ -1,0 +1,188 @@
+//! What the first hit of a process costs, which the hot tier cannot answer: in files, and in redb.
+
+use std::{
+    fs::File,
+    hint::black_box,
+    io::Read,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use fleche_core::{Cache, CallKey, Record, ValueRef, cache::HotTier, encoding, fleche};
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_redb::{RedbCalls, RedbValues};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+
+use crate::{
+    fresh::{called, fresh},
+    rounds::{Measure, medians},
+    table::{Row, Table},
+};
+
+#[fleche]
+fn in_files(x: i64) -> i64 {
+    x + 1
+}
+
+#[fleche]
+fn in_redb(x: i64) -> i64 {
+    x + 1
+}
+
+/// Measures, and says what came out.
+///
+/// # Errors
+/// What cannot be opened, written or read.
+pub(crate) fn run(quick: bool) -> Result<Table, String> {
+    let (rounds, calls) = if quick { (1, 50) } else { (9, 2_000) };
+    let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
+    let root = directory.path().join("calls");
+    let files = files(directory.path(), &root).map_err(said)?;
+    let databases = databases(&directory.path().join("ours.redb")).map_err(said)?;
+    let files = Recorded::new(files, in_files, rounds, calls);
+    let databases = Recorded::new(databases, in_redb, rounds, calls);
+    let paths: Vec<_> = files.numbers().map(|x| path(&root, &in_files::key(x))).collect();
+    let keys: Vec<_> = databases.numbers().map(in_redb::key).collect();
+    let raw = Raw::copy(&directory.path().join("raw.redb"), &databases.cache, &keys)?;
+    // Each round hits calls that this process has not hit before.
+    let (mut of_files, mut of_paths, mut of_databases) = (files.parts(), paths.chunks(calls), databases.parts());
+    let [mut alone, mut kept] = [keys.chunks(calls), keys.chunks(calls)];
+    let mut measures: Vec<Measure<'_>> = vec![
+        Box::new(|| files.hit(of_files.next())),
+        Box::new(|| read(of_paths.next())),
+        Box::new(|| databases.hit(of_databases.next())),
+        Box::new(|| raw.get(alone.next())),
+        Box::new(|| raw.get_in_one(kept.next())),
+    ];
+    let times = medians(rounds, &mut measures)?;
+    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    let each = |at: usize| times[at].as_secs_f64() / calls as f64;
+    Ok(Table(vec![
+        Row::against("file, result of ≤ 64 B", each(0), ("open, read and close the same files", each(1)), 1.5),
+        Row::against("redb, result of ≤ 64 B", each(2), ("raw redb get of the same bytes, and decode", each(3)), 1.5),
+        Row::against("redb, result of ≤ 64 B", each(2), ("the same in one kept transaction", each(4)), None),
+    ]))
+}
+
+#[allow(clippy::needless_pass_by_value)] // As `map_err` gives it.
+fn said(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn files(directory: &Path, calls: &Path) -> fleche_core::Result<Cache> {
+    Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(calls)?))
+}
+
+fn databases(file: &Path) -> fleche_core::Result<Cache> {
+    Ok(Cache::new(RedbValues::open(file)?, RedbCalls::open(file)?))
+}
+
+/// Calls that are recorded, and of which the process keeps nothing.
+struct Recorded {
+    cache: Cache,
+    function: fn(i64) -> i64,
+    from: i64,
+    /// How many a round takes.
+    part: i64,
+    parts: i64,
+}
+
+impl Recorded {
+    /// As many as so many rounds take, and one more before them.
+    fn new(cache: Cache, function: fn(i64) -> i64, rounds: usize, part: usize) -> Self {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let (part, parts) = (count(part), count(rounds + 1));
+        let from = fresh(part * parts);
+        cache.hot_tier(HotTier::OFF).scope(|| called(function, from, part * parts));
+        Self { cache, function, from, part, parts }
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = i64> + use<> {
+        self.from..self.from + self.part * self.parts
+    }
+
+    /// Where each round begins.
+    fn parts(&self) -> impl Iterator<Item = i64> + use<> {
+        let (from, part) = (self.from, self.part);
+        (0..self.parts).map(move |nth| from + nth * part)
+    }
+
+    fn hit(&self, from: Option<i64>) -> Result<Duration, String> {
+        let from = from.ok_or("too few calls are recorded")?;
+        let misses = self.cache.stats().misses;
+        let took = self.cache.scope(|| called(self.function, from, self.part));
+        if self.cache.stats().misses > misses { Err("a call that is recorded was missed".to_owned()) } else { Ok(took) }
+    }
+}
+
+/// Where the file store has the record.
+fn path(root: &Path, key: &CallKey) -> PathBuf {
+    let hex = key.digest().to_string();
+    let (shard, name) = hex.split_at(2);
+    root.join(shard).join(name)
+}
+
+/// The least that reading such a file takes.
+fn read(paths: Option<&[PathBuf]>) -> Result<Duration, String> {
+    let read = || -> std::io::Result<Duration> {
+        let mut bytes = [0; 4096];
+        let begun = Instant::now();
+        for path in paths.unwrap_or_default() {
+            let read = File::open(path)?.read(&mut bytes)?;
+            black_box(&bytes[..read]);
+        }
+        Ok(begun.elapsed())
+    };
+    read().map_err(|error| format!("cannot read a record's file: {error}"))
+}
+
+const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
+
+/// The same records in a database that redb has to itself.
+struct Raw(Database);
+
+impl Raw {
+    fn copy(file: &Path, cache: &Cache, keys: &[CallKey]) -> Result<Self, String> {
+        let database = Database::create(file).map_err(said)?;
+        let write = database.begin_write().map_err(said)?;
+        {
+            let mut table = write.open_table(TABLE).map_err(said)?;
+            for key in keys {
+                let record = cache.record(key).map_err(said)?.ok_or("a call that was made is not recorded")?;
+                let bytes = record.to_bytes(key).map_err(said)?;
+                table.insert(key.digest().as_bytes(), &*bytes).map_err(said)?;
+            }
+        }
+        write.commit().map_err(said)?;
+        Ok(Self(database))
+    }
+
+    /// In a transaction each.
+    fn get(&self, keys: Option<&[CallKey]>) -> Result<Duration, String> {
+        let begun = Instant::now();
+        for key in keys.unwrap_or_default() {
+            get_and_decode(&self.open()?, key)?;
+        }
+        Ok(begun.elapsed())
+    }
+
+    /// In one transaction.
+    fn get_in_one(&self, keys: Option<&[CallKey]>) -> Result<Duration, String> {
+        let table = self.open()?;
+        let begun = Instant::now();
+        keys.unwrap_or_default().iter().try_for_each(|key| get_and_decode(&table, key))?;
+        Ok(begun.elapsed())
+    }
+
+    fn open(&self) -> Result<ReadOnlyTable<&'static [u8; 32], &'static [u8]>, String> {
+        self.0.begin_read().map_err(said)?.open_table(TABLE).map_err(said)
+    }
+}
+
+fn get_and_decode(table: &ReadOnlyTable<&'static [u8; 32], &'static [u8]>, key: &CallKey) -> Result<(), String> {
+    let found = table.get(key.digest().as_bytes()).map_err(said)?.ok_or("what was put is not there")?;
+    let record = Record::from_bytes(key, found.value()).map_err(said)?.ok_or("a record of another format")?;
+    let ValueRef::Inline(result) = &record.result else { return Err("the result is not in the record".to_owned()) };
+    black_box(encoding::from_slice::<i64>(result.as_slice()).map_err(said)?);
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What a miss costs around a trivial body: beside writing the same to files, and to redb in the same batches.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use fleche_core::{Cache, CallKey, Digest, collect, fleche};
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues};
+use redb::{Database, Durability as Raw, TableDefinition};
+
+use crate::{
+    fresh::{called, fresh, missed},
+    plain,
+    rounds::{Measure, medians},
+    table::{Row, Table},
+};
+
+#[fleche]
+fn next(x: i64) -> i64 {
+    x + 1
+}
+
+/// Measures, and says what came out.
+///
+/// # Errors
+/// What cannot be opened or written.
+pub(crate) fn run(quick: bool) -> Result<Table, String> {
+    let (rounds, calls) = if quick { (1, 200) } else { (9, 20_000) };
+    let few = calls / 10;
+    let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
+    let at = |name: &str| directory.path().join(name);
+    let memory = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    let files = files(directory.path()).map_err(|error| error.to_string())?;
+    let kept = Databases::open(&at("eventual"), Durability::Eventual)?;
+    let loose = Databases::open(&at("none"), Durability::None)?;
+    let bare = |cache: &Cache, calls| cache.scope(|| without_metadata(|| missed(next, calls)));
+    let mut measures: Vec<Measure<'_>> = vec![
+        Box::new(|| Ok(bare(&memory, calls))),
+        Box::new(|| Ok(memory.scope(|| missed(next, calls)))),
+        Box::new(|| Ok(bare(&files, few))),
+        Box::new(|| plain::write_files(directory.path(), few)),
+        Box::new(|| Ok(bare(&kept.cache, calls))),
+        Box::new(|| kept.alone(calls)),
+        Box::new(|| Ok(bare(&loose.cache, calls))),
+        Box::new(|| loose.alone(calls)),
+    ];
+    let times = medians(rounds, &mut measures)?;
+    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
+    let raw = "raw redb, same commits";
+    Ok(Table(vec![
+        Row::within("memory, no metadata", each(0, calls), 2e-6),
+        Row::within("`Runtime` metadata on top", each(1, calls) - each(0, calls), 3e-6),
+        Row::against("file, no metadata", each(2, few), ("write and rename as many files", each(3, few)), 1.5),
+        Row::against("redb (`eventual`), no metadata", each(4, calls), (raw, each(5, calls)), 1.3),
+        Row::against("redb (`none`), no metadata", each(6, calls), (raw, each(7, calls)), 1.3),
+    ]))
+}
+
+fn files(directory: &Path) -> fleche_core::Result<Cache> {
+    Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
+}
+
+fn without_metadata<R>(run: impl FnOnce() -> R) -> R {
+    let _none = collect([]).enter();
+    run()
+}
+
+const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
+/// As often as our store makes what is `eventual` durable.
+const DURABLE_EVERY: Duration = Duration::from_millis(100);
+
+/// A cache in redb, and a database for the same records that redb has to itself.
+struct Databases {
+    cache: Cache,
+    calls: RedbCalls,
+    raw: Database,
+    durability: Durability,
+}
+
+impl Databases {
+    fn open(directory: &Path, durability: Durability) -> Result<Self, String> {
+        std::fs::create_dir(directory).map_err(|error| format!("no directory for databases: {error}"))?;
+        let ours = directory.join("ours.redb");
+        let calls = RedbCalls::open_with(&RedbCallsConfig::new(&ours).durability(durability));
+        let calls = calls.map_err(|error| error.to_string())?;
+        let values = RedbValues::open(&ours).map_err(|error| error.to_string())?;
+        let raw = Database::create(directory.join("raw.redb")).map_err(|error| error.to_string())?;
+        Ok(Self { cache: Cache::new(values, calls.clone()), calls, raw, durability })
+    }
+
+    /// How long redb alone takes to put the record of such a call as often, in commits of as many as ours has had, which
+    /// are made durable as often.
+    fn alone(&self, calls: i64) -> Result<Duration, String> {
+        let stats = self.calls.stats();
+        let batch = usize::try_from(stats.operations / stats.commits.max(1)).unwrap_or(1).max(1);
+        let record = self.record()?;
+        let from = fresh(calls);
+        let keys: Vec<_> = (from..from + calls).map(|x| Digest::of(&x.to_le_bytes())).collect();
+        let write = || -> Result<Duration, redb::Error> {
+            let begun = Instant::now();
+            let mut durable = begun;
+            for batch in keys.chunks(batch) {
+                let mut write = self.raw.begin_write()?;
+                let due = self.durability == Durability::Eventual && durable.elapsed() >= DURABLE_EVERY;
+                write.set_durability(if due { Raw::Immediate } else { Raw::None })?;
+                {
+                    let mut table = write.open_table(TABLE)?;
+                    for key in batch {
+                        table.insert(key.as_bytes(), &*record)?;
+                    }
+                }
+                write.commit()?;
+                if due {
+                    durable = Instant::now();
+                }
+            }
+            Ok(begun.elapsed())
+        };
+        write().map_err(|error| format!("redb: {error}"))
+    }
+
+    /// The bytes of a record that our store has.
+    fn record(&self) -> Result<Vec<u8>, String> {
+        let x = fresh(1);
+        self.cache.scope(|| without_metadata(|| called(next, x, 1)));
+        let key: CallKey = next::key(x);
+        let record = self.cache.record(&key).map_err(|error| error.to_string())?;
+        record.ok_or("a call that was made is not recorded")?.to_bytes(&key).map_err(|error| error.to_string())
+    }
+}
