@@ -30,7 +30,7 @@ pub(crate) fn svg(report: &Report) -> String {
     let target = LABELS + BARS / LONGEST;
     let mut svg = String::new();
     let mut add = |line: std::fmt::Arguments<'_>| {
-        // Text grows without end.
+    
         let _ = writeln!(svg, "{line}");
     };
     add(format_args!(

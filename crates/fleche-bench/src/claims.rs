@@ -1,17 +1,15 @@
 //! What a claim costs where nobody else wants the call: misses beside the same without it.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use fleche_core::{Cache, CallKey, CallStore, Digest, claim::Claim, fleche};
-use fleche_store_file::{FileCalls, FileValues};
-use fleche_store_memory::{MemoryCalls, MemoryValues};
+use fleche_core::{CallKey, CallStore, Digest, claim::Claim, fleche};
+use fleche_store_file::FileCalls;
 
 use crate::{
+    caches,
     fresh::{fresh, missed},
     rounds::{Measure, medians},
+    scratch,
     table::{Row, Table},
 };
 
@@ -34,9 +32,9 @@ fn unclaimed(x: i64) -> i64 {
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 100) } else { (9, 20_000) };
     let few = calls / 10;
-    let directory = tempfile::tempdir().map_err(|error| format!("no directory for files: {error}"))?;
-    let memory = Cache::new(MemoryValues::new(), MemoryCalls::new());
-    let (files, records) = files(directory.path()).map_err(|error| error.to_string())?;
+    let directory = scratch::directory()?;
+    let (memory, files) = (caches::memory(), caches::files(&directory)?);
+    let records = FileCalls::open(directory.join("calls")).map_err(|error| error.to_string())?;
     let mut measures: Vec<Measure<'_>> = vec![
         Box::new(|| Ok(memory.scope(|| missed(unclaimed, calls)))),
         Box::new(|| Ok(memory.scope(|| missed(claimed, calls)))),
@@ -52,11 +50,6 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         Row::against("file: a miss", each(3, few), (WITHOUT, each(2, few)), None),
         Row::time("file: a claim, taken and released", each(4, few)),
     ]))
-}
-
-fn files(directory: &Path) -> fleche_core::Result<(Cache, FileCalls)> {
-    let records = FileCalls::open(directory.join("calls"))?;
-    Ok((Cache::new(FileValues::open(directory.join("values"))?, records.clone()), records))
 }
 
 /// How long it takes to claim so many calls, one after the other.

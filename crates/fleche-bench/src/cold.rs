@@ -9,13 +9,13 @@ use std::{
 };
 
 use fleche_core::{Cache, CallKey, Record, ValueRef, cache::HotTier, encoding, fleche};
-use fleche_store_file::{FileCalls, FileValues};
-use fleche_store_redb::{RedbCalls, RedbValues};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::{
+    caches,
     fresh::{called, fresh},
     rounds::{Measure, medians},
+    scratch,
     table::{Row, Table},
 };
 
@@ -35,15 +35,13 @@ fn in_redb(x: i64) -> i64 {
 /// What cannot be opened, written or read.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 50) } else { (9, 2_000) };
-    let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
-    let root = directory.path().join("calls");
-    let files = files(directory.path(), &root).map_err(said)?;
-    let databases = databases(&directory.path().join("ours.redb")).map_err(said)?;
-    let files = Recorded::new(files, in_files, rounds, calls);
-    let databases = Recorded::new(databases, in_redb, rounds, calls);
+    let directory = scratch::directory()?;
+    let root = directory.join("calls");
+    let files = Recorded::new(caches::files(&directory)?, in_files, rounds, calls);
+    let databases = Recorded::new(caches::redb(&directory.join("ours.redb"))?, in_redb, rounds, calls);
     let paths: Vec<_> = files.numbers().map(|x| path(&root, &in_files::key(x))).collect();
     let keys: Vec<_> = databases.numbers().map(in_redb::key).collect();
-    let raw = Raw::copy(&directory.path().join("raw.redb"), &databases.cache, &keys)?;
+    let raw = Raw::copy(&directory.join("raw.redb"), &databases.cache, &keys)?;
     // Each round hits calls that this process has not hit before.
     let (mut of_files, mut of_paths, mut of_databases) = (files.parts(), paths.chunks(calls), databases.parts());
     let [mut alone, mut kept] = [keys.chunks(calls), keys.chunks(calls)];
@@ -67,14 +65,6 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
 #[allow(clippy::needless_pass_by_value)] // As `map_err` gives it.
 fn said(error: impl ToString) -> String {
     error.to_string()
-}
-
-fn files(directory: &Path, calls: &Path) -> fleche_core::Result<Cache> {
-    Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(calls)?))
-}
-
-fn databases(file: &Path) -> fleche_core::Result<Cache> {
-    Ok(Cache::new(RedbValues::open(file)?, RedbCalls::open(file)?))
 }
 
 /// Calls that are recorded, and of which the process keeps nothing.

@@ -10,13 +10,13 @@ use fleche_core::{Cache, Executor, ExecutorExt, fleche, wrap_executor};
 #[cfg(target_os = "linux")]
 use fleche_exec::ProcessPool;
 use fleche_exec::ThreadPool;
-use fleche_store_file::{FileCalls, FileValues};
-use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::{
+    caches,
     fresh::fresh,
-    plain,
+    plain::Files,
     rounds::{Measure, medians},
+    scratch,
     table::{Row, Table},
 };
 
@@ -40,23 +40,18 @@ fn plain(x: i64) -> i64 {
 /// What cannot be opened, and calls that fail.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 100) } else { (7, 20_000) };
-    let directory = tempfile::tempdir().map_err(|error| format!("no directory for files: {error}"))?;
-    let memory = Cache::new(MemoryValues::new(), MemoryCalls::new());
-    let files = files(directory.path()).map_err(|error| error.to_string())?;
+    let directory = scratch::directory()?;
+    let (memory, files) = (caches::memory(), caches::files(&directory)?);
     let mut rows = Vec::new();
     let threads = ThreadPool::new(WORKERS).map_err(|error| error.to_string())?;
-    rows.extend(of_pool("threads", &threads, [&memory, &files], directory.path(), rounds, calls, [None, None])?);
+    rows.extend(of_pool("threads", &threads, [&memory, &files], &directory, rounds, calls, [None, None])?);
     #[cfg(target_os = "linux")]
     {
         let processes = ProcessPool::new(WORKERS).map_err(|error| error.to_string())?;
         let targets = [Some(MISSES), Some(HITS)];
-        rows.extend(of_pool("processes", &processes, [&memory, &files], directory.path(), rounds, calls, targets)?);
+        rows.extend(of_pool("processes", &processes, [&memory, &files], &directory, rounds, calls, targets)?);
     }
     Ok(Table(rows))
-}
-
-fn files(directory: &Path) -> fleche_core::Result<Cache> {
-    Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
 }
 
 /// The rows of one pool, with targets for misses and hits over memory.
@@ -72,6 +67,7 @@ fn of_pool(
     let wrapped = &wrap_executor(pool);
     // Files are slow enough to be measured over fewer.
     let few = calls / 10;
+    let files_alone = Files::new(&directory.join(name));
     let hit = fresh(calls);
     memory.scope(|| timed(wrapped, next, hit, calls))?;
     files.scope(|| timed(wrapped, next, hit, few))?;
@@ -82,8 +78,8 @@ fn of_pool(
         Box::new(|| from_two_threads(memory, wrapped, hit, calls)),
         Box::new(|| files.scope(|| timed(wrapped, next, fresh(few), few))),
         Box::new(|| files.scope(|| timed(wrapped, next, hit, few))),
-        Box::new(|| plain::write_files(directory, few)),
-        Box::new(|| plain::read_files(directory, few)),
+        Box::new(|| files_alone.write(few)),
+        Box::new(|| files_alone.read(few)),
     ];
     let times = medians(rounds, &mut measures)?;
     #[allow(clippy::cast_precision_loss)] // Some thousands.

@@ -10,9 +10,9 @@ use std::{
 
 use cached::proc_macro::cached;
 use fleche_core::{Cache, cache::HotTier, fleche};
-use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::{
+    caches,
     rounds::{Measure, medians},
     table::{Row, Table},
 };
@@ -59,8 +59,8 @@ const CALLS: i64 = 64;
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 1_000) } else { (9, 1_000_000) };
     let few = (calls / 100).max(100);
-    let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
-    let cold = Cache::new(MemoryValues::new(), MemoryCalls::new()).hot_tier(HotTier::OFF);
+    let cache = caches::memory();
+    let cold = caches::memory().hot_tier(HotTier::OFF);
     let void = Cache::void();
     let moka: moka::sync::Cache<Key, f64> = moka::sync::Cache::new(1_000);
     let quick_cache: quick_cache::sync::Cache<Key, f64> = quick_cache::sync::Cache::new(1_000);

@@ -3,6 +3,7 @@
 //! Each figure is a median over rounds in which all that is compared takes turns, so that what else the machine does
 //! falls on all alike.
 
+mod caches;
 mod chart;
 mod claims;
 mod cold;
@@ -14,6 +15,7 @@ mod machine;
 mod misses;
 mod plain;
 mod rounds;
+mod scratch;
 mod stores;
 mod table;
 
@@ -35,8 +37,8 @@ const ALL: &[Benchmark] = &[
     Benchmark("cold", "What the first hit of a process costs in files and in redb", cold::run),
     Benchmark("misses", "What a miss costs around a trivial body", misses::run),
     Benchmark("claims", "What a claim costs where nobody else wants the call", claims::run),
-    Benchmark("stores", "What stores cost, beside what they are made of", stores::run),
     Benchmark("executors", "Calls a second through thread pools and process pools, missed and hit", executors::run),
+    Benchmark("stores", "What stores cost, beside what they are made of", stores::run),
 ];
 
 /// Benchmarks of fleche.
@@ -58,7 +60,8 @@ fn main() -> ExitCode {
     // Workers of process pools are this program.
     #[cfg(target_os = "linux")]
     fleche_exec::init();
-    match run(&Arguments::parse()) {
+    let ran = run(&Arguments::parse());
+    match ran.and(scratch::remove()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

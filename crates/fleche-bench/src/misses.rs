@@ -6,15 +6,15 @@ use std::{
 };
 
 use fleche_core::{Cache, CallKey, Digest, collect, fleche};
-use fleche_store_file::{FileCalls, FileValues};
-use fleche_store_memory::{MemoryCalls, MemoryValues};
 use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues};
 use redb::{Database, Durability as Raw, TableDefinition};
 
 use crate::{
+    caches,
     fresh::{called, fresh, missed},
-    plain,
+    plain::Files,
     rounds::{Measure, medians},
+    scratch,
     table::{Row, Table},
 };
 
@@ -30,10 +30,10 @@ fn next(x: i64) -> i64 {
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 200) } else { (9, 20_000) };
     let few = calls / 10;
-    let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
-    let at = |name: &str| directory.path().join(name);
-    let memory = Cache::new(MemoryValues::new(), MemoryCalls::new());
-    let files = files(directory.path()).map_err(|error| error.to_string())?;
+    let directory = scratch::directory()?;
+    let at = |name: &str| directory.join(name);
+    let (memory, files) = (caches::memory(), caches::files(&directory)?);
+    let plain = Files::new(&directory);
     let kept = Databases::open(&at("eventual"), Durability::Eventual)?;
     let loose = Databases::open(&at("none"), Durability::None)?;
     let bare = |cache: &Cache, calls| cache.scope(|| without_metadata(|| missed(next, calls)));
@@ -41,7 +41,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         Box::new(|| Ok(bare(&memory, calls))),
         Box::new(|| Ok(memory.scope(|| missed(next, calls)))),
         Box::new(|| Ok(bare(&files, few))),
-        Box::new(|| plain::write_files(directory.path(), few)),
+        Box::new(|| plain.write(few)),
         Box::new(|| Ok(bare(&kept.cache, calls))),
         Box::new(|| kept.alone(calls)),
         Box::new(|| Ok(bare(&loose.cache, calls))),
@@ -58,10 +58,6 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         Row::against("redb (`eventual`), no metadata", each(4, calls), (raw, each(5, calls)), 1.3),
         Row::against("redb (`none`), no metadata", each(6, calls), (raw, each(7, calls)), 1.3),
     ]))
-}
-
-fn files(directory: &Path) -> fleche_core::Result<Cache> {
-    Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
 }
 
 fn without_metadata<R>(run: impl FnOnce() -> R) -> R {

@@ -21,6 +21,7 @@ use fleche_store_sql::{SqlCalls, SqlValues};
 
 use crate::{
     rounds::{Measure, medians},
+    scratch,
     table::{Row, Table},
 };
 use raw::Raw;
@@ -97,9 +98,9 @@ fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
 
 /// Every store against its peer: what a miss puts, and what a hit gets.
 fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Row>, String> {
-    let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
+    let directory = scratch::directory()?;
     let mut rows = Vec::new();
-    for Pair { name, ours, peer, raw } in pairs(directory.path())? {
+    for Pair { name, ours, peer, raw } in pairs(&directory)? {
         // Each round puts what was not there before, and gets what it has put.
         let next = std::cell::Cell::new(0);
         let fresh = || next.replace(next.get() + count)..next.get();

@@ -12,18 +12,18 @@ use fleche_store_redb::RedbCalls;
 use redb::{Database, Durability};
 
 use super::{Item, raw::TABLE, record};
-use crate::table::Row;
+use crate::{scratch, table::Row};
 
 const THREADS: u64 = 8;
 
 /// The rows.
 pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
     let records: u64 = if quick { 800 } else { 100_000 };
-    let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
+    let directory = scratch::directory()?;
     let items: Vec<_> = (0..records).map(item).collect();
     let bytes = items.first().map_or(0, |item| item.bytes.len());
-    let (ours, batch) = shared(&directory.path().join("ours.redb"), &items)?;
-    let alone = alone(&directory.path().join("raw.redb"), &items, batch)?;
+    let (ours, batch) = shared(&directory.join("ours.redb"), &items)?;
+    let alone = alone(&directory.join("raw.redb"), &items, batch)?;
     #[allow(clippy::cast_precision_loss)] // A hundred thousand.
     let (each, count) = (ours.as_secs_f64() / records as f64, batch as f64);
     Ok(vec![

@@ -1,0 +1,33 @@
+//! Caches over stores of each kind.
+
+use std::path::Path;
+
+use fleche_core::Cache;
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+use fleche_store_redb::{RedbCalls, RedbValues};
+
+/// Values and records in memory.
+pub(crate) fn memory() -> Cache {
+    Cache::new(MemoryValues::new(), MemoryCalls::new())
+}
+
+/// Files below `values` and `calls`.
+///
+/// # Errors
+/// Where they cannot be opened.
+pub(crate) fn files(directory: &Path) -> Result<Cache, String> {
+    let open = || -> fleche_core::Result<_> {
+        Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
+    };
+    open().map_err(|error| error.to_string())
+}
+
+/// A redb database.
+///
+/// # Errors
+/// Where it cannot be opened.
+pub(crate) fn redb(file: &Path) -> Result<Cache, String> {
+    let open = || -> fleche_core::Result<_> { Ok(Cache::new(RedbValues::open(file)?, RedbCalls::open(file)?)) };
+    open().map_err(|error| error.to_string())
+}
