@@ -4,9 +4,11 @@ mod bench;
 mod conformance;
 mod corrupt;
 mod crash;
+mod document;
 mod excused;
 mod faults;
 mod fuzz_stores;
+mod instructions;
 mod layers;
 mod matrix;
 #[cfg(unix)]
@@ -52,6 +54,8 @@ enum Command {
     Faults(faults::Arguments),
     /// Compares every store with a map over random sequences of operations.
     FuzzStores(fuzz_stores::Arguments),
+    /// Counts the instructions of hits and misses, and fails where they have become more.
+    Instructions(instructions::Arguments),
     /// Runs a command while there is a scratch server of PostgreSQL, which `FLECHE_POSTGRES` names.
     #[cfg(unix)]
     Postgres(postgres::Arguments),
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Command::CrashChild(arguments) => crash::run_child(&arguments),
         Command::Faults(arguments) => faults::run(&arguments),
         Command::FuzzStores(arguments) => fuzz_stores::run(&arguments),
+        Command::Instructions(arguments) => instructions::run(&arguments),
         #[cfg(unix)]
         Command::Postgres(arguments) => postgres::run(&arguments),
         Command::Tidy => tidy::run(),

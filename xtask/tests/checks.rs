@@ -1,6 +1,7 @@
 //! The checks of stores as they are run: small runs of the program itself.
 
 use std::{
+    fs,
     io::Read,
     process::{Command, Output, Stdio},
 };
@@ -61,5 +62,44 @@ fn an_unknown_backend_is_named() {
     for check in ["crash", "corrupt", "faults", "fuzz-stores"] {
         let (output, text) = output(&[check, "--backend", "nobody"]);
         assert!(!output.status.success() && text.contains("`nobody`"), "{text}");
+    }
+}
+
+/// Compares counts of these kinds of calls with what is kept of them.
+fn compared(kept: &str, counted: &str) -> (Output, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let [kept, counted] = [("kept", kept), ("counted", counted)].map(|(name, calls)| {
+        let file = scratch.path().join(name);
+        fs::write(&file, format!("counted_with = \"{name}\"\n[calls]\n{calls}\n")).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    output(&["instructions", "--kept", &kept, "--counted", &counted])
+}
+
+#[test]
+fn a_call_that_takes_more_instructions_than_are_kept_is_named_with_both_counts_and_the_cure() {
+    // What is kept is a fifth below what is counted.
+    let (output, text) = compared("hot-hit = 400\nmiss = 1000", "hot-hit = 500\nmiss = 1090");
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("hot-hit: 500 instructions a call, 400 are kept (+25 %)"), "{text}");
+    assert!(text.contains("`cargo xtask instructions --write`") && text.contains("kept from kept"), "{text}");
+    assert!(!text.contains("miss:"), "{text}");
+}
+
+#[test]
+fn a_call_that_takes_far_fewer_instructions_is_told_and_fails_nothing() {
+    let (output, text) = compared("hot-hit = 400\nmiss = 1000", "hot-hit = 300\nmiss = 910");
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("hot-hit: 300 instructions a call, 400 are kept (-25 %)") && !text.contains("miss:"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_kind_of_call_of_which_nothing_is_kept_fails() {
+    for (kept, counted) in [("a = 1", "a = 1\nb = 2"), ("a = 1\nb = 2", "a = 1")] {
+        let (output, text) = compared(kept, counted);
+        assert!(!output.status.success() && text.contains("b: ") && text.contains("--write"), "{text}");
     }
 }

@@ -30,7 +30,6 @@ pub(crate) fn svg(report: &Report) -> String {
     let target = LABELS + BARS / LONGEST;
     let mut svg = String::new();
     let mut add = |line: std::fmt::Arguments<'_>| {
-    
         let _ = writeln!(svg, "{line}");
     };
     add(format_args!(

@@ -7,7 +7,6 @@ mod caches;
 mod chart;
 mod claims;
 mod cold;
-mod document;
 mod executors;
 mod fresh;
 mod hits;
@@ -19,7 +18,7 @@ mod scratch;
 mod stores;
 mod table;
 
-use std::process::ExitCode;
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::{
     Parser,
@@ -51,9 +50,9 @@ struct Arguments {
     /// Fewer rounds over less work: shows that everything runs, and nothing of how fast
     #[arg(long)]
     quick: bool,
-    /// Puts the table into `docs/performance.md`, and its chart beside it
-    #[arg(long, conflicts_with_all = ["what", "quick"])]
-    write: bool,
+    /// Writes a chart of all that has a target into this file, in SVG
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -70,19 +69,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Arguments { what, quick, write }: &Arguments) -> Result<(), String> {
-    if *write && cfg!(debug_assertions) {
-        return Err("figures of a build that is not optimised are not kept: leave `--debug` out".to_owned());
-    }
-    let header = machine::header()?;
-    print!("{header}");
+fn run(Arguments { what, quick, chart }: &Arguments) -> Result<(), String> {
+    print!("{}", machine::header()?);
     let mut found = Vec::new();
-    for Benchmark(name, _, measure) in ALL.iter().filter(|one| what.is_empty() || what.iter().any(|name| name == one.0))
-    {
+    let wanted = |name| what.is_empty() || what.iter().any(|one| one == name);
+    for Benchmark(name, _, measure) in ALL.iter().filter(|benchmark| wanted(benchmark.0)) {
         eprintln!("{name} …");
         found.push((*name, measure(*quick).map_err(|error| format!("{name}: {error}"))?));
     }
     let report = Report(found);
     print!("\n{report}");
-    if *write { document::write(&header, &report) } else { Ok(()) }
+    let Some(file) = chart else { return Ok(()) };
+    fs::write(file, chart::svg(&report)).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }

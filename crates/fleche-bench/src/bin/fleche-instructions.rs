@@ -1,0 +1,145 @@
+//! What `cargo xtask instructions` counts: so many calls of a kind, after what is needed to make them.
+
+use std::{hint::black_box, path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use fleche_core::{Cache, cache::HotTier, collect, fleche};
+
+#[path = "../caches.rs"]
+mod caches;
+
+#[fleche]
+fn labelled(x: i64, label: &str, y: f64) -> f64 {
+    if x > 0 && !label.is_empty() { y * 2.0 } else { y }
+}
+
+#[fleche]
+fn next(x: i64) -> i64 {
+    x + 1
+}
+
+/// A kind of call, by its name: opens the cache that it needs, and calls.
+struct Kind {
+    name: &'static str,
+    /// How many calls a short and a long run make: what they differ by is the calls' alone.
+    runs: [i64; 2],
+    open: fn(&Path) -> Result<Cache, String>,
+    call: fn(i64),
+    /// Whether each call is made before, by another process, or here on its first turn, or not at all.
+    before: Before,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Elsewhere,
+    Here,
+    Never,
+}
+
+/// Every kind.
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "hot-hit",
+        runs: [2_000, 12_000],
+        open: |_| Ok(caches::memory()),
+        call: call_labelled,
+        before: Before::Here,
+    },
+    Kind { name: "hot-hit-i64", runs: [2_000, 12_000], open: |_| Ok(caches::memory()), call, before: Before::Here },
+    Kind {
+        name: "memory-hit",
+        runs: [2_000, 12_000],
+        open: |_| Ok(caches::memory().hot_tier(HotTier::OFF)),
+        call,
+        before: Before::Here,
+    },
+    Kind { name: "file-hit", runs: [500, 2_500], open: caches::files, call, before: Before::Elsewhere },
+    Kind {
+        name: "redb-hit",
+        runs: [500, 2_500],
+        open: |directory| caches::redb(&directory.join("calls.redb")),
+        call,
+        before: Before::Elsewhere,
+    },
+    Kind { name: "memory-miss", runs: [2_000, 8_000], open: |_| Ok(caches::memory()), call, before: Before::Never },
+];
+
+fn call_labelled(x: i64) {
+    black_box(labelled(black_box(x), black_box("label"), black_box(1.5)));
+}
+
+fn call(x: i64) {
+    black_box(next(black_box(x)));
+}
+
+/// Makes calls to count the instructions of.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Says which kinds there are, with how many calls a short and a long run make
+    List,
+    /// Makes the calls that the others are to find in stores
+    Prepare { kind: String, directory: std::path::PathBuf },
+    /// Makes so many calls
+    Run { kind: String, directory: std::path::PathBuf, calls: i64 },
+}
+
+fn main() -> ExitCode {
+    let ran = match Arguments::parse().what {
+        What::List => {
+            for Kind { name, runs: [short, long], .. } in KINDS {
+                println!("{name} {short} {long}");
+            }
+            Ok(())
+        }
+        What::Prepare { kind, directory } => find(&kind).and_then(|kind| kind.prepare(&directory)),
+        What::Run { kind, directory, calls } => find(&kind).and_then(|kind| kind.run(&directory, calls)),
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn find(name: &str) -> Result<&'static Kind, String> {
+    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| format!("there is no kind `{name}`: see `list`"))
+}
+
+impl Kind {
+    fn prepare(&self, directory: &Path) -> Result<(), String> {
+        if self.before == Before::Elsewhere {
+            self.calls(directory, 0..self.runs[1])?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, directory: &Path, calls: i64) -> Result<(), String> {
+        match self.before {
+            // The same call again and again: several might share a place in a table, or not, as its seed has it.
+            Before::Here => self.calls(directory, (0..=calls).map(|_| 0)),
+            Before::Elsewhere | Before::Never => self.calls(directory, 0..calls),
+        }
+        .and_then(|misses| match self.before {
+            Before::Here if misses == 1 => Ok(()),
+            Before::Elsewhere if misses == 0 => Ok(()),
+            Before::Never if misses == calls => Ok(()),
+            _ => Err(format!("{misses} of {calls} calls were missed")),
+        })
+    }
+
+    /// Makes these calls, without metadata. Gives the number of those that were missed.
+    fn calls(&self, directory: &Path, calls: impl Iterator<Item = i64>) -> Result<i64, String> {
+        let cache = (self.open)(directory)?;
+        let _none = collect([]).enter();
+        cache.scope(|| calls.for_each(self.call));
+        i64::try_from(cache.stats().misses).map_err(|error| error.to_string())
+    }
+}
