@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::table::Report;
 
 /// Pixels.
-const LABELS: f64 = 430.0;
+const LABELS: f64 = 470.0;
 const BARS: f64 = 360.0;
 const OUTCOMES: f64 = 250.0;
 const LINE: f64 = 22.0;
@@ -42,7 +42,7 @@ pub(crate) fn svg(report: &Report) -> String {
         let (y, used) = (at(nth), part.used());
         let (class, goes_on) = (if part.is_met() { "met" } else { "missed" }, if used > LONGEST { " ▸" } else { "" });
         let bar = BARS * used.clamp(0.0, LONGEST) / LONGEST;
-        let label = plain(&format!("{name}: {}", row.what()));
+        let label = plain(&format!("{name}: {}", row.title()));
         add(format_args!(r#"<text x="{}" y="{}" text-anchor="end">{label}</text>"#, LABELS - 8.0, y + 12.0));
         add(format_args!(r#"<rect class="{class}" x="{LABELS}" y="{y}" width="{bar:.1}" height="14" rx="2"/>"#));
         let outcome = plain(&row.outcome());
@@ -73,8 +73,8 @@ mod tests {
         ];
         let svg = svg(&Report(vec![("hits", Table(rows))]));
         assert_eq!(svg.matches("<rect").count(), 2);
-        assert!(svg.contains(r#"class="met" x="430" y="40" width="90.0""#), "{svg}");
-        assert!(svg.contains(r#"class="missed" x="430" y="62" width="360.0""#), "{svg}");
+        assert!(svg.contains(r#"class="met" x="470" y="40" width="90.0""#), "{svg}");
+        assert!(svg.contains(r#"class="missed" x="470" y="62" width="360.0""#), "{svg}");
         assert!(svg.contains("hits: a hit of &amp;str</text>") && svg.contains("(target ≤ 1 ×) ✗ ▸"), "{svg}");
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Row {
     figure: String,
     /// The peer, by name, with its figure.
     peer: String,
+    /// The peer's name, where figures of two are compared.
+    against: String,
     /// Of the two.
     ratio: String,
     /// `None` for figures that only say how others are to be read.
@@ -60,7 +62,7 @@ impl Row {
             Some(target) => Self::held(what, ratio, target),
             None => Self::ratio(what, ratio),
         };
-        Self { figure: time(seconds), peer: format!("{peer}: {}", time(of_peer)), ..row }
+        Self { figure: time(seconds), peer: format!("{peer}: {}", time(of_peer)), against: peer.to_owned(), ..row }
     }
 
     /// So many calls a second, held against a target where there is one.
@@ -107,9 +109,9 @@ impl Row {
         Self { peer: peer.into(), ..self }
     }
 
-    /// What was measured.
-    pub(crate) fn what(&self) -> &str {
-        &self.what
+    /// What was measured, and what it is compared with.
+    pub(crate) fn title(&self) -> String {
+        if self.against.is_empty() { self.what.clone() } else { format!("{} / {}", self.what, self.against) }
     }
 
     pub(crate) fn target(&self) -> Option<&Target> {
@@ -144,7 +146,7 @@ impl fmt::Display for Report {
         f.write_str(
             "| benchmark | what | fleche | beside it | ratio | target | |\n|---|---|---:|---:|---:|---:|---|\n",
         )?;
-        for (name, Row { what, figure, peer, ratio, target }) in self.rows() {
+        for (name, Row { what, figure, peer, ratio, target, .. }) in self.rows() {
             let mut ends = String::from("| |");
             if let Some(target) = target {
                 ends.clear();
