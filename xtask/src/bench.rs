@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     /// Builds without optimisation: with `--quick`, to see in less time that everything runs
     #[arg(long)]
     debug: bool,
-    /// Measures everything, and puts the table into `docs/performance.md` and its chart beside it
+    /// Measures everything, and puts the table into `docs/performance.md`, its chart beside it, and some rows into `README.md`
     #[arg(long, conflicts_with_all = ["debug", "what"])]
     write: bool,
     /// What the benchmarks are told; `-- --help` says what there is
@@ -34,7 +34,7 @@ pub(crate) fn run(Arguments { debug, write, what }: &Arguments) -> Result<(), St
     }
     command.arg("--").args(what);
     if *write {
-        command.arg("--chart").arg(document::docs("performance.svg")).stdout(Stdio::piped());
+        command.arg("--chart").arg(document::file("docs/performance.svg")).stdout(Stdio::piped());
     }
     let run = command.stderr(Stdio::inherit()).spawn().and_then(std::process::Child::wait_with_output);
     let output = run.map_err(|error| format!("cannot run cargo: {error}"))?;
@@ -44,7 +44,44 @@ pub(crate) fn run(Arguments { debug, write, what }: &Arguments) -> Result<(), St
     if *write {
         let table = String::from_utf8_lossy(&output.stdout);
         print!("{table}");
-        document::write("bench", &table)?;
+        document::write(document::PERFORMANCE, "bench", &table)?;
+        document::write("README.md", "bench", &quoted(&table)?)?;
     }
     Ok(())
+}
+
+/// What `README.md` says of the table: benchmarks, with the row that is quoted.
+const QUOTED: [(&str, &str, &str); 3] = [
+    ("hits", "hot hit of `(i64, &str, f64)`", "A call that this process has made before"),
+    ("cold", "file, result of ≤ 64 B", "The first hit of a process, in files"),
+    ("misses", "file, no metadata", "A miss around a trivial body, in files"),
+];
+
+fn quoted(table: &str) -> Result<String, String> {
+    let line = |(benchmark, row, called): (&str, &str, &str)| {
+        let begin = format!("| {benchmark} | {row} | ");
+        let cells = table.lines().find_map(|line| line.strip_prefix(&begin)).map(|rest| rest.split(" | "));
+        match cells.map(Iterator::collect::<Vec<_>>).as_deref() {
+            Some([ours, peer, ratio, ..]) => {
+                Ok(format!("- {called}: {ours}; {peer}; {ratio} (`cargo xtask bench {benchmark}`).\n"))
+            }
+            _ => Err(format!("the table has no row `{row}` of `{benchmark}`, which README.md quotes")),
+        }
+    };
+    QUOTED.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_quoted_with_their_command_and_one_that_is_missing_is_named() {
+        let row = |(benchmark, row, _)| format!("| {benchmark} | {row} | 3 ns | peer: 2 ns | 1.50 × | ≤ 1 × | ✗ |\n");
+        let table: String = QUOTED.map(row).concat();
+        let text = quoted(&table).unwrap();
+        assert_eq!(text.lines().count(), QUOTED.len());
+        assert!(text.contains(": 3 ns; peer: 2 ns; 1.50 × (`cargo xtask bench hits`)."), "{text}");
+        assert!(quoted("").unwrap_err().contains("hot hit"));
+    }
 }

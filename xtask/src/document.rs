@@ -1,21 +1,24 @@
-//! `docs/performance.md`: tables that commands write, in text that is written by hand.
+//! Documents with tables that commands write, in text that is written by hand.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// A file of `docs`.
-pub(crate) fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join(name)
+/// Where the tables stand.
+pub(crate) const PERFORMANCE: &str = "docs/performance.md";
+
+/// A file of this workspace.
+pub(crate) fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(path)
 }
 
 /// Puts this into the document, between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 ///
 /// # Errors
 /// Where the document cannot be read or written, or does not have these lines.
-pub(crate) fn write(name: &str, between: &str) -> Result<(), String> {
-    let document = docs("performance.md");
+pub(crate) fn write(document: &str, name: &str, between: &str) -> Result<(), String> {
+    let document = file(document);
     let text = fs::read_to_string(&document).map_err(|error| format!("cannot read {}: {error}", document.display()))?;
     let text = replaced(&text, name, between)
         .ok_or_else(|| format!("{} has no lines `{}` and `{}`", document.display(), begin(name), end(name)))?;

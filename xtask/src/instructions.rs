@@ -56,7 +56,7 @@ pub(crate) fn run(Arguments { write, profile, kept, counted }: &Arguments) -> Re
     }
     let counted = Kept::new(&valgrind, profiles.iter().map(|(name, per_call)| (*name, total(per_call))));
     if *write {
-        document::write("profile", &section(&profiles))?;
+        document::write(document::PERFORMANCE, "profile", &section(&profiles))?;
         return counted.write(kept);
     }
     Kept::read(kept)?.compare(&counted)

@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::document;
+
 /// A count may be off by this part of what was written down. Seeds of hash tables and the order of threads account for one
 /// or two hundredths; a compiler for more.
 const ALLOWED: f64 = 0.1;
@@ -26,7 +28,7 @@ pub(super) struct Kept {
 impl Kept {
     /// Where it is kept.
     pub(super) fn file() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("crates").join("fleche-bench/instructions.toml")
+        document::file("crates/fleche-bench/instructions.toml")
     }
 
     /// What was counted just now.
