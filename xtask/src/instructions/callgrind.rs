@@ -27,6 +27,9 @@ pub(super) fn count(program: &Path, arguments: &[&str], scratch: &Path) -> Resul
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"]);
     command.arg(format!("--callgrind-out-file={}", scratch.display())).arg(program).args(arguments);
+    // glibc tidies its lists of small free pieces now and then, depending on where it happens to have them: without lists, it
+    // does the same each time.
+    command.env("GLIBC_TUNABLES", "glibc.malloc.mxfast=0");
     let output = command.output().map_err(|error| format!("cannot run valgrind: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
