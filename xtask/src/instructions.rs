@@ -128,9 +128,10 @@ fn lines(per_call: &[(String, f64)]) -> String {
 
 /// Where the instructions are, for the document.
 fn section(profiles: &[(&str, Vec<(String, f64)>)]) -> String {
+    let taken = |(_, count): &&(String, f64)| *count >= 1.0;
     let function = |(name, count): &(String, f64)| format!("{count:.0} `{}`", short(name));
     let kind = |(name, per_call): &(&str, Vec<_>)| {
-        let most: Vec<_> = per_call.iter().take(SHOWN).map(function).collect();
+        let most: Vec<_> = per_call.iter().filter(taken).take(SHOWN).map(function).collect();
         format!("| {name} | {:.0} | {} |", total(per_call), most.join(", "))
     };
     let kinds: Vec<_> = profiles.iter().map(kind).collect();

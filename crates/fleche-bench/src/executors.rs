@@ -67,7 +67,7 @@ fn of_pool(
     let wrapped = &wrap_executor(pool);
     // Files are slow enough to be measured over fewer.
     let few = calls / 10;
-    let files_alone = Files::new(&directory.join(name));
+    let files_alone = Files::new(&directory.join(name))?;
     let hit = fresh(calls);
     memory.scope(|| timed(wrapped, next, hit, calls))?;
     files.scope(|| timed(wrapped, next, hit, few))?;

@@ -33,7 +33,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let directory = scratch::directory()?;
     let at = |name: &str| directory.join(name);
     let (memory, files) = (caches::memory(), caches::files(&directory)?);
-    let plain = Files::new(&directory);
+    let plain = Files::new(&directory)?;
     let kept = Databases::open(&at("eventual"), Durability::Eventual)?;
     let loose = Databases::open(&at("none"), Durability::None)?;
     let bare = |cache: &Cache, calls| cache.scope(|| without_metadata(|| missed(next, calls)));
