@@ -23,7 +23,7 @@ text { font: 12px system-ui, sans-serif; fill: #24292f; } \
 
 /// Every row that has a target.
 pub(crate) fn svg(report: &Report) -> String {
-    let rows: Vec<_> = report.rows().filter_map(|(name, row)| Some((name, row, row.target()?))).collect();
+    let rows: Vec<_> = report.rows().filter_map(|(name, row)| Some((name, row, row.target.as_ref()?))).collect();
     #[allow(clippy::cast_precision_loss)] // Some dozens.
     let at = |nth: usize| HEAD + nth as f64 * LINE;
     let (width, height) = (LABELS + BARS + OUTCOMES, at(rows.len()) + 10.0);

@@ -5,17 +5,17 @@ use std::fmt::{self, Write as _};
 /// A row: what was measured, the figure, what it is compared with, and what it is held against.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
-    what: String,
+    pub(crate) what: String,
     /// fleche's figure, or the peer's where the row is about one alone.
-    figure: String,
+    pub(crate) figure: String,
     /// The peer, by name, with its figure.
-    peer: String,
+    pub(crate) peer: String,
     /// The peer's name, where figures of two are compared.
-    against: String,
+    pub(crate) against: String,
     /// Of the two.
-    ratio: String,
+    pub(crate) ratio: String,
     /// `None` for figures that only say how others are to be read.
-    target: Option<Target>,
+    pub(crate) target: Option<Target>,
 }
 
 /// What a figure is to keep to.
@@ -112,10 +112,6 @@ impl Row {
     /// What was measured, and what it is compared with.
     pub(crate) fn title(&self) -> String {
         if self.against.is_empty() { self.what.clone() } else { format!("{} / {}", self.what, self.against) }
-    }
-
-    pub(crate) fn target(&self) -> Option<&Target> {
-        self.target.as_ref()
     }
 
     /// The figure and what is allowed, in short.
@@ -216,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_is_used_of_a_target_is_over_one_where_it_is_missed() {
-        let used = |row: &Row| row.target().map(Target::used);
+        let used = |row: &Row| row.target.as_ref().map(Target::used);
         assert_eq!(used(&Row::held("", 3.0, 1.5)), Some(2.0));
         assert_eq!(used(&Row::at_least("", 0.5, 1.5)), Some(3.0));
         assert_eq!(used(&Row::ratio("", 1.0)), None);
