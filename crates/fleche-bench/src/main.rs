@@ -6,6 +6,8 @@
 mod claims;
 mod executors;
 mod hits;
+#[cfg(target_os = "linux")]
+mod large;
 mod machine;
 mod plain;
 mod rounds;
@@ -37,6 +39,9 @@ enum What {
     Stores,
     /// What a hit costs in front of the stores, beside caches that never persist
     Hits,
+    /// What large values cost, beside what has to be done with their bytes, and what files add to small ones
+    #[cfg(target_os = "linux")]
+    Large,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +55,8 @@ fn main() -> ExitCode {
         What::Claims => claims::run(quick),
         What::Stores => stores::run(quick),
         What::Hits => hits::run(quick),
+        #[cfg(target_os = "linux")]
+        What::Large => large::run(quick),
     };
     match measured {
         Ok(table) => {
