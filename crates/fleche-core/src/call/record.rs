@@ -3,6 +3,7 @@
 mod map;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ops::Deref,
     sync::{Arc, LazyLock},
@@ -45,11 +46,11 @@ pub struct RecordFields {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
     /// The host's name.
-    pub host: String,
+    pub host: Cow<'static, str>,
     /// The process id on that host.
     pub process: u32,
     /// The file name of the executable.
-    pub program: String,
+    pub program: Cow<'static, str>,
 }
 
 impl Writer {
@@ -60,8 +61,8 @@ impl Writer {
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
             (gethostname::gethostname().to_string_lossy().into_owned(), program.to_string_lossy().into_owned())
         });
-        let (host, program) = HOST_AND_PROGRAM.clone();
-        Self { host, process: std::process::id(), program }
+        let (host, program) = &*HOST_AND_PROGRAM;
+        Self { host: Cow::Borrowed(host), process: std::process::id(), program: Cow::Borrowed(program) }
     }
 }
 
