@@ -23,7 +23,7 @@
 //! - The difference between two values that their `Serialize` writes alike: skipped fields, overlapping untagged
 //!   variants, a `u8` and a `u64` of the same value, a unit variant and a string.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -33,6 +33,7 @@ mod encoded;
 mod error;
 mod head;
 pub(crate) mod item;
+pub(crate) mod kept;
 mod number;
 pub mod ordered;
 mod reader;
@@ -44,6 +45,7 @@ pub use de::Deserializer;
 pub use diagnostic::diagnostic;
 pub use encoded::Encoded;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+use kept::Kept;
 
 /// How many arrays, maps and wrap tags may be nested in each other, when encoding and when decoding alike.
 ///
@@ -73,8 +75,25 @@ pub fn to_writer<W: io::Write, T: Serialize + ?Sized>(mut writer: W, value: &T) 
 /// Encodes `value` at the end of `buffer`, which is left as it was where encoding fails (as [`to_vec`] does).
 #[inline]
 pub fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+    or_as_it_was(buffer, |buffer| ser::encode(buffer, None, value))
+}
+
+/// As [`append`], except that a value that remembers its digest is not encoded, and goes to `kept`.
+pub(crate) fn append_or_keep<T: Serialize + ?Sized>(
+    buffer: &mut Vec<u8>,
+    kept: &mut Option<Arc<dyn Kept>>,
+    value: &T,
+) -> Result<(), EncodeError> {
+    or_as_it_was(buffer, |buffer| ser::encode_or_keep(buffer, kept, value))
+}
+
+#[inline]
+fn or_as_it_was(
+    buffer: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let start = buffer.len();
-    let encoded = ser::encode(buffer, None, value);
+    let encoded = encode(buffer);
     if encoded.is_err() {
         buffer.truncate(start);
     }

@@ -95,7 +95,7 @@ macro_rules! tuples {
         {
             #[allow(unused_variables, unused_mut)]
             fn encode(&self, wanted: impl Fn(usize) -> bool) -> Arguments {
-                let mut arguments = Arguments::new();
+                let mut arguments = Arguments::in_full();
                 $(if wanted($index) {
                     arguments.add(local_codec(), &self.$index);
                 })*

@@ -1,16 +1,19 @@
 //! The encoded arguments of one call.
 
+mod kept;
+
 use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{Codec, Reader, quick::QuickKey};
 use crate::{
-    call::{Argument, CallKey, ValueRef},
-    encoding::EncodeError,
+    call::{Argument, CallKey},
+    encoding::{EncodeError, kept::Kept},
     error::{Error, Result},
     function::Function,
 };
+use kept::reference;
 
 /// The encodings of a call's arguments, one after the other.
 #[derive(Debug, Default)]
@@ -21,6 +24,10 @@ pub struct Arguments {
     failed: Option<EncodeError>,
     /// The words that stand for them, where they are simple.
     quick: Option<Box<QuickKey>>,
+    /// Those of which only the digest stands in `bytes`, each with its place.
+    kept: Vec<(usize, Arc<dyn Kept>)>,
+    /// Whether there must be none of those.
+    in_full: bool,
 }
 
 /// A call as stores know it.
@@ -39,7 +46,8 @@ thread_local! {
 }
 
 impl Arguments {
-    const NONE: Self = Self { bytes: Vec::new(), ends: Vec::new(), failed: None, quick: None };
+    const NONE: Self =
+        Self { bytes: Vec::new(), ends: Vec::new(), failed: None, quick: None, kept: Vec::new(), in_full: false };
 
     /// None yet, in the buffers of an earlier call of this thread.
     pub fn new() -> Self {
@@ -91,20 +99,27 @@ impl Arguments {
         if self.failed.is_some() {
             self.failed = None;
         }
+        if !self.kept.is_empty() {
+            self.kept.clear();
+        }
+        self.in_full = false;
     }
 
     /// Encodes the next argument. The first failure is kept, and told when the arguments are used.
     #[inline]
     pub fn add<A: ?Sized>(&mut self, codec: Codec<A>, value: &A) {
         if self.failed.is_none() {
-            match (codec.encode)(&mut self.bytes, value) {
+            let mut kept = None;
+            let encoded = (codec.encode)(&mut self.bytes, &mut kept, value);
+            match encoded.and_then(|()| kept.map_or(Ok(()), |kept| self.keep(kept))) {
                 Ok(()) => self.ends.push(self.bytes.len()),
                 Err(error) => self.failed = Some(error),
             }
         }
     }
 
-    /// All encodings, one after the other; `None` where one has failed.
+    /// All encodings, or what stands for them, one after the other; `None` where one has failed. Different arguments of one
+    /// function differ in it.
     pub(super) fn encoded(&self) -> Option<&[u8]> {
         self.failed.is_none().then_some(&*self.bytes)
     }
@@ -114,7 +129,7 @@ impl Arguments {
         self.bytes.len()
     }
 
-    /// Each argument's encoding.
+    /// Each argument's encoding, or what [stands](Self::encoding) for it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
@@ -132,7 +147,7 @@ impl Arguments {
         let parameters = function.definition.parameters.iter().zip(self.iter());
         let arguments = parameters
             .filter(|(parameter, _)| !parameter.ignored)
-            .map(|(parameter, encoded)| Argument(Cow::Borrowed(parameter.name), ValueRef::of(encoded)))
+            .map(|(parameter, encoded)| Argument(Cow::Borrowed(parameter.name), reference(encoded)))
             .collect();
         Call::new(function, arguments)
     }
@@ -144,7 +159,7 @@ impl Arguments {
     ) -> Result<Call> {
         self.check(function, names.clone())?;
         let arguments =
-            names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), ValueRef::of(encoded)));
+            names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), reference(encoded)));
         Call::new(function, arguments.collect())
     }
 

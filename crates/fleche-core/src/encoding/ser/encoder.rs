@@ -1,11 +1,11 @@
 //! The buffer that an encoding goes to, and what surrounds the item that is being written.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
 use super::{Serializer, Span, Trace};
-use crate::encoding::{EncodeError, MAX_DEPTH, head, item};
+use crate::encoding::{EncodeError, MAX_DEPTH, head, item, kept::Kept};
 
 /// The buffer, and what has to be known about the items that are not finished yet.
 pub(super) struct Encoder<'b> {
@@ -22,6 +22,8 @@ pub(super) struct Encoder<'b> {
     /// Whether an item was left unfinished.
     broken: bool,
     pub(super) trace: Option<&'b mut Trace>,
+    /// Where a value goes that remembers its digest, in place of its encoding, if that is the whole.
+    pub(super) kept: Option<&'b mut Option<Arc<dyn Kept>>>,
 }
 
 /// What [`Encoder::leave`] needs to go back to where [`Encoder::enter`] was called.
@@ -35,7 +37,7 @@ impl<'b> Encoder<'b> {
     #[inline]
     pub(super) fn new(bytes: &'b mut Vec<u8>, trace: Option<&'b mut Trace>) -> Self {
         let (spans, scratch) = (Vec::new(), Vec::new());
-        Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace }
+        Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace, kept: None }
     }
 
     #[inline]
