@@ -70,7 +70,11 @@ fn keys(rounds: usize) -> Result<Vec<Row>, String> {
         Row::time("8 MB: copied", seconds(0)),
         Row::time("8 MB: hashed with BLAKE3 on one thread", seconds(1)),
         Row::time("key of a call with 8 MB, on one core", seconds(2)),
-        Row::at_least("the same, in the speed of encoding at half of a copy's speed and hashing", bound / seconds(2), 0.9),
+        Row::at_least(
+            "the same, in the speed of encoding at half of a copy's speed and hashing",
+            bound / seconds(2),
+            0.9,
+        ),
         Row::time("key of a call with 8 MB, on all cores", seconds(3)),
         Row::at_least("the same, in that speed", bound / seconds(3), 1.5),
     ])

@@ -5,10 +5,7 @@
 //! task on top meanwhile, one that waits for the very call below it.
 
 use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
@@ -24,16 +21,32 @@ const PIECE: usize = 1 << 17;
 /// The most threads for one input.
 const MOST_THREADS: usize = 4;
 
-/// Asking anew takes longer than hashing a small value.
-static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, Into::into));
-
 /// BLAKE3 of the bytes.
 pub(super) fn hash(bytes: &[u8]) -> blake3::Hash {
     if bytes.len() < LONG {
         return blake3::hash(bytes);
     }
-    let threads = MOST_THREADS.min(*CORES).min(2 * bytes.len() / LONG);
+    let threads = cores().min(2 * bytes.len() / LONG);
     if threads < 2 { blake3::hash(bytes) } else { on_threads(bytes, threads) }
+}
+
+/// How many cores this thread may run on, and those that it starts; more than are of use are not counted.
+#[cfg(target_os = "linux")]
+fn cores() -> usize {
+    use nix::{
+        sched::{CpuSet, sched_getaffinity},
+        unistd::Pid,
+    };
+    // Asked each time: threads may be kept to different cores, and it takes a microsecond.
+    let Ok(cores) = sched_getaffinity(Pid::from_raw(0)) else { return 1 };
+    (0..CpuSet::count()).filter(|core| cores.is_set(*core).unwrap_or(false)).take(MOST_THREADS).count()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cores() -> usize {
+    use std::sync::LazyLock;
+    static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, Into::into));
+    MOST_THREADS.min(*CORES)
 }
 
 /// The same on so many threads, this one among them. `bytes` are more than one piece.
@@ -96,8 +109,10 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_same_on_any_number_of_threads() {
-        let bytes: Vec<u8> = (0_u32..700_000).flat_map(|number| number.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
-        let around = [2, 3, 4, 5, 7, 8, 9, 16, 17].map(|pieces| [-1_isize, 0, 1].map(|more| (pieces * PIECE).strict_add_signed(more)));
+        let bytes: Vec<u8> =
+            (0_u32..700_000).flat_map(|number| number.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+        let around = [2, 3, 4, 5, 7, 8, 9, 16, 17]
+            .map(|pieces| [-1_isize, 0, 1].map(|more| (pieces * PIECE).strict_add_signed(more)));
         let lengths = around.into_iter().flatten().chain([PIECE + 1, LONG - 1, LONG, LONG + 1, bytes.len()]);
         for length in lengths {
             let bytes = &bytes[..length];

@@ -137,8 +137,10 @@ impl Arguments {
 
     /// Key and references, where the arguments are those of the function that are part of the key.
     pub(crate) fn call(&mut self, function: &'static Function) -> Result<Call> {
-        let names = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
-        self.named_call(function, names.map(|parameter| parameter.name))
+        let names = keyed(function);
+        self.check(function, names.clone())?;
+        let arguments = names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), reference(encoded)));
+        Call::new(function, arguments.collect())
     }
 
     /// Key and references, where the arguments are all of the function's, ignored ones included.
@@ -152,15 +154,12 @@ impl Arguments {
         Call::new(function, arguments)
     }
 
-    fn named_call(
-        &mut self,
-        function: &'static Function,
-        names: impl Iterator<Item = &'static str> + Clone,
-    ) -> Result<Call> {
+    /// The key alone, where the arguments are those of the function that are part of it.
+    pub(super) fn key(&mut self, function: &'static Function) -> Result<CallKey> {
+        let names = keyed(function);
         self.check(function, names.clone())?;
-        let arguments =
-            names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), reference(encoded)));
-        Call::new(function, arguments.collect())
+        let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, reference(encoded)));
+        Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
     }
 
     /// Whether all were encoded.
@@ -211,8 +210,14 @@ impl Drop for Arguments {
     }
 }
 
+/// The names of the parameters that are part of the key.
+fn keyed(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
+    function.definition.parameters.iter().filter(|parameter| !parameter.ignored).map(|parameter| parameter.name)
+}
+
 impl Call {
     fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
-        Ok(Self { key: CallKey::of_identity(function.identity()?, &arguments), arguments })
+        let references = arguments.iter().map(|Argument(name, value)| (&**name, *value));
+        Ok(Self { key: CallKey::of_identity(function.identity()?, arguments.len(), references), arguments })
     }
 }
