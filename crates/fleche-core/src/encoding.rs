@@ -44,6 +44,7 @@ pub mod unordered;
 pub use de::Deserializer;
 pub use diagnostic::diagnostic;
 pub use encoded::Encoded;
+pub(crate) use encoded::ReadByUs;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 use kept::Kept;
 

@@ -12,6 +12,7 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     fmt::{self, Debug},
+    marker::PhantomData,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
 };
@@ -68,21 +69,36 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reports;
-        impl<'de> Visitor<'de> for Reports {
-            type Value = Metadata;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of reports by the names of their kinds")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-                let mut metadata = Metadata::default();
-                while let Some((kind, report)) = map.next_entry::<String, _>()? {
-                    metadata.insert(kind, report);
-                }
-                Ok(metadata)
-            }
+        deserializer.deserialize_map(Reports(|report| report, PhantomData))
+    }
+}
+
+/// Metadata that is only ever read by our own deserializer.
+pub(crate) struct ReadByUs(pub(crate) Metadata);
+
+impl<'de> Deserialize<'de> for ReadByUs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let of_us = |encoding::ReadByUs(report)| report;
+        deserializer.deserialize_map(Reports(of_us, PhantomData)).map(Self)
+    }
+}
+
+/// Reads reports that come as an `R`.
+struct Reports<F, R>(F, PhantomData<fn() -> R>);
+
+impl<'de, R: Deserialize<'de>, F: Fn(R) -> Encoded> Visitor<'de> for Reports<F, R> {
+    type Value = Metadata;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of reports by the names of their kinds")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+        let mut metadata = Metadata::default();
+        while let Some((kind, report)) = map.next_entry::<String, R>()? {
+            metadata.insert(kind, (self.0)(report));
         }
-        deserializer.deserialize_map(Reports)
+        Ok(metadata)
     }
 }
 

@@ -95,6 +95,25 @@ impl<'de> Deserialize<'de> for Encoded {
     }
 }
 
+/// An [`Encoded`] that is only ever read by our own deserializer, which has checked it by then.
+pub(crate) struct ReadByUs(pub(crate) Encoded);
+
+impl<'de> Deserialize<'de> for ReadByUs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Checked;
+        impl<'de> Visitor<'de> for Checked {
+            type Value = ReadByUs;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                RawVisitor.expecting(f)
+            }
+            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<ReadByUs, E> {
+                Ok(ReadByUs(Encoded(Bytes::copy_from_slice(bytes))))
+            }
+        }
+        deserializer.deserialize_newtype_struct(MARKER, Checked)
+    }
+}
+
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {

@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::RecordFields;
-use crate::encoding::Encoded;
+use crate::{encoding::ReadByUs, metadata};
 
 /// The record format that this version writes, and the highest that it reads.
 const FORMAT: u64 = 1;
@@ -39,7 +39,7 @@ impl Serialize for Written<'_> {
     }
 }
 
-/// A record's fields as they were read; `None` where they are of a later format.
+/// A record's fields as they were read, by our own deserializer; `None` where they are of a later format.
 pub(super) struct Read(pub(super) Option<RecordFields>);
 
 impl<'de> Deserialize<'de> for Read {
@@ -71,9 +71,9 @@ impl<'de> Visitor<'de> for Fields {
                 "writer" => writer = Some(map.next_value()?),
                 "written" => written = Some(map.next_value()?),
                 "function" => function = Some(map.next_value()?),
-                "metadata" => metadata = Some(map.next_value()?),
+                "metadata" => metadata = Some(map.next_value::<metadata::ReadByUs>()?.0),
                 "arguments" => arguments = Some(map.next_value()?),
-                name => drop(other.insert(name.to_owned(), map.next_value::<Encoded>()?)),
+                name => drop(other.insert(name.to_owned(), map.next_value::<ReadByUs>()?.0)),
             }
         }
         if format.ok_or_else(|| A::Error::missing_field("format"))? > FORMAT {
