@@ -112,3 +112,8 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     deserializer.finish()?;
     Ok(value)
 }
+
+/// As [`from_slice`], and faster for lists of numbers.
+pub(crate) fn from_slice_by_block<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, DecodeError> {
+    de::list(bytes).map_or_else(|| from_slice(bytes), Ok)
+}
