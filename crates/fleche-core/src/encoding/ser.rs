@@ -54,6 +54,7 @@ fn encode_with<T: Serialize + ?Sized>(out: &mut Encoder<'_>, value: &T) -> Resul
     if !out.is_whole() {
         return Err(EncodeError::Misuse("it went on after a part of it had failed"));
     }
+    out.leave_spare();
     Ok(())
 }
 

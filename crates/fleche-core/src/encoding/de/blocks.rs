@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn other_types_are_left_to_themselves() {
-        let bytes = to_vec(&[7_u32; 100]).unwrap();
+        let bytes = to_vec(&vec![7_u32; 100]).unwrap();
         assert_eq!(list::<Vec<i32>>(&bytes), None);
         assert_eq!(list::<Vec<f64>>(&bytes), None);
         assert_eq!(list::<Vec<u128>>(&bytes), None);

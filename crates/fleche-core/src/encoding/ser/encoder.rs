@@ -1,6 +1,6 @@
 //! The buffer that an encoding goes to, and what surrounds the item that is being written.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, mem, sync::Arc};
 
 use serde::Serialize;
 
@@ -26,6 +26,15 @@ pub(super) struct Encoder<'b> {
     pub(super) kept: Option<&'b mut Option<Arc<dyn Kept>>>,
 }
 
+/// More room than this is not left to the next encoding.
+const MOST_SPANS: usize = 1 << 10;
+const MOST_SCRATCH: usize = 1 << 16;
+
+thread_local! {
+    /// Room for spans, which are all of maps that are finished, and scratch.
+    static SPARE: Cell<(Vec<Span>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
+}
+
 /// What [`Encoder::leave`] needs to go back to where [`Encoder::enter`] was called.
 pub(super) struct Outside {
     /// How many levels to go back.
@@ -40,13 +49,37 @@ impl<'b> Encoder<'b> {
         Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace, kept: None }
     }
 
+    /// Makes room for the entries of a map, in what earlier encodings of this thread have left where it is the first.
+    #[inline]
+    pub(super) fn reserve_spans(&mut self, count: usize) {
+        if self.spans.capacity() == 0 {
+            let (spans, scratch) = SPARE.try_with(Cell::take).unwrap_or_default();
+            self.spans = spans;
+            if self.scratch.capacity() == 0 {
+                self.scratch = scratch;
+            }
+        }
+        self.spans.reserve(count);
+    }
+
+    /// Leaves the room for maps to the next encoding of this thread.
+    #[inline]
+    pub(super) fn leave_spare(&mut self) {
+        if (1..=MOST_SPANS).contains(&self.spans.capacity()) && self.scratch.capacity() <= MOST_SCRATCH {
+            self.spans.clear();
+            let spare = (mem::take(&mut self.spans), mem::take(&mut self.scratch));
+            // A thread that ends has no use for it.
+            let _ = SPARE.try_with(|kept| kept.set(spare));
+        }
+    }
+
     #[inline]
     pub(super) fn enter(&mut self) -> Result<Outside, EncodeError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(EncodeError::TooDeep);
         }
-        Ok(Outside { levels: 1, somes: std::mem::take(&mut self.somes) })
+        Ok(Outside { levels: 1, somes: mem::take(&mut self.somes) })
     }
 
     #[inline]
