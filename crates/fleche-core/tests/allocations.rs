@@ -58,12 +58,12 @@ fn allocations<R>(run: impl FnOnce() -> R) -> (R, usize) {
 
 #[fleche]
 fn small(x: i64, label: &str, y: f64) -> f64 {
-    if label.is_empty() { y } else { y + x as f64 }
+    if x > 0 && !label.is_empty() { y * 2.0 } else { y }
 }
 
 #[fleche]
-fn of_array(array: &Hashed<Vec<f64>>, x: i64) -> i64 {
-    array.len() as i64 + x
+fn of_array(array: &Hashed<Vec<f64>>, x: usize) -> usize {
+    array.len() + x
 }
 
 #[test]

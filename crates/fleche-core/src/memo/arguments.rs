@@ -65,7 +65,11 @@ impl Arguments {
             // The buffers stay where they are.
             Ok(mut arguments) => {
                 arguments.clear();
-                look(&mut arguments).ok_or_else(|| Some(mem::replace(&mut *arguments, Self::NONE)))
+                let found = look(&mut arguments);
+                if found.is_some() {
+                    arguments.let_go();
+                }
+                found.ok_or_else(|| Some(mem::replace(&mut *arguments, Self::NONE)))
             }
             Err(_) => Self::amid(look),
         });
@@ -99,10 +103,16 @@ impl Arguments {
         if self.failed.is_some() {
             self.failed = None;
         }
+        self.let_go();
+        self.in_full = false;
+    }
+
+    /// Keeps nobody's values any longer.
+    #[inline]
+    fn let_go(&mut self) {
         if !self.kept.is_empty() {
             self.kept.clear();
         }
-        self.in_full = false;
     }
 
     /// Encodes the next argument. The first failure is kept, and told when the arguments are used.

@@ -235,7 +235,7 @@ fn it_travels_with_bound_calls() {
         array.iter().sum()
     }
     fn whole(array: Hashed<Vec<f64>>) -> f64 {
-        bound_sum(&array)
+        bound_sum(&array) + Hashed::into_inner(array)[0]
     }
     let cache = memory();
     let _active = cache.enter();
@@ -258,4 +258,20 @@ fn the_value_comes_back() {
     let other = shared.clone();
     assert_eq!(Hashed::into_inner(shared), *other);
     assert!(Hashed::new(f64::NAN) != Hashed::new(f64::NAN));
+}
+
+#[test]
+fn no_call_keeps_the_value() {
+    #[fleche]
+    fn passed(array: &Hashed<Vec<f64>>) -> usize {
+        array.len()
+    }
+    let _active = memory().enter();
+    for _ in 0..3 {
+        let array = Hashed::new(long());
+        let place = array.as_ptr();
+        assert_eq!((passed(&array), passed(&array)), (1000, 1000));
+        let array = Hashed::into_inner(array);
+        assert_eq!(array.as_ptr(), place, "a call has kept a handle");
+    }
 }
