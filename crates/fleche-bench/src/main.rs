@@ -10,6 +10,8 @@ mod cold;
 mod executors;
 mod fresh;
 mod hits;
+#[cfg(target_os = "linux")]
+mod large;
 mod machine;
 mod misses;
 mod plain;
@@ -35,6 +37,8 @@ const ALL: &[Benchmark] = &[
     Benchmark("hits", "What a hit costs in memory, beside caches that never persist", hits::run),
     Benchmark("cold", "What the first hit of a process costs in files and in redb", cold::run),
     Benchmark("misses", "What a miss costs around a trivial body", misses::run),
+    #[cfg(target_os = "linux")]
+    Benchmark("large", "What large values cost, beside what has to be done with their bytes", large::run),
     Benchmark("claims", "What a claim costs where nobody else wants the call", claims::run),
     Benchmark("executors", "Calls a second through thread pools and process pools, missed and hit", executors::run),
     Benchmark("stores", "What stores cost, beside what they are made of", stores::run),

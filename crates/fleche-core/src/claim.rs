@@ -98,7 +98,7 @@ impl Owner {
     /// This process, from now on, waiting for nothing.
     pub fn this_process() -> Self {
         let Writer { host, process, .. } = Writer::this_process();
-        Self { host, process, since: SystemTime::now(), awaits: Some(Vec::new()) }
+        Self { host: host.into_owned(), process, since: SystemTime::now(), awaits: Some(Vec::new()) }
     }
 
     /// How long it has had the claim; nothing where clocks disagree.

@@ -1,5 +1,7 @@
 //! `Digest`: the BLAKE3 hash that names a value, and `DigestPrefix`: the beginning of one.
 
+mod pieces;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -11,9 +13,9 @@ use crate::error::{Error, Result};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of these bytes.
+    /// The digest of these bytes. Some megabytes and more are hashed on a few threads at once, started for that.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
+        Self(*pieces::hash(bytes).as_bytes())
     }
 
     /// A digest from its 32 bytes.
@@ -31,6 +33,17 @@ impl Digest {
         HexDigits(blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
+
+/// What each byte means as a lower-case hexadecimal digit; more than 15 where it is none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
 
 struct HexDigits<T>(T);
 
@@ -59,10 +72,16 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self> {
         let wanted = "a digest: 64 lower-case hexadecimal digits";
         let wrong = || Error::Digest { text: text.to_owned(), wanted };
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(wrong());
+        let (pairs, []) = text.as_bytes().as_chunks() else { return Err(wrong()) };
+        let pairs: &[_; 32] = pairs.try_into().map_err(|_| wrong())?;
+        let mut bytes = [0; 32];
+        let mut digits = 0;
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+            digits |= high | low;
+            *byte = high << 4 | low & 0xf;
         }
-        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| wrong())
+        if digits > 0xf { Err(wrong()) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -154,7 +173,11 @@ mod tests {
 
     #[test]
     fn text_that_is_no_digest_is_named_in_the_error() {
-        for text in ["", "af13", "AF1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262", "zz"] {
+        let digits = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        let upper = digits.replacen('a', "A", 1);
+        let wrong = ["", "af13", "zz", &upper, &digits[1..], &digits.replace('0', "g"), &format!("{digits}00")];
+        let none = [&digits.replace('f', "/"), &digits.replace('f', ":"), &digits.replace("f1", "ü")];
+        for text in wrong.into_iter().chain(none.map(|text| &**text)) {
             let error = text.parse::<Digest>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");
         }

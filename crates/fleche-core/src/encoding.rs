@@ -23,7 +23,7 @@
 //! - The difference between two values that their `Serialize` writes alike: skipped fields, overlapping untagged
 //!   variants, a `u8` and a `u64` of the same value, a unit variant and a string.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -33,6 +33,7 @@ mod encoded;
 mod error;
 mod head;
 pub(crate) mod item;
+pub(crate) mod kept;
 mod number;
 pub mod ordered;
 mod reader;
@@ -43,7 +44,9 @@ pub mod unordered;
 pub use de::Deserializer;
 pub use diagnostic::diagnostic;
 pub use encoded::Encoded;
+pub(crate) use encoded::ReadByUs;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+use kept::Kept;
 
 /// How many arrays, maps and wrap tags may be nested in each other, when encoding and when decoding alike.
 ///
@@ -73,8 +76,25 @@ pub fn to_writer<W: io::Write, T: Serialize + ?Sized>(mut writer: W, value: &T) 
 /// Encodes `value` at the end of `buffer`, which is left as it was where encoding fails (as [`to_vec`] does).
 #[inline]
 pub fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+    or_as_it_was(buffer, |buffer| ser::encode(buffer, None, value))
+}
+
+/// As [`append`], except that a value that remembers its digest is not encoded, and goes to `kept`.
+pub(crate) fn append_or_keep<T: Serialize + ?Sized>(
+    buffer: &mut Vec<u8>,
+    kept: &mut Option<Arc<dyn Kept>>,
+    value: &T,
+) -> Result<(), EncodeError> {
+    or_as_it_was(buffer, |buffer| ser::encode_or_keep(buffer, kept, value))
+}
+
+#[inline]
+fn or_as_it_was(
+    buffer: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let start = buffer.len();
-    let encoded = ser::encode(buffer, None, value);
+    let encoded = encode(buffer);
     if encoded.is_err() {
         buffer.truncate(start);
     }
@@ -91,4 +111,9 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let value = T::deserialize(&mut deserializer).map_err(|error| error.or_at(deserializer.position()))?;
     deserializer.finish()?;
     Ok(value)
+}
+
+/// As [`from_slice`], and faster for lists of numbers.
+pub(crate) fn from_slice_by_block<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, DecodeError> {
+    de::list(bytes).map_or_else(|| from_slice(bytes), Ok)
 }

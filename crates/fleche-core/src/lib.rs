@@ -32,6 +32,7 @@
 //! | pools whose threads are not ours | [`Cache::install`] |
 //! | `async fn`, and futures that take their cache along | [`fleche`](macro@fleche#jobs-and-async-fn), [`FutureExt::in_cache`] |
 //! | files as arguments | [`FileContent`] |
+//! | large arguments of many calls | [`Hashed`] |
 //! | sets and ordered maps inside arguments | [`unordered`], [`ordered`] |
 //! | the bytes of a value | [`encoding`] |
 //! | what is kept beside a result | [`metadata`], [`tag`] |
@@ -57,6 +58,7 @@ pub mod file_content;
 #[doc(hidden)]
 pub mod function;
 pub mod future;
+pub mod hashed;
 #[doc(hidden)]
 pub mod isolate;
 pub mod job;
@@ -291,6 +293,7 @@ pub use file_content::FileContent;
 #[doc(inline)]
 pub use fleche_macros::fleche;
 pub use future::FutureExt;
+pub use hashed::Hashed;
 pub use job::{Job, JobError};
 pub use query::Query;
 pub use store::{CallStore, ValueStore};

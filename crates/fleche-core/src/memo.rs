@@ -247,7 +247,7 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
 pub fn key(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> Result<CallKey> {
     let mut arguments = Arguments::new();
     encode(&mut arguments);
-    Ok(arguments.call(function)?.key)
+    arguments.key(function)
 }
 
 /// The key of a call, for the companion's `key`.

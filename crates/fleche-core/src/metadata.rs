@@ -11,12 +11,16 @@ use std::{
     any::Any,
     cell::Cell,
     collections::BTreeMap,
-    fmt::Debug,
+    fmt::{self, Debug},
+    marker::PhantomData,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, MapAccess, Visitor},
+};
 
 use crate::{
     encoding::{self, Encoded},
@@ -24,9 +28,9 @@ use crate::{
 };
 
 /// Metadata of one record, by the name of its kind; each kind encodes a type of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Metadata(BTreeMap<String, Encoded>);
+// By name. There are few, one most often, for which a tree would take many times the memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata(Vec<(String, Encoded)>);
 
 impl Metadata {
     /// What the kind of this name reported; `None` if it was not collected.
@@ -34,17 +38,67 @@ impl Metadata {
     /// # Errors
     /// Where what was reported is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, kind: &str) -> Result<Option<T>> {
-        Ok(self.0.get(kind).map(Encoded::decode).transpose()?)
+        Ok(self.place(kind).ok().map(|at| self.0[at].1.decode()).transpose()?)
     }
 
     /// Keeps a report under this name, in place of an earlier one.
     pub fn insert(&mut self, kind: impl Into<String>, report: Encoded) {
-        self.0.insert(kind.into(), report);
+        let kind = kind.into();
+        match self.place(&kind) {
+            Ok(at) => self.0[at].1 = report,
+            Err(at) => self.0.insert(at, (kind, report)),
+        }
     }
 
     /// Every kind's name and report, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Encoded)> {
         self.0.iter().map(|(kind, report)| (kind.as_str(), report))
+    }
+
+    /// Where the kind's report is, or would be.
+    fn place(&self, kind: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(name, _)| name.as_str().cmp(kind))
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Reports(|report| report, PhantomData))
+    }
+}
+
+/// Metadata that is only ever read by our own deserializer.
+pub(crate) struct ReadByUs(pub(crate) Metadata);
+
+impl<'de> Deserialize<'de> for ReadByUs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let of_us = |encoding::ReadByUs(report)| report;
+        deserializer.deserialize_map(Reports(of_us, PhantomData)).map(Self)
+    }
+}
+
+/// Reads reports that come as an `R`.
+struct Reports<F, R>(F, PhantomData<fn() -> R>);
+
+impl<'de, R: Deserialize<'de>, F: Fn(R) -> Encoded> Visitor<'de> for Reports<F, R> {
+    type Value = Metadata;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of reports by the names of their kinds")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+        let mut metadata = Metadata::default();
+        while let Some((kind, report)) = map.next_entry::<String, R>()? {
+            metadata.insert(kind, (self.0)(report));
+        }
+        Ok(metadata)
     }
 }
 

@@ -29,6 +29,8 @@ mod files;
 mod forged;
 #[path = "engine/guard.rs"]
 mod guard;
+#[path = "engine/hashed.rs"]
+mod hashed;
 #[path = "engine/identity.rs"]
 mod identity;
 #[path = "engine/jobs.rs"]

@@ -1,6 +1,7 @@
 //! Reading entries: whole, and verified.
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io::{self, ErrorKind, Read},
     path::Path,
@@ -53,35 +54,47 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Most records are shorter than this, and then one read is all that they take.
 const SHORT: usize = 4096;
 
+thread_local! {
+    /// Room for the beginnings of files. It is cleared once, and not for each file.
+    static BEGINNING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// The file's bytes; `None` if there is no file.
 pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
-    let mut file = match open(path) {
+    let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("read", path))?,
     };
-    let mut bytes = vec![0; SHORT];
-    match file.read(&mut bytes) {
+    // A thread that is ending has none.
+    let mut beginning = BEGINNING.try_with(Cell::take).unwrap_or_default();
+    beginning.resize(SHORT, 0);
+    let bytes = read_open(&file, path, &mut beginning);
+    let _ = BEGINNING.try_with(|kept| kept.set(beginning));
+    bytes.map(Some)
+}
+
+fn read_open(mut file: &File, path: &Path, beginning: &mut [u8]) -> Result<Vec<u8>> {
+    let read = match file.read(beginning) {
         // Fewer than asked for: that was all of it.
-        Ok(length @ 1..SHORT) => {
-            bytes.truncate(length);
-            return Ok(Some(bytes));
-        }
-        Ok(length) => bytes.truncate(length),
-        Err(_) => bytes.clear(),
-    }
+        Ok(length @ 1..SHORT) => return Ok(beginning[..length].to_vec()),
+        Ok(length) => length,
+        Err(_) => 0,
+    };
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     if !metadata.is_file() {
         return Err(not_a_file("read", path));
     }
-    read_rest(&file, metadata.len(), bytes).map(Some).map_err(Error::io("read", path))
+    read_rest(file, metadata.len(), &beginning[..read]).map_err(Error::io("read", path))
 }
 
 // Entries are never written to once they have their names: a file that ends elsewhere than its length says is damaged,
 // which verifying shows. So its end need not be looked for.
-fn read_rest(file: &File, length: u64, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+fn read_rest(file: &File, length: u64, beginning: &[u8]) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(length).map_err(|_| ErrorKind::OutOfMemory)?.max(beginning.len());
+    let mut bytes = Vec::new();
     // Any length can be claimed by a file with holes.
-    let capacity = usize::try_from(length).map_err(|_| ErrorKind::OutOfMemory)?.saturating_sub(bytes.len());
-    bytes.try_reserve_exact(capacity).map_err(|_| ErrorKind::OutOfMemory)?;
-    file.take(capacity as u64).read_to_end(&mut bytes)?;
+    bytes.try_reserve_exact(length).map_err(|_| ErrorKind::OutOfMemory)?;
+    bytes.extend_from_slice(beginning);
+    file.take((length - beginning.len()) as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

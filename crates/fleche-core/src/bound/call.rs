@@ -69,7 +69,7 @@ impl<R> BoundCall<R> {
     /// For generated code: `encode` adds every argument, ignored ones included.
     #[doc(hidden)]
     pub fn new(function: &'static Function, parts: Parts<R>, encode: impl FnOnce(&mut Arguments)) -> Self {
-        let mut arguments = Arguments::new();
+        let mut arguments = Arguments::in_full();
         let ((), files) = noting_files(|| encode(&mut arguments));
         Self::of_encoded(function, parts, Binding::current(), arguments, files)
     }

@@ -65,9 +65,9 @@ where
 
 /// A tuple of up to twelve arguments that can be submitted.
 pub trait TupleArguments: Serialize + DeserializeOwned + Send + 'static {
-    /// Encodes each that is wanted.
+    /// Adds each that is wanted.
     #[doc(hidden)]
-    fn encode(&self, wanted: impl Fn(usize) -> bool) -> Arguments;
+    fn encode(&self, to: Arguments, wanted: impl Fn(usize) -> bool) -> Arguments;
 
     /// Decodes as many.
     #[doc(hidden)]
@@ -94,8 +94,8 @@ macro_rules! tuples {
             $($name: Serialize + DeserializeOwned + Send + 'static,)*
         {
             #[allow(unused_variables, unused_mut)]
-            fn encode(&self, wanted: impl Fn(usize) -> bool) -> Arguments {
-                let mut arguments = Arguments::new();
+            fn encode(&self, to: Arguments, wanted: impl Fn(usize) -> bool) -> Arguments {
+                let mut arguments = to;
                 $(if wanted($index) {
                     arguments.add(local_codec(), &self.$index);
                 })*

@@ -42,24 +42,33 @@ impl CallKey {
     /// # Errors
     /// None for identities and references that can be built; the encoding's own otherwise.
     pub fn new(function: &FunctionId, arguments: &[Argument]) -> Result<Self> {
-        Ok(Self::of_identity(&Identity::of(function)?, arguments))
+        let identity = Identity::of(function)?;
+        Ok(Self::of_identity(
+            &identity,
+            arguments.len(),
+            arguments.iter().map(|Argument(name, value)| (&**name, *value)),
+        ))
     }
 
-    /// As [`new`](Self::new), of an identity that is encoded already.
-    pub(crate) fn of_identity(identity: &Identity, arguments: &[Argument]) -> Self {
+    /// As [`new`](Self::new), of an identity that is encoded already and so many arguments.
+    pub(crate) fn of_identity<'a>(
+        identity: &Identity,
+        count: usize,
+        arguments: impl Iterator<Item = (&'a str, ValueRef)>,
+    ) -> Self {
         // A thread that is ending has no buffer left to use again.
         let mut preimage = PREIMAGE.try_with(Cell::take).unwrap_or_default();
         preimage.clear();
         // As the encoding of the whole writes it, item by item: none of these arrays is one of numbers.
         item::array(&mut preimage, 2);
         preimage.extend_from_slice(&identity.0);
-        item::array(&mut preimage, arguments.len());
-        for Argument(name, value) in arguments {
+        item::array(&mut preimage, count);
+        for (name, value) in arguments {
             item::array(&mut preimage, 2);
             item::text(&mut preimage, name);
             match value {
                 ValueRef::Inline(encoded) => item::bytes(&mut preimage, encoded.as_slice()),
-                ValueRef::Stored(digest) => item::text(&mut preimage, &digest.to_string()),
+                ValueRef::Stored(digest) => item::text(&mut preimage, digest.to_hex().as_ref()),
             }
         }
         let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);

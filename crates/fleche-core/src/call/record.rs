@@ -1,19 +1,23 @@
 //! `Record`: what is kept of a finished call, and its bytes.
 
+mod map;
+
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ops::Deref,
     sync::{Arc, LazyLock},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{Argument, CallKey, FunctionId, ValueRef};
 use crate::{
-    encoding::{self, DecodeError, Encoded},
+    encoding::{self, Encoded},
     error::{Error, Result},
     metadata::{Metadata, Timestamp},
 };
+use map::{Read, Written};
 
 /// What is kept of a finished call. Cheap to clone: clones share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +46,11 @@ pub struct RecordFields {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
     /// The host's name.
-    pub host: String,
+    pub host: Cow<'static, str>,
     /// The process id on that host.
     pub process: u32,
     /// The file name of the executable.
-    pub program: String,
+    pub program: Cow<'static, str>,
 }
 
 impl Writer {
@@ -57,14 +61,15 @@ impl Writer {
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
             (gethostname::gethostname().to_string_lossy().into_owned(), program.to_string_lossy().into_owned())
         });
-        let (host, program) = HOST_AND_PROGRAM.clone();
-        Self { host, process: std::process::id(), program }
+        let (host, program) = &*HOST_AND_PROGRAM;
+        Self { host: Cow::Borrowed(host), process: std::process::id(), program: Cow::Borrowed(program) }
     }
 }
 
-/// The record format that this version writes, and the highest that it reads.
-const FORMAT: u64 = 1;
 const CHECKSUM_LEN: usize = 16;
+
+/// Most records are shorter than this.
+const USUAL_LEN: usize = 512;
 
 impl Record {
     /// A record of these fields.
@@ -77,29 +82,8 @@ impl Record {
     /// # Errors
     /// Where metadata holds what the encoding refuses.
     pub fn to_bytes(&self, key: &CallKey) -> Result<Vec<u8>> {
-        #[derive(Serialize)]
-        struct Known<'a> {
-            arguments: &'a [Argument],
-            format: u64,
-            function: &'a FunctionId,
-            metadata: &'a Metadata,
-            result: &'a ValueRef,
-            writer: &'a Writer,
-            written: Timestamp,
-            #[serde(flatten)]
-            other: &'a BTreeMap<String, Encoded>,
-        }
-        let fields = &**self;
-        let mut bytes = encoding::to_vec(&Known {
-            arguments: &fields.arguments,
-            format: FORMAT,
-            function: &fields.function,
-            metadata: &fields.metadata,
-            result: &fields.result,
-            writer: &fields.writer,
-            written: fields.written,
-            other: &fields.other,
-        })?;
+        let mut bytes = Vec::with_capacity(USUAL_LEN);
+        encoding::append(&mut bytes, &Written(self))?;
         let checksum = checksum(key, &bytes);
         bytes.extend_from_slice(&checksum);
         Ok(bytes)
@@ -119,7 +103,8 @@ impl Record {
         if checksum(key, map) != *sum {
             return Err(damaged("its checksum does not fit".to_owned()));
         }
-        read_map(map).map_err(|error| damaged(error.to_string()))
+        let Read(fields) = encoding::from_slice(map).map_err(|error| damaged(error.to_string()))?;
+        Ok(fields.map(Self::new))
     }
 }
 
@@ -129,26 +114,6 @@ fn checksum(key: &CallKey, map: &[u8]) -> [u8; CHECKSUM_LEN] {
     let mut sum = [0; CHECKSUM_LEN];
     hasher.finalize_xof().fill(&mut sum);
     sum
-}
-
-fn read_map(map: &[u8]) -> Result<Option<Record>, DecodeError> {
-    let mut fields: BTreeMap<String, Encoded> = encoding::from_slice(map)?;
-    if take::<u64>(&mut fields, "format")? > FORMAT {
-        return Ok(None);
-    }
-    Ok(Some(Record::new(RecordFields {
-        function: take(&mut fields, "function")?,
-        arguments: take(&mut fields, "arguments")?,
-        result: take(&mut fields, "result")?,
-        metadata: take(&mut fields, "metadata")?,
-        written: take(&mut fields, "written")?,
-        writer: take(&mut fields, "writer")?,
-        other: fields,
-    })))
-}
-
-fn take<T: DeserializeOwned>(fields: &mut BTreeMap<String, Encoded>, name: &'static str) -> Result<T, DecodeError> {
-    fields.remove(name).ok_or_else(|| serde::de::Error::missing_field(name))?.decode()
 }
 
 impl Deref for Record {

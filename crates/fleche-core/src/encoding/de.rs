@@ -9,10 +9,12 @@ use super::{
 };
 
 mod access;
+mod blocks;
 mod numbers;
 mod rehearsal;
 
 use access::{Content, Elements, Entries};
+pub(super) use blocks::list;
 pub(super) use rehearsal::Rehearsal;
 
 /// Reads one encoded value after the other from a slice.

@@ -8,10 +8,16 @@ use serde::{
     de::{self, DeserializeOwned, SeqAccess, Visitor},
 };
 
-use super::{DecodeError, EncodeError, diagnostic, from_slice, reader, to_vec};
+use super::{DecodeError, EncodeError, append, diagnostic, from_slice, reader};
 
 /// The name of the newtype struct by which our own serializer and deserializer know an [`Encoded`].
 pub(super) const MARKER: &str = "$fleche_core::encoding::Encoded";
+
+/// Most are shorter than this.
+const USUAL: usize = 256;
+
+/// Up to this many bytes a copy costs less than what is left over of a buffer.
+const SMALL: usize = 4096;
 
 /// The bytes of one encoded value.
 ///
@@ -24,9 +30,12 @@ pub(super) const MARKER: &str = "$fleche_core::encoding::Encoded";
 pub struct Encoded(Bytes);
 
 impl Encoded {
-    /// Encodes `value`; fails as [`to_vec`] does.
+    /// Encodes `value`; fails as [`to_vec`](super::to_vec) does.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        Ok(Self(to_vec(value)?.into()))
+        let mut encoded = Vec::with_capacity(USUAL);
+        append(&mut encoded, value)?;
+        // Small ones are kept in as much memory as they need.
+        Ok(Self(if encoded.len() <= SMALL { Bytes::copy_from_slice(&encoded) } else { encoded.into() }))
     }
 
     /// Takes bytes that hold one encoded value; fails where they are anything else.
@@ -83,6 +92,25 @@ impl Serialize for Raw<'_> {
 impl<'de> Deserialize<'de> for Encoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(MARKER, RawVisitor)
+    }
+}
+
+/// An [`Encoded`] that is only ever read by our own deserializer, which has checked it by then.
+pub(crate) struct ReadByUs(pub(crate) Encoded);
+
+impl<'de> Deserialize<'de> for ReadByUs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Checked;
+        impl<'de> Visitor<'de> for Checked {
+            type Value = ReadByUs;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                RawVisitor.expecting(f)
+            }
+            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<ReadByUs, E> {
+                Ok(ReadByUs(Encoded(Bytes::copy_from_slice(bytes))))
+            }
+        }
+        deserializer.deserialize_newtype_struct(MARKER, Checked)
     }
 }
 

@@ -1,11 +1,15 @@
 //! The serializer: writes a value's one encoding into a buffer.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use serde::{Serialize, ser};
 
 use super::{
     EncodeError, MAX_DEPTH, encoded, head,
+    kept::{self, Kept},
     number::{Kind, Number, write_wide},
     reader,
 };
@@ -19,6 +23,7 @@ mod trace;
 use array::{Array, ArraySerializer};
 use encoder::{Encoder, Outside, Text};
 use map::{MapSerializer, Span};
+use probe::Probe;
 pub(super) use trace::{Feeding, Trace};
 
 /// Appends the encoding of `value`, noting how maps are fed where a trace is given.
@@ -30,11 +35,26 @@ pub(super) fn encode<T: Serialize + ?Sized>(
     trace: Option<&mut Trace>,
     value: &T,
 ) -> Result<(), EncodeError> {
-    let mut out = Encoder::new(bytes, trace);
-    value.serialize(Serializer { out: &mut out, slot: None })?;
+    encode_with(&mut Encoder::new(bytes, trace), value)
+}
+
+/// Appends the encoding of `value`; of one that remembers its digest nothing, and `kept` is that value.
+pub(super) fn encode_or_keep<T: Serialize + ?Sized>(
+    bytes: &mut Vec<u8>,
+    kept: &mut Option<Arc<dyn Kept>>,
+    value: &T,
+) -> Result<(), EncodeError> {
+    let mut out = Encoder::new(bytes, None);
+    out.kept = Some(kept);
+    encode_with(&mut out, value)
+}
+
+fn encode_with<T: Serialize + ?Sized>(out: &mut Encoder<'_>, value: &T) -> Result<(), EncodeError> {
+    value.serialize(Serializer { out: &mut *out, slot: None })?;
     if !out.is_whole() {
         return Err(EncodeError::Misuse("it went on after a part of it had failed"));
     }
+    out.leave_spare();
     Ok(())
 }
 
@@ -52,6 +72,20 @@ impl<'a, 'b> Serializer<'a, 'b> {
             array.item(self.out);
         }
         self.out
+    }
+
+    /// Writes a value that may remember its digest, or keeps it.
+    fn marked<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
+        let out = &mut *self.out;
+        let is_whole = self.slot.is_none() && out.depth == 0 && out.somes == 0;
+        if let Some(kept) = out.kept.as_deref_mut().filter(|_| is_whole) {
+            // It refuses whatever else bears the marker before anything in it is asked.
+            *kept = kept::ask(|| drop(value.serialize(Probe)));
+            if kept.is_some() {
+                return Ok(());
+            }
+        }
+        value.serialize(self)
     }
 
     #[inline]
@@ -183,6 +217,9 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
 
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), EncodeError> {
+        if name == kept::MARKER {
+            return self.marked(value);
+        }
         if name != encoded::MARKER {
             return value.serialize(self);
         }

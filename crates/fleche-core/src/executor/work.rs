@@ -54,7 +54,8 @@ where
     fn answer(&mut self, binding: &Binding) -> bool {
         let Some(function) = self.function.function() else { return false };
         let parameters = function.definition.parameters;
-        let mut arguments = self.arguments.encode(|at| parameters.get(at).is_some_and(|of| !of.ignored));
+        let mut arguments =
+            self.arguments.encode(Arguments::new(), |at| parameters.get(at).is_some_and(|of| !of.ignored));
         let Ok(call) = arguments.call(function) else { return false };
         self.key = function.refusal().is_none().then_some(call.key);
         let Some(result) = hit::<F::Output>(function, binding, &call.key) else { return false };
@@ -85,7 +86,8 @@ where
 
     fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
         let call = FunctionRef::of_callable(&self.function).and_then(|function| {
-            let (arguments, files) = noting_files(|| job::catch(|| self.arguments.encode(|_| true)));
+            let (arguments, files) =
+                noting_files(|| job::catch(|| self.arguments.encode(Arguments::in_full(), |_| true)));
             let arguments = arguments.map_err(|panic| panic.to_string())?.whole();
             let arguments = arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?;
             Ok((function, Arc::new(arguments), files))

@@ -1,16 +1,19 @@
 //! The encoded arguments of one call.
 
+mod kept;
+
 use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{Codec, Reader, quick::QuickKey};
 use crate::{
-    call::{Argument, CallKey, ValueRef},
-    encoding::EncodeError,
+    call::{Argument, CallKey},
+    encoding::{EncodeError, kept::Kept},
     error::{Error, Result},
     function::Function,
 };
+use kept::reference;
 
 /// The encodings of a call's arguments, one after the other.
 #[derive(Debug, Default)]
@@ -21,6 +24,10 @@ pub struct Arguments {
     failed: Option<EncodeError>,
     /// The words that stand for them, where they are simple.
     quick: Option<Box<QuickKey>>,
+    /// Those of which only the digest stands in `bytes`, each with its place.
+    kept: Vec<(usize, Arc<dyn Kept>)>,
+    /// Whether there must be none of those.
+    in_full: bool,
 }
 
 /// A call as stores know it.
@@ -39,7 +46,8 @@ thread_local! {
 }
 
 impl Arguments {
-    const NONE: Self = Self { bytes: Vec::new(), ends: Vec::new(), failed: None, quick: None };
+    const NONE: Self =
+        Self { bytes: Vec::new(), ends: Vec::new(), failed: None, quick: None, kept: Vec::new(), in_full: false };
 
     /// None yet, in the buffers of an earlier call of this thread.
     pub fn new() -> Self {
@@ -57,7 +65,11 @@ impl Arguments {
             // The buffers stay where they are.
             Ok(mut arguments) => {
                 arguments.clear();
-                look(&mut arguments).ok_or_else(|| Some(mem::replace(&mut *arguments, Self::NONE)))
+                let found = look(&mut arguments);
+                if found.is_some() {
+                    arguments.let_go();
+                }
+                found.ok_or_else(|| Some(mem::replace(&mut *arguments, Self::NONE)))
             }
             Err(_) => Self::amid(look),
         });
@@ -91,20 +103,33 @@ impl Arguments {
         if self.failed.is_some() {
             self.failed = None;
         }
+        self.let_go();
+        self.in_full = false;
+    }
+
+    /// Keeps nobody's values any longer.
+    #[inline]
+    fn let_go(&mut self) {
+        if !self.kept.is_empty() {
+            self.kept.clear();
+        }
     }
 
     /// Encodes the next argument. The first failure is kept, and told when the arguments are used.
     #[inline]
     pub fn add<A: ?Sized>(&mut self, codec: Codec<A>, value: &A) {
         if self.failed.is_none() {
-            match (codec.encode)(&mut self.bytes, value) {
+            let mut kept = None;
+            let encoded = (codec.encode)(&mut self.bytes, &mut kept, value);
+            match encoded.and_then(|()| kept.map_or(Ok(()), |kept| self.keep(kept))) {
                 Ok(()) => self.ends.push(self.bytes.len()),
                 Err(error) => self.failed = Some(error),
             }
         }
     }
 
-    /// All encodings, one after the other; `None` where one has failed.
+    /// All encodings, or what stands for them, one after the other; `None` where one has failed. Different arguments of one
+    /// function differ in it.
     pub(super) fn encoded(&self) -> Option<&[u8]> {
         self.failed.is_none().then_some(&*self.bytes)
     }
@@ -114,7 +139,7 @@ impl Arguments {
         self.bytes.len()
     }
 
-    /// Each argument's encoding.
+    /// Each argument's encoding, or what [stands](Self::encoding) for it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
@@ -122,8 +147,10 @@ impl Arguments {
 
     /// Key and references, where the arguments are those of the function that are part of the key.
     pub(crate) fn call(&mut self, function: &'static Function) -> Result<Call> {
-        let names = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
-        self.named_call(function, names.map(|parameter| parameter.name))
+        let names = keyed(function);
+        self.check(function, names.clone())?;
+        let arguments = names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), reference(encoded)));
+        Call::new(function, arguments.collect())
     }
 
     /// Key and references, where the arguments are all of the function's, ignored ones included.
@@ -132,20 +159,17 @@ impl Arguments {
         let parameters = function.definition.parameters.iter().zip(self.iter());
         let arguments = parameters
             .filter(|(parameter, _)| !parameter.ignored)
-            .map(|(parameter, encoded)| Argument(Cow::Borrowed(parameter.name), ValueRef::of(encoded)))
+            .map(|(parameter, encoded)| Argument(Cow::Borrowed(parameter.name), reference(encoded)))
             .collect();
         Call::new(function, arguments)
     }
 
-    fn named_call(
-        &mut self,
-        function: &'static Function,
-        names: impl Iterator<Item = &'static str> + Clone,
-    ) -> Result<Call> {
+    /// The key alone, where the arguments are those of the function that are part of it.
+    pub(super) fn key(&mut self, function: &'static Function) -> Result<CallKey> {
+        let names = keyed(function);
         self.check(function, names.clone())?;
-        let arguments =
-            names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), ValueRef::of(encoded)));
-        Call::new(function, arguments.collect())
+        let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, reference(encoded)));
+        Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
     }
 
     /// Whether all were encoded.
@@ -196,8 +220,14 @@ impl Drop for Arguments {
     }
 }
 
+/// The names of the parameters that are part of the key.
+fn keyed(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
+    function.definition.parameters.iter().filter(|parameter| !parameter.ignored).map(|parameter| parameter.name)
+}
+
 impl Call {
     fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
-        Ok(Self { key: CallKey::of_identity(function.identity()?, &arguments), arguments })
+        let references = arguments.iter().map(|Argument(name, value)| (&**name, *value));
+        Ok(Self { key: CallKey::of_identity(function.identity()?, arguments.len(), references), arguments })
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     borrow::Borrow,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{
@@ -11,7 +12,7 @@ use serde::{
 };
 
 use super::Arguments;
-use crate::encoding::{self, DecodeError, EncodeError, stability};
+use crate::encoding::{self, DecodeError, EncodeError, kept::Kept, stability};
 
 /// What a borrowed parameter is borrowed from: the type that its encoding decodes into.
 pub trait Owned {
@@ -59,11 +60,14 @@ impl<A: Serialize + ?Sized> LocalEncodable for A {}
 /// type without them is one error.
 #[derive(Debug)]
 pub struct Codec<A: ?Sized> {
-    pub(super) encode: fn(&mut Vec<u8>, &A) -> Result<(), EncodeError>,
+    pub(super) encode: Encode<A>,
     pub(super) check: Check<A>,
     /// The check from the encoding alone.
     pub recheck: Recheck,
 }
+
+/// Appends the encoding, or keeps the value where that remembers its digest.
+type Encode<A> = fn(&mut Vec<u8>, &mut Option<Arc<dyn Kept>>, &A) -> Result<(), EncodeError>;
 
 type Check<A> = fn(&[u8], &A, Option<fn(&A, &A) -> bool>) -> Result<(), String>;
 
@@ -89,13 +93,13 @@ pub struct FullCodec<A: Owned + ?Sized> {
 /// The codec of a parameter that has or lends this type.
 pub const fn codec<A: Encodable + ?Sized>() -> FullCodec<A> {
     let recheck: Recheck = |encoded| stable::<A>(encoded).map(drop);
-    let codec = Codec { encode: encoding::append::<A>, check: check::<A>, recheck };
+    let codec = Codec { encode: encoding::append_or_keep::<A>, check: check::<A>, recheck };
     FullCodec { codec, decode: encoding::from_slice::<A::Owned> }
 }
 
 /// The codec of a parameter of a `local` function.
 pub const fn local_codec<A: LocalEncodable + ?Sized>() -> Codec<A> {
-    Codec { encode: encoding::append::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
+    Codec { encode: encoding::append_or_keep::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
 }
 
 fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, &A) -> bool>) -> Result<(), String> {
@@ -123,11 +127,17 @@ pub struct Reader<'a> {
 }
 
 /// Arguments that were read and encoded again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rewritten {
     pub(crate) arguments: Arguments,
     /// Whether all were read, and no more had come.
     pub(crate) whole: bool,
+}
+
+impl Default for Rewritten {
+    fn default() -> Self {
+        Self { arguments: Arguments::in_full(), whole: false }
+    }
 }
 
 impl<'a> Reader<'a> {

@@ -37,20 +37,37 @@ impl Guard<'_> {
         check: impl FnOnce(&mut Guard<'_>),
     ) -> bool {
         let started = Instant::now();
-        let mut guard = Guard { encoded: arguments.iter().collect(), at: 0, failed: None };
-        check(&mut guard);
+        let failed = in_full(arguments, |arguments| {
+            let mut guard = Guard { encoded: arguments.iter().collect(), at: 0, failed: None };
+            check(&mut guard);
+            guard.failed
+        });
         function.check_took(started.elapsed());
-        report(function, cache, guard.failed)
+        report(function, cache, failed)
     }
 }
 
 /// As [`Guard::passes`], from the encodings alone.
 pub(super) fn recheck(function: &'static Function, cache: &Cache, arguments: &Arguments, checks: &[Recheck]) -> bool {
     let started = Instant::now();
-    let mut results = checks.iter().zip(arguments.iter()).enumerate();
-    let failed = results.find_map(|(at, (check, encoded))| Some((at, check(encoded).err()?)));
+    let failed = in_full(arguments, |arguments| {
+        let mut results = checks.iter().zip(arguments.iter()).enumerate();
+        results.find_map(|(at, (check, encoded))| Some((at, check(encoded).err()?)))
+    });
     function.check_took(started.elapsed());
     report(function, cache, failed)
+}
+
+/// Which of the arguments fails, and why, where all stand there encoded.
+fn in_full(
+    arguments: &Arguments,
+    check: impl FnOnce(&Arguments) -> Option<(usize, String)>,
+) -> Option<(usize, String)> {
+    match arguments.filled() {
+        Ok(None) => check(arguments),
+        Ok(Some(filled)) => check(&filled),
+        Err((at, error)) => Some((at, error.to_string())),
+    }
 }
 
 fn report(function: &'static Function, cache: &Cache, failed: Option<(usize, String)>) -> bool {

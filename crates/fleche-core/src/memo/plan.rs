@@ -57,7 +57,7 @@ impl<R, T: Recordable> Plan<R, T> {
     /// Asks for every bound at once, so that a type without one is one error.
     fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: Abilities<T>) -> Self {
         let Abilities { equal, copies } = abilities;
-        let (encode, decode) = (encoding::to_vec::<T>, encoding::from_slice::<T>);
+        let (encode, decode) = (encoding::to_vec::<T>, encoding::from_slice_by_block::<T>);
         Self { access, wrap, codec: ResultCodec { equal, encode, decode, clone: T::clone, copies } }
     }
 }

@@ -136,9 +136,9 @@ impl Finished {
         }
         let values = cache.values();
         if cache.stores_arguments() && function.definition.store_arguments {
-            for (argument, encoded) in call.arguments.iter().zip(arguments.iter()) {
+            for (at, (argument, standing)) in call.arguments.iter().zip(arguments.iter()).enumerate() {
                 if let Some(digest) = argument.1.stored() {
-                    values.put(digest, encoded)?;
+                    values.put(digest, &arguments.encoding(at, standing)?)?;
                 }
             }
         }

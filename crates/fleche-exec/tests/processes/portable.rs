@@ -2,7 +2,7 @@
 
 use std::process;
 
-use fleche_core::{ExecutorExt, JobError, fleche};
+use fleche_core::{ExecutorExt, Hashed, JobError, fleche, wrap_executor};
 
 use super::common::{memory, pool, result, whoami};
 
@@ -14,6 +14,11 @@ fn square(x: i64) -> i64 {
 #[fleche]
 fn process_of(_x: i64) -> u32 {
     process::id()
+}
+
+#[fleche]
+fn sum_of(array: Hashed<Vec<f64>>) -> f64 {
+    array.iter().sum()
 }
 
 #[fleche]
@@ -41,6 +46,20 @@ fn a_memoized_function_runs_in_a_worker() {
     let pool = pool(1);
     assert_eq!(result(pool.submit(square, (7,))), Ok(49));
     assert_ne!(result(pool.submit(process_of, (1,))).unwrap(), process::id());
+}
+
+#[test]
+fn an_argument_that_remembers_its_digest_reaches_a_worker() {
+    let cache = memory();
+    let _active = cache.enter();
+    let pool = wrap_executor(pool(1));
+    let array = Hashed::new((0..1000).map(f64::from).collect::<Vec<_>>());
+    for _ in 0..2 {
+        assert_eq!(result(pool.submit(sum_of, (array.clone(),))), Ok(499_500.0));
+    }
+    assert_eq!(result(pool.run(sum_of::bind(array.clone()))), Ok(499_500.0));
+    assert!(sum_of::contains(array).unwrap());
+    assert_eq!(pool.inner().stats().received, 1);
 }
 
 #[test]

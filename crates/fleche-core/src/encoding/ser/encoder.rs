@@ -1,11 +1,11 @@
 //! The buffer that an encoding goes to, and what surrounds the item that is being written.
 
-use std::fmt;
+use std::{cell::Cell, fmt, mem, sync::Arc};
 
 use serde::Serialize;
 
 use super::{Serializer, Span, Trace};
-use crate::encoding::{EncodeError, MAX_DEPTH, head, item};
+use crate::encoding::{EncodeError, MAX_DEPTH, head, item, kept::Kept};
 
 /// The buffer, and what has to be known about the items that are not finished yet.
 pub(super) struct Encoder<'b> {
@@ -22,6 +22,17 @@ pub(super) struct Encoder<'b> {
     /// Whether an item was left unfinished.
     broken: bool,
     pub(super) trace: Option<&'b mut Trace>,
+    /// Where a value goes that remembers its digest, in place of its encoding, if that is the whole.
+    pub(super) kept: Option<&'b mut Option<Arc<dyn Kept>>>,
+}
+
+/// More room than this is not left to the next encoding.
+const MOST_SPANS: usize = 1 << 10;
+const MOST_SCRATCH: usize = 1 << 16;
+
+thread_local! {
+    /// Room for spans, which are all of maps that are finished, and scratch.
+    static SPARE: Cell<(Vec<Span>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
 }
 
 /// What [`Encoder::leave`] needs to go back to where [`Encoder::enter`] was called.
@@ -35,7 +46,31 @@ impl<'b> Encoder<'b> {
     #[inline]
     pub(super) fn new(bytes: &'b mut Vec<u8>, trace: Option<&'b mut Trace>) -> Self {
         let (spans, scratch) = (Vec::new(), Vec::new());
-        Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace }
+        Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace, kept: None }
+    }
+
+    /// Makes room for the entries of a map, in what earlier encodings of this thread have left where it is the first.
+    #[inline]
+    pub(super) fn reserve_spans(&mut self, count: usize) {
+        if self.spans.capacity() == 0 {
+            let (spans, scratch) = SPARE.try_with(Cell::take).unwrap_or_default();
+            self.spans = spans;
+            if self.scratch.capacity() == 0 {
+                self.scratch = scratch;
+            }
+        }
+        self.spans.reserve(count);
+    }
+
+    /// Leaves the room for maps to the next encoding of this thread.
+    #[inline]
+    pub(super) fn leave_spare(&mut self) {
+        if (1..=MOST_SPANS).contains(&self.spans.capacity()) && self.scratch.capacity() <= MOST_SCRATCH {
+            self.spans.clear();
+            let spare = (mem::take(&mut self.spans), mem::take(&mut self.scratch));
+            // A thread that ends has no use for it.
+            let _ = SPARE.try_with(|kept| kept.set(spare));
+        }
     }
 
     #[inline]
@@ -44,7 +79,7 @@ impl<'b> Encoder<'b> {
         if self.depth > MAX_DEPTH {
             return Err(EncodeError::TooDeep);
         }
-        Ok(Outside { levels: 1, somes: std::mem::take(&mut self.somes) })
+        Ok(Outside { levels: 1, somes: mem::take(&mut self.somes) })
     }
 
     #[inline]

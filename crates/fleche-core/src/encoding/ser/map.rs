@@ -63,7 +63,7 @@ impl<'a, 'b> MapSerializer<'a, 'b> {
         let start = out.bytes.len();
         head::write(out.bytes, head::MAP, expected as u64);
         let (content, first) = (out.bytes.len(), out.spans.len());
-        out.spans.reserve(expected.min(MOST_RESERVED));
+        out.reserve_spans(expected.min(MOST_RESERVED));
         Self { out, outside, start, content, expected, first, feeding: Feeding::default(), entry: None }
     }
 

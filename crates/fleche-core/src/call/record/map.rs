@@ -1,0 +1,93 @@
+//! The map that a record's bytes begin with.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+    ser::SerializeMap,
+};
+
+use super::RecordFields;
+use crate::{encoding::ReadByUs, metadata};
+
+/// The record format that this version writes, and the highest that it reads.
+const FORMAT: u64 = 1;
+
+/// How many fields this version knows, the format among them.
+const KNOWN: usize = 7;
+
+/// A record's fields, to be written.
+pub(super) struct Written<'a>(pub(super) &'a RecordFields);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(fields) = self;
+        let mut map = serializer.serialize_map(Some(KNOWN + fields.other.len()))?;
+        // In the order of the encoding, so that there is nothing to sort.
+        map.serialize_entry("format", &FORMAT)?;
+        map.serialize_entry("result", &fields.result)?;
+        map.serialize_entry("writer", &fields.writer)?;
+        map.serialize_entry("written", &fields.written)?;
+        map.serialize_entry("function", &fields.function)?;
+        map.serialize_entry("metadata", &fields.metadata)?;
+        map.serialize_entry("arguments", &fields.arguments)?;
+        for (name, value) in &fields.other {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// A record's fields as they were read, by our own deserializer; `None` where they are of a later format.
+pub(super) struct Read(pub(super) Option<RecordFields>);
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Read;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record's map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read, A::Error> {
+        let mut format = None;
+        let (mut result, mut writer, mut written) = (None, None, None);
+        let (mut function, mut metadata, mut arguments) = (None, None, None);
+        let mut other = BTreeMap::new();
+        while let Some(name) = map.next_key::<&str>()? {
+            match name {
+                // Of what this version knows, it comes first.
+                "format" => format = Some(map.next_value()?),
+                _ if format > Some(FORMAT) => drop(map.next_value::<IgnoredAny>()?),
+                "result" => result = Some(map.next_value()?),
+                "writer" => writer = Some(map.next_value()?),
+                "written" => written = Some(map.next_value()?),
+                "function" => function = Some(map.next_value()?),
+                "metadata" => metadata = Some(map.next_value::<metadata::ReadByUs>()?.0),
+                "arguments" => arguments = Some(map.next_value()?),
+                name => drop(other.insert(name.to_owned(), map.next_value::<ReadByUs>()?.0)),
+            }
+        }
+        if format.ok_or_else(|| A::Error::missing_field("format"))? > FORMAT {
+            return Ok(Read(None));
+        }
+        let missing = A::Error::missing_field;
+        Ok(Read(Some(RecordFields {
+            function: function.ok_or_else(|| missing("function"))?,
+            arguments: arguments.ok_or_else(|| missing("arguments"))?,
+            result: result.ok_or_else(|| missing("result"))?,
+            metadata: metadata.ok_or_else(|| missing("metadata"))?,
+            written: written.ok_or_else(|| missing("written"))?,
+            writer: writer.ok_or_else(|| missing("writer"))?,
+            other,
+        })))
+    }
+}
