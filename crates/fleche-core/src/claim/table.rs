@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crossbeam_utils::CachePadded;
+use foldhash::fast::RandomState;
 
 use super::{
     flight::{Flight, Route},
@@ -18,7 +19,8 @@ pub(super) struct Part {
 
 #[derive(Default)]
 pub(super) struct Flying {
-    pub(super) flying: HashMap<Route, Arc<Flight>>,
+    // Keys are digests, which nobody picks so that they collide.
+    pub(super) flying: HashMap<Route, Arc<Flight>, RandomState>,
     /// The last that have ended.
     last: [Option<Route>; LAST],
 }
