@@ -49,8 +49,8 @@
 //! | an entry that is there already | open, a look at its size, setting its time, close, a look whether it is still there |
 //!
 //! Nothing is synced, unless the body took over a second or [`Durability`] asks for it. Where a file system has no locks,
-//! that is logged once, and two processes may compute one call at once. `cargo xtask bench large` measures it beside the
-//! same files read and written without fleche.
+//! that is logged once, and two processes may compute one call at once. `cargo xtask bench cold misses` measures it beside
+//! the same files read and written without fleche.
 //!
 //! # Who computes
 //!
