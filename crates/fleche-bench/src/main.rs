@@ -7,6 +7,7 @@ mod claims;
 mod executors;
 mod hits;
 mod machine;
+mod many;
 mod plain;
 mod rounds;
 mod stores;
@@ -37,6 +38,8 @@ enum What {
     Stores,
     /// What a hit costs in front of the stores, beside caches that never persist
     Hits,
+    /// What stores with a million records cost, beside ones with a thousand
+    Many,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         What::Claims => claims::run(quick),
         What::Stores => stores::run(quick),
         What::Hits => hits::run(quick),
+        What::Many => many::run(quick),
     };
     match measured {
         Ok(table) => {

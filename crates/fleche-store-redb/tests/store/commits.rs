@@ -45,7 +45,7 @@ fn what_is_pending_is_seen_by_all_who_read() {
     let id = put(&values, b"a value");
     assert!(values.contains(&id).unwrap() && values.age(&id).unwrap().is_some());
     assert_eq!(values.get(&id).unwrap().as_deref(), Some(&b"a value"[..]));
-    assert!(!values.remove(&id, Some(std::time::Duration::from_secs(3600))).unwrap());
+    assert!(!values.remove(&id, Some(std::time::Duration::from_hours(1))).unwrap());
     assert!(values.remove(&id, None).unwrap() && !values.remove(&id, None).unwrap());
     assert!(!values.contains(&id).unwrap() && values.age(&id).unwrap().is_none() && values.get(&id).unwrap().is_none());
     assert_eq!(values.stats().commits, 0, "nothing of it was in redb");
