@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 /// The name of the function whose calls they are.
 pub(super) const FUNCTION: &str = "bench::many";
 
-const THREADS: u64 = 2;
+const THREADS: u8 = 2;
 
 fn function() -> FunctionId {
     FunctionId { name: FUNCTION.into(), version: 1, code: Digest::of(b"code"), hash_code: false }
@@ -53,8 +53,8 @@ pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), St
         store.put(&key, &record).map_err(|error| error.to_string())
     };
     thread::scope(|scope| {
-        let part = |thread| scope.spawn(move || (thread..records).step_by(THREADS as usize).try_for_each(put));
-        let threads: Vec<_> = (0..THREADS).map(part).collect();
+        let part = |thread| scope.spawn(move || (thread..records).step_by(THREADS.into()).try_for_each(put));
+        let threads: Vec<_> = (0..THREADS.into()).map(part).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
     })
 }

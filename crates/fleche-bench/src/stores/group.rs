@@ -17,7 +17,7 @@ use crate::table::Row;
 
 const THREADS: usize = 8;
 /// How often both are done, in turns.
-const ROUNDS: u32 = 3;
+pub(super) const ROUNDS: u32 = 3;
 
 /// The rows.
 pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
@@ -28,7 +28,7 @@ pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
     let mut batch = 0.0;
     for _ in 0..ROUNDS {
         let directory = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
-        let (time, stats) = shared(&directory.path().join("ours.redb"), &items)?;
+        let (time, stats) = shared(&directory.path().join("ours.redb"), &items, THREADS)?;
         ours += time;
         raw += alone(&directory.path().join("raw.redb"), &items, stats)?;
         #[allow(clippy::cast_precision_loss)] // A hundred thousand.
@@ -46,17 +46,17 @@ pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
 }
 
 /// A record of about 200 bytes.
-fn item(nth: u64) -> Item {
+pub(super) fn item(nth: u64) -> Item {
     let mut item = Item::new(nth, 0);
     item.record = record(nth, ValueRef::of(&nth.to_le_bytes()));
     item.bytes = item.record.to_bytes(&item.key).unwrap_or_default();
     item
 }
 
-/// How long the threads take together until all is durable, and the commits.
-fn shared(file: &Path, items: &[Item]) -> Result<(Duration, CommitStats), String> {
+/// How long so many threads take together until all is durable, and the commits.
+pub(super) fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Duration, CommitStats), String> {
     let store = RedbCalls::open(file).map_err(|error| error.to_string())?;
-    let (barrier, part) = (Barrier::new(THREADS), items.len().div_ceil(THREADS));
+    let (barrier, part) = (Barrier::new(threads), items.len().div_ceil(threads));
     let begun = Instant::now();
     thread::scope(|scope| {
         let one = |items| {
@@ -75,7 +75,7 @@ fn shared(file: &Path, items: &[Item]) -> Result<(Duration, CommitStats), String
 }
 
 /// How long redb takes for the same in as many commits, of which as many wait for the disk.
-fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, String> {
+pub(super) fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, String> {
     let said = |error: redb::Error| error.to_string();
     let commits = usize::try_from(stats.commits).unwrap_or(1).max(1);
     let lazy = stats.commits - stats.durable;
