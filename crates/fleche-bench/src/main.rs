@@ -13,6 +13,7 @@ mod hits;
 #[cfg(target_os = "linux")]
 mod large;
 mod machine;
+mod many;
 mod misses;
 mod plain;
 mod rounds;
@@ -42,6 +43,8 @@ const ALL: &[Benchmark] = &[
     Benchmark("claims", "What a claim costs where nobody else wants the call", claims::run),
     Benchmark("executors", "Calls a second through thread pools and process pools, missed and hit", executors::run),
     Benchmark("stores", "What stores cost, beside what they are made of", stores::run),
+    // Last, for it removes very many files.
+    Benchmark("many", "What stores cost that hold a million records", many::run),
 ];
 
 /// Benchmarks of fleche.

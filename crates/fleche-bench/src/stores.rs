@@ -2,6 +2,7 @@
 
 mod group;
 mod raw;
+mod single;
 
 use std::{
     path::Path,
@@ -41,6 +42,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         rows.extend(of_size(label, size, count, if quick { 1 } else { 5 })?);
     }
     rows.extend(group::run(quick)?);
+    rows.extend(single::run(quick)?);
     Ok(Table(rows))
 }
 

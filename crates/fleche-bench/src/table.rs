@@ -82,6 +82,12 @@ impl Row {
         Self { target: Some(target), ..Self::time(what, seconds) }
     }
 
+    /// So many MiB of memory, held against a target where there is one.
+    pub(crate) fn memory(what: impl Into<String>, mebibytes: f64, most: Option<f64>) -> Self {
+        let target = most.map(|most| Target::at_most(mebibytes, most, format!("≤ {most} MiB")));
+        Self { what: what.into(), figure: format!("{mebibytes:.1} MiB"), target, ..Self::default() }
+    }
+
     /// How many times as long as its peer something takes, held against a target.
     pub(crate) fn held(what: impl Into<String>, ratio: f64, target: f64) -> Self {
         let row = Self::ratio(what, ratio);

@@ -10,14 +10,13 @@ use fleche_core::{
 use crate::{
     CommitStats, Durability, RedbCallsConfig,
     database::Database,
-    error::later_format,
-    index::Row,
-    operation::{Operation, Outcome},
+    pending::{Change, State},
 };
 
 /// A [`CallStore`] in a redb database. Cloning gives another handle to the same store.
 ///
-/// `find` by function, and by arguments of the function, reads an index, and then the records that it leads to.
+/// `find` by function, and by arguments of the function, reads an index, and then the records that it leads to: as many as
+/// fit, not as many as there are. Other queries read all records.
 ///
 /// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
 /// `contains` is true, `remove` removes nothing, and `put` refuses to replace it.
@@ -52,7 +51,7 @@ impl RedbCalls {
 
     /// The commits of the database since it was opened, of values that share the file too.
     pub fn stats(&self) -> CommitStats {
-        self.database.stats()
+        self.database.inner.commits.stats()
     }
 
     /// As [`RedbValues::compact`](crate::RedbValues::compact).
@@ -60,58 +59,44 @@ impl RedbCalls {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database.compact()
+        self.database.inner.compact()
     }
 }
 
 impl CallStore for RedbCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        Ok(self.database.record(key, self.durability)?.and_then(|(_, record)| record))
+        self.database.record(key, self.durability)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let bytes = record.to_bytes(key)?;
-        let operation = Operation::PutRecord { key: *key, bytes: bytes.into(), row: Row::of(key, record) };
-        match self.database.perform(&operation, self.durability)? {
-            Outcome::Changed(_) => Ok(()),
-            Outcome::LaterFormat => Err(later_format(self.path(), key)),
-        }
+        self.database.put_record(key, record, self.durability)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.database.inner.read(|snapshot| Ok(snapshot.records.get(key.digest().as_bytes())?.is_some()))
+        let inner = &self.database.inner;
+        match inner.pending.look(|state| state.record(key).map(|change| matches!(change, Change::Put(_)))) {
+            Some(known) => Ok(known),
+            None => inner.read(|snapshot| Ok(snapshot.records.get(key.digest().as_bytes())?.is_some())),
+        }
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        let digests = self.database.digests(|snapshot| &snapshot.records, prefix)?;
+        let digests = self.database.digests(|snapshot| &snapshot.records, State::has_removed_record, prefix)?;
         Ok(Box::new(digests.map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        let operation = Operation::RemoveRecord { key: *key, only: only.cloned() };
-        Ok(matches!(self.database.perform(&operation, self.durability)?, Outcome::Changed(1..)))
+        self.database.remove_record(key, only, self.durability)
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
-        let record = |key: &CallKey| self.database.record(key, self.durability);
-        let Some(function) = query.function_name() else {
-            let found = self.keys(&DigestPrefix::all())?.filter_map(move |key| {
-                let found = key.and_then(|key| Ok(record(&key)?.and_then(|(_, found)| Some((key, found?)))));
-                found.transpose().filter(|found| found.as_ref().map_or(true, |(_, found)| query.matches(found)))
-            });
-            return Ok(Box::new(found));
+        let keys: Entries<'a, CallKey> = match query.function_name() {
+            Some(function) => Box::new(self.database.indexed(function, query)?),
+            None => self.keys(&DigestPrefix::all())?,
         };
-        let found = self.database.indexed(function, query).filter_map(move |row| {
-            let (row, key) = match row {
-                Ok(row) => row,
-                Err(error) => return Some(Err(error)),
-            };
-            match record(&key) {
-                // A record has one row; what damage may have left besides does not count.
-                Ok(Some((its_row, Some(found)))) if its_row == row && query.matches(&found) => Some(Ok((key, found))),
-                Ok(_) => None,
-                Err(error) => Some(Err(error)),
-            }
+        let found = keys.filter_map(move |key| {
+            let found = key.and_then(|key| Ok(self.get(&key)?.map(|record| (key, record))));
+            found.transpose().filter(|found| found.as_ref().map_or(true, |(_, record)| query.matches(record)))
         });
         Ok(Box::new(found))
     }

@@ -1,21 +1,22 @@
-//! Transactions: operations of many callers done together, durable or not.
+//! Commits: what is pending goes to redb in one transaction, durable or not.
 
 use std::{
     fs,
-    path::Path,
     sync::{
-        PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
 };
 
+use fleche_core::Result;
 use redb::Durability;
 
 use crate::{
+    apply::{Direct, Entry},
     database::Inner,
-    error::caught,
-    operation::{Operation, Outcome},
-    tables::{NEXT, Tables},
+    error::{backend, caught},
+    pending::Changes,
+    tables::Tables,
 };
 
 /// How many commits a database has done since it was opened, and of how many operations: what callers put, removed or set
@@ -25,83 +26,180 @@ use crate::{
 pub struct CommitStats {
     /// Transactions that were committed.
     pub commits: u64,
+    /// Those of them that waited for the disk.
+    pub durable: u64,
     /// Operations that were done in them.
     pub operations: u64,
 }
 
-/// What is known of the commits of an open database.
-#[derive(Default)]
+/// Who commits, one at a time, and what is known of the commits.
 pub(crate) struct Commits {
-    done: AtomicU64,
-    operations: AtomicU64,
-    /// Whether something is not durable yet.
-    pending: AtomicBool,
-    /// How many bytes of the file commits that were not durable have taken since the last that was.
-    taken: AtomicU64,
-    /// How many they may take.
-    allowed: AtomicU64,
-    numbers: NumberSource,
+    turn: Mutex<Turn>,
+    /// All changes up to this number are durable.
+    durable: AtomicU64,
+    /// What may be pending weighs so much, in bytes.
+    most_pending: AtomicU64,
+    stats: Mutex<CommitStats>,
 }
 
-/// What redb frees in commits that are not durable is not used again before one that is. Lest the file grows, there is one
-/// when they have taken this part of it, and what is always allowed to small ones.
-const PART_OF_FILE: u64 = 8;
-const ALWAYS_ALLOWED: u64 = 1 << 20;
-/// What a commit takes beside what is put: copies of some pages, about.
+/// Held by who commits.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// All changes up to this number are in redb.
+    committed: u64,
+    /// How many bytes of the file commits that were not durable have taken since the last that was.
+    taken: u64,
+}
+
+/// So much of the file may be pending. While a commit is done, the file holds what was and what is to be, and so it does until
+/// the next that is durable.
+const PART_OF_FILE: u64 = 12;
+const FEWEST_PENDING: u64 = 1 << 17;
+const MOST_PENDING: u64 = 1 << 24;
+/// What a commit takes beside what is changed: copies of some pages, about.
 const PER_COMMIT: u64 = 1 << 14;
 
-impl Commits {
-    pub(crate) fn new(path: &Path, next: u64) -> Self {
-        let numbers = NumberSource { next: next.into(), reserved: next.into() };
-        let commits = Self { numbers, ..Self::default() };
-        commits.allow(path);
-        commits
-    }
-
-    pub(crate) fn stats(&self) -> CommitStats {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        CommitStats { commits: load(&self.done), operations: load(&self.operations) }
-    }
-
-    /// Whether something that was put is not durable yet.
-    pub(crate) fn are_pending(&self) -> bool {
-        self.pending.load(Ordering::Acquire)
-    }
-
-    /// A number that is greater than those of all records that are there.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.numbers.next.load(Ordering::Acquire)
-    }
-
-    /// To be called after a commit, before those who wait for it are told.
-    pub(crate) fn note(&self, operations: usize, bytes: usize, durable: bool) {
-        self.done.fetch_add(1, Ordering::Relaxed);
-        self.operations.fetch_add(operations as u64, Ordering::Relaxed);
-        self.pending.store(!durable, Ordering::Release);
-        if durable {
-            self.taken.store(0, Ordering::Relaxed);
-        } else {
-            self.taken.fetch_add(PER_COMMIT + bytes as u64, Ordering::Relaxed);
+impl Default for Commits {
+    fn default() -> Self {
+        Self {
+            turn: Mutex::default(),
+            durable: AtomicU64::new(0),
+            most_pending: AtomicU64::new(FEWEST_PENDING),
+            stats: Mutex::default(),
         }
     }
+}
 
-    fn are_many(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) > self.allowed.load(Ordering::Relaxed)
+impl Commits {
+    pub(crate) fn stats(&self) -> CommitStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What may be taken until the next durable commit, by the length of the file.
-    fn allow(&self, path: &Path) {
-        let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
-        self.allowed.store(ALWAYS_ALLOWED + length / PART_OF_FILE, Ordering::Relaxed);
+    pub(crate) fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn most_pending(&self) -> u64 {
+        self.most_pending.load(Ordering::Relaxed)
     }
 }
 
 impl Inner {
-    /// Does these operations in one transaction: all of them or, where that fails, none. To be called by one thread at a
-    /// time.
-    pub(crate) fn commit(&self, operations: &[&Operation<'_>], durable: bool) -> Result<Vec<Outcome>, redb::Error> {
-        let durable = durable || self.commits.are_many();
-        let pending = self.commits.are_pending();
+    /// Whether something that was put is not durable yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.commits.durable.load(Ordering::Acquire) < self.pending.sequence()
+    }
+
+    /// Returns when the changes up to this number are durable. Those who wait meanwhile share the next commit.
+    pub(crate) fn make_durable(&self, number: u64) -> Result<()> {
+        let mut turn = self.commits.turn();
+        if self.commits.durable.load(Ordering::Acquire) >= number {
+            return Ok(());
+        }
+        self.commit(&mut turn, None, true).map(drop)
+    }
+
+    /// Returns when redb has what was put before, durable or not.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let number = self.pending.sequence();
+        let mut turn = self.commits.turn();
+        if turn.committed >= number {
+            return Ok(());
+        }
+        self.commit(&mut turn, None, false).map(drop)
+    }
+
+    /// Returns when not too much is pending for one more change.
+    pub(crate) fn make_room(&self) -> Result<()> {
+        let is_full = || self.pending.weight() > self.commits.most_pending();
+        if !is_full() {
+            return Ok(());
+        }
+        let mut turn = self.commits.turn();
+        if is_full() { self.commit(&mut turn, None, true).map(drop) } else { Ok(()) }
+    }
+
+    /// Runs this when everything is durable, and while nobody commits.
+    pub(crate) fn alone<T>(&self, run: impl FnOnce() -> T) -> Result<T> {
+        let mut turn = self.commits.turn();
+        if self.has_pending() {
+            self.commit(&mut turn, None, true)?;
+        }
+        let done = run();
+        self.bound_pending();
+        Ok(done)
+    }
+
+    /// Does this in a commit, after all that is pending. Whether it changed anything.
+    pub(crate) fn perform(&self, direct: &Direct<'_>, durable: bool) -> Result<bool> {
+        let mut turn = self.commits.turn();
+        self.pending.count();
+        self.commit(&mut turn, Some(direct), durable)
+    }
+
+    fn commit(&self, turn: &mut Turn, direct: Option<&Direct<'_>>, durable: bool) -> Result<bool> {
+        let (changes, last) = self.pending.take();
+        let weight = PER_COMMIT + changes.weight() + direct.map_or(0, |direct| direct.len() as u64);
+        let durable = durable || turn.taken + weight > self.commits.most_pending();
+        let done = self.transact(&changes, direct, durable);
+        match done {
+            Ok(_) => self.pending.done(),
+            Err(_) => self.pending.failed(),
+        }
+        let done = done.map_err(|error| backend(&self.path, &error))?;
+        turn.committed = last;
+        if durable {
+            turn.taken = 0;
+            self.commits.durable.store(last, Ordering::Release);
+            self.bound_pending();
+        } else {
+            turn.taken += weight;
+        }
+        Ok(done)
+    }
+
+    /// All in one transaction. Where damaged pages do not allow that, as much as goes, so that what cannot be kept harms
+    /// nothing else.
+    fn transact(&self, changes: &Changes, direct: Option<&Direct<'_>>, durable: bool) -> Result<bool, redb::Error> {
+        let entries: Vec<_> = changes
+            .values
+            .iter()
+            .map(|(id, change)| Entry::Value(id, change))
+            .chain(changes.records.iter().map(|(key, change)| Entry::Record(key, change)))
+            .collect();
+        let done = match self.transaction(&entries, direct, durable) {
+            Err(redb::Error::Corrupted(_)) if !entries.is_empty() => {
+                self.in_parts(&entries)?;
+                self.transaction(&[], direct, durable)
+            }
+            done => done,
+        }?;
+        let mut stats = self.commits.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.operations += changes.operations() + u64::from(direct.is_some());
+        Ok(done)
+    }
+
+    fn in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+        match self.transaction(entries, None, false) {
+            Err(redb::Error::Corrupted(why)) if entries.len() < 2 => {
+                tracing::warn!("an entry cannot be kept: {}", backend(&self.path, &redb::Error::Corrupted(why)));
+                Ok(())
+            }
+            Err(redb::Error::Corrupted(_)) => {
+                let (some, others) = entries.split_at(entries.len() / 2);
+                self.in_parts(some)?;
+                self.in_parts(others)
+            }
+            done => done.map(drop),
+        }
+    }
+
+    fn transaction(
+        &self,
+        entries: &[Entry<'_>],
+        direct: Option<&Direct<'_>>,
+        durable: bool,
+    ) -> Result<bool, redb::Error> {
         caught(|| {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
             // The pages that it sees can be used again.
@@ -113,66 +211,55 @@ impl Inner {
             } else {
                 transaction.set_durability(Durability::None)?;
             }
-            let mut numbers = self.commits.numbers.begin();
             let mut tables = Tables::new(&transaction);
-            let outcomes = operations
-                .iter()
-                .map(|operation| operation.apply(&mut tables, &mut numbers))
-                .collect::<Result<Vec<_>, _>>()?;
+            entries.iter().try_for_each(|entry| entry.apply(&mut tables))?;
+            let changed = direct.map_or(Ok(false), |direct| direct.apply(&mut tables))?;
             drop(tables);
-            let changed = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Changed(0) | Outcome::LaterFormat));
-            if changed || (durable && pending) {
-                transaction.commit()?;
-                numbers.keep();
-                self.renew_snapshot();
-                let counted = operations.iter().filter(|operation| !matches!(operation, Operation::Sync)).count();
-                if durable {
-                    self.commits.allow(&self.path);
-                }
-                self.commits.note(counted, operations.iter().map(|operation| operation.len()).sum(), durable);
-            } else {
+            if !durable && !changed && entries.is_empty() {
                 transaction.abort()?;
+                return Ok(false);
             }
-            Ok(outcomes)
+            transaction.commit()?;
+            self.renew_snapshot();
+            let mut stats = self.commits.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            stats.commits += 1;
+            stats.durable += u64::from(durable);
+            Ok(changed)
         })
     }
-}
 
-/// Where the numbers of records come from. Each is given once, also when the process is killed.
-#[derive(Default)]
-struct NumberSource {
-    next: AtomicU64,
-    /// Numbers from here on are not the database's to give before that is written down.
-    reserved: AtomicU64,
-}
-
-/// So many numbers are written down as given at once.
-const RESERVED_AT_ONCE: u64 = 1 << 20;
-
-impl NumberSource {
-    fn begin(&self) -> Numbers<'_> {
-        Numbers { source: self, reserved: self.reserved.load(Ordering::Relaxed) }
+    /// How much may be pending, by the length of the file.
+    pub(crate) fn bound_pending(&self) {
+        let length = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        self.commits.most_pending.store((length / PART_OF_FILE).clamp(FEWEST_PENDING, MOST_PENDING), Ordering::Relaxed);
     }
 }
 
-/// The numbers that a transaction gives.
-pub(crate) struct Numbers<'a> {
-    source: &'a NumberSource,
-    reserved: u64,
-}
+#[cfg(test)]
+mod tests {
+    use std::thread;
 
-impl Numbers<'_> {
-    pub(crate) fn next(&mut self, tables: &Tables<'_>) -> Result<u64, redb::Error> {
-        let number = self.source.next.fetch_add(1, Ordering::Release);
-        if number >= self.reserved {
-            self.reserved = number.saturating_add(RESERVED_AT_ONCE);
-            tables.fleche()?.insert(NEXT, self.reserved)?;
-        }
-        Ok(number)
-    }
+    use fleche_core::Digest;
 
-    /// To be called when the transaction has been committed.
-    fn keep(self) {
-        self.source.reserved.store(self.reserved, Ordering::Relaxed);
+    use crate::{Durability, database::Database};
+
+    #[test]
+    fn those_who_wait_for_the_disk_share_a_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a")).unwrap();
+        thread::scope(|scope| {
+            let turn = database.inner.commits.turn();
+            for byte in 0..8 {
+                let database = &database;
+                let put = move || database.put_value(&Digest::of(&[byte]), &[byte], Durability::Immediate);
+                scope.spawn(move || put().unwrap());
+            }
+            while database.inner.pending.sequence() < 8 {
+                thread::yield_now();
+            }
+            drop(turn);
+        });
+        let stats = database.inner.commits.stats();
+        assert_eq!((stats.commits, stats.durable, stats.operations), (1, 1, 8));
     }
 }

@@ -18,13 +18,13 @@ use crate::{RedbCalls, RedbValues};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// When `put` returns: each commit waits for the disk, and those who put at the same time share one.
+    /// When `put` returns: it waits for a commit that is on disk, and those who put at the same time share one.
     Immediate,
     /// Within 100 ms, or when `sync` returns.
     #[default]
     Eventual,
     /// When the database is closed; `sync` does nothing. Now and then, before much is pending, it is made durable all the
-    /// same, so that the file does not grow.
+    /// same.
     None,
 }
 

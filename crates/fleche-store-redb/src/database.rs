@@ -5,18 +5,7 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
-use fleche_core::Result;
-
-use crate::{
-    Durability,
-    closing::Closing,
-    commit::{CommitStats, Commits},
-    flusher::Flusher,
-    open::Held,
-    operation::{Operation, Outcome},
-    queue::Queue,
-    tables::Snapshot,
-};
+use crate::{closing::Closing, commit::Commits, flusher::Flusher, open::Held, pending::Pending, tables::Snapshot};
 
 /// An open file. The drop makes everything durable and closes it.
 pub(crate) struct Database {
@@ -31,7 +20,7 @@ pub(crate) struct Inner {
     pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
     /// To be compacted, redb wants it alone.
     pub(crate) redb: RwLock<Closing>,
-    pub(crate) queue: Queue,
+    pub(crate) pending: Pending,
     pub(crate) commits: Commits,
     pub(crate) flusher: Flusher,
     // After redb, so that whoever opens the file anew finds it closed.
@@ -39,52 +28,25 @@ pub(crate) struct Inner {
 }
 
 impl Database {
-    pub(crate) fn new(path: PathBuf, redb: redb::Database, next_number: u64, held: Held) -> Self {
+    pub(crate) fn new(path: PathBuf, redb: redb::Database, held: Held) -> Self {
         let inner = Inner {
-            commits: Commits::new(&path, next_number),
             path,
             snapshot: Mutex::default(),
             redb: RwLock::new(redb.into()),
-            queue: Queue::default(),
+            pending: Pending::default(),
+            commits: Commits::default(),
             flusher: Flusher::default(),
             _held: held,
         };
+        inner.bound_pending();
         Self { inner: Arc::new(inner) }
-    }
-
-    /// Does this, together with what others want done at the same time; it is visible to everybody when this returns.
-    pub(crate) fn perform(&self, operation: &Operation<'_>, durability: Durability) -> Result<Outcome> {
-        let outcome = self.inner.submit(operation, durability == Durability::Immediate)?;
-        if durability == Durability::Eventual && self.inner.commits.are_pending() {
-            Flusher::see_to(&self.inner);
-        }
-        Ok(outcome)
-    }
-
-    /// Returns when what was put before is durable.
-    pub(crate) fn sync(&self, durability: Durability) -> Result<()> {
-        if durability != Durability::None && self.inner.commits.are_pending() {
-            self.inner.submit(&Operation::Sync, true)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn stats(&self) -> CommitStats {
-        self.inner.commits.stats()
-    }
-
-    /// Gives back to the system what the file does not need. Whether it has become smaller.
-    pub(crate) fn compact(&self) -> Result<bool> {
-        self.inner.compact()
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         self.inner.flusher.stop();
-        if self.inner.commits.are_pending()
-            && let Err(error) = self.inner.submit(&Operation::Sync, true)
-        {
+        if let Err(error) = self.inner.make_durable(self.inner.pending.sequence()) {
             tracing::warn!("what was put last may be lost: {error}");
         }
     }

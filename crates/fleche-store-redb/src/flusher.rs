@@ -1,14 +1,17 @@
 //! The thread that makes commits durable a little later, there only while something is not yet durable.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
 
 use fleche_core::starter;
 
-use crate::{database::Inner, operation::Operation};
+use crate::database::Inner;
 
 /// How long what is put first waits for others. Making it durable takes a while as well; both together are to stay below
 /// 100 ms.
@@ -18,27 +21,30 @@ const DELAY: Duration = Duration::from_millis(60);
 pub(crate) struct Flusher {
     state: Mutex<State>,
     stopped: Condvar,
+    /// Whether the thread will look again at whether something is pending. Changed under the lock.
+    watching: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     stop: bool,
-    /// Whether the thread will look again at whether something is pending.
-    watching: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Flusher {
     /// Sees to it that what is pending becomes durable soon.
     pub(crate) fn see_to(inner: &Arc<Inner>) {
+        if inner.flusher.watching.load(Ordering::Acquire) {
+            return;
+        }
         let mut state = inner.flusher.lock();
-        if state.watching || state.stop {
+        if inner.flusher.watching.load(Ordering::Acquire) || state.stop {
             return;
         }
         let clone = Arc::clone(inner);
         match starter::spawn("fleche-redb", move || clone.flusher.run(&clone)) {
             Ok(thread) => {
-                state.watching = true;
+                inner.flusher.watching.store(true, Ordering::Release);
                 // The one before has nothing left to do but to end.
                 state.thread = Some(thread);
             }
@@ -62,11 +68,13 @@ impl Flusher {
             }
             drop(state);
             inner.flush();
-            let mut state = self.lock();
-            if state.stop || !inner.commits.are_pending() {
-                state.watching = false;
+            let state = self.lock();
+            self.watching.store(false, Ordering::Release);
+            // Looked at after that: who puts something later sees that nobody watches.
+            if state.stop || !inner.has_pending() {
                 return;
             }
+            self.watching.store(true, Ordering::Release);
         }
     }
 
@@ -91,7 +99,7 @@ impl Flusher {
 
 impl Inner {
     fn flush(&self) {
-        if let Err(error) = self.submit(&Operation::Sync, true) {
+        if let Err(error) = self.make_durable(self.pending.sequence()) {
             tracing::warn!("what was put may not survive: {error}");
         }
     }

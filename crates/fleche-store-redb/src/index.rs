@@ -1,100 +1,83 @@
-//! The index of records by function: what its rows hold, and which of them a query asks for.
+//! The index of records: its rows, and which of them a query asks for.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use fleche_core::{
     CallKey, Digest, Query, Record, ValueRef,
     call::{Argument, INLINE_LIMIT},
 };
 
-/// The key of a record's row: 8 bytes of the digest of the function's name, then a number that no other record has, big
-/// endian. So the rows of a function stand together, in the order in which its records came, and many that are
-/// put at once change one page.
-pub(crate) type RowKey = [u8; 16];
+/// The key of a row: 8 bytes that say what is looked for, then the call's key. A record has a row for its function and one
+/// for each of its arguments. They follow from the record: rows that damage has left or taken are found out, or written
+/// again, whenever the record is.
+pub(crate) type RowKey = [u8; SELECTOR_LEN + KEY_LEN];
 
-/// Of calls with more arguments the row says nothing about them.
-const MOST_ARGUMENTS: usize = 16;
+const SELECTOR_LEN: usize = 8;
 const KEY_LEN: usize = 32;
-const MARK_LEN: usize = 4;
 
-/// What the index is to know of a record.
-#[derive(Clone)]
-pub(crate) struct Row {
-    /// The first half of the row's key.
-    pub(crate) function: [u8; 8],
-    /// The call's key, then a mark for each argument; an odd byte stands for too many arguments.
-    pub(crate) content: Vec<u8>,
+/// What is looked for: the beginning of a digest. What two of them share is checked on the records.
+type Selector = [u8; SELECTOR_LEN];
+
+/// The rows of a record.
+pub(crate) fn rows(key: &CallKey, record: &Record) -> Vec<RowKey> {
+    let name = &record.function.name;
+    let arguments = record.arguments.iter().map(|argument| of_argument(name, argument));
+    std::iter::once(of_function(name)).chain(arguments).map(|selector| row(selector, key.digest().as_bytes())).collect()
 }
 
-impl Row {
-    pub(crate) fn of(key: &CallKey, record: &Record) -> Self {
-        let arguments = &record.arguments;
-        let mut content = Vec::with_capacity(KEY_LEN + MARK_LEN * arguments.len().min(MOST_ARGUMENTS));
-        content.extend_from_slice(key.digest().as_bytes());
-        if arguments.len() <= MOST_ARGUMENTS {
-            content.extend(arguments.iter().flat_map(mark));
-        } else {
-            content.push(0);
-        }
-        Self { function: function(&record.function.name), content }
-    }
-
-    /// The key of this row, with this number.
-    pub(crate) fn key(&self, number: u64) -> RowKey {
-        row_key(self.function, number)
-    }
-}
-
-/// The key of the record that a row leads to; `None` if the row is damaged.
-pub(crate) fn call_of(content: &[u8]) -> Option<CallKey> {
-    content.first_chunk().map(|key| Digest::from_bytes(*key).into())
+/// The key of the record that a row leads to.
+pub(crate) fn call_of(row: &RowKey) -> CallKey {
+    Digest::from_bytes(std::array::from_fn(|at| row[SELECTOR_LEN + at])).into()
 }
 
 /// The rows that a query for a function asks for.
 pub(crate) struct Wanted {
-    pub(crate) rows: Range<RowKey>,
-    marks: Vec<[u8; MARK_LEN]>,
+    /// Those of its first argument, or of the function.
+    pub(crate) rows: RangeInclusive<RowKey>,
+    others: Vec<Selector>,
 }
 
 impl Wanted {
-    /// Of the rows with numbers before this one.
-    pub(crate) fn new(name: &str, query: &Query, before: u64) -> Self {
-        let function = function(name);
-        let rows = row_key(function, 0)..row_key(function, before);
-        Self { rows, marks: query.arguments().iter().map(mark).collect() }
+    pub(crate) fn new(function: &str, query: &Query) -> Self {
+        let mut selectors: Vec<_> = query.arguments().iter().map(|argument| of_argument(function, argument)).collect();
+        let first = selectors.pop().unwrap_or_else(|| of_function(function));
+        Self { rows: row(first, &[0; KEY_LEN])..=row(first, &[u8::MAX; KEY_LEN]), others: selectors }
     }
 
-    /// Whether the record of this row may fulfil the query: no mark is missing.
-    pub(crate) fn may_match(&self, content: &[u8]) -> bool {
-        let (marks, rest) = content.get(KEY_LEN..).unwrap_or_default().as_chunks::<MARK_LEN>();
-        !rest.is_empty() || self.marks.iter().all(|wanted| marks.contains(wanted))
+    /// The rows for the other arguments that a record has to which this row leads.
+    pub(crate) fn others<'a>(&'a self, found: &'a RowKey) -> impl Iterator<Item = RowKey> + 'a {
+        let key: [u8; KEY_LEN] = std::array::from_fn(|at| found[SELECTOR_LEN + at]);
+        self.others.iter().map(move |selector| row(*selector, &key))
     }
 }
 
-fn row_key(function: [u8; 8], number: u64) -> RowKey {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&function);
-    key[8..].copy_from_slice(&number.to_be_bytes());
-    key
+fn row(selector: Selector, key: &[u8; KEY_LEN]) -> RowKey {
+    let mut row = [0; SELECTOR_LEN + KEY_LEN];
+    row[..SELECTOR_LEN].copy_from_slice(&selector);
+    row[SELECTOR_LEN..].copy_from_slice(key);
+    row
 }
 
-fn function(name: &str) -> [u8; 8] {
-    first(Digest::of(name.as_bytes()))
+fn of_function(name: &str) -> Selector {
+    selector(name.as_bytes())
 }
 
-/// Four bytes of the digest of the argument: its name, its form and its reference.
-fn mark(Argument(name, value): &Argument) -> [u8; MARK_LEN] {
-    let mut bytes = Vec::with_capacity(name.len() + 2 + INLINE_LIMIT);
-    bytes.extend_from_slice(name.as_bytes());
+/// Of the function's name, the argument's, its form and its reference.
+fn of_argument(function: &str, Argument(name, value): &Argument) -> Selector {
     let (form, reference): (u8, Cow<'_, [u8]>) = match value {
         ValueRef::Inline(encoded) => (0, encoded.as_slice().into()),
         ValueRef::Stored(digest) => (1, digest.as_bytes()[..].into()),
     };
+    let mut bytes = Vec::with_capacity(function.len() + name.len() + 3 + INLINE_LIMIT);
+    bytes.extend_from_slice(function.as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(name.as_bytes());
     bytes.extend_from_slice(&[0, form]);
     bytes.extend_from_slice(&reference);
-    first(Digest::of(&bytes))
+    selector(&bytes)
 }
 
-fn first<const N: usize>(digest: Digest) -> [u8; N] {
+fn selector(bytes: &[u8]) -> Selector {
+    let digest = Digest::of(bytes);
     std::array::from_fn(|at| digest.as_bytes()[at])
 }

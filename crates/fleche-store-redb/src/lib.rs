@@ -25,9 +25,12 @@
 //!
 //! # What survives
 //!
-//! Writers on many threads share commits: while one commits, the others queue, and the next commit takes all of them. A
-//! `put` returns when its commit is visible to everybody. When that commit is on disk, [`Durability`] says. A handle that is
-//! never dropped, as one in a static, is never closed: what it put in the last 100 ms before the process ends is lost under
+//! What is put is seen by everybody at once, and kept in memory until a commit writes all that was put by then, by whatever
+//! thread: after 60 ms under [`Durability::Eventual`], and when somebody waits for the disk, lists or searches, or when more
+//! is pending than a twelfth of the file (16 MiB at most, with what it takes in memory up to 48 MiB). Values of more than
+//! 64 KiB are not copied: whoever puts one commits it. When a commit is on disk, [`Durability`] says. Where a commit fails, what
+//! it had stays pending for the next; whoever waits for it, or puts more than may be pending, is told. A handle that is never
+//! dropped, as one in a static, is never closed: what it put in the last 100 ms before the process ends is lost under
 //! [`Durability::Eventual`]. What is lost is lost as a whole, from some commit on; nothing is ever half there.
 //!
 //! # What is in the file
@@ -36,13 +39,14 @@
 //! |---|---|---|
 //! | `values` | digest | the value's encoding, as it is |
 //! | `ages` | digest | when it was put: nanoseconds since 1970, `u64` |
-//! | `records` | call key | 16 bytes, the record's key in `calls of functions`, then the record's bytes |
-//! | `calls of functions` | 8 bytes of the name's digest, then a number, big endian | call key, then 4 bytes for each argument |
+//! | `records` | call key | the record's bytes |
+//! | `index` | 8 bytes of a digest of the function's name, or of that and an argument, then the call key | |
 //! | `damaged` | a number | `v` or `r`, the digest or call key, then what was found there; the last 64 |
-//! | `fleche` | `format`, `next` | 1; a number that no record has yet |
+//! | `fleche` | `format` | 2; a file with another number is refused |
 //!
 //! Every read is verified: the bytes of a value against its digest, a record against its checksum.
 
+mod apply;
 mod calls;
 mod closing;
 mod commit;
@@ -53,11 +57,11 @@ mod flusher;
 mod index;
 mod list;
 mod open;
-mod operation;
-mod queue;
+mod pending;
 mod read;
 mod tables;
 mod values;
+mod write;
 
 pub use calls::RedbCalls;
 pub use commit::CommitStats;

@@ -11,6 +11,7 @@ use redb::ReadOnlyTable;
 use crate::{
     database::Database,
     index::{RowKey, Wanted, call_of},
+    pending::State,
     tables::{Blob, Bytes32, Snapshot},
 };
 
@@ -45,51 +46,75 @@ impl<K: Copy, T, F: FnMut(Bound<K>) -> Result<Vec<(K, Option<T>)>>> Iterator for
 }
 
 impl Database {
-    /// The digests that begin so, of the table that this gives.
+    /// The digests that begin so, of the table that this gives, but for those that have been removed.
     pub(crate) fn digests<'a>(
         &'a self,
         table: fn(&Snapshot) -> &ReadOnlyTable<Bytes32, Blob>,
+        is_removed: fn(&State, &Digest) -> bool,
         prefix: &DigestPrefix,
     ) -> Result<impl Iterator<Item = Result<Digest>> + Send + use<'a>> {
+        self.inner.settle()?;
         let first: Digest = format!("{:0<64}", prefix.as_str()).parse()?;
         let last: Digest = format!("{:f<64}", prefix.as_str()).parse()?;
         let (first, last) = (*first.as_bytes(), *last.as_bytes());
         let load = move |from: Bound<[u8; 32]>| {
-            self.inner.read(|snapshot| {
+            let mut page = self.inner.read(|snapshot| {
                 let mut page = Vec::new();
                 for entry in table(snapshot).range::<&[u8; 32]>(from_to(&from, &last))?.take(PAGE) {
                     let key = *entry?.0.value();
                     page.push((key, Some(Digest::from_bytes(key))));
                 }
+                in_order(&from, &page)?;
+                Ok(page)
+            })?;
+            self.inner.pending.look(|state| {
+                let gone = page.iter_mut().filter(|(key, _)| is_removed(state, &Digest::from_bytes(*key)));
+                gone.for_each(|(_, digest)| *digest = None);
+                Some(())
+            });
+            Ok(page)
+        };
+        Ok(Paged { load, page: Vec::new().into_iter(), next: Some(Bound::Included(first)) })
+    }
+
+    /// The calls that the index has for the query.
+    pub(crate) fn indexed(
+        &self,
+        function: &str,
+        query: &Query,
+    ) -> Result<impl Iterator<Item = Result<CallKey>> + Send + use<'_>> {
+        self.inner.settle()?;
+        let wanted = Wanted::new(function, query);
+        let (first, last) = (*wanted.rows.start(), *wanted.rows.end());
+        let load = move |from: Bound<RowKey>| {
+            self.inner.read(|snapshot| {
+                let mut page = Vec::new();
+                for entry in snapshot.index.range::<&RowKey>(from_to(&from, &last))?.take(PAGE) {
+                    let row = *entry?.0.value();
+                    let has = |row: RowKey| Ok::<_, redb::Error>(snapshot.index.get(&row)?.is_some());
+                    let mut others = wanted.others(&row).map(has);
+                    let fits = others.try_fold(true, |all, one| Ok::<_, redb::Error>(all && one?))?;
+                    page.push((row, fits.then(|| call_of(&row))));
+                }
+                in_order(&from, &page)?;
                 Ok(page)
             })
         };
         Ok(Paged { load, page: Vec::new().into_iter(), next: Some(Bound::Included(first)) })
     }
+}
 
-    /// The calls that the index has for the query, with their rows' keys. What is put from now on is not among them.
-    pub(crate) fn indexed(
-        &self,
-        function: &str,
-        query: &Query,
-    ) -> impl Iterator<Item = Result<(RowKey, CallKey)>> + Send + use<'_> {
-        let wanted = Wanted::new(function, query, self.inner.commits.next_number());
-        let first = wanted.rows.start;
-        let load = move |from: Bound<RowKey>| {
-            self.inner.read(|snapshot| {
-                let mut page = Vec::new();
-                let rows = (from.as_ref(), Bound::Excluded(&wanted.rows.end));
-                for entry in snapshot.calls.range::<&RowKey>(rows)?.take(PAGE) {
-                    let (key, content) = entry?;
-                    let (key, content) = (*key.value(), content.value());
-                    let call = Some(content).filter(|content| wanted.may_match(content)).and_then(call_of);
-                    page.push((key, call.map(|call| (key, call))));
-                }
-                Ok(page)
-            })
-        };
-        Paged { load, page: Vec::new().into_iter(), next: Some(Bound::Included(first)) }
+/// Pages of the file that are damaged may give keys in no order: whoever goes on after the last would not come to an end.
+fn in_order<K: Ord, T>(from: &Bound<K>, page: &[(K, T)]) -> Result<(), redb::Error> {
+    let begins = page.first().is_none_or(|(first, _)| match from {
+        Bound::Included(from) => first >= from,
+        Bound::Excluded(from) => first > from,
+        Bound::Unbounded => true,
+    });
+    if begins && page.is_sorted_by(|(one, _), (next, _)| one < next) {
+        return Ok(());
     }
+    Err(redb::Error::Corrupted("keys are not in order".to_owned()))
 }
 
 fn from_to<'a, K>(from: &'a Bound<K>, last: &'a K) -> impl RangeBounds<&'a K> + 'a {

@@ -1,6 +1,7 @@
 //! Opening and closing: one database for all handles to a file, whatever the path's spelling.
 
 use std::{
+    cmp::Ordering,
     collections::HashSet,
     fs::{self, File},
     io,
@@ -17,7 +18,7 @@ use redb::{Builder, ReadableDatabase as _, TableHandle as _};
 use crate::{
     database::{Database, Inner},
     error::{backend, caught, foreign, opening},
-    tables::{FLECHE, FORMAT, NEXT, create},
+    tables::{FLECHE, FORMAT, create},
 };
 
 static OPEN: OpenStores<Place, Database> = OpenStores::new();
@@ -36,8 +37,8 @@ impl Database {
         OPEN.get_or_open(place.clone(), || {
             // Whoever has dropped the last handle may not have closed the file yet.
             let held = Held::take(place);
-            let (redb, next_number) = caught(|| open(&path)).map_err(|error| opening(&path, error))??;
-            Ok(Self::new(path, redb, next_number, held))
+            let redb = caught(|| open(&path)).map_err(|error| opening(&path, error))??;
+            Ok(Self::new(path, redb, held))
         })
     }
 }
@@ -57,8 +58,8 @@ fn place(path: &Path) -> Result<Place> {
     Place::of(path)
 }
 
-/// redb, with the tables there, and the next number that a record is to have. The inner error is ours.
-fn open(path: &Path) -> Result<Result<(redb::Database, u64)>, redb::Error> {
+/// redb, with the tables there. The inner error is ours.
+fn open(path: &Path) -> Result<Result<redb::Database>, redb::Error> {
     let redb = Builder::new().set_cache_size(CACHE).create(path)?;
     let reading = redb.begin_read()?;
     let tables: Vec<_> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
@@ -67,23 +68,30 @@ fn open(path: &Path) -> Result<Result<(redb::Database, u64)>, redb::Error> {
         let transaction = redb.begin_write()?;
         create(&transaction)?;
         transaction.commit()?;
-        return Ok(Ok((redb, 0)));
+        return Ok(Ok(redb));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
         return Ok(Err(foreign(path, "this redb database is of another program: give the store a file of its own")));
     }
     let about = reading.open_table(FLECHE)?;
-    let number = |name| Ok::<_, redb::Error>(about.get(name)?.map(|number| number.value()));
-    if number(FORMAT.0)? != Some(FORMAT.1) {
-        let why = "a later version of fleche has written this database: use that, or give the store a file of its own";
-        return Ok(Err(foreign(path, why)));
-    }
-    let next = number(NEXT)?.unwrap_or(0);
+    let format = about.get(FORMAT.0)?.map_or(0, |format| format.value());
     drop((about, reading));
-    Ok(Ok((redb, next)))
+    Ok(match format.cmp(&FORMAT.1) {
+        Ordering::Equal => Ok(redb),
+        Ordering::Greater => Err(foreign(
+            path,
+            "a later version of fleche has written this database: use that, or give the store a file of its own",
+        )),
+        Ordering::Less => Err(foreign(
+            path,
+            "an earlier version of fleche, which was never released, has written this database: move the file away, and what \
+             was in it is computed again",
+        )),
+    })
 }
 
 impl Inner {
+    /// Gives back to the system what the file does not need. Whether it has become smaller.
     pub(crate) fn compact(&self) -> Result<bool> {
         self.alone(|| {
             let compacted = caught(|| {
@@ -92,11 +100,8 @@ impl Inner {
                 self.renew_snapshot();
                 Ok(redb.compact()?)
             });
-            if compacted.is_ok() {
-                self.commits.note(0, 0, true);
-            }
             compacted.map_err(|error| backend(&self.path, &error))
-        })
+        })?
     }
 }
 

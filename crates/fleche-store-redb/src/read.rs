@@ -8,10 +8,10 @@ use redb::ReadableDatabase as _;
 
 use crate::{
     Durability,
+    apply::{Direct, Kind},
     database::{Database, Inner},
     error::{backend, caught, damaged},
-    index::RowKey,
-    operation::{Kind, Operation, Outcome, divide},
+    pending::Change,
     tables::Snapshot,
 };
 
@@ -44,42 +44,43 @@ impl Inner {
     }
 }
 
-/// A record and where its row in the index is; the record is missing where it is of a later format.
-pub(crate) type Found = (RowKey, Option<Record>);
-
 impl Database {
     /// What the check makes of the value's bytes. They are copied once.
     pub(crate) fn value(&self, id: &Digest, check: Check<'_>, durability: Durability) -> Result<Option<Bytes>> {
         for _ in 0..LOOKS {
-            let bytes = self.inner.read(|snapshot| {
-                let found = snapshot.values.get(id.as_bytes())?;
-                Ok(found.map(|found| Bytes::copy_from_slice(found.value())))
-            })?;
+            let bytes = match self.inner.pending.look(|state| state.value(id).cloned()) {
+                Some(Change::Put(value)) => Some(value.bytes),
+                Some(Change::Removed) => None,
+                None => self.inner.read(|snapshot| {
+                    let found = snapshot.values.get(id.as_bytes())?;
+                    Ok(found.map(|found| Bytes::copy_from_slice(found.value())))
+                })?,
+            };
             let Some(bytes) = bytes else { return Ok(None) };
             match check(bytes.clone()) {
                 Ok(content) => return Ok(Some(content)),
-                Err(why) => self.set_aside(Kind::Value, id, bytes, &why, durability)?,
+                Err(why) => self.set_aside(Kind::Value, id, &bytes, &why, durability)?,
             }
         }
         Ok(None)
     }
 
-    /// The record, decoded where it lies.
-    pub(crate) fn record(&self, key: &CallKey, durability: Durability) -> Result<Option<Found>> {
+    /// The record, decoded where it lies; `None` also where it is of a later format.
+    pub(crate) fn record(&self, key: &CallKey, durability: Durability) -> Result<Option<Record>> {
+        match self.inner.pending.look(|state| state.record(key).cloned()) {
+            Some(Change::Put(put)) => return Ok(Some(put.record)),
+            Some(Change::Removed) => return Ok(None),
+            None => {}
+        }
         for _ in 0..LOOKS {
             let found = self.inner.read(|snapshot| {
-                let Some(found) = snapshot.records.get(key.digest().as_bytes())? else { return Ok(None) };
-                let stored = found.value();
-                let record = match divide(stored) {
-                    Some((row, bytes)) => Record::from_bytes(key, bytes).map(|record| (row, record)).map_err(why),
-                    None => Err(format!("{} bytes are too few", stored.len())),
-                };
-                Ok(Some(record.map_err(|why| (why, Bytes::copy_from_slice(stored)))))
+                let Some(found) = snapshot.records.get(key.digest().as_bytes())? else { return Ok(Ok(None)) };
+                let record = Record::from_bytes(key, found.value());
+                Ok(record.map_err(|error| (why(error), Bytes::copy_from_slice(found.value()))))
             })?;
             match found {
-                None => return Ok(None),
-                Some(Ok(found)) => return Ok(Some(found)),
-                Some(Err((why, bytes))) => self.set_aside(Kind::Record, key.digest(), bytes, &why, durability)?,
+                Ok(found) => return Ok(found),
+                Err((why, bytes)) => self.set_aside(Kind::Record, key.digest(), &bytes, &why, durability)?,
             }
         }
         Ok(None)
@@ -89,14 +90,15 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Damaged`] if they were there, moved or not.
-    fn set_aside(&self, kind: Kind, digest: &Digest, bytes: Bytes, why: &str, durability: Durability) -> Result<()> {
+    fn set_aside(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
         let entry = match kind {
             Kind::Value => format!("value {digest}"),
             Kind::Record => format!("the record of call {digest}"),
         };
-        let fate = match self.perform(&Operation::SetAside { kind, digest: *digest, bytes }, durability) {
-            Ok(Outcome::Changed(0)) => return Ok(()),
-            Ok(_) => "it is kept in the table `damaged`".to_owned(),
+        let moved = self.inner.perform(&Direct::SetAside { kind, digest, bytes }, durability == Durability::Immediate);
+        let fate = match moved {
+            Ok(false) => return Ok(()),
+            Ok(true) => "it is kept in the table `damaged`".to_owned(),
             Err(error) => format!("it stays where it is, for it cannot be moved: {error}"),
         };
         Err(damaged(&self.inner.path, &entry, why, &fate))

@@ -1,6 +1,9 @@
 //! The tables of the file, and those that a transaction has open.
 
+use fleche_core::Digest;
 use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, WriteTransaction};
+
+use crate::index::RowKey;
 
 pub(crate) type Bytes32 = &'static [u8; 32];
 pub(crate) type Blob = &'static [u8];
@@ -8,21 +11,19 @@ pub(crate) type Blob = &'static [u8];
 pub(crate) const VALUES: TableDefinition<Bytes32, Blob> = TableDefinition::new("values");
 pub(crate) const AGES: TableDefinition<Bytes32, u64> = TableDefinition::new("ages");
 pub(crate) const RECORDS: TableDefinition<Bytes32, Blob> = TableDefinition::new("records");
-pub(crate) const CALLS: TableDefinition<&'static [u8; 16], Blob> = TableDefinition::new("calls of functions");
+pub(crate) const INDEX: TableDefinition<&'static RowKey, ()> = TableDefinition::new("index");
 pub(crate) const DAMAGED: TableDefinition<u64, Blob> = TableDefinition::new("damaged");
 pub(crate) const FLECHE: TableDefinition<&'static str, u64> = TableDefinition::new("fleche");
 
 /// The key in [`FLECHE`] of the format of the file, and the one that this version knows.
-pub(crate) const FORMAT: (&str, u64) = ("format", 1);
-/// The key in [`FLECHE`] of a number that no record has yet.
-pub(crate) const NEXT: &str = "next";
+pub(crate) const FORMAT: (&str, u64) = ("format", 2);
 
 /// Makes the tables of a new file.
 pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(VALUES)?;
     transaction.open_table(AGES)?;
     transaction.open_table(RECORDS)?;
-    transaction.open_table(CALLS)?;
+    transaction.open_table(INDEX)?;
     transaction.open_table(DAMAGED)?;
     transaction.open_table(FLECHE)?.insert(FORMAT.0, FORMAT.1)?;
     Ok(())
@@ -33,7 +34,7 @@ pub(crate) struct Snapshot {
     pub(crate) values: ReadOnlyTable<Bytes32, Blob>,
     pub(crate) ages: ReadOnlyTable<Bytes32, u64>,
     pub(crate) records: ReadOnlyTable<Bytes32, Blob>,
-    pub(crate) calls: ReadOnlyTable<&'static [u8; 16], Blob>,
+    pub(crate) index: ReadOnlyTable<&'static RowKey, ()>,
 }
 
 impl Snapshot {
@@ -42,8 +43,13 @@ impl Snapshot {
             values: transaction.open_table(VALUES)?,
             ages: transaction.open_table(AGES)?,
             records: transaction.open_table(RECORDS)?,
-            calls: transaction.open_table(CALLS)?,
+            index: transaction.open_table(INDEX)?,
         })
+    }
+
+    /// When the value was put, in nanoseconds since 1970.
+    pub(crate) fn put(&self, id: &Digest) -> Result<Option<u64>, redb::Error> {
+        Ok(self.ages.get(id.as_bytes())?.map(|put| put.value()))
     }
 }
 
@@ -63,7 +69,7 @@ pub(crate) struct ValueTables<'t> {
 /// The tables of records, open for changes.
 pub(crate) struct RecordTables<'t> {
     pub(crate) records: Table<'t, Bytes32, Blob>,
-    pub(crate) calls: Table<'t, &'static [u8; 16], Blob>,
+    pub(crate) index: Table<'t, &'static RowKey, ()>,
 }
 
 impl<'t> Tables<'t> {
@@ -85,17 +91,13 @@ impl<'t> Tables<'t> {
         match &mut self.records {
             Some(tables) => Ok(tables),
             closed => {
-                let (records, calls) = (self.transaction.open_table(RECORDS)?, self.transaction.open_table(CALLS)?);
-                Ok(closed.insert(RecordTables { records, calls }))
+                let (records, index) = (self.transaction.open_table(RECORDS)?, self.transaction.open_table(INDEX)?);
+                Ok(closed.insert(RecordTables { records, index }))
             }
         }
     }
 
     pub(crate) fn damaged(&self) -> Result<Table<'t, u64, Blob>, redb::Error> {
         Ok(self.transaction.open_table(DAMAGED)?)
-    }
-
-    pub(crate) fn fleche(&self) -> Result<Table<'t, &'static str, u64>, redb::Error> {
-        Ok(self.transaction.open_table(FLECHE)?)
     }
 }

@@ -11,7 +11,8 @@ use fleche_core::{
 use crate::{
     CommitStats, Durability, RedbValuesConfig,
     database::Database,
-    operation::{Operation, Outcome, age},
+    pending::{Change, State},
+    write::age,
 };
 
 /// A [`ValueStore`] in a redb database. Cloning gives another handle to the same store.
@@ -48,7 +49,7 @@ impl RedbValues {
 
     /// The commits of the database since it was opened, of records that share the file too.
     pub fn stats(&self) -> CommitStats {
-        self.database.stats()
+        self.database.inner.commits.stats()
     }
 
     /// Gives back to the system what the file does not need. It may be called at any time: it waits for the operations
@@ -58,14 +59,7 @@ impl RedbValues {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database.compact()
-    }
-
-    fn change(&self, operation: &Operation<'_>) -> Result<u64> {
-        match self.database.perform(operation, self.durability)? {
-            Outcome::Changed(entries) => Ok(entries),
-            Outcome::LaterFormat => Ok(0),
-        }
+        self.database.inner.compact()
     }
 }
 
@@ -76,15 +70,24 @@ impl ValueStore for RedbValues {
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.change(&Operation::PutValue { id: *id, bytes: encoded.into() }).map(drop)
+        self.database.put_value(id, encoded, self.durability)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        self.database.inner.read(|snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some()))
+        let inner = &self.database.inner;
+        match inner.pending.look(|state| state.value(id).map(|change| matches!(change, Change::Put(_)))) {
+            Some(known) => Ok(known),
+            None => inner.read(|snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
+        }
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        let put = self.database.inner.read(|snapshot| Ok(snapshot.ages.get(id.as_bytes())?.map(|put| put.value())))?;
+        let inner = &self.database.inner;
+        let put = match inner.pending.look(|state| state.value(id).cloned()) {
+            Some(Change::Put(value)) => Some(value.put),
+            Some(Change::Removed) => None,
+            None => inner.read(|snapshot| snapshot.put(id))?,
+        };
         Ok(put.map(age))
     }
 
@@ -93,14 +96,11 @@ impl ValueStore for RedbValues {
     }
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        self.change(&Operation::RemoveValues { ids: ids.into(), older_than })
+        self.database.remove_values(ids, older_than, self.durability)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.database.digests(|snapshot| &snapshot.values, prefix)?))
+        Ok(Box::new(self.database.digests(|snapshot| &snapshot.values, State::has_removed_value, prefix)?))
     }
 
     fn sync(&self, _id: &Digest) -> Result<()> {

@@ -68,8 +68,7 @@ fn a_record_of_a_later_format_is_a_miss_left_in_place_and_not_replaced() {
     {
         let database = redb::Database::open(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        let stored = [&[0; 16][..], &later].concat();
-        transaction.open_table(RECORDS).unwrap().insert(key.digest().as_bytes(), &*stored).unwrap();
+        transaction.open_table(RECORDS).unwrap().insert(key.digest().as_bytes(), &*later).unwrap();
         transaction.commit().unwrap();
     }
     let calls = RedbCalls::open(&path).unwrap();

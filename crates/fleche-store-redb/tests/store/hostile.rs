@@ -34,16 +34,18 @@ fn a_database_of_another_program_is_refused() {
 }
 
 #[test]
-fn a_database_of_a_later_version_is_refused() {
-    let (_directory, path) = file();
-    drop(RedbCalls::open(&path).unwrap());
-    {
-        let table: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("fleche");
-        let database = redb::Database::open(&path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        transaction.open_table(table).unwrap().insert("format", 2).unwrap();
-        transaction.commit().unwrap();
+fn a_database_of_another_version_is_refused_with_the_cure() {
+    for (format, cure) in [(1, "move the file away"), (3, "later version")] {
+        let (_directory, path) = file();
+        drop(RedbCalls::open(&path).unwrap());
+        {
+            let table: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("fleche");
+            let database = redb::Database::open(&path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            transaction.open_table(table).unwrap().insert("format", format).unwrap();
+            transaction.commit().unwrap();
+        }
+        let error = RedbCalls::open(&path).unwrap_err();
+        assert!(matches!(&error, Error::Config { why, .. } if why.contains(cure)), "{error:?}");
     }
-    let error = RedbCalls::open(&path).unwrap_err();
-    assert!(matches!(&error, Error::Config { why, .. } if why.contains("later version")), "{error:?}");
 }

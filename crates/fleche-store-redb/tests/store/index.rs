@@ -29,6 +29,42 @@ fn a_record_that_is_put_again_is_found_once_and_one_that_is_removed_is_not() {
 }
 
 #[test]
+fn a_record_that_replaces_another_of_its_key_is_found_by_what_it_has() {
+    let (_directory, path) = file();
+    let calls = RedbCalls::open(&path).unwrap();
+    let (key, first) = record("f", 1);
+    let (_, second) = record("g", 2);
+    let find = |function: &'static str, number: u64| {
+        found(&calls, &Query::new().function(function).argument("number", &number).unwrap())
+    };
+    for record in [&first, &second, &first, &second] {
+        calls.put(&key, record).unwrap();
+        // The next finds that in redb, and does not replace it before that.
+        let count = calls.find(&Query::new()).unwrap().count();
+        assert_eq!(count, 1);
+    }
+    assert_eq!((find("f", 1), find("g", 1), find("f", 2)), (vec![], vec![], vec![]));
+    assert_eq!(find("g", 2), [second]);
+}
+
+#[test]
+fn what_is_removed_while_one_lists_is_not_listed_any_more() {
+    let (_directory, path) = file();
+    let calls = RedbCalls::open(&path).unwrap();
+    (0..600).for_each(|number| put_record(&calls, &record("f", number)));
+    let mut keys = calls.keys(&fleche_core::DigestPrefix::all()).unwrap();
+    let first = keys.next().unwrap().unwrap();
+    for number in 0..600 {
+        let (key, _) = record("f", number);
+        if key != first {
+            calls.remove(&key, None).unwrap();
+        }
+    }
+    // One page was read before.
+    assert!(keys.count() < 256);
+}
+
+#[test]
 fn more_than_a_page_of_records_of_several_functions_are_found_by_function_also_after_reopening() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();

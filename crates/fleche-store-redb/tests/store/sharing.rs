@@ -20,6 +20,7 @@ fn two_caches_on_one_file_of_different_spellings_share_a_database() {
     assert!(first.contains(&key).unwrap() && second.contains(&key).unwrap());
     let id = put(&values, b"a value");
     assert!(RedbValues::open(&other).unwrap().contains(&id).unwrap());
+    values.sync(&id).unwrap();
     assert_eq!((values.stats(), values.stats().operations), (calls.stats(), 3));
     assert_eq!(calls.identity(), RedbCalls::open(&path).unwrap().identity());
 }

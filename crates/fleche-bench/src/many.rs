@@ -1,0 +1,212 @@
+//! Stores with very many records: opening them, a hit, a search by function and argument, and the memory while all are read.
+//!
+//! Whatever is measured with many records is measured with few as well, in turns: hits in random order and nothing in front
+//! of the store, with the pages that they read in the system's memory.
+
+mod fill;
+mod memory;
+
+use std::{
+    cell::Cell,
+    hint::black_box,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fleche_core::{CallKey, CallStore, Query};
+use fleche_store_file::FileCalls;
+use fleche_store_memory::MemoryCalls;
+use fleche_store_redb::RedbCalls;
+use fleche_store_sql::SqlCalls;
+
+use crate::{
+    rounds::{Measure, medians},
+    scratch,
+    table::{Row, Table},
+};
+use fill::{FUNCTION, key};
+
+/// A kind of store.
+struct Kind {
+    name: &'static str,
+    open: fn(&Path) -> fleche_core::Result<Arc<dyn CallStore>>,
+    fill: fn(&dyn CallStore, &Path, u64) -> Result<(), String>,
+    /// So many records it gets at most.
+    most: u64,
+    /// Whether searches lead through an index.
+    indexed: bool,
+    /// Whether there is anything to open.
+    on_disk: bool,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "memory",
+        open: |_| Ok(Arc::new(MemoryCalls::new())),
+        fill: |store, _, records| fill::by_the_store(store, records),
+        most: u64::MAX,
+        indexed: false,
+        on_disk: false,
+    },
+    Kind {
+        name: "file",
+        open: |path| Ok(Arc::new(FileCalls::open(path)?)),
+        fill: |store, _, records| fill::by_the_store(store, records),
+        // A file each: more of them would fill the disk of many a machine.
+        most: 100_000,
+        indexed: false,
+        on_disk: true,
+    },
+    Kind {
+        name: "redb",
+        open: |path| Ok(Arc::new(RedbCalls::open(path)?)),
+        fill: |store, _, records| fill::by_the_store(store, records),
+        most: u64::MAX,
+        indexed: true,
+        on_disk: true,
+    },
+    Kind {
+        name: "sqlite",
+        open: |path| Ok(Arc::new(SqlCalls::open(format!("sqlite:{}", path.display()))?)),
+        fill: fill::sqlite,
+        most: u64::MAX,
+        indexed: true,
+        on_disk: true,
+    },
+];
+
+/// Measures, and says what came out.
+///
+/// # Errors
+/// What cannot be opened, filled or read.
+pub(crate) fn run(quick: bool) -> Result<Table, String> {
+    let (few, many) = if quick { (100, 10_000) } else { (1_000, 1_000_000) };
+    let mut rows = Vec::new();
+    for kind in &KINDS {
+        rows.extend(of_kind(kind, few, many.min(kind.most), if quick { 1 } else { 9 })?);
+    }
+    Ok(Table(rows))
+}
+
+/// Memory that grows by less, in MiB, stays as it is.
+const FLAT: f64 = 8.0;
+
+/// A store with so many records.
+struct Filled {
+    store: Arc<dyn CallStore>,
+    records: u64,
+}
+
+fn of_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, String> {
+    let directory = scratch::directory()?;
+    let mut rows = Vec::new();
+    let mut of = |records: u64| -> Result<Filled, String> {
+        let (filled, opening) = filled(kind, &directory.join(records.to_string()), records)?;
+        if kind.on_disk {
+            rows.push(opening);
+        }
+        Ok(filled)
+    };
+    let (few, many) = (of(few)?, of(many)?);
+    let label = |what: &str| format!("{}, {} records: {what}", kind.name, many.records);
+    let hits = in_turns(rounds, &[&few, &many], 2_000, key, hit)?;
+    let finds = in_turns(rounds, &[&few, &many], if kind.indexed { 100 } else { 1 }, query, find)?;
+    rows.push(Row::time(label("a hit"), hits[1]));
+    rows.push(held(kind, label(&format!("a hit, against {} records", few.records)), hits[1] / hits[0], 1.3));
+    rows.push(Row::time(label("find by function and argument"), finds[1]));
+    rows.push(Row::ratio(label(&format!("the same, against {} records", few.records)), finds[1] / finds[0]));
+    // What the store may hold is full after the first time.
+    let (first, again) = (growth_while_reading(&many)?, growth_while_reading(&many)?);
+    rows.push(Row::memory(label("memory grows by, while all are read"), first, None));
+    rows.push(Row::memory(label("memory grows by, while all are read again"), again, Some(FLAT)));
+    Ok(rows)
+}
+
+/// What is promised of stores on disk is held against the target.
+fn held(kind: &Kind, what: String, ratio: f64, target: f64) -> Row {
+    if kind.indexed { Row::held(what, ratio, target) } else { Row::ratio(what, ratio) }
+}
+
+/// A store that has been filled and, if it is on disk, closed and opened anew; and how long that took, with the first hit.
+fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled, Row), String> {
+    let open = || (kind.open)(path).map_err(|error| error.to_string());
+    let mut store = open()?;
+    (kind.fill)(&*store, path, records)?;
+    let mut took = Duration::ZERO;
+    if kind.on_disk {
+        drop(store);
+        let begun = Instant::now();
+        store = open()?;
+        hit(&*store, &key(records / 2)?)?;
+        took = begun.elapsed();
+    }
+    let row = Row::within(format!("{}, {records} records: opening, with one hit", kind.name), took.as_secs_f64(), 1.0);
+    Ok((Filled { store, records }, row))
+}
+
+/// How many seconds this takes with one record of each of these stores, which take turns. What it is asked with is made
+/// before.
+fn in_turns<T>(
+    rounds: usize,
+    stores: &[&Filled],
+    count: u64,
+    question: fn(u64) -> Result<T, String>,
+    ask: fn(&dyn CallStore, &T) -> Result<(), String>,
+) -> Result<Vec<f64>, String> {
+    let random = Cell::new(1_u64);
+    let measure = |filled: &&Filled| -> Measure<'_> {
+        let (store, records) = (Arc::clone(&filled.store), filled.records);
+        let random = &random;
+        Box::new(move || {
+            let next = |_| {
+                random
+                    .set(random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+                (random.get() >> 33) % records
+            };
+            let questions = (0..count).map(next).map(question).collect::<Result<Vec<_>, _>>()?;
+            // What the system has to read from the disk is no part of the figure.
+            questions.iter().try_for_each(|question| ask(&*store, question))?;
+            let begun = Instant::now();
+            questions.iter().try_for_each(|question| ask(&*store, question))?;
+            Ok(begun.elapsed())
+        })
+    };
+    let times = medians(rounds, &mut stores.iter().map(measure).collect::<Vec<_>>())?;
+    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    Ok(times.into_iter().map(|time| time.as_secs_f64() / count as f64).collect())
+}
+
+fn hit(store: &dyn CallStore, key: &CallKey) -> Result<(), String> {
+    let found = store.get(key).map_err(|error| error.to_string())?;
+    black_box(found).map(drop).ok_or_else(|| "a record that was put is not there".to_owned())
+}
+
+fn query(nth: u64) -> Result<Query, String> {
+    Query::new().function(FUNCTION).argument("nth", &nth).map_err(|error| error.to_string())
+}
+
+fn find(store: &dyn CallStore, query: &Query) -> Result<(), String> {
+    let said = |error: fleche_core::Error| error.to_string();
+    let found: Vec<(CallKey, _)> = store.find(query).map_err(said)?.collect::<Result<_, _>>().map_err(said)?;
+    if found.len() == 1 { Ok(()) } else { Err(format!("{} records were found instead of one", found.len())) }
+}
+
+/// By how many MiB the process's resident memory grows at most while every record is read.
+fn growth_while_reading(filled: &Filled) -> Result<f64, String> {
+    let said = |error: fleche_core::Error| error.to_string();
+    let before = memory::resident()?;
+    let mut most = before;
+    let mut read = 0;
+    for found in filled.store.find(&Query::new()).map_err(said)? {
+        black_box(found.map_err(said)?);
+        read += 1;
+        if read % 1_000 == 0 {
+            most = most.max(memory::resident()?);
+        }
+    }
+    if read != filled.records {
+        return Err(format!("{read} records were read of {}", filled.records));
+    }
+    Ok(most - before)
+}

@@ -1,0 +1,92 @@
+//! Putting very many records into a store.
+
+use std::{collections::BTreeMap, path::Path, thread};
+
+use fleche_core::{
+    CallKey, CallStore, Digest, FunctionId, Record, ValueRef,
+    call::{Argument, RecordFields, Timestamp, Writer},
+    encoding,
+    metadata::Metadata,
+};
+use rusqlite::{Connection, params};
+
+/// The name of the function whose calls they are.
+pub(super) const FUNCTION: &str = "bench::many";
+
+const THREADS: u8 = 2;
+
+fn function() -> FunctionId {
+    FunctionId { name: FUNCTION.into(), version: 1, code: Digest::of(b"code"), hash_code: false }
+}
+
+/// A number, and one that many calls share.
+fn arguments(nth: u64) -> Result<Vec<Argument>, String> {
+    let argument = |name: &'static str, value: u64| -> Result<Argument, String> {
+        let encoded = encoding::to_vec(&value).map_err(|error| error.to_string())?;
+        Ok(Argument(name.into(), ValueRef::of(&encoded)))
+    };
+    Ok(vec![argument("nth", nth)?, argument("kind", nth % 10)?])
+}
+
+/// The key of a call.
+pub(super) fn key(nth: u64) -> Result<CallKey, String> {
+    CallKey::new(&function(), &arguments(nth)?).map_err(|error| error.to_string())
+}
+
+fn record(nth: u64) -> Result<(CallKey, Record), String> {
+    let record = Record::new(RecordFields {
+        function: function(),
+        arguments: arguments(nth)?,
+        result: ValueRef::of(&nth.to_le_bytes()),
+        metadata: Metadata::default(),
+        written: Timestamp(nth),
+        writer: Writer { host: "host".into(), process: 1, program: "bench".into() },
+        other: BTreeMap::new(),
+    });
+    Ok((CallKey::new(&record.function, &record.arguments).map_err(|error| error.to_string())?, record))
+}
+
+/// Puts them as every caller does.
+pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), String> {
+    let put = |nth| -> Result<(), String> {
+        let (key, record) = record(nth)?;
+        store.put(&key, &record).map_err(|error| error.to_string())
+    };
+    thread::scope(|scope| {
+        let part = |thread| scope.spawn(move || (thread..records).step_by(THREADS.into()).try_for_each(put));
+        let threads: Vec<_> = (0..THREADS.into()).map(part).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
+    })
+}
+
+/// Puts the first as every caller does, and the others, for which that would take some minutes, beside the store in one
+/// transaction: the rows that it would write. That it finds them the searches show.
+pub(super) fn sqlite(store: &dyn CallStore, file: &Path, records: u64) -> Result<(), String> {
+    let (key, first) = record(0)?;
+    store.put(&key, &first).map_err(|error| error.to_string())?;
+    let mut connection = Connection::open(file).map_err(|error| error.to_string())?;
+    let insert = |connection: &mut Connection| -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        {
+            let mut calls = transaction.prepare(
+                "INSERT INTO fleche_calls (key, function, version, written, record) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            let mut arguments =
+                transaction.prepare("INSERT INTO fleche_arguments (call, name, reference) VALUES (?1, ?2, ?3)")?;
+            for nth in 1..records {
+                let failed = |error: String| rusqlite::Error::ToSqlConversionFailure(error.into());
+                let (key, record) = record(nth).map_err(failed)?;
+                let bytes = record.to_bytes(&key).map_err(|error| failed(error.to_string()))?;
+                let moment = i64::try_from(nth).unwrap_or(i64::MAX);
+                calls.execute(params![key.digest().as_bytes(), FUNCTION.as_bytes(), 1, moment, bytes])?;
+                let call = transaction.last_insert_rowid();
+                for Argument(name, reference) in &record.arguments {
+                    let reference = encoding::to_vec(reference).map_err(|error| failed(error.to_string()))?;
+                    arguments.execute(params![call, name.as_bytes(), reference])?;
+                }
+            }
+        }
+        transaction.commit()
+    };
+    insert(&mut connection).map_err(|error| error.to_string())
+}

@@ -1,0 +1,138 @@
+//! How a transaction changes values, records and the index of records.
+
+use fleche_core::{CallKey, Digest, Record};
+use redb::ReadableTable as _;
+
+use crate::{
+    index,
+    pending::{Change, PutRecord, PutValue},
+    tables::{RecordTables, Tables, ValueTables},
+};
+
+/// A change of one entry.
+pub(crate) enum Entry<'a> {
+    Value(&'a Digest, &'a Change<PutValue>),
+    Record(&'a CallKey, &'a Change<PutRecord>),
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Value,
+    Record,
+}
+
+/// What is done in a commit of the caller's.
+pub(crate) enum Direct<'a> {
+    /// Keeps a value that is too large to be copied, or starts its age anew.
+    PutValue { id: &'a Digest, bytes: &'a [u8], put: u64 },
+    /// Moves these bytes to the damaged ones, if they are still there.
+    SetAside { kind: Kind, digest: &'a Digest, bytes: &'a [u8] },
+}
+
+impl Entry<'_> {
+    pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+        match self {
+            Self::Value(id, Change::Put(value)) => put_value(tables.values()?, id, &value.bytes, value.put),
+            Self::Value(id, Change::Removed) => remove_value(tables.values()?, id),
+            Self::Record(key, Change::Put(put)) => put_record(tables.records()?, key, put),
+            Self::Record(key, Change::Removed) => remove_record(tables.records()?, key),
+        }
+    }
+}
+
+impl Direct<'_> {
+    /// Whether anything was changed.
+    pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
+        match self {
+            Self::PutValue { id, bytes, put } => put_value(tables.values()?, id, bytes, *put).map(|()| true),
+            Self::SetAside { kind, digest, bytes } => set_aside(tables, *kind, digest, bytes),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::PutValue { bytes, .. } | Self::SetAside { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+fn put_value(tables: &mut ValueTables<'_>, id: &Digest, bytes: &[u8], put: u64) -> Result<(), redb::Error> {
+    let known = tables.values.get(id.as_bytes())?.map(|known| known.value().len());
+    if known != Some(bytes.len()) {
+        tables.values.insert(id.as_bytes(), bytes)?;
+    }
+    tables.ages.insert(id.as_bytes(), put)?;
+    Ok(())
+}
+
+fn remove_value(tables: &mut ValueTables<'_>, id: &Digest) -> Result<(), redb::Error> {
+    tables.ages.remove(id.as_bytes())?;
+    tables.values.remove(id.as_bytes())?;
+    Ok(())
+}
+
+fn put_record(tables: &mut RecordTables<'_>, key: &CallKey, put: &PutRecord) -> Result<(), redb::Error> {
+    let digest = key.digest().as_bytes();
+    let before = tables.records.insert(digest, &*put.bytes)?;
+    let outdated = before.map(|before| rows_of(key, before.value())).unwrap_or_default();
+    for row in outdated.iter().filter(|row| !put.rows.contains(row)) {
+        tables.index.remove(row)?;
+    }
+    for row in &*put.rows {
+        tables.index.insert(row, ())?;
+    }
+    Ok(())
+}
+
+fn remove_record(tables: &mut RecordTables<'_>, key: &CallKey) -> Result<(), redb::Error> {
+    let before = tables.records.remove(key.digest().as_bytes())?;
+    let rows = before.map(|before| rows_of(key, before.value())).unwrap_or_default();
+    for row in rows {
+        tables.index.remove(&row)?;
+    }
+    Ok(())
+}
+
+/// The rows of a record that is replaced or removed. Those of a damaged one nobody knows: they stay, and lead to nothing, or to
+/// what stands in its place.
+fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<index::RowKey> {
+    match Record::from_bytes(key, bytes) {
+        Ok(Some(record)) => index::rows(key, &record),
+        Ok(None) | Err(_) => Vec::new(),
+    }
+}
+
+/// So many damaged entries are kept, and none that is larger than this.
+const MOST_DAMAGED: u64 = 64;
+const LARGEST_DAMAGED: usize = 1 << 24;
+
+fn set_aside(tables: &mut Tables<'_>, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
+    let (tag, there) = match kind {
+        Kind::Value => (b'v', is_there(&tables.values()?.values, digest, bytes)?),
+        Kind::Record => (b'r', is_there(&tables.records()?.records, digest, bytes)?),
+    };
+    if !there {
+        return Ok(false);
+    }
+    match kind {
+        Kind::Value => remove_value(tables.values()?, digest)?,
+        Kind::Record => drop(tables.records()?.records.remove(digest.as_bytes())?),
+    }
+    if bytes.len() <= LARGEST_DAMAGED {
+        let mut damaged = tables.damaged()?;
+        let last = damaged.last()?.map(|(number, _)| number.value());
+        let number = last.map_or(0, |last| last.saturating_add(1));
+        damaged.insert(number, &*[&[tag], &digest.as_bytes()[..], bytes].concat())?;
+        damaged.retain_in(..number.saturating_sub(MOST_DAMAGED - 1), |_, _| false)?;
+    }
+    Ok(true)
+}
+
+fn is_there(
+    table: &redb::Table<'_, crate::tables::Bytes32, crate::tables::Blob>,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<bool, redb::Error> {
+    Ok(table.get(digest.as_bytes())?.is_some_and(|there| there.value() == bytes))
+}

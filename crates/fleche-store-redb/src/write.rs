@@ -1,0 +1,176 @@
+//! Writing: what is put or removed is pending until a commit takes it, together with what others have put.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use fleche_core::{CallKey, Digest, Record, Result};
+
+use crate::{
+    Durability,
+    apply::Direct,
+    database::{Database, Inner},
+    error::later_format,
+    flusher::Flusher,
+    index,
+    pending::{Change, PutRecord, PutValue},
+};
+
+/// A value of more bytes is not copied to be pending: its caller commits it.
+const MOST_COPIED: usize = 1 << 16;
+
+impl Database {
+    /// Keeps a value, or starts its age anew; everybody sees that when this returns.
+    pub(crate) fn put_value(&self, id: &Digest, bytes: &[u8], durability: Durability) -> Result<()> {
+        let put = now();
+        if bytes.len() > MOST_COPIED {
+            self.inner.perform(&Direct::PutValue { id, bytes, put }, durability == Durability::Immediate)?;
+            self.see_to_durability(durability);
+            return Ok(());
+        }
+        self.inner.make_room()?;
+        let change = Change::Put(PutValue { bytes: Bytes::copy_from_slice(bytes), put });
+        let pending = &self.inner.pending;
+        let number = pending.change_value(&mut pending.lock(), id, change);
+        self.keep(number, durability)
+    }
+
+    /// Removes those of these values that are older. How many.
+    pub(crate) fn remove_values(
+        &self,
+        ids: &[Digest],
+        older_than: Option<Duration>,
+        durability: Durability,
+    ) -> Result<u64> {
+        let (mut removed, mut last) = (0, None);
+        for id in ids {
+            if let Some(number) = self.remove_value(id, older_than)? {
+                removed += 1;
+                last = Some(number);
+            }
+        }
+        last.map_or(Ok(()), |number| self.keep(number, durability))?;
+        Ok(removed)
+    }
+
+    /// Removes a value, if it is there and older. The number of the change.
+    fn remove_value(&self, id: &Digest, older_than: Option<Duration>) -> Result<Option<u64>> {
+        self.inner.make_room()?;
+        let pending = &self.inner.pending;
+        let mut state = pending.lock();
+        let put = match state.value(id) {
+            Some(Change::Put(value)) => Some(value.put),
+            Some(Change::Removed) => None,
+            None => self.inner.read(|snapshot| {
+                let is_there = snapshot.values.get(id.as_bytes())?.is_some();
+                Ok(if is_there { Some(snapshot.put(id)?.unwrap_or(0)) } else { None })
+            })?,
+        };
+        let unwanted = put.is_some_and(|put| older_than.is_none_or(|limit| age(put) > limit));
+        if !unwanted {
+            return Ok(None);
+        }
+        Ok(Some(pending.change_value(&mut state, id, Change::Removed)))
+    }
+
+    /// Keeps a record; everybody sees it when this returns.
+    pub(crate) fn put_record(&self, key: &CallKey, record: &Record, durability: Durability) -> Result<()> {
+        let bytes: Bytes = record.to_bytes(key)?.into();
+        let rows = index::rows(key, record).into();
+        let is_new = match self.inner.there(key)? {
+            There::LaterFormat => return Err(later_format(&self.inner.path, key)),
+            There::Nothing => true,
+            There::Record => false,
+        };
+        self.inner.make_room()?;
+        let change = Change::Put(PutRecord { record: record.clone(), bytes, rows, is_new });
+        let pending = &self.inner.pending;
+        let number = pending.change_record(&mut pending.lock(), key, change);
+        self.keep(number, durability)
+    }
+
+    /// Removes a record, or this one only. Whether it did. One of a later format stays.
+    pub(crate) fn remove_record(&self, key: &CallKey, only: Option<&Record>, durability: Durability) -> Result<bool> {
+        self.inner.make_room()?;
+        let is_unwanted = |record: &Record| only.is_none_or(|only| record == only);
+        let pending = &self.inner.pending;
+        let mut state = pending.lock();
+        let unwanted = match state.record(key) {
+            Some(Change::Put(put)) => is_unwanted(&put.record),
+            Some(Change::Removed) => false,
+            None => self.inner.read(|snapshot| {
+                let found = snapshot.records.get(key.digest().as_bytes())?;
+                Ok(found.is_some_and(|stored| match Record::from_bytes(key, stored.value()) {
+                    Ok(Some(record)) => is_unwanted(&record),
+                    Ok(None) => false,
+                    Err(_) => only.is_none(),
+                }))
+            })?,
+        };
+        if !unwanted {
+            return Ok(false);
+        }
+        let number = pending.change_record(&mut state, key, Change::Removed);
+        drop(state);
+        self.keep(number, durability).map(|()| true)
+    }
+
+    /// Returns when what was put before is durable.
+    pub(crate) fn sync(&self, durability: Durability) -> Result<()> {
+        if durability == Durability::None {
+            return Ok(());
+        }
+        self.inner.make_durable(self.inner.pending.sequence())
+    }
+
+    /// Sees to it that the change of this number survives when it is to.
+    fn keep(&self, number: u64, durability: Durability) -> Result<()> {
+        if durability == Durability::Immediate {
+            return self.inner.make_durable(number);
+        }
+        self.see_to_durability(durability);
+        Ok(())
+    }
+
+    fn see_to_durability(&self, durability: Durability) {
+        if durability == Durability::Eventual {
+            Flusher::see_to(&self.inner);
+        }
+    }
+}
+
+/// What stands in the place of a record.
+enum There {
+    /// A record, or what is left of a damaged one.
+    Record,
+    LaterFormat,
+    Nothing,
+}
+
+impl Inner {
+    fn there(&self, key: &CallKey) -> Result<There> {
+        if let Some(there) = self.pending.look(|state| {
+            state
+                .record(key)
+                .map(|change| if matches!(change, Change::Put(_)) { There::Record } else { There::Nothing })
+        }) {
+            return Ok(there);
+        }
+        self.read(|snapshot| {
+            let found = snapshot.records.get(key.digest().as_bytes())?;
+            Ok(found.map_or(There::Nothing, |stored| match Record::from_bytes(key, stored.value()) {
+                Ok(None) => There::LaterFormat,
+                Ok(Some(_)) | Err(_) => There::Record,
+            }))
+        })
+    }
+}
+
+/// The age of what was put at this time; zero where that is in the future.
+pub(crate) fn age(put: u64) -> Duration {
+    Duration::from_nanos(now().saturating_sub(put))
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos().try_into().unwrap_or(u64::MAX)
+}
