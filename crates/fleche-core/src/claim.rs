@@ -10,15 +10,15 @@ mod sync;
 mod table;
 
 #[doc(hidden)]
-pub use chain::owner_here;
-pub(crate) use chain::{Published, Sight, look};
+pub use chain::{Published, owner_here};
+pub(crate) use chain::{Sight, look};
 #[doc(hidden)]
 pub use flight::{Boarded, Cargo, End, Flight, Flights, Leader, Moment, Route, Waiting, board};
 pub(crate) use graph::with_parents;
 pub(crate) use quiet::this_thread;
 #[doc(hidden)]
 pub use quiet::{Counted, ListensHere, Owed, WaitsHere};
-pub(crate) use stall::is_stalled;
+pub(crate) use stall::{Stall, look_for_stall};
 
 pub use lease::{Clock, LeaseTable, Leases};
 

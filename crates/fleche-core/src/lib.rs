@@ -194,9 +194,10 @@ pub use file_content::FileContent;
 ///   asked for on other threads. Between processes it is seen within about a second, and costs a second computation of a
 ///   call now and then. What a pool of others does for a body of its own accord, as rayon does that puts one piece of work
 ///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once the whole process has stood still
-///   for a second, or for five minutes where some threads sleep, or wait for whatever may come, as those of a reactor do.
-///   A process whose workers are busy does not stand still, nor one that waits for an answer or another program. On other
-///   systems it is not noticed: give such calls a `wait_timeout`.
+///   for a second, or for five minutes where some threads sleep all that time, or wait for whatever may come, as those of a
+///   reactor do, or the body waits with a timeout. A process whose workers are busy does not stand still, nor one that waits
+///   for an answer or another program. On other systems it is not noticed, nor where the body is that of an `async fn`, or
+///   one awaits it: let what such bodies start run under [`active_cache`], or give such calls a `wait_timeout`.
 /// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with

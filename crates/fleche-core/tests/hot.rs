@@ -8,7 +8,7 @@ mod support;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread,
     time::Duration,
@@ -276,6 +276,35 @@ fn large_results_give_way_and_long_arguments_are_told_apart() {
     narrow.scope(|| forget_in_stores(&narrow, long::key(arguments[0].clone(), 1)));
     ask(&narrow);
     assert_eq!(RUNS.take(), 4, "a result of half the size is not kept");
+}
+
+/// Of bits alone, and yet with a clone of its own.
+#[derive(Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Fussy(u64);
+
+static FUSSY: AtomicBool = AtomicBool::new(false);
+
+#[allow(clippy::expl_impl_clone_on_copy)] // It is what is tested.
+impl Clone for Fussy {
+    fn clone(&self) -> Self {
+        assert!(!FUSSY.load(SeqCst), "tried");
+        Self(self.0)
+    }
+}
+
+#[fleche]
+fn fussy(x: u64) -> Fussy {
+    Fussy(x)
+}
+
+#[test]
+fn a_clone_that_panics_fails_no_call() {
+    let _alone = alone();
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!([fussy(1), fussy(1)].map(|fussy| fussy.0), [1, 1]);
+    FUSSY.store(true, SeqCst);
+    assert_eq!(fussy(1).0, 1);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Circles of waits that nobody sees, in a process with a pool of processes and in its workers. One test, in a process of
-//! its own: what tells them is that nothing happens there.
+//! Circles of waits that nobody sees, in a process with a pool of processes and in its workers. In a process of its own:
+//! what tells them is that nothing happens there.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -9,12 +9,17 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     thread,
 };
 
 use common::{files, memory, pool, result, wait_for, whoami};
-use fleche_core::{Bound, Cache, ExecutorExt, active_cache, fleche};
+use fleche_core::{
+    Bound, Cache, CallStore, ExecutorExt, ValueStore, active_cache, fleche, layer::Stack, wrap_executor,
+};
+use fleche_store_file::{FileCalls, FileValues};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+use serde::{Deserialize, Serialize};
 
 fleche_exec::worker_test!();
 
@@ -57,19 +62,45 @@ fn there(#[by_name] directory: PathBuf, #[ignore] asks: bool) -> u64 {
     mark(&directory, "there");
     if asks {
         wait_for(directory.join("back"));
-        thread::spawn(move || kept().scope(|| back(directory, false))).join().unwrap();
+        thread::spawn(move || kept().scope(|| back(directory, None))).join().unwrap();
     }
     1
 }
 
+/// Asks for [`there`] in turn: itself, or as unseen.
 #[fleche]
-fn back(#[by_name] directory: PathBuf, #[ignore] asks: bool) -> u64 {
+fn back(#[by_name] directory: PathBuf, #[ignore] asks: Option<Asks>) -> u64 {
     mark(&directory, "back");
-    if asks {
-        wait_for(directory.join("there"));
-        there(directory, false);
-    }
+    let Some(asks) = asks else { return 2 };
+    wait_for(directory.join("there"));
+    match asks {
+        Asks::Itself => there(directory, false),
+        Asks::Unseen => thread::spawn(move || kept().scope(|| there(directory, false))).join().unwrap(),
+    };
     2
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Asks {
+    Itself,
+    Unseen,
+}
+
+/// A body that waits until it may end.
+#[fleche]
+fn slow(#[by_name] directory: PathBuf) -> u64 {
+    mark(&directory, &format!("runs {}", std::process::id()));
+    wait_for(directory.join("end"));
+    3
+}
+
+/// Files with memory behind them, which workers reach through the pool's process.
+fn stack(root: &Path) -> Cache {
+    let values: [Arc<dyn ValueStore>; 2] =
+        [Arc::new(FileValues::open(root.join("values")).unwrap()), Arc::new(MemoryValues::new())];
+    let calls: [Arc<dyn CallStore>; 2] =
+        [Arc::new(FileCalls::open(root.join("calls")).unwrap()), Arc::new(MemoryCalls::new())];
+    Cache::new(Stack::values(values).unwrap(), Stack::calls(calls).unwrap())
 }
 
 #[test]
@@ -84,20 +115,71 @@ fn waits_that_nobody_sees_end_where_nothing_happens() {
     assert_eq!(circle(2), (2, 1));
 
     // From one worker to the other and back.
-    let directory = tempfile::tempdir().unwrap();
-    for (number, cache) in [memory(), files(directory.path())].into_iter().enumerate() {
-        let directory = directory.path().join(number.to_string());
-        fs::create_dir(&directory).unwrap();
-        let _active = cache.enter();
-        let keep = |worker| pool.submit(Bound::bind(keeps), (directory.clone(), worker));
-        let kept = [keep(0), keep(1)];
-        assert_eq!(kept.map(|job| result(job).unwrap()), [0, 1]);
-        let jobs = [
-            pool.submit(Bound::bind(there), (directory.clone(), true)),
-            pool.submit(Bound::bind(back), (directory.clone(), true)),
-        ];
-        assert_eq!(jobs.map(|job| result(job).unwrap()), [1, 2]);
-        let stats = cache.stats();
-        assert_eq!((stats.circles, stats.computed), (1, 5), "{stats:?}");
+    let root = tempfile::tempdir().unwrap();
+    for (number, asks) in [Asks::Itself, Asks::Unseen].into_iter().enumerate() {
+        for (kind, cache) in [("memory", memory()), ("files", files(root.path()))] {
+            let directory = root.path().join(format!("{number} {kind}"));
+            fs::create_dir(&directory).unwrap();
+            let _active = cache.enter();
+            let keep = |worker| pool.submit(Bound::bind(keeps), (directory.clone(), worker));
+            assert_eq!([keep(0), keep(1)].map(|job| result(job).unwrap()), [0, 1]);
+            let there = pool.submit(Bound::bind(there), (directory.clone(), true));
+            let back = pool.submit(Bound::bind(back), (directory.clone(), Some(asks)));
+            assert_eq!([there, back].map(|job| result(job).unwrap()), [1, 2]);
+            // One of the two again, or each where none sees that the other does.
+            let computed = cache.stats().computed;
+            assert!((5..=6).contains(&computed), "{kind}, {asks:?}: {computed}");
+        }
     }
+}
+
+#[test]
+fn claims_of_a_store_behind_the_pool_are_seen_from_elsewhere() {
+    let root = tempfile::tempdir().unwrap();
+    let (pool, plain, stack) = (pool(2), files(root.path()), stack(root.path()));
+    let directory = root.path().join("marks");
+    fs::create_dir(&directory).unwrap();
+
+    // In a circle, one of those who wait goes on.
+    let left = stack.scope(|| pool.submit(Bound::bind(left), (directory.clone(), true)));
+    let right = plain.scope(|| pool.submit(Bound::bind(right), (directory.clone(), true)));
+    assert_eq!([left, right].map(|job| result(job).unwrap()), [1, 2]);
+
+    // Who has found a call missing does not compute it beside another who does.
+    let first = plain.scope(|| pool.submit(Bound::bind(slow), (directory.clone(),)));
+    let runs = || fs::read_dir(&directory).unwrap().flatten().filter(is_run).count();
+    while runs() == 0 {
+        thread::yield_now();
+    }
+    let second = stack.scope(|| wrap_executor(pool.clone()).submit(slow, (directory.clone(),)));
+    while pool.stats().received < 4 {
+        thread::yield_now();
+    }
+    mark(&directory, "end");
+    assert_eq!([first, second].map(|job| result(job).unwrap()), [3, 3]);
+    assert_eq!(runs(), 1);
+}
+
+fn is_run(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().starts_with("runs")
+}
+
+#[fleche]
+fn left(#[by_name] directory: PathBuf, #[ignore] asks: bool) -> u64 {
+    mark(&directory, "left");
+    if asks {
+        wait_for(directory.join("right"));
+        right(directory, false);
+    }
+    1
+}
+
+#[fleche]
+fn right(#[by_name] directory: PathBuf, #[ignore] asks: bool) -> u64 {
+    mark(&directory, "right");
+    if asks {
+        wait_for(directory.join("left"));
+        left(directory, false);
+    }
+    2
 }

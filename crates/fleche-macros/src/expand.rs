@@ -237,7 +237,7 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
     let plan = quote_spanned! {result.span()=>
         #whole.fleche_plan(#engine::Abilities::new(
             #whole.fleche_value().fleche_equal(),
-            #whole.fleche_value().fleche_copies(),
+            #whole.fleche_value().fleche_copy(),
         ))
     };
     quote! {

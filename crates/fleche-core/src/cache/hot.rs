@@ -45,7 +45,9 @@ impl HotTier {
     /// None: every hit is read from the stores.
     pub const OFF: Self = Self { size: 0, max_age: None };
 
-    /// So many bytes of results and arguments, about; 0 for none. A result counts with the size of its encoding.
+    /// So many bytes of results and arguments, about; 0 for none. A result counts with the size of its encoding. Each thread
+    /// has up to 1024 small results (2 KiB with their arguments) at hand besides, at most as many bytes again, until others
+    /// take their places or it ends.
     pub const fn of(bytes: u64) -> Self {
         Self { size: bytes, max_age: None }
     }
@@ -232,7 +234,7 @@ impl Hot {
         }
         let result = look(&*kept.value)?;
         counters.hit();
-        near::keep(self.id, &near, &kept, counters.here());
+        near::keep(self, &near, &kept, counters.here());
         Some(result)
     }
 
@@ -258,7 +260,7 @@ impl Hot {
         let weight = (bytes + key.arguments.len()) as u64 + OVERHEAD;
         let until = self.tier.max_age.and_then(|age| Instant::now().checked_add(age));
         let kept = Kept { value, weight, generation, until };
-        near::keep(self.id, &near, &kept, counters.here());
+        near::keep(self, &near, &kept, counters.here());
         let owned = OwnedKey { function: key.function, arguments: key.arguments.into() };
         // Made when it is needed: many caches keep nothing.
         self.far.get_or_init(|| far(self.tier.size)).insert(owned, kept);

@@ -1,6 +1,7 @@
 //! Chains of waits across processes: an owner publishes what it waits for, and who waits follows.
 
 use std::{
+    fmt,
     sync::{Arc, PoisonError},
     time::SystemTime,
 };
@@ -14,7 +15,7 @@ use super::{
 use crate::call::CallKey;
 
 /// A wait that others can see, as long as it lives.
-pub(crate) struct Published {
+pub struct Published {
     route: Route,
     /// Those that cannot end before the wait has, and have claims of their stores.
     flights: Vec<Arc<Flight>>,
@@ -24,10 +25,19 @@ pub(crate) struct Published {
 
 impl Published {
     /// A wait for the call, from within these flights.
-    pub(crate) fn new(route: Route, from: &[Arc<Flight>]) -> Self {
+    pub fn new(route: Route, from: &[Arc<Flight>]) -> Self {
         let all = with_parents(from);
         let hides = all.iter().any(|flight| flight.is_claimless());
         let flights: Vec<_> = all.into_iter().filter(|flight| flight.publishes()).collect();
+        Self::of(route, flights, hides)
+    }
+
+    /// A wait that these flights presumably end in, though nothing tells.
+    pub(crate) fn presumed(route: Route, flights: &[Arc<Flight>]) -> Self {
+        Self::of(route, flights.iter().filter(|flight| flight.publishes()).cloned().collect(), false)
+    }
+
+    fn of(route: Route, flights: Vec<Arc<Flight>>, hides: bool) -> Self {
         for flight in &flights {
             flight.publish(|awaits| awaits.push(route));
         }
@@ -52,6 +62,12 @@ impl Published {
     /// Whether others may wait for it without seeing that it waits.
     pub(crate) fn hides(&self) -> bool {
         self.hides
+    }
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Published").field(&self.route).finish()
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) type ThreadId = i32;
 pub(super) enum Doing {
     /// It waits for another thread of this process.
     Parked,
+    /// The same, for some time at most.
+    ParkedForATime,
     /// It waits for what somebody may type, which no body rests on but its own.
     Listening,
     /// It waits for some time to pass, or for whatever may come, as a reactor does that has nothing to do.
@@ -48,7 +50,7 @@ pub(super) struct Ours {
 
 /// A process in which all threads have been parked for so long stands still.
 const STILL: Duration = Duration::from_secs(1);
-/// The same where some of them are idle, since what they wait for may come.
+/// The same where some of them are idle, since what they wait for may come, and none of them has woken meanwhile.
 const STILL_IF_IDLE: Duration = Duration::from_mins(5);
 /// How often threads are looked at, at most.
 const LOOKS: Duration = Duration::from_millis(200);
@@ -76,6 +78,8 @@ struct Looked {
     at: Instant,
     worked: HashMap<ThreadId, Duration>,
     parked: HashSet<ThreadId>,
+    /// Those of them that go on after some time in any case.
+    for_a_time: HashSet<ThreadId>,
     has_idle: bool,
     /// Since when nothing has happened.
     since: Instant,
@@ -93,9 +97,7 @@ impl Quiet {
         if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= LOOKS) {
             self.look(&seen()?, &ours::known(), now);
         }
-        let looked = self.0.as_ref()?;
-        let needed = if looked.has_idle { STILL_IF_IDLE } else { STILL };
-        (now.duration_since(looked.since) >= needed).then(|| looked.parked.clone())
+        self.0.as_ref()?.still(now)
     }
 
     /// Something is about to happen.
@@ -103,6 +105,7 @@ impl Quiet {
         self.0 = None;
     }
 
+    /// Takes note of what the threads do now.
     fn look(&mut self, threads: &[Seen], ours: &Ours, now: Instant) {
         let others = || threads.iter().filter(|thread| !ours.wait_for_nothing.contains(&thread.id));
         let happens = match &self.0 {
@@ -112,19 +115,33 @@ impl Quiet {
                 let nothing = (now - before.at) / 100 + Duration::from_millis(1);
                 let works = others().any(|thread| {
                     let worked = before.worked.get(&thread.id).map(|worked| thread.worked.saturating_sub(*worked));
+                    // Who sleeps and wakes again looks for something that somebody may wait for.
+                    let nothing = if thread.doing == Doing::Idle { Duration::ZERO } else { nothing };
                     thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
                 });
                 works || ours.is_owed
             }
         };
-        let parked = others().filter(|thread| thread.doing == Doing::Parked);
+        let ids = |doing| others().filter(move |thread| thread.doing == doing).map(|thread| thread.id).collect();
         self.0 = Some(Looked {
             at: now,
             worked: threads.iter().map(|thread| (thread.id, thread.worked)).collect(),
-            parked: parked.map(|thread| thread.id).collect(),
+            parked: ids(Doing::Parked),
+            for_a_time: ids(Doing::ParkedForATime),
             has_idle: others().any(|thread| thread.doing == Doing::Idle),
             since: self.0.as_ref().filter(|_| !happens).map_or(now, |before| before.since),
         });
+    }
+}
+
+impl Looked {
+    /// The threads that are parked, if nothing has happened for long enough. What is parked for a time goes on by itself, and
+    /// counts only where nothing has happened for much longer.
+    fn still(&self, now: Instant) -> Option<HashSet<ThreadId>> {
+        let since = now.duration_since(self.since);
+        let needed = if self.has_idle { STILL_IF_IDLE } else { STILL };
+        let counted = |for_a_time: &&ThreadId| since >= STILL_IF_IDLE || self.parked.contains(for_a_time);
+        (since >= needed).then(|| self.parked.iter().chain(self.for_a_time.iter().filter(counted)).copied().collect())
     }
 }
 
@@ -149,8 +166,7 @@ mod tests {
             // Looks are in the future, so that none is taken for too old.
             quiet.look(&threads, ours, begun + Duration::from_secs(second + 1_000));
             let looked = quiet.0.as_ref().unwrap();
-            let needed = if looked.has_idle { STILL_IF_IDLE } else { STILL };
-            (looked.at - looked.since >= needed).then_some(looked.parked.len())
+            looked.still(looked.at).map(|parked| parked.len())
         };
         (0..).zip(looks).map(look).collect()
     }
@@ -168,6 +184,20 @@ mod tests {
         assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
         let busy = [(1, Doing::Parked, 5), (2, Doing::Busy, 5)].as_slice();
         assert_eq!(parked(&[busy, busy, busy]), [None; 3]);
+    }
+
+    #[test]
+    fn what_goes_on_by_itself_is_no_sign_for_long() {
+        let all = [(1, Doing::Parked, 5), (2, Doing::ParkedForATime, 5)].as_slice();
+        let found = parked(&vec![all; 301]);
+        assert_eq!((found[1], found[299], found[300]), (Some(1), Some(1), Some(2)));
+    }
+
+    #[test]
+    fn who_wakes_from_a_sleep_now_and_then_makes_something_happen() {
+        let looks: Vec<_> = (0..400).map(|second| [(1, Doing::Parked, 5), (2, Doing::Idle, second / 100)]).collect();
+        let looks: Vec<_> = looks.iter().map(<[_; 2]>::as_slice).collect();
+        assert_eq!(parked(&looks), vec![None; 400]);
     }
 
     #[test]

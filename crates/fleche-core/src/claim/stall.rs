@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 use super::{
     Owner,
-    chain::{Sight, look},
+    chain::{Published, Sight, look},
     flight::Flight,
     graph::is_blocked_by,
     quiet::Quiet,
@@ -19,32 +19,52 @@ use crate::call::CallKey;
 
 static QUIET: Mutex<Quiet> = Mutex::new(Quiet::new());
 
-/// Whether who waits for this flight, or leads it and waits for its claim, should go on. Says so to one at a time.
-pub(crate) fn is_stalled(awaited: &Arc<Flight>, owner: impl Fn(&CallKey) -> Option<Owner>) -> bool {
+/// What there is to see of a wait.
+pub(crate) enum Stall {
+    /// Nothing.
+    No,
+    /// It would not end. Who is told goes on.
+    Yes,
+    /// It may not: somebody else, who has the claim that it seeks, may wait for bodies here as unseen. They presumably wait
+    /// for him; published, he sees that.
+    Perhaps(Published),
+}
+
+/// Looks whether who waits for this flight, or leads it and waits for its claim, should go on. Says so to one at a time.
+pub(crate) fn look_for_stall(awaited: &Arc<Flight>, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
     // Who looks may have to ask a database. Others look another time.
     let mut quiet = match QUIET.try_lock() {
         Ok(quiet) => quiet,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        Err(TryLockError::WouldBlock) => return false,
+        Err(TryLockError::WouldBlock) => return Stall::No,
     };
-    let Some(parked) = quiet.parked() else { return false };
+    let Some(parked) = quiet.parked() else { return Stall::No };
     let flights = table::all();
     let stuck: Vec<_> =
         flights.iter().filter(|flight| flight.thread().is_some_and(|thread| parked.contains(&thread))).collect();
     let is_stuck = |flight: &Arc<Flight>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));
-    let stalled = is_stuck(awaited) || {
+    let mut stall = if is_stuck(awaited) { Stall::Yes } else { Stall::No };
+    if matches!(stall, Stall::No) {
         // By way of other processes, as far as they tell.
         let seeks =
             |flight: &&Arc<Flight>| flight.seeks_claim() && is_blocked_by(awaited, std::slice::from_ref(*flight));
-        flights.iter().filter(seeks).any(|sought| {
+        for sought in flights.iter().filter(seeks) {
             let here = |flight: &&Arc<Flight>| flight.route().store == sought.route().store && is_stuck(flight);
-            let own: Vec<_> = flights.iter().filter(here).map(|flight| flight.route().key).collect();
-            !own.is_empty() && look(&own, sought.route().key, &owner) != Sight::Clear
-        })
-    };
-    if stalled {
+            let blocked: Vec<_> = flights.iter().filter(here).cloned().collect();
+            let own: Vec<_> = blocked.iter().map(|flight| flight.route().key).collect();
+            if own.is_empty() {
+                continue;
+            }
+            if look(&own, sought.route().key, &owner) != Sight::Clear {
+                stall = Stall::Yes;
+                break;
+            }
+            stall = Stall::Perhaps(Published::presumed(sought.route(), &blocked));
+        }
+    }
+    if matches!(stall, Stall::Yes) {
         // Who goes on makes something happen, and what comes of that is to be seen first.
         quiet.end();
     }
-    stalled
+    stall
 }

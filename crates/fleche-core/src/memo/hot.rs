@@ -82,8 +82,8 @@ pub(super) fn get_by_digest<T: 'static>(
 #[inline]
 fn copy<T: 'static>(codec: ResultCodec<T>, value: &(dyn Any + Send + Sync)) -> Option<T> {
     let value = value.downcast_ref()?;
-    if codec.copies {
-        return Some((codec.clone)(value));
+    if let Some(copy) = codec.copy {
+        return Some(copy(value));
     }
     // A clone that panics is no reason to fail a call that the stores can answer.
     catch_unwind(AssertUnwindSafe(|| (codec.clone)(value))).ok()

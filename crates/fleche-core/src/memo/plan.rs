@@ -49,40 +49,40 @@ pub(super) struct ResultCodec<T> {
     pub(super) encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
     pub(super) decode: fn(&[u8]) -> Result<T, DecodeError>,
     pub(super) clone: fn(&T) -> T,
-    /// Whether a clone is a copy of the bits, which cannot panic.
-    pub(super) copies: bool,
+    /// A copy of the bits, which cannot panic, where the type has it.
+    pub(super) copy: Option<fn(&T) -> T>,
 }
 
 impl<R, T: Recordable> Plan<R, T> {
     /// Asks for every bound at once, so that a type without one is one error.
     fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: Abilities<T>) -> Self {
-        let Abilities { equal, copies } = abilities;
+        let Abilities { equal, copy } = abilities;
         let (encode, decode) = (encoding::to_vec::<T>, encoding::from_slice_by_block::<T>);
-        Self { access, wrap, codec: ResultCodec { equal, encode, decode, clone: T::clone, copies } }
+        Self { access, wrap, codec: ResultCodec { equal, encode, decode, clone: T::clone, copy } }
     }
 }
 
 /// What a type can do beyond what it must.
 #[derive(Debug)]
-pub struct Abilities<T: ?Sized> {
+pub struct Abilities<T> {
     /// `==`, where the type has it.
     equal: Option<fn(&T, &T) -> bool>,
-    /// Whether it is `Copy`.
-    copies: bool,
+    /// A copy, where it is `Copy`.
+    copy: Option<fn(&T) -> T>,
 }
 
-impl<T: ?Sized> Clone for Abilities<T> {
+impl<T> Clone for Abilities<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: ?Sized> Copy for Abilities<T> {}
+impl<T> Copy for Abilities<T> {}
 
-impl<T: ?Sized> Abilities<T> {
+impl<T> Abilities<T> {
     /// As found out.
-    pub const fn new(equal: Option<fn(&T, &T) -> bool>, copies: bool) -> Self {
-        Self { equal, copies }
+    pub const fn new(equal: Option<fn(&T, &T) -> bool>, copy: Option<fn(&T) -> T>) -> Self {
+        Self { equal, copy }
     }
 }
 
@@ -232,18 +232,18 @@ pub trait NoEquality<T: ?Sized> {
 impl<T: ?Sized> NoEquality<T> for AbilityProbe<T> {}
 
 impl<T: Copy> AbilityProbe<T> {
-    /// It is `Copy`.
-    pub fn fleche_copies(&self) -> bool {
-        true
+    /// A copy; not its `clone`, which may do anything.
+    pub fn fleche_copy(&self) -> Option<fn(&T) -> T> {
+        Some(|value| *value)
     }
 }
 
 /// For types that are not `Copy`, and for type parameters not known to be.
-pub trait NoCopy {
-    /// It is not.
-    fn fleche_copies(&self) -> bool {
-        false
+pub trait NoCopy<T> {
+    /// None.
+    fn fleche_copy(&self) -> Option<fn(&T) -> T> {
+        None
     }
 }
 
-impl<T: ?Sized> NoCopy for AbilityProbe<T> {}
+impl<T> NoCopy<T> for AbilityProbe<T> {}

@@ -7,7 +7,7 @@ use std::{
 
 use fleche_core::{
     CallKey, CallStore, Result,
-    claim::{Boarded, Claim, Flight, Leader, Owed, Route, board},
+    claim::{Boarded, Claim, Flight, Flights, Leader, Owed, Published, Route, board},
     job,
 };
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ struct State {
     /// What the task that runs is part of.
     task: Vec<Arc<Flight>>,
     given: HashMap<u64, Leader>,
+    /// The first that was given to the task: its own call's, or else one that its body makes. What the worker asks for
+    /// without saying from within what is taken for a part of that, as is all that runs there meanwhile.
+    root: Option<u64>,
     next: u64,
     /// Whether the worker is gone.
     closed: bool,
@@ -72,7 +75,10 @@ impl Rights {
 
     /// A task starts that has this right, as part of these flights.
     pub(super) fn task(&self, right: &TaskRight, of: &[Arc<Flight>]) {
-        self.lock().task = right.flight().into_iter().chain(of.iter().cloned()).collect();
+        let mut state = self.lock();
+        state.task = right.flight().into_iter().chain(of.iter().cloned()).collect();
+        // A task with a right of its own needs no other.
+        state.root = None;
     }
 
     /// Asks for the right to compute a call, from within these that the worker computes already.
@@ -104,10 +110,16 @@ impl Rights {
             Claim::WithinProcess => {}
             Claim::Held(held) => leader.hold(held),
             Claim::Taken(taken) => {
+                // Other processes see what the worker's calls wait for, and one of them goes on where that is a circle.
+                let from = self.from(calls.identity(), within);
+                let _published = Published::new(leader.flight().route(), &from);
                 let (completer, held) = job::channel();
+                leader.seek(true);
                 taken.when_held(Box::new(move |held| completer.complete(held)));
+                let held = held.result();
+                leader.seek(false);
                 // A claim that was lost on its way leaves the call to whoever leads here.
-                if let Ok(held) = held.result() {
+                if let Ok(held) = held {
                     leader.hold(held?);
                 }
             }
@@ -117,13 +129,23 @@ impl Rights {
 
     fn board(&self, calls: &Arc<dyn CallStore>, key: CallKey, within: &[CallKey]) -> Boarded {
         let store = calls.identity();
-        let from = {
-            let state = self.lock();
-            let leads = state.given.values().map(Leader::flight);
-            let asking = leads.filter(|flight| within.contains(&flight.route().key) && flight.route().store == store);
-            state.task.iter().chain(asking).cloned().collect()
-        };
-        board(Route { store, key }, &from)
+        board(Route { store, key }, &self.from(store, within))
+    }
+
+    /// The flights of this store that the worker asks from within.
+    fn from(&self, store: usize, within: &[CallKey]) -> Flights {
+        let state = self.lock();
+        // What has ended meanwhile is no longer there.
+        let told = state.given.values().map(Leader::flight).filter(|flight| {
+            let Route { store: of, key } = flight.route();
+            of == store && within.contains(&key)
+        });
+        let mut from: Vec<_> = told.cloned().collect();
+        if from.is_empty() {
+            let root = state.root.and_then(|root| state.given.get(&root)).map(Leader::flight);
+            from.extend(root.filter(|root| root.route().store == store).cloned());
+        }
+        state.task.iter().cloned().chain(from).collect()
     }
 
     fn give(&self, leader: Leader) -> Granted {
@@ -136,6 +158,7 @@ impl Rights {
         }
         state.next += 1;
         let number = state.next;
+        state.root.get_or_insert(number);
         state.given.insert(number, leader);
         Granted::Right(number)
     }

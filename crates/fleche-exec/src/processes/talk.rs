@@ -14,8 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    JobError,
-    claim::{Boarded, ListensHere, Owed, Route, board},
+    Cache, CallKey, CallStore, JobError,
+    claim::{Boarded, Claim, Leader, ListensHere, Owed, Route, board},
     context::Binding,
     encoding,
 };
@@ -93,11 +93,24 @@ fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
     let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
     if let Boarded::Leads(leader) = board(Route { store: cache.calls().identity(), key }, binding.flights())
+        && has_claim(cache, &key, &leader)
         && !cache.contains(&key).unwrap_or(true)
     {
         right.set(leader);
     } else {
         task.parts[MISSED] = Bytes::new();
+    }
+}
+
+/// Whether nobody else has the store's claim, which the leader has from now on where there is one.
+fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
+    match cache.calls().claim(key) {
+        Ok(Claim::WithinProcess) => true,
+        Ok(Claim::Held(held)) => {
+            leader.hold(held);
+            true
+        }
+        Ok(Claim::Taken(_)) | Err(_) => false,
     }
 }
 

@@ -11,12 +11,13 @@ use std::{
 
 use foldhash::fast::FixedState;
 
-use super::{HotKey, Kept, Value, is_current};
+use super::{Hot, HotKey, Kept, Value, is_current};
 use crate::cache::stats::PerThread;
 
 const SETS: usize = 256;
 const WAYS: usize = 4;
 /// Of entries that weigh more, in bytes, a thread knows only where they are: what it keeps outlives what the cache gives up.
+/// Nor does it keep what weighs so much that all it has room for would weigh more than the cache keeps.
 const HEAVIEST: u64 = 2048;
 
 /// What names a call here.
@@ -90,8 +91,8 @@ enum Near {
 
 impl Near {
     /// `None` where its allocation, which is freed only when nobody knows it any more, is large itself.
-    fn of(kept: &Kept) -> Option<Self> {
-        if kept.weight <= HEAVIEST {
+    fn of(kept: &Kept, most: u64) -> Option<Self> {
+        if kept.weight <= HEAVIEST.min(most / (SETS * WAYS) as u64) {
             return Some(Self::Kept(kept.value.clone()));
         }
         let is_small = size_of_val(&*kept.value) as u64 <= HEAVIEST;
@@ -154,10 +155,10 @@ pub(crate) fn get<R>(
 }
 
 /// Keeps an entry, in place of whatever is in its way.
-pub(super) fn keep(cache: u64, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
-    let Some(value) = Near::of(kept) else { return };
+pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
+    let Some(value) = Near::of(kept, hot.tier.size) else { return };
     let Kept { generation, until, .. } = *kept;
-    let entry = Entry { cache, name: key.name(), value, generation, until, counters };
+    let entry = Entry { cache: hot.id, name: key.name(), value, generation, until, counters };
     let replaced = TABLE.try_with(|table| {
         // Not while somebody looks: a clone that a look makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;

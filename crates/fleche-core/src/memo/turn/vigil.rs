@@ -9,7 +9,7 @@ use super::super::attempt::attempt;
 use crate::{
     cache::Cache,
     call::CallKey,
-    claim::{Flight, Owner, Published, Route, Sight, WaitsHere, is_stalled, look},
+    claim::{Flight, Owner, Published, Route, Sight, Stall, WaitsHere, look, look_for_stall},
     function::Function,
 };
 
@@ -111,6 +111,7 @@ impl<'a> Vigil<'a> {
     pub(super) fn keep<R>(&mut self, flight: &Arc<Flight>, wait: impl Fn(Option<Instant>) -> Option<R>) -> Verdict<R> {
         let _waits = WaitsHere::begin();
         let mut still = self.begun + STILL;
+        let mut presumed = None;
         loop {
             if let Some(come) = wait(Some(self.next_look().map_or(still, |look| look.min(still)))) {
                 return Verdict::Came(come);
@@ -120,9 +121,13 @@ impl<'a> Vigil<'a> {
                 return Verdict::GoAhead;
             }
             if now >= still {
-                if is_stalled(flight, |key| self.owner(key)) {
-                    self.cache.counters().circle();
-                    return Verdict::GoAhead;
+                match look_for_stall(flight, |key| self.owner(key)) {
+                    Stall::Yes => {
+                        self.cache.counters().circle();
+                        return Verdict::GoAhead;
+                    }
+                    Stall::Perhaps(published) => presumed = presumed.or(Some(published)),
+                    Stall::No => presumed = None,
                 }
                 still = now + STILL / 2;
             }
