@@ -50,7 +50,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let times = medians(rounds, &mut measures)?;
     #[allow(clippy::cast_precision_loss)] // Some thousands.
     let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
-    let raw = "raw redb, same commits";
+    let raw = "raw redb, same commits, as durable";
     Ok(Table(vec![
         Row::within("memory, no metadata", each(0, calls), 2e-6),
         Row::within("`Runtime` metadata on top", each(1, calls) - each(0, calls), 3e-6),
@@ -66,15 +66,12 @@ fn without_metadata<R>(run: impl FnOnce() -> R) -> R {
 }
 
 const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
-/// As often as our store makes what is `eventual` durable.
-const DURABLE_EVERY: Duration = Duration::from_millis(100);
 
 /// A cache in redb, and a database for the same records that redb has to itself.
 struct Databases {
     cache: Cache,
     calls: RedbCalls,
     raw: Database,
-    durability: Durability,
 }
 
 impl Databases {
@@ -85,11 +82,11 @@ impl Databases {
         let calls = calls.map_err(|error| error.to_string())?;
         let values = RedbValues::open(&ours).map_err(|error| error.to_string())?;
         let raw = Database::create(directory.join("raw.redb")).map_err(|error| error.to_string())?;
-        Ok(Self { cache: Cache::new(values, calls.clone()), calls, raw, durability })
+        Ok(Self { cache: Cache::new(values, calls.clone()), calls, raw })
     }
 
-    /// How long redb alone takes to put the record of such a call as often, in commits of as many as ours has had, which
-    /// are made durable as often.
+    /// How long redb alone takes to put the record of such a call as often, in commits of as many as ours has had, as
+    /// many of which wait for the disk.
     fn alone(&self, calls: i64) -> Result<Duration, String> {
         let stats = self.calls.stats();
         let batch = usize::try_from(stats.operations / stats.commits.max(1)).unwrap_or(1).max(1);
@@ -98,10 +95,10 @@ impl Databases {
         let keys: Vec<_> = (from..from + calls).map(|x| Digest::of(&x.to_le_bytes())).collect();
         let write = || -> Result<Duration, redb::Error> {
             let begun = Instant::now();
-            let mut durable = begun;
-            for batch in keys.chunks(batch) {
+            let durable = |commits: u64| commits * stats.durable / stats.commits.max(1);
+            for (nth, batch) in (0..).zip(keys.chunks(batch)) {
                 let mut write = self.raw.begin_write()?;
-                let due = self.durability == Durability::Eventual && durable.elapsed() >= DURABLE_EVERY;
+                let due = durable(nth + 1) > durable(nth);
                 write.set_durability(if due { Raw::Immediate } else { Raw::None })?;
                 {
                     let mut table = write.open_table(TABLE)?;
@@ -110,9 +107,6 @@ impl Databases {
                     }
                 }
                 write.commit()?;
-                if due {
-                    durable = Instant::now();
-                }
             }
             Ok(begun.elapsed())
         };
