@@ -284,7 +284,7 @@ struct Fussy(u64);
 
 static FUSSY: AtomicBool = AtomicBool::new(false);
 
-#[allow(clippy::expl_impl_clone_on_copy)] // It is what is tested.
+#[allow(clippy::expl_impl_clone_on_copy, clippy::non_canonical_clone_impl)] // It is what is tested.
 impl Clone for Fussy {
     fn clone(&self) -> Self {
         assert!(!FUSSY.load(SeqCst), "tried");

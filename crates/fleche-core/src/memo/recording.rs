@@ -162,7 +162,8 @@ impl Finished {
         if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
     }
 
-    /// Keeps what was stored in the hot tier, whose generation was this before. Where the call was to run again, what was kept there is forgotten before.
+    /// Keeps what was stored in the hot tier, whose generation was this before. Where the call was to run again, what was
+    /// kept there is forgotten before.
     pub(super) fn heat<T: Send + Sync + 'static>(
         &self,
         codec: ResultCodec<T>,
