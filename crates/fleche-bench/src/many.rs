@@ -19,6 +19,7 @@ use fleche_store_file::FileCalls;
 use fleche_store_memory::MemoryCalls;
 use fleche_store_redb::RedbCalls;
 use fleche_store_sql::SqlCalls;
+use redb::ReadableDatabase;
 
 use crate::{
     rounds::{Measure, medians},
@@ -93,15 +94,15 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
 const FLAT: f64 = 8.0;
 
 /// A store with so many records.
-struct Filled {
-    store: Arc<dyn CallStore>,
+struct Filled<S: ?Sized> {
+    store: Arc<S>,
     records: u64,
 }
 
 fn of_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, String> {
     let directory = scratch::directory()?;
     let mut rows = Vec::new();
-    let mut of = |records: u64| -> Result<Filled, String> {
+    let mut of = |records: u64| -> Result<Filled<dyn CallStore>, String> {
         let (filled, opening) = filled(kind, &directory.join(records.to_string()), records)?;
         if kind.on_disk {
             rows.push(opening);
@@ -114,6 +115,9 @@ fn of_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, 
     let finds = in_turns(rounds, &[&few, &many], if kind.indexed { 100 } else { 1 }, query, find)?;
     rows.push(Row::time(label("a hit"), hits[1]));
     rows.push(held(kind, label(&format!("a hit, against {} records", few.records)), hits[1] / hits[0], 1.3));
+    if kind.name == "redb" {
+        rows.push(raw_redb(&directory, [few.records, many.records], rounds)?);
+    }
     rows.push(Row::time(label("find by function and argument"), finds[1]));
     rows.push(Row::ratio(label(&format!("the same, against {} records", few.records)), finds[1] / finds[0]));
     // What the store may hold is full after the first time.
@@ -123,13 +127,30 @@ fn of_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, 
     Ok(rows)
 }
 
+/// The same of redb alone, which has the same records in one table.
+fn raw_redb(directory: &Path, [few, many]: [u64; 2], rounds: usize) -> Result<Row, String> {
+    let of = |records: u64| -> Result<Filled<redb::Database>, String> {
+        let store = fill::raw_redb(&directory.join(format!("raw {records}")), records)?;
+        Ok(Filled { store: Arc::new(store), records })
+    };
+    let get = |store: &redb::Database, key: &CallKey| -> Result<(), String> {
+        let get = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let found = store.begin_read()?.open_table(fill::TABLE)?.get(key.digest().as_bytes())?;
+            Ok(found.map(|found| found.value().to_vec()))
+        };
+        black_box(get().map_err(|error| error.to_string())?).map(drop).ok_or_else(|| "it is not there".to_owned())
+    };
+    let gets = in_turns(rounds, &[&of(few)?, &of(many)?], 2_000, key, get)?;
+    Ok(Row::ratio(format!("raw redb, {many} records: a get, against {few} records"), gets[1] / gets[0]))
+}
+
 /// What is promised of stores on disk is held against the target.
 fn held(kind: &Kind, what: String, ratio: f64, target: f64) -> Row {
     if kind.indexed { Row::held(what, ratio, target) } else { Row::ratio(what, ratio) }
 }
 
 /// A store that has been filled and, if it is on disk, closed and opened anew; and how long that took, with the first hit.
-fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled, Row), String> {
+fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled<dyn CallStore>, Row), String> {
     let open = || (kind.open)(path).map_err(|error| error.to_string());
     let mut store = open()?;
     (kind.fill)(&*store, path, records)?;
@@ -147,15 +168,15 @@ fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled, Row), Strin
 
 /// How many seconds this takes with one record of each of these stores, which take turns. What it is asked with is made
 /// before.
-fn in_turns<T>(
+fn in_turns<S: ?Sized, T>(
     rounds: usize,
-    stores: &[&Filled],
+    stores: &[&Filled<S>],
     count: u64,
     question: fn(u64) -> Result<T, String>,
-    ask: fn(&dyn CallStore, &T) -> Result<(), String>,
+    ask: fn(&S, &T) -> Result<(), String>,
 ) -> Result<Vec<f64>, String> {
     let random = Cell::new(1_u64);
-    let measure = |filled: &&Filled| -> Measure<'_> {
+    let measure = |filled: &&Filled<S>| -> Measure<'_> {
         let (store, records) = (Arc::clone(&filled.store), filled.records);
         let random = &random;
         Box::new(move || {
@@ -193,7 +214,7 @@ fn find(store: &dyn CallStore, query: &Query) -> Result<(), String> {
 }
 
 /// By how many MiB the process's resident memory grows at most while every record is read.
-fn growth_while_reading(filled: &Filled) -> Result<f64, String> {
+fn growth_while_reading(filled: &Filled<dyn CallStore>) -> Result<f64, String> {
     let said = |error: fleche_core::Error| error.to_string();
     let before = memory::resident()?;
     let mut most = before;

@@ -59,6 +59,28 @@ pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), St
     })
 }
 
+pub(super) const TABLE: redb::TableDefinition<'_, &[u8; 32], &[u8]> = redb::TableDefinition::new("records");
+
+/// The same records in redb alone, from one transaction.
+pub(super) fn raw_redb(file: &Path, records: u64) -> Result<redb::Database, String> {
+    let database = redb::Database::create(file).map_err(|error| error.to_string())?;
+    let encoded = |nth| -> Result<(CallKey, Vec<u8>), String> {
+        let (key, record) = record(nth)?;
+        let bytes = record.to_bytes(&key).map_err(|error| error.to_string())?;
+        Ok((key, bytes))
+    };
+    let write = database.begin_write().map_err(|error| error.to_string())?;
+    {
+        let mut table = write.open_table(TABLE).map_err(|error| error.to_string())?;
+        for nth in 0..records {
+            let (key, bytes) = encoded(nth)?;
+            table.insert(key.digest().as_bytes(), &*bytes).map_err(|error| error.to_string())?;
+        }
+    }
+    write.commit().map_err(|error| error.to_string())?;
+    Ok(database)
+}
+
 /// Puts the first as every caller does, and the others, for which that would take some minutes, beside the store in one
 /// transaction: the rows that it would write. That it finds them the searches show.
 pub(super) fn sqlite(store: &dyn CallStore, file: &Path, records: u64) -> Result<(), String> {
