@@ -177,6 +177,8 @@ impl Queue {
             let over = state.closed && state.line.is_empty();
             let wake = state.idle > 0 && (over || self.is_ready(&state));
             let hopeless = state.take_hopeless();
+            // Until who waits for it has heard, nothing else is hopeless: what he has may come free.
+            state.running += usize::from(hopeless.is_some());
             drop(state);
             if wake && over {
                 self.changed.notify_all();
@@ -187,6 +189,7 @@ impl Queue {
             // Outside the lock, since this runs code of others.
             entry.task.fail(why);
             state = self.lock();
+            state.running -= 1;
         }
     }
 
