@@ -9,9 +9,10 @@ use std::{
 };
 
 use fleche_core::{Cache, CallKey, Record, ValueRef, cache::HotTier, encoding, fleche};
-use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use crate::{
+    alone::{TABLE, said},
     caches,
     fresh::{called, fresh},
     rounds::{Measure, medians},
@@ -60,11 +61,6 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         Row::against("redb, result of ≤ 64 B", each(2), ("raw redb get of the same bytes, and decode", each(3)), 1.5),
         Row::against("redb, result of ≤ 64 B", each(2), ("the same in one kept transaction", each(4)), None),
     ]))
-}
-
-#[allow(clippy::needless_pass_by_value)] // As `map_err` gives it.
-fn said(error: impl ToString) -> String {
-    error.to_string()
 }
 
 /// Calls that are recorded, and of which the process keeps nothing.
@@ -125,8 +121,6 @@ fn read(paths: Option<&[PathBuf]>) -> Result<Duration, String> {
     };
     read().map_err(|error| format!("cannot read a record's file: {error}"))
 }
-
-const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
 
 /// The same records in a database that redb has to itself.
 struct Raw(Database);

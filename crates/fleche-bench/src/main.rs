@@ -3,6 +3,7 @@
 //! Each figure is a median over rounds in which all that is compared takes turns, so that what else the machine does
 //! falls on all alike.
 
+mod alone;
 mod caches;
 mod chart;
 mod claims;

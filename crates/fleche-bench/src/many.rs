@@ -22,6 +22,7 @@ use fleche_store_sql::SqlCalls;
 use redb::ReadableDatabase;
 
 use crate::{
+    alone::TABLE,
     rounds::{Measure, medians},
     scratch,
     table::{Row, Table},
@@ -135,7 +136,7 @@ fn raw_redb(directory: &Path, [few, many]: [u64; 2], rounds: usize) -> Result<Ro
     };
     let get = |store: &redb::Database, key: &CallKey| -> Result<(), String> {
         let get = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let found = store.begin_read()?.open_table(fill::TABLE)?.get(key.digest().as_bytes())?;
+            let found = store.begin_read()?.open_table(TABLE)?.get(key.digest().as_bytes())?;
             Ok(found.map(|found| found.value().to_vec()))
         };
         black_box(get().map_err(|error| error.to_string())?).map(drop).ok_or_else(|| "it is not there".to_owned())

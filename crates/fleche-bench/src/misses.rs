@@ -7,9 +7,10 @@ use std::{
 
 use fleche_core::{Cache, CallKey, Digest, collect, fleche};
 use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues};
-use redb::{Database, Durability as Raw, TableDefinition};
+use redb::{Database, Durability as Raw};
 
 use crate::{
+    alone::TABLE,
     caches,
     fresh::{called, fresh, missed},
     plain::Files,
@@ -64,8 +65,6 @@ fn without_metadata<R>(run: impl FnOnce() -> R) -> R {
     let _none = collect([]).enter();
     run()
 }
-
-const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
 
 /// A cache in redb, and a database for the same records that redb has to itself.
 struct Databases {

@@ -10,6 +10,8 @@ use fleche_core::{
 };
 use rusqlite::{Connection, params};
 
+use crate::alone::{TABLE, said};
+
 /// The name of the function whose calls they are.
 pub(super) const FUNCTION: &str = "bench::many";
 
@@ -59,25 +61,23 @@ pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), St
     })
 }
 
-pub(super) const TABLE: redb::TableDefinition<'_, &[u8; 32], &[u8]> = redb::TableDefinition::new("records");
-
 /// The same records in redb alone, from one transaction.
 pub(super) fn raw_redb(file: &Path, records: u64) -> Result<redb::Database, String> {
-    let database = redb::Database::create(file).map_err(|error| error.to_string())?;
+    let database = redb::Database::create(file).map_err(said)?;
     let encoded = |nth| -> Result<(CallKey, Vec<u8>), String> {
         let (key, record) = record(nth)?;
-        let bytes = record.to_bytes(&key).map_err(|error| error.to_string())?;
+        let bytes = record.to_bytes(&key).map_err(said)?;
         Ok((key, bytes))
     };
-    let write = database.begin_write().map_err(|error| error.to_string())?;
+    let write = database.begin_write().map_err(said)?;
     {
-        let mut table = write.open_table(TABLE).map_err(|error| error.to_string())?;
+        let mut table = write.open_table(TABLE).map_err(said)?;
         for nth in 0..records {
             let (key, bytes) = encoded(nth)?;
-            table.insert(key.digest().as_bytes(), &*bytes).map_err(|error| error.to_string())?;
+            table.insert(key.digest().as_bytes(), &*bytes).map_err(said)?;
         }
     }
-    write.commit().map_err(|error| error.to_string())?;
+    write.commit().map_err(said)?;
     Ok(database)
 }
 

@@ -12,8 +12,8 @@ use fleche_core::{CallStore, ValueRef};
 use fleche_store_redb::{CommitStats, RedbCalls};
 use redb::{Database, Durability};
 
-use super::{Item, raw::TABLE, record};
-use crate::{scratch, table::Row};
+use super::{Item, record};
+use crate::{alone::TABLE, scratch, table::Row};
 
 const THREADS: usize = 8;
 /// How often both are done, in turns.

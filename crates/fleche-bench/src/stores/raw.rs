@@ -2,8 +2,10 @@
 
 use std::{fs, hint::black_box, path::Path};
 
-use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase};
 use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::alone::{TABLE, said};
 
 type Put = Box<dyn Fn(&[u8; 32], &[u8]) -> Result<(), String>>;
 type Get = Box<dyn Fn(&[u8; 32]) -> Result<Option<usize>, String>>;
@@ -25,11 +27,6 @@ impl Raw {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // As `map_err` gives it.
-fn said(error: impl ToString) -> String {
-    error.to_string()
-}
-
 /// A file an entry, written under another name and renamed.
 pub(super) fn files(directory: &Path) -> Result<Raw, String> {
     fs::create_dir_all(directory).map_err(said)?;
@@ -44,8 +41,6 @@ pub(super) fn files(directory: &Path) -> Result<Raw, String> {
         get: Box::new(move |id| fs::read(other.join(name(id))).map(|bytes| Some(bytes.len())).map_err(said)),
     })
 }
-
-pub(super) const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("entries");
 
 /// A transaction an entry, which the disk need not have.
 pub(super) fn redb(file: &Path) -> Result<Raw, String> {

@@ -14,9 +14,9 @@ use redb::{Database, ReadableDatabase};
 use super::{
     Item,
     group::{ROUNDS, alone, item, shared},
-    raw::TABLE,
 };
 use crate::{
+    alone::TABLE,
     rounds::{Measure, medians},
     scratch,
     table::Row,

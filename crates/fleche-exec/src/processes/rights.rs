@@ -77,7 +77,7 @@ impl Rights {
     pub(super) fn task(&self, right: &TaskRight, of: &[Arc<Flight>]) {
         let mut state = self.lock();
         state.task = right.flight().into_iter().chain(of.iter().cloned()).collect();
-        // A task with a right of its own needs no other.
+        // What an earlier task was given first is none of this one's.
         state.root = None;
     }
 
