@@ -1,12 +1,12 @@
 //! How a transaction changes values, records and the index of records.
 
 use fleche_core::{CallKey, Digest, Record};
-use redb::ReadableTable as _;
+use redb::{ReadOnlyTable, ReadableTable as _};
 
 use crate::{
     index,
     pending::{Change, PutRecord, PutValue},
-    tables::{RecordTables, Tables, ValueTables},
+    tables::{Blob, Bytes32, RecordTables, Snapshot, Tables, ValueTables},
 };
 
 /// A change of one entry.
@@ -39,6 +39,31 @@ impl Entry<'_> {
             Self::Record(key, Change::Removed) => remove_record(tables.records()?, key),
         }
     }
+
+    /// Whether it is as the change would have it, and stands in order between its neighbours.
+    pub(crate) fn is_in(&self, snapshot: &Snapshot) -> Result<bool, redb::Error> {
+        match self {
+            Self::Value(id, Change::Put(_)) => is_in_order(&snapshot.values, id, |_| true),
+            Self::Value(id, Change::Removed) => Ok(snapshot.values.get(id.as_bytes())?.is_none()),
+            Self::Record(key, Change::Put(put)) => {
+                is_in_order(&snapshot.records, key.digest(), |found| found == &*put.bytes)
+            }
+            Self::Record(key, Change::Removed) => Ok(snapshot.records.get(key.digest().as_bytes())?.is_none()),
+        }
+    }
+}
+
+fn is_in_order(
+    table: &ReadOnlyTable<Bytes32, Blob>,
+    digest: &Digest,
+    is_it: impl FnOnce(&[u8]) -> bool,
+) -> Result<bool, redb::Error> {
+    let key = digest.as_bytes();
+    let mut from = table.range::<&[u8; 32]>(key..)?;
+    let found = from.next().transpose()?.is_some_and(|(found, bytes)| found.value() == key && is_it(bytes.value()));
+    let next_follows = from.next().transpose()?.is_none_or(|(next, _)| next.value() > key);
+    let last_before = table.range::<&[u8; 32]>(..key)?.next_back().transpose()?;
+    Ok(found && next_follows && last_before.is_none_or(|(last, _)| last.value() < key))
 }
 
 impl Direct<'_> {
@@ -129,10 +154,6 @@ fn set_aside(tables: &mut Tables<'_>, kind: Kind, digest: &Digest, bytes: &[u8])
     Ok(true)
 }
 
-fn is_there(
-    table: &redb::Table<'_, crate::tables::Bytes32, crate::tables::Blob>,
-    digest: &Digest,
-    bytes: &[u8],
-) -> Result<bool, redb::Error> {
+fn is_there(table: &redb::Table<'_, Bytes32, Blob>, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
     Ok(table.get(digest.as_bytes())?.is_some_and(|there| there.value() == bytes))
 }

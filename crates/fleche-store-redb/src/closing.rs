@@ -1,7 +1,5 @@
 //! `Closing`: an open redb database whose closing may fail, too.
 
-use std::ops::{Deref, DerefMut};
-
 use crate::error::caught;
 
 /// A database that is closed when this is dropped. Damaged pages may lead redb to panic even then.
@@ -13,22 +11,17 @@ impl From<redb::Database> for Closing {
     }
 }
 
-impl Deref for Closing {
-    type Target = redb::Database;
-
-    fn deref(&self) -> &redb::Database {
-        self.0.as_ref().unwrap_or_else(|| unreachable!("it is there until the drop"))
+impl Closing {
+    pub(crate) fn get(&self) -> Result<&redb::Database, redb::Error> {
+        self.0.as_ref().ok_or_else(closed)
     }
-}
 
-impl DerefMut for Closing {
-    fn deref_mut(&mut self) -> &mut redb::Database {
-        self.0.as_mut().unwrap_or_else(|| unreachable!("it is there until the drop"))
+    pub(crate) fn get_mut(&mut self) -> Result<&mut redb::Database, redb::Error> {
+        self.0.as_mut().ok_or_else(closed)
     }
-}
 
-impl Drop for Closing {
-    fn drop(&mut self) {
+    /// Closes it now. Who asks for it afterwards is given an error.
+    pub(crate) fn close(&mut self) {
         let database = self.0.take();
         let closed = caught(|| {
             drop(database);
@@ -37,5 +30,15 @@ impl Drop for Closing {
         if let Err(error) = closed {
             tracing::warn!(%error, "a redb database was not closed as it should be");
         }
+    }
+}
+
+fn closed() -> redb::Error {
+    redb::Error::Corrupted("it was closed to be healed, and could not be opened again".to_owned())
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.close();
     }
 }

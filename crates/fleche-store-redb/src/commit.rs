@@ -16,7 +16,7 @@ use crate::{
     database::Inner,
     error::{backend, caught},
     pending::Changes,
-    tables::Tables,
+    tables::{Snapshot, Tables},
 };
 
 /// How many commits a database has done since it was opened, and of how many operations: what callers put, removed or set
@@ -93,7 +93,7 @@ impl Inner {
     /// Returns when the changes up to this number are durable. Those who wait meanwhile share the next commit.
     pub(crate) fn make_durable(&self, number: u64) -> Result<()> {
         let mut turn = self.commits.turn();
-        if self.commits.durable.load(Ordering::Acquire) >= number {
+        if self.commits.durable.load(Ordering::Acquire) >= number && !self.health.is_damaged() {
             return Ok(());
         }
         self.commit(&mut turn, None, true).map(drop)
@@ -103,7 +103,7 @@ impl Inner {
     pub(crate) fn settle(&self) -> Result<()> {
         let number = self.pending.sequence();
         let mut turn = self.commits.turn();
-        if turn.committed >= number {
+        if turn.committed >= number && !self.health.is_damaged() {
             return Ok(());
         }
         self.commit(&mut turn, None, false).map(drop)
@@ -141,12 +141,15 @@ impl Inner {
         let (changes, last) = self.pending.take();
         let weight = PER_COMMIT + changes.weight() + direct.map_or(0, |direct| direct.len() as u64);
         let durable = durable || turn.taken + weight > self.commits.most_pending();
+        if self.health.is_damaged() {
+            self.heal("pages cannot be read");
+        }
         let done = self.transact(&changes, direct, durable);
         match done {
             Ok(_) => self.pending.done(),
             Err(_) => self.pending.failed(),
         }
-        let done = done.map_err(|error| backend(&self.path, &error))?;
+        let done = done.map_err(|error| self.failed(&error))?;
         turn.committed = last;
         if durable {
             turn.taken = 0;
@@ -158,8 +161,8 @@ impl Inner {
         Ok(done)
     }
 
-    /// All in one transaction. Where damaged pages do not allow that, as much as goes, so that what cannot be kept harms
-    /// nothing else.
+    /// All in one transaction. Where damaged pages do not allow that, the file is healed; where that cannot be done, as much as
+    /// goes, so that what cannot be kept harms nothing else.
     fn transact(&self, changes: &Changes, direct: Option<&Direct<'_>>, durable: bool) -> Result<bool, redb::Error> {
         let entries: Vec<_> = changes
             .values
@@ -168,6 +171,7 @@ impl Inner {
             .chain(changes.records.iter().map(|(key, change)| Entry::Record(key, change)))
             .collect();
         let done = match self.transaction(&entries, direct, durable) {
+            Err(redb::Error::Corrupted(why)) if self.heal(&why) => self.transaction(&entries, direct, durable),
             Err(redb::Error::Corrupted(_)) if !entries.is_empty() => {
                 self.in_parts(&entries)?;
                 self.transaction(&[], direct, durable)
@@ -204,7 +208,7 @@ impl Inner {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
             // The pages that it sees can be used again.
             self.renew_snapshot();
-            let mut transaction = redb.begin_write()?;
+            let mut transaction = redb.get()?.begin_write()?;
             if durable {
                 // What follows a crash is quick, and does not find all of the file at fault for one damaged entry.
                 transaction.set_quick_repair(true);
@@ -221,6 +225,10 @@ impl Inner {
             }
             transaction.commit()?;
             self.renew_snapshot();
+            // What is done directly may have undone one of them.
+            if direct.is_none() {
+                all_there(&*self.snapshot(redb.get()?)?, entries)?;
+            }
             let mut stats = self.commits.stats.lock().unwrap_or_else(PoisonError::into_inner);
             stats.commits += 1;
             stats.durable += u64::from(durable);
@@ -233,6 +241,20 @@ impl Inner {
         let length = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
         self.commits.most_pending.store((length / PART_OF_FILE).clamp(FEWEST_PENDING, MOST_PENDING), Ordering::Relaxed);
     }
+}
+
+/// So many entries of a commit are looked for when it is done.
+const LOOKED_FOR: usize = 64;
+
+/// Looks for some of these. redb does not verify the pages that it reads: where two have changed places, it may keep an entry
+/// where it is not found.
+fn all_there(snapshot: &Snapshot, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+    for entry in entries.iter().step_by(entries.len().div_ceil(LOOKED_FOR).max(1)) {
+        if !entry.is_in(snapshot)? {
+            return Err(redb::Error::Corrupted("what was put is not found".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
-use crate::{closing::Closing, commit::Commits, flusher::Flusher, open::Held, pending::Pending, tables::Snapshot};
+use crate::{
+    closing::Closing, commit::Commits, flusher::Flusher, heal::Health, open::Held, pending::Pending, tables::Snapshot,
+};
 
 /// An open file. The drop makes everything durable and closes it.
 pub(crate) struct Database {
@@ -22,6 +24,7 @@ pub(crate) struct Inner {
     pub(crate) redb: RwLock<Closing>,
     pub(crate) pending: Pending,
     pub(crate) commits: Commits,
+    pub(crate) health: Health,
     pub(crate) flusher: Flusher,
     // After redb, so that whoever opens the file anew finds it closed.
     pub(crate) _held: Held,
@@ -35,6 +38,7 @@ impl Database {
             redb: RwLock::new(redb.into()),
             pending: Pending::default(),
             commits: Commits::default(),
+            health: Health::default(),
             flusher: Flusher::default(),
             _held: held,
         };

@@ -23,7 +23,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
 pub(crate) fn backend(path: &Path, error: &redb::Error) -> Error {
     let cure = match error {
         redb::Error::Corrupted(_) => {
-            "; the file is damaged: move it away, and what was in it is computed again, or restore it from a copy"
+            "; the file is damaged: the next commit keeps what of it can be read, the rest is computed again; if this goes on, \
+             move it away, or restore it from a copy"
         }
         _ => "",
     };

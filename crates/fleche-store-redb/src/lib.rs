@@ -45,8 +45,19 @@
 //! | `fleche` | `format` | 2; a file with another number is refused |
 //!
 //! Every read is verified: the bytes of a value against its digest, a record against its checksum.
+//!
+//! # Damage
+//!
+//! A damaged entry is moved to the table `damaged`. Where pages of the file itself are damaged, an operation that meets one fails
+//! with an error, and the next commit, or closing, heals the file: a copy of it stays as `NAME.damaged-1` (to `-4`; then it is
+//! healed no more until somebody removes them), and all that can be read and is whole goes into a new one in its place, in one
+//! step as far as a kill can tell. That takes three times the file's size on the disk for a while. redb does not verify what it
+//! reads: where a page has another's place, entries may be out of sight. So after each commit up to 64 of its entries are looked
+//! for, and one that is not found, or not in order, has the file healed. A file of which redb reads nothing, as one that was cut
+//! short, is set aside likewise when it is opened, for an empty one. A file that is no redb database is refused, and left alone.
 
 mod apply;
+mod aside;
 mod calls;
 mod closing;
 mod commit;
@@ -54,11 +65,13 @@ mod config;
 mod database;
 mod error;
 mod flusher;
+mod heal;
 mod index;
 mod list;
 mod open;
 mod pending;
 mod read;
+mod salvage;
 mod tables;
 mod values;
 mod write;

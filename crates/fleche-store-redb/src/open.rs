@@ -16,8 +16,10 @@ use fleche_core::{
 use redb::{Builder, ReadableDatabase as _, TableHandle as _};
 
 use crate::{
+    aside::Files,
     database::{Database, Inner},
-    error::{backend, caught, foreign, opening},
+    error::{caught, foreign, opening},
+    heal::begin_anew,
     tables::{FLECHE, FORMAT, create},
 };
 
@@ -37,7 +39,11 @@ impl Database {
         OPEN.get_or_open(place.clone(), || {
             // Whoever has dropped the last handle may not have closed the file yet.
             let held = Held::take(place);
-            let redb = caught(|| open(&path)).map_err(|error| opening(&path, error))??;
+            let redb = match caught(|| open(&path)) {
+                Err(redb::Error::Corrupted(why)) => begin_anew(&path, &why).and_then(|()| caught(|| open(&path))),
+                opened => opened,
+            };
+            let redb = redb.map_err(|error| opening(&path, error))??;
             Ok(Self::new(path, redb, held))
         })
     }
@@ -59,7 +65,8 @@ fn place(path: &Path) -> Result<Place> {
 }
 
 /// redb, with the tables there. The inner error is ours.
-fn open(path: &Path) -> Result<Result<redb::Database>, redb::Error> {
+pub(crate) fn open(path: &Path) -> Result<Result<redb::Database>, redb::Error> {
+    Files::of(path).replace()?;
     let redb = Builder::new().set_cache_size(CACHE).create(path)?;
     let reading = redb.begin_read()?;
     let tables: Vec<_> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
@@ -98,9 +105,9 @@ impl Inner {
                 // Waits for those who are reading; the others wait for this.
                 let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
                 self.renew_snapshot();
-                Ok(redb.compact()?)
+                Ok(redb.get_mut()?.compact()?)
             });
-            compacted.map_err(|error| backend(&self.path, &error))
+            compacted.map_err(|error| self.failed(&error))
         })?
     }
 }

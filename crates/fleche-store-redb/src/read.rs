@@ -21,19 +21,33 @@ const LOOKS: usize = 3;
 impl Inner {
     /// What `run` finds in what was committed last. It must not take long: meanwhile what commits free is not used again.
     pub(crate) fn read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T> {
+        self.try_read(run).map_err(|error| self.failed(&error))
+    }
+
+    /// The same, with what redb says where it fails.
+    pub(crate) fn try_read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
         caught(|| {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
-            let snapshot = {
-                let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*kept {
-                    Some(snapshot) => Arc::clone(snapshot),
-                    // Made under the lock: a commit meanwhile would find it there afterwards, and put an end to it.
-                    None => Arc::clone(kept.insert(Arc::new(Snapshot::new(&redb.begin_read()?)?))),
-                }
-            };
-            run(&snapshot)
+            run(&*self.snapshot(redb.get()?)?)
         })
-        .map_err(|error| backend(&self.path, &error))
+    }
+
+    /// What was committed last.
+    pub(crate) fn snapshot(&self, redb: &redb::Database) -> Result<Arc<Snapshot>, redb::Error> {
+        let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*kept {
+            Some(snapshot) => Arc::clone(snapshot),
+            // Made under the lock: a commit meanwhile would find it there afterwards, and put an end to it.
+            None => Arc::clone(kept.insert(Arc::new(Snapshot::new(&redb.begin_read()?)?))),
+        })
+    }
+
+    /// What to say of an error of redb's. Damage is healed by who commits next.
+    pub(crate) fn failed(&self, error: &redb::Error) -> Error {
+        if matches!(error, redb::Error::Corrupted(_)) {
+            self.health.note_damage();
+        }
+        backend(&self.path, error)
     }
 
     /// Who reads from now on reads what is committed by now.

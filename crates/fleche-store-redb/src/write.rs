@@ -155,13 +155,21 @@ impl Inner {
         }) {
             return Ok(there);
         }
-        self.read(|snapshot| {
+        let there = self.try_read(|snapshot| {
             let found = snapshot.records.get(key.digest().as_bytes())?;
             Ok(found.map_or(There::Nothing, |stored| match Record::from_bytes(key, stored.value()) {
                 Ok(None) => There::LaterFormat,
                 Ok(Some(_)) | Err(_) => There::Record,
             }))
-        })
+        });
+        match there {
+            Err(redb::Error::Corrupted(_)) => {
+                // Nothing that can be read, and the commit heals it.
+                self.health.note_damage();
+                Ok(There::Nothing)
+            }
+            there => there.map_err(|error| self.failed(&error)),
+        }
     }
 }
 
@@ -170,7 +178,7 @@ pub(crate) fn age(put: u64) -> Duration {
     Duration::from_nanos(now().saturating_sub(put))
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -19,16 +19,16 @@ const LOSE_NEIGHBOURS: &[&str] = &["sled"];
 const PROBE: usize = 64;
 
 pub(crate) fn flipped_bit<S: Shelf>(fixture: &Fixture) {
-    notices::<S>(fixture, |spot, _| spot.edit(|bytes| bytes[PROBE / 2] ^= 0x10));
+    notices::<S>(fixture, Harm::Entry, |spot, _| spot.edit(|bytes| bytes[PROBE / 2] ^= 0x10));
 }
 
 pub(crate) fn truncated<S: Shelf>(fixture: &Fixture) {
-    notices::<S>(fixture, |spot, _| spot.cut());
+    notices::<S>(fixture, Harm::File, |spot, _| spot.cut());
 }
 
 pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
     // As much of the page as is this entry's: a store may keep other things behind it.
-    notices::<S>(fixture, |spot, entry| {
+    notices::<S>(fixture, Harm::Entry, |spot, entry| {
         spot.edit(|bytes| {
             let own = bytes.iter().zip(entry).take_while(|(one, other)| one == other).count();
             bytes[..own.min(PAGE)].fill(0);
@@ -37,14 +37,14 @@ pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
 }
 
 /// Damages one entry of several, wherever its bytes lie; `damage` is given the place of its middle and what belongs there.
-fn notices<S: Shelf>(fixture: &Fixture, damage: impl Fn(&Spot, &[u8])) {
+fn notices<S: Shelf>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, &[u8])) {
     let scene = Scene::<S>::new(fixture);
     let Some(spots) = scene.spots() else { return };
     let bytes = S::bytes(scene.victim);
     for spot in &spots {
         damage(spot, &bytes[bytes.len() / 2..]);
     }
-    let Some((shelf, untouched)) = scene.reopen(&spots) else { return };
+    let Some((shelf, untouched)) = scene.reopen(&spots, harm) else { return };
     assert_damaged_or_absent(&shelf.try_get(scene.victim));
     shelf.assert_lacks(scene.victim);
     shelf.assert_holds(&untouched);
@@ -59,7 +59,7 @@ pub(crate) fn put_mends_a_truncated_entry<S: Shelf>(fixture: &Fixture) {
     let scene = Scene::<S>::new(fixture);
     let Some(spots) = scene.spots() else { return };
     spots.iter().for_each(Spot::cut);
-    let Some((shelf, untouched)) = scene.reopen(&spots) else { return };
+    let Some((shelf, untouched)) = scene.reopen(&spots, Harm::File) else { return };
     shelf.put(scene.victim);
     shelf.assert_holds(&untouched.iter().copied().chain([scene.victim]).collect::<Vec<_>>());
 }
@@ -95,6 +95,13 @@ pub(crate) fn swapped_entries<S: Shelf>(fixture: &Fixture) {
     shelf.assert_holds(&scene.all.iter().copied().chain([one, other]).collect::<Vec<_>>());
 }
 
+/// What is damaged: an entry, or with it the file that it lies in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    Entry,
+    File,
+}
+
 /// A store with some entries, closed.
 struct Scene<'a, S> {
     fixture: &'a Fixture,
@@ -125,11 +132,15 @@ impl<'a, S: Shelf> Scene<'a, S> {
     }
 
     /// The store, opened anew, and the entries that must be whole: all but the victim. Where the damaged file held other
-    /// entries too and was cut, these may have gone with it, and the file may be refused as a whole.
-    fn reopen(&self, damaged: &[Spot]) -> Option<(S, Vec<Item>)> {
+    /// entries too and was cut, these may have gone with it, and the file may be refused or set aside as a whole.
+    fn reopen(&self, damaged: &[Spot], harm: Harm) -> Option<(S, Vec<Item>)> {
         let others = self.all.iter().copied().filter(|item| *item != self.victim);
         let loses_neighbours = LOSE_NEIGHBOURS.contains(&self.fixture.backend.name);
-        let stays = |&item: &Item| !loses_neighbours && !self.find(item).is_empty();
+        let is_elsewhere = |spot: &Spot| damaged.iter().all(|hit| hit.file != spot.file);
+        let stays = |&item: &Item| {
+            let spots = self.find(item);
+            !loses_neighbours && !spots.is_empty() && (harm == Harm::Entry || spots.iter().all(is_elsewhere))
+        };
         let (untouched, lost): (Vec<_>, Vec<_>) = others.partition(stays);
         let shared = |file| self.all.iter().any(|&item| self.find(item).iter().any(|spot| spot.file == file));
         match S::try_open(&S::config_of(self.fixture)) {

@@ -1,0 +1,197 @@
+//! Salvage: what can still be read of a database with damaged pages, brought over into a new one.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    path::Path,
+};
+
+use fleche_core::{CallKey, Digest, Record};
+use redb::{Builder, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+
+use crate::{
+    error::caught,
+    index,
+    tables::{Blob, Bytes32, Snapshot, Tables, create},
+    write::now,
+};
+
+type Key = [u8; 32];
+
+/// Takes an entry; says whether it is whole.
+type Keep<'a> = dyn FnMut(&Key, &[u8]) -> Result<bool, redb::Error> + 'a;
+
+/// So often damage may be met in one table, before what lies between such places is given up.
+const MOST_PROBES: usize = 4096;
+
+/// How much was brought over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Salvaged {
+    pub(crate) values: u64,
+    pub(crate) records: u64,
+}
+
+/// Makes a database in this file, which does not exist, of all that can be read of the other and is whole. It is on the
+/// disk when this returns.
+pub(crate) fn salvage(from: &redb::Database, to: &Path) -> Result<Salvaged, redb::Error> {
+    let snapshot = Snapshot::new(&from.begin_read()?)?;
+    let redb = Builder::new().create(to)?;
+    let transaction = redb.begin_write()?;
+    create(&transaction)?;
+    let mut tables = Tables::new(&transaction);
+    let mut salvaged = Salvaged::default();
+    let now = now();
+    each(&snapshot.values, &mut |id, bytes| {
+        let id = Digest::from_bytes(*id);
+        if Digest::of(bytes) != id {
+            return Ok(false);
+        }
+        let put = caught(|| snapshot.put(&id)).ok().flatten().unwrap_or(now);
+        let tables = tables.values()?;
+        tables.values.insert(id.as_bytes(), bytes)?;
+        tables.ages.insert(id.as_bytes(), put)?;
+        salvaged.values += 1;
+        Ok(true)
+    })?;
+    // Those of a later format, whose rows only a later version could tell.
+    let mut later = HashSet::new();
+    each(&snapshot.records, &mut |key, bytes| {
+        let call = CallKey::from(Digest::from_bytes(*key));
+        let rows = match Record::from_bytes(&call, bytes) {
+            Ok(Some(record)) => index::rows(&call, &record),
+            Ok(None) => {
+                later.insert(*key);
+                Vec::new()
+            }
+            Err(_) => return Ok(false),
+        };
+        let tables = tables.records()?;
+        tables.records.insert(key, bytes)?;
+        rows.iter().try_for_each(|row| tables.index.insert(row, ()).map(drop))?;
+        salvaged.records += 1;
+        Ok(true)
+    })?;
+    if !later.is_empty() {
+        copy_rows(&snapshot, &later, &mut tables)?;
+    }
+    drop(tables);
+    transaction.commit()?;
+    Ok(salvaged)
+}
+
+/// Copies those rows of the index that lead to these calls, as far as they can be read.
+fn copy_rows(snapshot: &Snapshot, calls: &HashSet<Key>, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+    let mut rows = Vec::new();
+    // What stands before the damage is all there is of them.
+    let _ = caught(|| {
+        for row in snapshot.index.iter()?.take(bound(snapshot.index.len()?)) {
+            let row = *row?.0.value();
+            if calls.contains(index::call_of(&row).digest().as_bytes()) {
+                rows.push(row);
+            }
+        }
+        Ok(())
+    });
+    let index = &mut tables.records()?.index;
+    rows.iter().try_for_each(|row| index.insert(row, ()).map(drop))?;
+    Ok(())
+}
+
+/// So many entries are read of a table that has so many: where pages lead in a circle there is no end.
+fn bound(len: u64) -> usize {
+    usize::try_from(len.saturating_mul(2).saturating_add(1024)).unwrap_or(usize::MAX)
+}
+
+/// Hands over every entry that can be read, and those that are whole once.
+///
+/// Damage is met from both sides, and what lies between is halved again and again, until the halves are so narrow that the
+/// damaged page has all of them.
+fn each(table: &ReadOnlyTable<Bytes32, Blob>, keep: &mut Keep<'_>) -> Result<(), redb::Error> {
+    let len = caught(|| Ok(table.len()?)).unwrap_or(1 << 20);
+    let narrowest = u128::MAX / (4 * u128::from(len.max(1)));
+    let mut reader = Reader { table, keep, kept: HashSet::new(), left: bound(len) };
+    let mut gaps = VecDeque::from([Gap { first: 0, last: u128::MAX }]);
+    for _ in 0..MOST_PROBES {
+        let Some(mut gap) = gaps.pop_front() else { break };
+        match reader.read(gap, Direction::Up)? {
+            None => continue,
+            Some(reached) => gap.first = reached,
+        }
+        match reader.read(gap, Direction::Down)? {
+            None => continue,
+            Some(reached) => gap.last = reached,
+        }
+        if gap.last.saturating_sub(gap.first) > narrowest {
+            let middle = gap.first + (gap.last - gap.first) / 2;
+            gaps.extend([Gap { last: middle, ..gap }, Gap { first: middle + 1, ..gap }]);
+        }
+    }
+    Ok(())
+}
+
+/// Keys, by their first 16 bytes.
+#[derive(Clone, Copy)]
+struct Gap {
+    first: u128,
+    last: u128,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+struct Reader<'a, 'k> {
+    table: &'a ReadOnlyTable<Bytes32, Blob>,
+    keep: &'a mut Keep<'k>,
+    kept: HashSet<Key>,
+    /// So many entries may still be read.
+    left: usize,
+}
+
+impl Reader<'_, '_> {
+    /// Reads what is between these keys. `None` at its end, else how far it came before damage.
+    fn read(&mut self, gap: Gap, direction: Direction) -> Result<Option<u128>, redb::Error> {
+        let (first, last) = (key(gap.first, 0), key(gap.last, u8::MAX));
+        let mut reached = if direction == Direction::Up { gap.first } else { gap.last };
+        let mut not_kept = None;
+        let read = caught(|| {
+            let mut entries = self.table.range::<&Key>(&first..=&last)?;
+            loop {
+                let entry = if direction == Direction::Up { entries.next() } else { entries.next_back() };
+                let Some(entry) = entry.transpose()? else { return Ok(()) };
+                self.left = self.left.checked_sub(1).ok_or_else(|| redb::Error::Corrupted("no end".to_owned()))?;
+                let (key, bytes) = (*entry.0.value(), entry.1.value());
+                if !self.kept.contains(&key) {
+                    match (self.keep)(&key, bytes) {
+                        Ok(true) => drop(self.kept.insert(key)),
+                        Ok(false) => {}
+                        Err(error) => {
+                            not_kept = Some(error);
+                            return Ok(());
+                        }
+                    }
+                }
+                // What stands where it does not belong says nothing of how far one has come.
+                if self.table.get(&key)?.is_some() {
+                    reached = prefix(&key).clamp(gap.first, gap.last);
+                }
+            }
+        });
+        match (not_kept, read) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(None),
+            (None, Err(_)) => Ok(Some(reached)),
+        }
+    }
+}
+
+fn prefix(key: &Key) -> u128 {
+    u128::from_be_bytes(std::array::from_fn(|at| key[at]))
+}
+
+/// The key that begins so, and has these bytes behind it.
+fn key(prefix: u128, rest: u8) -> Key {
+    let begin = prefix.to_be_bytes();
+    std::array::from_fn(|at| begin.get(at).copied().unwrap_or(rest))
+}

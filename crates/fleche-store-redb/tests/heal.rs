@@ -1,0 +1,179 @@
+//! Pages of the file that are damaged: what can be read is kept, what cannot is taken anew, and the damaged file stays.
+
+#[path = "store/common.rs"]
+#[allow(dead_code)] // What these tests do not need, others do.
+mod common;
+#[path = "store/silence.rs"]
+mod silence;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use common::{file, noise, put, put_record, record};
+use fleche_core::{CallStore, Digest, Query, ValueStore};
+use fleche_store_redb::{RedbCalls, RedbValues};
+use silence::silence_redb;
+
+const ENTRIES: u64 = 200;
+
+fn values() -> Vec<Vec<u8>> {
+    (0..ENTRIES).map(|number| noise(number, 700)).collect()
+}
+
+/// A store of 200 values and records, closed; what is in its file.
+fn filled(path: &Path) -> Vec<u8> {
+    let (store, calls) = (RedbValues::open(path).unwrap(), RedbCalls::open(path).unwrap());
+    for value in values() {
+        put(&store, &value);
+    }
+    (0..ENTRIES).for_each(|number| put_record(&calls, &record("f", number)));
+    drop((store, calls));
+    fs::read(path).unwrap()
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    path.with_file_name(format!("store.redb{ending}"))
+}
+
+/// The pages that have these bytes: the one that is read, and copies of it from before it was changed.
+fn pages_of(content: &[u8], bytes: &[u8]) -> Vec<usize> {
+    content.windows(bytes.len()).enumerate().filter(|(_, window)| *window == bytes).map(|(at, _)| at / 4096).collect()
+}
+
+/// How many values and records are there, without an error.
+fn there(store: &RedbValues, calls: &RedbCalls) -> (usize, usize) {
+    let values = values().iter().filter(|value| store.get(&Digest::of(value)).unwrap().is_some()).count();
+    let records = (0..ENTRIES).filter(|number| calls.get(&record("f", *number).0).unwrap().is_some()).count();
+    (values, records)
+}
+
+/// Zeroes the page in which this value lies. What the file has then.
+fn zero_page_of(path: &Path, value: &[u8]) -> Vec<u8> {
+    let mut content = fs::read(path).unwrap();
+    for page in pages_of(&content, &value[..64]) {
+        content[page * 4096..][..4096].fill(0);
+    }
+    fs::write(path, &content).unwrap();
+    content
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_file_is_kept_and_the_damaged_one_stays() {
+    silence_redb();
+    let (_directory, path) = file();
+    filled(&path);
+    let damaged = zero_page_of(&path, &noise(7, 700));
+    let (store, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
+    let error = store.get(&Digest::of(&noise(7, 700))).unwrap_err().to_string();
+    assert!(error.contains("store.redb") && error.contains("damaged"), "{error}");
+    put(&store, b"new");
+    store.sync(&Digest::of(b"new")).unwrap();
+    let (values, records) = there(&store, &calls);
+    // A page has five of the values, at most.
+    assert!((195..200).contains(&values) && records == 200, "{values} {records}");
+    assert_eq!(calls.find(&Query::new().function("f")).unwrap().count(), 200);
+    assert_eq!(store.get(&Digest::of(b"new")).unwrap().as_deref(), Some(&b"new"[..]));
+    assert!(store.age(&Digest::of(&noise(150, 700))).unwrap().is_some());
+    let kept = fs::read(beside(&path, ".damaged-1")).unwrap();
+    assert!(pages_of(&kept, &noise(7, 700)).is_empty());
+    assert_eq!(pages_of(&kept, &noise(150, 700)), pages_of(&damaged, &noise(150, 700)));
+    assert!(!beside(&path, ".healing").exists() && !beside(&path, ".healing-unfinished").exists());
+    // Whoever opens the path is given the same store.
+    let again = RedbValues::open(&path).unwrap();
+    for value in self::values() {
+        put(&again, &value);
+    }
+    drop((store, calls, again));
+    assert_eq!(there(&RedbValues::open(&path).unwrap(), &RedbCalls::open(&path).unwrap()), (200, 200));
+}
+
+#[test]
+fn closing_heals_where_nothing_was_put() {
+    silence_redb();
+    let (_directory, path) = file();
+    filled(&path);
+    zero_page_of(&path, &noise(7, 700));
+    let store = RedbValues::open(&path).unwrap();
+    store.get(&Digest::of(&noise(7, 700))).unwrap_err();
+    drop(store);
+    assert!(beside(&path, ".damaged-1").exists());
+    assert_eq!(RedbValues::open(&path).unwrap().get(&Digest::of(&noise(7, 700))).unwrap(), None);
+}
+
+/// As the engine does it: what is not there is computed and put. How much that was; `None` if the file does not open.
+fn put_what_is_missing(path: &Path) -> Option<usize> {
+    let (store, calls) = (RedbValues::open(path).ok()?, RedbCalls::open(path).ok()?);
+    let mut missing = 0;
+    for value in values() {
+        if !matches!(store.get(&Digest::of(&value)), Ok(Some(found)) if found == value) {
+            put(&store, &value);
+            missing += 1;
+        }
+    }
+    for number in 0..ENTRIES {
+        let (key, whole) = record("f", number);
+        if !matches!(calls.get(&key), Ok(Some(found)) if found == whole) {
+            put_record(&calls, &(key, whole));
+            missing += 1;
+        }
+    }
+    Some(missing)
+}
+
+/// One page may take another's place in the tree for long before redb notices: then what is put may cost the sight of others.
+#[test]
+fn whatever_pages_change_places_all_is_there_again_after_a_few_rounds() {
+    silence_redb();
+    let (directory, path) = file();
+    let whole = filled(&path);
+    let is_used = |page: &usize| whole[page * 4096..][..4096].iter().any(|byte| *byte != 0);
+    let used: Vec<_> = (0..whole.len() / 4096).filter(is_used).collect();
+    let mut healed = 0;
+    for pair in used.windows(2) {
+        let mut content = whole.clone();
+        let (one, other) = content.split_at_mut(pair[1] * 4096);
+        one[pair[0] * 4096..][..4096].swap_with_slice(&mut other[..4096]);
+        let copy = directory.path().join(format!("swapped-{}", pair[0]));
+        fs::write(&copy, content).unwrap();
+        let mut rounds = (0..4).map_while(|_| put_what_is_missing(&copy));
+        let Some(first) = rounds.next() else { continue };
+        assert!(first == 0 || rounds.any(|missing| missing == 0), "pages {pair:?}");
+        healed += u32::from(first > 0);
+    }
+    assert!(healed > 5, "{healed}");
+}
+
+#[test]
+fn no_more_than_four_damaged_files_are_kept_and_then_the_file_stays_as_it_is() {
+    silence_redb();
+    let (_directory, path) = file();
+    filled(&path);
+    for number in 1..=5 {
+        let victim = noise(number * 20, 700);
+        zero_page_of(&path, &victim);
+        let store = RedbValues::open(&path).unwrap();
+        store.get(&Digest::of(&victim)).unwrap_err();
+        put(&store, b"new");
+        drop(store);
+        let last = beside(&path, &format!(".damaged-{number}"));
+        assert_eq!(last.exists(), number < 5, "{number}");
+    }
+    let store = RedbValues::open(&path).unwrap();
+    store.get(&Digest::of(&noise(100, 700))).unwrap_err();
+    assert!(store.get(&Digest::of(b"new")).unwrap().is_some());
+    assert!(!beside(&path, ".healing-unfinished").exists());
+}
+
+#[test]
+fn whoever_was_killed_when_the_healed_file_was_whole_has_healed_it() {
+    silence_redb();
+    let (_directory, path) = file();
+    let whole = filled(&path);
+    fs::write(beside(&path, ".healing"), &whole).unwrap();
+    fs::write(beside(&path, ".healing-unfinished"), b"as far as it had come").unwrap();
+    fs::write(&path, &whole[..whole.len() / 3]).unwrap();
+    assert_eq!(there(&RedbValues::open(&path).unwrap(), &RedbCalls::open(&path).unwrap()), (200, 200));
+    assert!(!beside(&path, ".healing").exists());
+}
