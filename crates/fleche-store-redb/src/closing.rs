@@ -1,6 +1,8 @@
 //! `Closing`: an open redb database whose closing may fail, too.
 
-use crate::error::caught;
+use std::path::Path;
+
+use crate::{error::caught, open::open};
 
 /// A database that is closed when this is dropped. Damaged pages may lead redb to panic even then.
 pub(crate) struct Closing(Option<redb::Database>);
@@ -18,6 +20,14 @@ impl Closing {
 
     pub(crate) fn get_mut(&mut self) -> Result<&mut redb::Database, redb::Error> {
         self.0.as_mut().ok_or_else(closed)
+    }
+
+    /// Closes it, and opens the file anew.
+    pub(crate) fn reopen(&mut self, path: &Path) -> Result<(), redb::Error> {
+        self.close();
+        let opened = caught(|| open(path))?.map_err(|error| redb::Error::Corrupted(error.to_string()))?;
+        self.0 = Some(opened);
+        Ok(())
     }
 
     /// Closes it now. Who asks for it afterwards is given an error.

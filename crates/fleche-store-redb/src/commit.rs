@@ -14,7 +14,7 @@ use redb::Durability;
 use crate::{
     apply::{Direct, Entry},
     database::Inner,
-    error::{backend, caught},
+    error::{backend, caught, is_damage},
     pending::Changes,
     tables::{Snapshot, Tables},
 };
@@ -171,8 +171,11 @@ impl Inner {
             .chain(changes.records.iter().map(|(key, change)| Entry::Record(key, change)))
             .collect();
         let done = match self.transaction(&entries, direct, durable) {
-            Err(redb::Error::Corrupted(why)) if self.heal(&why) => self.transaction(&entries, direct, durable),
-            Err(redb::Error::Corrupted(_)) if !entries.is_empty() => {
+            Err(redb::Error::PreviousIo) if self.reopen() => self.transaction(&entries, direct, durable),
+            Err(error) if is_damage(&error) && self.heal(&error.to_string()) => {
+                self.transaction(&entries, direct, durable)
+            }
+            Err(error) if is_damage(&error) && !entries.is_empty() => {
                 self.in_parts(&entries)?;
                 self.transaction(&[], direct, durable)
             }
@@ -185,11 +188,11 @@ impl Inner {
 
     fn in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
         match self.transaction(entries, None, false) {
-            Err(redb::Error::Corrupted(why)) if entries.len() < 2 => {
-                tracing::warn!("an entry cannot be kept: {}", backend(&self.path, &redb::Error::Corrupted(why)));
+            Err(error) if is_damage(&error) && entries.len() < 2 => {
+                tracing::warn!("an entry cannot be kept: {}", backend(&self.path, &error));
                 Ok(())
             }
-            Err(redb::Error::Corrupted(_)) => {
+            Err(error) if is_damage(&error) => {
                 let (some, others) = entries.split_at(entries.len() / 2);
                 self.in_parts(some)?;
                 self.in_parts(others)

@@ -19,10 +19,24 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "redb panicked".to_owned())
 }
 
+/// Whether this comes of damage to the file: redb finds tables neither gone nor changed that nobody has touched, and no end
+/// where pages should be.
+pub(crate) fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_)
+        | redb::Error::TableDoesNotExist(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. } => true,
+        redb::Error::Io(error) => matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData),
+        _ => false,
+    }
+}
+
 /// What redb said about an open database.
 pub(crate) fn backend(path: &Path, error: &redb::Error) -> Error {
     let cure = match error {
-        redb::Error::Corrupted(_) => {
+        error if is_damage(error) => {
             "; the file is damaged: the next commit keeps what of it can be read, the rest is computed again; if this goes on, \
              move it away, or restore it from a copy"
         }

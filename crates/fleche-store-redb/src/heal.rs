@@ -13,8 +13,7 @@ use crate::{
     aside::Files,
     database::Inner,
     error::caught,
-    open::open,
-    salvage::{Salvaged, salvage},
+    salvage::{Salvaged, Source, salvage},
 };
 
 /// What is known of the pages of an open file.
@@ -47,7 +46,6 @@ impl Inner {
             return false;
         }
         let (path, files) = (self.path.display(), Files::of(&self.path));
-
         match caught(|| self.replace(&files)) {
             Ok((salvaged, aside)) => {
                 self.health.set(SOUND);
@@ -73,12 +71,22 @@ impl Inner {
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         self.renew_snapshot();
         files.remove_unfinished()?;
-        let salvaged = salvage(redb.get()?, files.unfinished())?;
+        let salvaged = salvage(Source { redb: &mut redb, path: &self.path }, files.unfinished())?;
         let aside = files.set_aside()?;
         files.finish()?;
-        redb.close();
-        *redb = reopened(&self.path)?.into();
+        redb.reopen(&self.path)?;
         Ok((salvaged, aside))
+    }
+
+    /// Opens the file anew after an error of the system's, as redb asks for. Whether it did.
+    pub(crate) fn reopen(&self) -> bool {
+        let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+        self.renew_snapshot();
+        redb.reopen(&self.path)
+            .inspect_err(|error| {
+                tracing::warn!("the redb database `{}` does not open again: {error}", self.path.display());
+            })
+            .is_ok()
     }
 }
 
@@ -95,8 +103,4 @@ pub(crate) fn begin_anew(path: &Path, why: &str) -> Result<(), redb::Error> {
         aside.display()
     );
     Ok(())
-}
-
-fn reopened(path: &Path) -> Result<redb::Database, redb::Error> {
-    open(path)?.map_err(|error| redb::Error::Corrupted(error.to_string()))
 }

@@ -54,7 +54,8 @@
 //! step as far as a kill can tell. That takes three times the file's size on the disk for a while. redb does not verify what it
 //! reads: where a page has another's place, entries may be out of sight. So after each commit up to 64 of its entries are looked
 //! for, and one that is not found, or not in order, has the file healed. A file of which redb reads nothing, as one that was cut
-//! short, is set aside likewise when it is opened, for an empty one. A file that is no redb database is refused, and left alone.
+//! short, is set aside likewise when it is opened, for an empty one. A file that is no redb database is refused, and left alone. What the store cannot catch: at damage to its own
+//! list of free pages redb may abort the process.
 
 mod apply;
 mod aside;

@@ -10,7 +10,7 @@ use crate::{
     Durability,
     apply::{Direct, Kind},
     database::{Database, Inner},
-    error::{backend, caught, damaged},
+    error::{backend, caught, damaged, is_damage},
     pending::Change,
     tables::Snapshot,
 };
@@ -44,7 +44,7 @@ impl Inner {
 
     /// What to say of an error of redb's. Damage is healed by who commits next.
     pub(crate) fn failed(&self, error: &redb::Error) -> Error {
-        if matches!(error, redb::Error::Corrupted(_)) {
+        if is_damage(error) {
             self.health.note_damage();
         }
         backend(&self.path, error)

@@ -2,23 +2,54 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    fs,
     path::Path,
 };
 
 use fleche_core::{CallKey, Digest, Record};
-use redb::{Builder, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use redb::{
+    Builder, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+};
 
 use crate::{
+    closing::Closing,
     error::caught,
-    index,
-    tables::{Blob, Bytes32, Snapshot, Tables, create},
+    index::{self, call_of},
+    tables::{AGES, Blob, Bytes32, INDEX, RECORDS, Tables, VALUES, create},
     write::now,
 };
 
 type Key = [u8; 32];
+type Definition = TableDefinition<'static, Bytes32, Blob>;
 
 /// Takes an entry; says whether it is whole.
-type Keep<'a> = dyn FnMut(&Key, &[u8]) -> Result<bool, redb::Error> + 'a;
+type Keep<'a> = dyn FnMut(&Key, &[u8], &ReadTransaction) -> Result<bool, redb::Error> + 'a;
+
+/// The damaged database.
+pub(crate) struct Source<'a> {
+    pub(crate) redb: &'a mut Closing,
+    pub(crate) path: &'a Path,
+}
+
+impl Source<'_> {
+    /// What was committed last. Where a page has led beyond the end of the file, redb reads nothing more before it is opened
+    /// anew.
+    fn read(&mut self) -> Result<ReadTransaction, redb::Error> {
+        match caught(|| sound(self.redb.get()?)) {
+            Err(redb::Error::PreviousIo) => {
+                self.redb.reopen(self.path)?;
+                sound(self.redb.get()?)
+            }
+            read => read,
+        }
+    }
+}
+
+fn sound(redb: &redb::Database) -> Result<ReadTransaction, redb::Error> {
+    let reading = redb.begin_read()?;
+    let is_shut = matches!(reading.list_tables(), Err(redb::StorageError::PreviousIo));
+    if is_shut { Err(redb::Error::PreviousIo) } else { Ok(reading) }
+}
 
 /// So often damage may be met in one table, before what lies between such places is given up.
 const MOST_PROBES: usize = 4096;
@@ -32,29 +63,28 @@ pub(crate) struct Salvaged {
 
 /// Makes a database in this file, which does not exist, of all that can be read of the other and is whole. It is on the
 /// disk when this returns.
-pub(crate) fn salvage(from: &redb::Database, to: &Path) -> Result<Salvaged, redb::Error> {
-    let snapshot = Snapshot::new(&from.begin_read()?)?;
+pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb::Error> {
     let redb = Builder::new().create(to)?;
     let transaction = redb.begin_write()?;
     create(&transaction)?;
     let mut tables = Tables::new(&transaction);
     let mut salvaged = Salvaged::default();
     let now = now();
-    each(&snapshot.values, &mut |id, bytes| {
+    each(&mut from, VALUES, &mut |id, bytes, reading| {
         let id = Digest::from_bytes(*id);
         if Digest::of(bytes) != id {
             return Ok(false);
         }
-        let put = caught(|| snapshot.put(&id)).ok().flatten().unwrap_or(now);
+        let put = caught(|| Ok(reading.open_table(AGES)?.get(id.as_bytes())?.map(|put| put.value())));
         let tables = tables.values()?;
         tables.values.insert(id.as_bytes(), bytes)?;
-        tables.ages.insert(id.as_bytes(), put)?;
+        tables.ages.insert(id.as_bytes(), put.ok().flatten().unwrap_or(now))?;
         salvaged.values += 1;
         Ok(true)
     })?;
     // Those of a later format, whose rows only a later version could tell.
     let mut later = HashSet::new();
-    each(&snapshot.records, &mut |key, bytes| {
+    each(&mut from, RECORDS, &mut |key, bytes, _| {
         let call = CallKey::from(Digest::from_bytes(*key));
         let rows = match Record::from_bytes(&call, bytes) {
             Ok(Some(record)) => index::rows(&call, &record),
@@ -71,7 +101,7 @@ pub(crate) fn salvage(from: &redb::Database, to: &Path) -> Result<Salvaged, redb
         Ok(true)
     })?;
     if !later.is_empty() {
-        copy_rows(&snapshot, &later, &mut tables)?;
+        copy_rows(&mut from, &later, &mut tables)?;
     }
     drop(tables);
     transaction.commit()?;
@@ -79,13 +109,15 @@ pub(crate) fn salvage(from: &redb::Database, to: &Path) -> Result<Salvaged, redb
 }
 
 /// Copies those rows of the index that lead to these calls, as far as they can be read.
-fn copy_rows(snapshot: &Snapshot, calls: &HashSet<Key>, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+fn copy_rows(from: &mut Source<'_>, calls: &HashSet<Key>, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+    let reading = from.read()?;
     let mut rows = Vec::new();
     // What stands before the damage is all there is of them.
     let _ = caught(|| {
-        for row in snapshot.index.iter()?.take(bound(snapshot.index.len()?)) {
+        let index = reading.open_table(INDEX)?;
+        for row in index.iter()?.take(bound(index.len()?)) {
             let row = *row?.0.value();
-            if calls.contains(index::call_of(&row).digest().as_bytes()) {
+            if calls.contains(call_of(&row).digest().as_bytes()) {
                 rows.push(row);
             }
         }
@@ -105,10 +137,14 @@ fn bound(len: u64) -> usize {
 ///
 /// Damage is met from both sides, and what lies between is halved again and again, until the halves are so narrow that the
 /// damaged page has all of them.
-fn each(table: &ReadOnlyTable<Bytes32, Blob>, keep: &mut Keep<'_>) -> Result<(), redb::Error> {
-    let len = caught(|| Ok(table.len()?)).unwrap_or(1 << 20);
+fn each(from: &mut Source<'_>, table: Definition, keep: &mut Keep<'_>) -> Result<(), redb::Error> {
+    let reading = from.read()?;
+    // What a damaged page says of it may be far too much: an entry takes no less than its key.
+    let most = fs::metadata(from.path)?.len() / size_of::<Key>() as u64;
+    let len = caught(|| Ok(reading.open_table(table)?.len()?)).map_or(most, |len| len.min(most));
+    drop(reading);
     let narrowest = u128::MAX / (4 * u128::from(len.max(1)));
-    let mut reader = Reader { table, keep, kept: HashSet::new(), left: bound(len) };
+    let mut reader = Reader { from, table, keep, kept: HashSet::new(), left: bound(len) };
     let mut gaps = VecDeque::from([Gap { first: 0, last: u128::MAX }]);
     for _ in 0..MOST_PROBES {
         let Some(mut gap) = gaps.pop_front() else { break };
@@ -141,29 +177,32 @@ enum Direction {
     Down,
 }
 
-struct Reader<'a, 'k> {
-    table: &'a ReadOnlyTable<Bytes32, Blob>,
+struct Reader<'a, 's, 'k> {
+    from: &'a mut Source<'s>,
+    table: Definition,
     keep: &'a mut Keep<'k>,
     kept: HashSet<Key>,
     /// So many entries may still be read.
     left: usize,
 }
 
-impl Reader<'_, '_> {
+impl Reader<'_, '_, '_> {
     /// Reads what is between these keys. `None` at its end, else how far it came before damage.
     fn read(&mut self, gap: Gap, direction: Direction) -> Result<Option<u128>, redb::Error> {
         let (first, last) = (key(gap.first, 0), key(gap.last, u8::MAX));
         let mut reached = if direction == Direction::Up { gap.first } else { gap.last };
         let mut not_kept = None;
+        let reading = self.from.read()?;
         let read = caught(|| {
-            let mut entries = self.table.range::<&Key>(&first..=&last)?;
+            let table = reading.open_table(self.table)?;
+            let mut entries = table.range::<&Key>(&first..=&last)?;
             loop {
                 let entry = if direction == Direction::Up { entries.next() } else { entries.next_back() };
                 let Some(entry) = entry.transpose()? else { return Ok(()) };
                 self.left = self.left.checked_sub(1).ok_or_else(|| redb::Error::Corrupted("no end".to_owned()))?;
                 let (key, bytes) = (*entry.0.value(), entry.1.value());
                 if !self.kept.contains(&key) {
-                    match (self.keep)(&key, bytes) {
+                    match (self.keep)(&key, bytes, &reading) {
                         Ok(true) => drop(self.kept.insert(key)),
                         Ok(false) => {}
                         Err(error) => {
@@ -173,7 +212,7 @@ impl Reader<'_, '_> {
                     }
                 }
                 // What stands where it does not belong says nothing of how far one has come.
-                if self.table.get(&key)?.is_some() {
+                if table.get(&key)?.is_some() {
                     reached = prefix(&key).clamp(gap.first, gap.last);
                 }
             }

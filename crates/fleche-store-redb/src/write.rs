@@ -9,7 +9,7 @@ use crate::{
     Durability,
     apply::Direct,
     database::{Database, Inner},
-    error::later_format,
+    error::{is_damage, later_format},
     flusher::Flusher,
     index,
     pending::{Change, PutRecord, PutValue},
@@ -163,7 +163,7 @@ impl Inner {
             }))
         });
         match there {
-            Err(redb::Error::Corrupted(_)) => {
+            Err(error) if is_damage(&error) => {
                 // Nothing that can be read, and the commit heals it.
                 self.health.note_damage();
                 Ok(There::Nothing)
