@@ -122,7 +122,7 @@ impl Cache {
 
     /// Whether the stores have a call with this key: its record is there, and so is its result.
     pub fn contains(&self, key: &CallKey) -> Result<bool> {
-        match self.inner.calls.get(key)?.map(|record| record.result) {
+        match self.inner.calls.brief(key)?.map(|record| record.result) {
             Some(ValueRef::Stored(digest)) => self.inner.values.contains(&digest),
             found => Ok(found.is_some()),
         }
@@ -132,7 +132,7 @@ impl Cache {
     ///
     /// For a function that returns a `Result`, `T` is its `Ok` type.
     pub fn load<T: DeserializeOwned>(&self, key: &CallKey) -> Result<Option<T>> {
-        self.record(key)?.map_or(Ok(None), |record| self.decode(&record.result))
+        self.inner.calls.brief(key)?.map_or(Ok(None), |record| self.decode(&record.result))
     }
 
     /// The record under this key; `None` if there is none.

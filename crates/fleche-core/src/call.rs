@@ -9,5 +9,5 @@ pub use crate::metadata::Timestamp;
 pub use function_id::FunctionId;
 pub(crate) use key::Identity;
 pub use key::{Argument, CallKey};
-pub use record::{Record, RecordFields, Writer};
+pub use record::{Brief, Record, RecordFields, Writer};
 pub use value_ref::{INLINE_LIMIT, InlineBytes, ValueRef};

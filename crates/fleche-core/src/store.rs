@@ -16,7 +16,7 @@ use std::{fmt::Debug, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    call::{CallKey, Record},
+    call::{Brief, CallKey, Record},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
@@ -107,6 +107,12 @@ pub trait ValueStore: Debug + Send + Sync {
 pub trait CallStore: Debug + Send + Sync {
     /// The record under this key; `None` if there is none, or only one of a later format.
     fn get(&self, key: &CallKey) -> Result<Option<Record>>;
+
+    /// What a hit takes of the record under this key; `None` as for [`get`](Self::get). The default gets the record. Stores
+    /// that keep bytes save most of the decoding with [`Record::brief_from_bytes`].
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        Ok(self.get(key)?.as_ref().map(Brief::from))
+    }
 
     /// Keeps the record in place of an earlier one, atomically: the last writer wins.
     fn put(&self, key: &CallKey, record: &Record) -> Result<()>;

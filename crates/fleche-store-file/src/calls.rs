@@ -4,6 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Record, Result,
+    call::Brief,
     store::{CallStoreConfig, Entries},
 };
 
@@ -49,15 +50,24 @@ impl FileCalls {
     pub fn root(&self) -> &Path {
         &self.tree.root
     }
-}
 
-impl CallStore for FileCalls {
-    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        let read = self.tree.read(key.digest(), |bytes| Record::from_bytes(key, &bytes).map_err(why))?;
+    /// What this makes of a record's bytes; it gives `None` for those of a later format.
+    fn read<T>(&self, key: &CallKey, decode: fn(&CallKey, &[u8]) -> Result<Option<T>>) -> Result<Option<T>> {
+        let read = self.tree.read(key.digest(), |bytes| decode(key, &bytes).map_err(why))?;
         if let Some(None) = read {
             self.tree.later().insert(*key.digest());
         }
         Ok(read.flatten())
+    }
+}
+
+impl CallStore for FileCalls {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.read(key, Record::from_bytes)
+    }
+
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        self.read(key, Record::brief_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

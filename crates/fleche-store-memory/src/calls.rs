@@ -4,6 +4,7 @@ use std::{collections::hash_map, fmt, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Record, Result,
+    call::Brief,
     store::{CallStoreConfig, Entries, OpenStores},
 };
 
@@ -39,6 +40,10 @@ impl MemoryCalls {
 impl CallStore for MemoryCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         Ok(self.0.records.read(key.digest()).get(key.digest()).cloned())
+    }
+
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        Ok(self.0.records.read(key.digest()).get(key.digest()).map(Brief::from))
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

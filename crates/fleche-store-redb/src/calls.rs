@@ -4,6 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
+    call::Brief,
     store::{CallStoreConfig, Entries},
 };
 
@@ -66,6 +67,10 @@ impl RedbCalls {
 impl CallStore for RedbCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         self.database.record(key, self.durability)
+    }
+
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        self.database.read_record(key, self.durability, |put| Brief::from(put), Record::brief_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

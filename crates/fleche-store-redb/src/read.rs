@@ -79,17 +79,32 @@ impl Database {
         Ok(None)
     }
 
-    /// The record, decoded where it lies; `None` also where it is of a later format.
+    /// The record; `None` also where it is of a later format.
     pub(crate) fn record(&self, key: &CallKey, durability: Durability) -> Result<Option<Record>> {
-        match self.inner.pending.look(|state| state.record(key).cloned()) {
-            Some(Change::Put(put)) => return Ok(Some(put.record)),
-            Some(Change::Removed) => return Ok(None),
-            None => {}
+        self.read_record(key, durability, Record::clone, Record::from_bytes)
+    }
+
+    /// What this makes of the record, of one that is pending or of bytes where they lie.
+    pub(crate) fn read_record<T>(
+        &self,
+        key: &CallKey,
+        durability: Durability,
+        of_pending: fn(&Record) -> T,
+        decode: fn(&CallKey, &[u8]) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let pending = self.inner.pending.look(|state| {
+            state.record(key).map(|change| match change {
+                Change::Put(put) => Some(of_pending(&put.record)),
+                Change::Removed => None,
+            })
+        });
+        if let Some(pending) = pending {
+            return Ok(pending);
         }
         for _ in 0..LOOKS {
             let found = self.inner.read(|snapshot| {
                 let Some(found) = snapshot.records.get(key.digest().as_bytes())? else { return Ok(Ok(None)) };
-                let record = Record::from_bytes(key, found.value());
+                let record = decode(key, found.value());
                 Ok(record.map_err(|error| (why(error), Bytes::copy_from_slice(found.value()))))
             })?;
             match found {

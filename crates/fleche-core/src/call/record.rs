@@ -1,5 +1,6 @@
 //! `Record`: what is kept of a finished call, and its bytes.
 
+mod brief;
 mod map;
 
 use std::{
@@ -17,6 +18,7 @@ use crate::{
     error::{Error, Result},
     metadata::{Metadata, Timestamp},
 };
+pub use brief::Brief;
 use map::{Read, Written};
 
 /// What is kept of a finished call. Cheap to clone: clones share one allocation.
@@ -96,16 +98,30 @@ impl Record {
     /// # Errors
     /// [`Error::Damaged`] if the checksum does not fit (damage, or a record of another key) or the map is not a record.
     pub fn from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Self>> {
-        let damaged = |why: String| Error::Damaged { entry: format!("the record of call {key}"), why };
-        let (map, sum) = bytes
-            .split_last_chunk::<CHECKSUM_LEN>()
-            .ok_or_else(|| damaged(format!("{} bytes are too few", bytes.len())))?;
-        if checksum(key, map) != *sum {
-            return Err(damaged("its checksum does not fit".to_owned()));
-        }
-        let Read(fields) = encoding::from_slice(map).map_err(|error| damaged(error.to_string()))?;
+        let Read(fields) =
+            encoding::from_slice(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))?;
         Ok(fields.map(Self::new))
     }
+
+    /// As [`from_bytes`](Self::from_bytes), but only what a hit takes is decoded; what else is in the map is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the checksum does not fit, or what is wanted is not there.
+    pub fn brief_from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Brief>> {
+        brief::read(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))
+    }
+}
+
+/// The map that a record's bytes begin with, once their checksum fits.
+fn map_of<'a>(key: &CallKey, bytes: &'a [u8]) -> Result<&'a [u8]> {
+    let (map, sum) = bytes
+        .split_last_chunk::<CHECKSUM_LEN>()
+        .ok_or_else(|| damaged(key, format!("{} bytes are too few", bytes.len())))?;
+    if checksum(key, map) == *sum { Ok(map) } else { Err(damaged(key, "its checksum does not fit".to_owned())) }
+}
+
+fn damaged(key: &CallKey, why: String) -> Error {
+    Error::Damaged { entry: format!("the record of call {key}"), why }
 }
 
 fn checksum(key: &CallKey, map: &[u8]) -> [u8; CHECKSUM_LEN] {

@@ -65,7 +65,24 @@ impl<'de> Deserializer<'de> {
         result
     }
 
-    fn skip(&mut self) -> Result<(), DecodeError> {
+    /// Reads the head of a map: how many entries follow.
+    pub(crate) fn map(&mut self) -> Result<usize, DecodeError> {
+        self.with_item(|_, item| match item {
+            Item::Map(count) => Ok(count),
+            other => Err(de::Error::invalid_type(other.unexpected(), &"a map")),
+        })
+    }
+
+    /// Reads a text where it lies.
+    pub(crate) fn text(&mut self) -> Result<&'de str, DecodeError> {
+        self.with_item(|_, item| match item {
+            Item::Text(text) => Ok(text),
+            other => Err(de::Error::invalid_type(other.unexpected(), &"a text")),
+        })
+    }
+
+    /// Reads the next item, checks it, and leaves it.
+    pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
         self.reader.skip_next(self.depth)
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ReadOnlyConfig;
 use crate::{
-    call::{CallKey, Record},
+    call::{Brief, CallKey, Record},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
@@ -67,6 +67,9 @@ impl<S: ValueStore> ValueStore for ReadOnly<S> {
 impl<S: CallStore> CallStore for ReadOnly<S> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         self.0.get(key)
+    }
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        self.0.brief(key)
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
         Err(read_only("keep records"))

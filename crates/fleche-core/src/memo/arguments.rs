@@ -37,8 +37,11 @@ pub(crate) struct Call {
     pub(crate) arguments: Vec<Argument>,
 }
 
-/// Buffers above this size, in bytes, are not kept for the next call.
+/// Buffers up to this size, in bytes, are kept for the next call.
 const KEPT_BUFFER: usize = 1 << 20;
+/// And up to this size where the last call has used a quarter of it: new memory of many megabytes costs as much as to hash
+/// them, and who calls with large arguments once does it again. The next call that is small gives it back.
+const KEPT_LARGE: usize = 1 << 24;
 
 thread_local! {
     /// The buffers of an earlier call, or of the one that is looked up now.
@@ -208,7 +211,8 @@ impl Arguments {
 
 impl Drop for Arguments {
     fn drop(&mut self) {
-        if self.bytes.capacity() <= KEPT_BUFFER {
+        let capacity = self.bytes.capacity();
+        if capacity <= KEPT_BUFFER || capacity <= KEPT_LARGE && self.bytes.len() >= capacity / 4 {
             let buffers = (mem::take(&mut self.bytes), mem::take(&mut self.ends));
             // A thread that ends has no use for them, nor has a look-up that is on its way.
             let _ = SPARE.try_with(|spare| {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Plan, attempt::attempt, plan::ResultCodec};
 use crate::{
     cache::Cache,
-    call::{CallKey, Record, ValueRef},
+    call::{Brief, CallKey, ValueRef},
     error::Result,
     function::{Function, Warning},
 };
@@ -36,7 +36,7 @@ pub fn load_boxed<R: 'static, T>(
 
 /// What the stores hold of a call.
 pub(super) struct Fetched {
-    pub(super) record: Record,
+    pub(super) record: Brief,
     /// The result's encoding, where it does not stand in the record.
     stored: Option<Bytes>,
 }
@@ -57,7 +57,7 @@ pub(super) fn fetch(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
 }
 
 fn ask(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
-    let Some(record) = cache.record(key)? else { return Ok(None) };
+    let Some(record) = cache.calls().brief(key)? else { return Ok(None) };
     let stored = match record.result.stored() {
         None => None,
         Some(digest) => match cache.values().get(digest)? {
@@ -102,8 +102,8 @@ pub(super) fn decode<T>(
     }
 }
 
-fn warn_of_stale_code(function: &'static Function, record: &Record) {
-    if record.function.code != function.id().code && function.warns(Warning::StaleCode) {
+fn warn_of_stale_code(function: &'static Function, record: &Brief) {
+    if record.code != function.id().code && function.warns(Warning::StaleCode) {
         tracing::warn!(
             function = function.name(),
             "results are served that other code of this function computed. If the change alters results, state a new \

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig};
 use crate::{
-    call::{CallKey, Record},
+    call::{Brief, CallKey, Record},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
@@ -54,6 +54,9 @@ impl<S: ValueStore + ?Sized> ValueStore for Arc<S> {
 impl<S: CallStore + ?Sized> CallStore for Arc<S> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         (**self).get(key)
+    }
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        (**self).brief(key)
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         (**self).put(key, record)

@@ -12,7 +12,7 @@ use super::RecordFields;
 use crate::{encoding::ReadByUs, metadata};
 
 /// The record format that this version writes, and the highest that it reads.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 
 /// How many fields this version knows, the format among them.
 const KNOWN: usize = 7;

@@ -1,0 +1,67 @@
+//! `Brief`: what a hit takes of a record, read without the rest.
+
+use serde::{Deserialize, de::Error as _};
+
+use super::{Record, map::FORMAT};
+use crate::{
+    call::ValueRef,
+    digest::Digest,
+    encoding::{DecodeError, Deserializer},
+    metadata::Timestamp,
+};
+
+/// What a hit takes of a [`Record`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// The result.
+    pub result: ValueRef,
+    /// The digest of the code that computed it.
+    pub code: Digest,
+    /// When the record was written.
+    pub written: Timestamp,
+}
+
+impl From<&Record> for Brief {
+    fn from(record: &Record) -> Self {
+        Self { result: record.result, code: record.function.code, written: record.written }
+    }
+}
+
+/// Reads the beginning of a record's map, up to where it has all of it; `None` where it is of a later format.
+pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
+    let missing = |field| Err(DecodeError::missing_field(field));
+    let mut fields = Deserializer::new(map);
+    let (mut format, mut result, mut written) = (None, None, None);
+    for _ in 0..fields.map()? {
+        match fields.text()? {
+            // Of what this version knows, it comes first; the function's code comes last of what is wanted.
+            "format" => format = Some(u64::deserialize(&mut fields)?),
+            _ if format > Some(FORMAT) => return Ok(None),
+            "result" => result = Some(ValueRef::deserialize(&mut fields)?),
+            "written" => written = Some(Timestamp::deserialize(&mut fields)?),
+            "function" => {
+                let code = code(&mut fields)?;
+                let (Some(_), Some(result), Some(written)) = (format, result, written) else { break };
+                return code.map_or_else(|| missing("code"), |code| Ok(Some(Brief { result, code, written })));
+            }
+            _ => fields.skip()?,
+        }
+    }
+    match (format, result, written) {
+        (None, ..) => missing("format"),
+        (Some(later), ..) if later > FORMAT => Ok(None),
+        (_, None, _) => missing("result"),
+        (_, _, None) => missing("written"),
+        _ => missing("function"),
+    }
+}
+
+fn code(function: &mut Deserializer<'_>) -> Result<Option<Digest>, DecodeError> {
+    for _ in 0..function.map()? {
+        match function.text()? {
+            "code" => return Digest::deserialize(function).map(Some),
+            _ => function.skip()?,
+        }
+    }
+    Ok(None)
+}
