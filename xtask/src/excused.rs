@@ -7,11 +7,6 @@ const LOSES_SYNCED: &[(&str, &str)] =
 /// Backends that after some damages do not take what was computed again, with the reason.
 const DOES_NOT_HEAL: &[(&str, &str)] = &[
     (
-        "sql-sqlite",
-        "a page of the database's own structure is SQLite's to recover: the error names `.recover`, and no wrong value is \
-         served",
-    ),
-    (
         "redb",
         "redb reads its pages unverified; where two have changed places, some calls run each time, with right results",
     ),

@@ -1,0 +1,72 @@
+//! Writing a database over a damaged one, under the locks of SQLite: who has it open sees another database.
+
+use std::{path::Path, time::Duration};
+
+use fleche_core::{Error, Result};
+use rusqlite::{
+    Connection, OpenFlags,
+    backup::{Backup, StepResult},
+    config::DbConfig,
+};
+
+/// How long one waits for the locks of others.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A connection to a damaged file, whose header is sound.
+pub(crate) struct Damaged<'a> {
+    connection: Connection,
+    store: &'a str,
+}
+
+impl<'a> Damaged<'a> {
+    pub(crate) fn open(path: &Path, store: &'a str) -> Result<Self> {
+        let open = || {
+            let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            connection.busy_timeout(PATIENCE)?;
+            // Has SQLite read a file that was cut short.
+            connection.pragma_update(None, "writable_schema", true)?;
+            Ok(connection)
+        };
+        Ok(Self { connection: open().map_err(Error::backend::<rusqlite::Error>(store))?, store })
+    }
+
+    /// Changes when somebody else has written.
+    pub(crate) fn version(&self) -> Result<i64> {
+        version(&self.connection).map_err(Error::backend(self.store))
+    }
+
+    /// Copies while nobody changes what is there. The version that was copied.
+    pub(crate) fn while_unchanged(&mut self, copy: impl FnOnce() -> Result<()>) -> Result<i64> {
+        let reading = self.connection.transaction().map_err(Error::backend(self.store))?;
+        // The transaction begins with what is read first; with a log, it is this that opens it.
+        let version = version(&reading).map_err(Error::backend(self.store))?;
+        copy()?;
+        Ok(version)
+    }
+
+    /// Puts the other database in the place of this one, in one transaction.
+    pub(crate) fn overwrite_with(&mut self, other: &Path, rollback: bool) -> Result<()> {
+        let done = self.reset_to(other);
+        // It is set for each connection, and this one has no other use for it.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false);
+        match done.map_err(Error::backend(self.store))? {
+            StepResult::Done => {}
+            other => return Err(Error::backend(self.store)(format!("others have it locked ({other:?})"))),
+        }
+        // Who opens the file sets this too, and whoever has it open goes on with either.
+        let journal = if rollback { "delete" } else { "wal" };
+        let _ = self.connection.pragma_update(None, "journal_mode", journal);
+        Ok(())
+    }
+
+    fn reset_to(&mut self, other: &Path) -> rusqlite::Result<StepResult> {
+        let other = Connection::open_with_flags(other, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // Has SQLite take the file for empty, whatever is in it.
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+        Backup::new(&other, &mut self.connection)?.step(-1)
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA data_version", [], |row| row.get(0))
+}
