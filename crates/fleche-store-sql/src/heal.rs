@@ -14,7 +14,7 @@ use fleche_core::{Error, Result, waiting};
 
 use crate::{
     error::{Failed, beyond_healing},
-    keep::{Copies, beside, with_log},
+    keep::{beside, duplicate, free_place, keep, with_log},
     overwrite::Damaged,
     raw::Raw,
     salvage::{Salvaged, salvage},
@@ -104,7 +104,7 @@ impl Healing {
     }
 
     fn heal(&self, raw: &Raw, places: &Places, failed: &Failed) -> Result<()> {
-        let copies = Copies::beside(&places.file)?;
+        let copy = free_place(&places.file)?;
         let kept = places.scratch.join("damaged");
         let (work, fresh) = (places.scratch.join("work"), places.scratch.join("fresh"));
         let first = raw.mend_header(self.rollback)?;
@@ -115,13 +115,13 @@ impl Healing {
                 raw.copy(&kept, first.as_deref())?;
                 with_log(&places.file, &kept)
             })?;
-            copies.duplicate(&kept, &work)?;
+            duplicate(&kept, &work)?;
             Raw::open_copy(&work)?.mend_header(self.rollback)?;
             let salvaged = salvage(&work, &fresh, &self.name)?;
             if damaged.version()? != before {
                 continue;
             }
-            let copy = copies.keep(&kept)?;
+            keep(&kept, &copy)?;
             damaged.overwrite_with(&fresh, self.rollback)?;
             let Salvaged { values, records, leases, aside } = salvaged;
             tracing::warn!(

@@ -12,41 +12,33 @@ use fleche_core::{Error, Result};
 /// So many copies of one file are kept.
 const COPIES: u32 = 4;
 
-/// The copies beside a file.
-pub(crate) struct Copies {
-    /// Where there is none yet.
-    free: PathBuf,
+/// Where a copy of this file may be kept.
+///
+/// # Errors
+/// [`Error::Io`] if there are as many as may be.
+pub(crate) fn free_place(file: &Path) -> Result<PathBuf> {
+    let mut places = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
+    let free = places.find(|place| !place.exists() && !beside(place, "-wal").exists());
+    free.ok_or_else(|| {
+        let why = format!("{COPIES} copies are there from when it was damaged before: remove them");
+        Error::io("keep the damaged file as", beside(file, ".damaged-N"))(io::Error::other(why))
+    })
 }
 
-impl Copies {
-    /// # Errors
-    /// [`Error::Io`] if there are as many as may be.
-    pub(crate) fn beside(file: &Path) -> Result<Self> {
-        let mut names = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
-        let free = names.find(|name| !name.exists() && !beside(name, "-wal").exists());
-        let free = free.ok_or_else(|| {
-            let why = format!("there are {COPIES} copies of it, from when it was damaged before: remove them");
-            Error::io("keep the damaged file as", beside(file, &format!(".damaged-{COPIES}")))(io::Error::other(why))
-        })?;
-        Ok(Self { free })
-    }
+/// Copies a database that nobody has open, with its log.
+pub(crate) fn duplicate(database: &Path, to: &Path) -> Result<()> {
+    fs::copy(database, to).map_err(Error::io("copy the damaged file to", to))?;
+    with_log(database, to)
+}
 
-    /// Copies a copy, with its log.
-    pub(crate) fn duplicate(&self, copy: &Path, to: &Path) -> Result<()> {
-        fs::copy(copy, to).map_err(Error::io("copy the damaged file to", to))?;
-        with_log(copy, to)
+/// Moves a copy, with its log, to where it is kept.
+pub(crate) fn keep(copy: &Path, place: &Path) -> Result<()> {
+    let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(Error::io("keep the damaged file as", to));
+    let log = beside(copy, "-wal");
+    if log.exists() {
+        moved(&log, &beside(place, "-wal"))?;
     }
-
-    /// Keeps this copy, with its log. Where it is.
-    pub(crate) fn keep(&self, copy: &Path) -> Result<PathBuf> {
-        let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(Error::io("keep the damaged file as", to));
-        let log = beside(copy, "-wal");
-        if log.exists() {
-            moved(&log, &beside(&self.free, "-wal"))?;
-        }
-        moved(copy, &self.free)?;
-        Ok(self.free.clone())
-    }
+    moved(copy, place)
 }
 
 /// Copies the write-ahead log of a database to where it belongs to a copy of it, if there is one.

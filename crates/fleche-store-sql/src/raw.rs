@@ -18,6 +18,9 @@ const SEARCHED: u64 = 16 << 20;
 /// A header begins so: <https://sqlite.org/fileformat.html>.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
+/// The names of our tables and of those that SQLite makes for itself begin so.
+const OURS: [&[u8; 7]; 2] = [b"fleche_", b"sqlite_"];
+
 /// Files that were opened, of which none is ever closed: with any descriptor of a file, POSIX has all locks go that the
 /// process has on it, those of SQLite too.
 static OPENED: Mutex<Vec<(Place, Arc<File>)>> = Mutex::new(Vec::new());
@@ -106,7 +109,24 @@ impl Raw {
 }
 
 fn names_us(bytes: &[u8]) -> bool {
-    bytes.windows(b"fleche_".len()).any(|window| window == b"fleche_")
+    bytes.windows(OURS[0].len()).any(|window| window == OURS[0])
+}
+
+/// The name of a table that is not ours and is defined in these bytes.
+pub(crate) fn others_in(bytes: &[u8]) -> Option<String> {
+    const DEFINES: [&[u8]; 2] = [b"CREATE TABLE ", b"CREATE VIRTUAL TABLE "];
+    let name = (0..bytes.len()).find_map(|at| {
+        let defined = DEFINES.iter().find_map(|defines| bytes[at..].strip_prefix(*defines));
+        defined.filter(|name| !is_ours(name))
+    })?;
+    let name = name.split(|byte| matches!(byte, b' ' | b'(')).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Whether a table of this name is ours or SQLite's own. One byte of it may be damaged.
+pub(crate) fn is_ours(name: &[u8]) -> bool {
+    let differ = |ours: &[u8]| ours.iter().zip(name).filter(|(ours, theirs)| ours != theirs).count();
+    OURS.iter().any(|ours| name.len() >= ours.len() && differ(*ours) <= 1)
 }
 
 /// The first 24 bytes: the magic, the size of pages, how it is written and read, and constants.
@@ -156,6 +176,15 @@ mod tests {
             assert_eq!(first.as_deref(), mended.then_some(&content[..PAGE]));
             assert_eq!(fs::read(&path).unwrap() == sound, mended);
         }
+    }
+
+    #[test]
+    fn tables_of_others_are_told_from_ours_even_where_a_byte_is_damaged() {
+        let others = |text: &str| others_in(text.as_bytes());
+        assert_eq!(others("..CREATE TABLE fleche_meta (name)..CREATE TABLE sqlite_sequence(name,seq)"), None);
+        assert_eq!(others("CREATE TABLE fl3che_meta (name)"), None);
+        assert_eq!(others("CREATE TABLE fleche_meta (n)CREATE TABLE users (n)").as_deref(), Some("users"));
+        assert_eq!(others("CREATE VIRTUAL TABLE words USING fts5(n)").as_deref(), Some("words"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
     dialect::Dialect,
     error::config,
     indexed::insertion,
-    raw::{Raw, first_page},
+    raw::{Raw, first_page, is_ours, others_in},
     rows::Rows,
     schema,
 };
@@ -46,10 +46,14 @@ pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged
     to.execute_batch("COMMIT; BEGIN").map_err(failed())?;
     let mut from = open(copy).map_err(failed())?;
     let tables = Schema::of(&from);
-    if let Some(other) = tables.others() {
+    let mut other = tables.others();
+    if !tables.whole {
+        other = other.or(others_in(&first_page(copy)?));
+    }
+    if let Some(other) = other {
         return Err(config(store, format!("it has the table `{other}` too, which would be lost")));
     }
-    if tables != Schema::of(&to) {
+    if !tables.is_that_of(&Schema::of(&to)) {
         drop(from);
         // All databases of ours begin with the same page, unless they were vacuumed; what is read by it from other pages
         // is not what is looked for, and is left out here or by whoever reads it.
@@ -77,24 +81,34 @@ fn open(copy: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Names and definitions of tables and indices, as far as they can be read.
-#[derive(PartialEq, Eq)]
-struct Schema(Vec<(String, String, Option<String>)>);
+struct Schema {
+    entries: Vec<(String, String, Option<String>)>,
+    whole: bool,
+}
 
 impl Schema {
     fn of(connection: &Connection) -> Self {
-        let read = || {
-            let mut statement = connection.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect::<rusqlite::Result<_>>()
+        let mut entries = Vec::new();
+        let mut read = || {
+            let mut statement = connection.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY rowid")?;
+            for entry in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))? {
+                entries.push(entry?);
+            }
+            Ok::<_, rusqlite::Error>(())
         };
-        Self(read().unwrap_or_default())
+        let whole = read().is_ok();
+        Self { entries, whole }
     }
 
-    /// A table that is not ours.
-    fn others(&self) -> Option<&str> {
-        let ours = |name: &str| name.starts_with("fleche_") || name.starts_with("sqlite_");
-        let mut tables = self.0.iter().filter(|(kind, ..)| kind == "table").map(|(_, name, _)| name.as_str());
-        tables.find(|name| !ours(name))
+    /// Whether all is there that a new database has.
+    fn is_that_of(&self, new: &Self) -> bool {
+        self.whole && new.entries.iter().all(|entry| self.entries.contains(entry))
+    }
+
+    /// A table that is not ours, by its name as well as by its definition.
+    fn others(&self) -> Option<String> {
+        let mut tables = self.entries.iter().filter(|(kind, name, _)| kind == "table" && !is_ours(name.as_bytes()));
+        tables.find_map(|(.., sql)| others_in(sql.as_ref()?.as_bytes()))
     }
 }
 
