@@ -5,12 +5,10 @@ const LOSES_SYNCED: &[(&str, &str)] =
     &[("sled", "upstream calls sled beta, advises SQLite where reliability counts, and does not mend version 0.34")];
 
 /// Backends that after some damages do not take what was computed again, with the reason.
-const DOES_NOT_HEAL: &[(&str, &str)] = &[
-    (
-        "redb",
-        "redb reads its pages unverified; where two have changed places, some calls run each time, with right results",
-    ),
-];
+const DOES_NOT_HEAL: &[(&str, &str)] = &[(
+    "redb",
+    "redb reads its pages unverified; where two have changed places, some calls run each time, with right results",
+)];
 
 /// Backends whose engine panics at some damages, with the reason. The store turns that into errors.
 const PANICS_INSIDE: &[(&str, &str)] = &[("redb", "redb asserts that its pages are sound; the store catches that")];

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use fleche_core::{CallKey, Error};
+use sqlx::{error::DatabaseError as _, sqlite::SqliteError};
 
 /// What made an operation on a database fail.
 pub(crate) enum Failed {
@@ -14,11 +15,21 @@ pub(crate) enum Failed {
 impl Failed {
     /// Whether a file of SQLite is damaged, or is none: not one entry, but what leads to all of them.
     pub(crate) fn is_damage(&self) -> bool {
-        let Self::Sql(error) = self else { return false };
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        // SQLITE_CORRUPT and SQLITE_NOTADB, whatever the reason: the lowest byte of an extended code. Numbers of
-        // PostgreSQL have five digits.
-        code.is_some_and(|code| code.len() < 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 11 | 26)))
+        // SQLITE_CORRUPT and SQLITE_NOTADB.
+        matches!(self.code(), Some(11 | 26))
+    }
+
+    /// Whether damage to the header or to the definitions of tables may be the reason.
+    pub(crate) fn may_be_damage(&self) -> bool {
+        // SQLITE_ERROR, of a column that there is not, say, and SQLITE_READONLY.
+        self.is_damage() || matches!(self.code(), Some(1 | 8))
+    }
+
+    /// The number of an error of SQLite, whatever the reason: the lowest byte of an extended one.
+    fn code(&self) -> Option<u32> {
+        let Self::Sql(error) = self else { return None };
+        let error = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
+        Some(error.code()?.parse::<u32>().ok()? & 0xff)
     }
 
     pub(crate) fn into_error(self, store: &str) -> Error {

@@ -17,11 +17,12 @@ use crate::{
     keep::{beside, duplicate, free_place, keep, with_log},
     overwrite::Damaged,
     raw::Raw,
-    salvage::{Salvaged, salvage},
+    salvage::{Salvaged, salvage, would_be_lost},
 };
 
-/// How often one begins again because others have written meanwhile.
-const ROUNDS: u32 = 3;
+/// One begins again where others have written meanwhile, and then, so that it comes to an end, keeps them waiting: they are
+/// shut out until what they would change is overwritten, but for the moment in between.
+const ROUNDS: [bool; 4] = [false, true, true, true];
 
 /// One file heals at a time in this process; locks of files need not tell threads apart.
 static TURN: Mutex<()> = Mutex::new(());
@@ -57,67 +58,77 @@ impl Healing {
     /// Those of the operation; [`Error::Backend`] if it still meets damage, or the file cannot be healed.
     pub(crate) fn watch<T>(&self, operation: impl Fn() -> Result<T, Failed>) -> Result<T> {
         match operation() {
-            Err(failed) if failed.is_damage() => waiting::blocking(|| self.heal_and(operation, failed)),
+            Err(failed) if failed.may_be_damage() => waiting::blocking(|| self.heal_and(operation, failed)),
             done => done.map_err(|failed| failed.into_error(&self.name)),
         }
     }
 
     fn heal_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
-        let beyond = |failed: Failed, why: &str| {
-            self.given_up.store(true, Ordering::Relaxed);
-            Err(beyond_healing(&self.name, &failed, why))
-        };
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         if self.given_up.load(Ordering::Relaxed) {
-            return beyond(failed, "it was tried before");
+            return self.give_up(failed, "it was tried before");
         }
-        let raw = match self.ours() {
+        // What belongs to others stays as it is.
+        let raw = match Raw::open(&self.path).and_then(|raw| Ok((self.known || raw.tells_of_us()?).then_some(raw))) {
             Ok(Some(raw)) => raw,
             Ok(None) => return Err(failed.into_error(&self.name)),
-            Err(why) => return beyond(failed, &why.to_string()),
+            Err(why) => return self.give_up(failed, &why.to_string()),
         };
         let places = match Places::of(&self.path) {
             Ok(places) => places,
-            Err(why) => return beyond(failed, &why.to_string()),
+            Err(why) => return self.give_up(failed, &why.to_string()),
         };
         // Somebody else may have healed it meanwhile.
         let failed = match operation() {
-            Err(failed) if failed.is_damage() => failed,
+            Err(failed) if failed.may_be_damage() => failed,
             done => return done.map_err(|failed| failed.into_error(&self.name)),
         };
         let healed = self.heal(&raw, &places, &failed);
         // What stays is removed by who heals next.
         let _ = fs::remove_dir_all(&places.scratch);
-        if let Err(why) = healed {
-            return beyond(failed, &why.to_string());
+        match healed {
+            Ok(true) => {}
+            Ok(false) => return Err(failed.into_error(&self.name)),
+            Err(why) => return self.give_up(failed, &why.to_string()),
         }
         match operation() {
-            Err(failed) if failed.is_damage() => beyond(failed, "it is damaged again"),
+            Err(failed) if failed.is_damage() => self.give_up(failed, "it is damaged again"),
             done => done.map_err(|failed| failed.into_error(&self.name)),
         }
     }
 
-    /// The file, if it is ours: what belongs to others stays as it is.
-    fn ours(&self) -> Result<Option<Raw>> {
-        let raw = Raw::open(&self.path)?;
-        Ok(if self.known || raw.tells_of_us()? { Some(raw) } else { None })
+    /// The error where the file cannot be healed because of `why`.
+    fn give_up<T>(&self, failed: Failed, why: &str) -> Result<T> {
+        if !failed.is_damage() {
+            return Err(failed.into_error(&self.name));
+        }
+        self.given_up.store(true, Ordering::Relaxed);
+        Err(beyond_healing(&self.name, &failed, why))
     }
 
-    fn heal(&self, raw: &Raw, places: &Places, failed: &Failed) -> Result<()> {
+    /// Whether there was damage, which is healed then.
+    fn heal(&self, raw: &Raw, places: &Places, failed: &Failed) -> Result<bool> {
         let copy = free_place(&places.file)?;
-        let kept = places.scratch.join("damaged");
-        let (work, fresh) = (places.scratch.join("work"), places.scratch.join("fresh"));
+        if let Some(other) = raw.tells_of_others()? {
+            return Err(would_be_lost(&self.name, &other));
+        }
         let first = raw.mend_header(self.rollback)?;
         let mut damaged = Damaged::open(&places.file, &self.name)?;
-        for _ in 0..ROUNDS {
+        if !failed.is_damage() && first.is_none() && damaged.serves() {
+            return Ok(false);
+        }
+        let kept = places.scratch.join("damaged");
+        let (work, fresh) = (places.scratch.join("work"), places.scratch.join("fresh"));
+        for alone in ROUNDS {
             places.clean()?;
-            let before = damaged.while_unchanged(|| {
-                raw.copy(&kept, first.as_deref())?;
-                with_log(&places.file, &kept)
-            })?;
+            let (reading, before) = damaged.begin(alone)?;
+            raw.copy(&kept, first.as_deref())?;
+            with_log(&places.file, &kept)?;
+            let writing = alone.then_some(reading);
             duplicate(&kept, &work)?;
             Raw::open_copy(&work)?.mend_header(self.rollback)?;
             let salvaged = salvage(&work, &fresh, &self.name)?;
+            drop(writing);
             if damaged.version()? != before {
                 continue;
             }
@@ -130,7 +141,7 @@ impl Healing {
                 self.name,
                 copy.display(),
             );
-            return Ok(());
+            return Ok(true);
         }
         Err(Error::backend(&self.name)("others write to it all the time"))
     }
@@ -164,5 +175,82 @@ impl Places {
             _ => {}
         }
         fs::create_dir(&self.scratch).map_err(Error::io("create the directory", &self.scratch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{connect, runtime, schema, statement::Statement};
+
+    /// Opens the file, and counts its values.
+    fn count(path: &Path, rollback: bool) -> Result<i64, Failed> {
+        let path = path.to_owned();
+        let counted = async move {
+            let link = connect::to_file(&path, rollback).await?;
+            schema::prepare(&link, None, "the file").await?;
+            let rows = link.read(&Statement::new("SELECT sum(length(bytes)) FROM fleche_values")).await;
+            link.close().await;
+            Ok(rows?[0].integer(0)?)
+        };
+        runtime::run("the file", async move { Ok(counted.await) })?
+    }
+
+    /// A file with so many bytes in values, and a connection to it of somebody else.
+    fn filled(path: &Path, rollback: bool, bytes: i64) -> Connection {
+        fs::write(path, b"").unwrap();
+        assert!(count(path, rollback).is_ok());
+        let theirs = Connection::open(path).unwrap();
+        theirs.execute("INSERT INTO fleche_values VALUES (zeroblob(32), 0, zeroblob(?1))", [bytes]).unwrap();
+        theirs
+    }
+
+    #[test]
+    fn a_file_heals_with_either_journal_while_somebody_else_has_it_open() {
+        let directory = tempfile::tempdir().unwrap();
+        for rollback in [false, true] {
+            let path = directory.path().join(format!("db-{rollback}"));
+            let theirs = filled(&path, rollback, 7);
+            // Not closed: that would end the locks of the other connection.
+            let mut file = std::mem::ManuallyDrop::new(File::options().write(true).open(&path).unwrap());
+            let _ = theirs.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            for (at, damage) in [(0, vec![0xff; 24]), (100, vec![0; 12]), (0, vec![0; 5000])] {
+                file.seek(SeekFrom::Start(at)).unwrap();
+                file.write_all(&damage).unwrap();
+                let healing = Healing::of(&path, rollback, "the file").known();
+                assert_eq!(healing.watch(|| count(&path, rollback)).unwrap(), 7);
+                let counted = "SELECT sum(length(bytes)) FROM fleche_values";
+                assert_eq!(theirs.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 7);
+                let journal: String = theirs.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+                assert_eq!(journal, if rollback { "delete" } else { "wal" });
+                theirs.execute("UPDATE fleche_values SET put = put + 1", []).unwrap();
+                let _ = theirs.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_damage_is_told_as_it_is_and_nothing_is_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let _theirs = filled(&path, false, 7);
+        let healing = Healing::of(&path, false, "the file").known();
+        let wrong = || {
+            let path = path.clone();
+            let read = async move {
+                let link = connect::to_file(&path, false).await?;
+                let read = link.read(&Statement::new("SELECT nothing FROM fleche_values")).await;
+                link.close().await;
+                Ok(read.map(drop)?)
+            };
+            runtime::run("the file", async move { Ok(read.await) })?
+        };
+        let error = healing.watch(wrong).unwrap_err().to_string();
+        assert!(error.contains("no such column") && !error.contains("damaged"), "{error}");
+        assert!(!beside(&path, ".damaged-1").exists());
     }
 }

@@ -41,9 +41,12 @@ pub(crate) fn keep(copy: &Path, place: &Path) -> Result<()> {
     moved(copy, place)
 }
 
-/// Copies the write-ahead log of a database to where it belongs to a copy of it, if there is one.
+/// Copies the write-ahead log of a database to where it belongs to a copy of it, if there is anything in it.
 pub(crate) fn with_log(database: &Path, copy: &Path) -> Result<()> {
     let (from, to) = (beside(database, "-wal"), beside(copy, "-wal"));
+    if fs::metadata(&from).is_ok_and(|log| log.len() == 0) {
+        return Ok(());
+    }
     match fs::copy(from, &to).and_then(|_| File::open(&to)?.sync_all()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("copy the damaged log to", to)(error)),
         _ => Ok(()),

@@ -4,10 +4,12 @@ use std::{path::Path, time::Duration};
 
 use fleche_core::{Error, Result};
 use rusqlite::{
-    Connection, OpenFlags,
+    Connection, OpenFlags, Transaction, TransactionBehavior,
     backup::{Backup, StepResult},
     config::DbConfig,
 };
+
+use crate::salvage::serves;
 
 /// How long one waits for the locks of others.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -25,9 +27,16 @@ impl<'a> Damaged<'a> {
             connection.busy_timeout(PATIENCE)?;
             // Has SQLite read a file that was cut short.
             connection.pragma_update(None, "writable_schema", true)?;
+            // Has it open the log, as its header says; later it would take the file for one without.
+            version(&connection)?;
             Ok(connection)
         };
         Ok(Self { connection: open().map_err(Error::backend::<rusqlite::Error>(store))?, store })
+    }
+
+    /// Whether all our tables are defined as they should be.
+    pub(crate) fn serves(&self) -> bool {
+        serves(&self.connection)
     }
 
     /// Changes when somebody else has written.
@@ -35,13 +44,17 @@ impl<'a> Damaged<'a> {
         version(&self.connection).map_err(Error::backend(self.store))
     }
 
-    /// Copies while nobody changes what is there. The version that was copied.
-    pub(crate) fn while_unchanged(&mut self, copy: impl FnOnce() -> Result<()>) -> Result<i64> {
-        let reading = self.connection.transaction().map_err(Error::backend(self.store))?;
-        // The transaction begins with what is read first; with a log, it is this that opens it.
-        let version = version(&reading).map_err(Error::backend(self.store))?;
-        copy()?;
-        Ok(version)
+    /// A transaction while which nobody changes what is in the files, and, if `alone`, nobody writes. With the version that
+    /// this is.
+    pub(crate) fn begin(&self, alone: bool) -> Result<(Transaction<'_>, i64)> {
+        let begin = || {
+            let kind = if alone { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+            let transaction = Transaction::new_unchecked(&self.connection, kind)?;
+            // A deferred one begins with what is read first.
+            let version = version(&transaction)?;
+            Ok((transaction, version))
+        };
+        begin().map_err(Error::backend::<rusqlite::Error>(self.store))
     }
 
     /// Puts the other database in the place of this one, in one transaction.

@@ -64,6 +64,11 @@ impl Raw {
         Ok(names_us(&log))
     }
 
+    /// The name of a table that is not ours, as far as the first page tells.
+    pub(crate) fn tells_of_others(&self) -> Result<Option<String>> {
+        Ok(others_in(&self.first()?))
+    }
+
     /// The first page, or as much of it as there is.
     fn first(&self) -> Result<Vec<u8>> {
         let mut file = &*self.file;

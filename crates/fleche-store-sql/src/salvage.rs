@@ -45,15 +45,10 @@ pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged
     }
     to.execute_batch("COMMIT; BEGIN").map_err(failed())?;
     let mut from = open(copy).map_err(failed())?;
-    let tables = Schema::of(&from);
-    let mut other = tables.others();
-    if !tables.whole {
-        other = other.or(others_in(&first_page(copy)?));
+    if let Some(other) = other_table(&from) {
+        return Err(would_be_lost(store, &other));
     }
-    if let Some(other) = other {
-        return Err(config(store, format!("it has the table `{other}` too, which would be lost")));
-    }
-    if !tables.is_that_of(&Schema::of(&to)) {
+    if !serves(&from) {
         drop(from);
         // All databases of ours begin with the same page, unless they were vacuumed; what is read by it from other pages
         // is not what is looked for, and is left out here or by whoever reads it.
@@ -71,6 +66,18 @@ pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged
     Ok(salvaged)
 }
 
+/// Whether the definitions of our tables can be read, and have the columns that are asked for; not what is in the tables.
+pub(crate) fn serves(connection: &Connection) -> bool {
+    let found = [
+        ("fleche_meta", "name, value"),
+        ("fleche_arguments", "call, name, reference"),
+        ("fleche_metadata", "call, kind, name, value"),
+    ];
+    let copied = [VALUES, CALLS, LEASES, ASIDE].map(|Copied { table, columns, .. }| (table, columns));
+    let mut tables = found.into_iter().chain(copied);
+    tables.all(|(table, columns)| connection.prepare(&format!("SELECT {columns} FROM {table}")).is_ok())
+}
+
 /// A connection that reads whatever it can.
 fn open(copy: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(copy)?;
@@ -80,36 +87,34 @@ fn open(copy: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Names and definitions of tables and indices, as far as they can be read.
-struct Schema {
-    entries: Vec<(String, String, Option<String>)>,
-    whole: bool,
+/// A table whose rows are copied.
+#[derive(Clone, Copy)]
+struct Copied {
+    table: &'static str,
+    columns: &'static str,
+    /// Of the columns: `i` for a number, `t` for text, `b` for bytes, `B` for bytes or none.
+    types: &'static str,
 }
 
-impl Schema {
-    fn of(connection: &Connection) -> Self {
-        let mut entries = Vec::new();
-        let mut read = || {
-            let mut statement = connection.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY rowid")?;
-            for entry in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))? {
-                entries.push(entry?);
-            }
-            Ok::<_, rusqlite::Error>(())
-        };
-        let whole = read().is_ok();
-        Self { entries, whole }
-    }
+const VALUES: Copied = Copied { table: "fleche_values", columns: "id, put, bytes", types: "bib" };
+const CALLS: Copied =
+    Copied { table: "fleche_calls", columns: "number, key, function, version, written, record", types: "ibbiib" };
+const LEASES: Copied =
+    Copied { table: "fleche_leases", columns: "number, key, until, host, process, since, awaits", types: "ibibiiB" };
+const ASIDE: Copied =
+    Copied { table: "fleche_damaged", columns: "number, origin, key, bytes, why, noticed", types: "itbbbi" };
 
-    /// Whether all is there that a new database has.
-    fn is_that_of(&self, new: &Self) -> bool {
-        self.whole && new.entries.iter().all(|entry| self.entries.contains(entry))
-    }
+/// A table that is not ours, by its name as well as by its definition, as far as these can be read.
+fn other_table(connection: &Connection) -> Option<String> {
+    let mut tables = connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").ok()?;
+    let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
+    let mut tables = tables.map_while(Result::ok).filter(|(name, _): &(String, String)| !is_ours(name.as_bytes()));
+    tables.find_map(|(_, sql)| others_in(sql.as_bytes()))
+}
 
-    /// A table that is not ours, by its name as well as by its definition.
-    fn others(&self) -> Option<String> {
-        let mut tables = self.entries.iter().filter(|(kind, name, _)| kind == "table" && !is_ours(name.as_bytes()));
-        tables.find_map(|(.., sql)| others_in(sql.as_ref()?.as_bytes()))
-    }
+/// The error that leaves a database as it is, for the table of somebody else in it.
+pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
+    config(store, format!("it has the table `{table}` too, which would be lost"))
 }
 
 enum Trouble {
@@ -139,25 +144,16 @@ impl From<Error> for Trouble {
 }
 
 fn bring_over(from: &Connection, to: &Connection) -> Result<Salvaged, Trouble> {
-    let values = copy_rows(from, to, "fleche_values", "id, put, bytes", "bib")?;
-    copy_rows(from, to, "fleche_calls", "number, key, function, version, written, record", "ibbiib")?;
-    let records = index(from, to)?;
-    let leases = "number, key, until, host, process, since, awaits";
-    let leases = copy_rows(from, to, "fleche_leases", leases, "ibibiiB")?;
-    let aside = copy_rows(from, to, "fleche_damaged", "number, origin, key, bytes, why, noticed", "itbbbi")?;
+    let values = copy_rows(from, to, VALUES)?;
+    copy_rows(from, to, CALLS)?;
+    let (records, leases, aside) = (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, ASIDE)?);
     count_on(from, to)?;
     Ok(Salvaged { values, records, leases, aside })
 }
 
-/// Copies the rows whose columns are of these types: `i` for a number, `t` for text, `b` for bytes, `B` for bytes or none.
-/// How many are new.
-fn copy_rows(
-    from: &Connection,
-    to: &Connection,
-    table: &'static str,
-    columns: &'static str,
-    types: &str,
-) -> rusqlite::Result<usize> {
+/// Copies the rows whose columns are of the right types. How many are new.
+fn copy_rows(from: &Connection, to: &Connection, copied: Copied) -> rusqlite::Result<usize> {
+    let Copied { table, columns, types } = copied;
     let holders = (1..=types.len()).map(|nth| format!("?{nth}")).collect::<Vec<_>>().join(", ");
     let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({holders})"))?;
     let mut new = 0;
