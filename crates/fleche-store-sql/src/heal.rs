@@ -243,7 +243,7 @@ mod tests {
             let path = path.clone();
             let read = async move {
                 let link = connect::to_file(&path, false).await?;
-                let read = link.read(&Statement::new("SELECT nothing FROM fleche_values")).await;
+                let read = link.read(&Statement::new("SELECT unknown FROM fleche_values")).await;
                 link.close().await;
                 Ok(read.map(drop)?)
             };

@@ -50,11 +50,12 @@ impl Raw {
         Ok(Self { path: path.to_owned(), file: Arc::new(file) })
     }
 
-    /// Whether the file is one of ours, as far as its first page or its log tells; of SQLite's files, one that is shorter
-    /// than a page holds nothing of anybody.
+    /// Whether the file is one of ours, as far as its first page or its log tells; of SQLite's files, one that is no longer
+    /// than a page holds no entries of anybody.
     pub(crate) fn tells_of_us(&self) -> Result<bool> {
         let first = self.first()?;
-        if names_us(&first) || first.starts_with(MAGIC) && first.len() < PAGE {
+        let length = self.file.metadata().map_err(Error::io("look at", &self.path))?.len();
+        if names_us(&first) || first.starts_with(MAGIC) && length <= PAGE as u64 {
             return Ok(true);
         }
         let mut log = Vec::new();

@@ -15,6 +15,7 @@ use crate::{
     dialect::Dialect,
     error::config,
     indexed::insertion,
+    leases::{LASTS, millis},
     raw::{Raw, first_page, is_ours, others_in},
     rows::Rows,
     schema,
@@ -83,7 +84,6 @@ fn open(copy: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(copy)?;
     // Has SQLite read a file that was cut short.
     connection.pragma_update(None, "writable_schema", true)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)
 }
 
@@ -147,6 +147,9 @@ fn bring_over(from: &Connection, to: &Connection) -> Result<Salvaged, Trouble> {
     let values = copy_rows(from, to, VALUES)?;
     copy_rows(from, to, CALLS)?;
     let (records, leases, aside) = (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, ASIDE)?);
+    // A claim that lasts for longer than any does is damage, and would keep others waiting.
+    let bogus = format!("DELETE FROM fleche_leases WHERE until > {} + ?1", Dialect::Sqlite.now());
+    let leases = leases - to.execute(&bogus, [millis(LASTS)])?;
     count_on(from, to)?;
     Ok(Salvaged { values, records, leases, aside })
 }
