@@ -183,6 +183,23 @@ fn a_process_that_has_the_file_open_sees_the_healed_one() {
 }
 
 #[test]
+fn what_is_only_in_the_log_is_brought_over() {
+    let scratch = filled();
+    let values = scratch.open_values();
+    scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    let late = VALUES..VALUES + 50;
+    late.clone().for_each(|nth| values.put(&Digest::of(&value(nth)), &value(nth)).unwrap());
+    damage_page_of(&scratch, 7);
+    // So that pages are read from the file again.
+    scratch.execute("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
+    let there = present(&values).len();
+    assert!(there < VALUES as usize && there >= VALUES as usize - 7, "{there}");
+    assert!(late.into_iter().all(|nth| values.contains(&Digest::of(&value(nth))).unwrap()));
+    assert!(contains(&fs::read(beside(&scratch, ".damaged-1-wal")).unwrap(), &value(VALUES + 7)));
+    assert_eq!(copies(&scratch), 1);
+}
+
+#[test]
 fn of_all_who_meet_damage_at_once_one_heals_it() {
     let scratch = filled();
     damage_page_of(&scratch, 7);
