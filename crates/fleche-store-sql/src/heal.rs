@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use fleche_core::{Error, Result, waiting};
+use fleche_core::{Error, Result, store::Place, waiting};
 
 use crate::{
     error::{Failed, beyond_healing},
@@ -34,8 +34,8 @@ pub(crate) struct Healing {
     rollback: bool,
     /// For messages.
     name: String,
-    /// Whether this process has read our tables in it.
-    known: bool,
+    /// The file in which this process has read our tables.
+    known: Option<Place>,
     /// What did not heal once is not tried again: it would be copied with each operation.
     given_up: AtomicBool,
 }
@@ -44,12 +44,12 @@ impl Healing {
     /// Of a file that may be anybody's.
     pub(crate) fn of(path: &Path, rollback: bool, name: &str) -> Self {
         let (path, name) = (path.to_owned(), name.to_owned());
-        Self { path, rollback, name, known: false, given_up: AtomicBool::new(false) }
+        Self { path, rollback, name, known: None, given_up: AtomicBool::new(false) }
     }
 
     /// The same, once our tables were read in the file.
     pub(crate) fn known(self) -> Self {
-        Self { known: true, ..self }
+        Self { known: Place::of(&self.path).ok(), ..self }
     }
 
     /// What the operation gives. Where it meets damage, the file is healed, and the operation done once more.
@@ -68,8 +68,7 @@ impl Healing {
         if self.given_up.load(Ordering::Relaxed) {
             return self.give_up(failed, "it was tried before");
         }
-        // What belongs to others stays as it is.
-        let raw = match Raw::open(&self.path).and_then(|raw| Ok((self.known || raw.tells_of_us()?).then_some(raw))) {
+        let raw = match self.ours() {
             Ok(Some(raw)) => raw,
             Ok(None) => return Err(failed.into_error(&self.name)),
             Err(why) => return self.give_up(failed, &why.to_string()),
@@ -95,6 +94,13 @@ impl Healing {
             Err(failed) if failed.is_damage() => self.give_up(failed, "it is damaged again"),
             done => done.map_err(|failed| failed.into_error(&self.name)),
         }
+    }
+
+    /// The file, if it is ours: what belongs to others stays as it is.
+    fn ours(&self) -> Result<Option<Raw>> {
+        let raw = Raw::open(&self.path)?;
+        let known = self.known.is_some() && self.known == Place::of(&self.path).ok();
+        Ok(if known || raw.tells_of_us()? { Some(raw) } else { None })
     }
 
     /// The error where the file cannot be healed because of `why`.
@@ -133,7 +139,7 @@ impl Healing {
                 continue;
             }
             keep(&kept, &copy)?;
-            damaged.overwrite_with(&fresh, self.rollback)?;
+            damaged.overwrite_with(&fresh)?;
             let Salvaged { values, records, leases, aside } = salvaged;
             tracing::warn!(
                 "{} was damaged ({failed}) and is healed: {values} values, {records} records, {leases} claims and {aside} \

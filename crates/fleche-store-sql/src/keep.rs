@@ -38,7 +38,10 @@ pub(crate) fn keep(copy: &Path, place: &Path) -> Result<()> {
     if log.exists() {
         moved(&log, &beside(place, "-wal"))?;
     }
-    moved(copy, place)
+    moved(copy, place)?;
+    // So that it does not vanish in a power failure. Where that cannot be done, nothing is lost but that.
+    let _ = place.parent().map(|directory| File::open(directory).and_then(|directory| directory.sync_all()));
+    Ok(())
 }
 
 /// Copies the write-ahead log of a database to where it belongs to a copy of it, if there is anything in it.

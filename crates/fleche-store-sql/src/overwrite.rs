@@ -57,19 +57,15 @@ impl<'a> Damaged<'a> {
         begin().map_err(Error::backend::<rusqlite::Error>(self.store))
     }
 
-    /// Puts the other database in the place of this one, in one transaction.
-    pub(crate) fn overwrite_with(&mut self, other: &Path, rollback: bool) -> Result<()> {
+    /// Puts the other database in the place of this one, in one transaction. The journal stays as the header says.
+    pub(crate) fn overwrite_with(&mut self, other: &Path) -> Result<()> {
         let done = self.reset_to(other);
         // It is set for each connection, and this one has no other use for it.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false);
         match done.map_err(Error::backend(self.store))? {
-            StepResult::Done => {}
-            other => return Err(Error::backend(self.store)(format!("others have it locked ({other:?})"))),
+            StepResult::Done => Ok(()),
+            other => Err(Error::backend(self.store)(format!("others have it locked ({other:?})"))),
         }
-        // Who opens the file sets this too, and whoever has it open goes on with either.
-        let journal = if rollback { "delete" } else { "wal" };
-        let _ = self.connection.pragma_update(None, "journal_mode", journal);
-        Ok(())
     }
 
     fn reset_to(&mut self, other: &Path) -> rusqlite::Result<StepResult> {

@@ -21,8 +21,8 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The names of our tables and of those that SQLite makes for itself begin so.
 const OURS: [&[u8; 7]; 2] = [b"fleche_", b"sqlite_"];
 
-/// Files that were opened, of which none is ever closed: with any descriptor of a file, POSIX has all locks go that the
-/// process has on it, those of SQLite too.
+/// Files that were opened, of which none is closed while it is there: with any descriptor of a file, POSIX has all locks go
+/// that the process has on it, those of SQLite too.
 static OPENED: Mutex<Vec<(Place, Arc<File>)>> = Mutex::new(Vec::new());
 
 /// A file, as bytes.
@@ -36,6 +36,7 @@ impl Raw {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let place = Place::of(path)?;
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|(_, file)| !is_removed(file));
         if let Some((_, file)) = opened.iter().find(|(other, _)| *other == place) {
             return Ok(Self { path: path.to_owned(), file: file.clone() });
         }
@@ -112,6 +113,18 @@ impl Raw {
         });
         copied.map_err(Error::io("copy the damaged file to", to))
     }
+}
+
+/// Whether the file has no name any more, so that its place on the disk is free when it is closed.
+#[cfg(unix)]
+fn is_removed(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|file| file.nlink() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_removed(_file: &File) -> bool {
+    false
 }
 
 fn names_us(bytes: &[u8]) -> bool {

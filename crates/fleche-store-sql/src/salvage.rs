@@ -21,6 +21,9 @@ use crate::{
     schema,
 };
 
+/// No table has counted so far: larger numbers are damage.
+const LAST: i64 = i64::MAX / 2;
+
 /// How many entries were brought over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged {
@@ -62,7 +65,7 @@ pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged
     {
         return Err(config(store, format!("its tables are of version {version}: use the program that made them")));
     }
-    let salvaged = bring_over(&from, &to).map_err(|error| error.into_error(store))?;
+    let salvaged = bring_over(&from, &to).map_err(failed())?;
     to.execute_batch("COMMIT").map_err(failed())?;
     Ok(salvaged)
 }
@@ -92,17 +95,18 @@ fn open(copy: &Path) -> rusqlite::Result<Connection> {
 struct Copied {
     table: &'static str,
     columns: &'static str,
-    /// Of the columns: `i` for a number, `t` for text, `b` for bytes, `B` for bytes or none.
+    /// Of the columns: `n` for a number that counts up, `i` for any other, `t` for text, `k` for a digest, `b` for bytes,
+    /// `B` for bytes or none.
     types: &'static str,
 }
 
-const VALUES: Copied = Copied { table: "fleche_values", columns: "id, put, bytes", types: "bib" };
+const VALUES: Copied = Copied { table: "fleche_values", columns: "id, put, bytes", types: "kib" };
 const CALLS: Copied =
-    Copied { table: "fleche_calls", columns: "number, key, function, version, written, record", types: "ibbiib" };
+    Copied { table: "fleche_calls", columns: "number, key, function, version, written, record", types: "nkbiib" };
 const LEASES: Copied =
-    Copied { table: "fleche_leases", columns: "number, key, until, host, process, since, awaits", types: "ibibiiB" };
+    Copied { table: "fleche_leases", columns: "number, key, until, host, process, since, awaits", types: "nkibiiB" };
 const ASIDE: Copied =
-    Copied { table: "fleche_damaged", columns: "number, origin, key, bytes, why, noticed", types: "itbbbi" };
+    Copied { table: "fleche_damaged", columns: "number, origin, key, bytes, why, noticed", types: "ntbbbi" };
 
 /// A table that is not ours, by its name as well as by its definition, as far as these can be read.
 fn other_table(connection: &Connection) -> Option<String> {
@@ -117,33 +121,7 @@ pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
     config(store, format!("it has the table `{table}` too, which would be lost"))
 }
 
-enum Trouble {
-    Sql(rusqlite::Error),
-    Other(Error),
-}
-
-impl Trouble {
-    fn into_error(self, store: &str) -> Error {
-        match self {
-            Self::Sql(error) => Error::backend(store)(error),
-            Self::Other(error) => error,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
-    }
-}
-
-fn bring_over(from: &Connection, to: &Connection) -> Result<Salvaged, Trouble> {
+fn bring_over(from: &Connection, to: &Connection) -> rusqlite::Result<Salvaged> {
     let values = copy_rows(from, to, VALUES)?;
     copy_rows(from, to, CALLS)?;
     let (records, leases, aside) = (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, ASIDE)?);
@@ -177,6 +155,9 @@ fn copy_rows(from: &Connection, to: &Connection, copied: Copied) -> rusqlite::Re
 
 fn fits(wanted: char, value: ValueRef<'_>) -> bool {
     match wanted {
+        // After a larger one there would soon be none.
+        'n' => matches!(value, ValueRef::Integer(1..=LAST)),
+        'k' => matches!(value, ValueRef::Blob(bytes) if bytes.len() == 32),
         'i' => matches!(value, ValueRef::Integer(_)),
         't' => matches!(value, ValueRef::Text(text) if std::str::from_utf8(text).is_ok()),
         'B' => matches!(value, ValueRef::Blob(_) | ValueRef::Null),
@@ -185,7 +166,7 @@ fn fits(wanted: char, value: ValueRef<'_>) -> bool {
 }
 
 /// Makes the rows by which records are found, of the records themselves. How many there are.
-fn index(from: &Connection, to: &Connection) -> Result<usize, Trouble> {
+fn index(from: &Connection, to: &Connection) -> rusqlite::Result<usize> {
     let mut count = 0;
     let mut last = i64::MIN;
     // Each is written while none is read.
@@ -200,7 +181,8 @@ fn index(from: &Connection, to: &Connection) -> Result<usize, Trouble> {
         let Ok(key) = <[u8; 32]>::try_from(key).map(|key| CallKey::from(Digest::from_bytes(key))) else { continue };
         match Record::from_bytes(&key, &bytes) {
             Ok(Some(record)) => {
-                for statement in insertion(&key, &record, bytes)? {
+                // What was decoded is encoded again without fail.
+                for statement in insertion(&key, &record, bytes).unwrap_or_default() {
                     statement.run_on(to)?;
                 }
             }
@@ -239,8 +221,7 @@ fn count_on(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
     for table in ["fleche_calls", "fleche_leases", "fleche_damaged"] {
         let counted = "SELECT seq FROM sqlite_sequence WHERE name = ?1";
         let counted = from.query_row(counted, [table], |row| row.get::<_, i64>(0)).unwrap_or(0);
-        // A number that is no count is damage, and would soon leave none.
-        let next = if counted < i64::MAX / 2 { counted.max(least) } else { least };
+        let next = if counted <= LAST { counted.max(least) } else { least };
         to.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [table])?;
         to.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", params![table, next])?;
     }
