@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 use fleche_core::{CallStore, Digest, DigestPrefix, Error, Query, ValueStore};
@@ -72,6 +73,19 @@ fn copies(scratch: &Scratch) -> usize {
     names.filter(|name| name.contains(".db.damaged-") && !name.ends_with("-wal")).count()
 }
 
+/// What is logged meanwhile, on this thread.
+fn logged<T>(run: impl FnOnce() -> T) -> (T, String) {
+    // With a single subscriber, an event that first occurs on another thread is taken for one that nobody wants.
+    static ANOTHER: Once = Once::new();
+    ANOTHER.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let log = File::create(&path).unwrap();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log).finish();
+    let result = tracing::subscriber::with_default(subscriber, run);
+    (result, fs::read_to_string(path).unwrap())
+}
+
 fn contains(content: &[u8], part: &[u8]) -> bool {
     content.windows(part.len()).any(|window| window == part)
 }
@@ -104,6 +118,20 @@ fn what_is_on_a_damaged_page_is_lost_and_all_else_is_brought_over() {
     assert_eq!(fs::read(beside(&scratch, ".damaged-1")).unwrap(), damaged);
     assert_eq!(copies(&scratch), 1);
     assert_whole(&scratch);
+}
+
+#[test]
+fn one_warning_tells_of_the_damage() {
+    let scratch = filled();
+    write(&file(&scratch), 100, &[0; 12]);
+    let (count, log) = logged(|| present(&scratch.open_values()).len());
+    assert_eq!(count, VALUES as usize);
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    for part in ["test.db", "malformed", "300 values, 300 records, 0 claims", "test.db.damaged-1"] {
+        assert!(log.contains(part), "{part} in {log}");
+    }
+    let (_, log) = logged(|| present(&scratch.open_values()).len());
+    assert_eq!(log, "");
 }
 
 #[test]
