@@ -2,11 +2,7 @@
 
 use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
 
-use crate::{
-    excused::{does_not_heal, panics_inside},
-    matrix::aligned,
-    selected::Selected,
-};
+use crate::{excused::panics_inside, matrix::aligned, selected::Selected};
 
 /// What to damage, and how often.
 #[derive(clap::Args)]
@@ -41,17 +37,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         } else {
             report.panicked
         };
-        let unhealed = if let (Some(reason), false) = (does_not_heal(backend.name), report.unhealed.is_empty()) {
-            println!("{} did not heal {} times, which is no failure: {reason}", backend.name, report.unhealed.len());
-            Vec::new()
-        } else {
-            report.unhealed
-        };
         failures.extend(
             report
                 .failures
                 .into_iter()
-                .chain(unhealed)
+                .chain(report.unhealed)
                 .chain(panicked)
                 .map(|failure| format!("{}: {failure}", backend.name)),
         );

@@ -4,24 +4,12 @@
 const LOSES_SYNCED: &[(&str, &str)] =
     &[("sled", "upstream calls sled beta, advises SQLite where reliability counts, and does not mend version 0.34")];
 
-/// Backends that after some damages do not take what was computed again, with the reason.
-const DOES_NOT_HEAL: &[(&str, &str)] = &[(
-    "sql-sqlite",
-    "a page of the database's own structure is SQLite's to recover: the error names `.recover`, and no wrong value is \
-         served",
-)];
-
 /// Backends whose engine panics at some damages, with the reason. The store turns that into errors.
 const PANICS_INSIDE: &[(&str, &str)] = &[("redb", "redb asserts that its pages are sound; the store catches that")];
 
 /// Why this backend may lose what was synced; `None` if it must not.
 pub(crate) fn loses_synced(backend: &str) -> Option<&'static str> {
     reason(LOSES_SYNCED, backend)
-}
-
-/// Why this backend need not heal; `None` if it must.
-pub(crate) fn does_not_heal(backend: &str) -> Option<&'static str> {
-    reason(DOES_NOT_HEAL, backend)
 }
 
 /// Why the engine of this backend may panic inside; `None` if it must not.
@@ -40,6 +28,6 @@ mod tests {
     #[test]
     fn only_what_is_listed_is_excused() {
         assert!(loses_synced("sled").is_some());
-        assert_eq!([loses_synced("file"), does_not_heal("file")], [None; 2]);
+        assert_eq!([loses_synced("file"), panics_inside("file")], [None; 2]);
     }
 }

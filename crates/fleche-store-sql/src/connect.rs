@@ -110,7 +110,7 @@ mod tests {
         let path = path.to_owned();
         runtime::run("the file", async move {
             let link = to_file(&path, rollback).await.map_err(backend("the file"))?;
-            schema::prepare(&link, None, "the file").await?;
+            schema::prepare(&link, None, "the file").await.map_err(|failed| failed.into_error("the file"))?;
             let work = async {
                 link.sync().await?;
                 let journal = link.read(&Statement::new("PRAGMA journal_mode")).await?[0].text(0)?;

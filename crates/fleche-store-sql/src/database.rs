@@ -19,7 +19,8 @@ use crate::{
     config::Settings,
     connect,
     dialect::Dialect,
-    error::{backend, config},
+    error::{Failed, backend, config},
+    heal::Healing,
     leases::{LASTS, LeaseRows},
     link::Link,
     network::is_on_network,
@@ -43,6 +44,8 @@ pub(crate) struct Tables {
     /// For messages; without a password.
     pub(crate) name: String,
     link: Link,
+    /// Heals the file, of SQLite.
+    healing: Option<Healing>,
     /// The keys under which this process has met records of a later format.
     later: Mutex<HashSet<CallKey>>,
 }
@@ -71,7 +74,12 @@ impl Database {
                 let name = format!("the sql store `{url}`");
                 let database = OPEN.get_or_open(Identity::File(place), || {
                     let rollback = is_on_network(&path);
-                    Self::connect(name, None, async move { connect::to_file(&path, rollback).await })
+                    let healing = Healing::of(&path, rollback, &name);
+                    let link = healing.watch(|| {
+                        let path = path.clone();
+                        connected(&name, None, async move { connect::to_file(&path, rollback).await })
+                    })?;
+                    Ok(Self::of(name, link, Some(healing.known())))
                 })?;
                 Ok((database, url))
             }
@@ -82,32 +90,39 @@ impl Database {
                 let options = connect::server_options(&server, schema).map_err(backend(&name))?;
                 let schema = schema.map(str::to_owned);
                 let database = OPEN.get_or_open(Identity::of_server(&options), || {
-                    Self::connect(name, schema, async move { connect::to_server(options).await })
+                    let link = connected(&name, schema, async move { connect::to_server(options).await });
+                    let link = link.map_err(|failed| failed.into_error(&name))?;
+                    Ok(Self::of(name, link, None))
                 })?;
                 Ok((database, url.clone()))
             }
         }
     }
 
-    fn connect(
-        name: String,
-        schema: Option<String>,
-        connect: impl Future<Output = sqlx::Result<Link>> + Send + 'static,
-    ) -> Result<Self> {
-        let to = name.clone();
-        let link = runtime::run(&name, async move {
-            let link = connect.await.map_err(backend(&to))?;
-            match schema::prepare(&link, schema.as_deref(), &to).await {
-                Ok(()) => Ok(link),
-                Err(error) => {
-                    link.close().await;
-                    Err(error)
-                }
-            }
-        })?;
-        let tables = Arc::new(Tables { name, link, later: Mutex::default() });
-        Ok(Self { leases: Leases::new(LeaseRows(tables.clone()), LASTS), tables })
+    fn of(name: String, link: Link, healing: Option<Healing>) -> Self {
+        let tables = Arc::new(Tables { name, link, healing, later: Mutex::default() });
+        Self { leases: Leases::new(LeaseRows(tables.clone()), LASTS), tables }
     }
+}
+
+/// A connection to a database that has our tables.
+fn connected(
+    name: &str,
+    schema: Option<String>,
+    connect: impl Future<Output = sqlx::Result<Link>> + Send + 'static,
+) -> Result<Link, Failed> {
+    let to = name.to_owned();
+    let prepared = async move {
+        let link = connect.await?;
+        match schema::prepare(&link, schema.as_deref(), &to).await {
+            Ok(()) => Ok(link),
+            Err(failed) => {
+                link.close().await;
+                Err(failed)
+            }
+        }
+    };
+    runtime::run(name, async move { Ok(prepared.await) })?
 }
 
 impl Identity {
@@ -171,14 +186,20 @@ impl Tables {
 
     /// The rows that the statement, which changes nothing, gives.
     pub(crate) fn read(&self, statement: Statement) -> Result<Vec<Row>> {
-        let link = self.link.clone();
-        self.run(async move { link.read(&statement).await })
+        let statement = Arc::new(statement);
+        self.run(|link| {
+            let statement = statement.clone();
+            async move { link.read(&statement).await }
+        })
     }
 
     /// Runs the statements as one. The rows that each gives.
     pub(crate) fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
-        let link = self.link.clone();
-        self.run(async move { link.write(&statements).await })
+        let statements = Arc::new(statements);
+        self.run(|link| {
+            let statements = statements.clone();
+            async move { link.write(&statements).await }
+        })
     }
 
     /// Runs the statement. How many rows it gives: one for each that it changes, if it ends with `RETURNING 1`.
@@ -188,8 +209,7 @@ impl Tables {
 
     /// Returns when everything that was written before is on disk.
     pub(crate) fn sync(&self) -> Result<()> {
-        let link = self.link.clone();
-        self.run(async move { link.sync().await })
+        self.run(|link| async move { link.sync().await })
     }
 
     /// The keys under which this process has met records of a later format.
@@ -197,10 +217,20 @@ impl Tables {
         self.later.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run<T: Send + 'static>(&self, future: impl Future<Output = sqlx::Result<T>> + Send + 'static) -> Result<T> {
-        // The name is wanted where it fails.
+    fn run<T, F>(&self, operation: impl Fn(Link) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = sqlx::Result<T>> + Send + 'static,
+    {
         let name = &self.name;
-        runtime::run(name, async move { Ok(future.await) })?.map_err(backend(name))
+        let attempt = || {
+            let operation = operation(self.link.clone());
+            Ok(runtime::run(name, async move { Ok(operation.await) })??)
+        };
+        match &self.healing {
+            Some(healing) => healing.watch(attempt),
+            None => attempt().map_err(|failed: Failed| failed.into_error(name)),
+        }
     }
 }
 

@@ -1,18 +1,85 @@
 //! The errors that SQL stores make, and what those of databases become.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use fleche_core::{CallKey, Error};
+use sqlx::{error::DatabaseError as _, sqlite::SqliteError};
+
+/// What made an operation on a database fail.
+pub(crate) enum Failed {
+    /// What the database said, or the connection to it.
+    Sql(sqlx::Error),
+    Other(Error),
+}
+
+impl Failed {
+    /// Whether a file of SQLite is damaged, or is none: not one entry, but what leads to all of them.
+    pub(crate) fn is_damage(&self) -> bool {
+        // SQLITE_CORRUPT and SQLITE_NOTADB.
+        matches!(self.code(), Some(11 | 26))
+    }
+
+    /// Whether damage to the header or to the definitions of tables may be the reason.
+    pub(crate) fn may_be_damage(&self) -> bool {
+        // SQLITE_ERROR, of a column that there is not, say, and SQLITE_READONLY.
+        self.is_damage() || matches!(self.code(), Some(1 | 8))
+    }
+
+    /// The number of an error of SQLite, whatever the reason: the lowest byte of an extended one.
+    fn code(&self) -> Option<u32> {
+        let Self::Sql(error) = self else { return None };
+        let error = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
+        Some(error.code()?.parse::<u32>().ok()? & 0xff)
+    }
+
+    pub(crate) fn into_error(self, store: &str) -> Error {
+        match self {
+            Self::Sql(error) => backend(store)(error),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sql(error) => error.fmt(f),
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}
 
 /// What a database said, or the connection to it.
 pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
-    move |error| match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
-        // SQLITE_CORRUPT and SQLITE_NOTADB: not one entry is damaged, but what leads to all of them.
-        Some("11" | "26" | "267" | "523" | "779") => Error::backend(store)(format!(
-            "{error}; the file is damaged or is none of SQLite: `sqlite3 FILE .recover` gets out of it what is left"
-        )),
-        _ => Error::backend(store)(error),
+    move |error| {
+        let failed = Failed::Sql(error);
+        match failed {
+            failed if failed.is_damage() => Error::backend(store)(format!(
+                "{failed}; the file is damaged or is none of SQLite: `sqlite3 FILE .recover` gets out of it what is left"
+            )),
+            Failed::Sql(error) => Error::backend(store)(error),
+            Failed::Other(error) => error,
+        }
     }
+}
+
+/// A damaged file is not healed because of `why`.
+pub(crate) fn beyond_healing(store: &str, failed: &Failed, why: &str) -> Error {
+    Error::backend(store)(format!(
+        "{failed}; the file is damaged and cannot be healed: {why}; `sqlite3 FILE .recover` gets out of it what is left"
+    ))
 }
 
 /// What a configuration gets wrong.

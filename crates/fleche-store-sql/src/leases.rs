@@ -85,7 +85,7 @@ fn of(key: &CallKey, grant: u64, sql: String) -> Statement {
     Statement::new(sql).bytes(*key.digest().as_bytes()).integer(grant.cast_signed())
 }
 
-fn millis(lasts: Duration) -> i64 {
+pub(crate) fn millis(lasts: Duration) -> i64 {
     i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)
 }
 

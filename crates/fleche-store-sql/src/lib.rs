@@ -58,6 +58,14 @@
 //!
 //! Who finds the database locked waits, up to a minute, before the operation fails. Writers of one process take turns.
 //!
+//! # Damage
+//!
+//! An entry that does not hold what its key says is moved to `fleche_damaged`. Where a page of a file of SQLite is damaged,
+//! the file heals when an operation meets it: it is copied to `NAME.damaged-1`, up to `NAME.damaged-4`; what can be read is
+//! brought over into a new database, which is written over the damaged one under SQLite's locks, so that all who have the
+//! file open go on; a warning tells of it, and the operation is done once more. What was lost is absent, and computed again.
+//! A file is left as it is, with an error, if nothing tells that it is ours, or it has tables of others or of a later version.
+//!
 //! # Who computes
 //!
 //! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. A claim is
@@ -74,14 +82,20 @@ mod database;
 mod dialect;
 mod error;
 mod find;
+mod heal;
 mod indexed;
+mod keep;
 mod keys;
 mod leases;
 mod link;
 mod network;
+mod overwrite;
+mod raw;
 mod register;
 mod retry;
+mod rows;
 mod runtime;
+mod salvage;
 mod schema;
 mod statement;
 mod url;

@@ -1,10 +1,8 @@
 //! The tables: made where they are missing, and brought to the version that this program knows.
 
-use fleche_core::Result;
-
 use crate::{
     dialect::Dialect,
-    error::{backend, config},
+    error::{Failed, config},
     link::Link,
     statement::Statement,
 };
@@ -16,27 +14,30 @@ pub(crate) const VERSION: i64 = 1;
 ///
 /// # Errors
 /// [`Error::Config`](fleche_core::Error::Config) if a later program made the tables.
-pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> Result<()> {
-    let mut version = version(link).await.map_err(backend(store))?;
+pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> Result<(), Failed> {
+    let mut version = version(link).await?;
     if version.is_none_or(|version| version < VERSION) {
-        link.write(&tables(link.dialect(), schema)).await.map_err(backend(store))?;
-        version = self::version(link).await.map_err(backend(store))?;
+        link.write(&tables(link.dialect(), schema)).await?;
+        version = self::version(link).await?;
     }
     match version {
         Some(VERSION) => {
             // What was lost for so long is nobody's any more.
             let sweep = format!("DELETE FROM fleche_leases WHERE until < {} - 86400000", link.dialect().now());
-            link.write(&[Statement::new(sweep)]).await.map_err(backend(store))?;
+            link.write(&[Statement::new(sweep)]).await?;
             Ok(())
         }
-        Some(version) => Err(config(
+        Some(version) => Err(Failed::Other(config(
             store,
             format!(
                 "its tables are of version {version}, and this program knows version {VERSION}: use the program that made \
                  them, or a later one"
             ),
-        )),
-        None => Err(config(store, "`fleche_meta` does not tell the version of its tables: use another database")),
+        ))),
+        None => {
+            let why = "`fleche_meta` does not tell the version of its tables: use another database";
+            Err(Failed::Other(config(store, why)))
+        }
     }
 }
 
@@ -57,7 +58,7 @@ async fn version(link: &Link) -> sqlx::Result<Option<i64>> {
 ///
 /// Text is kept as its bytes: two texts are the same where their bytes are, in every locale, and PostgreSQL knows no text
 /// with a zero in it.
-fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
+pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
     let (bytes, counter, all_key) = (dialect.bytes(), dialect.counter(), dialect.all_key());
     let mut statements = Vec::new();
     if dialect == Dialect::Postgres {

@@ -53,6 +53,19 @@ impl Statement {
         self.sql.to_mut().push_str(sql);
     }
 
+    /// Runs it on a file of SQLite, on this thread.
+    pub(crate) fn run_on(&self, connection: &rusqlite::Connection) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&self.sql)?;
+        for (at, parameter) in self.parameters.iter().enumerate() {
+            match parameter {
+                Parameter::Bytes(bytes) => statement.raw_bind_parameter(at + 1, &**bytes)?,
+                Parameter::NoBytes => statement.raw_bind_parameter(at + 1, rusqlite::types::Null)?,
+                Parameter::Integer(integer) => statement.raw_bind_parameter(at + 1, integer)?,
+            }
+        }
+        statement.raw_execute().map(drop)
+    }
+
     /// The text, for tests of query plans.
     #[cfg(test)]
     pub(crate) fn explained(mut self) -> Self {

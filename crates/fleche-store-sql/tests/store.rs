@@ -7,6 +7,7 @@ mod store {
     pub(crate) mod common;
     mod config;
     mod damage;
+    mod heal;
     mod processes;
     mod schema;
     mod values;

@@ -77,7 +77,9 @@ fn what_cannot_be_set_aside_is_never_served() {
     let id = Digest::of(b"some bytes");
     values.put(&id, b"some bytes").unwrap();
     scratch.execute("UPDATE fleche_values SET bytes = zeroblob(10)");
-    scratch.execute("DROP TABLE fleche_damaged");
+    scratch.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON fleche_damaged BEGIN SELECT raise(ABORT, 'no more of these'); END",
+    );
     for _ in 0..2 {
         let error = values.get(&id).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }) && error.to_string().contains("cannot be set aside"), "{error}");

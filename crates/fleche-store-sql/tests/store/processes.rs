@@ -35,6 +35,15 @@ fn child_process() {
             // Until it is told to end, or killed.
             let _ = io::stdin().read(&mut [0]);
         }
+        "write once more" => {
+            let count = count(&calls);
+            say("open");
+            while io::stdin().read_line(&mut String::new()).unwrap() > 0 {
+                assert_eq!(super::common::count(&calls), count);
+                calls.put(&key(5000), &record(5000)).unwrap();
+                say("written");
+            }
+        }
         "claim in turn" => {
             let mark = PathBuf::from(env::var_os("FLECHE_CHILD_DIRECTORY").unwrap()).join("mark");
             for _ in 0..20 {

@@ -1,0 +1,220 @@
+//! The bytes of a file of SQLite, past SQLite.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fleche_core::{Error, Result, store::Place};
+
+use crate::keep::beside;
+
+/// The size of a page, which no file of ours has another of.
+const PAGE: usize = 4096;
+/// So many bytes of a log are searched for the names of our tables.
+const SEARCHED: u64 = 16 << 20;
+/// A header begins so: <https://sqlite.org/fileformat.html>.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// The names of our tables and of those that SQLite makes for itself begin so.
+const OURS: [&[u8; 7]; 2] = [b"fleche_", b"sqlite_"];
+
+/// Files that were opened, of which none is closed while it is there: with any descriptor of a file, POSIX has all locks go
+/// that the process has on it, those of SQLite too.
+static OPENED: Mutex<Vec<(Place, Arc<File>)>> = Mutex::new(Vec::new());
+
+/// A file, as bytes.
+pub(crate) struct Raw {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+impl Raw {
+    /// A file that this process may have open as a database.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let place = Place::of(path)?;
+        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|(_, file)| !is_removed(file));
+        if let Some((_, file)) = opened.iter().find(|(other, _)| *other == place) {
+            return Ok(Self { path: path.to_owned(), file: file.clone() });
+        }
+        let raw = Self::open_copy(path)?;
+        opened.push((place, raw.file.clone()));
+        Ok(raw)
+    }
+
+    /// A file that nobody else has open.
+    pub(crate) fn open_copy(path: &Path) -> Result<Self> {
+        let file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
+        Ok(Self { path: path.to_owned(), file: Arc::new(file) })
+    }
+
+    /// Whether the file is one of ours, as far as its first page or its log tells; of SQLite's files, one that is no longer
+    /// than a page holds no entries of anybody.
+    pub(crate) fn tells_of_us(&self) -> Result<bool> {
+        let first = self.first()?;
+        let length = self.file.metadata().map_err(Error::io("look at", &self.path))?.len();
+        if names_us(&first) || first.starts_with(MAGIC) && length <= PAGE as u64 {
+            return Ok(true);
+        }
+        let mut log = Vec::new();
+        if let Ok(file) = File::open(beside(&self.path, "-wal")) {
+            file.take(SEARCHED).read_to_end(&mut log).map_err(Error::io("read the log of", &self.path))?;
+        }
+        Ok(names_us(&log))
+    }
+
+    /// The name of a table that is not ours, as far as the first page tells.
+    pub(crate) fn tells_of_others(&self) -> Result<Option<String>> {
+        Ok(others_in(&self.first()?))
+    }
+
+    /// The first page, or as much of it as there is.
+    fn first(&self) -> Result<Vec<u8>> {
+        let mut file = &*self.file;
+        let mut first = Vec::new();
+        let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(PAGE as u64).read_to_end(&mut first));
+        read.map_err(Error::io("read", &self.path))?;
+        Ok(first)
+    }
+
+    /// Writes the header's beginning, which is the same in every file of ours, if it is damaged, and makes a page of a file
+    /// that is shorter: without these SQLite takes the file for empty, or for one without a log, and locks it otherwise
+    /// than those who have it open. What was there of the first page then.
+    pub(crate) fn mend_header(&self, rollback: bool) -> Result<Option<Vec<u8>>> {
+        let first = self.first()?;
+        if first.len() == PAGE && is_sound(&first) {
+            return Ok(None);
+        }
+        let mut file = &*self.file;
+        let mended = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header(rollback)));
+        let mended = mended.and_then(|()| if first.len() < PAGE { file.set_len(PAGE as u64) } else { Ok(()) });
+        mended.map_err(Error::io("mend the header of", &self.path))?;
+        Ok(Some(first))
+    }
+
+    /// Puts this page in place of the first.
+    pub(crate) fn replace_first(&self, page: &[u8]) -> Result<()> {
+        let mut file = &*self.file;
+        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(page));
+        written.map_err(Error::io("write", &self.path))
+    }
+
+    /// Copies the file as it was before its header was mended, when this was all of its first page.
+    pub(crate) fn copy(&self, to: &Path, first: Option<&[u8]>) -> Result<()> {
+        let mut file = &*self.file;
+        let copied = File::create(to).and_then(|mut copy| {
+            let from = if let Some(first) = first { copy.write_all(first).map(|()| PAGE)? } else { 0 };
+            file.seek(SeekFrom::Start(from as u64))?;
+            std::io::copy(&mut file, &mut copy)?;
+            copy.sync_all()
+        });
+        copied.map_err(Error::io("copy the damaged file to", to))
+    }
+}
+
+/// Whether the file has no name any more, so that its place on the disk is free when it is closed.
+#[cfg(unix)]
+fn is_removed(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|file| file.nlink() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_removed(_file: &File) -> bool {
+    false
+}
+
+fn names_us(bytes: &[u8]) -> bool {
+    bytes.windows(OURS[0].len()).any(|window| window == OURS[0])
+}
+
+/// The name of a table that is not ours and is defined in these bytes.
+pub(crate) fn others_in(bytes: &[u8]) -> Option<String> {
+    const DEFINES: [&[u8]; 2] = [b"CREATE TABLE ", b"CREATE VIRTUAL TABLE "];
+    let name = (0..bytes.len()).find_map(|at| {
+        let defined = DEFINES.iter().find_map(|defines| bytes[at..].strip_prefix(*defines));
+        defined.filter(|name| !is_ours(name))
+    })?;
+    let name = name.split(|byte| matches!(byte, b' ' | b'(')).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Whether a table of this name is ours or SQLite's own. One byte of it may be damaged.
+pub(crate) fn is_ours(name: &[u8]) -> bool {
+    let differ = |ours: &[u8]| ours.iter().zip(name).filter(|(ours, theirs)| ours != theirs).count();
+    OURS.iter().any(|ours| name.len() >= ours.len() && differ(*ours) <= 1)
+}
+
+/// The first 24 bytes: the magic, the size of pages, how it is written and read, and constants.
+fn header(rollback: bool) -> [u8; 24] {
+    let version = if rollback { 1 } else { 2 };
+    let mut header = [0; 24];
+    header[..16].copy_from_slice(MAGIC);
+    header[16..].copy_from_slice(&[0x10, 0, version, version, 0, 64, 32, 32]);
+    header
+}
+
+fn is_sound(first: &[u8]) -> bool {
+    // Who vacuums may choose another size.
+    let size = u16::from_be_bytes([first[16], first[17]]);
+    first.starts_with(MAGIC)
+        && (size == 1 || size >= 512 && size.is_power_of_two())
+        && matches!(first[18..20], [1, 1] | [2, 2])
+        && first[20..24] == [0, 64, 32, 32]
+}
+
+/// The first page of a database that nobody has open, for one whose own is lost: one that counts as many pages as its
+/// file has.
+pub(crate) fn first_page(path: &Path) -> Result<Vec<u8>> {
+    let mut page = fs::read(path).map_err(Error::io("read", path))?;
+    page.truncate(PAGE);
+    if let Some(pages) = page.get_mut(28..32) {
+        pages.fill(0);
+    }
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_mended_only_where_it_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        for (damage, mended) in [(50, false), (0, true), (16, true), (18, true), (21, true)] {
+            let mut content = vec![7; 2 * PAGE];
+            content[..24].copy_from_slice(&header(false));
+            let sound = content.clone();
+            content[damage] ^= 0xff;
+            fs::write(&path, &content).unwrap();
+            let first = Raw::open_copy(&path).unwrap().mend_header(false).unwrap();
+            assert_eq!(first.as_deref(), mended.then_some(&content[..PAGE]));
+            assert_eq!(fs::read(&path).unwrap() == sound, mended);
+        }
+    }
+
+    #[test]
+    fn tables_of_others_are_told_from_ours_even_where_a_byte_is_damaged() {
+        let others = |text: &str| others_in(text.as_bytes());
+        assert_eq!(others("..CREATE TABLE fleche_meta (name)..CREATE TABLE sqlite_sequence(name,seq)"), None);
+        assert_eq!(others("CREATE TABLE fl3che_meta (name)"), None);
+        assert_eq!(others("CREATE TABLE fleche_meta (n)CREATE TABLE users (n)").as_deref(), Some("users"));
+        assert_eq!(others("CREATE VIRTUAL TABLE words USING fts5(n)").as_deref(), Some("words"));
+    }
+
+    #[test]
+    fn what_is_shorter_than_a_page_becomes_one_and_is_copied_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, copy) = (directory.path().join("db"), directory.path().join("copy"));
+        fs::write(&path, &MAGIC[..10]).unwrap();
+        let raw = Raw::open_copy(&path).unwrap();
+        let first = raw.mend_header(true).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), PAGE as u64);
+        raw.copy(&copy, first.as_deref()).unwrap();
+        assert_eq!(fs::read(&copy).unwrap(), &MAGIC[..10]);
+    }
+}

@@ -1,0 +1,229 @@
+//! What can be read of a damaged database, in a new one.
+
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use fleche_core::{CallKey, Digest, Error, Record, Result};
+use rusqlite::{
+    Connection, Row, params,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use crate::{
+    dialect::Dialect,
+    error::config,
+    indexed::insertion,
+    leases::{LASTS, millis},
+    raw::{Raw, first_page, is_ours, others_in},
+    rows::Rows,
+    schema,
+};
+
+/// No table has counted so far: larger numbers are damage.
+const LAST: i64 = i64::MAX / 2;
+
+/// How many entries were brought over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Salvaged {
+    pub(crate) values: usize,
+    pub(crate) records: usize,
+    pub(crate) leases: usize,
+    /// Of `fleche_damaged`.
+    pub(crate) aside: usize,
+}
+
+/// Makes a database of what can be read of a copy of a damaged one, which changes by it. No entry is verified that is not
+/// when it is read.
+///
+/// # Errors
+/// [`Error::Config`] if there are tables of others, or of a later program; else what is wrong with the new one.
+pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged> {
+    let failed = || Error::backend::<rusqlite::Error>(store);
+    let to = Connection::open(fresh).map_err(failed())?;
+    // It is nothing until all of it is there.
+    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN").map_err(failed())?;
+    for statement in schema::tables(Dialect::Sqlite, None) {
+        statement.run_on(&to).map_err(failed())?;
+    }
+    to.execute_batch("COMMIT; BEGIN").map_err(failed())?;
+    let mut from = open(copy).map_err(failed())?;
+    if let Some(other) = other_table(&from) {
+        return Err(would_be_lost(store, &other));
+    }
+    if !serves(&from) {
+        drop(from);
+        // All databases of ours begin with the same page, unless they were vacuumed; what is read by it from other pages
+        // is not what is looked for, and is left out here or by whoever reads it.
+        Raw::open_copy(copy)?.replace_first(&first_page(fresh)?)?;
+        from = open(copy).map_err(failed())?;
+    }
+    let version = "SELECT value FROM fleche_meta WHERE name = 'schema'";
+    if let Ok(version @ schema::VERSION..) = from.query_row(version, [], |row| row.get::<_, i64>(0))
+        && version != schema::VERSION
+    {
+        return Err(config(store, format!("its tables are of version {version}: use the program that made them")));
+    }
+    let salvaged = bring_over(&from, &to).map_err(failed())?;
+    to.execute_batch("COMMIT").map_err(failed())?;
+    Ok(salvaged)
+}
+
+/// Whether the definitions of our tables can be read, and have the columns that are asked for; not what is in the tables.
+pub(crate) fn serves(connection: &Connection) -> bool {
+    let found = [
+        ("fleche_meta", "name, value"),
+        ("fleche_arguments", "call, name, reference"),
+        ("fleche_metadata", "call, kind, name, value"),
+    ];
+    let copied = [VALUES, CALLS, LEASES, ASIDE].map(|Copied { table, columns, .. }| (table, columns));
+    let mut tables = found.into_iter().chain(copied);
+    tables.all(|(table, columns)| connection.prepare(&format!("SELECT {columns} FROM {table}")).is_ok())
+}
+
+/// A connection that reads whatever it can.
+fn open(copy: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(copy)?;
+    // Has SQLite read a file that was cut short.
+    connection.pragma_update(None, "writable_schema", true)?;
+    Ok(connection)
+}
+
+/// A table whose rows are copied.
+#[derive(Clone, Copy)]
+struct Copied {
+    table: &'static str,
+    columns: &'static str,
+    /// Of the columns: `n` for a number that counts up, `i` for any other, `t` for text, `k` for a digest, `b` for bytes,
+    /// `B` for bytes or none.
+    types: &'static str,
+}
+
+const VALUES: Copied = Copied { table: "fleche_values", columns: "id, put, bytes", types: "kib" };
+const CALLS: Copied =
+    Copied { table: "fleche_calls", columns: "number, key, function, version, written, record", types: "nkbiib" };
+const LEASES: Copied =
+    Copied { table: "fleche_leases", columns: "number, key, until, host, process, since, awaits", types: "nkibiiB" };
+const ASIDE: Copied =
+    Copied { table: "fleche_damaged", columns: "number, origin, key, bytes, why, noticed", types: "ntbbbi" };
+
+/// A table that is not ours, by its name as well as by its definition, as far as these can be read.
+fn other_table(connection: &Connection) -> Option<String> {
+    let mut tables = connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").ok()?;
+    let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
+    let mut tables = tables.map_while(Result::ok).filter(|(name, _): &(String, String)| !is_ours(name.as_bytes()));
+    tables.find_map(|(_, sql)| others_in(sql.as_bytes()))
+}
+
+/// The error that leaves a database as it is, for the table of somebody else in it.
+pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
+    config(store, format!("it has the table `{table}` too, which would be lost"))
+}
+
+fn bring_over(from: &Connection, to: &Connection) -> rusqlite::Result<Salvaged> {
+    let values = copy_rows(from, to, VALUES)?;
+    copy_rows(from, to, CALLS)?;
+    let (records, leases, aside) = (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, ASIDE)?);
+    // A claim that lasts for longer than any does is damage, and would keep others waiting.
+    let bogus = format!("DELETE FROM fleche_leases WHERE until > {} + ?1", Dialect::Sqlite.now());
+    let leases = leases - to.execute(&bogus, [millis(LASTS)])?;
+    count_on(from, to)?;
+    Ok(Salvaged { values, records, leases, aside })
+}
+
+/// Copies the rows whose columns are of the right types. How many are new.
+fn copy_rows(from: &Connection, to: &Connection, copied: Copied) -> rusqlite::Result<usize> {
+    let Copied { table, columns, types } = copied;
+    let holders = (1..=types.len()).map(|nth| format!("?{nth}")).collect::<Vec<_>>().join(", ");
+    let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({holders})"))?;
+    let mut new = 0;
+    let visit = &mut |row: &Row<'_>| {
+        for (column, wanted) in types.chars().enumerate() {
+            let value = row.get_ref(column)?;
+            if !fits(wanted, value) {
+                return Ok(());
+            }
+            insert.raw_bind_parameter(column + 1, ToSqlOutput::Borrowed(value))?;
+        }
+        new += insert.raw_execute()?;
+        Ok(())
+    };
+    Rows::of(from, table, columns).each(visit)?;
+    Ok(new)
+}
+
+fn fits(wanted: char, value: ValueRef<'_>) -> bool {
+    match wanted {
+        // After a larger one there would soon be none.
+        'n' => matches!(value, ValueRef::Integer(1..=LAST)),
+        'k' => matches!(value, ValueRef::Blob(bytes) if bytes.len() == 32),
+        'i' => matches!(value, ValueRef::Integer(_)),
+        't' => matches!(value, ValueRef::Text(text) if std::str::from_utf8(text).is_ok()),
+        'B' => matches!(value, ValueRef::Blob(_) | ValueRef::Null),
+        _ => matches!(value, ValueRef::Blob(_)),
+    }
+}
+
+/// Makes the rows by which records are found, of the records themselves. How many there are.
+fn index(from: &Connection, to: &Connection) -> rusqlite::Result<usize> {
+    let mut count = 0;
+    let mut last = i64::MIN;
+    // Each is written while none is read.
+    let next = "SELECT number, key, record FROM fleche_calls WHERE number > ?1 ORDER BY number LIMIT 1";
+    loop {
+        let row = to.prepare_cached(next)?.query_row([last], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let (number, key, bytes): (i64, Vec<u8>, Vec<u8>) = match row {
+            Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(count),
+            row => row?,
+        };
+        (last, count) = (number, count + 1);
+        let Ok(key) = <[u8; 32]>::try_from(key).map(|key| CallKey::from(Digest::from_bytes(key))) else { continue };
+        match Record::from_bytes(&key, &bytes) {
+            Ok(Some(record)) => {
+                // What was decoded is encoded again without fail.
+                for statement in insertion(&key, &record, bytes).unwrap_or_default() {
+                    statement.run_on(to)?;
+                }
+            }
+            // Only a later program can tell what is in it.
+            Ok(None) => {
+                copy_found(from, to, "fleche_arguments", "call, name, reference", number)?;
+                copy_found(from, to, "fleche_metadata", "call, kind, name, value", number)?;
+            }
+            // It is set aside when it is read.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Copies the rows of one call, as far as they can be read.
+fn copy_found(from: &Connection, to: &Connection, table: &str, columns: &str, call: i64) -> rusqlite::Result<()> {
+    let Ok(mut rows) = from.prepare(&format!("SELECT {columns} FROM {table} WHERE call = ?1")) else { return Ok(()) };
+    let count = rows.column_count();
+    let holders = (1..=count).map(|nth| format!("?{nth}")).collect::<Vec<_>>().join(", ");
+    let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({holders})"))?;
+    let Ok(mut rows) = rows.query([call]) else { return Ok(()) };
+    while let Ok(Some(row)) = rows.next() {
+        for column in 0..count {
+            insert.raw_bind_parameter(column + 1, ToSqlOutput::Borrowed(row.get_ref(column)?))?;
+        }
+        insert.raw_execute()?;
+    }
+    Ok(())
+}
+
+/// Has numbers go on where none was given before: there are fewer than milliseconds since 1970. A claim that was granted
+/// before the damage is not taken for one that is granted after it.
+fn count_on(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let least = i64::try_from(now).unwrap_or(0);
+    for table in ["fleche_calls", "fleche_leases", "fleche_damaged"] {
+        let counted = "SELECT seq FROM sqlite_sequence WHERE name = ?1";
+        let counted = from.query_row(counted, [table], |row| row.get::<_, i64>(0)).unwrap_or(0);
+        let next = if counted <= LAST { counted.max(least) } else { least };
+        to.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [table])?;
+        to.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", params![table, next])?;
+    }
+    Ok(())
+}

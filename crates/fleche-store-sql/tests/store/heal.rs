@@ -1,0 +1,304 @@
+//! Damage to the pages of a file of SQLite.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::Once,
+};
+
+use fleche_core::{CallStore, Digest, DigestPrefix, Error, Query, ValueStore};
+use fleche_store_sql::{SqlCalls, SqlValues};
+
+use super::{
+    common::{Scratch, child, count, key, record},
+    processes::hold,
+};
+
+const PAGE: usize = 4096;
+const VALUES: u32 = 300;
+
+/// A value of a size of which a page has several.
+fn value(nth: u32) -> Vec<u8> {
+    nth.to_le_bytes().repeat(150)
+}
+
+/// A database of many values and records, which nobody has open.
+fn filled() -> Scratch {
+    let scratch = Scratch::sqlite();
+    fill(&scratch.open_values(), &scratch.open_calls());
+    scratch
+}
+
+fn fill(values: &SqlValues, calls: &SqlCalls) {
+    for nth in 0..VALUES {
+        values.put(&Digest::of(&value(nth)), &value(nth)).unwrap();
+        calls.put(&key(nth), &record(nth)).unwrap();
+    }
+}
+
+fn file(scratch: &Scratch) -> PathBuf {
+    scratch.directory.path().join("test.db")
+}
+
+fn beside(scratch: &Scratch, end: &str) -> PathBuf {
+    scratch.directory.path().join(format!("test.db{end}"))
+}
+
+/// Writes bytes into a file. It is not closed: that would end the locks that this process has on it.
+fn write(path: &Path, at: usize, bytes: &[u8]) {
+    let mut file = File::options().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at as u64)).unwrap();
+    file.write_all(bytes).unwrap();
+    std::mem::forget(file);
+}
+
+/// Damages the page on which this value is. Where it begins.
+fn damage_page_of(scratch: &Scratch, nth: u32) -> usize {
+    let content = fs::read(file(scratch)).unwrap();
+    let at = content.windows(600).position(|window| window == value(nth)).unwrap() / PAGE * PAGE;
+    write(&file(scratch), at, &[0xff; 16]);
+    at
+}
+
+/// The values that are there; the others are absent.
+fn present(values: &SqlValues) -> BTreeSet<u32> {
+    (0..VALUES).filter(|nth| values.get(&Digest::of(&value(*nth))).unwrap().is_some()).collect()
+}
+
+fn copies(scratch: &Scratch) -> usize {
+    let names = fs::read_dir(scratch.directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    names.filter(|name| name.contains(".db.damaged-") && !name.ends_with("-wal")).count()
+}
+
+/// What is logged meanwhile, on this thread.
+fn logged<T>(run: impl FnOnce() -> T) -> (T, String) {
+    // With a single subscriber, an event that first occurs on another thread is taken for one that nobody wants.
+    static ANOTHER: Once = Once::new();
+    ANOTHER.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let log = File::create(&path).unwrap();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log).finish();
+    let result = tracing::subscriber::with_default(subscriber, run);
+    (result, fs::read_to_string(path).unwrap())
+}
+
+fn contains(content: &[u8], part: &[u8]) -> bool {
+    content.windows(part.len()).any(|window| window == part)
+}
+
+/// Asserts that everything can be put, and is there.
+fn assert_whole(scratch: &Scratch) {
+    let (values, calls) = (scratch.open_values(), scratch.open_calls());
+    fill(&values, &calls);
+    assert_eq!(present(&values).len(), VALUES as usize);
+    assert_eq!(values.ids(&DigestPrefix::all()).unwrap().count(), VALUES as usize);
+    assert_eq!(count(&calls), VALUES);
+    let query = Query::new().argument("nth", &7_u32).unwrap();
+    assert_eq!(calls.find(&query).unwrap().map(Result::unwrap).collect::<Vec<_>>(), [(key(7), record(7))]);
+    assert_eq!(scratch.number("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check != 'ok'"), 0);
+}
+
+#[test]
+fn what_is_on_a_damaged_page_is_lost_and_all_else_is_brought_over() {
+    let scratch = filled();
+    damage_page_of(&scratch, 7);
+    let damaged = fs::read(file(&scratch)).unwrap();
+    let before: Vec<_> = (0..VALUES).filter(|nth| contains(&damaged, &value(*nth))).collect();
+    let there = present(&scratch.open_values());
+    assert!(!there.contains(&7) && there.len() >= VALUES as usize - 7, "{there:?}");
+    assert!(before.iter().filter(|nth| !there.contains(nth)).count() <= 7, "only those on the page are lost");
+    let calls = scratch.open_calls();
+    for nth in 0..VALUES {
+        assert_eq!(calls.get(&key(nth)).unwrap(), Some(record(nth)));
+    }
+    assert_eq!(fs::read(beside(&scratch, ".damaged-1")).unwrap(), damaged);
+    assert_eq!(copies(&scratch), 1);
+    assert_whole(&scratch);
+}
+
+#[test]
+fn one_warning_tells_of_the_damage() {
+    let scratch = filled();
+    write(&file(&scratch), 100, &[0; 12]);
+    let (count, log) = logged(|| present(&scratch.open_values()).len());
+    assert_eq!(count, VALUES as usize);
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    for part in ["test.db", "malformed", "300 values, 300 records, 0 claims", "test.db.damaged-1"] {
+        assert!(log.contains(part), "{part} in {log}");
+    }
+    let (_, log) = logged(|| present(&scratch.open_values()).len());
+    assert_eq!(log, "");
+}
+
+#[test]
+fn a_page_that_leads_to_all_tables_is_made_anew() {
+    let scratch = filled();
+    // The beginning of the tree, behind the header.
+    write(&file(&scratch), 100, &[0; 12]);
+    assert_eq!(present(&scratch.open_values()).len(), VALUES as usize);
+    assert_eq!(count(&scratch.open_calls()), VALUES);
+    assert_whole(&scratch);
+}
+
+#[test]
+fn a_column_of_another_name_is_damage() {
+    let scratch = filled();
+    let content = fs::read(file(&scratch)).unwrap();
+    let at = content.windows(9).position(|window| window == b"put BIGIN").unwrap();
+    write(&file(&scratch), at, b"q");
+    let values = scratch.open_values();
+    values.put(&Digest::of(&value(7)), &value(7)).unwrap();
+    assert_eq!(present(&values).len(), VALUES as usize);
+    assert_whole(&scratch);
+}
+
+#[test]
+fn a_file_that_was_cut_short_keeps_what_is_in_it() {
+    let scratch = filled();
+    let length = fs::metadata(file(&scratch)).unwrap().len();
+    File::options().write(true).open(file(&scratch)).unwrap().set_len(length / 2).unwrap();
+    let there = present(&scratch.open_values()).len();
+    assert!(there > VALUES as usize / 4 && there < VALUES as usize, "{there}");
+    assert_whole(&scratch);
+    let scratch = filled();
+    File::options().write(true).open(file(&scratch)).unwrap().set_len(600).unwrap();
+    assert_eq!(present(&scratch.open_values()).len(), 0);
+    assert_eq!(fs::metadata(beside(&scratch, ".damaged-1")).unwrap().len(), 600);
+    assert_whole(&scratch);
+}
+
+#[test]
+fn a_header_that_is_lost_while_the_file_is_open_is_mended() {
+    let scratch = filled();
+    let (values, calls) = (scratch.open_values(), scratch.open_calls());
+    assert_eq!(present(&values).len(), VALUES as usize);
+    let held = hold(&calls, 1000);
+    // So that pages are read from the file again.
+    scratch.execute("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
+    scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    write(&file(&scratch), 0, &[0xff; 100]);
+    assert_eq!(present(&values).len(), VALUES as usize);
+    assert_eq!(calls.owner(&key(1000)).unwrap().unwrap().process, std::process::id());
+    drop(held);
+    assert!(calls.owner(&key(1000)).unwrap().is_none());
+    assert!(fs::read(beside(&scratch, ".damaged-1")).unwrap().starts_with(&[0xff; 100]));
+    assert_whole(&scratch);
+}
+
+#[test]
+fn a_process_that_has_the_file_open_sees_the_healed_one() {
+    let scratch = filled();
+    let mut child = child("write once more", &scratch);
+    let mut says = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(says.any(|line| line == "open"));
+    scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    for (at, bytes) in [(0, [0xff; 64]), (100, [0; 64])] {
+        write(&file(&scratch), at, &bytes);
+        let values = scratch.open_values();
+        assert_eq!(present(&values).len(), VALUES as usize);
+        writeln!(child.stdin.as_mut().unwrap(), "go on").unwrap();
+        assert!(says.any(|line| line == "written"));
+        assert_eq!(scratch.open_calls().get(&key(5000)).unwrap(), Some(record(5000)));
+        scratch.open_calls().remove(&key(5000), None).unwrap();
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_whole(&scratch);
+}
+
+#[test]
+fn what_is_only_in_the_log_is_brought_over() {
+    let scratch = filled();
+    let values = scratch.open_values();
+    scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    let late = VALUES..VALUES + 50;
+    late.clone().for_each(|nth| values.put(&Digest::of(&value(nth)), &value(nth)).unwrap());
+    damage_page_of(&scratch, 7);
+    // So that pages are read from the file again.
+    scratch.execute("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
+    let there = present(&values).len();
+    assert!(there < VALUES as usize && there >= VALUES as usize - 7, "{there}");
+    assert!(late.into_iter().all(|nth| values.contains(&Digest::of(&value(nth))).unwrap()));
+    assert!(contains(&fs::read(beside(&scratch, ".damaged-1-wal")).unwrap(), &value(VALUES + 7)));
+    assert_eq!(copies(&scratch), 1);
+}
+
+#[test]
+fn of_all_who_meet_damage_at_once_one_heals_it() {
+    let scratch = filled();
+    damage_page_of(&scratch, 7);
+    let children = ["write the first half", "write the second half"].map(|task| child(task, &scratch));
+    let values = scratch.open_values();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert!(present(&values).len() >= VALUES as usize - 7));
+        }
+    });
+    for child in children {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
+    assert_eq!(copies(&scratch), 1);
+    assert_eq!(count(&scratch.open_calls()), 640);
+}
+
+#[test]
+fn what_a_process_left_that_was_killed_while_it_healed_goes_with_the_next() {
+    let scratch = filled();
+    let left = beside(&scratch, ".healing.d");
+    fs::create_dir(&left).unwrap();
+    for name in ["damaged", "damaged-wal", "work", "work-wal", "work-shm", "fresh", "fresh-journal"] {
+        fs::write(left.join(name), b"half of it").unwrap();
+    }
+    damage_page_of(&scratch, 7);
+    assert!(present(&scratch.open_values()).len() >= VALUES as usize - 7);
+    assert!(!left.exists());
+    assert_whole(&scratch);
+}
+
+#[test]
+fn no_more_than_four_copies_are_kept() {
+    let scratch = filled();
+    for nth in 1..=4 {
+        damage_page_of(&scratch, nth * 20);
+        assert!(present(&scratch.open_values()).len() < VALUES as usize);
+        assert_eq!(copies(&scratch), nth as usize);
+    }
+    let at = damage_page_of(&scratch, 100);
+    let damaged = fs::read(file(&scratch)).unwrap();
+    let values = scratch.open_values();
+    let failed = (0..VALUES).find_map(|nth| values.get(&Digest::of(&value(nth))).err()).unwrap().to_string();
+    assert!(failed.contains("4 copies") && failed.contains("remove them"), "{failed}");
+    drop(values);
+    assert_eq!(fs::read(file(&scratch)).unwrap()[at..at + PAGE], damaged[at..at + PAGE]);
+    for nth in 1..=4 {
+        fs::remove_file(beside(&scratch, &format!(".damaged-{nth}"))).unwrap();
+    }
+    assert!(present(&scratch.open_values()).len() < VALUES as usize);
+    assert_whole(&scratch);
+}
+
+#[test]
+fn a_file_of_others_is_refused_and_stays_as_it_is() {
+    let scratch = Scratch::sqlite();
+    scratch.open_values();
+    scratch.execute("CREATE TABLE theirs (n INTEGER)");
+    let mut with_theirs = fs::read(file(&scratch)).unwrap();
+    with_theirs[100..112].fill(0);
+    let mut without_header = with_theirs.clone();
+    without_header[..100].fill(0);
+    let mut of_sqlite = vec![0; 3 * PAGE];
+    of_sqlite[..16].copy_from_slice(b"SQLite format 3\0");
+    for content in [b"a text of somebody".repeat(1000), with_theirs, without_header, of_sqlite] {
+        let scratch = Scratch::sqlite();
+        fs::write(file(&scratch), &content).unwrap();
+        let error = SqlValues::open_with(&scratch.values).unwrap_err();
+        assert!(matches!(error, Error::Backend { .. }) && error.to_string().contains(".recover"), "{error}");
+        assert_eq!(fs::read(file(&scratch)).unwrap(), content);
+        assert_eq!(copies(&scratch), 0);
+    }
+}
