@@ -160,6 +160,8 @@ list! { $
         unknown_backend: config::unknown_backend::<Calls>, Store;
         /// A flipped bit is noticed: the record is absent, the others stay, `put` heals.
         flipped_bit: damage::flipped_bit::<Calls>, Disk;
+        /// A flipped bit is noticed as well where of the record is read only what a hit takes.
+        brief_notices_a_flipped_bit: damage::brief_notices_a_flipped_bit, Disk;
         /// A truncated file is noticed: the record is absent, the others stay, `put` heals.
         truncated: damage::truncated::<Calls>, Disk;
         /// A page of zeros is noticed: the record is absent, the others stay, `put` heals.

@@ -4,6 +4,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Result, ValueStore,
+    call::Brief,
     store::{CallStoreConfig, Entries, Reach, ValueStoreConfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -167,7 +168,14 @@ impl Shelf for Calls {
         self.0.put(&item.key(), &item.record()).unwrap_or_else(|error| panic!("put of record {}: {error}", item.nth));
     }
     fn try_get(&self, item: Item) -> Result<bool> {
-        let Some(found) = self.0.get(&item.key())? else { return Ok(false) };
+        let found = self.0.get(&item.key())?;
+        let brief = self.0.brief(&item.key())?;
+        assert!(
+            brief == found.as_ref().map(Brief::from),
+            "what a hit takes of record {} is wrong: {brief:?}",
+            item.nth
+        );
+        let Some(found) = found else { return Ok(false) };
         assert!(found == item.record(), "record {} is wrong: {found:?}", item.nth);
         Ok(true)
     }

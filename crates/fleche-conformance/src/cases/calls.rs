@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleche_core::{
     Digest, Query, Record, ValueRef,
-    call::RecordFields,
+    call::{Brief, RecordFields},
     encoding::{self, Encoded},
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn records_round_trip(fixture: &Fixture) {
     for record in &records {
         let found = store.get(&key(record)).unwrap().expect("it was put");
         assert!(found == *record, "{} comes back changed: {found:?}", record.function.name);
+        assert_eq!(store.brief(&key(record)).unwrap(), Some(Brief::from(record)));
         assert!(store.remove(&key(record), Some(&found)).unwrap(), "the record got is not the record kept");
     }
 }

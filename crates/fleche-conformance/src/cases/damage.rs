@@ -2,7 +2,7 @@
 
 mod records;
 
-pub(crate) use records::{find_passes_by_damage, later_format_stays};
+pub(crate) use records::{brief_notices_a_flipped_bit, find_passes_by_damage, later_format_stays};
 
 use crate::{
     disk::Spot,

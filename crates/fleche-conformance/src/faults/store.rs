@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Query, Record, Result, ValueStore,
+    call::Brief,
     claim::{Claim, Owner},
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
@@ -91,6 +92,10 @@ impl CallStore for FaultyCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         self.plan.reads("read")?;
         self.store.get(key)
+    }
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        self.plan.reads("read")?;
+        self.store.brief(key)
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         self.plan.writes("write")?;

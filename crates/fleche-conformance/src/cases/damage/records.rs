@@ -1,6 +1,6 @@
 //! What concerns records only: queries that meet damage, and records of a later format.
 
-use fleche_core::{Error, Query, encoding};
+use fleche_core::{Error, Query, call::Brief, encoding};
 
 use super::{LOSE_NEIGHBOURS, Scene, nothing_found};
 use crate::{
@@ -34,6 +34,21 @@ pub(crate) fn find_passes_by_damage(fixture: &Fixture) {
         }
         assert!(errors <= errors_allowed, "{errors} errors at the {look} look");
     }
+}
+
+pub(crate) fn brief_notices_a_flipped_bit(fixture: &Fixture) {
+    let scene = Scene::<Calls>::new(fixture);
+    let Some(spots) = scene.spots() else { return };
+    for spot in &spots {
+        spot.edit(|bytes| bytes[0] ^= 1);
+    }
+    let store = fixture.open_calls();
+    let key = scene.victim.key();
+    assert_damaged_or_absent(&store.brief(&key).map(|found| found.is_some()));
+    assert_eq!(store.brief(&key).unwrap(), None);
+    assert!(!store.contains(&key).unwrap(), "what was damaged is still there");
+    store.put(&key, &scene.victim.record()).unwrap();
+    assert_eq!(store.brief(&key).unwrap(), Some(Brief::from(&scene.victim.record())));
 }
 
 pub(crate) fn later_format_stays(fixture: &Fixture) {
