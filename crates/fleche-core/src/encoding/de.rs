@@ -65,24 +65,7 @@ impl<'de> Deserializer<'de> {
         result
     }
 
-    /// Reads the head of a map: how many entries follow.
-    pub(crate) fn map(&mut self) -> Result<usize, DecodeError> {
-        self.with_item(|_, item| match item {
-            Item::Map(count) => Ok(count),
-            other => Err(de::Error::invalid_type(other.unexpected(), &"a map")),
-        })
-    }
-
-    /// Reads a text where it lies.
-    pub(crate) fn text(&mut self) -> Result<&'de str, DecodeError> {
-        self.with_item(|_, item| match item {
-            Item::Text(text) => Ok(text),
-            other => Err(de::Error::invalid_type(other.unexpected(), &"a text")),
-        })
-    }
-
-    /// Reads the next item, checks it, and leaves it.
-    pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
+    fn skip(&mut self) -> Result<(), DecodeError> {
         self.reader.skip_next(self.depth)
     }
 
@@ -116,6 +99,24 @@ impl<'de> Deserializer<'de> {
         let start = self.position();
         let item = self.reader.item()?;
         visit(self, item).map_err(|error| error.or_at(start))
+    }
+
+    /// Reads the head of a map: how many entries follow.
+    pub(crate) fn map(&mut self) -> Result<usize, DecodeError> {
+        self.with_item(|_, item| match item {
+            Item::Map(count) => Ok(count),
+            other => Err(de::Error::invalid_type(other.unexpected(), &"a map")),
+        })
+    }
+
+    /// Reads the bytes of a text, which may be no text.
+    pub(crate) fn name(&mut self) -> Result<&'de [u8], DecodeError> {
+        self.reader.name()
+    }
+
+    /// Passes by the next item, whatever it is. Nothing of it is checked but that it comes to an end.
+    pub(crate) fn pass(&mut self) -> Result<(), DecodeError> {
+        self.reader.pass()
     }
 
     fn byte_list(&mut self, count: usize) -> Result<Vec<u8>, DecodeError> {

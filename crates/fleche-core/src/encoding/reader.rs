@@ -206,6 +206,40 @@ impl<'de> Reader<'de> {
         self.skip(item, depth)
     }
 
+    /// Reads the bytes of a text, which may be no text.
+    pub(super) fn name(&mut self) -> Result<&'de [u8], DecodeError> {
+        let start = self.position;
+        match self.head() {
+            Ok((head::TEXT, length)) => self.take(length),
+            Ok((major, _)) => Err(DecodeErrorKind::Unsupported(major)),
+            Err(kind) => Err(kind),
+        }
+        .map_err(|kind| DecodeError::new(kind, start))
+    }
+
+    /// Passes by the next item. Nothing of it is checked but that it comes to an end.
+    pub(super) fn pass(&mut self) -> Result<(), DecodeError> {
+        let start = self.position;
+        self.pass_items().map_err(|kind| DecodeError::new(kind, start))
+    }
+
+    fn pass_items(&mut self) -> Result<(), DecodeErrorKind> {
+        let mut left = 1_usize;
+        while let Some(others) = left.checked_sub(1) {
+            let (major, argument) = self.head()?;
+            let inside = match major {
+                head::BYTES | head::TEXT => self.take(argument).map(|_| 0)?,
+                head::ARRAY => self.count(argument, 1)?,
+                head::MAP => 2 * self.count(argument, 2)?,
+                head::TAG => 1,
+                head::SIMPLE => self.simple().map(|_| 0)?,
+                _ => 0,
+            };
+            left = others + inside;
+        }
+        Ok(())
+    }
+
     fn deeper(&self, depth: usize) -> Result<usize, DecodeError> {
         if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(DecodeError::new(DecodeErrorKind::TooDeep, self.position)) }
     }

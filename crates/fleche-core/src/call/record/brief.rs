@@ -33,18 +33,18 @@ pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
     let mut fields = Deserializer::new(map);
     let (mut format, mut result, mut written) = (None, None, None);
     for _ in 0..fields.map()? {
-        match fields.text()? {
+        match fields.name()? {
             // Of what this version knows, it comes first; the function's code comes last of what is wanted.
-            "format" => format = Some(u64::deserialize(&mut fields)?),
+            b"format" => format = Some(u64::deserialize(&mut fields)?),
             _ if format > Some(FORMAT) => return Ok(None),
-            "result" => result = Some(ValueRef::deserialize(&mut fields)?),
-            "written" => written = Some(Timestamp::deserialize(&mut fields)?),
-            "function" => {
+            b"result" => result = Some(ValueRef::deserialize(&mut fields)?),
+            b"written" => written = Some(Timestamp::deserialize(&mut fields)?),
+            b"function" => {
                 let code = code(&mut fields)?;
                 let (Some(_), Some(result), Some(written)) = (format, result, written) else { break };
                 return code.map_or_else(|| missing("code"), |code| Ok(Some(Brief { result, code, written })));
             }
-            _ => fields.skip()?,
+            _ => fields.pass()?,
         }
     }
     match (format, result, written) {
@@ -58,9 +58,9 @@ pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
 
 fn code(function: &mut Deserializer<'_>) -> Result<Option<Digest>, DecodeError> {
     for _ in 0..function.map()? {
-        match function.text()? {
-            "code" => return Digest::deserialize(function).map(Some),
-            _ => function.skip()?,
+        match function.name()? {
+            b"code" => return Digest::deserialize(function).map(Some),
+            _ => function.pass()?,
         }
     }
     Ok(None)
