@@ -6,6 +6,7 @@ mod threads;
 mod ours;
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
@@ -55,10 +56,24 @@ const STILL_IF_IDLE: Duration = Duration::from_mins(5);
 /// How often threads are looked at, at most.
 const LOOKS: Duration = Duration::from_millis(200);
 
-/// The calling thread; 0 where the system has no numbers for them.
+/// The calling thread; 0 where the system has no numbers for them. In a process that was forked and has not executed another
+/// program it is the thread that has forked, which nobody sees standing still.
 pub(crate) fn this_thread() -> ThreadId {
     #[cfg(target_os = "linux")]
-    return nix::unistd::gettid().as_raw();
+    {
+        let ask = || nix::unistd::gettid().as_raw();
+        thread_local! {
+            /// Asked once: a miss needs it, and the system takes as long for it as for a look-up.
+            static THIS: Cell<ThreadId> = const { Cell::new(0) };
+        }
+        let known = THIS.try_with(|this| {
+            if this.get() == 0 {
+                this.set(ask());
+            }
+            this.get()
+        });
+        known.unwrap_or_else(|_| ask())
+    }
     #[cfg(not(target_os = "linux"))]
     return 0;
 }

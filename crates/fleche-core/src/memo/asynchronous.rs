@@ -106,7 +106,8 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             }
             let generation = Hot::generation();
             let fetched = off_thread(cache, move |cache| fetch(cache, &key)).await;
-            let bytes = fetched.as_ref().map_or(0, |fetched| fetched.as_ref().map_or(0, Fetched::bytes));
+            let fetched = fetched.as_ref().map(Option::as_ref);
+            let bytes = fetched.ok().flatten().map_or(0, Fetched::bytes);
             if let Some(value) = decode(function, plan.codec, cache, &key, fetched) {
                 hot::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
                 return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });

@@ -8,7 +8,7 @@ use super::{Plan, attempt::attempt, plan::ResultCodec};
 use crate::{
     cache::Cache,
     call::{Brief, CallKey, ValueRef},
-    error::Result,
+    error::{Error, Result},
     function::{Function, Warning},
 };
 
@@ -19,9 +19,14 @@ pub(super) fn hit<T>(
     cache: &Cache,
     key: &CallKey,
 ) -> Option<(T, usize)> {
-    let fetched = fetch(cache, key);
-    let bytes = fetched.as_ref().map_or(0, |fetched| fetched.as_ref().map_or(0, Fetched::bytes));
-    Some((decode(function, codec, cache, key, fetched)?, bytes))
+    let mut found = None;
+    // Put where it is wanted: handed out of here step by step, it would be copied at each.
+    let asked = attempt(|| {
+        found = ask(cache, key)?;
+        Ok(())
+    });
+    let bytes = found.as_ref().map_or(0, Fetched::bytes);
+    Some((decode(function, codec, cache, key, asked.as_ref().map(|()| found.as_ref()))?, bytes))
 }
 
 /// A [`Load`](crate::function::Load) for functions of this plan.
@@ -74,19 +79,19 @@ pub(super) fn decode<T>(
     codec: ResultCodec<T>,
     cache: &Cache,
     key: &CallKey,
-    fetched: Result<Option<Fetched>>,
+    fetched: Result<Option<&Fetched>, &Error>,
 ) -> Option<T> {
     let Fetched { record, stored } = fetched.unwrap_or_else(|error| {
-        cache.fault(&error, function.name());
+        cache.fault(error, function.name());
         None
     })?;
-    let value = match (&record.result, &stored) {
+    let value = match (&record.result, stored) {
         (ValueRef::Inline(bytes), _) => (codec.decode)(bytes.as_slice()),
         (ValueRef::Stored(_), stored) => (codec.decode)(stored.as_deref()?),
     };
     match value {
         Ok(value) => {
-            warn_of_stale_code(function, &record);
+            warn_of_stale_code(function, record);
             cache.counters().hit();
             Some(value)
         }

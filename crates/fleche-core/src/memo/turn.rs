@@ -168,9 +168,10 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
     /// The recorded value, if it was fetched and counts; then the flight ends with it.
     fn find(&self, leader: Leader, fetched: Result<Option<Fetched>>) -> Result<T, Leader> {
         let fetched = fetched.map(|found| found.filter(|found| self.counts(found.record.written)));
-        let written = fetched.as_ref().ok().and_then(Option::as_ref).map(|found| found.record.written);
+        let fetched = fetched.as_ref().map(Option::as_ref);
         match decode(self.function, self.codec, self.cache, &self.key, fetched) {
             Some(value) => {
+                let written = fetched.ok().flatten().map(|found| found.record.written);
                 Right(leader).bring(self.codec, &value, written);
                 Ok(value)
             }
