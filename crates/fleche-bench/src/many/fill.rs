@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, thread};
 use fleche_core::{
     CallKey, CallStore, Digest, FunctionId, Record, ValueRef,
     call::{Argument, RecordFields, Timestamp, Writer},
-    encoding,
+    encoding, fleche,
     metadata::Metadata,
 };
 use rusqlite::{Connection, params};
@@ -14,6 +14,16 @@ use crate::alone::{TABLE, said};
 
 /// The name of the function whose calls they are.
 pub(super) const FUNCTION: &str = "bench::many";
+
+/// The function: its calls with one of its ten kinds each are the records.
+#[fleche(name = "bench::many", version = 1)]
+pub(super) fn many(nth: u64, kind: u64) -> u64 {
+    nth + kind
+}
+
+pub(super) fn kind_of(nth: u64) -> u64 {
+    nth % 10
+}
 
 const THREADS: u8 = 2;
 
@@ -27,7 +37,7 @@ fn arguments(nth: u64) -> Result<Vec<Argument>, String> {
         let encoded = encoding::to_vec(&value).map_err(|error| error.to_string())?;
         Ok(Argument(name.into(), ValueRef::of(&encoded)))
     };
-    Ok(vec![argument("nth", nth)?, argument("kind", nth % 10)?])
+    Ok(vec![argument("nth", nth)?, argument("kind", kind_of(nth))?])
 }
 
 /// The key of a call.
@@ -39,7 +49,7 @@ fn record(nth: u64) -> Result<(CallKey, Record), String> {
     let record = Record::new(RecordFields {
         function: function(),
         arguments: arguments(nth)?,
-        result: ValueRef::of(&nth.to_le_bytes()),
+        result: ValueRef::of(&encoding::to_vec(&(nth + kind_of(nth))).map_err(|error| error.to_string())?),
         metadata: Metadata::default(),
         written: Timestamp(nth),
         writer: Writer { host: "host".into(), process: 1, program: "bench".into() },
