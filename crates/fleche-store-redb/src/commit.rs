@@ -109,6 +109,11 @@ impl Inner {
         self.commit(&mut turn, None, false).map(drop)
     }
 
+    /// Whether half of what may be pending is.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.pending.weight() > self.commits.most_pending() / 2
+    }
+
     /// Returns when not too much is pending for one more change.
     pub(crate) fn make_room(&self) -> Result<()> {
         let is_full = || self.pending.weight() > self.commits.most_pending();
@@ -286,5 +291,21 @@ mod tests {
         });
         let stats = database.inner.commits.stats();
         assert_eq!((stats.commits, stats.durable, stats.operations), (1, 1, 8));
+    }
+
+    #[test]
+    fn what_fills_half_of_the_room_is_committed_by_a_thread_of_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a")).unwrap();
+        // Three quarters: too little for those who put to commit it.
+        let number_of = |weight: u64| weight / (1000 + 256);
+        for number in 0..number_of(super::FEWEST_PENDING / 4 * 3) {
+            let bytes = [number.to_le_bytes().as_slice(), &[0; 992]].concat();
+            database.put_value(&Digest::of(&bytes), &bytes, Durability::None).unwrap();
+        }
+        // Where no thread commits, this goes on.
+        while database.inner.commits.stats().commits == 0 {
+            thread::yield_now();
+        }
     }
 }

@@ -20,9 +20,11 @@ const DELAY: Duration = Duration::from_millis(60);
 #[derive(Default)]
 pub(crate) struct Flusher {
     state: Mutex<State>,
-    stopped: Condvar,
+    called: Condvar,
     /// Whether the thread will look again at whether something is pending. Changed under the lock.
     watching: AtomicBool,
+    /// Whether it is not to wait for others before it does. Changed under the lock.
+    hurried: AtomicBool,
 }
 
 #[derive(Default)]
@@ -56,13 +58,26 @@ impl Flusher {
         }
     }
 
+    /// Sees to it that what is pending is committed now, so that nobody who puts more has to do it.
+    pub(crate) fn hurry(inner: &Arc<Inner>) {
+        if inner.flusher.hurried.load(Ordering::Relaxed) {
+            return;
+        }
+        {
+            let _state = inner.flusher.lock();
+            inner.flusher.hurried.store(true, Ordering::Relaxed);
+        }
+        Self::see_to(inner);
+        inner.flusher.called.notify_all();
+    }
+
     fn run(&self, inner: &Inner) {
         loop {
             let state = self.lock();
-            let (state, _) = self
-                .stopped
-                .wait_timeout_while(state, DELAY, |state| !state.stop)
-                .unwrap_or_else(PoisonError::into_inner);
+            let waits = |state: &mut State| !state.stop && !self.hurried.load(Ordering::Relaxed);
+            let (state, _) =
+                self.called.wait_timeout_while(state, DELAY, waits).unwrap_or_else(PoisonError::into_inner);
+            self.hurried.store(false, Ordering::Relaxed);
             if state.stop {
                 return;
             }
@@ -72,6 +87,7 @@ impl Flusher {
             self.watching.store(false, Ordering::Release);
             // Looked at after that: who puts something later sees that nobody watches.
             if state.stop || !inner.has_pending() {
+                self.hurried.store(false, Ordering::Relaxed);
                 return;
             }
             self.watching.store(true, Ordering::Release);
@@ -85,7 +101,7 @@ impl Flusher {
             state.stop = true;
             state.thread.take()
         };
-        self.stopped.notify_all();
+        self.called.notify_all();
         if let Some(thread) = thread {
             // It does not panic; if it did, the one who closes makes everything durable.
             let _ = thread.join();

@@ -27,7 +27,8 @@
 //!
 //! What is put is seen by everybody at once, and kept in memory until a commit writes all that was put by then, by whatever
 //! thread: after 60 ms under [`Durability::Eventual`], and when somebody waits for the disk, lists or searches, or when more
-//! is pending than a twelfth of the file (16 MiB at most, with what it takes in memory up to 48 MiB). Values of more than
+//! is pending than a twelfth of the file (16 MiB at most, with what it takes in memory up to 48 MiB). When half of that is
+//! pending, a thread of the store begins, so that those who put seldom have to wait for it. Values of more than
 //! 64 KiB are not copied: whoever puts one commits it. When a commit is on disk, [`Durability`] says. Where a commit fails, what
 //! it had stays pending for the next; whoever waits for it, or puts more than may be pending, is told. A handle that is never
 //! dropped, as one in a static, is never closed: what it put in the last 100 ms before the process ends is lost under

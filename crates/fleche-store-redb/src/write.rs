@@ -132,7 +132,9 @@ impl Database {
     }
 
     fn see_to_durability(&self, durability: Durability) {
-        if durability == Durability::Eventual {
+        if self.inner.is_filling() {
+            Flusher::hurry(&self.inner);
+        } else if durability == Durability::Eventual {
             Flusher::see_to(&self.inner);
         }
     }
