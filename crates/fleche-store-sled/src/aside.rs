@@ -1,7 +1,7 @@
 //! Damaged entries: kept where somebody may look at them and nobody is served them.
 
 use bytes::Bytes;
-use fleche_core::{CallKey, Digest, Error, Record, Result, store::Check};
+use fleche_core::{CallKey, Digest, Error, Result, store::Check};
 use sled::Tree;
 
 use crate::{database::Database, error::damaged};
@@ -18,9 +18,13 @@ impl Database {
         self.verified(&self.values, id, "value", |bytes| check(bytes.clone()))
     }
 
-    /// The record; `None` also where it is of a later format.
-    pub(crate) fn record(&self, key: &CallKey) -> Result<Option<Record>> {
-        let verify = |bytes: &Bytes| Record::from_bytes(key, bytes).map_err(why);
+    /// What this makes of the record's bytes; `None` also where it is of a later format.
+    pub(crate) fn record<T>(
+        &self,
+        key: &CallKey,
+        decode: fn(&CallKey, &[u8]) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let verify = |bytes: &Bytes| decode(key, bytes).map_err(why);
         Ok(self.verified(&self.records, key.digest(), "record of call", verify)?.flatten())
     }
 

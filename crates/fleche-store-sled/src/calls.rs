@@ -4,6 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
+    call::Brief,
     store::{CallStoreConfig, Entries},
 };
 
@@ -48,7 +49,7 @@ impl SledCalls {
     }
 
     fn found(&self, query: &Query, key: CallKey) -> Option<Result<(CallKey, Record)>> {
-        match self.0.record(&key) {
+        match self.0.record(&key, Record::from_bytes) {
             Ok(Some(record)) if query.matches(&record) => Some(Ok((key, record))),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
@@ -58,7 +59,11 @@ impl SledCalls {
 
 impl CallStore for SledCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.0.record(key)
+        self.0.record(key, Record::from_bytes)
+    }
+
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        self.0.record(key, Record::brief_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

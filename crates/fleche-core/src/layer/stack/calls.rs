@@ -2,7 +2,7 @@
 
 use super::{Stack, StackConfig, fill};
 use crate::{
-    call::{CallKey, Record},
+    call::{Brief, CallKey, Record},
     claim::{Claim, Owner},
     digest::DigestPrefix,
     error::Result,
@@ -31,6 +31,13 @@ impl<S: CallStore> CallStore for Stack<S> {
             }
         }
         Ok(None)
+    }
+
+    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+        match self.parts().0.brief(key)? {
+            None => Ok(self.get(key)?.as_ref().map(Brief::from)),
+            found => Ok(found),
+        }
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
