@@ -18,8 +18,10 @@
 //!
 //! Programs (the conformance matrix of this workspace is one) run the same cases with [`run`]. There is one list of
 //! cases, [`cases`]; nothing is left out for a backend. What a backend does not do is asserted as well: stores that are
-//! not durable must be empty when they are opened anew and must leave nothing on disk.
+//! not durable must be empty when they are opened anew and must leave nothing on disk. What a backend cannot do it admits,
+//! with the reason: [`admit_loss_of_neighbours!`].
 
+mod admitted;
 mod capture;
 mod case;
 mod cases;
@@ -41,6 +43,7 @@ mod shelf;
 mod stores;
 mod subject;
 
+pub use admitted::LosesNeighbours;
 pub use case::{Case, ExecutorCase, Listed, Needs};
 pub use executors::executor_cases;
 pub use fuzz::fuzz_backend;
@@ -49,3 +52,9 @@ pub use random::Random;
 pub use report::{Outcome, Report};
 pub use runner::{check, check_executor, run, run_executor};
 pub use selection::{Selection, SelectionError, backend, executor};
+
+/// For the macros of this crate alone.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+}

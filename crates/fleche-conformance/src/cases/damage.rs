@@ -5,6 +5,7 @@ mod records;
 pub(crate) use records::{brief_notices_a_flipped_bit, find_passes_by_damage, later_format_stays};
 
 use crate::{
+    admitted::loses_neighbours,
     disk::Spot,
     fixture::Fixture,
     item::Item,
@@ -12,9 +13,6 @@ use crate::{
 };
 
 const PAGE: usize = 4096;
-/// Backends that lose, with a damaged entry, whole ones that lie in the same file: sled takes the first damage for the end
-/// of its log. What they lose must be absent, and nothing wrong may be served.
-const LOSE_NEIGHBOURS: &[&str] = &["sled"];
 /// So many bytes of noise in the middle of an entry tell where it lies.
 const PROBE: usize = 64;
 
@@ -135,7 +133,7 @@ impl<'a, S: Shelf> Scene<'a, S> {
     /// entries too and was cut, these may have gone with it, and the file may be refused or set aside as a whole.
     fn reopen(&self, damaged: &[Spot], harm: Harm) -> Option<(S, Vec<Item>)> {
         let others = self.all.iter().copied().filter(|item| *item != self.victim);
-        let loses_neighbours = LOSE_NEIGHBOURS.contains(&self.fixture.backend.name);
+        let loses_neighbours = loses_neighbours(self.fixture.backend.name);
         let is_elsewhere = |spot: &Spot| damaged.iter().all(|hit| hit.file != spot.file);
         let stays = |&item: &Item| {
             let spots = self.find(item);

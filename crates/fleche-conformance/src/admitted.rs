@@ -1,0 +1,28 @@
+//! What a backend admits to do less well than the suite asks for.
+
+/// An admission, as [`admit_loss_of_neighbours!`](crate::admit_loss_of_neighbours) registers it.
+#[derive(Debug)]
+pub struct LosesNeighbours {
+    /// The backend's name.
+    pub backend: &'static str,
+    /// Why that is so, for people.
+    pub why: &'static str,
+}
+
+inventory::collect!(LosesNeighbours);
+
+/// Admits, in the program that runs the suite, that a backend loses, with a damaged entry, whole ones that lie in the same
+/// file: `admit_loss_of_neighbours!("its name", "why that is so");`. What is lost must be absent all the same, and nothing
+/// wrong may be served.
+#[macro_export]
+macro_rules! admit_loss_of_neighbours {
+    ($backend:literal, $why:literal) => {
+        $crate::__private::inventory::submit! {
+            $crate::LosesNeighbours { backend: $backend, why: $why }
+        }
+    };
+}
+
+pub(crate) fn loses_neighbours(backend: &str) -> bool {
+    inventory::iter::<LosesNeighbours>().any(|admitted| admitted.backend == backend)
+}
