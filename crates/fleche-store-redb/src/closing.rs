@@ -1,38 +1,76 @@
 //! `Closing`: an open redb database whose closing may fail, too.
 
-use std::path::Path;
+use std::{
+    io, mem,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+};
 
 use crate::{error::caught, open::open};
 
 /// A database that is closed when this is dropped. Damaged pages may lead redb to panic even then.
-pub(crate) struct Closing(Option<redb::Database>);
+pub(crate) struct Closing {
+    redb: Option<redb::Database>,
+    /// Whether nothing more is to be written to the file.
+    is_damaged: bool,
+}
 
 impl From<redb::Database> for Closing {
     fn from(database: redb::Database) -> Self {
-        Self(Some(database))
+        Self { redb: Some(database), is_damaged: false }
     }
 }
 
 impl Closing {
     pub(crate) fn get(&self) -> Result<&redb::Database, redb::Error> {
-        self.0.as_ref().ok_or_else(closed)
+        self.redb.as_ref().ok_or_else(closed)
     }
 
     pub(crate) fn get_mut(&mut self) -> Result<&mut redb::Database, redb::Error> {
-        self.0.as_mut().ok_or_else(closed)
+        self.redb.as_mut().ok_or_else(closed)
     }
 
-    /// Closes it, and opens the file anew.
+    /// Whether redb reads and writes, which it does no more after an error of the system's.
+    pub(crate) fn works(&self) -> bool {
+        caught(|| Ok(self.get()?.begin_write()?.abort()?)).is_ok()
+    }
+
+    /// Has nothing more written to the file, not even when it is closed.
+    pub(crate) fn give_up(&mut self) {
+        self.is_damaged = true;
+    }
+
+    /// Opens the file anew. What was committed since the last commit that is on the disk is lost. Until it is open again, who asks
+    /// for it is given an error.
     pub(crate) fn reopen(&mut self, path: &Path) -> Result<(), redb::Error> {
-        self.close();
-        let opened = caught(|| open(path))?.map_err(|error| redb::Error::Corrupted(error.to_string()))?;
-        self.0 = Some(opened);
+        if let Some(database) = self.redb.take() {
+            abandon(database);
+        }
+        let opened = caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
+        self.redb = Some(opened.redb);
         Ok(())
     }
+}
 
-    /// Closes it now. Who asks for it afterwards is given an error.
-    pub(crate) fn close(&mut self) {
-        let database = self.0.take();
+/// Closes it without writing to it: where pages are damaged, redb might panic while it cleans up after a panic, which ends the
+/// process. While a thread panics it writes nothing.
+pub(crate) fn abandon(database: redb::Database) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let _closed_while_this_unwinds = database;
+        resume_unwind(Box::new("a database is closed as it is"));
+    }));
+}
+
+fn closed() -> redb::Error {
+    redb::Error::Io(io::Error::other("it is closed, and is opened again as soon as it can be"))
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let Some(database) = self.redb.take() else { return };
+        if mem::take(&mut self.is_damaged) {
+            return abandon(database);
+        }
         let closed = caught(|| {
             drop(database);
             Ok(())
@@ -40,15 +78,5 @@ impl Closing {
         if let Err(error) = closed {
             tracing::warn!(%error, "a redb database was not closed as it should be");
         }
-    }
-}
-
-fn closed() -> redb::Error {
-    redb::Error::Corrupted("it was closed to be healed, and could not be opened again".to_owned())
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.close();
     }
 }

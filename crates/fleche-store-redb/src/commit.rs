@@ -15,6 +15,7 @@ use crate::{
     apply::{Direct, Entry},
     database::Inner,
     error::{backend, caught, is_damage},
+    health::Ill,
     pending::Changes,
     tables::{Snapshot, Tables},
 };
@@ -93,7 +94,7 @@ impl Inner {
     /// Returns when the changes up to this number are durable. Those who wait meanwhile share the next commit.
     pub(crate) fn make_durable(&self, number: u64) -> Result<()> {
         let mut turn = self.commits.turn();
-        if self.commits.durable.load(Ordering::Acquire) >= number && !self.health.is_damaged() {
+        if self.commits.durable.load(Ordering::Acquire) >= number && !self.health.is_doubtful() {
             return Ok(());
         }
         self.commit(&mut turn, None, true).map(drop)
@@ -103,7 +104,7 @@ impl Inner {
     pub(crate) fn settle(&self) -> Result<()> {
         let number = self.pending.sequence();
         let mut turn = self.commits.turn();
-        if turn.committed >= number && !self.health.is_damaged() {
+        if turn.committed >= number && !self.health.is_doubtful() {
             return Ok(());
         }
         self.commit(&mut turn, None, false).map(drop)
@@ -146,9 +147,7 @@ impl Inner {
         let (changes, last) = self.pending.take();
         let weight = PER_COMMIT + changes.weight() + direct.map_or(0, |direct| direct.len() as u64);
         let durable = durable || turn.taken + weight > self.commits.most_pending();
-        if self.health.is_damaged() {
-            self.heal("pages cannot be read");
-        }
+        self.mend();
         let done = self.transact(&changes, direct, durable);
         match done {
             Ok(_) => self.pending.done(),
@@ -175,11 +174,21 @@ impl Inner {
             .map(|(id, change)| Entry::Value(id, change))
             .chain(changes.records.iter().map(|(key, change)| Entry::Record(key, change)))
             .collect();
-        let done = match self.transaction(&entries, direct, durable) {
-            Err(redb::Error::PreviousIo) if self.reopen() => self.transaction(&entries, direct, durable),
-            Err(error) if is_damage(&error) && self.heal(&error.to_string()) => {
-                self.transaction(&entries, direct, durable)
+        let mut done = self.transaction(&entries, direct, durable);
+        // What seems sound and fails once more is damaged.
+        for ill in [Ill::Suspect, Ill::Damaged] {
+            let Err(error) = &done else { break };
+            if is_damage(error) {
+                self.health.note(ill);
+            } else {
+                self.note(error);
             }
+            if !self.mend() {
+                break;
+            }
+            done = self.transaction(&entries, direct, durable);
+        }
+        let done = match done {
             Err(error) if is_damage(&error) && !entries.is_empty() => {
                 self.in_parts(&entries)?;
                 self.transaction(&[], direct, durable)
@@ -235,7 +244,11 @@ impl Inner {
             self.renew_snapshot();
             // What is done directly may have undone one of them.
             if direct.is_none() {
-                all_there(&*self.snapshot(redb.get()?)?, entries)?;
+                all_there(&*self.snapshot(redb.get()?)?, entries).inspect_err(|error| {
+                    if is_damage(error) {
+                        self.health.note(Ill::Damaged);
+                    }
+                })?;
             }
             let mut stats = self.commits.stats.lock().unwrap_or_else(PoisonError::into_inner);
             stats.commits += 1;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    closing::Closing, commit::Commits, flusher::Flusher, heal::Health, open::Held, pending::Pending, tables::Snapshot,
+    closing::Closing, commit::Commits, flusher::Flusher, health::Health, open::Held, pending::Pending, tables::Snapshot,
 };
 
 /// An open file. The drop makes everything durable and closes it.

@@ -40,6 +40,10 @@ pub(crate) fn backend(path: &Path, error: &redb::Error) -> Error {
             "; the file is damaged: the next commit keeps what of it can be read, the rest is computed again; if this goes on, \
              move it away, or restore it from a copy"
         }
+        redb::Error::PreviousIo => {
+            "; the file is opened anew within a second, or healed within a minute if it is damaged; the log says what keeps it from \
+             that"
+        }
         _ => "",
     };
     Error::backend(name(path))(format!("{error}{cure}"))

@@ -51,6 +51,7 @@ impl Flusher {
                 state.thread = Some(thread);
             }
             Err(error) => {
+                inner.flusher.hurried.store(false, Ordering::Relaxed);
                 drop(state);
                 tracing::warn!("no thread to make commits durable later, so it is done now: {error}");
                 inner.flush();
@@ -84,10 +85,10 @@ impl Flusher {
             drop(state);
             inner.flush();
             let state = self.lock();
+            self.hurried.store(false, Ordering::Relaxed);
             self.watching.store(false, Ordering::Release);
-            // Looked at after that: who puts something later sees that nobody watches.
+            // Looked at after that: who puts something later sees that nobody watches, or hurries.
             if state.stop || !inner.has_pending() {
-                self.hurried.store(false, Ordering::Relaxed);
                 return;
             }
             self.watching.store(true, Ordering::Release);

@@ -1,106 +1,101 @@
-//! Healing: a database with damaged pages makes room for a new one that has all that could be read of it.
+//! Mending an open file: opened anew after an error of the system's, and, where pages are damaged, replaced by a file of all
+//! that could be read of it.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::{
-        PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
-};
+use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use crate::{
     aside::Files,
     database::Inner,
     error::caught,
+    health::Ill,
     salvage::{Salvaged, Source, salvage},
 };
 
-/// What is known of the pages of an open file.
-#[derive(Default)]
-pub(crate) struct Health(AtomicU8);
-
-const SOUND: u8 = 0;
-const DAMAGED: u8 = 1;
-const GIVEN_UP: u8 = 2;
-
-impl Health {
-    /// Whoever commits next is to heal the file. Where that has failed, nobody tries again before it is opened anew.
-    pub(crate) fn note_damage(&self) {
-        let _ = self.0.compare_exchange(SOUND, DAMAGED, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_damaged(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == DAMAGED
-    }
-
-    fn set(&self, health: u8) {
-        self.0.store(health, Ordering::Relaxed);
-    }
-}
+/// After so long one tries again to open a file.
+const REOPENING: Duration = Duration::from_secs(1);
+/// The same to heal it: each time all of it is read.
+const HEALING: Duration = Duration::from_mins(1);
 
 impl Inner {
-    /// Heals the file, for who commits. Whether it did: where it is damaged still, it stays as it is.
-    pub(crate) fn heal(&self, why: &str) -> bool {
-        if self.health.0.load(Ordering::Relaxed) == GIVEN_UP {
-            return false;
-        }
-        let (path, files) = (self.path.display(), Files::of(&self.path));
-        match caught(|| self.replace(&files)) {
-            Ok((salvaged, aside)) => {
-                self.health.set(SOUND);
-                let Salvaged { values, records } = salvaged;
-                tracing::warn!(
-                    "the redb database `{path}` was damaged ({why}); {values} values and {records} records could be read and are \
-                     kept, what else was in it is computed again; the damaged file is `{}`",
-                    aside.display()
-                );
-                true
-            }
-            Err(error) => {
-                self.health.set(GIVEN_UP);
-                let _ = files.remove_unfinished();
-                tracing::warn!("the redb database `{path}` is damaged ({why}) and cannot be healed: {error}");
-                false
-            }
+    /// Mends what is known to be wrong, for who commits. Whether nothing is wrong any more, as far as is known.
+    pub(crate) fn mend(&self) -> bool {
+        match self.health.to_mend() {
+            Ill::Not => false,
+            Ill::Shut => self.reopen(),
+            ill => self.heal(ill == Ill::Damaged),
         }
     }
 
-    fn replace(&self, files: &Files) -> Result<(Salvaged, PathBuf), redb::Error> {
+    /// Opens the file anew. Whether it did.
+    pub(crate) fn reopen(&self) -> bool {
+        let reopened = {
+            // Readers wait meanwhile.
+            let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+            if self.health.to_mend() == Ill::Not {
+                // Another has done it, or tried.
+                return redb.get().is_ok();
+            }
+            self.renew_snapshot();
+            redb.reopen(&self.path)
+        };
+        match reopened {
+            Ok(()) => self.health.mended(),
+            Err(error) => {
+                self.health.not_mended(REOPENING);
+                tracing::warn!("the redb database `{}` does not open again: {error}", self.path.display());
+                return false;
+            }
+        }
+        true
+    }
+
+    fn heal(&self, is_damaged: bool) -> bool {
+        let (path, files) = (self.path.display(), Files::of(&self.path));
+        match caught(|| self.replace(&files, is_damaged)) {
+            Ok(None) => self.health.mended(),
+            Ok(Some((Salvaged { values, records, .. }, aside))) => {
+                self.health.mended();
+                tracing::warn!(
+                    "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, what \
+                     else was in it is computed again; the damaged file is `{}`",
+                    aside.display()
+                );
+            }
+            Err(error) => {
+                let _ = files.remove_unfinished();
+                let is_open = {
+                    let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+                    redb.give_up();
+                    redb.get().is_ok()
+                };
+                self.health.not_mended(if is_open { HEALING } else { REOPENING });
+                tracing::warn!("the redb database `{path}` seems damaged, and could not be healed: {error}");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads all of the file. Where pages are damaged, as they are known to be or turn out to, what could be read takes its place.
+    fn replace(&self, files: &Files, is_damaged: bool) -> Result<Option<(Salvaged, PathBuf)>, redb::Error> {
         // Readers wait meanwhile; what they find afterwards is sound.
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         self.renew_snapshot();
         files.remove_unfinished()?;
-        let salvaged = salvage(Source { redb: &mut redb, path: &self.path }, files.unfinished())?;
+        files.free_place()?;
+        // An error of the system's says nothing of the file.
+        if !redb.works() {
+            redb.reopen(&self.path)?;
+        }
+        let salvaged = salvage(Source::new(&mut redb, &self.path), files.unfinished())?;
+        if !is_damaged && !salvaged.met_damage {
+            files.remove_unfinished()?;
+            return Ok(None);
+        }
         let aside = files.set_aside()?;
+        // From here on it is healed, whatever happens: whoever opens the file puts the new one in its place.
         files.finish()?;
         redb.reopen(&self.path)?;
-        Ok((salvaged, aside))
+        Ok(Some((salvaged, aside)))
     }
-
-    /// Opens the file anew after an error of the system's, as redb asks for. Whether it did.
-    pub(crate) fn reopen(&self) -> bool {
-        let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
-        self.renew_snapshot();
-        redb.reopen(&self.path)
-            .inspect_err(|error| {
-                tracing::warn!("the redb database `{}` does not open again: {error}", self.path.display());
-            })
-            .is_ok()
-    }
-}
-
-/// Empties a file of which redb reads nothing, once it is kept elsewhere.
-pub(crate) fn begin_anew(path: &Path, why: &str) -> Result<(), redb::Error> {
-    let files = Files::of(path);
-    let stays = |error: io::Error| redb::Error::Corrupted(format!("{why}; it stays as it is: {error}"));
-    let aside = files.set_aside().map_err(stays)?;
-    files.empty().map_err(stays)?;
-    tracing::warn!(
-        "the redb database `{}` was damaged ({why}), and nothing of it could be read: a new one takes its place, and what was in \
-         it is computed again; the damaged file is `{}`",
-        path.display(),
-        aside.display()
-    );
-    Ok(())
 }

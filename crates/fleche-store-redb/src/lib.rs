@@ -68,6 +68,7 @@ mod database;
 mod error;
 mod flusher;
 mod heal;
+mod health;
 mod index;
 mod list;
 mod open;

@@ -17,9 +17,10 @@ use redb::{Builder, ReadableDatabase as _, TableHandle as _};
 
 use crate::{
     aside::Files,
+    closing::abandon,
     database::{Database, Inner},
-    error::{caught, foreign, opening},
-    heal::begin_anew,
+    error::{caught, foreign, is_damage, opening},
+    health::Ill,
     tables::{FLECHE, FORMAT, create},
 };
 
@@ -39,13 +40,76 @@ impl Database {
         OPEN.get_or_open(place.clone(), || {
             // Whoever has dropped the last handle may not have closed the file yet.
             let held = Held::take(place);
-            let redb = match caught(|| open(&path)) {
-                Err(redb::Error::Corrupted(why)) => begin_anew(&path, &why).and_then(|()| caught(|| open(&path))),
-                opened => opened,
-            };
-            let redb = redb.map_err(|error| opening(&path, error))??;
-            Ok(Self::new(path, redb, held))
+            let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
+            let checked = opened.checked(&path).map_err(|error| opening(&path, error))?;
+            let database = Self::new(path, checked.redb, held);
+            if checked.is_damaged {
+                database.inner.health.note(Ill::Damaged);
+            }
+            Ok(database)
         })
+    }
+}
+
+/// An open file.
+pub(crate) struct Opened {
+    pub(crate) redb: redb::Database,
+    /// Whether pages of it are damaged, as far as opening tells.
+    is_damaged: bool,
+}
+
+/// Files up to this size, in bytes, are read and verified as a whole when they are opened: a few milliseconds.
+const SMALL: u64 = 1 << 22;
+
+impl Opened {
+    /// The same, verified if it is small.
+    fn checked(mut self, path: &Path) -> Result<Self, redb::Error> {
+        if fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len()) > SMALL {
+            return Ok(self);
+        }
+        match caught(|| Ok(self.redb.check_integrity()?)) {
+            Ok(true) => Ok(self),
+            Ok(false) => {
+                tracing::warn!(
+                    "the redb database `{}` was damaged, and is as it was before its last commit",
+                    path.display()
+                );
+                Ok(self)
+            }
+            Err(error) if is_damage(&error) => {
+                abandon(self.redb);
+                // As it is, for who commits to heal it.
+                let opened =
+                    caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
+                Ok(Self { is_damaged: true, ..opened })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// redb, with the tables there. A file that is ours, and of which nothing can be read, is kept elsewhere and emptied. The inner
+/// error is ours.
+fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
+    let then = fs::metadata(path)?;
+    let why = match caught(|| open(path)) {
+        // redb has no other error for a file of a later version.
+        Err(redb::Error::Corrupted(why)) if why.contains("version") => return Err(redb::Error::Corrupted(why)),
+        Err(error) if is_damage(&error) => error,
+        opened => return opened,
+    };
+    match Files::of(path).begin_anew(&then) {
+        Ok(Some(aside)) => {
+            tracing::warn!(
+                "the redb database `{}` is damaged ({why}), and nothing of it can be read: a new one takes its place, and what was \
+                 in it is computed again; the damaged file is `{}`",
+                path.display(),
+                aside.display()
+            );
+            caught(|| open(path))
+        }
+        Ok(None) => Err(redb::Error::Corrupted(why.to_string())),
+        Err(error) => Err(redb::Error::Corrupted(format!("{why}; it stays as it is: {error}"))),
     }
 }
 
@@ -65,7 +129,7 @@ fn place(path: &Path) -> Result<Place> {
 }
 
 /// redb, with the tables there. The inner error is ours.
-pub(crate) fn open(path: &Path) -> Result<Result<redb::Database>, redb::Error> {
+pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     Files::of(path).replace()?;
     let redb = Builder::new().set_cache_size(CACHE).create(path)?;
     let reading = redb.begin_read()?;
@@ -75,16 +139,20 @@ pub(crate) fn open(path: &Path) -> Result<Result<redb::Database>, redb::Error> {
         let transaction = redb.begin_write()?;
         create(&transaction)?;
         transaction.commit()?;
-        return Ok(Ok(redb));
+        return Ok(Ok(Opened { redb, is_damaged: false }));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
         return Ok(Err(foreign(path, "this redb database is of another program: give the store a file of its own")));
     }
-    let about = reading.open_table(FLECHE)?;
-    let format = about.get(FORMAT.0)?.map_or(0, |format| format.value());
-    drop((about, reading));
+    let format = caught(|| Ok(reading.open_table(FLECHE)?.get(FORMAT.0)?.map_or(0, |format| format.value())));
+    drop(reading);
+    let (format, is_damaged) = match format {
+        // The page that says so is damaged. No other format has ever been released.
+        Err(error) if is_damage(&error) => (FORMAT.1, true),
+        format => (format?, false),
+    };
     Ok(match format.cmp(&FORMAT.1) {
-        Ordering::Equal => Ok(redb),
+        Ordering::Equal => Ok(Opened { redb, is_damaged }),
         Ordering::Greater => Err(foreign(
             path,
             "a later version of fleche has written this database: use that, or give the store a file of its own",

@@ -11,6 +11,7 @@ use crate::{
     apply::{Direct, Kind},
     database::{Database, Inner},
     error::{backend, caught, damaged, is_damage},
+    health::Ill,
     pending::Change,
     tables::Snapshot,
 };
@@ -26,6 +27,9 @@ impl Inner {
 
     /// The same, with what redb says where it fails.
     pub(crate) fn try_read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+        if self.health.to_mend() == Ill::Shut {
+            self.reopen();
+        }
         caught(|| {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
             run(&*self.snapshot(redb.get()?)?)
@@ -42,11 +46,18 @@ impl Inner {
         })
     }
 
+    /// Takes note of what an error of redb's tells of the file.
+    pub(crate) fn note(&self, error: &redb::Error) {
+        match error {
+            error if is_damage(error) => self.health.note(Ill::Suspect),
+            redb::Error::PreviousIo | redb::Error::Io(_) => self.health.note(Ill::Shut),
+            _ => {}
+        }
+    }
+
     /// What to say of an error of redb's. Damage is healed by who commits next.
     pub(crate) fn failed(&self, error: &redb::Error) -> Error {
-        if is_damage(error) {
-            self.health.note_damage();
-        }
+        self.note(error);
         backend(&self.path, error)
     }
 

@@ -25,30 +25,56 @@ type Definition = TableDefinition<'static, Bytes32, Blob>;
 /// Takes an entry; says whether it is whole.
 type Keep<'a> = dyn FnMut(&Key, &[u8], &ReadTransaction) -> Result<bool, redb::Error> + 'a;
 
-/// The damaged database.
+/// The database that is read.
 pub(crate) struct Source<'a> {
-    pub(crate) redb: &'a mut Closing,
-    pub(crate) path: &'a Path,
+    redb: &'a mut Closing,
+    path: &'a Path,
+    met_damage: bool,
 }
 
-impl Source<'_> {
-    /// What was committed last. Where a page has led beyond the end of the file, redb reads nothing more before it is opened
-    /// anew.
-    fn read(&mut self) -> Result<ReadTransaction, redb::Error> {
-        match caught(|| sound(self.redb.get()?)) {
-            Err(redb::Error::PreviousIo) => {
-                self.redb.reopen(self.path)?;
-                sound(self.redb.get()?)
-            }
-            read => read,
-        }
+impl<'a> Source<'a> {
+    /// Of a database that has just been opened.
+    pub(crate) fn new(redb: &'a mut Closing, path: &'a Path) -> Self {
+        Self { redb, path, met_damage: false }
     }
-}
 
-fn sound(redb: &redb::Database) -> Result<ReadTransaction, redb::Error> {
-    let reading = redb.begin_read()?;
-    let is_shut = matches!(reading.list_tables(), Err(redb::StorageError::PreviousIo));
-    if is_shut { Err(redb::Error::PreviousIo) } else { Ok(reading) }
+    /// What this finds in what was committed last; `None` where it meets damage. After an error of the system's, as where a page
+    /// leads beyond the end of the file, redb reads nothing more before it is opened anew.
+    fn look<T>(
+        &mut self,
+        look: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<Option<T>, redb::Error> {
+        let redb = self.redb.get()?;
+        let error = match caught(|| look(&redb.begin_read()?)) {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => error,
+        };
+        self.met_damage = true;
+        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+            self.redb.reopen(self.path)?;
+        }
+        Ok(None)
+    }
+
+    /// Reads a table whose entries are known by others: only whether they stand in order, and how many they are.
+    fn check<const N: usize, V: redb::Value>(
+        &mut self,
+        table: TableDefinition<'static, &'static [u8; N], V>,
+    ) -> Result<(), redb::Error> {
+        self.look(|reading| {
+            let table = reading.open_table(table)?;
+            let (mut count, mut last) = (0, None);
+            for entry in table.iter()? {
+                let key = *entry?.0.value();
+                if last.is_some_and(|last| last >= key) {
+                    return Err(redb::Error::Corrupted("keys are not in order".to_owned()));
+                }
+                (count, last) = (count + 1, Some(key));
+            }
+            if count == table.len()? { Ok(()) } else { Err(redb::Error::Corrupted("entries are missing".to_owned())) }
+        })
+        .map(drop)
+    }
 }
 
 /// So often damage may be met in one table, before what lies between such places is given up.
@@ -59,6 +85,8 @@ const MOST_PROBES: usize = 4096;
 pub(crate) struct Salvaged {
     pub(crate) values: u64,
     pub(crate) records: u64,
+    /// Whether anything could not be read, or stands where it does not belong.
+    pub(crate) met_damage: bool,
 }
 
 /// Makes a database in this file, which does not exist, of all that can be read of the other and is whole. It is on the
@@ -105,15 +133,16 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
     }
     drop(tables);
     transaction.commit()?;
-    Ok(salvaged)
+    from.check(AGES)?;
+    from.check(INDEX)?;
+    Ok(Salvaged { met_damage: from.met_damage, ..salvaged })
 }
 
 /// Copies those rows of the index that lead to these calls, as far as they can be read.
 fn copy_rows(from: &mut Source<'_>, calls: &HashSet<Key>, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
-    let reading = from.read()?;
     let mut rows = Vec::new();
     // What stands before the damage is all there is of them.
-    let _ = caught(|| {
+    from.look(|reading| {
         let index = reading.open_table(INDEX)?;
         for row in index.iter()?.take(bound(index.len()?)) {
             let row = *row?.0.value();
@@ -122,7 +151,7 @@ fn copy_rows(from: &mut Source<'_>, calls: &HashSet<Key>, tables: &mut Tables<'_
             }
         }
         Ok(())
-    });
+    })?;
     let index = &mut tables.records()?.index;
     rows.iter().try_for_each(|row| index.insert(row, ()).map(drop))?;
     Ok(())
@@ -138,13 +167,11 @@ fn bound(len: u64) -> usize {
 /// Damage is met from both sides, and what lies between is halved again and again, until the halves are so narrow that the
 /// damaged page has all of them.
 fn each(from: &mut Source<'_>, table: Definition, keep: &mut Keep<'_>) -> Result<(), redb::Error> {
-    let reading = from.read()?;
     // What a damaged page says of it may be far too much: an entry takes no less than its key.
     let most = fs::metadata(from.path)?.len() / size_of::<Key>() as u64;
-    let len = caught(|| Ok(reading.open_table(table)?.len()?)).map_or(most, |len| len.min(most));
-    drop(reading);
+    let len = from.look(|reading| Ok(reading.open_table(table)?.len()?))?.map_or(most, |len| len.min(most));
     let narrowest = u128::MAX / (4 * u128::from(len.max(1)));
-    let mut reader = Reader { from, table, keep, kept: HashSet::new(), left: bound(len) };
+    let mut reader = Reader { from, table, keep, kept: HashSet::new(), passed: 0, left: bound(len) };
     let mut gaps = VecDeque::from([Gap { first: 0, last: u128::MAX }]);
     for _ in 0..MOST_PROBES {
         let Some(mut gap) = gaps.pop_front() else { break };
@@ -160,6 +187,9 @@ fn each(from: &mut Source<'_>, table: Definition, keep: &mut Keep<'_>) -> Result
             let middle = gap.first + (gap.last - gap.first) / 2;
             gaps.extend([Gap { last: middle, ..gap }, Gap { first: middle + 1, ..gap }]);
         }
+    }
+    if reader.passed < len {
+        reader.from.met_damage = true;
     }
     Ok(())
 }
@@ -182,6 +212,8 @@ struct Reader<'a, 's, 'k> {
     table: Definition,
     keep: &'a mut Keep<'k>,
     kept: HashSet<Key>,
+    /// How many entries were read, where nothing is damaged.
+    passed: u64,
     /// So many entries may still be read.
     left: usize,
 }
@@ -192,18 +224,21 @@ impl Reader<'_, '_, '_> {
         let (first, last) = (key(gap.first, 0), key(gap.last, u8::MAX));
         let mut reached = if direction == Direction::Up { gap.first } else { gap.last };
         let mut not_kept = None;
-        let reading = self.from.read()?;
-        let read = caught(|| {
-            let table = reading.open_table(self.table)?;
+        let (table, keep, kept) = (self.table, &mut self.keep, &mut self.kept);
+        let (left, passed) = (&mut self.left, &mut self.passed);
+        let mut is_astray = false;
+        let read = self.from.look(|reading| {
+            let table = reading.open_table(table)?;
             let mut entries = table.range::<&Key>(&first..=&last)?;
             loop {
                 let entry = if direction == Direction::Up { entries.next() } else { entries.next_back() };
                 let Some(entry) = entry.transpose()? else { return Ok(()) };
-                self.left = self.left.checked_sub(1).ok_or_else(|| redb::Error::Corrupted("no end".to_owned()))?;
+                *left = left.checked_sub(1).ok_or_else(|| redb::Error::Corrupted("no end".to_owned()))?;
+                *passed += 1;
                 let (key, bytes) = (*entry.0.value(), entry.1.value());
-                if !self.kept.contains(&key) {
-                    match (self.keep)(&key, bytes, &reading) {
-                        Ok(true) => drop(self.kept.insert(key)),
+                if !kept.contains(&key) {
+                    match keep(&key, bytes, reading) {
+                        Ok(true) => drop(kept.insert(key)),
                         Ok(false) => {}
                         Err(error) => {
                             not_kept = Some(error);
@@ -214,13 +249,16 @@ impl Reader<'_, '_, '_> {
                 // What stands where it does not belong says nothing of how far one has come.
                 if table.get(&key)?.is_some() {
                     reached = prefix(&key).clamp(gap.first, gap.last);
+                } else {
+                    is_astray = true;
                 }
             }
-        });
+        })?;
+        self.from.met_damage |= is_astray;
         match (not_kept, read) {
             (Some(error), _) => Err(error),
-            (None, Ok(())) => Ok(None),
-            (None, Err(_)) => Ok(Some(reached)),
+            (None, Some(())) => Ok(None),
+            (None, None) => Ok(Some(reached)),
         }
     }
 }

@@ -165,9 +165,9 @@ impl Inner {
             }))
         });
         match there {
-            Err(error) if is_damage(&error) => {
-                // Nothing that can be read, and the commit heals it.
-                self.health.note_damage();
+            // Nothing that can be read, which is for the commit to mend.
+            Err(error) if is_damage(&error) || matches!(error, redb::Error::PreviousIo | redb::Error::Io(_)) => {
+                self.note(&error);
                 Ok(There::Nothing)
             }
             there => there.map_err(|error| self.failed(&error)),

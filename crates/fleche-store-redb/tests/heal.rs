@@ -177,3 +177,122 @@ fn whoever_was_killed_when_the_healed_file_was_whole_has_healed_it() {
     assert_eq!(there(&RedbValues::open(&path).unwrap(), &RedbCalls::open(&path).unwrap()), (200, 200));
     assert!(!beside(&path, ".healing").exists());
 }
+
+/// As [`filled`], and so large that the file is not read when it is opened.
+fn large(path: &Path) {
+    filled(path);
+    let store = RedbValues::open(path).unwrap();
+    (1_000..1_010).for_each(|number| drop(store.put(&Digest::of(&noise(number, 600_000)), &noise(number, 600_000))));
+}
+
+/// Cuts the open file, so that redb can read nothing, asks for a value, and puts everything back.
+fn short_read(path: &Path, store: &RedbValues) {
+    let whole = fs::read(path).unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(4096).unwrap();
+    store.get(&Digest::of(&noise(5, 700))).unwrap_err();
+    std::os::unix::fs::FileExt::write_all_at(&file, &whole, 0).unwrap();
+}
+
+#[test]
+fn a_read_that_comes_short_once_costs_nothing() {
+    silence_redb();
+    let (_directory, path) = file();
+    large(&path);
+    let (store, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
+    short_read(&path, &store);
+    put_record(&calls, &record("g", 1));
+    calls.sync(&record("g", 1).0).unwrap();
+    assert_eq!(there(&store, &calls), (200, 200));
+    assert_eq!(calls.get(&record("g", 1).0).unwrap().as_ref(), Some(&record("g", 1).1));
+    drop((store, calls));
+    let store = RedbValues::open(&path).unwrap();
+    short_read(&path, &store);
+    drop(store);
+    assert_eq!(there(&RedbValues::open(&path).unwrap(), &RedbCalls::open(&path).unwrap()), (200, 200));
+    assert!(!beside(&path, ".damaged-1").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_again_is_opened_later() {
+    silence_redb();
+    let (directory, _) = file();
+    let (here, away) = (directory.path().join("here"), directory.path().join("away"));
+    fs::create_dir(&here).unwrap();
+    let path = here.join("store.redb");
+    large(&path);
+    let (store, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
+    short_read(&path, &store);
+    fs::rename(&here, &away).unwrap();
+    let _ = put(&store, b"new");
+    store.sync(&Digest::of(b"new")).unwrap_err();
+    fs::rename(&away, &here).unwrap();
+    // One tries again after a second.
+    while store.sync(&Digest::of(b"new")).is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(there(&store, &calls), (200, 200));
+    assert!(store.get(&Digest::of(b"new")).unwrap().is_some());
+    assert!(!beside(&path, ".damaged-1").exists());
+}
+
+#[test]
+fn a_file_of_a_later_version_of_redb_stays_as_it_is() {
+    silence_redb();
+    let (_directory, path) = file();
+    let mut content = filled(&path);
+    // The versions of both commits that the header keeps.
+    (content[64], content[192]) = (4, 4);
+    fs::write(&path, &content).unwrap();
+    let error = RedbValues::open(&path).unwrap_err().to_string();
+    assert!(error.contains("version"), "{error}");
+    assert!(fs::read(&path).unwrap() == content && !beside(&path, ".damaged-1").exists());
+}
+
+#[test]
+fn a_damaged_database_of_another_program_stays_as_it_is() {
+    silence_redb();
+    let (_directory, path) = file();
+    let database = redb::Database::create(&path).unwrap();
+    let write = database.begin_write().unwrap();
+    {
+        let mut users = write.open_table(redb::TableDefinition::<u64, &[u8]>::new("users")).unwrap();
+        for number in 0..1000 {
+            users.insert(number, &*noise(number, 500)).unwrap();
+        }
+    }
+    write.commit().unwrap();
+    drop(database);
+    let whole = fs::read(&path).unwrap();
+    let cut = &whole[..whole.len() - 8192];
+    fs::write(&path, cut).unwrap();
+    let error = RedbValues::open(&path).unwrap_err();
+    assert!(matches!(error, fleche_core::Error::Config { .. }), "{error:?}");
+    assert!(fs::read(&path).unwrap() == cut && !beside(&path, ".damaged-1").exists());
+}
+
+#[test]
+fn whichever_page_is_zeroed_all_can_be_put_again_and_most_need_not() {
+    silence_redb();
+    let (directory, path) = file();
+    let whole = filled(&path);
+    let is_used = |page: &usize| whole[page * 4096..][..4096].iter().any(|byte| *byte != 0);
+    let (mut pages, mut costly) = (0, 0);
+    for page in (1..whole.len() / 4096).filter(is_used) {
+        let mut content = whole.clone();
+        content[page * 4096..][..4096].fill(0);
+        let copy = directory.path().join(format!("zeroed-{page}"));
+        fs::write(&copy, content).unwrap();
+        // Nothing is left that tells whose it is.
+        let Some(missing) = put_what_is_missing(&copy) else {
+            costly += 1;
+            continue;
+        };
+        let (store, calls) = (RedbValues::open(&copy).unwrap(), RedbCalls::open(&copy).unwrap());
+        assert_eq!(there(&store, &calls), (200, 200), "page {page}");
+        pages += 1;
+        costly += usize::from(missing > 50);
+    }
+    // Those that lead to many others.
+    assert!(costly * 10 < pages, "{costly} of {pages}");
+}
