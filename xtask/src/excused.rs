@@ -7,6 +7,7 @@ const LOSES_SYNCED: &[(&str, &str)] =
 /// Backends whose engine panics at some damages, with the reason. The store turns that into errors.
 const PANICS_INSIDE: &[(&str, &str)] = &[("redb", "redb asserts that its pages are sound; the store catches that")];
 
+fleche_conformance::admit_loss_of_neighbours!("redb", of_a_cut_file, "redb reads nothing of a file that was cut short");
 fleche_conformance::admit_loss_of_neighbours!("sled", "sled takes the first damage for the end of its log");
 
 /// Why this backend may lose what was synced; `None` if it must not.

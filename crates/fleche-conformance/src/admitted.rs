@@ -5,6 +5,8 @@
 pub struct LosesNeighbours {
     /// The backend's name.
     pub backend: &'static str,
+    /// Whether it does only where the file was cut short.
+    pub only_of_a_cut_file: bool,
     /// Why that is so, for people.
     pub why: &'static str,
 }
@@ -12,17 +14,24 @@ pub struct LosesNeighbours {
 inventory::collect!(LosesNeighbours);
 
 /// Admits, in the program that runs the suite, that a backend loses, with a damaged entry, whole ones that lie in the same
-/// file: `admit_loss_of_neighbours!("its name", "why that is so");`. What is lost must be absent all the same, and nothing
-/// wrong may be served.
+/// file: `admit_loss_of_neighbours!("its name", "why that is so");`, or `admit_loss_of_neighbours!("its name", of_a_cut_file,
+/// "why that is so");`. What is lost must be absent all the same, and nothing wrong may be served.
 #[macro_export]
 macro_rules! admit_loss_of_neighbours {
     ($backend:literal, $why:literal) => {
         $crate::__private::inventory::submit! {
-            $crate::LosesNeighbours { backend: $backend, why: $why }
+            $crate::LosesNeighbours { backend: $backend, only_of_a_cut_file: false, why: $why }
+        }
+    };
+    ($backend:literal, of_a_cut_file, $why:literal) => {
+        $crate::__private::inventory::submit! {
+            $crate::LosesNeighbours { backend: $backend, only_of_a_cut_file: true, why: $why }
         }
     };
 }
 
-pub(crate) fn loses_neighbours(backend: &str) -> bool {
-    inventory::iter::<LosesNeighbours>().any(|admitted| admitted.backend == backend)
+/// Whether the backend may lose neighbours, where the file was cut short or not.
+pub(crate) fn loses_neighbours(backend: &str, is_cut: bool) -> bool {
+    let admits = |admitted: &LosesNeighbours| admitted.backend == backend && (is_cut || !admitted.only_of_a_cut_file);
+    inventory::iter::<LosesNeighbours>().any(admits)
 }

@@ -17,6 +17,9 @@ use crate::database::Inner;
 /// 100 ms.
 const DELAY: Duration = Duration::from_millis(60);
 
+/// The same where it fails again and again, as on a full disk.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 pub(crate) struct Flusher {
     state: Mutex<State>,
@@ -73,17 +76,18 @@ impl Flusher {
     }
 
     fn run(&self, inner: &Inner) {
+        let mut delay = DELAY;
         loop {
             let state = self.lock();
             let waits = |state: &mut State| !state.stop && !self.hurried.load(Ordering::Relaxed);
             let (state, _) =
-                self.called.wait_timeout_while(state, DELAY, waits).unwrap_or_else(PoisonError::into_inner);
+                self.called.wait_timeout_while(state, delay, waits).unwrap_or_else(PoisonError::into_inner);
             self.hurried.store(false, Ordering::Relaxed);
             if state.stop {
                 return;
             }
             drop(state);
-            inner.flush();
+            delay = if inner.flush() { DELAY } else { LONGEST_DELAY.min(2 * delay) };
             let state = self.lock();
             self.hurried.store(false, Ordering::Relaxed);
             self.watching.store(false, Ordering::Release);
@@ -115,9 +119,9 @@ impl Flusher {
 }
 
 impl Inner {
-    fn flush(&self) {
-        if let Err(error) = self.make_durable(self.pending.sequence()) {
-            tracing::warn!("what was put may not survive: {error}");
-        }
+    /// Whether what is pending was made durable.
+    fn flush(&self) -> bool {
+        let durable = self.make_durable(self.pending.sequence());
+        durable.inspect_err(|error| tracing::warn!("what was put may not survive: {error}")).is_ok()
     }
 }

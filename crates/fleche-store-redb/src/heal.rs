@@ -22,7 +22,7 @@ impl Inner {
         match self.health.to_mend() {
             Ill::Not => false,
             Ill::Shut => self.reopen(),
-            ill => self.heal(ill == Ill::Damaged),
+            ill => self.heal(ill),
         }
     }
 
@@ -49,9 +49,9 @@ impl Inner {
         true
     }
 
-    fn heal(&self, is_damaged: bool) -> bool {
+    fn heal(&self, ill: Ill) -> bool {
         let (path, files) = (self.path.display(), Files::of(&self.path));
-        match caught(|| self.replace(&files, is_damaged)) {
+        match caught(|| self.replace(&files, ill)) {
             Ok(None) => self.health.mended(),
             Ok(Some((Salvaged { values, records, .. }, aside))) => {
                 self.health.mended();
@@ -76,8 +76,9 @@ impl Inner {
         true
     }
 
-    /// Reads all of the file. Where pages are damaged, as they are known to be or turn out to, what could be read takes its place.
-    fn replace(&self, files: &Files, is_damaged: bool) -> Result<Option<(Salvaged, PathBuf)>, redb::Error> {
+    /// Reads all of the file. Where pages are damaged, as they are known to be or turn out to be, what could be read takes its
+    /// place.
+    fn replace(&self, files: &Files, ill: Ill) -> Result<Option<(Salvaged, PathBuf)>, redb::Error> {
         // Readers wait meanwhile; what they find afterwards is sound.
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         self.renew_snapshot();
@@ -88,7 +89,13 @@ impl Inner {
             redb.reopen(&self.path)?;
         }
         let salvaged = salvage(Source::new(&mut redb, &self.path), files.unfinished())?;
-        if !is_damaged && !salvaged.met_damage {
+        let is_damaged = match ill {
+            Ill::Damaged => true,
+            // A damaged entry is set aside alone, by who reads it.
+            Ill::Unsound => salvaged.met_damage || salvaged.damaged_entries == 0,
+            _ => salvaged.met_damage,
+        };
+        if !is_damaged {
             files.remove_unfinished()?;
             return Ok(None);
         }

@@ -50,13 +50,17 @@
 //! # Damage
 //!
 //! A damaged entry is moved to the table `damaged`. Where pages of the file itself are damaged, an operation that meets one fails
-//! with an error, and the next commit, or closing, heals the file: a copy of it stays as `NAME.damaged-1` (to `-4`; then it is
-//! healed no more until somebody removes them), and all that can be read and is whole goes into a new one in its place, in one
-//! step as far as a kill can tell. That takes three times the file's size on the disk for a while. redb does not verify what it
-//! reads: where a page has another's place, entries may be out of sight. So after each commit up to 64 of its entries are looked
-//! for, and one that is not found, or not in order, has the file healed. A file of which redb reads nothing, as one that was cut
-//! short, is set aside likewise when it is opened, for an empty one. A file that is no redb database is refused, and left alone. What the store cannot catch: at damage to its own
-//! list of free pages redb may abort the process.
+//! with an error, and the next commit, or closing, reads all of the file: if it is damaged indeed, a copy of it stays as
+//! `NAME.damaged-1` (to `-4`; then it is healed no more until somebody removes them), and what can be read and is whole goes into
+//! a new one in its place. That takes room for two more of the file on the disk for a while. What fails is tried again after a
+//! minute; a file that redb reads no more after an error of the system's is opened anew, at most once a second.
+//!
+//! Files of up to 4 MiB are verified as a whole when they are opened. Of larger ones redb does not verify the pages that it reads:
+//! where one has another's place, entries may be out of sight. So after each commit up to 64 of its entries are looked for, and
+//! one that is not found, or not in order, has the file healed. A file of which redb reads nothing, as one that was cut short, is
+//! set aside likewise when it is opened, for an empty one, if the names of our tables stand in it; else it is refused, and left
+//! alone, as a file of another program or of a later version of redb is. What the store cannot catch: at some damages of a larger
+//! file redb ends the process, since it panics while it cleans up after a panic.
 
 mod apply;
 mod aside;

@@ -43,9 +43,7 @@ impl Database {
             let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
             let checked = opened.checked(&path).map_err(|error| opening(&path, error))?;
             let database = Self::new(path, checked.redb, held);
-            if checked.is_damaged {
-                database.inner.health.note(Ill::Damaged);
-            }
+            database.inner.health.note(checked.ill);
             Ok(database)
         })
     }
@@ -54,8 +52,8 @@ impl Database {
 /// An open file.
 pub(crate) struct Opened {
     pub(crate) redb: redb::Database,
-    /// Whether pages of it are damaged, as far as opening tells.
-    is_damaged: bool,
+    /// What is wrong with it, as far as opening tells.
+    ill: Ill,
 }
 
 /// Files up to this size, in bytes, are read and verified as a whole when they are opened: a few milliseconds.
@@ -81,7 +79,7 @@ impl Opened {
                 // As it is, for who commits to heal it.
                 let opened =
                     caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
-                Ok(Self { is_damaged: true, ..opened })
+                Ok(Self { ill: opened.ill.max(Ill::Unsound), ..opened })
             }
             Err(error) => Err(error),
         }
@@ -139,20 +137,20 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
         let transaction = redb.begin_write()?;
         create(&transaction)?;
         transaction.commit()?;
-        return Ok(Ok(Opened { redb, is_damaged: false }));
+        return Ok(Ok(Opened { redb, ill: Ill::Not }));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
         return Ok(Err(foreign(path, "this redb database is of another program: give the store a file of its own")));
     }
     let format = caught(|| Ok(reading.open_table(FLECHE)?.get(FORMAT.0)?.map_or(0, |format| format.value())));
     drop(reading);
-    let (format, is_damaged) = match format {
+    let (format, ill) = match format {
         // The page that says so is damaged. No other format has ever been released.
-        Err(error) if is_damage(&error) => (FORMAT.1, true),
-        format => (format?, false),
+        Err(error) if is_damage(&error) => (FORMAT.1, Ill::Damaged),
+        format => (format?, Ill::Not),
     };
     Ok(match format.cmp(&FORMAT.1) {
-        Ordering::Equal => Ok(Opened { redb, is_damaged }),
+        Ordering::Equal => Ok(Opened { redb, ill }),
         Ordering::Greater => Err(foreign(
             path,
             "a later version of fleche has written this database: use that, or give the store a file of its own",

@@ -30,12 +30,13 @@ pub(crate) struct Source<'a> {
     redb: &'a mut Closing,
     path: &'a Path,
     met_damage: bool,
+    damaged_entries: u64,
 }
 
 impl<'a> Source<'a> {
     /// Of a database that has just been opened.
     pub(crate) fn new(redb: &'a mut Closing, path: &'a Path) -> Self {
-        Self { redb, path, met_damage: false }
+        Self { redb, path, met_damage: false, damaged_entries: 0 }
     }
 
     /// What this finds in what was committed last; `None` where it meets damage. After an error of the system's, as where a page
@@ -85,6 +86,8 @@ const MOST_PROBES: usize = 4096;
 pub(crate) struct Salvaged {
     pub(crate) values: u64,
     pub(crate) records: u64,
+    /// How many entries could be read and are not whole.
+    pub(crate) damaged_entries: u64,
     /// Whether anything could not be read, or stands where it does not belong.
     pub(crate) met_damage: bool,
 }
@@ -135,7 +138,7 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
     transaction.commit()?;
     from.check(AGES)?;
     from.check(INDEX)?;
-    Ok(Salvaged { met_damage: from.met_damage, ..salvaged })
+    Ok(Salvaged { met_damage: from.met_damage, damaged_entries: from.damaged_entries, ..salvaged })
 }
 
 /// Copies those rows of the index that lead to these calls, as far as they can be read.
@@ -226,7 +229,7 @@ impl Reader<'_, '_, '_> {
         let mut not_kept = None;
         let (table, keep, kept) = (self.table, &mut self.keep, &mut self.kept);
         let (left, passed) = (&mut self.left, &mut self.passed);
-        let mut is_astray = false;
+        let (mut is_astray, mut damaged_entries) = (false, 0);
         let read = self.from.look(|reading| {
             let table = reading.open_table(table)?;
             let mut entries = table.range::<&Key>(&first..=&last)?;
@@ -239,7 +242,7 @@ impl Reader<'_, '_, '_> {
                 if !kept.contains(&key) {
                     match keep(&key, bytes, reading) {
                         Ok(true) => drop(kept.insert(key)),
-                        Ok(false) => {}
+                        Ok(false) => damaged_entries += 1,
                         Err(error) => {
                             not_kept = Some(error);
                             return Ok(());
@@ -255,6 +258,7 @@ impl Reader<'_, '_, '_> {
             }
         })?;
         self.from.met_damage |= is_astray;
+        self.from.damaged_entries += damaged_entries;
         match (not_kept, read) {
             (Some(error), _) => Err(error),
             (None, Some(())) => Ok(None),

@@ -28,8 +28,8 @@ impl RedbValues {
     /// The store in this file, which is created with its directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the file, or it is damaged or something else
-    /// than a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the file, or it is something else than a
+    /// database of this crate, also one that is so damaged that nothing tells whose it is; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&RedbValuesConfig::new(path.as_ref()))
     }

@@ -4,10 +4,8 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use fleche_core::{Error, Result, store::Place, waiting};
@@ -24,6 +22,9 @@ use crate::{
 /// shut out until what they would change is overwritten, but for the moment in between.
 const ROUNDS: [bool; 4] = [false, true, true, true];
 
+/// So long nobody tries again where it has failed.
+const PAUSE: Duration = Duration::from_mins(1);
+
 /// One file heals at a time in this process; locks of files need not tell threads apart.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -36,15 +37,15 @@ pub(crate) struct Healing {
     name: String,
     /// The file in which this process has read our tables.
     known: Option<Place>,
-    /// What did not heal once is not tried again: it would be copied with each operation.
-    given_up: AtomicBool,
+    /// What did not heal is not tried again for a while: it would be copied with each operation.
+    not_before: Mutex<Option<Instant>>,
 }
 
 impl Healing {
     /// Of a file that may be anybody's.
     pub(crate) fn of(path: &Path, rollback: bool, name: &str) -> Self {
         let (path, name) = (path.to_owned(), name.to_owned());
-        Self { path, rollback, name, known: None, given_up: AtomicBool::new(false) }
+        Self { path, rollback, name, known: None, not_before: Mutex::default() }
     }
 
     /// The same, once our tables were read in the file.
@@ -65,8 +66,8 @@ impl Healing {
 
     fn heal_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.given_up.load(Ordering::Relaxed) {
-            return self.give_up(failed, "it was tried before");
+        if self.not_before().is_some_and(|moment| Instant::now() < moment) {
+            return Err(beyond_healing(&self.name, &failed, "it was tried a moment ago"));
         }
         let raw = match self.ours() {
             Ok(Some(raw)) => raw,
@@ -103,12 +104,16 @@ impl Healing {
         Ok(if known || raw.tells_of_us()? { Some(raw) } else { None })
     }
 
+    fn not_before(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The error where the file cannot be healed because of `why`.
     fn give_up<T>(&self, failed: Failed, why: &str) -> Result<T> {
         if !failed.is_damage() {
             return Err(failed.into_error(&self.name));
         }
-        self.given_up.store(true, Ordering::Relaxed);
+        *self.not_before() = Some(Instant::now() + PAUSE);
         Err(beyond_healing(&self.name, &failed, why))
     }
 
@@ -134,11 +139,11 @@ impl Healing {
             duplicate(&kept, &work)?;
             Raw::open_copy(&work)?.mend_header(self.rollback)?;
             let salvaged = salvage(&work, &fresh, &self.name)?;
+            keep(&kept, &copy)?;
             drop(writing);
             if damaged.version()? != before {
                 continue;
             }
-            keep(&kept, &copy)?;
             damaged.overwrite_with(&fresh)?;
             let Salvaged { values, records, leases, aside } = salvaged;
             tracing::warn!(

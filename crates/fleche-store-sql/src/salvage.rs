@@ -79,7 +79,13 @@ pub(crate) fn serves(connection: &Connection) -> bool {
     ];
     let copied = [VALUES, CALLS, LEASES, ASIDE].map(|Copied { table, columns, .. }| (table, columns));
     let mut tables = found.into_iter().chain(copied);
-    tables.all(|(table, columns)| connection.prepare(&format!("SELECT {columns} FROM {table}")).is_ok())
+    tables.all(|(table, columns)| match connection.prepare(&format!("SELECT {columns} FROM {table}")) {
+        // SQLITE_ERROR, which stands for a table that is unknown, SQLITE_CORRUPT and SQLITE_NOTADB: others say nothing of it.
+        Err(rusqlite::Error::SqliteFailure(error, _) | rusqlite::Error::SqlInputError { error, .. }) => {
+            !matches!(error.extended_code & 0xff, 1 | 11 | 26)
+        }
+        Ok(_) | Err(_) => true,
+    })
 }
 
 /// A connection that reads whatever it can.

@@ -133,12 +133,8 @@ impl<'a, S: Shelf> Scene<'a, S> {
     /// entries too and was cut, these may have gone with it, and the file may be refused or set aside as a whole.
     fn reopen(&self, damaged: &[Spot], harm: Harm) -> Option<(S, Vec<Item>)> {
         let others = self.all.iter().copied().filter(|item| *item != self.victim);
-        let loses_neighbours = loses_neighbours(self.fixture.backend.name);
-        let is_elsewhere = |spot: &Spot| damaged.iter().all(|hit| hit.file != spot.file);
-        let stays = |&item: &Item| {
-            let spots = self.find(item);
-            !loses_neighbours && !spots.is_empty() && (harm == Harm::Entry || spots.iter().all(is_elsewhere))
-        };
+        let loses_neighbours = loses_neighbours(self.fixture.backend.name, harm == Harm::File);
+        let stays = |&item: &Item| !loses_neighbours && !self.find(item).is_empty();
         let (untouched, lost): (Vec<_>, Vec<_>) = others.partition(stays);
         let shared = |file| self.all.iter().any(|&item| self.find(item).iter().any(|spot| spot.file == file));
         match S::try_open(&S::config_of(self.fixture)) {

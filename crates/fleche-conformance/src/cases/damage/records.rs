@@ -30,7 +30,7 @@ pub(crate) fn find_passes_by_damage(fixture: &Fixture) {
                 Err(error) => panic!("damage should give `Error::Damaged`, not: {error:?}"),
             }
         }
-        if !loses_neighbours(fixture.backend.name) {
+        if !loses_neighbours(fixture.backend.name, false) {
             assert_eq!(found, scene.all.len() - 1, "whole records that the {look} look finds");
         }
         assert!(errors <= errors_allowed, "{errors} errors at the {look} look");
@@ -70,7 +70,7 @@ pub(crate) fn later_format_stays(fixture: &Fixture) {
     }
 
     let store = fixture.open_calls();
-    if loses_neighbours(fixture.backend.name) {
+    if loses_neighbours(fixture.backend.name, false) {
         // Whatever is changed on disk is damage for such a backend: it must not be served.
         return assert_damaged_or_absent(&store.get(&item.key()).map(|found| found.is_some()));
     }
