@@ -89,13 +89,7 @@ impl Inner {
             redb.reopen(&self.path)?;
         }
         let salvaged = salvage(Source::new(&mut redb, &self.path), files.unfinished())?;
-        let is_damaged = match ill {
-            Ill::Damaged => true,
-            // A damaged entry is set aside alone, by who reads it.
-            Ill::Unsound => salvaged.met_damage || salvaged.damaged_entries == 0,
-            _ => salvaged.met_damage,
-        };
-        if !is_damaged {
+        if ill < Ill::Damaged && !salvaged.met_damage {
             files.remove_unfinished()?;
             return Ok(None);
         }

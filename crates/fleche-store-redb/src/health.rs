@@ -18,8 +18,6 @@ pub(crate) enum Ill {
     Shut,
     /// Something could not be read. Whether pages are damaged is to be looked at.
     Suspect,
-    /// Checksums do not fit: a single entry is damaged, or a page.
-    Unsound,
     /// Pages are damaged.
     Damaged,
 }
@@ -44,7 +42,6 @@ impl Health {
             0 => return Ill::Not,
             1 => Ill::Shut,
             2 => Ill::Suspect,
-            3 => Ill::Unsound,
             _ => Ill::Damaged,
         };
         let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);

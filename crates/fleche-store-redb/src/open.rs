@@ -13,7 +13,7 @@ use fleche_core::{
     Error, Result,
     store::{OpenStores, Place},
 };
-use redb::{Builder, ReadableDatabase as _, TableHandle as _};
+use redb::{Builder, ReadableDatabase as _, StorageBackend as _, TableHandle as _, backends::InMemoryBackend};
 
 use crate::{
     aside::Files,
@@ -41,9 +41,8 @@ impl Database {
             // Whoever has dropped the last handle may not have closed the file yet.
             let held = Held::take(place);
             let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
-            let checked = opened.checked(&path).map_err(|error| opening(&path, error))?;
-            let database = Self::new(path, checked.redb, held);
-            database.inner.health.note(checked.ill);
+            let database = Self::new(path, opened.redb, held);
+            database.inner.health.note(opened.ill);
             Ok(database)
         })
     }
@@ -59,41 +58,37 @@ pub(crate) struct Opened {
 /// Files up to this size, in bytes, are read and verified as a whole when they are opened: a few milliseconds.
 const SMALL: u64 = 1 << 22;
 
-impl Opened {
-    /// The same, verified if it is small.
-    fn checked(mut self, path: &Path) -> Result<Self, redb::Error> {
-        if fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len()) > SMALL {
-            return Ok(self);
-        }
-        match caught(|| Ok(self.redb.check_integrity()?)) {
-            Ok(true) => Ok(self),
-            Ok(false) => {
-                tracing::warn!(
-                    "the redb database `{}` was damaged, and is as it was before its last commit",
-                    path.display()
-                );
-                Ok(self)
-            }
-            Err(error) if is_damage(&error) => {
-                abandon(self.redb);
-                // As it is, for who commits to heal it.
-                let opened =
-                    caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
-                Ok(Self { ill: opened.ill.max(Ill::Unsound), ..opened })
-            }
-            Err(error) => Err(error),
-        }
+/// Whether all of this file is as redb has written it, if it is small. It is looked at in memory: in its place, redb would undo
+/// commits where it finds damage.
+fn is_sound(path: &Path) -> bool {
+    if !fs::metadata(path).is_ok_and(|metadata| (1..=SMALL).contains(&metadata.len())) {
+        return true;
     }
+    let verified = caught(|| {
+        let content = fs::read(path)?;
+        let memory = InMemoryBackend::new();
+        memory.set_len(content.len() as u64).map_err(io::Error::other)?;
+        memory.write(0, &content).map_err(io::Error::other)?;
+        let mut copy = Builder::new().create_with_backend(memory)?;
+        let is_sound = caught(|| Ok(copy.check_integrity()?));
+        abandon(copy);
+        is_sound
+    });
+    verified.unwrap_or(false)
 }
 
 /// redb, with the tables there. A file that is ours, and of which nothing can be read, is kept elsewhere and emptied. The inner
 /// error is ours.
 fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
-    let then = fs::metadata(path)?;
+    let (then, is_sound) = (fs::metadata(path)?, is_sound(path));
     let why = match caught(|| open(path)) {
         // redb has no other error for a file of a later version.
         Err(redb::Error::Corrupted(why)) if why.contains("version") => return Err(redb::Error::Corrupted(why)),
         Err(error) if is_damage(&error) => error,
+        Ok(Ok(mut opened)) if !is_sound => {
+            opened.ill = Ill::Damaged;
+            return Ok(Ok(opened));
+        }
         opened => return opened,
     };
     match Files::of(path).begin_anew(&then) {

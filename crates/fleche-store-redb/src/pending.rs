@@ -130,9 +130,10 @@ impl Pending {
         self.lock().sequence
     }
 
-    /// The weight of what the next commit takes, in bytes.
+    /// The weight of what is not in redb yet, in bytes.
     pub(crate) fn weight(&self) -> u64 {
-        self.lock().next.weight
+        let state = self.lock();
+        state.next.weight + state.taken.weight
     }
 
     /// Changes a value, and gives the change's number.

@@ -22,21 +22,20 @@ use crate::{
 type Key = [u8; 32];
 type Definition = TableDefinition<'static, Bytes32, Blob>;
 
-/// Takes an entry; says whether it is whole.
-type Keep<'a> = dyn FnMut(&Key, &[u8], &ReadTransaction) -> Result<bool, redb::Error> + 'a;
+/// Takes an entry, and whether it stands where it is looked for; says whether it is whole.
+type Keep<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, redb::Error> + 'a;
 
 /// The database that is read.
 pub(crate) struct Source<'a> {
     redb: &'a mut Closing,
     path: &'a Path,
     met_damage: bool,
-    damaged_entries: u64,
 }
 
 impl<'a> Source<'a> {
     /// Of a database that has just been opened.
     pub(crate) fn new(redb: &'a mut Closing, path: &'a Path) -> Self {
-        Self { redb, path, met_damage: false, damaged_entries: 0 }
+        Self { redb, path, met_damage: false }
     }
 
     /// What this finds in what was committed last; `None` where it meets damage. After an error of the system's, as where a page
@@ -86,8 +85,6 @@ const MOST_PROBES: usize = 4096;
 pub(crate) struct Salvaged {
     pub(crate) values: u64,
     pub(crate) records: u64,
-    /// How many entries could be read and are not whole.
-    pub(crate) damaged_entries: u64,
     /// Whether anything could not be read, or stands where it does not belong.
     pub(crate) met_damage: bool,
 }
@@ -101,35 +98,39 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
     let mut tables = Tables::new(&transaction);
     let mut salvaged = Salvaged::default();
     let now = now();
-    each(&mut from, VALUES, &mut |id, bytes, reading| {
+    each(&mut from, VALUES, &mut |id, bytes, is_placed, reading| {
         let id = Digest::from_bytes(*id);
-        if Digest::of(bytes) != id {
+        let is_whole = Digest::of(bytes) == id;
+        // What is damaged alone is set aside by who reads it.
+        if !is_whole && !is_placed {
             return Ok(false);
         }
         let put = caught(|| Ok(reading.open_table(AGES)?.get(id.as_bytes())?.map(|put| put.value())));
         let tables = tables.values()?;
         tables.values.insert(id.as_bytes(), bytes)?;
         tables.ages.insert(id.as_bytes(), put.ok().flatten().unwrap_or(now))?;
-        salvaged.values += 1;
-        Ok(true)
+        salvaged.values += u64::from(is_whole);
+        Ok(is_whole)
     })?;
-    // Those of a later format, whose rows only a later version could tell.
+    // Those of which nobody can tell the rows: of a later format, or damaged.
     let mut later = HashSet::new();
-    each(&mut from, RECORDS, &mut |key, bytes, _| {
+    each(&mut from, RECORDS, &mut |key, bytes, is_placed, _| {
         let call = CallKey::from(Digest::from_bytes(*key));
-        let rows = match Record::from_bytes(&call, bytes) {
+        let record = Record::from_bytes(&call, bytes);
+        let is_whole = record.is_ok();
+        let rows = match record {
             Ok(Some(record)) => index::rows(&call, &record),
-            Ok(None) => {
+            Err(_) if !is_placed => return Ok(false),
+            Ok(None) | Err(_) => {
                 later.insert(*key);
                 Vec::new()
             }
-            Err(_) => return Ok(false),
         };
         let tables = tables.records()?;
         tables.records.insert(key, bytes)?;
         rows.iter().try_for_each(|row| tables.index.insert(row, ()).map(drop))?;
-        salvaged.records += 1;
-        Ok(true)
+        salvaged.records += u64::from(is_whole);
+        Ok(is_whole)
     })?;
     if !later.is_empty() {
         copy_rows(&mut from, &later, &mut tables)?;
@@ -138,7 +139,7 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
     transaction.commit()?;
     from.check(AGES)?;
     from.check(INDEX)?;
-    Ok(Salvaged { met_damage: from.met_damage, damaged_entries: from.damaged_entries, ..salvaged })
+    Ok(Salvaged { met_damage: from.met_damage, ..salvaged })
 }
 
 /// Copies those rows of the index that lead to these calls, as far as they can be read.
@@ -229,7 +230,7 @@ impl Reader<'_, '_, '_> {
         let mut not_kept = None;
         let (table, keep, kept) = (self.table, &mut self.keep, &mut self.kept);
         let (left, passed) = (&mut self.left, &mut self.passed);
-        let (mut is_astray, mut damaged_entries) = (false, 0);
+        let mut is_astray = false;
         let read = self.from.look(|reading| {
             let table = reading.open_table(table)?;
             let mut entries = table.range::<&Key>(&first..=&last)?;
@@ -239,10 +240,11 @@ impl Reader<'_, '_, '_> {
                 *left = left.checked_sub(1).ok_or_else(|| redb::Error::Corrupted("no end".to_owned()))?;
                 *passed += 1;
                 let (key, bytes) = (*entry.0.value(), entry.1.value());
+                let is_placed = table.get(&key)?.is_some();
                 if !kept.contains(&key) {
-                    match keep(&key, bytes, reading) {
+                    match keep(&key, bytes, is_placed, reading) {
                         Ok(true) => drop(kept.insert(key)),
-                        Ok(false) => damaged_entries += 1,
+                        Ok(false) => {}
                         Err(error) => {
                             not_kept = Some(error);
                             return Ok(());
@@ -250,7 +252,7 @@ impl Reader<'_, '_, '_> {
                     }
                 }
                 // What stands where it does not belong says nothing of how far one has come.
-                if table.get(&key)?.is_some() {
+                if is_placed {
                     reached = prefix(&key).clamp(gap.first, gap.last);
                 } else {
                     is_astray = true;
@@ -258,7 +260,6 @@ impl Reader<'_, '_, '_> {
             }
         })?;
         self.from.met_damage |= is_astray;
-        self.from.damaged_entries += damaged_entries;
         match (not_kept, read) {
             (Some(error), _) => Err(error),
             (None, Some(())) => Ok(None),
