@@ -47,7 +47,7 @@ impl Closing {
             abandon(database);
         }
         let opened = caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
-        self.redb = Some(opened.redb);
+        *self = opened.redb.into();
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use common::{file, noise, put, put_record, record};
 use fleche_core::{CallStore, Digest, Query, ValueStore};
-use fleche_store_redb::{RedbCalls, RedbValues};
+use fleche_store_redb::{Durability, RedbCalls, RedbValues, RedbValuesConfig};
 use silence::silence_redb;
 
 const ENTRIES: u64 = 200;
@@ -295,4 +295,30 @@ fn whichever_page_is_zeroed_all_can_be_put_again_and_most_need_not() {
     }
     // Those that lead to many others.
     assert!(costly * 10 < pages, "{costly} of {pages}");
+}
+
+#[test]
+fn a_file_whose_user_was_killed_is_not_taken_for_damaged() {
+    silence_redb();
+    for durability in [Durability::Immediate, Durability::Eventual, Durability::None] {
+        let (directory, path) = file();
+        let store = RedbValues::open_with(&RedbValuesConfig::new(&path).durability(durability)).unwrap();
+        for number in 0..300 {
+            put(&store, &noise(number, 700));
+            if number % 100 == 7 {
+                store.sync(&Digest::of(b"")).unwrap();
+            }
+            if number % 50 == 0 {
+                // In a commit that need not be durable.
+                store.ids(&fleche_core::DigestPrefix::all()).unwrap().count();
+                let killed = directory.path().join(format!("killed-{number}"));
+                fs::copy(&path, &killed).unwrap();
+                let theirs = RedbValues::open(&killed).unwrap();
+                put(&theirs, b"new");
+                drop(theirs);
+                let aside = killed.with_file_name(format!("killed-{number}.damaged-1"));
+                assert!(!aside.exists(), "{durability:?} {number}");
+            }
+        }
+    }
 }
