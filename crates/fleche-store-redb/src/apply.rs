@@ -83,8 +83,9 @@ impl Direct<'_> {
 }
 
 fn put_value(tables: &mut ValueTables<'_>, id: &Digest, bytes: &[u8], put: u64) -> Result<(), redb::Error> {
-    let known = tables.values.get(id.as_bytes())?.map(|known| known.value().len());
-    if known != Some(bytes.len()) {
+    // Others that stand there are damaged.
+    let is_there = tables.values.get(id.as_bytes())?.is_some_and(|known| known.value() == bytes);
+    if !is_there {
         tables.values.insert(id.as_bytes(), bytes)?;
     }
     tables.ages.insert(id.as_bytes(), put)?;

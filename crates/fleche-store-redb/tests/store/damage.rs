@@ -82,3 +82,13 @@ fn a_record_of_a_later_format_is_a_miss_left_in_place_and_not_replaced() {
         }
     }
 }
+
+#[test]
+fn a_put_mends_a_damaged_value_that_nobody_has_read() {
+    let (_directory, path) = file();
+    let bytes = noise(1, 100_000);
+    let id = put(&RedbValues::open(&path).unwrap(), &bytes);
+    flip(&path, &bytes[50_000..50_100]);
+    put(&RedbValues::open(&path).unwrap(), &bytes);
+    assert_eq!(RedbValues::open(&path).unwrap().get(&id).unwrap().as_deref(), Some(&*bytes));
+}
