@@ -55,7 +55,7 @@
 //! a new one in its place. That takes room for two more of the file on the disk for a while. What fails is tried again after a
 //! minute; a file that redb reads no more after an error of the system's is opened anew, at most once a second.
 //!
-//! Files of up to 4 MiB are verified as a whole when they are opened. Of larger ones redb does not verify the pages that it reads:
+//! Files of up to 4 MiB are verified as a whole when they are opened, in some ten milliseconds. Of larger ones redb does not verify the pages that it reads:
 //! where one has another's place, entries may be out of sight. So after each commit up to 64 of its entries are looked for, and
 //! one that is not found, or not in order, has the file healed. A file of which redb reads nothing, as one that was cut short, is
 //! set aside likewise when it is opened, for an empty one, if the names of our tables stand in it; else it is refused, and left

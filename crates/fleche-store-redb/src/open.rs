@@ -55,7 +55,7 @@ pub(crate) struct Opened {
     ill: Ill,
 }
 
-/// Files up to this size, in bytes, are read and verified as a whole when they are opened: a few milliseconds.
+/// Files up to this size, in bytes, are read and verified as a whole when they are opened, which takes some ten milliseconds at most.
 const SMALL: u64 = 1 << 22;
 
 /// Whether all of this file is as redb has written it, if it is small. It is looked at in memory: in its place, redb would undo
