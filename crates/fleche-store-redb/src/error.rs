@@ -33,6 +33,11 @@ pub(crate) fn is_damage(error: &redb::Error) -> bool {
     }
 }
 
+/// Whether redb may read and write nothing more before the file is opened anew: after an error of the system's.
+pub(crate) fn is_shut(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo)
+}
+
 /// What redb said about an open database.
 pub(crate) fn backend(path: &Path, error: &redb::Error) -> Error {
     let cure = match error {

@@ -10,7 +10,7 @@ use crate::{
     Durability,
     apply::{Direct, Kind},
     database::{Database, Inner},
-    error::{backend, caught, damaged, is_damage},
+    error::{backend, caught, damaged, is_damage, is_shut},
     health::Ill,
     pending::Change,
     tables::Snapshot,
@@ -48,10 +48,10 @@ impl Inner {
 
     /// Takes note of what an error of redb's tells of the file.
     pub(crate) fn note(&self, error: &redb::Error) {
-        match error {
-            error if is_damage(error) => self.health.note(Ill::Suspect),
-            redb::Error::PreviousIo | redb::Error::Io(_) => self.health.note(Ill::Shut),
-            _ => {}
+        if is_damage(error) {
+            self.health.note(Ill::Suspect);
+        } else if is_shut(error) {
+            self.health.note(Ill::Shut);
         }
     }
 

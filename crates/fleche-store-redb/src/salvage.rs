@@ -13,7 +13,7 @@ use redb::{
 
 use crate::{
     closing::Closing,
-    error::caught,
+    error::{caught, is_shut},
     index::{self, call_of},
     tables::{AGES, Blob, Bytes32, INDEX, RECORDS, Tables, VALUES, create},
     write::now,
@@ -50,7 +50,7 @@ impl<'a> Source<'a> {
             Err(error) => error,
         };
         self.met_damage = true;
-        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+        if is_shut(&error) {
             self.redb.reopen(self.path)?;
         }
         Ok(None)

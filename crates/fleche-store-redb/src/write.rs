@@ -9,7 +9,7 @@ use crate::{
     Durability,
     apply::Direct,
     database::{Database, Inner},
-    error::{is_damage, later_format},
+    error::{is_damage, is_shut, later_format},
     flusher::Flusher,
     index,
     pending::{Change, PutRecord, PutValue},
@@ -166,7 +166,7 @@ impl Inner {
         });
         match there {
             // Nothing that can be read, which is for the commit to mend.
-            Err(error) if is_damage(&error) || matches!(error, redb::Error::PreviousIo | redb::Error::Io(_)) => {
+            Err(error) if is_damage(&error) || is_shut(&error) => {
                 self.note(&error);
                 Ok(There::Nothing)
             }
