@@ -56,7 +56,7 @@ fn watch() {
         {
             drop(state);
             if let Err(panic) = job::catch(|| waker.wake()) {
-                tracing::error!(%panic, "a panic while a future was woken");
+                crate::log::error!(%panic, "a panic while a future was woken");
             }
             state = lock();
             continue;

@@ -70,7 +70,7 @@ fn serve() {
             drop(state);
             // The work catches its own panics; these are of wakers.
             if let Err(panic) = job::catch(work) {
-                tracing::error!(%panic, "a panic while a future was woken");
+                crate::log::error!(%panic, "a panic while a future was woken");
             }
             state = lock();
             continue;

@@ -238,7 +238,7 @@ impl Cache {
     /// A fault of a store, which must not fail the user's call: logged and counted.
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.inner.counters.fault();
-        tracing::warn!(function, %error, "the cache failed; the call goes on without it");
+        crate::log::warn!(function, %error, "the cache failed; the call goes on without it");
     }
 }
 

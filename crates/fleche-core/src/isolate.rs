@@ -43,7 +43,7 @@ pub fn threads_have_directories() -> bool {
         let tried = thread::Builder::new().name("isolated".to_owned()).spawn(leave_shared_directory);
         let outcome = tried.and_then(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
         if let Err(error) = &outcome {
-            tracing::warn!(%error, "no thread can have a working directory of its own, so isolated calls run in processes");
+            crate::log::warn!(%error, "no thread can have a working directory of its own, so isolated calls run in processes");
         }
         outcome.is_ok()
     });

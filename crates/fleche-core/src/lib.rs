@@ -64,6 +64,8 @@ pub mod isolate;
 pub mod job;
 pub mod layer;
 #[doc(hidden)]
+pub mod log;
+#[doc(hidden)]
 pub mod memo;
 pub mod metadata;
 #[doc(hidden)]

@@ -192,7 +192,7 @@ fn keyed(function: &'static Function, cache: &Cache, arguments: &mut Arguments) 
         Err(error) => {
             cache.counters().skipped(Skip::ArgumentNotEncodable);
             if function.warns(Warning::ArgumentNotEncodable) {
-                tracing::warn!(function = function.name(), %error, "the call runs without the cache");
+                crate::log::warn!(function = function.name(), %error, "the call runs without the cache");
             }
             None
         }

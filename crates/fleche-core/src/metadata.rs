@@ -211,14 +211,14 @@ impl Collecting {
             // The result is there; a kind that panics must not cost it.
             match panic::catch_unwind(AssertUnwindSafe(|| collecting(|| finish(collector)))) {
                 Ok(Ok(report)) => metadata.insert(kind.name(), report),
-                Ok(Err(error)) => tracing::warn!(kind = kind.name(), %error, "metadata could not be collected"),
-                Err(_) => tracing::warn!(kind = kind.name(), "metadata could not be collected: the kind panicked"),
+                Ok(Err(error)) => crate::log::warn!(kind = kind.name(), %error, "metadata could not be collected"),
+                Err(_) => crate::log::warn!(kind = kind.name(), "metadata could not be collected: the kind panicked"),
             }
         }
         if !self.tags.is_empty() {
             match encoding::Encoded::of(&self.tags) {
                 Ok(report) => metadata.insert(TAGS, report),
-                Err(error) => tracing::warn!(kind = TAGS, %error, "metadata could not be collected"),
+                Err(error) => crate::log::warn!(kind = TAGS, %error, "metadata could not be collected"),
             }
         }
         metadata

@@ -6,6 +6,6 @@ use fleche_core::{Task, job};
 /// process. The body's own panics are the job's.
 pub(crate) fn run(task: Task) {
     if let Err(panic) = job::catch(|| task.run()) {
-        tracing::error!(%panic, "a panic after the end of a task");
+        fleche_core::log::error!(%panic, "a panic after the end of a task");
     }
 }

@@ -91,7 +91,7 @@ const THREAD: &str = "fleche-ctrl-c";
 
 fn cancel_and_say() {
     let cancelled = cancel();
-    tracing::warn!(
+    fleche_core::log::warn!(
         cancelled,
         "interrupted: what has not started is cancelled, and what runs ends; once more ends it all"
     );
@@ -103,7 +103,7 @@ fn cancel() -> usize {
     // Outside the lock, since this runs code of others, which may make pools.
     let one = |pool: Arc<dyn Cancel>| {
         job::catch(|| pool.cancel()).unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a panic while a pool's tasks were cancelled");
+            fleche_core::log::error!(%panic, "a panic while a pool's tasks were cancelled");
             0
         })
     };

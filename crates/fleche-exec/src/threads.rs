@@ -194,7 +194,7 @@ impl Threads {
             while let Some(thread) = self.queue.take_thread() {
                 // Itself, where what a thread keeps for itself holds the last handle: that is dropped when it has ended.
                 if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                    tracing::error!("a thread of the pool ended by a panic");
+                    fleche_core::log::error!("a thread of the pool ended by a panic");
                 }
             }
         });

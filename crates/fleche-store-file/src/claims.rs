@@ -45,7 +45,7 @@ impl Claims {
             && is_refusal(error)
         {
             if !self.told.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
+                fleche_core::log::warn!(
                     "`{}` cannot lock files ({error}): two processes may compute one call at the same time",
                     root.display()
                 );

@@ -76,7 +76,7 @@ impl Drop for Closing {
             Ok(())
         });
         if let Err(error) = closed {
-            tracing::warn!(%error, "a redb database was not closed as it should be");
+            fleche_core::log::warn!(%error, "a redb database was not closed as it should be");
         }
     }
 }

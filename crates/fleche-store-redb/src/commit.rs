@@ -203,7 +203,7 @@ impl Inner {
     fn in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
         match self.transaction(entries, None, false) {
             Err(error) if is_damage(&error) && entries.len() < 2 => {
-                tracing::warn!("an entry cannot be kept: {}", backend(&self.path, &error));
+                fleche_core::log::warn!("an entry cannot be kept: {}", backend(&self.path, &error));
                 Ok(())
             }
             Err(error) if is_damage(&error) => {

@@ -51,7 +51,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.inner.flusher.stop();
         if let Err(error) = self.inner.make_durable(self.inner.pending.sequence()) {
-            tracing::warn!("what was put last may be lost: {error}");
+            fleche_core::log::warn!("what was put last may be lost: {error}");
         }
     }
 }

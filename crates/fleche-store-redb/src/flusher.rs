@@ -56,7 +56,7 @@ impl Flusher {
             Err(error) => {
                 inner.flusher.hurried.store(false, Ordering::Relaxed);
                 drop(state);
-                tracing::warn!("no thread to make commits durable later, so it is done now: {error}");
+                fleche_core::log::warn!("no thread to make commits durable later, so it is done now: {error}");
                 inner.flush();
             }
         }
@@ -122,6 +122,6 @@ impl Inner {
     /// Whether what is pending was made durable.
     fn flush(&self) -> bool {
         let durable = self.make_durable(self.pending.sequence());
-        durable.inspect_err(|error| tracing::warn!("what was put may not survive: {error}")).is_ok()
+        durable.inspect_err(|error| fleche_core::log::warn!("what was put may not survive: {error}")).is_ok()
     }
 }

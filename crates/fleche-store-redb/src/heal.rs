@@ -42,7 +42,7 @@ impl Inner {
             Ok(()) => self.health.mended(),
             Err(error) => {
                 self.health.not_mended(REOPENING);
-                tracing::warn!("the redb database `{}` does not open again: {error}", self.path.display());
+                fleche_core::log::warn!("the redb database `{}` does not open again: {error}", self.path.display());
                 return false;
             }
         }
@@ -55,7 +55,7 @@ impl Inner {
             Ok(None) => self.health.mended(),
             Ok(Some((Salvaged { values, records, .. }, aside))) => {
                 self.health.mended();
-                tracing::warn!(
+                fleche_core::log::warn!(
                     "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, what \
                      else was in it is computed again; the damaged file is `{}`",
                     aside.display()
@@ -69,7 +69,7 @@ impl Inner {
                     redb.get().is_ok()
                 };
                 self.health.not_mended(if is_open { HEALING } else { REOPENING });
-                tracing::warn!("the redb database `{path}` seems damaged, and could not be healed: {error}");
+                fleche_core::log::warn!("the redb database `{path}` seems damaged, and could not be healed: {error}");
                 return false;
             }
         }

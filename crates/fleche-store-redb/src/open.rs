@@ -93,7 +93,7 @@ fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
     };
     match Files::of(path).begin_anew(&then) {
         Ok(Some(aside)) => {
-            tracing::warn!(
+            fleche_core::log::warn!(
                 "the redb database `{}` is damaged ({why}), and nothing of it can be read: a new one takes its place, and what was \
                  in it is computed again; the damaged file is `{}`",
                 path.display(),

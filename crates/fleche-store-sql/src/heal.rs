@@ -146,7 +146,7 @@ impl Healing {
             }
             damaged.overwrite_with(&fresh)?;
             let Salvaged { values, records, leases, aside } = salvaged;
-            tracing::warn!(
+            fleche_core::log::warn!(
                 "{} was damaged ({failed}) and is healed: {values} values, {records} records, {leases} claims and {aside} \
                  entries of `fleche_damaged` were brought over; the damaged file is kept as {}",
                 self.name,

@@ -13,7 +13,9 @@ pub fn executable() -> Option<Digest> {
             Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
         });
         digest
-            .map_err(|error| tracing::error!(%error, "the executable cannot be read, so positions in it mean nothing"))
+            .map_err(
+                |error| crate::log::error!(%error, "the executable cannot be read, so positions in it mean nothing"),
+            )
             .ok()
     });
     *DIGEST

@@ -109,7 +109,7 @@ impl<T: LeaseTable> Shared<T> {
                 Ok(true) => self.heart.renewed(&key, grant, now, self.lasts),
                 Ok(false) => self.heart.lost(&key, grant),
                 Err(error) => {
-                    tracing::warn!(%key, %error, "a lease cannot be renewed");
+                    crate::log::warn!(%key, %error, "a lease cannot be renewed");
                     self.heart.again(&key, grant, now, self.lasts);
                 }
             }
@@ -159,7 +159,7 @@ struct Lease<T: LeaseTable> {
 impl<T: LeaseTable> Held for Lease<T> {
     fn awaits(&self, keys: Option<&[CallKey]>) {
         if let Err(error) = self.shared.table.publish(&self.key, self.grant, keys) {
-            tracing::warn!(key = %self.key, %error, "others cannot see what the owner of a lease waits for");
+            crate::log::warn!(key = %self.key, %error, "others cannot see what the owner of a lease waits for");
         }
     }
 
@@ -176,7 +176,7 @@ impl<T: LeaseTable> Drop for Lease<T> {
     fn drop(&mut self) {
         self.shared.heart.forget(&self.key, self.grant);
         if let Err(error) = self.shared.table.release(&self.key, self.grant) {
-            tracing::warn!(key = %self.key, %error, "a lease is not released; it ends by itself");
+            crate::log::warn!(key = %self.key, %error, "a lease is not released; it ends by itself");
         }
     }
 }

@@ -61,12 +61,12 @@ pub(crate) fn fallback() -> Cache {
         });
         configured
             .unwrap_or_else(|error| {
-                tracing::warn!(%error, "the cache configuration is not usable; results are not kept on disk");
+                crate::log::warn!(%error, "the cache configuration is not usable; results are not kept on disk");
                 None
             })
             .or_else(|| memory().ok())
             .unwrap_or_else(|| {
-                tracing::warn!(
+                crate::log::warn!(
                     "no cache is entered, set as default or configured, and no memory store is linked: nothing is kept"
                 );
                 Cache::void()

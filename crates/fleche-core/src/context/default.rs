@@ -145,7 +145,7 @@ fn warn_if_entered_elsewhere() {
     static WARNED: Once = Once::new();
     if CACHES_ENTERED.load(Relaxed) > 0 {
         WARNED.call_once(|| {
-            tracing::warn!(
+            crate::log::warn!(
                 thread = std::thread::current().name().unwrap_or("unnamed"),
                 "a memoized function is called on a thread that has entered no cache, while another thread has; threads \
                  do not inherit what is entered. Bind the function (`Bound::bind`), submit through `wrap_executor`, \

@@ -89,7 +89,7 @@ pub(super) fn warn_if_shared(function: &Function) -> bool {
     if let [(first_file, first_line, _), (second_file, second_line, _), ..] =
         definitions.iter().map(|definition| definition.position).collect::<Vec<_>>()[..]
     {
-        tracing::warn!(
+        crate::log::warn!(
             function = function.name(),
             "two functions claim the name `{}`: {first_file}:{first_line} and {second_file}:{second_line}. Their calls \
              are not recorded. Give one of them another name: `#[fleche(name = \"…\")]`",
@@ -105,7 +105,7 @@ fn shares_instance_name(function: &Function) -> bool {
     let by_type = BY_TYPE.read().unwrap_or_else(PoisonError::into_inner);
     let shared = by_type.values().any(|other| !std::ptr::eq(*other, function) && other.name() == function.name());
     if shared {
-        tracing::warn!(
+        crate::log::warn!(
             function = function.name(),
             "two instances of this generic function have type parameters that print alike; its calls are not recorded. \
              Give the types different names"

@@ -51,10 +51,10 @@ impl PrivateDirectory {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         kept.set_file_name(format!("{KEPT}{name}"));
         if let Err(error) = fs::rename(&self.path, &kept) {
-            tracing::warn!(%error, directory = %self.path.display(), "the directory keeps its name until it is swept");
+            crate::log::warn!(%error, directory = %self.path.display(), "the directory keeps its name until it is swept");
             kept.clone_from(&self.path);
         }
-        tracing::error!(directory = %kept.display(), "an isolated call panicked; its working directory is kept");
+        crate::log::error!(directory = %kept.display(), "an isolated call panicked; its working directory is kept");
         // What is dropped now has nothing to remove.
         self.path = PathBuf::new();
     }
@@ -66,7 +66,7 @@ impl Drop for PrivateDirectory {
             return;
         }
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(
+            crate::log::warn!(
                 %error, directory = %self.path.display(),
                 "the working directory of an isolated call cannot be removed; a later process will try again"
             );

@@ -213,7 +213,7 @@ impl Shared {
             for callback in wakes.chain(callbacks) {
                 // One that panics must not cost the others their turn, nor the worker its thread.
                 if let Err(panic) = catch(callback) {
-                    tracing::error!(%panic, "what was to run when a job is done panicked");
+                    crate::log::error!(%panic, "what was to run when a job is done panicked");
                 }
             }
         }

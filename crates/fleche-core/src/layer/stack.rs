@@ -76,7 +76,9 @@ fn fill<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
     for store in before.iter().rev() {
         match put(store) {
             Ok(()) | Err(Error::Refused { .. }) => {}
-            Err(error) => tracing::warn!(%error, "what a stack has found further down cannot be copied to the front"),
+            Err(error) => {
+                crate::log::warn!(%error, "what a stack has found further down cannot be copied to the front")
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ fn report(function: &'static Function, cache: &Cache, failed: Option<(usize, Str
     if function.warns(Warning::ArgumentNotStable) {
         let mut keyed = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
         let argument = keyed.nth(at).map_or("?", |parameter| parameter.name);
-        tracing::warn!(
+        crate::log::warn!(
             function = function.name(),
             argument,
             "calls are not recorded from now on, for the argument `{argument}`: {why}"

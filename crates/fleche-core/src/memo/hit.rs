@@ -97,7 +97,7 @@ pub(super) fn decode<T>(
         }
         Err(error) => {
             if function.warns(Warning::ResultUnreadable) {
-                tracing::warn!(
+                crate::log::warn!(
                     function = function.name(), %key, %error,
                     "a recorded result does not decode into the function's type; the call runs again"
                 );
@@ -109,7 +109,7 @@ pub(super) fn decode<T>(
 
 fn warn_of_stale_code(function: &'static Function, record: &Brief) {
     if record.code != function.id().code && function.warns(Warning::StaleCode) {
-        tracing::warn!(
+        crate::log::warn!(
             function = function.name(),
             "results are served that other code of this function computed. If the change alters results, state a new \
              version: `#[fleche(version = {})]`",

@@ -119,7 +119,7 @@ impl Recording {
             Err(why) => {
                 counters.skipped(Skip::ResultNotStorable);
                 if function.warns(Warning::ResultNotStorable) {
-                    tracing::warn!(function = function.name(), "the result is not recorded: {why}");
+                    crate::log::warn!(function = function.name(), "the result is not recorded: {why}");
                 }
                 None
             }

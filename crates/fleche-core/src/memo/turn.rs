@@ -91,7 +91,7 @@ struct Brought<T> {
 /// A copy; none where making it panics, which is no reason to fail a call.
 fn copied<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
     let copy = job::catch(|| (codec.clone)(value));
-    copy.inspect_err(|panic| tracing::error!(%panic, "a panic while a result was cloned for who waits for it")).ok()
+    copy.inspect_err(|panic| crate::log::error!(%panic, "a panic while a result was cloned for who waits for it")).ok()
 }
 
 /// A call that was not found, or is to run again.
@@ -281,7 +281,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         match arrived {
             Ok(Ok(held)) => leader.hold(held),
             Ok(Err(error)) => self.cache.fault(&error, self.function.name()),
-            Err(error) => tracing::warn!(function = self.function.name(), %error, "the claim of a call was lost"),
+            Err(error) => crate::log::warn!(function = self.function.name(), %error, "the claim of a call was lost"),
         }
     }
 }

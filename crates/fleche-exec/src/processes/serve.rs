@@ -95,7 +95,7 @@ impl Servers {
 
 fn run(work: Work) {
     if let Err(panic) = job::catch(work) {
-        tracing::error!(%panic, "a panic on a thread of a process pool; the thread goes on");
+        fleche_core::log::error!(%panic, "a panic on a thread of a process pool; the thread goes on");
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn answer(served: &Served, rights: &Rights, frame: &Frame) -> Frame {
 /// Does what a worker tells, which expects no answer.
 pub(super) fn hear(served: &Served, rights: &Rights, frame: &Frame) {
     if let Err(error) = perform(served, rights, frame) {
-        tracing::warn!(%error, "what a worker has computed cannot be recorded");
+        fleche_core::log::warn!(%error, "what a worker has computed cannot be recorded");
     }
 }
 

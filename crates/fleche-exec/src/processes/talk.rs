@@ -129,7 +129,7 @@ pub(super) fn listen(
     let mut ready = false;
     while let Ok(Some(frame)) = reader.next() {
         if !ready && (frame.kind != Kind::Hello || frame.part(0) != start::executable().as_bytes()[..]) {
-            tracing::error!("a worker is not the same program as its pool; it is ended");
+            fleche_core::log::error!("a worker is not the same program as its pool; it is ended");
             break;
         }
         match frame.kind {

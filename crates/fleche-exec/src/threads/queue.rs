@@ -202,7 +202,7 @@ impl Queue {
         if state.alive < self.wanted(&state) {
             // Where none starts, those there are have to do.
             if let Err(error) = self.start_with(&mut state) {
-                tracing::warn!(%error, "no thread starts in place of one that waits");
+                fleche_core::log::warn!(%error, "no thread starts in place of one that waits");
             }
         }
         self.settle(state);

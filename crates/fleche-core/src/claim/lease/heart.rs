@@ -140,7 +140,7 @@ impl Heart {
         let started = starter::spawn("fleche-leases", move || beats.go_on(&beat));
         state.beating = started.is_ok();
         if let Err(error) = started {
-            tracing::error!(%error, "no thread renews leases: calls may be computed twice");
+            crate::log::error!(%error, "no thread renews leases: calls may be computed twice");
         }
     }
 }
@@ -162,7 +162,7 @@ impl Beats {
             let before = self.lock().changes;
             // What is called when a lease is there may be anything.
             let Ok(next) = catch_unwind(AssertUnwindSafe(beat)) else {
-                tracing::error!("a panic where a lease was waited for");
+                crate::log::error!("a panic where a lease was waited for");
                 continue;
             };
             let Some(next) = next else { return };

@@ -35,7 +35,7 @@ impl Schedule {
             let started = starter::spawn(THREAD, move || schedule.keep_time());
             state.deadlines.watched = started.is_ok();
             if let Err(error) = started {
-                tracing::error!(%error, "no thread to be had: a task may run longer than its timeout");
+                fleche_core::log::error!(%error, "no thread to be had: a task may run longer than its timeout");
             }
         }
     }

@@ -94,5 +94,9 @@ fn opened<S>(reach: Reach, open: impl FnOnce() -> Result<S>) -> Option<S> {
     if reach != Reach::Shared {
         return None;
     }
-    open().inspect_err(|error| tracing::warn!(%error, "a store is not opened here, but used through the channel")).ok()
+    open()
+        .inspect_err(
+            |error| fleche_core::log::warn!(%error, "a store is not opened here, but used through the channel"),
+        )
+        .ok()
 }

@@ -200,7 +200,7 @@ impl Taken for Asked {
         };
         if let Err(error) = starter::spawn("fleche-claim", wait) {
             // What was to be called is gone, which ends the wait: the call is computed without the claim.
-            tracing::warn!(%error, "no thread waits for a claim");
+            fleche_core::log::warn!(%error, "no thread waits for a claim");
         }
     }
 }

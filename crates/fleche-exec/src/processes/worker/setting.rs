@@ -69,7 +69,7 @@ impl Drop for Back {
         if let Ok(home) = &*HOME
             && let Err(error) = fchdir(home)
         {
-            tracing::error!(%error, "the worker's own working directory cannot be entered again");
+            fleche_core::log::error!(%error, "the worker's own working directory cannot be entered again");
         }
     }
 }
@@ -93,7 +93,7 @@ impl Limited {
 impl Drop for Limited {
     fn drop(&mut self) {
         if let Err(error) = setrlimit(Resource::RLIMIT_DATA, self.soft, self.hard) {
-            tracing::error!(%error, "the limit of memory stays in the worker");
+            fleche_core::log::error!(%error, "the limit of memory stays in the worker");
         }
     }
 }

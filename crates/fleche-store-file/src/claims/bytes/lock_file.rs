@@ -73,7 +73,7 @@ impl LockFile {
     pub(super) fn unlock(&self, byte: i64) {
         let lock = range(libc::F_UNLCK, &(byte..=byte));
         if let Err(error) = uninterrupted(|| fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock))) {
-            tracing::warn!(
+            fleche_core::log::warn!(
                 "cannot release a claim in `{}`: {error}; it stays until this process ends",
                 self.path.display()
             );

@@ -1,0 +1,169 @@
+//! Warnings and errors that must reach the user: through `tracing` where a subscriber is installed, else on standard error.
+//!
+//! Use [`warn!`](crate::log::warn) and [`error!`](crate::log::error) in place of the macros of `tracing` of the same name,
+//! with the same arguments. Events of lower levels go to `tracing` directly.
+//!
+//! Without a subscriber each distinct line is printed once, as `fleche: warning: …` or `fleche: error: …`, and at most
+//! [`LINES_PER_CALLSITE`] lines come from one place in the code. `FLECHE_LOG=off` silences them, `FLECHE_LOG=error` leaves
+//! errors.
+
+#[doc(hidden)]
+pub use tracing;
+
+#[doc(inline)]
+pub use crate::{__error as error, __warn as warn};
+
+use std::{
+    collections::{HashMap, HashSet},
+    env,
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use tracing::{
+    Dispatch, Event, Level, Metadata, Subscriber,
+    callsite::Identifier,
+    dispatcher,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span,
+    subscriber::{Interest, NoSubscriber},
+};
+
+/// How many different lines one place in the code prints at the most.
+pub const LINES_PER_CALLSITE: usize = 8;
+
+/// Emits a warning; takes what `tracing::warn!` takes.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __warn {
+    ($($event:tt)+) => { $crate::log::emit(|| $crate::log::tracing::warn!($($event)+)) };
+}
+
+/// Emits an error; takes what `tracing::error!` takes.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __error {
+    ($($event:tt)+) => { $crate::log::emit(|| $crate::log::tracing::error!($($event)+)) };
+}
+
+/// Runs `event`, which emits one `tracing` event: to the subscriber of this thread, else to standard error.
+pub fn emit(event: impl FnOnce()) {
+    static STDERR: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Stderr));
+    if dispatcher::get_default(Dispatch::is::<NoSubscriber>) {
+        if max_level() != LevelFilter::OFF {
+            dispatcher::with_default(&STDERR, event);
+        }
+    } else {
+        event();
+    }
+}
+
+/// What `FLECHE_LOG` lets through; warnings and errors unless it says otherwise. Read once.
+fn max_level() -> LevelFilter {
+    static LEVEL: LazyLock<LevelFilter> = LazyLock::new(|| match env::var("FLECHE_LOG").as_deref() {
+        Ok("off") => LevelFilter::OFF,
+        Ok("error") => LevelFilter::ERROR,
+        _ => LevelFilter::WARN,
+    });
+    *LEVEL
+}
+
+/// Prints each distinct event once, in one line.
+struct Stderr;
+
+impl Subscriber for Stderr {
+    // This subscriber sees only what `emit` hands it, and must not enable events elsewhere in the program.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(max_level())
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= max_level()
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let severity = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
+        let mut line = Line::default();
+        event.record(&mut line);
+        let line = format!("fleche: {severity}: {line}\n");
+        match is_due(event.metadata().callsite(), &line) {
+            Due::Print => print(&line),
+            Due::PrintLast => {
+                print(&format!("{line}fleche: {severity}: further messages of this kind are not shown\n"))
+            }
+            Due::Skip => {}
+        }
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+enum Due {
+    Print,
+    PrintLast,
+    Skip,
+}
+
+/// Whether this line was not printed before.
+fn is_due(callsite: Identifier, line: &str) -> Due {
+    static PRINTED: LazyLock<Mutex<HashMap<Identifier, HashSet<String>>>> = LazyLock::new(Mutex::default);
+    let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = printed.entry(callsite).or_default();
+    if lines.len() == LINES_PER_CALLSITE || !lines.insert(line.to_owned()) {
+        return Due::Skip;
+    }
+    if lines.len() == LINES_PER_CALLSITE { Due::PrintLast } else { Due::Print }
+}
+
+/// Writes past the lock of `std::io::stderr`: a thread that holds it may be waiting for this one.
+fn print(line: &str) {
+    #[cfg(unix)]
+    let stderr = std::os::fd::AsFd::as_fd(&io::stderr()).try_clone_to_owned().map(std::fs::File::from);
+    #[cfg(not(unix))]
+    let stderr = io::Result::Ok(io::stderr());
+    // Where even standard error is gone, there is nowhere left to report to.
+    let _ = stderr.and_then(|mut stderr| stderr.write_all(line.as_bytes()));
+}
+
+/// The message of an event, then its fields in parentheses, without line breaks.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing into a string cannot fail, but a user's `Debug` may.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            let separator = if self.fields.is_empty() { "" } else { ", " };
+            write!(self.fields, "{separator}{}: {value:?}", field.name())
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        f.write_str(&one_line(&self.message))?;
+        if self.fields.is_empty() { Ok(()) } else { write!(f, " ({})", one_line(&self.fields)) }
+    }
+}

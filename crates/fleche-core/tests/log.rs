@@ -1,0 +1,77 @@
+//! Where warnings go: to a `tracing` subscriber, else to standard error.
+
+use std::{env, process::Command};
+
+use fleche_core::log;
+
+/// What a child process of this test binary runs; a no-op in an ordinary test run.
+const CHILD: &str = "FLECHE_TEST_LOG_CHILD";
+
+#[test]
+fn child() {
+    match env::var(CHILD).as_deref() {
+        Ok("plain") => emit(),
+        Ok("subscriber") => tracing::subscriber::with_default(tracing_subscriber::registry(), emit),
+        Ok("held") => {
+            let _held = std::io::stderr().lock();
+            std::thread::spawn(emit).join().unwrap();
+        }
+        _ => {}
+    }
+}
+
+fn emit() {
+    for number in [1, 1, 2] {
+        log::warn!(number, function = "f", "a message\nof two lines");
+    }
+    log::error!("an error");
+    for number in 0..20 {
+        log::warn!("message {number}");
+    }
+}
+
+fn stderr_of_child(kind: &str, level: Option<&str>) -> Vec<String> {
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args(["--exact", "child", "--nocapture"]).env(CHILD, kind).env_remove("FLECHE_LOG");
+    child.envs(level.map(|level| ("FLECHE_LOG", level)));
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .filter(|line| line.starts_with("fleche"))
+        .collect()
+}
+
+#[test]
+fn without_a_subscriber_each_message_is_printed_once_in_one_line() {
+    let lines = stderr_of_child("plain", None);
+    assert_eq!(lines[0], "fleche: warning: a message of two lines (number: 1, function: f)");
+    assert_eq!(lines[1], "fleche: warning: a message of two lines (number: 2, function: f)");
+    assert_eq!(lines[2], "fleche: error: an error");
+    assert_eq!(lines[3], "fleche: warning: message 0");
+}
+
+#[test]
+fn one_place_in_the_code_prints_a_bounded_number_of_lines() {
+    let lines = stderr_of_child("plain", None);
+    assert_eq!(lines.len(), 3 + log::LINES_PER_CALLSITE + 1);
+    assert_eq!(lines.last().unwrap(), "fleche: warning: further messages of this kind are not shown");
+}
+
+#[test]
+fn with_a_subscriber_nothing_is_printed() {
+    assert_eq!(stderr_of_child("subscriber", None), [""; 0]);
+}
+
+#[test]
+fn fleche_log_silences() {
+    assert_eq!(stderr_of_child("plain", Some("off")), [""; 0]);
+    assert_eq!(stderr_of_child("plain", Some("error")), ["fleche: error: an error"]);
+}
+
+#[test]
+fn a_held_lock_of_stderr_does_not_stop_the_message() {
+    assert!(!stderr_of_child("held", None).is_empty());
+}
