@@ -95,7 +95,7 @@ impl Subscriber for Stderr {
         match is_due(event.metadata().callsite(), &line) {
             Due::Print => print(&line),
             Due::PrintLast => {
-                print(&format!("{line}fleche: {severity}: further messages of this kind are not shown\n"))
+                print(&format!("{line}fleche: {severity}: further messages of this kind are not shown\n"));
             }
             Due::Skip => {}
         }

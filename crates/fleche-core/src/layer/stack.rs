@@ -77,7 +77,7 @@ fn fill<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
         match put(store) {
             Ok(()) | Err(Error::Refused { .. }) => {}
             Err(error) => {
-                crate::log::warn!(%error, "what a stack has found further down cannot be copied to the front")
+                crate::log::warn!(%error, "what a stack has found further down cannot be copied to the front");
             }
         }
     }
