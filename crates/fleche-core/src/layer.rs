@@ -35,6 +35,9 @@
 //! # Ok::<(), toml::de::Error>(())
 //! ```
 //!
+//! In code, a layer is made of opened stores: [`Stack::new`], [`Pool::new`], [`ReadOnly::new`]. Stores of different types go
+//! into one layer as `Box<dyn ValueStore>` or `Arc<dyn ValueStore>`, and records' stores alike; both are stores.
+//!
 //! A layer reaches as far as that of its stores which reaches least. What a pool or a read-only store is asked to write, it
 //! refuses with [`Error::Refused`](crate::Error::Refused); the calls of functions return their results all the same, and
 //! are counted as [`Skip::StoreRefused`](crate::Skip::StoreRefused).
@@ -53,5 +56,5 @@ pub use compressed::{Compressed, CompressedConfig};
 pub use config::{PoolConfig, ReadOnlyConfig, StackConfig};
 pub use pool::Pool;
 pub use read_only::ReadOnly;
-pub use stack::Stack;
+pub use stack::{OfCalls, OfValues, Stack, Stackable};
 pub use void::Void;

@@ -10,6 +10,8 @@ mod asynchronous_stores;
 mod asynchronous_turns;
 #[path = "engine/bound.rs"]
 mod bound;
+#[path = "engine/boxed_stores.rs"]
+mod boxed_stores;
 #[expect(unreachable_pub, reason = "the fuzz target shares this file")]
 #[path = "../../../fuzz/check_reference.rs"]
 mod check_reference;

@@ -39,7 +39,7 @@ macro_rules! layer_configs {
         #[typetag::serde(name = "stack")]
         impl $config for StackConfig<Box<dyn $config>> {
             fn open(&self) -> Result<Arc<dyn $store>> {
-                no_stack_in(self.stores.iter().map(|config| &**config as &dyn Any), |config| config.is::<Self>())?;
+                no_stack_in(self.stores.iter().map(|config| (&**config as &dyn Any).is::<Self>()))?;
                 Ok(Arc::new(Stack::$new(opened(&self.stores, |config| config.open())?)?))
             }
             fn reach(&self) -> Reach {
@@ -66,7 +66,7 @@ macro_rules! layer_configs {
         #[typetag::serde(name = "read-only")]
         impl $config for ReadOnlyConfig<Box<dyn $config>> {
             fn open(&self) -> Result<Arc<dyn $store>> {
-                Ok(Arc::new(ReadOnly(self.store.open()?)))
+                Ok(Arc::new(ReadOnly::new(self.store.open()?)))
             }
             fn reach(&self) -> Reach {
                 self.store.reach()
@@ -90,12 +90,9 @@ fn least(reaches: impl Iterator<Item = Reach>) -> Reach {
 }
 
 /// # Errors
-/// [`Error::Config`] where one of these configurations is a stack.
-pub(super) fn no_stack_in<'a>(
-    configs: impl IntoIterator<Item = &'a dyn Any>,
-    is_stack: impl Fn(&dyn Any) -> bool,
-) -> Result<()> {
-    if configs.into_iter().any(is_stack) {
+/// [`Error::Config`] if one of the stores is a stack.
+pub(super) fn no_stack_in(are_stacks: impl IntoIterator<Item = bool>) -> Result<()> {
+    if are_stacks.into_iter().any(|is_stack| is_stack) {
         return Err(invalid("stack", "one of its stores is a stack: list that one's stores in its place"));
     }
     Ok(())

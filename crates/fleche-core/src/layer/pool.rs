@@ -25,7 +25,17 @@ use crate::{
 pub struct Pool<S>(Vec<S>);
 
 impl<S> Pool<S> {
-    /// A pool of these stores, that which is asked first, first.
+    /// Creates a pool of stores of values or of records. The first store is asked first. Stores of different types are
+    /// boxed:
+    ///
+    /// ```
+    /// use fleche_core::{ValueStore, layer::{Pool, ReadOnly}};
+    /// # use fleche_store_memory::MemoryValues;
+    /// # let (mine, theirs) = (MemoryValues::new(), MemoryValues::new());
+    /// let stores: [Box<dyn ValueStore>; 2] = [Box::new(mine), Box::new(ReadOnly::new(theirs))];
+    /// let values = Pool::new(stores)?;
+    /// # Ok::<(), fleche_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Config`] if there are none.

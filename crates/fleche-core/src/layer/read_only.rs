@@ -24,6 +24,13 @@ pub struct ReadOnly<S>(
     pub S,
 );
 
+impl<S> ReadOnly<S> {
+    /// Creates a layer that reads this store and never writes to it.
+    pub fn new(store: S) -> Self {
+        Self(store)
+    }
+}
+
 /// What stores that are only read say to those who write.
 pub(super) fn refused(layer: &str, operation: &'static str) -> Error {
     Error::Refused { store: format!("a store that is {layer}"), operation }

@@ -32,33 +32,81 @@ pub struct Stack<S> {
     changing: Keyed,
 }
 
-impl<S: ValueStore> Stack<S> {
-    /// A stack of these stores of values, that which is asked first, and written to, first.
+/// The kind of a [`Stack`] of stores of values; see [`Stackable`].
+#[derive(Debug)]
+pub enum OfValues {}
+
+/// The kind of a [`Stack`] of stores of records; see [`Stackable`].
+#[derive(Debug)]
+pub enum OfCalls {}
+
+/// A store that [`Stack::new`] takes. Every store is one: with the kind [`OfValues`] if it is a [`ValueStore`], with the
+/// kind [`OfCalls`] if it is a [`CallStore`].
+pub trait Stackable<Kind> {
+    /// Returns whether the store is itself a stack.
+    #[doc(hidden)]
+    fn is_stack(&self) -> bool;
+}
+
+impl<S: ValueStore> Stackable<OfValues> for S {
+    fn is_stack(&self) -> bool {
+        (&*self.config() as &dyn Any).is::<StackConfig<Box<dyn ValueStoreConfig>>>()
+    }
+}
+
+impl<S: CallStore> Stackable<OfCalls> for S {
+    fn is_stack(&self) -> bool {
+        (&*self.config() as &dyn Any).is::<StackConfig<Box<dyn CallStoreConfig>>>()
+    }
+}
+
+impl<S> Stack<S> {
+    /// Creates a stack of stores of values or of records. The first store is asked first, and written to.
+    ///
+    /// The compiler finds out the kind from the stores. For a type that is both, such as [`Void`](super::Void), use
+    /// [`values`](Self::values) or [`calls`](Self::calls). Stores of different types are boxed:
+    ///
+    /// ```
+    /// use fleche_core::{Cache, CallStore, ValueStore, layer::{ReadOnly, Stack}};
+    /// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+    ///
+    /// # let (shared_values, shared_calls) = (MemoryValues::new(), MemoryCalls::new());
+    /// let values: [Box<dyn ValueStore>; 2] = [Box::new(MemoryValues::new()), Box::new(ReadOnly::new(shared_values))];
+    /// let calls: [Box<dyn CallStore>; 2] = [Box::new(MemoryCalls::new()), Box::new(ReadOnly::new(shared_calls))];
+    /// let cache = Cache::new(Stack::new(values)?, Stack::new(calls)?);
+    /// # assert!(cache.calls().keys(&fleche_core::DigestPrefix::all())?.next().is_none());
+    /// # Ok::<(), fleche_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if there are none, or one is a stack itself.
-    pub fn values(stores: impl IntoIterator<Item = S>) -> Result<Self> {
+    /// [`Error::Config`] if there are no stores, or if one of them is a stack.
+    pub fn new<Kind>(stores: impl IntoIterator<Item = S>) -> Result<Self>
+    where
+        S: Stackable<Kind>,
+    {
         let stores = some("stack", stores)?;
-        let configs: Vec<_> = stores.iter().map(ValueStore::config).collect();
-        no_stack_in(configs.iter().map(|config| &**config as &dyn Any), |config| {
-            config.is::<StackConfig<Box<dyn ValueStoreConfig>>>()
-        })?;
+        no_stack_in(stores.iter().map(Stackable::is_stack))?;
         Ok(Self { stores, changing: Keyed::default() })
     }
 }
 
-impl<S: CallStore> Stack<S> {
-    /// As [`values`](Self::values), of stores of records.
+impl<S: ValueStore> Stack<S> {
+    /// As [`new`](Self::new), of stores of values.
     ///
     /// # Errors
-    /// As [`values`](Self::values).
+    /// As [`new`](Self::new).
+    pub fn values(stores: impl IntoIterator<Item = S>) -> Result<Self> {
+        Self::new::<OfValues>(stores)
+    }
+}
+
+impl<S: CallStore> Stack<S> {
+    /// As [`new`](Self::new), of stores of records.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
     pub fn calls(stores: impl IntoIterator<Item = S>) -> Result<Self> {
-        let stores = some("stack", stores)?;
-        let configs: Vec<_> = stores.iter().map(CallStore::config).collect();
-        no_stack_in(configs.iter().map(|config| &**config as &dyn Any), |config| {
-            config.is::<StackConfig<Box<dyn CallStoreConfig>>>()
-        })?;
-        Ok(Self { stores, changing: Keyed::default() })
+        Self::new::<OfCalls>(stores)
     }
 }
 
