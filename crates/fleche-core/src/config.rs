@@ -3,12 +3,14 @@
 mod file;
 mod named;
 mod origin;
+mod trust;
 
-pub use file::{CONFIG_FILE, ConfigFile};
+pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
 pub(crate) use named::fallback;
 pub(crate) use origin::Elsewhere;
 #[doc(hidden)]
 pub use origin::directory;
+pub use trust::MAX_CONFIG_LEN;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 

@@ -2,17 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 
-use super::CacheConfig;
+use super::{CacheConfig, origin, trust};
 use crate::error::{Error, Result};
 
 /// The name of configuration files.
 pub const CONFIG_FILE: &str = "fleche.toml";
+
+/// The environment variable that names the one configuration file to read, in place of a search.
+pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 
 /// What the configuration files in force say together; where two say different things, the nearer one counts.
 ///
@@ -35,6 +38,20 @@ pub const CONFIG_FILE: &str = "fleche.toml";
 /// # assert!(config.caches.contains_key("scratch"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Which files are obeyed
+///
+/// A configuration decides where results are read from, so a file that another user could have written is skipped, with a
+/// warning that names the file and the reason. A file that the search finds must be a regular file of at most
+/// [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes. On Unix, this must hold too:
+///
+/// - the file, its directory, and behind a link the directory of the target belong to this process's user or to root;
+/// - no other user can write to them: they are not writable by everybody, nor by a group that has other members. A directory
+///   with the sticky bit, such as `/tmp`, may be, as long as the file has one name only.
+///
+/// A process that runs as root on files of another user, in a container for instance, therefore skips those files. The cure
+/// is the environment variable [`FLECHE_CONFIG`](CONFIG_VARIABLE): it names the one file to read, whoever it belongs to, and
+/// nothing is searched for. That the named file is missing or cannot be used is an error.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigFile {
@@ -42,6 +59,8 @@ pub struct ConfigFile {
     pub default: Option<String>,
     /// The caches by name.
     pub caches: BTreeMap<String, CacheConfig>,
+    /// The files that say so, the nearest first.
+    pub files: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -58,9 +77,28 @@ struct OneFile {
 const RESERVED: [&str; 3] = ["memory", "void", "default"];
 
 impl ConfigFile {
+    /// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names; where it is not set, those that [`find`](Self::find)
+    /// finds from the working directory.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as [`find`](Self::find), and where the named file is missing or not a regular file of at most
+    /// [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
+    pub fn from_environment() -> Result<Self> {
+        let directory = origin::directory().map_err(Error::io("find", "the working directory"));
+        let Some(named) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) else {
+            return Self::find(&directory?);
+        };
+        // An absolute path needs no working directory.
+        let path = if Path::new(&named).is_absolute() { named.into() } else { directory?.join(named) };
+        let mut found = Self::default();
+        found.add(&path, parse(&path, &trust::read_named(&path).map_err(named_by_variable)?)?);
+        Ok(found)
+    }
+
     /// Reads the files named [`CONFIG_FILE`] from this directory upward, then `fleche/fleche.toml` in the user's
-    /// configuration directory (`$XDG_CONFIG_HOME`, else `~/.config`). A file that says `root = true` is the last.
-    /// Without any file, the result is empty.
+    /// configuration directory (`$XDG_CONFIG_HOME`, else `~/.config`). A file that says `root = true` is the last. Files
+    /// that another user could have written are [skipped](Self#which-files-are-obeyed). Without any file, the result is
+    /// empty.
     ///
     /// # Errors
     /// [`Error::Config`] with the file and the place in it, where a file cannot be read or understood.
@@ -68,9 +106,10 @@ impl ConfigFile {
         let above = directory.ancestors().map(|directory| directory.join(CONFIG_FILE));
         let mut found = Self::default();
         for path in above.chain(user_file()) {
-            let Some(file) = read(&path)? else { continue };
+            let Some(text) = trust::read_found(&path)? else { continue };
+            let file = parse(&path, &text)?;
             let root = file.root;
-            found.add(file);
+            found.add(&path, file);
             if root {
                 break;
             }
@@ -78,11 +117,19 @@ impl ConfigFile {
         Ok(found)
     }
 
-    fn add(&mut self, farther: OneFile) {
+    fn add(&mut self, path: &Path, farther: OneFile) {
+        self.files.push(path.to_owned());
         self.default = self.default.take().or(farther.default);
         for (name, cache) in farther.caches {
             self.caches.entry(name).or_insert(cache);
         }
+    }
+}
+
+fn named_by_variable(error: Error) -> Error {
+    match error {
+        Error::Config { place, why } => Error::Config { place: format!("{place}, which {CONFIG_VARIABLE} names"), why },
+        error => error,
     }
 }
 
@@ -92,16 +139,9 @@ fn user_file() -> Option<PathBuf> {
     Some(directory.join("fleche").join(CONFIG_FILE))
 }
 
-fn read(path: &Path) -> Result<Option<OneFile>> {
+fn parse(path: &Path, text: &str) -> Result<OneFile> {
     let wrong = |why: String| Error::Config { place: path.display().to_string(), why };
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
-    };
-    let mut file: OneFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let mut file: OneFile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
     if let Some(name) = RESERVED.into_iter().find(|name| file.caches.contains_key(*name)) {
         return Err(wrong(format!("the name `{name}` is reserved; give the cache another one")));
     }
@@ -110,11 +150,13 @@ fn read(path: &Path) -> Result<Option<OneFile>> {
         cache.values.resolve(directory);
         cache.calls.resolve(directory);
     }
-    Ok(Some(file))
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const VOID: &str = "values = { type = \"void\" }\ncalls = { type = \"void\" }\n";

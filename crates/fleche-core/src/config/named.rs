@@ -7,7 +7,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{CacheConfig, ConfigFile, origin};
+use super::{CacheConfig, ConfigFile};
 use crate::{
     cache::{Cache, HotTier},
     encoding,
@@ -26,14 +26,9 @@ impl Cache {
             "void" => Ok(Self::void()),
             "memory" => memory(),
             "default" => Ok(fallback()),
-            _ => from_files(name, &find_files()?),
+            _ => from_files(name, &ConfigFile::from_environment()?),
         }
     }
-}
-
-fn find_files() -> Result<ConfigFile> {
-    let directory = origin::directory().map_err(Error::io("find", "the working directory"))?;
-    ConfigFile::find(&directory)
 }
 
 fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
@@ -51,7 +46,7 @@ fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
 /// if that store is linked, else void. Found once; never fails, but warns.
 pub(crate) fn fallback() -> Cache {
     static FALLBACK: LazyLock<Cache> = LazyLock::new(|| {
-        let configured = find_files().and_then(|files| match (&files.default, files.caches.len()) {
+        let configured = ConfigFile::from_environment().and_then(|files| match (&files.default, files.caches.len()) {
             (Some(name), _) => match name.as_str() {
                 "memory" | "void" => Cache::named(name).map(Some),
                 name => from_files(name, &files).map(Some),
