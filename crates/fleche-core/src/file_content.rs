@@ -1,8 +1,11 @@
 //! `FileContent`: a file as an argument, keyed by what it holds.
 
+mod places;
+mod recent;
 mod remembered;
 mod travelling;
 
+pub use places::expecting_files;
 pub use travelling::{KnownFile, noting_files};
 
 use std::{
@@ -20,9 +23,15 @@ use crate::{
 /// A path that stands for what the file holds: the parameter type for files.
 ///
 /// It encodes as the digest of the file's content (a byte string of 32 bytes), so the same content under another name
-/// is a hit and a changed file is a miss. The file is read when the call is looked up; its digest is then remembered
-/// for as long as size, modification time and inode stay the same. A file that cannot be read then makes the call run
-/// without the cache. The function must read the file only, and while it runs nobody must change it.
+/// is a hit and a changed file is a miss. A file that cannot be read when the call is looked up makes the call run without
+/// the cache. The function must only read the file, and the file must not change while it runs.
+///
+/// The file is read and hashed at each look-up, unless its digest can be remembered. That is so for files of more than
+/// 64 KiB on ext2 to ext4, XFS, Btrfs and `SquashFS` on Linux that were last changed more than two seconds ago: there each
+/// later change shows in the file's times or inode, even one through a shared mapping. On tmpfs, overlayfs, network and
+/// FUSE file systems the file is read each time. The first look-up of a file has its pages written back (`fdatasync`).
+///
+/// A relative path is resolved when the value is made, against the working directory of that moment.
 ///
 /// A call that goes to another process takes the absolute path along. The file must be there under the same path, and
 /// still hold the same: else the job is [`Rejected`](crate::JobError::Rejected), and no body runs.
@@ -44,12 +53,14 @@ use crate::{
 pub struct FileContent(PathBuf);
 
 impl FileContent {
-    /// The file at this path, which is not looked at yet.
+    /// Creates a value for the file at this path, which is not looked at yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        let path = path.into();
+        // Only an empty path, or a working directory that is gone, has no absolute path: no file is found there.
+        Self(std::path::absolute(&path).unwrap_or(path))
     }
 
-    /// The file's path.
+    /// The file's path, absolute.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -59,7 +70,9 @@ impl FileContent {
     /// # Errors
     /// [`Error::Io`] where it cannot be read.
     pub fn digest(&self) -> Result<Digest> {
-        remembered::digest_of(&self.0).map_err(Error::io("read", &self.0))
+        let digest = remembered::digest_of(&self.0).map_err(Error::io("read", &self.0))?;
+        places::add(digest, self.0.clone());
+        Ok(digest)
     }
 }
 
@@ -110,7 +123,7 @@ impl<'de> Deserialize<'de> for FileContent {
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<FileContent, E> {
                 let digest = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
                 let digest = Digest::from_bytes(digest);
-                remembered::path_of(&digest).map(FileContent).map_err(E::custom)
+                places::path_of(&digest).map(FileContent).map_err(E::custom)
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut bytes: A) -> Result<FileContent, A::Error> {
                 let mut digest = [0; 32];

@@ -41,6 +41,9 @@ mod jobs;
 mod long_result;
 #[path = "engine/many_jobs.rs"]
 mod many_jobs;
+#[cfg(target_os = "linux")]
+#[path = "engine/mapped_files.rs"]
+mod mapped_files;
 #[path = "engine/parameters.rs"]
 mod parameters;
 #[path = "engine/records.rs"]

@@ -9,7 +9,7 @@ use crate::{
     call::CallKey,
     context::Binding,
     encoding::DecodeError,
-    file_content::{KnownFile, noting_files},
+    file_content::{KnownFile, expecting_files, noting_files},
     function::{Erased, Function},
     job::JobError,
     memo::{Arguments, Reader},
@@ -107,7 +107,7 @@ impl<R> BoundCall<R> {
     pub fn call(&self) -> Result<R, JobError> {
         let arguments = self.arguments.as_ref().map_err(JobError::rejected)?;
         let _bound = self.binding.enter();
-        (self.parts.invoke)(arguments.reader())
+        expecting_files(&self.files, || (self.parts.invoke)(arguments.reader()))
             .map_err(|error| JobError::rejected(format!("an argument of `{}`: {error}", self.function.name())))
     }
 

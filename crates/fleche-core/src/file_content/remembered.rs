@@ -1,139 +1,200 @@
-//! Digests of files that were read, by what tells that a file is still the same.
+//! Digests of files, remembered where a later change of the file must show in its metadata.
+//!
+//! A write through `write(2)` changes the file's times; a store through a shared mapping does so only when the page was
+//! clean before. So a digest is remembered only if, in this order,
+//!
+//! 1. the file's times were looked at and are old enough ([`SETTLED`]) that any later change gives the file other ones,
+//! 2. all its pages were written back, which write-protects them in every mapping: the next store to any of them faults,
+//!    and the fault sets the times,
+//! 3. the file was read, and its metadata are still those of step 1,
+//!
+//! and only on file systems that are known to set the times in that fault (ext2 to ext4, XFS, Btrfs), or that nothing can
+//! change (`SquashFS`). tmpfs does not, network and FUSE file systems learn of changes late, and overlayfs may lie on any
+//! of them. Everywhere else, and on other systems than Linux, the file is read each time.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File, Metadata},
-    io,
-    path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, PoisonError},
-    time::{Duration, SystemTime},
-};
+#[cfg(target_os = "linux")]
+pub(super) use self::linux::digest_of;
+
+use std::{fs::File, io, path::Path};
 
 use crate::digest::Digest;
 
-/// What tells that a file is still the same: its place, size and times.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Identity {
-    #[cfg(unix)]
-    inode: (u64, u64),
-    #[cfg(unix)]
-    changed: (i64, i64),
-    #[cfg(not(unix))]
-    path: PathBuf,
-    size: u64,
-    modified: SystemTime,
-}
-
-impl Identity {
-    #[cfg_attr(unix, allow(unused_variables))]
-    fn of(metadata: &Metadata, path: &Path) -> io::Result<Self> {
-        #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt;
-        Ok(Self {
-            #[cfg(unix)]
-            inode: (metadata.dev(), metadata.ino()),
-            #[cfg(unix)]
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            #[cfg(not(unix))]
-            path: path.to_owned(),
-            size: metadata.len(),
-            modified: metadata.modified()?,
-        })
-    }
-}
-
-impl Identity {
-    /// Whether the file was last changed so long ago that another change would show. A modification time can be set
-    /// back, the time of the change itself cannot.
-    fn is_settled(&self) -> bool {
-        #[cfg(unix)]
-        let changed = u64::try_from(self.changed.0)
-            .map_or(self.modified, |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.saturating_add(1)));
-        #[cfg(not(unix))]
-        let changed = self.modified;
-        [self.modified, changed].iter().all(|moment| moment.elapsed().is_ok_and(|age| age > SETTLED))
-    }
-}
-
-#[derive(Default)]
-struct Remembered {
-    digests: HashMap<Identity, Digest>,
-    /// Where content was seen, each place once.
-    paths: HashMap<Digest, Vec<PathBuf>>,
-}
-
-/// More digests than this, and they are forgotten; the files are read again then. Paths are kept: calls that were bound
-/// need them.
-const CAPACITY: usize = 100_000;
-
-/// A file changed so shortly before it was read may change again within the same tick of its clock, unnoticed.
-const SETTLED: Duration = Duration::from_secs(2);
-
-static REMEMBERED: LazyLock<Mutex<Remembered>> = LazyLock::new(Mutex::default);
-
-/// The digest of what the file holds, remembered or read.
+/// Reads the file and returns the digest of what it holds.
+#[cfg(not(target_os = "linux"))]
 pub(super) fn digest_of(path: &Path) -> io::Result<Digest> {
-    let identity = Identity::of(&fs::metadata(path)?, path)?;
-    let known = lock(|remembered| remembered.digests.get(&identity).copied());
-    known.map_or_else(|| read(path), Ok)
+    hash(&open(path)?)
 }
 
-fn read(path: &Path) -> io::Result<Digest> {
-    // Opening a pipe would wait for its writer, and some devices never end.
-    if !fs::metadata(path)?.is_file() {
+/// Opens a regular file. Anything else is refused, without waiting for the other end of a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    }
+    let file = options.read(true).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    let mut file = File::open(path)?;
-    let before = Identity::of(&file.metadata()?, path)?;
+    Ok(file)
+}
+
+fn hash(file: &File) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(&mut file)?;
-    let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
-    let unchanged = Identity::of(&file.metadata()?, path)? == before;
-    let settled = before.is_settled();
-    let path = std::path::absolute(path)?;
-    lock(|remembered| {
-        if remembered.digests.len() >= CAPACITY {
-            remembered.digests.clear();
-        }
-        add(remembered, digest, path);
-        if unchanged && settled {
-            remembered.digests.insert(before, digest);
-        }
-    });
-    Ok(digest)
+    hasher.update_reader(file)?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// A file that holds this content now, among those that were seen to, here or in the process that the call comes from.
-///
-/// # Errors
-/// What to look at, where there is none.
-pub(super) fn path_of(digest: &Digest) -> Result<PathBuf, String> {
-    let paths = lock(|remembered| remembered.paths.get(digest).cloned()).unwrap_or_default();
-    let holds = |path: &PathBuf| digest_of(path).is_ok_and(|found| found == *digest);
-    let Some(last) = paths.last().cloned() else {
-        return Err(format!("this process knows of no file whose content has the digest {digest}"));
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::{
+        fs::{self, File, Metadata},
+        io,
+        os::unix::fs::MetadataExt,
+        path::Path,
+        sync::{LazyLock, Mutex, PoisonError},
+        time::{Duration, SystemTime},
     };
-    paths.into_iter().find(holds).ok_or_else(|| {
-        let why = match digest_of(&last) {
-            Ok(_) => "has changed since the call was made".to_owned(),
-            Err(error) => format!("cannot be read: {error}"),
-        };
-        format!("the file {} {why}; its content had the digest {digest}", last.display())
-    })
-}
 
-/// Somebody else has seen this file hold this content.
-pub(super) fn was_seen(digest: Digest, path: PathBuf) {
-    lock(|remembered| add(remembered, digest, path));
-}
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, XFS_SUPER_MAGIC, fstatfs};
 
-/// As the last of its places.
-fn add(remembered: &mut Remembered, digest: Digest, path: PathBuf) {
-    let paths = remembered.paths.entry(digest).or_default();
-    paths.retain(|known| *known != path);
-    paths.push(path);
-}
+    use super::{super::recent::Recent, hash, open};
+    use crate::digest::Digest;
 
-fn lock<R>(run: impl FnOnce(&mut Remembered) -> R) -> R {
-    run(&mut REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Files of at most this size are read each time: that takes no longer than to have them written back once.
+    const SMALL: u64 = 64 << 10;
+
+    /// Times that are younger than this do not tell two changes apart: file systems count in ticks of up to a second.
+    const SETTLED: Duration = Duration::from_secs(2);
+
+    /// How many digests a generation holds.
+    const CAPACITY: usize = 16 << 10;
+
+    /// Of `SquashFS`, which is read-only by its nature.
+    const SQUASHFS_MAGIC: FsType = FsType(0x7371_7368);
+
+    static REMEMBERED: LazyLock<Mutex<Recent<Identity, Digest>>> = LazyLock::new(|| Mutex::new(Recent::new(CAPACITY)));
+
+    /// Returns the digest of what the file holds, remembered or read.
+    pub(in super::super) fn digest_of(path: &Path) -> io::Result<Digest> {
+        let metadata = fs::metadata(path)?;
+        if metadata.len() > SMALL
+            && let Some(digest) = recall(&Identity::new(&metadata))
+        {
+            return Ok(digest);
+        }
+        let file = open(path)?;
+        // The clock first: a change between the two must not look older than it is.
+        let now = SystemTime::now();
+        let identity = Identity::new(&file.metadata()?);
+        let is_lasting = identity.size > SMALL && identity.is_settled(now) && write_back(&file);
+        let digest = hash(&file)?;
+        if is_lasting && Identity::new(&file.metadata()?) == identity {
+            lock(|remembered| remembered.insert(identity, digest));
+        }
+        Ok(digest)
+    }
+
+    fn recall(identity: &Identity) -> Option<Digest> {
+        lock(|remembered| remembered.get(identity).copied())
+    }
+
+    fn lock<R>(run: impl FnOnce(&mut Recent<Identity, Digest>) -> R) -> R {
+        run(&mut REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What tells that a file is still the same: its place, size and times.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Identity {
+        inode: (u64, u64),
+        size: u64,
+        modified: (i64, i64),
+        /// Unlike the time of modification, this one cannot be set by a program.
+        changed: (i64, i64),
+    }
+
+    impl Identity {
+        fn new(metadata: &Metadata) -> Self {
+            Self {
+                inode: (metadata.dev(), metadata.ino()),
+                size: metadata.size(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
+            }
+        }
+
+        /// Returns whether a change from `now` on would give the file other times.
+        fn is_settled(&self, now: SystemTime) -> bool {
+            [self.modified, self.changed].into_iter().all(|(seconds, _)| {
+                // A second more, for the fraction that is left out. Times before 1970 are old enough.
+                let moment = SystemTime::UNIX_EPOCH
+                    + Duration::from_secs(u64::try_from(seconds).unwrap_or_default().saturating_add(1));
+                now.duration_since(moment).is_ok_and(|age| age >= SETTLED)
+            })
+        }
+    }
+
+    /// Writes the file's changed pages back. Returns whether from then on each change shows in the file's times.
+    fn write_back(file: &File) -> bool {
+        let Ok(found) = fstatfs(file) else { return false };
+        match found.filesystem_type() {
+            EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC => file.sync_data().is_ok(),
+            kind => kind == SQUASHFS_MAGIC,
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::thread;
+
+        use super::*;
+
+        fn identity(path: &Path) -> Identity {
+            Identity::new(&fs::metadata(path).unwrap())
+        }
+
+        #[test]
+        fn digest_is_remembered_once_the_file_is_settled_where_changes_show() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("file");
+            let content = vec![1; 1 << 17];
+            fs::write(&path, &content).unwrap();
+            let before = SystemTime::now();
+            assert_eq!(digest_of(&path).unwrap(), Digest::of(&content));
+            let known = identity(&path);
+            // Unless this thread was suspended for that long since the file was written.
+            if !known.is_settled(SystemTime::now()) {
+                assert_eq!(recall(&known), None);
+            }
+            while !known.is_settled(SystemTime::now()) && before.elapsed().is_ok_and(|waited| waited < 5 * SETTLED) {
+                thread::park_timeout(Duration::from_millis(50));
+            }
+            assert_eq!(digest_of(&path).unwrap(), Digest::of(&content));
+            let shows = write_back(&File::open(&path).unwrap());
+            assert_eq!(recall(&known), shows.then(|| Digest::of(&content)));
+        }
+
+        #[test]
+        fn nothing_is_remembered_on_tmpfs_or_of_small_files() {
+            assert!(!File::open("/dev/shm").is_ok_and(|file| write_back(&file)));
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("small");
+            for content in ["a", "b"] {
+                fs::write(&path, content).unwrap();
+                assert_eq!(digest_of(&path).unwrap(), Digest::of(content.as_bytes()));
+                assert_eq!(recall(&identity(&path)), None);
+            }
+        }
+
+        #[test]
+        fn file_from_the_future_is_not_settled() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("file");
+            let now = SystemTime::now();
+            File::create(&path).unwrap().set_modified(now + Duration::from_hours(1)).unwrap();
+            assert!(!identity(&path).is_settled(now + 2 * SETTLED));
+            assert!(identity(&path).is_settled(now + Duration::from_hours(2)));
+        }
+    }
 }

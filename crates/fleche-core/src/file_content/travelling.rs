@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::remembered;
+use super::places;
 use crate::digest::Digest;
 
 thread_local! {
@@ -25,7 +25,7 @@ pub struct KnownFile {
 impl KnownFile {
     /// Lets this process look for the content there. It is read and checked when an argument of it is decoded.
     pub fn introduce(self) {
-        remembered::was_seen(self.digest, self.path);
+        places::add(self.digest, self.path);
     }
 }
 
@@ -44,11 +44,6 @@ pub fn noting_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
 
 /// This file is being encoded.
 pub(super) fn note(digest: &Digest, path: &Path) {
-    let note = |noted: &mut Vec<KnownFile>| {
-        // Where there is no working directory any more, another process would find nothing there either.
-        if let Ok(path) = std::path::absolute(path) {
-            noted.push(KnownFile { digest: *digest, path });
-        }
-    };
+    let note = |noted: &mut Vec<KnownFile>| noted.push(KnownFile { digest: *digest, path: path.to_owned() });
     let _ = NOTED.try_with(|noted| noted.borrow_mut().as_mut().map(note));
 }

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use fleche_core::{ExecutorExt, fleche, owner, wrap_executor};
+use fleche_core::{ExecutorExt, FileContent, fleche, owner, wrap_executor};
 use fleche_exec::ThreadPool;
 
 use super::process::{alone, alone_with, base, left, panic_of};
@@ -56,6 +56,22 @@ fn two_calls_at_once_in_one_thread_pool_never_see_each_others_files() {
         assert_eq!(jobs.map(|job| job.result().unwrap()), [(1, 1), (2, 1)]);
         assert!(same_name::contains(1).unwrap() && same_name::contains(2).unwrap());
         assert!(left().is_empty(), "{:?}", left());
+    });
+}
+
+#[test]
+fn a_file_given_by_a_relative_path_is_found_by_the_body() {
+    #[fleche(isolate)]
+    fn letters(file: &FileContent) -> usize {
+        RUNS.count();
+        fs::read_to_string(file).unwrap().len()
+    }
+    alone("directories::a_file_given_by_a_relative_path_is_found_by_the_body", || {
+        let cache = memory();
+        let _active = cache.enter();
+        fs::write("input", "abc").unwrap();
+        assert_eq!([letters(&FileContent::new("input")), letters(&FileContent::new("./input"))], [3, 3]);
+        assert_eq!((RUNS.take(), cache.stats().hits), (1, 1));
     });
 }
 
