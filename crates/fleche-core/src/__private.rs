@@ -7,7 +7,7 @@ pub use crate::{
         BoundCall, Descriptor, LentErrorWire, NoTransport, NoWire, Parts, RemoteTransport, Transport, TransportProbe,
         WholeWire, WireProbe, answer,
     },
-    cache::Cache,
+    cache::{Cache, StalePolicy},
     call::CallKey,
     encoding::DecodeError,
     error::Result,

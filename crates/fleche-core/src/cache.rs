@@ -2,6 +2,7 @@
 
 mod collect;
 mod hot;
+mod stale;
 mod stats;
 mod transfer;
 mod verify;
@@ -9,6 +10,7 @@ mod verify;
 pub use collect::{Collected, Gc};
 pub use hot::HotTier;
 pub(crate) use hot::{FIRST_ID, Hot, HotKey, NearKey, get_near, thread_ends};
+pub use stale::StalePolicy;
 pub use stats::{Skip, Stats};
 pub use transfer::Transferred;
 pub use verify::Verified;
@@ -23,8 +25,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    call::{CallKey, Record, ValueRef},
+    call::{Brief, CallKey, Record, ValueRef},
     claim::Flights,
+    digest::Digest,
     encoding,
     error::{Error, Result},
     layer::Void,
@@ -48,6 +51,8 @@ struct Inner {
     values: Arc<dyn ValueStore>,
     calls: Arc<dyn CallStore>,
     store_arguments: bool,
+    /// `None` leaves it to the function.
+    stale: Option<StalePolicy>,
     void: bool,
     hot: Hot,
     counters: Counters,
@@ -85,11 +90,19 @@ impl Cache {
     /// another process evicts, and what is removed from a store itself, is served until the tier's
     /// [`max_age`](HotTier::max_age), or until it gives way to others.
     pub fn hot_tier(&self, tier: HotTier) -> Self {
-        Self::from_inner(Inner { store_arguments: self.inner.store_arguments, ..self.anew(tier) })
+        Self::from_inner(self.anew(tier))
+    }
+
+    /// The same stores, with this policy for results that other code computed, where the function states none; `None`
+    /// leaves it to the default. Counting starts anew.
+    pub fn stale(&self, policy: impl Into<Option<StalePolicy>>) -> Self {
+        Self::from_inner(Inner { stale: policy.into(), ..self.anew(self.hot().tier()) })
     }
 
     fn anew(&self, tier: HotTier) -> Inner {
-        Inner { void: self.inner.void, ..Inner::of(self.inner.values.clone(), self.inner.calls.clone(), tier) }
+        let Inner { values, calls, store_arguments, stale, void, .. } = &*self.inner;
+        let anew = Inner::of(values.clone(), calls.clone(), tier);
+        Inner { store_arguments: *store_arguments, stale: *stale, void: *void, ..anew }
     }
 
     pub(crate) fn hot(&self) -> &Hot {
@@ -122,10 +135,12 @@ impl Cache {
 
     /// Whether the stores have a call with this key: its record is there, and so is its result.
     pub fn contains(&self, key: &CallKey) -> Result<bool> {
-        match self.inner.calls.brief(key)?.map(|record| record.result) {
-            Some(ValueRef::Stored(digest)) => self.inner.values.contains(&digest),
-            found => Ok(found.is_some()),
-        }
+        self.inner.calls.brief(key)?.map_or(Ok(false), |record| self.holds(&record))
+    }
+
+    /// Whether the record's result is there.
+    pub(crate) fn holds(&self, record: &Brief) -> Result<bool> {
+        record.result.stored().map_or(Ok(true), |digest| self.inner.values.contains(digest))
     }
 
     /// The result under this key; `None` if the record or the result is not there.
@@ -159,12 +174,24 @@ impl Cache {
         }
     }
 
-    /// Removes the record under this key, so that the call runs anew. Values stay: other records may refer to them.
-    /// Whether there was one.
+    /// Removes the record under this key, so that the call runs anew, and an earlier one that the same code computed and
+    /// that was kept when other code replaced it. Values stay: other records may refer to them. Whether there was one.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
+        // A damaged record tells nothing of its code, and must not keep the call from being evicted.
+        let code = self.inner.calls.brief(key).ok().flatten().map(|record| record.code);
+        let kept = self.remove_replaced(key, code);
         let removed = self.inner.calls.remove(key, None);
         self.forget();
-        removed
+        Ok(kept? | removed?)
+    }
+
+    /// Removes the records that were kept of these codes when others replaced them. Whether there was one.
+    pub(crate) fn remove_replaced(&self, key: &CallKey, codes: impl IntoIterator<Item = Digest>) -> Result<bool> {
+        let mut removed = false;
+        for code in codes {
+            removed |= self.inner.calls.remove(&key.of_replaced(&code), None)?;
+        }
+        Ok(removed)
     }
 
     /// Removes the records that fulfil the query, as [`evict`](Self::evict) does, unless they were replaced meanwhile. How
@@ -231,6 +258,11 @@ impl Cache {
         self.inner.store_arguments
     }
 
+    /// The policy for results that other code computed; `None` where it is left to the function.
+    pub(crate) fn stale_policy(&self) -> Option<StalePolicy> {
+        self.inner.stale
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.inner.counters
     }
@@ -265,7 +297,7 @@ impl Inner {
         // What a store forgets at once must not be served all the same.
         let forgets = (&*calls.config() as &dyn Any).is::<Void>() || (&*values.config() as &dyn Any).is::<Void>();
         let hot = Hot::new(if forgets { HotTier::OFF } else { tier });
-        Self { values, calls, store_arguments: true, void: false, hot, counters: Counters::default() }
+        Self { values, calls, store_arguments: true, stale: None, void: false, hot, counters: Counters::default() }
     }
 }
 

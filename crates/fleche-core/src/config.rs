@@ -15,7 +15,7 @@ pub use trust::MAX_CONFIG_LEN;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    cache::{Cache, HotTier},
+    cache::{Cache, HotTier, StalePolicy},
     error::Result,
     store::{CallStoreConfig, ValueStoreConfig, backends},
 };
@@ -47,6 +47,10 @@ pub struct CacheConfig {
     /// What is kept of results in front of the stores, as a size. Default: 64 MiB.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hot: HotTier,
+    /// What becomes of results that other code computed, where the function does not say: `"rerun"`, `"warn"` or
+    /// `"serve"`. Default: rerun, or warn for functions that state a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<StalePolicy>,
 }
 
 // By hand: the derived comparison would move the boxes (a known limit of deriving over trait objects).
@@ -54,7 +58,7 @@ impl PartialEq for CacheConfig {
     fn eq(&self, other: &Self) -> bool {
         *self.values == *other.values
             && *self.calls == *other.calls
-            && (self.store_arguments, self.hot) == (other.store_arguments, other.hot)
+            && (self.store_arguments, self.hot, self.stale) == (other.store_arguments, other.hot, other.stale)
     }
 }
 
@@ -90,7 +94,8 @@ impl Cache {
         if *config == Self::void().config() {
             return Ok(Self::void());
         }
-        Ok(Self::of(config.values.open()?, config.calls.open()?, config.store_arguments).hot_tier(config.hot))
+        let cache = Self::of(config.values.open()?, config.calls.open()?, config.store_arguments);
+        Ok(cache.hot_tier(config.hot).stale(config.stale))
     }
 
     /// How to open this cache elsewhere.
@@ -100,6 +105,7 @@ impl Cache {
             calls: self.calls().config(),
             store_arguments: self.stores_arguments(),
             hot: self.hot().tier(),
+            stale: self.stale_policy(),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, Hot, Skip},
+    cache::{Cache, Hot, Skip, StalePolicy},
     call::{CallKey, FunctionId, Identity},
     digest::Digest,
     error::Result,
@@ -34,8 +34,14 @@ pub struct Definition {
     pub version: u64,
     /// Digest of the function's tokens.
     pub code: [u8; 32],
-    /// Whether that digest is part of keys.
+    /// The digest that earlier versions of fleche recorded for the same tokens.
+    pub earlier_code: [u8; 32],
+    /// Whether the digest is part of keys.
     pub hash_code: bool,
+    /// What becomes of results that other code computed, where that is stated.
+    pub stale: Option<StalePolicy>,
+    /// What becomes of them where neither that nor the cache says it.
+    pub default_stale: StalePolicy,
     /// The parameters in order.
     pub parameters: &'static [Parameter],
     /// How long its calls wait for another that computes the same.
@@ -96,7 +102,7 @@ struct State {
     name_is_lost: AtomicBool,
     /// An argument has failed the guard.
     is_unstable: AtomicBool,
-    warned: [AtomicBool; 5],
+    warned: [AtomicBool; 6],
 }
 
 /// What is said once a function.
@@ -107,6 +113,7 @@ pub(crate) enum Warning {
     ResultNotStorable,
     ResultUnreadable,
     StaleCode,
+    StaleType,
 }
 
 impl Function {
@@ -137,7 +144,7 @@ impl Function {
                 name_is_shared: OnceLock::new(),
                 name_is_lost: AtomicBool::new(false),
                 is_unstable: AtomicBool::new(false),
-                warned: [const { AtomicBool::new(false) }; 5],
+                warned: [const { AtomicBool::new(false) }; 6],
             },
         }
     }
@@ -219,6 +226,23 @@ impl Function {
 
     fn check_is_cheap_beside(&self, body: u64) -> bool {
         body / 10 > self.state.last_check.load(Relaxed)
+    }
+
+    /// Whether this is the digest of the function's present code.
+    pub(crate) fn is_own_code(&self, code: &Digest) -> bool {
+        self.codes().any(|own| own == *code)
+    }
+
+    /// The digests that records of the present code may hold.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = Digest> {
+        let earlier = Digest::from_bytes(self.definition.earlier_code);
+        [self.id.code].into_iter().chain((earlier != self.id.code).then_some(earlier))
+    }
+
+    /// What becomes of a result that other code computed, in this cache.
+    pub(crate) fn stale_policy(&self, cache: &Cache) -> StalePolicy {
+        let Definition { stale, default_stale, .. } = *self.definition;
+        stale.or(cache.stale_policy()).unwrap_or(default_stale)
     }
 
     /// Whether to say this now: true once.

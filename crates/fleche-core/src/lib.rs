@@ -130,7 +130,8 @@ pub use file_content::FileContent;
 ///
 /// | option | meaning |
 /// |---|---|
-/// | `version = 2` | part of the key; state a new one when a change of the code changes results |
+/// | `version = 2` | part of the key; state a new one when results change; see [below](#edited-code) |
+/// | `stale = "rerun"`, `"warn"`, `"serve"` | what becomes of results that other code of the function computed; see [below](#edited-code) |
 /// | `name = "stable::name"` | in place of `package::module::path::function`; keeps results when the function moves |
 /// | `companion = "compute_call"` | another name for the companion, where a module of the function's name is in scope (the compiler says E0255) |
 /// | `hash_code` | the digest of the function's tokens is part of the key; functions that it calls are not |
@@ -143,6 +144,44 @@ pub use file_content::FileContent;
 /// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind` |
 /// | `isolate`, `isolate(process)` | each computed call runs in a temporary working directory of its own; see [below](#isolated-calls) |
 /// | `crate = path` | where this crate is found, if not at `::fleche_core` |
+///
+/// # Edited code
+///
+/// The name and the version of a function are part of the key, its code is not. Each record holds a digest of the code
+/// that computed it: of the tokens of signature and body, without the function's name, comments and white space. A hit
+/// whose record holds another digest is *stale*, and the [`StalePolicy`](cache::StalePolicy) decides:
+///
+/// - `rerun`, the default: the call runs again, with a warning once a function. The record that is replaced is not lost. It
+///   is kept under a second key, and where the code is put back, its results are found there. Two programs of different
+///   code that share a store each find their own results.
+/// - `warn`, the default for functions that state a `version`: the result is served, with a warning once a function.
+///   Whoever states versions vouches that results of one version are the same.
+/// - `serve`: the result is served.
+///
+/// The policy is `#[fleche(stale = "…")]`, else that of the cache ([`Cache::stale`], `stale = "…"` in a [configuration
+/// file](config::ConfigFile)), else the default. [`Stats::stale`] counts stale hits.
+///
+/// ```
+/// # use fleche_core::{Cache, fleche};
+/// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+/// #[fleche(version = 2, stale = "rerun")]
+/// fn drag(speed: f64) -> f64 {
+///     0.25 * speed * speed // Was 0.5, in version 1.
+/// }
+/// # let _active = Cache::new(MemoryValues::new(), MemoryCalls::new()).enter();
+/// # assert_eq!(drag(2.0), 1.0);
+/// ```
+///
+/// Tokens do not show everything that a result depends on. State a new `version` when one of these changes results:
+///
+/// - a function, a constant or a macro that the body uses;
+/// - the definition of a type that the function takes or returns;
+/// - a dependency, a feature or a build flag;
+/// - what a data file holds that the body reads.
+///
+/// Two functions of one name are taken for one that was edited. `src/bin/fit.rs` and `examples/fit.rs` of one package have
+/// the same module path, as have two packages of one name in two places. While their code differs, each gets its own
+/// results; with the same tokens and different helpers, they share results. Give one of them another `name`.
 ///
 /// # What can be memoized
 ///
@@ -287,9 +326,10 @@ pub use file_content::FileContent;
 /// - results whose clones share what can change, such as an `Arc<Mutex<_>>`: hits that come from the [hot
 ///   tier](Cache::hot_tier) are clones of one value. `hot = false` has each read from the store;
 /// - two types whose [`type_name`](std::any::type_name) is the same, as parameters of one generic function: items of one
-///   name in two blocks of one function are such types. Where one run of a program uses both, this is noticed when the
-///   second is first used, and neither is recorded from then on; where two runs use one each, it is not;
-/// - a changed function under an unchanged version, except that the first such hit warns.
+///   name in two blocks of one function, or types of two versions of one crate. Where one run of a program uses both, this
+///   is noticed when the second is first used, and neither is recorded from then on; where two runs use one each, it is
+///   not;
+/// - changes of what the function uses, but for its own tokens; see [above](#edited-code).
 ///
 /// Types that serde has to buffer (flattened, untagged, internally tagged) cannot hold 128-bit integers; calls with such
 /// arguments are not recorded, for that reason.

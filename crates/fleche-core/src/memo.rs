@@ -10,6 +10,7 @@ mod hot;
 mod plan;
 mod quick;
 mod recording;
+mod stale;
 mod turn;
 
 pub use arguments::Arguments;
@@ -27,7 +28,7 @@ use std::time::Instant;
 
 use crate::{
     cache::{Cache, Hot, Skip},
-    call::{CallKey, Timestamp},
+    call::CallKey,
     claim::Moment,
     context,
     error::{Error, Result},
@@ -35,10 +36,11 @@ use crate::{
     metadata::Collecting,
 };
 use arguments::Call;
-use hit::hit;
+use hit::{Looked, Served, Unfit, hit};
 use plan::Access;
 use recording::Recording;
-use turn::{Right, Turn, Wanted, take_turn};
+use stale::Replaces;
+use turn::{Before, Right, Turn, Wanted, take_turn};
 
 /// What a look-up gives: the result, or the right to compute it.
 #[must_use]
@@ -118,28 +120,35 @@ fn look_further<R, T: Send + Sync + 'static>(
     }
     let Some(call) = keyed(function, &cache, &mut arguments) else { return miss(None) };
     let before = Moment::now(turn::route(&cache, &call.key));
-    let rerun = is_rerun.then(Timestamp::now);
-    if rerun.is_none() {
+    let rerun = is_rerun.then(|| Before::new(&cache, &call.key));
+    let mut unfit = None;
+    if !is_rerun {
         if let Some(value) = hot::get_by_digest(function, plan.codec, &cache, &arguments, &call.key) {
             return Found::Hit((plan.wrap)(value));
         }
         // Who has found it missing has the right to compute it, too.
         let known = context::is_missed(&call.key);
         let generation = Hot::generation();
-        if let Some((value, bytes)) = (!known).then(|| hit(function, plan.codec, &cache, &call.key)).flatten() {
-            hot::keep_read(function, plan.codec, &cache, (&arguments, &call.key), (&value, bytes), generation);
-            return Found::Hit((plan.wrap)(value));
-        }
-        cache.counters().miss();
         if known {
+            cache.counters().miss();
             return miss(check(function, Cache::clone(&cache), call, arguments, guard, checks));
         }
+        match hit(function, plan.codec, &cache, &call.key) {
+            Looked::Hit(Served { value, bytes, .. }) => {
+                hot::keep_read(function, plan.codec, &cache, (&arguments, &call.key), (&value, bytes), generation);
+                return Found::Hit((plan.wrap)(value));
+            }
+            Looked::Unfit(why) => unfit = Some(why),
+            Looked::Missing => {}
+        }
+        cache.counters().miss();
     }
     let right = match plan.access {
         // Its result is there later, and meanwhile nobody can say whether this thread has to bring it about.
         Access::Later(_) => None,
         Access::Now(_) => {
-            let wanted = Wanted { function, cache: &cache, key: call.key, codec: plan.codec, before, rerun };
+            let rerun = rerun.as_ref();
+            let wanted = Wanted { function, cache: &cache, key: call.key, codec: plan.codec, before, unfit, rerun };
             match take_turn(wanted) {
                 Turn::Theirs(value) => {
                     if is_rerun {
@@ -148,13 +157,30 @@ fn look_further<R, T: Send + Sync + 'static>(
                     }
                     return Found::Hit((plan.wrap)(value));
                 }
-                Turn::Mine(right) => Some(right),
+                Turn::Mine(right, found) => {
+                    unfit = found;
+                    Some(right)
+                }
                 Turn::Alone => None,
             }
         }
     };
+    let replaces = replaces(function, &cache, unfit, right.is_some() && !is_rerun);
     let recording = check(function, Cache::clone(&cache), call, arguments, guard, checks);
-    miss(recording.map(|recording| Recording { right, ..recording }))
+    miss(recording.map(|recording| Recording { right, replaces, ..recording }))
+}
+
+/// What the record of a call will replace, whose body is about to run; where the look-up did not find out, it is looked
+/// for later.
+fn replaces(function: &'static Function, cache: &Cache, unfit: Option<Unfit>, is_known: bool) -> Replaces {
+    match unfit {
+        Some(why) => {
+            stale::runs_again(function, cache, why);
+            why.into()
+        }
+        None if is_known => Replaces::Nothing,
+        None => Replaces::Code,
+    }
 }
 
 /// The call as stores know it; `None`, with the reason counted, where it will run without the cache.
@@ -213,7 +239,8 @@ fn check(
         return None;
     }
     let again = context::is_rerun();
-    Some(Recording { function, cache, call, arguments, checked, checks, right: None, again })
+    let replaces = Replaces::Nothing;
+    Some(Recording { function, cache, call, arguments, checked, checks, right: None, replaces, again })
 }
 
 impl<R, T: Send + Sync + 'static> Miss<R, T> {
@@ -260,12 +287,18 @@ pub fn key_or_panic(function: &'static Function, encode: impl FnOnce(&mut Argume
 
 /// Whether a call with this key would be a hit, in the active cache.
 pub fn contains(function: &'static Function, key: Result<CallKey>) -> Result<bool> {
-    Ok(owns_records(function) && context::active().contains(&key?)?)
+    Ok(owns_records(function) && hit::is_there(function, &context::active(), &key?)?)
 }
 
 /// Removes a call's record from the active cache.
 pub fn evict(function: &'static Function, key: Result<CallKey>) -> Result<bool> {
-    Ok(owns_records(function) && context::active().evict(&key?)?)
+    let (cache, key) = (context::active(), key?);
+    if !owns_records(function) {
+        return Ok(false);
+    }
+    // What was kept of its code when other code replaced it, too: the call is to run again.
+    let kept = cache.remove_replaced(&key, function.codes())?;
+    Ok(cache.evict(&key)? || kept)
 }
 
 /// Whether the records under the function's name are its own; another's must be neither shown nor removed.
@@ -278,10 +311,7 @@ pub fn load<R, T>(function: &'static Function, plan: &Plan<R, T>, key: Result<Ca
     if !owns_records(function) {
         return Ok(None);
     }
-    let cache = context::active();
-    let Some(record) = cache.record(&key?)? else { return Ok(None) };
-    let encoded = cache.encoded(&record.result)?;
-    Ok(encoded.map(|encoded| (plan.codec.decode)(&encoded)).transpose()?.map(plan.wrap))
+    Ok(hit::load(function, plan.codec, &context::active(), &key?)?.map(plan.wrap))
 }
 
 /// Runs the closure with every fleche call in it running again.

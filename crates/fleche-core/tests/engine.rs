@@ -46,12 +46,16 @@ mod many_jobs;
 mod mapped_files;
 #[path = "engine/parameters.rs"]
 mod parameters;
+#[path = "engine/programs.rs"]
+mod programs;
 #[path = "engine/records.rs"]
 mod records;
 #[path = "engine/results.rs"]
 mod results;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
+#[path = "engine/stale.rs"]
+mod stale;
 #[path = "engine/support.rs"]
 mod support;
 #[path = "engine/text.rs"]

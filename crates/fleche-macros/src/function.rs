@@ -10,6 +10,7 @@ use syn::{
 };
 
 use crate::{
+    code::Code,
     options::Options,
     parameter::{ImplTraits, Parameter, strip},
 };
@@ -26,7 +27,7 @@ pub(crate) struct Function {
     /// How many `impl Trait` there are.
     pub(crate) implied: usize,
     pub(crate) result: Type,
-    pub(crate) code: [u8; 32],
+    pub(crate) code: Code,
 }
 
 impl Function {
@@ -67,7 +68,7 @@ impl Function {
             ReturnType::Default => syn::parse_quote!(()),
             ReturnType::Type(_, ty) => (**ty).clone(),
         };
-        let code = crate::code::digest(&item);
+        let code = Code::new(&item);
         Ok(Self { options, item, companion, parameters, generics, implied: implied_count, result, code })
     }
 

@@ -2,9 +2,11 @@
 
 mod isolation;
 mod patience;
+mod stale;
 
 pub(crate) use isolation::Isolation;
 pub(crate) use patience::Patience;
+pub(crate) use stale::Stale;
 
 use proc_macro2::Span;
 use syn::{
@@ -17,10 +19,11 @@ use syn::{
 #[derive(Default)]
 #[allow(clippy::struct_excessive_bools)] // As many switches as users have, each on its own.
 pub(crate) struct Options {
-    pub(crate) version: u64,
+    pub(crate) version: Option<u64>,
     pub(crate) name: Option<LitStr>,
     pub(crate) companion: Option<Ident>,
     pub(crate) hash_code: bool,
+    pub(crate) stale: Option<Stale>,
     pub(crate) ignore: Vec<Ident>,
     pub(crate) cache_errors: bool,
     pub(crate) discard_arguments: bool,
@@ -31,8 +34,8 @@ pub(crate) struct Options {
     pub(crate) krate: Option<Path>,
 }
 
-const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `ignore(parameter, …)`, \
-                     `cache_errors`, `store_arguments = false`, `hot = false`, `wait = false`, `wait_timeout = \"30s\"`, \
+const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `stale = \"rerun\"`, \
+                     `ignore(parameter, …)`, `cache_errors`, `store_arguments = false`, `hot = false`, `wait = false`, `wait_timeout = \"30s\"`, \
                      `local`, `isolate`, `crate = path`";
 
 impl Parse for Options {
@@ -61,7 +64,7 @@ impl Parse for Options {
 impl Options {
     fn read(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
         match option.to_string().as_str() {
-            "version" => self.version = value::<LitInt>(input)?.base10_parse()?,
+            "version" => self.version = Some(value::<LitInt>(input)?.base10_parse()?),
             "name" => {
                 let name: LitStr = value(input)?;
                 if name.value().is_empty() {
@@ -71,6 +74,7 @@ impl Options {
             }
             "companion" => self.companion = Some(value::<LitStr>(input)?.parse()?),
             "hash_code" => self.hash_code = true,
+            "stale" => self.stale = Some(Stale::of(&value(input)?)?),
             "ignore" => {
                 let names;
                 parenthesized!(names in input);

@@ -36,6 +36,8 @@ pub struct Stats {
     pub waited: Duration,
     /// How often something was evicted, or ran again, so that what the [hot tier](crate::Cache::hot_tier) kept was forgotten.
     pub forgotten: u64,
+    /// Calls whose record other code had computed, or another type of result, whether it was served or they ran again.
+    pub stale: u64,
     /// Operations of a store that failed. Each was logged; no call failed for it.
     pub faults: u64,
     /// Calls that ran without being recorded, by reason.
@@ -57,6 +59,7 @@ impl Stats {
             circles: self.circles.saturating_sub(before.circles),
             waited: self.waited.saturating_sub(before.waited),
             forgotten: self.forgotten.saturating_sub(before.forgotten),
+            stale: self.stale.saturating_sub(before.stale),
             faults: self.faults.saturating_sub(before.faults),
             skipped: skipped.filter(|(_, count)| *count > 0).collect(),
         }
@@ -122,6 +125,7 @@ struct Rare {
     circles: u64,
     waited: Duration,
     forgotten: u64,
+    stale: u64,
     faults: u64,
     skipped: BTreeMap<Skip, u64>,
 }
@@ -153,6 +157,10 @@ impl Counters {
 
     pub(crate) fn computed(&self) {
         increment(&self.counts().computed);
+    }
+
+    pub(crate) fn stale(&self) {
+        self.rare().stale += 1;
     }
 
     pub(crate) fn fault(&self) {
@@ -195,7 +203,7 @@ impl Counters {
         {
             add(counter, more);
         }
-        let seldom = [stats.faults, stats.waits, stats.circles, stats.forgotten];
+        let seldom = [stats.faults, stats.waits, stats.circles, stats.forgotten, stats.stale];
         if seldom.iter().any(|count| *count > 0) || !stats.skipped.is_empty() {
             let mut rare = self.rare();
             rare.faults += stats.faults;
@@ -204,6 +212,7 @@ impl Counters {
             rare.circles += stats.circles;
             rare.waited += stats.waited;
             rare.forgotten += stats.forgotten;
+            rare.stale += stats.stale;
             for (reason, more) in &stats.skipped {
                 *rare.skipped.entry(*reason).or_default() += more;
             }
@@ -211,13 +220,14 @@ impl Counters {
     }
 
     pub(super) fn sum(&self) -> Stats {
-        let Rare { waits, takeovers, circles, waited, forgotten, faults, skipped } = &*self.rare();
+        let Rare { waits, takeovers, circles, waited, forgotten, stale, faults, skipped } = &*self.rare();
         let mut stats = Stats {
             waits: *waits,
             takeovers: *takeovers,
             circles: *circles,
             waited: *waited,
             forgotten: *forgotten,
+            stale: *stale,
             faults: *faults,
             skipped: skipped.clone(),
             ..Stats::default()

@@ -33,7 +33,7 @@ pub struct Transferred {
 impl Cache {
     /// Copies the records that fulfil the query, with the values they refer to, to another cache, whatever kinds of store
     /// the two have. What is there is skipped, so that a transfer that was killed, or repeated, goes on where it was; a
-    /// record that is there is not replaced. What is copied was verified as it was read, and values come before records, so
+    /// record that is there is not replaced; beside one of other code, it is kept as one that was replaced. What is copied was verified as it was read, and values come before records, so
     /// that the other cache is sound at every moment. After each record `progress` is told what was done so far.
     ///
     /// ```
@@ -65,9 +65,21 @@ impl Cache {
     }
 
     fn transfer_one(&self, to: &Cache, key: &CallKey, record: &Record, done: &mut Transferred) -> Result<()> {
-        if to.contains(key)? {
-            done.skipped += 1;
-            return Ok(());
+        let mut key = *key;
+        if let Some(there) = to.calls().brief(&key)?
+            && to.holds(&there)?
+        {
+            let code = &record.function.code;
+            if there.code == *code {
+                done.skipped += 1;
+                return Ok(());
+            }
+            // Both are results of the call, for one code each.
+            key = key.of_replaced(code);
+            if to.contains(&key)? {
+                done.skipped += 1;
+                return Ok(());
+            }
         }
         if let Some(result) = record.result.stored()
             && !self.transfer_value(to, result, done)?
@@ -83,7 +95,7 @@ impl Cache {
                 transferred => drop(transferred?),
             }
         }
-        to.calls().put(key, record)?;
+        to.calls().put(&key, record)?;
         done.records += 1;
         Ok(())
     }

@@ -28,6 +28,7 @@ pub struct Argument(
 pub struct CallKey(Digest);
 
 const CONTEXT: &str = "fleche 2026 call key v1";
+const REPLACED: &str = "fleche 2026 replaced record v1";
 
 // Hashing the context costs as much as hashing a small call; it is done once.
 static CONTEXT_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
@@ -74,6 +75,15 @@ impl CallKey {
         let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
         hasher.update(&preimage);
         let _ = PREIMAGE.try_with(|kept| kept.set(preimage));
+        Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    }
+
+    /// The key under which a record of this call is kept when one of other code replaces it: BLAKE3, in key derivation
+    /// mode with the context `fleche 2026 replaced record v1`, of this key's 32 bytes and those of the digest of the code
+    /// that computed the replaced record.
+    pub fn of_replaced(&self, code: &Digest) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(REPLACED);
+        hasher.update(self.0.as_bytes()).update(code.as_bytes());
         Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
 

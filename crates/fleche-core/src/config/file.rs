@@ -30,6 +30,7 @@ pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 /// values = { type = "void" }
 /// calls = { type = "void" }
 /// store_arguments = true
+/// stale = "rerun"              # or "warn", "serve": results that other code of a function computed
 /// # "#;
 /// # let directory = tempfile::tempdir()?;
 /// # std::fs::write(directory.path().join("fleche.toml"), text)?;

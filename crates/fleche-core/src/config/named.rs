@@ -77,7 +77,7 @@ fn memory() -> Result<Cache> {
         return Ok(cache.clone());
     }
     let (values, calls) = (plain("memory")?, plain("memory")?);
-    let config = CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT };
+    let config = CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT, stale: None };
     let cache = Cache::from_config(&config)?;
     Ok(MEMORY.get_or_init(|| cache).clone())
 }

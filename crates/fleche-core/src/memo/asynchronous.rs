@@ -7,16 +7,18 @@ use super::{
     arguments::Call,
     attempt::attempt,
     check,
-    hit::{Fetched, decode, fetch},
+    hit::{Looked, Served, fetch, judge},
     hot,
-    plan::Access,
+    plan::{Access, ResultCodec},
     recording::{Finished, Recording},
-    turn::{self, Right, Turn, Wanted, take_turn_async},
+    replaces,
+    stale::{self, Replaces},
+    turn::{self, Before, Right, Turn, Wanted, take_turn_async},
 };
 use crate::{
     blocking,
     cache::{Cache, Hot},
-    call::Timestamp,
+    call::CallKey,
     claim::Moment,
     context::Binding,
     error::Result,
@@ -59,6 +61,7 @@ pub struct MissingCall<R, T: 'static> {
     of: EncodedCall<R, T>,
     /// The right to compute it, where others may wait for the result.
     right: Option<Right>,
+    replaces: Replaces,
 }
 
 /// A recorded result.
@@ -94,55 +97,65 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
     pub async fn look_up(self) -> AsyncFound<R, T> {
         let AsyncCall { function, plan, binding } = &self.of;
         let Some((Call { key, .. }, arguments)) = &self.call else {
-            return AsyncFound::Miss(MissingCall { of: self, right: None });
+            return AsyncFound::Miss(MissingCall { of: self, right: None, replaces: Replaces::Nothing });
         };
         let (key, cache) = (*key, binding.cache());
         let before = Moment::now(turn::route(cache, &key));
-        let rerun = binding.is_rerun().then(Timestamp::now);
-        if rerun.is_none() {
+        let is_rerun = binding.is_rerun();
+        let mut rerun = None;
+        let mut unfit = None;
+        if is_rerun {
+            rerun = Some(Before::new_off_thread(cache, key).await);
+        } else {
             let hot = hot::get_in_full(function, plan.codec, cache, arguments);
             if let Some(value) = hot.or_else(|| hot::get_by_digest(function, plan.codec, cache, arguments, &key)) {
                 return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
             }
             let generation = Hot::generation();
-            let fetched = off_thread(cache, move |cache| fetch(cache, &key)).await;
-            let fetched = fetched.as_ref().map(Option::as_ref);
-            let bytes = fetched.ok().flatten().map_or(0, Fetched::bytes);
-            if let Some(value) = decode(function, plan.codec, cache, &key, fetched) {
-                hot::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
-                return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+            match hit_off_thread(function, plan.codec, cache, key).await {
+                Looked::Hit(Served { value, bytes, .. }) => {
+                    hot::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
+                    return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+                }
+                Looked::Unfit(why) => unfit = Some(why),
+                Looked::Missing => {}
             }
             cache.counters().miss();
         }
         let right = match plan.access {
             Access::Later(_) => None,
             Access::Now(_) => {
-                let wanted = Wanted { function, cache, key, codec: plan.codec, before, rerun };
+                let rerun = rerun.as_ref();
+                let wanted = Wanted { function, cache, key, codec: plan.codec, before, unfit, rerun };
                 match take_turn_async(wanted, binding.flights()).await {
                     Turn::Theirs(value) => {
-                        if binding.is_rerun() {
+                        if is_rerun {
                             cache.forget();
                         }
                         return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
                     }
-                    Turn::Mine(right) => Some(right),
+                    Turn::Mine(right, found) => {
+                        unfit = found;
+                        Some(right)
+                    }
                     Turn::Alone => None,
                 }
             }
         };
-        AsyncFound::Miss(MissingCall { of: self, right })
+        let replaces = replaces(function, cache, unfit, right.is_some() && !is_rerun);
+        AsyncFound::Miss(MissingCall { of: self, right, replaces })
     }
 }
 
 impl<R, T: Send + 'static> MissingCall<R, T> {
     /// Checks the arguments, if this is a call whose turn it is.
     pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
-        let Self { of: EncodedCall { of, call }, right } = self;
+        let Self { of: EncodedCall { of, call }, right, replaces } = self;
         let recording = call.and_then(|(call, arguments)| {
             check(of.function, of.binding.cache().clone(), call, arguments, guard, checks)
         });
         let again = of.binding.is_rerun();
-        AsyncMiss { of, recording: recording.map(|recording| Recording { right, again, ..recording }) }
+        AsyncMiss { of, recording: recording.map(|recording| Recording { right, replaces, again, ..recording }) }
     }
 }
 
@@ -193,6 +206,38 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         }
         (plan.wrap)(value)
     }
+}
+
+/// As [`hit`](super::hit::hit), without making the polling thread wait.
+async fn hit_off_thread<T: Send>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: CallKey,
+) -> Looked<T> {
+    let fetched = off_thread(cache, move |cache| fetch(function, cache, &key)).await;
+    match judge(function, codec, cache, &key, fetched.as_ref().map(Option::as_ref)) {
+        Looked::Unfit(why) => {
+            hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(Looked::Unfit(why), Looked::Hit)
+        }
+        looked => looked,
+    }
+}
+
+/// As [`hit_of_replaced`](super::hit::hit_of_replaced), without making the polling thread wait.
+pub(super) async fn hit_of_replaced_off_thread<T: Send>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: CallKey,
+) -> Option<Served<T>> {
+    for place in stale::places(function, &key) {
+        let fetched = off_thread(cache, move |cache| fetch(function, cache, &place)).await;
+        if let Looked::Hit(served) = judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
+            return Some(served);
+        }
+    }
+    None
 }
 
 /// Stores it, without making the polling thread wait. It comes back, unless a store has panicked.

@@ -4,29 +4,72 @@ use std::any::Any;
 
 use bytes::Bytes;
 
-use super::{Plan, attempt::attempt, plan::ResultCodec};
+use super::{Plan, attempt::attempt, plan::ResultCodec, stale};
 use crate::{
-    cache::Cache,
+    cache::{Cache, StalePolicy},
     call::{Brief, CallKey, ValueRef},
+    encoding::DecodeError,
     error::{Error, Result},
     function::{Function, Warning},
 };
 
-/// The recorded result of a call, and the size of its encoding.
-pub(super) fn hit<T>(
+/// What a look-up in the stores gives.
+pub(super) enum Looked<T> {
+    /// A result to serve.
+    Hit(Served<T>),
+    /// A record that is not served, and is kept when it is replaced.
+    Unfit(Unfit),
+    /// No record, or one whose value is gone.
+    Missing,
+}
+
+/// A recorded result that is served.
+pub(super) struct Served<T> {
+    pub(super) value: T,
+    /// The size of its encoding.
+    pub(super) bytes: usize,
+    /// Whether other code computed it, or another type of result.
+    pub(super) is_stale: bool,
+}
+
+/// Why a record is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// Other code of the function computed it.
+    Code,
+    /// It does not fit the function's type of results.
+    Type,
+}
+
+/// The recorded result of a call.
+pub(super) fn hit<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, key: &CallKey) -> Looked<T> {
+    let mut found = None;
+    // Put where it is wanted: handed out of here step by step, it would be copied at each.
+    let asked = attempt(|| {
+        found = ask(function, cache, key)?;
+        Ok(())
+    });
+    match judge(function, codec, cache, key, asked.as_ref().map(|()| found.as_ref())) {
+        Looked::Unfit(why) => hit_of_replaced(function, codec, cache, key).map_or(Looked::Unfit(why), Looked::Hit),
+        looked => looked,
+    }
+}
+
+/// The result in a record of the function's own code that a record of other code has replaced.
+#[cold]
+pub(super) fn hit_of_replaced<T>(
     function: &'static Function,
     codec: ResultCodec<T>,
     cache: &Cache,
     key: &CallKey,
-) -> Option<(T, usize)> {
-    let mut found = None;
-    // Put where it is wanted: handed out of here step by step, it would be copied at each.
-    let asked = attempt(|| {
-        found = ask(cache, key)?;
-        Ok(())
-    });
-    let bytes = found.as_ref().map_or(0, Fetched::bytes);
-    Some((decode(function, codec, cache, key, asked.as_ref().map(|()| found.as_ref()))?, bytes))
+) -> Option<Served<T>> {
+    stale::places(function, key).find_map(|place| {
+        let fetched = fetch(function, cache, &place);
+        match judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
+            Looked::Hit(served) => Some(served),
+            Looked::Unfit(_) | Looked::Missing => None,
+        }
+    })
 }
 
 /// A [`Load`](crate::function::Load) for functions of this plan.
@@ -36,7 +79,10 @@ pub fn load_boxed<R: 'static, T>(
     cache: &Cache,
     key: &CallKey,
 ) -> Option<Box<dyn Any>> {
-    hit(function, plan.codec, cache, key).map(|(value, _)| Box::new((plan.wrap)(value)) as Box<dyn Any>)
+    match hit(function, plan.codec, cache, key) {
+        Looked::Hit(served) => Some(Box::new((plan.wrap)(served.value))),
+        Looked::Unfit(_) | Looked::Missing => None,
+    }
 }
 
 /// What the stores hold of a call.
@@ -47,23 +93,25 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
-    /// The size of the result's encoding.
-    pub(super) fn bytes(&self) -> usize {
+    /// The result's encoding; `None` where it was not asked for.
+    fn encoded(&self) -> Option<&[u8]> {
         match &self.record.result {
-            ValueRef::Inline(bytes) => bytes.as_slice().len(),
-            ValueRef::Stored(_) => self.stored.as_ref().map_or(0, Bytes::len),
+            ValueRef::Inline(bytes) => Some(bytes.as_slice()),
+            ValueRef::Stored(_) => self.stored.as_deref(),
         }
     }
 }
 
 /// Asks the stores. A record whose value is gone is none.
-pub(super) fn fetch(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
-    attempt(|| ask(cache, key))
+pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
+    attempt(|| ask(function, cache, key))
 }
 
-fn ask(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
+fn ask(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
     let Some(record) = cache.calls().brief(key)? else { return Ok(None) };
     let stored = match record.result.stored() {
+        // Its value is not wanted.
+        Some(_) if is_refused(function, cache, &record) => None,
         None => None,
         Some(digest) => match cache.values().get(digest)? {
             None => return Ok(None),
@@ -73,47 +121,106 @@ fn ask(cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
     Ok(Some(Fetched { record, stored }))
 }
 
-/// The result that was fetched.
-pub(super) fn decode<T>(
+/// Whether other code computed the record, and the function does not serve it.
+fn is_refused(function: &'static Function, cache: &Cache, record: &Brief) -> bool {
+    !function.is_own_code(&record.code) && function.stale_policy(cache) == StalePolicy::Rerun
+}
+
+/// What a fetched record is to the function.
+enum Read<T> {
+    Fit(T),
+    /// Served, for all that.
+    Stale(T, Unfit),
+    Unfit(Unfit),
+    Undecodable(DecodeError),
+}
+
+fn read<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, fetched: &Fetched) -> Read<T> {
+    if is_refused(function, cache, &fetched.record) {
+        return Read::Unfit(Unfit::Code);
+    }
+    match (codec.decode)(fetched.encoded().unwrap_or_default()) {
+        Ok(value) if function.is_own_code(&fetched.record.code) => Read::Fit(value),
+        Ok(value) => Read::Stale(value, Unfit::Code),
+        Err(error) => Read::Undecodable(error),
+    }
+}
+
+/// What becomes of what was fetched from under this key.
+pub(super) fn judge<T>(
     function: &'static Function,
     codec: ResultCodec<T>,
     cache: &Cache,
     key: &CallKey,
     fetched: Result<Option<&Fetched>, &Error>,
-) -> Option<T> {
-    let Fetched { record, stored } = fetched.unwrap_or_else(|error| {
+) -> Looked<T> {
+    let fetched = fetched.unwrap_or_else(|error| {
         cache.fault(error, function.name());
         None
-    })?;
-    let value = match (&record.result, stored) {
-        (ValueRef::Inline(bytes), _) => (codec.decode)(bytes.as_slice()),
-        (ValueRef::Stored(_), stored) => (codec.decode)(stored.as_deref()?),
-    };
-    match value {
-        Ok(value) => {
-            warn_of_stale_code(function, record);
-            cache.counters().hit();
-            Some(value)
+    });
+    let Some(fetched) = fetched else { return Looked::Missing };
+    let (value, is_stale) = match read(function, codec, cache, fetched) {
+        Read::Fit(value) => (value, false),
+        Read::Stale(value, why) => {
+            stale::served(function, cache, why);
+            (value, true)
         }
-        Err(error) => {
+        Read::Unfit(why) => return Looked::Unfit(why),
+        Read::Undecodable(error) => {
             if function.warns(Warning::ResultUnreadable) {
                 crate::log::warn!(
                     function = function.name(), %key, %error,
                     "a recorded result does not decode into the function's type; the call runs again"
                 );
             }
-            None
+            return Looked::Unfit(Unfit::Type);
         }
+    };
+    cache.counters().hit();
+    Looked::Hit(Served { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
+}
+
+/// Whether a look-up of the call would be a hit, as far as can be told without decoding its result.
+pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<bool> {
+    match cache.calls().brief(key)? {
+        Some(record) if is_refused(function, cache, &record) => {
+            for place in stale::places(function, key) {
+                if cache.contains(&place)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        Some(record) => cache.holds(&record),
+        None => Ok(false),
     }
 }
 
-fn warn_of_stale_code(function: &'static Function, record: &Brief) {
-    if record.code != function.id().code && function.warns(Warning::StaleCode) {
-        crate::log::warn!(
-            function = function.name(),
-            "results are served that other code of this function computed. If the change alters results, state a new \
-             version: `#[fleche(version = {})]`",
-            function.id().version + 1,
-        );
+/// The result that a look-up of the call would serve.
+///
+/// # Errors
+/// Those of the stores; and where a record does not decode, and there is no other.
+pub(super) fn load<T>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: &CallKey,
+) -> Result<Option<T>> {
+    let mut undecodable = None;
+    for place in [*key].into_iter().chain(stale::places(function, key)) {
+        match ask(function, cache, &place)?.map(|fetched| read(function, codec, cache, &fetched)) {
+            Some(Read::Fit(value)) => return Ok(Some(value)),
+            Some(Read::Stale(value, why)) => {
+                stale::served(function, cache, why);
+                return Ok(Some(value));
+            }
+            Some(Read::Undecodable(error)) => {
+                undecodable.get_or_insert(error);
+            }
+            // Nothing was kept of a record that is not there.
+            None if place == *key => return Ok(None),
+            Some(Read::Unfit(_)) | None => {}
+        }
     }
+    undecodable.map_or(Ok(None), |error| Err(error.into()))
 }

@@ -12,6 +12,7 @@ use super::{
     guard::recheck,
     hot,
     plan::{Observer, ResultCodec},
+    stale::Replaces,
     turn::Right,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(super) struct Recording {
     pub(super) checks: &'static [Recheck],
     /// The right to compute it, where others may wait for the result.
     pub(super) right: Option<Right>,
+    /// What may be recorded already.
+    pub(super) replaces: Replaces,
     /// Whether it runs although it may be recorded.
     pub(super) again: bool,
 }
@@ -49,6 +52,7 @@ pub(super) struct Finished {
     encoded: Vec<u8>,
     synced: bool,
     metadata: Metadata,
+    replaces: Replaces,
     /// Whether somebody else computes it too, and may have recorded it.
     pub(super) late: bool,
     again: bool,
@@ -100,7 +104,7 @@ impl Recording {
         took: Duration,
         metadata: Metadata,
     ) -> Option<Finished> {
-        let Self { function, cache, call, arguments, checked, checks, right: _, again } = self;
+        let Self { function, cache, call, arguments, checked, checks, right: _, replaces, again } = self;
         let counters = cache.counters();
         counters.computed();
         let took_long = function.took_long(took);
@@ -114,7 +118,8 @@ impl Recording {
         match encode_result(codec, value, checked || took_long) {
             Ok(encoded) => {
                 let synced = took > SYNCED;
-                Some(Finished { function, cache, call, arguments, encoded, synced, metadata, late: false, again })
+                let late = false;
+                Some(Finished { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again })
             }
             Err(why) => {
                 counters.skipped(Skip::ResultNotStorable);
@@ -128,11 +133,14 @@ impl Recording {
 }
 
 impl Finished {
-    /// Puts value, then record. To be called once.
+    /// Puts value, then record, after that which it replaces was kept. To be called once.
     pub(super) fn store(&mut self) -> Result<()> {
-        let Self { function, cache, call, arguments, encoded, synced, metadata, late, again: _ } = self;
-        if *late && cache.calls().contains(&call.key)? {
-            return Ok(());
+        let Self { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again: _ } = self;
+        if *late {
+            if cache.calls().brief(&call.key)?.is_some_and(|record| function.is_own_code(&record.code)) {
+                return Ok(());
+            }
+            *replaces = Replaces::Code;
         }
         let values = cache.values();
         if cache.stores_arguments() && function.definition.store_arguments {
@@ -158,6 +166,7 @@ impl Finished {
             writer: Writer::this_process(),
             other: BTreeMap::new(),
         });
+        replaces.keep(function, cache, &call.key, *synced)?;
         cache.calls().put(&call.key, &record)?;
         if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
     }

@@ -8,13 +8,14 @@ pub(super) use asynchronous::take_turn_async;
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    asynchronous::off_thread,
     attempt::attempt,
-    hit::{Fetched, decode, fetch},
+    hit::{Fetched, Looked, Served, Unfit, fetch, hit_of_replaced, judge},
     plan::ResultCodec,
 };
 use crate::{
-    cache::Cache,
-    call::{CallKey, Timestamp},
+    cache::{Cache, StalePolicy},
+    call::{Brief, CallKey},
     claim::{Boarded, Cargo, Claim, End, Flight, Flights, Held, Leader, Moment, Route, Taken, board, this_thread},
     context,
     error::Result,
@@ -27,8 +28,8 @@ use vigil::{Verdict, Vigil};
 /// What somebody who asks for a missing call gets.
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub(super) enum Turn<T> {
-    /// The right to compute it.
-    Mine(Right),
+    /// The right to compute it, and whether there is a record that does not serve.
+    Mine(Right, Option<Unfit>),
     /// The result that somebody else has computed meanwhile.
     Theirs(T),
     /// Leave to compute it without the right: waiting would never end, or is not wanted.
@@ -57,14 +58,13 @@ impl Right {
 
     /// The call is recorded; whoever waits gets the value.
     pub(super) fn land<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T) {
-        self.bring(codec, value, None);
+        self.bring(codec, value, Origin::Computed);
     }
 
-    /// As [`land`](Self::land), with a value that was recorded before this flight: when.
-    fn bring<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T, written: Option<Timestamp>) {
+    fn bring<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T, origin: Origin) {
         self.0.land(|| {
             let value = copied(codec, value)?;
-            Some(Arc::new(Brought { value, written }) as Cargo)
+            Some(Arc::new(Brought { value, origin }) as Cargo)
         });
     }
 }
@@ -84,8 +84,39 @@ impl Drop for RunsHere<'_> {
 /// What a flight brings.
 struct Brought<T> {
     value: T,
-    /// When it was recorded, if that was not done by the flight.
-    written: Option<Timestamp>,
+    origin: Origin,
+}
+
+/// Where the value comes from that a flight brings.
+enum Origin {
+    /// The flight's leader has computed it.
+    Computed,
+    /// It was recorded by others; whether it is stale.
+    Recorded(Brief, bool),
+    /// It was recorded by the function's own code, and other code has replaced the record.
+    Replaced,
+}
+
+/// What was recorded of a call when a rerun of it began.
+///
+/// A result that was recorded since then needs not be computed once more. Whether it was is told by comparing records, not
+/// times: those are of the clocks of other hosts.
+pub(super) struct Before(Result<Option<Brief>>);
+
+impl Before {
+    pub(super) fn new(cache: &Cache, key: &CallKey) -> Self {
+        Self(attempt(|| cache.calls().brief(key)))
+    }
+
+    /// As [`new`](Self::new), without making the polling thread wait.
+    pub(super) async fn new_off_thread(cache: &Cache, key: CallKey) -> Self {
+        Self(off_thread(cache, move |cache| cache.calls().brief(&key)).await)
+    }
+
+    /// Whether this record has come since. Unknown where the store could not tell what there was: then it has not.
+    fn is_past(&self, record: &Brief) -> bool {
+        self.0.as_ref().is_ok_and(|before| before.as_ref() != Some(record))
+    }
 }
 
 /// A copy; none where making it panics, which is no reason to fail a call.
@@ -102,8 +133,10 @@ pub(super) struct Wanted<'a, T> {
     pub(super) codec: ResultCodec<T>,
     /// Before the call was looked for.
     pub(super) before: Moment,
-    /// Where the call is to run again: since when. Records that are older do not count.
-    pub(super) rerun: Option<Timestamp>,
+    /// Whether a record was found that does not serve.
+    pub(super) unfit: Option<Unfit>,
+    /// Where the call is to run again: what was recorded when that began, which does not count.
+    pub(super) rerun: Option<&'a Before>,
 }
 
 impl<T> Clone for Wanted<'_, T> {
@@ -154,30 +187,54 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         others || self.before.is_past()
     }
 
-    /// Whether what was recorded then counts.
-    fn counts(&self, written: Timestamp) -> bool {
-        self.rerun.is_none_or(|since| written >= since)
+    /// Whether a record counts for a rerun: it is the result of one that began later, of the same code.
+    fn counts(&self, record: &Brief) -> bool {
+        self.rerun.is_none_or(|before| before.is_past(record) && self.function.is_own_code(&record.code))
     }
 
     /// The value that a flight has brought, if it is of this type and counts.
     fn unload(&self, cargo: &Cargo) -> Option<T> {
         let brought = cargo.downcast_ref::<Brought<T>>()?;
-        brought.written.is_none_or(|written| self.counts(written)).then(|| copied(self.codec, &brought.value))?
+        let counts = match &brought.origin {
+            Origin::Computed => true,
+            // The leader may have looked at it under another policy.
+            Origin::Recorded(_, true) => {
+                self.rerun.is_none() && self.function.stale_policy(self.cache) != StalePolicy::Rerun
+            }
+            Origin::Recorded(record, false) => self.counts(record),
+            Origin::Replaced => self.rerun.is_none(),
+        };
+        counts.then(|| copied(self.codec, &brought.value))?
     }
 
     /// The recorded value, if it was fetched and counts; then the flight ends with it.
-    fn find(&self, leader: Leader, fetched: Result<Option<Fetched>>) -> Result<T, Leader> {
-        let fetched = fetched.map(|found| found.filter(|found| self.counts(found.record.written)));
-        let fetched = fetched.as_ref().map(Option::as_ref);
-        match decode(self.function, self.codec, self.cache, &self.key, fetched) {
-            Some(value) => {
-                let written = fetched.ok().flatten().map(|found| found.record.written);
-                Right(leader).bring(self.codec, &value, written);
-                Ok(value)
+    fn find(&self, leader: Leader, fetched: Result<Option<Fetched>>) -> Found<T> {
+        let fetched = fetched.map(|found| found.filter(|found| self.counts(&found.record)));
+        match judge(self.function, self.codec, self.cache, &self.key, fetched.as_ref().map(Option::as_ref)) {
+            Looked::Hit(Served { value, is_stale, .. }) => {
+                if let Ok(Some(found)) = fetched {
+                    Right(leader).bring(self.codec, &value, Origin::Recorded(found.record, is_stale));
+                }
+                Found::Value(value)
             }
-            None => Err(leader),
+            Looked::Unfit(why) => Found::Unfit(leader, why),
+            Looked::Missing => Found::Missing(leader),
         }
     }
+
+    /// The value in a record of the function's own code that the unfit one has replaced; then the flight ends with it.
+    fn find_replaced(&self, leader: Leader, replaced: Option<Served<T>>) -> Result<T, Leader> {
+        let Some(Served { value, .. }) = replaced else { return Err(leader) };
+        Right(leader).bring(self.codec, &value, Origin::Replaced);
+        Ok(value)
+    }
+}
+
+/// What the leader of a call finds in the stores.
+enum Found<T> {
+    Value(T),
+    Unfit(Leader, Unfit),
+    Missing(Leader),
 }
 
 /// Waits for the right to compute the call, or for its result.
@@ -256,16 +313,25 @@ fn lead<T: Send + Sync + 'static>(
             true
         }
     };
+    let mut unfit = wanted.unfit;
     if wanted.may_be_there(others) {
-        leader = match wanted.find(leader, fetch(wanted.cache, &wanted.key)) {
-            Ok(value) => return Turn::Theirs(value),
-            Err(leader) => leader,
+        let Wanted { function, cache, ref key, codec, .. } = wanted;
+        (leader, unfit) = match wanted.find(leader, fetch(function, cache, key)) {
+            Found::Value(value) => return Turn::Theirs(value),
+            Found::Missing(leader) => (leader, None),
+            Found::Unfit(leader, why) => {
+                let replaced = || hit_of_replaced(function, codec, cache, key);
+                match wanted.find_replaced(leader, wanted.rerun.is_none().then(replaced).flatten()) {
+                    Ok(value) => return Turn::Theirs(value),
+                    Err(leader) => (leader, Some(why)),
+                }
+            }
         };
     }
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Turn::Mine(Right(leader))
+    Turn::Mine(Right(leader), unfit)
 }
 
 /// The claim, as soon as it is ours. Whoever does not wait for it any more lets it go with the job.

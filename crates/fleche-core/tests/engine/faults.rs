@@ -158,7 +158,7 @@ fn a_result_of_another_type_is_a_miss_and_overwritten() {
             x.to_string()
         }
     }
-    #[fleche]
+    #[fleche(stale = "serve")]
     fn retyped(x: i64) -> u8 {
         RUNS_RETYPED.count();
         u8::try_from(x).unwrap()

@@ -137,7 +137,7 @@ fn a_result_of_other_code_is_served_with_a_warning() {
             x + 1
         }
     }
-    #[fleche]
+    #[fleche(version = 0)]
     fn stale_now(x: i64) -> i64 {
         RUNS.count();
         x + 2

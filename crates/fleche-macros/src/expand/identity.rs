@@ -5,7 +5,11 @@ use quote::{ToTokens, format_ident, quote};
 use syn::{GenericParam, spanned::Spanned};
 
 use super::{Names, bind::portable};
-use crate::{function::Function, options::Patience, parameter::Parameter};
+use crate::{
+    function::Function,
+    options::{Patience, Stale},
+    parameter::Parameter,
+};
 
 /// Definition and instance.
 pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
@@ -21,7 +25,13 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         },
         ToTokens::to_token_stream,
     );
-    let (version, hash_code) = (options.version, options.hash_code);
+    let (version, hash_code) = (options.version.unwrap_or_default(), options.hash_code);
+    // Keys hold the digest that they always held.
+    let earlier_code = code.with_name;
+    let code = if hash_code { code.with_name } else { code.digest };
+    let stale = stale_policy(function, engine);
+    // Who states a version vouches for results of other code of that version.
+    let default_stale = if options.version.is_some() { quote!(Warn) } else { quote!(Rerun) };
     let (store_arguments, hot) = (!options.discard_arguments, !options.cold);
     let patience = match options.patience {
         None | Some(Patience::Endless) => quote!(Endless),
@@ -75,7 +85,10 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
             name: #name,
             version: #version,
             code: [#(#code),*],
+            earlier_code: [#(#earlier_code),*],
             hash_code: #hash_code,
+            stale: #stale,
+            default_stale: #engine::StalePolicy::#default_stale,
             parameters: &[#(#parameters),*],
             patience: #engine::Patience::#patience,
             store_arguments: #store_arguments,
@@ -97,6 +110,17 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
             #engine::load_boxed(function, &Self::__fleche_plan #turbofish (), cache, key)
         }
     }
+}
+
+/// The policy that the attribute states, if any.
+fn stale_policy(function: &Function, engine: &TokenStream) -> TokenStream {
+    let policy = match function.options.stale {
+        None => return quote!(::core::option::Option::None),
+        Some(Stale::Rerun) => quote!(Rerun),
+        Some(Stale::Warn) => quote!(Warn),
+        Some(Stale::Serve) => quote!(Serve),
+    };
+    quote!(::core::option::Option::Some(#engine::StalePolicy::#policy))
 }
 
 /// Makes the function known to the program.

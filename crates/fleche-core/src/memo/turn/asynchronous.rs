@@ -7,11 +7,14 @@ use std::{
     time::Instant,
 };
 
-use super::{Asked, Right, Turn, Verdict, Vigil, Wanted, arriving, deadline};
+use super::{Asked, Found, Right, Turn, Verdict, Vigil, Wanted, arriving, deadline};
 use crate::{
     alarm,
     claim::{Boarded, End, Flights, Leader, board},
-    memo::{asynchronous::off_thread, hit::fetch},
+    memo::{
+        asynchronous::{hit_of_replaced_off_thread, off_thread},
+        hit::fetch,
+    },
 };
 
 /// As [`take_turn`](super::take_turn), from within these flights.
@@ -74,17 +77,29 @@ async fn lead<T: Send + Sync + 'static>(
             true
         }
     };
+    let mut unfit = wanted.unfit;
     if wanted.may_be_there(others) {
-        let fetched = off_thread(wanted.cache, move |cache| fetch(cache, &key)).await;
-        leader = match wanted.find(leader, fetched) {
-            Ok(value) => return Turn::Theirs(value),
-            Err(leader) => leader,
+        let Wanted { function, codec, cache, .. } = wanted;
+        let fetched = off_thread(cache, move |cache| fetch(function, cache, &key)).await;
+        (leader, unfit) = match wanted.find(leader, fetched) {
+            Found::Value(value) => return Turn::Theirs(value),
+            Found::Missing(leader) => (leader, None),
+            Found::Unfit(leader, why) => {
+                let replaced = match wanted.rerun {
+                    Some(_) => None,
+                    None => hit_of_replaced_off_thread(function, codec, cache, key).await,
+                };
+                match wanted.find_replaced(leader, replaced) {
+                    Ok(value) => return Turn::Theirs(value),
+                    Err(leader) => (leader, Some(why)),
+                }
+            }
         };
     }
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Turn::Mine(Right(leader))
+    Turn::Mine(Right(leader), unfit)
 }
 
 /// As [`Vigil::keep`], for what is polled.

@@ -86,7 +86,7 @@ impl Bindings {
             Some(store) => store,
             None => Arc::new(ProxyCalls::new(self.channel.clone(), sent.calls, config.calls.clone())),
         };
-        Cache::of(values, calls, config.store_arguments).hot_tier(config.hot)
+        Cache::of(values, calls, config.store_arguments).hot_tier(config.hot).stale(config.stale)
     }
 }
 

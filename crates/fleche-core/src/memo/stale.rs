@@ -1,0 +1,103 @@
+//! Stale records: those that other code of a function computed. One that is replaced is kept under a key of its own, where
+//! code that is put back finds it.
+
+use super::{attempt::attempt, hit::Unfit};
+use crate::{
+    cache::{Cache, StalePolicy},
+    call::CallKey,
+    error::{Error, Result},
+    function::{Function, Warning},
+};
+
+/// Where records of the function's present code are kept once records of other code have replaced them.
+pub(super) fn places(function: &'static Function, key: &CallKey) -> impl Iterator<Item = CallKey> + use<> {
+    let key = *key;
+    function.codes().map(move |code| key.of_replaced(&code))
+}
+
+/// A stale result is served.
+#[cold]
+pub(super) fn served(function: &'static Function, cache: &Cache, why: Unfit) {
+    cache.counters().stale();
+    if function.stale_policy(cache) != StalePolicy::Warn {
+        return;
+    }
+    match why {
+        Unfit::Code if function.warns(Warning::StaleCode) => crate::log::warn!(
+            function = function.name(),
+            "results are served that other code of this function computed. If the change alters results, state a new \
+             version: `#[fleche(version = {})]`",
+            function.id().version + 1,
+        ),
+        Unfit::Type if function.warns(Warning::StaleType) => crate::log::warn!(
+            function = function.name(),
+            "results are served that lack fields of this function's type; these get their defaults. If that is wrong, \
+             state a new version: `#[fleche(version = {})]`",
+            function.id().version + 1,
+        ),
+        Unfit::Code | Unfit::Type => {}
+    }
+}
+
+/// A call runs although there is a record of it.
+#[cold]
+pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit) {
+    cache.counters().stale();
+    match why {
+        Unfit::Code if function.warns(Warning::StaleCode) => crate::log::warn!(
+            function = function.name(),
+            "the code of this function has changed since results were recorded: its calls run again, and what was \
+             recorded is kept for the earlier code. If the change alters no result, say `#[fleche(stale = \"serve\")]`"
+        ),
+        // What does not decode has been told.
+        Unfit::Code | Unfit::Type => {}
+    }
+}
+
+/// Whether a record may lie under the key of a call that is about to be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replaces {
+    /// None was there, and this call has the right to record one.
+    Nothing,
+    /// That of other code is to be kept.
+    Code,
+    /// That of any code is to be kept: it does not fit the function's type.
+    Any,
+}
+
+impl From<Unfit> for Replaces {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Code => Self::Code,
+            Unfit::Type => Self::Any,
+        }
+    }
+}
+
+impl Replaces {
+    /// Keeps the record that is about to be replaced. Where this fails, the record must not be replaced: it may have taken
+    /// longer to compute than the one that would take its place.
+    pub(super) fn keep(self, function: &'static Function, cache: &Cache, key: &CallKey, synced: bool) -> Result<()> {
+        if self == Self::Nothing {
+            return Ok(());
+        }
+        let calls = cache.calls();
+        let is_kept = |code: &_| self == Self::Any || !function.is_own_code(code);
+        let there = undamaged(attempt(|| calls.brief(key)))?;
+        if !there.is_some_and(|record| is_kept(&record.code)) {
+            return Ok(());
+        }
+        let Some(record) = undamaged(attempt(|| calls.get(key)))? else { return Ok(()) };
+        let place = key.of_replaced(&record.function.code);
+        calls.put(&place, &record)?;
+        if synced { calls.sync(&place) } else { Ok(()) }
+    }
+}
+
+/// Of a damaged record, nothing can be kept.
+fn undamaged<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+    match read {
+        Err(Error::Damaged { .. }) => Ok(None),
+        read => read,
+    }
+}

@@ -1,0 +1,126 @@
+//! One store, as two programs see it that have another function each under one name.
+
+use std::collections::HashMap;
+
+use fleche_core::{
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result,
+    cache::HotTier,
+    store::{CallStoreConfig, Entries},
+};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::support::memory;
+
+/// A function before it is edited, and afterwards.
+macro_rules! edited {
+    ($before:ident, $now:ident $(, $option:ident = $value:literal)*) => {
+        static BEFORE: $crate::support::Runs = $crate::support::Runs::new();
+        static NOW: $crate::support::Runs = $crate::support::Runs::new();
+        #[fleche_core::fleche($($option = $value),*)]
+        fn $before(x: u64) -> Vec<u64> {
+            BEFORE.count();
+            vec![x; 20]
+        }
+        #[fleche_core::fleche($($option = $value),*)]
+        fn $now(x: u64) -> Vec<u64> {
+            NOW.count();
+            vec![x + 1; 20]
+        }
+    };
+}
+
+/// A store of records as a program sees it whose function of the same name is another one: in this process, functions
+/// need different names.
+#[derive(Debug)]
+pub(crate) struct SameName {
+    pub(crate) store: MemoryCalls,
+    /// The keys of this program's function, and those of the other's.
+    pub(crate) keys: HashMap<CallKey, CallKey>,
+    /// A record that cannot be written.
+    pub(crate) full: Option<CallKey>,
+}
+
+impl SameName {
+    fn key(&self, key: &CallKey) -> CallKey {
+        self.keys.get(key).copied().unwrap_or(*key)
+    }
+}
+
+impl CallStore for SameName {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.store.get(&self.key(key))
+    }
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        if self.full == Some(*key) {
+            let source = std::io::Error::other("no space left on device");
+            return Err(Error::Io { action: "write", path: "store".into(), source });
+        }
+        self.store.put(&self.key(key), record)
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.store.contains(&self.key(key))
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        self.store.keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.store.remove(&self.key(key), only)
+    }
+    fn identity(&self) -> usize {
+        self.store.identity()
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        self.store.config()
+    }
+}
+
+/// The digest of the code that a call records.
+fn code(key: CallKey, call: impl FnOnce()) -> Digest {
+    let cache = memory();
+    cache.scope(call);
+    cache.record(&key).unwrap().unwrap().function.code
+}
+
+/// One store, as two programs see it whose functions have one name.
+pub(crate) struct Programs {
+    pub(crate) before: Cache,
+    pub(crate) now: Cache,
+    pub(crate) values: MemoryValues,
+    pub(crate) calls: MemoryCalls,
+    pub(crate) keys: HashMap<CallKey, CallKey>,
+    /// Where `now` keeps what `before` has recorded.
+    pub(crate) kept: CallKey,
+}
+
+impl Programs {
+    pub(crate) fn new(before: (CallKey, fn()), now: (CallKey, fn())) -> Self {
+        let codes = [code(before.0, before.1), code(now.0, now.1)];
+        assert_ne!(codes[0], codes[1]);
+        let of_replaced = codes.map(|code| (now.0.of_replaced(&code), before.0.of_replaced(&code)));
+        let keys: HashMap<_, _> = of_replaced.into_iter().chain([(now.0, before.0)]).collect();
+        let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
+        let uncooled = Cache::new(values.clone(), calls.clone());
+        let mut programs =
+            Self { before: uncooled.clone(), now: uncooled, values, calls, keys, kept: of_replaced[0].0 };
+        programs.before = programs.before.hot_tier(HotTier::OFF);
+        programs.now = programs.with(None);
+        programs
+    }
+
+    /// What the second program sees, where this record cannot be written.
+    pub(crate) fn with(&self, full: Option<CallKey>) -> Cache {
+        let calls = SameName { store: self.calls.clone(), keys: self.keys.clone(), full };
+        Cache::new(self.values.clone(), calls).hot_tier(HotTier::OFF)
+    }
+}
+
+macro_rules! programs {
+    ($before:ident, $now:ident) => {{
+        let programs =
+            $crate::programs::Programs::new(($before::key(1), || drop($before(1))), ($now::key(1), || drop($now(1))));
+        assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+        programs
+    }};
+}
+
+pub(crate) use {edited, programs};

@@ -1,0 +1,309 @@
+//! Results that other code of a function computed: when they are served, and what becomes of them.
+
+use std::thread;
+
+use fleche_core::{
+    Cache, CallStore, DigestPrefix, Query, Skip, ValueStore,
+    cache::{Gc, HotTier, StalePolicy},
+    fleche,
+    layer::ReadOnly,
+};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::{
+    programs::{Programs, SameName, edited, programs},
+    runtimes::block_on,
+    support::{Runs, logged, memory},
+};
+
+#[test]
+fn edited_code_runs_again_and_says_so_once() {
+    edited!(runs_before, runs_now);
+    let Programs { before, now, .. } = programs!(runs_before, runs_now);
+    assert_eq!(before.scope(|| runs_before(1)), [1; 20]);
+    let (results, log) = logged(|| now.scope(|| (runs_now(1), runs_now(1))));
+    assert_eq!(results, (vec![2; 20], vec![2; 20]));
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+    assert_eq!((now.stats().stale, now.stats().misses, now.stats().hits), (1, 1, 1));
+    assert_eq!(log.matches("has changed").count(), 1, "{log}");
+    // In the hot tier, too.
+    let hot = now.hot_tier(HotTier::DEFAULT);
+    let _active = hot.enter();
+    assert_eq!((runs_now(1), runs_now(1), NOW.take()), (vec![2; 20], vec![2; 20], 0));
+}
+
+#[test]
+fn two_programs_of_different_code_do_not_replace_each_others_results_for_ever() {
+    edited!(turns_before, turns_now);
+    let Programs { before, now, calls, .. } = programs!(turns_before, turns_now);
+    for _ in 0..3 {
+        assert_eq!(before.scope(|| turns_before(1)), [1; 20]);
+        assert_eq!(now.scope(|| turns_now(1)), [2; 20]);
+    }
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+    assert_eq!(calls.keys(&DigestPrefix::all()).unwrap().count(), 2);
+    before.scope(|| {
+        assert!(turns_before::contains(1).unwrap());
+        assert_eq!(turns_before::load(1).unwrap(), Some(vec![1; 20]));
+    });
+    now.scope(|| assert_eq!(turns_now::load(1).unwrap(), Some(vec![2; 20])));
+}
+
+#[test]
+fn an_async_fn_finds_the_result_of_its_own_code() {
+    static BEFORE: Runs = Runs::new();
+    static NOW: Runs = Runs::new();
+    #[fleche]
+    async fn async_before(x: u64) -> Vec<u64> {
+        BEFORE.count();
+        vec![x; 20]
+    }
+    #[fleche]
+    async fn async_now(x: u64) -> Vec<u64> {
+        NOW.count();
+        vec![x + 1; 20]
+    }
+    let before = (async_before::key(1), (|| drop(block_on(async_before(1)))) as fn());
+    let now = (async_now::key(1), (|| drop(block_on(async_now(1)))) as fn());
+    let Programs { before, now, .. } = Programs::new(before, now);
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+    for _ in 0..3 {
+        assert_eq!(before.scope(|| block_on(async_before(1))), [1; 20]);
+        assert_eq!(now.scope(|| block_on(async_now(1))), [2; 20]);
+    }
+    assert_eq!((BEFORE.take(), NOW.take(), now.stats().stale), (1, 1, 1));
+    // A rerun replaces what is there, and keeps what others' code computed.
+    assert_eq!(before.scope(|| block_on(async_before::rerun(1))), [1; 20]);
+    assert_eq!(
+        (before.scope(|| block_on(async_before(1))), now.scope(|| block_on(async_now(1)))),
+        (vec![1; 20], vec![2; 20])
+    );
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 0));
+}
+
+#[test]
+fn a_rerun_keeps_the_record_of_other_code() {
+    edited!(rerun_before, rerun_now);
+    let Programs { before, now, kept, .. } = programs!(rerun_before, rerun_now);
+    before.scope(|| rerun_before(1));
+    assert_eq!(now.scope(|| rerun_now::rerun(1)), [2; 20]);
+    assert!(now.record(&kept).unwrap().is_some());
+    assert_eq!(before.scope(|| rerun_before(1)), [1; 20]);
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+}
+
+#[test]
+fn a_stated_version_vouches_for_results_of_other_code() {
+    edited!(version_before, version_now, version = 3);
+    let Programs { before, now, .. } = programs!(version_before, version_now);
+    before.scope(|| version_before(1));
+    let (results, log) = logged(|| now.scope(|| (version_now(1), version_now(1))));
+    assert_eq!((results, NOW.take()), ((vec![1; 20], vec![1; 20]), 0));
+    assert_eq!((now.stats().hits, now.stats().stale), (2, 2));
+    assert_eq!(log.matches("version = 4").count(), 1, "said once: {log}");
+    // Unless the cache says otherwise.
+    assert_eq!(now.stale(StalePolicy::Rerun).scope(|| version_now(1)), [2; 20]);
+    assert_eq!(NOW.take(), 1);
+}
+
+#[test]
+fn the_cache_states_the_policy_where_the_function_does_not() {
+    edited!(cache_before, cache_now);
+    let Programs { before, now, .. } = programs!(cache_before, cache_now);
+    before.scope(|| cache_before(1));
+    let (served, log) = logged(|| now.stale(StalePolicy::Serve).scope(|| cache_now(1)));
+    assert_eq!((served, NOW.take()), (vec![1; 20], 0));
+    assert!(!log.contains("other code"), "{log}");
+    let (served, log) = logged(|| now.stale(StalePolicy::Warn).scope(|| cache_now(1)));
+    assert_eq!((served, NOW.take()), (vec![1; 20], 0));
+    assert!(log.contains("other code"), "{log}");
+    assert_eq!((now.scope(|| cache_now(1)), NOW.take()), (vec![2; 20], 1));
+}
+
+#[test]
+fn the_functions_policy_goes_before_that_of_the_cache() {
+    edited!(own_before, own_now, stale = "serve", version = 1);
+    let Programs { before, now, .. } = programs!(own_before, own_now);
+    before.scope(|| own_before(1));
+    let (served, log) = logged(|| now.stale(StalePolicy::Rerun).scope(|| own_now(1)));
+    assert_eq!((served, NOW.take()), (vec![1; 20], 0));
+    assert!(!log.contains("other code"), "{log}");
+}
+
+#[test]
+fn a_function_that_reruns_stale_results_does_so_in_a_cache_that_serves_them() {
+    edited!(strict_before, strict_now, stale = "rerun", version = 1);
+    let Programs { before, now, .. } = programs!(strict_before, strict_now);
+    before.scope(|| strict_before(1));
+    now.stale(StalePolicy::Serve).scope(|| {
+        assert!(!strict_now::contains(1).unwrap());
+        assert_eq!(strict_now::load(1).unwrap(), None);
+        assert_eq!((strict_now(1), NOW.take()), (vec![2; 20], 1));
+    });
+}
+
+#[test]
+fn a_stale_call_is_computed_once_however_many_ask_for_it() {
+    edited!(many_before, many_now);
+    let Programs { before, now, .. } = programs!(many_before, many_now);
+    before.scope(|| many_before(1));
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| now.scope(|| many_now(1)))).collect();
+        for call in calls {
+            assert_eq!(call.join().unwrap(), [2; 20]);
+        }
+    });
+    assert_eq!(NOW.take(), 1);
+}
+
+#[test]
+fn a_record_that_cannot_be_kept_is_not_replaced() {
+    edited!(full_before, full_now);
+    let programs = programs!(full_before, full_now);
+    programs.before.scope(|| full_before(1));
+    let now = programs.with(Some(programs.kept));
+    for _ in 0..2 {
+        assert_eq!(now.scope(|| full_now(1)), [2; 20]);
+    }
+    assert_eq!((NOW.take(), now.stats().faults, now.stats().skipped[&Skip::StoreFailed]), (2, 2, 2));
+    assert_eq!(programs.before.scope(|| full_before(1)), [1; 20]);
+    assert_eq!(BEFORE.take(), 1);
+}
+
+#[test]
+fn a_store_that_is_only_read_keeps_the_stale_record() {
+    edited!(read_before, read_now);
+    let Programs { before, values, calls, keys, .. } = programs!(read_before, read_now);
+    before.scope(|| read_before(1));
+    let now = Cache::new(ReadOnly(values), ReadOnly(SameName { store: calls, keys, full: None }));
+    for _ in 0..2 {
+        assert_eq!(now.scope(|| read_now(1)), [2; 20]);
+    }
+    assert_eq!((NOW.take(), now.stats().faults, now.stats().skipped[&Skip::StoreRefused]), (2, 0, 2));
+    assert_eq!((before.scope(|| read_before(1)), BEFORE.take()), (vec![1; 20], 1));
+}
+
+#[test]
+fn evicting_a_call_has_it_run_again_whatever_was_kept_of_it() {
+    edited!(evict_before, evict_now);
+    let Programs { before, now, calls, .. } = programs!(evict_before, evict_now);
+    let fill = || {
+        before.scope(|| evict_before(1));
+        now.scope(|| evict_now(1));
+        (BEFORE.take(), NOW.take())
+    };
+    assert_eq!(fill(), (1, 1));
+    before.scope(|| {
+        assert!(evict_before::evict(1).unwrap());
+        assert!(!evict_before::contains(1).unwrap());
+        assert!(!evict_before::evict(1).unwrap());
+    });
+    assert_eq!((fill(), calls.keys(&DigestPrefix::all()).unwrap().count()), ((1, 1), 2));
+    // By its key alone, a call is evicted with what was kept of the code that its record is of.
+    now.scope(|| evict_now::rerun(1));
+    before.scope(|| evict_before::rerun(1));
+    assert!(before.evict(&evict_before::key(1)).unwrap());
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+    before.scope(|| evict_before(1));
+    assert_eq!(BEFORE.take(), 1);
+}
+
+#[test]
+fn records_that_were_replaced_are_collected_queried_verified_and_copied_as_others_are() {
+    edited!(upkeep_before, upkeep_now);
+    let programs = programs!(upkeep_before, upkeep_now);
+    let Programs { before, now, values, keys, .. } = &programs;
+    before.scope(|| upkeep_before(1));
+    now.scope(|| upkeep_now(1));
+    // Two results of two codes, and no argument, which is short.
+    let collected = before.gc(&Gc::new().grace(std::time::Duration::ZERO)).unwrap();
+    assert_eq!((collected.records, collected.removed, values.ids(&DigestPrefix::all()).unwrap().count()), (2, 0, 2));
+    assert_eq!(before.query(&upkeep_before::query()).unwrap().count(), 1);
+    assert_eq!(before.query(&Query::new()).unwrap().count(), 2);
+    let verified = before.verify(|_| ()).unwrap();
+    assert!(verified.is_whole() && verified.records == 2);
+    let (values, copied) = (MemoryValues::new(), MemoryCalls::new());
+    let archive = Cache::new(values.clone(), copied.clone()).hot_tier(HotTier::OFF);
+    assert_eq!(before.transfer(&archive, &Query::new(), |_| ()).unwrap().records, 2);
+    assert_eq!(archive.scope(|| upkeep_before(1)), [1; 20]);
+    let now = Cache::new(values, SameName { store: copied, keys: keys.clone(), full: None });
+    assert_eq!(now.scope(|| upkeep_now(1)), [2; 20]);
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+}
+
+#[test]
+fn a_record_is_copied_beside_one_of_other_code() {
+    edited!(beside_before, beside_now);
+    let Programs { before, values, calls, keys, .. } = programs!(beside_before, beside_now);
+    before.scope(|| beside_before(1));
+    // The archive has the result of the other code under the same key.
+    let (there, copied) = (MemoryValues::new(), MemoryCalls::new());
+    let archive = Cache::new(there.clone(), SameName { store: copied.clone(), keys, full: None });
+    let archive = archive.hot_tier(HotTier::OFF);
+    archive.scope(|| beside_now(1));
+    let mine = Cache::new(values, calls);
+    for copies in [1, 0] {
+        let there = Cache::new(there.clone(), copied.clone()).hot_tier(HotTier::OFF);
+        let done = mine.transfer(&there, &Query::new(), |_| ()).unwrap();
+        assert_eq!((done.records, done.skipped), (copies, 1 - copies));
+        assert_eq!(there.scope(|| beside_before(1)), [1; 20]);
+    }
+    assert_eq!(archive.scope(|| beside_now(1)), [2; 20]);
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+}
+
+#[test]
+fn a_renamed_function_that_keeps_its_name_in_keys_is_fresh() {
+    static RUNS: Runs = Runs::new();
+    macro_rules! body {
+        ($name:ident, $key:literal) => {
+            /// Adds one.
+            #[fleche(name = $key)]
+            fn $name(x: u64) -> u64 {
+                RUNS.count();
+                x + 1
+            }
+        };
+    }
+    body!(first_name, "stale::name_of_first");
+    body!(second_name, "stale::name_of_second");
+    let cache = memory();
+    let _active = cache.enter();
+    first_name(1);
+    let record = cache.record(&first_name::key(1)).unwrap().unwrap();
+    cache.calls().put(&second_name::key(1), &record).unwrap();
+    let (result, log) = logged(|| second_name(1));
+    assert_eq!((result, RUNS.take(), cache.stats().stale), (2, 1, 0));
+    assert_eq!(log, "");
+}
+
+#[test]
+fn a_record_with_the_digest_of_earlier_versions_is_fresh() {
+    macro_rules! body {
+        ($module:ident $(, $option:ident)?) => {
+            mod $module {
+                #[fleche_core::fleche(version = 5 $(, $option)?)]
+                pub(super) fn earlier(x: u64) -> u64 {
+                    super::RUNS_EARLIER.count();
+                    x + 1
+                }
+            }
+        };
+    }
+    // The digest that is part of keys is the one that records held.
+    body!(recorded, hash_code);
+    body!(present);
+    let cache = memory();
+    let _active = cache.enter();
+    recorded::earlier(1);
+    let record = cache.record(&recorded::earlier::key(1)).unwrap().unwrap();
+    cache.calls().put(&present::earlier::key(1), &record).unwrap();
+    let (result, log) = logged(|| present::earlier(1));
+    assert_eq!((result, RUNS_EARLIER.take(), cache.stats().stale), (2, 1, 0));
+    assert_eq!(log, "");
+    present::earlier::rerun(1);
+    let written = cache.record(&present::earlier::key(1)).unwrap().unwrap();
+    assert_ne!(written.function.code, record.function.code);
+}
+
+static RUNS_EARLIER: Runs = Runs::new();
