@@ -13,7 +13,7 @@ pub(crate) use transport::decode;
 pub use {
     call::{BoundCall, Invoke, Parts, answer},
     callable::{Callable, TupleArguments},
-    executable::executable,
+    executable::{Executable, executable, layout},
     portable::{Descriptor, FunctionRef},
     transport::{
         AsRemote, Crossing, LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe, WholeWire,

@@ -33,8 +33,10 @@ use waiting::{Waiting, Wants};
 
 /// Up to a fixed number of worker processes, which take tasks in the order of their submission.
 ///
-/// Workers are this very program, started anew: [`init`] turns them into workers. They start when there is something
-/// for them to do, and are kept. A cheap handle: clones are the same pool.
+/// Workers are this very program, started anew: [`init`] turns them into workers. That is the file that runs here, also
+/// where it was moved, removed or replaced. (Where a loader was told to run the program, as in `ld.so ./program`, it has to
+/// be at its path until `init` is called.) Workers start when there is something for them to do, and are kept. A cheap
+/// handle: clones are the same pool.
 ///
 /// **What can be submitted.** `#[fleche]` functions, other functions, and closures that capture nothing. A closure that
 /// captures, a function pointer or a reference to a function is refused: pass the values as arguments.
@@ -49,8 +51,9 @@ use waiting::{Waiting, Wants};
 ///
 /// **What goes wrong.** A panic ends its task as [`JobError::Panicked`](fleche_core::JobError::Panicked), and the worker
 /// takes the next one. A worker that dies fails the task that it had started as
-/// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal; what it had not started goes to others.
-/// Workers end when this process does, however it ends. Bodies keep stdout and stderr; their stdin is empty, and nothing
+/// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal or the exit code; what it had not started goes
+/// to others. A process that a body has forked and left behind does not hide the death. A body that writes into the
+/// worker's channel loses its own task in this way. Workers end when this process does, however it ends. Bodies keep stdout and stderr; their stdin is empty, and nothing
 /// else that is open in this process is open in theirs.
 ///
 /// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is

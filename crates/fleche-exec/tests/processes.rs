@@ -3,6 +3,8 @@
 
 #[path = "processes/cancel.rs"]
 mod cancel;
+#[path = "processes/channels.rs"]
+mod channels;
 #[path = "processes/claims.rs"]
 mod claims;
 #[path = "processes/common.rs"]
@@ -23,6 +25,8 @@ mod loads;
 mod losses;
 #[path = "processes/portable.rs"]
 mod portable;
+#[path = "processes/programs.rs"]
+mod programs;
 #[path = "processes/records.rs"]
 mod records;
 #[path = "processes/resources.rs"]

@@ -9,8 +9,10 @@ use super::{
 const LONGEST: usize = 400;
 
 /// Code that may sleep, by path, with the reason. Whatever can be awaited is awaited instead.
-const MAY_SLEEP: &[(&str, &str)] =
-    &[("crates/fleche-store-sql/src/retry.rs", "no database tells when the lock of another process is free")];
+const MAY_SLEEP: &[(&str, &str)] = &[
+    ("crates/fleche-exec/src/processes/worker/parent.rs", "systems without pidfds do not tell when a parent has died"),
+    ("crates/fleche-store-sql/src/retry.rs", "no database tells when the lock of another process is free"),
+];
 
 pub(super) fn opens_with_doc(tree: &Tree) -> Vec<Complaint> {
     let silent = tree.with_ending(".rs").filter(|(_, text)| !text.starts_with("//! "));

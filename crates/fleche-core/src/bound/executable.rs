@@ -1,27 +1,194 @@
-//! The program's executable, told from every other build of it.
+//! The program's executable: told from every other build of it, and started once more.
 
-use std::{fs::File, io, path::PathBuf, sync::LazyLock};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use crate::digest::Digest;
 
-/// The digest of the running program's executable; `None`, which is logged once, where that cannot be read.
+/// The digest of the running program's executable; `None`, which is logged, where the file cannot be read.
 pub fn executable() -> Option<Digest> {
-    static DIGEST: LazyLock<Option<Digest>> = LazyLock::new(|| {
-        let digest = path().and_then(File::open).and_then(|file| {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(file)?;
-            Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
-        });
-        digest
-            .map_err(
-                |error| crate::log::error!(%error, "the executable cannot be read, so positions in it mean nothing"),
-            )
-            .ok()
+    static DIGEST: OnceLock<Digest> = OnceLock::new();
+    if let Some(digest) = DIGEST.get() {
+        return Some(*digest);
+    }
+    let digest = Executable::of_program().and_then(Executable::open).and_then(|file| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file)?;
+        Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
     });
-    *DIGEST
+    match digest {
+        Ok(digest) => Some(*DIGEST.get_or_init(|| digest)),
+        Err(error) => {
+            crate::log::error!(%error, "cannot read the program's executable; functions without a name of their own stay in this process");
+            None
+        }
+    }
 }
 
-/// Where it is. On Linux what is running, also if another file has come to its path.
+/// The executable that this process runs, whatever lies at its path by now.
+#[derive(Debug)]
+pub struct Executable {
+    path: PathBuf,
+    /// Where a loader was started with the program as its argument.
+    loaded: Option<Loaded>,
+}
+
+/// A program that a loader has loaded: `ld.so --library-path lib program`.
+#[derive(Debug)]
+struct Loaded {
+    /// The loader's own arguments.
+    options: Vec<OsString>,
+    /// The program's file. Held open, since nothing else leads to it when it is replaced.
+    program: File,
+}
+
+impl Executable {
+    /// The executable of this process. Only success is kept.
+    ///
+    /// # Errors
+    /// The system does not tell, or the program's file is gone, which is possible only where a loader was started with
+    /// the program as its argument.
+    pub fn of_program() -> io::Result<&'static Self> {
+        static FOUND: OnceLock<Executable> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(found);
+        }
+        let found = Self { path: path()?, loaded: loaded()? };
+        Ok(FOUND.get_or_init(|| found))
+    }
+
+    /// Opens the program's file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn open(&self) -> io::Result<File> {
+        File::open(self.program().as_deref().unwrap_or(&self.path))
+    }
+
+    /// A command that starts the same program in another process, as long as this process lives.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        if let Some(loaded) = &self.loaded {
+            command.args(&loaded.options);
+        }
+        command.args(self.program());
+        command
+    }
+
+    /// Where a loader finds the program.
+    fn program(&self) -> Option<PathBuf> {
+        #[cfg(target_os = "linux")]
+        let program = self.loaded.as_ref().map(Loaded::path);
+        #[cfg(not(target_os = "linux"))]
+        let program = None;
+        program
+    }
+}
+
+/// What the system has started. On Linux that is what runs, also where another file has come to its path.
 fn path() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
+/// A digest of how the program lies in memory, without its file; the same in every process of one build.
+///
+/// # Errors
+/// The system does not tell.
+pub fn layout() -> io::Result<Digest> {
+    let image = super::portable::Image::of_program();
+    image
+        .map(super::portable::Image::layout)
+        .ok_or_else(|| io::Error::other("the loader does not tell where the program lies"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn loaded() -> io::Result<Option<Loaded>> {
+    Ok(None)
+}
+
+#[cfg(target_os = "linux")]
+use on_linux::loaded;
+
+#[cfg(target_os = "linux")]
+mod on_linux {
+    use std::{
+        env, fs,
+        io::ErrorKind::{NotFound, PermissionDenied},
+        os::{fd::AsRawFd, unix::ffi::OsStringExt},
+    };
+
+    use super::{File, Loaded, OsString, Path, PathBuf, io};
+    use crate::bound::portable::Image;
+
+    impl Loaded {
+        /// The path by which other processes of this user open the file, as long as this process lives.
+        pub(super) fn path(&self) -> PathBuf {
+            format!("/proc/{}/fd/{}", std::process::id(), self.program.as_raw_fd()).into()
+        }
+    }
+
+    /// What a loader has loaded; `None` where the system has started the program itself.
+    ///
+    /// # Errors
+    /// It cannot be found out, or the file is not there.
+    pub(super) fn loaded() -> io::Result<Option<Loaded>> {
+        let image =
+            Image::of_program().ok_or_else(|| io::Error::other("the loader does not tell where the program lies"))?;
+        let started = match fs::read("/proc/self/auxv") {
+            Ok(vector) => headers_in(&vector),
+            // A program that may be executed and not read hides this. Loaders read programs.
+            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => None,
+            Err(error) => return Err(error),
+        };
+        if started.is_none_or(|started| started == image.headers()) {
+            return Ok(None);
+        }
+        let mut line = split(&fs::read("/proc/self/cmdline")?);
+        let own = env::args_os().count();
+        let Some(at) = line.len().checked_sub(own).filter(|at| *at > 0 && own > 0) else {
+            return Err(not_found("the command line does not name it"));
+        };
+        let path = PathBuf::from(line.swap_remove(at));
+        line.truncate(at);
+        let options = line.drain(1..).collect();
+        let program = open(&path, image)?;
+        Ok(Some(Loaded { options, program }))
+    }
+
+    fn open(path: &Path, image: &Image) -> io::Result<File> {
+        let file = File::open(path).map_err(|error| match error.kind() {
+            NotFound => not_found(&format!("{} is gone", path.display())),
+            _ => error,
+        })?;
+        if image.is_of(&file)? {
+            return Ok(file);
+        }
+        Err(not_found(&format!("{} is another file by now", path.display())))
+    }
+
+    fn not_found(why: &str) -> io::Error {
+        let text =
+            format!("a loader was started with this program as its argument, and {why}; start the program itself");
+        io::Error::new(NotFound, text)
+    }
+
+    /// The address of the table of segments of what the system has started: `AT_PHDR`, see getauxval(3).
+    fn headers_in(vector: &[u8]) -> Option<usize> {
+        const AT_PHDR: usize = 3;
+        let word = |bytes: &[u8]| bytes.try_into().ok().map(usize::from_ne_bytes);
+        let mut pairs = vector.chunks_exact(2 * size_of::<usize>()).map(|pair| pair.split_at(size_of::<usize>()));
+        pairs.find(|(kind, _)| word(kind) == Some(AT_PHDR)).and_then(|(_, value)| word(value))
+    }
+
+    /// The arguments of a command line in which each ends with a NUL.
+    fn split(line: &[u8]) -> Vec<OsString> {
+        let line = line.strip_suffix(b"\0").unwrap_or(line);
+        line.split(|byte| *byte == 0).map(|argument| OsString::from_vec(argument.to_vec())).collect()
+    }
 }

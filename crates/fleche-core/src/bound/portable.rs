@@ -4,7 +4,10 @@ mod descriptor;
 mod image;
 
 pub use descriptor::Descriptor;
-pub(super) use descriptor::{fingerprint, is_zero_sized};
+pub(super) use {
+    descriptor::{fingerprint, is_zero_sized},
+    image::Image,
+};
 
 use std::any::{Any, type_name};
 
@@ -99,8 +102,8 @@ impl FunctionRef {
 pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u64, u64), String> {
     let at = image::position_of(descriptor).ok_or_else(|| {
         format!(
-            "`{name}` is not part of this program's executable (but of a shared library, say), so another process cannot \
-             find it; define it in the program, or make it a `#[fleche]` function"
+            "`{name}` does not lie in the read-only data of this program's executable, but in a shared library, say, so no \
+             other process can find it by its position; define it in the program, or make it a `#[fleche]` function"
         )
     })?;
     Ok((at, descriptor.types()))

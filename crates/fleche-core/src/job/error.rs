@@ -16,11 +16,13 @@ pub enum JobError {
         /// `file:line:column` of the panic, where known.
         location: Option<String>,
     },
-    /// The worker that ran the call is gone.
-    #[error("the worker that ran the call was lost{}", by_signal(*signal))]
+    /// The worker process that ran the call has died.
+    #[error("the worker process that ran the call {}", death(*signal, *code))]
     WorkerLost {
-        /// The signal that ended it, where that is known.
+        /// The signal that killed it, if it was killed.
         signal: Option<i32>,
+        /// The code that it exited with, if it exited.
+        code: Option<i32>,
     },
     /// It was cancelled before its body started.
     #[error("the call was cancelled before it started")]
@@ -40,8 +42,12 @@ fn place(location: Option<&str>) -> String {
     location.map_or_else(String::new, |location| format!(" at {location}"))
 }
 
-fn by_signal(signal: Option<i32>) -> String {
-    signal.map_or_else(String::new, |signal| format!(" to signal {signal}"))
+fn death(signal: Option<i32>, code: Option<i32>) -> String {
+    match (signal, code) {
+        (Some(signal), _) => format!("was killed by signal {signal}"),
+        (None, Some(code)) => format!("exited with code {code}"),
+        (None, None) => "was lost".to_owned(),
+    }
 }
 
 impl JobError {

@@ -103,8 +103,8 @@ fn a_job_that_fails_records_nothing() {
     let cache = memory();
     let _active = cache.enter();
     let lost = failing(1);
-    MADE.take().fail(JobError::WorkerLost { signal: Some(9) });
-    assert_eq!(lost.result(), Err(JobError::WorkerLost { signal: Some(9) }));
+    MADE.take().fail(JobError::WorkerLost { signal: Some(9), code: None });
+    assert_eq!(lost.result(), Err(JobError::WorkerLost { signal: Some(9), code: None }));
     let dropped = failing(1);
     drop(MADE.take());
     assert!(matches!(dropped.result(), Err(JobError::Rejected { .. })));

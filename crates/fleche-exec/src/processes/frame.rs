@@ -1,12 +1,17 @@
 //! Frames: what goes over the channel between a pool and its workers.
 //!
-//! A frame is the length of what follows (8 bytes), its kind (1), a number (8), how many parts it has (4), the length of
-//! each part (8), and the parts. Numbers are little endian. Both ends are the same binary, so nothing here is a format
-//! that has to stay.
+//! A frame is a mark (8 bytes), the length of its body (8), the body, and another mark (8). The body is the frame's kind (1),
+//! a number (8), how many parts it has (4), the length of each part (8), and the parts. Numbers are little endian. Both ends
+//! are the same binary, so nothing here is a format that has to stay.
+//!
+//! A body that writes into the channel, because it has inherited or guessed the descriptor, moves the marks. So foreign bytes
+//! between frames or within one are noticed before the frame is taken for a message.
 
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
+
+use super::pieces::PIECE;
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,34 +75,56 @@ pub(super) struct Frame {
     pub(super) parts: Vec<Bytes>,
 }
 
+/// Random bytes, with which every frame begins.
+const BEGIN: [u8; 8] = *b"\xd3\x1b\x96\xee\x4a\xf0\x87\x2c";
+/// Random bytes, with which every frame ends.
+const END: [u8; 8] = *b"\x61\xc8\x05\xb9\xfd\x3e\x92\x74";
+/// The bytes before the body: a mark and a length.
+const BEFORE: usize = BEGIN.len() + 8;
 const FIXED: usize = 1 + 8 + 4;
+/// The longest body: larger frames travel in pieces.
+const LONGEST: usize = PIECE + (1 << 12);
 /// Parts of less than this many bytes, together, are copied into one piece rather than written one by one.
 const SMALL: usize = 1 << 14;
 
 impl Frame {
     /// The next frame; `None` where the channel has ended between frames.
     pub(super) fn read(channel: &mut impl Read) -> io::Result<Option<Self>> {
-        let mut length = [0; 8];
-        match channel.read(&mut length)? {
+        let mut before = [0; BEFORE];
+        match channel.read(&mut before)? {
             0 => return Ok(None),
-            read => channel.read_exact(&mut length[read..])?,
+            read => channel.read_exact(&mut before[read..])?,
         }
-        let length = u64::from_le_bytes(length);
-        let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| cut())?.min(1 << 20));
-        channel.take(length).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 != length {
+        let length = length_in(&before)?;
+        if length > LONGEST {
             return Err(cut());
         }
-        Self::parse(&Bytes::from(bytes)).map(Some)
+        let mut bytes = Vec::with_capacity(length + END.len());
+        channel.take((length + END.len()) as u64).read_to_end(&mut bytes)?;
+        if bytes.len() < length + END.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Self::parse_ended(&Bytes::from(bytes)).map(Some)
     }
 
-    /// The frame of these bytes, its length included.
+    /// The frame of these bytes, its marks and length included.
     pub(super) fn of(whole: Vec<u8>) -> io::Result<Self> {
         let whole = Bytes::from(whole);
-        if whole.len() < 8 {
+        let length = length_in(whole.first_chunk().ok_or_else(cut)?)?;
+        if length.checked_add(BEFORE + END.len()) != Some(whole.len()) {
             return Err(cut());
         }
-        Self::parse(&whole.slice(8..))
+        Self::parse_ended(&whole.slice(BEFORE..))
+    }
+
+    /// The frame of this body and the mark behind it.
+    fn parse_ended(bytes: &Bytes) -> io::Result<Self> {
+        let (body, end) = bytes.split_last_chunk().ok_or_else(cut)?;
+        if *end != END {
+            return Err(cut());
+        }
+        let length = body.len();
+        Self::parse(&bytes.slice(..length))
     }
 
     fn parse(bytes: &Bytes) -> io::Result<Self> {
@@ -146,6 +173,7 @@ pub(super) fn append(bytes: &mut Vec<u8>, kind: Kind, number: u64, parts: &[&[u8
     for part in parts {
         bytes.extend_from_slice(part);
     }
+    bytes.extend_from_slice(&END);
 }
 
 /// Writes a frame, after what is in `before`. Large parts are not copied.
@@ -162,13 +190,15 @@ pub(super) fn write(
     }
     before.extend_from_slice(&head(kind, number, parts.iter().map(|part| part.len())));
     channel.write_all(&before)?;
-    parts.iter().try_for_each(|part| channel.write_all(part))
+    parts.iter().try_for_each(|part| channel.write_all(part))?;
+    channel.write_all(&END)
 }
 
-/// What stands before the parts of these lengths.
+/// What stands before the parts of these lengths. Behind them stands [`end`].
 pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<u8> {
     let size = FIXED + 8 * parts.len();
-    let mut head = Vec::with_capacity(8 + size);
+    let mut head = Vec::with_capacity(BEFORE + size);
+    head.extend_from_slice(&BEGIN);
     head.extend_from_slice(&((size + parts.clone().sum::<usize>()) as u64).to_le_bytes());
     head.push(kind as u8);
     head.extend_from_slice(&number.to_le_bytes());
@@ -178,6 +208,20 @@ pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item =
         head.extend_from_slice(&(part as u64).to_le_bytes());
     }
     head
+}
+
+/// What stands behind the parts of every frame.
+pub(super) const fn end() -> &'static [u8] {
+    &END
+}
+
+/// The length that stands in the bytes before a body.
+fn length_in(before: &[u8; BEFORE]) -> io::Result<usize> {
+    let (begin, length) = before.split_at(BEGIN.len());
+    if begin != BEGIN {
+        return Err(cut());
+    }
+    usize::try_from(number(length)).map_err(|_| cut())
 }
 
 /// Eight bytes as a number.
@@ -190,7 +234,7 @@ fn number_in(bytes: &[u8]) -> io::Result<[u8; 8]> {
 }
 
 pub(super) fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a frame that is cut short, or is none")
+    io::Error::new(io::ErrorKind::InvalidData, "bytes that are no message, or a part of one")
 }
 
 #[cfg(test)]
@@ -225,6 +269,39 @@ mod tests {
             let mut changed = whole.clone();
             changed[at] ^= 0xff;
             let _ = Frame::read(&mut &changed[..]);
+        }
+    }
+
+    #[test]
+    fn foreign_bytes_are_noticed_before_the_frame_that_they_fall_into_is_taken_for_one() {
+        let result = vec![3; 100];
+        let mut whole = Vec::new();
+        append(&mut whole, Kind::Started, 1, &[]);
+        let first = whole.len();
+        append(&mut whole, Kind::Done, 1, &[b"took", &result]);
+        let second = whole.len();
+        append(&mut whole, Kind::Started, 2, &[]);
+        let foreign: [&[u8]; 6] = [b"x", b"printed", &[0; 8], &[0xff; 64], &[3; 40], &(1_u64 << 40).to_le_bytes()];
+        for foreign in foreign {
+            for at in 0..=second {
+                let (before, after) = whole.split_at(at);
+                let bytes = [before, foreign, after].concat();
+                let mut channel = &bytes[..];
+                let mut kinds = Vec::new();
+                let ended = loop {
+                    match Frame::read(&mut channel) {
+                        Ok(Some(frame)) => {
+                            assert!(frame.kind != Kind::Done || frame.parts[1] == result);
+                            kinds.push(frame.kind);
+                        }
+                        ended => break ended,
+                    }
+                };
+                // What came whole before the foreign bytes is heard, and nothing after them.
+                let whole = usize::from(at >= first) + usize::from(at >= second);
+                assert_eq!(kinds, [Kind::Started, Kind::Done][..whole], "{foreign:?} at {at}");
+                assert!(ended.is_err());
+            }
         }
     }
 

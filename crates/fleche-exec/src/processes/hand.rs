@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    mem,
+    io, mem,
     process::Child,
     sync::{
         Arc,
@@ -20,7 +20,7 @@ use fleche_core::{
     waiting::JobId,
 };
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{self, Signal, killpg},
     unistd::Pid,
 };
 
@@ -211,7 +211,7 @@ impl Hand {
         parts[wire::SETTING] = task.wants.setting(&self.grant);
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
-        // A worker that is gone hears nothing; whoever reads from it notices.
+        // A worker that is gone hears nothing; the thread that listens notices.
         let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.right.clone()));
         self.bytes += size;
         self.left -= 1;
@@ -336,56 +336,56 @@ impl Hand {
 }
 
 pub(super) fn kill(process: Pid) {
-    // It leads a group of its own. Where it is gone already, nothing has to be done.
-    let _ = killpg(process, Signal::SIGKILL);
+    // It leads a group of its own, unless a body has moved it. Where it is gone already, nothing has to be done.
+    let _ = (killpg(process, Signal::SIGKILL), signal::kill(process, Signal::SIGKILL));
 }
 
-/// Starts a worker, and the threads that talk with it.
+/// Starts a worker, and the threads that talk with it. The threads come first: they end by themselves where no process starts.
 pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
-    let (child, channel) = start::start(schedule.directory.as_deref(), env.as_deref())?;
-    #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
-    let process = Pid::from_raw(child.id() as i32);
-    let mut unwatched = Some(child);
+    let (channel, theirs) = start::channel_pair()?;
+    let (outbox, out) = mpsc::channel();
+    let (watched, to_watch) = mpsc::channel();
+    let (heard, to_hear) = mpsc::channel();
     let owed = Arc::<Owed>::default();
-    let threads = (|| {
-        let writing = channel.try_clone()?;
-        let (outbox, out) = mpsc::channel();
-        let (answers, owed) = (outbox.clone(), owed.clone());
+    let threads = || -> io::Result<()> {
+        let (writing, watching) = (channel.try_clone()?, channel.try_clone()?);
         starter::spawn(THREAD, move || talk::send(&out, writing))?;
-        let (schedule, child) = (schedule.clone(), unwatched.take());
+        let death = starter::spawn(THREAD, move || talk::watch(&to_watch, &watching))?;
+        let (schedule, answers, owed) = (schedule.clone(), outbox.clone(), owed.clone());
         starter::spawn(THREAD, move || {
-            if let Some(child) = child {
-                talk::listen(id, &schedule, &channel, child, &answers, owed);
+            if let Ok(child) = to_hear.recv() {
+                talk::listen(id, &schedule, &channel, child, death, &answers, owed);
             }
         })?;
-        Ok(outbox)
-    })();
-    match threads {
-        Ok(outbox) => {
-            let digest = Bytes::copy_from_slice(start::executable().as_bytes());
-            let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![digest])));
-            Ok(Hand {
-                id,
-                process,
-                outbox,
-                given: VecDeque::new(),
-                bytes: 0,
-                owed,
-                fills: true,
-                recent: None,
-                env,
-                demand: Demand::default(),
-                grant: Grant::default(),
-                lent: None,
-                left: schedule.replace_after.unwrap_or(u64::MAX),
-                asked: false,
-                ending: false,
-            })
-        }
-        Err(error) => {
-            kill(process);
-            unwatched.as_mut().map(Child::wait);
-            Err(Error::io("start a thread for", "a worker")(error))
-        }
-    }
+        Ok(())
+    };
+    threads().map_err(Error::io("start a thread for", "a worker process"))?;
+    let child = start::start(theirs, schedule.directory.as_deref(), env.as_deref())?;
+    let process = process_of(&child);
+    // Both threads wait for it.
+    let _ = (watched.send(process), heard.send(child));
+    let build = Bytes::copy_from_slice(start::build().as_bytes());
+    let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
+    Ok(Hand {
+        id,
+        process,
+        outbox,
+        given: VecDeque::new(),
+        bytes: 0,
+        owed,
+        fills: true,
+        recent: None,
+        env,
+        demand: Demand::default(),
+        grant: Grant::default(),
+        lent: None,
+        left: schedule.replace_after.unwrap_or(u64::MAX),
+        asked: false,
+        ending: false,
+    })
+}
+
+pub(super) fn process_of(child: &Child) -> Pid {
+    #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
+    Pid::from_raw(child.id() as i32)
 }

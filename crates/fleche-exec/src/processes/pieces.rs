@@ -24,7 +24,7 @@ impl<P: AsRef<[u8]>> Pieces<P> {
     /// The frame of this kind, number and parts, by a number that no other large frame on its way has.
     pub(super) fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
         let head = frame::head(kind, number, parts.iter().map(|part| part.as_ref().len()));
-        let total = head.len() + parts.iter().map(|part| part.as_ref().len()).sum::<usize>();
+        let total = head.len() + parts.iter().map(|part| part.as_ref().len()).sum::<usize>() + frame::end().len();
         Self { number: stream, head, parts, written: 0, total }
     }
 
@@ -36,13 +36,15 @@ impl<P: AsRef<[u8]>> Pieces<P> {
         channel.write_all(&head)?;
         let mut skip = self.written;
         self.written += left;
-        for part in once(self.head.as_slice()).chain(self.parts.iter().map(AsRef::as_ref)) {
+        let parts = self.parts.iter().map(AsRef::as_ref);
+        for part in once(self.head.as_slice()).chain(parts).chain(once(frame::end())) {
             let from = skip.min(part.len());
             let to = part.len().min(from + left);
             channel.write_all(&part[from..to])?;
             skip -= from;
             left -= to - from;
         }
+        channel.write_all(frame::end())?;
         Ok(self.written < self.total)
     }
 }
@@ -117,6 +119,7 @@ mod tests {
         let mut piece = frame::head(Kind::Piece, 1, [8, 1].into_iter());
         piece.extend_from_slice(&u64::MAX.to_le_bytes());
         piece.push(0);
+        piece.extend_from_slice(frame::end());
         assert!(Reader::new(&piece[..]).next().is_err());
     }
 }

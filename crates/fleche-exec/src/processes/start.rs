@@ -8,15 +8,18 @@ use std::{
         unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
     },
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use fleche_core::{Digest, Error, Result};
-use nix::fcntl::OFlag;
+use fleche_core::{
+    Digest, Error, Result,
+    bound::{Executable, layout},
+};
+use nix::{fcntl::OFlag, unistd::Pid};
 
-/// Tells a worker that it is one: which socket its stdin is. A process that inherits the variable, but not that stdin,
-/// is none.
+/// Tells a worker that it is one: which socket its stdin is, and which process its pool's is. A process that inherits the
+/// variable, but not that stdin, is none.
 const VARIABLE: &str = "FLECHE_WORKER";
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
@@ -47,14 +50,18 @@ inventory::collect!(WorkerTest);
 #[allow(clippy::needless_doctest_main)] // Where it stands in `main` is what the example shows.
 pub fn init() {
     INITIALISED.store(true, SeqCst);
-    if let Some(channel) = channel() {
-        super::worker::work(channel)
+    if let Some((channel, pool)) = channel() {
+        super::worker::work(channel, pool)
     }
+    // Where only its path leads to the program's file, that is opened before another file comes there. Pools say what fails.
+    let _ = Executable::of_program();
 }
 
-/// The channel of a worker, taken from its stdin; `None` where this process is none.
-fn channel() -> Option<UnixStream> {
+/// The channel of a worker, taken from its stdin, and its pool's process; `None` where this process is none.
+fn channel() -> Option<(UnixStream, Pid)> {
     let named = env::var(VARIABLE).ok()?;
+    let (named, pool) = named.rsplit_once(':')?;
+    let pool = Pid::from_raw(pool.parse().ok()?);
     let stdin = io::stdin();
     if named != name_of(stdin.as_fd().try_clone_to_owned().ok()?).ok()? {
         return None;
@@ -64,7 +71,7 @@ fn channel() -> Option<UnixStream> {
     close_inherited();
     let nothing = fs::File::open("/dev/null").ok()?;
     nix::unistd::dup2_stdin(nothing).ok()?;
-    Some(channel.into())
+    Some((channel.into(), pool))
 }
 
 /// Closes what the pool's process had open for itself, and whose owner there did not say that it is to be closed in other
@@ -97,6 +104,8 @@ fn name_of(socket: OwnedFd) -> io::Result<String> {
 
 /// Refuses where a child would run the program again instead of becoming a worker.
 pub(super) fn check() -> Result<()> {
+    // In a test binary this comes first.
+    let _ = Executable::of_program();
     if INITIALISED.load(SeqCst) || worker_test().is_some() {
         return Ok(());
     }
@@ -111,14 +120,17 @@ fn worker_test() -> Option<&'static str> {
     test.path.split_once("::").map(|(_, within)| within)
 }
 
-/// Starts a worker: this very binary in this directory, with one end of the channel as its stdin, and these variables
+/// Starts a worker: this very program in this directory, with one end of the channel as its stdin, and these variables
 /// beside the others.
-pub(super) fn start(directory: Option<&Path>, env: Option<&BTreeMap<String, String>>) -> Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair().map_err(Error::io("open a channel for", PROGRAM))?;
-    let theirs = OwnedFd::from(theirs);
-    let name = theirs.try_clone().and_then(name_of).map_err(Error::io("look at a channel for", PROGRAM))?;
-    let mut command = Command::new(PROGRAM);
-    command.envs(env.into_iter().flatten()).env(VARIABLE, name).stdin(Stdio::from(theirs)).process_group(0);
+pub(super) fn start(
+    theirs: OwnedFd,
+    directory: Option<&Path>,
+    env: Option<&BTreeMap<String, String>>,
+) -> Result<Child> {
+    let name = theirs.try_clone().and_then(name_of).map_err(Error::io("look at the channel of", WORKER))?;
+    let mut command = Executable::of_program().map_err(Error::io("find the program of", WORKER))?.command();
+    command.envs(env.into_iter().flatten()).env(VARIABLE, format!("{name}:{}", Pid::this()));
+    command.stdin(Stdio::from(theirs)).process_group(0);
     match (INITIALISED.load(SeqCst), worker_test()) {
         (_, Some(test)) => command.args([test, "--exact", "--nocapture", "--test-threads=1"]),
         (_, None) => command.arg("fleche-worker"),
@@ -127,14 +139,20 @@ pub(super) fn start(directory: Option<&Path>, env: Option<&BTreeMap<String, Stri
     directory.filter(|directory| directory.is_dir()).into_iter().for_each(|directory| {
         command.current_dir(directory);
     });
-    let child = command.spawn().map_err(Error::io("start", PROGRAM))?;
-    Ok((child, ours))
+    command.spawn().map_err(Error::io("start", WORKER))
 }
 
-const PROGRAM: &str = "/proc/self/exe";
+const WORKER: &str = "a worker process";
 
-/// The digest of the executable: worker and pool must be the same binary. Where it cannot be read, which is logged, one that
-/// no other process has, so that no worker is accepted.
-pub(super) fn executable() -> Digest {
-    fleche_core::bound::executable().unwrap_or_else(|| Digest::of(&std::process::id().to_le_bytes()))
+/// A channel: the pool's end, and the worker's.
+pub(super) fn channel_pair() -> Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair().map_err(Error::io("open the channel of", WORKER))?;
+    Ok((ours, theirs.into()))
+}
+
+/// What pool and worker tell each other first: they must be the same build. The system or the loader is told to run the
+/// file that runs here, so this only catches what neither can.
+pub(super) fn build() -> Digest {
+    // Where the loader tells nothing, no build is told from another.
+    layout().unwrap_or_else(|_| Digest::of(b""))
 }

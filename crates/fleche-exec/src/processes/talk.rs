@@ -1,29 +1,34 @@
-//! The two threads of a pool that talk with one worker: one writes, one reads.
+//! The three threads that a pool has for one worker: one writes, one reads, and one waits for the worker's death.
 
 use std::{
     collections::VecDeque,
     io::{self, BufWriter, Write},
     net::Shutdown,
-    os::unix::{net::UnixStream, process::ExitStatusExt},
+    os::unix::net::UnixStream,
     process::Child,
     sync::{
         Arc,
         mpsc::{Receiver, Sender, TryRecvError},
     },
+    thread::JoinHandle,
 };
 
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, JobError,
-    claim::{Boarded, Claim, Leader, ListensHere, Owed, Route, board},
+    claim::{Boarded, Claim, Leader, ListensHere, Owed, Route, WaitsHere, board},
     context::Binding,
     encoding,
 };
-use nix::unistd::Pid;
+use nix::{
+    errno::Errno,
+    sys::wait::{Id, WaitPidFlag, waitid},
+    unistd::Pid,
+};
 
 use super::{
     frame::{self, Frame, Kind},
-    hand::{Message, kill},
+    hand::{Message, kill, process_of},
     pieces::{PIECE, Pieces, Reader},
     rights::{Rights, TaskRight},
     schedule::Schedule,
@@ -114,30 +119,77 @@ fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
     }
 }
 
-/// Reads what the worker says until it is gone, and never waits for it to hear anything.
+/// Waits until the worker has died, which need not end the channel: a process that the worker has forked may hold that
+/// open. Nothing can be written to the channel from then on, and what was written to it before is still read.
+pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
+    let Ok(process) = process.recv() else { return };
+    // Nothing that this process has to do is done here.
+    let _waits = WaitsHere::begin();
+    let exited = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    // Any other answer says that it has ended: of a signal that has no name, say, or that no status of it is kept.
+    while waitid(Id::Pid(process), exited) == Err(Errno::EINTR) {}
+    let _ = channel.shutdown(Shutdown::Both);
+}
+
+/// Reads what the worker says until it is gone, and never waits for it to hear anything. `death` ends when it has died.
 pub(super) fn listen(
     id: u64,
     schedule: &Arc<Schedule>,
     channel: &UnixStream,
-    mut child: Child,
+    child: Child,
+    death: JoinHandle<()>,
     answers: &Sender<Message>,
     owed: Arc<Owed>,
 ) {
-    let mut reader = Reader::new(channel);
     let rights = Arc::new(Rights::new(owed.clone()));
     let listens = ListensHere::begin(owed);
     let mut ready = false;
-    while let Ok(Some(frame)) = reader.next() {
-        if !ready && (frame.kind != Kind::Hello || frame.part(0) != start::executable().as_bytes()[..]) {
-            fleche_core::log::error!("a worker is not the same program as its pool; it is ended");
-            break;
+    let heard = hear(id, schedule, channel, &rights, answers, &mut ready);
+    drop(listens);
+    let process = process_of(&child);
+    if let Err(why) = heard {
+        fleche_core::log::error!(
+            worker = process.as_raw(),
+            "{why}; the worker process is killed, and the task that it ran is lost"
+        );
+    }
+    // Nothing comes any more: it is dead, or about to end, or no worker. Its own signal, if it died of one, is kept.
+    let _ = channel.shutdown(Shutdown::Both);
+    kill(process);
+    let _ = death.join();
+    rights.close();
+    schedule.gone(id, child, ready);
+}
+
+/// Reads what the worker says until the channel ends.
+///
+/// # Errors
+/// The channel holds what the worker has not said.
+fn hear(
+    id: u64,
+    schedule: &Arc<Schedule>,
+    channel: &UnixStream,
+    rights: &Arc<Rights>,
+    answers: &Sender<Message>,
+    ready: &mut bool,
+) -> Result<(), &'static str> {
+    let mut reader = Reader::new(channel);
+    loop {
+        let frame = match reader.next() {
+            Ok(Some(frame)) => frame,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(FOREIGN),
+            // The channel has ended, in the middle of a frame where the worker died while it wrote one.
+            Ok(None) | Err(_) => return Ok(()),
+        };
+        if !*ready && (frame.kind != Kind::Hello || frame.part(0) != start::build().as_bytes()[..]) {
+            return Err("a worker process runs another build than its pool");
         }
         match frame.kind {
             Kind::Hello => {
-                ready = true;
+                *ready = true;
                 schedule.ready(id);
             }
-            Kind::Started => schedule.started(id, frame.number, &rights),
+            Kind::Started => schedule.started(id, frame.number, rights),
             Kind::Paused => schedule.paused(id),
             Kind::Resumed => schedule.resumed(id),
             Kind::Done => schedule.done(id, &frame, Ok(frame.part(2))),
@@ -158,19 +210,12 @@ pub(super) fn listen(
                 }));
             }
             Kind::QuickRequest => {
-                let _ = answers.send(Message::Frame(serve::answer(&schedule.wire.served, &rights, &frame)));
+                let _ = answers.send(Message::Frame(serve::answer(&schedule.wire.served, rights, &frame)));
             }
-            Kind::Tell => serve::hear(&schedule.wire.served, &rights, &frame),
-            Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End | Kind::Piece => break,
+            Kind::Tell => serve::hear(&schedule.wire.served, rights, &frame),
+            Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End | Kind::Piece => return Err(FOREIGN),
         }
     }
-    drop(listens);
-    // Nothing comes any more: it is dead, or about to end, or no worker. Its own signal, if it died of one, is kept.
-    let _ = channel.shutdown(Shutdown::Both);
-    #[allow(clippy::cast_possible_wrap)] // As above.
-    kill(Pid::from_raw(child.id() as i32));
-    let status = child.wait();
-    rights.close();
-    let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-    schedule.gone(id, status.ok().and_then(|status| status.signal()), ready, &how);
 }
+
+const FOREIGN: &str = "the channel of a worker process holds bytes that the worker has not written, but a body, say";

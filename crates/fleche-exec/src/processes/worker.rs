@@ -4,11 +4,18 @@ mod bindings;
 mod channel;
 mod inbox;
 mod last;
+mod parent;
 mod proxy;
 mod setting;
 mod waits;
 
-use std::{io::Write, os::unix::net::UnixStream, process, sync::Arc, time::Instant};
+use std::{
+    io::{self, Write},
+    os::unix::net::UnixStream,
+    process,
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use fleche_core::{
@@ -33,8 +40,9 @@ use channel::Channel;
 use inbox::Inbox;
 use waits::Waits;
 
-/// Runs calls from this channel on this thread. Never returns.
-pub(super) fn work(stream: UnixStream) -> ! {
+/// Runs calls from this channel on this thread, for the pool of this process. Never returns.
+pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
+    parent::watch(pool);
     let reading = stream.try_clone();
     let channel = Arc::new(Channel::new(stream));
     let inbox = Arc::new(Inbox::default());
@@ -42,7 +50,7 @@ pub(super) fn work(stream: UnixStream) -> ! {
         let (channel, inbox) = (channel.clone(), inbox.clone());
         starter::spawn("fleche-channel", move || listen(reading, &channel, &inbox))
     });
-    let greeted = channel.send(Kind::Hello, 0, &[start::executable().as_bytes()]);
+    let greeted = channel.send(Kind::Hello, 0, &[start::build().as_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
         waiting::within(Arc::new(Waits::new(channel.clone())), || run(&channel, &inbox));
         channel.finish();
@@ -57,9 +65,19 @@ pub(super) fn work(stream: UnixStream) -> ! {
 fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     let mut reader = Reader::new(channel);
     let _listens = answers.listen();
-    while let Ok(Some(frame)) = reader.next() {
+    loop {
+        let frame = match reader.next() {
+            Ok(Some(frame)) => frame,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                fleche_core::log::error!(
+                    "a body has read from the channel to the worker's pool, or written to it; the worker ends"
+                );
+                break;
+            }
+            Ok(None) | Err(_) => break,
+        };
         match frame.kind {
-            Kind::Hello if frame.part(0) != start::executable().as_bytes()[..] => break,
+            Kind::Hello if frame.part(0) != start::build().as_bytes()[..] => break,
             Kind::Task => inbox.put(frame),
             Kind::TakeBack => {
                 let asked = frame.number;
@@ -81,7 +99,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     }
 }
 
-/// The pool is gone, and with it whoever waits for anything that happens here: ends this process at once, with the
+/// The pool is gone, and with it all that waits for what happens here: ends this process at once, with the
 /// programs that bodies have started.
 fn end() -> ! {
     if getpgrp() == Pid::this() {

@@ -84,7 +84,7 @@ fn an_immediate_shutdown_kills_what_runs_and_cancels_what_waits() {
     let waits = pool.submit(whoami, ());
     wait_for(running);
     pool.shutdown_now();
-    assert_eq!(result(runs), Err(JobError::WorkerLost { signal: Some(9) }));
+    assert_eq!(result(runs), Err(JobError::WorkerLost { signal: Some(9), code: None }));
     assert_eq!(result(waits), Err(JobError::Cancelled));
 }
 

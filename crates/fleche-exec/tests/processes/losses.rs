@@ -54,6 +54,7 @@ fn a_panic_comes_back_with_message_and_place_and_the_worker_lives_on() {
 fn loses<T: std::fmt::Debug + PartialEq>(
     submit: impl FnOnce(&fleche_exec::ProcessPool) -> Job<T>,
     signals: &[Option<i32>],
+    code_of_exit: Option<i32>,
 ) {
     let pool = pool(1);
     // Short tasks, so that others are on their way to the worker when it dies.
@@ -61,7 +62,10 @@ fn loses<T: std::fmt::Debug + PartialEq>(
     let lost = submit(&pool);
     let after: Vec<_> = (0..100).map(|x| pool.submit(next, (x,))).collect();
     match result(lost) {
-        Err(JobError::WorkerLost { signal }) => assert!(signals.contains(&signal), "{signal:?}"),
+        Err(JobError::WorkerLost { signal, code }) => {
+            assert!(signals.contains(&signal), "{signal:?}");
+            assert_eq!(code, code_of_exit);
+        }
         other => panic!("{other:?}"),
     }
     for jobs in [before, after] {
@@ -74,22 +78,22 @@ fn loses<T: std::fmt::Debug + PartialEq>(
 
 #[test]
 fn a_body_that_aborts_loses_its_own_task_only() {
-    loses(|pool| pool.submit(aborts, ()), &[Some(Signal::SIGABRT as i32)]);
+    loses(|pool| pool.submit(aborts, ()), &[Some(Signal::SIGABRT as i32)], None);
 }
 
 #[test]
 fn a_worker_that_is_killed_loses_its_own_task_only() {
-    loses(|pool| pool.submit(is_killed, ()), &[Some(Signal::SIGKILL as i32)]);
+    loses(|pool| pool.submit(is_killed, ()), &[Some(Signal::SIGKILL as i32)], None);
 }
 
 #[test]
 fn a_stack_overflow_loses_its_own_task_only() {
-    loses(|pool| pool.submit(overflows, (1,)), &[Some(Signal::SIGABRT as i32), Some(Signal::SIGSEGV as i32)]);
+    loses(|pool| pool.submit(overflows, (1,)), &[Some(Signal::SIGABRT as i32), Some(Signal::SIGSEGV as i32)], None);
 }
 
 #[test]
 fn a_body_that_exits_loses_its_own_task_only() {
-    loses(|pool| pool.submit(exits, ()), &[None]);
+    loses(|pool| pool.submit(exits, ()), &[None], Some(3));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn a_lost_worker_is_lost_to_all_who_share_its_task() {
     let jobs: Vec<_> = (0..2).map(|_| pool.submit(held_then_aborts, (gate.clone(),))).collect();
     fs::write(gate, "").unwrap();
     for job in jobs {
-        assert_eq!(result(job), Err(JobError::WorkerLost { signal: Some(6) }));
+        assert_eq!(result(job), Err(JobError::WorkerLost { signal: Some(6), code: None }));
     }
 }
 
@@ -128,7 +128,7 @@ fn a_lost_worker_is_lost_to_those_that_do_not_ask_for_another_try() {
     let plain = pool.submit(aborts_the_first_time, (gate.clone(), log.clone()));
     let stubborn = pool.with(Resources::new().retries(1)).submit(aborts_the_first_time, (gate.clone(), log));
     fs::write(gate, "").unwrap();
-    assert_eq!(result(plain), Err(JobError::WorkerLost { signal: Some(6) }));
+    assert_eq!(result(plain), Err(JobError::WorkerLost { signal: Some(6), code: None }));
     assert_eq!(result(stubborn), Ok(7));
 }
 

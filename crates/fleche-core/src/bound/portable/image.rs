@@ -1,93 +1,273 @@
-//! The program's executable as it lies in memory: positions in its read-only data.
+//! The program's executable as it lies in memory, and positions in its read-only data.
 #![allow(unsafe_code)] // Reads what a position leads to, once that is known to lie in read-only data.
 
-use std::{fs, mem, ops::Range, ptr, sync::LazyLock};
+use std::{fmt::Write as _, mem, ops::Range, ptr, slice, sync::OnceLock};
 
 use super::Descriptor;
+use crate::digest::Digest;
 
-/// Where the executable lies.
-struct Image {
-    /// Its first address, which positions count from.
+/// The program's executable in memory, as the loader has placed it.
+///
+/// The loader tells its segments by address. The memory map of the process would tell them by file name only, which other
+/// mappings of the file share, and which the system may write in another way.
+pub(in crate::bound) struct Image {
+    /// What the loader has added to the addresses in the file. Positions count from here.
     base: usize,
-    /// The parts that can be read and not written.
+    /// The address of the table of segments.
+    headers: usize,
+    /// The parts that are readable and never change once the program runs.
     read_only: Vec<Range<usize>>,
-    /// Those of them that can be run.
+    /// The parts that may be executed.
     code: Vec<Range<usize>>,
+    /// The parts that are as the file has them, with their places in it.
+    as_in_file: Vec<(Range<usize>, u64)>,
 }
 
-/// `None` where the system does not tell.
-static IMAGE: LazyLock<Option<Image>> = LazyLock::new(|| {
-    let program = fs::read_link("/proc/self/exe").ok()?;
-    Image::of(&fs::read_to_string("/proc/self/maps").ok()?, program.to_str()?)
-});
+/// A segment of the executable.
+#[derive(Clone)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    range: Range<usize>,
+    /// How many of its bytes come from the file, and from where.
+    file: (usize, u64),
+}
 
 impl Image {
-    /// From the lines of `/proc/self/maps`, see proc(5).
-    fn of(maps: &str, program: &str) -> Option<Self> {
-        let parts = maps.lines().filter_map(|line| {
-            let (range, rest) = line.split_once(' ')?;
-            let path = &rest[rest.find('/')?..];
-            let (start, end) = range.split_once('-')?;
-            let address = |text| usize::from_str_radix(text, 16).ok();
-            (path == program).then_some((address(start)?..address(end)?, rest))
-        });
-        let parts: Vec<_> = parts.collect();
-        let base = parts.iter().map(|(range, _)| range.start).min()?;
-        let of =
-            |rights| parts.iter().filter(move |(_, rest)| rest.starts_with(rights)).map(|(range, _)| range.clone());
-        Some(Self { base, read_only: of("r-").collect(), code: of("r-x").collect() })
+    /// The image of the program that runs; `None` where the loader does not tell.
+    pub(in crate::bound) fn of_program() -> Option<&'static Self> {
+        static FOUND: OnceLock<Image> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Some(found);
+        }
+        let found = loader::program()?;
+        Some(FOUND.get_or_init(|| found))
     }
 
-    /// Whether a descriptor at this address would lie in read-only data.
+    fn new(base: usize, headers: usize, segments: &[Segment]) -> Self {
+        let loaded = || segments.iter().filter(|segment| segment.kind == loader::LOAD);
+        let readable = || loaded().filter(|segment| segment.flags & loader::READ != 0);
+        let constant = || readable().filter(|segment| segment.flags & loader::WRITE == 0);
+        let mut read_only: Vec<_> = constant().map(|segment| segment.range.clone()).collect();
+        // What the loader makes read-only once it has relocated it lies in a segment that could be written before.
+        for relocated in segments.iter().filter(|segment| segment.kind == loader::RELOCATED) {
+            let within = readable().map(|segment| {
+                relocated.range.start.max(segment.range.start)..relocated.range.end.min(segment.range.end)
+            });
+            read_only.extend(within.filter(|range| !range.is_empty()));
+        }
+        let code = loaded().filter(|segment| segment.flags & loader::EXECUTE != 0);
+        let code = code.map(|segment| segment.range.clone()).collect();
+        let as_in_file = constant().map(|Segment { range, file: (len, offset), .. }| {
+            (range.start..range.start + (*len).min(range.len()), *offset)
+        });
+        Self { base, headers, read_only, code, as_in_file: as_in_file.collect() }
+    }
+
+    /// Returns whether a descriptor at this address would lie in read-only data.
     fn holds(&self, address: usize) -> bool {
         let end = address.checked_add(mem::size_of::<Descriptor>());
         end.is_some_and(|end| self.read_only.iter().any(|part| part.start <= address && end <= part.end))
+    }
+
+    /// The address of the table of segments, which tells images apart within this process.
+    pub(in crate::bound) fn headers(&self) -> usize {
+        self.headers
+    }
+
+    /// A digest of how the program lies in memory, relative to its beginning. Builds whose code differs in size differ.
+    pub(in crate::bound) fn layout(&self) -> Digest {
+        let mut text = String::new();
+        for (kind, ranges) in [("data", &self.read_only), ("code", &self.code)] {
+            for range in ranges {
+                let _ = write!(text, "{kind} {:x} {:x};", range.start.wrapping_sub(self.base), range.len());
+            }
+        }
+        Digest::of(text.as_bytes())
+    }
+
+    /// Returns whether the file has what lies in memory.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    #[cfg(unix)]
+    pub(in crate::bound) fn is_of(&self, file: &std::fs::File) -> std::io::Result<bool> {
+        use std::os::unix::fs::FileExt;
+
+        let mut read = vec![0; 1 << 16];
+        for (range, offset) in &self.as_in_file {
+            let mut at = 0;
+            while at < range.len() {
+                let part = &mut read[..(range.len() - at).min(1 << 16)];
+                match file.read_exact_at(part, offset + at as u64) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+                let start = ptr::with_exposed_provenance::<u8>(range.start + at);
+                // SAFETY: the range lies in a segment of the executable that the loader has mapped without the right to
+                // write. Executables are not unmapped.
+                if unsafe { slice::from_raw_parts(start, part.len()) } != part {
+                    return Ok(false);
+                }
+                at += part.len();
+            }
+        }
+        Ok(!self.as_in_file.is_empty())
     }
 }
 
 /// The descriptor's position; `None` where it does not lie in the executable.
 pub(super) fn position_of(descriptor: &'static Descriptor) -> Option<u64> {
-    let image = IMAGE.as_ref()?;
+    let image = Image::of_program()?;
     let address = ptr::from_ref(descriptor).expose_provenance();
-    image.holds(address).then(|| (address - image.base) as u64)
+    image.holds(address).then(|| address.wrapping_sub(image.base) as u64)
 }
 
 /// The descriptor at this position, if it is of these types.
 pub(super) fn descriptor_at(position: u64, types: u64) -> Result<&'static Descriptor, String> {
     let wrong = || format!("position {position:#x} is not that of a function of these types in this program");
-    let image = IMAGE.as_ref().ok_or_else(wrong)?;
+    let image = Image::of_program().ok_or_else(wrong)?;
     let address = usize::try_from(position).ok().and_then(|position| image.base.checked_add(position));
     let address = address.filter(|address| image.holds(*address)).ok_or_else(wrong)?;
-    // SAFETY: the range was checked to lie in a part of the executable that is mapped without the right to write, and
-    // executables are not unmapped.
+    // SAFETY: the range was checked to lie in a segment of the executable that the loader has mapped, and has made
+    // read-only before the program began. Executables are not unmapped.
     unsafe { Descriptor::at(address, types, |code| image.code.iter().any(|part| part.contains(&code))) }
         .ok_or_else(wrong)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the loader of Linux tells: see `dl_iterate_phdr(3)` and elf(5).
+#[cfg(target_os = "linux")]
+mod loader {
+    use std::{ffi::c_void, ptr, slice};
 
-    const MAPS: &str = "\
-1000-2000 r--p 00000000 08:01 7 /bin/a program
-2000-3000 r-xp 00001000 08:01 7 /bin/a program
-3000-4000 rw-p 00002000 08:01 7 /bin/a program
-4000-5000 rw-p 00000000 00:00 0
-7000-9000 r--p 00000000 08:01 9 /lib/libc.so.6
-";
+    use nix::libc::{self, c_int};
+
+    use super::{Image, Segment};
+
+    pub(super) const LOAD: u32 = libc::PT_LOAD;
+    pub(super) const RELOCATED: u32 = libc::PT_GNU_RELRO;
+    pub(super) const EXECUTE: u32 = libc::PF_X;
+    pub(super) const WRITE: u32 = libc::PF_W;
+    pub(super) const READ: u32 = libc::PF_R;
+
+    pub(super) fn program() -> Option<Image> {
+        let mut found = None::<Image>;
+        // SAFETY: `first` takes the pointer for what it is, and it is not used once the call has returned.
+        unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut found).cast()) };
+        found
+    }
+
+    /// Notes what is told first, which is the main program, and asks for no more.
+    #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "the width depends on the target")]
+    unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, _: libc::size_t, found: *mut c_void) -> c_int {
+        // SAFETY: the loader lends a valid structure during this call.
+        let info = unsafe { &*info };
+        let base = info.dlpi_addr as usize;
+        let segments: Vec<_> = if info.dlpi_phdr.is_null() {
+            Vec::new()
+        } else {
+            // SAFETY: the loader lends a table of this length, which stays as long as the program.
+            let table = unsafe { slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+            let segments = table.iter().filter_map(|header| {
+                let start = base.wrapping_add(header.p_vaddr as usize);
+                let range = start..start.checked_add(header.p_memsz as usize)?;
+                let file = (header.p_filesz as usize, header.p_offset as u64);
+                Some(Segment { kind: header.p_type, flags: header.p_flags, range, file })
+            });
+            segments.collect()
+        };
+        if !segments.is_empty() {
+            let headers = info.dlpi_phdr.expose_provenance();
+            // SAFETY: this is the pointer that `program` passes, to an `Option<Image>` that nothing else uses meanwhile.
+            unsafe { ptr::write(found.cast(), Some(Image::new(base, headers, &segments))) };
+        }
+        1
+    }
+}
+
+/// Other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+mod loader {
+    pub(super) const LOAD: u32 = 1;
+    pub(super) const RELOCATED: u32 = 0x6474_e552;
+    pub(super) const EXECUTE: u32 = 1;
+    pub(super) const WRITE: u32 = 2;
+    pub(super) const READ: u32 = 4;
+
+    pub(super) fn program() -> Option<super::Image> {
+        None
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::{
+        loader::{EXECUTE, LOAD, READ, RELOCATED, WRITE},
+        *,
+    };
+
+    fn segment(kind: u32, flags: u32, range: Range<usize>) -> Segment {
+        let file = (range.len(), 0);
+        Segment { kind, flags, range, file }
+    }
+
+    fn image() -> Image {
+        let segments = [
+            segment(LOAD, READ, 0x1000..0x2000),
+            segment(LOAD, READ | EXECUTE, 0x2000..0x3000),
+            segment(LOAD, EXECUTE, 0x3000..0x4000),
+            segment(LOAD, READ | WRITE, 0x5000..0x7000),
+            segment(RELOCATED, READ, 0x5000..0x6000),
+        ];
+        Image::new(0x1000, 0x1040, &segments)
+    }
 
     #[test]
-    fn only_the_programs_own_parts_that_cannot_be_written_hold_descriptors() {
-        let image = Image::of(MAPS, "/bin/a program").unwrap();
-        assert_eq!(image.base, 0x1000);
-        let held = [0x0, 0x1000, 0x2f00, 0x3000, 0x4000, 0x7000, usize::MAX].map(|address| image.holds(address));
-        assert_eq!(held, [false, true, true, false, false, false, false]);
+    fn only_parts_that_are_readable_and_never_change_hold_descriptors() {
+        let image = image();
+        let held = [0x0, 0x1000, 0x2f00, 0x3000, 0x4000, 0x5000, 0x5f00, 0x6000, 0x7000, usize::MAX];
+        let held = held.map(|address| image.holds(address));
+        assert_eq!(held, [false, true, true, false, false, true, true, false, false, false]);
+        assert_eq!(image.code, [0x2000..0x3000, 0x3000..0x4000]);
     }
 
     #[test]
     fn a_descriptor_that_would_reach_beyond_its_part_is_not_held() {
-        let image = Image::of(MAPS, "/bin/a program").unwrap();
-        assert!(!image.holds(0x3000 - mem::size_of::<Descriptor>() + 8));
+        assert!(!image().holds(0x6000 - mem::size_of::<Descriptor>() + 8));
+    }
+
+    #[test]
+    fn the_image_lies_where_the_program_does() {
+        let image = Image::of_program().unwrap();
+        let here = the_image_lies_where_the_program_does as fn() as usize;
+        assert!(image.code.iter().any(|part| part.contains(&here)));
+        assert!(image.is_of(&std::fs::File::open("/proc/self/exe").unwrap()).unwrap());
+        assert!(!image.is_of(&std::fs::File::open("/proc/self/maps").unwrap()).unwrap());
+    }
+
+    /// A mapping of the program's own file, as a symboliser makes one, is not part of the program.
+    #[test]
+    fn positions_outside_the_image_are_errors_whether_or_not_the_file_is_mapped_there() {
+        use nix::libc::{MAP_FAILED, MAP_PRIVATE, PROT_READ, mmap, munmap};
+        use std::os::fd::AsRawFd;
+
+        let (descriptor, image) = (descriptor(twice), Image::of_program().unwrap());
+        let types = descriptor.types();
+        let position = position_of(descriptor).unwrap();
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
+        // SAFETY: a new mapping at a place that the system chooses.
+        let map = unsafe { mmap(ptr::null_mut(), len, PROT_READ, MAP_PRIVATE, file.as_raw_fd(), 0) };
+        assert_ne!(map, MAP_FAILED);
+        assert!((0..len).step_by(8).all(|at| !image.holds(map.addr() + at)));
+        let forged = |at: usize| (map.addr() + at).wrapping_sub(image.base) as u64;
+        let all = || (0..len).step_by(4096).map(forged);
+        assert!(all().all(|forged| descriptor_at(forged, types).is_err()));
+        // SAFETY: it was made above, and nothing refers to it.
+        assert_eq!(unsafe { munmap(map, len) }, 0);
+        assert!(all().all(|forged| descriptor_at(forged, types).is_err()));
+        assert!(ptr::eq(descriptor_at(position, types).unwrap(), descriptor));
     }
 
     fn twice(x: i64) -> i64 {
@@ -126,8 +306,8 @@ mod tests {
     fn no_other_position_in_the_program_is_taken_for_it() {
         let descriptor = descriptor(twice);
         let (position, types) = (position_of(descriptor).unwrap(), descriptor.types());
-        let image = IMAGE.as_ref().unwrap();
-        let positions = image.read_only.iter().flat_map(|part| (part.start..part.end).step_by(8));
+        let image = Image::of_program().unwrap();
+        let positions = image.read_only.iter().flat_map(|part| (part.start.next_multiple_of(8)..part.end).step_by(8));
         let positions = positions.map(|address| (address - image.base) as u64);
         assert!(positions.filter(|forged| descriptor_at(*forged, types).is_ok()).eq([position]));
     }

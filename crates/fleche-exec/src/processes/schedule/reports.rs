@@ -1,6 +1,11 @@
 //! What a schedule hears of its workers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::{Child, ExitStatus},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fleche_core::{JobError, encoding};
@@ -93,9 +98,11 @@ impl Schedule {
         self.dispatch(state, ended);
     }
 
-    /// A worker is gone: what it had started is lost or starts anew, the rest goes to others.
-    pub(in crate::processes) fn gone(self: &Arc<Self>, worker: u64, signal: Option<i32>, ready: bool, how: &str) {
+    /// A worker has died: what it had started is lost or starts anew, the rest goes to others.
+    pub(in crate::processes) fn gone(self: &Arc<Self>, worker: u64, mut child: Child, ready: bool) {
         let mut state = self.lock();
+        // Under the lock, under which it is killed too: its number may be another process's once it was waited for.
+        let status = child.wait();
         let Some(at) = state.hands.iter().position(|hand| hand.id == worker) else { return };
         let hand = state.hands.swap_remove(at);
         self.forget(&mut state, worker);
@@ -113,7 +120,9 @@ impl Schedule {
                 task.wants.retries -= 1;
                 state.waiting.push_front(task.anew());
             } else {
-                ended.add([task], &JobError::WorkerLost { signal });
+                let status = status.as_ref().ok();
+                let (signal, code) = (status.and_then(ExitStatusExt::signal), status.and_then(ExitStatus::code));
+                ended.add([task], &JobError::WorkerLost { signal, code });
             }
         }
         if !ready && !killed {
@@ -122,6 +131,7 @@ impl Schedule {
             if *count >= STILLBORN {
                 state.stillborn.remove(&env);
                 let with = if env.is_some() { " with the variables in `env`" } else { "" };
+                let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
                 let why = format!("workers end before they take a task{with} ({how}); see what they write to stderr");
                 ended.add(state.take_waiting(&env), &JobError::rejected(why));
             }

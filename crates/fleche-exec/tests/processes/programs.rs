@@ -1,0 +1,172 @@
+//! Programs that are started in unusual ways, from unusual places, and whose file changes while they run.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::{ffi::OsStringExt, process::CommandExt},
+    panic,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use fleche_core::{ExecutorExt, JobError, fleche};
+use nix::sys::resource::{Resource, setrlimit};
+
+use super::common::{pool, result, wait_for};
+
+fn plain(x: i64) -> i64 {
+    x + 1
+}
+
+#[fleche]
+fn memoized(x: i64) -> i64 {
+    x + 2
+}
+
+/// A program of its own, which the tests below run.
+#[test]
+#[ignore = "run by other tests"]
+fn a_program() {
+    let Ok(role) = env::var("ROLE_OF_PROGRAM") else { return };
+    if let Some(gate) = role.strip_prefix("wait:") {
+        fs::write(format!("{gate}.waits"), "").unwrap();
+        wait_for(gate.into());
+    }
+    if role == "exhausted" {
+        return without_descriptors();
+    }
+    // With a backtrace, for which the file of the program is mapped once more.
+    assert!(panic::catch_unwind(|| panic!("caught")).is_err());
+    let pool = pool(1);
+    match result(pool.submit(plain, (1,))) {
+        Ok(value) => println!("plain: {value}"),
+        Err(error) => println!("plain: {error}"),
+    }
+    match result(pool.submit(memoized, (1,))) {
+        Ok(value) => println!("memoized: {value}"),
+        Err(error) => println!("memoized: {error}"),
+    }
+}
+
+fn without_descriptors() {
+    let pool = pool(1);
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    assert!(!all.is_empty());
+    let refused = result(pool.submit(plain, (1,)));
+    drop(all);
+    assert!(matches!(refused, Err(JobError::Rejected { .. })), "{refused:?}");
+    assert_eq!(result(pool.submit(plain, (1,))), Ok(2));
+    println!("plain: 2");
+}
+
+fn with_role(mut command: Command, role: &str) -> Command {
+    command.args(["programs::a_program", "--exact", "--ignored", "--nocapture"]);
+    command.env("ROLE_OF_PROGRAM", role).env("RUST_BACKTRACE", "1");
+    command
+}
+
+fn both_run(output: &Output) {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("plain: 2") && printed.contains("memoized: 3"), "{printed}\n{errors}");
+}
+
+/// The program that runs, at another path: itself, or a copy.
+fn at(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let this = env::current_exe().unwrap();
+    if fs::hard_link(&this, path).is_err() {
+        fs::copy(this, path).unwrap();
+    }
+}
+
+/// The loader that has loaded this program; `None` where there is none.
+fn loader() -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let files = maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..])));
+    let is_loader = |path: &PathBuf| {
+        path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("ld-") && name.contains(".so"))
+    };
+    files.into_iter().find(is_loader)
+}
+
+#[test]
+fn a_program_whose_address_space_is_laid_out_in_the_legacy_way_runs_plain_functions() {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -s "$(ulimit -H -s)"; exec "$0" "$@""#]).arg(env::current_exe().unwrap());
+    both_run(&with_role(command, "run").output().unwrap());
+}
+
+#[test]
+fn a_program_in_a_folder_of_any_name_runs_plain_functions() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in [&b"not \xff utf-8"[..], b"two\nlines", b"as if (deleted)", b"\\012"] {
+        let path = directory.path().join(OsString::from_vec(name.to_vec())).join("program");
+        at(&path);
+        let mut command = Command::new(path);
+        // The test harness reads its arguments as text.
+        command.arg0("program");
+        both_run(&with_role(command, "run").output().unwrap());
+    }
+}
+
+#[test]
+fn a_program_whose_file_is_removed_or_replaced_while_it_runs_runs_plain_functions() {
+    let directory = tempfile::tempdir().unwrap();
+    for replaced in [false, true] {
+        let path = directory.path().join(format!("program {replaced}"));
+        let gate = directory.path().join(format!("gate {replaced}"));
+        at(&path);
+        let mut command = with_role(Command::new(&path), &format!("wait:{}", gate.display()));
+        let command = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let program = command.spawn().unwrap();
+        wait_for(gate.with_extension("waits"));
+        fs::remove_file(&path).unwrap();
+        if replaced {
+            fs::write(&path, "#!/bin/false\n").unwrap();
+        }
+        fs::write(&gate, "").unwrap();
+        both_run(&program.wait_with_output().unwrap());
+    }
+}
+
+#[test]
+fn a_program_that_a_loader_was_told_to_run_runs_plain_functions() {
+    let Some(loader) = loader() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("program");
+    at(&path);
+    for options in [&[][..], &["--inhibit-cache"]] {
+        let mut command = Command::new(&loader);
+        command.args(options).arg("./program").current_dir(directory.path());
+        both_run(&with_role(command, "run").output().unwrap());
+    }
+}
+
+#[test]
+fn a_program_that_a_loader_was_told_to_run_says_that_its_file_is_gone() {
+    let Some(loader) = loader() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let (path, gate) = (directory.path().join("program"), directory.path().join("gate"));
+    at(&path);
+    let mut command = Command::new(&loader);
+    command.arg(&path);
+    let mut command = with_role(command, &format!("wait:{}", gate.display()));
+    let command = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let program = command.spawn().unwrap();
+    wait_for(gate.with_extension("waits"));
+    fs::remove_file(&path).unwrap();
+    fs::write(&gate, "").unwrap();
+    let output = program.wait_with_output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("plain: the call was refused") && printed.contains("is gone"), "{printed}");
+}
+
+#[test]
+fn a_pool_that_had_no_descriptors_for_its_first_worker_works_when_there_are_some() {
+    let output = with_role(Command::new(env::current_exe().unwrap()), "exhausted").output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("plain: 2"), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+}
