@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Writes what came of each case to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Has cases with many or large entries put only this part of them, such as 0.1.
+    #[arg(long, value_name = "PART", default_value = "1", value_parser = scale)]
+    scale: f64,
     /// Says which backends and cases there are, and runs none.
     #[arg(long)]
     list: bool,
@@ -40,6 +43,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// A message where a name is unknown, where there is nothing to run, and where a case fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
+    fleche_conformance::set_scale(arguments.scale);
     let selected = Selected::of(arguments).map_err(|error| error.to_string())?;
     if arguments.list {
         print!("{}", selected.list());
@@ -68,6 +72,11 @@ fn run_here(selected: &Selected, arguments: &Arguments) -> Result<(), String> {
         return Err(format!("{failed} failed; run one alone with --backend NAME or --executor NAME, and --case NAME"));
     }
     Ok(())
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| *scale > 0.0 && *scale <= 1.0);
+    scale.ok_or_else(|| "a scale is a number above 0 and up to 1".to_owned())
 }
 
 /// What to run. A kind without cases, or without anything to run them for, is left out.
@@ -181,7 +190,7 @@ mod tests {
     fn arguments(backends: &[&str], executors: &[&str], cases: &[&str]) -> Arguments {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let (backends, executors, cases) = (owned(backends), owned(executors), owned(cases));
-        Arguments { backends, executors, cases, json: None, list: false }
+        Arguments { backends, executors, cases, json: None, scale: 1.0, list: false }
     }
 
     fn reported(arguments: Arguments) -> serde_json::Value {

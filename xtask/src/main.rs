@@ -64,6 +64,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    fleche_conformance::run_peer();
     // Workers of process pools are this program.
     #[cfg(target_os = "linux")]
     fleche_exec::init();

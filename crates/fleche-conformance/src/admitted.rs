@@ -35,3 +35,34 @@ pub(crate) fn loses_neighbours(backend: &str, is_cut: bool) -> bool {
     let admits = |admitted: &LosesNeighbours| admitted.backend == backend && (is_cut || !admitted.only_of_a_cut_file);
     inventory::iter::<LosesNeighbours>().any(admits)
 }
+
+/// An admission, as [`admit_encoded_bytes!`](crate::admit_encoded_bytes) registers it.
+#[derive(Debug)]
+pub struct EncodesBytes {
+    /// The backend's name.
+    pub backend: &'static str,
+    /// How, for people.
+    pub how: &'static str,
+}
+
+inventory::collect!(EncodesBytes);
+
+/// Admits, in the program that runs the suite, that the bytes of entries do not stand in the store's files as they are,
+/// but compressed, encrypted or as text: `admit_encoded_bytes!("its name", "how");`.
+///
+/// Cases that damage an entry where its bytes lie then damage every larger file instead. Wrong bytes must not be served,
+/// and every entry must be there again once it was put anew. Records of a later format, which a case would have to write
+/// itself, are not tested.
+#[macro_export]
+macro_rules! admit_encoded_bytes {
+    ($backend:literal, $how:literal) => {
+        $crate::__private::inventory::submit! {
+            $crate::EncodesBytes { backend: $backend, how: $how }
+        }
+    };
+}
+
+/// Whether the bytes of entries stand in the backend's files in another form.
+pub(crate) fn encodes_bytes(backend: &str) -> bool {
+    inventory::iter::<EncodesBytes>().any(|admitted| admitted.backend == backend)
+}

@@ -9,6 +9,29 @@ use std::{
 /// The files below a directory.
 pub(crate) struct Disk<'a>(pub(crate) &'a Path);
 
+/// A file as it is.
+pub(crate) struct Whole {
+    file: PathBuf,
+    content: Vec<u8>,
+}
+
+impl Whole {
+    pub(crate) fn len(&self) -> usize {
+        self.content.len()
+    }
+
+    pub(crate) fn middle(&self) -> Spot {
+        Spot { file: self.file.clone(), offset: self.content.len() / 2 }
+    }
+
+    /// Has the two files, of one length, exchange what they hold.
+    pub(crate) fn swap(&self, other: &Self) {
+        for (file, content) in [(&self.file, &other.content), (&other.file, &self.content)] {
+            Spot { file: file.clone(), offset: 0 }.edit(|bytes| bytes.copy_from_slice(content));
+        }
+    }
+}
+
 /// A place in a file.
 pub(crate) struct Spot {
     pub(crate) file: PathBuf,
@@ -37,6 +60,12 @@ impl Disk<'_> {
             }
         }
         spots
+    }
+
+    /// The files of more bytes than these.
+    pub(crate) fn larger_than(&self, bytes: usize) -> Vec<Whole> {
+        let read = |file| fs::read(&file).ok().map(|content| Whole { file, content });
+        self.files().into_iter().filter_map(read).filter(|file| file.len() > bytes).collect()
     }
 
     fn files(&self) -> Vec<PathBuf> {

@@ -11,7 +11,7 @@ use fleche_core::{Cache, cache::HotTier, store::BackendInfo};
 pub use plan::{Fault, Plan};
 pub use store::{FaultyCalls, FaultyValues};
 
-use crate::{fixture::Fixture, patience::within, subject::Scene};
+use crate::{fixture::Fixture, patience::within, peer::Program, subject::Scene};
 
 /// One script takes no more than this, however slow the store.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -60,7 +60,7 @@ pub fn run_faults(backend: &'static BackendInfo, fault: Fault) -> FaultReport {
 }
 
 fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String> {
-    let fixture = Fixture::new(backend);
+    let fixture = Fixture::new(backend, Program::this());
     let scene = Scene::new();
     {
         let (values, calls) = (fixture.open_values(), fixture.open_calls());

@@ -8,21 +8,23 @@ use fleche_core::{
 };
 use tempfile::TempDir;
 
-use crate::disk::Disk;
+use crate::{disk::Disk, peer::Program};
 
 /// A backend, and configurations of a pair of stores of it that are the case's own.
 pub(crate) struct Fixture {
     pub(crate) backend: &'static BackendInfo,
     pub(crate) values: Box<dyn ValueStoreConfig>,
     pub(crate) calls: Box<dyn CallStoreConfig>,
+    /// How a second process comes about.
+    pub(crate) program: Program,
     scratch: TempDir,
 }
 
 impl Fixture {
-    pub(crate) fn new(backend: &'static BackendInfo) -> Self {
+    pub(crate) fn new(backend: &'static BackendInfo, program: Program) -> Self {
         let scratch = tempfile::Builder::new().prefix("fleche-conformance-").tempdir().unwrap();
         let (values, calls) = (backend.scratch)(scratch.path());
-        Self { backend, values, calls, scratch }
+        Self { backend, values, calls, program, scratch }
     }
 
     /// The value store: the one that is open, else it is opened anew.

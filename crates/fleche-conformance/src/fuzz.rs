@@ -7,10 +7,10 @@ mod values;
 
 use fleche_core::store::BackendInfo;
 
-use crate::fixture::Fixture;
+use crate::{fixture::Fixture, scale::scaled};
 
 /// So many sequences of operations in each of the two cases: enough to find coarse mistakes in seconds.
-const CASES: u32 = 48;
+const CASES: usize = 48;
 /// The cases of the suite try the same sequences every time.
 const SEED: u64 = 2026;
 
@@ -24,9 +24,13 @@ pub fn fuzz_backend(backend: &'static BackendInfo, cases: u32, seed: u64) -> Res
 }
 
 pub(crate) fn values(fixture: &Fixture) {
-    machine::run::<values::Machine>(fixture.backend, CASES, SEED).unwrap_or_else(|why| panic!("{why}"));
+    machine::run::<values::Machine>(fixture.backend, cases(), SEED).unwrap_or_else(|why| panic!("{why}"));
 }
 
 pub(crate) fn calls(fixture: &Fixture) {
-    machine::run::<calls::Machine>(fixture.backend, CASES, SEED).unwrap_or_else(|why| panic!("{why}"));
+    machine::run::<calls::Machine>(fixture.backend, cases(), SEED).unwrap_or_else(|why| panic!("{why}"));
+}
+
+fn cases() -> u32 {
+    scaled(CASES).try_into().unwrap_or(u32::MAX)
 }

@@ -19,7 +19,7 @@
 //! Programs (the conformance matrix of this workspace is one) run the same cases with [`run`]. There is one list of
 //! cases, [`cases`]; nothing is left out for a backend. What a backend does not do is asserted as well: stores that are
 //! not durable must be empty when they are opened anew and must leave nothing on disk. What a backend cannot do it admits,
-//! with the reason: [`admit_loss_of_neighbours!`].
+//! with the reason: [`admit_loss_of_neighbours!`], [`admit_encoded_bytes!`].
 
 mod admitted;
 mod capture;
@@ -35,22 +35,26 @@ mod fuzz;
 mod item;
 mod list;
 mod patience;
+mod peer;
 mod random;
 mod report;
 mod runner;
+mod scale;
 mod selection;
 mod shelf;
 mod stores;
 mod subject;
 
-pub use admitted::LosesNeighbours;
+pub use admitted::{EncodesBytes, LosesNeighbours};
 pub use case::{Case, ExecutorCase, Listed, Needs};
 pub use executors::executor_cases;
 pub use fuzz::fuzz_backend;
 pub use list::cases;
+pub use peer::run_peer;
 pub use random::Random;
 pub use report::{Outcome, Report};
 pub use runner::{check, check_executor, run, run_executor};
+pub use scale::set_scale;
 pub use selection::{Selection, SelectionError, backend, executor};
 
 /// For the macros of this crate alone.

@@ -31,7 +31,8 @@ macro_rules! list {
                 $(mod $group {
                     $(#[test]
                     fn $name() {
-                        $crate::check($d backend, concat!(stringify!($group), "::", stringify!($name)));
+                        let case = concat!(stringify!($group), "::", stringify!($name));
+                        $crate::check($d backend, case, concat!(module_path!(), "::", stringify!($name)));
                     })+
                 })+
             };
@@ -86,6 +87,10 @@ list! { $
         one_place_is_one_store: reopen::one_place_is_one_store::<Values>, Store;
         /// A store that is opened anew has everything that was put.
         reopened_store_has_everything: reopen::reopened_store_has_everything::<Values>, Durable;
+        /// Another process sees what the reach of the store says: everything, nothing, or an error while the store is open.
+        reach: reopen::reach::<Values>, Store;
+        /// What is put after the files of an open store were removed is refused, or is there when the store is opened anew.
+        files_removed_while_open: reopen::files_removed_while_open::<Values>, Disk;
         /// A configuration is the same after a round trip through JSON, TOML and fleche's own encoding.
         config_round_trips: config::round_trips::<Values>, Store;
         /// A configuration of an unknown backend is an error that names it and the backends that there are.
@@ -154,6 +159,10 @@ list! { $
         one_place_is_one_store: reopen::one_place_is_one_store::<Calls>, Store;
         /// A store that is opened anew has everything that was put.
         reopened_store_has_everything: reopen::reopened_store_has_everything::<Calls>, Durable;
+        /// Another process sees what the reach of the store says: everything, nothing, or an error while the store is open.
+        reach: reopen::reach::<Calls>, Store;
+        /// What is put after the files of an open store were removed is refused, or is there when the store is opened anew.
+        files_removed_while_open: reopen::files_removed_while_open::<Calls>, Disk;
         /// A configuration is the same after a round trip through JSON, TOML and fleche's own encoding.
         config_round_trips: config::round_trips::<Calls>, Store;
         /// A configuration of an unknown backend is an error that names it and the backends that there are.

@@ -9,6 +9,7 @@ use crate::{
     executors::Workplace,
     fixture::Fixture,
     patience::within,
+    peer::{Program, run_peer},
     report::{Outcome, Report},
     selection::{Selection, backend, executor},
 };
@@ -18,9 +19,18 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Runs these cases, one after the other. A case that panics, or has not returned after ten minutes, is a failure of that
 /// case; the others run all the same.
+///
+/// Where a case needs a second process, the program is started again with its own arguments; see [`run_peer`].
 pub fn run(backend: &'static BackendInfo, selection: &Selection) -> Report {
-    let outcomes =
-        selection.cases().iter().copied().map(|case| run_case(case.name, move || (case.test)(&Fixture::new(backend))));
+    run_by(backend, selection, &Program::this())
+}
+
+fn run_by(backend: &'static BackendInfo, selection: &Selection, program: &Program) -> Report {
+    run_peer();
+    let outcomes = selection.cases().iter().copied().map(|case| {
+        let program = program.clone();
+        run_case(case.name, move || (case.test)(&Fixture::new(backend, program)))
+    });
     Report { name: backend.name, outcomes: outcomes.collect() }
 }
 
@@ -34,14 +44,16 @@ pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<Execu
     Report { name: executor.name, outcomes: outcomes.collect() }
 }
 
-/// Runs one case for the backend of this name: what each `#[test]` of [`suite!`](crate::suite) does.
+/// Runs one case for the backend of this name: what each `#[test]` of [`suite!`](crate::suite) does. `test` is the test's
+/// path with its crate, as `module_path!()` gives it: a second process runs the same test.
 ///
 /// # Panics
 /// If the backend fails the case, or where either name leads nowhere.
-pub fn check(backend_name: &str, case: &str) {
+pub fn check(backend_name: &str, case: &str, test: &str) {
+    run_peer();
     let backend = backend(backend_name).unwrap_or_else(|error| panic!("{error}"));
     let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));
-    panic_at_failure("backend", &run(backend, &selection));
+    panic_at_failure("backend", &run_by(backend, &selection, &Program::test(test)));
 }
 
 /// As [`check`], for the executor of this name: what each `#[test]` of [`executor_suite!`](crate::executor_suite) does.

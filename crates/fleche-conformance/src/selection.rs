@@ -2,7 +2,7 @@
 
 use fleche_core::{
     executor::{ExecutorInfo, executors},
-    store::{BackendInfo, backends},
+    store::{BackendInfo, backends, registered_twice},
 };
 
 use crate::case::{Case, Listed, group};
@@ -23,6 +23,14 @@ pub enum SelectionError {
         name: String,
         /// The backends that are linked.
         linked: Vec<&'static str>,
+    },
+    /// Several crates register a backend of this name.
+    #[error("{} register a backend named `{name}`: give one of them another name", modules.join(" and "))]
+    RegisteredTwice {
+        /// The name.
+        name: String,
+        /// The modules that register it.
+        modules: Vec<&'static str>,
     },
     /// No linked executor has this name.
     #[error(
@@ -56,8 +64,11 @@ fn list(names: &[&str]) -> String {
 /// The linked backend of this name.
 ///
 /// # Errors
-/// [`SelectionError::NotLinked`], with the names of those that are.
+/// [`SelectionError::NotLinked`], with the names of those that are; [`SelectionError::RegisteredTwice`].
 pub fn backend(name: &str) -> Result<&'static BackendInfo, SelectionError> {
+    if let Some(modules) = registered_twice(name) {
+        return Err(SelectionError::RegisteredTwice { name: name.to_owned(), modules });
+    }
     let linked = backends();
     linked.iter().copied().find(|backend| backend.name == name).ok_or_else(|| SelectionError::NotLinked {
         name: name.to_owned(),

@@ -9,7 +9,7 @@ use fleche_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{fixture::Fixture, item::Item};
+use crate::{fixture::Fixture, item::Item, peer::Store};
 
 /// A store of either kind, with [`Item`]s for entries.
 pub(crate) trait Shelf: Sized + Send + Sync {
@@ -26,18 +26,23 @@ pub(crate) trait Shelf: Sized + Send + Sync {
     fn config(&self) -> Self::Config;
     fn same(one: &Self::Config, other: &Self::Config) -> bool;
     fn reach(config: &Self::Config) -> Reach;
+    fn for_peer(config: &Self::Config) -> Store;
 
     /// The item's id or key.
     fn id(item: Item) -> Digest;
     /// The bytes that stand for the item on disk.
     fn bytes(item: Item) -> Vec<u8>;
 
-    fn put(&self, item: Item);
+    fn try_put(&self, item: Item) -> Result<()>;
     /// What `get` gives: whether it is there. Panics if something else is there.
     fn try_get(&self, item: Item) -> Result<bool>;
     fn contains(&self, item: Item) -> bool;
     fn remove(&self, item: Item) -> bool;
     fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest>;
+
+    fn put(&self, item: Item) {
+        self.try_put(item).unwrap_or_else(|error| panic!("put of {} {}: {error}", Self::ENTRY, item.nth));
+    }
 
     fn put_all(&self, items: &[Item]) {
         for &item in items {
@@ -115,9 +120,12 @@ impl Shelf for Values {
     fn bytes(item: Item) -> Vec<u8> {
         item.value()
     }
-    fn put(&self, item: Item) {
+    fn for_peer(config: &Self::Config) -> Store {
+        Store::Values(config.clone())
+    }
+    fn try_put(&self, item: Item) -> Result<()> {
         let value = item.value();
-        self.0.put(&Digest::of(&value), &value).unwrap_or_else(|error| panic!("put of value {}: {error}", item.nth));
+        self.0.put(&Digest::of(&value), &value)
     }
     fn try_get(&self, item: Item) -> Result<bool> {
         let value = item.value();
@@ -164,8 +172,11 @@ impl Shelf for Calls {
     fn bytes(item: Item) -> Vec<u8> {
         item.record().to_bytes(&item.key()).unwrap()
     }
-    fn put(&self, item: Item) {
-        self.0.put(&item.key(), &item.record()).unwrap_or_else(|error| panic!("put of record {}: {error}", item.nth));
+    fn for_peer(config: &Self::Config) -> Store {
+        Store::Calls(config.clone())
+    }
+    fn try_put(&self, item: Item) -> Result<()> {
+        self.0.put(&item.key(), &item.record())
     }
     fn try_get(&self, item: Item) -> Result<bool> {
         let Some(found) = self.0.get(&item.key())? else { return Ok(false) };

@@ -40,6 +40,13 @@ pub enum Error {
         /// What it was asked to do, as a verb.
         operation: &'static str,
     },
+    /// The file of an open store was removed or replaced. The store has opened what the path leads to now; nothing was
+    /// written by the operation that noticed, which may be tried again. Calls of memoized functions do.
+    #[error("{} was removed or replaced while it was open, and is opened anew", path.display())]
+    Reopened {
+        /// The file.
+        path: PathBuf,
+    },
     /// The engine behind a store failed.
     #[error("{store}: {source}")]
     Backend {

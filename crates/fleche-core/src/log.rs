@@ -34,6 +34,9 @@ use tracing::{
 /// How many different lines one place in the code prints at the most.
 pub const LINES_PER_CALLSITE: usize = 8;
 
+/// How many bytes of a message are printed at the most: errors may quote large values.
+const LONGEST: usize = 1_000;
+
 /// Emits a warning; takes what `tracing::warn!` takes.
 #[macro_export]
 #[doc(hidden)]
@@ -91,7 +94,12 @@ impl Subscriber for Stderr {
         let severity = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
         let mut line = Line::default();
         event.record(&mut line);
-        let line = format!("fleche: {severity}: {line}\n");
+        let mut line = format!("fleche: {severity}: {line}");
+        if line.len() > LONGEST {
+            line.truncate(line.floor_char_boundary(LONGEST));
+            line.push('…');
+        }
+        line.push('\n');
         match is_due(event.metadata().callsite(), &line) {
             Due::Print => print(&line),
             Due::PrintLast => {

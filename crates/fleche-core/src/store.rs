@@ -4,12 +4,14 @@ mod backend;
 mod config;
 mod forward;
 mod open;
+mod replaced;
 
-pub use backend::{BackendInfo, StorePair, backends};
+pub use backend::{BackendInfo, StorePair, backends, registered_twice};
 pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
 #[doc(hidden)]
 pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
 pub use open::{OpenStores, Place};
+pub use replaced::{BackingFile, FileBacked};
 
 use std::{fmt::Debug, time::Duration};
 

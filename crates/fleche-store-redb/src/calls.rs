@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::Brief,
-    store::{CallStoreConfig, Entries},
+    store::{CallStoreConfig, Entries, FileBacked as _},
 };
 
 use crate::{
@@ -52,7 +52,7 @@ impl RedbCalls {
 
     /// The commits of the database since it was opened, of values that share the file too.
     pub fn stats(&self) -> CommitStats {
-        self.database.inner.commits.stats()
+        self.database.current().inner.commits.stats()
     }
 
     /// As [`RedbValues::compact`](crate::RedbValues::compact).
@@ -60,25 +60,25 @@ impl RedbCalls {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database.inner.compact()
+        self.database.writable()?.inner.compact()
     }
 }
 
 impl CallStore for RedbCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.database.record(key, self.durability)
+        self.database.current().record(key, self.durability)
     }
 
     fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        self.database.read_record(key, self.durability, |put| Brief::from(put), Record::brief_from_bytes)
+        self.database.current().read_record(key, self.durability, |put| Brief::from(put), Record::brief_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.database.put_record(key, record, self.durability)
+        self.database.writable()?.put_record(key, record, self.durability)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        let inner = &self.database.inner;
+        let inner = &self.database.current().inner;
         match inner.pending.look(|state| state.record(key).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
             None => inner.read(|snapshot| Ok(snapshot.records.get(key.digest().as_bytes())?.is_some())),
@@ -86,17 +86,18 @@ impl CallStore for RedbCalls {
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        let digests = self.database.digests(|snapshot| &snapshot.records, State::has_removed_record, prefix)?;
+        let digests =
+            self.database.current().digests(|snapshot| &snapshot.records, State::has_removed_record, prefix)?;
         Ok(Box::new(digests.map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.database.remove_record(key, only, self.durability)
+        self.database.writable()?.remove_record(key, only, self.durability)
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         let keys: Entries<'a, CallKey> = match query.function_name() {
-            Some(function) => Box::new(self.database.indexed(function, query)?),
+            Some(function) => Box::new(self.database.current().indexed(function, query)?),
             None => self.keys(&DigestPrefix::all())?,
         };
         let found = keys.filter_map(move |key| {
@@ -107,11 +108,13 @@ impl CallStore for RedbCalls {
     }
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(&self.database).addr()
+        Arc::as_ptr(self.database.current()).addr()
     }
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.database.sync(self.durability)
+        self.database.current().sync(self.durability)?;
+        // What was written to a file that was removed in the meantime does not last.
+        self.database.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {

@@ -5,6 +5,11 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
+use fleche_core::{
+    Result,
+    store::{BackingFile, FileBacked},
+};
+
 use crate::{
     closing::Closing, commit::Commits, flusher::Flusher, health::Health, open::Held, pending::Pending, tables::Snapshot,
 };
@@ -12,6 +17,7 @@ use crate::{
 /// An open file. The drop makes everything durable and closes it.
 pub(crate) struct Database {
     pub(crate) inner: Arc<Inner>,
+    file: BackingFile<Self>,
 }
 
 /// What the thread that makes commits durable has a hold of, too.
@@ -31,7 +37,8 @@ pub(crate) struct Inner {
 }
 
 impl Database {
-    pub(crate) fn new(path: PathBuf, redb: redb::Database, held: Held) -> Self {
+    pub(crate) fn new(path: PathBuf, redb: redb::Database, held: Held) -> Result<Self> {
+        let file = BackingFile::new(&path)?;
         let inner = Inner {
             path,
             snapshot: Mutex::default(),
@@ -43,7 +50,17 @@ impl Database {
             _held: held,
         };
         inner.bound_pending();
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner), file })
+    }
+}
+
+impl FileBacked for Database {
+    fn backing_file(&self) -> Option<&BackingFile<Self>> {
+        Some(&self.file)
+    }
+
+    fn open_again(&self) -> Result<Arc<Self>> {
+        Self::open(&self.inner.path)
     }
 }
 

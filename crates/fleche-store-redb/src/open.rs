@@ -41,7 +41,7 @@ impl Database {
             // Whoever has dropped the last handle may not have closed the file yet.
             let held = Held::take(place);
             let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
-            let database = Self::new(path, opened.redb, held);
+            let database = Self::new(path, opened.redb, held)?;
             database.inner.health.note(opened.ill);
             Ok(database)
         })

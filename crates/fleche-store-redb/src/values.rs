@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    store::{Check, Entries, ValueStoreConfig},
+    store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 
 use crate::{
@@ -49,7 +49,7 @@ impl RedbValues {
 
     /// The commits of the database since it was opened, of records that share the file too.
     pub fn stats(&self) -> CommitStats {
-        self.database.inner.commits.stats()
+        self.database.current().inner.commits.stats()
     }
 
     /// Gives back to the system what the file does not need. It may be called at any time: it waits for the operations
@@ -59,22 +59,22 @@ impl RedbValues {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database.inner.compact()
+        self.database.writable()?.inner.compact()
     }
 }
 
 impl ValueStore for RedbValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.database.value(id, check, self.durability)
+        self.database.current().value(id, check, self.durability)
     }
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.database.put_value(id, encoded, self.durability)
+        self.database.writable()?.put_value(id, encoded, self.durability)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        let inner = &self.database.inner;
+        let inner = &self.database.current().inner;
         match inner.pending.look(|state| state.value(id).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
             None => inner.read(|snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
@@ -82,7 +82,7 @@ impl ValueStore for RedbValues {
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        let inner = &self.database.inner;
+        let inner = &self.database.current().inner;
         let put = match inner.pending.look(|state| state.value(id).cloned()) {
             Some(Change::Put(value)) => Some(value.put),
             Some(Change::Removed) => None,
@@ -96,15 +96,17 @@ impl ValueStore for RedbValues {
     }
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
-        self.database.remove_values(ids, older_than, self.durability)
+        self.database.writable()?.remove_values(ids, older_than, self.durability)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.database.digests(|snapshot| &snapshot.values, State::has_removed_value, prefix)?))
+        Ok(Box::new(self.database.current().digests(|snapshot| &snapshot.values, State::has_removed_value, prefix)?))
     }
 
     fn sync(&self, _id: &Digest) -> Result<()> {
-        self.database.sync(self.durability)
+        self.database.current().sync(self.durability)?;
+        // What was written to a file that was removed in the meantime does not last.
+        self.database.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::Brief,
-    store::{CallStoreConfig, Entries},
+    store::{CallStoreConfig, Entries, FileBacked as _},
 };
 
 use crate::{
@@ -49,7 +49,8 @@ impl SledCalls {
     }
 
     fn found(&self, query: &Query, key: CallKey) -> Option<Result<(CallKey, Record)>> {
-        match self.0.record(&key, Record::from_bytes) {
+        let database = self.0.current();
+        match database.record(&key, Record::from_bytes) {
             Ok(Some(record)) if query.matches(&record) => Some(Ok((key, record))),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
@@ -59,53 +60,60 @@ impl SledCalls {
 
 impl CallStore for SledCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.0.record(key, Record::from_bytes)
+        let database = self.0.current();
+        database.record(key, Record::from_bytes)
     }
 
     fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        self.0.record(key, Record::brief_from_bytes)
+        let database = self.0.current();
+        database.record(key, Record::brief_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let database = self.0.writable()?;
         let bytes = record.to_bytes(key)?;
-        let put = self.0.change(key.digest(), || {
-            let there = self.0.records.get(key.digest().as_bytes())?;
+        let put = database.change(key.digest(), || {
+            let there = database.records.get(key.digest().as_bytes())?;
             if there.is_some_and(|there| matches!(Record::from_bytes(key, &there), Ok(None))) {
                 return Ok(false);
             }
             // The row first: what a kill between the two leaves is a row without a record, which leads nowhere.
-            self.0.calls.insert(row_key(&record.function.name, key), marks(record))?;
-            self.0.records.insert(key.digest().as_bytes(), bytes)?;
+            database.calls.insert(row_key(&record.function.name, key), marks(record))?;
+            database.records.insert(key.digest().as_bytes(), bytes)?;
             Ok(true)
         })?;
         if put { Ok(()) } else { Err(later_format(self.path(), key)) }
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.0.run(|| self.0.records.contains_key(key.digest().as_bytes()))
+        let database = self.0.current();
+        database.run(|| database.records.contains_key(key.digest().as_bytes()))
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(self.0.digests(&self.0.records, prefix)?.map(|digest| digest.map(CallKey::from))))
+        let database = self.0.current();
+        Ok(Box::new(database.digests(&database.records, prefix)?.map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.0.change(key.digest(), || {
-            let Some(there) = self.0.records.get(key.digest().as_bytes())? else { return Ok(false) };
+        let database = self.0.writable()?;
+        database.change(key.digest(), || {
+            let Some(there) = database.records.get(key.digest().as_bytes())? else { return Ok(false) };
             let record = match Record::from_bytes(key, &there) {
                 Ok(Some(record)) if only.is_none_or(|only| record == *only) => Some(record),
                 Err(_) if only.is_none() => None,
                 _ => return Ok(false),
             };
-            self.0.records.remove(key.digest().as_bytes())?;
+            database.records.remove(key.digest().as_bytes())?;
             if let Some(record) = record {
-                self.0.calls.remove(row_key(&record.function.name, key))?;
+                database.calls.remove(row_key(&record.function.name, key))?;
             }
             Ok(true)
         })
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        let database = self.0.current();
         let Some(function) = query.function_name() else {
             let keys = self.keys(&DigestPrefix::all())?;
             return Ok(Box::new(keys.filter_map(|key| match key {
@@ -113,8 +121,8 @@ impl CallStore for SledCalls {
                 Err(error) => Some(Err(error)),
             })));
         };
-        let mut rows = self.0.calls.scan_prefix(rows_of(function));
-        let next = move || self.0.run(|| rows.next().transpose()).transpose();
+        let mut rows = database.calls.scan_prefix(rows_of(function));
+        let next = move || database.run(|| rows.next().transpose()).transpose();
         Ok(Box::new(std::iter::from_fn(next).filter_map(move |row| match row {
             Ok((row, marks)) if may_match(query, &marks) => self.found(query, call_of(&row)?),
             Ok(_) => None,
@@ -123,11 +131,13 @@ impl CallStore for SledCalls {
     }
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(&self.0).addr()
+        Arc::as_ptr(self.0.current()).addr()
     }
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.0.sync()
+        self.0.current().sync()?;
+        // What was written to a directory that was removed in the meantime does not last.
+        self.0.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {

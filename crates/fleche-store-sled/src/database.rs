@@ -11,7 +11,7 @@ use std::{
 
 use fleche_core::{
     Digest, DigestPrefix, Result,
-    store::{OpenStores, Place},
+    store::{BackingFile, FileBacked, OpenStores, Place},
 };
 use sled::{Db, Tree};
 
@@ -29,6 +29,8 @@ pub(crate) struct Database {
     pub(crate) sled: Db,
     /// What is looked at and then changed, in several trees, is so under the lock that its digest chooses.
     locks: [Mutex<()>; LOCKS],
+    /// The one of sled's files that tells whether the directory still is the one that was opened.
+    file: BackingFile<Self>,
     // After sled, so that whoever opens the directory anew finds it closed.
     _held: Held,
 }
@@ -58,7 +60,9 @@ impl Database {
             let sled = caught(|| config.open()).map_err(|error| opening(&path, error))?;
             check(&path, &sled)?;
             let tree = |name: &str| caught(|| sled.open_tree(name)).map_err(|error| opening(&path, error));
+            let file = BackingFile::new(path.join("db"))?;
             Ok(Self {
+                file,
                 values: tree("values")?,
                 ages: tree("ages")?,
                 records: tree("records")?,
@@ -107,6 +111,16 @@ impl Database {
             let digest = entry.map(|(key, _)| Some(Digest::from_bytes(*key.first_chunk()?)));
             digest.transpose()
         }))
+    }
+}
+
+impl FileBacked for Database {
+    fn backing_file(&self) -> Option<&BackingFile<Self>> {
+        Some(&self.file)
+    }
+
+    fn open_again(&self) -> Result<Arc<Self>> {
+        Self::open(&self.path)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    store::{Check, Entries, ValueStoreConfig},
+    store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 
 use crate::{SledValuesConfig, database::Database};
@@ -44,65 +44,73 @@ impl SledValues {
     pub fn path(&self) -> &Path {
         &self.0.path
     }
-
-    fn put_at(&self, id: &Digest) -> sled::Result<Option<u64>> {
-        let put = self.0.ages.get(id.as_bytes())?;
-        Ok(put.and_then(|put| put.first_chunk().map(|put| u64::from_be_bytes(*put))))
-    }
 }
 
 impl ValueStore for SledValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.0.value(id, check)
+        let database = self.0.current();
+        database.value(id, check)
     }
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.0.change(id, || {
+        let database = self.0.writable()?;
+        database.change(id, || {
             // The age first: what is left by a kill between the two has one.
-            self.0.ages.insert(id.as_bytes(), &now().to_be_bytes())?;
-            if self.0.values.get(id.as_bytes())?.is_none_or(|known| known.len() != encoded.len()) {
-                self.0.values.insert(id.as_bytes(), encoded)?;
+            database.ages.insert(id.as_bytes(), &now().to_be_bytes())?;
+            if database.values.get(id.as_bytes())?.is_none_or(|known| known.len() != encoded.len()) {
+                database.values.insert(id.as_bytes(), encoded)?;
             }
             Ok(())
         })
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        self.0.run(|| self.0.values.contains_key(id.as_bytes()))
+        let database = self.0.current();
+        database.run(|| database.values.contains_key(id.as_bytes()))
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        let database = self.0.current();
         if !self.contains(id)? {
             return Ok(None);
         }
-        Ok(self.0.run(|| self.put_at(id))?.map(age))
+        Ok(database.run(|| put_at(database, id))?.map(age))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        self.0.change(id, || {
+        let database = self.0.writable()?;
+        database.change(id, || {
             if let Some(limit) = older_than
-                && age(self.put_at(id)?.unwrap_or(0)) <= limit
+                && age(put_at(database, id)?.unwrap_or(0)) <= limit
             {
                 return Ok(false);
             }
-            let removed = self.0.values.remove(id.as_bytes())?.is_some();
-            self.0.ages.remove(id.as_bytes())?;
+            let removed = database.values.remove(id.as_bytes())?.is_some();
+            database.ages.remove(id.as_bytes())?;
             Ok(removed)
         })
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.0.digests(&self.0.values, prefix)?))
+        let database = self.0.current();
+        Ok(Box::new(database.digests(&database.values, prefix)?))
     }
 
     fn sync(&self, _id: &Digest) -> Result<()> {
-        self.0.sync()
+        self.0.current().sync()?;
+        // What was written to a directory that was removed in the meantime does not last.
+        self.0.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(SledValuesConfig::new(self.path()))
     }
+}
+
+fn put_at(database: &Database, id: &Digest) -> sled::Result<Option<u64>> {
+    let put = database.ages.get(id.as_bytes())?;
+    Ok(put.and_then(|put| put.first_chunk().map(|put| u64::from_be_bytes(*put))))
 }
 
 fn age(put: u64) -> Duration {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Query, Record, Result,
     claim::{Claim, Owner},
-    store::{CallStoreConfig, Entries},
+    store::{CallStoreConfig, Entries, FileBacked as _},
 };
 
 use crate::{
@@ -55,7 +55,7 @@ impl SqlCalls {
     }
 
     fn tables(&self) -> &Tables {
-        &self.database.tables
+        &self.database.current().tables
     }
 }
 
@@ -97,7 +97,7 @@ impl CallStore for SqlCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let tables = self.tables();
+        let tables = &self.database.writable()?.tables;
         let met = tables.later().contains(key);
         if met && tables.record(key)?.is_some_and(|bytes| matches!(Record::from_bytes(key, &bytes), Ok(None))) {
             return Err(later_format(&tables.name, key));
@@ -121,7 +121,7 @@ impl CallStore for SqlCalls {
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        let tables = self.tables();
+        let tables = &self.database.writable()?.tables;
         while let Some(bytes) = tables.record(key)? {
             let wanted = match Record::from_bytes(key, &bytes) {
                 Ok(None) => false,
@@ -145,21 +145,23 @@ impl CallStore for SqlCalls {
     }
 
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.database.leases.claim(key)
+        self.database.current().leases.claim(key)
     }
 
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.database.leases.table().owner(key)
+        self.database.current().leases.table().owner(key)
     }
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(&self.database).addr()
+        Arc::as_ptr(self.database.current()).addr()
     }
 
     /// As the trait says: a commit that waits for the disk, in SQLite. In PostgreSQL every commit does, unless the server
     /// was told otherwise, and this does nothing.
     fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.tables().sync()
+        self.tables().sync()?;
+        // What was written to a file that was removed in the meantime does not last.
+        self.database.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {

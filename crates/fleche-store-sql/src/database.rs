@@ -4,14 +4,14 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     future::Future,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use fleche_core::{
     CallKey, Error, Result,
     claim::Leases,
-    store::{OpenStores, Place},
+    store::{BackingFile, FileBacked, OpenStores, Place},
 };
 use sqlx::postgres::PgConnectOptions;
 
@@ -37,6 +37,8 @@ pub(crate) const LONGEST: usize = 999_000_000;
 pub(crate) struct Database {
     pub(crate) tables: Arc<Tables>,
     pub(crate) leases: Leases<LeaseRows>,
+    /// The file of SQLite, and the URL by which it is opened.
+    file: Option<(BackingFile<Self>, DatabaseUrl)>,
 }
 
 /// The tables of a database, as one process sees them.
@@ -68,20 +70,10 @@ impl Database {
                 if schema.is_some() {
                     return Err(config(format!("the database `{url}`"), "SQLite has no schemas: remove `schema`"));
                 }
-                let (path, place) = existing(&path)?;
+                let path = std::path::absolute(&path).map_err(Error::io("find the absolute path of", &path))?;
                 // Elsewhere another directory is the working directory.
                 let url = path.to_str().map_or_else(|| url.clone(), |path| format!("sqlite:{path}").into());
-                let name = format!("the sql store `{url}`");
-                let database = OPEN.get_or_open(Identity::File(place), || {
-                    let rollback = is_on_network(&path);
-                    let healing = Healing::of(&path, rollback, &name);
-                    let link = healing.watch(|| {
-                        let path = path.clone();
-                        connected(&name, None, async move { connect::to_file(&path, rollback).await })
-                    })?;
-                    Ok(Self::of(name, link, Some(healing.known())))
-                })?;
-                Ok((database, url))
+                Ok((Self::open_file(&path, &url)?, url))
             }
             Target::Server(server) => {
                 check_schema(url, schema)?;
@@ -92,16 +84,44 @@ impl Database {
                 let database = OPEN.get_or_open(Identity::of_server(&options), || {
                     let link = connected(&name, schema, async move { connect::to_server(options).await });
                     let link = link.map_err(|failed| failed.into_error(&name))?;
-                    Ok(Self::of(name, link, None))
+                    Ok(Self::of(name, link, None, None))
                 })?;
                 Ok((database, url.clone()))
             }
         }
     }
 
-    fn of(name: String, link: Link, healing: Option<Healing>) -> Self {
+    /// The database in this file of SQLite, which is created if it is missing.
+    fn open_file(path: &Path, url: &DatabaseUrl) -> Result<Arc<Self>> {
+        let name = format!("the sql store `{url}`");
+        OPEN.get_or_open(Identity::File(existing(path)?), || {
+            let file = (BackingFile::new(path)?, url.clone());
+            let rollback = is_on_network(path);
+            let healing = Healing::of(path, rollback, &name);
+            let link = healing.watch(|| {
+                let path = path.to_owned();
+                connected(&name, None, async move { connect::to_file(&path, rollback).await })
+            })?;
+            Ok(Self::of(name, link, Some(healing.known()), Some(file)))
+        })
+    }
+
+    fn of(name: String, link: Link, healing: Option<Healing>, file: Option<(BackingFile<Self>, DatabaseUrl)>) -> Self {
         let tables = Arc::new(Tables { name, link, healing, later: Mutex::default() });
-        Self { leases: Leases::new(LeaseRows(tables.clone()), LASTS), tables }
+        Self { leases: Leases::new(LeaseRows(tables.clone()), LASTS), tables, file }
+    }
+}
+
+impl FileBacked for Database {
+    fn backing_file(&self) -> Option<&BackingFile<Self>> {
+        self.file.as_ref().map(|(file, _)| file)
+    }
+
+    fn open_again(&self) -> Result<Arc<Self>> {
+        match &self.file {
+            Some((file, url)) => Self::open_file(file.path(), url),
+            None => Err(Error::backend(&self.tables.name)("it is not in a file")),
+        }
     }
 }
 
@@ -158,14 +178,13 @@ fn check_schema(url: &DatabaseUrl, schema: Option<&str>) -> Result<()> {
     }
 }
 
-/// The absolute path of the file, which is created if it is missing, and its place.
-fn existing(path: &Path) -> Result<(PathBuf, Place)> {
-    let path = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
+/// The place of the file, which is created if it is missing.
+fn existing(path: &Path) -> Result<Place> {
     // A file that is there is not opened: closing it would end the locks that SQLite has on it in this process.
     if !path.exists() {
-        let directory = path.parent().unwrap_or(&path);
+        let directory = path.parent().unwrap_or(path);
         fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
-        match File::create_new(&path) {
+        match File::create_new(path) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(Error::io("create", path)(error));
             }
@@ -175,8 +194,7 @@ fn existing(path: &Path) -> Result<(PathBuf, Place)> {
         // that.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
-    let place = Place::of(&path)?;
-    Ok((path, place))
+    Place::of(path)
 }
 
 impl Tables {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    store::{Check, Entries, ValueStoreConfig},
+    store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 
 use crate::{
@@ -53,13 +53,13 @@ impl SqlValues {
 
     /// `{now}` in statements.
     fn now(&self) -> &'static str {
-        self.database.tables.dialect().now()
+        self.database.current().tables.dialect().now()
     }
 }
 
 impl ValueStore for SqlValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        let tables = &self.database.tables;
+        let tables = &self.database.current().tables;
         loop {
             let wanted = Statement::new("SELECT bytes FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
             let rows = tables.read(wanted)?;
@@ -77,7 +77,7 @@ impl ValueStore for SqlValues {
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        let (tables, now) = (&self.database.tables, self.now());
+        let (tables, now) = (&self.database.writable()?.tables, self.now());
         let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= LONGEST);
         let Some(length) = length else { return Err(too_large(&tables.name, encoded.len())) };
         let refresh = format!("UPDATE fleche_values SET put = {now} WHERE id = $1 AND length(bytes) = $2 RETURNING 1");
@@ -94,11 +94,11 @@ impl ValueStore for SqlValues {
 
     fn contains(&self, id: &Digest) -> Result<bool> {
         let wanted = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
-        Ok(!self.database.tables.read(wanted)?.is_empty())
+        Ok(!self.database.current().tables.read(wanted)?.is_empty())
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        let tables = &self.database.tables;
+        let tables = &self.database.current().tables;
         let sql = format!("SELECT {} - put FROM fleche_values WHERE id = $1", self.now());
         let rows = tables.read(Statement::new(sql).bytes(*id.as_bytes()))?;
         let age = rows.first().map(|row| row.integer(0)).transpose().map_err(backend(&tables.name))?;
@@ -125,19 +125,21 @@ impl ValueStore for SqlValues {
                 statement = statement.integer(limit);
             }
             statement.push(" RETURNING 1");
-            removed += self.database.tables.change(statement)? as u64;
+            removed += self.database.writable()?.tables.change(statement)? as u64;
         }
         Ok(removed)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(keys(&self.database.tables, "SELECT id FROM fleche_values WHERE id", prefix))
+        Ok(keys(&self.database.current().tables, "SELECT id FROM fleche_values WHERE id", prefix))
     }
 
     /// As the trait says: a commit that waits for the disk, in SQLite. In PostgreSQL every commit does, unless the server
     /// was told otherwise, and this does nothing.
     fn sync(&self, _id: &Digest) -> Result<()> {
-        self.database.tables.sync()
+        self.database.current().tables.sync()?;
+        // What was written to a file that was removed in the meantime does not last.
+        self.database.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {

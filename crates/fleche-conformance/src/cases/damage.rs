@@ -5,8 +5,8 @@ mod records;
 pub(crate) use records::{brief_notices_a_flipped_bit, find_passes_by_damage, later_format_stays};
 
 use crate::{
-    admitted::loses_neighbours,
-    disk::Spot,
+    admitted::{encodes_bytes, loses_neighbours},
+    disk::{Spot, Whole},
     fixture::Fixture,
     item::Item,
     shelf::{Shelf, assert_damaged_or_absent},
@@ -15,6 +15,8 @@ use crate::{
 const PAGE: usize = 4096;
 /// So many bytes of noise in the middle of an entry tell where it lies.
 const PROBE: usize = 64;
+/// Files of more bytes hold entries, where these stand there in another form.
+const LARGE: usize = 2_000;
 
 pub(crate) fn flipped_bit<S: Shelf>(fixture: &Fixture) {
     notices::<S>(fixture, Harm::Entry, |spot, _| spot.edit(|bytes| bytes[PROBE / 2] ^= 0x10));
@@ -28,19 +30,23 @@ pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
     // As much of the page as is this entry's: a store may keep other things behind it.
     notices::<S>(fixture, Harm::Entry, |spot, entry| {
         spot.edit(|bytes| {
-            let own = bytes.iter().zip(entry).take_while(|(one, other)| one == other).count();
+            let own = |entry: &[u8]| bytes.iter().zip(entry).take_while(|(one, other)| one == other).count();
+            let own = entry.map_or(bytes.len(), own);
             bytes[..own.min(PAGE)].fill(0);
         });
     });
 }
 
-/// Damages one entry of several, wherever its bytes lie; `damage` is given the place of its middle and what belongs there.
-fn notices<S: Shelf>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, &[u8])) {
+/// Damages one entry of several, wherever its bytes lie; `damage` is given the place of its middle and what belongs there,
+/// if that is known.
+fn notices<S: Shelf>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, Option<&[u8]>)) {
     let scene = Scene::<S>::new(fixture);
-    let Some(spots) = scene.spots() else { return };
+    let Some(spots) = scene.spots() else {
+        return scene.after_unseen(|files| files.iter().for_each(|file| damage(&file.middle(), None)));
+    };
     let bytes = S::bytes(scene.victim);
     for spot in &spots {
-        damage(spot, &bytes[bytes.len() / 2..]);
+        damage(spot, Some(&bytes[bytes.len() / 2..]));
     }
     let Some((shelf, untouched)) = scene.reopen(&spots, harm) else { return };
     assert_damaged_or_absent(&shelf.try_get(scene.victim));
@@ -55,7 +61,9 @@ fn notices<S: Shelf>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, &[u8]
 
 pub(crate) fn put_mends_a_truncated_entry<S: Shelf>(fixture: &Fixture) {
     let scene = Scene::<S>::new(fixture);
-    let Some(spots) = scene.spots() else { return };
+    let Some(spots) = scene.spots() else {
+        return scene.after_unseen(|files| files.iter().for_each(|file| file.middle().cut()));
+    };
     spots.iter().for_each(Spot::cut);
     let Some((shelf, untouched)) = scene.reopen(&spots, Harm::File) else { return };
     shelf.put(scene.victim);
@@ -74,7 +82,12 @@ pub(crate) fn swapped_entries<S: Shelf>(fixture: &Fixture) {
     assert_eq!(one_bytes.len(), other_bytes.len(), "the case itself is wrong");
     let (at_one, at_other) = (fixture.disk().find(&one_bytes), fixture.disk().find(&other_bytes));
     if nothing_found(fixture, &at_one) || nothing_found(fixture, &at_other) {
-        return;
+        return scene.after_unseen(|files| {
+            let swapped = files.iter().zip(files.iter().skip(1)).find(|(one, other)| one.len() == other.len());
+            if let Some((one, other)) = swapped {
+                one.swap(other);
+            }
+        });
     }
     for (spots, bytes) in [(at_one, other_bytes), (at_other, one_bytes)] {
         for spot in &spots {
@@ -129,6 +142,25 @@ impl<'a, S: Shelf> Scene<'a, S> {
         self.fixture.disk().find(&bytes[middle..][..PROBE.min(bytes.len() - middle)])
     }
 
+    /// Damages a store whose files hold entries in another form, and looks at what it serves afterwards.
+    fn after_unseen(&self, damage: impl FnOnce(&[Whole])) {
+        if !encodes_bytes(self.fixture.backend.name) {
+            return;
+        }
+        let files: Vec<_> = self.fixture.disk().larger_than(LARGE);
+        assert!(!files.is_empty(), "the store keeps no file of more than {LARGE} bytes in its scratch directory");
+        damage(&files);
+        // A file that is damaged may be refused as a whole.
+        let Ok(reopened) = S::try_open(&S::config_of(self.fixture)) else { return };
+        for &item in &self.all {
+            assert_damaged_or_absent_or_whole(&reopened, item);
+            reopened.put(item);
+            reopened.assert_has(item);
+        }
+        drop(reopened);
+        self.all.iter().for_each(|&item| S::open(self.fixture).assert_has(item));
+    }
+
     /// The store, opened anew, and the entries that must be whole: all but the victim. Where the damaged file held other
     /// entries too and was cut, these may have gone with it, and the file may be refused or set aside as a whole.
     fn reopen(&self, damaged: &[Spot], harm: Harm) -> Option<(S, Vec<Item>)> {
@@ -163,12 +195,13 @@ fn assert_damaged_or_absent_or_whole<S: Shelf>(shelf: &S, item: Item) {
 /// Whether the bytes lie nowhere below the scratch directory. Then nothing else may lie there, or the case would pass
 /// without testing anything; and a store that is not durable may not leave any.
 fn nothing_found(fixture: &Fixture, spots: &[Spot]) -> bool {
-    if !fixture.backend.durable || spots.is_empty() {
+    if !fixture.backend.durable || spots.is_empty() && !encodes_bytes(fixture.backend.name) {
         assert!(
             fixture.disk().is_empty(),
             "{}",
             if fixture.backend.durable {
-                "the store keeps something in its scratch directory, but an entry's bytes are not to be found there"
+                "the store keeps something in its scratch directory, but an entry's bytes are not found there; a backend that \
+                 compresses, encrypts or encodes them says so with `admit_encoded_bytes!`"
             } else {
                 "the store is not durable but leaves something on disk"
             }

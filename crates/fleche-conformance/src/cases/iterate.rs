@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use fleche_core::{Digest, DigestPrefix};
 
-use crate::{capture::together, fixture::Fixture, item::Item, shelf::Shelf};
+use crate::{capture::together, fixture::Fixture, item::Item, scale::scaled, shelf::Shelf};
 
 pub(crate) fn prefixes<S: Shelf>(fixture: &Fixture) {
     let shelf = S::open(fixture);
@@ -41,10 +41,10 @@ pub(crate) fn prefixes<S: Shelf>(fixture: &Fixture) {
 }
 
 pub(crate) fn many_entries_once_each<S: Shelf>(fixture: &Fixture) {
-    const MANY: u64 = 50_000;
     let shelf = S::open(fixture);
+    let each = scaled(50_000 / 4) as u64;
     let ids: HashSet<Digest> = together(4, |thread| {
-        let mine = (0..MANY / 4).map(|nth| Item::small(4 * nth + thread));
+        let mine = (0..each).map(|nth| Item::small(4 * nth + thread));
         mine.map(|item| (shelf.put(item), S::id(item)).1).collect::<Vec<_>>()
     })
     .into_iter()

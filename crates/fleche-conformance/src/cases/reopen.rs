@@ -1,6 +1,10 @@
 //! Opening again what is open, and what was closed.
 
-use crate::{fixture::Fixture, item::Item, shelf::Shelf};
+use std::fs;
+
+use fleche_core::{Error, store::Reach};
+
+use crate::{fixture::Fixture, item::Item, peer::Outcome, shelf::Shelf};
 
 pub(crate) fn one_place_is_one_store<S: Shelf>(fixture: &Fixture) {
     let first = S::open(fixture);
@@ -44,5 +48,58 @@ pub(crate) fn reopened_store_has_everything<S: Shelf>(fixture: &Fixture) {
         let anew = S::try_open(&config).unwrap();
         anew.assert_holds(&items[1..]);
         anew.assert_lacks(items[0]);
+    }
+}
+
+pub(crate) fn reach<S: Shelf>(fixture: &Fixture) {
+    let (ours, theirs, later) = (Item::small(1), Item::small(2), Item::small(3));
+    let shelf = S::open(fixture);
+    shelf.put(ours);
+    let visit = |look_for, put| fixture.program.visit(S::for_peer(&S::config_of(fixture)), look_for, put);
+    let while_open = visit(ours, theirs);
+    match fixture.backend.reach {
+        Reach::Process => {
+            assert_eq!(while_open, Outcome::Opened { found: false }, "another process has a store of its own");
+            shelf.assert_holds(&[ours]);
+        }
+        Reach::Exclusive => {
+            assert!(
+                matches!(while_open, Outcome::Refused(_)),
+                "another process opens what is open here: {while_open:?}"
+            );
+            drop(shelf);
+            assert_eq!(visit(ours, theirs), Outcome::Opened { found: true }, "another process, once it is closed here");
+            S::open(fixture).assert_holds(&[ours, theirs]);
+        }
+        Reach::Shared => {
+            assert_eq!(while_open, Outcome::Opened { found: true }, "another process, while the store is open here");
+            shelf.assert_holds(&[ours, theirs]);
+            assert!(shelf.remove(theirs), "what another process has put cannot be removed");
+            assert_eq!(visit(theirs, later), Outcome::Opened { found: false }, "what was removed here");
+            shelf.assert_holds(&[ours, later]);
+        }
+    }
+}
+
+pub(crate) fn files_removed_while_open<S: Shelf>(fixture: &Fixture) {
+    let (before, after) = (Item::small(1), Item::small(2));
+    let shelf = S::open(fixture);
+    shelf.put(before);
+    if fixture.disk().is_empty() {
+        // It lies elsewhere.
+        return;
+    }
+    for entry in fs::read_dir(fixture.directory()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+    let put = match shelf.try_put(after) {
+        // Told once, and open again.
+        Err(Error::Reopened { .. }) => shelf.try_put(after),
+        put => put,
+    };
+    drop(shelf);
+    if put.is_ok() {
+        S::open(fixture).assert_has(after);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{Digest, DigestPrefix, Error, ValueStore};
 
-use crate::{fixture::Fixture, item::noise};
+use crate::{fixture::Fixture, item::noise, scale::scaled};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -134,9 +134,9 @@ pub(crate) fn remove_all(fixture: &Fixture) {
 
 pub(crate) fn large_value(fixture: &Fixture) {
     let store = fixture.open_values();
-    let value = noise(1, 64_000_000);
+    let value = noise(1, scaled(64_000_000));
     let id = put(&*store, &value);
-    assert!(store.get(&id).unwrap().expect("it was put") == value, "64 MB come back changed");
+    assert!(store.get(&id).unwrap().expect("it was put") == value, "{} bytes come back changed", value.len());
     assert!(store.remove(&id, None).unwrap());
     assert!(!store.contains(&id).unwrap());
 }

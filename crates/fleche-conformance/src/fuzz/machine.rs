@@ -9,7 +9,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 
-use crate::{capture::capture, fixture::Fixture};
+use crate::{capture::capture, fixture::Fixture, peer::Program};
 
 /// The most operations in one sequence.
 const LONGEST: usize = 60;
@@ -63,7 +63,7 @@ pub(super) fn run<M: Machine>(backend: &'static BackendInfo, cases: u32, seed: u
 }
 
 fn disagreement<M: Machine>(backend: &'static BackendInfo, operations: &[M::Operation]) -> Result<(), String> {
-    let fixture = Fixture::new(backend);
+    let fixture = Fixture::new(backend, Program::this());
     let mut machine = M::new(&fixture)?;
     for operation in operations {
         machine.apply(operation).map_err(|why| format!("{operation:?}: {why}"))?;

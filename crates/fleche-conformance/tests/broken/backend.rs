@@ -13,12 +13,16 @@ macro_rules! backend {
     ($fault:ident) => {
         backend!($fault, Exclusive)
     };
-    ($fault:ident, $reach:ident) => {{
+    ($fault:ident, $reach:ident) => {
+        backend!($fault, $reach, "broken")
+    };
+    ($fault:ident, $reach:ident, $name:literal) => {{
         static BACKEND: fleche_core::store::BackendInfo = fleche_core::store::BackendInfo {
-            name: "broken",
+            name: $name,
             summary: "a store with a fault",
             reach: fleche_core::store::Reach::$reach,
             durable: true,
+            module: module_path!(),
             scratch: |directory| {
                 let config = |kind| {
                     Box::new($crate::broken::backend::config(directory, kind, $crate::broken::store::Fault::$fault))

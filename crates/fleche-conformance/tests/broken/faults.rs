@@ -14,7 +14,7 @@ macro_rules! caught {
         #[test]
         fn $test() {
             $(
-                let report = run(backend!($fault), &Selection::named([$case]).unwrap());
+                let report = run(backend!($fault, Shared), &Selection::named([$case]).unwrap());
                 let failure = report.outcomes[0].failure.as_deref();
                 let failure = failure.unwrap_or_else(|| panic!("`{}` lets {:?} pass", $case, Fault::$fault));
                 assert!(failure.contains($says), "`{}` fails for another reason: {failure}", $case);
@@ -82,16 +82,67 @@ caught! {
         "fuzz::values" says "Reopen",
         "fuzz::calls" says "Reopen";
     a_panic_among_random_operations: Panics, "fuzz::values" says "the store panics";
+    a_store_of_this_process_alone: ForgetsOnClose, "values::reach" says "another process, while the store is open here",
+        "calls::reach" says "another process, while the store is open here";
+    a_store_that_is_read_when_it_opens: ReadsWhenItOpens, "values::reach" says "was put, but",
+        "calls::reach" says "was put, but";
     a_panic: Panics, "values::put_then_get" says "the store panics";
 }
 
 #[test]
 fn a_sound_store_passes_every_case() {
-    let report = run(backend!(None), &Selection::all());
+    let report = run(backend!(None, Shared), &Selection::all());
     let failures: Vec<_> = report.failures().collect();
     assert!(failures.is_empty(), "{failures:#?}");
     assert_eq!(report.outcomes.len(), fleche_conformance::cases().len());
     assert!(report.is_success());
+}
+
+#[test]
+fn a_store_that_claims_to_be_exclusive_must_refuse_a_second_process() {
+    let report = run(backend!(None, Exclusive), &Selection::named(["values::reach", "calls::reach"]).unwrap());
+    for outcome in &report.outcomes {
+        let failure = outcome.failure.as_deref().unwrap_or_default();
+        assert!(failure.contains("another process opens what is open here"), "{failure}");
+    }
+}
+
+fleche_conformance::admit_encoded_bytes!("broken-hex", "each byte as two digits");
+
+#[test]
+fn a_store_that_encodes_bytes_passes_where_it_admits_that() {
+    let cases = ["flipped_bit", "truncated", "zeroed_page", "swapped_entries", "put_mends_a_truncated_entry"];
+    let cases: Vec<_> =
+        ["values", "calls"].iter().flat_map(|kind| cases.map(|case| format!("{kind}::{case}"))).collect();
+    let selection = Selection::named(cases).unwrap();
+    let failures = run(backend!(StoresHex, Shared, "broken-hex"), &selection);
+    let failures: Vec<_> = failures.failures().collect();
+    assert!(failures.is_empty(), "{failures:#?}");
+    let report = run(backend!(StoresHex, Shared), &selection);
+    let why = report.outcome("values::flipped_bit").unwrap().failure.as_deref().unwrap();
+    assert!(why.contains("admit_encoded_bytes"), "{why}");
+}
+
+#[test]
+fn two_backends_of_one_name_are_an_error_that_names_both() {
+    mod other {
+        fleche_core::register_backend! {
+            name: "twice",
+            summary: "registered twice",
+            reach: fleche_core::store::Reach::Shared,
+            durable: false,
+            scratch: |_| (Box::new(fleche_core::layer::Void), Box::new(fleche_core::layer::Void)),
+        }
+    }
+    fleche_core::register_backend! {
+        name: "twice",
+        summary: "registered twice",
+        reach: fleche_core::store::Reach::Shared,
+        durable: false,
+        scratch: |_| (Box::new(fleche_core::layer::Void), Box::new(fleche_core::layer::Void)),
+    }
+    let error = fleche_conformance::backend("twice").unwrap_err().to_string();
+    assert!(error.contains("broken::faults::other") && error.contains("`twice`") && error.contains(" and "), "{error}");
 }
 
 #[test]
@@ -108,6 +159,7 @@ fn a_store_that_claims_to_be_in_memory_must_leave_the_disk_alone() {
         summary: "a store that is durable and says that it is not",
         reach: Reach::Exclusive,
         durable: false,
+        module: module_path!(),
         scratch: |directory| {
             let config = |kind| Box::new(config(directory, kind, Fault::None));
             (config("values"), config("calls"))

@@ -15,7 +15,7 @@ fn a_backend_that_is_not_linked_is_named_with_the_cure() {
 #[test]
 #[should_panic(expected = "no backend `nowhere` is linked")]
 fn a_suite_for_a_backend_that_is_not_linked_fails() {
-    check("nowhere", "values::absence");
+    check("nowhere", "values::absence", module_path!());
 }
 
 #[test]

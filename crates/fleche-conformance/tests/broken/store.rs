@@ -1,6 +1,12 @@
 //! One store for both traits, sound but for the fault that it is given.
 
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fleche_core::{
@@ -43,6 +49,8 @@ pub(crate) enum Fault {
     PanicsAtDamage,
     RefusesDamage,
     KeepsClaims,
+    ReadsWhenItOpens,
+    StoresHex,
     Panics,
 }
 
@@ -71,7 +79,12 @@ impl Config {
         if self.fault == Fault::UndoesRemovals {
             Directory::undo_removals(&root);
         }
-        Ok(Arc::new(Broken { config: self.clone(), directory: Directory::open(&root)? }))
+        let directory = Directory::open(&root)?;
+        let known = match self.fault {
+            Fault::ReadsWhenItOpens => Some(directory.list(&DigestPrefix::all())?.collect::<Result<_>>()?),
+            _ => None,
+        };
+        Ok(Arc::new(Broken { config: self.clone(), directory, known: known.map(Mutex::new) }))
     }
 }
 
@@ -96,7 +109,7 @@ impl ValueStoreConfig for Config {
         Ok(self.unless_damaged(|id, bytes| whole(id, bytes.into()).is_ok())?)
     }
     fn reach(&self) -> Reach {
-        Reach::Exclusive
+        Reach::Shared
     }
 }
 
@@ -106,7 +119,7 @@ impl CallStoreConfig for Config {
         Ok(self.unless_damaged(|id, bytes| Record::from_bytes(&CallKey::from(*id), &bytes).is_ok())?)
     }
     fn reach(&self) -> Reach {
-        Reach::Exclusive
+        Reach::Shared
     }
 }
 
@@ -126,11 +139,39 @@ impl Taken for Kept {
 struct Broken {
     config: Config,
     directory: Arc<Directory>,
+    /// The entries that it knows of, where it looks at the directory only once.
+    known: Option<Mutex<HashSet<Digest>>>,
 }
 
 impl Broken {
     fn has(&self, fault: Fault) -> bool {
         self.config.fault == fault
+    }
+
+    fn knows(&self, id: &Digest) -> bool {
+        self.known.as_ref().is_none_or(|known| known.lock().unwrap().contains(id))
+    }
+
+    fn write(&self, id: &Digest, bytes: &[u8]) -> Result<()> {
+        if let Some(known) = &self.known {
+            known.lock().unwrap().insert(*id);
+        }
+        if self.has(Fault::StoresHex) {
+            let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+            let text: Vec<u8> = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+            return self.directory.write(id, &text);
+        }
+        self.directory.write(id, bytes)
+    }
+
+    fn stored(&self, id: &Digest) -> Result<Option<Vec<u8>>> {
+        let found = self.directory.read(id)?;
+        if !self.has(Fault::StoresHex) {
+            return Ok(found);
+        }
+        // What is no hexadecimal number is damaged, as the empty value is.
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        Ok(found.map(|text| text.chunks(2).map(byte).collect::<Option<_>>().unwrap_or_default()))
     }
 
     fn list(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
@@ -167,7 +208,7 @@ impl Broken {
 
 impl ValueStore for Broken {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        let Some(bytes) = self.directory.read(id)? else {
+        let Some(bytes) = self.stored(id)? else {
             return if self.has(Fault::ErrsOnAbsence) { Err(self.damaged(id, "it is not there")) } else { Ok(None) };
         };
         assert!(!self.has(Fault::Panics), "the store panics");
@@ -189,11 +230,11 @@ impl ValueStore for Broken {
         let lost = self.has(Fault::LosesSomePuts) && id.as_bytes()[0].is_multiple_of(8);
         let kept = [Fault::ForgetsRefresh, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
         let kept = there && kept.contains(&self.config.fault);
-        if lost || kept { Ok(()) } else { self.directory.write(id, encoded) }
+        if lost || kept { Ok(()) } else { self.write(id, encoded) }
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        Ok(self.directory.contains(id))
+        Ok(self.directory.contains(id) && self.knows(id))
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
@@ -217,7 +258,7 @@ impl ValueStore for Broken {
 
 impl CallStore for Broken {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        let Some(mut bytes) = self.directory.read(key.digest())? else { return Ok(None) };
+        let Some(mut bytes) = self.stored(key.digest())? else { return Ok(None) };
         if self.has(Fault::ReadsUnverified) {
             // The checksum is made to fit whatever was read.
             let map = bytes.len().saturating_sub(16);
@@ -246,11 +287,11 @@ impl CallStore for Broken {
         if self.has(Fault::DropsUnknownFields) {
             fields.other.clear();
         }
-        self.directory.write(key.digest(), &Record::new(fields).to_bytes(key)?)
+        self.write(key.digest(), &Record::new(fields).to_bytes(key)?)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        Ok(self.directory.contains(key.digest()))
+        Ok(self.directory.contains(key.digest()) && self.knows(key.digest()))
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
@@ -260,8 +301,7 @@ impl CallStore for Broken {
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
         let only = only.filter(|_| !self.has(Fault::IgnoresOnly));
         let only = only.map(|record| record.to_bytes(key)).transpose()?;
-        let same =
-            || self.directory.read(key.digest()).unwrap().is_some_and(|is| only.as_ref().is_none_or(|o| *o == is));
+        let same = || self.stored(key.digest()).unwrap().is_some_and(|is| only.as_ref().is_none_or(|o| *o == is));
         Ok(self.remove_if(key.digest(), Fault::CompareRacesPut, same))
     }
 

@@ -26,6 +26,10 @@ use crate::{
 /// A call whose body runs longer than this is made to survive a power failure before its result is returned.
 const SYNCED: Duration = Duration::from_secs(1);
 
+/// How many times a store may be found removed and opened anew while one result is recorded: values, records, and once
+/// more.
+const REOPENED: usize = 3;
+
 /// A call to be recorded once its body has run.
 pub(super) struct Recording {
     pub(super) function: &'static Function,
@@ -135,6 +139,18 @@ impl Recording {
 impl Finished {
     /// Puts value, then record, after that which it replaces was kept. To be called once.
     pub(super) fn store(&mut self) -> Result<()> {
+        let mut record = None;
+        for _ in 0..REOPENED {
+            match self.try_to_store(&mut record) {
+                Err(error @ Error::Reopened { .. }) => self.cache.fault(&error, self.function.name()),
+                stored => return stored,
+            }
+        }
+        self.try_to_store(&mut record)
+    }
+
+    /// The same, with the record that an earlier attempt has made.
+    fn try_to_store(&mut self, record: &mut Option<Record>) -> Result<()> {
         let Self { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again: _ } = self;
         if *late {
             if cache.calls().brief(&call.key)?.is_some_and(|record| function.is_own_code(&record.code)) {
@@ -143,8 +159,9 @@ impl Finished {
             *replaces = Replaces::Code;
         }
         let values = cache.values();
+        let references = record.as_ref().map_or(&call.arguments, |record| &record.arguments);
         if cache.stores_arguments() && function.definition.store_arguments {
-            for (at, (argument, standing)) in call.arguments.iter().zip(arguments.iter()).enumerate() {
+            for (at, (argument, standing)) in references.iter().zip(arguments.iter()).enumerate() {
                 if let Some(digest) = argument.1.stored() {
                     values.put(digest, &arguments.encoding(at, standing)?)?;
                 }
@@ -157,17 +174,19 @@ impl Finished {
                 values.sync(digest)?;
             }
         }
-        let record = Record::new(RecordFields {
-            function: function.id().clone(),
-            arguments: std::mem::take(&mut call.arguments),
-            result,
-            metadata: std::mem::take(metadata),
-            written: Timestamp::now(),
-            writer: Writer::this_process(),
-            other: BTreeMap::new(),
+        let record = record.get_or_insert_with(|| {
+            Record::new(RecordFields {
+                function: function.id().clone(),
+                arguments: std::mem::take(&mut call.arguments),
+                result,
+                metadata: std::mem::take(metadata),
+                written: Timestamp::now(),
+                writer: Writer::this_process(),
+                other: BTreeMap::new(),
+            })
         });
         replaces.keep(function, cache, &call.key, *synced)?;
-        cache.calls().put(&call.key, &record)?;
+        cache.calls().put(&call.key, record)?;
         if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
     }
 

@@ -16,6 +16,9 @@ pub struct BackendInfo {
     pub reach: Reach,
     /// Whether what was put is there when the store is opened anew in another process.
     pub durable: bool,
+    /// The module that registers it, which [`register_backend!`](crate::register_backend) fills in.
+    #[doc(hidden)]
+    pub module: &'static str,
     /// Configurations of a new, empty pair of stores inside this directory, which exists.
     pub scratch: fn(&Path) -> StorePair,
 }
@@ -33,6 +36,13 @@ pub fn backends() -> Vec<&'static BackendInfo> {
     let mut backends: Vec<_> = inventory::iter::<BackendInfo>().collect();
     backends.sort_by_key(|backend| backend.name);
     backends
+}
+
+/// The modules that register a backend of this name, where more than one does: its configurations are not to be read then.
+pub fn registered_twice(name: &str) -> Option<Vec<&'static str>> {
+    let modules: Vec<_> =
+        inventory::iter::<BackendInfo>().filter(|backend| backend.name == name).map(|backend| backend.module).collect();
+    (modules.len() > 1).then_some(modules)
 }
 
 /// Registers a backend: the fields of a [`BackendInfo`].
@@ -54,7 +64,7 @@ pub fn backends() -> Vec<&'static BackendInfo> {
 macro_rules! register_backend {
     ($($field:ident : $value:expr),* $(,)?) => {
         $crate::__private::inventory::submit! {
-            $crate::store::BackendInfo { $($field: $value),* }
+            $crate::store::BackendInfo { module: ::core::module_path!(), $($field: $value),* }
         }
     };
 }

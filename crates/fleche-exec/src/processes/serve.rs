@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{job, starter};
+use fleche_core::{Error, job, starter};
 
 use super::{
     frame::{self, Frame, Kind},
@@ -119,6 +119,11 @@ pub(super) fn hear(served: &Served, rights: &Rights, frame: &Frame) {
 fn perform(served: &Served, rights: &Rights, frame: &Frame) -> Result<Option<Bytes>, String> {
     let store = frame::number(&frame.part(0));
     // A store that panics must not leave the worker waiting.
-    let done = job::catch(|| served.answer(rights, store, &frame.part(1), &frame.part(2)));
+    let answer = || served.answer(rights, store, &frame.part(1), &frame.part(2));
+    let done = job::catch(|| match answer() {
+        // Nothing was written, and the store is open again.
+        Err(Error::Reopened { .. }) => answer(),
+        done => done,
+    });
     done.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
 }

@@ -1,0 +1,124 @@
+//! A second process, which opens the stores that a case has open: what another program, or a worker, sees of them.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::Path,
+    process::{self, Command, Stdio},
+};
+
+use fleche_core::store::{CallStoreConfig, ValueStoreConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    capture::capture,
+    item::Item,
+    shelf::{Calls, Shelf, Values},
+};
+
+/// Names, in the environment of a peer, the directory with its visit.
+const VISIT: &str = "FLECHE_CONFORMANCE_VISIT";
+const REQUEST: &str = "request.json";
+const OUTCOME: &str = "outcome.json";
+
+/// How to start this program again so that it reaches the suite.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    arguments: Vec<OsString>,
+}
+
+/// What a peer is to do with one store: look for one item, and put another.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Visit {
+    store: Store,
+    look_for: u64,
+    put: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Store {
+    Values(Box<dyn ValueStoreConfig>),
+    Calls(Box<dyn CallStoreConfig>),
+}
+
+/// What became of a visit.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// The store does not open, for this reason.
+    Refused(String),
+    /// It opens; whether the item was there. The other one was put.
+    Opened { found: bool },
+    /// It opens, and then this happens.
+    Failed(String),
+}
+
+/// Plays the part of a second process, if that is what this process was started for, and ends it then.
+///
+/// The suite starts the program that runs it again, with the same arguments, to see a store from another process. A program
+/// whose `main` does much before it calls [`run`](crate::run) calls this first.
+///
+/// # Panics
+/// In such a second process, if the files of its request are gone.
+pub fn run_peer() {
+    let Some(directory) = env::var_os(VISIT) else { return };
+    let directory = Path::new(&directory);
+    let request = fs::read(directory.join(REQUEST)).expect("a peer can read its request");
+    let visit: Visit = serde_json::from_slice(&request).expect("a peer understands its request");
+    let outcome = match &visit.store {
+        Store::Values(config) => visit.pay::<Values>(config),
+        Store::Calls(config) => visit.pay::<Calls>(config),
+    };
+    let outcome = serde_json::to_vec(&outcome).expect("an outcome is JSON");
+    fs::write(directory.join(OUTCOME), outcome).expect("a peer can write its outcome");
+    process::exit(0);
+}
+
+impl Program {
+    /// The program with its own arguments.
+    pub(crate) fn this() -> Self {
+        Self { arguments: env::args_os().skip(1).collect() }
+    }
+
+    /// The test binary, with one test of it: `module_path!()` of the test, with its name.
+    pub(crate) fn test(path: &str) -> Self {
+        let name = path.split_once("::").map_or(path, |(_crate, name)| name);
+        Self { arguments: ["--exact", name, "--nocapture"].map(OsString::from).into() }
+    }
+
+    /// Has another process visit the store: look for the first item, and put the second.
+    pub(crate) fn visit(&self, store: Store, look_for: Item, put: Item) -> Outcome {
+        let scratch = tempfile::tempdir().unwrap();
+        let visit = Visit { store, look_for: look_for.nth, put: put.nth };
+        fs::write(scratch.path().join(REQUEST), serde_json::to_vec(&visit).unwrap()).unwrap();
+        let mut peer = Command::new(env::current_exe().unwrap());
+        peer.args(&self.arguments).env(VISIT, scratch.path()).stdin(Stdio::null());
+        let output = peer.output().unwrap_or_else(|error| panic!("no second process starts: {error}"));
+        let outcome = fs::read(scratch.path().join(OUTCOME)).unwrap_or_else(|error| {
+            panic!(
+                "the second process has not visited the store ({error}); a program that runs the suite calls \
+                 `fleche_conformance::run_peer()` first in `main`. It ended with {} and said: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            )
+        });
+        serde_json::from_slice(&outcome).unwrap()
+    }
+}
+
+impl Visit {
+    fn pay<S: Shelf>(&self, config: &S::Config) -> Outcome {
+        let visited = capture(|| {
+            let opened = match S::try_open(config) {
+                Ok(opened) => opened,
+                Err(error) => return Outcome::Refused(error.to_string()),
+            };
+            let found = opened.get(Item::small(self.look_for));
+            opened.put(Item::small(self.put));
+            // Closed before the process ends.
+            drop(opened);
+            Outcome::Opened { found }
+        });
+        visited.unwrap_or_else(Outcome::Failed)
+    }
+}

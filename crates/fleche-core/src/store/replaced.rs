@@ -1,0 +1,115 @@
+//! Noticing that the file of an open store was removed or replaced.
+
+#[cfg(target_os = "linux")]
+use std::fs::File;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use super::Place;
+use crate::error::{Error, Result};
+
+/// The file that an open store works on, and the store that takes over once the path leads elsewhere.
+///
+/// Databases go on working in a file that was unlinked, so what is written there is lost without an error. A store that
+/// keeps this beside its engine, and implements [`FileBacked`], notices that.
+#[derive(Debug)]
+pub struct BackingFile<S> {
+    path: PathBuf,
+    place: Place,
+    /// The file itself, wherever its name is now.
+    #[cfg(target_os = "linux")]
+    file: File,
+    successor: OnceLock<Arc<S>>,
+}
+
+impl<S> BackingFile<S> {
+    /// For the existing file at this path.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it does not exist or cannot be looked at.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        Ok(Self {
+            place: Place::of(&path)?,
+            #[cfg(target_os = "linux")]
+            file: reference(&path).map_err(Error::io("open", &path))?,
+            path,
+            successor: OnceLock::new(),
+        })
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the file was removed, or the path leads to another one. A file that was moved still is the store's,
+    /// and a path that cannot be looked at says nothing.
+    fn is_gone(&self) -> bool {
+        match Place::of(&self.path) {
+            Ok(place) => place != self.place,
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => self.is_unlinked(),
+            Err(_) => false,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_unlinked(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    // Elsewhere a moved file is not told from a removed one.
+    #[cfg(not(target_os = "linux"))]
+    fn is_unlinked(&self) -> bool {
+        true
+    }
+}
+
+/// A reference to the file that does not open it. Closing an open file would end the locks that an engine has on it in this
+/// process; closing a reference does not.
+#[cfg(target_os = "linux")]
+fn reference(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().read(true).custom_flags(nix::libc::O_PATH).open(path)
+}
+
+/// A store in one file that may be removed or replaced while the store is open.
+pub trait FileBacked: Sized {
+    /// The file; `None` for a store that is elsewhere, such as on a server.
+    fn backing_file(&self) -> Option<&BackingFile<Self>>;
+
+    /// Opens what is at the path now, creating what is missing.
+    ///
+    /// # Errors
+    /// Those of opening the store.
+    fn open_again(&self) -> Result<Arc<Self>>;
+
+    /// The store that works on the path: this one, or the one that took over.
+    fn current(self: &Arc<Self>) -> &Arc<Self> {
+        let mut store = self;
+        while let Some(successor) = store.backing_file().and_then(|file| file.successor.get()) {
+            store = successor;
+        }
+        store
+    }
+
+    /// The store to write to. Costs one look at the path.
+    ///
+    /// # Errors
+    /// [`Error::Reopened`] where the file was removed or replaced: what the path leads to now is open afterwards, and the
+    /// caller may try again. Those of opening it.
+    fn writable(self: &Arc<Self>) -> Result<&Arc<Self>> {
+        let current = self.current();
+        let Some(file) = current.backing_file().filter(|file| file.is_gone()) else { return Ok(current) };
+        let successor = current.open_again()?;
+        if Arc::ptr_eq(&successor, current) {
+            return Ok(current);
+        }
+        // Where another thread was faster, its store is the same one: there is one for each place.
+        let _ = file.successor.set(successor);
+        Err(Error::Reopened { path: file.path.clone() })
+    }
+}

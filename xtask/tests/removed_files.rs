@@ -1,0 +1,58 @@
+//! The files of a store are removed while a program uses it: what is computed afterwards is recorded anew.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use fleche_core::{Cache, fleche, store::Reach};
+use fleche_store_file as _;
+use fleche_store_redb as _;
+use fleche_store_sled as _;
+use fleche_store_sql as _;
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
+#[fleche]
+fn long_text(backend: &str, x: u64) -> String {
+    RUNS.fetch_add(1, Relaxed);
+    format!("{backend} {x}").repeat(100)
+}
+
+fn runs(cache: &Cache, backend: &str, x: u64) -> u64 {
+    let before = RUNS.load(Relaxed);
+    assert_eq!(cache.scope(|| long_text(backend, x)), format!("{backend} {x}").repeat(100));
+    RUNS.load(Relaxed) - before
+}
+
+#[test]
+fn a_removed_store_is_noticed_counted_and_opened_anew() {
+    for backend in fleche_core::store::backends() {
+        if !["file", "redb", "sled", "sql-sqlite"].contains(&backend.name) {
+            continue;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let place = scratch.path().join("store");
+        fs::create_dir(&place).unwrap();
+        let (values, calls) = (backend.scratch)(&place);
+        let open = || Cache::of(values.open().unwrap(), calls.open().unwrap(), true);
+        let cache = open();
+        assert_eq!(runs(&cache, backend.name, 1), 1);
+
+        fs::remove_dir_all(&place).unwrap();
+        assert_eq!(runs(&cache, backend.name, 2), 1);
+        // Files are not held open, so there is nothing to notice.
+        let noticed = cache.stats().faults;
+        assert_eq!(noticed > 0, backend.name != "file", "{}: {noticed} faults", backend.name);
+        assert_eq!(cache.stats().skipped.values().sum::<u64>(), 0, "{}", backend.name);
+        assert_eq!(runs(&cache, backend.name, 3), 1);
+        assert_eq!(cache.stats().faults, noticed, "{}", backend.name);
+        // Another handle of this process, while the first one is in use.
+        if backend.reach == Reach::Shared {
+            assert_eq!(runs(&open(), backend.name, 2), 0, "{}", backend.name);
+        }
+        drop(cache);
+        let reopened = open();
+        assert_eq!([2, 3].map(|x| runs(&reopened, backend.name, x)), [0, 0], "{}", backend.name);
+    }
+}
