@@ -15,7 +15,7 @@ mod work;
 mod wrapped;
 
 pub use amid::amid;
-pub use ext::ExecutorExt;
+pub use ext::{ExecutorExt, SubmittedResult};
 pub use isolated::{Isolate, Isolator, isolate_in_process};
 pub use map::Map;
 pub use portable::{PortableCall, Reply};

@@ -135,13 +135,13 @@ pub use file_content::FileContent;
 /// | `name = "stable::name"` | in place of `package::module::path::function`; keeps results when the function moves |
 /// | `companion = "compute_call"` | another name for the companion, where a module of the function's name is in scope (the compiler says E0255) |
 /// | `hash_code` | the digest of the function's tokens is part of the key; functions that it calls are not |
-/// | `ignore(verbose)`, or `#[ignore]` on a parameter | the parameter is not part of the key |
+/// | `ignore(verbose)`, or `#[ignore]` on a parameter | the parameter is not part of the key, and may be of any type; see [below](#what-can-be-memoized) |
 /// | `#[by_name]` on a parameter | this path is meant as a name, not as what the file holds |
 /// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
 /// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
 /// | `hot = false` | results are not kept in front of the stores; see [`Cache::hot_tier`] |
 /// | `wait_timeout = "30s"`, `wait = false` | how long a call waits for another that computes the same, before it computes too; see [below](#one-computation-per-call) |
-/// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind` |
+/// | `local` | arguments need `Serialize` only and may borrow deeply; there is no guard and no `bind`. Ignored ones need nothing with or without it |
 /// | `isolate`, `isolate(process)` | each computed call runs in a temporary working directory of its own; see [below](#isolated-calls) |
 /// | `crate = path` | where this crate is found, if not at `::fleche_core` |
 ///
@@ -185,11 +185,36 @@ pub use file_content::FileContent;
 ///
 /// # What can be memoized
 ///
-/// Free functions, generic ones included (their type parameters must be `'static`). Parameters by value, `&T`, `&str`,
+/// Free functions, generic ones included (their type parameters must be `'static`); for methods and associated functions,
+/// write a free function that they call. Parameters by value, `&T`, `&str`,
 /// `&[T]`, `&Path`, `mut`, patterns (called `arg0`, `arg1`, … by position in keys), `impl Trait`. Arguments must be
 /// `Serialize + DeserializeOwned`, results moreover `Clone + Send + Sync + 'static`. Of a `Result` only the value of an
 /// `Ok` is recorded, and the error may be any type. `None` and `()` are recorded. In a generic function that returns
 /// `T`, a `T` that is a `Result` is recorded whole. Panics go on to the caller and record nothing.
+///
+/// A result must own what it returns: `String` in place of `&str`. A parameter that is part of the key must not be one
+/// through which the body can change what its caller holds, since a hit changes nothing: `&mut T`, and `&Cell<T>`,
+/// `Rc<RefCell<T>>`, `&Mutex<T>`, `&AtomicU64` and the like, are compile errors, also behind an alias and in a macro.
+/// (Fields of structures and type parameters are not looked into.)
+///
+/// **Ignored parameters** may be of any type: a client, a `&dyn Fn`, a `&mut` context, a progress counter. What the body
+/// does through them is the author's business: **a hit does not do it**. Only `bind`, whose calls may run elsewhere, needs
+/// them to be `Serialize + DeserializeOwned`, and is a compile error where they are not; such calls run in place.
+///
+/// ```
+/// # use fleche_core::{Cache, fleche};
+/// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+/// #[fleche(ignore(step, log))]
+/// fn root(step: &dyn Fn(f64) -> f64, log: &mut Vec<f64>, guess: f64) -> f64 {
+///     log.push(guess);
+///     step(guess)
+/// }
+/// # let _active = Cache::new(MemoryValues::new(), MemoryCalls::new()).enter();
+/// let mut log = Vec::new();
+/// root(&|x| x / 2.0, &mut log, 1.0);
+/// root(&|x| x / 2.0, &mut log, 1.0);
+/// assert_eq!(log, [1.0]); // The second call was a hit.
+/// ```
 ///
 /// # Jobs and `async fn`
 ///
@@ -322,7 +347,7 @@ pub use file_content::FileContent;
 /// - a `Serialize` that writes two different values alike: skipped fields (a type with `==` is caught where a checked miss
 ///   meets one that the encoding loses), untagged variants that overlap;
 /// - sets with a fixed hasher, whose order depends on their history;
-/// - arguments that share state with each other or with the world;
+/// - arguments that share state with each other or with the world, inside a structure for instance;
 /// - results whose clones share what can change, such as an `Arc<Mutex<_>>`: hits that come from the [hot
 ///   tier](Cache::hot_tier) are clones of one value. `hot = false` has each read from the store;
 /// - two types whose [`type_name`](std::any::type_name) is the same, as parameters of one generic function: items of one

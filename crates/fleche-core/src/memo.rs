@@ -7,6 +7,8 @@ mod codec;
 mod guard;
 mod hit;
 mod hot;
+mod ignored;
+mod mutable;
 mod plan;
 mod quick;
 mod recording;
@@ -19,6 +21,8 @@ pub(crate) use codec::Rewritten;
 pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
 pub use guard::Guard;
 pub use hit::load_boxed;
+pub use ignored::{CarriedByBoundCalls, IgnoredProbe, StaysHere};
+pub use mutable::{MutableProbe, NotMutable};
 pub use plan::{
     Abilities, AbilityProbe, NoCopy, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, abilities_of,
 };

@@ -97,7 +97,7 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
     let unused = function.parameters.iter().filter(|parameter| parameter.ignored).map(|parameter| &parameter.ident);
     let discard = quote!(#(let _ = &#unused;)*);
     let bind = if function.can_be_bound() { bind(function, names) } else { TokenStream::new() };
-    let plan = plan(function, names);
+    let (plan, checks) = (plan(function, names), parameter_checks(function, names));
     let identity = identity(function, names);
 
     quote! {
@@ -112,6 +112,7 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
             #call
             #identity
             #plan
+            #checks
 
             /// The call's key.
             ///
@@ -190,6 +191,24 @@ fn full_codec(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
 fn add(function: &Function, engine: &TokenStream, arguments: &Ident, parameter: &Parameter) -> TokenStream {
     let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
     quote!(#arguments.add(#codec, #value);)
+}
+
+/// Checks of the parameters' types. The function is never called: what it asks of a type is a compile error there.
+fn parameter_checks(function: &Function, names: &Names) -> TokenStream {
+    let Names { engine, .. } = names;
+    let conditions = &function.generics.where_clause;
+    let generics = &names.generics;
+    let checks = function
+        .keyed()
+        .map(|Parameter { ty, .. }| quote_spanned!(ty.span()=> #engine::MutableProbe::<#ty>::fleche_check::<#ty>();));
+    quote! {
+        #[doc(hidden)]
+        fn __fleche_check_parameters #generics () #conditions {
+            #[allow(unused_imports)]
+            use #engine::NotMutable as _;
+            #(#checks)*
+        }
+    }
 }
 
 /// Adds the words that stand for the arguments, and says whether that is all of them.

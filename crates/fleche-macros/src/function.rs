@@ -37,15 +37,15 @@ impl Function {
             let message = "an `async fn` has no thread that could be isolated; isolate a function that blocks";
             return Err(syn::Error::new(isolation.span, message));
         }
-        if let (Some(isolation), true) = (options.isolation.as_ref().filter(|of| of.process), options.local) {
+        if let (Some(isolation), true) = (&options.isolation, options.local && options.isolates_in_process()) {
             let message =
                 "a call of a `local` function cannot leave the process; leave out `local`, or take plain `isolate`";
             return Err(syn::Error::new(isolation.span, message));
         }
         let mut implied = ImplTraits::default();
         let arguments = original.sig.inputs.iter().enumerate();
-        let mut parameters = arguments
-            .map(|(position, argument)| Parameter::new(position, argument, &mut implied, options.local))
+        let parameters = arguments
+            .map(|(position, argument)| Parameter::new(position, argument, &mut implied, &options))
             .collect::<Result<Vec<_>>>()?;
         let mut names = HashSet::new();
         if let Some(twice) = parameters.iter().find(|parameter| !names.insert(parameter.key.clone())) {
@@ -53,10 +53,8 @@ impl Function {
                 format!("this pattern is called `{}` in keys, as another parameter is; rename that", twice.key);
             return Err(syn::Error::new(twice.ident.span(), message));
         }
-        for ignored in &options.ignore {
-            let parameter = parameters.iter_mut().find(|parameter| parameter.ident == *ignored);
-            let unknown = || syn::Error::new(ignored.span(), format!("there is no parameter `{ignored}`"));
-            parameter.ok_or_else(unknown)?.ignored = true;
+        if let Some(unknown) = options.ignore.iter().find(|name| parameters.iter().all(|of| of.ident != **name)) {
+            return Err(syn::Error::new(unknown.span(), format!("there is no parameter `{unknown}`")));
         }
         let mut generics = original.sig.generics.clone();
         let implied_count = implied.parameters.len();
@@ -81,7 +79,12 @@ impl Function {
         self.parameters.iter().filter(|parameter| !parameter.ignored)
     }
 
-    /// Whether its calls can be bound, and so leave the process.
+    /// Whether the parameter's type needs no encoding: it is ignored, and only bound calls have to carry it.
+    pub(crate) fn may_stay(&self, parameter: &Parameter) -> bool {
+        parameter.ignored && !self.options.isolates_in_process()
+    }
+
+    /// Whether its calls can be bound, and so leave the process, where the types of ignored arguments allow it.
     pub(crate) fn can_be_bound(&self) -> bool {
         !self.options.local && !self.is_async()
     }
@@ -108,6 +111,13 @@ fn refuse_what_cannot_be(function: &ItemFn) -> Result<()> {
     if let ReturnType::Type(_, ty) = &signature.output {
         let mut opaque = Opaque(None);
         opaque.visit_type(ty);
+        let mut borrow = Borrow(None);
+        borrow.visit_type(ty);
+        refuse(
+            borrow.0,
+            "a result that borrows cannot be recorded; return an owned value: `String` for `&str`, `Vec<T>` for `&[T]`, \
+             `T` for `&T`",
+        )?;
         refuse(opaque.0, "an `impl Trait` result cannot be decoded, since it has no name; return a named type")?;
     }
     Ok(())
@@ -121,4 +131,21 @@ impl<'ast> Visit<'ast> for Opaque {
         self.0 = Some(implied.span());
         visit::visit_type_impl_trait(self, implied);
     }
+}
+
+/// Finds a reference, or a lifetime other than `'static`. Those in the signatures of function pointers and trait objects
+/// do not count.
+struct Borrow(Option<Span>);
+
+impl<'ast> Visit<'ast> for Borrow {
+    fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+        self.0.get_or_insert_with(|| reference.span());
+    }
+    fn visit_lifetime(&mut self, lifetime: &'ast syn::Lifetime) {
+        if lifetime.ident != "static" {
+            self.0.get_or_insert_with(|| lifetime.span());
+        }
+    }
+    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+    fn visit_type_trait_object(&mut self, _: &'ast syn::TypeTraitObject) {}
 }

@@ -1,6 +1,7 @@
 //! The `#[fleche]` attribute. Re-exported and documented by `fleche-core`.
 
 mod code;
+mod enclosing;
 mod expand;
 mod function;
 mod options;
@@ -22,13 +23,18 @@ fn attribute(options: TokenStream, item: &TokenStream) -> TokenStream {
         let error = syn::Error::new_spanned(item, "`#[fleche]` goes on a function").into_compile_error();
         return quote!(#error #item);
     };
+    if enclosing::is_in_impl() {
+        return refused(&syn::Error::new(original.sig.ident.span(), parameter::NO_METHODS), original);
+    }
     let expanded = syn::parse2(options)
         .and_then(|options| function::Function::new(options, &original))
         .map(|function| expand::expand(&function));
-    expanded.unwrap_or_else(|error| {
-        let error = error.into_compile_error();
-        let mut untouched = original;
-        untouched.sig.inputs.iter_mut().for_each(parameter::strip);
-        quote!(#error #untouched)
-    })
+    expanded.unwrap_or_else(|error| refused(&error, original))
+}
+
+/// The error beside the untouched function.
+fn refused(error: &syn::Error, mut original: ItemFn) -> TokenStream {
+    let error = error.to_compile_error();
+    original.sig.inputs.iter_mut().for_each(parameter::strip);
+    quote!(#error #original)
 }

@@ -93,6 +93,11 @@ impl Options {
         Ok(())
     }
 
+    /// Whether bodies run in processes of their own, so that every argument has to travel.
+    pub(crate) fn isolates_in_process(&self) -> bool {
+        self.isolation.as_ref().is_some_and(|isolation| isolation.process)
+    }
+
     fn wait(&mut self, option: &Ident, patience: Patience) -> Result<()> {
         if self.patience.replace(patience).is_some() {
             return Err(syn::Error::new(option.span(), "`wait` and `wait_timeout` exclude each other; leave one out"));

@@ -1,13 +1,16 @@
 //! The parameters of a memoized function.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::{
     FnArg, Ident, Pat, PatType, Result, Type, TypeReference,
     ext::IdentExt,
     spanned::Spanned,
+    visit::{self, Visit},
     visit_mut::{self, VisitMut},
 };
+
+use crate::options::Options;
 
 /// One parameter, as the generated functions have it.
 pub(crate) struct Parameter {
@@ -17,12 +20,24 @@ pub(crate) struct Parameter {
     pub(crate) key: String,
     /// The type as written, each `impl Trait` in it replaced by a type parameter.
     pub(crate) ty: Type,
-    /// For a parameter `&T`: `T`.
+    /// For a parameter `&T`: `T`. Not where the reference stands behind an alias.
     pub(crate) lent: Option<Type>,
+    /// Whether it is left out of the key.
     pub(crate) ignored: bool,
+    /// Whether its type has a reference inside, so that no bound call can carry it.
+    pub(crate) borrows_inside: bool,
     /// Whether it is a path that nobody said is meant as a name.
     pub(crate) is_path: bool,
 }
+
+pub(crate) const NO_METHODS: &str = "methods and associated functions cannot be memoized, since the companion cannot stand \
+                                     inside an `impl` or a `trait`; write a free function that takes what it needs \
+                                     (`&T` for `&self`), and call it from here";
+const NO_MUTABLE_REFERENCES: &str = "what a function writes through `&mut` is not in its result, so it is lost on a hit; \
+                                     take the value and return it, or, where a hit need not write, leave the parameter out \
+                                     of the key with `#[ignore]`";
+const NO_NESTED_BORROWS: &str = "a borrow inside a parameter's type cannot be decoded; take owned values (`&[String]`), or say \
+                                 `#[fleche(local)]` to do without the guard and `bind`";
 
 const IGNORE: &str = "ignore";
 const BY_NAME: &str = "by_name";
@@ -35,13 +50,9 @@ pub(crate) fn strip(argument: &mut FnArg) {
 }
 
 impl Parameter {
-    pub(crate) fn new(position: usize, argument: &FnArg, implied: &mut ImplTraits, local: bool) -> Result<Self> {
+    pub(crate) fn new(position: usize, argument: &FnArg, implied: &mut ImplTraits, options: &Options) -> Result<Self> {
         let FnArg::Typed(PatType { attrs, pat, ty, .. }) = argument else {
-            return Err(syn::Error::new(
-                argument.span(),
-                "methods cannot be memoized, since the companion cannot stand inside an `impl`; write a free function \
-                 that takes `&T`, and call it from the method",
-            ));
+            return Err(syn::Error::new(argument.span(), NO_METHODS));
         };
         let has = |name| attrs.iter().any(|attribute| attribute.path().is_ident(name));
         if let Some(cfg) = attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
@@ -54,23 +65,24 @@ impl Parameter {
             Pat::Ident(pattern) if pattern.subpat.is_none() => pattern.ident.clone(),
             pattern => Ident::new(&format!("arg{position}"), pattern.span()),
         };
+        let ignored = has(IGNORE) || options.ignore.contains(&ident);
         let mut ty = (**ty).clone();
-        let is_path = names_a_path(&ty) && !has(BY_NAME) && !has(IGNORE);
+        let is_path = names_a_path(&ty) && !has(BY_NAME) && !ignored;
         implied.visit_type_mut(&mut ty);
-        let lent = match &ty {
-            Type::Reference(TypeReference { mutability: Some(mutability), .. }) => {
-                return Err(syn::Error::new(
-                    mutability.span(),
-                    "what a function writes through `&mut` is not in its result; take the value and return it",
-                ));
-            }
-            Type::Reference(reference) => Some((*reference.elem).clone()),
+        let lent = match ungrouped(&ty) {
+            Type::Reference(reference) if reference.mutability.is_none() => Some((*reference.elem).clone()),
             _ => None,
         };
-        if !local {
-            refuse_nested_borrows(lent.as_ref().unwrap_or(&ty))?;
+        let references = References::inside(lent.as_ref().unwrap_or(&ty));
+        if !ignored && let Some(span) = references.mutable {
+            return Err(syn::Error::new(span, NO_MUTABLE_REFERENCES));
         }
-        Ok(Self { key: ident.unraw().to_string(), ident, ty, lent, ignored: has(IGNORE), is_path })
+        let may_stay = options.local || (ignored && !options.isolates_in_process());
+        if !may_stay && let Some(span) = references.any {
+            return Err(syn::Error::new(span, NO_NESTED_BORROWS));
+        }
+        let borrows_inside = references.any.is_some();
+        Ok(Self { key: ident.unraw().to_string(), ident, ty, lent, ignored, borrows_inside, is_path })
     }
 
     /// The type that is encoded.
@@ -86,7 +98,7 @@ impl Parameter {
 }
 
 fn names_a_path(ty: &Type) -> bool {
-    match ty {
+    match ungrouped(ty) {
         Type::Reference(reference) => names_a_path(&reference.elem),
         Type::Path(path) => {
             path.path.segments.last().is_some_and(|last| last.ident == "Path" || last.ident == "PathBuf")
@@ -95,25 +107,40 @@ fn names_a_path(ty: &Type) -> bool {
     }
 }
 
-fn refuse_nested_borrows(ty: &Type) -> Result<()> {
-    struct Borrows(Option<syn::Error>);
-    impl VisitMut for Borrows {
-        fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-            self.0.get_or_insert_with(|| {
-                syn::Error::new(
-                    reference.span(),
-                    "a borrow inside a parameter's type cannot be decoded; take owned values (`&[String]`), or say \
-                     `#[fleche(local)]` to do without the guard and `bind`",
-                )
-            });
-        }
-        // Function pointers and trait objects have no encoding; the compiler says so better.
-        fn visit_type_fn_ptr_mut(&mut self, _: &mut syn::TypeFnPtr) {}
-        fn visit_type_trait_object_mut(&mut self, _: &mut syn::TypeTraitObject) {}
+/// The type without the invisible group around a `$t:ty` of a macro, and without parentheses.
+fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        ty => ty,
     }
-    let mut borrows = Borrows(None);
-    borrows.visit_type_mut(&mut ty.clone());
-    borrows.0.map_or(Ok(()), Err)
+}
+
+/// The first references in a type. Those in the signatures of function pointers and trait objects do not count.
+#[derive(Default)]
+struct References {
+    any: Option<Span>,
+    mutable: Option<Span>,
+}
+
+impl References {
+    fn inside(ty: &Type) -> Self {
+        let mut references = Self::default();
+        references.visit_type(ty);
+        references
+    }
+}
+
+impl<'ast> Visit<'ast> for References {
+    fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
+        self.any.get_or_insert_with(|| reference.span());
+        if let Some(mutability) = &reference.mutability {
+            self.mutable.get_or_insert_with(|| mutability.span());
+        }
+        visit::visit_type_reference(self, reference);
+    }
+    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+    fn visit_type_trait_object(&mut self, _: &'ast syn::TypeTraitObject) {}
 }
 
 /// Gives each `impl Trait` a name, as generated functions need one.

@@ -121,7 +121,10 @@ pub(super) fn descriptor_of(function: &Function) -> Result<&'static Descriptor, 
 }
 
 pub(super) fn cannot_leave(name: &str) -> String {
-    format!("`{name}` is `local` or an `async fn`: its calls cannot go to another process, or come from one")
+    format!(
+        "`{name}` is `local`, an `async fn`, or ignores an argument that is not `Serialize + DeserializeOwned`: its calls \
+         cannot go to another process, or come from one"
+    )
 }
 
 fn by_name(function: &Function) -> bool {

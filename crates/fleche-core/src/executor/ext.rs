@@ -19,7 +19,7 @@ pub trait ExecutorExt: Executor {
     where
         F: Callable<Args>,
         Args: TupleArguments,
-        F::Output: Serialize + DeserializeOwned + Send + 'static,
+        F::Output: SubmittedResult,
     {
         let (task, job) = Task::of_function(function, arguments);
         submit(self, task);
@@ -39,7 +39,7 @@ pub trait ExecutorExt: Executor {
     where
         F: Callable<Args> + Clone,
         Args: TupleArguments,
-        F::Output: Serialize + DeserializeOwned + Send + 'static,
+        F::Output: SubmittedResult,
         I: IntoIterator<Item = Args>,
     {
         Map::new(self, function, inputs.into_iter())
@@ -53,6 +53,21 @@ pub trait ExecutorExt: Executor {
 }
 
 impl<E: Executor + ?Sized> ExecutorExt for E {}
+
+/// What a function must return to be [submitted](ExecutorExt::submit). Every type that fulfils the bounds does.
+///
+/// A memoized function may return any type, an `anyhow::Result` for instance, where its call is bound and
+/// [run](ExecutorExt::run): `pool.run(compute::bind(3, "a"))`.
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` cannot be submitted",
+    label = "what it returns, errors included, must be `Serialize + DeserializeOwned + Send + 'static`",
+    note = "the result of a `#[fleche]` function may hold any error, `anyhow::Error` for instance, where its call is bound: \
+            `pool.run(f::bind(…))` in place of `pool.submit(f, (…))`"
+)]
+pub trait SubmittedResult: Serialize + DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<R: Serialize + DeserializeOwned + Send + 'static> SubmittedResult for R {}
 
 fn submit<E: Executor + ?Sized>(executor: &E, task: Task) {
     if let Err(refused) = executor.submit_task(task) {

@@ -7,9 +7,7 @@ use std::{
     thread,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-
-use super::{Executor, ExecutorExt};
+use super::{Executor, ExecutorExt, SubmittedResult};
 use crate::{
     bound::{Callable, TupleArguments},
     job::{Job, JobError},
@@ -60,7 +58,7 @@ where
     E: Executor + ?Sized,
     F: Callable<Args> + Clone,
     Args: TupleArguments,
-    F::Output: Serialize + DeserializeOwned + Send + 'static,
+    F::Output: SubmittedResult,
     I: Iterator<Item = Args>,
 {
     type Item = Result<F::Output, JobError>;

@@ -131,6 +131,11 @@ impl Arguments {
         }
     }
 
+    /// Notes that the next argument cannot be encoded.
+    pub(super) fn fail(&mut self, why: EncodeError) {
+        self.failed.get_or_insert(why);
+    }
+
     /// All encodings, or what stands for them, one after the other; `None` where one has failed. Different arguments of one
     /// function differ in it.
     pub(super) fn encoded(&self) -> Option<&[u8]> {

@@ -40,7 +40,7 @@ impl Owned for Path {
 #[diagnostic::on_unimplemented(
     message = "an argument of a memoized function must be `Serialize + DeserializeOwned`, and `{Self}` is not",
     label = "this argument cannot be part of a key",
-    note = "derive both, take another type, or leave the parameter out of the key: `#[fleche(local, ignore(…))]`"
+    note = "derive both, take another type, or leave the parameter out of the key: `#[fleche(ignore(…))]`"
 )]
 pub trait Encodable: Owned<Owned: Serialize + DeserializeOwned> + Serialize {}
 
@@ -50,7 +50,7 @@ impl<A> Encodable for A where A: Owned<Owned: Serialize + DeserializeOwned> + Se
 #[diagnostic::on_unimplemented(
     message = "an argument of a memoized function must be `Serialize`, and `{Self}` is not",
     label = "this argument cannot be part of a key",
-    note = "derive it, take another type, or leave the parameter out of the key: `#[fleche(local, ignore(…))]`"
+    note = "derive it, take another type, or leave the parameter out of the key: `#[fleche(ignore(…))]`"
 )]
 pub trait LocalEncodable: Serialize {}
 

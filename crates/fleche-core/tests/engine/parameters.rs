@@ -119,6 +119,68 @@ fn ignored_arguments_make_no_difference() {
 }
 
 #[test]
+fn ignored_arguments_may_be_of_any_type() {
+    struct Client(&'static str);
+    static RUNS: Runs = Runs::new();
+    #[fleche(ignore(step))]
+    fn root(#[ignore] client: &Client, step: &dyn Fn(f64) -> f64, guess: f64) -> String {
+        RUNS.count();
+        format!("{} {}", client.0, step(guess))
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!(root(&Client("one"), &|x| x + 1.0, 1.0), "one 2");
+    assert_eq!(root(&Client("other"), &|x| x + 2.0, 1.0), "one 2");
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!(root::rerun(&Client("other"), &|x| x + 2.0, 1.0), "other 3");
+    assert!(root::contains(&Client("any"), &|x| x, 1.0).unwrap());
+    let record = cache.record(&root::key(&Client("any"), &|x| x, 1.0)).unwrap().unwrap();
+    let names: Vec<_> = record.arguments.iter().map(|argument| argument.0.as_ref()).collect();
+    assert_eq!(names, ["guess"]);
+}
+
+#[test]
+fn a_hit_writes_nothing_into_an_ignored_context() {
+    type Log<'a> = &'a mut Vec<u64>;
+    static RUNS: Runs = Runs::new();
+    #[fleche(ignore(log, same))]
+    fn logged(log: &mut Vec<u64>, same: Log<'_>, x: u64) -> usize {
+        RUNS.count();
+        log.push(x);
+        same.push(x);
+        log.len()
+    }
+    let _active = memory().enter();
+    let (mut log, mut other) = (Vec::new(), Vec::new());
+    assert_eq!((logged(&mut log, &mut other, 1), logged(&mut log, &mut other, 1)), (1, 1));
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!((log, other), (vec![1], vec![1]));
+}
+
+#[test]
+fn a_type_parameter_that_is_ignored_needs_no_encoding() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn applied<F: Fn(u64) -> u64 + 'static>(#[ignore] f: F, x: u64) -> u64 {
+        RUNS.count();
+        f(x)
+    }
+    #[fleche]
+    fn told<T: ToString + Serialize + DeserializeOwned + 'static>(#[ignore] t: &T, x: u64) -> String {
+        RUNS.count();
+        t.to_string() + &x.to_string()
+    }
+    let _active = memory().enter();
+    let twice = |x| 2 * x;
+    assert_eq!((applied(twice, 1), applied(twice, 1)), (2, 2));
+    assert_eq!(RUNS.take(), 1);
+    // What has an encoding is carried by bound calls as before.
+    let call = told::bind(&"a".to_owned(), 1);
+    assert_eq!((call.call().unwrap(), told(&"b".to_owned(), 1)), ("a1".to_owned(), "a1".to_owned()));
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
 fn local_functions_may_borrow_deeply() {
     static RUNS: Runs = Runs::new();
     #[fleche(local)]

@@ -1,8 +1,8 @@
 //! `bind`, and how a call runs that was bound here or elsewhere.
 
 use proc_macro2::{Span, TokenStream};
-use quote::quote;
-use syn::Ident;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Ident, parse_quote, spanned::Spanned};
 
 use super::{Names, add, full_codec};
 use crate::{function::Function, parameter::Parameter};
@@ -15,10 +15,12 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
     let conditions = &generics.where_clause;
     let generics = &names.generics;
     let arguments = Ident::new("arguments", Span::mixed_site());
-    let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
+    let all = add_all(function, engine, &arguments);
     let invoke = invoke(function, names, &quote!(__fleche_invoke), &quote!(__fleche_call));
+    let (travels, carried) = (travels(function, names), carried(function, engine));
     quote! {
         #invoke
+        #travels
 
         #[doc(hidden)]
         fn __fleche_transport #generics () -> #engine::Transport<#result> #conditions {
@@ -43,17 +45,74 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
         }
 
         /// Binds the call to what is active on this thread: cache, metadata and tags. It can then run anywhere.
-        #visibility fn bind #generics (#(#typed),*) -> #engine::BoundCall<#result> #conditions {
+        #visibility fn bind #generics (#(#typed),*) -> #engine::BoundCall<#result> #carried {
             #engine::BoundCall::new(
                 Self::__fleche_function #turbofish (),
                 Self::__fleche_parts #turbofish (),
-                |#arguments: &mut #engine::Arguments| { #(#all)* },
+                #all,
             )
         }
     }
 }
 
-/// How the function leaves the process and is found again, a `&'static Portable`.
+/// A closure that adds all arguments, ignored ones included.
+pub(super) fn add_all(function: &Function, engine: &TokenStream, arguments: &Ident) -> TokenStream {
+    let all = function.parameters.iter().map(|parameter| {
+        if !function.may_stay(parameter) {
+            return add(function, engine, arguments, parameter);
+        }
+        let (probe, value) = (ignored_probe(engine, parameter), parameter.borrowed());
+        quote!(#probe::fleche_add(#arguments, #value);)
+    });
+    quote! {
+        |#arguments: &mut #engine::Arguments| {
+            #[allow(unused_imports)]
+            use #engine::StaysHere as _;
+            #(#all)*
+        }
+    }
+}
+
+/// What finds out how an ignored argument is carried by bound calls.
+fn ignored_probe(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
+    let ty = parameter.encoded_type();
+    let probe = quote_spanned!(ty.span()=> #engine::IgnoredProbe::<#ty>);
+    // Which trait implementation there is may depend on a lifetime, which no probe sees.
+    if parameter.borrows_inside { quote!(<#probe as #engine::StaysHere<#ty>>) } else { probe }
+}
+
+/// Whether bound calls can carry every ignored argument.
+fn travels(function: &Function, names: &Names) -> TokenStream {
+    let Names { engine, generics, .. } = names;
+    let conditions = &function.generics.where_clause;
+    let ignored = function.parameters.iter().filter(|parameter| function.may_stay(parameter));
+    let probes = ignored.map(|parameter| ignored_probe(engine, parameter));
+    quote! {
+        #[doc(hidden)]
+        const fn __fleche_travels #generics () -> bool #conditions {
+            #[allow(unused_imports)]
+            use #engine::StaysHere as _;
+            true #(&& #probes::TRAVELS)*
+        }
+    }
+}
+
+/// The conditions of `bind`: those of the function, and that bound calls can carry the ignored arguments.
+fn carried(function: &Function, engine: &TokenStream) -> TokenStream {
+    let ignored = function.parameters.iter().enumerate().filter(|(_, parameter)| function.may_stay(parameter));
+    // As a pointer to a function the condition may name types with elided lifetimes, and it may be false.
+    let conditions = ignored.map(|(at, parameter)| {
+        let ty = parameter.encoded_type();
+        quote!(fn(&#ty): #engine::CarriedByBoundCalls<#at>)
+    });
+    let mut clause = function.generics.where_clause.clone();
+    for condition in conditions {
+        clause.get_or_insert_with(|| parse_quote!(where)).predicates.push(parse_quote!(#condition));
+    }
+    clause.to_token_stream()
+}
+
+/// How the function leaves the process and is found again, an `Option<&'static Portable>`.
 pub(super) fn portable(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, turbofish, .. } = names;
     let companion = &function.companion;
@@ -61,7 +120,7 @@ pub(super) fn portable(function: &Function, names: &Names) -> TokenStream {
         || quote!(::core::option::Option::None),
         |pointer| quote!(::core::option::Option::Some(|| #engine::Erased::new(#pointer))),
     );
-    quote! {
+    let portable = quote! {
         const {
             &#engine::Portable {
                 remote: #companion::__fleche_remote #turbofish,
@@ -74,7 +133,12 @@ pub(super) fn portable(function: &Function, names: &Names) -> TokenStream {
                 ),
             }
         }
+    };
+    let some = quote!(::core::option::Option::Some(#portable));
+    if !function.parameters.iter().any(|parameter| function.may_stay(parameter)) {
+        return some;
     }
+    quote!(if #companion::__fleche_travels #turbofish () { #some } else { ::core::option::Option::None })
 }
 
 /// The function that users call as a pointer; `None` where it cannot be named with all its parameters, or where it binds
@@ -99,7 +163,13 @@ pub(super) fn invoke(function: &Function, names: &Names, name: &TokenStream, cal
     let (result, conditions) = (&function.result, &function.generics.where_clause);
     let arguments = Ident::new("arguments", Span::mixed_site());
     let reads = function.parameters.iter().map(|parameter| {
-        let (ident, codec) = (&parameter.ident, full_codec(engine, parameter));
+        let ident = &parameter.ident;
+        if function.may_stay(parameter) {
+            let probe = ignored_probe(engine, parameter);
+            let read = if parameter.lent.is_some() { quote!(fleche_read_lent) } else { quote!(fleche_read) };
+            return quote!(let #ident = #probe::#read(&mut #arguments)?;);
+        }
+        let codec = full_codec(engine, parameter);
         quote!(let #ident = #arguments.read(&#codec)?;)
     });
     let passed = function.parameters.iter().map(|Parameter { ident, lent, .. }| {
@@ -110,6 +180,8 @@ pub(super) fn invoke(function: &Function, names: &Names, name: &TokenStream, cal
         fn #name #generics (
             mut #arguments: #engine::Reader<'_>,
         ) -> ::core::result::Result<#result, #engine::DecodeError> #conditions {
+            #[allow(unused_imports)]
+            use #engine::StaysHere as _;
             let _ = &mut #arguments;
             #(#reads)*
             #arguments.end()?;

@@ -42,12 +42,8 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         .parameters
         .iter()
         .map(|Parameter { key, ignored, .. }| quote!(#engine::Parameter { name: #key, ignored: #ignored }));
-    let portable = if function.can_be_bound() {
-        let portable = portable(function, names);
-        quote!(::core::option::Option::Some(#portable))
-    } else {
-        quote!(::core::option::Option::None)
-    };
+    let portable =
+        if function.can_be_bound() { portable(function, names) } else { quote!(::core::option::Option::None) };
     let instance = if turbofish.is_empty() {
         quote! {
             static FUNCTION: #engine::Function =

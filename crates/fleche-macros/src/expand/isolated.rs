@@ -4,7 +4,11 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Ident, spanned::Spanned};
 
-use super::{Names, add, bind::invoke, call::output};
+use super::{
+    Names,
+    bind::{add_all, invoke},
+    call::output,
+};
 use crate::{function::Function, options::Isolation, parameter::Parameter};
 
 /// `uncached`, which runs `__fleche_body` isolated.
@@ -52,7 +56,7 @@ fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> 
     let Names { engine, turbofish, generics, .. } = names;
     let (result, conditions) = (&function.result, &function.generics.where_clause);
     let arguments = Ident::new("arguments", Span::mixed_site());
-    let all = function.parameters.iter().map(|parameter| add(function, engine, &arguments, parameter));
+    let all = add_all(function, engine, &arguments);
     let call = quote! {
         #engine::isolate_in_process(
             #isolation,
@@ -65,7 +69,7 @@ fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> 
                         Self::__fleche_remote_body #turbofish,
                     )
                 },
-                |#arguments: &mut #engine::Arguments| { #(#all)* },
+                #all,
             ),
         )
     };
