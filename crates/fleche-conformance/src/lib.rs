@@ -31,6 +31,8 @@ mod disk;
 mod executors;
 pub mod faults;
 mod fixture;
+#[cfg(unix)]
+mod forked;
 mod fuzz;
 mod item;
 mod list;
@@ -48,6 +50,8 @@ mod subject;
 pub use admitted::{EncodesBytes, LosesNeighbours};
 pub use case::{Case, ExecutorCase, Listed, Needs};
 pub use executors::executor_cases;
+#[cfg(unix)]
+pub use forked::in_forked_child;
 pub use fuzz::fuzz_backend;
 pub use list::cases;
 pub use peer::run_peer;

@@ -29,7 +29,8 @@ use crate::{
     claim::Flights,
     digest::Digest,
     encoding,
-    error::{Error, Result},
+    error::{Error, Result, ensure_not_forked},
+    fork::ProcessLocal,
     layer::Void,
     query::Query,
     store::{CallStore, Entries, ValueStore},
@@ -38,7 +39,8 @@ use stats::Counters;
 
 /// A store for values and a store for records, and what is counted while they are used.
 ///
-/// A cheap handle: clones share everything. What `Cache` cannot do, its stores can:
+/// A cheap handle: clones share everything. A [forked child](crate::fork) does not use its parent's caches: calls run there
+/// without them, and what is asked of them directly fails with [`Error::Forked`]. What `Cache` cannot do, its stores can:
 /// [`values`](Self::values) and [`calls`](Self::calls) hand them out.
 #[derive(Clone)]
 pub struct Cache {
@@ -48,8 +50,8 @@ pub struct Cache {
 }
 
 struct Inner {
-    values: Arc<dyn ValueStore>,
-    calls: Arc<dyn CallStore>,
+    values: ProcessLocal<Arc<dyn ValueStore>>,
+    calls: ProcessLocal<Arc<dyn CallStore>>,
     store_arguments: bool,
     /// `None` leaves it to the function.
     stale: Option<StalePolicy>,
@@ -100,8 +102,8 @@ impl Cache {
     }
 
     fn anew(&self, tier: HotTier) -> Inner {
-        let Inner { values, calls, store_arguments, stale, void, .. } = &*self.inner;
-        let anew = Inner::of(values.clone(), calls.clone(), tier);
+        let Inner { store_arguments, stale, void, .. } = &*self.inner;
+        let anew = Inner::of(self.values().clone(), self.calls().clone(), tier);
         Inner { store_arguments: *store_arguments, stale: *stale, void: *void, ..anew }
     }
 
@@ -135,6 +137,7 @@ impl Cache {
 
     /// Whether the stores have a call with this key: its record is there, and so is its result.
     pub fn contains(&self, key: &CallKey) -> Result<bool> {
+        ensure_not_forked(|| THE_CACHE)?;
         self.inner.calls.brief(key)?.map_or(Ok(false), |record| self.holds(&record))
     }
 
@@ -147,11 +150,13 @@ impl Cache {
     ///
     /// For a function that returns a `Result`, `T` is its `Ok` type.
     pub fn load<T: DeserializeOwned>(&self, key: &CallKey) -> Result<Option<T>> {
+        ensure_not_forked(|| THE_CACHE)?;
         self.inner.calls.brief(key)?.map_or(Ok(None), |record| self.decode(&record.result))
     }
 
     /// The record under this key; `None` if there is none.
     pub fn record(&self, key: &CallKey) -> Result<Option<Record>> {
+        ensure_not_forked(|| THE_CACHE)?;
         self.inner.calls.get(key)
     }
 
@@ -159,7 +164,7 @@ impl Cache {
     pub fn decode<T: DeserializeOwned>(&self, reference: &ValueRef) -> Result<Option<T>> {
         match reference {
             ValueRef::Inline(bytes) => Ok(Some(encoding::from_slice(bytes.as_slice())?)),
-            ValueRef::Stored(digest) => match self.inner.values.get(digest)? {
+            ValueRef::Stored(digest) => match self.value(digest)? {
                 Some(bytes) => Ok(Some(encoding::from_slice::<T>(&bytes)?)),
                 None => Ok(None),
             },
@@ -170,13 +175,19 @@ impl Cache {
     pub fn encoded(&self, reference: &ValueRef) -> Result<Option<Bytes>> {
         match reference {
             ValueRef::Inline(bytes) => Ok(Some(Bytes::copy_from_slice(bytes.as_slice()))),
-            ValueRef::Stored(digest) => self.inner.values.get(digest),
+            ValueRef::Stored(digest) => self.value(digest),
         }
+    }
+
+    fn value(&self, digest: &Digest) -> Result<Option<Bytes>> {
+        ensure_not_forked(|| THE_CACHE)?;
+        self.inner.values.get(digest)
     }
 
     /// Removes the record under this key, so that the call runs anew, and an earlier one that the same code computed and
     /// that was kept when other code replaced it. Values stay: other records may refer to them. Whether there was one.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
+        ensure_not_forked(|| THE_CACHE)?;
         // A damaged record tells nothing of its code, and must not keep the call from being evicted.
         let code = self.inner.calls.brief(key).ok().flatten().map(|record| record.code);
         let kept = self.remove_replaced(key, code);
@@ -216,6 +227,7 @@ impl Cache {
 
     /// The records that fulfil the query, in any order.
     pub fn query<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        ensure_not_forked(|| THE_CACHE)?;
         self.inner.calls.find(query)
     }
 
@@ -274,6 +286,9 @@ impl Cache {
     }
 }
 
+/// What a forked child is told of that asks for it.
+const THE_CACHE: &str = "the cache";
+
 /// A cache remembered, without keeping it.
 #[derive(Clone, Debug)]
 pub(crate) struct WeakCache(Weak<Inner>);
@@ -297,6 +312,7 @@ impl Inner {
         // What a store forgets at once must not be served all the same.
         let forgets = (&*calls.config() as &dyn Any).is::<Void>() || (&*values.config() as &dyn Any).is::<Void>();
         let hot = Hot::new(if forgets { HotTier::OFF } else { tier });
+        let (values, calls) = (ProcessLocal::new(values), ProcessLocal::new(calls));
         Self { values, calls, store_arguments: true, stale: None, void: false, hot, counters: Counters::default() }
     }
 }

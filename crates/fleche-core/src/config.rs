@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     cache::{Cache, HotTier, StalePolicy},
-    error::Result,
+    error::{Result, ensure_not_forked},
     store::{CallStoreConfig, ValueStoreConfig, backends},
 };
 
@@ -89,11 +89,12 @@ impl Cache {
     /// Opens both stores.
     ///
     /// # Errors
-    /// What the stores say when they are opened.
+    /// What the stores say when they are opened; [`Error::Forked`](crate::Error::Forked) in a [forked child](crate::fork).
     pub fn from_config(config: &CacheConfig) -> Result<Self> {
         if *config == Self::void().config() {
             return Ok(Self::void());
         }
+        ensure_not_forked(|| "the cache")?;
         let cache = Self::of(config.values.open()?, config.calls.open()?, config.store_arguments);
         Ok(cache.hot_tier(config.hot).stale(config.stale))
     }

@@ -27,6 +27,7 @@ use crate::{
     cache::{Cache, thread_ends},
     call::CallKey,
     claim::{Flight, Flights, with_parents},
+    fork,
     metadata::{Kinds, MetadataKind, Runtime},
 };
 
@@ -125,7 +126,7 @@ pub(crate) fn active() -> Rc<Cache> {
 
 /// The same, and whether it is the default.
 fn active_and_origin() -> (Rc<Cache>, bool) {
-    if thread_ends() {
+    if thread_ends() || fork::is_child() {
         return (Rc::new(Cache::void()), false);
     }
     let entered = ENTERED.try_with(|entered| {

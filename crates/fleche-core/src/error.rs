@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::encoding::{DecodeError, EncodeError};
+use crate::{
+    encoding::{DecodeError, EncodeError},
+    fork,
+};
 
 /// What every fallible function here returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -39,6 +42,15 @@ pub enum Error {
         store: String,
         /// What it was asked to do, as a verb.
         operation: &'static str,
+    },
+    /// This process was [forked](crate::fork) without executing another program, and leaves what is open to its parent.
+    #[error(
+        "{what} is not used in this process, which was forked without `exec`: only its parent uses it; start another program, \
+         or the workers of a `ProcessPool`"
+    )]
+    Forked {
+        /// The store, the cache or the pool.
+        what: String,
     },
     /// The file of an open store was removed or replaced. The store has opened what the path leads to now; nothing was
     /// written by the operation that noticed, which may be tried again. Calls of memoized functions do.
@@ -104,4 +116,14 @@ impl Error {
         let store = store.into();
         move |source| Self::Backend { store, source: source.into() }
     }
+}
+
+/// Fails in a process that was [forked](crate::fork) without executing another program. Stores begin each operation with
+/// this, so that a child touches nothing of what it shares with its parent.
+///
+/// # Errors
+/// [`Error::Forked`] of `what`.
+#[inline]
+pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
+    if fork::is_child() { Err(Error::Forked { what: what().into() }) } else { Ok(()) }
 }

@@ -55,6 +55,7 @@ pub mod encoding;
 pub mod error;
 pub mod executor;
 pub mod file_content;
+pub mod fork;
 #[doc(hidden)]
 pub mod function;
 pub mod future;

@@ -31,6 +31,8 @@ use tracing::{
     subscriber::{Interest, NoSubscriber},
 };
 
+use crate::fork;
+
 /// How many different lines one place in the code prints at the most.
 pub const LINES_PER_CALLSITE: usize = 8;
 
@@ -54,6 +56,10 @@ macro_rules! __error {
 /// Runs `event`, which emits one `tracing` event: to the subscriber of this thread, else to standard error.
 pub fn emit(event: impl FnOnce()) {
     static STDERR: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Stderr));
+    // Locks of the log, or of the subscriber, may be held by threads that a forked child does not have.
+    if fork::is_child() {
+        return;
+    }
     if dispatcher::get_default(Dispatch::is::<NoSubscriber>) {
         if max_level() != LevelFilter::OFF {
             dispatcher::with_default(&STDERR, event);

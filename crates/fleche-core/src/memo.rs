@@ -36,6 +36,7 @@ use crate::{
     claim::Moment,
     context,
     error::{Error, Result},
+    fork,
     function::{Function, Warning},
     metadata::Collecting,
 };
@@ -195,6 +196,10 @@ fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Ar
 
 /// Whether the function's calls may be looked up and recorded; if not, the reason is counted.
 fn admits(function: &Function, cache: &Cache) -> bool {
+    if fork::is_child() {
+        fork::warn_once();
+        return false;
+    }
     if cache.is_void() {
         return false;
     }

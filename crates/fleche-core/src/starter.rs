@@ -12,6 +12,8 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
+use crate::fork;
+
 type Start = Box<dyn FnOnce() + Send>;
 
 /// There since before the first thread of this process left the working directory that all share.
@@ -25,7 +27,8 @@ static STARTER: OnceLock<Sender<Start>> = OnceLock::new();
 pub fn spawn<R: Send + 'static>(name: &str, run: impl FnOnce() -> R + Send + 'static) -> io::Result<JoinHandle<R>> {
     let builder = Builder::new().name(name.to_owned());
     // Nobody has a directory of its own, as long as there is none.
-    let Some(starter) = STARTER.get() else { return builder.spawn(run) };
+    // A forked child does not have the starter's thread.
+    let Some(starter) = STARTER.get().filter(|_| !fork::is_child()) else { return builder.spawn(run) };
     let (tell, answer) = channel();
     let start = move || {
         // Whoever asks waits for the answer.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use fleche_core::{Error, Result, claim::ListensHere, job, starter};
+use fleche_core::{Error, Result, claim::ListensHere, error::ensure_not_forked, fork, job, starter};
 use signal_hook::{consts::SIGINT, iterator::Signals, low_level::emulate_default_handler};
 
 /// What holds tasks that have not started.
@@ -28,6 +28,10 @@ fn lock() -> MutexGuard<'static, State> {
 
 /// Has a pool's tasks cancelled on Ctrl-C, if anything is.
 pub(crate) fn register(pool: Weak<dyn Cancel>) {
+    // Another thread of the parent may have held the lock when this process was forked.
+    if fork::is_child() {
+        return;
+    }
     let mut state = lock();
     state.pools.retain(|pool| pool.strong_count() > 0);
     state.pools.push(pool);
@@ -64,6 +68,7 @@ pub(crate) fn register(pool: Weak<dyn Cancel>) {
 /// # Errors
 /// [`Error::Io`] where the system does not let signals be heard, or starts no thread for it.
 pub fn cancel_on_ctrl_c() -> Result<()> {
+    ensure_not_forked(|| "Ctrl-C")?;
     let mut state = lock();
     if state.listening {
         return Ok(());

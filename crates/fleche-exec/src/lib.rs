@@ -69,7 +69,6 @@ mod register;
 mod serial;
 mod threads;
 
-#[cfg(any(feature = "rayon", feature = "tokio"))]
 mod foreign;
 #[cfg(feature = "indicatif")]
 mod progress;

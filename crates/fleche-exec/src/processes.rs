@@ -23,10 +23,11 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     Error, Executor, JobError, Result, Task,
     executor::{ExecutorConfig, Resources, SubmitError},
+    fork::ProcessLocal,
     store::Reach,
 };
 
-use crate::budget::Budget;
+use crate::{budget::Budget, foreign::of_this_process};
 use rights::TaskRight;
 use schedule::Schedule;
 use waiting::{Waiting, Wants};
@@ -92,7 +93,7 @@ pub struct ProcessPool(Arc<Handle>);
 
 /// What handles share. Workers' threads hold the schedule only, so that this is dropped with the last handle.
 struct Handle {
-    schedule: Arc<Schedule>,
+    schedule: ProcessLocal<Arc<Schedule>>,
     config: ProcessPoolConfig,
     /// With what the configuration leaves open filled in.
     budget: Budget,
@@ -144,7 +145,7 @@ impl ProcessPool {
         let budget = config.budget.clone().unwrap_or_default().of_workers(config.processes);
         let schedule = Schedule::new(config.processes, config.replace_after, &budget);
         crate::interrupt::register(Arc::downgrade(&schedule) as _);
-        Ok(Self(Arc::new(Handle { schedule, config, budget })))
+        Ok(Self(Arc::new(Handle { schedule: ProcessLocal::new(schedule), config, budget })))
     }
 
     /// How many worker processes it may have.
@@ -161,6 +162,9 @@ impl ProcessPool {
     /// [`JobError::Rejected`](fleche_core::JobError::Rejected). Returns when all accepted tasks have run and the workers
     /// have ended; on a thread of the pool itself, where a job's `on_done` runs, at once.
     pub fn shutdown(&self) {
+        if self.is_inherited() {
+            return;
+        }
         self.0.schedule.close();
         self.0.schedule.wait();
     }
@@ -169,6 +173,9 @@ impl ProcessPool {
     /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled), the ones on their way to a worker as soon as it gives
     /// them back. The pool goes on. How many there are; some of those on their way may yet start.
     pub fn cancel_waiting(&self) -> usize {
+        if self.is_inherited() {
+            return 0;
+        }
         self.0.schedule.cancel_waiting()
     }
 
@@ -176,12 +183,20 @@ impl ProcessPool {
     /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled), workers are killed, and what they were running ends as
     /// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost).
     pub fn shutdown_now(&self) {
+        if self.is_inherited() {
+            return;
+        }
         self.0.schedule.kill();
         self.0.schedule.wait();
     }
 }
 
 impl ProcessPool {
+    /// Whether this is a forked child, which leaves the workers to its parent.
+    fn is_inherited(&self) -> bool {
+        ProcessLocal::is_inherited(&self.0.schedule)
+    }
+
     fn accept(&self, task: Task, wants: Wants) -> Result<(), SubmitError> {
         let schedule = &self.0.schedule;
         if schedule.is_closed() {
@@ -202,6 +217,9 @@ const KNOWN: [&str; 7] = ["cores", "memory_mb", "gpus", "timeout", "retries", "w
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if ProcessLocal::is_inherited(&self.schedule) {
+            return;
+        }
         self.schedule.close();
         self.schedule.wait();
     }
@@ -214,6 +232,7 @@ impl Executor for ProcessPool {
 
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         let task = resources.known_to(task, "a process pool", &KNOWN)?;
+        let task = of_this_process(task, &self.0.schedule, "the process pool")?;
         match Wants::of(resources, &self.0.budget) {
             Ok(wants) => self.accept(task, wants),
             Err(why) => Err(task.refuse(why)),

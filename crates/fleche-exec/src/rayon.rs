@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     Error, Executor, Result, Task,
     executor::{ExecutorConfig, SubmitError},
+    fork::ProcessLocal,
     starter,
     store::Reach,
 };
@@ -25,17 +26,18 @@ use crate::foreign;
 pub struct RayonExecutor {
     /// `None` for the global pool.
     pool: Option<Arc<ThreadPool>>,
+    process: ProcessLocal<()>,
 }
 
 impl RayonExecutor {
     /// An executor over this pool.
     pub fn new(pool: impl Into<Arc<ThreadPool>>) -> Self {
-        Self { pool: Some(pool.into()) }
+        Self { pool: Some(pool.into()), process: ProcessLocal::default() }
     }
 
     /// An executor over rayon's global pool, which starts with the first task.
     pub fn global() -> Self {
-        Self { pool: None }
+        Self { pool: None, process: ProcessLocal::default() }
     }
 
     /// How many threads the pool has.
@@ -46,6 +48,7 @@ impl RayonExecutor {
 
 impl Executor for RayonExecutor {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
+        let task = foreign::of_this_process(task, &self.process, "the rayon pool")?;
         let run = move || foreign::run(task);
         match &self.pool {
             Some(pool) => pool.spawn_fifo(run),
@@ -65,7 +68,7 @@ impl Executor for RayonExecutor {
 
 impl fmt::Debug for RayonExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RayonExecutor").field("pool", &self.pool).finish()
+        f.debug_struct("RayonExecutor").field("pool", &self.pool).finish_non_exhaustive()
     }
 }
 

@@ -17,11 +17,12 @@ use std::{
 use fleche_core::{
     Error, Executor, Job, Result, Task,
     executor::{ExecutorConfig, Resources, SubmitError},
+    fork::ProcessLocal,
     store::Reach,
     waiting,
 };
 
-use crate::budget::Budget;
+use crate::{budget::Budget, foreign::of_this_process};
 use queue::Queue;
 
 /// A fixed number of threads that take tasks in the order of their submission.
@@ -82,7 +83,7 @@ pub struct ThreadPool(Arc<Threads>);
 
 /// What handles share. Tasks and threads hold the queue only, so that this is dropped with the last handle.
 struct Threads {
-    queue: Arc<Queue>,
+    queue: ProcessLocal<Arc<Queue>>,
     /// All that tasks share, with what is not said filled in.
     budget: Budget,
     /// As it was asked for.
@@ -114,7 +115,7 @@ impl ThreadPool {
             return Err(refused("a pool of 0 threads runs nothing; ask for at least 1, or for one per core"));
         }
         let budget = budget.of_workers(threads);
-        let queue = Queue::new(threads, &budget);
+        let queue = ProcessLocal::new(Queue::new(threads, &budget));
         #[cfg(unix)]
         crate::interrupt::register(Arc::downgrade(&queue) as _);
         let pool = Threads { queue, budget, config, size: threads, ending: Mutex::default() };
@@ -172,6 +173,9 @@ impl ThreadPool {
     /// Cancels every accepted task that has not started: those jobs end as
     /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled). The pool goes on. How many there were.
     pub fn cancel_waiting(&self) -> usize {
+        if ProcessLocal::is_inherited(&self.0.queue) {
+            return 0;
+        }
         self.0.queue.cancel_all()
     }
 
@@ -185,6 +189,10 @@ impl ThreadPool {
 
 impl Threads {
     fn end(&self) {
+        // A forked child has none of the threads, and leaves the tasks to its parent.
+        if ProcessLocal::is_inherited(&self.queue) {
+            return;
+        }
         self.queue.close();
         if lane::works_for(&self.queue) {
             return;
@@ -214,6 +222,7 @@ impl Executor for ThreadPool {
 
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         let task = resources.known_to(task, "a thread pool", &["cores", "memory_mb", "gpus", "retries"])?;
+        let task = of_this_process(task, &self.0.queue, "the thread pool")?;
         let closed = "the thread pool was shut down; submit before that, or make another pool";
         match self.0.budget.demand(resources) {
             Ok(demand) => self.0.queue.push(task, demand).map_err(|task| task.refuse(closed)),

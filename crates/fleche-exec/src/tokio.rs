@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fleche_core::{
     Error, Executor, Result, Task,
     executor::{ExecutorConfig, SubmitError},
+    fork::ProcessLocal,
     store::Reach,
 };
 use serde::{Deserialize, Serialize};
@@ -22,12 +23,13 @@ use crate::foreign;
 #[derive(Clone, Debug)]
 pub struct TokioExecutor {
     handle: Handle,
+    process: ProcessLocal<()>,
 }
 
 impl TokioExecutor {
     /// An executor over the runtime of this handle.
     pub fn new(handle: Handle) -> Self {
-        Self { handle }
+        Self { handle, process: ProcessLocal::default() }
     }
 
     /// An executor over the runtime in which this is called.
@@ -44,6 +46,7 @@ impl TokioExecutor {
 
 impl Executor for TokioExecutor {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
+        let task = foreign::of_this_process(task, &self.process, "the tokio runtime")?;
         // The job says how it ends; the handle of tokio's own task tells nothing more.
         drop(self.handle.spawn_blocking(move || foreign::run(task)));
         Ok(())

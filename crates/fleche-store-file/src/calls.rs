@@ -5,6 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Record, Result,
     call::Brief,
+    error::ensure_not_forked,
     store::{CallStoreConfig, Entries},
 };
 
@@ -51,9 +52,15 @@ impl FileCalls {
         &self.tree.root
     }
 
+    /// The directory, which a forked child leaves alone.
+    fn tree(&self) -> Result<&Tree> {
+        ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
+        Ok(&self.tree)
+    }
+
     /// What this makes of a record's bytes; it gives `None` for those of a later format.
     fn read<T>(&self, key: &CallKey, decode: fn(&CallKey, &[u8]) -> Result<Option<T>>) -> Result<Option<T>> {
-        let read = self.tree.read(key.digest(), |bytes| decode(key, &bytes).map_err(why))?;
+        let read = self.tree()?.read(key.digest(), |bytes| decode(key, &bytes).map_err(why))?;
         if let Some(None) = read {
             self.tree.later().insert(*key.digest());
         }
@@ -71,23 +78,23 @@ impl CallStore for FileCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let met = self.tree.later().contains(key.digest());
-        if met && matches!(look(key, &self.tree.path(key.digest())), Ok(Look::Later)) {
+        let met = self.tree()?.later().contains(key.digest());
+        if met && matches!(look(key, &self.tree()?.path(key.digest())), Ok(Look::Later)) {
             return Err(later_format(self.root(), key));
         }
-        self.tree.write(key.digest(), &record.to_bytes(key)?, self.durability)
+        self.tree()?.write(key.digest(), &record.to_bytes(key)?, self.durability)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.tree.contains(key.digest())
+        self.tree()?.contains(key.digest())
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(self.tree.list(prefix).map(|digest| digest.map(CallKey::from))))
+        Ok(Box::new(self.tree()?.list(prefix).map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.tree.remove_if(key.digest(), |path| {
+        self.tree()?.remove_if(key.digest(), |path| {
             Ok(match look(key, path)? {
                 Look::Absent | Look::Later => false,
                 Look::Whole(record) => only.is_none_or(|only| record == *only),
@@ -98,12 +105,12 @@ impl CallStore for FileCalls {
 
     #[cfg(unix)]
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.tree.claims.claim(&self.tree.root, key)
+        self.tree()?.claims.claim(&self.tree.root, key)
     }
 
     #[cfg(unix)]
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.tree.claims.owner(&self.tree.root, key)
+        self.tree()?.claims.owner(&self.tree.root, key)
     }
 
     fn identity(&self) -> usize {
@@ -111,7 +118,7 @@ impl CallStore for FileCalls {
     }
 
     fn sync(&self, key: &CallKey) -> Result<()> {
-        if self.durability == Durability::Never { Ok(()) } else { self.tree.sync(key.digest()) }
+        if self.durability == Durability::Never { Ok(()) } else { self.tree()?.sync(key.digest()) }
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {

@@ -5,6 +5,7 @@ use std::{fmt, fs, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Error, Result, ValueStore,
+    error::ensure_not_forked,
     store::{Check, Entries, ValueStoreConfig},
 };
 
@@ -45,42 +46,48 @@ impl FileValues {
     pub fn root(&self) -> &Path {
         &self.tree.root
     }
+
+    /// The directory, which a forked child leaves alone.
+    fn tree(&self) -> Result<&Tree> {
+        ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
+        Ok(&self.tree)
+    }
 }
 
 impl ValueStore for FileValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.tree.read(id, |bytes| check(Bytes::from(bytes)))
+        self.tree()?.read(id, |bytes| check(Bytes::from(bytes)))
     }
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        if self.tree.refresh(id, encoded.len(), self.durability)? {
+        if self.tree()?.refresh(id, encoded.len(), self.durability)? {
             return Ok(());
         }
-        self.tree.write(id, encoded, self.durability)
+        self.tree()?.write(id, encoded, self.durability)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        self.tree.contains(id)
+        self.tree()?.contains(id)
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        age("look at", &self.tree.path(id))
+        age("look at", &self.tree()?.path(id))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
         match older_than {
-            None => self.tree.remove(id),
-            Some(limit) => self.tree.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit))),
+            None => self.tree()?.remove(id),
+            Some(limit) => self.tree()?.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit))),
         }
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(self.tree.list(prefix))
+        Ok(self.tree()?.list(prefix))
     }
 
     fn sync(&self, id: &Digest) -> Result<()> {
-        if self.durability == Durability::Never { Ok(()) } else { self.tree.sync(id) }
+        if self.durability == Durability::Never { Ok(()) } else { self.tree()?.sync(id) }
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {

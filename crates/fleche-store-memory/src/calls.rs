@@ -5,6 +5,7 @@ use std::{collections::hash_map, fmt, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Record, Result,
     call::Brief,
+    error::ensure_not_forked,
     store::{CallStoreConfig, Entries, OpenStores},
 };
 
@@ -37,32 +38,40 @@ impl MemoryCalls {
     }
 }
 
+impl MemoryCalls {
+    /// What is held, which a forked child leaves alone.
+    fn held(&self) -> Result<&Held> {
+        ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
+        Ok(&self.0)
+    }
+}
+
 impl CallStore for MemoryCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        Ok(self.0.records.read(key.digest()).get(key.digest()).cloned())
+        Ok(self.held()?.records.read(key.digest()).get(key.digest()).cloned())
     }
 
     fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        Ok(self.0.records.read(key.digest()).get(key.digest()).map(Brief::from))
+        Ok(self.held()?.records.read(key.digest()).get(key.digest()).map(Brief::from))
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let replaced = self.0.records.write(key.digest()).insert(*key.digest(), record.clone());
+        let replaced = self.held()?.records.write(key.digest()).insert(*key.digest(), record.clone());
         // Freed here, after the lock.
         drop(replaced);
         Ok(())
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        Ok(self.0.records.read(key.digest()).contains_key(key.digest()))
+        Ok(self.held()?.records.read(key.digest()).contains_key(key.digest()))
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(self.0.records.digests(prefix).map(|digest| Ok(digest.into()))))
+        Ok(Box::new(self.held()?.records.digests(prefix).map(|digest| Ok(digest.into()))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        match self.0.records.write(key.digest()).entry(*key.digest()) {
+        match self.held()?.records.write(key.digest()).entry(*key.digest()) {
             hash_map::Entry::Occupied(record) if only.is_none_or(|only| record.get() == only) => {
                 record.remove();
                 Ok(true)

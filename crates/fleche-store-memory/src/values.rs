@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
+    error::ensure_not_forked,
     store::{Check, Entries, OpenStores, ValueStoreConfig, whole},
 };
 
@@ -66,9 +67,17 @@ impl Held {
     }
 }
 
+impl MemoryValues {
+    /// What is held, which a forked child leaves alone.
+    fn held(&self) -> Result<&Held> {
+        ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
+        Ok(&self.0)
+    }
+}
+
 impl ValueStore for MemoryValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        let Some((encoded, _)) = self.0.look(id) else { return Ok(None) };
+        let Some((encoded, _)) = self.held()?.look(id) else { return Ok(None) };
         check(encoded.clone()).map(Some).map_err(|why| {
             self.0.set_aside(id, &encoded);
             damaged(id, why)
@@ -76,7 +85,7 @@ impl ValueStore for MemoryValues {
     }
 
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        match self.0.look(id) {
+        match self.held()?.look(id) {
             Some((_, false)) => self.read(id, &|bytes| whole(id, bytes)),
             found => Ok(found.map(|(encoded, _)| encoded)),
         }
@@ -84,24 +93,24 @@ impl ValueStore for MemoryValues {
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         // Compared, hashed and copied before the lock, so that a large value stops nobody.
-        let known = self.0.look(id).filter(|(known, _)| known == encoded);
+        let known = self.held()?.look(id).filter(|(known, _)| known == encoded);
         let (encoded, whole) = known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::of(encoded) == *id));
-        let replaced = self.0.values.write(id).insert(*id, Value { encoded, whole, put: Instant::now() });
+        let replaced = self.held()?.values.write(id).insert(*id, Value { encoded, whole, put: Instant::now() });
         // Freed here, after the lock.
         drop(replaced);
         Ok(())
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        Ok(self.0.values.read(id).contains_key(id))
+        Ok(self.held()?.values.read(id).contains_key(id))
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        Ok(self.0.values.read(id).get(id).map(|value| value.put.elapsed()))
+        Ok(self.held()?.values.read(id).get(id).map(|value| value.put.elapsed()))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        match self.0.values.write(id).entry(*id) {
+        match self.held()?.values.write(id).entry(*id) {
             hash_map::Entry::Occupied(value) if older_than.is_none_or(|age| value.get().put.elapsed() > age) => {
                 value.remove();
                 Ok(true)
@@ -111,7 +120,7 @@ impl ValueStore for MemoryValues {
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.0.values.digests(prefix).map(Ok)))
+        Ok(Box::new(self.held()?.values.digests(prefix).map(Ok)))
     }
 
     fn may_block(&self) -> bool {

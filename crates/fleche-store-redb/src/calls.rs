@@ -5,6 +5,8 @@ use std::{fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::Brief,
+    error::ensure_not_forked,
+    fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _},
 };
 
@@ -23,7 +25,7 @@ use crate::{
 /// `contains` is true, `remove` removes nothing, and `put` refuses to replace it.
 #[derive(Clone)]
 pub struct RedbCalls {
-    database: Arc<Database>,
+    database: ProcessLocal<Arc<Database>>,
     durability: Durability,
 }
 
@@ -42,7 +44,13 @@ impl RedbCalls {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(config: &RedbCallsConfig) -> Result<Self> {
-        Ok(Self { database: Database::open(&config.path)?, durability: config.durability })
+        Ok(Self { database: ProcessLocal::new(Database::open(&config.path)?), durability: config.durability })
+    }
+
+    /// The database, which a forked child leaves alone.
+    fn database(&self) -> Result<&Arc<Database>> {
+        ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
+        Ok(&self.database)
     }
 
     /// The file, absolute, as it was called when it was first opened.
@@ -60,25 +68,25 @@ impl RedbCalls {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database.writable()?.inner.compact()
+        self.database()?.writable()?.inner.compact()
     }
 }
 
 impl CallStore for RedbCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.database.current().record(key, self.durability)
+        self.database()?.current().record(key, self.durability)
     }
 
     fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        self.database.current().read_record(key, self.durability, |put| Brief::from(put), Record::brief_from_bytes)
+        self.database()?.current().read_record(key, self.durability, |put| Brief::from(put), Record::brief_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.database.writable()?.put_record(key, record, self.durability)
+        self.database()?.writable()?.put_record(key, record, self.durability)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        let inner = &self.database.current().inner;
+        let inner = &self.database()?.current().inner;
         match inner.pending.look(|state| state.record(key).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
             None => inner.read(|snapshot| Ok(snapshot.records.get(key.digest().as_bytes())?.is_some())),
@@ -87,17 +95,17 @@ impl CallStore for RedbCalls {
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
         let digests =
-            self.database.current().digests(|snapshot| &snapshot.records, State::has_removed_record, prefix)?;
+            self.database()?.current().digests(|snapshot| &snapshot.records, State::has_removed_record, prefix)?;
         Ok(Box::new(digests.map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.database.writable()?.remove_record(key, only, self.durability)
+        self.database()?.writable()?.remove_record(key, only, self.durability)
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         let keys: Entries<'a, CallKey> = match query.function_name() {
-            Some(function) => Box::new(self.database.current().indexed(function, query)?),
+            Some(function) => Box::new(self.database()?.current().indexed(function, query)?),
             None => self.keys(&DigestPrefix::all())?,
         };
         let found = keys.filter_map(move |key| {
@@ -112,9 +120,9 @@ impl CallStore for RedbCalls {
     }
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.database.current().sync(self.durability)?;
+        self.database()?.current().sync(self.durability)?;
         // What was written to a file that was removed in the meantime does not last.
-        self.database.writable().map(drop)
+        self.database()?.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {

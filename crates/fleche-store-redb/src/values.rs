@@ -5,6 +5,8 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
+    error::ensure_not_forked,
+    fork::ProcessLocal,
     store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 
@@ -20,7 +22,7 @@ use crate::{
 /// Ages are by this system's clock; a time in the future is age zero. Values of up to 3 GiB are kept.
 #[derive(Clone)]
 pub struct RedbValues {
-    database: Arc<Database>,
+    database: ProcessLocal<Arc<Database>>,
     durability: Durability,
 }
 
@@ -39,7 +41,13 @@ impl RedbValues {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(config: &RedbValuesConfig) -> Result<Self> {
-        Ok(Self { database: Database::open(&config.path)?, durability: config.durability })
+        Ok(Self { database: ProcessLocal::new(Database::open(&config.path)?), durability: config.durability })
+    }
+
+    /// The database, which a forked child leaves alone.
+    fn database(&self) -> Result<&Arc<Database>> {
+        ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
+        Ok(&self.database)
     }
 
     /// The file, absolute, as it was called when it was first opened.
@@ -59,22 +67,22 @@ impl RedbValues {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database.writable()?.inner.compact()
+        self.database()?.writable()?.inner.compact()
     }
 }
 
 impl ValueStore for RedbValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.database.current().value(id, check, self.durability)
+        self.database()?.current().value(id, check, self.durability)
     }
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.database.writable()?.put_value(id, encoded, self.durability)
+        self.database()?.writable()?.put_value(id, encoded, self.durability)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        let inner = &self.database.current().inner;
+        let inner = &self.database()?.current().inner;
         match inner.pending.look(|state| state.value(id).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
             None => inner.read(|snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
@@ -82,7 +90,7 @@ impl ValueStore for RedbValues {
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        let inner = &self.database.current().inner;
+        let inner = &self.database()?.current().inner;
         let put = match inner.pending.look(|state| state.value(id).cloned()) {
             Some(Change::Put(value)) => Some(value.put),
             Some(Change::Removed) => None,
@@ -96,17 +104,21 @@ impl ValueStore for RedbValues {
     }
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
-        self.database.writable()?.remove_values(ids, older_than, self.durability)
+        self.database()?.writable()?.remove_values(ids, older_than, self.durability)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.database.current().digests(|snapshot| &snapshot.values, State::has_removed_value, prefix)?))
+        Ok(Box::new(self.database()?.current().digests(
+            |snapshot| &snapshot.values,
+            State::has_removed_value,
+            prefix,
+        )?))
     }
 
     fn sync(&self, _id: &Digest) -> Result<()> {
-        self.database.current().sync(self.durability)?;
+        self.database()?.current().sync(self.durability)?;
         // What was written to a file that was removed in the meantime does not last.
-        self.database.writable().map(drop)
+        self.database()?.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {

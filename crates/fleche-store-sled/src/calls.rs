@@ -5,6 +5,8 @@ use std::{fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::Brief,
+    error::ensure_not_forked,
+    fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _},
 };
 
@@ -23,7 +25,7 @@ use crate::{
 /// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
 /// `contains` is true, `remove` removes nothing, and `put` refuses to replace it.
 #[derive(Clone)]
-pub struct SledCalls(Arc<Database>);
+pub struct SledCalls(ProcessLocal<Arc<Database>>);
 
 impl SledCalls {
     /// The store in this directory, which is created if it is missing.
@@ -40,7 +42,13 @@ impl SledCalls {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(config: &SledCallsConfig) -> Result<Self> {
-        Database::open(&config.path).map(Self)
+        Ok(Self(ProcessLocal::new(Database::open(&config.path)?)))
+    }
+
+    /// The database, which a forked child leaves alone.
+    fn database(&self) -> Result<&Arc<Database>> {
+        ensure_not_forked(|| format!("the sled store `{}`", self.path().display()))?;
+        Ok(&self.0)
     }
 
     /// The directory, absolute, as it was called when it was first opened.
@@ -60,17 +68,17 @@ impl SledCalls {
 
 impl CallStore for SledCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         database.record(key, Record::from_bytes)
     }
 
     fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         database.record(key, Record::brief_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let database = self.0.writable()?;
+        let database = self.database()?.writable()?;
         let bytes = record.to_bytes(key)?;
         let put = database.change(key.digest(), || {
             let there = database.records.get(key.digest().as_bytes())?;
@@ -86,17 +94,17 @@ impl CallStore for SledCalls {
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         database.run(|| database.records.contains_key(key.digest().as_bytes()))
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         Ok(Box::new(database.digests(&database.records, prefix)?.map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        let database = self.0.writable()?;
+        let database = self.database()?.writable()?;
         database.change(key.digest(), || {
             let Some(there) = database.records.get(key.digest().as_bytes())? else { return Ok(false) };
             let record = match Record::from_bytes(key, &there) {
@@ -113,7 +121,7 @@ impl CallStore for SledCalls {
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         let Some(function) = query.function_name() else {
             let keys = self.keys(&DigestPrefix::all())?;
             return Ok(Box::new(keys.filter_map(|key| match key {
@@ -135,9 +143,9 @@ impl CallStore for SledCalls {
     }
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.0.current().sync()?;
+        self.database()?.current().sync()?;
         // What was written to a directory that was removed in the meantime does not last.
-        self.0.writable().map(drop)
+        self.database()?.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {

@@ -10,6 +10,8 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
+    error::ensure_not_forked,
+    fork::ProcessLocal,
     store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 
@@ -20,7 +22,7 @@ use crate::{SledValuesConfig, database::Database};
 /// What was put is on disk within about 100 ms, when `sync` returns, and when the last handle is dropped. Ages are by this
 /// system's clock; a time in the future is age zero.
 #[derive(Clone)]
-pub struct SledValues(Arc<Database>);
+pub struct SledValues(ProcessLocal<Arc<Database>>);
 
 impl SledValues {
     /// The store in this directory, which is created if it is missing.
@@ -37,7 +39,13 @@ impl SledValues {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(config: &SledValuesConfig) -> Result<Self> {
-        Database::open(&config.path).map(Self)
+        Ok(Self(ProcessLocal::new(Database::open(&config.path)?)))
+    }
+
+    /// The database, which a forked child leaves alone.
+    fn database(&self) -> Result<&Arc<Database>> {
+        ensure_not_forked(|| format!("the sled store `{}`", self.path().display()))?;
+        Ok(&self.0)
     }
 
     /// The directory, absolute, as it was called when it was first opened.
@@ -48,13 +56,13 @@ impl SledValues {
 
 impl ValueStore for SledValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         database.value(id, check)
     }
 
     /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        let database = self.0.writable()?;
+        let database = self.database()?.writable()?;
         database.change(id, || {
             // The age first: what is left by a kill between the two has one.
             database.ages.insert(id.as_bytes(), &now().to_be_bytes())?;
@@ -66,12 +74,12 @@ impl ValueStore for SledValues {
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         database.run(|| database.values.contains_key(id.as_bytes()))
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         if !self.contains(id)? {
             return Ok(None);
         }
@@ -79,7 +87,7 @@ impl ValueStore for SledValues {
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        let database = self.0.writable()?;
+        let database = self.database()?.writable()?;
         database.change(id, || {
             if let Some(limit) = older_than
                 && age(put_at(database, id)?.unwrap_or(0)) <= limit
@@ -93,14 +101,14 @@ impl ValueStore for SledValues {
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        let database = self.0.current();
+        let database = self.database()?.current();
         Ok(Box::new(database.digests(&database.values, prefix)?))
     }
 
     fn sync(&self, _id: &Digest) -> Result<()> {
-        self.0.current().sync()?;
+        self.database()?.current().sync()?;
         // What was written to a directory that was removed in the meantime does not last.
-        self.0.writable().map(drop)
+        self.database()?.writable().map(drop)
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Query, Record, Result,
     claim::{Claim, Owner},
+    error::ensure_not_forked,
+    fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _},
 };
 
@@ -30,7 +32,7 @@ use crate::{
 /// [crate](crate#who-computes).
 #[derive(Clone)]
 pub struct SqlCalls {
-    database: Arc<Database>,
+    database: ProcessLocal<Arc<Database>>,
     config: SqlCallsConfig,
 }
 
@@ -51,7 +53,7 @@ impl SqlCalls {
     /// As [`open`](Self::open).
     pub fn open_with(config: &SqlCallsConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
-        Ok(Self { database, config: SqlCallsConfig { url, ..config.clone() } })
+        Ok(Self { database: ProcessLocal::new(database), config: SqlCallsConfig { url, ..config.clone() } })
     }
 
     fn tables(&self) -> &Tables {
@@ -97,6 +99,8 @@ impl CallStore for SqlCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        // Before the lock, which another thread of the parent may have held at the fork.
+        ensure_not_forked(|| &*self.database.tables.name)?;
         let tables = &self.database.writable()?.tables;
         let met = tables.later().contains(key);
         if met && tables.record(key)?.is_some_and(|bytes| matches!(Record::from_bytes(key, &bytes), Ok(None))) {

@@ -11,6 +11,7 @@ use std::{
 use fleche_core::{
     CallKey, Error, Result,
     claim::Leases,
+    error::ensure_not_forked,
     store::{BackingFile, FileBacked, OpenStores, Place},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -241,6 +242,7 @@ impl Tables {
         F: Future<Output = sqlx::Result<T>> + Send + 'static,
     {
         let name = &self.name;
+        ensure_not_forked(|| name)?;
         let attempt = || {
             let operation = operation(self.link.clone());
             Ok(runtime::run(name, async move { Ok(operation.await) })??)

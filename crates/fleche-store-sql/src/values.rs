@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
+    fork::ProcessLocal,
     store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 
@@ -26,7 +27,7 @@ const TOGETHER: usize = 500;
 /// 999 000 000 bytes is refused.
 #[derive(Clone)]
 pub struct SqlValues {
-    database: Arc<Database>,
+    database: ProcessLocal<Arc<Database>>,
     config: SqlValuesConfig,
 }
 
@@ -48,7 +49,7 @@ impl SqlValues {
     /// As [`open`](Self::open).
     pub fn open_with(config: &SqlValuesConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
-        Ok(Self { database, config: SqlValuesConfig { url, ..config.clone() } })
+        Ok(Self { database: ProcessLocal::new(database), config: SqlValuesConfig { url, ..config.clone() } })
     }
 
     /// `{now}` in statements.

@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::Cache;
+use super::{Cache, THE_CACHE};
 use crate::{
     call::{Record, Timestamp},
     digest::{Digest, DigestPrefix},
-    error::{Error, Result},
+    error::{Error, Result, ensure_not_forked},
     query::Query,
     store::{CallStore, ValueStore},
 };
@@ -87,6 +87,7 @@ impl Cache {
     /// Those of the stores; and [`Error::Refused`] where a record is of a later format, since its references cannot be
     /// read. Nothing was removed then.
     pub fn gc(&self, options: &Gc) -> Result<Collected> {
+        ensure_not_forked(|| THE_CACHE)?;
         let mut collected = Collected::default();
         let begun = Timestamp::now();
         let caches = || options.others.iter().chain([self]);

@@ -1,9 +1,9 @@
 //! Reading everything, to find what is damaged.
 
-use super::Cache;
+use super::{Cache, THE_CACHE};
 use crate::{
     digest::DigestPrefix,
-    error::{Error, Result},
+    error::{Error, Result, ensure_not_forked},
 };
 
 /// What [`Cache::verify`] has found, so far or in the end.
@@ -34,6 +34,7 @@ impl Cache {
     /// # Errors
     /// Those of the stores, but for damage.
     pub fn verify(&self, mut progress: impl FnMut(&Verified)) -> Result<Verified> {
+        ensure_not_forked(|| THE_CACHE)?;
         let mut found = Verified::default();
         let (values, calls) = (&**self.values(), &**self.calls());
         // Values first: a result that turns out to be damaged is then missing.

@@ -10,6 +10,7 @@ use super::{
     Owner,
     flight::{Flight, Route},
     graph::with_parents,
+    sync::is_child,
     table,
 };
 use crate::call::CallKey;
@@ -73,6 +74,9 @@ impl fmt::Debug for Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
+        if is_child() {
+            return;
+        }
         for flight in &self.flights {
             flight.publish(|awaits| {
                 if let Some(at) = awaits.iter().position(|known| *known == self.route) {

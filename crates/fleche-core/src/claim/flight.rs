@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Held, graph,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, is_child},
     table,
 };
 use crate::call::CallKey;
@@ -272,7 +272,8 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        if !self.ended {
+        // In a forked child the flight goes on in the parent.
+        if !self.ended && !is_child() {
             self.flight.leave(End::Abandoned);
         }
     }
@@ -324,6 +325,9 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        if is_child() {
+            return;
+        }
         let mut state = self.flight.lock();
         state.waiting -= 1;
         // Nobody asks any more for what it has brought, which may be large.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Claim, Held, Owner, Taken, Then};
-use crate::{call::CallKey, error::Result};
+use crate::{call::CallKey, error::Result, fork};
 use heart::Heart;
 
 /// What a store does for leases, each atomically.
@@ -174,6 +174,10 @@ impl<T: LeaseTable> Held for Lease<T> {
 
 impl<T: LeaseTable> Drop for Lease<T> {
     fn drop(&mut self) {
+        // A forked child has a copy of what its parent goes on holding.
+        if fork::is_child() {
+            return;
+        }
         self.shared.heart.forget(&self.key, self.grant);
         if let Err(error) = self.shared.table.release(&self.key, self.grant) {
             crate::log::warn!(key = %self.key, %error, "a lease is not released; it ends by itself");

@@ -9,6 +9,8 @@ pub(super) use std::sync::{
     },
 };
 
+pub(super) use crate::fork::is_child;
+
 /// In how many parts the table of flights is.
 pub(super) const PARTS: usize = 64;
 

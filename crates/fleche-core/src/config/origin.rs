@@ -8,6 +8,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use crate::fork;
+
 /// The working directories of isolated calls, and from where each was called.
 static PRIVATE: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
 
@@ -20,7 +22,9 @@ impl Elsewhere {
     /// For this private directory, by the path that the system gives it; called from this thread's working directory.
     pub(crate) fn new(private: PathBuf) -> Self {
         // Where the caller has no directory, a search finds none in the private one either.
-        if let Ok(caller) = directory() {
+        if !fork::is_child()
+            && let Ok(caller) = directory()
+        {
             lock().insert(private.clone(), caller);
         }
         Self(private)
@@ -29,6 +33,9 @@ impl Elsewhere {
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
         lock().remove(&self.0);
     }
 }

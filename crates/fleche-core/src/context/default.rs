@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use crate::{cache::Cache, claim::Flights, config, context};
+use crate::{cache::Cache, claim::Flights, config, context, fork};
 
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
 /// The caches that are installed, the last one last.
@@ -30,6 +30,10 @@ thread_local! {
 
 /// Sets the cache that every thread uses where it has entered none, in place of an earlier default.
 pub fn set_default_cache(cache: Cache) {
+    // No call in a forked child uses it, and the lock may be held for good.
+    if fork::is_child() {
+        return;
+    }
     *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(cache);
     GENERATION.fetch_add(1, Release);
 }
@@ -61,7 +65,7 @@ impl Cache {
     ///
     /// Tags and kinds of metadata stay with their thread; carry them with [`Bound`](crate::Bound).
     pub fn install<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _installed = Installed::new(self.clone().within(context::flights()));
+        let _installed = (!fork::is_child()).then(|| Installed::new(self.clone().within(context::flights())));
         self.scope(run)
     }
 }
@@ -82,6 +86,9 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         let at = installed.iter().rposition(|(id, _)| *id == self.0);
         let ended = at.map(|at| installed.remove(at));
@@ -96,7 +103,7 @@ impl Drop for Installed {
 
 /// The flights within whose bodies the cache is installed that counts.
 pub(super) fn flights() -> Flights {
-    if INSTALLED_WITHIN.load(Relaxed) == 0 {
+    if INSTALLED_WITHIN.load(Relaxed) == 0 || fork::is_child() {
         return Flights::default();
     }
     let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);

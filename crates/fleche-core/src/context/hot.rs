@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{active_and_origin, default, is_rerun};
-use crate::cache::FIRST_ID;
+use crate::{cache::FIRST_ID, fork};
 
 #[derive(Clone, Copy)]
 struct Known {
@@ -35,11 +35,18 @@ pub(crate) fn hot_tier() -> Option<u64> {
 
 #[cold]
 fn find() -> u64 {
+    // What is found here must not outlive a fork.
+    fork::watch_and(forked);
     let generation = default::generation();
     let (cache, is_default) = active_and_origin();
     let tier = cache.hot().id().filter(|_| !is_rerun()).unwrap_or(NONE);
     KNOWN.set(Known { tier, default: if is_default { generation } else { ANY } });
     tier
+}
+
+/// Called in a forked child, on its one thread: nothing that was kept is served there.
+fn forked() {
+    KNOWN.set(Known { tier: NONE, default: ANY });
 }
 
 /// Something is entered or left.

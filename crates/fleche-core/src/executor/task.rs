@@ -12,6 +12,7 @@ use super::{
 use crate::{
     bound::{self, BoundCall, Callable, TupleArguments},
     context::Binding,
+    fork,
     job::{self, Job, JobError, Promise},
     waiting::{JobId, Mark, Spot},
 };
@@ -119,7 +120,8 @@ impl Task {
         // that body. It waits as a call of its own.
         let shares =
             |binding: &&Binding| !binding.is_rerun() && !binding.cache().is_void() && binding.flights().is_empty();
-        let binding = self.binding.as_ref().filter(shares)?;
+        // In a forked child the table's lock may be held for good.
+        let binding = self.binding.as_ref().filter(shares).filter(|_| !fork::is_child())?;
         let (cache, key) = (Arc::as_ptr(binding.cache().calls()).cast::<()>() as usize, self.work.key()?);
         Some(Flight { cache, key, asks: asks.cloned() })
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{KnownFile, recent::Recent, remembered::digest_of};
-use crate::digest::Digest;
+use crate::{digest::Digest, fork};
 
 /// How many contents a generation of the table holds.
 const CONTENTS: usize = 16 << 10;
@@ -44,6 +44,10 @@ pub fn expecting_files<R>(files: &[KnownFile], decode: impl FnOnce() -> R) -> R 
 
 /// Notes that the file holds this content.
 pub(super) fn add(digest: Digest, path: PathBuf) {
+    // Another thread of the parent may have held the lock when this process was forked.
+    if fork::is_child() {
+        return;
+    }
     let mut seen = PLACES_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     match seen.get(&digest) {
         Some(paths) => {
@@ -79,7 +83,11 @@ pub(super) fn path_of(digest: &Digest) -> Result<PathBuf, String> {
 
 /// The paths under which the content was seen, the likeliest last.
 fn known_paths(digest: &Digest) -> Vec<PathBuf> {
-    let mut paths = PLACES_SEEN.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().unwrap_or_default();
+    let mut paths = if fork::is_child() {
+        Vec::new()
+    } else {
+        PLACES_SEEN.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().unwrap_or_default()
+    };
     let _ = EXPECTED.try_with(|expected| {
         let expected = expected.borrow();
         paths.extend(expected.iter().filter(|file| file.digest == *digest).map(|file| file.path.clone()));

@@ -60,7 +60,7 @@ mod linux {
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, XFS_SUPER_MAGIC, fstatfs};
 
     use super::{super::recent::Recent, hash, open};
-    use crate::digest::Digest;
+    use crate::{digest::Digest, fork};
 
     /// Files of at most this size are read each time: that takes no longer than to have them written back once.
     const SMALL: u64 = 64 << 10;
@@ -101,6 +101,10 @@ mod linux {
     }
 
     fn lock<R>(run: impl FnOnce(&mut Recent<Identity, Digest>) -> R) -> R {
+        // Another thread of the parent may have held the lock when this process was forked.
+        if fork::is_child() {
+            return run(&mut Recent::new(1));
+        }
         run(&mut REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -4,10 +4,11 @@ use std::{
     any::TypeId,
     borrow::Cow,
     collections::HashMap,
-    sync::{LazyLock, PoisonError, RwLock},
+    sync::{LazyLock, OnceLock, PoisonError, RwLock},
 };
 
 use super::{Definition, Function, Load, Portable, near::unknown};
+use crate::fork;
 
 /// What the attribute submits: the definition and, where the function is not generic, how to find it by its type.
 #[derive(Debug)]
@@ -21,10 +22,14 @@ pub struct Registration {
 inventory::collect!(Registration);
 
 /// Functions by the type of their item. Instances of generic functions join when they are first called.
-static BY_TYPE: LazyLock<RwLock<HashMap<TypeId, &'static Function>>> = LazyLock::new(|| {
-    let fixed = inventory::iter::<Registration>().filter_map(|registration| registration.function);
-    RwLock::new(fixed.map(|function| function()).collect())
-});
+static BY_TYPE: OnceLock<RwLock<HashMap<TypeId, &'static Function>>> = OnceLock::new();
+
+fn all_by_type() -> &'static RwLock<HashMap<TypeId, &'static Function>> {
+    BY_TYPE.get_or_init(|| {
+        let fixed = inventory::iter::<Registration>().filter_map(|registration| registration.function);
+        RwLock::new(fixed.map(|function| function()).collect())
+    })
+}
 
 /// Definitions by name.
 static BY_NAME: LazyLock<HashMap<&'static str, Vec<&'static Definition>>> = LazyLock::new(|| {
@@ -37,7 +42,11 @@ static BY_NAME: LazyLock<HashMap<&'static str, Vec<&'static Definition>>> = Lazy
 
 /// The function whose item has this type; `None` for any other type, and for generic instances not called yet.
 pub(crate) fn by_type(item: TypeId) -> Option<&'static Function> {
-    BY_TYPE.read().unwrap_or_else(PoisonError::into_inner).get(&item).copied()
+    if fork::is_child() {
+        // Another thread of the parent may have held the lock when this process was forked.
+        return BY_TYPE.get()?.try_read().ok()?.get(&item).copied();
+    }
+    all_by_type().read().unwrap_or_else(PoisonError::into_inner).get(&item).copied()
 }
 
 /// The function of this name, for a call that comes from elsewhere; no instance of a generic one.
@@ -68,7 +77,11 @@ pub fn instance(
     let known = items.first().and_then(|item| by_type(*item));
     known.unwrap_or_else(|| {
         let name = Cow::Owned(format!("{}::<{}>", definition.name, parameters()));
-        let mut by_type = BY_TYPE.write().unwrap_or_else(PoisonError::into_inner);
+        if fork::is_child() {
+            // Known to nobody else: calls there run without the cache.
+            return Box::leak(Box::new(Function::named(definition, name, load, portable)));
+        }
+        let mut by_type = all_by_type().write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been faster.
         if let Some(function) = items.first().and_then(|item| by_type.get(item)) {
             return function;
@@ -102,7 +115,7 @@ pub(super) fn warn_if_shared(function: &Function) -> bool {
 
 /// Two types may print alike: items of one name in two blocks of one function do.
 fn shares_instance_name(function: &Function) -> bool {
-    let by_type = BY_TYPE.read().unwrap_or_else(PoisonError::into_inner);
+    let by_type = all_by_type().read().unwrap_or_else(PoisonError::into_inner);
     let shared = by_type.values().any(|other| !std::ptr::eq(*other, function) && other.name() == function.name());
     if shared {
         crate::log::warn!(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::leftovers;
-use crate::{config::Elsewhere, error::Error, owner};
+use crate::{config::Elsewhere, error::Error, fork, owner};
 
 /// What names of such directories begin with, before the mark of their process.
 pub(super) const PREFIX: &str = "fleche-";
@@ -62,6 +62,10 @@ impl PrivateDirectory {
 
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
+        // The body has forked, and goes on in the parent.
+        if fork::is_child() {
+            return;
+        }
         if self.path.as_os_str().is_empty() {
             return;
         }

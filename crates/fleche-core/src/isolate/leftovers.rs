@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::directory::PREFIX;
-use crate::owner::Owner;
+use crate::{fork, owner::Owner};
 
 /// Removes what killed processes left in this directory, once a process.
 ///
@@ -16,6 +16,10 @@ use crate::owner::Owner;
 /// age says nothing, and those of other hosts are left to processes there.
 pub(super) fn sweep_once(base: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    // Another thread of the parent may have held the lock when this process was forked.
+    if fork::is_child() {
+        return;
+    }
     if SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(base.to_owned()) {
         sweep(base);
     }

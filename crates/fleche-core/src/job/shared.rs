@@ -7,11 +7,15 @@ use std::{
 };
 
 use super::{JobError, Payload, Recall, catch};
-use crate::waiting::{self, Awaited, JobId, Marked, Sought};
+use crate::{
+    fork::ProcessLocal,
+    waiting::{self, Awaited, JobId, Marked, Sought},
+};
 
 #[derive(Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
+    process: ProcessLocal<()>,
     done: Condvar,
     /// Where a pool keeps its task.
     pub(super) marked: Marked,
@@ -78,11 +82,19 @@ impl State {
 }
 
 impl Shared {
+    /// Whether this is a forked child, and the job its parent's: nobody here completes it, and its lock may be held for good.
+    fn is_inherited(&self) -> bool {
+        ProcessLocal::is_inherited(&self.process)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_done(&self) -> bool {
+        if self.is_inherited() {
+            return self.state.try_lock().is_ok_and(|state| matches!(*state, State::Done(_)));
+        }
         matches!(*self.lock(), State::Done(_))
     }
 
@@ -103,7 +115,7 @@ impl Shared {
 
     /// Waits, and lets the pool of this thread, if it is one of a pool, do something about it.
     pub(super) fn wait(self: &Arc<Self>) {
-        if waiting::is_within() {
+        if waiting::is_within() && !self.is_inherited() {
             self.hasten();
             if !self.is_done() {
                 waiting::blocking_for(Some(self.clone()), || self.wait_at_work());
@@ -129,12 +141,15 @@ impl Shared {
 
     /// As [`wait`](Self::wait), where the wait is the thread's work.
     pub(super) fn wait_at_work(&self) {
+        if self.is_inherited() {
+            return;
+        }
         drop(self.done.wait_while(self.lock(), State::blocks));
     }
 
     pub(super) fn wait_timeout(&self, timeout: Duration) -> bool {
-        if self.is_done() {
-            return true;
+        if self.is_done() || self.is_inherited() {
+            return self.is_done();
         }
         if waiting::is_within() {
             self.prefer();
@@ -257,6 +272,11 @@ impl Shared {
     }
 
     pub(super) fn take(&self) -> Outcome {
+        if self.is_inherited() && !self.is_done() {
+            return Err(JobError::rejected(
+                "this process was forked after the call was submitted; its parent gets the result",
+            ));
+        }
         match &mut *self.lock() {
             State::Done(outcome) => {
                 outcome.take().unwrap_or_else(|| Err(JobError::rejected("the result was taken already")))

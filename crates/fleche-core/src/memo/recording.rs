@@ -19,6 +19,7 @@ use crate::{
     cache::{Cache, Hot, Skip},
     call::{Record, RecordFields, Timestamp, ValueRef, Writer},
     error::{Error, Result},
+    fork,
     function::{Function, Warning},
     metadata::{Collecting, Metadata},
 };
@@ -108,6 +109,10 @@ impl Recording {
         took: Duration,
         metadata: Metadata,
     ) -> Option<Finished> {
+        // The body has forked, and this is the child: its parent records the result.
+        if fork::is_child() {
+            return None;
+        }
         let Self { function, cache, call, arguments, checked, checks, right: _, replaces, again } = self;
         let counters = cache.counters();
         counters.computed();

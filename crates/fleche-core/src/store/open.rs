@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result, ensure_not_forked},
+    fork,
+};
 
 /// The stores of one kind that are open in this process, by what they stand for, held weakly: the last user that goes
 /// closes the store.
@@ -35,8 +38,11 @@ impl<K: Eq + Hash, S> OpenStores<K, S> {
     /// meanwhile.
     ///
     /// # Errors
-    /// What `open` says; nothing is kept then.
+    /// What `open` says; nothing is kept then. [`Error::Forked`] in a [forked child](crate::fork).
     pub fn get_or_open(&self, identity: K, open: impl FnOnce() -> Result<S>) -> Result<Arc<S>> {
+        // Before the lock, which another thread of the parent may have held when this process was forked.
+        ensure_not_forked(|| "a store")?;
+        fork::watch();
         let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
             return Ok(store);

@@ -29,6 +29,10 @@ mod sync {
         },
     };
 
+    pub(super) const fn is_child() -> bool {
+        false
+    }
+
     pub(super) const PARTS: usize = 2;
 
     pub(super) struct Global<T>(Lazy<T>);

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use super::{Ours, ThreadId, this_thread};
+use crate::fork::is_child;
 
 static KNOWN: Mutex<Vec<(ThreadId, Option<Arc<Owed>>)>> = Mutex::new(Vec::new());
 
@@ -110,6 +111,9 @@ fn add(answers: Option<Arc<Owed>>) -> ThreadId {
 }
 
 fn remove(thread: ThreadId) {
+    if is_child() {
+        return;
+    }
     let mut known = lock();
     // What began last ends first.
     if let Some(at) = known.iter().rposition(|(id, _)| *id == thread) {
