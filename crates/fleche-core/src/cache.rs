@@ -32,6 +32,7 @@ use crate::{
     error::{Error, Result, ensure_not_forked},
     fork::ProcessLocal,
     layer::Void,
+    log::Throttle,
     query::Query,
     store::{CallStore, Entries, ValueStore},
 };
@@ -58,6 +59,8 @@ struct Inner {
     void: bool,
     hot: Hot,
     counters: Counters,
+    /// What was logged of the faults of the stores.
+    faults: Throttle,
 }
 
 impl Cache {
@@ -279,10 +282,11 @@ impl Cache {
         &self.inner.counters
     }
 
-    /// A fault of a store, which must not fail the user's call: logged and counted.
+    /// A fault of a store, which must not fail the user's call: counted, and logged at most once a minute for each cause.
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.inner.counters.fault();
-        crate::log::warn!(function, %error, "the cache failed; the call goes on without it");
+        let faults = &self.inner.faults;
+        crate::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call goes on without it");
     }
 }
 
@@ -313,7 +317,16 @@ impl Inner {
         let forgets = (&*calls.config() as &dyn Any).is::<Void>() || (&*values.config() as &dyn Any).is::<Void>();
         let hot = Hot::new(if forgets { HotTier::OFF } else { tier });
         let (values, calls) = (ProcessLocal::new(values), ProcessLocal::new(calls));
-        Self { values, calls, store_arguments: true, stale: None, void: false, hot, counters: Counters::default() }
+        Self {
+            values,
+            calls,
+            store_arguments: true,
+            stale: None,
+            void: false,
+            hot,
+            counters: Counters::default(),
+            faults: Throttle::new(),
+        }
     }
 }
 

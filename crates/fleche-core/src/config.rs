@@ -1,8 +1,10 @@
 //! `CacheConfig`: a cache described as text, and the caches that `fleche.toml` names.
 
 mod file;
+mod home;
 mod named;
 mod origin;
+mod store_type;
 mod trust;
 
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
@@ -17,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use crate::{
     cache::{Cache, HotTier, StalePolicy},
     error::{Result, ensure_not_forked},
-    store::{CallStoreConfig, ValueStoreConfig, backends},
+    store::{CallStoreConfig, ValueStoreConfig},
 };
 
 /// How to open a [`Cache`] elsewhere: serialises in JSON, TOML or CBOR alike.
@@ -72,17 +74,7 @@ fn is_default(tier: &HotTier) -> bool {
 
 /// Says, where a backend's name is not known, which are and why one may be missing.
 fn named_backend<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    T::deserialize(deserializer).map_err(|error| {
-        let error = error.to_string();
-        if !error.contains("unknown variant") {
-            return D::Error::custom(error);
-        }
-        let registered: Vec<_> = backends().into_iter().map(|backend| backend.name).collect();
-        D::Error::custom(format!(
-            "{error}. Backends linked into this program: {registered:?}. A store crate that stands only in Cargo.toml \
-             is not linked until the program names it: `use fleche_store_… as _;`"
-        ))
-    })
+    T::deserialize(deserializer).map_err(|error| D::Error::custom(store_type::explain(&error.to_string())))
 }
 
 impl Cache {

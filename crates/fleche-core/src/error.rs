@@ -1,6 +1,12 @@
 //! The one error type of the workspace, and the result alias that goes with it.
 
-use std::{io, path::PathBuf};
+use std::{
+    error::Error as _,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    io, mem,
+    path::PathBuf,
+};
 
 use crate::{
     encoding::{DecodeError, EncodeError},
@@ -14,7 +20,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// No such error ever reaches the caller of a memoized function: there the body runs, the value is returned, and the
 /// fault is logged and counted.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` prints the message, with its causes, too: `fn main() -> fleche_core::Result<()>` shows what a user can read.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file or directory.
@@ -115,6 +123,60 @@ impl Error {
     {
         let store = store.into();
         move |source| Self::Backend { store, source: source.into() }
+    }
+
+    /// A number that errors of one cause share, whatever entry they are about, for [`Throttle`](crate::log::Throttle).
+    #[doc(hidden)]
+    pub fn kind(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        mem::discriminant(self).hash(&mut hasher);
+        match self {
+            Self::Io { action, source, .. } => (action, source.kind()).hash(&mut hasher),
+            Self::Refused { store, operation } => (store, operation).hash(&mut hasher),
+            Self::Backend { store, source } => (store, source.to_string()).hash(&mut hasher),
+            Self::Config { place, .. } => place.hash(&mut hasher),
+            _ => {}
+        }
+        hasher.finish()
+    }
+}
+
+/// The message, and each cause that it does not mention.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            let said = cause.to_string();
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            source = cause.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_the_message_with_each_cause_once() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = Error::io("read", "x")(denied());
+        assert_eq!(format!("{error:?}"), "cannot read x: permission denied");
+        let error = Error::backend("a store")(io::Error::other(Error::io("write", "y")(denied())));
+        assert_eq!(format!("{error:?}"), "a store: cannot write y: permission denied");
+    }
+
+    #[test]
+    fn kind_is_that_of_the_cause_not_of_the_entry() {
+        let denied = |action, path| Error::io(action, path)(io::ErrorKind::PermissionDenied.into()).kind();
+        assert_eq!(denied("read", "x"), denied("read", "y"));
+        assert_ne!(denied("read", "x"), denied("write", "x"));
+        assert_ne!(denied("read", "x"), Error::io("read", "x")(io::ErrorKind::StorageFull.into()).kind());
     }
 }
 

@@ -6,12 +6,17 @@
 //! Without a subscriber each distinct line is printed once, as `fleche: warning: …` or `fleche: error: …`, and at most
 //! [`LINES_PER_CALLSITE`] lines come from one place in the code. `FLECHE_LOG=off` silences them, `FLECHE_LOG=error` leaves
 //! errors.
+//!
+//! What a failing store would say at each operation goes through [`warn_rarely!`](crate::log::warn_rarely).
 
+mod throttle;
+
+pub use throttle::Throttle;
 #[doc(hidden)]
 pub use tracing;
 
 #[doc(inline)]
-pub use crate::{__error as error, __warn as warn};
+pub use crate::{__error as error, __warn as warn, __warn_rarely as warn_rarely};
 
 use std::{
     collections::{HashMap, HashSet},
@@ -44,6 +49,20 @@ const LONGEST: usize = 1_000;
 #[doc(hidden)]
 macro_rules! __warn {
     ($($event:tt)+) => { $crate::log::emit(|| $crate::log::tracing::warn!($($event)+)) };
+}
+
+/// Emits a warning at most once a minute for each kind: takes a [`Throttle`](crate::log::Throttle), a number that stands for the
+/// kind, then what [`warn!`](crate::log::warn) takes. The field `repeats` says how many were left out since the last one.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __warn_rarely {
+    ($throttle:expr, $kind:expr, $($event:tt)+) => {
+        match $throttle.due($kind) {
+            Some(0) => $crate::log::warn!($($event)+),
+            Some(repeats) => $crate::log::warn!(repeats, $($event)+),
+            None => {}
+        }
+    };
 }
 
 /// Emits an error; takes what `tracing::error!` takes.
@@ -106,6 +125,10 @@ impl Subscriber for Stderr {
             line.push('…');
         }
         line.push('\n');
+        // Such messages are rare already, and each counts others.
+        if event.metadata().fields().field(throttle::REPEATS).is_some() {
+            return print(&line);
+        }
         match is_due(event.metadata().callsite(), &line) {
             Due::Print => print(&line),
             Due::PrintLast => {

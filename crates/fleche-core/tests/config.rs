@@ -1,6 +1,15 @@
 //! Configuration files: which are obeyed, what they may say, and what programs are told of them.
 #![cfg(unix)]
 
+// Linked, so that configurations can name it.
+use fleche_store_file as _;
+
+#[path = "config/child.rs"]
+mod child;
+#[path = "config/environment.rs"]
+mod environment;
+#[path = "config/messages.rs"]
+mod messages;
 #[path = "config/trust.rs"]
 mod trust;
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::starter;
+use fleche_core::{log::Throttle, starter};
 
 use crate::database::Inner;
 
@@ -122,6 +122,11 @@ impl Inner {
     /// Whether what is pending was made durable.
     fn flush(&self) -> bool {
         let durable = self.make_durable(self.pending.sequence());
-        durable.inspect_err(|error| fleche_core::log::warn!("what was put may not survive: {error}")).is_ok()
+        durable
+            .inspect_err(|error| {
+                static FAULTS: Throttle = Throttle::new();
+                fleche_core::log::warn_rarely!(&FAULTS, error.kind(), "what was put may not survive: {error}");
+            })
+            .is_ok()
     }
 }

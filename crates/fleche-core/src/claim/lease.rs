@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Claim, Held, Owner, Taken, Then};
-use crate::{call::CallKey, error::Result, fork};
+use crate::{call::CallKey, error::Result, fork, log::Throttle};
 use heart::Heart;
 
 /// What a store does for leases, each atomically.
@@ -109,7 +109,7 @@ impl<T: LeaseTable> Shared<T> {
                 Ok(true) => self.heart.renewed(&key, grant, now, self.lasts),
                 Ok(false) => self.heart.lost(&key, grant),
                 Err(error) => {
-                    crate::log::warn!(%key, %error, "a lease cannot be renewed");
+                    crate::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "a lease cannot be renewed");
                     self.heart.again(&key, grant, now, self.lasts);
                 }
             }
@@ -136,6 +136,9 @@ impl<T: LeaseTable> Shared<T> {
     }
 }
 
+/// What was logged of the faults of tables of leases.
+static FAULTS: Throttle = Throttle::new();
+
 /// A lease of another process.
 struct Wanted<T> {
     shared: Arc<Shared<T>>,
@@ -159,7 +162,9 @@ struct Lease<T: LeaseTable> {
 impl<T: LeaseTable> Held for Lease<T> {
     fn awaits(&self, keys: Option<&[CallKey]>) {
         if let Err(error) = self.shared.table.publish(&self.key, self.grant, keys) {
-            crate::log::warn!(key = %self.key, %error, "others cannot see what the owner of a lease waits for");
+            crate::log::warn_rarely!(
+                &FAULTS, error.kind(), key = %self.key, %error, "others cannot see what the owner of a lease waits for"
+            );
         }
     }
 
@@ -180,7 +185,9 @@ impl<T: LeaseTable> Drop for Lease<T> {
         }
         self.shared.heart.forget(&self.key, self.grant);
         if let Err(error) = self.shared.table.release(&self.key, self.grant) {
-            crate::log::warn!(key = %self.key, %error, "a lease is not released; it ends by itself");
+            crate::log::warn_rarely!(
+                &FAULTS, error.kind(), key = %self.key, %error, "a lease is not released; it ends by itself"
+            );
         }
     }
 }

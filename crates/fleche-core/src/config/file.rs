@@ -7,8 +7,9 @@ use std::{
 };
 
 use serde::Deserialize;
+use toml::{Table, Value};
 
-use super::{CacheConfig, origin, trust};
+use super::{CacheConfig, home, origin, trust};
 use crate::error::{Error, Result};
 
 /// The name of configuration files.
@@ -19,7 +20,8 @@ pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 
 /// What the configuration files in force say together; where two say different things, the nearer one counts.
 ///
-/// A file looks like this, everything being optional; relative paths resolve against the file's directory:
+/// A file looks like this, everything being optional. Relative paths resolve against the file's directory, and `~/` at the
+/// beginning of a path is the home directory:
 ///
 /// ```
 /// # let text = r#"
@@ -134,15 +136,19 @@ fn named_by_variable(error: Error) -> Error {
     }
 }
 
-fn user_file() -> Option<PathBuf> {
+/// The configuration file of the user, whether it exists or not.
+pub(super) fn user_file() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let directory = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    let directory = absolute("XDG_CONFIG_HOME").or_else(|| Some(home::directory()?.join(".config")))?;
     Some(directory.join("fleche").join(CONFIG_FILE))
 }
 
 fn parse(path: &Path, text: &str) -> Result<OneFile> {
     let wrong = |why: String| Error::Config { place: path.display().to_string(), why };
     let mut file: OneFile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    if text.contains('~') {
+        file = with_home(text).map_err(wrong)?;
+    }
     if let Some(name) = RESERVED.into_iter().find(|name| file.caches.contains_key(*name)) {
         return Err(wrong(format!("the name `{name}` is reserved; give the cache another one")));
     }
@@ -152,6 +158,18 @@ fn parse(path: &Path, text: &str) -> Result<OneFile> {
         cache.calls.resolve(directory);
     }
     Ok(file)
+}
+
+/// What a file says where `~` is the home directory.
+fn with_home(text: &str) -> Result<OneFile, String> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let caches = table.get_mut("cache").and_then(Value::as_table_mut).into_iter().flatten();
+    for (_, cache) in caches {
+        for store in ["values", "calls"] {
+            cache.get_mut(store).map_or(Ok(()), home::expand)?;
+        }
+    }
+    OneFile::deserialize(table).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -2,12 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{LazyLock, OnceLock},
 };
 
 use serde::de::DeserializeOwned;
 
-use super::{CacheConfig, ConfigFile};
+use super::{
+    CacheConfig,
+    file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, user_file},
+    origin,
+};
 use crate::{
     cache::{Cache, HotTier},
     encoding,
@@ -15,6 +20,34 @@ use crate::{
 };
 
 impl Cache {
+    /// Opens the cache that the [configuration](ConfigFile) in force makes the default: the one that `default` names, or the
+    /// only one there is. The configuration is the file that `FLECHE_CONFIG` names, else each `fleche.toml` from the working
+    /// directory upward and that of the user.
+    ///
+    /// Calls where nothing is entered use the same cache, but run without it where the configuration cannot be used. A
+    /// program that must not run without its cache begins with this function instead:
+    ///
+    /// ```no_run
+    /// use fleche_core::Cache;
+    ///
+    /// fn main() -> fleche_core::Result<()> {
+    ///     let cache = Cache::from_environment()?;
+    ///     let _active = cache.enter();
+    ///     // …
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] where no cache is configured, where several are and none is the default, and where a file cannot be
+    /// read or understood; what the stores say when they are opened. The cache in memory that calls use where nothing is
+    /// configured does not count as configured, unless a file says `default = "memory"`.
+    pub fn from_environment() -> Result<Self> {
+        let files = ConfigFile::from_environment()?;
+        let name = files.chosen()?.ok_or_else(|| files.names_none())?;
+        from_files(name, &files)
+    }
+
     /// The cache of this name: `memory` (one for the process), `void`, `default` (what the configuration files give to
     /// programs that enter none and set none), or one that a [configuration file](ConfigFile) names. Files are looked up
     /// from the working directory.
@@ -32,40 +65,75 @@ impl Cache {
 }
 
 fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
+    match name {
+        "memory" | "void" => return Cache::named(name),
+        _ => {}
+    }
     let config = files.caches.get(name).ok_or_else(|| {
         let known: Vec<_> = files.caches.keys().map(String::as_str).chain(["memory", "void"]).collect();
-        Error::Config {
-            place: "cache configuration".to_owned(),
-            why: format!("there is no cache `{name}`; there are {known:?}"),
-        }
+        unusable(format!("there is no cache `{name}`; there are {known:?}"))
     })?;
     Cache::from_config(config)
 }
 
+fn unusable(why: String) -> Error {
+    Error::Config { place: "cache configuration".to_owned(), why }
+}
+
+impl ConfigFile {
+    /// The name of the cache for programs that name none; `None` if the files name no cache.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where there are several caches and none is the default.
+    fn chosen(&self) -> Result<Option<&str>> {
+        if let Some(name) = &self.default {
+            return Ok(Some(name));
+        }
+        let Some(first) = self.caches.keys().next() else { return Ok(None) };
+        if self.caches.len() == 1 {
+            return Ok(Some(first));
+        }
+        let names = self.caches.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let files = shown(&self.files);
+        Err(unusable(format!(
+            "there are the caches {names}, and none of them is the default: write `default = \"{first}\"` at the top of \
+             {files}, or open one by its name with `Cache::named`"
+        )))
+    }
+
+    /// That no file names a cache, and where files were looked for.
+    fn names_none(&self) -> Error {
+        let cure = format!("write a {CONFIG_FILE} that names a cache, or set {CONFIG_VARIABLE} to the path of one");
+        if !self.files.is_empty() {
+            return unusable(format!("{} names no cache: {cure}", shown(&self.files)));
+        }
+        let here = origin::directory().map_or("the working directory".to_owned(), |path| path.display().to_string());
+        let user = user_file().map(|path| format!(", and no {}", path.display())).unwrap_or_default();
+        unusable(format!("no cache is configured: there is no {CONFIG_FILE} in {here} or above it{user}; {cure}"))
+    }
+}
+
+fn shown(files: &[PathBuf]) -> String {
+    files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+}
+
 /// The cache for calls where nothing is entered and no default was set: what the configuration files say, else memory
-/// if that store is linked, else void. Found once; never fails, but warns.
+/// if that store is linked, else void. Found once. A configuration that cannot be used is logged as an error.
 pub(crate) fn fallback() -> Cache {
     static FALLBACK: LazyLock<Cache> = LazyLock::new(|| {
-        let configured = ConfigFile::from_environment().and_then(|files| match (&files.default, files.caches.len()) {
-            (Some(name), _) => match name.as_str() {
-                "memory" | "void" => Cache::named(name).map(Some),
-                name => from_files(name, &files).map(Some),
-            },
-            (None, 1) => files.caches.keys().next().map(|name| from_files(name, &files)).transpose(),
-            (None, _) => Ok(None),
-        });
-        configured
+        let files = ConfigFile::from_environment();
+        let configured = files
+            .and_then(|files| files.chosen()?.map(|name| from_files(name, &files)).transpose())
             .unwrap_or_else(|error| {
-                crate::log::warn!(%error, "the cache configuration is not usable; results are not kept on disk");
+                crate::log::error!("the cache configuration cannot be used, so results are not kept on disk: {error}");
                 None
-            })
-            .or_else(|| memory().ok())
-            .unwrap_or_else(|| {
-                crate::log::warn!(
-                    "no cache is entered, set as default or configured, and no memory store is linked: nothing is kept"
-                );
-                Cache::void()
-            })
+            });
+        configured.or_else(|| memory().ok()).unwrap_or_else(|| {
+            crate::log::warn!(
+                "no cache is entered, set as default or configured, and no memory store is linked: nothing is kept"
+            );
+            Cache::void()
+        })
     });
     FALLBACK.clone()
 }

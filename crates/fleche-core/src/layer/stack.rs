@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    log::Throttle,
     store::{CallStore, CallStoreConfig, ValueStore, ValueStoreConfig},
 };
 use keyed::Keyed;
@@ -125,7 +126,8 @@ fn fill<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
         match put(store) {
             Ok(()) | Err(Error::Refused { .. }) => {}
             Err(error) => {
-                crate::log::warn!(%error, "what a stack has found further down cannot be copied to the front");
+                static FAULTS: Throttle = Throttle::new();
+                crate::log::warn_rarely!(&FAULTS, error.kind(), %error, "what a stack has found further down cannot be copied to the front");
             }
         }
     }

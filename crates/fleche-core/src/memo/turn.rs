@@ -21,6 +21,7 @@ use crate::{
     error::Result,
     function::{Function, Patience},
     job::{self, Job},
+    log::Throttle,
     waiting,
 };
 use vigil::{Verdict, Vigil};
@@ -347,7 +348,12 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         match arrived {
             Ok(Ok(held)) => leader.hold(held),
             Ok(Err(error)) => self.cache.fault(&error, self.function.name()),
-            Err(error) => crate::log::warn!(function = self.function.name(), %error, "the claim of a call was lost"),
+            Err(error) => {
+                static LOST: Throttle = Throttle::new();
+                crate::log::warn_rarely!(
+                    &LOST, 0, function = self.function.name(), %error, "the claim of a call was lost"
+                );
+            }
         }
     }
 }

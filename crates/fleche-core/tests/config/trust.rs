@@ -1,17 +1,16 @@
 //! Which configuration files are obeyed.
 
 use std::{
-    env, fs,
+    fs,
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::Path,
-    process::Command,
 };
 
 use fleche_core::config::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, MAX_CONFIG_LEN};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
 
-use super::support::logged;
+use super::{child::Child, support::logged};
 
 const TEXT: &str = "root = true\n[cache.near]\nvalues = { type = \"void\" }\ncalls = { type = \"void\" }\n";
 const FAR: &str = "root = true\n[cache.far]\nvalues = { type = \"void\" }\ncalls = { type = \"void\" }\n";
@@ -136,25 +135,11 @@ fn file_that_is_too_long_is_skipped_unread() {
     assert_skipped(&directory, "1048576 are read at most");
 }
 
-/// What a child process of this test binary does; a no-op in an ordinary test run.
-#[test]
-fn child() {
-    if env::var_os("FLECHE_TEST_TRUST_CHILD").is_some() {
-        match ConfigFile::from_environment() {
-            Ok(found) => println!("found {:?}", found.caches.keys().collect::<Vec<_>>()),
-            Err(error) => println!("error {error}"),
-        }
-    }
-}
-
 /// What a process in `directory` finds, where `FLECHE_CONFIG` has this value.
 fn found_by_child(directory: &Path, named: &str) -> String {
-    let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--exact", "trust::child", "--nocapture"]).current_dir(directory);
-    let output = child.env("FLECHE_TEST_TRUST_CHILD", "1").env(CONFIG_VARIABLE, named).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find_map(|line| line.split_once("found ").or_else(|| line.split_once("error ")));
-    line.unwrap_or_else(|| panic!("{text}")).1.to_owned()
+    let said = Child::new("files", directory).env(CONFIG_VARIABLE, named).run();
+    let word = if said.stdout.contains("found ") { "found" } else { "error" };
+    said.after(word).to_owned()
 }
 
 #[test]

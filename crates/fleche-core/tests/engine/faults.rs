@@ -113,6 +113,20 @@ fn every_fault_is_counted_and_logged_and_the_call_returns() {
 }
 
 #[test]
+fn store_that_keeps_failing_is_logged_once_for_each_cause() {
+    long_result!(patient);
+    let (cache, _, _) = failing(true, true);
+    let ((), log) = logged(|| {
+        for length in 100..150 {
+            assert_eq!(cache.scope(|| patient(length)).len(), length);
+        }
+    });
+    assert_eq!((RUNS.take(), cache.stats().faults), (50, 100));
+    assert_eq!(log.matches("WARN").count(), 2, "{log}");
+    assert!(log.contains("cannot read") && log.contains("cannot write"), "{log}");
+}
+
+#[test]
 fn a_store_that_panics_is_one_that_fails() {
     long_result!(sturdy_at_panics);
     let panicking = |store| Failing { store, get: true, put: true, panics: true };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Error, job, starter};
+use fleche_core::{Error, job, log::Throttle, starter};
 
 use super::{
     frame::{self, Frame, Kind},
@@ -112,7 +112,8 @@ pub(super) fn answer(served: &Served, rights: &Rights, frame: &Frame) -> Frame {
 /// Does what a worker tells, which expects no answer.
 pub(super) fn hear(served: &Served, rights: &Rights, frame: &Frame) {
     if let Err(error) = perform(served, rights, frame) {
-        fleche_core::log::warn!(%error, "what a worker has computed cannot be recorded");
+        static FAULTS: Throttle = Throttle::new();
+        fleche_core::log::warn_rarely!(&FAULTS, 0, %error, "what a worker has computed cannot be recorded");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use fleche_core::{
-    CallStore, Error,
+    CacheConfig, CallStore, Error,
     store::{CallStoreConfig, Reach, ValueStoreConfig},
 };
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
@@ -106,4 +106,16 @@ fn relative_paths_are_below_the_directory_of_the_configuration() {
     let text = serde_json::to_string(&calls.config()).unwrap();
     let path = format!("{}/deep/er/cache.db", scratch.directory.path().display());
     assert!(text.contains(&path) && Path::new(&path).is_absolute(), "{text}");
+}
+
+#[test]
+fn type_named_for_the_database_is_answered_with_a_configuration_that_works() {
+    for (name, url) in [("sqlite", "sqlite:"), ("sql-sqlite", "sqlite:"), ("postgresql", "$FLECHE_POSTGRES")] {
+        let text = format!("values = {{ type = '{name}', url = 'x' }}\ncalls = {{ type = 'void' }}");
+        let error = toml::from_str::<CacheConfig>(&text).unwrap_err().to_string();
+        let (_, example) = error.split_once("did you mean `").unwrap_or_else(|| panic!("{error}"));
+        let (example, _) = example.split_once('`').unwrap();
+        assert!(example.contains(url), "{error}");
+        toml::from_str::<CacheConfig>(&format!("values = {example}\ncalls = {example}")).unwrap();
+    }
 }

@@ -1,0 +1,121 @@
+//! What is said of a store's `type` that no backend in the program has.
+
+use std::path::Path;
+
+use crate::store::{BackendInfo, backends};
+
+/// The layer that is there with a feature only.
+const COMPRESSED: &str = "compressed";
+
+/// The message of serde, in which an unknown type is explained.
+pub(super) fn explain(message: &str) -> String {
+    match unknown_type(message) {
+        Some((unknown, known)) => {
+            let before = message.split("unknown variant").next().unwrap_or_default();
+            format!(
+                "{before}no store of type `{unknown}` is known: {}. Known types: {}",
+                cure(unknown, &known),
+                list(&known)
+            )
+        }
+        None => message.to_owned(),
+    }
+}
+
+/// The unknown type and those that are known, if this is what the message is about.
+fn unknown_type(message: &str) -> Option<(&str, Vec<&str>)> {
+    let (_, rest) = message.split_once("unknown variant `")?;
+    let (unknown, rest) = rest.split_once('`')?;
+    // The lines after this one say where in the text it is.
+    let known: Vec<_> = rest.lines().next()?.split('`').skip(1).step_by(2).collect();
+    // A setting of a store may have variants too; `void` is known wherever a type is asked for.
+    known.contains(&"void").then_some((unknown, known))
+}
+
+fn cure(unknown: &str, known: &[&str]) -> String {
+    if unknown == COMPRESSED && !known.contains(&COMPRESSED) {
+        return "it takes the feature `zstd` of fleche-core, which is off".to_owned();
+    }
+    if let Some(near) = nearest(unknown, known.iter().copied()) {
+        return format!("did you mean `{near}`?{LINK}");
+    }
+    let backends = backends();
+    // The name of a backend, or of one of its variants: `sql-sqlite`.
+    let meant = backends
+        .iter()
+        .find(|backend| backend.name.split('-').chain([backend.name]).any(|part| nearest(unknown, [part]).is_some()));
+    match meant.and_then(|backend| example(backend)) {
+        Some(example) => format!("did you mean `{example}`?{LINK}"),
+        None => format!("is its store crate linked?{LINK}"),
+    }
+}
+
+const LINK: &str = " A store crate that stands only in Cargo.toml is not linked until the program names it: \
+                    `use fleche_store_… as _;`";
+
+/// A configuration of this backend, as it is written.
+fn example(backend: &BackendInfo) -> Option<String> {
+    let (values, _) = (backend.scratch)(Path::new("DIRECTORY"));
+    Some(toml::Value::try_from(&*values).ok()?.to_string().replace('\n', " "))
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The name that differs from this one by a slip or two of the pen, or by an ending.
+fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let text = text.to_lowercase();
+    let distance = |name: &str| {
+        let alike = name.len().min(text.len()) >= 4 && (text.starts_with(name) || name.starts_with(&text));
+        if alike { 0 } else { edits(&text, name) }
+    };
+    let near = names.into_iter().map(|name| (distance(name), name)).min()?;
+    (near.0 <= 2 && near.0 < near.1.len().min(text.len()) / 2 + 1).then_some(near.1)
+}
+
+/// How many insertions, removals and replacements of bytes, and exchanges of neighbours, lead from one to the other.
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_name_is_one_that_a_slip_leads_to() {
+        let names = ["file", "pool", "read-only", "stack", "void"];
+        for (text, near) in [
+            ("flie", Some("file")),
+            ("File", Some("file")),
+            ("files", Some("file")),
+            ("readonly", Some("read-only")),
+            ("rdb", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(text, names), near, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_variant_of_a_setting_is_not_taken_for_a_type() {
+        let message = "unknown variant `alwys`, expected one of `auto`, `always`, `never`";
+        assert_eq!(explain(message), message);
+    }
+}

@@ -1,0 +1,101 @@
+//! `Cache::from_environment`, and what a program does that enters no cache.
+
+use std::{fs, path::Path};
+
+use fleche_core::config::CONFIG_FILE;
+use tempfile::TempDir;
+
+use super::child::{Child, home};
+
+const FILE: &str = r#"
+values = { type = "file", root = "store/values" }
+calls = { type = "file", root = "store/calls" }
+"#;
+
+fn with_config(text: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join(CONFIG_FILE), format!("root = true\n{text}")).unwrap();
+    directory
+}
+
+fn error_in(directory: &Path) -> String {
+    Child::new("environment", directory).run().after("error").to_owned()
+}
+
+#[test]
+fn only_cache_is_the_default_and_keeps_results_for_the_next_run() {
+    let directory = with_config(&format!("[cache.mine]\n{FILE}"));
+    assert!(Child::new("environment", directory.path()).run().after("found").contains("store/values"));
+    let bodies = [1, 0];
+    for bodies in bodies {
+        let said = Child::new("call", directory.path()).run();
+        assert_eq!((said.bodies(), said.messages()), (bodies, vec![]));
+    }
+}
+
+#[test]
+fn several_caches_without_a_default_are_an_error_that_names_them() {
+    let directory = with_config(&format!("[cache.one]\n{FILE}\n[cache.two]\n{FILE}"));
+    let error = error_in(directory.path());
+    let file = directory.path().join(CONFIG_FILE).display().to_string();
+    assert!(error.contains("`one`, `two`") && error.contains("default = \"one\"") && error.contains(&file), "{error}");
+    let said = Child::new("call", directory.path()).run();
+    assert!(
+        said.messages()[0].starts_with("fleche: error: ") && said.messages()[0].contains("`two`"),
+        "{}",
+        said.stderr
+    );
+
+    let directory = with_config(&format!("default = \"two\"\n[cache.one]\n{FILE}\n[cache.two]\n{FILE}"));
+    assert!(Child::new("environment", directory.path()).run().after("found").contains("store/values"));
+}
+
+#[test]
+fn nothing_configured_is_an_error_that_says_where_was_looked() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = error_in(directory.path());
+    let searched = directory.path().display().to_string();
+    let user = home(directory.path()).join("fleche").join(CONFIG_FILE).display().to_string();
+    assert!(error.contains("no cache is configured") && error.contains(&searched) && error.contains(&user), "{error}");
+    // A program that does not insist runs with a cache in memory, and nothing is wrong.
+    let said = Child::new("call", directory.path()).run();
+    assert_eq!((said.bodies(), said.messages()), (1, vec![]));
+
+    let error = error_in(with_config("").path());
+    assert!(error.contains("names no cache"), "{error}");
+    let memory = with_config("default = \"memory\"");
+    assert!(Child::new("environment", memory.path()).run().after("found").contains("Memory"));
+}
+
+#[test]
+fn misspelt_type_is_an_error_and_the_program_runs_on() {
+    let directory = with_config(&format!("[cache.mine]\n{}", FILE.replacen("\"file\"", "\"flie\"", 1)));
+    let error = error_in(directory.path());
+    assert!(error.contains("`flie`") || error.contains(CONFIG_FILE), "{error}");
+    let said = Child::new("call", directory.path()).run();
+    assert_eq!((said.after("result"), said.bodies(), said.messages().len()), ("6", 1, 1), "{}", said.stderr);
+    let message = said.messages()[0];
+    let file = directory.path().join(CONFIG_FILE).display().to_string();
+    assert!(message.starts_with("fleche: error: "), "{message}");
+    assert!(message.contains("did you mean `file`?") && message.contains(&file), "{message}");
+}
+
+#[test]
+fn tilde_is_the_home_directory_in_whatever_store() {
+    let directory = with_config(
+        r#"
+        [cache.mine]
+        values = { type = "stack", stores = [{ type = "file", root = "~/near" }, { type = "read-only", store = { type = "file", root = "~" } }] }
+        calls = { type = "file", root = "./~/calls" }
+        "#,
+    );
+    let said = Child::new("environment", directory.path()).run();
+    let found = said.after("found");
+    let home = home(directory.path());
+    assert!(found.contains(&format!("{:?}", home.join("near"))) && found.contains(&format!("{home:?}")), "{found}");
+    assert!(found.contains("/~/calls"), "{found}");
+
+    let directory = with_config(&format!("[cache.mine]\n{}", FILE.replace("store/", "~ann/")));
+    let error = error_in(directory.path());
+    assert!(error.contains("`~ann/values`") && error.contains(CONFIG_FILE), "{error}");
+}
