@@ -31,10 +31,11 @@ use crate::{
     encoding,
     error::{Error, Result, ensure_not_forked},
     fork::ProcessLocal,
-    layer::Void,
+    layer::{ReadOnly, ReadOnlyConfig, Void},
     log::Throttle,
+    mode::{Mode, mode},
     query::Query,
-    store::{CallStore, Entries, ValueStore},
+    store::{CallStore, CallStoreConfig, Entries, ValueStore},
 };
 use stats::Counters;
 
@@ -315,19 +316,29 @@ impl Inner {
     fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, tier: HotTier) -> Self {
         // What a store forgets at once must not be served all the same.
         let forgets = (&*calls.config() as &dyn Any).is::<Void>() || (&*values.config() as &dyn Any).is::<Void>();
-        let hot = Hot::new(if forgets { HotTier::OFF } else { tier });
+        let mode = mode();
+        let (values, calls) = if mode == Mode::ReadOnly { read_only(values, calls) } else { (values, calls) };
+        let hot = Hot::new(if forgets || mode == Mode::Off { HotTier::OFF } else { tier });
         let (values, calls) = (ProcessLocal::new(values), ProcessLocal::new(calls));
         Self {
             values,
             calls,
             store_arguments: true,
             stale: None,
-            void: false,
+            void: mode == Mode::Off,
             hot,
             counters: Counters::default(),
             faults: Throttle::new(),
         }
     }
+}
+
+type Stores = (Arc<dyn ValueStore>, Arc<dyn CallStore>);
+
+/// The stores, without writing to them.
+fn read_only(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>) -> Stores {
+    let is_wrapped = (&*calls.config() as &dyn Any).is::<ReadOnlyConfig<Box<dyn CallStoreConfig>>>();
+    if is_wrapped { (values, calls) } else { (Arc::new(ReadOnly(values)), Arc::new(ReadOnly(calls))) }
 }
 
 impl fmt::Debug for Cache {

@@ -8,7 +8,7 @@ mod store_type;
 mod trust;
 
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
-pub(crate) use named::fallback;
+pub(crate) use named::{fallback, ignore, new_memory};
 pub(crate) use origin::Elsewhere;
 #[doc(hidden)]
 pub use origin::directory;

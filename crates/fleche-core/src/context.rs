@@ -7,6 +7,7 @@ mod hot;
 mod missed;
 
 pub use assigned::{assigned_gpus, with_assigned_gpus};
+pub(crate) use default::default_changed;
 pub(crate) use hot::hot_tier;
 pub(crate) use missed::is_missed;
 pub use missed::with_missed;

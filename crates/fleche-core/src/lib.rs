@@ -38,7 +38,21 @@
 //! | what is kept beside a result | [`metadata`], [`tag`] |
 //! | layers of stores, and results kept in front of them | [`layer`], [`Cache::hot_tier`] |
 //! | collecting, verifying and copying what is stored | [`Cache::gc`], [`Cache::verify`], [`Cache::transfer`] |
+//! | tests of programs that use memoized functions | [`testing`] |
 //! | writing a backend | [`ValueStore`], [`CallStore`], [`register_backend!`] |
+//!
+//! # What the environment says
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `FLECHE=off` | every call runs its body; nothing is looked up and nothing is recorded |
+//! | `FLECHE=readonly` | hits are served; nothing is recorded, claimed or evicted |
+//! | `FLECHE=refresh` | every call computes once in the run and replaces its record; after that it is a hit. What counts for a run, its worker processes included, is what was recorded on this host since it began |
+//! | `FLECHE_CONFIG=/path/to/fleche.toml` | the one [configuration file](config::ConfigFile) to read |
+//! | `FLECHE_LOG=off`, `error` | which messages are printed on standard error where no `tracing` subscriber is installed; both warnings and errors if it is not set |
+//!
+//! `FLECHE` holds for the calls of memoized functions in the whole process and in its workers, whatever the program enters. It does
+//! not hold for what a program asks of a [`Cache`] itself, except that `readonly` refuses to write there too.
 //!
 //! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
 
@@ -70,11 +84,14 @@ pub mod log;
 pub mod memo;
 pub mod metadata;
 #[doc(hidden)]
+pub mod mode;
+#[doc(hidden)]
 pub mod owner;
 pub mod query;
 #[doc(hidden)]
 pub mod starter;
 pub mod store;
+pub mod testing;
 pub mod waiting;
 
 pub use bound::{Bound, BoundCall};
@@ -374,3 +391,8 @@ pub mod __private;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of the guide by symptom.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/troubleshooting.md")]
+struct Troubleshooting;

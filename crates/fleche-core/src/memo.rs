@@ -39,6 +39,7 @@ use crate::{
     fork,
     function::{Function, Warning},
     metadata::Collecting,
+    mode,
 };
 use arguments::Call;
 use hit::{Looked, Served, Unfit, hit};
@@ -183,7 +184,8 @@ fn replaces(function: &'static Function, cache: &Cache, unfit: Option<Unfit>, is
             stale::runs_again(function, cache, why);
             why.into()
         }
-        None if is_known => Replaces::Nothing,
+        // A record that is to be refreshed is taken for missing.
+        None if is_known && mode::refreshed_since().is_none() => Replaces::Nothing,
         None => Replaces::Code,
     }
 }

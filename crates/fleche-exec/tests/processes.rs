@@ -23,6 +23,8 @@ mod hot;
 mod loads;
 #[path = "processes/losses.rs"]
 mod losses;
+#[path = "processes/modes.rs"]
+mod modes;
 #[path = "processes/portable.rs"]
 mod portable;
 #[path = "processes/programs.rs"]

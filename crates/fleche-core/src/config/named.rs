@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{LazyLock, OnceLock},
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use serde::de::DeserializeOwned;
@@ -17,6 +20,7 @@ use crate::{
     cache::{Cache, HotTier},
     encoding,
     error::{Error, Result},
+    mode::{Mode, mode},
 };
 
 impl Cache {
@@ -38,11 +42,17 @@ impl Cache {
     /// }
     /// ```
     ///
+    /// With `FLECHE=off`, and while a test [ignores the configuration](crate::testing::ignore_configuration), it is the cache
+    /// that keeps nothing.
+    ///
     /// # Errors
     /// [`Error::Config`] where no cache is configured, where several are and none is the default, and where a file cannot be
     /// read or understood; what the stores say when they are opened. The cache in memory that calls use where nothing is
     /// configured does not count as configured, unless a file says `default = "memory"`.
     pub fn from_environment() -> Result<Self> {
+        if mode() == Mode::Off || is_ignored() {
+            return Ok(Self::void());
+        }
         let files = ConfigFile::from_environment()?;
         let name = files.chosen()?.ok_or_else(|| files.names_none())?;
         from_files(name, &files)
@@ -59,6 +69,7 @@ impl Cache {
             "void" => Ok(Self::void()),
             "memory" => memory(),
             "default" => Ok(fallback()),
+            _ if is_ignored() => from_files(name, &ConfigFile::default()),
             _ => from_files(name, &ConfigFile::from_environment()?),
         }
     }
@@ -135,7 +146,23 @@ pub(crate) fn fallback() -> Cache {
             Cache::void()
         })
     });
-    FALLBACK.clone()
+    if mode() == Mode::Off || is_ignored() { Cache::void() } else { FALLBACK.clone() }
+}
+
+/// How many guards have configuration ignored.
+static IGNORED: AtomicUsize = AtomicUsize::new(0);
+
+fn is_ignored() -> bool {
+    IGNORED.load(Relaxed) > 0
+}
+
+/// One more, or one less, has configuration ignored.
+pub(crate) fn ignore(more: bool) {
+    if more {
+        IGNORED.fetch_add(1, Relaxed)
+    } else {
+        IGNORED.fetch_sub(1, Relaxed)
+    };
 }
 
 /// The process-wide memory cache, if a backend of that name is linked.
@@ -144,10 +171,14 @@ fn memory() -> Result<Cache> {
     if let Some(cache) = MEMORY.get() {
         return Ok(cache.clone());
     }
-    let (values, calls) = (plain("memory")?, plain("memory")?);
-    let config = CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT, stale: None };
-    let cache = Cache::from_config(&config)?;
+    let cache = new_memory()?;
     Ok(MEMORY.get_or_init(|| cache).clone())
+}
+
+/// A new cache in memory, if a backend of that name is linked.
+pub(crate) fn new_memory() -> Result<Cache> {
+    let (values, calls) = (plain("memory")?, plain("memory")?);
+    Cache::from_config(&CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT, stale: None })
 }
 
 /// The configuration of this backend without settings.

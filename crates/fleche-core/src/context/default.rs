@@ -38,6 +38,11 @@ pub fn set_default_cache(cache: Cache) {
     GENERATION.fetch_add(1, Release);
 }
 
+/// What threads find where they have entered nothing is another cache from now on.
+pub(crate) fn default_changed() {
+    GENERATION.fetch_add(1, Release);
+}
+
 impl Cache {
     /// Runs the closure with this cache active on this thread and, while it runs, on **every** thread of the process that
     /// has none entered, before any default. For pools whose threads are not ours, such as rayon's:

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use super::{Plan, attempt::attempt, plan::ResultCodec, stale};
 use crate::{
     cache::{Cache, StalePolicy},
-    call::{Brief, CallKey, ValueRef},
+    call::{Brief, CallKey, Record, ValueRef, Writer},
     encoding::DecodeError,
     error::{Error, Result},
     function::{Function, Warning},
+    mode,
 };
 
 /// What a look-up in the stores gives.
@@ -79,6 +80,9 @@ pub fn load_boxed<R: 'static, T>(
     cache: &Cache,
     key: &CallKey,
 ) -> Option<Box<dyn Any>> {
+    if cache.is_void() {
+        return None;
+    }
     match hit(function, plan.codec, cache, key) {
         Looked::Hit(served) => Some(Box::new((plan.wrap)(served.value))),
         Looked::Unfit(_) | Looked::Missing => None,
@@ -108,7 +112,11 @@ pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -
 }
 
 fn ask(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
-    let Some(record) = cache.calls().brief(key)? else { return Ok(None) };
+    let record = match mode::refreshed_since() {
+        None => cache.calls().brief(key)?,
+        Some(since) => recorded_since(cache, key, since)?,
+    };
+    let Some(record) = record else { return Ok(None) };
     let stored = match record.result.stored() {
         // Its value is not wanted.
         Some(_) if is_refused(function, cache, &record) => None,
@@ -119,6 +127,15 @@ fn ask(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Opti
         },
     };
     Ok(Some(Fetched { record, stored }))
+}
+
+/// The record, if this run has recorded it, or another process on this host since the run began: clocks of two hosts are not
+/// compared.
+#[cold]
+fn recorded_since(cache: &Cache, key: &CallKey, since: u64) -> Result<Option<Brief>> {
+    let record = cache.calls().get(key)?;
+    let is_recent = |record: &Record| record.written.0 >= since && record.writer.host == Writer::this_process().host;
+    Ok(record.filter(is_recent).as_ref().map(Brief::from))
 }
 
 /// Whether other code computed the record, and the function does not serve it.

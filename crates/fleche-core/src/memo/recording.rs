@@ -22,6 +22,7 @@ use crate::{
     fork,
     function::{Function, Warning},
     metadata::{Collecting, Metadata},
+    mode,
 };
 
 /// A call whose body runs longer than this is made to survive a power failure before its result is returned.
@@ -185,7 +186,7 @@ impl Finished {
                 arguments: std::mem::take(&mut call.arguments),
                 result,
                 metadata: std::mem::take(metadata),
-                written: Timestamp::now(),
+                written: now_in_run(),
                 writer: Writer::this_process(),
                 other: BTreeMap::new(),
             })
@@ -230,6 +231,13 @@ impl Finished {
             }
         }
     }
+}
+
+/// This moment, which is never before the run began, even where the clock was set back since: a call that a run refreshes
+/// would run each time.
+fn now_in_run() -> Timestamp {
+    let begun = mode::refreshed_since().map(Timestamp);
+    begun.map_or_else(Timestamp::now, |begun| Timestamp::now().max(begun))
 }
 
 /// The result's encoding, checked to decode into an equal value where asked for.

@@ -28,6 +28,10 @@ fn child() {
             Ok(cache) => println!("found {:?}", cache.config()),
             Err(error) => println!("error {error}"),
         },
+        Ok("evict") => match triple::evict(2) {
+            Ok(was_there) => println!("evicted {was_there}"),
+            Err(error) => println!("error {error}"),
+        },
         Ok("call") => {
             println!("result {}", triple(2));
             println!("result {}", triple(2));

@@ -1,0 +1,76 @@
+//! For tests of programs that use memoized functions.
+//!
+//! A test of a memoized function should test its code, not what an earlier run has recorded. `cargo test` runs in the
+//! package's directory, so it finds a `fleche.toml` there, and a test that enters no cache calls functions under the
+//! program's own. Each of these keeps a test away from it:
+//!
+//! - [`ignore_configuration`] has calls run without a cache where the test enters none, on every thread;
+//! - [`scratch`] gives a new cache in memory, for tests that count hits or need the memoization;
+//! - `FLECHE=off cargo test` runs every body of every test, worker processes included.
+//!
+//! ```
+//! use fleche_core::{fleche, testing};
+//! # use fleche_store_memory as _;
+//!
+//! #[fleche]
+//! fn energy(x: f64) -> f64 {
+//!     0.5 * x * x
+//! }
+//!
+//! // #[test]
+//! fn energy_is_quadratic() {
+//!     let _configuration = testing::ignore_configuration();
+//!     assert_eq!(energy(2.0), 2.0); // Its body runs, whatever a cache of the program holds.
+//! }
+//!
+//! // #[test]
+//! fn energy_is_computed_once() {
+//!     let cache = testing::scratch();
+//!     let _active = cache.enter();
+//!     assert_eq!((energy(2.0), energy(2.0)), (2.0, 2.0));
+//!     assert_eq!(cache.stats().computed, 1);
+//! }
+//! # energy_is_quadratic();
+//! # energy_is_computed_once();
+//! ```
+
+use crate::{cache::Cache, config, context};
+
+/// Creates an empty cache in memory that nothing else uses. It is gone with its last handle.
+///
+/// # Panics
+/// Where the program has no store in memory: add `fleche-store-memory` to `[dev-dependencies]`, and
+/// `use fleche_store_memory as _;` to the tests.
+pub fn scratch() -> Cache {
+    config::new_memory().unwrap_or_else(|error| {
+        panic!(
+            "a scratch cache needs the store in memory: add `fleche-store-memory` to [dev-dependencies], and `use \
+             fleche_store_memory as _;` to the tests ({error})"
+        )
+    })
+}
+
+/// Has the whole process ignore configuration files and `FLECHE_CONFIG` while the guard lives.
+///
+/// Calls on threads that have entered no cache, where no default is [set](crate::set_default_cache), run without a cache.
+/// [`Cache::from_environment`] gives the cache that keeps nothing. [`Cache::named`] knows the names that are always there.
+///
+/// Tests of one binary run on threads of one process, so the guard of one test reaches the others. That does no harm to a
+/// test that makes one too, or that enters its cache. Let each test make one, in a function that all of them call, say.
+pub fn ignore_configuration() -> IgnoredConfiguration {
+    config::ignore(true);
+    context::default_changed();
+    IgnoredConfiguration(())
+}
+
+/// Configuration is ignored until this is dropped; see [`ignore_configuration`].
+#[must_use = "configuration is ignored until this is dropped: bind it, `let _configuration = …;`"]
+#[derive(Debug)]
+pub struct IgnoredConfiguration(());
+
+impl Drop for IgnoredConfiguration {
+    fn drop(&mut self) {
+        config::ignore(false);
+        context::default_changed();
+    }
+}
