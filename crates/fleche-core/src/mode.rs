@@ -10,7 +10,11 @@
 
 use std::{
     env,
-    sync::LazyLock,
+    ffi::OsString,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -32,19 +36,14 @@ pub(crate) enum Mode {
     Refresh(u64),
 }
 
-static MODE: LazyLock<Mode> = LazyLock::new(|| {
-    let Some(value) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) else { return Mode::Normal };
+/// The mode, and the value of the variable where it is not known.
+static READ: LazyLock<(Mode, Option<OsString>)> = LazyLock::new(|| {
+    let Some(value) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) else { return (Mode::Normal, None) };
     match value.to_str() {
-        Some("off") => Mode::Off,
-        Some("readonly") => Mode::ReadOnly,
-        Some("refresh") => Mode::Refresh(begun()),
-        _ => {
-            crate::log::error!(
-                "{VARIABLE}={} is not known and has no effect: use `off`, `readonly` or `refresh`",
-                value.display()
-            );
-            Mode::Normal
-        }
+        Some("off") => (Mode::Off, None),
+        Some("readonly") => (Mode::ReadOnly, None),
+        Some("refresh") => (Mode::Refresh(begun()), None),
+        _ => (Mode::Normal, Some(value)),
     }
 });
 
@@ -55,14 +54,22 @@ fn begun() -> u64 {
     inherited.unwrap_or_else(|| u64::try_from(now()).unwrap_or(u64::MAX))
 }
 
-/// Returns the mode of this process.
+/// Returns the mode of this process. An unknown value is logged as an error, once.
 pub(crate) fn mode() -> Mode {
-    *MODE
+    static SAID: AtomicBool = AtomicBool::new(false);
+    let (mode, unknown) = &*READ;
+    if let Some(value) = unknown
+        && !SAID.swap(true, Relaxed)
+    {
+        let value = value.display();
+        crate::log::error!("{VARIABLE}={value} is not known and has no effect: use `off`, `readonly` or `refresh`");
+    }
+    *mode
 }
 
 /// Returns since when records count, where only those of this run do.
 pub(crate) fn refreshed_since() -> Option<u64> {
-    match *MODE {
+    match READ.0 {
         Mode::Refresh(since) => Some(since),
         _ => None,
     }

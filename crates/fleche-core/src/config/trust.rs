@@ -97,8 +97,9 @@ fn too_long(len: u64) -> String {
 /// Warns once for each file and reason: every look-up of a cache by name searches anew.
 fn warn_once(path: &Path, why: &str) {
     static WARNED: LazyLock<Mutex<HashSet<(PathBuf, String)>>> = LazyLock::new(Mutex::default);
-    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
-    if warned.insert((path.to_owned(), why.to_owned())) {
+    let is_new = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert((path.to_owned(), why.to_owned()));
+    // Not under the lock: a subscriber may run code of its own.
+    if is_new {
         crate::log::warn!("configuration file {} is skipped: {why}", path.display());
     }
 }
