@@ -22,7 +22,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
 
 use crate::{
     call::{Brief, CallKey, Record, ValueRef},
@@ -34,6 +34,7 @@ use crate::{
     layer::{ReadOnly, ReadOnlyConfig, Void},
     log::Throttle,
     mode::{Mode, mode},
+    panics::contain,
     query::Query,
     store::{CallStore, CallStoreConfig, Entries, ValueStore},
 };
@@ -167,11 +168,8 @@ impl Cache {
     /// The value that a record refers to; `None` if it is not there, as for arguments that were not stored.
     pub fn decode<T: DeserializeOwned>(&self, reference: &ValueRef) -> Result<Option<T>> {
         match reference {
-            ValueRef::Inline(bytes) => Ok(Some(encoding::from_slice(bytes.as_slice())?)),
-            ValueRef::Stored(digest) => match self.value(digest)? {
-                Some(bytes) => Ok(Some(encoding::from_slice::<T>(&bytes)?)),
-                None => Ok(None),
-            },
+            ValueRef::Inline(bytes) => decode(bytes.as_slice()).map(Some),
+            ValueRef::Stored(digest) => self.value(digest)?.map(|bytes| decode(&bytes)).transpose(),
         }
     }
 
@@ -293,6 +291,12 @@ impl Cache {
 
 /// What a forked child is told of that asks for it.
 const THE_CACHE: &str = "the cache";
+
+/// The value with this encoding. A panic in its `Deserialize` is an error.
+fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T> {
+    let decoded = contain(|| encoding::from_slice(encoded));
+    Ok(decoded.unwrap_or_else(|panic| Err(de::Error::custom(format!("its `Deserialize` {panic}"))))?)
+}
 
 /// A cache remembered, without keeping it.
 #[derive(Clone, Debug)]

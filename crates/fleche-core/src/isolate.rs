@@ -7,8 +7,9 @@ use std::{fmt, io, path::Path, sync::LazyLock, thread};
 
 use crate::{
     context::{Binding, assigned_gpus, with_assigned_gpus},
-    job::{Carried, carry},
-    metadata, starter,
+    metadata,
+    panics::{Carried, carry},
+    starter,
     waiting::Continued,
 };
 pub(crate) use directory::PrivateDirectory;

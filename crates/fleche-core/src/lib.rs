@@ -87,6 +87,7 @@ pub mod metadata;
 pub mod mode;
 #[doc(hidden)]
 pub mod owner;
+mod panics;
 pub mod query;
 #[doc(hidden)]
 pub mod starter;
@@ -373,6 +374,11 @@ pub use file_content::FileContent;
 ///   is noticed when the second is first used, and neither is recorded from then on; where two runs use one each, it is
 ///   not;
 /// - changes of what the function uses, but for its own tokens; see [above](#edited-code).
+///
+/// The cache runs code of these types: `Serialize`, `Deserialize`, `PartialEq`, `Clone` and `Drop` of arguments and results, and
+/// kinds of metadata. A panic in it fails no call and loses no computed result: it is logged, an argument whose code panics
+/// makes the call run without the cache, and a result whose code panics is returned and not recorded, or is computed again.
+/// With `panic = "abort"` such a panic ends the process, as every other does.
 ///
 /// Types that serde has to buffer (flattened, untagged, internally tagged) cannot hold 128-bit integers; calls with such
 /// arguments are not recorded, for that reason.

@@ -87,7 +87,7 @@ pub fn look_up<R, T: Send + Sync + 'static>(
             None => Err(Some(with_quick(&words, encode))),
         },
         Some(tier) => Arguments::with(|arguments| {
-            encode(arguments);
+            arguments.fill(encode);
             hot::get_near(function, plan().codec, tier, arguments)
         }),
         None => Err(encoded(function, &context::active(), encode)),
@@ -102,7 +102,7 @@ pub fn look_up<R, T: Send + Sync + 'static>(
 #[inline(never)]
 fn with_quick(quick: &QuickKey, encode: impl FnOnce(&mut Arguments)) -> Arguments {
     let mut arguments = Arguments::new();
-    encode(&mut arguments);
+    arguments.fill(encode);
     arguments.with_quick(quick.clone())
 }
 
@@ -218,7 +218,7 @@ fn encoded(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut 
         return None;
     }
     let mut arguments = Arguments::new();
-    encode(&mut arguments);
+    arguments.fill(encode);
     Some(arguments)
 }
 
@@ -284,7 +284,7 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
 /// [`Error::Argument`] where an argument cannot be encoded.
 pub fn key(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> Result<CallKey> {
     let mut arguments = Arguments::new();
-    encode(&mut arguments);
+    arguments.fill(encode);
     arguments.key(function)
 }
 

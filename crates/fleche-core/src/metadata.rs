@@ -13,7 +13,6 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Debug},
     marker::PhantomData,
-    panic::{self, AssertUnwindSafe},
     sync::Arc,
 };
 
@@ -25,6 +24,7 @@ use serde::{
 use crate::{
     encoding::{self, Encoded},
     error::Result,
+    panics::{Contained, contain},
 };
 
 /// Metadata of one record, by the name of its kind; each kind encodes a type of its own.
@@ -178,10 +178,12 @@ fn collecting<R>(ask: impl FnOnce() -> R) -> R {
     ask()
 }
 
+/// A kind of metadata, and what it collects.
+type Running = (Arc<dyn MetadataKind>, Contained<Box<dyn Collector>>);
+
 /// The collection of some kinds of metadata around one body.
 pub(crate) struct Collecting {
-    kinds: Kinds,
-    running: Vec<Box<dyn Collector>>,
+    running: Vec<Running>,
     tags: BTreeMap<String, String>,
 }
 
@@ -190,8 +192,15 @@ impl Collecting {
     pub(crate) fn begin((kinds, tags): (Kinds, BTreeMap<String, String>)) -> Self {
         // A kind that calls memoized functions must not be asked about those calls in turn.
         let kinds: Kinds = if COLLECTS.get() { Arc::new([]) } else { kinds };
-        let running = collecting(|| kinds.iter().map(|kind| kind.begin()).collect());
-        Self { kinds, running, tags }
+        let begin = |kind: &Arc<dyn MetadataKind>| match contain(|| kind.begin()) {
+            Ok(collector) => Some((kind.clone(), Contained::new(collector))),
+            Err(panic) => {
+                crate::log::warn!("metadata could not be collected: the kind {panic}");
+                None
+            }
+        };
+        let running = collecting(|| kinds.iter().filter_map(begin).collect());
+        Self { running, tags }
     }
 
     /// The body has returned, on the thread where it began.
@@ -207,12 +216,12 @@ impl Collecting {
     fn end(self, finish: fn(Box<dyn Collector>) -> Result<Encoded>) -> Metadata {
         let mut metadata = Metadata::default();
         // The kind that began last ends first, so that each measures what lies within it.
-        for (kind, collector) in self.kinds.iter().zip(self.running).rev() {
+        for (kind, collector) in self.running.into_iter().rev() {
             // The result is there; a kind that panics must not cost it.
-            match panic::catch_unwind(AssertUnwindSafe(|| collecting(|| finish(collector)))) {
-                Ok(Ok(report)) => metadata.insert(kind.name(), report),
-                Ok(Err(error)) => crate::log::warn!(kind = kind.name(), %error, "metadata could not be collected"),
-                Err(_) => crate::log::warn!(kind = kind.name(), "metadata could not be collected: the kind panicked"),
+            match contain(|| (kind.name(), collecting(|| finish(collector.into_inner())))) {
+                Ok((kind, Ok(report))) => metadata.insert(kind, report),
+                Ok((kind, Err(error))) => crate::log::warn!(kind, %error, "metadata could not be collected"),
+                Err(panic) => crate::log::warn!("metadata could not be collected: the kind {panic}"),
             }
         }
         if !self.tags.is_empty() {

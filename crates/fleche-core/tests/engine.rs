@@ -44,6 +44,10 @@ mod many_jobs;
 #[cfg(target_os = "linux")]
 #[path = "engine/mapped_files.rs"]
 mod mapped_files;
+#[path = "engine/panics.rs"]
+mod panics;
+#[path = "engine/panics_of_tasks.rs"]
+mod panics_of_tasks;
 #[path = "engine/parameters.rs"]
 mod parameters;
 #[path = "engine/programs.rs"]

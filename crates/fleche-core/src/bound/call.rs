@@ -13,6 +13,7 @@ use crate::{
     function::{Erased, Function},
     job::JobError,
     memo::{Arguments, Reader},
+    panics::Contained,
 };
 
 /// A call of a memoized function, complete with its arguments and with the cache and metadata that were active when it
@@ -70,7 +71,7 @@ impl<R> BoundCall<R> {
     #[doc(hidden)]
     pub fn new(function: &'static Function, parts: Parts<R>, encode: impl FnOnce(&mut Arguments)) -> Self {
         let mut arguments = Arguments::in_full();
-        let ((), files) = noting_files(|| encode(&mut arguments));
+        let ((), files) = noting_files(|| arguments.fill(encode));
         Self::of_encoded(function, parts, Binding::current(), arguments, files)
     }
 
@@ -160,5 +161,6 @@ impl<R> fmt::Debug for BoundCall<R> {
 #[doc(hidden)]
 pub fn answer<R>(arguments: &[&[u8]], parts: Parts<R>) -> Result<Vec<u8>, String> {
     let (encode, _) = parts.transport.wire.ok_or("its result cannot leave the process")?;
-    encode(&(parts.invoke)(Reader::new(arguments.iter().copied())).map_err(|error| format!("an argument: {error}"))?)
+    let result = (parts.invoke)(Reader::new(arguments.iter().copied()));
+    encode(&Contained::new(result.map_err(|error| format!("an argument: {error}"))?))
 }

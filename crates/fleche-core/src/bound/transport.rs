@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     encoding,
     job::{Decode, JobError, Payload, RemoteError, Unpack, unpack_same},
+    panics::contain,
 };
 
 /// How a result of type `R` crosses from one thread to another, and from one process to another.
@@ -178,12 +179,16 @@ macro_rules! as_remote {
 as_remote!(dyn StdError, dyn StdError + Send, dyn StdError + Send + Sync);
 
 fn encode<T: Serialize>(result: &T) -> Result<Vec<u8>, String> {
-    encoding::to_vec(result).map_err(|error| format!("the result cannot be encoded: {error}"))
+    let encoded =
+        contain(|| encoding::to_vec(result)).map_err(|panic| format!("the `Serialize` of the result {panic}"))?;
+    encoded.map_err(|error| format!("the result cannot be encoded: {error}"))
 }
 
 /// Reads a result that came as bytes.
 pub(crate) fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T, JobError> {
-    encoding::from_slice(encoded).map_err(|error| JobError::rejected(format!("the result does not decode: {error}")))
+    let decoded = contain(|| encoding::from_slice(encoded));
+    let decoded = decoded.map_err(|panic| JobError::rejected(format!("the `Deserialize` of the result {panic}")))?;
+    decoded.map_err(|error| JobError::rejected(format!("the result does not decode: {error}")))
 }
 
 fn decode_with_text<T, E>(encoded: &[u8]) -> Result<Result<T, E>, JobError>

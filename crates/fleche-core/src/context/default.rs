@@ -34,8 +34,10 @@ pub fn set_default_cache(cache: Cache) {
     if fork::is_child() {
         return;
     }
-    *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(cache);
+    let earlier = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).replace(cache);
     GENERATION.fetch_add(1, Release);
+    // After the lock: a cache that goes may run code of its own.
+    drop(earlier);
 }
 
 /// What threads find where they have entered nothing is another cache from now on.

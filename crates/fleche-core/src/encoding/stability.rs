@@ -14,6 +14,7 @@ use super::{
     de::Rehearsal,
     ser::{self, Feeding, Trace},
 };
+use crate::panics::Contained;
 
 /// How often an order is allowed to look like chance: a hash map of two entries follows the order that it is fed in with
 /// probability 1/4 in each round.
@@ -102,16 +103,17 @@ fn round<T: Serialize + DeserializeOwned>(
     forward: &Rehearsal,
     reverse: &Rehearsal,
 ) -> Result<(T, HashSet<blake3::Hash>), Unstable> {
-    let value: T = decode(encoded, forward).map_err(Unstable::Decode)?;
-    let forward = encode(encoded, &value)?;
+    let value = Contained::new(decode::<T>(encoded, forward).map_err(Unstable::Decode)?);
+    let forward = encode(encoded, &*value)?;
     // Some types read only one order, such as those that need to see their tag before anything else.
     let Ok(twin) = decode::<T>(encoded, reverse) else {
-        return Ok((value, HashSet::new()));
+        return Ok((value.into_inner(), HashSet::new()));
     };
-    let reverse = encode(encoded, &twin)?;
+    let twin = Contained::new(twin);
+    let reverse = encode(encoded, &*twin)?;
     let follows = |map: &blake3::Hash| reverse.feeding(map) == Some(Feeding::Descending);
     let suspects = forward.fed(Feeding::Ascending).filter(follows).collect();
-    Ok((value, suspects))
+    Ok((value.into_inner(), suspects))
 }
 
 fn decode<T: DeserializeOwned>(encoded: &[u8], rehearsal: &Rehearsal) -> Result<T, DecodeError> {

@@ -7,7 +7,8 @@ use crate::{
     bound::BoundCall,
     context::assigned_gpus,
     isolate::{Isolation, PrivateDirectory, refuse},
-    job::{Carried, JobError},
+    job::JobError,
+    panics::Carried,
 };
 
 /// What runs isolated calls in other processes; a crate of executors submits one.

@@ -14,12 +14,13 @@ use crate::{
     context::Binding,
     fork,
     job::{self, Job, JobError, Promise},
+    panics::{Contained, contain},
     waiting::{JobId, Mark, Spot},
 };
 
 /// A call on its way to a worker, with the job that its result completes. Dropped without having run, it fails the job.
 pub struct Task {
-    work: Box<dyn Work>,
+    work: Contained<Box<dyn Work>>,
     binding: Option<Binding>,
     /// Whether the bound cache was asked already.
     asked: bool,
@@ -38,7 +39,7 @@ impl Task {
         let (promise, job) = job::promise(job::unpack_same, Some(bound::decode));
         let binding = function.binding().cloned();
         let work = Box::new(FunctionWork { function, arguments, key: None, promise: Some(promise) });
-        (Self { work, binding, asked: false, followers: None }, job)
+        (Self::of_work(work, binding), job)
     }
 
     /// This call.
@@ -46,17 +47,17 @@ impl Task {
         let (promise, job) =
             job::promise(call.parts.transport.unpack, call.parts.transport.wire.map(|(_, decode)| decode));
         let binding = Some(call.binding.clone());
-        (
-            Self { work: Box::new(CallWork { call, promise: Some(promise) }), binding, asked: false, followers: None },
-            job,
-        )
+        (Self::of_work(Box::new(CallWork { call, promise: Some(promise) }), binding), job)
     }
 
     /// Any closure, which stays in this process.
     pub fn of_closure<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> (Self, Job<R>) {
         let (promise, job) = job::promise(job::unpack_same, None);
-        let work = Box::new(ClosureWork { run, promise });
-        (Self { work, binding: None, asked: false, followers: None }, job)
+        (Self::of_work(Box::new(ClosureWork { run, promise }), None), job)
+    }
+
+    fn of_work(work: Box<dyn Work>, binding: Option<Binding>) -> Self {
+        Self { work: Contained::new(work), binding, asked: false, followers: None }
     }
 
     /// Binds the task, unless it is bound already.
@@ -94,7 +95,7 @@ impl Task {
         let Self { work, binding, followers, .. } = self;
         {
             let _bound = binding.as_ref().map(Binding::enter);
-            work.run();
+            at_its_end(|| work.into_inner().run());
         }
         for follower in followers.map(|followers| followers.land()).unwrap_or_default() {
             follower.follow(&mut Self::run);
@@ -146,11 +147,11 @@ impl Task {
     pub fn take_apart(self) -> Result<(PortableCall, Reply), SubmitError> {
         let Self { work, binding, asked, followers } = self;
         let missed = if asked { work.key() } else { None };
-        match work.take_apart() {
+        match work.into_inner().take_apart() {
             Ok(Apart { function, arguments, files, promise }) => {
                 Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
             }
-            Err((work, why)) => Err(Self { work, binding, asked, followers }.refuse(why)),
+            Err((work, why)) => Err(Self { asked, followers, ..Self::of_work(work, binding) }.refuse(why)),
         }
     }
 
@@ -159,7 +160,7 @@ impl Task {
         for follower in self.followers.map(|followers| followers.land()).unwrap_or_default() {
             follower.fail(error.clone());
         }
-        self.work.fail(error);
+        at_its_end(|| self.work.into_inner().fail(error));
     }
 
     /// Gives the task back to the submitter, who fails its job for this reason.
@@ -213,6 +214,14 @@ impl Task {
     /// The function's name.
     pub fn name(&self) -> &str {
         self.work.name()
+    }
+}
+
+/// Runs the last that a task does. Its body's panics are the job's by then; what may still panic is the `Drop` of the function
+/// and of its arguments.
+fn at_its_end(run: impl FnOnce()) {
+    if let Err(panic) = contain(run) {
+        crate::log::warn!("the `Drop` of a submitted function or of its arguments {panic}");
     }
 }
 

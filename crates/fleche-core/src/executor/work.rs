@@ -12,6 +12,7 @@ use crate::{
     function::Function,
     job::{self, JobError, Promise},
     memo::Arguments,
+    panics::discard,
 };
 
 /// What another process needs, and the right to complete the job.
@@ -93,7 +94,11 @@ where
             Ok((function, Arc::new(arguments), files))
         });
         match call.and_then(|call| apart(&mut self.promise, call)) {
-            Ok(apart) => Ok(apart),
+            Ok(apart) => {
+                // The function and its arguments, whose `Drop` must not cost what goes to the other process.
+                discard(self);
+                Ok(apart)
+            }
             Err(why) => Err((self, why)),
         }
     }
@@ -143,7 +148,11 @@ impl<R: 'static> Work for CallWork<R> {
             .reference()
             .and_then(|function| Ok((function, self.call.arguments.clone()?, self.call.files.clone())));
         match call.and_then(|call| apart(&mut self.promise, call)) {
-            Ok(apart) => Ok(apart),
+            Ok(apart) => {
+                // The function and its arguments, whose `Drop` must not cost what goes to the other process.
+                discard(self);
+                Ok(apart)
+            }
             Err(why) => Err((self, why)),
         }
     }

@@ -9,6 +9,7 @@ use std::{
 use super::{JobError, Payload, Recall, catch};
 use crate::{
     fork::ProcessLocal,
+    panics::discard,
     waiting::{self, Awaited, JobId, Marked, Sought},
 };
 
@@ -162,7 +163,9 @@ impl Shared {
 
     /// Ends the job; an outcome that comes later than another is dropped.
     pub(super) fn finish(&self, outcome: Outcome) {
-        let _ = self.finish_if(outcome, |_, _| true);
+        if let Err(unwanted) = self.finish_if(outcome, |_, _| true) {
+            discard(unwanted);
+        }
     }
 
     /// As [`finish`](Self::finish), where that runs nothing but wakers. Else gives the outcome back.
@@ -312,6 +315,15 @@ impl Shared {
                 Ok(())
             }
             State::Done(_) => Err(callback),
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// An outcome that nobody took is dropped on whatever thread comes last, which must not panic for it.
+    fn drop(&mut self) {
+        if let State::Done(Some(outcome)) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            discard(std::mem::replace(outcome, Err(JobError::Cancelled)));
         }
     }
 }

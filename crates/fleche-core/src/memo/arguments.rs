@@ -12,6 +12,7 @@ use crate::{
     encoding::{EncodeError, kept::Kept},
     error::{Error, Result},
     function::Function,
+    panics::{Contained, Panic, contain},
 };
 use kept::reference;
 
@@ -25,7 +26,7 @@ pub struct Arguments {
     /// The words that stand for them, where they are simple.
     quick: Option<Box<QuickKey>>,
     /// Those of which only the digest stands in `bytes`, each with its place.
-    kept: Vec<(usize, Arc<dyn Kept>)>,
+    kept: Vec<(usize, Contained<Arc<dyn Kept>>)>,
     /// Whether there must be none of those.
     in_full: bool,
 }
@@ -115,6 +116,14 @@ impl Arguments {
     fn let_go(&mut self) {
         if !self.kept.is_empty() {
             self.kept.clear();
+        }
+    }
+
+    /// Adds what `encode` adds. A panic in a `Serialize` is a failure of the argument.
+    #[inline]
+    pub(crate) fn fill(&mut self, encode: impl FnOnce(&mut Self)) {
+        if let Err(panic) = contain(|| encode(self)) {
+            self.failed = Some(panicked(&panic));
         }
     }
 
@@ -227,6 +236,11 @@ impl Drop for Arguments {
             });
         }
     }
+}
+
+#[cold]
+fn panicked(panic: &Panic) -> EncodeError {
+    EncodeError::Custom(format!("its `Serialize` {panic}").into())
 }
 
 /// The names of the parameters that are part of the key.

@@ -12,7 +12,10 @@ use serde::{
 };
 
 use super::Arguments;
-use crate::encoding::{self, DecodeError, EncodeError, kept::Kept, stability};
+use crate::{
+    encoding::{self, DecodeError, EncodeError, kept::Kept, stability},
+    panics::{Contained, Panic, contain, discard},
+};
 
 /// What a borrowed parameter is borrowed from: the type that its encoding decodes into.
 pub trait Owned {
@@ -92,7 +95,7 @@ pub struct FullCodec<A: Owned + ?Sized> {
 
 /// The codec of a parameter that has or lends this type.
 pub const fn codec<A: Encodable + ?Sized>() -> FullCodec<A> {
-    let recheck: Recheck = |encoded| stable::<A>(encoded).map(drop);
+    let recheck: Recheck = |encoded| stable::<A>(encoded).map(discard);
     let codec = Codec { encode: encoding::append_or_keep::<A>, check: check::<A>, recheck };
     FullCodec { codec, decode: encoding::from_slice::<A::Owned> }
 }
@@ -102,10 +105,15 @@ pub const fn local_codec<A: LocalEncodable + ?Sized>() -> Codec<A> {
     Codec { encode: encoding::append_or_keep::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
 }
 
+/// A `Deserialize` that panicked says no more than one that failed.
+pub(super) fn panicked(panic: &Panic) -> DecodeError {
+    de::Error::custom(format!("its `Deserialize` {panic}"))
+}
+
 fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, &A) -> bool>) -> Result<(), String> {
-    let decoded = stable::<A>(encoded)?;
+    let decoded = Contained::new(stable::<A>(encoded)?);
     // A value that does not equal itself (NaN) says nothing.
-    if equal.is_some_and(|equal| equal(value, value) && !equal(value, decoded.borrow())) {
+    if equal.is_some_and(|equal| equal(value, value) && !equal(value, (*decoded).borrow())) {
         return Err("what its encoding means is not equal to it, so two different values may encode alike (a field \
                     that is skipped, say); encode everything that equality looks at, or leave it out of the type"
             .to_owned());
@@ -157,9 +165,9 @@ impl<'a> Reader<'a> {
     pub fn read<A: Owned + ?Sized>(&mut self, codec: &FullCodec<A>) -> Result<A::Owned, DecodeError> {
         let encoded = self.encoded.get(self.at).copied().unwrap_or_default();
         self.at += 1;
-        let decoded = (codec.decode)(encoded)?;
+        let decoded = contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))?;
         if let Some(rewritten) = &mut self.rewritten {
-            rewritten.arguments.add(codec.codec, decoded.borrow());
+            rewritten.arguments.fill(|arguments| arguments.add(codec.codec, decoded.borrow()));
         }
         Ok(decoded)
     }

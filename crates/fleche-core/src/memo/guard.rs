@@ -7,6 +7,7 @@ use super::{Arguments, Codec, Recheck};
 use crate::{
     cache::{Cache, Skip},
     function::{Function, Warning},
+    panics::contain,
 };
 
 /// Checks the arguments of one call, one after the other.
@@ -25,7 +26,7 @@ impl Guard<'_> {
         let at = self.at;
         self.at += 1;
         if let (None, Some(encoded)) = (&self.failed, self.encoded.get(at)) {
-            self.failed = (codec.check)(encoded, value, equal).err().map(|why| (at, why));
+            self.failed = checked(|| (codec.check)(encoded, value, equal)).err().map(|why| (at, why));
         }
     }
 
@@ -52,10 +53,15 @@ pub(super) fn recheck(function: &'static Function, cache: &Cache, arguments: &Ar
     let started = Instant::now();
     let failed = in_full(arguments, |arguments| {
         let mut results = checks.iter().zip(arguments.iter()).enumerate();
-        results.find_map(|(at, (check, encoded))| Some((at, check(encoded).err()?)))
+        results.find_map(|(at, (check, encoded))| Some((at, checked(|| check(encoded)).err()?)))
     });
     function.check_took(started.elapsed());
     report(function, cache, failed)
+}
+
+/// What the check says. An argument of a type whose own code panics amid it does not pass.
+fn checked(check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    contain(check).unwrap_or_else(|panic| Err(format!("what its type does to decode, encode or compare it {panic}")))
 }
 
 /// Which of the arguments fails, and why, where all stand there encoded.

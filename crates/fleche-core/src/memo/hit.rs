@@ -4,7 +4,7 @@ use std::any::Any;
 
 use bytes::Bytes;
 
-use super::{Plan, attempt::attempt, plan::ResultCodec, stale};
+use super::{Plan, attempt::attempt, codec::panicked, plan::ResultCodec, stale};
 use crate::{
     cache::{Cache, StalePolicy},
     call::{Brief, CallKey, Record, ValueRef, Writer},
@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     function::{Function, Warning},
     mode,
+    panics::contain,
 };
 
 /// What a look-up in the stores gives.
@@ -156,11 +157,16 @@ fn read<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, fe
     if is_refused(function, cache, &fetched.record) {
         return Read::Unfit(Unfit::Code);
     }
-    match (codec.decode)(fetched.encoded().unwrap_or_default()) {
+    match decode(codec, fetched.encoded().unwrap_or_default()) {
         Ok(value) if function.is_own_code(&fetched.record.code) => Read::Fit(value),
         Ok(value) => Read::Stale(value, Unfit::Code),
         Err(error) => Read::Undecodable(error),
     }
+}
+
+/// The result with this encoding. A panic in its `Deserialize` is an error.
+pub(super) fn decode<T>(codec: ResultCodec<T>, encoded: &[u8]) -> Result<T, DecodeError> {
+    contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))
 }
 
 /// What becomes of what was fetched from under this key.

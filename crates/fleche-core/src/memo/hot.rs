@@ -1,17 +1,13 @@
 //! Hits of the hot tier, and what is kept there.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{any::Any, mem::needs_drop, sync::Arc};
 
 use super::{Arguments, plan::ResultCodec, quick::QuickKey};
 use crate::{
     cache::{self, Cache, Hot, HotKey, NearKey},
     call::CallKey,
     function::Function,
-    job,
+    panics::{Contained, contain},
 };
 
 /// Arguments of more bytes are told apart by the call's key, which is their digest.
@@ -81,12 +77,12 @@ pub(super) fn get_by_digest<T: 'static>(
 
 #[inline]
 fn copy<T: 'static>(codec: ResultCodec<T>, value: &(dyn Any + Send + Sync)) -> Option<T> {
-    let value = value.downcast_ref()?;
+    let value = if needs_drop::<T>() { &**value.downcast_ref::<Contained<T>>()? } else { value.downcast_ref()? };
     if let Some(copy) = codec.copy {
         return Some(copy(value));
     }
     // A clone that panics is no reason to fail a call that the stores can answer.
-    catch_unwind(AssertUnwindSafe(|| (codec.clone)(value))).ok()
+    contain(|| (codec.clone)(value)).ok()
 }
 
 /// Keeps a result of so many encoded bytes that was read from the stores, as they were when the generation was this.
@@ -99,8 +95,9 @@ pub(super) fn keep_read<T: Send + Sync + 'static>(
     generation: u64,
 ) {
     if is_on(function, cache) && cache.hot().takes(bytes) {
-        let Ok(copy) = job::catch(|| (codec.clone)(value)) else { return };
-        let copy: Arc<dyn Any + Send + Sync> = Arc::new(copy);
+        let Ok(copy) = contain(|| (codec.clone)(value)) else { return };
+        let copy: Arc<dyn Any + Send + Sync> =
+            if needs_drop::<T>() { Arc::new(Contained::new(copy)) } else { Arc::new(copy) };
         let key = in_full(function, arguments).unwrap_or_else(|| by_digest(function, key));
         let near = near(key, function, arguments);
         cache.hot().keep(cache.counters(), (key, near), (copy, bytes), generation);

@@ -10,6 +10,7 @@ use super::{
     arguments::Call,
     attempt::attempt,
     guard::recheck,
+    hit::decode,
     hot,
     plan::{Observer, ResultCodec},
     stale::Replaces,
@@ -23,6 +24,7 @@ use crate::{
     function::{Function, Warning},
     metadata::{Collecting, Metadata},
     mode,
+    panics::{Contained, contain},
 };
 
 /// A call whose body runs longer than this is made to survive a power failure before its result is returned.
@@ -67,6 +69,23 @@ pub(super) struct Finished {
 impl Recording {
     /// Records the value, or counts why not.
     pub(super) fn record<T: Send + Sync + 'static>(
+        self,
+        codec: ResultCodec<T>,
+        value: Option<&T>,
+        took: Duration,
+        metadata: Metadata,
+    ) {
+        let function = self.function;
+        // What comes of it is told below; whatever else may happen must not cost the caller the result.
+        if let Err(panic) = contain(|| self.record_and_tell(codec, value, took, metadata)) {
+            crate::log::error!(
+                function = function.name(),
+                "recording a result {panic}; the call returns it unrecorded"
+            );
+        }
+    }
+
+    fn record_and_tell<T: Send + Sync + 'static>(
         mut self,
         codec: ResultCodec<T>,
         value: Option<&T>,
@@ -242,10 +261,13 @@ fn now_in_run() -> Timestamp {
 
 /// The result's encoding, checked to decode into an equal value where asked for.
 fn encode_result<T>(codec: ResultCodec<T>, value: &T, checked: bool) -> Result<Vec<u8>, String> {
-    let encoded = (codec.encode)(value).map_err(|error| error.to_string())?;
+    let encoded = contain(|| (codec.encode)(value)).map_err(|panic| format!("its `Serialize` {panic}"))?;
+    let encoded = encoded.map_err(|error| error.to_string())?;
     if checked {
-        let decoded = (codec.decode)(&encoded).map_err(|error| format!("it does not decode: {error}"))?;
-        if codec.equal.is_some_and(|equal| equal(value, value) && !equal(value, &decoded)) {
+        let decoded = decode(codec, &encoded).map_err(|error| format!("it does not decode: {error}"))?;
+        let decoded = Contained::new(decoded);
+        let differs = contain(|| codec.equal.is_some_and(|equal| equal(value, value) && !equal(value, &decoded)));
+        if differs.map_err(|panic| format!("its `PartialEq` {panic}"))? {
             return Err("it decodes into a value that is not equal to it".to_owned());
         }
     }

@@ -22,6 +22,7 @@ use crate::{
     function::{Function, Patience},
     job::{self, Job},
     log::Throttle,
+    panics::{Contained, contain},
     waiting,
 };
 use vigil::{Verdict, Vigil};
@@ -65,7 +66,7 @@ impl Right {
     fn bring<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T, origin: Origin) {
         self.0.land(|| {
             let value = copied(codec, value)?;
-            Some(Arc::new(Brought { value, origin }) as Cargo)
+            Some(Arc::new(Brought { value: Contained::new(value), origin }) as Cargo)
         });
     }
 }
@@ -84,7 +85,7 @@ impl Drop for RunsHere<'_> {
 
 /// What a flight brings.
 struct Brought<T> {
-    value: T,
+    value: Contained<T>,
     origin: Origin,
 }
 
@@ -122,8 +123,11 @@ impl Before {
 
 /// A copy; none where making it panics, which is no reason to fail a call.
 fn copied<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
-    let copy = job::catch(|| (codec.clone)(value));
-    copy.inspect_err(|panic| crate::log::error!(%panic, "a panic while a result was cloned for who waits for it")).ok()
+    let copy = contain(|| (codec.clone)(value));
+    copy.inspect_err(|panic| {
+        crate::log::warn!("the `Clone` of a result {panic}; callers that waited for it look it up");
+    })
+    .ok()
 }
 
 /// A call that was not found, or is to run again.

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     mem,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,6 +11,7 @@ use std::{
 use crate::{
     call::CallKey,
     claim::{Then, WaitsHere},
+    panics::contain,
     starter,
 };
 
@@ -161,9 +161,12 @@ impl Beats {
         loop {
             let before = self.lock().changes;
             // What is called when a lease is there may be anything.
-            let Ok(next) = catch_unwind(AssertUnwindSafe(beat)) else {
-                crate::log::error!("a panic where a lease was waited for");
-                continue;
+            let next = match contain(beat) {
+                Ok(next) => next,
+                Err(panic) => {
+                    crate::log::error!("what waited for a lease {panic}");
+                    continue;
+                }
             };
             let Some(next) = next else { return };
             let changed = |state: &mut State| state.changes == before;

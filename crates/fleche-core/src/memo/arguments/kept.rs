@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::Arguments;
+use super::{Arguments, panicked};
 use crate::{
     call::ValueRef,
     digest::Digest,
     encoding::{EncodeError, kept::Kept},
+    panics::{Contained, contain},
 };
 
 /// Stands before the 32 bytes of a digest, in place of an encoding. No encoding begins with it: it ends what has no length
@@ -28,7 +29,7 @@ impl Arguments {
         let Some(hash) = hash else { return kept.encode(&mut self.bytes) };
         self.bytes.push(DIGEST);
         self.bytes.extend_from_slice(&hash);
-        self.kept.push((self.ends.len(), kept));
+        self.kept.push((self.ends.len(), Contained::new(kept)));
         Ok(())
     }
 
@@ -58,7 +59,7 @@ impl Arguments {
             None => Ok(Cow::Borrowed(standing)),
             Some((_, kept)) => {
                 let mut encoded = Vec::new();
-                kept.encode(&mut encoded)?;
+                contain(|| kept.encode(&mut encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))?;
                 Ok(Cow::Owned(encoded))
             }
         }

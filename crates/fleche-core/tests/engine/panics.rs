@@ -1,0 +1,284 @@
+//! Panics in the code that types of arguments and results bring along: the call returns what it should, and a computed
+//! result is not lost.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    mem,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    thread,
+};
+
+use fleche_core::{Cache, Error, Hashed, Skip, cache::HotTier, fleche};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{
+    support::{Runs, logged, memory},
+    turns::until_waiting,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Serialize,
+    Deserialize,
+    PartialEq,
+    Clone,
+    Drop,
+}
+
+thread_local! {
+    /// Which part of a [`Tricky`] panics on this thread.
+    static PANICS: Cell<Option<Part>> = const { Cell::new(None) };
+}
+
+fn reaches(part: Part) {
+    assert!(PANICS.get() != Some(part), "tricky {part:?}");
+}
+
+/// Runs the closure while this part of every [`Tricky`] panics on this thread.
+pub(crate) fn while_panics<R>(part: Part, run: impl FnOnce() -> R) -> R {
+    let before = PANICS.replace(Some(part));
+    let result = run();
+    PANICS.set(before);
+    result
+}
+
+/// A value that panics where it is told to.
+#[derive(Debug)]
+pub(crate) struct Tricky(pub(crate) u64);
+
+impl Serialize for Tricky {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        reaches(Part::Serialize);
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tricky {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Self(u64::deserialize(deserializer)?);
+        reaches(Part::Deserialize);
+        Ok(value)
+    }
+}
+
+impl PartialEq for Tricky {
+    fn eq(&self, other: &Self) -> bool {
+        reaches(Part::PartialEq);
+        self.0 == other.0
+    }
+}
+
+impl Clone for Tricky {
+    fn clone(&self) -> Self {
+        reaches(Part::Clone);
+        Self(self.0)
+    }
+}
+
+impl Drop for Tricky {
+    fn drop(&mut self) {
+        reaches(Part::Drop);
+    }
+}
+
+/// What is in a value, which is then gone without a drop.
+pub(crate) fn defused(tricky: Tricky) -> u64 {
+    let inner = tricky.0;
+    mem::forget(tricky);
+    inner
+}
+
+fn cold(cache: &Cache) -> Cache {
+    cache.hot_tier(HotTier::OFF)
+}
+
+/// A future that is never woken from elsewhere, to its end.
+fn block_on<R>(future: impl Future<Output = R>) -> R {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return result;
+        }
+        thread::yield_now();
+    }
+}
+
+macro_rules! argument_tests {
+    ($($test:ident, $part:ident, $skip:ident, $taken:ident, $awaited:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            static RUNS: Runs = Runs::new();
+            #[fleche]
+            fn $taken(tricky: &Tricky) -> u64 {
+                RUNS.count();
+                tricky.0
+            }
+            #[fleche]
+            async fn $awaited(tricky: &Tricky) -> u64 {
+                RUNS.count();
+                tricky.0
+            }
+            let cache = memory();
+            let _active = cache.enter();
+            let tricky = Tricky(1);
+            let (result, log) = logged(|| while_panics(Part::$part, || $taken(&tricky)));
+            assert_eq!((result, RUNS.take()), (1, 1));
+            assert!(log.contains(concat!("tricky ", stringify!($part))), "{log}");
+            assert_eq!(while_panics(Part::$part, || block_on($awaited(&tricky))), 1);
+            assert_eq!(RUNS.take(), 1);
+            assert_eq!(cache.stats().skipped[&Skip::$skip], 2);
+        }
+    )*};
+}
+
+argument_tests! {
+    argument_whose_serialize_panics_is_not_looked_up, Serialize, ArgumentNotEncodable, taken_serialize, awaited_serialize;
+    argument_whose_deserialize_panics_fails_the_check, Deserialize, ArgumentNotStable, taken_deserialize, awaited_deserialize;
+    argument_whose_equality_panics_fails_the_check, PartialEq, ArgumentNotStable, taken_equality, awaited_equality;
+}
+
+#[test]
+fn argument_whose_drop_panics_is_recorded() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn taken_dropped(tricky: &Tricky) -> u64 {
+        RUNS.count();
+        tricky.0
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    let tricky = Tricky(1);
+    // The check decodes copies of its own.
+    assert_eq!(while_panics(Part::Drop, || taken_dropped(&tricky) + taken_dropped(&tricky)), 2);
+    assert_eq!((RUNS.take(), cache.stats().hits), (1, 1));
+}
+
+#[test]
+fn argument_that_remembers_its_digest_may_panic_too() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn taken_hashed(all: &Hashed<Vec<Tricky>>) -> usize {
+        RUNS.count();
+        all.len()
+    }
+    let all = || Hashed::new((0..100).map(Tricky).collect::<Vec<_>>());
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!(while_panics(Part::Serialize, || taken_hashed(&all())), 100);
+    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotEncodable], 1);
+    // Hashed before, and then encoded for the check and for the store.
+    let known = all();
+    taken_hashed::key(&known);
+    assert_eq!(while_panics(Part::Serialize, || taken_hashed(&known)), 100);
+    assert_eq!((RUNS.take(), cache.stats().skipped[&Skip::ArgumentNotStable]), (2, 1));
+}
+
+macro_rules! result_tests {
+    ($($test:ident, $part:ident, $recorded:literal, $given:ident, $awaited:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            static RUNS: Runs = Runs::new();
+            #[fleche]
+            fn $given(x: u64) -> Tricky {
+                RUNS.count();
+                Tricky(x)
+            }
+            #[fleche]
+            async fn $awaited(x: u64) -> Tricky {
+                RUNS.count();
+                Tricky(x)
+            }
+            let cache = memory();
+            let _active = cache.enter();
+            assert_eq!(while_panics(Part::$part, || defused($given(1))), 1);
+            assert_eq!(while_panics(Part::$part, || defused(block_on($awaited(1)))), 1);
+            assert_eq!(RUNS.take(), 2);
+            assert_eq!(($given(1).0, block_on($awaited(1)).0), (1, 1));
+            assert_eq!(RUNS.take(), if $recorded { 0 } else { 2 });
+        }
+    )*};
+}
+
+result_tests! {
+    result_whose_serialize_panics_is_returned, Serialize, false, given_serialize, awaited_result_serialize;
+    result_whose_deserialize_panics_is_returned, Deserialize, false, given_deserialize, awaited_result_deserialize;
+    result_whose_equality_panics_is_returned, PartialEq, false, given_equality, awaited_result_equality;
+    result_whose_clone_panics_is_recorded, Clone, true, given_clone, awaited_result_clone;
+    result_whose_drop_panics_is_recorded, Drop, true, given_drop, awaited_result_drop;
+}
+
+#[test]
+fn stored_result_that_panics_while_it_is_decoded_is_computed_again() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn stored(x: u64) -> Tricky {
+        RUNS.count();
+        Tricky(x)
+    }
+    #[fleche]
+    async fn stored_awaited(x: u64) -> Tricky {
+        RUNS.count();
+        Tricky(x)
+    }
+    let cache = cold(&memory());
+    let _active = cache.enter();
+    // Past the calls whose results are checked.
+    (0..6).for_each(|x| drop((stored(x), block_on(stored_awaited(x)))));
+    RUNS.take();
+    let (results, log) = logged(|| while_panics(Part::Deserialize, || (stored(0).0, block_on(stored_awaited(0)).0)));
+    assert_eq!((results, RUNS.take()), ((0, 0), 2));
+    assert!(log.contains("tricky Deserialize"), "{log}");
+    assert!(while_panics(Part::Deserialize, || stored::load(1)).is_err());
+    assert!(matches!(while_panics(Part::Deserialize, || cache.load::<Tricky>(&stored::key(1))), Err(Error::Decode(_))));
+    assert_eq!(stored(1).0, 1);
+    assert_eq!(RUNS.take(), 0);
+}
+
+#[test]
+fn kept_result_whose_clone_panics_is_read_from_the_store() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn kept(x: u64) -> Tricky {
+        RUNS.count();
+        Tricky(x)
+    }
+    let _active = memory().enter();
+    kept(1);
+    assert_eq!(while_panics(Part::Clone, || kept(1).0), 1);
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn result_whose_clone_panics_reaches_callers_that_wait_for_it() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn waited_for(x: u64) -> Tricky {
+        RUNS.count();
+        until_waiting(3);
+        Tricky(x)
+    }
+    let cache = memory();
+    let results = thread::scope(|scope| {
+        let call = || cache.scope(|| while_panics(Part::Clone, || waited_for(1).0));
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(call)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!((results, RUNS.take()), (vec![1; 4], 1));
+}
+
+#[test]
+fn kept_results_whose_drop_panics_give_way_and_end_with_their_thread_and_cache() {
+    #[fleche]
+    fn given_way(x: u64) -> Tricky {
+        Tricky(x)
+    }
+    let run = || {
+        PANICS.set(Some(Part::Drop));
+        let cache = memory().hot_tier(HotTier::of(10_000));
+        cache.scope(|| (0..2_000).map(|x| defused(given_way(x % 1_500))).sum::<u64>())
+    };
+    let ended = thread::spawn(run).join();
+    assert_eq!(ended.unwrap(), (0..2_000).map(|x| x % 1_500).sum::<u64>());
+}
