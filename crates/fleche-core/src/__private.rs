@@ -15,10 +15,10 @@ pub use crate::{
     function::{Definition, Erased, Function, Parameter, Patience, Portable, Registration, instance},
     isolate::{Isolation, crosses, isolate, threads_have_directories},
     memo::{
-        Abilities, Arguments, AsyncCall, AsyncFound, CarriedByBoundCalls, Found, IgnoredProbe, MutableProbe, NoCopy,
-        NoEquality, NotMutable, NotQuick, Owned, Plan, QuickKey, QuickProbe, Reader, Recheck, ResultProbe, StaysHere,
-        WholeResult, abilities_of, codec, contains, evict, key, key_or_panic, load, load_boxed, local_codec, look_up,
-        rerun,
+        Abilities, Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,
+        MutableProbe, NoCopy, NoEquality, NotMutable, NotQuick, Owned, Plan, QuickKey, QuickProbe, Reader, Recheck,
+        ResultProbe, StaysHere, WholeResult, abilities_of, codec, contains, evict, key, key_or_panic, load, load_boxed,
+        local_codec, look_up, rerun,
     },
     query::Query,
 };

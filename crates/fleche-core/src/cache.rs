@@ -9,7 +9,7 @@ mod verify;
 
 pub use collect::{Collected, Gc};
 pub use hot::HotTier;
-pub(crate) use hot::{FIRST_ID, Hot, HotKey, NearKey, get_near, thread_ends};
+pub(crate) use hot::{FIRST_ID, Hot, HotKey, NearKey, get_near, get_near_unless_due, thread_ends};
 pub use stale::StalePolicy;
 pub use stats::{Skip, Stats};
 pub use transfer::Transferred;

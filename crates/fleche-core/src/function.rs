@@ -95,6 +95,9 @@ pub type Load = fn(&'static Function, &Cache, &CallKey) -> Option<Box<dyn Any>>;
 struct State {
     identity: OnceLock<Identity>,
     misses: AtomicU64,
+    /// Hits that were not served from what a thread has at hand.
+    hits: AtomicU64,
+    bindings: AtomicU64,
     last_body: AtomicU64,
     last_check: AtomicU64,
     name_is_shared: OnceLock<bool>,
@@ -139,6 +142,8 @@ impl Function {
             state: State {
                 identity: OnceLock::new(),
                 misses: AtomicU64::new(0),
+                hits: AtomicU64::new(0),
+                bindings: AtomicU64::new(0),
                 last_body: AtomicU64::new(0),
                 last_check: AtomicU64::new(0),
                 name_is_shared: OnceLock::new(),
@@ -211,6 +216,17 @@ impl Function {
     pub(crate) fn miss_is_checked(&self) -> bool {
         let misses = self.state.misses.fetch_add(1, Relaxed) + 1;
         misses.is_power_of_two() || self.check_is_cheap_beside(self.state.last_body.load(Relaxed))
+    }
+
+    /// Counts a hit that was not served from what a thread has at hand. Whether the encodings of this call's arguments are due
+    /// to be checked: on hits 1, 2, 4, 8, ….
+    pub(crate) fn hit_is_checked(&self) -> bool {
+        (self.state.hits.fetch_add(1, Relaxed) + 1).is_power_of_two()
+    }
+
+    /// Counts a call that is bound. Whether the encodings of its arguments are due to be checked: of calls 1, 2, 4, 8, ….
+    pub(crate) fn binding_is_checked(&self) -> bool {
+        (self.state.bindings.fetch_add(1, Relaxed) + 1).is_power_of_two()
     }
 
     /// Whether a check costs less than a tenth of a body that took so long.

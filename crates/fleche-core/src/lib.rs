@@ -357,14 +357,14 @@ pub use file_content::FileContent;
 ///
 /// # What must hold
 ///
-/// The result must depend on the arguments alone. The cache watches what it can: on misses number 1, 2, 4, 8, … of a
+/// The result must depend on the arguments alone. The cache watches what it can: on misses and on hits number 1, 2, 4, 8, … of a
 /// function, and whenever the body took long beside it, it checks that the arguments decode, encode again to the same
 /// bytes, and equal the originals. Once an argument does not, a warning names it and the cure, and the function's calls
 /// run without the cache for the rest of the process. What nobody can see from outside, or not in time:
 ///
-/// - arguments that become unstable only between two checks of a cheap function, and hits, which are not checked;
-/// - a `Serialize` that writes two different values alike: skipped fields (a type with `==` is caught where a checked miss
-///   meets one that the encoding loses), untagged variants that overlap;
+/// - arguments that become unstable only between two checks of a cheap function;
+/// - a `Serialize` that writes two different values alike: skipped fields (a type with `==` is caught where a check
+///   meets a value that the encoding loses), untagged variants that overlap;
 /// - sets with a fixed hasher, whose order depends on their history;
 /// - arguments that share state with each other or with the world, inside a structure for instance;
 /// - results whose clones share what can change, such as an `Arc<Mutex<_>>`: hits that come from the [hot

@@ -16,10 +16,12 @@ mod stale;
 mod turn;
 
 pub use arguments::Arguments;
-pub use asynchronous::{AsyncCall, AsyncFound};
+pub use asynchronous::{AsyncCall, AsyncChecked};
 pub(crate) use codec::Rewritten;
 pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
-pub use guard::Guard;
+use guard::vouches;
+pub use guard::{CheckSubmitted, Guard};
+pub(crate) use guard::{check_bound, vouches_for_submitted};
 pub use hit::load_boxed;
 pub use ignored::{CarriedByBoundCalls, IgnoredProbe, StaysHere};
 pub use mutable::{MutableProbe, NotMutable};
@@ -40,6 +42,7 @@ use crate::{
     function::{Function, Warning},
     metadata::Collecting,
     mode,
+    panics::discard,
 };
 use arguments::Call;
 use hit::{Looked, Served, Unfit, hit};
@@ -117,12 +120,20 @@ fn look_further<R, T: Send + Sync + 'static>(
 ) -> Found<R, T> {
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
+    // A result is found, and served where the arguments are not due to be checked, or pass.
+    let serve = |value: T, arguments: &Arguments, guard| {
+        if vouches(function, &cache, arguments, guard) {
+            return Found::Hit((plan.wrap)(value));
+        }
+        discard(value);
+        miss(None)
+    };
     if !admits(function, &cache) {
         return miss(None);
     }
     let is_rerun = context::is_rerun();
     if !is_rerun && let Some(value) = hot::get_far(function, plan.codec, &cache, &arguments) {
-        return Found::Hit((plan.wrap)(value));
+        return serve(value, &arguments, guard);
     }
     let Some(call) = keyed(function, &cache, &mut arguments) else { return miss(None) };
     let before = Moment::now(turn::route(&cache, &call.key));
@@ -130,7 +141,7 @@ fn look_further<R, T: Send + Sync + 'static>(
     let mut unfit = None;
     if !is_rerun {
         if let Some(value) = hot::get_by_digest(function, plan.codec, &cache, &arguments, &call.key) {
-            return Found::Hit((plan.wrap)(value));
+            return serve(value, &arguments, guard);
         }
         // Who has found it missing has the right to compute it, too.
         let known = context::is_missed(&call.key);
@@ -142,7 +153,7 @@ fn look_further<R, T: Send + Sync + 'static>(
         match hit(function, plan.codec, &cache, &call.key) {
             Looked::Hit(Served { value, bytes, .. }) => {
                 hot::keep_read(function, plan.codec, &cache, (&arguments, &call.key), (&value, bytes), generation);
-                return Found::Hit((plan.wrap)(value));
+                return serve(value, &arguments, guard);
             }
             Looked::Unfit(why) => unfit = Some(why),
             Looked::Missing => {}
@@ -161,7 +172,7 @@ fn look_further<R, T: Send + Sync + 'static>(
                         // What was kept before is not what somebody else has just computed.
                         cache.forget();
                     }
-                    return Found::Hit((plan.wrap)(value));
+                    return serve(value, &arguments, guard);
                 }
                 Turn::Mine(right, found) => {
                     unfit = found;
@@ -245,7 +256,7 @@ fn check(
     guard: impl FnOnce(&mut Guard<'_>),
     checks: &'static [Recheck],
 ) -> Option<Recording> {
-    let checked = function.miss_is_checked();
+    let checked = function.miss_is_checked() || arguments.is_due();
     if checked && !Guard::passes(function, &cache, &arguments, guard) {
         return None;
     }

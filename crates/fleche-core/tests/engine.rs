@@ -58,6 +58,8 @@ mod records;
 mod results;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
+#[path = "engine/skipped_fields.rs"]
+mod skipped_fields;
 #[path = "engine/stale.rs"]
 mod stale;
 #[path = "engine/support.rs"]

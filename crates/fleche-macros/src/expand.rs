@@ -229,19 +229,24 @@ fn quick(function: &Function, engine: &TokenStream) -> TokenStream {
 
 /// The guard over the arguments, and the checks that need no values.
 fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
+    let guard = check_all(function, engine);
+    let codecs = function.keyed().map(|parameter| codec(function, engine, parameter));
+    quote!(#guard, const { &[#(#codecs.recheck),*] as &[#engine::Recheck] })
+}
+
+/// A closure that checks the arguments that are part of the key.
+fn check_all(function: &Function, engine: &TokenStream) -> TokenStream {
     let guard = Ident::new("guard", Span::mixed_site());
     let checked = function.keyed().map(|parameter| {
         let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
         quote!(#guard.check(#codec, #value, #engine::abilities_of(#value).fleche_equal());)
     });
-    let codecs = function.keyed().map(|parameter| codec(function, engine, parameter));
     quote! {
         |#guard| {
             #[allow(unused_imports)]
             use #engine::NoEquality as _;
             #(#checked)*
-        },
-        const { &[#(#codecs.recheck),*] as &[#engine::Recheck] }
+        }
     }
 }
 

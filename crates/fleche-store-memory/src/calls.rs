@@ -9,17 +9,24 @@ use fleche_core::{
     store::{CallStoreConfig, Entries, OpenStores},
 };
 
-use crate::{MemoryCallsConfig, identity::random_id, shards::Shards};
+use crate::{
+    MemoryCallsConfig,
+    compact::{Compact, Shared},
+    identity::random_id,
+    shards::Shards,
+};
 
 /// A [`CallStore`] in memory, gone with its last handle. Cloning gives another handle to the same store.
 ///
-/// Records are held as they were put, not as bytes: there is nothing that could be damaged.
+/// A record of a small call takes about 300 bytes: what records share is held once, and the rest encoded. There is nothing that
+/// could be damaged.
 #[derive(Clone)]
 pub struct MemoryCalls(Arc<Held>);
 
 struct Held {
     id: String,
-    records: Shards<Record>,
+    records: Shards<Compact>,
+    shared: Shared,
 }
 
 static OPEN: OpenStores<String, Held> = OpenStores::new();
@@ -32,7 +39,7 @@ impl MemoryCalls {
 
     /// The store of this id in this process; new and empty if nobody holds it.
     pub(crate) fn with_id(id: &str) -> Self {
-        let new = || Held { id: id.to_owned(), records: Shards::default() };
+        let new = || Held { id: id.to_owned(), records: Shards::default(), shared: Shared::default() };
         // The table's only errors are those of opening, which has none here.
         Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
     }
@@ -48,15 +55,20 @@ impl MemoryCalls {
 
 impl CallStore for MemoryCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        Ok(self.held()?.records.read(key.digest()).get(key.digest()).cloned())
+        let held = self.held()?;
+        let found = held.records.read(key.digest()).get(key.digest()).cloned();
+        // Decoded after the lock.
+        found.as_ref().map(Compact::record).transpose()
     }
 
     fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        Ok(self.held()?.records.read(key.digest()).get(key.digest()).map(Brief::from))
+        Ok(self.held()?.records.read(key.digest()).get(key.digest()).map(Compact::brief))
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let replaced = self.held()?.records.write(key.digest()).insert(*key.digest(), record.clone());
+        let held = self.held()?;
+        let compact = Compact::new(record, &held.shared)?;
+        let replaced = held.records.write(key.digest()).insert(*key.digest(), compact);
         // Freed here, after the lock.
         drop(replaced);
         Ok(())
@@ -71,13 +83,15 @@ impl CallStore for MemoryCalls {
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        match self.held()?.records.write(key.digest()).entry(*key.digest()) {
-            hash_map::Entry::Occupied(record) if only.is_none_or(|only| record.get() == only) => {
-                record.remove();
-                Ok(true)
+        let held = self.held()?;
+        let only = only.map(|only| Compact::new(only, &held.shared)).transpose()?;
+        let removed = match held.records.write(key.digest()).entry(*key.digest()) {
+            hash_map::Entry::Occupied(record) if only.as_ref().is_none_or(|only| record.get() == only) => {
+                Some(record.remove())
             }
-            _ => Ok(false),
-        }
+            _ => None,
+        };
+        Ok(removed.is_some())
     }
 
     fn identity(&self) -> usize {

@@ -19,6 +19,7 @@
 //! ```
 
 mod calls;
+mod compact;
 mod config;
 mod error;
 mod identity;

@@ -12,7 +12,7 @@ use crate::{
     file_content::{KnownFile, expecting_files, noting_files},
     function::{Erased, Function},
     job::JobError,
-    memo::{Arguments, Reader},
+    memo::{Arguments, Guard, Reader, check_bound},
     panics::Contained,
 };
 
@@ -73,6 +73,16 @@ impl<R> BoundCall<R> {
         let mut arguments = Arguments::in_full();
         let ((), files) = noting_files(|| arguments.fill(encode));
         Self::of_encoded(function, parts, Binding::current(), arguments, files)
+    }
+
+    /// For generated code: checks the arguments, where it is this call's turn; `guard` checks those that are part of the key.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn checked(self, guard: impl FnOnce(&mut Guard<'_>)) -> Self {
+        if let Ok(arguments) = &self.arguments {
+            check_bound(self.function, self.binding.cache(), arguments, guard);
+        }
+        self
     }
 
     /// With arguments that are encoded already.

@@ -6,7 +6,7 @@
 mod near;
 mod size;
 
-pub(crate) use near::{NearKey, get as get_near, thread_ends};
+pub(crate) use near::{NearKey, get as get_near, get_unless_due as get_near_unless_due, thread_ends};
 
 use std::{
     any::Any,

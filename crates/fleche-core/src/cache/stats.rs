@@ -151,6 +151,12 @@ impl Counters {
         increment(&self.counts().hits);
     }
 
+    /// A call that was counted as a hit is not served after all.
+    pub(crate) fn take_back_hit(&self) {
+        let hits = &self.counts().hits;
+        hits.store(hits.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
     pub(crate) fn miss(&self) {
         increment(&self.counts().misses);
     }

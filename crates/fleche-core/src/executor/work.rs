@@ -11,7 +11,7 @@ use crate::{
     file_content::{KnownFile, noting_files},
     function::Function,
     job::{self, JobError, Promise},
-    memo::Arguments,
+    memo::{Arguments, vouches_for_submitted},
     panics::discard,
 };
 
@@ -60,6 +60,11 @@ where
         let Ok(call) = arguments.call(function) else { return false };
         self.key = function.refusal().is_none().then_some(call.key);
         let Some(result) = hit::<F::Output>(function, binding, &call.key) else { return false };
+        if !vouches_for_submitted(function, binding.cache(), &arguments, &self.arguments) {
+            self.key = None;
+            discard(result);
+            return false;
+        }
         complete(self.promise.take(), |promise| promise.keep(Ok(Box::new(result))))
     }
 

@@ -14,6 +14,8 @@ pub struct Portable {
     pub parts: fn() -> Erased,
     /// A pointer to it; `None` where no pointer's type says its signature.
     pub pointer: Option<fn() -> Erased>,
+    /// What checks arguments of it that were submitted: a `memo::CheckSubmitted`; `None` where their types cannot be named.
+    pub check: Option<&'static (dyn Any + Send + Sync)>,
     /// Its `bound::Descriptor`.
     pub descriptor: &'static (dyn Any + Send + Sync),
 }

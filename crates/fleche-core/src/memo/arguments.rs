@@ -29,6 +29,8 @@ pub struct Arguments {
     kept: Vec<(usize, Contained<Arc<dyn Kept>>)>,
     /// Whether there must be none of those.
     in_full: bool,
+    /// Whether a hit is served only after they have passed a check.
+    is_due: bool,
 }
 
 /// A call as stores know it.
@@ -50,8 +52,15 @@ thread_local! {
 }
 
 impl Arguments {
-    const NONE: Self =
-        Self { bytes: Vec::new(), ends: Vec::new(), failed: None, quick: None, kept: Vec::new(), in_full: false };
+    const NONE: Self = Self {
+        bytes: Vec::new(),
+        ends: Vec::new(),
+        failed: None,
+        quick: None,
+        kept: Vec::new(),
+        in_full: false,
+        is_due: false,
+    };
 
     /// None yet, in the buffers of an earlier call of this thread.
     pub fn new() -> Self {
@@ -109,6 +118,18 @@ impl Arguments {
         }
         self.let_go();
         self.in_full = false;
+        self.is_due = false;
+    }
+
+    /// A hit is served only after they have passed a check.
+    #[cold]
+    pub(super) fn be_checked(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Whether a hit is served only after they have passed a check.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
     }
 
     /// Keeps nobody's values any longer.

@@ -7,6 +7,7 @@ use super::{
     arguments::Call,
     attempt::attempt,
     check,
+    guard::is_due,
     hit::{Looked, Served, fetch, judge},
     hot,
     plan::{Access, ResultCodec},
@@ -25,6 +26,7 @@ use crate::{
     function::Function,
     future::Under,
     metadata::Collecting,
+    panics::discard,
 };
 
 // No `R` is kept across an `.await`, so that a future is `Send` even where an error type is not.
@@ -67,8 +69,20 @@ pub struct MissingCall<R, T: 'static> {
 /// A recorded result.
 #[must_use]
 pub struct AsyncHit<R, T: 'static> {
-    wrap: fn(T) -> R,
+    of: EncodedCall<R, T>,
     value: T,
+    /// Whether the arguments are due to be checked before it is served.
+    is_due: bool,
+}
+
+/// What a look-up gives once the arguments are checked, where it was their turn.
+#[must_use]
+#[allow(clippy::large_enum_variant)] // As for `Found`.
+pub enum AsyncChecked<R, T: 'static> {
+    /// The recorded result.
+    Hit(AsyncHit<R, T>),
+    /// The body has to run.
+    Miss(AsyncMiss<R, T>),
 }
 
 /// A call whose body has to run.
@@ -94,9 +108,9 @@ impl<R, T: Send + 'static> AsyncCall<R, T> {
 
 impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
     /// Looks the call up; where it is missing, waits for another that computes it, or for the right to.
-    pub async fn look_up(self) -> AsyncFound<R, T> {
+    pub async fn look_up(mut self) -> AsyncFound<R, T> {
         let AsyncCall { function, plan, binding } = &self.of;
-        let Some((Call { key, .. }, arguments)) = &self.call else {
+        let Some((Call { key, .. }, arguments)) = &mut self.call else {
             return AsyncFound::Miss(MissingCall { of: self, right: None, replaces: Replaces::Nothing });
         };
         let (key, cache) = (*key, binding.cache());
@@ -109,13 +123,15 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
         } else {
             let hot = hot::get_in_full(function, plan.codec, cache, arguments);
             if let Some(value) = hot.or_else(|| hot::get_by_digest(function, plan.codec, cache, arguments, &key)) {
-                return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+                let is_due = is_due(function, arguments);
+                return AsyncFound::Hit(AsyncHit { of: self, value, is_due });
             }
             let generation = Hot::generation();
             match hit_off_thread(function, plan.codec, cache, key).await {
                 Looked::Hit(Served { value, bytes, .. }) => {
                     hot::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
-                    return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+                    let is_due = is_due(function, arguments);
+                    return AsyncFound::Hit(AsyncHit { of: self, value, is_due });
                 }
                 Looked::Unfit(why) => unfit = Some(why),
                 Looked::Missing => {}
@@ -132,7 +148,8 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
                         if is_rerun {
                             cache.forget();
                         }
-                        return AsyncFound::Hit(AsyncHit { wrap: plan.wrap, value });
+                        let is_due = is_due(function, arguments);
+                        return AsyncFound::Hit(AsyncHit { of: self, value, is_due });
                     }
                     Turn::Mine(right, found) => {
                         unfit = found;
@@ -147,9 +164,26 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
     }
 }
 
-impl<R, T: Send + 'static> MissingCall<R, T> {
+impl<R, T: Send + 'static> AsyncFound<R, T> {
     /// Checks the arguments, if this is a call whose turn it is.
-    pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
+    pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncChecked<R, T> {
+        let AsyncHit { of: EncodedCall { of, call }, value, is_due } = match self {
+            Self::Miss(missing) => return AsyncChecked::Miss(missing.check(guard, checks)),
+            Self::Hit(hit) => hit,
+        };
+        let cache = of.binding.cache();
+        let passes = |(_, arguments): &(Call, Arguments)| Guard::passes(of.function, cache, arguments, guard);
+        if !is_due || call.as_ref().is_none_or(passes) {
+            return AsyncChecked::Hit(AsyncHit { of: EncodedCall { of, call }, value, is_due });
+        }
+        cache.counters().take_back_hit();
+        discard(value);
+        AsyncChecked::Miss(AsyncMiss { of, recording: None })
+    }
+}
+
+impl<R, T: Send + 'static> MissingCall<R, T> {
+    fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
         let Self { of: EncodedCall { of, call }, right, replaces } = self;
         let recording = call.and_then(|(call, arguments)| {
             check(of.function, of.binding.cache().clone(), call, arguments, guard, checks)
@@ -162,7 +196,7 @@ impl<R, T: Send + 'static> MissingCall<R, T> {
 impl<R, T> AsyncHit<R, T> {
     /// The result, as the function returns it.
     pub fn result(self) -> R {
-        (self.wrap)(self.value)
+        (self.of.of.plan.wrap)(self.value)
     }
 }
 

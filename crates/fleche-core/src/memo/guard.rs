@@ -1,7 +1,7 @@
 //! The guard against arguments without a stable encoding: equal arguments would get different keys, or different ones
 //! the same.
 
-use std::time::Instant;
+use std::{any::Any, time::Instant};
 
 use super::{Arguments, Codec, Recheck};
 use crate::{
@@ -46,6 +46,57 @@ impl Guard<'_> {
         function.check_took(started.elapsed());
         report(function, cache, failed)
     }
+}
+
+/// Whether a result that was found may be served: unless it is due, nothing is checked; else the arguments pass. A field that
+/// the encoding loses shows here, where it differs from what the recorded call had.
+pub(super) fn vouches(
+    function: &'static Function,
+    cache: &Cache,
+    arguments: &Arguments,
+    check: impl FnOnce(&mut Guard<'_>),
+) -> bool {
+    let passes = !is_due(function, arguments) || Guard::passes(function, cache, arguments, check);
+    if !passes {
+        cache.counters().take_back_hit();
+    }
+    passes
+}
+
+/// Checks arguments that were submitted, which are a tuple of the function's.
+pub type CheckSubmitted = fn(&dyn Any, &mut Guard<'_>);
+
+/// As [`vouches`], for a hit that is served before the call reaches an executor.
+pub(crate) fn vouches_for_submitted(
+    function: &'static Function,
+    cache: &Cache,
+    arguments: &Arguments,
+    submitted: &dyn Any,
+) -> bool {
+    let check = function.portable().and_then(|portable| portable.check?.downcast_ref::<CheckSubmitted>());
+    check.is_none_or(|check| vouches(function, cache, arguments, |guard| check(submitted, guard)))
+}
+
+/// Checks the arguments of a call that is bound, if this is one whose turn it is: what is bound is their encoding.
+pub(crate) fn check_bound(
+    function: &'static Function,
+    cache: &Cache,
+    arguments: &Arguments,
+    check: impl FnOnce(&mut Guard<'_>),
+) {
+    if function.refusal().is_some() || !function.binding_is_checked() {
+        return;
+    }
+    let parameters = function.definition.parameters.iter();
+    let keyed = parameters.zip(arguments.iter()).filter(|(parameter, _)| !parameter.ignored);
+    let mut guard = Guard { encoded: keyed.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
+    check(&mut guard);
+    report(function, cache, guard.failed);
+}
+
+/// Counts a hit. Whether the arguments are due to be checked before it is served; those of simple types never are.
+pub(super) fn is_due(function: &Function, arguments: &Arguments) -> bool {
+    arguments.is_due() || arguments.quick().is_none() && function.hit_is_checked()
 }
 
 /// As [`Guard::passes`], from the encodings alone.

@@ -27,16 +27,22 @@ pub(super) fn get_quick<T: 'static>(
     cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
 }
 
-/// The same, for calls whose arguments stand there encoded in full.
+/// The same, for calls whose arguments stand there encoded in full. Nothing where they are due to be checked, of which the
+/// arguments take note.
 #[inline]
 pub(super) fn get_near<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
     tier: u64,
-    arguments: &Arguments,
+    arguments: &mut Arguments,
 ) -> Option<T> {
+    let mut is_due = false;
     let key = NearKey::Encoded(in_full(function, arguments)?);
-    cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
+    let found = cache::get_near_unless_due(tier, Hot::generation(), &key, &mut is_due, |value| copy(codec, value));
+    if is_due {
+        arguments.be_checked();
+    }
+    found
 }
 
 /// A result of the hot tier that is not near.
@@ -55,7 +61,7 @@ pub(super) fn get_in_full<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
     cache: &Cache,
-    arguments: &Arguments,
+    arguments: &mut Arguments,
 ) -> Option<T> {
     let tier = cache.hot().id().filter(|_| function.definition.hot)?;
     get_near(function, codec, tier, arguments).or_else(|| get_far(function, codec, cache, arguments))

@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Ident, parse_quote, spanned::Spanned};
 
-use super::{Names, add, full_codec};
+use super::{Names, add, check_all, codec, full_codec};
 use crate::{function::Function, parameter::Parameter};
 
 /// `bind`, and what a bound call runs.
@@ -18,9 +18,11 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
     let all = add_all(function, engine, &arguments);
     let invoke = invoke(function, names, &quote!(__fleche_invoke), &quote!(__fleche_call));
     let (travels, carried) = (travels(function, names), carried(function, engine));
+    let (guard, check) = (check_all(function, engine), check_submitted(function, names));
     quote! {
         #invoke
         #travels
+        #check
 
         #[doc(hidden)]
         fn __fleche_transport #generics () -> #engine::Transport<#result> #conditions {
@@ -51,6 +53,40 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
                 Self::__fleche_parts #turbofish (),
                 #all,
             )
+            .checked(#guard)
+        }
+    }
+}
+
+/// Whether arguments that are submitted can be checked: their tuple has a type that can be named.
+fn checks_submitted(function: &Function) -> bool {
+    let borrows = |parameter: &Parameter| parameter.lent.is_some() || parameter.borrows_inside;
+    function.generics.params.is_empty() && !function.parameters.iter().any(borrows)
+}
+
+/// What checks arguments that are submitted before a hit is served for them.
+fn check_submitted(function: &Function, names: &Names) -> TokenStream {
+    let Names { engine, idents, .. } = names;
+    if !checks_submitted(function) {
+        return TokenStream::new();
+    }
+    let [arguments, guard] = ["arguments", "guard"].map(|name| Ident::new(name, Span::mixed_site()));
+    let types = function.parameters.iter().map(|parameter| &parameter.ty);
+    let checked = function.keyed().map(|parameter| {
+        let (codec, ident) = (codec(function, engine, parameter), &parameter.ident);
+        quote!(#guard.check(#codec, #ident, #engine::abilities_of(#ident).fleche_equal());)
+    });
+    let ignored = function.parameters.iter().filter(|parameter| parameter.ignored).map(|parameter| &parameter.ident);
+    quote! {
+        #[doc(hidden)]
+        fn __fleche_check(#arguments: &dyn ::core::any::Any, #guard: &mut #engine::Guard<'_>) {
+            #[allow(unused_imports)]
+            use #engine::NoEquality as _;
+            let _ = &#guard;
+            if let ::core::option::Option::Some((#(#idents,)*)) = #arguments.downcast_ref::<(#(#types,)*)>() {
+                #(let _ = #ignored;)*
+                #(#checked)*
+            }
         }
     }
 }
@@ -120,12 +156,18 @@ pub(super) fn portable(function: &Function, names: &Names) -> TokenStream {
         || quote!(::core::option::Option::None),
         |pointer| quote!(::core::option::Option::Some(|| #engine::Erased::new(#pointer))),
     );
+    let check = if checks_submitted(function) {
+        quote!(::core::option::Option::Some(&(#companion::__fleche_check as #engine::CheckSubmitted)))
+    } else {
+        quote!(::core::option::Option::None)
+    };
     let portable = quote! {
         const {
             &#engine::Portable {
                 remote: #companion::__fleche_remote #turbofish,
                 parts: || #companion::__fleche_parts #turbofish ().erased(),
                 pointer: #pointer,
+                check: #check,
                 descriptor: &#engine::Descriptor::new(
                     #engine::type_of(&#companion::__fleche_call #turbofish),
                     #companion::__fleche_remote #turbofish,

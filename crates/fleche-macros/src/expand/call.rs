@@ -82,12 +82,10 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
             let #call = #engine::AsyncCall::new(Self::__fleche_function #turbofish (), Self::__fleche_plan #turbofish ());
             async move {
                 let #call = #call.encode(#encode);
-                match #call.look_up().await {
-                    #engine::AsyncFound::Hit(#hit) => #hit.result(),
-                    #engine::AsyncFound::Miss(#miss) => {
-                        let #miss = #miss.check(#guard);
-                        #miss.run(Self::uncached #turbofish (#(#idents),*)).await
-                    }
+                let #call = #call.look_up().await;
+                match #call.check(#guard) {
+                    #engine::AsyncChecked::Hit(#hit) => #hit.result(),
+                    #engine::AsyncChecked::Miss(#miss) => #miss.run(Self::uncached #turbofish (#(#idents),*)).await,
                 }
             }
         }

@@ -4,7 +4,9 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    collections::HashMap,
     hash::{BuildHasher, Hasher},
+    rc::Rc,
     sync::{Arc, Weak},
     time::Instant,
 };
@@ -50,6 +52,12 @@ impl NearKey<'_> {
         }
     }
 
+    fn function(&self) -> usize {
+        match self {
+            Self::Encoded(HotKey { function, .. }) | Self::Quick { function, .. } => *function,
+        }
+    }
+
     #[inline]
     fn is(&self, name: &Name) -> bool {
         match (self, name) {
@@ -80,6 +88,8 @@ struct Entry {
     until: Option<Instant>,
     /// Where this thread counts what it serves of the cache.
     counters: Arc<PerThread>,
+    /// How often this thread has served calls of the function by their encoded arguments.
+    by_encoding: Rc<Cell<u64>>,
 }
 
 /// A result, as a thread has it.
@@ -114,6 +124,8 @@ struct Table {
     entries: [[Option<Box<Entry>>; WAYS]; SETS],
     /// The place in a full set that is taken next.
     next: usize,
+    /// How often calls of each function were served by their encoded arguments.
+    by_encoding: HashMap<usize, Rc<Cell<u64>>>,
 }
 
 struct Local(RefCell<Option<Box<Table>>>);
@@ -133,6 +145,32 @@ impl Drop for Local {
 /// gone.
 pub(crate) fn thread_ends() -> bool {
     ENDS.get()
+}
+
+/// As [`get`], for arguments that went into the key encoded, which are to be checked now and then: on hits 1, 2, 4, 8, … of the
+/// function on this thread. On those nothing is found, and `is_due` is set.
+#[inline]
+pub(crate) fn get_unless_due<R>(
+    cache: u64,
+    generation: u64,
+    key: &NearKey<'_>,
+    is_due: &mut bool,
+    look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
+) -> Option<R> {
+    let found = TABLE.try_with(|table| {
+        let table = table.0.try_borrow().ok()?;
+        let entry = table.as_ref()?.find(cache, generation, key)?;
+        let hits = entry.by_encoding.get() + 1;
+        entry.by_encoding.set(hits);
+        if hits.is_power_of_two() {
+            *is_due = true;
+            return None;
+        }
+        let result = entry.value.look(look)?;
+        entry.counters.hit();
+        Some(result)
+    });
+    found.ok().flatten()
 }
 
 /// What `look` makes of the entry, if it is here and of this generation. Counted as a hit if it makes anything of it.
@@ -158,11 +196,13 @@ pub(crate) fn get<R>(
 pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
     let Some(value) = Near::of(kept, hot.tier.size) else { return };
     let Kept { generation, until, .. } = *kept;
-    let entry = Entry { cache: hot.id, name: key.name(), value, generation, until, counters };
+    let (cache, name) = (hot.id, key.name());
     let replaced = TABLE.try_with(|table| {
         // Not while somebody looks: a clone that a look makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;
-        table.get_or_insert_with(Table::new).keep(key, Box::new(entry))
+        let table = table.get_or_insert_with(Table::new);
+        let by_encoding = table.hits_by_encoding(key.function());
+        table.keep(key, Box::new(Entry { cache, name, value, generation, until, counters, by_encoding }))
     });
     // Freed after the borrow has ended, for the same reason.
     drop(replaced);
@@ -176,7 +216,17 @@ fn set(hash: u64) -> usize {
 
 impl Table {
     fn new() -> Box<Self> {
-        Box::new(Self { hashes: [[0; WAYS]; SETS], entries: [const { [const { None }; WAYS] }; SETS], next: 0 })
+        Box::new(Self {
+            hashes: [[0; WAYS]; SETS],
+            entries: [const { [const { None }; WAYS] }; SETS],
+            next: 0,
+            by_encoding: HashMap::new(),
+        })
+    }
+
+    /// Where hits of the function at this address are counted.
+    fn hits_by_encoding(&mut self, function: usize) -> Rc<Cell<u64>> {
+        self.by_encoding.entry(function).or_default().clone()
     }
 
     #[inline]

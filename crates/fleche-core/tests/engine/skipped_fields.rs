@@ -1,0 +1,148 @@
+//! Fields that the encoding of an argument loses are noticed when a hit would be served for another value.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    thread,
+};
+
+use fleche_core::{Cache, Skip, cache::HotTier, fleche};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::support::{Runs, logged, memory};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Lossy {
+    kept: u64,
+    long: String,
+    #[serde(skip)]
+    lost: u64,
+}
+
+fn lossy(lost: u64) -> Lossy {
+    Lossy { kept: 1, long: String::new(), lost }
+}
+
+fn assert_refused(cache: &Cache, log: &str) {
+    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 1);
+    assert!(log.contains("argument `lossy`") && log.contains("skipped"), "{log}");
+}
+
+#[test]
+fn hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn sum(lossy: &Lossy) -> u64 {
+        RUNS.count();
+        lossy.kept + lossy.lost
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!(sum(&lossy(0)), 1);
+    let (result, log) = logged(|| sum(&lossy(2)));
+    assert_eq!((result, RUNS.take(), cache.stats().hits), (3, 2, 0));
+    assert_refused(&cache, &log);
+    assert_eq!((sum(&lossy(0)), sum(&lossy(3)), RUNS.take()), (1, 4, 2), "no call is served any more");
+}
+
+#[test]
+fn stored_hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+    #[fleche]
+    fn stored_sum(lossy: &Lossy) -> u64 {
+        lossy.kept + lossy.lost
+    }
+    let cache = memory().hot_tier(HotTier::OFF);
+    let _active = cache.enter();
+    assert_eq!(stored_sum(&lossy(0)), 1);
+    let (result, log) = logged(|| stored_sum(&lossy(2)));
+    assert_eq!((result, cache.stats().hits), (3, 0));
+    assert_refused(&cache, &log);
+}
+
+#[test]
+fn hit_of_another_thread_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+    #[fleche]
+    fn far_sum(lossy: &Lossy) -> u64 {
+        lossy.kept + lossy.lost
+    }
+    let cache = memory();
+    thread::scope(|scope| scope.spawn(|| cache.scope(|| far_sum(&lossy(0)))).join().unwrap());
+    let (result, log) = logged(|| cache.scope(|| far_sum(&lossy(2))));
+    assert_eq!((result, cache.stats().hits), (3, 0));
+    assert_refused(&cache, &log);
+}
+
+#[test]
+fn hit_for_a_long_value_that_differs_in_a_skipped_field_is_not_served() {
+    #[fleche]
+    fn long_sum(lossy: &Lossy) -> u64 {
+        lossy.kept + lossy.lost
+    }
+    let long = |lost| Lossy { long: "x".repeat(10_000), ..lossy(lost) };
+    let cache = memory();
+    let _active = cache.enter();
+    assert_eq!(long_sum(&long(0)), 1);
+    let (result, said) = logged(|| long_sum(&long(2)));
+    assert_eq!((result, cache.stats().hits), (3, 0));
+    assert_refused(&cache, &said);
+}
+
+#[test]
+fn awaited_hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+    #[fleche]
+    async fn awaited_sum(lossy: Lossy) -> u64 {
+        lossy.kept + lossy.lost
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for tier in [HotTier::DEFAULT, HotTier::OFF] {
+        let cache = memory().hot_tier(tier);
+        let _active = cache.enter();
+        assert_eq!(runtime.block_on(awaited_sum(lossy(0))), 1);
+        assert_eq!(runtime.block_on(awaited_sum(lossy(2))), 3);
+        assert_eq!(cache.stats().hits, 0);
+    }
+}
+
+#[test]
+fn bound_call_with_a_value_that_its_encoding_loses_is_told() {
+    #[fleche]
+    fn bound_sum(lossy: Lossy) -> u64 {
+        lossy.kept + lossy.lost
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    let (call, log) = logged(|| bound_sum::bind(lossy(2)));
+    assert_refused(&cache, &log);
+    // What is bound is the encoding.
+    assert_eq!(call.call(), Ok(1));
+}
+
+/// Counts how often it is decoded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Counted(u64);
+
+static DECODED: AtomicU64 = AtomicU64::new(0);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DECODED.fetch_add(1, SeqCst);
+        u64::deserialize(deserializer).map(Self)
+    }
+}
+
+#[test]
+fn of_hits_that_a_thread_has_at_hand_the_first_and_every_power_of_two_are_checked() {
+    #[fleche]
+    fn of_counted(counted: &Counted) -> u64 {
+        counted.0
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    of_counted(&Counted(1));
+    let checked = (1..=40).filter(|_| {
+        let before = DECODED.load(SeqCst);
+        assert_eq!(of_counted(&Counted(1)), 1);
+        DECODED.load(SeqCst) > before
+    });
+    assert_eq!(checked.collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32]);
+    assert_eq!(cache.stats().hits, 40);
+}
