@@ -158,6 +158,16 @@ impl fmt::Debug for Error {
     }
 }
 
+/// Fails in a process that was [forked](crate::fork) without executing another program. Stores begin each operation with
+/// this, so that a child touches nothing of what it shares with its parent.
+///
+/// # Errors
+/// [`Error::Forked`] of `what`.
+#[inline]
+pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
+    if fork::is_child() { Err(Error::Forked { what: what().into() }) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,14 +188,4 @@ mod tests {
         assert_ne!(denied("read", "x"), denied("write", "x"));
         assert_ne!(denied("read", "x"), Error::io("read", "x")(io::ErrorKind::StorageFull.into()).kind());
     }
-}
-
-/// Fails in a process that was [forked](crate::fork) without executing another program. Stores begin each operation with
-/// this, so that a child touches nothing of what it shares with its parent.
-///
-/// # Errors
-/// [`Error::Forked`] of `what`.
-#[inline]
-pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
-    if fork::is_child() { Err(Error::Forked { what: what().into() }) } else { Ok(()) }
 }
