@@ -13,6 +13,8 @@ use std::{
     },
 };
 
+use crate::call::CallKey;
+
 /// Names a job for as long as it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobId(pub(crate) usize);
@@ -103,6 +105,13 @@ pub trait Pool: Any + Send + Sync {
 
     /// The thread begins to wait, and counts no more against the size of the pool. What for, where that is jobs.
     fn pause(&self, awaited: Option<Arc<dyn Awaited>>);
+
+    /// As [`pause`](Self::pause), for a call that is computed elsewhere. Waits for one call end together, so a pool need not
+    /// run others in the place of each. The default does not tell such waits from others.
+    fn pause_for_call(&self, call: &CallKey) {
+        let _ = call;
+        self.pause(None);
+    }
 
     /// The thread goes on.
     fn resume(&self);
@@ -204,6 +213,15 @@ pub fn blocking<R>(wait: impl FnOnce() -> R) -> R {
 
 /// As [`blocking`], for a wait that ends as this says.
 pub(crate) fn blocking_for<R>(awaited: Option<Arc<dyn Awaited>>, wait: impl FnOnce() -> R) -> R {
+    paused(|pool| pool.pause(awaited), wait)
+}
+
+/// As [`blocking`], for a call that is computed elsewhere.
+pub(crate) fn blocking_for_call<R>(call: &CallKey, wait: impl FnOnce() -> R) -> R {
+    paused(|pool| pool.pause_for_call(call), wait)
+}
+
+fn paused<R>(pause: impl FnOnce(&dyn Pool), wait: impl FnOnce() -> R) -> R {
     struct Resumed(Arc<dyn Pool>);
     impl Drop for Resumed {
         fn drop(&mut self) {
@@ -213,7 +231,7 @@ pub(crate) fn blocking_for<R>(awaited: Option<Arc<dyn Awaited>>, wait: impl FnOn
     let Some(place) = at_work() else { return wait() };
     let pool = place.pool.clone();
     at(Some(Place { doing: Doing::Wait, ..place }), || {
-        pool.pause(awaited);
+        pause(&*pool);
         let _resumed = Resumed(pool);
         wait()
     })

@@ -47,6 +47,8 @@ use waiting::{Waiting, Wants};
 ///
 /// **Waiting within tasks.** A worker whose task waits for a job for more than 20 ms, of a pool of its own for example, does
 /// not count against the pool's size: another, of up to 64, runs tasks in its stead, with the cores that it asked for.
+/// Workers that wait for the same call have one stand-in together; where that holds up queued tasks, another starts each
+/// second. Stand-ins are kept for some seconds, for the next that wait.
 ///
 /// **Where.** Workers work in the working directory that the program had when the pool was made.
 ///

@@ -35,6 +35,8 @@ mod records;
 mod resources;
 #[path = "processes/shared.rs"]
 mod shared;
+#[path = "processes/stand_ins.rs"]
+mod stand_ins;
 #[path = "processes/text.rs"]
 mod text;
 #[path = "processes/waiting.rs"]

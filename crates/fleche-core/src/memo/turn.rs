@@ -260,7 +260,8 @@ pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn
                 let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), &from, until);
                 vigil.tell(Some(flight.begun()));
                 has_waited = true;
-                let verdict = waiting::blocking(|| vigil.keep(flight.flight(), |until| flight.wait(until)));
+                let verdict =
+                    waiting::blocking_for_call(&wanted.key, || vigil.keep(flight.flight(), |until| flight.wait(until)));
                 match verdict {
                     Verdict::Came(End::Landed(cargo)) => {
                         if let Some(value) = wanted.unload(&cargo) {
@@ -309,7 +310,7 @@ fn lead<T: Send + Sync + 'static>(
                 Some(())
             };
             leader.seek(true);
-            let came = waiting::blocking(|| vigil.keep(leader.flight(), wait));
+            let came = waiting::blocking_for_call(&wanted.key, || vigil.keep(leader.flight(), wait));
             leader.seek(false);
             match came {
                 Verdict::Came(()) => wanted.arrived(&leader, arriving.result()),

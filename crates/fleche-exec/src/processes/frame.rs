@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Done,
     /// To the pool: as `Done`, with an encoded error in place of the result.
     Failed,
-    /// To the pool: what runs begins to wait for a job or a claim.
+    /// To the pool: what runs begins to wait. Part: the key of the call that it waits for; empty for anything else.
     Paused,
     /// To the pool: it goes on.
     Resumed,

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Error, Result,
+    CallKey, Error, Result,
     claim::{Counted, Owed},
     context::Binding,
     starter,
@@ -77,6 +77,8 @@ pub(super) struct Hand {
     grant: Grant,
     /// The cores that are free for others while what it runs waits.
     lent: Option<usize>,
+    /// The call that what it runs waits for, if it waits for one.
+    awaits: Option<CallKey>,
     /// How many tasks it may still be given.
     left: u64,
     /// Whether it was asked to give back what it has not started, and has not answered.
@@ -150,10 +152,22 @@ impl Hand {
         self.lent.is_some()
     }
 
-    /// What it runs begins to wait: the cores that are free meanwhile. What is behind it goes elsewhere.
-    pub(super) fn pause(&mut self) -> usize {
+    /// Whether it runs something that does not wait.
+    pub(super) fn is_running(&self) -> bool {
+        self.is_busy() && !self.is_paused()
+    }
+
+    /// The call that what it runs waits for; `None` where it does not wait, or for something else.
+    pub(super) fn awaited_call(&self) -> Option<&CallKey> {
+        self.awaits.as_ref()
+    }
+
+    /// What it runs begins to wait, for this call or for something else: the cores that are free meanwhile. What is behind
+    /// it goes elsewhere.
+    pub(super) fn pause(&mut self, call: Option<CallKey>) -> usize {
         let cores = self.grant.without_cores();
         self.lent = Some(cores);
+        self.awaits = call;
         self.owed.rest(true);
         self.take_back();
         cores
@@ -162,6 +176,7 @@ impl Hand {
     /// It goes on: with so many cores.
     pub(super) fn resume(&mut self) -> usize {
         let cores = self.lent.take().unwrap_or_default();
+        self.awaits = None;
         self.owed.rest(false);
         self.grant.with_cores(cores);
         cores
@@ -379,6 +394,7 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
         demand: Demand::default(),
         grant: Grant::default(),
         lent: None,
+        awaits: None,
         left: schedule.replace_after.unwrap_or(u64::MAX),
         asked: false,
         ending: false,

@@ -3,6 +3,7 @@
 mod deadlines;
 mod recalls;
 mod reports;
+mod stand_ins;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,9 +27,7 @@ use crate::{
     interrupt::Cancel,
 };
 use deadlines::Deadlines;
-
-/// So many workers may stand in for others that wait.
-const SPARE: usize = 64;
+use stand_ins::StandIns;
 
 /// A pool's tasks and workers.
 pub(super) struct Schedule {
@@ -58,6 +57,7 @@ struct State {
     hands: Vec<Hand>,
     free: Account,
     deadlines: Deadlines,
+    stand_ins: StandIns,
     /// How many jobs are being ended on other threads.
     ending: usize,
     closed: bool,
@@ -140,6 +140,7 @@ impl Schedule {
         if state.killed {
             ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
         }
+        self.note_held_up(&mut state);
         loop {
             match self.give_first(&mut state, &mut ended) {
                 Ok(true) => {}
@@ -154,9 +155,7 @@ impl Schedule {
         for hand in state.hands.iter_mut().filter(|hand| hand.is_spent()) {
             hand.end();
         }
-        // Those that stood in for others that waited.
-        let surplus = state.hands.iter().filter(|hand| !hand.is_ending()).count().saturating_sub(self.room(&state));
-        state.hands.iter_mut().filter(|hand| hand.is_idle()).take(surplus).for_each(Hand::end);
+        self.look_at_stand_ins(&mut state);
         if state.waiting.is_empty() {
             if state.hands.iter().any(Hand::is_idle) {
                 state.hands.iter_mut().for_each(Hand::take_back);
@@ -197,6 +196,10 @@ impl Schedule {
     /// The place of an idle worker with the environment that the first task asks for, started if there may be one more.
     fn idle(self: &Arc<Self>, state: &mut State) -> Result<Option<usize>, String> {
         let Some(env) = state.waiting.front().map(|task| task.wants.env.clone()) else { return Ok(None) };
+        // There may be more idle workers than may run at once.
+        if state.hands.iter().filter(|hand| hand.is_running()).count() >= self.limit {
+            return Ok(None);
+        }
         if let Some(at) = state.hands.iter().position(|hand| hand.is_idle() && hand.has(&env)) {
             return Ok(Some(at));
         }
@@ -212,11 +215,6 @@ impl Schedule {
             other.end();
         }
         Ok(None)
-    }
-
-    /// How many workers there may be.
-    fn room(&self, state: &State) -> usize {
-        self.limit + state.hands.iter().filter(|hand| hand.is_paused()).count().min(SPARE)
     }
 
     /// Accepts nothing more.

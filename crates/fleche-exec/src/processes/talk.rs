@@ -190,7 +190,7 @@ fn hear(
                 schedule.ready(id);
             }
             Kind::Started => schedule.started(id, frame.number, rights),
-            Kind::Paused => schedule.paused(id),
+            Kind::Paused => schedule.paused(id, wire::missed(&frame.part(0))),
             Kind::Resumed => schedule.resumed(id),
             Kind::Done => schedule.done(id, &frame, Ok(frame.part(2))),
             Kind::Failed => {

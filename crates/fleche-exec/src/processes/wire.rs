@@ -120,7 +120,7 @@ pub(super) fn introduce_files(part: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The key of a call in the part [`MISSED`].
+/// The key of a call in the part [`MISSED`], or in another that holds one or nothing.
 pub(super) fn missed(part: &[u8]) -> Option<CallKey> {
     <[u8; 32]>::try_from(part).ok().map(|digest| Digest::from_bytes(digest).into())
 }

@@ -1,8 +1,8 @@
-//! When started tasks are to end, and the thread that sees to it.
+//! When started tasks are to end, and when workers are to be looked at, and the thread that sees to both.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -15,13 +15,16 @@ use crate::processes::hand::THREAD;
 #[derive(Default)]
 pub(super) struct Deadlines {
     workers: BTreeMap<(Instant, u64), u64>,
+    /// When the pool is to look again whether it has too few workers, or too many.
+    look: Option<Instant>,
     /// Whether a thread looks after them.
     watched: bool,
 }
 
 impl Deadlines {
-    fn is_empty(&self) -> bool {
-        self.workers.is_empty()
+    fn next(&self) -> Option<Instant> {
+        let end = self.workers.first_key_value().map(|((deadline, _), _)| *deadline);
+        end.into_iter().chain(self.look).min()
     }
 }
 
@@ -29,6 +32,21 @@ impl Schedule {
     /// Ends the task when its time is over.
     pub(super) fn watch(self: &Arc<Self>, state: &mut State, deadline: Instant, worker: u64, task: u64) {
         state.deadlines.workers.insert((deadline, task), worker);
+        self.keep_watch(state);
+    }
+
+    /// Looks at the workers then, and not at the time that was said before.
+    pub(super) fn look_again(self: &Arc<Self>, state: &mut State, at: Option<Instant>) {
+        if state.deadlines.look != at {
+            state.deadlines.look = at;
+            match at {
+                Some(_) => self.keep_watch(state),
+                None => self.rest(state),
+            }
+        }
+    }
+
+    fn keep_watch(self: &Arc<Self>, state: &mut State) {
         self.due.notify_one();
         if !state.deadlines.watched {
             let schedule = self.clone();
@@ -54,29 +72,39 @@ impl Schedule {
 
     /// Lets the thread end that has nothing to look after.
     fn rest(&self, state: &State) {
-        if state.deadlines.watched && state.deadlines.is_empty() {
+        if state.deadlines.watched && state.deadlines.next().is_none() {
             self.due.notify_one();
         }
     }
 
-    /// Ends tasks whose time is over, until there are no deadlines.
+    /// Ends tasks whose time is over, and looks at the workers, until nothing of that is to be done.
     fn keep_time(self: &Arc<Self>) {
         let mut state = self.lock();
-        while let Some((&(deadline, task), &worker)) = state.deadlines.workers.first_key_value() {
+        while let Some(next) = state.deadlines.next() {
             let now = Instant::now();
-            if deadline > now {
-                state = self.due.wait_timeout(state, deadline - now).unwrap_or_else(PoisonError::into_inner).0;
+            if next > now {
+                state = self.due.wait_timeout(state, next - now).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            state.deadlines.workers.pop_first();
-            let mut ended = Ended::default();
-            if let Some(hand) = state.hands.iter_mut().find(|hand| hand.id == worker) {
-                ended.add(hand.time_out(task), &JobError::TimedOut);
+            if state.deadlines.look.take_if(|look| *look <= now).is_some() {
+                self.dispatch(state, Ended::default());
+            } else {
+                self.end_the_first(state);
             }
-            drop(state);
-            ended.tell(self);
             state = self.lock();
         }
         state.deadlines.watched = false;
+    }
+
+    /// Ends the task whose time is over first.
+    fn end_the_first(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let mut ended = Ended::default();
+        if let Some(((_, task), worker)) = state.deadlines.workers.pop_first()
+            && let Some(hand) = state.hands.iter_mut().find(|hand| hand.id == worker)
+        {
+            ended.add(hand.time_out(task), &JobError::TimedOut);
+        }
+        drop(state);
+        ended.tell(self);
     }
 }

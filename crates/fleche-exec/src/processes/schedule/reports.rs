@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{JobError, encoding};
+use fleche_core::{CallKey, JobError, encoding};
 
 use super::{Ended, Schedule, State};
 use crate::processes::{
@@ -41,12 +41,12 @@ impl Schedule {
         drop(parts);
     }
 
-    /// What a worker runs begins to wait: others may run in its stead.
-    pub(in crate::processes) fn paused(self: &Arc<Self>, worker: u64) {
+    /// What a worker runs begins to wait, for this call or for something else: others may run in its stead.
+    pub(in crate::processes) fn paused(self: &Arc<Self>, worker: u64, call: Option<CallKey>) {
         let mut state = self.lock();
         let State { hands, free, .. } = &mut *state;
         if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
-            free.give_back_cores(hand.pause());
+            free.give_back_cores(hand.pause(call));
         }
         self.dispatch(state, Ended::default());
     }
@@ -54,7 +54,8 @@ impl Schedule {
     /// It goes on. For a while, there may be more that run than the pool is large.
     pub(in crate::processes) fn resumed(&self, worker: u64) {
         let mut state = self.lock();
-        let State { hands, free, .. } = &mut *state;
+        let State { hands, free, stand_ins, .. } = &mut *state;
+        stand_ins.one_goes_on();
         if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
             free.take_cores(hand.resume());
         }

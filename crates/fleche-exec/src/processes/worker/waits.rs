@@ -6,7 +6,7 @@ use std::{
 };
 
 use fleche_core::{
-    starter,
+    CallKey, starter,
     waiting::{Awaited, Pool, Sought},
 };
 
@@ -29,6 +29,8 @@ struct Shared {
 struct State {
     /// The number of the wait.
     wait: u64,
+    /// The call that it is for, if it is for one.
+    call: Option<CallKey>,
     paused: bool,
     /// Whether the pool knows.
     told: bool,
@@ -56,9 +58,24 @@ impl Shared {
             let waited = self.changed.wait_timeout_while(state, SHORT, same).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
             if waited.1.timed_out() {
-                state.told = self.channel.send(Kind::Paused, 0, &[]).is_ok();
+                let call = state.call.map(|call| *call.digest().as_bytes());
+                let call = call.as_ref().map_or(&[][..], |call| call);
+                state.told = self.channel.send(Kind::Paused, 0, &[call]).is_ok();
             }
         }
+    }
+
+    fn begin(self: &Arc<Self>, call: Option<CallKey>) {
+        let mut state = self.lock();
+        state.paused = true;
+        state.wait += 1;
+        state.call = call;
+        if !state.watched {
+            let shared = self.clone();
+            // Without a thread, the pool does not know, and starts nothing.
+            state.watched = starter::spawn("fleche-waits", move || shared.watch()).is_ok();
+        }
+        self.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -71,15 +88,11 @@ impl Pool for Waits {
     fn hasten(&self, _: Sought<'_>, _: bool) {}
 
     fn pause(&self, _: Option<Arc<dyn Awaited>>) {
-        let mut state = self.0.lock();
-        state.paused = true;
-        state.wait += 1;
-        if !state.watched {
-            let shared = self.0.clone();
-            // Without a thread, the pool does not know, and starts nothing.
-            state.watched = starter::spawn("fleche-waits", move || shared.watch()).is_ok();
-        }
-        self.0.changed.notify_one();
+        self.0.begin(None);
+    }
+
+    fn pause_for_call(&self, call: &CallKey) {
+        self.0.begin(Some(*call));
     }
 
     fn resume(&self) {

@@ -1,0 +1,81 @@
+//! Workers that run tasks in the place of others that wait: how many there may be, and how long they are kept.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Schedule, State};
+use crate::processes::hand::Hand;
+
+/// The most workers that stand in for others at once.
+const MOST: usize = 64;
+/// A stand-in that has not been needed for so long ends. Where waits follow one another, no process starts for each.
+const KEPT: Duration = Duration::from_secs(5);
+/// Where fewer workers run than could, one more starts after each of these: what the others wait for, seen or unseen, may
+/// need a task that is queued.
+const STEP: Duration = Duration::from_secs(1);
+
+/// What is known of stand-ins.
+#[derive(Default)]
+pub(super) struct StandIns {
+    /// Since when there are more workers than the pool has room for.
+    surplus: Option<Instant>,
+    /// Since when a queued task could run but for workers that wait.
+    held_up: Option<Instant>,
+    /// How many more there may be, since that has lasted for so long.
+    more: usize,
+}
+
+impl StandIns {
+    /// A worker that has waited goes on.
+    pub(super) fn one_goes_on(&mut self) {
+        (self.held_up, self.more) = (None, 0);
+    }
+}
+
+impl Schedule {
+    /// How many workers there may be.
+    ///
+    /// A worker that waits has a stand-in. Those that wait for the same call have one together: were there more, they would
+    /// most likely wait for it too.
+    pub(super) fn room(&self, state: &State) -> usize {
+        let paused = || state.hands.iter().filter(|hand| hand.is_paused());
+        let calls: HashSet<_> = paused().filter_map(Hand::awaited_call).collect();
+        let others = paused().filter(|hand| hand.awaited_call().is_none()).count();
+        self.limit + (calls.len() + others + state.stand_ins.more).min(paused().count()).min(MOST)
+    }
+
+    /// Makes room for one more where a queued task has been held up for long.
+    pub(super) fn note_held_up(&self, state: &mut State) {
+        let held_up = state.hands.iter().any(Hand::is_paused)
+            && !state.hands.iter().any(Hand::is_idle)
+            && state.hands.iter().filter(|hand| hand.is_running()).count() < self.limit
+            && state.waiting.front().is_some_and(|task| state.free.has(task.wants.demand));
+        let (now, stand_ins) = (Instant::now(), &mut state.stand_ins);
+        stand_ins.held_up = held_up.then(|| *stand_ins.held_up.get_or_insert(now));
+        if stand_ins.held_up.is_some_and(|since| now.duration_since(since) >= STEP) {
+            stand_ins.more = (stand_ins.more + 1).min(MOST);
+            stand_ins.held_up = Some(now);
+        }
+    }
+
+    /// Ends stand-ins that were not needed for long. Sees to it that workers are looked at again where that will be due.
+    pub(super) fn look_at_stand_ins(self: &Arc<Self>, state: &mut State) {
+        self.note_held_up(state);
+        let now = Instant::now();
+        let kept = state.hands.iter().filter(|hand| !hand.is_ending()).count();
+        let surplus = kept.saturating_sub(self.room(state));
+        let since = (surplus > 0).then(|| *state.stand_ins.surplus.get_or_insert(now));
+        state.stand_ins.surplus = since;
+        if since.is_some_and(|since| now.duration_since(since) >= KEPT) {
+            state.hands.iter_mut().filter(|hand| hand.is_idle()).take(surplus).for_each(Hand::end);
+            // The others are busy, and looked at again.
+            state.stand_ins.surplus = Some(now);
+        }
+        let step = state.stand_ins.held_up.map(|since| since + STEP);
+        let end = state.stand_ins.surplus.map(|since| since + KEPT);
+        self.look_again(state, step.into_iter().chain(end).min());
+    }
+}
