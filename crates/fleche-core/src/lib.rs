@@ -94,6 +94,8 @@ pub mod starter;
 pub mod store;
 pub mod testing;
 pub mod waiting;
+#[doc(hidden)]
+pub mod written_file;
 
 pub use bound::{Bound, BoundCall};
 pub use cache::{Cache, Skip, Stats};

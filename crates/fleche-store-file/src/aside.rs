@@ -43,7 +43,7 @@ impl Tree {
                 return Err(damaged(path, why, &fate));
             }
         }
-        let (why, content) = match read_file(&aside).map(|bytes| bytes.map(verify)) {
+        let (why, content) = match read_file(&aside, self.longest()).map(|bytes| bytes.map(verify)) {
             Ok(Some(Ok(content))) => (why.to_owned(), Some(content)),
             Ok(Some(Err(why))) => (why, None),
             Ok(None) | Err(_) => (why.to_owned(), None),
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn an_entry_that_was_replaced_before_it_was_moved_is_served_and_put_back() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Tree::open(root.path(), Kind::Values).unwrap();
+        let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"good");
         let path = tree.path(&digest);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn an_entry_that_somebody_else_has_moved_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Tree::open(root.path(), Kind::Values).unwrap();
+        let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"");
         let found = tree.set_aside(&digest, &tree.path(&digest), "it was damaged", Ok).unwrap();
         assert!(matches!(found, Found::Gone));

@@ -14,8 +14,8 @@ use fleche_core::claim::{Claim, Owner};
 
 use crate::{
     Durability, FileCallsConfig,
-    error::later_format,
-    read::read_file,
+    error::{is_too_long, later_format, long_record},
+    read::{LONGEST_RECORD, read_file},
     tree::{Kind, Tree},
 };
 
@@ -28,6 +28,7 @@ use crate::{
 pub struct FileCalls {
     tree: Arc<Tree>,
     durability: Durability,
+    shared: bool,
 }
 
 impl FileCalls {
@@ -44,7 +45,8 @@ impl FileCalls {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
-        Ok(Self { tree: Tree::open(&config.root, Kind::Calls)?, durability: config.durability })
+        let FileCallsConfig { ref root, durability, shared } = *config;
+        Ok(Self { tree: Tree::open(root, Kind::Calls, shared)?, durability, shared })
     }
 
     /// The directory, absolute, as it was called when it was first opened.
@@ -82,7 +84,11 @@ impl CallStore for FileCalls {
         if met && matches!(look(key, &self.tree()?.path(key.digest())), Ok(Look::Later)) {
             return Err(later_format(self.root(), key));
         }
-        self.tree()?.write(key.digest(), &record.to_bytes(key)?, self.durability)
+        let bytes = record.to_bytes(key)?;
+        if bytes.len() as u64 > LONGEST_RECORD {
+            return Err(long_record(self.root(), key));
+        }
+        self.tree()?.write(key.digest(), &bytes, self.durability, self.shared)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
@@ -105,12 +111,12 @@ impl CallStore for FileCalls {
 
     #[cfg(unix)]
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.tree()?.claims.claim(&self.tree.root, key)
+        self.tree()?.claims.claim(&self.tree.root, key, self.shared)
     }
 
     #[cfg(unix)]
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.tree()?.claims.owner(&self.tree.root, key)
+        self.tree()?.claims.owner(&self.tree.root, key, self.shared)
     }
 
     fn identity(&self) -> usize {
@@ -122,7 +128,7 @@ impl CallStore for FileCalls {
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
-        Box::new(FileCallsConfig::new(self.root()).durability(self.durability))
+        Box::new(FileCallsConfig::new(self.root()).durability(self.durability).shared(self.shared))
     }
 }
 
@@ -135,7 +141,12 @@ enum Look {
 
 /// What this file holds as a record of the key; nothing is set aside.
 fn look(key: &CallKey, path: &Path) -> Result<Look> {
-    let Some(bytes) = read_file(path)? else { return Ok(Look::Absent) };
+    let bytes = match read_file(path, LONGEST_RECORD) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Look::Absent),
+        Err(error) if is_too_long(&error) => return Ok(Look::Damaged),
+        Err(error) => return Err(error),
+    };
     Ok(match Record::from_bytes(key, &bytes) {
         Ok(Some(record)) => Look::Whole(record),
         Ok(None) => Look::Later,
@@ -152,7 +163,11 @@ fn why(error: Error) -> String {
 
 impl fmt::Debug for FileCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tree, durability } = self;
-        f.debug_struct("FileCalls").field("root", &tree.root).field("durability", durability).finish()
+        let Self { tree, durability, shared } = self;
+        f.debug_struct("FileCalls")
+            .field("root", &tree.root)
+            .field("durability", durability)
+            .field("shared", shared)
+            .finish()
     }
 }

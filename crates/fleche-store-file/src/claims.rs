@@ -39,14 +39,14 @@ pub(crate) struct Claims {
 
 impl Claims {
     /// Tries to have the claim; where the file system cannot lock, claims reach this process only.
-    pub(crate) fn claim(&self, root: &Path, key: &CallKey) -> Result<Claim> {
-        let claim = self.by_available(|| self.bytes.claim(root, key), || per_key::claim(root, key));
+    pub(crate) fn claim(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Claim> {
+        let claim = self.by_available(|| self.bytes.claim(root, key, shared), || per_key::claim(root, key, shared));
         if let Err(error) = &claim
             && is_refusal(error)
         {
             if !self.told.swap(true, Ordering::Relaxed) {
                 fleche_core::log::warn!(
-                    "`{}` cannot lock files ({error}): two processes may compute one call at the same time",
+                    "no claims in `{}`, so two processes may compute one call at the same time: cannot lock files there: {error}",
                     root.display()
                 );
             }
@@ -56,8 +56,8 @@ impl Claims {
     }
 
     /// Who has the claim, as far as can be known.
-    pub(crate) fn owner(&self, root: &Path, key: &CallKey) -> Result<Option<Owner>> {
-        match self.by_available(|| self.bytes.owner(root, key), || per_key::owner(root, key)) {
+    pub(crate) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Option<Owner>> {
+        match self.by_available(|| self.bytes.owner(root, key, shared), || per_key::owner(root, key, shared)) {
             Err(error) if is_refusal(&error) => Ok(None),
             owner => owner.map_err(Error::io("look at locks in", root)),
         }
@@ -102,11 +102,11 @@ struct ByteLocks;
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64"))))]
 impl ByteLocks {
-    fn claim(&self, _root: &Path, _key: &CallKey) -> io::Result<Claim> {
+    fn claim(&self, _root: &Path, _key: &CallKey, _shared: bool) -> io::Result<Claim> {
         Err(ErrorKind::InvalidInput.into())
     }
 
-    fn owner(&self, _root: &Path, _key: &CallKey) -> io::Result<Option<Owner>> {
+    fn owner(&self, _root: &Path, _key: &CallKey, _shared: bool) -> io::Result<Option<Owner>> {
         Err(ErrorKind::InvalidInput.into())
     }
 }

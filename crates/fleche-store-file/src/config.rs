@@ -42,17 +42,28 @@ macro_rules! file_config {
             /// When entries are made to survive a power failure; absent in text where it is [`Durability::Auto`].
             #[serde(default, skip_serializing_if = "is_default")]
             pub durability: Durability,
+            /// Whether the users of the directory's group share the store; absent in text where they do not.
+            #[serde(default, skip_serializing_if = "is_default")]
+            pub shared: bool,
         }
 
         impl $config {
             /// The store in this directory.
             pub fn new(root: impl Into<PathBuf>) -> Self {
-                Self { root: root.into(), durability: Durability::default() }
+                Self { root: root.into(), durability: Durability::default(), shared: false }
             }
 
             /// When entries are made to survive a power failure.
             pub fn durability(mut self, durability: Durability) -> Self {
                 self.durability = durability;
+                self
+            }
+
+            /// Whether the users of the directory's group share the store: files and directories that are created are
+            /// made accessible to the group, and lock files of its other users are locked and written to. Otherwise only
+            /// this user's are. Reading what other users have put needs no such setting.
+            pub fn shared(mut self, shared: bool) -> Self {
+                self.shared = shared;
                 self
             }
         }

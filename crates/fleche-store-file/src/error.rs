@@ -1,6 +1,9 @@
 //! The errors that file stores make themselves; whatever the system refuses is an [`Error::Io`] with the entry's path.
 
-use std::{io, path::Path};
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+};
 
 use fleche_core::{CallKey, Error};
 
@@ -19,6 +22,24 @@ pub(crate) fn other_kind(root: &Path, there: &str, wanted: &str) -> Error {
     Error::Config {
         place: format!("`{}`", root.display()),
         why: format!("this directory holds {there}; give {wanted} a directory of their own"),
+    }
+}
+
+/// The file is longer than anything that was put can be.
+pub(crate) fn too_long(length: u64, longest: u64) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, and {longest} are read at most"))
+}
+
+/// Whether the error is [`too_long`].
+pub(crate) fn is_too_long(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge)
+}
+
+/// A record that could not be read again.
+pub(crate) fn long_record(root: &Path, key: &CallKey) -> Error {
+    Error::Refused {
+        store: format!("the file store `{}`, asked for call {key},", root.display()),
+        operation: "keep a record of more than 64 MiB",
     }
 }
 

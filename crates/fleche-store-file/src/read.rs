@@ -9,23 +9,41 @@ use std::{
 
 use fleche_core::{Digest, Error, Result};
 
-use crate::{aside::Found, error::not_a_file, tree::Tree};
+use crate::{
+    aside::Found,
+    error::{not_a_file, too_long},
+    tree::{Kind, Tree},
+};
 
 impl Tree {
     /// What `verify` makes of the entry's bytes; `None` if there is no entry. What `verify` refuses, giving the reason,
     /// is set aside.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for what was set aside; [`Error::Io`] if the file cannot be read, or held in memory.
+    /// [`Error::Damaged`] for what was set aside; [`Error::Io`] if the file cannot be read, or held in memory. A file that
+    /// is longer than any record is set aside unread.
     pub(crate) fn read<T>(&self, digest: &Digest, verify: impl Fn(Vec<u8>) -> Result<T, String>) -> Result<Option<T>> {
         let path = self.path(digest);
-        let Some(bytes) = read_file(&path)? else { return Ok(None) };
-        match verify(bytes) {
+        let verified = match read_file(&path, self.longest()) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => verify(bytes),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::FileTooLarge => Err(source.to_string()),
+            Err(error) => return Err(error),
+        };
+        match verified {
             Ok(content) => Ok(Some(content)),
             Err(why) => match self.set_aside(digest, &path, &why, verify)? {
                 Found::Whole(content) => Ok(Some(content)),
                 Found::Gone => Ok(None),
             },
+        }
+    }
+
+    /// How many bytes an entry has at most.
+    pub(crate) fn longest(&self) -> u64 {
+        match self.kind {
+            Kind::Values => u64::MAX,
+            Kind::Calls => LONGEST_RECORD,
         }
     }
 
@@ -45,11 +63,30 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
     {
+        use nix::fcntl::OFlag;
         use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+        options.custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
     }
     options.read(true).open(path)
 }
+
+/// As [`open`], of a file whose times are to be set: a link in its place is not followed.
+pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    {
+        use nix::fcntl::OFlag;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW).bits());
+    }
+    options.read(true).open(path)
+}
+
+/// Records hold names, digests and small values. Whatever is longer than this is none.
+pub(crate) const LONGEST_RECORD: u64 = 64 << 20;
+
+/// Files from this length on are read only if there is memory for them, since files with holes can have any length.
+const LARGE: u64 = 1 << 30;
 
 /// Most records are shorter than this, and then one read is all that they take.
 const SHORT: usize = 4096;
@@ -60,7 +97,10 @@ thread_local! {
 }
 
 /// The file's bytes; `None` if there is no file.
-pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] where the file is longer than `longest`: then it is not read.
+pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("read", path))?,
@@ -68,12 +108,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
     // A thread that is ending has none.
     let mut beginning = BEGINNING.try_with(Cell::take).unwrap_or_default();
     beginning.resize(SHORT, 0);
-    let bytes = read_open(&file, path, &mut beginning);
+    let bytes = read_open(&file, path, &mut beginning, longest);
     let _ = BEGINNING.try_with(|kept| kept.set(beginning));
     bytes.map(Some)
 }
 
-fn read_open(mut file: &File, path: &Path, beginning: &mut [u8]) -> Result<Vec<u8>> {
+fn read_open(mut file: &File, path: &Path, beginning: &mut [u8], longest: u64) -> Result<Vec<u8>> {
     let read = match file.read(beginning) {
         // Fewer than asked for: that was all of it.
         Ok(length @ 1..SHORT) => return Ok(beginning[..length].to_vec()),
@@ -84,7 +124,20 @@ fn read_open(mut file: &File, path: &Path, beginning: &mut [u8]) -> Result<Vec<u
     if !metadata.is_file() {
         return Err(not_a_file("read", path));
     }
+    if metadata.len() > longest {
+        return Err(Error::io("read", path)(too_long(metadata.len(), longest)));
+    }
+    if metadata.len() >= LARGE && available_memory().is_some_and(|available| metadata.len() > available) {
+        return Err(Error::io("read", path)(ErrorKind::OutOfMemory.into()));
+    }
     read_rest(file, metadata.len(), &beginning[..read]).map_err(Error::io("read", path))
+}
+
+/// How many bytes can be had without swapping, as far as the system tells.
+fn available_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 // Entries are never written to once they have their names: a file that ends elsewhere than its length says is damaged,

@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn an_entry_that_is_no_longer_meant_once_it_is_moved_is_put_back() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Tree::open(root.path(), Kind::Values).unwrap();
+        let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"a");
-        tree.write(&digest, b"a", Durability::Auto).unwrap();
+        tree.write(&digest, b"a", Durability::Auto, false).unwrap();
         let path = tree.path(&digest);
         assert!(!tree.remove_if(&digest, |looked_at| Ok(looked_at == path)).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"a");

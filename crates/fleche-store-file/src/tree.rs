@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use fleche_core::{
-    Digest, Result,
+    Digest, Error, Result,
     store::{OpenStores, Place},
 };
 
@@ -22,6 +23,7 @@ use crate::error::other_kind;
 /// A directory of entries, in 256 shards: directories that are named by the first byte of the digest.
 pub(crate) struct Tree {
     pub(crate) root: PathBuf,
+    pub(crate) kind: Kind,
     /// The shards of which this process has removed what killed writers left.
     pub(crate) swept: ShardSet,
     /// The shards that are known to be in the root directory even after a power failure.
@@ -47,7 +49,10 @@ static CALLS: OpenStores<Place, Tree> = OpenStores::new();
 
 impl Tree {
     /// Opens the tree in this directory, creating what is missing; the open one, if this process has it open.
-    pub(crate) fn open(root: &Path, kind: Kind) -> Result<Arc<Self>> {
+    pub(crate) fn open(root: &Path, kind: Kind, shared: bool) -> Result<Arc<Self>> {
+        if shared && !root.exists() {
+            create_directory(root, shared).map_err(Error::io("create the directory", root))?;
+        }
         let (root, place) = Place::of_directory(root)?;
         let open = match kind {
             Kind::Values => &VALUES,
@@ -58,6 +63,7 @@ impl Tree {
             Ok(Self {
                 _held: File::open(&root).ok(),
                 root,
+                kind,
                 swept: ShardSet::default(),
                 anchored: ShardSet::default(),
                 root_anchored: AtomicBool::default(),
@@ -112,6 +118,21 @@ fn mark(root: &Path, kind: Kind) -> Result<()> {
     }
     // Where nothing can be written the store can still be read.
     let _ = File::create_new(root.join(kind.mark()));
+    Ok(())
+}
+
+/// Creates a directory of the store, and those above it where they are missing. In a shared store the group may write to it.
+pub(crate) fn create_directory(path: &Path, shared: bool) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    #[cfg(unix)]
+    if shared {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+        // Another user's directory is theirs to share.
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o070));
+    }
+    #[cfg(not(unix))]
+    let _ = shared;
     Ok(())
 }
 

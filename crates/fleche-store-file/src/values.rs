@@ -23,6 +23,7 @@ use crate::{
 pub struct FileValues {
     tree: Arc<Tree>,
     durability: Durability,
+    shared: bool,
 }
 
 impl FileValues {
@@ -39,7 +40,8 @@ impl FileValues {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
-        Ok(Self { tree: Tree::open(&config.root, Kind::Values)?, durability: config.durability })
+        let FileValuesConfig { ref root, durability, shared } = *config;
+        Ok(Self { tree: Tree::open(root, Kind::Values, shared)?, durability, shared })
     }
 
     /// The directory, absolute, as it was called when it was first opened.
@@ -64,7 +66,7 @@ impl ValueStore for FileValues {
         if self.tree()?.refresh(id, encoded.len(), self.durability)? {
             return Ok(());
         }
-        self.tree()?.write(id, encoded, self.durability)
+        self.tree()?.write(id, encoded, self.durability, self.shared)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
@@ -91,7 +93,7 @@ impl ValueStore for FileValues {
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
-        Box::new(FileValuesConfig::new(self.root()).durability(self.durability))
+        Box::new(FileValuesConfig::new(self.root()).durability(self.durability).shared(self.shared))
     }
 }
 
@@ -110,7 +112,11 @@ fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
 
 impl fmt::Debug for FileValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tree, durability } = self;
-        f.debug_struct("FileValues").field("root", &tree.root).field("durability", durability).finish()
+        let Self { tree, durability, shared } = self;
+        f.debug_struct("FileValues")
+            .field("root", &tree.root)
+            .field("durability", durability)
+            .field("shared", shared)
+            .finish()
     }
 }

@@ -7,20 +7,27 @@ use std::{
     time::SystemTime,
 };
 
-use fleche_core::{Digest, Error, Result};
+use fleche_core::{Digest, Error, Result, written_file};
 
-use crate::{config::Durability, durability::sync_file, list::sweep, read::open, tree::Tree, unfinished::Unfinished};
+use crate::{
+    config::Durability,
+    durability::sync_file,
+    list::sweep,
+    read::open_itself,
+    tree::{Tree, create_directory},
+    unfinished::Unfinished,
+};
 
 /// How often an entry is written anew when what was written vanishes before it has its name.
 const ATTEMPTS: usize = 3;
 
 impl Tree {
     /// Writes the entry in place of whatever file has its name.
-    pub(crate) fn write(&self, digest: &Digest, bytes: &[u8], durability: Durability) -> Result<()> {
+    pub(crate) fn write(&self, digest: &Digest, bytes: &[u8], durability: Durability, shared: bool) -> Result<()> {
         let path = self.path(digest);
         let mut attempt = 1;
         loop {
-            match self.try_write(digest, &path, bytes, durability) {
+            match self.try_write(digest, &path, bytes, durability, shared) {
                 // Somebody took us for dead (stopped for a day, perhaps) or removed the directory.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
                 written => return written.map_err(Error::io("write", path)),
@@ -28,9 +35,17 @@ impl Tree {
         }
     }
 
-    fn try_write(&self, digest: &Digest, path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    fn try_write(
+        &self,
+        digest: &Digest,
+        path: &Path,
+        bytes: &[u8],
+        durability: Durability,
+        shared: bool,
+    ) -> io::Result<()> {
+        written_file::check_limit(bytes.len() as u64)?;
         let temporary = path.with_file_name(Unfinished::Write.name());
-        let (file, created) = create(&temporary)?;
+        let (file, created) = create(&temporary, shared)?;
         let written = fill(file, bytes, durability).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // The first error is the one to report.
@@ -49,7 +64,7 @@ impl Tree {
     pub(crate) fn refresh(&self, digest: &Digest, length: usize, durability: Durability) -> Result<bool> {
         let path = self.path(digest);
         // Through a handle, so that what is refreshed is what is looked at.
-        let Ok(file) = open(&path) else { return Ok(false) };
+        let Ok(file) = open_itself(&path) else { return Ok(false) };
         let Ok(found) = file.metadata() else { return Ok(false) };
         if !found.is_file() || u64::try_from(length) != Ok(found.len()) {
             return Ok(false);
@@ -67,14 +82,18 @@ impl Tree {
 }
 
 /// The new file, and whether its directory is new too.
-fn create(path: &Path) -> io::Result<(File, bool)> {
-    match File::create_new(path) {
+fn create(path: &Path, shared: bool) -> io::Result<(File, bool)> {
+    let (file, is_first) = match File::create_new(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(path.parent().unwrap_or(path))?;
-            Ok((File::create_new(path)?, true))
+            create_directory(path.parent().unwrap_or(path), shared)?;
+            (File::create_new(path)?, true)
         }
-        file => Ok((file?, false)),
+        file => (file?, false),
+    };
+    if shared {
+        written_file::share(&file, path);
     }
+    Ok((file, is_first))
 }
 
 fn fill(mut file: File, bytes: &[u8], durability: Durability) -> io::Result<()> {

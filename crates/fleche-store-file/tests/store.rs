@@ -7,6 +7,8 @@ mod store {
     pub(crate) mod common;
     mod config;
     mod damage;
+    #[cfg(unix)]
+    mod foreign;
     mod layout;
     #[cfg(unix)]
     mod pipes;

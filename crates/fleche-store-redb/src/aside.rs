@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fleche_core::written_file;
+
 /// So many damaged files are kept. A file that is damaged again and again lies on a disk that needs somebody's attention.
 const MOST_ASIDE: usize = 4;
 
@@ -53,6 +55,7 @@ impl Files {
     /// Keeps a copy of the damaged file: where it is now.
     pub(crate) fn set_aside(&self) -> io::Result<PathBuf> {
         let aside = self.free_place()?;
+        written_file::check_beside(&self.copy)?;
         fs::copy(&self.file, &self.copy)?;
         File::open(&self.copy)?.sync_all()?;
         fs::rename(&self.copy, &aside)?;

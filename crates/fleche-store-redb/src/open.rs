@@ -12,6 +12,7 @@ use std::{
 use fleche_core::{
     Error, Result,
     store::{OpenStores, Place},
+    written_file,
 };
 use redb::{Builder, ReadableDatabase as _, StorageBackend as _, TableHandle as _, backends::InMemoryBackend};
 
@@ -108,6 +109,7 @@ fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
 
 /// The place of the file, which is created, empty, if it is missing.
 fn place(path: &Path) -> Result<Place> {
+    written_file::check_named(path).map_err(Error::io("open the redb database", path))?;
     // What is there is not opened before it is known to be a file: a pipe would have the caller wait.
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {}

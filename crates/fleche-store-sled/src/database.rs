@@ -10,8 +10,9 @@ use std::{
 };
 
 use fleche_core::{
-    Digest, DigestPrefix, Result,
+    Digest, DigestPrefix, Error, Result,
     store::{BackingFile, FileBacked, OpenStores, Place},
+    written_file,
 };
 use sled::{Db, Tree};
 
@@ -55,6 +56,9 @@ impl Database {
             let held = Held::take(place, path.join("db"));
             if !path.join("conf").exists() && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
                 return Err(foreign(&path, "there is something else in this directory: give the store one of its own"));
+            }
+            for name in ["conf", "db"] {
+                written_file::check_beside(&path.join(name)).map_err(Error::io("open the sled database", &path))?;
             }
             let config = sled::Config::new().path(&path).flush_every_ms(Some(FLUSH_EVERY)).cache_capacity(CACHE);
             let sled = caught(|| config.open()).map_err(|error| opening(&path, error))?;

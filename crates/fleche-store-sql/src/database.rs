@@ -13,6 +13,7 @@ use fleche_core::{
     claim::Leases,
     error::ensure_not_forked,
     store::{BackingFile, FileBacked, OpenStores, Place},
+    written_file,
 };
 use sqlx::postgres::PgConnectOptions;
 
@@ -22,6 +23,7 @@ use crate::{
     dialect::Dialect,
     error::{Failed, backend, config},
     heal::Healing,
+    keep::beside,
     leases::{LASTS, LeaseRows},
     link::Link,
     network::is_on_network,
@@ -181,6 +183,7 @@ fn check_schema(url: &DatabaseUrl, schema: Option<&str>) -> Result<()> {
 
 /// The place of the file, which is created if it is missing.
 fn existing(path: &Path) -> Result<Place> {
+    written_file::check_named(path).map_err(Error::io("open the SQLite database", path))?;
     // A file that is there is not opened: closing it would end the locks that SQLite has on it in this process.
     if !path.exists() {
         let directory = path.parent().unwrap_or(path);
@@ -194,6 +197,11 @@ fn existing(path: &Path) -> Result<Place> {
         // So that the file does not vanish with all that is synced in it. Where that cannot be done, nothing is lost but
         // that.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    // Behind a link, SQLite puts them beside the file itself.
+    let file = fs::canonicalize(path).map_err(Error::io("find", path))?;
+    for ending in ["-wal", "-shm", "-journal"] {
+        written_file::check_beside(&beside(&file, ending)).map_err(Error::io("open the SQLite database", path))?;
     }
     Place::of(path)
 }

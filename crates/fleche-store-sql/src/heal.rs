@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{Error, Result, store::Place, waiting};
+use fleche_core::{Error, Result, store::Place, waiting, written_file};
 
 use crate::{
     error::{Failed, beyond_healing},
@@ -171,7 +171,7 @@ impl Places {
     fn of(path: &Path) -> Result<Self> {
         let file = fs::canonicalize(path).map_err(Error::io("find", path))?;
         let lock = beside(&file, ".healing");
-        let opened = File::options().create(true).truncate(false).write(true).open(&lock);
+        let opened = written_file::open(&lock, true, false);
         let opened = opened.and_then(|opened| opened.lock().map(|()| opened));
         let opened = opened.map_err(Error::io("lock", &lock))?;
         Ok(Self { scratch: beside(&file, ".healing.d"), file, _lock: opened })

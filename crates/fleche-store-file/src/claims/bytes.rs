@@ -28,19 +28,19 @@ pub(super) struct ByteLocks(Mutex<Option<Arc<Table>>>);
 
 impl ByteLocks {
     /// Tries to have the claim.
-    pub(super) fn claim(&self, root: &Path, key: &CallKey) -> io::Result<Claim> {
-        match self.table(root, true)? {
+    pub(super) fn claim(&self, root: &Path, key: &CallKey, shared: bool) -> io::Result<Claim> {
+        match self.table(root, true, shared)? {
             Some(table) => table.claim(key),
             None => Ok(Claim::WithinProcess),
         }
     }
 
     /// Who has the claim.
-    pub(super) fn owner(&self, root: &Path, key: &CallKey) -> io::Result<Option<Owner>> {
-        self.table(root, false)?.map_or(Ok(None), |table| table.owner(key))
+    pub(super) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<Owner>> {
+        self.table(root, false, shared)?.map_or(Ok(None), |table| table.owner(key))
     }
 
-    fn table(&self, root: &Path, create: bool) -> io::Result<Option<Arc<Table>>> {
+    fn table(&self, root: &Path, create: bool, shared: bool) -> io::Result<Option<Arc<Table>>> {
         // Claims in a file that was removed reach this process only; those that are held go on there.
         let is_good = |table: &Arc<Table>| !(create && table.file.is_removed());
         let open = self.open().clone();
@@ -49,7 +49,7 @@ impl ByteLocks {
         }
         let mut open = self.open();
         if !open.as_ref().is_some_and(is_good) {
-            *open = open_or_create(root, create)?.map(|file| Arc::new(Table::new(file)));
+            *open = open_or_create(root, create, shared)?.map(|file| Arc::new(Table::new(file)));
         }
         Ok(open.clone())
     }
@@ -59,12 +59,12 @@ impl ByteLocks {
     }
 }
 
-fn open_or_create(root: &Path, create: bool) -> io::Result<Option<LockFile>> {
+fn open_or_create(root: &Path, create: bool, shared: bool) -> io::Result<Option<LockFile>> {
     let path = root.join(NAME);
-    match LockFile::open(&path, create) {
+    match LockFile::open(&path, create, shared) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::create_dir_all(root)?;
-            LockFile::open(&path, create)
+            LockFile::open(&path, create, shared)
         }
         file => file,
     }

@@ -18,6 +18,7 @@ use fleche_core::{
     CallKey, Error,
     claim::{Claim, Held, Owner, Taken},
     owner::Process,
+    written_file,
 };
 
 use super::{
@@ -25,12 +26,13 @@ use super::{
     published::{Published, SIZE},
     threads::{self, Finish, Wait},
 };
+use crate::tree::create_directory;
 
 const DIRECTORY: &str = "claims";
 
 /// Tries to have the claim.
-pub(super) fn claim(root: &Path, key: &CallKey) -> io::Result<Claim> {
-    let wanted = Wanted { key: *key, path: path(root, key) };
+pub(super) fn claim(root: &Path, key: &CallKey, shared: bool) -> io::Result<Claim> {
+    let wanted = Wanted { key: *key, path: path(root, key), shared };
     Ok(match wanted.try_lock()? {
         Some(held) => Claim::Held(Arc::new(held)),
         None => Claim::Taken(Box::new(wanted)),
@@ -38,8 +40,8 @@ pub(super) fn claim(root: &Path, key: &CallKey) -> io::Result<Claim> {
 }
 
 /// Who has the claim.
-pub(super) fn owner(root: &Path, key: &CallKey) -> io::Result<Option<Owner>> {
-    let file = match File::open(path(root, key)) {
+pub(super) fn owner(root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<Owner>> {
+    let file = match written_file::open(&path(root, key), false, shared) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -61,6 +63,7 @@ fn path(root: &Path, key: &CallKey) -> PathBuf {
 struct Wanted {
     key: CallKey,
     path: PathBuf,
+    shared: bool,
 }
 
 impl Wanted {
@@ -92,10 +95,10 @@ impl Wanted {
     }
 
     fn open(&self) -> io::Result<File> {
-        let open = || File::options().read(true).write(true).create(true).truncate(false).open(&self.path);
+        let open = || written_file::open(&self.path, true, self.shared);
         match open() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                fs::create_dir_all(self.path.parent().unwrap_or(&self.path))?;
+                create_directory(self.path.parent().unwrap_or(&self.path), self.shared)?;
                 open()
             }
             file => file,
@@ -183,7 +186,9 @@ impl Held for HeldFile {
             return;
         }
         let published = Published::new(&self.key, 0, &self.process, self.since, keys);
-        if let Err(error) = self.file.write_all_at(&published.to_bytes(), 0) {
+        let bytes = published.to_bytes();
+        let written = written_file::check_limit(bytes.len() as u64).and_then(|()| self.file.write_all_at(&bytes, 0));
+        if let Err(error) = written {
             tracing::debug!("cannot tell in `{}` whose claim it is: {error}", self.path.display());
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct Published {
     level: u8,
     pub(super) process: Process,
     /// Nanoseconds since 1970.
-    since: u64,
+    pub(super) since: u64,
     awaits: Option<Vec<[u8; 32]>>,
 }
 

@@ -70,10 +70,15 @@ pub(crate) fn files(root: &Path) -> Vec<String> {
 
 /// The test `store::processes::child_process` of this binary in a process of its own, started by a shell after these commands.
 pub(crate) fn child(task: &str, root: &Path, before: &str) -> Child {
+    child_named("store::processes::child_process", task, root, before)
+}
+
+/// The same with another test.
+pub(crate) fn child_named(test: &str, task: &str, root: &Path, before: &str) -> Child {
     Command::new("sh")
         .args(["-c", &format!(r#"ulimit -c 0; {before} exec "$0" "$@""#)])
         .arg(env::current_exe().unwrap())
-        .args(["--exact", "store::processes::child_process", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env("FLECHE_CHILD_TASK", task)
         .env("FLECHE_CHILD_ROOT", root)
         .stdin(Stdio::null())

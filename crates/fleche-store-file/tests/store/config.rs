@@ -28,6 +28,15 @@ fn a_configuration_reads_back_from_its_text() {
 }
 
 #[test]
+fn that_a_group_shares_the_store_is_written_only_where_it_does() {
+    let config = |shared| -> Box<dyn CallStoreConfig> { Box::new(FileCallsConfig::new("calls").shared(shared)) };
+    assert_eq!(serde_json::to_string(&config(false)).unwrap(), r#"{"type":"file","root":"calls"}"#);
+    let text = serde_json::to_string(&config(true)).unwrap();
+    assert_eq!(text, r#"{"type":"file","root":"calls","shared":true}"#);
+    assert_eq!(*serde_json::from_str::<Box<dyn CallStoreConfig>>(&text).unwrap(), *config(true));
+}
+
+#[test]
 fn a_misspelt_setting_is_an_error_that_names_it() {
     let read: Result<Box<dyn ValueStoreConfig>, _> = toml::from_str("type = 'file'\nroot = 'x'\ndurabilty = 'never'");
     let error = read.unwrap_err().to_string();

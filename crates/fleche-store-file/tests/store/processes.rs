@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::common::{child, file_of, files, key, record, task, values};
-use fleche_core::{CallStore, Digest, DigestPrefix, ValueStore};
+use fleche_core::{CallStore, Digest, DigestPrefix, ValueStore, owner};
 use fleche_store_file::{FileCalls, FileValues};
 use tempfile::TempDir;
 
@@ -24,7 +24,12 @@ fn number(number: u32) -> (Digest, [u8; 4]) {
 fn child_process() {
     let Some((task, root)) = task() else { return };
     match task.as_str() {
-        "put a large value" => FileValues::open(root).unwrap().put(&Digest::of(LARGE), LARGE).unwrap(),
+        "end while it writes" => {
+            let path = file_of(&root, &Digest::of(LARGE));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path.with_file_name(format!(".tmp-{}", owner::mark())), &LARGE[..1000]).unwrap();
+            process::abort();
+        }
         "fail to put a large value" => {
             let error = FileValues::open(root).unwrap().put(&Digest::of(LARGE), LARGE).unwrap_err();
             assert!(error.to_string().contains(&Digest::of(LARGE).to_string()[2..]), "{error}");
@@ -55,10 +60,10 @@ fn crowd(values: &FileValues) {
     }
 }
 
-/// A store in which a child was killed while it wrote: by its limit for the size of files.
+/// A store in which a child has ended while it wrote.
 fn with_leftover() -> (TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
-    let killed = child("put a large value", root.path(), "ulimit -f 1;").wait_with_output().unwrap();
+    let killed = child("end while it writes", root.path(), "").wait_with_output().unwrap();
     assert!(killed.status.signal().is_some(), "{:?}", killed.status);
     let [leftover] = &files(root.path())[..] else { panic!("{:?}", files(root.path())) };
     assert!(leftover.contains("/.tmp-"), "{leftover}");

@@ -96,6 +96,22 @@ fn one_file_is_one_store_however_it_is_spelt() {
 }
 
 #[test]
+fn links_that_sqlite_would_write_through_are_refused() {
+    let scratch = Scratch::sqlite();
+    let root = scratch.directory.path();
+    fs::write(root.join("victim"), "precious").unwrap();
+    for ending in ["-wal", "-shm", "-journal"] {
+        let planted = root.join(format!("planted.db{ending}"));
+        std::os::unix::fs::symlink(root.join("victim"), &planted).unwrap();
+        let error = SqlCalls::open(format!("sqlite:{}/planted.db", root.display())).unwrap_err().to_string();
+        assert!(error.contains(planted.to_str().unwrap()) && error.contains("symbolic link"), "{error}");
+        assert_eq!(fs::read(root.join("victim")).unwrap(), b"precious");
+        fs::remove_file(planted).unwrap();
+    }
+    SqlCalls::open(format!("sqlite:{}/planted.db", root.display())).unwrap();
+}
+
+#[test]
 fn relative_paths_are_below_the_directory_of_the_configuration() {
     let scratch = Scratch::sqlite();
     let mut config = SqlCallsConfig::new("sqlite:deep/er/cache.db");

@@ -104,7 +104,8 @@ impl LockFile {
 
     /// What is published of the claim's owner at this level.
     pub(super) fn told(&self, place: Place, level: Level) -> Option<Published> {
-        self.published(place.slot(level)).filter(|published| published.is_of(&place.key, level))
+        // An owner of before may have written to the other place.
+        self.published(place.slot(level)).filter(|told| told.is_of(&place.key, level)).max_by_key(|told| told.since)
     }
 
     /// The highest level that another process has.

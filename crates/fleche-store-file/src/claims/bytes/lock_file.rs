@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::owner::Process;
+use fleche_core::{owner::Process, written_file};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
@@ -19,6 +19,9 @@ use crate::claims::published::{Published, SIZE};
 
 /// What is published stands in as many places as this, which several keys may share.
 const SLOTS: u64 = 4096;
+
+/// A process whose limit of file sizes forbids it the place of a slot (`ulimit -f`) publishes in one of the first places.
+const FIRST_SLOTS: u64 = 16;
 
 /// The file, open once for all who claim in this process: its locks belong to the *open file description*, so that they
 /// end with the process however it ends, and nothing else that the process does with the file touches them. Within the
@@ -31,14 +34,11 @@ pub(super) struct LockFile {
 
 impl LockFile {
     /// Opens the file, and creates it where that is wanted; `None` if there is none.
-    pub(super) fn open(path: &Path, create: bool) -> io::Result<Option<Self>> {
-        let file = match File::options().read(true).write(true).create(create).truncate(false).open(path) {
+    pub(super) fn open(path: &Path, create: bool, shared: bool) -> io::Result<Option<Self>> {
+        let file = match written_file::open(path, create, shared) {
             Err(error) if error.kind() == ErrorKind::NotFound && !create => return Ok(None),
             file => file?,
         };
-        if !file.metadata()?.is_file() {
-            return Err(Errno::EOPNOTSUPP.into());
-        }
         Ok(Some(Self { path: path.to_owned(), process: Process::this(), file }))
     }
 
@@ -100,20 +100,30 @@ impl LockFile {
 
     /// Writes what others may know; that it cannot be written is no reason not to have the claim.
     pub(super) fn publish(&self, slot: u64, published: &Published) {
-        if let Err(error) = self.file.write_all_at(&published.to_bytes(), place(slot)) {
+        let bytes = published.to_bytes();
+        let [usual, first] = places(slot);
+        let fits = |at: &u64| written_file::check_limit(at + bytes.len() as u64).is_ok();
+        let at = Some(usual).filter(fits).unwrap_or(first);
+        let written =
+            written_file::check_limit(at + bytes.len() as u64).and_then(|()| self.file.write_all_at(&bytes, at));
+        if let Err(error) = written {
             tracing::debug!("cannot tell in `{}` whose claim it is: {error}", self.path.display());
         }
     }
 
-    pub(super) fn published(&self, slot: u64) -> Option<Published> {
-        let mut bytes = [0; SIZE];
-        let length = self.file.read_at(&mut bytes, place(slot)).ok()?;
-        Published::from_bytes(&bytes[..length])
+    /// What stands in the places of this slot.
+    pub(super) fn published(&self, slot: u64) -> impl Iterator<Item = Published> {
+        places(slot).into_iter().filter_map(|at| {
+            let mut bytes = [0; SIZE];
+            let length = self.file.read_at(&mut bytes, at).ok()?;
+            Published::from_bytes(&bytes[..length])
+        })
     }
 }
 
-fn place(slot: u64) -> u64 {
-    slot % SLOTS * SIZE as u64
+/// Where the slot is: its usual place, and that of processes which may not write there.
+fn places(slot: u64) -> [u64; 2] {
+    [slot % SLOTS, slot % FIRST_SLOTS].map(|place| place * SIZE as u64)
 }
 
 fn range(kind: libc::c_int, bytes: &RangeInclusive<i64>) -> libc::flock {

@@ -25,14 +25,14 @@ fn root() -> TempDir {
 }
 
 fn held(root: &TempDir, number: u32) -> Arc<dyn Held> {
-    match claim(root.path(), &key(number)).unwrap() {
+    match claim(root.path(), &key(number), false).unwrap() {
         Claim::Held(held) => held,
         other => panic!("{other:?}"),
     }
 }
 
 fn taken(root: &TempDir, number: u32) -> Box<dyn Taken> {
-    match claim(root.path(), &key(number)).unwrap() {
+    match claim(root.path(), &key(number), false).unwrap() {
         Claim::Taken(taken) => taken,
         other => panic!("{other:?}"),
     }
@@ -74,7 +74,7 @@ fn a_locked_file_that_lost_its_name_is_no_claim() {
     let root = root();
     let lost = held(&root, 1);
     fs::remove_file(path(root.path(), &key(1))).unwrap();
-    let wanted = Wanted { key: key(1), path: path(root.path(), &key(1)) };
+    let wanted = Wanted { key: key(1), path: path(root.path(), &key(1)), shared: false };
     let now = wanted.open().unwrap();
     assert!(wanted.has_the_name(&now).unwrap());
     fs::rename(&wanted.path, root.path().join("elsewhere")).unwrap();
@@ -91,7 +91,7 @@ fn threads_take_turns() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..100 {
-                    let held = match claim(root.path(), &key(1)).unwrap() {
+                    let held = match claim(root.path(), &key(1), false).unwrap() {
                         Claim::Held(held) => held,
                         Claim::Taken(taken) => get(taken).recv_timeout(HANGS).unwrap(),
                         Claim::WithinProcess => panic!("no locks here"),
@@ -109,11 +109,11 @@ fn threads_take_turns() {
 #[test]
 fn the_owner_is_known_while_it_has_the_claim() {
     let root = root();
-    assert_eq!(owner(root.path(), &key(1)).unwrap(), None);
+    assert_eq!(owner(root.path(), &key(1), false).unwrap(), None);
     let claim = held(&root, 1);
     claim.awaits(Some(&[key(2)]));
-    let known = owner(root.path(), &key(1)).unwrap().unwrap();
+    let known = owner(root.path(), &key(1), false).unwrap().unwrap();
     assert_eq!((known.process, known.awaits), (process::id(), Some(vec![key(2)])));
     drop(claim);
-    assert_eq!(owner(root.path(), &key(1)).unwrap(), None);
+    assert_eq!(owner(root.path(), &key(1), false).unwrap(), None);
 }
