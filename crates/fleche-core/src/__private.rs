@@ -18,7 +18,7 @@ pub use crate::{
         Abilities, Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,
         MutableProbe, NoCopy, NoEquality, NotMutable, NotQuick, Owned, Plan, QuickKey, QuickProbe, Reader, Recheck,
         ResultProbe, StaysHere, WholeResult, abilities_of, codec, contains, evict, key, key_or_panic, load, load_boxed,
-        local_codec, look_up, rerun,
+        local_codec, look_up, rerun, tell_waits_of,
     },
     query::Query,
 };

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{job, starter};
+use crate::{claim::WaitsHere, fork, job, starter};
 
 static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
 /// There is an earlier time than before.
@@ -26,8 +26,26 @@ fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A waker that is to be woken at a time, unless this is dropped before.
+#[must_use = "dropping it cancels the alarm"]
+pub(crate) struct Alarm {
+    at: Instant,
+    number: u64,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
+        let waker = lock().wakers.remove(&(self.at, self.number));
+        // After the lock: the last waker of a task drops the task.
+        drop(waker);
+    }
+}
+
 /// Wakes the waker at this time, or soon after it. Where no thread is to be had, at once.
-pub(crate) fn set(at: Instant, waker: &Waker) {
+pub(crate) fn set(at: Instant, waker: &Waker) -> Alarm {
     let mut state = lock();
     state.next += 1;
     let number = state.next;
@@ -43,10 +61,12 @@ pub(crate) fn set(at: Instant, waker: &Waker) {
         drop(state);
         wakers.into_values().for_each(Waker::wake);
     }
+    Alarm { at, number }
 }
 
 /// Wakes wakers until there have been none for a while.
 fn watch() {
+    let _waits = WaitsHere::begin();
     let mut state = lock();
     loop {
         let now = Instant::now();
@@ -92,13 +112,21 @@ mod tests {
         let (sender, rung) = mpsc::channel();
         let now = Instant::now();
         let at = |number: u32| now + Duration::from_millis(20) * number;
-        for number in [3, 1, 2] {
-            set(at(number), &Waker::from(Arc::new(Ring(sender.clone(), number))));
-        }
+        let alarms = [3, 1, 2].map(|number| set(at(number), &Waker::from(Arc::new(Ring(sender.clone(), number)))));
         for number in 1..=3 {
             let (found, when) = rung.recv().unwrap();
             assert_eq!(found, number);
             assert!(when >= at(number));
         }
+        drop(alarms);
+    }
+
+    #[test]
+    fn cancelled_alarm_keeps_no_waker() {
+        let ring = Arc::new(Ring(mpsc::channel().0, 0));
+        let alarm = set(Instant::now() + Duration::from_hours(1), &Waker::from(ring.clone()));
+        assert_eq!(Arc::strong_count(&ring), 2);
+        drop(alarm);
+        assert_eq!(Arc::strong_count(&ring), 1);
     }
 }

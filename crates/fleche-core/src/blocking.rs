@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    claim::WaitsHere,
     error::{Error, Result},
     job, starter,
 };
@@ -76,8 +77,10 @@ fn serve() {
             continue;
         }
         state.idle += 1;
+        let waits = WaitsHere::begin();
         let waited = CHANGED.wait_timeout_while(state, KEPT, |state| state.queue.is_empty());
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        drop(waits);
         state.idle -= 1;
         if state.queue.is_empty() {
             state.threads -= 1;

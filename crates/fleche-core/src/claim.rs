@@ -4,6 +4,7 @@ mod chain;
 mod flight;
 mod graph;
 mod lease;
+mod polled;
 mod quiet;
 mod stall;
 mod sync;
@@ -15,6 +16,7 @@ pub(crate) use chain::{Sight, look};
 #[doc(hidden)]
 pub use flight::{Boarded, Cargo, End, Flight, Flights, Leader, Moment, Route, Waiting, board};
 pub(crate) use graph::with_parents;
+pub(crate) use polled::{Unpolled, noting};
 pub(crate) use quiet::this_thread;
 #[doc(hidden)]
 pub use quiet::{Counted, ListensHere, Owed, WaitsHere};

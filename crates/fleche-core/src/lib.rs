@@ -280,11 +280,17 @@ pub use file_content::FileContent;
 ///   is known at once, for what the body calls, submits and binds, and for what runs under the [`active_cache`] that it
 ///   asked for on other threads. Between processes it is seen within about a second, and costs a second computation of a
 ///   call now and then. What a pool of others does for a body of its own accord, as rayon does that puts one piece of work
-///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once the whole process has stood still
-///   for a second, or for five minutes where some threads sleep all that time, or wait for whatever may come, as those of a
-///   reactor do, or the body waits with a timeout. A process whose workers are busy does not stand still, nor one that waits
-///   for an answer or another program. On other systems it is not noticed, nor where the body is that of an `async fn`, or
-///   one awaits it: let what such bodies start run under [`active_cache`], or give such calls a `wait_timeout`.
+///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once all threads of the process have
+///   waited for one another for a second; for five seconds where some wait with a timeout, and for five minutes where some
+///   sleep all that time, or the body waits with a timeout. A thread that works, or waits for anything that another process
+///   may bring about (a file, a socket, a terminal, a shared semaphore, another program), is no standstill. On other
+///   systems such a circle is not noticed, nor where the body is that of an `async fn`, or one awaits it: let what such
+///   bodies start run under [`active_cache`], or give such calls a `wait_timeout`.
+/// - A lock that the caller holds (standard output's, or a `Mutex` whose guard is on the stack) may be what the body waits
+///   for on another thread. That is noticed within seconds, beside threads that sleep and wake too.
+/// - A future that computes a call and that its task holds without polling it, as `select!` leaves a `&mut future`, is
+///   passed by: by its own task as soon as it could go on, by others when it could have gone on for ten seconds.
+/// - A wait of over a minute is said once, as a warning: which call, who computes it and since when.
 /// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with

@@ -29,6 +29,7 @@ pub use plan::{
     Abilities, AbilityProbe, NoCopy, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, abilities_of,
 };
 pub use quick::{NotQuick, QuickKey, QuickProbe};
+pub use turn::tell_waits_of;
 
 use std::time::Instant;
 

@@ -4,13 +4,17 @@ use std::{
     any::Any,
     fmt, mem,
     ops::Deref,
-    sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
+    },
     task::Waker,
     time::Instant,
 };
 
 use super::{
     Held, graph,
+    polled::Polls,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, is_child},
     table,
 };
@@ -43,6 +47,8 @@ pub struct Flight {
     seeks: AtomicBool,
     /// The thread that runs the body, by the system's number; 0 where it is not that of one thread.
     thread: AtomicI32,
+    /// How its leader is polled, where that is a future.
+    polls: OnceLock<std::sync::Arc<Polls>>,
     /// What is waited for within the body.
     pub(super) awaits: Mutex<Vec<Route>>,
     state: Mutex<State>,
@@ -108,6 +114,7 @@ impl Flight {
             claimless: AtomicBool::new(false),
             seeks: AtomicBool::new(false),
             thread: AtomicI32::new(0),
+            polls: OnceLock::new(),
             awaits: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -136,6 +143,21 @@ impl Flight {
     /// Which thread runs the body from now on; 0 for none.
     pub fn runs_on(&self, thread: i32) {
         self.thread.store(thread, Relaxed);
+    }
+
+    /// Since when it is on its way.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// How its leader is polled; `None` where that is no future.
+    pub fn polls(&self) -> Option<&std::sync::Arc<Polls>> {
+        self.polls.get()
+    }
+
+    /// The same, of a leader that is a future.
+    pub fn polls_of_future(&self) -> &std::sync::Arc<Polls> {
+        self.polls.get_or_init(std::sync::Arc::default)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

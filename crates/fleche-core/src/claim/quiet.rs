@@ -23,12 +23,26 @@ pub(super) enum Doing {
     Parked,
     /// The same, for some time at most.
     ParkedForATime,
-    /// It waits for what somebody may type, which no body rests on but its own.
-    Listening,
-    /// It waits for some time to pass, or for whatever may come, as a reactor does that has nothing to do.
+    /// It waits for some time to pass, or for this process's own wakers, as a reactor does that has nothing to do.
     Idle,
-    /// It works, or waits for something outside that was asked for.
+    /// It works, or waits for what somebody outside this process may do.
     Busy,
+}
+
+/// What a parked thread waits at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Futex {
+    pub(super) address: usize,
+    /// The value that it waits there to change.
+    pub(super) expected: u32,
+}
+
+impl Futex {
+    /// Whether a lock is waited for there, as far as the value tells: the locks of the standard library and of pthreads
+    /// have this one while somebody waits.
+    fn is_lock(self) -> bool {
+        self.expected == 2
+    }
 }
 
 /// A thread at some moment.
@@ -36,6 +50,7 @@ pub(super) enum Doing {
 pub(super) struct Seen {
     pub(super) id: ThreadId,
     pub(super) doing: Doing,
+    pub(super) futex: Option<Futex>,
     /// The processor time that it has had.
     pub(super) worked: Duration,
 }
@@ -51,8 +66,12 @@ pub(super) struct Ours {
 
 /// A process in which all threads have been parked for so long stands still.
 const STILL: Duration = Duration::from_secs(1);
+/// The same where some of them are parked for a time and have not woken: those that poll wake more often than that.
+const STILL_IF_TIMED: Duration = Duration::from_secs(5);
 /// The same where some of them are idle, since what they wait for may come, and none of them has woken meanwhile.
 const STILL_IF_IDLE: Duration = Duration::from_mins(5);
+/// A thread that has waited so long for a lock, while others at most slept and woke, waits for whoever has it on his stack.
+const LOCKED: Duration = Duration::from_secs(5);
 /// How often threads are looked at, at most.
 const LOOKS: Duration = Duration::from_millis(200);
 
@@ -85,6 +104,14 @@ fn seen() -> Option<Vec<Seen>> {
     return None;
 }
 
+/// Whether this thread's stack, from this address upward, has a pointer to the lock whose futex is there.
+pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    return threads::stack_has_pointer_to(futex, stack);
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
+
 /// What the last looks have found.
 #[derive(Default)]
 pub(super) struct Quiet(Option<Looked>);
@@ -96,8 +123,12 @@ struct Looked {
     /// Those of them that go on after some time in any case.
     for_a_time: HashSet<ThreadId>,
     has_idle: bool,
+    /// The locks that threads wait for, and since when they have not run.
+    locks: HashMap<ThreadId, (Futex, Instant)>,
     /// Since when nothing has happened.
     since: Instant,
+    /// Since when nothing has happened but that threads slept and woke.
+    since_but_for_sleepers: Instant,
 }
 
 impl Quiet {
@@ -115,6 +146,15 @@ impl Quiet {
         self.0.as_ref()?.still(now)
     }
 
+    /// The locks that parked threads wait for, each with its thread, where nothing happens but that threads sleep and wake.
+    pub(super) fn locks(&self) -> Vec<(ThreadId, usize)> {
+        let Some(looked) = &self.0 else { return Vec::new() };
+        let is_long = |since: Instant| looked.at.duration_since(since) >= LOCKED;
+        let locks =
+            looked.locks.iter().filter(|(_, (_, since))| is_long(*since) && is_long(looked.since_but_for_sleepers));
+        locks.map(|(thread, (futex, _))| (*thread, futex.address)).collect()
+    }
+
     /// Something is about to happen.
     pub(super) fn end(&mut self) {
         self.0 = None;
@@ -123,28 +163,42 @@ impl Quiet {
     /// Takes note of what the threads do now.
     fn look(&mut self, threads: &[Seen], ours: &Ours, now: Instant) {
         let others = || threads.iter().filter(|thread| !ours.wait_for_nothing.contains(&thread.id));
-        let happens = match &self.0 {
-            None => true,
-            Some(before) => {
-                // Who looks at a clock now and then does not work.
-                let nothing = (now - before.at) / 100 + Duration::from_millis(1);
-                let works = others().any(|thread| {
-                    let worked = before.worked.get(&thread.id).map(|worked| thread.worked.saturating_sub(*worked));
-                    // Who sleeps and wakes again looks for something that somebody may wait for.
-                    let nothing = if thread.doing == Doing::Idle { Duration::ZERO } else { nothing };
-                    thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
-                });
-                works || ours.is_owed
-            }
+        let before = self.0.take();
+        // Who goes on by itself looks for something that somebody may wait for.
+        let sleeps = |doing| matches!(doing, Doing::Idle | Doing::ParkedForATime);
+        let happens = |tolerated: &dyn Fn(Doing, Duration) -> Duration| {
+            let Some(before) = &before else { return true };
+            // Who looks at a clock now and then does not work.
+            let nothing = (now - before.at) / 100 + Duration::from_millis(1);
+            let works = others().any(|thread| {
+                let worked = before.worked.get(&thread.id).map(|worked| thread.worked.saturating_sub(*worked));
+                let nothing = tolerated(thread.doing, nothing);
+                thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
+            });
+            works || ours.is_owed
         };
+        let strict = happens(&|doing, nothing| if sleeps(doing) { Duration::ZERO } else { nothing });
+        let but_for_sleepers = happens(&|_, nothing| nothing);
+        let since =
+            |happens: bool, since: fn(&Looked) -> Instant| before.as_ref().filter(|_| !happens).map_or(now, since);
         let ids = |doing| others().filter(move |thread| thread.doing == doing).map(|thread| thread.id).collect();
+        let lock = |thread: &Seen| {
+            let futex = thread.futex.filter(|futex| thread.doing == Doing::Parked && futex.is_lock())?;
+            let known = before.as_ref().and_then(|before| {
+                let has_not_run = before.worked.get(&thread.id) == Some(&thread.worked);
+                before.locks.get(&thread.id).filter(|(known, _)| *known == futex && has_not_run)
+            });
+            Some((thread.id, (futex, known.map_or(now, |(_, since)| *since))))
+        };
         self.0 = Some(Looked {
             at: now,
             worked: threads.iter().map(|thread| (thread.id, thread.worked)).collect(),
             parked: ids(Doing::Parked),
             for_a_time: ids(Doing::ParkedForATime),
             has_idle: others().any(|thread| thread.doing == Doing::Idle),
-            since: self.0.as_ref().filter(|_| !happens).map_or(now, |before| before.since),
+            locks: others().filter_map(lock).collect(),
+            since: since(strict, |before| before.since),
+            since_but_for_sleepers: since(but_for_sleepers, |before| before.since_but_for_sleepers),
         });
     }
 }
@@ -154,7 +208,11 @@ impl Looked {
     /// counts only where nothing has happened for much longer.
     fn still(&self, now: Instant) -> Option<HashSet<ThreadId>> {
         let since = now.duration_since(self.since);
-        let needed = if self.has_idle { STILL_IF_IDLE } else { STILL };
+        let needed = match (self.has_idle, self.for_a_time.is_empty()) {
+            (true, _) => STILL_IF_IDLE,
+            (false, true) => STILL,
+            (false, false) => STILL_IF_TIMED,
+        };
         let counted = |for_a_time: &&ThreadId| since >= STILL_IF_IDLE || self.parked.contains(for_a_time);
         (since >= needed).then(|| self.parked.iter().chain(self.for_a_time.iter().filter(counted)).copied().collect())
     }
@@ -175,6 +233,7 @@ mod tests {
             let seen = |(id, doing, worked): &(ThreadId, Doing, u64)| Seen {
                 id: *id,
                 doing: *doing,
+                futex: None,
                 worked: Duration::from_millis(*worked),
             };
             let threads: Vec<_> = threads.iter().map(seen).collect();
@@ -205,7 +264,50 @@ mod tests {
     fn what_goes_on_by_itself_is_no_sign_for_long() {
         let all = [(1, Doing::Parked, 5), (2, Doing::ParkedForATime, 5)].as_slice();
         let found = parked(&vec![all; 301]);
-        assert_eq!((found[1], found[299], found[300]), (Some(1), Some(1), Some(2)));
+        assert_eq!((found[4], found[5], found[299], found[300]), (None, Some(1), Some(1), Some(2)));
+    }
+
+    #[test]
+    fn who_polls_between_timed_waits_makes_something_happen() {
+        let looks: Vec<_> =
+            (0..400).map(|second| [(1, Doing::Parked, 5), (2, Doing::ParkedForATime, second / 4)]).collect();
+        let looks: Vec<_> = looks.iter().map(<[_; 2]>::as_slice).collect();
+        assert_eq!(parked(&looks), vec![None; 400]);
+    }
+
+    /// For how many threads a lock was found that they wait for, one look a second.
+    fn locked(looks: &[[(Doing, Option<Futex>, u64); 2]]) -> Vec<usize> {
+        let (mut quiet, begun) = (Quiet::default(), Instant::now());
+        let look = |(second, threads): (u64, &[(Doing, Option<Futex>, u64); 2])| {
+            let seen = |(id, (doing, futex, worked)): (ThreadId, &(Doing, Option<Futex>, u64))| Seen {
+                id,
+                doing: *doing,
+                futex: *futex,
+                worked: Duration::from_micros(*worked),
+            };
+            let threads: Vec<_> = (1..).zip(threads).map(seen).collect();
+            quiet.look(&threads, &Ours::default(), begun + Duration::from_secs(second + 1_000));
+            quiet.locks().len()
+        };
+        (0..).zip(looks).map(look).collect()
+    }
+
+    #[test]
+    fn lock_is_waited_for_in_vain_beside_threads_that_sleep_and_wake() {
+        let lock = Some(Futex { address: 0x1000, expected: 2 });
+        let sleeps = |second: u64| (Doing::Idle, None, 100 * second);
+        let looks = |lock, worked: fn(u64) -> u64| -> Vec<_> {
+            (0..8).map(|second| [(Doing::Parked, lock, worked(second)), sleeps(second)]).collect()
+        };
+        assert_eq!(locked(&looks(lock, |_| 5)), [0, 0, 0, 0, 0, 1, 1, 1]);
+        // A thread that had the lock in between, and waits for it again.
+        assert_eq!(locked(&looks(lock, |second| second)), [0; 8]);
+        // A condition, or a thread's own parking place.
+        for expected in [0, 1, 7, u32::MAX] {
+            assert_eq!(locked(&looks(Some(Futex { address: 0x1000, expected }), |_| 5)), [0; 8]);
+        }
+        let busy: Vec<_> = (0..8).map(|_| [(Doing::Parked, lock, 5), (Doing::Busy, None, 5)]).collect();
+        assert_eq!(locked(&busy), [0; 8]);
     }
 
     #[test]

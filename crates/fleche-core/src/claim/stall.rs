@@ -4,6 +4,9 @@
 //! another call meanwhile and wait for the flight of that very body. Nothing leads from the one to the other. What can be
 //! seen is that the thread of a body is parked, that what is waited for cannot end before that body has, and that nothing
 //! at all happens in the process. Then one of those who wait goes on.
+//!
+//! A lock that was taken before the call may be what its body waits for. Nothing else ends that, so other threads may sleep and
+//! wake meanwhile, as those do that show progress: that the caller has the lock shows on its stack.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -12,7 +15,7 @@ use super::{
     chain::{Published, Sight, look},
     flight::Flight,
     graph::is_blocked_by,
-    quiet::Quiet,
+    quiet::{Quiet, ThreadId, stack_has_pointer_to},
     table,
 };
 use crate::call::CallKey;
@@ -31,15 +34,29 @@ pub(crate) enum Stall {
 }
 
 /// Looks whether who waits for this flight, or leads it and waits for its claim, should go on. Says so to one at a time.
-pub(crate) fn look_for_stall(awaited: &Arc<Flight>, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
+/// What called for the call has its variables on this thread's stack from that address on.
+pub(crate) fn look_for_stall(awaited: &Arc<Flight>, stack: usize, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
     // Who looks may have to ask a database. Others look another time.
     let mut quiet = match QUIET.try_lock() {
         Ok(quiet) => quiet,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return Stall::No,
     };
-    let Some(parked) = quiet.parked() else { return Stall::No };
+    let parked = quiet.parked();
     let flights = table::all();
+    let Some(parked) = parked else {
+        // A guard on the stack of who waits keeps the body waiting that he waits for: whatever others do, it never ends.
+        let is_held_here = |(thread, lock): (ThreadId, usize)| {
+            let runs_there = |flight: &&Arc<Flight>| flight.thread() == Some(thread);
+            let waits = |flight: &Arc<Flight>| is_blocked_by(awaited, std::slice::from_ref(flight));
+            flights.iter().filter(runs_there).any(waits) && stack_has_pointer_to(lock, stack)
+        };
+        if !quiet.locks().into_iter().any(is_held_here) {
+            return Stall::No;
+        }
+        quiet.end();
+        return Stall::Yes;
+    };
     let stuck: Vec<_> =
         flights.iter().filter(|flight| flight.thread().is_some_and(|thread| parked.contains(&thread))).collect();
     let is_stuck = |flight: &Arc<Flight>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));

@@ -52,7 +52,8 @@ impl Part {
     }
 }
 
-static TABLE: Global<[CachePadded<Part>; PARTS]> = Global::new(|| std::array::from_fn(|_| CachePadded::default()));
+/// Made part by part on the heap: all of it on the stack of the first thread that misses would not fit on a small one.
+static TABLE: Global<Box<[CachePadded<Part>]>> = Global::new(|| (0..PARTS).map(|_| CachePadded::default()).collect());
 
 /// All flights.
 pub(super) fn all() -> Vec<Arc<Flight>> {

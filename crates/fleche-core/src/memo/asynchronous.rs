@@ -14,7 +14,7 @@ use super::{
     recording::{Finished, Recording},
     replaces,
     stale::{self, Replaces},
-    turn::{self, Before, Right, Turn, Wanted, take_turn_async},
+    turn::{self, Before, Right, Turn, Wanted, polled, take_turn_async},
 };
 use crate::{
     blocking,
@@ -210,7 +210,11 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         let started = Instant::now();
         let collecting = Collecting::begin(binding.metadata());
         let binding = right.as_ref().map_or(binding.clone(), |right| binding.within(right.flight()));
-        let result = Under::new(binding, body).await;
+        let body = Under::new(binding, body);
+        let result = match &right {
+            Some(right) => polled(right.flight(), body).await,
+            None => body.await,
+        };
         let value_of = match plan.access {
             Access::Now(value_of) => value_of,
             Access::Later(observed) => {
@@ -229,7 +233,11 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
             let generation = Hot::generation();
-            let (finished, stored) = stored(&cache, finished).await;
+            let stored = stored(&cache, finished);
+            let (finished, stored) = match &right {
+                Some(right) => polled(right.flight(), stored).await,
+                None => stored.await,
+            };
             if let Some(finished) = finished {
                 finished.heat(plan.codec, Some(&value), generation, stored.is_ok());
             }

@@ -3,7 +3,8 @@
 mod asynchronous;
 mod vigil;
 
-pub(super) use asynchronous::take_turn_async;
+pub(super) use asynchronous::{polled, take_turn_async};
+pub use vigil::tell_waits_of;
 
 use std::{sync::Arc, time::Instant};
 
@@ -258,7 +259,7 @@ pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn
             }
             Boarded::Waits(flight) => {
                 let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), &from, until);
-                vigil.tell(Some(flight.begun()));
+                vigil.for_flight(flight.flight());
                 has_waited = true;
                 let verdict =
                     waiting::blocking_for_call(&wanted.key, || vigil.keep(flight.flight(), |until| flight.wait(until)));
@@ -299,7 +300,7 @@ fn lead<T: Send + Sync + 'static>(
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
             let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
-            vigil.tell(None);
+            vigil.for_claim();
             has_waited = true;
             let arriving = arriving(taken);
             let wait = |until: Option<Instant>| {

@@ -188,3 +188,121 @@ pub(crate) async fn yielded() {
     })
     .await;
 }
+
+/// Is done when it is opened, and tells then whom it had wait.
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    waits: std::sync::Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    async fn passed(&self) {
+        poll_fn(|context| {
+            *self.waits.lock().unwrap() = Some(context.waker().clone());
+            if self.open.load(SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn open(&self) {
+        self.open.store(true, SeqCst);
+        if let Some(waker) = self.waits.lock().unwrap().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// As a task of a runtime that polls it as often as it is woken.
+fn run_task<R>(mut future: Pin<Box<dyn Future<Output = R> + '_>>, woken: &Arc<Woken>) -> Poll<R> {
+    let waker = Waker::from(woken.clone());
+    loop {
+        let before = woken.0.load(SeqCst);
+        match poll(&mut future, &waker) {
+            Poll::Pending if woken.0.load(SeqCst) > before => {}
+            ended => return ended,
+        }
+    }
+}
+
+#[test]
+fn leader_that_its_own_task_holds_without_polling_it_is_passed_by() {
+    static RUNS: Runs = Runs::new();
+    static GATE: std::sync::LazyLock<Gate> = std::sync::LazyLock::new(Gate::default);
+    #[fleche]
+    async fn held(x: i64) -> i64 {
+        RUNS.count();
+        GATE.passed().await;
+        x
+    }
+    let (cache, woken) = (memory(), Arc::<Woken>::default());
+    let mut leader: Pin<Box<dyn Future<Output = i64>>> = Box::pin(cache.scope(|| held(1)));
+    assert!(poll(&mut leader, &Waker::from(woken.clone())).is_pending());
+    let mut waiter: Pin<Box<dyn Future<Output = i64>>> = Box::pin(cache.scope(|| held(1)));
+    // A leader that nothing has woken may be waiting for a timer or a socket.
+    for _ in 0..10 {
+        assert!(run_task(Box::pin(poll_fn(|context| waiter.as_mut().poll(context))), &woken).is_pending());
+    }
+    assert_eq!((RUNS.take(), cache.stats().circles), (1, 0));
+    GATE.open();
+    assert_eq!(run_task(Box::pin(poll_fn(|context| waiter.as_mut().poll(context))), &woken), Poll::Ready(1));
+    assert_eq!((RUNS.take(), cache.stats().circles), (1, 1));
+    drop((leader, waiter));
+}
+
+#[test]
+fn leader_that_its_task_polls_beside_what_waits_is_waited_for() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    async fn beside(x: i64) -> i64 {
+        RUNS.count();
+        for _ in 0..10 {
+            let mut again = true;
+            poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::take(&mut again) { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+        }
+        x
+    }
+    let (cache, woken) = (memory(), Arc::<Woken>::default());
+    for waiter_first in [true, false] {
+        let mut both = [0, 1].map(|_| Some(Box::pin(cache.scope(|| beside(i64::from(waiter_first))))));
+        let mut results = Vec::new();
+        let task = poll_fn(|context| {
+            for at in if waiter_first { [1, 0] } else { [0, 1] } {
+                if let Some(call) = &mut both[at]
+                    && let Poll::Ready(result) = call.as_mut().poll(context)
+                {
+                    both[at] = None;
+                    results.push(result);
+                }
+            }
+            if both.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        assert_eq!(run_task(Box::pin(task), &woken), Poll::Ready(()));
+        assert_eq!((results, RUNS.take()), (vec![i64::from(waiter_first); 2], 1));
+    }
+    assert_eq!(cache.stats().circles, 0);
+}
+
+#[test]
+fn wait_that_has_ended_keeps_no_timer() {
+    static GATE: std::sync::LazyLock<Gate> = std::sync::LazyLock::new(Gate::default);
+    #[fleche(wait_timeout = "1h")]
+    async fn timed(x: i64) -> i64 {
+        GATE.passed().await;
+        x
+    }
+    let (cache, woken) = (memory(), Arc::<Woken>::default());
+    let (mut leader, mut waiter) = (Box::pin(cache.scope(|| timed(1))), Box::pin(cache.scope(|| timed(1))));
+    assert!(poll(&mut leader, Waker::noop()).is_pending());
+    let waker = Waker::from(woken.clone());
+    assert!(poll(&mut waiter, &waker).is_pending());
+    GATE.open();
+    assert_eq!(poll(&mut leader, Waker::noop()), Poll::Ready(1));
+    assert_eq!(poll(&mut waiter, &waker), Poll::Ready(1));
+    drop((leader, waiter, waker));
+    assert_eq!(Arc::strong_count(&woken), 1);
+}

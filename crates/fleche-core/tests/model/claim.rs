@@ -11,6 +11,9 @@ pub(crate) mod flight;
 #[allow(dead_code)]
 #[path = "../../src/claim/graph.rs"]
 mod graph;
+#[allow(dead_code, unreachable_pub, missing_docs)]
+#[path = "../../src/claim/polled.rs"]
+mod polled;
 #[allow(dead_code)]
 #[path = "../../src/claim/table.rs"]
 mod table;

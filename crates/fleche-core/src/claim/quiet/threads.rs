@@ -1,15 +1,15 @@
-//! What proc(5) tells of this process's threads: `syscall`, the system call that a thread is in, and `schedstat`, the
-//! processor time that it has had.
+//! What proc(5) tells of this process's threads: `syscall`, the system call that a thread is in, `stat`, whether it sleeps
+//! there, and `schedstat`, the processor time that it has had.
 
-use std::{fs, time::Duration};
+use std::{cell::OnceCell, fs, path::Path, time::Duration};
 
 use nix::libc;
 
-use super::{Doing, Seen};
+use super::{Doing, Futex, Seen};
 
 /// All threads; `None` where the system does not tell.
 pub(super) fn seen() -> Option<Vec<Seen>> {
-    let mut threads = Vec::new();
+    let (mut threads, process) = (Vec::new(), Process::default());
     for thread in fs::read_dir("/proc/self/task").ok()? {
         let (name, directory) = thread.ok().map(|thread| (thread.file_name(), thread.path()))?;
         let id = name.to_str()?.parse().ok()?;
@@ -22,34 +22,110 @@ pub(super) fn seen() -> Option<Vec<Seen>> {
         };
         let Ok(times) = fs::read_to_string(directory.join("schedstat")) else { continue };
         let nanoseconds = times.split_ascii_whitespace().next()?.parse().ok()?;
-        threads.push(Seen { id, doing: doing(&call), worked: Duration::from_nanos(nanoseconds) });
+        let (mut doing, futex) = doing(&call, &process);
+        // Whoever stopped a thread lets it go on.
+        if doing != Doing::Busy && !sleeps(&directory) {
+            doing = Doing::Busy;
+        }
+        threads.push(Seen { id, doing, futex, worked: Duration::from_nanos(nanoseconds) });
     }
     Some(threads)
 }
 
-/// From the call's number and its arguments, the first of which is a file descriptor in the calls that are asked for it.
-fn doing(call: &str) -> Doing {
-    const TIME_OR_ANYTHING: &[libc::c_long] = &[
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_epoll_wait,
-        libc::SYS_epoll_pwait,
-        libc::SYS_accept,
-        libc::SYS_accept4,
-        libc::SYS_nanosleep,
-        libc::SYS_clock_nanosleep,
-        libc::SYS_restart_syscall,
-        libc::SYS_rt_sigtimedwait,
-    ];
+/// Whether the system says that the thread sleeps, and was not stopped.
+fn sleeps(thread: &Path) -> bool {
+    let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
+}
+
+/// From the call's number and its arguments. Only a wait that nobody outside this process can end is anything but work.
+fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
     let mut words = call.split_ascii_whitespace();
-    let Some(number) = words.next().and_then(|word| word.parse().ok()) else { return Doing::Busy };
+    let number = words.next().and_then(|word| word.parse().ok());
+    let arguments: Vec<_> = words.map_while(|word| usize::from_str_radix(word.strip_prefix("0x")?, 16).ok()).collect();
+    let (Some(number), [first, second, third, fourth, ..]) = (number, &arguments[..]) else {
+        return (Doing::Busy, None);
+    };
     match number {
-        // futex(2): the fourth argument of a wait says for how long; none, for ever.
-        libc::SYS_futex if words.nth(3).is_none_or(|timeout| timeout == "0x0") => Doing::Parked,
-        libc::SYS_futex => Doing::ParkedForATime,
-        libc::SYS_read if words.next() == Some("0x0") => Doing::Listening,
-        number if TIME_OR_ANYTHING.contains(&number) => Doing::Idle,
-        _ => Doing::Busy,
+        libc::SYS_futex if process.ends_here(*first, *second) => {
+            #[allow(clippy::cast_possible_truncation)] // Futexes are of 32 bits.
+            let futex = Futex { address: *first, expected: *third as u32 };
+            // futex(2): the fourth argument of a wait says for how long; none, for ever.
+            (if *fourth == 0 { Doing::Parked } else { Doing::ParkedForATime }, Some(futex))
+        }
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => (Doing::Idle, None),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait if process.wakes_itself(*first) => (Doing::Idle, None),
+        libc::SYS_epoll_pwait if process.wakes_itself(*first) => (Doing::Idle, None),
+        // Files, sockets, pipes, terminals, locks of files, other processes: somebody outside is at work, or may be.
+        _ => (Doing::Busy, None),
     }
+}
+
+/// What is known of the process, as far as it was asked for.
+#[derive(Default)]
+struct Process {
+    maps: OnceCell<String>,
+}
+
+impl Process {
+    /// Whether only a thread of this process ends a wait for the futex at this address, which was begun by this operation.
+    fn ends_here(&self, address: usize, operation: usize) -> bool {
+        /// `FUTEX_PRIVATE_FLAG` of futex(2).
+        const PRIVATE: usize = 128;
+        // The end of a thread is waited for without the flag, though in memory that no other process has.
+        operation & PRIVATE != 0 || self.is_private(address)
+    }
+
+    /// Whether no other process has the memory at this address.
+    fn is_private(&self, address: usize) -> bool {
+        let maps = self.maps.get_or_init(|| fs::read_to_string("/proc/self/maps").unwrap_or_default());
+        mapping(maps, address).is_some_and(|(_, rights)| rights.ends_with('p'))
+    }
+
+    /// Whether all that the epoll instance of this descriptor waits for are this process's own wakers and timers.
+    #[allow(clippy::unused_self)] // As the others are asked.
+    fn wakes_itself(&self, epoll: usize) -> bool {
+        let Ok(about) = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return false };
+        let mut waited_for =
+            about.lines().filter_map(|line| line.strip_prefix("tfd:")?.split_ascii_whitespace().next());
+        waited_for.all(|descriptor| {
+            fs::read_link(format!("/proc/self/fd/{descriptor}"))
+                .is_ok_and(|file| matches!(file.to_str(), Some("anon_inode:[eventfd]" | "anon_inode:[timerfd]")))
+        })
+    }
+}
+
+/// The end of the mapping with this address, and the rights to it.
+fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
+    maps.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let [start, end] = [start, end].map(|end| usize::from_str_radix(end, 16).ok());
+        (start? <= address && address < end?).then_some((end?, words.next()?))
+    })
+}
+
+/// Whether what this thread has on its stack, from this address upward, has a pointer to the lock whose futex is at that
+/// one, as a guard of the lock has.
+pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
+    use std::os::unix::fs::FileExt;
+
+    /// What else may stand in a lock before its futex, in bytes: the owner of a reentrant one.
+    const BEFORE: usize = 16;
+    /// Stacks are searched so far, in bytes.
+    const FAR: usize = 64 << 20;
+
+    let search = || {
+        let maps = fs::read_to_string("/proc/self/maps").ok()?;
+        let (end, _) = mapping(&maps, stack)?;
+        let start = stack.next_multiple_of(size_of::<usize>());
+        let mut bytes = vec![0; end.checked_sub(start)?.min(FAR)];
+        fs::File::open("/proc/self/mem").ok()?.read_exact_at(&mut bytes, start as u64).ok()?;
+        let (words, _) = bytes.as_chunks();
+        Some(words.iter().any(|word| (futex - BEFORE..=futex).contains(&usize::from_ne_bytes(*word))))
+    };
+    futex >= BEFORE && search().unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -81,13 +157,70 @@ mod tests {
 
     #[test]
     fn calls_are_told_apart() {
+        let doing = |call: &str| super::doing(call, &Process::default()).0;
         assert_eq!(doing("running"), Doing::Busy);
         assert_eq!(doing("-1 0x7ffe 0x7f"), Doing::Busy);
         assert_eq!(doing(&format!("{} 0x1 0x80 0x2 0x0 0x0 0x0 0x1 0x1", libc::SYS_futex)), Doing::Parked);
         assert_eq!(doing(&format!("{} 0x1 0x89 0x2 0x7f5 0x0 0x1 0x1 0x1", libc::SYS_futex)), Doing::ParkedForATime);
-        assert_eq!(doing(&format!("{} 0x3 0x2", libc::SYS_epoll_pwait)), Doing::Idle);
-        assert_eq!(doing(&format!("{} 0x0 0x2", libc::SYS_read)), Doing::Listening);
-        assert_eq!(doing(&format!("{} 0x5 0x2", libc::SYS_read)), Doing::Busy);
-        assert_eq!(doing(&format!("{} 0x5 0x2", libc::SYS_wait4)), Doing::Busy);
+        assert_eq!(doing(&format!("{} 0x0 0x0 0x7f5 0x7f5 0x0 0x1", libc::SYS_clock_nanosleep)), Doing::Idle);
+        for number in [libc::SYS_read, libc::SYS_poll, libc::SYS_accept, libc::SYS_rt_sigtimedwait, libc::SYS_wait4] {
+            assert_eq!(doing(&format!("{number} 0x0 0x2 0x1 0x0 0x0 0x0 0x1 0x1")), Doing::Busy);
+        }
+    }
+
+    #[test]
+    fn futex_is_waited_for_within_the_process_where_no_other_has_its_memory() {
+        use std::{fs::File, num::NonZeroUsize, os::fd::AsFd};
+
+        use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
+
+        let (length, rights) = (NonZeroUsize::new(4096).unwrap(), ProtFlags::PROT_READ | ProtFlags::PROT_WRITE);
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4096).unwrap();
+        // SAFETY: nothing else is at these new places, and nobody reads or writes there.
+        #[allow(unsafe_code)]
+        let places = unsafe {
+            let of_file = |file: &File, flags| mmap(None, length, rights, flags, file.as_fd(), 0).unwrap();
+            [
+                (mmap_anonymous(None, length, rights, MapFlags::MAP_SHARED).unwrap(), Doing::Busy),
+                (of_file(&file, MapFlags::MAP_SHARED), Doing::Busy),
+                (mmap_anonymous(None, length, rights, MapFlags::MAP_PRIVATE).unwrap(), Doing::Parked),
+            ]
+        };
+        for (place, expected) in places {
+            let call = |operation| format!("{} {place:p} {operation:#x} 0x2 0x0 0x0 0x1 0x1 0x1", libc::SYS_futex);
+            assert_eq!(doing(&call(0x189), &Process::default()).0, Doing::Parked);
+            assert_eq!(doing(&call(0x109), &Process::default()).0, expected);
+        }
+    }
+
+    #[test]
+    fn reactor_is_idle_where_it_waits_for_its_own_wakers_alone() {
+        use std::os::fd::AsRawFd;
+
+        use nix::sys::{
+            epoll::{Epoll, EpollCreateFlags, EpollEvent},
+            eventfd::EventFd,
+        };
+
+        let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+        let call = format!("{} {:#x} 0x7f 0x400 0x0 0x0 0x8 0x1 0x1", libc::SYS_epoll_pwait, epoll.0.as_raw_fd());
+        let (waker, (reader, _writer)) = (EventFd::new().unwrap(), std::io::pipe().unwrap());
+        epoll.add(&waker, EpollEvent::empty()).unwrap();
+        assert_eq!(doing(&call, &Process::default()).0, Doing::Idle);
+        epoll.add(&reader, EpollEvent::empty()).unwrap();
+        assert_eq!(doing(&call, &Process::default()).0, Doing::Busy);
+    }
+
+    #[test]
+    fn guard_on_the_stack_is_seen() {
+        let lock = Box::new(std::sync::Mutex::new(0_u8));
+        let address = std::ptr::from_ref(&*lock).addr();
+        let hidden = !address;
+        let here = 0_u8;
+        let stack = std::ptr::from_ref(&here).addr();
+        let guard = std::hint::black_box(lock.lock().unwrap());
+        assert!(stack_has_pointer_to(!hidden, stack) || stack_has_pointer_to(!hidden, stack - 4096));
+        drop(guard);
     }
 }

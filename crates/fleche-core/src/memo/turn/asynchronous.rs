@@ -3,14 +3,14 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use super::{Asked, Found, Right, Turn, Verdict, Vigil, Wanted, arriving, deadline};
 use crate::{
-    alarm,
-    claim::{Boarded, End, Flights, Leader, board},
+    alarm::{self, Alarm},
+    claim::{Boarded, End, Flight, Flights, Leader, board, noting},
     memo::{
         asynchronous::{hit_of_replaced_off_thread, off_thread},
         hit::fetch,
@@ -27,7 +27,8 @@ pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
     loop {
         match board(wanted.route(), from) {
             Boarded::Leads(leader) => {
-                return lead(wanted, leader, from, until, has_waited).await;
+                let flight = leader.flight().clone();
+                return polled(&flight, lead(wanted, leader, from, until, has_waited)).await;
             }
             Boarded::Circular => {
                 wanted.cache.counters().circle();
@@ -35,7 +36,7 @@ pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
             }
             Boarded::Waits(flight) => {
                 let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
-                vigil.tell(Some(flight.begun()));
+                vigil.for_flight(flight.flight());
                 has_waited = true;
                 match keep(&mut vigil, |context| flight.poll(context.waker()).map_or(Poll::Pending, Poll::Ready)).await
                 {
@@ -65,7 +66,7 @@ async fn lead<T: Send + Sync + 'static>(
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
             let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
-            vigil.tell(None);
+            vigil.for_claim();
             has_waited = true;
             let mut arriving = arriving(taken);
             leader.seek(true);
@@ -102,29 +103,58 @@ async fn lead<T: Send + Sync + 'static>(
     Turn::Mine(Right(leader), unfit)
 }
 
+/// The future, by which the flight is led: those who wait see whether it is polled.
+pub(in crate::memo) async fn polled<F: Future>(flight: &Flight, future: F) -> F::Output {
+    let polls = flight.polls_of_future();
+    let mut future = Box::pin(future);
+    let mut wakers: Option<(Waker, Waker)> = None;
+    let output = poll_fn(|context| {
+        let task = context.waker();
+        polls.begin(task);
+        let (_, waker) = match wakers.take() {
+            Some(known) if known.0.will_wake(task) => wakers.insert(known),
+            _ => wakers.insert((task.clone(), noting(polls, task))),
+        };
+        future.as_mut().poll(&mut Context::from_waker(waker))
+    });
+    let output = output.await;
+    polls.end();
+    output
+}
+
+fn alarm_at(at: Instant, context: &Context<'_>) -> (Instant, Waker, Alarm) {
+    (at, context.waker().clone(), alarm::set(at, context.waker()))
+}
+
 /// As [`Vigil::keep`], for what is polled.
 async fn keep<R>(vigil: &mut Vigil<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Verdict<R> {
-    let mut next = None;
+    let mut next: Option<(Instant, Waker, Alarm)> = None;
     poll_fn(|context| {
         if let Poll::Ready(come) = poll(context) {
             return Poll::Ready(Verdict::Came(come));
         }
+        if vigil.is_held_by(context.waker()) {
+            return Poll::Ready(Verdict::GoAhead);
+        }
         loop {
-            match next {
-                Some(at) if at <= Instant::now() => {
+            match &next {
+                Some((at, ..)) if *at <= Instant::now() => {
                     if vigil.is_over() {
                         return Poll::Ready(Verdict::GoAhead);
                     }
                     next = None;
                 }
-                Some(_) => return Poll::Pending,
-                None => {
-                    next = vigil.next_look();
-                    match next {
-                        Some(at) => alarm::set(at, context.waker()),
-                        None => return Poll::Pending,
+                Some((at, waker, _)) => {
+                    // The future may have gone to another task.
+                    if !waker.will_wake(context.waker()) {
+                        next = Some(alarm_at(*at, context));
                     }
+                    return Poll::Pending;
                 }
+                None => match vigil.next_look() {
+                    Some(at) => next = Some(alarm_at(at, context)),
+                    None => return Poll::Pending,
+                },
             }
         }
     })

@@ -1,0 +1,135 @@
+//! Whether the leader of an async call is polled, as far as its waker tells.
+//!
+//! A future that leads may be held by its task without being polled, as `select!` on a `&mut future` leaves it: then nothing
+//! brings the result. A suspended leader that awaits a timer or a socket looks the same until that wakes it. So what counts is
+//! a leader that was woken and is not polled.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Wake, Waker},
+    time::Instant,
+};
+
+/// The polls of a leader.
+#[derive(Default)]
+pub struct Polls(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The waker of the task that polled it last.
+    task: Option<Waker>,
+    /// How often it was polled.
+    count: u64,
+    /// When it was first woken since the last poll.
+    woken: Option<Instant>,
+}
+
+/// A leader that was woken and was not polled since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unpolled {
+    /// How often it was polled before.
+    pub after: u64,
+    /// When it was woken.
+    pub woken: Instant,
+}
+
+impl Polls {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leader is polled by the task of this waker.
+    pub fn begin(&self, task: &Waker) {
+        let mut state = self.lock();
+        state.count += 1;
+        state.woken = None;
+        let known = state.task.as_ref().is_some_and(|known| known.will_wake(task));
+        let before = if known { None } else { state.task.replace(task.clone()) };
+        drop(state);
+        // After the lock: the last waker of a task drops the task.
+        drop(before);
+    }
+
+    /// The leader has come to an end, or goes on without being polled.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.woken = None;
+        let before = state.task.take();
+        drop(state);
+        drop(before);
+    }
+
+    /// Whether the leader was woken and has not been polled since.
+    pub fn unpolled(&self) -> Option<Unpolled> {
+        let state = self.lock();
+        state.woken.filter(|_| state.task.is_some()).map(|woken| Unpolled { after: state.count, woken })
+    }
+
+    /// Whether the task of this waker is the one that polls the leader.
+    pub fn is_of(&self, task: &Waker) -> bool {
+        let state = self.lock();
+        // A waker that wakes nothing tells no tasks apart.
+        state.task.as_ref().is_some_and(|known| known.will_wake(task)) && !Waker::noop().will_wake(task)
+    }
+}
+
+/// The waker that a leader is polled with: takes note that it was called, and wakes the task.
+struct Noting {
+    polls: Arc<Polls>,
+    task: Waker,
+}
+
+impl Wake for Noting {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.polls.lock().woken.get_or_insert_with(Instant::now);
+        self.task.wake_by_ref();
+    }
+}
+
+/// The waker to poll a leader with, which wakes this task.
+pub(crate) fn noting(polls: &Arc<Polls>, task: &Waker) -> Waker {
+    Waker::from(Arc::new(Noting { polls: polls.clone(), task: task.clone() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Wake for Nothing {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn leader_that_was_woken_is_unpolled_until_its_next_poll() {
+        let (polls, task) = (Arc::new(Polls::default()), Waker::from(Arc::new(Nothing)));
+        polls.begin(&task);
+        assert_eq!(polls.unpolled(), None);
+        let waker = noting(&polls, &task);
+        waker.wake_by_ref();
+        let unpolled = polls.unpolled().unwrap();
+        waker.wake();
+        assert_eq!(polls.unpolled(), Some(unpolled));
+        polls.begin(&task);
+        assert_eq!(polls.unpolled(), None);
+        noting(&polls, &task).wake();
+        assert_eq!(polls.unpolled().unwrap().after, unpolled.after + 1);
+        polls.end();
+        assert_eq!(polls.unpolled(), None);
+    }
+
+    #[test]
+    fn task_is_known_by_its_waker() {
+        let polls = Polls::default();
+        let [one, other] = [(); 2].map(|()| Waker::from(Arc::new(Nothing)));
+        polls.begin(&one);
+        assert!(polls.is_of(&one) && !polls.is_of(&other));
+        polls.begin(Waker::noop());
+        assert!(!polls.is_of(Waker::noop()));
+    }
+}

@@ -1,0 +1,115 @@
+//! Waits that look like standstill and are none, and one lock that is. In a process of its own: what tells them apart is what
+//! the threads of the process do.
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use fleche_core::{Cache, fleche};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+/// What a child process of this test binary does; a no-op in an ordinary run.
+const CHILD: &str = "FLECHE_TEST_HONEST_WAITS";
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
+static LINES: Mutex<Option<mpsc::Receiver<String>>> = Mutex::new(None);
+
+/// Waits for what another thread reads from the standard input.
+#[fleche]
+fn read_elsewhere(x: u64) -> String {
+    RUNS.fetch_add(1, SeqCst);
+    let lines = LINES.lock().unwrap().take().expect("one body runs");
+    lines.recv().unwrap_or_else(|_| x.to_string())
+}
+
+/// Prints while it is computed.
+#[fleche]
+fn printed(x: u64) -> u64 {
+    RUNS.fetch_add(1, SeqCst);
+    thread::sleep(Duration::from_millis(300));
+    println!("computing {x}");
+    x
+}
+
+fn memory() -> Cache {
+    Cache::new(MemoryValues::new(), MemoryCalls::new())
+}
+
+#[test]
+fn child() {
+    match std::env::var(CHILD).as_deref() {
+        Ok("stdin") => {
+            let (tell, lines) = mpsc::channel();
+            *LINES.lock().unwrap() = Some(lines);
+            thread::spawn(move || std::io::stdin().lock().lines().try_for_each(|line| tell.send(line.unwrap())));
+            let cache = memory();
+            let results: Vec<_> = thread::scope(|scope| {
+                let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| cache.scope(|| read_elsewhere(1)))).collect();
+                calls.into_iter().map(|call| call.join().unwrap()).collect()
+            });
+            assert_eq!((&*results, RUNS.load(SeqCst)), (&["x".to_owned(), "x".to_owned(), "x".to_owned()][..], 1));
+            println!("stdin was waited for");
+        }
+        Ok("stdout") => {
+            // Progress: a thread that sleeps and wakes.
+            thread::spawn(|| {
+                loop {
+                    thread::sleep(Duration::from_millis(250));
+                    eprint!(".");
+                }
+            });
+            let cache = memory();
+            thread::scope(|scope| {
+                let other = scope.spawn(|| cache.scope(|| printed(1)));
+                while cache.stats().misses == 0 {
+                    thread::yield_now();
+                }
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "the result is {}", cache.scope(|| printed(1))).unwrap();
+                drop(out);
+                assert_eq!(other.join().unwrap(), 1);
+            });
+        }
+        _ => {}
+    }
+}
+
+fn spawn(kind: &str) -> std::process::Child {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "child", "--nocapture"]).env(CHILD, kind);
+    child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Whether the child says this line.
+fn says(child: &mut std::process::Child, line: &str) -> bool {
+    let said: Vec<_> = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
+    said.iter().any(|said| said.contains(line))
+}
+
+#[test]
+fn body_that_waits_for_the_standard_input_is_not_computed_twice() {
+    let mut child = spawn("stdin");
+    let mut stdin = child.stdin.take().unwrap();
+    // Longer than it takes to call a process standing still.
+    thread::sleep(Duration::from_secs(8));
+    writeln!(stdin, "x").unwrap();
+    assert!(says(&mut child, "stdin was waited for"));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn lock_that_the_caller_holds_does_not_keep_it_waiting_for_ever() {
+    let mut child = spawn("stdout");
+    assert!(says(&mut child, "the result is 1"));
+    assert!(child.wait().unwrap().success());
+}
