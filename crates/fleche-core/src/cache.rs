@@ -200,6 +200,7 @@ impl Cache {
 
     /// Removes the records that were kept of these codes when others replaced them. Whether there was one.
     pub(crate) fn remove_replaced(&self, key: &CallKey, codes: impl IntoIterator<Item = Digest>) -> Result<bool> {
+        ensure_not_forked(|| THE_CACHE)?;
         let mut removed = false;
         for code in codes {
             removed |= self.inner.calls.remove(&key.of_replaced(&code), None)?;
@@ -290,7 +291,7 @@ impl Cache {
 }
 
 /// What a forked child is told of that asks for it.
-const THE_CACHE: &str = "the cache";
+pub(crate) const THE_CACHE: &str = "the cache";
 
 /// The value with this encoding. A panic in its `Deserialize` is an error.
 fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T> {
@@ -318,11 +319,10 @@ impl WeakCache {
 
 impl Inner {
     fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, tier: HotTier) -> Self {
-        // What a store forgets at once must not be served all the same.
-        let forgets = (&*calls.config() as &dyn Any).is::<Void>() || (&*values.config() as &dyn Any).is::<Void>();
         let mode = mode();
+        let keeps_nothing = values.keeps_nothing() || calls.keeps_nothing();
         let (values, calls) = if mode == Mode::ReadOnly { read_only(values, calls) } else { (values, calls) };
-        let hot = Hot::new(if forgets || mode == Mode::Off { HotTier::OFF } else { tier });
+        let hot = Hot::new(if keeps_nothing || mode == Mode::Off { HotTier::OFF } else { tier });
         let (values, calls) = (ProcessLocal::new(values), ProcessLocal::new(calls));
         Self {
             values,

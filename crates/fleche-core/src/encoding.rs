@@ -31,6 +31,7 @@ mod de;
 mod diagnostic;
 mod encoded;
 mod error;
+mod filled;
 mod head;
 pub(crate) mod item;
 pub(crate) mod kept;
@@ -46,6 +47,7 @@ pub use diagnostic::diagnostic;
 pub use encoded::Encoded;
 pub(crate) use encoded::ReadByUs;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+pub(crate) use filled::is_filled;
 use kept::Kept;
 
 /// How many arrays, maps and wrap tags may be nested in each other, when encoding and when decoding alike.
@@ -113,7 +115,14 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     Ok(value)
 }
 
-/// As [`from_slice`], and faster for lists of numbers.
-pub(crate) fn from_slice_by_block<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, DecodeError> {
-    de::list(bytes).map_or_else(|| from_slice(bytes), Ok)
+/// As [`from_slice`], and faster for lists of numbers; and whether fields of the type may not have been there, which then
+/// have their defaults.
+pub(crate) fn from_slice_by_block<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<(T, bool), DecodeError> {
+    if let Some(list) = de::list(bytes) {
+        return Ok((list, false));
+    }
+    let mut deserializer = Deserializer::new(bytes);
+    let value = T::deserialize(&mut deserializer).map_err(|error| error.or_at(deserializer.position()))?;
+    deserializer.finish()?;
+    Ok((value, deserializer.may_lack_fields()))
 }

@@ -105,6 +105,8 @@ struct State {
     name_is_lost: AtomicBool,
     /// An argument has failed the guard.
     is_unstable: AtomicBool,
+    /// Its results lack fields as they are written.
+    fills_fields: AtomicBool,
     warned: [AtomicBool; 6],
 }
 
@@ -116,7 +118,7 @@ pub(crate) enum Warning {
     ResultNotStorable,
     ResultUnreadable,
     StaleCode,
-    StaleType,
+    LacksFields,
 }
 
 impl Function {
@@ -149,6 +151,7 @@ impl Function {
                 name_is_shared: OnceLock::new(),
                 name_is_lost: AtomicBool::new(false),
                 is_unstable: AtomicBool::new(false),
+                fills_fields: AtomicBool::new(false),
                 warned: [const { AtomicBool::new(false) }; 6],
             },
         }
@@ -259,6 +262,16 @@ impl Function {
     pub(crate) fn stale_policy(&self, cache: &Cache) -> StalePolicy {
         let Definition { stale, default_stale, .. } = *self.definition;
         stale.or(cache.stale_policy()).unwrap_or(default_stale)
+    }
+
+    /// Whether a field that a recorded result lacks tells that its type was another one.
+    pub(crate) fn records_its_fields(&self) -> bool {
+        !self.state.fills_fields.load(Relaxed)
+    }
+
+    /// Results lack fields as they are written.
+    pub(crate) fn stop_comparing_fields(&self) {
+        self.state.fills_fields.store(true, Relaxed);
     }
 
     /// Whether to say this now: true once.

@@ -193,10 +193,13 @@ pub use file_content::FileContent;
 /// # assert_eq!(drag(2.0), 1.0);
 /// ```
 ///
+/// A recorded result is stale, too, if its type has got fields since: a field with a serde default and an `Option` would be
+/// filled in silently. A field that is absent because its value is skipped is not taken for one.
+///
 /// Tokens do not show everything that a result depends on. State a new `version` when one of these changes results:
 ///
 /// - a function, a constant or a macro that the body uses;
-/// - the definition of a type that the function takes or returns;
+/// - the definition of a type that the function takes or returns, except for fields that the result has got;
 /// - a dependency, a feature or a build flag;
 /// - what a data file holds that the body reads.
 ///

@@ -100,6 +100,12 @@ pub trait ValueStore: Debug + Send + Sync {
         true
     }
 
+    /// Whether the store keeps nothing of what is put. Then results are not kept in memory in front of it either, so that
+    /// every call runs. The default says no.
+    fn keeps_nothing(&self) -> bool {
+        false
+    }
+
     /// How to open this store elsewhere.
     fn config(&self) -> Box<dyn ValueStoreConfig>;
 }
@@ -166,6 +172,11 @@ pub trait CallStore: Debug + Send + Sync {
     /// As [`ValueStore::may_block`].
     fn may_block(&self) -> bool {
         true
+    }
+
+    /// As [`ValueStore::keeps_nothing`].
+    fn keeps_nothing(&self) -> bool {
+        false
     }
 
     /// How to open this store elsewhere.

@@ -62,6 +62,8 @@ mod runtimes;
 mod skipped_fields;
 #[path = "engine/stale.rs"]
 mod stale;
+#[path = "engine/stale_fields.rs"]
+mod stale_fields;
 #[path = "engine/support.rs"]
 mod support;
 #[path = "engine/text.rs"]

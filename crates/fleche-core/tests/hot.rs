@@ -14,7 +14,12 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::{Cache, CacheConfig, CallStore, ValueStore, cache::HotTier, fleche, layer::ReadOnly};
+use fleche_core::{
+    Cache, CacheConfig, CallStore, ValueStore,
+    cache::HotTier,
+    fleche,
+    layer::{ReadOnly, Stack, Void},
+};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 use serde::{Deserialize, Serialize};
 use support::{Runs, memory};
@@ -357,6 +362,21 @@ fn the_weight_of_all_that_is_kept_is_bounded() {
     (0..100).for_each(|x| forget_in_stores(&cache, page::key(x)));
     (0..100).for_each(|x| drop(page(x)));
     assert!(RUNS.take() >= 100 - 100_000 / 8_000, "at most twelve of a hundred pages have room");
+}
+
+#[test]
+fn where_the_store_that_is_written_to_keeps_nothing_every_call_runs() {
+    counted!(unkept);
+    let _alone = alone();
+    let values = [Arc::new(Void) as Arc<dyn ValueStore>, Arc::new(MemoryValues::new())];
+    let calls = [Arc::new(Void) as Arc<dyn CallStore>, Arc::new(MemoryCalls::new())];
+    let stack = Cache::new(Stack::values(values.clone()).unwrap(), Stack::calls(calls.clone()).unwrap());
+    let half = Cache::new(MemoryValues::new(), Stack::calls(calls).unwrap());
+    for cache in [stack, half, Cache::new(MemoryValues::new(), Box::new(Void) as Box<dyn CallStore>)] {
+        let _active = cache.enter();
+        (0..3).for_each(|_| drop(unkept(1, "a")));
+        assert_eq!((RUNS.take(), unkept::contains(1, "a").unwrap()), (3, false));
+    }
 }
 
 #[test]

@@ -69,6 +69,9 @@ impl ValueStore for FaultyValues {
     fn may_block(&self) -> bool {
         self.store.may_block()
     }
+    fn keeps_nothing(&self) -> bool {
+        self.store.keeps_nothing()
+    }
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         self.store.config()
     }
@@ -136,6 +139,9 @@ impl CallStore for FaultyCalls {
     }
     fn may_block(&self) -> bool {
         self.store.may_block()
+    }
+    fn keeps_nothing(&self) -> bool {
+        self.store.keeps_nothing()
     }
     fn config(&self) -> Box<dyn CallStoreConfig> {
         self.store.config()

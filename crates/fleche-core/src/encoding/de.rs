@@ -1,5 +1,7 @@
 //! The deserializer: reads what the serializer writes, and accepts each form that a value can have.
 
+use std::mem;
+
 use serde::de::{self, DeserializeSeed, Visitor, value::BorrowedStrDeserializer};
 
 use super::{
@@ -31,12 +33,31 @@ pub struct Deserializer<'de> {
     somes: usize,
     /// How to feed maps, where it is not as they are written.
     rehearsal: Option<&'de Rehearsal>,
+    seen: Seen,
+    /// Whether a struct was read that has more fields than came, or one that does not tell its fields.
+    may_lack: bool,
+}
+
+/// What was seen of the struct that is being read.
+#[derive(Debug, Default)]
+struct Seen {
+    /// How many values nobody wanted: those of fields that the type does not have.
+    unwanted: usize,
+    /// Whether keys were read as names of fields.
+    has_names: bool,
 }
 
 impl<'de> Deserializer<'de> {
     /// Starts at the beginning of `input`.
     pub fn new(input: &'de [u8]) -> Self {
-        Self { reader: Reader { input, position: 0 }, depth: 0, somes: 0, rehearsal: None }
+        Self {
+            reader: Reader { input, position: 0 },
+            depth: 0,
+            somes: 0,
+            rehearsal: None,
+            seen: Seen::default(),
+            may_lack: false,
+        }
     }
 
     pub(super) fn rehearsing(input: &'de [u8], rehearsal: &'de Rehearsal) -> Self {
@@ -51,6 +72,42 @@ impl<'de> Deserializer<'de> {
     /// Checks that everything has been read; fails where bytes are left.
     pub fn finish(&self) -> Result<(), DecodeError> {
         self.reader.finish()
+    }
+
+    /// Whether a field that the type has may not have been there. Where it was, or is rightly absent, only encoding the
+    /// value again can tell.
+    pub(super) fn may_lack_fields(&self) -> bool {
+        self.may_lack
+    }
+
+    /// Reads a struct of so many fields, written as a map or an array.
+    fn visit_struct<V: Visitor<'de>>(
+        &mut self,
+        item: Item<'de>,
+        fields: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let Item::Map(count) = item else { return self.visit_tuple(item, fields, visitor) };
+        let outside = mem::take(&mut self.seen);
+        let value = self.nested(|de| Entries::visit(de, count, visitor))?;
+        self.may_lack |= count.saturating_sub(self.seen.unwanted) < fields;
+        self.seen = outside;
+        Ok(value)
+    }
+
+    /// Reads so many elements, or fewer where the others have defaults.
+    fn visit_tuple<V: Visitor<'de>>(
+        &mut self,
+        item: Item<'de>,
+        elements: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.may_lack |= match item {
+            Item::Array(count) => count < elements,
+            Item::Typed(kind, numbers) => numbers.len() / kind.size() < elements,
+            _ => false,
+        };
+        self.visit(item, visitor)
     }
 
     /// Runs `read` one container further in.
@@ -86,7 +143,11 @@ impl<'de> Deserializer<'de> {
             Item::Bytes(value) => visitor.visit_borrowed_bytes(value),
             Item::Typed(kind, bytes) => numbers::visit(kind, bytes, visitor),
             Item::Array(count) => self.nested(|de| Elements::visit(de, count, visitor)),
-            Item::Map(count) => self.nested(|de| Entries::visit(de, count, visitor)),
+            Item::Map(count) => {
+                // Neither a struct nor a map was asked for. A struct that serde buffers, in an untagged enum say, is read so.
+                self.may_lack = true;
+                self.nested(|de| Entries::visit(de, count, visitor))
+            }
             Item::Wrap => self.nested(|de| visitor.visit_some(de)),
         }
     }
@@ -140,6 +201,23 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.with_item(|de, item| de.visit(item, visitor))
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.with_item(|de, item| {
+            let Item::Map(count) = item else { return de.visit(item, visitor) };
+            let outside = mem::take(&mut de.seen);
+            let value = de.nested(|de| Entries::visit(de, count, visitor))?;
+            // A struct with flattened fields reads a map, and names.
+            de.may_lack |= de.seen.has_names;
+            de.seen = outside;
+            Ok(value)
+        })
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.seen.has_names = true;
         self.with_item(|de, item| de.visit(item, visitor))
     }
 
@@ -204,10 +282,13 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: usize,
+        fields: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_seq(visitor)
+        self.with_item(|de, item| match item {
+            Item::Bytes(bytes) => numbers::visit(Kind::U8, bytes, visitor),
+            other => de.visit_tuple(other, fields, visitor),
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -224,22 +305,23 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.seen.unwanted += 1;
         self.skip()?;
         visitor.visit_unit()
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct map identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct
     }
 
-    // A struct that was written as an array is read as one: `deserialize_any` offers both.
+    // A struct that was written as an array is read as one.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_any(visitor)
+        self.with_item(|de, item| de.visit_struct(item, fields.len(), visitor))
     }
 
     fn is_human_readable(&self) -> bool {

@@ -138,6 +138,10 @@ impl<S: ValueStore> ValueStore for Compressed<S> {
         self.store.may_block()
     }
 
+    fn keeps_nothing(&self) -> bool {
+        self.store.keeps_nothing()
+    }
+
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(CompressedConfig { store: self.store.config(), level: self.level })
     }

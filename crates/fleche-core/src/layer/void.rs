@@ -38,6 +38,9 @@ impl ValueStore for Void {
     fn may_block(&self) -> bool {
         false
     }
+    fn keeps_nothing(&self) -> bool {
+        true
+    }
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(Self)
     }
@@ -61,6 +64,9 @@ impl CallStore for Void {
     }
     fn may_block(&self) -> bool {
         false
+    }
+    fn keeps_nothing(&self) -> bool {
+        true
     }
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(Self)

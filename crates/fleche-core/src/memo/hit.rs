@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use super::{Plan, attempt::attempt, codec::panicked, plan::ResultCodec, stale};
 use crate::{
-    cache::{Cache, StalePolicy},
+    cache::{Cache, StalePolicy, THE_CACHE},
     call::{Brief, CallKey, Record, ValueRef, Writer},
-    encoding::DecodeError,
-    error::{Error, Result},
+    encoding::{self, DecodeError},
+    error::{Error, Result, ensure_not_forked},
     function::{Function, Warning},
     mode,
-    panics::contain,
+    panics::{Contained, contain, discard},
 };
 
 /// What a look-up in the stores gives.
@@ -39,8 +39,10 @@ pub(super) struct Served<T> {
 pub(super) enum Unfit {
     /// Other code of the function computed it.
     Code,
-    /// It does not fit the function's type of results.
-    Type,
+    /// The function's type of results has fields that it lacks.
+    Fields,
+    /// It does not decode into the function's type of results.
+    Undecodable,
 }
 
 /// The recorded result of a call.
@@ -157,15 +159,41 @@ fn read<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, fe
     if is_refused(function, cache, &fetched.record) {
         return Read::Unfit(Unfit::Code);
     }
-    match decode(codec, fetched.encoded().unwrap_or_default()) {
-        Ok(value) if function.is_own_code(&fetched.record.code) => Read::Fit(value),
-        Ok(value) => Read::Stale(value, Unfit::Code),
-        Err(error) => Read::Undecodable(error),
+    let encoded = fetched.encoded().unwrap_or_default();
+    let (value, may_lack) = match decode(codec, encoded) {
+        Ok(decoded) => decoded,
+        Err(error) => return Read::Undecodable(error),
+    };
+    if may_lack && function.records_its_fields() && lacks_fields(codec, encoded, &value) {
+        if function.stale_policy(cache) != StalePolicy::Rerun {
+            return Read::Stale(value, Unfit::Fields);
+        }
+        discard(value);
+        return Read::Unfit(Unfit::Fields);
+    }
+    if function.is_own_code(&fetched.record.code) { Read::Fit(value) } else { Read::Stale(value, Unfit::Code) }
+}
+
+/// Takes note of a type that fills in fields of what it has written itself: then their absence says nothing, and calls
+/// would run again for ever.
+#[cold]
+pub(super) fn check_fields<T>(function: &'static Function, codec: ResultCodec<T>, encoded: &[u8]) {
+    let Ok((value, may_lack)) = decode(codec, encoded) else { return };
+    let value = Contained::new(value);
+    if may_lack && lacks_fields(codec, encoded, &value) {
+        function.stop_comparing_fields();
     }
 }
 
-/// The result with this encoding. A panic in its `Deserialize` is an error.
-pub(super) fn decode<T>(codec: ResultCodec<T>, encoded: &[u8]) -> Result<T, DecodeError> {
+/// Whether the type has filled in what was not recorded.
+#[cold]
+fn lacks_fields<T>(codec: ResultCodec<T>, encoded: &[u8], value: &T) -> bool {
+    contain(|| (codec.encode)(value)).is_ok_and(|again| again.is_ok_and(|again| encoding::is_filled(encoded, &again)))
+}
+
+/// The result with this encoding, and whether fields of its type may not have been there. A panic in its `Deserialize` is an
+/// error.
+pub(super) fn decode<T>(codec: ResultCodec<T>, encoded: &[u8]) -> Result<(T, bool), DecodeError> {
     contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))
 }
 
@@ -196,7 +224,7 @@ pub(super) fn judge<T>(
                     "a recorded result does not decode into the function's type; the call runs again"
                 );
             }
-            return Looked::Unfit(Unfit::Type);
+            return Looked::Unfit(Unfit::Undecodable);
         }
     };
     cache.counters().hit();
@@ -205,6 +233,7 @@ pub(super) fn judge<T>(
 
 /// Whether a look-up of the call would be a hit, as far as can be told without decoding its result.
 pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<bool> {
+    ensure_not_forked(|| THE_CACHE)?;
     match cache.calls().brief(key)? {
         Some(record) if is_refused(function, cache, &record) => {
             for place in stale::places(function, key) {
@@ -229,6 +258,7 @@ pub(super) fn load<T>(
     cache: &Cache,
     key: &CallKey,
 ) -> Result<Option<T>> {
+    ensure_not_forked(|| THE_CACHE)?;
     let mut undecodable = None;
     for place in [*key].into_iter().chain(stale::places(function, key)) {
         match ask(function, cache, &place)?.map(|fetched| read(function, codec, cache, &fetched)) {

@@ -47,11 +47,14 @@ pub(super) struct ResultCodec<T> {
     /// Equality, where the type has it.
     pub(super) equal: Option<fn(&T, &T) -> bool>,
     pub(super) encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
-    pub(super) decode: fn(&[u8]) -> Result<T, DecodeError>,
+    pub(super) decode: Decode<T>,
     pub(super) clone: fn(&T) -> T,
     /// A copy of the bits, which cannot panic, where the type has it.
     pub(super) copy: Option<fn(&T) -> T>,
 }
+
+/// Decodes a result, and tells whether fields of its type may not have been there.
+type Decode<T> = fn(&[u8]) -> Result<(T, bool), DecodeError>;
 
 impl<R, T: Recordable> Plan<R, T> {
     /// Asks for every bound at once, so that a type without one is one error.

@@ -10,7 +10,7 @@ use super::{
     arguments::Call,
     attempt::attempt,
     guard::recheck,
-    hit::decode,
+    hit::{check_fields, decode},
     hot,
     plan::{Observer, ResultCodec},
     stale::Replaces,
@@ -146,6 +146,9 @@ impl Recording {
         }
         match encode_result(codec, value, checked || took_long) {
             Ok(encoded) => {
+                if replaces == Replaces::Lacking {
+                    check_fields(function, codec, &encoded);
+                }
                 let synced = took > SYNCED;
                 let late = false;
                 Some(Finished { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again })
@@ -264,7 +267,7 @@ fn encode_result<T>(codec: ResultCodec<T>, value: &T, checked: bool) -> Result<V
     let encoded = contain(|| (codec.encode)(value)).map_err(|panic| format!("its `Serialize` {panic}"))?;
     let encoded = encoded.map_err(|error| error.to_string())?;
     if checked {
-        let decoded = decode(codec, &encoded).map_err(|error| format!("it does not decode: {error}"))?;
+        let (decoded, _) = decode(codec, &encoded).map_err(|error| format!("it does not decode: {error}"))?;
         let decoded = Contained::new(decoded);
         let differs = contain(|| codec.equal.is_some_and(|equal| equal(value, value) && !equal(value, &decoded)));
         if differs.map_err(|panic| format!("its `PartialEq` {panic}"))? {

@@ -29,13 +29,13 @@ pub(super) fn served(function: &'static Function, cache: &Cache, why: Unfit) {
              version: `#[fleche(version = {})]`",
             function.id().version + 1,
         ),
-        Unfit::Type if function.warns(Warning::StaleType) => crate::log::warn!(
+        Unfit::Fields if function.warns(Warning::LacksFields) => crate::log::warn!(
             function = function.name(),
             "results are served that lack fields of this function's type; these get their defaults. If that is wrong, \
              state a new version: `#[fleche(version = {})]`",
             function.id().version + 1,
         ),
-        Unfit::Code | Unfit::Type => {}
+        Unfit::Code | Unfit::Fields | Unfit::Undecodable => {}
     }
 }
 
@@ -49,8 +49,13 @@ pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit)
             "the code of this function has changed since results were recorded: its calls run again, and what was \
              recorded is kept for the earlier code. If the change alters no result, say `#[fleche(stale = \"serve\")]`"
         ),
+        Unfit::Fields if function.warns(Warning::LacksFields) => crate::log::warn!(
+            function = function.name(),
+            "recorded results lack fields of this function's type of results: its calls run again, and what was recorded \
+             is kept. If the defaults are right, say `#[fleche(stale = \"serve\")]`"
+        ),
         // What does not decode has been told.
-        Unfit::Code | Unfit::Type => {}
+        Unfit::Code | Unfit::Fields | Unfit::Undecodable => {}
     }
 }
 
@@ -61,7 +66,9 @@ pub(super) enum Replaces {
     Nothing,
     /// That of other code is to be kept.
     Code,
-    /// That of any code is to be kept: it does not fit the function's type.
+    /// That of any code is to be kept: it lacks fields of the function's type.
+    Lacking,
+    /// That of any code is to be kept: it does not decode.
     Any,
 }
 
@@ -69,7 +76,8 @@ impl From<Unfit> for Replaces {
     fn from(unfit: Unfit) -> Self {
         match unfit {
             Unfit::Code => Self::Code,
-            Unfit::Type => Self::Any,
+            Unfit::Fields => Self::Lacking,
+            Unfit::Undecodable => Self::Any,
         }
     }
 }
@@ -82,7 +90,7 @@ impl Replaces {
             return Ok(());
         }
         let calls = cache.calls();
-        let is_kept = |code: &_| self == Self::Any || !function.is_own_code(code);
+        let is_kept = |code: &_| self != Self::Code || !function.is_own_code(code);
         let there = undamaged(attempt(|| calls.brief(key)))?;
         if !there.is_some_and(|record| is_kept(&record.code)) {
             return Ok(());

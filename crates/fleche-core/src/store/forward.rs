@@ -48,6 +48,9 @@ macro_rules! forward {
             fn may_block(&self) -> bool {
                 (**self).may_block()
             }
+            fn keeps_nothing(&self) -> bool {
+                (**self).keeps_nothing()
+            }
             fn config(&self) -> Box<dyn ValueStoreConfig> {
                 (**self).config()
             }
@@ -89,6 +92,9 @@ macro_rules! forward {
             }
             fn may_block(&self) -> bool {
                 (**self).may_block()
+            }
+            fn keeps_nothing(&self) -> bool {
+                (**self).keeps_nothing()
             }
             fn config(&self) -> Box<dyn CallStoreConfig> {
                 (**self).config()

@@ -3,7 +3,7 @@
 use std::thread;
 
 use fleche_core::{
-    Cache, CallStore, DigestPrefix, Query, Skip, ValueStore,
+    Cache, CacheConfig, CallStore, DigestPrefix, Query, Skip, ValueStore,
     cache::{Gc, HotTier, StalePolicy},
     fleche,
     layer::ReadOnly,
@@ -90,6 +90,26 @@ fn a_rerun_keeps_the_record_of_other_code() {
     assert!(now.record(&kept).unwrap().is_some());
     assert_eq!(before.scope(|| rerun_before(1)), [1; 20]);
     assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+}
+
+#[test]
+fn the_policy_is_configured_as_text() {
+    let text = |stale: &str| format!("values.type = \"void\"\ncalls.type = \"void\"\n{stale}");
+    for (stale, policy) in [
+        ("", None),
+        ("stale = \"rerun\"", Some(StalePolicy::Rerun)),
+        ("stale = \"warn\"", Some(StalePolicy::Warn)),
+        ("stale = \"serve\"", Some(StalePolicy::Serve)),
+    ] {
+        let config: CacheConfig = toml::from_str(&text(stale)).unwrap();
+        assert_eq!(config.stale, policy);
+        let cache = Cache::from_config(&config).unwrap();
+        let derived = cache.store_arguments(true).hot_tier(HotTier::OFF);
+        assert_eq!([cache.config().stale, derived.config().stale], [policy; 2]);
+        // What is not said is not written, so that texts stay as they were.
+        assert_eq!(toml::to_string(&config).unwrap().contains("stale"), policy.is_some());
+    }
+    assert!(toml::from_str::<CacheConfig>(&text("stale = \"maybe\"")).is_err());
 }
 
 #[test]

@@ -9,11 +9,16 @@ use std::{
     thread,
 };
 
-use fleche_core::{Cache, active_cache, fleche};
+use fleche_core::{
+    Cache, Record, active_cache,
+    call::{RecordFields, Timestamp},
+    fleche,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     faults::failing,
+    runtimes::block_on,
     support::{Runs, logged, memory},
 };
 
@@ -239,6 +244,34 @@ fn a_rerun_that_waits_for_a_call_that_finds_an_older_record_runs() {
         let after = cache.record(&key).unwrap();
         assert!(RUNS.take() >= 1 && before != after);
     }
+}
+
+#[test]
+fn a_rerun_runs_whatever_the_clock_of_the_host_that_wrote_the_record() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    fn skewed(x: i64) -> i64 {
+        RUNS.count();
+        x
+    }
+    #[fleche]
+    async fn skewed_async(x: i64) -> i64 {
+        RUNS.count();
+        x
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    skewed(1);
+    block_on(skewed_async(1));
+    assert_eq!(RUNS.take(), 2);
+    for key in [skewed::key(1), skewed_async::key(1)] {
+        let record = cache.record(&key).unwrap().unwrap();
+        let hour = 3_600_000_000_000;
+        let ahead = RecordFields { written: Timestamp(record.written.0 + hour), ..(*record).clone() };
+        cache.calls().put(&key, &Record::new(ahead)).unwrap();
+    }
+    assert_eq!((skewed::rerun(1), RUNS.take()), (1, 1));
+    assert_eq!((block_on(skewed_async::rerun(1)), RUNS.take()), (1, 1));
 }
 
 #[test]

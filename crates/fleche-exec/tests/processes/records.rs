@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process, sync::Arc};
 
-use fleche_core::{Bound, Cache, ExecutorExt, Skip, fleche, metadata::TAGS, tag, wrap_executor};
+use fleche_core::{Bound, Cache, ExecutorExt, Skip, cache::StalePolicy, fleche, metadata::TAGS, tag, wrap_executor};
 
 use super::common::{files, memory, pool, result};
 
@@ -46,6 +46,33 @@ fn is_seen_whole(x: i64) -> bool {
         && cache.contains(&key).unwrap()
         && cache.evict(&key).unwrap()
         && !cache.evict(&key).unwrap()
+}
+
+#[fleche]
+fn before(x: i64) -> i64 {
+    2 * x
+}
+
+#[fleche]
+fn edited(x: i64) -> i64 {
+    3 * x
+}
+
+#[test]
+fn a_worker_replaces_the_record_of_other_code_as_the_pools_cache_says_and_keeps_it() {
+    each_store(|cache| {
+        let _active = cache.enter();
+        before(5);
+        let record = cache.record(&before::key(5)).unwrap().unwrap();
+        cache.calls().put(&edited::key(5), &record).unwrap();
+        let served = cache.stale(StalePolicy::Serve).scope(|| result(pool(1).submit(Bound::bind(edited), (5,))));
+        assert_eq!(served, Ok(10));
+        let pool = wrap_executor(pool(1));
+        assert_eq!([0; 2].map(|_| result(pool.submit(edited, (5,)))), [Ok(15), Ok(15)]);
+        assert_eq!(pool.inner().stats().received, 1);
+        let kept = edited::key(5).of_replaced(&record.function.code);
+        assert_eq!(cache.load(&kept).unwrap(), Some(10));
+    });
 }
 
 #[test]

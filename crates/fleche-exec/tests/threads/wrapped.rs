@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use fleche_core::{
-    Executor, ExecutorExt, JobError, Resources, fleche,
+    Executor, ExecutorExt, JobError, Resources,
+    cache::StalePolicy,
+    fleche,
     metadata::{RuntimeReport, TAGS},
     tag, wrap_executor,
 };
@@ -33,6 +35,29 @@ fn a_hit_never_enters_the_pool() {
     let pool = wrap_executor(Counting::new());
     assert_eq!(pool.submit(double, (1,)).result(), Ok(2));
     assert_eq!(pool.inner().submitted(), 0);
+}
+
+#[test]
+fn a_result_of_other_code_is_no_hit() {
+    #[fleche]
+    fn before(x: i64) -> i64 {
+        2 * x
+    }
+    #[fleche]
+    fn edited(x: i64) -> i64 {
+        3 * x
+    }
+    let cache = memory();
+    let _active = cache.enter();
+    before(1);
+    let record = cache.record(&before::key(1)).unwrap().unwrap();
+    cache.calls().put(&edited::key(1), &record).unwrap();
+    let pool = wrap_executor(Counting::new());
+    let submitted =
+        || (pool.submit(edited, (1,)).result(), pool.run(edited::bind(1)).result(), pool.inner().submitted());
+    let serving = cache.stale(StalePolicy::Serve);
+    assert_eq!(serving.scope(submitted), (Ok(2), Ok(2), 0));
+    assert_eq!(submitted(), (Ok(3), Ok(3), 1));
 }
 
 #[test]

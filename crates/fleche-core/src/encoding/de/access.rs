@@ -140,11 +140,15 @@ impl<'de> VariantAccess<'de> for Content<'_, 'de> {
         self.de.next(seed)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
-        de::Deserializer::deserialize_seq(self.de, visitor)
+    fn tuple_variant<V: Visitor<'de>>(self, fields: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_tuple_struct(self.de, "", fields, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, DecodeError> {
-        de::Deserializer::deserialize_map(self.de, visitor)
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_struct(self.de, "", fields, visitor)
     }
 }

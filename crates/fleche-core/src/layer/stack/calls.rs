@@ -107,6 +107,11 @@ impl<S: CallStore> CallStore for Stack<S> {
         self.stores.iter().any(CallStore::may_block)
     }
 
+    fn keeps_nothing(&self) -> bool {
+        // It is the first that is written to.
+        self.parts().0.keeps_nothing()
+    }
+
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(StackConfig { stores: self.stores.iter().map(CallStore::config).collect() })
     }

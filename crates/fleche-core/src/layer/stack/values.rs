@@ -106,6 +106,11 @@ impl<S: ValueStore> ValueStore for Stack<S> {
         self.stores.iter().any(ValueStore::may_block)
     }
 
+    fn keeps_nothing(&self) -> bool {
+        // It is the first that is written to.
+        self.parts().0.keeps_nothing()
+    }
+
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(StackConfig { stores: self.stores.iter().map(ValueStore::config).collect() })
     }

@@ -1,0 +1,97 @@
+//! Fields that a type gives to a value which was written without them: those with a serde default, and options.
+
+use super::{
+    DecodeError,
+    reader::{Item, Reader},
+};
+
+/// Whether a value that was read from `written`, and is encoded again as `again`, has got fields or elements that were not
+/// there. A field that is absent in both, as one that is skipped where it is empty, is none of them.
+pub(crate) fn is_filled(written: &[u8], again: &[u8]) -> bool {
+    if written == again {
+        return false;
+    }
+    // Both were read or written a moment ago, so they have parts.
+    let (Ok(written), Ok(again)) = (parts(written), parts(again)) else { return false };
+    let mut written = written.into_iter().peekable();
+    !again.into_iter().all(|part| {
+        while written.next_if(|before| *before < part).is_some() {}
+        written.next_if_eq(&part).is_some()
+    })
+}
+
+/// A part of a value that shows which fields it has, whatever these hold and in which order sets were written.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part<'a> {
+    /// A key of a map, as it is encoded: a field's name, mostly.
+    Key(&'a [u8]),
+    /// An array of so many elements: a tuple, maybe.
+    Array(usize),
+}
+
+/// All parts, sorted.
+fn parts(encoded: &[u8]) -> Result<Vec<Part<'_>>, DecodeError> {
+    let mut reader = Reader { input: encoded, position: 0 };
+    let mut parts = Vec::new();
+    // How many items are still to come in each container, and whether it is a map; the innermost last.
+    let mut open = vec![(1_usize, false)];
+    while let Some((left, is_map)) = open.last_mut() {
+        let Some(others) = left.checked_sub(1) else {
+            open.pop();
+            continue;
+        };
+        let is_key = *is_map && *left % 2 == 0;
+        *left = others;
+        let start = reader.position;
+        if is_key {
+            reader.pass()?;
+            parts.push(Part::Key(encoded.get(start..reader.position).unwrap_or_default()));
+            continue;
+        }
+        match reader.item()? {
+            Item::Array(count) => {
+                parts.push(Part::Array(count));
+                open.push((count, false));
+            }
+            Item::Typed(kind, numbers) => parts.push(Part::Array(numbers.len() / kind.size())),
+            Item::Map(count) => open.push((2 * count, true)),
+            Item::Wrap => open.push((1, false)),
+            _ => {}
+        }
+    }
+    parts.sort_unstable();
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+
+    use serde::Serialize;
+
+    use super::*;
+    use crate::encoding::to_vec;
+
+    fn filled(written: &impl Serialize, again: &impl Serialize) -> bool {
+        is_filled(&to_vec(written).unwrap(), &to_vec(again).unwrap())
+    }
+
+    #[test]
+    fn fields_and_elements_that_were_not_there_are_seen_at_any_depth() {
+        let map = |fields: &[&'static str]| fields.iter().map(|name| (*name, 1_u8)).collect::<BTreeMap<_, _>>();
+        let (short, long) = (map(&["a"]), map(&["a", "b"]));
+        assert!(filled(&short, &long) && !filled(&long, &short) && !filled(&long, &long));
+        assert!(filled(&map(&["a", "old"]), &map(&["a", "new"])));
+        assert!(filled(&[Some(&long), Some(&short)], &[Some(&long), Some(&long)]));
+        assert!(filled(&("x", &short), &("x", &long)));
+        assert!(filled(&[1.0, 2.0], &[1.0, 2.0, 0.0]) && filled(&("x", 1.0), &("x", 1.0, 0.0)));
+    }
+
+    #[test]
+    fn other_values_and_another_order_are_no_fields() {
+        assert!(!filled(&BTreeMap::from([("a", 1.0)]), &BTreeMap::from([("a", 1.5)])));
+        let set: HashSet<u32> = (0..1000).collect();
+        let again: HashSet<u32> = (0..1000).collect();
+        assert!(!filled(&set, &again));
+    }
+}

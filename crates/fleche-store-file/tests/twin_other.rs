@@ -1,0 +1,20 @@
+//! One of two targets whose functions have one name; `twin_one.rs` is the other.
+#![allow(missing_docs)]
+
+#[path = "twins/check.rs"]
+mod check;
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use fleche_core::fleche;
+
+#[fleche(name = "twins::add")]
+fn add(x: u64) -> Vec<u64> {
+    check::RUNS.fetch_add(1, SeqCst);
+    vec![x + 2; 20]
+}
+
+#[test]
+fn a_target_gets_the_results_of_its_own_code() {
+    check::each_call_gives(add, &[3; 20]);
+}
