@@ -3,7 +3,7 @@
 mod directory;
 mod leftovers;
 
-use std::{fmt, io, path::Path, sync::LazyLock, thread};
+use std::{fmt, io, path::Path, sync::OnceLock, thread};
 
 use crate::{
     context::{Binding, assigned_gpus, with_assigned_gpus},
@@ -37,18 +37,24 @@ impl<T: Send> Crossing for T {}
 /// Asks for the bound where a parameter's type stands.
 pub const fn crosses<T: Crossing>() {}
 
-/// Whether threads of this process can have working directories of their own. Tried once.
+/// Returns whether threads of this process can have working directories of their own. What the system has answered is kept;
+/// that no thread could be started is not.
 pub fn threads_have_directories() -> bool {
-    static ANSWER: LazyLock<bool> = LazyLock::new(|| {
-        // On a thread that ends with it, since it cannot be undone.
-        let tried = thread::Builder::new().name("isolated".to_owned()).spawn(leave_shared_directory);
-        let outcome = tried.and_then(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
-        if let Err(error) = &outcome {
-            crate::log::warn!(%error, "no thread can have a working directory of its own, so isolated calls run in processes");
-        }
-        outcome.is_ok()
-    });
-    *ANSWER
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return *answer;
+    }
+    // On a thread that ends with it, since it cannot be undone.
+    let tried = thread::Builder::new().name("isolated".to_owned()).spawn(leave_shared_directory);
+    let tried = tried.map(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
+    let (outcome, keep) = match tried {
+        Ok(outcome) => (outcome, true),
+        Err(error) => (Err(error), false),
+    };
+    if let Err(error) = &outcome {
+        crate::log::warn!(%error, "no thread can have a working directory of its own, so isolated calls run in processes");
+    }
+    if keep { *ANSWER.get_or_init(|| outcome.is_ok()) } else { outcome.is_ok() }
 }
 
 /// Runs the body on a thread of its own, with what is active here, in a new directory that is its working directory and

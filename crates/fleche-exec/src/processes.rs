@@ -4,6 +4,7 @@ mod config;
 mod frame;
 mod hand;
 mod isolated;
+mod launch;
 mod pieces;
 mod rights;
 mod schedule;

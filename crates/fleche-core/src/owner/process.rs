@@ -43,14 +43,20 @@ impl Process {
 // The names of hosts are no help: those of one image may all have the same.
 #[cfg(target_os = "linux")]
 fn realm() -> u64 {
-    use std::sync::LazyLock;
+    use std::{io::ErrorKind, sync::OnceLock};
 
-    static REALM: LazyLock<u64> = LazyLock::new(|| {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        number_of(&format!("{boot} {}", namespace.display()))
-    });
-    *REALM
+    static REALM: OnceLock<u64> = OnceLock::new();
+    if let Some(realm) = REALM.get() {
+        return *realm;
+    }
+    let boot = match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(boot) => boot,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => String::new(),
+        // There may be descriptors again later. Until then no process is known, and none is taken for dead.
+        Err(_) => return super::this_run(),
+    };
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    *REALM.get_or_init(|| number_of(&format!("{boot} {}", namespace.display())))
 }
 
 #[cfg(not(target_os = "linux"))]

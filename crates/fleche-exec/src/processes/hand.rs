@@ -2,33 +2,24 @@
 
 use std::{
     collections::VecDeque,
-    io, mem,
-    process::Child,
-    sync::{
-        Arc,
-        mpsc::{self, Sender},
-    },
+    mem,
+    sync::{Arc, mpsc::Sender},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use fleche_core::{
-    CallKey, Error, Result,
+    CallKey,
     claim::{Counted, Owed},
     context::Binding,
-    starter,
     waiting::JobId,
 };
-use nix::{
-    sys::signal::{self, Signal, killpg},
-    unistd::Pid,
-};
+use nix::unistd::Pid;
 
 use super::{
     frame::{Frame, Kind},
+    launch,
     rights::{Rights, TaskRight},
-    schedule::Schedule,
-    start, talk,
     waiting::{Env, Waiting},
     wire,
 };
@@ -142,6 +133,28 @@ pub(super) struct Left {
 }
 
 impl Hand {
+    /// A worker that runs in this process, hears what is put into its outbox, and may be given so many tasks.
+    pub(super) fn new(id: u64, process: Pid, outbox: Sender<Message>, owed: Arc<Owed>, env: Env, left: u64) -> Self {
+        Self {
+            id,
+            process,
+            outbox,
+            given: VecDeque::new(),
+            bytes: 0,
+            owed,
+            fills: true,
+            recent: None,
+            env,
+            demand: Demand::default(),
+            grant: Grant::default(),
+            lent: None,
+            awaits: None,
+            left,
+            asked: false,
+            ending: false,
+        }
+    }
+
     /// Whether it waits for a task, of any environment.
     pub(super) fn is_idle(&self) -> bool {
         self.given.is_empty() && !self.ending && self.left > 0
@@ -340,7 +353,7 @@ impl Hand {
     /// Kills it, with the programs that its bodies started.
     pub(super) fn kill(&mut self) {
         self.ending = true;
-        kill(self.process);
+        launch::kill(self.process);
     }
 
     /// What it leaves behind.
@@ -348,60 +361,4 @@ impl Hand {
         let (started, rest): (Vec<_>, Vec<_>) = self.given.into_iter().partition(|given| given.started);
         Left { started: started.into_iter().map(|given| given.task).collect(), back: Back::of(rest), grant: self.grant }
     }
-}
-
-pub(super) fn kill(process: Pid) {
-    // It leads a group of its own, unless a body has moved it. Where it is gone already, nothing has to be done.
-    let _ = (killpg(process, Signal::SIGKILL), signal::kill(process, Signal::SIGKILL));
-}
-
-/// Starts a worker, and the threads that talk with it. The threads come first: they end by themselves where no process starts.
-pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
-    let (channel, theirs) = start::channel_pair()?;
-    let (outbox, out) = mpsc::channel();
-    let (watched, to_watch) = mpsc::channel();
-    let (heard, to_hear) = mpsc::channel();
-    let owed = Arc::<Owed>::default();
-    let threads = || -> io::Result<()> {
-        let (writing, watching) = (channel.try_clone()?, channel.try_clone()?);
-        starter::spawn(THREAD, move || talk::send(&out, writing))?;
-        let death = starter::spawn(THREAD, move || talk::watch(&to_watch, &watching))?;
-        let (schedule, answers, owed) = (schedule.clone(), outbox.clone(), owed.clone());
-        starter::spawn(THREAD, move || {
-            if let Ok(child) = to_hear.recv() {
-                talk::listen(id, &schedule, &channel, child, death, &answers, owed);
-            }
-        })?;
-        Ok(())
-    };
-    threads().map_err(Error::io("start a thread for", "a worker process"))?;
-    let child = start::start(theirs, schedule.directory.as_deref(), env.as_deref())?;
-    let process = process_of(&child);
-    // Both threads wait for it.
-    let _ = (watched.send(process), heard.send(child));
-    let build = Bytes::copy_from_slice(start::build().as_bytes());
-    let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
-    Ok(Hand {
-        id,
-        process,
-        outbox,
-        given: VecDeque::new(),
-        bytes: 0,
-        owed,
-        fills: true,
-        recent: None,
-        env,
-        demand: Demand::default(),
-        grant: Grant::default(),
-        lent: None,
-        awaits: None,
-        left: schedule.replace_after.unwrap_or(u64::MAX),
-        asked: false,
-        ending: false,
-    })
-}
-
-pub(super) fn process_of(child: &Child) -> Pid {
-    #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
-    Pid::from_raw(child.id() as i32)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, LazyLock},
+    sync::{Arc, OnceLock},
 };
 
 use fleche_core::{
@@ -15,14 +15,22 @@ use super::{ProcessPool, waiting::Wants};
 
 register_isolator! { run: run }
 
-/// More calls than any program runs at once: whoever makes one waits for it, and none may wait for another.
+/// More calls than any program runs at once: each caller waits for its own, and none may wait for another.
 const AT_ONCE: usize = 1 << 16;
 
 /// The one pool of all isolated calls of this process. Its workers are kept; they end with this process.
-static POOL: LazyLock<Result<ProcessPool>> = LazyLock::new(|| ProcessPool::new(AT_ONCE));
+fn pool() -> Result<&'static ProcessPool> {
+    static POOL: OnceLock<ProcessPool> = OnceLock::new();
+    if let Some(pool) = POOL.get() {
+        return Ok(pool);
+    }
+    // A failure is not kept: the program may call `init` later.
+    let pool = ProcessPool::new(AT_ONCE)?;
+    Ok(POOL.get_or_init(|| pool))
+}
 
 fn run(task: Task, directory: &Path, gpus: Arc<[u32]>) -> Result<(), SubmitError> {
-    let pool = match &*POOL {
+    let pool = match pool() {
         Ok(pool) => pool,
         Err(error) => return Err(task.refuse(error.to_string())),
     };

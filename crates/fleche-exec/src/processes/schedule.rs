@@ -18,6 +18,7 @@ use fleche_core::{JobError, config, job::Recall, waiting};
 use super::{
     CLOSED, ProcessPoolStats,
     hand::{self, Hand},
+    launch,
     serve::Servers,
     waiting::{Env, Waiting},
     wire::Wire,
@@ -205,7 +206,7 @@ impl Schedule {
         }
         if state.hands.len() < self.room(state) {
             state.next += 1;
-            let hand = hand::start(state.next, self, env).map_err(|error| error.to_string())?;
+            let hand = launch::start(state.next, self, env).map_err(|error| error.to_string())?;
             state.hands.push(hand);
             state.stats.workers += 1;
             return Ok(Some(state.hands.len() - 1));

@@ -28,7 +28,8 @@ use nix::{
 
 use super::{
     frame::{self, Frame, Kind},
-    hand::{Message, kill, process_of},
+    hand::Message,
+    launch::{kill, process_of},
     pieces::{PIECE, Pieces, Reader},
     rights::{Rights, TaskRight},
     schedule::Schedule,

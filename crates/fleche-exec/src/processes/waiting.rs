@@ -1,6 +1,6 @@
 //! Tasks that a pool has accepted, and what they ask of it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, os::unix::ffi::OsStringExt, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fleche_core::{
@@ -64,7 +64,7 @@ pub(super) struct Wants {
     pub(super) timeout: Option<Duration>,
     /// How often it may start anew.
     pub(super) retries: u32,
-    working_dir: Option<String>,
+    working_dir: Option<Vec<u8>>,
     memory_mb: Option<u64>,
     /// GPUs that are the task's already.
     gpus: Arc<[u32]>,
@@ -73,7 +73,8 @@ pub(super) struct Wants {
 /// What a worker sets up around one body.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Setting {
-    pub(super) working_dir: Option<String>,
+    /// A path, which need not be text.
+    pub(super) working_dir: Option<Vec<u8>>,
     /// How much more memory the process may take than it has.
     pub(super) memory_mb: Option<u64>,
     pub(super) gpus: Vec<u32>,
@@ -124,13 +125,10 @@ impl Wants {
 }
 
 /// Where the submitter means it to be, which need not be where the worker is.
-fn from_the_root(path: &Path) -> Result<String, String> {
-    let absolute =
-        std::path::absolute(path).map_err(|error| format!("the `working_dir` {}: {error}", path.display()))?;
-    let text = absolute.into_os_string().into_string();
-    text.map_err(|path| {
-        format!("the `working_dir` {} is not UTF-8, and cannot be sent to a worker; rename it", path.display())
-    })
+fn from_the_root(path: &Path) -> Result<Vec<u8>, String> {
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(|error| format!("the `working_dir` {}: {error}", path.display()))?;
+    Ok(absolute.into_os_string().into_vec())
 }
 
 fn is_variable(name: &str, value: &str) -> bool {

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Output},
 };
 
-use fleche_core::{ExecutorExt, JobError, fleche};
+use fleche_core::{ExecutorExt, JobError, Resources, fleche};
 use nix::sys::resource::{Resource, setrlimit};
 
 use super::common::{pool, result, wait_for};
@@ -162,6 +162,21 @@ fn a_program_that_a_loader_was_told_to_run_says_that_its_file_is_gone() {
     let output = program.wait_with_output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.contains("plain: the call was refused") && printed.contains("is gone"), "{printed}");
+}
+
+/// What the name of the working directory ends with, as bytes: the path itself is no text.
+fn name_of_directory() -> Vec<u8> {
+    env::current_dir().unwrap().file_name().unwrap().to_owned().into_vec()
+}
+
+#[test]
+fn a_task_runs_in_a_working_directory_whose_name_is_no_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = b"not \xff utf-8".to_vec();
+    let path = directory.path().join(OsString::from_vec(name.clone()));
+    fs::create_dir(&path).unwrap();
+    let there = pool(1).with(Resources::new().working_dir(&path)).submit(name_of_directory, ());
+    assert_eq!(result(there), Ok(name));
 }
 
 #[test]

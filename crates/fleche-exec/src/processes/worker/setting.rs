@@ -1,9 +1,11 @@
 //! What a worker sets up around one body: working directory, limit of memory, GPUs.
 
 use std::{
-    env, fs, io,
-    os::fd::OwnedFd,
-    path::Path,
+    env,
+    ffi::OsString,
+    fs, io,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    path::{Path, PathBuf},
     sync::{Arc, LazyLock},
 };
 
@@ -36,7 +38,9 @@ pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobErro
         .map_err(|error| JobError::rejected(format!("what the task asks for did not arrive: {error}")))?;
     let refused = |what: String, error: &dyn std::fmt::Display| JobError::rejected(format!("{what}: {error}"));
     if let Some(path) = setting.working_dir {
-        go(path.as_ref()).map_err(|error| refused(format!("the `working_dir` {path} cannot be used"), &error))?;
+        let path = PathBuf::from(OsString::from_vec(path));
+        let cannot = |error| refused(format!("the `working_dir` {} cannot be used", path.display()), &error);
+        go(&path).map_err(cannot)?;
     }
     let limited = setting.memory_mb.map(|limit| {
         Limited::enter(limit).map_err(|error| refused(format!("`memory_mb` {limit} cannot be set as a limit"), &error))

@@ -1,0 +1,62 @@
+//! Starting a worker with the threads that talk with it, and killing one.
+
+use std::{
+    io,
+    process::Child,
+    sync::{Arc, mpsc},
+};
+
+use bytes::Bytes;
+use fleche_core::{Error, Result, claim::Owed, starter};
+use nix::{
+    sys::signal::{self, Signal, killpg},
+    unistd::Pid,
+};
+
+use super::{
+    frame::{Frame, Kind},
+    hand::{Hand, Message, THREAD},
+    schedule::Schedule,
+    start, talk,
+    waiting::Env,
+};
+
+pub(super) fn kill(process: Pid) {
+    // It leads a group of its own, unless a body has moved it. Where it is gone already, nothing has to be done.
+    let _ = (killpg(process, Signal::SIGKILL), signal::kill(process, Signal::SIGKILL));
+}
+
+/// Starts a worker, and the threads that talk with it. The threads come first: they end by themselves where no process starts.
+pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
+    let (channel, theirs) = start::channel_pair()?;
+    let (outbox, out) = mpsc::channel();
+    let (watched, to_watch) = mpsc::channel();
+    let (heard, to_hear) = mpsc::channel();
+    let owed = Arc::<Owed>::default();
+    let threads = || -> io::Result<()> {
+        let (writing, watching) = (channel.try_clone()?, channel.try_clone()?);
+        starter::spawn(THREAD, move || talk::send(&out, writing))?;
+        let death = starter::spawn(THREAD, move || talk::watch(&to_watch, &watching))?;
+        let (schedule, answers, owed) = (schedule.clone(), outbox.clone(), owed.clone());
+        starter::spawn(THREAD, move || {
+            if let Ok(child) = to_hear.recv() {
+                talk::listen(id, &schedule, &channel, child, death, &answers, owed);
+            }
+        })?;
+        Ok(())
+    };
+    threads().map_err(Error::io("start a thread for", "a worker process"))?;
+    let child = start::start(theirs, schedule.directory.as_deref(), env.as_deref())?;
+    let process = process_of(&child);
+    // Both threads wait for it.
+    let _ = (watched.send(process), heard.send(child));
+    let build = Bytes::copy_from_slice(start::build().as_bytes());
+    let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
+    let left = schedule.replace_after.unwrap_or(u64::MAX);
+    Ok(Hand::new(id, process, outbox, owed, env, left))
+}
+
+pub(super) fn process_of(child: &Child) -> Pid {
+    #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
+    Pid::from_raw(child.id() as i32)
+}
