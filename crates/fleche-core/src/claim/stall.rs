@@ -35,7 +35,7 @@ pub(crate) enum Stall {
 
 /// Looks whether who waits for this flight, or leads it and waits for its claim, should go on. Says so to one at a time.
 /// What called for the call has its variables on this thread's stack from that address on.
-pub(crate) fn look_for_stall(awaited: &Arc<Flight>, stack: usize, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
+pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
     // Who looks may have to ask a database. Others look another time.
     let mut quiet = match QUIET.try_lock() {
         Ok(quiet) => quiet,
@@ -49,7 +49,7 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, stack: usize, owner: impl Fn
         let is_held_here = |(thread, lock): (ThreadId, usize)| {
             let runs_there = |flight: &&Arc<Flight>| flight.thread() == Some(thread);
             let waits = |flight: &Arc<Flight>| is_blocked_by(awaited, std::slice::from_ref(flight));
-            flights.iter().filter(runs_there).any(waits) && stack_has_pointer_to(lock, stack)
+            flights.iter().filter(runs_there).any(waits) && stack_has_pointer_to(lock, frames)
         };
         if !quiet.locks().into_iter().any(is_held_here) {
             return Stall::No;
