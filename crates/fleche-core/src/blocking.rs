@@ -1,8 +1,8 @@
 //! Threads that wait for stores, so that those of an async runtime need not.
 
 use std::{
-    collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,31 +12,82 @@ use crate::{
     job, starter,
 };
 
-/// At most so many threads wait for stores at a time; what comes beyond that queues.
-const MOST_THREADS: usize = 8;
+/// At most so many threads wait for one store at a time; what comes beyond that queues. A store that does not answer keeps
+/// no other waiting.
+const THREADS_PER_STORE: usize = 8;
+/// At most so many threads wait for stores at a time.
+const THREADS: usize = 64;
 /// A thread without work ends after this time.
 const KEPT: Duration = Duration::from_secs(10);
 
-static STATE: Mutex<State> = Mutex::new(State { queue: VecDeque::new(), threads: 0, idle: 0 });
+static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 /// There is work.
 static CHANGED: Condvar = Condvar::new();
 
+#[derive(Default)]
 struct State {
-    queue: VecDeque<Work>,
+    stores: HashMap<usize, Line>,
+    /// The store of each piece of work that may begin now.
+    ready: VecDeque<usize>,
     threads: usize,
     /// How many of them wait for work.
     idle: usize,
 }
 
+/// What is to be done with one store.
+#[derive(Default)]
+struct Line {
+    queue: VecDeque<Work>,
+    /// How much of the queue may begin now.
+    ready: usize,
+    running: usize,
+}
+
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Runs the closure on a thread that may wait. It runs even if the future is dropped.
+impl State {
+    fn push(&mut self, store: usize, work: Work) {
+        self.stores.entry(store).or_default().queue.push_back(work);
+        self.admit(store);
+    }
+
+    /// Lets the next work with this store begin, if there are threads for it.
+    fn admit(&mut self, store: usize) {
+        let Some(line) = self.stores.get_mut(&store) else { return };
+        if line.ready < line.queue.len() && line.ready + line.running < THREADS_PER_STORE {
+            line.ready += 1;
+            self.ready.push_back(store);
+        }
+    }
+
+    fn begin(&mut self) -> Option<(usize, Work)> {
+        let store = self.ready.pop_front()?;
+        let line = self.stores.get_mut(&store)?;
+        line.ready -= 1;
+        line.running += 1;
+        Some((store, line.queue.pop_front()?))
+    }
+
+    fn end(&mut self, store: usize) {
+        let Some(line) = self.stores.get_mut(&store) else { return };
+        line.running -= 1;
+        if line.running == 0 && line.queue.is_empty() {
+            self.stores.remove(&store);
+        }
+        self.admit(store);
+    }
+}
+
+/// Runs the closure, which asks this store, on a thread that may wait. It runs even if the future is dropped.
 ///
 /// # Errors
 /// What the closure says; a panic in it is one too.
-pub(crate) async fn run<R: Send + 'static>(run: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
+pub(crate) async fn run<R: Send + 'static>(
+    store: usize,
+    run: impl FnOnce() -> Result<R> + Send + 'static,
+) -> Result<R> {
     let (completer, job) = job::channel();
-    push(Box::new(move || completer.complete(job::catch(run))));
+    push(store, Box::new(move || completer.complete(job::catch(run))));
     let failed = Error::backend("a store");
     match job.await {
         Ok(Ok(result)) => result,
@@ -44,21 +95,24 @@ pub(crate) async fn run<R: Send + 'static>(run: impl FnOnce() -> Result<R> + Sen
     }
 }
 
-fn push(work: Work) {
+fn push(store: usize, work: Work) {
     let mut state = lock();
-    state.queue.push_back(work);
-    let start = state.queue.len() > state.idle && state.threads < MOST_THREADS;
+    state.push(store, work);
+    let start = state.ready.len() > state.idle && state.threads < THREADS;
     state.threads += usize::from(start);
     drop(state);
     CHANGED.notify_one();
     if start && starter::spawn("fleche-store", serve).is_err() {
-        // Then others do it, or this thread has to.
         let mut state = lock();
         state.threads -= 1;
-        let left = if state.threads == 0 { std::mem::take(&mut state.queue) } else { VecDeque::new() };
-        drop(state);
-        for work in left {
+        // Then others do it, or this thread has to.
+        while state.threads == 0
+            && let Some((store, work)) = state.begin()
+        {
+            drop(state);
             work();
+            state = lock();
+            state.end(store);
         }
     }
 }
@@ -67,22 +121,23 @@ fn push(work: Work) {
 fn serve() {
     let mut state = lock();
     loop {
-        if let Some(work) = state.queue.pop_front() {
+        if let Some((store, work)) = state.begin() {
             drop(state);
             // The work catches its own panics; these are of wakers.
             if let Err(panic) = job::catch(work) {
                 crate::log::error!(%panic, "a panic while a future was woken");
             }
             state = lock();
+            state.end(store);
             continue;
         }
         state.idle += 1;
         let waits = WaitsHere::begin();
-        let waited = CHANGED.wait_timeout_while(state, KEPT, |state| state.queue.is_empty());
+        let waited = CHANGED.wait_timeout_while(state, KEPT, |state| state.ready.is_empty());
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         drop(waits);
         state.idle -= 1;
-        if state.queue.is_empty() {
+        if state.ready.is_empty() {
             state.threads -= 1;
             return;
         }

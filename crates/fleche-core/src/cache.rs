@@ -1,5 +1,7 @@
 //! `Cache`: a pair of stores, and what is counted while they are used.
 
+mod ask;
+mod breaker;
 mod collect;
 mod hot;
 mod stale;
@@ -7,6 +9,7 @@ mod stats;
 mod transfer;
 mod verify;
 
+pub(crate) use ask::{Operation, Unanswered};
 pub use collect::{Collected, Gc};
 pub use hot::HotTier;
 pub(crate) use hot::{FIRST_ID, Hot, HotKey, NearKey, get_near, get_near_unless_due, thread_ends};
@@ -38,6 +41,7 @@ use crate::{
     query::Query,
     store::{CallStore, CallStoreConfig, Entries, ValueStore},
 };
+use ask::Breakers;
 use stats::Counters;
 
 /// A store for values and a store for records, and what is counted while they are used.
@@ -45,6 +49,16 @@ use stats::Counters;
 /// A cheap handle: clones share everything. A [forked child](crate::fork) does not use its parent's caches: calls run there
 /// without them, and what is asked of them directly fails with [`Error::Forked`]. What `Cache` cannot do, its stores can:
 /// [`values`](Self::values) and [`calls`](Self::calls) hand them out.
+///
+/// # When a store fails
+///
+/// A store that fails costs a call nothing but time: the body runs, the value is returned, and the failure is counted in
+/// [`Stats::faults`]. A store that fails three times in a row, or once by a timeout, is left alone: calls neither look up
+/// nor claim nor record what they would need it for, and are counted under [`Skip::StoreLeftAlone`]. After one second one
+/// call tries it again; each failure doubles the pause, up to one minute. I/O errors, errors of the engine behind a store
+/// ([`Error::Backend`]) and panics count as failures; damaged entries and refusals do not. A store that can be read but not
+/// written still answers hits. Only calls leave a store alone: `load`, `query`, `evict` and the other methods of a cache
+/// always ask it.
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
@@ -63,6 +77,7 @@ struct Inner {
     counters: Counters,
     /// What was logged of the faults of the stores.
     faults: Throttle,
+    breakers: Breakers,
 }
 
 impl Cache {
@@ -333,6 +348,7 @@ impl Inner {
             hot,
             counters: Counters::default(),
             faults: Throttle::new(),
+            breakers: Breakers::new(),
         }
     }
 }

@@ -70,6 +70,10 @@ pub trait Held: Send + Sync {
     fn is_late(&self) -> bool {
         false
     }
+
+    /// Has the claim released in the background when it is dropped, since the store has just failed and may keep the caller
+    /// waiting. The default does nothing, which is right where a release does not wait.
+    fn release_in_background(&self) {}
 }
 
 /// What is called with a claim that has come, or with the error in its place.

@@ -44,6 +44,8 @@ mod many_jobs;
 #[cfg(target_os = "linux")]
 #[path = "engine/mapped_files.rs"]
 mod mapped_files;
+#[path = "engine/outages.rs"]
+mod outages;
 #[path = "engine/panics.rs"]
 mod panics;
 #[path = "engine/panics_of_tasks.rs"]

@@ -40,6 +40,9 @@ pub struct Stats {
     pub stale: u64,
     /// Operations of a store that failed. Each was logged; no call failed for it.
     pub faults: u64,
+    /// How often a store failed repeatedly, or did not answer in time, and was [left alone](crate::Cache#when-a-store-fails)
+    /// for a while. Each time was logged once.
+    pub outages: u64,
     /// Calls that ran without being recorded, by reason.
     pub skipped: BTreeMap<Skip, u64>,
 }
@@ -61,6 +64,7 @@ impl Stats {
             forgotten: self.forgotten.saturating_sub(before.forgotten),
             stale: self.stale.saturating_sub(before.stale),
             faults: self.faults.saturating_sub(before.faults),
+            outages: self.outages.saturating_sub(before.outages),
             skipped: skipped.filter(|(_, count)| *count > 0).collect(),
         }
     }
@@ -82,6 +86,8 @@ pub enum Skip {
     NameClaimedTwice,
     /// A store failed to keep it.
     StoreFailed,
+    /// A store has failed repeatedly and was [left alone](crate::Cache#when-a-store-fails).
+    StoreLeftAlone,
     /// A store keeps nothing of anybody: it is read only, say.
     StoreRefused,
 }
@@ -95,6 +101,7 @@ impl fmt::Display for Skip {
             Self::ResultNotStorable => "the result cannot be stored",
             Self::NameClaimedTwice => "two functions claim one name",
             Self::StoreFailed => "the store failed",
+            Self::StoreLeftAlone => "the store has failed repeatedly and is left alone for a while",
             Self::StoreRefused => "the store is only read",
         })
     }
@@ -127,6 +134,7 @@ struct Rare {
     forgotten: u64,
     stale: u64,
     faults: u64,
+    outages: u64,
     skipped: BTreeMap<Skip, u64>,
 }
 
@@ -173,6 +181,10 @@ impl Counters {
         self.rare().faults += 1;
     }
 
+    pub(crate) fn outage(&self) {
+        self.rare().outages += 1;
+    }
+
     pub(crate) fn skipped(&self, reason: Skip) {
         *self.rare().skipped.entry(reason).or_default() += 1;
     }
@@ -209,10 +221,11 @@ impl Counters {
         {
             add(counter, more);
         }
-        let seldom = [stats.faults, stats.waits, stats.circles, stats.forgotten, stats.stale];
+        let seldom = [stats.faults, stats.outages, stats.waits, stats.circles, stats.forgotten, stats.stale];
         if seldom.iter().any(|count| *count > 0) || !stats.skipped.is_empty() {
             let mut rare = self.rare();
             rare.faults += stats.faults;
+            rare.outages += stats.outages;
             rare.waits += stats.waits;
             rare.takeovers += stats.takeovers;
             rare.circles += stats.circles;
@@ -226,7 +239,7 @@ impl Counters {
     }
 
     pub(super) fn sum(&self) -> Stats {
-        let Rare { waits, takeovers, circles, waited, forgotten, stale, faults, skipped } = &*self.rare();
+        let Rare { waits, takeovers, circles, waited, forgotten, stale, faults, outages, skipped } = &*self.rare();
         let mut stats = Stats {
             waits: *waits,
             takeovers: *takeovers,
@@ -235,6 +248,7 @@ impl Counters {
             forgotten: *forgotten,
             stale: *stale,
             faults: *faults,
+            outages: *outages,
             skipped: skipped.clone(),
             ..Stats::default()
         };

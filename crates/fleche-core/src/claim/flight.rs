@@ -256,6 +256,11 @@ impl Leader {
         *self.flight.held() = Some(held);
     }
 
+    /// Returns the store's claim, if it has one.
+    pub fn held(&self) -> Option<Arc<dyn Held>> {
+        self.flight.held().clone()
+    }
+
     /// Whether it waits for the store's claim, from now on.
     pub fn seek(&self, seeks: bool) {
         self.flight.seeks.store(seeks, Relaxed);

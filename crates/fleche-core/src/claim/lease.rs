@@ -5,12 +5,20 @@ mod heart;
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use super::{Claim, Held, Owner, Taken, Then};
-use crate::{call::CallKey, error::Result, fork, log::Throttle};
+use crate::{
+    call::CallKey,
+    error::{Error, Result},
+    fork,
+    log::Throttle,
+};
 use heart::Heart;
 
 /// What a store does for leases, each atomically.
@@ -99,29 +107,58 @@ impl<T: LeaseTable> Shared<T> {
         let Some(grant) = self.table.acquire(key, &Owner::this_process(), self.lasts)? else { return Ok(None) };
         self.heart.keep(*key, grant, since, self.lasts);
         self.ensure_beating();
-        Ok(Some(Arc::new(Lease { shared: self.clone(), key: *key, grant })))
+        Ok(Some(Arc::new(Lease { shared: self.clone(), key: *key, grant, in_background: AtomicBool::new(false) })))
     }
 
     fn beat(self: &Arc<Self>) -> Option<Duration> {
         let now = self.now();
+        // A table that fails may have kept this thread waiting: it is not asked again in this round.
+        let mut failed: Option<String> = None;
         for (key, grant) in self.heart.due(now) {
-            match self.table.renew(&key, grant, self.lasts) {
+            let renewed = if failed.is_none() { self.table.renew(&key, grant, self.lasts) } else { continue };
+            match renewed {
                 Ok(true) => self.heart.renewed(&key, grant, now, self.lasts),
                 Ok(false) => self.heart.lost(&key, grant),
                 Err(error) => {
                     crate::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "a lease cannot be renewed");
-                    self.heart.again(&key, grant, now, self.lasts);
+                    failed = Some(error.to_string());
                 }
             }
         }
+        if failed.is_some() {
+            self.heart.postpone_renewals(self.now(), self.lasts);
+        }
         for wanted in self.heart.wanted(now) {
-            match self.acquire(&wanted.key) {
+            let asked = match &failed {
+                None => self.acquire(&wanted.key),
+                Some(error) => Err(Error::backend("the leases of a store")(error.clone())),
+            };
+            match asked {
                 Ok(None) => self.heart.ask_again(wanted, now),
                 Ok(Some(held)) => (wanted.then)(Ok(held)),
-                Err(error) => (wanted.then)(Err(error)),
+                Err(error) => {
+                    failed = failed.or_else(|| Some(error.to_string()));
+                    (wanted.then)(Err(error));
+                }
+            }
+        }
+        for (key, grant) in self.heart.released() {
+            // Where the table fails, the lease ends by itself.
+            if failed.is_none() {
+                failed = self.release(&key, grant).err().map(|error| error.to_string());
             }
         }
         self.heart.next()
+    }
+
+    fn release(&self, key: &CallKey, grant: u64) -> Result<()> {
+        let released = self.table.release(key, grant);
+        if let Err(error) = &released {
+            crate::log::warn_rarely!(
+                &FAULTS, error.kind(), %key, %error, "a lease is not released; it ends by itself"
+            );
+        }
+        released
     }
 
     fn ensure_beating(self: &Arc<Self>) {
@@ -157,6 +194,7 @@ struct Lease<T: LeaseTable> {
     shared: Arc<Shared<T>>,
     key: CallKey,
     grant: u64,
+    in_background: AtomicBool,
 }
 
 impl<T: LeaseTable> Held for Lease<T> {
@@ -175,6 +213,10 @@ impl<T: LeaseTable> Held for Lease<T> {
     fn is_late(&self) -> bool {
         self.shared.heart.is_late(&self.key, self.grant, self.shared.now(), self.shared.lasts)
     }
+
+    fn release_in_background(&self) {
+        self.in_background.store(true, Relaxed);
+    }
 }
 
 impl<T: LeaseTable> Drop for Lease<T> {
@@ -184,10 +226,12 @@ impl<T: LeaseTable> Drop for Lease<T> {
             return;
         }
         self.shared.heart.forget(&self.key, self.grant);
-        if let Err(error) = self.shared.table.release(&self.key, self.grant) {
-            crate::log::warn_rarely!(
-                &FAULTS, error.kind(), key = %self.key, %error, "a lease is not released; it ends by itself"
-            );
+        if self.in_background.load(Relaxed) {
+            self.shared.heart.release(self.key, self.grant);
+            self.shared.ensure_beating();
+        } else {
+            // The error is logged.
+            let _ = self.shared.release(&self.key, self.grant);
         }
     }
 }

@@ -8,17 +8,17 @@ use super::{
     attempt::attempt,
     check,
     guard::is_due,
-    hit::{Looked, Served, fetch, judge},
+    hit::{Fetched, Looked, Served, fetch, judge},
     hot,
     plan::{Access, ResultCodec},
-    recording::{Finished, Recording},
+    recording::{Finished, Recording, Stored},
     replaces,
     stale::{self, Replaces},
     turn::{self, Before, Right, Turn, Wanted, polled, take_turn_async},
 };
 use crate::{
     blocking,
-    cache::{Cache, Hot},
+    cache::{Cache, Hot, Operation, Unanswered},
     call::CallKey,
     claim::Moment,
     context::Binding,
@@ -239,7 +239,10 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
                 None => stored.await,
             };
             if let Some(finished) = finished {
-                finished.heat(plan.codec, Some(&value), generation, stored.is_ok());
+                finished.heat(plan.codec, Some(&value), generation, matches!(stored, Ok(Stored::Kept)));
+            }
+            if let Some(right) = &right {
+                right.expect_trouble(&stored);
             }
             Finished::conclude(function, &cache, stored);
             if let Some(right) = right {
@@ -257,7 +260,7 @@ async fn hit_off_thread<T: Send>(
     cache: &Cache,
     key: CallKey,
 ) -> Looked<T> {
-    let fetched = off_thread(cache, move |cache| fetch(function, cache, &key)).await;
+    let fetched = fetch_off_thread(function, cache, key).await;
     match judge(function, codec, cache, &key, fetched.as_ref().map(Option::as_ref)) {
         Looked::Unfit(why) => {
             hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(Looked::Unfit(why), Looked::Hit)
@@ -274,7 +277,7 @@ pub(super) async fn hit_of_replaced_off_thread<T: Send>(
     key: CallKey,
 ) -> Option<Served<T>> {
     for place in stale::places(function, &key) {
-        let fetched = off_thread(cache, move |cache| fetch(function, cache, &place)).await;
+        let fetched = fetch_off_thread(function, cache, place).await;
         if let Looked::Hit(served) = judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
             return Some(served);
         }
@@ -283,7 +286,10 @@ pub(super) async fn hit_of_replaced_off_thread<T: Send>(
 }
 
 /// Stores it, without making the polling thread wait. It comes back, unless a store has panicked.
-async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Result<()>) {
+async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Result<Stored>) {
+    if cache.leaves_alone(Operation::WriteRecord) {
+        return (Some(finished), Ok(Stored::LeftAlone));
+    }
     let stored = off_thread(cache, move |_| {
         let stored = finished.store();
         Ok((finished, stored))
@@ -292,6 +298,28 @@ async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Res
         Ok((finished, stored)) => (Some(finished), stored),
         Err(error) => (None, Err(error)),
     }
+}
+
+/// As [`fetch`], without making the polling thread wait.
+pub(super) async fn fetch_off_thread(
+    function: &'static Function,
+    cache: &Cache,
+    key: CallKey,
+) -> Result<Option<Fetched>> {
+    let fetched = ask_off_thread(cache, Operation::ReadRecord, move |cache| Ok(fetch(function, cache, &key)?));
+    fetched.await.or_else(Unanswered::into_missing)
+}
+
+/// Asks a store without making the polling thread wait. Where it is left alone, no other thread is waited for either.
+pub(super) async fn ask_off_thread<R: Send + 'static>(
+    cache: &Cache,
+    operation: Operation,
+    ask: impl FnOnce(&Cache) -> Result<R, Unanswered> + Send + 'static,
+) -> Result<R, Unanswered> {
+    if cache.leaves_alone(operation) {
+        return Err(Unanswered::LeftAlone);
+    }
+    off_thread(cache, move |cache| Ok(ask(cache))).await.unwrap_or_else(|error| Err(error.into()))
 }
 
 /// Runs what may wait for a store, without making the polling thread wait.
@@ -303,5 +331,5 @@ pub(super) async fn off_thread<R: Send + 'static>(
         return attempt(|| run(cache));
     }
     let cache = cache.clone();
-    blocking::run(move || run(&cache)).await
+    blocking::run(cache.calls().identity(), move || run(&cache)).await
 }

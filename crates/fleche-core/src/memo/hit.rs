@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Plan, attempt::attempt, codec::panicked, plan::ResultCodec, stale};
 use crate::{
-    cache::{Cache, StalePolicy, THE_CACHE},
+    cache::{Cache, Operation, StalePolicy, THE_CACHE, Unanswered},
     call::{Brief, CallKey, Record, ValueRef, Writer},
     encoding::{self, DecodeError},
     error::{Error, Result, ensure_not_forked},
@@ -50,7 +50,7 @@ pub(super) fn hit<T>(function: &'static Function, codec: ResultCodec<T>, cache: 
     let mut found = None;
     // Put where it is wanted: handed out of here step by step, it would be copied at each.
     let asked = attempt(|| {
-        found = ask(function, cache, key)?;
+        found = ask(function, cache, key, Asker::Call).or_else(Unanswered::into_missing)?;
         Ok(())
     });
     match judge(function, codec, cache, key, asked.as_ref().map(|()| found.as_ref())) {
@@ -109,22 +109,45 @@ impl Fetched {
     }
 }
 
-/// Asks the stores. A record whose value is gone is none.
+/// Asks the stores. A record whose value is gone is none; nor is there any in a store that is left alone.
 pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
-    attempt(|| ask(function, cache, key))
+    attempt(|| ask(function, cache, key, Asker::Call).or_else(Unanswered::into_missing))
 }
 
-fn ask(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
-    let record = match mode::refreshed_since() {
-        None => cache.calls().brief(key)?,
-        Some(since) => recorded_since(cache, key, since)?,
-    };
+/// As [`fetch`], for users that ask the cache themselves: no store is left alone.
+fn fetch_for_user(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
+    ask(function, cache, key, Asker::User).or_else(Unanswered::into_missing)
+}
+
+/// For whom a store is asked.
+#[derive(Clone, Copy)]
+enum Asker {
+    Call,
+    User,
+}
+
+impl Asker {
+    #[inline]
+    fn ask<T>(self, cache: &Cache, operation: Operation, ask: impl FnOnce() -> Result<T>) -> Result<T, Unanswered> {
+        match self {
+            Self::Call => cache.ask(operation, ask),
+            Self::User => Ok(ask()?),
+        }
+    }
+}
+
+#[inline]
+fn ask(function: &'static Function, cache: &Cache, key: &CallKey, asker: Asker) -> Result<Option<Fetched>, Unanswered> {
+    let record = asker.ask(cache, Operation::ReadRecord, || match mode::refreshed_since() {
+        None => cache.calls().brief(key),
+        Some(since) => recorded_since(cache, key, since),
+    })?;
     let Some(record) = record else { return Ok(None) };
     let stored = match record.result.stored() {
         // Its value is not wanted.
         Some(_) if is_refused(function, cache, &record) => None,
         None => None,
-        Some(digest) => match cache.values().get(digest)? {
+        Some(digest) => match asker.ask(cache, Operation::ReadValue, || cache.values().get(digest))? {
             None => return Ok(None),
             found => found,
         },
@@ -261,7 +284,7 @@ pub(super) fn load<T>(
     ensure_not_forked(|| THE_CACHE)?;
     let mut undecodable = None;
     for place in [*key].into_iter().chain(stale::places(function, key)) {
-        match ask(function, cache, &place)?.map(|fetched| read(function, codec, cache, &fetched)) {
+        match fetch_for_user(function, cache, &place)?.map(|fetched| read(function, codec, cache, &fetched)) {
             Some(Read::Fit(value)) => return Ok(Some(value)),
             Some(Read::Stale(value, why)) => {
                 stale::served(function, cache, why);

@@ -17,7 +17,7 @@ use super::{
     turn::Right,
 };
 use crate::{
-    cache::{Cache, Hot, Skip},
+    cache::{Cache, Hot, Operation, Skip, Unanswered},
     call::{Record, RecordFields, Timestamp, ValueRef, Writer},
     error::{Error, Result},
     fork,
@@ -66,6 +66,25 @@ pub(super) struct Finished {
     again: bool,
 }
 
+/// What became of a computed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// It is recorded, by this process or another.
+    Kept,
+    /// A store that has failed repeatedly was not asked.
+    LeftAlone,
+}
+
+impl Stored {
+    fn new(stored: Result<(), Unanswered>) -> Result<Self> {
+        match stored {
+            Ok(()) => Ok(Self::Kept),
+            Err(Unanswered::LeftAlone) => Ok(Self::LeftAlone),
+            Err(Unanswered::Failed(error)) => Err(error),
+        }
+    }
+}
+
 impl Recording {
     /// Records the value, or counts why not.
     pub(super) fn record<T: Send + Sync + 'static>(
@@ -97,7 +116,10 @@ impl Recording {
             finished.late = right.as_ref().is_some_and(Right::is_late);
             let generation = Hot::generation();
             let stored = attempt(|| finished.store());
-            finished.heat(codec, value, generation, stored.is_ok());
+            finished.heat(codec, value, generation, matches!(stored, Ok(Stored::Kept)));
+            if let Some(right) = &right {
+                right.expect_trouble(&stored);
+            }
             Finished::conclude(finished.function, &finished.cache, stored);
             if let (Some(right), Some(value)) = (right, value) {
                 right.land(codec, value);
@@ -166,40 +188,48 @@ impl Recording {
 
 impl Finished {
     /// Puts value, then record, after that which it replaces was kept. To be called once.
-    pub(super) fn store(&mut self) -> Result<()> {
+    pub(super) fn store(&mut self) -> Result<Stored> {
         let mut record = None;
         for _ in 0..REOPENED {
             match self.try_to_store(&mut record) {
-                Err(error @ Error::Reopened { .. }) => self.cache.fault(&error, self.function.name()),
-                stored => return stored,
+                Err(Unanswered::Failed(error @ Error::Reopened { .. })) => {
+                    self.cache.fault(&error, self.function.name());
+                }
+                stored => return Stored::new(stored),
             }
         }
-        self.try_to_store(&mut record)
+        Stored::new(self.try_to_store(&mut record))
     }
 
     /// The same, with the record that an earlier attempt has made.
-    fn try_to_store(&mut self, record: &mut Option<Record>) -> Result<()> {
+    fn try_to_store(&mut self, record: &mut Option<Record>) -> Result<(), Unanswered> {
         let Self { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again: _ } = self;
+        if cache.leaves_alone(Operation::WriteRecord) {
+            // Without a record a value is of no use.
+            return Err(Unanswered::LeftAlone);
+        }
         if *late {
-            if cache.calls().brief(&call.key)?.is_some_and(|record| function.is_own_code(&record.code)) {
+            let there = cache.ask(Operation::ReadRecord, || cache.calls().brief(&call.key))?;
+            if there.is_some_and(|record| function.is_own_code(&record.code)) {
                 return Ok(());
             }
             *replaces = Replaces::Code;
         }
         let values = cache.values();
+        let put = |digest, encoded: &[u8]| cache.ask(Operation::WriteValue, || values.put(digest, encoded));
         let references = record.as_ref().map_or(&call.arguments, |record| &record.arguments);
         if cache.stores_arguments() && function.definition.store_arguments {
             for (at, (argument, standing)) in references.iter().zip(arguments.iter()).enumerate() {
                 if let Some(digest) = argument.1.stored() {
-                    values.put(digest, &arguments.encoding(at, standing)?)?;
+                    put(digest, &arguments.encoding(at, standing).map_err(Error::from)?)?;
                 }
             }
         }
         let result = ValueRef::of(encoded);
         if let Some(digest) = result.stored() {
-            values.put(digest, encoded)?;
+            put(digest, encoded)?;
             if *synced {
-                values.sync(digest)?;
+                cache.ask(Operation::WriteValue, || values.sync(digest))?;
             }
         }
         let record = record.get_or_insert_with(|| {
@@ -214,8 +244,8 @@ impl Finished {
             })
         });
         replaces.keep(function, cache, &call.key, *synced)?;
-        cache.calls().put(&call.key, record)?;
-        if *synced { cache.calls().sync(&call.key) } else { Ok(()) }
+        cache.ask(Operation::WriteRecord, || cache.calls().put(&call.key, record))?;
+        if *synced { cache.ask(Operation::WriteRecord, || cache.calls().sync(&call.key)) } else { Ok(()) }
     }
 
     /// Keeps what was stored in the hot tier, whose generation was this before. Where the call was to run again, what was
@@ -242,9 +272,10 @@ impl Finished {
     }
 
     /// Tells of a failure to store, which does not fail the call.
-    pub(super) fn conclude(function: &'static Function, cache: &Cache, stored: Result<()>) {
+    pub(super) fn conclude(function: &'static Function, cache: &Cache, stored: Result<Stored>) {
         match stored {
-            Ok(()) => {}
+            Ok(Stored::Kept) => {}
+            Ok(Stored::LeftAlone) => cache.counters().skipped(Skip::StoreLeftAlone),
             // Nothing is wrong with it: it was chosen so.
             Err(Error::Refused { .. }) => cache.counters().skipped(Skip::StoreRefused),
             Err(error) => {

@@ -3,9 +3,9 @@
 
 use super::{attempt::attempt, hit::Unfit};
 use crate::{
-    cache::{Cache, StalePolicy},
+    cache::{Cache, Operation, StalePolicy, Unanswered},
     call::CallKey,
-    error::{Error, Result},
+    error::Error,
     function::{Function, Warning},
 };
 
@@ -85,27 +85,35 @@ impl From<Unfit> for Replaces {
 impl Replaces {
     /// Keeps the record that is about to be replaced. Where this fails, the record must not be replaced: it may have taken
     /// longer to compute than the one that would take its place.
-    pub(super) fn keep(self, function: &'static Function, cache: &Cache, key: &CallKey, synced: bool) -> Result<()> {
+    pub(super) fn keep(
+        self,
+        function: &'static Function,
+        cache: &Cache,
+        key: &CallKey,
+        synced: bool,
+    ) -> Result<(), Unanswered> {
         if self == Self::Nothing {
             return Ok(());
         }
         let calls = cache.calls();
         let is_kept = |code: &_| self != Self::Code || !function.is_own_code(code);
-        let there = undamaged(attempt(|| calls.brief(key)))?;
+        let there = undamaged(cache.ask(Operation::ReadRecord, || attempt(|| calls.brief(key))))?;
         if !there.is_some_and(|record| is_kept(&record.code)) {
             return Ok(());
         }
-        let Some(record) = undamaged(attempt(|| calls.get(key)))? else { return Ok(()) };
+        let Some(record) = undamaged(cache.ask(Operation::ReadRecord, || attempt(|| calls.get(key))))? else {
+            return Ok(());
+        };
         let place = key.of_replaced(&record.function.code);
-        calls.put(&place, &record)?;
-        if synced { calls.sync(&place) } else { Ok(()) }
+        cache.ask(Operation::WriteRecord, || calls.put(&place, &record))?;
+        if synced { cache.ask(Operation::WriteRecord, || calls.sync(&place)) } else { Ok(()) }
     }
 }
 
 /// Of a damaged record, nothing can be kept.
-fn undamaged<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+fn undamaged<T>(read: Result<Option<T>, Unanswered>) -> Result<Option<T>, Unanswered> {
     match read {
-        Err(Error::Damaged { .. }) => Ok(None),
+        Err(Unanswered::Failed(Error::Damaged { .. })) => Ok(None),
         read => read,
     }
 }

@@ -9,17 +9,18 @@ pub use vigil::tell_waits_of;
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    asynchronous::off_thread,
+    asynchronous::ask_off_thread,
     attempt::attempt,
     hit::{Fetched, Looked, Served, Unfit, fetch, hit_of_replaced, judge},
     plan::ResultCodec,
+    recording::Stored,
 };
 use crate::{
-    cache::{Cache, StalePolicy},
+    cache::{Cache, Operation, StalePolicy, Unanswered},
     call::{Brief, CallKey},
     claim::{Boarded, Cargo, Claim, End, Flight, Flights, Held, Leader, Moment, Route, Taken, board, this_thread},
     context,
-    error::Result,
+    error::{Error, Result},
     function::{Function, Patience},
     job::{self, Job},
     log::Throttle,
@@ -57,6 +58,14 @@ impl Right {
     /// Whether the right went to another meanwhile.
     pub(super) fn is_late(&self) -> bool {
         self.0.is_late()
+    }
+
+    /// Where the call could not be stored, releasing its claim must not wait for the store.
+    pub(super) fn expect_trouble(&self, stored: &Result<Stored>) {
+        let is_trouble = !matches!(stored, Ok(Stored::Kept) | Err(Error::Refused { .. }));
+        if let Some(held) = self.0.held().filter(|_| is_trouble) {
+            held.release_in_background();
+        }
     }
 
     /// The call is recorded; whoever waits gets the value.
@@ -104,22 +113,26 @@ enum Origin {
 ///
 /// A result that was recorded since then needs not be computed once more. Whether it was is told by comparing records, not
 /// times: those are of the clocks of other hosts.
-pub(super) struct Before(Result<Option<Brief>>);
+pub(super) struct Before(Result<Option<Brief>, Unanswered>);
 
 impl Before {
     pub(super) fn new(cache: &Cache, key: &CallKey) -> Self {
-        Self(attempt(|| cache.calls().brief(key)))
+        Self(brief(cache, key))
     }
 
     /// As [`new`](Self::new), without making the polling thread wait.
     pub(super) async fn new_off_thread(cache: &Cache, key: CallKey) -> Self {
-        Self(off_thread(cache, move |cache| cache.calls().brief(&key)).await)
+        Self(ask_off_thread(cache, Operation::ReadRecord, move |cache| brief(cache, &key)).await)
     }
 
     /// Whether this record has come since. Unknown where the store could not tell what there was: then it has not.
     fn is_past(&self, record: &Brief) -> bool {
         self.0.as_ref().is_ok_and(|before| before.as_ref() != Some(record))
     }
+}
+
+fn brief(cache: &Cache, key: &CallKey) -> Result<Option<Brief>, Unanswered> {
+    cache.ask(Operation::ReadRecord, || attempt(|| cache.calls().brief(key)))
 }
 
 /// A copy; none where making it panics, which is no reason to fail a call.
@@ -172,16 +185,17 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         route(self.cache, &self.key)
     }
 
-    /// What the store said of the claim. A fault of the store leaves the call without one.
-    fn asked(&self, leader: &Leader, claim: Result<Claim>) -> Asked {
+    /// What the store said of the claim. A fault of the store leaves the call without one, and so does a store that is left
+    /// alone.
+    fn asked(&self, leader: &Leader, claim: Result<Claim, Unanswered>) -> Asked {
         match claim {
-            Ok(Claim::WithinProcess) => Asked::Settled(false),
+            Ok(Claim::WithinProcess) | Err(Unanswered::LeftAlone) => Asked::Settled(false),
             Ok(Claim::Held(held)) => {
                 leader.hold(held);
                 Asked::Settled(true)
             }
             Ok(Claim::Taken(taken)) => Asked::Taken(taken),
-            Err(error) => {
+            Err(Unanswered::Failed(error)) => {
                 self.cache.fault(&error, self.function.name());
                 Asked::Settled(true)
             }
@@ -296,7 +310,7 @@ fn lead<T: Send + Sync + 'static>(
     until: Option<Instant>,
     mut has_waited: bool,
 ) -> Turn<T> {
-    let others = match wanted.asked(&leader, attempt(|| wanted.cache.calls().claim(&wanted.key))) {
+    let others = match wanted.asked(&leader, claim(wanted.cache, &wanted.key)) {
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
             let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
@@ -339,6 +353,11 @@ fn lead<T: Send + Sync + 'static>(
         wanted.cache.counters().takeover();
     }
     Turn::Mine(Right(leader), unfit)
+}
+
+/// Asks the store for the claim.
+fn claim(cache: &Cache, key: &CallKey) -> Result<Claim, Unanswered> {
+    cache.ask(Operation::Claim, || attempt(|| cache.calls().claim(key)))
 }
 
 /// The claim, as soon as it is ours. Whoever does not wait for it any more lets it go with the job.

@@ -114,6 +114,31 @@ fn a_store_that_waits_keeps_no_thread_of_the_runtime() {
 }
 
 #[test]
+fn a_store_that_does_not_answer_keeps_no_other_cache_waiting() {
+    #[fleche]
+    async fn beside_a_hanging_store(x: i64) -> i64 {
+        x
+    }
+    let gate = Arc::new(Gate::default());
+    let within = gate.clone();
+    let hanging = slow(move || within.wait());
+    // More than there are threads for one store.
+    let calls = (0..20).map(|x| on_a_thread(hanging.scope(|| beside_a_hanging_store(x)))).collect::<Vec<_>>();
+    let other = slow(|| ());
+    assert_eq!(block_on(other.scope(|| beside_a_hanging_store(1))), 1);
+    assert!(other.contains(&beside_a_hanging_store::key(1)).unwrap());
+    gate.open();
+    for (x, call) in calls.into_iter().enumerate() {
+        assert_eq!(usize::try_from(call.join().unwrap()).unwrap(), x);
+    }
+}
+
+/// A thread that waits for the future.
+fn on_a_thread<R: Send + 'static>(future: impl Future<Output = R> + Send + 'static) -> std::thread::JoinHandle<R> {
+    std::thread::spawn(|| block_on(future))
+}
+
+#[test]
 fn the_stores_work_is_done_on_threads_that_are_not_the_runtimes() {
     #[fleche]
     async fn elsewhere(x: i64) -> i64 {

@@ -34,6 +34,8 @@ struct Beats {
 struct State {
     kept: HashMap<(CallKey, u64), Kept>,
     wanted: Vec<Wanted>,
+    /// Leases to be released.
+    released: Vec<(CallKey, u64)>,
     /// How often something came to be due at another time.
     changes: u64,
     /// Whether a thread lets it beat.
@@ -78,11 +80,24 @@ impl Heart {
         }
     }
 
-    /// It could not be renewed, and is to be soon.
-    pub(super) fn again(&self, key: &CallKey, grant: u64, now: Duration, lasts: Duration) {
-        if let Some(kept) = self.lock().kept.get_mut(&(*key, grant)) {
+    /// Those that are due could not be renewed, and are to be soon.
+    pub(super) fn postpone_renewals(&self, now: Duration, lasts: Duration) {
+        for kept in self.lock().kept.values_mut().filter(|kept| kept.due <= now) {
             kept.due = now + lasts / 10;
         }
+    }
+
+    /// Has this one released at the next opportunity.
+    pub(super) fn release(&self, key: CallKey, grant: u64) {
+        let mut state = self.lock();
+        state.released.push((key, grant));
+        state.changes += 1;
+        self.0.changed.notify_one();
+    }
+
+    /// What is to be released.
+    pub(super) fn released(&self) -> Vec<(CallKey, u64)> {
+        mem::take(&mut self.lock().released)
     }
 
     /// Somebody else has it.

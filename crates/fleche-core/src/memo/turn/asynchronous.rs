@@ -7,14 +7,12 @@ use std::{
     time::Instant,
 };
 
-use super::{Asked, Found, Right, Turn, Verdict, Vigil, Wanted, arriving, deadline};
+use super::{Asked, Found, Right, Turn, Verdict, Vigil, Wanted, arriving, claim, deadline};
 use crate::{
     alarm::{self, Alarm},
+    cache::Operation,
     claim::{Boarded, End, Flight, Flights, Leader, board, noting},
-    memo::{
-        asynchronous::{hit_of_replaced_off_thread, off_thread},
-        hit::fetch,
-    },
+    memo::asynchronous::{ask_off_thread, fetch_off_thread, hit_of_replaced_off_thread},
 };
 
 /// As [`take_turn`](super::take_turn), from within these flights.
@@ -61,7 +59,7 @@ async fn lead<T: Send + Sync + 'static>(
     mut has_waited: bool,
 ) -> Turn<T> {
     let key = wanted.key;
-    let claim = off_thread(wanted.cache, move |cache| cache.calls().claim(&key)).await;
+    let claim = ask_off_thread(wanted.cache, Operation::Claim, move |cache| claim(cache, &key)).await;
     let others = match wanted.asked(&leader, claim) {
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
@@ -81,7 +79,7 @@ async fn lead<T: Send + Sync + 'static>(
     let mut unfit = wanted.unfit;
     if wanted.may_be_there(others) {
         let Wanted { function, codec, cache, .. } = wanted;
-        let fetched = off_thread(cache, move |cache| fetch(function, cache, &key)).await;
+        let fetched = fetch_off_thread(function, cache, key).await;
         (leader, unfit) = match wanted.find(leader, fetched) {
             Found::Value(value) => return Turn::Theirs(value),
             Found::Missing(leader) => (leader, None),

@@ -12,7 +12,7 @@ use std::{
 
 use super::super::attempt::attempt;
 use crate::{
-    cache::Cache,
+    cache::{Cache, Operation},
     call::CallKey,
     claim::{Flight, Owner, Published, Route, Sight, Stall, Unpolled, WaitsHere, look, look_for_stall},
     function::Function,
@@ -121,7 +121,7 @@ impl<'a> Vigil<'a> {
     }
 
     fn owner(&self, key: &CallKey) -> Option<Owner> {
-        attempt(|| self.cache.calls().owner(key)).ok().flatten()
+        self.cache.ask(Operation::Claim, || attempt(|| self.cache.calls().owner(key))).ok().flatten()
     }
 
     /// When to look up from the wait next, if at all.

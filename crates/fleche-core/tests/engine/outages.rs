@@ -1,0 +1,352 @@
+//! A store that fails repeatedly is left alone for a while.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use fleche_core::{
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, Skip, ValueStore,
+    cache::HotTier,
+    claim::{Claim, Held},
+    fleche,
+    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
+};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::{
+    long_result::long_result,
+    runtimes::block_on,
+    support::{Runs, logged},
+};
+
+/// A safety net for waits that must end.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How the operations of a store end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Works,
+    /// Reading works, writing fails.
+    Full,
+    Broken,
+    TimesOut,
+    Panics,
+}
+
+/// Stores in memory whose operations are counted, and end as the mode says.
+#[derive(Clone, Debug, Default)]
+struct Server {
+    values: MemoryValues,
+    calls: MemoryCalls,
+    mode: Arc<std::sync::Mutex<Mode>>,
+    asked: Arc<AtomicUsize>,
+    released: Arc<std::sync::Mutex<Vec<bool>>>,
+}
+
+impl Server {
+    fn set(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
+    }
+
+    /// How many operations there were since this was last asked.
+    fn asked(&self) -> usize {
+        self.asked.swap(0, SeqCst)
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::new(self.clone(), self.clone()).hot_tier(HotTier::OFF)
+    }
+
+    fn reads(&self) -> Result<()> {
+        self.operation(false)
+    }
+
+    fn writes(&self) -> Result<()> {
+        self.operation(true)
+    }
+
+    fn operation(&self, writes: bool) -> Result<()> {
+        self.asked.fetch_add(1, SeqCst);
+        let mode = *self.mode.lock().unwrap();
+        let kind = match mode {
+            Mode::Works => return Ok(()),
+            Mode::Full if !writes => return Ok(()),
+            Mode::Full => io::ErrorKind::StorageFull,
+            Mode::Broken => io::ErrorKind::ConnectionRefused,
+            Mode::TimesOut => io::ErrorKind::TimedOut,
+            Mode::Panics => panic!("the store panics"),
+        };
+        Err(Error::backend("the server")(io::Error::from(kind)))
+    }
+}
+
+impl ValueStore for Server {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.reads()?;
+        self.values.read(id, check)
+    }
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.writes()?;
+        self.values.put(id, encoded)
+    }
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.reads()?;
+        self.values.contains(id)
+    }
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.values.age(id)
+    }
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.values.remove(id, older_than)
+    }
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.values.ids(prefix)
+    }
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        ValueStore::config(&self.values)
+    }
+}
+
+impl CallStore for Server {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.reads()?;
+        self.calls.get(key)
+    }
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        self.writes()?;
+        self.calls.put(key, record)
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.reads()?;
+        self.calls.contains(key)
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        self.calls.keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.calls.remove(key, only)
+    }
+    fn claim(&self, _: &CallKey) -> Result<Claim> {
+        self.writes()?;
+        Ok(Claim::Held(Arc::new(Granted { server: self.clone(), in_background: AtomicUsize::new(0) })))
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        CallStore::config(&self.calls)
+    }
+}
+
+struct Granted {
+    server: Server,
+    in_background: AtomicUsize,
+}
+
+impl Held for Granted {
+    fn release_in_background(&self) {
+        self.in_background.fetch_add(1, SeqCst);
+    }
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        self.server.released.lock().unwrap().push(self.in_background.load(SeqCst) > 0);
+    }
+}
+
+fn left_alone(cache: &Cache) -> u64 {
+    cache.stats().skipped.get(&Skip::StoreLeftAlone).copied().unwrap_or_default()
+}
+
+#[test]
+fn a_store_that_fails_three_times_in_a_row_is_not_asked_again() {
+    long_result!(amid_failures);
+    for mode in [Mode::Broken, Mode::Panics] {
+        let server = Server::default();
+        let cache = server.cache();
+        server.set(mode);
+        let ((), log) = logged(|| {
+            for length in 100..110 {
+                assert_eq!(cache.scope(|| amid_failures(length)).len(), length);
+            }
+        });
+        assert_eq!(RUNS.take(), 10);
+        // Two look-ups and a claim of the first call, and that it cannot be looked up again.
+        let (asked, stats) = (server.asked(), cache.stats());
+        assert!((3..=6).contains(&asked), "{asked} operations");
+        assert_eq!((stats.faults, stats.outages), (asked as u64, 1), "{stats:?}");
+        assert!(left_alone(&cache) >= 9, "{stats:?}");
+        assert_eq!(log.matches("failed repeatedly").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn a_store_that_does_not_answer_costs_one_timeout() {
+    long_result!(amid_timeouts);
+    let server = Server::default();
+    let cache = server.cache();
+    server.set(Mode::TimesOut);
+    for length in 100..110 {
+        assert_eq!(cache.scope(|| amid_timeouts(length)).len(), length);
+    }
+    assert_eq!((RUNS.take(), server.asked()), (10, 1));
+    let stats = cache.stats();
+    assert_eq!((stats.misses, stats.faults, stats.outages, left_alone(&cache)), (10, 1, 1, 10), "{stats:?}");
+}
+
+#[test]
+fn a_store_that_does_not_answer_costs_an_async_call_one_timeout() {
+    #[fleche]
+    async fn awaits_timeouts(length: usize) -> String {
+        RUNS.count();
+        "z".repeat(length)
+    }
+    static RUNS: Runs = Runs::new();
+    let server = Server::default();
+    let cache = server.cache();
+    server.set(Mode::TimesOut);
+    for length in 100..110 {
+        let call = cache.scope(|| awaits_timeouts(length));
+        assert_eq!(block_on(call).len(), length);
+    }
+    assert_eq!((RUNS.take(), server.asked(), left_alone(&cache)), (10, 1, 10));
+}
+
+#[test]
+fn a_store_that_stops_answering_while_a_body_runs_costs_one_timeout_and_its_claim_does_not_wait() {
+    #[fleche(local, ignore(server))]
+    fn stops(server: &Server, length: usize) -> String {
+        server.set(Mode::TimesOut);
+        "z".repeat(length)
+    }
+    let server = Server::default();
+    let cache = server.cache();
+    cache.scope(|| stops(&server, 100));
+    // Look-up, claim, look-up under the claim, and the value.
+    assert_eq!(server.asked(), 4);
+    assert_eq!(*server.released.lock().unwrap(), [true]);
+    assert_eq!((cache.stats().faults, cache.stats().outages), (1, 1));
+    server.set(Mode::Works);
+    cache.scope(|| stops(&Server::default(), 101));
+    assert_eq!(*server.released.lock().unwrap(), [true, true], "the values are still left alone");
+}
+
+#[test]
+fn a_store_that_can_only_be_read_still_answers_hits() {
+    long_result!(full);
+    let server = Server::default();
+    let cache = server.cache();
+    let _active = cache.enter();
+    full(100);
+    server.set(Mode::Full);
+    for length in 101..110 {
+        full(length);
+    }
+    assert_eq!((RUNS.take(), cache.stats().outages), (10, 1));
+    assert_eq!((full(100).len(), RUNS.take()), (100, 0));
+    // Neither claimed nor put; looked up.
+    server.asked();
+    full(200);
+    assert_eq!((RUNS.take(), server.asked()), (1, 1));
+}
+
+#[test]
+fn results_that_are_hot_are_served_while_the_store_is_left_alone() {
+    long_result!(heated);
+    let server = Server::default();
+    let cache = Cache::new(server.clone(), server.clone());
+    let _active = cache.enter();
+    heated(100);
+    server.set(Mode::TimesOut);
+    heated(101);
+    server.asked();
+    assert_eq!((heated(100).len(), RUNS.take(), server.asked()), (100, 2, 0));
+}
+
+#[test]
+fn damage_and_refusals_do_not_count_as_failures() {
+    long_result!(refused);
+    let server = Server::default();
+    let read_only = fleche_core::layer::ReadOnly::new(server.clone());
+    let cache = Cache::new(server.clone(), read_only).hot_tier(HotTier::OFF);
+    for length in 100..110 {
+        cache.scope(|| refused(length));
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.outages, stats.skipped.get(&Skip::StoreRefused), left_alone(&cache)), (0, Some(&10), 0));
+    RUNS.take();
+}
+
+#[test]
+fn a_cache_that_is_asked_directly_always_asks_its_stores() {
+    long_result!(asked);
+    let server = Server::default();
+    let cache = server.cache();
+    let _active = cache.enter();
+    asked(100);
+    server.set(Mode::TimesOut);
+    asked(101);
+    server.set(Mode::Works);
+    assert!(asked::contains(100).unwrap());
+    assert_eq!(asked::load(100).unwrap().map(|found| found.len()), Some(100));
+    assert!(asked::evict(100).unwrap());
+    RUNS.take();
+}
+
+#[test]
+fn callers_of_one_call_still_share_its_computation() {
+    #[fleche(local, ignore(gate))]
+    fn shared(gate: &Gate, x: u64) -> u64 {
+        RUNS.count();
+        gate.0.send(()).unwrap();
+        gate.1.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        x
+    }
+    struct Gate(mpsc::Sender<()>, std::sync::Mutex<mpsc::Receiver<()>>);
+    static RUNS: Runs = Runs::new();
+    let server = Server::default();
+    let cache = server.cache();
+    server.set(Mode::TimesOut);
+    let ((say, running), (open, opened)) = (mpsc::channel(), mpsc::channel());
+    let gate = Gate(say, std::sync::Mutex::new(opened));
+    std::thread::scope(|scope| {
+        let leader = scope.spawn(|| cache.scope(|| shared(&gate, 1)));
+        running.recv_timeout(PATIENCE).unwrap();
+        let waits = cache.stats().waits;
+        let follower = scope.spawn(|| cache.scope(|| shared(&gate, 1)));
+        let begun = Instant::now();
+        while cache.stats().waits == waits {
+            assert!(begun.elapsed() < PATIENCE, "nobody waits");
+            std::thread::yield_now();
+        }
+        open.send(()).unwrap();
+        assert_eq!((leader.join().unwrap(), follower.join().unwrap()), (1, 1));
+    });
+    assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn a_store_that_works_again_is_used_again() {
+    long_result!(back);
+    let server = Server::default();
+    let cache = server.cache();
+    let _active = cache.enter();
+    server.set(Mode::TimesOut);
+    back(100);
+    server.set(Mode::Works);
+    let begun = Instant::now();
+    while server.calls.keys(&DigestPrefix::all()).unwrap().next().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the store is still left alone");
+        back(100);
+        std::thread::yield_now();
+    }
+    RUNS.take();
+    assert_eq!((back(100).len(), RUNS.take()), (100, 0));
+    assert_eq!((cache.stats().outages, cache.stats().faults), (1, 1));
+}
