@@ -1,6 +1,6 @@
 //! `cargo xtask faults`: lets every operation of every store fail, in every way, and looks at what users get.
 
-use fleche_conformance::faults::{Fault, run_faults};
+use fleche_conformance::faults::{Fault, run_faults, run_panics};
 
 use crate::{matrix::aligned, selected::Selected};
 
@@ -17,7 +17,8 @@ pub(crate) struct Arguments {
 /// A message where a backend is unknown, and for everything that went wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let header = std::iter::once("operations that failed".to_owned());
-    let mut rows: Vec<Vec<String>> = vec![header.chain(Fault::ALL.map(|fault| format!("{fault:?}"))).collect()];
+    let faults = Fault::ALL.map(|fault| format!("{fault:?}"));
+    let mut rows: Vec<Vec<String>> = vec![header.chain(faults).chain(["panics in types".to_owned()]).collect()];
     let mut failures = Vec::new();
     for backend in arguments.selected.all()? {
         let mut row = vec![backend.name.to_owned()];
@@ -26,6 +27,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
             row.push(report.operations.to_string());
             failures.extend(report.failures.into_iter().map(|failure| format!("{}: {failure}", backend.name)));
         }
+        let panics = run_panics(backend);
+        row.push(panics.parts.to_string());
+        failures.extend(panics.failures.into_iter().map(|failure| format!("{}: {failure}", backend.name)));
         rows.push(row);
     }
     print!("{}", aligned(&rows));

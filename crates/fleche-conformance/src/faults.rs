@@ -1,5 +1,6 @@
 //! Failing stores: whatever operation of a store fails, and however, the user's calls return what they should.
 
+mod panics;
 mod plan;
 mod script;
 mod store;
@@ -8,6 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use fleche_core::{Cache, cache::HotTier, store::BackendInfo};
 
+pub use panics::{PanicReport, run_panics};
 pub use plan::{Fault, Plan};
 pub use store::{FaultyCalls, FaultyValues};
 

@@ -42,6 +42,11 @@ impl Scene {
         Self(NEXT.fetch_add(1, Relaxed))
     }
 
+    /// What tells it from others.
+    pub(crate) fn id(self) -> u64 {
+        self.0
+    }
+
     /// How many bodies of the scene have run.
     pub(crate) fn runs(self) -> u64 {
         runs().get(&self.0).copied().unwrap_or(0)
@@ -121,6 +126,11 @@ pub(crate) fn text(x: u64, length: usize) -> String {
 
 fn runs() -> MutexGuard<'static, BTreeMap<u64, u64>> {
     RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A body of the scene runs.
+pub(crate) fn count(scene: u64) {
+    note(scene);
 }
 
 fn note(scene: u64) {

@@ -158,6 +158,7 @@ pub use file_content::FileContent;
 /// | `hash_code` | the digest of the function's tokens is part of the key; functions that it calls are not |
 /// | `ignore(verbose)`, or `#[ignore]` on a parameter | the parameter is not part of the key, and may be of any type; see [below](#what-can-be-memoized) |
 /// | `#[by_name]` on a parameter | this path is meant as a name, not as what the file holds |
+/// | `by_name` | the paths in the result are meant as names: what lies there may be gone when a hit returns them |
 /// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
 /// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
 /// | `hot = false` | results are not kept in front of the stores; see [`Cache::hot_tier`] |

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) hash_code: bool,
     pub(crate) stale: Option<Stale>,
     pub(crate) ignore: Vec<Ident>,
+    /// Whether paths in the result are meant as names.
+    pub(crate) by_name: bool,
     pub(crate) cache_errors: bool,
     pub(crate) discard_arguments: bool,
     pub(crate) cold: bool,
@@ -35,7 +37,7 @@ pub(crate) struct Options {
 }
 
 const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `stale = \"rerun\"`, \
-                     `ignore(parameter, …)`, `cache_errors`, `store_arguments = false`, `hot = false`, `wait = false`, `wait_timeout = \"30s\"`, \
+                     `ignore(parameter, …)`, `by_name`, `cache_errors`, `store_arguments = false`, `hot = false`, `wait = false`, `wait_timeout = \"30s\"`, \
                      `local`, `isolate`, `crate = path`";
 
 impl Parse for Options {
@@ -80,6 +82,7 @@ impl Options {
                 parenthesized!(names in input);
                 self.ignore = Punctuated::<Ident, Token![,]>::parse_terminated(&names)?.into_iter().collect();
             }
+            "by_name" => self.by_name = true,
             "cache_errors" => self.cache_errors = true,
             "store_arguments" => self.discard_arguments = !value::<LitBool>(input)?.value,
             "hot" => self.cold = !value::<LitBool>(input)?.value,

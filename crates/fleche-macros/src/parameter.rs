@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::{
-    FnArg, Ident, Pat, PatType, Result, Type, TypeReference,
+    FnArg, Ident, Pat, PatType, PathArguments, PathSegment, Result, Type, TypeReference,
     ext::IdentExt,
     spanned::Spanned,
     visit::{self, Visit},
@@ -95,6 +95,32 @@ impl Parameter {
         let ident = &self.ident;
         if self.lent.is_some() { ident.to_token_stream() } else { quote!(&#ident) }
     }
+}
+
+/// Whether a value of this result type is or contains a path, as far as the type says it. Errors are not recorded.
+pub(crate) fn contains_a_path(ty: &Type) -> bool {
+    struct Paths(bool);
+    impl<'ast> Visit<'ast> for Paths {
+        fn visit_type(&mut self, ty: &'ast Type) {
+            self.0 |= names_a_path(ty);
+            visit::visit_type(self, ty);
+        }
+
+        fn visit_path_segment(&mut self, segment: &'ast PathSegment) {
+            match &segment.arguments {
+                PathArguments::AngleBracketed(arguments) if segment.ident == "Result" => {
+                    arguments.args.first().into_iter().for_each(|value| self.visit_generic_argument(value));
+                }
+                _ => visit::visit_path_segment(self, segment),
+            }
+        }
+
+        fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+        fn visit_type_trait_object(&mut self, _: &'ast syn::TypeTraitObject) {}
+    }
+    let mut paths = Paths(false);
+    paths.visit_type(ty);
+    paths.0
 }
 
 fn names_a_path(ty: &Type) -> bool {

@@ -1,6 +1,6 @@
 //! Faults are found that a store, or the cache before it, does not survive.
 
-use fleche_conformance::faults::{Fault, FaultReport, run_faults};
+use fleche_conformance::faults::{Fault, FaultReport, run_faults, run_panics};
 
 use super::backend::backend;
 
@@ -32,4 +32,12 @@ fn a_store_that_loses_entries_is_caught_once_the_fault_is_gone() {
 fn a_store_that_forgets_everything_is_caught_when_it_is_opened_again() {
     let report = run_faults(backend!(ForgetsOnClose), Fault::Delay);
     assert!(report.failures.iter().any(|failure| failure.contains("after reopening")), "{report}");
+}
+
+#[test]
+fn panics_in_types_cost_no_call_whatever_the_store_does() {
+    for backend in [backend!(None), backend!(LosesSomePuts)] {
+        let report = run_panics(backend);
+        assert_eq!((report.parts, &report.failures[..]), (5, &[][..]));
+    }
 }

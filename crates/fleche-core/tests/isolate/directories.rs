@@ -16,7 +16,7 @@ use crate::support::{Runs, logged, memory};
 
 static RUNS: Runs = Runs::new();
 
-#[fleche(isolate)]
+#[fleche(isolate, by_name)]
 fn here(x: i64) -> PathBuf {
     RUNS.count();
     fs::write("input", x.to_string()).unwrap();
@@ -77,7 +77,7 @@ fn a_file_given_by_a_relative_path_is_found_by_the_body() {
 
 #[test]
 fn the_directory_of_the_program_never_changes() {
-    #[fleche(isolate)]
+    #[fleche(isolate, by_name)]
     fn while_others_look(x: i64) -> (i64, PathBuf) {
         BOTH.wait();
         BOTH.wait();
@@ -98,7 +98,7 @@ fn the_directory_of_the_program_never_changes() {
 
 #[test]
 fn threads_that_the_body_starts_share_its_directory() {
-    #[fleche(isolate)]
+    #[fleche(isolate, by_name)]
     fn threads(x: i64) -> (i64, PathBuf, PathBuf) {
         let below = thread::spawn(|| env::current_dir().unwrap()).join().unwrap();
         (x, env::current_dir().unwrap(), below)
@@ -111,7 +111,7 @@ fn threads_that_the_body_starts_share_its_directory() {
 
 #[test]
 fn an_isolated_call_within_another_has_a_directory_of_its_own() {
-    #[fleche(isolate)]
+    #[fleche(isolate, by_name)]
     fn around(x: i64) -> (PathBuf, PathBuf, PathBuf) {
         let before = env::current_dir().unwrap();
         (before, here(x), env::current_dir().unwrap())

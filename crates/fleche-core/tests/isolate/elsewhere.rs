@@ -27,7 +27,7 @@ use super::process::{alone, alone_with, left, panic_of};
 use crate::support::{logged, memory};
 
 /// Its directory, and the process.
-#[fleche(isolate(process))]
+#[fleche(isolate(process), by_name)]
 fn whereabouts(x: i64) -> (PathBuf, u32) {
     fs::write("input", x.to_string()).unwrap();
     (env::current_dir().unwrap(), this::id())
@@ -51,7 +51,7 @@ fn with_calls_inside(x: i64) -> i64 {
     double(x) + 1
 }
 
-#[fleche(isolate(process))]
+#[fleche(isolate(process), by_name)]
 fn nested(x: i64) -> (PathBuf, PathBuf) {
     (env::current_dir().unwrap(), whereabouts(x).0)
 }

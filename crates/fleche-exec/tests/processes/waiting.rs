@@ -117,7 +117,7 @@ fn working_directory() -> PathBuf {
     env::current_dir().expect("there is one")
 }
 
-#[fleche(isolate)]
+#[fleche(isolate, by_name)]
 fn isolated(run: u64) -> (PathBuf, PathBuf) {
     let _ = run;
     let pool = ISOLATED.get().expect("it was made");

@@ -21,7 +21,7 @@ fn is_of_pool() -> bool {
 
 static POOL: OnceLock<ThreadPool> = OnceLock::new();
 
-#[fleche(isolate)]
+#[fleche(isolate, by_name)]
 fn waits(run: u64) -> (PathBuf, PathBuf, bool) {
     let _ = run;
     // Its only thread has this body to wait for.
@@ -29,7 +29,7 @@ fn waits(run: u64) -> (PathBuf, PathBuf, bool) {
     (directory(), there, of_pool)
 }
 
-#[fleche(isolate)]
+#[fleche(isolate, by_name)]
 fn waits_within(run: u64) -> (PathBuf, PathBuf, bool) {
     waits(run)
 }

@@ -8,7 +8,7 @@ use super::{Names, bind::portable};
 use crate::{
     function::Function,
     options::{Patience, Stale},
-    parameter::Parameter,
+    parameter::{Parameter, contains_a_path},
 };
 
 /// Definition and instance.
@@ -159,5 +159,33 @@ pub(super) fn path_warnings(function: &Function) -> TokenStream {
             };
         }
     });
-    quote!(#(#warnings)*)
+    let result = path_result_warning(function);
+    quote!(#(#warnings)* #result)
+}
+
+/// A path in a result is recorded as a name: what lies there may be gone, or another, when a hit returns it.
+fn path_result_warning(function: &Function) -> TokenStream {
+    let Function { result, options, .. } = function;
+    if options.by_name || !contains_a_path(result) {
+        return TokenStream::new();
+    }
+    let cfg = function.attributes(&["cfg", "cfg_attr"]);
+    let warning = format_ident!("path_result", span = result.span());
+    let gone = if options.isolation.is_some() {
+        "; with `isolate`, a file in the call's own directory is gone on return"
+    } else {
+        ""
+    };
+    let note = format!(
+        "a recorded result holds a path, not what lies there, so a hit may return the path of a file that is gone or has \
+         changed{gone}; return what the file holds, or say `#[fleche(by_name)]`"
+    );
+    quote! {
+        #(#cfg)*
+        const _: () = {
+            #[deprecated(note = #note)]
+            const fn path_result() {}
+            #warning()
+        };
+    }
 }
