@@ -275,10 +275,13 @@ mod tests {
         assert_eq!(parked(&looks), vec![None; 400]);
     }
 
+    /// What two threads do, what they wait at, and how long they have worked, in microseconds.
+    type Two = [(Doing, Option<Futex>, u64); 2];
+
     /// For how many threads a lock was found that they wait for, one look a second.
-    fn locked(looks: &[[(Doing, Option<Futex>, u64); 2]]) -> Vec<usize> {
+    fn locked(looks: &[Two]) -> Vec<usize> {
         let (mut quiet, begun) = (Quiet::default(), Instant::now());
-        let look = |(second, threads): (u64, &[(Doing, Option<Futex>, u64); 2])| {
+        let look = |(second, threads): (u64, &Two)| {
             let seen = |(id, (doing, futex, worked)): (ThreadId, &(Doing, Option<Futex>, u64))| Seen {
                 id,
                 doing: *doing,
