@@ -1,12 +1,12 @@
 //! How SQL stores are described: `{"type":"sql","url":"sqlite:…"}`.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use fleche_core::{
     CallStore, Result, ValueStore,
     store::{CallStoreConfig, Reach, ValueStoreConfig},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{DatabaseUrl, SqlCalls, SqlValues};
 
@@ -16,7 +16,11 @@ pub(crate) struct Settings<'a> {
     pub(crate) url: &'a DatabaseUrl,
     pub(crate) password_env: Option<&'a str>,
     pub(crate) schema: Option<&'a str>,
+    pub(crate) timeout: Duration,
 }
+
+/// How long an operation may take unless it is said.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 macro_rules! sql_config {
     ($(#[$doc:meta])* $config:ident, $config_trait:ident, $store:ident, $store_trait:ident) => {
@@ -35,12 +39,22 @@ macro_rules! sql_config {
             /// first schema of the user's `search_path`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub schema: Option<String>,
+            /// How long one operation may take: connecting, waiting for a lock, and each statement or transaction, which has
+            /// a second more for each 4 MiB that it sends. What takes longer fails. 5 seconds unless it is said; in text,
+            /// `timeout = "10s"`. Where stores of one database in a process say different times, the shortest counts.
+            #[serde(
+                default = "default_timeout",
+                serialize_with = "write_timeout",
+                deserialize_with = "read_timeout",
+                skip_serializing_if = "is_default_timeout"
+            )]
+            pub timeout: Duration,
         }
 
         impl $config {
             /// The store in the database of this URL.
             pub fn new(url: impl Into<DatabaseUrl>) -> Self {
-                Self { url: url.into(), password_env: None, schema: None }
+                Self { url: url.into(), password_env: None, schema: None, timeout: TIMEOUT }
             }
 
             /// With the password that this environment variable holds, wherever the store is opened.
@@ -55,9 +69,15 @@ macro_rules! sql_config {
                 self
             }
 
+            /// With this much time for each operation.
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.timeout = timeout;
+                self
+            }
+
             pub(crate) fn settings(&self) -> Settings<'_> {
-                let Self { url, password_env, schema } = self;
-                Settings { url, password_env: password_env.as_deref(), schema: schema.as_deref() }
+                let Self { url, password_env, schema, timeout } = self;
+                Settings { url, password_env: password_env.as_deref(), schema: schema.as_deref(), timeout: *timeout }
             }
         }
 
@@ -86,4 +106,22 @@ sql_config! {
 sql_config! {
     /// How to open an [`SqlCalls`].
     SqlCallsConfig, CallStoreConfig, SqlCalls, CallStore
+}
+
+fn default_timeout() -> Duration {
+    TIMEOUT
+}
+
+fn is_default_timeout(timeout: &Duration) -> bool {
+    *timeout == TIMEOUT
+}
+
+fn write_timeout<S: Serializer>(timeout: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*timeout))
+}
+
+fn read_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let timeout = humantime::parse_duration(&text).ok().filter(|timeout| !timeout.is_zero());
+    timeout.ok_or_else(|| de::Error::custom(format!("`{text}` is no timeout: write `10s` or `500ms`, say")))
 }

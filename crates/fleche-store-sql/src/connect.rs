@@ -3,7 +3,7 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection as _, Database, PgConnection,
+    AssertSqlSafe, ConnectOptions, Connection as _, Sqlite,
     pool::PoolOptions,
     postgres::PgConnectOptions,
     query, query_scalar,
@@ -11,20 +11,22 @@ use sqlx::{
 };
 use url::Url;
 
-use crate::{dialect::Dialect, link::Link, retry::Attempts};
+use crate::{
+    access::FileAccess,
+    dialect::Dialect,
+    link::Link,
+    retry::{Attempts, Limit},
+    server::Server,
+};
 
 /// The most connections of one process to one database.
 const CONNECTIONS: u32 = 8;
-/// A connection to a server that was not used for so long is tried before it is used.
-const STALE: Duration = Duration::from_secs(5);
-/// How long SQLite waits for the locks of others before it says so.
-const BUSY: Duration = Duration::from_secs(5);
-/// How long one waits for a connection, while all of them are used or the server is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long SQLite waits for the locks of others before it says so, and is asked again.
+const BUSY: Duration = Duration::from_millis(250);
 
 /// Connections to this file, which exists. It has a write-ahead log, or a rollback journal where the memory that those who
 /// use such a log must share does not reach all of them.
-pub(crate) async fn to_file(path: &Path, rollback: bool) -> sqlx::Result<Link> {
+pub(crate) async fn to_file(path: &Path, rollback: bool, access: FileAccess, timeout: Duration) -> sqlx::Result<Link> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)
@@ -34,14 +36,18 @@ pub(crate) async fn to_file(path: &Path, rollback: bool) -> sqlx::Result<Link> {
         .pragma("cell_size_check", "ON")
         .thread_name(|number| format!("fleche-sqlite-{number}"))
         .disable_statement_logging();
-    set_journal(&options, if rollback { "delete" } else { "wal" }).await?;
+    if access != FileAccess::Full {
+        let options = options.read_only(true).immutable(access == FileAccess::ReadAsItIs);
+        return Ok(Link::to_file(pool().connect_lazy_with(options), rollback, timeout).read_only());
+    }
+    set_journal(&options, if rollback { "delete" } else { "wal" }, Limit::new(timeout, 0)).await?;
     let synchronous = if rollback { SqliteSynchronous::Extra } else { SqliteSynchronous::Normal };
-    Ok(Link::to_file(pool().connect_lazy_with(options.synchronous(synchronous)), rollback))
+    Ok(Link::to_file(pool().connect_lazy_with(options.synchronous(synchronous)), rollback, timeout))
 }
 
 /// Has the file keep its journal so. It is a property of the file: who opens it first sets it.
-async fn set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::Result<()> {
-    let mut attempts = Attempts::of(Dialect::Sqlite);
+async fn set_journal(options: &SqliteConnectOptions, wanted: &str, limit: Limit) -> sqlx::Result<()> {
+    let mut attempts = Attempts::new(Dialect::Sqlite, limit);
     loop {
         match try_set_journal(options, wanted).await {
             Err(error) => attempts.again(error).await?,
@@ -67,19 +73,11 @@ async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::
 }
 
 /// Connections to this server. The tables are in this schema, if one is given.
-pub(crate) async fn to_server(options: PgConnectOptions) -> sqlx::Result<Link> {
-    let options = options.disable_statement_logging();
-    // A pool would go on trying for long where there is no server.
-    options.connect().await?.close().await?;
-    let pool = pool().before_acquire(|connection: &mut PgConnection, about| {
-        Box::pin(async move {
-            if about.idle_for > STALE {
-                connection.ping().await?;
-            }
-            Ok(true)
-        })
-    });
-    Ok(Link::to_server(pool.connect_lazy_with(options)))
+pub(crate) async fn to_server(options: PgConnectOptions, timeout: Duration) -> sqlx::Result<Link> {
+    let server = Server::new(options.disable_statement_logging(), CONNECTIONS);
+    // So that the error is that of connecting where there is no server.
+    Limit::new(timeout, 0).bound(server.lend()).await?.give_back();
+    Ok(Link::to_server(server, timeout))
 }
 
 /// What the URL and the environment say about a server.
@@ -92,10 +90,9 @@ pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<Pg
     })
 }
 
-fn pool<DB: Database>() -> PoolOptions<DB> {
-    // Connections are not tried each time: what is there of a file stays there, and servers seldom go.
-    let pool = PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
-    pool.acquire_timeout(PATIENCE)
+fn pool() -> PoolOptions<Sqlite> {
+    // Connections are not tried each time: what is there of a file stays there. How long one waits is the link's to say.
+    PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -109,7 +106,9 @@ mod tests {
     fn journal(path: &Path, rollback: bool) -> Result<(String, i64)> {
         let path = path.to_owned();
         runtime::run("the file", async move {
-            let link = to_file(&path, rollback).await.map_err(backend("the file"))?;
+            let link = to_file(&path, rollback, FileAccess::Full, Duration::from_mins(1))
+                .await
+                .map_err(backend("the file"))?;
             schema::prepare(&link, None, "the file").await.map_err(|failed| failed.into_error("the file"))?;
             let work = async {
                 link.sync().await?;

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use fleche_core::{
@@ -18,16 +19,18 @@ use fleche_core::{
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
+    access::FileAccess,
     config::Settings,
     connect,
     dialect::Dialect,
-    error::{Failed, backend, config},
+    error::{Failed, config, read_only, without_path},
     heal::Healing,
     keep::beside,
     leases::{LASTS, LeaseRows},
     link::Link,
     network::is_on_network,
-    runtime, schema,
+    runtime,
+    schema::{self, Rights},
     statement::{Row, Statement},
     url::{DatabaseUrl, Target},
 };
@@ -49,6 +52,7 @@ pub(crate) struct Tables {
     /// For messages; without a password.
     pub(crate) name: String,
     link: Link,
+    rights: Rights,
     /// Heals the file, of SQLite.
     healing: Option<Healing>,
     /// The keys under which this process has met records of a later format.
@@ -67,7 +71,7 @@ static OPEN: OpenStores<Identity, Database> = OpenStores::new();
 impl Database {
     /// The database that these settings describe, with its tables, and how it is called wherever it is opened.
     pub(crate) fn open(settings: Settings<'_>) -> Result<(Arc<Self>, DatabaseUrl)> {
-        let Settings { url, password_env, schema } = settings;
+        let Settings { url, password_env, schema, timeout } = settings;
         match url.target(password_env)? {
             Target::File(path) => {
                 if schema.is_some() {
@@ -75,42 +79,65 @@ impl Database {
                 }
                 let path = std::path::absolute(&path).map_err(Error::io("find the absolute path of", &path))?;
                 // Elsewhere another directory is the working directory.
-                let url = path.to_str().map_or_else(|| url.clone(), |path| format!("sqlite:{path}").into());
-                Ok((Self::open_file(&path, &url)?, url))
+                let absolute = path.to_str().map_or_else(|| url.clone(), |path| format!("sqlite:{path}").into());
+                if url.is_variable() {
+                    let database = Self::open_file(&path, url, timeout).map_err(|error| without_path(error, url))?;
+                    return Ok((database, absolute));
+                }
+                Ok((Self::open_file(&path, &absolute, timeout)?, absolute))
             }
             Target::Server(server) => {
                 check_schema(url, schema)?;
                 let place = schema.map_or_else(String::new, |schema| format!(", schema `{schema}`"));
                 let name = format!("the sql store `{url}`{place}");
-                let options = connect::server_options(&server, schema).map_err(backend(&name))?;
+                let fail = |failed: Failed| {
+                    if url.is_variable() { failed.without_details(&name) } else { failed.into_error(&name) }
+                };
+                let options = connect::server_options(&server, schema).map_err(|error| fail(error.into()))?;
                 let schema = schema.map(str::to_owned);
                 let database = OPEN.get_or_open(Identity::of_server(&options), || {
-                    let link = connected(&name, schema, async move { connect::to_server(options).await });
-                    let link = link.map_err(|failed| failed.into_error(&name))?;
-                    Ok(Self::of(name, link, None, None))
+                    let opened = connected(&name, schema, async move { connect::to_server(options, timeout).await });
+                    Ok(Self::of(name.clone(), opened.map_err(fail)?, None, None))
                 })?;
+                database.tables.link.shorten_timeout(timeout);
                 Ok((database, url.clone()))
             }
         }
     }
 
     /// The database in this file of SQLite, which is created if it is missing.
-    fn open_file(path: &Path, url: &DatabaseUrl) -> Result<Arc<Self>> {
+    fn open_file(path: &Path, url: &DatabaseUrl, timeout: Duration) -> Result<Arc<Self>> {
         let name = format!("the sql store `{url}`");
-        OPEN.get_or_open(Identity::File(existing(path)?), || {
+        let database = OPEN.get_or_open(Identity::File(existing(path)?), || {
             let file = (BackingFile::new(path)?, url.clone());
             let rollback = is_on_network(path);
-            let healing = Healing::of(path, rollback, &name);
-            let link = healing.watch(|| {
+            let access = FileAccess::of(path);
+            let healing = Healing::of(path, rollback, &name, timeout);
+            let open = || {
                 let path = path.to_owned();
-                connected(&name, None, async move { connect::to_file(&path, rollback).await })
-            })?;
-            Ok(Self::of(name, link, Some(healing.known()), Some(file)))
-        })
+                connected(&name, None, async move { connect::to_file(&path, rollback, access, timeout).await })
+            };
+            if access != FileAccess::Full {
+                let opened = open().map_err(|failed| failed.into_error(&name))?;
+                return Ok(Self::of(name, opened, None, Some(file)));
+            }
+            let opened = healing.watch(open)?;
+            Ok(Self::of(name, opened, Some(healing.known()), Some(file)))
+        })?;
+        database.tables.link.shorten_timeout(timeout);
+        Ok(database)
     }
 
-    fn of(name: String, link: Link, healing: Option<Healing>, file: Option<(BackingFile<Self>, DatabaseUrl)>) -> Self {
-        let tables = Arc::new(Tables { name, link, healing, later: Mutex::default() });
+    fn of(
+        name: String,
+        (link, rights): (Link, Rights),
+        healing: Option<Healing>,
+        file: Option<(BackingFile<Self>, DatabaseUrl)>,
+    ) -> Self {
+        if rights == Rights::Read {
+            tracing::info!("{name} can only be read by this user: nothing will be recorded in it");
+        }
+        let tables = Arc::new(Tables { name, link, rights, healing, later: Mutex::default() });
         Self { leases: Leases::new(LeaseRows(tables.clone()), LASTS), tables, file }
     }
 }
@@ -122,7 +149,7 @@ impl FileBacked for Database {
 
     fn open_again(&self) -> Result<Arc<Self>> {
         match &self.file {
-            Some((file, url)) => Self::open_file(file.path(), url),
+            Some((file, url)) => Self::open_file(file.path(), url, self.tables.link.timeout()),
             None => Err(Error::backend(&self.tables.name)("it is not in a file")),
         }
     }
@@ -133,12 +160,12 @@ fn connected(
     name: &str,
     schema: Option<String>,
     connect: impl Future<Output = sqlx::Result<Link>> + Send + 'static,
-) -> Result<Link, Failed> {
+) -> Result<(Link, Rights), Failed> {
     let to = name.to_owned();
     let prepared = async move {
         let link = connect.await?;
         match schema::prepare(&link, schema.as_deref(), &to).await {
-            Ok(()) => Ok(link),
+            Ok(rights) => Ok((link, rights)),
             Err(failed) => {
                 link.close().await;
                 Err(failed)
@@ -207,6 +234,11 @@ fn existing(path: &Path) -> Result<Place> {
 }
 
 impl Tables {
+    /// Whether this user may not write to it.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.rights == Rights::Read
+    }
+
     pub(crate) fn dialect(&self) -> Dialect {
         self.link.dialect()
     }
@@ -221,7 +253,13 @@ impl Tables {
     }
 
     /// Runs the statements as one. The rows that each gives.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the database can only be read.
     pub(crate) fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        if self.is_read_only() {
+            return Err(read_only(&self.name));
+        }
         let statements = Arc::new(statements);
         self.run(|link| {
             let statements = statements.clone();
@@ -236,6 +274,9 @@ impl Tables {
 
     /// Returns when everything that was written before is on disk.
     pub(crate) fn sync(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Ok(());
+        }
         self.run(|link| async move { link.sync().await })
     }
 

@@ -3,7 +3,9 @@
 use std::fmt::{self, Display};
 
 use fleche_core::{CallKey, Error};
-use sqlx::{error::DatabaseError as _, sqlite::SqliteError};
+use sqlx::{error::DatabaseError, sqlite::SqliteError};
+
+use crate::DatabaseUrl;
 
 /// What made an operation on a database fail.
 pub(crate) enum Failed {
@@ -30,6 +32,28 @@ impl Failed {
         let Self::Sql(error) = self else { return None };
         let error = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
         Some(error.code()?.parse::<u32>().ok()? & 0xff)
+    }
+
+    /// Whether the user has no right to what was tried.
+    pub(crate) fn is_denied(&self) -> bool {
+        // SQLITE_READONLY; insufficient privilege and a read-only transaction: appendix A of PostgreSQL's manual.
+        let code =
+            if let Self::Sql(error) = self { error.as_database_error().and_then(DatabaseError::code) } else { None };
+        self.code() == Some(8) || matches!(code.as_deref(), Some("42501" | "25006"))
+    }
+
+    /// The error of opening a server whose URL comes from the environment: what a server says may repeat parts of it.
+    pub(crate) fn without_details(self, store: &str) -> Error {
+        let hidden = "details are not shown, since the URL comes from the environment";
+        match self {
+            Self::Sql(sqlx::Error::Io(error)) => Error::backend(store)(std::io::Error::from(error.kind())),
+            Self::Sql(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default().into_owned();
+                Error::backend(store)(format!("the server refused with the code {code}; {hidden}"))
+            }
+            Self::Sql(_) => Error::backend(store)(format!("it cannot be opened; {hidden}")),
+            Self::Other(error) => error,
+        }
     }
 
     pub(crate) fn into_error(self, store: &str) -> Error {
@@ -69,6 +93,8 @@ pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
             failed if failed.is_damage() => Error::backend(store)(format!(
                 "{failed}; the file is damaged or is none of SQLite: `sqlite3 FILE .recover` gets out of it what is left"
             )),
+            // Timeouts are told from other errors by their kind.
+            Failed::Sql(sqlx::Error::Io(error)) => Error::backend(store)(error),
             Failed::Sql(error) => Error::backend(store)(error),
             Failed::Other(error) => error,
         }
@@ -90,6 +116,21 @@ pub(crate) fn config(place: impl Display, why: impl Into<String>) -> Error {
 /// The entry does not hold what it claims to hold; `fate` says where it is now.
 pub(crate) fn damaged(store: &str, entry: impl Display, why: &str, fate: impl Display) -> Error {
     Error::Damaged { entry: format!("{entry} in {store}"), why: format!("{why}; {fate}") }
+}
+
+/// What is asked for needs rights that this user does not have.
+pub(crate) fn read_only(store: &str) -> Error {
+    Error::Refused { store: format!("{store}, which this user may only read,"), operation: "change" }
+}
+
+/// The error without the path, which comes from the environment variable that this URL names.
+pub(crate) fn without_path(error: Error, url: &DatabaseUrl) -> Error {
+    match error {
+        Error::Io { action, source, .. } => {
+            Error::Io { action, path: url.to_string().into(), source: source.kind().into() }
+        }
+        other => other,
+    }
 }
 
 /// A value that no row can hold.

@@ -2,9 +2,11 @@
 //! damaged one, in the same file.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{self, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,6 +23,9 @@ use crate::{
 /// One begins again where others have written meanwhile, and then, so that it comes to an end, keeps them waiting: they are
 /// shut out until what they would change is overwritten, but for the moment in between.
 const ROUNDS: [bool; 4] = [false, true, true, true];
+
+/// How often one asks for a lock that others have.
+const OFTEN: Duration = Duration::from_millis(10);
 
 /// So long nobody tries again where it has failed.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -39,13 +44,15 @@ pub(crate) struct Healing {
     known: Option<Place>,
     /// What did not heal is not tried again for a while: it would be copied with each operation.
     not_before: Mutex<Option<Instant>>,
+    /// How long one waits for others that heal.
+    timeout: Duration,
 }
 
 impl Healing {
     /// Of a file that may be anybody's.
-    pub(crate) fn of(path: &Path, rollback: bool, name: &str) -> Self {
+    pub(crate) fn of(path: &Path, rollback: bool, name: &str, timeout: Duration) -> Self {
         let (path, name) = (path.to_owned(), name.to_owned());
-        Self { path, rollback, name, known: None, not_before: Mutex::default() }
+        Self { path, rollback, name, known: None, not_before: Mutex::default(), timeout }
     }
 
     /// The same, once our tables were read in the file.
@@ -65,7 +72,9 @@ impl Healing {
     }
 
     fn heal_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(_turn) = within(self.timeout, turn) else {
+            return Err(beyond_healing(&self.name, &failed, "another file heals"));
+        };
         if self.not_before().is_some_and(|moment| Instant::now() < moment) {
             return Err(beyond_healing(&self.name, &failed, "it was tried a moment ago"));
         }
@@ -74,7 +83,7 @@ impl Healing {
             Ok(None) => return Err(failed.into_error(&self.name)),
             Err(why) => return self.give_up(failed, &why.to_string()),
         };
-        let places = match Places::of(&self.path) {
+        let places = match Places::of(&self.path, self.timeout) {
             Ok(places) => places,
             Err(why) => return self.give_up(failed, &why.to_string()),
         };
@@ -124,7 +133,7 @@ impl Healing {
             return Err(would_be_lost(&self.name, &other));
         }
         let first = raw.mend_header(self.rollback)?;
-        let mut damaged = Damaged::open(&places.file, &self.name)?;
+        let mut damaged = Damaged::open(&places.file, &self.name, self.timeout)?;
         if !failed.is_damage() && first.is_none() && damaged.serves() {
             return Ok(false);
         }
@@ -158,6 +167,27 @@ impl Healing {
     }
 }
 
+/// What is there in time, asked for again and again: nobody tells when a lock is free.
+fn within<T>(timeout: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
+    let begun = Instant::now();
+    loop {
+        let found = ask();
+        if found.is_some() || begun.elapsed() >= timeout {
+            return found;
+        }
+        thread::sleep(OFTEN);
+    }
+}
+
+/// The turn of this thread among those that heal, if it is free.
+fn turn() -> Option<MutexGuard<'static, ()>> {
+    match TURN.try_lock() {
+        Ok(turn) => Some(turn),
+        Err(sync::TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+        Err(sync::TryLockError::WouldBlock) => None,
+    }
+}
+
 /// Where a file is healed, by one process at a time.
 struct Places {
     /// The file itself: links lead to it.
@@ -168,12 +198,17 @@ struct Places {
 }
 
 impl Places {
-    fn of(path: &Path) -> Result<Self> {
+    fn of(path: &Path, timeout: Duration) -> Result<Self> {
         let file = fs::canonicalize(path).map_err(Error::io("find", path))?;
         let lock = beside(&file, ".healing");
-        let opened = written_file::open(&lock, true, false);
-        let opened = opened.and_then(|opened| opened.lock().map(|()| opened));
-        let opened = opened.map_err(Error::io("lock", &lock))?;
+        let opened = written_file::open(&lock, true, false).map_err(Error::io("open", &lock))?;
+        let locked = within(timeout, || match opened.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => Some(Err(error)),
+            Ok(()) => Some(Ok(())),
+        });
+        let held = || Err(io::Error::new(io::ErrorKind::TimedOut, "another process heals the file"));
+        locked.unwrap_or_else(held).map_err(Error::io("lock", &lock))?;
         Ok(Self { scratch: beside(&file, ".healing.d"), file, _lock: opened })
     }
 
@@ -196,13 +231,15 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::{connect, runtime, schema, statement::Statement};
+    use crate::{access::FileAccess, connect, runtime, schema, statement::Statement};
+
+    const MINUTE: Duration = Duration::from_mins(1);
 
     /// Opens the file, and counts its values.
     fn count(path: &Path, rollback: bool) -> Result<i64, Failed> {
         let path = path.to_owned();
         let counted = async move {
-            let link = connect::to_file(&path, rollback).await?;
+            let link = connect::to_file(&path, rollback, FileAccess::Full, MINUTE).await?;
             schema::prepare(&link, None, "the file").await?;
             let rows = link.read(&Statement::new("SELECT sum(length(bytes)) FROM fleche_values")).await;
             link.close().await;
@@ -232,7 +269,7 @@ mod tests {
             for (at, damage) in [(0, vec![0xff; 24]), (100, vec![0; 12]), (0, vec![0; 5000])] {
                 file.seek(SeekFrom::Start(at)).unwrap();
                 file.write_all(&damage).unwrap();
-                let healing = Healing::of(&path, rollback, "the file").known();
+                let healing = Healing::of(&path, rollback, "the file", MINUTE).known();
                 assert_eq!(healing.watch(|| count(&path, rollback)).unwrap(), 7);
                 let counted = "SELECT sum(length(bytes)) FROM fleche_values";
                 assert_eq!(theirs.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 7);
@@ -249,11 +286,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
         let _theirs = filled(&path, false, 7);
-        let healing = Healing::of(&path, false, "the file").known();
+        let healing = Healing::of(&path, false, "the file", MINUTE).known();
         let wrong = || {
             let path = path.clone();
             let read = async move {
-                let link = connect::to_file(&path, false).await?;
+                let link = connect::to_file(&path, false, FileAccess::Full, MINUTE).await?;
                 let read = link.read(&Statement::new("SELECT unknown FROM fleche_values")).await;
                 link.close().await;
                 Ok(read.map(drop)?)

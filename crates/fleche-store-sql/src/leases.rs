@@ -23,7 +23,8 @@ use crate::{
 /// nobody waits longer than this for one that was killed.
 pub(crate) const LASTS: Duration = Duration::from_secs(10);
 
-/// The rows of claims. Times are by the database's own clock; the number of a row is never given again.
+/// The rows of claims. Times are by the database's own clock, which is that of the process in SQLite; the number of a row
+/// is never given again.
 pub(crate) struct LeaseRows(pub(crate) Arc<Tables>);
 
 impl LeaseRows {
@@ -33,9 +34,16 @@ impl LeaseRows {
 
     /// As [`CallStore::owner`](fleche_core::CallStore::owner).
     pub(crate) fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        let sql =
-            format!("SELECT host, process, since, awaits FROM fleche_leases WHERE key = $1 AND until > {}", self.now());
-        let rows = self.0.read(Statement::new(sql).bytes(*key.digest().as_bytes()))?;
+        self.owner_for(key, LASTS)
+    }
+
+    /// The owner of a lease that lasts so long at most.
+    fn owner_for(&self, key: &CallKey, lasts: Duration) -> Result<Option<Owner>> {
+        let now = self.now();
+        let sql = format!(
+            "SELECT host, process, since, awaits FROM fleche_leases WHERE key = $1 AND until > {now} AND until <= {now} + $2"
+        );
+        let rows = self.0.read(Statement::new(sql).bytes(*key.digest().as_bytes()).integer(millis(lasts)))?;
         rows.first().map(owner).transpose().map_err(backend(&self.0.name))
     }
 }
@@ -43,11 +51,12 @@ impl LeaseRows {
 impl LeaseTable for LeaseRows {
     fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>> {
         // Those who wait ask often, and need not keep others from writing.
-        if self.owner(key)?.is_some() {
+        if self.owner_for(key, lasts)?.is_some() {
             return Ok(None);
         }
         let (id, now) = (*key.digest().as_bytes(), self.now());
-        let over = format!("DELETE FROM fleche_leases WHERE key = $1 AND until <= {now}");
+        // One that ends later than a lease lasts was written by a clock that was ahead.
+        let over = format!("DELETE FROM fleche_leases WHERE key = $1 AND (until <= {now} OR until > {now} + $2)");
         let grant = format!(
             "INSERT INTO fleche_leases (key, until, host, process, since, awaits)
              VALUES ($1, {now} + $2, $3, $4, $5, $6) ON CONFLICT (key) DO NOTHING RETURNING number"
@@ -57,7 +66,7 @@ impl LeaseTable for LeaseRows {
         let grant = Statement::new(grant).bytes(id).integer(millis(lasts)).bytes(owner.host.as_bytes());
         let grant =
             grant.integer(owner.process.into()).integer(moment(since)).maybe_bytes(awaits(owner.awaits.as_deref()));
-        let rows = self.0.write(vec![Statement::new(over).bytes(id), grant])?;
+        let rows = self.0.write(vec![Statement::new(over).bytes(id).integer(millis(lasts)), grant])?;
         let number = rows.last().and_then(|rows| rows.first()).map(|row| row.integer(0)).transpose();
         Ok(number.map_err(backend(&self.0.name))?.map(i64::cast_unsigned))
     }

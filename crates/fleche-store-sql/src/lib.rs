@@ -48,6 +48,14 @@
 //! record is written in one transaction with the rows by which it is found. Listings and queries ask for page after page,
 //! each from where the last one ended; no transaction stays open in between.
 //!
+//! # Reading only
+//!
+//! Who may only read a database can open it: a role of PostgreSQL that may `SELECT` from the tables, a server that is a
+//! standby, a file of SQLite that cannot be written to. Calls are then answered from it and recorded nowhere
+//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)); nothing is claimed. The tables must be there. A file of SQLite
+//! in a directory that cannot be written to either is read together with the log that a writer has beside it; if there is
+//! none, it is read as it is when it is opened, and what others write to it later may be missing or be told as damaged.
+//!
 //! # What survives
 //!
 //! A crash of the process costs nothing that was put. In SQLite, a power failure may cost the last commits, never the
@@ -56,7 +64,14 @@
 //! the disk (`journal_mode = DELETE`, `synchronous = EXTRA`); a server is the better choice there. PostgreSQL commits as
 //! its server was told to, by default to disk.
 //!
-//! Who finds the database locked waits, up to a minute, before the operation fails. Writers of one process take turns.
+//! # How long an operation takes
+//!
+//! Each operation, connecting and waiting for locks included, ends within the `timeout` of the configuration, `"5s"` unless it
+//! is said, and a second more for each 4 MiB that it sends. What takes longer fails, and a cache then [leaves the store
+//! alone](fleche_core::Cache#when-a-store-fails) for a while. A server that does not answer loses the connection; what it was
+//! asked for may still take effect once it goes on. In SQLite the time bounds how long one waits for the locks of others, in
+//! this process or elsewhere; reading and writing the disk takes as long as it takes. Values of hundreds of megabytes on a
+//! slow network need a longer timeout.
 //!
 //! # Damage
 //!
@@ -70,10 +85,11 @@
 //!
 //! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. A claim is
 //! a row with a time limit: ten seconds by the database's clock, which its owner renews every three and a third. So the
-//! calls of a process that was killed go to others within ten seconds; and an owner that cannot renew for so long, because
+//! calls of a process that was killed go to others within ten seconds, also if its clock was ahead; and an owner that cannot renew for so long, because
 //! it was stopped, say, is told that it is late, and what it computes replaces nothing. Each grant has a number of its own
 //! that is never given again, and only who has the last one renews, publishes or releases the claim.
 
+mod access;
 mod aside;
 mod calls;
 mod config;
@@ -97,6 +113,7 @@ mod rows;
 mod runtime;
 mod salvage;
 mod schema;
+mod server;
 mod statement;
 mod url;
 mod values;

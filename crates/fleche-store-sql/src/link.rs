@@ -1,13 +1,21 @@
-//! `Link`: the pool of connections to one database, and how statements go through it.
+//! `Link`: the connections to one database, and how statements go through them.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use sqlx::{PgPool, SqlitePool};
-use tokio::sync::Mutex;
+use sqlx::SqlitePool;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     dialect::Dialect,
-    retry::Attempts,
+    retry::{Attempts, Limit, is_lost},
+    server::Server,
     statement::{Connection, Row, Statement, Transaction},
 };
 
@@ -19,21 +27,49 @@ pub(crate) struct Link {
     writer: Arc<Mutex<()>>,
     /// Whether a commit is on disk when it returns, as far as the database can tell.
     commits_are_durable: bool,
+    is_read_only: bool,
+    /// In milliseconds.
+    timeout: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
 enum Pool {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(Arc<Server>),
 }
 
 impl Link {
-    pub(crate) fn to_file(pool: SqlitePool, commits_are_durable: bool) -> Self {
-        Self { pool: Pool::Sqlite(pool), writer: Arc::default(), commits_are_durable }
+    pub(crate) fn to_file(pool: SqlitePool, commits_are_durable: bool, timeout: Duration) -> Self {
+        Self::new(Pool::Sqlite(pool), commits_are_durable, timeout)
     }
 
-    pub(crate) fn to_server(pool: PgPool) -> Self {
-        Self { pool: Pool::Postgres(pool), writer: Arc::default(), commits_are_durable: true }
+    pub(crate) fn to_server(server: Arc<Server>, timeout: Duration) -> Self {
+        Self::new(Pool::Postgres(server), true, timeout)
+    }
+
+    fn new(pool: Pool, commits_are_durable: bool, timeout: Duration) -> Self {
+        let timeout = Arc::new(AtomicU64::new(millis(timeout)));
+        Self { pool, writer: Arc::default(), commits_are_durable, is_read_only: false, timeout }
+    }
+
+    /// The same, to a file that can only be read.
+    pub(crate) fn read_only(self) -> Self {
+        Self { is_read_only: true, ..self }
+    }
+
+    /// Whether it is to a file that can only be read.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// How long one operation may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout.load(Relaxed))
+    }
+
+    /// No operation may take longer from now on.
+    pub(crate) fn shorten_timeout(&self, timeout: Duration) {
+        self.timeout.fetch_min(millis(timeout), Relaxed);
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -45,36 +81,31 @@ impl Link {
 
     /// The rows that the statement, which changes nothing, gives.
     pub(crate) async fn read(&self, statement: &Statement) -> sqlx::Result<Vec<Row>> {
-        let mut attempts = Attempts::of(self.dialect());
-        loop {
-            match self.try_read(statement).await {
-                Err(error) => attempts.again(error).await?,
-                rows => return rows,
-            }
-        }
+        self.try_in_time(0, |limit| self.try_read(statement, limit)).await
     }
 
-    async fn try_read(&self, statement: &Statement) -> sqlx::Result<Vec<Row>> {
-        self.connection().await?.fetch(statement).await
+    async fn try_read(&self, statement: &Statement, limit: Limit) -> sqlx::Result<Vec<Row>> {
+        let mut connection = self.connection(limit).await?;
+        let rows = connection.fetch(statement).await?;
+        connection.give_back();
+        Ok(rows)
     }
 
     /// Runs the statements as one: all of them take effect, or none. The rows that each gives.
     pub(crate) async fn write(&self, statements: &[Statement]) -> sqlx::Result<Vec<Vec<Row>>> {
-        let mut attempts = Attempts::of(self.dialect());
-        loop {
-            match self.try_write(statements).await {
-                Err(error) => attempts.again(error).await?,
-                rows => return rows,
-            }
-        }
+        let bytes = statements.iter().map(Statement::bytes_sent).sum();
+        self.try_in_time(bytes, |limit| self.try_write(statements, limit)).await
     }
 
-    async fn try_write(&self, statements: &[Statement]) -> sqlx::Result<Vec<Vec<Row>>> {
-        let _turn = self.turn().await;
+    async fn try_write(&self, statements: &[Statement], limit: Limit) -> sqlx::Result<Vec<Vec<Row>>> {
+        let _turn = self.turn(limit).await?;
         if let [statement] = statements {
-            return Ok(vec![self.connection().await?.fetch(statement).await?]);
+            let mut connection = self.connection(limit).await?;
+            let rows = connection.fetch(statement).await?;
+            connection.give_back();
+            return Ok(vec![rows]);
         }
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(limit).await?;
         let mut rows = Vec::with_capacity(statements.len());
         for statement in statements {
             rows.push(transaction.fetch(statement).await?);
@@ -83,18 +114,18 @@ impl Link {
         Ok(rows)
     }
 
-    async fn begin(&self) -> sqlx::Result<Transaction> {
-        Ok(match &self.pool {
+    async fn begin(&self, limit: Limit) -> sqlx::Result<Transaction> {
+        match &self.pool {
             // Waits for its turn before anything was read: later it would have been in vain.
-            Pool::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-            Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
-        })
+            Pool::Sqlite(pool) => Ok(Transaction::Sqlite(limit.bound(pool.begin_with("BEGIN IMMEDIATE")).await?)),
+            Pool::Postgres(server) => Transaction::begin(server.lend().await?).await,
+        }
     }
 
-    async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    async fn turn(&self, limit: Limit) -> sqlx::Result<Option<MutexGuard<'_, ()>>> {
         match self.dialect() {
-            Dialect::Sqlite => Some(self.writer.lock().await),
-            Dialect::Postgres => None,
+            Dialect::Sqlite => limit.bound(async { Ok(Some(self.writer.lock().await)) }).await,
+            Dialect::Postgres => Ok(None),
         }
     }
 
@@ -103,19 +134,13 @@ impl Link {
         if self.commits_are_durable {
             return Ok(());
         }
-        let mut attempts = Attempts::of(self.dialect());
-        loop {
-            match self.try_sync().await {
-                Err(error) => attempts.again(error).await?,
-                done => return done,
-            }
-        }
+        self.try_in_time(0, |limit| self.try_sync(limit)).await
     }
 
     // A commit that waits for the disk carries with it all that stand before it in the log.
-    async fn try_sync(&self) -> sqlx::Result<()> {
-        let _turn = self.turn().await;
-        let mut connection = self.connection().await?;
+    async fn try_sync(&self, limit: Limit) -> sqlx::Result<()> {
+        let _turn = self.turn(limit).await?;
+        let mut connection = self.connection(limit).await?;
         connection.fetch(&Statement::new("PRAGMA synchronous = FULL")).await?;
         let count = "UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'";
         let counted = connection.fetch(&Statement::new(count)).await;
@@ -125,19 +150,66 @@ impl Link {
         counted.map(drop)
     }
 
+    /// Tries the operation until it succeeds, fails for good, or its time is over.
+    ///
+    /// What a server does not answer is given up, with its connection. What waits in SQLite ends soon by itself.
+    async fn try_in_time<T, F>(&self, bytes_sent: usize, attempt: impl Fn(Limit) -> F) -> sqlx::Result<T>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
+        let limit = Limit::new(self.timeout(), bytes_sent);
+        let mut attempts = Attempts::new(self.dialect(), limit);
+        let tried = async {
+            loop {
+                match attempt(limit).await {
+                    Err(error) => {
+                        self.note(&error);
+                        attempts.again(error).await?;
+                    }
+                    done => return done,
+                }
+            }
+        };
+        match &self.pool {
+            Pool::Sqlite(_) => tried.await,
+            Pool::Postgres(_) => limit.bound(tried).await,
+        }
+    }
+
+    fn note(&self, error: &sqlx::Error) {
+        if let Pool::Postgres(server) = &self.pool
+            && is_lost(error)
+        {
+            server.forget_idle();
+        }
+    }
+
     /// A connection, which waits for its turn among the others of the pool.
-    async fn connection(&self) -> sqlx::Result<Connection> {
+    async fn connection(&self, limit: Limit) -> sqlx::Result<Connection> {
         Ok(match &self.pool {
-            Pool::Sqlite(pool) => Connection::Sqlite(pool.acquire().await?),
-            Pool::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
+            Pool::Sqlite(pool) => Connection::Sqlite(limit.bound(pool.acquire()).await?),
+            Pool::Postgres(server) => Connection::Postgres(server.lend().await?),
         })
     }
 
     /// Closes the connections, once nobody uses them. The last to close a file of SQLite leaves it whole in one file.
     pub(crate) async fn close(self) {
-        match self.pool {
+        match &self.pool {
             Pool::Sqlite(pool) => pool.close().await,
-            Pool::Postgres(pool) => pool.close().await,
+            // What is not closed by then is dropped.
+            Pool::Postgres(server) => {
+                let limit = Limit::new(self.timeout(), 0);
+                let _ = limit
+                    .bound(async {
+                        server.close().await;
+                        Ok(())
+                    })
+                    .await;
+            }
         }
     }
+}
+
+fn millis(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,9 +11,6 @@ use rusqlite::{
 
 use crate::salvage::serves;
 
-/// How long one waits for the locks of others.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// A connection to a damaged file, whose header is sound.
 pub(crate) struct Damaged<'a> {
     connection: Connection,
@@ -21,10 +18,11 @@ pub(crate) struct Damaged<'a> {
 }
 
 impl<'a> Damaged<'a> {
-    pub(crate) fn open(path: &Path, store: &'a str) -> Result<Self> {
+    /// One waits so long for the locks of others.
+    pub(crate) fn open(path: &Path, store: &'a str, timeout: Duration) -> Result<Self> {
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            connection.busy_timeout(PATIENCE)?;
+            connection.busy_timeout(timeout)?;
             // Has SQLite read a file that was cut short.
             connection.pragma_update(None, "writable_schema", true)?;
             // Has it open the log, as its header says; later it would take the file for one without.

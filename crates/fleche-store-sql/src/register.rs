@@ -1,6 +1,6 @@
 //! The two backends, by the databases that they are for.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use fleche_core::{
     Digest, register_backend,
@@ -25,6 +25,8 @@ register_backend! {
     scratch: |directory| in_database(SERVER.into(), Some(schema_of(directory))),
 }
 
+/// How long an operation of a check may take.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The server that must be running, by the environment variable that says where.
 const SERVER: &str = "$FLECHE_POSTGRES";
 
@@ -35,8 +37,9 @@ fn schema_of(directory: &Path) -> String {
 }
 
 fn in_database(url: DatabaseUrl, schema: Option<String>) -> StorePair {
-    let mut values = SqlValuesConfig::new(url.clone());
-    let mut calls = SqlCallsConfig::new(url);
+    // Checks run many at once on whatever machine.
+    let mut values = SqlValuesConfig::new(url.clone()).timeout(PATIENCE);
+    let mut calls = SqlCallsConfig::new(url).timeout(PATIENCE);
     values.schema.clone_from(&schema);
     calls.schema = schema;
     (Box::new(values), Box::new(calls))

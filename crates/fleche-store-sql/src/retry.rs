@@ -1,52 +1,97 @@
-//! What is tried again: what a database refuses because others are at work, or because a connection was lost.
+//! How long one operation on a database may take, and what is tried again until then: what a database refuses because others
+//! are at work, or because a connection was lost.
 
-use std::time::{Duration, Instant};
+use std::{future::Future, io, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dialect::Dialect;
 
-/// After so long an error is told. SQLite itself waits within each attempt.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Between attempts, at first and at last. Nobody tells when a lock of another process is free.
 const OFTEN: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(200);
+/// So many bytes that are sent give an operation a second more.
+const BYTES_PER_SECOND: usize = 4 << 20;
 
 /// The attempts at one operation, each of which changes all or nothing.
 pub(crate) struct Attempts {
     dialect: Dialect,
-    begun: Instant,
+    limit: Limit,
     wait: Duration,
 }
 
+/// Until when an operation may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit {
+    /// How long that is in all, for messages.
+    time: Duration,
+    until: Instant,
+}
+
+impl Limit {
+    /// So long from now, for an operation that sends so many bytes.
+    pub(crate) fn new(timeout: Duration, bytes: usize) -> Self {
+        let time = timeout + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64);
+        Self { time, until: Instant::now() + time }
+    }
+
+    /// What the future gives, unless that takes too long; then it is dropped.
+    ///
+    /// # Errors
+    /// Those of the future; else one of the kind [`io::ErrorKind::TimedOut`].
+    pub(crate) async fn bound<T>(self, future: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+        timeout_at(self.until, future).await.unwrap_or_else(|_| Err(self.exceeded("there was no answer")))
+    }
+
+    fn exceeded(self, why: impl std::fmt::Display) -> sqlx::Error {
+        let why = format!("it took longer than the timeout of {:?}: {why}", self.time);
+        sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why))
+    }
+}
+
 impl Attempts {
-    pub(crate) fn of(dialect: Dialect) -> Self {
-        Self { dialect, begun: Instant::now(), wait: OFTEN }
+    pub(crate) fn new(dialect: Dialect, limit: Limit) -> Self {
+        Self { dialect, limit, wait: OFTEN }
     }
 
     /// Returns when it is time to try again what ended with this error.
     ///
     /// # Errors
-    /// This one, if trying again is no use, or no more.
+    /// This one, if trying again is no use; one of the kind [`io::ErrorKind::TimedOut`] if there is no time to.
     pub(crate) async fn again(&mut self, error: sqlx::Error) -> sqlx::Result<()> {
-        if !is_passing(self.dialect, &error) || self.begun.elapsed() > PATIENCE {
+        if !is_passing(self.dialect, &error) {
             return Err(error);
         }
-        tokio::time::sleep(self.wait).await;
+        let next = Instant::now() + self.wait;
+        if next > self.limit.until {
+            return Err(self.limit.exceeded(error));
+        }
+        sleep(self.wait).await;
         self.wait = (self.wait * 2).min(SELDOM);
         Ok(())
     }
 }
 
+/// Whether the connection was lost on which the error came.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
+    // A server that shuts down says so before it closes the connection.
+    let shuts_down = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(error, sqlx::Error::Io(error) if kinds.contains(&error.kind()))
+        || shuts_down.is_some_and(|code| matches!(&*code, "57P01" | "57P02"))
+}
+
 fn is_passing(dialect: Dialect, error: &sqlx::Error) -> bool {
-    let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) else {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    match (dialect, code) {
+        // SQLITE_BUSY and SQLITE_LOCKED, whatever the reason: the lowest byte of an extended code.
+        (Dialect::Sqlite, Some(code)) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+        (Dialect::Sqlite, None) => false,
+        // Serialisation failure, deadlock; a server that is shutting down or starting: appendix A of its manual.
+        (Dialect::Postgres, Some(code)) => matches!(&*code, "40001" | "40P01" | "57P01" | "57P02" | "57P03"),
         // A connection that was kept, whose server has gone and may be back. Where there is no server at all, waiting is
         // no use: whoever asks goes on without the store.
-        return dialect == Dialect::Postgres
-            && matches!(error, sqlx::Error::Io(error) if error.kind() != std::io::ErrorKind::ConnectionRefused);
-    };
-    match dialect {
-        // SQLITE_BUSY and SQLITE_LOCKED, whatever the reason: the lowest byte of an extended code.
-        Dialect::Sqlite => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
-        // Serialisation failure, deadlock; a server that is shutting down or starting: appendix A of its manual.
-        Dialect::Postgres => matches!(&*code, "40001" | "40P01" | "57P01" | "57P02" | "57P03"),
+        (Dialect::Postgres, None) => is_lost(error),
     }
 }

@@ -10,22 +10,37 @@ use crate::{
 /// The version of the tables that this program makes and reads.
 pub(crate) const VERSION: i64 = 1;
 
-/// Makes the tables, in this schema if one is given. Any number of processes may do so at once.
+/// What this user may do with the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    Full,
+    Read,
+}
+
+/// Makes the tables, in this schema if one is given. Any number of processes may do so at once. Where there are tables,
+/// nothing is written but what they need.
 ///
 /// # Errors
-/// [`Error::Config`](fleche_core::Error::Config) if a later program made the tables.
-pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> Result<(), Failed> {
+/// [`Error::Config`](fleche_core::Error::Config) if a later program made the tables, or they are missing and cannot be made.
+pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
     let mut version = version(link).await?;
     if version.is_none_or(|version| version < VERSION) {
-        link.write(&tables(link.dialect(), schema)).await?;
+        match link.write(&tables(link.dialect(), schema)).await.map_err(Failed::Sql) {
+            Err(failed) if failed.is_denied() => {
+                let why = format!("its tables are missing, and this user may not make them ({failed})");
+                return Err(Failed::Other(config(store, why)));
+            }
+            made => made?,
+        };
         version = self::version(link).await?;
     }
     match version {
         Some(VERSION) => {
-            // What was lost for so long is nobody's any more.
-            let sweep = format!("DELETE FROM fleche_leases WHERE until < {} - 86400000", link.dialect().now());
-            link.write(&[Statement::new(sweep)]).await?;
-            Ok(())
+            let rights = rights(link).await?;
+            if rights == Rights::Full {
+                sweep(link).await?;
+            }
+            Ok(rights)
         }
         Some(version) => Err(Failed::Other(config(
             store,
@@ -39,6 +54,32 @@ pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> R
             Err(Failed::Other(config(store, why)))
         }
     }
+}
+
+async fn rights(link: &Link) -> sqlx::Result<Rights> {
+    let may_write = match link.dialect() {
+        Dialect::Sqlite => !link.is_read_only(),
+        Dialect::Postgres => {
+            let tables = ["fleche_values", "fleche_calls", "fleche_arguments", "fleche_metadata", "fleche_leases"];
+            let tables = tables.map(|table| format!("has_table_privilege('{table}', 'INSERT')")).join(" AND ");
+            let asked = format!("SELECT 1 WHERE current_setting('transaction_read_only') = 'off' AND {tables}");
+            !link.read(&Statement::new(asked)).await?.is_empty()
+        }
+    };
+    Ok(if may_write { Rights::Full } else { Rights::Read })
+}
+
+/// Removes claims that were lost long ago, or whose times are far in the future: they are nobody's. Writes only if there are
+/// any, so that opening does not wait for others that write.
+async fn sweep(link: &Link) -> sqlx::Result<()> {
+    let now = link.dialect().now();
+    let lost = format!("FROM fleche_leases WHERE until < {now} - 86400000 OR until > {now} + 86400000");
+    if !link.read(&Statement::new(format!("SELECT 1 {lost} LIMIT 1"))).await?.is_empty()
+        && let Err(error) = link.write(&[Statement::new(format!("DELETE {lost}"))]).await
+    {
+        tracing::debug!(%error, "claims that are nobody's stay");
+    }
+    Ok(())
 }
 
 /// The version of the tables; `None` if there are none.

@@ -2,9 +2,9 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use sqlx::{
-    AssertSqlSafe, Postgres, Row as _, Sqlite, pool::PoolConnection, postgres::PgRow, query, sqlite::SqliteRow,
-};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, pool::PoolConnection, postgres::PgRow, query, raw_sql, sqlite::SqliteRow};
+
+use crate::server::Lent;
 
 /// One statement with its parameters, `$1` and on. Its text comes from this crate alone; whatever comes from users is a
 /// parameter.
@@ -48,6 +48,12 @@ impl Statement {
         self.parameters.len() + 1
     }
 
+    /// How many bytes its parameters have.
+    pub(crate) fn bytes_sent(&self) -> usize {
+        let length = |parameter: &Parameter| if let Parameter::Bytes(bytes) = parameter { bytes.len() } else { 0 };
+        self.parameters.iter().map(length).sum()
+    }
+
     /// Adds text.
     pub(crate) fn push(&mut self, sql: &str) {
         self.sql.to_mut().push_str(sql);
@@ -74,16 +80,16 @@ impl Statement {
     }
 }
 
-/// A connection of a pool, to which it returns when it is dropped.
+/// A connection in use.
 pub(crate) enum Connection {
     Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Lent),
 }
 
 /// A connection on which all statements take effect with [`commit`](Self::commit), or none if it is dropped before.
 pub(crate) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    Postgres(Lent),
 }
 
 macro_rules! fetch {
@@ -126,16 +132,36 @@ impl Connection {
     pub(crate) fn give_up(&mut self) {
         match self {
             Self::Sqlite(connection) => connection.close_on_drop(),
-            Self::Postgres(connection) => connection.close_on_drop(),
+            // It is closed unless it is given back.
+            Self::Postgres(_) => {}
+        }
+    }
+
+    /// Lets others use the connection, on which everything has ended.
+    pub(crate) fn give_back(self) {
+        match self {
+            // Its drop does.
+            Self::Sqlite(_) => {}
+            Self::Postgres(connection) => connection.give_back(),
         }
     }
 }
 
 impl Transaction {
+    /// Begins one on a server. Where it does not come to its end, the connection is closed.
+    pub(crate) async fn begin(mut connection: Lent) -> sqlx::Result<Self> {
+        raw_sql("BEGIN").execute(&mut *connection).await?;
+        Ok(Self::Postgres(connection))
+    }
+
     pub(crate) async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::Sqlite(transaction) => transaction.commit().await,
-            Self::Postgres(transaction) => transaction.commit().await,
+            Self::Postgres(mut connection) => {
+                raw_sql("COMMIT").execute(&mut *connection).await?;
+                connection.give_back();
+                Ok(())
+            }
         }
     }
 }

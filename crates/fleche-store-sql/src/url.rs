@@ -14,15 +14,32 @@ use crate::error::config;
 /// What stands for a password that is not shown.
 const HIDDEN: &str = "***";
 const SCHEMES: [&str; 2] = ["postgres", "postgresql"];
+/// The parameters of a URL whose values may be seen by anybody.
+const SHOWN: [&str; 11] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+/// The others that `sqlx` knows.
+const NOT_SHOWN: [&str; 2] = ["options", "password"];
 
 /// Where a database is: `sqlite:path/to/file.db`, or `postgres://user@host/database`.
 ///
 /// What follows `sqlite:` is the path as it is. A URL of PostgreSQL may have the parameters that `sqlx` knows:
 /// `?sslmode=require`, say. `$NAME` stands for the URL that the environment variable of this name holds wherever it is
-/// opened.
+/// opened; the name must begin with `FLECHE_`.
 ///
 /// A password in the URL opens the database in this process. It is shown nowhere: `Debug`, errors and serialised
-/// configurations have `***` in its place, and opening such a URL is an error that says what to do instead.
+/// configurations have `***` in its place, and opening such a URL is an error that says what to do instead. Characters of it
+/// that mean something in a URL (`/ ? # @ : %`) are written as `%2F` and so on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
@@ -34,25 +51,40 @@ pub(crate) enum Target {
     Server(Url),
 }
 
+/// Whether text, which anybody may have written, may have this environment variable read.
+fn is_readable(variable: &str) -> bool {
+    variable == "PGPASSWORD" || variable.starts_with("FLECHE_")
+}
+
+const READABLE: &str = "only `PGPASSWORD` and variables whose names begin with `FLECHE_` are read";
+
 impl DatabaseUrl {
     /// The URL as it may be seen by anybody.
     fn shown(&self) -> String {
-        if self.file().is_some() {
-            return self.0.clone();
+        let text = &self.0;
+        if self.file().is_some() || self.variable().is_some() {
+            return text.clone();
         }
-        let Ok(mut url) = Url::parse(&self.0) else {
-            // Where the password begins and ends cannot be known. Text without any mark of one is shown.
-            return if self.0.contains(['@', '?']) { HIDDEN.to_owned() } else { self.0.clone() };
+        let Some(mut url) = self.url() else {
+            // Where a password begins and ends cannot be known. Text without any mark of one is shown.
+            return match text.split_once("://") {
+                _ if !text.contains(['@', '?', '#', '=', ':', '%']) => text.clone(),
+                Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+                    format!("{scheme}://{HIDDEN}")
+                }
+                _ => HIDDEN.to_owned(),
+            };
         };
-        if secrets(&url).next().is_none() {
-            return self.0.clone();
+        let is_shown = |name: &str| SHOWN.contains(&name);
+        if url.password().is_none() && url.query_pairs().all(|(name, _)| is_shown(&name)) {
+            return text.clone();
         }
         if url.password().is_some() && url.set_password(Some(HIDDEN)).is_err() {
             return HIDDEN.to_owned();
         }
         if url.query().is_some() {
             let pairs: Vec<_> = url.query_pairs().into_owned().collect();
-            let shown = pairs.iter().map(|(name, value)| (name, if name == "password" { HIDDEN } else { value }));
+            let shown = pairs.iter().map(|(name, value)| (name, if is_shown(name) { value } else { HIDDEN }));
             url.query_pairs_mut().clear().extend_pairs(shown);
         }
         url.to_string()
@@ -64,47 +96,93 @@ impl DatabaseUrl {
         Some(path.strip_prefix("//").unwrap_or(path))
     }
 
+    /// The name after `$`, if it is one.
+    fn variable(&self) -> Option<&str> {
+        let name = self.0.strip_prefix('$')?;
+        let fits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        fits.then_some(name)
+    }
+
+    /// The URL of a server, if it is one whose parts are where they seem to be: a password with a `/`, say, ends elsewhere.
+    fn url(&self) -> Option<Url> {
+        let url = Url::parse(&self.0).ok().filter(|url| self.0.contains("://") && url.fragment().is_none())?;
+        let behind = [url.path(), url.query().unwrap_or_default()];
+        (!behind.iter().any(|part| part.contains('@'))).then_some(url)
+    }
+
+    /// Whether it is the name of an environment variable, whose content is shown nowhere.
+    pub(crate) fn is_variable(&self) -> bool {
+        self.variable().is_some()
+    }
+
     /// Where the database is, with the password in the environment variable of this name, if one is given.
     ///
     /// # Errors
     /// [`Error::Config`](fleche_core::Error::Config) for what is no such URL, and where the password is missing.
     pub(crate) fn target(&self, password_env: Option<&str>) -> Result<Target> {
         let wrong = |why: &str| config(format!("the database URL `{self}`"), why);
-        if let Some(name) = self.0.strip_prefix('$') {
-            let held = env::var(name).ok().filter(|held| !held.starts_with('$'));
-            let held = held.ok_or_else(|| wrong("no environment variable of this name holds a URL: set it"))?;
-            return Self(held).target(password_env);
+        let Some(name) = self.variable() else { return self.resolved(password_env).map_err(|why| wrong(&why)) };
+        if !is_readable(name) {
+            return Err(wrong(&format!("{READABLE}: rename it")));
         }
+        let held = env::var(name).ok().filter(|held| !held.starts_with('$'));
+        let held = held.ok_or_else(|| wrong("no environment variable of this name holds a URL: set it"))?;
+        let why = |why: String| wrong(&format!("what this environment variable holds is not usable: {why}"));
+        Self(held).resolved(password_env).map_err(why)
+    }
+
+    /// As [`target`](Self::target). The reasons in errors have nothing of the URL in them.
+    fn resolved(&self, password_env: Option<&str>) -> Result<Target, String> {
         if let Some(path) = self.file() {
             if path.is_empty() || path.starts_with(':') || path.contains('?') {
-                return Err(wrong(
-                    "what follows `sqlite:` is the path of a file, without parameters; a database in memory would end \
-                     with its connection: use the memory store",
-                ));
+                return Err(
+                    "what follows `sqlite:` is the path of a file, without parameters; a database in memory would \
+                            end with its connection: use the memory store"
+                        .to_owned(),
+                );
             }
             if password_env.is_some() {
-                return Err(wrong("SQLite has no passwords: remove `password_env`"));
+                return Err("SQLite has no passwords: remove `password_env`".to_owned());
             }
             return Ok(Target::File(path.into()));
         }
-        let url = Url::parse(&self.0).ok().filter(|url| SCHEMES.contains(&url.scheme()));
-        let Some(mut url) = url else {
-            return Err(wrong("write `sqlite:path/to/file.db` or `postgres://user@host/database`"));
-        };
-        if secrets(&url).any(|secret| secret == HIDDEN) {
-            return Err(wrong(
+        let is_server =
+            SCHEMES.iter().any(|scheme| self.0.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':')));
+        if !is_server {
+            return Err("write `sqlite:path/to/file.db` or `postgres://user@host/database`".to_owned());
+        }
+        if self.0.contains(HIDDEN) {
+            return Err(
                 "its password was left out when the configuration was written as text; keep the password in an \
-                 environment variable, and name that in `password_env`",
+                        environment variable, and name that in `password_env`"
+                    .to_owned(),
+            );
+        }
+        let Some(mut url) = self.url() else {
+            return Err("it is no `postgres://user@host/database`; in a password or a parameter, write `%2F` for `/`, `%3F` \
+                        for `?`, `%23` for `#`, `%40` for `@` and `%25` for `%`, or keep the password in an environment \
+                        variable, and name that in `password_env`"
+                .to_owned());
+        };
+        let known = |name: &str| SHOWN.contains(&name) || NOT_SHOWN.contains(&name);
+        if !url.query_pairs().all(|(name, _)| known(&name)) {
+            return Err(format!(
+                "it has unknown parameters: {} and {} are known",
+                SHOWN.join(", "),
+                NOT_SHOWN.join(", ")
             ));
         }
         if let Some(name) = password_env {
-            if secrets(&url).next().is_some() {
-                return Err(wrong("there is a password, and `password_env` names another one: keep the latter"));
+            if has_password(&url) {
+                return Err("there is a password, and `password_env` names another one: keep the latter".to_owned());
+            }
+            if !is_readable(name) {
+                return Err(format!("`password_env` is `{name}`, and {READABLE}: rename it"));
             }
             let password = env::var(name).map_err(|_| {
-                wrong(&format!("the environment variable `{name}`, which should hold the password, is not set"))
+                format!("the environment variable `{name}`, which should hold the password, is not set")
             })?;
-            url.set_password(Some(&password)).map_err(|()| wrong("a URL with a password needs a host"))?;
+            url.set_password(Some(&password)).map_err(|()| "a URL with a password needs a host".to_owned())?;
         }
         Ok(Target::Server(url))
     }
@@ -120,10 +198,9 @@ impl DatabaseUrl {
     }
 }
 
-/// The passwords in the URL, wherever they stand.
-fn secrets(url: &Url) -> impl Iterator<Item = String> {
-    let pairs = url.query_pairs().filter(|(name, _)| name == "password").map(|(_, value)| value.into_owned());
-    url.password().map(str::to_owned).into_iter().chain(pairs)
+/// Whether there is a password in the URL, wherever it stands.
+fn has_password(url: &Url) -> bool {
+    url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password")
 }
 
 impl<T: Into<String>> From<T> for DatabaseUrl {
@@ -186,6 +263,44 @@ mod tests {
     }
 
     #[test]
+    fn odd_passwords_are_shown_nowhere_and_the_error_says_how_to_write_them() {
+        for text in [
+            "postgres://me:12/s3cret@host/db",
+            "postgres://me:#s3cret@host/db",
+            "postgres://me:/s3cret@host/db",
+            "postgres://me:5?s3cret@host/db",
+            "postgres://me:s3@cret/s3cret@host/db",
+            "postgres://me@host/db#s3cret",
+            "postgres:me:s3cret@host/db",
+        ] {
+            let shown = format!("{0} {0:?} {1}", DatabaseUrl::from(text), error(text, None));
+            assert!(!shown.contains("s3cret") && shown.contains("%2F"), "{shown}");
+        }
+        for text in [
+            "postgres://me:s3cret%2F@host/db",
+            "postgres://me:%73%33cret@host/db",
+            "postgres://me@host/db?%70assword=s3cret",
+            "postgres://me@host/db?passwort=s3cret",
+            "postgres://me@host/db?options=s3cret",
+        ] {
+            let shown = DatabaseUrl::from(text).to_string();
+            assert!(!shown.contains("cret") && shown.contains(HIDDEN), "{shown}");
+        }
+        for text in
+            ["me:s3cret@host/db", "host=h user=me password=s3cret", "me:s3cret", "//me:s3cret@host", "s3cret%40host"]
+        {
+            let shown = format!("{} {}", DatabaseUrl::from(text), error(text, None));
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn unknown_parameters_are_refused() {
+        let text = error("postgres://me@host/db?passwort=s3cret", None);
+        assert!(text.contains("unknown parameters") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
     fn urls_without_a_password_are_as_they_were_written() {
         for text in ["sqlite:a@b:c.db", "sqlite:///a/b.db", "postgres://me@host/db?sslmode=require", "postgres:///", ""]
         {
@@ -213,23 +328,23 @@ mod tests {
     }
 
     #[test]
-    fn the_url_is_that_of_the_environment() {
+    fn only_variables_of_ours_are_read_and_their_content_is_shown_nowhere() {
         assert!(error("$FLECHE_NOT_SET", None).contains("set it"));
         // Set wherever cargo runs tests.
-        let held = error("$CARGO_PKG_NAME", None);
-        assert!(held.contains(env!("CARGO_PKG_NAME")) && held.contains("write `sqlite:"), "{held}");
+        for text in [error("$CARGO_PKG_NAME", None), error("postgres://me@host/db", Some("CARGO_PKG_NAME"))] {
+            assert!(text.contains(READABLE) && !text.contains(env!("CARGO_PKG_NAME")), "{text}");
+        }
+        let unset = error("postgres://me@host/db", Some("FLECHE_NOT_SET"));
+        assert!(unset.contains("`FLECHE_NOT_SET`"), "{unset}");
+        assert!(error("postgres://me:s3cret@host/db", Some("FLECHE_NOT_SET")).contains("another one"));
     }
 
     #[test]
-    fn the_password_is_that_of_the_environment() {
-        // One that is set wherever cargo runs tests.
-        let Ok(Target::Server(url)) = DatabaseUrl::from("postgres://me@host/db").target(Some("CARGO_PKG_NAME")) else {
-            panic!("it is accepted");
-        };
-        assert_eq!(url.password(), Some(env!("CARGO_PKG_NAME")));
-        let unset = error("postgres://me@host/db", Some("FLECHE_NOT_SET"));
-        assert!(unset.contains("`FLECHE_NOT_SET`"), "{unset}");
-        assert!(error("postgres://me:s3cret@host/db", Some("CARGO_PKG_NAME")).contains("another one"));
+    fn reasons_have_nothing_of_the_url_in_them() {
+        for text in ["", "s3cret", "s3cret:x", "sqlite:?s3cret", "postgres://s3cret/@", "postgres://h/d?s3cret=1"] {
+            let Err(why) = DatabaseUrl::from(text).resolved(None) else { panic!("{text} is accepted") };
+            assert!(!why.contains("s3cret"), "{why}");
+        }
     }
 
     #[test]

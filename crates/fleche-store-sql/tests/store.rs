@@ -9,6 +9,8 @@ mod store {
     mod damage;
     mod heal;
     mod processes;
+    mod rights;
     mod schema;
+    mod timeouts;
     mod values;
 }

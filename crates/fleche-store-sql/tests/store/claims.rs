@@ -99,6 +99,23 @@ on_both! {
 }
 
 #[test]
+fn a_claim_that_ends_later_than_a_claim_lasts_is_over() {
+    let scratch = Scratch::sqlite();
+    let calls = scratch.open_calls();
+    let first = hold(&calls, 1);
+    // As if its owner's clock had been ahead.
+    scratch.execute("UPDATE fleche_leases SET until = until + 3600000");
+    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    let Claim::Held(second) = calls.claim(&key(1)).unwrap() else { panic!("the claim is over") };
+    assert!(calls.owner(&key(1)).unwrap().is_some());
+    drop((first, second));
+    scratch.execute("INSERT INTO fleche_leases (key, until, host, process, since) VALUES (x'00', 1 << 62, x'', 1, 0)");
+    drop(calls);
+    scratch.open_calls();
+    assert_eq!(scratch.number("SELECT count(*) FROM fleche_leases"), 0);
+}
+
+#[test]
 fn a_grant_whose_time_was_over_and_whose_claim_is_anothers_changes_nothing() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     env,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use fleche_core::{
@@ -28,7 +29,7 @@ impl Scratch {
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/test.db", directory.path().display());
-        Self { directory, values: SqlValuesConfig::new(url.clone()), calls: SqlCallsConfig::new(url) }
+        Self::of(directory, SqlValuesConfig::new(url.clone()), SqlCallsConfig::new(url))
     }
 
     pub(crate) fn postgres() -> Self {
@@ -36,7 +37,13 @@ impl Scratch {
         let url = env::var("FLECHE_POSTGRES").expect("`cargo xtask postgres` starts a server and sets FLECHE_POSTGRES");
         let schema = format!("test_{}", &Digest::of(directory.path().as_os_str().as_encoded_bytes()).to_string()[..32]);
         let values = SqlValuesConfig::new(url.clone()).schema(schema.clone());
-        Self { directory, values, calls: SqlCallsConfig::new(url).schema(schema) }
+        Self::of(directory, values, SqlCallsConfig::new(url).schema(schema))
+    }
+
+    /// With time enough for a busy machine.
+    fn of(directory: TempDir, values: SqlValuesConfig, calls: SqlCallsConfig) -> Self {
+        const PATIENCE: Duration = Duration::from_mins(2);
+        Self { directory, values: values.timeout(PATIENCE), calls: calls.timeout(PATIENCE) }
     }
 
     pub(crate) fn open_values(&self) -> SqlValues {

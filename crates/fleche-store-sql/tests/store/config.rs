@@ -1,6 +1,6 @@
 //! Configurations: text, places, and secrets.
 
-use std::{fs, path::Path};
+use std::{fs, net::TcpListener, path::Path, time::Duration};
 
 use fleche_core::{
     CacheConfig, CallStore, Error,
@@ -24,6 +24,14 @@ fn a_configuration_reads_as_it_is_documented() {
     let expected: Box<dyn CallStoreConfig> = Box::new(expected);
     assert!(*config == *expected);
     assert_eq!(config.reach(), Reach::Shared);
+    let timeout: SqlCallsConfig = serde_json::from_str(r#"{"url":"sqlite:a.db","timeout":"1m 30s"}"#).unwrap();
+    assert_eq!(timeout.timeout, Duration::from_secs(90));
+    assert_eq!(serde_json::to_string(&timeout).unwrap(), r#"{"url":"sqlite:a.db","timeout":"1m 30s"}"#);
+    assert_eq!(SqlCallsConfig::new("sqlite:a.db").timeout, Duration::from_secs(5));
+    for odd in ["0s", "soon"] {
+        let error = serde_json::from_value::<SqlCallsConfig>(serde_json::json!({"url": "sqlite:a.db", "timeout": odd}));
+        assert!(error.unwrap_err().to_string().contains("is no timeout"));
+    }
     let plain: Box<dyn ValueStoreConfig> = Box::new(SqlValuesConfig::new("sqlite:a.db"));
     assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"type":"sql","url":"sqlite:a.db"}"#);
     let unknown = serde_json::from_str::<SqlCallsConfig>(r#"{"url":"sqlite:a.db","path":"b"}"#).unwrap_err();
@@ -59,6 +67,23 @@ fn a_password_that_is_missing_from_the_environment_is_named() {
     let config = SqlCallsConfig::new("postgres://me@127.0.0.1:1/db").password_env("FLECHE_NO_SUCH_VARIABLE");
     let error = config.open().unwrap_err();
     assert!(error.to_string().contains("`FLECHE_NO_SUCH_VARIABLE`"), "{error}");
+}
+
+#[test]
+fn text_has_no_variable_of_others_read_nor_sent_to_a_server() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let text = format!(
+        r#"{{"type":"sql","url":"postgres://x@{}/d","password_env":"CARGO_MANIFEST_DIR"}}"#,
+        server.local_addr().unwrap()
+    );
+    // Set wherever cargo runs tests.
+    for text in [&*text, r#"{"type":"sql","url":"$CARGO_MANIFEST_DIR"}"#] {
+        let config: Box<dyn CallStoreConfig> = serde_json::from_str(text).unwrap();
+        let error = format!("{0} {0:?}", config.open().unwrap_err());
+        assert!(error.contains("`FLECHE_`") && !error.contains(env!("CARGO_MANIFEST_DIR")), "{error}");
+    }
+    assert!(server.accept().is_err(), "somebody has connected");
 }
 
 #[test]

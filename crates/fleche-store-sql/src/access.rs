@@ -1,0 +1,45 @@
+//! What this user may do with a file of SQLite.
+
+use std::path::Path;
+
+use crate::keep::beside;
+
+/// What this user may do with a file of SQLite and with its directory, in which SQLite keeps a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileAccess {
+    Full,
+    /// It can be read, together with the log that others have.
+    Read,
+    /// It can be read as it stands: there is no log, and none can be made. What others write later is not seen.
+    ReadAsItIs,
+}
+
+impl FileAccess {
+    /// That to this file, which exists.
+    pub(crate) fn of(path: &Path) -> Self {
+        let has_log = || beside(path, "-wal").exists() && beside(path, "-shm").exists();
+        let directory = path.parent().unwrap_or(path);
+        match (is_writable(path), is_writable(directory)) {
+            (true, true) => Self::Full,
+            (true, false) if has_log() => Self::Full,
+            (false, true) => Self::Read,
+            _ if has_log() => Self::Read,
+            _ => Self::ReadAsItIs,
+        }
+    }
+}
+
+// Opening the file would tell as well, but closing it again would end the locks that SQLite has on it in this process.
+#[cfg(target_os = "linux")]
+fn is_writable(path: &Path) -> bool {
+    use nix::{
+        fcntl::{AT_FDCWD, AtFlags},
+        unistd::{AccessFlags, faccessat},
+    };
+    faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_writable(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |metadata| !metadata.permissions().readonly())
+}

@@ -1,0 +1,112 @@
+//! `Server`: the connections of this process to one server of PostgreSQL.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions, raw_sql};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A connection that was not used for so long is tried before it is used.
+const STALE: Duration = Duration::from_secs(5);
+/// Said to the server on each connection: it ends what takes longer, since whoever asked may be gone.
+const LIMIT: &str = "SET statement_timeout = '5min'";
+
+/// The connections to a server, opened when they are needed.
+pub(crate) struct Server {
+    options: PgConnectOptions,
+    idle: Mutex<Vec<Idle>>,
+    permits: Arc<Semaphore>,
+}
+
+struct Idle {
+    connection: PgConnection,
+    since: Instant,
+}
+
+/// A connection in use. Dropped without being given back, it is closed without a word to the server, which may not answer;
+/// a transaction on it is undone.
+pub(crate) struct Lent {
+    connection: PgConnection,
+    server: Arc<Server>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Server {
+    /// At most this many connections at a time.
+    pub(crate) fn new(options: PgConnectOptions, connections: u32) -> Arc<Self> {
+        Arc::new(Self { options, idle: Mutex::default(), permits: Arc::new(Semaphore::new(connections as usize)) })
+    }
+
+    /// A connection, once one is free.
+    pub(crate) async fn lend(self: &Arc<Self>) -> sqlx::Result<Lent> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let connection = match self.sound().await {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        Ok(Lent { connection, server: self.clone(), _permit: permit })
+    }
+
+    /// An idle connection that works, as far as can be told.
+    async fn sound(&self) -> Option<PgConnection> {
+        loop {
+            let Idle { mut connection, since } = self.idle().pop()?;
+            if since.elapsed() < STALE || connection.ping().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+
+    async fn connect(&self) -> sqlx::Result<PgConnection> {
+        let mut connection = self.options.connect().await?;
+        raw_sql(LIMIT).execute(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// One connection was lost: the others were probably lost with it.
+    pub(crate) fn forget_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
+    }
+
+    /// Closes the connections that are idle, and lets no more be opened.
+    pub(crate) async fn close(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for Idle { connection, .. } in idle {
+            // It is closed either way.
+            let _ = connection.close().await;
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent {
+    /// What was asked for has come to its end.
+    pub(crate) fn give_back(self) {
+        let Self { connection, server, _permit } = self;
+        if !server.permits.is_closed() {
+            server.idle().push(Idle { connection, since: Instant::now() });
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
