@@ -4,6 +4,7 @@ mod backend;
 mod config;
 mod forward;
 mod open;
+pub mod portable_path;
 mod replaced;
 
 pub use backend::{BackendInfo, StorePair, backends, registered_twice};
@@ -13,7 +14,10 @@ pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
 pub use open::{OpenStores, Place};
 pub use replaced::{BackingFile, FileBacked};
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -31,6 +35,16 @@ pub type Entries<'a, T> = Box<dyn Iterator<Item = Result<T>> + Send + 'a>;
 /// What a reader makes of the bytes that a store has: what it wanted, or why they are damaged. A store may ask twice, where
 /// somebody may have replaced an entry meanwhile.
 pub type Check<'a> = &'a dyn Fn(Bytes) -> Result<Bytes, String>;
+
+/// Returns the age of what was put at this time, by this system's clock.
+///
+/// A time in the future is taken for one as far in the past. Where the clocks of hosts agree within the grace period of a
+/// collection, what another host has just put is as young as it should be; and what was put while a clock was far ahead
+/// does not stay for ever.
+pub fn age_since(put: SystemTime) -> Duration {
+    let now = SystemTime::now();
+    now.duration_since(put).unwrap_or_else(|ahead| ahead.duration())
+}
 
 /// The check of those who want the bytes themselves: they have this digest.
 ///
@@ -67,7 +81,8 @@ pub trait ValueStore: Debug + Send + Sync {
     /// Whether there is an entry; it is not read.
     fn contains(&self, id: &Digest) -> Result<bool>;
 
-    /// The time since the last `put` of this id; `None` if there is no entry.
+    /// The time since the last `put` of this id; `None` if there is no entry. A `put` in the future counts as one as far in
+    /// the past, as [`age_since`] has it.
     fn age(&self, id: &Digest) -> Result<Option<Duration>>;
 
     /// Removes the entry, if it is there and `older_than` is not given or exceeded by its age; atomic with the refresh

@@ -37,7 +37,8 @@ macro_rules! file_config {
         #[serde(deny_unknown_fields)]
         #[non_exhaustive]
         pub struct $config {
-            /// The directory. It must be Unicode for the configuration to be written as text.
+            /// The directory.
+            #[serde(with = "fleche_core::store::portable_path")]
             pub root: PathBuf,
             /// When entries are made to survive a power failure; absent in text where it is [`Durability::Auto`].
             #[serde(default, skip_serializing_if = "is_default")]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Error, Result, ValueStore,
     error::ensure_not_forked,
-    store::{Check, Entries, ValueStoreConfig},
+    store::{Check, Entries, ValueStoreConfig, age_since},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 
 /// A [`ValueStore`] in a directory, one file a value. Cloning gives another handle to the same store.
 ///
-/// Ages are by the files' modification times against this system's clock; a time in the future is age zero. Where
+/// Ages are by the files' modification times against this system's clock; a time in the future counts as one as far in the past. Where
 /// several hosts share the directory, their clocks should agree within the grace period of collecting values.
 #[derive(Clone)]
 pub struct FileValues {
@@ -107,7 +107,7 @@ fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
         return Err(not_a_file(action, path));
     }
     let modified = metadata.modified().map_err(Error::io(action, path))?;
-    Ok(Some(modified.elapsed().unwrap_or_default()))
+    Ok(Some(age_since(modified)))
 }
 
 impl fmt::Debug for FileValues {

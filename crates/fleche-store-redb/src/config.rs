@@ -39,7 +39,8 @@ macro_rules! redb_config {
         #[serde(deny_unknown_fields)]
         #[non_exhaustive]
         pub struct $config {
-            /// The database file. It must be Unicode for the configuration to be written as text.
+            /// The database file.
+            #[serde(with = "fleche_core::store::portable_path")]
             pub path: PathBuf,
             /// When what was put survives; absent in text where it is [`Durability::Eventual`].
             #[serde(default, skip_serializing_if = "is_default")]

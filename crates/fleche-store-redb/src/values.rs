@@ -19,7 +19,7 @@ use crate::{
 
 /// A [`ValueStore`] in a redb database. Cloning gives another handle to the same store.
 ///
-/// Ages are by this system's clock; a time in the future is age zero. Values of up to 3 GiB are kept.
+/// Ages are by this system's clock; a time in the future counts as one as far in the past. Values of up to 3 GiB are kept.
 #[derive(Clone)]
 pub struct RedbValues {
     database: ProcessLocal<Arc<Database>>,

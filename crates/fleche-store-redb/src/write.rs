@@ -175,9 +175,9 @@ impl Inner {
     }
 }
 
-/// The age of what was put at this time; zero where that is in the future.
+/// The age of what was put at this time; a time in the future counts as one as far in the past.
 pub(crate) fn age(put: u64) -> Duration {
-    Duration::from_nanos(now().saturating_sub(put))
+    Duration::from_nanos(now().abs_diff(put))
 }
 
 pub(crate) fn now() -> u64 {

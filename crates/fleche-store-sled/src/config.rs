@@ -20,7 +20,8 @@ macro_rules! sled_config {
         #[serde(deny_unknown_fields)]
         #[non_exhaustive]
         pub struct $config {
-            /// The directory. It must be Unicode for the configuration to be written as text.
+            /// The directory.
+            #[serde(with = "fleche_core::store::portable_path")]
             pub path: PathBuf,
         }
 

@@ -20,7 +20,7 @@ use crate::{SledValuesConfig, database::Database};
 /// A [`ValueStore`] in a sled database. Cloning gives another handle to the same store.
 ///
 /// What was put is on disk within about 100 ms, when `sync` returns, and when the last handle is dropped. Ages are by this
-/// system's clock; a time in the future is age zero.
+/// system's clock; a time in the future counts as one as far in the past.
 #[derive(Clone)]
 pub struct SledValues(ProcessLocal<Arc<Database>>);
 
@@ -122,7 +122,7 @@ fn put_at(database: &Database, id: &Digest) -> sled::Result<Option<u64>> {
 }
 
 fn age(put: u64) -> Duration {
-    Duration::from_nanos(now().saturating_sub(put))
+    Duration::from_nanos(now().abs_diff(put))
 }
 
 fn now() -> u64 {

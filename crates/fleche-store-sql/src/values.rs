@@ -23,7 +23,7 @@ const TOGETHER: usize = 500;
 
 /// A [`ValueStore`] in a database, one row a value. Cloning gives another handle to the same store.
 ///
-/// Ages are by the database's own clock, in milliseconds; a time in the future is age zero. A value of more than
+/// Ages are by the database's own clock, in milliseconds; a time in the future counts as one as far in the past. A value of more than
 /// 999 000 000 bytes is refused.
 #[derive(Clone)]
 pub struct SqlValues {
@@ -100,7 +100,7 @@ impl ValueStore for SqlValues {
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
         let tables = &self.database.current().tables;
-        let sql = format!("SELECT {} - put FROM fleche_values WHERE id = $1", self.now());
+        let sql = format!("SELECT abs({} - put) FROM fleche_values WHERE id = $1", self.now());
         let rows = tables.read(Statement::new(sql).bytes(*id.as_bytes()))?;
         let age = rows.first().map(|row| row.integer(0)).transpose().map_err(backend(&tables.name))?;
         Ok(age.map(|age| Duration::from_millis(u64::try_from(age).unwrap_or(0))))
@@ -122,7 +122,7 @@ impl ValueStore for SqlValues {
             if let Some(limit) = older_than {
                 // Ages are whole milliseconds: they exceed what is left when the limit is cut to such.
                 let limit = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
-                statement.push(&format!(" AND {} - put > ${}", self.now(), statement.next()));
+                statement.push(&format!(" AND abs({} - put) > ${}", self.now(), statement.next()));
                 statement = statement.integer(limit);
             }
             statement.push(" RETURNING 1");

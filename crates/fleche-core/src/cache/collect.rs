@@ -53,7 +53,8 @@ impl Gc {
         Self { grace: GRACE, others: Vec::new() }
     }
 
-    /// Keeps values that were put within this time, whether or not something refers to them yet. It must be longer than
+    /// Keeps values that were put within this time, whether or not something refers to them yet; those that seem to have
+    /// been put in the future, if no further ahead than this, since clocks of hosts differ. It must be longer than
     /// it takes from a value's `put` to that of its record, on any host: the time that the largest value takes to be
     /// written, and ten minutes beside [`transfer`](Cache::transfer). An hour if it is not said.
     pub fn grace(mut self, grace: Duration) -> Self {

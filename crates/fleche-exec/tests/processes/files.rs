@@ -69,6 +69,26 @@ fn a_file_whose_name_is_no_text_reaches_the_worker() {
 }
 
 #[test]
+fn a_store_whose_directory_is_no_text_is_shared_with_workers() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join(std::ffi::OsStr::from_bytes(b"a\nb \xff"));
+    let file = written(&directory, "a.txt", "abc");
+    let cache = files(&root);
+    let _active = cache.enter();
+    let pool = wrap_executor(pool(1));
+    assert_eq!(result(pool.submit(letters, (file.clone(),))), Ok(3));
+    assert_eq!(letters::load(file.clone()).unwrap(), Some(3));
+    let named = root.join("a.txt");
+    fs::write(&named, "abcd").unwrap();
+    let call = letters::bind(FileContent::new(named));
+    let text = serde_json::to_string(&call).unwrap();
+    let read: fleche_core::BoundCall<usize> = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.key(), call.key());
+    assert_eq!(result(pool.run(read)), Ok(4));
+}
+
+#[test]
 fn a_file_that_changes_before_its_call_starts_is_named_and_no_body_runs() {
     let directory = tempfile::tempdir().unwrap();
     for (name, change) in [("changed.txt", true), ("removed.txt", false)] {

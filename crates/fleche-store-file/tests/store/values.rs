@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::common::{file_of, files, values};
-use fleche_core::{Digest, Error, ValueStore};
+use fleche_core::{Cache, Digest, Error, ValueStore, cache::Gc};
+use fleche_store_file::FileCalls;
 
 const BYTES: &[u8] = b"bytes";
 const DAY: Duration = Duration::from_hours(24);
@@ -30,12 +31,29 @@ fn the_age_is_that_of_the_file() {
 }
 
 #[test]
-fn a_file_from_the_future_has_age_zero() {
+fn a_file_from_the_future_is_as_old_as_it_is_ahead() {
     let (root, values) = values();
     values.put(&id(), BYTES).unwrap();
-    set_modified(&root, SystemTime::now() + DAY);
-    assert_eq!(values.age(&id()).unwrap(), Some(Duration::ZERO));
-    assert!(!values.remove(&id(), Some(Duration::ZERO)).unwrap());
+    // Another host's clock is a little ahead: within the grace period the file stays.
+    set_modified(&root, SystemTime::now() + DAY / 2);
+    assert!(!values.remove(&id(), Some(DAY)).unwrap());
+    // A clock was far ahead once: the file does not stay for ever.
+    set_modified(&root, SystemTime::now() + 3 * DAY);
+    assert!(values.age(&id()).unwrap().unwrap() > 2 * DAY);
+    assert!(values.remove(&id(), Some(DAY)).unwrap());
+}
+
+#[test]
+fn collecting_removes_unreferenced_values_from_the_far_future_and_keeps_those_of_a_clock_that_is_ahead() {
+    let (root, values) = values();
+    let cache = Cache::new(values.clone(), FileCalls::open(root.path().join("calls")).unwrap());
+    values.put(&id(), BYTES).unwrap();
+    set_modified(&root, SystemTime::now() + DAY / 2);
+    let collected = cache.gc(&Gc::new().grace(DAY)).unwrap();
+    assert_eq!((collected.kept, collected.removed), (1, 0));
+    set_modified(&root, SystemTime::now() + 3 * DAY);
+    let collected = cache.gc(&Gc::new().grace(DAY)).unwrap();
+    assert_eq!((collected.kept, collected.removed), (0, 1));
 }
 
 #[test]

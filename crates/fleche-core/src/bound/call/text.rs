@@ -12,7 +12,12 @@ use crate::{
     file_content::{KnownFile, noting_files},
     function::Function,
     memo::{Arguments, Reader, Rewritten},
+    store::portable_path,
 };
+
+/// A path that need not be text.
+#[derive(Serialize, Deserialize)]
+struct PortablePath(#[serde(with = "portable_path")] PathBuf);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +27,7 @@ struct Written<'a> {
     arguments: Vec<(Cow<'a, str>, Hex<'a>)>,
     /// The files among them: what they hold, and where that was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    files: Vec<(Digest, PathBuf)>,
+    files: Vec<(Digest, PortablePath)>,
     binding: BindingConfig,
 }
 
@@ -56,7 +61,7 @@ impl<R> Serialize for BoundCall<R> {
         Written {
             function: Reference::of_function(self.function).map_err(S::Error::custom)?,
             arguments: names(self.function).map(Cow::Borrowed).zip(arguments.iter().map(Hex::from)).collect(),
-            files: self.files.iter().map(|file| (file.digest, file.path.clone())).collect(),
+            files: self.files.iter().map(|file| (file.digest, PortablePath(file.path.clone()))).collect(),
             binding: self.binding.config().map_err(S::Error::custom)?,
         }
         .serialize(serializer)
@@ -72,7 +77,7 @@ impl<'de, R: 'static> Deserialize<'de> for BoundCall<R> {
         let Written { function, arguments, files, binding } = Written::deserialize(deserializer)?;
         let function = function.find().map_err(D::Error::custom)?;
         let parts = parts::<R>(function).map_err(D::Error::custom)?;
-        for (digest, path) in files {
+        for (digest, PortablePath(path)) in files {
             KnownFile { digest, path }.introduce();
         }
         let (arguments, files) = noting_files(|| rewritten(function, &parts, &arguments));
