@@ -21,6 +21,8 @@ use crate::{
 
 /// The most connections of one process to one database.
 const CONNECTIONS: u32 = 8;
+/// Longer than anybody waits.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// How long SQLite waits for the locks of others before it says so, and is asked again.
 const BUSY: Duration = Duration::from_millis(250);
 
@@ -92,7 +94,7 @@ pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<Pg
 
 fn pool() -> PoolOptions<Sqlite> {
     // Connections are not tried each time: what is there of a file stays there. How long one waits is the link's to say.
-    PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(Duration::MAX)
+    PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(LONGEST)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::dialect::Dialect;
 /// Between attempts, at first and at last. Nobody tells when a lock of another process is free.
 const OFTEN: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(200);
+/// Any longer timeout is none, and more than clocks can count.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// So many bytes that are sent give an operation a second more.
 const BYTES_PER_SECOND: usize = 4 << 20;
 
@@ -31,7 +33,7 @@ pub(crate) struct Limit {
 impl Limit {
     /// So long from now, for an operation that sends so many bytes.
     pub(crate) fn new(timeout: Duration, bytes: usize) -> Self {
-        let time = timeout + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64);
+        let time = timeout.min(LONGEST) + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64);
         Self { time, until: Instant::now() + time }
     }
 
