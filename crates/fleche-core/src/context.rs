@@ -5,8 +5,10 @@ mod binding;
 mod default;
 mod hot;
 mod missed;
+mod unused;
 
 pub use assigned::{assigned_gpus, with_assigned_gpus};
+pub(crate) use binding::Moves;
 pub(crate) use default::default_changed;
 pub(crate) use hot::hot_tier;
 pub(crate) use missed::is_missed;
@@ -31,6 +33,7 @@ use crate::{
     fork,
     metadata::{Kinds, MetadataKind, Runtime},
 };
+use unused::Watch;
 
 /// What a guard changes. Kept apart, one entry a guard, so that guards may end in any order.
 enum Entry {
@@ -52,11 +55,13 @@ thread_local! {
 }
 
 /// What was entered is active until this is dropped. Guards nest, and may end in any order; they stay on their thread.
-#[must_use = "what was entered ends when this is dropped"]
+#[must_use = "bind it, `let _active = cache.enter();`: what was entered ends when this is dropped, at once with `let _ = …`"]
 #[derive(Debug)]
 pub struct Guard {
     id: u64,
     cache: bool,
+    /// Of a cache that a user has entered.
+    watch: Option<Watch>,
     stays_on_its_thread: PhantomData<*const ()>,
 }
 
@@ -69,7 +74,7 @@ fn enter(entry: Entry) -> Guard {
     // A thread that is ending has nothing left to enter into; see `with_entered`.
     let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((id, entry)));
     hot::changed();
-    Guard { id, cache, stays_on_its_thread: PhantomData }
+    Guard { id, cache, watch: None, stays_on_its_thread: PhantomData }
 }
 
 impl Drop for Guard {
@@ -82,6 +87,9 @@ impl Drop for Guard {
         });
         hot::changed();
         drop(ended);
+        if let Some(watch) = self.watch.take() {
+            watch.end();
+        }
         if self.cache {
             default::cache_left();
         }
@@ -92,14 +100,25 @@ impl Cache {
     /// Makes this the active cache of this thread until the guard is dropped; nests. Threads that are started meanwhile
     /// do not inherit it.
     ///
-    /// The guard is not `Send` and must not be held across an `.await`.
+    /// The guard is not `Send` and must not be held across an `.await`. Bind it to a name: `let _active = cache.enter();`.
+    /// With `let _ = cache.enter();` it is dropped at once, and the calls that follow do not use the cache. The lint
+    /// `clippy::let_underscore_must_use` finds that; and where nothing was looked up before a guard was dropped, and the next
+    /// call on its thread finds no cache entered, nor a default set, a warning names the line, once in a process.
+    #[must_use = "bind it, `let _active = cache.enter();`: the cache is active until the guard is dropped"]
+    #[track_caller]
     pub fn enter(&self) -> Guard {
+        let mut guard = self.enter_unwatched();
+        guard.watch = Some(Watch::begin());
+        guard
+    }
+
+    fn enter_unwatched(&self) -> Guard {
         enter(Entry::Cache(Rc::new(self.clone())))
     }
 
     /// Runs the closure with this cache active on this thread.
     pub fn scope<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _active = self.enter();
+        let _active = self.enter_unwatched();
         run()
     }
 }
@@ -127,6 +146,7 @@ pub(crate) fn active() -> Rc<Cache> {
 
 /// The same, and whether it is the default.
 fn active_and_origin() -> (Rc<Cache>, bool) {
+    unused::used();
     if thread_ends() || fork::is_child() {
         return (Rc::new(Cache::void()), false);
     }
@@ -139,10 +159,25 @@ fn active_and_origin() -> (Rc<Cache>, bool) {
     });
     match entered.map(Option::flatten) {
         Ok(Some(entered)) => (entered, false),
-        Ok(None) => (default::default_here(), true),
+        Ok(None) => {
+            unused::nothing_is_entered(default::is_set);
+            (default::default_here(), true)
+        }
         // The thread is ending, and what else the cache keeps for it may be gone too: calls run without it.
         Err(_) => (Rc::new(Cache::void()), false),
     }
+}
+
+/// What the active cache is bound by; `None` where it was entered otherwise, or is the default.
+fn bound() -> Option<Rc<Binding>> {
+    let look = |entered: &RefCell<Vec<(u64, Entry)>>| {
+        entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
+            Entry::Bound(binding, _) => Some(Some(binding.clone())),
+            Entry::Cache(_) | Entry::Nothing => Some(None),
+            _ => None,
+        })
+    };
+    ENTERED.try_with(look).ok().flatten().flatten()
 }
 
 /// Whether calls on this thread run even where their record exists.

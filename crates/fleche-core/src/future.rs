@@ -14,6 +14,11 @@ pub trait FutureExt: Future + Sized {
     /// The same future, with this cache active whenever it is polled, on whatever thread and by whatever runtime; with
     /// the tags and kinds of metadata that are active where this is called. It is `Send` if the future is.
     ///
+    /// Calls of memoized `async fn`s that the future holds already, as in `answer("why?").in_cache(cache)` or
+    /// `join(answer("a"), answer("b")).in_cache(cache)`, are looked up in this cache too, in place of the one that was active
+    /// where they were made; they keep their tags and kinds of metadata. Of several caches that a call is put into, the
+    /// innermost counts. A call that was polled before stays where it was looked up.
+    ///
     /// ```
     /// use fleche_core::{Cache, FutureExt, fleche};
     /// # use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -27,10 +32,12 @@ pub trait FutureExt: Future + Sized {
     /// let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     /// assert_eq!(runtime.block_on(both().in_cache(cache.clone())), 8);
     /// assert_eq!((cache.stats().hits, cache.stats().computed), (1, 1));
+    /// runtime.block_on(answer("how?").in_cache(cache.clone()));
+    /// assert_eq!(cache.stats().computed, 2);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     fn in_cache(self, cache: Cache) -> InCache<Self> {
-        InCache(Under::new(Binding::with_cache(cache), self))
+        InCache(Under::new(Binding::carrying(cache), self))
     }
 }
 

@@ -54,6 +54,25 @@
 //! `FLECHE` holds for the calls of memoized functions in the whole process and in its workers, whatever the program enters. It does
 //! not hold for what a program asks of a [`Cache`] itself, except that `readonly` refuses to write there too.
 //!
+//! # Events about calls
+//!
+//! Each look-up is an event of [`tracing`](https://docs.rs/tracing), with the target `fleche_core::calls`. Where no
+//! subscriber listens to its level, an event costs one load from memory.
+//!
+//! | message | level | fields beside `function` and `key` |
+//! |---|---|---|
+//! | `hit` | `DEBUG` | `from`: `thread-local tier`, `shared tier`, `store`, or `another call` that this one waited for |
+//! | `miss` | `DEBUG` | `reason`: `not recorded`, `recorded by other code`, `recorded without fields of the result`, `recorded with another type of result`, `rerun` |
+//! | `skip`: the call is not recorded | `DEBUG` | `reason`, as [`Skip`] says it; no `key` where there is none |
+//! | `waiting for the same call in this process` | `DEBUG` | `process`; `age`: how long it has run |
+//! | `waiting for the same call in another process` | `INFO` | `host`, `process`, `age` of the process that computes it |
+//! | `the wait has lasted too long`: the call computes too | `DEBUG` | |
+//!
+//! `function` is the full name, `key` the name of the call in the store, as `f::key(…)` gives it. With
+//! `tracing-subscriber` and its `EnvFilter`, `RUST_LOG=fleche_core::calls=debug` shows them. Calls with [`Cache::void`] have
+//! no events. Warnings and errors have the targets of the modules that they come from; without a subscriber they are
+//! printed on standard error.
+//!
 //! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
 
 mod alarm;
@@ -268,7 +287,9 @@ pub use file_content::FileContent;
 /// what it is bound to. The future is `Send` if that of the body is. Stores that [may wait](ValueStore::may_block) are
 /// asked on threads of fleche's own, at most eight in a process, so that the runtime's threads go on; encoding and
 /// decoding happen where the future is polled, and so do calls of memoized functions that are not `async`. A future
-/// that is dropped before its body has completed records nothing. `rerun` and `uncached` give futures; the rest of the
+/// that is dropped before its body has completed records nothing. A future that is put into a cache afterwards, with
+/// [`FutureExt::in_cache`], alone or inside another future, is looked up in that cache; one that is spawned without keeps
+/// the cache that was active at the call. `rerun` and `uncached` give futures; the rest of the
 /// companion is as for other functions, and asks the stores in place; there is no `bind`. A body that is not memoized
 /// takes its cache along with [`FutureExt::in_cache`].
 ///
@@ -299,8 +320,8 @@ pub use file_content::FileContent;
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with
 ///   stores in files a third at most (`cargo xtask bench claims` measures it).
-/// - Waits are counted in [`Stats`], and told to `tracing` (target `fleche_core`): those for other processes at level
-///   `INFO`, with host, process and age of the one that computes, and those within the process at `DEBUG`.
+/// - Waits are counted in [`Stats`], and told to `tracing`: those for other processes at level `INFO`, and those
+///   within the process at `DEBUG`; see [events](crate#events-about-calls).
 /// - A function that returns a [`Job`] does not wait, since its call may be what brings that job about: two calls before
 ///   the first job is done are two computations.
 ///

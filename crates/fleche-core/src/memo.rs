@@ -4,6 +4,7 @@ mod arguments;
 mod asynchronous;
 mod attempt;
 mod codec;
+mod events;
 mod guard;
 mod hit;
 mod hot;
@@ -46,6 +47,7 @@ use crate::{
     panics::discard,
 };
 use arguments::Call;
+use events::Missing;
 use hit::{Looked, Served, Unfit, hit};
 use plan::Access;
 use recording::Recording;
@@ -87,12 +89,17 @@ pub fn look_up<R, T: Send + Sync + 'static>(
     let mut words = QuickKey::NONE;
     let arguments = match tier {
         Some(tier) if quick(&mut words) => match hot::get_quick(function, plan().codec, tier, &words) {
-            Some(value) => Ok(value),
+            Some(value) => {
+                events::hit_without_key(function, events::from::THREAD, encode);
+                Ok(value)
+            }
             None => Err(Some(with_quick(&words, encode))),
         },
         Some(tier) => Arguments::with(|arguments| {
             arguments.fill(encode);
-            hot::get_near(function, plan().codec, tier, arguments)
+            let value = hot::get_near(function, plan().codec, tier, arguments)?;
+            events::hit_of(function, events::from::THREAD, arguments);
+            Some(value)
         }),
         None => Err(encoded(function, &context::active(), encode)),
     };
@@ -134,6 +141,7 @@ fn look_further<R, T: Send + Sync + 'static>(
     }
     let is_rerun = context::is_rerun();
     if !is_rerun && let Some(value) = hot::get_far(function, plan.codec, &cache, &arguments) {
+        events::hit_of(function, events::from::SHARED, &mut arguments);
         return serve(value, &arguments, guard);
     }
     let Some(call) = keyed(function, &cache, &mut arguments) else { return miss(None) };
@@ -142,6 +150,7 @@ fn look_further<R, T: Send + Sync + 'static>(
     let mut unfit = None;
     if !is_rerun {
         if let Some(value) = hot::get_by_digest(function, plan.codec, &cache, &arguments, &call.key) {
+            events::hit(function, &call.key, events::from::SHARED);
             return serve(value, &arguments, guard);
         }
         // Who has found it missing has the right to compute it, too.
@@ -149,6 +158,7 @@ fn look_further<R, T: Send + Sync + 'static>(
         let generation = Hot::generation();
         if known {
             cache.counters().miss();
+            events::miss(function, &call.key, Missing::Known);
             return miss(check(function, Cache::clone(&cache), call, arguments, guard, checks));
         }
         match hit(function, plan.codec, &cache, &call.key) {
@@ -161,6 +171,7 @@ fn look_further<R, T: Send + Sync + 'static>(
         }
         cache.counters().miss();
     }
+    events::miss(function, &call.key, if is_rerun { Missing::Rerun } else { unfit.into() });
     let right = match plan.access {
         // Its result is there later, and meanwhile nobody can say whether this thread has to bring it about.
         Access::Later(_) => None,
@@ -219,7 +230,7 @@ fn admits(function: &Function, cache: &Cache) -> bool {
     }
     let refusal = function.refusal();
     if let Some(reason) = refusal {
-        cache.counters().skipped(reason);
+        events::skip(function, cache, None, reason);
     }
     refusal.is_none()
 }
@@ -239,7 +250,7 @@ fn keyed(function: &'static Function, cache: &Cache, arguments: &mut Arguments) 
     match arguments.call(function) {
         Ok(call) => Some(call),
         Err(error) => {
-            cache.counters().skipped(Skip::ArgumentNotEncodable);
+            events::skip(function, cache, None, Skip::ArgumentNotEncodable);
             if function.warns(Warning::ArgumentNotEncodable) {
                 crate::log::warn!(function = function.name(), %error, "the call runs without the cache");
             }

@@ -23,6 +23,8 @@ mod companion;
 mod context;
 #[path = "engine/disk.rs"]
 mod disk;
+#[path = "engine/events.rs"]
+mod events;
 #[path = "engine/faults.rs"]
 mod faults;
 #[path = "engine/files.rs"]

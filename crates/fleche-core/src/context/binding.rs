@@ -1,10 +1,17 @@
 //! `Binding`: what was active at one moment, to be made active elsewhere.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::{Entry, Guard, Kinds, active, enter, flights, is_rerun, metadata};
+use super::{Entry, Guard, Kinds, active, bound, enter, flights, is_rerun, metadata};
 use crate::{
     cache::{Cache, WeakCache},
     claim::{Flight, Flights},
@@ -29,6 +36,26 @@ pub(super) struct Rest {
     pub(super) rerun: bool,
     /// Whose bodies wait for what is bound, presumably.
     pub(super) flights: Flights,
+    /// Which `in_cache` it comes from, if any.
+    carried: Option<Moves>,
+}
+
+/// How many futures were put into caches with `in_cache`: the moments that calls and such moves are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moves(u64);
+
+static MOVES: AtomicU64 = AtomicU64::new(0);
+
+impl Moves {
+    /// Now. Only read, so that calls on several threads do not wait for one another.
+    pub(crate) fn so_far() -> Self {
+        Self(MOVES.load(Relaxed))
+    }
+
+    /// One more, after all that were so far.
+    fn one_more() -> Self {
+        Self(MOVES.fetch_add(1, Relaxed) + 1)
+    }
 }
 
 impl Binding {
@@ -40,7 +67,33 @@ impl Binding {
     /// What is active on this thread now, with this cache.
     pub(crate) fn with_cache(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
-        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights: flights() }) }
+        let carried = bound().and_then(|binding| binding.rest.carried);
+        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights: flights(), carried }) }
+    }
+
+    /// What is active on this thread now, with this cache, for a future that is put into it.
+    pub(crate) fn carrying(cache: Cache) -> Self {
+        let (kinds, tags) = metadata();
+        let flights = union(&[flights(), cache.flights().clone()]);
+        let carried = Some(Moves::one_more());
+        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights, carried }) }
+    }
+
+    /// This, for a call that is first polled here: with the cache that it was put into since that moment, alone or inside
+    /// another future.
+    pub(crate) fn carried_since(self, called: Moves) -> Self {
+        let Some(carrying) = bound().filter(|binding| binding.rest.carried.is_some_and(|carried| carried > called))
+        else {
+            return self;
+        };
+        let Rest { tags, rerun, flights, .. } = &*self.rest;
+        let rest = Rest {
+            tags: tags.clone(),
+            rerun: *rerun,
+            flights: union(&[flights.clone(), carrying.rest.flights.clone()]),
+            carried: carrying.rest.carried,
+        };
+        Self { cache: carrying.cache.clone(), kinds: self.kinds, rest: Arc::new(rest) }
     }
 
     /// The bound cache.
@@ -61,9 +114,9 @@ impl Binding {
 
     /// The same, as part of this flight's body.
     pub(crate) fn within(self, flight: &Arc<Flight>) -> Self {
-        let Rest { tags, rerun, .. } = &*self.rest;
+        let Rest { tags, rerun, carried, .. } = &*self.rest;
         let flights = [flight.clone()].into_iter().collect();
-        Self { rest: Arc::new(Rest { tags: tags.clone(), rerun: *rerun, flights }), ..self }
+        Self { rest: Arc::new(Rest { tags: tags.clone(), rerun: *rerun, flights, carried: *carried }), ..self }
     }
 
     /// The kinds of metadata to collect, and the tags.
@@ -75,6 +128,17 @@ impl Binding {
     pub fn enter(&self) -> Guard {
         enter(Entry::Bound(Rc::new(self.clone()), Rc::new(self.cache.clone())))
     }
+}
+
+/// All of these flights, each once.
+fn union(all: &[Flights]) -> Flights {
+    let mut union: Vec<Arc<Flight>> = Vec::new();
+    for flight in all.iter().flat_map(|flights| flights.iter()) {
+        if !union.iter().any(|known| Arc::ptr_eq(known, flight)) {
+            union.push(flight.clone());
+        }
+    }
+    union.into_iter().collect()
 }
 
 /// A [`Binding`] remembered, without keeping its stores open.
@@ -91,7 +155,8 @@ impl Binding {
         let Self { cache, kinds, rest } = self;
         let Rest { tags, rerun, .. } = &**rest;
         // Not the flights, which are nothing to remember.
-        let rest = Arc::new(Rest { tags: tags.clone(), rerun: *rerun, flights: Flights::default() });
+        let rest = Rest { tags: tags.clone(), rerun: *rerun, flights: Flights::default(), carried: None };
+        let rest = Arc::new(rest);
         WeakBinding { cache: cache.downgrade(), kinds: kinds.clone(), rest }
     }
 }
@@ -145,7 +210,7 @@ impl Binding {
     /// What the description says, with this cache in place of the one that it describes.
     pub fn of_config(config: BindingConfig, cache: Cache) -> Self {
         let BindingConfig { metadata, tags, rerun, .. } = config;
-        let rest = Rest { tags, rerun, flights: Flights::default() };
+        let rest = Rest { tags, rerun, flights: Flights::default(), carried: None };
         Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), rest: Arc::new(rest) }
     }
 }

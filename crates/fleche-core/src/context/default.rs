@@ -123,6 +123,11 @@ fn set_here() -> Option<Cache> {
     installed.or_else(|| DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
+/// Whether a cache is installed, or a default was set.
+pub(super) fn is_set() -> bool {
+    set_here().is_some()
+}
+
 /// Which default it is.
 #[inline]
 pub(super) fn generation() -> u64 {

@@ -7,6 +7,7 @@ use super::{
     arguments::Call,
     attempt::attempt,
     check,
+    events::{self, Missing},
     guard::is_due,
     hit::{Fetched, Looked, Served, fetch, judge},
     hot,
@@ -21,7 +22,7 @@ use crate::{
     cache::{Cache, Hot, Operation, Unanswered},
     call::CallKey,
     claim::Moment,
-    context::Binding,
+    context::{Binding, Moves},
     error::Result,
     function::Function,
     future::Under,
@@ -37,6 +38,8 @@ pub struct AsyncCall<R, T: 'static> {
     function: &'static Function,
     plan: Plan<R, T>,
     binding: Binding,
+    /// When it was called, for [`Binding::carried_since`].
+    called: Moves,
 }
 
 /// A call whose arguments are encoded.
@@ -96,11 +99,13 @@ pub struct AsyncMiss<R, T: 'static> {
 impl<R, T: Send + 'static> AsyncCall<R, T> {
     /// Binds a call to what is active on this thread.
     pub fn new(function: &'static Function, plan: Plan<R, T>) -> Self {
-        Self { function, plan, binding: Binding::current() }
+        Self { function, plan, binding: Binding::current(), called: Moves::so_far() }
     }
 
-    /// Adds the arguments that are part of the key.
-    pub fn encode(self, encode: impl FnOnce(&mut Arguments)) -> EncodedCall<R, T> {
+    /// Adds the arguments that are part of the key, when the future is first polled: under the cache that it was put into
+    /// since it was called, if it was.
+    pub fn encode(mut self, encode: impl FnOnce(&mut Arguments)) -> EncodedCall<R, T> {
+        self.binding = self.binding.carried_since(self.called);
         let call = admit(self.function, self.binding.cache(), encode);
         EncodedCall { of: self, call }
     }
@@ -109,7 +114,7 @@ impl<R, T: Send + 'static> AsyncCall<R, T> {
 impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
     /// Looks the call up; where it is missing, waits for another that computes it, or for the right to.
     pub async fn look_up(mut self) -> AsyncFound<R, T> {
-        let AsyncCall { function, plan, binding } = &self.of;
+        let AsyncCall { function, plan, binding, .. } = &self.of;
         let Some((Call { key, .. }, arguments)) = &mut self.call else {
             return AsyncFound::Miss(MissingCall { of: self, right: None, replaces: Replaces::Nothing });
         };
@@ -123,6 +128,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
         } else {
             let hot = hot::get_in_full(function, plan.codec, cache, arguments);
             if let Some(value) = hot.or_else(|| hot::get_by_digest(function, plan.codec, cache, arguments, &key)) {
+                events::hit(function, &key, events::from::SHARED);
                 let is_due = is_due(function, arguments);
                 return AsyncFound::Hit(AsyncHit { of: self, value, is_due });
             }
@@ -138,6 +144,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             }
             cache.counters().miss();
         }
+        events::miss(function, &key, if is_rerun { Missing::Rerun } else { unfit.into() });
         let right = match plan.access {
             Access::Later(_) => None,
             Access::Now(_) => {
@@ -204,7 +211,7 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
     /// Runs the body under what the call is bound to, and records what it returns. A body that is dropped before it
     /// completes records nothing.
     pub async fn run(self, body: impl Future<Output = R>) -> R {
-        let Self { of: AsyncCall { function, plan, binding }, recording } = self;
+        let Self { of: AsyncCall { function, plan, binding, .. }, recording } = self;
         let Some(mut recording) = recording else { return Under::new(binding, body).await };
         let right = recording.right.take();
         let started = Instant::now();
@@ -229,7 +236,7 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
                 return without;
             }
         };
-        let cache = recording.cache.clone();
+        let (cache, key) = (recording.cache.clone(), recording.call.key);
         if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
             finished.late = right.as_ref().is_some_and(Right::is_late);
             let generation = Hot::generation();
@@ -244,7 +251,7 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
             if let Some(right) = &right {
                 right.expect_trouble(&stored);
             }
-            Finished::conclude(function, &cache, stored);
+            Finished::conclude(function, &cache, &key, stored);
             if let Some(right) = right {
                 right.land(plan.codec, &value);
             }

@@ -3,7 +3,7 @@
 
 use std::{any::Any, time::Instant};
 
-use super::{Arguments, Codec, Recheck};
+use super::{Arguments, Codec, Recheck, events};
 use crate::{
     cache::{Cache, Skip},
     function::{Function, Warning},
@@ -130,7 +130,7 @@ fn in_full(
 fn report(function: &'static Function, cache: &Cache, failed: Option<(usize, String)>) -> bool {
     let Some((at, why)) = failed else { return true };
     function.stop_recording();
-    cache.counters().skipped(Skip::ArgumentNotStable);
+    events::skip(function, cache, None, Skip::ArgumentNotStable);
     if function.warns(Warning::ArgumentNotStable) {
         let mut keyed = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
         let argument = keyed.nth(at).map_or("?", |parameter| parameter.name);

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use bytes::Bytes;
 
-use super::{Plan, attempt::attempt, codec::panicked, plan::ResultCodec, stale};
+use super::{Plan, attempt::attempt, codec::panicked, events, plan::ResultCodec, stale};
 use crate::{
     cache::{Cache, Operation, StalePolicy, THE_CACHE, Unanswered},
     call::{Brief, CallKey, Record, ValueRef, Writer},
@@ -251,6 +251,7 @@ pub(super) fn judge<T>(
         }
     };
     cache.counters().hit();
+    events::hit(function, key, events::from::STORE);
     Looked::Hit(Served { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
 }
 

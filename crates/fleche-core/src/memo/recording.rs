@@ -9,6 +9,7 @@ use super::{
     Arguments, Recheck,
     arguments::Call,
     attempt::attempt,
+    events,
     guard::recheck,
     hit::{check_fields, decode},
     hot,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     cache::{Cache, Hot, Operation, Skip, Unanswered},
-    call::{Record, RecordFields, Timestamp, ValueRef, Writer},
+    call::{CallKey, Record, RecordFields, Timestamp, ValueRef, Writer},
     error::{Error, Result},
     fork,
     function::{Function, Warning},
@@ -120,7 +121,7 @@ impl Recording {
             if let Some(right) = &right {
                 right.expect_trouble(&stored);
             }
-            Finished::conclude(finished.function, &finished.cache, stored);
+            Finished::conclude(finished.function, &finished.cache, &finished.call.key, stored);
             if let (Some(right), Some(value)) = (right, value) {
                 right.land(codec, value);
             }
@@ -156,11 +157,10 @@ impl Recording {
             return None;
         }
         let Self { function, cache, call, arguments, checked, checks, right: _, replaces, again } = self;
-        let counters = cache.counters();
-        counters.computed();
+        cache.counters().computed();
         let took_long = function.took_long(took);
         let Some(value) = value else {
-            counters.skipped(Skip::Failed);
+            events::skip(function, &cache, Some(&call.key), Skip::Failed);
             return None;
         };
         if !checked && took_long && !recheck(function, &cache, &arguments, checks) {
@@ -176,7 +176,7 @@ impl Recording {
                 Some(Finished { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again })
             }
             Err(why) => {
-                counters.skipped(Skip::ResultNotStorable);
+                events::skip(function, &cache, Some(&call.key), Skip::ResultNotStorable);
                 if function.warns(Warning::ResultNotStorable) {
                     crate::log::warn!(function = function.name(), "the result is not recorded: {why}");
                 }
@@ -272,15 +272,15 @@ impl Finished {
     }
 
     /// Tells of a failure to store, which does not fail the call.
-    pub(super) fn conclude(function: &'static Function, cache: &Cache, stored: Result<Stored>) {
+    pub(super) fn conclude(function: &'static Function, cache: &Cache, key: &CallKey, stored: Result<Stored>) {
         match stored {
             Ok(Stored::Kept) => {}
-            Ok(Stored::LeftAlone) => cache.counters().skipped(Skip::StoreLeftAlone),
+            Ok(Stored::LeftAlone) => events::skip(function, cache, Some(key), Skip::StoreLeftAlone),
             // Nothing is wrong with it: it was chosen so.
-            Err(Error::Refused { .. }) => cache.counters().skipped(Skip::StoreRefused),
+            Err(Error::Refused { .. }) => events::skip(function, cache, Some(key), Skip::StoreRefused),
             Err(error) => {
                 cache.fault(&error, function.name());
-                cache.counters().skipped(Skip::StoreFailed);
+                events::skip(function, cache, Some(key), Skip::StoreFailed);
             }
         }
     }

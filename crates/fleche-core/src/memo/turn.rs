@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     asynchronous::ask_off_thread,
     attempt::attempt,
+    events,
     hit::{Fetched, Looked, Served, Unfit, fetch, hit_of_replaced, judge},
     plan::ResultCodec,
     recording::Stored,
@@ -224,7 +225,9 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
             Origin::Recorded(record, false) => self.counts(record),
             Origin::Replaced => self.rerun.is_none(),
         };
-        counts.then(|| copied(self.codec, &brought.value))?
+        let value = counts.then(|| copied(self.codec, &brought.value))??;
+        events::hit(self.function, &self.key, events::from::ANOTHER_CALL);
+        Some(value)
     }
 
     /// The recorded value, if it was fetched and counts; then the flight ends with it.

@@ -144,6 +144,105 @@ fn the_inner_of_two_carried_caches_counts() {
     assert_eq!((outer.stats().misses, inner.stats().misses), (2, 1));
 }
 
+/// Which of the caches has a record of the call.
+fn recorded_in<const N: usize>(caches: [&fleche_core::Cache; N], key: &fleche_core::CallKey) -> [bool; N] {
+    caches.map(|cache| cache.contains(key).unwrap())
+}
+
+#[test]
+fn a_call_is_looked_up_in_the_cache_that_it_is_put_into() {
+    static RUNS: Runs = Runs::new();
+    #[fleche]
+    async fn put_into(x: i64) -> i64 {
+        RUNS.count();
+        yielded().await;
+        x
+    }
+    let (at_call, put) = (memory(), memory());
+    let _active = at_call.enter();
+    for _ in 0..2 {
+        assert_eq!(block_on(put_into(1).in_cache(put.clone())), 1);
+    }
+    assert_eq!(RUNS.take(), 1);
+    assert_eq!(recorded_in([&at_call, &put], &put_into::key(1)), [false, true]);
+    // Inside another future, boxed or not, on another thread.
+    let held = put_into(2);
+    let holds = Box::pin(async move { held.await + put_into(3).await }).in_cache(put.clone());
+    assert_eq!(thread::spawn(move || block_on(holds)).join().unwrap(), 5);
+    assert_eq!(recorded_in([&at_call, &put], &put_into::key(2)), [false, true]);
+    assert_eq!(recorded_in([&at_call, &put], &put_into::key(3)), [false, true]);
+}
+
+#[test]
+fn calls_inside_a_body_follow_it_into_the_cache_that_it_is_put_into() {
+    #[fleche]
+    async fn inner_put(x: i64) -> i64 {
+        x
+    }
+    #[fleche]
+    async fn outer_put(x: i64) -> i64 {
+        yielded().await;
+        inner_put(x).await
+    }
+    let (at_call, put) = (memory(), memory());
+    let _active = at_call.enter();
+    block_on(outer_put(1).in_cache(put.clone()));
+    for key in [outer_put::key(1), inner_put::key(1)] {
+        assert_eq!(recorded_in([&at_call, &put], &key), [false, true]);
+    }
+}
+
+#[test]
+fn the_innermost_of_the_caches_that_a_call_is_put_into_counts() {
+    #[fleche]
+    async fn put_twice(x: i64) -> i64 {
+        x
+    }
+    let (inner, outer) = (memory(), memory());
+    block_on(put_twice(1).in_cache(inner.clone()).in_cache(outer.clone()));
+    assert_eq!(recorded_in([&inner, &outer], &put_twice::key(1)), [true, false]);
+    // A call that a future makes while it is polled may name its cache itself.
+    let own = inner.clone();
+    block_on(async move { own.scope(|| put_twice(2)).await }.in_cache(outer.clone()));
+    assert_eq!(recorded_in([&inner, &outer], &put_twice::key(2)), [true, false]);
+}
+
+#[test]
+fn a_call_that_is_put_into_a_cache_keeps_its_tags() {
+    use std::collections::BTreeMap;
+    #[fleche]
+    async fn tagged(x: i64) -> i64 {
+        x
+    }
+    let cache = memory();
+    let call = {
+        let _tag = fleche_core::tag("project", "at the call").enter();
+        tagged(1)
+    };
+    let _tag = fleche_core::tag("project", "where it is put").enter();
+    block_on(call.in_cache(cache.clone()));
+    let record = cache.record(&tagged::key(1)).unwrap().unwrap();
+    let tags = record.metadata.get::<BTreeMap<String, String>>(fleche_core::metadata::TAGS).unwrap().unwrap();
+    assert_eq!(tags["project"], "at the call");
+}
+
+#[test]
+fn a_spawned_call_keeps_the_cache_of_the_call() {
+    #[fleche]
+    async fn spawned_plainly(x: u64) -> u64 {
+        yielded().await;
+        x
+    }
+    let (at_call, other) = (memory(), memory());
+    let runtime = tokio();
+    let task = at_call.scope(|| runtime.spawn(spawned_plainly(1)));
+    // A future of another cache is polled meanwhile.
+    let elsewhere = runtime.spawn(async { spawned_plainly(2).await }.in_cache(other.clone()));
+    assert_eq!(runtime.block_on(async { task.await.unwrap() + elsewhere.await.unwrap() }), 3);
+    assert_eq!(recorded_in([&at_call, &other], &spawned_plainly::key(1)), [true, false]);
+    assert_eq!(recorded_in([&at_call, &other], &spawned_plainly::key(2)), [false, true]);
+}
+
 #[test]
 fn tasks_of_a_runtime_carry_their_cache_from_thread_to_thread() {
     static RUNS: Runs = Runs::new();

@@ -35,8 +35,17 @@ impl Runs {
     }
 }
 
-/// What is logged on this thread while the closure runs, and what it returns.
+/// What is logged on this thread while the closure runs, and what it returns. Without the events of plain look-ups.
 pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
+    let (result, log) = logged_with_calls(run);
+    let is_look_up = |line: &&str| {
+        ["hit", "miss", "skip"].iter().any(|event| line.contains(&format!("fleche_core::calls: {event} ")))
+    };
+    (result, log.split_inclusive('\n').filter(|line| !is_look_up(line)).collect())
+}
+
+/// The same, with the events of look-ups.
+pub(crate) fn logged_with_calls<R>(run: impl FnOnce() -> R) -> (R, String) {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
     impl io::Write for Log {

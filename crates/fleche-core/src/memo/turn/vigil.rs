@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::super::attempt::attempt;
+use super::super::{attempt::attempt, events::TARGET};
 use crate::{
     cache::{Cache, Operation},
     call::CallKey,
@@ -111,12 +111,12 @@ impl<'a> Vigil<'a> {
         let (function, key) = (self.function.name(), self.route.key);
         if let Some(begun) = flight {
             let (process, age) = (std::process::id(), begun.elapsed());
-            tracing::debug!(function, %key, process, ?age, "waiting for the same call in this process");
-        } else if tracing::enabled!(tracing::Level::INFO) {
+            tracing::debug!(target: TARGET, function, %key, process, ?age, "waiting for the same call in this process");
+        } else if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
             let owner = self.owner(&self.route.key);
             let (host, process) = owner.as_ref().map(|owner| (owner.host.as_str(), owner.process)).unzip();
             let age = owner.as_ref().map(Owner::age);
-            tracing::info!(function, %key, host, process, ?age, "waiting for the same call in another process");
+            tracing::info!(target: TARGET, function, %key, host, process, ?age, "waiting for the same call in another process");
         }
     }
 
@@ -140,7 +140,7 @@ impl<'a> Vigil<'a> {
     pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now();
         if self.until.is_some_and(|until| until <= now) {
-            tracing::debug!(function = self.function.name(), key = %self.route.key, "the wait has lasted too long");
+            tracing::debug!(target: TARGET, function = self.function.name(), key = %self.route.key, "the wait has lasted too long");
             return true;
         }
         if !self.told && now - self.begun >= long_wait() {

@@ -1,0 +1,54 @@
+//! Guards that are dropped before anything was looked up under them: those of `let _ = cache.enter();`, presumably.
+
+use std::{cell::Cell, panic::Location, sync::Once};
+
+thread_local! {
+    /// Whether the active cache was asked for since a cache was last entered with a watch.
+    static IS_USED: Cell<bool> = const { Cell::new(true) };
+    /// Where the guard was made that was dropped last, if nothing was looked up under it.
+    static UNUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+/// Watches whether the active cache is asked for until a guard is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    place: &'static Location<'static>,
+    /// Whether an outer cache was used.
+    outer: bool,
+}
+
+impl Watch {
+    /// Begins where the caller's caller enters a cache.
+    #[track_caller]
+    pub(super) fn begin() -> Self {
+        UNUSED.set(None);
+        Self { place: Location::caller(), outer: IS_USED.replace(false) }
+    }
+
+    /// The guard is dropped.
+    pub(super) fn end(self) {
+        let is_used = IS_USED.get();
+        UNUSED.set((!is_used).then_some(self.place));
+        IS_USED.set(is_used || self.outer);
+    }
+}
+
+/// The active cache is asked for.
+#[inline]
+pub(super) fn used() {
+    IS_USED.set(true);
+}
+
+/// No cache is entered where one is asked for: warns where a guard was dropped just before, under which nothing was looked
+/// up. Where the program has set a default, that may be meant.
+pub(super) fn nothing_is_entered(default_is_set: impl FnOnce() -> bool) {
+    static WARNED: Once = Once::new();
+    if let Some(place) = UNUSED.take().filter(|_| !default_is_set()) {
+        WARNED.call_once(|| {
+            crate::log::warn!(
+                "the cache that was entered at {place} was left before anything was looked up in it, and the call after that \
+                 finds no cache entered; if it was meant to be active, bind the guard: `let _active = cache.enter();`"
+            );
+        });
+    }
+}

@@ -1,0 +1,114 @@
+//! Events about calls, for `tracing`. They are described in the documentation of the crate.
+//!
+//! Nothing is done for them where no subscriber listens to their level, and finding that out takes one relaxed load.
+
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+
+use super::{Arguments, hit::Unfit};
+use crate::{
+    cache::{Cache, Skip},
+    call::CallKey,
+    function::Function,
+    job,
+};
+
+/// The target of all of them.
+pub(super) const TARGET: &str = "fleche_core::calls";
+
+/// Where a hit comes from.
+pub(super) mod from {
+    pub(in crate::memo) const THREAD: &str = "thread-local tier";
+    pub(in crate::memo) const SHARED: &str = "shared tier";
+    pub(in crate::memo) const STORE: &str = "store";
+    pub(in crate::memo) const ANOTHER_CALL: &str = "another call";
+}
+
+/// Returns whether somebody may listen.
+#[inline]
+pub(super) fn are_wanted() -> bool {
+    STATIC_MAX_LEVEL >= LevelFilter::DEBUG && LevelFilter::current() >= LevelFilter::DEBUG
+}
+
+/// A call was answered.
+#[inline]
+pub(super) fn hit(function: &'static Function, key: &CallKey, from: &'static str) {
+    #[cold]
+    fn emit(function: &'static Function, key: &CallKey, from: &'static str) {
+        tracing::debug!(target: TARGET, function = function.name(), %key, from, "hit");
+    }
+    if are_wanted() {
+        emit(function, key, from);
+    }
+}
+
+/// A call was answered whose key nobody needed.
+#[inline]
+pub(super) fn hit_without_key(function: &'static Function, from: &'static str, encode: impl FnOnce(&mut Arguments)) {
+    #[cold]
+    fn emit(function: &'static Function, from: &'static str, encode: impl FnOnce(&mut Arguments)) {
+        let key = job::catch(|| super::key(function, encode)).ok().and_then(Result::ok);
+        let key = key.map(tracing::field::display);
+        tracing::debug!(target: TARGET, function = function.name(), key, from, "hit");
+    }
+    if are_wanted() {
+        emit(function, from, encode);
+    }
+}
+
+/// The same, of a call whose arguments are encoded.
+#[inline]
+pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments: &mut Arguments) {
+    #[cold]
+    fn emit(function: &'static Function, from: &'static str, arguments: &mut Arguments) {
+        let key = arguments.key(function).ok().map(tracing::field::display);
+        tracing::debug!(target: TARGET, function = function.name(), key, from, "hit");
+    }
+    if are_wanted() {
+        emit(function, from, arguments);
+    }
+}
+
+/// Why the body of a call is to run.
+#[derive(Clone, Copy)]
+pub(super) enum Missing {
+    /// There is no record.
+    Unrecorded,
+    /// The executor that the call came through has asked already.
+    Known,
+    /// There is a record that is not served.
+    Unfit(Unfit),
+    /// It is to run again.
+    Rerun,
+}
+
+impl From<Option<Unfit>> for Missing {
+    fn from(unfit: Option<Unfit>) -> Self {
+        unfit.map_or(Self::Unrecorded, Self::Unfit)
+    }
+}
+
+/// A call was not answered.
+#[inline]
+pub(super) fn miss(function: &'static Function, key: &CallKey, why: Missing) {
+    #[cold]
+    fn emit(function: &'static Function, key: &CallKey, why: Missing) {
+        let reason = match why {
+            Missing::Unrecorded | Missing::Known => "not recorded",
+            Missing::Unfit(Unfit::Code) => "recorded by other code",
+            Missing::Unfit(Unfit::Fields) => "recorded without fields of the result",
+            Missing::Unfit(Unfit::Undecodable) => "recorded with another type of result",
+            Missing::Rerun => "rerun",
+        };
+        tracing::debug!(target: TARGET, function = function.name(), %key, reason, "miss");
+    }
+    if are_wanted() {
+        emit(function, key, why);
+    }
+}
+
+/// Counts a call that is not recorded.
+pub(super) fn skip(function: &Function, cache: &Cache, key: Option<&CallKey>, reason: Skip) {
+    cache.counters().skipped(reason);
+    let key = key.map(tracing::field::display);
+    tracing::debug!(target: TARGET, function = function.name(), key, %reason, "skip");
+}
