@@ -95,7 +95,7 @@ pub type Load = fn(&'static Function, &Cache, &CallKey) -> Option<Box<dyn Any>>;
 struct State {
     identity: OnceLock<Identity>,
     misses: AtomicU64,
-    /// Hits that were not served from what a thread has at hand.
+    /// Hits that were not served from the thread-local hot tier.
     hits: AtomicU64,
     bindings: AtomicU64,
     last_body: AtomicU64,
@@ -221,8 +221,8 @@ impl Function {
         misses.is_power_of_two() || self.check_is_cheap_beside(self.state.last_body.load(Relaxed))
     }
 
-    /// Counts a hit that was not served from what a thread has at hand. Whether the encodings of this call's arguments are due
-    /// to be checked: on hits 1, 2, 4, 8, ….
+    /// Counts a hit that was not served from the thread-local hot tier. Returns whether the encodings of this call's arguments
+    /// are due to be checked: on hits 1, 2, 4, 8, ….
     pub(crate) fn hit_is_checked(&self) -> bool {
         (self.state.hits.fetch_add(1, Relaxed) + 1).is_power_of_two()
     }

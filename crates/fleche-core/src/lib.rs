@@ -196,7 +196,7 @@ pub use file_content::FileContent;
 ///   is kept under a second key, and where the code is put back, its results are found there. Two programs of different
 ///   code that share a store each find their own results.
 /// - `warn`, the default for functions that state a `version`: the result is served, with a warning once a function.
-///   Whoever states versions vouches that results of one version are the same.
+///   The author who states a version vouches that results of one version are the same.
 /// - `serve`: the result is served.
 ///
 /// The policy is `#[fleche(stale = "…")]`, else that of the cache ([`Cache::stale`], `stale = "…"` in a [configuration
@@ -242,7 +242,7 @@ pub use file_content::FileContent;
 /// (Fields of structures and type parameters are not looked into.)
 ///
 /// **Ignored parameters** may be of any type: a client, a `&dyn Fn`, a `&mut` context, a progress counter. What the body
-/// does through them is the author's business: **a hit does not do it**. Only `bind`, whose calls may run elsewhere, needs
+/// does through them is up to the author: **a hit does not do it**. Only `bind`, whose calls may run elsewhere, needs
 /// them to be `Serialize + DeserializeOwned`, and is a compile error where they are not; such calls run in place.
 ///
 /// ```
@@ -307,15 +307,16 @@ pub use file_content::FileContent;
 ///   call now and then. What a pool of others does for a body of its own accord, as rayon does that puts one piece of work
 ///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once all threads of the process have
 ///   waited for one another for a second; for five seconds where some wait with a timeout, and for five minutes where some
-///   sleep all that time, or the body waits with a timeout. A thread that works, or waits for anything that another process
-///   may bring about (a file, a socket, a terminal, a shared semaphore, another program), is no standstill. On other
-///   systems such a circle is not noticed, nor where the body is that of an `async fn`, or one awaits it: let what such
-///   bodies start run under [`active_cache`], or give such calls a `wait_timeout`.
-/// - A lock that the caller holds (standard output's, or a `Mutex` whose guard is on the stack) may be what the body waits
-///   for on another thread. That is noticed within seconds, beside threads that sleep and wake too.
-/// - A future that computes a call and that its task holds without polling it, as `select!` leaves a `&mut future`, is
-///   passed by: by its own task as soon as it could go on, by others when it could have gone on for ten seconds.
-/// - A wait of over a minute is said once, as a warning: which call, who computes it and since when.
+///   sleep all that time, or the body waits with a timeout. A process in which a thread works, or waits for anything that
+///   another process may bring about (a file, a socket, a terminal, a shared semaphore, another program), does not count. On
+///   other systems such a circle is not noticed, nor where the body is that of an `async fn`, or one awaits it: let what
+///   such bodies start run under [`active_cache`], or give such calls a `wait_timeout`.
+/// - A body on another thread may wait for a lock that the caller holds: that of standard output, or a `Mutex` whose guard is
+///   on the stack. Such a wait is noticed within seconds, even beside threads that sleep and wake.
+/// - A task may hold the future that computes a call without polling it, as `select!` does with a `&mut future`. Then a waiter
+///   computes the call: in the same task as soon as the future was woken, in another task once that was ten seconds ago, and
+///   on a waiting thread after a minute.
+/// - A wait of over a minute is logged once, as a warning: which call, who computes it and since when.
 /// - A wait on a thread of one of fleche's pools lets another thread work in its stead; a wait of an `async fn` suspends
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with

@@ -199,8 +199,7 @@ fn look_further<R, T: Send + Sync + 'static>(
     miss(recording.map(|recording| Recording { right, replaces, ..recording }))
 }
 
-/// What the record of a call will replace, whose body is about to run; where the look-up did not find out, it is looked
-/// for later.
+/// Returns what the record of a call will replace, before its body runs. What the look-up did not find out is looked up later.
 fn replaces(function: &'static Function, cache: &Cache, unfit: Option<Unfit>, is_known: bool) -> Replaces {
     match unfit {
         Some(why) => {

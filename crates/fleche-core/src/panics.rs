@@ -3,7 +3,7 @@
 //! A call must not fail because of the cache, and no computed result may be lost to it. The cache therefore runs the code
 //! that types of arguments and results bring along (`Serialize`, `Deserialize`, `PartialEq`, `Clone`), kinds of metadata and
 //! stores through [`contain`] or [`carry`], and drops what it owns of the caller's values with [`discard`] or as
-//! [`Contained`]. No lock is held meanwhile: such code may call memoized functions.
+//! [`Contained`]. No lock is held while such code runs, since it may call memoized functions.
 //!
 //! A panic of a memoized body is the caller's own. [`carry`] takes it to the thread that waits for the result.
 
@@ -123,7 +123,7 @@ fn watch_locations() {
         let earlier = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let location = info.location().map(ToString::to_string);
-            // A thread that is ending keeps no location; the panic itself is told all the same.
+            // A thread that is ending keeps no location. The panic itself is still reported.
             let _ = LOCATION.try_with(|kept| kept.replace(location));
             earlier(info);
         }));
@@ -139,7 +139,7 @@ pub(crate) struct Carried {
 /// Runs the closure; a panic in it can go on on another thread, the same as if it had arisen there.
 pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
     watch_locations();
-    // Of a panic that somebody else caught, or of one amid whose unwinding this runs, which is told of later.
+    // The location of an earlier panic: one that was caught elsewhere, or one whose unwinding runs this and is reported later.
     let before = LOCATION.try_with(RefCell::take).ok().flatten();
     // What a panic leaves half done lies in the closure, which is gone, or is the body's own business as in any thread.
     let outcome = panic::catch_unwind(AssertUnwindSafe(run));

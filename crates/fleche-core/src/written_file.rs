@@ -1,4 +1,4 @@
-//! Files that fleche writes to, locks or truncates: nobody else may have put another file in their place.
+//! Opens files that fleche writes to, locks or truncates, and refuses those that another user could have put in their place.
 //!
 //! For authors of stores. Reading needs none of this, since everything that is read is verified.
 
@@ -167,7 +167,7 @@ mod owners {
     const GROUP: u32 = 0o060;
 
     pub(super) fn check_owner(file: &Metadata, path: &Path, shared: bool) -> io::Result<()> {
-        // One whose last name was just removed has none.
+        // A file whose last name was just removed has no links.
         if file.nlink() > 1 {
             return Err(refused("the file has other names too, under which it may be something else; remove this one"));
         }
@@ -177,7 +177,7 @@ mod owners {
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = || fs::metadata(parent);
-        // Root is asked to work in the directories of others: in containers, and after `sudo`.
+        // Root works in directories of other users in containers and after `sudo`.
         if me.is_root() && directory()?.uid() == file.uid() {
             return Ok(());
         }

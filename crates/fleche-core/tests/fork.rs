@@ -61,7 +61,7 @@ fn memory() -> Cache {
     Cache::new(MemoryValues::new(), MemoryCalls::new())
 }
 
-/// How many bodies run in this process meanwhile.
+/// Returns how many bodies run in this process during the closure.
 fn bodies(run: impl FnOnce()) -> u64 {
     let before = BODIES.load(SeqCst);
     run();

@@ -12,7 +12,7 @@ use fleche_core::{__private::tell_waits_of, Cache, CallStore, claim::Claim, flec
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// What was logged, for those who wait for it.
+/// What was logged; tests wait on it for new lines.
 #[derive(Default)]
 struct Log {
     text: Mutex<String>,

@@ -150,7 +150,7 @@ impl CallStore for SqlCalls {
 
     fn claim(&self, key: &CallKey) -> Result<Claim> {
         let database = self.database.current();
-        // Where nothing can be recorded, nobody else waits for it.
+        // A database that cannot be written takes no claims, and no other process could read the result.
         if database.tables.is_read_only() { Ok(Claim::WithinProcess) } else { database.leases.claim(key) }
     }
 

@@ -23,7 +23,7 @@ use crate::{
 const CONNECTIONS: u32 = 8;
 /// Longer than anybody waits.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
-/// How long SQLite waits for the locks of others before it says so, and is asked again.
+/// How long SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is tried again.
 const BUSY: Duration = Duration::from_millis(250);
 
 /// Connections to this file, which exists. It has a write-ahead log, or a rollback journal where the memory that those who

@@ -167,7 +167,7 @@ impl Healing {
     }
 }
 
-/// What is there in time, asked for again and again: nobody tells when a lock is free.
+/// Asks repeatedly until there is an answer or the time is over: SQLite does not notify when a lock is free.
 fn within<T>(timeout: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {

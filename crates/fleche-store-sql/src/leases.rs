@@ -37,7 +37,7 @@ impl LeaseRows {
         self.owner_for(key, LASTS)
     }
 
-    /// The owner of a lease that lasts so long at most.
+    /// The owner of a lease that lasts at most `lasts` from now.
     fn owner_for(&self, key: &CallKey, lasts: Duration) -> Result<Option<Owner>> {
         let now = self.now();
         let sql = format!(

@@ -68,10 +68,10 @@
 //!
 //! Each operation, connecting and waiting for locks included, ends within the `timeout` of the configuration, `"5s"` unless it
 //! is said, and a second more for each 4 MiB that it sends. What takes longer fails, and a cache then [leaves the store
-//! alone](fleche_core::Cache#when-a-store-fails) for a while. A server that does not answer loses the connection; what it was
-//! asked for may still take effect once it goes on. In SQLite the time bounds how long one waits for the locks of others, in
-//! this process or elsewhere; reading and writing the disk takes as long as it takes. Values of hundreds of megabytes on a
-//! slow network need a longer timeout.
+//! alone](fleche_core::Cache#when-a-store-fails) for a while. The connection to a server that does not answer
+//! is closed; the server may still carry out the operation later. In SQLite the time bounds the wait for locks that other
+//! connections hold, in this process or elsewhere. Reading and writing the disk is not bounded. Values of hundreds of
+//! megabytes on a slow network need a longer timeout.
 //!
 //! # Damage
 //!
@@ -85,9 +85,10 @@
 //!
 //! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. A claim is
 //! a row with a time limit: ten seconds by the database's clock, which its owner renews every three and a third. So the
-//! calls of a process that was killed go to others within ten seconds, also if its clock was ahead; and an owner that cannot renew for so long, because
-//! it was stopped, say, is told that it is late, and what it computes replaces nothing. Each grant has a number of its own
-//! that is never given again, and only who has the last one renews, publishes or releases the claim.
+//! calls of a process that was killed go to others within ten seconds, even if its clock was ahead. An owner that cannot
+//! renew for that long, because it was stopped for instance, is told that it is late, and what it computes replaces nothing. Each
+//! grant has a number of its own that is never given again. Only the holder of the last one renews, publishes or releases the
+//! claim.
 
 mod access;
 mod aside;

@@ -18,7 +18,7 @@ pub(crate) struct Damaged<'a> {
 }
 
 impl<'a> Damaged<'a> {
-    /// One waits so long for the locks of others.
+    /// Opens the damaged file. Waits up to `timeout` for locks that other connections hold.
     pub(crate) fn open(path: &Path, store: &'a str, timeout: Duration) -> Result<Self> {
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;

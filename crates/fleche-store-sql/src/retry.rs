@@ -92,8 +92,8 @@ fn is_passing(dialect: Dialect, error: &sqlx::Error) -> bool {
         (Dialect::Sqlite, None) => false,
         // Serialisation failure, deadlock; a server that is shutting down or starting: appendix A of its manual.
         (Dialect::Postgres, Some(code)) => matches!(&*code, "40001" | "40P01" | "57P01" | "57P02" | "57P03"),
-        // A connection that was kept, whose server has gone and may be back. Where there is no server at all, waiting is
-        // no use: whoever asks goes on without the store.
+        // The server of a kept connection may have restarted. Where there is no server at all, waiting does not help: the
+        // caller proceeds without the store.
         (Dialect::Postgres, None) => is_lost(error),
     }
 }

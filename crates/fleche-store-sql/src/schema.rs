@@ -69,8 +69,8 @@ async fn rights(link: &Link) -> sqlx::Result<Rights> {
     Ok(if may_write { Rights::Full } else { Rights::Read })
 }
 
-/// Removes claims that were lost long ago, or whose times are far in the future: they are nobody's. Writes only if there are
-/// any, so that opening does not wait for others that write.
+/// Removes claims that were lost long ago or whose times are far in the future: no process holds them. Writes only if there
+/// are any, so that opening does not wait for writers.
 async fn sweep(link: &Link) -> sqlx::Result<()> {
     let now = link.dialect().now();
     let lost = format!("FROM fleche_leases WHERE until < {now} - 86400000 OR until > {now} + 86400000");

@@ -9,9 +9,9 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions, raw_sql};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A connection that was not used for so long is tried before it is used.
+/// A connection that was idle for this long is tested before use.
 const STALE: Duration = Duration::from_secs(5);
-/// Said to the server on each connection: it ends what takes longer, since whoever asked may be gone.
+/// Sent on each connection: the server ends statements that take longer, since the client may be gone.
 const LIMIT: &str = "SET statement_timeout = '5min'";
 
 /// The connections to a server, opened when they are needed.

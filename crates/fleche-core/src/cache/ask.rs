@@ -233,12 +233,12 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// Whether the store itself failed: it did not answer, where damage and refusals are answers.
+/// Returns whether the store itself failed. Damaged entries and refusals are answers, not failures.
 fn is_failure(error: &Error) -> bool {
     matches!(error, Error::Io { .. } | Error::Backend { .. })
 }
 
-/// Whether somebody had to wait for the error.
+/// Returns whether the operation failed by a timeout, so the caller had to wait for the error.
 fn is_timeout(error: &Error) -> bool {
     let source = match error {
         Error::Io { source, .. } => Some(source),

@@ -36,7 +36,7 @@ pub struct Stats {
     pub waited: Duration,
     /// How often something was evicted, or ran again, so that what the [hot tier](crate::Cache::hot_tier) kept was forgotten.
     pub forgotten: u64,
-    /// Calls whose record other code had computed, or another type of result, whether it was served or they ran again.
+    /// Calls whose record was computed by other code or for another result type, whether it was served or they ran again.
     pub stale: u64,
     /// Operations of a store that failed. Each was logged; no call failed for it.
     pub faults: u64,

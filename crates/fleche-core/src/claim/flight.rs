@@ -299,7 +299,7 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        // In a forked child the flight goes on in the parent.
+        // In a forked child the flight is the parent's, where its body still runs.
         if !self.ended && !is_child() {
             self.flight.leave(End::Abandoned);
         }

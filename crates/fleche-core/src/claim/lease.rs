@@ -221,7 +221,7 @@ impl<T: LeaseTable> Held for Lease<T> {
 
 impl<T: LeaseTable> Drop for Lease<T> {
     fn drop(&mut self) {
-        // A forked child has a copy of what its parent goes on holding.
+        // A forked child has only a copy of the lease, which its parent still holds.
         if fork::is_child() {
             return;
         }

@@ -1,8 +1,8 @@
 //! Whether the leader of an async call is polled, as far as its waker tells.
 //!
-//! A future that leads may be held by its task without being polled, as `select!` on a `&mut future` leaves it: then nothing
-//! brings the result. A suspended leader that awaits a timer or a socket looks the same until that wakes it. So what counts is
-//! a leader that was woken and is not polled.
+//! A task may hold the leading future without polling it, as `select!` on a `&mut future` does. Then the result never comes. A
+//! leader that awaits a timer or a socket looks the same until it is woken. Therefore a leader counts as held only if it was
+//! woken and is not polled.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -38,7 +38,7 @@ impl Polls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The leader is polled by the task of this waker.
+    /// Notes that the task of this waker polls the leader.
     pub fn begin(&self, task: &Waker) {
         let mut state = self.lock();
         state.count += 1;
@@ -50,7 +50,7 @@ impl Polls {
         drop(before);
     }
 
-    /// The leader has come to an end, or goes on without being polled.
+    /// The leader has ended, or no longer needs to be polled.
     pub fn end(&self) {
         let mut state = self.lock();
         state.woken = None;

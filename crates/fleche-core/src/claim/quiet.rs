@@ -1,4 +1,4 @@
-//! Whether anything happens in this process, by what the system tells of its threads.
+//! Detects quiescence: whether any thread of this process makes progress, as far as the system reports it.
 
 #[cfg(target_os = "linux")]
 mod threads;
@@ -25,7 +25,7 @@ pub(super) enum Doing {
     ParkedForATime,
     /// It waits for some time to pass, or for this process's own wakers, as a reactor does that has nothing to do.
     Idle,
-    /// It works, or waits for what somebody outside this process may do.
+    /// It works, or waits for something that another process may bring about.
     Busy,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct Futex {
 }
 
 impl Futex {
-    /// Whether a lock is waited for there, as far as the value tells: the locks of the standard library and of pthreads
-    /// have this one while somebody waits.
+    /// Returns whether the thread waits for a lock, judged by the value: the locks of the standard library and of pthreads
+    /// hold this one while a thread waits.
     fn is_lock(self) -> bool {
         self.expected == 2
     }
@@ -58,7 +58,7 @@ pub(super) struct Seen {
 /// What is known of threads of the framework's own.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ours {
-    /// They wait for flights or claims, or hear what nobody has asked for.
+    /// They wait for flights or claims, or read messages that no thread has asked for.
     pub(super) wait_for_nothing: HashSet<ThreadId>,
     /// Whether one hears, or will, what was asked for.
     pub(super) is_owed: bool,
@@ -68,15 +68,15 @@ pub(super) struct Ours {
 const STILL: Duration = Duration::from_secs(1);
 /// The same where some of them are parked for a time and have not woken: those that poll wake more often than that.
 const STILL_IF_TIMED: Duration = Duration::from_secs(5);
-/// The same where some of them are idle, since what they wait for may come, and none of them has woken meanwhile.
+/// The same where some of them are idle and none has woken: what they wait for may still come.
 const STILL_IF_IDLE: Duration = Duration::from_mins(5);
-/// A thread that has waited so long for a lock, while others at most slept and woke, waits for whoever has it on his stack.
+/// After this time a waiting thread counts as blocked by the holder of the lock, if other threads at most slept and woke.
 const LOCKED: Duration = Duration::from_secs(5);
 /// How often threads are looked at, at most.
 const LOOKS: Duration = Duration::from_millis(200);
 
-/// The calling thread; 0 where the system has no numbers for them. In a process that was forked and has not executed another
-/// program it is the thread that has forked, which nobody sees standing still.
+/// Returns the calling thread, or 0 where the system has no numbers for threads. In a child that was forked and has not
+/// executed another program it is the thread that forked, which quiescence checks do not cover.
 pub(crate) fn this_thread() -> ThreadId {
     #[cfg(target_os = "linux")]
     {
@@ -104,7 +104,7 @@ fn seen() -> Option<Vec<Seen>> {
     return None;
 }
 
-/// Whether this thread's stack, from this address upward, has a pointer to the lock whose futex is there.
+/// Returns whether this thread's stack, from address `stack` upward, has a pointer to the lock with this futex.
 pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     #[cfg(target_os = "linux")]
     return threads::stack_has_pointer_to(futex, stack);
@@ -112,7 +112,7 @@ pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     return false;
 }
 
-/// What the last looks have found.
+/// What the last checks have found.
 #[derive(Default)]
 pub(super) struct Quiet(Option<Looked>);
 
@@ -120,7 +120,7 @@ struct Looked {
     at: Instant,
     worked: HashMap<ThreadId, Duration>,
     parked: HashSet<ThreadId>,
-    /// Those of them that go on after some time in any case.
+    /// Those of them whose wait has a timeout.
     for_a_time: HashSet<ThreadId>,
     has_idle: bool,
     /// The locks that threads wait for, and since when they have not run.
@@ -136,8 +136,8 @@ impl Quiet {
         Self(None)
     }
 
-    /// The threads that are parked, and not since they wait for a flight, if the process stands still; `None` where
-    /// something happens, or may, or where the system does not tell.
+    /// Returns the parked threads that do not wait for a flight, if the process is quiescent. Returns `None` where a thread
+    /// makes progress or may, and where the system does not report its threads.
     pub(super) fn parked(&mut self) -> Option<HashSet<ThreadId>> {
         let now = Instant::now();
         if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= LOOKS) {
@@ -146,7 +146,7 @@ impl Quiet {
         self.0.as_ref()?.still(now)
     }
 
-    /// The locks that parked threads wait for, each with its thread, where nothing happens but that threads sleep and wake.
+    /// Returns the locks that parked threads wait for, each with its thread, where other threads only sleep and wake.
     pub(super) fn locks(&self) -> Vec<(ThreadId, usize)> {
         let Some(looked) = &self.0 else { return Vec::new() };
         let is_long = |since: Instant| looked.at.duration_since(since) >= LOCKED;
@@ -155,20 +155,20 @@ impl Quiet {
         locks.map(|(thread, (futex, _))| (*thread, futex.address)).collect()
     }
 
-    /// Something is about to happen.
+    /// Forgets what was seen, since a thread is about to proceed.
     pub(super) fn end(&mut self) {
         self.0 = None;
     }
 
-    /// Takes note of what the threads do now.
+    /// Records what the threads do now.
     fn look(&mut self, threads: &[Seen], ours: &Ours, now: Instant) {
         let others = || threads.iter().filter(|thread| !ours.wait_for_nothing.contains(&thread.id));
         let before = self.0.take();
-        // Who goes on by itself looks for something that somebody may wait for.
+        // A thread that wakes by itself checks for something, and another thread may wait for the outcome.
         let sleeps = |doing| matches!(doing, Doing::Idle | Doing::ParkedForATime);
         let happens = |tolerated: &dyn Fn(Doing, Duration) -> Duration| {
             let Some(before) = &before else { return true };
-            // Who looks at a clock now and then does not work.
+            // A thread that only looks at a clock now and then does not work.
             let nothing = (now - before.at) / 100 + Duration::from_millis(1);
             let works = others().any(|thread| {
                 let worked = before.worked.get(&thread.id).map(|worked| thread.worked.saturating_sub(*worked));

@@ -5,8 +5,8 @@
 //! seen is that the thread of a body is parked, that what is waited for cannot end before that body has, and that nothing
 //! at all happens in the process. Then one of those who wait goes on.
 //!
-//! A lock that was taken before the call may be what its body waits for. Nothing else ends that, so other threads may sleep and
-//! wake meanwhile, as those do that show progress: that the caller has the lock shows on its stack.
+//! A body may wait for a lock that the caller took before the call. Only the caller can end that wait, so it counts as a stall
+//! even if other threads sleep and wake, as progress tickers do. A pointer on the caller's stack shows that it holds the lock.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -34,7 +34,7 @@ pub(crate) enum Stall {
 }
 
 /// Looks whether who waits for this flight, or leads it and waits for its claim, should go on. Says so to one at a time.
-/// What called for the call has its variables on this thread's stack from that address on.
+/// The variables of the caller are on this thread's stack from address `frames` upward.
 pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
     // Who looks may have to ask a database. Others look another time.
     let mut quiet = match QUIET.try_lock() {
@@ -45,7 +45,7 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
     let parked = quiet.parked();
     let flights = table::all();
     let Some(parked) = parked else {
-        // A guard on the stack of who waits keeps the body waiting that he waits for: whatever others do, it never ends.
+        // A guard on the waiting thread's stack blocks the body that the thread waits for. No other thread can end that.
         let is_held_here = |(thread, lock): (ThreadId, usize)| {
             let runs_there = |flight: &&Arc<Flight>| flight.thread() == Some(thread);
             let waits = |flight: &Arc<Flight>| is_blocked_by(awaited, std::slice::from_ref(flight));

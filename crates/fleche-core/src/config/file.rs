@@ -53,8 +53,8 @@ pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 ///   with the sticky bit, such as `/tmp`, may be, as long as the file has one name only.
 ///
 /// A process that runs as root on files of another user, in a container for instance, therefore skips those files. The cure
-/// is the environment variable [`FLECHE_CONFIG`](CONFIG_VARIABLE): it names the one file to read, whoever it belongs to, and
-/// nothing is searched for. That the named file is missing or cannot be used is an error.
+/// is the environment variable [`FLECHE_CONFIG`](CONFIG_VARIABLE): it names the one file to read, whatever its owner, and no
+/// search is made. A named file that is missing or cannot be used is an error.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigFile {

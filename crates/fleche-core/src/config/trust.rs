@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 /// The longest configuration file that is read.
 pub const MAX_CONFIG_LEN: u64 = 1 << 20;
 
-/// The text of a file that a search has come to; `None` where there is no file, or where it is skipped with a warning.
+/// Returns the text of a file at a path that the search tries; `None` where there is no file, or where it is skipped with a
+/// warning.
 ///
 /// # Errors
 /// [`Error::Config`] where the file is trusted and cannot be read.
@@ -42,7 +43,7 @@ pub(super) fn read_found(path: &Path) -> Result<Option<String>> {
     if let Some(why) = why { skip(why) } else { read(path, file).map(Some) }
 }
 
-/// The text of a file that the user has named, whoever it belongs to.
+/// Returns the text of a file that the user has named, whatever its owner.
 ///
 /// # Errors
 /// [`Error::Config`] where it is missing, cannot be read, or is not a regular file of at most [`MAX_CONFIG_LEN`] bytes.
@@ -82,7 +83,7 @@ fn read(path: &Path, file: File) -> Result<String> {
     if text.len() as u64 > MAX_CONFIG_LEN { Err(config_error(path, too_long(text.len() as u64))) } else { Ok(text) }
 }
 
-/// Why no file like this is ever read.
+/// Returns why a file of this kind or length is never read.
 fn unusable(metadata: &Metadata) -> Option<String> {
     if !metadata.is_file() {
         return Some("it is not a regular file".to_owned());

@@ -41,7 +41,7 @@ pub struct Deserializer<'de> {
 /// What was seen of the struct that is being read.
 #[derive(Debug, Default)]
 struct Seen {
-    /// How many values nobody wanted: those of fields that the type does not have.
+    /// How many values were skipped because the type has no field for them.
     unwanted: usize,
     /// Whether keys were read as names of fields.
     has_names: bool,

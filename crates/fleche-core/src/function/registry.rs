@@ -78,7 +78,7 @@ pub fn instance(
     known.unwrap_or_else(|| {
         let name = Cow::Owned(format!("{}::<{}>", definition.name, parameters()));
         if fork::is_child() {
-            // Known to nobody else: calls there run without the cache.
+            // Not registered: calls in a forked child run without the cache.
             return Box::leak(Box::new(Function::named(definition, name, load, portable)));
         }
         let mut by_type = all_by_type().write().unwrap_or_else(PoisonError::into_inner);

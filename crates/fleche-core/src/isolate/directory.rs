@@ -62,7 +62,7 @@ impl PrivateDirectory {
 
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
-        // The body has forked, and goes on in the parent.
+        // A forked child must not remove the directory: the body still runs in the parent.
         if fork::is_child() {
             return;
         }

@@ -83,7 +83,8 @@ impl State {
 }
 
 impl Shared {
-    /// Whether this is a forked child, and the job its parent's: nobody here completes it, and its lock may be held for good.
+    /// Returns whether this is a forked child and the job is its parent's. Such a job is never completed here, and its lock may
+    /// be held forever.
     fn is_inherited(&self) -> bool {
         ProcessLocal::is_inherited(&self.process)
     }
@@ -320,7 +321,7 @@ impl Shared {
 }
 
 impl Drop for Shared {
-    /// An outcome that nobody took is dropped on whatever thread comes last, which must not panic for it.
+    /// Drops an outcome that was never taken. That happens on the thread with the last handle, which must not panic for it.
     fn drop(&mut self) {
         if let State::Done(Some(outcome)) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
             discard(std::mem::replace(outcome, Err(JobError::Cancelled)));

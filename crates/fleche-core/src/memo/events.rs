@@ -41,7 +41,7 @@ pub(super) fn hit(function: &'static Function, key: &CallKey, from: &'static str
     }
 }
 
-/// A call was answered whose key nobody needed.
+/// Reports a hit that was served without computing its key.
 #[inline]
 pub(super) fn hit_without_key(function: &'static Function, from: &'static str, encode: impl FnOnce(&mut Arguments)) {
     #[cold]

@@ -77,7 +77,7 @@ pub(crate) fn vouches_for_submitted(
     check.is_none_or(|check| vouches(function, cache, arguments, |guard| check(submitted, guard)))
 }
 
-/// Checks the arguments of a call that is bound, if this is one whose turn it is: what is bound is their encoding.
+/// Checks the arguments of a bound call, if this call is due to be checked: a bound call holds their encoding.
 pub(crate) fn check_bound(
     function: &'static Function,
     cache: &Cache,
@@ -110,7 +110,7 @@ pub(super) fn recheck(function: &'static Function, cache: &Cache, arguments: &Ar
     report(function, cache, failed)
 }
 
-/// What the check says. An argument of a type whose own code panics amid it does not pass.
+/// Returns the outcome of the check. An argument whose own code panics during the check does not pass.
 fn checked(check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     contain(check).unwrap_or_else(|panic| Err(format!("what its type does to decode, encode or compare it {panic}")))
 }

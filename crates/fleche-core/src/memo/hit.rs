@@ -109,7 +109,7 @@ impl Fetched {
     }
 }
 
-/// Asks the stores. A record whose value is gone is none; nor is there any in a store that is left alone.
+/// Asks the stores. A record whose value is gone counts as missing, and so does every record in a store that is left alone.
 pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
     attempt(|| ask(function, cache, key, Asker::Call).or_else(Unanswered::into_missing))
 }

@@ -29,7 +29,7 @@ fn set_mode(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Asserts that the file in `near` is skipped, with a warning that says this, and that the search goes on.
+/// Asserts that the file in `near` is skipped with a warning that says this, and that the search continues.
 fn assert_skipped(directory: &TempDir, says: &str) {
     let near = directory.path().join("near");
     let (found, log) = logged(|| ConfigFile::find(&near).unwrap());

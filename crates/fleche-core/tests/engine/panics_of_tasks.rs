@@ -112,7 +112,7 @@ fn what_a_task_drops_does_not_cost_its_result() {
             owned.0
         });
         task.run();
-        // Of a job whose result nobody takes.
+        // The result of this job is never taken.
         drop(AtOnce.submit(Tricky, (7,)));
         let (completer, cancelled) = job::channel();
         assert!(cancelled.cancel());

@@ -175,8 +175,8 @@ impl Hand {
         self.awaits.as_ref()
     }
 
-    /// What it runs begins to wait, for this call or for something else: the cores that are free meanwhile. What is behind
-    /// it goes elsewhere.
+    /// Notes that its task begins to wait, for this call or for something else. Returns how many cores are free during the
+    /// wait. Tasks queued behind it go to other workers.
     pub(super) fn pause(&mut self, call: Option<CallKey>) -> usize {
         let cores = self.grant.without_cores();
         self.lent = Some(cores);

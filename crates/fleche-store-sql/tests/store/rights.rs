@@ -1,4 +1,4 @@
-//! Stores of those who may only read.
+//! Stores opened with rights to read only.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 

@@ -87,7 +87,7 @@ fn calls_beside_a_writer_go_without_recording_after_one_timeout_and_hits_are_ser
 
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
-    // The system accepts connections, and nobody reads from them.
+    // The system accepts connections, and the test never reads from them.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://me@{}/db", server.local_addr().unwrap());
     let error = SqlCalls::open_with(&SqlCallsConfig::new(url).timeout(SHORT)).unwrap_err();

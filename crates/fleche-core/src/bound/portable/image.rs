@@ -179,7 +179,7 @@ mod loader {
         };
         if !segments.is_empty() {
             let headers = info.dlpi_phdr.expose_provenance();
-            // SAFETY: this is the pointer that `program` passes, to an `Option<Image>` that nothing else uses meanwhile.
+            // SAFETY: this is the pointer that `program` passes, to an `Option<Image>` that nothing else uses.
             unsafe { ptr::write(found.cast(), Some(Image::new(base, headers, &segments))) };
         }
         1

@@ -1,5 +1,5 @@
-//! What proc(5) tells of this process's threads: `syscall`, the system call that a thread is in, `stat`, whether it sleeps
-//! there, and `schedstat`, the processor time that it has had.
+//! Reads from proc(5) what the threads of this process do: `syscall` has the system call that a thread is in, `stat` whether
+//! it sleeps there, and `schedstat` its processor time.
 
 use std::{cell::OnceCell, fs, path::Path, time::Duration};
 
@@ -7,13 +7,13 @@ use nix::libc;
 
 use super::{Doing, Futex, Seen};
 
-/// All threads; `None` where the system does not tell.
+/// Returns all threads, or `None` where the system does not report them.
 pub(super) fn seen() -> Option<Vec<Seen>> {
     let (mut threads, process) = (Vec::new(), Process::default());
     for thread in fs::read_dir("/proc/self/task").ok()? {
         let (name, directory) = thread.ok().map(|thread| (thread.file_name(), thread.path()))?;
         let id = name.to_str()?.parse().ok()?;
-        // One that has ended meanwhile is none.
+        // The thread may have ended since the directory was listed.
         let Ok(call) = fs::read_to_string(directory.join("syscall")) else {
             if directory.exists() {
                 return None;
@@ -23,7 +23,7 @@ pub(super) fn seen() -> Option<Vec<Seen>> {
         let Ok(times) = fs::read_to_string(directory.join("schedstat")) else { continue };
         let nanoseconds = times.split_ascii_whitespace().next()?.parse().ok()?;
         let (mut doing, futex) = doing(&call, &process);
-        // Whoever stopped a thread lets it go on.
+        // A stopped thread is continued by another process, so it is not blocked.
         if doing != Doing::Busy && !sleeps(&directory) {
             doing = Doing::Busy;
         }
@@ -38,7 +38,7 @@ fn sleeps(thread: &Path) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
 }
 
-/// From the call's number and its arguments. Only a wait that nobody outside this process can end is anything but work.
+/// Judges by the number of the system call and its arguments. Every wait that another process can end counts as work.
 fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
     let mut words = call.split_ascii_whitespace();
     let number = words.next().and_then(|word| word.parse().ok());
@@ -57,7 +57,7 @@ fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_epoll_wait if process.wakes_itself(*first) => (Doing::Idle, None),
         libc::SYS_epoll_pwait if process.wakes_itself(*first) => (Doing::Idle, None),
-        // Files, sockets, pipes, terminals, locks of files, other processes: somebody outside is at work, or may be.
+        // Files, sockets, pipes, terminals, file locks, other processes: another process may end the wait.
         _ => (Doing::Busy, None),
     }
 }
@@ -69,15 +69,15 @@ struct Process {
 }
 
 impl Process {
-    /// Whether only a thread of this process ends a wait for the futex at this address, which was begun by this operation.
+    /// Returns whether only threads of this process can end the wait that this operation began at this address.
     fn ends_here(&self, address: usize, operation: usize) -> bool {
         /// `FUTEX_PRIVATE_FLAG` of futex(2).
         const PRIVATE: usize = 128;
-        // The end of a thread is waited for without the flag, though in memory that no other process has.
+        // Joining a thread waits without the flag, although no other process has the memory.
         operation & PRIVATE != 0 || self.is_private(address)
     }
 
-    /// Whether no other process has the memory at this address.
+    /// Returns whether no other process has the memory at this address.
     fn is_private(&self, address: usize) -> bool {
         let maps = self.maps.get_or_init(|| fs::read_to_string("/proc/self/maps").unwrap_or_default());
         mapping(maps, address).is_some_and(|(_, rights)| rights.ends_with('p'))
@@ -177,7 +177,7 @@ mod tests {
         let (length, rights) = (NonZeroUsize::new(4096).unwrap(), ProtFlags::PROT_READ | ProtFlags::PROT_WRITE);
         let file = tempfile::tempfile().unwrap();
         file.set_len(4096).unwrap();
-        // SAFETY: nothing else is at these new places, and nobody reads or writes there.
+        // SAFETY: the mappings are new, so nothing else uses them, and they are neither read nor written.
         #[allow(unsafe_code)]
         let places = unsafe {
             let of_file = |file: &File, flags| mmap(None, length, rights, flags, file.as_fd(), 0).unwrap();

@@ -101,7 +101,7 @@ async fn lead<T: Send + Sync + 'static>(
     Turn::Mine(Right(leader), unfit)
 }
 
-/// The future, by which the flight is led: those who wait see whether it is polled.
+/// Wraps the future that leads the flight, so that waiters see whether it is polled.
 pub(in crate::memo) async fn polled<F: Future>(flight: &Flight, future: F) -> F::Output {
     let polls = flight.polls_of_future();
     let mut future = Box::pin(future);

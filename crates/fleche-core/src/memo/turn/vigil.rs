@@ -22,13 +22,13 @@ use crate::{
 const LOOKS: Duration = Duration::from_millis(50);
 /// So often somebody who waits on a thread looks whether its process stands still, after as long.
 const STILL: Duration = Duration::from_secs(1);
-/// So often, at most and at least, somebody who waits for a future looks whether that is polled.
+/// How often a waiter checks whether the leading future is polled: the shortest and the longest interval.
 const UNPOLLED_LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// A future that was woken so long ago and is not polled, while who waits for it is woken in time, is held by its task.
+/// A future that was woken this long ago and is not polled is held by its task, provided that the waiter is woken in time.
 const UNPOLLED: Duration = Duration::from_secs(10);
-/// The same where a thread waits, which is woken in time though all threads of the future's runtime may be busy.
+/// The same where a thread waits: it is woken in time even if all threads of the future's runtime are busy.
 const UNPOLLED_BY_OTHERS: Duration = Duration::from_mins(1);
-/// Who is woken later than so is not woken in time.
+/// A waiter that is woken later than this after its due time is not woken in time.
 const IN_TIME: Duration = Duration::from_millis(500);
 /// So long somebody who has claims waits where that cannot be seen, or where another does not go on who should.
 const UNSEEN: Duration = Duration::from_secs(1);
@@ -95,13 +95,13 @@ impl<'a> Vigil<'a> {
         }
     }
 
-    /// What is waited for is a flight of this process. Lets the log say so.
+    /// Notes that this waits for a flight of this process, and logs that.
     pub(super) fn for_flight(&mut self, flight: &Arc<Flight>) {
         self.flight = Some(flight.clone());
         self.tell(Some(flight.begun()));
     }
 
-    /// What is waited for is the claim of the call. Lets the log say whose it is.
+    /// Notes that this waits for the claim of the call, and logs the holder.
     pub(super) fn for_claim(&self) {
         self.tell(None);
     }
@@ -170,8 +170,8 @@ impl<'a> Vigil<'a> {
         circle
     }
 
-    /// Whether the leader is a future that its task holds without polling it. Where tasks wait for their turn, who waits here
-    /// is not woken in time either, and that is no sign.
+    /// Returns whether the leader is a future that its task holds without polling it. Where all tasks are delayed, this waiter
+    /// is not woken in time either, so the delay of the leader proves nothing.
     fn is_unpolled(&mut self, now: Instant) -> bool {
         let in_time = self.due.is_some_and(|due| now.saturating_duration_since(due) < IN_TIME);
         let unpolled = self.flight.as_ref().and_then(|flight| flight.polls()?.unpolled()).filter(|_| in_time);
@@ -181,8 +181,8 @@ impl<'a> Vigil<'a> {
         is_long && before == unpolled
     }
 
-    /// Whether the leader is a future of the task of this waker that the task does not poll though it was woken, asked
-    /// whenever the task polls what waits. A task that polls both has polled the leader from one such question to the next.
+    /// Returns whether the leader is a future of the task with this waker, was woken, and is not polled by the task. Called each
+    /// time the task polls the waiter: a task that polls both has polled the leader between two calls.
     pub(super) fn is_held_by(&mut self, task: &Waker) -> bool {
         let Some(polls) = self.flight.as_ref().and_then(|flight| flight.polls()) else { return false };
         let unpolled = polls.unpolled().filter(|_| polls.is_of(task));
@@ -197,7 +197,7 @@ impl<'a> Vigil<'a> {
         false
     }
 
-    /// Says which call is waited for, who computes it and what can be done about it.
+    /// Logs which call is waited for, who computes it and what can be done about it.
     fn tell_that_it_takes_long(&self) {
         let (function, waited) = (self.function.name(), self.begun.elapsed().as_secs());
         let key: String = self.route.key.to_string().chars().take(KEY_DIGITS).collect();

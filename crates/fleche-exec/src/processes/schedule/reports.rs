@@ -41,7 +41,7 @@ impl Schedule {
         drop(parts);
     }
 
-    /// What a worker runs begins to wait, for this call or for something else: others may run in its stead.
+    /// Notes that a worker's task begins to wait, for this call or for something else. Other tasks may run in its place.
     pub(in crate::processes) fn paused(self: &Arc<Self>, worker: u64, call: Option<CallKey>) {
         let mut state = self.lock();
         let State { hands, free, .. } = &mut *state;

@@ -11,7 +11,7 @@ use crate::processes::hand::Hand;
 
 /// The most workers that stand in for others at once.
 const MOST: usize = 64;
-/// A stand-in that has not been needed for so long ends. Where waits follow one another, no process starts for each.
+/// A stand-in ends when it has not been needed for this long, so waits that follow one another share one process.
 const KEPT: Duration = Duration::from_secs(5);
 /// Where fewer workers run than could, one more starts after each of these: what the others wait for, seen or unseen, may
 /// need a task that is queued.
@@ -24,12 +24,12 @@ pub(super) struct StandIns {
     surplus: Option<Instant>,
     /// Since when a queued task could run but for workers that wait.
     held_up: Option<Instant>,
-    /// How many more there may be, since that has lasted for so long.
+    /// How many more there may be because that has lasted.
     more: usize,
 }
 
 impl StandIns {
-    /// A worker that has waited goes on.
+    /// Notes that a worker's wait has ended.
     pub(super) fn one_goes_on(&mut self) {
         (self.held_up, self.more) = (None, 0);
     }
