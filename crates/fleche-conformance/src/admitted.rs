@@ -62,7 +62,7 @@ macro_rules! admit_encoded_bytes {
     };
 }
 
-/// Whether the bytes of entries stand in the backend's files in another form.
+/// Returns whether the bytes of entries stand in the backend's files in another form.
 pub(crate) fn encodes_bytes(backend: &str) -> bool {
     inventory::iter::<EncodesBytes>().any(|admitted| admitted.backend == backend)
 }

@@ -161,7 +161,7 @@ impl Cache {
         self.inner.calls.brief(key)?.map_or(Ok(false), |record| self.holds(&record))
     }
 
-    /// Whether the record's result is there.
+    /// Returns whether the record's result is there.
     pub(crate) fn holds(&self, record: &Brief) -> Result<bool> {
         record.result.stored().map_or(Ok(true), |digest| self.inner.values.contains(digest))
     }
@@ -205,7 +205,7 @@ impl Cache {
     /// that was kept when other code replaced it. Values stay: other records may refer to them. Whether there was one.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
         ensure_not_forked(|| THE_CACHE)?;
-        // A damaged record tells nothing of its code, and must not keep the call from being evicted.
+        // The code of a damaged record is unknown, which must not prevent the eviction of the call.
         let code = self.inner.calls.brief(key).ok().flatten().map(|record| record.code);
         let kept = self.remove_replaced(key, code);
         let removed = self.inner.calls.remove(key, None);
@@ -305,7 +305,7 @@ impl Cache {
     }
 }
 
-/// What a forked child is told of that asks for it.
+/// The name of the cache in the errors that a forked child gets.
 pub(crate) const THE_CACHE: &str = "the cache";
 
 /// The value with this encoding. A panic in its `Deserialize` is an error.

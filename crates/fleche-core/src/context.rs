@@ -168,7 +168,7 @@ fn active_and_origin() -> (Rc<Cache>, bool) {
     }
 }
 
-/// What the active cache is bound by; `None` where it was entered otherwise, or is the default.
+/// Returns the binding of the active cache; `None` where it was entered otherwise, or is the default.
 fn bound() -> Option<Rc<Binding>> {
     let look = |entered: &RefCell<Vec<(u64, Entry)>>| {
         entered.borrow().iter().rev().find_map(|(_, entry)| match entry {

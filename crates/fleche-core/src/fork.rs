@@ -6,7 +6,7 @@
 //! and nothing that the parent opened is closed there. A child that executes another program, as those of
 //! `std::process::Command` do, is a process like any other.
 
-#![allow(unsafe_code)] // The system is asked to tell of forks.
+#![allow(unsafe_code)] // Registers a fork handler with the system.
 
 use std::{
     env,
@@ -31,8 +31,8 @@ pub fn is_child() -> bool {
     GENERATION.load(Relaxed) > 0
 }
 
-/// Has children of later forks know that they are children. Called before there is anything that they must not use;
-/// repetitions do nothing.
+/// Registers the fork handler, so that children of later forks know that they are children. Must be called before anything
+/// exists that they must not use. Repeated calls do nothing.
 pub fn watch() {
     #[cfg(unix)]
     {
@@ -47,7 +47,7 @@ pub fn watch() {
     }
 }
 
-/// As [`watch`]; the thread that forks then runs the hook in the child. The first hook stays.
+/// Like [`watch`], and has the forking thread run the hook in the child. Only the first hook counts.
 pub(crate) fn watch_and(hook: fn()) {
     let _ = HOOK.set(hook);
     watch();
@@ -61,8 +61,8 @@ unsafe extern "C" fn begin_child() {
     }
 }
 
-/// Says on standard error, once in a child, that its calls run without the cache. Nothing else may be used for that:
-/// the locks of the log may be held by threads that the child does not have.
+/// Prints on standard error, once in a child, that its calls run without the cache. Writes directly, since threads that the
+/// child does not have may hold the locks of the log.
 pub(crate) fn warn_once() {
     static WARNED: AtomicBool = AtomicBool::new(false);
     #[cfg(unix)]

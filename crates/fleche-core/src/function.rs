@@ -247,7 +247,7 @@ impl Function {
         body / 10 > self.state.last_check.load(Relaxed)
     }
 
-    /// Whether this is the digest of the function's present code.
+    /// Returns whether this is the digest of the function's present code.
     pub(crate) fn is_own_code(&self, code: &Digest) -> bool {
         self.codes().any(|own| own == *code)
     }
@@ -264,7 +264,7 @@ impl Function {
         stale.or(cache.stale_policy()).unwrap_or(default_stale)
     }
 
-    /// Whether a field that a recorded result lacks tells that its type was another one.
+    /// Returns whether a field that a recorded result lacks tells that its type was another one.
     pub(crate) fn records_its_fields(&self) -> bool {
         !self.state.fills_fields.load(Relaxed)
     }

@@ -7,7 +7,7 @@
 //! [`LINES_PER_CALLSITE`] lines come from one place in the code. `FLECHE_LOG=off` silences them, `FLECHE_LOG=error` leaves
 //! errors.
 //!
-//! What a failing store would say at each operation goes through [`warn_rarely!`](crate::log::warn_rarely).
+//! Warnings that a failing store would cause at each operation go through [`warn_rarely!`](crate::log::warn_rarely).
 
 mod throttle;
 
@@ -88,7 +88,7 @@ pub fn emit(event: impl FnOnce()) {
     }
 }
 
-/// What `FLECHE_LOG` lets through; warnings and errors unless it says otherwise. Read once.
+/// Returns the level that `FLECHE_LOG` sets, warnings and errors by default. The variable is read once.
 fn max_level() -> LevelFilter {
     static LEVEL: LazyLock<LevelFilter> = LazyLock::new(|| match env::var("FLECHE_LOG").as_deref() {
         Ok("off") => LevelFilter::OFF,
@@ -153,7 +153,7 @@ enum Due {
     Skip,
 }
 
-/// Whether this line was not printed before.
+/// Returns whether this line was not printed before.
 fn is_due(callsite: Identifier, line: &str) -> Due {
     static PRINTED: LazyLock<Mutex<HashMap<Identifier, HashSet<String>>>> = LazyLock::new(Mutex::default);
     let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);

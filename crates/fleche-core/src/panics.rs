@@ -101,7 +101,7 @@ impl<T> Drop for Contained<T> {
 }
 
 fn dropping(run: impl FnOnce()) {
-    // Of a panic whose unwinding this runs amid.
+    // The location of a panic whose unwinding runs this.
     let before = if thread::panicking() { LOCATION.try_with(RefCell::take).ok() } else { None };
     let dropped = contain(run);
     if let Some(before) = before {
@@ -165,7 +165,7 @@ impl Carried {
     }
 }
 
-/// What a panic says; nothing where it is not text. The payload is dropped, which may panic in turn.
+/// Returns the message of a panic, or nothing where it is not text. The payload is dropped, which may panic in turn.
 fn into_message(payload: Box<dyn Any + Send>) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default().to_owned();

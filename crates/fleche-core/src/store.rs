@@ -115,7 +115,7 @@ pub trait ValueStore: Debug + Send + Sync {
         true
     }
 
-    /// Whether the store keeps nothing of what is put. Then results are not kept in memory in front of it either, so that
+    /// Returns whether the store keeps nothing of what is put. Then results are not kept in memory in front of it either, so that
     /// every call runs. The default says no.
     fn keeps_nothing(&self) -> bool {
         false

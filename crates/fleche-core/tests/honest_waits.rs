@@ -90,7 +90,7 @@ fn spawn(kind: &str) -> std::process::Child {
     child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Whether the child says this line.
+/// Returns whether the child says this line.
 fn says(child: &mut std::process::Child, line: &str) -> bool {
     let said: Vec<_> = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
     said.iter().any(|said| said.contains(line))

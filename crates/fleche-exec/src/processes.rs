@@ -195,7 +195,7 @@ impl ProcessPool {
 }
 
 impl ProcessPool {
-    /// Whether this is a forked child, which leaves the workers to its parent.
+    /// Returns whether this is a forked child, which leaves the workers to its parent.
     fn is_inherited(&self) -> bool {
         ProcessLocal::is_inherited(&self.0.schedule)
     }

@@ -35,7 +35,7 @@ fn is_in_impl_at(source: &str, line: usize, column: usize) -> Option<bool> {
     is_mark_in_impl(format!("{before} {MARK} {after}").parse().ok()?, false)
 }
 
-/// Whether it is worth looking at the tokens: the line that opens the enclosing block, by its indentation, has an `impl`
+/// Returns whether it is worth looking at the tokens: the line that opens the enclosing block, by its indentation, has an `impl`
 /// or a `trait`, or ends a header of several lines.
 fn may_be_in_impl(before: &str) -> bool {
     let indentation = |line: &str| line.len() - line.trim_start().len();
@@ -45,7 +45,7 @@ fn may_be_in_impl(before: &str) -> bool {
     opening.is_some_and(|line| line.contains("impl") || line.contains("trait") || line.trim() == "{")
 }
 
-/// Whether the mark stands directly in an `impl` or a `trait`; `None` where these tokens do not have it.
+/// Returns whether the mark stands directly in an `impl` or a `trait`; `None` where these tokens do not have it.
 fn is_mark_in_impl(tokens: TokenStream, in_impl: bool) -> Option<bool> {
     // What the present item or statement began with.
     let mut keyword = None;

@@ -79,12 +79,12 @@ impl Function {
         self.parameters.iter().filter(|parameter| !parameter.ignored)
     }
 
-    /// Whether the parameter's type needs no encoding: it is ignored, and only bound calls have to carry it.
+    /// Returns whether the parameter's type needs no encoding: it is ignored, and only bound calls have to carry it.
     pub(crate) fn may_stay(&self, parameter: &Parameter) -> bool {
         parameter.ignored && !self.options.isolates_in_process()
     }
 
-    /// Whether its calls can be bound, and so leave the process, where the types of ignored arguments allow it.
+    /// Returns whether its calls can be bound, and so leave the process, where the types of ignored arguments allow it.
     pub(crate) fn can_be_bound(&self) -> bool {
         !self.options.local && !self.is_async()
     }

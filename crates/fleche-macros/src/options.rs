@@ -96,7 +96,7 @@ impl Options {
         Ok(())
     }
 
-    /// Whether bodies run in processes of their own, so that every argument has to travel.
+    /// Returns whether bodies run in processes of their own, so that every argument has to travel.
     pub(crate) fn isolates_in_process(&self) -> bool {
         self.isolation.as_ref().is_some_and(|isolation| isolation.process)
     }

@@ -97,7 +97,7 @@ impl Parameter {
     }
 }
 
-/// Whether a value of this result type is or contains a path, as far as the type says it. Errors are not recorded.
+/// Returns whether a value of this result type is or contains a path, as far as the type says it. Errors are not recorded.
 pub(crate) fn contains_a_path(ty: &Type) -> bool {
     struct Paths(bool);
     impl<'ast> Visit<'ast> for Paths {

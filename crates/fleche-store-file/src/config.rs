@@ -60,7 +60,7 @@ macro_rules! file_config {
                 self
             }
 
-            /// Whether the users of the directory's group share the store: files and directories that are created are
+            /// Returns whether the users of the directory's group share the store: files and directories that are created are
             /// made accessible to the group, and lock files of its other users are locked and written to. Otherwise only
             /// this user's are. Reading what other users have put needs no such setting.
             pub fn shared(mut self, shared: bool) -> Self {

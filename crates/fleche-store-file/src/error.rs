@@ -30,7 +30,7 @@ pub(crate) fn too_long(length: u64, longest: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, and {longest} are read at most"))
 }
 
-/// Whether the error is [`too_long`].
+/// Returns whether the error is [`too_long`].
 pub(crate) fn is_too_long(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge)
 }

@@ -15,7 +15,7 @@ pub(crate) enum FileAccess {
 }
 
 impl FileAccess {
-    /// That to this file, which exists.
+    /// Returns what this user may do with the file, which must exist.
     pub(crate) fn of(path: &Path) -> Self {
         let has_log = || beside(path, "-wal").exists() && beside(path, "-shm").exists();
         let directory = path.parent().unwrap_or(path);
@@ -29,7 +29,7 @@ impl FileAccess {
     }
 }
 
-// Opening the file would tell as well, but closing it again would end the locks that SQLite has on it in this process.
+// Opening the file for writing is not an alternative: closing it would release SQLite's locks on it in this process.
 #[cfg(target_os = "linux")]
 fn is_writable(path: &Path) -> bool {
     use nix::{

@@ -19,7 +19,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) timeout: Duration,
 }
 
-/// How long an operation may take unless it is said.
+/// How long an operation may take by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 macro_rules! sql_config {
@@ -40,8 +40,8 @@ macro_rules! sql_config {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub schema: Option<String>,
             /// How long one operation may take: connecting, waiting for a lock, and each statement or transaction, which has
-            /// a second more for each 4 MiB that it sends. What takes longer fails. 5 seconds unless it is said; in text,
-            /// `timeout = "10s"`. Where stores of one database in a process say different times, the shortest counts.
+            /// a second more for each 4 MiB that it sends. What takes longer fails. 5 seconds by default; in text,
+            /// `timeout = "10s"`. Where stores of one database in a process have different timeouts, the shortest counts.
             #[serde(
                 default = "default_timeout",
                 serialize_with = "write_timeout",

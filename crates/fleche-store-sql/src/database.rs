@@ -234,7 +234,7 @@ fn existing(path: &Path) -> Result<Place> {
 }
 
 impl Tables {
-    /// Whether this user may not write to it.
+    /// Returns whether this user may not write to it.
     pub(crate) fn is_read_only(&self) -> bool {
         self.rights == Rights::Read
     }

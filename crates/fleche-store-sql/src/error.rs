@@ -34,7 +34,7 @@ impl Failed {
         Some(error.code()?.parse::<u32>().ok()? & 0xff)
     }
 
-    /// Whether the user has no right to what was tried.
+    /// Returns whether the user has no right to what was tried.
     pub(crate) fn is_denied(&self) -> bool {
         // SQLITE_READONLY; insufficient privilege and a read-only transaction: appendix A of PostgreSQL's manual.
         let code =

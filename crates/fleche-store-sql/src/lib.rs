@@ -66,8 +66,8 @@
 //!
 //! # How long an operation takes
 //!
-//! Each operation, connecting and waiting for locks included, ends within the `timeout` of the configuration, `"5s"` unless it
-//! is said, and a second more for each 4 MiB that it sends. What takes longer fails, and a cache then [leaves the store
+//! Each operation, connecting and waiting for locks included, ends within the `timeout` of the configuration, `"5s"` by
+//! default, and a second more for each 4 MiB that it sends. What takes longer fails, and a cache then [leaves the store
 //! alone](fleche_core::Cache#when-a-store-fails) for a while. The connection to a server that does not answer
 //! is closed; the server may still carry out the operation later. In SQLite the time bounds the wait for locks that other
 //! connections hold, in this process or elsewhere. Reading and writing the disk is not bounded. Values of hundreds of

@@ -57,7 +57,7 @@ impl Link {
         Self { is_read_only: true, ..self }
     }
 
-    /// Whether it is to a file that can only be read.
+    /// Returns whether it is to a file that can only be read.
     pub(crate) fn is_read_only(&self) -> bool {
         self.is_read_only
     }
@@ -152,7 +152,7 @@ impl Link {
 
     /// Tries the operation until it succeeds, fails for good, or its time is over.
     ///
-    /// What a server does not answer is given up, with its connection. What waits in SQLite ends soon by itself.
+    /// If a server does not answer, the operation and its connection are given up. A wait in SQLite ends soon by itself.
     async fn try_in_time<T, F>(&self, bytes_sent: usize, attempt: impl Fn(Limit) -> F) -> sqlx::Result<T>
     where
         F: Future<Output = sqlx::Result<T>>,

@@ -74,7 +74,7 @@ impl Attempts {
     }
 }
 
-/// Whether the connection was lost on which the error came.
+/// Returns whether the connection was lost on which the error came.
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];

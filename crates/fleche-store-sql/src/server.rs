@@ -72,7 +72,7 @@ impl Server {
         drop(idle);
     }
 
-    /// Closes the connections that are idle, and lets no more be opened.
+    /// Closes the idle connections, and prevents new ones.
     pub(crate) async fn close(&self) {
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
@@ -88,7 +88,7 @@ impl Server {
 }
 
 impl Lent {
-    /// What was asked for has come to its end.
+    /// Returns the connection after its operation has ended.
     pub(crate) fn give_back(self) {
         let Self { connection, server, _permit } = self;
         if !server.permits.is_closed() {

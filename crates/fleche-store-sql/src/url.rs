@@ -14,7 +14,7 @@ use crate::error::config;
 /// What stands for a password that is not shown.
 const HIDDEN: &str = "***";
 const SCHEMES: [&str; 2] = ["postgres", "postgresql"];
-/// The parameters of a URL whose values may be seen by anybody.
+/// The parameters of a URL whose values are not secret.
 const SHOWN: [&str; 11] = [
     "application_name",
     "dbname",
@@ -38,8 +38,8 @@ const NOT_SHOWN: [&str; 2] = ["options", "password"];
 /// opened; the name must begin with `FLECHE_`.
 ///
 /// A password in the URL opens the database in this process. It is shown nowhere: `Debug`, errors and serialised
-/// configurations have `***` in its place, and opening such a URL is an error that says what to do instead. Characters of it
-/// that mean something in a URL (`/ ? # @ : %`) are written as `%2F` and so on.
+/// configurations have `***` in its place, and opening a URL with `***` is an error that says what to do instead. Characters
+/// of it that mean something in a URL (`/ ? # @ : %`) are written as `%2F` and so on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
@@ -51,7 +51,7 @@ pub(crate) enum Target {
     Server(Url),
 }
 
-/// Whether text, which anybody may have written, may have this environment variable read.
+/// Returns whether a configuration, which another user may have written, may name this environment variable.
 fn is_readable(variable: &str) -> bool {
     variable == "PGPASSWORD" || variable.starts_with("FLECHE_")
 }
@@ -110,7 +110,7 @@ impl DatabaseUrl {
         (!behind.iter().any(|part| part.contains('@'))).then_some(url)
     }
 
-    /// Whether it is the name of an environment variable, whose content is shown nowhere.
+    /// Returns whether it is the name of an environment variable, whose content is shown nowhere.
     pub(crate) fn is_variable(&self) -> bool {
         self.variable().is_some()
     }
@@ -198,7 +198,7 @@ impl DatabaseUrl {
     }
 }
 
-/// Whether there is a password in the URL, wherever it stands.
+/// Returns whether there is a password in the URL, wherever it stands.
 fn has_password(url: &Url) -> bool {
     url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password")
 }

@@ -52,8 +52,8 @@ impl Executable {
     /// The executable of this process. Only success is kept.
     ///
     /// # Errors
-    /// The system does not tell, or the program's file is gone, which is possible only where a loader was started with
-    /// the program as its argument.
+    /// Fails where the system does not name the executable, or the program's file is gone. The latter is possible only where a
+    /// loader was started with the program as its argument.
     pub fn of_program() -> io::Result<&'static Self> {
         static FOUND: OnceLock<Executable> = OnceLock::new();
         if let Some(found) = FOUND.get() {
@@ -91,7 +91,8 @@ impl Executable {
     }
 }
 
-/// What the system has started. On Linux that is what runs, also where another file has come to its path.
+/// Returns the path of the file that the system started. On Linux it leads to the running program, even if another file has
+/// replaced it.
 fn path() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
@@ -99,7 +100,7 @@ fn path() -> io::Result<PathBuf> {
 /// A digest of how the program lies in memory, without its file; the same in every process of one build.
 ///
 /// # Errors
-/// The system does not tell.
+/// Fails where the loader does not report the program's segments.
 pub fn layout() -> io::Result<Digest> {
     let image = super::portable::Image::of_program();
     image
@@ -136,7 +137,7 @@ mod on_linux {
     /// What a loader has loaded; `None` where the system has started the program itself.
     ///
     /// # Errors
-    /// It cannot be found out, or the file is not there.
+    /// Fails where this cannot be determined, or the file is missing.
     pub(super) fn loaded() -> io::Result<Option<Loaded>> {
         let image =
             Image::of_program().ok_or_else(|| io::Error::other("the loader does not tell where the program lies"))?;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// What the stores of a cache are asked for.
+/// An operation that calls ask of the stores of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     ReadValue,
@@ -78,7 +78,7 @@ impl From<Error> for Unanswered {
 }
 
 impl Unanswered {
-    /// What a look-up finds where a store was left alone: nothing.
+    /// Turns the error into the result of a look-up: a store that was left alone counts as having no entry.
     pub(crate) fn into_missing<T>(self) -> Result<Option<T>> {
         match self {
             Self::Failed(error) => Err(error),

@@ -8,7 +8,7 @@ const FAILURES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// One breaker. It has no clock: the time is told by its caller.
+/// One breaker. It has no clock: the caller passes the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Breaker {
     /// Failures in a row, while it is closed.

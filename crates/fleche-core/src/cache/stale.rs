@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a call does with a recorded result that other code of its function computed.
+/// What a call does with a recorded result that was computed by other code of its function.
 ///
 /// What counts is, in this order: `#[fleche(stale = "…")]` of the function; the policy of the cache
 /// ([`Cache::stale`](crate::Cache::stale), `stale = "…"` in its configuration); the default, which is `Rerun`, or `Warn`

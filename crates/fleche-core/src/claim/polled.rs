@@ -1,4 +1,4 @@
-//! Whether the leader of an async call is polled, as far as its waker tells.
+//! Tracks whether the leader of an async call is polled, by its waker.
 //!
 //! A task may hold the leading future without polling it, as `select!` on a `&mut future` does. Then the result never comes. A
 //! leader that awaits a timer or a socket looks the same until it is woken. Therefore a leader counts as held only if it was
@@ -59,16 +59,16 @@ impl Polls {
         drop(before);
     }
 
-    /// Whether the leader was woken and has not been polled since.
+    /// Returns whether the leader was woken and has not been polled since.
     pub fn unpolled(&self) -> Option<Unpolled> {
         let state = self.lock();
         state.woken.filter(|_| state.task.is_some()).map(|woken| Unpolled { after: state.count, woken })
     }
 
-    /// Whether the task of this waker is the one that polls the leader.
+    /// Returns whether the task of this waker is the one that polls the leader.
     pub fn is_of(&self, task: &Waker) -> bool {
         let state = self.lock();
-        // A waker that wakes nothing tells no tasks apart.
+        // A no-op waker identifies no task.
         state.task.as_ref().is_some_and(|known| known.will_wake(task)) && !Waker::noop().will_wake(task)
     }
 }

@@ -190,7 +190,7 @@ mod owners {
             || mode & WRITABLE_BY_GROUP != 0 && !is_private_group(metadata.gid(), metadata.uid())
     }
 
-    /// Whether the group has no other member than this user, as on systems where each user has a group and files are
+    /// Returns whether the group has no other member than this user, as on systems where each user has a group and files are
     /// writable by it.
     fn is_private_group(group: u32, user: u32) -> bool {
         let text = |path| fs::read_to_string(path).unwrap_or_default();

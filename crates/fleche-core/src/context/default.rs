@@ -40,7 +40,7 @@ pub fn set_default_cache(cache: Cache) {
     drop(earlier);
 }
 
-/// What threads find where they have entered nothing is another cache from now on.
+/// Notes that the cache of threads that have entered none has changed.
 pub(crate) fn default_changed() {
     GENERATION.fetch_add(1, Release);
 }
@@ -123,7 +123,7 @@ fn set_here() -> Option<Cache> {
     installed.or_else(|| DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
-/// Whether a cache is installed, or a default was set.
+/// Returns whether a cache is installed, or a default was set.
 pub(super) fn is_set() -> bool {
     set_here().is_some()
 }

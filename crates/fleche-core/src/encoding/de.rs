@@ -34,7 +34,7 @@ pub struct Deserializer<'de> {
     /// How to feed maps, where it is not as they are written.
     rehearsal: Option<&'de Rehearsal>,
     seen: Seen,
-    /// Whether a struct was read that has more fields than came, or one that does not tell its fields.
+    /// Whether a struct was read that has more fields than the encoding, or one that does not report its fields.
     may_lack: bool,
 }
 
@@ -74,8 +74,8 @@ impl<'de> Deserializer<'de> {
         self.reader.finish()
     }
 
-    /// Whether a field that the type has may not have been there. Where it was, or is rightly absent, only encoding the
-    /// value again can tell.
+    /// Returns whether the encoding may lack a field of the type. Only encoding the value again shows whether one is missing
+    /// that should be there.
     pub(super) fn may_lack_fields(&self) -> bool {
         self.may_lack
     }

@@ -1,12 +1,12 @@
-//! Fields that a type gives to a value which was written without them: those with a serde default, and options.
+//! Finds fields that decoding filled in because the encoding lacks them: those with a serde default, and options.
 
 use super::{
     DecodeError,
     reader::{Item, Reader},
 };
 
-/// Whether a value that was read from `written`, and is encoded again as `again`, has got fields or elements that were not
-/// there. A field that is absent in both, as one that is skipped where it is empty, is none of them.
+/// Returns whether `again`, the new encoding of a value that was decoded from `written`, has fields or elements that `written`
+/// lacks. A field that is absent in both does not count, such as one that is skipped where it is empty.
 pub(crate) fn is_filled(written: &[u8], again: &[u8]) -> bool {
     if written == again {
         return false;

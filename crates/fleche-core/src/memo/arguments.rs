@@ -127,7 +127,7 @@ impl Arguments {
         self.is_due = true;
     }
 
-    /// Whether a hit is served only after they have passed a check.
+    /// Returns whether a hit is served only after they have passed a check.
     pub(super) fn is_due(&self) -> bool {
         self.is_due
     }

@@ -164,15 +164,15 @@ fn recorded_since(cache: &Cache, key: &CallKey, since: u64) -> Result<Option<Bri
     Ok(record.filter(is_recent).as_ref().map(Brief::from))
 }
 
-/// Whether other code computed the record, and the function does not serve it.
+/// Returns whether other code computed the record, and the function does not serve it.
 fn is_refused(function: &'static Function, cache: &Cache, record: &Brief) -> bool {
     !function.is_own_code(&record.code) && function.stale_policy(cache) == StalePolicy::Rerun
 }
 
-/// What a fetched record is to the function.
+/// How a fetched record fits the function.
 enum Read<T> {
     Fit(T),
-    /// Served, for all that.
+    /// Stale, and served by policy.
     Stale(T, Unfit),
     Unfit(Unfit),
     Undecodable(DecodeError),
@@ -208,7 +208,7 @@ pub(super) fn check_fields<T>(function: &'static Function, codec: ResultCodec<T>
     }
 }
 
-/// Whether the type has filled in what was not recorded.
+/// Returns whether decoding filled in fields that the record lacks.
 #[cold]
 fn lacks_fields<T>(codec: ResultCodec<T>, encoded: &[u8], value: &T) -> bool {
     contain(|| (codec.encode)(value)).is_ok_and(|again| again.is_ok_and(|again| encoding::is_filled(encoded, &again)))
@@ -220,7 +220,7 @@ pub(super) fn decode<T>(codec: ResultCodec<T>, encoded: &[u8]) -> Result<(T, boo
     contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))
 }
 
-/// What becomes of what was fetched from under this key.
+/// Decides whether what was fetched under this key is served, and counts and logs that.
 pub(super) fn judge<T>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -255,7 +255,7 @@ pub(super) fn judge<T>(
     Looked::Hit(Served { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
 }
 
-/// Whether a look-up of the call would be a hit, as far as can be told without decoding its result.
+/// Returns whether a look-up of the call would be a hit, as far as can be told without decoding its result.
 pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<bool> {
     ensure_not_forked(|| THE_CACHE)?;
     match cache.calls().brief(key)? {
@@ -275,7 +275,7 @@ pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey
 /// The result that a look-up of the call would serve.
 ///
 /// # Errors
-/// Those of the stores; and where a record does not decode, and there is no other.
+/// Fails with the errors of the stores, and where a record does not decode and there is no other.
 pub(super) fn load<T>(
     function: &'static Function,
     codec: ResultCodec<T>,

@@ -1,5 +1,5 @@
-//! Stale records: those that other code of a function computed. One that is replaced is kept under a key of its own, where
-//! code that is put back finds it.
+//! Stale records: those that were computed by other code of a function. A record that is replaced is kept under a second key,
+//! where its code finds it again when it is put back.
 
 use super::{attempt::attempt, hit::Unfit};
 use crate::{
@@ -15,7 +15,7 @@ pub(super) fn places(function: &'static Function, key: &CallKey) -> impl Iterato
     function.codes().map(move |code| key.of_replaced(&code))
 }
 
-/// A stale result is served.
+/// Counts a stale result that is served, and warns if the policy says so.
 #[cold]
 pub(super) fn served(function: &'static Function, cache: &Cache, why: Unfit) {
     cache.counters().stale();
@@ -39,7 +39,7 @@ pub(super) fn served(function: &'static Function, cache: &Cache, why: Unfit) {
     }
 }
 
-/// A call runs although there is a record of it.
+/// Counts and logs that a call runs although it has a record.
 #[cold]
 pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit) {
     cache.counters().stale();
@@ -54,21 +54,21 @@ pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit)
             "recorded results lack fields of this function's type of results: its calls run again, and what was recorded \
              is kept. If the defaults are right, say `#[fleche(stale = \"serve\")]`"
         ),
-        // What does not decode has been told.
+        // A record that does not decode was already logged.
         Unfit::Code | Unfit::Fields | Unfit::Undecodable => {}
     }
 }
 
-/// Whether a record may lie under the key of a call that is about to be recorded.
+/// What a new record may replace under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replaces {
-    /// None was there, and this call has the right to record one.
+    /// There is no record, and this call holds the claim to write one.
     Nothing,
-    /// That of other code is to be kept.
+    /// A record of other code, which is to be kept.
     Code,
-    /// That of any code is to be kept: it lacks fields of the function's type.
+    /// A record of any code, which is to be kept: it lacks fields of the result type.
     Lacking,
-    /// That of any code is to be kept: it does not decode.
+    /// A record of any code, which is to be kept: it does not decode.
     Any,
 }
 
@@ -110,7 +110,7 @@ impl Replaces {
     }
 }
 
-/// Of a damaged record, nothing can be kept.
+/// Treats a damaged record as missing: nothing of it can be kept.
 fn undamaged<T>(read: Result<Option<T>, Unanswered>) -> Result<Option<T>, Unanswered> {
     match read {
         Err(Unanswered::Failed(Error::Damaged { .. })) => Ok(None),

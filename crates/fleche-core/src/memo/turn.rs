@@ -112,8 +112,8 @@ enum Origin {
 
 /// What was recorded of a call when a rerun of it began.
 ///
-/// A result that was recorded since then needs not be computed once more. Whether it was is told by comparing records, not
-/// times: those are of the clocks of other hosts.
+/// A result that was recorded since then need not be computed again. Records are compared for that, not times, which come from
+/// the clocks of other hosts.
 pub(super) struct Before(Result<Option<Brief>, Unanswered>);
 
 impl Before {
@@ -126,7 +126,7 @@ impl Before {
         Self(ask_off_thread(cache, Operation::ReadRecord, move |cache| brief(cache, &key)).await)
     }
 
-    /// Whether this record has come since. Unknown where the store could not tell what there was: then it has not.
+    /// Returns whether this record was written since. Returns `false` if the store failed when it was asked at the beginning.
     fn is_past(&self, record: &Brief) -> bool {
         self.0.as_ref().is_ok_and(|before| before.as_ref() != Some(record))
     }
@@ -186,8 +186,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         route(self.cache, &self.key)
     }
 
-    /// What the store said of the claim. A fault of the store leaves the call without one, and so does a store that is left
-    /// alone.
+    /// Handles the store's answer to a claim. If the store failed or is left alone, the call runs without a claim.
     fn asked(&self, leader: &Leader, claim: Result<Claim, Unanswered>) -> Asked {
         match claim {
             Ok(Claim::WithinProcess) | Err(Unanswered::LeftAlone) => Asked::Settled(false),
@@ -208,7 +207,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         others || self.before.is_past()
     }
 
-    /// Whether a record counts for a rerun: it is the result of one that began later, of the same code.
+    /// Returns whether a record counts for a rerun: it is the result of one that began later, of the same code.
     fn counts(&self, record: &Brief) -> bool {
         self.rerun.is_none_or(|before| before.is_past(record) && self.function.is_own_code(&record.code))
     }

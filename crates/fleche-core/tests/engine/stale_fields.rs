@@ -167,7 +167,7 @@ fn variants_tuples_flattened_and_buffered_structs_gain_fields_too() {
     let _ = Either::<Fit>::Failed(String::new());
 }
 
-/// Whether a recorded value is served.
+/// Returns whether a recorded value is served.
 fn is_served<T>(value: T, call: fn(u64) -> T, runs: &Runs)
 where
     T: Clone + PartialEq + Debug + Serialize + DeserializeOwned,

@@ -165,7 +165,7 @@ impl Hand {
         self.lent.is_some()
     }
 
-    /// Whether it runs something that does not wait.
+    /// Returns whether it runs something that does not wait.
     pub(super) fn is_running(&self) -> bool {
         self.is_busy() && !self.is_paused()
     }

@@ -58,7 +58,7 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// Whether arguments that are submitted can be checked: their tuple has a type that can be named.
+/// Returns whether arguments that are submitted can be checked: their tuple has a type that can be named.
 fn checks_submitted(function: &Function) -> bool {
     let borrows = |parameter: &Parameter| parameter.lent.is_some() || parameter.borrows_inside;
     function.generics.params.is_empty() && !function.parameters.iter().any(borrows)
@@ -117,7 +117,7 @@ fn ignored_probe(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
     if parameter.borrows_inside { quote!(<#probe as #engine::StaysHere<#ty>>) } else { probe }
 }
 
-/// Whether bound calls can carry every ignored argument.
+/// Returns whether bound calls can carry every ignored argument.
 fn travels(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, generics, .. } = names;
     let conditions = &function.generics.where_clause;

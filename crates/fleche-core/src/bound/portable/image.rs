@@ -8,8 +8,8 @@ use crate::digest::Digest;
 
 /// The program's executable in memory, as the loader has placed it.
 ///
-/// The loader tells its segments by address. The memory map of the process would tell them by file name only, which other
-/// mappings of the file share, and which the system may write in another way.
+/// The loader reports its segments by address. The memory map of the process identifies them by file name only. Other mappings
+/// of the file share that name, and the system may write it differently.
 pub(in crate::bound) struct Image {
     /// What the loader has added to the addresses in the file. Positions count from here.
     base: usize,
@@ -34,7 +34,7 @@ struct Segment {
 }
 
 impl Image {
-    /// The image of the program that runs; `None` where the loader does not tell.
+    /// Returns the image of the running program, or `None` where the loader does not report it.
     pub(in crate::bound) fn of_program() -> Option<&'static Self> {
         static FOUND: OnceLock<Image> = OnceLock::new();
         if let Some(found) = FOUND.get() {
@@ -70,7 +70,7 @@ impl Image {
         end.is_some_and(|end| self.read_only.iter().any(|part| part.start <= address && end <= part.end))
     }
 
-    /// The address of the table of segments, which tells images apart within this process.
+    /// Returns the address of the table of segments, which distinguishes images within this process.
     pub(in crate::bound) fn headers(&self) -> usize {
         self.headers
     }
@@ -136,7 +136,7 @@ pub(super) fn descriptor_at(position: u64, types: u64) -> Result<&'static Descri
         .ok_or_else(wrong)
 }
 
-/// What the loader of Linux tells: see `dl_iterate_phdr(3)` and elf(5).
+/// Reads the image from the loader of Linux: see `dl_iterate_phdr(3)` and elf(5).
 #[cfg(target_os = "linux")]
 mod loader {
     use std::{ffi::c_void, ptr, slice};
@@ -158,7 +158,7 @@ mod loader {
         found
     }
 
-    /// Notes what is told first, which is the main program, and asks for no more.
+    /// Keeps the first image, which is the main program, and ends the iteration.
     #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "the width depends on the target")]
     unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, _: libc::size_t, found: *mut c_void) -> c_int {
         // SAFETY: the loader lends a valid structure during this call.
@@ -186,7 +186,7 @@ mod loader {
     }
 }
 
-/// Other systems do not tell.
+/// Other systems report no segments.
 #[cfg(not(target_os = "linux"))]
 mod loader {
     pub(super) const LOAD: u32 = 1;

@@ -32,7 +32,7 @@ pub(super) fn seen() -> Option<Vec<Seen>> {
     Some(threads)
 }
 
-/// Whether the system says that the thread sleeps, and was not stopped.
+/// Returns whether the system says that the thread sleeps, and was not stopped.
 fn sleeps(thread: &Path) -> bool {
     let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
@@ -83,7 +83,7 @@ impl Process {
         mapping(maps, address).is_some_and(|(_, rights)| rights.ends_with('p'))
     }
 
-    /// Whether all that the epoll instance of this descriptor waits for are this process's own wakers and timers.
+    /// Returns whether all that the epoll instance of this descriptor waits for are this process's own wakers and timers.
     #[allow(clippy::unused_self)] // As the others are asked.
     fn wakes_itself(&self, epoll: usize) -> bool {
         let Ok(about) = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return false };
@@ -106,7 +106,7 @@ fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
     })
 }
 
-/// Whether what this thread has on its stack, from this address upward, has a pointer to the lock whose futex is at that
+/// Returns whether what this thread has on its stack, from this address upward, has a pointer to the lock whose futex is at that
 /// one, as a guard of the lock has.
 pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     use std::os::unix::fs::FileExt;
