@@ -1,4 +1,4 @@
-//! A second process, which opens the stores that a case has open: what another program, or a worker, sees of them.
+//! A second process that opens the stores of a case, to see them as another program or a worker does.
 
 use std::{
     env,
@@ -56,10 +56,10 @@ pub(crate) enum Outcome {
 /// Plays the part of a second process, if that is what this process was started for, and ends it then.
 ///
 /// The suite starts the program that runs it again, with the same arguments, to see a store from another process. A program
-/// whose `main` does much before it calls [`run`](crate::run) calls this first.
+/// whose `main` does other work before it calls [`run`](crate::run) should call this first.
 ///
 /// # Panics
-/// In such a second process, if the files of its request are gone.
+/// Panics in the second process if the files of its request are gone.
 pub fn run_peer() {
     let Some(directory) = env::var_os(VISIT) else { return };
     let directory = Path::new(&directory);

@@ -12,16 +12,16 @@ use crate::{
     job, starter,
 };
 
-/// At most so many threads wait for one store at a time; what comes beyond that queues. A store that does not answer keeps
-/// no other waiting.
+/// The most threads that wait for one store at a time; further work is queued. So a store that does not answer does not delay
+/// other stores.
 const THREADS_PER_STORE: usize = 8;
-/// At most so many threads wait for stores at a time.
+/// The most threads that wait for stores at a time.
 const THREADS: usize = 64;
 /// A thread without work ends after this time.
 const KEPT: Duration = Duration::from_secs(10);
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
-/// There is work.
+/// Notified when there is work.
 static CHANGED: Condvar = Condvar::new();
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct State {
     idle: usize,
 }
 
-/// What is to be done with one store.
+/// The pending and running work of one store.
 #[derive(Default)]
 struct Line {
     queue: VecDeque<Work>,

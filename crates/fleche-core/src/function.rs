@@ -38,9 +38,9 @@ pub struct Definition {
     pub earlier_code: [u8; 32],
     /// Whether the digest is part of keys.
     pub hash_code: bool,
-    /// What becomes of results that other code computed, where that is stated.
+    /// The stated policy for results that were computed by other code.
     pub stale: Option<StalePolicy>,
-    /// What becomes of them where neither that nor the cache says it.
+    /// The policy where neither the function nor the cache states one.
     pub default_stale: StalePolicy,
     /// The parameters in order.
     pub parameters: &'static [Parameter],

@@ -213,19 +213,19 @@ pub use file_content::FileContent;
 /// # assert_eq!(drag(2.0), 1.0);
 /// ```
 ///
-/// A recorded result is stale, too, if its type has got fields since: a field with a serde default and an `Option` would be
-/// filled in silently. A field that is absent because its value is skipped is not taken for one.
+/// A recorded result is also stale if its type has gained fields since: a field with a serde default and an `Option` would be
+/// filled in silently. A field that is absent because `Serialize` skips its value does not count.
 ///
 /// Tokens do not show everything that a result depends on. State a new `version` when one of these changes results:
 ///
 /// - a function, a constant or a macro that the body uses;
-/// - the definition of a type that the function takes or returns, except for fields that the result has got;
+/// - the definition of a type that the function takes or returns, except for fields that the result type has gained;
 /// - a dependency, a feature or a build flag;
-/// - what a data file holds that the body reads.
+/// - the content of a data file that the body reads.
 ///
-/// Two functions of one name are taken for one that was edited. `src/bin/fit.rs` and `examples/fit.rs` of one package have
-/// the same module path, as have two packages of one name in two places. While their code differs, each gets its own
-/// results; with the same tokens and different helpers, they share results. Give one of them another `name`.
+/// Two functions with the same name look like one function that was edited. `src/bin/fit.rs` and `examples/fit.rs` of one
+/// package have the same module path, and so have two packages with the same name. While their code differs, each gets its
+/// own results; with the same tokens and different helpers, they share results. Give one of them another `name`.
 ///
 /// # What can be memoized
 ///

@@ -153,7 +153,7 @@ enum Due {
     Skip,
 }
 
-/// Returns whether this line was not printed before.
+/// Returns whether this line is to be printed: it was not printed before, and its call site has lines left.
 fn is_due(callsite: Identifier, line: &str) -> Due {
     static PRINTED: LazyLock<Mutex<HashMap<Identifier, HashSet<String>>>> = LazyLock::new(Mutex::default);
     let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -115,8 +115,8 @@ pub trait ValueStore: Debug + Send + Sync {
         true
     }
 
-    /// Returns whether the store keeps nothing of what is put. Then results are not kept in memory in front of it either, so that
-    /// every call runs. The default says no.
+    /// Returns whether the store discards all that is put. Then results are not kept in the hot tier either, so that every call
+    /// runs. The default is `false`.
     fn keeps_nothing(&self) -> bool {
         false
     }

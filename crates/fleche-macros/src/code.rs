@@ -6,9 +6,9 @@ use syn::{Attribute, Ident, ItemFn, visit_mut::VisitMut};
 
 /// The digests of a function's code.
 pub(crate) struct Code {
-    /// What records hold, and what tells edited code.
+    /// The digest in records, which shows edited code.
     pub(crate) digest: [u8; 32],
-    /// What keys hold with `hash_code`, and what records held in earlier versions.
+    /// The digest in keys with `hash_code`, and in records of earlier versions.
     pub(crate) with_name: [u8; 32],
 }
 
@@ -26,7 +26,7 @@ fn with_name(function: &ItemFn) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// As [`with_name`], in key derivation mode, without the function's name and without doc comments.
+/// Like [`with_name`], in key derivation mode, without the function's name and doc comments.
 fn digest(function: &ItemFn) -> [u8; 32] {
     let mut function = function.clone();
     // Only in the signature: in the body, the name may mean something else, such as a method.

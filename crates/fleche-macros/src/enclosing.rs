@@ -1,7 +1,7 @@
-//! What encloses the attribute in its source file.
+//! Finds what encloses the attribute in its source file.
 //!
-//! An attribute sees its item only, and inside an `impl` the companion is one syntax error after another. The source file
-//! tells more.
+//! An attribute sees only its item, and inside an `impl` the companion causes one syntax error after another. The source file
+//! shows the enclosing block.
 
 use proc_macro::{Delimiter, Span, TokenStream, TokenTree};
 
@@ -11,7 +11,7 @@ const MARK: &str = "__fleche_stands_here";
 /// Returns whether the attribute stands directly in an `impl` or a `trait`; `false` where that cannot be seen.
 pub(crate) fn is_in_impl() -> bool {
     let attribute = Span::call_site();
-    // Seldom is code in an `impl` not indented, and then the compiler's own errors have to do.
+    // Code in an `impl` is nearly always indented. Where it is not, the compiler's own errors remain.
     if attribute.column() <= 1 {
         return false;
     }
@@ -31,7 +31,7 @@ fn is_in_impl_at(source: &str, line: usize, column: usize) -> Option<bool> {
     if !after.starts_with('#') || !may_be_in_impl(before) {
         return Some(false);
     }
-    // Tokens of a text do not tell where they stand, so the place is marked.
+    // Tokens that are parsed from text have no place in the file, so the attribute's place is marked.
     is_mark_in_impl(format!("{before} {MARK} {after}").parse().ok()?, false)
 }
 
@@ -47,7 +47,7 @@ fn may_be_in_impl(before: &str) -> bool {
 
 /// Returns whether the mark stands directly in an `impl` or a `trait`; `None` where these tokens do not have it.
 fn is_mark_in_impl(tokens: TokenStream, in_impl: bool) -> Option<bool> {
-    // What the present item or statement began with.
+    // The first keyword of the current item or statement.
     let mut keyword = None;
     for token in tokens {
         match token {

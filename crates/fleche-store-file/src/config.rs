@@ -60,9 +60,9 @@ macro_rules! file_config {
                 self
             }
 
-            /// Returns whether the users of the directory's group share the store: files and directories that are created are
-            /// made accessible to the group, and lock files of its other users are locked and written to. Otherwise only
-            /// this user's are. Reading what other users have put needs no such setting.
+            /// Sets whether the users of the directory's group share the store. If so, files and directories that are created
+            /// are made accessible to the group, and lock files of its other users are locked and written to. Otherwise only
+            /// lock files of this user are. Reading what other users have put does not need this setting.
             pub fn shared(mut self, shared: bool) -> Self {
                 self.shared = shared;
                 self

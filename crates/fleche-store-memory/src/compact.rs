@@ -1,6 +1,6 @@
-//! `Compact`: a record as it is held, in a third of the memory.
+//! `Compact`: the form in which a record is held in memory.
 //!
-//! What most records of a store share, function and writer, is held once. The rest is held encoded.
+//! The function and the writer, which most records of a store share, are held once. The rest is held encoded.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -31,10 +31,10 @@ const DIGEST: u8 = u8::MAX;
 const DIGEST_LEN: usize = 32;
 
 impl Compact {
-    /// The record, whose function and writer are held in `shared`.
+    /// Creates the compact form. The function and the writer are held in `shared`.
     ///
     /// # Errors
-    /// Where metadata holds what the encoding refuses.
+    /// Fails where the encoding refuses the metadata.
     pub(crate) fn new(record: &Record, shared: &Shared) -> Result<Self> {
         let mut rest = Vec::new();
         match &record.result {
@@ -57,10 +57,10 @@ impl Compact {
         })
     }
 
-    /// The record as it was put.
+    /// Returns the record as it was put.
     ///
     /// # Errors
-    /// None, as long as nothing changes what is held.
+    /// Never fails, unless the held bytes were changed.
     pub(crate) fn record(&self) -> Result<Record> {
         let (result, rest) = self.split();
         let (arguments, metadata, other): (Vec<Argument>, Metadata, BTreeMap<String, Encoded>) =
@@ -76,7 +76,7 @@ impl Compact {
         }))
     }
 
-    /// What a hit takes of the record.
+    /// Returns the record summary.
     pub(crate) fn brief(&self) -> Brief {
         Brief { result: self.split().0, code: self.function.code, written: self.written }
     }

@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dialect::Dialect;
 
-/// Between attempts, at first and at last. Nobody tells when a lock of another process is free.
+/// The first and the longest pause between attempts. No event tells when another process frees a lock.
 const OFTEN: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(200);
-/// Any longer timeout is none, and more than clocks can count.
+/// Longer timeouts are cut to this: clocks cannot count them.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
-/// So many bytes that are sent give an operation a second more.
+/// An operation gets one more second for each of these many bytes that it sends.
 const BYTES_PER_SECOND: usize = 4 << 20;
 
 /// The attempts at one operation, each of which changes all or nothing.
@@ -22,7 +22,7 @@ pub(crate) struct Attempts {
     wait: Duration,
 }
 
-/// Until when an operation may take.
+/// The deadline of an operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
     /// How long that is in all, for messages.
@@ -31,16 +31,16 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// So long from now, for an operation that sends so many bytes.
+    /// Creates the limit that begins now, for an operation that sends `bytes` bytes.
     pub(crate) fn new(timeout: Duration, bytes: usize) -> Self {
         let time = timeout.min(LONGEST) + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64);
         Self { time, until: Instant::now() + time }
     }
 
-    /// What the future gives, unless that takes too long; then it is dropped.
+    /// Awaits the future until the limit, and drops it then.
     ///
     /// # Errors
-    /// Those of the future; else one of the kind [`io::ErrorKind::TimedOut`].
+    /// Fails with the error of the future, or with [`io::ErrorKind::TimedOut`].
     pub(crate) async fn bound<T>(self, future: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
         timeout_at(self.until, future).await.unwrap_or_else(|_| Err(self.exceeded("there was no answer")))
     }

@@ -155,7 +155,7 @@ fn value_of(fragile: Fragile) -> u64 {
     value
 }
 
-/// One function a part: one whose arguments have failed a check records nothing any more.
+/// One function for each part, since a function whose arguments failed a check records nothing any more.
 #[fleche]
 fn taken<const PART: u8>(scene: u64, fragile: &Fragile) -> u64 {
     count(scene);

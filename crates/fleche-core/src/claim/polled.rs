@@ -59,7 +59,7 @@ impl Polls {
         drop(before);
     }
 
-    /// Returns whether the leader was woken and has not been polled since.
+    /// Returns the wake-up of the leader since which it has not been polled, or `None`.
     pub fn unpolled(&self) -> Option<Unpolled> {
         let state = self.lock();
         state.woken.filter(|_| state.task.is_some()).map(|woken| Unpolled { after: state.count, woken })

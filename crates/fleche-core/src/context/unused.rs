@@ -1,11 +1,11 @@
-//! Guards that are dropped before anything was looked up under them: those of `let _ = cache.enter();`, presumably.
+//! Detects guards that are dropped before any look-up under them, as in `let _ = cache.enter();`.
 
 use std::{cell::Cell, panic::Location, sync::Once};
 
 thread_local! {
     /// Whether the active cache was asked for since a cache was last entered with a watch.
     static IS_USED: Cell<bool> = const { Cell::new(true) };
-    /// Where the guard was made that was dropped last, if nothing was looked up under it.
+    /// Where the guard that was dropped last was made, if nothing was looked up under it.
     static UNUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
@@ -25,7 +25,7 @@ impl Watch {
         Self { place: Location::caller(), outer: IS_USED.replace(false) }
     }
 
-    /// The guard is dropped.
+    /// Ends the watch when the guard is dropped.
     pub(super) fn end(self) {
         let is_used = IS_USED.get();
         UNUSED.set((!is_used).then_some(self.place));
@@ -33,14 +33,14 @@ impl Watch {
     }
 }
 
-/// The active cache is asked for.
+/// Notes that the active cache was asked for.
 #[inline]
 pub(super) fn used() {
     IS_USED.set(true);
 }
 
-/// No cache is entered where one is asked for: warns where a guard was dropped just before, under which nothing was looked
-/// up. Where the program has set a default, that may be meant.
+/// Handles a call that finds no cache entered. Warns if a guard was dropped just before without any look-up under it, unless
+/// the program has set a default: then that may be intended.
 pub(super) fn nothing_is_entered(default_is_set: impl FnOnce() -> bool) {
     static WARNED: Once = Once::new();
     if let Some(place) = UNUSED.take().filter(|_| !default_is_set()) {

@@ -1,4 +1,4 @@
-//! Where contents were seen: a `FileContent` that is decoded is known by its digest only, and needs a path.
+//! Remembers where contents were seen: a decoded `FileContent` has a digest only, and needs a path.
 
 use std::{
     cell::RefCell,
@@ -64,7 +64,7 @@ pub(super) fn add(digest: Digest, path: PathBuf) {
 /// Returns the path of a file that holds this content now.
 ///
 /// # Errors
-/// What to look at, where no file is known that does.
+/// Fails with a reason that names what to check, where no known file holds it.
 pub(super) fn path_of(digest: &Digest) -> Result<PathBuf, String> {
     let mut paths = known_paths(digest);
     paths.reverse();

@@ -65,13 +65,13 @@ mod linux {
     /// Files of at most this size are read each time: that takes no longer than to have them written back once.
     const SMALL: u64 = 64 << 10;
 
-    /// Times that are younger than this do not tell two changes apart: file systems count in ticks of up to a second.
+    /// Times younger than this do not distinguish two changes: file systems count in ticks of up to a second.
     const SETTLED: Duration = Duration::from_secs(2);
 
     /// How many digests a generation holds.
     const CAPACITY: usize = 16 << 10;
 
-    /// Of `SquashFS`, which is read-only by its nature.
+    /// The number of `SquashFS`, which is always read-only.
     const SQUASHFS_MAGIC: FsType = FsType(0x7371_7368);
 
     static REMEMBERED: LazyLock<Mutex<Recent<Identity, Digest>>> = LazyLock::new(|| Mutex::new(Recent::new(CAPACITY)));
@@ -108,7 +108,7 @@ mod linux {
         run(&mut REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What tells that a file is still the same: its place, size and times.
+    /// Identifies a file and its state: its place, size and times.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct Identity {
         inode: (u64, u64),

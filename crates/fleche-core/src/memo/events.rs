@@ -1,6 +1,6 @@
 //! Events about calls, for `tracing`. They are described in the documentation of the crate.
 //!
-//! Nothing is done for them where no subscriber listens to their level, and finding that out takes one relaxed load.
+//! Without a subscriber for their level they cost one relaxed load.
 
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 
@@ -23,13 +23,13 @@ pub(super) mod from {
     pub(in crate::memo) const ANOTHER_CALL: &str = "another call";
 }
 
-/// Returns whether somebody may listen.
+/// Returns whether a subscriber may listen at this level.
 #[inline]
 pub(super) fn are_wanted() -> bool {
     STATIC_MAX_LEVEL >= LevelFilter::DEBUG && LevelFilter::current() >= LevelFilter::DEBUG
 }
 
-/// A call was answered.
+/// Reports a hit.
 #[inline]
 pub(super) fn hit(function: &'static Function, key: &CallKey, from: &'static str) {
     #[cold]

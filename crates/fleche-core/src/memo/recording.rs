@@ -62,12 +62,12 @@ pub(super) struct Finished {
     synced: bool,
     metadata: Metadata,
     replaces: Replaces,
-    /// Whether somebody else computes it too, and may have recorded it.
+    /// Whether another caller computes it too and may have recorded it.
     pub(super) late: bool,
     again: bool,
 }
 
-/// What became of a computed call.
+/// The outcome of recording a computed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     /// It is recorded, by this process or another.
@@ -96,7 +96,7 @@ impl Recording {
         metadata: Metadata,
     ) {
         let function = self.function;
-        // What comes of it is told below; whatever else may happen must not cost the caller the result.
+        // Whatever fails while recording must not cost the caller the result.
         if let Err(panic) = contain(|| self.record_and_tell(codec, value, took, metadata)) {
             crate::log::error!(
                 function = function.name(),

@@ -1,4 +1,4 @@
-//! Noticing that the file of an open store was removed or replaced.
+//! Detects that the file of an open store was removed or replaced.
 
 #[cfg(target_os = "linux")]
 use std::fs::File;
@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 
 /// The file that an open store works on, and the store that takes over once the path leads elsewhere.
 ///
-/// Databases go on working in a file that was unlinked, so what is written there is lost without an error. A store that
-/// keeps this beside its engine, and implements [`FileBacked`], notices that.
+/// Databases keep working in a file that was unlinked, so what is written there is lost without an error. A store that keeps
+/// this beside its engine, and implements [`FileBacked`], notices that.
 #[derive(Debug)]
 pub struct BackingFile<S> {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub struct BackingFile<S> {
 }
 
 impl<S> BackingFile<S> {
-    /// For the existing file at this path.
+    /// Creates the reference to the existing file at this path.
     ///
     /// # Errors
     /// [`Error::Io`] where it does not exist or cannot be looked at.
@@ -45,8 +45,8 @@ impl<S> BackingFile<S> {
         &self.path
     }
 
-    /// Returns whether the file was removed, or the path leads to another one. A file that was moved still is the store's,
-    /// and a path that cannot be looked at says nothing.
+    /// Returns whether the file was removed, or the path leads to another one. A file that was moved is still the store's.
+    /// A path that cannot be looked at does not count.
     fn is_gone(&self) -> bool {
         match Place::of(&self.path) {
             Ok(place) => place != self.place,
@@ -61,7 +61,7 @@ impl<S> BackingFile<S> {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
-    // Elsewhere a moved file is not told from a removed one.
+    // On other systems a moved file cannot be distinguished from a removed one.
     #[cfg(not(target_os = "linux"))]
     fn is_unlinked(&self) -> bool {
         true
@@ -84,10 +84,10 @@ pub trait FileBacked: Sized {
     /// Opens what is at the path now, creating what is missing.
     ///
     /// # Errors
-    /// Those of opening the store.
+    /// Fails with the errors of opening the store.
     fn open_again(&self) -> Result<Arc<Self>>;
 
-    /// The store that works on the path: this one, or the one that took over.
+    /// Returns the store that works on the path: this one, or the one that took over.
     fn current(self: &Arc<Self>) -> &Arc<Self> {
         let mut store = self;
         while let Some(successor) = store.backing_file().and_then(|file| file.successor.get()) {
@@ -96,11 +96,11 @@ pub trait FileBacked: Sized {
         store
     }
 
-    /// The store to write to. Costs one look at the path.
+    /// Returns the store to write to, after checking the path.
     ///
     /// # Errors
     /// [`Error::Reopened`] where the file was removed or replaced: what the path leads to now is open afterwards, and the
-    /// caller may try again. Those of opening it.
+    /// caller may try again. Also fails with the errors of opening it.
     fn writable(self: &Arc<Self>) -> Result<&Arc<Self>> {
         let current = self.current();
         let Some(file) = current.backing_file().filter(|file| file.is_gone()) else { return Ok(current) };

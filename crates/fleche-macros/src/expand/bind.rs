@@ -117,7 +117,7 @@ fn ignored_probe(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
     if parameter.borrows_inside { quote!(<#probe as #engine::StaysHere<#ty>>) } else { probe }
 }
 
-/// Returns whether bound calls can carry every ignored argument.
+/// Generates the expression for whether bound calls can carry every ignored argument.
 fn travels(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, generics, .. } = names;
     let conditions = &function.generics.where_clause;
