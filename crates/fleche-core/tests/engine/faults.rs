@@ -121,8 +121,11 @@ fn store_that_keeps_failing_is_logged_once_for_each_cause() {
             assert_eq!(cache.scope(|| patient(length)).len(), length);
         }
     });
-    assert_eq!((RUNS.take(), cache.stats().faults), (50, 100));
-    assert_eq!(log.matches("WARN").count(), 2, "{log}");
+    assert_eq!(RUNS.take(), 50);
+    // Some failures later the store is left alone, which is said besides.
+    assert!(cache.stats().faults > 2, "{:?}", cache.stats());
+    let warnings = log.lines().filter(|line| line.contains("WARN") && !line.contains("failed repeatedly"));
+    assert_eq!(warnings.count(), 2, "{log}");
     assert!(log.contains("cannot read") && log.contains("cannot write"), "{log}");
 }
 
