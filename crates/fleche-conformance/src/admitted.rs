@@ -47,11 +47,11 @@ pub struct EncodesBytes {
 
 inventory::collect!(EncodesBytes);
 
-/// Admits, in the program that runs the suite, that the bytes of entries do not stand in the store's files as they are,
-/// but compressed, encrypted or as text: `admit_encoded_bytes!("its name", "how");`.
+/// Admits, in the program that runs the suite, that the store's files hold entries in encoded form: compressed, encrypted or
+/// as text. Use as `admit_encoded_bytes!("its name", "how");`.
 ///
-/// Cases that damage an entry where its bytes lie then damage every larger file instead. Wrong bytes must not be served,
-/// and every entry must be there again once it was put anew. Records of a later format, which a case would have to write
+/// Cases that damage the bytes of an entry then damage every larger file instead. Wrong bytes must not be served, and every
+/// entry must be there again once it was put anew. Records of a later format, which a case would have to write
 /// itself, are not tested.
 #[macro_export]
 macro_rules! admit_encoded_bytes {

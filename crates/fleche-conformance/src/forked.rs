@@ -1,4 +1,4 @@
-//! Forked children, for tests of what they leave alone.
+//! Forks children, to test what they must not touch.
 
 #![allow(unsafe_code)] // Forking leaves a child with the locks of its parent's other threads, which is what is tested.
 
@@ -15,7 +15,7 @@ const HANGS: u32 = 60;
 /// Forks this process and runs the closure in the child, which then ends without running anything else. Returns whether
 /// the closure returned true there; a child that hangs is ended after a minute.
 ///
-/// The child should neither print nor panic: locks that this takes may be held by threads that it does not have.
+/// The child should neither print nor panic: threads that it does not have may hold the locks that this takes.
 ///
 /// # Panics
 /// Where the system forks no process.

@@ -42,7 +42,7 @@ pub(crate) enum Store {
     Calls(Box<dyn CallStoreConfig>),
 }
 
-/// What became of a visit.
+/// The outcome of a visit.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// The store does not open, for this reason.
@@ -53,7 +53,7 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
-/// Plays the part of a second process, if that is what this process was started for, and ends it then.
+/// Runs as the second process of a case if this process was started for that, and then exits.
 ///
 /// The suite starts the program that runs it again, with the same arguments, to see a store from another process. A program
 /// whose `main` does other work before it calls [`run`](crate::run) should call this first.

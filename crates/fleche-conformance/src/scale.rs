@@ -7,17 +7,17 @@ use std::{
 
 static CHOSEN: RwLock<Option<f64>> = RwLock::new(None);
 
-/// Has the cases that put many entries, or large ones, put this part of them: 0.1 for a tenth. Without it the environment
-/// variable `FLECHE_CONFORMANCE_SCALE` says so, and without that they put all of them.
+/// Sets the part of their entries that cases with many or large entries put: 0.1 for a tenth. By default it is the value of the
+/// environment variable `FLECHE_CONFORMANCE_SCALE`, or 1.
 ///
 /// # Panics
-/// If the scale is not a number above 0 and up to 1.
+/// Panics if the scale is not a number above 0 and up to 1.
 pub fn set_scale(scale: f64) {
     assert!(is_scale(scale), "a scale is a number above 0 and up to 1, and {scale} is not");
     *CHOSEN.write().unwrap_or_else(PoisonError::into_inner) = Some(scale);
 }
 
-/// So many, as far as they are wanted; one at least.
+/// Returns this count times the scale, and at least one.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // Far below 2^52.
 pub(crate) fn scaled(count: usize) -> usize {
     ((count as f64 * scale()) as usize).max(1)

@@ -35,9 +35,9 @@ use waiting::{Waiting, Wants};
 
 /// Up to a fixed number of worker processes, which take tasks in the order of their submission.
 ///
-/// Workers are this very program, started anew: [`init`] turns them into workers. That is the file that runs here, also
-/// where it was moved, removed or replaced. (Where a loader was told to run the program, as in `ld.so ./program`, it has to
-/// be at its path until `init` is called.) Workers start when there is something for them to do, and are kept. A cheap
+/// Workers are further processes of this program: [`init`] turns them into workers. They run the same file as this process,
+/// even if it was moved, removed or replaced. (A program that is run by a loader, as in `ld.so ./program`, must stay at its
+/// path until `init` is called.) Workers start when there is something for them to do, and are kept. A cheap
 /// handle: clones are the same pool.
 ///
 /// **What can be submitted.** `#[fleche]` functions, other functions, and closures that capture nothing. A closure that
@@ -48,8 +48,8 @@ use waiting::{Waiting, Wants};
 ///
 /// **Waiting within tasks.** A worker whose task waits for a job for more than 20 ms, of a pool of its own for example, does
 /// not count against the pool's size: another, of up to 64, runs tasks in its stead, with the cores that it asked for.
-/// Workers that wait for the same call have one stand-in together; where that holds up queued tasks, another starts each
-/// second. Stand-ins are kept for some seconds, for the next that wait.
+/// Workers that wait for the same call share one stand-in. While that holds up queued tasks, another starts each second.
+/// Stand-ins are kept for some seconds, for the next waits.
 ///
 /// **Where.** Workers work in the working directory that the program had when the pool was made.
 ///
@@ -57,8 +57,8 @@ use waiting::{Waiting, Wants};
 /// takes the next one. A worker that dies fails the task that it had started as
 /// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal or the exit code; what it had not started goes
 /// to others. A process that a body has forked and left behind does not hide the death. A body that writes into the
-/// worker's channel loses its own task in this way. Workers end when this process does, however it ends. Bodies keep stdout and stderr; their stdin is empty, and nothing
-/// else that is open in this process is open in theirs.
+/// worker's channel loses its own task in this way. Workers end when this process does, however it ends. Bodies keep stdout
+/// and stderr; their stdin is empty, and nothing else that is open in this process is open in theirs.
 ///
 /// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is
 /// free, strictly in order, as in a [`ThreadPool`](crate::ThreadPool). Beyond that:

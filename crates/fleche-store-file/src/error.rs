@@ -25,7 +25,7 @@ pub(crate) fn other_kind(root: &Path, there: &str, wanted: &str) -> Error {
     }
 }
 
-/// The file is longer than anything that was put can be.
+/// The error of a file that is longer than any entry.
 pub(crate) fn too_long(length: u64, longest: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, and {longest} are read at most"))
 }

@@ -55,8 +55,8 @@
 //! # Who computes
 //!
 //! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. Claims are
-//! locks, which end with the process however it ends: nothing is left to be cleaned up. They are taken in files of this user
-//! only, or of those of the directory's group with `shared = true` in the configuration. They only save work. What holds
+//! locks, which end with the process however it ends: nothing is left to be cleaned up. Only files of this user are locked,
+//! or with `shared = true` in the configuration also those of the directory's group. They only save work. What holds
 //! them may be deleted while no process uses the directory; where a file system cannot lock, a warning says so once, and
 //! two processes may compute one call. A child that a program forked computes without the store, unless it executes a program.
 

@@ -70,7 +70,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options.read(true).open(path)
 }
 
-/// As [`open`], of a file whose times are to be set: a link in its place is not followed.
+/// Like [`open`], for a file whose times are to be set: does not follow a link in its place.
 pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -82,7 +82,7 @@ pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
     options.read(true).open(path)
 }
 
-/// Records hold names, digests and small values. Whatever is longer than this is none.
+/// Records hold names, digests and small values. A longer file is not a record.
 pub(crate) const LONGEST_RECORD: u64 = 64 << 20;
 
 /// Files from this length on are read only if there is memory for them, since files with holes can have any length.
@@ -133,7 +133,7 @@ fn read_open(mut file: &File, path: &Path, beginning: &mut [u8], longest: u64) -
     read_rest(file, metadata.len(), &beginning[..read]).map_err(Error::io("read", path))
 }
 
-/// How many bytes can be had without swapping, as far as the system tells.
+/// Returns how many bytes are available without swapping, or `None` where the system does not report it.
 fn available_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

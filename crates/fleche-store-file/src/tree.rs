@@ -128,7 +128,7 @@ pub(crate) fn create_directory(path: &Path, shared: bool) -> io::Result<()> {
     if shared {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
-        // Another user's directory is theirs to share.
+        // A directory of another user can be shared only by its owner.
         let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o070));
     }
     #[cfg(not(unix))]

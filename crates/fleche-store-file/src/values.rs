@@ -17,8 +17,8 @@ use crate::{
 
 /// A [`ValueStore`] in a directory, one file a value. Cloning gives another handle to the same store.
 ///
-/// Ages are by the files' modification times against this system's clock; a time in the future counts as one as far in the past. Where
-/// several hosts share the directory, their clocks should agree within the grace period of collecting values.
+/// Ages are the files' modification times compared with this system's clock. A time in the future counts as one equally far in
+/// the past. If several hosts share the directory, their clocks should agree within the grace period of collecting values.
 #[derive(Clone)]
 pub struct FileValues {
     tree: Arc<Tree>,

@@ -121,7 +121,7 @@ impl CallStore for RedbCalls {
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
         self.database()?.current().sync(self.durability)?;
-        // What was written to a file that was removed in the meantime does not last.
+        // Entries that were written to a file that has been removed are lost.
         self.database()?.writable().map(drop)
     }
 

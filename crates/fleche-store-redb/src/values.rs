@@ -19,7 +19,7 @@ use crate::{
 
 /// A [`ValueStore`] in a redb database. Cloning gives another handle to the same store.
 ///
-/// Ages are by this system's clock; a time in the future counts as one as far in the past. Values of up to 3 GiB are kept.
+/// Ages are by this system's clock; a time in the future counts as one equally far in the past. Values of up to 3 GiB are kept.
 #[derive(Clone)]
 pub struct RedbValues {
     database: ProcessLocal<Arc<Database>>,
@@ -117,7 +117,7 @@ impl ValueStore for RedbValues {
 
     fn sync(&self, _id: &Digest) -> Result<()> {
         self.database()?.current().sync(self.durability)?;
-        // What was written to a file that was removed in the meantime does not last.
+        // Entries that were written to a file that has been removed are lost.
         self.database()?.writable().map(drop)
     }
 

@@ -175,7 +175,7 @@ impl Inner {
     }
 }
 
-/// The age of what was put at this time; a time in the future counts as one as far in the past.
+/// Returns the age of what was put at this time. A time in the future counts as one equally far in the past.
 pub(crate) fn age(put: u64) -> Duration {
     Duration::from_nanos(now().abs_diff(put))
 }

@@ -144,7 +144,7 @@ impl CallStore for SledCalls {
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
         self.database()?.current().sync()?;
-        // What was written to a directory that was removed in the meantime does not last.
+        // Entries that were written to a directory that has been removed are lost.
         self.database()?.writable().map(drop)
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Database {
     pub(crate) sled: Db,
     /// What is looked at and then changed, in several trees, is so under the lock that its digest chooses.
     locks: [Mutex<()>; LOCKS],
-    /// The one of sled's files that tells whether the directory still is the one that was opened.
+    /// A file of sled's that shows whether the directory is still the one that was opened.
     file: BackingFile<Self>,
     // After sled, so that whoever opens the directory anew finds it closed.
     _held: Held,

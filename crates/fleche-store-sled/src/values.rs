@@ -20,7 +20,7 @@ use crate::{SledValuesConfig, database::Database};
 /// A [`ValueStore`] in a sled database. Cloning gives another handle to the same store.
 ///
 /// What was put is on disk within about 100 ms, when `sync` returns, and when the last handle is dropped. Ages are by this
-/// system's clock; a time in the future counts as one as far in the past.
+/// system's clock; a time in the future counts as one equally far in the past.
 #[derive(Clone)]
 pub struct SledValues(ProcessLocal<Arc<Database>>);
 
@@ -107,7 +107,7 @@ impl ValueStore for SledValues {
 
     fn sync(&self, _id: &Digest) -> Result<()> {
         self.database()?.current().sync()?;
-        // What was written to a directory that was removed in the meantime does not last.
+        // Entries that were written to a directory that has been removed are lost.
         self.database()?.writable().map(drop)
     }
 

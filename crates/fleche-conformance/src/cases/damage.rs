@@ -15,7 +15,7 @@ use crate::{
 const PAGE: usize = 4096;
 /// So many bytes of noise in the middle of an entry tell where it lies.
 const PROBE: usize = 64;
-/// Files of more bytes hold entries, where these stand there in another form.
+/// Files with more bytes count as holding entries, where entries are encoded.
 const LARGE: usize = 2_000;
 
 pub(crate) fn flipped_bit<S: Shelf>(fixture: &Fixture) {
@@ -142,7 +142,7 @@ impl<'a, S: Shelf> Scene<'a, S> {
         self.fixture.disk().find(&bytes[middle..][..PROBE.min(bytes.len() - middle)])
     }
 
-    /// Damages a store whose files hold entries in another form, and looks at what it serves afterwards.
+    /// Damages a store whose files hold entries in encoded form, and checks what it serves afterwards.
     fn after_unseen(&self, damage: impl FnOnce(&[Whole])) {
         if !encodes_bytes(self.fixture.backend.name) {
             return;

@@ -94,7 +94,7 @@ pub(crate) fn files_removed_while_open<S: Shelf>(fixture: &Fixture) {
         if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
     let put = match shelf.try_put(after) {
-        // Told once, and open again.
+        // Reported once, and open again.
         Err(Error::Reopened { .. }) => shelf.try_put(after),
         put => put,
     };

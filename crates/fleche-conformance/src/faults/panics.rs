@@ -1,5 +1,5 @@
-//! Panics in the code that users' types bring along, with stores of every backend: the calls return what they should, each
-//! body runs once, and the stores go on working.
+//! Lets the code of users' types panic, with stores of every backend: the calls return what they should, each body runs once,
+//! and the stores keep working.
 
 use std::{cell::Cell, mem, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     subject::{Call, Scene, count},
 };
 
-/// One part takes no more than this, however slow the store.
+/// The time limit of one part, for slow stores too.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A part of a type that the cache calls.
@@ -28,7 +28,7 @@ enum Part {
 
 const PARTS: [Part; 5] = [Part::Serialize, Part::Deserialize, Part::PartialEq, Part::Clone, Part::Drop];
 
-/// What came of letting every part of a user's type panic.
+/// The outcome of letting every part of a user's type panic.
 #[derive(Clone, Debug, Default)]
 pub struct PanicReport {
     /// How many parts panicked.
@@ -54,7 +54,7 @@ fn run_one(backend: &'static BackendInfo, part: Part) -> Result<(), String> {
     for cache in [cache.hot_tier(HotTier::OFF), cache] {
         let scene = Scene::new();
         cache.scope(|| calls(scene, part))?;
-        // The stores have taken no harm.
+        // The stores still work.
         let before = scene.runs();
         cache.scope(|| [0, 1].into_iter().try_for_each(|_| scene.call(Call::Long(1, 100))))?;
         expect(scene.runs() - before, 1, "bodies after the panics")?;
@@ -148,7 +148,7 @@ impl Drop for Fragile {
     }
 }
 
-/// What is in the value, which is gone then without a drop.
+/// Returns the content of the value, and forgets the value without dropping it.
 fn value_of(fragile: Fragile) -> u64 {
     let value = fragile.0;
     mem::forget(fragile);

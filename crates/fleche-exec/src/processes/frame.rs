@@ -4,8 +4,8 @@
 //! a number (8), how many parts it has (4), the length of each part (8), and the parts. Numbers are little endian. Both ends
 //! are the same binary, so nothing here is a format that has to stay.
 //!
-//! A body that writes into the channel, because it has inherited or guessed the descriptor, moves the marks. So foreign bytes
-//! between frames or within one are noticed before the frame is taken for a message.
+//! A body that writes into the channel, because it inherited or guessed the descriptor, shifts the marks. Therefore foreign
+//! bytes between frames or within one are noticed before the frame is read as a message.
 
 use std::io::{self, Read, Write};
 
@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Done,
     /// To the pool: as `Done`, with an encoded error in place of the result.
     Failed,
-    /// To the pool: what runs begins to wait. Part: the key of the call that it waits for; empty for anything else.
+    /// To the pool: the running task begins to wait. Part: the key of the call that it waits for; empty for anything else.
     Paused,
     /// To the pool: it goes on.
     Resumed,
@@ -194,7 +194,7 @@ pub(super) fn write(
     channel.write_all(&END)
 }
 
-/// What stands before the parts of these lengths. Behind them stands [`end`].
+/// Returns the bytes before parts of these lengths. After them comes [`end`].
 pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<u8> {
     let size = FIXED + 8 * parts.len();
     let mut head = Vec::with_capacity(BEFORE + size);
@@ -210,7 +210,7 @@ pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item =
     head
 }
 
-/// What stands behind the parts of every frame.
+/// Returns the bytes after the parts of every frame.
 pub(super) const fn end() -> &'static [u8] {
     &END
 }
@@ -297,7 +297,7 @@ mod tests {
                         ended => break ended,
                     }
                 };
-                // What came whole before the foreign bytes is heard, and nothing after them.
+                // Frames that arrived whole before the foreign bytes are handled, and nothing after them.
                 let whole = usize::from(at >= first) + usize::from(at >= second);
                 assert_eq!(kinds, [Kind::Started, Kind::Done][..whole], "{foreign:?} at {at}");
                 assert!(ended.is_err());

@@ -68,7 +68,7 @@ pub(super) struct Hand {
     grant: Grant,
     /// The cores that are free for others while what it runs waits.
     lent: Option<usize>,
-    /// The call that what it runs waits for, if it waits for one.
+    /// The call that its task waits for, if any.
     awaits: Option<CallKey>,
     /// How many tasks it may still be given.
     left: u64,
@@ -170,7 +170,7 @@ impl Hand {
         self.is_busy() && !self.is_paused()
     }
 
-    /// The call that what it runs waits for; `None` where it does not wait, or for something else.
+    /// Returns the call that its task waits for; `None` where it does not wait, or waits for something else.
     pub(super) fn awaited_call(&self) -> Option<&CallKey> {
         self.awaits.as_ref()
     }
@@ -239,7 +239,7 @@ impl Hand {
         parts[wire::SETTING] = task.wants.setting(&self.grant);
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
-        // A worker that is gone hears nothing; the thread that listens notices.
+        // A dead worker reads nothing. The reader thread notices its death.
         let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.right.clone()));
         self.bytes += size;
         self.left -= 1;

@@ -1,4 +1,4 @@
-//! Starting a worker with the threads that talk with it, and killing one.
+//! Starts and kills workers and the threads of their connections.
 
 use std::{
     io,
@@ -22,11 +22,11 @@ use super::{
 };
 
 pub(super) fn kill(process: Pid) {
-    // It leads a group of its own, unless a body has moved it. Where it is gone already, nothing has to be done.
+    // The worker leads a process group, unless a body has moved it. Errors mean that it is gone.
     let _ = (killpg(process, Signal::SIGKILL), signal::kill(process, Signal::SIGKILL));
 }
 
-/// Starts a worker, and the threads that talk with it. The threads come first: they end by themselves where no process starts.
+/// Starts a worker and the threads of its connection. The threads start first: they end by themselves if no process starts.
 pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
     let (channel, theirs) = start::channel_pair()?;
     let (outbox, out) = mpsc::channel();

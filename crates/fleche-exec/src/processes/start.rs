@@ -18,8 +18,8 @@ use fleche_core::{
 };
 use nix::{fcntl::OFlag, unistd::Pid};
 
-/// Tells a worker that it is one: which socket its stdin is, and which process its pool's is. A process that inherits the
-/// variable, but not that stdin, is none.
+/// Marks a process as a worker, and names the socket that is its stdin and the process of its pool. A process that inherits
+/// the variable but not that stdin is not a worker.
 const VARIABLE: &str = "FLECHE_WORKER";
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
@@ -53,11 +53,11 @@ pub fn init() {
     if let Some((channel, pool)) = channel() {
         super::worker::work(channel, pool)
     }
-    // Where only its path leads to the program's file, that is opened before another file comes there. Pools say what fails.
+    // Opens the program's file where only its path leads there, before the file can be replaced. Pools report failures.
     let _ = Executable::of_program();
 }
 
-/// The channel of a worker, taken from its stdin, and its pool's process; `None` where this process is none.
+/// Returns the channel of a worker, taken from its stdin, and its pool's process; `None` where this process is no worker.
 fn channel() -> Option<(UnixStream, Pid)> {
     let named = env::var(VARIABLE).ok()?;
     let (named, pool) = named.rsplit_once(':')?;
@@ -151,9 +151,9 @@ pub(super) fn channel_pair() -> Result<(UnixStream, OwnedFd)> {
     Ok((ours, theirs.into()))
 }
 
-/// What pool and worker tell each other first: they must be the same build. The system or the loader is told to run the
-/// file that runs here, so this only catches what neither can.
+/// The greeting of pool and worker, which must be the same build. Workers are started from the file of the running program, so
+/// this only catches rare mistakes.
 pub(super) fn build() -> Digest {
-    // Where the loader tells nothing, no build is told from another.
+    // Without a report of the loader, builds cannot be distinguished.
     layout().unwrap_or_else(|_| Digest::of(b""))
 }

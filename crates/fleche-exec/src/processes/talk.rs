@@ -120,19 +120,19 @@ fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
     }
 }
 
-/// Waits until the worker has died, which need not end the channel: a process that the worker has forked may hold that
-/// open. Nothing can be written to the channel from then on, and what was written to it before is still read.
+/// Waits until the worker has died. Its death need not end the channel, since a process that the worker has forked may hold
+/// that open. After the death nothing more can be written to the channel; what was written before is still read.
 pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
     let Ok(process) = process.recv() else { return };
     // Nothing that this process has to do is done here.
     let _waits = WaitsHere::begin();
     let exited = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-    // Any other answer says that it has ended: of a signal that has no name, say, or that no status of it is kept.
+    // Every other answer means that the worker has ended, for example by a signal without a name.
     while waitid(Id::Pid(process), exited) == Err(Errno::EINTR) {}
     let _ = channel.shutdown(Shutdown::Both);
 }
 
-/// Reads what the worker says until it is gone, and never waits for it to hear anything. `death` ends when it has died.
+/// Reads the worker's messages until it is gone, and never waits for the worker to read. `death` ends when it has died.
 pub(super) fn listen(
     id: u64,
     schedule: &Arc<Schedule>,
@@ -154,7 +154,7 @@ pub(super) fn listen(
             "{why}; the worker process is killed, and the task that it ran is lost"
         );
     }
-    // Nothing comes any more: it is dead, or about to end, or no worker. Its own signal, if it died of one, is kept.
+    // Nothing more arrives: the worker is dead, about to end, or not a worker. If a signal killed it, that is reported.
     let _ = channel.shutdown(Shutdown::Both);
     kill(process);
     let _ = death.join();
@@ -162,10 +162,10 @@ pub(super) fn listen(
     schedule.gone(id, child, ready);
 }
 
-/// Reads what the worker says until the channel ends.
+/// Reads the worker's messages until the channel ends.
 ///
 /// # Errors
-/// The channel holds what the worker has not said.
+/// Fails where the channel holds bytes that are no message of the worker.
 fn hear(
     id: u64,
     schedule: &Arc<Schedule>,

@@ -99,8 +99,8 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     }
 }
 
-/// The pool is gone, and with it all that waits for what happens here: ends this process at once, with the
-/// programs that bodies have started.
+/// Ends this process at once, with the programs that its bodies have started. Called when the pool is gone, so nothing waits
+/// for results any more.
 fn end() -> ! {
     if getpgrp() == Pid::this() {
         let _ = killpg(Pid::this(), Signal::SIGKILL);

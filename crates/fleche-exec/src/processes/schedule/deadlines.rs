@@ -1,4 +1,4 @@
-//! When started tasks are to end, and when workers are to be looked at, and the thread that sees to both.
+//! The thread that ends tasks at their timeouts and checks at set times how many workers there should be.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use crate::processes::hand::THREAD;
 #[derive(Default)]
 pub(super) struct Deadlines {
     workers: BTreeMap<(Instant, u64), u64>,
-    /// When the pool is to look again whether it has too few workers, or too many.
+    /// When the pool is to check again whether it has too few or too many workers.
     look: Option<Instant>,
     /// Whether a thread looks after them.
     watched: bool,
@@ -35,7 +35,7 @@ impl Schedule {
         self.keep_watch(state);
     }
 
-    /// Looks at the workers then, and not at the time that was said before.
+    /// Sets the time of the next check of the workers, in place of the earlier one.
     pub(super) fn look_again(self: &Arc<Self>, state: &mut State, at: Option<Instant>) {
         if state.deadlines.look != at {
             state.deadlines.look = at;
@@ -77,7 +77,7 @@ impl Schedule {
         }
     }
 
-    /// Ends tasks whose time is over, and looks at the workers, until nothing of that is to be done.
+    /// Ends tasks that timed out and checks the workers, until neither has anything due.
     fn keep_time(self: &Arc<Self>) {
         let mut state = self.lock();
         while let Some(next) = state.deadlines.next() {

@@ -99,10 +99,10 @@ impl Schedule {
         self.dispatch(state, ended);
     }
 
-    /// A worker has died: what it had started is lost or starts anew, the rest goes to others.
+    /// Handles the death of a worker: its started task is lost or retried, and its other tasks go to other workers.
     pub(in crate::processes) fn gone(self: &Arc<Self>, worker: u64, mut child: Child, ready: bool) {
         let mut state = self.lock();
-        // Under the lock, under which it is killed too: its number may be another process's once it was waited for.
+        // Under the same lock as killing: once the worker was reaped, its process id may belong to another process.
         let status = child.wait();
         let Some(at) = state.hands.iter().position(|hand| hand.id == worker) else { return };
         let hand = state.hands.swap_remove(at);

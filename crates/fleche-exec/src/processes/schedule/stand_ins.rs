@@ -13,11 +13,11 @@ use crate::processes::hand::Hand;
 const MOST: usize = 64;
 /// A stand-in ends when it has not been needed for this long, so waits that follow one another share one process.
 const KEPT: Duration = Duration::from_secs(5);
-/// Where fewer workers run than could, one more starts after each of these: what the others wait for, seen or unseen, may
-/// need a task that is queued.
+/// While fewer workers run than could, one more starts after each interval: the waiting workers may need a task that is
+/// queued.
 const STEP: Duration = Duration::from_secs(1);
 
-/// What is known of stand-ins.
+/// The state of stand-ins.
 #[derive(Default)]
 pub(super) struct StandIns {
     /// Since when there are more workers than the pool has room for.
@@ -61,7 +61,7 @@ impl Schedule {
         }
     }
 
-    /// Ends stand-ins that were not needed for long. Sees to it that workers are looked at again where that will be due.
+    /// Ends stand-ins that were not needed for long, and schedules the next check where one will be due.
     pub(super) fn look_at_stand_ins(self: &Arc<Self>, state: &mut State) {
         self.note_held_up(state);
         let now = Instant::now();
@@ -71,7 +71,7 @@ impl Schedule {
         state.stand_ins.surplus = since;
         if since.is_some_and(|since| now.duration_since(since) >= KEPT) {
             state.hands.iter_mut().filter(|hand| hand.is_idle()).take(surplus).for_each(Hand::end);
-            // The others are busy, and looked at again.
+            // The other stand-ins are busy and are checked again later.
             state.stand_ins.surplus = Some(now);
         }
         let step = state.stand_ins.held_up.map(|since| since + STEP);

@@ -1,4 +1,4 @@
-//! The death of the pool's process, which need not end the channel: another process may hold that open.
+//! Notices the death of the pool's process. That need not end the channel, since another process may hold it open.
 
 use std::{os::fd::AsFd, thread, time::Duration};
 
@@ -12,13 +12,13 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 /// Ends this process when the pool's has died.
 pub(super) fn watch(pool: Pid) {
-    // A process whose parent is in another namespace is not told its number.
+    // A process whose parent is in another namespace cannot see its process id.
     let parent = getppid();
     if parent.as_raw() == 0 {
         return;
     }
     let died = rustix::process::Pid::from_raw(pool.as_raw()).map(|pool| pidfd_open(pool, PidfdFlags::empty()));
-    // Asked after the descriptor was opened, which may have been that of a later process.
+    // Checked after opening the descriptor, which may belong to a later process with the same id.
     if getppid() != pool {
         super::end()
     }
@@ -29,14 +29,14 @@ pub(super) fn watch(pool: Pid) {
                 let mut fds = [PollFd::new(died.as_fd(), PollFlags::POLLIN)];
                 while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
             }
-            // An old system: looks now and then.
+            // Old kernels have no process descriptors.
             _ => {
                 while getppid() == pool {
                     thread::sleep(Duration::from_secs(1));
                 }
             }
         }
-        // A body may have closed what was waited for.
+        // A body may have closed the descriptor.
         if getppid() != pool {
             super::end();
         }

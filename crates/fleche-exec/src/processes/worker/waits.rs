@@ -72,7 +72,7 @@ impl Shared {
         state.call = call;
         if !state.watched {
             let shared = self.clone();
-            // Without a thread, the pool does not know, and starts nothing.
+            // Without the thread, the pool does not learn of the wait and starts no stand-in.
             state.watched = starter::spawn("fleche-waits", move || shared.watch()).is_ok();
         }
         self.changed.notify_one();

@@ -20,7 +20,7 @@ use crate::claims::published::{Published, SIZE};
 /// What is published stands in as many places as this, which several keys may share.
 const SLOTS: u64 = 4096;
 
-/// A process whose limit of file sizes forbids it the place of a slot (`ulimit -f`) publishes in one of the first places.
+/// A process that may not write at the place of a slot (`ulimit -f`) publishes in one of this many first places.
 const FIRST_SLOTS: u64 = 16;
 
 /// The file, open once for all who claim in this process: its locks belong to the *open file description*, so that they
@@ -111,7 +111,7 @@ impl LockFile {
         }
     }
 
-    /// What stands in the places of this slot.
+    /// Reads the places of this slot.
     pub(super) fn published(&self, slot: u64) -> impl Iterator<Item = Published> {
         places(slot).into_iter().filter_map(|at| {
             let mut bytes = [0; SIZE];
@@ -121,7 +121,7 @@ impl LockFile {
     }
 }
 
-/// Where the slot is: its usual place, and that of processes which may not write there.
+/// Returns the places of the slot: the usual one, and the one for processes that may not write there.
 fn places(slot: u64) -> [u64; 2] {
     [slot % SLOTS, slot % FIRST_SLOTS].map(|place| place * SIZE as u64)
 }
