@@ -301,7 +301,7 @@ impl Cache {
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.inner.counters.fault();
         let faults = &self.inner.faults;
-        crate::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call goes on without it");
+        crate::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call runs without it");
     }
 }
 

@@ -77,7 +77,7 @@ async fn sweep(link: &Link) -> sqlx::Result<()> {
     if !link.read(&Statement::new(format!("SELECT 1 {lost} LIMIT 1"))).await?.is_empty()
         && let Err(error) = link.write(&[Statement::new(format!("DELETE {lost}"))]).await
     {
-        tracing::debug!(%error, "claims that are nobody's stay");
+        tracing::debug!(%error, "cannot remove claims that no process holds");
     }
     Ok(())
 }

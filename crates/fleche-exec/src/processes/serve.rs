@@ -95,7 +95,7 @@ impl Servers {
 
 fn run(work: Work) {
     if let Err(panic) = job::catch(work) {
-        fleche_core::log::error!(%panic, "a panic on a thread of a process pool; the thread goes on");
+        fleche_core::log::error!(%panic, "a panic on a thread of a process pool; the thread continues");
     }
 }
 

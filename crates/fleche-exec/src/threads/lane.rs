@@ -73,7 +73,7 @@ impl Lane {
         self.depth.fetch_sub(1, Relaxed);
         self.cores.store(outer, Relaxed);
         if let Err(panic) = outcome {
-            fleche_core::log::error!(%panic, "a panic after the end of a task; the thread goes on");
+            fleche_core::log::error!(%panic, "a panic after the end of a task; the thread continues");
         }
     }
 
