@@ -70,7 +70,7 @@ pub(crate) fn warn_once() {
         const LINE: &[u8] =
             b"fleche: warning: this process was forked without `exec`: its memoized calls run without the cache \
             (start other programs, or workers of a `ProcessPool`)\n";
-        // SAFETY: the bytes are there, and so many. Where standard error is closed, there is nowhere left to report to.
+        // SAFETY: the pointer and the length are those of `LINE`. If standard error is closed, nothing can be reported.
         let _ = unsafe { nix::libc::write(nix::libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len()) };
     }
 }

@@ -321,7 +321,7 @@ pub use file_content::FileContent;
 ///   it.
 /// - Where nobody else wants the call, a claim is cheap beside a miss: with stores in memory a few hundredths of one, with
 ///   stores in files a third at most (`cargo xtask bench claims` measures it).
-/// - Waits are counted in [`Stats`], and told to `tracing`: those for other processes at level `INFO`, and those
+/// - Waits are counted in [`Stats`], and reported to `tracing`: those for other processes at level `INFO`, and those
 ///   within the process at `DEBUG`; see [events](crate#events-about-calls).
 /// - A function that returns a [`Job`] does not wait, since its call may be what brings that job about: two calls before
 ///   the first job is done are two computations.
@@ -407,7 +407,7 @@ pub use file_content::FileContent;
 ///   name in two blocks of one function, or types of two versions of one crate. Where one run of a program uses both, this
 ///   is noticed when the second is first used, and neither is recorded from then on; where two runs use one each, it is
 ///   not;
-/// - changes of what the function uses, but for its own tokens; see [above](#edited-code).
+/// - changes outside the function's own tokens; see [above](#edited-code).
 ///
 /// The cache runs code of these types: `Serialize`, `Deserialize`, `PartialEq`, `Clone` and `Drop` of arguments and results, and
 /// kinds of metadata. A panic in it fails no call and loses no computed result: it is logged, an argument whose code panics

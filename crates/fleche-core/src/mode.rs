@@ -1,4 +1,4 @@
-//! `FLECHE`: what a whole process does with its caches, whatever the program says.
+//! `FLECHE`: the variable that overrides how a whole process uses its caches.
 //!
 //! | `FLECHE` | what calls of memoized functions do |
 //! |---|---|
@@ -26,7 +26,7 @@ const SINCE_VARIABLE: &str = "FLECHE_REFRESH_SINCE";
 /// What this process does with its caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// What the program says.
+    /// Caches work as the program has set them up.
     Normal,
     /// Nothing.
     Off,

@@ -35,7 +35,7 @@ impl fmt::Display for Panic {
     }
 }
 
-/// Runs code that is not ours on the cache's behalf. Costs nothing where it does not panic.
+/// Runs foreign code for the cache. Costs nothing where it does not panic.
 ///
 /// # Errors
 /// The panic. The panic hook that is set has printed it, with its location.
@@ -130,7 +130,7 @@ fn watch_locations() {
     });
 }
 
-/// A panic with the place where it arose, on its way to another thread.
+/// A panic with its location, on its way to another thread.
 pub(crate) struct Carried {
     payload: Box<dyn Any + Send>,
     location: Option<String>,
@@ -159,7 +159,7 @@ impl Carried {
         panic::resume_unwind(self.payload)
     }
 
-    /// What it says, and where it arose.
+    /// Returns the message and the location.
     pub(crate) fn into_text(self) -> (String, Option<String>) {
         (into_message(self.payload), self.location)
     }

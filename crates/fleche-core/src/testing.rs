@@ -56,7 +56,7 @@ pub fn scratch() -> Cache {
 /// [`Cache::from_environment`] gives the cache that keeps nothing. [`Cache::named`] knows the names that are always there.
 ///
 /// Tests of one binary run on threads of one process, so the guard of one test reaches the others. That does no harm to a
-/// test that makes one too, or that enters its cache. Let each test make one, in a function that all of them call, say.
+/// test that makes one too, or that enters its cache. Let each test make one, for example in a function that all tests call.
 pub fn ignore_configuration() -> IgnoredConfiguration {
     config::ignore(true);
     context::default_changed();

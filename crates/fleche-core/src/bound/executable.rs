@@ -1,4 +1,4 @@
-//! The program's executable: told from every other build of it, and started once more.
+//! The program's executable: identifies its build, and starts it in further processes.
 
 use std::{
     ffi::OsString,

@@ -26,7 +26,7 @@ pub(crate) enum Operation {
     WriteValue,
     ReadRecord,
     WriteRecord,
-    /// Claims and their owners. It has no breaker of its own, and its success says nothing of the store's entries.
+    /// Claims and their owners. It has no breaker of its own, since its success does not show that entries can be read.
     Claim,
 }
 
@@ -133,7 +133,7 @@ impl Breakers {
         let needed = operation.breakers();
         let mut opened = None;
         for (nth, (breaker, admission)) in needed.iter().zip(admissions).enumerate() {
-            // A failure to write is no failure to read, unless it was the probe for that.
+            // A failure to write does not count as a failure to read, unless it was the probe for reading.
             let is_own = nth + 1 == needed.len();
             if is_own || admission == Admission::Probe {
                 opened = breakers[*breaker].fail(failure, admission, now);

@@ -39,7 +39,7 @@ impl Breaker {
             None => Admission::Granted,
             Some((_, until)) if now < *until => Admission::Denied,
             Some((pause, until)) => {
-                // If the outcome is never told, the next pause has its own probe.
+                // If the outcome is never reported, the next pause has its own probe.
                 *until = now + *pause;
                 Admission::Probe
             }
@@ -62,7 +62,7 @@ impl Breaker {
                 Some(FIRST_PAUSE)
             }
             Some((pause, until)) => {
-                // Others that began before the breaker opened say nothing new.
+                // Operations that began before the breaker opened show nothing new.
                 if admission == Admission::Probe {
                     *pause = (*pause * 2).min(LONGEST_PAUSE);
                     *until = now + *pause;
@@ -77,7 +77,7 @@ impl Breaker {
         std::mem::take(self).open.is_some()
     }
 
-    /// The probe has said nothing: the next operation decides.
+    /// Notes that the probe had no outcome: the next operation decides.
     pub(super) fn return_probe(&mut self, now: Duration) {
         if let Some((_, until)) = &mut self.open {
             *until = now;

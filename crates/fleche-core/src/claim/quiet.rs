@@ -66,7 +66,7 @@ pub(super) struct Ours {
 
 /// A process in which all threads have been parked for so long stands still.
 const STILL: Duration = Duration::from_secs(1);
-/// The same where some of them are parked for a time and have not woken: those that poll wake more often than that.
+/// The same where some of them wait with a timeout and have not woken: threads that poll wake more often than this.
 const STILL_IF_TIMED: Duration = Duration::from_secs(5);
 /// The same where some of them are idle and none has woken: what they wait for may still come.
 const STILL_IF_IDLE: Duration = Duration::from_mins(5);

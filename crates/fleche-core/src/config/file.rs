@@ -62,7 +62,7 @@ pub struct ConfigFile {
     pub default: Option<String>,
     /// The caches by name.
     pub caches: BTreeMap<String, CacheConfig>,
-    /// The files that say so, the nearest first.
+    /// The files that were read, the nearest first.
     pub files: Vec<PathBuf>,
 }
 
@@ -160,7 +160,7 @@ fn parse(path: &Path, text: &str) -> Result<OneFile> {
     Ok(file)
 }
 
-/// What a file says where `~` is the home directory.
+/// Parses a file with `~` replaced by the home directory.
 fn with_home(text: &str) -> Result<OneFile, String> {
     let mut table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let caches = table.get_mut("cache").and_then(Value::as_table_mut).into_iter().flatten();

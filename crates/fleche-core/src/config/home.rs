@@ -32,7 +32,7 @@ pub(super) fn expand(config: &mut Value) -> Result<(), String> {
     }
 }
 
-/// What stands before and after the `~` with which a path begins, be it the path of a URL: `sqlite:~/x`.
+/// Splits a path that begins with `~` around it. The path may be part of a URL: `sqlite:~/x`.
 fn split(text: &str) -> Option<(&str, &str)> {
     let scheme = text.split_once(':').filter(|(scheme, _)| scheme.chars().all(|char| char.is_ascii_alphanumeric()));
     let path = scheme.map_or(text, |(_, path)| path.strip_prefix("//").unwrap_or(path));

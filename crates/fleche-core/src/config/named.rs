@@ -112,7 +112,7 @@ impl ConfigFile {
         )))
     }
 
-    /// That no file names a cache, and where files were looked for.
+    /// Returns the error that no file names a cache, with the places of the search.
     fn names_none(&self) -> Error {
         let cure = format!("write a {CONFIG_FILE} that names a cache, or set {CONFIG_VARIABLE} to the path of one");
         if !self.files.is_empty() {

@@ -1,4 +1,4 @@
-//! What is said of a store's `type` that no backend in the program has.
+//! The error for a store's `type` that no backend in the program has.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(super) fn explain(message: &str) -> String {
 fn unknown_type(message: &str) -> Option<(&str, Vec<&str>)> {
     let (_, rest) = message.split_once("unknown variant `")?;
     let (unknown, rest) = rest.split_once('`')?;
-    // The lines after this one say where in the text it is.
+    // The lines after this one give the place in the text.
     let known: Vec<_> = rest.lines().next()?.split('`').skip(1).step_by(2).collect();
     // A setting of a store may have variants too; `void` is known wherever a type is asked for.
     known.contains(&"void").then_some((unknown, known))

@@ -99,7 +99,7 @@ fn too_long(len: u64) -> String {
 fn warn_once(path: &Path, why: &str) {
     static WARNED: LazyLock<Mutex<HashSet<(PathBuf, String)>>> = LazyLock::new(Mutex::default);
     let is_new = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert((path.to_owned(), why.to_owned()));
-    // Not under the lock: a subscriber may run code of its own.
+    // After the lock: a subscriber may run code that comes back here.
     if is_new {
         crate::log::warn!("configuration file {} is skipped: {why}", path.display());
     }
@@ -136,7 +136,7 @@ mod owners {
     /// In a directory with this bit, users can remove and rename their own files only.
     const STICKY: u32 = 0o1000;
 
-    /// Why the content of the file may be another user's.
+    /// Returns why another user may have written the content of the file, or `None`.
     pub(super) fn untrusted_file(file: &Metadata) -> Option<String> {
         if !is_trusted(file.uid()) {
             return Some(format!("it belongs to user {}, who is neither you nor root; {NAME_IT}", file.uid()));
@@ -145,7 +145,7 @@ mod owners {
             .then(|| format!("other users can write to it; run `chmod go-w` on it, or {NAME_IT}"))
     }
 
-    /// Why another user may have put the file where it is.
+    /// Returns why another user may have put the file there, or `None`.
     pub(super) fn untrusted_place(path: &Path, file: &Metadata) -> Option<String> {
         let directory = path.parent()?;
         untrusted_directory(directory, file).or_else(|| {

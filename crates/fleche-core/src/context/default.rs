@@ -36,7 +36,7 @@ pub fn set_default_cache(cache: Cache) {
     }
     let earlier = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).replace(cache);
     GENERATION.fetch_add(1, Release);
-    // After the lock: a cache that goes may run code of its own.
+    // After the lock: dropping a cache may run code of its stores.
     drop(earlier);
 }
 
@@ -103,7 +103,7 @@ impl Drop for Installed {
         GENERATION.fetch_add(1, Release);
         let within = ended.as_ref().is_some_and(|(_, cache)| !cache.flights().is_empty());
         INSTALLED_WITHIN.fetch_sub(usize::from(within), Relaxed);
-        // After the lock: a cache that goes may run code of its own.
+        // After the lock: dropping a cache may run code of its stores.
         drop(ended);
     }
 }

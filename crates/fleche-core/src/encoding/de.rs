@@ -80,7 +80,7 @@ impl<'de> Deserializer<'de> {
         self.may_lack
     }
 
-    /// Reads a struct of so many fields, written as a map or an array.
+    /// Reads a struct of this many fields, written as a map or an array.
     fn visit_struct<V: Visitor<'de>>(
         &mut self,
         item: Item<'de>,
@@ -95,7 +95,7 @@ impl<'de> Deserializer<'de> {
         Ok(value)
     }
 
-    /// Reads so many elements, or fewer where the others have defaults.
+    /// Reads this many elements, or fewer where the rest have defaults.
     fn visit_tuple<V: Visitor<'de>>(
         &mut self,
         item: Item<'de>,

@@ -25,7 +25,7 @@ pub(crate) fn is_filled(written: &[u8], again: &[u8]) -> bool {
 enum Part<'a> {
     /// A key of a map, as it is encoded: a field's name, mostly.
     Key(&'a [u8]),
-    /// An array of so many elements: a tuple, maybe.
+    /// An array of this many elements, for example a tuple.
     Array(usize),
 }
 

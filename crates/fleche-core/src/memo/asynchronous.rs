@@ -78,7 +78,7 @@ pub struct AsyncHit<R, T: 'static> {
     is_due: bool,
 }
 
-/// What a look-up gives once the arguments are checked, where it was their turn.
+/// The outcome of a look-up after the arguments were checked, if they were due.
 #[must_use]
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub enum AsyncChecked<R, T: 'static> {

@@ -105,7 +105,7 @@ pub const fn local_codec<A: LocalEncodable + ?Sized>() -> Codec<A> {
     Codec { encode: encoding::append_or_keep::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
 }
 
-/// A `Deserialize` that panicked says no more than one that failed.
+/// The error for a `Deserialize` that panicked, which counts as one that failed.
 pub(super) fn panicked(panic: &Panic) -> DecodeError {
     de::Error::custom(format!("its `Deserialize` {panic}"))
 }

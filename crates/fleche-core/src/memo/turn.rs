@@ -155,7 +155,7 @@ pub(super) struct Wanted<'a, T> {
     pub(super) before: Moment,
     /// Whether a record was found that does not serve.
     pub(super) unfit: Option<Unfit>,
-    /// Where the call is to run again: what was recorded when that began, which does not count.
+    /// For a rerun: the record from before it began, which does not count.
     pub(super) rerun: Option<&'a Before>,
 }
 

@@ -38,7 +38,7 @@ impl<K: Eq + Hash, S> OpenStores<K, S> {
     /// meanwhile.
     ///
     /// # Errors
-    /// What `open` says; nothing is kept then. [`Error::Forked`] in a [forked child](crate::fork).
+    /// Fails with the errors of `open`, and keeps nothing then. [`Error::Forked`] in a [forked child](crate::fork).
     pub fn get_or_open(&self, identity: K, open: impl FnOnce() -> Result<S>) -> Result<Arc<S>> {
         // Before the lock, which another thread of the parent may have held when this process was forked.
         ensure_not_forked(|| "a store")?;

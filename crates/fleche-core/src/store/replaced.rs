@@ -108,7 +108,7 @@ pub trait FileBacked: Sized {
         if Arc::ptr_eq(&successor, current) {
             return Ok(current);
         }
-        // Where another thread was faster, its store is the same one: there is one for each place.
+        // If another thread was faster, it opened the same store: there is one for each place.
         let _ = file.successor.set(successor);
         Err(Error::Reopened { path: file.path.clone() })
     }

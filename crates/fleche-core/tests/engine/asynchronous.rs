@@ -236,7 +236,7 @@ fn a_spawned_call_keeps_the_cache_of_the_call() {
     let (at_call, other) = (memory(), memory());
     let runtime = tokio();
     let task = at_call.scope(|| runtime.spawn(spawned_plainly(1)));
-    // A future of another cache is polled meanwhile.
+    // Polls a future of another cache in between.
     let elsewhere = runtime.spawn(async { spawned_plainly(2).await }.in_cache(other.clone()));
     assert_eq!(runtime.block_on(async { task.await.unwrap() + elsewhere.await.unwrap() }), 3);
     assert_eq!(recorded_in([&at_call, &other], &spawned_plainly::key(1)), [true, false]);

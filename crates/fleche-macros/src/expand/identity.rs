@@ -30,7 +30,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
     let earlier_code = code.with_name;
     let code = if hash_code { code.with_name } else { code.digest };
     let stale = stale_policy(function, engine);
-    // Who states a version vouches for results of other code of that version.
+    // An author who states a version vouches for results of other code of that version.
     let default_stale = if options.version.is_some() { quote!(Warn) } else { quote!(Rerun) };
     let (store_arguments, hot) = (!options.discard_arguments, !options.cold);
     let patience = match options.patience {

@@ -153,7 +153,7 @@ mod loader {
 
     pub(super) fn program() -> Option<Image> {
         let mut found = None::<Image>;
-        // SAFETY: `first` takes the pointer for what it is, and it is not used once the call has returned.
+        // SAFETY: `first` casts the pointer back to its type, and the pointer is not used after the call.
         unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut found).cast()) };
         found
     }

@@ -50,7 +50,7 @@ fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
         libc::SYS_futex if process.ends_here(*first, *second) => {
             #[allow(clippy::cast_possible_truncation)] // Futexes are of 32 bits.
             let futex = Futex { address: *first, expected: *third as u32 };
-            // futex(2): the fourth argument of a wait says for how long; none, for ever.
+            // futex(2): the fourth argument of a wait is its timeout; without one the wait is unbounded.
             (if *fourth == 0 { Doing::Parked } else { Doing::ParkedForATime }, Some(futex))
         }
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => (Doing::Idle, None),
@@ -62,7 +62,7 @@ fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
     }
 }
 
-/// What is known of the process, as far as it was asked for.
+/// Facts about the process, each read when it is first needed.
 #[derive(Default)]
 struct Process {
     maps: OnceCell<String>,

@@ -55,7 +55,7 @@ pub(super) struct Vigil<'a> {
     unpolled_here: Option<Unpolled>,
     /// How long it is to have been so.
     unpolled_for: Duration,
-    /// Whether the user was told that it takes long.
+    /// Whether the warning that the wait takes long was logged.
     told: bool,
 }
 
@@ -270,14 +270,14 @@ fn name_of(thread: i32) -> String {
     name.map_or_else(|_| String::new(), |name| format!(" (`{}`)", name.trim_end()))
 }
 
-/// How long a wait lasts before the user is told, in milliseconds.
+/// How long a wait lasts before it is logged, in milliseconds.
 static LONG_WAIT: AtomicU64 = AtomicU64::new(60_000);
 
 fn long_wait() -> Duration {
     Duration::from_millis(LONG_WAIT.load(Relaxed))
 }
 
-/// Has waits of this length told, in place of those of a minute. For tests.
+/// Sets the length from which waits are logged, in place of a minute. For tests.
 pub fn tell_waits_of(time: Duration) {
     LONG_WAIT.store(time.as_millis().try_into().unwrap_or(u64::MAX), Relaxed);
 }
