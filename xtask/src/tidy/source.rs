@@ -11,6 +11,7 @@ const LONGEST: usize = 400;
 /// Code that may sleep, by path, with the reason. Whatever can be awaited is awaited instead.
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("crates/fleche-exec/src/processes/worker/parent.rs", "systems without pidfds do not tell when a parent has died"),
+    ("crates/fleche-store-sql/src/heal.rs", "nothing tells when the lock of another process on a file is free"),
     ("crates/fleche-store-sql/src/retry.rs", "no database tells when the lock of another process is free"),
 ];
 
