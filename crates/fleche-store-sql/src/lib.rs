@@ -30,8 +30,9 @@
 //! `password_env` names the environment variable that holds the password, wherever the configuration is opened. A password
 //! in the URL is used by this process, and is shown neither by `Debug` nor in errors, logs or configurations that are
 //! written: these have `***` in its place. Where such a configuration is opened, by a worker process say, the error says
-//! to use `password_env`. Without any of these, what PostgreSQL's own programs read counts: `PGPASSWORD`, and
-//! `~/.pgpass`. Connections are encrypted with the feature `tls`, and as `?sslmode=…` in the URL says.
+//! to use `password_env`. What the URL leaves out comes from the variables that PostgreSQL's own programs read, such
+//! as `PGHOST` and `PGPASSWORD`, and the password also from `~/.pgpass`. Connections are encrypted with the feature
+//! `tls`, and as `?sslmode=…` in the URL says.
 //!
 //! # What is in the database
 //!
