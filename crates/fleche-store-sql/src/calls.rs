@@ -166,7 +166,7 @@ impl CallStore for SqlCalls {
     /// was told otherwise, and this does nothing.
     fn sync(&self, _key: &CallKey) -> Result<()> {
         self.tables().sync()?;
-        // What was written to a file that was removed in the meantime does not last.
+        // Entries that were written to a file that has been removed are lost.
         self.database.writable().map(drop)
     }
 

@@ -21,7 +21,7 @@ use crate::{
 
 /// The most connections of one process to one database.
 const CONNECTIONS: u32 = 8;
-/// Longer than anybody waits.
+/// Longer than any operation waits: the link bounds each one.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// How long SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is tried again.
 const BUSY: Duration = Duration::from_millis(250);
@@ -77,7 +77,7 @@ async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::
 /// Connections to this server. The tables are in this schema, if one is given.
 pub(crate) async fn to_server(options: PgConnectOptions, timeout: Duration) -> sqlx::Result<Link> {
     let server = Server::new(options.disable_statement_logging(), CONNECTIONS);
-    // So that the error is that of connecting where there is no server.
+    // Connects once, so that a missing server is reported when the store is opened.
     Limit::new(timeout, 0).bound(server.lend()).await?.give_back();
     Ok(Link::to_server(server, timeout))
 }
@@ -93,7 +93,7 @@ pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<Pg
 }
 
 fn pool() -> PoolOptions<Sqlite> {
-    // Connections are not tried each time: what is there of a file stays there. How long one waits is the link's to say.
+    // Connections to a file need no test before each use. The link bounds the waits.
     PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(LONGEST)
 }
 

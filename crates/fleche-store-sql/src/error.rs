@@ -93,7 +93,7 @@ pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
             failed if failed.is_damage() => Error::backend(store)(format!(
                 "{failed}; the file is damaged or is none of SQLite: `sqlite3 FILE .recover` gets out of it what is left"
             )),
-            // Timeouts are told from other errors by their kind.
+            // The kind distinguishes timeouts from other errors.
             Failed::Sql(sqlx::Error::Io(error)) => Error::backend(store)(error),
             Failed::Sql(error) => Error::backend(store)(error),
             Failed::Other(error) => error,
@@ -118,7 +118,7 @@ pub(crate) fn damaged(store: &str, entry: impl Display, why: &str, fate: impl Di
     Error::Damaged { entry: format!("{entry} in {store}"), why: format!("{why}; {fate}") }
 }
 
-/// What is asked for needs rights that this user does not have.
+/// The error of an operation that needs rights which this user does not have.
 pub(crate) fn read_only(store: &str) -> Error {
     Error::Refused { store: format!("{store}, which this user may only read,"), operation: "change" }
 }

@@ -24,7 +24,7 @@ use crate::{
 /// shut out until what they would change is overwritten, but for the moment in between.
 const ROUNDS: [bool; 4] = [false, true, true, true];
 
-/// How often one asks for a lock that others have.
+/// The pause between attempts to take a lock.
 const OFTEN: Duration = Duration::from_millis(10);
 
 /// So long nobody tries again where it has failed.
@@ -44,7 +44,7 @@ pub(crate) struct Healing {
     known: Option<Place>,
     /// What did not heal is not tried again for a while: it would be copied with each operation.
     not_before: Mutex<Option<Instant>>,
-    /// How long one waits for others that heal.
+    /// How long to wait for another process that repairs the file.
     timeout: Duration,
 }
 
@@ -179,7 +179,7 @@ fn within<T>(timeout: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// The turn of this thread among those that heal, if it is free.
+/// Takes the lock among the threads that repair the file, if it is free.
 fn turn() -> Option<MutexGuard<'static, ()>> {
     match TURN.try_lock() {
         Ok(turn) => Some(turn),

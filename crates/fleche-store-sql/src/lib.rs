@@ -51,11 +51,11 @@
 //!
 //! # Reading only
 //!
-//! Who may only read a database can open it: a role of PostgreSQL that may `SELECT` from the tables, a server that is a
-//! standby, a file of SQLite that cannot be written to. Calls are then answered from it and recorded nowhere
-//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)); nothing is claimed. The tables must be there. A file of SQLite
-//! in a directory that cannot be written to either is read together with the log that a writer has beside it; if there is
-//! none, it is read as it is when it is opened, and what others write to it later may be missing or be told as damaged.
+//! A database can be opened with rights to read only: by a role of PostgreSQL that may `SELECT` from the tables, on a standby
+//! server, or as a file of SQLite that cannot be written to. Calls are then answered from it and recorded nowhere
+//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)), and nothing is claimed. The tables must exist. If the directory
+//! of a SQLite file cannot be written to either, the file is read together with the log that a writer has beside it. Without
+//! such a log, it is read as it is when it is opened, and later entries may be missing or be reported as damaged.
 //!
 //! # What survives
 //!
@@ -87,9 +87,9 @@
 //! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. A claim is
 //! a row with a time limit: ten seconds by the database's clock, which its owner renews every three and a third. So the
 //! calls of a process that was killed go to others within ten seconds, even if its clock was ahead. An owner that cannot
-//! renew for that long, because it was stopped for instance, is told that it is late, and what it computes replaces nothing. Each
-//! grant has a number of its own that is never given again. Only the holder of the last one renews, publishes or releases the
-//! claim.
+//! renew for that long, because it was stopped for instance, is told that it is late, and what it computes replaces nothing.
+//! Each grant has a number of its own that is never given again. Only the holder of the last one renews, publishes or releases
+//! the claim.
 
 mod access;
 mod aside;

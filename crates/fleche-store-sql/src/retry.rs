@@ -1,5 +1,5 @@
-//! How long one operation on a database may take, and what is tried again until then: what a database refuses because others
-//! are at work, or because a connection was lost.
+//! Bounds the time of an operation on a database, and retries it until then: where the database is locked, or a connection was
+//! lost.
 
 use std::{future::Future, io, time::Duration};
 
@@ -59,7 +59,7 @@ impl Attempts {
     /// Returns when it is time to try again what ended with this error.
     ///
     /// # Errors
-    /// This one, if trying again is no use; one of the kind [`io::ErrorKind::TimedOut`] if there is no time to.
+    /// Fails with this error if trying again does not help, and with [`io::ErrorKind::TimedOut`] if no time is left.
     pub(crate) async fn again(&mut self, error: sqlx::Error) -> sqlx::Result<()> {
         if !is_passing(self.dialect, &error) {
             return Err(error);
@@ -74,7 +74,7 @@ impl Attempts {
     }
 }
 
-/// Returns whether the connection was lost on which the error came.
+/// Returns whether the error means that the connection was lost.
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];

@@ -26,8 +26,8 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection in use. Dropped without being given back, it is closed without a word to the server, which may not answer;
-/// a transaction on it is undone.
+/// A connection in use. If it is dropped without being given back, it is closed without notice to the server, which may not
+/// answer, and a transaction on it is rolled back.
 pub(crate) struct Lent {
     connection: PgConnection,
     server: Arc<Server>,
@@ -50,7 +50,7 @@ impl Server {
         Ok(Lent { connection, server: self.clone(), _permit: permit })
     }
 
-    /// An idle connection that works, as far as can be told.
+    /// Returns an idle connection that presumably works.
     async fn sound(&self) -> Option<PgConnection> {
         loop {
             let Idle { mut connection, since } = self.idle().pop()?;
@@ -66,7 +66,7 @@ impl Server {
         Ok(connection)
     }
 
-    /// One connection was lost: the others were probably lost with it.
+    /// Drops the idle connections after one was lost: the others were probably lost with it.
     pub(crate) fn forget_idle(&self) {
         let idle = std::mem::take(&mut *self.idle());
         drop(idle);

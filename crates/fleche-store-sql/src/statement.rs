@@ -137,7 +137,7 @@ impl Connection {
         }
     }
 
-    /// Lets others use the connection, on which everything has ended.
+    /// Gives back the connection, on which everything has ended.
     pub(crate) fn give_back(self) {
         match self {
             // Its drop does.
@@ -148,7 +148,7 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Begins one on a server. Where it does not come to its end, the connection is closed.
+    /// Begins a transaction on a server. If the transaction does not end, the connection is closed.
     pub(crate) async fn begin(mut connection: Lent) -> sqlx::Result<Self> {
         raw_sql("BEGIN").execute(&mut *connection).await?;
         Ok(Self::Postgres(connection))

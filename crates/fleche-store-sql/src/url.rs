@@ -66,7 +66,7 @@ impl DatabaseUrl {
             return text.clone();
         }
         let Some(mut url) = self.url() else {
-            // Where a password begins and ends cannot be known. Text without any mark of one is shown.
+            // The limits of a password are unknown. Text without any sign of a password is shown.
             return match text.split_once("://") {
                 _ if !text.contains(['@', '?', '#', '=', ':', '%']) => text.clone(),
                 Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
@@ -103,7 +103,7 @@ impl DatabaseUrl {
         fits.then_some(name)
     }
 
-    /// The URL of a server, if it is one whose parts are where they seem to be: a password with a `/`, say, ends elsewhere.
+    /// Returns the URL of a server if its parts are unambiguous. They are not if a password has a `/`, for example.
     fn url(&self) -> Option<Url> {
         let url = Url::parse(&self.0).ok().filter(|url| self.0.contains("://") && url.fragment().is_none())?;
         let behind = [url.path(), url.query().unwrap_or_default()];

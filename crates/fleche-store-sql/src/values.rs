@@ -23,8 +23,8 @@ const TOGETHER: usize = 500;
 
 /// A [`ValueStore`] in a database, one row a value. Cloning gives another handle to the same store.
 ///
-/// Ages are by the database's own clock, in milliseconds; a time in the future counts as one as far in the past. A value of more than
-/// 999 000 000 bytes is refused.
+/// Ages are by the database's own clock, in milliseconds. A time in the future counts as one equally far in the past. A value
+/// of more than 999 000 000 bytes is refused.
 #[derive(Clone)]
 pub struct SqlValues {
     database: ProcessLocal<Arc<Database>>,
@@ -139,7 +139,7 @@ impl ValueStore for SqlValues {
     /// was told otherwise, and this does nothing.
     fn sync(&self, _id: &Digest) -> Result<()> {
         self.database.current().tables.sync()?;
-        // What was written to a file that was removed in the meantime does not last.
+        // Entries that were written to a file that has been removed are lost.
         self.database.writable().map(drop)
     }
 
