@@ -57,7 +57,7 @@ pub use list::cases;
 pub use peer::run_peer;
 pub use random::Random;
 pub use report::{Outcome, Report};
-pub use runner::{check, check_executor, run, run_executor};
+pub use runner::{check, check_executor, run, run_executor, run_in_test};
 pub use scale::set_scale;
 pub use selection::{Selection, SelectionError, backend, executor};
 

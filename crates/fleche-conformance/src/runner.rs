@@ -25,6 +25,12 @@ pub fn run(backend: &'static BackendInfo, selection: &Selection) -> Report {
     run_by(backend, selection, &Program::this())
 }
 
+/// As [`run`], from a `#[test]`, whose path with its crate this is: `concat!(module_path!(), "::name_of_the_test")`. Where a
+/// case needs a second process, that runs this test alone.
+pub fn run_in_test(backend: &'static BackendInfo, selection: &Selection, test: &str) -> Report {
+    run_by(backend, selection, &Program::test(test))
+}
+
 fn run_by(backend: &'static BackendInfo, selection: &Selection, program: &Program) -> Report {
     run_peer();
     let outcomes = selection.cases().iter().copied().map(|case| {

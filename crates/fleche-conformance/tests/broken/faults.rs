@@ -1,6 +1,6 @@
 //! For each fault, the case that must catch it.
 
-use fleche_conformance::{Selection, run};
+use fleche_conformance::{Selection, run, run_in_test};
 use fleche_core::store::{BackendInfo, Reach};
 
 use super::{
@@ -14,7 +14,8 @@ macro_rules! caught {
         #[test]
         fn $test() {
             $(
-                let report = run(backend!($fault, Shared), &Selection::named([$case]).unwrap());
+                let path = concat!(module_path!(), "::", stringify!($test));
+                let report = run_in_test(backend!($fault, Shared), &Selection::named([$case]).unwrap(), path);
                 let failure = report.outcomes[0].failure.as_deref();
                 let failure = failure.unwrap_or_else(|| panic!("`{}` lets {:?} pass", $case, Fault::$fault));
                 assert!(failure.contains($says), "`{}` fails for another reason: {failure}", $case);
@@ -37,9 +38,9 @@ caught! {
         "values::prefixes" says "0 of 1",
         "calls::prefixes" says "0 of 1";
     removal_of_what_is_young: IgnoresAgeOnRemoval, "values::remove_respects_the_age" says "older than an hour";
-    a_check_of_its_own: ForgetsCheck, "values::other_form" says "Damaged";
+    a_check_of_its_own: ForgetsCheck, "values::other_form" says "is damaged";
     removal_together_of_what_is_young: IgnoresAgeOnRemoval, "values::remove_all" says "younger than an hour";
-    absence_as_an_error: ErrsOnAbsence, "values::absence" says "Damaged";
+    absence_as_an_error: ErrsOnAbsence, "values::absence" says "is damaged";
     damage_that_goes_unnoticed: ReadsUnverified,
         "values::flipped_bit" says "are wrong",
         "values::truncated" says "are wrong",
@@ -61,7 +62,7 @@ caught! {
     unknown_fields_that_get_lost: DropsUnknownFields, "calls::records_round_trip" says "comes back changed";
     a_query_that_ignores_time: FindIgnoresTime, "calls::find_since" says "60 records of 59";
     a_query_that_ends_at_damage: FindEndsAtDamage, "calls::find_passes_by_damage" says "damaged";
-    a_later_format_taken_for_damage: TakesLaterFormatsForDamage, "calls::later_format_stays" says "Damaged";
+    a_later_format_taken_for_damage: TakesLaterFormatsForDamage, "calls::later_format_stays" says "is damaged";
     an_entry_removed_by_two: RemovesForTwo,
         "values::one_remover_wins" says "say that they have removed",
         "calls::one_remover_wins" says "say that they have removed";
@@ -91,7 +92,8 @@ caught! {
 
 #[test]
 fn a_sound_store_passes_every_case() {
-    let report = run(backend!(None, Shared), &Selection::all());
+    let path = concat!(module_path!(), "::a_sound_store_passes_every_case");
+    let report = run_in_test(backend!(None, Shared), &Selection::all(), path);
     let failures: Vec<_> = report.failures().collect();
     assert!(failures.is_empty(), "{failures:#?}");
     assert_eq!(report.outcomes.len(), fleche_conformance::cases().len());
@@ -100,7 +102,9 @@ fn a_sound_store_passes_every_case() {
 
 #[test]
 fn a_store_that_claims_to_be_exclusive_must_refuse_a_second_process() {
-    let report = run(backend!(None, Exclusive), &Selection::named(["values::reach", "calls::reach"]).unwrap());
+    let selection = Selection::named(["values::reach", "calls::reach"]).unwrap();
+    let path = concat!(module_path!(), "::a_store_that_claims_to_be_exclusive_must_refuse_a_second_process");
+    let report = run_in_test(backend!(None, Exclusive), &selection, path);
     for outcome in &report.outcomes {
         let failure = outcome.failure.as_deref().unwrap_or_default();
         assert!(failure.contains("another process opens what is open here"), "{failure}");
