@@ -56,3 +56,22 @@ fn a_removed_store_is_noticed_counted_and_opened_anew() {
         assert_eq!([2, 3].map(|x| runs(&reopened, backend.name, x)), [0, 0], "{}", backend.name);
     }
 }
+
+#[test]
+fn a_database_of_sqlite_that_was_removed_without_its_log_begins_anew() {
+    let scratch = tempfile::tempdir().unwrap();
+    let backend = fleche_core::store::backends().into_iter().find(|backend| backend.name == "sql-sqlite").unwrap();
+    let (values, calls) = (backend.scratch)(scratch.path());
+    let cache = Cache::of(values.open().unwrap(), calls.open().unwrap(), true);
+    assert_eq!(runs(&cache, "log", 1), 1);
+    let file = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path());
+    let file = file.into_iter().find(|path| path.extension().is_some_and(|end| end == "db")).unwrap();
+    fs::remove_file(file).unwrap();
+    for x in [2, 3] {
+        assert_eq!(runs(&cache, "log", x), 1);
+    }
+    drop(cache);
+    let reopened = Cache::of(values.open().unwrap(), calls.open().unwrap(), true);
+    assert_eq!([1, 2, 3].map(|x| runs(&reopened, "log", x)), [1, 0, 0]);
+    assert_eq!(reopened.stats().faults, 0);
+}

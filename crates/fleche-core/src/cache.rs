@@ -39,7 +39,7 @@ use crate::{
     mode::{Mode, mode},
     panics::contain,
     query::Query,
-    store::{CallStore, CallStoreConfig, Entries, ValueStore},
+    store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig},
 };
 use ask::Breakers;
 use stats::Counters;
@@ -208,7 +208,7 @@ impl Cache {
         // The code of a damaged record is unknown, which must not prevent the eviction of the call.
         let code = self.inner.calls.brief(key).ok().flatten().map(|record| record.code);
         let kept = self.remove_replaced(key, code);
-        let removed = self.inner.calls.remove(key, None);
+        let removed = reopening(|| self.inner.calls.remove(key, None));
         self.forget();
         Ok(kept? | removed?)
     }
@@ -218,7 +218,7 @@ impl Cache {
         ensure_not_forked(|| THE_CACHE)?;
         let mut removed = false;
         for code in codes {
-            removed |= self.inner.calls.remove(&key.of_replaced(&code), None)?;
+            removed |= reopening(|| self.inner.calls.remove(&key.of_replaced(&code), None))?;
         }
         Ok(removed)
     }
@@ -233,7 +233,7 @@ impl Cache {
         for found in self.query(query)? {
             match found {
                 Ok((key, record)) => {
-                    evicted += u64::from(self.inner.calls.remove(&key, Some(&record))?);
+                    evicted += u64::from(reopening(|| self.inner.calls.remove(&key, Some(&record)))?);
                     self.forget();
                 }
                 Err(Error::Damaged { .. }) => {}
@@ -308,6 +308,14 @@ impl Cache {
 /// The name of the cache in the errors that a forked child gets.
 pub(crate) const THE_CACHE: &str = "the cache";
 
+/// Runs the operation, and once more where its store was removed and is open again.
+fn reopening<T>(operation: impl Fn() -> Result<T>) -> Result<T> {
+    match operation() {
+        Err(Error::Reopened { .. }) => operation(),
+        done => done,
+    }
+}
+
 /// The value with this encoding. A panic in its `Deserialize` is an error.
 fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T> {
     let decoded = contain(|| encoding::from_slice(encoded));
@@ -357,8 +365,10 @@ type Stores = (Arc<dyn ValueStore>, Arc<dyn CallStore>);
 
 /// The stores, without writing to them.
 fn read_only(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>) -> Stores {
-    let is_wrapped = (&*calls.config() as &dyn Any).is::<ReadOnlyConfig<Box<dyn CallStoreConfig>>>();
-    if is_wrapped { (values, calls) } else { (Arc::new(ReadOnly(values)), Arc::new(ReadOnly(calls))) }
+    let has_values = (&*values.config() as &dyn Any).is::<ReadOnlyConfig<Box<dyn ValueStoreConfig>>>();
+    let has_calls = (&*calls.config() as &dyn Any).is::<ReadOnlyConfig<Box<dyn CallStoreConfig>>>();
+    let values = if has_values { values } else { Arc::new(ReadOnly(values)) };
+    (values, if has_calls { calls } else { Arc::new(ReadOnly(calls)) })
 }
 
 impl fmt::Debug for Cache {

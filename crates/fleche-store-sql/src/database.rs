@@ -148,6 +148,9 @@ impl FileBacked for Database {
     }
 
     fn open_again(&self) -> Result<Arc<Self>> {
+        if let Some((file, _)) = &self.file {
+            remove_companions(file.path());
+        }
         match &self.file {
             Some((file, url)) => Self::open_file(file.path(), url, self.tables.link.timeout()),
             None => Err(Error::backend(&self.tables.name)("it is not in a file")),
@@ -205,6 +208,18 @@ fn check_schema(url: &DatabaseUrl, schema: Option<&str>) -> Result<()> {
             ),
         )),
         _ => Ok(()),
+    }
+}
+
+/// Removes the log and the index of a database whose file was removed alone. A new file of that name would be read with
+/// them, and the connections that have them open keep them until they are closed.
+fn remove_companions(path: &Path) {
+    if path.exists() {
+        return;
+    }
+    for ending in ["-wal", "-shm", "-journal"] {
+        // Where one cannot be removed, opening the new file says so.
+        let _ = fs::remove_file(beside(path, ending));
     }
 }
 

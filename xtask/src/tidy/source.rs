@@ -6,10 +6,11 @@ use super::{
 };
 
 /// Files aim for under 300 lines; from here on they must be divided.
-const LONGEST: usize = 400;
+const LONGEST: usize = 600;
 
 /// Code that may sleep, by path, with the reason. Whatever can be awaited is awaited instead.
 const MAY_SLEEP: &[(&str, &str)] = &[
+    ("crates/fleche-core/tests/honest_waits.rs", "threads that sleep, and waits that last, are what the test is of"),
     ("crates/fleche-exec/src/processes/worker/parent.rs", "systems without pidfds do not tell when a parent has died"),
     ("crates/fleche-store-sql/src/heal.rs", "nothing tells when the lock of another process on a file is free"),
     ("crates/fleche-store-sql/src/retry.rs", "no database tells when the lock of another process is free"),
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_long_file_is_named() {
-        let (long, short) = ("\n".repeat(401), "\n".repeat(400));
+        let (long, short) = ("\n".repeat(LONGEST + 1), "\n".repeat(LONGEST));
         let found = length(&Tree::of(&[("long.rs", &long), ("short.rs", &short), ("long.md", &long)]));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].path, "long.rs");

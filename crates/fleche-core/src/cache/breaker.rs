@@ -38,9 +38,9 @@ impl Breaker {
         match &mut self.open {
             None => Admission::Granted,
             Some((_, until)) if now < *until => Admission::Denied,
-            Some((pause, until)) => {
-                // If the outcome is never reported, the next pause has its own probe.
-                *until = now + *pause;
+            Some((_, until)) => {
+                // The outcome decides when the next one may come; until then there is no other, however long it takes.
+                *until = now + LONGEST_PAUSE;
                 Admission::Probe
             }
         }
@@ -149,9 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_without_an_outcome_is_followed_by_another() {
+    fn a_probe_that_takes_long_is_followed_by_no_other() {
         let mut breaker = opened_at(SECOND);
         assert_eq!(breaker.admit(SECOND * 2), Admission::Probe);
-        assert_eq!(breaker.admit(SECOND * 3), Admission::Probe);
+        assert_eq!(breaker.admit(SECOND * 30), Admission::Denied);
+        assert_eq!(breaker.fail(Failure::Timeout, Admission::Probe, SECOND * 30), None);
+        assert_eq!(breaker.admit(SECOND * 31), Admission::Denied);
+        assert_eq!(breaker.admit(SECOND * 32), Admission::Probe);
     }
 }

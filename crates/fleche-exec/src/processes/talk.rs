@@ -78,7 +78,10 @@ impl Writer {
         let frame = match message {
             Message::Frame(frame) => frame,
             Message::Task(mut frame, binding, right) => {
-                take_turn(&mut frame, binding.as_ref(), &right);
+                // A store that panics leaves the call to the worker.
+                if fleche_core::job::catch(|| take_turn(&mut frame, binding.as_ref(), &right)).is_err() {
+                    frame.parts[MISSED] = Bytes::new();
+                }
                 frame
             }
         };

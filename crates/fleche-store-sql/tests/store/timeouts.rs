@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::common::{Scratch, key, record};
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(2);
 
 fn is_timeout(error: &Error) -> bool {
     let Error::Backend { source, .. } = error else { return false };
