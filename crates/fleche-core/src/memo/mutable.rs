@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Finds out whether a body can change what its caller holds through a parameter of type `T`. The check of its own, for
-/// the types that are [`Mutable`], is a compile error and takes precedence over that of [`NotMutable`]. Aliases and the
+/// the types that are `Mutable`, is a compile error and takes precedence over that of [`NotMutable`]. Aliases and the
 /// types in macros are resolved; type parameters and fields of structures are not looked into.
 #[derive(Debug)]
 pub struct MutableProbe<T: ?Sized>(PhantomData<fn(&T)>);
