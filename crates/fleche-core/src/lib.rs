@@ -305,7 +305,7 @@ pub use file_content::FileContent;
 ///   is known at once, for what the body calls, submits and binds, and for what runs under the [`active_cache`] that it
 ///   asked for on other threads. Between processes it is seen within about a second, and costs a second computation of a
 ///   call now and then. What a pool of others does for a body of its own accord, as rayon does that puts one piece of work
-///   on top of another, tells nobody whose it is: on Linux such a circle is noticed once all threads of the process have
+///   on top of another, cannot be traced to that body: on Linux such a circle is noticed once all threads of the process have
 ///   waited for one another for a second; for five seconds where some wait with a timeout, and for five minutes where some
 ///   sleep all that time, or the body waits with a timeout. A process in which a thread works, or waits for anything that
 ///   another process may bring about (a file, a socket, a terminal, a shared semaphore, another program), does not count. On
