@@ -69,6 +69,7 @@ fn a_file_that_was_cut_off_is_refused_or_kept_aside_for_a_new_one() {
         }
     }
     let whole = fs::read(&path).unwrap();
+    let mut reopened = 0;
     for part in 1..20 {
         fs::write(&path, &whole[..whole.len() * part / 20]).unwrap();
         let aside = path.with_file_name("store.redb.damaged-1");
@@ -78,11 +79,12 @@ fn a_file_that_was_cut_off_is_refused_or_kept_aside_for_a_new_one() {
             // Nothing in what is left tells whose it is.
             Err(error) => {
                 assert!(matches!(error, Error::Config { .. }), "{error:?}");
-                assert!(part < 10 && fs::read(&path).unwrap() == cut, "part {part}: {error}");
+                assert!(!names_our_tables(cut) && fs::read(&path).unwrap() == cut, "part {part}: {error}");
                 continue;
             }
             Ok(store) => store,
         };
+        reopened += 1;
         for value in &values {
             let found = store.get(&fleche_core::Digest::of(value));
             assert!(!matches!(found, Ok(Some(found)) if found != value));
@@ -95,4 +97,13 @@ fn a_file_that_was_cut_off_is_refused_or_kept_aside_for_a_new_one() {
         }
         assert!(fs::read(&aside).unwrap() == cut);
     }
+    assert!(reopened > 0, "no part of the file named our tables");
+}
+
+/// Returns whether the names of all of fleche's tables stand in `content`. In which pages redb writes them depends on when its
+/// commits came.
+fn names_our_tables(content: &[u8]) -> bool {
+    ["fleche", "values", "records", "ages"]
+        .iter()
+        .all(|name| content.windows(name.len()).any(|window| window == name.as_bytes()))
 }
