@@ -1,4 +1,4 @@
-//! The digests of a function's code.
+//! Computes the digests of a function's code.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -6,9 +6,9 @@ use syn::{Attribute, Ident, ItemFn, visit_mut::VisitMut};
 
 /// The digests of a function's code.
 pub(crate) struct Code {
-    /// The digest in records, which shows edited code.
+    /// The digest stored in records; it tells whether the code has changed since.
     pub(crate) digest: [u8; 32],
-    /// The digest in keys with `hash_code`, and in records of earlier versions.
+    /// The digest that is part of the key with `hash_code`, and that earlier versions of fleche stored in records.
     pub(crate) with_name: [u8; 32],
 }
 
@@ -18,18 +18,19 @@ impl Code {
     }
 }
 
-/// BLAKE3 of the tokens of signature and body, each followed by a NUL byte: comments, white space and attributes in
-/// front of the function make no difference. Part of keys, so it must stay as it is.
+/// Returns the BLAKE3 hash of the tokens of signature and body, each followed by a NUL byte.
+///
+/// Comments, white space and the function's attributes do not affect it. It is part of keys, so it must never change.
 fn with_name(function: &ItemFn) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     add_function(&mut hasher, function);
     *hasher.finalize().as_bytes()
 }
 
-/// Like [`with_name`], in key derivation mode, without the function's name and doc comments.
+/// Returns the same hash as [`with_name`], in key derivation mode and without the function's name and doc comments.
 fn digest(function: &ItemFn) -> [u8; 32] {
     let mut function = function.clone();
-    // Only in the signature: in the body, the name may mean something else, such as a method.
+    // Only the signature is renamed: in the body, the same name may mean something else, such as a method.
     function.sig.ident = Ident::new("f", Span::call_site());
     WithoutDocs.visit_item_fn_mut(&mut function);
     let mut hasher = blake3::Hasher::new_derive_key("fleche 2026 code without its name v1");
@@ -37,7 +38,7 @@ fn digest(function: &ItemFn) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Removes doc comments; not from macro calls, which may look at them.
+/// Removes doc comments, except in macro calls, whose expansion may depend on them.
 struct WithoutDocs;
 
 impl VisitMut for WithoutDocs {
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_can_change_a_result_changes_the_digest() {
+    fn body_changes_digest_but_whitespace_comments_and_attributes_do_not() {
         let plain: ItemFn = syn::parse_str("fn f(x: i64) -> i64 { x + 1 }").unwrap();
         let spaced: ItemFn = syn::parse_str("/// Adds.\n#[inline] fn f(x: i64) -> i64 {\n  // one\n  x+1 }").unwrap();
         let other: ItemFn = parse_quote!(
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_leaves_out_the_name_and_doc_comments() {
+    fn digest_ignores_name_and_doc_comments() {
         let parsed = |text| syn::parse_str::<ItemFn>(text).unwrap();
         let plain = parsed("fn f(x: i64) -> i64 { const ONE: i64 = 1; x + ONE }");
         let renamed = parsed("fn g(x: i64) -> i64 { const ONE: i64 = 1; x + ONE }");
@@ -108,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_or_a_doc_comment_that_can_change_a_result_changes_the_digest() {
+    fn digest_covers_method_names_and_doc_comments_in_macro_calls() {
         let parsed = |text| syn::parse_str::<ItemFn>(text).unwrap();
-        // The method, too, goes by another name.
+        // The digests differ because the bodies call different methods.
         let sum = parsed("fn sum(x: &[f64]) -> f64 { x.iter().sum() }");
         let product = parsed("fn product(x: &[f64]) -> f64 { x.iter().product() }");
         assert_ne!(digest(&sum), digest(&product));

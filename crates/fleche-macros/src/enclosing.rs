@@ -1,17 +1,17 @@
-//! Finds what encloses the attribute in its source file.
+//! Detects whether the attribute is used inside an `impl` or a `trait`.
 //!
-//! An attribute sees only its item, and inside an `impl` the companion causes one syntax error after another. The source file
-//! shows the enclosing block.
+//! An attribute macro sees only its item, and inside an `impl` the companion type would cause a series of syntax errors. The
+//! source file shows the enclosing block.
 
 use proc_macro::{Delimiter, Span, TokenStream, TokenTree};
 
-/// Stands for the attribute among the tokens of its file.
+/// The identifier inserted at the attribute's position before its file is parsed into tokens.
 const MARK: &str = "__fleche_stands_here";
 
-/// Returns whether the attribute stands directly in an `impl` or a `trait`; `false` where that cannot be seen.
+/// Returns whether the attribute is directly inside an `impl` or a `trait`, or `false` if that cannot be determined.
 pub(crate) fn is_in_impl() -> bool {
     let attribute = Span::call_site();
-    // Code in an `impl` is nearly always indented. Where it is not, the compiler's own errors remain.
+    // Code in an `impl` is nearly always indented. If it is not, the compiler reports its own errors.
     if attribute.column() <= 1 {
         return false;
     }
@@ -19,7 +19,9 @@ pub(crate) fn is_in_impl() -> bool {
     source.is_some_and(|source| is_in_impl_at(&source, attribute.line(), attribute.column()).unwrap_or(false))
 }
 
-/// The same for an attribute at this line and column of the source; `None` where there is none.
+/// Returns whether an attribute at this line and column of the source is directly inside an `impl` or a `trait`.
+///
+/// Returns `None` if the position is outside the source, or the source cannot be parsed.
 fn is_in_impl_at(source: &str, line: usize, column: usize) -> Option<bool> {
     let mut ends = source.split_inclusive('\n').scan(0, |end, line| {
         *end += line.len();
@@ -31,12 +33,14 @@ fn is_in_impl_at(source: &str, line: usize, column: usize) -> Option<bool> {
     if !after.starts_with('#') || !may_be_in_impl(before) {
         return Some(false);
     }
-    // Tokens that are parsed from text have no place in the file, so the attribute's place is marked.
+    // Tokens parsed from text carry no positions of the file, so the attribute's position is marked.
     is_mark_in_impl(format!("{before} {MARK} {after}").parse().ok()?, false)
 }
 
-/// Returns whether it is worth looking at the tokens: the line that opens the enclosing block, by its indentation, has an `impl`
-/// or a `trait`, or ends a header of several lines.
+/// Returns whether the tokens need to be parsed.
+///
+/// They do if the line that opens the enclosing block, judged by indentation, contains `impl` or `trait`, or is a lone `{`
+/// that ends a header of several lines.
 fn may_be_in_impl(before: &str) -> bool {
     let indentation = |line: &str| line.len() - line.trim_start().len();
     let mut lines = before.lines().rev();
@@ -45,7 +49,7 @@ fn may_be_in_impl(before: &str) -> bool {
     opening.is_some_and(|line| line.contains("impl") || line.contains("trait") || line.trim() == "{")
 }
 
-/// Returns whether the mark stands directly in an `impl` or a `trait`; `None` where these tokens do not have it.
+/// Returns whether [`MARK`] is directly inside an `impl` or a `trait`, or `None` if these tokens do not contain it.
 fn is_mark_in_impl(tokens: TokenStream, in_impl: bool) -> Option<bool> {
     // The first keyword of the current item or statement.
     let mut keyword = None;
@@ -77,7 +81,7 @@ fn is_mark_in_impl(tokens: TokenStream, in_impl: bool) -> Option<bool> {
     None
 }
 
-/// What items and statements begin with that may have an `impl` further on: `fn f() -> impl Trait { … }`.
+/// The first keywords of items and statements that may contain `impl` later, as in `fn f() -> impl Trait { … }`.
 const KEYWORDS: [&str; 16] = [
     "impl",
     "trait",

@@ -1,4 +1,4 @@
-//! What the attribute expands to: the function, its companion, and its registration.
+//! Generates the expansion of the attribute: the function, its companion type, and its registration.
 
 mod bind;
 mod call;
@@ -14,11 +14,11 @@ use bind::bind;
 use call::{call, original, outer, returned};
 use identity::{identity, path_warnings, registration};
 
-/// Lints that generated code must not trip, whatever the user's crate denies.
+/// An attribute that allows the lints that generated code may trigger, whatever the user's crate denies.
 const QUIET: &str = "#[allow(non_camel_case_types, non_snake_case, dead_code, deprecated, unused_lifetimes, \
                      single_use_lifetimes, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]";
 
-/// The whole expansion.
+/// Generates the whole expansion.
 pub(crate) fn expand(function: &Function) -> TokenStream {
     let names = Names::new(function);
     let outer = outer(function, &names);
@@ -29,21 +29,21 @@ pub(crate) fn expand(function: &Function) -> TokenStream {
     quote!(#outer #companion #original #registration #warnings)
 }
 
-/// What the parts of the expansion share.
+/// Tokens that several parts of the expansion use.
 struct Names {
-    /// Path to the engine's hidden plumbing.
+    /// The path of `fleche_core::__private`.
     engine: TokenStream,
-    /// `#[cfg]` attributes, which every part carries.
+    /// The function's `#[cfg]` attributes, which are repeated on every generated item.
     cfg: TokenStream,
-    /// Lints set to quiet.
+    /// The tokens of [`QUIET`].
     quiet: TokenStream,
-    /// `<'a, T: Trait, const N: usize, __Fleche0: Trait>`, or nothing.
+    /// `<'a, T: Trait, const N: usize, __Fleche0: Trait>`, or empty.
     generics: TokenStream,
-    /// `::<T, N, __Fleche0>`, or nothing.
+    /// `::<T, N, __Fleche0>`, or empty.
     turbofish: TokenStream,
     /// The names of the parameters.
     idents: Vec<Ident>,
-    /// `name: Type` for each.
+    /// `name: Type` for each parameter.
     typed: Vec<TokenStream>,
 }
 
@@ -71,7 +71,7 @@ fn typed(parameter: &Parameter) -> TokenStream {
     quote!(#ident: #ty)
 }
 
-/// Types and constants are named; lifetimes are left to the compiler.
+/// Returns the argument for a type or const parameter, or `None` for a lifetime, which the compiler infers.
 fn generic_argument(parameter: &GenericParam) -> Option<Ident> {
     match parameter {
         GenericParam::Type(parameter) => Some(parameter.ident.clone()),
@@ -80,7 +80,7 @@ fn generic_argument(parameter: &GenericParam) -> Option<Ident> {
     }
 }
 
-/// The companion: what else can be done with calls of the function.
+/// Generates the companion type, with `key`, `contains`, `load`, `rerun`, `evict`, `bind` and `query`.
 fn companion(function: &Function, names: &Names) -> TokenStream {
     let Function { companion, generics, result, item, .. } = function;
     let Names { engine, cfg, quiet, turbofish, idents, typed, .. } = names;
@@ -88,7 +88,7 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
     let conditions = &generics.where_clause;
     let generics = &names.generics;
     let returned = returned(function, names);
-    let of = format!("What else can be done with calls of [`{0}()`]({0}()).", item.sig.ident);
+    let of = format!("Operations on the calls of [`{0}()`]({0}()) other than calling it.", item.sig.ident);
 
     let encode = Ident::new("arguments", Span::mixed_site());
     let keyed = function.keyed().map(|parameter| add(function, engine, &encode, parameter));
@@ -114,29 +114,29 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
             #plan
             #checks
 
-            /// The call's key.
+            /// Returns the call's key.
             ///
             /// # Panics
-            /// Where an argument cannot be encoded; such calls run uncached.
+            /// Panics if an argument cannot be encoded. A call with such an argument runs uncached.
             #visibility fn key #generics (#(#typed),*) -> #engine::CallKey #conditions {
                 #discard
                 #engine::key_or_panic(Self::__fleche_function #turbofish (), #encode_keyed)
             }
 
-            /// Whether the call is a hit in the active cache.
+            /// Returns whether the call is a hit in the active cache.
             ///
             /// # Errors
-            /// Where an argument cannot be encoded, or a store fails.
+            /// Fails if an argument cannot be encoded, or if a store fails.
             #visibility fn contains #generics (#(#typed),*) -> #engine::Result<bool> #conditions {
                 #discard
                 let key = #engine::key(Self::__fleche_function #turbofish (), #encode_keyed);
                 #engine::contains(Self::__fleche_function #turbofish (), key)
             }
 
-            /// The recorded result, from the active cache; `None` if the call is not a hit. The body does not run.
+            /// Returns the recorded result from the active cache, or `None` if the call is not a hit. Never runs the body.
             ///
             /// # Errors
-            /// Where an argument cannot be encoded, or a store fails, or the result does not decode.
+            /// Fails if an argument cannot be encoded, if a store fails, or if the result cannot be decoded.
             #visibility fn load #generics (#(#typed),*)
                 -> #engine::Result<::core::option::Option<#result>> #conditions
             {
@@ -145,16 +145,15 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
                 #engine::load(Self::__fleche_function #turbofish (), &Self::__fleche_plan #turbofish (), key)
             }
 
-            /// Runs the call again, and the memoized calls inside it, and records what they return in place of what
-            /// was recorded.
+            /// Runs the call again, and the memoized calls inside it, and replaces their recorded results.
             #visibility fn rerun #generics (#(#typed),*) #returned #conditions {
                 #engine::rerun(move || Self::__fleche_call #turbofish (#(#idents),*))
             }
 
-            /// Removes the call's record from the active cache. Whether there was one.
+            /// Removes the call's record from the active cache, and returns whether there was one.
             ///
             /// # Errors
-            /// Where an argument cannot be encoded, or a store fails.
+            /// Fails if an argument cannot be encoded, or if a store fails.
             #visibility fn evict #generics (#(#typed),*) -> #engine::Result<bool> #conditions {
                 #discard
                 let key = #engine::key(Self::__fleche_function #turbofish (), #encode_keyed);
@@ -163,7 +162,7 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
 
             #bind
 
-            /// A query for the records of this function, for `Cache::query`.
+            /// Returns a query for the records of this function, to pass to `Cache::query`.
             #visibility fn query #generics () -> #engine::Query #conditions {
                 #engine::Query::new().function(Self::__fleche_function #turbofish ().name())
             }
@@ -171,7 +170,9 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// The codec of a parameter. Everything that asks something of its type asks here, at the type.
+/// Generates the codec of a parameter, with the span of its type.
+///
+/// All bounds on the type are required here, so that the compiler reports a missing one at the type.
 fn codec(function: &Function, engine: &TokenStream, parameter: &Parameter) -> TokenStream {
     if function.options.local {
         let ty = parameter.encoded_type();
@@ -181,19 +182,21 @@ fn codec(function: &Function, engine: &TokenStream, parameter: &Parameter) -> To
     quote_spanned!(parameter.ty.span()=> #full.codec)
 }
 
-/// As [`codec`], with decoding.
+/// Generates the codec of a parameter that can also decode, which a codec for `local` functions cannot.
 fn full_codec(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
     let ty = parameter.encoded_type();
     quote_spanned!(ty.span()=> const { #engine::codec::<#ty>() })
 }
 
-/// Adds a parameter to the encoded arguments.
+/// Generates the statement that adds a parameter to the encoded arguments.
 fn add(function: &Function, engine: &TokenStream, arguments: &Ident, parameter: &Parameter) -> TokenStream {
     let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
     quote!(#arguments.add(#codec, #value);)
 }
 
-/// Checks of the parameters' types. The function is never called: what it asks of a type is a compile error there.
+/// Generates a function that checks the parameters' types at compile time.
+///
+/// It is never called. The compiler reports a type that fails a bound at the parameter.
 fn parameter_checks(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, .. } = names;
     let conditions = &function.generics.where_clause;
@@ -211,7 +214,7 @@ fn parameter_checks(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// Adds the words that stand for the arguments, and says whether that is all of them.
+/// Generates a closure that adds the arguments to a scalar key and returns whether all of them could be added.
 fn quick(function: &Function, engine: &TokenStream) -> TokenStream {
     let quick = Ident::new("quick", Span::mixed_site());
     let added = function.keyed().map(|parameter| {
@@ -227,14 +230,14 @@ fn quick(function: &Function, engine: &TokenStream) -> TokenStream {
     }
 }
 
-/// The guard over the arguments, and the checks that need no values.
+/// Generates the stability check of the arguments, and the list of checks that need no values.
 fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
     let guard = check_all(function, engine);
     let codecs = function.keyed().map(|parameter| codec(function, engine, parameter));
     quote!(#guard, const { &[#(#codecs.recheck),*] as &[#engine::Recheck] })
 }
 
-/// A closure that checks the arguments that are part of the key.
+/// Generates a closure that checks the arguments that are part of the key.
 fn check_all(function: &Function, engine: &TokenStream) -> TokenStream {
     let guard = Ident::new("guard", Span::mixed_site());
     let checked = function.keyed().map(|parameter| {
@@ -250,7 +253,9 @@ fn check_all(function: &Function, engine: &TokenStream) -> TokenStream {
     }
 }
 
-/// What of the result is recorded. In one place, so that a missing bound is one error, at the return type.
+/// Generates the function that says which part of the result is recorded.
+///
+/// It is the only place that requires the bounds on the result, so a missing one is reported once, at the return type.
 fn plan(function: &Function, names: &Names) -> TokenStream {
     let Function { generics, result, options, .. } = function;
     let Names { engine, .. } = names;

@@ -1,4 +1,4 @@
-//! A function that can be memoized, taken apart.
+//! Parses the annotated function and refuses functions that cannot be memoized.
 
 use std::collections::HashSet;
 
@@ -15,16 +15,16 @@ use crate::{
     parameter::{ImplTraits, Parameter, strip},
 };
 
-/// A function that can be memoized, and what was asked for.
+/// A function that can be memoized, with the options of the attribute.
 pub(crate) struct Function {
     pub(crate) options: Options,
-    /// As written, without the attributes that only `#[fleche]` knows.
+    /// The function as written, without the parameter attributes that only `#[fleche]` understands.
     pub(crate) item: ItemFn,
     pub(crate) companion: Ident,
     pub(crate) parameters: Vec<Parameter>,
-    /// The function's generics, and a type parameter for each `impl Trait`.
+    /// The function's generics, followed by a type parameter for each `impl Trait`.
     pub(crate) generics: Generics,
-    /// How many `impl Trait` there are.
+    /// The number of `impl Trait` types in the parameters.
     pub(crate) implied: usize,
     pub(crate) result: Type,
     pub(crate) code: Code,
@@ -34,12 +34,13 @@ impl Function {
     pub(crate) fn new(mut options: Options, original: &ItemFn) -> Result<Self> {
         refuse_what_cannot_be(original)?;
         if let (Some(isolation), true) = (&options.isolation, original.sig.asyncness.is_some()) {
-            let message = "an `async fn` has no thread that could be isolated; isolate a function that blocks";
+            let message =
+                "an `async fn` cannot be isolated, since it has no thread of its own; isolate a blocking function";
             return Err(syn::Error::new(isolation.span, message));
         }
         if let (Some(isolation), true) = (&options.isolation, options.local && options.isolates_in_process()) {
             let message =
-                "a call of a `local` function cannot leave the process; leave out `local`, or take plain `isolate`";
+                "a call of a `local` function cannot leave the process; remove `local`, or use plain `isolate`";
             return Err(syn::Error::new(isolation.span, message));
         }
         let mut implied = ImplTraits::default();
@@ -49,8 +50,10 @@ impl Function {
             .collect::<Result<Vec<_>>>()?;
         let mut names = HashSet::new();
         if let Some(twice) = parameters.iter().find(|parameter| !names.insert(parameter.key.clone())) {
-            let message =
-                format!("this pattern is called `{}` in keys, as another parameter is; rename that", twice.key);
+            let message = format!(
+                "this pattern is named `{}` in keys, and so is another parameter; rename that parameter",
+                twice.key
+            );
             return Err(syn::Error::new(twice.ident.span(), message));
         }
         if let Some(unknown) = options.ignore.iter().find(|name| parameters.iter().all(|of| of.ident != **name)) {
@@ -74,38 +77,43 @@ impl Function {
         self.item.sig.asyncness.is_some()
     }
 
-    /// The parameters that are part of the key.
+    /// Returns the parameters that are part of the key.
     pub(crate) fn keyed(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters.iter().filter(|parameter| !parameter.ignored)
     }
 
-    /// Returns whether the parameter's type needs no encoding: it is ignored, and only bound calls have to carry it.
+    /// Returns whether the parameter's type may lack an encoding: it is ignored, and only bound calls need to carry it.
     pub(crate) fn may_stay(&self, parameter: &Parameter) -> bool {
         parameter.ignored && !self.options.isolates_in_process()
     }
 
-    /// Returns whether its calls can be bound, and so leave the process, where the types of ignored arguments allow it.
+    /// Returns whether calls can be bound and run in another process, provided the types of ignored arguments allow it.
     pub(crate) fn can_be_bound(&self) -> bool {
         !self.options.local && !self.is_async()
     }
 
-    /// Attributes of the item with one of these names.
+    /// Returns the function's attributes that have one of these names.
     pub(crate) fn attributes(&self, names: &[&str]) -> impl Iterator<Item = &Attribute> {
         self.item.attrs.iter().filter(move |attribute| names.iter().any(|name| attribute.path().is_ident(name)))
     }
 }
 
+/// Fails if the signature rules out memoization, with an error at the offending part.
 fn refuse_what_cannot_be(function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     let refuse = |span: Option<Span>, why: &str| span.map_or(Ok(()), |span| Err(syn::Error::new(span, why)));
-    refuse(signature.constness.map(|c| c.span()), "a `const fn` cannot look anything up; remove `const`")?;
+    refuse(
+        signature.constness.map(|c| c.span()),
+        "a `const fn` cannot be memoized, since it cannot access a store; remove `const`",
+    )?;
     refuse(
         matches!(signature.safety, syn::Safety::Unsafe(_)).then(|| signature.safety.span()),
-        "an `unsafe fn` has conditions that a look-up does not check; memoize a safe function that calls it",
+        "an `unsafe fn` cannot be memoized, since a lookup does not check its safety conditions; memoize a safe function \
+         that calls it",
     )?;
     refuse(
         signature.abi.as_ref().map(Spanned::span),
-        "a function for other languages cannot be memoized; let it call a memoized one",
+        "an `extern` function cannot be memoized; call a memoized function from it",
     )?;
     refuse(signature.variadic.as_ref().map(Spanned::span), "variadic arguments cannot be part of a key")?;
     if let ReturnType::Type(_, ty) = &signature.output {
@@ -115,15 +123,15 @@ fn refuse_what_cannot_be(function: &ItemFn) -> Result<()> {
         borrow.visit_type(ty);
         refuse(
             borrow.0,
-            "a result that borrows cannot be recorded; return an owned value: `String` for `&str`, `Vec<T>` for `&[T]`, \
+            "a borrowed result cannot be recorded; return an owned value: `String` for `&str`, `Vec<T>` for `&[T]`, \
              `T` for `&T`",
         )?;
-        refuse(opaque.0, "an `impl Trait` result cannot be decoded, since it has no name; return a named type")?;
+        refuse(opaque.0, "an `impl Trait` result cannot be decoded, since its type has no name; return a named type")?;
     }
     Ok(())
 }
 
-/// Finds an `impl Trait`.
+/// Finds an `impl Trait` type.
 struct Opaque(Option<Span>);
 
 impl<'ast> Visit<'ast> for Opaque {
@@ -133,8 +141,7 @@ impl<'ast> Visit<'ast> for Opaque {
     }
 }
 
-/// Finds a reference, or a lifetime other than `'static`. Those in the signatures of function pointers and trait objects
-/// do not count.
+/// Finds a reference, or a lifetime other than `'static`, outside the signatures of function pointers and trait objects.
 struct Borrow(Option<Span>);
 
 impl<'ast> Visit<'ast> for Borrow {

@@ -1,4 +1,4 @@
-//! The `#[fleche]` attribute. Re-exported and documented by `fleche-core`.
+//! The `#[fleche]` attribute, which `fleche-core` re-exports and documents.
 
 mod code;
 mod enclosing;
@@ -11,16 +11,16 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ItemFn;
 
-/// Keeps the results of a function; see `fleche_core::fleche`.
+/// Memoizes a function; see `fleche_core::fleche`.
 #[proc_macro_attribute]
 pub fn fleche(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     attribute(options.into(), &item.into()).into()
 }
 
-/// The expansion; on a mistake the error beside the untouched function, so that its callers still compile.
+/// Expands the attribute. On a mistake, emits the error and the function unchanged, so that its callers still compile.
 fn attribute(options: TokenStream, item: &TokenStream) -> TokenStream {
     let Ok(original) = syn::parse2::<ItemFn>(item.clone()) else {
-        let error = syn::Error::new_spanned(item, "`#[fleche]` goes on a function").into_compile_error();
+        let error = syn::Error::new_spanned(item, "`#[fleche]` can only be applied to a function").into_compile_error();
         return quote!(#error #item);
     };
     if enclosing::is_in_impl() {
@@ -32,7 +32,7 @@ fn attribute(options: TokenStream, item: &TokenStream) -> TokenStream {
     expanded.unwrap_or_else(|error| refused(&error, original))
 }
 
-/// The error beside the untouched function.
+/// Emits the error and the function unchanged, but for the parameter attributes of `#[fleche]`.
 fn refused(error: &syn::Error, mut original: ItemFn) -> TokenStream {
     let error = error.to_compile_error();
     original.sig.inputs.iter_mut().for_each(parameter::strip);

@@ -1,4 +1,4 @@
-//! The options in the attribute's parentheses.
+//! Parses the options in the attribute's parentheses.
 
 mod isolation;
 mod patience;
@@ -15,9 +15,9 @@ use syn::{
     punctuated::Punctuated,
 };
 
-/// What stands in `#[fleche(…)]`.
+/// The options in `#[fleche(…)]`.
 #[derive(Default)]
-#[allow(clippy::struct_excessive_bools)] // As many switches as users have, each on its own.
+#[allow(clippy::struct_excessive_bools)] // Each is an independent switch of the attribute.
 pub(crate) struct Options {
     pub(crate) version: Option<u64>,
     pub(crate) name: Option<LitStr>,
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     pub(crate) hash_code: bool,
     pub(crate) stale: Option<Stale>,
     pub(crate) ignore: Vec<Ident>,
-    /// Whether paths in the result are meant as names.
+    /// Whether paths in the result are intended as names, so that they cause no warning.
     pub(crate) by_name: bool,
     pub(crate) cache_errors: bool,
     pub(crate) discard_arguments: bool,
@@ -37,8 +37,8 @@ pub(crate) struct Options {
 }
 
 const KNOWN: &str = "`version = 2`, `name = \"…\"`, `companion = \"…\"`, `hash_code`, `stale = \"rerun\"`, \
-                     `ignore(parameter, …)`, `by_name`, `cache_errors`, `store_arguments = false`, `hot = false`, `wait = false`, `wait_timeout = \"30s\"`, \
-                     `local`, `isolate`, `crate = path`";
+                     `ignore(parameter, …)`, `by_name`, `cache_errors`, `store_arguments = false`, `hot = false`, \
+                     `wait = false`, `wait_timeout = \"30s\"`, `local`, `isolate`, `crate = path`";
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
@@ -51,7 +51,7 @@ impl Parse for Options {
                 input.parse::<Ident>()?
             };
             if seen.contains(&option) {
-                return Err(syn::Error::new(option.span(), format!("the option `{option}` is given twice")));
+                return Err(syn::Error::new(option.span(), format!("option `{option}` is given twice")));
             }
             options.read(&option, input)?;
             seen.push(option);
@@ -70,7 +70,7 @@ impl Options {
             "name" => {
                 let name: LitStr = value(input)?;
                 if name.value().is_empty() {
-                    return Err(syn::Error::new(name.span(), "a name must not be empty"));
+                    return Err(syn::Error::new(name.span(), "the name must not be empty"));
                 }
                 self.name = Some(name);
             }
@@ -96,14 +96,14 @@ impl Options {
         Ok(())
     }
 
-    /// Returns whether bodies run in processes of their own, so that every argument has to travel.
+    /// Returns whether each body runs in a process of its own, so that every argument must be sent there.
     pub(crate) fn isolates_in_process(&self) -> bool {
         self.isolation.as_ref().is_some_and(|isolation| isolation.process)
     }
 
     fn wait(&mut self, option: &Ident, patience: Patience) -> Result<()> {
         if self.patience.replace(patience).is_some() {
-            return Err(syn::Error::new(option.span(), "`wait` and `wait_timeout` exclude each other; leave one out"));
+            return Err(syn::Error::new(option.span(), "`wait` and `wait_timeout` exclude each other; remove one"));
         }
         Ok(())
     }
@@ -115,5 +115,5 @@ fn value<T: Parse>(input: ParseStream<'_>) -> Result<T> {
 }
 
 fn unknown(span: Span, option: &str) -> syn::Error {
-    syn::Error::new(span, format!("there is no option `{option}`; there are {KNOWN}"))
+    syn::Error::new(span, format!("unknown option `{option}`; the options are {KNOWN}"))
 }

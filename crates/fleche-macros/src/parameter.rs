@@ -1,4 +1,4 @@
-//! The parameters of a memoized function.
+//! Parses the parameters of a memoized function.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -12,37 +12,37 @@ use syn::{
 
 use crate::options::Options;
 
-/// One parameter, as the generated functions have it.
+/// One parameter, as it appears in the generated functions.
 pub(crate) struct Parameter {
-    /// A plain name, also where the user wrote a pattern.
+    /// The parameter's name, or `arg` and its position if the user wrote a pattern.
     pub(crate) ident: Ident,
     /// The name in keys.
     pub(crate) key: String,
-    /// The type as written, each `impl Trait` in it replaced by a type parameter.
+    /// The type as written, with each `impl Trait` replaced by a type parameter.
     pub(crate) ty: Type,
-    /// For a parameter `&T`: `T`. Not where the reference stands behind an alias.
+    /// `T` if the parameter's type is written as `&T`. A reference behind a type alias does not count.
     pub(crate) lent: Option<Type>,
-    /// Whether it is left out of the key.
+    /// Whether the parameter is left out of the key.
     pub(crate) ignored: bool,
-    /// Whether its type has a reference inside, so that no bound call can carry it.
+    /// Whether the type contains a reference inside, so that no bound call can carry it.
     pub(crate) borrows_inside: bool,
-    /// Whether it is a path that nobody said is meant as a name.
+    /// Whether the parameter is a path that is part of the key and not marked `#[by_name]`.
     pub(crate) is_path: bool,
 }
 
-pub(crate) const NO_METHODS: &str = "methods and associated functions cannot be memoized, since the companion cannot stand \
-                                     inside an `impl` or a `trait`; write a free function that takes what it needs \
-                                     (`&T` for `&self`), and call it from here";
-const NO_MUTABLE_REFERENCES: &str = "what a function writes through `&mut` is not in its result, so it is lost on a hit; \
-                                     take the value and return it, or, where a hit need not write, leave the parameter out \
-                                     of the key with `#[ignore]`";
-const NO_NESTED_BORROWS: &str = "a borrow inside a parameter's type cannot be decoded; take owned values (`&[String]`), or say \
-                                 `#[fleche(local)]` to do without the guard and `bind`";
+pub(crate) const NO_METHODS: &str = "methods and associated functions cannot be memoized, since the companion type cannot be \
+                                     defined inside an `impl` or a `trait`; write a free function that takes `&T` in place \
+                                     of `&self`, and call it from here";
+const NO_MUTABLE_REFERENCES: &str = "a write through `&mut` is not part of the result, so it is lost on a hit; take the value \
+                                     and return it, or, if a hit need not write, leave the parameter out of the key with \
+                                     `#[ignore]`";
+const NO_NESTED_BORROWS: &str = "a borrow inside a parameter's type cannot be decoded; take owned values (`&[String]`), or add \
+                                 `#[fleche(local)]`, which disables the stability check and `bind`";
 
 const IGNORE: &str = "ignore";
 const BY_NAME: &str = "by_name";
 
-/// Removes the attributes that only `#[fleche]` knows.
+/// Removes the attributes that only `#[fleche]` understands.
 pub(crate) fn strip(argument: &mut FnArg) {
     if let FnArg::Typed(typed) = argument {
         typed.attrs.retain(|attribute| !attribute.path().is_ident(IGNORE) && !attribute.path().is_ident(BY_NAME));
@@ -58,7 +58,8 @@ impl Parameter {
         if let Some(cfg) = attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
             return Err(syn::Error::new(
                 cfg.span(),
-                "the key would change with the configuration; put `#[cfg]` on two functions",
+                "a parameter cannot have `#[cfg]`, since the key would depend on the configuration; write two functions with \
+                 `#[cfg]`",
             ));
         }
         let ident = match &**pat {
@@ -85,19 +86,21 @@ impl Parameter {
         Ok(Self { key: ident.unraw().to_string(), ident, ty, lent, ignored, borrows_inside, is_path })
     }
 
-    /// The type that is encoded.
+    /// Returns the type that is encoded: `T` for a parameter `&T`.
     pub(crate) fn encoded_type(&self) -> &Type {
         self.lent.as_ref().unwrap_or(&self.ty)
     }
 
-    /// A reference to the value.
+    /// Returns an expression for a reference to the value.
     pub(crate) fn borrowed(&self) -> TokenStream {
         let ident = &self.ident;
         if self.lent.is_some() { ident.to_token_stream() } else { quote!(&#ident) }
     }
 }
 
-/// Returns whether a value of this result type is or contains a path, as far as the type says it. Errors are not recorded.
+/// Returns whether a result of this type is or contains a path, judging by the type as written.
+///
+/// The error type of a `Result` does not count, since errors are not recorded by default.
 pub(crate) fn contains_a_path(ty: &Type) -> bool {
     struct Paths(bool);
     impl<'ast> Visit<'ast> for Paths {
@@ -133,7 +136,7 @@ fn names_a_path(ty: &Type) -> bool {
     }
 }
 
-/// The type without the invisible group around a `$t:ty` of a macro, and without parentheses.
+/// Returns the type without the invisible group around a macro's `$t:ty`, and without parentheses.
 fn ungrouped(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungrouped(&group.elem),
@@ -142,7 +145,7 @@ fn ungrouped(ty: &Type) -> &Type {
     }
 }
 
-/// The first references in a type. Those in the signatures of function pointers and trait objects do not count.
+/// The first references in a type, outside the signatures of function pointers and trait objects.
 #[derive(Default)]
 struct References {
     any: Option<Span>,
@@ -169,10 +172,10 @@ impl<'ast> Visit<'ast> for References {
     fn visit_type_trait_object(&mut self, _: &'ast syn::TypeTraitObject) {}
 }
 
-/// Gives each `impl Trait` a name, as generated functions need one.
+/// Replaces each `impl Trait` with a named type parameter, which the generated functions need.
 #[derive(Default)]
 pub(crate) struct ImplTraits {
-    /// `Name: Trait`, in order.
+    /// The type parameters `Name: Trait`, in the order of the `impl Trait` types.
     pub(crate) parameters: Vec<syn::TypeParam>,
 }
 

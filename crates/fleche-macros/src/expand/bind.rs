@@ -1,4 +1,4 @@
-//! `bind`, and how a call runs that was bound here or elsewhere.
+//! Generates `bind` and the functions that run a bound call, in this process or in another.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -7,7 +7,7 @@ use syn::{Ident, parse_quote, spanned::Spanned};
 use super::{Names, add, check_all, codec, full_codec};
 use crate::{function::Function, parameter::Parameter};
 
-/// `bind`, and what a bound call runs.
+/// Generates `bind` and the functions that a bound call runs.
 pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
     let Function { generics, result, item, .. } = function;
     let Names { engine, turbofish, typed, .. } = names;
@@ -46,7 +46,7 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
             #engine::Parts::new(Self::__fleche_transport #turbofish (), Self::__fleche_invoke #turbofish)
         }
 
-        /// Binds the call to what is active on this thread: cache, metadata and tags. It can then run anywhere.
+        /// Binds the call to the cache, metadata and tags that are active on this thread. It can then run anywhere.
         #visibility fn bind #generics (#(#typed),*) -> #engine::BoundCall<#result> #carried {
             #engine::BoundCall::new(
                 Self::__fleche_function #turbofish (),
@@ -58,13 +58,13 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// Returns whether arguments that are submitted can be checked: their tuple has a type that can be named.
+/// Returns whether submitted arguments can be checked, which requires that the type of their tuple can be named.
 fn checks_submitted(function: &Function) -> bool {
     let borrows = |parameter: &Parameter| parameter.lent.is_some() || parameter.borrows_inside;
     function.generics.params.is_empty() && !function.parameters.iter().any(borrows)
 }
 
-/// What checks arguments that are submitted before a hit is served for them.
+/// Generates the function that checks submitted arguments before a hit is served for them.
 fn check_submitted(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, idents, .. } = names;
     if !checks_submitted(function) {
@@ -91,7 +91,7 @@ fn check_submitted(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// A closure that adds all arguments, ignored ones included.
+/// Generates a closure that adds all arguments, including ignored ones.
 pub(super) fn add_all(function: &Function, engine: &TokenStream, arguments: &Ident) -> TokenStream {
     let all = function.parameters.iter().map(|parameter| {
         if !function.may_stay(parameter) {
@@ -109,15 +109,15 @@ pub(super) fn add_all(function: &Function, engine: &TokenStream, arguments: &Ide
     }
 }
 
-/// What finds out how an ignored argument is carried by bound calls.
+/// Generates the probe that determines how bound calls carry an ignored argument.
 fn ignored_probe(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
     let ty = parameter.encoded_type();
     let probe = quote_spanned!(ty.span()=> #engine::IgnoredProbe::<#ty>);
-    // Which trait implementation there is may depend on a lifetime, which no probe sees.
+    // Whether a trait is implemented may depend on a lifetime, which a probe cannot see.
     if parameter.borrows_inside { quote!(<#probe as #engine::StaysHere<#ty>>) } else { probe }
 }
 
-/// Generates the expression for whether bound calls can carry every ignored argument.
+/// Generates the function that returns whether bound calls can carry every ignored argument.
 fn travels(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, generics, .. } = names;
     let conditions = &function.generics.where_clause;
@@ -133,10 +133,10 @@ fn travels(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// The conditions of `bind`: those of the function, and that bound calls can carry the ignored arguments.
+/// Generates the `where` clause of `bind`: the function's own, and that bound calls can carry the ignored arguments.
 fn carried(function: &Function, engine: &TokenStream) -> TokenStream {
     let ignored = function.parameters.iter().enumerate().filter(|(_, parameter)| function.may_stay(parameter));
-    // As a pointer to a function the condition may name types with elided lifetimes, and it may be false.
+    // Stated on a function pointer, the condition may contain elided lifetimes, and a false one is no error by itself.
     let conditions = ignored.map(|(at, parameter)| {
         let ty = parameter.encoded_type();
         quote!(fn(&#ty): #engine::CarriedByBoundCalls<#at>)
@@ -148,7 +148,7 @@ fn carried(function: &Function, engine: &TokenStream) -> TokenStream {
     clause.to_token_stream()
 }
 
-/// How the function leaves the process and is found again, an `Option<&'static Portable>`.
+/// Generates the `Option<&'static Portable>` through which another process can find and run the function.
 pub(super) fn portable(function: &Function, names: &Names) -> TokenStream {
     let Names { engine, turbofish, .. } = names;
     let companion = &function.companion;
@@ -183,8 +183,10 @@ pub(super) fn portable(function: &Function, names: &Names) -> TokenStream {
     quote!(if #companion::__fleche_travels #turbofish () { #some } else { ::core::option::Option::None })
 }
 
-/// The function that users call as a pointer; `None` where it cannot be named with all its parameters, or where it binds
-/// lifetimes in a way that no pointer does.
+/// Generates a pointer to the function that users call.
+///
+/// Returns `None` if the function cannot be named with all its generic parameters, or if no function pointer type can
+/// express its lifetimes.
 fn pointer(function: &Function, names: &Names) -> Option<TokenStream> {
     let Function { generics, parameters, result, item, implied, .. } = function;
     let lifetimes: Vec<_> = generics.lifetimes().collect();
@@ -199,7 +201,7 @@ fn pointer(function: &Function, names: &Names) -> Option<TokenStream> {
     Some(quote!(#outer #turbofish as #lifetimes fn(#(#types),*) -> #result))
 }
 
-/// The function of this name, which reads arguments and calls `called` with them.
+/// Generates a function named `name` that reads arguments and calls `called` with them.
 pub(super) fn invoke(function: &Function, names: &Names, name: &TokenStream, called: &TokenStream) -> TokenStream {
     let Names { engine, turbofish, generics, .. } = names;
     let (result, conditions) = (&function.result, &function.generics.where_clause);

@@ -1,4 +1,4 @@
-//! The function that users call, the function as written, and the call between them.
+//! Generates the function that users call, the function as written, and the memoized call that connects them.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -7,7 +7,7 @@ use syn::Ident;
 use super::{Names, generic_argument, guard, isolated::isolated, quick};
 use crate::function::Function;
 
-/// The function that users call: same attributes, same signature, another body.
+/// Generates the function that users call, which has the original attributes and signature and a new body.
 pub(super) fn outer(function: &Function, names: &Names) -> TokenStream {
     let mut item = function.item.clone();
     for (argument, parameter) in item.sig.inputs.iter_mut().zip(&function.parameters) {
@@ -17,7 +17,7 @@ pub(super) fn outer(function: &Function, names: &Names) -> TokenStream {
         }
     }
     if function.is_async() {
-        // The body of an `async fn` would run when it is first polled; what is active is to be seen where it is called.
+        // The body of an `async fn` runs when it is first polled, but the active cache must be read when it is called.
         item.sig.asyncness = None;
         let returned = returned(function, names);
         item.sig.output = syn::parse_quote!(#returned);
@@ -38,7 +38,7 @@ pub(super) fn outer(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// The function as written, as the companion's `uncached`.
+/// Generates the function as written, as the companion's `uncached`.
 pub(super) fn original(function: &Function, names: &Names) -> TokenStream {
     let Function { companion, generics, item, .. } = function;
     let Names { cfg, .. } = names;
@@ -58,7 +58,7 @@ pub(super) fn original(function: &Function, names: &Names) -> TokenStream {
         #cfg
         #[allow(dead_code, clippy::must_use_candidate, clippy::missing_errors_doc, clippy::missing_panics_doc)]
         impl #companion {
-            /// Runs the body, without looking anything up or recording anything.
+            /// Runs the body without looking up or recording its result.
             #(#lints)*
             #name #generics (#(#parameters),*) #output #conditions #block
         }
@@ -66,7 +66,7 @@ pub(super) fn original(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// How a call is made: looked up, else run and recorded.
+/// Generates the memoized call: it looks the result up, and runs the body and records its result on a miss.
 pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> TokenStream {
     let Function { generics, item, .. } = function;
     let Names { engine, turbofish, idents, typed, .. } = names;
@@ -74,10 +74,10 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
     let generics = &names.generics;
     let returned = returned(function, names);
     let (guard, quick) = (guard(function, engine), quick(function, engine));
-    // Parameters may have these names.
+    // Hygienic names, since parameters may have the same ones.
     let [call, hit, miss] = ["call", "hit", "miss"].map(|name| Ident::new(name, Span::mixed_site()));
     let body = if function.is_async() {
-        // The borrows of each statement end before the next `.await`.
+        // Separate statements, so that the borrows of each end before the next `.await`.
         quote! {
             let #call = #engine::AsyncCall::new(Self::__fleche_function #turbofish (), Self::__fleche_plan #turbofish ());
             async move {
@@ -109,15 +109,15 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
     }
 }
 
-/// What the function returns where it is called: of an `async fn` the future. Nothing where it returns nothing.
+/// Generates the return type that callers see, which for an `async fn` is a future. Empty if the function returns nothing.
 pub(super) fn returned(function: &Function, names: &Names) -> TokenStream {
     let Function { result, .. } = function;
     let engine = &names.engine;
-    // All tokens but the type are of this crate's edition, in which such a future captures every lifetime.
+    // These tokens have the edition of this crate, in which a returned `impl Future` captures every lifetime.
     if function.is_async() { quote!(-> impl #engine::Future<Output = #result>) } else { output(function) }
 }
 
-/// ` -> R`, or nothing where the function returns nothing.
+/// Generates ` -> R`, or nothing if the function returns nothing.
 pub(super) fn output(function: &Function) -> TokenStream {
     let Function { result, item, .. } = function;
     match &item.sig.output {

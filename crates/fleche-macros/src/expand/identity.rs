@@ -1,4 +1,4 @@
-//! Which function it is: definition, instances, registration.
+//! Generates the function's identity: its definition, instances and registration, and the warnings about paths.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
@@ -11,7 +11,7 @@ use crate::{
     parameter::{Parameter, contains_a_path},
 };
 
-/// Definition and instance.
+/// Generates the function's definition and the code that returns its instance.
 pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
     let Function { companion, generics, options, item, code, implied, .. } = function;
     let Names { engine, turbofish, .. } = names;
@@ -26,11 +26,11 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         ToTokens::to_token_stream,
     );
     let (version, hash_code) = (options.version.unwrap_or_default(), options.hash_code);
-    // Keys hold the digest that they always held.
+    // Keys with `hash_code` keep the digest of earlier versions of fleche, so that they stay the same.
     let earlier_code = code.with_name;
     let code = if hash_code { code.with_name } else { code.digest };
     let stale = stale_policy(function, engine);
-    // An author who states a version vouches for results of other code of that version.
+    // With an explicit version, the author declares results of other code with that version valid.
     let default_stale = if options.version.is_some() { quote!(Warn) } else { quote!(Rerun) };
     let (store_arguments, hot) = (!options.discard_arguments, !options.cold);
     let patience = match options.patience {
@@ -52,7 +52,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         }
     } else {
         let outer = &item.sig.ident;
-        // A function with `impl Trait` cannot be named with all its parameters, so it is not known by its type.
+        // A function with `impl Trait` cannot be named with all its generic parameters, so its type is not registered.
         let submitted = (*implied == 0).then(|| quote!(#engine::type_of(&#outer #turbofish)));
         let texts = params.iter().filter_map(|parameter| match parameter {
             GenericParam::Type(parameter) => {
@@ -108,7 +108,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// The policy that the attribute states, if any.
+/// Generates the `stale` policy that the attribute sets, if any.
 fn stale_policy(function: &Function, engine: &TokenStream) -> TokenStream {
     let policy = match function.options.stale {
         None => return quote!(::core::option::Option::None),
@@ -119,7 +119,7 @@ fn stale_policy(function: &Function, engine: &TokenStream) -> TokenStream {
     quote!(::core::option::Option::Some(#engine::StalePolicy::#policy))
 }
 
-/// Makes the function known to the program.
+/// Generates the registration of the function in `inventory`.
 pub(super) fn registration(function: &Function, names: &Names) -> TokenStream {
     let Function { companion, item, .. } = function;
     let Names { engine, cfg, quiet, turbofish, .. } = names;
@@ -140,14 +140,16 @@ pub(super) fn registration(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// A path is keyed by its name, not by what the file holds: worth a warning, which only deprecation can give.
+/// Generates a warning for each path parameter, since a path is keyed by its name and not by the file's content.
+///
+/// A deprecated function is called because a procedural macro has no other way to emit a warning.
 pub(super) fn path_warnings(function: &Function) -> TokenStream {
     let cfg = function.attributes(&["cfg", "cfg_attr"]).collect::<Vec<_>>();
     let warnings = function.parameters.iter().filter(|parameter| parameter.is_path).map(|parameter| {
         let warning = format_ident!("path_parameter", span = parameter.ty.span());
         let note = format!(
-            "the key of a call holds the path `{0}`, not what the file holds, so a changed file gives the old result; \
-             take a `fleche_core::FileContent`, or mark the parameter `#[by_name] {0}`",
+            "the key contains the path `{0}`, not the content of the file, so a call with a changed file returns the old \
+             result; take a `fleche_core::FileContent`, or mark the parameter `#[by_name] {0}`",
             parameter.key
         );
         quote! {
@@ -163,7 +165,7 @@ pub(super) fn path_warnings(function: &Function) -> TokenStream {
     quote!(#(#warnings)* #result)
 }
 
-/// A path in a result is recorded as a name: what lies there may be gone, or another, when a hit returns it.
+/// Generates a warning if the result contains a path: the file may be gone or changed when a hit returns it.
 fn path_result_warning(function: &Function) -> TokenStream {
     let Function { result, options, .. } = function;
     if options.by_name || !contains_a_path(result) {
@@ -172,13 +174,13 @@ fn path_result_warning(function: &Function) -> TokenStream {
     let cfg = function.attributes(&["cfg", "cfg_attr"]);
     let warning = format_ident!("path_result", span = result.span());
     let gone = if options.isolation.is_some() {
-        "; with `isolate`, a file in the call's own directory is gone on return"
+        "; with `isolate`, a file in the call's own directory is deleted when the call returns"
     } else {
         ""
     };
     let note = format!(
-        "a recorded result holds a path, not what lies there, so a hit may return the path of a file that is gone or has \
-         changed{gone}; return what the file holds, or say `#[fleche(by_name)]`"
+        "the recorded result contains a path, not the content of the file, so a hit may return the path of a file that is \
+         gone or has changed{gone}; return the content of the file, or add `#[fleche(by_name)]`"
     );
     quote! {
         #(#cfg)*

@@ -1,4 +1,4 @@
-//! The body of an isolated function, run where nothing else is.
+//! Generates `uncached` of an isolated function, which runs the body in a working directory of its own.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{function::Function, options::Isolation, parameter::Parameter};
 
-/// `uncached`, which runs `__fleche_body` isolated.
+/// Generates `uncached`, which runs `__fleche_body` isolated.
 pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation) -> TokenStream {
     let Function { companion, generics, result, item, .. } = function;
     let Names { engine, cfg, quiet, turbofish, idents, typed, .. } = names;
@@ -20,13 +20,13 @@ pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation
     let conditions = &generics.where_clause;
     let generics = &names.generics;
     let output = output(function);
-    // Asked for at the types, where a reader looks for what is wrong.
+    // The bounds have the spans of the types, so the compiler reports a missing one at the parameter.
     let crosses = function.parameters.iter().filter(|_| !process);
     let crosses = crosses.map(|Parameter { ty, .. }| quote_spanned!(ty.span()=> #engine::crosses::<#ty>();));
     let isolate = quote_spanned!(result.span()=> #engine::isolate::<#result>);
     let isolation = quote!(#engine::Isolation { keep_on_panic: #keep_on_panic, stack: #stack });
     let on_a_thread = quote!(#isolate(#isolation, move || Self::__fleche_body #turbofish (#(#idents),*)));
-    // What cannot leave the process runs on a thread, or not at all.
+    // A function that cannot be bound can be isolated only on a thread.
     let (in_a_process, remote) =
         if function.can_be_bound() { in_a_process(function, names, &isolation) } else { Default::default() };
     let run = if *process {
@@ -42,7 +42,7 @@ pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation
         impl #companion {
             #remote
 
-            /// Runs the body in a working directory of its own, without looking anything up or recording anything.
+            /// Runs the body in a working directory of its own, without looking up or recording its result.
             #visibility fn uncached #generics (#(#typed),*) #output #conditions {
                 #(#crosses)*
                 #run
@@ -51,7 +51,7 @@ pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation
     }
 }
 
-/// The body's call in another process, and what it leads to there.
+/// Generates the call of the body in another process, and the functions that run it there.
 fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> (TokenStream, TokenStream) {
     let Names { engine, turbofish, generics, .. } = names;
     let (result, conditions) = (&function.result, &function.generics.where_clause);

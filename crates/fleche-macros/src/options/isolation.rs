@@ -1,25 +1,26 @@
-//! The option `isolate`, and what stands in its parentheses.
+//! Parses the option `isolate` and its own options.
 
 use proc_macro2::Span;
 use syn::{Ident, LitStr, Result, Token, parenthesized, parse::ParseStream, token};
 
 /// How calls are isolated.
 pub(crate) struct Isolation {
-    /// Where the option stands.
+    /// The position of the option, for errors.
     pub(crate) span: Span,
     pub(crate) keep_on_panic: bool,
-    /// Whether they run in processes of their own, rather than on threads.
+    /// Whether each call runs in a process of its own, rather than on a thread.
     pub(crate) process: bool,
-    /// In bytes.
+    /// The size of the thread's stack in bytes.
     pub(crate) stack: usize,
 }
 
-/// As much as the main thread of a program has on Linux, so that isolation ends no recursion. Memory is used as the stack
-/// grows.
+/// The default size of the main thread's stack on Linux, so that recursion goes as deep as without isolation.
+///
+/// Memory is used only as the stack grows.
 const DEFAULT_STACK: usize = 8 << 20;
 
 impl Isolation {
-    /// Reads what follows the option's name.
+    /// Parses the tokens that follow the option's name.
     pub(super) fn parse(span: Span, input: ParseStream<'_>) -> Result<Self> {
         let mut isolation = Self { span, keep_on_panic: false, process: false, stack: DEFAULT_STACK };
         if !input.peek(token::Paren) {
@@ -39,14 +40,14 @@ impl Isolation {
                     isolation.stack = bytes(&size.value()).ok_or_else(|| {
                         syn::Error::new(
                             size.span(),
-                            "a stack's size is a number with a unit: `\"512 KiB\"`, `\"16 MiB\"`",
+                            "the stack size must be a positive whole number with a unit: `\"512 KiB\"`, `\"16 MiB\"`",
                         )
                     })?;
                 }
                 "process" => isolation.process = true,
                 other => {
                     let message = format!(
-                        "`isolate` has no option `{other}`; there are `isolate(process)`, \
+                        "`isolate` has no option `{other}`; its options are `isolate(process)`, \
                          `isolate(keep_on_panic)` and `isolate(stack = \"16 MiB\")`"
                     );
                     return Err(syn::Error::new(option.span(), message));
@@ -59,15 +60,15 @@ impl Isolation {
         match stack {
             Some(span) if isolation.process => Err(syn::Error::new(
                 span,
-                "in a process of its own, a body runs on the main thread, whose stack is as large as `ulimit -s` says; \
-                 leave out `stack`",
+                "`stack` has no effect with `process`, where the body runs on the main thread, whose stack has the size that \
+                 `ulimit -s` sets; remove `stack`",
             )),
             _ => Ok(isolation),
         }
     }
 }
 
-/// The bytes of a size such as `16 MiB`; `None` for other texts, and for nothing.
+/// Returns the number of bytes of a size such as `16 MiB`, or `None` if it is zero, too large or not a size.
 fn bytes(size: &str) -> Option<usize> {
     let digits = size.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit = match size[digits.len()..].trim() {
@@ -84,7 +85,7 @@ mod tests {
     use super::bytes;
 
     #[test]
-    fn sizes_have_a_number_and_a_unit() {
+    fn size_requires_positive_number_and_unit() {
         assert_eq!(bytes("16 MiB"), Some(16 << 20));
         assert_eq!(bytes("512KiB"), Some(512 << 10));
         for wrong in ["", "16", "MiB", "0 MiB", "1.5 MiB", "16 MB", "99999999999999999999 GiB"] {

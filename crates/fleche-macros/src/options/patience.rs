@@ -1,35 +1,35 @@
-//! The options `wait` and `wait_timeout`.
+//! Parses the options `wait` and `wait_timeout`.
 
 use syn::{LitStr, Result};
 
-/// How long calls wait for another that computes the same.
+/// How long a call waits while another computes the same result.
 #[derive(Clone, Copy)]
 pub(crate) enum Patience {
     Endless,
-    /// So many milliseconds.
+    /// The limit in milliseconds.
     For(u64),
     None,
 }
 
 impl Patience {
-    /// `wait = …`: whether calls wait at all.
+    /// Returns the policy for `wait = …`, which says whether calls wait at all.
     pub(super) fn of_wait(wait: bool) -> Self {
         if wait { Self::Endless } else { Self::None }
     }
 
-    /// `wait_timeout = "…"`.
+    /// Parses the value of `wait_timeout = "…"`.
     pub(super) fn of_timeout(time: &LitStr) -> Result<Self> {
         milliseconds(&time.value()).map(Self::For).ok_or_else(|| {
             syn::Error::new(
                 time.span(),
-                "a time is a whole number with a unit: `\"500ms\"`, `\"30s\"`, `\"5min\"`, `\"2h\"`; for none at all, say \
-                 `wait = false`",
+                "the timeout must be a positive whole number with a unit: `\"500ms\"`, `\"30s\"`, `\"5min\"`, `\"2h\"`; to not \
+                 wait at all, use `wait = false`",
             )
         })
     }
 }
 
-/// The milliseconds of a time such as `30s`; `None` for other texts, and for no time.
+/// Returns the milliseconds of a time such as `30s`, or `None` if it is zero, too large or not a time.
 fn milliseconds(time: &str) -> Option<u64> {
     let digits = time.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit = match time[digits.len()..].trim() {
@@ -47,7 +47,7 @@ mod tests {
     use super::milliseconds;
 
     #[test]
-    fn times_have_a_number_and_a_unit() {
+    fn time_requires_positive_number_and_unit() {
         for (time, expected) in [("500ms", 500), ("30s", 30_000), ("5 min", 300_000), ("2h", 7_200_000)] {
             assert_eq!(milliseconds(time), Some(expected));
         }

@@ -1,8 +1,8 @@
-//! The option `stale`.
+//! Parses the option `stale`.
 
 use syn::{LitStr, Result};
 
-/// What becomes of a result that other code of the function computed.
+/// The policy for results that were computed by other code of the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stale {
     Rerun,
@@ -11,7 +11,7 @@ pub(crate) enum Stale {
 }
 
 impl Stale {
-    /// `stale = "…"`.
+    /// Parses the value of `stale = "…"`.
     pub(super) fn of(policy: &LitStr) -> Result<Self> {
         match policy.value().as_str() {
             "rerun" => Ok(Self::Rerun),
@@ -20,7 +20,7 @@ impl Stale {
             other => Err(syn::Error::new(
                 policy.span(),
                 format!(
-                    "there is no stale policy `{other}`; there are `\"rerun\"` (compute again), `\"warn\"` (serve, with a \
+                    "unknown stale policy `{other}`; the policies are `\"rerun\"` (compute again), `\"warn\"` (serve with a \
                      warning) and `\"serve\"`"
                 ),
             )),
