@@ -1,4 +1,4 @@
-//! Caches over stores of each kind.
+//! Constructors of the caches that several benchmarks use.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 use fleche_store_redb::{RedbCalls, RedbValues};
 
-/// Values and records in memory.
+/// Creates a cache with values and records in memory.
 pub(crate) fn memory() -> Cache {
     Cache::new(MemoryValues::new(), MemoryCalls::new())
 }
 
-/// Files below `values` and `calls`.
+/// Opens a cache with values and records in the subdirectories `values` and `calls`.
 ///
 /// # Errors
-/// Where they cannot be opened.
+/// Fails if a store cannot be opened.
 pub(crate) fn files(directory: &Path) -> Result<Cache, String> {
     let open = || -> fleche_core::Result<_> {
         Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
@@ -23,10 +23,10 @@ pub(crate) fn files(directory: &Path) -> Result<Cache, String> {
     open().map_err(|error| error.to_string())
 }
 
-/// A redb database.
+/// Opens a cache with values and records in one redb database.
 ///
 /// # Errors
-/// Where it cannot be opened.
+/// Fails if the database cannot be opened.
 pub(crate) fn redb(file: &Path) -> Result<Cache, String> {
     let open = || -> fleche_core::Result<_> { Ok(Cache::new(RedbValues::open(file)?, RedbCalls::open(file)?)) };
     open().map_err(|error| error.to_string())

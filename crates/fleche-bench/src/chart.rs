@@ -1,30 +1,30 @@
-//! The chart of targets: a bar for each, as long as the part of what is allowed that is used.
+//! Draws the chart of targets as SVG: one bar per target, whose length is the used fraction of the limit.
 
 use std::fmt::Write as _;
 
 use crate::table::Report;
 
-/// Pixels.
+// The widths of the three columns and the heights of a line and of the head, in pixels.
 const LABELS: f64 = 470.0;
 const BARS: f64 = 360.0;
 const OUTCOMES: f64 = 250.0;
 const LINE: f64 = 22.0;
 const HEAD: f64 = 40.0;
 
-/// Bars end here, with a sign that they go on.
+/// The fraction of the limit at which bars are cut off and marked with an arrow.
 const LONGEST: f64 = 2.0;
 
-/// In the reader's light or dark mode: text and lines take a grey that both show.
+/// The style sheet, with colours for light and for dark mode.
 const STYLE: &str = "\
 text { font: 12px system-ui, sans-serif; fill: #24292f; } \
 .met { fill: #1a7f6e; } .missed { fill: #c4541a; } .line { stroke: #24292f; } \
 @media (prefers-color-scheme: dark) { text { fill: #d0d7de; } .met { fill: #3fb9a2; } .missed { fill: #f0883e; } \
 .line { stroke: #d0d7de; } }";
 
-/// Every row that has a target.
+/// Returns the chart of all rows that have a target.
 pub(crate) fn svg(report: &Report) -> String {
     let rows: Vec<_> = report.rows().filter_map(|(name, row)| Some((name, row, row.target.as_ref()?))).collect();
-    #[allow(clippy::cast_precision_loss)] // Some dozens.
+    #[allow(clippy::cast_precision_loss)] // There are only dozens of rows.
     let at = |nth: usize| HEAD + nth as f64 * LINE;
     let (width, height) = (LABELS + BARS + OUTCOMES, at(rows.len()) + 10.0);
     let target = LABELS + BARS / LONGEST;
@@ -54,7 +54,7 @@ pub(crate) fn svg(report: &Report) -> String {
     svg
 }
 
-/// Text as XML has it, without the marks of Markdown.
+/// Escapes the text for XML and removes Markdown's backticks.
 fn plain(text: &str) -> String {
     text.replace('`', "").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -65,7 +65,7 @@ mod tests {
     use crate::table::{Row, Table};
 
     #[test]
-    fn each_target_has_a_bar_and_what_is_missed_passes_the_line() {
+    fn each_target_has_a_bar_and_missed_ones_pass_the_line() {
         let rows = vec![
             Row::held("half of it", 1.0, 2.0),
             Row::ratio("no target", 1.0),

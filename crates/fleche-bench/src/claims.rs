@@ -1,4 +1,4 @@
-//! What a claim costs where nobody else wants the call: misses beside the same without it.
+//! Measures the cost of an uncontended claim: misses with it, compared with misses without it.
 
 use std::time::{Duration, Instant};
 
@@ -25,10 +25,10 @@ fn unclaimed(x: i64) -> i64 {
     x + 1
 }
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened, or claimed.
+/// Fails if a store cannot be opened, or a call cannot be claimed.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 100) } else { (9, 20_000) };
     let few = calls / 10;
@@ -43,7 +43,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         Box::new(|| claims_alone(&records, few)),
     ];
     let times = medians(rounds, &mut measures)?;
-    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    #[allow(clippy::cast_precision_loss)] // There are only thousands of calls.
     let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
     Ok(Table(vec![
         Row::against("memory: a miss", each(1, calls), (WITHOUT, each(0, calls)), None),
@@ -52,7 +52,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     ]))
 }
 
-/// How long it takes to claim so many calls, one after the other.
+/// Measures the time to claim and release this many calls, one after the other.
 fn claims_alone(records: &FileCalls, calls: i64) -> Result<Duration, String> {
     let from = fresh(calls);
     let keys: Vec<_> = (from..from + calls).map(|x| CallKey::from(Digest::of(&x.to_le_bytes()))).collect();
@@ -60,7 +60,7 @@ fn claims_alone(records: &FileCalls, calls: i64) -> Result<Duration, String> {
     for key in &keys {
         match records.claim(key).map_err(|error| error.to_string())? {
             Claim::Held(held) => drop(held),
-            other => return Err(format!("nobody else claims this call, and yet: {other:?}")),
+            other => return Err(format!("cannot claim a call that no other process holds: {other:?}")),
         }
     }
     Ok(begun.elapsed())

@@ -1,4 +1,4 @@
-//! What the first hit of a process costs, which the hot tier cannot answer: in files, and in redb.
+//! Measures a process's first hit of a call, which the hot tier cannot serve, in the file store and the redb store.
 
 use std::{
     fs::File,
@@ -30,10 +30,10 @@ fn in_redb(x: i64) -> i64 {
     x + 1
 }
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened, written or read.
+/// Fails if a store cannot be opened, written or read.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 50) } else { (9, 2_000) };
     let directory = scratch::directory()?;
@@ -48,7 +48,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let [mut before, mut after] = [paths.chunks(calls), paths.chunks(calls)];
     let [mut alone, mut kept] = [keys.chunks(calls), keys.chunks(calls)];
     let mut measures: Vec<Measure<'_>> = vec![
-        // Both come after somebody who has read the same files: who is first finds them far from the processor.
+        // The files are read once before each measurement, so that both find them in the processor's caches.
         Box::new(|| read(before.next()).and_then(|_| files.hit(of_files.next()))),
         Box::new(|| read(after.next())),
         Box::new(|| databases.hit(of_databases.next())),
@@ -56,7 +56,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         Box::new(|| raw.get_in_one(kept.next())),
     ];
     let times = medians(rounds, &mut measures)?;
-    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    #[allow(clippy::cast_precision_loss)] // There are only thousands of calls.
     let each = |at: usize| times[at].as_secs_f64() / calls as f64;
     Ok(Table(vec![
         Row::against("file, result of ≤ 64 B", each(0), ("open, read and close the same files", each(1)), 1.5),
@@ -65,18 +65,19 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     ]))
 }
 
-/// Calls that are recorded, and of which the process keeps nothing.
+/// Recorded calls of which this process has nothing in memory.
 struct Recorded {
     cache: Cache,
     function: fn(i64) -> i64,
     from: i64,
-    /// How many a round takes.
+    /// The number of calls in a round.
     part: i64,
+    /// The number of rounds.
     parts: i64,
 }
 
 impl Recorded {
-    /// As many as so many rounds take, and one more before them.
+    /// Records `part` calls for each of the rounds, and for one more round, which is not measured.
     fn new(cache: Cache, function: fn(i64) -> i64, rounds: usize, part: usize) -> Self {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let (part, parts) = (count(part), count(rounds + 1));
@@ -89,28 +90,28 @@ impl Recorded {
         self.from..self.from + self.part * self.parts
     }
 
-    /// Where each round begins.
+    /// Returns the first argument of each round.
     fn parts(&self) -> impl Iterator<Item = i64> + use<> {
         let (from, part) = (self.from, self.part);
         (0..self.parts).map(move |nth| from + nth * part)
     }
 
     fn hit(&self, from: Option<i64>) -> Result<Duration, String> {
-        let from = from.ok_or("too few calls are recorded")?;
+        let from = from.ok_or("there are fewer recorded calls than rounds")?;
         let misses = self.cache.stats().misses;
         let took = self.cache.scope(|| called(self.function, from, self.part));
-        if self.cache.stats().misses > misses { Err("a call that is recorded was missed".to_owned()) } else { Ok(took) }
+        if self.cache.stats().misses > misses { Err("a recorded call was a miss".to_owned()) } else { Ok(took) }
     }
 }
 
-/// Where the file store has the record.
+/// Returns the path of the record's file in the file store.
 fn path(root: &Path, key: &CallKey) -> PathBuf {
     let hex = key.digest().to_string();
     let (shard, name) = hex.split_at(2);
     root.join(shard).join(name)
 }
 
-/// The least that reading such a file takes.
+/// Measures the least that reading these files takes: open, read and close.
 fn read(paths: Option<&[PathBuf]>) -> Result<Duration, String> {
     let read = || -> std::io::Result<Duration> {
         let mut bytes = [0; 4096];
@@ -124,7 +125,7 @@ fn read(paths: Option<&[PathBuf]>) -> Result<Duration, String> {
     read().map_err(|error| format!("cannot read a record's file: {error}"))
 }
 
-/// The same records in a database that redb has to itself.
+/// The same records in a redb database without fleche.
 struct Raw(Database);
 
 impl Raw {
@@ -134,7 +135,7 @@ impl Raw {
         {
             let mut table = write.open_table(TABLE).map_err(said)?;
             for key in keys {
-                let record = cache.record(key).map_err(said)?.ok_or("a call that was made is not recorded")?;
+                let record = cache.record(key).map_err(said)?.ok_or("a call that was made has no record")?;
                 let bytes = record.to_bytes(key).map_err(said)?;
                 table.insert(key.digest().as_bytes(), &*bytes).map_err(said)?;
             }
@@ -143,7 +144,7 @@ impl Raw {
         Ok(Self(database))
     }
 
-    /// In a transaction each.
+    /// Measures getting the records with one transaction for each.
     fn get(&self, keys: Option<&[CallKey]>) -> Result<Duration, String> {
         let begun = Instant::now();
         for key in keys.unwrap_or_default() {
@@ -152,7 +153,7 @@ impl Raw {
         Ok(begun.elapsed())
     }
 
-    /// In one transaction.
+    /// Measures getting all the records in one transaction.
     fn get_in_one(&self, keys: Option<&[CallKey]>) -> Result<Duration, String> {
         let table = self.open()?;
         let begun = Instant::now();
@@ -166,8 +167,8 @@ impl Raw {
 }
 
 fn get_and_decode(table: &ReadOnlyTable<&'static [u8; 32], &'static [u8]>, key: &CallKey) -> Result<(), String> {
-    let found = table.get(key.digest().as_bytes()).map_err(said)?.ok_or("what was put is not there")?;
-    let record = Record::from_bytes(key, found.value()).map_err(said)?.ok_or("a record of another format")?;
+    let found = table.get(key.digest().as_bytes()).map_err(said)?.ok_or("a record that was put is missing")?;
+    let record = Record::from_bytes(key, found.value()).map_err(said)?.ok_or("the record has an unknown format")?;
     let ValueRef::Inline(result) = &record.result else { return Err("the result is not in the record".to_owned()) };
     black_box(encoding::from_slice::<i64>(result.as_slice()).map_err(said)?);
     Ok(())

@@ -1,4 +1,4 @@
-//! Calls a second through pools of two workers: trivial bodies, so that what is measured is all that surrounds them.
+//! Measures calls per second through pools of two workers. The bodies are trivial, so the figures show the overhead.
 
 use std::{
     path::Path,
@@ -21,8 +21,9 @@ use crate::{
 };
 
 const WORKERS: usize = 2;
-/// What the project asks of a process pool on two cores, with stores in memory.
+/// The target for misses per second of a process pool on two cores, with stores in memory.
 const MISSES: f64 = 50_000.0;
+/// The target for hits per second of the same pool.
 const HITS: f64 = 1_000_000.0;
 
 #[fleche]
@@ -34,10 +35,10 @@ fn plain(x: i64) -> i64 {
     x + 1
 }
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened, and calls that fail.
+/// Fails if a store or a pool cannot be opened, or a call fails.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 100) } else { (7, 20_000) };
     let directory = scratch::directory()?;
@@ -54,7 +55,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     Ok(Table(rows))
 }
 
-/// The rows of one pool, with targets for misses and hits over memory.
+/// Measures one pool, with targets for misses and hits with stores in memory.
 fn of_pool(
     name: &str,
     pool: &dyn Executor,
@@ -65,7 +66,7 @@ fn of_pool(
     [misses, hits]: [Option<f64>; 2],
 ) -> Result<Vec<Row>, String> {
     let wrapped = &wrap_executor(pool);
-    // Files are slow enough to be measured over fewer.
+    // Files are slow enough to be measured with fewer calls.
     let few = calls / 10;
     let files_alone = Files::new(&directory.join(name))?;
     let hit = fresh(calls);
@@ -82,7 +83,7 @@ fn of_pool(
         Box::new(|| files_alone.read(few)),
     ];
     let times = medians(rounds, &mut measures)?;
-    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    #[allow(clippy::cast_precision_loss)] // There are only thousands of calls.
     let rate = |at: usize, calls: i64| calls as f64 / times[at].as_secs_f64();
     let ratio = |at: usize, peer: usize| times[at].as_secs_f64() / times[peer].as_secs_f64();
     Ok(vec![
@@ -97,10 +98,10 @@ fn of_pool(
     ])
 }
 
-/// How many calls are on their way at once: as many as a program would have that maps over its inputs.
+/// The number of calls in progress at once, typical of a program that maps over its inputs.
 const AHEAD: usize = 1024;
 
-/// How long so many calls take, from the first submission to the last result.
+/// Measures the time from the first submission of these calls to the last result.
 fn timed<F>(pool: &(impl Executor + ?Sized), function: F, from: i64, calls: i64) -> Result<Duration, String>
 where
     F: fleche_core::bound::Callable<(i64,), Output = i64> + Clone,
@@ -110,19 +111,19 @@ where
     for (x, result) in (from..).zip(results) {
         let result = result.map_err(|error| error.to_string())?;
         if result != x + 1 {
-            return Err(format!("{result} came back for {x}"));
+            return Err(format!("the pool returned {result} as the result of {x} + 1"));
         }
     }
     Ok(begun.elapsed())
 }
 
-/// How long it takes two threads that submit so many hits each.
+/// Measures the time in which two threads each submit this many hits and receive the results.
 fn from_two_threads(cache: &Cache, pool: &(impl Executor + ?Sized), from: i64, calls: i64) -> Result<Duration, String> {
     let begun = Instant::now();
     thread::scope(|scope| {
         let submit = || scope.spawn(|| cache.scope(|| timed(pool, next, from, calls)));
         for submitter in [submit(), submit()] {
-            submitter.join().map_err(|_| "a thread that submits panicked".to_owned())??;
+            submitter.join().map_err(|_| "a submitting thread panicked".to_owned())??;
         }
         Ok(begun.elapsed())
     })

@@ -1,4 +1,4 @@
-//! What a hit costs in front of the stores, beside caches that never persist.
+//! Measures hits in memory, compared with caches that never persist.
 
 use std::{
     collections::HashMap,
@@ -48,17 +48,17 @@ fn large(x: u8) -> Arc<Vec<f64>> {
     Arc::new(vec![f64::from(x); 1_000_000])
 }
 
-/// As many different calls take turns.
+/// The number of different calls that are made in turn.
 const CALLS: i64 = 64;
 
-/// About as many bytes as identity and arguments of such a call have.
+/// The approximate size in bytes of a call's encoded identity and arguments.
 const ENCODED: usize = 120;
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened.
-#[allow(clippy::cast_precision_loss, clippy::too_many_lines)] // A table of its own, row by row.
+/// Never fails; the signature is that of all benchmarks.
+#[allow(clippy::cast_precision_loss, clippy::too_many_lines)] // One table, written row by row.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 1_000) } else { (9, 1_000_000) };
     let few = (calls / 100).max(100);
@@ -113,12 +113,12 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     ]))
 }
 
-/// Arithmetic that touches no memory: what two threads of it do more than one is what the machine has to give.
+/// Arithmetic without memory access, which shows how well the machine itself scales from one thread to two.
 fn compute(x: i64, steps: u32) -> i64 {
     (0..steps).fold(x, |sum, step| black_box(sum).wrapping_mul(31).wrapping_add(step.into()))
 }
 
-/// How long so many calls take, one after the other.
+/// Measures this many calls, one after the other.
 fn timed<R>(calls: i64, call: impl Fn(i64) -> R) -> Duration {
     let begun = Instant::now();
     for x in 0..calls {
@@ -127,7 +127,7 @@ fn timed<R>(calls: i64, call: impl Fn(i64) -> R) -> Duration {
     begun.elapsed()
 }
 
-/// The same on two threads at once: how long it takes until both are done.
+/// Runs the measurement on two threads at once, and returns the longer time.
 fn in_two(run: impl Fn() -> Duration + Sync) -> Duration {
     let barrier = Barrier::new(2);
     thread::scope(|scope| {

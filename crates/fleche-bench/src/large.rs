@@ -1,4 +1,4 @@
-//! What calls with large values cost, beside what has to be done with their bytes.
+//! Measures calls with large values, compared with the copying, hashing and reading that their bytes require.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     table::{Row, Table},
 };
 
-/// 8 MB of them.
+/// The length of the arrays, which are 8 MB of `f64`.
 const NUMBERS: usize = 1_000_000;
 
 #[fleche]
@@ -39,10 +39,10 @@ fn numbers(first: u32) -> Vec<f64> {
     (first..).take(NUMBERS).map(f64::from).collect()
 }
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened, read or written.
+/// Fails if a store cannot be opened, read or written.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let rounds = if quick { 1 } else { 25 };
     let mut rows = keys(rounds)?;
@@ -84,7 +84,7 @@ fn results(rounds: usize) -> Result<Vec<Row>, String> {
     let id = values.ids(&fleche_core::DigestPrefix::all()).map_err(said)?.next();
     let id = id.ok_or("no value was stored")?.map_err(said)?;
     let path = file_of(values.root(), &id);
-    let bytes = fs::read(&path).map_err(|error| format!("cannot read a value: {error}"))?;
+    let bytes = fs::read(&path).map_err(|error| format!("cannot read the value's file: {error}"))?;
     let mut measures: Vec<Measure<'_>> = vec![
         Box::new(|| Ok(timed(|| fs::read(&path)))),
         Box::new(|| Ok(timed(|| blake3::hash(black_box(&bytes))))),
@@ -97,7 +97,7 @@ fn results(rounds: usize) -> Result<Vec<Row>, String> {
     let seconds = |at: usize| times[at].as_secs_f64();
     let bound = seconds(0) + seconds(1) + seconds(2);
     if cache.stats().misses > 2 {
-        return Err("a call that was recorded was missed".to_owned());
+        return Err("a recorded call was a miss".to_owned());
     }
     let bound = ("read, BLAKE3, copy", bound);
     Ok(vec![
@@ -115,20 +115,20 @@ fn file_of(root: &Path, id: &fleche_core::Digest) -> PathBuf {
     root.join(shard).join(name)
 }
 
-/// How long it takes, dropping what it gives included.
+/// Measures the closure, including the drop of its result.
 fn timed<R>(run: impl FnOnce() -> R) -> Duration {
     let begun = Instant::now();
     drop(black_box(run()));
     begun.elapsed()
 }
 
-/// Runs the closure on one core of the machine, and whatever threads it starts.
+/// Runs the closure, and all threads it starts, on one core of the machine.
 fn on_one_core<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     use nix::{
         sched::{CpuSet, sched_getaffinity, sched_setaffinity},
         unistd::Pid,
     };
-    let said = |error: nix::Error| format!("cannot choose a core: {error}");
+    let said = |error: nix::Error| format!("cannot bind the thread to a core: {error}");
     let all = sched_getaffinity(Pid::from_raw(0)).map_err(said)?;
     let first = (0..CpuSet::count()).find(|core| all.is_set(*core).unwrap_or(false)).unwrap_or(0);
     let mut one = CpuSet::new();

@@ -1,21 +1,21 @@
-//! On what the figures were measured.
+//! Describes the machine, the build and the versions of peers that the figures depend on.
 
 use std::{env, fs, process::Command, thread};
 
 use serde::Deserialize;
 
-/// The lock file that this build had, from which the versions of peers are read.
+/// The lock file of this build, which contains the versions of the peers.
 const LOCK: &str = include_str!("../../../Cargo.lock");
-/// What figures depend on apart from the machine, as `Cargo.lock` calls it.
+/// The packages that the figures depend on, by their names in `Cargo.lock`.
 const MADE_OF: [&str; 7] = ["cached", "moka", "quick_cache", "redb", "rusqlite", "sled", "blake3"];
 
-/// Machine, versions and kind of build, for the head of a report: a list, in Markdown.
+/// Returns a Markdown list of the machine, the versions and the kind of build, for the head of a report.
 ///
 /// # Errors
-/// Where `Cargo.lock` cannot be read.
+/// Fails if `Cargo.lock` cannot be parsed.
 pub(crate) fn header() -> Result<String, String> {
     let cores = thread::available_parallelism().map_or(0, Into::into);
-    let build = if cfg!(debug_assertions) { "not optimised: the figures say nothing" } else { "optimised" };
+    let build = if cfg!(debug_assertions) { "not optimised (the figures mean nothing)" } else { "optimised" };
     Ok(format!(
         "- machine: {}, {cores} cores, {} {}, kernel {}\n\
          - fleche {}, {build}, {}\n\
@@ -41,7 +41,7 @@ fn kernel() -> Option<String> {
     Some(fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim().to_owned())
 }
 
-/// The compiler that cargo, by which this program is built and run, uses.
+/// Returns the version of the compiler that cargo uses to build and run this program.
 fn compiler() -> Option<String> {
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let said = Command::new(compiler).arg("--version").output().ok()?;
@@ -61,12 +61,14 @@ struct Package {
     dependencies: Vec<String>,
 }
 
-/// Each crate's version that this one depends on; of crates that only others depend on, every one that there is.
+/// Returns the version of each package in [`MADE_OF`] that this crate depends on.
+///
+/// For packages that only other crates depend on, it returns all versions in the lock file.
 fn versions(lock: &str) -> Result<String, String> {
     let Lock { package: packages } =
         toml::from_str(lock).map_err(|error| format!("cannot read Cargo.lock: {error}"))?;
     let ours = packages.iter().find(|package| package.name == env!("CARGO_PKG_NAME"));
-    // Cargo writes `name version` for a dependency of which there are several.
+    // Cargo writes `name version` for a dependency that is locked in several versions.
     let exact = |name: &str| {
         let mut dependencies = ours.iter().flat_map(|ours| &ours.dependencies);
         dependencies.find_map(|one| one.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned))
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_the_one_that_this_crate_depends_on() {
+    fn version_is_the_one_this_crate_depends_on() {
         let lock = "\
 [[package]]
 name = \"cached\"

@@ -1,7 +1,7 @@
-//! `cargo xtask bench …`: what fleche costs, beside peers measured in the same run.
+//! `cargo xtask bench …`: measures what fleche costs, compared with peers in the same run.
 //!
-//! Each figure is a median over rounds in which all that is compared takes turns, so that what else the machine does
-//! falls on all alike.
+//! Each figure is a median over rounds. In a round, everything that is compared is measured once, so that other load on the
+//! machine affects all of it equally.
 
 mod alone;
 mod caches;
@@ -31,40 +31,40 @@ use clap::{
 
 use table::{Report, Table};
 
-/// A benchmark: what it is called, what it measures, and what runs it, in small where it is to be quick.
+/// A benchmark: its name, what it measures, and the function that runs it, with less work if `quick`.
 struct Benchmark(&'static str, &'static str, fn(quick: bool) -> Result<Table, String>);
 
-/// Every benchmark. A new one is a module and a line.
+/// All benchmarks. To add one, write a module and add a line here.
 const ALL: &[Benchmark] = &[
-    Benchmark("hits", "What a hit costs in memory, beside caches that never persist", hits::run),
-    Benchmark("cold", "What the first hit of a process costs in files and in redb", cold::run),
-    Benchmark("misses", "What a miss costs around a trivial body", misses::run),
+    Benchmark("hits", "Hits in memory, compared with caches that never persist", hits::run),
+    Benchmark("cold", "The first hit of a process, in files and in redb", cold::run),
+    Benchmark("misses", "The cost of a miss with a trivial body", misses::run),
     #[cfg(target_os = "linux")]
-    Benchmark("large", "What large values cost, beside what has to be done with their bytes", large::run),
-    Benchmark("claims", "What a claim costs where nobody else wants the call", claims::run),
-    Benchmark("executors", "Calls a second through thread pools and process pools, missed and hit", executors::run),
-    Benchmark("stores", "What stores cost, beside what they are made of", stores::run),
-    // Last, for it removes very many files.
-    Benchmark("many", "What stores cost that hold a million records", many::run),
+    Benchmark("large", "Large values, compared with copying, hashing and reading their bytes", large::run),
+    Benchmark("claims", "The cost of an uncontended claim", claims::run),
+    Benchmark("executors", "Hits and misses per second through thread pools and process pools", executors::run),
+    Benchmark("stores", "Stores, compared with the engines they are built on", stores::run),
+    // This one comes last because it removes very many files.
+    Benchmark("many", "Stores with a million records", many::run),
 ];
 
 /// Benchmarks of fleche.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure; everything where nothing is named
+    /// The benchmarks to run; all of them by default
     #[arg(value_parser = PossibleValuesParser::new(ALL.iter().map(|Benchmark(name, about, _)| PossibleValue::new(*name).help(*about))))]
     what: Vec<String>,
-    /// Fewer rounds over less work: shows that everything runs, and nothing of how fast
+    /// Run fewer rounds with less work, to test that everything runs; the figures mean nothing
     #[arg(long)]
     quick: bool,
-    /// Writes a chart of all that has a target into this file, in SVG
+    /// Write a chart of all rows that have a target to this file, as SVG
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    // Workers of process pools are this program.
+    // This program is also the worker of the process pools.
     #[cfg(target_os = "linux")]
     fleche_exec::init();
     let ran = run(&Arguments::parse());

@@ -1,7 +1,7 @@
-//! Stores with very many records: opening them, a hit, a search by function and argument, and the memory while all are read.
+//! Measures stores with very many records: opening, a hit, a search by function and argument, and memory during a full read.
 //!
-//! Whatever is measured with many records is measured with few as well, in turns: hits in random order and nothing in front
-//! of the store, with the pages that they read in the system's memory.
+//! Everything is measured with many records and with few, in turns. Hits come in random order, with the hot tier off and the
+//! pages that they read already in the system's page cache.
 
 mod fill;
 mod memory;
@@ -34,9 +34,9 @@ struct Kind {
     name: &'static str,
     open: fn(&Path) -> fleche_core::Result<Arc<dyn CallStore>>,
     fill: fn(&dyn CallStore, &Path, u64) -> Result<(), String>,
-    /// Whether searches lead through an index.
+    /// Whether searches use an index.
     indexed: bool,
-    /// Whether there is anything to open.
+    /// Whether the store is on disk, so that opening it can be measured.
     on_disk: bool,
 }
 
@@ -71,10 +71,10 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened, filled or read.
+/// Fails if a store cannot be opened, filled or read.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (few, many) = if quick { (100, 10_000) } else { (1_000, 1_000_000) };
     let mut rows = Vec::new();
@@ -84,17 +84,17 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     Ok(Table(rows))
 }
 
-/// Memory that grows by less, in MiB, stays as it is.
+/// The growth of memory, in MiB, that still counts as none.
 const FLAT: f64 = 8.0;
 
-/// A store with so many records.
+/// A store, or a cache over it, with the number of its records.
 struct Filled<S: ?Sized> {
     store: Arc<S>,
     records: u64,
 }
 
 impl Filled<dyn CallStore> {
-    /// A cache over it.
+    /// Returns a cache over the store, with the hot tier off.
     fn called(&self) -> Filled<Cache> {
         let cache = Cache::new(MemoryValues::new(), Arc::clone(&self.store)).hot_tier(HotTier::OFF);
         Filled { store: Arc::new(cache), records: self.records }
@@ -126,14 +126,14 @@ fn of_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, 
     }
     rows.push(Row::time(label("find by function and argument"), finds[1]));
     rows.push(Row::ratio(label(&format!("the same, against {} records", few.records)), finds[1] / finds[0]));
-    // What the store may hold is full after the first time.
+    // The store's own caches are full after the first read.
     let (first, again) = (growth_while_reading(&many)?, growth_while_reading(&many)?);
     rows.push(Row::memory(label("memory grows by, while all are read"), first, None));
     rows.push(Row::memory(label("memory grows by, while all are read again"), again, Some(FLAT)));
     Ok(rows)
 }
 
-/// The same of redb alone, which has the same records in one table.
+/// Measures gets of the same records from one table of redb without fleche.
 fn raw_redb(directory: &Path, [few, many]: [u64; 2], rounds: usize) -> Result<Row, String> {
     let of = |records: u64| -> Result<Filled<redb::Database>, String> {
         let store = fill::raw_redb(&directory.join(format!("raw {records}")), records)?;
@@ -144,13 +144,15 @@ fn raw_redb(directory: &Path, [few, many]: [u64; 2], rounds: usize) -> Result<Ro
             let found = store.begin_read()?.open_table(TABLE)?.get(key.digest().as_bytes())?;
             Ok(found.map(|found| found.value().to_vec()))
         };
-        black_box(get().map_err(|error| error.to_string())?).map(drop).ok_or_else(|| "it is not there".to_owned())
+        black_box(get().map_err(|error| error.to_string())?)
+            .map(drop)
+            .ok_or_else(|| "a record that was put is missing".to_owned())
     };
     let gets = in_turns(rounds, &[&of(few)?, &of(many)?], 2_000, key, get)?;
     Ok(Row::ratio(format!("raw redb, {many} records: a get, against {few} records"), gets[1] / gets[0]))
 }
 
-/// A store that has been filled and, if it is on disk, closed and opened anew; and how long that took, with the first hit.
+/// Fills a store and, if it is on disk, closes and reopens it. Returns it with the row for opening and the first hit.
 fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled<dyn CallStore>, Row), String> {
     let open = || (kind.open)(path).map_err(|error| error.to_string());
     let mut store = open()?;
@@ -167,8 +169,9 @@ fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled<dyn CallStor
     Ok((Filled { store, records }, row))
 }
 
-/// How many seconds this takes with one record of each of these stores, which take turns. What it is asked with is made
-/// before.
+/// Returns the seconds that one `ask` takes on each of these stores, which are measured in turns.
+///
+/// The questions are made before the measurement.
 fn in_turns<S: ?Sized, T>(
     rounds: usize,
     stores: &[&Filled<S>],
@@ -187,7 +190,7 @@ fn in_turns<S: ?Sized, T>(
                 (random.get() >> 33) % records
             };
             let questions = (0..count).map(next).map(question).collect::<Result<Vec<_>, _>>()?;
-            // What the system has to read from the disk is no part of the figure.
+            // Ask once unmeasured, so that the figure excludes reads from the disk.
             questions.iter().try_for_each(|question| ask(&*store, question))?;
             let begun = Instant::now();
             questions.iter().try_for_each(|question| ask(&*store, question))?;
@@ -195,29 +198,25 @@ fn in_turns<S: ?Sized, T>(
         })
     };
     let times = medians(rounds, &mut stores.iter().map(measure).collect::<Vec<_>>())?;
-    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    #[allow(clippy::cast_precision_loss)] // There are only thousands of questions.
     Ok(times.into_iter().map(|time| time.as_secs_f64() / count as f64).collect())
 }
 
-#[allow(clippy::unnecessary_wraps)] // As other questions.
+#[allow(clippy::unnecessary_wraps)] // The signature is that of all questions.
 fn arguments(nth: u64) -> Result<(u64, u64), String> {
     Ok((nth, kind_of(nth)))
 }
 
-/// A call that is a hit, with nothing in front of the store.
+/// Makes a call, which must be a hit.
 fn call(cache: &Cache, &(nth, kind): &(u64, u64)) -> Result<(), String> {
     let found = cache.scope(|| many(nth, kind));
-    if found == nth + kind && cache.stats().misses == 0 {
-        Ok(())
-    } else {
-        Err("a call that was recorded was missed".to_owned())
-    }
+    if found == nth + kind && cache.stats().misses == 0 { Ok(()) } else { Err("a recorded call was a miss".to_owned()) }
 }
 
-/// What the store does of it.
+/// Asks the store for what it contributes to a hit: the record summary.
 fn get(store: &dyn CallStore, key: &CallKey) -> Result<(), String> {
     let found = store.brief(key).map_err(|error| error.to_string())?;
-    black_box(found).map(drop).ok_or_else(|| "a record that was put is not there".to_owned())
+    black_box(found).map(drop).ok_or_else(|| "a record that was put is missing".to_owned())
 }
 
 fn query(nth: u64) -> Result<Query, String> {
@@ -227,10 +226,10 @@ fn query(nth: u64) -> Result<Query, String> {
 fn find(store: &dyn CallStore, query: &Query) -> Result<(), String> {
     let said = |error: fleche_core::Error| error.to_string();
     let found: Vec<(CallKey, _)> = store.find(query).map_err(said)?.collect::<Result<_, _>>().map_err(said)?;
-    if found.len() == 1 { Ok(()) } else { Err(format!("{} records were found instead of one", found.len())) }
+    if found.len() == 1 { Ok(()) } else { Err(format!("the search found {} records instead of one", found.len())) }
 }
 
-/// By how many MiB the process's resident memory grows at most while every record is read.
+/// Reads every record, and returns by how many MiB the process's resident memory grew at most.
 fn growth_while_reading(filled: &Filled<dyn CallStore>) -> Result<f64, String> {
     let said = |error: fleche_core::Error| error.to_string();
     let before = memory::resident()?;
@@ -244,7 +243,7 @@ fn growth_while_reading(filled: &Filled<dyn CallStore>) -> Result<f64, String> {
         }
     }
     if read != filled.records {
-        return Err(format!("{read} records were read of {}", filled.records));
+        return Err(format!("read {read} records instead of {}", filled.records));
     }
     Ok(most - before)
 }

@@ -1,4 +1,4 @@
-//! What a miss costs around a trivial body: beside writing the same to files, and to redb in the same batches.
+//! Measures misses with a trivial body, compared with writing the same to files, and to redb in the same batches.
 
 use std::{
     path::Path,
@@ -24,10 +24,10 @@ fn next(x: i64) -> i64 {
     x + 1
 }
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened or written.
+/// Fails if a store cannot be opened or written.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 200) } else { (9, 20_000) };
     let few = calls / 10;
@@ -49,7 +49,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         Box::new(|| loose.alone(calls)),
     ];
     let times = medians(rounds, &mut measures)?;
-    #[allow(clippy::cast_precision_loss)] // Some thousands.
+    #[allow(clippy::cast_precision_loss)] // There are only thousands of calls.
     let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
     let raw = "raw redb, same commits, as durable";
     Ok(Table(vec![
@@ -66,7 +66,7 @@ fn without_metadata<R>(run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// A cache in redb, and a database for the same records that redb has to itself.
+/// A cache in redb, and a redb database without fleche for the same records.
 struct Databases {
     cache: Cache,
     calls: RedbCalls,
@@ -75,7 +75,7 @@ struct Databases {
 
 impl Databases {
     fn open(directory: &Path, durability: Durability) -> Result<Self, String> {
-        std::fs::create_dir(directory).map_err(|error| format!("no directory for databases: {error}"))?;
+        std::fs::create_dir(directory).map_err(|error| format!("cannot create a directory for databases: {error}"))?;
         let ours = directory.join("ours.redb");
         let calls = RedbCalls::open_with(&RedbCallsConfig::new(&ours).durability(durability));
         let calls = calls.map_err(|error| error.to_string())?;
@@ -84,8 +84,9 @@ impl Databases {
         Ok(Self { cache: Cache::new(values, calls.clone()), calls, raw })
     }
 
-    /// How long redb alone takes to put the record of such a call as often, in commits of as many as ours has had, as
-    /// many of which wait for the disk.
+    /// Measures putting the record of this call `calls` times into redb without fleche.
+    ///
+    /// The commits are as large as those of the cache so far, and the same share of them waits for the disk.
     fn alone(&self, calls: i64) -> Result<Duration, String> {
         let stats = self.calls.stats();
         let batch = usize::try_from(stats.operations / stats.commits.max(1)).unwrap_or(1).max(1);
@@ -112,12 +113,12 @@ impl Databases {
         write().map_err(|error| format!("redb: {error}"))
     }
 
-    /// The bytes of a record that our store has.
+    /// Returns the bytes of a record that the cache has stored.
     fn record(&self) -> Result<Vec<u8>, String> {
         let x = fresh(1);
         self.cache.scope(|| without_metadata(|| called(next, x, 1)));
         let key: CallKey = next::key(x);
         let record = self.cache.record(&key).map_err(|error| error.to_string())?;
-        record.ok_or("a call that was made is not recorded")?.to_bytes(&key).map_err(|error| error.to_string())
+        record.ok_or("a call that was made has no record")?.to_bytes(&key).map_err(|error| error.to_string())
     }
 }

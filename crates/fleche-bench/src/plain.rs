@@ -1,4 +1,4 @@
-//! What the same files cost without fleche.
+//! Measures writing and reading files without fleche.
 
 use std::{
     cell::Cell,
@@ -7,29 +7,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// As many bytes as the record of a trivial call has, about.
+/// The content of a file, about as long as the record of a trivial call.
 const RECORD: [u8; 400] = [7; 400];
 
-/// As many directories as the file store spreads its entries over.
+/// The number of directories over which the file store distributes its entries.
 const SHARDS: i64 = 256;
 
-/// Files that nobody but this writes, spread over as many directories as those of the file store: how fast files are made
-/// depends on where. They stay from round to round.
+/// Files in as many directories as the file store uses, since the speed of creating files depends on it.
+///
+/// They stay from round to round.
 pub(crate) struct Files {
     below: PathBuf,
     written: Cell<i64>,
 }
 
 impl Files {
-    /// Below this directory, which others use as well.
+    /// Creates the subdirectory `plain` of a directory, which may contain other files.
     pub(crate) fn new(directory: &Path) -> Result<Self, String> {
         let below = directory.join("plain");
         let make = |shard| fs::create_dir_all(below.join(format!("{shard:02x}")));
-        (0..SHARDS).try_for_each(make).map_err(|error| format!("no directory for files: {error}"))?;
+        (0..SHARDS).try_for_each(make).map_err(|error| format!("cannot create a directory for files: {error}"))?;
         Ok(Self { below, written: Cell::new(0) })
     }
 
-    /// How long it takes to write so many more under another name and rename each, one after the other.
+    /// Measures writing this many new files one after the other, each under a temporary name that is then renamed.
     pub(crate) fn write(&self, files: i64) -> Result<Duration, String> {
         let from = self.written.replace(self.written.get() + files);
         let write = || -> io::Result<Duration> {
@@ -45,14 +46,14 @@ impl Files {
         write().map_err(|error| format!("cannot write files: {error}"))
     }
 
-    /// How long it takes to read so many of those that were written last.
+    /// Measures reading this many of the files that were written last.
     pub(crate) fn read(&self, files: i64) -> Result<Duration, String> {
         let end = self.written.get();
         let begun = Instant::now();
         for file in end - files..end {
             let read = fs::read(self.path(file)).map_err(|error| format!("cannot read a file: {error}"))?;
             if read != RECORD {
-                return Err("a file does not hold what was written".to_owned());
+                return Err("a file does not contain what was written".to_owned());
             }
         }
         Ok(begun.elapsed())

@@ -1,11 +1,11 @@
-//! Rounds in which everything that is compared takes turns.
+//! Runs measurements in rounds, each of which measures everything that is compared.
 
 use std::time::Duration;
 
-/// A figure to measure: what one round of it takes.
+/// A measurement: a closure that runs one round and returns the time it took.
 pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Duration, String> + 'a>;
 
-/// The median time of each over so many rounds; one more round before them is not counted.
+/// Returns the median time of each measurement over this many rounds, after one round that is not counted.
 pub(crate) fn medians(rounds: usize, measures: &mut [Measure<'_>]) -> Result<Vec<Duration>, String> {
     let mut times = vec![Vec::with_capacity(rounds); measures.len()];
     for round in 0..=rounds {
@@ -29,14 +29,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_round_is_not_counted_and_the_middle_one_is_taken() {
+    fn median_leaves_out_the_first_round() {
         let mut times = [100, 3, 1, 2].map(Duration::from_secs).into_iter();
         let mut measures: [Measure<'_>; 1] = [Box::new(|| times.next().ok_or_else(String::new))];
         assert_eq!(medians(3, &mut measures), Ok(vec![Duration::from_secs(2)]));
     }
 
     #[test]
-    fn what_fails_is_told() {
+    fn error_of_a_measurement_is_returned() {
         let mut measures: [Measure<'_>; 1] = [Box::new(|| Err("no disk".to_owned()))];
         assert_eq!(medians(1, &mut measures), Err("no disk".to_owned()));
     }

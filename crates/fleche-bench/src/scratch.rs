@@ -1,5 +1,7 @@
-//! Directories for what is measured, which all go at the end: a file system may be slow at making files for some seconds
-//! after others were removed (ext4 passes by what was removed lately), and the next benchmark would pay for it.
+//! Temporary directories for the benchmarks, which are all removed at the end of the run.
+//!
+//! A file system may create files slowly for some seconds after others were removed (ext4 skips recently freed inodes), and
+//! the next benchmark would measure that.
 
 use std::{
     path::PathBuf,
@@ -10,12 +12,12 @@ use tempfile::TempDir;
 
 static ROOT: Mutex<Option<TempDir>> = Mutex::new(None);
 
-/// A new, empty directory.
+/// Creates a new, empty directory.
 ///
 /// # Errors
-/// Where none can be made.
+/// Fails if the directory cannot be created.
 pub(crate) fn directory() -> Result<PathBuf, String> {
-    let said = |error: std::io::Error| format!("no directory for stores: {error}");
+    let said = |error: std::io::Error| format!("cannot create a temporary directory: {error}");
     let mut root = ROOT.lock().unwrap_or_else(PoisonError::into_inner);
     let root = match &*root {
         Some(root) => root,
@@ -24,11 +26,11 @@ pub(crate) fn directory() -> Result<PathBuf, String> {
     Ok(tempfile::tempdir_in(root.path()).map_err(said)?.keep())
 }
 
-/// Removes all of them.
+/// Removes all directories.
 ///
 /// # Errors
-/// Where something stays.
+/// Fails if something cannot be removed.
 pub(crate) fn remove() -> Result<(), String> {
     let root = ROOT.lock().unwrap_or_else(PoisonError::into_inner).take();
-    root.map_or(Ok(()), TempDir::close).map_err(|error| format!("files of benchmarks are left: {error}"))
+    root.map_or(Ok(()), TempDir::close).map_err(|error| format!("cannot remove the benchmarks' files: {error}"))
 }

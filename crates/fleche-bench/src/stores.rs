@@ -1,4 +1,4 @@
-//! What stores cost beside what they are made of: values of several sizes, and commits that many threads share.
+//! Measures stores, compared with the engines they are built on: values of several sizes, and commits shared by threads.
 
 mod group;
 mod raw;
@@ -27,14 +27,14 @@ use crate::{
 };
 use raw::Raw;
 
-/// Sizes of values, with how many are put and got.
+/// The sizes of values: label, bytes, and how many values a round puts and gets.
 const SIZES: [(&str, usize, u64); 4] =
     [("64 B", 64, 1_000), ("4 KB", 4_096, 500), ("1 MB", 1 << 20, 16), ("64 MB", 64 << 20, 1)];
 
-/// Measures, and says what came out.
+/// Runs the benchmark and returns its table.
 ///
 /// # Errors
-/// What cannot be opened, put or got.
+/// Fails if a store cannot be opened, written or read.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let mut rows = Vec::new();
     for (label, size, count) in SIZES.into_iter().take(if quick { 2 } else { SIZES.len() }) {
@@ -46,11 +46,11 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     Ok(Table(rows))
 }
 
-/// A store of ours, and what it is made of.
+/// A store of fleche and its peer, the engine it is built on.
 struct Pair {
     name: &'static str,
     ours: Ours,
-    /// What it is made of, as it is called.
+    /// The peer's name in the table.
     peer: &'static str,
     raw: Raw,
 }
@@ -98,12 +98,12 @@ fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
     ])
 }
 
-/// Every store against its peer: what a miss puts, and what a hit gets.
+/// Compares every store with its peer: the puts of a miss, and the gets of a hit.
 fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Row>, String> {
     let directory = scratch::directory()?;
     let mut rows = Vec::new();
     for Pair { name, ours, peer, raw } in pairs(&directory)? {
-        // Each round puts what was not there before, and gets what it has put.
+        // Each round puts new entries, and gets the same entries.
         let next = std::cell::Cell::new(0);
         let fresh = || next.replace(next.get() + count)..next.get();
         let items = |range: std::ops::Range<u64>| range.map(|nth| Item::new(nth, size)).collect::<Vec<_>>();
@@ -131,7 +131,7 @@ fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Ro
             }),
         ];
         let times = medians(rounds, &mut measures)?;
-        #[allow(clippy::cast_precision_loss)] // Some thousands.
+        #[allow(clippy::cast_precision_loss)] // There are only thousands of entries.
         let each = |at: usize| times[at].as_secs_f64() / count as f64;
         for (what, ours, raw) in [("miss", 0, 2), ("hit", 1, 3)] {
             rows.push(Row::against(format!("{name}, {label}, {what}"), each(ours), (peer, each(raw)), None));
@@ -140,18 +140,18 @@ fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Ro
     Ok(rows)
 }
 
-/// A call with a result of so many bytes.
+/// A call with a result of a given size.
 struct Item {
     key: CallKey,
     record: Record,
     value: Vec<u8>,
-    /// The record's.
+    /// The encoded record.
     bytes: Vec<u8>,
 }
 
 impl Item {
     fn new(nth: u64, size: usize) -> Self {
-        // Bytes that no store finds again elsewhere, and none can shorten much.
+        // The bytes are unique to this item and hardly compressible.
         let mut value = Vec::with_capacity(size);
         let mut block = *Digest::of(&nth.to_le_bytes()).as_bytes();
         while value.len() < size {
@@ -166,7 +166,7 @@ impl Item {
     }
 }
 
-/// A record of a trivial call.
+/// Returns the record of a trivial call.
 fn record(nth: u64, result: ValueRef) -> Record {
     Record::new(RecordFields {
         function: FunctionId { name: "bench::f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
@@ -189,11 +189,11 @@ impl Ours {
 
     fn get(&self, item: &Item) -> Result<(), String> {
         let record = self.calls.get(&item.key).map_err(|error| error.to_string())?;
-        let record = record.ok_or("a record that was put is not there")?;
+        let record = record.ok_or("a record that was put is missing")?;
         if let Some(digest) = record.result.stored() {
             let value = self.values.get(digest).map_err(|error| error.to_string())?;
             if value.is_none_or(|value| value.len() != item.value.len()) {
-                return Err("a value that was put is not there".to_owned());
+                return Err("a value that was put is missing or has another length".to_owned());
             }
         }
         Ok(())

@@ -1,28 +1,28 @@
-//! Rows of figures, and the table that they make.
+//! Rows of figures, and the Markdown table of a report.
 
 use std::fmt::{self, Write as _};
 
-/// A row: what was measured, the figure, what it is compared with, and what it is held against.
+/// A row: what was measured, the figure, the peer it is compared with, and the target.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     pub(crate) what: String,
-    /// fleche's figure, or the peer's where the row is about one alone.
+    /// The figure of fleche, or of the peer if the row is about the peer alone.
     pub(crate) figure: String,
-    /// The peer, by name, with its figure.
+    /// The peer's name and its figure.
     pub(crate) peer: String,
-    /// The peer's name, where figures of two are compared.
+    /// The peer's name if two figures are compared, else empty.
     pub(crate) against: String,
-    /// Of the two.
+    /// The ratio of the two figures.
     pub(crate) ratio: String,
-    /// `None` for figures that only say how others are to be read.
+    /// The target, or `None` for figures that only help to read others.
     pub(crate) target: Option<Target>,
 }
 
-/// What a figure is to keep to.
+/// The limit that a figure has to keep.
 #[derive(Debug)]
 pub(crate) struct Target {
     shown: String,
-    /// How much of what is allowed is used: at 1 the target is just met, above it is missed.
+    /// The used fraction of the limit: at 1 the target is just met, above 1 it is missed.
     used: f64,
 }
 
@@ -35,7 +35,7 @@ impl Target {
         Self { shown, used: least / figure }
     }
 
-    /// How much of what is allowed is used: at 1 the target is just met, above it is missed.
+    /// Returns the used fraction of the limit: at 1 the target is just met, above 1 it is missed.
     pub(crate) fn used(&self) -> f64 {
         self.used
     }
@@ -50,7 +50,7 @@ impl Target {
 }
 
 impl Row {
-    /// So many seconds, beside a peer's, held against a target of the ratio where there is one.
+    /// Creates a row of seconds, compared with those of a peer, with an optional target for the ratio.
     pub(crate) fn against(
         what: impl Into<String>,
         seconds: f64,
@@ -65,62 +65,62 @@ impl Row {
         Self { figure: time(seconds), peer: format!("{peer}: {}", time(of_peer)), against: peer.to_owned(), ..row }
     }
 
-    /// So many calls a second, held against a target where there is one.
+    /// Creates a row of calls per second, with an optional target.
     pub(crate) fn rate(what: impl Into<String>, rate: f64, target: Option<f64>) -> Self {
         let target = target.map(|target| Target::at_least(rate, target, format!("≥ {} /s", grouped(target))));
         Self { what: what.into(), figure: format!("{} /s", grouped(rate)), target, ..Self::default() }
     }
 
-    /// So many seconds.
+    /// Creates a row of seconds without a target.
     pub(crate) fn time(what: impl Into<String>, seconds: f64) -> Self {
         Self { what: what.into(), figure: time(seconds), ..Self::default() }
     }
 
-    /// So many seconds, held against a target.
+    /// Creates a row of seconds with a target.
     pub(crate) fn within(what: impl Into<String>, seconds: f64, target: f64) -> Self {
         let target = Target::at_most(seconds, target, format!("≤ {}", limit(target)));
         Self { target: Some(target), ..Self::time(what, seconds) }
     }
 
-    /// So many MiB of memory, held against a target where there is one.
+    /// Creates a row of memory in MiB, with an optional target.
     pub(crate) fn memory(what: impl Into<String>, mebibytes: f64, most: Option<f64>) -> Self {
         let target = most.map(|most| Target::at_most(mebibytes, most, format!("≤ {most} MiB")));
         Self { what: what.into(), figure: format!("{mebibytes:.1} MiB"), target, ..Self::default() }
     }
 
-    /// How many times as long as its peer something takes, held against a target.
+    /// Creates a row of a ratio with an upper limit, such as a time relative to the peer's.
     pub(crate) fn held(what: impl Into<String>, ratio: f64, target: f64) -> Self {
         let row = Self::ratio(what, ratio);
         Self { target: Some(Target::at_most(ratio, target, format!("≤ {target} ×"))), ..row }
     }
 
-    /// How many times as much as its peer something does, held against a target.
+    /// Creates a row of a ratio with a lower limit, such as a rate relative to the peer's.
     pub(crate) fn at_least(what: impl Into<String>, ratio: f64, target: f64) -> Self {
         let row = Self::ratio(what, ratio);
         Self { target: Some(Target::at_least(ratio, target, format!("≥ {target} ×"))), ..row }
     }
 
-    /// So many.
+    /// Creates a row of a count.
     pub(crate) fn count(what: impl Into<String>, count: f64) -> Self {
         Self { what: what.into(), figure: grouped(count), ..Self::default() }
     }
 
-    /// How many times as long, or as much, as its peer.
+    /// Creates a row of a ratio without a target.
     pub(crate) fn ratio(what: impl Into<String>, ratio: f64) -> Self {
         Self { what: what.into(), ratio: format!("{ratio:.2} ×"), ..Self::default() }
     }
 
-    /// The same, with what it was compared with by name.
+    /// Sets the text of the peer's column.
     pub(crate) fn with_peer(self, peer: impl Into<String>) -> Self {
         Self { peer: peer.into(), ..self }
     }
 
-    /// What was measured, and what it is compared with.
+    /// Returns what was measured, and the peer it is compared with.
     pub(crate) fn title(&self) -> String {
         if self.against.is_empty() { self.what.clone() } else { format!("{} / {}", self.what, self.against) }
     }
 
-    /// The figure and what is allowed, in short.
+    /// Returns the ratio, or else the figure, with the target and whether it is met.
     pub(crate) fn outcome(&self) -> String {
         let figure = if self.ratio.is_empty() { &self.figure } else { &self.ratio };
         match &self.target {
@@ -130,14 +130,14 @@ impl Row {
     }
 }
 
-/// What a benchmark has found.
+/// The rows of one benchmark.
 pub(crate) struct Table(pub(crate) Vec<Row>);
 
-/// What all that were run have found, by name: one table, in Markdown.
+/// The tables of all benchmarks that were run, by name. Displayed as one Markdown table.
 pub(crate) struct Report(pub(crate) Vec<(&'static str, Table)>);
 
 impl Report {
-    /// Every row with the name of its benchmark.
+    /// Returns every row with the name of its benchmark.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&'static str, &Row)> {
         self.0.iter().flat_map(|(name, table)| table.0.iter().map(|row| (*name, row)))
     }
@@ -160,14 +160,14 @@ impl fmt::Display for Report {
     }
 }
 
-/// In the unit that suits it.
+/// Formats a time with three digits, in a suitable unit.
 fn time(seconds: f64) -> String {
     let (scaled, unit) = in_unit(seconds);
     let digits = usize::from(scaled.abs() < 100.0) + usize::from(scaled.abs() < 10.0);
     format!("{scaled:.digits$} {unit}")
 }
 
-/// A round figure, without digits that say nothing.
+/// Formats a limit in a suitable unit, without trailing zeros.
 fn limit(seconds: f64) -> String {
     let (scaled, unit) = in_unit(seconds);
     format!("{} {unit}", (scaled * 1e3).round() / 1e3)
@@ -182,7 +182,7 @@ fn in_unit(seconds: f64) -> (f64, &'static str) {
     }
 }
 
-/// With a space after each three digits.
+/// Formats a number with a space between groups of three digits.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_says_whether_its_target_is_met() {
+    fn row_shows_whether_its_target_is_met() {
         let table = Table(vec![
             Row::rate("rate", 1_234_567.8, Some(50_000.0)),
             Row::rate("low rate", 12.0, Some(50.0)),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_of_a_target_is_over_one_where_it_is_missed() {
+    fn used_fraction_exceeds_one_if_target_is_missed() {
         let used = |row: &Row| row.target.as_ref().map(Target::used);
         assert_eq!(used(&Row::held("", 3.0, 1.5)), Some(2.0));
         assert_eq!(used(&Row::at_least("", 0.5, 1.5)), Some(3.0));

@@ -1,4 +1,4 @@
-//! What `cargo xtask instructions` counts: so many calls of a kind, after what is needed to make them.
+//! The program whose instructions `cargo xtask instructions` counts: it makes a given number of calls of one kind.
 
 use std::{hint::black_box, path::Path, process::ExitCode};
 
@@ -18,25 +18,28 @@ fn next(x: i64) -> i64 {
     x + 1
 }
 
-/// A kind of call, by its name: opens the cache that it needs, and calls.
+/// A kind of call: its name, the cache it needs, and how to make it.
 struct Kind {
     name: &'static str,
-    /// How many calls a short and a long run make: what they differ by is the calls' alone.
+    /// The numbers of calls in a short and a long run. The difference of their instructions is due to the calls alone.
     runs: [i64; 2],
     open: fn(&Path) -> Result<Cache, String>,
     call: fn(i64),
-    /// Whether each call is made before, by another process, or here on its first turn, or not at all.
     before: Before,
 }
 
+/// Where the calls were computed before they are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
+    /// In an earlier process, so every call is a hit in the store.
     Elsewhere,
+    /// In this process: one call is repeated, and only the first is a miss.
     Here,
+    /// Nowhere, so every call is a miss.
     Never,
 }
 
-/// Every kind.
+/// All kinds.
 const KINDS: &[Kind] = &[
     Kind {
         name: "hot-hit",
@@ -61,7 +64,7 @@ const KINDS: &[Kind] = &[
         call,
         before: Before::Elsewhere,
     },
-    // Tables of the memory store, in as many parts as a power of two, grow once between these, wherever seeds put entries.
+    // Between these two counts each shard of the memory store's tables grows exactly once, whatever its hash seed.
     Kind { name: "memory-miss", runs: [2_600, 6_000], open: |_| Ok(caches::memory()), call, before: Before::Never },
 ];
 
@@ -73,7 +76,7 @@ fn call(x: i64) {
     black_box(next(black_box(x)));
 }
 
-/// Makes calls to count the instructions of.
+/// Makes calls whose instructions are to be counted.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -82,11 +85,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Says which kinds there are, with how many calls a short and a long run make
+    /// Lists the kinds, each with the number of calls in a short and in a long run
     List,
-    /// Makes the calls that the others are to find in stores
+    /// Makes the calls that a later run is to find in its store
     Prepare { kind: String, directory: std::path::PathBuf },
-    /// Makes so many calls
+    /// Makes the given number of calls
     Run { kind: String, directory: std::path::PathBuf, calls: i64 },
 }
 
@@ -111,7 +114,7 @@ fn main() -> ExitCode {
 }
 
 fn find(name: &str) -> Result<&'static Kind, String> {
-    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| format!("there is no kind `{name}`: see `list`"))
+    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| format!("unknown kind `{name}`; `list` shows the kinds"))
 }
 
 impl Kind {
@@ -124,7 +127,7 @@ impl Kind {
 
     fn run(&self, directory: &Path, calls: i64) -> Result<(), String> {
         match self.before {
-            // The same call again and again: several might share a place in a table, or not, as its seed has it.
+            // One call is repeated, since with several the hash seed would decide whether they collide in a table.
             Before::Here => self.calls(directory, (0..=calls).map(|_| 0)),
             Before::Elsewhere | Before::Never => self.calls(directory, 0..calls),
         }
@@ -132,11 +135,11 @@ impl Kind {
             Before::Here if misses == 1 => Ok(()),
             Before::Elsewhere if misses == 0 => Ok(()),
             Before::Never if misses == calls => Ok(()),
-            _ => Err(format!("{misses} of {calls} calls were missed")),
+            _ => Err(format!("{misses} of {calls} calls were misses, which is not what this kind measures")),
         })
     }
 
-    /// Makes these calls, without metadata. Gives the number of those that were missed.
+    /// Makes these calls without metadata, and returns the number of misses.
     fn calls(&self, directory: &Path, calls: impl Iterator<Item = i64>) -> Result<i64, String> {
         let cache = (self.open)(directory)?;
         let _none = collect([]).enter();

@@ -1,4 +1,4 @@
-//! Putting very many records into a store.
+//! Fills stores with very many records.
 
 use std::{collections::BTreeMap, path::Path, thread};
 
@@ -12,10 +12,10 @@ use rusqlite::{Connection, params};
 
 use crate::alone::{TABLE, said};
 
-/// The name of the function whose calls they are.
+/// The name of the function whose calls are recorded.
 pub(super) const FUNCTION: &str = "bench::many";
 
-/// The function: its calls with one of its ten kinds each are the records.
+/// The function whose calls are recorded, each with one of ten kinds.
 #[fleche(name = "bench::many", version = 1)]
 pub(super) fn many(nth: u64, kind: u64) -> u64 {
     nth + kind
@@ -31,7 +31,7 @@ fn function() -> FunctionId {
     FunctionId { name: FUNCTION.into(), version: 1, code: Digest::of(b"code"), hash_code: false }
 }
 
-/// A number, and one that many calls share.
+/// Returns the arguments of a call: a number of its own, and a kind that many calls share.
 fn arguments(nth: u64) -> Result<Vec<Argument>, String> {
     let argument = |name: &'static str, value: u64| -> Result<Argument, String> {
         let encoded = encoding::to_vec(&value).map_err(|error| error.to_string())?;
@@ -40,7 +40,7 @@ fn arguments(nth: u64) -> Result<Vec<Argument>, String> {
     Ok(vec![argument("nth", nth)?, argument("kind", kind_of(nth))?])
 }
 
-/// The key of a call.
+/// Returns the key of a call.
 pub(super) fn key(nth: u64) -> Result<CallKey, String> {
     CallKey::new(&function(), &arguments(nth)?).map_err(|error| error.to_string())
 }
@@ -58,7 +58,7 @@ fn record(nth: u64) -> Result<(CallKey, Record), String> {
     Ok((CallKey::new(&record.function, &record.arguments).map_err(|error| error.to_string())?, record))
 }
 
-/// Puts them as every caller does.
+/// Puts the records through the store's interface, from two threads.
 pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), String> {
     let put = |nth| -> Result<(), String> {
         let (key, record) = record(nth)?;
@@ -71,7 +71,7 @@ pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), St
     })
 }
 
-/// The same records in redb alone, from one transaction.
+/// Puts the same records into a redb database without fleche, in one transaction.
 pub(super) fn raw_redb(file: &Path, records: u64) -> Result<redb::Database, String> {
     let database = redb::Database::create(file).map_err(said)?;
     let encoded = |nth| -> Result<(CallKey, Vec<u8>), String> {
@@ -91,8 +91,9 @@ pub(super) fn raw_redb(file: &Path, records: u64) -> Result<redb::Database, Stri
     Ok(database)
 }
 
-/// Puts the first as every caller does, and the others, for which that would take some minutes, beside the store in one
-/// transaction: the rows that it would write. That it finds them the searches show.
+/// Puts the first record through the store, and writes the rows of the others directly, in one transaction.
+///
+/// Putting all of them through the store would take minutes. The searches of the benchmark show that the store finds them.
 pub(super) fn sqlite(store: &dyn CallStore, file: &Path, records: u64) -> Result<(), String> {
     let (key, first) = record(0)?;
     store.put(&key, &first).map_err(|error| error.to_string())?;

@@ -1,5 +1,6 @@
-//! Commits that threads share: eight of them putting records into redb, beside redb alone with batches of the same size and
-//! as durable.
+//! Measures shared commits: eight threads put records into the redb store, compared with redb alone.
+//!
+//! Redb alone commits batches of the same size with the same durability.
 
 use std::{
     path::Path,
@@ -16,10 +17,10 @@ use super::{Item, record};
 use crate::{alone::TABLE, scratch, table::Row};
 
 const THREADS: usize = 8;
-/// How often both are done, in turns.
+/// The number of rounds, in each of which the store and redb alone are measured.
 pub(super) const ROUNDS: u32 = 3;
 
-/// The rows.
+/// Runs the comparison and returns its rows.
 pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
     let records: u32 = if quick { 800 } else { 100_000 };
     let items: Vec<_> = (0..records.into()).map(item).collect();
@@ -31,7 +32,7 @@ pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
         let (time, stats) = shared(&directory.join("ours.redb"), &items, THREADS)?;
         ours += time;
         raw += alone(&directory.join("raw.redb"), &items, stats)?;
-        #[allow(clippy::cast_precision_loss)] // A hundred thousand.
+        #[allow(clippy::cast_precision_loss)] // There are at most a hundred thousand records.
         let each = stats.operations as f64 / stats.commits.max(1) as f64;
         batch += each / f64::from(ROUNDS);
     }
@@ -45,7 +46,7 @@ pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
     ])
 }
 
-/// A record of about 200 bytes.
+/// Returns an item whose record has about 200 bytes.
 pub(super) fn item(nth: u64) -> Item {
     let mut item = Item::new(nth, 0);
     item.record = record(nth, ValueRef::of(&nth.to_le_bytes()));
@@ -53,7 +54,7 @@ pub(super) fn item(nth: u64) -> Item {
     item
 }
 
-/// How long so many threads take together until all is durable, and the commits.
+/// Puts the items from this many threads. Returns the time until all are durable, and the commits that it took.
 pub(super) fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Duration, CommitStats), String> {
     let store = RedbCalls::open(file).map_err(|error| error.to_string())?;
     let (barrier, part) = (Barrier::new(threads), items.len().div_ceil(threads));
@@ -74,7 +75,7 @@ pub(super) fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Dur
     Ok((begun.elapsed(), store.stats()))
 }
 
-/// How long redb takes for the same in as many commits, of which as many wait for the disk.
+/// Measures redb alone with the same items, in as many commits, of which as many wait for the disk.
 pub(super) fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, String> {
     let said = |error: redb::Error| error.to_string();
     let commits = usize::try_from(stats.commits).unwrap_or(1).max(1);

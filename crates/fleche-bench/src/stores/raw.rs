@@ -1,4 +1,4 @@
-//! The peers: files, and databases as their own crates give them, with as little around them as goes.
+//! The peers of the stores: files, and database engines used directly.
 
 use std::{fs, hint::black_box, path::Path};
 
@@ -21,13 +21,13 @@ impl Raw {
         (self.put)(id, bytes)
     }
 
-    /// Reads what was put, which was so long.
+    /// Reads an entry, and fails if its length is not `len`.
     pub(super) fn get(&self, id: &[u8; 32], len: usize) -> Result<(), String> {
-        if (self.get)(id)? == Some(len) { Ok(()) } else { Err("what was put is not there".to_owned()) }
+        if (self.get)(id)? == Some(len) { Ok(()) } else { Err("an entry is missing or has another length".to_owned()) }
     }
 }
 
-/// A file an entry, written under another name and renamed.
+/// Stores each entry in a file, which is written under a temporary name and renamed.
 pub(super) fn files(directory: &Path) -> Result<Raw, String> {
     fs::create_dir_all(directory).map_err(said)?;
     let (one, other) = (directory.to_owned(), directory.to_owned());
@@ -42,7 +42,7 @@ pub(super) fn files(directory: &Path) -> Result<Raw, String> {
     })
 }
 
-/// A transaction an entry, which the disk need not have.
+/// Stores each entry in a redb transaction of its own, without waiting for the disk.
 pub(super) fn redb(file: &Path) -> Result<Raw, String> {
     let database = std::rc::Rc::new(Database::create(file).map_err(said)?);
     let readable = database.clone();
@@ -61,6 +61,7 @@ pub(super) fn redb(file: &Path) -> Result<Raw, String> {
     })
 }
 
+/// Stores each entry in sled's default tree, without waiting for the disk.
 pub(super) fn sled(directory: &Path) -> Result<Raw, String> {
     let database = sled::open(directory).map_err(said)?;
     let readable = database.clone();
@@ -70,7 +71,7 @@ pub(super) fn sled(directory: &Path) -> Result<Raw, String> {
     })
 }
 
-/// A statement an entry, with the journal and the durability that our store has.
+/// Stores each entry with one SQLite statement, with the journal mode and durability of fleche's store.
 pub(super) fn sqlite(file: &Path) -> Result<Raw, String> {
     let connection = Connection::open(file).map_err(said)?;
     connection

@@ -1,5 +1,6 @@
-//! One thread's misses and hits in redb, beside redb alone: misses in the same batches and as durable, hits with the decoding
-//! that a record needs.
+//! Measures misses and hits of one thread in the redb store, compared with redb alone.
+//!
+//! For misses, redb alone commits the same batches with the same durability; for hits, it also decodes the records.
 
 use std::{
     hint::black_box,
@@ -22,7 +23,7 @@ use crate::{
     table::Row,
 };
 
-/// The rows.
+/// Runs the comparison and returns its rows.
 pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
     let records: u64 = if quick { 800 } else { 100_000 };
     let directory = scratch::directory()?;
@@ -42,7 +43,7 @@ pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
     ])
 }
 
-/// How long it takes to get all of them from our store, and from redb with the decoding.
+/// Measures getting all items from the store, and from redb alone with decoding.
 fn hits(ours: &Path, raw: &Path, items: &[Item], rounds: usize) -> Result<(Duration, Duration), String> {
     let store = RedbCalls::open(ours).map_err(|error| error.to_string())?;
     let database = Database::open(raw).map_err(|error| error.to_string())?;
@@ -54,7 +55,7 @@ fn hits(ours: &Path, raw: &Path, items: &[Item], rounds: usize) -> Result<(Durat
     let timed = |one: &dyn Fn(&Item) -> Result<Option<Record>, String>| {
         let begun = Instant::now();
         for item in items {
-            black_box(one(item)?).ok_or("a record that was put is not there")?;
+            black_box(one(item)?).ok_or("a record that was put is missing")?;
         }
         Ok(begun.elapsed())
     };
