@@ -1,4 +1,4 @@
-//! Alarms: wakers to be woken at a time, by one thread for all of a process.
+//! Timers: one thread per process wakes wakers at given times.
 
 use std::{
     collections::BTreeMap,
@@ -10,15 +10,15 @@ use std::{
 use crate::{claim::WaitsHere, fork, job, starter};
 
 static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
-/// There is an earlier time than before.
+/// Notified when the earliest time has changed.
 static CHANGED: Condvar = Condvar::new();
-/// A thread without an alarm ends after this time.
+/// The thread ends after this time without an alarm.
 const KEPT: Duration = Duration::from_secs(10);
 
 struct State {
     wakers: BTreeMap<(Instant, u64), Waker>,
     next: u64,
-    /// Whether a thread looks after them.
+    /// Whether the timer thread runs.
     watched: bool,
 }
 
@@ -26,7 +26,7 @@ fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A waker that is to be woken at a time, unless this is dropped before.
+/// A waker that will be woken at a given time. Dropping this cancels it.
 #[must_use = "dropping it cancels the alarm"]
 pub(crate) struct Alarm {
     at: Instant,
@@ -44,7 +44,7 @@ impl Drop for Alarm {
     }
 }
 
-/// Wakes the waker at this time, or soon after it. Where no thread is to be had, at once.
+/// Wakes the waker at this time or soon after it. Wakes it at once if the timer thread cannot be started.
 pub(crate) fn set(at: Instant, waker: &Waker) -> Alarm {
     let mut state = lock();
     state.next += 1;
@@ -64,7 +64,7 @@ pub(crate) fn set(at: Instant, waker: &Waker) -> Alarm {
     Alarm { at, number }
 }
 
-/// Wakes wakers until there have been none for a while.
+/// Wakes wakers as they become due. Returns after [`KEPT`] without any.
 fn watch() {
     let _waits = WaitsHere::begin();
     let mut state = lock();
@@ -76,7 +76,7 @@ fn watch() {
         {
             drop(state);
             if let Err(panic) = job::catch(|| waker.wake()) {
-                crate::log::error!(%panic, "a panic while a future was woken");
+                crate::log::error!(%panic, "the waker of a future panicked");
             }
             state = lock();
             continue;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_ring_in_order_and_not_before_their_time() {
+    fn alarms_fire_in_order_and_never_early() {
         let (sender, rung) = mpsc::channel();
         let now = Instant::now();
         let at = |number: u32| now + Duration::from_millis(20) * number;
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelled_alarm_keeps_no_waker() {
+    fn cancelled_alarm_drops_its_waker() {
         let ring = Arc::new(Ring(mpsc::channel().0, 0));
         let alarm = set(Instant::now() + Duration::from_hours(1), &Waker::from(ring.clone()));
         assert_eq!(Arc::strong_count(&ring), 2);

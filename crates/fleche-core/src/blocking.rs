@@ -1,4 +1,4 @@
-//! Threads that wait for stores, so that those of an async runtime need not.
+//! The blocking pool: threads that wait for stores, so that the threads of an async runtime do not block.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,12 +12,12 @@ use crate::{
     job, starter,
 };
 
-/// The most threads that wait for one store at a time; further work is queued. So a store that does not answer does not delay
-/// other stores.
+/// The most threads that wait for one store at a time; further operations are queued. A store that does not answer thus
+/// does not delay other stores.
 const THREADS_PER_STORE: usize = 8;
 /// The most threads that wait for stores at a time.
 const THREADS: usize = 64;
-/// A thread without work ends after this time.
+/// A thread ends after this time without work.
 const KEPT: Duration = Duration::from_secs(10);
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
@@ -27,7 +27,7 @@ static CHANGED: Condvar = Condvar::new();
 #[derive(Default)]
 struct State {
     stores: HashMap<usize, Line>,
-    /// The store of each piece of work that may begin now.
+    /// The store of each operation that may begin now, in order.
     ready: VecDeque<usize>,
     threads: usize,
     /// How many of them wait for work.
@@ -38,7 +38,7 @@ struct State {
 #[derive(Default)]
 struct Line {
     queue: VecDeque<Work>,
-    /// How much of the queue may begin now.
+    /// How many of the queued operations may begin now.
     ready: usize,
     running: usize,
 }
@@ -51,7 +51,7 @@ impl State {
         self.admit(store);
     }
 
-    /// Lets the next work with this store begin, if there are threads for it.
+    /// Marks the next queued operation of this store as ready if the store's limit permits it.
     fn admit(&mut self, store: usize) {
         let Some(line) = self.stores.get_mut(&store) else { return };
         if line.ready < line.queue.len() && line.ready + line.running < THREADS_PER_STORE {
@@ -78,10 +78,10 @@ impl State {
     }
 }
 
-/// Runs the closure, which asks this store, on a thread that may wait. It runs even if the future is dropped.
+/// Runs the closure, which uses this store, on a thread that may block. It runs even if the future is dropped.
 ///
 /// # Errors
-/// What the closure says; a panic in it is one too.
+/// The error of the closure; [`Error::Backend`] if it panics.
 pub(crate) async fn run<R: Send + 'static>(
     store: usize,
     run: impl FnOnce() -> Result<R> + Send + 'static,
@@ -105,7 +105,7 @@ fn push(store: usize, work: Work) {
     if start && starter::spawn("fleche-store", serve).is_err() {
         let mut state = lock();
         state.threads -= 1;
-        // Then others do it, or this thread has to.
+        // The existing threads do the work; if there are none, this thread has to.
         while state.threads == 0
             && let Some((store, work)) = state.begin()
         {
@@ -117,15 +117,15 @@ fn push(store: usize, work: Work) {
     }
 }
 
-/// Does work until there has been none for a while.
+/// Runs queued operations. Returns after [`KEPT`] without any.
 fn serve() {
     let mut state = lock();
     loop {
         if let Some((store, work)) = state.begin() {
             drop(state);
-            // The work catches its own panics; these are of wakers.
+            // The operation catches its own panics; these come from wakers.
             if let Err(panic) = job::catch(work) {
-                crate::log::error!(%panic, "a panic while a future was woken");
+                crate::log::error!(%panic, "the waker of a future panicked");
             }
             state = lock();
             state.end(store);
@@ -144,7 +144,7 @@ fn serve() {
     }
 }
 
-/// No code of others runs under the lock, so it is never left half changed.
+/// No user code runs under the lock, so a panic cannot leave the state inconsistent.
 fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Claims: who computes a missing call, among all who share a store.
+//! Claims: the right to compute a missing call, among all threads and processes that share a store.
 
 mod chain;
 mod flight;
@@ -37,77 +37,79 @@ use crate::{
     error::Result,
 };
 
-/// What a store says to who wants to compute a missing call.
+/// The answer of a store to a caller that wants to compute a missing call.
 ///
-/// Claims save work; no correctness rests on them. Two who compute one call at once record the same result.
+/// Claims save work; correctness never rests on them. Two processes that compute the same call record the same result.
 pub enum Claim {
-    /// The store leaves it to its process, where one caller of a call computes and the others wait. For stores that one
-    /// process uses.
+    /// The store has no claims of its own: within the process, one caller of a call computes and the others wait. For
+    /// stores that a single process uses.
     WithinProcess,
-    /// Granted, until it is dropped.
+    /// The claim is granted, and held until it is dropped.
     Held(Arc<dyn Held>),
-    /// Somebody else has it.
+    /// Another caller holds the claim.
     Taken(Box<dyn Taken>),
 }
 
-/// A claim that is held. Dropping it releases it, and so does the end of the process, however it ends.
+/// A claim that this process holds. It is released when it is dropped, and when the process ends for any reason.
 pub trait Held: Send + Sync {
-    /// Publishes which calls of the same store the body waits for, all of them, in place of what was published before;
-    /// `None` where it waits for others too. Others read it in [`Owner::awaits`]. The default publishes nothing.
+    /// Publishes the calls of the same store that the body waits for. The list is complete and replaces the one
+    /// published before; `None` means that the body also waits for calls of other stores. Other processes read it in
+    /// [`Owner::awaits`]. The default publishes nothing.
     fn awaits(&self, keys: Option<&[CallKey]>) {
         let _ = keys;
     }
 
-    /// Whether [`awaits`](Self::awaits) publishes anything that [`owner`](crate::CallStore::owner) shows to others. Where it
-    /// does, and only there, somebody who holds claims and waits looks whether he is waited for in turn. The default says
-    /// no: somebody else sees to that.
+    /// Returns whether [`awaits`](Self::awaits) publishes anything that [`owner`](crate::CallStore::owner) shows to
+    /// other processes. Only then does a waiting claim holder search for wait cycles that it is part of. The default
+    /// returns `false`: the store has another way to find cycles, or none.
     fn publishes(&self) -> bool {
         false
     }
 
-    /// Whether the claim was lost in spite of being held, as a lease is whose owner was stopped for long. What is computed
-    /// under it is recorded where no record is, and never replaces one. The default says no.
+    /// Returns whether the claim was lost although it was not released, such as a lease whose holder was suspended for
+    /// longer than the lease lasts. A result computed under a lost claim is recorded only if no record exists. The
+    /// default returns `false`.
     fn is_late(&self) -> bool {
         false
     }
 
-    /// Has the claim released in the background when it is dropped, since the store has just failed and may keep the caller
-    /// waiting. The default does nothing, which is right where a release does not wait.
+    /// Makes the drop of the claim release it in the background, because the store has just failed and may block the
+    /// caller. The default does nothing, which is right where a release does not block.
     fn release_in_background(&self) {}
 }
 
-/// What is called with a claim that has come, or with the error in its place.
+/// Called with the claim once it is acquired, or with the error that prevents it.
 pub type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 
-/// A claim that somebody else has.
+/// A claim that another caller holds.
 pub trait Taken: Send {
-    /// Has `then` called once, on any thread, with the claim as soon as it is this one's, or with the error that keeps it
-    /// from becoming so. Exactly one of those who wait gets it when its owner lets go, or is lost. If nobody wants it any
-    /// more by then, `then` drops it.
+    /// Has `then` called once, on any thread, with the claim as soon as it is acquired, or with the error that prevents
+    /// it. When the holder releases the claim or is lost, exactly one waiter acquires it. If the claim is no longer
+    /// wanted by then, `then` drops it.
     fn when_held(self: Box<Self>, then: Then);
 }
 
-/// Who has a claim, as far as can be known.
+/// The holder of a claim, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The host's name.
     pub host: String,
-    /// The process's id there.
+    /// The process's id on that host.
     pub process: u32,
-    /// Since when, by the clock of that host.
+    /// When the holder acquired the claim, by the clock of its host.
     pub since: SystemTime,
-    /// The calls of the same store that it waits for; `None` where that is not known.
+    /// The calls of the same store that the holder waits for; `None` if they are not known.
     pub awaits: Option<Vec<CallKey>>,
 }
 
 impl Owner {
-    /// This process, from now on, waiting for nothing.
+    /// Describes this process as a holder from now on that waits for nothing.
     pub fn this_process() -> Self {
         let Writer { host, process, .. } = Writer::this_process();
         Self { host: host.into_owned(), process, since: SystemTime::now(), awaits: Some(Vec::new()) }
     }
 
-    /// How long it has had the claim; nothing where clocks disagree.
+    /// Returns how long the holder has had the claim; zero if the clocks of the hosts disagree.
     pub fn age(&self) -> Duration {
         self.since.elapsed().unwrap_or_default()
     }

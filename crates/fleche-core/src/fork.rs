@@ -1,10 +1,10 @@
-//! Processes that were forked without executing another program: they leave everything of fleche to their parent.
+//! Forked children that execute no other program: they leave everything of fleche to their parent.
 //!
-//! A child of `fork()` has one thread, copies of locks that the parent's other threads may have held, and the parent's open
-//! files and connections. Whatever it wrote there would mix with what the parent writes, and a lock that was held at the
-//! fork is held for good. So memoized calls in a child run their bodies without the cache, stores refuse their operations,
-//! and nothing that the parent opened is closed there. A child that executes another program, as those of
-//! `std::process::Command` do, is a process like any other.
+//! A child of `fork()` has one thread, copies of locks that the parent's other threads may have held, and the parent's
+//! open files and connections. Whatever it wrote there would mix with the parent's writes, and a lock that was held at
+//! the fork is never released. Therefore memoized calls in a child run their bodies without the cache, stores refuse
+//! their operations, and nothing that the parent opened is closed in the child. A child that executes another program,
+//! such as one of `std::process::Command`, is an ordinary process.
 
 #![allow(unsafe_code)] // Registers a fork handler with the system.
 
@@ -18,11 +18,11 @@ use std::{
     },
 };
 
-/// How many forks lie between this process and the one that executed the program.
+/// The number of forks since the last `exec` among this process's ancestors.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
-/// Whether `FLECHE_LOG` lets no warning through; read in the parent, since reading the environment takes a lock.
+/// Whether `FLECHE_LOG` suppresses warnings. Read in the parent, because reading the environment takes a lock.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
-/// What the thread that forks does in the child.
+/// What the forking thread runs in the child.
 static HOOK: OnceLock<fn()> = OnceLock::new();
 
 /// Returns whether this process was forked, without executing another program, from one that had used fleche.
@@ -31,17 +31,17 @@ pub fn is_child() -> bool {
     GENERATION.load(Relaxed) > 0
 }
 
-/// Registers the fork handler, so that children of later forks know that they are children. Must be called before anything
-/// exists that they must not use. Repeated calls do nothing.
+/// Registers the fork handler, so that children of later forks recognize that they are children. Must be called before
+/// anything that they must not use is created. Repeated calls do nothing.
 pub fn watch() {
     #[cfg(unix)]
     {
         static WATCHED: Once = Once::new();
         WATCHED.call_once(|| {
             IS_SILENT.store(matches!(env::var("FLECHE_LOG").as_deref(), Ok("off" | "error")), Relaxed);
-            // SAFETY: the handler is a function that stays. It runs in the child, where it only adds to an atomic and
-            // runs the hook, which writes to a thread-local variable without a destructor: neither allocates or locks.
-            // Where the system has no memory for the handler, forks are not noticed, as before.
+            // SAFETY: the handler is a static function. In the child it only adds to an atomic and runs the hook, which
+            // writes to a thread-local variable without a destructor; neither allocates or locks. If the system has no
+            // memory for the handler, forks go unnoticed.
             let _ = unsafe { nix::libc::pthread_atfork(None, None, Some(begin_child)) };
         });
     }
@@ -61,8 +61,8 @@ unsafe extern "C" fn begin_child() {
     }
 }
 
-/// Prints on standard error, once in a child, that its calls run without the cache. Writes directly, since threads that the
-/// child does not have may hold the locks of the log.
+/// Prints on standard error, once per child, that its calls run without the cache. Writes directly, because threads
+/// that the child does not have may hold the locks of the log.
 pub(crate) fn warn_once() {
     static WARNED: AtomicBool = AtomicBool::new(false);
     #[cfg(unix)]
@@ -70,13 +70,14 @@ pub(crate) fn warn_once() {
         const LINE: &[u8] =
             b"fleche: warning: this process was forked without `exec`: its memoized calls run without the cache \
             (start other programs, or workers of a `ProcessPool`)\n";
-        // SAFETY: the pointer and the length are those of `LINE`. If standard error is closed, nothing can be reported.
+        // SAFETY: the pointer and the length are those of `LINE`. A closed standard error is ignored, since there is
+        // nowhere else to report to.
         let _ = unsafe { nix::libc::write(nix::libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len()) };
     }
 }
 
-/// A value that belongs to the process that made it. A forked child never drops what its parent made: the drop would close,
-/// write out or unlock what the parent uses.
+/// A value that belongs to the process that created it. A forked child never drops it, because dropping would close,
+/// flush or unlock what the parent uses.
 #[derive(Debug)]
 pub struct ProcessLocal<T> {
     value: ManuallyDrop<T>,
@@ -84,13 +85,13 @@ pub struct ProcessLocal<T> {
 }
 
 impl<T> ProcessLocal<T> {
-    /// A value of this process.
+    /// Creates a value that belongs to this process.
     pub fn new(value: T) -> Self {
         watch();
         Self { value: ManuallyDrop::new(value), generation: GENERATION.load(Relaxed) }
     }
 
-    /// Returns whether the value was made in a process from which this one was forked.
+    /// Returns whether the value was created in a process from which this one was forked.
     #[inline]
     pub fn is_inherited(this: &Self) -> bool {
         this.generation != GENERATION.load(Relaxed)
@@ -121,7 +122,7 @@ impl<T> Deref for ProcessLocal<T> {
 impl<T> Drop for ProcessLocal<T> {
     fn drop(&mut self) {
         if !Self::is_inherited(self) {
-            // SAFETY: it is dropped here only, once, and nothing looks at it afterwards.
+            // SAFETY: the value is dropped only here, once, and not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.value) };
         }
     }
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_dropped_in_the_process_that_made_it() {
+    fn value_is_dropped_in_the_process_that_created_it() {
         let value = Arc::new(());
         drop(ProcessLocal::new(value.clone()));
         assert_eq!(Arc::strong_count(&value), 1);

@@ -1,4 +1,4 @@
-//! Futures that take their cache along, on whatever thread they are polled.
+//! `FutureExt`: futures that carry their cache, on whatever thread they are polled.
 
 use std::{
     fmt,
@@ -9,15 +9,15 @@ use std::{
 
 use crate::{cache::Cache, context::Binding};
 
-/// What [`Cache::scope`] is for closures, for futures. Every future has it.
+/// Does for futures what [`Cache::scope`] does for closures. Implemented for every future.
 pub trait FutureExt: Future + Sized {
-    /// The same future, with this cache active whenever it is polled, on whatever thread and by whatever runtime; with
-    /// the tags and kinds of metadata that are active where this is called. It is `Send` if the future is.
+    /// Returns this future with the given cache active whenever it is polled, on any thread and runtime. The tags and
+    /// kinds of metadata that are active where this is called apply too. The result is `Send` if the future is.
     ///
-    /// Calls of memoized `async fn`s that the future holds already, as in `answer("why?").in_cache(cache)` or
-    /// `join(answer("a"), answer("b")).in_cache(cache)`, are looked up in this cache too, in place of the one that was active
-    /// where they were made; they keep their tags and kinds of metadata. Of several caches that a call is put into, the
-    /// innermost counts. A call that was polled before stays where it was looked up.
+    /// Calls of memoized `async fn`s that the future already holds, as in `answer("why?").in_cache(cache)` or
+    /// `join(answer("a"), answer("b")).in_cache(cache)`, are also looked up in this cache, instead of the one that was
+    /// active where they were made. They keep their tags and kinds of metadata. If several caches apply to a call, the
+    /// innermost counts. A call that was polled before keeps its cache.
     ///
     /// ```
     /// use fleche_core::{Cache, FutureExt, fleche};
@@ -43,7 +43,7 @@ pub trait FutureExt: Future + Sized {
 
 impl<F: Future> FutureExt for F {}
 
-/// A future with its cache; see [`FutureExt::in_cache`].
+/// A future with its own cache; see [`FutureExt::in_cache`].
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct InCache<F>(Under<F>);
 
@@ -61,8 +61,8 @@ impl<F> fmt::Debug for InCache<F> {
     }
 }
 
-/// A future that is polled under a binding. What is entered is left at the end of each poll, so that other futures on
-/// the thread never see it.
+/// A future that is polled with a binding active. The binding is left at the end of each poll, so other futures on the
+/// thread never see it.
 pub(crate) struct Under<F> {
     binding: Binding,
     future: Pin<Box<F>>,

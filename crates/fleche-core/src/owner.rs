@@ -1,5 +1,5 @@
-//! Which process is at work on something, and whether it still lives: marks in the names of files and directories, and
-//! [`Process`] where there is room for more.
+//! Identifies the process that owns a file or works on it, and whether that process is alive: unique marks for file and
+//! directory names, and [`Process`] where there is room for more.
 
 mod process;
 
@@ -14,20 +14,20 @@ use std::{
     },
 };
 
-/// A mark that nobody else uses: `<host>-<process>-<run>-<number>`, where the run tells processes apart that have the
-/// same id one after the other.
+/// Returns a mark that is unique across hosts and processes: `<host>-<process>-<run>-<number>`. The run distinguishes
+/// processes that had the same id one after another.
 pub fn mark() -> String {
     let me = &*THIS_PROCESS;
     format!("{}-{}-{:016x}-{}", me.host, std::process::id(), me.run, next_number())
 }
 
-/// The number that makes a name unique within this process.
+/// Returns a number that makes a name unique within this process.
 pub fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The part of a mark that no other process uses, on this host or elsewhere.
+/// Returns the part of a mark that is unique to this process, on all hosts.
 pub fn this_run() -> u64 {
     THIS_PROCESS.run
 }
@@ -39,7 +39,7 @@ struct ThisProcess {
 
 static THIS_PROCESS: LazyLock<ThisProcess> = LazyLock::new(|| {
     let mut host = host_name();
-    // Processes in containers may share a host name and still not see each other's ids.
+    // Processes in different containers may share a host name without seeing each other's ids.
     if let Ok(namespace) = fs::read_link("/proc/self/ns/pid") {
         host.push('.');
         host.extend(namespace.to_string_lossy().chars().filter(char::is_ascii_digit));
@@ -65,7 +65,7 @@ pub struct Owner<'a> {
 }
 
 impl<'a> Owner<'a> {
-    /// Whose mark this is; `None` where it is none.
+    /// Parses a mark; returns `None` for other names.
     pub fn of(mark: &'a str) -> Option<Self> {
         let mut parts = mark.rsplitn(4, '-');
         let _number: u64 = parts.next()?.parse().ok()?;
@@ -74,12 +74,12 @@ impl<'a> Owner<'a> {
         Some(Self { host: parts.next()?, process, run })
     }
 
-    /// Whether it is this process.
+    /// Returns whether this is the current process.
     pub fn is_me(&self) -> bool {
         self.host == THIS_PROCESS.host && self.process == std::process::id() && self.run == THIS_PROCESS.run
     }
 
-    /// Whether the process lives; `None` if that cannot be known here.
+    /// Returns whether the process is alive, or `None` if that cannot be known on this host.
     pub fn lives(&self) -> Option<bool> {
         if self.host != THIS_PROCESS.host {
             return None;
@@ -87,7 +87,7 @@ impl<'a> Owner<'a> {
         if self.process == std::process::id() {
             return Some(self.run == THIS_PROCESS.run);
         }
-        // A process that lives may be another one by now, of the same id.
+        // A live process with this id may be a different, later one.
         match process_exists(self.process) {
             Some(false) => Some(false),
             _ => None,
@@ -99,7 +99,7 @@ impl<'a> Owner<'a> {
 fn process_exists(process: u32) -> Option<bool> {
     use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
     let process = i32::try_from(process).ok().filter(|process| *process > 0)?;
-    // Signal 0 asks only. Who may not ask is told that the process exists.
+    // Signal 0 only tests. A lack of permission also means that the process exists.
     Some(kill(Pid::from_raw(process), None) != Err(Errno::ESRCH))
 }
 
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_tells_whose_it_is() {
+    fn mark_identifies_its_process() {
         let mark = mark();
         let owner = Owner::of(&mark).unwrap();
         assert!(owner.is_me());
@@ -121,19 +121,19 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_our_id_that_is_not_us_is_gone() {
+    fn earlier_process_with_our_id_is_dead() {
         let mark = mark().replace(&format!("{:016x}", this_run()), "0123456789abcdef");
         assert_eq!(Owner::of(&mark).unwrap().lives(), Some(false));
     }
 
     #[test]
-    fn of_another_hosts_processes_nothing_is_known() {
+    fn process_of_another_host_is_unknown() {
         let mark = format!("elsewhere-{}-{:016x}-1", std::process::id(), this_run());
         assert_eq!(Owner::of(&mark).unwrap().lives(), None);
     }
 
     #[test]
-    fn other_names_are_nobodys() {
+    fn name_without_a_mark_has_no_owner() {
         for name in ["", "mine", "host-1-2", "host-x-1-2", "h-1-z-2"] {
             assert!(Owner::of(name).is_none(), "{name}");
         }

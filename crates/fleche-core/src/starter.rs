@@ -1,7 +1,7 @@
-//! The starter: the thread that starts others where whoever wants one may have a working directory of its own.
+//! The thread spawner: starts threads in the program's working directory, even for callers with a private one.
 //!
-//! A thread inherits the working directory of the one that starts it. What fleche starts for longer than a call works in
-//! the program's, wherever it was asked for.
+//! A new thread inherits the working directory of the thread that starts it. Threads of fleche that outlive a call must
+//! use the program's working directory, whichever thread asks for them.
 
 use std::{
     io,
@@ -16,41 +16,41 @@ use crate::fork;
 
 type Start = Box<dyn FnOnce() + Send>;
 
-/// There since before the first thread of this process left the working directory that all share.
+/// Set before the first thread of this process gets a private working directory.
 static STARTER: OnceLock<Sender<Start>> = OnceLock::new();
 
-/// Starts a thread that works in the program's working directory. It inherits nothing of the one that asks for it. May be
-/// called under any lock: what starts it takes none.
+/// Starts a thread in the program's working directory. It inherits nothing from the calling thread. Callable under any
+/// lock, because the spawner takes none.
 ///
 /// # Errors
-/// The system starts none.
+/// Fails if the system cannot start a thread.
 pub fn spawn<R: Send + 'static>(name: &str, run: impl FnOnce() -> R + Send + 'static) -> io::Result<JoinHandle<R>> {
     let builder = Builder::new().name(name.to_owned());
-    // Nobody has a directory of its own, as long as there is none.
-    // A forked child does not have the starter's thread.
+    // Without a spawner, no thread has a private working directory yet. A forked child does not have the spawner
+    // thread.
     let Some(starter) = STARTER.get().filter(|_| !fork::is_child()) else { return builder.spawn(run) };
     let (tell, answer) = channel();
     let start = move || {
-        // Whoever asks waits for the answer.
+        // The caller waits for the answer.
         let _ = tell.send(builder.spawn(run));
     };
-    // Were it gone, so would be the right to tell.
+    // If the spawner is gone, the closure and its sender are dropped, so `recv` fails.
     let _ = starter.send(Box::new(start));
-    answer.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that starts others is gone")))
+    answer.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that starts other threads has ended")))
 }
 
-/// Sees to it that there is a starter. To be called before a thread gets a working directory of its own, on one that has
-/// none or where that was done before.
+/// Starts the spawner if there is none. Must be called before a thread gets a private working directory, from a thread
+/// that has none, or after an earlier call.
 ///
 /// # Errors
-/// The system starts no thread.
+/// Fails if the system cannot start a thread.
 pub(crate) fn prepare() -> io::Result<()> {
     if STARTER.get().is_some() {
         return Ok(());
     }
     let (starter, wanted) = channel::<Start>();
     Builder::new().name("fleche-starter".to_owned()).spawn(move || wanted.into_iter().for_each(|start| start()))?;
-    // Where another one was faster, this one's thread ends.
+    // If another thread was faster, its spawner stays and this one ends.
     let _ = STARTER.set(starter);
     Ok(())
 }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_start_with_their_names_with_and_without_a_starter() {
+    fn threads_get_their_names_with_and_without_a_spawner() {
         let named = || spawn("a name", || thread::current().name().map(str::to_owned)).unwrap().join().unwrap();
         assert_eq!(named().as_deref(), Some("a name"));
         prepare().unwrap();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_panics_with_is_told_to_who_joins_it() {
+    fn panic_payload_reaches_the_joining_thread() {
         prepare().unwrap();
         let thread = spawn("panics", || std::panic::panic_any(7)).unwrap();
         assert_eq!(thread.join().unwrap_err().downcast_ref(), Some(&7));

@@ -1,8 +1,8 @@
-//! Waits on threads of pools: what their pool does meanwhile, so that a pool can wait for its own tasks.
+//! Hooks for blocking waits on pool threads, so that a pool can wait for its own tasks.
 //!
-//! An executor that runs tasks on threads of its own runs them [`within`] a [`Pool`]. Whatever waits there through this
-//! module, as [`Job`](crate::Job) does, first asks the pool to [hasten](Pool::hasten) what it waits for, and tells it when
-//! the wait begins and ends.
+//! An executor that runs tasks on its own threads runs them [`within`] a [`Pool`]. A wait through this module, such as
+//! that of [`Job`](crate::Job), first asks the pool to [hasten](Pool::hasten) the awaited job, and notifies it when the
+//! wait begins and ends.
 
 use std::{
     any::Any,
@@ -15,21 +15,22 @@ use std::{
 
 use crate::call::CallKey;
 
-/// Names a job for as long as it exists.
+/// Identifies a job for as long as it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobId(pub(crate) usize);
 
-/// Where a pool keeps a task: as a pool says it with [`Task::put`](crate::Task::put), and is told it again when the task's
-/// job is waited for.
+/// The place of a task in a pool's queue. The pool sets it with [`Task::put`](crate::Task::put) and gets it back when
+/// the task's job is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// The pool, by a number that it alone has; not 0.
+    /// The pool, by its unique number; not 0.
     pub pool: usize,
-    /// The place in it.
+    /// The place within the pool.
     pub number: u64,
 }
 
-/// A [`Spot`] that changes. Read and written by the pool alone, under its own lock, but for which pool it is.
+/// A [`Spot`] that changes. Only the pool reads and writes it, under its own lock; other code reads only which pool it
+/// is.
 #[derive(Debug, Default)]
 pub(crate) struct Mark {
     pool: AtomicUsize,
@@ -51,7 +52,7 @@ impl Mark {
     }
 }
 
-/// A mark of its own, or that of the task which this one's ends with.
+/// A mark of its own, or that of the leading task whose result this task shares.
 #[derive(Debug, Default)]
 pub(crate) struct Marked {
     own: Mark,
@@ -60,7 +61,7 @@ pub(crate) struct Marked {
 
 impl Marked {
     pub(crate) fn follow(&self, leader: Arc<Mark>) {
-        // One task is followed, for good.
+        // A task follows at most one leader.
         let _ = self.leader.set(leader);
     }
 
@@ -69,7 +70,7 @@ impl Marked {
     }
 }
 
-/// A job that is waited for.
+/// A job that a thread waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct Sought<'a> {
     pub(crate) job: JobId,
@@ -77,47 +78,51 @@ pub struct Sought<'a> {
 }
 
 impl Sought<'_> {
-    /// The job's name.
+    /// Returns the job's id.
     pub fn job(&self) -> JobId {
         self.job
     }
 
-    /// Where a pool has put its task, as last told. Under the lock under which the pool tells it, it is what holds.
+    /// Returns where a pool has put the job's task. The answer is current only under the lock under which the pool sets
+    /// it.
     pub fn spot(&self) -> Option<Spot> {
         self.mark.spot()
     }
 }
 
-/// What a wait waits for, seen by the pool of the thread that waits.
+/// What a thread waits for, as seen by the thread's pool.
 pub trait Awaited: Send + Sync {
-    /// Whether the wait is over: its thread goes on, if it has not already.
+    /// Returns whether the wait is over, so that its thread resumes or has resumed.
     fn is_over(&self) -> bool;
 
-    /// Whether tasks of the pool that has this number, and nothing else but a cancellation, can end the wait.
+    /// Returns whether only tasks of the pool with this number, or a cancellation, can end the wait.
     fn is_of(&self, pool: usize) -> bool;
 }
 
-/// The pool of a thread, as seen by what waits there.
+/// The pool of a thread, as seen by code that waits on the thread.
 pub trait Pool: Any + Send + Sync {
-    /// Something waits for this job. If its task is in the pool's queue, has it started: on this thread if that may be
-    /// (`here`) and is wise, else on another as soon as there is one. Does nothing for all other jobs.
+    /// Called when a thread waits for this job. If its task is in the pool's queue, starts it: on this thread if the
+    /// caller permits that (`here`) and the pool sees fit, otherwise on another thread as soon as one is free. Does
+    /// nothing for other jobs.
     fn hasten(&self, job: Sought<'_>, here: bool);
 
-    /// The thread begins to wait, and counts no more against the size of the pool. What for, where that is jobs.
+    /// Called when the thread begins to wait, so that it no longer counts against the size of the pool. `awaited` is
+    /// what it waits for, if that is jobs.
     fn pause(&self, awaited: Option<Arc<dyn Awaited>>);
 
-    /// As [`pause`](Self::pause), for a call that is computed elsewhere. Waits for one call end together, so a pool need not
-    /// run others in the place of each. The default does not tell such waits from others.
+    /// Like [`pause`](Self::pause), for a call that another thread or process computes. All waits for one call end
+    /// together, so a pool need not start a replacement for each waiting thread. The default treats them like other
+    /// waits.
     fn pause_for_call(&self, call: &CallKey) {
         let _ = call;
         self.pause(None);
     }
 
-    /// The thread goes on.
+    /// Called when the wait is over and the thread resumes.
     fn resume(&self);
 }
 
-/// Where a thread works.
+/// The pool that a thread works for, and its state.
 #[derive(Clone)]
 struct Place {
     pool: Arc<dyn Pool>,
@@ -126,9 +131,9 @@ struct Place {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Doing {
-    /// Work, amid which other tasks of the pool may run.
+    /// It works, and may run other tasks of the pool while it waits.
     Work,
-    /// Work that goes on on a thread of its own kind, where nothing else may run.
+    /// It works on a dedicated thread, which may not run other tasks.
     WorkElsewhere,
     /// It waits.
     Wait,
@@ -142,7 +147,7 @@ fn place() -> Option<Place> {
     PLACE.try_with(|place| place.borrow().clone()).ok().flatten()
 }
 
-/// Where this thread works, if it works. A wait within a wait is the same one.
+/// Returns the pool and state of this thread if it works. A wait nested in a wait counts as one wait.
 fn at_work() -> Option<Place> {
     place().filter(|place| place.doing != Doing::Wait)
 }
@@ -152,7 +157,7 @@ pub fn within<R>(pool: Arc<dyn Pool>, run: impl FnOnce() -> R) -> R {
     at(Some(Place { pool, doing: Doing::Work }), run)
 }
 
-/// The pool whose work this thread does, or waits amid; on an isolated call's own thread too.
+/// Returns the pool whose work this thread does, also during a wait and on the own thread of an isolated call.
 pub fn pool() -> Option<Arc<dyn Pool>> {
     place().map(|place| place.pool)
 }
@@ -168,11 +173,11 @@ fn at<R>(place: Option<Place>, run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// The work of the calling thread, to be gone on with on a thread of its own kind, where nothing else may run.
+/// The pool work of the calling thread, to be continued on a dedicated thread that may not run other tasks.
 pub(crate) struct Continued(Option<Place>);
 
 impl Continued {
-    /// Called on the thread whose work it is.
+    /// Captures the work of the calling thread.
     pub(crate) fn here() -> Self {
         Self(place().map(|place| match place.doing {
             Doing::Work => Place { doing: Doing::WorkElsewhere, ..place },
@@ -180,43 +185,44 @@ impl Continued {
         }))
     }
 
-    /// Called on the other thread.
+    /// Runs the closure, on the dedicated thread, as a continuation of that work.
     pub(crate) fn run<R>(&self, run: impl FnOnce() -> R) -> R {
         at(self.0.clone(), run)
     }
 }
 
-/// Whether this thread is one of a pool, and works.
+/// Returns whether this thread belongs to a pool and is working.
 pub(crate) fn is_within() -> bool {
     PLACE.try_with(|place| place.borrow().as_ref().is_some_and(|place| place.doing != Doing::Wait)).unwrap_or(false)
 }
 
-/// Has the task of this job started, where it is one of this thread's pool: on this thread, if that may be, since
-/// nothing here goes on before it has ended.
+/// Has the task of this job started if it is in the queue of this thread's pool. The task may run on this thread, which
+/// cannot proceed before the job has ended.
 pub(crate) fn hasten(job: Sought<'_>) {
     if let Some(Place { pool, doing }) = at_work() {
         pool.hasten(job, doing == Doing::Work);
     }
 }
 
-/// As [`hasten`], but on other threads, since this one may go on before the job has ended.
+/// Like [`hasten`], but only on other threads, since this one may proceed before the job has ended.
 pub(crate) fn prefer(job: Sought<'_>) {
     if let Some(Place { pool, .. }) = at_work() {
         pool.hasten(job, false);
     }
 }
 
-/// Runs what waits; this thread's pool knows meanwhile. For executors and stores whose waits may be long.
+/// Runs a closure that may block for long, and tells this thread's pool when it begins and ends. For executors and
+/// stores.
 pub fn blocking<R>(wait: impl FnOnce() -> R) -> R {
     blocking_for(None, wait)
 }
 
-/// As [`blocking`], for a wait that ends as this says.
+/// Like [`blocking`], for a wait that ends as `awaited` describes.
 pub(crate) fn blocking_for<R>(awaited: Option<Arc<dyn Awaited>>, wait: impl FnOnce() -> R) -> R {
     paused(|pool| pool.pause(awaited), wait)
 }
 
-/// As [`blocking`], for a call that is computed elsewhere.
+/// Like [`blocking`], for a call that another thread or process computes.
 pub(crate) fn blocking_for_call<R>(call: &CallKey, wait: impl FnOnce() -> R) -> R {
     paused(|pool| pool.pause_for_call(call), wait)
 }
@@ -264,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_hears_of_waits_within_it_alone() {
+    fn pool_is_notified_only_of_waits_on_its_own_threads() {
         let pool = Arc::new(Counting::default());
         let mark = Mark::default();
         let job = Sought { job: JobId(1), mark: &mark };
@@ -282,13 +288,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_within_a_wait_is_the_same_one() {
+    fn nested_waits_count_as_one() {
         let pool = Arc::new(Counting::default());
         within(pool.clone(), || blocking(|| blocking(|| assert_eq!(pool.paused.load(Relaxed), 1))));
     }
 
     #[test]
-    fn who_waits_is_still_of_the_pool() {
+    fn waiting_thread_still_belongs_to_its_pool() {
         let counting: Arc<dyn Pool> = Arc::new(Counting::default());
         let is_here = || pool().is_some_and(|pool| Arc::ptr_eq(&pool, &counting));
         within(counting.clone(), || {
@@ -302,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_panics_has_ended() {
+    fn panic_ends_the_wait() {
         let pool = Arc::new(Counting::default());
         let ended = std::panic::catch_unwind(|| within(pool.clone(), || blocking(|| panic!("tried"))));
         assert!(ended.is_err());

@@ -1,4 +1,4 @@
-//! Chains of waits across processes: an owner publishes what it waits for, and who waits follows.
+//! Wait cycles across processes: each claim holder publishes what it waits for, and waiting holders follow these waits.
 
 use std::{
     fmt,
@@ -15,17 +15,17 @@ use super::{
 };
 use crate::call::CallKey;
 
-/// A wait that others can see, as long as it lives.
+/// A wait that is published to other processes until this is dropped.
 pub struct Published {
     route: Route,
-    /// Those that cannot end before the wait has, and have claims of their stores.
+    /// The in-flight calls that cannot end before the wait does and whose claims publish what they wait for.
     flights: Vec<Arc<Flight>>,
-    /// Whether some that cannot end before have no claim that would show it.
+    /// Whether some of the blocked calls run without a claim, so that other processes cannot see their wait.
     hides: bool,
 }
 
 impl Published {
-    /// A wait for the call, from within these flights.
+    /// Publishes a wait for the call from within these in-flight calls.
     pub fn new(route: Route, from: &[Arc<Flight>]) -> Self {
         let all = with_parents(from);
         let hides = all.iter().any(|flight| flight.is_claimless());
@@ -33,7 +33,7 @@ impl Published {
         Self::of(route, flights, hides)
     }
 
-    /// A wait that these flights presumably end in, though nothing tells.
+    /// Publishes that these in-flight calls presumably depend on the call, although no wait for it was recorded.
     pub(crate) fn presumed(route: Route, flights: &[Arc<Flight>]) -> Self {
         Self::of(route, flights.iter().filter(|flight| flight.publishes()).cloned().collect(), false)
     }
@@ -45,7 +45,7 @@ impl Published {
         Self { route, flights, hides }
     }
 
-    /// The claims of the same store that wait.
+    /// Returns the waiting calls that are in the same store as the awaited one.
     pub(crate) fn own(&self) -> Vec<CallKey> {
         self.flights
             .iter()
@@ -55,12 +55,12 @@ impl Published {
             .collect()
     }
 
-    /// Whether others may wait for what waits: it has claims, or goes on without one.
+    /// Returns whether other processes may wait for the waiting calls: they hold claims, or run without one.
     pub(crate) fn is_owner(&self) -> bool {
         self.hides || !self.flights.is_empty()
     }
 
-    /// Whether others may wait for it without seeing that it waits.
+    /// Returns whether other processes may wait for the waiting calls without seeing this wait.
     pub(crate) fn hides(&self) -> bool {
         self.hides
     }
@@ -92,22 +92,22 @@ impl Flight {
         self.held().as_ref().is_some_and(|held| held.publishes())
     }
 
-    /// Changes what is waited for within the body, and publishes it.
+    /// Changes the list of calls that the body waits for, and publishes it.
     fn publish(&self, change: impl FnOnce(&mut Vec<Route>)) {
-        // Held while it is published, so that what is published last is what was said last.
+        // The lock is held while publishing, so the last change is also the last one published.
         let mut awaits = self.awaits.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut awaits);
         let held = self.held().clone();
         let Some(held) = held else { return };
-        // What another store's claims wait for cannot be followed in this one.
+        // Claims of one store cannot show waits for calls of another store.
         let here = awaits.iter().all(|route| route.store == self.route.store);
         let keys: Vec<_> = awaits.iter().map(|route| route.key).collect();
         held.awaits(here.then_some(&keys));
     }
 }
 
-/// Who computes the call in this process, for others that ask it: not told where the claim of its store is still waited for,
-/// which another process has.
+/// Returns the holder of this call in this process, for other processes that ask. Returns `None` while the leader
+/// itself still waits for the store's claim, which another process holds.
 pub fn owner_here(route: Route) -> Option<Owner> {
     let flights = table::all();
     let own = flights.iter().find(|flight| flight.route == route && !flight.seeks_claim())?;
@@ -116,30 +116,30 @@ pub fn owner_here(route: Route) -> Option<Owner> {
     };
     let mut awaits: Vec<_> = flights.iter().filter(waits).map(|awaited| awaited.route).collect();
     awaits.extend_from_slice(&own.awaits.lock().unwrap_or_else(PoisonError::into_inner));
-    // What another store's claims wait for cannot be followed in this one.
+    // Claims of one store cannot show waits for calls of another store.
     let here = awaits.iter().all(|awaited| awaited.store == route.store);
     let awaits = here.then(|| awaits.iter().map(|route| route.key).collect());
     let since = SystemTime::now().checked_sub(own.begun.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
     Some(Owner { since, awaits, ..Owner::this_process() })
 }
 
-/// What somebody who has claims, and waits, sees of those he waits for.
+/// What a waiting claim holder finds about the calls that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// Nobody waits for him.
+    /// They do not wait for this holder.
     Clear,
-    /// They wait for him in a circle, and he is the one to go on: his is the smallest key in it.
+    /// They wait for this holder in a cycle, and this holder proceeds: it has the smallest key in the cycle.
     Circle,
-    /// They wait for him in a circle, and another is the one to go on.
+    /// They wait for this holder in a cycle, and another holder proceeds.
     Theirs,
-    /// It cannot be seen.
+    /// Some of the waits are not visible.
     Hidden,
 }
 
-/// So many owners are looked at.
+/// The maximum number of calls whose holders one search looks up.
 const FAR: usize = 256;
 
-/// Looks along the chains from the awaited call to these claims.
+/// Follows published waits from the awaited call, and returns whether they lead to one of the calls in `own`.
 pub(crate) fn look(own: &[CallKey], awaited: CallKey, owner: impl Fn(&CallKey) -> Option<Owner>) -> Sight {
     let mut paths = vec![vec![awaited]];
     let (mut looked, mut sight) = (0, Sight::Clear);
@@ -178,7 +178,7 @@ mod tests {
         CallKey::from(Digest::from_bytes([number; 32]))
     }
 
-    /// What is seen by the owner of `own` who waits for `awaited`, where others wait like this.
+    /// Returns what the holder of `own` finds while it waits for `awaited`, given what the other calls wait for.
     fn sight(own: &[u8], awaited: u8, waits: &[(u8, &[u8])]) -> Sight {
         let waits: HashMap<_, _> = waits.iter().map(|(who, whom)| (key(*who), *whom)).collect();
         let own: Vec<_> = own.iter().copied().map(key).collect();
@@ -189,13 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_nobody_is_waited_for() {
+    fn search_is_clear_when_no_wait_leads_back() {
         assert_eq!(sight(&[1], 2, &[(2, &[])]), Sight::Clear);
         assert_eq!(sight(&[1], 2, &[(2, &[3]), (3, &[])]), Sight::Clear);
     }
 
     #[test]
-    fn of_a_circle_one_goes_on() {
+    fn exactly_one_holder_of_a_cycle_proceeds() {
         assert_eq!(sight(&[1], 2, &[(2, &[1])]), Sight::Circle);
         assert_eq!(sight(&[2], 1, &[(1, &[2])]), Sight::Theirs);
         assert_eq!(sight(&[2], 3, &[(3, &[4]), (4, &[2])]), Sight::Circle);
@@ -204,24 +204,24 @@ mod tests {
     }
 
     #[test]
-    fn circles_through_one_of_many_waits_are_seen() {
+    fn cycle_through_one_of_several_waits_is_found() {
         assert_eq!(sight(&[1, 9], 2, &[(2, &[5, 6]), (5, &[]), (6, &[1])]), Sight::Circle);
         assert_eq!(sight(&[3, 9], 2, &[(2, &[9])]), Sight::Theirs);
     }
 
     #[test]
-    fn circles_of_others_do_not_hold_up_the_search() {
+    fn search_ends_when_other_holders_form_a_cycle() {
         assert_eq!(sight(&[1], 2, &[(2, &[3]), (3, &[2])]), Sight::Clear);
     }
 
     #[test]
-    fn what_nobody_publishes_is_hidden() {
+    fn unpublished_wait_is_reported_as_hidden() {
         assert_eq!(sight(&[1], 2, &[]), Sight::Hidden);
         assert_eq!(sight(&[1], 2, &[(2, &[3])]), Sight::Hidden);
     }
 
     #[test]
-    fn a_search_without_end_ends() {
+    fn search_of_an_endless_chain_ends() {
         let next = |asked: &CallKey| {
             let digest = Digest::of(asked.digest().as_bytes());
             let awaits = Some(vec![CallKey::from(digest)]);

@@ -1,4 +1,4 @@
-//! Flights: calls on their way in this process. One leader a call; whoever else asks for it waits.
+//! In-flight calls of this process: one leader computes a call, and the other callers wait for its result.
 
 use std::{
     any::Any,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::call::CallKey;
 
-/// A call of one store.
+/// A call in one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The store's [identity](crate::CallStore::identity).
@@ -29,27 +29,27 @@ pub struct Route {
     pub key: CallKey,
 }
 
-/// What a leader leaves for those who wait: the result, in the type that is recorded.
+/// The result that a leader shares with its waiters, in the type that is recorded.
 pub type Cargo = Arc<dyn Any + Send + Sync>;
 
-/// A call that is being computed, or about to be.
+/// A call that is being computed or is about to be.
 pub struct Flight {
     pub(super) route: Route,
-    /// The flights whose bodies cannot go on before this one has ended.
+    /// The in-flight calls within whose bodies this one was requested; they cannot end before it has.
     pub(super) parents: Flights,
-    /// Since when.
+    /// When the leader registered the call.
     pub(super) begun: Instant,
-    /// The claim of the store, where it gives any.
+    /// The store's claim, if the store grants claims.
     held: Mutex<Option<Arc<dyn Held>>>,
-    /// Whether its leader goes on without the claim, which another process has.
+    /// Whether the leader computes without the claim, which another process holds.
     claimless: AtomicBool,
-    /// Whether its leader waits for the claim.
+    /// Whether the leader waits for the claim.
     seeks: AtomicBool,
-    /// The thread that runs the body, by the system's number; 0 where it is not that of one thread.
+    /// The system's id of the thread that runs the body; 0 if the body does not run on a single thread.
     thread: AtomicI32,
-    /// How its leader is polled, where that is a future.
+    /// How the leader is polled, if it is a future.
     polls: OnceLock<std::sync::Arc<Polls>>,
-    /// What is waited for within the body.
+    /// The calls that are awaited within the body.
     pub(super) awaits: Mutex<Vec<Route>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -58,14 +58,14 @@ pub struct Flight {
 #[derive(Default)]
 struct State {
     end: Option<End>,
-    /// How many wait.
+    /// The number of waiters.
     waiting: usize,
     wakers: Vec<Waker>,
-    /// The flights within whose bodies it is waited for.
+    /// The in-flight calls whose bodies wait for this one.
     from: Vec<Arc<Flight>>,
 }
 
-/// Flights, mostly none. Small, and cheap to clone.
+/// A list of in-flight calls, usually empty. Small, and cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Flights(Option<Arc<Vec<Arc<Flight>>>>);
 
@@ -80,27 +80,27 @@ impl Deref for Flights {
 impl FromIterator<Arc<Flight>> for Flights {
     fn from_iter<I: IntoIterator<Item = Arc<Flight>>>(flights: I) -> Self {
         let flights: Vec<_> = flights.into_iter().collect();
-        // Nothing is allocated for none.
+        // An empty list needs no allocation.
         Self((!flights.is_empty()).then(|| Arc::new(flights)))
     }
 }
 
-/// How a flight ended.
+/// How an in-flight call ended.
 #[derive(Clone)]
 pub enum End {
-    /// With a result.
+    /// The leader computed this result.
     Landed(Cargo),
-    /// Without: its leader failed, or was given up. Whoever boards next leads.
+    /// The leader shared no result: it failed, was dropped, or could not share its value. The next caller leads.
     Abandoned,
 }
 
-/// What somebody who asks for a call gets.
+/// The outcome of a request for a call.
 pub enum Boarded {
-    /// The right to compute it.
+    /// The caller leads: it has the right to compute the call.
     Leads(Leader),
-    /// The sight of another's.
+    /// Another caller leads; this one waits.
     Waits(Waiting),
-    /// Neither: the flight is waiting for what asks.
+    /// Waiting would form a cycle, because the in-flight call waits for the caller.
     Circular,
 }
 
@@ -121,7 +121,7 @@ impl Flight {
         })
     }
 
-    /// Which call it is.
+    /// Returns the call and its store.
     pub fn route(&self) -> Route {
         self.route
     }
@@ -130,32 +130,32 @@ impl Flight {
         self.claimless.load(Relaxed)
     }
 
-    /// Whether its leader waits for the store's claim.
+    /// Returns whether the leader waits for the store's claim.
     pub fn seeks_claim(&self) -> bool {
         self.seeks.load(Relaxed)
     }
 
-    /// The thread that runs the body, by the system's number, while one does.
+    /// Returns the system's id of the thread that runs the body, or `None` while no thread does.
     pub fn thread(&self) -> Option<i32> {
         Some(self.thread.load(Relaxed)).filter(|thread| *thread != 0)
     }
 
-    /// Which thread runs the body from now on; 0 for none.
+    /// Sets the thread that runs the body from now on; 0 for none.
     pub fn runs_on(&self, thread: i32) {
         self.thread.store(thread, Relaxed);
     }
 
-    /// Since when it is on its way.
+    /// Returns when the leader registered the call.
     pub fn begun(&self) -> Instant {
         self.begun
     }
 
-    /// How its leader is polled; `None` where that is no future.
+    /// Returns how the leader is polled, or `None` if it is not a future.
     pub fn polls(&self) -> Option<&std::sync::Arc<Polls>> {
         self.polls.get()
     }
 
-    /// The same, of a leader that is a future.
+    /// Returns how the leader is polled, creating the record if needed. For a leader that is a future.
     pub fn polls_of_future(&self) -> &std::sync::Arc<Polls> {
         self.polls.get_or_init(std::sync::Arc::default)
     }
@@ -164,7 +164,7 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The flights within whose bodies it is waited for.
+    /// Returns the in-flight calls whose bodies wait for this one.
     pub(super) fn waited_for_from(&self) -> Vec<Arc<Self>> {
         self.lock().from.clone()
     }
@@ -173,13 +173,13 @@ impl Flight {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the store's claim go. Before the next of this process may ask for it.
+    /// Releases the store's claim. Must happen before the next caller in this process can ask for it.
     fn let_go(&self) {
         let held = self.held().take();
         drop(held);
     }
 
-    /// Ends it, and takes it off the table.
+    /// Ends the call and removes it from the table.
     fn leave(&self, end: End) {
         self.let_go();
         let part = table::part(self.route);
@@ -195,14 +195,14 @@ impl Flight {
     }
 }
 
-/// The right to compute a call, and the duty to say what became of it. Dropped, it is given up.
+/// The right to compute a call. Dropping it without [`land`](Self::land) abandons the call, and the next caller leads.
 #[must_use = "dropping it gives the call up"]
 pub struct Leader {
     flight: Arc<Flight>,
     ended: bool,
 }
 
-/// A moment, as far as flights of one call are concerned.
+/// A point in time that tells whether in-flight calls with the same key have ended since.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     route: Route,
@@ -210,18 +210,18 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Now, for flights of this call.
+    /// Returns the present, for in-flight calls of this call.
     pub fn now(route: Route) -> Self {
         Self { route, ended: table::part(route).ended() }
     }
 
-    /// Whether one may have ended since then. It is never denied falsely.
+    /// Returns whether such a call may have ended since. May return `true` falsely, but never `false`.
     pub fn is_past(&self) -> bool {
         table::part(self.route).may_have_ended(self.route, self.ended)
     }
 }
 
-/// Asks for the call, from within the bodies of these flights.
+/// Requests the call from within the bodies of the in-flight calls in `from`.
 pub fn board(route: Route, from: &Flights) -> Boarded {
     let part = table::part(route);
     let mut flights = part.lock();
@@ -233,7 +233,7 @@ pub fn board(route: Route, from: &Flights) -> Boarded {
         }
         std::collections::hash_map::Entry::Occupied(taken) => taken.get().clone(),
     };
-    // Counted while it cannot land, so that its leader knows that somebody waits for the result.
+    // Counted under the table's lock, so the leader cannot end the call without seeing that a waiter needs the result.
     flight.lock().waiting += 1;
     drop(flights);
     let mut waiting = Waiting { flight, from: Flights::default() };
@@ -246,51 +246,51 @@ pub fn board(route: Route, from: &Flights) -> Boarded {
 }
 
 impl Leader {
-    /// The flight, for what runs within it.
+    /// Returns the in-flight call, to be passed to what runs within its body.
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight
     }
 
-    /// Keeps the store's claim until the flight has ended.
+    /// Keeps the store's claim until the call has ended.
     pub fn hold(&self, held: Arc<dyn Held>) {
         *self.flight.held() = Some(held);
     }
 
-    /// Returns the store's claim, if it has one.
+    /// Returns the store's claim, if the call has one.
     pub fn held(&self) -> Option<Arc<dyn Held>> {
         self.flight.held().clone()
     }
 
-    /// Whether it waits for the store's claim, from now on.
+    /// Sets whether the leader waits for the store's claim.
     pub fn seek(&self, seeks: bool) {
         self.flight.seeks.store(seeks, Relaxed);
     }
 
-    /// Goes on without the store's claim: what the body waits for cannot be seen by others.
+    /// Proceeds without the store's claim. Other processes can then not see what the body waits for.
     pub fn go_without(&self) {
         self.flight.claimless.store(true, Relaxed);
     }
 
-    /// Whether the store has given the claim to another meanwhile.
+    /// Returns whether the store's claim was lost to another holder.
     pub fn is_late(&self) -> bool {
         self.flight.held().as_ref().is_some_and(|held| held.is_late())
     }
 
-    /// Ends the flight: what it brings is recorded. Whoever waits gets the cargo, which is made if anybody does; where it
-    /// cannot be made, they have to look for what is recorded.
+    /// Ends the call, whose result has been recorded. `cargo` is called only if there are waiters, and its value is
+    /// shared with them. If it returns `None`, the waiters look the record up themselves.
     pub fn land(mut self, cargo: impl FnOnce() -> Option<Cargo>) {
         self.flight.let_go();
         let part = table::part(self.flight.route);
         {
             let mut flights = part.lock();
-            // Nobody joins from here on, and nobody is left behind: who has joined is counted.
+            // No waiter can join under this lock, and those that have joined are counted.
             if self.flight.lock().waiting == 0 {
                 part.end(&mut flights, self.flight.route);
                 self.ended = true;
                 return;
             }
         }
-        // Outside the lock, since it copies what may be large.
+        // Outside the lock, because copying the result may take long.
         let end = cargo().map_or(End::Abandoned, End::Landed);
         self.ended = true;
         self.flight.leave(end);
@@ -299,33 +299,33 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        // In a forked child the flight is the parent's, where its body still runs.
+        // In a forked child the call belongs to the parent, where its body still runs.
         if !self.ended && !is_child() {
             self.flight.leave(End::Abandoned);
         }
     }
 }
 
-/// The sight of a flight that somebody else leads.
+/// A wait for a call that another caller leads.
 #[must_use]
 pub struct Waiting {
     flight: Arc<Flight>,
-    /// What it was begun from, as the flight knows.
+    /// The in-flight calls that this wait was registered for.
     from: Flights,
 }
 
 impl Waiting {
-    /// The flight.
+    /// Returns the awaited call.
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight
     }
 
-    /// Since when the flight is on its way.
+    /// Returns when the leader registered the call.
     pub fn begun(&self) -> Instant {
         self.flight.begun
     }
 
-    /// Blocks until the flight has ended, or until then; `None` where it has not.
+    /// Blocks until the call has ended or `until` has passed. Returns `None` in the second case.
     pub fn wait(&self, until: Option<Instant>) -> Option<End> {
         let mut state = self.flight.lock();
         loop {
@@ -340,7 +340,7 @@ impl Waiting {
         }
     }
 
-    /// How the flight has ended; else the waker is kept.
+    /// Returns how the call has ended, or registers the waker and returns `None`.
     pub fn poll(&self, waker: &Waker) -> Option<End> {
         let mut state = self.flight.lock();
         if state.end.is_none() && !state.wakers.iter().any(|kept| kept.will_wake(waker)) {
@@ -357,7 +357,7 @@ impl Drop for Waiting {
         }
         let mut state = self.flight.lock();
         state.waiting -= 1;
-        // Nobody asks any more for what it has brought, which may be large.
+        // The last waiter frees the result, which may be large.
         let unwanted = if state.waiting == 0 { state.end.take() } else { None };
         for from in self.from.iter() {
             if let Some(at) = state.from.iter().position(|known| Arc::ptr_eq(known, from)) {
@@ -370,7 +370,7 @@ impl Drop for Waiting {
 }
 
 impl Flight {
-    /// Notes that it is waited for from there.
+    /// Records that these in-flight calls wait for this one.
     pub(super) fn add_from(&self, from: &[Arc<Self>]) {
         self.lock().from.extend_from_slice(from);
     }

@@ -1,7 +1,7 @@
-//! Who waits for whom within this process, so that nobody waits for himself.
+//! The wait graph of this process, which prevents calls from waiting for themselves.
 //!
-//! A body cannot end before what runs within it has, and before what it waits for has. The first stands in
-//! [`Flight::parents`], the second in the flights that are waited for.
+//! A body cannot end before the calls that run within it, nor before the calls that it waits for. The former are
+//! recorded in [`Flight::parents`], the latter in the awaited calls.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,14 @@ use super::{
     sync::{Arc, Global, Mutex, PoisonError},
 };
 
-/// Held while a wait is judged and begun: two that begin at once would each see no circle.
+/// Held while a wait is checked and registered: of two waits that start at once, neither check would see the other's
+/// wait.
 static BEGINNING: Global<Mutex<()>> = Global::new(|| Mutex::new(()));
 
-/// Begins a wait for the flight from within these; unless it waits for one of them itself, over any number of others.
+/// Registers a wait for `flight` from within `from`. Returns `false` if `flight` itself waits for one of those,
+/// directly or through other calls.
 pub(super) fn begin(flight: &Arc<Flight>, from: &[Arc<Flight>]) -> bool {
-    // What runs in no body keeps nobody waiting.
+    // A caller outside any body blocks no other call.
     if from.is_empty() {
         return true;
     }
@@ -27,7 +29,7 @@ pub(super) fn begin(flight: &Arc<Flight>, from: &[Arc<Flight>]) -> bool {
     true
 }
 
-/// Whether the flight cannot end before one of these.
+/// Returns whether the call cannot end before one of `those` has.
 pub(super) fn is_blocked_by(flight: &Arc<Flight>, those: &[Arc<Flight>]) -> bool {
     let mut seen = HashSet::new();
     let mut left: Vec<Arc<Flight>> = those.to_vec();
@@ -43,7 +45,7 @@ pub(super) fn is_blocked_by(flight: &Arc<Flight>, those: &[Arc<Flight>]) -> bool
     false
 }
 
-/// These flights and all that they are part of, each once.
+/// Returns these in-flight calls and all that they run within, each once.
 pub(crate) fn with_parents(flights: &[Arc<Flight>]) -> Vec<Arc<Flight>> {
     let mut seen = HashSet::new();
     let mut left = flights.to_vec();

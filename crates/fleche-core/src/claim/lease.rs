@@ -1,5 +1,5 @@
-//! Leases: claims for stores that have no locks of the system, such as databases. Whoever computes keeps its lease by
-//! renewing it; who does not any more, loses it by the store's own clock.
+//! Leases: claims for stores without locks of the operating system, such as databases. The holder keeps its lease by
+//! renewing it; without renewal, the lease expires by the store's own clock.
 
 mod heart;
 
@@ -21,24 +21,25 @@ use crate::{
 };
 use heart::Heart;
 
-/// What a store does for leases, each atomically.
+/// The operations of a store on leases. Each is atomic.
 pub trait LeaseTable: Send + Sync + 'static {
-    /// Gives the lease of the call to this owner, if nobody has it or its time is over by the store's own clock. It lasts
-    /// so long from now. The number tells this grant from every other one of the call; `None` where somebody has it.
+    /// Grants the lease of the call to this holder for the duration `lasts`, if it is free or has expired by the
+    /// store's own clock. Returns a number that no other grant of the call has, or `None` if another holder has the
+    /// lease.
     fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>>;
 
-    /// Lets the lease of this grant last so long from now, even if its time was over, as long as nobody has it since.
-    /// False where somebody has, or it was released.
+    /// Extends the lease of this grant to the duration `lasts` from now, even if it has expired, as long as it was not
+    /// granted anew. Returns `false` if it was, or if this grant was released.
     fn renew(&self, key: &CallKey, grant: u64, lasts: Duration) -> Result<bool>;
 
-    /// Ends the lease, if it is of this grant.
+    /// Releases the lease if it belongs to this grant.
     fn release(&self, key: &CallKey, grant: u64) -> Result<()>;
 
-    /// Keeps beside the lease, if it is of this grant, what its owner waits for: [`Owner::awaits`].
+    /// Stores what the holder waits for ([`Owner::awaits`]) with the lease, if it belongs to this grant.
     fn publish(&self, key: &CallKey, grant: u64, awaits: Option<&[CallKey]>) -> Result<()>;
 }
 
-/// The time since some moment, by which renewals are due. It need not be that of the store.
+/// Returns the time since some fixed moment; decides when renewals are due. Need not agree with the store's clock.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The leases of one process in one store.
@@ -46,18 +47,18 @@ pub struct Leases<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     table: T,
-    /// What each lease lasts; it is renewed three times as often.
+    /// The duration of each lease; it is renewed three times as often.
     lasts: Duration,
     clock: Clock,
-    /// What renews leases, and asks again for those that others have.
+    /// Schedules renewals, and further attempts at leases that other processes hold.
     heart: Heart,
-    /// Whether a thread lets the heart beat.
+    /// Whether a background thread does the scheduled work.
     by_itself: bool,
 }
 
 impl<T: LeaseTable> Leases<T> {
-    /// Leases that last so long without a renewal: the time after which the calls of a process that was lost go to others.
-    /// A thread renews them, whatever the bodies do.
+    /// Creates a set of leases that last for the duration `lasts` without a renewal: if a process is lost, its calls
+    /// pass to others after this time. A background thread renews the leases, whatever the bodies do.
     pub fn new(table: T, lasts: Duration) -> Self {
         let begun = std::time::Instant::now();
         Self(Arc::new(Shared {
@@ -69,20 +70,21 @@ impl<T: LeaseTable> Leases<T> {
         }))
     }
 
-    /// As [`new`](Self::new), with this clock, and nothing renewed or asked for but by [`beat`](Self::beat): for tests.
+    /// Like [`new`](Self::new), with this clock and without a background thread: only [`beat`](Self::beat) renews and
+    /// acquires. For tests.
     pub fn by_hand(table: T, lasts: Duration, clock: Clock) -> Self {
         Self(Arc::new(Shared { table, lasts, clock, heart: Heart::default(), by_itself: false }))
     }
 
-    /// The table.
+    /// Returns the table.
     pub fn table(&self) -> &T {
         &self.0.table
     }
 
-    /// What [`CallStore::claim`](crate::CallStore::claim) gives.
+    /// Implements [`CallStore::claim`](crate::CallStore::claim).
     ///
     /// # Errors
-    /// Those of the table.
+    /// The error of the table.
     pub fn claim(&self, key: &CallKey) -> Result<Claim> {
         match self.0.acquire(key)? {
             Some(held) => Ok(Claim::Held(held)),
@@ -90,7 +92,8 @@ impl<T: LeaseTable> Leases<T> {
         }
     }
 
-    /// Renews what is due, and asks again for what others have. When to do so next; `None` where there is nothing to do.
+    /// Renews the leases that are due, and tries again to acquire those that are waited for. Returns when to do so
+    /// next, or `None` if there is nothing to do.
     pub fn beat(&self) -> Option<Duration> {
         self.0.beat()
     }
@@ -102,7 +105,7 @@ impl<T: LeaseTable> Shared<T> {
     }
 
     fn acquire(self: &Arc<Self>, key: &CallKey) -> Result<Option<Arc<dyn Held>>> {
-        // Before it is asked for: from then on it may count.
+        // Taken before the request, because the lease may count from any moment after it.
         let since = self.now();
         let Some(grant) = self.table.acquire(key, &Owner::this_process(), self.lasts)? else { return Ok(None) };
         self.heart.keep(*key, grant, since, self.lasts);
@@ -112,7 +115,7 @@ impl<T: LeaseTable> Shared<T> {
 
     fn beat(self: &Arc<Self>) -> Option<Duration> {
         let now = self.now();
-        // A table that fails may have kept this thread waiting: it is not asked again in this round.
+        // A failing table may have blocked this thread, so it is not asked again in this round.
         let mut failed: Option<String> = None;
         for (key, grant) in self.heart.due(now) {
             let renewed = if failed.is_none() { self.table.renew(&key, grant, self.lasts) } else { continue };
@@ -120,7 +123,7 @@ impl<T: LeaseTable> Shared<T> {
                 Ok(true) => self.heart.renewed(&key, grant, now, self.lasts),
                 Ok(false) => self.heart.lost(&key, grant),
                 Err(error) => {
-                    crate::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "a lease cannot be renewed");
+                    crate::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "cannot renew a lease");
                     failed = Some(error.to_string());
                 }
             }
@@ -143,7 +146,7 @@ impl<T: LeaseTable> Shared<T> {
             }
         }
         for (key, grant) in self.heart.released() {
-            // Where the table fails, the lease ends by itself.
+            // If the table fails, the lease expires.
             if failed.is_none() {
                 failed = self.release(&key, grant).err().map(|error| error.to_string());
             }
@@ -155,7 +158,7 @@ impl<T: LeaseTable> Shared<T> {
         let released = self.table.release(key, grant);
         if let Err(error) = &released {
             crate::log::warn_rarely!(
-                &FAULTS, error.kind(), %key, %error, "a lease is not released; it ends by itself"
+                &FAULTS, error.kind(), %key, %error, "cannot release a lease; it expires without renewal"
             );
         }
         released
@@ -173,10 +176,10 @@ impl<T: LeaseTable> Shared<T> {
     }
 }
 
-/// What was logged of the faults of tables of leases.
+/// Limits the warnings about failing lease tables.
 static FAULTS: Throttle = Throttle::new();
 
-/// A lease of another process.
+/// A lease that another process holds.
 struct Wanted<T> {
     shared: Arc<Shared<T>>,
     key: CallKey,
@@ -189,7 +192,7 @@ impl<T: LeaseTable> Taken for Wanted<T> {
     }
 }
 
-/// A lease that this process has.
+/// A lease that this process holds.
 struct Lease<T: LeaseTable> {
     shared: Arc<Shared<T>>,
     key: CallKey,
@@ -201,7 +204,8 @@ impl<T: LeaseTable> Held for Lease<T> {
     fn awaits(&self, keys: Option<&[CallKey]>) {
         if let Err(error) = self.shared.table.publish(&self.key, self.grant, keys) {
             crate::log::warn_rarely!(
-                &FAULTS, error.kind(), key = %self.key, %error, "others cannot see what the owner of a lease waits for"
+                &FAULTS, error.kind(), key = %self.key, %error,
+                "cannot publish what the holder of a lease waits for; a cycle of waiting processes may go unnoticed"
             );
         }
     }
@@ -230,7 +234,7 @@ impl<T: LeaseTable> Drop for Lease<T> {
             self.shared.heart.release(self.key, self.grant);
             self.shared.ensure_beating();
         } else {
-            // The error is logged.
+            // The error has been logged.
             let _ = self.shared.release(&self.key, self.grant);
         }
     }

@@ -1,8 +1,8 @@
 //! Tracks whether the leader of an async call is polled, by its waker.
 //!
-//! A task may hold the leading future without polling it, as `select!` on a `&mut future` does. Then the result never comes. A
-//! leader that awaits a timer or a socket looks the same until it is woken. Therefore a leader counts as held only if it was
-//! woken and is not polled.
+//! A task may hold the leading future without polling it, as `select!` on a `&mut future` does. Then the result never
+//! arrives. A leader that awaits a timer or a socket looks the same until it is woken. Therefore a leader counts as
+//! held only if it was woken and is not polled.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-/// The polls of a leader.
+/// Records how a leader is polled.
 #[derive(Default)]
 pub struct Polls(Mutex<State>);
 
@@ -24,7 +24,7 @@ struct State {
     woken: Option<Instant>,
 }
 
-/// A leader that was woken and was not polled since.
+/// A leader that was woken and has not been polled since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unpolled {
     /// How often it was polled before.
@@ -50,7 +50,7 @@ impl Polls {
         drop(before);
     }
 
-    /// The leader has ended, or no longer needs to be polled.
+    /// Records that the leader has ended, or no longer needs to be polled.
     pub fn end(&self) {
         let mut state = self.lock();
         state.woken = None;
@@ -73,7 +73,7 @@ impl Polls {
     }
 }
 
-/// The waker that a leader is polled with: takes note that it was called, and wakes the task.
+/// The waker that a leader is polled with: records that it was called, and wakes the task.
 struct Noting {
     polls: Arc<Polls>,
     task: Waker,
@@ -90,7 +90,7 @@ impl Wake for Noting {
     }
 }
 
-/// The waker to poll a leader with, which wakes this task.
+/// Returns a waker to poll a leader with, which wakes this task.
 pub(crate) fn noting(polls: &Arc<Polls>, task: &Waker) -> Waker {
     Waker::from(Arc::new(Noting { polls: polls.clone(), task: task.clone() }))
 }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn leader_that_was_woken_is_unpolled_until_its_next_poll() {
+    fn woken_leader_is_unpolled_until_its_next_poll() {
         let (polls, task) = (Arc::new(Polls::default()), Waker::from(Arc::new(Nothing)));
         polls.begin(&task);
         assert_eq!(polls.unpolled(), None);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn task_is_known_by_its_waker() {
+    fn task_is_identified_by_its_waker() {
         let polls = Polls::default();
         let [one, other] = [(); 2].map(|()| Waker::from(Arc::new(Nothing)));
         polls.begin(&one);

@@ -1,12 +1,13 @@
-//! Stalls: waits that are part of a circle although no flight tells.
+//! Deadlocks: waits that are part of a cycle that the wait graph does not show.
 //!
-//! A body may wait for what threads that are not ours do for it, those of rayon's pool say, and such a thread may take up
-//! another call meanwhile and wait for the flight of that very body. Nothing leads from the one to the other. What can be
-//! seen is that the thread of a body is parked, that what is waited for cannot end before that body has, and that nothing
-//! at all happens in the process. Then one of those who wait goes on.
+//! A body may wait for threads that fleche does not control, such as those of rayon's pool. Such a thread may start
+//! another call and wait for the in-flight call of that same body. The wait graph has no edge from the body to the
+//! thread. What can be observed is that the body's thread is parked, that the awaited call cannot end before the body
+//! has, and that no thread of the process makes progress. Then one of the waiting threads proceeds.
 //!
-//! A body may wait for a lock that the caller took before the call. Only the caller can end that wait, so it counts as a stall
-//! even if other threads sleep and wake, as progress tickers do. A pointer on the caller's stack shows that it holds the lock.
+//! A body may wait for a lock that the caller took before the call. Only the caller can end that wait, so it counts as
+//! a deadlock even if other threads sleep and wake, as progress tickers do. A pointer on the caller's stack shows that
+//! it holds the lock.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -22,21 +23,22 @@ use crate::call::CallKey;
 
 static QUIET: Mutex<Quiet> = Mutex::new(Quiet::new());
 
-/// What there is to see of a wait.
+/// The outcome of a check for a deadlock.
 pub(crate) enum Stall {
-    /// Nothing.
+    /// No deadlock was found.
     No,
-    /// It would not end. Who is told goes on.
+    /// The wait would not end. The thread that gets this answer proceeds.
     Yes,
-    /// It may not: somebody else, who has the claim that it seeks, may wait for bodies here as unseen. They presumably wait
-    /// for him; published, he sees that.
+    /// The wait may not end: the process that holds the claim that this one seeks may wait for bodies here without
+    /// showing it. These bodies presumably wait for that claim. The published wait lets its holder see that.
     Perhaps(Published),
 }
 
-/// Looks whether who waits for this flight, or leads it and waits for its claim, should go on. Says so to one at a time.
-/// The variables of the caller are on this thread's stack from address `frames` upward.
+/// Returns whether the calling thread, which waits for this call or leads it and waits for its claim, should proceed.
+/// Only one thread at a time gets that answer. The variables of the caller are on this thread's stack from address
+/// `frames` upward.
 pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
-    // Who looks may have to ask a database. Others look another time.
+    // The thread that holds the lock may be querying a database; this one checks again later.
     let mut quiet = match QUIET.try_lock() {
         Ok(quiet) => quiet,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -62,7 +64,7 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
     let is_stuck = |flight: &Arc<Flight>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));
     let mut stall = if is_stuck(awaited) { Stall::Yes } else { Stall::No };
     if matches!(stall, Stall::No) {
-        // By way of other processes, as far as they tell.
+        // Follows waits through other processes, as far as they are published.
         let seeks =
             |flight: &&Arc<Flight>| flight.seeks_claim() && is_blocked_by(awaited, std::slice::from_ref(*flight));
         for sought in flights.iter().filter(seeks) {
@@ -80,7 +82,7 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
         }
     }
     if matches!(stall, Stall::Yes) {
-        // Who goes on makes something happen, and what comes of that is to be seen first.
+        // The thread that proceeds causes activity, so the next check starts afresh.
         quiet.end();
     }
     stall

@@ -1,4 +1,4 @@
-//! What flights are synchronised with. `tests/model.rs` puts a model checker's own in its place.
+//! The synchronization primitives of single flight. `tests/model.rs` replaces them with those of a model checker.
 
 use std::sync::LazyLock;
 pub(super) use std::sync::{
@@ -11,10 +11,10 @@ pub(super) use std::sync::{
 
 pub(super) use crate::fork::is_child;
 
-/// In how many parts the table of flights is.
+/// The number of shards of the table of in-flight calls.
 pub(super) const PARTS: usize = 64;
 
-/// A value of the whole process, made when it is first asked for.
+/// A process-wide value, created on first use.
 pub(super) struct Global<T>(LazyLock<T>);
 
 impl<T> Global<T> {

@@ -1,4 +1,4 @@
-//! The flights of this process, in parts, so that calls seldom wait for one another's locks.
+//! The table of the in-flight calls of this process, in shards to reduce lock contention.
 
 use std::collections::HashMap;
 
@@ -13,19 +13,19 @@ use super::{
 #[derive(Default)]
 pub(super) struct Part {
     flights: Mutex<Flying>,
-    /// How many flights of this part have ended.
+    /// How many calls of this shard have ended.
     ended: AtomicU64,
 }
 
 #[derive(Default)]
 pub(super) struct Flying {
-    // Keys are digests, which nobody picks so that they collide.
+    // Keys are digests, so nobody can choose them to collide.
     pub(super) flying: HashMap<Route, Arc<Flight>, RandomState>,
-    /// The last that have ended.
+    /// The calls that ended last.
     last: [Option<Route>; LAST],
 }
 
-/// So many flights are remembered when they have ended.
+/// How many ended calls a shard remembers.
 const LAST: usize = 16;
 
 impl Part {
@@ -33,34 +33,36 @@ impl Part {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the flight off the table.
-    #[allow(clippy::cast_possible_truncation)] // Its last digits are asked for.
+    /// Removes the call from the table.
+    #[allow(clippy::cast_possible_truncation)] // Only the low bits matter.
     pub(super) fn end(&self, flights: &mut Flying, route: Route) {
         flights.flying.remove(&route);
         flights.last[self.ended.fetch_add(1, Release) as usize % LAST] = Some(route);
     }
 
-    /// Whoever has seen a flight end here sees what it has recorded.
+    /// Returns how many calls have ended. A reader that sees a call's end in this count also sees what the call
+    /// recorded.
     pub(super) fn ended(&self) -> u64 {
         self.ended.load(Acquire)
     }
 
-    /// Whether a flight of this route may have ended since so many of the part had.
+    /// Returns whether this call may have ended since the shard's count was `before`.
     pub(super) fn may_have_ended(&self, route: Route, before: u64) -> bool {
         let more = self.ended() - before;
         more > 0 && (more > LAST as u64 || self.lock().last.contains(&Some(route)))
     }
 }
 
-/// Made part by part on the heap: all of it on the stack of the first thread that misses would not fit on a small one.
+/// Built shard by shard on the heap, because the whole table may not fit on the small stack of the first thread that
+/// misses.
 static TABLE: Global<Box<[CachePadded<Part>]>> = Global::new(|| (0..PARTS).map(|_| CachePadded::default()).collect());
 
-/// All flights.
+/// Returns all in-flight calls.
 pub(super) fn all() -> Vec<Arc<Flight>> {
     TABLE.get().iter().flat_map(|part| part.lock().flying.values().cloned().collect::<Vec<_>>()).collect()
 }
 
-/// The part that has this call, by a byte of its key, which is a digest.
+/// Returns the shard of this call, chosen by a byte of its key, which is a digest.
 pub(super) fn part(route: Route) -> &'static Part {
     &TABLE.get()[usize::from(route.key.digest().as_bytes()[0]) % PARTS]
 }

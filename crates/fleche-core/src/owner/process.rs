@@ -1,4 +1,4 @@
-//! `Process`: a process, described so that others on its host can see whether it still lives.
+//! `Process`: describes a process so that other processes on its host can check whether it is alive.
 
 use std::{fs, process};
 
@@ -7,40 +7,41 @@ use serde::{Deserialize, Serialize};
 use super::{host_name, process_exists};
 use crate::digest::Digest;
 
-/// A process, told apart from those of other hosts and containers and from later ones with its id.
+/// A process, distinguished from those of other hosts and containers and from later processes with the same id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// The host's name, for people: several hosts may have one.
+    /// The host's name, for display: several hosts may share a name.
     pub host: String,
-    /// The process's id there.
+    /// The process's id on that host.
     pub id: u32,
-    /// Who has another number of these sees other ids: a digest of the boot of the system and of the namespace of process ids.
+    /// Identifies the set of process ids that this process sees: a digest of the system's boot id and of the namespace
+    /// of process ids.
     realm: u64,
-    /// When it began, in ticks of the system's clock; `None` where that is not known.
+    /// When the process started, in clock ticks since boot; `None` if unknown.
     began: Option<u64>,
 }
 
 impl Process {
-    /// This process.
+    /// Describes the current process.
     pub fn this() -> Self {
         let id = process::id();
         Self { host: host_name(), id, realm: realm(), began: status(id).map(|status| status.began) }
     }
 
-    /// Whether it lives; `None` if that cannot be known here.
+    /// Returns whether the process is alive, or `None` if that cannot be known here.
     pub fn lives(&self) -> Option<bool> {
         if self.realm != realm() {
             return None;
         }
         match (status(self.id), self.began) {
             (Some(status), Some(began)) => Some(status.began == began && !status.has_ended),
-            // What is hidden from this user may live all the same.
+            // The process may be alive although this user may not see its status.
             _ => process_exists(self.id),
         }
     }
 }
 
-// The names of hosts are no help: those of one image may all have the same.
+// Host names do not tell: all hosts of one image may have the same.
 #[cfg(target_os = "linux")]
 fn realm() -> u64 {
     use std::{io::ErrorKind, sync::OnceLock};
@@ -52,7 +53,7 @@ fn realm() -> u64 {
     let boot = match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         Ok(boot) => boot,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => String::new(),
-        // There may be descriptors again later. Until then no process is known, and none is taken for dead.
+        // Reading may work again later. Until then no other process is recognized, and none is taken for dead.
         Err(_) => return super::this_run(),
     };
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
@@ -74,17 +75,16 @@ struct Status {
     has_ended: bool,
 }
 
-/// What proc(5) says of the process; `None` where it says nothing.
+/// Returns the status of the process from proc(5), or `None` if there is none.
 fn status(id: u32) -> Option<Status> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may hold anything.
+    // The second field is the program's name in parentheses, which may contain any character.
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?;
     let threads: u64 = fields.nth(16)?.parse().ok()?;
     let began = fields.nth(1)?.parse().ok()?;
-    // A process that nobody has waited for yet is still there, but has let go of everything. So does the first thread
-    // look that ended before others.
+    // A zombie has released everything. But a process whose first thread ended before others also shows `Z`.
     Some(Status { began, has_ended: matches!(state, "Z" | "X" | "x") && threads <= 1 })
 }
 
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_of_the_same_id_does_not_live() {
+    fn earlier_process_with_the_same_id_is_dead() {
         let mut earlier = Process::this();
         if let Some(began) = &mut earlier.began {
             *began -= 1;
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn of_another_boots_or_containers_processes_nothing_is_known() {
+    fn process_of_another_boot_or_container_is_unknown() {
         let this = Process::this();
         assert_eq!(Process { realm: !this.realm, ..this }.lives(), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_child_is_gone_before_it_is_waited_for() {
+    fn zombie_child_is_dead() {
         use std::io::Read;
 
         let mut child = process::Command::new("cat")
@@ -127,7 +127,7 @@ mod tests {
         let theirs = Process { id, began: status(id).map(|status| status.began), ..Process::this() };
         assert_eq!(theirs.lives(), Some(true));
         child.kill().unwrap();
-        // Its end of the pipe is closed while it ends.
+        // The pipe reaches its end when the child closes its side while exiting.
         child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
         while theirs.lives() == Some(true) {
             std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! What is to be renewed and asked for, and when; and the thread that sees to it.
+//! The schedule of lease renewals and acquisitions, and the thread that follows it.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,10 @@ use crate::{
     starter,
 };
 
-/// How often a lease is asked for that somebody else has: at first, and at last.
+/// The first and the longest interval between attempts to acquire a lease that another process holds.
 const OFTEN: Duration = Duration::from_millis(10);
 const SELDOM: Duration = Duration::from_millis(250);
-/// The thread ends when there was nothing to do for so long.
+/// The thread ends after this time without work.
 const KEPT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -34,23 +34,23 @@ struct Beats {
 struct State {
     kept: HashMap<(CallKey, u64), Kept>,
     wanted: Vec<Wanted>,
-    /// Leases to be released.
+    /// The leases to release in the background.
     released: Vec<(CallKey, u64)>,
-    /// How often something came to be due at another time.
+    /// Grows when the next due time may have changed.
     changes: u64,
-    /// Whether a thread lets it beat.
+    /// Whether the background thread runs.
     beating: bool,
     jitter: RandomState,
 }
 
-/// A lease to be renewed.
+/// A lease that is renewed regularly.
 struct Kept {
     renewed: Duration,
     due: Duration,
     lost: bool,
 }
 
-/// A lease to be asked for.
+/// A lease that a caller waits for.
 pub(super) struct Wanted {
     pub(super) key: CallKey,
     pub(super) then: Then,
@@ -80,14 +80,14 @@ impl Heart {
         }
     }
 
-    /// Those that are due could not be renewed, and are to be soon.
+    /// Schedules another attempt soon for the renewals that are due and failed.
     pub(super) fn postpone_renewals(&self, now: Duration, lasts: Duration) {
         for kept in self.lock().kept.values_mut().filter(|kept| kept.due <= now) {
             kept.due = now + lasts / 10;
         }
     }
 
-    /// Has this one released at the next opportunity.
+    /// Schedules the release of this lease for the next round.
     pub(super) fn release(&self, key: CallKey, grant: u64) {
         let mut state = self.lock();
         state.released.push((key, grant));
@@ -95,19 +95,19 @@ impl Heart {
         self.0.changed.notify_one();
     }
 
-    /// What is to be released.
+    /// Takes the leases that are to be released.
     pub(super) fn released(&self) -> Vec<(CallKey, u64)> {
         mem::take(&mut self.lock().released)
     }
 
-    /// Somebody else has it.
+    /// Records that another process has acquired the lease.
     pub(super) fn lost(&self, key: &CallKey, grant: u64) {
         if let Some(kept) = self.lock().kept.get_mut(&(*key, grant)) {
             (kept.lost, kept.due) = (true, Duration::MAX);
         }
     }
 
-    /// Whether somebody else has it, or may have.
+    /// Returns whether another process has acquired the lease, or may have.
     pub(super) fn is_late(&self, key: &CallKey, grant: u64, now: Duration, lasts: Duration) -> bool {
         self.lock().kept.get(&(*key, grant)).is_none_or(|kept| kept.lost || now.saturating_sub(kept.renewed) >= lasts)
     }
@@ -125,12 +125,12 @@ impl Heart {
         self.lock().later(wanted, now);
     }
 
-    /// What is to be renewed by now.
+    /// Returns the leases whose renewal is due.
     pub(super) fn due(&self, now: Duration) -> Vec<(CallKey, u64)> {
         self.lock().kept.iter().filter(|(_, kept)| kept.due <= now).map(|(lease, _)| *lease).collect()
     }
 
-    /// What is to be asked for by now.
+    /// Takes the leases whose acquisition is due.
     pub(super) fn wanted(&self, now: Duration) -> Vec<Wanted> {
         let mut state = self.lock();
         let (due, later) = mem::take(&mut state.wanted).into_iter().partition(|wanted| wanted.due <= now);
@@ -138,14 +138,15 @@ impl Heart {
         due
     }
 
-    /// When something is due next.
+    /// Returns when the next renewal or acquisition is due.
     pub(super) fn next(&self) -> Option<Duration> {
         let state = self.lock();
         let renewals = state.kept.values().filter(|kept| !kept.lost).map(|kept| kept.due);
         renewals.chain(state.wanted.iter().map(|wanted| wanted.due)).min()
     }
 
-    /// Has a thread call `beat` whenever something is due: it says how long that takes, and `None` once nobody is left.
+    /// Starts a thread that calls `beat` whenever something is due, unless it runs already. `beat` returns the time
+    /// until its next call; `Some(None)` means that nothing is scheduled, and `None` that the leases are gone.
     pub(super) fn start(&self, beat: impl Fn() -> Option<Option<Duration>> + Send + 'static) {
         let mut state = self.lock();
         if state.beating {
@@ -155,13 +156,14 @@ impl Heart {
         let started = starter::spawn("fleche-leases", move || beats.go_on(&beat));
         state.beating = started.is_ok();
         if let Err(error) = started {
-            crate::log::error!(%error, "no thread renews leases: calls may be computed twice");
+            crate::log::error!(%error, "cannot start the thread that renews leases; calls may be computed twice");
         }
     }
 }
 
 impl State {
-    /// Asks for it after about its interval: those that ask at once do not go on doing so.
+    /// Schedules the next attempt after about the interval, with jitter, so that processes that started together spread
+    /// out.
     fn later(&mut self, wanted: Wanted, now: Duration) {
         let chance = self.jitter.hash_one((now, self.wanted.len())) % 512;
         #[allow(clippy::cast_possible_truncation)] // It is less than 512.
@@ -175,11 +177,11 @@ impl Beats {
         let _waits = WaitsHere::begin();
         loop {
             let before = self.lock().changes;
-            // What is called when a lease is there may be anything.
+            // The callbacks that receive leases may run arbitrary code.
             let next = match contain(beat) {
                 Ok(next) => next,
                 Err(panic) => {
-                    crate::log::error!("what waited for a lease {panic}");
+                    crate::log::error!("the callback of a lease {panic}");
                     continue;
                 }
             };
