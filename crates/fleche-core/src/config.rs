@@ -1,4 +1,4 @@
-//! `CacheConfig`: a cache described as text, and the caches that `fleche.toml` names.
+//! `CacheConfig`: the textual description of a cache, and the caches that `fleche.toml` names.
 
 mod file;
 mod home;
@@ -22,7 +22,7 @@ use crate::{
     store::{CallStoreConfig, ValueStoreConfig},
 };
 
-/// How to open a [`Cache`] elsewhere: serialises in JSON, TOML or CBOR alike.
+/// Describes how to open a [`Cache`] in another process; serialises to JSON, TOML and CBOR.
 ///
 /// ```
 /// use fleche_core::CacheConfig;
@@ -36,26 +36,26 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheConfig {
-    /// The store of values.
+    /// The value store.
     #[serde(deserialize_with = "named_backend")]
     pub values: Box<dyn ValueStoreConfig>,
-    /// The store of records.
+    /// The call store.
     #[serde(deserialize_with = "named_backend")]
     pub calls: Box<dyn CallStoreConfig>,
-    /// Whether arguments longer than [`INLINE_LIMIT`](crate::call::INLINE_LIMIT) are stored beside results. Default:
-    /// true.
+    /// Whether arguments longer than [`INLINE_LIMIT`](crate::call::INLINE_LIMIT) are stored in addition to results.
+    /// Default: true.
     #[serde(default = "yes")]
     pub store_arguments: bool,
-    /// What is kept of results in front of the stores, as a size. Default: 64 MiB.
+    /// The size of the in-memory tier of results in front of the stores. Default: 64 MiB.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hot: HotTier,
-    /// What becomes of results that other code computed, where the function does not say: `"rerun"`, `"warn"` or
+    /// What happens to results that other code computed, unless the function states a policy: `"rerun"`, `"warn"` or
     /// `"serve"`. Default: rerun, or warn for functions that state a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<StalePolicy>,
 }
 
-// By hand: the derived comparison would move the boxes (a known limit of deriving over trait objects).
+// Written out because the derived comparison would move the boxes, a known limit of deriving over trait objects.
 impl PartialEq for CacheConfig {
     fn eq(&self, other: &Self) -> bool {
         *self.values == *other.values
@@ -72,7 +72,7 @@ fn is_default(tier: &HotTier) -> bool {
     *tier == HotTier::DEFAULT
 }
 
-/// Says, where a backend's name is not known, which are and why one may be missing.
+/// If a backend's name is unknown, adds the known names to the error, and why the backend may be missing.
 fn named_backend<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(deserializer).map_err(|error| D::Error::custom(store_type::explain(&error.to_string())))
 }
@@ -81,7 +81,7 @@ impl Cache {
     /// Opens both stores.
     ///
     /// # Errors
-    /// What the stores say when they are opened; [`Error::Forked`](crate::Error::Forked) in a [forked child](crate::fork).
+    /// The errors of opening the stores; [`Error::Forked`](crate::Error::Forked) in a [forked child](crate::fork).
     pub fn from_config(config: &CacheConfig) -> Result<Self> {
         if *config == Self::void().config() {
             return Ok(Self::void());
@@ -91,7 +91,7 @@ impl Cache {
         Ok(cache.hot_tier(config.hot).stale(config.stale))
     }
 
-    /// How to open this cache elsewhere.
+    /// Returns the description from which this cache can be opened in another process.
     pub fn config(&self) -> CacheConfig {
         CacheConfig {
             values: self.values().config(),

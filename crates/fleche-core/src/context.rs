@@ -1,4 +1,4 @@
-//! What is active on a thread: the cache, the metadata to collect, tags, and whether calls run again.
+//! The context of a thread: the active cache, the metadata to collect, tags, and whether calls are rerun.
 
 mod assigned;
 mod binding;
@@ -35,17 +35,18 @@ use crate::{
 };
 use unused::Watch;
 
-/// What a guard changes. Kept apart, one entry a guard, so that guards may end in any order.
+/// What a guard has entered. Each guard has its own entry, so guards may end in any order.
 enum Entry {
     Cache(Rc<Cache>),
     Kinds(Kinds),
     Tag(String, String),
     Rerun,
-    /// Everything at once: what lies below does not show.
+    /// Sets everything at once and hides all earlier entries.
     Bound(Rc<Binding>, Rc<Cache>),
-    /// What lies below does not show.
+    /// Hides all earlier entries.
     Nothing,
-    /// What runs here is part of this flight's body. Shows through everything: the body cannot go on before it.
+    /// The thread runs part of this in-flight call's body. Never hidden, because the body cannot end before this work
+    /// does.
     Flight(Arc<Flight>),
 }
 
@@ -54,13 +55,13 @@ thread_local! {
     static NEXT_ID: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What was entered is active until this is dropped. Guards nest, and may end in any order; they stay on their thread.
+/// Ends what was entered when it is dropped. Guards nest, may end in any order, and stay on their thread.
 #[must_use = "bind it, `let _active = cache.enter();`: what was entered ends when this is dropped, at once with `let _ = …`"]
 #[derive(Debug)]
 pub struct Guard {
     id: u64,
     cache: bool,
-    /// Of a cache that a user has entered.
+    /// Set for a cache that the user has entered.
     watch: Option<Watch>,
     stays_on_its_thread: PhantomData<*const ()>,
 }
@@ -71,7 +72,7 @@ fn enter(entry: Entry) -> Guard {
     if cache {
         default::cache_entered();
     }
-    // A thread that is ending has nothing left to enter into; see `with_entered`.
+    // Entering fails only on a thread that is ending; see `with_entered`.
     let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((id, entry)));
     hot::changed();
     Guard { id, cache, watch: None, stays_on_its_thread: PhantomData }
@@ -79,7 +80,7 @@ fn enter(entry: Entry) -> Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The entry is dropped after the borrow has ended: a cache that goes may run code of its own.
+        // Dropped outside the borrow, because dropping a cache may run user code.
         let ended = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let at = entered.iter().rposition(|(id, _)| *id == self.id)?;
@@ -97,13 +98,14 @@ impl Drop for Guard {
 }
 
 impl Cache {
-    /// Makes this the active cache of this thread until the guard is dropped; nests. Threads that are started meanwhile
-    /// do not inherit it.
+    /// Makes this the active cache of this thread until the guard is dropped. Guards nest. Threads that are started in
+    /// between do not inherit the cache.
     ///
-    /// The guard is not `Send` and must not be held across an `.await`. Bind it to a name: `let _active = cache.enter();`.
-    /// With `let _ = cache.enter();` it is dropped at once, and the calls that follow do not use the cache. The lint
-    /// `clippy::let_underscore_must_use` finds that; and where nothing was looked up before a guard was dropped, and the next
-    /// call on its thread finds no cache entered, nor a default set, a warning names the line, once in a process.
+    /// The guard is not `Send` and must not be held across an `.await`. Bind it to a name:
+    /// `let _active = cache.enter();`. With `let _ = cache.enter();` it is dropped at once, and the following calls do not use the
+    /// cache. The lint `clippy::let_underscore_must_use` finds this mistake. At run time, if nothing was looked up
+    /// before a guard was dropped, and the next call on its thread finds neither an entered cache nor a default, a
+    /// warning names the line, once per process.
     #[must_use = "bind it, `let _active = cache.enter();`: the cache is active until the guard is dropped"]
     #[track_caller]
     pub fn enter(&self) -> Guard {
@@ -123,28 +125,28 @@ impl Cache {
     }
 }
 
-/// The cache that calls on this thread use now: the one entered last, else the default, else what the configuration
-/// files say, else memory.
+/// Returns the cache that calls on this thread use now: the one entered last, else the default, else the one from the
+/// configuration files, else the memory cache.
 ///
-/// The handle remembers the memoized body that asks for it. What other threads do under it, those of a pool that the body
-/// uses for instance, is taken for a part of that body: a call there that could only wait for this very body computes in
-/// place.
+/// The handle remembers the memoized body that asks for it. Work that other threads do with the handle, such as those
+/// of a pool that the body uses, counts as part of that body: a call there that could only wait for this body is
+/// computed directly.
 pub fn active_cache() -> Cache {
     Cache::clone(&active()).within(flights())
 }
 
-/// What is entered on this thread. Nothing where the thread is ending and its locals are gone: memoized functions may be
-/// called in destructors too.
+/// Passes what is entered on this thread to the closure. The list is empty if the thread is ending and its locals are
+/// gone, because destructors may call memoized functions.
 fn with_entered<R>(look: impl Fn(&[(u64, Entry)]) -> R) -> R {
     ENTERED.try_with(|entered| look(&entered.borrow())).unwrap_or_else(|_| look(&[]))
 }
 
-/// As [`active_cache`], without touching a counter that threads share.
+/// Like [`active_cache`], without touching a counter that threads share.
 pub(crate) fn active() -> Rc<Cache> {
     active_and_origin().0
 }
 
-/// The same, and whether it is the default.
+/// Like [`active`], and returns whether the cache is the default.
 fn active_and_origin() -> (Rc<Cache>, bool) {
     unused::used();
     if thread_ends() || fork::is_child() {
@@ -163,12 +165,12 @@ fn active_and_origin() -> (Rc<Cache>, bool) {
             unused::nothing_is_entered(default::is_set);
             (default::default_here(), true)
         }
-        // The thread is ending, and what else the cache keeps for it may be gone too: calls run without it.
+        // The thread is ending, and the cache's other thread-local state may be gone too, so calls run without it.
         Err(_) => (Rc::new(Cache::void()), false),
     }
 }
 
-/// Returns the binding of the active cache; `None` where it was entered otherwise, or is the default.
+/// Returns the binding of the active cache, or `None` if the cache is the default or was entered in another way.
 fn bound() -> Option<Rc<Binding>> {
     let look = |entered: &RefCell<Vec<(u64, Entry)>>| {
         entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
@@ -180,7 +182,7 @@ fn bound() -> Option<Rc<Binding>> {
     ENTERED.try_with(look).ok().flatten().flatten()
 }
 
-/// Whether calls on this thread run even where their record exists.
+/// Returns whether calls on this thread run even if their record exists.
 pub(crate) fn is_rerun() -> bool {
     with_entered(|entered| {
         entered
@@ -196,13 +198,14 @@ pub(crate) fn is_rerun() -> bool {
     })
 }
 
-/// Runs the closure with every fleche call in it running again.
+/// Runs the closure with all memoized calls in it rerun.
 pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
     let _again = enter(Entry::Rerun);
     run()
 }
 
-/// The flights whose bodies cannot go on before what runs on this thread now; they stand for those that they are part of.
+/// Returns the in-flight calls whose bodies cannot end before the current work of this thread does. Their parents are
+/// implied.
 pub(crate) fn flights() -> Flights {
     with_entered(|entered| {
         let mut flights: Vec<Arc<Flight>> = Vec::new();
@@ -213,7 +216,7 @@ pub(crate) fn flights() -> Flights {
                 }
             }
         };
-        // What is entered hides what is installed; what lies below an entry does not end before that.
+        // Entered caches hide installed ones. The search ends at an in-flight call, whose parents are implied.
         let mut is_default = true;
         for (_, entry) in entered.iter().rev() {
             match entry {
@@ -234,8 +237,8 @@ pub(crate) fn flights() -> Flights {
     })
 }
 
-/// The calls whose bodies cannot go on before what runs on this thread now. For stores that are reached through another
-/// process.
+/// Returns the keys of the calls whose bodies cannot end before the current work of this thread does. For stores that
+/// are accessed through another process.
 pub fn calls_within() -> Vec<CallKey> {
     with_parents(&flights()).iter().map(|flight| flight.route().key).collect()
 }
@@ -245,13 +248,13 @@ pub(crate) fn within(flight: &Arc<Flight>) -> Guard {
     enter(Entry::Flight(flight.clone()))
 }
 
-/// Runs the closure as on a thread that nothing was entered on; for executors that run a task amid another.
+/// Runs the closure as on a thread with nothing entered. For executors that run one task within another.
 pub fn afresh<R>(run: impl FnOnce() -> R) -> R {
     let _nothing = enter(Entry::Nothing);
     run()
 }
 
-/// The kinds of metadata to collect, and the tags, of this thread now.
+/// Returns the kinds of metadata to collect and the tags of this thread.
 pub(crate) fn metadata() -> (Kinds, BTreeMap<String, String>) {
     static DEFAULT_KINDS: LazyLock<Kinds> = LazyLock::new(|| Arc::new([Arc::new(Runtime)]));
     with_entered(|entered| {
@@ -283,8 +286,8 @@ pub(crate) fn metadata() -> (Kinds, BTreeMap<String, String>) {
 #[must_use = "a tag does nothing until it is entered"]
 pub struct Tag(String, String);
 
-/// A label for the calls computed while it is entered: `tag("project", "alloy").enter()`. Recorded under
-/// [`TAGS`](crate::metadata::TAGS); of two with one name the inner one counts.
+/// Creates a label for the calls computed while it is entered: `tag("project", "alloy").enter()`. It is recorded under
+/// [`TAGS`](crate::metadata::TAGS). Of two tags with the same name, the inner one counts.
 pub fn tag(name: impl Into<String>, value: impl Into<String>) -> Tag {
     Tag(name.into(), value.into())
 }
@@ -296,12 +299,12 @@ impl Tag {
     }
 }
 
-/// Kinds of metadata that are collected around every call computed while they are entered.
+/// The kinds of metadata that are collected for every call computed while this is entered.
 #[derive(Clone, Debug)]
 #[must_use = "nothing changes until it is entered"]
 pub struct Collect(Kinds);
 
-/// Chooses the kinds of metadata, in place of those chosen outside: `collect([Arc::new(Runtime)]).enter()`.
+/// Chooses the kinds of metadata, replacing those chosen by outer guards: `collect([Arc::new(Runtime)]).enter()`.
 pub fn collect(kinds: impl IntoIterator<Item = Arc<dyn MetadataKind>>) -> Collect {
     Collect(kinds.into_iter().collect())
 }

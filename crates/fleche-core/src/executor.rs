@@ -1,4 +1,4 @@
-//! Executors: what runs submitted calls, and the wrap that answers hits without them.
+//! Executors: the trait, tasks and their resources, and the wrapper that answers hits without the executor.
 
 mod amid;
 mod ext;
@@ -30,22 +30,23 @@ use std::{any::Any, fmt::Debug, sync::Arc};
 pub use crate::context::{assigned_gpus, with_assigned_gpus};
 use crate::{error::Result, job::JobError, store::Reach};
 
-/// Runs tasks: a pool, a cluster, or the thread that submits. Users call what [`ExecutorExt`] adds.
+/// Runs tasks: in a pool, on a cluster, or on the submitting thread. Users call the methods of [`ExecutorExt`].
 pub trait Executor: Debug + Send + Sync {
-    /// Accepts a task, to [run](Task::run) it once, at any time and on any thread, or gives it back with the reason. A
-    /// task that is dropped fails its job.
+    /// Accepts a task, which the executor [runs](Task::run) once, at any time and on any thread. Returns the task with
+    /// the reason if it is not accepted. A task that is dropped fails its job.
     fn submit_task(&self, task: Task) -> Result<(), SubmitError>;
 
-    /// As [`submit_task`](Self::submit_task), with what the call asks for. An executor honours it, or gives the task back
-    /// with the names of what it does not know: [`Resources::known_to`]. The default knows nothing.
+    /// Like [`submit_task`](Self::submit_task), with the resources that the call requests. The executor provides them,
+    /// or returns the task with the names of those that it does not support; see [`Resources::known_to`]. The default
+    /// supports none.
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         self.submit_task(resources.known_to(task, "this executor", &[])?)
     }
 
-    /// How to make such an executor elsewhere.
+    /// Returns the description from which another process can create such an executor.
     fn config(&self) -> Box<dyn ExecutorConfig>;
 
-    /// How far its workers are: [`Reach::Process`], or beyond.
+    /// Returns where the executor's workers are: [`Reach::Process`], or beyond.
     fn reach(&self) -> Reach;
 }
 
@@ -55,15 +56,15 @@ pub trait Executor: Debug + Send + Sync {
 pub struct SubmitError {
     /// The task.
     pub task: Task,
-    /// Why not.
+    /// The reason.
     pub why: JobError,
 }
 
-/// How to make an executor elsewhere. What [`ValueStoreConfig`](crate::store::ValueStoreConfig) says of backends holds
-/// for executors.
+/// Describes how to create an executor in another process. The rules of
+/// [`ValueStoreConfig`](crate::store::ValueStoreConfig) for backends apply to executors too.
 #[typetag::serde(tag = "type")]
 pub trait ExecutorConfig: ExecutorConfigObject + Debug + Send + Sync {
-    /// Makes the executor.
+    /// Creates the executor.
     fn open(&self) -> Result<Arc<dyn Executor>>;
 }
 

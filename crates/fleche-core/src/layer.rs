@@ -1,15 +1,15 @@
-//! Layers: stores that are made of other stores, or of none.
+//! Layers: stores that are composed of other stores, or of none.
 //!
-//! | layer | `type` | what it does |
+//! | layer | `type` | description |
 //! |---|---|---|
-//! | [`Stack`] | `stack` | looks in each of its stores in turn, writes to the first, and copies there what it finds further down |
-//! | [`Pool`] | `pool` | looks in each of its stores in turn, and writes nothing |
-//! | [`ReadOnly`] | `read-only` | one store, without writing to it |
-//! | `Compressed` (feature `zstd`) | `compressed` | one store of values, whose entries it compresses |
-//! | [`Void`] | `void` | keeps nothing |
+//! | [`Stack`] | `stack` | reads its stores in order, writes to the first, and copies what it finds in a later store to the earlier ones |
+//! | [`Pool`] | `pool` | reads its stores in order, and is read-only |
+//! | [`ReadOnly`] | `read-only` | one store, read-only |
+//! | `Compressed` (feature `zstd`) | `compressed` | one value store, whose entries it compresses |
+//! | [`Void`] | `void` | stores nothing |
 //!
-//! They go around any store and around each other; only a stack directly in a stack is refused, since it says nothing that
-//! one stack does not. Their configurations hold those of their stores:
+//! Layers may contain any stores, including other layers. Only a stack directly within a stack is refused, because a
+//! single stack does the same. The configuration of a layer contains those of its stores:
 //!
 //! ```
 //! # use fleche_core::CacheConfig;
@@ -35,12 +35,13 @@
 //! # Ok::<(), toml::de::Error>(())
 //! ```
 //!
-//! In code, a layer is made of opened stores: [`Stack::new`], [`Pool::new`], [`ReadOnly::new`]. Stores of different types go
-//! into one layer as `Box<dyn ValueStore>` or `Arc<dyn ValueStore>`, and records' stores alike; both are stores.
+//! In code, a layer is built from open stores: [`Stack::new`], [`Pool::new`], [`ReadOnly::new`]. Stores of different
+//! types are boxed as `Box<dyn ValueStore>` or `Arc<dyn ValueStore>`, and call stores as `Box<dyn CallStore>` or
+//! `Arc<dyn CallStore>`.
 //!
-//! A layer reaches as far as that of its stores which reaches least. What a pool or a read-only store is asked to write, it
-//! refuses with [`Error::Refused`](crate::Error::Refused); the calls of functions return their results all the same, and
-//! are counted as [`Skip::StoreRefused`](crate::Skip::StoreRefused).
+//! A layer has the smallest [reach](crate::store::Reach) of its stores. A pool and a read-only store refuse writes with
+//! [`Error::Refused`](crate::Error::Refused). Function calls still return their results, and are counted as
+//! [`Skip::StoreRefused`](crate::Skip::StoreRefused).
 
 #[cfg(feature = "zstd")]
 mod compressed;

@@ -1,13 +1,14 @@
-//! Warnings and errors that must reach the user: through `tracing` where a subscriber is installed, else on standard error.
+//! Warnings and errors for the user: emitted through `tracing` if a subscriber is installed, else printed on standard
+//! error.
 //!
-//! Use [`warn!`](crate::log::warn) and [`error!`](crate::log::error) in place of the macros of `tracing` of the same name,
+//! Use [`warn!`](crate::log::warn) and [`error!`](crate::log::error) instead of the `tracing` macros of the same names,
 //! with the same arguments. Events of lower levels go to `tracing` directly.
 //!
-//! Without a subscriber each distinct line is printed once, as `fleche: warning: …` or `fleche: error: …`, and at most
-//! [`LINES_PER_CALLSITE`] lines come from one place in the code. `FLECHE_LOG=off` silences them, `FLECHE_LOG=error` leaves
+//! Without a subscriber, each distinct line is printed once, as `fleche: warning: …` or `fleche: error: …`, with at
+//! most [`LINES_PER_CALLSITE`] lines per call site. `FLECHE_LOG=off` silences them; `FLECHE_LOG=error` keeps only
 //! errors.
 //!
-//! Warnings that a failing store would cause at each operation go through [`warn_rarely!`](crate::log::warn_rarely).
+//! Warnings that a failing store would cause on every operation go through [`warn_rarely!`](crate::log::warn_rarely).
 
 mod throttle;
 
@@ -38,21 +39,22 @@ use tracing::{
 
 use crate::fork;
 
-/// How many different lines one place in the code prints at the most.
+/// The maximum number of distinct lines that one call site prints.
 pub const LINES_PER_CALLSITE: usize = 8;
 
-/// How many bytes of a message are printed at the most: errors may quote large values.
+/// The maximum length of a printed message in bytes, because errors may quote large values.
 const LONGEST: usize = 1_000;
 
-/// Emits a warning; takes what `tracing::warn!` takes.
+/// Emits a warning. Takes the arguments of `tracing::warn!`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __warn {
     ($($event:tt)+) => { $crate::log::emit(|| $crate::log::tracing::warn!($($event)+)) };
 }
 
-/// Emits a warning at most once a minute for each kind: takes a [`Throttle`](crate::log::Throttle), a number that stands for the
-/// kind, then what [`warn!`](crate::log::warn) takes. The field `repeats` says how many were left out since the last one.
+/// Emits a warning at most once a minute for each kind. Takes a [`Throttle`](crate::log::Throttle), the number of the
+/// kind, then the arguments of [`warn!`](crate::log::warn). The field `repeats` is the number of warnings omitted since
+/// the last one.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __warn_rarely {
@@ -65,17 +67,18 @@ macro_rules! __warn_rarely {
     };
 }
 
-/// Emits an error; takes what `tracing::error!` takes.
+/// Emits an error. Takes the arguments of `tracing::error!`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __error {
     ($($event:tt)+) => { $crate::log::emit(|| $crate::log::tracing::error!($($event)+)) };
 }
 
-/// Runs `event`, which emits one `tracing` event: to the subscriber of this thread, else to standard error.
+/// Runs `event`, which emits one `tracing` event, with this thread's subscriber, or with one that prints on standard
+/// error.
 pub fn emit(event: impl FnOnce()) {
     static STDERR: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Stderr));
-    // Locks of the log, or of the subscriber, may be held by threads that a forked child does not have.
+    // Threads that a forked child does not have may hold locks of the log or of the subscriber.
     if fork::is_child() {
         return;
     }
@@ -88,7 +91,7 @@ pub fn emit(event: impl FnOnce()) {
     }
 }
 
-/// Returns the level that `FLECHE_LOG` sets, warnings and errors by default. The variable is read once.
+/// Returns the level that `FLECHE_LOG` sets; the default is warnings and errors. The variable is read once.
 fn max_level() -> LevelFilter {
     static LEVEL: LazyLock<LevelFilter> = LazyLock::new(|| match env::var("FLECHE_LOG").as_deref() {
         Ok("off") => LevelFilter::OFF,
@@ -98,11 +101,11 @@ fn max_level() -> LevelFilter {
     *LEVEL
 }
 
-/// Prints each distinct event once, in one line.
+/// A subscriber that prints each distinct event once, on one line.
 struct Stderr;
 
 impl Subscriber for Stderr {
-    // This subscriber sees only what `emit` hands it, and must not enable events elsewhere in the program.
+    // This subscriber sees only what `emit` passes to it, and must not enable other events of the program.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }
@@ -125,7 +128,7 @@ impl Subscriber for Stderr {
             line.push('…');
         }
         line.push('\n');
-        // Such messages are rare already, and each counts others.
+        // Throttled messages are rare already, and each has a different count.
         if event.metadata().fields().field(throttle::REPEATS).is_some() {
             return print(&line);
         }
@@ -153,7 +156,7 @@ enum Due {
     Skip,
 }
 
-/// Returns whether this line is to be printed: it was not printed before, and its call site has lines left.
+/// Returns whether to print this line: it is new, and its call site has lines left.
 fn is_due(callsite: Identifier, line: &str) -> Due {
     static PRINTED: LazyLock<Mutex<HashMap<Identifier, HashSet<String>>>> = LazyLock::new(Mutex::default);
     let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,17 +167,17 @@ fn is_due(callsite: Identifier, line: &str) -> Due {
     if lines.len() == LINES_PER_CALLSITE { Due::PrintLast } else { Due::Print }
 }
 
-/// Writes past the lock of `std::io::stderr`: a thread that holds it may be waiting for this one.
+/// Writes without the lock of `std::io::stderr`, whose holder may be waiting for this thread.
 fn print(line: &str) {
     #[cfg(unix)]
     let stderr = std::os::fd::AsFd::as_fd(&io::stderr()).try_clone_to_owned().map(std::fs::File::from);
     #[cfg(not(unix))]
     let stderr = io::Result::Ok(io::stderr());
-    // Where even standard error is gone, there is nowhere left to report to.
+    // A failure is ignored, because there is nowhere else to report it.
     let _ = stderr.and_then(|mut stderr| stderr.write_all(line.as_bytes()));
 }
 
-/// The message of an event, then its fields in parentheses, without line breaks.
+/// Collects the message of an event, then its fields in parentheses, without line breaks.
 #[derive(Default)]
 struct Line {
     message: String,

@@ -1,4 +1,4 @@
-//! The two store traits, their configurations, and how backends make themselves known.
+//! The store traits, their configurations, and the registry of backends.
 
 mod backend;
 mod config;
@@ -29,27 +29,28 @@ use crate::{
     query::Query,
 };
 
-/// An iterator over what a store holds. What is put or removed while it runs may or may not be seen.
+/// An iterator over the contents of a store. Entries that are put or removed during the iteration may or may not
+/// appear.
 pub type Entries<'a, T> = Box<dyn Iterator<Item = Result<T>> + Send + 'a>;
 
-/// What a reader makes of the bytes that a store has: what it wanted, or why they are damaged. A store may ask twice, where
-/// somebody may have replaced an entry meanwhile.
+/// Checks the bytes of an entry. Returns what the reader wants from them, or why they are damaged. A store may call it
+/// twice if the entry may have been replaced in the meantime.
 pub type Check<'a> = &'a dyn Fn(Bytes) -> Result<Bytes, String>;
 
-/// Returns the age of what was put at this time, by this system's clock.
+/// Returns the age of an entry that was put at this time, by this system's clock.
 ///
-/// A time in the future is taken for one as far in the past. Where the clocks of hosts agree within the grace period of a
-/// collection, what another host has just put is as young as it should be; and what was put while a clock was far ahead
-/// does not stay for ever.
+/// A time in the future counts as equally far in the past. If the clocks of hosts agree within the grace period of a
+/// collection, an entry that another host has just put is thus young enough to be kept; and an entry that was put while
+/// a clock was far ahead does not stay forever.
 pub fn age_since(put: SystemTime) -> Duration {
     let now = SystemTime::now();
     now.duration_since(put).unwrap_or_else(|ahead| ahead.duration())
 }
 
-/// The check of those who want the bytes themselves: they have this digest.
+/// Checks that the bytes have this digest, and returns them.
 ///
 /// # Errors
-/// Which digest they have instead.
+/// Returns the length and the digest of bytes that have another digest.
 pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
     let found = Digest::of(&bytes);
     if found == *id { Ok(bytes) } else { Err(format!("its {} bytes have the digest {found}", bytes.len())) }
@@ -57,40 +58,40 @@ pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
 
 /// A store of encoded values, each under the digest of its bytes.
 ///
-/// All methods may be called from any number of threads at once. Ids, and likewise keys, are iterated without locking
-/// the store and without holding all of them in memory.
+/// All methods may be called from any number of threads at once. Iterating over ids or keys neither locks the store nor
+/// holds all of them in memory.
 ///
-/// **Every read is verified**: what `get` returns has the digest asked for. An entry that a read's check refuses is set
-/// aside and reported once as [`Error::Damaged`](crate::Error::Damaged); afterwards it is absent.
+/// **Every read is verified**: the bytes that `get` returns have the requested digest. An entry that fails a read's
+/// check is quarantined and reported once as [`Error::Damaged`](crate::Error::Damaged); afterwards it is absent.
 pub trait ValueStore: Debug + Send + Sync {
-    /// What the check makes of the bytes under this id; `None` if there are none.
+    /// Returns the result of the check on the bytes under this id, or `None` if there is no entry.
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>>;
 
-    /// The bytes under this id, which have this digest; `None` if there are none.
+    /// Returns the bytes under this id, which have that digest, or `None` if there is no entry.
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
         self.read(id, &|bytes| whole(id, bytes))
     }
 
-    /// Keeps the bytes, whose digest is `id`. A repetition changes nothing but the age, which starts anew, and mends an
-    /// entry of the wrong size.
+    /// Stores the bytes, whose digest is `id`. Repeating it only resets the age, and repairs an entry of the wrong
+    /// size.
     ///
-    /// Layers that keep values in another form, compressed say, put that form under the digest of the value, and bring the
-    /// check that knows it when they [`read`](Self::read).
+    /// Layers that store values in another form, such as compressed, put that form under the digest of the value, and
+    /// [`read`](Self::read) it with a check that decodes it.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()>;
 
-    /// Whether there is an entry; it is not read.
+    /// Returns whether there is an entry, without reading it.
     fn contains(&self, id: &Digest) -> Result<bool>;
 
-    /// The time since the last `put` of this id; `None` if there is no entry. A `put` in the future counts as one as far in
-    /// the past, as [`age_since`] has it.
+    /// Returns the time since the last `put` of this id, or `None` if there is no entry. A `put` in the future counts
+    /// as equally far in the past; see [`age_since`].
     fn age(&self, id: &Digest) -> Result<Option<Duration>>;
 
-    /// Removes the entry, if it is there and `older_than` is not given or exceeded by its age; atomic with the refresh
-    /// that a concurrent `put` does. Whether anything was removed.
+    /// Removes the entry if it exists and, if `older_than` is given, its age exceeds that. Atomic with respect to a
+    /// concurrent `put` that resets the age. Returns whether an entry was removed.
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool>;
 
-    /// Removes those of these entries that are there and whose age exceeds `older_than`, if that is given. How many were
-    /// removed. The default removes one after the other; a store that does it faster together overrides it.
+    /// Removes each of these entries under the conditions of [`remove`](Self::remove). Returns how many were removed.
+    /// The default removes them one by one; stores that are faster in bulk override it.
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
         let mut removed = 0;
         for id in ids {
@@ -99,58 +100,60 @@ pub trait ValueStore: Debug + Send + Sync {
         Ok(removed)
     }
 
-    /// The ids that begin so, each once, in any order.
+    /// Returns the ids with this prefix, each once, in any order.
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>>;
 
-    /// Returns when the entry, which was put before, would survive a power failure, if the store can promise that.
-    /// Called for results that took long. The default does nothing.
+    /// Returns when the entry, which was put before, would survive a power failure, if the store can guarantee that.
+    /// Called for results that took long to compute. The default does nothing.
     fn sync(&self, id: &Digest) -> Result<()> {
         let _ = id;
         Ok(())
     }
 
-    /// Whether an operation may wait, for a disk or a network, say. Where it may, calls of an `async fn` leave it to
-    /// threads of fleche's own, a few per process. The default says yes.
+    /// Returns whether an operation may block, for example on a disk or a network. If so, calls of an `async fn` run it
+    /// on a small thread pool of fleche. The default is `true`.
     fn may_block(&self) -> bool {
         true
     }
 
-    /// Returns whether the store discards all that is put. Then results are not kept in the hot tier either, so that every call
-    /// runs. The default is `false`.
+    /// Returns whether the store discards everything that is put. If so, results are not kept in the hot tier either,
+    /// and every call runs. The default is `false`.
     fn keeps_nothing(&self) -> bool {
         false
     }
 
-    /// How to open this store elsewhere.
+    /// Returns the description from which another process can open this store.
     fn config(&self) -> Box<dyn ValueStoreConfig>;
 }
 
-/// A store of records, each under its call's key. What [`ValueStore`] says of threads, iteration and verification holds
-/// here too; a record's checksum covers its key.
+/// A store of records, each under the key of its call. What [`ValueStore`] documents about threads, iteration and
+/// verification applies here too; a record's checksum covers its key.
 pub trait CallStore: Debug + Send + Sync {
-    /// The record under this key; `None` if there is none, or only one of a later format.
+    /// Returns the record under this key, or `None` if there is none or only one of a later format.
     fn get(&self, key: &CallKey) -> Result<Option<Record>>;
 
-    /// What a hit takes of the record under this key; `None` as for [`get`](Self::get). The default gets the record. Stores
-    /// that keep bytes save most of the decoding with [`Record::brief_from_bytes`].
+    /// Returns what a hit needs of the record under this key, or `None` under the same conditions as
+    /// [`get`](Self::get). The default gets the record. Stores that hold bytes avoid most of the decoding with
+    /// [`Record::brief_from_bytes`].
     fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
         Ok(self.get(key)?.as_ref().map(Brief::from))
     }
 
-    /// Keeps the record in place of an earlier one, atomically: the last writer wins.
+    /// Stores the record, atomically replacing an earlier one: the last writer wins.
     fn put(&self, key: &CallKey, record: &Record) -> Result<()>;
 
-    /// Whether there is an entry; it is not read.
+    /// Returns whether there is an entry, without reading it.
     fn contains(&self, key: &CallKey) -> Result<bool>;
 
-    /// The keys that begin so, each once, in any order.
+    /// Returns the keys with this prefix, each once, in any order.
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>>;
 
-    /// Removes the record; with `only` given, only if it equals that, atomically. Whether anything was removed.
+    /// Removes the record; if `only` is given, only if the record equals it, atomically. Returns whether a record was
+    /// removed.
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool>;
 
-    /// The records that fulfil the query, in any order. The default reads every record; damaged ones are errors among
-    /// the items.
+    /// Returns the records that match the query, in any order. The default reads every record; damaged records are
+    /// errors among the items.
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         let records = self.keys(&DigestPrefix::all())?.filter_map(move |key| {
             let found = key.and_then(|key| Ok(self.get(&key)?.map(|record| (key, record))));
@@ -159,41 +162,41 @@ pub trait CallStore: Debug + Send + Sync {
         Ok(Box::new(records))
     }
 
-    /// Asks for the right to compute the call, among all who share the store. Returns at once. The default leaves it to the
-    /// process, which is right for stores that one process uses.
+    /// Requests the claim of the call, among all processes that share the store. Returns at once. The default leaves
+    /// claims to the process, which is right for stores that a single process uses.
     fn claim(&self, key: &CallKey) -> Result<Claim> {
         let _ = key;
         Ok(Claim::WithinProcess)
     }
 
-    /// Who has the claim of the call, as far as can be known. The default knows nobody.
+    /// Returns the holder of the call's claim, if it is known. The default returns `None`.
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
         let _ = key;
         Ok(None)
     }
 
-    /// The same number for all handles of one store in this process, and for no other store. The default is the address
-    /// of this handle: stores that are handles to something shared give the address of that.
+    /// Returns a number that all handles of one store in this process share, and no other store has. The default is the
+    /// address of this handle; a store that is a handle to something shared returns the address of that.
     fn identity(&self) -> usize {
         std::ptr::from_ref(self).cast::<()>().addr()
     }
 
-    /// As [`ValueStore::sync`], for a record.
+    /// Does for records what [`ValueStore::sync`] does for values.
     fn sync(&self, key: &CallKey) -> Result<()> {
         let _ = key;
         Ok(())
     }
 
-    /// As [`ValueStore::may_block`].
+    /// Like [`ValueStore::may_block`].
     fn may_block(&self) -> bool {
         true
     }
 
-    /// As [`ValueStore::keeps_nothing`].
+    /// Like [`ValueStore::keeps_nothing`].
     fn keeps_nothing(&self) -> bool {
         false
     }
 
-    /// How to open this store elsewhere.
+    /// Returns the description from which another process can open this store.
     fn config(&self) -> Box<dyn CallStoreConfig>;
 }

@@ -1,4 +1,4 @@
-//! `fleche.toml`: where it is looked for, and what it says.
+//! `ConfigFile`: where `fleche.toml` is searched for, and what it contains.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 /// The name of configuration files.
 pub const CONFIG_FILE: &str = "fleche.toml";
 
-/// The environment variable that names the one configuration file to read, in place of a search.
+/// The environment variable that names the one configuration file to read, instead of a search.
 pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 
-/// What the configuration files in force say together; where two say different things, the nearer one counts.
+/// The merged configuration files in force. Where two conflict, the file closer to the working directory wins.
 ///
-/// A file looks like this, everything being optional. Relative paths resolve against the file's directory, and `~/` at the
-/// beginning of a path is the home directory:
+/// A file looks like this; everything in it is optional. Relative paths are resolved against the file's directory, and
+/// `~/` at the beginning of a path is the home directory:
 ///
 /// ```
 /// # let text = r#"
@@ -42,27 +42,28 @@ pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # Which files are obeyed
+/// # Which files are read
 ///
-/// A configuration decides where results are read from, so a file that another user could have written is skipped, with a
-/// warning that names the file and the reason. A file that the search finds must be a regular file of at most
-/// [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes. On Unix, this must hold too:
+/// A configuration decides where results are read from, so a file that another user could have written is skipped, with
+/// a warning that names the file and the reason. A file that the search finds must be a regular file of at most
+/// [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes. On Unix, the following must also hold:
 ///
-/// - the file, its directory, and behind a link the directory of the target belong to this process's user or to root;
-/// - no other user can write to them: they are not writable by everybody, nor by a group that has other members. A directory
-///   with the sticky bit, such as `/tmp`, may be, as long as the file has one name only.
+/// - The file and its directory belong to this process's user or to root. If the file is a symbolic link, this applies
+///   to the target's directory too.
+/// - No other user can write to them: they are not writable by everyone, nor by a group that has other members. A
+///   directory with the sticky bit, such as `/tmp`, may be writable, as long as the file has only one hard link.
 ///
-/// A process that runs as root on files of another user, in a container for instance, therefore skips those files. The cure
-/// is the environment variable [`FLECHE_CONFIG`](CONFIG_VARIABLE): it names the one file to read, whatever its owner, and no
-/// search is made. A named file that is missing or cannot be used is an error.
+/// A process that runs as root on files of another user, in a container for instance, therefore skips those files. Set
+/// the environment variable [`FLECHE_CONFIG`](CONFIG_VARIABLE) instead: it names the one file to read, regardless of
+/// its owner, and no search is made. It is an error if that file is missing or cannot be used.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigFile {
-    /// The name of the cache that is used where nothing is entered.
+    /// The name of the default cache, for programs that enter none.
     pub default: Option<String>,
     /// The caches by name.
     pub caches: BTreeMap<String, CacheConfig>,
-    /// The files that were read, the nearest first.
+    /// The files that were read, the one closest to the working directory first.
     pub files: Vec<PathBuf>,
 }
 
@@ -76,16 +77,16 @@ struct OneFile {
     caches: BTreeMap<String, CacheConfig>,
 }
 
-/// Names that always mean the same, and that a file must not give to a cache of its own.
+/// Names with a fixed meaning, which a file must not give to a cache of its own.
 const RESERVED: [&str; 3] = ["memory", "void", "default"];
 
 impl ConfigFile {
-    /// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names; where it is not set, those that [`find`](Self::find)
-    /// finds from the working directory.
+    /// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names or, if it is not set, the files that
+    /// [`find`](Self::find) finds from the working directory.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`find`](Self::find), and where the named file is missing or not a regular file of at most
-    /// [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
+    /// The errors of [`find`](Self::find); also [`Error::Config`] if the named file is missing or is not a regular file
+    /// of at most [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
     pub fn from_environment() -> Result<Self> {
         let directory = origin::directory().map_err(Error::io("find", "the working directory"));
         let Some(named) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) else {
@@ -99,12 +100,12 @@ impl ConfigFile {
     }
 
     /// Reads the files named [`CONFIG_FILE`] from this directory upward, then `fleche/fleche.toml` in the user's
-    /// configuration directory (`$XDG_CONFIG_HOME`, else `~/.config`). A file that says `root = true` is the last. Files
-    /// that another user could have written are [skipped](Self#which-files-are-obeyed). Without any file, the result is
-    /// empty.
+    /// configuration directory (`$XDG_CONFIG_HOME`, or `~/.config`). The search ends at a file with `root = true`.
+    /// Files that another user could have written are [skipped](Self#which-files-are-read). If there is no file, the
+    /// result is empty.
     ///
     /// # Errors
-    /// [`Error::Config`] with the file and the place in it, where a file cannot be read or understood.
+    /// [`Error::Config`] with the file and the position in it, if a file cannot be read or parsed.
     pub fn find(directory: &Path) -> Result<Self> {
         let above = directory.ancestors().map(|directory| directory.join(CONFIG_FILE));
         let mut found = Self::default();
@@ -136,7 +137,7 @@ fn named_by_variable(error: Error) -> Error {
     }
 }
 
-/// The configuration file of the user, whether it exists or not.
+/// Returns the path of the user's configuration file, whether or not it exists.
 pub(super) fn user_file() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = absolute("XDG_CONFIG_HOME").or_else(|| Some(home::directory()?.join(".config")))?;
@@ -181,7 +182,7 @@ mod tests {
     const VOID: &str = "values = { type = \"void\" }\ncalls = { type = \"void\" }\n";
 
     #[test]
-    fn nearer_files_win_and_a_root_ends_the_climb() {
+    fn closer_files_win_and_root_ends_the_search() {
         let top = tempfile::tempdir().unwrap();
         let inner = top.path().join("a/b");
         fs::create_dir_all(&inner).unwrap();
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_in_a_file_is_said_with_its_path() {
+    fn error_in_a_file_names_its_path() {
         for (text, says) in [
             ("defualt = \"x\"", "defualt"),
             ("[cache.memory]\nvalues = { type = \"void\" }\ncalls = { type = \"void\" }", "reserved"),

@@ -1,21 +1,21 @@
-//! `~` in configured paths: the home directory.
+//! Expands `~` in configured paths to the home directory.
 
 use std::{env, path::PathBuf};
 
 use toml::Value;
 
-/// The keys whose texts are names, not paths.
+/// The keys whose strings are names rather than paths.
 const NAMES: [&str; 2] = ["type", "id"];
 
-/// The home directory of this process's user.
+/// Returns the home directory of this process's user.
 pub(super) fn directory() -> Option<PathBuf> {
     env::home_dir().filter(|path| path.is_absolute())
 }
 
-/// Replaces `~` by the home directory in every path of a store's configuration, those of the stores within it included.
+/// Replaces `~` with the home directory in every path of a store's configuration, including those of nested stores.
 ///
 /// # Errors
-/// Why a path that begins with `~` cannot be used.
+/// Returns why a path that begins with `~` cannot be used.
 pub(super) fn expand(config: &mut Value) -> Result<(), String> {
     match config {
         Value::String(text) => {
@@ -32,7 +32,7 @@ pub(super) fn expand(config: &mut Value) -> Result<(), String> {
     }
 }
 
-/// Splits a path that begins with `~` around it. The path may be part of a URL: `sqlite:~/x`.
+/// Splits a path that begins with `~` into the parts before and after it. The path may be part of a URL: `sqlite:~/x`.
 fn split(text: &str) -> Option<(&str, &str)> {
     let scheme = text.split_once(':').filter(|(scheme, _)| scheme.chars().all(|char| char.is_ascii_alphanumeric()));
     let path = scheme.map_or(text, |(_, path)| path.strip_prefix("//").unwrap_or(path));
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tilde_is_the_home_directory_at_the_beginning_of_a_path_only() {
+    fn tilde_expands_only_at_the_beginning_of_a_path() {
         let home = directory().unwrap().display().to_string();
         let expanded = |text: &str| {
             let mut path = Value::String(text.to_owned());

@@ -1,5 +1,5 @@
-//! Where the search for configuration files begins: the working directory, but never one that an isolated call has for
-//! itself.
+//! The directory where the search for configuration files begins: the working directory, unless it is the private one
+//! of an isolated call.
 
 use std::{
     collections::BTreeMap,
@@ -10,18 +10,19 @@ use std::{
 
 use crate::fork;
 
-/// The working directories of isolated calls, and from where each was called.
+/// The working directories of isolated calls, each with the directory from which the call was made.
 static PRIVATE: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
 
-/// While it lives, a search that would begin in a private directory, whatever the thread, begins where the isolated call
+/// While this exists, a search that would begin in a private directory, on any thread, begins where the isolated call
 /// was made.
 #[derive(Debug)]
 pub(crate) struct Elsewhere(PathBuf);
 
 impl Elsewhere {
-    /// For this private directory, by the path that the system gives it; called from this thread's working directory.
+    /// Registers this private directory, given by its canonical path. Must be called on the thread that makes the
+    /// isolated call.
     pub(crate) fn new(private: PathBuf) -> Self {
-        // Where the caller has no directory, a search finds none in the private one either.
+        // If the caller has no working directory, the search finds nothing in the private one either.
         if !fork::is_child()
             && let Ok(caller) = directory()
         {
@@ -40,7 +41,7 @@ impl Drop for Elsewhere {
     }
 }
 
-/// Where to begin on this thread: its working directory, or the one that the isolated call was made from.
+/// Returns where this thread's search begins: its working directory, or the one from which the isolated call was made.
 pub fn directory() -> io::Result<PathBuf> {
     let here = env::current_dir()?;
     Ok(called_from(&here, &lock()).unwrap_or(here))
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_search_below_a_private_directory_begins_where_the_call_was_made() {
+    fn search_in_a_private_directory_begins_where_the_call_was_made() {
         let private = BTreeMap::from([("/cache/cwd/1".into(), "/home/me".into())]);
         assert_eq!(called_from(Path::new("/cache/cwd/1/sub"), &private), Some("/home/me".into()));
         assert_eq!(called_from(Path::new("/cache/cwd/12"), &private), None);

@@ -1,13 +1,13 @@
-//! The error for a store's `type` that no backend in the program has.
+//! The error for a store's `type` that matches no linked backend.
 
 use std::path::Path;
 
 use crate::store::{BackendInfo, backends};
 
-/// The layer that is there with a feature only.
+/// The layer that exists only with a feature.
 const COMPRESSED: &str = "compressed";
 
-/// The message of serde, in which an unknown type is explained.
+/// Returns serde's message, with an explanation if it is about an unknown type.
 pub(super) fn explain(message: &str) -> String {
     match unknown_type(message) {
         Some((unknown, known)) => {
@@ -22,25 +22,25 @@ pub(super) fn explain(message: &str) -> String {
     }
 }
 
-/// The unknown type and those that are known, if this is what the message is about.
+/// Returns the unknown type and the known ones, if the message is about a type.
 fn unknown_type(message: &str) -> Option<(&str, Vec<&str>)> {
     let (_, rest) = message.split_once("unknown variant `")?;
     let (unknown, rest) = rest.split_once('`')?;
-    // The lines after this one give the place in the text.
+    // The following lines give the position in the text.
     let known: Vec<_> = rest.lines().next()?.split('`').skip(1).step_by(2).collect();
-    // A setting of a store may have variants too; `void` is known wherever a type is asked for.
+    // A setting of a store may have variants too; `void` is among the known types of every store.
     known.contains(&"void").then_some((unknown, known))
 }
 
 fn cure(unknown: &str, known: &[&str]) -> String {
     if unknown == COMPRESSED && !known.contains(&COMPRESSED) {
-        return "it takes the feature `zstd` of fleche-core, which is off".to_owned();
+        return "it requires the feature `zstd` of fleche-core, which is off".to_owned();
     }
     if let Some(near) = nearest(unknown, known.iter().copied()) {
         return format!("did you mean `{near}`?{LINK}");
     }
     let backends = backends();
-    // The name of a backend, or of one of its variants: `sql-sqlite`.
+    // The name may be that of a backend or of one of its variants: `sql-sqlite`.
     let meant = backends
         .iter()
         .find(|backend| backend.name.split('-').chain([backend.name]).any(|part| nearest(unknown, [part]).is_some()));
@@ -50,10 +50,10 @@ fn cure(unknown: &str, known: &[&str]) -> String {
     }
 }
 
-const LINK: &str = " A store crate that stands only in Cargo.toml is not linked until the program names it: \
+const LINK: &str = " A store crate that is only listed in Cargo.toml is not linked until the program names it: \
                     `use fleche_store_… as _;`";
 
-/// A configuration of this backend, as it is written.
+/// Returns a configuration of this backend as TOML.
 fn example(backend: &BackendInfo) -> Option<String> {
     let (values, _) = (backend.scratch)(Path::new("DIRECTORY"));
     Some(toml::Value::try_from(&*values).ok()?.to_string().replace('\n', " "))
@@ -63,7 +63,7 @@ fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The name that differs from this one by a slip or two of the pen, or by an ending.
+/// Returns the name that differs from this one by at most two typing errors, or only by an ending.
 fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     let distance = |name: &str| {
@@ -74,7 +74,7 @@ fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&
     (near.0 <= 2 && near.0 < near.1.len().min(text.len()) / 2 + 1).then_some(near.1)
 }
 
-/// How many insertions, removals and replacements of bytes, and exchanges of neighbours, lead from one to the other.
+/// Returns the number of insertions, deletions, substitutions and transpositions of adjacent bytes between the two.
 fn edits(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_name_is_one_that_a_slip_leads_to() {
+    fn nearest_name_tolerates_typing_errors() {
         let names = ["file", "pool", "read-only", "stack", "void"];
         for (text, near) in [
             ("flie", Some("file")),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_variant_of_a_setting_is_not_taken_for_a_type() {
+    fn unknown_variant_of_a_setting_is_not_reported_as_a_type() {
         let message = "unknown variant `alwys`, expected one of `auto`, `always`, `never`";
         assert_eq!(explain(message), message);
     }

@@ -1,8 +1,8 @@
-//! Which configuration files are obeyed: none that another user could have written.
+//! Checks which configuration files are trusted: none that another user could have written.
 //!
-//! A configuration decides where results are read from, so a file found in a directory above the working directory
-//! (`/tmp/fleche.toml`, say) is as good as code. A file that the search finds is read only if it passes the checks here.
-//! A file that the user names in `FLECHE_CONFIG` is trusted.
+//! A configuration decides where results are read from, so a file found in a directory above the working directory,
+//! such as `/tmp/fleche.toml`, is as powerful as code. A file that the search finds is read only if it passes these
+//! checks. A file that the user names in `FLECHE_CONFIG` is trusted.
 
 use std::{
     collections::HashSet,
@@ -14,14 +14,14 @@ use std::{
 
 use crate::error::{Error, Result};
 
-/// The longest configuration file that is read.
+/// The maximum length of a configuration file, in bytes.
 pub const MAX_CONFIG_LEN: u64 = 1 << 20;
 
-/// Returns the text of a file at a path that the search tries; `None` where there is no file, or where it is skipped with a
+/// Returns the text of a file at a path that the search tries, or `None` if there is no file or it is skipped with a
 /// warning.
 ///
 /// # Errors
-/// [`Error::Config`] where the file is trusted and cannot be read.
+/// [`Error::Config`] if the file is trusted but cannot be read.
 pub(super) fn read_found(path: &Path) -> Result<Option<String>> {
     let skip = |why: String| {
         warn_once(path, &why);
@@ -32,9 +32,9 @@ pub(super) fn read_found(path: &Path) -> Result<Option<String>> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
-        Err(error) => return skip(format!("it cannot be looked at: {error}")),
+        Err(error) => return skip(format!("cannot inspect it: {error}")),
     };
-    // Before it is opened: opening a device can have effects.
+    // Checked before opening the file, because opening a device can have effects.
     if let Some(why) = unusable(&metadata).or_else(|| untrusted_file(&metadata)) {
         return skip(why);
     }
@@ -43,10 +43,10 @@ pub(super) fn read_found(path: &Path) -> Result<Option<String>> {
     if let Some(why) = why { skip(why) } else { read(path, file).map(Some) }
 }
 
-/// Returns the text of a file that the user has named, whatever its owner.
+/// Returns the text of a file that the user has named, regardless of its owner.
 ///
 /// # Errors
-/// [`Error::Config`] where it is missing, cannot be read, or is not a regular file of at most [`MAX_CONFIG_LEN`] bytes.
+/// [`Error::Config`] if it is missing, cannot be read, or is not a regular file of at most [`MAX_CONFIG_LEN`] bytes.
 pub(super) fn read_named(path: &Path) -> Result<String> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     match unusable(&metadata) {
@@ -66,7 +66,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
 fn open(path: &Path) -> Result<(File, Metadata)> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // If a FIFO takes the file's place, opening it must not wait for a writer.
+    // If a FIFO has replaced the file, opening it must not wait for a writer.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(
         &mut options,
@@ -83,7 +83,7 @@ fn read(path: &Path, file: File) -> Result<String> {
     if text.len() as u64 > MAX_CONFIG_LEN { Err(config_error(path, too_long(text.len() as u64))) } else { Ok(text) }
 }
 
-/// Returns why a file of this kind or length is never read.
+/// Returns why a file of this kind or length is never read, or `None`.
 fn unusable(metadata: &Metadata) -> Option<String> {
     if !metadata.is_file() {
         return Some("it is not a regular file".to_owned());
@@ -92,14 +92,14 @@ fn unusable(metadata: &Metadata) -> Option<String> {
 }
 
 fn too_long(len: u64) -> String {
-    format!("it has {len} bytes, and {MAX_CONFIG_LEN} are read at most")
+    format!("it has {len} bytes, more than the limit of {MAX_CONFIG_LEN}")
 }
 
-/// Warns once for each file and reason: every look-up of a cache by name searches anew.
+/// Warns once per file and reason, because every look-up of a cache by name repeats the search.
 fn warn_once(path: &Path, why: &str) {
     static WARNED: LazyLock<Mutex<HashSet<(PathBuf, String)>>> = LazyLock::new(Mutex::default);
     let is_new = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert((path.to_owned(), why.to_owned()));
-    // After the lock: a subscriber may run code that comes back here.
+    // Outside the lock, because a subscriber may run code that calls this function.
     if is_new {
         crate::log::warn!("configuration file {} is skipped: {why}", path.display());
     }
@@ -120,7 +120,7 @@ fn untrusted_place(_: &Path, _: &Metadata) -> Option<String> {
 
 #[cfg(unix)]
 mod owners {
-    //! Who can write a file, by owners and permission bits.
+    //! Checks who can write to a file, by owners and permission bits.
 
     use std::{
         fs::{self, Metadata},
@@ -133,7 +133,7 @@ mod owners {
     const NAME_IT: &str = "if you trust it, set FLECHE_CONFIG to its path";
     const WRITABLE_BY_GROUP: u32 = 0o020;
     const WRITABLE_BY_ALL: u32 = 0o002;
-    /// In a directory with this bit, users can remove and rename their own files only.
+    /// In a directory with this bit, users can remove and rename only their own files.
     const STICKY: u32 = 0o1000;
 
     /// Returns why another user may have written the content of the file, or `None`.
@@ -145,11 +145,11 @@ mod owners {
             .then(|| format!("other users can write to it; run `chmod go-w` on it, or {NAME_IT}"))
     }
 
-    /// Returns why another user may have put the file there, or `None`.
+    /// Returns why another user may have placed the file there, or `None`.
     pub(super) fn untrusted_place(path: &Path, file: &Metadata) -> Option<String> {
         let directory = path.parent()?;
         untrusted_directory(directory, file).or_else(|| {
-            // Behind a link, the directory of the file itself counts too.
+            // For a symbolic link, the directory of the target counts too.
             let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
             let target = is_link.then(|| fs::canonicalize(path).ok())??;
             untrusted_directory(target.parent()?, file)
@@ -159,7 +159,7 @@ mod owners {
     fn untrusted_directory(path: &Path, file: &Metadata) -> Option<String> {
         let shown = path.display();
         let Ok(directory) = fs::metadata(path) else {
-            return Some(format!("its directory {shown} cannot be looked at; {NAME_IT}"));
+            return Some(format!("cannot inspect its directory {shown}; {NAME_IT}"));
         };
         if !is_trusted(directory.uid()) {
             let owner = directory.uid();
@@ -177,7 +177,7 @@ mod owners {
         }
         // Another user may have linked a file of yours into a shared directory.
         (file.nlink() > 1)
-            .then(|| format!("it has several names, and other users can write to its directory; {NAME_IT}"))
+            .then(|| format!("it has several hard links, and other users can write to its directory; {NAME_IT}"))
     }
 
     fn is_trusted(user: u32) -> bool {
@@ -190,15 +190,15 @@ mod owners {
             || mode & WRITABLE_BY_GROUP != 0 && !is_private_group(metadata.gid(), metadata.uid())
     }
 
-    /// Returns whether the group has no other member than this user, as on systems where each user has a group and files are
-    /// writable by it.
+    /// Returns whether the group has no member other than this user. On many systems each user has such a group, and
+    /// files are writable by it.
     fn is_private_group(group: u32, user: u32) -> bool {
         let text = |path| fs::read_to_string(path).unwrap_or_default();
         is_private_by(&text("/etc/passwd"), &text("/etc/group"), group, user)
     }
 
-    /// The same, by the lines of the system's files. A group that is not listed there is private if it has the user's
-    /// number.
+    /// Like [`is_private_group`], given the contents of the system's files. A group that is not listed there is private
+    /// if it has the user's number.
     fn is_private_by(passwd: &str, groups: &str, group: u32, user: u32) -> bool {
         let number = |field: Option<&str>| field.and_then(|field| field.parse::<u32>().ok());
         let mut names = Vec::new();
@@ -232,7 +232,7 @@ mod owners {
         use super::*;
 
         #[test]
-        fn a_group_without_other_members_is_private() {
+        fn group_without_other_members_is_private() {
             let passwd =
                 "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\n";
             let groups = "root:x:0:\nusers:x:100:\nann:x:1000:\nlab:x:200:ann,bob\nanns:x:201:ann\n";

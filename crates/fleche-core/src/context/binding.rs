@@ -1,4 +1,4 @@
-//! `Binding`: what was active at one moment, to be made active elsewhere.
+//! `Binding`: a snapshot of what is active on a thread, to be activated on another.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     metadata::MetadataKind,
 };
 
-/// The cache, the kinds of metadata and the tags that were active at one moment. Cheap to clone; may go to any thread.
+/// A snapshot of the active cache, kinds of metadata and tags. Cheap to clone; may be sent to any thread.
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) cache: Cache,
@@ -29,49 +29,49 @@ pub struct Binding {
     pub(super) rest: Arc<Rest>,
 }
 
-/// What seldom changes the course of things.
+/// The parts of a binding that are rarely set.
 #[derive(Debug)]
 pub(super) struct Rest {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) rerun: bool,
-    /// Whose bodies wait for what is bound, presumably.
+    /// The in-flight calls whose bodies presumably wait for the bound work.
     pub(super) flights: Flights,
-    /// Which `in_cache` it comes from, if any.
+    /// The `in_cache` call that the binding comes from, if any.
     carried: Option<Moves>,
 }
 
-/// How many futures were put into caches with `in_cache`: the moments that calls and such moves are ordered by.
+/// A count of `in_cache` calls so far, which orders memoized calls and `in_cache` calls in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moves(u64);
 
 static MOVES: AtomicU64 = AtomicU64::new(0);
 
 impl Moves {
-    /// Now. Only read, so that calls on several threads do not wait for one another.
+    /// Returns the current count. Only reads it, so calls on several threads do not contend.
     pub(crate) fn so_far() -> Self {
         Self(MOVES.load(Relaxed))
     }
 
-    /// One more, after all that were so far.
+    /// Counts another `in_cache` call and returns its number.
     fn one_more() -> Self {
         Self(MOVES.fetch_add(1, Relaxed) + 1)
     }
 }
 
 impl Binding {
-    /// What is active on this thread now.
+    /// Captures what is active on this thread.
     pub fn current() -> Self {
         Self::with_cache(Cache::clone(&active()))
     }
 
-    /// What is active on this thread now, with this cache.
+    /// Captures what is active on this thread, with this cache instead of the active one.
     pub(crate) fn with_cache(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
         let carried = bound().and_then(|binding| binding.rest.carried);
         Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights: flights(), carried }) }
     }
 
-    /// What is active on this thread now, with this cache, for a future that is put into it.
+    /// Captures what is active on this thread, with this cache, for a future that is put into it.
     pub(crate) fn carrying(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
         let flights = union(&[flights(), cache.flights().clone()]);
@@ -79,8 +79,8 @@ impl Binding {
         Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights, carried }) }
     }
 
-    /// This, for a call that is first polled here: with the cache that it was put into since that moment, alone or inside
-    /// another future.
+    /// Returns the binding for a call that is first polled here: if the call was put into a cache since `called`, alone
+    /// or within another future, that cache replaces the bound one.
     pub(crate) fn carried_since(self, called: Moves) -> Self {
         let Some(carrying) = bound().filter(|binding| binding.rest.carried.is_some_and(|carried| carried > called))
         else {
@@ -96,41 +96,42 @@ impl Binding {
         Self { cache: carrying.cache.clone(), kinds: self.kinds, rest: Arc::new(rest) }
     }
 
-    /// The bound cache.
+    /// Returns the bound cache.
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// Whether calls run even where their record exists.
+    /// Returns whether calls run even if their record exists.
     pub(crate) fn is_rerun(&self) -> bool {
         self.rest.rerun
     }
 
-    /// The flights whose bodies wait for what is bound.
+    /// Returns the in-flight calls whose bodies wait for the bound work.
     #[doc(hidden)]
     pub fn flights(&self) -> &Flights {
         &self.rest.flights
     }
 
-    /// The same, as part of this flight's body.
+    /// Returns this binding as part of the body of this in-flight call.
     pub(crate) fn within(self, flight: &Arc<Flight>) -> Self {
         let Rest { tags, rerun, carried, .. } = &*self.rest;
         let flights = [flight.clone()].into_iter().collect();
         Self { rest: Arc::new(Rest { tags: tags.clone(), rerun: *rerun, flights, carried: *carried }), ..self }
     }
 
-    /// The kinds of metadata to collect, and the tags.
+    /// Returns the kinds of metadata to collect and the tags.
     pub(crate) fn metadata(&self) -> (Kinds, BTreeMap<String, String>) {
         (self.kinds.clone(), self.rest.tags.clone())
     }
 
-    /// Makes this, and nothing of what was active before, active on this thread until the guard is dropped.
+    /// Makes this binding active on this thread until the guard is dropped, instead of everything that was active
+    /// before.
     pub fn enter(&self) -> Guard {
         enter(Entry::Bound(Rc::new(self.clone()), Rc::new(self.cache.clone())))
     }
 }
 
-/// All of these flights, each once.
+/// Returns all of these in-flight calls, each once.
 fn union(all: &[Flights]) -> Flights {
     let mut union: Vec<Arc<Flight>> = Vec::new();
     for flight in all.iter().flat_map(|flights| flights.iter()) {
@@ -141,7 +142,7 @@ fn union(all: &[Flights]) -> Flights {
     union.into_iter().collect()
 }
 
-/// A [`Binding`] remembered, without keeping its stores open.
+/// A [`Binding`] for comparison, which does not keep its stores open.
 #[derive(Clone, Debug)]
 pub struct WeakBinding {
     cache: WeakCache,
@@ -150,11 +151,11 @@ pub struct WeakBinding {
 }
 
 impl Binding {
-    /// What [`WeakBinding::is`] compares with.
+    /// Returns a copy for [`WeakBinding::is`] to compare with.
     pub fn downgrade(&self) -> WeakBinding {
         let Self { cache, kinds, rest } = self;
         let Rest { tags, rerun, .. } = &**rest;
-        // Not the flights, which are nothing to remember.
+        // Without the in-flight calls, which do not count in the comparison.
         let rest = Rest { tags: tags.clone(), rerun: *rerun, flights: Flights::default(), carried: None };
         let rest = Arc::new(rest);
         WeakBinding { cache: cache.downgrade(), kinds: kinds.clone(), rest }
@@ -162,7 +163,7 @@ impl Binding {
 }
 
 impl WeakBinding {
-    /// Whether this is a binding to the same cache (a clone of its handle), kinds of metadata and tags.
+    /// Returns whether `binding` has the same cache (a clone of its handle), kinds of metadata, tags and rerun flag.
     pub fn is(&self, binding: &Binding) -> bool {
         self.cache.is(&binding.cache)
             && Arc::ptr_eq(&self.kinds, &binding.kinds)
@@ -171,43 +172,43 @@ impl WeakBinding {
     }
 }
 
-/// A [`Binding`] described: what to make active in another process.
+/// The description of a [`Binding`], from which another process can activate it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BindingConfig {
-    /// How to open the bound cache.
+    /// Describes how to open the bound cache.
     pub cache: CacheConfig,
     /// The kinds of metadata to collect.
     pub metadata: Vec<Box<dyn MetadataKind>>,
     /// The tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// Whether calls run even where their record exists.
+    /// Whether calls run even if their record exists.
     #[serde(default)]
     pub rerun: bool,
 }
 
 impl Binding {
-    /// Its description.
+    /// Returns the description of this binding.
     ///
     /// # Errors
-    /// Where a kind of metadata cannot be described.
+    /// Fails if a kind of metadata cannot be serialized.
     pub fn config(&self) -> Result<BindingConfig> {
         let kinds: Vec<&dyn MetadataKind> = self.kinds.iter().map(|kind| &**kind).collect();
         let metadata = encoding::from_slice(&encoding::to_vec(&kinds)?)?;
         Ok(BindingConfig { cache: self.cache.config(), metadata, tags: self.rest.tags.clone(), rerun: self.rest.rerun })
     }
 
-    /// What the description says; opens the cache.
+    /// Opens the described cache and returns the binding.
     ///
     /// # Errors
-    /// What the stores say when they are opened.
+    /// The errors of opening the stores.
     pub(crate) fn open(config: BindingConfig) -> Result<Self> {
         let cache = Cache::from_config(&config.cache)?;
         Ok(Self::of_config(config, cache))
     }
 
-    /// What the description says, with this cache in place of the one that it describes.
+    /// Returns the described binding with this cache instead of the described one.
     pub fn of_config(config: BindingConfig, cache: Cache) -> Self {
         let BindingConfig { metadata, tags, rerun, .. } = config;
         let rest = Rest { tags, rerun, flights: Flights::default(), carried: None };
@@ -215,14 +216,14 @@ impl Binding {
     }
 }
 
-/// As its [`BindingConfig`]. What cannot be described is an error.
+/// Serializes the [`BindingConfig`]. Fails if a part cannot be described.
 impl Serialize for Binding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.config().map_err(ser::Error::custom)?.serialize(serializer)
     }
 }
 
-/// Opens the cache that is described; an error where that is not possible.
+/// Opens the described cache, and fails if that is not possible.
 impl<'de> Deserialize<'de> for Binding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::open(BindingConfig::deserialize(deserializer)?).map_err(de::Error::custom)

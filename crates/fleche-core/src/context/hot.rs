@@ -1,4 +1,4 @@
-//! Whose hot tier answers calls on this thread now: found out once, until something is entered or left.
+//! The hot tier that answers calls on this thread, remembered until something is entered or left.
 
 use std::cell::Cell;
 
@@ -7,24 +7,24 @@ use crate::{cache::FIRST_ID, fork};
 
 #[derive(Clone, Copy)]
 struct Known {
-    /// The number of the tier; of a lower number there is none.
+    /// The id of the tier; ids below [`FIRST_ID`] mean that there is none.
     tier: u64,
-    /// As long as the default cache is of this generation, or [`ANY`].
+    /// The generation of the default cache for which this is valid, or [`ANY`].
     default: u64,
 }
 
-/// Nothing is known.
+/// The tier has not been determined.
 const UNKNOWN: u64 = 0;
-/// Nobody's.
+/// There is no tier.
 const NONE: u64 = 1;
-/// What was entered hides the default cache.
+/// An entered cache hides the default cache, so its generation does not matter.
 const ANY: u64 = u64::MAX;
 
 thread_local! {
     static KNOWN: Cell<Known> = const { Cell::new(Known { tier: UNKNOWN, default: ANY }) };
 }
 
-/// The number of the hot tier that may answer a call; `None` where it is off, and where calls run again.
+/// Returns the id of the hot tier that may answer a call, or `None` if it is off or calls are rerun.
 #[inline]
 pub(crate) fn hot_tier() -> Option<u64> {
     let known = KNOWN.get();
@@ -35,7 +35,7 @@ pub(crate) fn hot_tier() -> Option<u64> {
 
 #[cold]
 fn find() -> u64 {
-    // What is found here must not outlive a fork.
+    // What is remembered here must not survive a fork.
     fork::watch_and(forked);
     let generation = default::generation();
     let (cache, is_default) = active_and_origin();
@@ -44,12 +44,12 @@ fn find() -> u64 {
     tier
 }
 
-/// Called in a forked child, on its one thread: nothing that was kept is served there.
+/// Runs in a forked child, on its only thread, so that nothing kept by the parent is served.
 fn forked() {
     KNOWN.set(Known { tier: NONE, default: ANY });
 }
 
-/// Something is entered or left.
+/// Forgets the tier because something was entered or left.
 pub(super) fn changed() {
     KNOWN.set(Known { tier: UNKNOWN, default: ANY });
 }

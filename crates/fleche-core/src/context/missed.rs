@@ -1,4 +1,4 @@
-//! A call that is known to be a miss: the next look-up of it on this thread asks nobody.
+//! A call that is known to be a miss, so that its next look-up on this thread does not ask the cache.
 
 use std::cell::Cell;
 
@@ -8,8 +8,8 @@ thread_local! {
     static MISSED: Cell<Option<CallKey>> = const { Cell::new(None) };
 }
 
-/// Runs the closure, in which the first look-up of this call on this thread is a miss without asking the cache. For
-/// executors whose submitting side has asked.
+/// Runs the closure. Within it, the first look-up of this call on this thread is a miss without asking the cache. For
+/// executors whose submitting side has already asked.
 pub fn with_missed<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
     struct Until(Option<CallKey>);
     impl Drop for Until {
@@ -21,7 +21,7 @@ pub fn with_missed<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// Whether this call is known to be a miss; once.
+/// Returns whether this call is known to be a miss, once.
 pub(crate) fn is_missed(key: &CallKey) -> bool {
     let take = |missed: &Cell<Option<CallKey>>| {
         let known = missed.get().is_some_and(|missed| missed == *key);

@@ -1,15 +1,15 @@
-//! Detects guards that are dropped before any look-up under them, as in `let _ = cache.enter();`.
+//! Detects guards that are dropped before any look-up, as in `let _ = cache.enter();`.
 
 use std::{cell::Cell, panic::Location, sync::Once};
 
 thread_local! {
-    /// Whether the active cache was asked for since a cache was last entered with a watch.
+    /// Whether the active cache was used since a watched cache was last entered.
     static IS_USED: Cell<bool> = const { Cell::new(true) };
-    /// Where the guard that was dropped last was made, if nothing was looked up under it.
+    /// Where the guard that was dropped last was created, if no look-up happened under it.
     static UNUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
-/// Watches whether the active cache is asked for until a guard is dropped.
+/// Watches whether the active cache is used before a guard is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
     place: &'static Location<'static>,
@@ -18,7 +18,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins where the caller's caller enters a cache.
+    /// Begins a watch. The caller's caller is where the cache is entered.
     #[track_caller]
     pub(super) fn begin() -> Self {
         UNUSED.set(None);
@@ -33,21 +33,21 @@ impl Watch {
     }
 }
 
-/// Notes that the active cache was asked for.
+/// Records that the active cache is used.
 #[inline]
 pub(super) fn used() {
     IS_USED.set(true);
 }
 
-/// Handles a call that finds no cache entered. Warns if a guard was dropped just before without any look-up under it, unless
-/// the program has set a default: then that may be intended.
+/// Handles a call that finds no cache entered. Warns if a guard was dropped just before without a look-up under it. If
+/// the program has set a default, that may be intended, and there is no warning.
 pub(super) fn nothing_is_entered(default_is_set: impl FnOnce() -> bool) {
     static WARNED: Once = Once::new();
     if let Some(place) = UNUSED.take().filter(|_| !default_is_set()) {
         WARNED.call_once(|| {
             crate::log::warn!(
-                "the cache that was entered at {place} was left before anything was looked up in it, and the call after that \
-                 finds no cache entered; if it was meant to be active, bind the guard: `let _active = cache.enter();`"
+                "the cache entered at {place} was left before any look-up, and the next call finds no cache entered; if \
+                 it was meant to be active, bind the guard: `let _active = cache.enter();`"
             );
         });
     }

@@ -1,12 +1,12 @@
-//! Work of others on the thread of a task that waits for it.
+//! Runs other work on the thread of a task that waits for it.
 
 use tracing::Span;
 
 use crate::{context::afresh, metadata};
 
-/// Runs other work amid a task that waits for it, on the same thread; for executors. As far as that can be done, it is as if
-/// it ran elsewhere: neither what is active on the thread nor its tracing spans apply, and its processor time does not
-/// count as the task's. Thread-local variables of others are the same.
+/// Runs other work on the thread of a task that waits for it. For executors. Neither what is active on the thread nor
+/// its tracing spans apply to that work, and the work's processor time does not count as the task's. Thread-local
+/// variables of other crates are shared.
 pub fn amid<R>(run: impl FnOnce() -> R) -> R {
     let (result, took) = metadata::lend_cpu(|| {
         let _out = Out::of_all_spans();
@@ -16,10 +16,11 @@ pub fn amid<R>(run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Spans that are left, the innermost first, to be entered again.
+/// The spans that were exited, the innermost first, to be entered again.
 struct Out(Vec<Span>);
 
-/// Nobody has so many spans within one another; a subscriber that goes on naming some does not hear that they are left.
+/// The maximum number of nested spans that are exited. A subscriber that keeps reporting a current span would loop
+/// forever.
 const SPANS: usize = 128;
 
 impl Out {
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_left_and_entered_again() {
+    fn spans_are_exited_and_entered_again() {
         dispatcher::with_default(&tracing_subscriber::registry().into(), || {
             let (outer, inner) = (info_span!("outer"), info_span!("inner"));
             let _entered = (outer.enter(), inner.enter());
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn processor_time_of_other_work_is_taken_off() {
+    fn processor_time_of_nested_work_is_subtracted() {
         let work = || (0..2_000_000_u64).fold(1_u64, |x, y| std::hint::black_box(x.wrapping_mul(31).wrapping_add(y)));
         let mut within = None;
         let ((), without) = metadata::lend_cpu(|| {

@@ -1,4 +1,4 @@
-//! `ExecutorExt`: what users call on an executor.
+//! `ExecutorExt`: the methods that users call on an executor.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,13 +8,13 @@ use crate::{
     job::Job,
 };
 
-/// What users call on an executor. Every executor has it.
+/// The methods that users call on an executor. Implemented for every executor.
 pub trait ExecutorExt: Executor {
-    /// Submits the call of this function with this tuple of arguments, `(a,)` for one, and returns at once. What goes
-    /// wrong, a refusal included, is the job's error.
+    /// Submits a call of this function with this tuple of arguments, `(a,)` for a single one, and returns at once.
+    /// Every failure, including a refusal, becomes the job's error.
     ///
-    /// Unless the executor is [wrapped](super::wrap_executor) or the function is [bound](crate::Bound), the call runs
-    /// under what is active on the worker's thread, not on this one.
+    /// Unless the executor is [wrapped](super::wrap_executor) or the function is [bound](crate::Bound), the call uses
+    /// the cache and metadata that are active on the worker's thread, not those of this thread.
     fn submit<F, Args>(&self, function: F, arguments: Args) -> Job<F::Output>
     where
         F: Callable<Args>,
@@ -26,15 +26,16 @@ pub trait ExecutorExt: Executor {
         job
     }
 
-    /// Submits a bound call, and returns at once. The function may borrow its parameters and return any type.
+    /// Submits a bound call and returns at once. The function may borrow its parameters and return any type.
     fn run<R: 'static>(&self, call: BoundCall<R>) -> Job<R> {
         let (task, job) = Task::of_call(call);
         submit(self, task);
         job
     }
 
-    /// Calls the function with each tuple of arguments. Results come in the order of the inputs; inputs are taken as
-    /// results are, a bounded number ahead, so that an endless iterator will do. What is dropped early is cancelled.
+    /// Calls the function with each tuple of arguments and returns the results in the order of the inputs. Inputs are
+    /// submitted as results are taken, up to a bounded number ahead, so the iterator may be endless. Dropping the
+    /// returned iterator cancels the calls whose results were not taken.
     fn map<F, Args, I>(&self, function: F, inputs: I) -> Map<'_, Self, F, I::IntoIter, F::Output>
     where
         F: Callable<Args> + Clone,
@@ -45,8 +46,9 @@ pub trait ExecutorExt: Executor {
         Map::new(self, function, inputs.into_iter())
     }
 
-    /// This executor, asking for these resources with everything that is submitted to what is returned:
-    /// `pool.with(Resources::new().cores(4)).submit(heavy, (5,))`. What it does not know is the job's error.
+    /// Returns this executor with a request for these resources, which applies to everything submitted to it:
+    /// `pool.with(Resources::new().cores(4)).submit(heavy, (5,))`. If the executor does not support one of them, the
+    /// job fails.
     fn with(&self, resources: Resources) -> With<'_, Self> {
         With::new(self, resources)
     }
@@ -54,9 +56,10 @@ pub trait ExecutorExt: Executor {
 
 impl<E: Executor + ?Sized> ExecutorExt for E {}
 
-/// What a function must return to be [submitted](ExecutorExt::submit). Every type that fulfils the bounds does.
+/// The bounds on the result of a function that is [submitted](ExecutorExt::submit). Implemented for every type that
+/// satisfies them.
 ///
-/// A memoized function may return any type, an `anyhow::Result` for instance, where its call is bound and
+/// A memoized function may return any type, such as an `anyhow::Result`, if its call is bound and
 /// [run](ExecutorExt::run): `pool.run(compute::bind(3, "a"))`.
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` cannot be submitted",

@@ -1,4 +1,4 @@
-//! Executors behind references and boxes are executors.
+//! Implements `Executor` for references, boxes and `Arc`s.
 
 #![deny(clippy::missing_trait_methods)]
 

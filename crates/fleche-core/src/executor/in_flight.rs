@@ -1,4 +1,4 @@
-//! Submissions of one missing call while it is on its way: they share one task.
+//! Coalesces concurrent submissions of the same missing call into one task.
 
 use std::{
     collections::HashMap,
@@ -12,41 +12,42 @@ use crate::{
     waiting::{JobId, Mark},
 };
 
-/// A call of one cache, with what it asks of the executor: where that is not the same, it may end otherwise.
+/// A call in one cache with the requested resources. Calls with different requests are not coalesced, since their
+/// outcome may differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Flight {
-    /// The address of its store of records.
+    /// The address of the cache's call store.
     pub(super) cache: usize,
     pub(super) key: CallKey,
-    /// `None` for nothing.
+    /// The requested resources, or `None`.
     pub(super) asks: Option<Resources>,
 }
 
-/// The tasks that end with another one of the same call.
+/// The tasks that are completed together with a leading task of the same call.
 #[derive(Default)]
 pub(super) struct Followers {
     state: Mutex<State>,
-    /// Where a pool keeps the task that they follow.
+    /// Where a pool keeps the leading task.
     mark: Arc<Mark>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Those of a call that was given up stay, so that they are not dropped under anybody's lock.
+    /// The followers. Those of an abandoned call stay here, so they are not dropped while a lock is held.
     tasks: Vec<Task>,
-    /// The call has ended, or was given up: nobody joins any more.
+    /// Whether the call has ended or was abandoned, so that no task can join.
     closed: bool,
-    /// Told when the job of one is done.
+    /// Called when the job of a follower is done.
     tell: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Followers {
-    /// Nobody follows yet.
+    /// Creates an empty list.
     pub(super) fn none() -> Arc<Self> {
         Arc::default()
     }
 
-    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
+    #[allow(clippy::result_large_err)] // The task would be moved anyway.
     fn join(&self, task: Task) -> Result<(), Task> {
         let mut state = self.lock();
         if state.closed {
@@ -60,33 +61,34 @@ impl Followers {
         Ok(())
     }
 
-    /// The call has ended: who comes from here on does not follow any more.
+    /// Closes the list because the call has ended, and returns the followers.
     pub(super) fn land(&self) -> Vec<Task> {
         let mut state = self.lock();
         state.closed = true;
         mem::take(&mut state.tasks)
     }
 
-    /// As [`land`](Self::land), if there are none. Whether that is so.
+    /// Closes the list if it is empty. Returns whether it is.
     pub(super) fn land_if_none(&self) -> bool {
         let mut state = self.lock();
         state.closed |= state.tasks.is_empty();
         state.tasks.is_empty()
     }
 
-    /// Whether nobody waits for what follows, for a call that was cancelled: nobody joins from then on.
+    /// Returns whether the list is closed or all followers are cancelled. In the second case, closes it. Called when
+    /// the leading task's own job was cancelled.
     pub(super) fn are_gone(&self) -> bool {
         let mut state = self.lock();
         state.closed |= state.tasks.iter().all(Task::is_cancelled);
         state.closed
     }
 
-    /// Whether one of them completes this job.
+    /// Returns whether one of the followers completes this job.
     pub(super) fn complete(&self, job: JobId) -> bool {
         self.lock().tasks.iter().any(|task| task.completes(job))
     }
 
-    /// As [`Task::watch`], for all of them.
+    /// Does what [`Task::watch`] does, for all followers.
     pub(super) fn watch(&self, tell: &Arc<dyn Fn() + Send + Sync>) {
         let mut state = self.lock();
         state.tasks.iter().for_each(|task| task.watch(tell));
@@ -108,28 +110,28 @@ impl fmt::Debug for Followers {
     }
 }
 
-/// The calls on their way through one executor. Held weakly: a task that is gone leads nobody.
+/// The calls in flight through one executor. Held weakly, because a task that is gone leads none.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(Mutex<Leaders>);
 
 #[derive(Debug, Default)]
 struct Leaders {
     leaders: HashMap<Flight, Weak<Followers>>,
-    /// Above this many, those that have ended are cleared away.
+    /// The table's size above which ended calls are removed.
     limit: usize,
 }
 
 impl InFlight {
-    /// Lets the task follow one of the same call that asks for the same, or makes it one that others follow; then it is
-    /// given back.
+    /// Adds the task to the followers of a task with the same call and resources, if there is one. Otherwise returns
+    /// the task, to be submitted; later tasks may follow it.
     pub(super) fn board(&self, mut task: Task, asks: Option<&Resources>) -> Option<Task> {
         let Some(flight) = task.flight(asks) else { return Some(task) };
-        // Let go of after the lock: it may be the last to hold what follows.
+        // Dropped after the lock is released, because this may be the last reference to the followers.
         let leader;
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         leader = table.leaders.get(&flight).and_then(Weak::upgrade);
         if let Some(leader) = &leader {
-            // An executor that wraps itself: nothing follows itself.
+            // In an executor that wraps itself, a task must not follow itself.
             if task.leads(leader) {
                 return Some(task);
             }
@@ -142,7 +144,7 @@ impl InFlight {
             table.leaders.retain(|_, leader| leader.strong_count() > 0);
             table.limit = 64 + 2 * table.leaders.len();
         }
-        // Through wraps of wraps, a task leads the same followers in each.
+        // A task leads the same followers in each layer of nested wrappers.
         table.leaders.insert(flight, Arc::downgrade(task.lead()));
         Some(task)
     }

@@ -1,4 +1,4 @@
-//! Isolated calls in processes of their own: an executor's crate runs them, since core starts none.
+//! Runs isolated calls in their own processes, by means of a registered `Isolator`, since core starts no processes.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,21 +11,20 @@ use crate::{
     panics::Carried,
 };
 
-/// What runs isolated calls in other processes; a crate of executors submits one.
+/// Runs isolated calls in other processes. Registered by a crate with executors.
 #[derive(Debug)]
 pub struct Isolator {
-    /// Runs the task at once, in a process that runs nothing else meanwhile and whose working directory this is, with
-    /// these GPUs [assigned](super::assigned_gpus); or gives it back with the reason.
+    /// Runs the task at once in a process that runs nothing else at the time, in this working directory and with these
+    /// GPUs [assigned](super::assigned_gpus). Returns the task with the reason if that is not possible.
     pub run: Isolate,
 }
 
-/// See [`Isolator::run`].
+/// The type of [`Isolator::run`].
 pub type Isolate = fn(Task, &Path, Arc<[u32]>) -> Result<(), SubmitError>;
 
 inventory::collect!(Isolator);
 
-/// Registers what runs isolated calls in other processes: the fields of an
-/// [`Isolator`](crate::executor::Isolator).
+/// Registers how isolated calls run in other processes, with the fields of an [`Isolator`](crate::executor::Isolator).
 #[macro_export]
 macro_rules! register_isolator {
     ($($field:ident : $value:expr),* $(,)?) => {
@@ -35,18 +34,18 @@ macro_rules! register_isolator {
     };
 }
 
-/// Runs a bound body in another process, in a new directory that is the process's working directory meanwhile. The
-/// directory is removed when the body has ended. A panic goes on here, with its message.
+/// Runs a bound body in another process, with a new directory as its working directory. The directory is removed when
+/// the body has ended. A panic of the body is resumed here with its message.
 ///
 /// # Panics
-/// Besides panics of the body: where the process is lost; where there is no such process, or the call cannot go there,
-/// and then its body has not run.
+/// Panics if the body does, if the process is lost, or if the call cannot run in another process; in the last case the
+/// body has not run.
 pub fn isolate_in_process<R: 'static>(isolation: Isolation, body: BoundCall<R>) -> R {
     let name = body.function.name();
     let Some(isolator) = inventory::iter::<Isolator>().next() else {
         refuse(format_args!(
-            "`{name}` is to run in a process of its own, and nothing in this program starts one: depend on `fleche-exec`, \
-             name it (`use fleche_exec as _;`), and call `fleche_exec::init()` first of all in `main`"
+            "`{name}` must run in its own process, and nothing in this program can start one: depend on `fleche-exec`, \
+             name it (`use fleche_exec as _;`), and call `fleche_exec::init()` at the beginning of `main`"
         ))
     };
     let directory = PrivateDirectory::create().unwrap_or_else(|why| refuse(why));
@@ -64,9 +63,9 @@ pub fn isolate_in_process<R: 'static>(isolation: Isolation, body: BoundCall<R>) 
         drop(directory);
     }
     match error {
-        // The hook of the other process has printed it.
+        // The panic hook of the other process has printed it.
         JobError::Panicked { message, location } => Carried::from_elsewhere(message, location).go_on(),
         JobError::Rejected { why } => refuse(why),
-        lost => panic!("the isolated call of `{name}` came to nothing: {lost}"),
+        lost => panic!("the isolated call of `{name}` failed: {lost}"),
     }
 }

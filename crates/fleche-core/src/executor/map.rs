@@ -1,4 +1,4 @@
-//! `Map`: one function over many inputs, in order, lazily.
+//! `Map`: calls one function with many inputs, in order and lazily.
 
 use std::{
     collections::VecDeque,
@@ -13,16 +13,16 @@ use crate::{
     job::{Job, JobError},
 };
 
-/// The results of [`ExecutorExt::map`], in the order of the inputs.
+/// The iterator over the results of [`ExecutorExt::map`], in the order of the inputs.
 #[must_use = "inputs are submitted as results are taken"]
 pub struct Map<'a, E: ?Sized, F, I, R> {
     executor: &'a E,
     function: F,
     inputs: I,
     submitted: VecDeque<Job<R>>,
-    /// How many calls are submitted and not yet taken.
+    /// The maximum number of calls that are submitted and whose results were not taken.
     ahead: usize,
-    /// Run whenever a call ends.
+    /// Called whenever a call ends.
     each_done: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -33,20 +33,20 @@ impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
         Self { executor, function, inputs, submitted: VecDeque::new(), ahead: *AHEAD, each_done: None }
     }
 
-    /// Runs the closure whenever a call ends, whatever becomes of it, before its result can be taken: on the thread that
-    /// completes it, or, for hits, on this one. For counting and progress bars. A panic in it becomes the call's error;
-    /// of several closures the last one counts.
+    /// Runs the closure whenever a call ends, for any reason, before its result can be taken. It runs on the thread
+    /// that completes the call; for hits, on this one. Useful for counters and progress bars. A panic in the closure
+    /// becomes the call's error. A later closure replaces an earlier one.
     pub fn on_each_done(mut self, run: impl Fn() + Send + Sync + 'static) -> Self {
         self.each_done = Some(Arc::new(run));
         self
     }
 
-    /// The inputs that were not submitted yet.
+    /// Returns the inputs that were not submitted yet.
     pub fn inputs(&self) -> &I {
         &self.inputs
     }
 
-    /// How many calls may be submitted before their results are taken. At least one.
+    /// Sets how many calls may be submitted before their results are taken; at least one.
     pub fn ahead(mut self, calls: usize) -> Self {
         self.ahead = calls.max(1);
         self

@@ -1,4 +1,4 @@
-//! A task taken apart: what another process needs, and the right to complete the job.
+//! `PortableCall` and `Reply`: the parts of a task that runs in another process.
 
 use std::{
     fmt,
@@ -18,33 +18,33 @@ use crate::{
     waiting::JobId,
 };
 
-/// A call as another process of this binary can run it: [`FunctionRef::call`] with the encoded arguments, under the
-/// binding.
+/// A call that another process with this binary can run: it passes the encoded arguments to [`FunctionRef::call`] with
+/// the binding active.
 #[derive(Debug)]
 pub struct PortableCall {
     /// The function.
     pub function: FunctionRef,
     pub(super) arguments: Arc<Arguments>,
-    /// The files among the arguments, to be [introduced](KnownFile::introduce) where it runs.
+    /// The files among the arguments, to be [registered](KnownFile::introduce) where the call runs.
     pub files: Vec<KnownFile>,
-    /// What to make active around the call; `None` for whatever is active there.
+    /// What to activate for the call; `None` to keep what is active there.
     pub binding: Option<Binding>,
-    /// The call's key, where the bound cache was asked for it a moment ago and had no record.
+    /// The call's key, if the bound cache has just reported a miss for it.
     pub missed: Option<CallKey>,
 }
 
 impl PortableCall {
-    /// The encoded arguments, in order.
+    /// Returns the encoded arguments in order.
     pub fn into_arguments(self) -> Vec<Bytes> {
         Arguments::into_parts(self.arguments)
     }
 }
 
-/// The right to complete a job with what came back from another process. Dropped without use, it fails the job.
+/// Completes a job with the reply of another process. Dropping it unused fails the job.
 #[must_use = "dropping it fails the job"]
 pub struct Reply {
     promise: Promise,
-    /// Tasks of the same call, which end with this one.
+    /// The tasks of the same call that are completed with this one.
     followers: Option<Arc<Followers>>,
 }
 
@@ -53,15 +53,15 @@ impl Reply {
         Self { promise, followers }
     }
 
-    /// Completes the job: with the encoded result that [`FunctionRef::call`] gave there, or without one.
-    #[allow(clippy::needless_pass_by_value)] // The result is handed over, though it is shared bytes.
+    /// Completes the job with the encoded result that [`FunctionRef::call`] returned there, or with an error.
+    #[allow(clippy::needless_pass_by_value)] // The caller gives the result up.
     pub fn keep(self, outcome: Result<Bytes, JobError>) {
         let Self { promise, followers } = self;
-        // Before anybody sees the result: who submits the call after that is not to be told of this outcome.
+        // Before the result is visible, because a later submission must not share this outcome.
         let followers = followers.map(|followers| followers.land()).unwrap_or_default();
         promise.keep_encoded(outcome.clone());
         for follower in followers {
-            // What was not recorded is theirs all the same, where it can be read as theirs.
+            // Followers share the outcome even if nothing was recorded, provided that their job can decode it.
             follower.follow(&mut |follower| match follower.take_apart() {
                 Ok((_, reply)) => reply.keep(outcome.clone()),
                 Err(refused) => refused.task.fail(refused.why),
@@ -69,12 +69,12 @@ impl Reply {
         }
     }
 
-    /// As [`keep`](Self::keep), where nobody hears of the outcome but those who wait for it: this takes no time, and runs
-    /// nothing of others but wakers. Else gives both back.
+    /// Completes the job like [`keep`](Self::keep), but only if that is quick and runs no user code other than wakers,
+    /// because nothing but waiters observes the outcome.
     ///
     /// # Errors
-    /// This, and the outcome, to be kept where that may take long.
-    #[allow(clippy::result_large_err)] // Itself, which would be moved anyway.
+    /// Returns the reply and the outcome otherwise, to be completed with [`keep`](Self::keep) where that may take long.
+    #[allow(clippy::result_large_err)] // The reply would be moved anyway.
     pub fn keep_unheard(mut self, outcome: Result<Bytes, JobError>) -> Result<(), (Self, Result<Bytes, JobError>)> {
         if self.followers.as_ref().is_none_or(|followers| followers.land_if_none()) {
             self.followers = None;
@@ -85,31 +85,31 @@ impl Reply {
         Err((self, outcome))
     }
 
-    /// Has this hear of it when the job is cancelled before the call has started.
+    /// Has `by` notified when the job is cancelled before the call has started.
     pub fn held_by(&self, by: Weak<dyn Recall>) {
         self.promise.held_by(by);
     }
 
-    /// Marks the call as on its way to where it will start: cancelling its job asks who it is [held by](Self::held_by) to
-    /// recall it, until it has [started](Self::start). False if it was cancelled: then its body must not run.
+    /// Marks the call as dispatched: from now until it has [started](Self::start), cancelling its job asks the
+    /// [holder](Self::held_by) to revoke it. Returns `false` if the job was cancelled; the body must not run then.
     pub fn give(&self) -> bool {
-        // As in `start`.
+        // See the comment in `start`.
         self.promise.give() || !self.is_cancelled()
     }
 
-    /// Whether it completes this job.
+    /// Returns whether this completes the given job.
     pub fn is_of(&self, job: JobId) -> bool {
         self.promise.is_of(job)
     }
 
-    /// Marks the call as started, from where on it cannot be cancelled. False if it was cancelled: then its body must
-    /// not run.
+    /// Marks the call as started; it cannot be cancelled from now on. Returns `false` if the job was cancelled; the
+    /// body must not run then.
     pub fn start(&self) -> bool {
-        // Where only this one was cancelled, the call goes on for those that follow.
+        // If only this job was cancelled, the call runs for its followers.
         self.promise.start() || !self.is_cancelled()
     }
 
-    /// Whether the job is done already, that is, cancelled, and nobody else waits for the call.
+    /// Returns whether the job was cancelled and no other job waits for the call.
     pub fn is_cancelled(&self) -> bool {
         self.promise.is_done() && self.followers.as_ref().is_none_or(|followers| followers.are_gone())
     }

@@ -1,4 +1,4 @@
-//! `Resources`: what a call asks of its executor.
+//! `Resources`: the resources that a call requests from its executor.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{SubmitError, Task};
 
-/// What calls ask of their executor, for [`with`](super::ExecutorExt::with). What is not said is left to the executor.
+/// The resources that calls request from their executor, for [`with`](super::ExecutorExt::with). What is not set is
+/// left to the executor.
 ///
-/// An executor honours what it knows and refuses the rest: the job is
-/// [`Rejected`](crate::JobError::Rejected), and the error names what the executor does not know.
+/// An executor provides the resources that it supports. If others are requested, the job is
+/// [`Rejected`](crate::JobError::Rejected) with an error that names them.
 ///
 /// ```
 /// use fleche_core::executor::Resources;
@@ -40,7 +41,9 @@ macro_rules! wanted {
             self
         }
 
-        #[doc = concat!("What [`", stringify!($name), "`](Self::", stringify!($name), ") says; `None` if nothing.")]
+        #[doc = concat!(
+            "Returns the value of [`", stringify!($name), "`](Self::", stringify!($name), "), or `None` if it is not set."
+        )]
         pub fn $get(&self) -> Option<$ty> {
             self.$name
         }
@@ -48,59 +51,60 @@ macro_rules! wanted {
 }
 
 impl Resources {
-    /// Asks for nothing yet.
+    /// Creates an empty request.
     pub fn new() -> Self {
         Self::default()
     }
 
     wanted! {
-        /// So many cores. 0 for calls that only wait.
+        /// Requests this number of cores. Use 0 for calls that only wait.
         cores: usize, wanted_cores;
-        /// So much memory, in units of 1024² bytes.
+        /// Requests this amount of memory in MiB (1024² bytes).
         memory_mb: u64, wanted_memory_mb;
-        /// So many GPUs; which, [`assigned_gpus`](super::assigned_gpus) tells the body.
+        /// Requests this number of GPUs. The body gets their ids from [`assigned_gpus`](super::assigned_gpus).
         gpus: usize, wanted_gpus;
-        /// The job ends as [`TimedOut`](crate::JobError::TimedOut) when its body has run so long.
+        /// Sets a time limit for the body. When it is exceeded, the job ends as
+        /// [`TimedOut`](crate::JobError::TimedOut).
         timeout: Duration, wanted_timeout;
-        /// How often the call starts anew when its worker is lost. Panics and errors are results: they are not tried
-        /// again.
+        /// Sets how many times the call is restarted after its worker is lost. Panics and errors are results and are
+        /// not retried.
         retries: u32, wanted_retries;
     }
 
-    /// The working directory of the body.
+    /// Sets the working directory of the body.
     pub fn working_dir(mut self, working_dir: impl Into<PathBuf>) -> Self {
         self.working_dir = Some(working_dir.into());
         self
     }
 
-    /// What [`working_dir`](Self::working_dir) says; `None` if nothing.
+    /// Returns the value of [`working_dir`](Self::working_dir), or `None` if it is not set.
     pub fn wanted_working_dir(&self) -> Option<&Path> {
         self.working_dir.as_deref()
     }
 
-    /// An environment variable for the body.
+    /// Sets an environment variable for the body.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.insert(name.into(), value.into());
         self
     }
 
-    /// The environment variables for the body.
+    /// Returns the environment variables for the body.
     pub fn wanted_env(&self) -> &BTreeMap<String, String> {
         &self.env
     }
 
-    /// An option that only some executors know: a partition of a cluster, say.
+    /// Sets an option that only some executors support, such as the partition of a cluster.
     pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.insert(name.into(), value.into());
         self
     }
 
-    /// The options that only some executors know.
+    /// Returns the options that only some executors support.
     pub fn wanted_options(&self) -> &BTreeMap<String, String> {
         &self.options
     }
 
-    /// These, with what `more` says in place of what these say of the same.
+    /// Returns these resources, overridden by those that are set in `more`.
     pub fn overridden_by(&self, more: &Self) -> Self {
         let (of, or) = (more.clone(), self.clone());
         Self {
@@ -115,7 +119,8 @@ impl Resources {
         }
     }
 
-    /// The names of what these ask for: those of the methods here, and of [options](Self::option) their own.
+    /// Returns the names of the resources that are set: those of the methods here, and the names of
+    /// [options](Self::option).
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let fields = [
             ("cores", self.cores.is_some()),
@@ -129,10 +134,10 @@ impl Resources {
         fields.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).chain(self.options.keys().map(String::as_str))
     }
 
-    /// For executors: the task again, if these ask for nothing but what is `known`.
+    /// Returns the task if no other resources than those in `known` are set. For executors.
     ///
     /// # Errors
-    /// The task, refused with the names of what `executor` does not know.
+    /// Returns the task, refused with the names of the resources that `executor` does not support.
     pub fn known_to(&self, task: Task, executor: &str, known: &[&str]) -> Result<Task, SubmitError> {
         let unknown: Vec<_> =
             self.names().filter(|name| !known.contains(name)).map(|name| format!("`{name}`")).collect();
@@ -141,7 +146,7 @@ impl Resources {
         }
         let known = if known.is_empty() { "no options".to_owned() } else { known.join(", ") };
         Err(task.refuse(format!(
-            "{executor} does not know {}; it knows {known}. Leave that out, or take an executor that knows it",
+            "{executor} does not support {}; it supports {known}. Omit that, or use an executor that supports it",
             unknown.join(", ")
         )))
     }

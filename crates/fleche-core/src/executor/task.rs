@@ -1,4 +1,4 @@
-//! `Task`: a call on its way to a worker.
+//! `Task`: a call to be run by a worker.
 
 use std::{fmt, sync::Arc};
 
@@ -18,18 +18,19 @@ use crate::{
     waiting::{JobId, Mark, Spot},
 };
 
-/// A call on its way to a worker, with the job that its result completes. Dropped without having run, it fails the job.
+/// A call to be run by a worker, with the job that its result completes. Dropping a task that has not run fails the
+/// job.
 pub struct Task {
     work: Contained<Box<dyn Work>>,
     binding: Option<Binding>,
-    /// Whether the bound cache was asked already.
+    /// Whether the bound cache was already checked for a hit.
     asked: bool,
-    /// Tasks of the same call, which end with this one.
+    /// The tasks of the same call that are completed with this one.
     followers: Option<Arc<Followers>>,
 }
 
 impl Task {
-    /// A call of this function.
+    /// Creates a task that calls this function, and its job.
     pub(super) fn of_function<F, Args>(function: F, arguments: Args) -> (Self, Job<F::Output>)
     where
         F: Callable<Args>,
@@ -42,7 +43,7 @@ impl Task {
         (Self::of_work(work, binding), job)
     }
 
-    /// This call.
+    /// Creates a task for this bound call, and its job.
     pub(super) fn of_call<R: 'static>(call: BoundCall<R>) -> (Self, Job<R>) {
         let (promise, job) =
             job::promise(call.parts.transport.unpack, call.parts.transport.wire.map(|(_, decode)| decode));
@@ -50,7 +51,7 @@ impl Task {
         (Self::of_work(Box::new(CallWork { call, promise: Some(promise) }), binding), job)
     }
 
-    /// Any closure, which stays in this process.
+    /// Creates a task for a closure, which cannot leave this process, and its job.
     pub fn of_closure<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> (Self, Job<R>) {
         let (promise, job) = job::promise(job::unpack_same, None);
         (Self::of_work(Box::new(ClosureWork { run, promise }), None), job)
@@ -60,26 +61,27 @@ impl Task {
         Self { work: Contained::new(work), binding, asked: false, followers: None }
     }
 
-    /// Binds the task, unless it is bound already.
+    /// Binds the task, unless it is already bound.
     pub fn bind(&mut self, binding: impl FnOnce() -> Binding) {
         self.binding.get_or_insert_with(binding);
     }
 
-    /// What the task is bound to; `None` if it is not bound.
+    /// Returns the task's binding, or `None` if it is not bound.
     pub fn binding(&self) -> Option<&Binding> {
         self.binding.as_ref()
     }
 
-    /// Completes the job from the bound cache, if the call is a hit there; else gives the task back.
+    /// Completes the job from the bound cache if the call is a hit.
     ///
     /// # Errors
-    /// The task: it is not bound, not of a memoized function, or not a hit.
-    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
+    /// Returns the task if it is not bound, if its function is not memoized, or if the call is not a hit.
+    #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub fn answer(mut self) -> Result<(), Self> {
         match &self.binding {
             Some(binding) if !self.asked && !binding.is_rerun() => {
                 self.asked = true;
-                // What panics while it is encoded or decoded is no hit; where it runs, the panic is the job's error.
+                // A panic while encoding or decoding is not a hit. When the call runs, the panic becomes the job's
+                // error.
                 let answered = job::catch(|| self.work.answer(binding)).unwrap_or(false);
                 if answered { Ok(()) } else { Err(self) }
             }
@@ -87,10 +89,11 @@ impl Task {
         }
     }
 
-    /// Runs the call on this thread, under what it is bound to, and completes the job. A panic becomes the job's error.
-    /// A cancelled task does nothing.
+    /// Runs the call on this thread with its binding active, and completes the job. A panic becomes the job's error. A
+    /// cancelled task does nothing.
     ///
-    /// Tasks of the same call that were submitted meanwhile follow: answered from the cache, or run if they cannot be.
+    /// Tasks of the same call that were submitted in the meantime are completed next: from the cache, or by running
+    /// them.
     pub fn run(self) {
         let Self { work, binding, followers, .. } = self;
         {
@@ -102,7 +105,8 @@ impl Task {
         }
     }
 
-    /// Ends, with what follows it, now that the call has run elsewhere: answered from the cache; else so.
+    /// Completes this task and its followers after the call has run elsewhere: from the cache if possible, else with
+    /// `otherwise`.
     pub(super) fn follow(self, otherwise: &mut dyn FnMut(Self)) {
         let followers = self.followers.clone();
         match (Self { asked: false, ..self }).answer() {
@@ -115,35 +119,35 @@ impl Task {
         }
     }
 
-    /// Which call it is of, where submissions of the same call that ask for the same may share one task.
+    /// Returns the call and resources under which submissions can share a task, or `None` if this one cannot be shared.
     pub(super) fn flight(&self, asks: Option<&Resources>) -> Option<Flight> {
-        // What is submitted within a body does not follow: a wait for another's task is not seen, and might be one for
-        // that body. It waits as a call of its own.
+        // A task submitted within a body does not follow another: the wait graph does not show such a wait, which might
+        // be for that very body. The task waits as a call of its own.
         let shares =
             |binding: &&Binding| !binding.is_rerun() && !binding.cache().is_void() && binding.flights().is_empty();
-        // In a forked child the table's lock may be held for good.
+        // In a forked child, the table's lock may never be released.
         let binding = self.binding.as_ref().filter(shares).filter(|_| !fork::is_child())?;
         let (cache, key) = (Arc::as_ptr(binding.cache().calls()).cast::<()>() as usize, self.work.key()?);
         Some(Flight { cache, key, asks: asks.cloned() })
     }
 
-    /// Has tasks of the same call end with this one: those that follow it.
+    /// Makes this a leading task, and returns the list of its followers.
     pub(super) fn lead(&mut self) -> &Arc<Followers> {
         self.followers.get_or_insert_with(Followers::none)
     }
 
-    /// Whether it is the one that these follow.
+    /// Returns whether this task leads these followers.
     pub(super) fn leads(&self, followers: &Arc<Followers>) -> bool {
         self.followers.as_ref().is_some_and(|own| Arc::ptr_eq(own, followers))
     }
 
-    /// Takes the task apart into what another process of this binary needs to run the call, and the right to complete
-    /// the job with what comes back.
+    /// Splits the task into the call, for another process of this binary to run, and the reply, which completes the
+    /// job.
     ///
     /// # Errors
-    /// The task, where its function or result cannot leave the process, or its arguments cannot be encoded; with the
-    /// reason.
-    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
+    /// Returns the task with the reason if its function or result cannot leave the process, or if its arguments cannot
+    /// be encoded.
+    #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub fn take_apart(self) -> Result<(PortableCall, Reply), SubmitError> {
         let Self { work, binding, asked, followers } = self;
         let missed = if asked { work.key() } else { None };
@@ -155,7 +159,7 @@ impl Task {
         }
     }
 
-    /// Fails the job.
+    /// Fails the job and those of its followers.
     pub fn fail(self, error: JobError) {
         for follower in self.followers.map(|followers| followers.land()).unwrap_or_default() {
             follower.fail(error.clone());
@@ -163,20 +167,20 @@ impl Task {
         at_its_end(|| self.work.into_inner().fail(error));
     }
 
-    /// Gives the task back to the submitter, who fails its job for this reason.
+    /// Refuses the task for this reason. The submitter fails its job.
     pub fn refuse(self, why: impl Into<String>) -> SubmitError {
         SubmitError { task: self, why: JobError::rejected(why) }
     }
 
-    /// Whether the job was cancelled: running the task then does nothing.
+    /// Returns whether the job was cancelled, so that running the task does nothing.
     pub fn is_cancelled(&self) -> bool {
         self.work.promise().is_none_or(Promise::is_done)
             && self.followers.as_ref().is_none_or(|followers| followers.are_gone())
     }
 
-    /// Has this run whenever a job is done that the task completes, on the thread that ends it:
-    /// [`is_cancelled`](Self::is_cancelled) may have changed then. For jobs that are not done yet, those of tasks that
-    /// follow later included.
+    /// Has `tell` called whenever a job that the task completes is done, on the thread that ends it;
+    /// [`is_cancelled`](Self::is_cancelled) may have changed then. Applies to jobs that are not done yet, including
+    /// those of later followers.
     pub fn watch(&self, tell: &Arc<dyn Fn() + Send + Sync>) {
         if let Some(promise) = self.work.promise() {
             let tell = tell.clone();
@@ -187,14 +191,14 @@ impl Task {
         }
     }
 
-    /// Whether running it completes this job.
+    /// Returns whether running the task completes this job.
     pub fn completes(&self, job: JobId) -> bool {
         self.work.promise().is_some_and(|promise| promise.is_of(job))
             || self.followers.as_ref().is_some_and(|followers| followers.complete(job))
     }
 
-    /// Notes where a pool keeps the task, to be [told](crate::waiting::Sought::spot) when something waits for its job.
-    /// Called under the pool's own lock.
+    /// Records where a pool keeps the task. The pool gets the place [back](crate::waiting::Sought::spot) when a thread
+    /// waits for the job. Called under the pool's own lock.
     pub fn put(&self, spot: Spot) {
         if let Some(promise) = self.work.promise() {
             promise.put(spot);
@@ -204,21 +208,21 @@ impl Task {
         }
     }
 
-    /// Its job is to be looked for where that of the leader is.
+    /// Has pools look up this task's job at the place of the leading task.
     pub(super) fn be_sought_by(&self, leader: &Arc<Mark>) {
         if let Some(promise) = self.work.promise() {
             promise.follow(leader.clone());
         }
     }
 
-    /// The function's name.
+    /// Returns the function's name.
     pub fn name(&self) -> &str {
         self.work.name()
     }
 }
 
-/// Runs the last that a task does. Its body's panics are the job's by then; what may still panic is the `Drop` of the function
-/// and of its arguments.
+/// Runs the final step of a task. The body's panics belong to the job; the `Drop` of the function or of its arguments
+/// may still panic.
 fn at_its_end(run: impl FnOnce()) {
     if let Err(panic) = contain(run) {
         crate::log::warn!("the `Drop` of a submitted function or of its arguments {panic}");

@@ -1,9 +1,9 @@
-//! `With`: an executor that asks for resources with everything that is submitted to it.
+//! `With`: an executor with a resource request for everything that is submitted to it.
 
 use super::{Executor, ExecutorConfig, Resources, SubmitError, Task};
 use crate::store::Reach;
 
-/// An executor with [`Resources`], made by [`ExecutorExt::with`](super::ExecutorExt::with).
+/// An executor with [`Resources`], created by [`ExecutorExt::with`](super::ExecutorExt::with).
 #[derive(Debug)]
 pub struct With<'a, E: ?Sized> {
     executor: &'a E,
@@ -25,7 +25,7 @@ impl<E: Executor + ?Sized> Executor for With<'_, E> {
         self.executor.submit_with(task, &self.resources.overridden_by(resources))
     }
 
-    /// Of the executor alone.
+    /// Returns the configuration of the executor alone.
     fn config(&self) -> Box<dyn ExecutorConfig> {
         self.executor.config()
     }

@@ -1,4 +1,4 @@
-//! What tasks do: calls of functions, bound calls and closures, with their types forgotten.
+//! Type-erased work of tasks: calls of functions, bound calls and closures.
 
 use std::{any::Any, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     panics::discard,
 };
 
-/// What another process needs, and the right to complete the job.
+/// The parts of a task that runs in another process.
 pub(super) struct Apart {
     pub(super) function: FunctionRef,
     pub(super) arguments: Arc<Arguments>,
@@ -23,18 +23,19 @@ pub(super) struct Apart {
     pub(super) promise: Promise,
 }
 
-/// What a task does, with the types of its function forgotten.
+/// The work of a task, with the function's types erased.
 pub(super) trait Work: Send {
-    /// Completes the job from the cache, if the call is a hit there.
+    /// Completes the job from the cache if the call is a hit. Returns whether it is.
     fn answer(&mut self, binding: &Binding) -> bool;
-    /// The call's key, where it is of a memoized function; known once it was asked for.
+    /// Returns the call's key if the function is memoized, and the key has been computed.
     fn key(&self) -> Option<CallKey>;
     fn run(self: Box<Self>);
     fn fail(self: Box<Self>, error: JobError);
-    /// The right to complete the job; `None` once that is done.
+    /// Returns the promise that completes the job, or `None` if it is used up.
     fn promise(&self) -> Option<&Promise>;
     fn name(&self) -> &str;
-    /// What another process needs, and the right to complete the job; else the work, and why not.
+    /// Splits the work into what another process needs and the promise. Returns the work with the reason if that is not
+    /// possible.
     fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)>;
 }
 
@@ -42,7 +43,7 @@ pub(super) struct FunctionWork<F, Args> {
     pub(super) function: F,
     pub(super) arguments: Args,
     pub(super) key: Option<CallKey>,
-    /// Gone once the job is completed.
+    /// `None` once the job is completed.
     pub(super) promise: Option<Promise>,
 }
 
@@ -100,7 +101,7 @@ where
         });
         match call.and_then(|call| apart(&mut self.promise, call)) {
             Ok(apart) => {
-                // The function and its arguments, whose `Drop` must not cost what goes to the other process.
+                // A panicking `Drop` of the function or its arguments must not affect what the other process gets.
                 discard(self);
                 Ok(apart)
             }
@@ -154,7 +155,7 @@ impl<R: 'static> Work for CallWork<R> {
             .and_then(|function| Ok((function, self.call.arguments.clone()?, self.call.files.clone())));
         match call.and_then(|call| apart(&mut self.promise, call)) {
             Ok(apart) => {
-                // The function and its arguments, whose `Drop` must not cost what goes to the other process.
+                // A panicking `Drop` of the function or its arguments must not affect what the other process gets.
                 discard(self);
                 Ok(apart)
             }
@@ -197,7 +198,7 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
     }
 
     fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
-        let why = "a spawned closure stays in its process; submit a function with its arguments".to_owned();
+        let why = "a closure cannot leave its process; submit a function with its arguments".to_owned();
         Err((self, why))
     }
 }
@@ -206,11 +207,11 @@ fn apart(
     promise: &mut Option<Promise>,
     (function, arguments, files): (FunctionRef, Arc<Arguments>, Vec<KnownFile>),
 ) -> Result<Apart, String> {
-    let promise = promise.take().ok_or("the job is done already")?;
+    let promise = promise.take().ok_or("the job is already done")?;
     Ok(Apart { function, arguments, files, promise })
 }
 
-/// The recorded result of a memoized call, if its return type is `R`.
+/// Returns the recorded result of a memoized call, if its type is `R`.
 fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey) -> Option<R> {
     if function.refusal().is_some() {
         return None;
@@ -219,7 +220,7 @@ fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey
     result.downcast().ok().map(|result| *result)
 }
 
-/// Completes the job, if that was not done before. Whether it was not.
+/// Completes the job if the promise is still there. Returns whether it was.
 fn complete(promise: Option<Promise>, keep: impl FnOnce(Promise)) -> bool {
     promise.map(keep).is_some()
 }

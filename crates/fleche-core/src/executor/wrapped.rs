@@ -1,42 +1,42 @@
-//! The wrap that binds what is submitted and answers hits without the executor.
+//! `wrap_executor`: binds what is submitted and answers hits without the executor.
 
 use std::sync::Arc;
 
 use super::{Executor, ExecutorConfig, Resources, SubmitError, Task, in_flight::InFlight};
 use crate::{context::Binding, store::Reach};
 
-/// An executor that answers hits itself; see [`wrap_executor`].
+/// An executor wrapper that answers hits itself; see [`wrap_executor`].
 #[derive(Clone, Debug)]
 pub struct Wrapped<E> {
     executor: E,
     in_flight: Arc<InFlight>,
 }
 
-/// Wraps an executor so that cached calls never reach it and all others carry the submitter's cache and metadata:
+/// Wraps an executor so that hits never reach it, and other calls carry the submitter's cache and metadata:
 ///
-/// - a call of a memoized function that is a hit gives a job that is already done;
-/// - a miss, and any other function or closure, is bound to what is active where it is submitted;
-/// - submissions of one missing call that ask for the same [`Resources`], while the first is on its way, share its task:
-///   they get the recorded result, and the error of a task that ran in another process and recorded nothing (in this
-///   process, they run in turn then). What asks for something else is a task of its own, which the executor accepts or
-///   refuses by itself, and which waits for the other's result when it runs;
-/// - what is bound already stays bound as it is.
+/// - If the call of a memoized function is a hit, its job is done at once.
+/// - A miss, and any other function or closure, is bound to what is active where it is submitted.
+/// - Submissions of a missing call while an earlier one with the same [`Resources`] is in flight share its task. They
+///   get the recorded result. If the task ran in another process and recorded nothing, they get its outcome; in this
+///   process, they run one after another in that case. A submission with different resources is a task of its own: the
+///   executor accepts or refuses it, and when it runs, it waits for the result of the other.
+/// - What is already bound keeps its binding.
 ///
-/// An instance of a generic function is known from its first call in the process on; a hit before that is answered by
-/// the executor.
+/// An instance of a generic function is known only after its first call in the process; until then, the executor
+/// answers hits for it.
 ///
-/// Wrapping twice is as wrapping once.
+/// Wrapping an executor twice has no further effect.
 pub fn wrap_executor<E: Executor>(executor: E) -> Wrapped<E> {
     Wrapped { executor, in_flight: Arc::default() }
 }
 
 impl<E> Wrapped<E> {
-    /// The executor within.
+    /// Returns the wrapped executor.
     pub fn inner(&self) -> &E {
         &self.executor
     }
 
-    /// The executor within, without the wrap.
+    /// Returns the wrapped executor without the wrapper.
     pub fn into_inner(self) -> E {
         self.executor
     }
@@ -50,7 +50,7 @@ impl<E: Executor> Executor for Wrapped<E> {
         self.executor.submit_task(task)
     }
 
-    /// A hit asks for nothing, so nothing is refused.
+    /// Hits need no resources, so they are never refused.
     fn submit_with(&self, mut task: Task, resources: &Resources) -> Result<(), SubmitError> {
         task.bind(Binding::current);
         let Err(task) = task.answer() else { return Ok(()) };

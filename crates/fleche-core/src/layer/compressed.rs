@@ -1,4 +1,4 @@
-//! `Compressed`: values in a store of another, in Zstandard frames.
+//! `Compressed`: a layer that compresses the values of another store to Zstandard frames.
 
 use std::{
     io::{self, Read, Write},
@@ -16,25 +16,25 @@ use crate::{
     store::{Check, Entries, Reach, ValueStore, ValueStoreConfig},
 };
 
-/// Values in another store, each compressed to one [Zstandard](https://www.rfc-editor.org/rfc/rfc8878) frame. The digest
-/// under which it is kept stays that of the value, and what is read is verified against it.
+/// A layer that compresses each value to one [Zstandard](https://www.rfc-editor.org/rfc/rfc8878) frame in another
+/// store. The value keeps its digest as its id, and every read is verified against it.
 ///
-/// What was put to the store before it was compressed stays readable. What this layer has put is damaged to those who read
-/// the store without it. Memory is taken for what a frame holds only after its digest was found to be right, unless it is
-/// small beside the frame.
+/// Values that the inner store held before stay readable. Without this layer, the inner store reports compressed values
+/// as damaged. Memory for the decompressed value is allocated before its digest is verified only if the value is small
+/// compared to the frame.
 #[derive(Clone, Debug)]
 pub struct Compressed<S> {
     store: S,
     level: i32,
 }
 
-/// How to open a [`Compressed`]: `{"type":"compressed","store":…,"level":3}`.
+/// Describes how to open a [`Compressed`]: `{"type":"compressed","store":…,"level":3}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompressedConfig<C> {
-    /// The store.
+    /// The inner store.
     pub store: C,
-    /// Zstandard's level, from 1 (quick) to 22 (small); 3 where it is absent.
+    /// The Zstandard level, from 1 (fastest) to 22 (smallest). Default: 3.
     #[serde(default = "default_level")]
     pub level: i32,
 }
@@ -43,21 +43,22 @@ fn default_level() -> i32 {
     zstd::DEFAULT_COMPRESSION_LEVEL
 }
 
-/// How every frame begins.
+/// The first bytes of every frame.
 const MAGIC: [u8; 4] = zstd::zstd_safe::MAGICNUMBER.to_le_bytes();
-/// What a frame holds is at most so many times as long, or it is looked through before memory is taken for it.
+/// If a value is more than this many times as long as its frame, its digest is verified before memory is allocated for
+/// it.
 const PLAUSIBLE: usize = 64;
 
 impl<S> Compressed<S> {
-    /// Values in this store, at Zstandard's default level.
+    /// Creates a layer on this store with Zstandard's default level.
     pub fn new(store: S) -> Self {
         Self { store, level: default_level() }
     }
 
-    /// At this level, from 1 (quick) to 22 (small).
+    /// Sets the level, from 1 (fastest) to 22 (smallest).
     ///
     /// # Errors
-    /// [`Error::Config`] for any other.
+    /// [`Error::Config`] for any other level.
     pub fn level(self, level: i32) -> Result<Self> {
         if !(1..=22).contains(&level) {
             let why = format!("the level is {level}; levels go from 1 to 22, and 3 is the default");
@@ -67,7 +68,7 @@ impl<S> Compressed<S> {
     }
 }
 
-/// What was put under this id, from the form in which it is kept. Not verified.
+/// Returns the value in this stored form, without verifying it unless it is implausibly long.
 fn unpacked(id: &Digest, form: Bytes) -> Result<Bytes, String> {
     if !form.starts_with(&MAGIC) {
         return Ok(form);
@@ -80,7 +81,7 @@ fn unpacked(id: &Digest, form: Bytes) -> Result<Bytes, String> {
     if value.len() > plausible {
         drop(std::mem::take(&mut value));
         if digest_of(&form).map_err(|error| error.to_string())? != *id {
-            return Err(format!("its {} bytes hold a value of another digest", form.len()));
+            return Err(format!("its {} bytes decompress to a value with another digest", form.len()));
         }
         frame(&form).and_then(|mut frame| frame.read_to_end(&mut value)).map_err(|error| error.to_string())?;
     }
@@ -91,7 +92,7 @@ fn frame(form: &[u8]) -> io::Result<impl Read> {
     Ok(zstd::Decoder::with_buffer(form)?.single_frame())
 }
 
-/// The digest of what a frame holds, piece by piece.
+/// Returns the digest of a frame's content, which is decompressed piecewise.
 fn digest_of(form: &[u8]) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut frame(form)?, &mut hasher)?;

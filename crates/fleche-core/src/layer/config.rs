@@ -1,4 +1,4 @@
-//! How layers are described: by the descriptions of what they are made of.
+//! The configurations of layers, which contain those of their stores.
 
 use std::{any::Any, path::Path, sync::Arc};
 
@@ -10,23 +10,23 @@ use crate::{
     store::{CallStore, CallStoreConfig, Reach, ValueStore, ValueStoreConfig},
 };
 
-/// How to open a [`Stack`]: `{"type":"stack","stores":[…]}`.
+/// Describes how to open a [`Stack`]: `{"type":"stack","stores":[…]}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StackConfig<C> {
-    /// Its stores, that which is asked first, and written to, first.
+    /// The stores in the order in which they are read. The first is written to.
     pub stores: Vec<C>,
 }
 
-/// How to open a [`Pool`]: `{"type":"pool","stores":[…]}`.
+/// Describes how to open a [`Pool`]: `{"type":"pool","stores":[…]}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolConfig<C> {
-    /// Its stores, that which is asked first, first.
+    /// The stores in the order in which they are read.
     pub stores: Vec<C>,
 }
 
-/// How to open a [`ReadOnly`]: `{"type":"read-only","store":…}`.
+/// Describes how to open a [`ReadOnly`]: `{"type":"read-only","store":…}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadOnlyConfig<C> {
@@ -89,21 +89,25 @@ fn least(reaches: impl Iterator<Item = Reach>) -> Reach {
     reaches.min().unwrap_or(Reach::Shared)
 }
 
+/// Checks that no store of a stack is itself a stack.
+///
 /// # Errors
-/// [`Error::Config`] if one of the stores is a stack.
+/// [`Error::Config`] if one is.
 pub(super) fn no_stack_in(are_stacks: impl IntoIterator<Item = bool>) -> Result<()> {
     if are_stacks.into_iter().any(|is_stack| is_stack) {
-        return Err(invalid("stack", "one of its stores is a stack: list that one's stores in its place"));
+        return Err(invalid("stack", "one of its stores is a stack: list the stores of that stack instead"));
     }
     Ok(())
 }
 
+/// Collects the stores of a layer.
+///
 /// # Errors
-/// [`Error::Config`] where there are none.
+/// [`Error::Config`] if there are none.
 pub(super) fn some<S>(layer: &str, stores: impl IntoIterator<Item = S>) -> Result<Vec<S>> {
     let stores: Vec<_> = stores.into_iter().collect();
     if stores.is_empty() {
-        return Err(invalid(layer, "it has no stores: list at least one, or use `void`, which keeps nothing"));
+        return Err(invalid(layer, "it has no stores: list at least one, or use `void`, which stores nothing"));
     }
     Ok(stores)
 }

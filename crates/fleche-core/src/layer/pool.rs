@@ -1,4 +1,4 @@
-//! `Pool`: several stores read as one.
+//! `Pool`: a read-only layer over several stores.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use crate::{
     store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig},
 };
 
-/// Several stores, read as one: they are asked in turn, and the first that has an entry counts. Nothing is ever written:
-/// `put` and `remove` are refused.
+/// Several stores that are read as one. They are asked in order, and the first that has an entry provides it. A pool is
+/// read-only: it refuses `put` and `remove`.
 #[derive(Clone, Debug)]
 pub struct Pool<S>(Vec<S>);
 
 impl<S> Pool<S> {
-    /// Creates a pool of stores of values or of records. The first store is asked first. Stores of different types are
-    /// boxed:
+    /// Creates a pool of value stores or of call stores. The first store is asked first. Stores of different types must
+    /// be boxed:
     ///
     /// ```
     /// use fleche_core::{ValueStore, layer::{Pool, ReadOnly}};
@@ -118,7 +118,7 @@ impl<S: CallStore> CallStore for Pool<S> {
     }
 }
 
-/// Whether it holds for one of them.
+/// Returns whether `holds` is true for any of the stores.
 pub(super) fn any<S>(stores: &[S], holds: impl Fn(&S) -> Result<bool>) -> Result<bool> {
     for store in stores {
         if holds(store)? {
@@ -128,7 +128,7 @@ pub(super) fn any<S>(stores: &[S], holds: impl Fn(&S) -> Result<bool>) -> Result
     Ok(false)
 }
 
-/// The time since the entry was last put to any of them.
+/// Returns the time since the entry was last put to any of the stores.
 pub(super) fn least_age<S: ValueStore>(stores: &[S], id: &Digest) -> Result<Option<Duration>> {
     let ages = stores.iter().map(|store| store.age(id)).collect::<Result<Vec<_>>>()?;
     Ok(ages.into_iter().flatten().min())

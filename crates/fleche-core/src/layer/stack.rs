@@ -1,4 +1,4 @@
-//! `Stack`: stores one behind the other, as caches of a processor are.
+//! `Stack`: a hierarchy of stores, like the cache levels of a processor.
 
 mod calls;
 mod keyed;
@@ -17,32 +17,33 @@ use crate::{
 };
 use keyed::Keyed;
 
-/// Stores one behind the other: a near, quick one before one that others share, say.
+/// A hierarchy of stores, such as a fast local one in front of a shared one.
 ///
-/// - **Reading** asks each in turn. What is found further down is copied to all before it, once, however many ask for it.
-/// - **Writing** goes to the first. Where that and others have an entry under one key, that of the first counts.
-/// - **Removing** removes from all, and is refused where one of them that has the entry refuses.
-/// - **Claims** are those of the first: of those who share it, one computes a missing call.
+/// - **Reads** ask the stores in order. An entry found in a later store is copied to all earlier ones; concurrent reads
+///   copy it once.
+/// - **Writes** go to the first store. If several stores have an entry with the same key, the first one's counts.
+/// - **Removals** apply to all stores, and are refused if a store that has the entry refuses.
+/// - **Claims** are those of the first store: among the processes that share it, one computes a missing call.
 ///
-/// Who removes an entry while another process, or another stack of the same stores, is about to copy it to the front, may
-/// find it there again.
+/// If an entry is removed while another process, or another stack of the same stores, is copying it to the first store,
+/// it may reappear there.
 ///
-/// A fault of one store is a fault of the stack, except where only copying failed.
+/// An error of one store is an error of the stack, except when copying to an earlier store fails.
 pub struct Stack<S> {
     stores: Vec<S>,
     changing: Keyed,
 }
 
-/// The kind of a [`Stack`] of stores of values; see [`Stackable`].
+/// Marks a [`Stack`] of value stores; see [`Stackable`].
 #[derive(Debug)]
 pub enum OfValues {}
 
-/// The kind of a [`Stack`] of stores of records; see [`Stackable`].
+/// Marks a [`Stack`] of call stores; see [`Stackable`].
 #[derive(Debug)]
 pub enum OfCalls {}
 
-/// A store that [`Stack::new`] takes. Every store is one: with the kind [`OfValues`] if it is a [`ValueStore`], with the
-/// kind [`OfCalls`] if it is a [`CallStore`].
+/// A store that [`Stack::new`] accepts. Implemented for every store, with the kind [`OfValues`] for a [`ValueStore`]
+/// and with the kind [`OfCalls`] for a [`CallStore`].
 pub trait Stackable<Kind> {
     /// Returns whether the store is itself a stack.
     #[doc(hidden)]
@@ -62,10 +63,11 @@ impl<S: CallStore> Stackable<OfCalls> for S {
 }
 
 impl<S> Stack<S> {
-    /// Creates a stack of stores of values or of records. The first store is asked first, and written to.
+    /// Creates a stack of value stores or of call stores. The first store is read first and written to.
     ///
-    /// The compiler finds out the kind from the stores. For a type that is both, such as [`Void`](super::Void), use
-    /// [`values`](Self::values) or [`calls`](Self::calls). Stores of different types are boxed:
+    /// The compiler infers the kind from the stores. For a type that implements both traits, such as
+    /// [`Void`](super::Void), use [`values`](Self::values) or [`calls`](Self::calls). Stores of different types must be
+    /// boxed:
     ///
     /// ```
     /// use fleche_core::{Cache, CallStore, ValueStore, layer::{ReadOnly, Stack}};
@@ -92,42 +94,44 @@ impl<S> Stack<S> {
 }
 
 impl<S: ValueStore> Stack<S> {
-    /// As [`new`](Self::new), of stores of values.
+    /// Like [`new`](Self::new), for value stores.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub fn values(stores: impl IntoIterator<Item = S>) -> Result<Self> {
         Self::new::<OfValues>(stores)
     }
 }
 
 impl<S: CallStore> Stack<S> {
-    /// As [`new`](Self::new), of stores of records.
+    /// Like [`new`](Self::new), for call stores.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub fn calls(stores: impl IntoIterator<Item = S>) -> Result<Self> {
         Self::new::<OfCalls>(stores)
     }
 }
 
 impl<S> Stack<S> {
-    /// The first store, and those behind it.
+    /// Returns the first store and the ones behind it.
     fn parts(&self) -> (&S, &[S]) {
-        // There is one, or there would be no stack.
+        // `new` ensures that there is at least one store.
         (&self.stores[0], &self.stores[1..])
     }
 }
 
-/// Copies to the stores before the one where something was found, the nearest to that first. Where one does not take it,
-/// that is said and no more.
+/// Copies an entry to the stores before the one that has it, the last of them first. A failure is only logged, and a
+/// refusal is ignored.
 fn fill<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
     for store in before.iter().rev() {
         match put(store) {
             Ok(()) | Err(Error::Refused { .. }) => {}
             Err(error) => {
                 static FAULTS: Throttle = Throttle::new();
-                crate::log::warn_rarely!(&FAULTS, error.kind(), %error, "what a stack has found further down cannot be copied to the front");
+                crate::log::warn_rarely!(
+                    &FAULTS, error.kind(), %error, "a stack cannot copy an entry to a store in front of the one that has it"
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What several stores hold together: the first that has an entry counts, and each entry is listed once.
+//! Reads several stores as one: the first store with an entry provides it, and each entry is listed once.
 
 use crate::{
     call::{CallKey, Record},
@@ -8,18 +8,19 @@ use crate::{
     store::{CallStore, Entries, ValueStore},
 };
 
-/// The ids in all of these stores.
+/// Returns the ids in any of these stores.
 pub(super) fn ids<'a, S: ValueStore>(stores: &'a [S], prefix: &DigestPrefix) -> Result<Entries<'a, Digest>> {
     each_once(stores, |store| store.ids(prefix), S::contains)
 }
 
-/// The keys in all of these stores.
+/// Returns the keys in any of these stores.
 pub(super) fn keys<'a, S: CallStore>(stores: &'a [S], prefix: &DigestPrefix) -> Result<Entries<'a, CallKey>> {
     each_once(stores, |store| store.keys(prefix), S::contains)
 }
 
-/// From the last store to the first, what none after it has. In this order, since what is copied meanwhile is copied to the
-/// front: whatever stays in a store is listed from there or from one that was listed before.
+/// Lists the stores from last to first, each without the entries of the stores after it. The order matters because
+/// entries are copied only to earlier stores: an entry that is copied during the listing still appears in one of the
+/// lists.
 fn each_once<'a, S: Sync, T: Send + 'a>(
     stores: &'a [S],
     list: impl Fn(&'a S) -> Result<Entries<'a, T>>,
@@ -37,7 +38,7 @@ fn each_once<'a, S: Sync, T: Send + 'a>(
     Ok(entries)
 }
 
-/// The record that counts.
+/// Returns the record from the first store that has one.
 pub(super) fn first<S: CallStore>(stores: &[S], key: &CallKey) -> Result<Option<Record>> {
     for store in stores {
         if let Some(record) = store.get(key)? {
@@ -47,7 +48,7 @@ pub(super) fn first<S: CallStore>(stores: &[S], key: &CallKey) -> Result<Option<
     Ok(None)
 }
 
-/// The records that count and fulfil the query.
+/// Returns the records that match the query, each from the first store that has one under its key.
 pub(super) fn find<'a, S: CallStore>(stores: &'a [S], query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
     let mut entries: Entries<'a, (CallKey, Record)> = Box::new(std::iter::empty());
     for (at, store) in stores.iter().enumerate().rev() {
@@ -57,7 +58,7 @@ pub(super) fn find<'a, S: CallStore>(stores: &'a [S], query: &'a Query) -> Resul
                 Ok(found) => found,
                 error => return Some(error),
             };
-            // It was found there, and what counts was given then.
+            // The store after this one has listed the record that counts.
             let given = |store: &S| store.get(&key).is_ok_and(|record| record.is_some_and(|it| query.matches(&it)));
             if after.iter().any(given) {
                 return None;

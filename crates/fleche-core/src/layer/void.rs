@@ -1,4 +1,4 @@
-//! `Void`: the store that keeps nothing.
+//! `Void`: a store that stores nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     store::{CallStore, CallStoreConfig, Check, Entries, Reach, ValueStore, ValueStoreConfig},
 };
 
-/// A store of values and of records that keeps nothing: every call runs. It is its own configuration, `void`.
+/// A value store and call store that stores nothing, so every call runs. It is its own configuration, `void`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Void;
 

@@ -1,19 +1,19 @@
-//! `Throttle`: when a warning that keeps coming is due.
+//! `Throttle`: limits how often a repeated warning is emitted.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// The field that says how many messages were left out. Events that have it are printed whatever was printed before.
+/// The field with the number of omitted messages. Events with this field are always printed.
 pub(super) const REPEATS: &str = "repeats";
 
-/// A kind of message is emitted at most once in this time.
+/// The minimum time between two messages of one kind.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// More kinds than this are taken for one.
+/// The maximum number of kinds that are counted separately; further ones share the last.
 const KINDS: usize = 32;
 
-/// What was emitted of the messages of one place.
+/// Records the messages that one place in the code has emitted.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<Vec<Kind>>);
 
@@ -21,18 +21,18 @@ pub struct Throttle(Mutex<Vec<Kind>>);
 struct Kind {
     number: u64,
     emitted: Instant,
-    /// How many were left out since.
+    /// How many messages were omitted since the last one.
     left_out: u64,
 }
 
 impl Throttle {
-    /// Creates one that has emitted nothing.
+    /// Creates a throttle that has emitted nothing.
     pub const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Counts a message of this kind. Returns how many were left out since the last one if the message is due, as the first
-    /// of its kind and the first after a minute are.
+    /// Counts a message of this kind. If it is due, returns how many were omitted since the last one. The first message
+    /// of a kind is due, and so is the first one after a minute.
     pub fn due(&self, kind: u64) -> Option<u64> {
         self.due_at(kind, Instant::now())
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_is_due_first_and_once_a_minute_and_counts_those_between() {
+    fn message_is_due_once_a_minute_and_counts_omitted_ones() {
         let (throttle, begun) = (Throttle::new(), Instant::now());
         let after = |seconds| begun + Duration::from_secs(seconds);
         assert_eq!(throttle.due_at(1, begun), Some(0));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_bounded() {
+    fn number_of_kinds_is_bounded() {
         let (throttle, now) = (Throttle::new(), Instant::now());
         let due = (0..1000).filter(|kind| throttle.due_at(*kind, now).is_some()).count();
         assert_eq!(due, KINDS);

@@ -1,36 +1,36 @@
-//! The registry of backends: each store crate submits one entry, wherever it is linked.
+//! The registry of backends: each linked store crate registers itself here.
 
 use std::path::Path;
 
 use super::{CallStoreConfig, Reach, ValueStoreConfig};
 
-/// A backend, as its crate registers it.
+/// The registration of a backend.
 #[derive(Debug)]
 pub struct BackendInfo {
-    /// The permanent name: the `type` of its configurations, or that and a variant, where one `type` stands for several
-    /// backends: `sql-sqlite`.
+    /// The permanent name: the `type` of its configurations, with a variant if one `type` covers several backends:
+    /// `sql-sqlite`.
     pub name: &'static str,
-    /// What it is for, in one line.
+    /// What the backend is for, in one line.
     pub summary: &'static str,
-    /// How far its stores reach.
+    /// Which processes can share its stores.
     pub reach: Reach,
-    /// Whether what was put is there when the store is opened anew in another process.
+    /// Whether another process that opens the store later finds what was put.
     pub durable: bool,
-    /// The module that registers it, which [`register_backend!`](crate::register_backend) fills in.
+    /// The module that registers the backend. Filled in by [`register_backend!`](crate::register_backend).
     #[doc(hidden)]
     pub module: &'static str,
-    /// Configurations of a new, empty pair of stores inside this directory, which exists.
+    /// Returns the configurations of a new, empty pair of stores inside this existing directory.
     pub scratch: fn(&Path) -> StorePair,
 }
 
-/// The configurations of two stores that make a cache.
+/// The configurations of the two stores of a cache.
 pub type StorePair = (Box<dyn ValueStoreConfig>, Box<dyn CallStoreConfig>);
 
 inventory::collect!(BackendInfo);
 
-/// The backends that are linked into this program, by name.
+/// Returns the backends that are linked into this program, sorted by name.
 ///
-/// A store crate that stands only in `Cargo.toml` is not linked until something of it is named in the program:
+/// A store crate that is only listed in `Cargo.toml` is not linked. The program must name something of it:
 /// `use fleche_store_file as _;` suffices.
 pub fn backends() -> Vec<&'static BackendInfo> {
     let mut backends: Vec<_> = inventory::iter::<BackendInfo>().collect();
@@ -38,14 +38,15 @@ pub fn backends() -> Vec<&'static BackendInfo> {
     backends
 }
 
-/// The modules that register a backend of this name, where more than one does: its configurations are not to be read then.
+/// Returns the modules that register a backend of this name, if there are several. Its configurations must not be read
+/// then.
 pub fn registered_twice(name: &str) -> Option<Vec<&'static str>> {
     let modules: Vec<_> =
         inventory::iter::<BackendInfo>().filter(|backend| backend.name == name).map(|backend| backend.module).collect();
     (modules.len() > 1).then_some(modules)
 }
 
-/// Registers a backend: the fields of a [`BackendInfo`].
+/// Registers a backend, with the fields of a [`BackendInfo`].
 ///
 /// ```
 /// use fleche_core::{layer::Void, register_backend, store::{Reach, backends}};

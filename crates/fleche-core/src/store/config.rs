@@ -1,4 +1,4 @@
-//! How stores are described: configurations that name their backend and travel as JSON, TOML or CBOR.
+//! The configurations of stores, which name their backend and serialise as JSON, TOML or CBOR.
 
 use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{CallStore, ValueStore};
 use crate::error::Result;
 
-/// How far a store reaches.
+/// Which processes can use a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
-    /// Within the process that holds it: memory.
+    /// Only the process that holds it, for example memory.
     Process,
     /// One process at a time.
     Exclusive,
@@ -27,15 +27,15 @@ macro_rules! store_config {
         /// implements this trait under `#[typetag::serde(name = "…")]`. The name is explicit and permanent.
         #[typetag::serde(tag = "type")]
         pub trait $config: $object + Debug + Send + Sync {
-            /// Opens the store, creating what is missing. A place that is open in this process already gives the same
-            /// store.
+            /// Opens the store, creating what is missing. Opening a place that is already open in this process returns
+            /// the same store.
             fn open(&self) -> Result<Arc<dyn $store>>;
 
-            /// How far the store reaches.
+            /// Returns which processes can use the store.
             fn reach(&self) -> Reach;
 
-            /// Relative paths become relative to this directory, where the configuration was found. The default is for
-            /// configurations without paths and does nothing.
+            /// Resolves relative paths against this directory, in which the configuration was found. The default does
+            /// nothing, for configurations without paths.
             fn resolve(&mut self, directory: &Path) {
                 let _ = directory;
             }
@@ -73,11 +73,13 @@ macro_rules! store_config {
 }
 
 store_config! {
-    /// How to open a [`ValueStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its settings.
+    /// Describes how to open a [`ValueStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its
+    /// settings.
     ValueStoreConfig, ValueStoreConfigObject, ValueStore
 }
 
 store_config! {
-    /// How to open a [`CallStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its settings.
+    /// Describes how to open a [`CallStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its
+    /// settings.
     CallStoreConfig, CallStoreConfigObject, CallStore
 }

@@ -1,4 +1,4 @@
-//! Pointers to stores are stores: both traits for `Arc` and `Box`, with every method forwarded.
+//! Implements both store traits for `Arc` and `Box`, with every method forwarded.
 
 #![deny(clippy::missing_trait_methods)]
 

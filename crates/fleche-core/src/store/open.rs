@@ -1,4 +1,4 @@
-//! The table of open stores: opening one place twice in one process gives one store.
+//! The table of open stores, through which opening a place twice in one process returns the same store.
 
 use std::{
     collections::HashMap,
@@ -12,8 +12,8 @@ use crate::{
     fork,
 };
 
-/// The stores of one kind that are open in this process, by what they stand for, held weakly: the last user that goes
-/// closes the store.
+/// The stores of one kind that are open in this process, by identity. They are held weakly: a store is closed when its
+/// last user drops it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -29,18 +29,18 @@ use crate::{
 pub struct OpenStores<K, S>(LazyLock<Mutex<HashMap<K, Weak<S>>>>);
 
 impl<K: Eq + Hash, S> OpenStores<K, S> {
-    /// An empty table, for a `static`.
+    /// Creates an empty table, for a `static`.
     pub const fn new() -> Self {
         Self(LazyLock::new(Mutex::default))
     }
 
-    /// The open store of this identity, or the one that `open` makes. Nobody else opens anything of this table
-    /// meanwhile.
+    /// Returns the open store with this identity, or opens one with `open`. No other store of this table is opened at
+    /// the same time.
     ///
     /// # Errors
-    /// Fails with the errors of `open`, and keeps nothing then. [`Error::Forked`] in a [forked child](crate::fork).
+    /// The errors of `open`, which leave the table unchanged; [`Error::Forked`] in a [forked child](crate::fork).
     pub fn get_or_open(&self, identity: K, open: impl FnOnce() -> Result<S>) -> Result<Arc<S>> {
-        // Before the lock, which another thread of the parent may have held when this process was forked.
+        // Before the lock, which another thread of the parent may have held at the fork.
         ensure_not_forked(|| "a store")?;
         fork::watch();
         let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +60,8 @@ impl<K: Eq + Hash, S> Default for OpenStores<K, S> {
     }
 }
 
-/// What a path leads to, whatever its spelling: device and inode where the system has them, else the canonical path.
+/// The identity of the file or directory that a path leads to, regardless of its spelling: device and inode if the
+/// system has them, else the canonical path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place(PlaceId);
 
@@ -70,10 +71,10 @@ type PlaceId = (u64, u64);
 type PlaceId = PathBuf;
 
 impl Place {
-    /// The place of an existing file or directory.
+    /// Returns the identity of an existing file or directory.
     ///
     /// # Errors
-    /// [`Error::Io`] where it does not exist or cannot be looked at.
+    /// [`Error::Io`] if it does not exist or cannot be inspected.
     #[cfg(unix)]
     pub fn of(path: &Path) -> Result<Self> {
         use std::os::unix::fs::MetadataExt;
@@ -81,19 +82,19 @@ impl Place {
         Ok(Self((metadata.dev(), metadata.ino())))
     }
 
-    /// The place of an existing file or directory.
+    /// Returns the identity of an existing file or directory.
     ///
     /// # Errors
-    /// [`Error::Io`] where it does not exist or cannot be looked at.
+    /// [`Error::Io`] if it does not exist or cannot be inspected.
     #[cfg(not(unix))]
     pub fn of(path: &Path) -> Result<Self> {
         std::fs::canonicalize(path).map(Self).map_err(Error::io("look at", path))
     }
 
-    /// Creates the directory and those above it where they are missing. Its absolute path and its place.
+    /// Creates the directory and its missing parents. Returns its absolute path and its identity.
     ///
     /// # Errors
-    /// [`Error::Io`] where the path is not a directory and cannot become one.
+    /// [`Error::Io`] if the path is not a directory and cannot become one.
     pub fn of_directory(path: &Path) -> Result<(PathBuf, Self)> {
         let absolute = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
         std::fs::create_dir_all(&absolute).map_err(Error::io("create the directory", &absolute))?;

@@ -1,7 +1,7 @@
-//! Paths in configurations, for `#[serde(with = "fleche_core::store::portable_path")]`.
+//! Serializes paths in configurations, for `#[serde(with = "fleche_core::store::portable_path")]`.
 //!
-//! A path that is text is written as text. On Unix, one that is not is written as `{ "bytes": "2f746d702fff" }`, its bytes
-//! in hexadecimal, so that a store in any directory can be described to another process.
+//! A path that is valid UTF-8 is written as text. On Unix, any other path is written as `{ "bytes": "2f746d702fff" }`,
+//! its bytes in hexadecimal, so that a store in any directory can be described to another process.
 
 use std::{
     fmt,
@@ -12,24 +12,25 @@ use serde::{Deserializer, Serializer, de, ser, ser::SerializeMap};
 
 const BYTES: &str = "bytes";
 
-/// Writes the path.
+/// Serializes the path.
 ///
 /// # Errors
-/// Where the path is no text and the system is not Unix; and those of the serializer.
+/// Fails if the path is not valid UTF-8 and the system is not Unix, and with the errors of the serializer.
 pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     if let Some(text) = path.to_str() {
         return serializer.serialize_str(text);
     }
-    let bytes = bytes(path).ok_or_else(|| ser::Error::custom(format!("the path {} is no text", path.display())))?;
+    let bytes =
+        bytes(path).ok_or_else(|| ser::Error::custom(format!("the path {} is not valid UTF-8", path.display())))?;
     let mut map = serializer.serialize_map(Some(1))?;
     map.serialize_entry(BYTES, &to_hex(bytes))?;
     map.end()
 }
 
-/// Reads what [`serialize`] has written.
+/// Deserializes a path that [`serialize`] has written.
 ///
 /// # Errors
-/// For anything else.
+/// Fails for any other form.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     deserializer.deserialize_any(PathVisitor)
 }
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_are_text_are_written_as_text_and_others_as_bytes() {
+    fn utf8_paths_are_written_as_text_and_others_as_bytes() {
         for (path, text) in [
             (&b"/tmp/a\nb"[..], r#"{"root":"/tmp/a\nb"}"#),
             (b"", r#"{"root":""}"#),
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_errors_that_say_what_is_expected() {
+    fn malformed_path_is_an_error_that_says_what_is_expected() {
         for wrong in
             [r#"{"bytes":"2"}"#, r#"{"bytes":"zz"}"#, r#"{"bites":"2f"}"#, "{}", r#"{"bytes":"2f","a":"b"}"#, "1"]
         {

@@ -94,7 +94,7 @@ fn file_in_a_directory_that_others_can_write_is_skipped_unless_the_directory_is_
     set_mode(&near, 0o1777);
     assert_obeyed(&directory);
     fs::hard_link(near.join(CONFIG_FILE), near.join("other")).unwrap();
-    assert_skipped(&directory, "several names");
+    assert_skipped(&directory, "several hard links");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn what_is_no_regular_file_is_skipped_unread() {
         (|path| mkfifo(path, Mode::S_IRWXU).unwrap(), "not a regular file"),
         (|path| symlink("/dev/zero", path).unwrap(), "not a regular file"),
         (|path| fs::create_dir(path).unwrap(), "not a regular file"),
-        (|path| symlink(path, path).unwrap(), "cannot be looked at"),
+        (|path| symlink(path, path).unwrap(), "cannot inspect it"),
     ];
     for (make, says) in special {
         let directory = nested();
@@ -132,7 +132,7 @@ fn file_that_is_too_long_is_skipped_unread() {
     fs::write(&file, format!("{TEXT}{comment}")).unwrap();
     assert_obeyed(&directory);
     fs::File::options().write(true).open(&file).unwrap().set_len(1 << 40).unwrap();
-    assert_skipped(&directory, "1048576 are read at most");
+    assert_skipped(&directory, "more than the limit of 1048576");
 }
 
 /// What a process in `directory` finds, where `FLECHE_CONFIG` has this value.

@@ -1,4 +1,4 @@
-//! A stack of stores of records.
+//! `CallStore` for `Stack`.
 
 use super::{Stack, StackConfig, fill};
 use crate::{
@@ -55,7 +55,7 @@ impl<S: CallStore> CallStore for Stack<S> {
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
         let _changing = self.changing.lock(key.digest());
-        // Which one's record counts; those before it have none to be compared.
+        // The first store with a record decides; those before it have no record to compare.
         let mut counts = 0;
         if only.is_some() {
             while counts + 1 < self.stores.len() && self.stores[counts].get(key)?.is_none() {
@@ -66,7 +66,7 @@ impl<S: CallStore> CallStore for Stack<S> {
             }
         }
         let mut removed = false;
-        // From the last one: one that refuses keeps the record.
+        // Last store first: if one refuses, the first store still has the record.
         for store in self.stores[counts..].iter().skip(1).rev() {
             removed |= store.remove(key, None)?;
         }
@@ -108,7 +108,7 @@ impl<S: CallStore> CallStore for Stack<S> {
     }
 
     fn keeps_nothing(&self) -> bool {
-        // It is the first that is written to.
+        // Only the first store is written to.
         self.parts().0.keeps_nothing()
     }
 

@@ -1,4 +1,4 @@
-//! `Keyed`: a lock for each entry, as long as somebody holds it.
+//! `Keyed`: a lock for each entry, which exists while it is held.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ pub(super) struct Keyed {
 }
 
 impl Keyed {
-    /// Returns when nobody else of this process holds the entry's lock.
+    /// Locks the entry. Blocks while another thread of this process holds its lock.
     pub(super) fn lock(&self, id: &Digest) -> Held<'_> {
         let held = self.released.wait_while(self.held(), |held| held.contains(id));
         held.unwrap_or_else(PoisonError::into_inner).insert(*id);
@@ -26,7 +26,7 @@ impl Keyed {
     }
 }
 
-/// The lock of one entry.
+/// A guard that holds the lock of one entry.
 pub(super) struct Held<'a> {
     all: &'a Keyed,
     id: Digest,

@@ -1,4 +1,4 @@
-//! A stack of stores of values.
+//! `ValueStore` for `Stack`.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -16,16 +16,16 @@ use crate::{
 };
 
 impl<S: ValueStore> Stack<S> {
-    /// What the first store does not have.
+    /// Reads an entry that the first store does not have from the stores behind it, and copies it to the earlier ones.
     fn read_further_down(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         let (first, behind) = self.parts();
         let _copying = self.changing.lock(id);
         if first.contains(id)? {
-            // Somebody else has copied it meanwhile.
+            // Another thread has copied it in the meantime.
             return first.read(id, check);
         }
         for (at, store) in behind.iter().enumerate() {
-            // The form that is kept, which the check may turn into another.
+            // The stored form, which the check may convert to another.
             let form = RefCell::new(None);
             let found = store.read(id, &|bytes| {
                 let checked = check(bytes.clone())?;
@@ -78,7 +78,7 @@ impl<S: ValueStore> ValueStore for Stack<S> {
             return Ok(false);
         }
         let mut removed = false;
-        // From the last one: one that refuses keeps the entry whole.
+        // Last store first: if one refuses, the first store still has the entry.
         for store in self.stores.iter().rev() {
             removed |= store.remove(id, older_than)?;
         }
@@ -107,7 +107,7 @@ impl<S: ValueStore> ValueStore for Stack<S> {
     }
 
     fn keeps_nothing(&self) -> bool {
-        // It is the first that is written to.
+        // Only the first store is written to.
         self.parts().0.keeps_nothing()
     }
 
