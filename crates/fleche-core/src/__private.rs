@@ -1,4 +1,4 @@
-//! What the macros' expansions name. Not for people.
+//! The items that expansions of the macros name. Not part of the public API.
 
 pub use inventory;
 
@@ -24,7 +24,7 @@ pub use crate::{
 };
 pub use std::{any::TypeId, borrow::Borrow, future::Future};
 
-/// The identity of a function item.
+/// Returns the type id of a function item.
 pub const fn type_of<T: 'static>(_: &T) -> TypeId {
     TypeId::of::<T>()
 }

@@ -1,4 +1,4 @@
-//! Bound callables: a function, or a whole call, with the cache and metadata that it will use wherever it runs.
+//! Bound callables: a function or a whole call, with the cache and metadata that it uses wherever it runs.
 
 mod call;
 mod callable;
@@ -26,8 +26,8 @@ use std::fmt;
 use crate::{context::Binding, function::Function};
 use reference::Reference;
 
-/// A function with the cache, metadata kinds and tags that were active when it was bound. Calling it uses those,
-/// whatever is active where it is called; fleche calls inside it use them too.
+/// A function with the cache, metadata kinds and tags that were active when it was bound. A call of it, including the
+/// memoized calls inside it, uses these, whatever is active at the place of the call.
 ///
 /// ```
 /// use fleche_core::{Bound, Cache};
@@ -39,24 +39,24 @@ use reference::Reference;
 /// assert_eq!(std::thread::spawn(move || bound.call((10,))).join().unwrap(), 11);
 /// ```
 ///
-/// Serialises, and is read in other processes: a `#[fleche]` function as a `Bound<fn(…) -> R>`, every other with
-/// [`restore`](Self::restore).
+/// Can be serialized and deserialized in other processes: a `#[fleche]` function as a `Bound<fn(…) -> R>`, every other
+/// callable with [`restore`](Self::restore).
 #[derive(Clone)]
 pub struct Bound<F> {
     pub(crate) function: F,
     pub(crate) binding: Binding,
-    /// Which memoized function it is, where its type does not tell: of a pointer that was read.
+    /// The memoized function, if the type does not identify it because it is a deserialized pointer.
     known: Option<&'static Function>,
-    /// How it is written.
+    /// Returns the serialized form of the function.
     refer: Refer,
 }
 
-/// What a callable, known to be of this memoized function, is written as.
+/// Returns the serialized form of a callable; the argument is the memoized function, if it is known.
 type Refer = fn(Option<&'static Function>) -> Result<Reference, String>;
 
 impl<F> Bound<F> {
-    /// Binds the function to what is active on this thread now. Any function or closure will do, memoized or not. One that
-    /// is bound already stays bound as it is.
+    /// Binds the function to the context that is active on this thread. The function may be any function or closure,
+    /// memoized or not. A function that is already bound keeps its binding.
     pub fn bind<Args>(function: F) -> Self
     where
         F: Callable<Args>,
@@ -68,7 +68,7 @@ impl<F> Bound<F> {
         }
     }
 
-    /// Calls the function with this tuple of arguments; `(a,)` for one.
+    /// Calls the function with this tuple of arguments; a single argument is passed as `(a,)`.
     pub fn call<Args>(&self, arguments: Args) -> F::Output
     where
         F: Callable<Args>,
@@ -77,7 +77,7 @@ impl<F> Bound<F> {
         self.function.call(arguments)
     }
 
-    /// What it is bound to.
+    /// Returns the context that the function is bound to.
     pub fn binding(&self) -> &Binding {
         &self.binding
     }

@@ -1,4 +1,4 @@
-//! A call and what is kept of it: function identity, argument references, key, record.
+//! A call and its record: function identity, argument references, key, record.
 
 mod function_id;
 mod key;

@@ -1,4 +1,4 @@
-//! `Digest`: the BLAKE3 hash that names a value, and `DigestPrefix`: the beginning of one.
+//! `Digest`: the BLAKE3 hash that names a value, and `DigestPrefix`: its first digits.
 
 mod pieces;
 
@@ -13,28 +13,28 @@ use crate::error::{Error, Result};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of these bytes. Some megabytes and more are hashed on a few threads at once, started for that.
+    /// Hashes the bytes. Inputs of several megabytes are hashed on up to four threads, which are started for this.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*pieces::hash(bytes).as_bytes())
     }
 
-    /// A digest from its 32 bytes.
+    /// Creates a digest from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Its 32 bytes.
+    /// Returns the 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Its 64 lower-case hexadecimal digits, without an allocation.
+    /// Returns the 64 lower-case hexadecimal digits, without an allocation.
     pub fn to_hex(&self) -> impl AsRef<str> + use<> {
         HexDigits(blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 
-/// What each byte means as a lower-case hexadecimal digit; more than 15 where it is none.
+/// The value of each byte as a lower-case hexadecimal digit; more than 15 if it is not one.
 const DIGITS: [u8; 256] = {
     let mut digits = [0xff; 256];
     let mut digit = 0;
@@ -68,7 +68,7 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = Error;
 
-    /// Reads 64 lower-case hexadecimal digits.
+    /// Parses 64 lower-case hexadecimal digits.
     fn from_str(text: &str) -> Result<Self> {
         let wanted = "a digest: 64 lower-case hexadecimal digits";
         let wrong = || Error::Digest { text: text.to_owned(), wanted };
@@ -107,22 +107,22 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The first hexadecimal digits of a digest: none (every digest begins so) to all 64.
+/// The first hexadecimal digits of a digest: between 0 and 64.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct DigestPrefix(String);
 
 impl DigestPrefix {
-    /// The empty prefix, which every digest has.
+    /// Creates the empty prefix, which matches every digest.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// The digits.
+    /// Returns the digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the digest begins so.
+    /// Returns whether the digest begins with this prefix.
     pub fn matches(&self, digest: &Digest) -> bool {
         self.0.is_empty() || digest.to_hex().as_ref().starts_with(&self.0)
     }
@@ -137,7 +137,7 @@ impl From<Digest> for DigestPrefix {
 impl FromStr for DigestPrefix {
     type Err = Error;
 
-    /// Reads at most 64 lower-case hexadecimal digits.
+    /// Parses at most 64 lower-case hexadecimal digits.
     fn from_str(text: &str) -> Result<Self> {
         if text.len() <= 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))
@@ -165,14 +165,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_reads_back_from_its_text() {
+    fn digest_is_parsed_from_its_own_text() {
         let digest = Digest::of(b"");
         assert_eq!(digest.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
     }
 
     #[test]
-    fn text_that_is_no_digest_is_named_in_the_error() {
+    fn error_names_text_that_is_not_a_digest() {
         let digits = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         let upper = digits.replacen('a', "A", 1);
         let wrong = ["", "af13", "zz", &upper, &digits[1..], &digits.replace('0', "g"), &format!("{digits}00")];
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_matches_only_digests_that_begin_so() {
+    fn prefix_matches_only_digests_that_begin_with_it() {
         let digest = Digest::of(b"");
         for prefix in ["", "a", "af13", "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"] {
             assert!(prefix.parse::<DigestPrefix>().unwrap().matches(&digest), "{prefix}");

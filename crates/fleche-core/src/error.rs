@@ -1,4 +1,4 @@
-//! The one error type of the workspace, and the result alias that goes with it.
+//! The error type of the workspace, and its `Result` alias.
 
 use std::{
     error::Error as _,
@@ -13,45 +13,47 @@ use crate::{
     fork,
 };
 
-/// What every fallible function here returns.
+/// The result of fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong in a store, a configuration or an encoding.
+/// An error of a store, a configuration or an encoding.
 ///
-/// No such error ever reaches the caller of a memoized function: there the body runs, the value is returned, and the
-/// fault is logged and counted.
+/// The caller of a memoized function never sees these errors: the body runs, the value is returned, and the error is
+/// logged and counted.
 ///
-/// `Debug` prints the message, with its causes, too: `fn main() -> fleche_core::Result<()>` shows what a user can read.
+/// `Debug` also prints the message with its causes, so that `fn main() -> fleche_core::Result<()>` shows a readable
+/// error.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file or directory.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The operation that failed, as a verb.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A stored entry does not hold what it claims to hold. The store has set it aside; from now on it is absent.
+    /// A stored entry failed verification. The store has quarantined it; from now on it is absent.
     #[error("{entry} is damaged ({why}) and counts as absent")]
     Damaged {
         /// The entry: its kind, name and store.
         entry: String,
-        /// How the damage shows.
+        /// How the damage was detected.
         why: String,
     },
-    /// A store that does not accept this operation: it is read-only, say.
+    /// The store does not accept this operation, for example because it is read-only.
     #[error("{store} does not {operation}")]
     Refused {
         /// The store that refused.
         store: String,
-        /// What it was asked to do, as a verb.
+        /// The refused operation, as a verb.
         operation: &'static str,
     },
-    /// This process was [forked](crate::fork) without executing another program, and leaves what is open to its parent.
+    /// This process was [forked](crate::fork) without executing another program, and only its parent may use what is
+    /// open.
     #[error(
         "{what} is not used in this process, which was forked without `exec`: only its parent uses it; start another program, \
          or the workers of a `ProcessPool`"
@@ -60,8 +62,8 @@ pub enum Error {
         /// The store, the cache or the pool.
         what: String,
     },
-    /// The file of an open store was removed or replaced. The store has opened what the path leads to now; nothing was
-    /// written by the operation that noticed, which may be tried again. Calls of memoized functions do.
+    /// The file of an open store was removed or replaced. The store has opened the file that the path now names. The
+    /// failed operation wrote nothing and may be retried; calls of memoized functions retry it.
     #[error("{} was removed or replaced while it was open, and is opened anew", path.display())]
     Reopened {
         /// The file.
@@ -72,13 +74,13 @@ pub enum Error {
     Backend {
         /// The store.
         store: String,
-        /// What its engine said.
+        /// The error of the engine.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A value has no encoding.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// Bytes do not hold a value of the wanted type.
+    /// Bytes do not hold a value of the requested type.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// An argument of a memoized function has no encoding.
@@ -88,35 +90,35 @@ pub enum Error {
         function: String,
         /// The parameter.
         name: &'static str,
-        /// Why.
+        /// Why the encoding failed.
         source: EncodeError,
     },
     /// A configuration cannot be read or used.
     #[error("{place}: {why}")]
     Config {
-        /// Where it stands: a file, or "cache configuration".
+        /// The source of the configuration: a file, or "cache configuration".
         place: String,
         /// What is wrong with it and what to do.
         why: String,
     },
-    /// Text that should be a digest, or the beginning of one.
+    /// A text is neither a digest nor the prefix of one.
     #[error("`{text}` is not {wanted}")]
     Digest {
         /// The text.
         text: String,
-        /// What it should have been.
+        /// What was expected.
         wanted: &'static str,
     },
 }
 
 impl Error {
-    /// An [`Error::Io`], for `map_err`.
+    /// Returns a function that creates an [`Error::Io`], for `map_err`.
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
 
-    /// An [`Error::Backend`], for `map_err`.
+    /// Returns a function that creates an [`Error::Backend`], for `map_err`.
     pub fn backend<E>(store: impl Into<String>) -> impl FnOnce(E) -> Self
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -125,7 +127,8 @@ impl Error {
         move |source| Self::Backend { store, source: source.into() }
     }
 
-    /// A number that errors of one cause share, whatever entry they are about, for [`Throttle`](crate::log::Throttle).
+    /// Returns a number that errors with the same cause share, whichever entry they concern, for
+    /// [`Throttle`](crate::log::Throttle).
     #[doc(hidden)]
     pub fn kind(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -141,7 +144,7 @@ impl Error {
     }
 }
 
-/// The message, and each cause that it does not mention.
+/// Writes the message, and each cause that it does not contain.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.to_string();
@@ -159,10 +162,10 @@ impl fmt::Debug for Error {
 }
 
 /// Fails in a process that was [forked](crate::fork) without executing another program. Stores begin each operation with
-/// this, so that a child touches nothing of what it shares with its parent.
+/// this check, so that a child touches nothing that it shares with its parent.
 ///
 /// # Errors
-/// [`Error::Forked`] of `what`.
+/// [`Error::Forked`], with `what` as the refused object.
 #[inline]
 pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
     if fork::is_child() { Err(Error::Forked { what: what().into() }) } else { Ok(()) }
@@ -173,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_is_the_message_with_each_cause_once() {
+    fn debug_prints_message_and_each_cause_once() {
         let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
         let error = Error::io("read", "x")(denied());
         assert_eq!(format!("{error:?}"), "cannot read x: permission denied");
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_is_that_of_the_cause_not_of_the_entry() {
+    fn kind_depends_on_cause_and_not_on_entry() {
         let denied = |action, path| Error::io(action, path)(io::ErrorKind::PermissionDenied.into()).kind();
         assert_eq!(denied("read", "x"), denied("read", "y"));
         assert_ne!(denied("read", "x"), denied("write", "x"));

@@ -1,4 +1,4 @@
-//! `FileContent`: a file as an argument, keyed by what it holds.
+//! `FileContent`: a file as an argument, keyed by its content.
 
 mod places;
 mod recent;
@@ -20,21 +20,22 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A path that stands for what the file holds: the parameter type for files.
+/// A path that stands for the content of the file: the parameter type for files.
 ///
-/// It encodes as the digest of the file's content (a byte string of 32 bytes), so the same content under another name
-/// is a hit and a changed file is a miss. A file that cannot be read when the call is looked up makes the call run without
-/// the cache. The function must only read the file, and the file must not change while it runs.
+/// It encodes as the digest of the file's content (a byte string of 32 bytes), so the same content under another name is
+/// a hit and a changed file is a miss. If the file cannot be read when the call is looked up, the call runs without the
+/// cache. The function must only read the file, and the file must not change while the function runs.
 ///
-/// The file is read and hashed at each look-up, unless its digest can be remembered. That is so for files of more than
-/// 64 KiB on ext2 to ext4, XFS, Btrfs and `SquashFS` on Linux that were last changed more than two seconds ago: there each
-/// later change shows in the file's times or inode, even one through a shared mapping. On tmpfs, overlayfs, network and
-/// FUSE file systems the file is read each time. The first look-up of a file has its pages written back (`fdatasync`).
+/// The file is read and hashed at each lookup, unless its digest can be cached. The digest is cached for files of more
+/// than 64 KiB on ext2 to ext4, XFS, Btrfs and `SquashFS` on Linux that were last changed more than two seconds ago: on
+/// these, each later change shows in the file's times or inode, even one through a shared mapping. On tmpfs, overlayfs,
+/// network and FUSE file systems the file is read each time. The first lookup of a file writes back its pages
+/// (`fdatasync`).
 ///
-/// A relative path is resolved when the value is made, against the working directory of that moment.
+/// A relative path is resolved when the value is created, against the working directory at that time.
 ///
-/// A call that goes to another process takes the absolute path along. The file must be there under the same path, and
-/// still hold the same: else the job is [`Rejected`](crate::JobError::Rejected), and no body runs.
+/// A call that is sent to another process carries the absolute path. The file must exist there under the same path with
+/// the same content; otherwise the job is [`Rejected`](crate::JobError::Rejected), and no body runs.
 ///
 /// ```
 /// use fleche_core::{FileContent, fleche};
@@ -53,22 +54,22 @@ use crate::{
 pub struct FileContent(PathBuf);
 
 impl FileContent {
-    /// Creates a value for the file at this path, which is not looked at yet.
+    /// Creates a value for the file at this path, without accessing the file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        // Only an empty path, or a working directory that is gone, has no absolute path: no file is found there.
+        // Only an empty path, or a deleted working directory, has no absolute path: no file is found there.
         Self(std::path::absolute(&path).unwrap_or(path))
     }
 
-    /// The file's path, absolute.
+    /// Returns the file's absolute path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The digest of what the file holds.
+    /// Returns the digest of the file's content.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read.
+    /// [`Error::Io`] if the file cannot be read.
     pub fn digest(&self) -> Result<Digest> {
         let digest = remembered::digest_of(&self.0).map_err(Error::io("read", &self.0))?;
         places::add(digest, self.0.clone());
@@ -96,7 +97,7 @@ impl<P: Into<PathBuf>> From<P> for FileContent {
     }
 }
 
-/// Equal content; files that cannot be read are equal to none, not even to themselves.
+/// Compares the contents. A file that cannot be read equals no file, not even itself.
 impl PartialEq for FileContent {
     fn eq(&self, other: &Self) -> bool {
         matches!((self.digest(), other.digest()), (Ok(left), Ok(right)) if left == right)
@@ -112,7 +113,7 @@ impl Serialize for FileContent {
 }
 
 impl<'de> Deserialize<'de> for FileContent {
-    /// Finds a file that this process has seen hold this content.
+    /// Finds a file that this process knows to hold this content.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Content;
         impl<'de> de::Visitor<'de> for Content {

@@ -1,4 +1,4 @@
-//! Memoized functions as the program knows them: one definition an attribute, one instance a set of type parameters.
+//! Memoized functions as the program knows them: one definition per attribute, one instance per set of type parameters.
 
 mod near;
 mod portable;
@@ -25,56 +25,56 @@ use crate::{
     error::Result,
 };
 
-/// What the attribute knows of a function.
+/// What the attribute knows about a function.
 #[derive(Debug)]
 pub struct Definition {
     /// The name, without type parameters.
     pub name: &'static str,
-    /// The version; 0 where none is stated.
+    /// The version; 0 if the attribute gives none.
     pub version: u64,
-    /// Digest of the function's tokens.
+    /// The digest of the function's tokens.
     pub code: [u8; 32],
     /// The digest that earlier versions of fleche recorded for the same tokens.
     pub earlier_code: [u8; 32],
     /// Whether the digest is part of keys.
     pub hash_code: bool,
-    /// The stated policy for results that were computed by other code.
+    /// The policy for results computed by other code, if the attribute gives one.
     pub stale: Option<StalePolicy>,
-    /// The policy where neither the function nor the cache states one.
+    /// The policy if neither the function nor the cache gives one.
     pub default_stale: StalePolicy,
-    /// The parameters in order.
+    /// The parameters in declaration order.
     pub parameters: &'static [Parameter],
-    /// How long its calls wait for another that computes the same.
+    /// How long its calls wait for another call that computes the same.
     pub patience: Patience,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
-    /// Whether its results are kept in front of the stores.
+    /// Whether its results are kept in the hot tier.
     pub hot: bool,
-    /// Where the function stands: file, line, column.
+    /// Where the function is defined: file, line, column.
     pub position: (&'static str, u32, u32),
 }
 
 /// A parameter of a memoized function.
 #[derive(Debug)]
 pub struct Parameter {
-    /// Its name in keys.
+    /// The name in keys.
     pub name: &'static str,
     /// Whether it is left out of keys.
     pub ignored: bool,
 }
 
-/// How long calls wait for another that computes the same.
+/// How long calls wait for another call that computes the same.
 #[derive(Clone, Copy, Debug)]
 pub enum Patience {
-    /// Until it has ended.
+    /// Until that call has ended.
     Endless,
-    /// So long; then they compute too.
+    /// For this long; then they compute too.
     For(Duration),
-    /// Not at all.
+    /// They do not wait.
     None,
 }
 
-/// One callable function: a definition, for generic functions with the type parameters filled in. Lives as long as the
+/// One callable function: a definition, with the type parameters filled in for generic functions. Lives as long as the
 /// process.
 #[derive(Debug)]
 pub struct Function {
@@ -82,15 +82,16 @@ pub struct Function {
     id: FunctionId,
     pub(crate) load: Load,
     portable: Option<&'static Portable>,
-    /// Whether it is one of a generic function's, which another process does not know until it is called there.
+    /// Whether it is an instance of a generic function. Another process does not know an instance until it is called
+    /// there.
     is_instance: bool,
     state: State,
 }
 
-/// Answers a call from a cache: the function's declared return type, boxed, or `None` on a miss.
+/// Looks a call up in a cache: returns the function's declared return type, boxed, or `None` on a miss.
 pub type Load = fn(&'static Function, &Cache, &CallKey) -> Option<Box<dyn Any>>;
 
-/// What one process learns about a function.
+/// What a process learns about a function.
 #[derive(Debug)]
 struct State {
     identity: OnceLock<Identity>,
@@ -101,16 +102,16 @@ struct State {
     last_body: AtomicU64,
     last_check: AtomicU64,
     name_is_shared: OnceLock<bool>,
-    /// Another instance has come to print alike.
+    /// Whether another instance with the same name has appeared.
     name_is_lost: AtomicBool,
-    /// An argument has failed the guard.
+    /// Whether an argument has failed the stability check.
     is_unstable: AtomicBool,
-    /// Its results lack fields as they are written.
+    /// Whether its results lack fields when they are written.
     fills_fields: AtomicBool,
     warned: [AtomicBool; 6],
 }
 
-/// What is said once a function.
+/// The warnings that are logged once per function.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Warning {
     ArgumentNotEncodable,
@@ -122,7 +123,7 @@ pub(crate) enum Warning {
 }
 
 impl Function {
-    /// The only instance of a function that is not generic, and how it leaves the process, where it can.
+    /// Creates the only instance of a function that is not generic. `portable` is `None` if it cannot leave the process.
     pub const fn new(definition: &'static Definition, load: Load, portable: Option<&'static Portable>) -> Self {
         Self::named(definition, Cow::Borrowed(definition.name), load, portable)
     }
@@ -157,12 +158,12 @@ impl Function {
         }
     }
 
-    /// The identity under which its calls are recorded.
+    /// Returns the identity under which its calls are recorded.
     pub fn id(&self) -> &FunctionId {
         &self.id
     }
 
-    /// The same, as it enters keys; encoded once.
+    /// Returns the identity as it is encoded in keys. It is encoded once.
     pub(crate) fn identity(&self) -> Result<&Identity> {
         if let Some(identity) = self.state.identity.get() {
             return Ok(identity);
@@ -171,35 +172,35 @@ impl Function {
         Ok(self.state.identity.get_or_init(|| identity))
     }
 
-    /// How it leaves the process; `None` for `local` and `async` functions, which cannot.
+    /// Returns how it leaves the process; `None` for `local` and `async` functions, which cannot.
     pub(crate) fn portable(&self) -> Option<&'static Portable> {
         self.portable
     }
 
-    /// Whether its name leads to it, and to nothing else, in every process that registers the name.
+    /// Returns whether every process that registers its name finds this function, and no other, by the name.
     pub(crate) fn is_known_by_name(&self) -> bool {
         !self.is_instance && self.has_its_name_alone()
     }
 
-    /// Its full name.
+    /// Returns its full name.
     pub fn name(&self) -> &str {
         &self.id.name
     }
 
-    /// Whether its calls may be recorded: not where another function claims the same name, since the results of the one
-    /// would be served to the other. Looked up once; the warning names both.
+    /// Returns whether its calls may be recorded. They may not if another function has the same name, because the results
+    /// of one would be served to the other. This is checked once; the warning names both functions.
     pub(crate) fn has_its_name_alone(&self) -> bool {
         !*self.state.name_is_shared.get_or_init(|| registry::warn_if_shared(self))
             && !self.state.name_is_lost.load(Relaxed)
     }
 
-    /// Another instance of the same name has appeared: from now on neither is recorded or looked up.
+    /// Called when another instance with the same name appears: from now on, neither is recorded or looked up.
     fn lose_its_name(&self) {
         self.state.name_is_lost.store(true, Relaxed);
         Hot::forget();
     }
 
-    /// Why its calls are neither looked up nor recorded; `None` if they are.
+    /// Returns why its calls are neither looked up nor recorded, or `None` if they are.
     pub(crate) fn refusal(&self) -> Option<Skip> {
         if !self.has_its_name_alone() {
             return Some(Skip::NameClaimedTwice);
@@ -207,32 +208,32 @@ impl Function {
         self.state.is_unstable.load(Relaxed).then_some(Skip::ArgumentNotStable)
     }
 
-    /// An argument has failed the guard. Calls that nobody checked could have been recorded under keys that say too
-    /// little, so from now on, in this process, none of its calls is looked up or recorded.
+    /// Called when an argument has failed the stability check. Unchecked calls may have been recorded under keys that do
+    /// not distinguish them, so from now on this process looks up and records none of its calls.
     pub(crate) fn stop_recording(&self) {
         self.state.is_unstable.store(true, Relaxed);
         Hot::forget();
     }
 
-    /// Counts a miss. Whether the encodings of this call's arguments are due to be checked: on misses 1, 2, 4, 8, …,
-    /// and where the last body took more than ten times the last check.
+    /// Counts a miss. Returns whether to check the encodings of this call's arguments: on misses 1, 2, 4, 8, …, and if
+    /// the last body took more than ten times as long as the last check.
     pub(crate) fn miss_is_checked(&self) -> bool {
         let misses = self.state.misses.fetch_add(1, Relaxed) + 1;
         misses.is_power_of_two() || self.check_is_cheap_beside(self.state.last_body.load(Relaxed))
     }
 
-    /// Counts a hit that was not served from the thread-local hot tier. Returns whether the encodings of this call's arguments
-    /// are due to be checked: on hits 1, 2, 4, 8, ….
+    /// Counts a hit that was not served from the thread-local hot tier. Returns whether to check the encodings of this
+    /// call's arguments: on hits 1, 2, 4, 8, ….
     pub(crate) fn hit_is_checked(&self) -> bool {
         (self.state.hits.fetch_add(1, Relaxed) + 1).is_power_of_two()
     }
 
-    /// Counts a call that is bound. Whether the encodings of its arguments are due to be checked: of calls 1, 2, 4, 8, ….
+    /// Counts a bound call. Returns whether to check the encodings of its arguments: on calls 1, 2, 4, 8, ….
     pub(crate) fn binding_is_checked(&self) -> bool {
         (self.state.bindings.fetch_add(1, Relaxed) + 1).is_power_of_two()
     }
 
-    /// Whether a check costs less than a tenth of a body that took so long.
+    /// Records how long a body took. Returns whether a check takes less than a tenth of that.
     pub(crate) fn took_long(&self, body: Duration) -> bool {
         let body = nanoseconds(body);
         self.state.last_body.store(body, Relaxed);
@@ -252,29 +253,29 @@ impl Function {
         self.codes().any(|own| own == *code)
     }
 
-    /// The digests that records of the present code may hold.
+    /// Returns the digests that records of the present code may hold.
     pub(crate) fn codes(&self) -> impl Iterator<Item = Digest> {
         let earlier = Digest::from_bytes(self.definition.earlier_code);
         [self.id.code].into_iter().chain((earlier != self.id.code).then_some(earlier))
     }
 
-    /// What becomes of a result that other code computed, in this cache.
+    /// Returns the policy for results in this cache that other code computed.
     pub(crate) fn stale_policy(&self, cache: &Cache) -> StalePolicy {
         let Definition { stale, default_stale, .. } = *self.definition;
         stale.or(cache.stale_policy()).unwrap_or(default_stale)
     }
 
-    /// Returns whether a field that a recorded result lacks tells that its type was another one.
+    /// Returns whether a field that is absent from a recorded result means that the result type has changed.
     pub(crate) fn records_its_fields(&self) -> bool {
         !self.state.fills_fields.load(Relaxed)
     }
 
-    /// Results lack fields as they are written.
+    /// Called when a result lacks fields as it is written: absent fields then no longer mean that the type has changed.
     pub(crate) fn stop_comparing_fields(&self) {
         self.state.fills_fields.store(true, Relaxed);
     }
 
-    /// Whether to say this now: true once.
+    /// Returns whether to log this warning: true only the first time.
     pub(crate) fn warns(&self, warning: Warning) -> bool {
         !self.state.warned[warning as usize].swap(true, Relaxed)
     }

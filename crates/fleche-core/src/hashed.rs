@@ -1,4 +1,4 @@
-//! `Hashed`: an argument that is hashed once, however many calls it is passed to.
+//! `Hashed`: an argument that is hashed once, no matter how many calls use it.
 
 use std::{
     borrow::Borrow,
@@ -14,11 +14,11 @@ use crate::{
     encoding::{self, EncodeError, kept, kept::Kept},
 };
 
-/// A value that remembers its digest: the parameter type for large values that many calls are made with.
+/// A value that caches its digest: the parameter type for large values that many calls share.
 ///
-/// The first call that is looked up with it encodes and hashes it; from then on a look-up takes as long as one with a small
-/// argument. The key is the one that `T` itself gives, so a parameter can change from `&T` to `&Hashed<T>` and back, and
-/// nothing is computed anew.
+/// The first lookup with the value encodes and hashes it; later lookups take as long as those with a small argument. The
+/// key is the one that `T` itself gives, so a parameter can change from `&T` to `&Hashed<T>` and back, and nothing is
+/// recomputed.
 ///
 /// ```
 /// use fleche_core::{Hashed, fleche};
@@ -35,35 +35,34 @@ use crate::{
 /// }
 /// ```
 ///
-/// It is a shared handle as an [`Arc`] is: clones share value and digest, and cost nothing. The value cannot be changed any
-/// more; [`into_inner`](Self::into_inner) gives it back. A plain `Arc<T>` argument is encoded and hashed for each call, for
-/// nobody could tell whether it was changed in between; an `Arc` that is there goes into a `Hashed<Arc<T>>`, without a
-/// copy.
+/// It is a shared handle like an [`Arc`]: clones share value and digest, and are cheap. The value cannot be changed;
+/// [`into_inner`](Self::into_inner) returns it. A plain `Arc<T>` argument is encoded and hashed for each call, because it
+/// may have changed in between; wrap an existing `Arc` as `Hashed<Arc<T>>`, without a copy.
 ///
-/// - Only a whole argument is spared. Inside of another value, of an `Option`, a tuple or a struct say, it is encoded and
-///   hashed as part of that.
-/// - It travels to workers and through every other format as `T` does, and is hashed anew where it arrives.
-/// - A call that is missed encodes it again where the argument has to be stored or checked
-///   (see [`#[fleche(store_arguments = false)]`](macro@crate::fleche#options)).
-/// - A `T` that changes behind a shared reference (a `Mutex`, a `Cell` or an atomic in it) must not change while it is in
-///   here: the digest would go on telling what it was.
+/// - Only a whole argument benefits. Inside another value, such as an `Option`, a tuple or a struct, it is encoded and
+///   hashed as part of that value.
+/// - It is sent to workers and serialized in other formats as `T` is, and is hashed again where it arrives.
+/// - A miss encodes it again if the argument has to be stored or checked (see
+///   [`#[fleche(store_arguments = false)]`](macro@crate::fleche#options)).
+/// - A `T` with interior mutability (a `Mutex`, a `Cell` or an atomic in it) must not change while it is wrapped: the
+///   cached digest would stay that of the old value.
 ///
 /// Equality, order and hash are those of `T`.
 pub struct Hashed<T>(Arc<Content<T>>);
 
 struct Content<T> {
     value: T,
-    /// `None` inside where the encoding is short.
+    /// The digest of the encoding, or `None` inside if the encoding is too short to be hashed.
     hash: OnceLock<Option<[u8; 32]>>,
 }
 
 impl<T> Hashed<T> {
-    /// The value, of which nothing is hashed before it is needed.
+    /// Wraps the value. Nothing is hashed until the digest is needed.
     pub fn new(value: T) -> Self {
         Self(Arc::new(Content { value, hash: OnceLock::new() }))
     }
 
-    /// The value; a clone of it where there are other handles. (Called as `Hashed::into_inner(it)`.)
+    /// Returns the value, or a clone of it if there are other handles. Call it as `Hashed::into_inner(it)`.
     pub fn into_inner(this: Self) -> T
     where
         T: Clone,
@@ -77,7 +76,7 @@ impl<T: Serialize> Content<T> {
         if let Some(known) = self.hash.get() {
             return Ok(*known);
         }
-        // Threads that ask at once do it each.
+        // Threads that call this at the same time each hash the value.
         let hash = ValueRef::of(&encoding::to_vec(&self.value)?).stored().map(|digest| *digest.as_bytes());
         Ok(*self.hash.get_or_init(|| hash))
     }
@@ -99,7 +98,7 @@ impl<T: Serialize + Send + Sync + 'static> Serialize for Hashed<T> {
     }
 }
 
-/// What is in the newtype struct that it is written as.
+/// The content of the newtype struct that a [`Hashed`] is serialized as.
 struct Marked<'a, T>(&'a Hashed<T>);
 
 impl<T: Serialize + Send + Sync + 'static> Serialize for Marked<'_, T> {

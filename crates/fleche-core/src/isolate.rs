@@ -1,4 +1,4 @@
-//! Isolated calls: a body on a thread of its own, in a temporary working directory of its own.
+//! Isolated calls: the body runs on its own thread, in its own temporary working directory.
 
 mod directory;
 mod leftovers;
@@ -17,13 +17,13 @@ pub(crate) use directory::PrivateDirectory;
 /// How a function's calls are isolated.
 #[derive(Clone, Copy, Debug)]
 pub struct Isolation {
-    /// Whether the directory stays where the body panics.
+    /// Whether the directory is kept if the body panics.
     pub keep_on_panic: bool,
-    /// The stack of the body's thread, in bytes.
+    /// The stack size of the body's thread, in bytes.
     pub stack: usize,
 }
 
-/// What parameters and results of isolated functions must be.
+/// The bound on parameters and results of isolated functions.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross to the thread that an isolated call runs on",
     label = "parameters and results of isolated functions must be `Send`, and what a parameter borrows `Sync`",
@@ -34,17 +34,17 @@ pub trait Crossing: Send {}
 
 impl<T: Send> Crossing for T {}
 
-/// Asks for the bound where a parameter's type stands.
+/// Requires the bound at the place of a parameter's type.
 pub const fn crosses<T: Crossing>() {}
 
-/// Returns whether threads of this process can have working directories of their own. What the system has answered is kept;
-/// that no thread could be started is not.
+/// Returns whether threads of this process can have their own working directories. The system's answer is cached; a
+/// failure to start a thread is not.
 pub fn threads_have_directories() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     if let Some(answer) = ANSWER.get() {
         return *answer;
     }
-    // On a thread that ends with it, since it cannot be undone.
+    // On a thread that ends afterwards, because this cannot be undone.
     let tried = thread::Builder::new().name("isolated".to_owned()).spawn(leave_shared_directory);
     let tried = tried.map(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
     let (outcome, keep) = match tried {
@@ -57,16 +57,16 @@ pub fn threads_have_directories() -> bool {
     if keep { *ANSWER.get_or_init(|| outcome.is_ok()) } else { outcome.is_ok() }
 }
 
-/// Runs the body on a thread of its own, with what is active here, in a new directory that is its working directory and
-/// no other thread's. The directory is removed when the body has ended. A panic goes on here, with the same payload.
+/// Runs the body on its own thread, in the caller's context, with a new directory as the working directory of this thread
+/// alone. The directory is removed when the body has ended. A panic resumes on the caller's thread with the same payload.
 ///
 /// # Panics
-/// Besides panics of the body: where the system gives no thread a working directory of its own, or no directory can be
-/// made. The body has not run then: anywhere else it could overwrite what is not its own.
+/// Resumes panics of the body. Also panics if the system gives no thread its own working directory, or if no directory
+/// can be created. The body has not run then, because elsewhere it could overwrite other files.
 pub fn isolate<R: Crossing>(isolation: Isolation, body: impl FnOnce() -> R + Send) -> R {
-    // Before anything else: what is found out about the caller must not be looked up from the new directory.
+    // The context is taken first, because nothing may be looked up from the new directory.
     let binding = Binding::current();
-    // Threads that are not this call's alone start where all others do.
+    // The thread that starts fleche's other threads must not be started from the isolated thread.
     starter::prepare().unwrap_or_else(|why| refuse(why));
     let directory = PrivateDirectory::create().unwrap_or_else(|why| refuse(why));
     match on_a_thread(isolation, binding, directory.path(), body) {
@@ -106,7 +106,7 @@ fn on_a_thread<R: Send>(
     };
     let ended: io::Result<_> = thread::scope(|scope| {
         let thread = thread::Builder::new().name(name).stack_size(stack).spawn_scoped(scope, run)?;
-        // The body's panics are caught: this one is from a destructor of thread-local state.
+        // Panics of the body are caught, so this one comes from a destructor of thread-local state.
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     let (outcome, cpu) = ended?;
@@ -114,7 +114,7 @@ fn on_a_thread<R: Send>(
     Ok(outcome)
 }
 
-/// Makes the directory this thread's, and of no thread that runs already.
+/// Makes the directory the working directory of this thread only.
 fn move_into(directory: &Path) -> io::Result<()> {
     leave_shared_directory()?;
     std::env::set_current_dir(directory)

@@ -1,4 +1,4 @@
-//! `Job`: the result of a submitted call, to come.
+//! `Job`: the future result of a submitted call.
 
 mod error;
 mod many;
@@ -25,42 +25,42 @@ use bytes::Bytes;
 use crate::waiting::{JobId, Mark, Spot};
 use shared::Shared;
 
-/// A result on its way between threads.
+/// The type-erased result of a call, as it is passed between threads.
 pub type Payload = Box<dyn Any + Send>;
 
-/// Turns what arrived into the type that was asked for.
+/// Converts a payload to the requested type.
 pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 
-/// Turns what arrived as bytes into the type that was asked for.
+/// Decodes bytes to the requested type.
 pub type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
 
-/// What holds calls that have not started: an executor, which hears of it when their jobs are cancelled.
+/// The owner of calls that have not started: an executor, which is notified when their jobs are cancelled.
 pub trait Recall: Send + Sync {
-    /// Keeps the call of this job from starting, which is on its way to where it would. Whether it will not start: then it
-    /// is held until [`cancelled`](Self::cancelled) is called. May block for a while, and must not for long.
+    /// Revokes the call of this job, which has been dispatched, so that it does not start. Returns whether it was
+    /// revoked: then it is held until [`cancelled`](Self::cancelled) is called. May block, but only for a short time.
     fn recall(&self, job: JobId) -> bool;
 
-    /// The job was cancelled: where others wait for the call, it goes on for them, and else does not start. What waits
-    /// behind it may. Not called for jobs whose calls have started.
+    /// Called when the job was cancelled. The call then runs only if other jobs wait for it; tasks that are queued behind
+    /// it may start. Not called for jobs whose calls have started.
     fn cancelled(self: Arc<Self>, job: JobId);
 }
 
-/// A payload that came from another process: the encoded result.
+/// A payload from another process: the encoded result.
 struct FromElsewhere(Bytes);
 
-/// The result of a submitted call, to come. Also a `Future` of it, for any runtime.
+/// The future result of a submitted call. It is also a `Future`, for any runtime.
 ///
-/// Dropping a job lets its call run on by itself. `Send` and `Sync` for every `T`.
+/// Dropping a job does not stop its call. A job is `Send` and `Sync` for every `T`.
 #[must_use = "dropping a job lets its call run on, unobserved"]
 pub struct Job<T> {
     shared: Arc<Shared>,
     unpack: Unpack<T>,
-    /// For calls that may run in another process.
+    /// Set for calls that may run in another process.
     decode: Option<Decode<T>>,
     result: PhantomData<fn() -> T>,
 }
 
-/// A job and the right to complete it.
+/// Creates a job and its completer.
 ///
 /// ```
 /// let (completer, job) = fleche_core::job::channel();
@@ -73,29 +73,29 @@ pub fn channel<T: Send + 'static>() -> (Completer<T>, Job<T>) {
     (Completer { promise, result: PhantomData }, job)
 }
 
-/// A job whose result arrives as a payload, or as bytes.
+/// Creates a job whose result arrives as a payload or as bytes.
 pub(crate) fn promise<T>(unpack: Unpack<T>, decode: Option<Decode<T>>) -> (Promise, Job<T>) {
     let shared = Arc::new(Shared::default());
     (Promise(shared.clone()), Job { shared, unpack, decode, result: PhantomData })
 }
 
-/// The result in a payload, which is encoded where it came from another process.
+/// Converts a payload to the result, and decodes it if it came from another process.
 fn read<T>(payload: Payload, unpack: Unpack<T>, decode: Option<Decode<T>>) -> Result<T, JobError> {
     match (payload.downcast::<FromElsewhere>(), decode) {
         (Ok(encoded), Some(decode)) => decode(&encoded.0),
-        (Ok(_), None) => Err(JobError::rejected("a result came from another process that nobody can read")),
+        (Ok(_), None) => Err(JobError::rejected("the result came from another process, and this job cannot decode it")),
         (Err(payload), _) => unpack(payload),
     }
 }
 
-/// For payloads that hold the result itself.
+/// Unpacks payloads that hold the result itself.
 pub(crate) fn unpack_same<T: 'static>(payload: Payload) -> Result<T, JobError> {
-    let result = payload.downcast().map_err(|_| JobError::rejected("the result is not of the type asked for"))?;
+    let result = payload.downcast().map_err(|_| JobError::rejected("the result is not of the requested type"))?;
     Ok(*result)
 }
 
 impl<T> Job<T> {
-    /// A job that is done.
+    /// Creates a job that is already done.
     pub fn ready(result: T) -> Self
     where
         T: Send + 'static,
@@ -105,32 +105,32 @@ impl<T> Job<T> {
         job
     }
 
-    /// Whether the result, or an error, is there.
+    /// Returns whether the job has ended, with a result or an error.
     pub fn is_done(&self) -> bool {
         self.shared.is_done()
     }
 
-    /// Blocks until the result, or an error, is there. On a thread of the very pool that the call waits in, the call may
-    /// run here; see the pool's documentation.
+    /// Blocks until the job has ended. If the call is queued in this thread's own pool, it may run on this thread; see
+    /// the pool's documentation.
     pub fn wait(&self) {
         self.shared.wait();
     }
 
-    /// Blocks until the result is there, or this long. Whether it is there.
+    /// Blocks until the job has ended or the timeout has passed. Returns whether the job has ended.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.shared.wait_timeout(timeout)
     }
 
-    /// Blocks until the result is there, and gives it.
+    /// Blocks until the job has ended, and returns its result.
     ///
     /// # Errors
-    /// [`JobError`] says how the call came to no result.
+    /// The [`JobError`] that ended the job without a result.
     pub fn result(self) -> Result<T, JobError> {
         self.shared.wait();
         self.take()
     }
 
-    /// As [`result`](Self::result), where this thread does nothing but stand for what computes it.
+    /// Like [`result`](Self::result), for a thread that waits on behalf of the computation and does nothing else.
     pub(crate) fn result_of_work(self) -> Result<T, JobError> {
         self.shared.wait_at_work();
         self.take()
@@ -140,9 +140,9 @@ impl<T> Job<T> {
         read(self.shared.take()?, self.unpack, self.decode)
     }
 
-    /// The same job, whose result `observe` sees before anybody else does: before waiters wake and before
-    /// [`is_done`](Self::is_done) says so. It runs on the thread that completes the job, or at once where that is done
-    /// already; not at all where the job comes to no result. A panic in it becomes the job's error.
+    /// Returns the same job, whose result is first passed to `observe`: before waiters wake and before
+    /// [`is_done`](Self::is_done) returns `true`. `observe` runs on the thread that completes the job, or at once if the
+    /// job is already done; it does not run if the job ends with an error. A panic in it becomes the job's error.
     pub(crate) fn observed(self, observe: impl FnOnce(&T) + Send + 'static) -> Self
     where
         T: Send + 'static,
@@ -159,35 +159,35 @@ impl<T> Job<T> {
         Self { shared, unpack: unpack_same, decode: None, result: PhantomData }
     }
 
-    /// Runs the closure when the job ends, before anybody can see how. Otherwise as [`on_done`](Self::on_done); a panic in
-    /// it becomes the job's error.
+    /// Runs the closure when the job ends, before any waiter sees the outcome. Otherwise like [`on_done`](Self::on_done);
+    /// a panic in the closure becomes the job's error.
     pub(crate) fn before_done(&self, run: impl FnOnce() + Send + 'static) {
         self.shared.witness(Box::new(move |outcome| catch(run).and(outcome)));
     }
 
-    /// Runs the closure when the job is done: on the thread that completes it, or at once where it is done already. It may
-    /// wait for other jobs.
+    /// Runs the closure when the job is done: on the thread that completes it, or at once if it is already done. The
+    /// closure may wait for other jobs.
     pub fn on_done(&self, run: impl FnOnce() + Send + 'static) {
         self.shared.on_done(Box::new(run));
     }
 
-    /// Has the call started, where it waits in this thread's own pool: here, if need be.
+    /// Starts the call if it is queued in this thread's own pool: on this thread if necessary.
     pub(crate) fn hasten(&self) {
         self.shared.hasten();
     }
 
-    /// Has the call started before others, where it waits in this thread's own pool.
+    /// Makes this thread's own pool start the call before others, if it is queued there.
     pub(crate) fn prefer(&self) {
         self.shared.prefer();
     }
 
-    /// The pool that keeps its task.
+    /// Returns the pool that holds the job's task.
     pub(crate) fn pool(&self) -> Option<usize> {
         self.shared.marked.mark().pool()
     }
 
-    /// Ends the job as [`JobError::Cancelled`] if its body has not started; then it will not. Whether that was so. What is
-    /// on its way to another process is asked back, which takes a moment.
+    /// Ends the job as [`JobError::Cancelled`] if its body has not started; then the body never runs. Returns whether the
+    /// job was cancelled. A task that was dispatched to another process is revoked first, which takes a moment.
     pub fn cancel(&self) -> bool {
         self.shared.cancel()
     }
@@ -207,7 +207,7 @@ impl<T> fmt::Debug for Job<T> {
     }
 }
 
-/// The right to complete a [`Job`], once. Dropped without use, it completes the job as [`JobError::Rejected`].
+/// Completes a [`Job`], once. Dropping it unused ends the job with [`JobError::Rejected`].
 #[must_use = "dropping it fails the job"]
 pub struct Completer<T> {
     promise: Promise,
@@ -215,18 +215,18 @@ pub struct Completer<T> {
 }
 
 impl<T: Send + 'static> Completer<T> {
-    /// Gives the job its result.
+    /// Completes the job with this result.
     pub fn complete(self, result: T) {
         self.promise.keep(Ok(Box::new(result)));
     }
 
-    /// Ends the job without a result.
+    /// Ends the job with this error.
     pub fn fail(self, error: JobError) {
         self.promise.keep(Err(error));
     }
 
-    /// Marks the call as started, from where on it cannot be cancelled. False if it was cancelled: then its body must
-    /// not run.
+    /// Marks the call as started; from then on it cannot be cancelled. Returns `false` if the job was cancelled: then the
+    /// body must not run.
     pub fn start(&self) -> bool {
         self.promise.start()
     }
@@ -238,7 +238,7 @@ impl<T> fmt::Debug for Completer<T> {
     }
 }
 
-/// The untyped right to complete a job.
+/// An untyped completer.
 pub(crate) struct Promise(Arc<Shared>);
 
 impl Promise {
@@ -246,12 +246,12 @@ impl Promise {
         self.0.finish(outcome);
     }
 
-    /// The result as it came from another process.
+    /// Completes the job with an encoded result from another process.
     pub(crate) fn keep_encoded(self, outcome: Result<Bytes, JobError>) {
         self.keep(outcome.map(|encoded| Box::new(FromElsewhere(encoded)) as _));
     }
 
-    /// As [`keep_encoded`](Self::keep_encoded), where that runs nothing but wakers. Whether it was done.
+    /// Like [`keep_encoded`](Self::keep_encoded), but only if this runs nothing except wakers. Returns whether it did.
     pub(crate) fn keep_unheard(&self, outcome: Result<Bytes, JobError>) -> bool {
         self.0.finish_unheard(outcome.map(|encoded| Box::new(FromElsewhere(encoded)) as _)).is_ok()
     }
@@ -260,12 +260,12 @@ impl Promise {
         self.0.start()
     }
 
-    /// As [`start`](Self::start), for a body that starts elsewhere, and may be recalled until it has.
+    /// Like [`start`](Self::start), for a body that is dispatched and may be revoked until it has started.
     pub(crate) fn give(&self) -> bool {
         self.0.give()
     }
 
-    /// Who hears of it when the job is cancelled.
+    /// Sets the owner that is notified when the job is cancelled.
     pub(crate) fn held_by(&self, by: Weak<dyn Recall>) {
         self.0.held_by(by);
     }
@@ -274,24 +274,24 @@ impl Promise {
         self.0.is_done()
     }
 
-    /// Whether it is this job's.
+    /// Returns whether this promise belongs to the job.
     pub(crate) fn is_of(&self, job: JobId) -> bool {
         self.0.id() == job
     }
 
-    /// Notes where a pool keeps the task.
+    /// Records where a pool holds the task.
     pub(crate) fn put(&self, spot: Spot) {
         self.0.marked.mark().set(spot);
     }
 
-    /// The task ends with another one, which is there.
+    /// Records that the task ends together with the task of `leader`.
     pub(crate) fn follow(&self, leader: Arc<Mark>) {
         self.0.marked.follow(leader);
     }
 
-    /// Runs the closure when the job is done; not at all where it is done already.
+    /// Runs the closure when the job ends; if the job has already ended, the closure does not run.
     pub(crate) fn on_done(&self, run: impl FnOnce() + Send + 'static) {
-        // What is given back has nobody to run it.
+        // A returned closure is dropped: the job has already ended.
         let _ = self.0.on_done_to_come(Box::new(run));
     }
 }

@@ -1,4 +1,4 @@
-//! Metadata: what is kept beside a result about how it was computed.
+//! Metadata: what a record says about how its result was computed.
 
 mod runtime;
 mod timestamp;
@@ -27,21 +27,21 @@ use crate::{
     panics::{Contained, contain},
 };
 
-/// Metadata of one record, by the name of its kind; each kind encodes a type of its own.
-// By name. There are few, one most often, for which a tree would take many times the memory.
+/// The metadata of one record: a report for each kind, by the kind's name. Each kind encodes its own type.
+// Sorted by name. A record usually has one report, for which a tree would take many times the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata(Vec<(String, Encoded)>);
 
 impl Metadata {
-    /// What the kind of this name reported; `None` if it was not collected.
+    /// Returns the report of the kind with this name, or `None` if it was not collected.
     ///
     /// # Errors
-    /// Where what was reported is not a `T`.
+    /// Fails if the report is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, kind: &str) -> Result<Option<T>> {
         Ok(self.place(kind).ok().map(|at| self.0[at].1.decode()).transpose()?)
     }
 
-    /// Keeps a report under this name, in place of an earlier one.
+    /// Stores a report under this name and replaces an earlier one.
     pub fn insert(&mut self, kind: impl Into<String>, report: Encoded) {
         let kind = kind.into();
         match self.place(&kind) {
@@ -50,12 +50,12 @@ impl Metadata {
         }
     }
 
-    /// Every kind's name and report, by name.
+    /// Returns the name and the report of each kind, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Encoded)> {
         self.0.iter().map(|(kind, report)| (kind.as_str(), report))
     }
 
-    /// Where the kind's report is, or would be.
+    /// Returns the index of the kind's report, or where to insert it.
     fn place(&self, kind: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(name, _)| name.as_str().cmp(kind))
     }
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// Metadata that is only ever read by our own deserializer.
+/// Metadata that is only read by our own deserializer.
 pub(crate) struct ReadByUs(pub(crate) Metadata);
 
 impl<'de> Deserialize<'de> for ReadByUs {
@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for ReadByUs {
     }
 }
 
-/// Reads reports that come as an `R`.
+/// Reads a map of reports, each deserialized as an `R`.
 struct Reports<F, R>(F, PhantomData<fn() -> R>);
 
 impl<'de, R: Deserialize<'de>, F: Fn(R) -> Encoded> Visitor<'de> for Reports<F, R> {
@@ -102,7 +102,7 @@ impl<'de, R: Deserialize<'de>, F: Fn(R) -> Encoded> Visitor<'de> for Reports<F, 
     }
 }
 
-/// A kind of metadata. The value itself is the kind's configuration: it travels with bound callables as text.
+/// A kind of metadata. The value itself is the kind's configuration, which bound callables carry as text.
 ///
 /// ```
 /// use fleche_core::{encoding::{self, Encoded}, metadata::{Collector, MetadataKind}};
@@ -124,27 +124,27 @@ impl<'de, R: Deserialize<'de>, F: Fn(R) -> Encoded> Visitor<'de> for Reports<F, 
 /// ```
 #[typetag::serde(tag = "type")]
 pub trait MetadataKind: KindObject + Debug + Send + Sync {
-    /// The name under which reports are kept in [`Metadata`].
+    /// Returns the name under which reports are stored in [`Metadata`].
     fn name(&self) -> &str;
     /// Called right before the body runs.
     fn begin(&self) -> Box<dyn Collector>;
 }
 
-/// One call's collection of one kind of metadata.
+/// Collects one kind of metadata for one call.
 pub trait Collector: Send {
-    /// Called right after the body has returned, on the same thread. An error is logged; the call is recorded without
-    /// this report.
+    /// Called right after the body has returned, on the same thread. If it fails, the error is logged and the call is
+    /// recorded without this report.
     fn finish(self: Box<Self>) -> Result<Encoded>;
 
-    /// Called in place of [`finish`](Self::finish) where the body was not one run on one thread: for an `async fn` when
-    /// it has completed, for a function that returns a job when that has; on any thread. What is counted per thread
-    /// means nothing then, and is better left out. The default does as `finish`.
+    /// Called instead of [`finish`](Self::finish) if the body did not run on one thread without interruption: when an
+    /// `async fn` has completed, or when the job that a function returned is done. It may run on any thread, so
+    /// per-thread measurements are meaningless and should be left out. The default calls `finish`.
     fn finish_elsewhere(self: Box<Self>) -> Result<Encoded> {
         self.finish()
     }
 }
 
-/// Comparison for boxed kinds, had by every kind that is `PartialEq`.
+/// Comparison of boxed kinds, implemented for every kind that is `PartialEq`.
 #[doc(hidden)]
 pub trait KindObject: Any {
     fn same(&self, other: &dyn MetadataKind) -> bool;
@@ -156,14 +156,14 @@ impl<T: MetadataKind + PartialEq> KindObject for T {
     }
 }
 
-/// The name under which a record keeps the tags that were active: a map of text to text.
+/// The name under which a record stores the tags that were active: a map of text to text.
 pub const TAGS: &str = "tags";
 
 /// The kinds of metadata collected around a call.
 pub(crate) type Kinds = Arc<[Arc<dyn MetadataKind>]>;
 
 thread_local! {
-    /// Whether this thread is asking kinds for their reports.
+    /// Whether this thread is running code of a kind, to collect its report.
     static COLLECTS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -178,19 +178,19 @@ fn collecting<R>(ask: impl FnOnce() -> R) -> R {
     ask()
 }
 
-/// A kind of metadata, and what it collects.
+/// A kind of metadata and its collector.
 type Running = (Arc<dyn MetadataKind>, Contained<Box<dyn Collector>>);
 
-/// The collection of some kinds of metadata around one body.
+/// The collection of metadata around one body.
 pub(crate) struct Collecting {
     running: Vec<Running>,
     tags: BTreeMap<String, String>,
 }
 
 impl Collecting {
-    /// The body is about to run, under these tags.
+    /// Starts the collection, right before the body runs under these tags.
     pub(crate) fn begin((kinds, tags): (Kinds, BTreeMap<String, String>)) -> Self {
-        // A kind that calls memoized functions must not be asked about those calls in turn.
+        // A kind may call memoized functions, and must not collect metadata of those calls in turn.
         let kinds: Kinds = if COLLECTS.get() { Arc::new([]) } else { kinds };
         let begin = |kind: &Arc<dyn MetadataKind>| match contain(|| kind.begin()) {
             Ok(collector) => Some((kind.clone(), Contained::new(collector))),
@@ -203,21 +203,21 @@ impl Collecting {
         Self { running, tags }
     }
 
-    /// The body has returned, on the thread where it began.
+    /// Finishes the collection on the thread that ran the body.
     pub(crate) fn finish(self) -> Metadata {
         self.end(Collector::finish)
     }
 
-    /// The result is there, on whatever thread.
+    /// Finishes the collection on any thread, once the result is available.
     pub(crate) fn finish_elsewhere(self) -> Metadata {
         self.end(Collector::finish_elsewhere)
     }
 
     fn end(self, finish: fn(Box<dyn Collector>) -> Result<Encoded>) -> Metadata {
         let mut metadata = Metadata::default();
-        // The kind that began last ends first, so that each measures what lies within it.
+        // The kind that began last ends first, so that each measures only what runs inside it.
         for (kind, collector) in self.running.into_iter().rev() {
-            // The result is there; a kind that panics must not cost it.
+            // The result is already computed, and a kind that panics must not lose it.
             match contain(|| (kind.name(), collecting(|| finish(collector.into_inner())))) {
                 Ok((kind, Ok(report))) => metadata.insert(kind, report),
                 Ok((kind, Err(error))) => crate::log::warn!(kind, %error, "metadata could not be collected"),

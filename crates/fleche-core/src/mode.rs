@@ -1,12 +1,12 @@
-//! `FLECHE`: the variable that overrides how a whole process uses its caches.
+//! The environment variable `FLECHE`, which overrides how a whole process uses its caches.
 //!
 //! | `FLECHE` | what calls of memoized functions do |
 //! |---|---|
 //! | `off` | each runs its body; nothing is looked up and nothing is recorded |
 //! | `readonly` | hits are served; nothing is recorded, claimed or evicted |
-//! | `refresh` | each computes once in the run and replaces its record; after that it is a hit |
+//! | `refresh` | each computes once per run and replaces its record; after that it is a hit |
 //!
-//! The variable is read once, when the first cache is made. Worker processes inherit it.
+//! The variable is read once, when the first cache is created. Worker processes inherit it.
 
 use std::{
     env,
@@ -18,25 +18,25 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The environment variable.
+/// The environment variable that sets the mode.
 const VARIABLE: &str = "FLECHE";
-/// For worker processes: when the run began, in nanoseconds since 1970.
+/// The variable that tells worker processes when the run began, in nanoseconds since 1970.
 const SINCE_VARIABLE: &str = "FLECHE_REFRESH_SINCE";
 
-/// What this process does with its caches.
+/// How this process uses its caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Caches work as the program has set them up.
+    /// Caches work as the program configured them.
     Normal,
-    /// Nothing.
+    /// No cache is used.
     Off,
-    /// Looks up and never writes.
+    /// Hits are served, and nothing is written.
     ReadOnly,
-    /// Serves what was recorded since this moment only, in nanoseconds since 1970.
+    /// Only what was recorded since this time is served, in nanoseconds since 1970.
     Refresh(u64),
 }
 
-/// The mode, and the value of the variable where it is not known.
+/// The mode, and the value of the variable if it is unknown.
 static READ: LazyLock<(Mode, Option<OsString>)> = LazyLock::new(|| {
     let Some(value) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) else { return (Mode::Normal, None) };
     match value.to_str() {
@@ -47,14 +47,14 @@ static READ: LazyLock<(Mode, Option<OsString>)> = LazyLock::new(|| {
     }
 });
 
-/// When the run began: with this process, or with the one whose worker it is.
+/// Returns when the run began. A worker process inherits this time.
 fn begun() -> u64 {
     let inherited = env::var(SINCE_VARIABLE).ok().and_then(|since| since.parse().ok());
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     inherited.unwrap_or_else(|| u64::try_from(now()).unwrap_or(u64::MAX))
 }
 
-/// Returns the mode of this process. An unknown value is logged as an error, once.
+/// Returns the mode of this process. Logs an error, once, if the variable's value is unknown.
 pub(crate) fn mode() -> Mode {
     static SAID: AtomicBool = AtomicBool::new(false);
     let (mode, unknown) = &*READ;
@@ -67,7 +67,7 @@ pub(crate) fn mode() -> Mode {
     *mode
 }
 
-/// Returns since when records count, where only those of this run do.
+/// Returns the time since which records count, if only those of this run count.
 pub(crate) fn refreshed_since() -> Option<u64> {
     match READ.0 {
         Mode::Refresh(since) => Some(since),
@@ -75,7 +75,7 @@ pub(crate) fn refreshed_since() -> Option<u64> {
     }
 }
 
-/// The environment that a worker process needs beside the one that it inherits.
+/// Returns the variable that a worker process needs in addition to the environment that it inherits.
 pub fn worker_environment() -> Option<(&'static str, String)> {
     Some((SINCE_VARIABLE, refreshed_since()?.to_string()))
 }

@@ -1,4 +1,4 @@
-//! `Query`: which records to look for.
+//! `Query`: the conditions that select records.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -11,7 +11,7 @@ use crate::{
     metadata::{Metadata, TAGS},
 };
 
-/// Which records to look for: all conditions given must hold; without any, every record matches.
+/// The conditions that select records. A record matches if all conditions hold; without conditions, every record matches.
 ///
 /// ```
 /// # fn main() -> fleche_core::Result<()> {
@@ -31,38 +31,41 @@ pub struct Query {
 }
 
 impl Query {
-    /// Every record.
+    /// Creates a query that matches every record.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only calls of the function with this full name.
+    /// Matches only calls of the function with this full name.
     pub fn function(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.function = Some(name.into());
         self
     }
 
-    /// Only calls of this version of the function.
+    /// Matches only calls of this version of the function.
     pub fn version(mut self, version: u64) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// Only calls in which the parameter of this name had this value. Ignored arguments are not in records: a
-    /// condition on one matches nothing. The value's type must encode as the parameter's does: sequences of numbers tell their element
-    /// type, so `&[1_u8, 2]` finds a `Vec<u8>` and `&[1, 2]`, which is of `i32`, does not.
+    /// Matches only calls in which the parameter of this name had this value.
+    ///
+    /// Records do not hold ignored arguments: a condition on one matches nothing. The value's type must encode as the
+    /// parameter's type does. The encoding of a sequence of numbers includes their type, so `&[1_u8, 2]` finds a
+    /// `Vec<u8>`, but `&[1, 2]`, which is of `i32`, does not.
     ///
     /// # Errors
-    /// Where the value cannot be encoded.
+    /// Fails if the value cannot be encoded.
     pub fn argument<T: Serialize + ?Sized>(mut self, name: impl Into<Cow<'static, str>>, value: &T) -> Result<Self> {
         self.arguments.push(Argument(name.into(), ValueRef::of(&encoding::to_vec(value)?)));
         Ok(self)
     }
 
-    /// Only records whose report of this kind of metadata is a map in which the field of this name has this value.
+    /// Matches only records whose report of this kind of metadata is a map in which the field of this name has this
+    /// value.
     ///
     /// # Errors
-    /// Where the value cannot be encoded.
+    /// Fails if the value cannot be encoded.
     pub fn metadata<T: Serialize + ?Sized>(
         mut self,
         kind: impl Into<String>,
@@ -74,44 +77,44 @@ impl Query {
         Ok(self)
     }
 
-    /// Only records of calls made while the tag of this name had this value.
+    /// Matches only calls made while the tag of this name had this value.
     pub fn tag(mut self, name: impl Into<String>, value: &str) -> Self {
         self.metadata.push(Field { kind: TAGS.to_owned(), name: name.into(), value: text(value) });
         self
     }
 
-    /// Only records written at this moment or later.
+    /// Matches only records written at this time or later.
     pub fn since(mut self, moment: Timestamp) -> Self {
         self.since = Some(moment);
         self
     }
 
-    /// The full name that the function must have, where one is asked for: what a store with an index by name needs.
+    /// Returns the full name that the function must have, or `None`. Stores with an index by name use it.
     pub fn function_name(&self) -> Option<&str> {
         self.function.as_deref()
     }
 
-    /// The version that the function must have, where one is asked for.
+    /// Returns the version that the function must have, or `None`.
     pub fn version_number(&self) -> Option<u64> {
         self.version
     }
 
-    /// The arguments that the call must have, among others.
+    /// Returns the arguments that the call must have. It may have others too.
     pub fn arguments(&self) -> &[Argument] {
         &self.arguments
     }
 
-    /// The fields that the record's metadata must have, among others.
+    /// Returns the fields that the record's metadata must have. It may have others too.
     pub fn fields(&self) -> &[Field] {
         &self.metadata
     }
 
-    /// The moment at or after which the record must have been written, where one is given.
+    /// Returns the earliest time at which the record may have been written, or `None`.
     pub fn earliest(&self) -> Option<Timestamp> {
         self.since
     }
 
-    /// Whether the record fulfils every condition.
+    /// Returns whether the record meets every condition.
     pub fn matches(&self, record: &Record) -> bool {
         self.function.as_ref().is_none_or(|name| *name == record.function.name)
             && self.version.is_none_or(|version| version == record.function.version)
@@ -121,7 +124,7 @@ impl Query {
     }
 }
 
-/// A field of metadata: what a query asks for, and what a store may index.
+/// A metadata field, which a query selects by and a store may index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// The kind of metadata.
@@ -133,7 +136,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// All fields of all reports that are maps with text for keys. Reports of other forms have none.
+    /// Returns all fields of all reports that are maps with text keys. Reports of other forms have no fields.
     pub fn of(metadata: &Metadata) -> Vec<Self> {
         let fields = metadata.iter().flat_map(|(kind, report)| {
             let map: BTreeMap<String, Encoded> = report.decode().unwrap_or_default();

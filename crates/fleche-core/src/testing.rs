@@ -1,11 +1,11 @@
-//! For tests of programs that use memoized functions.
+//! Helpers for tests of programs that use memoized functions.
 //!
-//! A test of a memoized function should test its code, not what an earlier run has recorded. `cargo test` runs in the
-//! package's directory, so it finds a `fleche.toml` there, and a test that enters no cache calls functions under the
-//! program's own. Each of these keeps a test away from it:
+//! A test of a memoized function should test its code, not a result that an earlier run recorded. `cargo test` runs in
+//! the package's directory, so it finds a `fleche.toml` there, and a test that enters no cache uses the program's own
+//! cache. Each of these prevents that:
 //!
-//! - [`ignore_configuration`] has calls run without a cache where the test enters none, on every thread;
-//! - [`scratch`] gives a new cache in memory, for tests that count hits or need the memoization;
+//! - [`ignore_configuration`] makes calls run without a cache on every thread, unless the test enters one;
+//! - [`scratch`] creates a cache in memory, for tests that count hits or need memoization;
 //! - `FLECHE=off cargo test` runs every body of every test, worker processes included.
 //!
 //! ```
@@ -36,10 +36,10 @@
 
 use crate::{cache::Cache, config, context};
 
-/// Creates an empty cache in memory that nothing else uses. It is gone with its last handle.
+/// Creates an empty cache in memory that nothing else uses. It lives as long as its last handle.
 ///
 /// # Panics
-/// Where the program has no store in memory: add `fleche-store-memory` to `[dev-dependencies]`, and
+/// If the program has no in-memory store: add `fleche-store-memory` to `[dev-dependencies]`, and
 /// `use fleche_store_memory as _;` to the tests.
 pub fn scratch() -> Cache {
     config::new_memory().unwrap_or_else(|error| {
@@ -50,20 +50,21 @@ pub fn scratch() -> Cache {
     })
 }
 
-/// Has the whole process ignore configuration files and `FLECHE_CONFIG` while the guard lives.
+/// Makes the whole process ignore configuration files and `FLECHE_CONFIG` while the guard lives.
 ///
-/// Calls on threads that have entered no cache, where no default is [set](crate::set_default_cache), run without a cache.
-/// [`Cache::from_environment`] gives the cache that keeps nothing. [`Cache::named`] knows the names that are always there.
+/// Calls on threads that have entered no cache run without one, unless a default is [set](crate::set_default_cache).
+/// [`Cache::from_environment`] returns the cache that stores nothing. [`Cache::named`] knows only the built-in names.
 ///
-/// Tests of one binary run on threads of one process, so the guard of one test reaches the others. That does no harm to a
-/// test that makes one too, or that enters its cache. Let each test make one, for example in a function that all tests call.
+/// Tests of one binary run on threads of one process, so the guard of one test affects the others. This is harmless to a
+/// test that also creates a guard, or that enters its own cache. Create one in each test, for example in a function that
+/// all tests call.
 pub fn ignore_configuration() -> IgnoredConfiguration {
     config::ignore(true);
     context::default_changed();
     IgnoredConfiguration(())
 }
 
-/// Configuration is ignored until this is dropped; see [`ignore_configuration`].
+/// A guard that makes the process ignore configuration until it is dropped; see [`ignore_configuration`].
 #[must_use = "configuration is ignored until this is dropped: bind it, `let _configuration = …;`"]
 #[derive(Debug)]
 pub struct IgnoredConfiguration(());

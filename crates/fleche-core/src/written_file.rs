@@ -1,6 +1,7 @@
-//! Opens files that fleche writes to, locks or truncates, and refuses those that another user could have put in their place.
+//! Opens files that fleche writes to, locks or truncates, and refuses files that another user could have put in their
+//! place.
 //!
-//! For authors of stores. Reading needs none of this, since everything that is read is verified.
+//! For authors of stores. Reading needs no such check, because everything that is read is verified.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -8,14 +9,14 @@ use std::{
     path::Path,
 };
 
-/// Opens the file for reading and writing, and creates it where `create` says so. What the file holds stays.
+/// Opens the file for reading and writing, and creates it if `create` is set. Existing content stays.
 ///
-/// `shared` accepts files of other users, as the setting of that name in a store's configuration does: those that
-/// belong to the group of their directory.
+/// `shared` corresponds to the setting of that name in a store's configuration. With it, a file of another user is
+/// accepted if it belongs to the group or the owner of its directory.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] where the name leads elsewhere (a link), where the file has other names too, is no
-/// regular file, or belongs to another user; and those of the system.
+/// [`ErrorKind::PermissionDenied`] if the path is a symbolic link or no regular file, or if the file has other hard links
+/// or belongs to another user; otherwise the error of the system.
 pub fn open(path: &Path, create: bool, shared: bool) -> io::Result<File> {
     open_checked(path, create, shared).map_err(|error| match error.raw_os_error() {
         None => io::Error::new(error.kind(), format!("`{}`: {error}", path.display())),
@@ -24,7 +25,7 @@ pub fn open(path: &Path, create: bool, shared: bool) -> io::Result<File> {
 }
 
 fn open_checked(path: &Path, create: bool, shared: bool) -> io::Result<File> {
-    // Before it is opened: opening a device can have effects.
+    // Checked before the file is opened, because opening a device can have effects.
     match fs::symlink_metadata(path) {
         Ok(there) => check(&there, path, shared)?,
         Err(error) if error.kind() == ErrorKind::NotFound && create => {}
@@ -39,7 +40,7 @@ fn open_checked(path: &Path, create: bool, shared: bool) -> io::Result<File> {
         options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
     }
     let file = match options.open(path) {
-        // A link has taken the file's place since the look above.
+        // A link has replaced the file since the check above.
         #[cfg(unix)]
         Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => {
             return Err(refused("it is a symbolic link"));
@@ -53,13 +54,14 @@ fn open_checked(path: &Path, create: bool, shared: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// Checks a file that an engine is about to open by its name, as the user has given it. A missing file is fine, and a
-/// file of another user too: its permissions say what may be done with it.
+/// Checks a file that an engine is about to open under the path that the user gave. A missing file passes, and so does a
+/// file of another user: its permissions govern access.
 ///
-/// A link is followed if it belongs to this user or to root: the user has chosen where the file lies.
+/// A link is followed if it belongs to this user or to root, because the user has chosen the path.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] for the link of another user, and for what is no regular file; and those of the system.
+/// [`ErrorKind::PermissionDenied`] for another user's link and for anything but a regular file; otherwise the error of
+/// the system.
 pub fn check_named(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(link) if link.is_symlink() => {
@@ -76,8 +78,8 @@ pub fn check_named(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Checks a file that an engine opens by itself beside the one that the user has named: it must not be a link. A missing
-/// file is fine.
+/// Checks a file that an engine opens itself, next to the file that the user named: it must not be a link. A missing file
+/// passes.
 ///
 /// # Errors
 /// Those of [`check_named`].
@@ -89,11 +91,11 @@ pub fn check_beside(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Fails where the process may not write up to this offset of a file (`ulimit -f`). The write itself would raise
-/// `SIGXFSZ`, which ends the program.
+/// Fails if the process may not write up to this offset of a file (`ulimit -f`). The write itself would raise `SIGXFSZ`,
+/// which ends the program.
 ///
 /// # Errors
-/// [`ErrorKind::FileTooLarge`].
+/// [`ErrorKind::FileTooLarge`] if the limit is lower.
 pub fn check_limit(end: u64) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -141,7 +143,7 @@ fn check_link(_link: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the group of its directory access to a file of this user, whatever the umask says.
+/// Does nothing on this system: files have no group permissions.
 #[cfg(not(unix))]
 pub fn share(_file: &File, _path: &Path) {}
 
@@ -163,13 +165,15 @@ mod owners {
 
     use super::refused;
 
-    /// Read and write for the group.
+    /// The mode bits for reading and writing by the group.
     const GROUP: u32 = 0o060;
 
     pub(super) fn check_owner(file: &Metadata, path: &Path, shared: bool) -> io::Result<()> {
         // A file whose last name was just removed has no links.
         if file.nlink() > 1 {
-            return Err(refused("the file has other names too, under which it may be something else; remove this one"));
+            return Err(refused(
+                "the file has other names too (hard links), and its content may belong to something else; remove this one",
+            ));
         }
         let me = Uid::effective();
         if file.uid() == me.as_raw() {
@@ -177,7 +181,7 @@ mod owners {
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = || fs::metadata(parent);
-        // Root works in directories of other users in containers and after `sudo`.
+        // Root works in other users' directories in containers and after `sudo`.
         if me.is_root() && directory()?.uid() == file.uid() {
             return Ok(());
         }
@@ -205,7 +209,7 @@ mod owners {
         Err(refused(format!("it is a symbolic link of user {}; remove it, or name the file itself", link.uid())))
     }
 
-    /// Gives the group of the directory access to a file of this user, whatever the umask says.
+    /// Allows the group of a file of this user to read and write it, regardless of the umask.
     pub fn share(file: &File, path: &Path) {
         let Ok(metadata) = file.metadata() else { return };
         if metadata.mode() & GROUP == GROUP || metadata.uid() != Uid::effective().as_raw() {
@@ -222,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_is_created_where_that_is_wanted_and_keeps_what_it_holds() {
+    fn open_creates_file_on_request_and_keeps_its_content() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         assert_eq!(open(&path, false, false).unwrap_err().kind(), ErrorKind::NotFound);
@@ -234,7 +238,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_leads_elsewhere_is_refused() {
+    fn links_and_special_files_are_refused() {
         use std::os::unix::fs::symlink;
         let directory = tempfile::tempdir().unwrap();
         let [victim, link, dangling, twin] =
@@ -262,9 +266,9 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn file_of_another_user_is_refused_unless_its_group_shares_the_directory() {
+    fn file_of_another_user_is_refused_unless_shared_by_group() {
         use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-        // Only root can give files away; and what is asked here is what another user is told.
+        // Only root can change the owner of a file.
         if !nix::unistd::Uid::effective().is_root() {
             return;
         }
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn all_lengths_are_within_the_limit_where_there_is_none() {
+    fn any_length_is_allowed_without_a_limit() {
         check_limit(0).unwrap();
         #[cfg(target_os = "linux")]
         {

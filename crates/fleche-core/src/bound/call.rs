@@ -1,4 +1,4 @@
-//! `BoundCall`: a call of a memoized function, complete with arguments, cache and metadata.
+//! `BoundCall`: a call of a memoized function, with its arguments, cache and metadata.
 
 mod text;
 
@@ -16,24 +16,24 @@ use crate::{
     panics::Contained,
 };
 
-/// A call of a memoized function, complete with its arguments and with the cache and metadata that were active when it
-/// was bound. May go to any thread, and be called any number of times.
+/// A call of a memoized function, with its arguments and with the cache and metadata that were active when it was bound.
+/// It can be sent to any thread and called any number of times.
 ///
-/// Made by the companion's `bind`. The arguments are held encoded; each call decodes them. Serialises, and is read in
-/// other processes with the type of its result alone.
+/// The companion's `bind` creates it. The arguments are stored encoded; each call decodes them. It can be serialized, and
+/// deserialized in other processes with the type of its result alone.
 pub struct BoundCall<R> {
     pub(crate) function: &'static Function,
     pub(crate) binding: Binding,
     pub(crate) arguments: Result<Arc<Arguments>, String>,
-    /// The files among them.
+    /// The files among the arguments.
     pub(crate) files: Vec<KnownFile>,
     pub(crate) key: Option<CallKey>,
     pub(crate) parts: Parts<R>,
-    /// Where it is of the body alone, which has no name: what is called in another process.
+    /// Set if only the body is called: the body has no name, so another process finds it by this descriptor.
     body: Option<&'static Descriptor>,
 }
 
-/// What the attribute knows of every call of a function with this result.
+/// What the attribute provides for every call of a function with this result.
 #[derive(Debug)]
 pub struct Parts<R> {
     pub(crate) transport: Transport<R>,
@@ -44,12 +44,12 @@ pub struct Parts<R> {
 pub type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
 
 impl<R> Parts<R> {
-    /// For generated code.
+    /// Creates the parts. For generated code.
     pub const fn new(transport: Transport<R>, invoke: Invoke<R>) -> Self {
         Self { transport, invoke }
     }
 
-    /// With the type of the result forgotten, but for what people are told.
+    /// Erases the type of the result, and keeps its name for error messages.
     pub fn erased(self) -> Erased
     where
         R: 'static,
@@ -67,7 +67,7 @@ impl<R> Clone for Parts<R> {
 impl<R> Copy for Parts<R> {}
 
 impl<R> BoundCall<R> {
-    /// For generated code: `encode` adds every argument, ignored ones included.
+    /// Creates a call. For generated code: `encode` adds every argument, ignored ones included.
     #[doc(hidden)]
     pub fn new(function: &'static Function, parts: Parts<R>, encode: impl FnOnce(&mut Arguments)) -> Self {
         let mut arguments = Arguments::in_full();
@@ -75,7 +75,8 @@ impl<R> BoundCall<R> {
         Self::of_encoded(function, parts, Binding::current(), arguments, files)
     }
 
-    /// For generated code: checks the arguments, where it is this call's turn; `guard` checks those that are part of the key.
+    /// Checks the arguments if a check of this call is due. For generated code: `guard` checks the arguments that are
+    /// part of the key.
     #[doc(hidden)]
     #[must_use]
     pub fn checked(self, guard: impl FnOnce(&mut Guard<'_>)) -> Self {
@@ -85,7 +86,7 @@ impl<R> BoundCall<R> {
         self
     }
 
-    /// With arguments that are encoded already.
+    /// Creates a call with encoded arguments.
     pub(super) fn of_encoded(
         function: &'static Function,
         parts: Parts<R>,
@@ -99,8 +100,8 @@ impl<R> BoundCall<R> {
         Self { function, binding, arguments, files, key, parts, body: None }
     }
 
-    /// For generated code: a call of the function's body, which looks nothing up and records nothing. As
-    /// [`new`](Self::new), with what the descriptor leads to in another process.
+    /// Creates a call of the function's body, which looks nothing up and records nothing. For generated code. Like
+    /// [`new`](Self::new), with the descriptor that leads to the body in another process.
     #[doc(hidden)]
     pub fn of_body(
         function: &'static Function,
@@ -111,10 +112,10 @@ impl<R> BoundCall<R> {
         Self { body: Some(body), ..Self::new(function, parts, encode) }
     }
 
-    /// Runs the call here, under what it is bound to.
+    /// Runs the call on this thread, in the context that it is bound to.
     ///
     /// # Errors
-    /// [`JobError::Rejected`] where an argument could not be encoded, or does not decode.
+    /// [`JobError::Rejected`] if an argument could not be encoded or cannot be decoded.
     pub fn call(&self) -> Result<R, JobError> {
         let arguments = self.arguments.as_ref().map_err(JobError::rejected)?;
         let _bound = self.binding.enter();
@@ -122,7 +123,7 @@ impl<R> BoundCall<R> {
             .map_err(|error| JobError::rejected(format!("an argument of `{}`: {error}", self.function.name())))
     }
 
-    /// What the function is called in another process.
+    /// Returns the reference by which another process finds the function.
     pub(crate) fn reference(&self) -> Result<FunctionRef, String> {
         if self.parts.transport.wire.is_none() {
             return Err(format!(
@@ -137,12 +138,12 @@ impl<R> BoundCall<R> {
         }
     }
 
-    /// The call's key; `None` where an argument could not be encoded.
+    /// Returns the call's key, or `None` if an argument could not be encoded.
     pub fn key(&self) -> Option<CallKey> {
         self.key
     }
 
-    /// What it is bound to.
+    /// Returns the context that the call is bound to.
     pub fn binding(&self) -> &Binding {
         &self.binding
     }
@@ -164,10 +165,10 @@ impl<R> fmt::Debug for BoundCall<R> {
     }
 }
 
-/// For generated code: calls a function with encoded arguments, and encodes its result.
+/// Calls a function with encoded arguments, and encodes its result. For generated code.
 ///
 /// # Errors
-/// Where the arguments do not decode, or the result cannot be encoded.
+/// Fails if an argument cannot be decoded, or the result cannot be encoded.
 #[doc(hidden)]
 pub fn answer<R>(arguments: &[&[u8]], parts: Parts<R>) -> Result<Vec<u8>, String> {
     let (encode, _) = parts.transport.wire.ok_or("its result cannot leave the process")?;

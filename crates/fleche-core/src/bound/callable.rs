@@ -1,4 +1,4 @@
-//! What can be bound and submitted: functions and closures of up to twelve arguments.
+//! Callables that can be bound and submitted: functions and closures of up to twelve arguments.
 
 use std::any::TypeId;
 
@@ -12,30 +12,30 @@ use crate::{
     memo::{Arguments, local_codec},
 };
 
-/// A function of the arguments in the tuple `Args`: any `Fn` with as many parameters, or a [`Bound`] one.
+/// A callable that takes the arguments in the tuple `Args`: any `Fn` with as many parameters, or a [`Bound`] one.
 ///
-/// Pass the function itself: a function pointer or a reference to it does not tell which function it is.
+/// Pass the function itself: a function pointer or a reference does not identify the function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called with the arguments `{Args}`",
     note = "arguments are a tuple, `(a,)` for a single one, and closure parameters need their types"
 )]
 pub trait Callable<Args>: Send + 'static {
-    /// What it returns.
+    /// The return type.
     type Output;
 
-    /// The function itself: what is bound, where it is bound.
+    /// The function itself, without its binding if it is bound.
     #[doc(hidden)]
     type Inner: Callable<Args, Output = Self::Output>;
 
-    /// Calls it.
+    /// Calls the function.
     fn call(&self, arguments: Args) -> Self::Output;
 
-    /// What it is bound to; `None` if it is not bound.
+    /// Returns the context that the function is bound to, or `None` if it is not bound.
     fn binding(&self) -> Option<&Binding> {
         None
     }
 
-    /// The memoized function that it is; `None` if it is another one.
+    /// Returns the memoized function that this is, or `None` if it is not memoized.
     #[doc(hidden)]
     fn function(&self) -> Option<&'static Function> {
         function::by_type(TypeId::of::<Self>())
@@ -54,7 +54,7 @@ where
     }
 
     fn binding(&self) -> Option<&Binding> {
-        // Of two, the inner one is active last, when the function runs.
+        // The binding of the inner function is entered last, so it is active when the function runs.
         self.function.binding().or(Some(&self.binding))
     }
 
@@ -65,11 +65,11 @@ where
 
 /// A tuple of up to twelve arguments that can be submitted.
 pub trait TupleArguments: Serialize + DeserializeOwned + Send + 'static {
-    /// Adds each that is wanted.
+    /// Adds the encoding of each argument for which `wanted` returns `true`.
     #[doc(hidden)]
     fn encode(&self, to: Arguments, wanted: impl Fn(usize) -> bool) -> Arguments;
 
-    /// Decodes as many.
+    /// Decodes the arguments. Fails if their number differs.
     #[doc(hidden)]
     fn decode(encoded: &[&[u8]]) -> Result<Self, DecodeError>;
 }
@@ -106,7 +106,7 @@ macro_rules! tuples {
             fn decode(encoded: &[&[u8]]) -> Result<Self, DecodeError> {
                 let wanted = <[&str]>::len(&[$(stringify!($name)),*]);
                 if encoded.len() != wanted {
-                    return Err(serde::de::Error::custom(format!("{} arguments came, where it takes {wanted}", encoded.len())));
+                    return Err(serde::de::Error::custom(format!("got {} arguments, expected {wanted}", encoded.len())));
                 }
                 Ok(($(encoding::from_slice::<$name>(encoded[$index])?,)*))
             }

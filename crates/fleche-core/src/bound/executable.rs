@@ -1,4 +1,4 @@
-//! The program's executable: identifies its build, and starts it in further processes.
+//! The program's executable: identifies its build, and starts it in other processes.
 
 use std::{
     ffi::OsString,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::digest::Digest;
 
-/// The digest of the running program's executable; `None`, which is logged, where the file cannot be read.
+/// Returns the digest of the running program's executable. If the file cannot be read, logs an error and returns `None`.
 pub fn executable() -> Option<Digest> {
     static DIGEST: OnceLock<Digest> = OnceLock::new();
     if let Some(digest) = DIGEST.get() {
@@ -25,35 +25,35 @@ pub fn executable() -> Option<Digest> {
     match digest {
         Ok(digest) => Some(*DIGEST.get_or_init(|| digest)),
         Err(error) => {
-            crate::log::error!(%error, "cannot read the program's executable; functions without a name of their own stay in this process");
+            crate::log::error!(%error, "cannot read the program's executable; functions without a unique name cannot be sent to other processes");
             None
         }
     }
 }
 
-/// The executable that this process runs, whatever lies at its path by now.
+/// The executable that this process runs, even if another file has replaced it at its path.
 #[derive(Debug)]
 pub struct Executable {
     path: PathBuf,
-    /// Where a loader was started with the program as its argument.
+    /// Set if a loader was started with the program as its argument.
     loaded: Option<Loaded>,
 }
 
-/// A program that a loader has loaded: `ld.so --library-path lib program`.
+/// A program that was started through a loader: `ld.so --library-path lib program`.
 #[derive(Debug)]
 struct Loaded {
     /// The loader's own arguments.
     options: Vec<OsString>,
-    /// The program's file. Held open, since nothing else leads to it when it is replaced.
+    /// The program's file. It is kept open, because no path leads to it once it is replaced.
     program: File,
 }
 
 impl Executable {
-    /// The executable of this process. Only success is kept.
+    /// Returns the executable of this process. Only success is cached.
     ///
     /// # Errors
-    /// Fails where the system does not name the executable, or the program's file is gone. The latter is possible only where a
-    /// loader was started with the program as its argument.
+    /// Fails if the system does not name the executable, or if the program's file is missing. The latter is possible only
+    /// if a loader was started with the program as its argument.
     pub fn of_program() -> io::Result<&'static Self> {
         static FOUND: OnceLock<Executable> = OnceLock::new();
         if let Some(found) = FOUND.get() {
@@ -66,12 +66,12 @@ impl Executable {
     /// Opens the program's file.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Fails if the file cannot be read.
     fn open(&self) -> io::Result<File> {
         File::open(self.program().as_deref().unwrap_or(&self.path))
     }
 
-    /// A command that starts the same program in another process, as long as this process lives.
+    /// Returns a command that starts the same program in another process. It works as long as this process lives.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         if let Some(loaded) = &self.loaded {
@@ -81,7 +81,7 @@ impl Executable {
         command
     }
 
-    /// Where a loader finds the program.
+    /// Returns the path at which a loader finds the program.
     fn program(&self) -> Option<PathBuf> {
         #[cfg(target_os = "linux")]
         let program = self.loaded.as_ref().map(Loaded::path);
@@ -91,16 +91,17 @@ impl Executable {
     }
 }
 
-/// Returns the path of the file that the system started. On Linux it leads to the running program, even if another file has
-/// replaced it.
+/// Returns the path of the file that the system started. On Linux it leads to the running program, even if another file
+/// has replaced it.
 fn path() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
-/// A digest of how the program lies in memory, without its file; the same in every process of one build.
+/// Returns a digest of the program's layout in memory, without reading its file. It is the same in every process of one
+/// build.
 ///
 /// # Errors
-/// Fails where the loader does not report the program's segments.
+/// Fails if the loader does not report the program's segments.
 pub fn layout() -> io::Result<Digest> {
     let image = super::portable::Image::of_program();
     image
@@ -128,22 +129,22 @@ mod on_linux {
     use crate::bound::portable::Image;
 
     impl Loaded {
-        /// The path by which other processes of this user open the file, as long as this process lives.
+        /// Returns the path by which other processes of this user open the file, as long as this process lives.
         pub(super) fn path(&self) -> PathBuf {
             format!("/proc/{}/fd/{}", std::process::id(), self.program.as_raw_fd()).into()
         }
     }
 
-    /// What a loader has loaded; `None` where the system has started the program itself.
+    /// Returns the program that a loader has loaded, or `None` if the system started the program itself.
     ///
     /// # Errors
-    /// Fails where this cannot be determined, or the file is missing.
+    /// Fails if this cannot be determined, or if the file is missing.
     pub(super) fn loaded() -> io::Result<Option<Loaded>> {
         let image =
             Image::of_program().ok_or_else(|| io::Error::other("the loader does not tell where the program lies"))?;
         let started = match fs::read("/proc/self/auxv") {
             Ok(vector) => headers_in(&vector),
-            // A program that may be executed and not read hides this. Loaders read programs.
+            // A program that may be executed but not read hides this. Loaders read programs.
             Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => None,
             Err(error) => return Err(error),
         };
@@ -170,7 +171,7 @@ mod on_linux {
         if image.is_of(&file)? {
             return Ok(file);
         }
-        Err(not_found(&format!("{} is another file by now", path.display())))
+        Err(not_found(&format!("{} has been replaced by another file", path.display())))
     }
 
     fn not_found(why: &str) -> io::Error {
@@ -179,7 +180,7 @@ mod on_linux {
         io::Error::new(NotFound, text)
     }
 
-    /// The address of the table of segments of what the system has started: `AT_PHDR`, see getauxval(3).
+    /// Returns the address of the segment table of the file that the system started: `AT_PHDR`, see getauxval(3).
     fn headers_in(vector: &[u8]) -> Option<usize> {
         const AT_PHDR: usize = 3;
         let word = |bytes: &[u8]| bytes.try_into().ok().map(usize::from_ne_bytes);
@@ -187,7 +188,7 @@ mod on_linux {
         pairs.find(|(kind, _)| word(kind) == Some(AT_PHDR)).and_then(|(_, value)| word(value))
     }
 
-    /// The arguments of a command line in which each ends with a NUL.
+    /// Splits a command line into its arguments, each of which ends with a NUL.
     fn split(line: &[u8]) -> Vec<OsString> {
         let line = line.strip_suffix(b"\0").unwrap_or(line);
         line.split(|byte| *byte == 0).map(|argument| OsString::from_vec(argument.to_vec())).collect()

@@ -1,10 +1,10 @@
-//! `Hex`: bytes as hexadecimal digits, for text.
+//! `Hex`: bytes that are serialized as hexadecimal digits.
 
 use std::{borrow::Cow, ops::Deref};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Bytes that are written as lower-case hexadecimal digits, two each.
+/// Bytes that are serialized as lower-case hexadecimal digits, two for each byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hex<'a>(Cow<'a, [u8]>);
 
@@ -34,7 +34,8 @@ impl Serialize for Hex<'_> {
 impl<'de> Deserialize<'de> for Hex<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let digits = Cow::<str>::deserialize(deserializer)?;
-        let bytes = read(&digits).ok_or_else(|| de::Error::custom("an even number of hexadecimal digits is wanted"))?;
+        let bytes = read(&digits)
+            .ok_or_else(|| de::Error::custom("expected an even number of lower-case hexadecimal digits"))?;
         Ok(Self(Cow::Owned(bytes)))
     }
 }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_read_as_it_is_written() {
+    fn every_byte_round_trips() {
         let bytes: Vec<u8> = (0..=255).collect();
         let written = serde_json::to_string(&Hex::from(&*bytes)).unwrap();
         assert!(written.starts_with("\"000102") && written.ends_with("feff\""), "{written}");
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_are_no_digits_in_pairs_is_refused() {
+    fn text_other_than_pairs_of_digits_is_refused() {
         for digits in ["0", "0g", "AB", "é", "+1"] {
             assert_eq!(read(digits), None, "{digits}");
         }

@@ -1,4 +1,4 @@
-//! Portable functions: what a call's function is called where it will run, and how it is found there.
+//! Portable functions: how another process refers to a call's function and finds it.
 
 mod descriptor;
 mod image;
@@ -19,25 +19,25 @@ use crate::{
     job::{self, JobError},
 };
 
-/// Which function a call is of, for another process of the same binary; by name also for another binary that registers
-/// the name.
+/// Refers to a call's function in another process of the same binary, or by name in another binary that registers the
+/// name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FunctionRef(Reference);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Reference {
-    /// The name that the attribute registers.
+    /// The registered name.
     Name(String),
-    /// Where the function's descriptor lies in the program, from its beginning, and the fingerprint of its types.
+    /// The position of the function's descriptor, relative to the start of the program, and the fingerprint of its types.
     Position { at: u64, types: u64 },
 }
 
 impl FunctionRef {
-    /// A memoized function, by name where it has one for itself.
+    /// Refers to a memoized function, by name if it does not share its name.
     ///
     /// # Errors
-    /// Why it cannot leave the process.
+    /// The reason why it cannot leave the process.
     pub(crate) fn of_function(function: &Function) -> Result<Self, String> {
         if by_name(function) {
             return Ok(Self(Reference::Name(function.name().to_owned())));
@@ -45,10 +45,10 @@ impl FunctionRef {
         Self::of_descriptor(descriptor_of(function)?, function.name())
     }
 
-    /// Any callable that is known by its type alone: functions, and closures that capture nothing.
+    /// Refers to any callable that its type alone identifies: functions, and closures that capture nothing.
     ///
     /// # Errors
-    /// Why it cannot leave the process, and what to do.
+    /// The reason why it cannot leave the process, and what to do.
     pub(crate) fn of_callable<F, Args>(function: &F) -> Result<Self, String>
     where
         F: Callable<Args>,
@@ -68,20 +68,20 @@ impl FunctionRef {
         }
     }
 
-    /// What the descriptor is of; `name` is for people.
+    /// Refers to the function of the descriptor; `name` is used in error messages.
     ///
     /// # Errors
-    /// Where it does not lie in the executable.
+    /// Fails if the descriptor is not in the executable.
     pub(super) fn of_descriptor(descriptor: &'static Descriptor, name: &str) -> Result<Self, String> {
         let (at, types) = position(descriptor, name)?;
         Ok(Self(Reference::Position { at, types }))
     }
 
-    /// Calls the function with these encoded arguments, on this thread, and gives its encoded result.
+    /// Calls the function with these encoded arguments on this thread, and returns its encoded result.
     ///
     /// # Errors
-    /// The panic of the body; or [`JobError::Rejected`] where there is no such function here, where the arguments are
-    /// not its, or where the result cannot be encoded. No body has run then, but for the last.
+    /// The panic of the body, or [`JobError::Rejected`] if this program has no such function, if the arguments do not
+    /// match its parameters, or if the result cannot be encoded. Except in the last case, the body has not run.
     pub fn call(&self, arguments: &[&[u8]]) -> Result<Vec<u8>, JobError> {
         let function = self.find().map_err(JobError::rejected)?;
         job::catch(|| function(arguments))?.map_err(JobError::rejected)
@@ -98,18 +98,18 @@ impl FunctionRef {
     }
 }
 
-/// Where the descriptor lies in the executable, and the fingerprint of its types.
+/// Returns the descriptor's position in the executable, and the fingerprint of its types.
 pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u64, u64), String> {
     let at = image::position_of(descriptor).ok_or_else(|| {
         format!(
-            "`{name}` does not lie in the read-only data of this program's executable, but in a shared library, say, so no \
+            "`{name}` is not in the read-only data of this program's executable (it may be in a shared library), so no \
              other process can find it by its position; define it in the program, or make it a `#[fleche]` function"
         )
     })?;
     Ok((at, descriptor.types()))
 }
 
-/// The memoized function whose descriptor lies at this position in the executable.
+/// Returns the memoized function whose descriptor is at this position in the executable.
 pub(super) fn function_at(position: u64, types: u64) -> Result<&'static Function, String> {
     let function = image::descriptor_at(position, types)?.function();
     function.ok_or_else(|| format!("at position {position:#x} there is no `#[fleche]` function"))
@@ -131,7 +131,7 @@ fn by_name(function: &Function) -> bool {
     function.portable().is_some() && function.is_known_by_name()
 }
 
-/// Why a callable of this type has no form that another process could read.
+/// Returns why a callable of this type cannot be sent to another process.
 pub(super) fn not_portable(name: &str) -> String {
     let why = if name.starts_with('&') {
         "a reference to a function does not tell which function it is; pass the function itself"

@@ -1,4 +1,4 @@
-//! `Reference`: which function a bound callable is of, written for whoever reads it.
+//! `Reference`: identifies the function of a bound callable in serialized form.
 
 use std::any::{TypeId, type_name};
 
@@ -13,27 +13,27 @@ use crate::{
     function::{self, Function},
 };
 
-/// Which function a bound callable is of.
+/// Identifies the function of a bound callable.
 ///
-/// Unlike a [`FunctionRef`](super::FunctionRef) it may have been written by anybody. It leads to memoized functions
-/// only, whose calls any arguments may be given to; a callable that is known by its type alone is never made from it.
+/// Unlike a [`FunctionRef`](super::FunctionRef), it may come from an untrusted source. It leads only to memoized
+/// functions, whose calls accept any arguments; a callable that is identified by its type alone is never created from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Reference {
-    /// The registered name, of a function that has it for itself.
+    /// The registered name, if the function does not share it.
     Name(String),
-    /// Where the descriptor of a memoized function lies in this executable, and the fingerprint of its types: of an
-    /// instance of a generic function, or where two functions claim one name.
+    /// The position in this executable of a memoized function's descriptor, and the fingerprint of its types. Used for an
+    /// instance of a generic function, or if two functions have one name.
     Position { of: String, executable: Digest, at: u64, types: u64 },
-    /// The type of any other callable that holds nothing, to be compared with a given one.
+    /// The type of any other callable without captured values, to be compared with that of a given callable.
     Type { of: String, executable: Digest, types: u64 },
 }
 
 impl Reference {
-    /// A memoized function that can be bound.
+    /// Refers to a memoized function that can be bound.
     ///
     /// # Errors
-    /// Why it cannot be written.
+    /// The reason why it cannot be serialized.
     pub(super) fn of_function(function: &'static Function) -> Result<Self, String> {
         let name = function.name();
         if function.is_known_by_name() {
@@ -43,10 +43,10 @@ impl Reference {
         Ok(Self::Position { of: name.to_owned(), executable: this_executable(name)?, at, types })
     }
 
-    /// A callable of this type, or the memoized function that a value of it is known to be.
+    /// Refers to a callable of this type, or to the memoized function that a value of the type is known to be.
     ///
     /// # Errors
-    /// Why it cannot be written.
+    /// The reason why it cannot be serialized.
     pub(super) fn of_callable<F: 'static>(known: Option<&'static Function>) -> Result<Self, String> {
         let memoized = known.or_else(|| function::by_type(TypeId::of::<F>()));
         if let Some(Ok(reference)) = memoized.map(Self::of_function) {
@@ -60,10 +60,10 @@ impl Reference {
         Ok(Self::Type { of: name.to_owned(), executable, types: fingerprint(&[TypeId::of::<F>()]) })
     }
 
-    /// The memoized function that is meant.
+    /// Returns the memoized function.
     ///
     /// # Errors
-    /// Where there is none in this program, or this is another program, and what to do.
+    /// Fails, with advice in the text, if this program has no such function or is another build.
     pub(super) fn find(&self) -> Result<&'static Function, String> {
         match self {
             Self::Name(name) => function::by_name(name),
@@ -76,23 +76,23 @@ impl Reference {
                 Ok(function)
             }
             Self::Type { of, .. } => Err(format!(
-                "`{of}` was written by its type, which does not tell where it is: read it with `Bound::restore(f, …)`, where \
-                 `f` is that function; or make it a `#[fleche]` function, and call that before it is bound where it is \
+                "`{of}` was serialized by its type, which does not lead to its code: read it with `Bound::restore(f, …)`, where \
+                 `f` is that function; or make it a `#[fleche]` function, and call it before you bind it if it is \
                  generic"
             )),
         }
     }
 
-    /// Whether callables of this type are what is meant.
+    /// Checks that callables of this type are meant.
     ///
     /// # Errors
-    /// Where they are not, and what is.
+    /// Fails if another callable is meant, with both names in the text.
     pub(super) fn check_is<F: 'static>(&self) -> Result<(), String> {
         let given = || function::by_type(TypeId::of::<F>());
         let same = match self {
-            // Found last, and only so that two of one name are refused.
+            // The name is looked up last, and only to refuse two functions with one name.
             Self::Name(name) => given().is_some_and(|given| given.name() == name) && self.find().map(|_| true)?,
-            // Found first: that registers the instance.
+            // Looked up first, because that registers the instance.
             Self::Position { .. } => {
                 let found = self.find()?;
                 given().is_some_and(|given| std::ptr::eq(given, found))
@@ -109,28 +109,28 @@ impl Reference {
 
     fn mismatch(&self, asked: &str) -> String {
         let (Self::Name(of) | Self::Position { of, .. } | Self::Type { of, .. }) = self;
-        let other = if of == asked { ", which is another one that prints alike" } else { "" };
-        format!("this is `{of}` bound, where `{asked}` is asked for{other}")
+        let other = if of == asked { ", which is a different function whose name prints alike" } else { "" };
+        format!("the text holds the bound function `{of}`, but `{asked}` is asked for{other}")
     }
 }
 
 fn this_executable(name: &str) -> Result<Digest, String> {
     executable().ok_or_else(|| {
         format!(
-            "`{name}` has no name that other processes know, and the executable, in which they would find it, cannot be \
+            "`{name}` has no name that other processes know, and the executable, by which they would find it, cannot be \
              read; write a `#[fleche]` function that is not generic"
         )
     })
 }
 
-/// Whether what stands in this executable is meant.
+/// Checks that this executable wrote the reference.
 fn check(of: &str, written: &Digest) -> Result<(), String> {
     if executable() == Some(*written) {
         return Ok(());
     }
     Err(format!(
-        "another build wrote this, and in this one `{of}` cannot be told from others: only `#[fleche]` functions that are \
-         not generic and have a name for themselves are found by it. Read it with the build that wrote it, or write it \
-         anew with this one"
+        "another build wrote this, and this build cannot identify `{of}`: only `#[fleche]` functions that are \
+         not generic and do not share their name are found by name. Read it with the build that wrote it, or write it \
+         again with this one"
     ))
 }

@@ -1,4 +1,4 @@
-//! Bound functions as text: what is written of them, and how they are read.
+//! Bound functions as text: how they are serialized and deserialized.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
@@ -13,15 +13,15 @@ struct Written {
 }
 
 impl Written {
-    /// Opens the cache, once it is known that something can use it.
+    /// Opens the cache. Called only once the function is known.
     fn binding<E: serde::de::Error>(self) -> Result<Binding, E> {
         Binding::open(self.binding).map_err(E::custom)
     }
 }
 
 impl<F> Bound<F> {
-    /// Reads what serialising a bound function has written, and binds this function so, which must be the same one. The
-    /// only way back for functions that are not `#[fleche]`, and closures.
+    /// Deserializes a bound function and binds `function`, which must be the same one, as the original was. This is the
+    /// only way to deserialize functions that are not `#[fleche]`, and closures.
     ///
     /// ```
     /// use fleche_core::{Bound, Cache};
@@ -35,8 +35,8 @@ impl<F> Bound<F> {
     /// ```
     ///
     /// # Errors
-    /// Where what is read is of another function; where it has no registered name, and another build wrote it; or where
-    /// its cache cannot be opened here.
+    /// Fails if the text is that of another function, if the function has no registered name and another build wrote the
+    /// text, or if its cache cannot be opened in this process.
     pub fn restore<'de, D: Deserializer<'de>>(function: F, deserializer: D) -> Result<Self, D::Error>
     where
         F: 'static,
@@ -47,13 +47,13 @@ impl<F> Bound<F> {
     }
 }
 
-/// Which function it is, and what it is bound to.
+/// Serializes the function's identity and the binding.
 ///
-/// A `#[fleche]` function is written by its registered name, which any build finds that registers it. Everything else is
-/// found by the same build only: instances of generic functions, functions that share their name, and, with
-/// [`Bound::restore`], other functions and closures that capture nothing. What holds values (closures that capture,
-/// function pointers that were made by hand) is an error. A function that was bound twice is written as the one that was
-/// bound once.
+/// A `#[fleche]` function is identified by its registered name, with which every build that registers it finds it.
+/// Everything else can be read only by the same build: instances of generic functions, functions that share their name,
+/// and, with [`Bound::restore`], other functions and closures that capture nothing. Callables that hold values (closures
+/// that capture, function pointers created from functions) cannot be serialized. A function that was bound twice is
+/// serialized as if it had been bound once.
 impl<F: 'static> Serialize for Bound<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let function = (self.refer)(self.known).map_err(S::Error::custom)?;
@@ -62,7 +62,7 @@ impl<F: 'static> Serialize for Bound<F> {
     }
 }
 
-/// A `#[fleche]` function as a pointer: whoever reads it has to know its signature, and nothing else.
+/// Deserializes a `#[fleche]` function as a pointer: the reader has to know only its signature.
 ///
 /// ```
 /// use fleche_core::{Bound, Cache, fleche};
@@ -78,9 +78,9 @@ impl<F: 'static> Serialize for Bound<F> {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// It is the function wherever it goes: hits of it never enter a wrapped executor, and it travels to other processes.
-/// An error where this program has no such function, where its signature is another one, or where the cache cannot be
-/// opened here.
+/// The pointer stands for the memoized function everywhere: its hits never enter a wrapped executor, and it can be sent
+/// to other processes. Fails if this program has no such function, if its signature differs, or if the cache cannot be
+/// opened in this process.
 impl<'de, F: Copy + 'static> Deserialize<'de> for Bound<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Written::deserialize(deserializer)?;
@@ -89,13 +89,10 @@ impl<'de, F: Copy + 'static> Deserialize<'de> for Bound<F> {
         let with =
             |why| D::Error::custom(format!("{why}; read it with `Bound::restore(f, …)`, where `f` is that function"));
         let portable = known.portable().ok_or_else(|| with(cannot_leave(name)))?;
-        let unsaid = || with(format!("no function pointer's type says the signature of `{name}`"));
+        let unsaid = || with(format!("no function pointer type has the signature of `{name}`"));
         let pointer = portable.pointer.ok_or_else(unsaid)?;
         let function = pointer().get::<F>().map_err(|is| {
-            D::Error::custom(format!(
-                "`{name}` is a `{is}`, and not a `{}`, as which it is read",
-                std::any::type_name::<F>()
-            ))
+            D::Error::custom(format!("`{name}` is a `{is}`, but it is read as a `{}`", std::any::type_name::<F>()))
         })?;
         Ok(Self { function, binding: written.binding()?, known: Some(known), refer: Reference::of_callable::<F> })
     }

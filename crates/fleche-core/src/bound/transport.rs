@@ -1,4 +1,4 @@
-//! `Transport`: how a result crosses from one thread, or process, to another.
+//! `Transport`: how a result is passed between threads and between processes.
 
 use std::{error::Error as StdError, marker::PhantomData, ops::Deref};
 
@@ -10,7 +10,7 @@ use crate::{
     panics::contain,
 };
 
-/// How a result of type `R` crosses from one thread to another, and from one process to another.
+/// How a result of type `R` is passed from one thread to another, and from one process to another.
 #[derive(Debug)]
 pub struct Transport<R> {
     pub(crate) pack: fn(R) -> Result<Payload, JobError>,
@@ -19,7 +19,7 @@ pub struct Transport<R> {
 }
 
 impl<R> Transport<R> {
-    /// Both ways together.
+    /// Combines the transport between threads with the one between processes.
     pub fn new((pack, unpack): Crossing<R>, wire: Wire<R>) -> Self {
         Self { pack, unpack, wire }
     }
@@ -33,18 +33,19 @@ impl<R> Clone for Transport<R> {
 
 impl<R> Copy for Transport<R> {}
 
-/// How a result crosses from thread to thread.
+/// How a result is passed between threads.
 pub type Crossing<R> = (fn(R) -> Result<Payload, JobError>, Unpack<R>);
 
-/// How a result crosses as bytes; `None` where it cannot.
+/// How a result is passed as bytes; `None` if it cannot be.
 pub type Wire<R> = Option<(fn(&R) -> Result<Vec<u8>, String>, Decode<R>)>;
 
-/// Finds out how a type crosses between threads. In order: as it is; a `Result` with its error as text; not at all.
+/// Selects how a type is passed between threads. In order of preference: as it is; as a `Result` whose error becomes
+/// text; not at all.
 #[derive(Debug)]
 pub struct TransportProbe<R>(PhantomData<fn() -> R>);
 
 impl<R> TransportProbe<R> {
-    /// A probe for this type.
+    /// Creates a probe for this type.
     #[allow(clippy::new_without_default)] // Named where it is used, by generated code.
     pub const fn new() -> Self {
         Self(PhantomData)
@@ -52,15 +53,15 @@ impl<R> TransportProbe<R> {
 }
 
 impl<R: Send + 'static> TransportProbe<R> {
-    /// As it is.
+    /// Passes the result as it is.
     pub fn fleche_transport(&self) -> Crossing<R> {
         (|result| Ok(Box::new(result)), unpack_same)
     }
 }
 
-/// For a `Result` whose error cannot leave its thread, but can be made of text: `Box<dyn Error>` is such an error.
+/// Selected for a `Result` whose error is not `Send` but can be recreated from text, such as `Box<dyn Error>`.
 pub trait RemoteTransport<R> {
-    /// With the error as text.
+    /// Passes the error as text.
     fn fleche_transport(&self) -> Crossing<R>;
 }
 
@@ -77,9 +78,9 @@ where
     }
 }
 
-/// For everything else.
+/// Selected for all other types.
 pub trait NoTransport<R> {
-    /// Refuses.
+    /// Refuses every result.
     fn fleche_transport(&self) -> Crossing<R>;
 }
 
@@ -96,22 +97,22 @@ fn cannot_leave<R>() -> JobError {
     ))
 }
 
-/// Finds out how a type crosses as bytes. In order: as serde has it; a `Result` with its error as text, where that can be
-/// made of text; not at all.
+/// Selects how a type is passed as bytes. In order of preference: encoded as a whole; as a `Result` whose error becomes
+/// text, if the error can be recreated from text; not at all.
 #[derive(Debug)]
 pub struct WireProbe<R>(PhantomData<fn() -> R>);
 
 impl<R> WireProbe<R> {
-    /// A probe for this type.
+    /// Creates a probe for this type.
     #[allow(clippy::new_without_default)] // Named where it is used, by generated code.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-/// As serde has it.
+/// Selected for types that serde can serialize.
 pub trait WholeWire<R> {
-    /// As serde has it.
+    /// Encodes the whole result.
     fn fleche_wire(&self) -> Wire<R>;
 }
 
@@ -121,9 +122,9 @@ impl<R: Serialize + DeserializeOwned> WholeWire<R> for &WireProbe<R> {
     }
 }
 
-/// For errors that lend a `dyn Error`: `anyhow::Error` and `Box<dyn Error>` are such errors.
+/// Selected for errors that dereference to a `dyn Error`, such as `anyhow::Error` and `Box<dyn Error>`.
 pub trait LentErrorWire<R> {
-    /// With the error as text.
+    /// Passes the error as text.
     fn fleche_wire(&self) -> Wire<R>;
 }
 
@@ -142,15 +143,15 @@ where
     T: Serialize + DeserializeOwned,
     E: From<RemoteError> + StdError + 'static,
 {
-    /// For errors of one's own: with the error as text.
+    /// Passes the error as text, for error types that implement `Error` themselves.
     pub fn fleche_wire(&self) -> Wire<Result<T, E>> {
         Some((|result| encode(&result.as_ref().map_err(|error| RemoteError::new(error))), decode_with_text))
     }
 }
 
-/// For everything else.
+/// Selected for all other types.
 pub trait NoWire<R> {
-    /// Refuses.
+    /// Refuses every result.
     fn fleche_wire(&self) -> Wire<R>;
 }
 
@@ -160,9 +161,9 @@ impl<R> NoWire<R> for WireProbe<R> {
     }
 }
 
-/// What can be turned into text with its sources: the forms of `dyn Error`.
+/// The forms of `dyn Error`, which can be converted to text together with their sources.
 pub trait AsRemote {
-    /// The texts.
+    /// Returns the texts of the error and its sources.
     fn as_remote(&self) -> RemoteError;
 }
 
@@ -184,11 +185,11 @@ fn encode<T: Serialize>(result: &T) -> Result<Vec<u8>, String> {
     encoded.map_err(|error| format!("the result cannot be encoded: {error}"))
 }
 
-/// Reads a result that came as bytes.
+/// Decodes a result that was passed as bytes.
 pub(crate) fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T, JobError> {
     let decoded = contain(|| encoding::from_slice(encoded));
     let decoded = decoded.map_err(|panic| JobError::rejected(format!("the `Deserialize` of the result {panic}")))?;
-    decoded.map_err(|error| JobError::rejected(format!("the result does not decode: {error}")))
+    decoded.map_err(|error| JobError::rejected(format!("the result cannot be decoded: {error}")))
 }
 
 fn decode_with_text<T, E>(encoded: &[u8]) -> Result<Result<T, E>, JobError>

@@ -1,4 +1,4 @@
-//! `FunctionId`: which function a call is of.
+//! `FunctionId`: the identity of a memoized function.
 
 use std::borrow::Cow;
 
@@ -6,24 +6,25 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use crate::digest::Digest;
 
-/// Which function a call is of: name, version, and the digest of its code.
+/// The identity of a memoized function: name, version, and the digest of its code.
 ///
-/// In a key the code digest stands only where the function asks for it (`hash_code`); in a record it always stands, so
-/// that a result computed by other code can be told.
+/// The code digest is part of a key only if the function asks for it (`hash_code`). It is always part of a record, so
+/// that results computed by other code are recognized.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FunctionId {
-    /// `package::module::path::name` or the name given; with the type and const parameters of a generic instance.
+    /// `package::module::path::name` or the name given in the attribute; with the type and const parameters of a generic
+    /// instance.
     pub name: Cow<'static, str>,
-    /// The version that the attribute states; 0 where it states none.
+    /// The version given in the attribute; 0 if there is none.
     pub version: u64,
-    /// Digest of the function's tokens: signature and body, without comments and white space.
+    /// The digest of the function's tokens: signature and body, without comments and white space.
     pub code: Digest,
     /// Whether the code digest is part of the key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hash_code: bool,
 }
 
-/// A function identity as it enters a key.
+/// A function identity, encoded as part of a key.
 pub(super) struct Keyed<'a>(pub(super) &'a FunctionId);
 
 impl Serialize for Keyed<'_> {

@@ -1,4 +1,4 @@
-//! `CallKey`: the name under which a call's record is kept.
+//! `CallKey`: the key under which a call's record is stored.
 
 use std::{borrow::Cow, cell::Cell, fmt, str::FromStr, sync::LazyLock};
 
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// One argument of a call: the parameter's name and the value's reference. Encoded as the pair `[name, reference]`.
+/// One argument of a call: the parameter's name and a reference to the value. Encoded as the pair `[name, reference]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Argument(
     /// The parameter's name; `arg0`, `arg1`, … for parameters that are patterns.
@@ -21,7 +21,7 @@ pub struct Argument(
     pub ValueRef,
 );
 
-/// The name under which a call's record is kept: BLAKE3, in key derivation mode with the context
+/// The key under which a call's record is stored: BLAKE3, in key derivation mode with the context
 /// `fleche 2026 call key v1`, of the encoding of `[function identity, [[argument name, reference], …]]`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -30,7 +30,7 @@ pub struct CallKey(Digest);
 const CONTEXT: &str = "fleche 2026 call key v1";
 const REPLACED: &str = "fleche 2026 replaced record v1";
 
-// Hashing the context costs as much as hashing a small call; it is done once.
+// Hashing the context costs as much as hashing a small call, so it is done only once.
 static CONTEXT_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
 
 thread_local! {
@@ -38,10 +38,10 @@ thread_local! {
 }
 
 impl CallKey {
-    /// The key of the call of this function with these arguments: all but the ignored ones, in declaration order.
+    /// Returns the key of a call of this function with these arguments: all but the ignored ones, in declaration order.
     ///
     /// # Errors
-    /// None for identities and references that can be built; the encoding's own otherwise.
+    /// Never fails for identities and references that can be constructed; otherwise with the error of the encoding.
     pub fn new(function: &FunctionId, arguments: &[Argument]) -> Result<Self> {
         let identity = Identity::of(function)?;
         Ok(Self::of_identity(
@@ -51,16 +51,16 @@ impl CallKey {
         ))
     }
 
-    /// As [`new`](Self::new), of an identity that is encoded already and so many arguments.
+    /// Like [`new`](Self::new), for an encoded identity and `count` arguments.
     pub(crate) fn of_identity<'a>(
         identity: &Identity,
         count: usize,
         arguments: impl Iterator<Item = (&'a str, ValueRef)>,
     ) -> Self {
-        // A thread that is ending has no buffer left to use again.
+        // While a thread ends, its buffer is already gone.
         let mut preimage = PREIMAGE.try_with(Cell::take).unwrap_or_default();
         preimage.clear();
-        // As the encoding of the whole writes it, item by item: none of these arrays is one of numbers.
+        // Written item by item, exactly as the encoding of the whole: none of these arrays is a typed array of numbers.
         item::array(&mut preimage, 2);
         preimage.extend_from_slice(&identity.0);
         item::array(&mut preimage, count);
@@ -78,22 +78,22 @@ impl CallKey {
         Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
 
-    /// The key under which a record of this call is kept when one of other code replaces it: BLAKE3, in key derivation
-    /// mode with the context `fleche 2026 replaced record v1`, of this key's 32 bytes and those of the digest of the code
-    /// that computed the replaced record.
+    /// Returns the key under which a replaced record of this call is kept: BLAKE3, in key derivation mode with the
+    /// context `fleche 2026 replaced record v1`, of this key's 32 bytes and those of the digest of the code that computed
+    /// the replaced record.
     pub fn of_replaced(&self, code: &Digest) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(REPLACED);
         hasher.update(self.0.as_bytes()).update(code.as_bytes());
         Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
 
-    /// The key's 32 bytes, as a digest.
+    /// Returns the key's 32 bytes as a digest.
     pub const fn digest(&self) -> &Digest {
         &self.0
     }
 }
 
-/// The encoding of a function's identity, as it enters a key.
+/// The encoding of a function's identity, as part of a key.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity(Box<[u8]>);
 
@@ -139,7 +139,7 @@ impl fmt::Debug for CallKey {
 mod tests {
     use super::*;
 
-    /// What the documentation says a key is.
+    /// The definition of a key, as documented.
     fn of_the_whole(function: &FunctionId, arguments: &[Argument]) -> CallKey {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(&encoding::to_vec(&(Keyed(function), arguments)).unwrap());
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_that_of_the_encoding_of_the_whole() {
+    fn key_is_the_hash_of_the_encoded_call() {
         let argument = |name: String, encoded: &[u8]| Argument(name.into(), ValueRef::of(encoded));
         let arguments: Vec<_> =
             (0..300).map(|at| argument("a".repeat(at), &vec![7; at % 70])).chain([argument("ü".into(), b"")]).collect();

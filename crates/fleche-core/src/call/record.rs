@@ -1,4 +1,4 @@
-//! `Record`: what is kept of a finished call, and its bytes.
+//! `Record`: what is stored of a finished call, and its bytes.
 
 mod brief;
 mod map;
@@ -21,7 +21,7 @@ use crate::{
 pub use brief::Brief;
 use map::{Read, Written};
 
-/// What is kept of a finished call. Cheap to clone: clones share one allocation.
+/// What is stored of a finished call. Cheap to clone: clones share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record(Arc<RecordFields>);
 
@@ -34,11 +34,11 @@ pub struct RecordFields {
     pub arguments: Vec<Argument>,
     /// The result.
     pub result: ValueRef,
-    /// What was collected around the call.
+    /// The metadata collected around the call.
     pub metadata: Metadata,
     /// When the record was written.
     pub written: Timestamp,
-    /// Who wrote it.
+    /// The process that wrote the record.
     pub writer: Writer,
     /// Fields that this version does not know, kept as they were read.
     pub other: BTreeMap<String, Encoded>,
@@ -56,7 +56,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// This process.
+    /// Returns the description of this process.
     pub fn this_process() -> Self {
         static HOST_AND_PROGRAM: LazyLock<(String, String)> = LazyLock::new(|| {
             let program = std::env::current_exe().ok();
@@ -74,15 +74,15 @@ const CHECKSUM_LEN: usize = 16;
 const USUAL_LEN: usize = 512;
 
 impl Record {
-    /// A record of these fields.
+    /// Creates a record of these fields.
     pub fn new(fields: RecordFields) -> Self {
         Self(Arc::new(fields))
     }
 
-    /// The bytes of record format 1: a CBOR map, then the first 16 bytes of BLAKE3 over the key's 32 bytes and the map.
+    /// Encodes the record in format 1: a CBOR map, then the first 16 bytes of BLAKE3 over the key's 32 bytes and the map.
     ///
     /// # Errors
-    /// Where metadata holds what the encoding refuses.
+    /// Fails if the metadata cannot be encoded.
     pub fn to_bytes(&self, key: &CallKey) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(USUAL_LEN);
         encoding::append(&mut bytes, &Written(self))?;
@@ -91,33 +91,33 @@ impl Record {
         Ok(bytes)
     }
 
-    /// Reads the bytes that [`to_bytes`](Self::to_bytes) wrote for this key.
+    /// Decodes the bytes that [`to_bytes`](Self::to_bytes) wrote for this key.
     ///
-    /// `None` if they are intact but of a later major format: not ours to read, and not ours to remove.
+    /// Returns `None` if they are intact but of a later major format, which this version must neither read nor remove.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the checksum does not fit (damage, or a record of another key) or the map is not a record.
+    /// [`Error::Damaged`] if the checksum does not match (damage, or a record of another key) or the map is not a record.
     pub fn from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Self>> {
         let Read(fields) =
             encoding::from_slice(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))?;
         Ok(fields.map(Self::new))
     }
 
-    /// As [`from_bytes`](Self::from_bytes), but only what a hit takes is decoded; what else is in the map is not looked at.
+    /// Like [`from_bytes`](Self::from_bytes), but decodes only what a hit needs and ignores the rest of the map.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the checksum does not fit, or what is wanted is not there.
+    /// [`Error::Damaged`] if the checksum does not match or a needed field is missing.
     pub fn brief_from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Brief>> {
         brief::read(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))
     }
 }
 
-/// The map that a record's bytes begin with, once their checksum fits.
+/// Returns the map at the start of a record's bytes, if the checksum matches.
 fn map_of<'a>(key: &CallKey, bytes: &'a [u8]) -> Result<&'a [u8]> {
     let (map, sum) = bytes
         .split_last_chunk::<CHECKSUM_LEN>()
         .ok_or_else(|| damaged(key, format!("{} bytes are too few", bytes.len())))?;
-    if checksum(key, map) == *sum { Ok(map) } else { Err(damaged(key, "its checksum does not fit".to_owned())) }
+    if checksum(key, map) == *sum { Ok(map) } else { Err(damaged(key, "its checksum does not match".to_owned())) }
 }
 
 fn damaged(key: &CallKey, why: String) -> Error {

@@ -1,4 +1,4 @@
-//! `ValueRef`: how a key and a record name a value.
+//! `ValueRef`: the reference to a value in a key or a record.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{digest::Digest, encoding};
 
-/// The largest encoding, in bytes, that stands in keys and records as it is; longer ones go to the value store.
+/// The largest encoding, in bytes, that is inline in keys and records; longer ones go to the value store.
 pub const INLINE_LIMIT: usize = 64;
 
-/// How a key and a record name a value: by its encoding where that is short, else by the encoding's digest.
+/// The reference to a value in a key or a record: the encoding itself if it is short, else the encoding's digest.
 ///
-/// Which of the two depends on the value alone, so equal values have equal references everywhere. Encoded, a reference
-/// is a byte string (the encoding itself) or a text (the digest's 64 digits).
+/// The value alone determines which of the two it is, so equal values have equal references everywhere. A reference is
+/// encoded as a byte string (the value's encoding) or as text (the digest's 64 digits).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ValueRef {
-    /// The encoding, at most [`INLINE_LIMIT`] bytes.
+    /// The encoding, of at most [`INLINE_LIMIT`] bytes.
     Inline(InlineBytes),
     /// The digest of an encoding that is in the value store.
     Stored(Digest),
 }
 
 impl ValueRef {
-    /// The reference to a value with this encoding.
+    /// Creates the reference to a value with this encoding.
     pub fn of(encoded: &[u8]) -> Self {
         InlineBytes::new(encoded).map_or_else(|| Self::Stored(Digest::of(encoded)), Self::Inline)
     }
 
-    /// The digest, where the value is in the value store.
+    /// Returns the digest if the value is in the value store, else `None`.
     pub fn stored(&self) -> Option<&Digest> {
         match self {
             Self::Inline(_) => None,
@@ -45,7 +45,7 @@ impl fmt::Debug for ValueRef {
     }
 }
 
-/// At most [`INLINE_LIMIT`] bytes, held in place.
+/// At most [`INLINE_LIMIT`] bytes, stored inline.
 #[derive(Clone, Copy)]
 pub struct InlineBytes {
     len: u8,
@@ -53,14 +53,14 @@ pub struct InlineBytes {
 }
 
 impl InlineBytes {
-    /// These bytes; `None` if there are more than [`INLINE_LIMIT`].
+    /// Copies the bytes. Returns `None` if there are more than [`INLINE_LIMIT`].
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut held = [0; INLINE_LIMIT];
         held.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(Self { len: u8::try_from(bytes.len()).ok()?, bytes: held })
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }

@@ -1,8 +1,8 @@
-//! Hashing long inputs on several threads, each a few pieces of the hash's tree at a time.
+//! Hashes long inputs on several threads. Each thread hashes pieces of the input, which are subtrees of the hash.
 //!
-//! The threads are started for one input and are gone when its digest is there. No pool is asked, rayon's least of all:
-//! values are hashed while calls are led and waited for, and a pool's thread that waits for half of a hash may run another
-//! task on top meanwhile, one that waits for the very call below it.
+//! The threads are started for one input and end when its digest is known. A thread pool would not do: values are hashed
+//! while calls are led and awaited, and a pool thread that waits for half of a hash may start another task, which may
+//! wait for the very call below it on the stack.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -11,17 +11,17 @@ use std::{
 
 use blake3::hazmat::{self, ChainingValue, HasherExt, Mode};
 
-/// From this many bytes on it pays to start a thread (`cargo xtask bench large`).
+/// The length in bytes from which starting a thread pays off (`cargo xtask bench large`).
 const LONG: usize = 1 << 21;
 
-/// The size of a piece: a power of two, so that each but the last is a whole subtree. Small beside what a thread takes to
-/// start, so that one that starts late leaves the others nothing to wait for.
+/// The size of a piece: a power of two, so that each piece but the last is a whole subtree. Hashing a piece is quick
+/// compared to starting a thread, so that a thread that starts late never makes the others wait.
 const PIECE: usize = 1 << 17;
 
-/// The most threads for one input.
+/// The maximum number of threads for one input.
 const MOST_THREADS: usize = 4;
 
-/// BLAKE3 of the bytes.
+/// Returns the BLAKE3 hash of the bytes.
 pub(super) fn hash(bytes: &[u8]) -> blake3::Hash {
     if bytes.len() < LONG {
         return blake3::hash(bytes);
@@ -30,14 +30,14 @@ pub(super) fn hash(bytes: &[u8]) -> blake3::Hash {
     if threads < 2 { blake3::hash(bytes) } else { on_threads(bytes, threads) }
 }
 
-/// How many cores this thread may run on, and those that it starts; more than are of use are not counted.
+/// Returns how many cores this thread and the threads that it starts may run on, at most [`MOST_THREADS`].
 #[cfg(target_os = "linux")]
 fn cores() -> usize {
     use nix::{
         sched::{CpuSet, sched_getaffinity},
         unistd::Pid,
     };
-    // Asked each time: threads may be kept to different cores, and it takes a microsecond.
+    // Not cached: each thread may have its own affinity, and the call takes a microsecond.
     let Ok(cores) = sched_getaffinity(Pid::from_raw(0)) else { return 1 };
     (0..CpuSet::count()).filter(|core| cores.is_set(*core).unwrap_or(false)).take(MOST_THREADS).count()
 }
@@ -49,7 +49,7 @@ fn cores() -> usize {
     MOST_THREADS.min(*CORES)
 }
 
-/// The same on so many threads, this one among them. `bytes` are more than one piece.
+/// Hashes on this many threads, including the current one. `bytes` must be longer than one piece.
 fn on_threads(bytes: &[u8], threads: usize) -> blake3::Hash {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -59,7 +59,7 @@ fn on_threads(bytes: &[u8], threads: usize) -> blake3::Hash {
     };
     let done = thread::scope(|scope| {
         let start = || thread::Builder::new().name("fleche-hash".to_owned()).spawn_scoped(scope, work).ok();
-        // Where none can be started, this one does it all.
+        // If no thread can be started, this one does all the work.
         let others: Vec<_> = (1..threads).map_while(|_| start()).collect();
         let mut done = work();
         for other in others {
@@ -78,14 +78,14 @@ fn on_threads(bytes: &[u8], threads: usize) -> blake3::Hash {
     }
 }
 
-/// The chaining value of the piece at this place.
+/// Returns the chaining value of the piece at this index.
 fn value_of(piece: &[u8], at: usize) -> ChainingValue {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset((at * PIECE) as u64).update(piece);
     hasher.finalize_non_root()
 }
 
-/// The chaining value of the subtree that these are the parts of; there is one at least.
+/// Returns the chaining value of the subtree with these parts, of which there is at least one.
 fn merged(values: &[ChainingValue]) -> ChainingValue {
     match values {
         [] => ChainingValue::default(),
@@ -97,8 +97,8 @@ fn merged(values: &[ChainingValue]) -> ChainingValue {
     }
 }
 
-/// How many of so many parts are on the left: the greatest power of two that leaves any on the right (section 2.1 of the
-/// BLAKE3 paper); 0 where there is only one.
+/// Returns how many of the parts are on the left: the greatest power of two that leaves any on the right (section 2.1 of
+/// the BLAKE3 paper), or 0 if there is only one part.
 fn subtree(parts: usize) -> usize {
     if parts < 2 { 0 } else { parts.next_power_of_two() / 2 }
 }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_the_same_on_any_number_of_threads() {
+    fn hash_is_the_same_on_any_number_of_threads() {
         let bytes: Vec<u8> =
             (0_u32..700_000).flat_map(|number| number.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
         let around = [2, 3, 4, 5, 7, 8, 9, 16, 17]
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_left_subtree_is_the_greatest_that_leaves_something() {
+    fn left_subtree_is_the_greatest_power_of_two_that_leaves_a_right_part() {
         assert_eq!([1, 2, 3, 4, 5, 8, 9].map(subtree), [0, 1, 2, 2, 4, 4, 8]);
     }
 }

@@ -1,4 +1,4 @@
-//! Remembers where contents were seen: a decoded `FileContent` has a digest only, and needs a path.
+//! Remembers under which paths contents were seen, because a decoded `FileContent` has a digest but needs a path.
 
 use std::{
     cell::RefCell,
@@ -9,21 +9,21 @@ use std::{
 use super::{KnownFile, recent::Recent, remembered::digest_of};
 use crate::{digest::Digest, fork};
 
-/// How many contents a generation of the table holds.
+/// How many contents one generation of the table holds.
 const CONTENTS: usize = 16 << 10;
 
-/// How many places of one content are known.
+/// How many paths are remembered for one content.
 const PLACES: usize = 4;
 
-/// The last places of each content, the latest one last.
+/// The last paths of each content, the latest one last.
 static PLACES_SEEN: LazyLock<Mutex<Recent<Digest, Vec<PathBuf>>>> = LazyLock::new(|| Mutex::new(Recent::new(CONTENTS)));
 
 thread_local! {
-    /// The files of the call that this thread decodes.
+    /// The files of the call whose arguments this thread decodes.
     static EXPECTED: RefCell<Vec<KnownFile>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs the closure, which decodes arguments, and has these files found however many others were seen since.
+/// Runs the closure, which decodes arguments. These files are found even if the table has forgotten them.
 pub fn expecting_files<R>(files: &[KnownFile], decode: impl FnOnce() -> R) -> R {
     struct Restored(usize);
     impl Drop for Restored {
@@ -42,7 +42,7 @@ pub fn expecting_files<R>(files: &[KnownFile], decode: impl FnOnce() -> R) -> R 
     decode()
 }
 
-/// Notes that the file holds this content.
+/// Remembers that the file holds this content.
 pub(super) fn add(digest: Digest, path: PathBuf) {
     // Another thread of the parent may have held the lock when this process was forked.
     if fork::is_child() {
@@ -61,10 +61,10 @@ pub(super) fn add(digest: Digest, path: PathBuf) {
     }
 }
 
-/// Returns the path of a file that holds this content now.
+/// Returns the path of a file that now holds this content.
 ///
 /// # Errors
-/// Fails with a reason that names what to check, where no known file holds it.
+/// Fails with a reason that says what to check, if no known file holds it.
 pub(super) fn path_of(digest: &Digest) -> Result<PathBuf, String> {
     let mut paths = known_paths(digest);
     paths.reverse();
@@ -81,7 +81,7 @@ pub(super) fn path_of(digest: &Digest) -> Result<PathBuf, String> {
     })
 }
 
-/// The paths under which the content was seen, the likeliest last.
+/// Returns the paths under which the content was seen, the likeliest last.
 fn known_paths(digest: &Digest) -> Vec<PathBuf> {
     let mut paths = if fork::is_child() {
         Vec::new()
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_of_one_content_are_bounded_and_the_latest_stay() {
+    fn only_the_latest_paths_of_a_content_are_kept() {
         let digest = Digest::of(b"seen in many places");
         for number in 0..1000 {
             add(digest, format!("/{number}").into());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn expected_file_is_found_though_nothing_was_noted() {
+    fn expected_file_is_found_without_an_entry_in_the_table() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         std::fs::write(&path, "expected once").unwrap();

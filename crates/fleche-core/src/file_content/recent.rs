@@ -1,13 +1,13 @@
-//! `Recent`: a map of bounded size, which forgets the entries that were not used for the longest time.
+//! `Recent`: a map of bounded size that drops its least recently used entries.
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, mem};
 
-/// Holds the entries of two generations; when the younger one is full, the older one is dropped.
+/// Holds two generations of entries; when the young one is full, the old one is dropped.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
-    /// How many entries a generation holds.
+    /// How many entries one generation holds.
     capacity: usize,
 }
 
@@ -17,7 +17,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         Self { young: HashMap::new(), old: HashMap::new(), capacity }
     }
 
-    /// Returns the entry and keeps it for longer.
+    /// Returns the entry and moves it to the young generation.
     pub(super) fn get<Q>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -30,7 +30,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.young.get_mut(key)
     }
 
-    /// Adds the entry, or replaces the one of this key.
+    /// Adds the entry, or replaces the existing one of this key.
     pub(super) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.capacity && !self.young.contains_key(&key) {
             self.old = mem::take(&mut self.young);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn size_is_bounded_and_used_entries_stay() {
+    fn size_is_bounded_and_recently_used_entries_stay() {
         let mut recent = Recent::new(10);
         recent.insert(0, 0);
         for key in 1..1000 {
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn entry_that_moved_to_the_old_generation_is_replaced() {
+    fn insert_replaces_entry_in_the_old_generation() {
         let mut recent = Recent::new(1);
         recent.insert('a', 1);
         recent.insert('b', 1);

@@ -1,16 +1,16 @@
-//! Digests of files, remembered where a later change of the file must show in its metadata.
+//! Computes digests of files, and caches them where a later change of the file must show in its metadata.
 //!
-//! A write through `write(2)` changes the file's times; a store through a shared mapping does so only when the page was
-//! clean before. So a digest is remembered only if, in this order,
+//! A write through `write(2)` changes the file's times. A store through a shared mapping changes them only if the page
+//! was clean before. So a digest is cached only if, in this order,
 //!
-//! 1. the file's times were looked at and are old enough ([`SETTLED`]) that any later change gives the file other ones,
+//! 1. the file's times were read and are old enough ([`SETTLED`]) that any later change results in different times,
 //! 2. all its pages were written back, which write-protects them in every mapping: the next store to any of them faults,
 //!    and the fault sets the times,
 //! 3. the file was read, and its metadata are still those of step 1,
 //!
-//! and only on file systems that are known to set the times in that fault (ext2 to ext4, XFS, Btrfs), or that nothing can
-//! change (`SquashFS`). tmpfs does not, network and FUSE file systems learn of changes late, and overlayfs may lie on any
-//! of them. Everywhere else, and on other systems than Linux, the file is read each time.
+//! and only on file systems that are known to set the times in that fault (ext2 to ext4, XFS, Btrfs), or whose files
+//! never change (`SquashFS`). tmpfs does not set them, network and FUSE file systems learn of changes late, and overlayfs
+//! may be backed by any of these. Elsewhere, and on systems other than Linux, the file is read each time.
 
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::digest_of;
@@ -19,13 +19,13 @@ use std::{fs::File, io, path::Path};
 
 use crate::digest::Digest;
 
-/// Reads the file and returns the digest of what it holds.
+/// Reads the file and returns the digest of its content.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn digest_of(path: &Path) -> io::Result<Digest> {
     hash(&open(path)?)
 }
 
-/// Opens a regular file. Anything else is refused, without waiting for the other end of a pipe.
+/// Opens a regular file. Anything else is refused, without blocking on a pipe whose other end is not open.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -62,21 +62,21 @@ mod linux {
     use super::{super::recent::Recent, hash, open};
     use crate::{digest::Digest, fork};
 
-    /// Files of at most this size are read each time: that takes no longer than to have them written back once.
+    /// Files of at most this size are read each time, which takes no longer than writing them back once.
     const SMALL: u64 = 64 << 10;
 
-    /// Times younger than this do not distinguish two changes: file systems count in ticks of up to a second.
+    /// Times younger than this do not distinguish two changes, because file systems count in ticks of up to a second.
     const SETTLED: Duration = Duration::from_secs(2);
 
-    /// How many digests a generation holds.
+    /// How many digests one generation of the cache holds.
     const CAPACITY: usize = 16 << 10;
 
-    /// The number of `SquashFS`, which is always read-only.
+    /// The magic number of `SquashFS`, which is always read-only.
     const SQUASHFS_MAGIC: FsType = FsType(0x7371_7368);
 
     static REMEMBERED: LazyLock<Mutex<Recent<Identity, Digest>>> = LazyLock::new(|| Mutex::new(Recent::new(CAPACITY)));
 
-    /// Returns the digest of what the file holds, remembered or read.
+    /// Returns the digest of the file's content, from the cache or by reading the file.
     pub(in super::super) fn digest_of(path: &Path) -> io::Result<Digest> {
         let metadata = fs::metadata(path)?;
         if metadata.len() > SMALL
@@ -85,7 +85,7 @@ mod linux {
             return Ok(digest);
         }
         let file = open(path)?;
-        // The clock first: a change between the two must not look older than it is.
+        // The clock is read first, so that a change in between does not look older than it is.
         let now = SystemTime::now();
         let identity = Identity::new(&file.metadata()?);
         let is_lasting = identity.size > SMALL && identity.is_settled(now) && write_back(&file);
@@ -108,13 +108,13 @@ mod linux {
         run(&mut REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Identifies a file and its state: its place, size and times.
+    /// Identifies a file and its state: device, inode, size and times.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct Identity {
         inode: (u64, u64),
         size: u64,
         modified: (i64, i64),
-        /// Unlike the time of modification, this one cannot be set by a program.
+        /// Unlike the modification time, programs cannot set this one.
         changed: (i64, i64),
     }
 
@@ -128,7 +128,7 @@ mod linux {
             }
         }
 
-        /// Returns whether a change from `now` on would give the file other times.
+        /// Returns whether a change from `now` on would give the file different times.
         fn is_settled(&self, now: SystemTime) -> bool {
             [self.modified, self.changed].into_iter().all(|(seconds, _)| {
                 // A second more, for the fraction that is left out. Times before 1970 are old enough.
@@ -139,7 +139,7 @@ mod linux {
         }
     }
 
-    /// Writes the file's changed pages back. Returns whether from then on each change shows in the file's times.
+    /// Writes back the file's dirty pages. Returns whether every later change will show in the file's times.
     fn write_back(file: &File) -> bool {
         let Ok(found) = fstatfs(file) else { return false };
         match found.filesystem_type() {
@@ -159,7 +159,7 @@ mod linux {
         }
 
         #[test]
-        fn digest_is_remembered_once_the_file_is_settled_where_changes_show() {
+        fn digest_of_settled_file_is_cached_if_changes_show() {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("file");
             let content = vec![1; 1 << 17];
@@ -167,7 +167,7 @@ mod linux {
             let before = SystemTime::now();
             assert_eq!(digest_of(&path).unwrap(), Digest::of(&content));
             let known = identity(&path);
-            // Unless this thread was suspended for that long since the file was written.
+            // Holds unless this thread was suspended for that long after it wrote the file.
             if !known.is_settled(SystemTime::now()) {
                 assert_eq!(recall(&known), None);
             }
@@ -180,7 +180,7 @@ mod linux {
         }
 
         #[test]
-        fn nothing_is_remembered_on_tmpfs_or_of_small_files() {
+        fn digests_on_tmpfs_and_of_small_files_are_not_cached() {
             assert!(!File::open("/dev/shm").is_ok_and(|file| write_back(&file)));
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("small");
@@ -192,7 +192,7 @@ mod linux {
         }
 
         #[test]
-        fn file_from_the_future_is_not_settled() {
+        fn file_modified_in_the_future_is_not_settled() {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("file");
             let now = SystemTime::now();

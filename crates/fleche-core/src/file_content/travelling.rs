@@ -1,4 +1,4 @@
-//! Which files the arguments of a call are, for another process: their encoding says only what they hold.
+//! Collects which files the arguments of a call are, for another process: their encoding holds only digests.
 
 use std::{
     cell::RefCell,
@@ -13,23 +13,23 @@ thread_local! {
     static NOTED: RefCell<Option<Vec<KnownFile>>> = const { RefCell::new(None) };
 }
 
-/// Where a content was seen.
+/// A file and the digest of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
-    /// Of the content.
+    /// The digest of the content.
     pub digest: Digest,
     /// The absolute path of the file.
     pub path: PathBuf,
 }
 
 impl KnownFile {
-    /// Lets this process look for the content there. It is read and checked when an argument of it is decoded.
+    /// Lets this process look for the content at this path. The file is read and verified when an argument is decoded.
     pub fn introduce(self) {
         places::add(self.digest, self.path);
     }
 }
 
-/// Runs the closure, which encodes arguments, and tells which files are among them.
+/// Runs the closure, which encodes arguments, and also returns the files among them.
 pub fn noting_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
     struct Restored(Option<Vec<KnownFile>>);
     impl Drop for Restored {
@@ -42,7 +42,7 @@ pub fn noting_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
     (encoded, NOTED.take().unwrap_or_default())
 }
 
-/// This file is being encoded.
+/// Adds a file that is being encoded.
 pub(super) fn note(digest: &Digest, path: &Path) {
     let note = |noted: &mut Vec<KnownFile>| noted.push(KnownFile { digest: *digest, path: path.to_owned() });
     let _ = NOTED.try_with(|noted| noted.borrow_mut().as_mut().map(note));

@@ -1,26 +1,26 @@
-//! What is known of functions that can leave their process, with the types forgotten.
+//! The type-erased form of functions that can leave their process.
 
 use std::any::{Any, type_name};
 
-/// Calls a function with all its arguments encoded, and gives its encoded result; or says why that cannot be.
+/// Calls a function with its encoded arguments and returns its encoded result, or the reason why that is impossible.
 pub type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
 
-/// How a function that can be bound is called, and bound anew, where it was found by its name or position.
+/// How to call and bind a function that was found by its name or code address.
 #[derive(Debug)]
 pub struct Portable {
-    /// Calls it.
+    /// Calls the function.
     pub remote: Remote,
-    /// What bound calls of it are made of: a `bound::Parts`.
+    /// Creates the `bound::Parts` from which bound calls of the function are built.
     pub parts: fn() -> Erased,
-    /// A pointer to it; `None` where no pointer's type says its signature.
+    /// Returns a pointer to the function; `None` if no pointer type can express its signature.
     pub pointer: Option<fn() -> Erased>,
-    /// What checks arguments of it that were submitted: a `memo::CheckSubmitted`; `None` where their types cannot be named.
+    /// The `memo::CheckSubmitted` that checks its submitted arguments; `None` if their types cannot be named.
     pub check: Option<&'static (dyn Any + Send + Sync)>,
-    /// Its `bound::Descriptor`.
+    /// The function's `bound::Descriptor`.
     pub descriptor: &'static (dyn Any + Send + Sync),
 }
 
-/// Something whose type is forgotten, but for what people are told of it.
+/// A value whose type is erased, except for the description that errors show.
 #[derive(Debug)]
 pub struct Erased {
     value: Box<dyn Any>,
@@ -28,20 +28,20 @@ pub struct Erased {
 }
 
 impl Erased {
-    /// Called by its own type.
+    /// Describes the value by its type's name.
     pub fn new<T: 'static>(value: T) -> Self {
         Self::called(type_name::<T>(), value)
     }
 
-    /// Called so.
+    /// Describes the value with this text.
     pub(crate) fn called<T: 'static>(called: &'static str, value: T) -> Self {
         Self { value: Box::new(value), called }
     }
 
-    /// What it is.
+    /// Returns the value.
     ///
     /// # Errors
-    /// What it is called, where it is no `T`.
+    /// The description, if the value is not a `T`.
     pub(crate) fn get<T: 'static>(self) -> Result<T, &'static str> {
         self.value.downcast().map(|value| *value).map_err(|_| self.called)
     }

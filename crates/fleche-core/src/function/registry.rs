@@ -1,4 +1,4 @@
-//! Which functions there are: by the type of the function item, and by name, where two must not share one.
+//! The registry of functions: by the type of the function item, and by name, which must be unique.
 
 use std::{
     any::TypeId,
@@ -10,18 +10,18 @@ use std::{
 use super::{Definition, Function, Load, Portable, near::unknown};
 use crate::fork;
 
-/// What the attribute submits: the definition and, where the function is not generic, how to find it by its type.
+/// What the attribute registers: the definition and, unless the function is generic, how to find it by its type.
 #[derive(Debug)]
 pub struct Registration {
     /// The definition.
     pub definition: &'static Definition,
-    /// Type of the function item, and the function.
+    /// Returns the type of the function item, and the function.
     pub function: Option<fn() -> (TypeId, &'static Function)>,
 }
 
 inventory::collect!(Registration);
 
-/// Functions by the type of their item. Instances of generic functions join when they are first called.
+/// Functions by the type of their item. Instances of generic functions are added when they are first called.
 static BY_TYPE: OnceLock<RwLock<HashMap<TypeId, &'static Function>>> = OnceLock::new();
 
 fn all_by_type() -> &'static RwLock<HashMap<TypeId, &'static Function>> {
@@ -40,7 +40,7 @@ static BY_NAME: LazyLock<HashMap<&'static str, Vec<&'static Definition>>> = Lazy
     by_name
 });
 
-/// The function whose item has this type; `None` for any other type, and for generic instances not called yet.
+/// Returns the function whose item has this type; `None` for any other type, and for generic instances not called yet.
 pub(crate) fn by_type(item: TypeId) -> Option<&'static Function> {
     if fork::is_child() {
         // Another thread of the parent may have held the lock when this process was forked.
@@ -49,10 +49,10 @@ pub(crate) fn by_type(item: TypeId) -> Option<&'static Function> {
     all_by_type().read().unwrap_or_else(PoisonError::into_inner).get(&item).copied()
 }
 
-/// The function of this name, for a call that comes from elsewhere; no instance of a generic one.
+/// Returns the function with this name, for a call from another process; never an instance of a generic function.
 ///
 /// # Errors
-/// Where no function has the name for itself, with the names that are near it.
+/// Fails if the name is unknown, with similar names in the error, or if two functions share it.
 pub(crate) fn by_name(name: &str) -> Result<&'static Function, String> {
     static FIXED: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new(|| {
         let fixed = inventory::iter::<Registration>().filter_map(|registration| registration.function);
@@ -60,13 +60,15 @@ pub(crate) fn by_name(name: &str) -> Result<&'static Function, String> {
     });
     match FIXED.get(name) {
         Some(function) if function.has_its_name_alone() => Ok(function),
-        Some(_) => Err(format!("two functions claim the name `{name}`; give one another: `#[fleche(name = \"…\")]`")),
+        Some(_) => Err(format!(
+            "two functions claim the name `{name}`; give one of them another name: `#[fleche(name = \"…\")]`"
+        )),
         None => Err(unknown(name, BY_NAME.keys().copied())),
     }
 }
 
-/// The instance of a generic function, identified by the types of its items: `items[0]` is the engine's, the others are
-/// what users may submit. `parameters` writes the type and const parameters.
+/// Returns the instance of a generic function, identified by the types of its items: `items[0]` is the engine's, the
+/// others are those that users may submit. `parameters` formats the type and const parameters.
 pub fn instance(
     definition: &'static Definition,
     items: &[TypeId],
@@ -82,11 +84,11 @@ pub fn instance(
             return Box::leak(Box::new(Function::named(definition, name, load, portable)));
         }
         let mut by_type = all_by_type().write().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have been faster.
+        // Another thread may have added it first.
         if let Some(function) = items.first().and_then(|item| by_type.get(item)) {
             return function;
         }
-        // Instances are as many as the program has types for them; they live as long as the code does.
+        // The program has finitely many types for instances, and they live as long as its code.
         let function: &'static Function = Box::leak(Box::new(Function::named(definition, name, load, portable)));
         for other in by_type.values().filter(|other| other.name() == function.name()) {
             other.lose_its_name();
@@ -96,7 +98,7 @@ pub fn instance(
     })
 }
 
-/// Whether two functions claim the name of this one; says so, with both positions.
+/// Returns whether two functions have the name of this one, and logs a warning with both positions if they do.
 pub(super) fn warn_if_shared(function: &Function) -> bool {
     let definitions = BY_NAME.get(function.definition.name).map_or(&[][..], Vec::as_slice);
     if let [(first_file, first_line, _), (second_file, second_line, _), ..] =
@@ -113,7 +115,7 @@ pub(super) fn warn_if_shared(function: &Function) -> bool {
     shares_instance_name(function)
 }
 
-/// Two types may print alike: items of one name in two blocks of one function do.
+/// Returns whether another instance has the same name: the names of two items in two blocks of one function are equal.
 fn shares_instance_name(function: &Function) -> bool {
     let by_type = all_by_type().read().unwrap_or_else(PoisonError::into_inner);
     let shared = by_type.values().any(|other| !std::ptr::eq(*other, function) && other.name() == function.name());

@@ -8,22 +8,22 @@ use std::{
 use super::leftovers;
 use crate::{config::Elsewhere, error::Error, fork, owner};
 
-/// What names of such directories begin with, before the mark of their process.
+/// The prefix of the names of these directories, before the unique name with the process id.
 pub(super) const PREFIX: &str = "fleche-";
-/// What is put before the name of one that is kept. Nobody sweeps those.
+/// The additional prefix of a directory that is kept, which is never swept.
 const KEPT: &str = "kept-";
 
-/// A directory for one call. Dropped, it is removed with what it holds.
+/// A directory for one call. Dropping it removes the directory and its content.
 #[derive(Debug)]
 pub(crate) struct PrivateDirectory {
     path: PathBuf,
-    /// Gone once the directory has another name.
+    /// Dropped once the directory has been renamed or removed.
     _elsewhere: Elsewhere,
 }
 
 impl PrivateDirectory {
-    /// Makes one in the first place that can hold it: `$XDG_CACHE_HOME/fleche/cwd`, else `~/.cache/fleche/cwd`; else the
-    /// system's directory for temporary files.
+    /// Creates a directory in `$XDG_CACHE_HOME/fleche/cwd`, else in `~/.cache/fleche/cwd`; if that fails, in the system's
+    /// directory for temporary files.
     pub(crate) fn create() -> Result<Self, Error> {
         let temporary = std::path::absolute(env::temp_dir()).unwrap_or_else(|_| env::temp_dir());
         let Some(home) = below_home() else { return Self::create_in(&temporary) };
@@ -45,17 +45,17 @@ impl PrivateDirectory {
         &self.path
     }
 
-    /// Leaves the directory where it is, under a name that is not swept, and says so.
+    /// Keeps the directory, under a name that is never swept, and logs its path.
     pub(crate) fn keep(mut self) {
         let mut kept = self.path.clone();
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         kept.set_file_name(format!("{KEPT}{name}"));
         if let Err(error) = fs::rename(&self.path, &kept) {
-            crate::log::warn!(%error, directory = %self.path.display(), "the directory keeps its name until it is swept");
+            crate::log::warn!(%error, directory = %self.path.display(), "cannot rename the working directory of an isolated call; a later process will remove it");
             kept.clone_from(&self.path);
         }
         crate::log::error!(directory = %kept.display(), "an isolated call panicked; its working directory is kept");
-        // What is dropped now has nothing to remove.
+        // The drop that follows has nothing to remove.
         self.path = PathBuf::new();
     }
 }
@@ -78,7 +78,7 @@ impl Drop for PrivateDirectory {
     }
 }
 
-/// Relative paths in these variables do not count: they would mean another directory with every working directory.
+/// Relative paths in these variables are ignored: they would depend on the working directory.
 fn below_home() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;

@@ -1,4 +1,4 @@
-//! Directories of isolated calls whose process was killed.
+//! Removes directories of isolated calls whose process was killed.
 
 use std::{
     collections::BTreeSet,
@@ -10,10 +10,10 @@ use std::{
 use super::directory::PREFIX;
 use crate::{fork, owner::Owner};
 
-/// Removes what killed processes left in this directory, once a process.
+/// Removes what killed processes left in this directory, once per process.
 ///
-/// Only directories whose process is known to be gone go: a call may run for weeks without touching its directory, so
-/// age says nothing, and those of other hosts are left to processes there.
+/// Only directories whose process has certainly ended are removed: a call may run for weeks without touching its
+/// directory, so its age means nothing. Directories of other hosts are left to processes there.
 pub(super) fn sweep_once(base: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     // Another thread of the parent may have held the lock when this process was forked.
@@ -30,9 +30,9 @@ fn sweep(base: &Path) {
     for entry in entries.flatten() {
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_directory && entry.file_name().to_str().is_some_and(is_left_over) {
-            // Somebody else may be at it, or it may not be ours to remove.
+            // Another process may be removing it, or this user may not be allowed to.
             let removed = fs::remove_dir_all(entry.path());
-            tracing::debug!(directory = %entry.path().display(), ?removed, "swept what a killed process left");
+            tracing::debug!(directory = %entry.path().display(), ?removed, "removed what a killed process left");
         }
     }
 }
@@ -48,7 +48,7 @@ mod tests {
     use crate::owner::{mark, this_run};
 
     #[test]
-    fn directories_of_processes_that_are_gone_are_swept_and_no_others() {
+    fn only_directories_of_ended_processes_are_removed() {
         let base = tempfile::tempdir().unwrap();
         let mine = mark();
         let gone = mine.replace(&format!("{:016x}", this_run()), "0123456789abcdef");

@@ -1,4 +1,4 @@
-//! How a job comes to no result.
+//! The errors of jobs.
 
 use std::{error::Error, fmt};
 
@@ -11,9 +11,9 @@ pub enum JobError {
     /// The body panicked.
     #[error("the call panicked{}: {message}", place(location.as_deref()))]
     Panicked {
-        /// The panic's message; empty where it was not text.
+        /// The panic's message; empty if it was not text.
         message: String,
-        /// `file:line:column` of the panic, where known.
+        /// `file:line:column` of the panic, if known.
         location: Option<String>,
     },
     /// The worker process that ran the call has died.
@@ -24,16 +24,16 @@ pub enum JobError {
         /// The code that it exited with, if it exited.
         code: Option<i32>,
     },
-    /// It was cancelled before its body started.
+    /// The job was cancelled before its body started.
     #[error("the call was cancelled before it started")]
     Cancelled,
-    /// It ran longer than it was allowed to.
-    #[error("the call ran out of its time")]
+    /// The call exceeded its time limit.
+    #[error("the call timed out")]
     TimedOut,
-    /// No executor would run it, or its result could not come back.
+    /// No executor would run the call, or its result could not be returned.
     #[error("the call was refused: {why}")]
     Rejected {
-        /// Why, and what to do.
+        /// The reason, and what to do.
         why: String,
     },
 }
@@ -51,13 +51,13 @@ fn death(signal: Option<i32>, code: Option<i32>) -> String {
 }
 
 impl JobError {
-    /// A [`JobError::Rejected`] for this reason.
+    /// Creates a [`JobError::Rejected`] with this reason.
     pub fn rejected(why: impl Into<String>) -> Self {
         Self::Rejected { why: why.into() }
     }
 }
 
-/// The text of an error that could not itself come from where it arose, and the texts of its sources.
+/// The text of an error whose value could not be sent to this process or thread, and the texts of its sources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteError {
     message: String,
@@ -65,7 +65,7 @@ pub struct RemoteError {
 }
 
 impl RemoteError {
-    /// The texts of this error and of its sources.
+    /// Copies the texts of this error and its sources.
     pub fn new(error: &(dyn Error + 'static)) -> Self {
         Self { message: error.to_string(), source: error.source().map(|source| Box::new(Self::new(source))) }
     }

@@ -1,4 +1,4 @@
-//! Working with many jobs: results as they come, all of them, or the first error.
+//! Combinators for many jobs: results as jobs complete, all results, or the first error.
 
 use std::{
     fmt,
@@ -15,9 +15,9 @@ use std::{
 use super::{Job, JobError};
 use crate::waiting::{self, Awaited};
 
-/// The results of these jobs in the order in which they come, each with the position of its job. Waits for them without
-/// keeping a processor busy; may be taken up at any time, and only as far as needed: dropped, it lets the other jobs run
-/// on. A job may need what is done here about one that comes earlier.
+/// Returns the results of these jobs in the order of completion, each with the index of its job. The iterator blocks
+/// while it waits. It may be advanced at any time and only as far as needed; dropping it lets the other jobs run on. A
+/// job may depend on what the caller does with the result of an earlier job.
 ///
 /// ```
 /// use fleche_core::{Job, job};
@@ -38,7 +38,7 @@ pub fn as_completed<T>(jobs: impl IntoIterator<Item = Job<T>>) -> AsCompleted<T>
         if let Some(job) = job {
             job.on_done(move || {
                 count.done.fetch_add(1, SeqCst);
-                // Nobody listens any more where the iterator was dropped.
+                // The receiver is gone if the iterator was dropped.
                 let _ = tell.send(at);
             });
         }
@@ -46,25 +46,25 @@ pub fn as_completed<T>(jobs: impl IntoIterator<Item = Job<T>>) -> AsCompleted<T>
     AsCompleted { left: jobs.len(), jobs, done, count, asked: false }
 }
 
-/// Results in the order in which they come; see [`as_completed`].
+/// Results in the order of completion; see [`as_completed`].
 #[must_use = "results are taken as the iterator is run"]
 pub struct AsCompleted<T> {
     jobs: Vec<Option<Job<T>>>,
     /// How many results have not been taken.
     left: usize,
-    /// The positions of the jobs that are done.
+    /// The indices of the jobs that are done.
     done: Receiver<usize>,
     count: Arc<Count>,
-    /// Whether the pool of this thread was asked to run them before others.
+    /// Whether this thread's pool was asked to run the jobs before others.
     asked: bool,
 }
 
-/// How many jobs are done, as a pool sees it.
+/// How many jobs are done, for the pool of the waiting thread.
 #[derive(Default)]
 struct Count {
     done: AtomicUsize,
     taken: AtomicUsize,
-    /// The pool whose tasks all of them are; 0 for none.
+    /// The pool to which the tasks of all jobs belong; 0 if there is none.
     pool: AtomicUsize,
 }
 
@@ -79,14 +79,14 @@ impl Awaited for Count {
 }
 
 impl<T> AsCompleted<T> {
-    /// Cancels every job whose body has not started. Each then comes as [`JobError::Cancelled`].
+    /// Cancels every job whose body has not started. Each of these then yields [`JobError::Cancelled`].
     pub fn cancel(&self) {
         for job in self.jobs.iter().flatten() {
             job.cancel();
         }
     }
 
-    /// The position of a job that is done. Every job tells once: its completer, however it ends, sees to that.
+    /// Returns the index of a job that is done. Every job reports once, because its completer always ends it.
     fn next_done(&mut self) -> Option<usize> {
         if let Ok(at) = self.done.try_recv() {
             return Some(at);
@@ -96,7 +96,7 @@ impl<T> AsCompleted<T> {
                 self.prefer_all();
             }
             if self.left == 1 {
-                // Nothing goes on here without the last one.
+                // With one job left, nothing on this thread can proceed without it.
                 self.jobs.iter().flatten().for_each(Job::hasten);
             }
         }
@@ -104,8 +104,8 @@ impl<T> AsCompleted<T> {
         self.done.try_recv().or_else(|_| waiting::blocking_for(Some(awaited), || self.done.recv())).ok()
     }
 
-    /// Has all jobs start before others in this thread's own pool, in their order: on other threads, since any of them may
-    /// need what comes of an earlier one here.
+    /// Makes the thread's own pool start all jobs before others, in their order. They start on other threads, because any
+    /// of them may depend on what this thread does with an earlier result.
     fn prefer_all(&self) {
         let pools = || self.jobs.iter().flatten().map(Job::pool);
         let first = pools().next().flatten();
@@ -141,11 +141,11 @@ impl<T> fmt::Debug for AsCompleted<T> {
     }
 }
 
-/// Waits for all jobs and gives their results, in the order of the jobs.
+/// Waits for all jobs and returns their results, in the order of the jobs.
 ///
 /// # Errors
-/// The first job to fail, as soon as it does. The jobs that have not started are cancelled then; the others run on by
-/// themselves. [`join_all_results`] waits for every job instead.
+/// The error of the first job to fail, as soon as it fails. Jobs that have not started are then cancelled; the others run
+/// on. [`join_all_results`] waits for every job instead.
 pub fn join_all<T>(jobs: impl IntoIterator<Item = Job<T>>) -> Result<Vec<T>, JobError> {
     let mut completed = as_completed(jobs);
     let mut results: Vec<_> = (0..completed.len()).map(|_| None).collect();
@@ -161,9 +161,9 @@ pub fn join_all<T>(jobs: impl IntoIterator<Item = Job<T>>) -> Result<Vec<T>, Job
     Ok(results.into_iter().flatten().collect())
 }
 
-/// Waits for all jobs and gives what became of each, in the order of the jobs.
+/// Waits for all jobs and returns the outcome of each, in the order of the jobs.
 pub fn join_all_results<T>(jobs: impl IntoIterator<Item = Job<T>>) -> Vec<Result<T, JobError>> {
-    // All are there before the first is waited for, so that an iterator that submits has submitted all.
+    // Collected before the first wait, so that an iterator that submits jobs has submitted them all.
     let jobs: Vec<_> = jobs.into_iter().collect();
     jobs.into_iter().map(Job::result).collect()
 }

@@ -1,12 +1,12 @@
-//! Panics as errors of jobs.
+//! Converts panics to errors of jobs.
 
 use super::JobError;
 use crate::panics::carry;
 
-/// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The panic hook that was set prints as before.
+/// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The installed panic hook prints as usual.
 ///
 /// # Errors
-/// The panic.
+/// The panic, as [`JobError::Panicked`].
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
     carry(run).map_err(|panic| {
         let (message, location) = panic.into_text();
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_of_a_panic_outlives_what_is_caught_while_it_unwinds() {
+    fn location_of_a_panic_survives_a_catch_during_unwinding() {
         struct Catches;
         impl Drop for Catches {
             fn drop(&mut self) {

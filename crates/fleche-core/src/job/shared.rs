@@ -1,4 +1,4 @@
-//! What a job and its completer share: the state, and who waits for it.
+//! The state that a job and its completer share, and its waiters.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
@@ -18,7 +18,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     process: ProcessLocal<()>,
     done: Condvar,
-    /// Where a pool keeps its task.
+    /// Where a pool holds the task.
     pub(super) marked: Marked,
 }
 
@@ -26,14 +26,14 @@ pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 type Outcome = Result<Payload, JobError>;
 
-/// Sees the outcome before anybody else does, and hands it on.
+/// Sees the outcome before any waiter does, and passes it on.
 type Witness = Box<dyn FnOnce(Outcome) -> Outcome + Send>;
 
-/// How far a call has come that has not ended.
+/// The progress of a call that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Waiting,
-    /// On its way to where it starts, from where it can be recalled.
+    /// Dispatched, but not started: it can be revoked.
     Given,
     Started,
 }
@@ -41,17 +41,17 @@ enum Stage {
 enum State {
     Pending {
         stage: Stage,
-        /// Who hears of it when the job is cancelled.
+        /// The owner that is notified when the job is cancelled.
         holder: Option<Weak<dyn Recall>>,
-        /// The outcome is there and with the witnesses; no other will be taken.
+        /// Whether an outcome has arrived and is with the witnesses; another is not accepted.
         finishing: bool,
         witnesses: Vec<Witness>,
-        /// Whether a thread waits.
+        /// Whether a thread is blocked on this job.
         blocked: bool,
         wakers: Vec<Waker>,
         callbacks: Vec<Callback>,
     },
-    /// The outcome, until somebody takes it.
+    /// The outcome, until it is taken.
     Done(Option<Outcome>),
 }
 
@@ -70,7 +70,8 @@ impl Default for State {
 }
 
 impl State {
-    /// Whether a thread has to wait; takes note that one does, since waking nobody would still be a system call.
+    /// Returns whether a thread has to wait, and records that one does: a notification without waiters would still be a
+    /// system call.
     fn blocks(&mut self) -> bool {
         match self {
             Self::Pending { blocked, .. } => {
@@ -83,8 +84,8 @@ impl State {
 }
 
 impl Shared {
-    /// Returns whether this is a forked child and the job is its parent's. Such a job is never completed here, and its lock may
-    /// be held forever.
+    /// Returns whether this is a forked child and the job is its parent's. Such a job is never completed here, and its
+    /// lock may be held forever.
     fn is_inherited(&self) -> bool {
         ProcessLocal::is_inherited(&self.process)
     }
@@ -100,22 +101,22 @@ impl Shared {
         matches!(*self.lock(), State::Done(_))
     }
 
-    /// What this job is called by what waits for it. Another may have its name once it is gone.
+    /// Returns the id by which waiters refer to this job. Another job may have the same id once this one is dropped.
     pub(super) fn id(&self) -> JobId {
         JobId(std::ptr::from_ref(self).addr())
     }
 
-    /// As a pool is told of it.
+    /// Returns the description of this job for a pool.
     fn sought(&self) -> Sought<'_> {
         Sought { job: self.id(), mark: self.marked.mark() }
     }
 
-    /// Whether its body waits for its turn.
+    /// Returns whether the body has not started.
     fn is_waiting(&self) -> bool {
         matches!(*self.lock(), State::Pending { stage, finishing: false, .. } if stage != Stage::Started)
     }
 
-    /// Waits, and lets the pool of this thread, if it is one of a pool, do something about it.
+    /// Waits for the outcome. On a thread of a pool, the pool may run tasks in the meantime.
     pub(super) fn wait(self: &Arc<Self>) {
         if waiting::is_within() && !self.is_inherited() {
             self.hasten();
@@ -127,21 +128,21 @@ impl Shared {
         }
     }
 
-    /// Has its body started, on this thread if need be: nothing here may go on before it has ended.
+    /// Starts the body, on this thread if necessary: this thread cannot proceed before the body has ended.
     pub(super) fn hasten(&self) {
         if self.is_waiting() {
             waiting::hasten(self.sought());
         }
     }
 
-    /// Has its body started before others, on another thread.
+    /// Makes the pool start the body before others, on another thread.
     pub(super) fn prefer(&self) {
         if self.is_waiting() {
             waiting::prefer(self.sought());
         }
     }
 
-    /// As [`wait`](Self::wait), where the wait is the thread's work.
+    /// Like [`wait`](Self::wait), but never tells the pool that this thread is blocked.
     pub(super) fn wait_at_work(&self) {
         if self.is_inherited() {
             return;
@@ -162,14 +163,14 @@ impl Shared {
         })
     }
 
-    /// Ends the job; an outcome that comes later than another is dropped.
+    /// Ends the job. An outcome that arrives after another is dropped.
     pub(super) fn finish(&self, outcome: Outcome) {
         if let Err(unwanted) = self.finish_if(outcome, |_, _| true) {
             discard(unwanted);
         }
     }
 
-    /// As [`finish`](Self::finish), where that runs nothing but wakers. Else gives the outcome back.
+    /// Like [`finish`](Self::finish), but only if this runs nothing except wakers. Otherwise returns the outcome.
     pub(super) fn finish_unheard(&self, outcome: Outcome) -> Result<(), Outcome> {
         self.finish_if(outcome, |_, is_heard| !is_heard)
     }
@@ -186,7 +187,7 @@ impl Shared {
             if !recalled {
                 return false;
             }
-            // One that waited may be on its way by now; one that was recalled stays where it is.
+            // A queued call may have been dispatched by now; a revoked one stays where it is.
             let cancelled = self.finish_if(Err(JobError::Cancelled), |now, _| now == stage).is_ok();
             if let Some(holder) = holder.filter(|_| cancelled || stage == Stage::Given) {
                 holder.cancelled(self.id());
@@ -197,14 +198,15 @@ impl Shared {
         }
     }
 
-    /// Who hears of it when the job is cancelled.
+    /// Sets the owner that is notified when the job is cancelled.
     pub(super) fn held_by(&self, by: Weak<dyn Recall>) {
         if let State::Pending { holder, .. } = &mut *self.lock() {
             *holder = Some(by);
         }
     }
 
-    /// Ends the job, if that is allowed so far, where somebody hears of it or not. Else gives the outcome back.
+    /// Ends the job if `allowed` agrees, given the stage and whether witnesses or callbacks will run. Otherwise returns
+    /// the outcome.
     fn finish_if(&self, mut outcome: Outcome, allowed: impl FnOnce(Stage, bool) -> bool) -> Result<(), Outcome> {
         let mut state = self.lock();
         let witnesses = match &mut *state {
@@ -216,7 +218,7 @@ impl Shared {
             }
             _ => return Err(outcome),
         };
-        // Outside the lock, as all that runs code of others.
+        // Witnesses run outside the lock, because they are code of callers.
         if !witnesses.is_empty() {
             drop(state);
             outcome = witnesses.into_iter().fold(outcome, |outcome, witness| witness(outcome));
@@ -230,21 +232,22 @@ impl Shared {
             }
             let wakes = wakers.into_iter().map(|waker| Box::new(move || waker.wake()) as Callback);
             for callback in wakes.chain(callbacks) {
-                // One that panics must not cost the others their turn, nor the worker its thread.
+                // A panic must not prevent other callbacks from running, nor end the worker's thread.
                 if let Err(panic) = catch(callback) {
-                    crate::log::error!(%panic, "what was to run when a job is done panicked");
+                    crate::log::error!(%panic, "a callback that ran when a job was done panicked");
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether the body may run: not if the job is done, that is, cancelled.
+    /// Marks the body as started. Returns `false` if the job has ended, for example by cancellation; then the body must
+    /// not run.
     pub(super) fn start(&self) -> bool {
         self.comes_to(Stage::Started)
     }
 
-    /// As [`start`](Self::start), for a body that starts elsewhere, and may be recalled until it has.
+    /// Like [`start`](Self::start), for a body that is dispatched and may be revoked until it has started.
     pub(super) fn give(&self) -> bool {
         self.comes_to(Stage::Given)
     }
@@ -252,7 +255,7 @@ impl Shared {
     fn comes_to(&self, next: Stage) -> bool {
         match &mut *self.lock() {
             State::Pending { stage, finishing: false, .. } => {
-                // What has started once, and starts anew, is never recalled.
+                // A call that has started once and is started again cannot be revoked.
                 if *stage != Stage::Started {
                     *stage = next;
                 }
@@ -262,14 +265,14 @@ impl Shared {
         }
     }
 
-    /// Lets the witness see the outcome before anybody else: when it comes, or now if it is there. The witness must not
-    /// panic.
+    /// Passes the outcome to the witness before any waiter sees it: when it arrives, or at once if it has arrived. The
+    /// witness must not panic.
     pub(super) fn witness(&self, witness: Witness) {
         if let State::Pending { finishing: false, witnesses, .. } = &mut *self.lock() {
             witnesses.push(witness);
             return;
         }
-        // Where earlier witnesses have the outcome, they are done with it soon.
+        // Earlier witnesses may still have the outcome, but only for a short time.
         self.wait_at_work();
         let outcome = witness(self.take());
         *self.lock() = State::Done(Some(outcome));
@@ -283,13 +286,13 @@ impl Shared {
         }
         match &mut *self.lock() {
             State::Done(outcome) => {
-                outcome.take().unwrap_or_else(|| Err(JobError::rejected("the result was taken already")))
+                outcome.take().unwrap_or_else(|| Err(JobError::rejected("the result has already been taken")))
             }
-            State::Pending { .. } => Err(JobError::rejected("the result is not there yet")),
+            State::Pending { .. } => Err(JobError::rejected("the result is not available yet")),
         }
     }
 
-    /// Whether the outcome is there; else the waker is kept.
+    /// Returns whether the job has ended. Otherwise stores the waker.
     pub(super) fn poll(&self, waker: &Waker) -> bool {
         match &mut *self.lock() {
             State::Done(_) => true,
@@ -308,7 +311,7 @@ impl Shared {
         }
     }
 
-    /// Gives the callback back where the outcome is there.
+    /// Returns the callback if the job has already ended.
     pub(super) fn on_done_to_come(&self, callback: Callback) -> Result<(), Callback> {
         match &mut *self.lock() {
             State::Pending { callbacks, .. } => {
@@ -321,7 +324,7 @@ impl Shared {
 }
 
 impl Drop for Shared {
-    /// Drops an outcome that was never taken. That happens on the thread with the last handle, which must not panic for it.
+    /// Drops an outcome that was never taken. This happens on the thread with the last handle, which must not panic.
     fn drop(&mut self) {
         if let State::Done(Some(outcome)) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
             discard(std::mem::replace(outcome, Err(JobError::Cancelled)));

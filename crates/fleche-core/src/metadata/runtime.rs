@@ -1,4 +1,4 @@
-//! `Runtime`: when and for how long a call ran, and what it took.
+//! `Runtime`: when and for how long a call ran, and which resources it used.
 
 use std::{cell::Cell, time::Instant};
 
@@ -7,25 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::{Collector, MetadataKind, Timestamp};
 use crate::{encoding::Encoded, error::Result};
 
-/// Collects when and for how long the body ran: a [`RuntimeReport`] under `runtime`. Collected unless others are asked
-/// for.
+/// Collects when and for how long the body ran, as a [`RuntimeReport`] under `runtime`. This kind is the default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runtime;
 
-/// What [`Runtime`] reports.
+/// The report of [`Runtime`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeReport {
-    /// When the body began: of an `async fn`, when it was first polled.
+    /// When the body began; for an `async fn`, when it was first polled.
     pub start: Timestamp,
-    /// When it returned, or its job was done.
+    /// When the body returned, or its job was done.
     pub stop: Timestamp,
-    /// Seconds in between, by the monotonic clock.
+    /// The seconds from `start` to `stop`, by the monotonic clock.
     pub wall_seconds: f64,
-    /// Seconds of processor time (user and system) of the thread that ran the body, that of isolated calls included; absent
-    /// where the system does not tell, and for `async fn` and jobs, whose work is not that of one thread. Neither threads
-    /// that the body starts are included nor other tasks that a pool ran on its thread while it waited.
+    /// The processor time (user and system) in seconds of the thread that ran the body, including that of isolated calls.
+    /// Absent if the system does not report it, and for `async fn` and jobs, whose work does not belong to one thread.
+    /// Excludes threads that the body started and other tasks that a pool ran on this thread while it waited.
     pub cpu_seconds: Option<f64>,
-    /// The most memory that the process has ever held resident, in bytes; absent where the system does not tell.
+    /// The peak resident memory of the process since it started, in bytes; absent if the system does not report it.
     pub process_peak_bytes: Option<u64>,
 }
 
@@ -41,7 +40,7 @@ impl MetadataKind for Runtime {
 }
 
 thread_local! {
-    /// Processor time that other threads spent on this thread's behalf while it waited for them.
+    /// The processor time that other threads spent for this thread while it waited for them.
     static BORROWED: Cell<f64> = const { Cell::new(0.0) };
 }
 
@@ -49,15 +48,15 @@ fn cpu_seconds() -> Option<f64> {
     Some(usage::thread_cpu_seconds()? + BORROWED.get())
 }
 
-/// Runs the closure on this thread, to account for its processor time elsewhere: what it took goes to [`borrow_cpu`] of
-/// another thread, or is taken off this one's.
+/// Runs the closure and returns the processor time that it took, to be counted elsewhere: the caller passes it to
+/// [`borrow_cpu`] on another thread, or subtracts it on this one.
 pub(crate) fn lend_cpu<R>(run: impl FnOnce() -> R) -> (R, Option<f64>) {
     let before = cpu_seconds();
     let result = run();
     (result, before.zip(cpu_seconds()).map(|(before, after)| after - before))
 }
 
-/// Counts processor time of another thread as if this one had spent it. A negative number takes some off.
+/// Counts processor time of another thread as if this thread had spent it. A negative number is subtracted.
 pub(crate) fn borrow_cpu(seconds: Option<f64>) {
     BORROWED.set(BORROWED.get() + seconds.unwrap_or_default());
 }
@@ -70,7 +69,7 @@ struct Running {
 
 impl Collector for Running {
     fn finish(self: Box<Self>) -> Result<Encoded> {
-        // What was added and taken off meanwhile is not exact to the last bit.
+        // Borrowed time is added and subtracted as floating-point numbers, so the difference may be slightly negative.
         let cpu_seconds = self.cpu.zip(cpu_seconds()).map(|(before, after)| (after - before).max(0.0));
         self.report(cpu_seconds)
     }
@@ -106,7 +105,8 @@ mod usage {
     }
 
     pub(super) fn process_peak_bytes() -> Option<u64> {
-        // Linux counts in kibibytes: getrusage(2). It tells the same of a thread, and is done sooner than with all of them.
+        // Linux counts in kibibytes: getrusage(2). The value for a thread is the same, and is read faster than that of
+        // all threads.
         u64::try_from(getrusage(UsageWho::RUSAGE_THREAD).ok()?.max_rss()).ok().map(|kibibytes| kibibytes * 1024)
     }
 }

@@ -165,7 +165,7 @@ fn what_another_build_wrote_of_an_instance_is_refused_with_the_cure() {
 fn a_name_that_nobody_registers_is_refused_with_those_near_it() {
     let text = serde_json::to_string(&Cache::void().scope(|| counted::bind(1))).unwrap();
     let why = refusal::<i64>(&text.replace("text_calls::counted", "text_calls::countde"));
-    assert!(why.contains("near it: `fleche-core::engine::text_calls::counted`"), "{why}");
+    assert!(why.contains("similar names: `fleche-core::engine::text_calls::counted`"), "{why}");
     let why = refusal::<i64>(&text.replace("engine::text_calls::", "moved::"));
     assert!(why.contains("text_calls::counted`") && why.contains("use the_crate as _;"), "{why}");
 }

@@ -165,7 +165,7 @@ fn an_instance_is_read_as_a_pointer_once_it_was_called_where_it_is_written() {
     let _active = Cache::void().enter();
     let unknown = text(&Bound::bind(generic::<i8>));
     let why = refusal::<fn(i8) -> String>(&unknown);
-    assert!(why.contains("call that before it is bound"), "{why}");
+    assert!(why.contains("call it before you bind it"), "{why}");
     generic(1_i16);
     let known = text(&Bound::bind(generic::<i16>));
     assert_eq!(read::<fn(i16) -> String>(&known).call((7,)), "7");
@@ -181,7 +181,10 @@ fn an_instance_is_read_as_a_pointer_once_it_was_called_where_it_is_written() {
 fn a_name_without_its_instance_is_refused_with_the_function_that_it_is_of() {
     let text = text(&Cache::void().scope(|| Bound::bind(add)));
     let why = refusal::<fn(u8) -> String>(&text.replace("::add", "::generic::<u8>"));
-    assert!(why.contains("near it: `fleche-core::engine::text_pointers::generic`") && why.contains("generic function"));
+    assert!(
+        why.contains("similar names: `fleche-core::engine::text_pointers::generic`")
+            && why.contains("generic function")
+    );
 }
 
 #[test]

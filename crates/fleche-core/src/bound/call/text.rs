@@ -1,4 +1,4 @@
-//! Bound calls as text: what is written of them, and how they are read.
+//! Bound calls as text: how they are serialized and deserialized.
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -15,7 +15,7 @@ use crate::{
     store::portable_path,
 };
 
-/// A path that need not be text.
+/// A path that need not be valid UTF-8.
 #[derive(Serialize, Deserialize)]
 struct PortablePath(#[serde(with = "portable_path")] PathBuf);
 
@@ -23,15 +23,15 @@ struct PortablePath(#[serde(with = "portable_path")] PathBuf);
 #[serde(deny_unknown_fields)]
 struct Written<'a> {
     function: Reference,
-    /// Name and encoding of each, ignored ones included.
+    /// The name and the encoding of each argument, ignored ones included.
     arguments: Vec<(Cow<'a, str>, Hex<'a>)>,
-    /// The files among them: what they hold, and where that was.
+    /// The files among the arguments: the digest of the content, and the path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     files: Vec<(Digest, PortablePath)>,
     binding: BindingConfig,
 }
 
-/// Which function it is of, its arguments, encoded, and what it is bound to.
+/// Serializes the function's identity, the encoded arguments and the binding.
 ///
 /// ```
 /// use fleche_core::{BoundCall, Cache, fleche};
@@ -47,11 +47,11 @@ struct Written<'a> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The function is written by its registered name, which any build finds that registers it; an instance of a generic
-/// function, or one that shares its name, as a position in the executable, which the same build finds only. Its result
-/// and its error may be of any type: they stay where the call runs.
+/// The function is identified by its registered name, with which every build that registers it finds it. An instance of a
+/// generic function, or a function that shares its name, is identified by its position in the executable, which only the
+/// same build finds. The result and the error may be of any type, because they stay where the call runs.
 ///
-/// An error where an argument could not be encoded.
+/// Fails if an argument could not be encoded.
 impl<R> Serialize for BoundCall<R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let arguments = self.arguments.as_ref().map_err(S::Error::custom)?;
@@ -68,10 +68,10 @@ impl<R> Serialize for BoundCall<R> {
     }
 }
 
-/// Reads what serialising has written, with the result's type as the function declares it. Nothing runs.
+/// Deserializes a call, with the result's type as the function declares it. Nothing runs.
 ///
-/// An error where this program has no such function, where its result is of another type or its parameters are others,
-/// where an argument does not decode, or where the cache cannot be opened here.
+/// Fails if this program has no such function, if its result has another type or its parameters differ, if an argument
+/// cannot be decoded, or if the cache cannot be opened in this process.
 impl<'de, R: 'static> Deserialize<'de> for BoundCall<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Written { function, arguments, files, binding } = Written::deserialize(deserializer)?;
@@ -93,19 +93,19 @@ fn names(function: &Function) -> impl Iterator<Item = &'static str> + use<> {
     function.definition.parameters.iter().map(|parameter| parameter.name)
 }
 
-/// What calls of the function are made of, if it returns an `R`.
+/// Returns the parts of the function's calls, if it returns an `R`.
 fn parts<R: 'static>(function: &Function) -> Result<Parts<R>, String> {
     let name = function.name();
     let portable = function.portable().ok_or_else(|| cannot_leave(name))?;
     (portable.parts)().get().map_err(|returned| {
         format!(
-            "`{name}` returns a `{returned}`, and not a `{}`, as which its call is read",
+            "`{name}` returns a `{returned}`, but its call is read as one that returns a `{}`",
             std::any::type_name::<R>()
         )
     })
 }
 
-/// The arguments as keys are made of them: what was written may be another form of the same.
+/// Encodes the arguments again as keys require: the text may hold another encoding of the same values.
 fn rewritten<R>(
     function: &Function,
     parts: &Parts<R>,
@@ -115,7 +115,7 @@ fn rewritten<R>(
     if !names(function).eq(arguments.iter().map(|(name, _)| &**name)) {
         let (wanted, came): (Vec<_>, Vec<_>) =
             (names(function).collect(), arguments.iter().map(|(of, _)| of).collect());
-        return Err(format!("`{name}` takes {wanted:?}, and the arguments that are read are {came:?}"));
+        return Err(format!("`{name}` takes the arguments {wanted:?}, but the text has {came:?}"));
     }
     let mut rewritten = Rewritten::default();
     let reader = Reader::rewriting(arguments.iter().map(|(_, encoded)| &**encoded), &mut rewritten);
@@ -125,5 +125,5 @@ fn rewritten<R>(
     }
     let argument = arguments.get(rewritten.arguments.iter().count()).map_or("?", |(name, _)| name);
     let why = outcome.err().map(|error| error.to_string()).unwrap_or_default();
-    Err(format!("argument `{argument}` of `{name}` does not decode: {why}"))
+    Err(format!("argument `{argument}` of `{name}` cannot be decoded: {why}"))
 }

@@ -1,5 +1,5 @@
-//! The program's executable as it lies in memory, and positions in its read-only data.
-#![allow(unsafe_code)] // Reads what a position leads to, once that is known to lie in read-only data.
+//! The program's executable in memory, and positions in its read-only data.
+#![allow(unsafe_code)] // Reads descriptors at positions that were checked to be in read-only data.
 
 use std::{fmt::Write as _, mem, ops::Range, ptr, slice, sync::OnceLock};
 
@@ -8,18 +8,18 @@ use crate::digest::Digest;
 
 /// The program's executable in memory, as the loader has placed it.
 ///
-/// The loader reports its segments by address. The memory map of the process identifies them by file name only. Other mappings
-/// of the file share that name, and the system may write it differently.
+/// The loader reports its segments by address. The memory map of the process would identify them only by file name, which
+/// other mappings of the file share and which the system may write differently.
 pub(in crate::bound) struct Image {
-    /// What the loader has added to the addresses in the file. Positions count from here.
+    /// The offset between addresses in the file and in memory. Positions are relative to it.
     base: usize,
-    /// The address of the table of segments.
+    /// The address of the segment table.
     headers: usize,
     /// The parts that are readable and never change once the program runs.
     read_only: Vec<Range<usize>>,
     /// The parts that may be executed.
     code: Vec<Range<usize>>,
-    /// The parts that are as the file has them, with their places in it.
+    /// The parts whose content equals that of the file, with their offsets in the file.
     as_in_file: Vec<(Range<usize>, u64)>,
 }
 
@@ -29,12 +29,12 @@ struct Segment {
     kind: u32,
     flags: u32,
     range: Range<usize>,
-    /// How many of its bytes come from the file, and from where.
+    /// The number of bytes that come from the file, and their offset in it.
     file: (usize, u64),
 }
 
 impl Image {
-    /// Returns the image of the running program, or `None` where the loader does not report it.
+    /// Returns the image of the running program, or `None` if the loader does not report it.
     pub(in crate::bound) fn of_program() -> Option<&'static Self> {
         static FOUND: OnceLock<Image> = OnceLock::new();
         if let Some(found) = FOUND.get() {
@@ -49,7 +49,7 @@ impl Image {
         let readable = || loaded().filter(|segment| segment.flags & loader::READ != 0);
         let constant = || readable().filter(|segment| segment.flags & loader::WRITE == 0);
         let mut read_only: Vec<_> = constant().map(|segment| segment.range.clone()).collect();
-        // What the loader makes read-only once it has relocated it lies in a segment that could be written before.
+        // Parts that the loader makes read-only after relocation are in a segment that was writable before.
         for relocated in segments.iter().filter(|segment| segment.kind == loader::RELOCATED) {
             let within = readable().map(|segment| {
                 relocated.range.start.max(segment.range.start)..relocated.range.end.min(segment.range.end)
@@ -64,18 +64,19 @@ impl Image {
         Self { base, headers, read_only, code, as_in_file: as_in_file.collect() }
     }
 
-    /// Returns whether a descriptor at this address would lie in read-only data.
+    /// Returns whether a descriptor at this address would be in read-only data.
     fn holds(&self, address: usize) -> bool {
         let end = address.checked_add(mem::size_of::<Descriptor>());
         end.is_some_and(|end| self.read_only.iter().any(|part| part.start <= address && end <= part.end))
     }
 
-    /// Returns the address of the table of segments, which distinguishes images within this process.
+    /// Returns the address of the segment table, which distinguishes images within this process.
     pub(in crate::bound) fn headers(&self) -> usize {
         self.headers
     }
 
-    /// A digest of how the program lies in memory, relative to its beginning. Builds whose code differs in size differ.
+    /// Returns a digest of the program's layout in memory, relative to its start. Builds whose code differs in size
+    /// differ.
     pub(in crate::bound) fn layout(&self) -> Digest {
         let mut text = String::new();
         for (kind, ranges) in [("data", &self.read_only), ("code", &self.code)] {
@@ -86,10 +87,10 @@ impl Image {
         Digest::of(text.as_bytes())
     }
 
-    /// Returns whether the file has what lies in memory.
+    /// Returns whether the content of the file equals that of the memory.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// Fails if the file cannot be read.
     #[cfg(unix)]
     pub(in crate::bound) fn is_of(&self, file: &std::fs::File) -> std::io::Result<bool> {
         use std::os::unix::fs::FileExt;
@@ -105,8 +106,8 @@ impl Image {
                     Err(error) => return Err(error),
                 }
                 let start = ptr::with_exposed_provenance::<u8>(range.start + at);
-                // SAFETY: the range lies in a segment of the executable that the loader has mapped without the right to
-                // write. Executables are not unmapped.
+                // SAFETY: the range is in a segment of the executable that the loader has mapped without write
+                // permission. Executables are not unmapped.
                 if unsafe { slice::from_raw_parts(start, part.len()) } != part {
                     return Ok(false);
                 }
@@ -117,20 +118,20 @@ impl Image {
     }
 }
 
-/// The descriptor's position; `None` where it does not lie in the executable.
+/// Returns the descriptor's position, or `None` if it is not in the executable.
 pub(super) fn position_of(descriptor: &'static Descriptor) -> Option<u64> {
     let image = Image::of_program()?;
     let address = ptr::from_ref(descriptor).expose_provenance();
     image.holds(address).then(|| address.wrapping_sub(image.base) as u64)
 }
 
-/// The descriptor at this position, if it is of these types.
+/// Returns the descriptor at this position, if it has these types.
 pub(super) fn descriptor_at(position: u64, types: u64) -> Result<&'static Descriptor, String> {
     let wrong = || format!("position {position:#x} is not that of a function of these types in this program");
     let image = Image::of_program().ok_or_else(wrong)?;
     let address = usize::try_from(position).ok().and_then(|position| image.base.checked_add(position));
     let address = address.filter(|address| image.holds(*address)).ok_or_else(wrong)?;
-    // SAFETY: the range was checked to lie in a segment of the executable that the loader has mapped, and has made
+    // SAFETY: the range was checked to be in a segment of the executable that the loader has mapped, and has made
     // read-only before the program began. Executables are not unmapped.
     unsafe { Descriptor::at(address, types, |code| image.code.iter().any(|part| part.contains(&code))) }
         .ok_or_else(wrong)
@@ -167,7 +168,7 @@ mod loader {
         let segments: Vec<_> = if info.dlpi_phdr.is_null() {
             Vec::new()
         } else {
-            // SAFETY: the loader lends a table of this length, which stays as long as the program.
+            // SAFETY: the loader lends a table of this length, which lives as long as the program.
             let table = unsafe { slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
             let segments = table.iter().filter_map(|header| {
                 let start = base.wrapping_add(header.p_vaddr as usize);
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_parts_that_are_readable_and_never_change_hold_descriptors() {
+    fn only_readable_parts_that_never_change_hold_descriptors() {
         let image = image();
         let held = [0x0, 0x1000, 0x2f00, 0x3000, 0x4000, 0x5000, 0x5f00, 0x6000, 0x7000, usize::MAX];
         let held = held.map(|address| image.holds(address));
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_would_reach_beyond_its_part_is_not_held() {
+    fn descriptor_that_would_reach_beyond_its_part_is_not_held() {
         assert!(!image().holds(0x6000 - mem::size_of::<Descriptor>() + 8));
     }
 
@@ -246,9 +247,9 @@ mod tests {
         assert!(!image.is_of(&std::fs::File::open("/proc/self/maps").unwrap()).unwrap());
     }
 
-    /// A mapping of the program's own file, as a symboliser makes one, is not part of the program.
+    /// A mapping of the program's own file, as a symbolizer creates one, is not part of the program.
     #[test]
-    fn positions_outside_the_image_are_errors_whether_or_not_the_file_is_mapped_there() {
+    fn positions_outside_the_image_are_errors_even_if_the_file_is_mapped_there() {
         use nix::libc::{MAP_FAILED, MAP_PRIVATE, PROT_READ, mmap, munmap};
         use std::os::fd::AsRawFd;
 
@@ -257,14 +258,14 @@ mod tests {
         let position = position_of(descriptor).unwrap();
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
-        // SAFETY: a new mapping at a place that the system chooses.
+        // SAFETY: a new mapping at an address that the system chooses.
         let map = unsafe { mmap(ptr::null_mut(), len, PROT_READ, MAP_PRIVATE, file.as_raw_fd(), 0) };
         assert_ne!(map, MAP_FAILED);
         assert!((0..len).step_by(8).all(|at| !image.holds(map.addr() + at)));
         let forged = |at: usize| (map.addr() + at).wrapping_sub(image.base) as u64;
         let all = || (0..len).step_by(4096).map(forged);
         assert!(all().all(|forged| descriptor_at(forged, types).is_err()));
-        // SAFETY: it was made above, and nothing refers to it.
+        // SAFETY: the mapping was created above, and nothing refers to it.
         assert_eq!(unsafe { munmap(map, len) }, 0);
         assert!(all().all(|forged| descriptor_at(forged, types).is_err()));
         assert!(ptr::eq(descriptor_at(position, types).unwrap(), descriptor));
@@ -279,21 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn a_position_leads_back_to_its_descriptor() {
+    fn position_leads_back_to_its_descriptor() {
         let descriptor = descriptor(twice);
         let position = position_of(descriptor).unwrap();
         assert!(ptr::eq(descriptor_at(position, descriptor.types()).unwrap(), descriptor));
     }
 
     #[test]
-    fn functions_of_the_same_code_have_descriptors_of_their_own() {
+    fn functions_with_the_same_code_have_different_descriptors() {
         let (one, other) = (descriptor(|x: i64| x + 1), descriptor(|x: i64| x + 1));
         assert_ne!(position_of(one), position_of(other));
         assert_ne!(one.types(), other.types());
     }
 
     #[test]
-    fn a_forged_position_or_a_wrong_type_is_an_error() {
+    fn forged_position_or_wrong_type_is_an_error() {
         let descriptor = descriptor(twice);
         let (position, types) = (position_of(descriptor).unwrap(), descriptor.types());
         assert!(descriptor_at(position, types ^ 1).is_err());
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_position_in_the_program_is_taken_for_it() {
+    fn no_other_position_leads_to_the_descriptor() {
         let descriptor = descriptor(twice);
         let (position, types) = (position_of(descriptor).unwrap(), descriptor.types());
         let image = Image::of_program().unwrap();

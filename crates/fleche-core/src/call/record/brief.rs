@@ -1,4 +1,4 @@
-//! `Brief`: what a hit takes of a record, read without the rest.
+//! `Brief`: the part of a record that a hit needs, decoded without the rest.
 
 use serde::{Deserialize, de::Error as _};
 
@@ -10,12 +10,12 @@ use crate::{
     metadata::Timestamp,
 };
 
-/// What a hit takes of a [`Record`].
+/// The part of a [`Record`] that a hit needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brief {
     /// The result.
     pub result: ValueRef,
-    /// The digest of the code that computed it.
+    /// The digest of the code that computed the result.
     pub code: Digest,
     /// When the record was written.
     pub written: Timestamp,
@@ -27,14 +27,15 @@ impl From<&Record> for Brief {
     }
 }
 
-/// Reads the beginning of a record's map, up to where it has all of it; `None` where it is of a later format.
+/// Reads a record's map until all fields of the summary are found. Returns `None` if the record is of a later format.
 pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
     let missing = |field| Err(DecodeError::missing_field(field));
     let mut fields = Deserializer::new(map);
     let (mut format, mut result, mut written) = (None, None, None);
     for _ in 0..fields.map()? {
         match fields.name()? {
-            // Of what this version knows, it comes first; the function's code comes last of what is wanted.
+            // In key order, `format` is the first field that this version knows, and `function` the last that a hit
+            // needs.
             b"format" => format = Some(u64::deserialize(&mut fields)?),
             _ if format > Some(FORMAT) => return Ok(None),
             b"result" => result = Some(ValueRef::deserialize(&mut fields)?),

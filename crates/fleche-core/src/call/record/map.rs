@@ -1,4 +1,4 @@
-//! The map that a record's bytes begin with.
+//! The map at the start of a record's bytes.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,17 +14,17 @@ use crate::{encoding::ReadByUs, metadata};
 /// The record format that this version writes, and the highest that it reads.
 pub(super) const FORMAT: u64 = 1;
 
-/// How many fields this version knows, the format among them.
+/// How many fields this version knows, including the format.
 const KNOWN: usize = 7;
 
-/// A record's fields, to be written.
+/// A record's fields, for serialization.
 pub(super) struct Written<'a>(pub(super) &'a RecordFields);
 
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(fields) = self;
         let mut map = serializer.serialize_map(Some(KNOWN + fields.other.len()))?;
-        // In the order of the encoding, so that there is nothing to sort.
+        // In the order of the encoding, so that nothing has to be sorted.
         map.serialize_entry("format", &FORMAT)?;
         map.serialize_entry("result", &fields.result)?;
         map.serialize_entry("writer", &fields.writer)?;
@@ -39,7 +39,7 @@ impl Serialize for Written<'_> {
     }
 }
 
-/// A record's fields as they were read, by our own deserializer; `None` where they are of a later format.
+/// A record's fields as read by our own deserializer; `None` if they are of a later format.
 pub(super) struct Read(pub(super) Option<RecordFields>);
 
 impl<'de> Deserialize<'de> for Read {
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for Fields {
         let mut other = BTreeMap::new();
         while let Some(name) = map.next_key::<&str>()? {
             match name {
-                // Of what this version knows, it comes first.
+                // In key order, `format` is the first field that this version knows.
                 "format" => format = Some(map.next_value()?),
                 _ if format > Some(FORMAT) => drop(map.next_value::<IgnoredAny>()?),
                 "result" => result = Some(map.next_value()?),
