@@ -1,4 +1,4 @@
-//! `Budget`: what a pool's tasks share.
+//! `Budget`: the resources that a pool's tasks share.
 
 mod account;
 
@@ -7,16 +7,18 @@ pub(crate) use account::{Account, Grant};
 use fleche_core::executor::Resources;
 use serde::{Deserialize, Serialize};
 
-/// What the tasks of a pool share. Each runs once what it asks for is free, and gives it back when it has ended.
+/// The resources that a pool's tasks share. A task starts when the resources that it asks for are free, and returns them
+/// when it ends.
 ///
-/// It is an account, not a fence: nothing keeps a body from taking more cores or memory than it asked for.
+/// A budget is bookkeeping: a body can use more cores or memory than its task asked for. Only process pools also enforce
+/// `memory_mb`, as a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
-    /// Cores. Default: as many as the pool has workers. A task takes one unless it asks for another number.
+    /// The number of cores. Default: one per worker of the pool. A task takes one unless it asks for another number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cores: Option<usize>,
-    /// Memory, in units of 1024² bytes. Default: unknown, so that a task that asks for some is refused.
+    /// The memory in MiB. Default: unknown, and a task that asks for memory is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
     /// The ids of the GPUs. Default: none.
@@ -24,7 +26,7 @@ pub struct Budget {
     pub gpus: Vec<u32>,
 }
 
-/// What one task takes.
+/// The share of a budget that one task takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Demand {
     cores: usize,
@@ -39,7 +41,7 @@ impl Default for Demand {
 }
 
 impl Budget {
-    /// With what is not said filled in, for a pool of this many workers.
+    /// Fills in the defaults, for a pool of this many workers.
     pub(crate) fn of_workers(mut self, workers: usize) -> Self {
         self.cores.get_or_insert(workers);
         self.gpus.sort_unstable();
@@ -47,10 +49,11 @@ impl Budget {
         self
     }
 
-    /// What these resources take.
+    /// Returns the share of the budget that these resources take.
     ///
     /// # Errors
-    /// Where they ask for more than there is: what, and how much there is.
+    /// Fails with a message if the resources exceed the whole budget. The message names the first such resource and the
+    /// amount that the pool has.
     pub(crate) fn demand(&self, resources: &Resources) -> Result<Demand, String> {
         let demand = Demand {
             cores: resources.wanted_cores().unwrap_or(1),
@@ -59,15 +62,17 @@ impl Budget {
         };
         let cores = self.cores.unwrap_or_default();
         if demand.cores > cores {
-            return Err(format!("the task asks for {} `cores`, and the pool has {cores}; {CURE}", demand.cores));
+            return Err(format!("the task asks for {} `cores`, but the pool has {cores}; {CURE}", demand.cores));
         }
         match self.memory_mb {
             None if demand.memory_mb > 0 => {
-                return Err(format!("the task asks for `memory_mb`, and the pool's budget says none; {CURE}"));
+                return Err(format!(
+                    "the task asks for `memory_mb`, but the pool's budget sets no `memory_mb`; {CURE}"
+                ));
             }
             Some(memory) if demand.memory_mb > memory => {
                 return Err(format!(
-                    "the task asks for {} `memory_mb`, and the pool has {memory}; {CURE}",
+                    "the task asks for {} `memory_mb`, but the pool has {memory}; {CURE}",
                     demand.memory_mb
                 ));
             }
@@ -75,10 +80,10 @@ impl Budget {
         }
         if demand.gpus > self.gpus.len() {
             let has = self.gpus.len();
-            return Err(format!("the task asks for {} `gpus`, and the pool has {has}; {CURE}", demand.gpus));
+            return Err(format!("the task asks for {} `gpus`, but the pool has {has}; {CURE}", demand.gpus));
         }
         Ok(demand)
     }
 }
 
-const CURE: &str = "ask for less, or make the pool with a larger budget";
+const CURE: &str = "ask for less, or create the pool with a larger budget";

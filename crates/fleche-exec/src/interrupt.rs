@@ -1,4 +1,4 @@
-//! Ctrl-C: what has not started is cancelled, and what runs ends.
+//! Ctrl-C handling: tasks that have not started are cancelled, and running tasks finish.
 
 use std::{
     mem,
@@ -8,9 +8,9 @@ use std::{
 use fleche_core::{Error, Result, claim::ListensHere, error::ensure_not_forked, fork, job, starter};
 use signal_hook::{consts::SIGINT, iterator::Signals, low_level::emulate_default_handler};
 
-/// What holds tasks that have not started.
+/// A pool whose queued tasks can be cancelled.
 pub(crate) trait Cancel: Send + Sync {
-    /// Cancels them: how many.
+    /// Cancels the tasks that have not started, and returns their number.
     fn cancel(self: Arc<Self>) -> usize;
 }
 
@@ -26,7 +26,7 @@ fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has a pool's tasks cancelled on Ctrl-C, if anything is.
+/// Registers a pool: after [`cancel_on_ctrl_c`], Ctrl-C cancels its queued tasks.
 pub(crate) fn register(pool: Weak<dyn Cancel>) {
     // Another thread of the parent may have held the lock when this process was forked.
     if fork::is_child() {
@@ -37,13 +37,14 @@ pub(crate) fn register(pool: Weak<dyn Cancel>) {
     state.pools.push(pool);
 }
 
-/// Lets Ctrl-C (`SIGINT`) cancel what has not started, in all thread and process pools of this process, instead of ending the
-/// program: those jobs end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled), bodies that run go on to their end
-/// and are recorded, and the program goes on as it does about a cancelled job. A second Ctrl-C ends the program, as it would
-/// have without this.
+/// Makes Ctrl-C (`SIGINT`) cancel queued tasks instead of ending the program.
 ///
-/// To be called once, early in `main`, after [`init`](crate::init); a repetition does nothing. Worker processes do not get
-/// the terminal's Ctrl-C. What is on its way to a worker process may start before it can be cancelled.
+/// This applies to all thread pools and process pools of this process. Jobs whose body has not started end as
+/// [`JobError::Cancelled`](fleche_core::JobError::Cancelled). Running bodies finish, and their results are recorded. The
+/// program continues and handles the cancelled jobs. A second Ctrl-C ends the program, as it would without this function.
+///
+/// Call it once, early in `main`, after [`init`](crate::init); further calls do nothing. Worker processes do not receive
+/// the terminal's Ctrl-C. A task on its way to a worker process may start before it can be cancelled.
 ///
 /// ```no_run
 /// use fleche_core::{ExecutorExt, JobError};
@@ -61,12 +62,13 @@ pub(crate) fn register(pool: Weak<dyn Cancel>) {
 ///             Err(error) => return Err(error.into()),
 ///         }
 ///     }
-///     Ok(()) // Dropping the pool waits for what runs.
+///     Ok(()) // Dropping the pool waits for running tasks.
 /// }
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] where the system does not let signals be heard, or starts no thread for it.
+/// Fails with [`Error::Io`] if the signal handler or the thread that waits for signals cannot be set up, and with
+/// [`Error::Forked`] in a forked child.
 pub fn cancel_on_ctrl_c() -> Result<()> {
     ensure_not_forked(|| "Ctrl-C")?;
     let mut state = lock();
@@ -78,10 +80,10 @@ pub fn cancel_on_ctrl_c() -> Result<()> {
         let _listens = ListensHere::begin(Arc::default());
         for (before, signal) in signals.forever().enumerate() {
             if before > 0 {
-                // The program is to end, whatever it does.
+                // The second Ctrl-C must end the program, whatever it is doing.
                 let _ = emulate_default_handler(signal);
             }
-            // This thread stays free to hear the next one: what hears of cancelled jobs may take long.
+            // This thread stays free for the next signal: callbacks of cancelled jobs may take long.
             if starter::spawn(THREAD, cancel_and_say).is_err() {
                 cancel_and_say();
             }
@@ -98,17 +100,17 @@ fn cancel_and_say() {
     let cancelled = cancel();
     fleche_core::log::warn!(
         cancelled,
-        "interrupted: what has not started is cancelled, and what runs ends; once more ends it all"
+        "interrupted: tasks that had not started were cancelled, running tasks will finish; press Ctrl-C again to end the program"
     );
 }
 
-/// Cancels what has not started, in all pools: how many tasks.
+/// Cancels the tasks of all pools that have not started, and returns their number.
 fn cancel() -> usize {
     let pools = mem::take(&mut lock().pools);
-    // Outside the lock, since this runs code of others, which may make pools.
+    // Outside the lock: this runs callbacks of jobs, which may create pools.
     let one = |pool: Arc<dyn Cancel>| {
         job::catch(|| pool.cancel()).unwrap_or_else(|panic| {
-            fleche_core::log::error!(%panic, "a panic while a pool's tasks were cancelled");
+            fleche_core::log::error!(%panic, "panicked while the tasks of a pool were cancelled");
             0
         })
     };

@@ -1,19 +1,19 @@
-//! Executors: where submitted calls run. What users call on them is [`fleche_core::ExecutorExt`].
+//! Executors, which run submitted calls. Submit calls with the methods of [`fleche_core::ExecutorExt`].
 //!
-//! Which one do I choose?
+//! # Which executor?
 //!
-//! | executor | choose it where | a call may use |
+//! | executor | use it if | supports |
 //! |---|---|---|
-//! | [`ThreadPool`] | calls share this process: nearly always | any store, any closure |
-//! | [`ProcessPool`] | bodies may crash, leak, or must not share a process; workers are this very program | any store; functions, and closures that capture nothing |
-//! | [`SerialExecutor`] | an executor is asked for, and the calls should run in place, as when debugging | as above |
-//! | `RayonExecutor` (feature `rayon`) | the program has a rayon pool, and its calls do not wait | as above |
-//! | `TokioExecutor` (feature `tokio`) | the program has a tokio runtime, and its calls wait more than they compute | as above |
-//! | your own, around a pool that you have | see below | as above |
-//! | none: call the function | calls are few, or parallel within themselves; an `async fn` | |
+//! | [`ThreadPool`] | calls can share this process: nearly always | any store, any closure |
+//! | [`ProcessPool`] | bodies may crash, leak, or must not share a process; workers run this same program | any store; functions, and closures that capture nothing |
+//! | [`SerialExecutor`] | an executor is required but calls should run on the submitting thread, for example to debug | any store, any closure |
+//! | `RayonExecutor` (feature `rayon`) | the program has a rayon pool, and its calls do not wait | any store, any closure |
+//! | `TokioExecutor` (feature `tokio`) | the program has a tokio runtime, and its calls wait more than they compute | any store, any closure |
+//! | your own, around an existing pool | see below | any store, any closure |
+//! | none: call the function | there are few calls, or each is parallel in itself, or the function is an `async fn` | |
 //!
-//! Wrap it with [`fleche_core::wrap_executor`], and hits never reach it, while all else carries the cache, metadata and
-//! tags of where it was submitted:
+//! Wrap an executor with [`fleche_core::wrap_executor`]: hits are then answered without reaching it, and other calls run
+//! with the cache, metadata and tags that were active where they were submitted:
 //!
 //! ```
 //! use fleche_core::{Cache, ExecutorExt, fleche, wrap_executor};
@@ -34,18 +34,19 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A call says what it takes with [`with`](fleche_core::ExecutorExt::with): `pool.with(Resources::new().cores(4))`. A pool
-//! runs it when that much of its [`Budget`] is free.
+//! [`with`](fleche_core::ExecutorExt::with) states the resources that calls need: `pool.with(Resources::new().cores(4))`. A
+//! pool starts a call when that much of its [`Budget`] is free.
 //!
-//! An executor's configuration is text that makes such an executor elsewhere: `{"type":"threads","threads":4}`. The
-//! types named in a program are those whose crates it links; `use fleche_exec as _;` suffices for the ones here.
+//! An executor's configuration serializes to text, such as `{"type":"threads","threads":4}`, from which another program can
+//! open an executor of the same kind. A program knows the types of the crates that it links: `use fleche_exec as _;` links
+//! this one.
 //!
-//! # Your own
+//! # Writing an executor
 //!
-//! Whatever runs a closure on another thread is an executor in 25 lines: accept a [`Task`](fleche_core::Task) and
-//! [run](fleche_core::Task::run) it once, anywhere, at any time. A task that cannot be accepted is
-//! [refused](fleche_core::Task::refuse), and one that is dropped fails its job. This is `examples/third_party_pool.rs`,
-//! around the pool of the crate `threadpool`:
+//! Any pool that runs closures on its threads becomes an executor in 25 lines: accept a [`Task`](fleche_core::Task) and
+//! [run](fleche_core::Task::run) it once, on any thread, at any time. [Refuse](fleche_core::Task::refuse) a task that cannot
+//! be accepted; dropping a task fails its job. This is `examples/third_party_pool.rs`, for the pool of the crate
+//! `threadpool`:
 //!
 //! ```
 #![doc = include_str!("../examples/third_party_pool.rs")]
@@ -53,12 +54,12 @@
 //!
 //! # Ctrl-C
 //!
-//! Without more, it ends the program, and its workers with it; what is recorded by then stays. After
-//! `fleche_exec::cancel_on_ctrl_c()` it cancels what has not started instead, and lets what runs end.
+//! By default, Ctrl-C ends the program and its workers; results that are recorded by then are kept. After a call of
+//! `fleche_exec::cancel_on_ctrl_c()`, Ctrl-C cancels the tasks that have not started and lets running tasks finish.
 //!
 //! # Progress
 //!
-//! With the feature `indicatif`, `MapProgress` puts a progress bar over `map`.
+//! With the feature `indicatif`, `MapProgress` shows a progress bar for `map`.
 
 mod budget;
 #[cfg(unix)]
@@ -91,9 +92,10 @@ pub use threads::{ThreadPool, ThreadPoolConfig};
 #[cfg(feature = "tokio")]
 pub use tokio::{TokioConfig, TokioExecutor};
 
-/// Lets a test binary make process pools: stands once in it, at any place, in place of [`init`].
+/// Lets a test binary create process pools. Write it once in the binary, in any module, in place of a call of [`init`].
 ///
-/// It emits a test, `fleche_worker`, which does nothing where it is run as a test, and which the workers are.
+/// It defines the test `fleche_worker`. In an ordinary test run, that test does nothing. Worker processes are the same
+/// binary, started to run only that test.
 ///
 /// ```
 /// fleche_exec::worker_test!();
@@ -115,7 +117,7 @@ macro_rules! worker_test {
     };
 }
 
-/// What the macros' expansions name. Not for people.
+/// Items that the macros' expansions use. Not part of the public API.
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod __private {
@@ -123,7 +125,7 @@ pub mod __private {
     pub use inventory;
 }
 
-/// The guide's examples, which compile and run.
+/// Compiles and runs the guide's examples.
 #[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../../../docs/parallel.md")]
 struct Guide;

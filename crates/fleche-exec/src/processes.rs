@@ -1,4 +1,4 @@
-//! `ProcessPool`: tasks in worker processes of the same binary.
+//! `ProcessPool`: runs tasks in worker processes of the same binary.
 
 mod config;
 mod frame;
@@ -33,45 +33,45 @@ use rights::TaskRight;
 use schedule::Schedule;
 use waiting::{Waiting, Wants};
 
-/// Up to a fixed number of worker processes, which take tasks in the order of their submission.
+/// A pool of worker processes that run tasks in the order of their submission.
 ///
 /// Workers are further processes of this program: [`init`] turns them into workers. They run the same file as this process,
 /// even if it was moved, removed or replaced. (A program that is run by a loader, as in `ld.so ./program`, must stay at its
-/// path until `init` is called.) Workers start when there is something for them to do, and are kept. A cheap
-/// handle: clones are the same pool.
+/// path until `init` is called.) The pool starts workers when it has tasks for them, up to a fixed number, and keeps them.
+/// A `ProcessPool` is a cheap handle: clones refer to the same pool.
 ///
 /// **What can be submitted.** `#[fleche]` functions, other functions, and closures that capture nothing. A closure that
 /// captures, a function pointer or a reference to a function is refused: pass the values as arguments.
 ///
-/// **Stores.** With [`fleche_core::wrap_executor`], or with bound functions, every store works: those that any number of
-/// processes may open are opened by the workers, others are reached through the worker's channel.
+/// **Stores.** With [`fleche_core::wrap_executor`], or with bound functions, every store works. Workers open stores that
+/// any number of processes may open, and reach all others through their channel to the pool's process.
 ///
-/// **Waiting within tasks.** A worker whose task waits for a job for more than 20 ms, of a pool of its own for example, does
-/// not count against the pool's size: another, of up to 64, runs tasks in its stead, with the cores that it asked for.
-/// Workers that wait for the same call share one stand-in. While that holds up queued tasks, another starts each second.
-/// Stand-ins are kept for some seconds, for the next waits.
+/// **Waiting within tasks.** A worker whose task waits for more than 20 ms, for example for a job of its own pool, does not
+/// count against the pool's size. A stand-in, one of at most 64, runs tasks in its place and may use the cores that it asked
+/// for. Workers that wait for the same call share one stand-in; while queued tasks are still held up, another one starts
+/// each second. Stand-ins end when they were not needed for 5 seconds.
 ///
-/// **Where.** Workers work in the working directory that the program had when the pool was made.
+/// **Working directory.** Workers run in the working directory that the program had when the pool was created.
 ///
-/// **What goes wrong.** A panic ends its task as [`JobError::Panicked`](fleche_core::JobError::Panicked), and the worker
-/// takes the next one. A worker that dies fails the task that it had started as
-/// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal or the exit code; what it had not started goes
-/// to others. A process that a body has forked and left behind does not hide the death. A body that writes into the
-/// worker's channel loses its own task in this way. Workers end when this process does, however it ends. Bodies keep stdout
-/// and stderr; their stdin is empty, and nothing else that is open in this process is open in theirs.
+/// **Failures.** A panic ends its task as [`JobError::Panicked`](fleche_core::JobError::Panicked), and the worker takes the
+/// next one. When a worker dies, the task that it had started fails as
+/// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal or the exit code; tasks that it had not
+/// started go to other workers. The death is noticed even if a body has left a forked process behind. A body that writes
+/// into the worker's channel loses its own task in this way. Workers end when this process does, however it ends. Bodies
+/// keep stdout and stderr. Their stdin is empty, and they inherit no other open file descriptor of this process.
 ///
-/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is
-/// free, strictly in order, as in a [`ThreadPool`](crate::ThreadPool). Beyond that:
+/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]. It starts when all of them
+/// are free, strictly in order, as in a [`ThreadPool`](crate::ThreadPool). Further options:
 ///
-/// - `memory_mb` is a limit as well: a body that takes more than that on top of what its worker has cannot allocate, on
-///   which Rust programs abort;
-/// - `timeout`: when the body has run so long, its job ends as [`JobError::TimedOut`](fleche_core::JobError::TimedOut), and
+/// - `memory_mb` is also a limit: a body cannot allocate more than that in addition to what its worker already has, and
+///   Rust programs abort when an allocation fails;
+/// - `timeout`: a job whose body has run for this long ends as [`JobError::TimedOut`](fleche_core::JobError::TimedOut), and
 ///   its worker is killed, with the programs that the body started;
-/// - `retries`: so often a task whose worker was lost starts anew;
-/// - `working_dir`: the worker's working directory while the body runs. It is not created: where there is none, the job
+/// - `retries`: how often a task starts again after its worker was lost;
+/// - `working_dir`: the worker's working directory while the body runs. It is not created: if it does not exist, the job
 ///   is [`Rejected`](fleche_core::JobError::Rejected);
-/// - `env`: the body runs in a worker that was started with these variables, beside those of this process. Workers
-///   with other variables are ended where the pool has no room for another.
+/// - `env`: the body runs in a worker that was started with these variables, in addition to those of this process. If the
+///   pool has no room for another worker, an idle one with other variables is ended.
 ///
 /// ```no_run
 /// use fleche_core::{ExecutorExt, executor::Resources};
@@ -89,60 +89,63 @@ use waiting::{Waiting, Wants};
 /// }
 /// ```
 ///
-/// **The end.** Dropping the last handle waits until every accepted task has run, and so does
-/// [`shutdown`](Self::shutdown), whichever comes first.
+/// **Shutdown.** Dropping the last handle waits until every accepted task has run. So does
+/// [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct ProcessPool(Arc<Handle>);
 
-/// What handles share. Workers' threads hold the schedule only, so that this is dropped with the last handle.
+/// The state that the handles share. Worker connections hold only the schedule, so this is dropped with the last handle.
 struct Handle {
     schedule: ProcessLocal<Arc<Schedule>>,
     config: ProcessPoolConfig,
-    /// With what the configuration leaves open filled in.
+    /// The configured budget, with defaults filled in.
     budget: Budget,
 }
 
-/// What a pool has done so far.
+/// The counters of a [`ProcessPool`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessPoolStats {
-    /// Tasks that reached the pool: submitted and not answered before, by [`fleche_core::wrap_executor`] for example.
+    /// Tasks that the pool has accepted. Calls that were answered earlier, for example as hits by
+    /// [`fleche_core::wrap_executor`], are not among them.
     pub received: u64,
-    /// Tasks whose body has started in a worker.
+    /// Tasks that workers have started, retries included.
     pub started: u64,
     /// Workers that were started.
     pub workers: u64,
-    /// Workers that died before they were told to end.
+    /// Workers that died without being told to end.
     pub lost: u64,
 }
 
 impl ProcessPool {
-    /// A pool of up to this many worker processes. None starts before there is a task for it.
+    /// Creates a pool of up to this many worker processes. A worker starts when there is a task for it.
     ///
     /// # Errors
-    /// [`Error::Config`] for 0 processes, and where the program has not called [`init`].
+    /// Fails with [`Error::Config`] for 0 processes, and if the program has not called [`init`].
     pub fn new(processes: usize) -> Result<Self> {
         Self::of(ProcessPoolConfig::new(processes))
     }
 
-    /// As [`new`](Self::new), with what its tasks share.
+    /// Creates a pool as [`new`](Self::new) does, with this budget.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn with_budget(processes: usize, budget: Budget) -> Result<Self> {
         Self::of(ProcessPoolConfig::new(processes).with_budget(budget))
     }
 
-    /// As [`new`](Self::new), with all that can be chosen.
+    /// Creates a pool from its configuration.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and where workers are to be replaced after 0 tasks.
+    /// Fails as [`new`](Self::new) does, and if workers are to be replaced after 0 tasks.
     pub fn of(config: ProcessPoolConfig) -> Result<Self> {
         if config.processes == 0 {
-            return Err(refused("a pool of 0 processes runs nothing; ask for at least 1, or for one per core"));
+            return Err(refused("a pool of 0 processes cannot run tasks; create it with at least 1"));
         }
         if config.replace_after == Some(0) {
-            return Err(refused("workers that are replaced after 0 tasks run none; replace them after 1, or never"));
+            return Err(refused(
+                "workers that are replaced after 0 tasks cannot run any; set `replace_after` to at least 1",
+            ));
         }
         start::check()?;
         let budget = config.budget.clone().unwrap_or_default().of_workers(config.processes);
@@ -151,19 +154,20 @@ impl ProcessPool {
         Ok(Self(Arc::new(Handle { schedule: ProcessLocal::new(schedule), config, budget })))
     }
 
-    /// How many worker processes it may have.
+    /// Returns how many worker processes the pool may have, not counting stand-ins.
     pub fn processes(&self) -> usize {
         self.0.config.processes
     }
 
-    /// What it has done so far.
+    /// Returns the pool's counters.
     pub fn stats(&self) -> ProcessPoolStats {
         self.0.schedule.stats()
     }
 
-    /// Accepts nothing more, in any handle: from here on submitted jobs end as
-    /// [`JobError::Rejected`](fleche_core::JobError::Rejected). Returns when all accepted tasks have run and the workers
-    /// have ended; on a thread of the pool itself, where a job's `on_done` runs, at once.
+    /// Closes the pool for all handles, and waits until all accepted tasks have run and the workers have ended.
+    ///
+    /// Jobs that are submitted afterwards end as [`JobError::Rejected`](fleche_core::JobError::Rejected). On a thread of the
+    /// pool itself, for example in a job's `on_done` callback, it returns at once.
     pub fn shutdown(&self) {
         if self.is_inherited() {
             return;
@@ -172,9 +176,10 @@ impl ProcessPool {
         self.0.schedule.wait();
     }
 
-    /// Cancels every accepted task whose body has not started: those jobs end as
-    /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled), the ones on their way to a worker as soon as it gives
-    /// them back. The pool goes on. How many there are; some of those on their way may yet start.
+    /// Cancels every accepted task whose body has not started, and returns their number. The pool stays open.
+    ///
+    /// The jobs end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled). A job whose task is on its way to a worker ends
+    /// when the worker gives the task back; some of these tasks, although counted, may still start.
     pub fn cancel_waiting(&self) -> usize {
         if self.is_inherited() {
             return 0;
@@ -182,9 +187,10 @@ impl ProcessPool {
         self.0.schedule.cancel_waiting()
     }
 
-    /// As [`shutdown`](Self::shutdown), without letting tasks run: those that wait end as
-    /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled), workers are killed, and what they were running ends as
-    /// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost).
+    /// Closes the pool without running queued tasks, and waits until the workers have ended.
+    ///
+    /// Queued tasks end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled). The workers are killed, and the tasks that
+    /// they were running end as [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost).
     pub fn shutdown_now(&self) {
         if self.is_inherited() {
             return;
@@ -215,7 +221,7 @@ impl ProcessPool {
     }
 }
 
-/// What tasks may ask for.
+/// The resource options that tasks may use.
 const KNOWN: [&str; 7] = ["cores", "memory_mb", "gpus", "timeout", "retries", "working_dir", "env"];
 
 impl Drop for Handle {
@@ -260,7 +266,7 @@ impl fmt::Debug for ProcessPool {
     }
 }
 
-const CLOSED: &str = "the process pool was shut down; submit before that, or make another pool";
+const CLOSED: &str = "the process pool was shut down; submit tasks before that, or create another pool";
 
 fn refused(why: impl Into<String>) -> Error {
     Error::Config { place: "process pool".to_owned(), why: why.into() }

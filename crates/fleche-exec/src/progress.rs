@@ -1,15 +1,17 @@
-//! `map` with a progress bar.
+//! `MapProgress`: a progress bar for `map`.
 
 use std::fmt;
 
 use fleche_core::executor::Map;
 use indicatif::ProgressBar;
 
-/// A progress bar over [`ExecutorExt::map`](fleche_core::ExecutorExt::map).
+/// Shows a progress bar for [`ExecutorExt::map`](fleche_core::ExecutorExt::map).
 pub trait MapProgress: Sized {
-    /// Moves the bar on whenever a call ends, hits and failures included, whether or not its result was taken yet. A bar
-    /// without a length gets the number of inputs, where the iterator of inputs tells it. When the last result was taken,
-    /// the bar ends in its style.
+    /// Returns the results, and advances the bar each time a call ends. Hits and failures count, whether or not the result
+    /// was taken yet.
+    ///
+    /// A bar without a length gets the number of inputs, if their iterator reports an upper bound. After the last result was
+    /// taken, the bar finishes in its style.
     ///
     /// ```
     /// use fleche_core::ExecutorExt;
@@ -37,7 +39,7 @@ impl<E: ?Sized, F, I: Iterator, R> MapProgress for Map<'_, E, F, I, R> {
     }
 }
 
-/// Results behind a progress bar; see [`MapProgress::progress`].
+/// An iterator over results that moves a progress bar, created by [`MapProgress::progress`].
 #[must_use = "inputs are submitted as results are taken"]
 pub struct Progress<I> {
     results: I,

@@ -1,4 +1,4 @@
-//! `RayonExecutor`: tasks on a rayon pool.
+//! `RayonExecutor`: runs tasks on a rayon pool.
 
 use std::{fmt, sync::Arc};
 
@@ -14,14 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::foreign;
 
-/// Runs tasks on a rayon pool, beside what else runs there. Threads that wait inside a task (for a job, a lock, a file)
-/// are lost to the pool meanwhile: such calls are better in a [`ThreadPool`](crate::ThreadPool).
+/// Runs tasks on a rayon pool, beside the pool's other work.
 ///
-/// This is for calls that are *submitted*. Where a body uses `par_iter`, nothing of this is needed; what the closures
-/// inside it call uses the caller's cache under [`Cache::install`](fleche_core::Cache::install).
+/// A thread that waits inside a task (for a job, a lock, a file) is lost to the pool during the wait: use a
+/// [`ThreadPool`](crate::ThreadPool) for such calls.
 ///
-/// A cheap handle: clones are the same pool. Dropping it drops what was submitted and has not started only with the
-/// pool itself, as rayon does.
+/// This executor is for calls that are *submitted*. A body that uses `par_iter` does not need it: within
+/// [`Cache::install`](fleche_core::Cache::install), calls in the closures use the caller's cache.
+///
+/// A `RayonExecutor` is a cheap handle: clones use the same pool. Dropping it does not cancel submitted tasks.
 #[derive(Clone)]
 pub struct RayonExecutor {
     /// `None` for the global pool.
@@ -30,17 +31,17 @@ pub struct RayonExecutor {
 }
 
 impl RayonExecutor {
-    /// An executor over this pool.
+    /// Creates an executor that uses this pool.
     pub fn new(pool: impl Into<Arc<ThreadPool>>) -> Self {
         Self { pool: Some(pool.into()), process: ProcessLocal::default() }
     }
 
-    /// An executor over rayon's global pool, which starts with the first task.
+    /// Creates an executor that uses rayon's global pool, which starts with the first task.
     pub fn global() -> Self {
         Self { pool: None, process: ProcessLocal::default() }
     }
 
-    /// How many threads the pool has.
+    /// Returns the number of threads of the pool.
     pub fn threads(&self) -> usize {
         self.pool.as_ref().map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads())
     }
@@ -72,8 +73,8 @@ impl fmt::Debug for RayonExecutor {
     }
 }
 
-/// Describes a [`RayonExecutor`]: `{"type":"rayon"}` for the global pool, `{"type":"rayon","threads":4}` for one of its
-/// own, which each `open` makes anew.
+/// The configuration of a [`RayonExecutor`]: `{"type":"rayon"}` for the global pool, `{"type":"rayon","threads":4}` for a
+/// separate pool, which each `open` creates anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RayonConfig {
@@ -82,7 +83,7 @@ pub struct RayonConfig {
 }
 
 impl RayonConfig {
-    /// A pool of its own, of this many threads.
+    /// Configures a separate pool of this many threads.
     pub fn with_threads(threads: usize) -> Self {
         Self { threads: Some(threads) }
     }
@@ -94,13 +95,15 @@ impl ExecutorConfig for RayonConfig {
         let Some(threads) = self.threads else { return Ok(Arc::new(RayonExecutor::global())) };
         let refused = |why: String| Error::Config { place: "rayon pool".to_owned(), why };
         if threads == 0 {
-            return Err(refused("a pool of 0 threads runs nothing; ask for at least 1, or leave `threads` out".into()));
+            return Err(refused(
+                "a pool of 0 threads cannot run tasks; set `threads` to at least 1, or leave it out".into(),
+            ));
         }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .spawn_handler(|thread| starter::spawn("fleche-rayon", move || thread.run()).map(drop))
             .build();
-        let pool = pool.map_err(|error| refused(format!("{threads} threads do not start: {error}; ask for fewer")))?;
+        let pool = pool.map_err(|error| refused(format!("cannot start {threads} threads: {error}; ask for fewer")))?;
         Ok(Arc::new(RayonExecutor::new(pool)))
     }
 }

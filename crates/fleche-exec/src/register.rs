@@ -1,4 +1,4 @@
-//! The executors of this crate, as programs that list executors find them.
+//! Registers the executors of this crate, for programs that list executors.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ register_executor! {
 
 register_executor! {
     name: "serial",
-    summary: "the thread that submits, at once",
+    summary: "the submitting thread",
     reach: Reach::Process,
     at_once: 0,
     scratch: || Ok(Arc::new(SerialExecutor)),
@@ -54,7 +54,7 @@ register_executor! {
     },
 }
 
-/// For what `scratch` makes: an executor does not keep its runtime.
+/// The runtime of the executors that `scratch` creates: an executor does not keep its runtime alive.
 #[cfg(feature = "tokio")]
 static RUNTIME: std::sync::LazyLock<std::io::Result<::tokio::runtime::Runtime>> =
     std::sync::LazyLock::new(|| ::tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).build());

@@ -1,4 +1,4 @@
-//! `SerialExecutor`: tasks on the thread that submits them.
+//! `SerialExecutor`: runs tasks on the submitting thread.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Runs each task where and when it is submitted: `submit` returns when the call has ended. For debugging, for programs
-/// that take any executor and are given none, and to compare with. A panic ends as
+/// Runs each task at once on the thread that submits it: `submit` returns when the call has ended.
+///
+/// Use it to debug, as a baseline to compare with, and in programs that require an executor. A panic ends the job as
 /// [`JobError::Panicked`](fleche_core::JobError::Panicked), as in any pool.
 ///
 /// It is its own configuration: `{"type":"serial"}`.

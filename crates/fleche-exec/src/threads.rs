@@ -1,4 +1,4 @@
-//! `ThreadPool`: tasks on threads of this process.
+//! `ThreadPool`: runs tasks on threads of this process.
 
 mod config;
 mod lane;
@@ -25,47 +25,47 @@ use fleche_core::{
 use crate::{budget::Budget, foreign::of_this_process};
 use queue::Queue;
 
-/// A fixed number of threads that take tasks in the order of their submission.
+/// A fixed number of threads that run tasks in the order of their submission.
 ///
-/// A cheap handle: clones are the same pool. A task that panics ends as
-/// [`JobError::Panicked`](fleche_core::JobError::Panicked), and its thread takes the next one; a task cancelled before
-/// its turn is passed over.
+/// A `ThreadPool` is a cheap handle: clones refer to the same pool. A task that panics ends as
+/// [`JobError::Panicked`](fleche_core::JobError::Panicked), and its thread takes the next one. A task that is cancelled
+/// before it starts is skipped.
 ///
-/// **The end.** Dropping the last handle waits until every accepted task has run, and so does
-/// [`shutdown`](Self::shutdown), whichever comes first. In a task of the pool itself, where it holds the last handle,
-/// neither can wait for that task: there both return at once, and the threads run what was accepted and end by
-/// themselves.
+/// **Shutdown.** Dropping the last handle waits until every accepted task has run. So does [`shutdown`](Self::shutdown).
+/// Neither can wait for a task of the pool itself that calls it or holds the last handle: there, both return at once, and
+/// the threads run the accepted tasks and then end.
 ///
-/// **Waiting within tasks.** A task may submit to its own pool and wait for what it submitted, in a pool of one thread
-/// too. While it blocks on a [`Job`], of whatever pool, it does not count against the pool's size: another thread, of up
-/// to 1024, runs tasks in its stead, and the cores that it asked for are free for others. What it waits for in its own
-/// pool goes before all other tasks. A single job that has not started runs at once, amid the task that waits for it and
-/// on its thread, up to 8 deep:
+/// **Waiting within tasks.** A task may submit to its own pool and wait for the result, even in a pool of one thread. While
+/// it blocks on a [`Job`] of any pool, it does not count against the pool's size: another thread, one of at most 1024, runs
+/// tasks in its place, and the cores that it asked for are free for other tasks. A task of its own pool that it waits for
+/// moves to the front of the queue. A single job that has not started runs at once, nested in the waiting task and on its
+/// thread, up to 8 levels deep:
 ///
-/// - a task should not wait while it holds a lock, or has borrowed a thread-local variable, that another one takes;
-/// - what is active in the task, its tracing spans, its GPUs and its processor time are its own all the same; a
-///   subscriber or dispatcher that it has set for its thread is not;
-/// - nothing runs amid a panic, nor where a task waits with a timeout, or for several jobs
+/// - a task should not wait while it holds a lock that the nested task takes, or has borrowed a thread-local variable that
+///   the nested task uses;
+/// - a nested task has its own active cache, tracing spans, GPUs and processor time, but shares a subscriber or dispatcher
+///   that the waiting task has set for its thread;
+/// - nothing is nested during a panic, or if a task waits with a timeout or for several jobs
 ///   ([`as_completed`](fleche_core::job::as_completed), [`join_all`](fleche_core::job::join_all)): other threads run those.
 ///
-/// Other waits are not seen: on locks, on channels, and on a job that is awaited as a future, by a `block_on` in the task.
-/// They keep their place.
+/// The pool does not see other waits: on locks, on channels, and on a job that the task awaits as a future with `block_on`.
+/// Threads that wait in these ways count against the pool's size.
 ///
-/// Where all tasks that run wait for others of the pool, and the one to start next cannot, because they are so many that
-/// there is no thread more or because they hold the memory or GPUs that it asks for, it ends as
+/// **Deadlocks.** All running tasks may wait for other tasks of the pool while the next task cannot start, because no
+/// further thread can start or because the waiting tasks hold the memory or GPUs that it asks for. That task then ends as
 /// [`JobError::Rejected`](fleche_core::JobError::Rejected). A chain of tasks, each of which waits for the next, may be 8000
 /// long.
 ///
-/// **Where.** Its threads work in the program's working directory, though an isolated body made the pool or waits for it.
+/// **Working directory.** The threads run in the program's working directory, even if an isolated body creates the pool or
+/// waits for it.
 ///
-/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of it is
-/// free. Tasks start strictly in order: while the first waits for much, smaller ones behind it wait too, so that no
-/// stream of small tasks can starve it. One that asks for more than the whole budget is refused at once. A task that waits
-/// keeps its memory and its GPUs: where what it waits for needs more than the rest, that waits for other tasks to end, and
-/// is refused where none can. The ids of its
-/// GPUs are told by [`assigned_gpus`](fleche_core::executor::assigned_gpus). `retries` is accepted and changes nothing,
-/// since a thread is never lost. Threads share an environment and a working directory and cannot be ended, so `env`,
-/// `working_dir` and `timeout` are refused, as are all other options.
+/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of them
+/// are free. Tasks start strictly in order: while the first task waits for resources, smaller ones behind it wait too, so
+/// that a stream of small tasks cannot starve it. A task that asks for more than the whole budget is refused at once. A
+/// waiting task keeps its memory and its GPUs: if the task that it waits for needs more than the rest, that task waits for
+/// other tasks to end, and is refused if none can. [`assigned_gpus`](fleche_core::executor::assigned_gpus) returns the ids
+/// of a task's GPUs. `retries` is accepted and has no effect, since a thread is never lost. Threads share an environment and
+/// a working directory and cannot be killed, so `env`, `working_dir` and `timeout` are refused, as are all other options.
 ///
 /// ```
 /// use fleche_core::{ExecutorExt, executor::{Resources, assigned_gpus}};
@@ -81,15 +81,15 @@ use queue::Queue;
 #[derive(Clone)]
 pub struct ThreadPool(Arc<Threads>);
 
-/// What handles share. Tasks and threads hold the queue only, so that this is dropped with the last handle.
+/// The state that the handles share. Tasks and threads hold only the queue, so this is dropped with the last handle.
 struct Threads {
     queue: ProcessLocal<Arc<Queue>>,
-    /// All that tasks share, with what is not said filled in.
+    /// The resources that tasks share, with defaults filled in.
     budget: Budget,
-    /// As it was asked for.
+    /// The configuration that the pool was created with.
     config: ThreadPoolConfig,
     size: usize,
-    /// Held by whoever waits for the threads to end, so that whoever comes second waits as well.
+    /// Held while the threads are joined, so that a second caller waits as well.
     ending: Mutex<()>,
 }
 
@@ -97,22 +97,22 @@ impl ThreadPool {
     /// Starts a pool of this many threads.
     ///
     /// # Errors
-    /// [`Error::Config`] for 0 threads, and where the system refuses to start so many.
+    /// Fails with [`Error::Config`] for 0 threads, and if the system cannot start that many.
     pub fn new(threads: usize) -> Result<Self> {
         Self::start(ThreadPoolConfig::new(threads), threads, Budget::default())
     }
 
-    /// Starts a pool of this many threads whose tasks share this.
+    /// Starts a pool of this many threads with this budget.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn with_budget(threads: usize, budget: Budget) -> Result<Self> {
         Self::start(ThreadPoolConfig::with_budget(threads, budget.clone()), threads, budget)
     }
 
     fn start(config: ThreadPoolConfig, threads: usize, budget: Budget) -> Result<Self> {
         if threads == 0 {
-            return Err(refused("a pool of 0 threads runs nothing; ask for at least 1, or for one per core"));
+            return Err(refused("a pool of 0 threads cannot run tasks; create it with at least 1, or with `per_core`"));
         }
         let budget = budget.of_workers(threads);
         let queue = ProcessLocal::new(Queue::new(threads, &budget));
@@ -120,32 +120,31 @@ impl ThreadPool {
         crate::interrupt::register(Arc::downgrade(&queue) as _);
         let pool = Threads { queue, budget, config, size: threads, ending: Mutex::default() };
         for number in 1..=threads {
-            // Where this fails, dropping the pool ends those that were started.
+            // If this fails, dropping the pool ends the threads that were started.
             pool.queue.start().map_err(|error| {
-                refused(format!("thread {number} of {threads} does not start: {error}; ask for fewer"))
+                refused(format!("cannot start thread {number} of {threads}: {error}; ask for fewer"))
             })?;
         }
         Ok(Self(Arc::new(pool)))
     }
 
-    /// Starts a pool of as many threads as this process may use cores; of one, where the system does not tell.
+    /// Starts a pool with one thread per core that this process may use, or a single thread if their number is unknown.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn per_core() -> Result<Self> {
         Self::new(thread::available_parallelism().map_or(1, Into::into))
     }
 
-    /// How many threads it has to run tasks.
+    /// Returns how many threads the pool has to run tasks.
     pub fn threads(&self) -> usize {
         self.0.size
     }
 
-    /// Runs the closure on a thread of the pool. It may capture anything that may go to another thread, and give back
-    /// anything that may come from one.
+    /// Runs the closure on a thread of the pool. Its captures and its result may be anything that can move between threads.
     ///
-    /// **Inherits nothing**, in a wrapped pool neither: the closure runs under the default cache, without the tags and
-    /// metadata kinds entered here. To carry them, bind what it calls:
+    /// **Inherits nothing**, even in a wrapped pool: the closure runs under the default cache, without the tags and metadata
+    /// kinds that are active here. To pass them on, bind the function that the closure calls:
     ///
     /// ```
     /// # use fleche_core::{Bound, Cache};
@@ -170,8 +169,8 @@ impl ThreadPool {
         job
     }
 
-    /// Cancels every accepted task that has not started: those jobs end as
-    /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled). The pool goes on. How many there were.
+    /// Cancels every accepted task that has not started, and returns their number. The jobs end as
+    /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled); the pool stays open.
     pub fn cancel_waiting(&self) -> usize {
         if ProcessLocal::is_inherited(&self.0.queue) {
             return 0;
@@ -179,9 +178,10 @@ impl ThreadPool {
         self.0.queue.cancel_all()
     }
 
-    /// Accepts nothing more, in any handle: from here on submitted jobs end as
-    /// [`JobError::Rejected`](fleche_core::JobError::Rejected). Returns when all accepted tasks have run and the threads
-    /// have ended; in a task of the pool itself, at once. A repetition waits likewise.
+    /// Closes the pool for all handles, and waits until all accepted tasks have run and the threads have ended.
+    ///
+    /// Jobs that are submitted afterwards end as [`JobError::Rejected`](fleche_core::JobError::Rejected). In a task of the pool
+    /// itself, it returns at once. A second call waits as well.
     pub fn shutdown(&self) {
         self.0.end();
     }
@@ -200,9 +200,9 @@ impl Threads {
         waiting::blocking(|| {
             let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
             while let Some(thread) = self.queue.take_thread() {
-                // Itself, where what a thread keeps for itself holds the last handle: that is dropped when it has ended.
+                // A thread does not join itself, as it would if a thread-local variable of it holds the last handle.
                 if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                    fleche_core::log::error!("a thread of the pool ended by a panic");
+                    fleche_core::log::error!("a thread of a thread pool panicked");
                 }
             }
         });
@@ -223,7 +223,7 @@ impl Executor for ThreadPool {
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         let task = resources.known_to(task, "a thread pool", &["cores", "memory_mb", "gpus", "retries"])?;
         let task = of_this_process(task, &self.0.queue, "the thread pool")?;
-        let closed = "the thread pool was shut down; submit before that, or make another pool";
+        let closed = "the thread pool was shut down; submit tasks before that, or create another pool";
         match self.0.budget.demand(resources) {
             Ok(demand) => self.0.queue.push(task, demand).map_err(|task| task.refuse(closed)),
             Err(why) => Err(task.refuse(why)),

@@ -1,4 +1,4 @@
-//! `TokioExecutor`: tasks on the blocking threads of a tokio runtime.
+//! `TokioExecutor`: runs tasks on the blocking threads of a tokio runtime.
 
 use std::sync::Arc;
 
@@ -13,12 +13,14 @@ use tokio::runtime::Handle;
 
 use crate::foreign;
 
-/// Runs tasks with `spawn_blocking` on a tokio runtime, so that the jobs can be awaited there and no task keeps a thread
-/// that polls futures. A runtime has up to 512 such threads: to run no more than there are cores, take a
+/// Runs tasks with `spawn_blocking` on a tokio runtime, so that no task occupies a thread that polls futures. The jobs can
+/// be awaited in the runtime.
+///
+/// By default, a runtime has up to 512 blocking threads. To run no more tasks than there are cores, use a
 /// [`ThreadPool`](crate::ThreadPool), whose jobs can be awaited as well.
 ///
-/// What is submitted to a runtime that has shut down ends as
-/// [`JobError::Rejected`](fleche_core::JobError::Rejected); a runtime that shuts down waits for the tasks that have
+/// A job that is submitted to a runtime that has shut down ends as
+/// [`JobError::Rejected`](fleche_core::JobError::Rejected). A runtime that shuts down waits for the tasks that have
 /// started. An `async fn` needs no executor: spawn its future.
 #[derive(Clone, Debug)]
 pub struct TokioExecutor {
@@ -27,19 +29,19 @@ pub struct TokioExecutor {
 }
 
 impl TokioExecutor {
-    /// An executor over the runtime of this handle.
+    /// Creates an executor that uses the runtime of this handle.
     pub fn new(handle: Handle) -> Self {
         Self { handle, process: ProcessLocal::default() }
     }
 
-    /// An executor over the runtime in which this is called.
+    /// Creates an executor that uses the current runtime.
     ///
     /// # Errors
-    /// [`Error::Config`] outside any.
+    /// Fails with [`Error::Config`] outside of a runtime.
     pub fn current() -> Result<Self> {
         Handle::try_current().map(Self::new).map_err(|error| Error::Config {
             place: "tokio executor".to_owned(),
-            why: format!("{error} Call this within the runtime, or give its handle to `TokioExecutor::new`"),
+            why: format!("{error} Call this within the runtime, or pass its handle to `TokioExecutor::new`"),
         })
     }
 }
@@ -47,7 +49,7 @@ impl TokioExecutor {
 impl Executor for TokioExecutor {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
         let task = foreign::of_this_process(task, &self.process, "the tokio runtime")?;
-        // The job says how it ends; the handle of tokio's own task tells nothing more.
+        // The job reports how the task ends; tokio's handle has nothing to add.
         drop(self.handle.spawn_blocking(move || foreign::run(task)));
         Ok(())
     }
@@ -61,8 +63,8 @@ impl Executor for TokioExecutor {
     }
 }
 
-/// Describes a [`TokioExecutor`]: `{"type":"tokio"}`. `open` takes the runtime in which it is called, and fails outside
-/// any.
+/// The configuration of a [`TokioExecutor`]: `{"type":"tokio"}`. `open` uses the runtime in which it is called, and fails
+/// outside of a runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokioConfig;

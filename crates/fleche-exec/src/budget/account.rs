@@ -1,10 +1,10 @@
-//! The account of what of a budget is free.
+//! `Account`: which part of a budget is free.
 
 use std::{mem, sync::Arc};
 
 use super::{Budget, Demand};
 
-/// What of a pool's budget is free. Cores can be overdrawn: by tasks that go on after a wait.
+/// The free part of a pool's budget. The number of free cores is negative if tasks resume while others use their cores.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     cores: i64,
@@ -12,12 +12,12 @@ pub(crate) struct Account {
     gpus: Vec<u32>,
 }
 
-/// What one task has, until it is given back.
+/// The resources that one task holds until it gives them back.
 #[derive(Debug, Default)]
 pub(crate) struct Grant {
     cores: usize,
     memory_mb: u64,
-    /// The GPUs that are the task's.
+    /// The ids of the task's GPUs.
     pub(crate) gpus: Arc<[u32]>,
 }
 
@@ -26,7 +26,8 @@ impl Grant {
         self.cores
     }
 
-    /// Leaves out the cores, as for a task that waits; they are to be put back when it goes on.
+    /// Removes the cores from the grant and returns their number. The task waits; [`with_cores`](Self::with_cores) puts them
+    /// back when it resumes.
     pub(crate) fn without_cores(&mut self) -> usize {
         mem::take(&mut self.cores)
     }
@@ -37,32 +38,32 @@ impl Grant {
 }
 
 impl Account {
-    /// Of a budget with nothing left open.
+    /// Creates the account of a budget whose defaults are filled in, with everything free.
     pub(crate) fn new(budget: &Budget) -> Self {
         let Budget { cores, memory_mb, gpus } = budget.clone();
         Self { cores: signed(cores.unwrap_or_default()), memory_mb: memory_mb.unwrap_or_default(), gpus }
     }
 
-    /// Whether this is free now.
+    /// Returns whether all of this is free.
     pub(crate) fn has(&self, demand: Demand) -> bool {
         signed(demand.cores) <= self.cores && self.has_all_but_cores(demand)
     }
 
-    /// Whether what cannot be overdrawn is free now.
+    /// Returns whether the memory and the GPUs are free, which cannot be overdrawn.
     pub(crate) fn has_all_but_cores(&self, demand: Demand) -> bool {
         demand.memory_mb <= self.memory_mb && demand.gpus <= self.gpus.len()
     }
 
-    /// Takes this away; all but the cores must be free.
+    /// Takes this out of the account. The memory and the GPUs must be free.
     pub(crate) fn take(&mut self, Demand { cores, memory_mb, gpus }: Demand) -> Grant {
         self.take_cores(cores);
         self.memory_mb -= memory_mb;
-        // Nearly every task asks for none, and shall not cost an allocation.
+        // Nearly all tasks ask for no GPUs, and need no allocation.
         let gpus = if gpus == 0 { Arc::default() } else { self.gpus.drain(..gpus).collect() };
         Grant { cores, memory_mb, gpus }
     }
 
-    /// Takes it back.
+    /// Returns the grant's resources to the account, and empties the grant.
     pub(crate) fn give_back(&mut self, grant: &mut Grant) {
         let Grant { cores, memory_mb, gpus } = mem::take(grant);
         self.give_back_cores(cores);
@@ -80,7 +81,7 @@ impl Account {
     }
 }
 
-/// No machine has more.
+/// Converts a number of cores. No machine has more than `u32::MAX`.
 fn signed(cores: usize) -> i64 {
     i64::from(u32::try_from(cores).unwrap_or(u32::MAX))
 }
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_not_free_until_it_is_given_back() {
+    fn taken_resources_are_not_free_until_they_are_given_back() {
         let budget = Budget { memory_mb: Some(100), gpus: vec![3, 5], ..Budget::default() }.of_workers(2);
         let demand = budget.demand(&Resources::new().cores(2).memory_mb(60).gpus(1)).unwrap();
         let mut free = Account::new(&budget);
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_given_back_once() {
+    fn giving_back_a_grant_twice_frees_it_once() {
         let mut free = Account::new(&Budget::default().of_workers(1));
         let mut grant = free.take(Demand::default());
         free.give_back(&mut grant);
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn cores_lent_during_a_wait_may_be_missing_after_it() {
+    fn cores_are_overdrawn_if_others_use_them_after_a_wait() {
         let mut free = Account::new(&Budget::default().of_workers(1));
         let mut waiting = free.take(Demand::default());
         let cores = waiting.without_cores();

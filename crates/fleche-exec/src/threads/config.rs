@@ -1,4 +1,4 @@
-//! How to make a thread pool elsewhere.
+//! `ThreadPoolConfig`: the configuration of a thread pool.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::ThreadPool;
 use crate::budget::Budget;
 
-/// Describes a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` makes a pool of its own, and fails for 0
-/// threads.
+/// The configuration of a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` creates a separate pool, and fails
+/// for 0 threads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThreadPoolConfig {
@@ -19,12 +19,12 @@ pub struct ThreadPoolConfig {
 }
 
 impl ThreadPoolConfig {
-    /// A pool of this many threads.
+    /// Configures a pool of this many threads.
     pub fn new(threads: usize) -> Self {
         Self { threads, budget: None }
     }
 
-    /// A pool whose tasks share this.
+    /// Configures a pool of this many threads with this budget.
     pub fn with_budget(threads: usize, budget: Budget) -> Self {
         Self { threads, budget: Some(budget) }
     }

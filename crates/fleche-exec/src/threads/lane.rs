@@ -1,4 +1,4 @@
-//! One thread of a thread pool: it runs tasks, one after the other and, while it waits for it, one amid another.
+//! A worker thread of a thread pool: it runs tasks one after the other, and nests a task that another one waits for.
 
 use std::{
     any::Any,
@@ -20,10 +20,11 @@ use fleche_core::{
 use super::queue::Queue;
 use crate::budget::Grant;
 
-/// So many tasks may run amid one another on one thread: each takes a part of its stack.
+/// The maximum depth of nested tasks on one thread: each uses a part of the thread's stack.
 const NESTED: usize = 8;
 
-/// Whether this thread does the work of the pool with this queue: one of its own, or one of an isolated call in a task.
+/// Returns whether this thread works for the pool of this queue: one of its threads, or the thread of an isolated call in
+/// a task.
 pub(super) fn works_for(queue: &Arc<Queue>) -> bool {
     waiting::pool().is_some_and(|pool| {
         let pool: &dyn Any = &*pool;
@@ -31,23 +32,23 @@ pub(super) fn works_for(queue: &Arc<Queue>) -> bool {
     })
 }
 
-/// What a thread tells its pool.
+/// A worker thread as the waits on it see it.
 struct Lane {
     queue: Arc<Queue>,
-    /// Of the task that runs.
+    /// The cores of the running task.
     cores: AtomicUsize,
-    /// How many tasks run, one amid the other.
+    /// The number of running tasks, each nested in the previous one.
     depth: AtomicUsize,
 }
 
-/// Starts a thread of a pool.
+/// Starts a worker thread.
 pub(super) fn start(number: usize, queue: &Arc<Queue>) -> io::Result<JoinHandle<()>> {
     let queue = queue.clone();
     // Linux shows 15 bytes of a thread's name.
     starter::spawn(&format!("fleche-pool-{number}"), move || work(queue))
 }
 
-/// Runs tasks until there will be none.
+/// Runs tasks until the queue ends the thread.
 fn work(queue: Arc<Queue>) {
     let lane = Arc::new(Lane { queue, cores: AtomicUsize::new(0), depth: AtomicUsize::new(0) });
     waiting::within(lane.clone(), || {
@@ -63,8 +64,8 @@ impl Lane {
     fn run(&self, task: Task, grant: &Grant) {
         let outer = self.cores.swap(grant.cores(), Relaxed);
         self.depth.fetch_add(1, Relaxed);
-        // The task itself catches panics of its body; this is for what others do on this thread when a job is done, or
-        // when what a body captured is dropped.
+        // The task catches panics of its body. This catches panics of the job's callbacks, and of destructors of what the body
+        // captured.
         let outcome = job::catch(|| {
             if !task.is_cancelled() {
                 with_assigned_gpus(grant.gpus.clone(), || task.run());
@@ -73,11 +74,14 @@ impl Lane {
         self.depth.fetch_sub(1, Relaxed);
         self.cores.store(outer, Relaxed);
         if let Err(panic) = outcome {
-            fleche_core::log::error!(%panic, "a panic after the end of a task; the thread continues");
+            fleche_core::log::error!(
+                %panic,
+                "a job's callback or a destructor panicked after the task had ended; the thread continues"
+            );
         }
     }
 
-    /// What names it among the pool's.
+    /// Returns a number that identifies the thread within its pool.
     fn name(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
@@ -85,7 +89,7 @@ impl Lane {
 
 impl Pool for Lane {
     fn hasten(&self, job: Sought<'_>, here: bool) {
-        // A task that ran amid a panic would be told that it panics.
+        // A task that is nested in a panic would see `thread::panicking()`.
         if !here || self.depth.load(Relaxed) >= NESTED || thread::panicking() {
             return self.queue.prefer(job);
         }

@@ -1,4 +1,4 @@
-//! The line of a thread pool: accepted tasks in order, each of which is found at once when its job is waited for.
+//! The task queue of a thread pool: accepted tasks in order, each of which is found directly when its job is waited for.
 
 use std::collections::VecDeque;
 
@@ -13,30 +13,30 @@ use crate::budget::Demand;
 pub(super) struct Entry {
     pub(super) task: Task,
     pub(super) demand: Demand,
-    /// Whether a thread of the pool waits, or has waited, for its job.
+    /// Whether a thread of the pool waits or has waited for its job.
     pub(super) awaited: bool,
-    /// Whether the pool hears of it when its job is cancelled.
+    /// Whether the pool is notified when its job is cancelled.
     pub(super) watched: bool,
 }
 
-/// Tasks, each at the spot that it was told.
+/// A queue of tasks, each of which is told its slot.
 pub(super) struct Line {
-    /// What names the pool.
+    /// The number that identifies the pool.
     pool: usize,
-    /// The tasks by their numbers, from `first` on; neither the first nor the last is empty.
+    /// The slots; the first one has the number `first`. The slots at both ends are never empty.
     entries: VecDeque<Option<Entry>>,
     first: u64,
-    /// How many are not empty.
+    /// The number of slots that hold a task.
     len: usize,
 }
 
-/// More empty spots than tasks are cleared away, from so many spots on.
+/// Queues of more than this many slots are compacted when most slots are empty.
 const SPARSE: usize = 64;
 
 impl Line {
-    /// Empty, for the pool with this number.
+    /// Creates an empty queue for the pool with this number.
     pub(super) fn new(pool: usize) -> Self {
-        // There is room on both sides for longer than anything runs.
+        // Leaves more numbers on both sides than are ever used.
         Self { pool, entries: VecDeque::new(), first: 1 << 63, len: 0 }
     }
 
@@ -64,17 +64,17 @@ impl Line {
         self.len += 1;
     }
 
-    /// Takes the first task out.
+    /// Removes the first task.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         self.take(0)
     }
 
-    /// Where the task of this job is; `None` where it is not in the line.
+    /// Returns the position of the task of this job, or `None` if it is not in the queue.
     pub(super) fn find(&self, job: Sought<'_>) -> Option<usize> {
         let spot = job.spot().filter(|spot| spot.pool == self.pool)?;
         let at = usize::try_from(spot.number.checked_sub(self.first)?).ok()?;
         let entry = self.entries.get(at)?.as_ref()?;
-        // Another task may have come to the spot of one that has left.
+        // The slot may have passed to another task.
         entry.task.completes(job.job()).then_some(at)
     }
 
@@ -82,7 +82,7 @@ impl Line {
         self.entries.get(at)?.as_ref().map(|entry| entry.demand)
     }
 
-    /// Takes the task there out.
+    /// Removes the task at this position.
     pub(super) fn take(&mut self, at: usize) -> Option<Entry> {
         let entry = self.entries.get_mut(at)?.take()?;
         self.len -= 1;
@@ -90,7 +90,7 @@ impl Line {
         Some(entry)
     }
 
-    /// Puts the task there, which is waited for, before all others.
+    /// Moves the task at this position to the front, since its job is waited for.
     pub(super) fn prefer(&mut self, at: usize) {
         let Some(Some(mut entry)) = self.entries.get_mut(at).map(Option::take) else { return };
         entry.awaited = true;
@@ -104,7 +104,7 @@ impl Line {
         self.tidy();
     }
 
-    /// Takes all of them out.
+    /// Removes all tasks.
     pub(super) fn take_all(&mut self) -> Vec<Task> {
         self.len = 0;
         self.entries.drain(..).flatten().map(|entry| entry.task).collect()
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// A line as the pool of a thread, where jobs that are waited for are taken out and run.
+    /// A queue as the pool of a thread. Waiting for a job there removes and runs its task.
     struct Lined(Mutex<Line>);
 
     impl Pool for Lined {
@@ -173,10 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_found_in_whatever_order_they_are_waited_for() {
+    fn tasks_are_found_in_any_order_of_waiting() {
         let (line, mut jobs) = lined(1000);
         waiting::within(line.clone(), || {
-            // 7 has no common factor with 1000, so that each comes once.
+            // 7 and 1000 have no common factor, so each index occurs once.
             for at in (0..1000).map(|at| at * 7 % 1000) {
                 let job = jobs[at].take().unwrap();
                 assert_eq!(job.result(), Ok(at as u64));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_spots_do_not_pile_up() {
+    fn empty_slots_are_compacted() {
         let (line, mut jobs) = lined(10_000);
         waiting::within(line.clone(), || {
             for (at, job) in jobs.iter_mut().enumerate().take(9_999).skip(1) {
@@ -195,7 +195,7 @@ mod tests {
                 assert_eq!(line.len(), 9_999 - at + 1);
                 assert!(line.entries.len() <= SPARSE.max(2 * line.len()));
             }
-            // Those that were moved are found.
+            // Tasks whose slots have changed are still found.
             for at in [9_999, 0] {
                 assert_eq!(jobs[at].take().unwrap().result(), Ok(at as u64));
             }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_preferred_comes_first_and_is_found_there() {
+    fn awaited_task_moves_to_the_front_and_is_found_there() {
         let (line, mut jobs) = lined(5);
         waiting::within(line.clone(), || {
             for at in [1, 3, 3] {

@@ -1,25 +1,25 @@
-//! Threads of a pool that wait amid a task, and what for.
+//! The threads of a pool that wait within a task, and what they wait for.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use fleche_core::waiting::Awaited;
 
-/// Threads that wait.
+/// The threads that wait.
 pub(super) struct Pauses {
-    /// What names the pool.
+    /// The number that identifies the pool.
     pool: usize,
     count: usize,
-    /// What those wait for that nothing but tasks of the pool can wake, by what names their threads.
+    /// The waits that only tasks of the pool can end, by the numbers of their threads.
     within: BTreeMap<usize, Arc<dyn Awaited>>,
 }
 
 impl Pauses {
-    /// None, of the pool with this number.
+    /// Creates an empty set for the pool with this number.
     pub(super) fn new(pool: usize) -> Self {
         Self { pool, count: 0, within: BTreeMap::new() }
     }
 
-    /// How many threads wait.
+    /// Returns how many threads wait.
     pub(super) fn len(&self) -> usize {
         self.count
     }
@@ -33,11 +33,11 @@ impl Pauses {
 
     pub(super) fn remove(&mut self, lane: usize) {
         self.count -= 1;
-        // Whoever waited holds it as well: nothing of others is dropped here.
+        // The waiting thread holds another reference, so no user code is dropped under the lock.
         self.within.remove(&lane);
     }
 
-    /// Whether no thread will go on before another task of the pool has ended.
+    /// Returns whether no waiting thread can resume before another task of the pool has ended.
     pub(super) fn are_endless(&self) -> bool {
         self.count > 0 && self.within.len() == self.count && !self.within.values().any(|awaited| awaited.is_over())
     }

@@ -1,4 +1,4 @@
-//! The queue of a thread pool: accepted tasks, in order, until it is closed; and how many threads there are for them.
+//! The scheduling of a thread pool: which task runs next, and how many threads there are.
 
 use std::{
     io,
@@ -19,37 +19,37 @@ use super::{
 };
 use crate::budget::{Account, Budget, Demand, Grant};
 
-/// Tasks on their way to the threads. None overtakes another, so that one that asks for much is never passed over;
-/// except that one which a thread of the pool waits for goes before the others, and may start at once.
+/// The accepted tasks and the threads that run them. Tasks start in order, so that a task with a large demand is never
+/// passed over. Only a task that a thread of the pool waits for goes to the front, or starts at once.
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// There is a task that can run, or none will come.
+    /// Notified when a task can run, or when no more tasks will arrive.
     changed: Condvar,
-    /// How many threads run tasks at once.
+    /// The number of threads that run tasks at the same time.
     size: usize,
 }
 
 struct State {
     line: Line,
     free: Account,
-    /// How many threads there are, in all; how many wait for a task; how many run one.
+    /// The numbers of threads: in total, waiting for a task, and running one.
     alive: usize,
     idle: usize,
     running: usize,
-    /// Those that wait amid a task.
+    /// The threads that wait within a task.
     pauses: Pauses,
     closed: bool,
-    /// Until somebody waits for them.
+    /// The threads that were not joined yet.
     threads: Vec<JoinHandle<()>>,
 }
 
-/// So many threads may stand in for others that wait.
+/// The maximum number of threads that run tasks in the place of waiting ones.
 const SPARE: usize = 1024;
-/// A thread above the pool's size that was not needed for so long ends.
+/// A thread above the pool's size ends when it was idle for this long.
 const KEPT: Duration = Duration::from_secs(2);
 
 impl Queue {
-    /// Empty, for this many threads, with all of this free.
+    /// Creates an empty queue for this many threads, with the whole budget free.
     pub(super) fn new(size: usize, budget: &Budget) -> Arc<Self> {
         Arc::new_cyclic(|queue: &Weak<Self>| {
             let pool = queue.as_ptr().addr();
@@ -67,7 +67,7 @@ impl Queue {
         })
     }
 
-    /// Starts one of the pool's threads.
+    /// Starts a thread.
     pub(super) fn start(self: &Arc<Self>) -> io::Result<()> {
         self.start_with(&mut self.lock())
     }
@@ -80,8 +80,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Accepts the task; gives it back if the queue is closed.
-    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
+    /// Accepts the task, or returns it if the queue is closed.
+    #[allow(clippy::result_large_err)] // The error is the task, which is moved in any case.
     pub(super) fn push(self: &Arc<Self>, task: Task, demand: Demand) -> Result<(), Task> {
         let mut state = self.lock();
         if state.closed {
@@ -92,7 +92,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until the next task can run, after taking back what the last one had; `None` where the thread is to end.
+    /// Gives back the resources of the thread's last task and waits until the next task can run. Returns `None` if the thread
+    /// is to end.
     pub(super) fn next(self: &Arc<Self>, last: Option<Grant>) -> Option<(Task, Grant)> {
         let mut state = self.lock();
         if let Some(mut grant) = last {
@@ -109,7 +110,7 @@ impl Queue {
                 return None;
             }
             if let Some((entry, why)) = state.take_hopeless() {
-                // What others do about it may wait, as in a task.
+                // Callbacks of the job may wait, as a running task may.
                 state.running += 1;
                 drop(state);
                 entry.task.fail(why);
@@ -139,13 +140,14 @@ impl Queue {
         Some((task, grant))
     }
 
-    /// Whether the first task can be taken. One that was cancelled takes nothing.
+    /// Returns whether a thread can take the first task. A cancelled task needs no resources.
     fn is_ready(&self, state: &State) -> bool {
         let first_fits = |first: &Entry| state.free.has(first.demand) || first.task.is_cancelled();
         state.running < self.size && state.line.first().is_some_and(first_fits)
     }
 
-    /// Hears of it when the first task is cancelled, if that alone is what others behind it may wait for.
+    /// Arranges that the queue is notified if the first task is cancelled while it waits for resources: tasks behind it may
+    /// then start.
     fn watch_first(self: &Arc<Self>, state: &mut State) {
         if state.running >= self.size {
             return;
@@ -164,20 +166,20 @@ impl Queue {
         }
     }
 
-    /// How many threads there should be.
+    /// Returns how many threads there should be.
     fn wanted(&self, state: &State) -> usize {
         self.size + state.pauses.len().min(SPARE)
     }
 
-    /// After a change: wakes whoever has something to do now, and ends what could wait for ever. Waking nobody would
-    /// still be a system call.
+    /// Acts on a change: wakes threads that have something to do, and fails tasks that could never start. It notifies only if
+    /// a thread is idle, since each notification is a system call.
     fn settle<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         loop {
             self.watch_first(&mut state);
             let over = state.closed && state.line.is_empty();
             let wake = state.idle > 0 && (over || self.is_ready(&state));
             let hopeless = state.take_hopeless();
-            // Until who waits for it has heard, nothing else is hopeless: what he has may come free.
+            // Counts as running until the waiting thread was notified: that thread may then give resources back.
             state.running += usize::from(hopeless.is_some());
             drop(state);
             if wake && over {
@@ -186,29 +188,29 @@ impl Queue {
                 self.changed.notify_one();
             }
             let Some((entry, why)) = hopeless else { return };
-            // Outside the lock, since this runs code of others.
+            // Outside the lock, since this runs callbacks of the job.
             entry.task.fail(why);
             state = self.lock();
             state.running -= 1;
         }
     }
 
-    /// A thread begins to wait amid a task that has so many cores.
+    /// Notes that a thread begins to wait within a task that has this many cores.
     pub(super) fn pause(self: &Arc<Self>, lane: usize, cores: usize, awaited: Option<Arc<dyn Awaited>>) {
         let mut state = self.lock();
         state.running -= 1;
         state.pauses.add(lane, awaited);
         state.free.give_back_cores(cores);
         if state.alive < self.wanted(&state) {
-            // Where none starts, those there are have to do.
+            // If none can start, the existing threads have to suffice.
             if let Err(error) = self.start_with(&mut state) {
-                fleche_core::log::warn!(%error, "no thread starts in place of one that waits");
+                fleche_core::log::warn!(%error, "cannot start a thread in place of a waiting one; fewer tasks run at once");
             }
         }
         self.settle(state);
     }
 
-    /// The thread goes on. For a while, there may be more that run than the pool's size.
+    /// Notes that the thread resumes. For a while, more threads may run than the pool's size.
     pub(super) fn resume(&self, lane: usize, cores: usize) {
         let mut state = self.lock();
         state.running += 1;
@@ -216,7 +218,7 @@ impl Queue {
         state.free.take_cores(cores);
     }
 
-    /// Lets the task of this job be the first.
+    /// Moves the task of this job to the front.
     pub(super) fn prefer(self: &Arc<Self>, job: Sought<'_>) {
         let mut state = self.lock();
         if let Some(at) = state.line.find(job) {
@@ -225,8 +227,8 @@ impl Queue {
         }
     }
 
-    /// Takes the task of this job out, to be run amid the task of who asks, whose cores are free meanwhile. Nothing where
-    /// it is not here, or takes what is not free: then it is the first.
+    /// Removes the task of this job, to run it nested in the caller's task, and frees the cores of the caller's task. Returns
+    /// `None` if the task is not in the queue. If memory or GPUs that it asks for are not free, moves it to the front instead.
     pub(super) fn hasten(self: &Arc<Self>, job: Sought<'_>, cores: usize) -> Option<(Task, Grant)> {
         let mut state = self.lock();
         let at = state.line.find(job)?;
@@ -242,7 +244,7 @@ impl Queue {
         Some((task, grant))
     }
 
-    /// Takes back what a task had that ran amid another, which has so many cores again.
+    /// Gives back the resources of a nested task, and takes the cores of the outer task again.
     pub(super) fn give_back(self: &Arc<Self>, mut grant: Grant, cores: usize) {
         let mut state = self.lock();
         state.free.give_back(&mut grant);
@@ -250,46 +252,46 @@ impl Queue {
         self.settle(state);
     }
 
-    /// Cancels what has not started: how many tasks.
+    /// Cancels the tasks that have not started, and returns their number.
     pub(super) fn cancel_all(self: &Arc<Self>) -> usize {
         let mut state = self.lock();
         let tasks = state.line.take_all();
-        // Threads that were to run them may have nothing more to do.
+        // Idle threads of a closed queue can end now.
         self.settle(state);
         let count = tasks.len();
-        // Outside the lock, since this runs code of others.
+        // Outside the lock, since this runs callbacks of the jobs.
         for task in tasks {
             task.fail(JobError::Cancelled);
         }
         count
     }
 
-    /// Accepts nothing more. What was accepted is still handed out.
+    /// Closes the queue for new tasks. Accepted tasks still run.
     pub(super) fn close(self: &Arc<Self>) {
         let mut state = self.lock();
         state.closed = true;
         self.settle(state);
     }
 
-    /// A thread that was not waited for.
+    /// Returns a thread that was not joined yet.
     pub(super) fn take_thread(&self) -> Option<JoinHandle<()>> {
         self.lock().threads.pop()
     }
 
-    /// How many tasks wait.
+    /// Returns how many tasks are queued.
     pub(super) fn len(&self) -> usize {
         self.lock().line.len()
     }
 
-    /// No code of others runs under the lock, so it is never left half changed.
+    /// No user code runs under the lock, so a poisoned state is consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The first task, if all tasks of the pool that run wait for tasks of the pool, this one among them, and it can never
-    /// start.
+    /// Removes the first task if it can never start: a thread of the pool waits for it, all running tasks wait for tasks of the
+    /// pool, and no thread or resources can become free.
     fn take_hopeless(&mut self) -> Option<(Entry, JobError)> {
         let first = self.line.first().filter(|first| first.awaited && self.running == 0)?;
         let fits = self.free.has(first.demand);
@@ -300,12 +302,12 @@ impl State {
         let why = if fits {
             let waiting = self.pauses.len();
             format!(
-                "{waiting} threads of the pool wait for its tasks, each of which waits for another, and there is no \
-                 thread more; let fewer tasks wait for one another"
+                "{waiting} threads of the pool wait for its tasks, and no further thread can start; let fewer tasks wait \
+                 for one another"
             )
         } else {
-            "the task asks for more memory or GPUs than are free, and those that have them wait for it; let tasks that \
-             wait ask for less, or make the pool with a larger budget"
+            "the task asks for more memory or GPUs than are free, and the tasks that hold them wait for it; let waiting \
+             tasks ask for less, or create the pool with a larger budget"
                 .to_owned()
         };
         Some((self.line.pop()?, JobError::rejected(why)))

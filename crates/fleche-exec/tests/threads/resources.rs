@@ -81,9 +81,9 @@ fn a_task_that_asks_for_more_than_there_is_is_refused_at_once() {
     let pool = budget(1, Budget { cores: Some(4), memory_mb: Some(100), gpus: vec![7] });
     let gate = occupy(&pool);
     for (asked, resources) in [
-        ("5 `cores`, and the pool has 4", cores(5)),
-        ("101 `memory_mb`, and the pool has 100", Resources::new().memory_mb(101)),
-        ("2 `gpus`, and the pool has 1", Resources::new().gpus(2)),
+        ("5 `cores`, but the pool has 4", cores(5)),
+        ("101 `memory_mb`, but the pool has 100", Resources::new().memory_mb(101)),
+        ("2 `gpus`, but the pool has 1", Resources::new().gpus(2)),
     ] {
         let job = pool.with(resources).submit(double, (1,));
         assert!(job.is_done());

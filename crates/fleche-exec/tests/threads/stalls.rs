@@ -166,7 +166,7 @@ fn chain(pool: &ThreadPool, depth: u32) -> Result<u32, JobError> {
 fn a_chain_for_which_there_are_not_enough_threads_ends_with_the_reason() {
     let pool = pool(1);
     let why = refusal(chain(&pool, 10_000));
-    assert!(why.contains("no thread more"), "{why}");
+    assert!(why.contains("no further thread"), "{why}");
     assert_eq!(pool.spawn(|| 1).result(), Ok(1));
 }
 
