@@ -1,4 +1,4 @@
-//! How to make a process pool elsewhere.
+//! `ProcessPoolConfig`: the configuration of a process pool.
 
 use std::sync::Arc;
 
@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::ProcessPool;
 use crate::budget::Budget;
 
-/// Describes a [`ProcessPool`]: `{"type":"processes","processes":4}`, with `budget` and `replace_after` where they were
-/// chosen. Each `open` makes a pool of its own, and fails for 0
-/// processes.
+/// The configuration of a [`ProcessPool`]: `{"type":"processes","processes":4}`, with `budget` and `replace_after` if they
+/// were set. Each `open` creates a separate pool, and fails for 0 processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessPoolConfig {
@@ -22,18 +21,17 @@ pub struct ProcessPoolConfig {
 }
 
 impl ProcessPoolConfig {
-    /// A pool of this many processes.
+    /// Configures a pool of up to this many processes.
     pub fn new(processes: usize) -> Self {
         Self { processes, budget: None, replace_after: None }
     }
 
-    /// What the pool's tasks share. Default: a core for each process.
+    /// Sets the resources that the pool's tasks share. Default: one core per process.
     pub fn with_budget(self, budget: Budget) -> Self {
         Self { budget: Some(budget), ..self }
     }
 
-    /// Ends each worker when it has run so many tasks, and starts another in its place: for bodies that leak. Default:
-    /// workers are kept.
+    /// Replaces each worker after it has run this many tasks, for bodies that leak. Default: workers are kept.
     pub fn replace_after(self, tasks: u64) -> Self {
         Self { replace_after: Some(tasks), ..self }
     }

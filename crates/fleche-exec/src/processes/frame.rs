@@ -1,11 +1,11 @@
-//! Frames: what goes over the channel between a pool and its workers.
+//! Frames: the messages on the channel between a pool and a worker.
 //!
-//! A frame is a mark (8 bytes), the length of its body (8), the body, and another mark (8). The body is the frame's kind (1),
-//! a number (8), how many parts it has (4), the length of each part (8), and the parts. Numbers are little endian. Both ends
-//! are the same binary, so nothing here is a format that has to stay.
+//! A frame is a marker (8 bytes), the length of its body (8), the body, and another marker (8). The body is the frame's kind
+//! (1), a number (8), the number of parts (4), the length of each part (8), and the parts. Numbers are little endian. Both
+//! ends are the same binary, so this format may change at any time.
 //!
-//! A body that writes into the channel, because it inherited or guessed the descriptor, shifts the marks. Therefore foreign
-//! bytes between frames or within one are noticed before the frame is read as a message.
+//! A body that writes into the channel, because it inherited or guessed the descriptor, shifts the markers. Foreign bytes
+//! between frames or within one are therefore noticed before the frame is read as a message.
 
 use std::io::{self, Read, Write};
 
@@ -13,39 +13,39 @@ use bytes::Bytes;
 
 use super::pieces::PIECE;
 
-/// What a frame says.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    /// Both ways, first of all. Part: the digest of the executable.
+    /// Both directions, first of all. Part: the digest of the executable.
     Hello,
-    /// To the worker: run call `number`. Parts: function, binding (or nothing), each argument.
+    /// To the worker: run call `number`. Parts: see `wire`.
     Task,
-    /// To the worker: give back call `number`, or all of them (0), if they have not started.
+    /// To the worker: give back call `number`, or all calls (0), if they have not started.
     TakeBack,
-    /// To the worker: what a request gave. Parts: see `stores`.
+    /// To the worker: the answer to request `number`. Parts: see `stores`.
     Answer,
-    /// To the worker: end, once everything accepted has run.
+    /// To the worker: end after all accepted calls have run.
     End,
     /// To the pool: call `number` starts.
     Started,
-    /// To the pool: call `number` has ended. Parts: nanoseconds, what was counted (or nothing), the encoded result.
+    /// To the pool: call `number` has ended. Parts: nanoseconds, counters (or nothing), the encoded result.
     Done,
-    /// To the pool: as `Done`, with an encoded error in place of the result.
+    /// To the pool: like `Done`, with an encoded error in place of the result.
     Failed,
-    /// To the pool: the running task begins to wait. Part: the key of the call that it waits for; empty for anything else.
+    /// To the pool: the running task begins to wait. Part: the key of the call that it waits for, or nothing.
     Paused,
-    /// To the pool: it goes on.
+    /// To the pool: the running task resumes.
     Resumed,
-    /// To the pool: tasks that will not start here, as asked for with `number`. Part: their numbers.
+    /// To the pool: the calls that are given back, in answer to the `TakeBack` of `number`. Part: their numbers.
     TakenBack,
-    /// To the pool: an operation on one of its stores. Parts: see `stores`.
+    /// To the pool: an operation on one of the pool's stores. Parts: see `stores`.
     Request,
-    /// To the pool: as `Request`, of a store that is asked where the question is read.
+    /// To the pool: like `Request`, but performed by the pool's thread that reads the channel.
     QuickRequest,
-    /// To the pool: as `QuickRequest`, without an answer. What follows it is read when it is done.
+    /// To the pool: like `QuickRequest`, but not answered. It is performed before the next frame is read.
     Tell,
-    /// Both ways: a piece of large frame `number` of this side. Parts: the bytes of the whole frame (8), and this piece.
+    /// Both directions: a piece of the sender's large frame `number`. Parts: the size of the whole frame (8), and the piece.
     Piece,
 }
 
@@ -67,7 +67,7 @@ const KINDS: [Kind; 15] = [
     Kind::Piece,
 ];
 
-/// One message.
+/// A message.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: Kind,
@@ -75,20 +75,20 @@ pub(super) struct Frame {
     pub(super) parts: Vec<Bytes>,
 }
 
-/// Random bytes, with which every frame begins.
+/// Random bytes with which every frame begins.
 const BEGIN: [u8; 8] = *b"\xd3\x1b\x96\xee\x4a\xf0\x87\x2c";
-/// Random bytes, with which every frame ends.
+/// Random bytes with which every frame ends.
 const END: [u8; 8] = *b"\x61\xc8\x05\xb9\xfd\x3e\x92\x74";
-/// The bytes before the body: a mark and a length.
+/// The number of bytes before the body: a marker and a length.
 const BEFORE: usize = BEGIN.len() + 8;
 const FIXED: usize = 1 + 8 + 4;
-/// The longest body: larger frames travel in pieces.
+/// The maximum length of a body: larger frames are sent in pieces.
 const LONGEST: usize = PIECE + (1 << 12);
-/// Parts of less than this many bytes, together, are copied into one piece rather than written one by one.
+/// Parts of up to this many bytes in total are copied into one write rather than written one by one.
 const SMALL: usize = 1 << 14;
 
 impl Frame {
-    /// The next frame; `None` where the channel has ended between frames.
+    /// Reads the next frame. Returns `None` if the channel has ended between two frames.
     pub(super) fn read(channel: &mut impl Read) -> io::Result<Option<Self>> {
         let mut before = [0; BEFORE];
         match channel.read(&mut before)? {
@@ -107,7 +107,7 @@ impl Frame {
         Self::parse_ended(&Bytes::from(bytes)).map(Some)
     }
 
-    /// The frame of these bytes, its marks and length included.
+    /// Parses a whole frame, markers and length included.
     pub(super) fn of(whole: Vec<u8>) -> io::Result<Self> {
         let whole = Bytes::from(whole);
         let length = length_in(whole.first_chunk().ok_or_else(cut)?)?;
@@ -117,7 +117,7 @@ impl Frame {
         Self::parse_ended(&whole.slice(BEFORE..))
     }
 
-    /// The frame of this body and the mark behind it.
+    /// Parses a body with the marker behind it.
     fn parse_ended(bytes: &Bytes) -> io::Result<Self> {
         let (body, end) = bytes.split_last_chunk().ok_or_else(cut)?;
         if *end != END {
@@ -145,29 +145,29 @@ impl Frame {
         Ok(Self { kind, number, parts })
     }
 
-    /// A frame of these parts.
+    /// Creates a frame.
     pub(super) fn new(kind: Kind, number: u64, parts: Vec<Bytes>) -> Self {
         Self { kind, number, parts }
     }
 
-    /// Writes it. Large parts are not copied.
+    /// Writes the frame. Large parts are not copied.
     pub(super) fn write(&self, channel: &mut impl Write) -> io::Result<()> {
         let parts: Vec<&[u8]> = self.parts.iter().map(|part| &**part).collect();
         write(channel, Vec::new(), self.kind, self.number, &parts)
     }
 
-    /// How many bytes its parts have.
+    /// Returns the total size of the parts, in bytes.
     pub(super) fn size(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
     }
 
-    /// The part at this place; empty where there is none.
+    /// Returns the part at this position, or an empty one if there is none.
     pub(super) fn part(&self, at: usize) -> Bytes {
         self.parts.get(at).cloned().unwrap_or_default()
     }
 }
 
-/// Appends a frame.
+/// Appends a frame to `bytes`.
 pub(super) fn append(bytes: &mut Vec<u8>, kind: Kind, number: u64, parts: &[&[u8]]) {
     bytes.extend_from_slice(&head(kind, number, parts.iter().map(|part| part.len())));
     for part in parts {
@@ -176,7 +176,7 @@ pub(super) fn append(bytes: &mut Vec<u8>, kind: Kind, number: u64, parts: &[&[u8
     bytes.extend_from_slice(&END);
 }
 
-/// Writes a frame, after what is in `before`. Large parts are not copied.
+/// Writes `before`, and then a frame. Large parts are not copied.
 pub(super) fn write(
     channel: &mut impl Write,
     mut before: Vec<u8>,
@@ -194,7 +194,7 @@ pub(super) fn write(
     channel.write_all(&END)
 }
 
-/// Returns the bytes before parts of these lengths. After them comes [`end`].
+/// Returns the bytes of a frame before its parts, which have these lengths. The bytes of [`end`] follow the parts.
 pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<u8> {
     let size = FIXED + 8 * parts.len();
     let mut head = Vec::with_capacity(BEFORE + size);
@@ -202,7 +202,7 @@ pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item =
     head.extend_from_slice(&((size + parts.clone().sum::<usize>()) as u64).to_le_bytes());
     head.push(kind as u8);
     head.extend_from_slice(&number.to_le_bytes());
-    #[allow(clippy::cast_possible_truncation)] // A call has twelve arguments, a request fewer parts.
+    #[allow(clippy::cast_possible_truncation)] // A call has at most twelve arguments, a request fewer parts.
     head.extend_from_slice(&(parts.len() as u32).to_le_bytes());
     for part in parts {
         head.extend_from_slice(&(part as u64).to_le_bytes());
@@ -215,7 +215,7 @@ pub(super) const fn end() -> &'static [u8] {
     &END
 }
 
-/// The length that stands in the bytes before a body.
+/// Returns the length of the body from the bytes before it.
 fn length_in(before: &[u8; BEFORE]) -> io::Result<usize> {
     let (begin, length) = before.split_at(BEGIN.len());
     if begin != BEGIN {
@@ -224,7 +224,7 @@ fn length_in(before: &[u8; BEFORE]) -> io::Result<usize> {
     usize::try_from(number(length)).map_err(|_| cut())
 }
 
-/// Eight bytes as a number.
+/// Decodes eight bytes as a number. Returns 0 for any other number of bytes.
 pub(super) fn number(bytes: &[u8]) -> u64 {
     number_in(bytes).map_or(0, u64::from_le_bytes)
 }
@@ -234,7 +234,7 @@ fn number_in(bytes: &[u8]) -> io::Result<[u8; 8]> {
 }
 
 pub(super) fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "bytes that are no message, or a part of one")
+    io::Error::new(io::ErrorKind::InvalidData, "the bytes are not a complete message")
 }
 
 #[cfg(test)]
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_reads_back() {
+    fn written_frames_are_read_back() {
         let large = vec![7; 3 * SMALL];
         let parts: [&[u8]; 3] = [b"", b"ab", &large];
         let mut written = Vec::new();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn every_frame_that_is_cut_or_changed_is_an_error_or_another_frame() {
+    fn cut_frame_is_an_error_and_changed_frame_does_not_panic() {
         let mut whole = Vec::new();
         append(&mut whole, Kind::Done, 2, &[b"one", b"two"]);
         for cut in 1..whole.len() {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_bytes_are_noticed_before_the_frame_that_they_fall_into_is_taken_for_one() {
+    fn foreign_bytes_are_noticed_before_a_frame_is_misread() {
         let result = vec![3; 100];
         let mut whole = Vec::new();
         append(&mut whole, Kind::Started, 1, &[]);

@@ -1,4 +1,4 @@
-//! A worker as its pool sees it: what it was given, and the threads that talk with it.
+//! The pool's handle of a worker process: the tasks dispatched to it, and the resources that they hold.
 
 use std::{
     collections::VecDeque,
@@ -25,54 +25,54 @@ use super::{
 };
 use crate::budget::{Demand, Grant};
 
-/// The name of the pool's own threads.
+/// The name of the threads of process pools.
 pub(super) const THREAD: &str = "fleche-worker";
 
-/// Whether this is one of them, of any pool.
+/// Returns whether the current thread is one of them, of any pool.
 pub(super) fn is_own_thread() -> bool {
     std::thread::current().name() == Some(THREAD)
 }
 
-/// So many tasks may be on their way to a worker that works through short ones, with so many bytes in all.
+/// The maximum number of tasks that are dispatched at once to a worker with short tasks, and their maximum total bytes.
 const CREDIT: usize = 64;
 const CREDIT_BYTES: usize = 1 << 20;
-/// Tasks that take less than this are short.
+/// Tasks that take less time than this are short.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// What is to be sent to a worker.
+/// A message to a worker.
 pub(super) enum Message {
     Frame(Frame),
-    /// With what it is bound to, and room for the right to compute it.
+    /// A task with its binding, and the place for the permit to compute its call.
     Task(Frame, Option<Binding>, TaskRight),
 }
 
-/// A worker of a pool.
+/// The pool's handle of a worker.
 pub(super) struct Hand {
     pub(super) id: u64,
     process: Pid,
     outbox: Sender<Message>,
-    /// What it was given, in order.
+    /// The tasks that were dispatched to the worker and have not ended, in order.
     given: VecDeque<Given>,
     bytes: usize,
-    /// How much of that it has still to do, for who looks whether anything happens.
+    /// Counts the tasks that the worker has yet to run, for the detection of quiescence.
     owed: Arc<Owed>,
-    /// Whether it is given more: from when half of its credit is free until none is, so that its threads wake for many
-    /// tasks at once.
+    /// Whether further tasks may be dispatched while it is busy: from when half of its credit is free until none is, so that
+    /// its threads wake up for many tasks at once.
     fills: bool,
-    /// How long its recent tasks took; nothing is known at first.
+    /// How long its recent tasks took; `None` before the first one has ended.
     recent: Option<Duration>,
-    /// What it was started with.
+    /// The additional environment variables that it was started with.
     env: Env,
-    /// What the task that it runs has of the pool's budget; the next one takes it over if it asks for the same.
+    /// The resources that its running task holds. The next task takes them over if it asks for the same.
     demand: Demand,
     grant: Grant,
-    /// The cores that are free for others while what it runs waits.
+    /// The cores that other tasks may use while its task waits.
     lent: Option<usize>,
     /// The call that its task waits for, if any.
     awaits: Option<CallKey>,
-    /// How many tasks it may still be given.
+    /// How many more tasks may be dispatched to it.
     left: u64,
-    /// Whether it was asked to give back what it has not started, and has not answered.
+    /// Whether it was asked to give back its unstarted tasks, and has not answered yet.
     asked: bool,
     ending: bool,
 }
@@ -81,32 +81,32 @@ struct Given {
     number: u64,
     size: usize,
     started: bool,
-    /// When it is to end, once it has started.
+    /// When the task times out; known once it has started.
     deadline: Option<Instant>,
-    /// Whether it is not to start, if it can still be kept from it.
+    /// Whether the task is cancelled if the worker gives it back before it starts.
     cancelled: bool,
     recall: Recall,
     task: Waiting,
     _owed: Counted,
 }
 
-/// Whether a task is asked back, for who waits for that.
+/// Whether a thread waits for the task to be given back.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Recall {
     #[default]
     No,
     Asked,
-    /// It had started.
+    /// The worker answered that the task had started.
     Late,
 }
 
-/// Tasks that come back, in order.
+/// Tasks that a worker gives back, in order.
 #[derive(Default)]
 pub(super) struct Back {
-    /// Somebody waits for them.
+    /// Tasks that threads wait for.
     pub(super) recalled: Vec<Waiting>,
     pub(super) cancelled: Vec<Waiting>,
-    /// For other workers.
+    /// Tasks for other workers.
     pub(super) rest: Vec<Waiting>,
 }
 
@@ -125,7 +125,7 @@ impl Back {
     }
 }
 
-/// What a worker that is gone leaves behind.
+/// The tasks and resources that a lost worker leaves behind.
 pub(super) struct Left {
     pub(super) started: Vec<Waiting>,
     pub(super) back: Back,
@@ -133,7 +133,7 @@ pub(super) struct Left {
 }
 
 impl Hand {
-    /// A worker that runs in this process, hears what is put into its outbox, and may be given so many tasks.
+    /// Creates the handle of a worker that runs as this process, receives messages from `outbox` and may run `left` tasks.
     pub(super) fn new(id: u64, process: Pid, outbox: Sender<Message>, owed: Arc<Owed>, env: Env, left: u64) -> Self {
         Self {
             id,
@@ -155,28 +155,28 @@ impl Hand {
         }
     }
 
-    /// Whether it waits for a task, of any environment.
+    /// Returns whether it is free for a task of its environment.
     pub(super) fn is_idle(&self) -> bool {
         self.given.is_empty() && !self.ending && self.left > 0
     }
 
-    /// Whether what it runs waits.
+    /// Returns whether its task waits.
     pub(super) fn is_paused(&self) -> bool {
         self.lent.is_some()
     }
 
-    /// Returns whether it runs something that does not wait.
+    /// Returns whether it runs a task that does not wait.
     pub(super) fn is_running(&self) -> bool {
         self.is_busy() && !self.is_paused()
     }
 
-    /// Returns the call that its task waits for; `None` where it does not wait, or waits for something else.
+    /// Returns the call that its task waits for, or `None` if the task does not wait, or waits for something else.
     pub(super) fn awaited_call(&self) -> Option<&CallKey> {
         self.awaits.as_ref()
     }
 
     /// Notes that its task begins to wait, for this call or for something else. Returns how many cores are free during the
-    /// wait. Tasks queued behind it go to other workers.
+    /// wait. Tasks queued behind it are revoked, for other workers.
     pub(super) fn pause(&mut self, call: Option<CallKey>) -> usize {
         let cores = self.grant.without_cores();
         self.lent = Some(cores);
@@ -186,7 +186,7 @@ impl Hand {
         cores
     }
 
-    /// It goes on: with so many cores.
+    /// Notes that its task resumes. Returns how many cores the task takes again.
     pub(super) fn resume(&mut self) -> usize {
         let cores = self.lent.take().unwrap_or_default();
         self.awaits = None;
@@ -195,12 +195,12 @@ impl Hand {
         cores
     }
 
-    /// Whether it has run all the tasks that it may.
+    /// Returns whether it has run all tasks that it may run.
     pub(super) fn is_spent(&self) -> bool {
         self.given.is_empty() && !self.ending && self.left == 0
     }
 
-    /// What it was started with.
+    /// Returns the additional environment variables that it was started with.
     pub(super) fn env(&self) -> &Env {
         &self.env
     }
@@ -221,7 +221,7 @@ impl Hand {
         self.given.len()
     }
 
-    /// Whether this task may be on its way too, though the worker is busy: behind tasks that take as much and are short.
+    /// Returns whether this task may be dispatched although the worker is busy, behind short tasks with the same demand.
     pub(super) fn has_room(&self, task: &Waiting) -> bool {
         let short = self.recent.is_some_and(|recent| recent < SHORT);
         let open = !self.asked && !self.ending && !self.is_paused() && self.left > 0;
@@ -229,8 +229,8 @@ impl Hand {
         short && open && alike && self.fills && self.bytes + task.size() <= CREDIT_BYTES
     }
 
-    /// Sends a task that is marked as started. With what it was granted, unless it takes over what the tasks before it
-    /// have.
+    /// Dispatches a task that is marked as sent. `grant` holds its resources, or is `None` if the task takes over those of the
+    /// tasks before it.
     pub(super) fn give(&mut self, number: u64, task: Waiting, grant: Option<Grant>) {
         if let Some(grant) = grant {
             (self.demand, self.grant) = (task.wants.demand, grant);
@@ -257,32 +257,32 @@ impl Hand {
         self.fills &= self.given.len() < CREDIT;
     }
 
-    /// Notes the start: when the task is to end, and what need not be kept any more.
+    /// Notes that a task has started. Returns its deadline, and the parts of its frame that are not needed any more.
     pub(super) fn started(&mut self, number: u64, rights: &Rights) -> (Option<Instant>, Vec<Bytes>) {
         let Some(given) = self.given.iter_mut().find(|given| given.number == number) else { return (None, Vec::new()) };
         rights.task(&given.task.right, given.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]));
         given.started = true;
-        // From here on it cannot be cancelled.
+        // From here on, the task cannot be cancelled.
         given.task.reply.start();
         given.deadline = given.task.wants.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // What travels with the task may be large.
+        // The arguments may be large, and only a retry would need them again.
         let parts = if given.task.wants.retries == 0 { mem::take(&mut given.task.parts) } else { Vec::new() };
         (given.deadline, parts)
     }
 
-    /// The task, if it was here, and its deadline.
+    /// Notes that a task has ended. Returns the task and its deadline, or `None` if it was not here.
     pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<(Waiting, Option<Instant>)> {
-        // One long task tells at once; after it, a few short ones have to follow.
+        // One long task counts at once; several short ones have to follow before tasks count as short again.
         self.recent = Some(self.recent.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
         self.remove(number).map(|given| (given.task, given.deadline))
     }
 
-    /// What the tasks have had of the budget, once there are none.
+    /// Returns the resources of the tasks once no task is left.
     pub(super) fn grant_back(&mut self) -> Option<Grant> {
         self.given.is_empty().then(|| mem::take(&mut self.grant))
     }
 
-    /// Takes a task away whose time is over, and kills the worker: nothing else ends a body.
+    /// Removes a task that has timed out, and kills the worker: nothing else ends a body.
     pub(super) fn time_out(&mut self, number: u64) -> Option<Waiting> {
         let given = self.remove(number)?;
         self.kill();
@@ -297,7 +297,7 @@ impl Hand {
         Some(given)
     }
 
-    /// Keeps from starting whatever has not, if it still can: it is cancelled when the worker gives it back. How many.
+    /// Marks the unstarted tasks as cancelled and revokes them. Returns their number; some may still start.
     pub(super) fn cancel_waiting(&mut self) -> usize {
         let waiting = self.given.iter_mut().filter(|given| !given.started && !given.cancelled);
         let count = waiting.map(|given| given.cancelled = true).count();
@@ -305,7 +305,7 @@ impl Hand {
         count
     }
 
-    /// Asks for what has not started, if there is more than the one task that runs or is about to.
+    /// Revokes all unstarted tasks, unless the only task is the one that runs or is about to.
     pub(super) fn take_back(&mut self) {
         if self.given.len() > 1 && !self.asked && !self.ending {
             self.asked = true;
@@ -313,7 +313,8 @@ impl Hand {
         }
     }
 
-    /// Asks for the task of this job, for who waits for it. Whether it may still come back; `None` where it is not here.
+    /// Revokes the task of this job, for a thread that waits for it. Returns whether the task may still come back, or `None`
+    /// if it is not here.
     pub(super) fn recall(&mut self, job: JobId) -> Option<bool> {
         let given = self.given.iter_mut().find(|given| given.task.reply.is_of(job))?;
         if !given.started && given.recall == Recall::No {
@@ -323,14 +324,14 @@ impl Hand {
         Some(!given.started && given.recall == Recall::Asked)
     }
 
-    /// Nobody waits for it any more.
+    /// Notes that no thread waits for the task of this job any more.
     pub(super) fn forget_recall(&mut self, job: JobId) {
         if let Some(given) = self.given.iter_mut().find(|given| given.task.reply.is_of(job)) {
             given.recall = Recall::No;
         }
     }
 
-    /// What it gives back, asked for one task, or for all that it can (0).
+    /// Removes the tasks that the worker gives back, when asked for one task or for all unstarted ones (0).
     pub(super) fn taken_back(&mut self, asked: u64, numbers: &[u64]) -> Back {
         if asked == 0 {
             self.asked = false;
@@ -343,20 +344,20 @@ impl Hand {
         Back::of(back)
     }
 
-    /// Tells it to end, once.
+    /// Tells the worker to end, once.
     pub(super) fn end(&mut self) {
         if !mem::replace(&mut self.ending, true) {
             let _ = self.outbox.send(Message::Frame(Frame::new(Kind::End, 0, Vec::new())));
         }
     }
 
-    /// Kills it, with the programs that its bodies started.
+    /// Kills the worker, with the programs that its bodies started.
     pub(super) fn kill(&mut self) {
         self.ending = true;
         launch::kill(self.process);
     }
 
-    /// What it leaves behind.
+    /// Returns what the worker leaves behind.
     pub(super) fn into_left(self) -> Left {
         let (started, rest): (Vec<_>, Vec<_>) = self.given.into_iter().partition(|given| given.started);
         Left { started: started.into_iter().map(|given| given.task).collect(), back: Back::of(rest), grant: self.grant }

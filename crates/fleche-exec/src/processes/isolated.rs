@@ -1,4 +1,4 @@
-//! The processes of isolated calls.
+//! Runs isolated calls in worker processes.
 
 use std::{
     path::Path,
@@ -15,16 +15,16 @@ use super::{ProcessPool, waiting::Wants};
 
 register_isolator! { run: run }
 
-/// More calls than any program runs at once: each caller waits for its own, and none may wait for another.
+/// More calls than any program runs at once: a caller waits for its own call only, and no call may wait for another.
 const AT_ONCE: usize = 1 << 16;
 
-/// The one pool of all isolated calls of this process. Its workers are kept; they end with this process.
+/// Returns the pool of all isolated calls of this process. Its workers are kept, and end with this process.
 fn pool() -> Result<&'static ProcessPool> {
     static POOL: OnceLock<ProcessPool> = OnceLock::new();
     if let Some(pool) = POOL.get() {
         return Ok(pool);
     }
-    // A failure is not kept: the program may call `init` later.
+    // A failure is not cached: the program may call `init` later.
     let pool = ProcessPool::new(AT_ONCE)?;
     Ok(POOL.get_or_init(|| pool))
 }

@@ -48,7 +48,7 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
     threads().map_err(Error::io("start a thread for", "a worker process"))?;
     let child = start::start(theirs, schedule.directory.as_deref(), env.as_deref())?;
     let process = process_of(&child);
-    // Both threads wait for it.
+    // The watching and the reading thread wait for these.
     let _ = (watched.send(process), heard.send(child));
     let build = Bytes::copy_from_slice(start::build().as_bytes());
     let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
@@ -57,6 +57,6 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
 }
 
 pub(super) fn process_of(child: &Child) -> Pid {
-    #[allow(clippy::cast_possible_wrap)] // Process ids are positive numbers of 32 bits with a sign.
+    #[allow(clippy::cast_possible_wrap)] // Process ids are positive `i32`s.
     Pid::from_raw(child.id() as i32)
 }

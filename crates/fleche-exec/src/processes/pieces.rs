@@ -1,4 +1,4 @@
-//! Large frames in pieces, between which small frames pass.
+//! Large frames in pieces, between which small frames can pass.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,10 @@ use std::{
 
 use super::frame::{self, Frame, Kind};
 
-/// Frames with more bytes than this travel in pieces of as many.
+/// The size of a piece in bytes. Frames with more bytes are sent in pieces.
 pub(super) const PIECE: usize = 1 << 18;
 
-/// A large frame on its way out.
+/// A large frame that is being sent.
 pub(super) struct Pieces<P> {
     number: u64,
     head: Vec<u8>,
@@ -21,14 +21,14 @@ pub(super) struct Pieces<P> {
 }
 
 impl<P: AsRef<[u8]>> Pieces<P> {
-    /// The frame of this kind, number and parts, by a number that no other large frame on its way has.
+    /// Creates the frame of this kind, number and parts. No other large frame that is being sent has the number `stream`.
     pub(super) fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
         let head = frame::head(kind, number, parts.iter().map(|part| part.as_ref().len()));
         let total = head.len() + parts.iter().map(|part| part.as_ref().len()).sum::<usize>() + frame::end().len();
         Self { number: stream, head, parts, written: 0, total }
     }
 
-    /// Writes the next piece. Whether there are more.
+    /// Writes the next piece. Returns whether there are more.
     pub(super) fn write_next(&mut self, channel: &mut impl Write) -> io::Result<bool> {
         let mut left = PIECE.min(self.total - self.written);
         let mut head = frame::head(Kind::Piece, self.number, [8, left].into_iter());
@@ -49,7 +49,7 @@ impl<P: AsRef<[u8]>> Pieces<P> {
     }
 }
 
-/// Reads frames, and puts together what comes in pieces.
+/// Reads frames, and reassembles those that arrive in pieces.
 pub(super) struct Reader<R> {
     channel: BufReader<R>,
     begun: HashMap<u64, Vec<u8>>,
@@ -60,7 +60,7 @@ impl<R: Read> Reader<R> {
         Self { channel: BufReader::with_capacity(1 << 16, channel), begun: HashMap::new() }
     }
 
-    /// The next whole frame; `None` where the channel has ended between frames.
+    /// Returns the next whole frame, or `None` if the channel has ended between two frames.
     pub(super) fn next(&mut self) -> io::Result<Option<Frame>> {
         while let Some(frame) = Frame::read(&mut self.channel)? {
             if frame.kind != Kind::Piece {
@@ -73,7 +73,7 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    /// Adds a piece; all of them, where it was the last.
+    /// Adds a piece. Returns the whole frame if it was the last piece.
     fn add(&mut self, piece: &Frame) -> io::Result<Option<Vec<u8>>> {
         let total = usize::try_from(frame::number(&piece.part(0))).map_err(|_| frame::cut())?;
         let bytes = self.begun.entry(piece.number).or_default();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_several_frames_are_put_together_and_small_frames_pass_between_them() {
+    fn interleaved_frames_are_reassembled_and_small_frames_pass_between() {
         let large: Vec<u8> = (0..251).cycle().take(3 * PIECE).collect();
         let mut first = Pieces::new(1, Kind::Done, 7, vec![&b"ab"[..], &large]);
         let mut second = Pieces::new(2, Kind::Task, 8, vec![&large[1..]]);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_cannot_be_is_an_error() {
+    fn impossible_frame_size_is_an_error() {
         let mut piece = frame::head(Kind::Piece, 1, [8, 1].into_iter());
         piece.extend_from_slice(&u64::MAX.to_le_bytes());
         piece.push(0);

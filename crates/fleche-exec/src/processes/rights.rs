@@ -1,4 +1,4 @@
-//! The calls that a worker has the right to compute, as its pool's process keeps them: they end with the worker.
+//! The permits of a worker to compute calls. The pool's process holds them, and releases them when the worker ends.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The right to compute the call of a task, from when the task is sent until it has ended.
+/// The permit to compute the call of a task, held from when the task is sent until it has ended.
 #[derive(Clone, Default)]
 pub(super) struct TaskRight(Arc<Mutex<Option<Leader>>>);
 
@@ -21,13 +21,13 @@ impl TaskRight {
         *self.lock() = Some(leader);
     }
 
-    /// Gives the right up, to the next who waits. What was computed is recorded by now, or will not be.
+    /// Gives up the permit, to the next waiter. The result has been recorded by now, or will not be.
     pub(super) fn end(&self) {
         let leader = self.lock().take();
         drop(leader);
     }
 
-    /// The flight of the task's call.
+    /// Returns the in-flight call of the task.
     fn flight(&self) -> Option<Arc<Flight>> {
         self.lock().as_ref().map(|leader| leader.flight().clone())
     }
@@ -37,31 +37,31 @@ impl TaskRight {
     }
 }
 
-/// What a worker is told that asks for a claim.
+/// The answer to a worker that asks for a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Granted {
-    /// It has the right of this number until it gives it back.
+    /// The worker holds the permit of this number until it gives it back.
     Right(u64),
-    /// Somebody else has it.
+    /// Another caller holds the claim.
     Taken,
-    /// Somebody else has it, and waits for the worker.
+    /// Another caller holds the claim, and waits for the worker.
     Circular,
 }
 
-/// The rights of one worker.
+/// The permits of one worker.
 pub(super) struct Rights {
     state: Mutex<State>,
-    /// The tasks that it has.
+    /// Counts the tasks that the worker has yet to run.
     owed: Arc<Owed>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What the task that runs is part of.
+    /// The in-flight calls that the running task is part of.
     task: Vec<Arc<Flight>>,
     given: HashMap<u64, Leader>,
-    /// The first that was given to the task: its own call's, or else one that its body makes. What the worker asks for
-    /// without saying from within what is taken for a part of that, as is all that runs there meanwhile.
+    /// The first permit that the running task was given: for its own call, or else for a call that its body makes. Claims
+    /// that the worker asks for without naming an enclosing call count as made within it.
     root: Option<u64>,
     next: u64,
     /// Whether the worker is gone.
@@ -73,15 +73,15 @@ impl Rights {
         Self { state: Mutex::default(), owed }
     }
 
-    /// A task starts that has this right, as part of these flights.
+    /// Notes that a task starts which has this permit and is part of these in-flight calls.
     pub(super) fn task(&self, right: &TaskRight, of: &[Arc<Flight>]) {
         let mut state = self.lock();
         state.task = right.flight().into_iter().chain(of.iter().cloned()).collect();
-        // What an earlier task was given first is none of this one's.
+        // The first permit of an earlier task does not apply to this one.
         state.root = None;
     }
 
-    /// Asks for the right to compute a call, from within these that the worker computes already.
+    /// Asks for the permit to compute a call, from within these calls that the worker is already computing.
     pub(super) fn claim(&self, calls: &Arc<dyn CallStore>, key: CallKey, within: &[CallKey]) -> Result<Granted> {
         let leader = match self.board(calls, key, within) {
             Boarded::Leads(leader) => leader,
@@ -96,7 +96,7 @@ impl Rights {
         Ok(self.give(leader))
     }
 
-    /// As [`claim`](Self::claim); waits until somebody else has it no longer.
+    /// Like [`claim`](Self::claim), but waits until no other caller holds the claim.
     pub(super) fn wait(&self, calls: &Arc<dyn CallStore>, key: CallKey, within: &[CallKey]) -> Result<Granted> {
         let _waits = self.owed.wait();
         let leader = loop {
@@ -110,7 +110,7 @@ impl Rights {
             Claim::WithinProcess => {}
             Claim::Held(held) => leader.hold(held),
             Claim::Taken(taken) => {
-                // Other processes see what the worker's calls wait for, and one of them goes on where that is a circle.
+                // Other processes see what the worker's calls wait for, and one of them proceeds if that is a cycle.
                 let from = self.from(calls.identity(), within);
                 let _published = Published::new(leader.flight().route(), &from);
                 let (completer, held) = job::channel();
@@ -118,7 +118,7 @@ impl Rights {
                 taken.when_held(Box::new(move |held| completer.complete(held)));
                 let held = held.result();
                 leader.seek(false);
-                // A claim that was lost on its way leaves the call to whoever leads here.
+                // If the claim was lost, the leader in this process computes the call without it.
                 if let Ok(held) = held {
                     leader.hold(held?);
                 }
@@ -132,10 +132,10 @@ impl Rights {
         board(Route { store, key }, &self.from(store, within))
     }
 
-    /// The flights of this store that the worker asks from within.
+    /// Returns the in-flight calls of this store from within which the worker asks.
     fn from(&self, store: usize, within: &[CallKey]) -> Flights {
         let state = self.lock();
-        // What has ended meanwhile is no longer there.
+        // Calls that have ended are no longer in the table.
         let told = state.given.values().map(Leader::flight).filter(|flight| {
             let Route { store: of, key } = flight.route();
             of == store && within.contains(&key)
@@ -152,7 +152,7 @@ impl Rights {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            // For nobody: it goes to the next.
+            // The worker is gone: dropping the leader hands the call to the next waiter.
             drop(leader);
             return Granted::Taken;
         }
@@ -163,13 +163,13 @@ impl Rights {
         Granted::Right(number)
     }
 
-    /// The worker gives a right back.
+    /// Releases a permit that the worker gives back.
     pub(super) fn release(&self, number: u64) {
         let leader = self.lock().given.remove(&number);
         drop(leader);
     }
 
-    /// The worker is gone.
+    /// Releases all permits, because the worker is gone.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

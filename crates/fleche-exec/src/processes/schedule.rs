@@ -1,4 +1,4 @@
-//! Which worker gets which task, and when: under credit, so that what has not started can go elsewhere.
+//! The scheduler of a process pool: it dispatches tasks under a credit, so that unstarted tasks can move to other workers.
 
 mod deadlines;
 mod recalls;
@@ -30,30 +30,30 @@ use crate::{
 use deadlines::Deadlines;
 use stand_ins::StandIns;
 
-/// A pool's tasks and workers.
+/// The tasks and workers of a pool.
 pub(super) struct Schedule {
     state: Mutex<State>,
-    /// A worker has ended, or a job on another thread.
+    /// Notified when a worker has ended, or a job whose end was left to another thread.
     ended: Condvar,
-    /// There is an earlier deadline than before.
+    /// Notified when the next deadline has changed.
     due: Condvar,
-    /// A task has come back that somebody waits for, or will not.
+    /// Notified when a revoked task has come back, or will not.
     recalled: Condvar,
     limit: usize,
-    /// How many tasks a worker is given in all.
+    /// How many tasks a worker may run in all.
     pub(super) replace_after: Option<u64>,
-    /// Where workers work: where the pool was made, if that can be told.
+    /// The working directory of the workers: the one in which the pool was created, if that is known.
     pub(super) directory: Option<PathBuf>,
     pub(super) wire: Wire,
     pub(super) servers: Arc<Servers>,
-    /// This, as jobs know it.
+    /// A reference to this schedule, for jobs.
     holder: Weak<dyn Recall>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    /// Tasks that were recalled, until their jobs are cancelled.
+    /// Tasks that were revoked, until their jobs are cancelled.
     recalled: Vec<Waiting>,
     hands: Vec<Hand>,
     free: Account,
@@ -64,13 +64,13 @@ struct State {
     closed: bool,
     killed: bool,
     next: u64,
-    /// Workers that ended before they could take a task, one after the other, by what they were started with.
+    /// The number of workers in a row that ended before they could take a task, by their environment.
     stillborn: HashMap<Env, usize>,
     stats: ProcessPoolStats,
 }
 
 impl State {
-    /// What waits for a worker that is started with these variables.
+    /// Removes the tasks that wait for a worker with these environment variables.
     fn take_waiting(&mut self, env: &Env) -> VecDeque<Waiting> {
         let (taken, rest) = mem::take(&mut self.waiting).into_iter().partition(|task| task.wants.env == *env);
         self.waiting = rest;
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-/// Jobs to be ended once the lock is free, since that runs code of others.
+/// Jobs to be ended after the lock is released, since that runs user code.
 #[derive(Default)]
 struct Ended(Vec<(Waiting, JobError)>);
 
@@ -110,7 +110,7 @@ impl Schedule {
         })
     }
 
-    /// No code of others runs under the lock, so it is never left half changed.
+    /// Locks the state. No user code runs under the lock, so a poisoned state is consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +123,7 @@ impl Schedule {
         self.lock().closed
     }
 
-    /// Takes a task in, and gives it to a worker if one has room for it.
+    /// Accepts a task, and dispatches it if a worker has room for it.
     pub(super) fn accept(self: &Arc<Self>, task: Waiting) {
         let mut state = self.lock();
         if state.closed {
@@ -136,7 +136,7 @@ impl Schedule {
         self.dispatch(state, Ended::default());
     }
 
-    /// Hands out what can be handed out, in order. Ends workers that have nothing to do any more. Then ends these jobs.
+    /// Dispatches as many tasks as possible, in order, and ends workers that are not needed any more. Then ends these jobs.
     fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, State>, mut ended: Ended) {
         if state.killed {
             ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
@@ -145,7 +145,7 @@ impl Schedule {
         loop {
             match self.give_first(&mut state, &mut ended) {
                 Ok(true) => {}
-                // Nothing ends after which it could be tried again.
+                // No worker will end, after which starting one could be tried again.
                 Err(why) if !state.hands.iter().any(|hand| hand.is_busy() || hand.is_ending()) => {
                     let env = state.waiting.front().and_then(|task| task.wants.env.clone());
                     ended.add(state.take_waiting(&env), &JobError::rejected(why));
@@ -169,9 +169,12 @@ impl Schedule {
         ended.tell(self);
     }
 
-    /// Gives the first waiting task to a worker: an idle one, else a new one, if what it asks for is free; else one that
-    /// works through short tasks alike. Or passes over it, if it was cancelled. Whether it is not the first any more; an error
-    /// where no worker starts.
+    /// Dispatches the first task: to an idle worker, else to a new one, if the resources that it asks for are free; else to a
+    /// worker with short tasks of the same demand. Removes the task instead if it was cancelled. Returns whether it was
+    /// dispatched or removed.
+    ///
+    /// # Errors
+    /// Fails with a message if no worker can be started.
     fn give_first(self: &Arc<Self>, state: &mut State, ended: &mut Ended) -> Result<bool, String> {
         let Some(task) = state.waiting.front() else { return Ok(false) };
         if task.reply.is_cancelled() {
@@ -182,7 +185,7 @@ impl Schedule {
         let idle = if state.free.has(demand) { self.idle(state)? } else { None };
         let Some(at) = idle.or_else(|| behind_others(state)) else { return Ok(false) };
         let Some(task) = state.waiting.pop_front() else { return Ok(false) };
-        // From here on it has to come back before it is cancelled, unless it was a moment ago.
+        // From here on, the task must come back before it can be cancelled. It may just have been cancelled.
         if !task.reply.give() {
             ended.add([task], &JobError::Cancelled);
             return Ok(true);
@@ -194,10 +197,10 @@ impl Schedule {
         Ok(true)
     }
 
-    /// The place of an idle worker with the environment that the first task asks for, started if there may be one more.
+    /// Returns the index of an idle worker with the environment of the first task. Starts one if the pool has room.
     fn idle(self: &Arc<Self>, state: &mut State) -> Result<Option<usize>, String> {
         let Some(env) = state.waiting.front().map(|task| task.wants.env.clone()) else { return Ok(None) };
-        // There may be more idle workers than may run at once.
+        // There may be more idle workers than may run at the same time.
         if state.hands.iter().filter(|hand| hand.is_running()).count() >= self.limit {
             return Ok(None);
         }
@@ -211,21 +214,21 @@ impl Schedule {
             state.stats.workers += 1;
             return Ok(Some(state.hands.len() - 1));
         }
-        // Makes room: when it is gone, this comes round again.
+        // Makes room for another worker. When this one is gone, the task is tried again.
         if let Some(other) = state.hands.iter_mut().find(|hand| hand.is_idle()) {
             other.end();
         }
         Ok(None)
     }
 
-    /// Accepts nothing more.
+    /// Closes the pool for new tasks.
     pub(super) fn close(self: &Arc<Self>) {
         let mut state = self.lock();
         state.closed = true;
         self.dispatch(state, Ended::default());
     }
 
-    /// Accepts nothing more, cancels what waits, and kills every worker.
+    /// Closes the pool, cancels queued tasks, and kills all workers.
     pub(super) fn kill(self: &Arc<Self>) {
         let mut state = self.lock();
         state.closed = true;
@@ -234,7 +237,7 @@ impl Schedule {
         self.dispatch(state, Ended::default());
     }
 
-    /// Cancels what no worker has started: how many tasks.
+    /// Cancels the tasks that no worker has started, and returns their number.
     pub(super) fn cancel_waiting(self: &Arc<Self>) -> usize {
         let mut state = self.lock();
         let mut ended = Ended::default();
@@ -244,8 +247,8 @@ impl Schedule {
         count
     }
 
-    /// Ends a task's job. On the pool's own threads, which others wait for, that is left to another one where it may take
-    /// long: what hears of the job may wait for the pool itself.
+    /// Ends a task's job. On a thread of the pool, an end that may take long is left to another thread, because callbacks of
+    /// the job may wait for the pool itself.
     fn end(self: &Arc<Self>, task: Waiting, outcome: Result<Bytes, JobError>) {
         if !hand::is_own_thread() {
             return task.end(outcome);
@@ -260,7 +263,7 @@ impl Schedule {
         }
     }
 
-    /// Waits until all workers have ended; not on one of the pool's own threads, which they need to end.
+    /// Waits until all workers have ended. Returns at once on a thread of the pool, which workers need in order to end.
     pub(super) fn wait(&self) {
         if hand::is_own_thread() {
             return;
@@ -276,7 +279,7 @@ impl Schedule {
     }
 }
 
-/// A job is being ended until this is dropped.
+/// Counts a job as being ended until this is dropped.
 struct Ending(Arc<Schedule>);
 
 impl Drop for Ending {
@@ -292,7 +295,7 @@ impl Cancel for Schedule {
     }
 }
 
-/// The place of a worker that is busy with short tasks that take as much as the first waiting one, and has room for it.
+/// Returns the index of a busy worker with room for the first task: its tasks are short and have the same demand.
 fn behind_others(state: &State) -> Option<usize> {
     let task = state.waiting.front()?;
     let with_room = (0..state.hands.len()).filter(|at| state.hands[*at].has_room(task));

@@ -1,4 +1,4 @@
-//! Threads of the pool's process for what may take long, and what workers ask of its stores.
+//! The request pool: threads of the pool's process for the store requests of workers, and for other work that may take long.
 
 use std::{
     collections::VecDeque,
@@ -16,8 +16,8 @@ use super::{
     stores::Served,
 };
 
-/// Threads that do what may take long: what workers ask of stores, and the ends of jobs that somebody hears of. Another
-/// starts when all others are busy, so that none of it waits for any other; they end when there is nothing for them to do.
+/// Threads for work that may take long: store requests of workers, and ends of jobs that have callbacks. Another thread
+/// starts when all are busy, so that no work waits for other work. Idle threads end.
 #[derive(Default)]
 pub(super) struct Servers {
     state: Mutex<State>,
@@ -28,32 +28,32 @@ pub(super) struct Servers {
 struct State {
     work: VecDeque<Work>,
     idle: usize,
-    /// Whether a thread starts that has not taken anything yet.
+    /// Whether a thread is starting that has not taken any work yet.
     starts: bool,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A thread that was not needed for so long ends.
+/// A thread ends when it was idle for this long.
 const KEPT: Duration = Duration::from_secs(2);
 
 impl Servers {
-    /// Has this done, at any time.
+    /// Runs this work on one of the threads, at any time.
     pub(super) fn serve(self: &Arc<Self>, work: Work) {
         let mut state = self.lock();
         state.work.push_back(work);
         if !self.go_on(state) {
-            // No thread to be had: this one has to do.
+            // No thread can be started, so this one does the work.
             while let Some(work) = { self.lock().work.pop_front() } {
                 run(work);
             }
         }
     }
 
-    /// Lets another thread take what comes next, if there is anything. Whether one will.
+    /// Makes sure that another thread takes the next work, if there is any. Returns whether one will.
     ///
-    /// Each that takes something does this first. So whatever takes long has one behind it, and what does not, and comes in
-    /// thousands, is done by few.
+    /// Each thread calls this when it takes work. Long work thus always has another thread behind it, while short work that
+    /// arrives in thousands is done by few threads.
     fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
         if state.work.is_empty() || state.starts {
             return true;
@@ -95,11 +95,11 @@ impl Servers {
 
 fn run(work: Work) {
     if let Err(panic) = job::catch(work) {
-        fleche_core::log::error!(%panic, "a panic on a thread of a process pool; the thread continues");
+        fleche_core::log::error!(%panic, "a store or a callback panicked on a thread of a process pool; the thread continues");
     }
 }
 
-/// Does what a worker asks for, here and now. The answer's parts: 1 and bytes; 0 for nothing; 2 and what went wrong.
+/// Performs a worker's request on this thread. The parts of the answer are 1 and bytes; 0 for nothing; 2 and the error.
 pub(super) fn answer(served: &Served, rights: &Rights, frame: &Frame) -> Frame {
     let parts = match perform(served, rights, frame) {
         Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
@@ -109,17 +109,17 @@ pub(super) fn answer(served: &Served, rights: &Rights, frame: &Frame) -> Frame {
     Frame::new(Kind::Answer, frame.number, parts)
 }
 
-/// Does what a worker tells, which expects no answer.
+/// Performs an operation of a worker that expects no answer.
 pub(super) fn hear(served: &Served, rights: &Rights, frame: &Frame) {
     if let Err(error) = perform(served, rights, frame) {
         static FAULTS: Throttle = Throttle::new();
-        fleche_core::log::warn_rarely!(&FAULTS, 0, %error, "what a worker has computed cannot be recorded");
+        fleche_core::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");
     }
 }
 
 fn perform(served: &Served, rights: &Rights, frame: &Frame) -> Result<Option<Bytes>, String> {
     let store = frame::number(&frame.part(0));
-    // A store that panics must not leave the worker waiting.
+    // The worker must get an answer, even if the store panics.
     let answer = || served.answer(rights, store, &frame.part(1), &frame.part(2));
     let done = job::catch(|| match answer() {
         // Nothing was written, and the store is open again.

@@ -1,7 +1,7 @@
-//! Operations on stores, as they travel from a worker to the pool's process and back.
+//! Store operations that travel from a worker to the pool's process, and their answers.
 //!
-//! A request has the parts: operation (1 byte), which store (8 bytes), the digest or prefix, and more bytes where the
-//! operation has them. An answer has the parts: what happened (1 byte), and bytes.
+//! A request has the parts: the number of the store (8 bytes), the encoded [`Operation`], and the bytes that some
+//! operations need. An answer has the parts: the status (1 byte), and bytes; see `serve`.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -31,21 +31,21 @@ pub(super) enum Operation {
     GetRecord(CallKey),
     PutRecord(CallKey),
     HasRecord(CallKey),
-    /// With or without a record to compare with.
+    /// The flag tells whether a record to compare with follows.
     RemoveRecord(CallKey, bool),
     Records(String),
     SyncRecord(CallKey),
-    /// For the right to compute a call, from within these calls.
+    /// Asks for the permit to compute a call, from within these calls.
     Claim(CallKey, Vec<CallKey>),
-    /// As `Claim`; the answer comes when somebody else has it no longer.
+    /// Like `Claim`, but answered when no other caller holds the claim.
     AwaitClaim(CallKey, Vec<CallKey>),
-    /// For who computes a call.
+    /// Asks for the claim holder of a call.
     Owner(CallKey),
-    /// A right is given back.
+    /// Gives a permit back.
     Release(u64),
 }
 
-/// The stores that workers may use through their channel, as long as somebody else uses them.
+/// The stores that workers may use through their channel, for as long as they are in use in this process.
 #[derive(Debug, Default)]
 pub(super) struct Served {
     values: Mutex<Table<dyn ValueStore>>,
@@ -78,18 +78,18 @@ impl<S: ?Sized> Table<S> {
 
     fn get(&self, number: u64) -> Result<Arc<S>> {
         let found = self.stores.iter().find(|(known, _)| *known == number).and_then(|(_, store)| store.upgrade());
-        found.ok_or_else(|| backend("the store was closed in the process that the worker belongs to".to_owned()))
+        found.ok_or_else(|| backend("the store was closed in the pool's process".to_owned()))
     }
 }
 
 impl Served {
-    /// The numbers by which workers ask for these stores.
+    /// Returns the numbers by which workers refer to these stores.
     pub(super) fn numbers(&self, values: &Arc<dyn ValueStore>, calls: &Arc<dyn CallStore>) -> (u64, u64) {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).number(values);
         (values, self.calls.lock().unwrap_or_else(PoisonError::into_inner).number(calls))
     }
 
-    /// Does what a worker with these rights asks for. The answer: `Some` bytes, `None`, or what went wrong.
+    /// Performs an operation for a worker with these permits. Returns the bytes of the answer, if it has any.
     pub(super) fn answer(&self, rights: &Rights, store: u64, operation: &[u8], bytes: &Bytes) -> Result<Option<Bytes>> {
         let values = || self.values.lock().unwrap_or_else(PoisonError::into_inner).get(store);
         let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(store);
@@ -134,7 +134,7 @@ impl Served {
     }
 }
 
-/// A record that came as bytes.
+/// Decodes a record that was received as bytes.
 pub(super) fn record(key: &CallKey, bytes: &[u8]) -> Result<Option<Record>> {
     Record::from_bytes(key, bytes)
 }
@@ -143,12 +143,12 @@ fn encoded<T: Serialize>(answer: &T) -> Result<Option<Bytes>> {
     Ok(Some(encoding::to_vec(answer)?.into()))
 }
 
-/// Reads an answer that is never `None`.
+/// Decodes an answer that is never `None`.
 pub(super) fn decoded<T: DeserializeOwned>(answer: Option<Bytes>) -> Result<T> {
     Ok(encoding::from_slice(&answer.unwrap_or_default())?)
 }
 
-/// What a store said in another process.
+/// Creates the error for a message that a store gave in another process.
 pub(super) fn backend(why: String) -> Error {
     Error::backend("a store reached through the worker's channel")(why)
 }

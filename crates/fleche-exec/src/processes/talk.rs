@@ -1,4 +1,4 @@
-//! The three threads that a pool has for one worker: one writes, one reads, and one waits for the worker's death.
+//! The three threads that a pool runs for one worker: one writes, one reads, and one waits for the worker's death.
 
 use std::{
     collections::VecDeque,
@@ -37,8 +37,8 @@ use super::{
     wire::{self, MISSED},
 };
 
-/// Writes what is to be sent, small frames together and between the pieces of large ones, until there is nobody to send
-/// or to hear.
+/// Writes messages until the channel or the outbox is closed. Small frames are sent together, and between the pieces of
+/// large ones.
 pub(super) fn send(out: &Receiver<Message>, channel: UnixStream) {
     let mut writer = Writer { channel: BufWriter::with_capacity(1 << 16, channel), large: VecDeque::new(), streams: 0 };
     while let Ok(message) = out.recv() {
@@ -50,13 +50,13 @@ pub(super) fn send(out: &Receiver<Message>, channel: UnixStream) {
 
 struct Writer {
     channel: BufWriter<UnixStream>,
-    /// Frames on their way in pieces, one after the other.
+    /// Frames that are being sent in pieces, one after the other.
     large: VecDeque<Pieces<Bytes>>,
     streams: u64,
 }
 
 impl Writer {
-    /// Writes the message and what comes meanwhile, until there is nothing more to write.
+    /// Writes the message and those that arrive meanwhile, until nothing is left to write.
     fn write_all(&mut self, message: Message, out: &Receiver<Message>) -> io::Result<()> {
         self.write(message)?;
         loop {
@@ -78,14 +78,14 @@ impl Writer {
         let frame = match message {
             Message::Frame(frame) => frame,
             Message::Task(mut frame, binding, right) => {
-                // A store that panics leaves the call to the worker.
+                // If the store panics, the call is left to the worker.
                 if fleche_core::job::catch(|| take_turn(&mut frame, binding.as_ref(), &right)).is_err() {
                     frame.parts[MISSED] = Bytes::new();
                 }
                 frame
             }
         };
-        // A task must not be asked back before it has come.
+        // A task must not be revoked before it has arrived.
         let waits = frame.kind == Kind::TakeBack && !self.large.is_empty();
         if frame.size() <= PIECE && !waits {
             return frame.write(&mut self.channel);
@@ -96,8 +96,8 @@ impl Writer {
     }
 }
 
-/// A task that was found missing comes with the right to compute it; unless somebody else computes it, or has: then its
-/// worker asks for the record, and waits for it. The task may have waited long since it was looked for.
+/// Gives a task whose call was a miss the permit to compute it, unless another caller computes it or has recorded it by
+/// now: the task may have been queued for long. In that case, its worker asks for the record, and waits for it.
 fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
     let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
@@ -111,7 +111,7 @@ fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
     }
 }
 
-/// Whether nobody else has the store's claim, which the leader has from now on where there is one.
+/// Returns whether no other process holds the store's claim. If the store has claims, the leader holds it from now on.
 fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
     match cache.calls().claim(key) {
         Ok(Claim::WithinProcess) => true,
@@ -123,19 +123,20 @@ fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
     }
 }
 
-/// Waits until the worker has died. Its death need not end the channel, since a process that the worker has forked may hold
-/// that open. After the death nothing more can be written to the channel; what was written before is still read.
+/// Waits until the worker has died. Its death need not end the channel, since a process that the worker has forked may
+/// hold it open. After the death, nothing more can be written to the channel; what was written before is still read.
 pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
     let Ok(process) = process.recv() else { return };
-    // Nothing that this process has to do is done here.
+    // No work of this process is done on this thread.
     let _waits = WaitsHere::begin();
     let exited = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-    // Every other answer means that the worker has ended, for example by a signal without a name.
+    // Every other result means that the worker has ended, for example by a signal without a name.
     while waitid(Id::Pid(process), exited) == Err(Errno::EINTR) {}
     let _ = channel.shutdown(Shutdown::Both);
 }
 
-/// Reads the worker's messages until it is gone, and never waits for the worker to read. `death` ends when it has died.
+/// Reads the worker's messages until it is gone, and never waits for the worker to read. `death` ends when the worker has
+/// died.
 pub(super) fn listen(
     id: u64,
     schedule: &Arc<Schedule>,
@@ -168,7 +169,7 @@ pub(super) fn listen(
 /// Reads the worker's messages until the channel ends.
 ///
 /// # Errors
-/// Fails where the channel holds bytes that are no message of the worker.
+/// Fails if the channel holds bytes that are not a message of the worker.
 fn hear(
     id: u64,
     schedule: &Arc<Schedule>,
@@ -182,7 +183,7 @@ fn hear(
         let frame = match reader.next() {
             Ok(Some(frame)) => frame,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(FOREIGN),
-            // The channel has ended, in the middle of a frame where the worker died while it wrote one.
+            // The channel has ended, in the middle of a frame if the worker died while it wrote one.
             Ok(None) | Err(_) => return Ok(()),
         };
         if !*ready && (frame.kind != Kind::Hello || frame.part(0) != start::build().as_bytes()[..]) {
@@ -222,4 +223,4 @@ fn hear(
     }
 }
 
-const FOREIGN: &str = "the channel of a worker process holds bytes that the worker has not written, but a body, say";
+const FOREIGN: &str = "the channel of a worker process holds foreign bytes, for example written by a body";

@@ -1,4 +1,4 @@
-//! Tasks that a pool has accepted, and what they ask of it.
+//! The queued tasks of a process pool, and what they require.
 
 use std::{collections::BTreeMap, os::unix::ffi::OsStringExt, path::Path, sync::Arc, time::Duration};
 
@@ -20,78 +20,78 @@ pub(super) struct Waiting {
     /// The parts of its frame.
     pub(super) parts: Vec<Bytes>,
     pub(super) wants: Wants,
-    /// Keeps the stores that it needs open until it is done.
+    /// The binding of the call. It keeps the stores that the task needs open until the task is done.
     pub(super) binding: Option<Binding>,
-    /// From when it is sent.
+    /// The permit to compute the call, set when the task is sent.
     pub(super) right: TaskRight,
 }
 
 impl Waiting {
-    /// It has ended. Who sees that finds nobody computing it.
+    /// Ends the task's job. The permit is given up first: when the job has ended, the call is not in flight any more.
     pub(super) fn end(self, outcome: Result<Bytes, JobError>) {
         self.right.end();
         self.reply.keep(outcome);
     }
 
-    /// As [`end`](Self::end), where that takes no time. Else gives both back.
-    #[allow(clippy::result_large_err)] // The task itself, which would be moved anyway.
+    /// Like [`end`](Self::end), if that takes no time. Otherwise, gives the task and the outcome back.
+    #[allow(clippy::result_large_err)] // The error holds the task, which is moved in any case.
     pub(super) fn end_unheard(self, outcome: Result<Bytes, JobError>) -> Result<(), (Self, Result<Bytes, JobError>)> {
         self.right.end();
         let Self { reply, parts, wants, binding, right } = self;
         reply.keep_unheard(outcome).map_err(|(reply, outcome)| (Self { reply, parts, wants, binding, right }, outcome))
     }
 
-    /// It has not started after all, or starts anew.
+    /// Prepares the task to be dispatched again: it has not started, or is retried.
     pub(super) fn anew(self) -> Self {
         self.right.end();
         Self { right: TaskRight::default(), ..self }
     }
 
-    /// How many bytes its parts have.
+    /// Returns the total size of its parts, in bytes.
     pub(super) fn size(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
     }
 }
 
-/// Environment variables that a worker is started with, beside those of the pool's process; `None` for no others.
+/// Environment variables of a worker in addition to those of the pool's process; `None` for none.
 pub(super) type Env = Option<Arc<BTreeMap<String, String>>>;
 
-/// What a task asks for.
+/// What a task requires.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wants {
     pub(super) demand: Demand,
     pub(super) env: Env,
     pub(super) timeout: Option<Duration>,
-    /// How often it may start anew.
+    /// How often the task may be retried.
     pub(super) retries: u32,
     working_dir: Option<Vec<u8>>,
     memory_mb: Option<u64>,
-    /// GPUs that are the task's already.
+    /// The GPUs that the task already has.
     gpus: Arc<[u32]>,
 }
 
-/// What a worker sets up around one body.
+/// What a worker sets up for one body.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Setting {
-    /// A path, which need not be text.
+    /// A path, which need not be UTF-8.
     pub(super) working_dir: Option<Vec<u8>>,
-    /// How much more memory the process may take than it has.
+    /// The memory in MiB that the process may use in addition to what it has.
     pub(super) memory_mb: Option<u64>,
     pub(super) gpus: Vec<u32>,
 }
 
 impl Wants {
-    /// What these resources ask of a pool with this budget.
+    /// Returns what a task with these resources requires of a pool with this budget.
     ///
     /// # Errors
-    /// What cannot be had, and what to do.
+    /// Fails with a message that says which option cannot be satisfied, and what to do.
     pub(super) fn of(resources: &Resources, budget: &Budget) -> Result<Self, String> {
         let demand = budget.demand(resources)?;
         let env = resources.wanted_env();
         if let Some(name) = env.iter().find(|(name, value)| !is_variable(name, value)).map(|(name, _)| name) {
             return Err(format!(
-                "`{name:?}` in `env` is no variable: a name is not empty and has neither `=` nor NUL, and a \
-                                value has no NUL"
+                "`{name:?}` in `env` is not a valid variable: a name must not be empty or contain `=` or NUL, and a value \
+                 must not contain NUL"
             ));
         }
         let working_dir = resources.wanted_working_dir().map(from_the_root).transpose()?;
@@ -106,12 +106,12 @@ impl Wants {
         })
     }
 
-    /// The same, for a task that has these GPUs from elsewhere.
+    /// Returns the same requirements for a task that already has these GPUs.
     pub(super) fn told_gpus(self, gpus: Arc<[u32]>) -> Self {
         Self { gpus, ..self }
     }
 
-    /// What the worker sets up, as it travels; empty for nothing.
+    /// Returns what the worker sets up, encoded; empty for nothing.
     pub(super) fn setting(&self, grant: &Grant) -> Bytes {
         let gpus = if grant.gpus.is_empty() { &self.gpus } else { &grant.gpus };
         if self.working_dir.is_none() && self.memory_mb.is_none() && gpus.is_empty() {
@@ -119,15 +119,15 @@ impl Wants {
         }
         let (working_dir, memory_mb) = (self.working_dir.clone(), self.memory_mb);
         let setting = Setting { working_dir, memory_mb, gpus: gpus.to_vec() };
-        // Text and numbers have an encoding.
+        // Encoding text and numbers does not fail.
         encoding::to_vec(&setting).unwrap_or_default().into()
     }
 }
 
-/// Where the submitter means it to be, which need not be where the worker is.
+/// Makes the path absolute in the submitter's working directory, which may differ from the worker's.
 fn from_the_root(path: &Path) -> Result<Vec<u8>, String> {
     let absolute = std::path::absolute(path);
-    let absolute = absolute.map_err(|error| format!("the `working_dir` {}: {error}", path.display()))?;
+    let absolute = absolute.map_err(|error| format!("cannot resolve the `working_dir` {}: {error}", path.display()))?;
     Ok(absolute.into_os_string().into_vec())
 }
 

@@ -1,4 +1,4 @@
-//! Calls and bindings as bytes.
+//! Encodes calls and bindings for the channel.
 
 use std::{
     ffi::OsString,
@@ -19,19 +19,19 @@ use serde::{Deserialize, Serialize};
 
 use super::stores::Served;
 
-/// The parts of a task's frame; its arguments follow.
+/// The positions of the parts of a task's frame: the function comes first, the arguments last.
 pub(super) const FUNCTION: usize = 0;
-/// Empty for none.
+/// The binding; empty for none.
 pub(super) const BINDING: usize = 1;
-/// What the worker sets up around the body; empty for nothing.
+/// What the worker sets up for the body; empty for nothing.
 pub(super) const SETTING: usize = 2;
-/// The key of the call, where the cache was asked for it already; else empty.
+/// The key of the call if the cache was already asked for it and it was a miss; otherwise empty.
 pub(super) const MISSED: usize = 3;
 /// The files among the arguments; empty for none.
 pub(super) const FILES: usize = 4;
 pub(super) const ARGUMENTS: usize = 5;
 
-/// A binding, with the numbers of its stores in the process that made it.
+/// A binding, with the numbers that the pool's process gave its stores.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SentBinding {
     pub(super) config: BindingConfig,
@@ -43,27 +43,27 @@ pub(super) struct SentBinding {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct SentStore {
     pub(super) number: u64,
-    /// Whether it answers where the question is read.
+    /// Whether the thread that reads the channel performs the operations.
     pub(super) quick: bool,
 }
 
-/// Turns calls into bytes.
+/// Encodes calls.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     pub(super) served: Served,
-    /// The last binding: most tasks come with the same.
+    /// The last binding: most tasks have the same one.
     last: Mutex<Option<(WeakBinding, Encoded)>>,
 }
 
 #[derive(Clone, Debug)]
 struct Encoded {
     bytes: Bytes,
-    /// Whether all records come through this process, so that it knows what is missing.
+    /// Whether all records pass through this process, so that it knows which are missing.
     is_ours: bool,
 }
 
 impl Wire {
-    /// The parts of a task's frame, without what its worker sets up.
+    /// Returns the parts of a task's frame. The part [`SETTING`] is still empty.
     pub(super) fn call(&self, call: PortableCall) -> Result<Vec<Bytes>> {
         let function = encoding::to_vec(&call.function)?;
         let (mut binding, mut missed) = (Bytes::new(), Bytes::new());
@@ -99,7 +99,7 @@ impl Wire {
     }
 }
 
-/// Digests and paths, which need not be text.
+/// Digests and paths, which need not be UTF-8.
 type SentFiles = Vec<(Digest, Vec<u8>)>;
 
 fn files(files: &[KnownFile]) -> Result<Bytes> {
@@ -110,7 +110,7 @@ fn files(files: &[KnownFile]) -> Result<Bytes> {
     Ok(encoding::to_vec(&sent)?.into())
 }
 
-/// Lets this process find the files in the part [`FILES`].
+/// Makes the files in the part [`FILES`] known in this process.
 pub(super) fn introduce_files(part: &[u8]) -> Result<()> {
     if !part.is_empty() {
         for (digest, path) in encoding::from_slice::<SentFiles>(part)? {
@@ -120,7 +120,7 @@ pub(super) fn introduce_files(part: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The key of a call in the part [`MISSED`], or in another that holds one or nothing.
+/// Returns the key of a call in the part [`MISSED`], or in any other part that holds a key or nothing.
 pub(super) fn missed(part: &[u8]) -> Option<CallKey> {
     <[u8; 32]>::try_from(part).ok().map(|digest| Digest::from_bytes(digest).into())
 }

@@ -1,4 +1,4 @@
-//! What a worker process does: it runs calls, one after the other, until its pool ends.
+//! The worker process: it runs calls, one after the other, until its pool ends.
 
 mod bindings;
 mod channel;
@@ -40,7 +40,7 @@ use channel::Channel;
 use inbox::Inbox;
 use waits::Waits;
 
-/// Runs calls from this channel on this thread, for the pool of this process. Never returns.
+/// Runs calls from this channel on this thread, for the pool of the process `pool`. Never returns.
 pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
     parent::watch(pool);
     let reading = stream.try_clone();
@@ -54,14 +54,14 @@ pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
     if listening.is_ok() && greeted.is_ok() {
         waiting::within(Arc::new(Waits::new(channel.clone())), || run(&channel, &inbox));
         channel.finish();
-        // What bodies have printed is written out.
+        // Writes out what bodies have printed.
         let _ = std::io::stdout().flush();
         process::exit(0);
     }
     end()
 }
 
-/// Reads what the pool says, and never waits for it to hear anything.
+/// Reads the pool's messages, and never waits for the pool to read.
 fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     let mut reader = Reader::new(channel);
     let _listens = answers.listen();
@@ -83,7 +83,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
                 let asked = frame.number;
                 let numbers: Vec<u8> = inbox.take_back(asked).into_iter().flat_map(u64::to_le_bytes).collect();
                 let channel = answers.clone();
-                // Not written here: the pool may wait for this thread to read.
+                // Not written on this thread: the pool may wait for it to read.
                 let answer = move || channel.send(Kind::TakenBack, asked, &[&numbers]).is_ok();
                 if starter::spawn("fleche-results", answer).is_err() {
                     break;
@@ -99,8 +99,8 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     }
 }
 
-/// Ends this process at once, with the programs that its bodies have started. Called when the pool is gone, so nothing waits
-/// for results any more.
+/// Ends this process at once, with the programs that its bodies have started. It is called when the pool is gone, so
+/// nothing waits for results any more.
 fn end() -> ! {
     if getpgrp() == Pid::this() {
         let _ = killpg(Pid::this(), Signal::SIGKILL);
@@ -109,13 +109,13 @@ fn end() -> ! {
     process::abort()
 }
 
-/// Runs what comes until nothing will.
+/// Runs tasks until no more will arrive.
 fn run(channel: &Arc<Channel>, inbox: &Inbox) {
     setting::begin();
     let mut bindings = Bindings::new(channel.clone());
     let mut next = inbox.wait();
     while let Some(task) = next {
-        // The pool hears that the task starts before it can bring this process down.
+        // The pool must learn that the task starts before the task can bring this process down.
         if channel.send(Kind::Started, task.number, &[]).is_err() {
             end();
         }
@@ -130,7 +130,7 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
         };
         next = inbox.poll();
         if next.is_some() && result.len() < SMALL {
-            // It goes out with the next start.
+            // The result is sent with the next start.
             channel.queue(kind, number, &[&took, &stats, &result]);
             continue;
         }
@@ -141,10 +141,10 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
     }
 }
 
-/// Results with fewer bytes are copied rather than written by themselves.
+/// Results with fewer bytes than this are copied into the next message rather than written separately.
 const SMALL: usize = 1 << 14;
 
-/// The outcome, and what was counted.
+/// Runs a task. Returns its outcome, and the encoded counters.
 fn call(bindings: &mut Bindings, task: &Frame) -> (Result<Vec<u8>, JobError>, Vec<u8>) {
     match bindings.of(&task.part(BINDING)) {
         Err(error) => (Err(not_here("binding", &error)), Vec::new()),
@@ -159,7 +159,7 @@ fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobErr
     wire::introduce_files(&task.part(FILES)).map_err(|error| not_here("files", &error))?;
     let arguments: Vec<&[u8]> = task.parts.iter().skip(ARGUMENTS).map(|part: &Bytes| &**part).collect();
     let run = || setting::within(&task.part(SETTING), || function.call(&arguments));
-    // The call itself catches panics of the body; this is for what dropping something may do.
+    // The call catches panics of the body. This catches panics of destructors.
     job::catch(|| {
         let _bound = binding.map(Binding::enter);
         match wire::missed(&task.part(MISSED)) {
@@ -173,5 +173,5 @@ fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobErr
 }
 
 fn not_here(what: &str, why: &dyn std::fmt::Display) -> JobError {
-    JobError::rejected(format!("the {what} did not arrive: {why}"))
+    JobError::rejected(format!("the worker cannot use the {what} of the task: {why}"))
 }
