@@ -11,13 +11,13 @@ use fleche_core::{JobError, starter};
 use super::{Ended, Schedule, State};
 use crate::processes::hand::THREAD;
 
-/// Deadlines of tasks, with the workers that run them.
+/// The deadlines of tasks, with the workers that run them.
 #[derive(Default)]
 pub(super) struct Deadlines {
     workers: BTreeMap<(Instant, u64), u64>,
     /// When the pool is to check again whether it has too few or too many workers.
     look: Option<Instant>,
-    /// Whether a thread looks after them.
+    /// Whether the thread runs.
     watched: bool,
 }
 
@@ -29,7 +29,7 @@ impl Deadlines {
 }
 
 impl Schedule {
-    /// Ends the task when its time is over.
+    /// Adds a deadline at which the task of this worker is ended.
     pub(super) fn watch(self: &Arc<Self>, state: &mut State, deadline: Instant, worker: u64, task: u64) {
         state.deadlines.workers.insert((deadline, task), worker);
         self.keep_watch(state);
@@ -53,31 +53,31 @@ impl Schedule {
             let started = starter::spawn(THREAD, move || schedule.keep_time());
             state.deadlines.watched = started.is_ok();
             if let Err(error) = started {
-                fleche_core::log::error!(%error, "no thread to be had: a task may run longer than its timeout");
+                fleche_core::log::error!(%error, "cannot start the thread that enforces timeouts; tasks may run longer");
             }
         }
     }
 
-    /// The task has ended in time.
+    /// Removes the deadline of a task that has ended in time.
     pub(super) fn kept(&self, state: &mut State, deadline: Instant, task: u64) {
         state.deadlines.workers.remove(&(deadline, task));
         self.rest(state);
     }
 
-    /// The worker is gone, and its task with it.
+    /// Removes the deadline of the task of a worker that is gone.
     pub(super) fn forget(&self, state: &mut State, worker: u64) {
         state.deadlines.workers.retain(|_, of| *of != worker);
         self.rest(state);
     }
 
-    /// Lets the thread end that has nothing to look after.
+    /// Wakes the thread to end if it has nothing left to do.
     fn rest(&self, state: &State) {
         if state.deadlines.watched && state.deadlines.next().is_none() {
             self.due.notify_one();
         }
     }
 
-    /// Ends tasks that timed out and checks the workers, until neither has anything due.
+    /// Ends tasks that have timed out and checks the workers, until no deadline and no check is left.
     fn keep_time(self: &Arc<Self>) {
         let mut state = self.lock();
         while let Some(next) = state.deadlines.next() {
@@ -96,7 +96,7 @@ impl Schedule {
         state.deadlines.watched = false;
     }
 
-    /// Ends the task whose time is over first.
+    /// Ends the task with the earliest deadline.
     fn end_the_first(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let mut ended = Ended::default();
         if let Some(((_, task), worker)) = state.deadlines.workers.pop_first()

@@ -1,4 +1,4 @@
-//! Tasks that come back from workers, since their jobs are to be cancelled or others have more time for them.
+//! Revocation: tasks that come back from workers, because their jobs are cancelled or other workers are free.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -14,20 +14,21 @@ use fleche_core::{
 use super::{Ended, Schedule, State};
 use crate::processes::hand::Back;
 
-/// A worker that says nothing for so long, because it was stopped, say, is not waited for: its task stays with it.
+/// How long a revoked task is waited for. A worker that does not answer, for example a stopped one, keeps its task.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Schedule {
-    /// Takes in what a worker has given back or left behind.
+    /// Takes in the tasks that a worker has given back or left behind.
     pub(super) fn come_back(&self, state: &mut State, back: Back, ended: &mut Ended) {
         ended.add(back.cancelled, &JobError::Cancelled);
         back.rest.into_iter().rev().for_each(|task| state.waiting.push_front(task.anew()));
         state.recalled.extend(back.recalled.into_iter().map(crate::processes::waiting::Waiting::anew));
-        // Also where it did not come back.
+        // Even if the task that a thread waits for is not among them.
         self.recalled.notify_all();
     }
 
-    /// Waits until the task of this job is out of everybody's way. Whether it is: not if it has started.
+    /// Waits until the task of this job cannot start any more. Returns `false` if it has started, or if its worker does not
+    /// answer.
     fn await_recalled(&self, job: JobId) -> bool {
         let until = Instant::now() + PATIENCE;
         let mut state = self.lock();
@@ -55,7 +56,7 @@ impl Recall for Schedule {
     fn cancelled(self: Arc<Self>, job: JobId) {
         let mut state = self.lock();
         if let Some(at) = state.recalled.iter().position(|task| task.reply.is_of(job)) {
-            // Passed over when it is its turn, unless others wait for the call.
+            // The task is skipped when it is first in the queue, unless other jobs wait for the call.
             let task = state.recalled.swap_remove(at);
             state.waiting.push_front(task);
         }
@@ -64,12 +65,12 @@ impl Recall for Schedule {
     }
 }
 
-/// Whether the task of this job is recalled, or waits and is now.
+/// Returns whether the task of this job is revoked. Revokes it if it is queued.
 fn take_aside(state: &mut State, job: JobId) -> bool {
     if state.recalled.iter().any(|task| task.reply.is_of(job)) {
         return true;
     }
-    // What has come back for another reason is the first, most likely.
+    // A task that has come back for another reason is the first, most likely.
     let at = state.waiting.iter().position(|task| task.reply.is_of(job));
     let task = at.and_then(|at| state.waiting.remove(at));
     let found = task.is_some();

@@ -1,4 +1,4 @@
-//! What a schedule hears of its workers.
+//! Handles what the workers of a pool report.
 
 use std::{
     os::unix::process::ExitStatusExt,
@@ -16,11 +16,11 @@ use crate::processes::{
     rights::Rights,
 };
 
-/// So many workers in a row may fail to start with some variables before what waits for such a worker is refused.
+/// If this many workers in a row fail to start with some environment, the tasks that wait for such a worker are refused.
 const STILLBORN: usize = 3;
 
 impl Schedule {
-    /// A worker has shown to be the same program.
+    /// Notes that a worker runs the same program as the pool.
     pub(in crate::processes) fn ready(&self, worker: u64) {
         let State { hands, stillborn, .. } = &mut *self.lock();
         if let Some(hand) = hands.iter().find(|hand| hand.id == worker) {
@@ -37,7 +37,7 @@ impl Schedule {
             self.watch(&mut state, deadline, worker, number);
         }
         drop(state);
-        // Arguments may take a while to let go.
+        // Dropping the arguments may take a while.
         drop(parts);
     }
 
@@ -51,7 +51,7 @@ impl Schedule {
         self.dispatch(state, Ended::default());
     }
 
-    /// It goes on. For a while, there may be more that run than the pool is large.
+    /// Notes that a worker's task resumes. For a while, more workers may run than the pool's size.
     pub(in crate::processes) fn resumed(&self, worker: u64) {
         let mut state = self.lock();
         let State { hands, free, stand_ins, .. } = &mut *state;
@@ -61,7 +61,7 @@ impl Schedule {
         }
     }
 
-    /// A task has ended. The frame says how long it took, and what was counted.
+    /// Handles the end of a task. The frame holds its duration and the counters.
     pub(in crate::processes) fn done(self: &Arc<Self>, worker: u64, frame: &Frame, outcome: Result<Bytes, JobError>) {
         let (number, took) = (frame.number, Duration::from_nanos(frame::number(&frame.part(0))));
         let mut state = self.lock();
@@ -102,7 +102,7 @@ impl Schedule {
     /// Handles the death of a worker: its started task is lost or retried, and its other tasks go to other workers.
     pub(in crate::processes) fn gone(self: &Arc<Self>, worker: u64, mut child: Child, ready: bool) {
         let mut state = self.lock();
-        // Under the same lock as killing: once the worker was reaped, its process id may belong to another process.
+        // Under the same lock as killing: once the worker is reaped, its process id may belong to another process.
         let status = child.wait();
         let Some(at) = state.hands.iter().position(|hand| hand.id == worker) else { return };
         let hand = state.hands.swap_remove(at);
@@ -133,7 +133,8 @@ impl Schedule {
                 state.stillborn.remove(&env);
                 let with = if env.is_some() { " with the variables in `env`" } else { "" };
                 let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-                let why = format!("workers end before they take a task{with} ({how}); see what they write to stderr");
+                let why =
+                    format!("workers that are started{with} end before they take a task ({how}); see their stderr");
                 ended.add(state.take_waiting(&env), &JobError::rejected(why));
             }
         }

@@ -1,4 +1,4 @@
-//! Workers that run tasks in the place of others that wait: how many there may be, and how long they are kept.
+//! Stand-ins, workers that run tasks in the place of waiting ones: how many there may be, and how long they are kept.
 
 use std::{
     collections::HashSet,
@@ -9,7 +9,7 @@ use std::{
 use super::{Schedule, State};
 use crate::processes::hand::Hand;
 
-/// The most workers that stand in for others at once.
+/// The maximum number of stand-ins at the same time.
 const MOST: usize = 64;
 /// A stand-in ends when it has not been needed for this long, so waits that follow one another share one process.
 const KEPT: Duration = Duration::from_secs(5);
@@ -22,9 +22,9 @@ const STEP: Duration = Duration::from_secs(1);
 pub(super) struct StandIns {
     /// Since when there are more workers than the pool has room for.
     surplus: Option<Instant>,
-    /// Since when a queued task could run but for workers that wait.
+    /// Since when a queued task has been held up only by waiting workers.
     held_up: Option<Instant>,
-    /// How many more there may be because that has lasted.
+    /// How many more stand-ins are allowed because tasks were held up for long.
     more: usize,
 }
 
@@ -36,10 +36,10 @@ impl StandIns {
 }
 
 impl Schedule {
-    /// How many workers there may be.
+    /// Returns how many workers there may be.
     ///
-    /// A worker that waits has a stand-in. Those that wait for the same call have one together: were there more, they would
-    /// most likely wait for it too.
+    /// A waiting worker has a stand-in. Workers that wait for the same call share one: further ones would most likely wait for
+    /// that call too.
     pub(super) fn room(&self, state: &State) -> usize {
         let paused = || state.hands.iter().filter(|hand| hand.is_paused());
         let calls: HashSet<_> = paused().filter_map(Hand::awaited_call).collect();
@@ -47,7 +47,7 @@ impl Schedule {
         self.limit + (calls.len() + others + state.stand_ins.more).min(paused().count()).min(MOST)
     }
 
-    /// Makes room for one more where a queued task has been held up for long.
+    /// Allows one more stand-in if a queued task has been held up for long.
     pub(super) fn note_held_up(&self, state: &mut State) {
         let held_up = state.hands.iter().any(Hand::is_paused)
             && !state.hands.iter().any(Hand::is_idle)
@@ -61,7 +61,7 @@ impl Schedule {
         }
     }
 
-    /// Ends stand-ins that were not needed for long, and schedules the next check where one will be due.
+    /// Ends stand-ins that were not needed for long, and schedules the next check if one is due.
     pub(super) fn look_at_stand_ins(self: &Arc<Self>, state: &mut State) {
         self.note_held_up(state);
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! Bindings as they come with tasks, and the caches that they lead to.
+//! The bindings that arrive with tasks, and the caches that they describe.
 
 use std::{
     collections::HashMap,
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::processes::wire::SentBinding;
 
-/// Bindings by their bytes: most tasks come with one that was there before.
+/// Known bindings by their bytes: most tasks have a binding that has arrived before.
 pub(super) struct Bindings {
     channel: Arc<Channel>,
     known: HashMap<Bytes, Known>,
 }
 
-/// A binding, and what the pool was told of its counters.
+/// A binding, and the counters of its cache that were reported to the pool.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) binding: Binding,
@@ -29,7 +29,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What the pool was not told yet, encoded; empty for nothing.
+    /// Returns the counters that were not reported yet, encoded; empty for none.
     pub(super) fn news(&self) -> Vec<u8> {
         let now = self.binding.cache().stats();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,12 +37,12 @@ impl Known {
             return Vec::new();
         }
         let news = now.since(&mem::replace(&mut told, now.clone()));
-        // Numbers and names have an encoding.
+        // Encoding numbers and names does not fail.
         encoding::to_vec(&news).unwrap_or_default()
     }
 }
 
-/// So many are kept, with the stores that they hold open.
+/// The maximum number of bindings that are kept, with the stores that they hold open.
 const KEPT: usize = 32;
 
 impl Bindings {
@@ -50,13 +50,13 @@ impl Bindings {
         Self { channel, known: HashMap::new() }
     }
 
-    /// The binding of these bytes; `None` for no bytes.
+    /// Returns the binding of these bytes, or `None` for no bytes.
     pub(super) fn of(&mut self, bytes: &Bytes) -> Result<Option<Known>> {
         if bytes.is_empty() {
             return Ok(None);
         }
         if let Some(known) = self.known.get(bytes) {
-            // What was evicted between two tasks is not served from here.
+            // What was evicted between two tasks must not be served from the hot tier.
             known.binding.cache().cool();
             return Ok(Some(known.clone()));
         }
@@ -66,13 +66,13 @@ impl Bindings {
         if self.known.len() == KEPT {
             self.known.clear();
         }
-        // A copy: the bytes are part of a frame that holds the arguments too.
+        // A copy, since the bytes share memory with a frame that also holds the arguments.
         self.known.insert(Bytes::copy_from_slice(bytes), known.clone());
         Ok(Some(known))
     }
 
-    /// Stores that several processes may open are opened; where that fails, and for all others, operations go to the
-    /// pool's process.
+    /// Opens stores that several processes may open. Operations on all other stores, and on those that cannot be opened, are
+    /// sent to the pool's process.
     fn cache(&self, sent: &SentBinding) -> Cache {
         let config = &sent.config.cache;
         if *config == Cache::void().config() {
@@ -96,7 +96,7 @@ fn opened<S>(reach: Reach, open: impl FnOnce() -> Result<S>) -> Option<S> {
     }
     open()
         .inspect_err(
-            |error| fleche_core::log::warn!(%error, "a store is not opened here, but used through the channel"),
+            |error| fleche_core::log::warn!(%error, "cannot open a store in a worker; it is used through the pool's process"),
         )
         .ok()
 }

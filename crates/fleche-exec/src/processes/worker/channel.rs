@@ -1,4 +1,4 @@
-//! The worker's end of the channel: frames out, and requests that wait for their answer.
+//! The worker's end of the channel: it sends frames, and requests that wait for their answers.
 
 use std::{
     collections::HashMap,
@@ -25,25 +25,25 @@ use crate::processes::{
     stores::{Operation, backend},
 };
 
-/// Used by all threads of the worker but the one that reads.
+/// Used by all threads of the worker except the one that reads.
 #[derive(Debug)]
 pub(super) struct Channel {
     out: Mutex<Out>,
-    /// How many wait to write something small.
+    /// The number of threads that wait to write a small frame.
     urgent: AtomicUsize,
-    /// Numbers of requests, and of large frames.
+    /// The next number of a request or of a large frame.
     numbers: AtomicU64,
     waiting: Mutex<HashMap<u64, SyncSender<Frame>>>,
-    /// The answers that the pool works on.
+    /// Counts the answers that the pool works on.
     owed: Arc<Owed>,
-    /// The thread that writes large results while the next bodies run; none until it is needed.
+    /// The thread that writes large results while the next bodies run, started when it is first needed.
     behind: Mutex<Option<Behind>>,
 }
 
 #[derive(Debug)]
 struct Out {
     stream: UnixStream,
-    /// Small frames that go out with the next one.
+    /// Small frames to be sent with the next one.
     queued: Vec<u8>,
 }
 
@@ -65,12 +65,12 @@ impl Channel {
         }
     }
 
-    /// This thread hears what the pool says until that is dropped.
+    /// Marks this thread as listening to the pool until the guard is dropped.
     pub(super) fn listen(&self) -> ListensHere {
         ListensHere::begin(self.owed.clone())
     }
 
-    /// Writes a frame, after what is queued.
+    /// Sends the queued frames and then this one.
     pub(super) fn send(&self, kind: Kind, number: u64, parts: &[&[u8]]) -> io::Result<()> {
         if parts.iter().map(|part| part.len()).sum::<usize>() > PIECE {
             return self.send_pieces(Pieces::new(self.number(), kind, number, parts.to_vec()));
@@ -80,12 +80,12 @@ impl Channel {
         frame::write(&mut out.stream, queued, kind, number, parts)
     }
 
-    /// Lets a small frame go out with the next one that is sent, which must be soon.
+    /// Queues a small frame, to be sent with the next one. That must follow soon.
     pub(super) fn queue(&self, kind: Kind, number: u64, parts: &[&[u8]]) {
         frame::append(&mut self.out().queued, kind, number, parts);
     }
 
-    /// Sends a result. A large one goes out while the next bodies run; of those, one waits for the one before.
+    /// Sends a result. A large one is written while the next bodies run; the next large result waits for it.
     pub(super) fn send_result(self: &Arc<Self>, kind: Kind, number: u64, parts: [Vec<u8>; 3]) -> io::Result<()> {
         if parts.iter().map(Vec::len).sum::<usize>() <= PIECE {
             return self.send(kind, number, &parts.each_ref().map(Vec::as_slice));
@@ -101,15 +101,15 @@ impl Channel {
         }
     }
 
-    /// Writes a large frame, and lets others write between its pieces.
+    /// Sends a large frame, and lets other threads write between its pieces.
     fn send_pieces<P: AsRef<[u8]>>(&self, mut pieces: Pieces<P>) -> io::Result<()> {
         loop {
-            // The lock is not fair: without this, whoever writes large frames would have it all the time.
+            // The lock is not fair: without this, the thread that writes large frames would hold it nearly all the time.
             while self.urgent.load(Relaxed) > 0 {
                 thread::yield_now();
             }
             let out = &mut *self.lock();
-            // What was queued before is read before.
+            // The queued frames must arrive first.
             io::Write::write_all(&mut out.stream, &mem::take(&mut out.queued))?;
             if !pieces.write_next(&mut out.stream)? {
                 return Ok(());
@@ -126,9 +126,9 @@ impl Channel {
         }
     }
 
-    /// Has an operation done on a store of the pool's process, and waits for what it gives.
+    /// Performs an operation on a store of the pool's process, and waits for the answer.
     pub(super) fn request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
-        // The pool works on whatever it is asked for, but that a claim comes free.
+        // The pool works on every request, except on those that wait for a claim.
         let _owed = (!matches!(operation, Operation::AwaitClaim(..))).then(|| self.owed.ask());
         let operation = encoding::to_vec(operation)?;
         let number = self.number();
@@ -144,8 +144,8 @@ impl Channel {
         }
     }
 
-    /// Has an operation done on a store of the pool's process before anything that is sent after it is heard. With
-    /// `soon`, it goes out with the next frame, which must follow soon.
+    /// Performs an operation on a store of the pool's process, without an answer. The pool performs it before it reads any later
+    /// frame. With `soon`, it is sent with the next frame, which must follow soon.
     pub(super) fn tell(&self, store: u64, operation: &Operation, bytes: &[u8], soon: bool) -> Result<()> {
         let operation = encoding::to_vec(operation)?;
         let parts: [&[u8]; 3] = [&store.to_le_bytes(), &operation, bytes];
@@ -156,11 +156,11 @@ impl Channel {
         self.send(Kind::Tell, 0, &parts).map_err(|error| backend(format!("the pool's process is gone: {error}")))
     }
 
-    /// Hands an answer to the thread that waits for it.
+    /// Passes an answer to the thread that waits for it.
     pub(super) fn answer(&self, answer: Frame) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&answer.number);
         if let Some(waiting) = waiting {
-            // It waits until it has it.
+            // The thread waits, so this does not block.
             let _ = waiting.send(answer);
         }
     }

@@ -1,4 +1,4 @@
-//! The tasks that have come to a worker and not started.
+//! The tasks that have arrived at a worker and have not started.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::processes::frame::Frame;
 
-/// Tasks in order; whoever takes one out starts it.
+/// The tasks in order. The thread that removes a task starts it.
 #[derive(Default)]
 pub(super) struct Inbox {
     state: Mutex<State>,
@@ -27,19 +27,19 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// The next task, if it is here.
+    /// Returns the next task, or `None` if there is none yet.
     pub(super) fn poll(&self) -> Option<Frame> {
         self.lock().tasks.pop_front()
     }
 
-    /// Waits for the next task; `None` where none will come.
+    /// Waits for the next task. Returns `None` if no more tasks will arrive.
     pub(super) fn wait(&self) -> Option<Frame> {
         let nothing_yet = |state: &mut State| state.tasks.is_empty() && !state.closed;
         let waited = self.changed.wait_while(self.lock(), nothing_yet);
         waited.unwrap_or_else(PoisonError::into_inner).tasks.pop_front()
     }
 
-    /// Gives up the task of this number, or all (0), if they have not started: the tasks' numbers.
+    /// Removes the task of this number, or all tasks (0), unless they have started. Returns the numbers of removed tasks.
     pub(super) fn take_back(&self, asked: u64) -> Vec<u64> {
         let mut state = self.lock();
         let (back, rest): (VecDeque<_>, _) =
@@ -49,7 +49,7 @@ impl Inbox {
         back.into_iter().map(|task| task.number).collect()
     }
 
-    /// Nothing more will come.
+    /// Notes that no more tasks will arrive.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();

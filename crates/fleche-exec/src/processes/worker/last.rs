@@ -1,4 +1,4 @@
-//! The record that a task ends with: it goes out together with the task's result.
+//! The record that a task ends with: it is sent together with the task's result.
 
 use std::cell::Cell;
 
@@ -8,11 +8,11 @@ thread_local! {
     static LAST: Cell<Option<CallKey>> = const { Cell::new(None) };
 }
 
-/// The task is over when this is dropped.
+/// The task of a call on this thread, until this is dropped.
 pub(super) struct Task(());
 
 impl Task {
-    /// A task of this call begins on this thread.
+    /// Notes that a task of this call begins on this thread.
     pub(super) fn of(key: CallKey) -> Self {
         LAST.set(Some(key));
         Self(())
@@ -25,7 +25,7 @@ impl Drop for Task {
     }
 }
 
-/// Whether the record of this call is the last that the task on this thread writes.
+/// Returns whether the record of this call is the last one that this thread's task writes.
 pub(super) fn is(key: &CallKey) -> bool {
     LAST.get().is_some_and(|last| last == *key)
 }

@@ -1,4 +1,4 @@
-//! Notices the death of the pool's process. That need not end the channel, since another process may hold it open.
+//! Notices the death of the pool's process. The channel may stay open after it, if another process holds it open.
 
 use std::{os::fd::AsFd, thread, time::Duration};
 
@@ -10,9 +10,9 @@ use nix::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
-/// Ends this process when the pool's has died.
+/// Starts a thread that ends this process when the pool's process has died.
 pub(super) fn watch(pool: Pid) {
-    // A process whose parent is in another namespace cannot see its process id.
+    // A parent in another PID namespace has the process id 0 here, and cannot be watched.
     let parent = getppid();
     if parent.as_raw() == 0 {
         return;
@@ -42,6 +42,9 @@ pub(super) fn watch(pool: Pid) {
         }
     };
     if let Err(error) = starter::spawn("fleche-parent", watch) {
-        fleche_core::log::warn!(%error, "no thread for a worker to wait for the end of its pool; its channel has to tell");
+        fleche_core::log::warn!(
+            %error,
+            "cannot start the thread that watches the pool's process; the worker ends when its channel does"
+        );
     }
 }

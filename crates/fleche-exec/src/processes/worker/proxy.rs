@@ -1,4 +1,4 @@
-//! Stores of the pool's process, as a worker uses them: every operation goes over the channel.
+//! Stores of the pool's process, as workers use them: every operation is sent over the channel.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,13 +45,13 @@ macro_rules! proxy {
                 decoded(self.request(operation, &[])?)
             }
 
-            /// The entries of a page, which may be many.
+            /// Returns the entries of a page, which may be many.
             fn list<T: DeserializeOwned>(&self, operation: &Operation) -> Result<Vec<T>> {
                 decoded(self.channel.request(Kind::Request, self.store.number, operation, &[])?)
             }
 
-            /// Has something written. Where the store is quick, whatever this worker says next is heard after it is done,
-            /// so that no answer is waited for; a fault is logged there then.
+            /// Sends a write. The pool performs it on a quick store before it reads the worker's next message, so the worker waits
+            /// for no answer, and the pool logs a failure.
             fn write(&self, operation: &Operation, bytes: &[u8], last: bool) -> Result<()> {
                 if !self.store.quick || bytes.len() > PIECE / 2 {
                     return self.request(operation, bytes).map(drop);
@@ -63,18 +63,18 @@ macro_rules! proxy {
 }
 
 proxy! {
-    /// A store of values.
+    /// A value store of the pool's process.
     ProxyValues, ValueStoreConfig
 }
 
 proxy! {
-    /// A store of records.
+    /// A call store of the pool's process.
     ProxyCalls, CallStoreConfig
 }
 
 impl ValueStore for ProxyValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        // What comes is whole, or the pool's process would not have sent it.
+        // The pool's process has verified the bytes before it sent them.
         self.get(id)?.map(|bytes| check(bytes).map_err(|why| damaged(id, why))).transpose()
     }
 
@@ -138,7 +138,7 @@ impl CallStore for ProxyCalls {
     fn claim(&self, key: &CallKey) -> Result<Claim> {
         let within = calls_within();
         let operation = Operation::Claim(*key, within.clone());
-        // It is answered where it is read: whoever waits asks again.
+        // Answered on the thread that reads the channel: a caller that waits asks again.
         let granted = self.channel.request(Kind::QuickRequest, self.store.number, &operation, &[])?;
         let asked = Asked { channel: self.channel.clone(), store: self.store.number, key: *key, within };
         Ok(match decoded(granted)? {
@@ -178,7 +178,7 @@ impl Asked {
         Arc::new(Right { channel: self.channel.clone(), store: self.store, number })
     }
 
-    /// The claim, as soon as nobody else has it; nothing where that would be never.
+    /// Waits until no other caller holds the claim. Returns `None` if that would never be.
     fn wait(&self) -> Result<Option<Arc<dyn Held>>> {
         let operation = Operation::AwaitClaim(self.key, self.within.clone());
         loop {
@@ -193,19 +193,19 @@ impl Asked {
 
 impl Taken for Asked {
     fn when_held(self: Box<Self>, then: Then) {
-        // The thread that reads must not write, as it would where nobody wants the claim any more.
+        // The reading thread must not write, which dropping a claim that is not needed any more would do.
         let wait = move || {
             let held = self.wait().map(|held| held.unwrap_or_else(|| Arc::new(Nothing)));
             then(held);
         };
         if let Err(error) = starter::spawn("fleche-claim", wait) {
-            // What was to be called is gone, which ends the wait: the call is computed without the claim.
-            fleche_core::log::warn!(%error, "no thread waits for a claim");
+            // Dropping the callback ends the wait: the call is computed without the claim.
+            fleche_core::log::warn!(%error, "cannot start a thread to wait for a claim; the call is computed without it");
         }
     }
 }
 
-/// A right that this process has; given back when it is dropped.
+/// A permit that this process holds. Dropping it gives it back.
 struct Right {
     channel: Arc<Channel>,
     store: u64,
@@ -216,17 +216,17 @@ impl Held for Right {}
 
 impl Drop for Right {
     fn drop(&mut self) {
-        // A pool that is gone keeps nothing.
+        // If the pool is gone, so are its permits.
         let _ = self.channel.tell(self.store, &Operation::Release(self.number), &[], false);
     }
 }
 
-/// Leave to compute without a claim.
+/// Stands for a claim where the call is to be computed without one.
 struct Nothing;
 
 impl Held for Nothing {}
 
-/// The prefixes by which a listing is asked for in pieces, so that none is as large as the store.
+/// Returns the prefixes that split a listing into pages, so that no answer is as large as the store.
 fn pages(prefix: &DigestPrefix) -> impl Iterator<Item = String> + use<> {
     let prefix = prefix.as_str().to_owned();
     let more = 16_usize.pow(2_u32.saturating_sub(u32::try_from(prefix.len()).unwrap_or(u32::MAX)));

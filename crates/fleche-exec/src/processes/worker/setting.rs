@@ -1,4 +1,4 @@
-//! What a worker sets up around one body: working directory, limit of memory, GPUs.
+//! What a worker sets up for one body: the working directory, the memory limit and the GPUs.
 
 use std::{
     env,
@@ -19,23 +19,23 @@ use nix::{
 
 use crate::processes::waiting::Setting;
 
-/// Notes where the worker is, which is where every body begins. Called once, before any.
+/// Notes the worker's working directory, in which every body begins. Called once, before any body runs.
 pub(super) fn begin() {
     LazyLock::force(&HOME);
 }
 
-/// Runs the body within the setting of these bytes; none where there are none. A body that goes to another working
-/// directory goes alone.
+/// Runs the body with this encoded setting; empty for none. Afterwards, the worker is in its own working directory again,
+/// even if the body has changed it.
 ///
 /// # Errors
-/// What the body gives; [`JobError::Rejected`] where the setting cannot be had, and then no body runs.
+/// Fails with the body's error, or with [`JobError::Rejected`] if the setting cannot be applied; then no body runs.
 pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobError>) -> Result<R, JobError> {
     let _back = Back;
     if setting.is_empty() {
         return body();
     }
     let setting: Setting = encoding::from_slice(setting)
-        .map_err(|error| JobError::rejected(format!("what the task asks for did not arrive: {error}")))?;
+        .map_err(|error| JobError::rejected(format!("the worker cannot decode the task's settings: {error}")))?;
     let refused = |what: String, error: &dyn std::fmt::Display| JobError::rejected(format!("{what}: {error}"));
     if let Some(path) = setting.working_dir {
         let path = PathBuf::from(OsString::from_vec(path));
@@ -49,23 +49,23 @@ pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobErro
     with_assigned_gpus(Arc::from(setting.gpus), body)
 }
 
-/// Makes this the working directory, until the body has ended.
+/// Changes the working directory, until the body has ended.
 fn go(path: &Path) -> io::Result<()> {
     HOME.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-    // What is looked up but once, and from the working directory, is not to be found out in another one.
+    // The default cache is configured once, by a search from the working directory, which must not be the task's.
     let _ = fleche_core::active_cache();
     env::set_current_dir(path)
 }
 
-/// Where the worker is between bodies. Held open, so that it is found again whatever becomes of its name.
+/// The worker's own working directory. It is held open, so that it is found even if it was renamed.
 static HOME: LazyLock<io::Result<OwnedFd>> = LazyLock::new(|| {
-    // One that may be entered, and not listed, will do.
+    // `O_PATH` suffices for a directory that may be entered but not listed.
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(open(".", flags, Mode::empty())?)
 });
 
-/// The worker goes back when this is dropped, wherever a body has gone. One system call, which takes less than to find out
-/// whether it is needed.
+/// Returns the worker to its own working directory when dropped. That is one system call; finding out whether it is
+/// needed would take longer.
 struct Back;
 
 impl Drop for Back {
@@ -73,19 +73,19 @@ impl Drop for Back {
         if let Ok(home) = &*HOME
             && let Err(error) = fchdir(home)
         {
-            fleche_core::log::error!(%error, "the worker's own working directory cannot be entered again");
+            fleche_core::log::error!(%error, "cannot return to the worker's own working directory");
         }
     }
 }
 
-/// The process may not take more memory than a limit until this is dropped.
+/// Limits the memory of the process until dropped.
 struct Limited {
     soft: rlim_t,
     hard: rlim_t,
 }
 
 impl Limited {
-    /// So many MiB more than the process has.
+    /// Limits the process to this many MiB more than it has.
     fn enter(more: u64) -> io::Result<Self> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
         let limit = taken()?.saturating_add(more.saturating_mul(1 << 20));
@@ -97,12 +97,12 @@ impl Limited {
 impl Drop for Limited {
     fn drop(&mut self) {
         if let Err(error) = setrlimit(Resource::RLIMIT_DATA, self.soft, self.hard) {
-            fleche_core::log::error!(%error, "the limit of memory stays in the worker");
+            fleche_core::log::error!(%error, "cannot remove the memory limit of a task from its worker");
         }
     }
 }
 
-/// The bytes that count towards the limit: `VmData` of `/proc/self/status`, see `proc_pid_status(5)`.
+/// Returns the bytes that count towards the limit: `VmData` of `/proc/self/status`, see `proc_pid_status(5)`.
 fn taken() -> io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let size =

@@ -1,4 +1,4 @@
-//! What a worker tells its pool of the waits of its tasks.
+//! Reports the waits of a worker's tasks to the pool.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -13,10 +13,10 @@ use fleche_core::{
 use super::channel::Channel;
 use crate::processes::frame::Kind;
 
-/// A wait that is over by then is not told: another process would start in its stead for nothing.
+/// Shorter waits are not reported: a stand-in would start for nothing.
 const SHORT: Duration = Duration::from_millis(20);
 
-/// The pool, as seen by what waits in a task.
+/// The pool, as waits in a task see it.
 pub(super) struct Waits(Arc<Shared>);
 
 struct Shared {
@@ -27,14 +27,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The number of the wait.
+    /// The number of the current wait.
     wait: u64,
-    /// The call that it is for, if it is for one.
+    /// The call that it waits for, if any.
     call: Option<CallKey>,
     paused: bool,
-    /// Whether the pool knows.
+    /// Whether the wait was reported.
     told: bool,
-    /// Whether there is a thread that tells it.
+    /// Whether there is a thread that reports waits.
     watched: bool,
 }
 
@@ -45,7 +45,7 @@ impl Waits {
 }
 
 impl Shared {
-    /// Tells of waits that are not short, as long as the process lives. Frames go out under the lock, in order.
+    /// Reports waits that are not short, as long as the process lives. Frames are sent under the lock, so they stay in order.
     fn watch(&self) {
         let mut state = self.lock();
         loop {
@@ -84,7 +84,7 @@ impl Shared {
 }
 
 impl Pool for Waits {
-    /// The tasks of the pool are another process's.
+    /// Does nothing: the pool's tasks are in another process.
     fn hasten(&self, _: Sought<'_>, _: bool) {}
 
     fn pause(&self, _: Option<Arc<dyn Awaited>>) {
@@ -99,7 +99,7 @@ impl Pool for Waits {
         let mut state = self.0.lock();
         state.paused = false;
         if std::mem::take(&mut state.told) {
-            // A pool that is gone ends this process by itself.
+            // If the pool is gone, this process ends anyway.
             let _ = self.0.channel.send(Kind::Resumed, 0, &[]);
         }
     }
