@@ -52,7 +52,7 @@ use kept::Kept;
 
 /// The limit of nesting for arrays, maps and wrap tags, both in encoding and in decoding.
 ///
-/// An enum variant with content is a map of its own. Each `Some` counts while the value is directly inside of it.
+/// An enum variant with content is a map of its own. A `Some` counts until an array or a map begins inside it.
 pub const MAX_DEPTH: usize = 128;
 
 /// The CBOR tag around the content of a `Some` that could be mistaken for `None` without it. It has no other use.

@@ -1,4 +1,4 @@
-//! The deserializer: reads what the serializer writes, and accepts each form that a value can have.
+//! The deserializer: reads what the serializer writes, and accepts every form that a value may have.
 
 use std::mem;
 
@@ -19,22 +19,21 @@ use access::{Content, Elements, Entries};
 pub(super) use blocks::list;
 pub(super) use rehearsal::Rehearsal;
 
-/// Reads one encoded value after the other from a slice.
+/// Decodes a slice of encoded values, one after the other.
 ///
-/// Sequences may be arrays, typed arrays or byte strings, structs may be maps or arrays. Integers are not converted
+/// Sequences may be arrays, typed arrays or byte strings; structs may be maps or arrays. Integers are not converted
 /// silently: one that does not fit the type is an error.
 #[derive(Debug)]
 pub struct Deserializer<'de> {
     reader: Reader<'de>,
-    /// How many containers and wraps there are around the current item.
+    /// The number of containers and wraps around the current item.
     depth: usize,
-    /// How many `Some`s that left no trace in the bytes there are around the current item, within the innermost
-    /// container.
+    /// The number of `Some`s around the current item, within the innermost container, that have no trace in the bytes.
     somes: usize,
-    /// How to feed maps, where it is not as they are written.
+    /// How to feed maps to visitors, if not in the order of the encoding.
     rehearsal: Option<&'de Rehearsal>,
     seen: Seen,
-    /// Whether a struct was read that has more fields than the encoding, or one that does not report its fields.
+    /// Whether a struct was read that has more fields than the encoding, or that does not report its fields.
     may_lack: bool,
 }
 
@@ -43,12 +42,12 @@ pub struct Deserializer<'de> {
 struct Seen {
     /// How many values were skipped because the type has no field for them.
     unwanted: usize,
-    /// Whether keys were read as names of fields.
+    /// Whether keys were read as field names.
     has_names: bool,
 }
 
 impl<'de> Deserializer<'de> {
-    /// Starts at the beginning of `input`.
+    /// Creates a deserializer at the start of `input`.
     pub fn new(input: &'de [u8]) -> Self {
         Self {
             reader: Reader { input, position: 0 },
@@ -64,23 +63,23 @@ impl<'de> Deserializer<'de> {
         Self { rehearsal: Some(rehearsal), ..Self::new(input) }
     }
 
-    /// How many bytes have been read.
+    /// Returns how many bytes have been read.
     pub fn position(&self) -> usize {
         self.reader.position
     }
 
-    /// Checks that everything has been read; fails where bytes are left.
+    /// Fails if bytes are left.
     pub fn finish(&self) -> Result<(), DecodeError> {
         self.reader.finish()
     }
 
-    /// Returns whether the encoding may lack a field of the type. Only encoding the value again shows whether one is missing
-    /// that should be there.
+    /// Returns whether the encoding may lack a field of the type. Only encoding the value again shows whether a field is
+    /// missing.
     pub(super) fn may_lack_fields(&self) -> bool {
         self.may_lack
     }
 
-    /// Reads a struct of this many fields, written as a map or an array.
+    /// Reads a struct with this many fields, which is encoded as a map or an array.
     fn visit_struct<V: Visitor<'de>>(
         &mut self,
         item: Item<'de>,
@@ -95,7 +94,7 @@ impl<'de> Deserializer<'de> {
         Ok(value)
     }
 
-    /// Reads this many elements, or fewer where the rest have defaults.
+    /// Reads this many elements, or fewer if the rest have defaults.
     fn visit_tuple<V: Visitor<'de>>(
         &mut self,
         item: Item<'de>,
@@ -110,7 +109,7 @@ impl<'de> Deserializer<'de> {
         self.visit(item, visitor)
     }
 
-    /// Runs `read` one container further in.
+    /// Runs `read` one container deeper.
     fn nested<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, DecodeError>) -> Result<R, DecodeError> {
         let outside = (self.depth, self.somes);
         if self.depth >= MAX_DEPTH {
@@ -144,7 +143,8 @@ impl<'de> Deserializer<'de> {
             Item::Typed(kind, bytes) => numbers::visit(kind, bytes, visitor),
             Item::Array(count) => self.nested(|de| Elements::visit(de, count, visitor)),
             Item::Map(count) => {
-                // Neither a struct nor a map was asked for. A struct that serde buffers, in an untagged enum say, is read so.
+                // The caller asked for neither a struct nor a map. Serde reads structs that it buffers this way, for
+                // example in an untagged enum.
                 self.may_lack = true;
                 self.nested(|de| Entries::visit(de, count, visitor))
             }
@@ -152,7 +152,7 @@ impl<'de> Deserializer<'de> {
         }
     }
 
-    /// Reads an item and gives it to `visit`; errors that have no place yet get the item's.
+    /// Reads an item and passes it to `visit`. Errors without an offset get that of the item.
     fn with_item<R>(
         &mut self,
         visit: impl FnOnce(&mut Self, Item<'de>) -> Result<R, DecodeError>,
@@ -162,7 +162,7 @@ impl<'de> Deserializer<'de> {
         visit(self, item).map_err(|error| error.or_at(start))
     }
 
-    /// Reads the head of a map: how many entries follow.
+    /// Reads the head of a map. Returns the number of entries.
     pub(crate) fn map(&mut self) -> Result<usize, DecodeError> {
         self.with_item(|_, item| match item {
             Item::Map(count) => Ok(count),
@@ -170,12 +170,12 @@ impl<'de> Deserializer<'de> {
         })
     }
 
-    /// Reads the bytes of a text, which may be no text.
+    /// Reads a text and returns its bytes, which are not checked to be UTF-8.
     pub(crate) fn name(&mut self) -> Result<&'de [u8], DecodeError> {
         self.reader.name()
     }
 
-    /// Passes by the next item, whatever it is. Nothing of it is checked but that it comes to an end.
+    /// Skips the next item of any type. Checks only that the item ends within the input.
     pub(crate) fn pass(&mut self) -> Result<(), DecodeError> {
         self.reader.pass()
     }
@@ -209,7 +209,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
             let Item::Map(count) = item else { return de.visit(item, visitor) };
             let outside = mem::take(&mut de.seen);
             let value = de.nested(|de| Entries::visit(de, count, visitor))?;
-            // A struct with flattened fields reads a map, and names.
+            // A struct with flattened fields reads a map and its field names.
             de.may_lack |= de.seen.has_names;
             de.seen = outside;
             Ok(value)
@@ -314,7 +314,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct
     }
 
-    // A struct that was written as an array is read as one.
+    // A struct that is encoded as an array is read as a sequence.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -329,7 +329,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     }
 }
 
-/// Hands the next item to a seed.
+/// Passes the next item to a seed.
 impl<'de> Deserializer<'de> {
     fn next<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
         seed.deserialize(self)

@@ -1,4 +1,4 @@
-//! Encoded bytes in the notation that RFC 8949 §8 defines for people.
+//! Shows encoded bytes in the diagnostic notation of RFC 8949 §8.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,11 @@ mod float;
 /// How many numbers of a typed array are shown.
 const SHOWN: usize = 8;
 
-/// Shows CBOR in diagnostic notation (RFC 8949 §8), for people to read.
+/// Formats CBOR in diagnostic notation (RFC 8949 §8), for people to read.
 ///
-/// It shows any well-formed CBOR, also what [`from_slice`](super::from_slice) refuses. The content of a typed array
-/// follows in a comment, as in `86(h'000000000000f03f0000000000000040' / 1.0, 2.0 /)`, shortened where it is long. Malformed
-/// input is shown as far as it could be read, followed by a comment that says what is wrong and at which byte.
+/// Accepts any well-formed CBOR, including what [`from_slice`](super::from_slice) refuses. The content of a typed array
+/// follows in a comment, as in `86(h'000000000000f03f0000000000000040' / 1.0, 2.0 /)`, and is shortened if it is long.
+/// Malformed input is shown as far as it can be read, followed by a comment with the fault and its offset.
 pub fn diagnostic(bytes: &[u8]) -> String {
     let mut printer = Printer { input: bytes, position: 0, text: String::new(), depth: 0 };
     let mut result = printer.item();
@@ -42,7 +42,7 @@ struct Printer<'a> {
     depth: usize,
 }
 
-/// A head; the argument is none for an indefinite length (or a break).
+/// A head. `argument` is `None` for an indefinite length or a break.
 struct Head {
     start: usize,
     major: u8,
@@ -52,7 +52,7 @@ struct Head {
 
 impl<'a> Printer<'a> {
     fn show(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to a String does not fail.
+        // Writing to a `String` never fails.
         let _ = self.text.write_fmt(text);
     }
 
@@ -134,7 +134,7 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// Shows a list of so many things, or as many as there are before the break.
+    /// Shows a list of `count` things, or of all things before the break.
     fn list(
         &mut self,
         [open, close]: [char; 2],
@@ -176,7 +176,7 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// Whether there is something else than a break, which is taken.
+    /// Returns whether the next item is not a break. A break is consumed.
     fn unless_break(&mut self) -> bool {
         let ends = self.input.get(self.position) == Some(&0xff);
         self.position += usize::from(ends);
@@ -222,7 +222,7 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// Takes a byte string of definite length, if one is next.
+    /// Consumes a byte string of definite length, if one is next.
     fn byte_string(&mut self) -> Option<&'a [u8]> {
         let head = self.head().ok().filter(|head| head.major == head::BYTES)?;
         self.take(head.argument?).ok()
@@ -267,7 +267,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// The integer that a bignum tag and its content stand for, if 128 bits hold it.
+/// Returns the integer that a bignum tag and its content represent, if it fits into 128 bits.
 fn bignum(tag: u64, digits: &[u8]) -> Option<String> {
     if digits.len() > 16 {
         return None;

@@ -1,4 +1,4 @@
-//! Values that are encoded already.
+//! `Encoded`: a value in encoded form.
 
 use std::fmt;
 
@@ -10,58 +10,58 @@ use serde::{
 
 use super::{DecodeError, EncodeError, append, diagnostic, from_slice, reader};
 
-/// The name of the newtype struct by which our own serializer and deserializer know an [`Encoded`].
+/// The name of the newtype struct by which our serializer and deserializer recognize an [`Encoded`].
 pub(super) const MARKER: &str = "$fleche_core::encoding::Encoded";
 
-/// Most are shorter than this.
+/// Most encodings are shorter than this.
 const USUAL: usize = 256;
 
-/// Up to this many bytes a copy costs less than what is left over of a buffer.
+/// Up to this many bytes, a copy costs less than the unused rest of a buffer.
 const SMALL: usize = 4096;
 
 /// The bytes of one encoded value.
 ///
-/// Within this format it stands for the value itself: it is written by copying the bytes, and reading one takes the bytes
-/// of whatever value is there. Other formats see a byte string. Either way bytes that come from outside are checked.
+/// In this format it stands for the value itself: writing it copies the bytes, and reading one takes the bytes of any
+/// value. Other formats see a byte string. Bytes from outside are checked in either case.
 ///
-/// Where serde buffers what it reads (in untagged and internally tagged enums, in flattened structs) the bytes of the
-/// value are gone by the time they are asked for, and reading one is an error, as it is for `serde_json::value::RawValue`.
+/// Values that serde buffers (in untagged and internally tagged enums, in flattened structs) no longer have their bytes
+/// when they are read. Reading an `Encoded` there is an error, as it is for `serde_json::value::RawValue`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Encoded(Bytes);
 
 impl Encoded {
-    /// Encodes `value`; fails as [`to_vec`](super::to_vec) does.
+    /// Encodes `value`. Fails as [`to_vec`](super::to_vec) does.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut encoded = Vec::with_capacity(USUAL);
         append(&mut encoded, value)?;
-        // Small ones are kept in as much memory as they need.
+        // Small encodings are copied to an allocation of their exact size.
         Ok(Self(if encoded.len() <= SMALL { Bytes::copy_from_slice(&encoded) } else { encoded.into() }))
     }
 
-    /// Takes bytes that hold one encoded value; fails where they are anything else.
+    /// Takes the bytes of one encoded value. Fails if they are anything else.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, DecodeError> {
         let bytes = bytes.into();
         reader::check(&bytes, 0)?;
         Ok(Self(bytes))
     }
 
-    /// The encoded value.
+    /// Returns the encoded value.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The encoded value, without a copy.
+    /// Returns the encoded value, without a copy.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// Decodes the value; fails where it is no `T`.
+    /// Decodes the value. Fails if it is not a `T`.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         from_slice(&self.0)
     }
 }
 
-/// The value in diagnostic notation.
+/// Writes the value in diagnostic notation.
 impl fmt::Display for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&diagnostic(&self.0))
@@ -80,7 +80,7 @@ impl Serialize for Encoded {
     }
 }
 
-/// Bytes as a byte string.
+/// Serializes bytes as a byte string.
 struct Raw<'a>(&'a [u8]);
 
 impl Serialize for Raw<'_> {
@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for Encoded {
     }
 }
 
-/// An [`Encoded`] that is only ever read by our own deserializer, which has checked it by then.
+/// An [`Encoded`] that is only read by our own deserializer, which has checked it already.
 pub(crate) struct ReadByUs(pub(crate) Encoded);
 
 impl<'de> Deserialize<'de> for ReadByUs {

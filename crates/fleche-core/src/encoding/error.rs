@@ -1,15 +1,15 @@
-//! What can go wrong when a value is encoded or decoded.
+//! The errors of encoding and decoding.
 
 use std::{fmt, io};
 
 use super::MAX_DEPTH;
 
-/// Why a value could not be encoded.
+/// The error of a value that could not be encoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// A map has two entries with one key, or with keys that encode alike.
-    #[error("a map has the key {key} twice; keys must stay distinct when they are encoded")]
+    /// A map has two entries with the same key, or with keys whose encodings are equal.
+    #[error("a map has the key {key} twice; distinct keys must have distinct encodings")]
     DuplicateKey {
         /// The key in diagnostic notation.
         key: Box<str>,
@@ -17,10 +17,10 @@ pub enum EncodeError {
     /// The value is nested more deeply than [`MAX_DEPTH`].
     #[error("the value is nested more than {MAX_DEPTH} levels deep; flatten it, or keep its parts in a list")]
     TooDeep,
-    /// A `Serialize` wrote a map's key without a value or a value without a key, or went on after an error.
-    #[error("the Serialize of this value is at fault: {0}")]
+    /// A `Serialize` wrote a map's key without a value or a value without a key, or continued after an error.
+    #[error("the `Serialize` of this value has a bug: {0}")]
     Misuse(&'static str),
-    /// The value's `Serialize` refused.
+    /// The value's `Serialize` failed.
     #[error("{0}")]
     Custom(Box<str>),
     /// The writer failed.
@@ -34,7 +34,7 @@ impl serde::ser::Error for EncodeError {
     }
 }
 
-/// Why bytes could not be decoded, and where.
+/// The error of bytes that could not be decoded, with its position.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}", .0.kind, At(.0.offset))]
 pub struct DecodeError(Box<Located>);
@@ -45,20 +45,20 @@ struct Located {
     offset: Option<usize>,
 }
 
-/// What is wrong with bytes that could not be decoded.
+/// The fault of bytes that could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// The input ends inside of an item, or an item claims more content than there are bytes.
+    /// The input ends inside an item, or an item claims more content than there are bytes.
     #[error("the input ends before the item does")]
     EndOfInput,
     /// There are bytes after the item.
-    #[error("bytes follow after the end of the value")]
+    #[error("there are bytes after the end of the value")]
     TrailingBytes,
     /// An item of indefinite length, or the break that ends one.
-    #[error("an item of indefinite length, where this format has definite lengths only")]
+    #[error("an item of indefinite length; this format has only definite lengths")]
     IndefiniteLength,
-    /// A number, length or tag that has a shorter form.
+    /// A number, length or tag is not in its shortest form.
     #[error("a number that is not in its shortest form")]
     NotShortest,
     /// An initial byte that RFC 8949 reserves.
@@ -73,22 +73,22 @@ pub enum DecodeErrorKind {
     /// A text string that is not UTF-8.
     #[error("text that is not UTF-8")]
     InvalidUtf8,
-    /// The keys of a map do not ascend.
+    /// The keys of a map are not in ascending order.
     #[error("map keys that are not in ascending order of their encoding")]
     UnsortedKeys,
     /// A map has a key twice.
     #[error("a map key that occurs twice")]
     DuplicateKey,
-    /// A typed array that holds no byte string, or one whose length is no multiple of the element's.
+    /// The content of a typed array is not a byte string, or its length is not a multiple of the element's size.
     #[error("a typed array (tag {0}) whose content is not a byte string of whole elements")]
     TypedArray(u64),
-    /// A wrap tag around something that needs none.
+    /// A wrap tag is around an item that needs none.
     #[error("a wrap tag around something other than null or another wrap tag")]
     NeedlessWrap,
-    /// A big integer that fits 64 bits, has leading zeros, is no byte string, or needs more than 128 bits.
+    /// A big integer fits into 64 bits, has leading zeros, is not a byte string, or needs more than 128 bits.
     #[error("a big integer that is not in its shortest form or needs more than 128 bits")]
     BigInteger,
-    /// Nested more deeply than [`MAX_DEPTH`].
+    /// The bytes are nested more deeply than [`MAX_DEPTH`].
     #[error("nested more than {MAX_DEPTH} levels deep")]
     TooDeep,
     /// The bytes are an item of this format but do not fit the type.
@@ -101,23 +101,23 @@ impl DecodeError {
         Self(Box::new(Located { kind, offset: Some(offset) }))
     }
 
-    /// An error whose place the caller adds.
+    /// Creates an error to which the caller adds the offset.
     pub(super) fn somewhere(kind: DecodeErrorKind) -> Self {
         Self(Box::new(Located { kind, offset: None }))
     }
 
-    /// The same error with this offset, unless it has one.
+    /// Sets the offset, unless the error has one.
     pub(super) fn or_at(mut self, offset: usize) -> Self {
         self.0.offset.get_or_insert(offset);
         self
     }
 
-    /// What is wrong.
+    /// Returns the fault.
     pub fn kind(&self) -> &DecodeErrorKind {
         &self.0.kind
     }
 
-    /// How many bytes into the input the offending item begins; `None` where the error has no place.
+    /// Returns the offset in bytes of the faulty item in the input, or `None` if it is unknown.
     pub fn offset(&self) -> Option<usize> {
         self.0.offset
     }
@@ -135,7 +135,7 @@ impl fmt::Debug for DecodeError {
     }
 }
 
-/// Shows an offset where there is one.
+/// Formats an offset, if there is one.
 struct At(Option<usize>);
 
 impl fmt::Display for At {

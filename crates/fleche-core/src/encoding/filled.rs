@@ -1,17 +1,17 @@
-//! Finds fields that decoding filled in because the encoding lacks them: those with a serde default, and options.
+//! Finds fields that decoding filled in because the encoding lacks them: fields with a serde default, and options.
 
 use super::{
     DecodeError,
     reader::{Item, Reader},
 };
 
-/// Returns whether `again`, the new encoding of a value that was decoded from `written`, has fields or elements that `written`
-/// lacks. A field that is absent in both does not count, such as one that is skipped where it is empty.
+/// Returns whether `again`, the new encoding of a value that was decoded from `written`, has fields or elements that
+/// `written` lacks. A field that is absent from both does not count, such as one that is skipped when it is empty.
 pub(crate) fn is_filled(written: &[u8], again: &[u8]) -> bool {
     if written == again {
         return false;
     }
-    // Both were read or written a moment ago, so they have parts.
+    // Both were read or written just before, so this does not fail.
     let (Ok(written), Ok(again)) = (parts(written), parts(again)) else { return false };
     let mut written = written.into_iter().peekable();
     !again.into_iter().all(|part| {
@@ -20,20 +20,20 @@ pub(crate) fn is_filled(written: &[u8], again: &[u8]) -> bool {
     })
 }
 
-/// A part of a value that shows which fields it has, whatever these hold and in which order sets were written.
+/// A part of a value that shows which fields it has, whatever their values and whatever the order of sets.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part<'a> {
-    /// A key of a map, as it is encoded: a field's name, mostly.
+    /// The encoded key of a map, usually the name of a field.
     Key(&'a [u8]),
-    /// An array of this many elements, for example a tuple.
+    /// An array with this many elements, for example a tuple.
     Array(usize),
 }
 
-/// All parts, sorted.
+/// Returns all parts, sorted.
 fn parts(encoded: &[u8]) -> Result<Vec<Part<'_>>, DecodeError> {
     let mut reader = Reader { input: encoded, position: 0 };
     let mut parts = Vec::new();
-    // How many items are still to come in each container, and whether it is a map; the innermost last.
+    // For each open container, the number of items to come and whether it is a map; the innermost last.
     let mut open = vec![(1_usize, false)];
     while let Some((left, is_map)) = open.last_mut() {
         let Some(others) = left.checked_sub(1) else {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_and_elements_that_were_not_there_are_seen_at_any_depth() {
+    fn added_fields_and_elements_are_found_at_any_depth() {
         let map = |fields: &[&'static str]| fields.iter().map(|name| (*name, 1_u8)).collect::<BTreeMap<_, _>>();
         let (short, long) = (map(&["a"]), map(&["a", "b"]));
         assert!(filled(&short, &long) && !filled(&long, &short) && !filled(&long, &long));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_and_another_order_are_no_fields() {
+    fn changed_values_and_order_do_not_count_as_fields() {
         assert!(!filled(&BTreeMap::from([("a", 1.0)]), &BTreeMap::from([("a", 1.5)])));
         let set: HashSet<u32> = (0..1000).collect();
         let again: HashSet<u32> = (0..1000).collect();

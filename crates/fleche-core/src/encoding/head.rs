@@ -21,7 +21,7 @@ pub(super) const NEGATIVE_BIGNUM: u64 = 3;
 /// The head of [`WRAP_TAG`](super::WRAP_TAG).
 pub(super) const WRAP: [u8; 5] = [0xda, 0x66, 0x6c, 0x63, 0x68];
 
-/// A head has at most so many bytes.
+/// The maximum length of a head in bytes.
 pub(super) const LONGEST: usize = 9;
 
 /// Appends the head of an item.
@@ -46,15 +46,15 @@ fn write_long(out: &mut Vec<u8>, major: u8, argument: u64) {
     out.extend_from_slice(bytes);
 }
 
-/// Replaces the head that takes up `old` bytes from `start` on, and moves what follows where the size changes.
+/// Replaces the head of `old` bytes at `start`, and moves the bytes after it if the length changes.
 pub(super) fn rewrite(out: &mut Vec<u8>, start: usize, old: usize, major: u8, argument: u64) {
     let mut new = Vec::with_capacity(9);
     write(&mut new, major, argument);
     out.splice(start..start + old, new);
 }
 
-/// Whether the content of a `Some` that encodes as `item` needs the wrap tag, because it could be mistaken for `None`
-/// or for a wrapped item otherwise.
+/// Returns whether the content of a `Some` that encodes as `item` needs the wrap tag, because it could otherwise be
+/// mistaken for `None` or for a wrapped item.
 #[inline]
 pub(super) fn needs_wrap(item: &[u8]) -> bool {
     item.first() == Some(&NULL) || item.starts_with(&WRAP)

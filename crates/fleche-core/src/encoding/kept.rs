@@ -1,16 +1,16 @@
-//! Values that remember what their encoding is like, so that whoever needs no more than that need not write it.
+//! Values that cache the hash of their encoding, so that a caller that needs only the hash does not have to encode them.
 
 use std::{cell::Cell, fmt, sync::Arc};
 
 use super::EncodeError;
 
-/// The name of the newtype struct by which our serializer knows such a value. It has no encoding of its own, in this
-/// format as in others.
+/// The name of the newtype struct by which our serializer recognizes such a value. The marker itself has no encoding, in
+/// this format and in others.
 pub(crate) const MARKER: &str = "$fleche_core::Hashed";
 
-/// A value that remembers.
+/// A value that caches the hash of its encoding.
 pub(crate) trait Kept: Send + Sync {
-    /// The BLAKE3 hash of its encoding; `None` where that is short enough to stand for itself.
+    /// Returns the BLAKE3 hash of the encoding; `None` if the encoding is short enough to be inline.
     fn hash(&self) -> Result<Option<[u8; 32]>, EncodeError>;
 
     /// Appends the encoding.
@@ -19,18 +19,19 @@ pub(crate) trait Kept: Send + Sync {
 
 impl fmt::Debug for dyn Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that remembers its digest")
+        f.write_str("a value with a cached digest")
     }
 }
 
 thread_local! {
-    /// Whether such a value is asked for, right now.
+    /// Whether the serializer is asking for such a value.
     static ASKED: Cell<bool> = const { Cell::new(false) };
     static HANDED_OVER: Cell<Option<Arc<dyn Kept>>> = const { Cell::new(None) };
 }
 
-/// What the content of a marked newtype struct hands over in place of writing itself, if it does while this runs.
-// Serde has no way for it, so it goes beside.
+/// Runs `write`, and returns the value that the content of a marked newtype struct hands over instead of writing itself,
+/// if it does.
+// Serde has no way to pass such a value, so it is passed through thread-local state.
 pub(super) fn ask(write: impl FnOnce()) -> Option<Arc<dyn Kept>> {
     struct Asked;
     impl Drop for Asked {
@@ -45,8 +46,8 @@ pub(super) fn ask(write: impl FnOnce()) -> Option<Arc<dyn Kept>> {
     HANDED_OVER.try_with(Cell::take).ok().flatten()
 }
 
-/// For the content of a marked newtype struct: whether it was asked for the value, which is handed over then. There is
-/// nothing to be written then.
+/// For the content of a marked newtype struct: hands over the value if the serializer asks for it. Returns whether it
+/// did; then the content must not be written.
 pub(crate) fn hand_over(kept: impl FnOnce() -> Arc<dyn Kept>) -> bool {
     ASKED.take() && HANDED_OVER.try_with(|handed_over| handed_over.set(Some(kept()))).is_ok()
 }

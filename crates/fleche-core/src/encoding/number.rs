@@ -1,4 +1,4 @@
-//! The primitive numbers that make up typed arrays (RFC 8746), each with its tag and its size.
+//! The primitive number types of typed arrays (RFC 8746), with their tags and sizes.
 
 use super::head;
 
@@ -18,7 +18,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The tag of a little-endian array of these (RFC 8746 §2.1, §2.2).
+    /// Returns the tag of a little-endian array of these numbers (RFC 8746 §2.1, §2.2).
     pub(super) fn tag(self) -> u8 {
         match self {
             Self::U8 => 64,
@@ -50,7 +50,7 @@ impl Kind {
         })
     }
 
-    /// The size of one number in bytes.
+    /// Returns the size of one number in bytes.
     #[inline]
     pub(super) fn size(self) -> usize {
         match self {
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Reads a number from the beginning of `bytes`, which are little endian and zeros where there are too few.
+    /// Reads a little-endian number from the start of `bytes`. Returns zero if there are too few bytes.
     #[inline]
     pub(super) fn read(self, bytes: &[u8]) -> Number {
         match self {
@@ -84,7 +84,7 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// A number that stands by itself.
+/// A single number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {
     Unsigned(u64),
@@ -99,7 +99,7 @@ impl Number {
     pub(super) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Unsigned(value) => head::write(out, head::UNSIGNED, value),
-            // The complement of a negative number is -1 - n, the argument that CBOR wants.
+            // The complement of a negative number n is -1 - n, the argument that CBOR requires.
             Self::Signed(value) if value < 0 => head::write(out, head::NEGATIVE, (!value).cast_unsigned()),
             Self::Signed(value) => head::write(out, head::UNSIGNED, value.cast_unsigned()),
             Self::F32(value) => {
@@ -116,7 +116,7 @@ impl Number {
     }
 }
 
-/// Appends an integer of up to 128 bits: as a plain integer where 64 bits hold its argument, else as a bignum.
+/// Appends an integer of up to 128 bits: as a plain integer if its argument fits into 64 bits, else as a bignum.
 pub(super) fn write_wide(out: &mut Vec<u8>, negative: bool, argument: u128) {
     if let Ok(argument) = u64::try_from(argument) {
         return head::write(out, if negative { head::NEGATIVE } else { head::UNSIGNED }, argument);

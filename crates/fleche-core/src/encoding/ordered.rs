@@ -1,7 +1,7 @@
-//! `#[serde(with = "fleche_core::ordered")]`: a map whose entries have an order that matters, as an `IndexMap`.
+//! `#[serde(with = "fleche_core::ordered")]`: a map whose entries have a meaningful order, such as an `IndexMap`.
 //!
-//! The entries of a map are sorted when it is encoded, and their order is lost. This writes them as a sequence of
-//! `[key, value]` pairs in the order of the map instead.
+//! The encoding of a map sorts its entries, and their order is lost. This module encodes them as a sequence of
+//! `[key, value]` pairs instead, in the order of the map.
 //!
 //! ```
 //! use indexmap::IndexMap;
@@ -20,7 +20,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// Writes the entries as a sequence of pairs.
+/// Serializes the entries as a sequence of pairs.
 pub fn serialize<'a, C, S>(map: &'a C, serializer: S) -> Result<S::Ok, S::Error>
 where
     C: ?Sized,
@@ -30,8 +30,8 @@ where
     serializer.collect_seq(map)
 }
 
-/// Reads the entries from a sequence of pairs; fails where the collection drops one of them, as a map does with a key that
-/// it has already.
+/// Deserializes the entries from a sequence of pairs. Fails if the collection drops one of them, as a map does with a
+/// duplicate key.
 pub fn deserialize<'de, C, K, V, D>(deserializer: D) -> Result<C, D::Error>
 where
     C: FromIterator<(K, V)> + IntoIterator<Item = (K, V)>,

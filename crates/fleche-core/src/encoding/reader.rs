@@ -1,10 +1,10 @@
-//! Reads one item after the other and refuses whatever this format does not write: the rules that hold for any type.
+//! Reads one item after the other and refuses everything that this format does not write: the rules for all types.
 
 use serde::de::Unexpected;
 
 use super::{DecodeError, DecodeErrorKind, MAX_DEPTH, WRAP_TAG, head, number::Kind};
 
-/// An item, up to where its content begins where it contains other items.
+/// An item. For an item that contains others, only its head.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Item<'de> {
     Unsigned(u64),
@@ -31,7 +31,7 @@ pub(super) enum Item<'de> {
 }
 
 impl<'de> Item<'de> {
-    /// The item in the words of serde's messages.
+    /// Returns the item in the form of serde's error messages.
     pub(super) fn unexpected(self) -> Unexpected<'de> {
         match self {
             Self::Unsigned(value) => Unexpected::Unsigned(value),
@@ -52,7 +52,7 @@ impl<'de> Item<'de> {
     }
 }
 
-/// The input, and how far it has been read.
+/// The input and the read position.
 #[derive(Debug, Clone)]
 pub(super) struct Reader<'de> {
     pub(super) input: &'de [u8],
@@ -64,7 +64,7 @@ impl<'de> Reader<'de> {
         self.input.get(self.position..).unwrap_or_default()
     }
 
-    /// Reads an item: all of it, or the head of one that contains others.
+    /// Reads an item, or only the head of one that contains others.
     pub(super) fn item(&mut self) -> Result<Item<'de>, DecodeError> {
         let start = self.position;
         self.read_item().map_err(|kind| DecodeError::new(kind, start))
@@ -86,7 +86,7 @@ impl<'de> Reader<'de> {
         })
     }
 
-    /// Reads a head: its major type, and its argument unless it is a simple value's.
+    /// Reads a head. Returns its major type and its argument; the argument of a simple value is not read.
     fn head(&mut self) -> Result<(u8, u64), DecodeErrorKind> {
         let Some(initial) = self.rest().first().copied() else {
             return Err(DecodeErrorKind::EndOfInput);
@@ -167,7 +167,7 @@ impl<'de> Reader<'de> {
         Ok(taken)
     }
 
-    /// A number of entries, of which each takes up at least so many bytes: never more than the input can hold.
+    /// Converts a claimed number of entries, each of at least `least` bytes. Fails if the input cannot hold that many.
     fn count(&self, claimed: u64, least: usize) -> Result<usize, DecodeErrorKind> {
         match usize::try_from(claimed) {
             Ok(count) if count <= self.rest().len() / least => Ok(count),
@@ -175,7 +175,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Reads the rest of an array, a map or a wrap and checks it; `depth` counts what is around the item.
+    /// Reads and checks the rest of an array, a map or a wrap; `depth` is the number of containers around the item.
     pub(super) fn skip(&mut self, item: Item<'de>, depth: usize) -> Result<(), DecodeError> {
         match item {
             Item::Array(count) => {
@@ -200,13 +200,13 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Reads the next item, checks it, and leaves it.
+    /// Reads and checks the next item, and discards it.
     pub(super) fn skip_next(&mut self, depth: usize) -> Result<(), DecodeError> {
         let item = self.item()?;
         self.skip(item, depth)
     }
 
-    /// Reads the bytes of a text, which may be no text.
+    /// Reads a text and returns its bytes, which are not checked to be UTF-8.
     pub(super) fn name(&mut self) -> Result<&'de [u8], DecodeError> {
         let start = self.position;
         match self.head() {
@@ -217,7 +217,7 @@ impl<'de> Reader<'de> {
         .map_err(|kind| DecodeError::new(kind, start))
     }
 
-    /// Passes by the next item. Nothing of it is checked but that it comes to an end.
+    /// Skips the next item. Checks only that the item ends within the input.
     pub(super) fn pass(&mut self) -> Result<(), DecodeError> {
         let start = self.position;
         self.pass_items().map_err(|kind| DecodeError::new(kind, start))
@@ -253,17 +253,17 @@ impl<'de> Reader<'de> {
     }
 }
 
-/// Checks that the keys of a map ascend.
+/// Checks that the keys of a map are in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct Keys<'de> {
     last: &'de [u8],
 }
 
 impl<'de> Keys<'de> {
-    /// Takes note of the key that begins at `start` and has just been read.
+    /// Checks the key that begins at `start` and has just been read.
     pub(super) fn next(&mut self, reader: &Reader<'de>, start: usize) -> Result<(), DecodeError> {
         let key = reader.input.get(start..reader.position).unwrap_or_default();
-        // The first key is greater than nothing, because no item is empty.
+        // The first key is greater than the initial empty slice, because no item is empty.
         let kind = match self.last.cmp(key) {
             std::cmp::Ordering::Less => {
                 self.last = key;
@@ -276,7 +276,7 @@ impl<'de> Keys<'de> {
     }
 }
 
-/// Checks that the bytes are one item of this format, inside of `depth` others.
+/// Checks that the bytes are one item of this format, inside `depth` containers.
 pub(super) fn check(bytes: &[u8], depth: usize) -> Result<(), DecodeError> {
     let mut reader = Reader { input: bytes, position: 0 };
     reader.skip_next(depth)?;

@@ -1,4 +1,4 @@
-//! The serializer: writes a value's one encoding into a buffer.
+//! The serializer: writes the canonical encoding of a value into a buffer.
 
 use std::{
     fmt::{self, Write as _},
@@ -26,9 +26,9 @@ use map::{MapSerializer, Span};
 use probe::Probe;
 pub(super) use trace::{Feeding, Trace};
 
-/// Appends the encoding of `value`, noting how maps are fed where a trace is given.
+/// Appends the encoding of `value`. Records in `trace`, if given, how maps are fed.
 ///
-/// What was written before a failure stays in the buffer.
+/// If it fails, what was written before stays in the buffer.
 #[inline]
 pub(super) fn encode<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
@@ -38,7 +38,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(
     encode_with(&mut Encoder::new(bytes, trace), value)
 }
 
-/// Appends the encoding of `value`; of one that remembers its digest nothing, and `kept` is that value.
+/// Appends the encoding of `value`. A value with a cached digest is not encoded, and is put into `kept`.
 pub(super) fn encode_or_keep<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     kept: &mut Option<Arc<dyn Kept>>,
@@ -52,20 +52,20 @@ pub(super) fn encode_or_keep<T: Serialize + ?Sized>(
 fn encode_with<T: Serialize + ?Sized>(out: &mut Encoder<'_>, value: &T) -> Result<(), EncodeError> {
     value.serialize(Serializer { out: &mut *out, slot: None })?;
     if !out.is_whole() {
-        return Err(EncodeError::Misuse("it went on after a part of it had failed"));
+        return Err(EncodeError::Misuse("it continued after a part of it had failed"));
     }
     out.leave_spare();
     Ok(())
 }
 
-/// Writes one item, which is an element of an array where there is a slot.
+/// Serializes one item, which is an element of the array in `slot` if there is one.
 struct Serializer<'a, 'b> {
     out: &'a mut Encoder<'b>,
     slot: Option<&'a mut Array>,
 }
 
 impl<'a, 'b> Serializer<'a, 'b> {
-    /// Where to write an item that is not a number.
+    /// Returns the encoder for an item that is not a number.
     #[inline]
     fn item(self) -> &'a mut Encoder<'b> {
         if let Some(array) = self.slot {
@@ -74,12 +74,12 @@ impl<'a, 'b> Serializer<'a, 'b> {
         self.out
     }
 
-    /// Writes a value that may remember its digest, or keeps it.
+    /// Serializes a value that may have a cached digest, or keeps it.
     fn marked<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
         let out = &mut *self.out;
         let is_whole = self.slot.is_none() && out.depth == 0 && out.somes == 0;
         if let Some(kept) = out.kept.as_deref_mut().filter(|_| is_whole) {
-            // It refuses whatever else bears the marker before anything in it is asked.
+            // The probe refuses any other type with this marker before it calls anything inside.
             *kept = kept::ask(|| drop(value.serialize(Probe)));
             if kept.is_some() {
                 return Ok(());
@@ -97,7 +97,7 @@ impl<'a, 'b> Serializer<'a, 'b> {
     }
 }
 
-/// The methods for the numbers that typed arrays are made of.
+/// The methods for the numbers that typed arrays consist of.
 macro_rules! numbers {
     ($($method:ident $type:ty, $kind:ident, $number:ident;)*) => {$(
         #[inline]
@@ -172,7 +172,7 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), EncodeError> {
         if self.out.splices {
-            // Checked, because any type can borrow the marker's name, and because of the depth.
+            // Checked because any type can use the marker's name, and because the nesting depth is limited.
             reader::check(value, self.out.depth).map_err(ser::Error::custom)?;
             self.item().bytes.extend_from_slice(value);
             return Ok(());
@@ -254,7 +254,7 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
         let mut elements = elements.into_iter();
         let (least, most) = elements.size_hint();
         let mut array = self.serialize_seq(most.filter(|most| *most == least))?;
-        // Two elements decide whether it is a typed array for now.
+        // The first two elements decide whether to start with a typed array.
         elements.by_ref().take(2).try_for_each(|element| array.element(&element))?;
         if least >= array::LONG {
             array.numbers(&mut elements)?;

@@ -1,9 +1,9 @@
-//! Whether a value has a stable encoding: one that its decoded twin has as well.
+//! Checks that a value has a stable encoding: one that stays the same when the value is decoded and encoded again.
 //!
-//! Equal values must encode alike, or a call is looked up under one key today and under another tomorrow. Two kinds of
-//! types break that without anybody's fault: those whose elements come in an order of their own making (`HashSet`), and
-//! those whose entries have an order that the sorting of map keys loses (`IndexMap`). Both show when a value is decoded
-//! and encoded again, with the entries of its maps fed once in ascending and once in descending order.
+//! Equal values must encode alike; otherwise a call is looked up under one key today and under another tomorrow. Two
+//! kinds of correct types violate this: those whose elements have an arbitrary order (`HashSet`), and those whose entries
+//! have an order that the sorting of map keys loses (`IndexMap`). Both show when a value is decoded and encoded again,
+//! with the entries of its maps fed once in ascending and once in descending order.
 
 use std::{cell::Cell, collections::HashSet};
 
@@ -16,35 +16,35 @@ use super::{
 };
 use crate::panics::Contained;
 
-/// How often an order is allowed to look like chance: a hash map of two entries follows the order that it is fed in with
-/// probability 1/4 in each round.
+/// How many rounds to try before an order counts as more than chance: a hash map of two entries follows the order in
+/// which it is fed with probability 1/4 in each round.
 const ROUNDS: usize = 16;
 
-/// From this round on suspects get larger tables, because a small table with a fixed hasher can keep colliding keys in
-/// the order of their insertion each time.
+/// From this round on, suspects get larger tables, because a small table with a fixed hasher may keep colliding keys in
+/// insertion order every time.
 const PLAIN_ROUNDS: usize = 6;
 
-/// How many suspects get larger tables at a time, and how many tables that may be: they take up memory.
+/// The limits on suspects with larger tables at a time, and on the number of tables, because these take up memory.
 const INFLATED_MAPS: usize = 32;
 const INFLATED_TABLES: usize = 256;
 
-/// Why the encoding of a value is not stable.
+/// The reason why the encoding of a value is not stable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unstable {
-    /// The value does not decode.
+    /// The value cannot be decoded.
     #[error("the value can't be decoded from its own encoding: {0}")]
     Decode(#[source] DecodeError),
-    /// The decoded value does not encode.
+    /// The decoded value cannot be encoded.
     #[error("the value can't be encoded again once it has been decoded: {0}")]
     Encode(#[source] EncodeError),
-    /// The decoded value encodes in another way.
+    /// The decoded value encodes to different bytes.
     #[error(
         "the value encodes differently each time, as a HashSet does: use a BTreeSet, mark the set with \
-         #[serde(with = \"fleche_core::unordered\")], or see to it that what is decoded encodes as before"
+         #[serde(with = \"fleche_core::unordered\")], or make the decoded value encode to the same bytes"
     )]
     BytesDiffer,
-    /// A map keeps the order that it is filled in, and the encoding loses that order.
+    /// A map keeps the order of its insertions, and the encoding loses that order.
     #[error(
         "the value holds a map whose entries have an order, as an IndexMap's do, and that order would be lost: mark the \
          map with #[serde(with = \"fleche_core::ordered\")], or use a BTreeMap or a HashMap"
@@ -52,12 +52,12 @@ pub enum Unstable {
     OrderFollows,
 }
 
-/// Decodes `encoded` as a `T`, encodes it again, and returns the decoded value if nothing says that its encoding is not
-/// stable.
+/// Decodes `encoded` as a `T` and encodes it again. Returns the decoded value if no sign of an unstable encoding is
+/// found.
 ///
-/// What it can't see: a `Serialize` that writes two different values alike, and sets whose order is the same each time
-/// because their hasher is fixed. A type that can only be decoded with its entries in ascending order passes if it
-/// does so unchanged.
+/// The check cannot detect a `Serialize` that writes two different values alike, or sets whose order is always the same
+/// because their hasher is fixed. A type that can only be decoded with its entries in ascending order passes if that
+/// leaves it unchanged.
 pub fn check<T: Serialize + DeserializeOwned>(encoded: &[u8]) -> Result<T, Unstable> {
     let plain = |reverse| Rehearsal { reverse, ..Rehearsal::default() };
     let (value, mut suspects) = round::<T>(encoded, &plain(false), &plain(true))?;
@@ -78,7 +78,7 @@ pub fn check<T: Serialize + DeserializeOwned>(encoded: &[u8]) -> Result<T, Unsta
     Ok(value)
 }
 
-/// Whether one of these maps follows the order that it is fed in however large its table is.
+/// Returns whether one of these maps follows the order in which it is fed, however large its table is.
 fn follows<T: Serialize + DeserializeOwned>(encoded: &[u8], inflate: &HashSet<blake3::Hash>) -> Result<bool, Unstable> {
     let mut suspects = inflate.clone();
     for step in 1..=ROUNDS - PLAIN_ROUNDS {
@@ -97,7 +97,8 @@ fn follows<T: Serialize + DeserializeOwned>(encoded: &[u8], inflate: &HashSet<bl
     Ok(true)
 }
 
-/// Decodes and encodes in both orders; returns the value and the maps that were written in the order they were fed in.
+/// Decodes and encodes in both orders. Returns the value and the maps that were written in the order in which they were
+/// fed.
 fn round<T: Serialize + DeserializeOwned>(
     encoded: &[u8],
     forward: &Rehearsal,
@@ -105,7 +106,7 @@ fn round<T: Serialize + DeserializeOwned>(
 ) -> Result<(T, HashSet<blake3::Hash>), Unstable> {
     let value = Contained::new(decode::<T>(encoded, forward).map_err(Unstable::Decode)?);
     let forward = encode(encoded, &*value)?;
-    // Some types read only one order, such as those that need to see their tag before anything else.
+    // Some types can be decoded in one order only, such as those that need their tag before anything else.
     let Ok(twin) = decode::<T>(encoded, reverse) else {
         return Ok((value.into_inner(), HashSet::new()));
     };
@@ -123,7 +124,7 @@ fn decode<T: DeserializeOwned>(encoded: &[u8], rehearsal: &Rehearsal) -> Result<
     Ok(value)
 }
 
-/// Encodes the value, which must give the bytes that it was decoded from.
+/// Encodes the value, which must result in the bytes that it was decoded from.
 fn encode<T: Serialize>(encoded: &[u8], value: &T) -> Result<Trace, Unstable> {
     let mut trace = Trace::default();
     let mut again = Vec::with_capacity(encoded.len());

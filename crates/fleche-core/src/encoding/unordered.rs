@@ -1,7 +1,7 @@
-//! `#[serde(with = "fleche_core::unordered")]`: a set whose elements have no order of their own, as a `HashSet`.
+//! `#[serde(with = "fleche_core::unordered")]`: a set whose elements have no fixed order, such as a `HashSet`.
 //!
-//! The elements are written as a sequence, sorted by their encodings, so that equal sets are written alike. With other
-//! formats the order is the same. What is read is whatever the collection reads by itself.
+//! The elements are serialized as a sequence that is sorted by their encodings, so that equal sets encode alike. Other
+//! formats get the same order. Deserialization is that of the collection itself.
 //!
 //! ```
 //! use std::collections::HashSet;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error};
 
 use super::to_vec;
 
-/// Writes the elements sorted by their encodings; fails where one of them has none.
+/// Serializes the elements in the order of their encodings. Fails if an element cannot be encoded.
 pub fn serialize<'a, C, S>(collection: &'a C, serializer: S) -> Result<S::Ok, S::Error>
 where
     C: ?Sized,
@@ -33,7 +33,7 @@ where
     serializer.collect_seq(elements.iter().map(|(_, element)| element))
 }
 
-/// Reads the collection as it reads itself.
+/// Deserializes the collection with its own `Deserialize`.
 pub fn deserialize<'de, C, D>(deserializer: D) -> Result<C, D::Error>
 where
     C: Deserialize<'de>,

@@ -18,7 +18,7 @@ fn a_failed_append_leaves_the_buffer_as_it_was() {
 #[test]
 fn duplicate_keys_are_named() {
     let error = to_vec(&Twice).unwrap_err();
-    assert_eq!(error.to_string(), "a map has the key \"k\" twice; keys must stay distinct when they are encoded");
+    assert_eq!(error.to_string(), "a map has the key \"k\" twice; distinct keys must have distinct encodings");
 }
 
 /// A map with one key twice.

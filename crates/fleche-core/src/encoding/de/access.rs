@@ -1,4 +1,4 @@
-//! What visitors read arrays, maps and enum variants through.
+//! Serde's access types for arrays, maps and enum variants.
 
 use serde::de::{self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
@@ -43,7 +43,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-/// Refuses a visitor that left elements of a sequence or entries of a map, as a tuple does that is too short.
+/// Fails if a visitor left elements of a sequence or entries of a map, as the visitor of a tuple that is too short does.
 pub(super) fn all_taken(count: usize, left: usize) -> Result<(), DecodeError> {
     if left == 0 {
         return Ok(());
@@ -57,9 +57,10 @@ pub(super) struct Entries<'a, 'de> {
     de: &'a mut Deserializer<'de>,
     left: usize,
     keys: Keys<'de>,
-    /// Where the entries begin that are still to be fed, the next one last; empty where they are fed as written.
+    /// The offsets of the entries that are still to be fed, the next one last. Empty if they are fed in the order of the
+    /// encoding.
     reversed: Vec<usize>,
-    /// By how much the size hint exaggerates.
+    /// By how much the size hint is too large.
     inflation: usize,
 }
 
@@ -92,7 +93,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         }
         self.left -= 1;
         if let Some(start) = self.reversed.pop() {
-            // The order has been checked when the entries were looked for.
+            // The order of the keys was checked when the entries were located.
             self.de.reader.position = start;
             return self.de.next(seed).map(Some);
         }

@@ -1,4 +1,4 @@
-//! Whole values that are typed arrays, read as one block where the type is known to be a list of those numbers.
+//! Decodes a value that is one typed array in one block, if its type is a known list of these numbers.
 
 use std::{
     any::{Any, TypeId},
@@ -10,10 +10,10 @@ use crate::encoding::{
     reader::{Item, Reader},
 };
 
-/// From so many bytes on it pays to look what the type is.
+/// The length in bytes from which comparing the type pays off.
 const LONG: usize = 256;
 
-/// The list that the bytes hold, if that is what `T` is; `None` leaves it to `T` to read them, or to say what is wrong.
+/// Decodes the list if `T` is a known list type. `None` leaves it to `T` to decode the bytes, or to report the error.
 pub(in crate::encoding) fn list<T: 'static>(bytes: &[u8]) -> Option<T> {
     if bytes.len() < LONG {
         return None;
@@ -21,7 +21,7 @@ pub(in crate::encoding) fn list<T: 'static>(bytes: &[u8]) -> Option<T> {
     list_of(TypeId::of::<T>(), bytes)?.downcast().ok().map(|list| *list)
 }
 
-/// As [`list`], compiled once for all types.
+/// Like [`list`], compiled once for all types.
 fn list_of(wanted: TypeId, bytes: &[u8]) -> Option<Box<dyn Any>> {
     macro_rules! lists {
         ($($type:ty, $kind:ident;)*) => {$(
@@ -58,7 +58,7 @@ fn list_of(wanted: TypeId, bytes: &[u8]) -> Option<Box<dyn Any>> {
     None
 }
 
-/// The numbers of this kind that the bytes hold, and nothing else.
+/// Returns the numbers, if the bytes hold exactly one typed array of this kind.
 fn typed(kind: Kind, bytes: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader { input: bytes, position: 0 };
     match reader.item() {
@@ -102,12 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_every_kind_are_read_as_they_are_written() {
+    fn lists_of_every_kind_round_trip() {
         check_all!(u8 u16 u32 u64 i8 i16 i32 i64 f32 f64);
     }
 
     #[test]
-    fn other_types_are_left_to_themselves() {
+    fn other_types_are_not_decoded_in_blocks() {
         let bytes = to_vec(&vec![7_u32; 100]).unwrap();
         assert_eq!(list::<Vec<i32>>(&bytes), None);
         assert_eq!(list::<Vec<f64>>(&bytes), None);

@@ -1,4 +1,4 @@
-//! What visitors read typed arrays through.
+//! Serde's access types for typed arrays.
 
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
@@ -8,9 +8,9 @@ use crate::encoding::{
     number::{Kind, Number},
 };
 
-/// Has `visitor` read a whole typed array, of which `bytes` are whole numbers.
+/// Passes a typed array to `visitor`. The length of `bytes` is a multiple of the number's size.
 pub(super) fn visit<'de, V: Visitor<'de>>(kind: Kind, bytes: &'de [u8], visitor: V) -> Result<V::Value, DecodeError> {
-    // Code of their own for the two that are long most often; for all ten it would be too much code.
+    // The two kinds that are most often long get specialized code; specializing all ten would produce too much code.
     match kind {
         Kind::U8 => visit_as(U8, bytes, visitor),
         Kind::F64 => visit_as(F64, bytes, visitor),
@@ -30,7 +30,7 @@ fn visit_as<'de, K: KnownKind, V: Visitor<'de>>(
     Ok(value)
 }
 
-/// A kind of number, which may be known when this is compiled.
+/// A kind of number, which may be known at compile time.
 trait KnownKind {
     fn kind(&self) -> Kind;
 }
@@ -85,7 +85,7 @@ impl<'de, K: KnownKind> SeqAccess<'de> for Numbers<'de, K> {
 /// One number of a typed array.
 struct Element {
     number: Number,
-    /// How many `Some`s there are around it.
+    /// How many `Some`s are around the number.
     somes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Other ways to feed maps to their visitors, for the check of stability.
+//! Other ways to feed maps to their visitors, for the stability check.
 
 use std::{cell::Cell, collections::HashSet};
 
@@ -7,24 +7,24 @@ use crate::encoding::{
     reader::{Keys, Reader},
 };
 
-/// How maps are fed.
+/// How maps are fed to their visitors.
 #[derive(Debug, Default)]
 pub(in crate::encoding) struct Rehearsal {
-    /// Entries come in descending order of their encoded keys.
+    /// Whether entries are fed in descending order of their encoded keys.
     pub(in crate::encoding) reverse: bool,
-    /// The maps (by the hash of their encoding) whose size hint exaggerates.
+    /// The maps, by the hash of their encoding, whose size hint is too large.
     pub(in crate::encoding) inflate: HashSet<blake3::Hash>,
-    /// By how many entries it does.
+    /// By how many entries the size hint is too large.
     pub(in crate::encoding) inflation: usize,
-    /// How many maps may be inflated, because each takes up memory.
+    /// How many more maps may be inflated; limited because each takes up memory.
     pub(in crate::encoding) inflatable: Cell<usize>,
 }
 
 impl Rehearsal {
-    /// Looks through a map of `count` entries whose head has just been read.
+    /// Scans a map of `count` entries whose head has just been read.
     ///
-    /// Returns where its entries begin (nothing where they are fed as written), by how much to exaggerate its size, and
-    /// where it ends (nothing where reading leads there by itself).
+    /// Returns the offsets of its entries (empty if they are fed in the order of the encoding), by how much to inflate
+    /// its size hint, and the end of the map (`None` if reading the entries leads there).
     pub(super) fn prepare(
         &self,
         reader: &Reader<'_>,

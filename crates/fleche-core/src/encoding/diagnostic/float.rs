@@ -1,6 +1,6 @@
 //! Floating-point numbers in diagnostic notation.
 
-/// Shows a float as RFC 8949 appendix A does: `1.0`, `5.960464477539063e-8`, `1.0e+300`, `-Infinity`, `NaN`.
+/// Formats a float as RFC 8949 appendix A does: `1.0`, `5.960464477539063e-8`, `1.0e+300`, `-Infinity`, `NaN`.
 pub(super) fn show(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -8,7 +8,7 @@ pub(super) fn show(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
-    // The appendix leaves out the exponent where ECMAScript does.
+    // The appendix omits the exponent in the same range as ECMAScript.
     if value == 0.0 || (1e-6..1e21).contains(&value.abs()) {
         let text = value.to_string();
         return if text.contains('.') { text } else { text + ".0" };
@@ -20,7 +20,7 @@ pub(super) fn show(value: f64) -> String {
     format!("{digits}{point}e{sign}{exponent}")
 }
 
-/// The value of a half-precision float (IEEE 754 binary16).
+/// Decodes a half-precision float (IEEE 754 binary16).
 pub(super) fn half(be: [u8; 2]) -> f64 {
     let bits = u16::from_be_bytes(be);
     let fraction = f64::from(bits & 0x3ff) / 1024.0;

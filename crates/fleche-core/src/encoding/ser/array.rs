@@ -1,4 +1,4 @@
-//! Sequences and tuples: typed arrays where all elements are of one primitive number type, ordinary arrays otherwise.
+//! Sequences and tuples: typed arrays if all elements are of one primitive number type, ordinary arrays otherwise.
 
 use serde::{Serialize, ser};
 
@@ -11,40 +11,40 @@ use crate::encoding::{
     number::{Kind, Number},
 };
 
-/// The most that is set aside for an array on the word of its size hint alone.
+/// The maximum number of bytes that are reserved for an array because of its size hint alone.
 const MOST_RESERVED: usize = 16 << 20;
 
-/// From this many elements on it pays to gather numbers.
+/// The number of elements from which gathering numbers pays off.
 pub(super) const LONG: usize = 32;
 
-/// How many bytes of numbers are gathered before they go to the buffer.
+/// How many bytes of numbers are gathered before they are written to the buffer.
 const BLOCK: usize = 512;
 
-/// The head of the tag of a typed array: one byte, and the tag in another.
+/// The length in bytes of the head of a typed array's tag.
 const TAG_HEAD: usize = 2;
 
 /// An array that is being written.
 ///
-/// Nothing is written before the second element (or the first that is not a number) says which form the array takes.
-/// As long as all elements are of one kind it is a typed array; the first that is not turns it into an ordinary one.
+/// Nothing is written before the second element (or the first that is not a number) decides the form of the array. As
+/// long as all elements are of one kind, it is a typed array; the first other element turns it into an ordinary one.
 pub(super) struct Array {
-    /// The kind of the elements, in a typed array.
+    /// The kind of the elements, if this is a typed array.
     typed: Option<Kind>,
     ordinary: bool,
-    /// How many elements there are so far.
+    /// How many elements have been added.
     count: usize,
-    /// A single number, not written yet.
+    /// A single number that is not written yet.
     first: Option<(Kind, [u8; 8])>,
-    /// Where the array begins.
+    /// The offset of the array.
     start: usize,
-    /// Where its elements begin.
+    /// The offset of its elements.
     content: usize,
-    /// How many elements there will be, as far as is known.
+    /// The expected number of elements, if known.
     expected: Option<usize>,
 }
 
 impl Array {
-    /// Adds an element that is a number, given as its bytes and as itself.
+    /// Adds a number as an element, given as its bytes and as its value.
     #[inline]
     pub(super) fn number<const N: usize>(&mut self, out: &mut Encoder<'_>, kind: Kind, le: [u8; N], number: Number) {
         if self.typed == Some(kind) {
@@ -58,7 +58,7 @@ impl Array {
         }
     }
 
-    /// Makes way for an element that is not a number.
+    /// Prepares for an element that is not a number.
     #[inline]
     pub(super) fn item(&mut self, out: &mut Encoder<'_>) {
         if !self.ordinary {
@@ -118,7 +118,7 @@ impl Array {
         }
     }
 
-    /// Writes what is still missing, and mends the head where the number of elements was not known.
+    /// Writes what is still missing, and corrects the head if the number of elements differs from what was expected.
     fn finish(&mut self, out: &mut Encoder<'_>) {
         let expected = self.expected.replace(self.count);
         if let Some(kind) = self.typed {
@@ -131,7 +131,7 @@ impl Array {
         } else if !self.ordinary {
             self.make_ordinary(out);
         } else if expected != Some(self.count) {
-            // Nested items may have grown in place, but never the head in front of the first.
+            // Nested items may have grown, but the offset of the first element is unchanged.
             head::rewrite(out.bytes, self.start, self.content - self.start, head::ARRAY, self.count as u64);
         }
     }
@@ -155,9 +155,9 @@ impl<'a, 'b> ArraySerializer<'a, 'b> {
         value.serialize(Serializer { out: self.out, slot: Some(&mut self.array) })
     }
 
-    /// Adds elements for as long as they are numbers of a typed array that has begun, and the first that is not.
+    /// Adds elements as long as they are numbers of the typed array, and the first that is not.
     ///
-    /// They are gathered in blocks, which spares looking after the buffer for each of them.
+    /// They are gathered in blocks, which saves a capacity check of the buffer for each of them.
     pub(super) fn numbers<T: Serialize>(&mut self, elements: &mut impl Iterator<Item = T>) -> Result<(), EncodeError> {
         let Some(kind) = self.array.typed else {
             return Ok(());
@@ -197,7 +197,7 @@ impl<'a, 'b> ArraySerializer<'a, 'b> {
     }
 }
 
-/// Puts a number into a block, of which every size is a divisor, and returns its size.
+/// Copies a number into the block, whose size is a multiple of every number's size, and returns the number's size.
 #[inline]
 fn put<const N: usize>(block: &mut [u8; BLOCK], filled: usize, le: [u8; N]) -> usize {
     if let Some(place) = block.get_mut(filled..).and_then(<[u8]>::first_chunk_mut) {

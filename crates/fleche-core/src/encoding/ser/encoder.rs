@@ -1,4 +1,4 @@
-//! The buffer that an encoding goes to, and what surrounds the item that is being written.
+//! The buffer that an encoding is written to, and the state of the unfinished items.
 
 use std::{cell::Cell, fmt, mem, sync::Arc};
 
@@ -7,37 +7,37 @@ use serde::Serialize;
 use super::{Serializer, Span, Trace};
 use crate::encoding::{EncodeError, MAX_DEPTH, head, item, kept::Kept};
 
-/// The buffer, and what has to be known about the items that are not finished yet.
+/// The buffer and the state of the unfinished items.
 pub(super) struct Encoder<'b> {
     pub(super) bytes: &'b mut Vec<u8>,
-    /// The entries of all unfinished maps, outer ones first.
+    /// The entries of all unfinished maps, those of outer maps first.
     pub(super) spans: Vec<Span>,
-    /// Room for what has to be moved.
+    /// Scratch space for sorting and formatting.
     pub(super) scratch: Vec<u8>,
     pub(super) depth: usize,
-    /// How many `Some`s there are around the current item within the innermost container.
+    /// The number of `Some`s around the current item, within the innermost container.
     pub(super) somes: usize,
-    /// Whether bytes are an item that is encoded already.
+    /// Whether byte strings hold an encoded item, to be spliced in.
     pub(super) splices: bool,
     /// Whether an item was left unfinished.
     broken: bool,
     pub(super) trace: Option<&'b mut Trace>,
-    /// Where a value goes that remembers its digest, in place of its encoding, if that is the whole.
+    /// The place for a value with a cached digest, if the whole value is one.
     pub(super) kept: Option<&'b mut Option<Arc<dyn Kept>>>,
 }
 
-/// More room than this is not left to the next encoding.
+/// Buffers with a larger capacity than this are not kept for the next encoding.
 const MOST_SPANS: usize = 1 << 10;
 const MOST_SCRATCH: usize = 1 << 16;
 
 thread_local! {
-    /// Room for spans, which are all of maps that are finished, and scratch.
+    /// Buffers for spans and scratch that earlier encodings of this thread left.
     static SPARE: Cell<(Vec<Span>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
 }
 
-/// What [`Encoder::leave`] needs to go back to where [`Encoder::enter`] was called.
+/// The state that [`Encoder::leave`] restores to what it was before [`Encoder::enter`].
 pub(super) struct Outside {
-    /// How many levels to go back.
+    /// How many levels to leave.
     levels: usize,
     somes: usize,
 }
@@ -49,7 +49,8 @@ impl<'b> Encoder<'b> {
         Self { bytes, spans, scratch, depth: 0, somes: 0, splices: false, broken: false, trace, kept: None }
     }
 
-    /// Makes room for the entries of a map, in what earlier encodings of this thread have left where it is the first.
+    /// Reserves space for the entries of a map. The first map takes the buffers that earlier encodings of this thread
+    /// left.
     #[inline]
     pub(super) fn reserve_spans(&mut self, count: usize) {
         if self.spans.capacity() == 0 {
@@ -62,13 +63,13 @@ impl<'b> Encoder<'b> {
         self.spans.reserve(count);
     }
 
-    /// Leaves the room for maps to the next encoding of this thread.
+    /// Leaves the buffers for maps to the next encoding of this thread.
     #[inline]
     pub(super) fn leave_spare(&mut self) {
         if (1..=MOST_SPANS).contains(&self.spans.capacity()) && self.scratch.capacity() <= MOST_SCRATCH {
             self.spans.clear();
             let spare = (mem::take(&mut self.spans), mem::take(&mut self.scratch));
-            // A thread that ends has no use for it.
+            // While a thread ends, the buffers are dropped.
             let _ = SPARE.try_with(|kept| kept.set(spare));
         }
     }
@@ -84,13 +85,13 @@ impl<'b> Encoder<'b> {
 
     #[inline]
     pub(super) fn leave(&mut self, outside: &Outside) {
-        // An item that failed inside has not gone back to its own outside.
+        // An item that failed inside has not restored its own outer state.
         self.broken |= self.somes != 0;
         self.depth -= outside.levels;
         self.somes = outside.somes;
     }
 
-    /// Whether each item that was begun has been finished.
+    /// Returns whether every item that was begun has been finished.
     #[inline]
     pub(super) fn is_whole(&self) -> bool {
         self.depth == 0 && self.somes == 0 && !self.broken
@@ -105,14 +106,14 @@ impl<'b> Encoder<'b> {
         value.serialize(Serializer { out: self, slot: None })
     }
 
-    /// Begins the one-entry map of an enum variant whose content is an array or a map, and the content.
+    /// Begins the one-entry map of an enum variant whose content is an array or a map, and enters the content.
     pub(super) fn variant_of_many(&mut self, name: &str) -> Result<Outside, EncodeError> {
         let outside = self.variant(name)?;
         self.enter()?;
         Ok(Outside { levels: 2, ..outside })
     }
 
-    /// Begins the one-entry map of an enum variant that has content.
+    /// Begins the one-entry map of an enum variant with content.
     pub(super) fn variant(&mut self, name: &str) -> Result<Outside, EncodeError> {
         let outside = self.enter()?;
         head::write(self.bytes, head::MAP, 1);
@@ -121,7 +122,7 @@ impl<'b> Encoder<'b> {
     }
 }
 
-/// Lets `Display` write into the buffer.
+/// A `fmt::Write` that appends to the buffer.
 pub(super) struct Text<'a>(pub(super) &'a mut Vec<u8>);
 
 impl fmt::Write for Text<'_> {

@@ -1,4 +1,4 @@
-//! Maps and structs: entries sorted by the bytes of their encoded keys.
+//! Maps and structs: entries are sorted by the bytes of their encoded keys.
 
 use std::cmp::Ordering;
 
@@ -7,13 +7,13 @@ use serde::{Serialize, ser};
 use super::{Encoder, Feeding, Outside};
 use crate::encoding::{EncodeError, diagnostic, head};
 
-/// For how many entries room is made on the word of a map's size hint alone.
+/// The maximum number of entries for which space is reserved because of a map's size hint alone.
 const MOST_RESERVED: usize = 64;
 
-/// Where an entry stands in the buffer.
+/// The offsets of an entry in the buffer.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
-    /// The first eight bytes of the key, which nearly always tell it from others.
+    /// The first eight bytes of the key, which almost always distinguish it from others.
     prefix: u64,
     key: usize,
     value: usize,
@@ -21,20 +21,20 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Compares the keys of two entries; no key is the beginning of another, because no item is.
+    /// Compares the keys of two entries. No key is a prefix of another, because no item is.
     #[inline]
     fn compare(&self, other: &Self, bytes: &[u8]) -> Ordering {
         self.prefix.cmp(&other.prefix).then_with(|| bytes[self.key..self.value].cmp(&bytes[other.key..other.value]))
     }
 }
 
-/// The first eight bytes of the item that ends the buffer, with zeros after it where it is shorter.
+/// Returns the first eight bytes of the item at the end of the buffer, padded with zeros if it is shorter.
 #[inline]
 fn prefix(bytes: &[u8], start: usize) -> u64 {
     let item = bytes.get(start..).unwrap_or_default();
     match (item.first_chunk(), bytes.last_chunk()) {
         (Some(first), _) => u64::from_be_bytes(*first),
-        // What is in front of the item is shifted out; no item is empty.
+        // The bytes before the item are shifted out; no item is empty.
         (None, Some(last)) => u64::from_be_bytes(*last) << (64 - 8 * item.len()).min(63),
         (None, None) => {
             item.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)) << (64 - 8 * item.len()).min(63)
@@ -45,13 +45,13 @@ fn prefix(bytes: &[u8], start: usize) -> u64 {
 pub(super) struct MapSerializer<'a, 'b> {
     out: &'a mut Encoder<'b>,
     outside: Outside,
-    /// Where the map begins.
+    /// The offset of the map.
     start: usize,
-    /// Where its first entry begins.
+    /// The offset of its first entry.
     content: usize,
-    /// How many entries its head says it has.
+    /// The number of entries in its head.
     expected: usize,
-    /// Which of the encoder's spans is the first of this map.
+    /// The index of this map's first span.
     first: usize,
     feeding: Feeding,
     /// The entry whose value is still missing.
@@ -67,7 +67,7 @@ impl<'a, 'b> MapSerializer<'a, 'b> {
         Self { out, outside, start, content, expected, first, feeding: Feeding::default(), entry: None }
     }
 
-    /// Takes note of the key that begins at `key` and has just been written.
+    /// Records the key that begins at `key` and has just been written.
     fn note(&mut self, key: usize) -> Result<(), EncodeError> {
         let value = self.out.bytes.len();
         let entry = Span { prefix: prefix(self.out.bytes, key), key, value, end: value };
@@ -115,7 +115,7 @@ impl<'a, 'b> MapSerializer<'a, 'b> {
     }
 }
 
-/// Puts the entries whose spans begin with the `first` into order; their bytes begin at `content`.
+/// Sorts the entries from span `first` on; their bytes begin at `content`.
 fn sort(out: &mut Encoder<'_>, first: usize, content: usize) -> Result<(), EncodeError> {
     let (bytes, spans) = (&mut *out.bytes, &mut out.spans[first..]);
     spans.sort_unstable_by(|a, b| a.compare(b, bytes));
@@ -185,7 +185,7 @@ impl Feeding {
         };
     }
 
-    /// Whether the entries are in canonical order as they were written.
+    /// Returns whether the entries were written in canonical order.
     fn ascends(self) -> bool {
         matches!(self, Self::Few | Self::Ascending)
     }

@@ -1,4 +1,4 @@
-//! Finds out whether a value is a primitive number, without a buffer: the fast path for long sequences of numbers.
+//! Determines whether a value is a primitive number, without a buffer: the fast path for long sequences of numbers.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Serialize, ser};
 
 use crate::encoding::{encoded, number::Kind};
 
-/// Serializes primitive numbers, through newtype structs if need be, into their bytes; refuses everything else at once.
+/// Serializes primitive numbers to their bytes, also inside newtype structs. Refuses everything else at once.
 pub(super) struct Probe;
 
 /// The little-endian bytes of a number.
@@ -18,7 +18,7 @@ pub(super) enum Le {
     Eight([u8; 8]),
 }
 
-/// Says that a value is no primitive number.
+/// The error for a value that is not a primitive number.
 #[derive(Debug)]
 pub(super) struct NotANumber;
 

@@ -1,4 +1,4 @@
-//! Notes the order in which the entries of maps reach the serializer, for the check of stability.
+//! Records the order in which the entries of maps reach the serializer, for the stability check.
 
 use std::collections::HashMap;
 
@@ -13,9 +13,9 @@ pub(in crate::encoding) enum Feeding {
     Mixed,
 }
 
-/// How each map or struct of at least two entries was fed, by the hash of its final encoding.
+/// The feeding order of each map or struct with at least two entries, by the hash of its final encoding.
 ///
-/// Maps with the same content are one here: a map that was fed in different orders counts as mixed.
+/// Maps with the same content share an entry: if they were fed in different orders, they count as mixed.
 #[derive(Debug, Default)]
 pub(in crate::encoding) struct Trace {
     maps: HashMap<blake3::Hash, Feeding>,
@@ -33,12 +33,12 @@ impl Trace {
             .or_insert(feeding);
     }
 
-    /// The maps that were fed in this order wherever they occur.
+    /// Returns the maps that were always fed in this order.
     pub(in crate::encoding) fn fed(&self, feeding: Feeding) -> impl Iterator<Item = blake3::Hash> {
         self.maps.iter().filter(move |(_, fed)| **fed == feeding).map(|(map, _)| *map)
     }
 
-    /// How a map was fed; `None` where there is no such map.
+    /// Returns how a map was fed, or `None` if there is no such map.
     pub(in crate::encoding) fn feeding(&self, map: &blake3::Hash) -> Option<Feeding> {
         self.maps.get(map).copied()
     }
