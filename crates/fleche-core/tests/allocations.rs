@@ -1,4 +1,4 @@
-//! What small calls allocate: nothing, once a thread has made one.
+//! Small calls allocate nothing, after the first call on a thread.
 #![allow(missing_docs, unsafe_code)]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use fleche_core::{Cache, CallKey, Hashed, fleche};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// Counts what each thread asks for.
+/// An allocator that counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -20,28 +20,28 @@ fn asked() {
     let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
 }
 
-// SAFETY: the system's allocator does what is asked; counting touches no memory that is allocated.
+// SAFETY: every call is passed on to the system's allocator; counting touches no allocated memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         asked();
-        // SAFETY: as the caller promises.
+        // SAFETY: as the caller guarantees.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         asked();
-        // SAFETY: as the caller promises.
+        // SAFETY: as the caller guarantees.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         asked();
-        // SAFETY: as the caller promises.
+        // SAFETY: as the caller guarantees.
         unsafe { System.realloc(place, layout, size) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: as the caller guarantees.
         unsafe { System.dealloc(place, layout) }
     }
 }
@@ -49,7 +49,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often this thread asks for memory while the closure runs.
+/// Returns how often this thread allocates while the closure runs.
 fn allocations<R>(run: impl FnOnce() -> R) -> (R, usize) {
     let before = ASKED.get();
     let result = run();
@@ -75,7 +75,7 @@ fn encoding_a_small_call_allocates_nothing() {
 }
 
 #[test]
-fn a_hot_hit_of_a_small_call_allocates_nothing() {
+fn hot_hit_of_a_small_call_allocates_nothing() {
     let _active = Cache::new(MemoryValues::new(), MemoryCalls::new()).enter();
     let call = || small(2, "label", 1.5);
     let expected = (call(), call());
@@ -84,12 +84,12 @@ fn a_hot_hit_of_a_small_call_allocates_nothing() {
 }
 
 #[test]
-fn a_large_argument_that_remembers_its_digest_takes_no_room() {
+fn hashed_argument_is_not_encoded_again() {
     let array = Hashed::new(vec![0.5; 1_000_000]);
     let key = || -> CallKey { of_array::key(&array, 1) };
     let expected = key();
     let (found, asked) = allocations(key);
     assert_eq!(found, expected);
-    // The list of such arguments.
+    // The list of arguments with cached digests may be allocated.
     assert!(asked <= 1, "{asked}");
 }

@@ -1,4 +1,4 @@
-//! The encoding: its bytes, its limits, and what survives it.
+//! The encoding: its bytes, its limits, and which values round-trip.
 
 #![expect(
     clippy::option_option,

@@ -1,6 +1,6 @@
-//! Isolated functions: where their bodies run, what they carry, and what stays behind.
+//! Isolated functions: where their bodies run, what is passed to them, and what is left behind.
 //!
-//! Each test runs in a process of its own, since working directories and the place of caches belong to the process.
+//! Each test runs in its own process, because working directories and cache locations belong to the process.
 #![allow(missing_docs)]
 #![cfg(target_os = "linux")]
 

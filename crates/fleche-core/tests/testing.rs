@@ -1,5 +1,5 @@
-//! Tests of memoized functions, which must not depend on what earlier runs have recorded. One test, in a process of its own,
-//! since configuration is process-wide.
+//! Tests of memoized functions must not depend on what earlier runs recorded. This is a single test in its own process,
+//! because configuration is process-wide.
 #![allow(missing_docs)]
 
 use std::{env, fs, thread};
@@ -38,7 +38,7 @@ fn configuration_is_ignored_on_every_thread_while_the_guard_lives() {
     assert!(Cache::named("mine").unwrap_err().to_string().contains("there is no cache `mine`"));
     assert!(!directory.path().join("calls").exists());
 
-    // A scratch cache is used, and is a new one each time.
+    // Each scratch cache is used, and is new.
     for _ in 0..2 {
         let cache = testing::scratch();
         let _active = cache.enter();

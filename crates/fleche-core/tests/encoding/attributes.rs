@@ -137,7 +137,7 @@ fn skipped_and_defaulted_fields_survive() {
 }
 
 #[test]
-fn fields_that_a_type_does_not_know_are_passed_over() {
+fn unknown_fields_are_skipped() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Short {
         kind: u8,
@@ -149,12 +149,12 @@ fn fields_that_a_type_does_not_know_are_passed_over() {
 }
 
 #[test]
-fn a_struct_is_read_from_an_array_too() {
+fn struct_is_also_decoded_from_an_array() {
     assert_eq!(from_slice::<Id>(&unhex("82 05 616e")).unwrap(), Id { kind: 5, name: "n".to_owned() });
 }
 
 #[test]
-fn wide_integers_that_serde_buffers_are_refused_whatever_their_value() {
+fn wide_integers_that_serde_buffers_are_always_refused() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(untagged)]
     enum Buffered {

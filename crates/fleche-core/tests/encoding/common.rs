@@ -1,11 +1,11 @@
-//! What several of these tests need.
+//! Helpers that several of these tests share.
 
 use std::fmt::Debug;
 
 use fleche_core::encoding::{Encoded, diagnostic, from_slice, to_vec};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Bytes as lower-case hex.
+/// Formats bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
@@ -14,13 +14,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Hex as bytes; spaces are for the eye.
+/// Parses hexadecimal digits; spaces are ignored.
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
-/// Encodes to exactly these bytes, which a reader that knows no type accepts too.
+/// Asserts that the value encodes to exactly these bytes, which the untyped reader accepts.
 #[track_caller]
 pub(crate) fn encodes<T: Serialize + ?Sized>(value: &T, expected: &str) {
     let encoded = to_vec(value).unwrap();
@@ -28,7 +28,7 @@ pub(crate) fn encodes<T: Serialize + ?Sized>(value: &T, expected: &str) {
     Encoded::from_bytes(encoded).unwrap();
 }
 
-/// Encodes to exactly these bytes, and the bytes decode to the value.
+/// Asserts that the value encodes to exactly these bytes, and that the bytes decode to the value.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "the many calls read better without a borrow")]
 pub(crate) fn pins<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, expected: &str) {
@@ -36,7 +36,7 @@ pub(crate) fn pins<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T
     assert_eq!(from_slice::<T>(&unhex(expected)).unwrap(), value);
 }
 
-/// Decodes to an equal value, which encodes to the same bytes.
+/// Asserts that the encoding decodes to an equal value, which encodes to the same bytes.
 #[track_caller]
 pub(crate) fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     let encoded = to_vec(value).unwrap();

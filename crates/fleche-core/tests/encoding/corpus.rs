@@ -1,11 +1,11 @@
-//! The corpus of the fuzzer, run as an ordinary test.
+//! Runs the corpus of the fuzzer as an ordinary test.
 
 use std::{fs, path::Path};
 
 use crate::check_bytes;
 
 #[test]
-fn the_corpus_of_the_fuzzer_holds() {
+fn corpus_of_the_fuzzer_passes() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/decode");
     let mut count = 0;
     for entry in fs::read_dir(&corpus).unwrap() {

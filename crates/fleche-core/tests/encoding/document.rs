@@ -1,4 +1,4 @@
-//! The worked examples in `docs/format.md` are what the code does.
+//! Checks the worked examples in `docs/format.md` against the code.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ enum Shape {
     Box(u16, u16),
 }
 
-/// Each value with its source text.
+/// Pairs each value's source text with its encoding.
 macro_rules! encoded {
     ($($value:expr),* $(,)?) => {
         vec![$((stringify!($value), to_vec(&$value).unwrap())),*]
@@ -29,7 +29,7 @@ macro_rules! encoded {
 }
 
 #[test]
-fn the_worked_examples_are_right() {
+fn worked_examples_match_the_code() {
     let values = encoded![
         true,
         23u8,

@@ -1,4 +1,4 @@
-//! Values that are encoded already, within other values and within other formats.
+//! `Encoded` values, inside other values and in other formats.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ struct Holder {
 }
 
 #[test]
-fn it_is_written_as_the_value_itself() {
+fn encoded_is_written_as_the_value_itself() {
     let encoded = |value: &str| Encoded::of(value).unwrap();
     encodes(&encoded("a"), "6161");
     encodes(&[encoded("a"), encoded("b")], "82 6161 6162");
@@ -23,7 +23,7 @@ fn it_is_written_as_the_value_itself() {
 }
 
 #[test]
-fn it_takes_whatever_value_is_there() {
+fn encoded_is_read_from_any_value() {
     let holder = Holder {
         item: Encoded::of(&BTreeMap::from([("k", [1.0f64, 2.0])])).unwrap(),
         rest: vec![None, Some(Encoded::of(&None::<u8>).unwrap()), Some(Encoded::of(&Some(())).unwrap())],
@@ -35,13 +35,13 @@ fn it_takes_whatever_value_is_there() {
 }
 
 #[test]
-fn it_takes_the_numbers_of_a_typed_array() {
+fn encoded_is_read_from_numbers_of_a_typed_array() {
     let items: Vec<Encoded> = from_slice(&to_vec(&[1.5f32, 2.5]).unwrap()).unwrap();
     assert_eq!(items[1].as_bytes(), unhex("fa40200000"));
 }
 
 #[test]
-fn it_goes_through_json_as_bytes() {
+fn encoded_round_trips_through_json_as_bytes() {
     let holder = Holder { item: Encoded::of("a").unwrap(), rest: vec![Some(Encoded::of(&7).unwrap())] };
     let json = serde_json::to_string(&holder).unwrap();
     assert_eq!(json, r#"{"item":[97,97],"rest":[[7]]}"#);
@@ -57,7 +57,7 @@ fn bytes_from_outside_are_checked() {
 }
 
 #[test]
-fn a_type_that_borrows_the_marker_gets_no_garbage_in() {
+fn type_that_uses_the_marker_cannot_write_malformed_bytes() {
     struct Forged;
     impl Serialize for Forged {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -74,7 +74,7 @@ fn a_type_that_borrows_the_marker_gets_no_garbage_in() {
 }
 
 #[test]
-fn nesting_counts_across_it() {
+fn nesting_inside_encoded_counts_towards_the_limit() {
     let nest =
         |depth: usize| (1..depth).fold(Encoded::of(&[(); 0]).unwrap(), |inner, _| Encoded::of(&[inner]).unwrap());
     assert!(to_vec(&nest(MAX_DEPTH)).is_ok());
@@ -82,7 +82,7 @@ fn nesting_counts_across_it() {
 }
 
 #[test]
-fn what_serde_buffers_has_lost_the_bytes() {
+fn encoded_cannot_be_read_from_buffered_values() {
     #[derive(Debug, Deserialize)]
     #[serde(untagged)]
     enum Either {

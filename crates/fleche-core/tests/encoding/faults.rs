@@ -1,4 +1,4 @@
-//! Faulty implementations of `Serialize`: what they can't break.
+//! Faulty implementations of `Serialize`, and what they cannot break.
 
 use fleche_core::encoding::{EncodeError, append, to_vec};
 use serde::{
@@ -7,7 +7,7 @@ use serde::{
 };
 
 #[test]
-fn a_failed_append_leaves_the_buffer_as_it_was() {
+fn failed_append_leaves_the_buffer_unchanged() {
     let mut buffer = vec![1, 2, 3];
     assert!(append(&mut buffer, &Twice).is_err());
     assert_eq!(buffer, [1, 2, 3]);
@@ -16,7 +16,7 @@ fn a_failed_append_leaves_the_buffer_as_it_was() {
 }
 
 #[test]
-fn duplicate_keys_are_named() {
+fn error_names_the_duplicate_key() {
     let error = to_vec(&Twice).unwrap_err();
     assert_eq!(error.to_string(), "a map has the key \"k\" twice; distinct keys must have distinct encodings");
 }
@@ -35,7 +35,7 @@ impl Serialize for Twice {
 }
 
 #[test]
-fn a_serialize_that_goes_on_after_an_error_is_refused() {
+fn serialize_that_continues_after_an_error_is_refused() {
     struct Stubborn;
     impl Serialize for Stubborn {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -50,7 +50,7 @@ fn a_serialize_that_goes_on_after_an_error_is_refused() {
 }
 
 #[test]
-fn lengths_that_a_serialize_gets_wrong_are_mended() {
+fn wrong_lengths_from_serialize_are_corrected() {
     struct Wrong(Option<usize>, Vec<u16>);
     impl Serialize for Wrong {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

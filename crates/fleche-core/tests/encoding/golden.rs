@@ -1,4 +1,4 @@
-//! The bytes that the format promises. A change here is a change of the format, which is frozen.
+//! Pins the bytes of the format, which is frozen: a change in this file would change the format.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,7 +34,7 @@ enum Shape {
     Hollow {},
 }
 
-/// A byte string, as `serde_bytes` writes it.
+/// A byte string, serialized as `serde_bytes` does.
 struct Bytes<'a>(&'a [u8]);
 
 impl Serialize for Bytes<'_> {
@@ -63,7 +63,7 @@ fn arrays_of_one_number_type_are_typed_arrays() {
 }
 
 #[test]
-fn long_arrays_are_typed_up_to_the_element_that_does_not_fit() {
+fn one_other_element_makes_a_long_array_ordinary() {
     #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
     #[serde(untagged)]
     enum Either {
@@ -125,7 +125,7 @@ fn optional_numbers_never_make_a_typed_array() {
 }
 
 #[test]
-fn typed_arrays_stand_in_ordinary_ones() {
+fn typed_arrays_nest_in_ordinary_ones() {
     pins(
         vec![[1.0f64, 2.0, 3.0], [4.0, 5.0, 6.0]],
         "82 d856 5818 000000000000f03f 0000000000000040 0000000000000840
@@ -210,7 +210,7 @@ fn floats_keep_every_bit() {
 }
 
 #[test]
-fn text_is_text() {
+fn texts_are_text_strings() {
     pins(String::new(), "60");
     pins("IETF".to_owned(), "64 49455446");
     pins("ü水".to_owned(), "65 c3bc e6b0b4");
@@ -227,7 +227,7 @@ fn byte_strings_are_byte_strings() {
 }
 
 #[test]
-fn what_says_nothing_is_null() {
+fn units_are_null() {
     pins((), "f6");
     pins(Unit, "f6");
     pins([Unit, Unit], "82 f6 f6");
@@ -240,7 +240,7 @@ fn booleans_are_simple_values() {
 }
 
 #[test]
-fn newtypes_are_what_they_hold() {
+fn newtypes_encode_as_their_content() {
     pins(Meters(1.5), "fb 3ff8000000000000");
 }
 
@@ -275,7 +275,7 @@ fn maps_may_have_keys_of_any_type() {
 }
 
 #[test]
-fn things_nest() {
+fn containers_nest() {
     let value = (vec![BTreeMap::from([("k".to_owned(), vec![1u8, 2])])], Some(Shape::Circle(1.0)));
     pins(value, "82 81 a1 616b d840 42 0102 a1 66 436972636c65 fb3ff0000000000000");
 }

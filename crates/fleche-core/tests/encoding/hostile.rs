@@ -1,4 +1,4 @@
-//! Bytes that want to do harm, and values that go too deep.
+//! Malicious input, and values that are nested too deeply.
 
 use std::{
     cell::Cell,
@@ -16,7 +16,7 @@ use serde::{
 
 use crate::common::unhex;
 
-/// Reads anything, and keeps nothing but its depth.
+/// Decodes anything, and keeps only the structure.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Any {
@@ -42,7 +42,7 @@ fn refusal(bytes: &[u8]) -> DecodeErrorKind {
 }
 
 #[test]
-fn a_megabyte_of_nesting_is_refused() {
+fn one_mebibyte_of_nesting_is_refused() {
     let wrap = [0xda, 0x66, 0x6c, 0x63, 0x68];
     let repeated = |unit: &[u8]| unit.repeat((1 << 20) / unit.len());
     for bomb in [repeated(&[0x81]), repeated(&[0xa1, 0x61, b'L']), repeated(&wrap), repeated(&[0xa1])] {
@@ -63,7 +63,7 @@ fn a_megabyte_of_nesting_is_refused() {
 }
 
 #[test]
-fn the_deepest_value_that_encodes_decodes() {
+fn deepest_value_that_encodes_also_decodes() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Nest(Option<Vec<Nest>>);
     let nest = |depth| (0..depth).fold(Nest(None), |nest, _| Nest(Some(vec![nest])));
@@ -74,7 +74,7 @@ fn the_deepest_value_that_encodes_decodes() {
 }
 
 #[test]
-fn a_long_list_of_nodes_is_refused_when_it_is_encoded() {
+fn too_long_linked_list_does_not_encode() {
     #[derive(Serialize)]
     struct Node {
         next: Option<Box<Node>>,
@@ -85,7 +85,7 @@ fn a_long_list_of_nodes_is_refused_when_it_is_encoded() {
 }
 
 #[test]
-fn claimed_lengths_are_not_believed() {
+fn claimed_lengths_are_not_trusted() {
     for bomb in [
         "9bffffffffffffffff",
         "9b0000000100000000 00",
@@ -113,7 +113,7 @@ fn claimed_lengths_are_not_believed() {
 }
 
 #[test]
-fn collections_are_promised_no_more_than_the_bytes_can_hold() {
+fn size_hints_never_exceed_what_the_bytes_can_hold() {
     for claim in ["98ff", "9900ff", "9affffffff", "9bffffffffffffffff", "b8ff", "b900ff", "bbffffffffffffffff"] {
         for padding in [0, 100, 253, 254, 300, 600] {
             let mut bytes = unhex(claim);
@@ -127,7 +127,7 @@ fn collections_are_promised_no_more_than_the_bytes_can_hold() {
     assert_eq!(promised(&unhex("a1 01 02")), 1);
 }
 
-/// The number of entries that a sequence or a map promises.
+/// Returns the size hint of a sequence or a map.
 fn promised(bytes: &[u8]) -> usize {
     struct Watch<'a>(&'a Cell<usize>);
     impl<'de> de::Visitor<'de> for Watch<'_> {
@@ -148,13 +148,13 @@ fn promised(bytes: &[u8]) -> usize {
         }
     }
     let hint = Cell::new(0);
-    // The visitor leaves the entries where they are, which is an error.
+    // The visitor leaves the entries unread, which is an error.
     let _ = fleche_core::encoding::Deserializer::new(bytes).deserialize_any(Watch(&hint));
     hint.get()
 }
 
 #[test]
-fn what_is_malformed_or_not_canonical_is_refused_by_name() {
+fn malformed_or_non_canonical_bytes_are_refused_with_the_reason() {
     use DecodeErrorKind as E;
     for (bytes, expected) in [
         ("", E::EndOfInput),
@@ -214,7 +214,7 @@ fn what_is_malformed_or_not_canonical_is_refused_by_name() {
 }
 
 #[test]
-fn maps_that_are_not_canonical_are_refused_by_every_type() {
+fn non_canonical_maps_are_refused_by_every_type() {
     for bytes in ["a2 6162 00 6161 00", "a2 6161 00 6161 00"] {
         let bytes = unhex(bytes);
         assert!(from_slice::<HashMap<String, u8>>(&bytes).is_err());
@@ -231,7 +231,7 @@ struct AB {
 }
 
 #[test]
-fn an_error_says_where_it_is() {
+fn error_has_the_offset_of_the_fault() {
     let offset = |result: Result<Vec<(u8, String)>, DecodeError>| result.unwrap_err().offset();
     assert_eq!(offset(from_slice(&unhex("82 82 01 6161 82 01 18"))), Some(7));
     assert_eq!(offset(from_slice(&unhex("82 82 01 6161 82 6161 6161"))), Some(6));
@@ -241,7 +241,7 @@ fn an_error_says_where_it_is() {
 }
 
 #[test]
-fn more_elements_than_a_tuple_takes_are_refused() {
+fn wrong_number_of_tuple_elements_is_refused() {
     assert!(from_slice::<(u8, u8)>(&unhex("83 01 02 03")).is_err());
     assert!(from_slice::<(u8, u8)>(&unhex("d840 43 010203")).is_err());
     assert!(from_slice::<[u8; 3]>(&unhex("d840 42 0102")).is_err());
@@ -258,7 +258,7 @@ fn integers_that_do_not_fit_are_refused() {
     assert!(from_slice::<i128>(&unhex("c2 50 ffffffffffffffffffffffffffffffff")).is_err());
 }
 
-/// Bytes that are asked for as bytes.
+/// Deserializes with `deserialize_byte_buf`.
 #[derive(Debug, PartialEq)]
 struct ByteBuf(Vec<u8>);
 
@@ -279,7 +279,7 @@ impl<'de> Deserialize<'de> for ByteBuf {
 }
 
 #[test]
-fn bytes_are_read_from_each_form() {
+fn byte_strings_are_decoded_from_every_form() {
     for form in ["43 010203", "d840 43 010203", "83 01 02 03"] {
         assert_eq!(from_slice::<ByteBuf>(&unhex(form)).unwrap(), ByteBuf(vec![1, 2, 3]));
         assert_eq!(from_slice::<Vec<u8>>(&unhex(form)).unwrap(), [1, 2, 3]);

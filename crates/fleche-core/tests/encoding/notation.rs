@@ -1,4 +1,4 @@
-//! Diagnostic notation beyond the examples of the RFC.
+//! Diagnostic notation, beyond the examples of the RFC.
 
 use fleche_core::encoding::{Encoded, diagnostic, to_vec};
 
@@ -22,7 +22,7 @@ fn control_characters_are_escaped() {
 }
 
 #[test]
-fn malformed_input_is_shown_as_far_as_it_goes() {
+fn malformed_input_is_shown_up_to_the_fault() {
     for (bytes, expected) in [
         ("", "/ at byte 0: the input ends before the item does /"),
         ("82 01", "[1, / at byte 2: the input ends before the item does /"),
@@ -49,7 +49,7 @@ fn bignums_beyond_128_bits_show_their_bytes() {
 }
 
 #[test]
-fn an_encoded_value_shows_itself_so() {
+fn encoded_displays_in_diagnostic_notation() {
     let encoded = Encoded::of(&("a", 1)).unwrap();
     assert_eq!(encoded.to_string(), "[\"a\", 1]");
     assert_eq!(format!("{encoded:?}"), "Encoded([\"a\", 1])");

@@ -1,4 +1,4 @@
-//! `Option`: its bytes are pinned, and its values stay apart.
+//! `Option`: pins its bytes, and checks that different values encode differently.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ fn some_around_a_wrap_is_wrapped_again() {
 }
 
 #[test]
-fn wraps_stand_wherever_values_do() {
+fn wraps_occur_inside_every_container() {
     pins(vec![Some(None), None, Some(Some(1u8))], "83 da666c6368f6 f6 01");
     pins((Some(()), 5u8), "82 da666c6368f6 05");
     pins(std::collections::BTreeMap::from([(Some(()), Some(()))]), "a1 da666c6368f6 da666c6368f6");
@@ -49,13 +49,13 @@ fn wraps_stand_wherever_values_do() {
 }
 
 #[test]
-fn a_wrap_that_is_not_needed_is_refused() {
+fn needless_wrap_is_refused() {
     let error = from_slice::<Option<u8>>(&[0xda, 0x66, 0x6c, 0x63, 0x68, 0x01]).unwrap_err();
     assert_eq!(error.kind(), &DecodeErrorKind::NeedlessWrap);
 }
 
 #[test]
-fn a_chain_of_options_is_limited_like_any_nesting() {
+fn nested_options_count_towards_the_nesting_limit() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Chain(Option<Box<Chain>>);
     let chain = |length| (0..length).fold(Chain(None), |chain, _| Chain(Some(Box::new(chain))));

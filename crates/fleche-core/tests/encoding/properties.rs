@@ -1,4 +1,4 @@
-//! What holds for any value and for any bytes.
+//! Property tests, for arbitrary values and arbitrary bytes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{check_bytes, common::survives};
 
-/// A bit of everything.
+/// A type with values of every shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Rich {
     Unit,
@@ -54,7 +54,7 @@ fn rich() -> impl Strategy<Value = Rich> {
     })
 }
 
-/// Values of one type encode alike exactly when they are equal.
+/// Checks that two values of one type encode alike exactly if they are equal.
 fn stay_apart<T: Serialize + PartialEq + std::fmt::Debug>(a: &T, b: &T) -> Result<(), TestCaseError> {
     prop_assert_eq!(to_vec(a).unwrap() == to_vec(b).unwrap(), a == b, "{:?} and {:?}", a, b);
     Ok(())
@@ -62,7 +62,7 @@ fn stay_apart<T: Serialize + PartialEq + std::fmt::Debug>(a: &T, b: &T) -> Resul
 
 proptest! {
     #[test]
-    fn what_is_encoded_decodes_to_the_same(value in rich()) {
+    fn encoded_values_decode_to_equal_values(value in rich()) {
         survives(&value);
         let encoded = Encoded::of(&value).unwrap();
         prop_assert_eq!(Encoded::from_bytes(encoded.clone().into_bytes()).unwrap(), encoded);
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_insertion_does_not_matter(entries in collection::btree_map(any::<String>(), any::<u32>(), 0..50)) {
+    fn insertion_order_does_not_matter(entries in collection::btree_map(any::<String>(), any::<u32>(), 0..50)) {
         let sorted = to_vec(&entries).unwrap();
         let forward: HashMap<_, _> = entries.clone().into_iter().collect();
         let backward: HashMap<_, _> = entries.into_iter().rev().collect();
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn any_integer_survives(wide in any::<i128>(), shift in 0u32..128) {
+    fn integers_of_any_size_survive(wide in any::<i128>(), shift in 0u32..128) {
         survives(&(wide >> shift));
         survives(&(wide.cast_unsigned() >> shift));
     }

@@ -1,4 +1,4 @@
-//! The examples of RFC 8949 appendix A: those that this format has, those that it refuses, and the notation of all.
+//! The examples of RFC 8949 appendix A: those in this format, those that it refuses, and the notation of all.
 
 use std::collections::BTreeMap;
 
@@ -99,14 +99,14 @@ const EXAMPLES: [(&str, &str); 82] = [
 ];
 
 #[test]
-fn each_example_is_shown_in_the_notation_of_the_appendix() {
+fn every_example_is_shown_as_in_the_appendix() {
     for (bytes, notation) in EXAMPLES {
         assert_eq!(diagnostic(&unhex(bytes)), notation, "{bytes}");
     }
 }
 
 #[test]
-fn the_examples_that_the_format_does_not_have_are_refused() {
+fn examples_outside_the_format_are_refused() {
     use DecodeErrorKind as E;
     for (bytes, notation) in EXAMPLES {
         let result = Encoded::from_bytes(unhex(bytes));
@@ -125,7 +125,7 @@ fn the_examples_that_the_format_does_not_have_are_refused() {
 }
 
 #[test]
-fn the_examples_that_the_format_has_encode_and_decode() {
+fn examples_in_the_format_encode_and_decode() {
     pins(0u8, "00");
     pins(1u16, "01");
     pins(10u32, "0a");
@@ -150,7 +150,7 @@ fn the_examples_that_the_format_has_encode_and_decode() {
 }
 
 #[test]
-fn an_ordinary_array_of_numbers_is_read_where_a_typed_one_is_written() {
+fn ordinary_arrays_of_numbers_are_decoded_but_never_written() {
     assert_eq!(fleche_core::encoding::from_slice::<Vec<u8>>(&unhex("83010203")).unwrap(), [1, 2, 3]);
     encodes(&[1u8, 2, 3], "d840 43 010203");
 }

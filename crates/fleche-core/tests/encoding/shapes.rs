@@ -1,4 +1,4 @@
-//! Types as they occur in programs: from the standard library, from well-known crates, behind traits.
+//! Types from the standard library and well-known crates, and types behind traits.
 
 use std::{
     borrow::Cow,
@@ -44,7 +44,7 @@ fn maps_with_keys_of_every_kind_survive() {
 }
 
 #[test]
-fn the_standard_library_survives() {
+fn standard_library_types_survive() {
     survives(&[Duration::from_nanos(1_500_000_001), Duration::MAX]);
     survives(&(SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_001)));
     survives(&PathBuf::from("/some/path"));
@@ -65,7 +65,7 @@ fn the_standard_library_survives() {
 }
 
 #[test]
-fn what_is_borrowed_encodes_like_what_is_owned() {
+fn borrowed_values_encode_like_owned_ones() {
     #[derive(Serialize)]
     struct Borrowed<'a> {
         name: &'a str,
@@ -77,7 +77,7 @@ fn what_is_borrowed_encodes_like_what_is_owned() {
 }
 
 #[test]
-fn well_known_crates_survive() {
+fn types_of_well_known_crates_survive() {
     survives(&uuid::Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0));
     survives(&chrono::DateTime::from_timestamp(1_800_000_000, 5).unwrap());
     survives(&chrono::NaiveDate::from_ymd_opt(2026, 2, 28).unwrap());
@@ -86,7 +86,7 @@ fn well_known_crates_survive() {
 }
 
 #[test]
-fn an_array_of_ndarray_stores_its_numbers_as_a_typed_array() {
+fn ndarray_stores_its_numbers_as_a_typed_array() {
     let encoded = to_vec(&ndarray::array![[1.0, 2.0], [3.0, 4.0]]).unwrap();
     assert!(diagnostic(&encoded).contains("/ 1.0, 2.0, 3.0, 4.0 /"));
 }
@@ -101,7 +101,7 @@ fn json_values_survive() {
 }
 
 #[test]
-fn an_index_map_that_is_marked_keeps_its_order() {
+fn marked_index_map_keeps_its_order() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Ordered {
         #[serde(with = "fleche_core::encoding::ordered")]
@@ -117,7 +117,7 @@ fn an_index_map_that_is_marked_keeps_its_order() {
 }
 
 #[test]
-fn marked_collections_go_through_json_in_the_same_order() {
+fn marked_collections_keep_their_order_in_json() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Marked {
         #[serde(with = "fleche_core::encoding::unordered")]
@@ -135,7 +135,7 @@ fn marked_collections_go_through_json_in_the_same_order() {
 }
 
 #[test]
-fn a_marked_set_of_numbers_is_a_typed_array() {
+fn marked_set_of_numbers_is_a_typed_array() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Marked(#[serde(with = "fleche_core::encoding::unordered")] HashSet<u8>);
     pins(Marked([3, 1, 2].into()), "d840 43 010203");

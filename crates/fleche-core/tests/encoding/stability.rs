@@ -1,4 +1,4 @@
-//! The check that finds values without a stable encoding.
+//! The check for values without a stable encoding.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -12,7 +12,7 @@ use fleche_core::encoding::{
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Multiplies like the hasher of rustc, so that small integers collide in small tables, and the same ones each time.
+/// Multiplies like the hasher of rustc, so that small integers collide in small tables, in the same way each time.
 #[derive(Default)]
 struct FixedHasher(u64);
 
@@ -44,14 +44,14 @@ fn assert_order_follows<T: Serialize + DeserializeOwned>(value: &T) {
 }
 
 #[test]
-fn an_index_map_is_found() {
+fn index_map_is_reported() {
     for count in 2..20u32 {
         assert_order_follows(&(0..count).map(|i| (i * 7 % 20, i)).collect::<IndexMap<u32, u32>>());
     }
 }
 
 #[test]
-fn an_index_map_within_other_things_is_found() {
+fn index_map_inside_other_values_is_reported() {
     let map = IndexMap::from([("b".to_owned(), 1u8), ("a".to_owned(), 2)]);
     assert_order_follows(&HashMap::from([(1u8, map.clone()), (2, IndexMap::new())]));
     assert_order_follows(&vec![map.clone(); 300]);
@@ -60,13 +60,13 @@ fn an_index_map_within_other_things_is_found() {
 }
 
 #[test]
-fn an_index_map_among_many_hash_maps_is_found() {
+fn index_map_among_many_hash_maps_is_reported() {
     let hash_maps: Vec<_> = (0..200u16).map(|i| HashMap::from([(i, i), (i + 1, i)])).collect();
     assert_order_follows(&(hash_maps, IndexMap::from([("a".to_owned(), 1u8), ("b".to_owned(), 2)])));
 }
 
 #[test]
-fn an_index_map_of_one_entry_has_no_order_to_lose() {
+fn index_map_of_one_entry_passes() {
     assert!(outcome(&IndexMap::from([(1u8, 2u8)])).is_ok());
 }
 
@@ -116,7 +116,7 @@ fn tree_maps_pass() {
 }
 
 #[test]
-fn structs_pass_however_their_fields_are_ordered() {
+fn structs_pass_in_any_order_of_fields() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Ascending {
         a: u8,
@@ -133,14 +133,14 @@ fn structs_pass_however_their_fields_are_ordered() {
 }
 
 #[test]
-fn a_hash_set_differs() {
+fn hash_set_is_reported() {
     for count in 8..40u32 {
         assert!(matches!(outcome(&(0..count).collect::<HashSet<u32>>()), Err(Unstable::BytesDiffer)));
     }
 }
 
 #[test]
-fn a_hash_set_in_a_struct_differs() {
+fn hash_set_in_a_struct_is_reported() {
     #[derive(Serialize, Deserialize)]
     struct Holder {
         names: HashSet<String>,
@@ -150,7 +150,7 @@ fn a_hash_set_in_a_struct_differs() {
 }
 
 #[test]
-fn marked_collections_pass_and_come_back_as_they_were() {
+fn marked_collections_pass_unchanged() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Marked {
         #[serde(with = "fleche_core::encoding::ordered")]
@@ -173,8 +173,8 @@ fn marked_collections_pass_and_come_back_as_they_were() {
 }
 
 #[test]
-fn a_type_that_reads_one_order_only_passes() {
-    // The content comes before the tag when it is fed in reverse, and serde's buffer can't hold the integer.
+fn type_that_decodes_in_one_order_only_passes() {
+    // The content comes before the tag when it is fed in reverse, and serde's buffer cannot hold the integer.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "k", content = "value")]
     enum Wide {
@@ -184,7 +184,7 @@ fn a_type_that_reads_one_order_only_passes() {
 }
 
 #[test]
-fn what_does_not_decode_is_reported() {
+fn value_that_cannot_be_decoded_is_reported() {
     #[derive(Serialize, Deserialize)]
     struct Skipping {
         #[serde(skip_serializing)]
@@ -194,7 +194,7 @@ fn what_does_not_decode_is_reported() {
 }
 
 #[test]
-fn each_message_names_the_cure() {
+fn every_error_names_the_remedy() {
     let order = outcome(&IndexMap::from([(1u8, 2u8), (2, 3)])).unwrap_err().to_string();
     assert!(order.contains("fleche_core::ordered"), "{order}");
     let set = outcome(&(0..20u8).collect::<HashSet<u8>>()).unwrap_err().to_string();

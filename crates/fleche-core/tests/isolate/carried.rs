@@ -1,4 +1,4 @@
-//! What goes along to the body's thread, and what comes back.
+//! What is passed to the thread of an isolated body, and what is passed back.
 
 use std::{collections::BTreeMap, fs, panic, thread};
 
@@ -30,8 +30,8 @@ fn around(x: i64) -> i64 {
 }
 
 #[test]
-fn calls_inside_the_body_are_recorded_in_the_same_cache_with_the_same_tags() {
-    alone("carried::calls_inside_the_body_are_recorded_in_the_same_cache_with_the_same_tags", || {
+fn calls_inside_the_body_use_the_callers_cache_and_tags() {
+    alone("carried::calls_inside_the_body_use_the_callers_cache_and_tags", || {
         let cache = memory();
         let _active = cache.enter();
         let _tag = tag("project", "alloy").enter();
@@ -46,8 +46,8 @@ fn calls_inside_the_body_are_recorded_in_the_same_cache_with_the_same_tags() {
 }
 
 #[test]
-fn a_rerun_runs_the_calls_inside_the_body_too() {
-    alone("carried::a_rerun_runs_the_calls_inside_the_body_too", || {
+fn rerun_also_reruns_calls_inside_the_body() {
+    alone("carried::rerun_also_reruns_calls_inside_the_body", || {
         let _active = memory().enter();
         around(1);
         around::rerun(1);
@@ -56,21 +56,21 @@ fn a_rerun_runs_the_calls_inside_the_body_too() {
 }
 
 #[test]
-fn what_is_logged_goes_where_the_caller_logs() {
-    alone("carried::what_is_logged_goes_where_the_caller_logs", || {
+fn events_of_the_body_go_to_the_callers_subscriber() {
+    alone("carried::events_of_the_body_go_to_the_callers_subscriber", || {
         let (_, log) = logged(|| memory().scope(|| around(1)));
         assert!(log.contains("within"), "{log}");
     });
 }
 
 #[test]
-fn processor_time_of_the_body_is_part_of_the_calls() {
+fn processor_time_of_the_body_counts_for_the_call() {
     #[fleche(isolate)]
     fn spins(x: i64) -> i64 {
-        // Tens of milliseconds of work, where handing it over takes a fraction of one.
+        // Tens of milliseconds of work, compared to a fraction of one for starting the thread.
         (0..10_000_000_i64).fold(x, |sum, term| std::hint::black_box(sum ^ term))
     }
-    alone("carried::processor_time_of_the_body_is_part_of_the_calls", || {
+    alone("carried::processor_time_of_the_body_counts_for_the_call", || {
         let cache = memory();
         cache.scope(|| spins(1));
         let record = cache.record(&cache.scope(|| spins::key(1))).unwrap().unwrap();
@@ -80,12 +80,12 @@ fn processor_time_of_the_body_is_part_of_the_calls() {
 }
 
 #[test]
-fn the_gpus_of_a_task_are_those_of_its_isolated_body() {
+fn isolated_body_has_the_gpus_of_its_task() {
     #[fleche(isolate)]
     fn asks(x: i64) -> (i64, Vec<u32>) {
         (x, assigned_gpus().to_vec())
     }
-    alone("carried::the_gpus_of_a_task_are_those_of_its_isolated_body", || {
+    alone("carried::isolated_body_has_the_gpus_of_its_task", || {
         let _active = memory().enter();
         let budget = Budget { gpus: vec![4], ..Budget::default() };
         let pool = wrap_executor(ThreadPool::with_budget(1, budget).unwrap());
@@ -121,12 +121,12 @@ fn generic_functions_and_patterns_can_be_isolated() {
 }
 
 #[test]
-fn a_panic_goes_on_to_the_caller_with_its_payload_and_records_nothing() {
+fn panic_reaches_the_caller_with_its_payload_and_records_nothing() {
     #[fleche(isolate)]
     fn throws(x: i64) -> i64 {
         panic::panic_any(x)
     }
-    alone("carried::a_panic_goes_on_to_the_caller_with_its_payload_and_records_nothing", || {
+    alone("carried::panic_reaches_the_caller_with_its_payload_and_records_nothing", || {
         let cache = memory();
         let payload = panic_of(|| cache.scope(|| throws(7)));
         assert_eq!(*payload.downcast::<i64>().unwrap(), 7);
@@ -135,12 +135,12 @@ fn a_panic_goes_on_to_the_caller_with_its_payload_and_records_nothing() {
 }
 
 #[test]
-fn a_job_knows_where_its_isolated_body_panicked() {
+fn job_error_has_the_location_of_the_bodys_panic() {
     #[fleche(isolate)]
     fn fails(x: i64) -> i64 {
         panic!("no {x}")
     }
-    alone("carried::a_job_knows_where_its_isolated_body_panicked", || {
+    alone("carried::job_error_has_the_location_of_the_bodys_panic", || {
         let _active = memory().enter();
         let error = wrap_executor(ThreadPool::new(1).unwrap()).submit(fails, (1,)).result().unwrap_err();
         let JobError::Panicked { message, location } = error else { panic!("{error}") };
@@ -150,7 +150,7 @@ fn a_job_knows_where_its_isolated_body_panicked() {
 }
 
 #[test]
-fn the_stack_is_as_large_as_asked_for() {
+fn stack_has_the_requested_size() {
     #[inline(never)]
     fn deep(levels: u64) -> u64 {
         let frame = std::hint::black_box([levels; 128]);
@@ -160,23 +160,23 @@ fn the_stack_is_as_large_as_asked_for() {
     fn recurses(levels: u64) -> u64 {
         deep(levels)
     }
-    alone("carried::the_stack_is_as_large_as_asked_for", || {
-        // At least 1 KiB a level: more than the stack of a thread or of a program.
+    alone("carried::stack_has_the_requested_size", || {
+        // At least 1 KiB a level: more than the default stack of a thread or of the main thread.
         assert_eq!(memory().scope(|| recurses(16_000)), 16_000);
     });
 }
 
 #[test]
-fn configuration_is_never_looked_for_in_the_private_directory() {
+fn private_directory_is_never_searched_for_configuration() {
     #[fleche(isolate)]
     fn looks(x: i64) -> (i64, bool, bool) {
         fs::write("fleche.toml", "root = true\n").unwrap();
-        // The second thread has entered nothing, and is the first that needs the default.
+        // The second thread has entered no cache and is the first to need the default.
         let default = thread::spawn(|| fleche_core::active_cache().config()).join().unwrap();
         let mine = Cache::named("mine").unwrap();
         (x, default == mine.config(), default == Cache::void().config())
     }
-    alone("carried::configuration_is_never_looked_for_in_the_private_directory", || {
+    alone("carried::private_directory_is_never_searched_for_configuration", || {
         let text = "root = true\n[cache.mine]\nvalues = { type = \"memory\", id = \"v\" }\n\
                     calls = { type = \"memory\", id = \"c\" }\n";
         fs::write("fleche.toml", text).unwrap();
@@ -185,8 +185,8 @@ fn configuration_is_never_looked_for_in_the_private_directory() {
 }
 
 #[test]
-fn a_store_of_a_relative_path_stays_where_it_was_opened() {
-    alone("carried::a_store_of_a_relative_path_stays_where_it_was_opened", || {
+fn store_with_relative_path_stays_where_it_was_opened() {
+    alone("carried::store_with_relative_path_stays_where_it_was_opened", || {
         use fleche_store_file::{FileCalls, FileValues};
         let cache = Cache::new(FileValues::open("values").unwrap(), FileCalls::open("calls").unwrap());
         assert_eq!(cache.scope(|| around(1)), 2);

@@ -1,4 +1,4 @@
-//! Working directories: whose they are, and how they go.
+//! Working directories of isolated calls: who shares them, and when they are removed.
 
 use std::{
     env, fs,
@@ -25,7 +25,7 @@ fn here(x: i64) -> PathBuf {
 
 static BOTH: Barrier = Barrier::new(2);
 
-/// Both write before either reads.
+/// Both calls write before either reads.
 #[fleche(isolate)]
 fn same_name(x: i64) -> (i64, usize) {
     fs::write("input", x.to_string()).unwrap();
@@ -37,8 +37,8 @@ fn same_name(x: i64) -> (i64, usize) {
 }
 
 #[test]
-fn two_calls_at_once_never_see_each_others_files() {
-    alone("directories::two_calls_at_once_never_see_each_others_files", || {
+fn concurrent_calls_never_see_each_others_files() {
+    alone("directories::concurrent_calls_never_see_each_others_files", || {
         let results = thread::scope(|scope| {
             [1, 2].map(|x| scope.spawn(move || memory().scope(|| same_name(x)))).map(|thread| thread.join().unwrap())
         });
@@ -48,8 +48,8 @@ fn two_calls_at_once_never_see_each_others_files() {
 }
 
 #[test]
-fn two_calls_at_once_in_one_thread_pool_never_see_each_others_files() {
-    alone("directories::two_calls_at_once_in_one_thread_pool_never_see_each_others_files", || {
+fn calls_in_one_thread_pool_never_see_each_others_files() {
+    alone("directories::calls_in_one_thread_pool_never_see_each_others_files", || {
         let _active = memory().enter();
         let pool = wrap_executor(ThreadPool::new(2).unwrap());
         let jobs = [1, 2].map(|x| pool.submit(same_name, (x,)));
@@ -60,13 +60,13 @@ fn two_calls_at_once_in_one_thread_pool_never_see_each_others_files() {
 }
 
 #[test]
-fn a_file_given_by_a_relative_path_is_found_by_the_body() {
+fn body_finds_a_file_given_by_a_relative_path() {
     #[fleche(isolate)]
     fn letters(file: &FileContent) -> usize {
         RUNS.count();
         fs::read_to_string(file).unwrap().len()
     }
-    alone("directories::a_file_given_by_a_relative_path_is_found_by_the_body", || {
+    alone("directories::body_finds_a_file_given_by_a_relative_path", || {
         let cache = memory();
         let _active = cache.enter();
         fs::write("input", "abc").unwrap();
@@ -76,14 +76,14 @@ fn a_file_given_by_a_relative_path_is_found_by_the_body() {
 }
 
 #[test]
-fn the_directory_of_the_program_never_changes() {
+fn working_directory_of_the_program_never_changes() {
     #[fleche(isolate, by_name)]
     fn while_others_look(x: i64) -> (i64, PathBuf) {
         BOTH.wait();
         BOTH.wait();
         (x, env::current_dir().unwrap())
     }
-    alone("directories::the_directory_of_the_program_never_changes", || {
+    alone("directories::working_directory_of_the_program_never_changes", || {
         let before = env::current_dir().unwrap();
         let thread = thread::spawn(|| memory().scope(|| while_others_look(1)));
         BOTH.wait();
@@ -110,13 +110,13 @@ fn threads_that_the_body_starts_share_its_directory() {
 }
 
 #[test]
-fn an_isolated_call_within_another_has_a_directory_of_its_own() {
+fn nested_isolated_call_has_its_own_directory() {
     #[fleche(isolate, by_name)]
     fn around(x: i64) -> (PathBuf, PathBuf, PathBuf) {
         let before = env::current_dir().unwrap();
         (before, here(x), env::current_dir().unwrap())
     }
-    alone("directories::an_isolated_call_within_another_has_a_directory_of_its_own", || {
+    alone("directories::nested_isolated_call_has_its_own_directory", || {
         let (before, within, after) = memory().scope(|| around(1));
         assert_eq!(before, after);
         assert!(within.parent() == before.parent() && within != before);
@@ -124,8 +124,8 @@ fn an_isolated_call_within_another_has_a_directory_of_its_own() {
 }
 
 #[test]
-fn the_directory_is_removed_with_what_it_holds() {
-    alone("directories::the_directory_is_removed_with_what_it_holds", || {
+fn directory_is_removed_with_its_content() {
+    alone("directories::directory_is_removed_with_its_content", || {
         let directory = memory().scope(|| here(1));
         assert_eq!(directory.parent().unwrap(), base().canonicalize().unwrap());
         assert!(!directory.exists());
@@ -134,14 +134,14 @@ fn the_directory_is_removed_with_what_it_holds() {
 }
 
 #[test]
-fn the_directory_is_removed_when_the_body_gives_an_error() {
+fn directory_is_removed_when_the_body_returns_an_error() {
     #[fleche(isolate)]
     fn fails(x: i64) -> Result<i64, String> {
         RUNS.count();
         fs::write("input", x.to_string()).unwrap();
         Err(env::current_dir().unwrap().display().to_string())
     }
-    alone("directories::the_directory_is_removed_when_the_body_gives_an_error", || {
+    alone("directories::directory_is_removed_when_the_body_returns_an_error", || {
         let directory = memory().scope(|| fails(1)).unwrap_err();
         assert!(directory.contains("fleche/cwd"), "{directory}");
         assert_eq!((RUNS.take(), left()), (1, Vec::new()));
@@ -149,13 +149,13 @@ fn the_directory_is_removed_when_the_body_gives_an_error() {
 }
 
 #[test]
-fn the_directory_is_removed_when_the_body_panics() {
+fn directory_is_removed_when_the_body_panics() {
     #[fleche(isolate)]
     fn panics(x: i64) -> i64 {
         fs::write("input", x.to_string()).unwrap();
         panic!("in {}", env::current_dir().unwrap().display())
     }
-    alone("directories::the_directory_is_removed_when_the_body_panics", || {
+    alone("directories::directory_is_removed_when_the_body_panics", || {
         let payload = panic_of(|| memory().scope(|| panics(1)));
         assert!(payload.downcast::<String>().unwrap().contains("fleche/cwd"));
         assert!(left().is_empty(), "{:?}", left());
@@ -163,14 +163,14 @@ fn the_directory_is_removed_when_the_body_panics() {
 }
 
 #[test]
-fn the_directory_of_a_panic_is_kept_on_request_and_its_path_logged() {
+fn directory_of_a_panic_is_kept_on_request_and_logged() {
     #[fleche(isolate(keep_on_panic))]
     fn kept(x: i64) -> i64 {
         fs::write("input", x.to_string()).unwrap();
         assert!(x > 0, "a negative number");
         x
     }
-    alone("directories::the_directory_of_a_panic_is_kept_on_request_and_its_path_logged", || {
+    alone("directories::directory_of_a_panic_is_kept_on_request_and_logged", || {
         let (_, log) = logged(|| panic_of(|| memory().scope(|| kept(-1))));
         let [directory] = &left()[..] else { panic!("{:?}", left()) };
         assert!(log.contains(&directory.canonicalize().unwrap().display().to_string()), "{log}");
@@ -181,8 +181,8 @@ fn the_directory_of_a_panic_is_kept_on_request_and_its_path_logged() {
 }
 
 #[test]
-fn a_hit_makes_no_directory() {
-    alone("directories::a_hit_makes_no_directory", || {
+fn hit_creates_no_directory() {
+    alone("directories::hit_creates_no_directory", || {
         let _active = memory().enter();
         let first = here(1);
         fs::remove_dir(base()).unwrap();
@@ -193,8 +193,8 @@ fn a_hit_makes_no_directory() {
 }
 
 #[test]
-fn a_call_without_the_cache_is_isolated_too() {
-    alone("directories::a_call_without_the_cache_is_isolated_too", || {
+fn call_without_the_cache_is_isolated_too() {
+    alone("directories::call_without_the_cache_is_isolated_too", || {
         let program = env::current_dir().unwrap();
         assert_ne!(here::uncached(1), program);
         assert_ne!(fleche_core::Cache::void().scope(|| here(1)), program);
@@ -203,14 +203,14 @@ fn a_call_without_the_cache_is_isolated_too() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_swept() {
+fn directory_of_a_killed_process_is_removed() {
     let prepare = |_: &mut Command, directory: &Path| {
         let mut ended = Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
         let mark = owner::mark().replace(&format!("-{}-", process::id()), &format!("-{}-", ended.id()));
         fs::create_dir_all(directory.join(format!("caches/fleche/cwd/fleche-{mark}/sub"))).unwrap();
     };
-    alone_with("directories::what_a_killed_process_left_is_swept", prepare, || {
+    alone_with("directories::directory_of_a_killed_process_is_removed", prepare, || {
         assert_eq!(left().len(), 1);
         memory().scope(|| here(1));
         assert!(left().is_empty(), "{:?}", left());
@@ -218,13 +218,13 @@ fn what_a_killed_process_left_is_swept() {
 }
 
 #[test]
-fn where_the_home_directory_cannot_be_written_the_temporary_one_is_taken() {
+fn temporary_directory_is_used_if_the_home_directory_is_not_writable() {
     let prepare = |command: &mut Command, directory: &Path| {
         fs::write(directory.join("file"), "").unwrap();
         fs::create_dir(directory.join("tmp")).unwrap();
         command.env("XDG_CACHE_HOME", directory.join("file")).env("TMPDIR", directory.join("tmp"));
     };
-    alone_with("directories::where_the_home_directory_cannot_be_written_the_temporary_one_is_taken", prepare, || {
+    alone_with("directories::temporary_directory_is_used_if_the_home_directory_is_not_writable", prepare, || {
         let directory = memory().scope(|| here(1));
         assert_eq!(directory.parent().unwrap(), env::temp_dir().canonicalize().unwrap());
         assert_eq!(fs::read_dir(env::temp_dir()).unwrap().count(), 0);

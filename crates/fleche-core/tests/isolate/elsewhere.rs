@@ -1,4 +1,4 @@
-//! Bodies in processes of their own.
+//! Isolated bodies that run in other processes.
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +26,14 @@ use rayon::prelude::*;
 use super::process::{alone, alone_with, left, panic_of};
 use crate::support::{logged, memory};
 
-/// Its directory, and the process.
+/// Returns the body's working directory and its process.
 #[fleche(isolate(process), by_name)]
 fn whereabouts(x: i64) -> (PathBuf, u32) {
     fs::write("input", x.to_string()).unwrap();
     (env::current_dir().unwrap(), this::id())
 }
 
-/// Every thread of rayon's pool, which is older than the call, writes a file here.
+/// Every thread of rayon's pool, which was started before the call, writes a file here.
 #[fleche(isolate(process))]
 fn by_rayon(files: usize) -> usize {
     rayon::broadcast(|_| ());
@@ -90,8 +90,8 @@ fn gpus(_x: i64) -> Vec<u32> {
 }
 
 #[test]
-fn a_body_runs_in_another_process_and_in_a_directory_that_is_removed() {
-    alone("elsewhere::a_body_runs_in_another_process_and_in_a_directory_that_is_removed", || {
+fn body_runs_in_another_process_and_its_directory_is_removed() {
+    alone("elsewhere::body_runs_in_another_process_and_its_directory_is_removed", || {
         let (ours, cache) = (env::current_dir().unwrap(), memory());
         let (there, process) = cache.scope(|| whereabouts(1));
         assert!(process != this::id() && there != ours);
@@ -104,11 +104,11 @@ fn a_body_runs_in_another_process_and_in_a_directory_that_is_removed() {
 }
 
 #[test]
-fn threads_of_a_shared_pool_write_into_the_directory_of_the_call() {
-    alone("elsewhere::threads_of_a_shared_pool_write_into_the_directory_of_the_call", || {
+fn threads_of_a_shared_pool_write_to_the_calls_directory() {
+    alone("elsewhere::threads_of_a_shared_pool_write_to_the_calls_directory", || {
         let _active = memory().enter();
         let ours = fs::read_dir(".").unwrap().count();
-        // The second call finds the worker's pool running, started in another directory.
+        // The second call finds the worker's pool already running, started in another directory.
         assert_eq!((by_rayon(10), by_rayon(20)), (10, 20));
         assert_eq!(fs::read_dir(".").unwrap().count(), ours);
         assert!(left().is_empty());
@@ -116,8 +116,8 @@ fn threads_of_a_shared_pool_write_into_the_directory_of_the_call() {
 }
 
 #[test]
-fn calls_at_once_run_at_once_in_directories_of_their_own() {
-    alone("elsewhere::calls_at_once_run_at_once_in_directories_of_their_own", || {
+fn concurrent_calls_run_in_parallel_in_their_own_directories() {
+    alone("elsewhere::concurrent_calls_run_in_parallel_in_their_own_directories", || {
         let _active = memory().enter();
         let pool = wrap_executor(ThreadPool::new(4).unwrap());
         let results = pool.map(whereabouts, (0..4).map(|x| (x,))).map(Result::unwrap);
@@ -128,8 +128,8 @@ fn calls_at_once_run_at_once_in_directories_of_their_own() {
 }
 
 #[test]
-fn calls_inside_are_recorded_by_the_callers_store_with_its_tags() {
-    alone("elsewhere::calls_inside_are_recorded_by_the_callers_store_with_its_tags", || {
+fn calls_inside_are_recorded_in_the_callers_store_with_its_tags() {
+    alone("elsewhere::calls_inside_are_recorded_in_the_callers_store_with_its_tags", || {
         let cache = memory();
         let _active = cache.enter();
         let _tag = tag("project", "alloy").enter();
@@ -142,8 +142,8 @@ fn calls_inside_are_recorded_by_the_callers_store_with_its_tags() {
 }
 
 #[test]
-fn a_call_within_another_has_a_directory_of_its_own() {
-    alone("elsewhere::a_call_within_another_has_a_directory_of_its_own", || {
+fn nested_call_has_its_own_directory() {
+    alone("elsewhere::nested_call_has_its_own_directory", || {
         let (outer, inner) = memory().scope(|| nested(1));
         assert_ne!(outer, inner);
         assert!(left().is_empty());
@@ -151,8 +151,8 @@ fn a_call_within_another_has_a_directory_of_its_own() {
 }
 
 #[test]
-fn a_worker_of_a_pool_isolates_its_calls_too() {
-    alone("elsewhere::a_worker_of_a_pool_isolates_its_calls_too", || {
+fn worker_of_a_process_pool_isolates_its_calls_too() {
+    alone("elsewhere::worker_of_a_process_pool_isolates_its_calls_too", || {
         let _active = memory().enter();
         let pool = wrap_executor(ProcessPool::new(1).unwrap());
         let (there, _) = pool.submit(whereabouts, (1,)).result().unwrap();
@@ -161,8 +161,8 @@ fn a_worker_of_a_pool_isolates_its_calls_too() {
 }
 
 #[test]
-fn a_panic_goes_on_with_its_message_and_records_and_leaves_nothing() {
-    alone("elsewhere::a_panic_goes_on_with_its_message_and_records_and_leaves_nothing", || {
+fn panic_reaches_the_caller_and_leaves_no_record_or_directory() {
+    alone("elsewhere::panic_reaches_the_caller_and_leaves_no_record_or_directory", || {
         let _active = memory().enter();
         let payload = panic_of(|| panics(1));
         assert_eq!(*payload.downcast::<String>().unwrap(), "1 is too much");
@@ -176,8 +176,8 @@ fn a_panic_goes_on_with_its_message_and_records_and_leaves_nothing() {
 }
 
 #[test]
-fn the_directory_of_a_panic_is_kept_on_request() {
-    alone("elsewhere::the_directory_of_a_panic_is_kept_on_request", || {
+fn directory_of_a_panic_is_kept_on_request() {
+    alone("elsewhere::directory_of_a_panic_is_kept_on_request", || {
         let (_, log) = logged(|| panic_of(|| memory().scope(|| panics_and_leaves(1))));
         let kept = left().pop().unwrap();
         assert!(kept.join("trace").exists());
@@ -186,19 +186,19 @@ fn the_directory_of_a_panic_is_kept_on_request() {
 }
 
 #[test]
-fn a_process_that_is_lost_is_a_panic_that_names_function_and_signal() {
-    alone("elsewhere::a_process_that_is_lost_is_a_panic_that_names_function_and_signal", || {
+fn lost_process_is_a_panic_that_names_function_and_signal() {
+    alone("elsewhere::lost_process_is_a_panic_that_names_function_and_signal", || {
         let _active = memory().enter();
         let message = *panic_of(|| is_killed(1)).downcast::<String>().unwrap();
         assert!(message.contains("is_killed") && message.contains("signal 9"), "{message}");
         assert!(left().is_empty() && !is_killed::contains(1).unwrap());
-        assert_ne!(whereabouts(1).1, this::id(), "another takes its place");
+        assert_ne!(whereabouts(1).1, this::id(), "another worker replaces it");
     });
 }
 
 #[test]
-fn errors_borrowed_parameters_and_generic_ones_cross() {
-    alone("elsewhere::errors_borrowed_parameters_and_generic_ones_cross", || {
+fn errors_and_borrowed_or_generic_parameters_are_passed() {
+    alone("elsewhere::errors_and_borrowed_or_generic_parameters_are_passed", || {
         let _active = memory().enter();
         assert_eq!(fails("x").unwrap_err().to_string(), "x is refused");
         assert!(!fails::contains("x").unwrap());
@@ -208,21 +208,21 @@ fn errors_borrowed_parameters_and_generic_ones_cross() {
 }
 
 #[test]
-fn the_gpus_of_a_task_are_those_of_its_body() {
-    alone("elsewhere::the_gpus_of_a_task_are_those_of_its_body", || {
+fn body_has_the_gpus_of_its_task() {
+    alone("elsewhere::body_has_the_gpus_of_its_task", || {
         let told = with_assigned_gpus([3, 5].into(), || memory().scope(|| gpus(1)));
         assert_eq!(told, [3, 5]);
     });
 }
 
-/// Of a function that asks for a thread of its own.
+/// Isolated on a thread.
 #[fleche(isolate)]
 fn on_a_thread(x: i64) -> (i64, u32) {
     fs::write("input", x.to_string()).unwrap();
     (fs::read_to_string("input").unwrap().parse().unwrap(), this::id())
 }
 
-/// Takes the right away from this thread, and from all that it starts.
+/// Forbids `unshare` on this thread and on all threads that it starts.
 fn forbid_unshare() {
     use seccompiler::{SeccompAction, SeccompFilter};
     let unshare = nix::libc::SYS_unshare;
@@ -235,8 +235,8 @@ fn forbid_unshare() {
 }
 
 #[test]
-fn where_no_thread_may_have_a_directory_of_its_own_a_process_has() {
-    alone("elsewhere::where_no_thread_may_have_a_directory_of_its_own_a_process_has", || {
+fn process_isolates_the_call_if_unshare_is_forbidden() {
+    alone("elsewhere::process_isolates_the_call_if_unshare_is_forbidden", || {
         forbid_unshare();
         let results = thread::scope(|scope| {
             [1, 2].map(|x| scope.spawn(move || memory().scope(|| on_a_thread(x)))).map(|call| call.join().unwrap())
@@ -247,13 +247,13 @@ fn where_no_thread_may_have_a_directory_of_its_own_a_process_has() {
 }
 
 #[test]
-fn where_no_directory_can_be_made_nothing_runs() {
+fn body_does_not_run_if_no_directory_can_be_created() {
     let prepare = |command: &mut Command, directory: &std::path::Path| {
         let file = directory.join("file");
         fs::write(&file, "").unwrap();
         command.env("XDG_CACHE_HOME", &file).env("TMPDIR", &file);
     };
-    alone_with("elsewhere::where_no_directory_can_be_made_nothing_runs", prepare, || {
+    alone_with("elsewhere::body_does_not_run_if_no_directory_can_be_created", prepare, || {
         let message = *panic_of(|| memory().scope(|| whereabouts(1))).downcast::<String>().unwrap();
         assert!(message.contains("did not run"), "{message}");
     });

@@ -1,4 +1,4 @@
-//! Runs a test in a process of its own, with a cache directory and a working directory of its own.
+//! Runs a test in its own process, with its own cache directory and working directory.
 
 use std::{
     any::Any,
@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-/// Runs the closure in a process of its own. `module::name` is the test that calls this.
+/// Runs the closure in its own process. `test` is the calling test, as `module::name`.
 pub(crate) fn alone(test: &str, run: impl FnOnce()) {
     alone_with(test, |_, _| {}, run);
 }
 
-/// As [`alone`], with more said to the process; given its directory.
+/// Like [`alone`]; `prepare` gets the command and the temporary directory.
 pub(crate) fn alone_with(test: &str, prepare: impl FnOnce(&mut Command, &Path), run: impl FnOnce()) {
     if env::var_os("FLECHE_TEST_ALONE").is_some() {
         return run();
@@ -41,29 +41,29 @@ pub(crate) fn alone_with(test: &str, prepare: impl FnOnce(&mut Command, &Path), 
         let mut written = String::new();
         let _ = done.send(out.read_to_string(&mut written).map(|_| written));
     });
-    // It ends its output when it ends.
+    // The output ends when the process ends.
     let output = ended.recv_timeout(Duration::from_mins(2));
     if output.is_err() {
         child.kill().unwrap();
     }
     let status = child.wait().unwrap();
-    let output = output.expect("it ends within two minutes").unwrap();
+    let output = output.expect("the process should end within two minutes").unwrap();
     assert!(status.success(), "{output}\n{}", errors.join().unwrap().unwrap());
     assert!(output.contains("1 passed"), "there is no test `{test}`:\n{output}");
 }
 
-/// Where directories of isolated calls lie.
+/// The parent of the directories of isolated calls.
 pub(crate) fn base() -> PathBuf {
     PathBuf::from(env::var_os("XDG_CACHE_HOME").unwrap()).join("fleche/cwd")
 }
 
-/// What lies there.
+/// The directories of isolated calls that exist.
 pub(crate) fn left() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(base()) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// What the closure panics with.
+/// Returns the payload that the closure panics with.
 pub(crate) fn panic_of<R>(run: impl FnOnce() -> R) -> Box<dyn Any + Send> {
-    panic::catch_unwind(AssertUnwindSafe(|| drop(run()))).expect_err("it panics")
+    panic::catch_unwind(AssertUnwindSafe(|| drop(run()))).expect_err("the closure should panic")
 }

@@ -1,4 +1,4 @@
-//! Where a call cannot be isolated.
+//! Calls that cannot be isolated.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::process::{alone_with, panic_of};
 use crate::support::{Runs, memory};
 
 #[test]
-fn where_no_directory_can_be_made_the_call_panics_and_no_body_runs() {
+fn call_panics_without_running_if_no_directory_can_be_created() {
     static RUNS: Runs = Runs::new();
     #[fleche(isolate)]
     fn nowhere(x: i64) -> i64 {
@@ -20,7 +20,7 @@ fn where_no_directory_can_be_made_the_call_panics_and_no_body_runs() {
         fs::write(&file, "").unwrap();
         command.env("XDG_CACHE_HOME", &file).env("TMPDIR", &file);
     };
-    alone_with("refused::where_no_directory_can_be_made_the_call_panics_and_no_body_runs", prepare, || {
+    alone_with("refused::call_panics_without_running_if_no_directory_can_be_created", prepare, || {
         let cache = memory();
         let payload = panic_of(|| cache.scope(|| nowhere(1)));
         let message = payload.downcast::<String>().unwrap();
