@@ -1,4 +1,4 @@
-//! Executors over threads that are not ours, and progress bars. Those behind features are tested with `--all-features`.
+//! Executors over threads of other pools, and progress bars. Executors behind features are tested with `--all-features`.
 
 #[cfg(feature = "tokio")]
 #[path = "adapters/tokio.rs"]

@@ -1,4 +1,4 @@
-//! Ctrl-C in a program of its own: this test binary, started anew.
+//! Ctrl-C in a separate program: this test binary, run again.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -21,10 +21,10 @@ use nix::{
 
 fleche_exec::worker_test!();
 
-/// Says so when it starts, and ends when the file `gate` is there.
+/// Creates the file `started` when it starts, and ends when the file `gate` exists.
 #[fleche]
 fn held(#[by_name] directory: PathBuf, x: u64) -> u64 {
-    fs::write(directory.join("started"), b"").expect("the directory is there");
+    fs::write(directory.join("started"), b"").expect("the directory exists");
     wait_for(&directory.join("gate"));
     x
 }
@@ -32,7 +32,7 @@ fn held(#[by_name] directory: PathBuf, x: u64) -> u64 {
 fn wait_for(file: &Path) {
     let since = Instant::now();
     while !file.exists() {
-        assert!(since.elapsed() < Duration::from_mins(1), "nobody made {}", file.display());
+        assert!(since.elapsed() < Duration::from_mins(1), "timed out waiting for {}", file.display());
         thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -41,7 +41,7 @@ fn cache(directory: &Path) -> Cache {
     Cache::new(FileValues::open(directory.join("values")).unwrap(), FileCalls::open(directory.join("calls")).unwrap())
 }
 
-/// The program that is interrupted. Says on lines of their own what happens to its jobs.
+/// The program that is interrupted. Prints the outcome of each of its jobs on a line.
 #[test]
 fn program() {
     let (Some(directory), Ok(executor)) = (env::var_os("FLECHE_TEST_DIRECTORY"), env::var("FLECHE_TEST_EXECUTOR"))
@@ -72,7 +72,7 @@ fn interrupted(pool: &impl Executor, directory: &Path) {
     println!("{:?}", running.result());
 }
 
-/// What hears that a job is cancelled does not return.
+/// Submits a job whose callback does not return when the job is cancelled.
 fn takes_forever_to_cancel(directory: &Path) {
     let pool = ThreadPool::new(1).unwrap();
     let running = pool.submit(held, (directory.to_owned(), 0));
@@ -111,14 +111,14 @@ impl Program {
 
     fn expect(&mut self, line: &str) {
         let found = self.lines.by_ref().map_while(Result::ok).any(|said| said == line);
-        assert!(found, "the program did not say `{line}`");
+        assert!(found, "the program did not print `{line}`");
     }
 
     fn interrupt(&self) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
     }
 
-    /// Interrupts it, and sees what has not started cancelled.
+    /// Interrupts the program, and waits until its queued jobs are cancelled.
     fn interrupt_once(&mut self) {
         self.interrupt();
         for _ in 0..3 {
@@ -139,17 +139,17 @@ fn keeps_what_runs(executor: &str) {
 }
 
 #[test]
-fn in_threads_what_runs_ends_and_is_recorded_and_what_waits_is_cancelled() {
+fn interrupt_cancels_queued_tasks_and_keeps_running_ones_in_threads() {
     keeps_what_runs("threads");
 }
 
 #[test]
-fn in_processes_what_runs_ends_and_is_recorded_and_what_waits_is_cancelled() {
+fn interrupt_cancels_queued_tasks_and_keeps_running_ones_in_processes() {
     keeps_what_runs("processes");
 }
 
 #[test]
-fn a_second_interrupt_ends_the_program_as_the_system_would() {
+fn second_interrupt_ends_the_program_by_the_signal() {
     for executor in ["threads", "processes"] {
         let mut program = Program::start(executor);
         program.interrupt_once();
@@ -159,7 +159,7 @@ fn a_second_interrupt_ends_the_program_as_the_system_would() {
 }
 
 #[test]
-fn a_second_interrupt_ends_the_program_while_the_first_still_cancels() {
+fn second_interrupt_ends_the_program_while_callbacks_still_run() {
     let mut program = Program::start("never cancelled");
     program.interrupt();
     program.expect("cancelling");

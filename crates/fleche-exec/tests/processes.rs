@@ -1,4 +1,4 @@
-//! Process pools: what reaches them, what the parent sees of it, and how workers end.
+//! Process pools: which calls they run, what the pool's process sees of them, and how workers end.
 #![cfg(target_os = "linux")]
 
 #[path = "processes/cancel.rs"]

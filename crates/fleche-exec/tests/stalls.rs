@@ -1,5 +1,5 @@
-//! Circles of waits that nobody sees, in a process with a pool of processes and in its workers. In a process of its own:
-//! what tells them is that nothing happens there.
+//! Deadlocks that the wait graph does not show, in a process with a process pool and in its workers. They have a test binary
+//! of their own, since they are detected by the fact that nothing else runs in the process.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -26,24 +26,24 @@ fleche_exec::worker_test!();
 static LOCAL: LazyLock<Cache> = LazyLock::new(memory);
 static KEPT: Mutex<Option<Cache>> = Mutex::new(None);
 
-/// A cache that does not tell what it is used within.
+/// Returns a cache that does not know the calls from within which it is used.
 fn kept() -> Cache {
-    KEPT.lock().unwrap().clone().expect("it was kept")
+    KEPT.lock().unwrap().clone().expect("a cache was kept")
 }
 
-/// Waits for a thread that asks for the same without a word of where it comes from.
+/// Waits for a thread that makes the same call without naming the enclosing one.
 #[fleche]
 fn joins(x: u64, #[ignore] again: bool) -> u64 {
     if again { thread::spawn(move || LOCAL.scope(|| joins(x, false))).join().unwrap() } else { x }
 }
 
-/// The result, and the circles broken.
+/// Returns the result, and the number of broken cycles.
 fn circle(x: u64) -> (u64, u64) {
     let before = LOCAL.stats().circles;
     (LOCAL.scope(|| joins(x, true)), LOCAL.stats().circles - before)
 }
 
-/// In a worker: how the store of the pool's process is reached. Both workers do this at once.
+/// Keeps the cache by which a worker reaches the stores of the pool's process. Both workers do this at the same time.
 #[fleche]
 fn keeps(#[by_name] directory: PathBuf, worker: u64) -> u64 {
     *KEPT.lock().unwrap() = Some(active_cache());
@@ -53,10 +53,10 @@ fn keeps(#[by_name] directory: PathBuf, worker: u64) -> u64 {
 }
 
 fn mark(directory: &Path, what: &str) {
-    fs::write(directory.join(what), b"").expect("the directory is there");
+    fs::write(directory.join(what), b"").expect("the directory exists");
 }
 
-/// Waits for a thread that asks for [`back`] as one that comes from nowhere.
+/// Waits for a thread that calls [`back`] without naming the enclosing call.
 #[fleche]
 fn there(#[by_name] directory: PathBuf, #[ignore] asks: bool) -> u64 {
     mark(&directory, "there");
@@ -67,7 +67,7 @@ fn there(#[by_name] directory: PathBuf, #[ignore] asks: bool) -> u64 {
     1
 }
 
-/// Asks for [`there`] in turn: itself, or as unseen.
+/// Calls [`there`] in turn: directly, or without naming the enclosing call.
 #[fleche]
 fn back(#[by_name] directory: PathBuf, #[ignore] asks: Option<Asks>) -> u64 {
     mark(&directory, "back");
@@ -94,7 +94,7 @@ fn slow(#[by_name] directory: PathBuf) -> u64 {
     3
 }
 
-/// Files with memory behind them, which workers reach through the pool's process.
+/// Creates a cache of files with memory behind them. Workers reach its stores through the pool's process.
 fn stack(root: &Path) -> Cache {
     let values: [Arc<dyn ValueStore>; 2] =
         [Arc::new(FileValues::open(root.join("values")).unwrap()), Arc::new(MemoryValues::new())];
@@ -104,14 +104,14 @@ fn stack(root: &Path) -> Cache {
 }
 
 #[test]
-fn waits_that_nobody_sees_end_where_nothing_happens() {
+fn unseen_cycles_are_broken_when_nothing_runs() {
     let pool = pool(2);
 
     // In a worker.
     assert_ne!(result(pool.submit(whoami, ())).unwrap(), std::process::id());
     assert_eq!(result(pool.submit(circle, (1,))), Ok((1, 1)));
 
-    // Here, beside workers that have nothing to do.
+    // In this process, beside idle workers.
     assert_eq!(circle(2), (2, 1));
 
     // From one worker to the other and back.
@@ -126,7 +126,7 @@ fn waits_that_nobody_sees_end_where_nothing_happens() {
             let there = pool.submit(Bound::bind(there), (directory.clone(), true));
             let back = pool.submit(Bound::bind(back), (directory.clone(), Some(asks)));
             assert_eq!([there, back].map(|job| result(job).unwrap()), [1, 2]);
-            // One of the two again, or each where none sees that the other does.
+            // One of the two is computed again, or both if neither worker sees that the other computes.
             let computed = cache.stats().computed;
             assert!((5..=6).contains(&computed), "{kind}, {asks:?}: {computed}");
         }
@@ -134,18 +134,18 @@ fn waits_that_nobody_sees_end_where_nothing_happens() {
 }
 
 #[test]
-fn claims_of_a_store_behind_the_pool_are_seen_from_elsewhere() {
+fn claims_made_through_the_pool_are_seen_by_other_processes() {
     let root = tempfile::tempdir().unwrap();
     let (pool, plain, stack) = (pool(2), files(root.path()), stack(root.path()));
     let directory = root.path().join("marks");
     fs::create_dir(&directory).unwrap();
 
-    // In a circle, one of those who wait goes on.
+    // In a cycle, one of the waiting calls proceeds.
     let left = stack.scope(|| pool.submit(Bound::bind(left), (directory.clone(), true)));
     let right = plain.scope(|| pool.submit(Bound::bind(right), (directory.clone(), true)));
     assert_eq!([left, right].map(|job| result(job).unwrap()), [1, 2]);
 
-    // Who has found a call missing does not compute it beside another who does.
+    // A call that was a miss is not computed while another worker computes it.
     let first = plain.scope(|| pool.submit(Bound::bind(slow), (directory.clone(),)));
     let runs = || fs::read_dir(&directory).unwrap().flatten().filter(is_run).count();
     while runs() == 0 {

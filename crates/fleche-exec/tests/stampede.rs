@@ -1,4 +1,4 @@
-//! One computation per call among programs that share a directory: each is this test binary, started anew.
+//! Single flight among programs that share a directory: each program is this test binary, run again.
 #![cfg(target_os = "linux")]
 
 #[path = "stampede/circles.rs"]

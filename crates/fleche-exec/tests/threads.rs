@@ -1,4 +1,4 @@
-//! Thread pools: what reaches them, under which cache it runs, and how they end.
+//! Thread pools: which calls they run, under which cache, and how they end.
 
 #[path = "threads/amid.rs"]
 mod amid;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressFinish};
 use super::shared::memory;
 
 #[test]
-fn the_bar_moves_as_calls_end_and_not_as_results_are_taken() {
+fn bar_advances_as_calls_end_and_not_as_results_are_taken() {
     let pool = ThreadPool::new(1).unwrap();
     let bar = ProgressBar::no_length();
     let (tell, told) = mpsc::channel();
@@ -21,7 +21,7 @@ fn the_bar_moves_as_calls_end_and_not_as_results_are_taken() {
     let mut results = pool.map(function, (0..4).map(|x| (x,))).ahead(4).progress(bar.clone());
     assert_eq!(results.next(), Some(Ok(0)));
     assert_eq!(told.iter().take(4).count(), 4);
-    // With the pool's end, all jobs are done.
+    // After the shutdown, all jobs are done.
     pool.shutdown();
     assert_eq!((bar.position(), bar.length()), (4, Some(4)));
     assert_eq!(results.count(), 3);
@@ -43,7 +43,7 @@ fn hits_and_failures_count() {
 }
 
 #[test]
-fn a_length_that_was_set_stays_and_the_bar_ends_in_its_style() {
+fn length_that_was_set_is_kept_and_the_bar_finishes_in_its_style() {
     let bar = ProgressBar::new(10).with_finish(ProgressFinish::AndLeave);
     let mut results = SerialExecutor.map(|x: i64| x, (0..).map(|x| (x,)).take(10)).progress(bar.clone());
     assert_eq!(results.by_ref().flatten().count(), 10);

@@ -18,17 +18,17 @@ fn tasks_run_on_the_threads_of_the_pool() {
 }
 
 #[test]
-fn hits_stay_outside_and_misses_are_recorded() {
+fn hits_do_not_reach_the_pool_and_misses_are_recorded() {
     answers_hits_and_records_misses(&executor());
 }
 
 #[test]
-fn a_panic_is_the_jobs() {
+fn panic_ends_only_its_own_job() {
     outlives_a_panic(&executor());
 }
 
 #[test]
-fn a_panic_of_who_is_told_that_a_job_is_done_does_not_end_the_process() {
+fn panicking_callback_does_not_end_the_process() {
     let executor = executor();
     let (started, job) = job::channel();
     let (go_on, gate) = std::sync::mpsc::channel::<()>();
@@ -45,7 +45,7 @@ fn a_panic_of_who_is_told_that_a_job_is_done_does_not_end_the_process() {
 }
 
 #[test]
-fn its_configuration_tells_the_global_pool_from_one_of_its_own() {
+fn configuration_distinguishes_the_global_pool_from_a_separate_one() {
     opens_from_its_configuration(&executor(), r#"{"type":"rayon","threads":2}"#);
     opens_from_its_configuration(&RayonExecutor::global(), r#"{"type":"rayon"}"#);
     let none: Box<dyn fleche_core::executor::ExecutorConfig> =

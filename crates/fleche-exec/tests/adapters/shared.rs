@@ -1,4 +1,4 @@
-//! What every executor does, asked of each.
+//! Checks that apply to every executor.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -18,7 +18,7 @@ pub(crate) fn memory() -> Cache {
     Cache::new(MemoryValues::new(), MemoryCalls::new())
 }
 
-/// Counts the tasks that reach the executor within.
+/// Counts the tasks that reach the inner executor.
 #[derive(Debug)]
 struct Counting<'a, E>(&'a E, AtomicUsize);
 
@@ -40,7 +40,7 @@ fn halved(x: i64) -> Result<i64, String> {
     if x % 2 == 0 { Ok(x / 2) } else { Err(format!("{x} is odd")) }
 }
 
-/// Misses, hits and errors through a wrapped executor.
+/// Checks misses, hits and errors through a wrapped executor.
 pub(crate) fn answers_hits_and_records_misses(executor: &impl Executor) {
     let cache = memory();
     let _active = cache.enter();
@@ -55,7 +55,7 @@ pub(crate) fn answers_hits_and_records_misses(executor: &impl Executor) {
     assert!(!halved::contains(5).unwrap());
 }
 
-/// A panic is the job's, and what comes after it runs.
+/// Checks that a panic ends only its own job, and that later tasks run.
 pub(crate) fn outlives_a_panic(executor: &impl Executor) {
     let job = executor.submit(|x: i64| assert!(x > 0, "not positive"), (0,));
     let error = job.result().unwrap_err();
@@ -63,14 +63,14 @@ pub(crate) fn outlives_a_panic(executor: &impl Executor) {
     assert_eq!(executor.submit(|x: i64| x, (1,)).result(), Ok(1));
 }
 
-/// The thread on which the executor runs its tasks.
+/// Returns the thread on which the executor runs its tasks.
 pub(crate) fn thread_of(executor: &impl Executor) -> ThreadId {
     let (task, job) = Task::of_closure(|| thread::current().id());
     executor.submit_task(task).unwrap();
     job.result().unwrap()
 }
 
-/// The configuration as text, and back into an executor that works.
+/// Checks that the configuration is written as this text, and that the text opens a working executor.
 pub(crate) fn opens_from_its_configuration(executor: &impl Executor, text: &str) {
     let config = executor.config();
     assert_eq!(serde_json::to_string(&config).unwrap(), text);

@@ -1,4 +1,4 @@
-//! The example of an executor around somebody else's pool.
+//! The example of an executor around a third-party pool.
 
 #[path = "../../examples/third_party_pool.rs"]
 #[allow(dead_code)]
@@ -9,12 +9,12 @@ use fleche_core::executor::ExecutorConfig;
 use super::shared::{answers_hits_and_records_misses, opens_from_its_configuration, outlives_a_panic};
 
 #[test]
-fn the_example_runs() {
+fn example_runs() {
     example::main().unwrap();
 }
 
 #[test]
-fn the_examples_executor_does_what_executors_do() {
+fn executor_of_the_example_behaves_as_an_executor() {
     let config: Box<dyn ExecutorConfig> = serde_json::from_str(r#"{"type":"threadpool","threads":2}"#).unwrap();
     let executor = config.open().unwrap();
     answers_hits_and_records_misses(&executor);
@@ -23,7 +23,7 @@ fn the_examples_executor_does_what_executors_do() {
 }
 
 #[test]
-fn the_example_takes_twenty_lines() {
+fn executor_of_the_example_takes_twenty_lines() {
     let text = include_str!("../../examples/third_party_pool.rs");
     let (_, executor) = text.split_once("#[derive(Clone").unwrap();
     let (executor, _) = executor.split_once("#[fleche]").unwrap();

@@ -13,27 +13,27 @@ fn runtime() -> Runtime {
 }
 
 #[test]
-fn tasks_keep_no_thread_that_polls() {
-    // Its one thread polls, and would wait for itself.
+fn tasks_do_not_occupy_a_thread_that_polls() {
+    // The only thread of the runtime polls, and would wait for itself.
     let runtime = Builder::new_current_thread().build().unwrap();
     let ran_on = runtime.block_on(async { thread_of(&TokioExecutor::current().unwrap()) });
     assert_ne!(ran_on, std::thread::current().id());
 }
 
 #[test]
-fn hits_stay_outside_and_misses_are_recorded() {
+fn hits_do_not_reach_the_runtime_and_misses_are_recorded() {
     let runtime = runtime();
     answers_hits_and_records_misses(&TokioExecutor::new(runtime.handle().clone()));
 }
 
 #[test]
-fn a_panic_is_the_jobs() {
+fn panic_ends_only_its_own_job() {
     let runtime = runtime();
     outlives_a_panic(&TokioExecutor::new(runtime.handle().clone()));
 }
 
 #[test]
-fn jobs_are_awaited_in_the_runtime() {
+fn jobs_can_be_awaited_in_the_runtime() {
     #[fleche]
     fn blocking(x: i64) -> i64 {
         x + 1
@@ -48,7 +48,7 @@ fn jobs_are_awaited_in_the_runtime() {
 }
 
 #[test]
-fn a_runtime_that_has_shut_down_refuses() {
+fn runtime_that_has_shut_down_refuses_tasks() {
     let runtime = runtime();
     let executor = TokioExecutor::new(runtime.handle().clone());
     drop(runtime);
@@ -56,7 +56,7 @@ fn a_runtime_that_has_shut_down_refuses() {
 }
 
 #[test]
-fn its_configuration_opens_within_a_runtime_only() {
+fn configuration_opens_only_within_a_runtime() {
     let runtime = runtime();
     let executor = TokioExecutor::new(runtime.handle().clone());
     let error = fleche_core::Executor::config(&executor).open().unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Tasks that run amid one that waits for them: what they do not share with it.
+//! Nested tasks, which run on the thread of the task that waits for them: what they do not share with it.
 
 use std::{
     sync::{
@@ -34,7 +34,7 @@ fn cpu_seconds(key: &CallKey) -> f64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn processor_time_counts_for_the_task_that_takes_it() {
+fn processor_time_counts_for_the_task_that_uses_it() {
     let (pool, cache) = (POOL.get_or_init(|| pool(1)), CACHE.get_or_init(memory));
     pool.spawn(|| cache.scope(|| only_waits(1))).result().unwrap();
     let (waits, works) = cache.scope(|| (only_waits::key(1), works::key(1)));
@@ -52,7 +52,7 @@ impl Drop for Joins {
 }
 
 #[test]
-fn nothing_runs_amid_a_panic() {
+fn no_task_is_nested_in_a_panic() {
     let pool = pool(1);
     let (within, ran_in_panic) = (pool.clone(), Arc::new(AtomicBool::new(true)));
     let seen = ran_in_panic.clone();

@@ -1,4 +1,4 @@
-//! Bound functions in pools: they keep what they were bound to.
+//! Bound functions in pools: they keep their binding.
 
 use fleche_core::{Bound, ExecutorExt, fleche, wrap_executor};
 
@@ -14,7 +14,7 @@ fn calls_triple(x: i64) -> i64 {
 }
 
 #[test]
-fn what_is_bound_already_is_not_bound_again() {
+fn bound_function_is_not_bound_again() {
     let (bound_to, active) = (memory(), memory());
     let bound = bound_to.scope(|| Bound::bind(triple));
     let _active = active.enter();
@@ -24,7 +24,7 @@ fn what_is_bound_already_is_not_bound_again() {
 }
 
 #[test]
-fn a_hit_of_a_bound_function_is_looked_up_in_the_cache_that_it_is_bound_to() {
+fn hit_of_a_bound_function_is_looked_up_in_its_own_cache() {
     let bound_to = memory();
     let bound = bound_to.scope(|| {
         triple(1);
@@ -37,7 +37,7 @@ fn a_hit_of_a_bound_function_is_looked_up_in_the_cache_that_it_is_bound_to() {
 }
 
 #[test]
-fn a_bound_call_keeps_its_cache_in_a_wrapped_pool() {
+fn bound_call_keeps_its_cache_in_a_wrapped_pool() {
     let bound_to = memory();
     let call = bound_to.scope(|| triple::bind(1));
     let _active = memory().enter();
@@ -47,7 +47,7 @@ fn a_bound_call_keeps_its_cache_in_a_wrapped_pool() {
 }
 
 #[test]
-fn a_bound_function_keeps_its_cache_after_the_guard_is_gone() {
+fn bound_function_keeps_its_cache_after_the_guard_is_dropped() {
     let cache = memory();
     let active = cache.enter();
     let bound = Bound::bind(calls_triple);
@@ -68,7 +68,7 @@ fn two_pools_share_a_bound_function() {
 }
 
 #[test]
-fn a_cache_active_on_the_worker_is_active_again_afterwards() {
+fn cache_active_on_the_worker_is_active_again_after_a_bound_call() {
     let (bound_to, on_worker) = (memory(), memory());
     let bound = bound_to.scope(|| Bound::bind(triple));
     let job = pool(1).spawn(move || {
@@ -80,7 +80,7 @@ fn a_cache_active_on_the_worker_is_active_again_afterwards() {
 }
 
 #[test]
-fn nothing_stays_active_on_the_worker() {
+fn no_cache_stays_active_on_the_worker() {
     let cache = memory();
     let pool = pool(1);
     cache.scope(|| wrap_executor(&pool).submit(triple, (1,))).result().unwrap();

@@ -1,4 +1,4 @@
-//! What the tests share: a cache in memory, an executor that counts, a gate, and a way to await.
+//! Helpers of the tests: a cache in memory, a counting executor, a gate, and `block_on`.
 
 use std::{
     future::Future,
@@ -27,7 +27,7 @@ pub(crate) fn pool(threads: usize) -> ThreadPool {
     ThreadPool::new(threads).expect("a pool starts")
 }
 
-/// A pool of two threads that counts the tasks it is given.
+/// A pool of two threads that counts the tasks submitted to it.
 #[derive(Debug)]
 pub(crate) struct Counting {
     pool: ThreadPool,
@@ -59,7 +59,7 @@ impl Executor for Counting {
     }
 }
 
-/// Closed until it is opened; who waits at it goes on then.
+/// Blocks the threads that wait at it until it is opened.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     open: Mutex<bool>,

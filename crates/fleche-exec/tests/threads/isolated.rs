@@ -1,4 +1,4 @@
-//! Isolated bodies that use pools: whose threads never work in their directories.
+//! Isolated bodies that use pools, whose threads never run in the directories of the bodies.
 
 use std::{
     path::PathBuf,
@@ -24,7 +24,7 @@ static POOL: OnceLock<ThreadPool> = OnceLock::new();
 #[fleche(isolate, by_name)]
 fn waits(run: u64) -> (PathBuf, PathBuf, bool) {
     let _ = run;
-    // Its only thread has this body to wait for.
+    // The pool's only thread waits for this body.
     let (there, of_pool) = POOL.get().unwrap().spawn(|| (directory(), is_of_pool())).result().unwrap();
     (directory(), there, of_pool)
 }
@@ -35,7 +35,7 @@ fn waits_within(run: u64) -> (PathBuf, PathBuf, bool) {
 }
 
 #[test]
-fn what_an_isolated_body_waits_for_does_not_run_in_its_directory() {
+fn task_awaited_by_an_isolated_body_does_not_run_in_its_directory() {
     let (program, pool) = (directory(), POOL.get_or_init(|| pool(1)));
     for body in [waits, waits_within] {
         let (here, there, of_pool) = pool.spawn(move || memory().scope(|| body(1))).result().unwrap();
@@ -51,9 +51,9 @@ fn makes_a_pool(run: u64) -> u64 {
 }
 
 #[test]
-fn a_pool_that_an_isolated_body_makes_works_in_the_programs_directory() {
+fn pool_created_by_an_isolated_body_runs_in_the_programs_directory() {
     memory().scope(|| makes_a_pool(1));
-    // In the body's directory, which is gone, it would be none.
+    // In the body's directory, which was removed, this would be `None`.
     let there = LATE.spawn(|| std::env::current_dir().ok()).result();
     assert_eq!(there, Ok(Some(directory())));
 }
@@ -67,7 +67,7 @@ fn ends(run: u64) -> u64 {
 }
 
 #[test]
-fn an_isolated_body_may_end_the_pool_that_it_runs_in() {
+fn isolated_body_may_shut_down_the_pool_that_it_runs_in() {
     let pool = ENDS.get_or_init(|| pool(1));
     let last = pool.spawn(|| memory().scope(|| ends(1)));
     assert_eq!(last.result(), Ok(1));

@@ -1,4 +1,4 @@
-//! Jobs of a pool: cancelling, awaiting, being told.
+//! Jobs of a pool: cancelling, awaiting, callbacks.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use fleche_core::{ExecutorExt, JobError};
 use super::common::{Gate, block_on, occupy, pool};
 
 #[test]
-fn a_job_cancelled_before_its_start_never_runs() {
+fn job_cancelled_before_its_start_never_runs() {
     let pool = pool(1);
     let gate = occupy(&pool);
     let ran = Arc::new(AtomicBool::new(false));
@@ -25,7 +25,7 @@ fn a_job_cancelled_before_its_start_never_runs() {
 }
 
 #[test]
-fn a_job_that_has_started_cannot_be_cancelled() {
+fn started_job_cannot_be_cancelled() {
     let pool = pool(1);
     let (started, gate) = (Arc::new(Gate::new()), Arc::new(Gate::new()));
     let within = (started.clone(), gate.clone());
@@ -41,7 +41,7 @@ fn a_job_that_has_started_cannot_be_cancelled() {
 }
 
 #[test]
-fn a_dropped_job_runs_on() {
+fn task_of_a_dropped_job_still_runs() {
     let pool = pool(1);
     let ran = Arc::new(AtomicBool::new(false));
     let within = ran.clone();
@@ -51,7 +51,7 @@ fn a_dropped_job_runs_on() {
 }
 
 #[test]
-fn a_job_can_be_awaited() {
+fn job_can_be_awaited() {
     let pool = pool(1);
     let gate = occupy(&pool);
     let job = pool.submit(|x: i64| x + 1, (1,));
@@ -61,14 +61,14 @@ fn a_job_can_be_awaited() {
 }
 
 #[test]
-fn a_panic_comes_out_of_an_awaited_job() {
+fn panic_is_returned_from_an_awaited_job() {
     let pool = pool(1);
     let job = pool.spawn(|| -> i64 { panic!("not today") });
     assert!(matches!(block_on(job), Err(JobError::Panicked { message, .. }) if message == "not today"));
 }
 
 #[test]
-fn a_job_tells_when_it_is_done() {
+fn callback_runs_when_the_job_is_done() {
     let pool = pool(1);
     let gate = occupy(&pool);
     let job = pool.spawn(|| 5);
@@ -81,7 +81,7 @@ fn a_job_tells_when_it_is_done() {
 }
 
 #[test]
-fn a_job_that_is_done_tells_at_once() {
+fn callback_of_a_finished_job_runs_at_once() {
     let pool = pool(1);
     let job = pool.spawn(|| 5);
     job.wait();

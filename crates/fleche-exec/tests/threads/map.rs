@@ -1,4 +1,4 @@
-//! `map` over a pool: in order, lazily, cancelled when dropped.
+//! `map` over a pool: ordered, lazy, and cancelled when dropped.
 
 use std::sync::{
     Arc,
@@ -15,8 +15,8 @@ fn negated(x: i64) -> i64 {
 }
 
 #[test]
-fn results_come_in_the_order_of_the_inputs() {
-    // The first call ends only when the second has.
+fn results_are_in_the_order_of_the_inputs() {
+    // The first call ends only after the second one.
     let gate = Arc::new(Gate::new());
     let function = move |x: i64| {
         match x {
@@ -32,7 +32,7 @@ fn results_come_in_the_order_of_the_inputs() {
 }
 
 #[test]
-fn an_endless_iterator_will_do() {
+fn map_accepts_an_endless_iterator() {
     let _active = memory().enter();
     let pool = wrap_executor(pool(2));
     let results: Vec<_> = pool.map(negated, (0..).map(|x| (x,))).take(10).map(Result::unwrap).collect();
@@ -52,14 +52,14 @@ fn inputs_are_taken_a_bounded_number_ahead() {
 }
 
 #[test]
-fn nothing_is_submitted_before_a_result_is_asked_for() {
+fn nothing_is_submitted_before_a_result_is_requested() {
     let pool = Counting::new();
     drop(pool.map(|x: i64| x, [(1,), (2,)]));
     assert_eq!(pool.submitted(), 0);
 }
 
 #[test]
-fn what_has_not_started_when_the_map_is_dropped_never_runs() {
+fn unstarted_calls_never_run_after_the_map_is_dropped() {
     let (second_started, gate) = (Arc::new(Gate::new()), Arc::new(Gate::new()));
     let ran = Arc::new(AtomicUsize::new(0));
     let within = (second_started.clone(), gate.clone(), ran.clone());
@@ -81,14 +81,14 @@ fn what_has_not_started_when_the_map_is_dropped_never_runs() {
 }
 
 #[test]
-fn an_error_stands_in_the_place_of_its_input() {
+fn error_takes_the_position_of_its_input() {
     let pool = pool(2);
     let results: Vec<_> = pool.map(|x: i64| assert_ne!(x, 1, "not one"), (0..3).map(|x| (x,))).collect();
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
 }
 
 #[test]
-fn hits_of_a_map_never_enter_the_pool() {
+fn hits_of_a_map_never_reach_the_pool() {
     let _active = memory().enter();
     let pool = wrap_executor(Counting::new());
     negated(1);

@@ -1,4 +1,4 @@
-//! The pool itself: how it starts, survives and ends.
+//! Thread pools: how they start, survive panics and end.
 
 use std::{
     sync::{
@@ -14,19 +14,19 @@ use fleche_exec::{ThreadPool, ThreadPoolConfig};
 use super::common::{Gate, occupy, pool};
 
 #[test]
-fn a_pool_of_no_threads_is_refused_with_the_cure() {
+fn pool_of_zero_threads_is_refused_with_advice() {
     let error = ThreadPool::new(0).unwrap_err().to_string();
     assert!(error.contains("0 threads") && error.contains("at least 1"), "{error}");
 }
 
 #[test]
-fn a_pool_per_core_has_threads() {
+fn pool_per_core_has_threads() {
     assert!(ThreadPool::per_core().unwrap().threads() >= 1);
 }
 
 #[test]
 fn as_many_tasks_run_at_once_as_there_are_threads() {
-    // The barrier opens for three at once.
+    // The barrier opens when three tasks run at the same time.
     let barrier = Arc::new(Barrier::new(3));
     let pool = pool(3);
     let jobs: Vec<_> =
@@ -50,14 +50,14 @@ fn threads_are_named() {
 }
 
 #[test]
-fn a_spawned_closure_may_give_back_what_cannot_be_encoded() {
+fn spawned_closure_may_return_values_that_cannot_be_encoded() {
     let (sender, receiver) = pool(1).spawn(std::sync::mpsc::channel::<i64>).result().unwrap();
     sender.send(3).unwrap();
     assert_eq!(receiver.recv(), Ok(3));
 }
 
 #[test]
-fn a_thread_survives_a_panicking_task() {
+fn thread_survives_a_panicking_task() {
     let pool = pool(1);
     let before = pool.spawn(|| thread::current().id()).result();
     pool.spawn(|| panic!("a task")).result().unwrap_err();
@@ -65,7 +65,7 @@ fn a_thread_survives_a_panicking_task() {
 }
 
 #[test]
-fn a_thread_survives_a_panic_in_what_runs_when_a_job_is_done() {
+fn thread_survives_a_panicking_callback() {
     let pool = pool(1);
     let gate = occupy(&pool);
     let job = pool.spawn(|| 1);
@@ -76,7 +76,7 @@ fn a_thread_survives_a_panic_in_what_runs_when_a_job_is_done() {
 }
 
 #[test]
-fn a_thread_survives_a_panic_in_dropping_what_a_cancelled_task_captured() {
+fn thread_survives_a_panicking_destructor_in_a_cancelled_task() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -105,7 +105,7 @@ fn shutdown_waits_for_every_accepted_task() {
 }
 
 #[test]
-fn what_is_submitted_after_shutdown_is_refused_with_the_cure() {
+fn submission_after_shutdown_is_refused_with_advice() {
     let pool = pool(1);
     pool.clone().shutdown();
     let error = pool.submit(|x: i64| x, (1,)).result().unwrap_err();
@@ -113,7 +113,7 @@ fn what_is_submitted_after_shutdown_is_refused_with_the_cure() {
 }
 
 #[test]
-fn shutting_down_twice_waits_likewise() {
+fn second_shutdown_waits_too() {
     let pool = pool(1);
     let gate = occupy(&pool);
     let job = pool.spawn(|| 1);
@@ -144,14 +144,14 @@ fn dropping_the_last_handle_waits_for_every_accepted_task() {
 }
 
 #[test]
-fn dropping_one_of_two_handles_ends_nothing() {
+fn dropping_one_of_two_handles_keeps_the_pool_open() {
     let pool = pool(1);
     drop(pool.clone());
     assert_eq!(pool.spawn(|| 1).result(), Ok(1));
 }
 
 #[test]
-fn a_task_may_drop_the_last_handle_of_its_pool() {
+fn task_may_drop_the_last_handle_of_its_pool() {
     let pool = pool(1);
     let gate = Arc::new(Gate::new());
     let within = (gate.clone(), pool.clone());
@@ -168,7 +168,7 @@ fn a_task_may_drop_the_last_handle_of_its_pool() {
 }
 
 #[test]
-fn a_task_may_shut_its_pool_down() {
+fn task_may_shut_down_its_pool() {
     let pool = pool(2);
     let within = pool.clone();
     assert_eq!(pool.spawn(move || within.shutdown()).result(), Ok(()));
@@ -176,7 +176,7 @@ fn a_task_may_shut_its_pool_down() {
 }
 
 #[test]
-fn a_task_may_submit_to_its_pool() {
+fn task_may_submit_to_its_pool() {
     let pool = pool(1);
     let within = pool.clone();
     let inner = pool.spawn(move || within.spawn(|| 1)).result().unwrap();
@@ -184,7 +184,7 @@ fn a_task_may_submit_to_its_pool() {
 }
 
 #[test]
-fn executors_behind_pointers_submit() {
+fn executors_behind_pointers_accept_calls() {
     let pool = pool(1);
     let reference = &&pool;
     assert_eq!(ExecutorExt::submit(reference, |x: i64| x, (1,)).result(), Ok(1));
@@ -194,12 +194,12 @@ fn executors_behind_pointers_submit() {
 }
 
 #[test]
-fn a_pool_reaches_no_further_than_its_process() {
+fn thread_pool_reaches_only_its_process() {
     assert_eq!(pool(1).reach(), Reach::Process);
 }
 
 #[test]
-fn a_configuration_is_text_that_makes_such_a_pool() {
+fn configuration_round_trips_through_text() {
     let text = serde_json::to_string(&pool(3).config()).unwrap();
     assert_eq!(text, r#"{"type":"threads","threads":3}"#);
     let config: Box<dyn ExecutorConfig> = serde_json::from_str(&text).unwrap();
@@ -208,6 +208,6 @@ fn a_configuration_is_text_that_makes_such_a_pool() {
 }
 
 #[test]
-fn a_configuration_of_no_threads_does_not_open() {
+fn configuration_of_zero_threads_does_not_open() {
     assert!(ThreadPoolConfig::new(0).open().is_err());
 }

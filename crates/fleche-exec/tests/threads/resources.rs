@@ -1,4 +1,4 @@
-//! Resources: what a task asks for, when it starts, and what is refused.
+//! Resources of tasks: when a task starts, and what is refused.
 
 use std::{
     sync::{
@@ -33,12 +33,12 @@ fn why<R>(outcome: Result<R, JobError>) -> String {
     match outcome {
         Err(JobError::Rejected { why }) => why,
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it ran"),
+        Ok(_) => panic!("the task ran"),
     }
 }
 
 #[test]
-fn an_executor_that_knows_no_options_refuses_them_by_name() {
+fn executor_without_options_refuses_them_by_name() {
     let executor = Counting::new();
     let resources = cores(1).option("partition", "short");
     let why = why(executor.with(resources).submit(double, (1,)).result());
@@ -47,14 +47,14 @@ fn an_executor_that_knows_no_options_refuses_them_by_name() {
 }
 
 #[test]
-fn asking_for_nothing_is_known_to_every_executor() {
+fn every_executor_accepts_empty_resources() {
     let executor = Counting::new();
     assert_eq!(executor.with(Resources::new()).submit(double, (1,)).result(), Ok(2));
     assert_eq!(executor.submitted(), 1);
 }
 
 #[test]
-fn what_threads_cannot_honour_is_refused_by_name_and_no_body_runs() {
+fn thread_pool_refuses_unsupported_options_by_name() {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let pool = pool(1);
     for (name, resources) in [
@@ -72,12 +72,12 @@ fn what_threads_cannot_honour_is_refused_by_name_and_no_body_runs() {
 }
 
 #[test]
-fn retries_are_accepted_since_no_thread_is_lost() {
+fn thread_pool_accepts_retries() {
     assert_eq!(pool(1).with(Resources::new().retries(2)).submit(double, (1,)).result(), Ok(2));
 }
 
 #[test]
-fn a_task_that_asks_for_more_than_there_is_is_refused_at_once() {
+fn task_that_exceeds_the_budget_is_refused_at_once() {
     let pool = budget(1, Budget { cores: Some(4), memory_mb: Some(100), gpus: vec![7] });
     let gate = occupy(&pool);
     for (asked, resources) in [
@@ -94,13 +94,13 @@ fn a_task_that_asks_for_more_than_there_is_is_refused_at_once() {
 }
 
 #[test]
-fn memory_of_a_pool_whose_budget_says_none_is_refused() {
+fn memory_is_refused_if_the_budget_sets_none() {
     let why = why(pool(1).with(Resources::new().memory_mb(1)).submit(double, (1,)).result());
     assert!(why.contains("`memory_mb`") && why.contains("budget"), "{why}");
 }
 
 #[test]
-fn a_pool_has_as_many_cores_as_threads_unless_it_says_otherwise() {
+fn pool_has_one_core_per_thread_by_default() {
     assert_eq!(pool(2).with(cores(2)).submit(double, (1,)).result(), Ok(2));
     assert!(pool(2).with(cores(3)).submit(double, (1,)).is_done());
 }
@@ -126,7 +126,7 @@ fn no_task_overtakes_a_large_one() {
 }
 
 #[test]
-fn a_large_task_runs_alone() {
+fn large_task_runs_alone() {
     static AT_ONCE: AtomicUsize = AtomicUsize::new(0);
     static MOST: AtomicUsize = AtomicUsize::new(0);
     let body = |_: usize| {
@@ -142,7 +142,7 @@ fn a_large_task_runs_alone() {
 }
 
 #[test]
-fn tasks_that_only_wait_take_no_core() {
+fn task_of_zero_cores_starts_while_no_core_is_free() {
     let pool = budget(2, Budget { cores: Some(1), ..Budget::default() });
     let gate = occupy(&pool);
     assert_eq!(pool.with(cores(0)).submit(double, (1,)).result(), Ok(2));
@@ -153,21 +153,21 @@ fn tasks_that_only_wait_take_no_core() {
 }
 
 #[test]
-fn memory_is_free_again_when_its_task_has_ended() {
+fn memory_is_free_again_after_its_task_has_ended() {
     let pool = budget(2, Budget { memory_mb: Some(100), ..Budget::default() });
     let jobs: Vec<_> = (0..50).map(|x| pool.with(Resources::new().memory_mb(60)).submit(double, (x,))).collect();
     assert!(jobs.into_iter().all(|job| job.result().is_ok()));
 }
 
 #[test]
-fn a_task_that_panics_gives_back_what_it_had() {
+fn panicking_task_gives_its_resources_back() {
     let pool = pool(2);
     pool.with(cores(2)).submit(|_: i64| -> i64 { panic!("a task") }, (1,)).result().unwrap_err();
     assert_eq!(pool.with(cores(2)).submit(double, (1,)).result(), Ok(2));
 }
 
 #[test]
-fn a_cancelled_task_that_waits_for_much_is_passed_over() {
+fn cancelled_task_does_not_hold_up_the_tasks_behind_it() {
     let pool = pool(2);
     let gate = occupy(&pool);
     let large = pool.with(cores(2)).submit(double, (1,));
@@ -177,7 +177,7 @@ fn a_cancelled_task_that_waits_for_much_is_passed_over() {
 }
 
 #[test]
-fn two_tasks_at_once_have_different_gpus() {
+fn concurrent_tasks_have_different_gpus() {
     let pool = budget(2, Budget { gpus: vec![3, 5], ..Budget::default() });
     let barrier = Arc::new(Barrier::new(2));
     let jobs = [(); 2].map(|()| {
@@ -202,7 +202,7 @@ fn triple(x: i64) -> i64 {
 }
 
 #[test]
-fn a_hit_asks_for_nothing_and_a_miss_for_what_is_said() {
+fn misses_need_the_resources_and_hits_do_not() {
     let _active = memory().enter();
     let pool = wrap_executor(pool(2));
     let with = pool.with(cores(3));
@@ -223,7 +223,7 @@ fn resources_reach_executors_behind_pointers() {
 }
 
 #[test]
-fn what_is_said_later_counts() {
+fn later_options_override_earlier_ones() {
     let pool = pool(1);
     let much = pool.with(cores(2).option("partition", "short"));
     assert!(why(much.with(cores(1)).submit(double, (1,)).result()).contains("`partition`"));
@@ -231,7 +231,7 @@ fn what_is_said_later_counts() {
 }
 
 #[test]
-fn map_asks_for_the_resources_too() {
+fn map_uses_the_resources_too() {
     let pool = pool(1);
     let (enough, much) = (pool.with(cores(1)), pool.with(cores(2)));
     assert_eq!(enough.map(double, [(1,), (2,)]).collect::<Result<Vec<_>, _>>(), Ok(vec![2, 4]));
@@ -253,7 +253,7 @@ fn dropping_the_pool_waits_for_large_tasks_too() {
 }
 
 #[test]
-fn a_configuration_holds_the_budget() {
+fn configuration_contains_the_budget() {
     let pool = budget(2, Budget { memory_mb: Some(64), gpus: vec![1], ..Budget::default() });
     let text = serde_json::to_string(&pool.config()).unwrap();
     assert_eq!(text, r#"{"type":"threads","threads":2,"budget":{"memory_mb":64,"gpus":[1]}}"#);
@@ -265,7 +265,7 @@ fn a_configuration_holds_the_budget() {
 }
 
 #[test]
-fn resources_are_text() {
+fn resources_round_trip_through_text() {
     let resources = cores(4).memory_mb(2048).timeout(Duration::from_mins(1)).env("LANG", "C").option("queue", "q");
     let text = serde_json::to_string(&resources).unwrap();
     assert_eq!(serde_json::from_str::<Resources>(&text).unwrap(), resources);

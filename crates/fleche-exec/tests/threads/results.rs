@@ -1,4 +1,4 @@
-//! What comes back from a pool, and what of it is recorded.
+//! The results that a pool returns, and which of them are recorded.
 
 use std::error::Error;
 
@@ -71,7 +71,7 @@ fn ok_is_recorded() {
 }
 
 #[test]
-fn an_error_comes_back_and_is_not_recorded() {
+fn error_is_returned_and_not_recorded() {
     let cache = memory();
     let _active = cache.enter();
     let job = wrap_executor(pool(1)).submit(odd, (2,));
@@ -80,7 +80,7 @@ fn an_error_comes_back_and_is_not_recorded() {
 }
 
 #[test]
-fn a_panic_comes_back_with_message_and_place() {
+fn panic_is_returned_with_message_and_location() {
     let _active = memory().enter();
     let error = wrap_executor(pool(1)).submit(panics, (7,)).result().unwrap_err();
     let JobError::Panicked { message, location } = error else { panic!("{error}") };
@@ -89,14 +89,14 @@ fn a_panic_comes_back_with_message_and_place() {
 }
 
 #[test]
-fn a_panic_records_nothing() {
+fn panic_records_nothing() {
     let _active = memory().enter();
     wrap_executor(pool(1)).submit(panics, (8,)).result().unwrap_err();
     assert!(!panics::contains(8).unwrap());
 }
 
 #[test]
-fn generic_functions_are_told_apart_by_their_types() {
+fn generic_functions_are_distinguished_by_their_types() {
     let cache = memory();
     let _active = cache.enter();
     let pool = wrap_executor(Counting::new());
@@ -108,7 +108,7 @@ fn generic_functions_are_told_apart_by_their_types() {
 }
 
 #[test]
-fn a_bound_call_may_borrow_its_parameters() {
+fn bound_call_may_borrow_its_parameters() {
     let _active = memory().enter();
     let pool = wrap_executor(Counting::new());
     let numbers = vec![1, 2, 3];
@@ -118,7 +118,7 @@ fn a_bound_call_may_borrow_its_parameters() {
 }
 
 #[test]
-fn a_bound_call_may_return_an_error_that_cannot_leave_its_thread() {
+fn bound_call_may_return_an_error_that_is_not_send() {
     let _active = memory().enter();
     let pool = wrap_executor(pool(1));
     assert_eq!(pool.run(parsed::bind("12")).result().unwrap().unwrap(), 12);
@@ -127,7 +127,7 @@ fn a_bound_call_may_return_an_error_that_cannot_leave_its_thread() {
 }
 
 #[test]
-fn the_ok_of_such_a_result_is_recorded() {
+fn ok_is_recorded_if_the_error_type_is_not_send() {
     let _active = memory().enter();
     wrap_executor(pool(1)).run(parsed::bind("13")).result().unwrap().unwrap();
     assert_eq!(parsed::load("13").unwrap().unwrap().unwrap(), 13);

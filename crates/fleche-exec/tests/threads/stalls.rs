@@ -1,4 +1,4 @@
-//! What could wait for ever, and does not.
+//! Waits in thread pools that could last forever, and must not.
 
 use std::sync::{
     Arc, Barrier, OnceLock,
@@ -31,10 +31,10 @@ fn refusal<R: std::fmt::Debug>(outcome: Result<R, JobError>) -> String {
 }
 
 #[test]
-fn a_pool_ends_whose_last_task_ran_amid_another() {
+fn pool_shuts_down_after_its_last_task_was_nested() {
     let pool = pool(2);
     let within = pool.clone();
-    // With all cores, so that the other thread has nothing to do.
+    // It takes all cores, so the other thread has nothing to do.
     let outer = pool.with(cores(2)).submit(
         move |(): ()| {
             let inner = within.spawn(|| 1);
@@ -48,14 +48,14 @@ fn a_pool_ends_whose_last_task_ran_amid_another() {
 }
 
 #[test]
-fn what_is_behind_a_task_that_runs_amid_another_starts() {
+fn task_behind_a_nested_task_starts() {
     let pool = pool(4);
     let (within, behind, told) = (pool.clone(), Arc::new(Gate::new()), Arc::new(Barrier::new(2)));
     let (seen, both) = (behind.clone(), told.clone());
     let outer = pool.with(cores(2)).submit(
         move |(): ()| {
             let seen = seen.clone();
-            // Waits for a core, until it is waited for.
+            // Lacks a core until the outer task waits for it.
             let large = within.with(cores(3)).submit(move |(): ()| seen.wait(), ((),));
             both.wait();
             both.wait();
@@ -71,7 +71,7 @@ fn what_is_behind_a_task_that_runs_amid_another_starts() {
 }
 
 #[test]
-fn what_is_behind_a_task_that_is_cancelled_starts() {
+fn task_behind_a_cancelled_task_starts() {
     let pool = pool(2);
     let gate = occupy(&pool);
     let large = pool.with(cores(2)).submit(|x: u64| x, (1,));
@@ -81,7 +81,7 @@ fn what_is_behind_a_task_that_is_cancelled_starts() {
     gate.open();
 }
 
-/// An argument that looks at a pool when it is dropped.
+/// An argument whose destructor uses a pool.
 #[derive(Clone, Serialize, Deserialize)]
 struct Looks(u64);
 
@@ -99,7 +99,7 @@ fn looks(at: Looks) -> u64 {
 }
 
 #[test]
-fn what_is_behind_a_call_that_all_its_submitters_cancel_starts() {
+fn task_behind_a_call_that_all_its_submitters_cancel_starts() {
     let _active = memory().enter();
     let pool = LOOKED_AT.get_or_init(|| pool(2));
     let gate = occupy(pool);
@@ -116,7 +116,7 @@ fn what_is_behind_a_call_that_all_its_submitters_cancel_starts() {
 }
 
 #[test]
-fn a_job_that_needs_what_comes_of_an_earlier_one_is_waited_for_beside_it() {
+fn as_completed_runs_a_job_that_an_earlier_one_depends_on() {
     let pool = pool(1);
     let within = pool.clone();
     let outer = pool.spawn(move || {
@@ -137,7 +137,7 @@ fn a_job_that_needs_what_comes_of_an_earlier_one_is_waited_for_beside_it() {
 }
 
 #[test]
-fn however_deep_the_wait_no_more_run_than_the_pool_is_large() {
+fn deep_waits_do_not_let_more_tasks_run_than_the_pool_has_threads() {
     static NOW: AtomicUsize = AtomicUsize::new(0);
     static MOST: AtomicUsize = AtomicUsize::new(0);
     fn deep(pool: &ThreadPool, depth: u32) {
@@ -153,7 +153,7 @@ fn however_deep_the_wait_no_more_run_than_the_pool_is_large() {
         job::join_all((0..100).map(|_| pool.spawn(body))).unwrap();
     }
     deep(&pool(1), 10);
-    // The one that has waited may go on amid another.
+    // A thread that has waited may resume while another task runs.
     assert!(MOST.load(SeqCst) <= 2, "{MOST:?} ran at once");
 }
 
@@ -163,7 +163,7 @@ fn chain(pool: &ThreadPool, depth: u32) -> Result<u32, JobError> {
 }
 
 #[test]
-fn a_chain_for_which_there_are_not_enough_threads_ends_with_the_reason() {
+fn chain_that_needs_too_many_threads_is_refused_with_the_reason() {
     let pool = pool(1);
     let why = refusal(chain(&pool, 10_000));
     assert!(why.contains("no further thread"), "{why}");
@@ -171,7 +171,7 @@ fn a_chain_for_which_there_are_not_enough_threads_ends_with_the_reason() {
 }
 
 #[test]
-fn a_task_that_needs_what_who_waits_for_it_has_is_refused() {
+fn task_that_needs_resources_of_its_waiter_is_refused() {
     let pool = pool_with_memory(2, 8);
     let within = pool.clone();
     let outer = pool
@@ -182,7 +182,7 @@ fn a_task_that_needs_what_who_waits_for_it_has_is_refused() {
 }
 
 #[test]
-fn of_tasks_that_need_what_the_others_have_as_few_are_refused_as_can_be() {
+fn only_one_task_of_a_resource_deadlock_is_refused() {
     let pool = pool_with_memory(2, 8);
     let both = Arc::new(Barrier::new(2));
     let outer = || {
@@ -198,7 +198,7 @@ fn of_tasks_that_need_what_the_others_have_as_few_are_refused_as_can_be() {
 }
 
 #[test]
-fn what_will_be_free_when_another_pool_is_done_is_waited_for() {
+fn task_waits_for_resources_that_another_pool_will_free() {
     let (pool, other) = (pool_with_memory(2, 8), pool(1));
     let (gate, both) = (occupy(&other), Arc::new(Barrier::new(2)));
     let (elsewhere, within, has) = (other.clone(), pool.clone(), both.clone());
@@ -212,7 +212,7 @@ fn what_will_be_free_when_another_pool_is_done_is_waited_for() {
     let waits = pool.spawn(move || {
         both.wait();
         let needs = within.with(memory_mb(8)).submit(|x: u64| x, (1,));
-        // When it is waited for, so is what opens the gate.
+        // Opened before the wait, since `needs` cannot start earlier.
         gate.open();
         needs.result()
     });

@@ -15,7 +15,7 @@ use fleche_exec::{Budget, ThreadPool};
 use super::common::{Gate, memory, occupy, pool};
 
 #[test]
-fn in_a_pool_of_one_thread_what_is_waited_for_runs_on_that_thread() {
+fn awaited_task_runs_on_the_only_thread_of_its_pool() {
     let pool = pool(1);
     let within = pool.clone();
     let job = pool.spawn(move || {
@@ -26,7 +26,7 @@ fn in_a_pool_of_one_thread_what_is_waited_for_runs_on_that_thread() {
     assert_eq!(inner, outer);
 }
 
-/// A sum over a binary tree, each node of which is a task of the pool.
+/// Sums over a binary tree, each node of which is a task of the pool.
 fn sum(pool: &ThreadPool, depth: u32) -> u64 {
     if depth == 0 {
         return 1;
@@ -47,7 +47,7 @@ fn trees_of_tasks_complete_in_pools_of_any_size() {
     }
 }
 
-/// As [`sum`], waiting for whichever half comes first.
+/// Like [`sum`], but takes the halves in the order in which they end.
 fn joined(pool: &ThreadPool, depth: u32) -> u64 {
     if depth == 0 {
         return 1;
@@ -60,14 +60,14 @@ fn joined(pool: &ThreadPool, depth: u32) -> u64 {
 }
 
 #[test]
-fn trees_complete_that_wait_for_whichever_comes_first() {
+fn trees_of_joined_tasks_complete() {
     for threads in [1, 2] {
         assert_eq!(joined(&pool(threads), 9), 512);
     }
 }
 
 #[test]
-fn chains_complete_that_are_deeper_than_a_stack_should_be() {
+fn chains_deeper_than_one_stack_complete() {
     fn chain(pool: &ThreadPool, depth: u32) -> u32 {
         let within = pool.clone();
         if depth == 0 { 0 } else { 1 + pool.spawn(move || chain(&within, depth - 1)).result().unwrap() }
@@ -76,7 +76,7 @@ fn chains_complete_that_are_deeper_than_a_stack_should_be() {
 }
 
 #[test]
-fn a_map_within_a_task_of_the_same_pool_completes() {
+fn map_within_a_task_of_the_same_pool_completes() {
     let pool = pool(1);
     let within = pool.clone();
     let job = pool.spawn(move || within.map(|x: u64| x * x, (0..100).map(|x| (x,))).map(Result::unwrap).sum::<u64>());
@@ -94,7 +94,7 @@ fn same(x: u64) -> u64 {
 }
 
 #[test]
-fn memoized_calls_within_a_wrapped_pool_are_recorded_in_the_cache_of_their_submitter() {
+fn nested_calls_in_a_wrapped_pool_use_the_cache_of_their_submitter() {
     let cache = memory();
     let _active = cache.enter();
     let pool = wrap_executor(pool(1));
@@ -102,7 +102,7 @@ fn memoized_calls_within_a_wrapped_pool_are_recorded_in_the_cache_of_their_submi
     let job = pool.inner().spawn(move || {
         let other = memory();
         let _other = other.enter();
-        // Two jobs of one call share a task: the one that follows is waited for here.
+        // Two jobs of one call share a task. The second job, which follows the first, is awaited first.
         let (first, second) = (within.submit(leaf, (1,)), within.submit(leaf, (1,)));
         assert_eq!((second.result(), first.result()), (Ok(2), Ok(2)));
         other.stats().computed
@@ -112,7 +112,7 @@ fn memoized_calls_within_a_wrapped_pool_are_recorded_in_the_cache_of_their_submi
 }
 
 #[test]
-fn what_runs_amid_a_task_sees_nothing_of_it() {
+fn nested_task_sees_nothing_of_the_outer_task() {
     let pool = pool(1);
     let within = pool.clone();
     let (cache, inner) = (memory(), Arc::new(memory()));
@@ -134,19 +134,19 @@ fn what_runs_amid_a_task_sees_nothing_of_it() {
 }
 
 #[test]
-fn a_task_that_waits_for_another_pool_leaves_its_place() {
+fn task_that_waits_for_another_pool_does_not_count_as_running() {
     let (one, other) = (pool(1), pool(1));
     let gate = occupy(&other);
     let elsewhere = other.clone();
     let waiting = one.spawn(move || elsewhere.spawn(|| 1).result());
-    // The only thread of the pool waits, and yet:
+    // The only thread of the pool waits, but another one takes its place.
     assert_eq!(one.spawn(|| 2).result(), Ok(2));
     gate.open();
     assert_eq!(waiting.result(), Ok(Ok(1)));
 }
 
 #[test]
-fn a_wait_with_a_timeout_leaves_its_place() {
+fn task_that_waits_with_a_timeout_does_not_count_as_running() {
     let pool = pool(1);
     let within = pool.clone();
     let job = pool.spawn(move || {
@@ -158,7 +158,7 @@ fn a_wait_with_a_timeout_leaves_its_place() {
 }
 
 #[test]
-fn waiting_tasks_do_not_let_more_run_than_the_pool_is_large() {
+fn waits_do_not_let_more_tasks_run_than_the_pool_has_threads() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (one, other) = (pool(2), pool(1));
     let gate = occupy(&other);
@@ -189,7 +189,7 @@ fn waiting_tasks_do_not_let_more_run_than_the_pool_is_large() {
 }
 
 #[test]
-fn cores_are_free_while_their_task_waits_and_memory_is_not() {
+fn waiting_task_frees_its_cores_but_not_its_memory() {
     let budget = Budget { cores: Some(2), memory_mb: Some(10), ..Budget::default() };
     let (one, other) = (ThreadPool::with_budget(2, budget).unwrap(), pool(1));
     let gate = occupy(&other);
@@ -208,7 +208,7 @@ fn cores_are_free_while_their_task_waits_and_memory_is_not() {
 }
 
 #[test]
-fn a_pool_ends_while_its_tasks_wait_for_one_another() {
+fn pool_shuts_down_while_its_tasks_wait_for_one_another() {
     let pool = pool(1);
     let (within, accepted) = (pool.clone(), Arc::new(Gate::new()));
     let open = accepted.clone();
@@ -224,7 +224,7 @@ fn a_pool_ends_while_its_tasks_wait_for_one_another() {
 }
 
 #[test]
-fn a_cancelled_job_is_not_waited_for() {
+fn cancelled_job_is_not_waited_for() {
     let pool = pool(1);
     let within = pool.clone();
     let job = pool.spawn(move || {
@@ -236,7 +236,7 @@ fn a_cancelled_job_is_not_waited_for() {
 }
 
 #[test]
-fn what_waits_can_be_cancelled_all_at_once() {
+fn all_queued_tasks_can_be_cancelled_at_once() {
     let pool = pool(1);
     let gate = occupy(&pool);
     let jobs: Vec<_> = (0..5).map(|x| pool.spawn(move || x)).collect();

@@ -1,4 +1,4 @@
-//! Wrapped pools: hits stay out, everything else is bound.
+//! Wrapped pools: hits do not reach the pool, and all other calls are bound.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +17,7 @@ fn double(x: i64) -> i64 {
     2 * x
 }
 
-/// Not memoized, but of the same name as the one that is.
+/// A plain function with the name of the memoized one.
 mod plain {
     pub(super) fn double(x: i64) -> i64 {
         200 * x
@@ -29,7 +29,7 @@ fn calls_double(x: i64) -> i64 {
 }
 
 #[test]
-fn a_hit_never_enters_the_pool() {
+fn hit_never_reaches_the_pool() {
     let _active = memory().enter();
     double(1);
     let pool = wrap_executor(Counting::new());
@@ -38,7 +38,7 @@ fn a_hit_never_enters_the_pool() {
 }
 
 #[test]
-fn a_result_of_other_code_is_no_hit() {
+fn result_of_other_code_is_not_a_hit() {
     #[fleche]
     fn before(x: i64) -> i64 {
         2 * x
@@ -61,14 +61,14 @@ fn a_result_of_other_code_is_no_hit() {
 }
 
 #[test]
-fn the_job_of_a_hit_is_done_already() {
+fn job_of_a_hit_is_done_at_once() {
     let _active = memory().enter();
     double(1);
     assert!(wrap_executor(pool(1)).submit(double, (1,)).is_done());
 }
 
 #[test]
-fn a_hit_of_a_bound_call_never_enters_the_pool() {
+fn hit_of_a_bound_call_never_reaches_the_pool() {
     let _active = memory().enter();
     double(1);
     let pool = wrap_executor(Counting::new());
@@ -77,7 +77,7 @@ fn a_hit_of_a_bound_call_never_enters_the_pool() {
 }
 
 #[test]
-fn a_miss_is_recorded_in_the_cache_of_the_submitter() {
+fn miss_is_recorded_in_the_submitters_cache() {
     let cache = memory();
     let _active = cache.enter();
     let pool = wrap_executor(Counting::new());
@@ -88,7 +88,7 @@ fn a_miss_is_recorded_in_the_cache_of_the_submitter() {
 }
 
 #[test]
-fn a_miss_is_recorded_with_the_tags_of_the_submitter() {
+fn miss_is_recorded_with_the_submitters_tags() {
     let cache = memory();
     let _active = cache.enter();
     let _tag = tag("project", "alloy").enter();
@@ -99,7 +99,7 @@ fn a_miss_is_recorded_with_the_tags_of_the_submitter() {
 }
 
 #[test]
-fn a_miss_is_recorded_with_its_runtime() {
+fn miss_is_recorded_with_its_runtime() {
     let cache = memory();
     let _active = cache.enter();
     wrap_executor(pool(1)).submit(double, (1,)).result().unwrap();
@@ -109,7 +109,7 @@ fn a_miss_is_recorded_with_its_runtime() {
 }
 
 #[test]
-fn kinds_of_metadata_that_the_submitter_did_not_choose_are_not_collected() {
+fn metadata_kinds_that_the_submitter_did_not_choose_are_not_collected() {
     let cache = memory();
     let _active = cache.enter();
     let _nothing = fleche_core::collect([]).enter();
@@ -119,14 +119,14 @@ fn kinds_of_metadata_that_the_submitter_did_not_choose_are_not_collected() {
 }
 
 #[test]
-fn calls_inside_a_plain_function_use_the_cache_of_the_submitter() {
+fn calls_inside_a_plain_function_use_the_submitters_cache() {
     let _active = memory().enter();
     assert_eq!(wrap_executor(pool(1)).submit(calls_double, (1,)).result(), Ok(3));
     assert!(double::contains(1).unwrap());
 }
 
 #[test]
-fn calls_inside_a_closure_use_the_cache_of_the_submitter() {
+fn calls_inside_a_closure_use_the_submitters_cache() {
     let _active = memory().enter();
     let offset = 5;
     assert_eq!(wrap_executor(pool(1)).submit(move |x: i64| double(x) + offset, (1,)).result(), Ok(7));
@@ -134,7 +134,7 @@ fn calls_inside_a_closure_use_the_cache_of_the_submitter() {
 }
 
 #[test]
-fn a_plain_function_is_passed_through_every_time() {
+fn plain_function_reaches_the_pool_every_time() {
     let _active = memory().enter();
     let pool = wrap_executor(Counting::new());
     pool.submit(calls_double, (1,)).result().unwrap();
@@ -143,14 +143,14 @@ fn a_plain_function_is_passed_through_every_time() {
 }
 
 #[test]
-fn a_plain_function_of_the_same_name_is_not_taken_for_a_memoized_one() {
+fn plain_function_with_the_name_of_a_memoized_one_is_not_memoized() {
     let _active = memory().enter();
     double(1);
     assert_eq!(wrap_executor(pool(1)).submit(plain::double, (1,)).result(), Ok(200));
 }
 
 #[test]
-fn without_the_wrap_the_cache_of_the_submitter_is_not_inherited() {
+fn unwrapped_pool_does_not_inherit_the_submitters_cache() {
     let cache = memory();
     let _active = cache.enter();
     assert_eq!(pool(1).submit(double, (1,)).result(), Ok(2));
@@ -159,7 +159,7 @@ fn without_the_wrap_the_cache_of_the_submitter_is_not_inherited() {
 }
 
 #[test]
-fn wrapping_twice_is_as_wrapping_once() {
+fn wrapping_twice_equals_wrapping_once() {
     let cache = memory();
     let _active = cache.enter();
     let pool = wrap_executor(wrap_executor(Counting::new()));
@@ -170,7 +170,7 @@ fn wrapping_twice_is_as_wrapping_once() {
 }
 
 #[test]
-fn each_submission_is_bound_to_the_cache_of_its_moment() {
+fn each_submission_is_bound_to_the_cache_active_at_that_time() {
     let (first, second) = (memory(), memory());
     let pool = wrap_executor(pool(1));
     first.scope(|| pool.submit(double, (1,))).result().unwrap();
@@ -222,7 +222,7 @@ fn held_for_several(x: i64) -> i64 {
 }
 
 #[test]
-fn wraps_of_one_wrap_share_a_task_and_lose_none() {
+fn wraps_of_one_wrapped_pool_share_a_task() {
     let _active = memory().enter();
     let shared = wrap_executor(Counting::new());
     let (first, second) = (wrap_executor(&shared), wrap_executor(&shared));
@@ -244,7 +244,7 @@ fn held_for_who_asks(x: i64) -> i64 {
 }
 
 #[test]
-fn what_is_asked_for_is_checked_though_the_call_is_on_its_way() {
+fn resources_are_checked_even_if_the_call_is_already_in_flight() {
     let _active = memory().enter();
     let pool = wrap_executor(pool(2));
     let first = pool.submit(held_for_who_asks, (1,));
