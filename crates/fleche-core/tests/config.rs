@@ -1,7 +1,7 @@
-//! Configuration files: which are obeyed, what they may say, and what programs are told of them.
+//! Tests of configuration files: which are trusted, what they may contain, and which messages they cause.
 #![cfg(unix)]
 
-// Linked, so that configurations can name it.
+// Linked so that configurations can name this backend.
 use fleche_store_file as _;
 
 #[path = "config/child.rs"]

@@ -1,4 +1,5 @@
-//! The cache of threads that have entered none. One test, in a process of its own, since all of it is process-wide.
+//! Tests the default cache of threads that have entered none: a single test in its own process, since the default is
+//! process-wide.
 #![allow(missing_docs)]
 
 use std::{env, fs, thread};
@@ -18,14 +19,14 @@ fn somewhere(x: i64) -> i64 {
 static RUNS: support::Runs = support::Runs::new();
 
 #[test]
-fn files_then_an_explicit_default_decide_where_nothing_is_entered() {
+fn explicit_default_overrides_configuration_files() {
     let directory = tempfile::tempdir().unwrap();
     let text = "root = true\n[cache.mine]\nvalues = { type = \"memory\", id = \"v\" }\ncalls = { type = \"memory\", id = \"c\" }\n";
     fs::write(directory.path().join("fleche.toml"), text).unwrap();
     fs::create_dir(directory.path().join("below")).unwrap();
     env::set_current_dir(directory.path().join("below")).unwrap();
 
-    // While another thread has a cache entered, falling back is worth a warning.
+    // Falling back while another thread has a cache entered causes a warning.
     let entered = support::memory();
     let guard = entered.enter();
     let ((), log) =
@@ -35,7 +36,7 @@ fn files_then_an_explicit_default_decide_where_nothing_is_entered() {
     drop(guard);
     assert_eq!(RUNS.take(), 1);
 
-    // What the file names is what all threads share.
+    // All threads share the cache that the file names.
     somewhere(1);
     assert_eq!(RUNS.take(), 0);
     let named = Cache::named("mine").unwrap();

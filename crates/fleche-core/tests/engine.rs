@@ -1,5 +1,5 @@
-//! Memoized functions from the user's side: which bodies ran, how often, under which cache, and what was said.
-// Results are compared bit for bit, and every kind of option is one that users have.
+//! Tests of memoized functions as users see them: which bodies ran, under which cache, and what was logged.
+// Results are compared exactly, and the tests use every kind of option that users have.
 #![allow(missing_docs, clippy::float_cmp, clippy::option_option, clippy::unused_async)]
 
 #[path = "engine/asynchronous.rs"]

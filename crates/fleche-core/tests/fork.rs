@@ -1,5 +1,5 @@
-//! Children of `fork()`: calls run there without the cache, nothing of the parent is touched, and nothing hangs. In a process
-//! of its own, so that no other test's locks are in the children.
+//! Tests of children of `fork()`: calls run without the cache, nothing of the parent is touched, and nothing hangs. In
+//! a separate process, so that no locks of other tests are copied into the children.
 #![cfg(unix)]
 #![allow(missing_docs)]
 
@@ -39,7 +39,7 @@ thread_local! {
     static IS_CHILD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A body that forks: the child has to return through the engine, too.
+/// A body that forks. The child also returns through the engine.
 #[fleche]
 fn forks(x: u64) -> u64 {
     if FORKS.replace(false) {
@@ -69,7 +69,7 @@ fn bodies(run: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn a_forked_child_runs_without_the_cache() {
+fn forked_child_runs_without_the_cache() {
     let root = tempfile::tempdir().unwrap();
     let files = || {
         let (values, calls) = (root.path().join("values"), root.path().join("calls"));
@@ -88,7 +88,7 @@ fn a_forked_child_runs_without_the_cache() {
 
 fn calls_in_children(cache: &Cache) {
     let _active = cache.enter();
-    // Kept by this thread, in front of the stores.
+    // This thread now keeps the results in front of the stores.
     assert_eq!((next(1), next(1), pair(2_u64)), (2, 2, (2, 2)));
     let before = cache.stats();
     assert!(in_forked_child(|| {
@@ -107,7 +107,7 @@ fn calls_in_children(cache: &Cache) {
     assert!(cache.query(&Query::new()).unwrap().count() >= 2);
 }
 
-/// Threads that miss hold locks of the engine and of stores for most of their time.
+/// Threads that miss hold locks of the engine and of stores most of the time.
 fn children_of_busy_parents(cache: &Cache) {
     let (stop, fresh) = (AtomicBool::new(false), AtomicU64::new(1_000));
     thread::scope(|scope| {
@@ -159,7 +159,7 @@ fn child_of_a_body(cache: &Cache) {
     FORKS.set(true);
     let result = forks(7);
     if IS_CHILD.get() {
-        // SAFETY: the child of the body ends here; nothing of this process is used afterwards.
+        // SAFETY: the forked child ends here and uses nothing afterwards.
         #[allow(unsafe_code)]
         unsafe {
             nix::libc::_exit(i32::from(result != 7))
@@ -176,10 +176,10 @@ fn pools() {
     assert!(in_forked_child(|| {
         let refused = pool.submit(next, (1,)).result().is_err();
         let wrapped = wrap_executor(pool.clone()).submit(next, (1,)).result().is_err();
-        // Its parent gets the result.
+        // The parent gets the result.
         pending.wait();
         let lost = !pending.is_done();
-        // A pool of its own has threads.
+        // A new pool of the child has threads.
         let own = ThreadPool::new(1).is_ok_and(|own| own.submit(next, (1,)).result() == Ok(2));
         drop(pool.clone());
         pool.shutdown();

@@ -1,5 +1,5 @@
-//! Waits that look like standstill and are none, and one lock that is. In a process of its own: what tells them apart is what
-//! the threads of the process do.
+//! Tests of waits that look like a deadlock and are none, and of one lock that is one. In a separate process, because
+//! the states of its threads decide.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -18,17 +18,17 @@ use std::{
 use fleche_core::{Cache, fleche};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// What a child process of this test binary does; a no-op in an ordinary run.
+/// Selects what a child process of this test binary does; not set in an ordinary run.
 const CHILD: &str = "FLECHE_TEST_HONEST_WAITS";
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 static LINES: Mutex<Option<mpsc::Receiver<String>>> = Mutex::new(None);
 
-/// Waits for what another thread reads from the standard input.
+/// Waits for a line that another thread reads from standard input.
 #[fleche]
 fn read_elsewhere(x: u64) -> String {
     RUNS.fetch_add(1, SeqCst);
-    let lines = LINES.lock().unwrap().take().expect("one body runs");
+    let lines = LINES.lock().unwrap().take().expect("a second body runs");
     lines.recv().unwrap_or_else(|_| x.to_string())
 }
 
@@ -61,7 +61,7 @@ fn child() {
             println!("stdin was waited for");
         }
         Ok("stdout") => {
-            // Progress: a thread that sleeps and wakes.
+            // A progress ticker: a thread that sleeps and wakes.
             thread::spawn(|| {
                 loop {
                     thread::sleep(Duration::from_millis(250));
@@ -90,17 +90,17 @@ fn spawn(kind: &str) -> std::process::Child {
     child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Returns whether the child says this line.
+/// Returns whether the child prints this line.
 fn says(child: &mut std::process::Child, line: &str) -> bool {
     let said: Vec<_> = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
     said.iter().any(|said| said.contains(line))
 }
 
 #[test]
-fn body_that_waits_for_the_standard_input_is_not_computed_twice() {
+fn body_that_waits_for_stdin_is_not_computed_twice() {
     let mut child = spawn("stdin");
     let mut stdin = child.stdin.take().unwrap();
-    // Longer than it takes to call a process standing still.
+    // Longer than it takes to detect a deadlock.
     thread::sleep(Duration::from_secs(8));
     writeln!(stdin, "x").unwrap();
     assert!(says(&mut child, "stdin was waited for"));
@@ -108,7 +108,7 @@ fn body_that_waits_for_the_standard_input_is_not_computed_twice() {
 }
 
 #[test]
-fn lock_that_the_caller_holds_does_not_keep_it_waiting_for_ever() {
+fn waiting_caller_that_holds_a_lock_proceeds() {
     let mut child = spawn("stdout");
     assert!(says(&mut child, "the result is 1"));
     assert!(child.wait().unwrap().success());

@@ -1,4 +1,4 @@
-//! A child process of this test binary: what a program finds depends on its environment and its directory.
+//! Runs a child process of this test binary, since configuration depends on the environment and the directory.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{Cache, active_cache, config::ConfigFile, fleche};
 
-/// What the child is to do; not set in an ordinary test run.
+/// Selects what the child does; not set in an ordinary test run.
 const TASK: &str = "FLECHE_TEST_CHILD";
 
 #[fleche]
@@ -41,31 +41,31 @@ fn child() {
     }
 }
 
-/// What a child has said.
+/// The output of a child.
 pub(crate) struct Said {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Said {
-    /// What follows this word at the beginning of a line of its standard output.
+    /// Returns the rest of the first line of standard output that contains this word.
     pub(crate) fn after(&self, word: &str) -> &str {
         let line = self.stdout.lines().find_map(|line| line.split_once(word));
         line.unwrap_or_else(|| panic!("no `{word}` in {}\n{}", self.stdout, self.stderr)).1.trim()
     }
 
-    /// How many bodies ran.
+    /// Returns how many bodies ran.
     pub(crate) fn bodies(&self) -> usize {
         self.stdout.matches("body\n").count()
     }
 
-    /// The lines that fleche has printed as warnings and errors.
+    /// Returns the warnings and errors that fleche has printed.
     pub(crate) fn messages(&self) -> Vec<&str> {
         self.stderr.lines().filter(|line| line.starts_with("fleche: ")).collect()
     }
 }
 
-/// A child in a directory, without a home.
+/// A child in a directory, with an empty home directory.
 pub(crate) struct Child {
     command: Command,
 }
@@ -95,7 +95,7 @@ impl Child {
     }
 }
 
-/// The home directory of children in this one.
+/// Returns the home directory of children in this directory.
 pub(crate) fn home(directory: &Path) -> PathBuf {
     directory.join("home")
 }

@@ -1,4 +1,4 @@
-//! `Cache::from_environment`, and what a program does that enters no cache.
+//! Tests of `Cache::from_environment` and of programs that enter no cache.
 
 use std::{fs, path::Path};
 
@@ -23,7 +23,7 @@ fn error_in(directory: &Path) -> String {
 }
 
 #[test]
-fn only_cache_is_the_default_and_keeps_results_for_the_next_run() {
+fn single_cache_is_the_default_and_keeps_results() {
     let directory = with_config(&format!("[cache.mine]\n{FILE}"));
     assert!(Child::new("environment", directory.path()).run().after("found").contains("store/values"));
     let bodies = [1, 0];
@@ -51,13 +51,13 @@ fn several_caches_without_a_default_are_an_error_that_names_them() {
 }
 
 #[test]
-fn nothing_configured_is_an_error_that_says_where_was_looked() {
+fn missing_configuration_is_an_error_that_lists_searched_paths() {
     let directory = tempfile::tempdir().unwrap();
     let error = error_in(directory.path());
     let searched = directory.path().display().to_string();
     let user = home(directory.path()).join("fleche").join(CONFIG_FILE).display().to_string();
     assert!(error.contains("no cache is configured") && error.contains(&searched) && error.contains(&user), "{error}");
-    // A program that does not insist runs with a cache in memory, and nothing is wrong.
+    // A program that only makes calls runs with a cache in memory, without a message.
     let said = Child::new("call", directory.path()).run();
     assert_eq!((said.bodies(), said.messages()), (1, vec![]));
 
@@ -68,7 +68,7 @@ fn nothing_configured_is_an_error_that_says_where_was_looked() {
 }
 
 #[test]
-fn misspelt_type_is_an_error_and_the_program_runs_on() {
+fn program_runs_despite_a_misspelt_store_type() {
     let directory = with_config(&format!("[cache.mine]\n{}", FILE.replacen("\"file\"", "\"flie\"", 1)));
     let error = error_in(directory.path());
     assert!(error.contains("`flie`") || error.contains(CONFIG_FILE), "{error}");
@@ -81,7 +81,7 @@ fn misspelt_type_is_an_error_and_the_program_runs_on() {
 }
 
 #[test]
-fn tilde_is_the_home_directory_in_whatever_store() {
+fn tilde_is_the_home_directory_in_nested_stores() {
     let directory = with_config(
         r#"
         [cache.mine]

@@ -1,4 +1,4 @@
-//! What is said of configurations that cannot be used.
+//! Tests of the errors for configurations that cannot be used.
 
 use std::path::Path;
 
@@ -27,11 +27,11 @@ fn error(values: &str) -> String {
 }
 
 #[test]
-fn unknown_type_is_answered_with_one_that_works() {
+fn unknown_type_error_suggests_a_known_one() {
     for (values, says) in [
         (r#"{ type = "flie", root = "x" }"#, "did you mean `file`?"),
         (r#"{ type = "read_only", store = { type = "void" } }"#, "did you mean `read-only`?"),
-        // What is not itself a type is answered with a configuration.
+        // For a backend that is a variant of a type, the suggestion is a whole configuration.
         (r#"{ type = "nowhere" }"#, r#"did you mean `{ type = "void" }`?"#),
         (r#"{ type = "kept-nowhere" }"#, r#"did you mean `{ type = "void" }`?"#),
         (r#"{ type = "rdb" }"#, "use fleche_store_"),
@@ -51,7 +51,7 @@ fn compressed_without_its_feature_names_the_feature() {
 }
 
 #[test]
-fn unknown_setting_is_not_taken_for_an_unknown_type() {
+fn unknown_setting_is_not_reported_as_an_unknown_type() {
     let error = error(r#"{ type = "file", root = "x", durability = "alwys" }"#);
     assert!(error.contains("`alwys`") && error.contains("`always`") && !error.contains("Known types"), "{error}");
 }

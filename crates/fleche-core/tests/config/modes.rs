@@ -1,4 +1,4 @@
-//! What `FLECHE` says to a whole process.
+//! Tests of the `FLECHE` environment variable.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::child::{Child, Said};
 
-/// A directory whose configuration names a store of files, with or without a hot tier in front.
+/// Creates a directory whose configuration names a file store, with or without a hot tier.
 fn configured(hot: bool) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(
@@ -26,7 +26,7 @@ fn run(directory: &TempDir, mode: &str) -> Said {
     Child::new("call", directory.path()).env("FLECHE", mode).run()
 }
 
-/// The files in the store, and what they hold.
+/// Returns the paths and contents of the files in the call store.
 fn stored(directory: &TempDir) -> Vec<(PathBuf, Vec<u8>)> {
     fn add(files: &mut Vec<(PathBuf, Vec<u8>)>, directory: &Path) {
         for entry in fs::read_dir(directory).into_iter().flatten().map(Result::unwrap) {
@@ -81,14 +81,14 @@ fn refresh_computes_each_call_once_and_replaces_its_record() {
         let after = stored(&directory);
         let paths = |files: &[(PathBuf, Vec<u8>)]| files.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
         assert_eq!(paths(&before), paths(&after));
-        assert_ne!(before, after, "the record is a new one");
+        assert_ne!(before, after, "the record must be replaced");
         assert_eq!(run(&directory, "").bodies(), 0);
         assert_eq!(run(&directory, "refresh").bodies(), 1, "another run refreshes again");
     }
 }
 
 #[test]
-fn unknown_mode_is_an_error_that_is_said_once_and_has_no_effect() {
+fn unknown_mode_is_reported_once_and_has_no_effect() {
     let directory = configured(true);
     let said = run(&directory, "refesh");
     assert_eq!((said.bodies(), said.messages().len()), (1, 1), "{}", said.stderr);

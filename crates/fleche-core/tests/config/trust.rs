@@ -1,4 +1,4 @@
-//! Which configuration files are obeyed.
+//! Tests which configuration files are trusted.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ const FAR: &str = "root = true\n[cache.far]\nvalues = { type = \"void\" }\ncalls
 /// A user that is neither this one nor root.
 const STRANGER: u32 = 54_321;
 
-/// A directory `near` in one whose file names the cache `far`.
+/// Creates a directory `near` inside one whose file names the cache `far`.
 fn nested() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join(CONFIG_FILE), FAR).unwrap();
@@ -29,7 +29,7 @@ fn set_mode(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Asserts that the file in `near` is skipped with a warning that says this, and that the search continues.
+/// Asserts that the file in `near` is skipped with a warning that contains `says`, and that the search continues.
 fn assert_skipped(directory: &TempDir, says: &str) {
     let near = directory.path().join("near");
     let (found, log) = logged(|| ConfigFile::find(&near).unwrap());
@@ -37,7 +37,7 @@ fn assert_skipped(directory: &TempDir, says: &str) {
     assert_eq!(found.files, [directory.path().join(CONFIG_FILE)]);
     let file = near.join(CONFIG_FILE).display().to_string();
     assert!(log.contains(says) && log.contains(&file) && log.contains("is skipped"), "{log}");
-    // It is said once.
+    // The warning appears once.
     assert_eq!(logged(|| ConfigFile::find(&near).unwrap()).1, "");
 }
 
@@ -68,13 +68,13 @@ fn file_in_a_directory_of_another_user_is_skipped() {
 }
 
 #[test]
-fn file_that_others_can_write_is_skipped() {
+fn file_writable_by_others_is_skipped() {
     let directory = nested();
     let file = directory.path().join("near").join(CONFIG_FILE);
     fs::write(&file, TEXT).unwrap();
     set_mode(&file, 0o666);
     assert_skipped(&directory, "chmod go-w");
-    // A group that is not the user's own has other members.
+    // A group that is not the user's own counts as having other members.
     let directory = nested();
     let file = directory.path().join("near").join(CONFIG_FILE);
     fs::write(&file, TEXT).unwrap();
@@ -85,7 +85,7 @@ fn file_that_others_can_write_is_skipped() {
 }
 
 #[test]
-fn file_in_a_directory_that_others_can_write_is_skipped_unless_the_directory_is_sticky() {
+fn file_in_a_writable_directory_is_skipped_unless_it_is_sticky() {
     let directory = nested();
     let near = directory.path().join("near");
     fs::write(near.join(CONFIG_FILE), TEXT).unwrap();
@@ -98,7 +98,7 @@ fn file_in_a_directory_that_others_can_write_is_skipped_unless_the_directory_is_
 }
 
 #[test]
-fn link_is_followed_where_its_target_cannot_be_replaced_by_others() {
+fn link_to_a_file_that_others_can_replace_is_skipped() {
     let directory = nested();
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("mine.toml"), TEXT).unwrap();
@@ -109,7 +109,7 @@ fn link_is_followed_where_its_target_cannot_be_replaced_by_others() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_skipped_unread() {
+fn special_file_is_skipped_without_reading_it() {
     type Make = fn(&Path);
     let special: [(Make, &str); 4] = [
         (|path| mkfifo(path, Mode::S_IRWXU).unwrap(), "not a regular file"),
@@ -125,7 +125,7 @@ fn what_is_no_regular_file_is_skipped_unread() {
 }
 
 #[test]
-fn file_that_is_too_long_is_skipped_unread() {
+fn overlong_file_is_skipped_without_reading_it() {
     let directory = nested();
     let file = directory.path().join("near").join(CONFIG_FILE);
     let comment = "#".repeat(usize::try_from(MAX_CONFIG_LEN).unwrap() - TEXT.len());
@@ -135,7 +135,7 @@ fn file_that_is_too_long_is_skipped_unread() {
     assert_skipped(&directory, "more than the limit of 1048576");
 }
 
-/// What a process in `directory` finds, where `FLECHE_CONFIG` has this value.
+/// Returns what a process in `directory` finds with this value of `FLECHE_CONFIG`.
 fn found_by_child(directory: &Path, named: &str) -> String {
     let said = Child::new("files", directory).env(CONFIG_VARIABLE, named).run();
     let word = if said.stdout.contains("found ") { "found" } else { "error" };
@@ -143,7 +143,7 @@ fn found_by_child(directory: &Path, named: &str) -> String {
 }
 
 #[test]
-fn named_file_is_obeyed_whoever_it_belongs_to_and_nothing_is_searched() {
+fn named_file_is_used_regardless_of_owner_without_a_search() {
     let directory = nested();
     let named = directory.path().join("named.toml");
     fs::write(&named, TEXT).unwrap();
@@ -152,7 +152,7 @@ fn named_file_is_obeyed_whoever_it_belongs_to_and_nothing_is_searched() {
     for spelling in ["named.toml", named.to_str().unwrap()] {
         assert_eq!(found_by_child(directory.path(), spelling), r#"["near"]"#);
     }
-    assert_eq!(found_by_child(directory.path(), ""), r#"["far"]"#, "an empty value is none");
+    assert_eq!(found_by_child(directory.path(), ""), r#"["far"]"#, "an empty value counts as not set");
 }
 
 #[test]

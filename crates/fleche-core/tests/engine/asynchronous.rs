@@ -1,4 +1,4 @@
-//! `async fn` under the attribute: under which cache it is looked up, runs and is recorded, and on which runtime.
+//! Tests of memoized `async fn`s: the cache that they use, and the runtimes that they run on.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -19,7 +19,7 @@ use crate::{
     support::{Runs, memory},
 };
 
-/// Gives up the thread once.
+/// Yields to the runtime once.
 async fn yielded() {
     let mut yielded = false;
     poll_fn(move |context| {
@@ -37,7 +37,7 @@ fn is_send<T: Send>(value: T) -> T {
 }
 
 #[test]
-fn the_second_call_is_a_hit_and_its_body_does_not_run() {
+fn second_call_is_a_hit_and_its_body_does_not_run() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn doubled(x: i64) -> i64 {
@@ -54,7 +54,7 @@ fn the_second_call_is_a_hit_and_its_body_does_not_run() {
 }
 
 #[test]
-fn the_cache_is_that_of_the_call_and_not_of_the_poll() {
+fn cache_is_chosen_at_the_call_and_not_at_the_poll() {
     #[fleche]
     async fn bound_when_called(x: i64) -> i64 {
         yielded().await;
@@ -68,7 +68,7 @@ fn the_cache_is_that_of_the_call_and_not_of_the_poll() {
 }
 
 #[test]
-fn nested_calls_use_the_same_cache_also_after_an_await() {
+fn nested_calls_use_the_same_cache_after_an_await() {
     #[fleche]
     async fn inner_async(x: i64) -> i64 {
         yielded().await;
@@ -94,7 +94,7 @@ fn nested_calls_use_the_same_cache_also_after_an_await() {
 }
 
 #[test]
-fn what_a_body_has_entered_is_left_while_it_waits() {
+fn cache_of_a_future_is_active_only_while_it_is_polled() {
     #[fleche]
     async fn waiting(_x: i64) -> i64 {
         pending().await
@@ -109,7 +109,7 @@ fn what_a_body_has_entered_is_left_while_it_waits() {
 }
 
 #[test]
-fn any_future_takes_a_cache_along() {
+fn any_future_can_carry_a_cache() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn step(x: i64) -> i64 {
@@ -128,7 +128,7 @@ fn any_future_takes_a_cache_along() {
 }
 
 #[test]
-fn the_inner_of_two_carried_caches_counts() {
+fn inner_of_two_carried_caches_counts() {
     #[fleche]
     async fn carried_twice(x: i64) -> i64 {
         x
@@ -144,13 +144,13 @@ fn the_inner_of_two_carried_caches_counts() {
     assert_eq!((outer.stats().misses, inner.stats().misses), (2, 1));
 }
 
-/// Which of the caches has a record of the call.
+/// Returns which of the caches have a record of the call.
 fn recorded_in<const N: usize>(caches: [&fleche_core::Cache; N], key: &fleche_core::CallKey) -> [bool; N] {
     caches.map(|cache| cache.contains(key).unwrap())
 }
 
 #[test]
-fn a_call_is_looked_up_in_the_cache_that_it_is_put_into() {
+fn call_is_looked_up_in_the_cache_that_it_is_put_into() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn put_into(x: i64) -> i64 {
@@ -165,7 +165,7 @@ fn a_call_is_looked_up_in_the_cache_that_it_is_put_into() {
     }
     assert_eq!(RUNS.take(), 1);
     assert_eq!(recorded_in([&at_call, &put], &put_into::key(1)), [false, true]);
-    // Inside another future, boxed or not, on another thread.
+    // Within another future, boxed or not, on another thread.
     let held = put_into(2);
     let holds = Box::pin(async move { held.await + put_into(3).await }).in_cache(put.clone());
     assert_eq!(thread::spawn(move || block_on(holds)).join().unwrap(), 5);
@@ -174,7 +174,7 @@ fn a_call_is_looked_up_in_the_cache_that_it_is_put_into() {
 }
 
 #[test]
-fn calls_inside_a_body_follow_it_into_the_cache_that_it_is_put_into() {
+fn nested_calls_use_the_cache_that_the_outer_call_is_put_into() {
     #[fleche]
     async fn inner_put(x: i64) -> i64 {
         x
@@ -193,7 +193,7 @@ fn calls_inside_a_body_follow_it_into_the_cache_that_it_is_put_into() {
 }
 
 #[test]
-fn the_innermost_of_the_caches_that_a_call_is_put_into_counts() {
+fn innermost_cache_that_a_call_is_put_into_counts() {
     #[fleche]
     async fn put_twice(x: i64) -> i64 {
         x
@@ -201,14 +201,14 @@ fn the_innermost_of_the_caches_that_a_call_is_put_into_counts() {
     let (inner, outer) = (memory(), memory());
     block_on(put_twice(1).in_cache(inner.clone()).in_cache(outer.clone()));
     assert_eq!(recorded_in([&inner, &outer], &put_twice::key(1)), [true, false]);
-    // A call that a future makes while it is polled may name its cache itself.
+    // A call made while a future is polled may name its own cache.
     let own = inner.clone();
     block_on(async move { own.scope(|| put_twice(2)).await }.in_cache(outer.clone()));
     assert_eq!(recorded_in([&inner, &outer], &put_twice::key(2)), [true, false]);
 }
 
 #[test]
-fn a_call_that_is_put_into_a_cache_keeps_its_tags() {
+fn call_that_is_put_into_a_cache_keeps_its_tags() {
     use std::collections::BTreeMap;
     #[fleche]
     async fn tagged(x: i64) -> i64 {
@@ -227,7 +227,7 @@ fn a_call_that_is_put_into_a_cache_keeps_its_tags() {
 }
 
 #[test]
-fn a_spawned_call_keeps_the_cache_of_the_call() {
+fn spawned_call_keeps_the_cache_of_the_call() {
     #[fleche]
     async fn spawned_plainly(x: u64) -> u64 {
         yielded().await;
@@ -236,7 +236,7 @@ fn a_spawned_call_keeps_the_cache_of_the_call() {
     let (at_call, other) = (memory(), memory());
     let runtime = tokio();
     let task = at_call.scope(|| runtime.spawn(spawned_plainly(1)));
-    // Polls a future of another cache in between.
+    // Polls a future with another cache in between.
     let elsewhere = runtime.spawn(async { spawned_plainly(2).await }.in_cache(other.clone()));
     assert_eq!(runtime.block_on(async { task.await.unwrap() + elsewhere.await.unwrap() }), 3);
     assert_eq!(recorded_in([&at_call, &other], &spawned_plainly::key(1)), [true, false]);
@@ -244,7 +244,7 @@ fn a_spawned_call_keeps_the_cache_of_the_call() {
 }
 
 #[test]
-fn tasks_of_a_runtime_carry_their_cache_from_thread_to_thread() {
+fn spawned_tasks_carry_their_cache_between_threads() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn spawned(x: u64) -> u64 {
@@ -265,7 +265,7 @@ fn tasks_of_a_runtime_carry_their_cache_from_thread_to_thread() {
 }
 
 #[test]
-fn borrowed_parameters_and_generic_ones_do_as_in_any_async_fn() {
+fn async_fn_may_have_borrowed_and_generic_parameters() {
     #[fleche]
     async fn of_every_kind<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + 'static>(
         text: &str,
@@ -283,7 +283,7 @@ fn borrowed_parameters_and_generic_ones_do_as_in_any_async_fn() {
 }
 
 #[test]
-fn the_future_is_send_where_an_error_and_a_reference_are_not() {
+fn future_is_send_although_an_error_and_a_reference_are_not() {
     struct NotSend(#[allow(dead_code)] Rc<u8>);
     #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
     struct NotSync(std::cell::Cell<i64>);
@@ -296,7 +296,7 @@ fn the_future_is_send_where_an_error_and_a_reference_are_not() {
 }
 
 #[test]
-fn of_a_result_only_ok_is_kept_and_question_marks_work() {
+fn only_ok_results_are_recorded_and_question_mark_works() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn parsed(text: &str) -> Result<i64, Box<dyn std::error::Error>> {
@@ -314,7 +314,7 @@ fn of_a_result_only_ok_is_kept_and_question_marks_work() {
 }
 
 #[test]
-fn a_body_that_is_dropped_or_panics_records_nothing() {
+fn dropped_or_panicking_body_records_nothing() {
     #[fleche]
     async fn unfinished(x: i64) -> i64 {
         assert!(x > 0, "not positive");
@@ -332,7 +332,7 @@ fn a_body_that_is_dropped_or_panics_records_nothing() {
 }
 
 #[test]
-fn the_companion_reruns_and_runs_uncached_as_futures() {
+fn companion_rerun_and_uncached_return_futures() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn within(x: i64) -> i64 {
@@ -356,7 +356,7 @@ fn the_companion_reruns_and_runs_uncached_as_futures() {
 }
 
 #[test]
-fn a_recursive_async_fn_boxes_itself_as_ever() {
+fn recursive_async_fn_can_box_its_own_calls() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn sum_to(x: u64) -> u64 {
@@ -369,7 +369,7 @@ fn a_recursive_async_fn_boxes_itself_as_ever() {
 }
 
 #[test]
-fn an_async_fn_may_return_a_job_which_is_recorded_when_it_is_done() {
+fn async_fn_may_return_a_job_that_is_recorded_when_done() {
     #[fleche]
     async fn made(x: i64) -> Job<i64> {
         let (completer, job) = job::channel();
@@ -403,7 +403,7 @@ fn runtime_and_tags_of_the_call_are_recorded_without_processor_time() {
 }
 
 #[test]
-fn under_the_void_cache_every_body_runs() {
+fn every_body_runs_with_the_void_cache() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn forgotten(x: i64) -> i64 {

@@ -1,4 +1,4 @@
-//! Stores that wait, under an `async fn`: the runtime's thread goes on meanwhile.
+//! Tests of blocking stores under an `async fn`: the runtime's thread is not blocked.
 
 use std::{
     future::Future,
@@ -25,14 +25,14 @@ use crate::{
     support::{Runs, logged, memory},
 };
 
-/// What a store does beside reading and writing.
+/// A hook that runs on store operations.
 type Act = Box<dyn Fn() + Send + Sync>;
 
 struct Slow {
     calls: MemoryCalls,
-    /// Before each `get` and `put`.
+    /// Runs before each `get` and `put`.
     before: Act,
-    /// After each `put`.
+    /// Runs after each `put`.
     after: Act,
 }
 
@@ -87,12 +87,12 @@ impl Gate {
     fn wait(&self) {
         let closed = |open: &mut bool| !*open;
         let waited = self.1.wait_timeout_while(self.0.lock().unwrap(), Duration::from_mins(1), closed).unwrap();
-        assert!(!waited.1.timed_out(), "nobody opened the gate");
+        assert!(!waited.1.timed_out(), "the gate was not opened within a minute");
     }
 }
 
 #[test]
-fn a_store_that_waits_keeps_no_thread_of_the_runtime() {
+fn blocking_store_does_not_block_the_runtime() {
     #[fleche]
     async fn behind_a_gate(x: i64) -> i64 {
         x
@@ -100,7 +100,7 @@ fn a_store_that_waits_keeps_no_thread_of_the_runtime() {
     let gate = Arc::new(Gate::default());
     let within = gate.clone();
     let cache = slow(move || within.wait());
-    // The gate is opened by the one thread that a store must not keep.
+    // The gate is opened by the only thread of the runtime, which the store must not block.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let call = cache.scope(|| behind_a_gate(1));
     let result = runtime.block_on(async move {
@@ -114,7 +114,7 @@ fn a_store_that_waits_keeps_no_thread_of_the_runtime() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_keeps_no_other_cache_waiting() {
+fn hanging_store_does_not_delay_other_caches() {
     #[fleche]
     async fn beside_a_hanging_store(x: i64) -> i64 {
         x
@@ -122,7 +122,7 @@ fn a_store_that_does_not_answer_keeps_no_other_cache_waiting() {
     let gate = Arc::new(Gate::default());
     let within = gate.clone();
     let hanging = slow(move || within.wait());
-    // More than there are threads for one store.
+    // More calls than there are threads for one store.
     let calls = (0..20).map(|x| on_a_thread(hanging.scope(|| beside_a_hanging_store(x)))).collect::<Vec<_>>();
     let other = slow(|| ());
     assert_eq!(block_on(other.scope(|| beside_a_hanging_store(1))), 1);
@@ -133,13 +133,13 @@ fn a_store_that_does_not_answer_keeps_no_other_cache_waiting() {
     }
 }
 
-/// A thread that waits for the future.
+/// Blocks on the future on a new thread.
 fn on_a_thread<R: Send + 'static>(future: impl Future<Output = R> + Send + 'static) -> std::thread::JoinHandle<R> {
     std::thread::spawn(|| block_on(future))
 }
 
 #[test]
-fn the_stores_work_is_done_on_threads_that_are_not_the_runtimes() {
+fn store_operations_run_outside_the_runtime_threads() {
     #[fleche]
     async fn elsewhere(x: i64) -> i64 {
         x
@@ -154,7 +154,7 @@ fn the_stores_work_is_done_on_threads_that_are_not_the_runtimes() {
 }
 
 #[test]
-fn a_store_in_memory_is_asked_in_place() {
+fn memory_store_is_used_on_the_polling_thread() {
     #[fleche]
     async fn in_place(x: i64) -> i64 {
         x
@@ -165,7 +165,7 @@ fn a_store_in_memory_is_asked_in_place() {
 }
 
 #[test]
-fn a_hundred_calls_at_once_over_a_store_on_disk_are_all_recorded() {
+fn a_hundred_concurrent_calls_are_all_recorded_on_disk() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn on_disk(x: usize) -> String {
@@ -187,7 +187,7 @@ fn a_hundred_calls_at_once_over_a_store_on_disk_are_all_recorded() {
 }
 
 #[test]
-fn a_call_that_is_dropped_while_it_is_recorded_is_recorded_all_the_same() {
+fn call_dropped_during_recording_is_still_recorded() {
     #[fleche]
     async fn abandoned(x: i64) -> i64 {
         x
@@ -195,7 +195,7 @@ fn a_call_that_is_dropped_while_it_is_recorded_is_recorded_all_the_same() {
     let gates: [Arc<Gate>; 3] = std::array::from_fn(|_| Arc::default());
     let [putting, go_on, put] = gates.clone();
     let asked = AtomicUsize::new(0);
-    // The record is looked for first, then put: that is where it waits.
+    // The record is looked up first; the hook blocks the second operation, the `put`.
     let before = move || {
         if asked.fetch_add(1, SeqCst) == 1 {
             putting.open();
@@ -215,7 +215,7 @@ fn a_call_that_is_dropped_while_it_is_recorded_is_recorded_all_the_same() {
 }
 
 #[test]
-fn a_store_that_panics_fails_no_call() {
+fn panicking_store_does_not_fail_the_call() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn sturdy(x: i64) -> i64 {
@@ -230,7 +230,7 @@ fn a_store_that_panics_fails_no_call() {
 }
 
 #[test]
-fn values_wait_as_records_do() {
+fn failing_value_store_skips_the_record() {
     #[derive(Debug)]
     struct Unavailable(MemoryValues);
     impl ValueStore for Unavailable {

@@ -1,4 +1,4 @@
-//! One computation per call among futures: who waits keeps no thread, and may be dropped.
+//! Tests of single flight among futures: waiters block no thread, and may be dropped.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -17,7 +17,7 @@ use crate::{
     support::{Runs, memory},
 };
 
-/// Gives up the thread until so many calls have waited.
+/// Yields until this number of calls have waited.
 async fn until_waiting(calls: u64) {
     let cache = active_cache();
     poll_fn(|context| {
@@ -31,7 +31,7 @@ async fn until_waiting(calls: u64) {
 }
 
 #[test]
-fn of_many_tasks_on_one_thread_one_runs_the_body_and_all_get_its_result() {
+fn concurrent_tasks_on_one_thread_share_one_computation() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn shared(x: i64) -> i64 {
@@ -39,7 +39,7 @@ fn of_many_tasks_on_one_thread_one_runs_the_body_and_all_get_its_result() {
         until_waiting(63).await;
         x + 1
     }
-    // A task that kept the only thread would keep it for ever.
+    // A task that blocked the only thread would block it forever.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for _ in 0..50 {
         let cache = memory();
@@ -56,7 +56,7 @@ fn of_many_tasks_on_one_thread_one_runs_the_body_and_all_get_its_result() {
 }
 
 #[test]
-fn tasks_on_many_threads_share_ten_calls() {
+fn concurrent_tasks_on_many_threads_share_ten_computations() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn ten(x: i64) -> i64 {
@@ -88,7 +88,7 @@ fn poll<F: Future + ?Sized>(future: &mut Pin<Box<F>>, waker: &Waker) -> Poll<F::
 }
 
 #[test]
-fn a_dropped_leader_hands_on_and_a_dropped_waiter_disturbs_nobody() {
+fn waiter_takes_over_when_the_leader_is_dropped() {
     static RUNS: Runs = Runs::new();
     static STUCK: AtomicBool = AtomicBool::new(true);
     #[fleche]
@@ -117,7 +117,7 @@ fn a_dropped_leader_hands_on_and_a_dropped_waiter_disturbs_nobody() {
 }
 
 #[test]
-fn a_task_that_has_waited_long_enough_computes() {
+fn task_computes_when_its_wait_times_out() {
     static STUCK: AtomicBool = AtomicBool::new(true);
     #[fleche(wait_timeout = "5ms")]
     async fn patient(x: i64) -> i64 {
@@ -129,13 +129,13 @@ fn a_task_that_has_waited_long_enough_computes() {
     let cache = memory();
     let mut leader = cache.scope(|| Box::pin(patient(1)));
     assert!(poll(&mut leader, Waker::noop()).is_pending());
-    // Nothing but an alarm can wake it.
+    // Only a timer can wake it.
     assert_eq!(block_on(cache.scope(|| patient(1))), 1);
     assert_eq!(cache.stats().waits, 1);
 }
 
 #[test]
-fn a_body_that_awaits_its_own_call_computes_in_place() {
+fn body_that_awaits_its_own_call_computes_directly() {
     #[fleche]
     async fn itself(x: i64, #[ignore] depth: u32) -> i64 {
         if depth == 0 { x } else { Box::pin(itself(x, depth - 1)).await }
@@ -146,7 +146,7 @@ fn a_body_that_awaits_its_own_call_computes_in_place() {
 }
 
 #[test]
-fn of_a_circle_of_tasks_one_computes_in_place() {
+fn cycle_of_tasks_is_broken_by_one_that_computes() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn one_way(x: i64, #[ignore] first: bool) -> i64 {
@@ -172,10 +172,10 @@ fn of_a_circle_of_tasks_one_computes_in_place() {
         let both = cache.scope(|| (tokio::spawn(one_way(1, true)), tokio::spawn(other_way(1, true))));
         assert_eq!((both.0.await.unwrap(), both.1.await.unwrap()), (1, 1));
     });
-    assert_eq!(RUNS.take(), 3, "two bodies, and one in place");
+    assert_eq!(RUNS.take(), 3, "two bodies, and one computed directly");
 }
 
-/// Lets every other task of the thread go first.
+/// Yields several times, so that every other task of the thread is polled.
 pub(crate) async fn yielded() {
     let mut turns = 8;
     poll_fn(move |context| {
@@ -189,7 +189,7 @@ pub(crate) async fn yielded() {
     .await;
 }
 
-/// Is done when it is opened, and tells then whom it had wait.
+/// Completes when it is opened, and wakes its waiter then.
 #[derive(Default)]
 struct Gate {
     open: AtomicBool,
@@ -213,7 +213,7 @@ impl Gate {
     }
 }
 
-/// As a task of a runtime that polls it as often as it is woken.
+/// Polls the future as often as it is woken, like a task of a runtime.
 fn run_task<R>(mut future: Pin<Box<dyn Future<Output = R> + '_>>, woken: &Arc<Woken>) -> Poll<R> {
     let waker = Waker::from(woken.clone());
     loop {
@@ -226,7 +226,7 @@ fn run_task<R>(mut future: Pin<Box<dyn Future<Output = R> + '_>>, woken: &Arc<Wo
 }
 
 #[test]
-fn leader_that_its_own_task_holds_without_polling_it_is_passed_by() {
+fn waiter_computes_if_its_task_does_not_poll_the_leader() {
     static RUNS: Runs = Runs::new();
     static GATE: std::sync::LazyLock<Gate> = std::sync::LazyLock::new(Gate::default);
     #[fleche]
@@ -251,7 +251,7 @@ fn leader_that_its_own_task_holds_without_polling_it_is_passed_by() {
 }
 
 #[test]
-fn leader_that_its_task_polls_beside_what_waits_is_waited_for() {
+fn waiter_waits_if_its_task_polls_the_leader_too() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn beside(x: i64) -> i64 {
@@ -288,7 +288,7 @@ fn leader_that_its_task_polls_beside_what_waits_is_waited_for() {
 }
 
 #[test]
-fn wait_that_has_ended_keeps_no_timer() {
+fn finished_wait_drops_its_timer() {
     static GATE: std::sync::LazyLock<Gate> = std::sync::LazyLock::new(Gate::default);
     #[fleche(wait_timeout = "1h")]
     async fn timed(x: i64) -> i64 {

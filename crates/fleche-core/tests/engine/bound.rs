@@ -1,4 +1,4 @@
-//! Bound functions and calls, without any pool.
+//! Tests of bound functions and calls without an executor.
 
 use std::{collections::BTreeMap, thread};
 
@@ -7,7 +7,7 @@ use fleche_core::{Bound, JobError, fleche, metadata::TAGS, tag};
 use crate::support::{Runs, memory};
 
 #[test]
-fn a_bound_function_uses_the_cache_it_was_bound_under() {
+fn bound_function_uses_the_cache_it_was_bound_under() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn bound_step(x: i64) -> i64 {
@@ -42,7 +42,7 @@ fn a_bound_function_uses_the_cache_it_was_bound_under() {
 }
 
 #[test]
-fn a_bound_call_carries_arguments_of_every_kind() {
+fn bound_call_carries_arguments_of_every_kind() {
     static RUNS: Runs = Runs::new();
     #[fleche(ignore(verbose))]
     fn carried(x: i64, label: &str, values: &[f64], pair: &(u8, String), verbose: bool) -> String {
@@ -61,7 +61,7 @@ fn a_bound_call_carries_arguments_of_every_kind() {
 }
 
 #[test]
-fn a_function_that_is_bound_twice_stays_with_its_first_cache() {
+fn function_bound_twice_keeps_its_first_cache() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn bound_twice(x: i64) -> i64 {
@@ -74,11 +74,11 @@ fn a_function_that_is_bound_twice_stays_with_its_first_cache() {
     assert_eq!(bound.call((1,)), 1);
     assert!(inner.contains(&bound_twice::key(1)).unwrap() && !outer.contains(&bound_twice::key(1)).unwrap());
     let job = fleche_core::ExecutorExt::submit(&fleche_core::wrap_executor(Refusing), bound, (1,));
-    assert!(job.is_done(), "a hit where it is bound to");
+    assert!(job.is_done(), "the call must be a hit in its bound cache");
     assert_eq!((job.result().unwrap(), RUNS.take()), (1, 1));
 }
 
-/// Accepts nothing.
+/// An executor that refuses every task.
 #[derive(Debug)]
 struct Refusing;
 
@@ -87,7 +87,7 @@ impl fleche_core::Executor for Refusing {
         Err(task.refuse("nothing is accepted here"))
     }
     fn config(&self) -> Box<dyn fleche_core::executor::ExecutorConfig> {
-        unreachable!("nobody asks")
+        unreachable!("the test does not use the configuration")
     }
     fn reach(&self) -> fleche_core::store::Reach {
         fleche_core::store::Reach::Process
@@ -95,7 +95,7 @@ impl fleche_core::Executor for Refusing {
 }
 
 #[test]
-fn an_argument_that_panics_while_it_is_encoded_fails_the_job_and_not_the_submitter() {
+fn panic_while_encoding_an_argument_fails_only_the_job() {
     #[derive(serde::Deserialize)]
     struct Explosive;
     impl serde::Serialize for Explosive {
@@ -113,7 +113,7 @@ fn an_argument_that_panics_while_it_is_encoded_fails_the_job_and_not_the_submitt
 }
 
 #[test]
-fn a_thread_that_panics_may_drop_the_right_to_complete_a_job() {
+fn completer_dropped_by_a_panicking_thread_fails_the_job() {
     let (completer, job) = fleche_core::job::channel::<i64>();
     let (told, hears) = std::sync::mpsc::channel();
     job.on_done(move || told.send(()).unwrap());
@@ -127,7 +127,7 @@ fn a_thread_that_panics_may_drop_the_right_to_complete_a_job() {
 }
 
 #[test]
-fn memoized_functions_may_be_called_while_a_thread_ends() {
+fn memoized_function_can_be_called_while_its_thread_ends() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn late(x: i64) -> i64 {
@@ -152,7 +152,7 @@ fn memoized_functions_may_be_called_while_a_thread_ends() {
 }
 
 #[test]
-fn a_call_that_cannot_be_bound_says_so_when_it_runs() {
+fn call_that_cannot_be_bound_fails_when_it_runs() {
     #[fleche]
     fn unbindable(file: &fleche_core::FileContent) -> bool {
         file.exists()
@@ -164,7 +164,7 @@ fn a_call_that_cannot_be_bound_says_so_when_it_runs() {
 }
 
 #[test]
-fn a_rerun_reaches_calls_bound_inside_it() {
+fn rerun_applies_to_calls_bound_within_it() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn far(x: i64) -> i64 {

@@ -1,4 +1,4 @@
-//! Boxed stores are stores, alone and in layers.
+//! Tests that boxed stores work as stores, alone and in layers.
 
 use fleche_core::{
     Cache, CallStore, Error, ValueStore, fleche,
@@ -21,7 +21,7 @@ fn boxed_stores_keep_results() {
     }
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     for _ in 0..2 {
-        // Each time another handle of the same stores.
+        // A different handle of the same stores each time.
         let cache = Cache::new(Box::new(values.clone()) as Values, Box::new(calls.clone()) as Calls);
         assert_eq!(cache.scope(|| boxed(1)), vec![1; 100]);
     }
@@ -29,7 +29,7 @@ fn boxed_stores_keep_results() {
 }
 
 #[test]
-fn layers_of_different_stores_are_made_of_boxes() {
+fn layers_accept_boxed_stores_of_different_types() {
     static RUNS: Runs = Runs::new();
     #[fleche(hot = false)]
     fn layered(x: i64) -> Vec<i64> {
@@ -45,22 +45,22 @@ fn layers_of_different_stores_are_made_of_boxes() {
         Stack::new([Box::new(MemoryCalls::new()) as Calls, Box::new(far_calls.clone())]).unwrap(),
     );
     stack.scope(|| (layered(1), layered(2), layered(2)));
-    assert_eq!(RUNS.take(), 2, "one call that the shared stores have, one that they have not");
+    assert_eq!(RUNS.take(), 2, "one call is in the shared stores and one is not");
     let pool = Cache::new(
         Pool::new([Box::new(Void) as Values, Box::new(far_values)]).unwrap(),
         Pool::new([Box::new(Void) as Calls, Box::new(far_calls)]).unwrap(),
     );
     pool.scope(|| (layered(1), layered(2), layered(2)));
-    assert_eq!(RUNS.take(), 2, "a pool keeps nothing new");
+    assert_eq!(RUNS.take(), 2, "a pool stores nothing");
 }
 
 #[test]
-fn a_stack_is_refused_in_a_stack_also_where_it_is_boxed() {
+fn boxed_stack_in_a_stack_is_refused() {
     let inner: Values = Box::new(Stack::new([MemoryValues::new()]).unwrap());
     assert!(matches!(Stack::new([inner]), Err(Error::Config { .. })));
     let inner: Calls = Box::new(Stack::new([MemoryCalls::new()]).unwrap());
     assert!(matches!(Stack::new([inner]), Err(Error::Config { .. })));
     assert!(matches!(Stack::new(Vec::<MemoryValues>::new()), Err(Error::Config { .. })));
-    // What is a store of both kinds says which stack is meant.
+    // A store of both kinds needs the explicit constructors.
     assert!(Stack::values([Void]).is_ok() && Stack::calls([Void]).is_ok());
 }

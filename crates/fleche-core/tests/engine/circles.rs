@@ -1,4 +1,4 @@
-//! Calls that wait for themselves, over any number of others: one computes in place.
+//! Tests of calls that wait for themselves, directly or through other calls: one of them computes directly.
 
 use std::{sync::Barrier, thread};
 
@@ -7,7 +7,7 @@ use fleche_core::{active_cache, fleche};
 use super::support::{Runs, memory};
 
 #[test]
-fn a_call_that_asks_for_itself_computes_in_place() {
+fn recursive_call_of_itself_computes_directly() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn itself(x: i64, #[ignore] depth: u32) -> i64 {
@@ -22,7 +22,7 @@ fn a_call_that_asks_for_itself_computes_in_place() {
 }
 
 #[test]
-fn calls_that_ask_for_one_another_compute_in_place() {
+fn mutually_recursive_calls_compute_directly() {
     #[fleche]
     fn even(x: i64, #[ignore] depth: u32) -> i64 {
         if depth == 0 { x } else { odd(x, depth - 1) }
@@ -35,7 +35,7 @@ fn calls_that_ask_for_one_another_compute_in_place() {
 }
 
 #[test]
-fn a_thread_that_the_body_starts_may_ask_for_the_same_call() {
+fn thread_started_by_a_body_can_make_the_same_call() {
     #[fleche]
     fn threaded(x: i64, #[ignore] outer: bool) -> i64 {
         if !outer {
@@ -47,9 +47,9 @@ fn a_thread_that_the_body_starts_may_ask_for_the_same_call() {
     assert_eq!(memory().scope(|| threaded(3, true)), 3);
 }
 
-/// Two calls that ask for each other, begun at once on two threads.
+/// Two calls that request each other, started at once on two threads.
 #[test]
-fn of_a_circle_of_waits_one_computes_in_place() {
+fn cycle_of_waits_is_broken_by_one_that_computes() {
     static RUNS: Runs = Runs::new();
     static BOTH: Barrier = Barrier::new(2);
     #[fleche]
@@ -76,17 +76,17 @@ fn of_a_circle_of_waits_one_computes_in_place() {
             scope.spawn(|| cache.scope(|| one_way(round, true)));
             scope.spawn(|| cache.scope(|| other_way(round, true)));
         });
-        assert_eq!((RUNS.take(), cache.stats().circles), (3, 1), "two bodies, and one in place");
+        assert_eq!((RUNS.take(), cache.stats().circles), (3, 1), "two bodies, and one computed directly");
     }
 }
 
-/// Runs the closure as a pool would that knows nothing of bodies.
+/// Runs the closure as a thread pool would, without the context of the body.
 fn on_another_thread<R: Send>(run: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| scope.spawn(run).join().unwrap())
 }
 
 #[test]
-fn a_body_that_asks_for_itself_on_another_thread_ends() {
+fn body_that_calls_itself_on_another_thread_ends() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn scoped(depth: i64, #[ignore] first: bool) -> i64 {
@@ -107,12 +107,12 @@ fn a_body_that_asks_for_itself_on_another_thread_ends() {
     assert_eq!(cache.scope(|| scoped(1, true)), 1);
     assert_eq!((RUNS.take(), cache.stats().circles), (2, 1));
     assert_eq!(cache.scope(|| through_another(2, true)), 0);
-    assert_eq!(cache.stats().circles, 4, "each of the three is asked for within itself");
+    assert_eq!(cache.stats().circles, 4, "each of the three calls is requested within itself");
     assert_eq!(RUNS.take(), 6);
 }
 
 #[test]
-fn bodies_that_use_rayon_for_the_same_calls_in_opposite_order_end() {
+fn rayon_bodies_with_calls_in_opposite_order_end() {
     use rayon::prelude::*;
     static RUNS: Runs = Runs::new();
     #[fleche]

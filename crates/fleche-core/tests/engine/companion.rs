@@ -1,4 +1,4 @@
-//! The companion: what can be done with a call besides making it.
+//! Tests of the companion of a memoized function.
 
 use fleche_core::fleche;
 
@@ -26,7 +26,7 @@ fn contains_load_and_evict_see_what_calls_recorded() {
 }
 
 #[test]
-fn load_gives_the_declared_return_type() {
+fn load_returns_the_declared_return_type() {
     #[fleche]
     fn fallible(x: i64) -> Result<i64, String> {
         if x < 0 { Err("negative".to_owned()) } else { Ok(x) }
@@ -55,7 +55,7 @@ fn uncached_runs_the_body_and_records_nothing() {
 }
 
 #[test]
-fn rerun_runs_the_call_and_the_calls_inside_it_again_and_records_them() {
+fn rerun_repeats_and_records_the_call_and_its_nested_calls() {
     static INNER: Runs = Runs::new();
     static OUTER: Runs = Runs::new();
     static OFFSET: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
@@ -81,7 +81,7 @@ fn rerun_runs_the_call_and_the_calls_inside_it_again_and_records_them() {
 }
 
 #[test]
-fn query_finds_the_functions_records_by_argument() {
+fn query_finds_records_by_argument() {
     #[fleche]
     fn asked(x: i64, label: &str) -> i64 {
         x + i64::try_from(label.len()).unwrap()
@@ -110,7 +110,7 @@ fn query_finds_the_functions_records_by_argument() {
 }
 
 #[test]
-fn a_companion_of_another_name_serves_where_the_name_is_taken() {
+fn companion_can_have_another_name() {
     #[allow(dead_code)]
     mod energy {}
     #[fleche(companion = "energy_call")]
@@ -132,7 +132,7 @@ mod elsewhere {
 }
 
 #[test]
-fn one_import_brings_the_function_and_its_companion() {
+fn one_import_covers_the_function_and_its_companion() {
     use elsewhere::exported;
     let _active = memory().enter();
     assert_eq!(exported(1), 2);
@@ -141,7 +141,7 @@ fn one_import_brings_the_function_and_its_companion() {
 }
 
 #[test]
-fn a_function_may_call_itself() {
+fn memoized_function_can_be_recursive() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn fibonacci(n: u64) -> u64 {

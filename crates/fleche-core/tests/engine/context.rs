@@ -1,6 +1,6 @@
-//! Which cache is active: guards, closures, nesting, threads, defaults.
+//! Tests of the active cache: guards, closures, nesting and threads.
 //!
-//! The process-wide default and the search for `fleche.toml` are tested in a process of their own: `tests/default.rs`.
+//! The process-wide default and the search for `fleche.toml` are tested in a separate process, by `tests/default.rs`.
 
 use std::thread;
 
@@ -9,7 +9,7 @@ use fleche_core::{Cache, active_cache, fleche, tag};
 use crate::support::{Runs, memory};
 
 #[test]
-fn the_cache_entered_last_is_active_and_the_earlier_one_comes_back() {
+fn leaving_a_cache_restores_the_one_entered_before() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn nested(x: i64) -> i64 {
@@ -60,7 +60,7 @@ fn threads_do_not_inherit_what_is_entered() {
 }
 
 #[test]
-fn a_cache_is_shared_between_threads_that_enter_it() {
+fn cache_is_shared_between_threads_that_enter_it() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn shared(x: i64) -> i64 {
@@ -82,7 +82,7 @@ fn a_cache_is_shared_between_threads_that_enter_it() {
 }
 
 #[test]
-fn calls_inside_a_body_use_the_same_cache() {
+fn nested_calls_use_the_same_cache() {
     #[fleche]
     fn within(x: i64) -> i64 {
         x
@@ -97,7 +97,7 @@ fn calls_inside_a_body_use_the_same_cache() {
 }
 
 #[test]
-fn the_void_cache_keeps_nothing() {
+fn void_cache_stores_nothing() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn forgotten(x: i64) -> i64 {
@@ -138,7 +138,7 @@ fn tags_are_recorded_while_they_are_entered() {
 }
 
 #[test]
-fn the_active_cache_is_a_handle_to_the_one_entered() {
+fn active_cache_returns_a_handle_to_the_entered_one() {
     #[fleche]
     fn handled(x: i64) -> i64 {
         x

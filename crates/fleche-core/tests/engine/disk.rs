@@ -1,4 +1,4 @@
-//! Calls over a file store on a bad day: damage, foreign files, directories that cannot be used.
+//! Tests of calls over a file store with damage, foreign files and unusable directories.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use fleche_store_file::{FileCalls, FileValues};
 
 use crate::{long_result::long_result, support::logged};
 
-/// A cache of which every hit is read from the disk.
+/// Opens a cache that reads every hit from the disk.
 fn open(root: &Path) -> Cache {
     let cache =
         Cache::new(FileValues::open(root.join("values")).unwrap(), FileCalls::open(root.join("calls")).unwrap());
@@ -35,7 +35,7 @@ fn truncate(path: &Path) {
 }
 
 #[test]
-fn a_damaged_entry_is_told_set_aside_computed_again_and_nothing_else_is_lost() {
+fn damaged_entry_is_logged_quarantined_and_recomputed() {
     long_result!(survivor);
     for damage in [flip_a_bit, truncate] {
         for store in ["values", "calls"] {
@@ -51,7 +51,7 @@ fn a_damaged_entry_is_told_set_aside_computed_again_and_nothing_else_is_lost() {
             damage(&entry(root.path(), store, damaged));
             let (results, log) = logged(|| [survivor(100), survivor(100), survivor(101)]);
             assert_eq!(results, ["y".repeat(100), "y".repeat(100), "y".repeat(101)]);
-            assert_eq!(RUNS.take(), 1, "only the damaged call ran, once");
+            assert_eq!(RUNS.take(), 1, "only the damaged call must run, once");
             assert_eq!(cache.stats().faults, 1);
             assert!(log.contains("is damaged") && log.contains(&damaged.to_string()[2..]), "{log}");
             let aside: Vec<_> = fs::read_dir(root.path().join(store).join("damaged")).unwrap().collect();
@@ -61,7 +61,7 @@ fn a_damaged_entry_is_told_set_aside_computed_again_and_nothing_else_is_lost() {
 }
 
 #[test]
-fn entries_that_were_swapped_are_not_served() {
+fn swapped_entries_are_not_served() {
     long_result!(swapped);
     let root = tempfile::tempdir().unwrap();
     let cache = open(root.path());
@@ -104,7 +104,7 @@ fn foreign_files_are_left_alone() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_costs_the_record_and_never_the_call() {
+fn call_returns_its_result_if_its_directory_is_unusable() {
     long_result!(blocked);
     for store in ["values", "calls"] {
         let root = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ fn a_directory_that_cannot_be_used_costs_the_record_and_never_the_call() {
         let _active = cache.enter();
         blocked(100);
         let record = cache.record(&blocked::key(100)).unwrap().unwrap();
-        // Tests may run as root, whom permissions do not stop. A file where a directory should be stops everybody.
+        // Tests may run as root, which permissions do not stop. A file in place of a directory stops every user.
         let digest = if store == "values" { *record.result.stored().unwrap() } else { *blocked::key(100).digest() };
         let shard = entry(root.path(), store, &digest).parent().unwrap().to_owned();
         fs::remove_dir_all(&shard).unwrap();
@@ -127,7 +127,7 @@ fn a_directory_that_cannot_be_used_costs_the_record_and_never_the_call() {
 }
 
 #[test]
-fn every_value_file_has_the_name_of_its_digest() {
+fn every_value_file_is_named_after_its_digest() {
     long_result!(named);
     let root = tempfile::tempdir().unwrap();
     open(root.path()).scope(|| (100..120).for_each(|length| drop(named(length))));

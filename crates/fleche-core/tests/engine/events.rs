@@ -1,17 +1,17 @@
-//! Events about calls: a hit, a miss, a skip, each with its function, its key and its reason.
+//! Tests of the events about hits, misses and skips, each with its function, key and reason.
 
 use fleche_core::fleche;
 
 use crate::support::{Runs, logged_with_calls, memory};
 
-/// The lines of the log about this function, without what comes before the message.
+/// Returns the log lines about this function, from the message on.
 fn lines(log: &str, function: &str) -> Vec<String> {
     let about = |line: &&str| line.contains("fleche_core::calls") && line.contains(function);
     log.lines().filter(about).map(|line| line.split("calls: ").last().unwrap().to_owned()).collect()
 }
 
 #[test]
-fn each_look_up_is_an_event() {
+fn every_look_up_emits_an_event() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn told_simple(x: i64) -> i64 {
@@ -51,7 +51,7 @@ fn each_look_up_is_an_event() {
 }
 
 #[test]
-fn a_skip_says_why() {
+fn skip_event_has_a_reason() {
     #[fleche]
     fn told_failing(x: i64) -> Result<i64, String> {
         Err(x.to_string())
@@ -64,7 +64,7 @@ fn a_skip_says_why() {
 }
 
 #[test]
-fn calls_of_an_async_fn_are_told_too() {
+fn async_calls_emit_events() {
     #[fleche]
     async fn told_later(x: i64) -> i64 {
         x

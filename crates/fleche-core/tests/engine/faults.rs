@@ -1,4 +1,4 @@
-//! A store that fails never fails the user's call.
+//! Tests that a failing store never fails the user's call.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     support::{Runs, logged, memory},
 };
 
-/// Stores whose chosen operation fails, as on a full or unreadable disk.
+/// A store whose selected operations fail, as on a full or unreadable disk.
 #[derive(Debug)]
 struct Failing<S> {
     store: S,
@@ -99,7 +99,7 @@ pub(crate) fn failing(get: bool, put: bool) -> (Cache, MemoryValues, MemoryCalls
 }
 
 #[test]
-fn every_fault_is_counted_and_logged_and_the_call_returns() {
+fn every_store_error_is_counted_and_logged() {
     long_result!(sturdy);
     for (get, put, faults) in [(true, false, 1), (false, true, 1), (true, true, 2)] {
         let (cache, _, _) = failing(get, put);
@@ -113,7 +113,7 @@ fn every_fault_is_counted_and_logged_and_the_call_returns() {
 }
 
 #[test]
-fn store_that_keeps_failing_is_logged_once_for_each_cause() {
+fn persistent_store_errors_are_logged_once_per_cause() {
     long_result!(patient);
     let (cache, _, _) = failing(true, true);
     let ((), log) = logged(|| {
@@ -122,7 +122,7 @@ fn store_that_keeps_failing_is_logged_once_for_each_cause() {
         }
     });
     assert_eq!(RUNS.take(), 50);
-    // Some failures later the store is left alone, which is said besides.
+    // After some failures the circuit breaker opens, which is logged separately.
     assert!(cache.stats().faults > 2, "{:?}", cache.stats());
     let warnings = log.lines().filter(|line| line.contains("WARN") && !line.contains("failed repeatedly"));
     assert_eq!(warnings.count(), 2, "{log}");
@@ -130,7 +130,7 @@ fn store_that_keeps_failing_is_logged_once_for_each_cause() {
 }
 
 #[test]
-fn a_store_that_panics_is_one_that_fails() {
+fn panicking_store_counts_as_failing() {
     long_result!(sturdy_at_panics);
     let panicking = |store| Failing { store, get: true, put: true, panics: true };
     let cache = Cache::new(MemoryValues::new(), panicking(MemoryCalls::new()));
@@ -138,12 +138,12 @@ fn a_store_that_panics_is_one_that_fails() {
     assert_eq!((result.len(), RUNS.take()), (103, 1));
     assert_eq!(cache.stats().faults, 2);
     assert!(log.contains("the store cannot read") && log.contains("the store cannot write"), "{log}");
-    // Whoever comes next is not kept waiting by what the panic left.
+    // The panic leaves nothing behind that would block the next call.
     assert_eq!(cache.scope(|| sturdy_at_panics(103)).len(), 103);
 }
 
 #[test]
-fn where_the_value_cannot_be_kept_there_is_no_record_either() {
+fn no_record_is_stored_without_its_value() {
     long_result!(valueless);
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
     let cache = Cache::new(Failing { store: values.clone(), get: false, put: true, panics: false }, calls.clone());
@@ -153,7 +153,7 @@ fn where_the_value_cannot_be_kept_there_is_no_record_either() {
 }
 
 #[test]
-fn a_record_whose_value_is_gone_is_a_miss_and_computed_again() {
+fn record_with_a_missing_value_is_a_miss() {
     long_result!(emptied);
     let cache = memory().hot_tier(HotTier::OFF);
     let _active = cache.enter();
@@ -168,7 +168,7 @@ fn a_record_whose_value_is_gone_is_a_miss_and_computed_again() {
 }
 
 #[test]
-fn a_result_of_another_type_is_a_miss_and_overwritten() {
+fn result_of_another_type_is_a_miss_and_overwritten() {
     mod before {
         #[fleche_core::fleche]
         pub(crate) fn typed(x: i64) -> String {

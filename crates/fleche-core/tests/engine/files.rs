@@ -1,4 +1,4 @@
-//! Files as arguments: keyed by what they hold.
+//! Tests of files as arguments, whose content is part of the key.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use fleche_core::{FileContent, Skip, fleche};
 use crate::support::{Runs, memory};
 
 #[test]
-fn the_same_content_under_another_name_is_a_hit_and_a_changed_file_a_miss() {
+fn file_argument_is_keyed_by_content_and_not_by_name() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn size(file: &FileContent) -> u64 {
@@ -29,7 +29,7 @@ fn the_same_content_under_another_name_is_a_hit_and_a_changed_file_a_miss() {
 }
 
 #[test]
-fn a_bound_call_reads_a_file_that_still_holds_what_it_was_bound_to() {
+fn bound_call_reads_a_file_with_the_bound_content() {
     #[fleche]
     fn text(file: &FileContent) -> String {
         fs::read_to_string(file).unwrap()
@@ -47,14 +47,14 @@ fn a_bound_call_reads_a_file_that_still_holds_what_it_was_bound_to() {
 }
 
 #[test]
-fn what_is_not_a_regular_file_has_no_content() {
+fn directory_has_no_file_content() {
     let directory = tempfile::tempdir().unwrap();
     let error = FileContent::new(directory.path()).digest().unwrap_err().to_string();
     assert!(error.contains("not a regular file"), "{error}");
 }
 
 #[test]
-fn a_missing_file_runs_the_call_uncached() {
+fn call_with_a_missing_file_runs_uncached() {
     #[fleche]
     fn present(file: FileContent) -> bool {
         file.exists()
@@ -66,7 +66,7 @@ fn a_missing_file_runs_the_call_uncached() {
 }
 
 #[test]
-fn a_bound_call_finds_its_file_again() {
+fn bound_call_finds_its_file() {
     #[fleche]
     fn content(file: &FileContent) -> String {
         fs::read_to_string(file).unwrap()

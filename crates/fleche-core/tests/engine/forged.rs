@@ -1,4 +1,4 @@
-//! Forged, cut and edited text of bound callables, with the check of the fuzzer.
+//! Tests of forged, truncated and edited text of bound callables, with the fuzzer's check.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use proptest::{collection, prelude::*};
 use crate::check_reference::check;
 
 #[test]
-fn the_corpus_of_the_fuzzer_holds() {
+fn corpus_of_the_fuzzer_passes() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/reference");
     let mut count = 0;
     for entry in fs::read_dir(&corpus).unwrap() {
@@ -18,7 +18,7 @@ fn the_corpus_of_the_fuzzer_holds() {
 }
 
 #[test]
-fn no_position_near_a_function_leads_to_it() {
+fn no_small_distance_is_accepted_as_a_code_address() {
     for distance in 0..2048_u64 {
         check(&distance.to_be_bytes());
     }

@@ -1,4 +1,4 @@
-//! Arguments without a stable encoding are noticed, and the warning names the cure.
+//! Tests that arguments without a stable encoding are detected, with a warning that names the fix.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::support::{Runs, logged, memory};
 
 #[test]
-fn a_hash_set_is_not_recorded_and_the_warning_names_the_cure() {
+fn hash_set_is_not_recorded_and_the_warning_names_the_fix() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn of_set(set: &HashSet<u32>, _x: i64) -> usize {
@@ -24,11 +24,11 @@ fn a_hash_set_is_not_recorded_and_the_warning_names_the_cure() {
     assert_eq!(RUNS.take(), 2);
     assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 2);
     assert!(log.contains("argument `set`") && log.contains("BTreeSet") && log.contains("unordered"), "{log}");
-    assert_eq!(log.lines().count(), 1, "said once: {log}");
+    assert_eq!(log.lines().count(), 1, "one warning: {log}");
 }
 
 #[test]
-fn an_index_map_is_not_recorded_since_its_order_would_be_lost() {
+fn index_map_is_not_recorded_since_its_order_would_be_lost() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn of_ordered(map: &IndexMap<String, i64>) -> Option<i64> {
@@ -46,7 +46,7 @@ fn an_index_map_is_not_recorded_since_its_order_would_be_lost() {
 }
 
 #[test]
-fn once_an_argument_has_failed_no_call_is_served_or_recorded() {
+fn unstable_argument_disables_hits_and_records() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn of_first(map: &IndexMap<String, i64>) -> Option<i64> {
@@ -65,7 +65,7 @@ fn once_an_argument_has_failed_no_call_is_served_or_recorded() {
 }
 
 #[test]
-fn the_cures_cure() {
+fn suggested_fixes_make_arguments_stable() {
     #[derive(Clone, Serialize, Deserialize)]
     struct Cured {
         #[serde(with = "fleche_core::unordered")]
@@ -96,7 +96,7 @@ fn the_cures_cure() {
 }
 
 #[test]
-fn a_field_that_equality_sees_and_the_encoding_does_not_is_noticed() {
+fn field_that_is_compared_but_not_encoded_is_detected() {
     #[derive(Clone, PartialEq, Serialize, Deserialize)]
     struct Skipping {
         x: i64,
@@ -115,7 +115,7 @@ fn a_field_that_equality_sees_and_the_encoding_does_not_is_noticed() {
 }
 
 #[test]
-fn not_a_number_is_equal_to_itself_here() {
+fn nan_argument_equals_itself() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn of_nan(x: f64) -> bool {
@@ -128,7 +128,7 @@ fn not_a_number_is_equal_to_itself_here() {
 }
 
 #[test]
-fn zero_and_minus_zero_are_different_arguments() {
+fn zero_and_negative_zero_are_different_arguments() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn of_zero(x: f64) -> f64 {
@@ -142,7 +142,7 @@ fn zero_and_minus_zero_are_different_arguments() {
 }
 
 #[test]
-fn an_argument_that_cannot_be_decoded_is_not_recorded() {
+fn argument_that_cannot_be_decoded_is_not_recorded() {
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
     enum Buffered {

@@ -1,4 +1,4 @@
-//! Arguments that remember their digests.
+//! Tests of `Hashed` arguments, which cache their digest.
 
 use std::{
     fmt,
@@ -39,7 +39,7 @@ fn long() -> Vec<f64> {
 }
 
 #[test]
-fn a_key_is_the_one_that_the_value_itself_gives() {
+fn key_equals_that_of_the_plain_value() {
     fn check<T: Serialize + DeserializeOwned + Send + Sync + Clone + PartialEq + fmt::Debug + 'static>(value: T) {
         #[fleche(name = "hashed::keyed", companion = "plain_call")]
         fn plain<T: Serialize + DeserializeOwned + 'static>(value: &T) -> u8 {
@@ -72,7 +72,7 @@ fn a_key_is_the_one_that_the_value_itself_gives() {
 }
 
 #[test]
-fn inside_of_other_values_it_is_what_it_holds() {
+fn nested_hashed_value_encodes_like_the_plain_value() {
     #[derive(Serialize)]
     struct Plain {
         array: Vec<f64>,
@@ -101,7 +101,7 @@ fn inside_of_other_values_it_is_what_it_holds() {
 }
 
 #[test]
-fn it_is_encoded_once_for_any_number_of_calls() {
+fn hashed_value_is_encoded_once_for_many_calls() {
     static RUNS: Runs = Runs::new();
     #[fleche(store_arguments = false)]
     fn sum(numbers: &Hashed<Counted>, plus: u32) -> u32 {
@@ -112,7 +112,7 @@ fn it_is_encoded_once_for_any_number_of_calls() {
     let _active = cache.enter();
     let numbers = Hashed::new(Counted((0..100).collect()));
     let cold = cache.hot_tier(fleche_core::cache::HotTier::OFF);
-    // The first misses and hits are checked, which takes the encoding.
+    // The first misses and hits are checked, which encodes the value.
     for plus in 0..3 {
         assert_eq!(sum(&numbers, plus), 4950 + plus);
     }
@@ -129,7 +129,7 @@ fn it_is_encoded_once_for_any_number_of_calls() {
 }
 
 #[test]
-fn it_is_stored_and_checked_as_what_it_holds() {
+fn hashed_value_is_stored_and_checked_like_the_plain_value() {
     #[fleche]
     fn stored(array: &Hashed<Vec<f64>>, x: i64) -> usize {
         array.len() + usize::try_from(x).unwrap()
@@ -146,7 +146,7 @@ fn it_is_stored_and_checked_as_what_it_holds() {
 }
 
 #[test]
-fn values_that_differ_are_different_calls() {
+fn different_hashed_values_are_different_calls() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn first(left: Hashed<Vec<f64>>, right: Hashed<Vec<f64>>) -> f64 {
@@ -164,7 +164,7 @@ fn values_that_differ_are_different_calls() {
 }
 
 #[test]
-fn a_value_without_a_stable_encoding_is_found_out() {
+fn hashed_value_without_a_stable_encoding_is_detected() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn of_set(set: &Hashed<std::collections::HashSet<u32>>) -> usize {
@@ -179,7 +179,7 @@ fn a_value_without_a_stable_encoding_is_found_out() {
 }
 
 #[test]
-fn a_value_that_cannot_be_encoded_is_none_of_the_keys() {
+fn hashed_value_that_cannot_be_encoded_has_no_key() {
     #[derive(Clone, Deserialize)]
     struct Never;
     impl Serialize for Never {
@@ -199,7 +199,7 @@ fn a_value_that_cannot_be_encoded_is_none_of_the_keys() {
 }
 
 #[test]
-fn other_types_may_bear_its_name() {
+fn other_types_may_use_the_same_serde_name() {
     struct Borrowed<T>(T);
     impl<T: Serialize> Serialize for Borrowed<T> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -211,7 +211,7 @@ fn other_types_may_bear_its_name() {
         size_of_val(value)
     }
     fn key<T: Serialize + 'static>(value: &T) -> CallKey {
-        // Only the type's name is part of the identity, and the same for all here.
+        // All calls here have the same type name, which is part of the identity.
         let arguments = [fleche_core::call::Argument("value".into(), ValueRef::of(&to_vec(value).unwrap()))];
         let function = fleche_core::FunctionId {
             name: format!("hashed::borrowed::<{}>", std::any::type_name::<T>()).into(),
@@ -229,7 +229,7 @@ fn other_types_may_bear_its_name() {
 }
 
 #[test]
-fn it_travels_with_bound_calls() {
+fn bound_call_carries_a_hashed_argument() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn bound_sum(array: &Hashed<Vec<f64>>) -> f64 {
@@ -251,7 +251,7 @@ fn it_travels_with_bound_calls() {
 }
 
 #[test]
-fn the_value_comes_back() {
+fn into_inner_returns_the_value() {
     let alone = Hashed::new(long());
     let place = alone.as_ptr();
     let alone = Hashed::into_inner(alone);
@@ -263,7 +263,7 @@ fn the_value_comes_back() {
 }
 
 #[test]
-fn no_call_keeps_the_value() {
+fn call_keeps_no_handle_to_the_value() {
     #[fleche]
     fn passed(array: &Hashed<Vec<f64>>) -> usize {
         array.len()
@@ -274,6 +274,6 @@ fn no_call_keeps_the_value() {
         let place = array.as_ptr();
         assert_eq!((passed(&array), passed(&array)), (1000, 1000));
         let array = Hashed::into_inner(array);
-        assert_eq!(array.as_ptr(), place, "a call has kept a handle");
+        assert_eq!(array.as_ptr(), place, "a call must not keep a handle");
     }
 }

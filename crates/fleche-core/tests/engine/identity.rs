@@ -1,11 +1,11 @@
-//! Which function a call is of: names, versions, code, and two functions under one name.
+//! Tests of function identity: names, versions, code, and two functions with the same name.
 
 use fleche_core::{Skip, fleche};
 
 use crate::support::{Runs, logged, memory};
 
 #[test]
-fn versions_names_and_code_are_part_of_the_key_where_asked_for() {
+fn name_version_and_hashed_code_are_part_of_the_key() {
     mod plain {
         #[fleche_core::fleche(name = "identity::f")]
         pub(crate) fn f(x: i64) -> i64 {
@@ -40,7 +40,7 @@ fn versions_names_and_code_are_part_of_the_key_where_asked_for() {
 }
 
 #[test]
-fn two_functions_under_one_name_are_reported_and_not_recorded() {
+fn functions_with_the_same_name_are_reported_and_not_recorded() {
     static RUNS: Runs = Runs::new();
     fn one() -> i64 {
         #[fleche]
@@ -69,12 +69,12 @@ fn two_functions_under_one_name_are_reported_and_not_recorded() {
     assert_eq!(cache.stats().skipped[&Skip::NameClaimedTwice], 4);
     assert_eq!(cache.query(&fleche_core::Query::new()).unwrap().count(), 0);
     let position = format!("{}:", file!());
-    assert_eq!(log.matches(&position).count(), 4, "both positions, once a function: {log}");
+    assert_eq!(log.matches(&position).count(), 4, "both positions, once per function: {log}");
     assert!(log.contains("claim the name `fleche-core::engine::identity::twin`"), "{log}");
 }
 
 #[test]
-fn records_under_a_name_that_two_claim_are_neither_shown_nor_removed() {
+fn records_under_an_ambiguous_name_are_neither_shown_nor_removed() {
     mod first {
         #[fleche_core::fleche(name = "identity::claimed")]
         pub(crate) fn claimed(x: i64) -> i64 {
@@ -103,7 +103,7 @@ fn records_under_a_name_that_two_claim_are_neither_shown_nor_removed() {
 }
 
 #[test]
-fn types_that_print_alike_do_not_share_results() {
+fn types_with_the_same_printed_name_do_not_share_results() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn alike<T: Default + Into<i64> + 'static>() -> i64 {
@@ -129,7 +129,7 @@ fn types_that_print_alike_do_not_share_results() {
 }
 
 #[test]
-fn a_result_of_other_code_is_served_with_a_warning() {
+fn result_of_other_code_is_served_with_a_warning() {
     static RUNS: Runs = Runs::new();
     mod before {
         #[fleche_core::fleche(name = "identity::stale")]
@@ -145,18 +145,18 @@ fn a_result_of_other_code_is_served_with_a_warning() {
     let cache = memory();
     let _active = cache.enter();
     assert_eq!(before::stale(1), 2);
-    // The record as an earlier build of `stale_now` would have left it.
+    // The record that an earlier build of `stale_now` would have left.
     let record = cache.record(&before::stale::key(1)).unwrap().unwrap();
     cache.calls().put(&stale_now::key(1), &record).unwrap();
     let (results, log) = logged(|| (stale_now(1), stale_now(1)));
     assert_eq!(results, (2, 2));
     assert_eq!(RUNS.take(), 0);
     assert!(log.contains("version = 1"), "{log}");
-    assert_eq!(log.lines().count(), 1, "said once: {log}");
+    assert_eq!(log.lines().count(), 1, "one warning: {log}");
 }
 
 #[test]
-fn the_default_name_is_package_module_and_function() {
+fn default_name_is_package_module_and_function() {
     #[fleche]
     fn named(x: i64) -> i64 {
         x

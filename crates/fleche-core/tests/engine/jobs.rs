@@ -1,4 +1,4 @@
-//! Functions that return a job: it is handed on, and what it brings is recorded when it does.
+//! Tests of functions that return a job, whose result is recorded when the job is done.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ use fleche_core::{
 
 use crate::support::{Runs, memory};
 
-/// The completer of the last job that a body has made.
+/// The completer of the job that a body has created last.
 struct Made<T>(Mutex<Option<Completer<T>>>);
 
 impl<T: Send + 'static> Made<T> {
@@ -31,12 +31,12 @@ impl<T: Send + 'static> Made<T> {
     }
 
     fn take(&self) -> Completer<T> {
-        self.0.lock().unwrap().take().expect("a body has made a job")
+        self.0.lock().unwrap().take().expect("no body has created a job")
     }
 }
 
 #[test]
-fn a_miss_hands_the_job_on_and_a_hit_is_a_job_that_is_done() {
+fn miss_returns_the_job_and_hit_returns_a_finished_job() {
     static RUNS: Runs = Runs::new();
     static MADE: Made<i64> = Made::new();
     #[fleche]
@@ -59,7 +59,7 @@ fn a_miss_hands_the_job_on_and_a_hit_is_a_job_that_is_done() {
 }
 
 #[test]
-fn the_record_is_there_before_anybody_sees_the_result() {
+fn record_exists_before_the_result_is_visible() {
     static MADE: Made<String> = Made::new();
     #[fleche]
     fn seen(_x: i64) -> Job<String> {
@@ -80,7 +80,7 @@ fn the_record_is_there_before_anybody_sees_the_result() {
 }
 
 #[test]
-fn a_job_that_is_done_when_it_is_returned_is_recorded_at_once() {
+fn finished_job_is_recorded_at_once() {
     #[fleche]
     fn instant(x: i64) -> Job<i64> {
         Job::ready(x + 1)
@@ -92,7 +92,7 @@ fn a_job_that_is_done_when_it_is_returned_is_recorded_at_once() {
 }
 
 #[test]
-fn a_job_that_fails_records_nothing() {
+fn failed_job_records_nothing() {
     static RUNS: Runs = Runs::new();
     static MADE: Made<i64> = Made::new();
     #[fleche]
@@ -113,7 +113,7 @@ fn a_job_that_fails_records_nothing() {
 }
 
 #[test]
-fn a_job_handed_on_is_cancelled_like_the_functions_own() {
+fn returned_job_can_be_cancelled() {
     static MADE: Made<i64> = Made::new();
     #[fleche]
     fn cancelled(_x: i64) -> Job<i64> {
@@ -143,7 +143,7 @@ fn dropping_the_job_does_not_lose_the_record() {
 }
 
 #[test]
-fn what_is_loaded_is_a_finished_job() {
+fn load_returns_a_finished_job() {
     #[fleche]
     fn loaded(x: i64) -> Job<i64> {
         Job::ready(x)
@@ -159,7 +159,7 @@ fn what_is_loaded_is_a_finished_job() {
 type Submitted<T> = Job<Result<T, String>>;
 
 #[test]
-fn of_a_job_of_a_result_only_ok_is_kept_also_behind_an_alias() {
+fn job_of_a_result_alias_records_only_ok() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn checked(x: i64) -> Submitted<i64> {
@@ -176,7 +176,7 @@ fn of_a_job_of_a_result_only_ok_is_kept_also_behind_an_alias() {
 }
 
 #[test]
-fn with_cache_errors_a_job_of_an_err_is_kept_too() {
+fn job_of_an_err_is_recorded_with_cache_errors() {
     static RUNS: Runs = Runs::new();
     #[fleche(cache_errors)]
     fn kept(x: i64) -> Submitted<i64> {
@@ -189,7 +189,7 @@ fn with_cache_errors_a_job_of_an_err_is_kept_too() {
 }
 
 #[test]
-fn a_job_handed_on_wakes_who_polls_it() {
+fn returned_job_can_be_polled() {
     static MADE: Made<i64> = Made::new();
     #[fleche]
     fn polled(_x: i64) -> Job<i64> {
@@ -204,7 +204,7 @@ fn a_job_handed_on_wakes_who_polls_it() {
 }
 
 #[test]
-fn a_panic_while_recording_costs_neither_the_job_nor_the_completer_anything() {
+fn panic_while_recording_affects_neither_job_nor_completer() {
     #[derive(Clone, serde::Deserialize)]
     struct Explosive;
     impl serde::Serialize for Explosive {
@@ -226,7 +226,7 @@ fn a_panic_while_recording_costs_neither_the_job_nor_the_completer_anything() {
 }
 
 #[test]
-fn the_runtime_of_a_job_ends_with_the_job_and_names_no_processor_time() {
+fn runtime_of_a_job_ends_with_it_and_has_no_processor_time() {
     static MADE: Made<i64> = Made::new();
     #[fleche]
     fn measured(_x: i64) -> Job<i64> {

@@ -1,7 +1,7 @@
 //! Functions whose results go to the value store.
 
-/// A memoized function of this name with a result of the given length, which goes to the value store where that is more
-/// than 64 bytes, and the counter of its bodies.
+/// Defines a memoized function of this name that returns a string of the given length, and the counter of its bodies.
+/// Results of more than 64 encoded bytes go to the value store.
 macro_rules! long_result {
     ($name:ident) => {
         static RUNS: crate::support::Runs = crate::support::Runs::new();

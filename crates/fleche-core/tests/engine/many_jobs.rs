@@ -1,4 +1,4 @@
-//! Many jobs at once: results as they come, all of them, or the first error.
+//! Tests of combinators over many jobs: results as they complete, all results, or the first error.
 
 use std::{
     sync::{Arc, mpsc},
@@ -11,13 +11,13 @@ use fleche_core::{
     job::{self, Completer},
 };
 
-/// This many jobs, and the rights to complete them.
+/// Creates this many jobs with their completers.
 fn jobs(count: usize) -> (Vec<Completer<usize>>, Vec<Job<usize>>) {
     (0..count).map(|_| job::channel()).unzip()
 }
 
 #[test]
-fn results_come_as_they_are_completed() {
+fn results_arrive_in_order_of_completion() {
     let (completers, jobs) = jobs(3);
     let mut results = job::as_completed(jobs);
     let mut seen = Vec::new();
@@ -30,14 +30,14 @@ fn results_come_as_they_are_completed() {
 }
 
 #[test]
-fn results_that_were_there_before_come_in_the_order_of_the_jobs() {
+fn finished_results_arrive_in_order_of_the_jobs() {
     let results: Vec<_> = job::as_completed([5, 6, 7].map(Job::ready)).collect();
     assert_eq!(results, [(0, Ok(5)), (1, Ok(6)), (2, Ok(7))]);
     assert_eq!(job::as_completed(Vec::<Job<u8>>::new()).next(), None);
 }
 
 #[test]
-fn a_thread_that_waits_for_the_next_result_is_woken_by_it() {
+fn waiting_thread_is_woken_by_the_next_result() {
     let (completers, jobs) = jobs(2);
     let mut results = job::as_completed(jobs);
     let (tell, told) = mpsc::channel();
@@ -54,7 +54,7 @@ fn a_thread_that_waits_for_the_next_result_is_woken_by_it() {
 }
 
 #[test]
-fn errors_come_among_the_results() {
+fn errors_arrive_among_the_results() {
     let (mut completers, jobs) = jobs(2);
     let results = job::as_completed(jobs);
     completers.pop().unwrap().fail(JobError::TimedOut);
@@ -65,14 +65,14 @@ fn errors_come_among_the_results() {
 }
 
 #[test]
-fn dropping_the_results_lets_the_jobs_run_on() {
+fn dropping_the_iterator_does_not_cancel_the_jobs() {
     let (completers, jobs) = jobs(2);
     drop(job::as_completed(jobs));
     assert!(completers.iter().all(Completer::start));
 }
 
 #[test]
-fn all_results_are_joined_in_the_order_of_the_jobs() {
+fn join_all_returns_results_in_order_of_the_jobs() {
     let (completers, jobs) = jobs(3);
     for (at, completer) in completers.into_iter().enumerate().rev() {
         completer.complete(at);
@@ -82,7 +82,7 @@ fn all_results_are_joined_in_the_order_of_the_jobs() {
 }
 
 #[test]
-fn the_first_error_ends_the_joining_and_cancels_what_has_not_started() {
+fn join_all_returns_the_first_error_and_cancels_pending_jobs() {
     let (mut completers, jobs) = jobs(4);
     let (failing, started, waiting) = (completers.remove(2), completers.remove(1), completers.remove(1));
     assert!(started.start());
@@ -92,7 +92,7 @@ fn the_first_error_ends_the_joining_and_cancels_what_has_not_started() {
 }
 
 #[test]
-fn what_became_of_every_job_can_be_told() {
+fn join_all_results_returns_every_outcome() {
     let (mut completers, jobs) = jobs(3);
     completers.pop().unwrap().complete(2);
     completers.pop().unwrap().fail(JobError::TimedOut);
@@ -101,7 +101,7 @@ fn what_became_of_every_job_can_be_told() {
 }
 
 #[test]
-fn a_job_may_be_polled_before_it_is_waited_for() {
+fn polled_job_can_still_be_waited_for() {
     struct Ignored;
     impl Wake for Ignored {
         fn wake(self: Arc<Self>) {}

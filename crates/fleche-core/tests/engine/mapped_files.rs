@@ -1,4 +1,4 @@
-//! Files that change through a shared mapping, as memory-mapped arrays and databases change them.
+//! Tests of files that change through a shared mapping, as memory-mapped arrays and databases do.
 #![expect(unsafe_code)]
 
 use std::{
@@ -13,7 +13,7 @@ use fleche_core::{Cache, FileContent, fleche};
 use fleche_store_file::{FileCalls, FileValues};
 use memmap2::MmapMut;
 
-/// More than is read each time.
+/// More than one read returns.
 const LENGTH: usize = 1 << 20;
 
 #[fleche]
@@ -26,17 +26,17 @@ fn length(file: &FileContent) -> u64 {
     fs::metadata(file).unwrap().len()
 }
 
-/// Creates a file of `A`s and maps it, with a page that was stored to.
+/// Creates a file of `A`s and maps it, with a page that has been written.
 fn mapped(path: &Path) -> MmapMut {
     fs::write(path, vec![b'A'; LENGTH]).unwrap();
     let file = File::options().read(true).write(true).open(path).unwrap();
-    // SAFETY: nothing truncates the file while the mapping lives.
+    // SAFETY: the file is not truncated while the mapping exists.
     let mut map = unsafe { MmapMut::map_mut(&file) }.unwrap();
     map[0] = b'A';
     map
 }
 
-/// Waits until a change of the file would give it other times.
+/// Waits until any further change would give the file new timestamps.
 fn settle(path: &Path) {
     let changed = UNIX_EPOCH + Duration::from_secs(fs::metadata(path).unwrap().ctime().try_into().unwrap());
     while SystemTime::now() < changed + Duration::from_secs(4) {
@@ -45,7 +45,7 @@ fn settle(path: &Path) {
 }
 
 #[test]
-fn each_call_sees_what_a_shared_mapping_has_stored() {
+fn call_sees_changes_through_a_shared_mapping() {
     let mut directories = vec![tempfile::tempdir().unwrap()];
     directories.extend(tempfile::tempdir_in("/dev/shm").ok());
     let files: Vec<_> = directories.iter().map(|directory| directory.path().join("data.bin")).collect();
@@ -58,14 +58,14 @@ fn each_call_sees_what_a_shared_mapping_has_stored() {
         settle(file);
     }
     for (file, map) in files.iter().zip(&mut maps) {
-        // The digest of this content may be remembered from here on.
+        // From now on, the digest of this content may be cached.
         assert_eq!(length(&FileContent::new(file)), LENGTH as u64);
         for now in *b"BCB" {
             map[0] = now;
             assert_eq!(first(&FileContent::new(file)), now, "{}", file.display());
         }
     }
-    // Nothing was recorded under the key of another content.
+    // No result may be recorded under the key of another content.
     for holds in *b"ABC" {
         let honest = store.path().join(format!("honest-{holds}"));
         let mut content = vec![b'A'; LENGTH];

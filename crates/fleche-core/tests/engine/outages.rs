@@ -1,4 +1,4 @@
-//! A store that fails repeatedly is left alone for a while.
+//! Tests of the circuit breaker, which stops using a store that fails repeatedly for some time.
 
 use std::{
     io,
@@ -26,22 +26,22 @@ use crate::{
     support::{Runs, logged},
 };
 
-/// A safety net for waits that must end.
+/// A time limit for waits that must end.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How the operations of a store end.
+/// The outcome of a store's operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
     #[default]
     Works,
-    /// Reading works, writing fails.
+    /// Reads succeed and writes fail.
     Full,
     Broken,
     TimesOut,
     Panics,
 }
 
-/// Stores in memory whose operations are counted, and end as the mode says.
+/// Memory stores that count their operations, whose outcome the mode determines.
 #[derive(Clone, Debug, Default)]
 struct Server {
     values: MemoryValues,
@@ -56,7 +56,7 @@ impl Server {
         *self.mode.lock().unwrap() = mode;
     }
 
-    /// How many operations there were since this was last asked.
+    /// Returns the number of operations since the last call.
     fn asked(&self) -> usize {
         self.asked.swap(0, SeqCst)
     }
@@ -165,7 +165,7 @@ fn left_alone(cache: &Cache) -> u64 {
 }
 
 #[test]
-fn a_store_that_fails_three_times_in_a_row_is_not_asked_again() {
+fn store_is_not_used_after_three_failures_in_a_row() {
     long_result!(amid_failures);
     for mode in [Mode::Broken, Mode::Panics] {
         let server = Server::default();
@@ -177,7 +177,7 @@ fn a_store_that_fails_three_times_in_a_row_is_not_asked_again() {
             }
         });
         assert_eq!(RUNS.take(), 10);
-        // Two look-ups and a claim of the first call, and that it cannot be looked up again.
+        // The first call makes two look-ups and a claim; another look-up may be rejected later.
         let (asked, stats) = (server.asked(), cache.stats());
         assert!((3..=6).contains(&asked), "{asked} operations");
         assert_eq!((stats.faults, stats.outages), (asked as u64, 1), "{stats:?}");
@@ -187,7 +187,7 @@ fn a_store_that_fails_three_times_in_a_row_is_not_asked_again() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_costs_one_timeout() {
+fn store_that_does_not_answer_costs_one_timeout() {
     long_result!(amid_timeouts);
     let server = Server::default();
     let cache = server.cache();
@@ -201,7 +201,7 @@ fn a_store_that_does_not_answer_costs_one_timeout() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_costs_an_async_call_one_timeout() {
+fn store_that_does_not_answer_costs_an_async_call_one_timeout() {
     #[fleche]
     async fn awaits_timeouts(length: usize) -> String {
         RUNS.count();
@@ -219,7 +219,7 @@ fn a_store_that_does_not_answer_costs_an_async_call_one_timeout() {
 }
 
 #[test]
-fn a_store_that_stops_answering_while_a_body_runs_costs_one_timeout_and_its_claim_does_not_wait() {
+fn claim_is_released_in_background_after_a_store_timeout() {
     #[fleche(local, ignore(server))]
     fn stops(server: &Server, length: usize) -> String {
         server.set(Mode::TimesOut);
@@ -234,11 +234,11 @@ fn a_store_that_stops_answering_while_a_body_runs_costs_one_timeout_and_its_clai
     assert_eq!((cache.stats().faults, cache.stats().outages), (1, 1));
     server.set(Mode::Works);
     cache.scope(|| stops(&Server::default(), 101));
-    assert_eq!(*server.released.lock().unwrap(), [true, true], "the values are still left alone");
+    assert_eq!(*server.released.lock().unwrap(), [true, true], "the breaker of the values is still open");
 }
 
 #[test]
-fn a_store_that_can_only_be_read_still_answers_hits() {
+fn store_that_fails_only_writes_still_serves_hits() {
     long_result!(full);
     let server = Server::default();
     let cache = server.cache();
@@ -250,14 +250,14 @@ fn a_store_that_can_only_be_read_still_answers_hits() {
     }
     assert_eq!((RUNS.take(), cache.stats().outages), (10, 1));
     assert_eq!((full(100).len(), RUNS.take()), (100, 0));
-    // Neither claimed nor put; looked up.
+    // The call is looked up, but neither claimed nor put.
     server.asked();
     full(200);
     assert_eq!((RUNS.take(), server.asked()), (1, 1));
 }
 
 #[test]
-fn results_that_are_hot_are_served_while_the_store_is_left_alone() {
+fn hot_results_are_served_while_the_breaker_is_open() {
     long_result!(heated);
     let server = Server::default();
     let cache = Cache::new(server.clone(), server.clone());
@@ -284,7 +284,7 @@ fn damage_and_refusals_do_not_count_as_failures() {
 }
 
 #[test]
-fn a_cache_that_is_asked_directly_always_asks_its_stores() {
+fn direct_cache_operations_ignore_the_breaker() {
     long_result!(asked);
     let server = Server::default();
     let cache = server.cache();
@@ -300,7 +300,7 @@ fn a_cache_that_is_asked_directly_always_asks_its_stores() {
 }
 
 #[test]
-fn callers_of_one_call_still_share_its_computation() {
+fn concurrent_calls_are_coalesced_while_the_breaker_is_open() {
     #[fleche(local, ignore(gate))]
     fn shared(gate: &Gate, x: u64) -> u64 {
         RUNS.count();
@@ -322,7 +322,7 @@ fn callers_of_one_call_still_share_its_computation() {
         let follower = scope.spawn(|| cache.scope(|| shared(&gate, 1)));
         let begun = Instant::now();
         while cache.stats().waits == waits {
-            assert!(begun.elapsed() < PATIENCE, "nobody waits");
+            assert!(begun.elapsed() < PATIENCE, "no caller waits");
             std::thread::yield_now();
         }
         open.send(()).unwrap();
@@ -332,7 +332,7 @@ fn callers_of_one_call_still_share_its_computation() {
 }
 
 #[test]
-fn a_store_that_works_again_is_used_again() {
+fn recovered_store_is_used_again() {
     long_result!(back);
     let server = Server::default();
     let cache = server.cache();
@@ -342,7 +342,7 @@ fn a_store_that_works_again_is_used_again() {
     server.set(Mode::Works);
     let begun = Instant::now();
     while server.calls.keys(&DigestPrefix::all()).unwrap().next().is_none() {
-        assert!(begun.elapsed() < PATIENCE, "the store is still left alone");
+        assert!(begun.elapsed() < PATIENCE, "the breaker did not close again");
         back(100);
         std::thread::yield_now();
     }

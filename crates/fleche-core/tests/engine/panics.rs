@@ -1,5 +1,5 @@
-//! Panics in the code that types of arguments and results bring along: the call returns what it should, and a computed
-//! result is not lost.
+//! Tests of panics in the trait implementations of argument and result types: the call returns its result, and a
+//! computed result is not lost.
 
 use std::{
     cell::Cell,
@@ -28,7 +28,7 @@ pub(crate) enum Part {
 }
 
 thread_local! {
-    /// Which part of a [`Tricky`] panics on this thread.
+    /// The trait of [`Tricky`] that panics on this thread, if any.
     static PANICS: Cell<Option<Part>> = const { Cell::new(None) };
 }
 
@@ -36,7 +36,7 @@ fn reaches(part: Part) {
     assert!(PANICS.get() != Some(part), "tricky {part:?}");
 }
 
-/// Runs the closure while this part of every [`Tricky`] panics on this thread.
+/// Runs the closure while this trait of every [`Tricky`] panics on this thread.
 pub(crate) fn while_panics<R>(part: Part, run: impl FnOnce() -> R) -> R {
     let before = PANICS.replace(Some(part));
     let result = run();
@@ -44,7 +44,7 @@ pub(crate) fn while_panics<R>(part: Part, run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// A value that panics where it is told to.
+/// A value whose trait implementations panic on demand.
 #[derive(Debug)]
 pub(crate) struct Tricky(pub(crate) u64);
 
@@ -83,7 +83,7 @@ impl Drop for Tricky {
     }
 }
 
-/// What is in a value, which is then gone without a drop.
+/// Returns the content of a value without dropping the value.
 pub(crate) fn defused(tricky: Tricky) -> u64 {
     let inner = tricky.0;
     mem::forget(tricky);
@@ -94,7 +94,7 @@ fn cold(cache: &Cache) -> Cache {
     cache.hot_tier(HotTier::OFF)
 }
 
-/// A future that is never woken from elsewhere, to its end.
+/// Polls a future that wakes no other thread until it is done.
 fn block_on<R>(future: impl Future<Output = R>) -> R {
     let mut future = pin!(future);
     loop {
@@ -156,7 +156,7 @@ fn argument_whose_drop_panics_is_recorded() {
 }
 
 #[test]
-fn argument_that_remembers_its_digest_may_panic_too() {
+fn hashed_argument_that_panics_is_not_recorded() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn taken_hashed(all: &Hashed<Vec<Tricky>>) -> usize {
@@ -168,7 +168,7 @@ fn argument_that_remembers_its_digest_may_panic_too() {
     let _active = cache.enter();
     assert_eq!(while_panics(Part::Serialize, || taken_hashed(&all())), 100);
     assert_eq!(cache.stats().skipped[&Skip::ArgumentNotEncodable], 1);
-    // Hashed before, and then encoded for the check and for the store.
+    // The digest is cached first; then encoding for the check and for the store panics.
     let known = all();
     taken_hashed::key(&known);
     assert_eq!(while_panics(Part::Serialize, || taken_hashed(&known)), 100);
@@ -210,7 +210,7 @@ result_tests! {
 }
 
 #[test]
-fn stored_result_that_panics_while_it_is_decoded_is_computed_again() {
+fn stored_result_whose_decoding_panics_is_computed_again() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn stored(x: u64) -> Tricky {
@@ -224,7 +224,7 @@ fn stored_result_that_panics_while_it_is_decoded_is_computed_again() {
     }
     let cache = cold(&memory());
     let _active = cache.enter();
-    // Past the calls whose results are checked.
+    // Runs past the calls whose results are checked.
     (0..6).for_each(|x| drop((stored(x), block_on(stored_awaited(x)))));
     RUNS.take();
     let (results, log) = logged(|| while_panics(Part::Deserialize, || (stored(0).0, block_on(stored_awaited(0)).0)));
@@ -237,7 +237,7 @@ fn stored_result_that_panics_while_it_is_decoded_is_computed_again() {
 }
 
 #[test]
-fn kept_result_whose_clone_panics_is_read_from_the_store() {
+fn hot_result_whose_clone_panics_is_read_from_the_store() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn kept(x: u64) -> Tricky {
@@ -251,7 +251,7 @@ fn kept_result_whose_clone_panics_is_read_from_the_store() {
 }
 
 #[test]
-fn result_whose_clone_panics_reaches_callers_that_wait_for_it() {
+fn result_whose_clone_panics_reaches_waiting_callers() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn waited_for(x: u64) -> Tricky {
@@ -269,7 +269,7 @@ fn result_whose_clone_panics_reaches_callers_that_wait_for_it() {
 }
 
 #[test]
-fn kept_results_whose_drop_panics_give_way_and_end_with_their_thread_and_cache() {
+fn hot_results_whose_drop_panics_can_be_evicted() {
     #[fleche]
     fn given_way(x: u64) -> Tricky {
         Tricky(x)

@@ -1,4 +1,4 @@
-//! Panics in the code of users' types around tasks, jobs, bound calls and metadata.
+//! Tests of panics in users' types around tasks, jobs, bound calls and metadata.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
     support::{Runs, memory},
 };
 
-/// Runs what is submitted, at once.
+/// An executor that runs each task during its submission.
 #[derive(Debug)]
 struct AtOnce;
 
@@ -29,7 +29,7 @@ impl Executor for AtOnce {
     }
 
     fn config(&self) -> Box<dyn ExecutorConfig> {
-        panic!("it is never described")
+        panic!("the test does not use the configuration")
     }
 
     fn reach(&self) -> Reach {
@@ -38,7 +38,7 @@ impl Executor for AtOnce {
 }
 
 #[test]
-fn bound_call_whose_argument_panics_is_rejected_where_it_is_called() {
+fn bound_call_whose_argument_panics_is_rejected_at_the_call() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn bound(tricky: Tricky) -> u64 {
@@ -83,11 +83,11 @@ fn submitted_hit_that_cannot_be_decoded_goes_to_the_executor() {
     submitted_hit(1);
     let wrapped = wrap_executor(AtOnce);
     let result = while_panics(Part::Deserialize, || wrapped.submit(submitted_hit, (1,)).result().map(defused));
-    assert_eq!((result, RUNS.take()), (Ok(1), 1), "answered from the hot tier, where nothing is decoded");
+    assert_eq!((result, RUNS.take()), (Ok(1), 1), "the hot tier must serve the hit without decoding");
 }
 
 #[test]
-fn submitted_hit_whose_argument_panics_while_it_is_dropped_is_a_hit() {
+fn submitted_hit_whose_argument_panics_in_drop_is_a_hit() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn submitted_with_drop(tricky: Tricky) -> u64 {
@@ -101,7 +101,7 @@ fn submitted_hit_whose_argument_panics_while_it_is_dropped_is_a_hit() {
 }
 
 #[test]
-fn what_a_task_drops_does_not_cost_its_result() {
+fn panic_in_a_drop_of_a_task_does_not_lose_its_result() {
     fn length(text: Tricky) -> u64 {
         defused(text)
     }
@@ -119,13 +119,13 @@ fn what_a_task_drops_does_not_cost_its_result() {
         completer.complete(Tricky(1));
         (spawned.result(), AtOnce.submit(length, (Tricky(3),)).result())
     });
-    // The body owns what it captures: dropping that is a part of it.
+    // Dropping the captured value is part of the body, which owns it.
     assert!(matches!(done.0, Err(JobError::Panicked { .. })), "{:?}", done.0);
     assert_eq!(done.1, Ok(3));
 }
 
 #[test]
-fn panic_whose_payload_panics_while_it_is_dropped_is_told_as_a_panic() {
+fn panic_whose_payload_panics_in_drop_is_reported_as_a_panic() {
     struct Payload;
     impl Drop for Payload {
         fn drop(&mut self) {
@@ -142,7 +142,7 @@ fn panic_whose_payload_panics_while_it_is_dropped_is_told_as_a_panic() {
     assert!(matches!(job::catch(|| -> u64 { std::panic::panic_any(Payload) }), Err(JobError::Panicked { .. })));
 }
 
-/// A kind of metadata that panics.
+/// A kind of metadata that panics in one of its methods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum TrickyKind {
     Begin,
@@ -180,7 +180,7 @@ impl Drop for TrickyCollector {
 }
 
 #[test]
-fn kind_of_metadata_that_panics_costs_only_its_report() {
+fn panicking_metadata_kind_loses_only_its_report() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn measured(x: u64) -> u64 {
@@ -198,7 +198,7 @@ fn kind_of_metadata_that_panics_costs_only_its_report() {
 }
 
 #[test]
-fn body_that_panics_while_a_collector_panics_in_its_drop_panics_once() {
+fn panicking_body_and_collector_drop_cause_one_panic() {
     #[fleche]
     fn fails(x: u64) -> u64 {
         assert!(x == 0, "the body");

@@ -1,4 +1,4 @@
-//! Parameters of every kind: by value, borrowed, patterns, generic, ignored.
+//! Tests of parameters of every kind: by value, borrowed, patterns, generic, ignored.
 
 use std::{borrow::Cow, collections::HashMap, path::Path};
 
@@ -14,7 +14,7 @@ struct Structure {
 }
 
 #[test]
-fn borrowed_parameters_are_keyed_by_what_they_lend() {
+fn borrowed_parameters_are_keyed_by_their_value() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn lent(structure: &Structure, label: &str, numbers: &[u32], #[by_name] path: &Path) -> String {
@@ -35,7 +35,7 @@ fn borrowed_parameters_are_keyed_by_what_they_lend() {
 }
 
 #[test]
-fn patterns_mutability_and_keywords_are_understood() {
+fn patterns_mut_and_raw_identifiers_are_accepted() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn patterns((a, b): (i64, i64), mut total: i64, r#type: u8, [c, d]: [i64; 2], _: bool) -> i64 {
@@ -72,7 +72,7 @@ fn instances_of_a_generic_function_are_different_functions() {
 }
 
 #[test]
-fn impl_trait_parameters_are_generic_too() {
+fn impl_trait_parameters_are_generic() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn shown(value: impl ToString + Serialize + DeserializeOwned + 'static, times: usize) -> String {
@@ -85,7 +85,7 @@ fn impl_trait_parameters_are_generic_too() {
 }
 
 #[test]
-fn generic_result_types_and_lifetimes_are_understood() {
+fn generic_result_types_and_lifetimes_are_accepted() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn first<'a, T>(values: &'a [T], name: Cow<'a, str>) -> Option<(T, String)>
@@ -103,7 +103,7 @@ fn generic_result_types_and_lifetimes_are_understood() {
 }
 
 #[test]
-fn ignored_arguments_make_no_difference() {
+fn ignored_arguments_are_not_part_of_the_key() {
     static RUNS: Runs = Runs::new();
     #[fleche(ignore(verbose))]
     fn quiet(x: i64, verbose: bool, #[ignore] threads: usize) -> i64 {
@@ -140,7 +140,7 @@ fn ignored_arguments_may_be_of_any_type() {
 }
 
 #[test]
-fn a_hit_writes_nothing_into_an_ignored_context() {
+fn hit_does_not_write_to_an_ignored_mutable_argument() {
     type Log<'a> = &'a mut Vec<u64>;
     static RUNS: Runs = Runs::new();
     #[fleche(ignore(log, same))]
@@ -158,7 +158,7 @@ fn a_hit_writes_nothing_into_an_ignored_context() {
 }
 
 #[test]
-fn a_type_parameter_that_is_ignored_needs_no_encoding() {
+fn type_of_an_ignored_argument_needs_no_encoding() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn applied<F: Fn(u64) -> u64 + 'static>(#[ignore] f: F, x: u64) -> u64 {
@@ -174,14 +174,14 @@ fn a_type_parameter_that_is_ignored_needs_no_encoding() {
     let twice = |x| 2 * x;
     assert_eq!((applied(twice, 1), applied(twice, 1)), (2, 2));
     assert_eq!(RUNS.take(), 1);
-    // What has an encoding is carried by bound calls as before.
+    // A bound call still carries an ignored argument that has an encoding.
     let call = told::bind(&"a".to_owned(), 1);
     assert_eq!((call.call().unwrap(), told(&"b".to_owned(), 1)), ("a1".to_owned(), "a1".to_owned()));
     assert_eq!(RUNS.take(), 1);
 }
 
 #[test]
-fn local_functions_may_borrow_deeply() {
+fn local_function_may_take_nested_references() {
     static RUNS: Runs = Runs::new();
     #[fleche(local)]
     fn joined(parts: &[&str]) -> String {
@@ -194,7 +194,7 @@ fn local_functions_may_borrow_deeply() {
 }
 
 #[test]
-fn the_order_of_a_hash_map_makes_no_difference() {
+fn order_of_a_hash_map_is_not_part_of_the_key() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn summed(weights: &HashMap<String, f64>) -> f64 {
@@ -211,7 +211,7 @@ fn the_order_of_a_hash_map_makes_no_difference() {
 }
 
 #[test]
-fn an_argument_without_an_encoding_runs_the_call_uncached() {
+fn call_with_an_unencodable_argument_runs_uncached() {
     struct Unencodable;
     impl Serialize for Unencodable {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -233,7 +233,7 @@ fn an_argument_without_an_encoding_runs_the_call_uncached() {
     assert_eq!(RUNS.take(), 2);
     assert_eq!(cache.stats().skipped[&Skip::ArgumentNotEncodable], 2);
     assert!(log.contains("argument `thing`") && log.contains("it has no text"), "{log}");
-    assert_eq!(log.lines().count(), 1, "said once: {log}");
+    assert_eq!(log.lines().count(), 1, "one warning: {log}");
     assert!(hopeless::contains(1, &Unencodable).is_err());
     assert!(std::panic::catch_unwind(|| hopeless::key(1, &Unencodable)).is_err());
 }

@@ -1,4 +1,4 @@
-//! One store, as two programs see it that have another function each under one name.
+//! Simulates two programs that share a store and have different functions with the same name.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::support::memory;
 
-/// A function before it is edited, and afterwards.
+/// Defines a function before and after it is edited.
 macro_rules! edited {
     ($before:ident, $now:ident $(, $option:ident = $value:literal)*) => {
         static BEFORE: $crate::support::Runs = $crate::support::Runs::new();
@@ -29,14 +29,14 @@ macro_rules! edited {
     };
 }
 
-/// A store of records as a program sees it whose function of the same name is another one: in this process, functions
-/// need different names.
+/// A call store as seen by a program whose function has the same name as another program's. Within one process,
+/// functions need different names, so the keys are mapped.
 #[derive(Debug)]
 pub(crate) struct SameName {
     pub(crate) store: MemoryCalls,
-    /// The keys of this program's function, and those of the other's.
+    /// Maps the keys of this program's function to those of the other's.
     pub(crate) keys: HashMap<CallKey, CallKey>,
-    /// A record that cannot be written.
+    /// The key whose record cannot be written.
     pub(crate) full: Option<CallKey>,
 }
 
@@ -74,21 +74,21 @@ impl CallStore for SameName {
     }
 }
 
-/// The digest of the code that a call records.
+/// Returns the code digest that a call records.
 fn code(key: CallKey, call: impl FnOnce()) -> Digest {
     let cache = memory();
     cache.scope(call);
     cache.record(&key).unwrap().unwrap().function.code
 }
 
-/// One store, as two programs see it whose functions have one name.
+/// A store as two programs see it whose functions have the same name.
 pub(crate) struct Programs {
     pub(crate) before: Cache,
     pub(crate) now: Cache,
     pub(crate) values: MemoryValues,
     pub(crate) calls: MemoryCalls,
     pub(crate) keys: HashMap<CallKey, CallKey>,
-    /// Where `now` keeps what `before` has recorded.
+    /// The key under which `now` preserves the record of `before`.
     pub(crate) kept: CallKey,
 }
 
@@ -107,7 +107,7 @@ impl Programs {
         programs
     }
 
-    /// What the second program sees, where this record cannot be written.
+    /// Returns what the second program sees if the record with this key cannot be written.
     pub(crate) fn with(&self, full: Option<CallKey>) -> Cache {
         let calls = SameName { store: self.calls.clone(), keys: self.keys.clone(), full };
         Cache::new(self.values.clone(), calls).hot_tier(HotTier::OFF)

@@ -1,4 +1,4 @@
-//! What a record says: function, arguments, metadata, writer.
+//! Tests of the content of records: function, arguments, metadata and writer.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use fleche_store_memory::{MemoryCalls, MemoryValues};
 use crate::support::memory;
 
 #[test]
-fn a_record_says_who_computed_what_and_when() {
+fn record_describes_function_arguments_result_and_writer() {
     #[fleche(version = 7)]
     fn recorded(x: i64, long: &str) -> String {
         format!("{x}{long}")
@@ -35,7 +35,7 @@ fn a_record_says_who_computed_what_and_when() {
 }
 
 #[test]
-fn runtime_is_collected_unless_other_kinds_are_asked_for() {
+fn runtime_is_collected_unless_other_kinds_are_chosen() {
     #[fleche]
     fn timed(x: i64) -> i64 {
         x
@@ -59,7 +59,7 @@ fn runtime_is_collected_unless_other_kinds_are_asked_for() {
 }
 
 #[test]
-fn own_kinds_of_metadata_are_collected_beside_others() {
+fn custom_metadata_kind_is_collected() {
     #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     struct Constant(i64);
     #[typetag::serde(name = "test-constant")]
@@ -90,7 +90,7 @@ fn own_kinds_of_metadata_are_collected_beside_others() {
 }
 
 #[test]
-fn a_kind_of_metadata_may_call_memoized_functions_and_may_panic() {
+fn metadata_kind_may_call_memoized_functions_and_may_panic() {
     #[fleche]
     fn probed(x: i64) -> i64 {
         x
@@ -124,7 +124,7 @@ fn a_kind_of_metadata_may_call_memoized_functions_and_may_panic() {
 }
 
 #[test]
-fn arguments_are_not_stored_where_function_or_cache_say_so() {
+fn arguments_are_not_stored_if_function_or_cache_disable_it() {
     #[fleche(store_arguments = false)]
     fn sparing(long: &str) -> usize {
         long.len()
@@ -148,7 +148,7 @@ fn arguments_are_not_stored_where_function_or_cache_say_so() {
 }
 
 #[test]
-fn a_cache_is_opened_again_from_its_configuration() {
+fn cache_can_be_reopened_from_its_configuration() {
     #[fleche]
     fn reopened(x: i64) -> i64 {
         x

@@ -1,4 +1,4 @@
-//! What is recorded: every kind of result, and what is not.
+//! Tests of results of every kind, and of those that are not recorded.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,7 +7,7 @@ use fleche_core::{Skip, fleche};
 use crate::support::{Runs, memory};
 
 #[test]
-fn the_second_call_is_a_hit_and_its_body_does_not_run() {
+fn second_call_is_a_hit_and_its_body_does_not_run() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn double(x: i64) -> i64 {
@@ -24,7 +24,7 @@ fn the_second_call_is_a_hit_and_its_body_does_not_run() {
 }
 
 #[test]
-fn none_is_kept() {
+fn none_is_recorded() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn nothing_found(_x: i64) -> Option<i64> {
@@ -37,7 +37,7 @@ fn none_is_kept() {
 }
 
 #[test]
-fn nested_options_come_back_as_they_were() {
+fn nested_options_round_trip() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn options(_x: i64) -> Vec<Option<Option<()>>> {
@@ -51,7 +51,7 @@ fn nested_options_come_back_as_they_were() {
 }
 
 #[test]
-fn a_function_without_a_result_runs_once() {
+fn function_that_returns_unit_runs_once() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn effect() {
@@ -66,7 +66,7 @@ fn a_function_without_a_result_runs_once() {
 type Checked<T> = Result<T, String>;
 
 #[test]
-fn of_a_result_only_ok_is_kept_also_behind_an_alias() {
+fn result_alias_records_only_ok() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn checked(x: i64) -> Checked<i64> {
@@ -83,7 +83,7 @@ fn of_a_result_only_ok_is_kept_also_behind_an_alias() {
 }
 
 #[test]
-fn with_cache_errors_an_err_is_kept_too() {
+fn err_is_recorded_with_cache_errors() {
     static RUNS: Runs = Runs::new();
     #[fleche(cache_errors)]
     fn checked_and_kept(x: i64) -> Result<i64, String> {
@@ -96,7 +96,7 @@ fn with_cache_errors_an_err_is_kept_too() {
 }
 
 #[test]
-fn the_error_type_need_not_be_known_to_serde() {
+fn error_type_needs_no_serde_implementation() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn parsed(text: &str) -> Result<i64, Box<dyn std::error::Error>> {
@@ -110,7 +110,7 @@ fn the_error_type_need_not_be_known_to_serde() {
 }
 
 #[test]
-fn a_panic_goes_on_to_the_caller_and_records_nothing() {
+fn panic_propagates_to_the_caller_and_records_nothing() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn fragile(x: i64) -> i64 {
@@ -129,7 +129,7 @@ fn a_panic_goes_on_to_the_caller_and_records_nothing() {
 }
 
 #[test]
-fn large_results_and_arguments_come_back() {
+fn large_results_and_arguments_round_trip() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn scaled(values: &[f64], by: f64) -> Vec<f64> {
@@ -145,7 +145,7 @@ fn large_results_and_arguments_come_back() {
 }
 
 #[test]
-fn a_result_that_does_not_decode_is_returned_but_not_recorded() {
+fn result_that_does_not_decode_is_returned_but_not_recorded() {
     #[derive(Clone, serde::Serialize, serde::Deserialize)]
     struct Lossy(#[serde(deserialize_with = "refuse")] i64);
     fn refuse<'de, D: serde::Deserializer<'de>>(_: D) -> Result<i64, D::Error> {

@@ -1,4 +1,4 @@
-//! What polls futures in the tests: tokio, and as little as will do.
+//! Runtimes for the tests: tokio, and a minimal one.
 
 use std::{
     future::Future,
@@ -8,7 +8,7 @@ use std::{
     thread::{self, Thread},
 };
 
-/// The smallest runtime there is: polls the future here, and parks in between.
+/// Polls the future on this thread, and parks in between.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -26,7 +26,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A tokio runtime of two threads.
+/// Creates a tokio runtime with two worker threads.
 pub(crate) fn tokio() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Fields that the encoding of an argument loses are noticed when a hit would be served for another value.
+//! Tests that a hit is not served for a value that differs only in fields that the encoding skips.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -28,7 +28,7 @@ fn assert_refused(cache: &Cache, log: &str) {
 }
 
 #[test]
-fn hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+fn hit_for_a_value_with_another_skipped_field_is_not_served() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn sum(lossy: &Lossy) -> u64 {
@@ -41,11 +41,11 @@ fn hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
     let (result, log) = logged(|| sum(&lossy(2)));
     assert_eq!((result, RUNS.take(), cache.stats().hits), (3, 2, 0));
     assert_refused(&cache, &log);
-    assert_eq!((sum(&lossy(0)), sum(&lossy(3)), RUNS.take()), (1, 4, 2), "no call is served any more");
+    assert_eq!((sum(&lossy(0)), sum(&lossy(3)), RUNS.take()), (1, 4, 2), "the function serves no hits from now on");
 }
 
 #[test]
-fn stored_hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+fn stored_hit_for_another_skipped_field_is_not_served() {
     #[fleche]
     fn stored_sum(lossy: &Lossy) -> u64 {
         lossy.kept + lossy.lost
@@ -59,7 +59,7 @@ fn stored_hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
 }
 
 #[test]
-fn hit_of_another_thread_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+fn other_threads_hit_for_another_skipped_field_is_not_served() {
     #[fleche]
     fn far_sum(lossy: &Lossy) -> u64 {
         lossy.kept + lossy.lost
@@ -72,7 +72,7 @@ fn hit_of_another_thread_for_a_value_that_differs_in_a_skipped_field_is_not_serv
 }
 
 #[test]
-fn hit_for_a_long_value_that_differs_in_a_skipped_field_is_not_served() {
+fn hit_for_a_long_value_with_another_skipped_field_is_not_served() {
     #[fleche]
     fn long_sum(lossy: &Lossy) -> u64 {
         lossy.kept + lossy.lost
@@ -87,7 +87,7 @@ fn hit_for_a_long_value_that_differs_in_a_skipped_field_is_not_served() {
 }
 
 #[test]
-fn awaited_hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
+fn async_hit_for_another_skipped_field_is_not_served() {
     #[fleche]
     async fn awaited_sum(lossy: Lossy) -> u64 {
         lossy.kept + lossy.lost
@@ -103,7 +103,7 @@ fn awaited_hit_for_a_value_that_differs_in_a_skipped_field_is_not_served() {
 }
 
 #[test]
-fn bound_call_with_a_value_that_its_encoding_loses_is_told() {
+fn binding_an_argument_with_a_skipped_field_warns() {
     #[fleche]
     fn bound_sum(lossy: Lossy) -> u64 {
         lossy.kept + lossy.lost
@@ -112,7 +112,7 @@ fn bound_call_with_a_value_that_its_encoding_loses_is_told() {
     let _active = cache.enter();
     let (call, log) = logged(|| bound_sum::bind(lossy(2)));
     assert_refused(&cache, &log);
-    // What is bound is the encoding.
+    // The call carries the encoded value.
     assert_eq!(call.call(), Ok(1));
 }
 
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Counted {
 }
 
 #[test]
-fn of_hits_that_a_thread_has_at_hand_the_first_and_every_power_of_two_are_checked() {
+fn thread_local_hits_are_checked_at_powers_of_two() {
     #[fleche]
     fn of_counted(counted: &Counted) -> u64 {
         counted.0

@@ -1,4 +1,4 @@
-//! Results that other code of a function computed: when they are served, and what becomes of them.
+//! Tests of results that other code of a function computed: when they are served, and what happens to them.
 
 use std::thread;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[test]
-fn edited_code_runs_again_and_says_so_once() {
+fn edited_code_reruns_with_one_warning() {
     edited!(runs_before, runs_now);
     let Programs { before, now, .. } = programs!(runs_before, runs_now);
     assert_eq!(before.scope(|| runs_before(1)), [1; 20]);
@@ -26,14 +26,14 @@ fn edited_code_runs_again_and_says_so_once() {
     assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
     assert_eq!((now.stats().stale, now.stats().misses, now.stats().hits), (1, 1, 1));
     assert_eq!(log.matches("has changed").count(), 1, "{log}");
-    // In the hot tier, too.
+    // The hot tier serves the new result too.
     let hot = now.hot_tier(HotTier::DEFAULT);
     let _active = hot.enter();
     assert_eq!((runs_now(1), runs_now(1), NOW.take()), (vec![2; 20], vec![2; 20], 0));
 }
 
 #[test]
-fn two_programs_of_different_code_do_not_replace_each_others_results_for_ever() {
+fn programs_with_different_code_keep_both_results() {
     edited!(turns_before, turns_now);
     let Programs { before, now, calls, .. } = programs!(turns_before, turns_now);
     for _ in 0..3 {
@@ -50,7 +50,7 @@ fn two_programs_of_different_code_do_not_replace_each_others_results_for_ever() 
 }
 
 #[test]
-fn an_async_fn_finds_the_result_of_its_own_code() {
+fn async_fn_finds_the_result_of_its_own_code() {
     static BEFORE: Runs = Runs::new();
     static NOW: Runs = Runs::new();
     #[fleche]
@@ -72,7 +72,7 @@ fn an_async_fn_finds_the_result_of_its_own_code() {
         assert_eq!(now.scope(|| block_on(async_now(1))), [2; 20]);
     }
     assert_eq!((BEFORE.take(), NOW.take(), now.stats().stale), (1, 1, 1));
-    // A rerun replaces what is there, and keeps what others' code computed.
+    // A rerun replaces the record of its own code, and preserves that of other code.
     assert_eq!(before.scope(|| block_on(async_before::rerun(1))), [1; 20]);
     assert_eq!(
         (before.scope(|| block_on(async_before(1))), now.scope(|| block_on(async_now(1)))),
@@ -82,7 +82,7 @@ fn an_async_fn_finds_the_result_of_its_own_code() {
 }
 
 #[test]
-fn a_rerun_keeps_the_record_of_other_code() {
+fn rerun_preserves_the_record_of_other_code() {
     edited!(rerun_before, rerun_now);
     let Programs { before, now, kept, .. } = programs!(rerun_before, rerun_now);
     before.scope(|| rerun_before(1));
@@ -93,7 +93,7 @@ fn a_rerun_keeps_the_record_of_other_code() {
 }
 
 #[test]
-fn the_policy_is_configured_as_text() {
+fn stale_policy_is_read_from_configuration() {
     let text = |stale: &str| format!("values.type = \"void\"\ncalls.type = \"void\"\n{stale}");
     for (stale, policy) in [
         ("", None),
@@ -106,28 +106,28 @@ fn the_policy_is_configured_as_text() {
         let cache = Cache::from_config(&config).unwrap();
         let derived = cache.store_arguments(true).hot_tier(HotTier::OFF);
         assert_eq!([cache.config().stale, derived.config().stale], [policy; 2]);
-        // What is not said is not written, so that texts stay as they were.
+        // An unset policy is not written, so existing configurations stay the same.
         assert_eq!(toml::to_string(&config).unwrap().contains("stale"), policy.is_some());
     }
     assert!(toml::from_str::<CacheConfig>(&text("stale = \"maybe\"")).is_err());
 }
 
 #[test]
-fn a_stated_version_vouches_for_results_of_other_code() {
+fn stated_version_serves_results_of_other_code_with_a_warning() {
     edited!(version_before, version_now, version = 3);
     let Programs { before, now, .. } = programs!(version_before, version_now);
     before.scope(|| version_before(1));
     let (results, log) = logged(|| now.scope(|| (version_now(1), version_now(1))));
     assert_eq!((results, NOW.take()), ((vec![1; 20], vec![1; 20]), 0));
     assert_eq!((now.stats().hits, now.stats().stale), (2, 2));
-    assert_eq!(log.matches("version = 4").count(), 1, "said once: {log}");
-    // Unless the cache says otherwise.
+    assert_eq!(log.matches("version = 4").count(), 1, "one warning: {log}");
+    // A policy of the cache overrides the version.
     assert_eq!(now.stale(StalePolicy::Rerun).scope(|| version_now(1)), [2; 20]);
     assert_eq!(NOW.take(), 1);
 }
 
 #[test]
-fn the_cache_states_the_policy_where_the_function_does_not() {
+fn cache_policy_applies_if_the_function_has_none() {
     edited!(cache_before, cache_now);
     let Programs { before, now, .. } = programs!(cache_before, cache_now);
     before.scope(|| cache_before(1));
@@ -141,7 +141,7 @@ fn the_cache_states_the_policy_where_the_function_does_not() {
 }
 
 #[test]
-fn the_functions_policy_goes_before_that_of_the_cache() {
+fn function_policy_overrides_the_cache_policy() {
     edited!(own_before, own_now, stale = "serve", version = 1);
     let Programs { before, now, .. } = programs!(own_before, own_now);
     before.scope(|| own_before(1));
@@ -151,7 +151,7 @@ fn the_functions_policy_goes_before_that_of_the_cache() {
 }
 
 #[test]
-fn a_function_that_reruns_stale_results_does_so_in_a_cache_that_serves_them() {
+fn function_rerun_policy_overrides_a_cache_that_serves() {
     edited!(strict_before, strict_now, stale = "rerun", version = 1);
     let Programs { before, now, .. } = programs!(strict_before, strict_now);
     before.scope(|| strict_before(1));
@@ -163,7 +163,7 @@ fn a_function_that_reruns_stale_results_does_so_in_a_cache_that_serves_them() {
 }
 
 #[test]
-fn a_stale_call_is_computed_once_however_many_ask_for_it() {
+fn concurrent_stale_calls_are_computed_once() {
     edited!(many_before, many_now);
     let Programs { before, now, .. } = programs!(many_before, many_now);
     before.scope(|| many_before(1));
@@ -177,7 +177,7 @@ fn a_stale_call_is_computed_once_however_many_ask_for_it() {
 }
 
 #[test]
-fn a_record_that_cannot_be_kept_is_not_replaced() {
+fn record_that_cannot_be_preserved_is_not_replaced() {
     edited!(full_before, full_now);
     let programs = programs!(full_before, full_now);
     programs.before.scope(|| full_before(1));
@@ -191,7 +191,7 @@ fn a_record_that_cannot_be_kept_is_not_replaced() {
 }
 
 #[test]
-fn a_store_that_is_only_read_keeps_the_stale_record() {
+fn read_only_store_keeps_the_stale_record() {
     edited!(read_before, read_now);
     let Programs { before, values, calls, keys, .. } = programs!(read_before, read_now);
     before.scope(|| read_before(1));
@@ -204,7 +204,7 @@ fn a_store_that_is_only_read_keeps_the_stale_record() {
 }
 
 #[test]
-fn evicting_a_call_has_it_run_again_whatever_was_kept_of_it() {
+fn evicted_call_runs_again_despite_preserved_records() {
     edited!(evict_before, evict_now);
     let Programs { before, now, calls, .. } = programs!(evict_before, evict_now);
     let fill = || {
@@ -219,7 +219,7 @@ fn evicting_a_call_has_it_run_again_whatever_was_kept_of_it() {
         assert!(!evict_before::evict(1).unwrap());
     });
     assert_eq!((fill(), calls.keys(&DigestPrefix::all()).unwrap().count()), ((1, 1), 2));
-    // By its key alone, a call is evicted with what was kept of the code that its record is of.
+    // Evicting by key alone also removes the preserved record of the same code.
     now.scope(|| evict_now::rerun(1));
     before.scope(|| evict_before::rerun(1));
     assert!(before.evict(&evict_before::key(1)).unwrap());
@@ -229,13 +229,13 @@ fn evicting_a_call_has_it_run_again_whatever_was_kept_of_it() {
 }
 
 #[test]
-fn records_that_were_replaced_are_collected_queried_verified_and_copied_as_others_are() {
+fn preserved_records_are_maintained_like_others() {
     edited!(upkeep_before, upkeep_now);
     let programs = programs!(upkeep_before, upkeep_now);
     let Programs { before, now, values, keys, .. } = &programs;
     before.scope(|| upkeep_before(1));
     now.scope(|| upkeep_now(1));
-    // Two results of two codes, and no argument, which is short.
+    // Two results from two code versions; the argument is short and stored inline.
     let collected = before.gc(&Gc::new().grace(std::time::Duration::ZERO)).unwrap();
     assert_eq!((collected.records, collected.removed, values.ids(&DigestPrefix::all()).unwrap().count()), (2, 0, 2));
     assert_eq!(before.query(&upkeep_before::query()).unwrap().count(), 1);
@@ -252,7 +252,7 @@ fn records_that_were_replaced_are_collected_queried_verified_and_copied_as_other
 }
 
 #[test]
-fn a_record_is_copied_beside_one_of_other_code() {
+fn transfer_copies_a_record_next_to_one_of_other_code() {
     edited!(beside_before, beside_now);
     let Programs { before, values, calls, keys, .. } = programs!(beside_before, beside_now);
     before.scope(|| beside_before(1));
@@ -273,7 +273,7 @@ fn a_record_is_copied_beside_one_of_other_code() {
 }
 
 #[test]
-fn a_renamed_function_that_keeps_its_name_in_keys_is_fresh() {
+fn renamed_function_with_an_explicit_name_is_not_stale() {
     static RUNS: Runs = Runs::new();
     macro_rules! body {
         ($name:ident, $key:literal) => {
@@ -298,7 +298,7 @@ fn a_renamed_function_that_keeps_its_name_in_keys_is_fresh() {
 }
 
 #[test]
-fn a_record_with_the_digest_of_earlier_versions_is_fresh() {
+fn record_with_the_digest_of_an_earlier_release_is_not_stale() {
     macro_rules! body {
         ($module:ident $(, $option:ident)?) => {
             mod $module {
@@ -310,7 +310,7 @@ fn a_record_with_the_digest_of_earlier_versions_is_fresh() {
             }
         };
     }
-    // The digest that is part of keys is the one that records held.
+    // Earlier versions recorded the digest that `hash_code` makes part of keys.
     body!(recorded, hash_code);
     body!(present);
     let cache = memory();

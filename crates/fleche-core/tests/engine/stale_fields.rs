@@ -1,4 +1,4 @@
-//! Results whose type has got fields since they were recorded.
+//! Tests of results whose type has gained fields since they were recorded.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::support::{Runs, logged, memory};
 
-/// Puts the record of one call under the key of another, with the digest of that one's code.
+/// Copies the record of one call to the key of another, with the code digest of the latter.
 fn hand_on(cache: &Cache, from: CallKey, to: CallKey) {
     let code = cache.record(&to).unwrap().unwrap().function.clone();
     let mut record = (*cache.record(&from).unwrap().unwrap()).clone();
@@ -22,7 +22,8 @@ fn hand_on(cache: &Cache, from: CallKey, to: CallKey) {
     cache.calls().put(&to, &fleche_core::Record::new(record)).unwrap();
 }
 
-/// The earlier type, and the one that it became, recorded by the same code.
+/// Serves a result of the earlier type to a function that returns the present type, as if the same code had recorded
+/// it. Evaluates to the numbers of reruns, warnings and preserved records.
 macro_rules! gained {
     ($before:ident: $old:ty = $written:expr, $now:ident: $new:ty = $computed:expr) => {{
         static RUNS: Runs = Runs::new();
@@ -87,12 +88,12 @@ struct Open {
 const FIT: Fit = Fit { slope: 1.0 };
 const WITH_ERROR: FitWithError = FitWithError { slope: 1.0, error: 0.5 };
 
-/// Runs, warnings and records that were kept.
+/// The expected numbers of runs, warnings and preserved records.
 const RUNS_AGAIN: (usize, usize, usize) = (1, 1, 1);
 const IS_SERVED: (usize, usize, usize) = (0, 0, 0);
 
 #[test]
-fn a_result_that_gained_a_field_with_a_default_is_computed_again() {
+fn result_that_gained_a_default_field_is_computed_again() {
     assert_eq!(gained!(plain_before: Fit = FIT, plain_now: FitWithError = WITH_ERROR), RUNS_AGAIN);
     assert_eq!(
         gained!(list_before: Vec<Fit> = vec![FIT; 3], list_now: Vec<FitWithError> = vec![WITH_ERROR; 3]),
@@ -106,7 +107,7 @@ fn a_result_that_gained_a_field_with_a_default_is_computed_again() {
 }
 
 #[test]
-fn an_option_that_was_not_recorded_is_a_field_that_was_gained() {
+fn missing_option_counts_as_a_gained_field() {
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
     struct WithOption {
         slope: f64,
@@ -119,7 +120,7 @@ fn an_option_that_was_not_recorded_is_a_field_that_was_gained() {
 }
 
 #[test]
-fn a_field_that_was_renamed_is_one_that_was_gained() {
+fn renamed_field_counts_as_a_gained_field() {
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
     struct Renamed {
         #[serde(default)]
@@ -129,7 +130,7 @@ fn a_field_that_was_renamed_is_one_that_was_gained() {
 }
 
 #[test]
-fn variants_tuples_flattened_and_buffered_structs_gain_fields_too() {
+fn fields_gained_in_nested_types_are_detected() {
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
     enum Old {
         Line { slope: f64 },
@@ -167,7 +168,7 @@ fn variants_tuples_flattened_and_buffered_structs_gain_fields_too() {
     let _ = Either::<Fit>::Failed(String::new());
 }
 
-/// Returns whether a recorded value is served.
+/// Asserts that a recorded value is served.
 fn is_served<T>(value: T, call: fn(u64) -> T, runs: &Runs)
 where
     T: Clone + PartialEq + Debug + Serialize + DeserializeOwned,
@@ -192,7 +193,7 @@ macro_rules! served {
 }
 
 #[test]
-fn fields_that_are_rightly_absent_are_served() {
+fn result_without_skipped_fields_is_served() {
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
     struct Sparse {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,23 +212,23 @@ fn fields_that_are_rightly_absent_are_served() {
     served!(json: serde_json::Value = serde_json::json!({ "a": [1, { "b": null }] }));
     served!(open: Open = Open { name: 1, rest: BTreeMap::from([("other".to_owned(), 2)]) });
     assert_eq!(gained!(same_before: Fit = FIT, same_now: Fit = FIT), IS_SERVED);
-    // What the type has no field for any more is no field that it lacks.
+    // A recorded field that the type no longer has is ignored.
     assert_eq!(gained!(lost_before: FitWithError = WITH_ERROR, lost_now: Fit = FIT), IS_SERVED);
 }
 
 #[test]
-fn a_type_that_fills_in_what_it_has_written_is_not_computed_for_ever() {
+fn type_that_never_round_trips_is_eventually_served() {
     static RUNS: Runs = Runs::new();
     fn one() -> u8 {
         1
     }
-    // It does not come back as it was, which only the author can mend.
+    // The value does not round-trip, which only its author can fix.
     #[derive(Clone, Debug, Serialize, Deserialize)]
     struct Odd {
         #[serde(default = "one", skip_serializing_if = "is_zero")]
         value: u8,
     }
-    #[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // Serde requires this signature.
     fn is_zero(value: &u8) -> bool {
         *value == 0
     }
@@ -245,7 +246,7 @@ fn a_type_that_fills_in_what_it_has_written_is_not_computed_for_ever() {
 }
 
 #[test]
-fn the_stale_policy_says_whether_fields_get_their_defaults() {
+fn stale_policy_decides_whether_defaults_are_filled_in() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn policy_before(x: u64) -> Fit {

@@ -1,4 +1,4 @@
-//! What the tests share: caches, counters of bodies, and what was logged.
+//! Support for the tests: caches, counters of bodies, and captured logs.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use std::{
 use fleche_core::Cache;
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// A new, empty cache in memory.
+/// Creates a new, empty cache in memory.
 pub(crate) fn memory() -> Cache {
     Cache::new(MemoryValues::new(), MemoryCalls::new())
 }
@@ -24,18 +24,18 @@ impl Runs {
         Self(AtomicUsize::new(0))
     }
 
-    /// One more body runs.
+    /// Counts a run of a body.
     pub(crate) fn count(&self) {
         self.0.fetch_add(1, SeqCst);
     }
 
-    /// How many have run since this was last asked.
+    /// Returns the number of runs since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.swap(0, SeqCst)
     }
 }
 
-/// What is logged on this thread while the closure runs, and what it returns. Without the events of plain look-ups.
+/// Returns the closure's result and what it logged on this thread, without the events of ordinary look-ups.
 pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
     let (result, log) = logged_with_calls(run);
     let is_look_up = |line: &&str| {
@@ -44,7 +44,7 @@ pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
     (result, log.split_inclusive('\n').filter(|line| !is_look_up(line)).collect())
 }
 
-/// The same, with the events of look-ups.
+/// Like [`logged`], with the events of look-ups.
 pub(crate) fn logged_with_calls<R>(run: impl FnOnce() -> R) -> (R, String) {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -57,7 +57,7 @@ pub(crate) fn logged_with_calls<R>(run: impl FnOnce() -> R) -> (R, String) {
             Ok(())
         }
     }
-    // With a single subscriber, an event that first occurs on another thread is taken for one that nobody wants.
+    // With a single subscriber, `tracing` would disable an event that first occurs on another thread.
     static ANOTHER: Once = Once::new();
     ANOTHER.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
     let log = Log::default();

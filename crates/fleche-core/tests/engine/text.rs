@@ -1,4 +1,4 @@
-//! Bound functions as text: where they can be read, and where not.
+//! Tests of the text form of bound functions: where it can be read, and where it is refused.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn other(x: i64) -> i64 {
 }
 
 #[test]
-fn a_bound_function_read_from_text_uses_the_cache_and_tags_that_it_was_bound_with() {
+fn function_read_from_text_keeps_its_cache_and_tags() {
     let directory = tempfile::tempdir().unwrap();
     let open = |name: &str| directory.path().join(name);
     let cache = Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap());
@@ -37,14 +37,14 @@ fn a_bound_function_read_from_text_uses_the_cache_and_tags_that_it_was_bound_wit
 }
 
 #[test]
-fn a_bound_function_reads_back_from_cbor() {
+fn bound_function_round_trips_through_cbor() {
     let bytes = Cache::void().scope(|| encoding::to_vec(&Bound::bind(step)).unwrap());
     let bound = Bound::restore(step, &mut encoding::Deserializer::new(&bytes)).unwrap();
     assert_eq!(bound.call((1,)), 2);
 }
 
 #[test]
-fn what_is_bound_twice_stays_bound_and_is_written_as_it_was_once() {
+fn function_bound_twice_is_written_like_one_bound_once() {
     fn same<F: 'static, G: 'static>(once: &Bound<F>, twice: &Bound<G>) -> String {
         let text = serde_json::to_string(twice).unwrap();
         assert_eq!(text, serde_json::to_string(once).unwrap());
@@ -67,7 +67,7 @@ fn what_is_bound_twice_stays_bound_and_is_written_as_it_was_once() {
 }
 
 #[test]
-fn a_memoized_function_is_written_by_its_registered_name() {
+fn memoized_function_is_written_by_its_registered_name() {
     let text = Cache::void().scope(|| serde_json::to_string(&Bound::bind(step)).unwrap());
     assert!(text.contains("\"fleche-core::engine::text::step\""), "{text}");
 }
@@ -80,7 +80,7 @@ fn text_of_another_function_is_refused_with_both_names() {
 }
 
 #[test]
-fn text_that_is_cut_short_or_forged_is_an_error() {
+fn truncated_or_forged_text_is_an_error() {
     let text = Cache::void().scope(|| serde_json::to_string(&Bound::bind(pipeline)).unwrap());
     let restore = |text: &str| Bound::restore(pipeline, &mut serde_json::Deserializer::from_str(text));
     for cut in 0..text.len() {

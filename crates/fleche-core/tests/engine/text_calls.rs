@@ -1,4 +1,4 @@
-//! Bound calls as text: what comes back whole, and what is refused before anything runs.
+//! Tests of the text form of bound calls: what round-trips, and what is refused before anything runs.
 
 use std::{fs, num::ParseIntError};
 
@@ -19,7 +19,7 @@ fn through_cbor<R: 'static>(call: &BoundCall<R>) -> BoundCall<R> {
     encoding::from_slice(&encoding::to_vec(call).unwrap()).unwrap()
 }
 
-/// Why this text is no call with such a result.
+/// Returns why this text is not a call with such a result.
 fn refusal<R: 'static>(text: &str) -> String {
     serde_json::from_str::<BoundCall<R>>(text).unwrap_err().to_string()
 }
@@ -53,7 +53,7 @@ fn boxed(text: &str) -> Result<i64, Box<dyn std::error::Error>> {
 }
 
 #[test]
-fn a_call_read_from_text_is_the_same_call() {
+fn call_read_from_text_is_the_same_call() {
     let call = Cache::void()
         .scope(|| described::bind("a \"b\"", &[0.1, f64::NAN, -0.0], &(2, "é".to_owned()), Some(None), true));
     for read in [through_json(&call), through_cbor(&call)] {
@@ -63,7 +63,7 @@ fn a_call_read_from_text_is_the_same_call() {
 }
 
 #[test]
-fn a_call_read_from_text_uses_the_cache_it_was_bound_to() {
+fn call_read_from_text_uses_the_cache_it_was_bound_to() {
     let directory = tempfile::tempdir().unwrap();
     let open = |name: &str| directory.path().join(name);
     let cache = Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap());
@@ -73,7 +73,7 @@ fn a_call_read_from_text_uses_the_cache_it_was_bound_to() {
 }
 
 #[test]
-fn a_call_read_from_text_runs_in_an_executor_and_is_a_hit_afterwards() {
+fn call_read_from_text_runs_in_an_executor_and_is_recorded() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn submitted(x: i64) -> i64 {
@@ -88,7 +88,7 @@ fn a_call_read_from_text_runs_in_an_executor_and_is_a_hit_afterwards() {
 }
 
 #[test]
-fn errors_of_any_type_come_from_a_call_that_was_read() {
+fn call_read_from_text_can_return_errors_of_any_type() {
     let _active = memory().enter();
     assert_eq!(through_json(&parsed::bind("7")).call().unwrap(), Ok(7));
     assert!(through_json(&parsed::bind("x")).call().unwrap().is_err());
@@ -97,7 +97,7 @@ fn errors_of_any_type_come_from_a_call_that_was_read() {
 }
 
 #[test]
-fn instances_of_a_generic_function_are_told_apart() {
+fn instances_of_a_generic_function_are_distinguished() {
     let _active = memory().enter();
     let (bytes, words) = (largest::bind(&[1_u8, 9]), largest::bind(&["a".to_owned(), "c".to_owned()]));
     assert_eq!(through_json(&bytes).call(), Ok(9));
@@ -107,7 +107,7 @@ fn instances_of_a_generic_function_are_told_apart() {
 }
 
 #[test]
-fn an_instance_with_an_implied_parameter_is_read() {
+fn instance_with_an_impl_trait_parameter_is_read() {
     #[fleche]
     fn shown(value: impl ToString + Serialize + DeserializeOwned + Send + Sync + 'static) -> String {
         value.to_string()
@@ -116,7 +116,7 @@ fn an_instance_with_an_implied_parameter_is_read() {
 }
 
 #[test]
-fn functions_that_share_a_name_are_each_read_as_themselves() {
+fn functions_with_the_same_name_are_read_correctly() {
     mod one {
         #[fleche_core::fleche(name = "text_calls::twin")]
         pub(crate) fn twin(x: i64) -> i64 {
@@ -145,15 +145,15 @@ fn functions_that_share_a_name_are_each_read_as_themselves() {
 }
 
 #[test]
-fn a_registered_name_is_all_that_text_says_of_a_function() {
+fn text_identifies_a_function_only_by_its_registered_name() {
     let text = serde_json::to_string(&Cache::void().scope(|| counted::bind(3))).unwrap();
     let start =
         r#"{"function":{"name":"fleche-core::engine::text_calls::counted"},"arguments":[["x","03"]],"binding":{"#;
-    assert!(text.starts_with(start), "so that other builds can read it: {text}");
+    assert!(text.starts_with(start), "the text must be readable by other builds: {text}");
 }
 
 #[test]
-fn what_another_build_wrote_of_an_instance_is_refused_with_the_cure() {
+fn instance_written_by_another_build_is_refused_with_advice() {
     let text = serde_json::to_value(Cache::void().scope(|| largest::bind(&[1_u8]))).unwrap();
     let mut forged = text.clone();
     forged["function"]["position"]["executable"] = fleche_core::Digest::of(b"another").to_string().into();
@@ -162,7 +162,7 @@ fn what_another_build_wrote_of_an_instance_is_refused_with_the_cure() {
 }
 
 #[test]
-fn a_name_that_nobody_registers_is_refused_with_those_near_it() {
+fn unknown_name_is_refused_with_similar_names() {
     let text = serde_json::to_string(&Cache::void().scope(|| counted::bind(1))).unwrap();
     let why = refusal::<i64>(&text.replace("text_calls::counted", "text_calls::countde"));
     assert!(why.contains("similar names: `fleche-core::engine::text_calls::counted`"), "{why}");
@@ -171,7 +171,7 @@ fn a_name_that_nobody_registers_is_refused_with_those_near_it() {
 }
 
 #[test]
-fn a_local_function_under_a_forged_name_is_refused() {
+fn local_function_under_a_forged_name_is_refused() {
     #[fleche(local)]
     fn stays(x: i64) -> i64 {
         x
@@ -183,7 +183,7 @@ fn a_local_function_under_a_forged_name_is_refused() {
 }
 
 #[test]
-fn nothing_runs_and_nothing_is_opened_where_text_is_refused() {
+fn refused_text_runs_nothing_and_opens_nothing() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn refused(x: i64) -> i64 {
@@ -219,20 +219,20 @@ fn nothing_runs_and_nothing_is_opened_where_text_is_refused() {
 }
 
 #[test]
-fn an_argument_in_another_form_has_the_key_of_its_own_form() {
+fn argument_in_another_encoding_keeps_its_key() {
     #[fleche]
     fn summed(values: &[u8]) -> u8 {
         values.iter().sum()
     }
     let call = Cache::void().scope(|| summed::bind(&[1, 2]));
     let text = serde_json::to_string(&call).unwrap();
-    assert!(text.contains("\"d840420102\""), "a typed array: {text}");
+    assert!(text.contains("\"d840420102\""), "the argument must be a typed array: {text}");
     let read: BoundCall<u8> = serde_json::from_str(&text.replace("d840420102", "820102")).unwrap();
     assert_eq!((read.key(), read.call()), (call.key(), Ok(3)));
 }
 
 #[test]
-fn files_are_found_by_who_reads_the_call() {
+fn call_read_from_text_finds_its_files() {
     #[fleche]
     fn size(file: &FileContent) -> u64 {
         fs::metadata(file.path()).unwrap().len()
@@ -250,7 +250,7 @@ fn files_are_found_by_who_reads_the_call() {
 }
 
 #[test]
-fn a_call_that_could_not_be_bound_cannot_be_written() {
+fn call_that_cannot_be_bound_cannot_be_written() {
     #[fleche]
     fn unbindable(file: &FileContent) -> bool {
         file.exists()
@@ -261,7 +261,7 @@ fn a_call_that_could_not_be_bound_cannot_be_written() {
 }
 
 #[test]
-fn keys_are_those_of_calls_that_were_never_text() {
+fn call_read_from_text_keeps_its_key() {
     let read = through_json(&Cache::void().scope(|| counted::bind(5)));
     let key: Option<CallKey> = Some(counted::key(5));
     assert_eq!(read.key(), key);

@@ -1,4 +1,4 @@
-//! Bound functions that are read as pointers: by their name, and only with their signature.
+//! Tests of bound functions that are read as function pointers, by name and only with a matching signature.
 
 use std::fmt::Display;
 
@@ -37,7 +37,7 @@ fn plain(x: i64) -> i64 {
 }
 
 #[test]
-fn a_pointer_of_the_same_signature_is_read_by_name_from_json_and_cbor() {
+fn pointer_is_read_by_name_from_json_and_cbor() {
     let bound = Cache::void().scope(|| Bound::bind(add));
     assert_eq!(read::<fn(i64, i64) -> i64>(&text(&bound)).call((1, 2)), 3);
     let from_cbor: Bound<fn(i64, i64) -> i64> = encoding::from_slice(&encoding::to_vec(&bound).unwrap()).unwrap();
@@ -71,7 +71,7 @@ fn signatures_of_every_kind_are_read() {
 }
 
 #[test]
-fn lifetimes_that_no_pointer_binds_are_left_to_a_witness() {
+fn early_bound_lifetimes_require_restore() {
     #[fleche]
     fn bounded<'a: 'a>(x: &'a str) -> usize {
         x.len()
@@ -85,7 +85,7 @@ fn lifetimes_that_no_pointer_binds_are_left_to_a_witness() {
 }
 
 #[test]
-fn a_pointer_that_was_read_is_the_function_in_an_executor_too() {
+fn pointer_read_from_text_is_memoized_in_an_executor() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn counted(x: i64) -> i64 {
@@ -101,7 +101,7 @@ fn a_pointer_that_was_read_is_the_function_in_an_executor_too() {
 }
 
 #[test]
-fn a_pointer_that_was_read_is_written_as_before() {
+fn pointer_read_from_text_is_written_unchanged() {
     let first = text(&Cache::void().scope(|| Bound::bind(add)));
     assert_eq!(text(&read::<fn(i64, i64) -> i64>(&first)), first);
     let bound = Bound::restore(add, &mut serde_json::Deserializer::from_str(&first)).unwrap();
@@ -109,7 +109,7 @@ fn a_pointer_that_was_read_is_written_as_before() {
 }
 
 #[test]
-fn a_pointer_made_by_hand_is_refused() {
+fn function_cast_to_a_pointer_is_refused() {
     let bound = Cache::void().scope(|| Bound::bind(add as fn(i64, i64) -> i64));
     let error = serde_json::to_string(&bound).unwrap_err().to_string();
     assert!(error.contains("function pointer") && error.contains("the function itself"), "{error}");
@@ -119,7 +119,7 @@ fn a_pointer_made_by_hand_is_refused() {
 }
 
 #[test]
-fn a_closure_that_captures_is_refused_and_told_to_pass_arguments() {
+fn capturing_closure_is_refused_with_advice() {
     let offset = 5_i64;
     let bound = Cache::void().scope(|| Bound::bind(move |x: i64| x + offset));
     let error = serde_json::to_string(&bound).unwrap_err().to_string();
@@ -127,7 +127,7 @@ fn a_closure_that_captures_is_refused_and_told_to_pass_arguments() {
 }
 
 #[test]
-fn a_wrong_signature_is_refused_with_both() {
+fn wrong_signature_is_refused_with_both_signatures() {
     let text = text(&Cache::void().scope(|| Bound::bind(add)));
     for why in [refusal::<fn(i64) -> i64>(&text), refusal::<fn(u64, i64) -> i64>(&text), refusal::<fn(i64, i64)>(&text)]
     {
@@ -136,14 +136,14 @@ fn a_wrong_signature_is_refused_with_both() {
 }
 
 #[test]
-fn a_plain_function_is_read_with_a_witness_only() {
+fn plain_function_is_read_only_by_restore() {
     let text = text(&Cache::void().scope(|| Bound::bind(plain)));
     let why = refusal::<fn(i64) -> i64>(&text);
     assert!(why.contains("text_pointers::plain") && why.contains("Bound::restore"), "{why}");
 }
 
 #[test]
-fn a_witness_of_another_build_is_refused() {
+fn function_written_by_another_build_is_refused() {
     let mut text = serde_json::to_value(Cache::void().scope(|| Bound::bind(plain))).unwrap();
     text["function"]["type"]["executable"] = fleche_core::Digest::of(b"another").to_string().into();
     let error = Bound::restore(plain, text).unwrap_err().to_string();
@@ -151,7 +151,7 @@ fn a_witness_of_another_build_is_refused() {
 }
 
 #[test]
-fn closures_that_print_alike_are_told_apart() {
+fn closures_with_the_same_type_name_are_distinguished() {
     let _active = Cache::void().enter();
     let (one, other) = (|x: i64| x + 1, |x: i64| x + 2);
     let text = serde_json::to_value(Bound::bind(one)).unwrap();
@@ -161,7 +161,7 @@ fn closures_that_print_alike_are_told_apart() {
 }
 
 #[test]
-fn an_instance_is_read_as_a_pointer_once_it_was_called_where_it_is_written() {
+fn instance_is_read_as_a_pointer_if_called_before_writing() {
     let _active = Cache::void().enter();
     let unknown = text(&Bound::bind(generic::<i8>));
     let why = refusal::<fn(i8) -> String>(&unknown);
@@ -178,7 +178,7 @@ fn an_instance_is_read_as_a_pointer_once_it_was_called_where_it_is_written() {
 }
 
 #[test]
-fn a_name_without_its_instance_is_refused_with_the_function_that_it_is_of() {
+fn unknown_instance_is_refused_with_its_generic_function() {
     let text = text(&Cache::void().scope(|| Bound::bind(add)));
     let why = refusal::<fn(u8) -> String>(&text.replace("::add", "::generic::<u8>"));
     assert!(
@@ -188,7 +188,7 @@ fn a_name_without_its_instance_is_refused_with_the_function_that_it_is_of() {
 }
 
 #[test]
-fn an_async_function_is_read_with_a_witness_only() {
+fn async_function_is_read_only_by_restore() {
     #[fleche]
     async fn later(x: i64) -> i64 {
         x + 1
@@ -201,7 +201,7 @@ fn an_async_function_is_read_with_a_witness_only() {
 }
 
 #[test]
-fn a_local_function_is_read_with_a_witness_only() {
+fn local_function_is_read_only_by_restore() {
     #[fleche(local)]
     fn stays(x: i64) -> i64 {
         x + 1
@@ -214,7 +214,7 @@ fn a_local_function_is_read_with_a_witness_only() {
 }
 
 #[test]
-fn functions_that_share_a_name_are_each_read_as_themselves() {
+fn functions_with_the_same_name_are_read_correctly() {
     mod one {
         #[fleche_core::fleche(name = "text_pointers::twin")]
         pub(crate) fn twin(x: i64) -> i64 {

@@ -1,4 +1,4 @@
-//! One computation per call within a process: who runs, who waits, and who goes on when that comes to nothing.
+//! Tests of single flight within a process: who computes, who waits, and who takes over after a failure.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -22,7 +22,7 @@ use super::{
     support::{Runs, logged, memory},
 };
 
-/// Returns once so many calls have waited in this thread's cache.
+/// Returns once this number of calls have waited in this thread's cache.
 pub(crate) fn until_waiting(calls: u64) {
     let cache = active_cache();
     while cache.stats().waits < calls {
@@ -30,7 +30,7 @@ pub(crate) fn until_waiting(calls: u64) {
     }
 }
 
-/// Runs the closure on so many threads at once, with this cache.
+/// Runs the closure on this number of threads at once, with this cache.
 fn at_once<R: Send>(threads: usize, cache: &Cache, run: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let barrier = Barrier::new(threads);
     thread::scope(|scope| {
@@ -48,7 +48,7 @@ fn at_once<R: Send>(threads: usize, cache: &Cache, run: impl Fn(usize) -> R + Sy
 }
 
 #[test]
-fn of_many_threads_one_runs_the_body_and_all_get_its_result() {
+fn concurrent_threads_share_one_computation() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn shared(x: i64) -> i64 {
@@ -66,7 +66,7 @@ fn of_many_threads_one_runs_the_body_and_all_get_its_result() {
 }
 
 #[test]
-fn of_many_threads_one_runs_each_of_ten_calls() {
+fn concurrent_threads_share_ten_computations() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn ten(x: usize) -> usize {
@@ -83,7 +83,7 @@ fn of_many_threads_one_runs_each_of_ten_calls() {
 }
 
 #[test]
-fn calls_with_other_arguments_or_in_other_caches_do_not_wait() {
+fn calls_with_other_arguments_or_caches_do_not_wait() {
     static BOTH: Barrier = Barrier::new(3);
     #[fleche]
     fn apart(x: i64) -> i64 {
@@ -100,7 +100,7 @@ fn calls_with_other_arguments_or_in_other_caches_do_not_wait() {
 }
 
 #[test]
-fn handles_of_one_store_share_their_calls() {
+fn handles_of_one_store_share_in_flight_calls() {
     static RUNS: Runs = Runs::new();
     static BOTH: OnceLock<[Cache; 2]> = OnceLock::new();
     fn waits() -> u64 {
@@ -126,7 +126,7 @@ fn handles_of_one_store_share_their_calls() {
 }
 
 #[test]
-fn who_waits_gets_the_value_itself() {
+fn waiters_get_the_value_without_decoding() {
     static DECODED: AtomicUsize = AtomicUsize::new(0);
     #[derive(Clone, Serialize)]
     struct Counted(i64);
@@ -142,21 +142,21 @@ fn who_waits_gets_the_value_itself() {
         Counted(x)
     }
     let cache = memory();
-    // The first miss of all is checked, which decodes its result.
+    // The first miss is checked, which decodes its result.
     at_once(4, &cache, |_| typed(1).0);
     let checked = DECODED.load(SeqCst);
     assert!(checked <= 1, "{checked}");
 }
 
 #[test]
-fn after_a_panic_exactly_one_of_those_who_wait_computes() {
+fn one_waiter_takes_over_when_the_leader_panics() {
     static RUNS: Runs = Runs::new();
     static STARTED: AtomicUsize = AtomicUsize::new(0);
     #[fleche]
     fn breaks_once(x: i64) -> i64 {
         RUNS.count();
         until_waiting(7);
-        assert!(STARTED.fetch_add(1, SeqCst) > 0, "the first one breaks");
+        assert!(STARTED.fetch_add(1, SeqCst) > 0, "the first run panics");
         x
     }
     let cache = memory();
@@ -167,7 +167,7 @@ fn after_a_panic_exactly_one_of_those_who_wait_computes() {
 }
 
 #[test]
-fn after_an_error_exactly_one_of_those_who_wait_computes() {
+fn one_waiter_takes_over_when_the_leader_returns_an_error() {
     static RUNS: Runs = Runs::new();
     static STARTED: AtomicUsize = AtomicUsize::new(0);
     #[fleche]
@@ -183,7 +183,7 @@ fn after_an_error_exactly_one_of_those_who_wait_computes() {
 }
 
 #[test]
-fn who_does_not_want_to_wait_computes_at_once() {
+fn call_without_waiting_computes_at_once() {
     static TWO: Barrier = Barrier::new(2);
     #[fleche(wait = false)]
     fn impatient(x: i64) -> i64 {
@@ -196,7 +196,7 @@ fn who_does_not_want_to_wait_computes_at_once() {
 }
 
 #[test]
-fn who_has_waited_long_enough_computes() {
+fn waiter_computes_after_its_timeout() {
     static TWO: Barrier = Barrier::new(2);
     #[fleche(wait_timeout = "1ms")]
     fn patient(x: i64) -> i64 {
@@ -209,7 +209,7 @@ fn who_has_waited_long_enough_computes() {
 }
 
 #[test]
-fn reruns_at_once_run_once() {
+fn concurrent_reruns_run_once() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn again(x: i64) -> i64 {
@@ -221,11 +221,11 @@ fn reruns_at_once_run_once() {
     assert_eq!(at_once(4, &cache, |_| again::rerun(1)), [1; 4]);
     assert_eq!(RUNS.take(), 1);
     assert_eq!(cache.scope(|| again::rerun(1)), 1);
-    assert_eq!(RUNS.take(), 1, "later ones run again");
+    assert_eq!(RUNS.take(), 1, "a later rerun must run again");
 }
 
 #[test]
-fn a_rerun_that_waits_for_a_call_that_finds_an_older_record_runs() {
+fn rerun_that_waits_for_a_hit_still_runs() {
     static RUNS: Runs = Runs::new();
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
     struct Held(i64);
@@ -237,7 +237,7 @@ fn a_rerun_that_waits_for_a_call_that_finds_an_older_record_runs() {
     let cache = memory();
     cache.scope(|| older(1));
     for _ in 0..200 {
-        // Whatever they meet of each other, the rerun runs its body, or joins one that runs.
+        // However the calls interleave, the rerun runs its body or joins one that runs.
         let (key, before) = (cache.scope(|| older::key(1)), cache.record(&cache.scope(|| older::key(1))).unwrap());
         RUNS.take();
         at_once(3, &cache, |thread| if thread == 0 { older::rerun(1) } else { older(1) });
@@ -247,7 +247,7 @@ fn a_rerun_that_waits_for_a_call_that_finds_an_older_record_runs() {
 }
 
 #[test]
-fn a_rerun_runs_whatever_the_clock_of_the_host_that_wrote_the_record() {
+fn rerun_runs_despite_a_record_from_the_future() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn skewed(x: i64) -> i64 {
@@ -275,7 +275,7 @@ fn a_rerun_runs_whatever_the_clock_of_the_host_that_wrote_the_record() {
 }
 
 #[test]
-fn a_clone_that_panics_fails_no_call() {
+fn panicking_clone_fails_no_call() {
     #[derive(PartialEq, Debug, Serialize, Deserialize)]
     struct Unclonable(i64);
     impl Clone for Unclonable {
@@ -294,7 +294,7 @@ fn a_clone_that_panics_fails_no_call() {
 }
 
 #[test]
-fn a_wait_is_told_with_whom_it_is_for() {
+fn wait_event_names_the_awaited_process() {
     #[fleche]
     fn told(x: i64) -> i64 {
         until_waiting(1);
@@ -308,7 +308,7 @@ fn a_wait_is_told_with_whom_it_is_for() {
 }
 
 #[test]
-fn what_no_store_keeps_is_shared_with_those_who_wait() {
+fn unrecorded_result_is_shared_with_waiters() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn unkept(x: usize) -> String {
@@ -322,7 +322,7 @@ fn what_no_store_keeps_is_shared_with_those_who_wait() {
 }
 
 #[test]
-fn calls_by_the_thousand_leave_nothing_behind() {
+fn many_calls_leave_no_in_flight_state() {
     #[fleche]
     fn tiny(x: u32) -> u32 {
         x
