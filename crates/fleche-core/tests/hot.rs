@@ -1,8 +1,8 @@
-//! Results kept in front of the stores.
+//! Tests of the hot tier, which keeps results in front of the stores.
 #![allow(missing_docs)]
 
 #[path = "engine/support.rs"]
-#[allow(dead_code)] // What the tests of the engine need.
+#[allow(dead_code)] // The module is shared with the engine tests.
 mod support;
 
 use std::{
@@ -24,12 +24,12 @@ use fleche_store_memory::{MemoryCalls, MemoryValues};
 use serde::{Deserialize, Serialize};
 use support::{Runs, memory};
 
-/// Removes what the stores hold of a call, behind the cache's back.
+/// Removes the record of a call from the store without the cache's knowledge.
 fn forget_in_stores(cache: &Cache, key: fleche_core::CallKey) {
     assert!(cache.calls().remove(&key, None).unwrap());
 }
 
-/// One test after the other: what one evicts is forgotten by all caches of the process.
+/// Serializes the tests, because an eviction in one test invalidates the hot tiers of all caches in the process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,7 +47,7 @@ macro_rules! counted {
 }
 
 #[test]
-fn a_repeated_call_does_not_ask_the_stores() {
+fn repeated_call_does_not_ask_the_stores() {
     counted!(f);
     let _alone = alone();
     let cache = memory();
@@ -56,8 +56,8 @@ fn a_repeated_call_does_not_ask_the_stores() {
     assert_eq!((RUNS.take(), cache.stats().hits), (3, 1));
     forget_in_stores(&cache, f::key(1, "a"));
     assert_eq!((f(1, "a"), RUNS.take()), ("1a".to_owned(), 0));
-    assert!(!f::contains(1, "a").unwrap(), "what is asked of the stores is theirs to say");
-    // Other threads, and other handles, too.
+    assert!(!f::contains(1, "a").unwrap(), "`contains` must ask the store");
+    // Other threads and other handles use the hot tier too.
     let elsewhere = thread::scope(|scope| scope.spawn(|| cache.clone().scope(|| f(1, "a"))).join().unwrap());
     assert_eq!((elsewhere, RUNS.take(), cache.stats().hits), ("1a".to_owned(), 0, 3));
 }
@@ -80,11 +80,11 @@ fn of_any<T: serde::Serialize + serde::de::DeserializeOwned + Clone + std::fmt::
 }
 
 #[test]
-fn calls_of_simple_arguments_are_told_apart_by_all_of_them() {
+fn calls_with_scalar_keys_are_distinguished_by_every_argument() {
     let _alone = alone();
     let cache = memory();
     let _active = cache.enter();
-    // Too long, in sum, for some of them to be looked up by words.
+    // In total, some of these arguments are too long for a scalar key.
     let texts = [
         "",
         "a",
@@ -112,7 +112,7 @@ fn calls_of_simple_arguments_are_told_apart_by_all_of_them() {
 }
 
 #[test]
-fn calls_of_a_generic_function_are_told_apart_by_their_types() {
+fn calls_of_a_generic_function_are_distinguished_by_type() {
     let _alone = alone();
     let cache = memory();
     let _active = cache.enter();
@@ -123,7 +123,7 @@ fn calls_of_a_generic_function_are_told_apart_by_their_types() {
 }
 
 #[test]
-fn a_result_that_was_read_is_kept_too() {
+fn result_read_from_a_store_is_kept() {
     counted!(read);
     let _alone = alone();
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
@@ -136,7 +136,7 @@ fn a_result_that_was_read_is_kept_too() {
 }
 
 #[test]
-fn what_is_evicted_or_runs_again_is_not_served_by_any_cache_of_the_store() {
+fn eviction_applies_to_all_caches_of_the_store() {
     counted!(evicted);
     let _alone = alone();
     let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
@@ -155,7 +155,7 @@ fn what_is_evicted_or_runs_again_is_not_served_by_any_cache_of_the_store() {
 }
 
 #[test]
-fn a_rerun_replaces_what_is_kept() {
+fn rerun_replaces_the_hot_result() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn changing(x: u64) -> u64 {
@@ -179,7 +179,7 @@ fn a_rerun_replaces_what_is_kept() {
 }
 
 #[test]
-fn freeing_what_gives_way_may_call_memoized_functions() {
+fn drop_of_an_evicted_result_may_call_memoized_functions() {
     #[fleche]
     fn inner(x: u64) -> u64 {
         x
@@ -199,14 +199,14 @@ fn freeing_what_gives_way_may_call_memoized_functions() {
     let cache = memory().hot_tier(HotTier::of(40_000));
     let _active = cache.enter();
     for x in 0..200 {
-        // Many small ones, and then one that drives them out.
+        // Many small results, and then one that evicts them.
         outer(x, if x % 20 == 19 { 9_000 } else { 100 });
     }
     assert!(cache.stats().hits > 0);
 }
 
 #[test]
-fn results_that_are_too_old_are_looked_up_again() {
+fn results_older_than_max_age_are_looked_up_again() {
     counted!(aging);
     let _alone = alone();
     let cache = memory().hot_tier(HotTier::DEFAULT.max_age(Duration::ZERO));
@@ -224,7 +224,7 @@ fn results_that_are_too_old_are_looked_up_again() {
 }
 
 #[test]
-fn nothing_is_kept_that_the_stores_refused() {
+fn results_that_the_stores_refuse_are_not_kept() {
     counted!(refused);
     let _alone = alone();
     let cache = Cache::new(ReadOnly(MemoryValues::new()), ReadOnly(MemoryCalls::new()));
@@ -232,11 +232,11 @@ fn nothing_is_kept_that_the_stores_refused() {
     assert_eq!((RUNS.take(), cache.stats().hits), (2, 0));
     let cache = Cache::new(fleche_core::layer::Void, fleche_core::layer::Void);
     cache.scope(|| [refused(1, "a"), refused(1, "a")]);
-    assert_eq!(RUNS.take(), 2, "nor what they forget at once");
+    assert_eq!(RUNS.take(), 2, "nothing is kept if the stores discard it");
 }
 
 #[test]
-fn functions_and_caches_can_do_without() {
+fn functions_and_caches_can_disable_the_hot_tier() {
     counted!(cold, hot = false);
     let _alone = alone();
     let cache = memory();
@@ -253,7 +253,7 @@ fn functions_and_caches_can_do_without() {
 }
 
 #[test]
-fn large_results_give_way_and_long_arguments_are_told_apart() {
+fn large_results_are_evicted_and_long_arguments_distinguished() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn long(bytes: Vec<u8>, more: u8) -> Vec<u8> {
@@ -275,21 +275,21 @@ fn large_results_give_way_and_long_arguments_are_told_apart() {
     assert_eq!(RUNS.take(), 3);
     roomy.scope(|| forget_in_stores(&roomy, long::key(arguments[0].clone(), 1)));
     ask(&roomy);
-    assert_eq!(RUNS.take(), 0, "it is kept by the digest of its arguments");
+    assert_eq!(RUNS.take(), 0, "long arguments must be found by their digest");
     let narrow = memory().hot_tier(HotTier::of(20_000));
     ask(&narrow);
     narrow.scope(|| forget_in_stores(&narrow, long::key(arguments[0].clone(), 1)));
     ask(&narrow);
-    assert_eq!(RUNS.take(), 4, "a result of half the size is not kept");
+    assert_eq!(RUNS.take(), 4, "a result of half the tier's size must not be kept");
 }
 
-/// Of bits alone, and yet with a clone of its own.
+/// A `Copy` type with its own `Clone` implementation.
 #[derive(Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Fussy(u64);
 
 static FUSSY: AtomicBool = AtomicBool::new(false);
 
-#[allow(clippy::expl_impl_clone_on_copy, clippy::non_canonical_clone_impl)] // It is what is tested.
+#[allow(clippy::expl_impl_clone_on_copy, clippy::non_canonical_clone_impl)] // This is what the test needs.
 impl Clone for Fussy {
     fn clone(&self) -> Self {
         assert!(!FUSSY.load(SeqCst), "tried");
@@ -303,7 +303,7 @@ fn fussy(x: u64) -> Fussy {
 }
 
 #[test]
-fn a_clone_that_panics_fails_no_call() {
+fn panicking_clone_fails_no_call() {
     let _alone = alone();
     let cache = memory();
     let _active = cache.enter();
@@ -313,7 +313,7 @@ fn a_clone_that_panics_fails_no_call() {
 }
 
 #[test]
-fn a_thread_does_not_keep_large_results_that_the_cache_gives_up() {
+fn thread_does_not_keep_large_results_of_a_dropped_cache() {
     static FREED: AtomicUsize = AtomicUsize::new(0);
 
     #[derive(Clone, Serialize, Deserialize)]
@@ -321,7 +321,7 @@ fn a_thread_does_not_keep_large_results_that_the_cache_gives_up() {
 
     impl Drop for Large {
         fn drop(&mut self) {
-            // The copies that are handed out share their vector.
+            // The copies that the cache returns share their vector.
             if Arc::strong_count(&self.0) == 1 {
                 FREED.fetch_add(1, SeqCst);
             }
@@ -339,7 +339,7 @@ fn a_thread_does_not_keep_large_results_that_the_cache_gives_up() {
         cache.scope(|| drop(large(1)));
     }
     let first = cache.scope(|| large(1));
-    assert!(Arc::ptr_eq(&first.0, &cache.scope(|| large(1)).0), "it is not kept");
+    assert!(Arc::ptr_eq(&first.0, &cache.scope(|| large(1)).0), "the result must be kept");
     drop(first);
     let before = FREED.load(SeqCst);
     drop(cache);
@@ -347,7 +347,7 @@ fn a_thread_does_not_keep_large_results_that_the_cache_gives_up() {
 }
 
 #[test]
-fn the_weight_of_all_that_is_kept_is_bounded() {
+fn total_size_of_hot_results_is_bounded() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     fn page(x: u64) -> Vec<u8> {
@@ -361,11 +361,11 @@ fn the_weight_of_all_that_is_kept_is_bounded() {
     assert_eq!(RUNS.take(), 100);
     (0..100).for_each(|x| forget_in_stores(&cache, page::key(x)));
     (0..100).for_each(|x| drop(page(x)));
-    assert!(RUNS.take() >= 100 - 100_000 / 8_000, "at most twelve of a hundred pages have room");
+    assert!(RUNS.take() >= 100 - 100_000 / 8_000, "at most twelve of a hundred pages fit");
 }
 
 #[test]
-fn where_the_store_that_is_written_to_keeps_nothing_every_call_runs() {
+fn every_call_runs_if_the_first_store_keeps_nothing() {
     counted!(unkept);
     let _alone = alone();
     let values = [Arc::new(Void) as Arc<dyn ValueStore>, Arc::new(MemoryValues::new())];
@@ -380,7 +380,7 @@ fn where_the_store_that_is_written_to_keeps_nothing_every_call_runs() {
 }
 
 #[test]
-fn it_is_configured_as_text() {
+fn hot_tier_is_read_from_configuration() {
     let _alone = alone();
     let with = |hot: &str| -> Result<CacheConfig, toml::de::Error> {
         toml::from_str(&format!("values.type = \"void\"\ncalls.type = \"void\"\n{hot}"))

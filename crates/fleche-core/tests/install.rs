@@ -1,4 +1,5 @@
-//! A cache for threads that are not ours. One test, in a process of its own, since all of it is process-wide.
+//! Tests `Cache::install` for threads that fleche does not control: a single test in its own process, since it is
+//! process-wide.
 #![allow(missing_docs)]
 
 use std::{panic, sync::mpsc, thread};
@@ -29,18 +30,18 @@ fn sum() -> u64 {
     (0..100_u64).into_par_iter().map(in_parallel).sum()
 }
 
-/// Which of these caches a thread uses that has entered none.
+/// Returns which of these caches is used by a thread that has entered none.
 fn used_elsewhere<const N: usize>(caches: [&Cache; N]) -> [bool; N] {
     let used = thread::spawn(|| active_cache().config()).join().unwrap();
     caches.map(|cache| cache.config() == used)
 }
 
 #[test]
-fn an_installed_cache_is_used_by_threads_that_have_none_entered() {
+fn installed_cache_is_used_by_threads_that_have_entered_none() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let default = memory();
 
-    // Without it, the threads of a pool have the fallback, and say so once.
+    // Without an installed cache, pool threads use the fallback, with one warning.
     let entered = memory();
     let _active = entered.enter();
     let logs = pool.broadcast(|_| logged(|| in_parallel(1)).1);
@@ -48,7 +49,7 @@ fn an_installed_cache_is_used_by_threads_that_have_none_entered() {
     assert_eq!(entered.stats().misses, 0);
     RUNS.take();
 
-    // With it, they use it: before the default, and until it ends.
+    // While a cache is installed, they use it instead of the default.
     set_default_cache(default.clone());
     let cache = memory();
     for _ in 0..2 {
@@ -58,7 +59,7 @@ fn an_installed_cache_is_used_by_threads_that_have_none_entered() {
     pool.install(|| in_parallel(1));
     assert_eq!((RUNS.take(), default.stats().misses), (1, 1));
 
-    // What a thread has entered goes before it; the installing thread has entered it.
+    // A cache that a thread has entered takes precedence. The installing thread has entered the installed one.
     let (own, installed) = (memory(), memory());
     installed.install(|| {
         assert_eq!(active_cache().config(), installed.config());
@@ -66,14 +67,15 @@ fn an_installed_cache_is_used_by_threads_that_have_none_entered() {
     });
     assert_eq!((own.stats().misses, installed.stats().misses), (1, 0));
 
-    // Nested: the inner one counts while it runs.
+    // Nested: the inner cache is used while its closure runs.
     let inner = memory();
     installed.install(|| {
         inner.install(|| assert_eq!(used_elsewhere([&installed, &inner]), [false, true]));
         assert_eq!(used_elsewhere([&installed, &inner]), [true, false]);
     });
 
-    // Overlapping: the last one of those that still run counts, and each thread keeps its own.
+    // Overlapping: the cache that was installed last and is still installed is used, and each installing thread keeps
+    // its own.
     let (first, second) = (memory(), memory());
     let (end, ended) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel();
@@ -98,13 +100,13 @@ fn an_installed_cache_is_used_by_threads_that_have_none_entered() {
     });
     assert_eq!(used_elsewhere([&first, &second, &default]), [false, false, true]);
 
-    // It ends with a panic, too.
+    // A panic also ends the installation.
     let panicked = memory();
     let over = || panicked.install(|| panic!("over"));
     assert!(panic::catch_unwind(panic::AssertUnwindSafe(over)).is_err());
     assert_eq!(used_elsewhere([&panicked, &default]), [false, true]);
 
-    // A body that asks for itself where nothing is entered computes in place.
+    // A body that calls itself on a thread without an entered cache computes directly.
     let cache = memory();
     assert_eq!(cache.scope(|| knot(3, true)), 3);
     assert_eq!((cache.stats().computed, cache.stats().circles), (2, 1));

@@ -1,4 +1,4 @@
-//! Compressed values. What all layers promise is among the cases of the conformance suite.
+//! Tests of `Compressed`. What all layers guarantee is tested by the conformance suite.
 #![cfg(feature = "zstd")]
 #![allow(missing_docs)]
 
@@ -10,7 +10,7 @@ use fleche_core::{
 use fleche_store_file::{FileValues, FileValuesConfig};
 use fleche_store_memory::MemoryValues;
 
-/// A value, and the store in which it is compressed.
+/// Stores a value through a compressing layer. Returns the inner store, the layer and the value's id.
 fn compressed(value: &[u8]) -> (MemoryValues, Compressed<MemoryValues>, Digest) {
     let (store, id) = (MemoryValues::new(), Digest::of(value));
     let compressed = Compressed::new(store.clone());
@@ -18,13 +18,13 @@ fn compressed(value: &[u8]) -> (MemoryValues, Compressed<MemoryValues>, Digest) 
     (store, compressed, id)
 }
 
-/// As it is kept.
+/// Returns the stored form of the value.
 fn form(store: &MemoryValues, id: &Digest) -> Vec<u8> {
     store.read(id, &Ok).unwrap().unwrap().to_vec()
 }
 
 #[test]
-fn what_repeats_itself_takes_less_room_on_disk() {
+fn repetitive_value_takes_less_space_on_disk() {
     let directory = tempfile::tempdir().unwrap();
     let value = b"again and again ".repeat(10_000);
     let id = Digest::of(&value);
@@ -37,14 +37,14 @@ fn what_repeats_itself_takes_less_room_on_disk() {
 }
 
 #[test]
-fn what_was_there_before_stays_readable() {
+fn uncompressed_values_stay_readable() {
     let (store, value) = (MemoryValues::new(), b"plain".as_slice());
     store.put(&Digest::of(value), value).unwrap();
     assert_eq!(Compressed::new(store).get(&Digest::of(value)).unwrap().as_deref(), Some(value));
 }
 
 #[test]
-fn layers_of_it_are_unpacked_in_turn() {
+fn nested_compression_is_decompressed() {
     let value = b"again and again ".repeat(1_000);
     let id = Digest::of(&value);
     let twice = Compressed::new(Compressed::new(MemoryValues::new()));
@@ -53,7 +53,7 @@ fn layers_of_it_are_unpacked_in_turn() {
 }
 
 #[test]
-fn a_frame_that_was_cut_or_changed_is_damaged() {
+fn truncated_or_changed_frame_is_damaged() {
     let cut: fn(&mut Vec<u8>) = |form| form.truncate(form.len() / 2);
     let change: fn(&mut Vec<u8>) = |form| form[10] ^= 1;
     for harm in [cut, change] {
@@ -68,7 +68,7 @@ fn a_frame_that_was_cut_or_changed_is_damaged() {
 }
 
 #[test]
-fn a_value_that_is_truly_much_longer_than_its_frame_is_read() {
+fn value_much_longer_than_its_frame_is_read() {
     let value = vec![0; 30_000_000];
     let (store, compressed, id) = compressed(&value);
     assert!(form(&store, &id).len() * 1000 < value.len());
@@ -76,7 +76,7 @@ fn a_value_that_is_truly_much_longer_than_its_frame_is_read() {
 }
 
 #[test]
-fn a_frame_that_pretends_to_hold_much_is_refused_before_memory_is_taken_for_it() {
+fn decompression_bomb_is_refused() {
     let (bomb, _, id) = compressed(&vec![0; 30_000_000]);
     let (store, compressed, other) = compressed(b"another");
     store.put(&other, &form(&bomb, &id)).unwrap();
@@ -85,7 +85,7 @@ fn a_frame_that_pretends_to_hold_much_is_refused_before_memory_is_taken_for_it()
 }
 
 #[test]
-fn levels_that_there_are_not_are_refused_by_number() {
+fn invalid_level_is_refused() {
     let store: Box<dyn ValueStoreConfig> = Box::new(FileValuesConfig::new(tempfile::tempdir().unwrap().path()));
     for level in [0, 23, -1] {
         let error = CompressedConfig { store: store.clone(), level }.open().unwrap_err();

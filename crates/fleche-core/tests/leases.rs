@@ -1,5 +1,5 @@
-//! Leases, with a store and a clock of their own: every order of events among few processes, and the thread that keeps
-//! them alive.
+//! Tests of leases with a simulated store and clock: every short sequence of events among three processes, and the
+//! renewal thread.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ fn key() -> CallKey {
     CallKey::from(Digest::of(b"a call"))
 }
 
-/// The store that processes share, and its clock, in milliseconds.
+/// The store that the processes share, with its clock in milliseconds.
 #[derive(Clone, Default)]
 struct Store(Arc<Inner>);
 
@@ -56,7 +56,7 @@ impl Store {
         Ok(())
     }
 
-    /// The leases of one process, which hears the same clock.
+    /// Returns the leases of one process, which uses the store's clock.
     fn process(&self) -> Leases<Self> {
         let store = self.clone();
         Leases::by_hand(self.clone(), LASTS, Arc::new(move || Duration::from_millis(store.now())))
@@ -145,7 +145,7 @@ impl Process {
         drop(self.held.lock().unwrap().take());
     }
 
-    /// It ends without a word.
+    /// Ends the process without releasing its claim.
     fn die(&mut self) {
         self.lives = false;
         std::mem::forget(self.held.lock().unwrap().take());
@@ -153,7 +153,7 @@ impl Process {
 }
 
 const PROCESSES: usize = 3;
-/// What may happen: to each process four things, and to all, that time passes.
+/// Four events for each process, and the passing of time for all.
 const EVENTS: usize = 4 * PROCESSES + 1;
 const DEPTH: u32 = 5;
 
@@ -176,7 +176,7 @@ fn happen(event: usize, store: &Store, processes: &mut [Process]) {
 }
 
 #[test]
-fn whatever_happens_one_has_the_claim_and_no_loss_keeps_it_from_the_next() {
+fn claim_has_at_most_one_holder_and_passes_on_after_losses() {
     for history in 0..EVENTS.pow(DEPTH) {
         let store = Store::default();
         let mut processes: Vec<_> = (0..PROCESSES).map(|_| Process::new(&store)).collect();
@@ -185,9 +185,9 @@ fn whatever_happens_one_has_the_claim_and_no_loss_keeps_it_from_the_next() {
             happen(left % EVENTS, &store, &mut processes);
             left /= EVENTS;
             let holders = processes.iter().filter(|process| process.holds()).count();
-            assert!(holders <= 1, "history {history}: {holders} have the claim");
+            assert!(holders <= 1, "history {history}: {holders} processes hold the claim");
         }
-        // Everybody who lives goes on: whoever waits gets it in turn, within the time of a lease each.
+        // All live processes continue: each waiter acquires the claim in turn, within one lease duration each.
         for _ in 0..2 * PROCESSES {
             store.pass(LASTS / 2);
             for process in processes.iter().filter(|process| process.lives) {
@@ -202,30 +202,30 @@ fn whatever_happens_one_has_the_claim_and_no_loss_keeps_it_from_the_next() {
         store.pass(LASTS);
         for process in processes.iter().filter(|process| process.lives) {
             process.leases.beat();
-            assert!(!process.waits.load(SeqCst), "history {history}: somebody waits for ever");
+            assert!(!process.waits.load(SeqCst), "history {history}: a process still waits");
             process.end();
         }
     }
 }
 
 #[test]
-fn an_owner_that_was_stopped_for_too_long_is_late() {
+fn holder_suspended_for_too_long_loses_its_lease() {
     let store = Store::default();
     let (one, other) = (Process::new(&store), Process::new(&store));
     one.ask();
     store.pass(LASTS.saturating_sub(Duration::from_millis(1)));
     assert!(one.holds());
     store.pass(Duration::from_millis(1));
-    assert!(!one.holds(), "somebody may have it by now");
+    assert!(!one.holds(), "another process may hold the claim by now");
     other.ask();
     one.leases.beat();
     assert!(!one.holds() && other.holds());
     one.end();
-    assert!(other.holds(), "what is released is one's own");
+    assert!(other.holds(), "a late release must not affect the new holder");
 }
 
 #[test]
-fn an_owner_that_was_stopped_and_not_missed_goes_on() {
+fn suspended_holder_renews_if_no_other_process_wants_the_lease() {
     let store = Store::default();
     let one = Process::new(&store);
     one.ask();
@@ -235,7 +235,7 @@ fn an_owner_that_was_stopped_and_not_missed_goes_on() {
 }
 
 #[test]
-fn renewals_are_due_three_times_in_the_time_of_a_lease() {
+fn lease_is_renewed_three_times_per_duration() {
     let store = Store::default();
     let one = Process::new(&store);
     assert_eq!(one.leases.beat(), None);
@@ -251,7 +251,7 @@ fn renewals_are_due_three_times_in_the_time_of_a_lease() {
 }
 
 #[test]
-fn a_store_that_fails_makes_its_owners_late_and_asks_who_waits_to_compute() {
+fn failing_store_expires_leases_and_fails_waiters() {
     let store = Store::default();
     let (one, other) = (Process::new(&store), Process::new(&store));
     one.ask();
@@ -270,7 +270,7 @@ fn a_store_that_fails_makes_its_owners_late_and_asks_who_waits_to_compute() {
 }
 
 #[test]
-fn what_an_owner_waits_for_is_published() {
+fn awaited_calls_of_a_holder_are_published() {
     let store = Store::default();
     let Claim::Held(held) = store.process().claim(&key()).unwrap() else { panic!("nobody has it") };
     assert_eq!(store.awaits(), Some(vec![]));
@@ -282,9 +282,9 @@ fn what_an_owner_waits_for_is_published() {
 }
 
 #[test]
-fn a_thread_keeps_leases_alive_and_gets_those_of_the_lost() {
+fn background_thread_renews_and_acquires_leases() {
     let store = Store::default();
-    // A third of this is what the thread waits between renewals; the store's own clock is moved by hand.
+    // The thread waits a third of this between renewals; the test advances the store's clock.
     let lasts = Duration::from_millis(30);
     let (one, other) = (Leases::new(store.clone(), lasts), Leases::new(store.clone(), lasts));
     let Claim::Held(held) = one.claim(&key()).unwrap() else { panic!("nobody has it") };

@@ -1,10 +1,10 @@
-//! Where warnings go: to a `tracing` subscriber, else to standard error.
+//! Tests where warnings go: to a `tracing` subscriber if there is one, else to standard error.
 
 use std::{env, process::Command};
 
 use fleche_core::log;
 
-/// What a child process of this test binary runs; a no-op in an ordinary test run.
+/// Selects what a child process of this test binary runs; not set in an ordinary test run.
 const CHILD: &str = "FLECHE_TEST_LOG_CHILD";
 
 #[test]
@@ -46,7 +46,7 @@ fn stderr_of_child(kind: &str, level: Option<&str>) -> Vec<String> {
 }
 
 #[test]
-fn without_a_subscriber_each_message_is_printed_once_in_one_line() {
+fn each_message_is_printed_once_without_a_subscriber() {
     let lines = stderr_of_child("plain", None);
     assert_eq!(lines[0], "fleche: warning: a message of two lines (number: 1, function: f)");
     assert_eq!(lines[1], "fleche: warning: a message of two lines (number: 2, function: f)");
@@ -56,19 +56,19 @@ fn without_a_subscriber_each_message_is_printed_once_in_one_line() {
 }
 
 #[test]
-fn one_place_in_the_code_prints_a_bounded_number_of_lines() {
+fn call_site_prints_a_bounded_number_of_lines() {
     let lines = stderr_of_child("plain", None);
     assert_eq!(lines.len(), 4 + log::LINES_PER_CALLSITE + 1);
     assert_eq!(lines.last().unwrap(), "fleche: warning: further messages of this kind are not shown");
 }
 
 #[test]
-fn with_a_subscriber_nothing_is_printed() {
+fn nothing_is_printed_with_a_subscriber() {
     assert_eq!(stderr_of_child("subscriber", None), [""; 0]);
 }
 
 #[test]
-fn fleche_log_silences() {
+fn fleche_log_suppresses_messages() {
     assert_eq!(stderr_of_child("plain", Some("off")), [""; 0]);
     let errors = stderr_of_child("plain", Some("error"));
     assert_eq!(errors.len(), 2);
@@ -76,6 +76,6 @@ fn fleche_log_silences() {
 }
 
 #[test]
-fn a_held_lock_of_stderr_does_not_stop_the_message() {
+fn message_is_printed_while_stderr_is_locked() {
     assert!(!stderr_of_child("held", None).is_empty());
 }

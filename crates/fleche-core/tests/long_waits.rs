@@ -1,4 +1,4 @@
-//! What is said of waits that take long. In a process of its own, since it sets what counts as long.
+//! Tests of the warnings about long waits: in a separate process, because the test changes what counts as long.
 #![allow(missing_docs)]
 
 use std::{
@@ -12,7 +12,7 @@ use fleche_core::{__private::tell_waits_of, Cache, CallStore, claim::Claim, flec
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// What was logged; tests wait on it for new lines.
+/// The captured log, which threads can wait on.
 #[derive(Default)]
 struct Log {
     text: Mutex<String>,
@@ -45,7 +45,7 @@ impl io::Write for Writer {
 
 static LOG: LazyLock<Arc<Log>> = LazyLock::new(Arc::default);
 
-/// Its body runs until it is said that others wait for it.
+/// The body runs until a warning says that another call waits for it.
 #[fleche]
 fn on_a_thread(x: u64) -> u64 {
     LOG.until_it_tells_of("on_a_thread");
@@ -64,7 +64,7 @@ fn elsewhere(x: u64) -> u64 {
 }
 
 #[test]
-fn waits_that_take_long_are_said_once_with_who_computes() {
+fn long_wait_is_reported_once_with_the_computing_thread() {
     let log = || Writer(LOG.clone());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).with_writer(log);
     tracing::subscriber::set_global_default(subscriber.finish()).unwrap();

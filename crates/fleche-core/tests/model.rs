@@ -1,7 +1,7 @@
-//! Every order of events in which few threads can ask for calls, tried one after the other: the flights of
-//! `src/claim/`, built with the locks of a model checker.
+//! Tests every order of events among few threads that request a call: the single flight of `src/claim/`, built with the
+//! primitives of a model checker.
 
-/// What the flights find in the crate.
+/// Replaces the module of the same name in the crate.
 mod call {
     pub(crate) use fleche_core::CallKey;
 }
@@ -27,7 +27,7 @@ fn nowhere() -> Flights {
     Flights::default()
 }
 
-/// What the bodies have done, as somebody outside sees it.
+/// What an outside observer sees of the bodies.
 #[derive(Default)]
 struct World {
     /// Whether the call is recorded.
@@ -36,7 +36,7 @@ struct World {
     bodies: AtomicUsize,
 }
 
-/// Asks for the call as the engine does; the body of the first `failing` comes to nothing.
+/// Requests the call as the engine does. The first `failing` bodies fail.
 fn call(world: &World, failing: usize) -> usize {
     let before = Moment::now(route(1));
     if world.recorded.load(SeqCst) > 0 {
@@ -49,7 +49,7 @@ fn call(world: &World, failing: usize) -> usize {
                     leader.land(|| Some(Arc::new(7_usize)));
                     return 7;
                 }
-                assert_eq!(world.running.fetch_add(1, SeqCst), 0, "two bodies run at once");
+                assert_eq!(world.running.fetch_add(1, SeqCst), 0, "two bodies must not run at once");
                 let number = world.bodies.fetch_add(1, SeqCst);
                 world.running.fetch_sub(1, SeqCst);
                 if number < failing {
@@ -63,14 +63,14 @@ fn call(world: &World, failing: usize) -> usize {
             Boarded::Waits(waiting) => match waiting.wait(None) {
                 Some(End::Landed(cargo)) => return *cargo.downcast_ref::<usize>().expect("it is a number"),
                 Some(End::Abandoned) => {}
-                None => unreachable!("a wait without end ends with the flight"),
+                None => unreachable!("a wait without a deadline ends with the call"),
             },
-            Boarded::Circular => unreachable!("nobody is in a body"),
+            Boarded::Circular => unreachable!("no call is requested within a body"),
         }
     }
 }
 
-/// Tries every order, as far as threads are interrupted this often.
+/// Explores every order with at most this number of preemptions.
 fn check(interruptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(interruptions);
@@ -95,27 +95,27 @@ fn three_ask(failing: usize) {
 }
 
 #[test]
-fn one_body_runs_and_all_get_its_result() {
+fn one_body_runs_and_all_callers_get_its_result() {
     three_ask(0);
 }
 
 #[test]
-fn after_one_that_came_to_nothing_exactly_one_more_runs() {
+fn exactly_one_more_body_runs_after_a_failure() {
     three_ask(1);
 }
 
 #[test]
-fn where_all_come_to_nothing_each_runs_once() {
+fn each_caller_runs_once_if_all_bodies_fail() {
     three_ask(3);
 }
 
 #[test]
-fn bodies_that_ask_for_each_other_end() {
+fn bodies_that_request_each_other_end() {
     check(3, || {
         let circles = Arc::new(AtomicUsize::new(0));
         let side = |mine: u8, other: u8, circles: Arc<AtomicUsize>| {
             move || {
-                // Whoever is too late to lead has the other's body run the call.
+                // A thread that is too late to lead leaves the call to the other thread's body.
                 let Boarded::Leads(leader) = board(route(mine), &nowhere()) else { return };
                 let within: Flights = [leader.flight().clone()].into_iter().collect();
                 match board(route(other), &within) {
@@ -131,12 +131,12 @@ fn bodies_that_ask_for_each_other_end() {
         let thread = thread::spawn(side(1, 2, circles.clone()));
         side(2, 1, circles.clone())();
         thread.join().unwrap();
-        assert!(circles.load(SeqCst) <= 1, "one goes on in place, and the other waits for it");
+        assert!(circles.load(SeqCst) <= 1, "at most one of the two computes directly");
     });
 }
 
 #[test]
-fn a_wait_that_is_given_up_disturbs_nobody() {
+fn dropped_wait_does_not_affect_the_call() {
     check(2, || {
         let world = Arc::new(World::default());
         let there = world.clone();
@@ -151,7 +151,7 @@ fn a_wait_that_is_given_up_disturbs_nobody() {
 }
 
 #[test]
-fn a_waker_is_woken_once_the_flight_has_ended() {
+fn waker_is_woken_when_the_call_ends() {
     use std::task::{Wake, Waker};
     struct Woken(AtomicUsize);
     impl Wake for Woken {
@@ -160,13 +160,15 @@ fn a_waker_is_woken_once_the_flight_has_ended() {
         }
     }
     check(3, || {
-        let Boarded::Leads(leader) = board(route(1), &nowhere()) else { unreachable!("nobody else asks") };
+        let Boarded::Leads(leader) = board(route(1), &nowhere()) else {
+            unreachable!("no other thread requests the call")
+        };
         let Boarded::Waits(waiting) = board(route(1), &nowhere()) else { unreachable!("it has a leader") };
         let thread = thread::spawn(move || leader.land(|| Some(Arc::new(7_usize))));
         let woken = Arc::new(Woken(AtomicUsize::new(0)));
         let ended = waiting.poll(&Waker::from(woken.clone())).is_some();
         thread.join().unwrap();
-        assert!(ended || woken.0.load(SeqCst) == 1, "it sleeps for ever");
+        assert!(ended || woken.0.load(SeqCst) == 1, "the waiter was not woken");
         assert!(waiting.poll(Waker::noop()).is_some());
     });
 }

@@ -1,4 +1,4 @@
-//! The first miss of a process on a small stack, in a debug build too. One test, in a process of its own.
+//! Tests the first miss of a process on a small stack, also in debug builds. A single test in its own process.
 #![allow(missing_docs)]
 
 use std::thread;

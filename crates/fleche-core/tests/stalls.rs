@@ -1,5 +1,5 @@
-//! Circles of waits that go through threads that are not ours. One test, in a process of its own: what tells them is that
-//! nothing happens there.
+//! Tests of wait cycles through threads that fleche does not control. A single test in its own process, because a cycle
+//! is detected when no thread of the process makes progress.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -9,19 +9,20 @@ use fleche_core::{Cache, fleche, set_default_cache};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 use rayon::{ThreadPoolBuilder, Yield, prelude::*};
 
-/// Longer than anything here takes: what is not there by then hangs.
+/// Longer than anything here takes; a result that is later counts as a deadlock.
 const HANGS: Duration = Duration::from_mins(1);
 
-/// Rounds of calls at the most, until there was a circle in them.
+/// The maximum number of rounds until a cycle has occurred.
 const MOST_ROUNDS: usize = 60;
 
-/// Two halves on two threads. The second lets rayon put another call on top of itself, for which the first is not over.
+/// Runs two halves on two threads. The second lets rayon start another call on the same stack, which waits for the
+/// first.
 #[fleche]
 fn halves(x: u64, #[ignore] again: Option<u64>) -> u64 {
     let (begun, begins) = mpsc::channel();
     rayon::join(
-        // As soon as the other half has begun, on another thread, this one is over; its thread then waits for that.
-        move || begins.recv().expect("another thread takes it"),
+        // This half ends when the other has begun on another thread; this thread then waits for the other half.
+        move || begins.recv().expect("another thread must run the other half"),
         move || {
             begun.send(()).unwrap();
             if let Some(x) = again {
@@ -44,24 +45,24 @@ fn joins(x: u64, #[ignore] again: bool) -> u64 {
 }
 
 #[test]
-fn waits_that_nobody_sees_end_where_nothing_happens() {
+fn invisible_wait_cycles_are_broken() {
     let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
     set_default_cache(cache.clone());
 
-    // A worker that computes one half of a body is given the same call.
+    // A worker that runs one half of a body starts the same call.
     let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let (told, result) = mpsc::channel();
     pool.spawn(move || told.send(halves(1, Some(1))).unwrap());
     assert_eq!(result.recv_timeout(HANGS).expect("it hangs"), 1);
     assert_eq!((cache.stats().circles, cache.stats().computed), (1, 2));
 
-    // A body waits for a thread that asks for it without a word of where it comes from.
+    // A body waits for a thread that makes the same call without the body's context.
     let (told, result) = mpsc::channel();
     thread::spawn(move || told.send(joins(2, true)).unwrap());
     assert_eq!(result.recv_timeout(HANGS).expect("it hangs"), 2);
     assert_eq!((cache.stats().circles, cache.stats().computed), (2, 4));
 
-    // Bodies with parallel iterators in them, many at once and of few calls. Whether a circle comes about is up to rayon.
+    // Many concurrent bodies with parallel iterators over few calls. Whether a cycle occurs depends on rayon.
     for threads in [2, 3, 5].into_iter().cycle().take(MOST_ROUNDS) {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (done, results) = mpsc::channel();
@@ -79,5 +80,5 @@ fn waits_that_nobody_sees_end_where_nothing_happens() {
             break;
         }
     }
-    assert!(cache.stats().circles > 2, "there was no circle in {MOST_ROUNDS} rounds");
+    assert!(cache.stats().circles > 2, "no cycle occurred in {MOST_ROUNDS} rounds");
 }

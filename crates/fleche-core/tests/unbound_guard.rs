@@ -1,4 +1,5 @@
-//! `let _ = cache.enter();` drops the guard at once: said once in a process, and not of guards that are meant so.
+//! Tests the warning about `let _ = cache.enter();`, which drops the guard at once: it appears once per process, and
+//! only for mistakes.
 #![allow(missing_docs)]
 
 use std::{
@@ -23,7 +24,7 @@ fn memory() -> Cache {
     Cache::new(MemoryValues::new(), MemoryCalls::new())
 }
 
-/// What is done in a process of its own, by name, and how many warnings it prints.
+/// The name of each role, what it does in a process of its own, and the number of warnings that it prints.
 const ROLES: [(&str, fn(), usize); 6] = [
     ("a guard that is not bound", || drop_at_once(|| square(2)), 1),
     (
@@ -81,7 +82,7 @@ fn drop_at_once<R>(then: impl FnOnce() -> R) {
 }
 
 #[test]
-fn a_guard_that_is_dropped_at_once_is_said_where_it_matters() {
+fn unused_guard_causes_one_warning() {
     if let Ok(role) = env::var("UNBOUND_GUARD_ROLE") {
         let (_, run, _) = ROLES.iter().find(|(name, ..)| *name == role).unwrap();
         run();
@@ -90,7 +91,7 @@ fn a_guard_that_is_dropped_at_once_is_said_where_it_matters() {
     let directory = tempfile::tempdir().unwrap();
     for (role, _, warnings) in ROLES {
         let output = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "a_guard_that_is_dropped_at_once_is_said_where_it_matters", "--nocapture"])
+            .args(["--exact", "unused_guard_causes_one_warning", "--nocapture"])
             .env("UNBOUND_GUARD_ROLE", role)
             .env_remove("FLECHE_LOG")
             .current_dir(directory.path())

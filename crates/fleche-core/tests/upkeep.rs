@@ -1,10 +1,10 @@
-//! Upkeep of caches: collecting, verifying and transferring what they hold.
+//! Tests of cache maintenance: collecting, verifying and transferring entries.
 #![allow(missing_docs)]
 
 #[path = "upkeep/collect.rs"]
 mod collect;
 #[path = "engine/support.rs"]
-#[allow(dead_code)] // What the tests of the engine need.
+#[allow(dead_code)] // The module is shared with the engine tests.
 mod support;
 #[path = "upkeep/transfer.rs"]
 mod transfer;
@@ -20,7 +20,7 @@ use std::{
 use fleche_core::{Cache, Digest, cache::HotTier, fleche};
 use fleche_store_file::{FileCalls, FileValues};
 
-/// A result, and an argument, that are too long to stand in a record.
+/// A function whose result and one argument are too long to be stored in the record.
 #[fleche]
 fn long(x: u64, filling: String) -> Vec<u64> {
     assert!(filling.len() > 100);
@@ -31,27 +31,27 @@ fn filling() -> String {
     "f".repeat(101)
 }
 
-/// A cache of which every hit is read from the disk.
+/// Opens a cache that reads every hit from the disk.
 fn in_files(directory: &Path) -> Cache {
     let open = |name| directory.join(name);
     let cache = Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap());
     cache.hot_tier(HotTier::OFF)
 }
 
-/// The file of an entry in this directory of entries.
+/// Returns the file of an entry in this directory of entries.
 fn file_of(directory: &Path, id: &Digest) -> PathBuf {
     let name = id.to_string();
     directory.join(&name[..2]).join(&name[2..])
 }
 
-/// Lets the value have been put two hours ago.
+/// Changes the time of the value's last put to two hours ago.
 fn make_old(directory: &Path, id: &Digest) {
     let file = File::options().write(true).open(file_of(&directory.join("values"), id)).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_hours(2)).unwrap();
 }
 
-/// The value that is the call's result.
+/// Returns the id of the call's result.
 fn result_of(cache: &Cache, x: u64) -> Digest {
-    let record = cache.record(&long::key(x, filling())).unwrap().expect("it is recorded");
-    *record.result.stored().expect("it is long")
+    let record = cache.record(&long::key(x, filling())).unwrap().expect("the call has no record");
+    *record.result.stored().expect("the result is stored inline")
 }

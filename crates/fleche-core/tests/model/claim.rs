@@ -1,6 +1,6 @@
-//! The flights, with the locks of a model checker.
+//! Builds the single flight of `src/claim/` with the primitives of a model checker.
 
-/// The part of a store's claim that flights know.
+/// The methods of a store's claim that single flight uses.
 pub(crate) trait Held: Send + Sync {
     fn is_late(&self) -> bool;
 }
@@ -18,7 +18,7 @@ mod polled;
 #[path = "../../src/claim/table.rs"]
 mod table;
 
-/// In place of `src/claim/sync.rs`.
+/// Replaces `src/claim/sync.rs`.
 mod sync {
     use std::marker::PhantomData;
     pub(super) use std::sync::{Arc, PoisonError};

@@ -1,4 +1,4 @@
-//! Collecting values that nothing refers to.
+//! Tests of the collection of unreferenced values.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
@@ -19,17 +19,17 @@ fn values(cache: &fleche_core::Cache) -> Vec<Digest> {
 }
 
 #[test]
-fn only_what_is_old_and_unreferenced_is_removed() {
+fn only_old_unreferenced_values_are_removed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
     cache.scope(|| (0..3).for_each(|x| drop(long(x, filling()))));
     let results = [0, 1, 2].map(|x| result_of(&cache, x));
-    assert_eq!(values(&cache).len(), 4, "three results, and the argument that the calls have in common");
+    assert_eq!(values(&cache).len(), 4, "three results and the shared argument");
     assert_eq!(cache.gc(&Gc::new()).unwrap().removed, 0);
     for x in [0, 1] {
         assert!(cache.evict(&long::key(x, filling())).unwrap());
     }
-    // One of the two was put a while ago, and one that is referenced as well.
+    // One of the two unreferenced values is old, and so is a referenced one.
     make_old(directory.path(), &results[0]);
     make_old(directory.path(), &results[2]);
     let collected = cache.gc(&Gc::new()).unwrap();
@@ -43,7 +43,7 @@ fn only_what_is_old_and_unreferenced_is_removed() {
 }
 
 #[test]
-fn what_another_cache_refers_to_is_kept_where_it_is_named() {
+fn values_of_another_cache_are_kept_if_it_is_given() {
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
     let other =
@@ -55,12 +55,12 @@ fn what_another_cache_refers_to_is_kept_where_it_is_named() {
     }
     assert_eq!(cache.gc(&Gc::new().keep(&other)).unwrap().removed, 0);
     assert_eq!(cache.gc(&Gc::new()).unwrap().removed, 2);
-    assert_eq!(other.scope(|| long(1, filling())).len(), 100, "its call is computed anew");
+    assert_eq!(other.scope(|| long(1, filling())).len(), 100, "the call must be computed again");
     assert_eq!(other.stats().computed, 2);
 }
 
 #[test]
-fn nothing_is_removed_where_references_cannot_be_read() {
+fn nothing_is_removed_if_references_cannot_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
     cache.scope(|| long(1, filling()));
@@ -75,10 +75,10 @@ fn nothing_is_removed_where_references_cannot_be_read() {
     assert!(cache.calls().contains(&key).unwrap());
 }
 
-/// The record, as a later version of fleche might have written it.
+/// Returns the record as a later version of fleche might write it.
 fn of_a_later_format(key: &CallKey, record: &[u8]) -> Vec<u8> {
     let mut map = record[..record.len() - 16].to_vec();
-    let at = map.windows(7).position(|window| window == b"\x66format").expect("it has a format") + 7;
+    let at = map.windows(7).position(|window| window == b"\x66format").expect("the record has no format field") + 7;
     map[at] = 9;
     let mut sum = [0; 16];
     blake3::Hasher::new().update(key.digest().as_bytes()).update(&map).finalize_xof().fill(&mut sum);
@@ -86,7 +86,7 @@ fn of_a_later_format(key: &CallKey, record: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn damaged_records_are_counted_and_what_they_alone_referred_to_goes() {
+fn values_of_damaged_records_are_removed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
     cache.scope(|| long(1, filling()));
@@ -100,12 +100,12 @@ fn damaged_records_are_counted_and_what_they_alone_referred_to_goes() {
 }
 
 #[test]
-fn what_calls_record_meanwhile_keeps_its_values() {
+fn values_of_concurrent_calls_are_kept() {
     const CALLS: u64 = 60;
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
     for _ in 0..5 {
-        // Values that nothing refers to and that are old, and calls that are about to refer to them.
+        // Old, unreferenced values, and calls that are about to refer to them.
         cache.scope(|| (0..CALLS).for_each(|x| drop(long(x, filling()))));
         let results: Vec<_> = (0..CALLS).map(|x| result_of(&cache, x)).collect();
         (0..CALLS).for_each(|x| assert!(cache.evict(&long::key(x, filling())).unwrap()));

@@ -1,4 +1,4 @@
-//! Copying from cache to cache.
+//! Tests of transfers between caches.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,7 +7,7 @@ use fleche_core::{CallStore, DigestPrefix, Query, ValueStore, cache::Transferred
 use super::{file_of, filling, in_files, long, result_of, support::memory};
 
 #[test]
-fn records_and_values_arrive_and_are_not_copied_twice() {
+fn records_and_values_are_copied_once() {
     let directory = tempfile::tempdir().unwrap();
     let (here, there) = (in_files(directory.path()), memory());
     here.scope(|| (0..5).for_each(|x| drop(long(x, filling()))));
@@ -18,11 +18,11 @@ fn records_and_values_arrive_and_are_not_copied_twice() {
     there.scope(|| (0..5).for_each(|x| assert_eq!(long(x, filling())[1], x + 1)));
     assert_eq!((there.stats().computed, there.stats().hits), (0, 5));
     let (key, calls) = (long::key(3, filling()), [here.calls(), there.calls()]);
-    assert_eq!(calls[0].get(&key).unwrap(), calls[1].get(&key).unwrap(), "with all their metadata");
+    assert_eq!(calls[0].get(&key).unwrap(), calls[1].get(&key).unwrap(), "the record must be copied with its metadata");
 }
 
 #[test]
-fn only_what_fulfils_the_query_is_copied() {
+fn only_records_that_match_the_query_are_copied() {
     let (here, there) = (memory(), memory());
     here.scope(|| (0..5).for_each(|x| drop(long(x, filling()))));
     let done = here.transfer(&there, &long::query().argument("x", &2_u64).unwrap(), |_| ()).unwrap();
@@ -31,15 +31,15 @@ fn only_what_fulfils_the_query_is_copied() {
 }
 
 #[test]
-fn a_transfer_that_was_broken_off_goes_on_where_it_was() {
+fn interrupted_transfer_resumes() {
     let (here, there) = (memory(), memory());
     here.scope(|| (0..20).for_each(|x| drop(long(x, filling()))));
     let broken_off = catch_unwind(AssertUnwindSafe(|| {
-        here.transfer(&there, &Query::new(), |so_far| assert!(so_far.records < 7, "it is killed"))
+        here.transfer(&there, &Query::new(), |so_far| assert!(so_far.records < 7, "interrupted"))
     }));
     assert!(broken_off.is_err());
     for key in there.calls().keys(&DigestPrefix::all()).unwrap() {
-        assert!(there.contains(&key.unwrap()).unwrap(), "what is there is whole");
+        assert!(there.contains(&key.unwrap()).unwrap(), "every copied record must have its result");
     }
     let done = here.transfer(&there, &Query::new(), |_| ()).unwrap();
     assert_eq!((done.records, done.skipped, done.values), (13, 7, 13));
@@ -47,7 +47,7 @@ fn a_transfer_that_was_broken_off_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_is_there_is_not_replaced_and_a_lost_result_is_brought_back() {
+fn existing_records_are_kept_and_lost_results_restored() {
     let directory = tempfile::tempdir().unwrap();
     let (here, there) = (memory(), in_files(directory.path()));
     for cache in [&here, &there] {
@@ -63,7 +63,7 @@ fn what_is_there_is_not_replaced_and_a_lost_result_is_brought_back() {
 }
 
 #[test]
-fn damage_is_not_copied() {
+fn damaged_entries_are_not_copied() {
     let directory = tempfile::tempdir().unwrap();
     let (here, there) = (in_files(directory.path()), memory());
     here.scope(|| (0..4).for_each(|x| drop(long(x, filling()))));
@@ -73,14 +73,14 @@ fn damage_is_not_copied() {
     let Transferred { records, without_result, damaged, .. } = here.transfer(&there, &Query::new(), |_| ()).unwrap();
     assert_eq!((records, without_result, damaged.len()), (2, 1, 1), "{damaged:?}");
     assert!(there.verify(|_| ()).unwrap().is_whole());
-    // Calls are recorded all the same where only an argument is lost.
+    // A call with a missing argument is still copied.
     let argument = here.record(&long::key(2, filling())).unwrap().unwrap().arguments[1].1;
     here.values().remove(argument.stored().unwrap(), None).unwrap();
     assert_eq!(here.transfer(&memory(), &Query::new(), |_| ()).unwrap().records, 2);
 }
 
 #[test]
-fn records_that_fulfil_a_query_are_evicted_together() {
+fn evict_all_removes_the_records_that_match_the_query() {
     let cache = memory();
     cache.scope(|| (0..5).for_each(|x| drop(long(x, filling()))));
     assert_eq!(cache.evict_all(&long::query().argument("x", &2_u64).unwrap()).unwrap(), 1);

@@ -1,11 +1,11 @@
-//! Reading everything.
+//! Tests of the verification of all entries.
 
 use fleche_core::{CallStore, DigestPrefix, ValueStore};
 
 use super::{file_of, filling, in_files, long, result_of};
 
 #[test]
-fn what_is_damaged_is_reported_and_heals() {
+fn damaged_entries_are_reported_and_recomputed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
     cache.scope(|| (0..4).for_each(|x| drop(long(x, filling()))));
@@ -13,7 +13,7 @@ fn what_is_damaged_is_reported_and_heals() {
     assert!(whole.is_whole());
     assert_eq!((whole.records, whole.values), (4, 5));
 
-    // One call's result is damaged, one's is missing, and one's record is damaged.
+    // One result is damaged, another is missing, and the record of a third call is damaged.
     let values = directory.path().join("values");
     std::fs::write(file_of(&values, &result_of(&cache, 0)), b"damaged").unwrap();
     std::fs::remove_file(file_of(&values, &result_of(&cache, 1))).unwrap();
@@ -25,10 +25,10 @@ fn what_is_damaged_is_reported_and_heals() {
     assert_eq!((found.records, found.values, found.without_result), (3, 3, 2));
     assert_eq!(found.damaged.len(), 2, "{:?}", found.damaged);
     assert!(found.damaged[1].contains(&record.to_string()[2..]), "{:?}", found.damaged);
-    assert_eq!((told.len(), told.last()), (8, Some(&2)), "it is told of each entry");
+    assert_eq!((told.len(), told.last()), (8, Some(&2)), "progress is reported for each entry");
     assert!(!found.is_whole());
 
-    // What is damaged was set aside and counts as absent.
+    // Damaged entries were quarantined and count as absent.
     assert_eq!(cache.verify(|_| ()).unwrap().damaged, [""; 0]);
     assert_eq!(cache.values().ids(&DigestPrefix::all()).unwrap().count(), 3);
     assert_eq!(cache.calls().keys(&DigestPrefix::all()).unwrap().count(), 3);
