@@ -142,7 +142,7 @@ impl FromStr for DigestPrefix {
         if text.len() <= 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))
         } else {
-            let wanted = "the beginning of a digest: at most 64 lower-case hexadecimal digits";
+            let wanted = "a digest prefix: at most 64 lower-case hexadecimal digits";
             Err(Error::Digest { text: text.to_owned(), wanted })
         }
     }

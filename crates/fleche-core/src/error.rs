@@ -64,7 +64,7 @@ pub enum Error {
     },
     /// The file of an open store was removed or replaced. The store has opened the file that the path now names. The
     /// failed operation wrote nothing and may be retried; calls of memoized functions retry it.
-    #[error("{} was removed or replaced while it was open, and is opened anew", path.display())]
+    #[error("{} was removed or replaced while it was open; the store has opened the path again", path.display())]
     Reopened {
         /// The file.
         path: PathBuf,
@@ -77,13 +77,13 @@ pub enum Error {
         /// The error of the engine.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A value has no encoding.
+    /// A value cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// Bytes do not hold a value of the requested type.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// An argument of a memoized function has no encoding.
+    /// An argument of a memoized function cannot be encoded.
     #[error("argument `{name}` of `{function}` cannot be encoded: {source}")]
     Argument {
         /// The function.

@@ -25,7 +25,7 @@ pub struct Isolation {
 
 /// The bound on parameters and results of isolated functions.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot cross to the thread that an isolated call runs on",
+    message = "`{Self}` cannot be sent to the thread that an isolated call runs on",
     label = "parameters and results of isolated functions must be `Send`, and what a parameter borrows `Sync`",
     note = "take a type that may go to another thread (`Arc` for `Rc`, `Box<dyn Error + Send + Sync>` for \
             `Box<dyn Error>`), or leave out `isolate`"
@@ -52,7 +52,7 @@ pub fn threads_have_directories() -> bool {
         Err(error) => (Err(error), false),
     };
     if let Err(error) = &outcome {
-        crate::log::warn!(%error, "no thread can have a working directory of its own, so isolated calls run in processes");
+        crate::log::warn!(%error, "threads cannot have their own working directories, so isolated calls run in worker processes");
     }
     if keep { *ANSWER.get_or_init(|| outcome.is_ok()) } else { outcome.is_ok() }
 }
@@ -127,14 +127,14 @@ fn leave_shared_directory() -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn leave_shared_directory() -> io::Result<()> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "threads of this system share one working directory"))
+    Err(io::Error::new(io::ErrorKind::Unsupported, "threads on this system share one working directory"))
 }
 
 pub(crate) fn refuse(why: impl fmt::Display) -> ! {
     panic!(
-        "an isolated call cannot have a working directory of its own: {why}. Its body did not run. Leave out `isolate`, \
-         or run the program where threads may have working directories (on Linux, with `unshare` allowed) or may start \
-         worker processes (with `fleche_exec::init()` first of all in `main`), and where `$XDG_CACHE_HOME`, `~/.cache` or \
+        "an isolated call cannot have its own working directory: {why}. Its body did not run. Leave out `isolate`, \
+         or run the program where threads may have their own working directories (on Linux, with `unshare` allowed) or may start \
+         worker processes (with `fleche_exec::init()` as the first line of `main`), and where `$XDG_CACHE_HOME`, `~/.cache` or \
          the temporary directory can be written"
     )
 }

@@ -51,7 +51,7 @@ struct FromElsewhere(Bytes);
 /// The future result of a submitted call. It is also a `Future`, for any runtime.
 ///
 /// Dropping a job does not stop its call. A job is `Send` and `Sync` for every `T`.
-#[must_use = "dropping a job lets its call run on, unobserved"]
+#[must_use = "dropping a job does not stop its call"]
 pub struct Job<T> {
     shared: Arc<Shared>,
     unpack: Unpack<T>,
@@ -208,7 +208,7 @@ impl<T> fmt::Debug for Job<T> {
 }
 
 /// Completes a [`Job`], once. Dropping it unused ends the job with [`JobError::Rejected`].
-#[must_use = "dropping it fails the job"]
+#[must_use = "dropping a completer fails its job"]
 pub struct Completer<T> {
     promise: Promise,
     result: PhantomData<fn(T)>,

@@ -1,9 +1,7 @@
-//! Persistent memoization that follows the work wherever it runs.
+//! Persistent memoization for Rust: stores the results of functions marked `#[fleche]` by the content of their arguments.
 //!
-//! With one attribute, `#[fleche]`, an expensive, deterministic function stores its results in a store that the user
-//! picks, keyed by the content of the arguments. The same call made later, from another thread, process or machine that
-//! reaches the store, is a lookup.
-//!
+//! It is for expensive, deterministic functions. The user picks the store. The same call made later, from another thread,
+//! process or machine that reaches the store, is a lookup.
 //! ```
 //! use fleche_core::{Cache, fleche};
 //! use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -158,7 +156,7 @@ pub use file_content::FileContent;
 /// let key = compute::key(3, "a");                   // its key in the store
 /// assert!(compute::contains(3, "a")?);              // whether it is a hit
 /// assert_eq!(compute::load(3, "a")?, Some(4));      // the recorded result, in the declared type
-/// assert_eq!(compute::rerun(3, "a"), 4);            // computes it and the memoized calls inside it anew
+/// assert_eq!(compute::rerun(3, "a"), 4);            // recomputes it and the memoized calls inside it
 /// assert_eq!(compute::uncached(3, "a"), 4);         // runs and records nothing
 /// let call = compute::bind(3, "a");                 // to run elsewhere, under this cache
 /// assert_eq!(call.key(), Some(key));
@@ -322,7 +320,8 @@ pub use file_content::FileContent;
 /// - A task may hold the future that computes a call without polling it, as `select!` does with a `&mut future`. Then a
 ///   waiter computes the call: in the same task as soon as the future was woken, in another task ten seconds after that,
 ///   and on a waiting thread after a minute.
-/// - A wait of over a minute is logged once, as a warning: which call, who computes it and since when.
+/// - A wait of over a minute is logged once, as a warning that names the call, the computing thread or process, and the
+///   start of the computation.
 /// - While a call waits on a thread of a fleche pool, another thread works in its place. A waiting `async fn` is
 ///   suspended.
 /// - If no other caller wants the call, a claim is cheap compared to a miss: a few hundredths of one with stores in
@@ -393,7 +392,7 @@ pub use file_content::FileContent;
 ///   time is that of the caller's thread, which only waits.
 /// - Plain `isolate` requires permission to `unshare` a thread's working directory. This needs no privilege but may be
 ///   forbidden in a sandbox. There, and on other systems, calls run as with `isolate(process)`. A call that can be
-///   isolated in neither way panics and says so: its body never runs in a directory that others use. Hits are served
+///   isolated in neither way panics with the reason: its body never runs in a directory that others use. Hits are served
 ///   everywhere.
 ///
 /// # What must hold

@@ -172,7 +172,7 @@ mod owners {
         // A file whose last name was just removed has no links.
         if file.nlink() > 1 {
             return Err(refused(
-                "the file has other names too (hard links), and its content may belong to something else; remove this one",
+                "the file has other names too (hard links), and a write would change them all; remove this one",
             ));
         }
         let me = Uid::effective();

@@ -106,7 +106,7 @@ pub fn layout() -> io::Result<Digest> {
     let image = super::portable::Image::of_program();
     image
         .map(super::portable::Image::layout)
-        .ok_or_else(|| io::Error::other("the loader does not tell where the program lies"))
+        .ok_or_else(|| io::Error::other("the loader does not report the program's segments"))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -141,7 +141,7 @@ mod on_linux {
     /// Fails if this cannot be determined, or if the file is missing.
     pub(super) fn loaded() -> io::Result<Option<Loaded>> {
         let image =
-            Image::of_program().ok_or_else(|| io::Error::other("the loader does not tell where the program lies"))?;
+            Image::of_program().ok_or_else(|| io::Error::other("the loader does not report the program's segments"))?;
         let started = match fs::read("/proc/self/auxv") {
             Ok(vector) => headers_in(&vector),
             // A program that may be executed but not read hides this. Loaders read programs.

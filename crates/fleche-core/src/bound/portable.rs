@@ -112,7 +112,7 @@ pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u
 /// Returns the memoized function whose descriptor is at this position in the executable.
 pub(super) fn function_at(position: u64, types: u64) -> Result<&'static Function, String> {
     let function = image::descriptor_at(position, types)?.function();
-    function.ok_or_else(|| format!("at position {position:#x} there is no `#[fleche]` function"))
+    function.ok_or_else(|| format!("there is no `#[fleche]` function at position {position:#x}"))
 }
 
 pub(super) fn descriptor_of(function: &Function) -> Result<&'static Descriptor, String> {
@@ -134,11 +134,11 @@ fn by_name(function: &Function) -> bool {
 /// Returns why a callable of this type cannot be sent to another process.
 pub(super) fn not_portable(name: &str) -> String {
     let why = if name.starts_with('&') {
-        "a reference to a function does not tell which function it is; pass the function itself"
+        "a reference to a function does not identify the function; pass the function itself"
     } else if name.contains("{{closure}}") {
         "a closure that captures cannot leave its process; pass the captured values as arguments"
     } else if name.contains("fn(") {
-        "a function pointer does not tell which function it is; pass the function itself"
+        "a function pointer does not identify the function; pass the function itself"
     } else {
         "a callable that holds values cannot leave its process; pass the values as arguments of a function"
     };

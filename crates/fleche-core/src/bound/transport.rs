@@ -46,7 +46,7 @@ pub struct TransportProbe<R>(PhantomData<fn() -> R>);
 
 impl<R> TransportProbe<R> {
     /// Creates a probe for this type.
-    #[allow(clippy::new_without_default)] // Named where it is used, by generated code.
+    #[allow(clippy::new_without_default)] // Only generated code creates probes.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
@@ -104,7 +104,7 @@ pub struct WireProbe<R>(PhantomData<fn() -> R>);
 
 impl<R> WireProbe<R> {
     /// Creates a probe for this type.
-    #[allow(clippy::new_without_default)] // Named where it is used, by generated code.
+    #[allow(clippy::new_without_default)] // Only generated code creates probes.
     pub const fn new() -> Self {
         Self(PhantomData)
     }

@@ -229,7 +229,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         } else if rest.starts_with(&head::WRAP) {
             self.deserialize_any(visitor)
         } else {
-            // A recursive newtype around an option takes nothing from the input on its way in.
+            // A recursive newtype around an option reads no input before it recurses, so the depth is checked here.
             if self.depth + self.somes >= MAX_DEPTH {
                 return Err(DecodeError::new(DecodeErrorKind::TooDeep, self.position()));
             }

@@ -162,7 +162,8 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
     fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
         let mut text = std::mem::take(&mut self.out.scratch);
         text.clear();
-        write!(Text(&mut text), "{value}").map_err(|_| ser::Error::custom("a Display returned an error"))?;
+        write!(Text(&mut text), "{value}")
+            .map_err(|_| ser::Error::custom("a `Display` implementation returned an error"))?;
         let out = self.item();
         head::write(out.bytes, head::TEXT, text.len() as u64);
         out.bytes.extend_from_slice(&text);

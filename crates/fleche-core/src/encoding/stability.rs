@@ -33,10 +33,10 @@ const INFLATED_TABLES: usize = 256;
 #[non_exhaustive]
 pub enum Unstable {
     /// The value cannot be decoded.
-    #[error("the value can't be decoded from its own encoding: {0}")]
+    #[error("the value cannot be decoded from its own encoding: {0}")]
     Decode(#[source] DecodeError),
     /// The decoded value cannot be encoded.
-    #[error("the value can't be encoded again once it has been decoded: {0}")]
+    #[error("the value cannot be encoded again once it has been decoded: {0}")]
     Encode(#[source] EncodeError),
     /// The decoded value encodes to different bytes.
     #[error(

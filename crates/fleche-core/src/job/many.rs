@@ -47,7 +47,7 @@ pub fn as_completed<T>(jobs: impl IntoIterator<Item = Job<T>>) -> AsCompleted<T>
 }
 
 /// Results in the order of completion; see [`as_completed`].
-#[must_use = "results are taken as the iterator is run"]
+#[must_use = "the iterator takes results only as it is advanced"]
 pub struct AsCompleted<T> {
     jobs: Vec<Option<Job<T>>>,
     /// How many results have not been taken.

@@ -56,7 +56,7 @@ impl<R> Serialize for BoundCall<R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let arguments = self.arguments.as_ref().map_err(S::Error::custom)?;
         if self.body.is_some() {
-            return Err(S::Error::custom(format!("the body of `{}` has no name of its own", self.function.name())));
+            return Err(S::Error::custom(format!("the body of `{}` has no registered name", self.function.name())));
         }
         Written {
             function: Reference::of_function(self.function).map_err(S::Error::custom)?,
