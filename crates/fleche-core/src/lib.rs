@@ -2,6 +2,7 @@
 //!
 //! It is for expensive, deterministic functions. The user picks the store. The same call made later, from another thread,
 //! process or machine that reaches the store, is a lookup.
+//!
 //! ```
 //! use fleche_core::{Cache, fleche};
 //! use fleche_store_memory::{MemoryCalls, MemoryValues};

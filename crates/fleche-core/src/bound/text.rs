@@ -49,10 +49,10 @@ impl<F> Bound<F> {
 
 /// Serializes the function's identity and the binding.
 ///
-/// A `#[fleche]` function is identified by its registered name, with which every build that registers it finds it.
-/// Everything else can be read only by the same build: instances of generic functions, functions that share their name,
-/// and, with [`Bound::restore`], other functions and closures that capture nothing. Callables that hold values (closures
-/// that capture, function pointers created from functions) cannot be serialized. A function that was bound twice is
+/// A `#[fleche]` function is identified by its registered name, which every build that registers it understands. Everything
+/// else can be read only by the same build: instances of generic functions, functions that share their name, and, with
+/// [`Bound::restore`], other functions and closures that capture nothing. Callables that hold values (closures that
+/// capture, function pointers other than deserialized ones) cannot be serialized. A function that was bound twice is
 /// serialized as if it had been bound once.
 impl<F: 'static> Serialize for Bound<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -47,9 +47,9 @@ struct Written<'a> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The function is identified by its registered name, with which every build that registers it finds it. An instance of a
+/// The function is identified by its registered name, which every build that registers it understands. An instance of a
 /// generic function, or a function that shares its name, is identified by its position in the executable, which only the
-/// same build finds. The result and the error may be of any type, because they stay where the call runs.
+/// same build understands. The result and the error may be of any type, because they stay where the call runs.
 ///
 /// Fails if an argument could not be encoded.
 impl<R> Serialize for BoundCall<R> {
