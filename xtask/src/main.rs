@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod corrupt;
 mod crash;
+mod dev_builds;
 mod document;
 mod excused;
 mod faults;
@@ -50,6 +51,8 @@ enum Command {
     /// What `crash` starts and kills.
     #[command(hide = true)]
     CrashChild(crash::ChildArguments),
+    /// Measures hits of large values in development builds, by the settings in `Cargo.toml`.
+    DevBuilds(dev_builds::Arguments),
     /// Lets every operation of a store fail, and looks at what users' calls return.
     Faults(faults::Arguments),
     /// Compares every store with a map over random sequences of operations.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Corrupt(arguments) => corrupt::run(&arguments),
         Command::Crash(arguments) => crash::run(&arguments),
         Command::CrashChild(arguments) => crash::run_child(&arguments),
+        Command::DevBuilds(arguments) => dev_builds::run(&arguments),
         Command::Faults(arguments) => faults::run(&arguments),
         Command::FuzzStores(arguments) => fuzz_stores::run(&arguments),
         Command::Instructions(arguments) => instructions::run(&arguments),

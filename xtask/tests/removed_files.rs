@@ -1,9 +1,6 @@
 //! The files of a store are removed while a program uses it: what is computed afterwards is recorded anew.
 
-use std::{
-    fs,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{cell::Cell, fs};
 
 use fleche_core::{Cache, fleche, store::Reach};
 use fleche_store_file as _;
@@ -11,18 +8,21 @@ use fleche_store_redb as _;
 use fleche_store_sled as _;
 use fleche_store_sql as _;
 
-static RUNS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// The bodies that ran on this thread: the tests run side by side.
+    static RUNS: Cell<u64> = const { Cell::new(0) };
+}
 
 #[fleche]
 fn long_text(backend: &str, x: u64) -> String {
-    RUNS.fetch_add(1, Relaxed);
+    RUNS.set(RUNS.get() + 1);
     format!("{backend} {x}").repeat(100)
 }
 
 fn runs(cache: &Cache, backend: &str, x: u64) -> u64 {
-    let before = RUNS.load(Relaxed);
+    let before = RUNS.get();
     assert_eq!(cache.scope(|| long_text(backend, x)), format!("{backend} {x}").repeat(100));
-    RUNS.load(Relaxed) - before
+    RUNS.get() - before
 }
 
 #[test]
