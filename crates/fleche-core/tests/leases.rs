@@ -255,7 +255,7 @@ fn failing_store_expires_leases_and_fails_waiters() {
     let store = Store::default();
     let (one, other) = (Process::new(&store), Process::new(&store));
     one.ask();
-    let Claim::Taken(taken) = other.leases.claim(&key()).unwrap() else { panic!("somebody has it") };
+    let Claim::Taken(taken) = other.leases.claim(&key()).unwrap() else { panic!("the lease must be taken") };
     let (told, hears) = mpsc::channel();
     taken.when_held(Box::new(move |held| told.send(held.is_err()).unwrap()));
     store.0.broken.store(true, SeqCst);
@@ -272,7 +272,7 @@ fn failing_store_expires_leases_and_fails_waiters() {
 #[test]
 fn awaited_calls_of_a_holder_are_published() {
     let store = Store::default();
-    let Claim::Held(held) = store.process().claim(&key()).unwrap() else { panic!("nobody has it") };
+    let Claim::Held(held) = store.process().claim(&key()).unwrap() else { panic!("the lease must be free") };
     assert_eq!(store.awaits(), Some(vec![]));
     assert!(held.publishes());
     held.awaits(Some(&[key()]));
@@ -287,7 +287,7 @@ fn background_thread_renews_and_acquires_leases() {
     // The thread waits a third of this between renewals; the test advances the store's clock.
     let lasts = Duration::from_millis(30);
     let (one, other) = (Leases::new(store.clone(), lasts), Leases::new(store.clone(), lasts));
-    let Claim::Held(held) = one.claim(&key()).unwrap() else { panic!("nobody has it") };
+    let Claim::Held(held) = one.claim(&key()).unwrap() else { panic!("the lease must be free") };
     let until = || store.0.leases.lock().unwrap()[&key()].until;
     for _ in 0..5 {
         let before = until();
@@ -296,7 +296,7 @@ fn background_thread_renews_and_acquires_leases() {
             std::thread::yield_now();
         }
     }
-    let Claim::Taken(taken) = other.claim(&key()).unwrap() else { panic!("somebody has it") };
+    let Claim::Taken(taken) = other.claim(&key()).unwrap() else { panic!("the lease must be taken") };
     let (got, gets) = mpsc::channel();
     taken.when_held(Box::new(move |held| got.send(held.unwrap()).unwrap()));
     drop(held);

@@ -61,7 +61,7 @@ fn call(world: &World, failing: usize) -> usize {
                 return 7;
             }
             Boarded::Waits(waiting) => match waiting.wait(None) {
-                Some(End::Landed(cargo)) => return *cargo.downcast_ref::<usize>().expect("it is a number"),
+                Some(End::Landed(cargo)) => return *cargo.downcast_ref::<usize>().expect("not a number"),
                 Some(End::Abandoned) => {}
                 None => unreachable!("a wait without a deadline ends with the call"),
             },
@@ -163,7 +163,7 @@ fn waker_is_woken_when_the_call_ends() {
         let Boarded::Leads(leader) = board(route(1), &nowhere()) else {
             unreachable!("no other thread requests the call")
         };
-        let Boarded::Waits(waiting) = board(route(1), &nowhere()) else { unreachable!("it has a leader") };
+        let Boarded::Waits(waiting) = board(route(1), &nowhere()) else { unreachable!("the call has a leader") };
         let thread = thread::spawn(move || leader.land(|| Some(Arc::new(7_usize))));
         let woken = Arc::new(Woken(AtomicUsize::new(0)));
         let ended = waiting.poll(&Waker::from(woken.clone())).is_some();

@@ -53,13 +53,13 @@ fn invisible_wait_cycles_are_broken() {
     let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let (told, result) = mpsc::channel();
     pool.spawn(move || told.send(halves(1, Some(1))).unwrap());
-    assert_eq!(result.recv_timeout(HANGS).expect("it hangs"), 1);
+    assert_eq!(result.recv_timeout(HANGS).expect("a call hangs"), 1);
     assert_eq!((cache.stats().circles, cache.stats().computed), (1, 2));
 
     // A body waits for a thread that makes the same call without the body's context.
     let (told, result) = mpsc::channel();
     thread::spawn(move || told.send(joins(2, true)).unwrap());
-    assert_eq!(result.recv_timeout(HANGS).expect("it hangs"), 2);
+    assert_eq!(result.recv_timeout(HANGS).expect("a call hangs"), 2);
     assert_eq!((cache.stats().circles, cache.stats().computed), (2, 4));
 
     // Many concurrent bodies with parallel iterators over few calls. Whether a cycle occurs depends on rayon.
@@ -71,7 +71,7 @@ fn invisible_wait_cycles_are_broken() {
             pool.spawn(move || done.send((key % 4, sum(3, key % 4))).unwrap());
         }
         for _ in 0..12 {
-            let (key, found) = results.recv_timeout(HANGS).expect("it hangs");
+            let (key, found) = results.recv_timeout(HANGS).expect("a call hangs");
             let expected: u64 = (0..27).map(|way: u64| (key + way % 3 + way / 3 % 3 + way / 9) % 4).sum();
             assert_eq!(found, expected);
         }

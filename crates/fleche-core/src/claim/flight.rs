@@ -196,7 +196,7 @@ impl Flight {
 }
 
 /// The right to compute a call. Dropping it without [`land`](Self::land) abandons the call, and the next caller leads.
-#[must_use = "dropping it gives the call up"]
+#[must_use = "dropping it abandons the call"]
 pub struct Leader {
     flight: Arc<Flight>,
     ended: bool,

@@ -66,7 +66,7 @@ impl<S: ValueStore> ValueStore for Pool<S> {
         Ok(None)
     }
     fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
-        Err(in_a_pool("keep values"))
+        Err(in_a_pool("store values"))
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
         any(&self.0, |store| store.contains(id))
@@ -93,7 +93,7 @@ impl<S: CallStore> CallStore for Pool<S> {
         first(&self.0, key)
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
-        Err(in_a_pool("keep records"))
+        Err(in_a_pool("store records"))
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
         any(&self.0, |store| store.contains(key))

@@ -83,7 +83,7 @@ fn refresh_computes_each_call_once_and_replaces_its_record() {
         assert_eq!(paths(&before), paths(&after));
         assert_ne!(before, after, "the record must be replaced");
         assert_eq!(run(&directory, "").bodies(), 0);
-        assert_eq!(run(&directory, "refresh").bodies(), 1, "another run refreshes again");
+        assert_eq!(run(&directory, "refresh").bodies(), 1, "another run must refresh again");
     }
 }
 

@@ -100,7 +100,7 @@ fn panic_while_encoding_an_argument_fails_only_the_job() {
     struct Explosive;
     impl serde::Serialize for Explosive {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            panic!("not me")
+            panic!("cannot be encoded")
         }
     }
     #[fleche]

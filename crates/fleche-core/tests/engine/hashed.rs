@@ -211,7 +211,7 @@ fn other_types_may_use_the_same_serde_name() {
         size_of_val(value)
     }
     fn key<T: Serialize + 'static>(value: &T) -> CallKey {
-        // All calls here have the same type name, which is part of the identity.
+        // The type's name is part of the function's identity; the digest of its code is not.
         let arguments = [fleche_core::call::Argument("value".into(), ValueRef::of(&to_vec(value).unwrap()))];
         let function = fleche_core::FunctionId {
             name: format!("hashed::borrowed::<{}>", std::any::type_name::<T>()).into(),

@@ -234,7 +234,7 @@ fn claim_is_released_in_background_after_a_store_timeout() {
     assert_eq!((cache.stats().faults, cache.stats().outages), (1, 1));
     server.set(Mode::Works);
     cache.scope(|| stops(&Server::default(), 101));
-    assert_eq!(*server.released.lock().unwrap(), [true, true], "the breaker of the values is still open");
+    assert_eq!(*server.released.lock().unwrap(), [true, true], "the breaker of the value store must still be open");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn panic_whose_payload_panics_in_drop_is_reported_as_a_panic() {
     struct Payload;
     impl Drop for Payload {
         fn drop(&mut self) {
-            panic!("amid the drop of a payload");
+            panic!("during the drop of a payload");
         }
     }
     let (task, ended) = Task::of_closure(|| -> u64 { std::panic::panic_any(Payload) });
