@@ -22,6 +22,7 @@ use std::{
     any::Any,
     fmt,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -57,8 +58,8 @@ use stats::Counters;
 /// nor claim nor record what they would need it for, and are counted under [`Skip::StoreLeftAlone`]. After one second one
 /// call tries it again; each failure doubles the pause, up to one minute. I/O errors, errors of the engine behind a store
 /// ([`Error::Backend`]) and panics count as failures; damaged entries and refusals do not. A store that can be read but not
-/// written still answers hits. Only calls leave a store alone: `load`, `query`, `evict` and the other methods of a cache
-/// always ask it.
+/// written still answers hits, and one that cannot be claimed from still records. Only calls leave a store alone: `load`,
+/// `query`, `evict` and the other methods of a cache always ask it.
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
@@ -124,7 +125,15 @@ impl Cache {
     fn anew(&self, tier: HotTier) -> Inner {
         let Inner { store_arguments, stale, void, .. } = &*self.inner;
         let anew = Inner::of(self.values().clone(), self.calls().clone(), tier);
-        Inner { store_arguments: *store_arguments, stale: *stale, void: *void, ..anew }
+        let breakers = self.inner.breakers.anew();
+        Inner { store_arguments: *store_arguments, stale: *stale, void: *void, breakers, ..anew }
+    }
+
+    /// The same stores, for tests: how long a failing store is left alone goes by this clock, which tells the time since a
+    /// moment that stays the same. Counting starts anew.
+    #[doc(hidden)]
+    pub fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self::from_inner(Inner { breakers: Breakers::with_clock(Arc::new(clock)), ..self.anew(self.hot().tier()) })
     }
 
     pub(crate) fn hot(&self) -> &Hot {

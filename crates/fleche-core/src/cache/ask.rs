@@ -1,13 +1,14 @@
 //! Asking stores on a call's behalf: a store that fails repeatedly is left alone for a while.
 //!
-//! A cache has one breaker for each [`Operation`], so that a full disk, say, still serves hits. A breaker opens after
-//! three failures in a row, or after one timeout. While it is open, calls do without the operation. After a pause one
-//! caller tries the operation again: if it succeeds, the breaker closes; if it fails, the next pause is twice as long.
+//! A cache has one breaker for each [`Operation`], so that a full disk, say, still serves hits, and a claim table that fails
+//! does not keep records from being written. A breaker opens after three failures in a row, or after one timeout. While it
+//! is open, calls do without the operation. After a pause one caller tries the operation again: if it succeeds, the breaker
+//! closes; if it fails, the next pause is twice as long.
 
 use std::{
     fmt, io,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -26,7 +27,7 @@ pub(crate) enum Operation {
     WriteValue,
     ReadRecord,
     WriteRecord,
-    /// Claims and their owners. It has no breaker of its own, since its success does not show that entries can be read.
+    /// Claims and their owners.
     Claim,
 }
 
@@ -39,23 +40,37 @@ pub(crate) enum Unanswered {
     LeftAlone,
 }
 
+/// The number of operations.
+const OPERATIONS: usize = 5;
+
 /// The breakers of a cache.
 pub(super) struct Breakers {
     /// Whether any breaker is open or has counted a failure. A store that works costs one relaxed load.
     troubled: AtomicBool,
-    by_operation: Mutex<[Breaker; 4]>,
-    begun: Instant,
+    by_operation: Mutex<[Breaker; OPERATIONS]>,
+    clock: Clock,
+}
+
+/// Tells how much time has passed since a moment that stays the same.
+#[derive(Clone)]
+enum Clock {
+    Since(Instant),
+    Set(Arc<dyn Fn() -> Duration + Send + Sync>),
 }
 
 impl Operation {
-    /// The breakers that must be closed: nothing is written where reading fails. The last is its own.
-    fn breakers(self) -> &'static [usize] {
+    /// The reading without which the operation is not tried: nothing is written or claimed where that fails.
+    fn reading(self) -> Option<Self> {
         match self {
-            Self::ReadValue => &[0],
-            Self::WriteValue => &[0, 1],
-            Self::ReadRecord => &[2],
-            Self::WriteRecord | Self::Claim => &[2, 3],
+            Self::ReadValue | Self::ReadRecord => None,
+            Self::WriteValue => Some(Self::ReadValue),
+            Self::WriteRecord | Self::Claim => Some(Self::ReadRecord),
         }
+    }
+
+    /// Returns whether its outcome shows whether its reading works. A claim says nothing about records.
+    fn shows_reading(self) -> bool {
+        self != Self::Claim
     }
 }
 
@@ -89,78 +104,94 @@ impl Unanswered {
 
 impl Breakers {
     pub(super) fn new() -> Self {
-        Self { troubled: AtomicBool::new(false), by_operation: Mutex::default(), begun: Instant::now() }
+        Self::of(Clock::Since(Instant::now()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, [Breaker; 4]> {
+    /// Breakers by this clock, which tells the time since a moment that stays the same.
+    pub(super) fn with_clock(clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
+        Self::of(Clock::Set(clock))
+    }
+
+    /// Closed breakers by the same clock.
+    pub(super) fn anew(&self) -> Self {
+        Self::of(self.clock.clone())
+    }
+
+    fn of(clock: Clock) -> Self {
+        Self { troubled: AtomicBool::new(false), by_operation: Mutex::default(), clock }
+    }
+
+    /// Returns the breakers, and the time.
+    fn lock(&self) -> (MutexGuard<'_, [Breaker; OPERATIONS]>, Duration) {
+        let now = match &self.clock {
+            Clock::Since(begun) => begun.elapsed(),
+            Clock::Set(clock) => clock(),
+        };
         // Nothing panics under the lock.
-        self.by_operation.lock().unwrap_or_else(PoisonError::into_inner)
+        (self.by_operation.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
-    fn now(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
-    /// Returns how each breaker of the operation admits it; `None` where one denies it.
+    /// Returns how the breakers admit the operation; `None` where one denies it.
     #[cold]
     fn admit(&self, operation: Operation) -> Option<Admissions> {
-        let (mut breakers, now) = (self.lock(), self.now());
-        let needed = operation.breakers();
-        if needed.iter().any(|breaker| breakers[*breaker].denies(now)) {
+        let (mut breakers, now) = self.lock();
+        if denies(&breakers, operation, now) {
             return None;
         }
-        let mut admissions = [Admission::Granted; 2];
-        for (admission, breaker) in admissions.iter_mut().zip(needed) {
-            *admission = breakers[*breaker].admit(now);
-        }
-        Some(admissions)
+        let mut admit = |operation: Operation| breakers[operation as usize].admit(now);
+        let reading = operation.reading().filter(|_| operation.shows_reading());
+        Some(Admissions { own: admit(operation), reading: reading.map_or(Admission::Granted, admit) })
     }
 
     /// Returns whether the operation would be denied.
     fn deny(&self, operation: Operation) -> bool {
-        if !self.troubled.load(Relaxed) {
-            return false;
+        self.troubled.load(Relaxed) && {
+            let (breakers, now) = self.lock();
+            denies(&breakers, operation, now)
         }
-        let (breakers, now) = (self.lock(), self.now());
-        operation.breakers().iter().any(|breaker| breakers[*breaker].denies(now))
     }
 
     /// Returns the first pause if this failure opens the operation's own breaker.
     #[cold]
     fn fail(&self, operation: Operation, admissions: Admissions, failure: Failure) -> Option<Duration> {
-        let (mut breakers, now) = (self.lock(), self.now());
+        let (mut breakers, now) = self.lock();
         self.troubled.store(true, Relaxed);
-        let needed = operation.breakers();
-        let mut opened = None;
-        for (nth, (breaker, admission)) in needed.iter().zip(admissions).enumerate() {
-            // A failure to write does not count as a failure to read, unless it was the probe for reading.
-            let is_own = nth + 1 == needed.len();
-            if is_own || admission == Admission::Probe {
-                opened = breakers[*breaker].fail(failure, admission, now);
-            }
+        // A failure to write does not count as a failure to read, unless it was the probe for reading.
+        if let (Some(reading), Admission::Probe) = (operation.reading(), admissions.reading) {
+            breakers[reading as usize].fail(failure, Admission::Probe, now);
         }
-        opened
+        breakers[operation as usize].fail(failure, admissions.own, now)
     }
 
     /// Returns whether a breaker was open that is closed now.
     #[cold]
-    fn succeed(&self, operation: Operation, admissions: Admissions) -> bool {
-        let (mut breakers, now) = (self.lock(), self.now());
-        let mut closed = false;
-        for (breaker, admission) in operation.breakers().iter().zip(admissions) {
-            if operation != Operation::Claim {
-                closed |= breakers[*breaker].succeed();
-            } else if admission == Admission::Probe {
-                breakers[*breaker].return_probe(now);
-            }
+    fn succeed(&self, operation: Operation) -> bool {
+        let (mut breakers, _) = self.lock();
+        let mut closed = breakers[operation as usize].succeed();
+        if let Some(reading) = operation.reading().filter(|_| operation.shows_reading()) {
+            closed |= breakers[reading as usize].succeed();
         }
-        self.troubled.store(*breakers != [Breaker::default(); 4], Relaxed);
+        self.troubled.store(*breakers != [Breaker::default(); OPERATIONS], Relaxed);
         closed
     }
 }
 
-/// How each breaker of an operation has admitted it.
-type Admissions = [Admission; 2];
+/// Returns whether a breaker denies the operation. Where the pause for reading is over, a look-up decides first whether calls
+/// are claimed.
+fn denies(breakers: &[Breaker; OPERATIONS], operation: Operation, now: Duration) -> bool {
+    let reading = operation.reading().map(|reading| breakers[reading as usize]);
+    let reading_denies = |reading: Breaker| {
+        if operation.shows_reading() { reading.denies(now) } else { reading.is_open() }
+    };
+    breakers[operation as usize].denies(now) || reading.is_some_and(reading_denies)
+}
+
+/// How the breakers of an operation have admitted it: its own, and that of its reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Admissions {
+    own: Admission,
+    reading: Admission,
+}
 
 impl Cache {
     /// Asks a store on a call's behalf, unless it is left alone.
@@ -184,6 +215,13 @@ impl Cache {
     /// Returns whether the operation would not be tried now. Does not count as an attempt.
     pub(crate) fn leaves_alone(&self, operation: Operation) -> bool {
         self.inner.breakers.deny(operation)
+    }
+
+    #[cold]
+    fn note_success(&self, operation: Operation) {
+        if self.inner.breakers.succeed(operation) {
+            tracing::info!("{operation} works again");
+        }
     }
 
     #[cold]
@@ -217,15 +255,13 @@ impl Asking<'_> {
         std::mem::forget(self);
         if let Some(error) = error.filter(|error| is_failure(error)) {
             cache.note_failure((operation, admissions.unwrap_or(GRANTED)), Some(error));
-        } else if let Some(admissions) = admissions
-            && cache.inner.breakers.succeed(operation, admissions)
-        {
-            tracing::info!("{operation} works again");
+        } else if admissions.is_some() {
+            cache.note_success(operation);
         }
     }
 }
 
-const GRANTED: Admissions = [Admission::Granted; 2];
+const GRANTED: Admissions = Admissions { own: Admission::Granted, reading: Admission::Granted };
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
@@ -250,29 +286,67 @@ fn is_timeout(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     #[test]
     fn nothing_is_written_where_reading_fails_and_reading_goes_on_where_writing_fails() {
         let breakers = Breakers::new();
         breakers.fail(Operation::WriteRecord, GRANTED, Failure::Timeout);
-        assert!(breakers.deny(Operation::WriteRecord) && breakers.deny(Operation::Claim));
+        assert!(breakers.deny(Operation::WriteRecord) && !breakers.deny(Operation::Claim));
         assert!(!breakers.deny(Operation::ReadRecord) && !breakers.deny(Operation::WriteValue));
         breakers.fail(Operation::ReadValue, GRANTED, Failure::Timeout);
         assert!(breakers.deny(Operation::WriteValue));
-        assert!(breakers.succeed(Operation::ReadValue, GRANTED));
+        assert!(breakers.succeed(Operation::ReadValue));
         assert!(!breakers.deny(Operation::WriteValue));
         assert!(breakers.troubled.load(Relaxed));
-        assert!(breakers.succeed(Operation::WriteRecord, GRANTED));
+        assert!(breakers.succeed(Operation::WriteRecord));
         assert!(!breakers.troubled.load(Relaxed));
     }
 
     #[test]
-    fn a_claim_that_succeeds_leaves_the_decision_to_the_record() {
-        let breakers = Breakers::new();
-        breakers.fail(Operation::WriteRecord, GRANTED, Failure::Timeout);
-        assert!(!breakers.succeed(Operation::Claim, [Admission::Granted, Admission::Probe]));
-        assert_eq!(breakers.admit(Operation::WriteRecord), Some([Admission::Granted, Admission::Probe]));
+    fn claims_and_records_are_left_alone_independently() {
+        for (one, other) in [(Operation::Claim, Operation::WriteRecord), (Operation::WriteRecord, Operation::Claim)] {
+            let breakers = Breakers::new();
+            assert!(breakers.fail(one, GRANTED, Failure::Timeout).is_some());
+            assert!(breakers.deny(one) && !breakers.deny(other));
+            assert!(!breakers.succeed(other) && breakers.deny(one));
+        }
+    }
+
+    #[test]
+    fn claim_neither_counts_as_reading_nor_is_tried_before_it() {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = seconds.clone();
+        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        for _ in 0..3 {
+            breakers.fail(Operation::ReadRecord, GRANTED, Failure::Quick);
+            breakers.succeed(Operation::Claim);
+        }
+        assert!(breakers.deny(Operation::ReadRecord) && breakers.deny(Operation::Claim));
+        seconds.store(1, Relaxed);
+        assert!(!breakers.deny(Operation::ReadRecord) && breakers.admit(Operation::Claim).is_none());
+        let probe = Admissions { own: Admission::Probe, reading: Admission::Granted };
+        assert_eq!(breakers.admit(Operation::ReadRecord), Some(probe));
+        assert!(breakers.succeed(Operation::ReadRecord));
+        assert_eq!(breakers.admit(Operation::Claim), Some(GRANTED));
+    }
+
+    #[test]
+    fn write_that_fails_as_the_probe_for_reading_counts_for_both() {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = seconds.clone();
+        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        breakers.fail(Operation::ReadRecord, GRANTED, Failure::Timeout);
+        seconds.store(1, Relaxed);
+        let probe = Admissions { own: Admission::Granted, reading: Admission::Probe };
+        assert_eq!(breakers.admit(Operation::WriteRecord), Some(probe));
+        assert!(breakers.fail(Operation::WriteRecord, probe, Failure::Timeout).is_some());
+        seconds.store(2, Relaxed);
+        assert!(breakers.deny(Operation::ReadRecord), "its pause is two seconds now");
+        seconds.store(3, Relaxed);
+        assert!(!breakers.deny(Operation::ReadRecord));
     }
 
     #[test]

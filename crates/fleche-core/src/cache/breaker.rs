@@ -50,6 +50,10 @@ impl Breaker {
         self.open.is_some_and(|(_, until)| now < until)
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Returns the first pause if this failure opens the breaker.
     pub(super) fn fail(&mut self, failure: Failure, admission: Admission, now: Duration) -> Option<Duration> {
         match &mut self.open {
@@ -75,13 +79,6 @@ impl Breaker {
     /// Returns whether it was open.
     pub(super) fn succeed(&mut self) -> bool {
         std::mem::take(self).open.is_some()
-    }
-
-    /// Notes that the probe had no outcome: the next operation decides.
-    pub(super) fn return_probe(&mut self, now: Duration) {
-        if let Some((_, until)) = &mut self.open {
-            *until = now;
-        }
     }
 }
 

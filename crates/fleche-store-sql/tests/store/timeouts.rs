@@ -78,7 +78,8 @@ fn calls_beside_a_writer_go_without_recording_after_one_timeout_and_hits_are_ser
         assert_eq!(beside(x), x * 3);
     }
     let stats = cache.stats();
-    assert_eq!(stats.outages, 1, "{stats:?}");
+    // The first call waits for its claim and, after its body, to be recorded.
+    assert_eq!(stats.outages, 2, "{stats:?}");
     assert!(stats.skipped[&Skip::StoreLeftAlone] >= 10, "{stats:?}");
     beside(0);
     assert_eq!(cache.stats().hits, stats.hits + 1);
