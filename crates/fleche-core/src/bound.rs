@@ -26,8 +26,8 @@ use std::fmt;
 use crate::{context::Binding, function::Function};
 use reference::Reference;
 
-/// A function with the cache, metadata kinds and tags that were active when it was bound. A call of it, including the
-/// memoized calls inside it, uses these, whatever is active at the place of the call.
+/// A function with the cache, metadata kinds and tags that were active when it was bound. A call uses these, also for
+/// memoized calls inside the function, whatever is active on the calling thread.
 ///
 /// ```
 /// use fleche_core::{Bound, Cache};
@@ -39,7 +39,7 @@ use reference::Reference;
 /// assert_eq!(std::thread::spawn(move || bound.call((10,))).join().unwrap(), 11);
 /// ```
 ///
-/// Can be serialized and deserialized in other processes: a `#[fleche]` function as a `Bound<fn(…) -> R>`, every other
+/// It can be serialized, and deserialized in other processes: a `#[fleche]` function as a `Bound<fn(…) -> R>`, every other
 /// callable with [`restore`](Self::restore).
 #[derive(Clone)]
 pub struct Bound<F> {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Hashes the bytes. Inputs of several megabytes are hashed on up to four threads, which are started for this.
+    /// Hashes the bytes. From 2 MiB on, up to four threads share the work; they are started for this input.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*pieces::hash(bytes).as_bytes())
     }

@@ -20,7 +20,7 @@
 //! - Values nested more than [`MAX_DEPTH`] levels deep cannot be encoded.
 //! - `i128` and `u128` inside values that serde buffers (untagged and internally tagged enums, flattened structs) encode,
 //!   but decoding refuses them, because the buffer cannot hold them.
-//! - Two values that their `Serialize` writes alike cannot be told apart: skipped fields, overlapping untagged variants,
+//! - Two values that their `Serialize` writes alike have the same encoding: skipped fields, overlapping untagged variants,
 //!   a `u8` and a `u64` of the same value, a unit variant and a string.
 
 use std::{io, sync::Arc};

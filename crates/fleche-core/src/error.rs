@@ -21,8 +21,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The caller of a memoized function never sees these errors: the body runs, the value is returned, and the error is
 /// logged and counted.
 ///
-/// `Debug` also prints the message with its causes, so that `fn main() -> fleche_core::Result<()>` shows a readable
-/// error.
+/// `Debug` prints the same message, followed by its causes, so that `fn main() -> fleche_core::Result<()>` shows a
+/// readable error.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -165,7 +165,7 @@ impl fmt::Debug for Error {
 /// this check, so that a child touches nothing that it shares with its parent.
 ///
 /// # Errors
-/// [`Error::Forked`], with `what` as the refused object.
+/// [`Error::Forked`], which names `what`.
 #[inline]
 pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
     if fork::is_child() { Err(Error::Forked { what: what().into() }) } else { Ok(()) }

@@ -52,7 +52,7 @@ pub struct Hashed<T>(Arc<Content<T>>);
 
 struct Content<T> {
     value: T,
-    /// The digest of the encoding, or `None` inside if the encoding is too short to be hashed.
+    /// The digest of the encoding, once it is known. The inner `None` means that the encoding is inline.
     hash: OnceLock<Option<[u8; 32]>>,
 }
 

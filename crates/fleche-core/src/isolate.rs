@@ -62,7 +62,7 @@ pub fn threads_have_directories() -> bool {
 ///
 /// # Panics
 /// Resumes panics of the body. Also panics if the system gives no thread its own working directory, or if no directory
-/// can be created. The body has not run then, because elsewhere it could overwrite other files.
+/// can be created. In these two cases the body has not run, because elsewhere it could overwrite other files.
 pub fn isolate<R: Crossing>(isolation: Isolation, body: impl FnOnce() -> R + Send) -> R {
     // The context is taken first, because nothing may be looked up from the new directory.
     let binding = Binding::current();

@@ -177,7 +177,7 @@ pub use file_content::FileContent;
 /// | `hash_code` | the digest of the function's tokens is part of the key; functions that it calls are not |
 /// | `ignore(verbose)`, or `#[ignore]` on a parameter | the parameter is not part of the key and may be of any type; see [below](#what-can-be-memoized) |
 /// | `#[by_name]` on a parameter | the argument is the path itself, not the content of the file |
-/// | `by_name` | the result is the path itself: the file may be gone when a hit returns the path |
+/// | `by_name` | the paths in the result are the result: a file may be gone when a hit returns its path |
 /// | `cache_errors` | an `Err` is recorded too; the error must then be `Serialize + DeserializeOwned` |
 /// | `store_arguments = false` | arguments of more than 64 encoded bytes are not stored; keys stay the same |
 /// | `hot = false` | results are not kept in memory in front of the stores; see [`Cache::hot_tier`] |
@@ -398,11 +398,11 @@ pub use file_content::FileContent;
 ///
 /// # What must hold
 ///
-/// The result must depend on the arguments alone. The cache checks what it can: on misses, on hits number 1, 2, 4, 8, …
-/// of a function, and whenever the body took long compared to the check, it checks that the arguments decode, encode
-/// again to the same bytes, and equal the originals. Once an argument fails the check, a warning names the argument and
-/// the remedy, and the function's calls run without the cache for the rest of the process. The cache cannot detect, or
-/// not in time:
+/// The result must depend on the arguments alone. On misses and hits number 1, 2, 4, 8, … of a function, and whenever the
+/// body took more than ten times as long as the last check, the cache checks that the arguments decode, encode again to
+/// the same bytes, and equal the originals. Once an argument fails this check, a warning names the argument and the
+/// remedy, and the function's calls run without the cache for the rest of the process. The cache cannot detect, or not in
+/// time:
 ///
 /// - arguments that become unstable only between two checks of a cheap function;
 /// - a `Serialize` that writes two different values alike: skipped fields (for a type with `==`, this is detected once a

@@ -51,7 +51,7 @@ impl Query {
     /// Matches only calls in which the parameter of this name had this value.
     ///
     /// Records do not hold ignored arguments: a condition on one matches nothing. The value's type must encode as the
-    /// parameter's type does. The encoding of a sequence of numbers includes their type, so `&[1_u8, 2]` finds a
+    /// parameter's type does. The encoding of a sequence of numbers includes the element type, so `&[1_u8, 2]` finds a
     /// `Vec<u8>`, but `&[1, 2]`, which is of `i32`, does not.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::{
 /// accepted if it belongs to the group or the owner of its directory.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] if the path is a symbolic link or no regular file, or if the file has other hard links
+/// [`ErrorKind::PermissionDenied`] if the path is a symbolic link or not a regular file, or if the file has other hard links
 /// or belongs to another user; otherwise the error of the system.
 pub fn open(path: &Path, create: bool, shared: bool) -> io::Result<File> {
     open_checked(path, create, shared).map_err(|error| match error.raw_os_error() {

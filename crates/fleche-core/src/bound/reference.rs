@@ -83,10 +83,10 @@ impl Reference {
         }
     }
 
-    /// Checks that callables of this type are meant.
+    /// Checks that this refers to callables of the type `F`.
     ///
     /// # Errors
-    /// Fails if another callable is meant, with both names in the text.
+    /// Fails if it refers to another callable, with both names in the text.
     pub(super) fn check_is<F: 'static>(&self) -> Result<(), String> {
         let given = || function::by_type(TypeId::of::<F>());
         let same = match self {

@@ -20,8 +20,8 @@ impl Written {
 }
 
 impl<F> Bound<F> {
-    /// Deserializes a bound function and binds `function`, which must be the same one, as the original was. This is the
-    /// only way to deserialize functions that are not `#[fleche]`, and closures.
+    /// Deserializes a bound function: binds `function`, which must be the same function, to the deserialized cache and
+    /// metadata. This is the only way to deserialize functions that are not `#[fleche]`, and closures.
     ///
     /// ```
     /// use fleche_core::{Bound, Cache};

@@ -9,7 +9,7 @@ use crate::{digest::Digest, encoding};
 /// The largest encoding, in bytes, that is inline in keys and records; longer ones go to the value store.
 pub const INLINE_LIMIT: usize = 64;
 
-/// The reference to a value in a key or a record: the encoding itself if it is short, else the encoding's digest.
+/// A reference to a value in a key or a record: the encoding itself if it is short, else the encoding's digest.
 ///
 /// The value alone determines which of the two it is, so equal values have equal references everywhere. A reference is
 /// encoded as a byte string (the value's encoding) or as text (the digest's 64 digits).

@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use super::MAX_DEPTH;
 
-/// The error of a value that could not be encoded.
+/// An error in encoding a value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -34,7 +34,7 @@ impl serde::ser::Error for EncodeError {
     }
 }
 
-/// The error of bytes that could not be decoded, with its position.
+/// An error in decoding bytes, with the offset of the fault.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}", .0.kind, At(.0.offset))]
 pub struct DecodeError(Box<Located>);
@@ -45,7 +45,7 @@ struct Located {
     offset: Option<usize>,
 }
 
-/// The fault of bytes that could not be decoded.
+/// The kinds of faults in bytes that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {

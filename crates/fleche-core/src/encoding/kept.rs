@@ -29,8 +29,8 @@ thread_local! {
     static HANDED_OVER: Cell<Option<Arc<dyn Kept>>> = const { Cell::new(None) };
 }
 
-/// Runs `write`, and returns the value that the content of a marked newtype struct hands over instead of writing itself,
-/// if it does.
+/// Runs `write`. If the content of a marked newtype struct hands over its value instead of writing itself, returns that
+/// value.
 // Serde has no way to pass such a value, so it is passed through thread-local state.
 pub(super) fn ask(write: impl FnOnce()) -> Option<Arc<dyn Kept>> {
     struct Asked;

@@ -114,7 +114,7 @@ mod linux {
         inode: (u64, u64),
         size: u64,
         modified: (i64, i64),
-        /// Unlike the modification time, programs cannot set this one.
+        /// The time of the last change of the inode. Unlike `modified`, programs cannot set it.
         changed: (i64, i64),
     }
 

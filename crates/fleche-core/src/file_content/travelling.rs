@@ -42,7 +42,7 @@ pub fn noting_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
     (encoded, NOTED.take().unwrap_or_default())
 }
 
-/// Adds a file that is being encoded.
+/// Records a file that is being encoded, for [`noting_files`].
 pub(super) fn note(digest: &Digest, path: &Path) {
     let note = |noted: &mut Vec<KnownFile>| noted.push(KnownFile { digest: *digest, path: path.to_owned() });
     let _ = NOTED.try_with(|noted| noted.borrow_mut().as_mut().map(note));

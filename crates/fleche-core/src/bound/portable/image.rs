@@ -87,7 +87,7 @@ impl Image {
         Digest::of(text.as_bytes())
     }
 
-    /// Returns whether the content of the file equals that of the memory.
+    /// Returns whether the program was loaded from this file: compares the parts that never change.
     ///
     /// # Errors
     /// Fails if the file cannot be read.
