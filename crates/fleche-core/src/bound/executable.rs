@@ -25,7 +25,10 @@ pub fn executable() -> Option<Digest> {
     match digest {
         Ok(digest) => Some(*DIGEST.get_or_init(|| digest)),
         Err(error) => {
-            crate::log::error!(%error, "cannot read the program's executable; functions without a unique name cannot be sent to other processes");
+            crate::log::error!(
+                %error,
+                "cannot read the program's executable; functions without a unique name cannot be sent to other processes"
+            );
             None
         }
     }

@@ -51,7 +51,10 @@ impl PrivateDirectory {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         kept.set_file_name(format!("{KEPT}{name}"));
         if let Err(error) = fs::rename(&self.path, &kept) {
-            crate::log::warn!(%error, directory = %self.path.display(), "cannot rename the working directory of an isolated call; a later process will remove it");
+            crate::log::warn!(
+                %error, directory = %self.path.display(),
+                "cannot rename the working directory of an isolated call; a later process will remove it"
+            );
             kept.clone_from(&self.path);
         }
         crate::log::error!(directory = %kept.display(), "an isolated call panicked; its working directory is kept");
