@@ -1,4 +1,4 @@
-//! An executor around somebody else's pool: all of it is `PoolExecutor` and its two `impl` blocks.
+//! An executor around a third-party pool: `PoolConfig`, `PoolExecutor`, and one `impl` block for each.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use fleche_core::executor::{Executor, ExecutorConfig, ExecutorExt, SubmitError};
 use fleche_core::{Cache, Result, Task, fleche, store::Reach, wrap_executor};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)] #[rustfmt::skip] // So that all is seen at once.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)] #[rustfmt::skip] // Keeps the example short.
 struct PoolConfig { threads: usize }
 
 #[typetag::serde(name = "threadpool")]
@@ -42,7 +42,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
         let squares = pool.map(square, (0..10).map(|x| (x,))).collect::<Result<Vec<_>, _>>()?;
         assert_eq!(squares[9], 81);
     }
-    // The second time, nothing reaches the pool.
+    // The second time, no call reaches the pool.
     assert_eq!((cache.stats().computed, cache.stats().hits), (10, 10));
     Ok(())
 }

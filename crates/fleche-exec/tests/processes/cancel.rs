@@ -1,4 +1,4 @@
-//! Jobs that are cancelled before their bodies start, on their way to a worker too.
+//! Jobs that are cancelled before their bodies start, even on their way to a worker.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use fleche_exec::ProcessPool;
 
 use super::common::{memory, pool, result, wait_for, whoami};
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn starts_then_waits(started: PathBuf, gate: PathBuf) {
     fs::write(started, "").unwrap();
     wait_for(gate);
@@ -29,7 +29,7 @@ fn noted(log: &Path) -> BTreeSet<u64> {
     fs::read_to_string(log).unwrap_or_default().lines().map(|line| line.parse().unwrap()).collect()
 }
 
-/// A pool of one worker that is given many tasks at once, as its tasks are short.
+/// Returns a pool of one worker to which many tasks are dispatched at once, since its tasks are short.
 fn pipelining() -> ProcessPool {
     let pool = pool(1);
     for _ in 0..20 {
@@ -38,7 +38,7 @@ fn pipelining() -> ProcessPool {
     pool
 }
 
-/// Occupies the one worker until the file is there.
+/// Occupies the pool's only worker until the gate file exists. Returns the job and the path of the gate.
 fn occupy(pool: &ProcessPool, directory: &Path) -> (Job<()>, PathBuf) {
     let [started, gate] = ["started", "gate"].map(|name| directory.join(name));
     let job = pool.submit(starts_then_waits, (started.clone(), gate.clone()));
@@ -47,19 +47,19 @@ fn occupy(pool: &ProcessPool, directory: &Path) -> (Job<()>, PathBuf) {
 }
 
 #[test]
-fn what_is_on_its_way_to_a_busy_worker_can_be_cancelled_and_then_does_not_start() {
+fn job_on_its_way_to_a_busy_worker_can_be_cancelled_and_never_starts() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     let pool = pipelining();
     let (busy, gate) = occupy(&pool, directory.path());
-    // Some travel in pieces.
+    // Some are sent in pieces.
     let submit = |x: u64| pool.submit(notes, (log.clone(), x, vec![0; if x.is_multiple_of(3) { 400_000 } else { 1 }]));
     let jobs: Vec<_> = (0..9).map(submit).collect();
     for x in [8, 0, 3, 4] {
         assert!(jobs[x].cancel());
         assert!(!jobs[x].cancel());
     }
-    assert!(!busy.cancel(), "it has started");
+    assert!(!busy.cancel(), "the job has started");
     fs::write(gate, "").unwrap();
     result(busy).unwrap();
     for (x, job) in (0..).zip(jobs) {
@@ -70,13 +70,13 @@ fn what_is_on_its_way_to_a_busy_worker_can_be_cancelled_and_then_does_not_start(
 }
 
 #[test]
-fn a_job_is_cancelled_or_its_body_runs_and_never_both() {
+fn job_is_cancelled_or_its_body_runs_but_never_both() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     let pool = pipelining();
     let before = pool.stats().started;
     let jobs: Vec<_> = (0..1000).map(|x| pool.submit(notes, (log.clone(), x, Vec::new()))).collect();
-    // From where they start, and from where they wait.
+    // From both ends: tasks that are about to start, and tasks that wait.
     let asked = (0..500).step_by(7).flat_map(|x| [x, 999 - x]);
     let cancelled: BTreeSet<_> = asked.filter(|x| jobs[*x].cancel()).map(|x| x as u64).collect();
     for (x, job) in (0..).zip(jobs) {
@@ -95,7 +95,7 @@ fn held(#[by_name] gate: PathBuf) -> i64 {
 }
 
 #[test]
-fn a_call_on_its_way_goes_on_for_others_when_its_first_submission_is_cancelled() {
+fn call_on_its_way_continues_after_its_first_submission_is_cancelled() {
     let _active = memory().enter();
     let directory = tempfile::tempdir().unwrap();
     let pool = wrap_executor(pipelining());
@@ -109,7 +109,7 @@ fn a_call_on_its_way_goes_on_for_others_when_its_first_submission_is_cancelled()
 }
 
 #[test]
-fn a_job_of_a_worker_that_is_killed_meanwhile_can_be_cancelled() {
+fn job_of_a_worker_that_is_being_killed_can_be_cancelled() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     let pool = pipelining();
@@ -125,14 +125,14 @@ fn a_job_of_a_worker_that_is_killed_meanwhile_can_be_cancelled() {
 }
 
 #[test]
-fn what_waits_behind_a_cancelled_task_starts() {
+fn task_behind_a_cancelled_task_starts() {
     let directory = tempfile::tempdir().unwrap();
     let pool = pool(2);
     let (busy, gate) = occupy(&pool, directory.path());
     let large = pool.with(Resources::new().cores(2)).submit(whoami, ());
     let small = pool.submit(whoami, ());
     assert!(large.cancel());
-    // A worker and a core are free for it.
+    // A worker and a core are free for this task.
     result(small).unwrap();
     assert!(!busy.is_done());
     fs::write(gate, "").unwrap();

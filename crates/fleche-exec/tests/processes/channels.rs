@@ -1,5 +1,5 @@
-//! Channels that outlive a worker or its pool, since another process holds them open, and channels that a body writes into.
-#![allow(unsafe_code)] // Forks without exec, and uses descriptors that it has not opened, as foreign code may.
+//! Channels that another process holds open after a worker or its pool has ended, and channels that a body writes into.
+#![allow(unsafe_code)] // Forks without exec, and uses descriptors that it did not open, as foreign code may.
 
 use std::{
     env, fs,
@@ -18,12 +18,12 @@ use nix::{
 
 use super::common::{HANGS, pool, result, wait_for, whoami};
 
-/// Forks a process that holds all that is open here, notes its id in the file, and leaves it alone.
+/// Forks a process that inherits all descriptors, writes its id to the file, and leaves it running.
 fn leaves_a_descendant(note: &Path) {
     // SAFETY: the child calls nothing but functions that are safe between `fork` and `exec`.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
-            // Out of the group that the pool kills. It ends by itself if no test ends it.
+            // It leaves the process group that the pool kills, and ends by itself if no test ends it.
             let _ = setsid();
             alarm::set(120);
             pause();
@@ -40,7 +40,7 @@ fn leaves_a_descendant(note: &Path) {
     }
 }
 
-/// A process whose id was noted. It is killed when this is dropped.
+/// A process whose id was noted. Dropping this kills it.
 struct Noted(Pid);
 
 impl Noted {
@@ -50,7 +50,7 @@ impl Noted {
     }
 
     fn lives(&self) -> bool {
-        // A process that no parent has waited for yet does not live.
+        // A zombie counts as dead.
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
     }
@@ -62,20 +62,20 @@ impl Drop for Noted {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn forks_and_exits(note: PathBuf) {
     leaves_a_descendant(&note);
     process::exit(3)
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn forks_and_returns(note: PathBuf) -> u32 {
     leaves_a_descendant(&note);
     process::id()
 }
 
 #[test]
-fn a_dead_worker_is_noticed_while_a_descendant_holds_its_channel() {
+fn death_of_a_worker_is_noticed_while_a_descendant_holds_its_channel() {
     let directory = tempfile::tempdir().unwrap();
     let note = directory.path().join("descendant");
     let pool = pool(1);
@@ -88,7 +88,7 @@ fn a_dead_worker_is_noticed_while_a_descendant_holds_its_channel() {
 }
 
 #[test]
-fn a_pool_ends_while_a_descendant_holds_the_channel_of_its_worker() {
+fn pool_shuts_down_while_a_descendant_holds_its_workers_channel() {
     let directory = tempfile::tempdir().unwrap();
     for (name, at_once) in [("first", true), ("second", false)] {
         let note = directory.path().join(name);
@@ -105,8 +105,8 @@ fn a_pool_ends_while_a_descendant_holds_the_channel_of_its_worker() {
     }
 }
 
-/// Writes the bytes into every socket that this process has.
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+/// Writes the bytes into the first socket of this process, which is the worker's channel. Returns how many were written.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn writes_into_sockets(bytes: Vec<u8>) -> usize {
     let mut written = 0;
     for entry in fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap) {
@@ -121,7 +121,7 @@ fn writes_into_sockets(bytes: Vec<u8>) -> usize {
 }
 
 #[test]
-fn a_body_that_writes_into_its_workers_channel_loses_its_own_task_only() {
+fn body_that_writes_into_its_workers_channel_loses_only_its_own_task() {
     let pool = pool(1);
     let claimed = [(1_u64 << 40).to_le_bytes(), [4; 8], [1; 8]].concat();
     for (at, bytes) in
@@ -137,14 +137,14 @@ fn a_body_that_writes_into_its_workers_channel_loses_its_own_task_only() {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn notes_itself_and_waits(note: PathBuf, never: PathBuf) {
     fs::write(note.with_extension("written"), process::id().to_string()).unwrap();
     fs::rename(note.with_extension("written"), note).unwrap();
     wait_for(never);
 }
 
-/// A program of its own, which the test below runs and kills.
+/// A separate program, which the test below runs and kills.
 #[test]
 #[ignore = "run by another test"]
 fn a_parent_whose_channel_is_held() {
@@ -157,7 +157,7 @@ fn a_parent_whose_channel_is_held() {
 }
 
 #[test]
-fn a_worker_ends_with_its_parent_while_another_process_holds_the_channel() {
+fn worker_ends_with_its_parent_while_another_process_holds_the_channel() {
     let directory = tempfile::tempdir().unwrap();
     let mut parent = Command::new(env::current_exe().unwrap())
         .args(["channels::a_parent_whose_channel_is_held", "--exact", "--ignored", "--nocapture"])
@@ -170,7 +170,7 @@ fn a_worker_ends_with_its_parent_while_another_process_holds_the_channel() {
     parent.wait().unwrap();
     let since = Instant::now();
     while worker.lives() {
-        assert!(since.elapsed() < HANGS, "the worker lives on");
+        assert!(since.elapsed() < HANGS, "the worker is still alive");
         thread::park_timeout(Duration::from_millis(1));
     }
     assert!(descendant.lives());

@@ -1,4 +1,4 @@
-//! One computation per call, across the workers of a pool, other pools and the program itself.
+//! Single flight across the workers of a pool, other pools and the program itself.
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,13 +11,13 @@ use fleche_core::{Bound, Cache, ExecutorExt, Job, fleche, wrap_executor};
 
 use super::common::{files, memory, pool, result, wait_for};
 
-/// Notes, in a file that processes share, that a body runs.
+/// Notes that a body runs, in a file that the processes share.
 fn note(directory: &Path, what: &str) {
     let log = OpenOptions::new().create(true).append(true).open(directory.join("bodies"));
-    writeln!(log.expect("the directory is there"), "{what}").expect("the log can be written");
+    writeln!(log.expect("the directory exists"), "{what}").expect("the log can be written");
 }
 
-/// The bodies that ran.
+/// Returns the bodies that have run.
 fn noted(directory: &Path) -> Vec<String> {
     let mut lines: Vec<_> =
         fs::read_to_string(directory.join("bodies")).unwrap_or_default().lines().map(str::to_owned).collect();
@@ -25,7 +25,7 @@ fn noted(directory: &Path) -> Vec<String> {
     lines
 }
 
-/// With every kind of store that there is to share.
+/// Runs the test with stores that workers reach through the pool's process, and with stores that they open.
 fn with_each_store(test: impl Fn(&Path, &Cache)) {
     for shared in [false, true] {
         let directory = tempfile::tempdir().unwrap();
@@ -42,18 +42,18 @@ fn slow(#[by_name] directory: PathBuf, x: u64) -> u64 {
 
 #[fleche]
 fn around(#[by_name] directory: PathBuf, task: u64, x: u64) -> u64 {
-    fs::write(directory.join(format!("started {task}")), b"").expect("the directory is there");
+    fs::write(directory.join(format!("started {task}")), b"").expect("the directory exists");
     slow(directory, x) + task
 }
 
-/// Opens the gate once so many tasks have started.
+/// Opens the gate once this many tasks have started.
 fn open_when(directory: &Path, tasks: u64) {
     (0..tasks).for_each(|task| wait_for(directory.join(format!("started {task}"))));
     fs::write(directory.join("gate"), b"").unwrap();
 }
 
 #[test]
-fn a_call_within_many_tasks_runs_once() {
+fn call_within_many_tasks_runs_once() {
     with_each_store(|directory, cache| {
         let pool = pool(4);
         let bound = cache.scope(|| Bound::bind(around));
@@ -67,7 +67,7 @@ fn a_call_within_many_tasks_runs_once() {
 }
 
 #[test]
-fn one_call_through_pools_wraps_and_threads_runs_once() {
+fn call_through_several_pools_wraps_and_threads_runs_once() {
     with_each_store(|directory, cache| {
         let (one, other) = (wrap_executor(pool(1)), wrap_executor(pool(1)));
         let again = wrap_executor(one.inner().clone());
@@ -88,7 +88,7 @@ fn one_call_through_pools_wraps_and_threads_runs_once() {
     });
 }
 
-/// Kills its process where it is the first to run.
+/// Kills its process if it is the first body to run.
 #[fleche]
 fn fatal_once(#[by_name] directory: PathBuf, x: u64) -> u64 {
     note(&directory, "fatal");
@@ -100,12 +100,12 @@ fn fatal_once(#[by_name] directory: PathBuf, x: u64) -> u64 {
 }
 
 fn around_fatal(directory: PathBuf, task: u64) -> u64 {
-    fs::write(directory.join(format!("started {task}")), b"").expect("the directory is there");
+    fs::write(directory.join(format!("started {task}")), b"").expect("the directory exists");
     fatal_once(directory, 5) + task
 }
 
 #[test]
-fn after_the_death_of_a_worker_one_of_those_that_wait_computes() {
+fn one_waiter_computes_after_the_computing_worker_has_died() {
     with_each_store(|directory, cache| {
         let pool = pool(3);
         let bound = cache.scope(|| Bound::bind(around_fatal));
@@ -124,7 +124,7 @@ fn itself(#[by_name] directory: PathBuf, x: u64, #[ignore] depth: u64) -> u64 {
 }
 
 #[test]
-fn a_call_that_asks_for_itself_in_a_worker_computes_in_place() {
+fn call_that_calls_itself_in_a_worker_computes_in_place() {
     with_each_store(|directory, cache| {
         let pool = wrap_executor(pool(1));
         let job = cache.scope(|| pool.submit(itself, (directory.to_owned(), 7, 2)));
@@ -133,7 +133,7 @@ fn a_call_that_asks_for_itself_in_a_worker_computes_in_place() {
     });
 }
 
-/// Calls that ask for each other, in two workers at once.
+/// Calls that call each other, in two workers at the same time.
 #[fleche]
 fn one_way(#[by_name] directory: PathBuf, x: u64, #[ignore] first: bool) -> u64 {
     note(&directory, "one way");
@@ -155,12 +155,12 @@ fn other_way(#[by_name] directory: PathBuf, x: u64, #[ignore] first: bool) -> u6
 }
 
 fn meet(directory: &Path, side: u64) {
-    fs::write(directory.join(format!("met {side}")), b"").expect("the directory is there");
+    fs::write(directory.join(format!("met {side}")), b"").expect("the directory exists");
     wait_for(directory.join(format!("met {}", 1 - side)));
 }
 
 #[test]
-fn of_calls_that_ask_for_each_other_in_two_workers_one_computes_in_place() {
+fn one_of_two_calls_that_wait_for_each_other_computes_in_place() {
     with_each_store(|directory, cache| {
         let pool = wrap_executor(pool(2));
         let jobs = cache.scope(|| {
@@ -177,21 +177,21 @@ fn of_calls_that_ask_for_each_other_in_two_workers_one_computes_in_place() {
 }
 
 #[test]
-fn tasks_that_wait_for_a_call_leave_their_places() {
+fn tasks_that_wait_for_a_call_do_not_count_as_running() {
     with_each_store(|directory, cache| {
-        // More tasks than places wait for a call whose gate another task opens.
+        // More tasks than the pool has workers wait for a call, and another task opens its gate.
         let pool = pool(2);
         let bound = cache.scope(|| Bound::bind(around));
         let mut jobs: Vec<_> = (0..3).map(|task| pool.submit(bound.clone(), (directory.to_owned(), task, 9))).collect();
         let last = pool.submit(open_gate, (directory.to_owned(),));
-        // The owner of the call does not wait for a call, and keeps its place; the others do not keep theirs.
+        // The task that computes the call counts as running; the ones that wait for it do not.
         assert_eq!(result(last), Ok(()));
         assert!(jobs.drain(..).map(result).all(|result| result.is_ok()));
         assert_eq!(noted(directory), ["slow 9"]);
     });
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn open_gate(directory: PathBuf) {
-    fs::write(directory.join("gate"), b"").expect("the directory is there");
+    fs::write(directory.join("gate"), b"").expect("the directory exists");
 }

@@ -1,4 +1,4 @@
-//! What the tests share: pools, caches, and waiting that ends.
+//! Helpers of the tests: pools, caches, and waits with a limit.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use fleche_exec::ProcessPool;
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// Longer than anything here takes: a job that is not done by then hangs.
+/// Longer than any test takes: a job that is not done by then hangs.
 pub(crate) const HANGS: Duration = Duration::from_mins(1);
 
 pub(crate) fn pool(processes: usize) -> ProcessPool {
@@ -26,23 +26,23 @@ pub(crate) fn memory() -> Cache {
     Cache::new(MemoryValues::new(), MemoryCalls::new())
 }
 
-/// The job's result, or a failed test where it hangs.
+/// Returns the job's result. Panics if the job hangs.
 pub(crate) fn result<T>(job: Job<T>) -> Result<T, JobError> {
     assert!(job.wait_timeout(HANGS), "the job hangs");
     job.result()
 }
 
-/// The process that runs it.
+/// Returns the process that runs it.
 pub(crate) fn whoami() -> u32 {
     process::id()
 }
 
-/// Returns once the file exists: how a test holds a worker until it lets it go.
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+/// Returns once the file exists. A test holds a worker with it.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 pub(crate) fn wait_for(file: PathBuf) {
     let since = Instant::now();
     while !file.exists() {
-        assert!(since.elapsed() < HANGS, "nobody made {}", file.display());
+        assert!(since.elapsed() < HANGS, "timed out waiting for {}", file.display());
         thread::yield_now();
         thread::park_timeout(Duration::from_millis(1));
     }

@@ -1,4 +1,4 @@
-//! How pools and workers end, and what workers share with the parent.
+//! How pools and workers end, and what workers share with the pool's process.
 
 use std::{
     env, fs,
@@ -25,7 +25,7 @@ fn opens_then_waits(opened: PathBuf, gate: PathBuf) {
 }
 
 #[test]
-fn a_pool_that_is_shut_down_refuses() {
+fn pool_that_is_shut_down_refuses_tasks() {
     let pool = pool(1);
     let before = pool.submit(whoami, ());
     pool.shutdown();
@@ -37,7 +37,7 @@ fn a_pool_that_is_shut_down_refuses() {
 }
 
 #[test]
-fn what_a_library_has_opened_without_a_thought_of_other_programs_is_not_open_in_workers() {
+fn descriptors_without_close_on_exec_are_not_open_in_workers() {
     let directory = tempfile::tempdir().unwrap();
     let file = fs::canonicalize(directory.path()).unwrap().join("open");
     makes(file.clone());
@@ -49,7 +49,7 @@ fn what_a_library_has_opened_without_a_thought_of_other_programs_is_not_open_in_
 }
 
 #[test]
-fn dropping_a_pool_waits_for_what_it_accepted() {
+fn dropping_a_pool_waits_for_accepted_tasks() {
     let directory = tempfile::tempdir().unwrap();
     let files: Vec<_> = (0..20).map(|at| directory.path().join(at.to_string())).collect();
     let pool = pool(2);
@@ -61,7 +61,7 @@ fn dropping_a_pool_waits_for_what_it_accepted() {
 }
 
 #[test]
-fn a_task_that_is_cancelled_before_it_starts_does_not_run() {
+fn task_that_is_cancelled_before_its_start_does_not_run() {
     let directory = tempfile::tempdir().unwrap();
     let (gate, made) = (directory.path().join("gate"), directory.path().join("made"));
     let pool = pool(1);
@@ -76,7 +76,7 @@ fn a_task_that_is_cancelled_before_it_starts_does_not_run() {
 }
 
 #[test]
-fn an_immediate_shutdown_kills_what_runs_and_cancels_what_waits() {
+fn immediate_shutdown_kills_running_tasks_and_cancels_queued_ones() {
     let directory = tempfile::tempdir().unwrap();
     let (running, never) = (directory.path().join("running"), directory.path().join("never"));
     let pool = pool(1);
@@ -89,7 +89,7 @@ fn an_immediate_shutdown_kills_what_runs_and_cancels_what_waits() {
 }
 
 #[test]
-fn a_pool_made_on_a_thread_that_ends_keeps_its_workers() {
+fn pool_created_on_a_thread_that_ends_keeps_its_workers() {
     let made = thread::spawn(|| {
         let pool = pool(1);
         let worker = result(pool.submit(whoami, ())).unwrap();
@@ -101,7 +101,7 @@ fn a_pool_made_on_a_thread_that_ends_keeps_its_workers() {
 }
 
 #[test]
-fn a_body_may_submit_to_the_pool_of_its_own_program() {
+fn body_may_submit_to_a_pool_of_its_own_process() {
     static POOL: LazyLock<ProcessPool> = LazyLock::new(|| pool(1));
     fn submits(x: i64) -> i64 {
         result(POOL.submit(|x: i64| x + 1, (x,))).unwrap() * 10
@@ -111,7 +111,7 @@ fn a_body_may_submit_to_the_pool_of_its_own_program() {
 }
 
 #[test]
-fn a_configuration_makes_such_a_pool() {
+fn configuration_opens_an_equal_pool() {
     let config = pool(3).config();
     let text = serde_json::to_string(&config).unwrap();
     assert_eq!(text, r#"{"type":"processes","processes":3}"#);
@@ -120,7 +120,7 @@ fn a_configuration_makes_such_a_pool() {
     assert_eq!(result(opened.submit(|x: i64| -x, (1,))), Ok(-1));
 }
 
-/// Where the descriptors of this process lead to.
+/// Returns the descriptors of this process, with the files that they refer to.
 fn open_files() -> Vec<(String, String)> {
     let entries = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap);
     let files = entries.filter_map(|entry| {
@@ -131,7 +131,7 @@ fn open_files() -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_worker_has_its_channel_and_an_empty_stdin_and_nothing_that_its_parent_opened() {
+fn worker_has_its_channel_an_empty_stdin_and_no_file_of_its_parent() {
     let directory = tempfile::tempdir().unwrap();
     let opened_here = directory.path().join("opened here");
     let _open = fs::File::create(&opened_here).unwrap();
@@ -142,7 +142,7 @@ fn a_worker_has_its_channel_and_an_empty_stdin_and_nothing_that_its_parent_opene
     assert_eq!(files.iter().filter(|(_, file)| file.starts_with("socket:")).count(), 2, "{files:?}");
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn reads_stdin_and_prints(text: String) -> String {
     println!("{text}");
     let mut read = String::new();
@@ -150,7 +150,7 @@ fn reads_stdin_and_prints(text: String) -> String {
     read
 }
 
-/// A program of its own, which the tests below run.
+/// A separate program, which the tests below run.
 #[test]
 #[ignore = "run by other tests"]
 fn a_parent() {
@@ -181,20 +181,20 @@ fn bodies_print_to_the_programs_stdout_and_read_nothing() {
 }
 
 #[test]
-fn no_worker_survives_a_parent_that_is_killed() {
+fn no_worker_survives_a_killed_parent() {
     let directory = tempfile::tempdir().unwrap();
     let mut parent = parent(directory.path().to_str().unwrap()).spawn().unwrap();
     wait_for(directory.path().join("running"));
     parent.kill().unwrap();
     parent.wait().unwrap();
-    // Its stdout, which the worker has too, ends when both are gone.
+    // The worker has the parent's stdout too, so it ends when both are gone.
     let mut stdout = parent.stdout.take().unwrap();
     let (ended, end) = mpsc::channel();
     thread::spawn(move || {
         stdout.read_to_end(&mut Vec::new()).unwrap();
         ended.send(()).unwrap();
     });
-    end.recv_timeout(HANGS).expect("the worker lives on");
+    end.recv_timeout(HANGS).expect("the worker has ended");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How results with errors of each kind come back from a worker.
+//! How results with each kind of error are returned from a worker.
 
 use std::{error::Error, fmt, num::ParseIntError};
 
@@ -6,7 +6,7 @@ use fleche_core::{ExecutorExt, JobError, fleche, job::RemoteError};
 
 use super::common::{memory, pool, result};
 
-/// An error of one's own, which serde does not know.
+/// A custom error that does not implement the traits of serde.
 #[derive(Debug)]
 enum Fault {
     Here(ParseIntError),
@@ -63,7 +63,7 @@ fn with_text(text: &str) -> Result<i64, String> {
 }
 
 #[test]
-fn an_error_of_ones_own_comes_back_as_text_with_its_sources() {
+fn custom_error_is_returned_as_text_with_its_sources() {
     let _active = memory().enter();
     let pool = pool(1);
     assert_eq!(result(pool.run(with_own::bind("7"))).unwrap().unwrap(), 7);
@@ -74,7 +74,7 @@ fn an_error_of_ones_own_comes_back_as_text_with_its_sources() {
 }
 
 #[test]
-fn boxed_errors_come_back_as_text() {
+fn boxed_errors_are_returned_as_text() {
     let _active = memory().enter();
     let pool = pool(1);
     assert_eq!(result(pool.run(with_box::bind("7"))).unwrap().unwrap(), 7);
@@ -85,13 +85,13 @@ fn boxed_errors_come_back_as_text() {
 }
 
 #[test]
-fn an_error_that_serde_knows_comes_back_whole() {
+fn serializable_error_is_returned_unchanged() {
     let _active = memory().enter();
     assert_eq!(result(pool(1).run(with_text::bind("x"))), Ok(Err("no number".to_owned())));
 }
 
 #[test]
-fn an_error_that_cannot_cross_is_refused_before_anything_runs() {
+fn error_that_cannot_be_sent_is_refused_before_any_body_runs() {
     let _active = memory().enter();
     let pool = pool(1);
     match result(pool.run(with_foreign::bind("7"))) {

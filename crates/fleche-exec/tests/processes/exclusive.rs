@@ -1,4 +1,4 @@
-//! A store that one process may hold at a time, as embedded databases are, and that may block.
+//! A store that one process may open at a time, like embedded databases, and that may block.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,13 +15,13 @@ use fleche_core::{
 use fleche_store_file::{FileCalls, FileValues};
 use serde::{Deserialize, Serialize};
 
-/// A cache of such stores, held by this process.
+/// Returns a cache of such stores, held by this process.
 pub(crate) fn exclusive(directory: &Path) -> Cache {
     let config = Exclusive { root: directory.to_owned(), holder: process::id(), is_full: false };
     config.cache()
 }
 
-/// A cache of such stores that refuse whatever is put.
+/// Returns a cache of such stores that refuse every write.
 pub(crate) fn full(directory: &Path) -> Cache {
     let config = Exclusive { root: directory.to_owned(), holder: process::id(), is_full: true };
     config.cache()
@@ -42,7 +42,7 @@ impl Exclusive {
     }
 
     fn check_holder(&self) {
-        assert_eq!(process::id(), self.holder, "another process opens a store of one process");
+        assert_eq!(process::id(), self.holder, "an exclusive store is opened in another process");
     }
 
     fn check_space(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Files as arguments: they travel by path, and count by what they hold.
+//! Files as arguments: they are sent by path, and identified by their content.
 
 use std::{fs, path::PathBuf};
 
@@ -6,13 +6,13 @@ use fleche_core::{ExecutorExt, FileContent, JobError, fleche, wrap_executor};
 
 use super::common::{files, memory, pool, result, wait_for};
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn text_of(file: FileContent) -> String {
     fs::read_to_string(file).unwrap()
 }
 
 #[fleche]
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn letters(file: FileContent) -> usize {
     fs::read_to_string(file).unwrap().len()
 }
@@ -29,14 +29,14 @@ fn written(directory: &tempfile::TempDir, name: &str, text: &str) -> FileContent
 }
 
 #[test]
-fn a_file_reaches_the_worker() {
+fn file_reaches_the_worker() {
     let directory = tempfile::tempdir().unwrap();
     let file = written(&directory, "a.txt", "abc");
     assert_eq!(result(pool(1).submit(text_of, (file,))).as_deref(), Ok("abc"));
 }
 
 #[test]
-fn a_call_of_a_file_is_recorded_under_the_key_that_it_has_everywhere() {
+fn call_with_a_file_is_recorded_under_the_key_of_every_process() {
     let directory = tempfile::tempdir().unwrap();
     let file = written(&directory, "a.txt", "abc");
     for cache in [memory(), files(directory.path())] {
@@ -49,7 +49,7 @@ fn a_call_of_a_file_is_recorded_under_the_key_that_it_has_everywhere() {
 }
 
 #[test]
-fn a_bound_call_takes_its_files_along() {
+fn bound_call_carries_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let both = [written(&directory, "a.txt", "abc"), written(&directory, "b.txt", "de")];
     let _active = memory().enter();
@@ -60,7 +60,7 @@ fn a_bound_call_takes_its_files_along() {
 }
 
 #[test]
-fn a_file_whose_name_is_no_text_reaches_the_worker() {
+fn file_whose_name_is_not_utf8_reaches_the_worker() {
     use std::os::unix::ffi::OsStrExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(std::ffi::OsStr::from_bytes(b"\xff.txt"));
@@ -69,7 +69,7 @@ fn a_file_whose_name_is_no_text_reaches_the_worker() {
 }
 
 #[test]
-fn a_store_whose_directory_is_no_text_is_shared_with_workers() {
+fn store_whose_directory_is_not_utf8_is_shared_with_workers() {
     use std::os::unix::ffi::OsStrExt;
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join(std::ffi::OsStr::from_bytes(b"a\nb \xff"));
@@ -89,7 +89,7 @@ fn a_store_whose_directory_is_no_text_is_shared_with_workers() {
 }
 
 #[test]
-fn a_file_that_changes_before_its_call_starts_is_named_and_no_body_runs() {
+fn file_changed_before_its_call_starts_is_named_and_no_body_runs() {
     let directory = tempfile::tempdir().unwrap();
     for (name, change) in [("changed.txt", true), ("removed.txt", false)] {
         let (file, gate) = (written(&directory, name, "before"), directory.path().join(format!("{name}.gate")));
@@ -114,7 +114,7 @@ fn a_file_that_changes_before_its_call_starts_is_named_and_no_body_runs() {
 }
 
 #[test]
-fn a_relative_path_is_that_of_the_submitter() {
+fn relative_path_is_resolved_in_the_submitters_directory() {
     use fleche_core::executor::Resources;
     let directory = tempfile::tempdir_in(".").unwrap();
     let relative = PathBuf::from(directory.path().file_name().unwrap()).join("a.txt");

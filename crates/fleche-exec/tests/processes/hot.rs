@@ -1,4 +1,4 @@
-//! Results that the pool's process keeps, and what its workers evict and replace.
+//! The hot tiers of the pool's process and its workers, when the other side evicts or replaces records.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ fn forget(directory: PathBuf) -> bool {
 }
 
 #[test]
-fn what_a_worker_replaces_or_evicts_is_not_served_from_before() {
+fn results_that_a_worker_replaces_or_evicts_are_not_served_hot() {
     let directory = tempfile::tempdir().unwrap();
     let here = || directory.path().to_owned();
     let say = |text: &str| std::fs::write(directory.path().join("current"), text).unwrap();
@@ -36,7 +36,7 @@ fn what_a_worker_replaces_or_evicts_is_not_served_from_before() {
     say("three");
     assert_eq!(result(pool.submit(forget, (here(),))), Ok(true));
     assert_eq!(current(here()), "three");
-    // And the other way round: a worker that has kept a result is told of what was evicted since.
+    // In the other direction, a worker that has kept a result notices what was evicted since.
     say("four");
     assert!(current::evict(here()).unwrap());
     assert_eq!(result(pool.submit(|directory: PathBuf| current(directory), (here(),))).as_deref(), Ok("four"));

@@ -1,4 +1,4 @@
-//! Much at once, and large things.
+//! Many tasks at once, and large arguments and results.
 
 use std::{ffi::CString, sync::mpsc};
 
@@ -23,10 +23,10 @@ fn many(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn arguments_and_results_of_64_megabytes_travel() {
+fn arguments_and_results_of_64_mebibytes_are_transferred() {
     let mut bytes = vec![b'x'; 64 << 20];
     bytes[0] = b'y';
-    // Bytes that are encoded in one piece.
+    // A `CString` is encoded as one string of bytes.
     let sent = CString::new(bytes.clone()).unwrap();
     bytes.reverse();
     assert!(result(pool(1).submit(reversed, (sent,))).unwrap().into_bytes() == bytes);
@@ -37,9 +37,9 @@ fn large(bytes: usize) -> CString {
 }
 
 #[test]
-fn a_large_result_does_not_delay_a_small_one_of_the_same_worker() {
+fn large_result_does_not_delay_a_small_one_of_the_same_worker() {
     let pool = pool(1);
-    // Short tasks first, so that the small one is with the worker when the large result comes.
+    // Short tasks first, so that the small one is already at the worker when the large result is sent.
     for x in 0..100 {
         assert_eq!(result(pool.submit(next, (x,))), Ok(x + 1));
     }
@@ -65,14 +65,14 @@ impl<T> OnDone for Job<T> {
     }
 }
 
-/// The most memory that this process has held, in kilobytes.
+/// Returns the peak memory of this process, in KiB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
     peak.unwrap().parse().unwrap()
 }
 
-/// How much memory 100 000 tasks take in this process and in its worker, in kilobytes beyond what the first 1000 took.
+/// Returns the KiB of peak memory that 100 000 tasks take beyond the first 1000, in this process and in its worker.
 fn runs_a_hundred_thousand() -> (u64, u64) {
     let pool = pool(1);
     let run =
@@ -86,13 +86,13 @@ fn runs_a_hundred_thousand() -> (u64, u64) {
 }
 
 #[test]
-fn a_hundred_thousand_tiny_tasks_take_bounded_memory_in_pool_and_worker() {
-    // In a process of its own, where nothing else takes any.
+fn hundred_thousand_tiny_tasks_take_bounded_memory_in_a_process_pool() {
+    // In a separate process, where nothing else takes memory.
     let (here, there) = result(pool(1).submit(runs_a_hundred_thousand, ())).unwrap();
     assert!(here < 16 << 10 && there < 16 << 10, "{here} kB in the pool's process, {there} kB in the worker");
 }
 
-/// As [`runs_a_hundred_thousand`], in a pool of threads: in all.
+/// Like [`runs_a_hundred_thousand`], for a thread pool.
 fn runs_a_hundred_thousand_in_threads() -> u64 {
     let pool = ThreadPool::new(2).unwrap();
     let run =
@@ -104,7 +104,7 @@ fn runs_a_hundred_thousand_in_threads() -> u64 {
 }
 
 #[test]
-fn a_hundred_thousand_tiny_tasks_take_bounded_memory_in_a_thread_pool() {
+fn hundred_thousand_tiny_tasks_take_bounded_memory_in_a_thread_pool() {
     let taken = result(pool(1).submit(runs_a_hundred_thousand_in_threads, ())).unwrap();
     assert!(taken < 16 << 10, "{taken} kB");
 }
@@ -119,7 +119,7 @@ fn large_arguments_and_results_are_recorded_by_the_parents_store() {
 }
 
 #[test]
-fn twenty_thousand_tiny_tasks_come_back_in_order() {
+fn results_of_twenty_thousand_tiny_tasks_are_in_order() {
     let pool = pool(2);
     let results = pool.map(next, (0..20_000).map(|x| (x,))).map(Result::unwrap);
     assert!(results.eq(1..=20_000));
@@ -134,11 +134,11 @@ fn ten_thousand_tasks_submitted_at_once_all_run() {
 }
 
 #[test]
-fn fast_tasks_do_not_wait_behind_a_slow_one_while_another_worker_is_free() {
+fn fast_tasks_do_not_wait_behind_a_slow_one_if_another_worker_is_free() {
     let gate = tempfile::tempdir().unwrap();
     let open = gate.path().join("open");
     let pool = pool(2);
-    // From here on, both workers are known to work through short tasks.
+    // From here on, both workers are known to run short tasks.
     let before: Vec<_> = (0..200).map(|x| pool.submit(next, (x,))).collect();
     for job in before {
         result(job).unwrap();

@@ -1,4 +1,4 @@
-//! Bodies that panic, and bodies that bring their worker down.
+//! Bodies that panic, and bodies that kill their worker.
 
 use std::{hint::black_box, process};
 
@@ -37,7 +37,7 @@ fn overflows(depth: u64) -> u64 {
 }
 
 #[test]
-fn a_panic_comes_back_with_message_and_place_and_the_worker_lives_on() {
+fn panic_is_returned_with_its_location_and_the_worker_survives() {
     let pool = pool(1);
     let before = result(pool.submit(whoami, ())).unwrap();
     match result(pool.submit(panics, (5,))) {
@@ -50,7 +50,7 @@ fn a_panic_comes_back_with_message_and_place_and_the_worker_lives_on() {
     assert_eq!(result(pool.submit(whoami, ())).unwrap(), before);
 }
 
-/// The task is lost to the signal; the tasks around it are not.
+/// Checks that the submitted task is lost to the signal or the exit, and that the tasks around it are not.
 fn loses<T: std::fmt::Debug + PartialEq>(
     submit: impl FnOnce(&fleche_exec::ProcessPool) -> Job<T>,
     signals: &[Option<i32>],
@@ -77,27 +77,27 @@ fn loses<T: std::fmt::Debug + PartialEq>(
 }
 
 #[test]
-fn a_body_that_aborts_loses_its_own_task_only() {
+fn aborting_body_loses_only_its_own_task() {
     loses(|pool| pool.submit(aborts, ()), &[Some(Signal::SIGABRT as i32)], None);
 }
 
 #[test]
-fn a_worker_that_is_killed_loses_its_own_task_only() {
+fn killed_worker_loses_only_its_running_task() {
     loses(|pool| pool.submit(is_killed, ()), &[Some(Signal::SIGKILL as i32)], None);
 }
 
 #[test]
-fn a_stack_overflow_loses_its_own_task_only() {
+fn stack_overflow_loses_only_its_own_task() {
     loses(|pool| pool.submit(overflows, (1,)), &[Some(Signal::SIGABRT as i32), Some(Signal::SIGSEGV as i32)], None);
 }
 
 #[test]
-fn a_body_that_exits_loses_its_own_task_only() {
+fn exiting_body_loses_only_its_own_task() {
     loses(|pool| pool.submit(exits, ()), &[None], Some(3));
 }
 
 #[test]
-fn workers_that_are_killed_at_any_moment_lose_no_task_that_may_start_anew() {
+fn workers_killed_at_any_time_lose_no_task_that_may_be_retried() {
     let _active = memory().enter();
     let pool = wrap_executor(pool(2));
     let stubborn = pool.with(Resources::new().retries(1000));
@@ -110,7 +110,7 @@ fn workers_that_are_killed_at_any_moment_lose_no_task_that_may_start_anew() {
         }
     }
     for worker in workers {
-        // As soon as it says who it is, in the middle of what follows.
+        // Killed as soon as its process id is known, in the middle of the tasks that follow.
         let worker = result(worker).unwrap();
         let _ = kill(Pid::from_raw(i32::try_from(worker).unwrap()), Signal::SIGKILL);
     }
@@ -128,7 +128,7 @@ fn squares(x: i64) -> i64 {
     x * x
 }
 
-/// Takes long enough that what is behind it waits.
+/// Takes long enough that tasks behind it have to wait.
 #[fleche]
 fn long(x: i64) -> i64 {
     let mut sum = 0_u64;

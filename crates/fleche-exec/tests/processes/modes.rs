@@ -1,4 +1,4 @@
-//! What `FLECHE` says to a program holds in its workers.
+//! The mode that `FLECHE` sets for a program also applies in its workers.
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use fleche_core::{ExecutorExt, fleche};
 
 use super::common::{files, pool, result};
 
-/// The directory in which the program below works.
+/// The variable that names the directory of the program below.
 const DIRECTORY: &str = "DIRECTORY_OF_PROGRAM";
 
 fn note(name: &str) {
@@ -32,7 +32,7 @@ fn outer(x: i64) -> i64 {
     inner(0) + x
 }
 
-/// A program of its own, which the tests below run: each call twice, and one call within all.
+/// A separate program, which the tests below run. It makes each call twice, and all of them make one inner call.
 #[test]
 #[ignore = "run by other tests"]
 fn a_program() {
@@ -47,7 +47,7 @@ fn a_program() {
     }
 }
 
-/// How many outer and inner bodies a program runs where `FLECHE` has this value.
+/// Returns how many outer and inner bodies a program runs if `FLECHE` has this value.
 fn bodies(directory: &Path, mode: &str) -> (usize, usize) {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["modes::a_program", "--exact", "--ignored", "--nocapture"]);
@@ -70,7 +70,7 @@ fn workers_compute_each_call_once_in_a_run_that_refreshes() {
 }
 
 #[test]
-fn workers_neither_look_up_nor_record_where_the_cache_is_off() {
+fn workers_neither_look_up_nor_record_if_the_cache_is_off() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(bodies(directory.path(), "off"), (8, 8));
     assert_eq!(bodies(directory.path(), ""), (4, 1));
@@ -78,7 +78,7 @@ fn workers_neither_look_up_nor_record_where_the_cache_is_off() {
 }
 
 #[test]
-fn workers_record_nothing_where_the_cache_is_read_only() {
+fn workers_record_nothing_if_the_cache_is_read_only() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(bodies(directory.path(), "readonly"), (8, 8));
     assert_eq!(bodies(directory.path(), ""), (4, 1));

@@ -1,4 +1,4 @@
-//! Which callables reach a worker, and what the others are told.
+//! Which callables can run in a worker, and how the others are refused.
 
 use std::process;
 
@@ -42,14 +42,14 @@ fn generic<T: Into<i64>>(x: T) -> i64 {
 }
 
 #[test]
-fn a_memoized_function_runs_in_a_worker() {
+fn memoized_function_runs_in_a_worker() {
     let pool = pool(1);
     assert_eq!(result(pool.submit(square, (7,))), Ok(49));
     assert_ne!(result(pool.submit(process_of, (1,))).unwrap(), process::id());
 }
 
 #[test]
-fn an_argument_that_remembers_its_digest_reaches_a_worker() {
+fn hashed_argument_reaches_a_worker() {
     let cache = memory();
     let _active = cache.enter();
     let pool = wrap_executor(pool(1));
@@ -63,14 +63,14 @@ fn an_argument_that_remembers_its_digest_reaches_a_worker() {
 }
 
 #[test]
-fn a_plain_function_runs_in_a_worker() {
+fn plain_function_runs_in_a_worker() {
     let pool = pool(1);
     assert_eq!(result(pool.submit(add, (3, 4))), Ok(7));
     assert_ne!(result(pool.submit(whoami, ())).unwrap(), process::id());
 }
 
 #[test]
-fn a_closure_that_captures_nothing_runs_in_a_worker() {
+fn closure_that_captures_nothing_runs_in_a_worker() {
     let pool = pool(1);
     let (x, worker) = result(pool.submit(|x: i64| (x + 1, process::id()), (1,))).unwrap();
     assert_eq!(x, 2);
@@ -78,7 +78,7 @@ fn a_closure_that_captures_nothing_runs_in_a_worker() {
 }
 
 #[test]
-fn closures_of_the_same_code_are_told_apart() {
+fn closures_with_the_same_code_are_distinguished() {
     let pool = pool(1);
     let first = pool.submit(|x: i64| format!("{x}"), (1,));
     let second = pool.submit(|x: u64| format!("{x}"), (2,));
@@ -86,7 +86,7 @@ fn closures_of_the_same_code_are_told_apart() {
 }
 
 #[test]
-fn instances_of_generic_functions_run_in_a_worker_that_has_not_called_them() {
+fn generic_instances_run_in_a_worker_that_has_never_called_them() {
     let pool = pool(1);
     assert_eq!(result(pool.submit(generic::<i32>, (1,))), Ok(2));
     assert_eq!(result(pool.submit(owned::<u8>, (5,))).unwrap().0, 5);
@@ -94,7 +94,7 @@ fn instances_of_generic_functions_run_in_a_worker_that_has_not_called_them() {
 }
 
 #[test]
-fn a_bound_call_with_borrowed_parameters_runs_in_a_worker() {
+fn bound_call_with_borrowed_parameters_runs_in_a_worker() {
     let _active = memory().enter();
     let pool = pool(1);
     assert_eq!(result(pool.run(square::bind(3))), Ok(9));
@@ -118,27 +118,27 @@ fn refusal(refused: Result<i64, JobError>) -> String {
 }
 
 #[test]
-fn a_closure_that_captures_is_told_to_pass_arguments() {
+fn capturing_closure_is_refused_with_advice_to_pass_arguments() {
     let offset = 5_i64;
     let why = refusal(result(pool(1).submit(move |x: i64| x + offset, (1,))));
     assert!(why.contains("closure") && why.contains("as arguments"), "{why}");
 }
 
 #[test]
-fn a_function_pointer_is_told_to_be_the_function_itself() {
+fn function_pointer_is_refused_with_advice_to_pass_the_function() {
     let pointer: fn(i64, i64) -> i64 = add;
     let why = refusal(result(pool(1).submit(pointer, (1, 2))));
     assert!(why.contains("function pointer") && why.contains("the function itself"), "{why}");
 }
 
 #[test]
-fn a_reference_to_a_function_is_told_to_be_the_function_itself() {
+fn reference_to_a_function_is_refused_with_advice_to_pass_the_function() {
     let why = refusal(result(pool(1).submit(&add, (1, 2))));
     assert!(why.contains("reference") && why.contains("the function itself"), "{why}");
 }
 
 #[test]
-fn what_is_refused_starts_no_worker() {
+fn refused_call_starts_no_worker() {
     let (pool, offset) = (pool(1), 5_i64);
     refusal(result(pool.submit(move |x: i64| x + offset, (1,))));
     assert_eq!((pool.stats().received, pool.stats().workers), (0, 0));

@@ -1,4 +1,4 @@
-//! Programs that are started in unusual ways, from unusual places, and whose file changes while they run.
+//! Programs that start in unusual ways or places, and programs whose file changes while they run.
 
 use std::{
     env,
@@ -24,7 +24,7 @@ fn memoized(x: i64) -> i64 {
     x + 2
 }
 
-/// A program of its own, which the tests below run.
+/// A separate program, which the tests below run.
 #[test]
 #[ignore = "run by other tests"]
 fn a_program() {
@@ -36,7 +36,7 @@ fn a_program() {
     if role == "exhausted" {
         return without_descriptors();
     }
-    // With a backtrace, for which the file of the program is mapped once more.
+    // With a backtrace, for which the program's file is mapped once more.
     assert!(panic::catch_unwind(|| panic!("caught")).is_err());
     let pool = pool(1);
     match result(pool.submit(plain, (1,))) {
@@ -73,7 +73,7 @@ fn both_run(output: &Output) {
     assert!(printed.contains("plain: 2") && printed.contains("memoized: 3"), "{printed}\n{errors}");
 }
 
-/// The program that runs, at another path: itself, or a copy.
+/// Puts the running program at another path, as a hard link or a copy.
 fn at(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let this = env::current_exe().unwrap();
@@ -82,7 +82,7 @@ fn at(path: &Path) {
     }
 }
 
-/// The loader that has loaded this program; `None` where there is none.
+/// Returns the loader that has loaded this program, or `None` if there is none.
 fn loader() -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let files = maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..])));
@@ -93,27 +93,27 @@ fn loader() -> Option<PathBuf> {
 }
 
 #[test]
-fn a_program_whose_address_space_is_laid_out_in_the_legacy_way_runs_plain_functions() {
+fn program_with_the_legacy_address_space_layout_runs_plain_functions() {
     let mut command = Command::new("sh");
     command.args(["-c", r#"ulimit -s "$(ulimit -H -s)"; exec "$0" "$@""#]).arg(env::current_exe().unwrap());
     both_run(&with_role(command, "run").output().unwrap());
 }
 
 #[test]
-fn a_program_in_a_folder_of_any_name_runs_plain_functions() {
+fn program_in_a_folder_with_an_unusual_name_runs_plain_functions() {
     let directory = tempfile::tempdir().unwrap();
     for name in [&b"not \xff utf-8"[..], b"two\nlines", b"as if (deleted)", b"\\012"] {
         let path = directory.path().join(OsString::from_vec(name.to_vec())).join("program");
         at(&path);
         let mut command = Command::new(path);
-        // The test harness reads its arguments as text.
+        // The test harness requires UTF-8 arguments.
         command.arg0("program");
         both_run(&with_role(command, "run").output().unwrap());
     }
 }
 
 #[test]
-fn a_program_whose_file_is_removed_or_replaced_while_it_runs_runs_plain_functions() {
+fn program_whose_file_is_removed_or_replaced_runs_plain_functions() {
     let directory = tempfile::tempdir().unwrap();
     for replaced in [false, true] {
         let path = directory.path().join(format!("program {replaced}"));
@@ -133,7 +133,7 @@ fn a_program_whose_file_is_removed_or_replaced_while_it_runs_runs_plain_function
 }
 
 #[test]
-fn a_program_that_a_loader_was_told_to_run_runs_plain_functions() {
+fn program_started_through_a_loader_runs_plain_functions() {
     let Some(loader) = loader() else { return };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("program");
@@ -146,7 +146,7 @@ fn a_program_that_a_loader_was_told_to_run_runs_plain_functions() {
 }
 
 #[test]
-fn a_program_that_a_loader_was_told_to_run_says_that_its_file_is_gone() {
+fn program_started_through_a_loader_reports_that_its_file_is_gone() {
     let Some(loader) = loader() else { return };
     let directory = tempfile::tempdir().unwrap();
     let (path, gate) = (directory.path().join("program"), directory.path().join("gate"));
@@ -164,13 +164,13 @@ fn a_program_that_a_loader_was_told_to_run_says_that_its_file_is_gone() {
     assert!(printed.contains("plain: the call was refused") && printed.contains("is gone"), "{printed}");
 }
 
-/// What the name of the working directory ends with, as bytes: the path itself is no text.
+/// Returns the name of the working directory as bytes, since the path is not UTF-8.
 fn name_of_directory() -> Vec<u8> {
     env::current_dir().unwrap().file_name().unwrap().to_owned().into_vec()
 }
 
 #[test]
-fn a_task_runs_in_a_working_directory_whose_name_is_no_text() {
+fn task_runs_in_a_working_directory_whose_name_is_not_utf8() {
     let directory = tempfile::tempdir().unwrap();
     let name = b"not \xff utf-8".to_vec();
     let path = directory.path().join(OsString::from_vec(name.clone()));
@@ -180,7 +180,7 @@ fn a_task_runs_in_a_working_directory_whose_name_is_no_text() {
 }
 
 #[test]
-fn a_pool_that_had_no_descriptors_for_its_first_worker_works_when_there_are_some() {
+fn pool_works_again_after_it_had_no_descriptors_for_its_first_worker() {
     let output = with_role(Command::new(env::current_exe().unwrap()), "exhausted").output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.contains("plain: 2"), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! What the parent sees of calls that ran in workers.
+//! Calls that ran in workers, as the pool's process sees them.
 
 use std::{collections::BTreeMap, process, sync::Arc};
 
@@ -25,8 +25,8 @@ fn fails(x: i64) -> Result<i64, String> {
     Err(format!("{x} is refused"))
 }
 
-/// With stores that workers open, and with stores that they reach through their channel: quick ones, and ones that may
-/// block.
+/// Runs the test with stores that workers open, and with stores that they reach through their channel: quick ones, and
+/// ones that may block.
 fn each_store(test: impl Fn(Cache)) {
     let [shared, exclusive] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     test(files(shared.path()));
@@ -34,7 +34,7 @@ fn each_store(test: impl Fn(Cache)) {
     test(super::exclusive::exclusive(exclusive.path()));
 }
 
-/// What a store says of itself in a worker.
+/// Returns whether the operations on a store work in a worker.
 fn is_seen_whole(x: i64) -> bool {
     double(x);
     let cache = fleche_core::active_cache();
@@ -59,7 +59,7 @@ fn edited(x: i64) -> i64 {
 }
 
 #[test]
-fn a_worker_replaces_the_record_of_other_code_as_the_pools_cache_says_and_keeps_it() {
+fn worker_applies_the_stale_policy_of_the_pools_cache() {
     each_store(|cache| {
         let _active = cache.enter();
         before(5);
@@ -76,7 +76,7 @@ fn a_worker_replaces_the_record_of_other_code_as_the_pools_cache_says_and_keeps_
 }
 
 #[test]
-fn a_worker_can_do_with_a_store_all_that_the_parent_can() {
+fn worker_can_use_a_store_as_the_parent_can() {
     each_store(|cache| {
         let _active = cache.enter();
         assert_eq!(result(pool(1).submit(Bound::bind(is_seen_whole), (4,))), Ok(true));
@@ -85,7 +85,7 @@ fn a_worker_can_do_with_a_store_all_that_the_parent_can() {
 }
 
 #[test]
-fn what_workers_count_is_counted_by_the_parents_cache() {
+fn counts_of_workers_are_added_to_the_parents_cache() {
     each_store(|cache| {
         let _active = cache.enter();
         let pool = wrap_executor(pool(2));
@@ -101,7 +101,7 @@ fn what_workers_count_is_counted_by_the_parents_cache() {
 }
 
 #[test]
-fn a_call_returns_though_the_parents_store_refuses_its_record() {
+fn call_returns_even_if_the_parents_store_refuses_its_record() {
     let directory = tempfile::tempdir().unwrap();
     let _active = super::exclusive::full(directory.path()).enter();
     let pool = wrap_executor(pool(1));
@@ -111,7 +111,7 @@ fn a_call_returns_though_the_parents_store_refuses_its_record() {
 }
 
 #[test]
-fn a_record_that_came_while_the_task_waited_is_a_hit_in_the_worker() {
+fn record_made_while_the_task_was_queued_is_a_hit_in_the_worker() {
     let cache = memory();
     let _active = cache.enter();
     let directory = tempfile::tempdir().unwrap();
@@ -119,13 +119,13 @@ fn a_record_that_came_while_the_task_waited_is_a_hit_in_the_worker() {
     let pool = wrap_executor(pool(1));
     let busy = pool.submit(super::common::wait_for, (gate.clone(),));
     let waits = pool.submit(double, (4,));
-    // Another part of the program computes it meanwhile.
+    // Another part of the program computes the call meanwhile.
     double(4);
     std::fs::write(gate, "").unwrap();
     result(busy).unwrap();
     assert_eq!(result(waits), Ok(8));
     let record = cache.record(&double::key(4)).unwrap().unwrap();
-    assert_eq!(record.writer.process, process::id(), "it was computed again");
+    assert_eq!(record.writer.process, process::id(), "the call was computed again");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn eight_misses_leave_eight_records_that_the_parent_sees() {
 }
 
 #[test]
-fn a_second_pool_over_the_same_inputs_receives_no_task() {
+fn second_pool_over_the_same_inputs_receives_no_task() {
     each_store(|cache| {
         let _active = cache.enter();
         let inputs = || (0..8).map(|x| (x,));
@@ -176,7 +176,7 @@ fn calls_inside_a_bound_plain_function_are_recorded_by_the_parents_store() {
 }
 
 #[test]
-fn the_record_names_the_worker_process_and_carries_the_tags_of_the_submitter() {
+fn record_has_the_worker_process_and_the_submitters_tags() {
     each_store(|cache| {
         let _active = cache.enter();
         let _tag = tag("project", "alloy").enter();
@@ -192,7 +192,7 @@ fn the_record_names_the_worker_process_and_carries_the_tags_of_the_submitter() {
 }
 
 #[test]
-fn an_error_comes_back_and_is_not_recorded() {
+fn error_is_returned_and_not_recorded() {
     each_store(|cache| {
         let _active = cache.enter();
         assert_eq!(result(wrap_executor(pool(1)).submit(fails, (1,))), Ok(Err("1 is refused".to_owned())));
@@ -201,7 +201,7 @@ fn an_error_comes_back_and_is_not_recorded() {
 }
 
 #[test]
-fn workers_of_two_caches_keep_them_apart() {
+fn worker_keeps_the_records_of_two_caches_apart() {
     let (first, second) = (memory(), memory());
     let pool = wrap_executor(pool(1));
     result(first.scope(|| pool.submit(double, (1,)))).unwrap();
@@ -211,7 +211,7 @@ fn workers_of_two_caches_keep_them_apart() {
 }
 
 #[test]
-fn a_hit_is_served_while_every_worker_is_busy() {
+fn hit_is_served_while_every_worker_is_busy() {
     let _active = memory().enter();
     double(1);
     let pool = Arc::new(wrap_executor(pool(1)));

@@ -1,4 +1,4 @@
-//! What tasks ask of a process pool: budget, time, memory, retries, directory, environment; and workers that are replaced.
+//! Resources in process pools: budget, timeout, memory, retries, directory, environment; and workers that are replaced.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn is_killed_the_first_times(log: PathBuf, times: usize) -> usize {
     says(&log, "run");
     let runs = lines(&log).len();
@@ -61,7 +61,7 @@ fn panics() {
     panic!("it does");
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn starts_then_waits(started: PathBuf, gate: PathBuf) {
     fs::write(started, "").unwrap();
     wait_for(gate);
@@ -75,7 +75,7 @@ fn why<T: std::fmt::Debug>(outcome: Result<T, JobError>) -> String {
 }
 
 #[test]
-fn an_option_that_processes_do_not_know_is_refused_by_name() {
+fn unknown_option_is_refused_by_name() {
     let pool = pool(1);
     let why = why(result(pool.with(Resources::new().option("partition", "short")).submit(whoami, ())));
     assert!(why.contains("`partition`") && why.contains("a process pool"), "{why}");
@@ -83,7 +83,7 @@ fn an_option_that_processes_do_not_know_is_refused_by_name() {
 }
 
 #[test]
-fn a_task_that_asks_for_more_than_there_is_is_refused_at_once() {
+fn task_that_exceeds_the_budget_is_refused_at_once() {
     let pool = ProcessPool::with_budget(1, Budget { memory_mb: Some(100), ..Budget::default() }).unwrap();
     for (name, resources) in [
         ("cores", Resources::new().cores(2)),
@@ -99,7 +99,7 @@ fn a_task_that_asks_for_more_than_there_is_is_refused_at_once() {
 }
 
 #[test]
-fn a_task_starts_when_what_it_asks_for_is_free_and_none_overtakes_it() {
+fn task_starts_when_its_resources_are_free_and_is_not_overtaken() {
     let directory = tempfile::tempdir().unwrap();
     let [started, gate, log] = ["started", "gate", "log"].map(|name| directory.path().join(name));
     let pool = pool(2);
@@ -118,7 +118,7 @@ fn a_task_starts_when_what_it_asks_for_is_free_and_none_overtakes_it() {
 }
 
 #[test]
-fn a_task_is_told_its_gpus_and_gives_them_back() {
+fn task_is_told_its_gpus_and_gives_them_back() {
     let pool = ProcessPool::with_budget(2, Budget { gpus: vec![3, 5], ..Budget::default() }).unwrap();
     let both = pool.with(Resources::new().gpus(2));
     for _ in 0..3 {
@@ -128,7 +128,7 @@ fn a_task_is_told_its_gpus_and_gives_them_back() {
 }
 
 #[test]
-fn a_body_that_outlives_its_timeout_is_ended_and_its_worker_replaced() {
+fn body_that_exceeds_its_timeout_is_ended_and_its_worker_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let pool = pool(1);
     let short = pool.with(Resources::new().timeout(Duration::from_millis(50)));
@@ -140,7 +140,7 @@ fn a_body_that_outlives_its_timeout_is_ended_and_its_worker_replaced() {
 }
 
 #[test]
-fn a_timeout_counts_from_the_start_of_the_body() {
+fn timeout_counts_from_the_start_of_the_body() {
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
     let pool = pool(1);
@@ -153,7 +153,7 @@ fn a_timeout_counts_from_the_start_of_the_body() {
 }
 
 #[test]
-fn a_body_within_its_timeout_keeps_its_worker() {
+fn body_within_its_timeout_keeps_its_worker() {
     let pool = pool(1);
     let patient = pool.with(Resources::new().timeout(HANGS));
     let first = result(patient.submit(whoami, ())).unwrap();
@@ -161,7 +161,7 @@ fn a_body_within_its_timeout_keeps_its_worker() {
 }
 
 #[test]
-fn a_task_whose_worker_is_lost_starts_anew_as_often_as_it_may() {
+fn task_of_a_lost_worker_is_retried_as_often_as_it_may_be() {
     let directory = tempfile::tempdir().unwrap();
     let [enough, too_few] = ["enough", "too few"].map(|name| directory.path().join(name));
     let pool = pool(1);
@@ -173,7 +173,7 @@ fn a_task_whose_worker_is_lost_starts_anew_as_often_as_it_may() {
 }
 
 #[test]
-fn a_panic_is_not_tried_again() {
+fn panic_is_not_retried() {
     let pool = pool(1);
     let outcome = result(pool.with(Resources::new().retries(2)).submit(panics, ()));
     assert!(matches!(outcome, Err(JobError::Panicked { .. })), "{outcome:?}");
@@ -181,19 +181,19 @@ fn a_panic_is_not_tried_again() {
 }
 
 #[test]
-fn a_body_that_takes_more_memory_than_it_asked_for_loses_its_worker() {
+fn body_that_exceeds_its_memory_limit_loses_its_worker() {
     let pool = ProcessPool::with_budget(1, Budget { memory_mb: Some(1024), ..Budget::default() }).unwrap();
     let limited = pool.with(Resources::new().memory_mb(64));
     assert_eq!(result(limited.submit(allocates, (32,))), Ok(32));
     let lost = result(limited.submit(allocates, (512,)));
     assert_eq!(lost, Err(JobError::WorkerLost { signal: Some(Signal::SIGABRT as i32), code: None }));
-    // The limit was the task's, not the worker's.
+    // The limit applied to the task, not to the worker.
     result(limited.submit(allocates, (1,))).unwrap();
     assert_eq!(result(pool.submit(allocates, (512,))), Ok(512));
 }
 
 #[test]
-fn a_body_runs_in_the_directory_that_its_task_names_and_the_next_one_does_not() {
+fn body_runs_in_the_directory_of_its_task_and_the_next_one_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().canonicalize().unwrap();
     let (ours, pool) = (here(), pool(1));
@@ -204,13 +204,13 @@ fn a_body_runs_in_the_directory_that_its_task_names_and_the_next_one_does_not() 
     assert!(result(there.submit(panics, ())).is_err());
     assert_eq!(result(pool.submit(here, ())), Ok(ours.clone()));
     assert_eq!(here(), ours);
-    // Even if the body's directory is gone by then.
+    // Even if the body has removed the directory.
     result(there.submit(|gone: PathBuf| fs::remove_dir_all(gone).unwrap(), (path,))).unwrap();
     assert_eq!(result(pool.submit(here, ())), Ok(ours));
 }
 
-/// Leaves the worker's working directory without a thought of who comes next.
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+/// Changes the worker's working directory, and does not restore it.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn goes_away(to: PathBuf, panics: bool) -> PathBuf {
     env::set_current_dir(to).unwrap();
     assert!(!panics, "it does");
@@ -218,7 +218,7 @@ fn goes_away(to: PathBuf, panics: bool) -> PathBuf {
 }
 
 #[test]
-fn a_body_that_goes_to_another_directory_goes_alone() {
+fn directory_that_a_body_changes_is_restored_for_the_next_one() {
     let elsewhere = tempfile::tempdir().unwrap();
     let to = fs::canonicalize(elsewhere.path()).unwrap();
     let pool = pool(1);
@@ -234,7 +234,7 @@ fn a_body_that_goes_to_another_directory_goes_alone() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_an_error_before_the_body() {
+fn missing_directory_is_an_error_before_the_body_runs() {
     let directory = tempfile::tempdir().unwrap();
     let made = directory.path().join("made").display().to_string();
     let pool = pool(1);
@@ -245,7 +245,7 @@ fn a_directory_that_is_not_there_is_an_error_before_the_body() {
 }
 
 #[test]
-fn a_body_runs_with_the_variables_that_its_task_names() {
+fn body_runs_with_the_variables_of_its_task() {
     let pool = pool(1);
     let ask = |value: &str| {
         let with = Resources::new().env("FLECHE_TEST_VARIABLE", value);
@@ -254,14 +254,14 @@ fn a_body_runs_with_the_variables_that_its_task_names() {
     assert_eq!(ask("one").as_deref(), Some("one"));
     assert_eq!(ask("two").as_deref(), Some("two"));
     assert_eq!(result(pool.submit(variable, ("FLECHE_TEST_VARIABLE".to_owned(),))), Ok(None));
-    // The rest of the environment is the pool's.
+    // The other variables are those of the pool's process.
     assert_eq!(result(pool.submit(variable, ("PATH".to_owned(),))), Ok(env::var("PATH").ok()));
-    // Workers that made room for others are not lost.
+    // Workers that made room for others do not count as lost.
     assert_eq!(pool.stats().lost, 0);
 }
 
 #[test]
-fn what_is_no_variable_is_refused_by_name() {
+fn invalid_variable_is_refused() {
     let pool = pool(1);
     for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0")] {
         let why = why(result(pool.with(Resources::new().env(name, value)).submit(whoami, ())));
@@ -270,7 +270,7 @@ fn what_is_no_variable_is_refused_by_name() {
 }
 
 #[test]
-fn workers_are_replaced_after_as_many_tasks_as_the_pool_says() {
+fn workers_are_replaced_after_the_configured_number_of_tasks() {
     let pool = ProcessPool::of(ProcessPoolConfig::new(1).replace_after(3)).unwrap();
     let workers: Vec<_> = (0..7).map(|_| result(pool.submit(whoami, ())).unwrap()).collect();
     assert_eq!(workers.iter().collect::<BTreeSet<_>>().len(), 3);
@@ -279,7 +279,7 @@ fn workers_are_replaced_after_as_many_tasks_as_the_pool_says() {
 }
 
 #[test]
-fn many_tasks_in_flight_are_all_run_though_workers_are_replaced() {
+fn all_tasks_run_while_workers_are_replaced() {
     let pool = ProcessPool::of(ProcessPoolConfig::new(2).replace_after(7)).unwrap();
     let jobs: Vec<_> = (0..200).map(|x: i64| pool.submit(|x: i64| 2 * x, (x,))).collect();
     for (x, job) in (0..).zip(jobs) {
@@ -288,7 +288,7 @@ fn many_tasks_in_flight_are_all_run_though_workers_are_replaced() {
     assert!(pool.stats().workers >= 200 / 7);
 }
 
-/// Tasks between which one asks for variables with which no worker starts: why that is refused.
+/// Submits tasks, one of which asks for variables with which no worker starts. Returns why that one is refused.
 fn refused_alone(env: Resources) -> String {
     let directory = tempfile::tempdir().unwrap();
     let [started, gate] = ["started", "gate"].map(|name| directory.path().join(name));
@@ -303,7 +303,7 @@ fn refused_alone(env: Resources) -> String {
         result(job).unwrap();
     }
     let why = why(result(poisoned));
-    // And while a worker idles, beside which another could start.
+    // Also while a worker idles, beside which another one could start.
     let pool = ProcessPool::new(2).unwrap();
     result(pool.submit(whoami, ())).unwrap();
     assert!(result(pool.with(env).submit(whoami, ())).is_err());
@@ -312,30 +312,30 @@ fn refused_alone(env: Resources) -> String {
 }
 
 #[test]
-fn variables_with_which_workers_end_at_once_fail_their_own_tasks_only() {
-    // The dynamic linker says what it would load, and runs nothing.
+fn variables_with_which_workers_end_at_once_fail_only_their_own_tasks() {
+    // The dynamic linker lists what it would load, and runs nothing.
     let why = refused_alone(Resources::new().env("LD_TRACE_LOADED_OBJECTS", "1"));
     assert!(why.contains("with the variables in `env`"), "{why}");
 }
 
 #[test]
-fn variables_with_which_no_process_starts_fail_their_own_tasks_only() {
+fn variables_with_which_no_process_starts_fail_only_their_own_tasks() {
     let why = refused_alone(Resources::new().env("LONG", "x".repeat(1 << 20)));
     assert!(why.contains("start"), "{why}");
 }
 
 #[test]
-fn a_pool_whose_workers_would_run_nothing_is_refused() {
+fn pool_that_replaces_workers_after_zero_tasks_is_refused() {
     let error = ProcessPool::of(ProcessPoolConfig::new(1).replace_after(0)).unwrap_err();
     assert!(error.to_string().contains("0 tasks"), "{error}");
 }
 
 #[test]
-fn what_waits_can_be_cancelled_while_the_pool_goes_on() {
+fn queued_tasks_can_be_cancelled_while_the_pool_stays_open() {
     let directory = tempfile::tempdir().unwrap();
     let [started, gate] = ["started", "gate"].map(|name| directory.path().join(name));
     let pool = pool(1);
-    // Short tasks first, so that some of what follows is on its way to the worker.
+    // Short tasks first, so that some of the later ones are already at the worker.
     for x in 0..100_i64 {
         assert_eq!(result(pool.submit(|x: i64| x, (x,))), Ok(x));
     }
@@ -343,7 +343,7 @@ fn what_waits_can_be_cancelled_while_the_pool_goes_on() {
     let waiting: Vec<_> = (0..100_i64).map(|x| pool.submit(|x: i64| x, (x,))).collect();
     wait_for(started);
     pool.cancel_waiting();
-    // The worker gives back what it has while it runs the one.
+    // The worker gives back its queued tasks while it runs the first one.
     assert!(waiting.into_iter().all(|job| result(job) == Err(JobError::Cancelled)));
     fs::write(gate, "").unwrap();
     result(busy).unwrap();
@@ -352,7 +352,7 @@ fn what_waits_can_be_cancelled_while_the_pool_goes_on() {
 }
 
 #[test]
-fn a_pool_is_described_with_all_that_was_chosen() {
+fn configuration_contains_all_options() {
     let budget = Budget { cores: Some(3), ..Budget::default() };
     let config = ProcessPoolConfig::new(2).with_budget(budget).replace_after(9);
     let text = serde_json::to_string::<dyn ExecutorConfig>(&config).unwrap();

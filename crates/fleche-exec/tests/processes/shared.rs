@@ -1,4 +1,4 @@
-//! Two submissions of one missing call: one task.
+//! Submissions of the same missing call share one task.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -48,7 +48,7 @@ fn submissions_of_one_missing_call_share_its_task() {
     assert_eq!(pool.inner().stats().received, 1);
 }
 
-/// Through two wraps of one wrap.
+/// Submits a call through two wraps of one wrapped pool.
 fn through_wraps<R: Send + Serialize + DeserializeOwned + 'static>(
     function: impl Callable<(PathBuf,), Output = R> + Copy,
 ) -> Vec<Result<R, JobError>> {
@@ -65,13 +65,13 @@ fn through_wraps<R: Send + Serialize + DeserializeOwned + 'static>(
 }
 
 #[test]
-fn wraps_of_one_wrap_share_a_task_and_lose_none() {
+fn wraps_of_one_wrapped_pool_share_a_task() {
     assert_eq!(through_wraps(held), vec![Ok(7); 4]);
     assert_eq!(through_wraps(held_then_fails), vec![Ok(Err("no".to_owned())); 4]);
 }
 
 #[test]
-fn an_error_that_is_not_recorded_is_shared_too() {
+fn error_that_is_not_recorded_is_shared_too() {
     let _active = memory().enter();
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
@@ -85,7 +85,7 @@ fn an_error_that_is_not_recorded_is_shared_too() {
 }
 
 #[test]
-fn a_lost_worker_is_lost_to_all_who_share_its_task() {
+fn lost_worker_fails_all_jobs_that_share_its_task() {
     let _active = memory().enter();
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
@@ -98,7 +98,7 @@ fn a_lost_worker_is_lost_to_all_who_share_its_task() {
 }
 
 #[test]
-fn submissions_that_ask_for_the_same_share_a_task_and_others_end_as_they_ask() {
+fn submissions_with_equal_resources_share_a_task_and_others_do_not() {
     let _active = memory().enter();
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
@@ -120,7 +120,7 @@ fn submissions_that_ask_for_the_same_share_a_task_and_others_end_as_they_ask() {
 }
 
 #[test]
-fn a_lost_worker_is_lost_to_those_that_do_not_ask_for_another_try() {
+fn lost_worker_fails_only_the_jobs_without_retries() {
     let _active = memory().enter();
     let directory = tempfile::tempdir().unwrap();
     let [gate, log] = ["gate", "log"].map(|name| directory.path().join(name));
@@ -133,7 +133,7 @@ fn a_lost_worker_is_lost_to_those_that_do_not_ask_for_another_try() {
 }
 
 #[test]
-fn a_call_goes_on_for_others_when_the_first_submission_is_cancelled() {
+fn call_continues_after_its_first_submission_is_cancelled() {
     let _active = memory().enter();
     let directory = tempfile::tempdir().unwrap();
     let (busy, gate) = (directory.path().join("busy"), directory.path().join("gate"));
@@ -149,7 +149,7 @@ fn a_call_goes_on_for_others_when_the_first_submission_is_cancelled() {
 }
 
 #[test]
-fn a_call_that_ended_is_submitted_anew_where_it_was_not_recorded() {
+fn call_that_ended_unrecorded_is_submitted_again() {
     let _active = memory().enter();
     let directory = tempfile::tempdir().unwrap();
     let pool = wrap_executor(pool(1));

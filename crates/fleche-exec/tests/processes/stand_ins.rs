@@ -1,4 +1,4 @@
-//! How many workers start in the place of others that wait.
+//! How many stand-ins start in the place of waiting workers.
 
 use std::{
     env, fs,
@@ -12,7 +12,7 @@ use fleche_core::{ExecutorExt, fleche, wrap_executor};
 
 use super::common::{files, pool, result, wait_for};
 
-/// Takes a while, as the body of a call does that is worth storing.
+/// Takes this long, like the body of a call that is worth storing.
 fn takes(time: Duration) {
     let until = Instant::now() + time;
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
@@ -26,7 +26,7 @@ fn point(x: u64) -> u64 {
     x * x
 }
 
-/// A program of its own, which the test below runs.
+/// A separate program, which the test below runs.
 #[test]
 #[ignore = "run by another test"]
 fn a_sweep() {
@@ -38,7 +38,7 @@ fn a_sweep() {
 }
 
 #[test]
-fn two_programs_that_run_one_sweep_start_few_workers() {
+fn two_programs_that_run_the_same_sweep_start_few_workers() {
     let directory = tempfile::tempdir().unwrap();
     let program = || {
         let mut command = Command::new(env::current_exe().unwrap());
@@ -51,7 +51,7 @@ fn two_programs_that_run_one_sweep_start_few_workers() {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let (_, workers) = printed.split_once("sum: 328350, workers: ").expect(&printed);
         let workers: usize = workers.split_once('.').unwrap().0.parse().unwrap();
-        // Two, one in the place of each that waits for the other program, and some while they change places.
+        // Two, one stand-in for each that waits for the other program, and some more while they change.
         assert!((1..=10).contains(&workers), "{workers}");
     }
 }
@@ -63,13 +63,13 @@ fn shared(#[by_name] directory: &Path) -> u64 {
     7
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn uses_shared(directory: PathBuf, x: u64) -> u64 {
     shared(&directory) * x
 }
 
 #[test]
-fn workers_that_wait_for_one_call_have_one_stand_in() {
+fn workers_that_wait_for_one_call_share_one_stand_in() {
     let directory = tempfile::tempdir().unwrap();
     let _active = files(directory.path()).enter();
     let pool = wrap_executor(pool(2));
@@ -87,18 +87,18 @@ fn opened(#[by_name] gate: &Path) -> bool {
     true
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn waits_for_opened(gate: PathBuf) -> bool {
     opened(&gate)
 }
 
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn opens(gate: PathBuf) {
     fs::write(gate, "").unwrap();
 }
 
 #[test]
-fn a_task_that_others_wait_for_runs_at_last_behind_them() {
+fn queued_task_that_waiting_workers_need_runs_eventually() {
     let directory = tempfile::tempdir().unwrap();
     let (cache, gate) = (files(directory.path()), directory.path().join("gate"));
     let _active = cache.enter();

@@ -46,8 +46,8 @@ fn plain(x: i64) -> i64 {
     triple(x) + 1
 }
 
-/// Reads a call and makes it, in the worker that this is submitted to.
-#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+/// Reads a call and makes it, in the worker that runs this.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn call_text<R: Serialize + DeserializeOwned + 'static>(text: String) -> Result<R, String> {
     let call: BoundCall<R> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     call.call().map_err(|error| error.to_string())
@@ -71,7 +71,7 @@ fn call_restored(text: String, x: i64) -> Result<i64, String> {
     Ok(bound.map_err(|error| error.to_string())?.call((x,)))
 }
 
-/// What the error of a call says, source by source.
+/// Returns the messages of a call's error and of its sources.
 #[allow(clippy::needless_pass_by_value)]
 fn call_fallible(text: String) -> Result<Vec<String>, String> {
     let call: BoundCall<anyhow::Result<i64>> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
@@ -86,7 +86,7 @@ fn text(value: &impl Serialize) -> String {
 }
 
 #[test]
-fn a_call_written_here_runs_in_another_process_and_is_recorded_where_it_was_bound() {
+fn written_call_runs_in_another_process_and_is_recorded_in_its_cache() {
     let directory = tempfile::tempdir().unwrap();
     let cache = files(directory.path());
     let call = cache.scope(|| shout::bind("ab", 2));
@@ -98,7 +98,7 @@ fn a_call_written_here_runs_in_another_process_and_is_recorded_where_it_was_boun
 }
 
 #[test]
-fn an_instance_of_a_generic_function_runs_where_it_was_never_called() {
+fn generic_instance_runs_in_a_process_that_has_never_called_it() {
     let _active = memory().enter();
     let call = first::bind(&["a".to_owned(), "b".to_owned()]);
     let bytes = encoding::to_vec(&call).unwrap();
@@ -107,7 +107,7 @@ fn an_instance_of_a_generic_function_runs_where_it_was_never_called() {
 }
 
 #[test]
-fn functions_that_share_a_name_run_as_themselves() {
+fn functions_that_share_a_name_are_distinguished() {
     let _active = memory().enter();
     let pool = pool(1);
     let [one, other] = [one::twin::bind(1), other::twin::bind(1)];
@@ -118,7 +118,7 @@ fn functions_that_share_a_name_run_as_themselves() {
 }
 
 #[test]
-fn an_anyhow_error_comes_from_a_call_that_was_text_and_then_from_a_worker() {
+fn anyhow_error_is_returned_from_text_calls_and_from_workers() {
     let _active = memory().enter();
     let pool = pool(1);
     let causes = ["`x` is no number", "invalid digit found in string"].map(str::to_owned);
@@ -130,7 +130,7 @@ fn an_anyhow_error_comes_from_a_call_that_was_text_and_then_from_a_worker() {
 }
 
 #[test]
-fn a_pointer_that_was_read_travels_by_the_name_of_its_function() {
+fn pointer_that_was_read_is_sent_by_the_name_of_its_function() {
     let _active = memory().enter();
     let written = text(&Bound::bind(triple));
     let pool = pool(1);
@@ -142,7 +142,7 @@ fn a_pointer_that_was_read_travels_by_the_name_of_its_function() {
 }
 
 #[test]
-fn a_plain_function_is_restored_in_another_process() {
+fn plain_function_is_restored_in_another_process() {
     let directory = tempfile::tempdir().unwrap();
     let cache = files(directory.path());
     let written = text(&cache.scope(|| Bound::bind(plain)));
@@ -151,7 +151,7 @@ fn a_plain_function_is_restored_in_another_process() {
 }
 
 #[test]
-fn what_another_build_wrote_is_refused_where_it_is_read() {
+fn call_written_by_another_build_is_refused_when_it_is_read() {
     let _active = memory().enter();
     let mut written = serde_json::to_value(first::bind(&[7_u8])).unwrap();
     written["function"]["position"]["executable"] = fleche_core::Digest::of(b"another").to_string().into();

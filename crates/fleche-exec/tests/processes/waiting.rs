@@ -1,4 +1,4 @@
-//! Tasks of process pools that wait for others.
+//! Tasks of process pools that wait for other tasks.
 
 use std::{
     env, fs,
@@ -18,7 +18,7 @@ use fleche_exec::{Budget, ProcessPool, ThreadPool};
 
 use super::common::{HANGS, memory, pool, result, wait_for, whoami};
 
-/// In each process, a pool of its own.
+/// The pool of this process: each process has its own.
 static POOL: OnceLock<ProcessPool> = OnceLock::new();
 
 fn nested(depth: u32) -> Vec<u32> {
@@ -41,7 +41,7 @@ fn tasks_of_a_pool_of_one_process_may_submit_and_wait() {
 }
 
 #[test]
-fn a_thread_that_waits_for_a_process_leaves_its_place() {
+fn thread_that_waits_for_a_process_does_not_count_as_running() {
     let (threads, processes) = (ThreadPool::new(1).unwrap(), pool(1));
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
@@ -52,7 +52,7 @@ fn a_thread_that_waits_for_a_process_leaves_its_place() {
 }
 
 #[test]
-fn a_thread_that_waits_for_a_pool_of_processes_to_end_leaves_its_place() {
+fn thread_that_shuts_a_process_pool_down_does_not_count_as_running() {
     let directory = tempfile::tempdir().unwrap();
     let end: [fn(ProcessPool); 2] = [|pool| pool.shutdown(), drop];
     for (at, end) in end.into_iter().enumerate() {
@@ -66,29 +66,29 @@ fn a_thread_that_waits_for_a_pool_of_processes_to_end_leaves_its_place() {
     }
 }
 
-/// Waits, in a worker, for a job that another process completes when the file is there.
+/// Waits, in a worker, for a job that another process completes when the file exists.
 fn waits_for(file: PathBuf) -> u32 {
-    POOL.get_or_init(|| pool(1)).submit(wait_for, (file,)).result().expect("the file comes");
+    POOL.get_or_init(|| pool(1)).submit(wait_for, (file,)).result().expect("the file is created");
     process::id()
 }
 
 fn make(file: PathBuf) -> u32 {
-    fs::write(file, b"").expect("the directory is there");
+    fs::write(file, b"").expect("the directory exists");
     process::id()
 }
 
 #[test]
-fn a_worker_that_waits_leaves_its_place_and_its_cores() {
+fn waiting_worker_does_not_count_as_running_and_frees_its_cores() {
     let pool = ProcessPool::with_budget(1, Budget { cores: Some(2), ..Budget::default() }).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
     let both = pool.with(Resources::new().cores(2));
     let waiting = both.submit(waits_for, (gate.clone(),));
-    // The only worker waits, and yet:
+    // The only worker waits, but a stand-in takes its place.
     let other = result(both.submit(make, (gate,))).unwrap();
     let first = result(waiting).unwrap();
     assert_ne!(first, other);
-    // One of them is enough from here on.
+    // From here on, one of the two is enough.
     for _ in 0..4 {
         let next = result(pool.submit(whoami, ())).unwrap();
         assert!([first, other].contains(&next));
@@ -97,15 +97,15 @@ fn a_worker_that_waits_leaves_its_place_and_its_cores() {
 }
 
 #[test]
-fn what_is_on_its_way_to_a_worker_that_waits_goes_to_another() {
+fn tasks_dispatched_to_a_waiting_worker_go_to_another() {
     let pool = pool(1);
-    // Tasks are pipelined from when they are known to be short.
+    // Further tasks are dispatched to a busy worker once its tasks are known to be short.
     for _ in 0..20 {
         result(pool.submit(whoami, ())).unwrap();
     }
     let directory = tempfile::tempdir().unwrap();
     let gates: Vec<_> = (0..3).map(|at| directory.path().join(at.to_string())).collect();
-    // Each waits for the file that the one after it makes.
+    // Each waits for a file that a later task makes.
     let waiting: Vec<_> = gates.iter().map(|gate| pool.submit(waits_for, (gate.clone(),))).collect();
     let making: Vec<_> = gates.iter().rev().map(|gate| pool.submit(make, (gate.clone(),))).collect();
     for job in making.into_iter().chain(waiting) {
@@ -114,20 +114,20 @@ fn what_is_on_its_way_to_a_worker_that_waits_goes_to_another() {
 }
 
 fn working_directory() -> PathBuf {
-    env::current_dir().expect("there is one")
+    env::current_dir().expect("the working directory is known")
 }
 
 #[fleche(isolate, by_name)]
 fn isolated(run: u64) -> (PathBuf, PathBuf) {
     let _ = run;
-    let pool = ISOLATED.get().expect("it was made");
+    let pool = ISOLATED.get().expect("the pool was created");
     (working_directory(), pool.submit(working_directory, ()).result().expect("the task runs"))
 }
 
 static ISOLATED: OnceLock<ProcessPool> = OnceLock::new();
 
 #[test]
-fn a_worker_that_an_isolated_body_lets_start_does_not_work_in_its_directory() {
+fn worker_started_from_an_isolated_body_does_not_run_in_its_directory() {
     ISOLATED.set(pool(1)).unwrap();
     let cache = memory();
     let (here, there) = cache.scope(|| isolated(1));
@@ -137,12 +137,12 @@ fn a_worker_that_an_isolated_body_lets_start_does_not_work_in_its_directory() {
 }
 
 #[test]
-fn what_runs_when_a_job_is_done_may_wait_for_another_of_the_pool() {
+fn callback_of_a_job_may_wait_for_another_job_of_the_pool() {
     let pool = pool(1);
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
     let (tell, told) = mpsc::channel();
-    // Each of them waits, while the others do.
+    // Each callback waits, while the others do.
     let jobs = [(); 5].map(|()| {
         let (job, tell, within) = (pool.submit(wait_for, (gate.clone(),)), tell.clone(), pool.clone());
         job.on_done(move || tell.send(result(within.submit(whoami, ()))).unwrap());
@@ -151,13 +151,13 @@ fn what_runs_when_a_job_is_done_may_wait_for_another_of_the_pool() {
     fs::write(gate, b"").unwrap();
     for job in jobs {
         result(job).unwrap();
-        told.recv_timeout(HANGS).expect("it does not wait for itself").unwrap();
+        told.recv_timeout(HANGS).expect("the callback does not wait for itself").unwrap();
     }
     assert_eq!(pool.stats().workers, 1);
 }
 
 #[test]
-fn a_job_that_a_deadline_ends_may_have_another_waited_for() {
+fn callback_of_a_timed_out_job_may_wait_for_another_job() {
     let pool = pool(1);
     let directory = tempfile::tempdir().unwrap();
     let hasty = Resources::new().timeout(Duration::from_millis(50));
@@ -170,7 +170,7 @@ fn a_job_that_a_deadline_ends_may_have_another_waited_for() {
 }
 
 #[test]
-fn a_pool_ends_when_what_runs_when_its_jobs_are_done_has_run() {
+fn shutdown_waits_for_the_callbacks_of_jobs() {
     let (pool, runs) = (pool(2), Arc::new(AtomicUsize::new(0)));
     for _ in 0..50 {
         let runs = runs.clone();
@@ -195,13 +195,13 @@ fn submits(run: u64) -> u64 {
 static BEFORE: LazyLock<ProcessPool> = LazyLock::new(|| pool(1));
 
 #[test]
-fn threads_that_a_pool_starts_in_an_isolated_body_do_not_work_in_its_directory() {
+fn threads_started_from_an_isolated_body_do_not_run_in_its_directory() {
     memory().scope(|| submits(1));
     let directory = tempfile::tempdir().unwrap();
     let open = directory.path().join("open");
     let job = BEFORE.submit(wait_for, (open.clone(),));
     let (tell, told) = mpsc::channel();
-    // On the thread that hears of the worker's result; where the directory is gone, there is none.
+    // Runs on the thread that receives the worker's result. If its directory was removed, this is `None`.
     job.on_done(move || tell.send(env::current_dir().ok()).unwrap());
     fs::write(open, "").unwrap();
     assert_eq!(told.recv().unwrap(), Some(working_directory()));

@@ -1,4 +1,4 @@
-//! Bodies in two programs that ask for the same calls in opposite order, with rayon inside.
+//! Bodies in two programs that make the same calls in opposite order, with rayon inside.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,7 @@ use super::program::{Program, forget, note, noted};
 
 const KEYS: u64 = 6;
 
-/// Asks for its neighbours: for one of them on the way up, for the other on the way down, and once more for both in
-/// parallel. Ends where that was done so deep.
+/// Calls itself for both neighbouring keys in parallel, in an order that depends on `down`, until `depth` is 0.
 #[fleche]
 fn knot(#[by_name] directory: PathBuf, round: u64, key: u64, #[ignore] down: bool, #[ignore] depth: u64) -> u64 {
     note(&directory, &format!("{round}/{key}"));
@@ -24,13 +23,13 @@ fn knot(#[by_name] directory: PathBuf, round: u64, key: u64, #[ignore] down: boo
     key
 }
 
-/// `round down|up`.
+/// Command `circles round down|up`. Answers with the sum of the results and the number of broken cycles.
 pub(crate) fn circles(directory: &Path, words: &[&str]) -> String {
     let (round, down) = (words[0].parse().unwrap(), words[1] == "down");
     let cache = active_cache();
     let all = |key: u64| cache.scope(|| knot(directory.to_owned(), round, key, down, 2));
     let before = cache.stats().circles;
-    // As many threads as on machines of many kinds.
+    // As many threads as machines of various sizes have.
     let threads = THREADS[usize::try_from(round).unwrap() % THREADS.len()];
     let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let sum: u64 = pool.install(|| (0..KEYS).into_par_iter().map(all).sum());
@@ -41,7 +40,7 @@ const ROUNDS: u64 = 100;
 const THREADS: [usize; 4] = [2, 3, 4, 8];
 
 #[test]
-fn bodies_that_wait_for_each_other_across_programs_end() {
+fn cycles_across_programs_are_broken() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs = [Program::start(directory.path()), Program::start(directory.path())];
     let mut all = 0;
@@ -51,14 +50,14 @@ fn bodies_that_wait_for_each_other_across_programs_end() {
         programs[1].tell(&format!("circles {round} up"));
         let mut circles = 0;
         for program in &mut programs {
-            let answer = program.answer().expect("it lives");
+            let answer = program.answer().expect("the program is alive");
             let (sum, broken) = answer.split_once(' ').unwrap();
             assert_eq!(sum, (0..KEYS).sum::<u64>().to_string());
             circles += broken.parse::<u64>().unwrap();
         }
         all += circles;
         let bodies = noted(directory.path()).len() as u64;
-        assert!(bodies <= KEYS + circles, "round {round}: {bodies} bodies for {circles} circles");
+        assert!(bodies <= KEYS + circles, "round {round}: {bodies} bodies for {circles} broken cycles");
     }
-    assert!(all > 0, "there was no circle");
+    assert!(all > 0, "no cycle was broken");
 }

@@ -1,4 +1,4 @@
-//! Owners that fail, and owners that are stopped.
+//! Claim holders that fail, and claim holders that are stopped.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::program::{Program, cache, note, noted, until};
 
-/// Comes to nothing where it is the first to run, as soon as another program waits.
+/// Fails if it is the first body to run, as soon as another program waits.
 #[fleche]
 fn fails_first(#[by_name] directory: PathBuf, panics: bool) -> Result<u64, String> {
     note(&directory, "fails first");
@@ -19,7 +19,7 @@ fn fails_first(#[by_name] directory: PathBuf, panics: bool) -> Result<u64, Strin
     Err("the first one fails".to_owned())
 }
 
-/// `panics`: whether the first is to panic.
+/// Command `fails panics|errs`: how the first body fails.
 pub(crate) fn fails(directory: &Path, words: &[&str]) -> String {
     let panics = words[0] == "panics";
     let call = || fails_first(directory.to_owned(), panics);
@@ -28,14 +28,14 @@ pub(crate) fn fails(directory: &Path, words: &[&str]) -> String {
 }
 
 #[test]
-fn the_call_of_an_owner_that_fails_goes_to_one_of_those_that_wait() {
+fn waiter_computes_after_the_claim_holder_fails() {
     for how in ["errs", "panics"] {
         let directory = tempfile::tempdir().unwrap();
         let (mut first, mut other) = (Program::start(directory.path()), Program::start(directory.path()));
         first.tell(&format!("fails {how}"));
         until("a body runs", || !noted(directory.path()).is_empty());
         other.tell(&format!("fails {how}"));
-        // It has no other way to go on than to wait; whether it does so yet changes nothing.
+        // The other program can only wait. Whether it does so yet makes no difference.
         std::fs::write(directory.path().join("waits"), b"").unwrap();
         assert!(first.answer().unwrap().starts_with("Err"));
         assert!(other.answer().unwrap().starts_with("Ok(5)"));
@@ -46,25 +46,25 @@ fn the_call_of_an_owner_that_fails_goes_to_one_of_those_that_wait() {
 #[fleche(wait_timeout = "100ms")]
 fn impatient(#[by_name] directory: PathBuf) -> u64 {
     note(&directory, "impatient");
-    until("it may end", || directory.join("end").exists());
+    until("the body may end", || directory.join("end").exists());
     8
 }
 
 #[fleche]
 fn patient(#[by_name] directory: PathBuf) -> u64 {
     note(&directory, "patient");
-    until("it may end", || directory.join("end").exists());
+    until("the body may end", || directory.join("end").exists());
     9
 }
 
-/// `impatient` or `patient`.
+/// Command `stops impatient|patient`: the call to make.
 pub(crate) fn stops(directory: &Path, words: &[&str]) -> String {
     let directory = directory.to_owned();
     if words[0] == "impatient" { impatient(directory) } else { patient(directory) }.to_string()
 }
 
 #[test]
-fn an_owner_that_is_stopped_delays_others_as_long_as_they_want_to_wait() {
+fn stopped_claim_holder_delays_waiters_up_to_their_wait_timeout() {
     let directory = tempfile::tempdir().unwrap();
     let (mut first, mut other) = (Program::start(directory.path()), Program::start(directory.path()));
     for (who, bodies) in [("impatient", 2), ("patient", 3)] {

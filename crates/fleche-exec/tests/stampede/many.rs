@@ -1,4 +1,4 @@
-//! Many callers at once.
+//! Many concurrent callers.
 
 use std::{collections::BTreeSet, path::Path, path::PathBuf, time::Duration};
 
@@ -14,23 +14,23 @@ fn popular(#[by_name] directory: PathBuf, round: u64, key: u64) -> u64 {
     key * 3
 }
 
-/// `round keys threads`: that many threads ask for that many calls, all at once.
+/// Command `stampede round keys threads`: this many threads make this many different calls at the same time.
 pub(crate) fn stampede(directory: &Path, words: &[&str]) -> String {
     let numbers: Vec<u64> = words.iter().map(|word| word.parse().unwrap()).collect();
-    let [round, keys, threads] = numbers[..] else { panic!("three numbers") };
+    let [round, keys, threads] = numbers[..] else { panic!("expected three numbers") };
     let run = |thread: usize| popular(directory.to_owned(), round, thread as u64 % keys);
     on_threads(usize::try_from(threads).unwrap(), run)
 }
 
-/// As many with one call as with ten.
+/// Half of the rounds have one call, and half have ten.
 const ROUNDS: u64 = 100;
 
 #[test]
-fn of_64_threads_in_four_programs_one_runs_each_call() {
+fn threads_in_four_programs_run_each_call_once() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs: Vec<_> = (0..4).map(|_| Program::start(directory.path())).collect();
     for round in 0..ROUNDS {
-        // One call and ten, in turn.
+        // One call and ten calls, in turn.
         let keys = if round % 2 == 0 { 1 } else { 10 };
         forget(directory.path());
         for program in &mut programs {
@@ -50,17 +50,17 @@ fn of_64_threads_in_four_programs_one_runs_each_call() {
 #[fleche]
 async fn awaited(#[by_name] directory: PathBuf, round: u64, key: u64) -> u64 {
     note(&directory, &format!("{round}/{key}"));
-    // Another program has time to ask, and this one's other tasks have, too.
+    // Gives other programs, and other tasks of this one, time to make the call.
     tokio::task::yield_now().await;
     work_for(Duration::from_millis(30));
     key * 3
 }
 
-/// `round keys tasks`: that many tasks of one thread ask for that many calls, all at once.
+/// Command `tasks round keys tasks`: this many tasks of one thread make this many different calls at the same time.
 pub(crate) fn tasks(directory: &Path, words: &[&str]) -> String {
     let numbers: Vec<u64> = words.iter().map(|word| word.parse().unwrap()).collect();
-    let [round, keys, tasks] = numbers[..] else { panic!("three numbers") };
-    // A task that kept the thread while it waits would keep the others from being begun.
+    let [round, keys, tasks] = numbers[..] else { panic!("expected three numbers") };
+    // A task that blocked the thread while it waits would keep the others from starting.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let tasks: Vec<_> =
         (0..tasks).map(|task| runtime.spawn(awaited(directory.to_owned(), round, task % keys))).collect();
@@ -69,7 +69,7 @@ pub(crate) fn tasks(directory: &Path, words: &[&str]) -> String {
 }
 
 #[test]
-fn of_64_tasks_in_four_programs_one_runs_each_call() {
+fn tasks_in_four_programs_run_each_call_once() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs: Vec<_> = (0..4).map(|_| Program::start(directory.path())).collect();
     for round in 0..20 {
@@ -93,26 +93,26 @@ fn cheap(#[by_name] directory: PathBuf, x: u64) -> u64 {
     x + 1
 }
 
-/// `seed calls keys`: a pool of two processes is given so many calls, in an order of its own.
+/// Command `pool seed calls keys`: submits this many calls to a pool of two processes, in an order that depends on the seed.
 pub(crate) fn pool(directory: &Path, words: &[&str]) -> String {
     let numbers: Vec<u64> = words.iter().map(|word| word.parse().unwrap()).collect();
-    let [seed, calls, keys] = numbers[..] else { panic!("three numbers") };
+    let [seed, calls, keys] = numbers[..] else { panic!("expected three numbers") };
     let pool = wrap_executor(ProcessPool::new(2).unwrap());
-    // Multiplying by an odd number visits every remainder, in an order that looks like none.
+    // The factor has no common divisor with `keys`, so that the order is irregular and contains every key.
     let inputs = (0..calls).map(|at| (directory.to_owned(), at.wrapping_mul(2 * seed + 7919) % keys));
     let results = pool.map(cheap, inputs).ahead(64).map(Result::unwrap);
     results.sum::<u64>().to_string()
 }
 
 #[test]
-fn ten_thousand_calls_of_a_thousand_through_two_pools_run_a_thousand_bodies() {
+fn ten_thousand_calls_of_a_thousand_keys_run_a_thousand_bodies() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs: Vec<_> = (0..2).map(|_| Program::start(directory.path())).collect();
     for (seed, program) in programs.iter_mut().enumerate() {
         program.tell(&format!("pool {seed} 5000 1000"));
     }
     for program in &mut programs {
-        // Each call five times, whatever the order.
+        // Each of the thousand calls is made five times.
         assert_eq!(program.answer(), Some((5 * (1..=1000).sum::<u64>()).to_string()));
     }
     let bodies = noted(directory.path());

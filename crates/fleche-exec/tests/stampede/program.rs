@@ -1,4 +1,4 @@
-//! The programs: what they are told, a line each, and what they answer.
+//! The programs: they read commands, one per line, and answer each with a line.
 
 use std::{
     env,
@@ -21,13 +21,13 @@ use nix::{
     unistd::Pid,
 };
 
-/// Longer than anything here takes: what is not there by then hangs.
+/// Longer than any test takes: a condition that does not hold by then never will.
 pub(crate) const HANGS: Duration = Duration::from_mins(2);
 
-/// What a program does with the words of a line; the answer is a line too.
+/// Performs a command with the words of its line, and returns the answer.
 pub(crate) type Act = fn(&Path, &[&str]) -> String;
 
-/// All that programs can be told.
+/// All commands.
 const ACTS: &[(&str, Act)] = &[
     ("stampede", crate::many::stampede),
     ("tasks", crate::many::tasks),
@@ -40,21 +40,21 @@ const ACTS: &[(&str, Act)] = &[
 
 const DIRECTORY: &str = "FLECHE_TEST_DIRECTORY";
 
-/// The program. Does what it is told until there is nothing more.
+/// The program. Performs commands until its stdin ends.
 #[test]
 fn program() {
     let Some(directory) = env::var_os(DIRECTORY).map(PathBuf::from) else { return };
     let cache = cache(&directory);
     for line in orders() {
         let words: Vec<_> = line.split(' ').collect();
-        let (_, act) = ACTS.iter().find(|(name, _)| *name == words[0]).expect("it is an act");
+        let (_, act) = ACTS.iter().find(|(name, _)| *name == words[0]).expect("the command is known");
         let _active = cache.enter();
         // The test harness, of this program and of its workers, leaves lines unfinished.
         println!("\ndone {}", act(&directory, &words[1..]));
     }
 }
 
-/// What the program is told. It ends with whoever tells it, whatever it is doing.
+/// Returns the commands that the program reads. The program exits when its stdin ends, whatever it is doing.
 fn orders() -> mpsc::Receiver<String> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -66,7 +66,7 @@ fn orders() -> mpsc::Receiver<String> {
     told
 }
 
-/// The cache that all programs share.
+/// Returns the cache that all programs share.
 pub(crate) fn cache(directory: &Path) -> Cache {
     Cache::new(FileValues::open(directory.join("values")).unwrap(), FileCalls::open(directory.join("calls")).unwrap())
 }
@@ -95,11 +95,11 @@ impl Program {
     }
 
     pub(crate) fn tell(&mut self, line: &str) {
-        // One that was killed hears nothing.
+        // A killed program reads nothing.
         let _ = writeln!(self.orders, "{line}");
     }
 
-    /// Its next answer; `None` where it is dead.
+    /// Returns the program's next answer, or `None` if the program is dead.
     pub(crate) fn answer(&mut self) -> Option<String> {
         let mut lines = self.answers.by_ref().map_while(Result::ok);
         lines.find_map(|line| line.strip_prefix("done ").map(str::to_owned))
@@ -109,7 +109,7 @@ impl Program {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Stops all of it.
+    /// Stops all threads of the program.
     pub(crate) fn stop(&self) {
         self.signal(Signal::SIGSTOP);
         let stopped = waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
@@ -128,7 +128,7 @@ impl Drop for Program {
     }
 }
 
-/// Runs the closure on so many threads at once; what they give, in words.
+/// Runs the closure on this many threads at the same time. Returns the results, separated by spaces.
 pub(crate) fn on_threads(threads: usize, run: impl Fn(usize) -> u64 + Sync) -> String {
     let (barrier, cache) = (Barrier::new(threads), fleche_core::active_cache());
     let results: Vec<_> = thread::scope(|scope| {
@@ -145,13 +145,13 @@ pub(crate) fn on_threads(threads: usize, run: impl Fn(usize) -> u64 + Sync) -> S
     results.join(" ")
 }
 
-/// Notes that a body runs, in one line that no other tears.
+/// Notes that a body runs, in one write that is not interleaved with others.
 pub(crate) fn note(directory: &Path, what: &str) {
     let mut log = OpenOptions::new().create(true).append(true).open(directory.join("bodies")).unwrap();
     log.write_all(format!("{what} by {}\n", std::process::id()).as_bytes()).unwrap();
 }
 
-/// The bodies that have run.
+/// Returns the bodies that have run.
 pub(crate) fn noted(directory: &Path) -> Vec<String> {
     fs::read_to_string(directory.join("bodies")).unwrap_or_default().lines().map(str::to_owned).collect()
 }
@@ -161,7 +161,7 @@ pub(crate) fn forget(directory: &Path) {
     let _ = fs::remove_file(directory.join("bodies"));
 }
 
-/// Lets so much time pass, as a body does that works.
+/// Lets this much time pass, like a working body.
 pub(crate) fn work_for(time: Duration) {
     let begun = Instant::now();
     while let Some(left) = time.checked_sub(begun.elapsed()) {
@@ -169,16 +169,16 @@ pub(crate) fn work_for(time: Duration) {
     }
 }
 
-/// Returns once it holds.
+/// Returns once the condition holds.
 pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let since = Instant::now();
     while !holds() {
-        assert!(since.elapsed() < HANGS, "it never holds that {what}");
+        assert!(since.elapsed() < HANGS, "timed out waiting until {what}");
         thread::park_timeout(Duration::from_millis(1));
     }
 }
 
-/// That nobody has a claim of what is recorded.
+/// Checks that no recorded call is claimed.
 pub(crate) fn nothing_is_locked(directory: &Path) -> Result<(), Error> {
     let calls = FileCalls::open(directory.join("calls"))?;
     for key in calls.keys(&DigestPrefix::all())? {
