@@ -61,7 +61,7 @@ pub trait Held: Send + Sync {
 
     /// Returns whether [`awaits`](Self::awaits) publishes anything that [`owner`](crate::CallStore::owner) shows to
     /// other processes. Only then does a waiting claim holder search for wait cycles that it is part of. The default
-    /// returns `false`: the store has another way to find cycles, or none.
+    /// returns `false`, for claims that another process holds for this one and checks for cycles.
     fn publishes(&self) -> bool {
         false
     }
