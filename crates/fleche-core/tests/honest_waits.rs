@@ -1,5 +1,5 @@
 //! Tests of waits that look like a deadlock and are none, and of one lock that is one. In a separate process, because
-//! the states of its threads decide.
+//! detection depends on all threads of the process.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
