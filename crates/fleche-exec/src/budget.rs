@@ -7,11 +7,11 @@ pub(crate) use account::{Account, Grant};
 use fleche_core::executor::Resources;
 use serde::{Deserialize, Serialize};
 
-/// The resources that a pool's tasks share. A task starts when the resources that it asks for are free, and returns them
-/// when it ends.
+/// The resources that a pool's tasks share. A task starts when the resources that it asks for are free, and returns
+/// them when it ends.
 ///
-/// A budget is bookkeeping: a body can use more cores or memory than its task asked for. Only process pools also enforce
-/// `memory_mb`, as a limit.
+/// A budget is bookkeeping: a body can use more cores or memory than its task asked for. Only process pools also
+/// enforce `memory_mb`, as a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {

@@ -2,8 +2,8 @@
 
 use fleche_core::{Error, Task, executor::SubmitError, fork::ProcessLocal};
 
-/// Runs the task. A panic of the body belongs to the job. Any other panic, for example in a callback of the job, is logged
-/// here, since in rayon it would end the process.
+/// Runs the task. A panic of the body belongs to the job. Any other panic, for example in a callback of the job, is
+/// logged here, since in rayon it would end the process.
 #[cfg(any(feature = "rayon", feature = "tokio"))]
 pub(crate) fn run(task: Task) {
     if let Err(panic) = fleche_core::job::catch(|| task.run()) {

@@ -40,11 +40,12 @@ pub(crate) fn register(pool: Weak<dyn Cancel>) {
 /// Makes Ctrl-C (`SIGINT`) cancel queued tasks instead of ending the program.
 ///
 /// This applies to all thread pools and process pools of this process. Jobs whose body has not started end as
-/// [`JobError::Cancelled`](fleche_core::JobError::Cancelled). Running bodies finish, and their results are recorded. The
-/// program continues and handles the cancelled jobs. A second Ctrl-C ends the program, as it would without this function.
+/// [`JobError::Cancelled`](fleche_core::JobError::Cancelled). Running bodies finish, and their results are recorded.
+/// The program continues and handles the cancelled jobs. A second Ctrl-C ends the program, as it would without this
+/// function.
 ///
-/// Call it once, early in `main`, after [`init`](crate::init); further calls do nothing. Worker processes do not receive
-/// the terminal's Ctrl-C. A task on its way to a worker process may start before it can be cancelled.
+/// Call it once, early in `main`, after [`init`](crate::init); further calls do nothing. Worker processes do not
+/// receive the terminal's Ctrl-C. A task on its way to a worker process may start before it can be cancelled.
 ///
 /// ```no_run
 /// use fleche_core::{ExecutorExt, JobError};
@@ -83,7 +84,7 @@ pub fn cancel_on_ctrl_c() -> Result<()> {
                 // The second Ctrl-C must end the program, whatever it is doing.
                 let _ = emulate_default_handler(signal);
             }
-            // This thread stays free for the next signal: callbacks of cancelled jobs may take long.
+            // This thread stays free for the next signal: callbacks of cancelled jobs may take a long time.
             if starter::spawn(THREAD, cancel_and_say).is_err() {
                 cancel_and_say();
             }

@@ -12,8 +12,8 @@
 //! | your own, around an existing pool | see below | any store, any closure |
 //! | none: call the function | there are few calls, or each is parallel in itself, or the function is an `async fn` | |
 //!
-//! Wrap an executor with [`fleche_core::wrap_executor`]: hits are then answered without reaching it, and other calls run
-//! with the cache, metadata and tags that were active where they were submitted:
+//! Wrap an executor with [`fleche_core::wrap_executor`]: hits are then answered without reaching it, and other calls
+//! run with the cache, metadata and tags that were active where they were submitted:
 //!
 //! ```
 //! use fleche_core::{Cache, ExecutorExt, fleche, wrap_executor};
@@ -34,18 +34,18 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`with`](fleche_core::ExecutorExt::with) states the resources that calls need: `pool.with(Resources::new().cores(4))`. A
-//! pool starts a call when that much of its [`Budget`] is free.
+//! [`with`](fleche_core::ExecutorExt::with) states the resources that calls need:
+//! `pool.with(Resources::new().cores(4))`. A pool starts a call when that much of its [`Budget`] is free.
 //!
-//! An executor's configuration serializes to text, such as `{"type":"threads","threads":4}`, from which another program can
-//! open an executor of the same kind. A program knows the types of the crates that it links: `use fleche_exec as _;` links
-//! this one.
+//! An executor's configuration serializes to text, such as `{"type":"threads","threads":4}`, from which another program
+//! can open an executor of the same kind. A program knows the types of the crates that it links: `use fleche_exec as
+//! _;` links this one.
 //!
 //! # Writing an executor
 //!
 //! Any pool that runs closures on its threads becomes an executor in 25 lines: accept a [`Task`](fleche_core::Task) and
-//! [run](fleche_core::Task::run) it once, on any thread, at any time. [Refuse](fleche_core::Task::refuse) a task that cannot
-//! be accepted; dropping a task fails its job. This is `examples/third_party_pool.rs`, for the pool of the crate
+//! [run](fleche_core::Task::run) it once, on any thread, at any time. [Refuse](fleche_core::Task::refuse) a task that
+//! cannot be accepted; dropping a task fails its job. This is `examples/third_party_pool.rs`, for the pool of the crate
 //! `threadpool`:
 //!
 //! ```

@@ -35,43 +35,44 @@ use waiting::{Waiting, Wants};
 
 /// A pool of worker processes that run tasks in the order of their submission.
 ///
-/// Workers are further processes of this program: [`init`] turns them into workers. They run the same file as this process,
-/// even if it was moved, removed or replaced. (A program that is run by a loader, as in `ld.so ./program`, must stay at its
-/// path until `init` is called.) The pool starts workers when it has tasks for them, up to a fixed number, and keeps them.
-/// A `ProcessPool` is a cheap handle: clones refer to the same pool.
+/// Workers are further processes of this program: [`init`] turns them into workers. They run the same file as this
+/// process, even if it was moved, removed or replaced. (A program that is run by a loader, as in `ld.so ./program`,
+/// must stay at its path until `init` is called.) The pool starts workers when it has tasks for them, up to a fixed
+/// number, and keeps them. A `ProcessPool` is a cheap handle: clones refer to the same pool.
 ///
 /// **What can be submitted.** `#[fleche]` functions, other functions, and closures that capture nothing. A closure that
 /// captures, a function pointer or a reference to a function is refused: pass the values as arguments.
 ///
-/// **Stores.** With [`fleche_core::wrap_executor`], or with bound functions, every store works. Workers open stores that
-/// any number of processes may open, and reach all others through their channel to the pool's process.
+/// **Stores.** With [`fleche_core::wrap_executor`], or with bound functions, every store works. Workers open stores
+/// that any number of processes may open, and reach all others through their channel to the pool's process.
 ///
-/// **Waiting within tasks.** A worker whose task waits for more than 20 ms, for example for a job of its own pool, does not
-/// count against the pool's size. A stand-in, one of at most 64, runs tasks in its place and may use the cores that it asked
-/// for. Workers that wait for the same call share one stand-in; while queued tasks are still held up, another one starts
-/// each second. Stand-ins end when they were not needed for 5 seconds.
+/// **Waiting within tasks.** A worker whose task waits for more than 20 ms, for example for a job of a pool that the
+/// worker has created, does not count against the pool's size. A stand-in, one of at most 64, runs tasks in its place
+/// and may use the cores that it asked for. Workers that wait for the same call share one stand-in; while queued tasks
+/// are still held up, another one starts each second. Stand-ins end when they have not been needed for 5 seconds.
 ///
 /// **Working directory.** Workers run in the working directory that the program had when the pool was created.
 ///
-/// **Failures.** A panic ends its task as [`JobError::Panicked`](fleche_core::JobError::Panicked), and the worker takes the
-/// next one. When a worker dies, the task that it had started fails as
+/// **Failures.** A panic ends its task as [`JobError::Panicked`](fleche_core::JobError::Panicked), and the worker takes
+/// the next one. When a worker dies, the task that it had started fails as
 /// [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost) with the signal or the exit code; tasks that it had not
-/// started go to other workers. The death is noticed even if a body has left a forked process behind. A body that writes
-/// into the worker's channel loses its own task in this way. Workers end when this process does, however it ends. Bodies
-/// keep stdout and stderr. Their stdin is empty, and they inherit no other open file descriptor of this process.
+/// started go to other workers. The death is noticed even if a body has left a forked process behind. A body that
+/// writes into the worker's channel loses its own task in this way. Workers end when this process does, however it
+/// ends. Bodies keep stdout and stderr. Their stdin is empty, and they inherit no other open file descriptor of this
+/// process.
 ///
-/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]. It starts when all of them
-/// are free, strictly in order, as in a [`ThreadPool`](crate::ThreadPool). Further options:
+/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]. It starts when all of
+/// them are free, strictly in order, as in a [`ThreadPool`](crate::ThreadPool). Further options:
 ///
 /// - `memory_mb` is also a limit: a body cannot allocate more than that in addition to what its worker already has, and
 ///   Rust programs abort when an allocation fails;
-/// - `timeout`: a job whose body has run for this long ends as [`JobError::TimedOut`](fleche_core::JobError::TimedOut), and
-///   its worker is killed, with the programs that the body started;
+/// - `timeout`: a job whose body has run for this long ends as [`JobError::TimedOut`](fleche_core::JobError::TimedOut),
+///   and its worker is killed, with the programs that the body started;
 /// - `retries`: how often a task starts again after its worker was lost;
-/// - `working_dir`: the worker's working directory while the body runs. It is not created: if it does not exist, the job
-///   is [`Rejected`](fleche_core::JobError::Rejected);
-/// - `env`: the body runs in a worker that was started with these variables, in addition to those of this process. If the
-///   pool has no room for another worker, an idle one with other variables is ended.
+/// - `working_dir`: the worker's working directory while the body runs. It is not created: if it does not exist, the
+///   job is [`Rejected`](fleche_core::JobError::Rejected);
+/// - `env`: the body runs in a worker that was started with these variables, in addition to those of this process. If
+///   the pool has no room for another worker, an idle one with other variables is ended.
 ///
 /// ```no_run
 /// use fleche_core::{ExecutorExt, executor::Resources};
@@ -94,7 +95,8 @@ use waiting::{Waiting, Wants};
 #[derive(Clone)]
 pub struct ProcessPool(Arc<Handle>);
 
-/// The state that the handles share. Worker connections hold only the schedule, so this is dropped with the last handle.
+/// The state that the handles share. Worker connections hold only the schedule, so this is dropped with the last
+/// handle.
 struct Handle {
     schedule: ProcessLocal<Arc<Schedule>>,
     config: ProcessPoolConfig,
@@ -166,8 +168,8 @@ impl ProcessPool {
 
     /// Closes the pool for all handles, and waits until all accepted tasks have run and the workers have ended.
     ///
-    /// Jobs that are submitted afterwards end as [`JobError::Rejected`](fleche_core::JobError::Rejected). On a thread of the
-    /// pool itself, for example in a job's `on_done` callback, it returns at once.
+    /// Jobs that are submitted afterwards end as [`JobError::Rejected`](fleche_core::JobError::Rejected). On a thread
+    /// of the pool itself, for example in a job's `on_done` callback, it returns at once.
     pub fn shutdown(&self) {
         if self.is_inherited() {
             return;
@@ -178,8 +180,8 @@ impl ProcessPool {
 
     /// Cancels every accepted task whose body has not started, and returns their number. The pool stays open.
     ///
-    /// The jobs end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled). A job whose task is on its way to a worker ends
-    /// when the worker gives the task back; some of these tasks, although counted, may still start.
+    /// The jobs end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled). A job whose task is on its way to a
+    /// worker ends when the worker gives the task back; some of these tasks, although counted, may still start.
     pub fn cancel_waiting(&self) -> usize {
         if self.is_inherited() {
             return 0;
@@ -189,8 +191,8 @@ impl ProcessPool {
 
     /// Closes the pool without running queued tasks, and waits until the workers have ended.
     ///
-    /// Queued tasks end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled). The workers are killed, and the tasks that
-    /// they were running end as [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost).
+    /// Queued tasks end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled). The workers are killed, and the
+    /// tasks that they were running end as [`JobError::WorkerLost`](fleche_core::JobError::WorkerLost).
     pub fn shutdown_now(&self) {
         if self.is_inherited() {
             return;

@@ -7,11 +7,11 @@ use indicatif::ProgressBar;
 
 /// Shows a progress bar for [`ExecutorExt::map`](fleche_core::ExecutorExt::map).
 pub trait MapProgress: Sized {
-    /// Returns the results, and advances the bar each time a call ends. Hits and failures count, whether or not the result
-    /// was taken yet.
+    /// Returns the results, and advances the bar each time a call ends. Hits and failures count, whether or not the
+    /// result has been taken yet.
     ///
-    /// A bar without a length gets the number of inputs, if their iterator reports an upper bound. After the last result was
-    /// taken, the bar finishes in its style.
+    /// A bar without a length gets the number of inputs, if their iterator reports an upper bound. After the last
+    /// result has been taken, the bar finishes in its style.
     ///
     /// ```
     /// use fleche_core::ExecutorExt;
@@ -39,7 +39,7 @@ impl<E: ?Sized, F, I: Iterator, R> MapProgress for Map<'_, E, F, I, R> {
     }
 }
 
-/// An iterator over results that moves a progress bar, created by [`MapProgress::progress`].
+/// An iterator over results that advances a progress bar, created by [`MapProgress::progress`].
 #[must_use = "inputs are submitted as results are taken"]
 pub struct Progress<I> {
     results: I,

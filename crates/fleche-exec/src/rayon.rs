@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::foreign;
 
-/// Runs tasks on a rayon pool, beside the pool's other work.
+/// Runs tasks on a rayon pool, alongside the pool's other work.
 ///
 /// A thread that waits inside a task (for a job, a lock, a file) is lost to the pool during the wait: use a
 /// [`ThreadPool`](crate::ThreadPool) for such calls.
@@ -73,8 +73,8 @@ impl fmt::Debug for RayonExecutor {
     }
 }
 
-/// The configuration of a [`RayonExecutor`]: `{"type":"rayon"}` for the global pool, `{"type":"rayon","threads":4}` for a
-/// separate pool, which each `open` creates anew.
+/// The configuration of a [`RayonExecutor`]: `{"type":"rayon"}` for the global pool, `{"type":"rayon","threads":4}` for
+/// a separate pool, which each `open` creates anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RayonConfig {

@@ -31,41 +31,43 @@ use queue::Queue;
 /// [`JobError::Panicked`](fleche_core::JobError::Panicked), and its thread takes the next one. A task that is cancelled
 /// before it starts is skipped.
 ///
-/// **Shutdown.** Dropping the last handle waits until every accepted task has run. So does [`shutdown`](Self::shutdown).
-/// Neither can wait for a task of the pool itself that calls it or holds the last handle: there, both return at once, and
-/// the threads run the accepted tasks and then end.
+/// **Shutdown.** Dropping the last handle waits until every accepted task has run. So does
+/// [`shutdown`](Self::shutdown). Within a task of the pool itself, neither can wait for that task: both return at once
+/// there, and the threads run the accepted tasks and then end.
 ///
-/// **Waiting within tasks.** A task may submit to its own pool and wait for the result, even in a pool of one thread. While
-/// it blocks on a [`Job`] of any pool, it does not count against the pool's size: another thread, one of at most 1024, runs
-/// tasks in its place, and the cores that it asked for are free for other tasks. A task of its own pool that it waits for
-/// moves to the front of the queue. A single job that has not started runs at once, nested in the waiting task and on its
-/// thread, up to 8 levels deep:
+/// **Waiting within tasks.** A task may submit to its own pool and wait for the result, even in a pool of one thread.
+/// While it blocks on a [`Job`] of any pool, it does not count against the pool's size: another thread, one of at most
+/// 1024, runs tasks in its place, and the cores that it asked for are free for other tasks. A task of its own pool that
+/// it waits for moves to the front of the queue. A single job that has not started runs at once, nested in the waiting
+/// task and on its thread, up to 8 levels deep:
 ///
-/// - a task should not wait while it holds a lock that the nested task takes, or has borrowed a thread-local variable that
-///   the nested task uses;
-/// - a nested task has its own active cache, tracing spans, GPUs and processor time, but shares a subscriber or dispatcher
-///   that the waiting task has set for its thread;
+/// - a task should not wait while it holds a lock that the nested task takes, or has borrowed a thread-local variable
+///   that the nested task uses;
+/// - a nested task has its own active cache, tracing spans, GPUs and processor time, but shares a subscriber or
+///   dispatcher that the waiting task has set for its thread;
 /// - nothing is nested during a panic, or if a task waits with a timeout or for several jobs
-///   ([`as_completed`](fleche_core::job::as_completed), [`join_all`](fleche_core::job::join_all)): other threads run those.
+///   ([`as_completed`](fleche_core::job::as_completed), [`join_all`](fleche_core::job::join_all)): other threads run
+///   those.
 ///
-/// The pool does not see other waits: on locks, on channels, and on a job that the task awaits as a future with `block_on`.
-/// Threads that wait in these ways count against the pool's size.
+/// The pool does not see other waits: on locks, on channels, and on a job that the task awaits as a future with
+/// `block_on`. Threads that wait in these ways count against the pool's size.
 ///
 /// **Deadlocks.** All running tasks may wait for other tasks of the pool while the next task cannot start, because no
-/// further thread can start or because the waiting tasks hold the memory or GPUs that it asks for. That task then ends as
-/// [`JobError::Rejected`](fleche_core::JobError::Rejected). A chain of tasks, each of which waits for the next, may be 8000
-/// long.
+/// further thread can start or because the waiting tasks hold the memory or GPUs that it asks for. That task then ends
+/// as [`JobError::Rejected`](fleche_core::JobError::Rejected). A chain of tasks, each of which waits for the next, may
+/// be 8000 long.
 ///
-/// **Working directory.** The threads run in the program's working directory, even if an isolated body creates the pool or
-/// waits for it.
+/// **Working directory.** The threads run in the program's working directory, even if an isolated body creates the pool
+/// or waits for it.
 ///
-/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of them
-/// are free. Tasks start strictly in order: while the first task waits for resources, smaller ones behind it wait too, so
-/// that a stream of small tasks cannot starve it. A task that asks for more than the whole budget is refused at once. A
-/// waiting task keeps its memory and its GPUs: if the task that it waits for needs more than the rest, that task waits for
-/// other tasks to end, and is refused if none can. [`assigned_gpus`](fleche_core::executor::assigned_gpus) returns the ids
-/// of a task's GPUs. `retries` is accepted and has no effect, since a thread is never lost. Threads share an environment and
-/// a working directory and cannot be killed, so `env`, `working_dir` and `timeout` are refused, as are all other options.
+/// **Resources.** A task may ask for `cores`, `memory_mb` and `gpus` of the pool's [`Budget`]; it starts when all of
+/// them are free. Tasks start strictly in order: while the first task waits for resources, smaller ones behind it wait
+/// too, so that a stream of small tasks cannot starve it. A task that asks for more than the whole budget is refused at
+/// once. A waiting task keeps its memory and its GPUs: if the task that it waits for needs more than the rest, that
+/// task waits for other tasks to end, and is refused if none can.
+/// [`assigned_gpus`](fleche_core::executor::assigned_gpus) returns the ids of a task's GPUs. `retries` is accepted and
+/// has no effect, since a thread is never lost. Threads share an environment and a working directory and cannot be
+/// killed, so `env`, `working_dir` and `timeout` are refused, as are all other options.
 ///
 /// ```
 /// use fleche_core::{ExecutorExt, executor::{Resources, assigned_gpus}};
@@ -141,10 +143,11 @@ impl ThreadPool {
         self.0.size
     }
 
-    /// Runs the closure on a thread of the pool. Its captures and its result may be anything that can move between threads.
+    /// Runs the closure on a thread of the pool. Its captures and its result may be anything that can move between
+    /// threads.
     ///
-    /// **Inherits nothing**, even in a wrapped pool: the closure runs under the default cache, without the tags and metadata
-    /// kinds that are active here. To pass them on, bind the function that the closure calls:
+    /// **Inherits nothing**, even in a wrapped pool: the closure runs under the default cache, without the tags and
+    /// metadata kinds that are active here. To pass them on, bind the function that the closure calls:
     ///
     /// ```
     /// # use fleche_core::{Bound, Cache};
@@ -180,8 +183,8 @@ impl ThreadPool {
 
     /// Closes the pool for all handles, and waits until all accepted tasks have run and the threads have ended.
     ///
-    /// Jobs that are submitted afterwards end as [`JobError::Rejected`](fleche_core::JobError::Rejected). In a task of the pool
-    /// itself, it returns at once. A second call waits as well.
+    /// Jobs that are submitted afterwards end as [`JobError::Rejected`](fleche_core::JobError::Rejected). In a task of
+    /// the pool itself, it returns at once. A second call waits as well.
     pub fn shutdown(&self) {
         self.0.end();
     }

@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 
 use crate::foreign;
 
-/// Runs tasks with `spawn_blocking` on a tokio runtime, so that no task occupies a thread that polls futures. The jobs can
-/// be awaited in the runtime.
+/// Runs tasks with `spawn_blocking` on a tokio runtime, so that no task occupies a thread that polls futures. The jobs
+/// can be awaited in the runtime.
 ///
 /// By default, a runtime has up to 512 blocking threads. To run no more tasks than there are cores, use a
 /// [`ThreadPool`](crate::ThreadPool), whose jobs can be awaited as well.
@@ -63,8 +63,8 @@ impl Executor for TokioExecutor {
     }
 }
 
-/// The configuration of a [`TokioExecutor`]: `{"type":"tokio"}`. `open` uses the runtime in which it is called, and fails
-/// outside of a runtime.
+/// The configuration of a [`TokioExecutor`]: `{"type":"tokio"}`. `open` uses the runtime in which it is called, and
+/// fails outside of a runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokioConfig;

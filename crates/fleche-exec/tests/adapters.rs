@@ -1,4 +1,5 @@
-//! Executors over threads of other pools, and progress bars. Executors behind features are tested with `--all-features`.
+//! Executors over threads of other pools, and progress bars. Executors behind features are tested with
+//! `--all-features`.
 
 #[cfg(feature = "tokio")]
 #[path = "adapters/tokio.rs"]

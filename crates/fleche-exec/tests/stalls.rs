@@ -1,5 +1,5 @@
-//! Deadlocks that the wait graph does not show, in a process with a process pool and in its workers. They have a test binary
-//! of their own, since they are detected by the fact that nothing else runs in the process.
+//! Deadlocks that the wait graph does not show, in a process with a process pool and in its workers. They have a test
+//! binary of their own, since they are detected by the fact that nothing else runs in the process.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -111,7 +111,7 @@ fn unseen_cycles_are_broken_when_nothing_runs() {
     assert_ne!(result(pool.submit(whoami, ())).unwrap(), std::process::id());
     assert_eq!(result(pool.submit(circle, (1,))), Ok((1, 1)));
 
-    // In this process, beside idle workers.
+    // In this process, while its workers are idle.
     assert_eq!(circle(2), (2, 1));
 
     // From one worker to the other and back.

@@ -26,8 +26,8 @@ impl Grant {
         self.cores
     }
 
-    /// Removes the cores from the grant and returns their number. The task waits; [`with_cores`](Self::with_cores) puts them
-    /// back when it resumes.
+    /// Removes the cores from the grant and returns their number. The task waits; [`with_cores`](Self::with_cores) puts
+    /// them back when it resumes.
     pub(crate) fn without_cores(&mut self) -> usize {
         mem::take(&mut self.cores)
     }
@@ -44,17 +44,17 @@ impl Account {
         Self { cores: signed(cores.unwrap_or_default()), memory_mb: memory_mb.unwrap_or_default(), gpus }
     }
 
-    /// Returns whether all of this is free.
+    /// Returns whether the whole demand is free.
     pub(crate) fn has(&self, demand: Demand) -> bool {
         signed(demand.cores) <= self.cores && self.has_all_but_cores(demand)
     }
 
-    /// Returns whether the memory and the GPUs are free, which cannot be overdrawn.
+    /// Returns whether the memory and the GPUs of the demand are free. Unlike cores, these cannot be overdrawn.
     pub(crate) fn has_all_but_cores(&self, demand: Demand) -> bool {
         demand.memory_mb <= self.memory_mb && demand.gpus <= self.gpus.len()
     }
 
-    /// Takes this out of the account. The memory and the GPUs must be free.
+    /// Takes the demand out of the account. Its memory and GPUs must be free.
     pub(crate) fn take(&mut self, Demand { cores, memory_mb, gpus }: Demand) -> Grant {
         self.take_cores(cores);
         self.memory_mb -= memory_mb;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::ProcessPool;
 use crate::budget::Budget;
 
-/// The configuration of a [`ProcessPool`]: `{"type":"processes","processes":4}`, with `budget` and `replace_after` if they
-/// were set. Each `open` creates a separate pool, and fails for 0 processes.
+/// The configuration of a [`ProcessPool`]: `{"type":"processes","processes":4}`, with `budget` and `replace_after` if
+/// they were set. Each `open` creates a separate pool, and fails for 0 processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessPoolConfig {

@@ -1,11 +1,11 @@
 //! Frames: the messages on the channel between a pool and a worker.
 //!
-//! A frame is a marker (8 bytes), the length of its body (8), the body, and another marker (8). The body is the frame's kind
-//! (1), a number (8), the number of parts (4), the length of each part (8), and the parts. Numbers are little endian. Both
-//! ends are the same binary, so this format may change at any time.
+//! A frame is a marker (8 bytes), the length of its body (8), the body, and another marker (8). The body is the frame's
+//! kind (1), a number (8), the number of parts (4), the length of each part (8), and the parts. Numbers are little
+//! endian. Both ends are the same binary, so this format may change at any time.
 //!
-//! A body that writes into the channel, because it inherited or guessed the descriptor, shifts the markers. Foreign bytes
-//! between frames or within one are therefore noticed before the frame is read as a message.
+//! A body that writes into the channel, because it inherited or guessed the descriptor, shifts the markers. Foreign
+//! bytes between frames or within one are therefore noticed before the frame is read as a message.
 
 use std::io::{self, Read, Write};
 
@@ -45,7 +45,8 @@ pub(super) enum Kind {
     QuickRequest,
     /// To the pool: like `QuickRequest`, but not answered. It is performed before the next frame is read.
     Tell,
-    /// Both directions: a piece of the sender's large frame `number`. Parts: the size of the whole frame (8), and the piece.
+    /// Both directions: a piece of the sender's large frame `number`. Parts: the size of the whole frame (8), and the
+    /// piece.
     Piece,
 }
 

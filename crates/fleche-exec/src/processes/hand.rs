@@ -28,7 +28,7 @@ use crate::budget::{Demand, Grant};
 /// The name of the threads of process pools.
 pub(super) const THREAD: &str = "fleche-worker";
 
-/// Returns whether the current thread is one of them, of any pool.
+/// Returns whether the current thread belongs to a process pool.
 pub(super) fn is_own_thread() -> bool {
     std::thread::current().name() == Some(THREAD)
 }
@@ -56,8 +56,8 @@ pub(super) struct Hand {
     bytes: usize,
     /// Counts the tasks that the worker has yet to run, for the detection of quiescence.
     owed: Arc<Owed>,
-    /// Whether further tasks may be dispatched while it is busy: from when half of its credit is free until none is, so that
-    /// its threads wake up for many tasks at once.
+    /// Whether further tasks may be dispatched while it is busy: from when half of its credit is free until none is, so
+    /// that its threads wake up for many tasks at once.
     fills: bool,
     /// How long its recent tasks took; `None` before the first one has ended.
     recent: Option<Duration>,
@@ -133,7 +133,8 @@ pub(super) struct Left {
 }
 
 impl Hand {
-    /// Creates the handle of a worker that runs as this process, receives messages from `outbox` and may run `left` tasks.
+    /// Creates the handle of a worker that runs as this process, receives messages from `outbox` and may run `left`
+    /// tasks.
     pub(super) fn new(id: u64, process: Pid, outbox: Sender<Message>, owed: Arc<Owed>, env: Env, left: u64) -> Self {
         Self {
             id,
@@ -175,8 +176,8 @@ impl Hand {
         self.awaits.as_ref()
     }
 
-    /// Notes that its task begins to wait, for this call or for something else. Returns how many cores are free during the
-    /// wait. Tasks queued behind it are revoked, for other workers.
+    /// Notes that its task begins to wait, for this call or for something else. Returns how many cores are free during
+    /// the wait. Tasks queued behind it are revoked, for other workers.
     pub(super) fn pause(&mut self, call: Option<CallKey>) -> usize {
         let cores = self.grant.without_cores();
         self.lent = Some(cores);
@@ -221,7 +222,8 @@ impl Hand {
         self.given.len()
     }
 
-    /// Returns whether this task may be dispatched although the worker is busy, behind short tasks with the same demand.
+    /// Returns whether this task may be dispatched although the worker is busy, behind short tasks with the same
+    /// demand.
     pub(super) fn has_room(&self, task: &Waiting) -> bool {
         let short = self.recent.is_some_and(|recent| recent < SHORT);
         let open = !self.asked && !self.ending && !self.is_paused() && self.left > 0;
@@ -229,8 +231,8 @@ impl Hand {
         short && open && alike && self.fills && self.bytes + task.size() <= CREDIT_BYTES
     }
 
-    /// Dispatches a task that is marked as sent. `grant` holds its resources, or is `None` if the task takes over those of the
-    /// tasks before it.
+    /// Dispatches a task that is marked as sent. `grant` holds its resources, or is `None` if the task takes over those
+    /// of the tasks before it.
     pub(super) fn give(&mut self, number: u64, task: Waiting, grant: Option<Grant>) {
         if let Some(grant) = grant {
             (self.demand, self.grant) = (task.wants.demand, grant);
@@ -305,7 +307,7 @@ impl Hand {
         count
     }
 
-    /// Revokes all unstarted tasks, unless the only task is the one that runs or is about to.
+    /// Revokes the unstarted tasks, if there are any besides the task that runs or is about to.
     pub(super) fn take_back(&mut self) {
         if self.given.len() > 1 && !self.asked && !self.ending {
             self.asked = true;
@@ -313,8 +315,8 @@ impl Hand {
         }
     }
 
-    /// Revokes the task of this job, for a thread that waits for it. Returns whether the task may still come back, or `None`
-    /// if it is not here.
+    /// Revokes the task of this job, for a thread that waits for it. Returns whether the task may still come back, or
+    /// `None` if it is not here.
     pub(super) fn recall(&mut self, job: JobId) -> Option<bool> {
         let given = self.given.iter_mut().find(|given| given.task.reply.is_of(job))?;
         if !given.started && given.recall == Recall::No {

@@ -26,7 +26,8 @@ pub(super) fn kill(process: Pid) {
     let _ = (killpg(process, Signal::SIGKILL), signal::kill(process, Signal::SIGKILL));
 }
 
-/// Starts a worker and the threads of its connection. The threads start first: they end by themselves if no process starts.
+/// Starts a worker and the threads of its connection. The threads start first: they end by themselves if no process
+/// starts.
 pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
     let (channel, theirs) = start::channel_pair()?;
     let (outbox, out) = mpsc::channel();

@@ -21,7 +21,8 @@ pub(super) struct Pieces<P> {
 }
 
 impl<P: AsRef<[u8]>> Pieces<P> {
-    /// Creates the frame of this kind, number and parts. No other large frame that is being sent has the number `stream`.
+    /// Creates the frame of this kind, number and parts. No other large frame that is being sent has the number
+    /// `stream`.
     pub(super) fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
         let head = frame::head(kind, number, parts.iter().map(|part| part.as_ref().len()));
         let total = head.len() + parts.iter().map(|part| part.as_ref().len()).sum::<usize>() + frame::end().len();

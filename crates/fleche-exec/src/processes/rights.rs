@@ -60,8 +60,8 @@ struct State {
     /// The in-flight calls that the running task is part of.
     task: Vec<Arc<Flight>>,
     given: HashMap<u64, Leader>,
-    /// The first permit that the running task was given: for its own call, or else for a call that its body makes. Claims
-    /// that the worker asks for without naming an enclosing call count as made within it.
+    /// The first permit that the running task was given: for its own call, or else for a call that its body makes.
+    /// Claims that the worker asks for without naming an enclosing call count as made within it.
     root: Option<u64>,
     next: u64,
     /// Whether the worker is gone.
@@ -73,7 +73,7 @@ impl Rights {
         Self { state: Mutex::default(), owed }
     }
 
-    /// Notes that a task starts which has this permit and is part of these in-flight calls.
+    /// Notes that a task with this permit starts, as part of these in-flight calls.
     pub(super) fn task(&self, right: &TaskRight, of: &[Arc<Flight>]) {
         let mut state = self.lock();
         state.task = right.flight().into_iter().chain(of.iter().cloned()).collect();
@@ -118,7 +118,7 @@ impl Rights {
                 taken.when_held(Box::new(move |held| completer.complete(held)));
                 let held = held.result();
                 leader.seek(false);
-                // If the claim was lost, the leader in this process computes the call without it.
+                // If the claim was lost on its way, the call is computed without it.
                 if let Ok(held) = held {
                     leader.hold(held?);
                 }

@@ -1,4 +1,5 @@
-//! The scheduler of a process pool: it dispatches tasks under a credit, so that unstarted tasks can move to other workers.
+//! The scheduler of a process pool: it dispatches tasks under a credit, so that unstarted tasks can move to other
+//! workers.
 
 mod deadlines;
 mod recalls;
@@ -136,7 +137,8 @@ impl Schedule {
         self.dispatch(state, Ended::default());
     }
 
-    /// Dispatches as many tasks as possible, in order, and ends workers that are not needed any more. Then ends these jobs.
+    /// Dispatches as many tasks as possible, in order, and ends workers that are not needed any more. Then ends these
+    /// jobs.
     fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, State>, mut ended: Ended) {
         if state.killed {
             ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
@@ -145,7 +147,7 @@ impl Schedule {
         loop {
             match self.give_first(&mut state, &mut ended) {
                 Ok(true) => {}
-                // No worker will end, after which starting one could be tried again.
+                // No worker is busy or ending, so no later event would try again.
                 Err(why) if !state.hands.iter().any(|hand| hand.is_busy() || hand.is_ending()) => {
                     let env = state.waiting.front().and_then(|task| task.wants.env.clone());
                     ended.add(state.take_waiting(&env), &JobError::rejected(why));
@@ -169,9 +171,9 @@ impl Schedule {
         ended.tell(self);
     }
 
-    /// Dispatches the first task: to an idle worker, else to a new one, if the resources that it asks for are free; else to a
-    /// worker with short tasks of the same demand. Removes the task instead if it was cancelled. Returns whether it was
-    /// dispatched or removed.
+    /// Dispatches the first task: to an idle worker, else to a new one, if the resources that it asks for are free;
+    /// else to a worker with short tasks of the same demand. Removes the task instead if it was cancelled. Returns
+    /// whether it was dispatched or removed.
     ///
     /// # Errors
     /// Fails with a message if no worker can be started.
@@ -247,8 +249,8 @@ impl Schedule {
         count
     }
 
-    /// Ends a task's job. On a thread of the pool, an end that may take long is left to another thread, because callbacks of
-    /// the job may wait for the pool itself.
+    /// Ends a task's job. On a thread of the pool, an end that may take a long time is left to another thread, because
+    /// callbacks of the job may wait for the pool itself.
     fn end(self: &Arc<Self>, task: Waiting, outcome: Result<Bytes, JobError>) {
         if !hand::is_own_thread() {
             return task.end(outcome);

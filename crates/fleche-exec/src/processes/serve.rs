@@ -1,4 +1,4 @@
-//! The request pool: threads of the pool's process for the store requests of workers, and for other work that may take long.
+//! The request pool: threads of the pool's process for the store requests of workers, and for other long work.
 
 use std::{
     collections::VecDeque,
@@ -16,8 +16,8 @@ use super::{
     stores::Served,
 };
 
-/// Threads for work that may take long: store requests of workers, and ends of jobs that have callbacks. Another thread
-/// starts when all are busy, so that no work waits for other work. Idle threads end.
+/// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another
+/// thread starts when all are busy, so that no work waits for other work. Idle threads end.
 #[derive(Default)]
 pub(super) struct Servers {
     state: Mutex<State>,
@@ -34,7 +34,7 @@ struct State {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A thread ends when it was idle for this long.
+/// A thread ends when it has been idle for this long.
 const KEPT: Duration = Duration::from_secs(2);
 
 impl Servers {
@@ -52,8 +52,8 @@ impl Servers {
 
     /// Makes sure that another thread takes the next work, if there is any. Returns whether one will.
     ///
-    /// Each thread calls this when it takes work. Long work thus always has another thread behind it, while short work that
-    /// arrives in thousands is done by few threads.
+    /// Each thread calls this when it takes work. Long work thus always has another thread behind it, while short work
+    /// that arrives in thousands is done by few threads.
     fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
         if state.work.is_empty() || state.starts {
             return true;

@@ -34,8 +34,8 @@ pub struct WorkerTest {
 
 inventory::collect!(WorkerTest);
 
-/// Turns this process into a worker if a [`ProcessPool`](crate::ProcessPool) started it as one. In any other process, it
-/// returns at once. In a worker it does not return: the process runs calls, and ends with its pool.
+/// Turns this process into a worker if a [`ProcessPool`](crate::ProcessPool) started it as one. In any other process,
+/// it returns at once. In a worker it does not return: the process runs calls, and ends with its pool.
 ///
 /// Call it in the first line of `main`, before anything that must not happen in workers:
 ///
@@ -57,7 +57,8 @@ pub fn init() {
     let _ = Executable::of_program();
 }
 
-/// Returns the channel of a worker, taken from its stdin, and the pool's process; `None` if this process is not a worker.
+/// Returns the channel of a worker, taken from its stdin, and the pool's process; `None` if this process is not a
+/// worker.
 fn channel() -> Option<(UnixStream, Pid)> {
     let named = env::var(VARIABLE).ok()?;
     let (named, pool) = named.rsplit_once(':')?;
@@ -77,8 +78,8 @@ fn channel() -> Option<(UnixStream, Pid)> {
 /// Closes the descriptors that this process inherited from the pool's process. A lock, a pipe or a connection would
 /// otherwise stay open as long as this worker lives.
 ///
-/// These are all descriptors beyond stdin, stdout and stderr that lack close-on-exec. Descriptors that this process opened
-/// before `main` have the flag, as have all that Rust opens.
+/// These are all descriptors beyond stdin, stdout and stderr that lack close-on-exec. Descriptors that this process
+/// opened before `main` have the flag, as do all that Rust opens.
 fn close_inherited() {
     let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     let numbers: Vec<RawFd> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -151,8 +152,8 @@ pub(super) fn channel_pair() -> Result<(UnixStream, OwnedFd)> {
     Ok((ours, theirs.into()))
 }
 
-/// Returns the digest that pool and worker exchange first: both must be the same build. Workers start from the file of the
-/// running program, so this only catches rare mistakes.
+/// Returns the digest that pool and worker exchange first: both must be the same build. Workers start from the file of
+/// the running program, so this only catches rare mistakes.
 pub(super) fn build() -> Digest {
     // Without a report of the loader, builds cannot be distinguished.
     layout().unwrap_or_else(|_| Digest::of(b""))

@@ -96,8 +96,9 @@ impl Writer {
     }
 }
 
-/// Gives a task whose call was a miss the permit to compute it, unless another caller computes it or has recorded it by
-/// now: the task may have been queued for long. In that case, its worker asks for the record, and waits for it.
+/// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
+/// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
+/// queued for a long time.
 fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
     let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
@@ -135,8 +136,8 @@ pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
     let _ = channel.shutdown(Shutdown::Both);
 }
 
-/// Reads the worker's messages until it is gone, and never waits for the worker to read. `death` ends when the worker has
-/// died.
+/// Reads the worker's messages until it is gone, and never waits for the worker to read. `death` ends when the worker
+/// has died.
 pub(super) fn listen(
     id: u64,
     schedule: &Arc<Schedule>,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::ThreadPool;
 use crate::budget::Budget;
 
-/// The configuration of a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` creates a separate pool, and fails
-/// for 0 threads.
+/// The configuration of a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` creates a separate pool, and
+/// fails for 0 threads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThreadPoolConfig {

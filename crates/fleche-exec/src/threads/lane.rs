@@ -23,8 +23,8 @@ use crate::budget::Grant;
 /// The maximum depth of nested tasks on one thread: each uses a part of the thread's stack.
 const NESTED: usize = 8;
 
-/// Returns whether this thread works for the pool of this queue: one of its threads, or the thread of an isolated call in
-/// a task.
+/// Returns whether this thread works for the pool of this queue: one of its threads, or the thread of an isolated call
+/// in a task.
 pub(super) fn works_for(queue: &Arc<Queue>) -> bool {
     waiting::pool().is_some_and(|pool| {
         let pool: &dyn Any = &*pool;
@@ -32,7 +32,7 @@ pub(super) fn works_for(queue: &Arc<Queue>) -> bool {
     })
 }
 
-/// A worker thread as the waits on it see it.
+/// A worker thread, which the waits within its tasks use as their [`Pool`].
 struct Lane {
     queue: Arc<Queue>,
     /// The cores of the running task.
@@ -64,8 +64,8 @@ impl Lane {
     fn run(&self, task: Task, grant: &Grant) {
         let outer = self.cores.swap(grant.cores(), Relaxed);
         self.depth.fetch_add(1, Relaxed);
-        // The task catches panics of its body. This catches panics of the job's callbacks, and of destructors of what the body
-        // captured.
+        // The task catches panics of its body. This catches panics of the job's callbacks, and of destructors of what
+        // the body captured.
         let outcome = job::catch(|| {
             if !task.is_cancelled() {
                 with_assigned_gpus(grant.gpus.clone(), || task.run());

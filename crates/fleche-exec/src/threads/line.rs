@@ -1,4 +1,5 @@
-//! The task queue of a thread pool: accepted tasks in order, each of which is found directly when its job is waited for.
+//! The task queue of a thread pool: accepted tasks in order, each of which is found directly when its job is waited
+//! for.
 
 use std::collections::VecDeque;
 

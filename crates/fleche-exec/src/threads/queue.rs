@@ -39,13 +39,13 @@ struct State {
     /// The threads that wait within a task.
     pauses: Pauses,
     closed: bool,
-    /// The threads that were not joined yet.
+    /// The threads that have not been joined.
     threads: Vec<JoinHandle<()>>,
 }
 
 /// The maximum number of threads that run tasks in the place of waiting ones.
 const SPARE: usize = 1024;
-/// A thread above the pool's size ends when it was idle for this long.
+/// A thread above the pool's size ends when it has been idle for this long.
 const KEPT: Duration = Duration::from_secs(2);
 
 impl Queue {
@@ -92,8 +92,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Gives back the resources of the thread's last task and waits until the next task can run. Returns `None` if the thread
-    /// is to end.
+    /// Gives back the resources of the thread's last task and waits until the next task can run. Returns `None` if the
+    /// thread is to end.
     pub(super) fn next(self: &Arc<Self>, last: Option<Grant>) -> Option<(Task, Grant)> {
         let mut state = self.lock();
         if let Some(mut grant) = last {
@@ -146,8 +146,8 @@ impl Queue {
         state.running < self.size && state.line.first().is_some_and(first_fits)
     }
 
-    /// Arranges that the queue is notified if the first task is cancelled while it waits for resources: tasks behind it may
-    /// then start.
+    /// Arranges that the queue is notified if the first task is cancelled while it waits for resources: tasks behind it
+    /// may then start.
     fn watch_first(self: &Arc<Self>, state: &mut State) {
         if state.running >= self.size {
             return;
@@ -171,8 +171,8 @@ impl Queue {
         self.size + state.pauses.len().min(SPARE)
     }
 
-    /// Acts on a change: wakes threads that have something to do, and fails tasks that could never start. It notifies only if
-    /// a thread is idle, since each notification is a system call.
+    /// Acts on a change: wakes threads that have something to do, and fails tasks that could never start. It notifies
+    /// only if a thread is idle, since each notification is a system call.
     fn settle<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         loop {
             self.watch_first(&mut state);
@@ -227,8 +227,9 @@ impl Queue {
         }
     }
 
-    /// Removes the task of this job, to run it nested in the caller's task, and frees the cores of the caller's task. Returns
-    /// `None` if the task is not in the queue. If memory or GPUs that it asks for are not free, moves it to the front instead.
+    /// Removes the task of this job, to run it nested in the caller's task, and frees the cores of the caller's task.
+    /// Returns `None` if the task is not in the queue. If memory or GPUs that it asks for are not free, moves it to the
+    /// front instead.
     pub(super) fn hasten(self: &Arc<Self>, job: Sought<'_>, cores: usize) -> Option<(Task, Grant)> {
         let mut state = self.lock();
         let at = state.line.find(job)?;
@@ -273,7 +274,7 @@ impl Queue {
         self.settle(state);
     }
 
-    /// Returns a thread that was not joined yet.
+    /// Returns a thread that has not been joined.
     pub(super) fn take_thread(&self) -> Option<JoinHandle<()>> {
         self.lock().threads.pop()
     }
@@ -290,8 +291,8 @@ impl Queue {
 }
 
 impl State {
-    /// Removes the first task if it can never start: a thread of the pool waits for it, all running tasks wait for tasks of the
-    /// pool, and no thread or resources can become free.
+    /// Removes the first task if it can never start: a thread of the pool waits for it, all running tasks wait for
+    /// tasks of the pool, and no thread or resources can become free.
     fn take_hopeless(&mut self) -> Option<(Entry, JobError)> {
         let first = self.line.first().filter(|first| first.awaited && self.running == 0)?;
         let fits = self.free.has(first.demand);

@@ -105,7 +105,8 @@ fn pool_shuts_down_while_a_descendant_holds_its_workers_channel() {
     }
 }
 
-/// Writes the bytes into the first socket of this process, which is the worker's channel. Returns how many were written.
+/// Writes the bytes into the first socket of this process, which is the worker's channel. Returns how many were
+/// written.
 #[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
 fn writes_into_sockets(bytes: Vec<u8>) -> usize {
     let mut written = 0;

@@ -303,7 +303,7 @@ fn refused_alone(env: Resources) -> String {
         result(job).unwrap();
     }
     let why = why(result(poisoned));
-    // Also while a worker idles, beside which another one could start.
+    // Also while one worker is idle and another one could start.
     let pool = ProcessPool::new(2).unwrap();
     result(pool.submit(whoami, ())).unwrap();
     assert!(result(pool.with(env).submit(whoami, ())).is_err());

@@ -93,7 +93,8 @@ fn cheap(#[by_name] directory: PathBuf, x: u64) -> u64 {
     x + 1
 }
 
-/// Command `pool seed calls keys`: submits this many calls to a pool of two processes, in an order that depends on the seed.
+/// Command `pool seed calls keys`: submits this many calls to a pool of two processes, in an order that depends on the
+/// seed.
 pub(crate) fn pool(directory: &Path, words: &[&str]) -> String {
     let numbers: Vec<u64> = words.iter().map(|word| word.parse().unwrap()).collect();
     let [seed, calls, keys] = numbers[..] else { panic!("expected three numbers") };

@@ -27,8 +27,8 @@ impl Schedule {
         self.recalled.notify_all();
     }
 
-    /// Waits until the task of this job cannot start any more. Returns `false` if it has started, or if its worker does not
-    /// answer.
+    /// Waits until the task of this job cannot start any more. Returns `false` if it has started, or if its worker does
+    /// not answer.
     fn await_recalled(&self, job: JobId) -> bool {
         let until = Instant::now() + PATIENCE;
         let mut state = self.lock();
@@ -70,7 +70,7 @@ fn take_aside(state: &mut State, job: JobId) -> bool {
     if state.recalled.iter().any(|task| task.reply.is_of(job)) {
         return true;
     }
-    // A task that has come back for another reason is the first, most likely.
+    // A task that has come back for another reason is most likely the first in the queue.
     let at = state.waiting.iter().position(|task| task.reply.is_of(job));
     let task = at.and_then(|at| state.waiting.remove(at));
     let found = task.is_some();

@@ -16,7 +16,8 @@ use crate::processes::{
     rights::Rights,
 };
 
-/// If this many workers in a row fail to start with some environment, the tasks that wait for such a worker are refused.
+/// If this many workers in a row fail to start with some environment, the tasks that wait for such a worker are
+/// refused.
 const STILLBORN: usize = 3;
 
 impl Schedule {
@@ -41,7 +42,8 @@ impl Schedule {
         drop(parts);
     }
 
-    /// Notes that a worker's task begins to wait, for this call or for something else. Other tasks may run in its place.
+    /// Notes that a worker's task begins to wait, for this call or for something else. Other tasks may run in its
+    /// place.
     pub(in crate::processes) fn paused(self: &Arc<Self>, worker: u64, call: Option<CallKey>) {
         let mut state = self.lock();
         let State { hands, free, .. } = &mut *state;

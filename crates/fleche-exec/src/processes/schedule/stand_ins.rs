@@ -24,7 +24,7 @@ pub(super) struct StandIns {
     surplus: Option<Instant>,
     /// Since when a queued task has been held up only by waiting workers.
     held_up: Option<Instant>,
-    /// How many more stand-ins are allowed because tasks were held up for long.
+    /// How many more stand-ins are allowed because tasks have been held up for too long.
     more: usize,
 }
 
@@ -38,8 +38,8 @@ impl StandIns {
 impl Schedule {
     /// Returns how many workers there may be.
     ///
-    /// A waiting worker has a stand-in. Workers that wait for the same call share one: further ones would most likely wait for
-    /// that call too.
+    /// A waiting worker has a stand-in. Workers that wait for the same call share one: further ones would most likely
+    /// wait for that call too.
     pub(super) fn room(&self, state: &State) -> usize {
         let paused = || state.hands.iter().filter(|hand| hand.is_paused());
         let calls: HashSet<_> = paused().filter_map(Hand::awaited_call).collect();
@@ -47,7 +47,7 @@ impl Schedule {
         self.limit + (calls.len() + others + state.stand_ins.more).min(paused().count()).min(MOST)
     }
 
-    /// Allows one more stand-in if a queued task has been held up for long.
+    /// Allows one more stand-in if a queued task has been held up for too long.
     pub(super) fn note_held_up(&self, state: &mut State) {
         let held_up = state.hands.iter().any(Hand::is_paused)
             && !state.hands.iter().any(Hand::is_idle)
@@ -61,7 +61,7 @@ impl Schedule {
         }
     }
 
-    /// Ends stand-ins that were not needed for long, and schedules the next check if one is due.
+    /// Ends stand-ins that have not been needed for a while, and schedules the next check if one is due.
     pub(super) fn look_at_stand_ins(self: &Arc<Self>, state: &mut State) {
         self.note_held_up(state);
         let now = Instant::now();

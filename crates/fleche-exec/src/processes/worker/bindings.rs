@@ -21,7 +21,7 @@ pub(super) struct Bindings {
     known: HashMap<Bytes, Known>,
 }
 
-/// A binding, and the counters of its cache that were reported to the pool.
+/// A binding, and the counters of its cache that have been reported to the pool.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) binding: Binding,
@@ -29,7 +29,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Returns the counters that were not reported yet, encoded; empty for none.
+    /// Returns the counters that have not been reported yet, encoded; empty for none.
     pub(super) fn news(&self) -> Vec<u8> {
         let now = self.binding.cache().stats();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,8 +71,8 @@ impl Bindings {
         Ok(Some(known))
     }
 
-    /// Opens stores that several processes may open. Operations on all other stores, and on those that cannot be opened, are
-    /// sent to the pool's process.
+    /// Opens stores that several processes may open. Operations on all other stores, and on those that cannot be
+    /// opened, are sent to the pool's process.
     fn cache(&self, sent: &SentBinding) -> Cache {
         let config = &sent.config.cache;
         if *config == Cache::void().config() {

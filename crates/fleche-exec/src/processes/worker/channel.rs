@@ -104,7 +104,8 @@ impl Channel {
     /// Sends a large frame, and lets other threads write between its pieces.
     fn send_pieces<P: AsRef<[u8]>>(&self, mut pieces: Pieces<P>) -> io::Result<()> {
         loop {
-            // The lock is not fair: without this, the thread that writes large frames would hold it nearly all the time.
+            // The lock is not fair: without this, the thread that writes large frames would hold it nearly all the
+            // time.
             while self.urgent.load(Relaxed) > 0 {
                 thread::yield_now();
             }
@@ -144,8 +145,8 @@ impl Channel {
         }
     }
 
-    /// Performs an operation on a store of the pool's process, without an answer. The pool performs it before it reads any later
-    /// frame. With `soon`, it is sent with the next frame, which must follow soon.
+    /// Performs an operation on a store of the pool's process, without an answer. The pool performs it before it reads
+    /// any later frame. With `soon`, it is sent with the next frame, which must follow soon.
     pub(super) fn tell(&self, store: u64, operation: &Operation, bytes: &[u8], soon: bool) -> Result<()> {
         let operation = encoding::to_vec(operation)?;
         let parts: [&[u8]; 3] = [&store.to_le_bytes(), &operation, bytes];

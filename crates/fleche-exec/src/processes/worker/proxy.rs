@@ -50,8 +50,8 @@ macro_rules! proxy {
                 decoded(self.channel.request(Kind::Request, self.store.number, operation, &[])?)
             }
 
-            /// Sends a write. The pool performs it on a quick store before it reads the worker's next message, so the worker waits
-            /// for no answer, and the pool logs a failure.
+            /// Sends a write. The pool performs it on a quick store before it reads the worker's next message, so the
+            /// worker waits for no answer, and the pool logs a failure.
             fn write(&self, operation: &Operation, bytes: &[u8], last: bool) -> Result<()> {
                 if !self.store.quick || bytes.len() > PIECE / 2 {
                     return self.request(operation, bytes).map(drop);
@@ -178,7 +178,7 @@ impl Asked {
         Arc::new(Right { channel: self.channel.clone(), store: self.store, number })
     }
 
-    /// Waits until no other caller holds the claim. Returns `None` if that would never be.
+    /// Waits until no other caller holds the claim. Returns `None` if the waits form a cycle.
     fn wait(&self) -> Result<Option<Arc<dyn Held>>> {
         let operation = Operation::AwaitClaim(self.key, self.within.clone());
         loop {
@@ -221,7 +221,7 @@ impl Drop for Right {
     }
 }
 
-/// Stands for a claim where the call is to be computed without one.
+/// A placeholder for a claim, for a call that is computed without one.
 struct Nothing;
 
 impl Held for Nothing {}

@@ -24,8 +24,8 @@ pub(super) fn begin() {
     LazyLock::force(&HOME);
 }
 
-/// Runs the body with this encoded setting; empty for none. Afterwards, the worker is in its own working directory again,
-/// even if the body has changed it.
+/// Runs the body with this encoded setting; empty for none. Afterwards, the worker is in its own working directory
+/// again, even if the body has changed it.
 ///
 /// # Errors
 /// Fails with the body's error, or with [`JobError::Rejected`] if the setting cannot be applied; then no body runs.
@@ -52,7 +52,8 @@ pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobErro
 /// Changes the working directory, until the body has ended.
 fn go(path: &Path) -> io::Result<()> {
     HOME.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-    // The default cache is configured once, by a search from the working directory, which must not be the task's.
+    // The default cache is found once, by a search from the working directory. It must not start in the task's
+    // directory.
     let _ = fleche_core::active_cache();
     env::set_current_dir(path)
 }

@@ -32,7 +32,7 @@ struct State {
     /// The call that it waits for, if any.
     call: Option<CallKey>,
     paused: bool,
-    /// Whether the wait was reported.
+    /// Whether the wait has been reported.
     told: bool,
     /// Whether there is a thread that reports waits.
     watched: bool,
@@ -45,7 +45,8 @@ impl Waits {
 }
 
 impl Shared {
-    /// Reports waits that are not short, as long as the process lives. Frames are sent under the lock, so they stay in order.
+    /// Reports waits that are not short, as long as the process lives. Frames are sent under the lock, so they stay in
+    /// order.
     fn watch(&self) {
         let mut state = self.lock();
         loop {
