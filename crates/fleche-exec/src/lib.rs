@@ -38,8 +38,8 @@
 //! `pool.with(Resources::new().cores(4))`. A pool starts a call when that much of its [`Budget`] is free.
 //!
 //! An executor's configuration serializes to text, such as `{"type":"threads","threads":4}`, from which another program
-//! can open an executor of the same kind. A program knows the types of the crates that it links: `use fleche_exec as
-//! _;` links this one.
+//! can open an executor of the same kind. A program knows the types of the crates that it links; this one is linked by
+//! `use fleche_exec as _;`.
 //!
 //! # Writing an executor
 //!

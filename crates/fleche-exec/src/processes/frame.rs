@@ -17,7 +17,7 @@ use super::pieces::PIECE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    /// Both directions, first of all. Part: the digest of the executable.
+    /// Both directions: the first frame. Part: the digest of the executable.
     Hello,
     /// To the worker: run call `number`. Parts: see `wire`.
     Task,
