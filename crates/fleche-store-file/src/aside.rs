@@ -1,4 +1,4 @@
-//! Setting damaged entries aside, where somebody may look at them and nobody is served them.
+//! Quarantine: damaged entries are moved to `damaged/`, where users can inspect them and no lookup finds them.
 
 use std::{
     fs,
@@ -14,19 +14,20 @@ use fleche_core::{
 
 use crate::{error::damaged, read::read_file, remove::put_back, tree::Tree};
 
-/// What the second look at an entry that seemed damaged found.
+/// The result of checking a seemingly damaged entry again.
 pub(crate) enum Found<T> {
-    /// A whole entry, which somebody had put in place of the damaged one.
+    /// An intact entry, which another process had put in place of the damaged one.
     Whole(T),
-    /// None: somebody else has set it aside, or removed it.
+    /// No entry: another process has quarantined or removed it.
     Gone,
 }
 
 impl Tree {
-    /// Moves the entry, which is damaged because of `why`, to `damaged/`, looks again, and puts it back if it is good.
+    /// Moves the entry, which is damaged because of `why`, to `damaged/`, checks it again there, and puts it back if it
+    /// is intact.
     ///
     /// # Errors
-    /// [`Error::Damaged`](fleche_core::Error::Damaged) if it is damaged, moved or not.
+    /// [`Error::Damaged`](fleche_core::Error::Damaged) if the entry is damaged, whether or not it could be moved.
     pub(crate) fn set_aside<T>(
         &self,
         digest: &Digest,
@@ -39,7 +40,7 @@ impl Tree {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Gone),
             Err(error) => {
-                let fate = format!("it stays where it is, for it cannot be moved to `{}`: {error}", aside.display());
+                let fate = format!("it stays in place, since it cannot be moved to `{}`: {error}", aside.display());
                 return Err(damaged(path, why, &fate));
             }
         }
@@ -49,11 +50,11 @@ impl Tree {
             Ok(None) | Err(_) => (why.to_owned(), None),
         };
         if let Some(content) = content {
-            // A whole entry is served even if it cannot be put back; then it is absent to others.
+            // An intact entry is returned even if it cannot be put back. Other processes miss it then.
             let _ = put_back(&aside, path);
             return Ok(Found::Whole(content));
         }
-        Err(damaged(path, &why, &format!("it is kept as `{}`", aside.display())))
+        Err(damaged(path, &why, &format!("it was moved to `{}`", aside.display())))
     }
 
     fn aside(&self, digest: &Digest) -> PathBuf {
@@ -64,7 +65,7 @@ impl Tree {
 
 fn move_to(path: &Path, aside: &Path) -> io::Result<()> {
     match fs::rename(path, aside) {
-        // Either of the two may be missing: the entry, or the directory.
+        // Either the entry or the directory is missing.
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::create_dir_all(aside.parent().unwrap_or(aside))?;
             fs::rename(path, aside)
@@ -79,7 +80,7 @@ mod tests {
     use crate::tree::Kind;
 
     #[test]
-    fn an_entry_that_was_replaced_before_it_was_moved_is_served_and_put_back() {
+    fn entry_replaced_before_quarantine_is_returned_and_put_back() {
         let root = tempfile::tempdir().unwrap();
         let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"good");
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_somebody_else_has_moved_is_gone() {
+    fn entry_moved_by_another_process_is_gone() {
         let root = tempfile::tempdir().unwrap();
         let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"");

@@ -1,4 +1,4 @@
-//! `FileCalls`: records in a directory, under their calls' keys.
+//! `FileCalls`: records in a directory, named by the keys of their calls.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -19,11 +19,11 @@ use crate::{
     tree::{Kind, Tree},
 };
 
-/// A [`CallStore`] in a directory, one file a record. Cloning gives another handle to the same store.
+/// A [`CallStore`] in a directory, with one file per record. A clone is another handle to the same store.
 ///
-/// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
-/// `contains` is true, `remove` removes nothing. `put` refuses to replace it where a `get` in this process has met it, as
-/// happens before each computation; else the last writer wins.
+/// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
+/// `contains` returns `true`, and `remove` removes nothing. `put` refuses to replace it if a `get` in this process has
+/// found it, which is the case before each computation; otherwise, the last writer wins.
 #[derive(Clone)]
 pub struct FileCalls {
     tree: Arc<Tree>,
@@ -32,35 +32,38 @@ pub struct FileCalls {
 }
 
 impl FileCalls {
-    /// The store in this directory, which is created if it is missing.
+    /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Io`] if the directory cannot be created or looked at; [`Error::Config`] if it holds values.
+    /// [`Error::Io`] if the directory cannot be created or accessed; [`Error::Config`] if it holds values.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&FileCallsConfig::new(root.as_ref()))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
         let FileCallsConfig { ref root, durability, shared } = *config;
         Ok(Self { tree: Tree::open(root, Kind::Calls, shared)?, durability, shared })
     }
 
-    /// The directory, absolute, as it was called when it was first opened.
+    /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn root(&self) -> &Path {
         &self.tree.root
     }
 
-    /// The directory, which a forked child leaves alone.
+    /// Returns the directory.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the store.
     fn tree(&self) -> Result<&Tree> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
         Ok(&self.tree)
     }
 
-    /// What this makes of a record's bytes; it gives `None` for those of a later format.
+    /// Returns the decoded record, or `None` if there is none or it has a later format, which is then remembered.
     fn read<T>(&self, key: &CallKey, decode: fn(&CallKey, &[u8]) -> Result<Option<T>>) -> Result<Option<T>> {
         let read = self.tree()?.read(key.digest(), |bytes| decode(key, &bytes).map_err(why))?;
         if let Some(None) = read {
@@ -139,7 +142,7 @@ enum Look {
     Damaged,
 }
 
-/// What this file holds as a record of the key; nothing is set aside.
+/// Reads the file as a record of this key, without quarantining it if it is damaged.
 fn look(key: &CallKey, path: &Path) -> Result<Look> {
     let bytes = match read_file(path, LONGEST_RECORD) {
         Ok(Some(bytes)) => bytes,

@@ -1,4 +1,4 @@
-//! Claims: who computes a missing call, among all processes that share a directory.
+//! Claims: the right to compute a missing call, among all processes that share a directory.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64")))]
 mod bytes;
@@ -24,21 +24,21 @@ use nix::errno::Errno;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64")))]
 use self::bytes::ByteLocks;
 
-/// What is called when a claim is there, or cannot be had.
+/// The callback that receives an acquired claim, or the error that prevents it.
 type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 
-/// The claims in one directory.
+/// The claims of the store in one directory.
 #[derive(Default)]
 pub(crate) struct Claims {
     bytes: ByteLocks,
-    /// Whether the system has no locks of open file descriptions.
+    /// Whether the system lacks locks of open file descriptions.
     per_key: AtomicBool,
-    /// Whether it was said that there are no locks here.
+    /// Whether the missing locks have been logged.
     told: AtomicBool,
 }
 
 impl Claims {
-    /// Tries to have the claim; where the file system cannot lock, claims reach this process only.
+    /// Requests the claim. If the file system cannot lock, claims apply within this process only.
     pub(crate) fn claim(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Claim> {
         let claim = self.by_available(|| self.bytes.claim(root, key, shared), || per_key::claim(root, key, shared));
         if let Err(error) = &claim
@@ -46,7 +46,7 @@ impl Claims {
         {
             if !self.told.swap(true, Ordering::Relaxed) {
                 fleche_core::log::warn!(
-                    "no claims in `{}`, so two processes may compute one call at the same time: cannot lock files there: {error}",
+                    "cannot lock files in `{}`, so two processes may compute one call at the same time: {error}",
                     root.display()
                 );
             }
@@ -55,11 +55,11 @@ impl Claims {
         claim.map_err(Error::io("lock a file in", root))
     }
 
-    /// Who has the claim, as far as can be known.
+    /// Returns the claim holder, if it is known.
     pub(crate) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Option<Owner>> {
         match self.by_available(|| self.bytes.owner(root, key, shared), || per_key::owner(root, key, shared)) {
             Err(error) if is_refusal(&error) => Ok(None),
-            owner => owner.map_err(Error::io("look at locks in", root)),
+            owner => owner.map_err(Error::io("query locks in", root)),
         }
     }
 
@@ -72,7 +72,7 @@ impl Claims {
             return per_key();
         }
         match bytes() {
-            // So says a system that does not know them.
+            // A system without these locks reports this.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 self.per_key.store(true, Ordering::Relaxed);
                 per_key()
@@ -82,7 +82,7 @@ impl Claims {
     }
 }
 
-/// Whether the place cannot lock, or not for this user; other errors pass.
+/// Returns whether this file system or user cannot lock at all, as opposed to a temporary failure.
 fn is_refusal(error: &io::Error) -> bool {
     let kinds = [
         ErrorKind::Unsupported,
@@ -95,7 +95,7 @@ fn is_refusal(error: &io::Error) -> bool {
     kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|number| numbers.contains(&number))
 }
 
-/// What stands for them where the system has none.
+/// Stands in for `ByteLocks` on systems without locks of open file descriptions.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64"))))]
 #[derive(Default)]
 struct ByteLocks;

@@ -1,4 +1,4 @@
-//! How file stores are described: `{"type":"file","root":"…"}`.
+//! The configurations of file stores: `{"type":"file","root":"…"}`.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FileCalls, FileValues};
 
-/// When an entry is made to survive a power failure. A crash of the process alone never costs an entry.
+/// When an entry is made to survive a power failure. A crash of the process alone never loses an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// When `sync` asks for it: results that took long.
+    /// When `sync` is called, which happens for results that took long to compute.
     #[default]
     Auto,
-    /// With each `put`, before it returns.
+    /// In each `put`, before it returns.
     Always,
-    /// When the system gets around to it; `sync` does nothing.
+    /// When the operating system writes it; `sync` does nothing.
     Never,
 }
 
@@ -40,29 +40,29 @@ macro_rules! file_config {
             /// The directory.
             #[serde(with = "fleche_core::store::portable_path")]
             pub root: PathBuf,
-            /// When entries are made to survive a power failure; absent in text where it is [`Durability::Auto`].
+            /// When entries are made to survive a power failure. Omitted in text if it is [`Durability::Auto`].
             #[serde(default, skip_serializing_if = "is_default")]
             pub durability: Durability,
-            /// Whether the users of the directory's group share the store; absent in text where they do not.
+            /// Whether the users of the directory's group share the store. Omitted in text if they do not.
             #[serde(default, skip_serializing_if = "is_default")]
             pub shared: bool,
         }
 
         impl $config {
-            /// The store in this directory.
+            /// Describes the store in this directory.
             pub fn new(root: impl Into<PathBuf>) -> Self {
                 Self { root: root.into(), durability: Durability::default(), shared: false }
             }
 
-            /// When entries are made to survive a power failure.
+            /// Sets when entries are made to survive a power failure.
             pub fn durability(mut self, durability: Durability) -> Self {
                 self.durability = durability;
                 self
             }
 
-            /// Sets whether the users of the directory's group share the store. If so, files and directories that are created
-            /// are made accessible to the group, and lock files of its other users are locked and written to. Otherwise only
-            /// lock files of this user are. Reading what other users have put does not need this setting.
+            /// Sets whether the users of the directory's group share the store. If so, new files and directories are
+            /// made accessible to the group, and lock files of its other users are locked and written to. Otherwise,
+            /// only lock files of this user are. Reading entries of other users does not need this setting.
             pub fn shared(mut self, shared: bool) -> Self {
                 self.shared = shared;
                 self
@@ -87,11 +87,11 @@ macro_rules! file_config {
 }
 
 file_config! {
-    /// How to open a [`FileValues`].
+    /// The configuration of a [`FileValues`].
     FileValuesConfig, ValueStoreConfig, FileValues, ValueStore
 }
 
 file_config! {
-    /// How to open a [`FileCalls`].
+    /// The configuration of a [`FileCalls`].
     FileCallsConfig, CallStoreConfig, FileCalls, CallStore
 }

@@ -1,4 +1,4 @@
-//! Making entries survive a power failure: the file, its directory, and the directories above.
+//! Syncs entries to survive a power failure: the file, its directory, and the directories above it.
 
 use std::{
     fs::File,
@@ -12,10 +12,10 @@ use fleche_core::{Digest, Error, Result};
 use crate::{read::open, tree::Tree};
 
 impl Tree {
-    /// Returns when the entry would survive a power failure.
+    /// Returns once the entry would survive a power failure.
     ///
     /// # Errors
-    /// [`Error::Io`], also where there is no such entry.
+    /// [`Error::Io`], also if there is no such entry.
     pub(crate) fn sync(&self, digest: &Digest) -> Result<()> {
         let path = self.path(digest);
         open(&path)
@@ -24,7 +24,8 @@ impl Tree {
             .map_err(Error::io("sync", path))
     }
 
-    /// Makes the names in this shard survive: the shard directory and, once in this process, those above it.
+    /// Makes the names in this shard survive: syncs the shard directory and, once in this process, the directories
+    /// above it.
     pub(crate) fn anchor(&self, first: u8) -> io::Result<()> {
         sync_directory(&self.shard(first))?;
         if !self.anchored.contains(first) {
@@ -32,7 +33,7 @@ impl Tree {
             self.anchored.insert(first);
         }
         if !self.root_anchored.load(Ordering::Relaxed) {
-            // Who created these, and when, is not known; that they can be opened is not certain.
+            // It is unknown which process created these directories and when, and some may not be readable.
             for above in self.root.ancestors().skip(1) {
                 let _ = sync_directory(above);
             }
@@ -42,14 +43,14 @@ impl Tree {
     }
 }
 
-/// Data and metadata of the file are on the disk when this returns.
+/// Returns once data and metadata of the file are on the disk.
 pub(crate) fn sync_file(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
-        // Some network file systems cannot, and need not.
+        // Some network file systems cannot sync directories, and need not.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         synced => synced,
     }

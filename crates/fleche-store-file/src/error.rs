@@ -1,4 +1,4 @@
-//! The errors that file stores make themselves; whatever the system refuses is an [`Error::Io`] with the entry's path.
+//! The errors that file stores create. Errors of the operating system are [`Error::Io`] with the entry's path.
 
 use std::{
     io::{self, ErrorKind},
@@ -7,17 +7,17 @@ use std::{
 
 use fleche_core::{CallKey, Error};
 
-/// The entry does not hold what it claims to hold; `fate` says where it is now.
+/// Returns the error of an entry whose content does not match its name; `fate` says where the entry is now.
 pub(crate) fn damaged(path: &Path, why: &str, fate: &str) -> Error {
     Error::Damaged { entry: format!("`{}`", path.display()), why: format!("{why}; {fate}") }
 }
 
-/// Something else stands where an entry's file would be.
+/// Returns the error of a directory, pipe or the like in the place of an entry's file.
 pub(crate) fn not_a_file(action: &'static str, path: &Path) -> Error {
     Error::io(action, path)(io::Error::other("it is not a regular file"))
 }
 
-/// Values and records were to share a directory.
+/// Returns the error of opening one directory both for values and for records.
 pub(crate) fn other_kind(root: &Path, there: &str, wanted: &str) -> Error {
     Error::Config {
         place: format!("`{}`", root.display()),
@@ -25,28 +25,28 @@ pub(crate) fn other_kind(root: &Path, there: &str, wanted: &str) -> Error {
     }
 }
 
-/// The error of a file that is longer than any entry.
+/// Returns the error of a file that is longer than an entry may be.
 pub(crate) fn too_long(length: u64, longest: u64) -> io::Error {
-    io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, and {longest} are read at most"))
+    io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, more than the limit of {longest}"))
 }
 
-/// Returns whether the error is [`too_long`].
+/// Returns whether the error is that of [`too_long`].
 pub(crate) fn is_too_long(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge)
 }
 
-/// A record that could not be read again.
+/// Returns the error of a record that is too long to be read again.
 pub(crate) fn long_record(root: &Path, key: &CallKey) -> Error {
     Error::Refused {
-        store: format!("the file store `{}`, asked for call {key},", root.display()),
-        operation: "keep a record of more than 64 MiB",
+        store: format!("the file store `{}` (call {key})", root.display()),
+        operation: "store records of more than 64 MiB",
     }
 }
 
-/// A record would replace one that only a later version of fleche can read.
+/// Returns the error of a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(root: &Path, key: &CallKey) -> Error {
     Error::Refused {
-        store: format!("the file store `{}`, which has call {key} in a later format,", root.display()),
-        operation: "replace a record that it cannot read",
+        store: format!("the file store `{}` (call {key})", root.display()),
+        operation: "replace a record of a later format, which this version of fleche cannot read",
     }
 }

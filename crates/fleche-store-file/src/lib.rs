@@ -1,8 +1,8 @@
-//! Stores in a directory, one file an entry: the default choice.
+//! Stores that keep each entry in a file of its own in a directory: the default choice.
 //!
-//! [`FileValues`] keeps values, [`FileCalls`] records. Any number of processes may use one directory at once, on one
-//! host or, over a network file system, on many; nothing has to run for it. Choose `fleche-store-redb` where one
-//! process keeps very many small results, `fleche-store-memory` where nothing should outlive the process.
+//! [`FileValues`] stores values, [`FileCalls`] stores records. Any number of processes may use one directory at once,
+//! on one host or, over a network file system, on many; no server is needed. Choose `fleche-store-redb` if one process
+//! stores very many small results, `fleche-store-memory` if nothing should outlive the process.
 //!
 //! ```
 //! use fleche_core::{Digest, ValueStore};
@@ -17,48 +17,48 @@
 //! # Ok::<(), fleche_core::Error>(())
 //! ```
 //!
-//! # What is in the directory
+//! # Layout of the directory
 //!
-//! | name | what it is |
+//! | name | content |
 //! |---|---|
-//! | `ab/cdef…` | the entry with digest `abcdef…`: the value's encoding, or the record's bytes, as they are |
-//! | `ab/.tmp-<host>-<process>-…` | an entry that is being written; it takes its name when it is whole |
+//! | `ab/cdef…` | the entry with digest `abcdef…`: the unmodified encoding of the value, or bytes of the record |
+//! | `ab/.tmp-<host>-<process>-…` | an entry that is being written; it is renamed once it is complete |
 //! | `ab/.trash-<host>-<process>-…` | an entry that is being removed |
-//! | `damaged/abcdef….…` | an entry that did not hold what its name says; yours to look at and to remove |
-//! | `.fleche-values`, `.fleche-calls` | which of the two stores this is |
-//! | `.fleche-claims` | whose locked bytes say which missing calls are being computed, and what is known of by whom |
-//! | `claims/abcdef…` | the same for one call, where the system cannot lock bytes so |
+//! | `damaged/abcdef….…` | a quarantined entry, whose content did not match its name; you may inspect and remove it |
+//! | `.fleche-values`, `.fleche-calls` | a marker that tells the two kinds of stores apart |
+//! | `.fleche-claims` | the lock file of claims: its locked bytes are the claims, its content describes the claim holders |
+//! | `claims/abcdef…` | the lock file of one claim, on systems without locks of open file descriptions |
 //!
-//! `b3sum` of a value's file prints its directory's and its own name. What a killed process leaves of the second and
-//! third kind is removed by whoever lists that directory next: a store does so with the first entry that it puts there.
-//! Anything else in the directory is left alone.
+//! The `b3sum` of a value's file is the name of its directory followed by its own name. Files of the second and third
+//! kind that a killed process left behind are removed by the next process that lists their directory; a store does so
+//! when it first writes an entry there. All other files in the directory are left alone.
 //!
-//! Entries appear and vanish by renaming, so a reader sees a whole entry or none, without any lock. Every read is
-//! verified.
+//! Entries appear by renaming, so a reader sees a complete entry or none, without a lock. Every read is verified.
 //!
-//! # What it asks of the system
+//! # System calls
 //!
-//! | for | system calls |
+//! | operation | system calls |
 //! |---|---|
-//! | a hit whose result encodes to at most 64 bytes | open, read, close: the result stands in the record |
-//! | a larger result | the same, for a second file; a file of 4 KiB or more takes a look at its size and a second read, right into the memory that is handed on |
-//! | a look-up that misses | open, which finds nothing |
-//! | its claim | a look at whether the lock file is still there, lock, look for others, a note of whose it is, and the release |
-//! | the look after the claim, since somebody may have been faster | open, which finds nothing |
+//! | a hit whose result encodes to at most 64 bytes | open, read, close: the result is inline in the record |
+//! | a larger result | the same, for a second file; from 4 KiB on also fstat and a second read, into the returned memory |
+//! | a miss | open, which fails |
+//! | its claim | fstat of the lock file, lock, query of other locks, write of the claim holder, unlock |
+//! | the second lookup under the claim, since another process may have stored the result by then | open, which fails |
 //! | each entry that is written | open, write, close, rename |
-//! | an entry that is there already | open, a look at its size, setting its time, close, a look whether it is still there |
+//! | a value that exists already | open, fstat, set its time, close, stat |
 //!
-//! Nothing is synced, unless the body took over a second or [`Durability`] asks for it. Where a file system has no locks,
-//! that is logged once, and two processes may compute one call at once. `cargo xtask bench cold misses` measures it beside
-//! the same files read and written without fleche.
+//! Nothing is synced, unless the body took over a second or [`Durability`] asks for it. If a file system has no locks,
+//! this is logged once, and two processes may compute the same call at once. `cargo xtask bench cold misses` compares
+//! these costs with those of reading and writing the same files without fleche.
 //!
-//! # Who computes
+//! # Claims
 //!
-//! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. Claims are
-//! locks, which end with the process however it ends: nothing is left to be cleaned up. Only files of this user are locked,
-//! or with `shared = true` in the configuration also those of the directory's group. They only save work. What holds
-//! them may be deleted while no process uses the directory; where a file system cannot lock, a warning says so once, and
-//! two processes may compute one call. A child that a program forked computes without the store, unless it executes a program.
+//! Among the processes that miss a call at the same time, one gets the claim to compute it, and the others wait. Claims
+//! are file locks: the system releases them when the process ends for any reason, so there is nothing to clean up. A
+//! store locks only files of its own user, or with `shared = true` in the configuration also files of other users in
+//! the directory's group. Claims only save work. The lock files may be deleted while no process uses the directory. If
+//! a file system cannot lock, a warning is logged once, and two processes may compute the same call. A forked child
+//! process computes without the store, unless it executes another program.
 
 mod aside;
 mod calls;
@@ -83,7 +83,7 @@ use fleche_core::{register_backend, store::Reach};
 
 register_backend! {
     name: "file",
-    summary: "a directory with one file an entry, for any number of processes",
+    summary: "a directory with one file per entry, for any number of processes",
     reach: Reach::Shared,
     durable: true,
     scratch: |directory| {

@@ -1,4 +1,4 @@
-//! Listing entries shard by shard, and removing what killed processes left there.
+//! Lists entries shard by shard, and removes the files that killed processes left behind there.
 
 use std::{
     fs::{self, DirEntry},
@@ -11,7 +11,7 @@ use fleche_core::{Digest, DigestPrefix, Error, Result, store::Entries};
 use crate::{tree::Tree, unfinished::Unfinished};
 
 impl Tree {
-    /// The digests that begin so, each once. Shards are listed one at a time, each when its turn comes.
+    /// Returns the digests with this prefix, each once. A shard is read only when iteration reaches it.
     pub(crate) fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest> {
         let digits: String = prefix.as_str().chars().take(2).collect();
         let prefix = prefix.clone();
@@ -25,8 +25,8 @@ impl Tree {
         }))
     }
 
-    // Read to its end before the first item is given out: while entries come and go, a directory that is read piecemeal
-    // may show one of them twice.
+    // The whole shard is read before its first digest is returned: if a directory is read in pieces while entries are
+    // created and removed, it may list one of them twice.
     fn list_shard(&self, first: u8) -> Result<Vec<Digest>> {
         let directory = self.shard(first);
         let mut digests = Vec::new();
@@ -46,13 +46,14 @@ impl Tree {
     }
 }
 
-/// Removes what killed processes left in this directory, as far as that can be done.
+/// Removes the files that killed processes left in this directory, as far as possible.
 pub(crate) fn sweep(directory: &Path) {
-    // It is tidying only: what stays is left for the next time.
+    // Files that remain are removed the next time.
     let _ = visit(directory, |_, _| ());
 }
 
-/// Calls `each` for every name in the directory, none if that is missing or no directory; leftovers are removed instead.
+/// Calls `each` for every name in the directory that does not begin with a dot, and removes files that killed processes
+/// left behind. A missing directory counts as empty, and so does a file in its place.
 fn visit(directory: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
@@ -60,7 +61,7 @@ fn visit(directory: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<
     };
     for entry in entries {
         let entry = entry?;
-        // Names that are not Unicode are not ours.
+        // fleche creates only names in Unicode.
         let Ok(name) = entry.file_name().into_string() else { continue };
         if !name.starts_with('.') {
             each(&name, &entry);

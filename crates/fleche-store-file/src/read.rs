@@ -1,4 +1,4 @@
-//! Reading entries: whole, and verified.
+//! Reads whole entries and verifies them.
 
 use std::{
     cell::Cell,
@@ -16,12 +16,12 @@ use crate::{
 };
 
 impl Tree {
-    /// What `verify` makes of the entry's bytes; `None` if there is no entry. What `verify` refuses, giving the reason,
-    /// is set aside.
+    /// Returns the result of `verify` on the entry's bytes, or `None` if there is no entry. If `verify` fails, which it
+    /// does with a reason, the entry is quarantined.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for what was set aside; [`Error::Io`] if the file cannot be read, or held in memory. A file that
-    /// is longer than any record is set aside unread.
+    /// [`Error::Damaged`] if the entry was quarantined; [`Error::Io`] if the file cannot be read or does not fit into
+    /// memory. A file that is longer than any record is quarantined unread.
     pub(crate) fn read<T>(&self, digest: &Digest, verify: impl Fn(Vec<u8>) -> Result<T, String>) -> Result<Option<T>> {
         let path = self.path(digest);
         let verified = match read_file(&path, self.longest()) {
@@ -39,7 +39,7 @@ impl Tree {
         }
     }
 
-    /// How many bytes an entry has at most.
+    /// Returns the maximum length of an entry in bytes.
     pub(crate) fn longest(&self) -> u64 {
         match self.kind {
             Kind::Values => u64::MAX,
@@ -47,7 +47,7 @@ impl Tree {
         }
     }
 
-    /// Whether there is an entry; it is not read.
+    /// Returns whether there is an entry, without reading it.
     pub(crate) fn contains(&self, digest: &Digest) -> Result<bool> {
         let path = self.path(digest);
         match fs::metadata(&path) {
@@ -58,7 +58,7 @@ impl Tree {
     }
 }
 
-/// Opens an entry for reading. Whatever stands in its place does not keep the caller waiting, as a pipe would.
+/// Opens an entry for reading. If something else is in its place, such as a named pipe, this does not block.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -70,7 +70,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options.read(true).open(path)
 }
 
-/// Like [`open`], for a file whose times are to be set: does not follow a link in its place.
+/// Like [`open`], but does not follow a symbolic link. For a file whose times are to be set.
 pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -82,30 +82,30 @@ pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
     options.read(true).open(path)
 }
 
-/// Records hold names, digests and small values. A longer file is not a record.
+/// The maximum length of a record, which consists of names, digests and small values.
 pub(crate) const LONGEST_RECORD: u64 = 64 << 20;
 
-/// Files from this length on are read only if there is memory for them, since files with holes can have any length.
+/// The length from which a file is read only if there is memory for it, since a sparse file can have any length.
 const LARGE: u64 = 1 << 30;
 
-/// Most records are shorter than this, and then one read is all that they take.
+/// The size of the first read. Most records are shorter, so one read suffices.
 const SHORT: usize = 4096;
 
 thread_local! {
-    /// Room for the beginnings of files. It is cleared once, and not for each file.
+    /// A buffer for the first read, which is zeroed once instead of for every file.
     static BEGINNING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The file's bytes; `None` if there is no file.
+/// Returns the content of the file, or `None` if there is no file.
 ///
 /// # Errors
-/// [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] where the file is longer than `longest`: then it is not read.
+/// [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] if the file is longer than `longest`; it is not read then.
 pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("read", path))?,
     };
-    // A thread that is ending has none.
+    // Thread-local storage is gone while a thread ends.
     let mut beginning = BEGINNING.try_with(Cell::take).unwrap_or_default();
     beginning.resize(SHORT, 0);
     let bytes = read_open(&file, path, &mut beginning, longest);
@@ -115,7 +115,7 @@ pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
 
 fn read_open(mut file: &File, path: &Path, beginning: &mut [u8], longest: u64) -> Result<Vec<u8>> {
     let read = match file.read(beginning) {
-        // Fewer than asked for: that was all of it.
+        // A short read means the end of the file.
         Ok(length @ 1..SHORT) => return Ok(beginning[..length].to_vec()),
         Ok(length) => length,
         Err(_) => 0,
@@ -140,12 +140,12 @@ fn available_memory() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-// Entries are never written to once they have their names: a file that ends elsewhere than its length says is damaged,
-// which verifying shows. So its end need not be looked for.
+// Files do not change once they have the name of an entry. If the file does not end where its length says, it is
+// damaged, and verification detects that; so no read is needed to find the end.
 fn read_rest(file: &File, length: u64, beginning: &[u8]) -> io::Result<Vec<u8>> {
     let length = usize::try_from(length).map_err(|_| ErrorKind::OutOfMemory)?.max(beginning.len());
     let mut bytes = Vec::new();
-    // Any length can be claimed by a file with holes.
+    // A sparse file can have any length.
     bytes.try_reserve_exact(length).map_err(|_| ErrorKind::OutOfMemory)?;
     bytes.extend_from_slice(beginning);
     file.take((length - beginning.len()) as u64).read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! Removing entries, with conditions that hold at the moment of removal.
+//! Removal of entries, with conditions that are evaluated atomically.
 
 use std::{
     fs,
@@ -11,17 +11,18 @@ use fleche_core::{Digest, Error, Result};
 use crate::{tree::Tree, unfinished::Unfinished};
 
 impl Tree {
-    /// Removes the entry. Whether there was one.
+    /// Removes the entry. Returns whether there was one.
     pub(crate) fn remove(&self, digest: &Digest) -> Result<bool> {
         let path = self.path(digest);
         present(fs::remove_file(&path)).map_err(Error::io("remove", path))
     }
 
-    /// Removes the entry if `condition` holds for its file. Whether it was removed.
+    /// Removes the entry if `condition` holds for its file. Returns whether it was removed.
     ///
-    /// Looking at an entry and then removing it would lose what is put in between. So the entry is moved away first,
-    /// looked at where nobody can change it any more, and put back if the condition does not hold. Since it is absent
-    /// meanwhile, the condition is asked once before, too, and mostly settled there.
+    /// Checking an entry and then removing it would lose an entry that is put between the two steps. So the entry is
+    /// first renamed, then checked where no other process can change it, and put back if the condition does not hold.
+    /// Readers miss the entry while it is renamed, so the condition is also evaluated once before, which usually
+    /// settles the matter.
     pub(crate) fn remove_if(&self, digest: &Digest, condition: impl Fn(&Path) -> Result<bool>) -> Result<bool> {
         let path = self.path(digest);
         if !condition(&path)? {
@@ -41,12 +42,12 @@ impl Tree {
     }
 }
 
-/// Gives an entry that was moved away its name back, unless that has been taken since
-/// (or somebody has removed it for good).
+/// Gives a renamed entry its name back, unless a newer entry has that name or the renamed entry has been removed since.
 pub(crate) fn put_back(from: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(from, path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        // Not every file system has links. Without them what is put between these two steps is lost: a miss, no more.
+        // Not every file system has hard links. Without them, an entry that is put between these two steps is lost,
+        // which is only a miss.
         Err(_) if path.symlink_metadata().is_err() => fs::rename(from, path),
         Ok(()) | Err(_) => fs::remove_file(from),
     }
@@ -65,7 +66,7 @@ mod tests {
     use crate::{config::Durability, tree::Kind};
 
     #[test]
-    fn an_entry_that_is_no_longer_meant_once_it_is_moved_is_put_back() {
+    fn entry_is_put_back_if_condition_fails_after_renaming() {
         let root = tempfile::tempdir().unwrap();
         let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"a");
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_does_not_replace_what_was_put_since() {
+    fn put_back_does_not_replace_newer_entry() {
         let root = tempfile::tempdir().unwrap();
         let [from, path] = ["from", "path"].map(|name| root.path().join(name));
         fs::write(&from, b"earlier").unwrap();
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_for_good_is_not_put_back() {
+    fn put_back_ignores_removed_entry() {
         let root = tempfile::tempdir().unwrap();
         put_back(&root.path().join("from"), &root.path().join("path")).unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);

@@ -1,4 +1,4 @@
-//! The names of files that are being written or removed, and how to tell those that a killed process left.
+//! Names of files that are being written or removed, and detection of those that a killed process left behind.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::owner::{Owner, mark};
 
-/// What a file of such a name is.
+/// The state of a file with a temporary name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfinished {
     /// An entry that is being written.
@@ -17,8 +17,8 @@ pub(crate) enum Unfinished {
     Removal,
 }
 
-/// Where it cannot be known whether the process of such a file lives, it is taken for dead when the file has not
-/// changed for this long.
+/// If it cannot be determined whether the process that owns a temporary file is alive, the process is considered dead
+/// once the file has not changed for this long.
 const GIVEN_UP_AFTER: Duration = Duration::from_hours(24);
 
 impl Unfinished {
@@ -29,7 +29,7 @@ impl Unfinished {
         }
     }
 
-    /// A name that nobody else uses: `<prefix><mark>`.
+    /// Returns a unique name: `<prefix><mark>`.
     pub(crate) fn name(self) -> String {
         format!("{}{}", self.prefix(), mark())
     }
@@ -39,8 +39,8 @@ impl Unfinished {
         Some((kind, Owner::of(name.strip_prefix(kind.prefix())?)?))
     }
 
-    /// Whether a directory entry of this name is one that nobody will finish: its process is gone, or it has not
-    /// changed for a day. `false` for all other names.
+    /// Returns whether the file is one that no process will finish: the process that owns it is gone, or it has not
+    /// changed for a day. Returns `false` for all other names.
     pub(crate) fn is_left_over(name: &str, path: &Path) -> bool {
         let Some((kind, owner)) = Self::of(name) else { return false };
         match owner.lives() {
@@ -58,7 +58,7 @@ fn last_change(kind: Unfinished, path: &Path) -> Option<SystemTime> {
     }
 }
 
-// What is being removed was modified when it was put; the time of the status change tells of the renaming.
+// The modification time of a removed entry is that of its last `put`; its status change time is that of the renaming.
 #[cfg(unix)]
 fn renamed(metadata: &fs::Metadata) -> Option<SystemTime> {
     use std::os::unix::fs::MetadataExt;
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_what_it_is_and_whose() {
+    fn temporary_name_identifies_kind_and_process() {
         let name = Unfinished::Removal.name();
         let (kind, owner) = Unfinished::of(&name).unwrap();
         assert_eq!(kind, Unfinished::Removal);
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_nobodys() {
+    fn other_names_are_not_recognized() {
         for name in ["", ".tmp-", ".tmp-mine", ".tmp-host-1-2", ".tmp-host-x-1-2", "tmp-host-1-2-3", ".trash-h-1-z-2"] {
             assert!(Unfinished::of(name).is_none(), "{name}");
         }
     }
 
     #[test]
-    fn a_day_without_change_is_giving_up() {
+    fn owner_is_given_up_after_a_day_without_change() {
         let now = SystemTime::now();
         let hour = Duration::from_hours(1);
         assert!(has_given_up(now - 25 * hour, now));

@@ -1,4 +1,4 @@
-//! `FileValues`: encoded values in a directory, under their digests.
+//! `FileValues`: encoded values in a directory, named by their digests.
 
 use std::{fmt, fs, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
@@ -15,10 +15,11 @@ use crate::{
     tree::{Kind, Tree},
 };
 
-/// A [`ValueStore`] in a directory, one file a value. Cloning gives another handle to the same store.
+/// A [`ValueStore`] in a directory, with one file per value. A clone is another handle to the same store.
 ///
-/// Ages are the files' modification times compared with this system's clock. A time in the future counts as one equally far in
-/// the past. If several hosts share the directory, their clocks should agree within the grace period of collecting values.
+/// The age of an entry is the difference between its file's modification time and this system's clock. A time in the
+/// future counts as one equally far in the past. If several hosts share the directory, their clocks should agree within
+/// the grace period of collecting unreferenced values.
 #[derive(Clone)]
 pub struct FileValues {
     tree: Arc<Tree>,
@@ -27,29 +28,32 @@ pub struct FileValues {
 }
 
 impl FileValues {
-    /// The store in this directory, which is created if it is missing.
+    /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Io`] if the directory cannot be created or looked at; [`Error::Config`] if it holds records.
+    /// [`Error::Io`] if the directory cannot be created or accessed; [`Error::Config`] if it holds records.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&FileValuesConfig::new(root.as_ref()))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
         let FileValuesConfig { ref root, durability, shared } = *config;
         Ok(Self { tree: Tree::open(root, Kind::Values, shared)?, durability, shared })
     }
 
-    /// The directory, absolute, as it was called when it was first opened.
+    /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn root(&self) -> &Path {
         &self.tree.root
     }
 
-    /// The directory, which a forked child leaves alone.
+    /// Returns the directory.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the store.
     fn tree(&self) -> Result<&Tree> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
         Ok(&self.tree)
@@ -61,7 +65,7 @@ impl ValueStore for FileValues {
         self.tree()?.read(id, |bytes| check(Bytes::from(bytes)))
     }
 
-    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         if self.tree()?.refresh(id, encoded.len(), self.durability)? {
             return Ok(());
@@ -97,7 +101,7 @@ impl ValueStore for FileValues {
     }
 }
 
-/// The time since the file was put; `None` if there is none.
+/// Returns the time since the value was last put, or `None` if there is no file.
 fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
     let metadata = match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -1,4 +1,4 @@
-//! Putting entries: written under a temporary name, then renamed.
+//! Writes entries under a temporary name, then renames them.
 
 use std::{
     fs::{self, File, Metadata},
@@ -18,17 +18,18 @@ use crate::{
     unfinished::Unfinished,
 };
 
-/// How often an entry is written anew when what was written vanishes before it has its name.
+/// How many times an entry is written if its temporary file vanishes before it is renamed.
 const ATTEMPTS: usize = 3;
 
 impl Tree {
-    /// Writes the entry in place of whatever file has its name.
+    /// Writes the entry, replacing any file that has its name.
     pub(crate) fn write(&self, digest: &Digest, bytes: &[u8], durability: Durability, shared: bool) -> Result<()> {
         let path = self.path(digest);
         let mut attempt = 1;
         loop {
             match self.try_write(digest, &path, bytes, durability, shared) {
-                // Somebody took us for dead (stopped for a day, perhaps) or removed the directory.
+                // Another process considered this one dead, for example because it was suspended for a day, or removed
+                // the directory.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
                 written => return written.map_err(Error::io("write", path)),
             }
@@ -48,7 +49,7 @@ impl Tree {
         let (file, created) = create(&temporary, shared)?;
         let written = fill(file, bytes, durability).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
-            // The first error is the one to report.
+            // The first error is reported.
             let _ = fs::remove_file(&temporary);
         }
         written?;
@@ -59,11 +60,11 @@ impl Tree {
         if durability == Durability::Always { self.anchor(first) } else { Ok(()) }
     }
 
-    /// Starts the age of an entry of this length anew. `false` if there is none, or it could not be done: then it has
-    /// to be written.
+    /// Resets the age of an entry of this length. Returns `false` if there is none, or if that fails; the entry must be
+    /// written then.
     pub(crate) fn refresh(&self, digest: &Digest, length: usize, durability: Durability) -> Result<bool> {
         let path = self.path(digest);
-        // Through a handle, so that what is refreshed is what is looked at.
+        // An open file, so that the checked file is the one whose time is set.
         let Ok(file) = open_itself(&path) else { return Ok(false) };
         let Ok(found) = file.metadata() else { return Ok(false) };
         if !found.is_file() || u64::try_from(length) != Ok(found.len()) {
@@ -75,13 +76,13 @@ impl Tree {
         if durability == Durability::Always {
             sync_file(&file).and_then(|()| self.anchor(digest.as_bytes()[0])).map_err(Error::io("sync", &path))?;
         }
-        // A remover looks at the age after it has moved the entry away. Has it been moved by now, it may have been too
-        // old then; is it still here, whoever moves it later sees the new age.
+        // Removal checks the age after renaming the entry. If the entry has been renamed by now, it may still have
+        // seemed too old. If not, a later removal sees the new age.
         Ok(fs::metadata(&path).is_ok_and(|there| same_file(&found, &there)))
     }
 }
 
-/// The new file, and whether its directory is new too.
+/// Creates the file, and its directory if that is missing. Returns the file and whether its directory is new.
 fn create(path: &Path, shared: bool) -> io::Result<(File, bool)> {
     let (file, is_first) = match File::create_new(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -107,7 +108,7 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-// Files that are open cannot be renamed where this is used.
+// On these systems, open files cannot be renamed.
 #[cfg(not(unix))]
 fn same_file(_one: &Metadata, _other: &Metadata) -> bool {
     true

@@ -1,4 +1,4 @@
-//! `ByteLocks`: claims as locked bytes of one file, whose locks belong to an open file description.
+//! `ByteLocks`: claims as locked bytes of one file, with locks that belong to an open file description.
 
 mod attempt;
 mod held;
@@ -22,12 +22,12 @@ use self::{lock_file::LockFile, table::Table};
 
 const NAME: &str = ".fleche-claims";
 
-/// The lock file of one directory, from the first claim on.
+/// The lock file of one directory, once a claim has been requested.
 #[derive(Default)]
 pub(super) struct ByteLocks(Mutex<Option<Arc<Table>>>);
 
 impl ByteLocks {
-    /// Tries to have the claim.
+    /// Requests the claim.
     pub(super) fn claim(&self, root: &Path, key: &CallKey, shared: bool) -> io::Result<Claim> {
         match self.table(root, true, shared)? {
             Some(table) => table.claim(key),
@@ -35,13 +35,14 @@ impl ByteLocks {
         }
     }
 
-    /// Who has the claim.
+    /// Returns the claim holder, if it is known.
     pub(super) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<Owner>> {
         self.table(root, false, shared)?.map_or(Ok(None), |table| table.owner(key))
     }
 
     fn table(&self, root: &Path, create: bool, shared: bool) -> io::Result<Option<Arc<Table>>> {
-        // Claims in a file that was removed reach this process only; those that are held go on there.
+        // Other processes do not see claims in a removed file, so new claims need a new file. Claims that are held keep
+        // the old one.
         let is_good = |table: &Arc<Table>| !(create && table.file.is_removed());
         let open = self.open().clone();
         if open.as_ref().is_some_and(is_good) {

@@ -1,26 +1,27 @@
-//! `Published`: what the owner of a claim lets others know.
+//! `Published`: the information about a claim holder that other processes can read.
 
 use std::time::{Duration, SystemTime};
 
 use fleche_core::{CallKey, Digest, claim::Owner, encoding, owner::Process};
 use serde::{Deserialize, Serialize};
 
-/// How many bytes it takes at most, checksum and length included.
+/// The maximum size in bytes, checksum and length included.
 pub(super) const SIZE: usize = 512;
 
-/// More calls than these that a body waits for do not fit, and are not known.
+/// How many awaited calls fit. If a body waits for more, they are not published.
 const MOST_AWAITED: usize = 8;
 
 const CHECKSUM: usize = 8;
 const LENGTH: usize = 2;
 
-/// Who has a claim, since when, and what it waits for. Others may have written over it, or be writing it.
+/// The holder of a claim, since when it holds it, and the calls it waits for. Another process may overwrite it at any
+/// time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Published {
     key: [u8; 32],
     level: u8,
     pub(super) process: Process,
-    /// Nanoseconds since 1970.
+    /// When the claim was acquired, in nanoseconds since the Unix epoch.
     pub(super) since: u64,
     awaits: Option<Vec<[u8; 32]>>,
 }
@@ -43,12 +44,12 @@ impl Published {
         }
     }
 
-    /// Whether it tells of this claim.
+    /// Returns whether it describes the holder of this claim.
     pub(super) fn is_of(&self, key: &CallKey, level: u8) -> bool {
         self.key == bytes(key) && self.level == level
     }
 
-    /// Length, checksum and encoding; nothing where that does not fit.
+    /// Returns length, checksum and encoding, or only a length of zero if they do not fit.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let encoded = encoding::to_vec(self).unwrap_or_default();
         match u16::try_from(encoded.len()) {
@@ -59,7 +60,7 @@ impl Published {
         }
     }
 
-    /// What these bytes begin with; `None` if they were torn, are empty, or somebody else's.
+    /// Decodes the beginning of these bytes; returns `None` if they are torn or empty.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
         let (checksum, rest) = rest.split_first_chunk::<CHECKSUM>()?;
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_back_and_what_follows_is_ignored() {
+    fn published_holder_reads_back_ignoring_trailing_bytes() {
         for awaits in 0..=8 {
             let published = published(awaits);
             let mut bytes = published.to_bytes();
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_always_fits() {
+    fn largest_expected_holder_fits() {
         let mut published = published(8);
         published.process.host = "h".repeat(64);
         published.process.id = u32::MAX;
@@ -117,20 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_nothing() {
+    fn holder_that_does_not_fit_is_not_published() {
         let mut published = published(8);
         published.process.host = "h".repeat(SIZE);
         assert_eq!(Published::from_bytes(&published.to_bytes()), None);
     }
 
     #[test]
-    fn of_too_many_awaited_calls_nothing_is_known() {
+    fn too_many_awaited_calls_are_not_published() {
         assert_eq!(published(8).into_owner().awaits.map(|keys| keys.len()), Some(8));
         assert_eq!(published(9).into_owner().awaits, None);
     }
 
     #[test]
-    fn torn_bytes_are_nothing() {
+    fn torn_bytes_are_not_decoded() {
         let bytes = published(2).to_bytes();
         for cut in 0..bytes.len() {
             let mut torn = bytes.clone();
