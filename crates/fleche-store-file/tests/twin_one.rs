@@ -1,4 +1,4 @@
-//! One of two targets whose functions have one name; `twin_other.rs` is the other.
+//! One of two test targets that each define a function of the same name; `twin_other.rs` is the other.
 #![allow(missing_docs)]
 
 #[path = "twins/check.rs"]
@@ -15,6 +15,6 @@ fn add(x: u64) -> Vec<u64> {
 }
 
 #[test]
-fn a_target_gets_the_results_of_its_own_code() {
+fn target_gets_results_of_its_own_code() {
     check::each_call_gives(add, &[2; 20]);
 }

@@ -1,8 +1,8 @@
-//! `PerKey`: a lock file for each claim, for systems whose open file descriptions cannot lock single bytes.
+//! A lock file for each claim, for systems whose open file descriptions cannot lock single bytes.
 //!
-//! Who has locked the file that has the claim's name has the claim; who has locked one that lost its name meanwhile has
-//! nothing and starts anew. The owner removes the file before unlocking it, so nothing is left but what killed processes
-//! had.
+//! The process that has locked the file named for the claim holds the claim. A process that has locked a file that has
+//! lost this name since holds nothing and starts over. The claim holder removes the file before it unlocks it, so only
+//! killed processes leave such files behind.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -30,7 +30,7 @@ use crate::tree::create_directory;
 
 const DIRECTORY: &str = "claims";
 
-/// Tries to have the claim.
+/// Requests the claim.
 pub(super) fn claim(root: &Path, key: &CallKey, shared: bool) -> io::Result<Claim> {
     let wanted = Wanted { key: *key, path: path(root, key), shared };
     Ok(match wanted.try_lock()? {
@@ -39,7 +39,7 @@ pub(super) fn claim(root: &Path, key: &CallKey, shared: bool) -> io::Result<Clai
     })
 }
 
-/// Who has the claim.
+/// Returns the claim holder, if it is known.
 pub(super) fn owner(root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<Owner>> {
     let file = match written_file::open(&path(root, key), false, shared) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -47,7 +47,7 @@ pub(super) fn owner(root: &Path, key: &CallKey, shared: bool) -> io::Result<Opti
     };
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {}
-        // Nobody has it. Who asks for it in this moment has to wait for the moment's end.
+        // The claim is free. A process that requests it at this very moment has to wait until this lock is released.
         Ok(()) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
@@ -170,7 +170,7 @@ impl HeldFile {
         held
     }
 
-    /// Whether this is a forked child, which has a copy of what its parent goes on holding.
+    /// Returns whether this is a forked child process, which has a copy of a claim that its parent still holds.
     fn is_inherited(&self) -> bool {
         self.process.id != process::id()
     }
@@ -189,7 +189,7 @@ impl Held for HeldFile {
         let bytes = published.to_bytes();
         let written = written_file::check_limit(bytes.len() as u64).and_then(|()| self.file.write_all_at(&bytes, 0));
         if let Err(error) = written {
-            tracing::debug!("cannot tell in `{}` whose claim it is: {error}", self.path.display());
+            tracing::debug!("cannot write the claim holder to `{}`: {error}", self.path.display());
         }
     }
 }
@@ -199,7 +199,7 @@ impl Drop for HeldFile {
         if !self.is_inherited()
             && let Err(error) = fs::remove_file(&self.path)
         {
-            // Whoever comes next locks this file instead of a new one.
+            // The next process locks this file instead of a new one.
             tracing::debug!("cannot remove `{}`: {error}", self.path.display());
         }
     }

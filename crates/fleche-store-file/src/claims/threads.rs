@@ -1,4 +1,4 @@
-//! The threads of a process that wait for claims: some that block, and one that looks again and again.
+//! The threads of a process that wait for claims: some block on locks, and one polls.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -17,38 +17,38 @@ use fleche_core::{claim::WaitsHere, starter};
 
 /// A wait for a claim.
 pub(super) trait Wait: Send {
-    /// Returns when trying again may be worth it.
+    /// Blocks until another attempt is worthwhile.
     fn block(&mut self);
 
-    /// Tries without blocking. `None` if there is more to wait for, else what is left to do.
+    /// Tries once without blocking. Returns `None` if the wait continues, otherwise the rest of the work.
     fn try_now(&mut self) -> Option<Finish>;
 
     /// Ends the wait without a claim, because of this error.
     fn give_up(&mut self, error: io::Error) -> Finish;
 }
 
-/// Tells whoever waited. It may take its time.
+/// Notifies the waiters. It may take long.
 pub(super) type Finish = Box<dyn FnOnce() + Send>;
 
-/// Blocked waits of which some may be in vain.
+/// Blocked waits, some of which may never be woken.
 pub(super) trait Watched: Send + Sync {
-    /// Looks at them all.
+    /// Checks all waits.
     fn look(self: Arc<Self>);
 
-    /// Whether there are any.
+    /// Returns whether there are any waits.
     fn has_waits(&self) -> bool;
 }
 
-/// How many threads block at once; further waits are polled.
+/// The maximum number of blocked threads; further waits are polled.
 const MOST: usize = 256;
 
-/// How long polled waits rest: this, and at most the second more.
+/// The pause between polls: the first duration, plus a random part of the second.
 const POLLS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(40));
 
-/// How long blocked waits are not looked at.
+/// The pause between checks of blocked waits: the first duration, plus a random part of the second.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(100));
 
-/// Waits on another thread, blocked or polling; gives up where no thread can be started at all.
+/// Waits on another thread, blocked or polling. Gives up if no thread can be started.
 pub(super) fn wait(wait: Box<dyn Wait>) {
     if let Err(mut wait) = start(wait, block_until_finished).or_else(poll) {
         wait.give_up(ErrorKind::WouldBlock.into())();
@@ -65,7 +65,7 @@ fn poll(wait: Box<dyn Wait>) -> Result<(), Box<dyn Wait>> {
     Ok(())
 }
 
-/// Does it on another thread, or on this one where there is none to be had.
+/// Runs `finish` on another thread, or on this one if none can be started.
 pub(super) fn run(finish: Finish) {
     if let Err(finish) = start(finish, |finish| finish()) {
         finish();
@@ -103,7 +103,7 @@ impl Drop for Permit {
 
 fn start<T: Send + 'static>(job: T, run: fn(T)) -> Result<(), T> {
     let Some(permit) = Permit::get() else { return Err(job) };
-    // A thread that cannot be started takes its closure along; the job must survive that.
+    // If the thread cannot be started, its closure is dropped; the job must survive that.
     let job = Arc::new(Mutex::new(Some(job)));
     let theirs = Arc::clone(&job);
     let started = starter::spawn("fleche-claim", move || {
@@ -117,7 +117,7 @@ fn start<T: Send + 'static>(job: T, run: fn(T)) -> Result<(), T> {
     }
 }
 
-/// What the thread that polls and looks has to do. It runs only while there is something.
+/// The state of the thread that polls and checks. It runs only while there is work.
 #[derive(Default)]
 struct Looking {
     polled: Vec<Box<dyn Wait>>,
@@ -128,7 +128,7 @@ struct Looking {
 static LOOKING: Mutex<Looking> = Mutex::new(Looking { polled: Vec::new(), watched: Vec::new(), runs: false });
 static NEW_POLL: Condvar = Condvar::new();
 
-/// Has these waits looked at until there are none. Where no thread can be started, they are not.
+/// Has these waits checked regularly until there are none. If no thread can be started, they are not checked.
 pub(super) fn watch(waits: &Arc<impl Watched + 'static>) {
     let mut looking = Looking::get();
     let new: Weak<dyn Watched> = Arc::downgrade(&(Arc::clone(waits) as Arc<dyn Watched>));
@@ -157,7 +157,7 @@ fn look_on() {
         polled.retain_mut(|wait| match wait.try_now() {
             None => true,
             Some(finish) => {
-                // What somebody's thread does must not end this one.
+                // A panic in a callback must not end this thread.
                 let _ = catch_unwind(AssertUnwindSafe(|| run(finish)));
                 false
             }
@@ -179,7 +179,7 @@ fn look_on() {
     }
 }
 
-/// Some time in this range: processes that wait for one thing should not all look at once.
+/// Returns a random duration in this range, so that processes that wait for the same claim do not all poll at once.
 fn within((least, more): (Duration, Duration)) -> Duration {
     let random = RandomState::new().hash_one(0) % 1024;
     least + more * u32::try_from(random).unwrap_or_default() / 1024

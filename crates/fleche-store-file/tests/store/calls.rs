@@ -1,4 +1,4 @@
-//! Replacing and removing records, and those of later formats.
+//! Tests of replacing and removing records, and of records of later formats.
 
 use std::{collections::BTreeMap, fs, thread};
 
@@ -6,7 +6,7 @@ use super::common::{calls, file_of, files, key, record};
 use fleche_core::{CallStore, Digest, Error, Query, encoding};
 use fleche_store_file::FileCalls;
 
-/// Intact, but of a format that is not known yet.
+/// Writes an intact record of a future format, and returns its bytes.
 fn put_later_format(calls: &FileCalls) -> Vec<u8> {
     calls.put(&key(1), &record(b"now")).unwrap();
     let mut bytes = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
@@ -17,7 +17,7 @@ fn put_later_format(calls: &FileCalls) -> Vec<u8> {
 }
 
 #[test]
-fn the_last_record_put_is_got() {
+fn last_put_record_is_returned() {
     let (_root, calls) = calls();
     assert_eq!(calls.get(&key(1)).unwrap(), None);
     for result in [b"a", b"b"] {
@@ -27,7 +27,7 @@ fn the_last_record_put_is_got() {
 }
 
 #[test]
-fn a_record_other_than_the_given_one_is_not_removed() {
+fn record_other_than_the_given_one_is_not_removed() {
     let (root, calls) = calls();
     assert!(!calls.remove(&key(1), Some(&record(b"a"))).unwrap());
     calls.put(&key(1), &record(b"a")).unwrap();
@@ -38,7 +38,7 @@ fn a_record_other_than_the_given_one_is_not_removed() {
 }
 
 #[test]
-fn a_record_that_is_put_while_an_earlier_one_is_removed_is_there_afterwards() {
+fn record_put_during_removal_of_earlier_one_survives() {
     let (root, calls) = calls();
     for _ in 0..300 {
         calls.put(&key(1), &record(b"old")).unwrap();
@@ -53,7 +53,7 @@ fn a_record_that_is_put_while_an_earlier_one_is_removed_is_there_afterwards() {
 }
 
 #[test]
-fn one_of_many_threads_removes_a_given_record() {
+fn only_one_of_several_threads_removes_a_record() {
     let (_root, calls) = calls();
     for _ in 0..100 {
         calls.put(&key(1), &record(b"a")).unwrap();
@@ -66,7 +66,7 @@ fn one_of_many_threads_removes_a_given_record() {
 }
 
 #[test]
-fn a_record_of_a_later_format_is_a_miss_and_left_in_place() {
+fn record_of_later_format_is_a_miss_and_left_in_place() {
     let (root, calls) = calls();
     let bytes = put_later_format(&calls);
     assert_eq!(calls.get(&key(1)).unwrap(), None);
@@ -78,7 +78,7 @@ fn a_record_of_a_later_format_is_a_miss_and_left_in_place() {
 }
 
 #[test]
-fn a_record_of_a_later_format_that_was_met_is_not_replaced() {
+fn known_record_of_later_format_is_not_replaced() {
     let (root, calls) = calls();
     let bytes = put_later_format(&calls);
     calls.get(&key(1)).unwrap();
@@ -88,7 +88,7 @@ fn a_record_of_a_later_format_that_was_met_is_not_replaced() {
 }
 
 #[test]
-fn where_a_record_of_a_later_format_is_gone_a_new_one_is_kept() {
+fn record_is_stored_after_one_of_later_format_is_gone() {
     let (root, calls) = calls();
     put_later_format(&calls);
     calls.get(&key(1)).unwrap();
@@ -98,7 +98,7 @@ fn where_a_record_of_a_later_format_is_gone_a_new_one_is_kept() {
 }
 
 #[test]
-fn a_damaged_record_is_removed_only_where_any_is() {
+fn damaged_record_is_removed_only_without_condition() {
     let (root, calls) = calls();
     calls.put(&key(1), &record(b"a")).unwrap();
     fs::write(file_of(root.path(), key(1).digest()), b"damaged").unwrap();
@@ -107,7 +107,7 @@ fn a_damaged_record_is_removed_only_where_any_is() {
 }
 
 #[test]
-fn a_record_can_be_synced() {
+fn record_can_be_synced() {
     let (_root, calls) = calls();
     calls.put(&key(1), &record(b"a")).unwrap();
     calls.sync(&key(1)).unwrap();

@@ -1,4 +1,4 @@
-//! Who computes: one at a time, in this process and among several.
+//! Tests of claims: one holder at a time, within this process and among several.
 
 mod claimant;
 #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ use fleche_core::{
 };
 use fleche_store_file::FileCalls;
 
-/// How long what has to happen may take before it counts as a hang.
+/// The time after which a wait counts as a hang.
 const HANGS: Duration = Duration::from_mins(2);
 
 fn held(calls: &FileCalls, number: u32) -> Arc<dyn Held> {
@@ -33,15 +33,15 @@ fn is_taken(calls: &FileCalls, number: u32) -> bool {
     matches!(calls.claim(&key(number)).unwrap(), Claim::Taken(_))
 }
 
-/// Waits for the claim, and sends it.
+/// Waits for the claim and sends it to this channel.
 fn wait(calls: &FileCalls, number: u32, sender: &mpsc::Sender<Arc<dyn Held>>) {
-    let Claim::Taken(taken) = calls.claim(&key(number)).unwrap() else { panic!("it is free") };
+    let Claim::Taken(taken) = calls.claim(&key(number)).unwrap() else { panic!("the claim is free") };
     let sender = sender.clone();
     taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
 }
 
 #[test]
-fn a_claim_is_held_once_until_it_is_dropped() {
+fn claim_is_exclusive_until_it_is_dropped() {
     let (root, calls) = calls();
     let again = FileCalls::open(root.path()).unwrap();
     let first = held(&calls, 1);
@@ -54,7 +54,7 @@ fn a_claim_is_held_once_until_it_is_dropped() {
 }
 
 #[test]
-fn one_who_waits_gets_the_claim_after_the_other() {
+fn waiters_acquire_the_claim_one_after_another() {
     let (_root, calls) = calls();
     let (sender, receiver) = mpsc::channel();
     let mut owner = held(&calls, 1);
@@ -72,12 +72,12 @@ fn one_who_waits_gets_the_claim_after_the_other() {
 }
 
 #[test]
-fn who_no_longer_wants_the_claim_leaves_it_to_the_next() {
+fn waiter_that_drops_the_claim_leaves_it_to_the_next() {
     let (_root, calls) = calls();
     let (sender, receiver) = mpsc::channel();
     let owner = held(&calls, 1);
     for _ in 0..300 {
-        let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("it is free") };
+        let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim is free") };
         taken.when_held(Box::new(drop));
     }
     wait(&calls, 1, &sender);
@@ -87,7 +87,7 @@ fn who_no_longer_wants_the_claim_leaves_it_to_the_next() {
 }
 
 #[test]
-fn who_asked_and_does_not_wait_keeps_nothing() {
+fn refused_request_holds_nothing() {
     let (_root, calls) = calls();
     let owner = held(&calls, 1);
     let taken = calls.claim(&key(1)).unwrap();
@@ -98,11 +98,11 @@ fn who_asked_and_does_not_wait_keeps_nothing() {
 }
 
 #[test]
-fn a_claim_that_is_free_by_now_is_had_by_waiting_too() {
+fn waiting_acquires_claim_that_was_released_before() {
     let (_root, calls) = calls();
     let (sender, receiver) = mpsc::channel();
     let owner = held(&calls, 1);
-    let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("it is free") };
+    let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim is free") };
     drop(owner);
     taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
     let held = receiver.recv_timeout(HANGS).unwrap();
@@ -111,7 +111,7 @@ fn a_claim_that_is_free_by_now_is_had_by_waiting_too() {
 }
 
 #[test]
-fn the_owner_of_a_claim_is_known_while_it_is_held() {
+fn holder_of_a_claim_is_known_while_it_is_held() {
     let (root, calls) = calls();
     assert_eq!(calls.owner(&key(1)).unwrap(), None);
     assert_eq!(files(root.path()), [""; 0]);
@@ -142,7 +142,7 @@ fn handles_to_one_directory_are_one_store() {
 }
 
 #[test]
-fn claims_go_on_where_the_directory_was_removed() {
+fn claims_work_after_the_directory_was_removed() {
     let (root, calls) = calls();
     let before = held(&calls, 1);
     std::fs::remove_dir_all(root.path()).unwrap();
@@ -153,7 +153,7 @@ fn claims_go_on_where_the_directory_was_removed() {
 }
 
 #[test]
-fn the_lock_file_is_no_entry() {
+fn lock_file_is_not_listed() {
     let (_root, calls) = calls();
     let _claim = held(&calls, 1);
     assert_eq!(calls.keys(&fleche_core::DigestPrefix::all()).unwrap().count(), 0);

@@ -1,4 +1,4 @@
-//! What the tests share: stores in temporary directories, records, and child processes that run this test binary.
+//! Helpers of the tests: stores in temporary directories, records, and child processes that run this test binary.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub(crate) fn calls() -> (TempDir, FileCalls) {
     (directory, calls)
 }
 
-/// Where the layout says that an entry is.
+/// Returns the path of an entry's file.
 pub(crate) fn file_of(root: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.to_string();
     root.join(&hex[..2]).join(&hex[2..])
@@ -49,7 +49,7 @@ pub(crate) fn record(result: &[u8]) -> Record {
     })
 }
 
-/// Every file below the directory, by its path from there, but not the mark of the store's kind.
+/// Returns the paths of all files below the directory, relative to it, except the store's own files in the root.
 pub(crate) fn files(root: &Path) -> Vec<String> {
     fn collect(root: &Path, directory: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -68,12 +68,13 @@ pub(crate) fn files(root: &Path) -> Vec<String> {
     found
 }
 
-/// The test `store::processes::child_process` of this binary in a process of its own, started by a shell after these commands.
+/// Starts the test `store::processes::child_process` of this binary in a child process, from a shell that first runs
+/// the commands in `before`.
 pub(crate) fn child(task: &str, root: &Path, before: &str) -> Child {
     child_named("store::processes::child_process", task, root, before)
 }
 
-/// The same with another test.
+/// Like [`child`], with another test.
 pub(crate) fn child_named(test: &str, task: &str, root: &Path, before: &str) -> Child {
     Command::new("sh")
         .args(["-c", &format!(r#"ulimit -c 0; {before} exec "$0" "$@""#)])
@@ -87,7 +88,7 @@ pub(crate) fn child_named(test: &str, task: &str, root: &Path, before: &str) -> 
         .unwrap()
 }
 
-/// In a child: its task and the directory to do it in.
+/// Returns the task of this child process and its directory, or `None` in the test process itself.
 pub(crate) fn task() -> Option<(String, PathBuf)> {
     Some((env::var("FLECHE_CHILD_TASK").ok()?, env::var_os("FLECHE_CHILD_ROOT")?.into()))
 }

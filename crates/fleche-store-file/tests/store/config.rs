@@ -1,4 +1,4 @@
-//! How file stores are described and opened, and places where no store can be.
+//! Tests of configurations, of opening stores, and of places where no store can be.
 
 use std::{fs, path::Path};
 
@@ -12,14 +12,14 @@ use fleche_store_file::{Durability, FileCallsConfig, FileValues, FileValuesConfi
 const BYTES: &[u8] = b"bytes";
 
 #[test]
-fn a_configuration_is_the_backends_name_and_the_directory() {
+fn configuration_is_backend_name_and_directory() {
     let config: Box<dyn ValueStoreConfig> = Box::new(FileValuesConfig::new("cache/values"));
     assert_eq!(serde_json::to_string(&config).unwrap(), r#"{"type":"file","root":"cache/values"}"#);
     assert_eq!(config.reach(), Reach::Shared);
 }
 
 #[test]
-fn a_configuration_reads_back_from_its_text() {
+fn configuration_round_trips_through_text() {
     let written: Box<dyn CallStoreConfig> = Box::new(FileCallsConfig::new("calls").durability(Durability::Always));
     let text = toml::to_string(&written).unwrap();
     assert!(text.contains(r#"durability = "always""#), "{text}");
@@ -28,7 +28,7 @@ fn a_configuration_reads_back_from_its_text() {
 }
 
 #[test]
-fn that_a_group_shares_the_store_is_written_only_where_it_does() {
+fn shared_is_written_only_if_set() {
     let config = |shared| -> Box<dyn CallStoreConfig> { Box::new(FileCallsConfig::new("calls").shared(shared)) };
     assert_eq!(serde_json::to_string(&config(false)).unwrap(), r#"{"type":"file","root":"calls"}"#);
     let text = serde_json::to_string(&config(true)).unwrap();
@@ -37,14 +37,14 @@ fn that_a_group_shares_the_store_is_written_only_where_it_does() {
 }
 
 #[test]
-fn a_misspelt_setting_is_an_error_that_names_it() {
+fn misspelled_setting_is_named_in_the_error() {
     let read: Result<Box<dyn ValueStoreConfig>, _> = toml::from_str("type = 'file'\nroot = 'x'\ndurabilty = 'never'");
     let error = read.unwrap_err().to_string();
     assert!(error.contains("durabilty"), "{error}");
 }
 
 #[test]
-fn a_relative_directory_is_resolved_against_the_configurations_own() {
+fn relative_directory_is_resolved_against_the_configuration_file() {
     for (root, resolved) in [("values", "/etc/fleche/values"), ("/values", "/values")] {
         let mut config = FileValuesConfig::new(root);
         config.resolve(Path::new("/etc/fleche"));
@@ -53,7 +53,7 @@ fn a_relative_directory_is_resolved_against_the_configurations_own() {
 }
 
 #[test]
-fn a_stores_configuration_leads_back_to_it() {
+fn configuration_of_a_store_reopens_it() {
     let (root, values) = values();
     values.put(&Digest::of(BYTES), BYTES).unwrap();
     let text = serde_json::to_string(&values.config()).unwrap();
@@ -65,20 +65,20 @@ fn a_stores_configuration_leads_back_to_it() {
 
 #[test]
 #[cfg(unix)]
-fn a_directory_under_two_names_is_one_store() {
+fn directory_under_two_names_is_one_store() {
     let (root, values) = values();
     let link = root.path().with_extension("link");
     std::os::unix::fs::symlink(root.path(), &link).unwrap();
     let same = FileValues::open(&link).unwrap();
     fs::remove_file(&link).unwrap();
-    // The name by which it was opened first is the one that is used.
+    // The name of the first opening is used.
     same.put(&Digest::of(BYTES), BYTES).unwrap();
     assert_eq!(same.root(), values.root());
     assert!(values.contains(&Digest::of(BYTES)).unwrap());
 }
 
 #[test]
-fn every_durability_keeps_and_refreshes_values() {
+fn values_are_kept_and_refreshed_with_every_durability() {
     for durability in [Durability::Auto, Durability::Always, Durability::Never] {
         let root = tempfile::tempdir().unwrap();
         let values = FileValues::open_with(&FileValuesConfig::new(root.path()).durability(durability)).unwrap();
@@ -91,7 +91,7 @@ fn every_durability_keeps_and_refreshes_values() {
 }
 
 #[test]
-fn each_handle_has_the_durability_that_it_was_opened_with() {
+fn each_handle_keeps_its_own_durability() {
     let (root, values) = values();
     let never = FileValues::open_with(&FileValuesConfig::new(root.path()).durability(Durability::Never)).unwrap();
     never.sync(&Digest::of(b"absent")).unwrap();
@@ -99,7 +99,7 @@ fn each_handle_has_the_durability_that_it_was_opened_with() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+fn directory_that_cannot_be_created_is_named_in_the_error() {
     let (root, _values) = values();
     let file = root.path().join("file");
     fs::write(&file, b"").unwrap();
@@ -108,7 +108,7 @@ fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
 }
 
 #[test]
-fn where_nothing_can_be_written_put_is_an_error_that_names_the_entry() {
+fn failed_put_names_the_entry_in_the_error() {
     let (root, values) = values();
     let id = Digest::of(BYTES);
     let path = file_of(root.path(), &id);
@@ -119,7 +119,7 @@ fn where_nothing_can_be_written_put_is_an_error_that_names_the_entry() {
 }
 
 #[test]
-fn the_backend_is_registered() {
+fn backend_is_registered() {
     let file = backends().into_iter().find(|backend| backend.name == "file").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (values, calls) = (file.scratch)(directory.path());

@@ -1,4 +1,4 @@
-//! Entries that do not hold what their names say.
+//! Tests of entries whose content does not match their name.
 
 use std::{fs, path::Path};
 
@@ -21,12 +21,12 @@ fn set_aside(root: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_damaged_value_is_reported_once_and_set_aside_as_it_is() {
+fn damaged_value_is_reported_once_and_quarantined_unchanged() {
     for damage in [&b"some"[..], b"", b"some bytez", b"some bytes and more"] {
         let (root, values, id) = with_damage(damage);
         let error = values.get(&id).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
-        let [aside] = &set_aside(root.path())[..] else { panic!("one is set aside") };
+        let [aside] = &set_aside(root.path())[..] else { panic!("expected one quarantined file") };
         for path in [file_of(root.path(), &id), root.path().join(aside)] {
             assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         }
@@ -38,7 +38,7 @@ fn a_damaged_value_is_reported_once_and_set_aside_as_it_is() {
 }
 
 #[test]
-fn after_damage_the_value_can_be_put_again() {
+fn value_can_be_put_again_after_damage() {
     let (_root, values, id) = with_damage(b"other bytes");
     values.get(&id).unwrap_err();
     values.put(&id, BYTES).unwrap();
@@ -56,7 +56,7 @@ fn repeated_damage_keeps_every_damaged_file() {
 }
 
 #[test]
-fn what_cannot_be_set_aside_is_never_served() {
+fn damaged_value_that_cannot_be_quarantined_is_never_returned() {
     let (root, values, id) = with_damage(b"other bytes");
     fs::write(root.path().join("damaged"), b"in the way").unwrap();
     for _ in 0..2 {
@@ -80,7 +80,7 @@ fn swapped_records_are_damaged() {
 }
 
 #[test]
-fn a_record_with_any_byte_flipped_is_damaged() {
+fn record_with_any_byte_flipped_is_damaged() {
     let (root, calls) = calls();
     let bytes = record(b"r").to_bytes(&key(1)).unwrap();
     calls.put(&key(1), &record(b"r")).unwrap();
@@ -93,7 +93,7 @@ fn a_record_with_any_byte_flipped_is_damaged() {
 }
 
 #[test]
-fn a_search_goes_on_after_a_damaged_record() {
+fn search_continues_after_a_damaged_record() {
     let (root, calls) = calls();
     for number in 0..20 {
         calls.put(&key(number), &record(b"r")).unwrap();
@@ -105,10 +105,10 @@ fn a_search_goes_on_after_a_damaged_record() {
 }
 
 #[test]
-fn a_file_that_claims_to_be_huge_is_an_error() {
+fn sparse_huge_file_is_an_error() {
     let (root, values, id) = with_damage(b"");
     let path = file_of(root.path(), &id);
-    // Full of holes: it takes no space. Not every file system has files of this length.
+    // A sparse file takes no space. Not every file system supports this length.
     let file = fs::File::options().write(true).open(&path).unwrap();
     if [1 << 50, 1 << 43].into_iter().any(|length| file.set_len(length).is_ok()) {
         let error = values.get(&id).unwrap_err();
@@ -117,7 +117,7 @@ fn a_file_that_claims_to_be_huge_is_an_error() {
 }
 
 #[test]
-fn a_directory_in_an_entrys_place_is_an_error_and_stays() {
+fn directory_in_place_of_an_entry_is_an_error_and_stays() {
     let (root, values) = values();
     let id = Digest::of(BYTES);
     let path = file_of(root.path(), &id);

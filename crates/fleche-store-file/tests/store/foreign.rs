@@ -1,4 +1,4 @@
-//! What other users may have put into a store's directory, and directories that are theirs.
+//! Tests of files that other users may have planted in a store's directory, and of directories of other users.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use super::common::{calls, child_named, file_of, files, key, record, task, value
 
 const BYTES: &[u8] = b"bytes";
 
-/// What the children do; nothing where this is no child.
+/// Runs the task of a child process; passes trivially in the test process itself.
 #[test]
 fn child_of_foreign() {
     let Some((task, root)) = task() else { return };
@@ -49,7 +49,7 @@ fn child_of_foreign() {
             for number in 0..100 {
                 let claim = calls.claim(&key(number)).unwrap();
                 assert!(matches!(claim, Claim::Held(_)));
-                let owner = calls.owner(&key(number)).unwrap().expect("its owner is published");
+                let owner = calls.owner(&key(number)).unwrap().expect("the claim holder is published");
                 assert_eq!(owner.process, std::process::id());
             }
         }
@@ -72,7 +72,7 @@ fn run_child(task: &str, root: &Path, before: &str) {
 }
 
 #[test]
-fn a_planted_lock_file_is_not_written_to_and_the_call_is_computed() {
+fn planted_lock_file_is_not_written_to() {
     let (root, calls) = calls();
     let outside = tempfile::tempdir().unwrap();
     let victim = outside.path().join("victim");
@@ -100,7 +100,7 @@ fn a_planted_lock_file_is_not_written_to_and_the_call_is_computed() {
 }
 
 #[test]
-fn the_times_of_a_linked_file_are_not_set() {
+fn times_of_a_linked_file_are_not_changed() {
     let (root, values) = values();
     let outside = tempfile::tempdir().unwrap();
     let victim = outside.path().join("victim");
@@ -110,7 +110,7 @@ fn the_times_of_a_linked_file_are_not_set() {
     let entry = file_of(root.path(), &Digest::of(BYTES));
     fs::create_dir(entry.parent().unwrap()).unwrap();
     symlink(&victim, &entry).unwrap();
-    // It is read, since its content is verified.
+    // Reading through the link is safe, since the content is verified.
     assert_eq!(values.get(&Digest::of(BYTES)).unwrap().unwrap(), BYTES);
     values.put(&Digest::of(BYTES), BYTES).unwrap();
     assert_eq!(fs::metadata(&victim).unwrap().modified().unwrap(), before);
@@ -118,7 +118,7 @@ fn the_times_of_a_linked_file_are_not_set() {
 }
 
 #[test]
-fn a_huge_file_in_the_place_of_a_record_is_set_aside_unread() {
+fn huge_file_in_place_of_a_record_is_quarantined_unread() {
     let (root, calls) = calls();
     let path = file_of(root.path(), key(1).digest());
     fs::create_dir(path.parent().unwrap()).unwrap();
@@ -133,7 +133,7 @@ fn a_huge_file_in_the_place_of_a_record_is_set_aside_unread() {
 }
 
 #[test]
-fn a_device_or_pipe_in_the_place_of_a_record_neither_blocks_nor_stays() {
+fn device_or_pipe_in_place_of_a_record_is_an_error_and_replaced() {
     let (root, calls) = calls();
     let path = file_of(root.path(), key(1).digest());
     fs::create_dir(path.parent().unwrap()).unwrap();
@@ -151,7 +151,7 @@ fn a_device_or_pipe_in_the_place_of_a_record_neither_blocks_nor_stays() {
 }
 
 #[test]
-fn what_is_created_in_a_shared_store_is_the_groups_too() {
+fn files_of_a_shared_store_are_accessible_to_the_group() {
     let root = tempfile::tempdir().unwrap();
     run_child("put and claim in a shared store", root.path(), "umask 077;");
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
@@ -167,7 +167,7 @@ fn what_is_created_in_a_shared_store_is_the_groups_too() {
 }
 
 #[test]
-fn a_store_that_may_only_be_read_is_opened_and_read() {
+fn read_only_directory_can_be_opened_and_read() {
     let root = tempfile::tempdir().unwrap();
     let [values, calls] = ["values", "calls"].map(|name| root.path().join(name));
     FileValues::open(&values).unwrap().put(&Digest::of(BYTES), BYTES).unwrap();
@@ -186,13 +186,13 @@ fn a_store_that_may_only_be_read_is_opened_and_read() {
 }
 
 #[test]
-fn a_limit_of_file_sizes_forbids_no_claim() {
+fn claims_work_under_a_file_size_limit() {
     let root = tempfile::tempdir().unwrap();
     run_child("claim under a limit", root.path(), "ulimit -f 64;");
 }
 
 #[test]
-fn a_value_beyond_the_limit_of_file_sizes_is_an_error_and_leaves_nothing() {
+fn value_beyond_the_file_size_limit_is_an_error_and_leaves_no_file() {
     let root = tempfile::tempdir().unwrap();
     run_child("put a large value under a limit", root.path(), "ulimit -f 64;");
     assert_eq!(files(root.path()).len(), 1);

@@ -1,4 +1,4 @@
-//! What lies where in a store's directory.
+//! Tests of the layout of a store's directory.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use fleche_core::{CallStore, Digest, DigestPrefix, ValueStore};
 use fleche_store_file::{FileCalls, FileValues};
 
 #[test]
-fn a_values_file_holds_its_bytes_and_nothing_else_is_left() {
+fn value_file_holds_exactly_its_bytes() {
     let (root, values) = values();
     let id = Digest::of(b"");
     values.put(&id, b"").unwrap();
@@ -19,14 +19,14 @@ fn a_values_file_holds_its_bytes_and_nothing_else_is_left() {
 }
 
 #[test]
-fn a_records_file_holds_the_bytes_of_the_record_format() {
+fn record_file_holds_the_bytes_of_the_record_format() {
     let (root, calls) = calls();
     calls.put(&key(1), &record(b"r")).unwrap();
     assert_eq!(fs::read(file_of(root.path(), key(1).digest())).unwrap(), record(b"r").to_bytes(&key(1)).unwrap());
 }
 
 #[test]
-fn foreign_names_are_not_listed_and_not_removed() {
+fn foreign_files_are_neither_listed_nor_removed() {
     let (root, values) = values();
     let id = Digest::of(b"bytes");
     values.put(&id, b"bytes").unwrap();
@@ -47,7 +47,7 @@ fn foreign_names_are_not_listed_and_not_removed() {
 }
 
 #[test]
-fn a_prefix_of_any_length_lists_what_begins_so() {
+fn prefix_of_any_length_lists_matching_ids() {
     let (_root, values) = values();
     let ids: Vec<_> = (0..200_u32).map(|number| Digest::of(&number.to_le_bytes())).collect();
     for number in 0..200_u32 {
@@ -64,7 +64,7 @@ fn a_prefix_of_any_length_lists_what_begins_so() {
 }
 
 #[test]
-fn who_lists_may_remove_and_put() {
+fn entries_can_be_put_and_removed_while_listing() {
     let (_root, values) = values();
     for number in 0..300_u32 {
         values.put(&Digest::of(&number.to_le_bytes()), &number.to_le_bytes()).unwrap();
@@ -86,7 +86,7 @@ fn values_and_records_do_not_share_a_directory() {
 }
 
 #[test]
-fn a_directory_that_vanishes_is_made_anew_by_the_next_put() {
+fn removed_directory_is_created_again_by_the_next_put() {
     let (root, values) = values();
     fs::remove_dir_all(root.path()).unwrap();
     let id = Digest::of(b"bytes");
@@ -96,8 +96,8 @@ fn a_directory_that_vanishes_is_made_anew_by_the_next_put() {
 }
 
 #[test]
-fn a_directory_made_after_another_was_removed_is_another_store() {
-    // File systems give the inode numbers of removed directories to new ones.
+fn new_directory_is_not_the_store_of_a_removed_one() {
+    // File systems reuse the inode numbers of removed directories.
     let above = tempfile::tempdir().unwrap();
     let first = FileValues::open(above.path().join("first")).unwrap();
     fs::remove_dir_all(first.root()).unwrap();
@@ -106,7 +106,7 @@ fn a_directory_made_after_another_was_removed_is_another_store() {
 }
 
 #[test]
-fn a_moved_directory_is_the_same_store() {
+fn moved_directory_is_the_same_store() {
     let (root, values) = values();
     let id = Digest::of(b"bytes");
     values.put(&id, b"bytes").unwrap();

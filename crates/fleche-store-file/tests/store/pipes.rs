@@ -1,11 +1,11 @@
-//! What stands in an entry's place does not keep anybody waiting.
+//! A named pipe in the place of an entry does not block the store.
 
 use fleche_core::{Digest, Error, ValueStore};
 use fleche_store_file::FileValues;
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
 #[test]
-fn a_pipe_in_the_place_of_an_entry_is_an_error_at_once() {
+fn pipe_in_place_of_an_entry_fails_without_blocking() {
     let root = tempfile::tempdir().unwrap();
     let values = FileValues::open(root.path()).unwrap();
     let id = Digest::of(b"bytes");

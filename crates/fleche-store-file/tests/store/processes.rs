@@ -1,4 +1,4 @@
-//! Several processes at one directory, and what killed ones leave.
+//! Tests of several processes in one directory, and of files that killed processes leave behind.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ fn number(number: u32) -> (Digest, [u8; 4]) {
     (Digest::of(&number.to_le_bytes()), number.to_le_bytes())
 }
 
-/// What the children do; nothing where this is no child.
+/// Runs the task of a child process; passes trivially in the test process itself.
 #[test]
 fn child_process() {
     let Some((task, root)) = task() else { return };
@@ -42,7 +42,7 @@ fn child_process() {
                 assert!(calls.get(&key(1)).unwrap().is_some());
             }
         }
-        other => panic!("no task {other}"),
+        other => panic!("unknown task {other}"),
     }
 }
 
@@ -60,7 +60,7 @@ fn crowd(values: &FileValues) {
     }
 }
 
-/// A store in which a child has ended while it wrote.
+/// Creates a store in which a child process died while it was writing.
 fn with_leftover() -> (TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let killed = child("end while it writes", root.path(), "").wait_with_output().unwrap();
@@ -75,7 +75,7 @@ fn list(root: &Path) -> usize {
     FileValues::open(root).unwrap().ids(&DigestPrefix::all()).unwrap().count()
 }
 
-/// The leftover under the name that it would have if it were another process'.
+/// Renames the temporary file as if it belonged to another process.
 fn rename(leftover: &Path, change: impl FnOnce(&str) -> String) -> PathBuf {
     let renamed = leftover.with_file_name(change(leftover.file_name().unwrap().to_str().unwrap()));
     fs::rename(leftover, &renamed).unwrap();
@@ -90,7 +90,7 @@ fn with_process(name: &str, process: u32) -> String {
 }
 
 #[test]
-fn what_a_killed_process_was_writing_is_no_entry_and_removed_by_a_listing() {
+fn temporary_file_of_killed_process_is_removed_by_listing() {
     let (root, leftover) = with_leftover();
     assert!(!FileValues::open(root.path()).unwrap().contains(&Digest::of(LARGE)).unwrap());
     assert_eq!(list(root.path()), 0);
@@ -98,7 +98,7 @@ fn what_a_killed_process_was_writing_is_no_entry_and_removed_by_a_listing() {
 }
 
 #[test]
-fn what_a_killed_process_was_writing_is_removed_by_the_first_put_beside_it() {
+fn temporary_file_of_killed_process_is_removed_by_put_in_its_shard() {
     let (root, leftover) = with_leftover();
     let shard = Digest::of(LARGE).as_bytes()[0];
     let values = FileValues::open(root.path()).unwrap();
@@ -110,7 +110,7 @@ fn what_a_killed_process_was_writing_is_removed_by_the_first_put_beside_it() {
 }
 
 #[test]
-fn what_a_killed_process_was_removing_is_removed_by_a_listing() {
+fn trash_file_of_killed_process_is_removed_by_listing() {
     let (root, leftover) = with_leftover();
     let trash = rename(&leftover, |name| name.replace(".tmp-", ".trash-"));
     list(root.path());
@@ -118,7 +118,7 @@ fn what_a_killed_process_was_removing_is_removed_by_a_listing() {
 }
 
 #[test]
-fn what_a_living_process_is_writing_is_left_alone() {
+fn temporary_file_of_living_process_is_left_alone() {
     let (root, leftover) = with_leftover();
     let mut living = process::Command::new("cat").stdin(process::Stdio::piped()).spawn().unwrap();
     let theirs = rename(&leftover, |name| with_process(name, living.id()));
@@ -131,7 +131,7 @@ fn what_a_living_process_is_writing_is_left_alone() {
 }
 
 #[test]
-fn what_another_host_is_writing_is_left_alone_for_a_day() {
+fn temporary_file_of_another_host_is_left_alone_for_a_day() {
     let (root, leftover) = with_leftover();
     let theirs = rename(&leftover, |name| name.replace(".tmp-", ".tmp-elsewhere-"));
     let change = |hours| {
@@ -147,11 +147,11 @@ fn what_another_host_is_writing_is_left_alone_for_a_day() {
 }
 
 #[test]
-fn a_value_that_does_not_fit_is_an_error_that_leaves_nothing() {
+fn failed_write_is_an_error_and_leaves_no_file() {
     let (root, values) = values();
     let (id, bytes) = number(1);
     values.put(&id, &bytes).unwrap();
-    // As on a full disk, the write fails half way.
+    // The write fails halfway, as on a full disk.
     let child = child("fail to put a large value", root.path(), "trap '' XFSZ; ulimit -f 1;");
     assert!(child.wait_with_output().unwrap().status.success());
     assert_eq!(files(root.path()).len(), 1);
@@ -159,7 +159,7 @@ fn a_value_that_does_not_fit_is_an_error_that_leaves_nothing() {
 }
 
 #[test]
-fn processes_that_put_get_list_and_remove_the_same_values_do_not_disturb_each_other() {
+fn concurrent_processes_put_get_list_and_remove_the_same_values() {
     let root = tempfile::tempdir().unwrap();
     let children: Vec<_> = (0..4).map(|_| child("put, get, list and remove values", root.path(), "")).collect();
     for child in children {
@@ -170,7 +170,7 @@ fn processes_that_put_get_list_and_remove_the_same_values_do_not_disturb_each_ot
 }
 
 #[test]
-fn processes_that_replace_one_record_leave_one_whole_record() {
+fn processes_replacing_one_record_leave_one_intact_record() {
     let root = tempfile::tempdir().unwrap();
     let children: Vec<_> = (0..4).map(|_| child("replace a record", root.path(), "")).collect();
     for child in children {

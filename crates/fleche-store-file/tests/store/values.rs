@@ -1,4 +1,4 @@
-//! Ages, refreshing and removal of values.
+//! Tests of ages, refreshing and removal of values.
 
 use std::{
     fs::{self, File},
@@ -22,7 +22,7 @@ fn set_modified(root: &tempfile::TempDir, time: SystemTime) {
 }
 
 #[test]
-fn the_age_is_that_of_the_file() {
+fn age_is_that_of_the_file() {
     let (root, values) = values();
     assert_eq!(values.age(&id()).unwrap(), None);
     values.put(&id(), BYTES).unwrap();
@@ -31,20 +31,20 @@ fn the_age_is_that_of_the_file() {
 }
 
 #[test]
-fn a_file_from_the_future_is_as_old_as_it_is_ahead() {
+fn file_from_the_future_is_as_old_as_it_is_ahead() {
     let (root, values) = values();
     values.put(&id(), BYTES).unwrap();
-    // Another host's clock is a little ahead: within the grace period the file stays.
+    // Another host's clock is slightly ahead: the file stays for the grace period.
     set_modified(&root, SystemTime::now() + DAY / 2);
     assert!(!values.remove(&id(), Some(DAY)).unwrap());
-    // A clock was far ahead once: the file does not stay for ever.
+    // A clock was once far ahead: the file does not stay forever.
     set_modified(&root, SystemTime::now() + 3 * DAY);
     assert!(values.age(&id()).unwrap().unwrap() > 2 * DAY);
     assert!(values.remove(&id(), Some(DAY)).unwrap());
 }
 
 #[test]
-fn collecting_removes_unreferenced_values_from_the_far_future_and_keeps_those_of_a_clock_that_is_ahead() {
+fn gc_keeps_values_dated_slightly_ahead_and_removes_those_far_ahead() {
     let (root, values) = values();
     let cache = Cache::new(values.clone(), FileCalls::open(root.path().join("calls")).unwrap());
     values.put(&id(), BYTES).unwrap();
@@ -58,7 +58,7 @@ fn collecting_removes_unreferenced_values_from_the_far_future_and_keeps_those_of
 
 #[test]
 #[cfg(unix)]
-fn a_repeated_put_refreshes_the_age_of_the_same_file() {
+fn repeated_put_refreshes_age_of_the_same_file() {
     use std::os::unix::fs::MetadataExt;
     let (root, values) = values();
     values.put(&id(), BYTES).unwrap();
@@ -71,7 +71,7 @@ fn a_repeated_put_refreshes_the_age_of_the_same_file() {
 }
 
 #[test]
-fn a_repeated_put_mends_a_file_of_the_wrong_size() {
+fn repeated_put_repairs_file_of_the_wrong_size() {
     let (root, values) = values();
     for wrong in [&b"byt"[..], b"bytes and more", b""] {
         values.put(&id(), BYTES).unwrap();
@@ -83,7 +83,7 @@ fn a_repeated_put_mends_a_file_of_the_wrong_size() {
 }
 
 #[test]
-fn only_a_value_older_than_the_limit_is_removed() {
+fn only_value_older_than_the_limit_is_removed() {
     let (root, values) = values();
     values.put(&id(), BYTES).unwrap();
     set_modified(&root, SystemTime::now() - DAY);
@@ -96,7 +96,7 @@ fn only_a_value_older_than_the_limit_is_removed() {
 }
 
 #[test]
-fn an_old_value_that_is_put_while_it_is_removed_is_there_afterwards() {
+fn old_value_put_during_its_removal_survives() {
     let (root, values) = values();
     for _ in 0..300 {
         values.put(&id(), BYTES).unwrap();
@@ -112,7 +112,7 @@ fn an_old_value_that_is_put_while_it_is_removed_is_there_afterwards() {
 }
 
 #[test]
-fn threads_that_put_get_and_remove_one_value_see_it_whole_or_not_at_all() {
+fn concurrent_put_get_and_remove_never_see_partial_value() {
     let (root, values) = values();
     let bytes = vec![7; 100_000];
     let id = Digest::of(&bytes);
@@ -131,7 +131,7 @@ fn threads_that_put_get_and_remove_one_value_see_it_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_value_can_be_synced_and_an_absent_one_cannot() {
+fn value_is_synced_and_absent_value_is_an_error() {
     let (_root, values) = values();
     values.put(&id(), BYTES).unwrap();
     values.sync(&id()).unwrap();

@@ -1,4 +1,4 @@
-//! What two targets check whose functions have one name, over one store.
+//! The check of two test targets with functions of the same name and one store.
 
 use std::{
     path::Path,
@@ -8,12 +8,12 @@ use std::{
 use fleche_core::{Cache, cache::HotTier};
 use fleche_store_file::{FileCalls, FileValues};
 
-/// How many bodies have run.
+/// The number of bodies that have run.
 pub(crate) static RUNS: AtomicUsize = AtomicUsize::new(0);
 
-/// Whatever the other target has recorded, the calls give this result, and the body runs once at most.
+/// Asserts that the calls return this result and the body runs at most once, whatever the other target has recorded.
 pub(crate) fn each_call_gives(call: fn(u64) -> Vec<u64>, result: &[u64]) {
-    // Left there for the other target.
+    // The store stays for the other target.
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("twins");
     let open = || Cache::new(FileValues::open(store.join("v")).unwrap(), FileCalls::open(store.join("c")).unwrap());
     for _ in 0..3 {

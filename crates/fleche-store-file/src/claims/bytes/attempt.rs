@@ -1,4 +1,4 @@
-//! `Attempt`: trying for a claim until it is there, for all in this process who wait for it.
+//! `Attempt`: acquires a claim from other processes, for all waiters in this process.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ pub(super) struct Attempt {
     place: Place,
     number: u64,
     level: Level,
-    /// What blocking came to.
+    /// The result of the last blocking lock.
     blocked: io::Result<()>,
 }
 
@@ -29,7 +29,7 @@ impl Attempt {
         Self { table: Arc::clone(table), place, number, level, blocked: Ok(()) }
     }
 
-    /// Tries on a thread of its own, or on the one that polls.
+    /// Runs the attempt on a thread of its own, or on the polling thread.
     pub(super) fn start(self) {
         threads::wait(Box::new(self));
     }
@@ -48,8 +48,8 @@ impl Wait for Attempt {
             return Some(Box::new(|| ()));
         };
         let Some(waiting) = entry.waits_by(*number) else {
-            // The queue is served by another attempt, or was. What this one may have locked since is left to whoever of
-            // this process has it, and else to others.
+            // Another attempt serves the queue, or has served it. The byte that this attempt may have locked is
+            // unlocked, unless it is the one by which this process holds the claim.
             if !matches!(entry.state, State::Held(held) if held == *level) {
                 table.file.unlock(place.byte(*level));
             }
@@ -69,7 +69,7 @@ impl Wait for Attempt {
                 table.waits.fetch_sub(1, Ordering::Relaxed);
                 let held: Arc<dyn Held> = Arc::new(HeldByte::new(table, *place, held));
                 drop(entries);
-                // Handed over whole: the claim ends when its new owner lets go of it, not when this thread does.
+                // The callback takes the claim: it ends when its new holder drops it, not when this thread ends.
                 Some(Box::new(move || {
                     if let Some(then) = then {
                         then(Ok(held));
@@ -109,7 +109,7 @@ impl Watched for Table {
         for mut entries in self.all_entries() {
             for entry in entries.values_mut() {
                 let State::Waiting(waiting) = &mut entry.state else { continue };
-                // A file that cannot be looked at any more is the attempt's to complain of.
+                // If the file cannot be queried any more, the attempt itself reports the error.
                 match self.file.look(entry.place, waiting.level, waiting.suspect.as_ref()).unwrap_or(Look::Fine) {
                     Look::Fine => waiting.suspect = None,
                     Look::Suspect(suspect) => waiting.suspect = Some(suspect),

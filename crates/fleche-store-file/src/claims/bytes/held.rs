@@ -1,4 +1,4 @@
-//! `HeldByte` and `TakenByte`: what those who ask for a claim are given.
+//! `HeldByte` and `TakenByte`: the answers to a request for a claim.
 
 use std::{io::ErrorKind, sync::Arc, time::SystemTime};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::claims::Then;
 
-/// A claim of this process.
+/// A claim that this process holds.
 pub(super) struct HeldByte {
     table: Arc<Table>,
     place: Place,
@@ -22,7 +22,8 @@ pub(super) struct HeldByte {
 }
 
 impl HeldByte {
-    /// The claim whose byte was just locked, or left to somebody else here. Publishes that.
+    /// Creates the claim whose byte was just locked, or passed on by another holder in this process, and publishes its
+    /// holder.
     pub(super) fn new(table: &Arc<Table>, place: Place, level: Level) -> Self {
         let held = Self { table: Arc::clone(table), place, level, since: SystemTime::now() };
         held.awaits(Some(&[]));
@@ -44,14 +45,14 @@ impl Held for HeldByte {
 
 impl Drop for HeldByte {
     fn drop(&mut self) {
-        // A forked child has a copy of what its parent goes on holding.
+        // A forked child process has a copy of a claim that its parent still holds.
         if !self.table.file.is_inherited() {
             self.table.release(self.place, self.level);
         }
     }
 }
 
-/// A claim of another process, or of somebody else in this one.
+/// A claim that another process holds, or another caller in this one.
 pub(super) struct TakenByte {
     table: Arc<Table>,
     place: Place,
@@ -66,7 +67,7 @@ impl TakenByte {
 impl Taken for TakenByte {
     fn when_held(self: Box<Self>, then: Then) {
         if self.table.file.is_inherited() {
-            // None of the threads that wait are in a forked child.
+            // A forked child process has none of the threads that wait.
             return then(Err(Error::io("lock", &self.table.file.path)(ErrorKind::Unsupported.into())));
         }
         self.table.enqueue(self.place, then);

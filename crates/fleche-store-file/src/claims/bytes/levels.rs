@@ -1,18 +1,19 @@
-//! Which byte of the lock file stands for a call, and how a claim that nobody lives to release is passed by.
+//! The mapping of calls to bytes of the lock file, and the way around claims of dead processes whose locks persist.
 //!
-//! Locks of open file descriptions end when the last process that has the description ends. That is the owner, unless it
-//! has forked children that run no other program: if it is killed then, its locks stay until they end too. So each call
-//! has eight bytes, its *levels*. Who has one of them, and sees none above it taken, has the claim. Normally that is
-//! level 0. Those who find that the owner who published itself for a level is dead, although the level is locked, wait
-//! for the next level instead; and those who get a level and find one above it taken release it and wait there. So
-//! everybody meets at the highest level in use, and once that is free, level 0 serves again, or the next below it that
-//! the dead hold.
+//! Locks of open file descriptions end with the last process that has the description. That is the claim holder, unless
+//! it has forked children that have not executed another program: if the holder is killed, its locks last until these
+//! children end too. So each call has eight bytes, its *levels*. A process that has locked one of them, and finds no
+//! higher one locked, holds the claim. Normally that is level 0. A process that finds a level locked although the
+//! holder published for it is dead waits for the next level instead, and a process that locks a level and finds a
+//! higher one locked releases it and waits there. So all processes meet at the highest level in use. Once that is free,
+//! level 0 is used again, or the lowest level that dead holders leave free.
 //!
-//! Whoever waits is woken by the release of what it waits for, and looks now and then whether it waits at the right place
-//! ([`Table::look`](super::table::Table)); so nobody waits for ever for the dead. Two may have the claim at once, which
-//! costs one computation, where one takes level 0 at the very moment at which a forked child ends and lets go of it,
-//! and the other passes it by: neither sees what the other is about to do. The same holds where an owner is stopped
-//! between locking and publishing for longer than the two looks take ([`Suspect`]).
+//! A waiting process is woken when the lock that it waits for is released. It also checks from time to time whether it
+//! waits at the right level ([`Table::look`](super::table::Table)), so it never waits forever for a dead process. In
+//! two cases, two processes may hold a claim at once, which costs one computation: if one locks level 0 at the very
+//! moment at which a forked child ends and releases it, while the other moves on to the next level, neither sees what
+//! the other is about to do; and if a holder is suspended between locking and publishing for longer than two checks
+//! take ([`Suspect`]).
 
 use std::{io, time::SystemTime};
 
@@ -21,49 +22,50 @@ use fleche_core::CallKey;
 use super::lock_file::LockFile;
 use crate::claims::published::Published;
 
-/// A place among the levels of a call.
+/// The index of one of a call's bytes.
 pub(super) type Level = u8;
 
-/// The last level.
+/// The highest level.
 const LAST: Level = 7;
 
-/// Where in the lock file a call's claim is.
+/// The position of a call's claim in the lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) key: CallKey,
-    /// The byte of level 0; no other call has it.
+    /// The byte of level 0, which no other call uses.
     pub(super) base: i64,
 }
 
-/// The result of trying to have a claim.
+/// The result of requesting a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taking {
-    /// It is ours, by the byte of this level.
+    /// This process holds it, by the byte of this level.
     Held(Level),
-    /// Nothing is locked; this level is the one to wait for.
+    /// Nothing was locked; the claim has to be waited for at this level.
     Busy(Level),
 }
 
-/// An owner that seemed dead. It is passed by when it does so twice, for between its death and what its successor
-/// publishes the successor has the lock under the name of the dead.
+/// A claim holder that seemed dead. It is bypassed only when it seems so twice in a row: after it has died, its
+/// successor holds the lock for a moment before it publishes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Suspect(Published);
 
-/// What a look at a wait found.
+/// The result of checking a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// To wait on.
+    /// The wait continues.
     Fine,
-    /// To look again.
+    /// The wait continues, and is checked again with this suspect.
     Suspect(Suspect),
-    /// To wait at this level instead.
+    /// The wait moves to this level.
     Elsewhere(Level),
 }
 
 impl Place {
     pub(super) fn of(key: &CallKey) -> Self {
         let first = key.digest().as_bytes().first_chunk().copied().unwrap_or_default();
-        // Three bits for the level; and no byte is near the end of what can be locked.
+        // The lowest three bits are for the level, and the shift keeps all bytes away from the end of the lockable
+        // range.
         Self { key: *key, base: (u64::from_be_bytes(first) >> 5 << 3).cast_signed() }
     }
 
@@ -71,14 +73,14 @@ impl Place {
         self.base + i64::from(level)
     }
 
-    // One for each level, so that it stays known that the owner of a lower one is dead.
+    // Each level has a slot of its own, so that the death of a lower level's holder stays visible.
     fn slot(self, level: Level) -> u64 {
         (self.base >> 3).cast_unsigned() + u64::from(level)
     }
 }
 
 impl LockFile {
-    /// Tries to have the claim at this level, where what is below is not to be had.
+    /// Requests the claim at this level, when no lower level is available.
     pub(super) fn take(&self, place: Place, level: Level) -> io::Result<Taking> {
         if !self.try_lock(place.byte(level))? {
             return Ok(Taking::Busy(self.above(place, level)?.unwrap_or(level)));
@@ -97,23 +99,23 @@ impl LockFile {
         taking
     }
 
-    /// Publishes that this process has the claim.
+    /// Publishes this process as the claim holder.
     pub(super) fn tell(&self, place: Place, level: Level, since: SystemTime, awaits: Option<&[CallKey]>) {
         self.publish(place.slot(level), &Published::new(&place.key, level, &self.process, since, awaits));
     }
 
-    /// What is published of the claim's owner at this level.
+    /// Returns the published holder of the claim at this level.
     pub(super) fn told(&self, place: Place, level: Level) -> Option<Published> {
-        // An owner of before may have written to the other place.
+        // An earlier holder may have written to the other offset of the slot.
         self.published(place.slot(level)).filter(|told| told.is_of(&place.key, level)).max_by_key(|told| told.since)
     }
 
-    /// The highest level that another process has.
+    /// Returns the highest level that another process has locked.
     pub(super) fn highest(&self, place: Place) -> io::Result<Option<Level>> {
         self.between(place, 0, LAST)
     }
 
-    /// Whether a wait for this level, which was `suspect` at the last look, is in vain.
+    /// Checks a wait for this level, whose result at the last check was `suspect`.
     pub(super) fn look(&self, place: Place, level: Level, suspect: Option<&Suspect>) -> io::Result<Look> {
         if let Some(above) = self.above(place, level)? {
             return Ok(Look::Elsewhere(above));
@@ -132,7 +134,7 @@ impl LockFile {
         self.between(place, level + 1, LAST)
     }
 
-    /// A level below this one that somebody else has who lives: it was taken while this one was between two owners.
+    /// Returns a lower level that a living process holds: it was locked while this one was between two holders.
     fn living_below(&self, place: Place, level: Level) -> io::Result<Option<Level>> {
         for below in (0..level).rev() {
             let lives = || self.told(place, below).is_some_and(|owner| owner.process.lives() == Some(true));
@@ -143,7 +145,7 @@ impl LockFile {
         Ok(None)
     }
 
-    /// The highest of these levels that another process has.
+    /// Returns the highest of these levels that another process has locked.
     fn between(&self, place: Place, first: Level, last: Level) -> io::Result<Option<Level>> {
         let found = self.last_locked(place.byte(first)..=place.byte(last))?;
         Ok(found.and_then(|byte| Level::try_from(byte - place.base).ok()))
@@ -156,7 +158,7 @@ mod tests {
     use fleche_core::Digest;
 
     #[test]
-    fn calls_have_bytes_of_their_own_that_can_be_locked() {
+    fn each_call_has_its_own_lockable_bytes() {
         for byte in [0x00, 0x7f, 0x80, 0xff] {
             let place = Place::of(&Digest::from_bytes([byte; 32]).into());
             assert!(place.byte(0) >= 0 && place.byte(LAST) < i64::MAX, "{place:?}");

@@ -1,4 +1,4 @@
-//! `LockFile`: the file whose bytes are locked, and what else is in it.
+//! `LockFile`: the file whose bytes are locked, and its content.
 
 use std::{
     fs::File,
@@ -17,15 +17,16 @@ use nix::{
 
 use crate::claims::published::{Published, SIZE};
 
-/// What is published stands in as many places as this, which several keys may share.
+/// The number of slots for published holders. Several keys may share one.
 const SLOTS: u64 = 4096;
 
-/// A process that may not write at the place of a slot (`ulimit -f`) publishes in one of this many first places.
+/// The number of slots that are used by processes that may not write at the usual offset, because of a file size limit
+/// (`ulimit -f`).
 const FIRST_SLOTS: u64 = 16;
 
-/// The file, open once for all who claim in this process: its locks belong to the *open file description*, so that they
-/// end with the process however it ends, and nothing else that the process does with the file touches them. Within the
-/// process they exclude nobody.
+/// The lock file, open once for all claims of this process. Its locks belong to the *open file description*: they end
+/// with the process for any reason, and nothing else that the process does with the file affects them. They do not
+/// exclude threads of the same process.
 pub(super) struct LockFile {
     pub(super) path: PathBuf,
     pub(super) process: Process,
@@ -33,7 +34,7 @@ pub(super) struct LockFile {
 }
 
 impl LockFile {
-    /// Opens the file, and creates it where that is wanted; `None` if there is none.
+    /// Opens the file, creating it if `create` is set. Returns `None` if there is none.
     pub(super) fn open(path: &Path, create: bool, shared: bool) -> io::Result<Option<Self>> {
         let file = match written_file::open(path, create, shared) {
             Err(error) if error.kind() == ErrorKind::NotFound && !create => return Ok(None),
@@ -42,18 +43,18 @@ impl LockFile {
         Ok(Some(Self { path: path.to_owned(), process: Process::this(), file }))
     }
 
-    /// Whether nobody else finds this file any more, because somebody removed it.
+    /// Returns whether the file has been removed, so that no other process can open it.
     pub(super) fn is_removed(&self) -> bool {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
-    /// Whether this is a child that its parent forked: it has the parent's open file description, whose locks are the
-    /// parent's to release.
+    /// Returns whether this is a forked child process: it shares the open file description of its parent, and only the
+    /// parent may release the locks.
     pub(super) fn is_inherited(&self) -> bool {
         std::process::id() != self.process.id
     }
 
-    /// Whether the byte is now locked by this process, which may have been so before.
+    /// Locks the byte if it is free. Returns whether this process has it locked now, which may have been so before.
     pub(super) fn try_lock(&self, byte: i64) -> io::Result<bool> {
         let lock = range(libc::F_WRLCK, &(byte..=byte));
         match uninterrupted(|| fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock))) {
@@ -63,7 +64,7 @@ impl LockFile {
         }
     }
 
-    /// Returns when the byte is locked by this process.
+    /// Blocks until the byte is locked by this process.
     pub(super) fn lock(&self, byte: i64) -> io::Result<()> {
         let lock = range(libc::F_WRLCK, &(byte..=byte));
         uninterrupted(|| fcntl(&self.file, FcntlArg::F_OFD_SETLKW(&lock)))?;
@@ -74,17 +75,17 @@ impl LockFile {
         let lock = range(libc::F_UNLCK, &(byte..=byte));
         if let Err(error) = uninterrupted(|| fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock))) {
             fleche_core::log::warn!(
-                "cannot release a claim in `{}`: {error}; it stays until this process ends",
+                "cannot release a claim in `{}`: {error}; it lasts until this process ends",
                 self.path.display()
             );
         }
     }
 
-    /// The last of these bytes that another process has locked.
+    /// Returns the last of these bytes that another process has locked.
     pub(super) fn last_locked(&self, mut bytes: RangeInclusive<i64>) -> io::Result<Option<i64>> {
         let mut last = None;
         while !bytes.is_empty() {
-            // It tells of any one conflict.
+            // The system returns any one of the conflicting locks.
             let mut found = range(libc::F_WRLCK, &bytes);
             uninterrupted(|| fcntl(&self.file, FcntlArg::F_OFD_GETLK(&mut found)))?;
             if found.l_type == short(libc::F_UNLCK) {
@@ -98,7 +99,7 @@ impl LockFile {
         Ok(last)
     }
 
-    /// Writes what others may know; that it cannot be written is no reason not to have the claim.
+    /// Publishes the claim holder. The claim holds even if this fails.
     pub(super) fn publish(&self, slot: u64, published: &Published) {
         let bytes = published.to_bytes();
         let [usual, first] = places(slot);
@@ -107,11 +108,11 @@ impl LockFile {
         let written =
             written_file::check_limit(at + bytes.len() as u64).and_then(|()| self.file.write_all_at(&bytes, at));
         if let Err(error) = written {
-            tracing::debug!("cannot tell in `{}` whose claim it is: {error}", self.path.display());
+            tracing::debug!("cannot write the claim holder to `{}`: {error}", self.path.display());
         }
     }
 
-    /// Reads the places of this slot.
+    /// Reads both offsets of this slot.
     pub(super) fn published(&self, slot: u64) -> impl Iterator<Item = Published> {
         places(slot).into_iter().filter_map(|at| {
             let mut bytes = [0; SIZE];
@@ -121,7 +122,7 @@ impl LockFile {
     }
 }
 
-/// Returns the places of the slot: the usual one, and the one for processes that may not write there.
+/// Returns the offsets of the slot: the usual one, and the one for processes that may not write there.
 fn places(slot: u64) -> [u64; 2] {
     [slot % SLOTS, slot % FIRST_SLOTS].map(|place| place * SIZE as u64)
 }
@@ -132,12 +133,12 @@ fn range(kind: libc::c_int, bytes: &RangeInclusive<i64>) -> libc::flock {
         l_whence: short(libc::SEEK_SET),
         l_start: *bytes.start(),
         l_len: bytes.end() - bytes.start() + 1,
-        // Asked for by the system, for locks of this kind.
+        // The system requires zero for locks of this kind.
         l_pid: 0,
     }
 }
 
-// The constants of this interface are of a wider type than its fields.
+// The constants of this interface have a wider type than its fields.
 fn short(constant: libc::c_int) -> libc::c_short {
     libc::c_short::try_from(constant).unwrap_or_default()
 }

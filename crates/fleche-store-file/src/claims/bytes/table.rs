@@ -1,8 +1,8 @@
-//! `Table`: the claims that this process has or waits for, in one directory.
+//! `Table`: the claims that this process holds or waits for, in one directory.
 //!
-//! All locks of a process belong to one open file description and do not exclude each other; the table does. It has the
-//! call's entry locked whenever a byte is locked or unlocked, except by the threads that block until a byte is free:
-//! what they lock counts for nothing until they have tried again under the entry's lock.
+//! All locks of a process belong to one open file description and do not exclude each other; the table does. A thread
+//! holds the mutex of the call's entry whenever it locks or unlocks a byte. The exception are threads that block until
+//! a byte is free: such a lock counts only once the thread has tried again under the mutex.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map},
@@ -29,32 +29,32 @@ use crate::claims::{Then, published::Published, threads};
 pub(super) struct Table {
     pub(super) file: LockFile,
     shards: [Mutex<Entries>; 16],
-    /// How many entries wait for other processes.
+    /// The number of entries that wait for other processes.
     pub(super) waits: AtomicUsize,
     attempts: AtomicU64,
 }
 
 pub(super) type Entries = HashMap<i64, Entry>;
 
-/// A call that is held or waited for.
+/// A call whose claim is held or waited for.
 pub(super) struct Entry {
     pub(super) place: Place,
     pub(super) state: State,
-    /// Who in this process wants it next, in order.
+    /// The waiters in this process, in order.
     pub(super) queue: VecDeque<Then>,
 }
 
 pub(super) enum State {
-    /// By somebody in this process.
+    /// This process holds the claim, at this level.
     Held(Level),
-    /// By other processes.
+    /// Other processes hold the claim.
     Waiting(Waiting),
 }
 
 pub(super) struct Waiting {
-    /// The number of the attempt that tries for all who are in the queue. Earlier ones may still be blocked.
+    /// The number of the attempt that serves the queue. Earlier attempts may still be blocked.
     pub(super) attempt: u64,
-    /// What it waits for.
+    /// The level that the attempt waits for.
     pub(super) level: Level,
     pub(super) suspect: Option<Suspect>,
 }
@@ -64,7 +64,7 @@ impl Table {
         Self { file, shards: Default::default(), waits: AtomicUsize::default(), attempts: AtomicU64::default() }
     }
 
-    /// Tries to have the claim. What the parent of a forked child has is left to the parent, and the child to itself.
+    /// Requests the claim. In a forked child process, claims apply within the process only.
     pub(super) fn claim(self: &Arc<Self>, key: &CallKey) -> io::Result<Claim> {
         if self.file.is_inherited() {
             return Ok(Claim::WithinProcess);
@@ -80,7 +80,7 @@ impl Table {
         Ok(Claim::Taken(Box::new(TakenByte::new(self, place))))
     }
 
-    /// Who has the claim.
+    /// Returns the claim holder, if it is known.
     pub(super) fn owner(&self, key: &CallKey) -> io::Result<Option<Owner>> {
         let place = Place::of(key);
         let ours = match (!self.file.is_inherited()).then(|| self.entries(place)) {
@@ -92,12 +92,13 @@ impl Table {
         };
         let level = if ours.is_some() { ours } else { self.file.highest(place)? };
         let told = level.and_then(|level| self.file.told(place, level));
-        // What an earlier owner said, while the present one has not said anything yet, is not shown.
+        // Information that an earlier holder published is not returned while the present holder has not published its
+        // own.
         let by_owner = |told: &Published| ours.is_some() == (told.process == self.file.process);
         Ok(told.filter(by_owner).map(Published::into_owner))
     }
 
-    /// Joins those who wait for the claim.
+    /// Adds a waiter for the claim.
     pub(super) fn enqueue(self: &Arc<Self>, place: Place, then: Then) {
         let mut entries = self.entries(place);
         let first = match entries.entry(place.base) {
@@ -120,7 +121,7 @@ impl Table {
         }
     }
 
-    /// Gives the claim to whoever in this process waits for it, or to others.
+    /// Passes the claim to the next waiter in this process, or unlocks it for other processes.
     pub(super) fn release(self: &Arc<Self>, place: Place, level: Level) {
         let mut entries = self.entries(place);
         let Some(entry) = entries.get_mut(&place.base) else { return };
@@ -131,7 +132,7 @@ impl Table {
         };
         let held = HeldByte::new(self, place, level);
         drop(entries);
-        // Whoever releases is not kept by what the next one does.
+        // The callback must not delay the thread that releases the claim.
         threads::run(Box::new(move || then(Ok(Arc::new(held)))));
     }
 
@@ -139,20 +140,20 @@ impl Table {
         self.attempts.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The entries among which this call's is.
+    /// Locks the shard that has this call's entry.
     pub(super) fn entries(&self, place: Place) -> MutexGuard<'_, Entries> {
         let shard = usize::try_from(place.base >> 3).unwrap_or_default() % self.shards.len();
         lock(&self.shards[shard])
     }
 
-    /// All entries, part by part.
+    /// Locks all shards, one after another.
     pub(super) fn all_entries(&self) -> impl Iterator<Item = MutexGuard<'_, Entries>> {
         self.shards.iter().map(lock)
     }
 }
 
 impl Entry {
-    /// The level to wait for and the suspect there, as long as it waits by this attempt.
+    /// Returns the state of the wait, if this attempt is the one that serves it.
     pub(super) fn waits_by(&mut self, number: u64) -> Option<&mut Waiting> {
         match &mut self.state {
             State::Waiting(waiting) if waiting.attempt == number => Some(waiting),

@@ -1,4 +1,4 @@
-//! Claims by a lock file each, on every unix.
+//! Tests of claims with one lock file each, on every Unix.
 
 use std::{
     sync::{
@@ -45,7 +45,7 @@ fn get(taken: Box<dyn Taken>) -> mpsc::Receiver<Arc<dyn Held>> {
 }
 
 #[test]
-fn a_claim_is_held_once_until_it_is_dropped() {
+fn claim_is_exclusive_until_it_is_dropped() {
     let root = root();
     let first = held(&root, 1);
     let other = held(&root, 2);
@@ -57,7 +57,7 @@ fn a_claim_is_held_once_until_it_is_dropped() {
 }
 
 #[test]
-fn who_waits_gets_the_claim_when_it_is_released() {
+fn waiter_acquires_claim_when_it_is_released() {
     let root = root();
     let first = held(&root, 1);
     let waiting = get(taken(&root, 1));
@@ -70,7 +70,7 @@ fn who_waits_gets_the_claim_when_it_is_released() {
 }
 
 #[test]
-fn a_locked_file_that_lost_its_name_is_no_claim() {
+fn locked_file_without_its_name_is_not_a_claim() {
     let root = root();
     let lost = held(&root, 1);
     fs::remove_file(path(root.path(), &key(1))).unwrap();
@@ -84,7 +84,7 @@ fn a_locked_file_that_lost_its_name_is_no_claim() {
 }
 
 #[test]
-fn threads_take_turns() {
+fn threads_hold_the_claim_one_at_a_time() {
     let root = root();
     let turn = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -94,7 +94,7 @@ fn threads_take_turns() {
                     let held = match claim(root.path(), &key(1), false).unwrap() {
                         Claim::Held(held) => held,
                         Claim::Taken(taken) => get(taken).recv_timeout(HANGS).unwrap(),
-                        Claim::WithinProcess => panic!("no locks here"),
+                        Claim::WithinProcess => panic!("locks are not supported here"),
                     };
                     assert!(!turn.swap(true, Ordering::SeqCst));
                     turn.store(false, Ordering::SeqCst);
@@ -107,7 +107,7 @@ fn threads_take_turns() {
 }
 
 #[test]
-fn the_owner_is_known_while_it_has_the_claim() {
+fn holder_is_known_while_it_holds_the_claim() {
     let root = root();
     assert_eq!(owner(root.path(), &key(1), false).unwrap(), None);
     let claim = held(&root, 1);

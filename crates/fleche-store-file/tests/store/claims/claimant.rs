@@ -1,4 +1,4 @@
-//! Processes that claim what they are told to.
+//! Child processes that request claims on command.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use fleche_store_file::FileCalls;
 use super::HANGS;
 use crate::store::common::{key, task};
 
-/// A process of this test binary that does what it is asked to.
+/// A child process of this test binary that executes orders.
 pub(super) struct Claimant {
     pub(super) child: Child,
     orders: ChildStdin,
@@ -32,7 +32,7 @@ impl Claimant {
         Self::with("", root)
     }
 
-    /// One that does something else before.
+    /// Starts a child process with a task to run before the orders.
     pub(super) fn with(before: &str, root: &Path) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "store::claims::claimant::claimant_process", "--nocapture"])
@@ -86,14 +86,14 @@ impl Drop for Claimant {
     }
 }
 
-/// Whether any byte of the lock file is locked, as another process sees it.
+/// Returns whether another process sees any lock: a locked byte of the lock file, or a lock file of a claim.
 pub(super) fn is_locked(root: &Path) -> bool {
     Claimant::new(root).ask("probe") == "locked"
 }
 
 type Claims = Arc<Mutex<HashMap<u32, Arc<dyn Held>>>>;
 
-/// What a claimant does; nothing where this is none.
+/// Executes the orders in a child process; passes trivially in the test process itself.
 #[test]
 fn claimant_process() {
     let Some((before, root)) = task() else { return };
@@ -119,7 +119,7 @@ fn claimant_process() {
             "wait" => wait(&calls, number, &claims),
             "release" => {
                 let held = claims.lock().unwrap().remove(&number).unwrap();
-                // Said before, so that nobody seems to have had it at the same time.
+                // Reported before the release, so that no two processes seem to hold the claim at the same time.
                 say("released");
                 drop(held);
             }
@@ -133,14 +133,14 @@ fn claimant_process() {
             "fork" => super::lost::fork(|| ()),
             #[cfg(target_os = "linux")]
             "fork-and-release" => super::lost::fork(|| drop(claims.lock().unwrap().drain())),
-            other => panic!("no order {other}"),
+            other => panic!("unknown order {other}"),
         }
     }
     process::exit(0);
 }
 
 pub(super) fn say(words: &str) {
-    // Written in one piece, for threads say something too; and the harness may have begun a line.
+    // One write, since several threads write lines, and the test harness may have begun one.
     io::stdout().write_all(format!("> {words}\n").as_bytes()).unwrap();
 }
 
@@ -160,7 +160,7 @@ fn wait(calls: &FileCalls, number: u32, claims: &Claims) {
     }
 }
 
-/// Has the claim many times, and looks that nobody else has it then.
+/// Acquires the claim many times, and checks that no other process holds it at the same time.
 fn take_turns(calls: &FileCalls, times: u32, turn: &Path) {
     for _ in 0..times {
         let held = match calls.claim(&key(1)).unwrap() {
@@ -170,7 +170,7 @@ fn take_turns(calls: &FileCalls, times: u32, turn: &Path) {
                 taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
                 receiver.recv_timeout(HANGS).unwrap()
             }
-            Claim::WithinProcess => panic!("no locks here"),
+            Claim::WithinProcess => panic!("locks are not supported here"),
         };
         File::create_new(turn).unwrap();
         std::fs::remove_file(turn).unwrap();

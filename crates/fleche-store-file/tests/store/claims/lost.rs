@@ -1,4 +1,4 @@
-//! Owners that are stopped, and owners that are killed while a forked child of theirs lives on with their locks.
+//! Tests of suspended claim holders, and of killed ones whose forked child keeps their locks alive.
 
 use std::path::Path;
 
@@ -14,11 +14,11 @@ use super::{
 use crate::store::common::{calls, key};
 use fleche_core::CallStore;
 
-/// Forks this process; the child does this, says its number and does nothing more.
+/// Forks this process. The child runs the function, reports its process id, and sleeps.
 pub(super) fn fork(child_does: impl FnOnce()) {
-    // SAFETY: the child takes no lock that another thread may have had at that moment: it writes by the system call alone,
-    // since a thread that has just said something may still have that of the standard output.
-    #[allow(unsafe_code, reason = "nothing else leaves a child that has the locks of its parent")]
+    // SAFETY: the child takes no lock that another thread may have held at the fork: it writes with a bare system call,
+    // since a thread that has just written a line may still hold the lock of the standard output.
+    #[allow(unsafe_code, reason = "only a fork creates a child that shares the locks of its parent")]
     let forked = unsafe { nix::unistd::fork() }.unwrap();
     if let ForkResult::Child = forked {
         child_does();
@@ -30,7 +30,7 @@ pub(super) fn fork(child_does: impl FnOnce()) {
     }
 }
 
-/// The forked child of a claimant.
+/// The forked child of a child process.
 struct Forked(Pid);
 
 impl Forked {
@@ -45,7 +45,7 @@ impl Drop for Forked {
     }
 }
 
-/// Claim 1 is that of a dead process, locked by a child that it forked.
+/// Leaves claim 1 to a dead process, whose forked child still holds the lock.
 fn orphaned(root: &Path) -> Forked {
     let mut owner = Claimant::new(root);
     assert_eq!(owner.ask("claim 1"), "held");
@@ -55,7 +55,7 @@ fn orphaned(root: &Path) -> Forked {
 }
 
 #[test]
-fn a_dead_owner_whose_child_has_its_locks_is_passed_by() {
+fn dead_holder_whose_child_keeps_the_lock_is_bypassed() {
     let (root, calls) = calls();
     let _forked = orphaned(root.path());
     let mut first = Claimant::new(root.path());
@@ -71,7 +71,7 @@ fn a_dead_owner_whose_child_has_its_locks_is_passed_by() {
 }
 
 #[test]
-fn who_waited_before_the_owner_died_passes_it_by_too() {
+fn earlier_waiters_bypass_a_dead_holder_too() {
     let (root, _calls) = calls();
     let mut owner = Claimant::new(root.path());
     let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
@@ -97,7 +97,7 @@ fn who_waited_before_the_owner_died_passes_it_by_too() {
 }
 
 #[test]
-fn level_0_serves_again_when_the_child_has_ended() {
+fn level_0_is_used_again_after_the_child_has_ended() {
     let (root, calls) = calls();
     let forked = orphaned(root.path());
     let mut other = Claimant::new(root.path());
@@ -105,7 +105,7 @@ fn level_0_serves_again_when_the_child_has_ended() {
     wait(&calls, 1, &sender);
     let claim = receiver.recv_timeout(super::HANGS).unwrap();
     drop(forked);
-    // Nobody else gets it while it is held above.
+    // No other process acquires the claim while it is held at a higher level.
     for _ in 0..100 {
         assert_eq!(other.ask("claim 1"), "taken");
     }
@@ -114,13 +114,13 @@ fn level_0_serves_again_when_the_child_has_ended() {
     drop(claim);
     assert_eq!(other.hear(), "got 1");
     other.kill();
-    // Of the attempt that still waited for the child nothing is left.
+    // The attempt that still waited for the child leaves no lock behind.
     while is_locked(root.path()) {}
     drop(held(&calls, 1));
 }
 
 #[test]
-fn several_dead_owners_are_passed_by() {
+fn several_dead_holders_are_bypassed() {
     let (root, _calls) = calls();
     let mut forked = vec![orphaned(root.path())];
     for _ in 0..2 {
@@ -136,7 +136,7 @@ fn several_dead_owners_are_passed_by() {
 }
 
 #[test]
-fn a_forked_child_does_not_release_what_its_parent_has() {
+fn forked_child_does_not_release_claims_of_its_parent() {
     let (root, calls) = calls();
     let mut owner = Claimant::new(root.path());
     assert_eq!(owner.ask("claim 1"), "held");
@@ -146,7 +146,7 @@ fn a_forked_child_does_not_release_what_its_parent_has() {
 }
 
 #[test]
-fn a_stopped_owner_keeps_its_claim() {
+fn suspended_holder_keeps_its_claim() {
     let (root, calls) = calls();
     let mut owner = Claimant::new(root.path());
     let mut waiting = Claimant::new(root.path());

@@ -1,4 +1,4 @@
-//! Several processes that claim.
+//! Tests of claims among several processes.
 
 use std::{collections::BTreeSet, fs};
 
@@ -10,7 +10,7 @@ use crate::store::common::{calls, key};
 use fleche_core::CallStore;
 
 #[test]
-fn what_one_process_has_another_does_not_get() {
+fn claim_of_one_process_is_taken_for_others() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
     let claim = held(&calls, 1);
@@ -23,7 +23,7 @@ fn what_one_process_has_another_does_not_get() {
 }
 
 #[test]
-fn who_waits_gets_the_claim_when_it_is_released() {
+fn waiter_acquires_claim_when_it_is_released() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
     let claim = held(&calls, 1);
@@ -39,7 +39,7 @@ fn who_waits_gets_the_claim_when_it_is_released() {
 }
 
 #[test]
-fn processes_and_threads_take_turns() {
+fn processes_hold_the_claim_one_at_a_time() {
     let (root, _calls) = calls();
     let mut claimants: Vec<_> = (0..4).map(|_| Claimant::new(root.path())).collect();
     for claimant in &mut claimants {
@@ -52,7 +52,7 @@ fn processes_and_threads_take_turns() {
 }
 
 #[test]
-fn a_killed_process_leaves_its_claim_to_one_of_those_who_wait() {
+fn claim_of_killed_process_goes_to_one_waiter() {
     let (root, _calls) = calls();
     let mut owner = Claimant::new(root.path());
     let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
@@ -75,7 +75,7 @@ fn a_killed_process_leaves_its_claim_to_one_of_those_who_wait() {
 }
 
 #[test]
-fn a_wait_that_is_killed_leaves_nothing() {
+fn killed_waiter_leaves_no_lock() {
     let (root, calls) = calls();
     let mut waiting = Claimant::new(root.path());
     let claim = held(&calls, 1);
@@ -86,7 +86,7 @@ fn a_wait_that_is_killed_leaves_nothing() {
 }
 
 #[test]
-fn more_claims_than_threads_that_block_reach_those_who_wait() {
+fn waits_beyond_the_limit_of_blocked_threads_are_served() {
     let (root, _calls) = calls();
     let mut owner = Claimant::new(root.path());
     let mut waiting = Claimant::new(root.path());
@@ -112,7 +112,7 @@ fn more_claims_than_threads_that_block_reach_those_who_wait() {
 }
 
 #[test]
-fn the_owner_is_told_to_other_processes() {
+fn holder_is_visible_to_other_processes() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
     assert_eq!(other.ask("claim 1"), "held");
@@ -128,7 +128,7 @@ fn the_owner_is_told_to_other_processes() {
 }
 
 #[test]
-fn of_an_owner_whose_place_is_written_over_nothing_is_known() {
+fn holder_whose_slot_is_overwritten_is_unknown() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
     assert_eq!(other.ask("claim 1"), "held");

@@ -1,4 +1,4 @@
-//! Systems and file systems that cannot lock, or not so.
+//! Tests of systems and file systems without locks, or without locks of open file descriptions.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -12,7 +12,7 @@ use super::claimant::Claimant;
 use crate::store::common::{calls, key};
 use fleche_core::CallStore;
 
-/// From now on locks of open file descriptions are refused on this thread, and `flock` too if all are.
+/// Makes the system refuse locks of open file descriptions to this thread, and `flock` too if `what` is "all locks".
 pub(super) fn without(what: &str) {
     let error = if what == "all locks" { Errno::ENOLCK } else { Errno::EINVAL };
     let with = |command: libc::c_int| {
@@ -36,7 +36,7 @@ fn without_locks_of_descriptions(root: &Path) -> Claimant {
 }
 
 #[test]
-fn where_nothing_can_be_locked_claims_are_left_to_the_process() {
+fn claims_stay_within_the_process_without_any_locks() {
     let (root, _calls) = calls();
     let mut claimant = Claimant::with("without all locks", root.path());
     assert_eq!(claimant.ask("claim 1"), "within process");
@@ -44,14 +44,14 @@ fn where_nothing_can_be_locked_claims_are_left_to_the_process() {
 }
 
 #[test]
-fn where_the_lock_file_is_something_else_claims_are_left_to_the_process() {
+fn claims_stay_within_the_process_if_lock_file_is_a_directory() {
     let (root, _calls) = calls();
     fs::create_dir(root.path().join(".fleche-claims")).unwrap();
     assert_eq!(Claimant::new(root.path()).ask("claim 1"), "within process");
 }
 
 #[test]
-fn where_bytes_cannot_be_locked_so_there_is_a_lock_file_for_each_claim() {
+fn each_claim_has_a_lock_file_without_byte_locks() {
     let (root, calls) = calls();
     let file = root.path().join("claims").join(key(1).to_string());
     let mut owner = without_locks_of_descriptions(root.path());
@@ -69,7 +69,7 @@ fn where_bytes_cannot_be_locked_so_there_is_a_lock_file_for_each_claim() {
 }
 
 #[test]
-fn processes_take_turns_with_a_lock_file_for_each_claim() {
+fn lock_files_admit_one_process_at_a_time() {
     let (root, _calls) = calls();
     let mut claimants: Vec<_> = (0..4).map(|_| without_locks_of_descriptions(root.path())).collect();
     for claimant in &mut claimants {
