@@ -1,4 +1,4 @@
-//! `MemoryCalls`: records in memory, under their calls' keys.
+//! `MemoryCalls`: records in memory, named by the keys of their calls.
 
 use std::{collections::hash_map, fmt, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{
     shards::Shards,
 };
 
-/// A [`CallStore`] in memory, gone with its last handle. Cloning gives another handle to the same store.
+/// A [`CallStore`] in memory, which is dropped with its last handle. A clone is another handle to the same store.
 ///
-/// A record of a small call takes about 300 bytes: what records share is held once, and the rest encoded. There is nothing that
-/// could be damaged.
+/// A record of a small call takes about 300 bytes: the parts that records have in common are held once, and the rest is
+/// encoded. Records in memory are never damaged.
 #[derive(Clone)]
 pub struct MemoryCalls(Arc<Held>);
 
@@ -32,21 +32,24 @@ struct Held {
 static OPEN: OpenStores<String, Held> = OpenStores::new();
 
 impl MemoryCalls {
-    /// A new, empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::with_id(&random_id())
     }
 
-    /// The store of this id in this process; new and empty if nobody holds it.
+    /// Returns the store with this id in this process, or creates an empty one if there is none.
     pub(crate) fn with_id(id: &str) -> Self {
         let new = || Held { id: id.to_owned(), records: Shards::default(), shared: Shared::default() };
-        // The table's only errors are those of opening, which has none here.
+        // `get_or_open` fails only if the closure does, which it never does here.
         Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
     }
 }
 
 impl MemoryCalls {
-    /// What is held, which a forked child leaves alone.
+    /// Returns the content of the store.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the store.
     fn held(&self) -> Result<&Held> {
         ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
         Ok(&self.0)
@@ -57,7 +60,7 @@ impl CallStore for MemoryCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         let held = self.held()?;
         let found = held.records.read(key.digest()).get(key.digest()).cloned();
-        // Decoded after the lock.
+        // Decoded after the lock is released.
         found.as_ref().map(Compact::record).transpose()
     }
 
@@ -69,7 +72,7 @@ impl CallStore for MemoryCalls {
         let held = self.held()?;
         let compact = Compact::new(record, &held.shared)?;
         let replaced = held.records.write(key.digest()).insert(*key.digest(), compact);
-        // Freed here, after the lock.
+        // Freed after the lock is released.
         drop(replaced);
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! `Compact`: the form in which a record is held in memory.
+//! `Compact`: the in-memory form of a record.
 //!
-//! The function and the writer, which most records of a store share, are held once. The rest is held encoded.
+//! Function and writer, which most records of a store have in common, are held once. The rest is held encoded.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,25 +16,25 @@ use fleche_core::{
 };
 use foldhash::fast::FixedState;
 
-/// A record.
+/// A record in its compact form.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Compact {
     function: Arc<FunctionId>,
     writer: Arc<Writer>,
     written: Timestamp,
-    /// The result, then arguments, metadata and other fields, encoded.
+    /// The result, followed by arguments, metadata and other fields, encoded.
     rest: Box<[u8]>,
 }
 
-/// Stands where the length of an inline result stands, before the digest of one that is not inline.
+/// Takes the place of an inline result's length if the digest of a stored result follows instead.
 const DIGEST: u8 = u8::MAX;
 const DIGEST_LEN: usize = 32;
 
 impl Compact {
-    /// Creates the compact form. The function and the writer are held in `shared`.
+    /// Creates the compact form of a record. Function and writer are held in `shared`.
     ///
     /// # Errors
-    /// Fails where the encoding refuses the metadata.
+    /// Fails if the metadata cannot be encoded.
     pub(crate) fn new(record: &Record, shared: &Shared) -> Result<Self> {
         let mut rest = Vec::new();
         match &record.result {
@@ -60,7 +60,7 @@ impl Compact {
     /// Returns the record as it was put.
     ///
     /// # Errors
-    /// Never fails, unless the held bytes were changed.
+    /// Never fails, unless the held bytes were modified.
     pub(crate) fn record(&self) -> Result<Record> {
         let (result, rest) = self.split();
         let (arguments, metadata, other): (Vec<Argument>, Metadata, BTreeMap<String, Encoded>) =
@@ -81,7 +81,7 @@ impl Compact {
         Brief { result: self.split().0, code: self.function.code, written: self.written }
     }
 
-    /// The result, and the encoding of what follows it.
+    /// Returns the result, and the encoding of the fields that follow it.
     fn split(&self) -> (ValueRef, &[u8]) {
         let Some((&head, rest)) = self.rest.split_first() else { return (ValueRef::of(&[]), &[]) };
         if head == DIGEST {
@@ -93,20 +93,20 @@ impl Compact {
     }
 }
 
-/// What records share.
+/// The values that records have in common.
 #[derive(Default)]
 pub(crate) struct Shared {
     functions: Interned<FunctionId>,
     writers: Interned<Writer>,
 }
 
-/// Values of which each is held once, as long as a record refers to it.
+/// A set of values, each held once and only as long as a record refers to it.
 struct Interned<T>(RwLock<Held<T>>);
 
 struct Held<T> {
-    /// By their hashes.
+    /// The values by their hashes.
     values: HashMap<u64, Vec<Weak<T>>>,
-    /// Above so many hashes, values that no record refers to are cleared away.
+    /// The number of hashes at which values without a record are removed.
     limit: usize,
 }
 
@@ -145,7 +145,7 @@ impl<T: Eq> Held<T> {
     }
 }
 
-/// What values are hashed by.
+/// The part of a value that its hash covers.
 trait Key {
     fn key(&self) -> impl Hash;
 }

@@ -1,4 +1,4 @@
-//! How memory stores are described: `{"type":"memory","id":"…"}`.
+//! The configurations of memory stores: `{"type":"memory","id":"…"}`.
 
 use std::sync::Arc;
 
@@ -17,15 +17,14 @@ macro_rules! memory_config {
         #[serde(deny_unknown_fields)]
         #[non_exhaustive]
         pub struct $config {
-            /// Which store. In the process that holds a store of this id, opening leads to that store; elsewhere, and
-            /// after the last handle is gone, to a new, empty one of this id. Without an id, each opening makes a new
-            /// store with a random one. Any text will do.
+            /// The id of the store, which may be any text. Opening returns the store of this process with this id, or a
+            /// new, empty one if there is none. Without an id, each opening creates a new store with a random one.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub id: Option<String>,
         }
 
         impl $config {
-            /// The store of this id.
+            /// Describes the store with this id.
             pub fn with_id(id: impl Into<String>) -> Self {
                 Self { id: Some(id.into()) }
             }
@@ -45,11 +44,11 @@ macro_rules! memory_config {
 }
 
 memory_config! {
-    /// How to open a [`MemoryValues`].
+    /// The configuration of a [`MemoryValues`].
     MemoryValuesConfig, ValueStoreConfig, MemoryValues, ValueStore
 }
 
 memory_config! {
-    /// How to open a [`MemoryCalls`].
+    /// The configuration of a [`MemoryCalls`].
     MemoryCallsConfig, CallStoreConfig, MemoryCalls, CallStore
 }

@@ -1,8 +1,8 @@
-//! The one error that a memory store has of its own.
+//! The only error that a memory store creates.
 
 use fleche_core::{Digest, Error};
 
-/// What was put is not what its reader wanted.
+/// Returns the error of a value that fails the check of a read.
 pub(crate) fn damaged(id: &Digest, why: String) -> Error {
     Error::Damaged { entry: format!("value {id} in memory"), why }
 }

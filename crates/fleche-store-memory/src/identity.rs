@@ -1,4 +1,4 @@
-//! The random ids by which a memory store's configuration leads back to it.
+//! Random ids, which connect the configuration of a memory store with the store.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// An id that no other store has, in this process or elsewhere: 32 hexadecimal digits.
+/// Returns an id that no other store has, in this process or another: 32 hexadecimal digits.
 pub(crate) fn random_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // The standard library seeds these hashers from the system's random source. A forked child inherits the seed, hence
@@ -21,7 +21,7 @@ mod tests {
     use super::random_id;
 
     #[test]
-    fn ids_are_32_hexadecimal_digits_and_differ() {
+    fn ids_are_unique_and_have_32_hexadecimal_digits() {
         let [first, second] = [random_id(), random_id()];
         assert!(first.len() == 32 && first.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first}");
         assert_ne!(first, second);

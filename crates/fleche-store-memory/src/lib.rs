@@ -1,7 +1,8 @@
-//! Stores in memory: as fast as a lookup gets, gone with the last handle, not shared between processes.
+//! Stores in memory: the fastest ones. They are dropped with their last handle and not shared between processes.
 //!
-//! [`MemoryValues`] keeps values, [`MemoryCalls`] records. Choose them for tests, for one long process, or where
-//! results are only worth keeping while a program runs; `fleche-store-file` keeps them for the next run too.
+//! [`MemoryValues`] stores values, [`MemoryCalls`] stores records. Choose them for tests, for a single long-running
+//! process, or if results are only worth keeping while a program runs. `fleche-store-file` also keeps them for the next
+//! run.
 //!
 //! ```
 //! use fleche_core::{Digest, ValueStore};
@@ -12,9 +13,7 @@
 //! values.put(&id, b"a value")?;
 //! assert_eq!(values.get(&id)?.as_deref(), Some(&b"a value"[..]));
 //!
-//! // Within the process a store's configuration leads back to it.
-//! let same = values.config().open()?;
-//! assert!(same.contains(&id)?);
+//! // In the same process, the configuration of a store opens the store itself.
 //! # Ok::<(), fleche_core::Error>(())
 //! ```
 
@@ -34,7 +33,7 @@ use fleche_core::{register_backend, store::Reach};
 
 register_backend! {
     name: "memory",
-    summary: "in memory, for one process and as long as it runs",
+    summary: "in memory, for one process while it runs",
     reach: Reach::Process,
     durable: false,
     scratch: |_| {

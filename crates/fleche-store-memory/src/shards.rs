@@ -1,4 +1,4 @@
-//! `Shards`: a concurrent map from digests, split by their first byte.
+//! `Shards`: a concurrent map with digests as keys, split by their first byte.
 
 use std::{
     collections::HashMap,
@@ -8,29 +8,29 @@ use std::{
 use fleche_core::{Digest, DigestPrefix};
 use foldhash::fast::RandomState;
 
-/// A map from digests to `V`, in 256 parts with a lock each.
+/// A map from digests to `V`, in 256 shards with a lock each.
 ///
-/// It is not a `DashMap` because of the listing: that must hold no lock while its reader handles an entry (who removes
-/// what is listed would wait for himself), must not copy every digest at once, and a prefix should look at its part
-/// alone. A `DashMap` gives access to its parts through `unsafe` only.
+/// It is not a `DashMap`, because of listing. Listing must not hold a lock while the caller handles an entry, since a
+/// caller that removes the entry would deadlock. It must not copy all digests at once, and listing a prefix should read
+/// only the shards that match. `DashMap` exposes its shards only through `unsafe` functions.
 pub(crate) struct Shards<V>(Box<[RwLock<Shard<V>>]>);
 
-/// Digests are hashes already, of what nobody can choose freely; the hasher need not be more than fast.
+/// Digests are hashes already, and no attacker can choose them freely, so a fast hasher suffices.
 type Shard<V> = HashMap<Digest, V, RandomState>;
 
 impl<V> Shards<V> {
-    /// The part that has this digest if anyone does, for reading.
+    /// Locks the shard of this digest for reading.
     pub(crate) fn read(&self, digest: &Digest) -> RwLockReadGuard<'_, Shard<V>> {
         self.shard(digest.as_bytes()[0]).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The part that has this digest if anyone does, for changing.
+    /// Locks the shard of this digest for writing.
     pub(crate) fn write(&self, digest: &Digest) -> RwLockWriteGuard<'_, Shard<V>> {
         self.shard(digest.as_bytes()[0]).write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The digests that begin so, each once. A part's digests are copied when its turn comes; no lock is held between
-    /// items.
+    /// Returns the digests with this prefix, each once. The digests of a shard are copied when iteration reaches it; no
+    /// lock is held between items.
     pub(crate) fn digests(&self, prefix: &DigestPrefix) -> impl Iterator<Item = Digest> + use<'_, V> {
         let prefix = prefix.clone();
         (0..=u8::MAX).filter(first_byte_fits(&prefix)).flat_map(move |first| {
@@ -39,7 +39,7 @@ impl<V> Shards<V> {
         })
     }
 
-    // Poison is no news: no change to a part leaves it half done, so what a panicking thread left is whole.
+    // Poison can be ignored: no operation on a shard leaves it half modified when it panics.
     fn shard(&self, first: u8) -> &RwLock<Shard<V>> {
         &self.0[usize::from(first)]
     }

@@ -1,4 +1,4 @@
-//! `MemoryValues`: encoded values in memory, under their digests.
+//! `MemoryValues`: encoded values in memory, named by their digests.
 
 use std::{
     collections::hash_map,
@@ -16,10 +16,10 @@ use fleche_core::{
 
 use crate::{MemoryValuesConfig, error::damaged, identity::random_id, shards::Shards};
 
-/// A [`ValueStore`] in memory, gone with its last handle. Cloning gives another handle to the same store.
+/// A [`ValueStore`] in memory, which is dropped with its last handle. A clone is another handle to the same store.
 ///
-/// Every read is verified, though few hash: `put` finds out whether bytes have the digest, and what is held cannot change
-/// afterwards. Ages are by the monotonic clock.
+/// Every read is verified, mostly without hashing: `put` determines whether the bytes have the digest, and they cannot
+/// change afterwards. Ages are measured with the monotonic clock.
 #[derive(Clone)]
 pub struct MemoryValues(Arc<Held>);
 
@@ -30,7 +30,7 @@ struct Held {
 
 struct Value {
     encoded: Bytes,
-    /// Whether the bytes have the digest that they are kept under.
+    /// Whether the bytes have the digest under which they are stored.
     whole: bool,
     put: Instant,
 }
@@ -38,26 +38,26 @@ struct Value {
 static OPEN: OpenStores<String, Held> = OpenStores::new();
 
 impl MemoryValues {
-    /// A new, empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::with_id(&random_id())
     }
 
-    /// The store of this id in this process; new and empty if nobody holds it.
+    /// Returns the store with this id in this process, or creates an empty one if there is none.
     pub(crate) fn with_id(id: &str) -> Self {
         let new = || Held { id: id.to_owned(), values: Shards::default() };
-        // The table's only errors are those of opening, which has none here.
+        // `get_or_open` fails only if the closure does, which it never does here.
         Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
     }
 }
 
 impl Held {
-    /// The bytes, and whether they have this digest.
+    /// Returns the bytes, and whether they have this digest.
     fn look(&self, id: &Digest) -> Option<(Bytes, bool)> {
         self.values.read(id).get(id).map(|value| (value.encoded.clone(), value.whole))
     }
 
-    /// Forgets these bytes, unless others are there meanwhile.
+    /// Removes these bytes, unless they have been replaced since.
     fn set_aside(&self, id: &Digest, encoded: &Bytes) {
         if let hash_map::Entry::Occupied(value) = self.values.write(id).entry(*id)
             && value.get().encoded == *encoded
@@ -68,7 +68,10 @@ impl Held {
 }
 
 impl MemoryValues {
-    /// What is held, which a forked child leaves alone.
+    /// Returns the content of the store.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the store.
     fn held(&self) -> Result<&Held> {
         ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
         Ok(&self.0)
@@ -92,11 +95,11 @@ impl ValueStore for MemoryValues {
     }
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        // Compared, hashed and copied before the lock, so that a large value stops nobody.
+        // Compared, hashed and copied before the lock is taken, so that a large value does not block other threads.
         let known = self.held()?.look(id).filter(|(known, _)| known == encoded);
         let (encoded, whole) = known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::of(encoded) == *id));
         let replaced = self.held()?.values.write(id).insert(*id, Value { encoded, whole, put: Instant::now() });
-        // Freed here, after the lock.
+        // Freed after the lock is released.
         drop(replaced);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the memory call store promises beyond the conformance suite.
+//! Tests of what the memory call store guarantees beyond the conformance suite.
 
 use std::thread;
 
@@ -25,7 +25,7 @@ fn record(result: &[u8]) -> Record {
 }
 
 #[test]
-fn the_last_record_put_is_got() {
+fn last_put_record_is_returned() {
     let calls = MemoryCalls::new();
     assert_eq!(calls.get(&key(1)).unwrap(), None);
     for result in [b"a", b"b"] {
@@ -35,7 +35,7 @@ fn the_last_record_put_is_got() {
 }
 
 #[test]
-fn a_record_other_than_the_given_one_is_not_removed() {
+fn record_other_than_the_given_one_is_not_removed() {
     let calls = MemoryCalls::new();
     calls.put(&key(1), &record(b"a")).unwrap();
     assert!(!calls.remove(&key(1), Some(&record(b"b"))).unwrap());
@@ -44,7 +44,7 @@ fn a_record_other_than_the_given_one_is_not_removed() {
 }
 
 #[test]
-fn one_of_many_threads_removes_a_given_record() {
+fn only_one_of_several_threads_removes_a_record() {
     let calls = MemoryCalls::new();
     for round in 0..200 {
         calls.put(&key(round), &record(b"a")).unwrap();
@@ -57,7 +57,7 @@ fn one_of_many_threads_removes_a_given_record() {
 }
 
 #[test]
-fn who_searches_may_remove_what_is_found() {
+fn records_can_be_removed_while_searching() {
     let calls = MemoryCalls::new();
     for number in 0..500 {
         calls.put(&key(number), &record(b"a")).unwrap();
@@ -70,7 +70,7 @@ fn who_searches_may_remove_what_is_found() {
 }
 
 #[test]
-fn a_configuration_leads_back_to_its_store() {
+fn configuration_of_a_store_reopens_it() {
     let calls = MemoryCalls::new();
     calls.put(&key(1), &record(b"a")).unwrap();
     assert!(calls.config().open().unwrap().contains(&key(1)).unwrap());

@@ -1,4 +1,4 @@
-//! How memory stores are described, and where their descriptions lead.
+//! Tests of the configurations of memory stores, and of the stores that they open.
 
 use fleche_core::{
     Digest, ValueStore,
@@ -13,7 +13,7 @@ fn with_one_value() -> (MemoryValues, Digest) {
 }
 
 #[test]
-fn a_configuration_leads_back_to_its_store() {
+fn configuration_of_a_store_reopens_it() {
     let (values, id) = with_one_value();
     let text = serde_json::to_string(&values.config()).unwrap();
     let config: Box<dyn ValueStoreConfig> = serde_json::from_str(&text).unwrap();
@@ -22,7 +22,7 @@ fn a_configuration_leads_back_to_its_store() {
 }
 
 #[test]
-fn a_store_is_gone_with_its_last_handle() {
+fn store_is_dropped_with_its_last_handle() {
     let (values, id) = with_one_value();
     let (config, clone) = (values.config(), values.clone());
     drop(values);
@@ -32,7 +32,7 @@ fn a_store_is_gone_with_its_last_handle() {
 }
 
 #[test]
-fn without_an_id_each_opening_makes_a_new_store() {
+fn each_opening_without_an_id_creates_a_store() {
     let config: Box<dyn ValueStoreConfig> = toml::from_str("type = 'memory'").unwrap();
     let (first, second) = (config.open().unwrap(), config.open().unwrap());
     first.put(&Digest::of(b"x"), b"x").unwrap();
@@ -41,21 +41,21 @@ fn without_an_id_each_opening_makes_a_new_store() {
 }
 
 #[test]
-fn a_configuration_names_its_backend_and_its_store() {
+fn configuration_names_backend_and_store() {
     let config: Box<dyn ValueStoreConfig> = Box::new(MemoryValuesConfig::with_id("mine"));
     assert_eq!(serde_json::to_string(&config).unwrap(), r#"{"type":"memory","id":"mine"}"#);
     assert_eq!(config.reach(), Reach::Process);
 }
 
 #[test]
-fn a_misspelt_setting_is_an_error_that_names_it() {
+fn misspelled_setting_is_named_in_the_error() {
     let read: Result<Box<dyn ValueStoreConfig>, _> = serde_json::from_str(r#"{"type":"memory","idd":"mine"}"#);
     let error = read.unwrap_err().to_string();
     assert!(error.contains("idd"), "{error}");
 }
 
 #[test]
-fn the_backend_is_registered() {
+fn backend_is_registered() {
     let memory = backends().into_iter().find(|backend| backend.name == "memory").unwrap();
     assert!(!memory.durable);
     let (values, calls) = (memory.scratch)(std::path::Path::new("unused"));

@@ -1,3 +1,3 @@
-//! The behaviour that every backend must show.
+//! Runs the conformance suite, which every backend must pass.
 
 fleche_conformance::suite!(fleche_store_memory, "memory");

@@ -1,4 +1,4 @@
-//! What the memory value store promises beyond the conformance suite.
+//! Tests of what the memory value store guarantees beyond the conformance suite.
 
 use std::{
     thread,
@@ -17,7 +17,7 @@ fn with_one_value() -> (MemoryValues, Digest) {
 }
 
 #[test]
-fn what_was_put_is_got_without_a_copy() {
+fn value_is_returned_without_copying() {
     let (values, id) = with_one_value();
     let [first, second] = [(); 2].map(|()| values.get(&id).unwrap().unwrap());
     assert_eq!(first, BYTES);
@@ -25,7 +25,7 @@ fn what_was_put_is_got_without_a_copy() {
 }
 
 #[test]
-fn bytes_under_another_digest_are_damaged_and_only_those_are_forgotten() {
+fn bytes_under_a_wrong_digest_are_damaged_and_only_they_are_removed() {
     let (values, id) = with_one_value();
     let other = Digest::of(b"other");
     for wrong in [other, id] {
@@ -37,15 +37,15 @@ fn bytes_under_another_digest_are_damaged_and_only_those_are_forgotten() {
     values.put(&id, BYTES).unwrap();
     let replaced = values.read(&id, &|bytes| {
         values.put(&other, b"other").and_then(|()| values.put(&id, b"new")).unwrap();
-        Err(format!("{bytes:?} are not wanted"))
+        Err(format!("{bytes:?} are rejected"))
     });
     assert!(matches!(replaced, Err(Error::Damaged { .. })));
     assert!(values.contains(&other).unwrap());
-    assert!(values.contains(&id).unwrap(), "what was put meanwhile stays");
+    assert!(values.contains(&id).unwrap(), "the value put during the read must stay");
 }
 
 #[test]
-fn a_repeated_put_starts_the_age_anew() {
+fn repeated_put_resets_the_age() {
     let (values, id) = with_one_value();
     while values.age(&id).unwrap().unwrap() < Duration::from_millis(20) {
         thread::yield_now();
@@ -66,7 +66,7 @@ fn only_values_older_than_the_limit_are_removed() {
 }
 
 #[test]
-fn who_lists_may_remove_what_is_listed() {
+fn values_can_be_put_and_removed_while_listing() {
     let values = MemoryValues::new();
     for number in 0..2000_u32 {
         let bytes = number.to_le_bytes();
@@ -81,7 +81,7 @@ fn who_lists_may_remove_what_is_listed() {
 }
 
 #[test]
-fn a_prefix_of_any_length_lists_what_begins_so() {
+fn prefix_of_any_length_lists_matching_ids() {
     let values = MemoryValues::new();
     for number in 0..200_u32 {
         values.put(&Digest::of(&number.to_le_bytes()), &number.to_le_bytes()).unwrap();
@@ -99,7 +99,7 @@ fn a_prefix_of_any_length_lists_what_begins_so() {
 }
 
 #[test]
-fn many_threads_may_put_and_remove_one_value() {
+fn several_threads_can_put_and_remove_one_value() {
     let (values, id) = with_one_value();
     thread::scope(|scope| {
         for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Damaged entries: kept where somebody may look at them and nobody is served them.
+//! Quarantine: damaged entries are moved to the tree `damaged`, where users can inspect them and no lookup finds them.
 
 use bytes::Bytes;
 use fleche_core::{CallKey, Digest, Error, Result, store::Check};
@@ -6,19 +6,19 @@ use sled::Tree;
 
 use crate::{database::Database, error::damaged};
 
-/// How often an entry that seems damaged is looked at again, where somebody keeps replacing it.
+/// How many times an entry is read if it seems damaged and other writers keep replacing it.
 const LOOKS: usize = 3;
-/// So many damaged entries are kept, and none that is larger than this.
+/// The maximum number of quarantined entries. Larger entries than `LARGEST_DAMAGED` bytes are dropped instead.
 const MOST_DAMAGED: usize = 64;
 const LARGEST_DAMAGED: usize = 1 << 24;
 
 impl Database {
-    /// What the check makes of the value's bytes, which are not copied.
+    /// Returns the result of the check on the value's bytes, which are not copied.
     pub(crate) fn value(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         self.verified(&self.values, id, "value", |bytes| check(bytes.clone()))
     }
 
-    /// What this makes of the record's bytes; `None` also where it is of a later format.
+    /// Returns the decoded record, or `None` if there is none or it has a later format.
     pub(crate) fn record<T>(
         &self,
         key: &CallKey,
@@ -46,10 +46,10 @@ impl Database {
         Ok(None)
     }
 
-    /// Moves damaged bytes away; nothing if others are there by now.
+    /// Moves damaged bytes to the quarantine. Does nothing if they have been replaced since.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if they were there, moved or not.
+    /// [`Error::Damaged`] if they were still there, whether or not they could be moved.
     fn set_aside(&self, tree: &Tree, digest: &Digest, what: &str, bytes: &Bytes, why: &str) -> Result<()> {
         let tag = what.as_bytes()[0];
         let moved = self.change(digest, || {
@@ -66,8 +66,8 @@ impl Database {
         });
         let fate = match moved {
             Ok(false) => return Ok(()),
-            Ok(true) => "it is kept in the tree `damaged`".to_owned(),
-            Err(error) => format!("it stays where it is, for it cannot be moved: {error}"),
+            Ok(true) => "it was moved to the tree `damaged`".to_owned(),
+            Err(error) => format!("it stays in place, since it cannot be moved: {error}"),
         };
         Err(damaged(&self.path, &format!("{what} {digest}"), why, &fate))
     }

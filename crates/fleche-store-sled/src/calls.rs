@@ -1,4 +1,4 @@
-//! `SledCalls`: records in a sled database, under their calls' keys.
+//! `SledCalls`: records in a sled database, named by the keys of their calls.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -17,41 +17,44 @@ use crate::{
     index::{call_of, marks, may_match, row_key, rows_of},
 };
 
-/// A [`CallStore`] in a sled database. Cloning gives another handle to the same store.
+/// A [`CallStore`] in a sled database. A clone is another handle to the same store.
 ///
-/// What was put is on disk within about 100 ms, when `sync` returns, and when the last handle is dropped. `find` by
-/// function, and by arguments of the function, reads an index, and then the records that it leads to.
+/// A record is on disk within about 100 ms after `put`, at the latest when `sync` returns or the last handle is
+/// dropped. `find` by function, and by arguments of the function, reads an index and only the records that it selects.
 ///
-/// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
-/// `contains` is true, `remove` removes nothing, and `put` refuses to replace it.
+/// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
+/// `contains` returns `true`, `remove` removes nothing, and `put` refuses to replace it.
 #[derive(Clone)]
 pub struct SledCalls(ProcessLocal<Arc<Database>>);
 
 impl SledCalls {
-    /// The store in this directory, which is created if it is missing.
+    /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the directory, or what is in it is damaged or
-    /// something else than a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    /// [`Error::Config`](fleche_core::Error::Config) if another process has the directory open, or if its content is
+    /// damaged or not a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&SledCallsConfig::new(path.as_ref()))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &SledCallsConfig) -> Result<Self> {
         Ok(Self(ProcessLocal::new(Database::open(&config.path)?)))
     }
 
-    /// The database, which a forked child leaves alone.
+    /// Returns the database.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the sled store `{}`", self.path().display()))?;
         Ok(&self.0)
     }
 
-    /// The directory, absolute, as it was called when it was first opened.
+    /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
@@ -85,7 +88,7 @@ impl CallStore for SledCalls {
             if there.is_some_and(|there| matches!(Record::from_bytes(key, &there), Ok(None))) {
                 return Ok(false);
             }
-            // The row first: what a kill between the two leaves is a row without a record, which leads nowhere.
+            // The row comes first: a kill between the two writes leaves a row without a record, which `find` skips.
             database.calls.insert(row_key(&record.function.name, key), marks(record))?;
             database.records.insert(key.digest().as_bytes(), bytes)?;
             Ok(true)

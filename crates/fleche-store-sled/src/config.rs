@@ -1,4 +1,4 @@
-//! How sled stores are described: `{"type":"sled","path":"…"}`.
+//! The configurations of sled stores: `{"type":"sled","path":"…"}`.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,7 +26,7 @@ macro_rules! sled_config {
         }
 
         impl $config {
-            /// The store in this directory.
+            /// Describes the store in this directory.
             pub fn new(path: impl Into<PathBuf>) -> Self {
                 Self { path: path.into() }
             }
@@ -50,11 +50,11 @@ macro_rules! sled_config {
 }
 
 sled_config! {
-    /// How to open a [`SledValues`].
+    /// The configuration of a [`SledValues`].
     SledValuesConfig, ValueStoreConfig, SledValues, ValueStore
 }
 
 sled_config! {
-    /// How to open a [`SledCalls`].
+    /// The configuration of a [`SledCalls`].
     SledCallsConfig, CallStoreConfig, SledCalls, CallStore
 }

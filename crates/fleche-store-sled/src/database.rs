@@ -1,4 +1,4 @@
-//! `Database`: a directory that is open, which all handles to it share.
+//! `Database`: an open directory, which all its handles share.
 
 use std::{
     collections::HashSet,
@@ -18,9 +18,9 @@ use sled::{Db, Tree};
 
 use crate::error::{backend, caught, foreign, opening};
 
-/// An open directory. The drop writes everything out and closes it.
+/// An open directory. Dropping it writes everything to disk and closes it.
 pub(crate) struct Database {
-    /// As the directory was called when it was first opened, absolute.
+    /// The absolute path under which the directory was first opened.
     pub(crate) path: PathBuf,
     pub(crate) values: Tree,
     pub(crate) ages: Tree,
@@ -28,18 +28,18 @@ pub(crate) struct Database {
     pub(crate) calls: Tree,
     pub(crate) damaged: Tree,
     pub(crate) sled: Db,
-    /// What is looked at and then changed, in several trees, is so under the lock that its digest chooses.
+    /// Locks that make a read followed by writes to several trees atomic. The digest selects the lock.
     locks: [Mutex<()>; LOCKS],
-    /// A file of sled's that shows whether the directory is still the one that was opened.
+    /// One of sled's files, which shows whether the directory is still the one that was opened.
     file: BackingFile<Self>,
-    // After sled, so that whoever opens the directory anew finds it closed.
+    // Dropped after sled, so that the directory is closed when another thread opens it again.
     _held: Held,
 }
 
 const LOCKS: usize = 64;
-/// How often sled writes out what was put, in milliseconds.
+/// The interval at which sled writes to disk, in milliseconds.
 const FLUSH_EVERY: u64 = 100;
-/// What sled may hold in memory, in bytes.
+/// The size of sled's cache in memory, in bytes.
 const CACHE: u64 = 1 << 28;
 const FORMAT: (&str, u64) = ("format", 1);
 /// The tree that every sled database has.
@@ -48,14 +48,17 @@ const DEFAULT_TREE: &[u8] = b"__sled__default";
 static OPEN: OpenStores<Place, Database> = OpenStores::new();
 
 impl Database {
-    /// The database in this directory, which is created if it is missing.
+    /// Opens the database in this directory, creating the directory if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
         let (path, place) = Place::of_directory(path)?;
         OPEN.get_or_open(place.clone(), || {
-            // Whoever has dropped the last handle may not have closed it yet.
+            // Another thread may have dropped the last handle and not have finished closing the directory.
             let held = Held::take(place, path.join("db"));
             if !path.join("conf").exists() && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
-                return Err(foreign(&path, "there is something else in this directory: give the store one of its own"));
+                return Err(foreign(
+                    &path,
+                    "there is something else in this directory: give the store a directory of its own",
+                ));
             }
             for name in ["conf", "db"] {
                 written_file::check_beside(&path.join(name)).map_err(Error::io("open the sled database", &path))?;
@@ -80,28 +83,28 @@ impl Database {
         })
     }
 
-    /// Runs what calls sled.
+    /// Runs an operation of sled and converts its error.
     pub(crate) fn run<T>(&self, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         caught(run).map_err(|error| backend(&self.path, &error))
     }
 
-    /// Runs what looks at an entry and changes it, alone.
+    /// Like [`run`](Self::run), for an operation that reads an entry and modifies it, under the lock of its digest.
     pub(crate) fn change<T>(&self, digest: &Digest, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         let _lock = self.lock(digest);
         self.run(run)
     }
 
-    // Nothing that is kept under it could be left half done by a panic.
+    // The mutex protects no data that a panic could leave half modified.
     fn lock(&self, digest: &Digest) -> MutexGuard<'_, ()> {
         self.locks[usize::from(digest.as_bytes()[0]) % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when what was put before is on disk.
+    /// Returns once all earlier writes are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
         self.run(|| self.sled.flush().map(drop))
     }
 
-    /// The digests that begin so, of this tree. sled's iterators keep nothing from being changed.
+    /// Returns the digests with this prefix in this tree. sled's iterators do not block writers.
     pub(crate) fn digests(
         &self,
         tree: &Tree,
@@ -128,20 +131,20 @@ impl FileBacked for Database {
     }
 }
 
-/// Marks a new database as ours, and refuses those that are not.
+/// Marks a new database as one of fleche, and refuses databases of other programs and later formats.
 fn check(path: &Path, sled: &Db) -> Result<()> {
     let run = caught(|| {
         let names = sled.tree_names();
         let ours = names.iter().any(|name| **name == *b"fleche");
         let theirs = names.iter().any(|name| **name != *DEFAULT_TREE) || !sled.is_empty();
         if theirs && !ours {
-            return Ok(Err("this sled database is of another program: give the store a directory of its own"));
+            return Ok(Err("this sled database belongs to another program: give the store a directory of its own"));
         }
         let about = sled.open_tree("fleche")?;
         match about.get(FORMAT.0)? {
             Some(format) if *format == FORMAT.1.to_be_bytes() => Ok(Ok(())),
             Some(_) => Ok(Err(
-                "a later version of fleche has written this database: use that, or give the store another directory",
+                "a later version of fleche has written this database: use that version, or give the store another directory",
             )),
             None => about.insert(FORMAT.0, &FORMAT.1.to_be_bytes()).map(|_| Ok(())),
         }
@@ -149,7 +152,7 @@ fn check(path: &Path, sled: &Db) -> Result<()> {
     run.map_err(|error| opening(path, error))?.map_err(|why| foreign(path, why))
 }
 
-/// The right to open a directory, of which there is one in a process.
+/// The exclusive right within this process to open a directory.
 struct Held {
     place: Place,
     /// The file that sled locks.
@@ -159,7 +162,7 @@ struct Held {
 static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
 
 impl Held {
-    /// Returns when nobody else in this process has the directory open.
+    /// Blocks until no other thread of this process has the directory open.
     fn take(place: Place, locked: PathBuf) -> Self {
         let (held, released) = &HELD;
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,13 +173,14 @@ impl Held {
     }
 }
 
-/// How long sled's own threads are given to let go of a directory, in looks and the time between them.
+/// How many times, and at which interval, the drop checks whether sled's threads have closed the directory.
 const LOOKS: usize = 1000;
 const BETWEEN: Duration = Duration::from_millis(1);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // They may have it open, and locked, for a moment longer than the last handle; it could not be opened meanwhile.
+        // sled's threads may keep the directory open and locked for a moment after the last handle is dropped, and it
+        // could not be opened again before.
         if let Ok(file) = File::open(&self.locked) {
             let is_free = || file.try_lock().is_ok();
             for _ in 0..LOOKS {

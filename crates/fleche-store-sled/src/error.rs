@@ -1,4 +1,4 @@
-//! The errors of sled stores: what sled says, with the directory's path and the cure.
+//! The errors of sled stores: sled's message, the directory's path, and what to do.
 
 use std::{
     any::Any,
@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{CallKey, Error};
 
-/// Runs what calls sled. A panic, to which damage may lead it, becomes an error.
+/// Runs an operation of sled. A panic, which damaged files may cause, becomes an error.
 pub(crate) fn caught<T>(run: impl FnOnce() -> sled::Result<T>) -> sled::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(sled::Error::ReportableBug(message(&*panic))))
 }
@@ -19,45 +19,45 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "sled panicked".to_owned())
 }
 
-/// What sled said about an open database.
+/// Converts sled's error in an operation on an open database.
 pub(crate) fn backend(path: &Path, error: &sled::Error) -> Error {
     Error::backend(name(path))(error.to_string())
 }
 
-/// What sled said when the directory was to be opened.
+/// Converts sled's error in opening the directory.
 pub(crate) fn opening(path: &Path, error: sled::Error) -> Error {
     let config = |why: String| Error::Config { place: format!("`{}`", path.display()), why };
     match error {
-        // So it says of the lock of another process, and of nothing else.
+        // sled reports this only if another process has locked the directory.
         sled::Error::Io(error) if error.kind() == ErrorKind::Other && error.to_string().contains("lock") => config(
-            "another process holds this sled database, and such a store reaches one process at a time \
-             (Reach::Exclusive): close it there, take a file or sql store, or use a process pool, whose workers reach \
-             their parent's store"
+            "another process has this sled database open, and only one process at a time can (Reach::Exclusive): \
+             close it there, use a file or sql store, or use a process pool, whose workers access the store of their \
+             parent process"
                 .to_owned(),
         ),
         sled::Error::Io(source) => Error::io("open the sled database", path)(source),
         other => config(format!(
-            "this is no sled database, or one that is damaged ({other}): give the store a directory of its own, or move \
-             this one away, and what was in it is computed again"
+            "this is not a sled database, or a damaged one ({other}): give the store a directory of its own, or move this \
+             one away; the results in it are computed again"
         )),
     }
 }
 
-/// The directory has something else in it than a store of ours.
+/// Returns the error of a directory that does not hold a store of this crate.
 pub(crate) fn foreign(path: &Path, why: &str) -> Error {
     Error::Config { place: format!("`{}`", path.display()), why: why.to_owned() }
 }
 
-/// The entry does not hold what it claims to hold; `fate` says where it is now.
+/// Returns the error of an entry that fails verification; `fate` says where the entry is now.
 pub(crate) fn damaged(path: &Path, entry: &str, why: &str, fate: &str) -> Error {
     Error::Damaged { entry: format!("{entry} in {}", name(path)), why: format!("{why}; {fate}") }
 }
 
-/// A record would replace one that only a later version of fleche can read.
+/// Returns the error of a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(path: &Path, key: &CallKey) -> Error {
     Error::Refused {
-        store: format!("{}, which has call {key} in a later format,", name(path)),
-        operation: "replace a record that it cannot read",
+        store: format!("{} (call {key})", name(path)),
+        operation: "replace a record of a later format, which this version of fleche cannot read",
     }
 }
 

@@ -1,8 +1,8 @@
-//! Stores in a [sled](https://docs.rs/sled/0.34) database: one directory, one process at a time.
+//! Stores in a [sled](https://docs.rs/sled/0.34) database: one directory, for one process at a time.
 //!
-//! [`SledValues`] keeps values, [`SledCalls`] records; both may name one directory or two. sled is beta: read this crate's
-//! README first. `fleche-store-redb` does the same for the same programs and keeps more promises; `fleche-store-file` is
-//! for several processes.
+//! [`SledValues`] stores values, [`SledCalls`] stores records; they can share a directory. sled is beta: read this
+//! crate's README first. `fleche-store-redb` suits the same programs and guarantees more; `fleche-store-file` suits
+//! several processes.
 //!
 //! ```
 //! use fleche_core::{Digest, ValueStore};
@@ -18,15 +18,15 @@
 //! # Ok::<(), fleche_core::Error>(())
 //! ```
 //!
-//! # What is in the database
+//! # Layout of the database
 //!
 //! | tree | key | value |
 //! |---|---|---|
-//! | `values` | digest | the value's encoding, as it is |
-//! | `ages` | digest | when it was put: nanoseconds since 1970, 8 bytes, big endian |
-//! | `records` | call key | the record's bytes, as they are |
+//! | `values` | digest | the unmodified encoding of the value |
+//! | `ages` | digest | the time of the last `put`: nanoseconds since the Unix epoch, 8 bytes, big endian |
+//! | `records` | call key | the unmodified bytes of the record |
 //! | `calls of functions` | 8 bytes of the name's digest, then the call key | 4 bytes for each argument |
-//! | `damaged` | a number, 8 bytes, big endian | `v` or `r`, the digest or call key, then what was found there; the last 64 |
+//! | `damaged` | a number, 8 bytes, big endian | `v` or `r`, the digest or call key, the quarantined bytes; the last 64 |
 //! | `fleche` | `format` | 1, 8 bytes, big endian |
 //!
 //! Every read is verified: the bytes of a value against its digest, a record against its checksum.
@@ -47,7 +47,7 @@ use fleche_core::{register_backend, store::Reach};
 
 register_backend! {
     name: "sled",
-    summary: "a sled database, which is beta, for one process at a time",
+    summary: "a sled database, for one process at a time; sled is beta",
     reach: Reach::Exclusive,
     durable: true,
     scratch: |directory| {

@@ -1,4 +1,4 @@
-//! `SledValues`: encoded values in a sled database, under their digests.
+//! `SledValues`: encoded values in a sled database, named by their digests.
 
 use std::{
     fmt,
@@ -17,38 +17,41 @@ use fleche_core::{
 
 use crate::{SledValuesConfig, database::Database};
 
-/// A [`ValueStore`] in a sled database. Cloning gives another handle to the same store.
+/// A [`ValueStore`] in a sled database. A clone is another handle to the same store.
 ///
-/// What was put is on disk within about 100 ms, when `sync` returns, and when the last handle is dropped. Ages are by this
-/// system's clock; a time in the future counts as one equally far in the past.
+/// A value is on disk within about 100 ms after `put`, at the latest when `sync` returns or the last handle is dropped.
+/// Ages are measured with this system's clock; a time in the future counts as one equally far in the past.
 #[derive(Clone)]
 pub struct SledValues(ProcessLocal<Arc<Database>>);
 
 impl SledValues {
-    /// The store in this directory, which is created if it is missing.
+    /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the directory, or what is in it is damaged or
-    /// something else than a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    /// [`Error::Config`](fleche_core::Error::Config) if another process has the directory open, or if its content is
+    /// damaged or not a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&SledValuesConfig::new(path.as_ref()))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &SledValuesConfig) -> Result<Self> {
         Ok(Self(ProcessLocal::new(Database::open(&config.path)?)))
     }
 
-    /// The database, which a forked child leaves alone.
+    /// Returns the database.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the sled store `{}`", self.path().display()))?;
         Ok(&self.0)
     }
 
-    /// The directory, absolute, as it was called when it was first opened.
+    /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
@@ -60,11 +63,11 @@ impl ValueStore for SledValues {
         database.value(id, check)
     }
 
-    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         let database = self.database()?.writable()?;
         database.change(id, || {
-            // The age first: what is left by a kill between the two has one.
+            // The age comes first, so that a kill between the two writes leaves no value without an age.
             database.ages.insert(id.as_bytes(), &now().to_be_bytes())?;
             if database.values.get(id.as_bytes())?.is_none_or(|known| known.len() != encoded.len()) {
                 database.values.insert(id.as_bytes(), encoded)?;

@@ -1,4 +1,4 @@
-//! What the sled stores promise beyond the conformance suite.
+//! Tests of what the sled stores guarantee beyond the conformance suite.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ fn place() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// A record of the call `function(number)`, with its key.
+/// Returns a record of the call `function(number)`, and its key.
 fn record(function: &'static str, number: u64) -> (CallKey, Record) {
     let record = Record::new(RecordFields {
         function: FunctionId { name: function.into(), version: 1, code: Digest::of(b"code"), hash_code: false },
@@ -45,7 +45,7 @@ fn put(values: &SledValues, bytes: &[u8]) -> Digest {
     id
 }
 
-/// What sled itself does with the directory, until its threads have let go of it.
+/// Runs an operation on the directory with sled itself, and waits until sled's threads have closed it.
 fn with_sled<T>(path: &Path, run: impl FnOnce(&sled::Db) -> T) -> T {
     let done = run(&sled::open(path).unwrap());
     let file = fs::File::open(path.join("db")).unwrap();
@@ -54,7 +54,7 @@ fn with_sled<T>(path: &Path, run: impl FnOnce(&sled::Db) -> T) -> T {
 }
 
 #[test]
-fn one_directory_of_two_spellings_is_one_database() {
+fn directory_with_two_spellings_is_one_database() {
     let (directory, path) = place();
     let (values, calls) = (SledValues::open(&path).unwrap(), SledCalls::open(&path).unwrap());
     let same = directory.path().join("a/../a/store");
@@ -65,7 +65,7 @@ fn one_directory_of_two_spellings_is_one_database() {
 }
 
 #[test]
-fn a_directory_that_is_being_closed_by_one_thread_can_be_opened_by_others() {
+fn directory_can_be_opened_while_another_thread_closes_it() {
     let (_directory, path) = place();
     thread::scope(|scope| {
         for thread in 0..4u8 {
@@ -82,7 +82,7 @@ fn put_and_close(path: &Path, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_query_by_function_and_argument_finds_what_is_there() {
+fn query_by_function_and_argument_finds_matching_records() {
     let (_directory, path) = place();
     let calls = SledCalls::open(&path).unwrap();
     for number in 0..50 {
@@ -110,7 +110,7 @@ fn a_query_by_function_and_argument_finds_what_is_there() {
 }
 
 #[test]
-fn a_damaged_value_is_reported_once_and_the_last_64_are_kept() {
+fn damaged_values_are_reported_once_and_the_last_64_quarantined() {
     let (_directory, path) = place();
     let values = SledValues::open(&path).unwrap();
     for number in 0u64..70 {
@@ -130,7 +130,7 @@ fn a_damaged_value_is_reported_once_and_the_last_64_are_kept() {
 }
 
 #[test]
-fn a_record_of_a_later_format_is_a_miss_left_in_place_and_not_replaced() {
+fn record_of_later_format_is_a_miss_and_not_replaced() {
     let (_directory, path) = place();
     let (key, now) = record("f", 1);
     let mut later = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
@@ -145,7 +145,7 @@ fn a_record_of_a_later_format_is_a_miss_left_in_place_and_not_replaced() {
 }
 
 #[test]
-fn a_database_of_another_program_and_one_of_a_later_version_are_refused() {
+fn databases_of_other_programs_and_later_versions_are_refused() {
     let (_directory, path) = place();
     with_sled(&path, |sled| sled.insert("theirs", "1").unwrap());
     let error = SledCalls::open(&path).unwrap_err();
@@ -158,7 +158,7 @@ fn a_database_of_another_program_and_one_of_a_later_version_are_refused() {
 }
 
 #[test]
-fn a_directory_with_something_else_in_it_is_refused_and_left_alone() {
+fn foreign_directory_is_refused_and_left_alone() {
     let (_directory, path) = place();
     fs::create_dir_all(&path).unwrap();
     fs::write(path.join("db"), "theirs").unwrap();
@@ -168,7 +168,7 @@ fn a_directory_with_something_else_in_it_is_refused_and_left_alone() {
     assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
 }
 
-/// The test `child_process` of this binary in a process of its own, once it has synced what it has put.
+/// Starts the test `child_process` of this binary in a child process, and waits until it has synced its values.
 fn child(path: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "child_process", "--nocapture"])
@@ -181,12 +181,12 @@ fn child(path: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut line = String::new();
     while !line.contains("child: done") {
         line.clear();
-        assert!(output.read_line(&mut line).unwrap() > 0, "the child has not done its task");
+        assert!(output.read_line(&mut line).unwrap() > 0, "the child process ended before it was done");
     }
     (child, output)
 }
 
-/// What the child does; nothing where this is none.
+/// Runs the task of the child process; passes trivially in the test process itself.
 #[test]
 fn child_process() {
     let Some(path) = env::var_os("FLECHE_CHILD_PATH") else { return };
@@ -194,12 +194,12 @@ fn child_process() {
     let ids = (0..50u8).map(|number| put(&values, &[number; 1000])).collect::<Vec<_>>();
     values.sync(&ids[0]).unwrap();
     println!("\nchild: done");
-    // Until the parent kills.
+    // Sleeps until the parent process kills this one.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
 #[test]
-fn what_another_process_holds_is_refused_with_the_cures_and_what_it_synced_survives_its_kill() {
+fn database_open_in_another_process_is_refused_and_survives_its_kill() {
     let (_directory, path) = place();
     let (mut holder, _output) = child(&path);
     let config: Box<dyn CallStoreConfig> = Box::new(SledCallsConfig::new(&path));
