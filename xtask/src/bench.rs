@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: hands over to the benchmarks, built to be fast.
+//! `cargo xtask bench`: builds the benchmarks with optimisation and runs them.
 
 use std::{
     ffi::OsString,
@@ -7,16 +7,16 @@ use std::{
 
 use crate::document;
 
-/// What to measure.
+/// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Builds without optimisation: with `--quick`, to see in less time that everything runs
+    /// Build without optimisation, to test quickly that everything runs; use with `-- --quick`
     #[arg(long)]
     debug: bool,
-    /// Measures everything, and puts the table into `docs/performance.md`, its chart beside it, and some rows into `README.md`
+    /// Measure everything, and write the table to `docs/performance.md`, its chart next to it, and some rows to `README.md`
     #[arg(long, conflicts_with_all = ["debug", "what"])]
     write: bool,
-    /// What the benchmarks are told; `-- --help` says what there is
+    /// The arguments of the benchmarks; `-- --help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WHAT")]
     what: Vec<OsString>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 /// Builds and runs the benchmarks.
 ///
 /// # Errors
-/// A message where they cannot be built or fail, or what they found cannot be written.
+/// Fails if the benchmarks cannot be built or run, or their results cannot be written.
 pub(crate) fn run(Arguments { debug, write, what }: &Arguments) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -39,7 +39,7 @@ pub(crate) fn run(Arguments { debug, write, what }: &Arguments) -> Result<(), St
     let run = command.stderr(Stdio::inherit()).spawn().and_then(std::process::Child::wait_with_output);
     let output = run.map_err(|error| format!("cannot run cargo: {error}"))?;
     if !output.status.success() {
-        return Err(format!("the benchmarks ended with {}", output.status));
+        return Err(format!("the benchmarks failed ({})", output.status));
     }
     if *write {
         let table = String::from_utf8_lossy(&output.stdout);
@@ -50,7 +50,7 @@ pub(crate) fn run(Arguments { debug, write, what }: &Arguments) -> Result<(), St
     Ok(())
 }
 
-/// What `README.md` says of the table: benchmarks, with the row that is quoted.
+/// The rows that `README.md` quotes: the benchmark, the row, and the label in `README.md`.
 const QUOTED: [(&str, &str, &str); 3] = [
     ("hits", "hot hit of `(i64, &str, f64)`", "A call that this process has made before"),
     ("cold", "file, result of ≤ 64 B", "The first hit of a process, in files"),
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_quoted_with_their_command_and_one_that_is_missing_is_named() {
+    fn rows_are_quoted_with_their_command_and_a_missing_row_is_named() {
         let row = |(benchmark, row, _)| format!("| {benchmark} | {row} | 3 ns | peer: 2 ns | 1.50 × | ≤ 1 × | ✗ |\n");
         let table: String = QUOTED.map(row).concat();
         let text = quoted(&table).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: every linked backend, and every linked executor, against every case of its kind.
+//! `cargo xtask conformance`: runs every case of the conformance suite for every linked backend and executor.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -15,33 +15,33 @@ use crate::matrix::matrix;
 #[cfg(unix)]
 use crate::postgres;
 
-/// What to run.
+/// The arguments of `cargo xtask conformance`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only this backend, and no executor unless one is named; may be given several times.
+    /// Run only this backend, and no executor unless one is named; may be repeated.
     #[arg(long = "backend", value_name = "NAME")]
     backends: Vec<String>,
-    /// Only this executor, and no backend unless one is named; may be given several times.
+    /// Run only this executor, and no backend unless one is named; may be repeated.
     #[arg(long = "executor", value_name = "NAME")]
     executors: Vec<String>,
-    /// Only this case, or this group of cases; may be given several times.
+    /// Run only this case or group of cases; may be repeated.
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
-    /// Writes what came of each case to this file.
+    /// Write the outcome of each case to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Has cases with many or large entries put only this part of them, such as 0.1.
+    /// Put only this fraction of the entries in cases with many or large ones, such as 0.1.
     #[arg(long, value_name = "PART", default_value = "1", value_parser = scale)]
     scale: f64,
-    /// Says which backends and cases there are, and runs none.
+    /// List the backends, executors and cases, and run none.
     #[arg(long)]
     list: bool,
 }
 
-/// Runs what the arguments select.
+/// Runs the selected cases.
 ///
 /// # Errors
-/// A message where a name is unknown, where there is nothing to run, and where a case fails.
+/// Fails if a name is unknown, if there is nothing to run, or if a case fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     fleche_conformance::set_scale(arguments.scale);
     let selected = Selected::of(arguments).map_err(|error| error.to_string())?;
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     run_here(&selected, arguments)
 }
 
-/// Runs what is selected, where everything is that it needs.
+/// Runs the selected cases in this process, once the servers they need are available.
 fn run_here(selected: &Selected, arguments: &Arguments) -> Result<(), String> {
     let reports = [selected.run_backends(), selected.run_executors()];
     for reports in reports.iter().filter(|reports| !reports.is_empty()) {
@@ -69,17 +69,19 @@ fn run_here(selected: &Selected, arguments: &Arguments) -> Result<(), String> {
     }
     if reports.is_empty() || !reports.iter().all(Report::is_success) {
         let failed = reports.iter().map(|report| report.failures().count()).sum::<usize>();
-        return Err(format!("{failed} failed; run one alone with --backend NAME or --executor NAME, and --case NAME"));
+        return Err(format!(
+            "{failed} cases failed; run one alone with --backend NAME or --executor NAME, and --case NAME"
+        ));
     }
     Ok(())
 }
 
 fn scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().ok().filter(|scale| *scale > 0.0 && *scale <= 1.0);
-    scale.ok_or_else(|| "a scale is a number above 0 and up to 1".to_owned())
+    scale.ok_or_else(|| "the scale must be greater than 0 and at most 1".to_owned())
 }
 
-/// What to run. A kind without cases, or without anything to run them for, is left out.
+/// The backends and executors to run, with their cases. The cases of a kind are `None` if no name selects any of them.
 struct Selected {
     backends: Vec<&'static BackendInfo>,
     cases: Option<Selection>,
@@ -97,7 +99,7 @@ impl Selected {
         let executors = if all { executors() } else { named(executor_names)? };
         let (cases, executor_cases) = (select::<Case>(case_names), select::<ExecutorCase>(case_names));
         match (cases, executor_cases) {
-            // A name that neither kind knows.
+            // A name is unknown to both kinds.
             (Err(error), Err(_)) => Err(error),
             (cases, executor_cases) => {
                 Ok(Self { backends, cases: cases.ok(), executors, executor_cases: executor_cases.ok() })
@@ -105,7 +107,7 @@ impl Selected {
         }
     }
 
-    /// Whether something runs for which there must be a server of PostgreSQL: executors run calls over every backend.
+    /// Returns whether a selected case needs a PostgreSQL server. Cases of executors do, since they use every backend.
     #[cfg(unix)]
     fn needs_postgres(&self) -> bool {
         let is_backend = self.backends.iter().any(|backend| backend.name == postgres::BACKEND);
@@ -143,18 +145,18 @@ impl Selected {
     }
 }
 
-/// The cases of one kind that these names select; all of them without names.
+/// Returns the cases of one kind that these names select, or all of them if there are no names.
 fn select<C: Listed>(names: &[String]) -> Result<Selection<C>, SelectionError> {
     let groups = |name: &&String| C::list().iter().any(|case| case.name().split("::").next() == Some(name.as_str()));
     let known = |name: &&String| groups(name) || C::list().iter().any(|case| case.name() == name.as_str());
     match names {
         [] => Ok(Selection::all()),
-        // Names of the other kind are left to the other kind.
+        // Names of the other kind are skipped; unknown names stay, and cause the error.
         _ => Selection::named(names.iter().filter(|name| known(name) || !is_known(name))),
     }
 }
 
-/// Whether the name is one of a case or group of any kind.
+/// Returns whether this is the name of a case or a group of any kind.
 fn is_known(name: &str) -> bool {
     let names = cases().iter().map(|case| case.name).chain(executor_cases().iter().map(|case| case.name));
     names.into_iter().any(|case| case == name || case.split("::").next() == Some(name))
@@ -165,7 +167,7 @@ fn json(reports: &[Report]) -> serde_json::Result<String> {
     struct Described {
         name: &'static str,
         description: &'static str,
-        /// Of backends.
+        /// What the case needs; only cases of backends have it.
         #[serde(skip_serializing_if = "Option::is_none")]
         needs: Option<fleche_conformance::Needs>,
     }
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_one_case_succeeds_and_is_reported() {
+    fn run_of_one_case_succeeds_and_is_reported() {
         let report = reported(arguments(&["example"], &[], &["values::absence"]));
         assert_eq!(report["reports"].as_array().unwrap().len(), 1);
         assert_eq!(report["reports"][0]["name"], "example");
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_of_one_kind_runs_for_all_of_that_kind_and_for_no_other() {
+    fn executor_case_runs_for_all_executors_and_no_backend() {
         let report = reported(arguments(&[], &[], &["executors::config"]));
         let names: Vec<_> = report["reports"].as_array().unwrap().iter().map(|report| &report["name"]).collect();
         assert!(
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_errors_that_list_what_there_is() {
+    fn error_for_unknown_name_lists_known_names() {
         let error = run(&arguments(&["nobody"], &[], &[])).unwrap_err();
         assert!(error.contains("`nobody`") && error.contains("example"), "{error}");
         let error = run(&arguments(&[], &["nobody"], &[])).unwrap_err();
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_names_backends_executors_and_cases() {
+    fn list_names_backends_executors_and_cases() {
         let text = Selected::of(&arguments(&[], &[], &[])).unwrap().list();
         for name in ["example", "threads", "calls::later_format_stays", "executors::nested"] {
             assert!(text.contains(name), "{text}");

@@ -1,18 +1,18 @@
-//! `cargo xtask corrupt`: damages the files of every store, and looks at what users get.
+//! `cargo xtask corrupt`: damages the files of every store, and checks what users' calls return.
 
 use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
 
 use crate::{excused::panics_inside, matrix::aligned, selected::Selected};
 
-/// What to damage, and how often.
+/// The arguments of `cargo xtask corrupt`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     selected: Selected,
-    /// About how many copies of each store are damaged.
+    /// The approximate number of damaged copies of each store.
     #[arg(long, default_value_t = 300)]
     count: usize,
-    /// Damages every region of every file, however long that takes.
+    /// Damage every region of every file, however long it takes.
     #[arg(long)]
     all: bool,
 }
@@ -20,10 +20,10 @@ pub(crate) struct Arguments {
 /// Damages the stores of each durable backend.
 ///
 /// # Errors
-/// A message where a backend is unknown, and for everything that went wrong.
+/// Fails if a backend is unknown, or with one line for each check that failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let extent = if arguments.all { Extent::All } else { Extent::About(arguments.count) };
-    let header = ["backend", "files", "damages", "harmless", "reported", "refused", "unhealed", "failures"];
+    let header = ["backend", "files", "damages", "harmless", "reported", "refused", "unrepaired", "failures"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     let mut failures = Vec::new();
     for backend in arguments.selected.durable()? {
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         let counts = [files, tried, harmless, reported, refused, report.unhealed.len(), report.failures.len()];
         rows.push(std::iter::once(backend.name.to_owned()).chain(counts.map(|count| count.to_string())).collect());
         let panicked = if let (Some(reason), false) = (panics_inside(backend.name), report.panicked.is_empty()) {
-            println!("{} panicked inside {} times, which is no failure: {reason}", backend.name, report.panicked.len());
+            println!("{}: {} internal panics, which are expected: {reason}", backend.name, report.panicked.len());
             Vec::new()
         } else {
             report.panicked
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         );
         if files == 0 {
             println!(
-                "{}: it keeps its entries elsewhere than in files of its directory, so there are none",
+                "{}: no files to damage, since it does not store its entries in files of its directory",
                 backend.name
             );
         }

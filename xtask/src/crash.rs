@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: kills processes that use a store, and looks at what is left.
+//! `cargo xtask crash`: kills processes that use a store, and checks what they leave behind.
 
 mod child;
 
@@ -14,38 +14,38 @@ use crate::{excused::loses_synced, matrix::aligned, selected::Selected};
 use child::{Child, Role};
 pub(crate) use child::{ChildArguments, run_child};
 
-/// Whom to kill, how often.
+/// The arguments of `cargo xtask crash`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     selected: Selected,
-    /// How many processes are killed for each backend.
+    /// The number of rounds for each backend, in each of which a working process is killed.
     #[arg(long, default_value_t = 100)]
     rounds: u64,
-    /// After every other death, kills those as well that look at what is left.
+    /// In every other round, also kill processes that recover the store.
     #[arg(long)]
     nested: bool,
-    /// What the moments and the operations follow from; another one each time if it is not given.
+    /// The seed of the operations and of the times of death; random by default.
     #[arg(long)]
     seed: Option<u64>,
 }
 
-/// A process works for no longer than this before it is killed.
+/// The longest time that a process works before it is killed.
 const LONGEST: Duration = Duration::from_millis(150);
-/// Leases of the dead end within this time.
+/// The time within which the leases of killed processes must have expired.
 const LEASE: Duration = Duration::from_mins(2);
-/// So many violations are printed for each backend.
+/// The number of violations that are printed for each backend.
 const SHOWN: usize = 10;
 
-/// Runs every round for every backend.
+/// Runs all rounds for every backend.
 ///
 /// # Errors
-/// A message where a backend is unknown, where a process cannot be started, and where a backend breaks its promise.
+/// Fails if a backend is unknown, if a process cannot be started, or if a backend breaks its promise.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let seed = arguments.seed.unwrap_or_else(|| Random::any().next_u64());
-    println!("crash: seed {seed} (the operations follow from it; the moment of death depends on the machine, too)");
+    println!("crash: seed {seed} (it determines the operations; the time of death also depends on the machine)");
     let mut rows = vec![
-        ["backend", "rounds", "operations", "synced", "lost synced", "lost others", "undone", "damaged", "stuck"]
+        ["backend", "rounds", "operations", "synced", "lost synced", "lost unsynced", "undone", "damaged", "stuck"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -69,18 +69,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
-/// What a backend did wrong, as far as it is not excused.
+/// Returns the violations of a backend, without the known ones.
 fn judge(backend: &BackendInfo, mut findings: Findings, stuck: u64) -> Vec<String> {
     if let (Some(reason), 1..) = (loses_synced(backend.name), findings.lost_durable) {
-        println!("{} lost {} synced entries, which is no failure: {reason}", backend.name, findings.lost_durable);
+        println!("{}: {} synced entries lost, which is expected: {reason}", backend.name, findings.lost_durable);
         findings.lost_durable = 0;
     }
     let mut violations = findings.violations(backend);
     if stuck > 0 {
-        violations.push(format!("{stuck} claims of the dead are not to be had within {LEASE:?}"));
+        violations.push(format!("{stuck} claims of killed processes could not be taken within {LEASE:?}"));
     }
     if findings.operations == 0 {
-        violations.push("no operation was acknowledged, so nothing is proven".to_owned());
+        violations.push("no operation was acknowledged, so the run proves nothing; run more rounds".to_owned());
     }
     let more = violations.len().saturating_sub(SHOWN);
     violations.truncate(SHOWN);
@@ -98,7 +98,7 @@ struct Tally {
 fn rounds(backend: &'static BackendInfo, arguments: &Arguments, seed: u64) -> Result<Tally, String> {
     let mut random = Random::new(seed);
     let mut findings = Findings::default();
-    // Places with claims that have yet to end; they are waited for together, when all else is done.
+    // Directories with claims that have not expired yet. They are awaited together, after all rounds.
     let mut pending = Vec::new();
     for round in 0..arguments.rounds {
         let place = scratch()?;
@@ -129,7 +129,7 @@ fn one_round(
     nested: bool,
 ) -> Result<Findings, String> {
     let seed = random.next_u64();
-    // Now and then while the stores are being opened; mostly while they are used.
+    // A quarter of the processes may be killed while they open the stores, the others only while they use them.
     let from_start = random.below(4) == 0;
     let dead = Child::start(backend, place, seed, Role::Work)?.kill_after(delay(random, LONGEST), from_start)?;
     let mut wrong = Vec::from_iter(dead.ended);
@@ -150,5 +150,5 @@ fn delay(random: &mut Random, longest: Duration) -> Duration {
 
 fn scratch() -> Result<tempfile::TempDir, String> {
     let made = tempfile::Builder::new().prefix("fleche-crash-").tempdir();
-    made.map_err(|error| format!("no directory to work in: {error}"))
+    made.map_err(|error| format!("cannot create a temporary directory: {error}"))
 }

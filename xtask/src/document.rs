@@ -1,22 +1,22 @@
-//! Documents with tables that commands write, in text that is written by hand.
+//! Updates the generated tables inside documents that are otherwise written by people.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Where the tables stand.
+/// The document with the generated tables of figures.
 pub(crate) const PERFORMANCE: &str = "docs/performance.md";
 
-/// A file of this workspace.
+/// Returns the path of a file of this workspace, given relative to its root.
 pub(crate) fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(path)
 }
 
-/// Puts this into the document, between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
+/// Replaces the text between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the document.
 ///
 /// # Errors
-/// Where the document cannot be read or written, or does not have these lines.
+/// Fails if the document cannot be read or written, or does not contain these lines.
 pub(crate) fn write(document: &str, name: &str, between: &str) -> Result<(), String> {
     let document = file(document);
     let text = fs::read_to_string(&document).map_err(|error| format!("cannot read {}: {error}", document.display()))?;
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_between_the_lines_is_replaced() {
+    fn only_text_between_the_markers_is_replaced() {
         let text = "before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n<!-- b: begin -->\n<!-- b: end -->\n";
         let new = replaced(text, "a", "new\n").unwrap();
         let expected =

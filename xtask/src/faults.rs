@@ -1,22 +1,22 @@
-//! `cargo xtask faults`: lets every operation of every store fail, in every way, and looks at what users get.
+//! `cargo xtask faults`: makes every operation of every store fail in every way, and checks what users' calls return.
 
 use fleche_conformance::faults::{Fault, run_faults, run_panics};
 
 use crate::{matrix::aligned, selected::Selected};
 
-/// Whose stores fail.
+/// The arguments of `cargo xtask faults`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     selected: Selected,
 }
 
-/// Runs the script for every backend, fault and operation.
+/// Runs the script for every combination of backend, fault and operation.
 ///
 /// # Errors
-/// A message where a backend is unknown, and for everything that went wrong.
+/// Fails if a backend is unknown, or with one line for each check that failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let header = std::iter::once("operations that failed".to_owned());
+    let header = std::iter::once("failed operations".to_owned());
     let faults = Fault::ALL.map(|fault| format!("{fault:?}"));
     let mut rows: Vec<Vec<String>> = vec![header.chain(faults).chain(["panics in types".to_owned()]).collect()];
     let mut failures = Vec::new();

@@ -1,18 +1,18 @@
-//! `cargo xtask fuzz-stores`: random operations on every store and on a map, which must agree.
+//! `cargo xtask fuzz-stores`: runs random operations on every store and on a map, and checks that they agree.
 
 use fleche_conformance::{Random, fuzz_backend};
 
 use crate::selected::Selected;
 
-/// How long to search, and where.
+/// The arguments of `cargo xtask fuzz-stores`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     selected: Selected,
-    /// How many sequences of operations are tried for each kind of store.
+    /// The number of sequences of operations that are tried for each kind of store.
     #[arg(long, default_value_t = 1_000)]
     cases: u32,
-    /// What the sequences follow from; another one each time if it is not given.
+    /// The seed of the sequences; random by default.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 /// Fuzzes the stores of each backend.
 ///
 /// # Errors
-/// The shortest sequence found for each backend that does other than the map.
+/// Fails with the shortest sequence found for each backend that differs from the map, or if a backend is unknown.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let seed = arguments.seed.unwrap_or_else(|| Random::any().next_u64());
     let mut failures = Vec::new();

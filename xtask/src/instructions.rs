@@ -1,8 +1,8 @@
-//! `cargo xtask instructions`: how many instructions a call takes, beside what it took when that was last written down.
+//! `cargo xtask instructions`: counts the instructions of a call, and compares them with a stored baseline.
 //!
-//! Instructions in user space are counted, not time, so that a machine that is busy does not matter. A program makes calls
-//! of a kind, once few and once many; what the two runs differ by is the calls' alone. Valgrind shows every program the
-//! same processor, up to AVX2, so that code that is chosen as the program runs is the same everywhere.
+//! Instructions in user space are counted, not time, so that load on the machine does not matter. A program makes calls of
+//! one kind, once few and once many; the difference of the two runs is due to the calls alone. Valgrind emulates the same
+//! processor everywhere, with features up to AVX2, so that code that is selected at run time is the same everywhere.
 
 mod callgrind;
 mod kept;
@@ -16,27 +16,27 @@ use crate::document;
 use callgrind::Counts;
 use kept::Kept;
 
-/// What to compare with, and whether to write it.
+/// The arguments of `cargo xtask instructions`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Writes what is counted down, to be compared with from now on, and where it goes into `docs/performance.md`
+    /// Write the counts as the new baseline, and the profile to `docs/performance.md`
     #[arg(long)]
     write: bool,
-    /// Shows the functions in which a call's instructions are
+    /// Show the functions that execute a call's instructions
     #[arg(long)]
     profile: bool,
-    /// The figures to compare with
+    /// The baseline to compare with
     #[arg(long, value_name = "FILE", default_value_os_t = Kept::file())]
     kept: PathBuf,
-    /// Compares these figures, of a file like the one compared with, and counts nothing
+    /// Compare the counts of this file, which has the format of the baseline, and count nothing
     #[arg(long, value_name = "FILE", conflicts_with_all = ["write", "profile"])]
     counted: Option<PathBuf>,
 }
 
-/// Counts, compares and tells.
+/// Counts the instructions, compares them with the baseline and prints the differences.
 ///
 /// # Errors
-/// A message where nothing can be counted, and where a kind of call takes over a tenth more than was written down.
+/// Fails if the instructions cannot be counted, or if a kind of call takes over a tenth more than in the baseline.
 pub(crate) fn run(Arguments { write, profile, kept, counted }: &Arguments) -> Result<(), String> {
     if let Some(file) = counted {
         return Kept::read(kept)?.compare(&Kept::read(file)?);
@@ -44,11 +44,11 @@ pub(crate) fn run(Arguments { write, profile, kept, counted }: &Arguments) -> Re
     let valgrind = callgrind::version()?;
     let program = build()?;
     let kinds = kinds(&program)?;
-    let scratch = tempfile::tempdir().map_err(|error| format!("no directory for stores: {error}"))?;
+    let scratch = tempfile::tempdir().map_err(|error| format!("cannot create a temporary directory: {error}"))?;
     let mut profiles = Vec::new();
     for kind in &kinds {
         let per_call = kind.count(&program, scratch.path())?;
-        println!("{}: {:.0} instructions a call", kind.name, total(&per_call));
+        println!("{}: {:.0} instructions per call", kind.name, total(&per_call));
         if *profile {
             println!("{}", lines(&per_call));
         }
@@ -70,18 +70,18 @@ fn build() -> Result<PathBuf, String> {
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !output.status.success() {
-        return Err(format!("the program to count the instructions of cannot be built ({})", output.status));
+        return Err(format!("cannot build `fleche-instructions` ({})", output.status));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut executables = built.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
-    executables.next_back().ok_or_else(|| "cargo does not say where the program is that it has built".to_owned())
+    executables.next_back().ok_or_else(|| "cargo does not report the path of the program it has built".to_owned())
 }
 
 /// A kind of call.
 struct Kind {
     name: String,
-    /// How many calls a short run makes, and a long one.
+    /// The numbers of calls in a short and in a long run.
     runs: [u64; 2],
 }
 
@@ -93,17 +93,17 @@ fn kinds(program: &Path) -> Result<Vec<Kind>, String> {
         _ => None,
     };
     let kinds: Option<Vec<_>> = String::from_utf8_lossy(&said.stdout).lines().map(kind).collect();
-    kinds.filter(|kinds| !kinds.is_empty()).ok_or_else(|| format!("{} tells no kinds", program.display()))
+    kinds.filter(|kinds| !kinds.is_empty()).ok_or_else(|| format!("{} lists no kinds of calls", program.display()))
 }
 
 impl Kind {
     fn count(&self, program: &Path, scratch: &Path) -> Result<Vec<(String, f64)>, String> {
         let directory = scratch.join(&self.name);
-        std::fs::create_dir(&directory).map_err(|error| format!("no directory for stores: {error}"))?;
-        let path = directory.to_str().ok_or("the directory for stores has a name that is not text")?;
+        std::fs::create_dir(&directory).map_err(|error| format!("cannot create a directory for stores: {error}"))?;
+        let path = directory.to_str().ok_or("the path of the directory for stores is not valid UTF-8")?;
         let prepared = Command::new(program).args(["prepare", &self.name, path]).status();
         if !prepared.is_ok_and(|status| status.success()) {
-            return Err(format!("{}: what it needs cannot be prepared", self.name));
+            return Err(format!("{}: cannot prepare the stores that the calls need", self.name));
         }
         let run = |calls: u64| {
             let arguments = ["run", &self.name, path, &calls.to_string()];
@@ -118,7 +118,7 @@ fn total(per_call: &[(String, f64)]) -> f64 {
     per_call.iter().map(|(_, count)| count).sum()
 }
 
-/// How many functions are shown of each kind.
+/// The number of functions that are shown for each kind.
 const SHOWN: usize = 8;
 
 fn lines(per_call: &[(String, f64)]) -> String {
@@ -126,7 +126,7 @@ fn lines(per_call: &[(String, f64)]) -> String {
     per_call.iter().take(SHOWN).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Where the instructions are, for the document.
+/// Formats the profiles as the document's table.
 fn section(profiles: &[(&str, Vec<(String, f64)>)]) -> String {
     let taken = |(_, count): &&(String, f64)| *count >= 1.0;
     let function = |(name, count): &(String, f64)| format!("{count:.0} `{}`", short(name));
@@ -138,7 +138,7 @@ fn section(profiles: &[(&str, Vec<(String, f64)>)]) -> String {
     format!("| call | instructions | of these, in themselves |\n|---|---:|---|\n{}\n", kinds.join("\n"))
 }
 
-/// The name with the last two parts of each path in it.
+/// Shortens each path in the name to its last two segments.
 fn short(name: &str) -> String {
     let in_path = |char: char| char.is_alphanumeric() || char == '_' || char == ':';
     let parts = name.split_inclusive(|char| !in_path(char)).map(|piece| {
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_short_and_still_names() {
+    fn paths_in_names_are_shortened_to_two_segments() {
         assert_eq!(short("fleche_core::memo::look_up"), "memo::look_up");
         assert_eq!(short("quick_cache::sync::Cache<Key,Val<T>>::get"), "sync::Cache<Key,Val<T>>::get");
         assert_eq!(short("<a::b::C<S> as core::ops::drop::Drop>::drop"), "<b::C<S> as drop::Drop>::drop");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_section_has_a_line_for_each_kind() {
+    fn section_has_a_line_for_each_kind() {
         let profiles = [("hit", vec![("a".to_owned(), 2.6), ("b".to_owned(), 1.0)])];
         let section = section(&profiles);
         assert!(section.ends_with("| hit | 4 | 3 `a`, 1 `b` |\n"), "{section}");

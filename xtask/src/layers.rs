@@ -1,4 +1,4 @@
-//! Layers around a store that lasts, as backends of the matrix.
+//! Registers layers around the file store as backends of the conformance matrix.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ register_backend! {
 
 register_backend! {
     name: "compressed",
-    summary: "a directory, its values compressed",
+    summary: "a directory with compressed values",
     reach: Reach::Shared,
     durable: true,
     scratch: |directory| {

@@ -1,4 +1,4 @@
-//! `cargo xtask …`: what developers of this workspace, and its checks, run.
+//! `cargo xtask …`: the tools that developers of this workspace and its CI run.
 
 mod bench;
 mod conformance;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-// Naming a crate of backends or executors links it, and so puts them into the matrix.
+// Naming a crate links it, which registers its backends or executors.
 use fleche_example_backend as _;
 use fleche_exec as _;
 use fleche_store_file as _;
@@ -40,35 +40,35 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measures what fleche costs, beside peers.
+    /// Measure what fleche costs, compared with peers.
     Bench(bench::Arguments),
-    /// Runs the conformance suite for every backend and executor, and prints who shows which behaviour.
+    /// Run the conformance suite for every backend and executor, and print the results as a matrix.
     Conformance(conformance::Arguments),
-    /// Damages the files of a store, and looks at what users' calls return.
+    /// Damage the files of a store, and check what users' calls return.
     Corrupt(corrupt::Arguments),
-    /// Kills processes that use a store, and compares what is left with what they had acknowledged.
+    /// Kill processes that use a store, and compare what they leave with what they had acknowledged.
     Crash(crash::Arguments),
-    /// What `crash` starts and kills.
+    /// The process that `crash` starts and kills.
     #[command(hide = true)]
     CrashChild(crash::ChildArguments),
-    /// Measures hits of large values in development builds, by the settings in `Cargo.toml`.
+    /// Measure hits of large values in development builds with the settings in `Cargo.toml`.
     DevBuilds(dev_builds::Arguments),
-    /// Lets every operation of a store fail, and looks at what users' calls return.
+    /// Make every operation of a store fail, and check what users' calls return.
     Faults(faults::Arguments),
-    /// Compares every store with a map over random sequences of operations.
+    /// Compare every store with a map over random sequences of operations.
     FuzzStores(fuzz_stores::Arguments),
-    /// Counts the instructions of hits and misses, and fails where they have become more.
+    /// Count the instructions of hits and misses, and fail if they have increased.
     Instructions(instructions::Arguments),
-    /// Runs a command while there is a scratch server of PostgreSQL, which `FLECHE_POSTGRES` names.
+    /// Run a command with a temporary PostgreSQL server, whose URL is in `FLECHE_POSTGRES`.
     #[cfg(unix)]
     Postgres(postgres::Arguments),
-    /// Checks the layout rules that the compiler does not know.
+    /// Check the layout rules that the compiler does not enforce.
     Tidy,
 }
 
 fn main() -> ExitCode {
     fleche_conformance::run_peer();
-    // Workers of process pools are this program.
+    // This program is also the worker of the process pools.
     #[cfg(target_os = "linux")]
     fleche_exec::init();
     let result = match Arguments::parse().command {

@@ -1,10 +1,10 @@
-//! The matrix of backends and cases, for people.
+//! Formats the matrix of backends and cases as text.
 
 use std::fmt::Write as _;
 
 use fleche_conformance::Report;
 
-/// One row for each case, one column for each backend, then counts, then what went wrong in full.
+/// Formats one row for each case and one column for each backend, followed by the counts and the full failures.
 pub(crate) fn matrix(reports: &[Report]) -> String {
     let Some(first) = reports.first() else { return "no backend\n".to_owned() };
     let names: Vec<_> = first.outcomes.iter().map(|outcome| outcome.case).collect();
@@ -35,7 +35,7 @@ pub(crate) fn matrix(reports: &[Report]) -> String {
     text
 }
 
-/// Columns as wide as what stands in them.
+/// Formats the rows as a table with aligned columns.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_failures_follow() {
+    fn columns_are_aligned_and_failures_are_listed_below() {
         let outcome = |case, failure: Option<&str>| Outcome { case, seconds: 0.5, failure: failure.map(str::to_owned) };
         let text = matrix(&[
             Report { name: "memory", outcomes: vec![outcome("a", None), outcome("a::longer", None)] },

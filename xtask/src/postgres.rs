@@ -1,4 +1,4 @@
-//! A scratch server of PostgreSQL: on loopback, in a temporary directory, for as long as a run takes.
+//! Runs a temporary PostgreSQL server, on loopback and in a temporary directory, for the time of a command.
 
 use std::{
     env,
@@ -19,59 +19,59 @@ use tempfile::TempDir;
 
 /// The backend that needs the server.
 pub(crate) const BACKEND: &str = "sql-postgres";
-/// The environment variable by which that backend finds it.
+/// The environment variable that contains the server's URL for that backend.
 const VARIABLE: &str = "FLECHE_POSTGRES";
-/// What the server says when it can be asked.
+/// The line of the server's log after which it accepts connections.
 const READY: &str = "database system is ready to accept connections";
 const STARTING: &str = "starting PostgreSQL ";
-const CURE: &str = "install PostgreSQL's server: on Debian, `apt-get install postgresql`";
+const CURE: &str = "install the PostgreSQL server: on Debian, `apt-get install postgresql`";
 
-/// Whether a server is named already: one of the user's own, or that of the run that this one is part of.
+/// Returns whether a server is already set: the user's own, or the one of an enclosing run.
 pub(crate) fn is_there() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
-/// What to run.
+/// The arguments of `cargo xtask postgres`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The command, with its arguments.
+    /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-/// Runs a command while there is a server.
+/// Runs a command with a server.
 ///
 /// # Errors
-/// A message where there is no server, and where the command fails.
+/// Fails if the server cannot be started, or if the command fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let [program, rest @ ..] = &arguments.command[..] else { return Err("there is no command".to_owned()) };
+    let [program, rest @ ..] = &arguments.command[..] else { return Err("no command is given".to_owned()) };
     with_server(Command::new(program).args(rest))
 }
 
-/// Runs this program again, with the same arguments, while there is a server.
+/// Runs this program again, with the same arguments and with a server.
 ///
 /// # Errors
-/// As [`run`].
+/// Fails if the server cannot be started, or if the program fails.
 pub(crate) fn run_again() -> Result<(), String> {
     let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     with_server(Command::new(program).args(env::args_os().skip(1)))
 }
 
-/// The server ends with the command, however that ends.
+/// Runs a command with a server, which is stopped when the command ends, even if it fails.
 fn with_server(command: &mut Command) -> Result<(), String> {
     let server = Server::start()?;
     println!("{BACKEND}: PostgreSQL {}", server.version);
     let run = command.env(VARIABLE, &server.url).status();
     drop(server);
-    println!("{BACKEND}: the server is stopped");
+    println!("{BACKEND}: stopped the server");
     match run {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("the run with a server of PostgreSQL failed ({status})")),
+        Ok(status) => Err(format!("the command that was run with PostgreSQL failed ({status})")),
         Err(error) => Err(format!("cannot run {}: {error}", command.get_program().display())),
     }
 }
 
-/// A server that runs. Dropped, it is stopped, and its directory removed.
+/// A running server. Dropping it stops the server and removes its directory.
 struct Server {
     child: Child,
     url: String,
@@ -81,9 +81,9 @@ struct Server {
 
 impl Server {
     fn start() -> Result<Self, String> {
-        let programs = programs().ok_or_else(|| format!("there is no PostgreSQL here: {CURE}"))?;
+        let programs = programs().ok_or_else(|| format!("cannot find PostgreSQL's `initdb` and `postgres`; {CURE}"))?;
         let directory = tempfile::Builder::new().prefix("fleche-postgres-").tempdir();
-        let directory = directory.map_err(|error| format!("cannot make a directory for PostgreSQL: {error}"))?;
+        let directory = directory.map_err(|error| format!("cannot create a directory for PostgreSQL: {error}"))?;
         let account = Account::find()?;
         account.give(directory.path())?;
         let data = directory.path().join("data");
@@ -94,7 +94,7 @@ impl Server {
         let port = free_port()?;
         let mut server = account.command(&programs.join("postgres"), directory.path());
         server.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off"]);
-        // The directory of sockets is Debian's own otherwise, in which not everybody may write.
+        // Without Unix sockets, since Debian's default directory for them is not writable for every user.
         server.args(["-c", "unix_socket_directories=", "-c", "log_destination=stderr", "-c", "logging_collector=off"]);
         let child = server.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
         let child = child.map_err(|error| format!("cannot run postgres: {error}"))?;
@@ -104,7 +104,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Reads what the server says until it answers: its version. A thread reads on, so that it never waits for a reader.
+    /// Reads the server's log until it accepts connections, and returns its version.
+    ///
+    /// A thread reads the rest of the log, so that the server never blocks on a full pipe.
     fn wait_until_ready(&mut self) -> Result<String, String> {
         let said = self.child.stderr.take().ok_or("postgres has no error stream")?;
         let mut lines = BufReader::new(said).lines().map_while(Result::ok);
@@ -115,7 +117,7 @@ impl Server {
             }
             if line.contains(READY) {
                 thread::spawn(move || lines.for_each(drop));
-                return version.ok_or_else(|| "PostgreSQL does not tell its version".to_owned());
+                return version.ok_or_else(|| "PostgreSQL has not logged its version".to_owned());
             }
             before += &line;
             before.push('\n');
@@ -126,17 +128,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // So a server is told to end at once, with all connections: postgres(1).
+        // SIGINT is the fast shutdown, which closes all connections: see postgres(1).
         let told = i32::try_from(self.child.id()).map(|id| kill(Pid::from_raw(id), Signal::SIGINT));
         if !matches!(told, Ok(Ok(()))) {
-            // It has ended by itself, or is ended now.
+            // The server has ended by itself, or cannot be signalled and is killed.
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
     }
 }
 
-/// Who runs the server, which refuses to be run by root.
+/// The user that runs the server, which refuses to run as root: `postgres` if this process is root, else its own user.
 struct Account(Option<User>);
 
 impl Account {
@@ -146,21 +148,21 @@ impl Account {
         }
         match User::from_name("postgres") {
             Ok(Some(user)) => Ok(Self(Some(user))),
-            Ok(None) => Err(format!("there is no user `postgres` to run PostgreSQL as, which root cannot: {CURE}")),
-            Err(error) => Err(format!("cannot look for the user `postgres`: {error}")),
+            Ok(None) => Err(format!("cannot run PostgreSQL as root, and there is no user `postgres`; {CURE}")),
+            Err(error) => Err(format!("cannot look up the user `postgres`: {error}")),
         }
     }
 
     fn give(&self, directory: &Path) -> Result<(), String> {
         let Self(Some(user)) = self else { return Ok(()) };
         std::os::unix::fs::chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-            .map_err(|error| format!("cannot give {} to `postgres`: {error}", directory.display()))
+            .map_err(|error| format!("cannot change the owner of {} to `postgres`: {error}", directory.display()))
     }
 
     fn command(&self, program: &Path, directory: &Path) -> Command {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(program);
-        // The working directory may be one that the account cannot enter, and its messages in another language.
+        // The account may not be able to enter the current directory, and the log is parsed in English.
         command.current_dir(directory).env("LC_ALL", "C").stdin(Stdio::null());
         if let Self(Some(user)) = self {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
@@ -176,7 +178,7 @@ fn succeeded(program: &str, status: ExitStatus, said: &[u8]) -> Result<(), Strin
     Err(format!("{program} failed ({status}):\n{}", String::from_utf8_lossy(said)))
 }
 
-/// The directory of the newest server's programs: where Debian keeps them, or in `PATH`.
+/// Returns the directory of the newest version's programs in Debian's location, or else of the first in `PATH`.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let mut versions: Vec<_> =
@@ -188,9 +190,9 @@ fn programs() -> Option<PathBuf> {
     places.find(|place| ["initdb", "postgres"].iter().all(|program| place.join(program).is_file()))
 }
 
-/// A port that was free just now.
+/// Returns a port that is free at the moment.
 fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let address = listener.and_then(|listener| listener.local_addr());
-    address.map(|address| address.port()).map_err(|error| format!("there is no free port: {error}"))
+    address.map(|address| address.port()).map_err(|error| format!("cannot find a free port: {error}"))
 }

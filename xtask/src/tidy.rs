@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: layout rules that the compiler does not know, each with a message that says what to do.
+//! `cargo xtask tidy`: checks layout rules that the compiler does not enforce. Each message says what to do.
 
 mod code;
 mod crates;
@@ -13,26 +13,28 @@ use tree::{Complaint, Tree};
 
 type Rule = fn(&Tree) -> Vec<Complaint>;
 
-/// Every rule, by what it asks for.
+/// All rules, each with a name that says what it requires.
 const RULES: &[(&str, Rule)] = &[
     ("a .rs file opens with //!", source::opens_with_doc),
     ("no .rs file is long", source::length),
-    ("nothing is left to do", source::unfinished),
-    ("nothing sleeps", source::sleeps),
-    ("a store crate has the files of a store crate", crates::skeleton),
+    ("no unfinished code or notes", source::unfinished),
+    ("no sleeping", source::sleeps),
+    ("all store crates have the same files", crates::skeleton),
     ("store crates and core do not depend on stores", crates::dependencies),
     ("core names no backend crate", crates::core_names),
-    ("versions stand in the workspace's table", crates::versions),
+    ("dependency versions are in the workspace's table", crates::versions),
     ("core's modules import downward", order::downward),
-    ("links in .md files lead somewhere", prose::links),
+    ("links in .md files resolve", prose::links),
 ];
 
 /// Checks this workspace.
 ///
 /// # Errors
-/// Every complaint, a line each.
+/// Fails with one line for each complaint, or if the workspace cannot be read.
 pub(crate) fn run() -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in no workspace")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .ok_or("cannot find the workspace: the xtask crate is in the root directory")?;
     let tree = Tree::read(root).map_err(|error| format!("cannot read {}: {error}", root.display()))?;
     let mut complaints = Vec::new();
     for (name, rule) in RULES {

@@ -1,4 +1,4 @@
-//! The checks of stores as they are run: small runs of the program itself.
+//! Tests of the checks of stores and of the instruction counts, through small runs of the program.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 fn xtask(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    // What stores that are damaged on purpose say of themselves is not what is asserted.
+    // The log lines of stores that are damaged on purpose would only obscure the output.
     command.args(arguments).env("FLECHE_LOG", "off");
     command
 }
@@ -20,7 +20,7 @@ fn output(arguments: &[&str]) -> (Output, String) {
 }
 
 #[test]
-fn killed_processes_leave_what_they_acknowledged() {
+fn killed_processes_lose_nothing_acknowledged() {
     let (output, text) = output(&["crash", "--backend", "file", "--rounds", "4", "--nested", "--seed", "1"]);
     assert!(output.status.success(), "{text}");
     let row: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();
@@ -30,23 +30,23 @@ fn killed_processes_leave_what_they_acknowledged() {
 }
 
 #[test]
-fn a_process_that_is_to_be_killed_ends_with_the_one_that_started_it() {
+fn crash_child_ends_with_its_parent() {
     let scratch = tempfile::tempdir().unwrap();
     let mut command = xtask(&["crash-child", "--backend", "file", "--seed", "1", "--role", "work", "--directory"]);
     let mut child = command.arg(scratch.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut acknowledged = child.stdout.take().unwrap();
     acknowledged.read_exact(&mut [0; 8]).unwrap();
     drop(child.stdin.take());
-    // Ends where the process does.
+    // The output ends when the process does.
     acknowledged.read_to_end(&mut Vec::new()).unwrap();
     assert!(!child.wait().unwrap().success());
 }
 
 #[test]
-fn a_store_that_keeps_nothing_is_not_checked_for_what_it_keeps() {
+fn checks_of_durability_refuse_stores_that_are_not_durable() {
     for check in ["crash", "corrupt"] {
         let (output, text) = output(&[check, "--backend", "memory"]);
-        assert!(!output.status.success() && text.contains("`memory` keeps nothing"), "{text}");
+        assert!(!output.status.success() && text.contains("`memory` is not durable"), "{text}");
     }
 }
 
@@ -59,14 +59,14 @@ fn damaged_files_are_counted() {
 }
 
 #[test]
-fn an_unknown_backend_is_named() {
+fn error_names_an_unknown_backend() {
     for check in ["crash", "corrupt", "faults", "fuzz-stores"] {
         let (output, text) = output(&[check, "--backend", "nobody"]);
         assert!(!output.status.success() && text.contains("`nobody`"), "{text}");
     }
 }
 
-/// Compares counts of these kinds of calls with what is kept of them.
+/// Runs `cargo xtask instructions` on these counts and this baseline, and returns its output.
 fn compared(kept: &str, counted: &str) -> (Output, String) {
     let scratch = tempfile::tempdir().unwrap();
     let [kept, counted] = [("kept", kept), ("counted", counted)].map(|(name, calls)| {
@@ -78,27 +78,27 @@ fn compared(kept: &str, counted: &str) -> (Output, String) {
 }
 
 #[test]
-fn a_call_that_takes_more_instructions_than_are_kept_is_named_with_both_counts_and_the_cure() {
-    // What is kept is a fifth below what is counted.
+fn increased_instruction_count_fails_and_shows_both_counts() {
+    // The count of `hot-hit` is a quarter above the baseline.
     let (output, text) = compared("hot-hit = 400\nmiss = 1000", "hot-hit = 500\nmiss = 1090");
     assert!(!output.status.success(), "{text}");
-    assert!(text.contains("hot-hit: 500 instructions a call, 400 are kept (+25 %)"), "{text}");
-    assert!(text.contains("`cargo xtask instructions --write`") && text.contains("kept from kept"), "{text}");
+    assert!(text.contains("hot-hit: 500 instructions per call, baseline 400 (+25 %)"), "{text}");
+    assert!(text.contains("`cargo xtask instructions --write`") && text.contains("baseline with kept"), "{text}");
     assert!(!text.contains("miss:"), "{text}");
 }
 
 #[test]
-fn a_call_that_takes_far_fewer_instructions_is_told_and_fails_nothing() {
+fn decreased_instruction_count_is_printed_without_failing() {
     let (output, text) = compared("hot-hit = 400\nmiss = 1000", "hot-hit = 300\nmiss = 910");
     assert!(output.status.success(), "{text}");
     assert!(
-        text.contains("hot-hit: 300 instructions a call, 400 are kept (-25 %)") && !text.contains("miss:"),
+        text.contains("hot-hit: 300 instructions per call, baseline 400 (-25 %)") && !text.contains("miss:"),
         "{text}"
     );
 }
 
 #[test]
-fn a_kind_of_call_of_which_nothing_is_kept_fails() {
+fn kind_of_call_missing_on_either_side_fails() {
     for (kept, counted) in [("a = 1", "a = 1\nb = 2"), ("a = 1\nb = 2", "a = 1")] {
         let (output, text) = compared(kept, counted);
         assert!(!output.status.success() && text.contains("b: ") && text.contains("--write"), "{text}");

@@ -1,4 +1,4 @@
-//! The files of a store are removed while a program uses it: what is computed afterwards is recorded anew.
+//! Tests that a store whose files are removed while a program uses it records new results afterwards.
 
 use std::{cell::Cell, fs};
 
@@ -26,7 +26,7 @@ fn runs(cache: &Cache, backend: &str, x: u64) -> u64 {
 }
 
 #[test]
-fn a_removed_store_is_noticed_counted_and_opened_anew() {
+fn removed_store_counts_a_fault_and_is_reopened() {
     for backend in fleche_core::store::backends() {
         if !["file", "redb", "sled", "sql-sqlite"].contains(&backend.name) {
             continue;
@@ -41,13 +41,13 @@ fn a_removed_store_is_noticed_counted_and_opened_anew() {
 
         fs::remove_dir_all(&place).unwrap();
         assert_eq!(runs(&cache, backend.name, 2), 1);
-        // Files are not held open, so there is nothing to notice.
+        // The file store holds no file open, so it notices nothing.
         let noticed = cache.stats().faults;
         assert_eq!(noticed > 0, backend.name != "file", "{}: {noticed} faults", backend.name);
         assert_eq!(cache.stats().skipped.values().sum::<u64>(), 0, "{}", backend.name);
         assert_eq!(runs(&cache, backend.name, 3), 1);
         assert_eq!(cache.stats().faults, noticed, "{}", backend.name);
-        // Another handle of this process, while the first one is in use.
+        // A second handle in this process must find the result while the first is in use.
         if backend.reach == Reach::Shared {
             assert_eq!(runs(&open(), backend.name, 2), 0, "{}", backend.name);
         }
@@ -58,7 +58,7 @@ fn a_removed_store_is_noticed_counted_and_opened_anew() {
 }
 
 #[test]
-fn a_database_of_sqlite_that_was_removed_without_its_log_begins_anew() {
+fn sqlite_database_removed_without_its_log_is_recreated() {
     let scratch = tempfile::tempdir().unwrap();
     let backend = fleche_core::store::backends().into_iter().find(|backend| backend.name == "sql-sqlite").unwrap();
     let (values, calls) = (backend.scratch)(scratch.path());

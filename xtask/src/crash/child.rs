@@ -1,4 +1,4 @@
-//! The processes that are killed: this program, started anew.
+//! The processes that are killed, which run this program again.
 
 use std::{
     io::{self, Read, Write},
@@ -15,7 +15,7 @@ use fleche_conformance::{
 };
 use fleche_core::store::BackendInfo;
 
-/// What such a process is told.
+/// The arguments of such a process.
 #[derive(clap::Args)]
 pub(crate) struct ChildArguments {
     #[arg(long)]
@@ -28,31 +28,31 @@ pub(crate) struct ChildArguments {
     role: Role,
 }
 
-/// What such a process does.
+/// The task of such a process.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Role {
-    /// Puts, reads, removes and claims.
+    /// Put, read, remove and claim entries.
     Work,
-    /// Looks at what is there.
+    /// Open the stores and read all entries.
     Recover,
 }
 
-/// Stores open, and processes begin, within this time.
+/// The time within which a process must have opened its stores and acknowledged an operation.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Works until it is killed, or the one who started it is gone.
+/// Works until this process is killed, or the process that started it has ended.
 ///
 /// # Errors
-/// What went wrong.
+/// Fails if the backend is unknown or a store operation fails.
 pub(crate) fn run_child(arguments: &ChildArguments) -> Result<(), String> {
     let ChildArguments { backend: name, directory, seed, role } = arguments;
     let backend = backend(name).map_err(|error| error.to_string())?;
     thread::spawn(|| {
-        // It ends when the other side does, whichever way that happens.
+        // Standard input ends when the parent process does, however that happens.
         let _ = io::stdin().read_to_end(&mut Vec::new());
         process::exit(1);
     });
-    // Nothing stays in the buffer: what was acknowledged is told. Of a frame that is cut off nobody takes notice.
+    // Each frame is flushed, so that every acknowledgement arrives. The reader ignores a truncated frame.
     let acknowledge = |frame: &Frame| {
         let mut output = io::stdout().lock();
         output.write_all(frame)?;
@@ -64,7 +64,7 @@ pub(crate) fn run_child(arguments: &ChildArguments) -> Result<(), String> {
     }
 }
 
-/// A process that is running.
+/// A running process.
 pub(super) struct Child {
     process: process::Child,
     first: Receiver<()>,
@@ -72,11 +72,11 @@ pub(super) struct Child {
     reader: thread::JoinHandle<io::Result<Vec<u8>>>,
 }
 
-/// A process that is no more.
+/// A process that has ended.
 pub(super) struct Dead {
-    /// What it acknowledged.
+    /// The operations that it acknowledged, as encoded frames.
     pub(super) acknowledged: Vec<u8>,
-    /// What is wrong with its end, if it was not killed.
+    /// Why it ended, if it was not killed as planned.
     pub(super) ended: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Child {
         command.args(["crash-child", "--backend", backend.name, "--role", role, "--seed", &seed.to_string()]);
         command.arg("--directory").arg(place);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(cannot)?;
-        let output = process.stdout.take().ok_or("a process without standard output")?;
+        let output = process.stdout.take().ok_or("the process has no standard output")?;
         let (first_sender, first) = mpsc::channel();
         let (ended_sender, ended) = mpsc::channel();
         let reader = thread::spawn(move || {
@@ -102,27 +102,27 @@ impl Child {
         Ok(Self { process, first, ended, reader })
     }
 
-    /// Kills the process after so long, counted from its start or from its first acknowledgement.
+    /// Kills the process after a delay, counted from its start or from its first acknowledgement.
     ///
     /// # Errors
-    /// A message where that cannot be done.
+    /// Fails if the process cannot be killed or awaited, or its output cannot be read.
     pub(super) fn kill_after(mut self, delay: Duration, from_start: bool) -> Result<Dead, String> {
         let mut ended = None;
         if !from_start && self.first.recv_timeout(PATIENCE).is_err() {
-            ended = Some("was not ready");
+            ended = Some("acknowledged nothing in time");
         } else if self.ended.recv_timeout(delay) == Err(RecvTimeoutError::Disconnected) {
             ended = Some("ended by itself");
         }
-        self.process.kill().map_err(|error| format!("a process cannot be killed: {error}"))?;
-        let status = self.process.wait().map_err(|error| format!("a process cannot be waited for: {error}"))?;
+        self.process.kill().map_err(|error| format!("cannot kill a process: {error}"))?;
+        let status = self.process.wait().map_err(|error| format!("cannot wait for a process: {error}"))?;
         let read = self.reader.join().map_err(|_| "the reader of a process panicked".to_owned())?;
-        let ended =
-            ended.map(|how| format!("a process that should work until it is killed {how} ({status}); see above"));
-        Ok(Dead { acknowledged: read.map_err(|error| format!("acknowledgements cannot be read: {error}"))?, ended })
+        let ended = ended
+            .map(|how| format!("a process that should work until it is killed {how} ({status}); see its output above"));
+        Ok(Dead { acknowledged: read.map_err(|error| format!("cannot read acknowledgements: {error}"))?, ended })
     }
 }
 
-/// All that comes; says so when something comes.
+/// Reads everything, and sends a message on `first` when the first bytes arrive.
 fn read_all(mut from: impl Read, first: Sender<()>) -> io::Result<Vec<u8>> {
     let (mut bytes, mut part, mut first) = (Vec::new(), vec![0; 65_536], Some(first));
     loop {
@@ -131,7 +131,7 @@ fn read_all(mut from: impl Read, first: Sender<()>) -> io::Result<Vec<u8>> {
             length => bytes.extend_from_slice(&part[..length]),
         }
         if let Some(first) = first.take() {
-            // Whoever started the process may not wait for that.
+            // Sending fails if nothing waits for the first bytes, which is fine.
             let _ = first.send(());
         }
     }

@@ -1,34 +1,35 @@
-//! Instructions by function, as valgrind's tool callgrind counts them. Its format is in the manual, under "Callgrind Format
-//! Specification".
+//! Counts instructions by function with valgrind's tool callgrind.
+//!
+//! The manual of valgrind describes the output in "Callgrind Format Specification".
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
-/// Instructions that a run took, in each function itself, without those it calls.
+/// The instructions of a run by function, each without the functions it calls.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts(BTreeMap<String, u64>);
 
-/// The version of valgrind.
+/// Returns the version of valgrind.
 ///
 /// # Errors
-/// Where there is none.
+/// Fails if valgrind cannot be run.
 pub(super) fn version() -> Result<String, String> {
     let said = Command::new("valgrind")
         .arg("--version")
         .output()
-        .map_err(|error| format!("cannot run valgrind: {error}: install it; on Debian, `apt-get install valgrind`"))?;
+        .map_err(|error| format!("cannot run valgrind: {error}; install it: on Debian, `apt-get install valgrind`"))?;
     Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
-/// Runs a program with these arguments and counts. `scratch` is a file to write counts to.
+/// Runs a program and counts its instructions. Valgrind writes its output to the file `scratch`.
 ///
 /// # Errors
-/// Where the program fails under valgrind.
+/// Fails if the program fails under valgrind, or the output cannot be read.
 pub(super) fn count(program: &Path, arguments: &[&str], scratch: &Path) -> Result<Counts, String> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"]);
     command.arg(format!("--callgrind-out-file={}", scratch.display())).arg(program).args(arguments);
-    // glibc tidies its lists of small free pieces now and then, depending on where it happens to have them: without lists, it
-    // does the same each time.
+    // glibc consolidates its fast bins at times that depend on the layout of the heap. Without fast bins, every run executes
+    // the same instructions.
     command.env("GLIBC_TUNABLES", "glibc.malloc.mxfast=0");
     let output = command.output().map_err(|error| format!("cannot run valgrind: {error}"))?;
     if !output.status.success() {
@@ -47,7 +48,7 @@ impl Counts {
             if let Some(name) = line.strip_prefix("fn=") {
                 function = name;
             } else if line.starts_with("calls=") {
-                // The next line says what the called function took, which has lines of its own.
+                // The next line is the inclusive cost of the callee, whose own lines are counted separately.
                 is_of_callee = true;
             } else if line.starts_with(|char: char| char.is_ascii_digit()) {
                 let cost = line.split_whitespace().nth(1).and_then(|cost| cost.parse::<u64>().ok());
@@ -59,8 +60,10 @@ impl Counts {
         Self(counts)
     }
 
-    /// What the longer run took more, of so many calls that it made more: instructions a call, by function, most first.
-    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
+    /// Returns the instructions per call by function, in descending order.
+    ///
+    /// They are the difference of the two runs, divided by the number of additional calls in the long one.
+    #[allow(clippy::cast_precision_loss)] // The counts are far below 2^52.
     pub(super) fn per_call(short: &Self, long: &Self, more: u64) -> Vec<(String, f64)> {
         let taken = |counts: &Self, name: &str| counts.0.get(name).copied().unwrap_or_default() as f64;
         let names = short.0.keys().chain(long.0.keys().filter(|name| !short.0.contains_key(*name)));
@@ -71,7 +74,7 @@ impl Counts {
     }
 }
 
-/// The function's name without what callgrind adds for recursion; code without a name is all alike.
+/// Returns the function's name without callgrind's suffix for recursion, and one common name for all unnamed code.
 fn named(function: &str) -> String {
     if function.starts_with("0x") {
         return "code without a name (assembly, the loader)".to_owned();
@@ -107,14 +110,14 @@ fn=0x0000000000402b80
 ";
 
     #[test]
-    fn a_function_is_charged_for_itself_alone() {
+    fn counts_of_a_function_exclude_its_callees() {
         let counts = Counts::read(SHORT);
         let expected = [("code without a name (assembly, the loader)", 25), ("inner", 90), ("outer", 15)];
         assert_eq!(counts, Counts(expected.map(|(name, count)| (name.to_owned(), count)).into()));
     }
 
     #[test]
-    fn what_two_runs_have_in_common_is_nobodys() {
+    fn instructions_common_to_both_runs_are_not_counted() {
         let long = SHORT.replace("7 80", "7 280").replace("fn=inner", "fn=inner'2");
         let per_call = Counts::per_call(&Counts::read(SHORT), &Counts::read(&long), 100);
         assert_eq!(per_call[0], ("inner".to_owned(), 2.0));

@@ -1,6 +1,6 @@
-//! Source text without what is not code: comments, literals, tests.
+//! Blanks out comments, literals and tests in source text.
 
-/// The text with comments and the contents of literals as blanks; every line stays where it is.
+/// Returns the text with comments and literals replaced by blanks. Line numbers stay the same.
 pub(crate) fn code_only(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut code = String::with_capacity(text.len());
@@ -19,7 +19,7 @@ pub(crate) fn code_only(text: &str) -> String {
     code
 }
 
-/// Where the comment or literal that begins here ends; here, if none does.
+/// Returns the end of the comment or literal that begins at `at`, or `at` if none does.
 fn skip(text: &str, at: usize) -> usize {
     let rest = &text[at..];
     let until =
@@ -44,7 +44,7 @@ fn skip(text: &str, at: usize) -> usize {
         }
     }
     if let Some(literal) = rest.strip_prefix('\'') {
-        // A lifetime has no quote after its first character.
+        // Unlike a character literal, a lifetime has no quote after its first character.
         if literal.starts_with('\\') || literal.chars().nth(1) == Some('\'') {
             return at + quoted(rest, '\'');
         }
@@ -80,7 +80,7 @@ fn block_comment(rest: &str) -> usize {
     rest.len()
 }
 
-/// Code (see [`code_only`]) without what is compiled for tests only; every line stays where it is.
+/// Replaces items with `#[cfg(test)]` by blanks in code that [`code_only`] returned. Line numbers stay the same.
 pub(crate) fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut text = code.to_owned();
@@ -92,7 +92,7 @@ pub(crate) fn without_tests(code: &str) -> String {
     text
 }
 
-/// How far the item that begins here reaches: to its closing brace, or to its semicolon.
+/// Returns the length of the item at the start of `code`, up to its closing brace or its semicolon.
 fn item_len(code: &str) -> usize {
     let mut depth = 0usize;
     for (at, char) in code.char_indices() {

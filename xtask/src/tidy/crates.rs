@@ -1,4 +1,4 @@
-//! Rules for crates: which files they have and on what they depend.
+//! Rules for crates: their files and their dependencies.
 
 use toml::{Table, Value};
 
@@ -19,7 +19,11 @@ pub(super) fn skeleton(tree: &Tree) -> Vec<Complaint> {
         .flat_map(|store| SKELETON.map(|file| format!("{store}/{file}")))
         .filter(|file| tree.text(file).is_none())
         .map(|file| {
-            Complaint::new(&file, None, "every store crate has this file, so that who has read one has read all")
+            Complaint::new(
+                &file,
+                None,
+                "add this file: all store crates have the same files, so that they are easy to read",
+            )
         })
         .collect()
 }
@@ -30,12 +34,12 @@ pub(super) fn dependencies(tree: &Tree) -> Vec<Complaint> {
         let directory = path.trim_start_matches("crates/").trim_end_matches("/Cargo.toml");
         for Dependency { name, section, .. } in in_manifest(text) {
             let complaint = if directory.starts_with(STORES) && name.starts_with(STORES) {
-                "a store crate depends on no other store crate: put what they share into core"
+                "a store crate must not depend on another store crate: move shared code to core"
             } else if directory == "fleche-core"
                 && (name.starts_with(STORES) || name == "fleche-exec")
                 && section != "dev-dependencies"
             {
-                "core depends on no store and no executor"
+                "core must not depend on a store or an executor"
             } else {
                 continue;
             };
@@ -53,7 +57,7 @@ pub(super) fn core_names(tree: &Tree) -> Vec<Complaint> {
         let named =
             numbered(&program).filter(|(_, code)| code.contains("fleche_store_") || code.contains("fleche_exec"));
         complaints.extend(named.map(|(line, _)| {
-            Complaint::new(path, line, "core names no backend and no executor crate: they register themselves")
+            Complaint::new(path, line, "core must not name a backend or executor crate: they register themselves")
         }));
     }
     complaints
@@ -63,11 +67,11 @@ pub(super) fn versions(tree: &Tree) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for (path, text) in tree.manifests() {
         if let Err(error) = text.parse::<Table>() {
-            complaints.push(Complaint::new(path, None, format!("is no TOML: {error}")));
+            complaints.push(Complaint::new(path, None, format!("invalid TOML: {error}")));
         }
         let own = in_manifest(text).into_iter().filter(|dependency| !dependency.from_workspace);
         complaints.extend(own.map(|Dependency { name, .. }| {
-            let cure = format!("`{name}`: say `{name}.workspace = true`; versions stand in the root's Cargo.toml");
+            let cure = format!("`{name}`: write `{name}.workspace = true`; versions belong in the root's Cargo.toml");
             Complaint::new(path, None, cure)
         }));
     }
@@ -80,7 +84,7 @@ struct Dependency {
     from_workspace: bool,
 }
 
-/// Every dependency, those for certain systems included. A manifest that is no TOML has none.
+/// Returns all dependencies, including those for certain targets. Invalid TOML has none.
 fn in_manifest(text: &str) -> Vec<Dependency> {
     let manifest: Table = text.parse().unwrap_or_default();
     let targets = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
@@ -90,7 +94,7 @@ fn in_manifest(text: &str) -> Vec<Dependency> {
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (name, value) in table.get(section).and_then(Value::as_table).into_iter().flatten() {
                 let from_workspace = value.get("workspace").and_then(Value::as_bool) == Some(true);
-                // A dependency may be renamed; what counts is what it is.
+                // For a renamed dependency, the name of the package counts.
                 let name = value.get("package").and_then(Value::as_str).unwrap_or(name).to_owned();
                 dependencies.push(Dependency { name, section, from_workspace });
             }
@@ -109,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_crate_without_its_files_is_named() {
+    fn missing_files_of_a_store_crate_are_found() {
         let tree = Tree::of(&[("crates/fleche-store-x/Cargo.toml", ""), ("crates/fleche-store-x/src/lib.rs", "")]);
         let found = skeleton(&tree);
         assert_eq!(found.len(), SKELETON.len() - 1);
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_depends_on_a_store_is_named_wherever_it_says_so() {
+    fn dependency_between_stores_is_found_in_every_section() {
         for section in ["dependencies", "dev-dependencies", "target.'cfg(unix)'.dependencies"] {
             let manifest = format!("[{section}]\nfleche-store-b.workspace = true\nfleche-core.workspace = true\n");
             let found = messages(&dependencies(&Tree::of(&[("crates/fleche-store-a/Cargo.toml", &manifest)])));
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn core_may_test_with_a_store_but_not_depend_on_one() {
+    fn core_may_depend_on_stores_only_for_tests() {
         let core = |section| format!("[{section}]\nfleche-store-b.workspace = true\n");
         let found = |manifest: &str| dependencies(&Tree::of(&[("crates/fleche-core/Cargo.toml", manifest)])).len();
         assert_eq!(found(&core("dependencies")), 1);
@@ -139,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn core_that_names_a_backend_in_code_is_named_and_in_messages_not() {
+    fn backend_named_in_code_of_core_is_found_but_not_in_literals() {
         let text =
             "//! `fleche_store_file`\nconst A: &str = \"use fleche_store_b as _;\";\nuse fleche_store_file::B;\n";
         let found =
@@ -149,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_outside_of_the_table_is_named() {
+    fn version_outside_of_workspace_table_is_found() {
         let manifest = "[dependencies]\na = \"1\"\nb = { version = \"1\" }\nc.workspace = true\n\
                         d = { workspace = true, features = [] }\n[target.x.dev-dependencies]\ne = { path = \"..\" }\n";
         let found = messages(&versions(&Tree::of(&[("examples/x/Cargo.toml", manifest), ("Cargo.toml", manifest)])));

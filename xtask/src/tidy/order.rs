@@ -1,4 +1,4 @@
-//! Core's modules import only downward, in the order that ARCHITECTURE.md states.
+//! The rule that core's modules import only from lower modules, in the order that ARCHITECTURE.md states.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{
 
 const DOCUMENT: &str = "ARCHITECTURE.md";
 const SOURCE: &str = "crates/fleche-core/src";
-/// The crate's root and what only macros name: they see everything.
+/// The crate's root, and the module that only macros use. They may import everything.
 const ABOVE_ALL: [&str; 2] = ["lib", "__private"];
 
 pub(super) fn downward(tree: &Tree) -> Vec<Complaint> {
@@ -21,10 +21,14 @@ pub(super) fn downward(tree: &Tree) -> Vec<Complaint> {
     let modules: Vec<_> = modules.into_iter().filter(|module| !ABOVE_ALL.contains(module)).collect();
     let mut complaints = Vec::new();
     for missing in modules.iter().filter(|module| !order.contains(module)) {
-        complaints.push(Complaint::new(DOCUMENT, None, format!("core's module `{missing}` is missing in the order")));
+        complaints.push(Complaint::new(DOCUMENT, None, format!("add core's module `{missing}` to the order")));
     }
     for gone in order.iter().filter(|stated| !modules.contains(stated)) {
-        complaints.push(Complaint::new(DOCUMENT, None, format!("the order names `{gone}`, which core does not have")));
+        complaints.push(Complaint::new(
+            DOCUMENT,
+            None,
+            format!("remove `{gone}` from the order: core has no such module"),
+        ));
     }
     let height = |module: &str| order.iter().position(|stated| *stated == module);
     for (path, text) in tree.below(SOURCE) {
@@ -46,14 +50,14 @@ pub(super) fn downward(tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
-/// The modules in the document's code block `order`, lowest first.
+/// Returns the modules in the document's code block `order`, lowest first.
 fn stated(document: &str) -> Option<Vec<&str>> {
     let (_, block) = document.split_once("```order\n")?;
     let (block, _) = block.split_once("```")?;
     Some(block.split_whitespace().collect())
 }
 
-/// The module that a file is: `store/open.rs` is `["store", "open"]`.
+/// Returns the module path of a file: `["store", "open"]` for `store/open.rs`.
 fn module(path: &str) -> Vec<&str> {
     let inside = path.strip_prefix(SOURCE).unwrap_or(path).trim_start_matches('/');
     inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/').collect()
@@ -65,10 +69,10 @@ struct Import {
     name: String,
 }
 
-/// What the program text of this module uses through `crate::` and through `super::` that lead to the crate's root.
+/// Returns the names that a module uses through `crate::`, or through `super::` paths that lead to the crate's root.
 fn imports(module: &[&str], program: &str) -> Vec<Import> {
     let mut imports = Vec::new();
-    // The modules inside of the file that are open, each with the depth of its braces.
+    // The brace depths of the enclosing inline modules.
     let (mut inner, mut depth) = (Vec::new(), 0usize);
     let tokens = tokens(program);
     let text = |at: usize| tokens.get(at).map_or("", |token: &(usize, &str)| token.1);
@@ -86,7 +90,7 @@ fn imports(module: &[&str], program: &str) -> Vec<Import> {
                 }
                 depth = depth.saturating_sub(1);
             }
-            // `$crate` is written for whoever calls the macro.
+            // `$crate` belongs to the code that calls the macro.
             "crate" if text(at + 1) == "::" && (at == 0 || text(at - 1) != "$") => {
                 imports.extend(names(&tokens, at + 2));
             }
@@ -105,8 +109,9 @@ fn imports(module: &[&str], program: &str) -> Vec<Import> {
     imports
 }
 
-/// The name at this token, or, where a group opens, the first name of each of its parts. Macros count for nothing: they
-/// are at the crate's root whichever module defines them.
+/// Returns the name at this token, or the first name of each element if a group opens here.
+///
+/// Macros do not count, since they are at the crate's root whichever module defines them.
 fn names(tokens: &[(usize, &str)], at: usize) -> Vec<Import> {
     let token = |at: usize| tokens.get(at).map_or("", |token| token.1);
     let import = |at: usize| Import { line: tokens[at].0, name: token(at).trim_start_matches("r#").to_owned() };
@@ -128,7 +133,7 @@ fn names(tokens: &[(usize, &str)], at: usize) -> Vec<Import> {
     found
 }
 
-/// Names, `::` and single characters, with their lines.
+/// Splits code into names, `::` and single characters, each with its line.
 fn tokens(code: &str) -> Vec<(usize, &str)> {
     let in_name = |char: char| char.is_alphanumeric() || char == '_';
     let (mut tokens, mut line, mut at) = (Vec::new(), 1, 0);
@@ -157,7 +162,7 @@ mod tests {
 
     const ORDER: &str = "# A\n```order\nlow middle\nhigh\n```\n";
 
-    /// Complaints about a core in which `middle` (or the file given) has this text.
+    /// Returns the complaints about a core in which this file has this text, and the other modules are empty.
     fn complaints(file: &str, text: &str) -> Vec<(Option<usize>, String)> {
         let file = format!("{SOURCE}/{file}");
         let mut files = vec![(DOCUMENT, ORDER), ("crates/fleche-core/src/lib.rs", "use crate::high;")];
@@ -168,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_upward_is_found_however_it_is_written() {
+    fn upward_import_is_found_in_every_syntax() {
         for text in [
             "use crate::high::A;",
             "use crate::{low::B, high::A};",
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_downward_and_sideways_are_fine() {
+    fn imports_from_lower_and_own_modules_are_allowed() {
         for text in [
             "use crate::{low::A, middle::B};",
             "use super::low;",
@@ -203,15 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn the_crates_root_is_no_way_round() {
+    fn import_through_crate_root_is_found() {
         assert!(complaints("middle.rs", "use crate::{Error, low};")[0].1.contains("`crate::Error`"));
         assert_eq!(complaints("middle.rs", "use crate::__private::a;").len(), 1);
     }
 
     #[test]
-    fn the_order_names_every_module_and_no_other() {
+    fn order_must_name_exactly_the_modules_of_core() {
         let found = complaints("new.rs", "");
-        assert_eq!(found, [(None, "core's module `new` is missing in the order".to_owned())]);
+        assert_eq!(found, [(None, "add core's module `new` to the order".to_owned())]);
         let without = Tree::of(&[(DOCUMENT, ORDER), ("crates/fleche-core/src/low.rs", "")]);
         assert_eq!(downward(&without).len(), 2);
         assert!(downward(&Tree::of(&[]))[0].message.contains("```order"));

@@ -1,4 +1,4 @@
-//! Rules for documents.
+//! The rule that links in documents resolve.
 
 use super::{
     source::numbered,
@@ -21,7 +21,7 @@ pub(super) fn links(tree: &Tree) -> Vec<Complaint> {
                 let file = target.split(['#', '?']).next().unwrap_or_default();
                 let elsewhere = target.contains("://") || target.starts_with("mailto:") || file.is_empty();
                 if !elsewhere && !resolve(directory, file).is_some_and(|file| tree.has(&file)) {
-                    complaints.push(Complaint::new(path, line, format!("the link `{target}` leads nowhere")));
+                    complaints.push(Complaint::new(path, line, format!("broken link `{target}`")));
                 }
             }
         }
@@ -29,7 +29,7 @@ pub(super) fn links(tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
-/// What `[…](target)`, `[…](target "title")` and `[…]: target` in this line lead to; code spans are no links.
+/// Returns the targets of `[…](target)`, `[…](target "title")` and `[…]: target` in this line, outside of code spans.
 fn targets(line: &str) -> Vec<String> {
     let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
     let target = |rest: &str| {
@@ -42,7 +42,7 @@ fn targets(line: &str) -> Vec<String> {
     inline.chain(definition).collect()
 }
 
-/// The path from the workspace's root; `None` where it leads out of it.
+/// Returns the link's path from the workspace's root, or `None` if it leads out of the workspace.
 fn resolve(directory: &str, link: &str) -> Option<String> {
     let mut parts: Vec<&str> = if link.starts_with('/') { vec![] } else { directory.split('/').collect() };
     for part in link.split('/') {
@@ -60,12 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_that_lead_nowhere_are_found() {
+    fn broken_links_are_found() {
         let text = "[a](b.md) [c](../README.md#d) ![e](img/f.png \"g\") [h](https://x.y/z) [i](#j)\n\
                     [bad](gone.md) `[code](gone)` [out](../../x)\n```\n[code](gone)\n```\n[k]: also-gone.md\n[l](.)\n";
         let tree = Tree::of(&[("README.md", ""), ("docs/a.md", text), ("docs/b.md", ""), ("docs/img/f.png", "")]);
         let found: Vec<_> = links(&tree).into_iter().map(|found| (found.line.unwrap(), found.message)).collect();
-        let nowhere = |link: &str| format!("the link `{link}` leads nowhere");
+        let nowhere = |link: &str| format!("broken link `{link}`");
         assert_eq!(found, [(2, nowhere("gone.md")), (2, nowhere("../../x")), (6, nowhere("also-gone.md"))]);
     }
 }

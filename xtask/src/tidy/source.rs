@@ -1,25 +1,28 @@
-//! Rules for every source file.
+//! Rules for all source files.
 
 use super::{
     code::{code_only, without_tests},
     tree::{Complaint, Tree},
 };
 
-/// Files aim for under 300 lines; from here on they must be divided.
+/// The largest number of lines that a file may have.
 const LONGEST: usize = 600;
 
-/// Code that may sleep, by path, with the reason. Whatever can be awaited is awaited instead.
+/// The files that may sleep, each with the reason. All other code awaits events.
 const MAY_SLEEP: &[(&str, &str)] = &[
-    ("crates/fleche-core/tests/honest_waits.rs", "threads that sleep, and waits that last, are what the test is of"),
-    ("crates/fleche-exec/src/processes/worker/parent.rs", "systems without pidfds do not tell when a parent has died"),
-    ("crates/fleche-store-sql/src/heal.rs", "nothing tells when the lock of another process on a file is free"),
-    ("crates/fleche-store-sql/src/retry.rs", "no database tells when the lock of another process is free"),
+    ("crates/fleche-core/tests/honest_waits.rs", "the test is about sleeping threads and long waits"),
+    (
+        "crates/fleche-exec/src/processes/worker/parent.rs",
+        "systems without pidfds do not report the death of a parent process",
+    ),
+    ("crates/fleche-store-sql/src/heal.rs", "no event reports that another process has released its lock on a file"),
+    ("crates/fleche-store-sql/src/retry.rs", "no database reports that another process has released its lock"),
 ];
 
 pub(super) fn opens_with_doc(tree: &Tree) -> Vec<Complaint> {
     let silent = tree.with_ending(".rs").filter(|(_, text)| !text.starts_with("//! "));
     silent
-        .map(|(path, _)| Complaint::new(path, 1, "open the file with a `//!` line that says what it is for"))
+        .map(|(path, _)| Complaint::new(path, 1, "begin the file with a `//!` line that states its purpose"))
         .collect()
 }
 
@@ -27,12 +30,12 @@ pub(super) fn length(tree: &Tree) -> Vec<Complaint> {
     let lines = tree.with_ending(".rs").map(|(path, text)| (path, text.lines().count()));
     lines
         .filter(|(_, lines)| *lines > LONGEST)
-        .map(|(path, lines)| Complaint::new(path, None, format!("{lines} lines, of {LONGEST} at most: divide it")))
+        .map(|(path, lines)| Complaint::new(path, None, format!("{lines} lines, limit {LONGEST}: split the file")))
         .collect()
 }
 
 pub(super) fn unfinished(tree: &Tree) -> Vec<Complaint> {
-    // Written in parts, so that this file passes its own rule.
+    // The notes are written in two parts, so that this file passes the rule.
     let notes = [concat!("TO", "DO"), concat!("FIX", "ME")];
     let macros = ["todo!", "unimplemented!", "dbg!"];
     let mut complaints = Vec::new();
@@ -58,7 +61,7 @@ pub(super) fn sleeps(tree: &Tree) -> Vec<Complaint> {
     for (path, text) in tree.with_ending(".rs").filter(|(path, _)| MAY_SLEEP.iter().all(|(allowed, _)| allowed != path))
     {
         let code = code_only(text);
-        // Where the function is imported, its import is what is found.
+        // For calls of an imported `sleep`, the import is reported.
         let sleeping = |code: &str| code.contains("thread::sleep") || code.contains("time::sleep");
         let imported = |code: &str| code.contains("thread::{") && has_word(code, "sleep");
         complaints.extend(numbered(&code).filter(|(_, code)| sleeping(code) || imported(code)).map(|(line, _)| {
@@ -72,12 +75,12 @@ pub(super) fn sleeps(tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
-/// Lines with their numbers, from 1.
+/// Returns the lines with their numbers, which begin at 1.
 pub(super) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(line, text)| (line + 1, text))
 }
 
-/// Whether the word stands there and is not a part of a longer one.
+/// Returns whether the text contains the word, other than as a part of a longer word.
 pub(super) fn has_word(text: &str, word: &str) -> bool {
     let in_word = |char: char| char.is_alphanumeric() || char == '_';
     text.match_indices(word).any(|(at, _)| {
@@ -85,7 +88,7 @@ pub(super) fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Code of the file that is in the finished program: no comments, no contents of literals, no tests.
+/// Returns the code that is in the compiled program: without comments, literals and tests.
 pub(super) fn program(text: &str) -> String {
     without_tests(&code_only(text))
 }
@@ -99,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_first_line_about_itself_is_named() {
+    fn file_without_opening_doc_line_is_found() {
         let tree = Tree::of(&[("a.rs", "//! Good.\n"), ("b.rs", "// Bad\n"), ("c.rs", ""), ("d.md", "text")]);
         let paths: Vec<_> = opens_with_doc(&tree).into_iter().map(|complaint| complaint.path).collect();
         assert_eq!(paths, ["b.rs", "c.rs"]);
     }
 
     #[test]
-    fn a_long_file_is_named() {
+    fn too_long_file_is_found() {
         let (long, short) = ("\n".repeat(LONGEST + 1), "\n".repeat(LONGEST));
         let found = length(&Tree::of(&[("long.rs", &long), ("short.rs", &short), ("long.md", &long)]));
         assert_eq!(found.len(), 1);
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_do_is_found_and_words_that_look_alike_are_not() {
+    fn unfinished_notes_and_macros_are_found_but_similar_words_are_not() {
         let note = concat!("//! a\n// TO", "DO: b\nfn todos() { method(); }\n// todo!() in a comment\n");
         assert_eq!(lines(&unfinished(&Tree::of(&[("a.rs", note)]))), [Some(2)]);
         let code = "//! a\nfn b() {\n    dbg!(todo!())\n}\nconst C: &str = \"dbg!\";\n";
@@ -123,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn sleeping_is_found_however_it_is_imported() {
+    fn sleep_is_found_by_path_and_by_import() {
         let sample = "//! a\nfn a() { std::thread::sleep(b); }\nuse std::thread::{self, sleep};\n// thread::sleep\nuse c::sleepy;\n";
         assert_eq!(lines(&sleeps(&Tree::of(&[("a.rs", sample)]))), [Some(2), Some(3)]);
     }

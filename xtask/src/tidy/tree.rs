@@ -1,15 +1,15 @@
-//! `Tree`: the files of the workspace, as the rules see them.
+//! The files of the workspace that the rules check, and the complaints of the rules.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-/// The workspace's files: paths relative to its root, with `/`; contents of those that are text.
+/// The workspace's files: their paths from its root, with `/`, and their contents, which are empty for binary files.
 pub(crate) struct Tree(BTreeMap<String, String>);
 
-/// What a rule objects to.
+/// A violation of a rule.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Complaint {
     pub(crate) path: String,
-    /// From 1; `None` where it concerns the whole file.
+    /// The line, counted from 1, or `None` if the complaint is about the whole file.
     pub(crate) line: Option<usize>,
     pub(crate) message: String,
 }
@@ -21,7 +21,7 @@ impl Complaint {
 }
 
 impl Tree {
-    /// Reads everything but what git and cargo keep for themselves.
+    /// Reads all files except those in directories named `.git` and `target`.
     pub(crate) fn read(root: &Path) -> io::Result<Self> {
         let mut files = BTreeMap::new();
         let mut directories = vec![root.to_owned()];
@@ -36,7 +36,7 @@ impl Tree {
                     directories.push(path);
                 } else if let Ok(relative) = path.strip_prefix(root) {
                     let relative: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-                    // What is no text (an image, say) is there for links to lead to.
+                    // Binary files, such as images, are included because links may lead to them.
                     files.insert(relative.join("/"), String::from_utf8(fs::read(&path)?).unwrap_or_default());
                 }
             }
@@ -44,34 +44,34 @@ impl Tree {
         Ok(Self(files))
     }
 
-    /// How many files there are.
+    /// Returns the number of files.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The text of a file.
+    /// Returns the text of a file, or `None` if there is no such file.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.0.get(path).map(String::as_str)
     }
 
-    /// Whether there is a file or directory of this path.
+    /// Returns whether there is a file or directory with this path.
     pub(crate) fn has(&self, path: &str) -> bool {
         let inside = format!("{path}/");
         path.is_empty() || self.0.keys().any(|file| file == path || file.starts_with(&inside))
     }
 
-    /// Files whose names end so, with their text.
+    /// Returns the files whose paths have this ending, with their text.
     pub(crate) fn with_ending<'a>(&'a self, ending: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter(move |(path, _)| path.ends_with(ending)).map(|(path, text)| (&**path, &**text))
     }
 
-    /// The files below a directory.
+    /// Returns the files below a directory, with their text.
     pub(crate) fn below<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let files = self.0.iter().map(|(path, text)| (&**path, &**text));
         files.filter(move |(path, _)| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')))
     }
 
-    /// The manifests of the workspace's members.
+    /// Returns the manifests of the workspace's members, with their text.
     pub(crate) fn manifests(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_member =
             |path: &str| path.starts_with("crates/") || path.starts_with("examples/") || path.starts_with("xtask/");
@@ -81,7 +81,7 @@ impl Tree {
 
 #[cfg(test)]
 impl Tree {
-    /// A workspace of these files.
+    /// Creates a workspace of these files.
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         Self(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_is_read_without_what_cargo_builds() {
+    fn tree_is_read_without_build_output() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("a/target")).unwrap();
         fs::write(directory.path().join("a/b.rs"), "//! b").unwrap();

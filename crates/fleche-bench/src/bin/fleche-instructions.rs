@@ -85,11 +85,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Lists the kinds, each with the number of calls in a short and in a long run
+    /// List the kinds, each with the number of calls in a short and in a long run
     List,
-    /// Makes the calls that a later run is to find in its store
+    /// Make the calls that a later run is to find in its store
     Prepare { kind: String, directory: std::path::PathBuf },
-    /// Makes the given number of calls
+    /// Make the given number of calls
     Run { kind: String, directory: std::path::PathBuf, calls: i64 },
 }
 
