@@ -1,22 +1,22 @@
-//! What must hold for any bytes: shared by the fuzz target and by the tests of `fleche-core`.
+//! Checks that must hold for any bytes, shared by the fuzz target `decode` and the tests of `fleche-core`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fleche_core::encoding::{Encoded, diagnostic, from_slice, stability, to_vec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Decodes the bytes as several types. Whatever decodes encodes to something that decodes and encodes to itself.
+/// Decodes the bytes as several types. A value that was decoded must encode to bytes that decode and encode to themselves.
 ///
 /// # Panics
 ///
-/// Where the encoding breaks a promise.
+/// Panics if the encoding breaks a promise.
 pub fn check(bytes: &[u8]) {
     diagnostic(bytes);
     let whole = Encoded::from_bytes(bytes.to_vec());
     if let Ok(encoded) = &whole {
-        assert_eq!(to_vec(encoded).expect("what was accepted is written"), bytes);
-        assert_eq!(&from_slice::<Encoded>(bytes).expect("what was accepted is read"), encoded);
-        from_slice::<serde::de::IgnoredAny>(bytes).expect("what was accepted can be passed over");
+        assert_eq!(to_vec(encoded).expect("accepted bytes must encode"), bytes);
+        assert_eq!(&from_slice::<Encoded>(bytes).expect("accepted bytes must decode"), encoded);
+        from_slice::<serde::de::IgnoredAny>(bytes).expect("accepted bytes must decode as an ignored value");
     }
     let any = [
         settles::<Shape>(bytes),
@@ -35,21 +35,21 @@ pub fn check(bytes: &[u8]) {
         settles::<u128>(bytes),
         settles::<i64>(bytes),
     ];
-    assert!(whole.is_ok() || !any.contains(&true), "{} is refused, and decodes", diagnostic(bytes));
+    assert!(whole.is_ok() || !any.contains(&true), "{} is refused as a whole but decodes as a type", diagnostic(bytes));
 }
 
-/// Whether the bytes are a `T`.
+/// Returns whether the bytes decode as a `T`, whose encoding must then be stable.
 fn settles<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> bool {
     let Ok(value) = from_slice::<T>(bytes) else {
         return false;
     };
-    // An item as deep as can be may gain a level when it is written in another form, and is refused then.
+    // An item of the greatest allowed depth may gain a level when it is encoded in another form, and is then refused.
     let Ok(encoded) = to_vec(&value) else {
         return true;
     };
-    let again = from_slice::<T>(&encoded).expect("what was encoded decodes");
-    assert_eq!(to_vec(&again).expect("what was decoded encodes"), encoded);
-    stability::check::<T>(&encoded).expect("these types are stable");
+    let again = from_slice::<T>(&encoded).expect("an encoded value must decode");
+    assert_eq!(to_vec(&again).expect("a decoded value must encode"), encoded);
+    stability::check::<T>(&encoded).expect("these types must be stable");
     true
 }
 

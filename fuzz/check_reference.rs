@@ -1,4 +1,4 @@
-//! What must hold for any text of bound callables: shared by the fuzz target and by the tests of `fleche-core`.
+//! Checks that must hold for any text of bound callables, shared by the fuzz target `reference` and the tests of `fleche-core`.
 
 use fleche_core::{
     Bound, BoundCall, Cache, Digest,
@@ -9,42 +9,43 @@ use fleche_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// Travels by its name.
+/// A function that is referred to by its name.
 #[fleche(name = "reference::named")]
 fn named(x: i64) -> i64 {
     x.wrapping_add(1)
 }
 
-/// Its instances travel by their positions.
+/// A generic function, whose instances are referred to by their code addresses.
 #[fleche(name = "reference::instance")]
 fn instance<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static>(value: T) -> T {
     value
 }
 
-/// Travels by its type.
+/// A function without the attribute, which is referred to by its type.
 fn plain(x: i64) -> i64 {
     x
 }
 
-/// Reads the bytes as text of bound callables; as a position, forged; and as edits of text that can be read. Whatever is
-/// read can be called.
+/// Reads the bytes as text of bound callables, as forged code addresses, and as edits of valid text.
+///
+/// Everything that can be read is called.
 ///
 /// # Panics
 ///
-/// Where anything is read that nobody wrote.
+/// Panics if forged text is accepted, or if a callable that was read cannot be called.
 pub fn check(bytes: &[u8]) {
     read(bytes);
     forge(bytes);
     edit(bytes);
 }
 
-/// Whether anything was read.
+/// Reads and calls the text in all forms, and returns whether it was accepted in any.
 fn read(text: &[u8]) -> bool {
     let call = either::<BoundCall<i64>>(text);
     let pointer = either::<Bound<fn(i64) -> i64>>(text);
     let restored = Bound::restore(plain, &mut serde_json::Deserializer::from_slice(text));
     if let Some(call) = &call {
-        call.call().expect("what was read can be called");
+        call.call().expect("a call that was read must run");
     }
     if let Some(pointer) = &pointer {
         pointer.call((1,));
@@ -55,41 +56,41 @@ fn read(text: &[u8]) -> bool {
     call.is_some() || pointer.is_some() || restored.is_ok()
 }
 
-/// What the bytes are in JSON, else in CBOR.
+/// Parses the bytes as JSON, or else as CBOR.
 fn either<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     serde_json::from_slice(text).ok().or_else(|| from_slice(text).ok())
 }
 
-/// A call of an instance as text, and the same of a function with a name.
+/// Returns the text of a call of a generic instance, and of a call of a function with a name.
 fn written() -> [Value; 2] {
     let _active = Cache::void().enter();
     [json!(instance::bind(7_i64)), json!(named::bind(7))]
 }
 
-/// Takes the bytes for another position, other types or another executable: none leads anywhere.
+/// Replaces the code address, the types or the executable in valid text by the bytes. None of these may be accepted.
 fn forge(bytes: &[u8]) {
     let [text, _] = written();
     let position = &text["function"]["position"];
-    // Where the system tells no positions, there is nothing to forge.
+    // On systems without code addresses, there is nothing to forge.
     let (Some(at), Some(types)) = (position["at"].as_u64(), position["types"].as_u64()) else { return };
     let number = bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
-    assert!(leads(&text, at, types), "what was written is read");
+    assert!(leads(&text, at, types), "valid text must be read");
     for forged in [number, at.wrapping_add(number), at.wrapping_sub(number), at ^ number] {
-        assert!(forged == at || !leads(&text, forged, types), "nothing was written at {forged:#x}");
-        assert!(!leads(&text, forged, types ^ 1), "nothing of such types is at {forged:#x}");
+        assert!(forged == at || !leads(&text, forged, types), "the forged address {forged:#x} must be refused");
+        assert!(!leads(&text, forged, types ^ 1), "the address {forged:#x} with forged types must be refused");
     }
     for forged in [number, types.wrapping_add(number), types ^ number] {
-        assert!(forged == types || !leads(&text, at, forged), "{forged:#x} are other types");
+        assert!(forged == types || !leads(&text, at, forged), "the forged types {forged:#x} must be refused");
     }
     let mut other = text.clone();
     other["function"]["position"]["executable"] = json!(Digest::of(bytes));
-    assert!(!read(other.to_string().as_bytes()), "another build wrote this");
+    assert!(!read(other.to_string().as_bytes()), "text of another executable must be refused");
     let mut other = text;
     other["function"]["position"]["of"] = json!(format!("{number}"));
-    assert!(!read(other.to_string().as_bytes()), "this name is not at the position");
+    assert!(!read(other.to_string().as_bytes()), "a code address with a forged name must be refused");
 }
 
-/// Whether these lead to a function, as text and on the channel to a worker.
+/// Returns whether this address and these types lead to a function, both as text and on the channel to a worker.
 fn leads(text: &Value, at: u64, types: u64) -> bool {
     #[derive(Deserialize)]
     struct OnTheChannel(FunctionRef);
@@ -97,19 +98,19 @@ fn leads(text: &Value, at: u64, types: u64) -> bool {
     text["function"]["position"]["at"] = json!(at);
     text["function"]["position"]["types"] = json!(types);
     let channel: OnTheChannel =
-        serde_json::from_value(json!({ "position": { "at": at, "types": types } })).expect("a position");
+        serde_json::from_value(json!({ "position": { "at": at, "types": types } })).expect("a code address must parse");
     let leads = read(text.to_string().as_bytes());
-    assert_eq!(channel.0.call(&[&[7]]).is_ok(), leads, "both read positions alike");
+    assert_eq!(channel.0.call(&[&[7]]).is_ok(), leads, "text and channel must accept the same code addresses");
     leads
 }
 
-/// Takes each three bytes for a place and what comes there, in text that can be read; then cuts it.
+/// Reads a prefix of valid text, which must be refused, and edits of it, each of a position and a byte for every three bytes.
 fn edit(bytes: &[u8]) {
     for text in written() {
-        let cbor = to_vec(&text).expect("a tree has an encoding");
+        let cbor = to_vec(&text).expect("JSON values have an encoding");
         for mut text in [text.to_string().into_bytes(), cbor] {
             let cut = bytes.first().map_or(0, |byte| usize::from(*byte) * text.len() / 256);
-            assert!(!read(&text[..cut]), "this ends too soon");
+            assert!(!read(&text[..cut]), "truncated text must be refused");
             for edit in bytes.as_chunks::<3>().0 {
                 let place = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % text.len();
                 text[place] = edit[2];

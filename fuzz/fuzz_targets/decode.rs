@@ -1,4 +1,4 @@
-//! Decodes arbitrary bytes; the corpus holds one example for each form of the format and each way to break it.
+//! Fuzz target that decodes arbitrary bytes. The corpus has an example of each form of the format and of each violation.
 #![no_main]
 
 #[path = "../check_bytes.rs"]

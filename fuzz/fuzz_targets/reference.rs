@@ -1,4 +1,4 @@
-//! Reads arbitrary, forged and edited text of bound callables.
+//! Fuzz target that reads arbitrary, forged and edited text of bound callables.
 #![no_main]
 
 #[path = "../check_reference.rs"]

@@ -1,4 +1,4 @@
-//! A backend in a crate of its own, to start from: a map in memory that holds bytes, as a server or a database would.
+//! A template for a backend in a crate of its own. It stores bytes in a map in memory, in place of a server or a database.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -20,9 +20,9 @@ fleche_core::register_backend! {
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)] #[rustfmt::skip]
 struct ExampleConfig { id: u64 }
 
-#[rustfmt::skip] // A method a line, so that the whole is seen at once.
+#[rustfmt::skip] // One line per method keeps the whole backend on a page.
 impl ExampleConfig {
-    fn new() -> Self { Self { id: RandomState::new().hash_one(()) >> 1 } } // TOML stops at 63 bits.
+    fn new() -> Self { Self { id: RandomState::new().hash_one(()) >> 1 } } // TOML integers have 63 bits.
     fn store(&self) -> Result<Arc<Example>> {
         static OPEN: OpenStores<u64, Example> = OpenStores::new();
         OPEN.get_or_open(self.id, || Ok(Example { config: self.clone(), entries: Mutex::default() }))

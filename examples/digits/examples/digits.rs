@@ -1,4 +1,4 @@
-//! The main example: `cargo run --release --example digits`, with options after a `--`.
+//! The main example. Run it with `cargo run --release --example digits`; options follow after `--`.
 
 fn main() -> std::process::ExitCode {
     digits::run::main()

@@ -1,19 +1,19 @@
-//! Results as a picture: an SVG file with a curve for each metric.
+//! Draws the results as an SVG file with a curve for each metric.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::{report::Means, study::Metric};
 
-/// The results as an SVG document: `k` to the right, mean accuracy upward.
+/// Displays the results as an SVG document, with `k` on the horizontal axis and the mean accuracy on the vertical one.
 #[derive(Clone, Copy, Debug)]
 pub struct Svg<'a>(pub &'a Means);
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
-/// Room for labels: left, right, top, bottom.
+/// The margins for labels: left, right, top and bottom.
 const MARGINS: (f64, f64, f64, f64) = (70.0, 90.0, 50.0, 50.0);
 
-/// Tells colour-blind readers apart as well: Okabe and Ito, 2008.
+/// Returns the colour of a metric's curve, from the palette for colour-blind readers of Okabe and Ito, 2008.
 fn colour(metric: Metric) -> &'static str {
     match metric {
         Metric::L1 => "#0072b2",
@@ -22,7 +22,7 @@ fn colour(metric: Metric) -> &'static str {
     }
 }
 
-/// Where values stand in the picture.
+/// Maps values to positions in the picture.
 struct Scale {
     ks: f64,
     low: f64,
@@ -52,7 +52,7 @@ impl Display for Svg<'_> {
         )?;
         writeln!(f, r#"<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>"#)?;
         let (left, right, top, bottom) = MARGINS;
-        let title = "Handwritten digits: how often the nearest neighbours are right";
+        let title = "Handwritten digits: accuracy of the k nearest neighbours";
         writeln!(f, r#"<text x="{left}" y="{:.1}" font-size="16">{title}</text>"#, top - 20.0)?;
         for mean in ticks(low, high) {
             let y = scale.y(mean);
@@ -67,7 +67,7 @@ impl Display for Svg<'_> {
         let (middle, lowest) = (left + (WIDTH - left - right) / 2.0, HEIGHT - 10.0);
         writeln!(
             f,
-            r#"<text x="{middle:.1}" y="{lowest:.1}" text-anchor="middle">k, the neighbours that vote</text>"#
+            r#"<text x="{middle:.1}" y="{lowest:.1}" text-anchor="middle">k, the number of neighbours that vote</text>"#
         )?;
         Metric::ALL.into_iter().try_for_each(|metric| (*self).curve(f, &scale, metric))?;
         writeln!(f, "</svg>")
@@ -89,7 +89,7 @@ impl Svg<'_> {
     }
 }
 
-/// At most eleven hundredths, evenly spaced.
+/// Returns at most eleven evenly spaced multiples of 0.01 from `low` to `high`.
 fn ticks(low: f64, high: f64) -> impl Iterator<Item = f64> {
     let hundredths = ((high - low) * 100.0).round();
     let step = (hundredths / 10.0).ceil().max(1.0);
@@ -98,7 +98,7 @@ fn ticks(low: f64, high: f64) -> impl Iterator<Item = f64> {
         .map(move |at| low + at / 100.0)
 }
 
-#[allow(clippy::cast_precision_loss)] // A handful.
+#[allow(clippy::cast_precision_loss)] // The counts are small.
 fn number(count: usize) -> f64 {
     count as f64
 }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_are_opened_are_closed() {
+    fn every_element_is_closed() {
         let svg = svg();
         let opened = svg.matches('<').count() - svg.matches("</").count();
         assert_eq!(opened, svg.matches("</").count() + svg.matches("/>").count());
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_few_hundredths() {
+    fn there_are_at_most_eleven_ticks() {
         assert_eq!(ticks(0.95, 0.99).count(), 5);
         assert!(ticks(0.0, 1.0).count() <= 11);
     }

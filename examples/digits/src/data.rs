@@ -1,4 +1,4 @@
-//! The input: images of handwritten digits and their labels, from CSV.
+//! Reads the input, images of handwritten digits and their labels, from CSV.
 
 use std::{
     fs,
@@ -8,26 +8,26 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Pixels of an image: 8 rows of 8.
+/// The number of pixels of an image: 8 rows of 8.
 pub const PIXELS: usize = 64;
-/// The pixels and the label.
+/// The number of columns: the pixels and the label.
 const COLUMNS: usize = PIXELS + 1;
-/// The largest pixel.
+/// The largest value of a pixel.
 const INK: u8 = 16;
 /// The largest label.
 const LAST_LABEL: u8 = 9;
-/// Fewer rows leave a fold of the study empty.
+/// The smallest number of rows, with which no fold of the study is empty.
 const MIN_ROWS: usize = crate::study::FOLDS;
 
 /// Images and their labels, row by row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digits {
-    /// [`PIXELS`] a row.
+    /// The pixels of all images, [`PIXELS`] for each row.
     pixels: Vec<u8>,
     labels: Vec<u8>,
 }
 
-/// Where a file is not what it should be.
+/// The error of a file that cannot be read or does not contain digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum DataError {
     /// The file cannot be read.
@@ -35,26 +35,26 @@ pub enum DataError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         why: String,
     },
-    /// The file does not hold digits.
+    /// The file does not contain digits.
     #[error("{}, line {line}, column {column}: {problem}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Which of the values of that line, from 1.
+        /// The number of the value in that line, counted from 1.
         column: usize,
-        /// What is wrong there.
+        /// The problem at this position.
         problem: Problem,
     },
 }
 
-/// What can be wrong with a value, a row, or the file as a whole.
+/// A problem with a value, a row, or the whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[allow(missing_docs)] // The texts are the documentation.
+#[allow(missing_docs)] // The error texts document the variants.
 pub enum Problem {
     #[error("the file is empty")]
     Empty,
@@ -62,27 +62,27 @@ pub enum Problem {
     TooFewRows { rows: usize },
     #[error("the text is not UTF-8")]
     NotUtf8,
-    #[error("the row has {columns} columns instead of {COLUMNS}, {PIXELS} pixels and a label")]
+    #[error("the row has {columns} columns instead of {COLUMNS} ({PIXELS} pixels and a label)")]
     Columns { columns: usize },
     #[error("`{text}` is not an integer")]
     NotAnInteger { text: String },
-    #[error("the pixel {text} is not within 0 to {INK}")]
+    #[error("pixel {text} is not in the range 0 to {INK}")]
     NotAPixel { text: String },
-    #[error("the label {text} is not within 0 to {LAST_LABEL}")]
+    #[error("label {text} is not in the range 0 to {LAST_LABEL}")]
     NotALabel { text: String },
 }
 
-/// A problem and its place: line and column, from 1.
+/// A line and a column, both counted from 1, and the problem there.
 type Found = (usize, usize, Problem);
 
-/// The digits that come with the example; `data/README.md` says where from.
+/// The path of the digits that come with the example; `data/README.md` states their origin.
 pub const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits.csv");
 
 impl Digits {
     /// Reads digits from this file.
     ///
     /// # Errors
-    /// [`DataError`] names the file, and the place in it where there is one.
+    /// Fails with a [`DataError`] that names the file and, if its content is invalid, the line and column.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let bytes = fs::read(path).map_err(|error| {
             let why = error.to_string();
@@ -108,7 +108,7 @@ impl Digits {
         }
     }
 
-    /// Adds the image and the label of one line; else the column, from 1, and its problem.
+    /// Adds the image and the label of one line, or returns the column, counted from 1, and the problem there.
     fn push(&mut self, row: &str) -> Result<(), (usize, Problem)> {
         let columns = if row.trim().is_empty() { 0 } else { row.split(',').count() };
         if columns != COLUMNS {
@@ -125,22 +125,22 @@ impl Digits {
         Ok(())
     }
 
-    /// How many images there are.
+    /// Returns the number of images.
     pub fn rows(&self) -> usize {
         self.labels.len()
     }
 
-    /// The image in this row.
+    /// Returns the pixels of the image in this row.
     pub fn image(&self, row: usize) -> &[u8] {
         &self.pixels[row * PIXELS..][..PIXELS]
     }
 
-    /// Which digit the image in this row shows.
+    /// Returns the digit that the image in this row shows.
     pub fn label(&self, row: usize) -> u8 {
         self.labels[row]
     }
 
-    /// Images that are blank but for their first pixel, with their labels.
+    /// Creates images from the values of their first pixels, with the other pixels blank, and their labels.
     #[cfg(test)]
     pub(crate) fn of_first_pixels(rows: &[(u8, u8)]) -> Self {
         let blank = |first| (0..PIXELS).map(move |at| if at == 0 { first } else { 0 });
@@ -153,7 +153,7 @@ fn malformed(path: &Path) -> impl FnOnce(Found) -> DataError {
     move |(line, column, problem)| DataError::Malformed { path: path.to_owned(), line, column, problem }
 }
 
-/// An integer from 0 to `last`.
+/// Parses an integer from 0 to `last`.
 fn integer(text: &str, last: u8, outside: impl FnOnce(String) -> Problem) -> Result<u8, Problem> {
     match text.parse::<i64>() {
         Ok(number) => match u8::try_from(number) {

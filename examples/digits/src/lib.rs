@@ -1,7 +1,7 @@
-//! How well do a digit's nearest neighbours tell which digit it is? A study as a pipeline of memoized functions.
+//! A study of handwritten digits as a pipeline of memoized functions: how well do a digit's nearest neighbours identify it?
 //!
-//! [`study`] holds the two functions that the study consists of, [`data`] reads its input, [`report`] and [`chart`]
-//! show its results, [`run`] puts them together.
+//! [`study`] contains the memoized functions, [`data`] reads the input, [`report`] and [`chart`] show the results, and [`run`]
+//! is the program.
 
 pub mod chart;
 pub mod data;

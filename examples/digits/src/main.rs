@@ -1,4 +1,4 @@
-//! The program: `digits --help` says what it does.
+//! The program `digits`; see `digits --help`.
 
 fn main() -> std::process::ExitCode {
     digits::run::main()

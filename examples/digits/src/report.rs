@@ -1,4 +1,4 @@
-//! Results as text: a table, and a chart of plain characters.
+//! Formats the results as text: a table, and a chart of plain characters.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -11,20 +11,20 @@ pub struct Means(Vec<[f64; METRICS]>);
 const METRICS: usize = Metric::ALL.len();
 
 impl Means {
-    /// The means of accuracies that come fold by fold, for each `k` from 1 on each metric.
+    /// Computes the means of accuracies that are in the order of [`order`].
     pub fn of(accuracies: &[f64]) -> Self {
-        #[allow(clippy::cast_precision_loss)] // A handful of folds.
+        #[allow(clippy::cast_precision_loss)] // There are only a few folds.
         let means: Vec<f64> = accuracies.chunks(FOLDS).map(|folds| folds.iter().sum::<f64>() / FOLDS as f64).collect();
         Self(means.as_chunks().0.to_vec())
     }
 
-    /// The curve of one metric: `k` and mean accuracy, by `k`.
+    /// Returns the curve of one metric: pairs of `k` and the mean accuracy, in ascending order of `k`.
     pub fn curve(&self, metric: Metric) -> impl Iterator<Item = (usize, f64)> {
         let column = Metric::ALL.iter().position(|other| *other == metric);
         self.0.iter().enumerate().filter_map(move |(row, means)| Some((row + 1, means[column?])))
     }
 
-    /// The hundredths that hold all means: what a chart shows.
+    /// Returns the range of a chart: the smallest and the largest mean, rounded outward to multiples of 0.01.
     pub fn range(&self) -> (f64, f64) {
         let all = || self.0.iter().flatten().copied();
         let (low, high) = (all().fold(1.0, f64::min), all().fold(0.0, f64::max));
@@ -33,13 +33,13 @@ impl Means {
     }
 }
 
-/// The calls of the study, in the order in which [`Means::of`] takes their results.
+/// Returns the arguments `k`, fold and metric of the study's calls, in the order in which [`Means::of`] takes their results.
 pub fn order() -> impl Iterator<Item = (usize, usize, Metric)> {
     (1..=MOST_VOTERS)
         .flat_map(|k| Metric::ALL.into_iter().flat_map(move |metric| (0..FOLDS).map(move |fold| (k, fold, metric))))
 }
 
-/// A table with a row for each `k` and a column for each metric.
+/// Displays a table with a row for each `k` and a column for each metric.
 impl Display for Means {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, " k")?;
@@ -52,16 +52,16 @@ impl Display for Means {
     }
 }
 
-/// A chart of plain characters: `k` to the right, mean accuracy upward.
+/// Displays a chart of plain characters, with `k` on the horizontal axis and the mean accuracy on the vertical one.
 #[derive(Clone, Copy, Debug)]
 pub struct Plot<'a>(pub &'a Means);
 
-/// Lines of a chart.
+/// The number of lines of a chart.
 const HEIGHT: usize = 13;
-/// Characters from one `k` to the next.
+/// The number of characters from one `k` to the next.
 const STEP: usize = 4;
 
-/// The character that stands for a metric.
+/// Returns the character that represents a metric.
 fn mark(metric: Metric) -> char {
     match metric {
         Metric::L1 => '1',
@@ -82,7 +82,7 @@ impl Display for Plot<'_> {
             }
         }
         for (number, line) in lines.iter().enumerate() {
-            #[allow(clippy::cast_precision_loss)] // A handful of lines.
+            #[allow(clippy::cast_precision_loss)] // There are only a few lines.
             let value = high - (high - low) * number as f64 / (HEIGHT - 1) as f64;
             let label = if number % 3 == 0 { format!("{value:.3}") } else { String::new() };
             let line: String = line.iter().collect();
@@ -97,10 +97,10 @@ impl Display for Plot<'_> {
     }
 }
 
-/// The line of a chart, from above, that shows this mean.
+/// Returns the line of a chart, counted from the top, that shows this mean.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
 fn line_of(mean: f64, low: f64, high: f64) -> usize {
-    // Within 0 and HEIGHT - 1, since the mean is within the range. The cast saturates.
+    // The result is between 0 and HEIGHT - 1, since the mean is within the range. The cast saturates.
     (((high - mean) / (high - low) * (HEIGHT - 1) as f64).round() as usize).min(HEIGHT - 1)
 }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::{Means, Plot, order};
     use crate::study::{FOLDS, MOST_VOTERS, Metric};
 
-    /// Accuracy is k hundredths, and a tenth more for the metric `l2`.
+    /// Returns means of 0.80, 0.81 or 0.82, depending on `k` modulo 3, and 0.1 more for the metric `l2`.
     fn means() -> Means {
         let accuracy = |(k, fold, metric): (usize, usize, Metric)| {
             let of_folds = [-0.02, -0.01, 0.0, 0.01, 0.02][fold];
@@ -119,18 +119,18 @@ mod tests {
     }
 
     #[test]
-    fn the_order_has_every_call_once() {
+    fn order_contains_every_call() {
         assert_eq!(order().count(), MOST_VOTERS * FOLDS * Metric::ALL.len());
     }
 
     #[test]
-    fn means_are_over_the_folds() {
+    fn means_are_taken_over_the_folds() {
         let curve: Vec<_> = means().curve(Metric::L2).take(2).map(|(k, mean)| format!("{k} {mean:.4}")).collect();
         assert_eq!(curve, ["1 0.9100", "2 0.9200"]);
     }
 
     #[test]
-    fn the_table_has_a_row_for_each_k_and_a_column_for_each_metric() {
+    fn table_has_a_row_for_each_k_and_a_column_for_each_metric() {
         let table = means().to_string();
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 1 + MOST_VOTERS);
@@ -140,19 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn the_range_is_the_hundredths_around_the_means() {
+    fn range_is_rounded_outward_to_hundredths() {
         let (low, high) = Means(vec![[0.913, 0.925, 0.958]]).range();
         assert_eq!(format!("{low:.4} {high:.4}"), "0.9100 0.9600");
     }
 
     #[test]
-    fn a_range_is_never_empty() {
+    fn range_is_never_empty() {
         let (low, high) = Means(vec![[1.0; 3]]).range();
         assert!(low < high);
     }
 
     #[test]
-    fn the_plot_marks_every_mean() {
+    fn plot_marks_every_mean() {
         let plot = Plot(&Means(vec![[0.90, 0.95, 1.0], [0.95, 0.95, 0.90]])).to_string();
         let marks: String =
             plot.lines().filter(|line| line.contains('|')).flat_map(|line| line.chars().skip(9)).collect();

@@ -25,34 +25,34 @@ use crate::{
     study::{FOLDS, Metric, accuracy, digits},
 };
 
-/// How well do a handwritten digit's nearest neighbours tell which digit it is?
+/// How well do a handwritten digit's nearest neighbours identify it?
 ///
-/// Finds the nearest neighbours of 1797 digits by three metrics in five folds, and lets 1 to 15 of them vote. Results are
-/// kept: a second run computes nothing.
+/// Finds the nearest neighbours of 1797 digits by three metrics in five folds, and lets 1 to 15 of them vote. The results
+/// are stored, so a second run computes nothing.
 #[derive(Debug, Parser)]
 #[command(name = "digits", version)]
 pub struct Options {
-    /// Where results are kept
+    /// Where to store results
     #[arg(long, value_enum, default_value_t = Store::File)]
     store: Store,
-    /// Where the stored results and the picture go
+    /// The directory for the stored results and the picture
     #[arg(long, value_name = "DIR", default_value = "target/digits")]
     dir: PathBuf,
-    /// Where calls run
+    /// Where to run calls
     #[arg(long, value_enum, default_value_t = Workers::Threads)]
     executor: Workers,
-    /// How many calls run at once [default: one per core]
+    /// The number of calls that run at once [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Remove the results that earlier runs stored in DIR, and nothing else, instead of running
     #[arg(long)]
     clear: bool,
-    /// Digits to use instead of those that come with the program: CSV, 64 pixels from 0 to 16 and a label from 0 to 9
+    /// A CSV file to use in place of the digits that come with the program: 64 pixels from 0 to 16 and a label from 0 to 9
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 }
 
-/// Where results are kept.
+/// Where results are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Store {
     /// In files, for the next run
@@ -66,15 +66,15 @@ pub enum Store {
 pub enum Workers {
     /// On threads of this process
     Threads,
-    /// In processes of this program
+    /// In worker processes of this program
     #[cfg(target_os = "linux")]
     Processes,
-    /// One after the other, where they are made
+    /// One after the other, on the main thread
     Serial,
 }
 
 impl Workers {
-    /// So many of them; one per core where no number is given.
+    /// Starts the executor with this number of workers, by default one per core.
     fn open(self, workers: Option<usize>) -> fleche_core::Result<Box<dyn Executor>> {
         #[cfg(target_os = "linux")]
         let per_core = || std::thread::available_parallelism().map_or(1, Into::into);
@@ -87,7 +87,7 @@ impl Workers {
     }
 }
 
-/// How a run can fail.
+/// The error of a failed run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The input cannot be used.
@@ -96,15 +96,15 @@ pub enum RunError {
     /// The stores or the pool cannot be opened, or the stores cannot be cleared.
     #[error(transparent)]
     Fleche(#[from] fleche_core::Error),
-    /// A call came to no result.
+    /// A call returned no result.
     #[error(transparent)]
     Job(#[from] JobError),
     /// The picture cannot be written.
     #[error("cannot write {}: {source}; name another directory with --dir", path.display())]
     Picture {
-        /// Its file.
+        /// The picture's file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The report cannot be written.
@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     fleche_exec::init();
     match run(&Options::parse(), &mut io::stdout().lock()) {
-        // Whoever read the report has read enough.
+        // The reader of the report has closed the pipe, as `head` does.
         Err(RunError::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("digits: {error}");
@@ -127,10 +127,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs the study, or clears its results, and reports.
+/// Runs the study, or clears its stored results, and writes the report.
 ///
 /// # Errors
-/// [`RunError`] says at what.
+/// Fails if the input is invalid, if a store or the executor fails, or if the picture or the report cannot be written.
 pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
     if options.clear {
         let removed = stored::clear(&options.dir)?;
@@ -151,15 +151,16 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
     writeln!(report, "{means}\n\n{}\n\nchart: {}", Plot(&means), picture.display())?;
     writeln!(report, "calls {}, computed {computed}, hits {hits}, {seconds:.4} s", hits + misses)?;
     if computed == 0 {
-        writeln!(report, "nothing was computed: every result was there")?;
+        writeln!(report, "nothing was computed: every result was stored already")?;
     }
     Ok(())
 }
 
-/// The accuracies for `k` = 1 first: each of them finds the neighbours of its fold and metric, which are then there for all
-/// others.
+/// Computes all accuracies and returns their means.
+///
+/// The calls with `k` = 1 run first: each finds the neighbours of its fold and metric, which are hits for all other `k`.
 fn study(data: &FileContent, executor: Box<dyn Executor>) -> Result<Means, RunError> {
-    // Read once, before each worker does it for itself.
+    // Read the digits once here, so that the workers find them in the cache.
     if !digits::contains(data).unwrap_or(false) {
         digits(data)?;
     }
@@ -178,7 +179,7 @@ fn study(data: &FileContent, executor: Box<dyn Executor>) -> Result<Means, RunEr
     Ok(Means::of(&accuracies))
 }
 
-/// On standard error, where somebody looks at it.
+/// Creates a progress bar on standard error, which is hidden if that is not a terminal.
 fn progress(calls: usize) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -188,7 +189,7 @@ fn progress(calls: usize) -> ProgressBar {
     style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
 }
 
-/// Draws the picture, unless it is there already.
+/// Draws the picture and returns its path. Leaves the file alone if it already contains this picture.
 fn draw(means: &Means, directory: &Path) -> Result<PathBuf, RunError> {
     let path = directory.join("digits.svg");
     let picture = Svg(means).to_string();

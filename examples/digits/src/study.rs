@@ -1,4 +1,4 @@
-//! The study: which rows are nearest, and how often their labels agree with the row's own.
+//! The memoized functions of the study: the nearest rows, and how often their labels agree with the row's own.
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataError, Digits};
 
-/// Into how many parts the rows are split; each in turn is tested against the others.
+/// The number of parts into which the rows are split. Each part is tested against the others.
 pub const FOLDS: usize = 5;
-/// How many neighbours of each row are found.
+/// The number of neighbours that are found for each row.
 pub const NEIGHBOURS: usize = 30;
-/// The largest number of neighbours that vote; all from 1 on are tried.
+/// The largest number of neighbours that vote. All numbers from 1 on are tried.
 pub const MOST_VOTERS: usize = 15;
 
-/// How far two images are apart.
+/// A measure of the distance between two images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metric {
-    /// The sum of the pixels' differences.
+    /// The sum of the pixels' absolute differences.
     L1,
-    /// The square root of the sum of their squares.
+    /// The square root of the sum of the squared differences.
     L2,
-    /// The largest of them.
+    /// The largest absolute difference.
     Linf,
 }
 
 impl Metric {
-    /// All of them.
+    /// All metrics.
     pub const ALL: [Self; 3] = [Self::L1, Self::L2, Self::Linf];
 
-    /// A number that grows with the distance: for [`L2`](Self::L2) its square, an integer as well.
+    /// Returns an integer that grows with the distance: the distance itself, or its square for [`L2`](Self::L2).
     fn distance(self, one: &[u8], other: &[u8]) -> u32 {
         let differences = one.iter().zip(other).map(|(one, other)| u32::from(one.abs_diff(*other)));
         match self {
@@ -50,20 +50,22 @@ impl fmt::Display for Metric {
     }
 }
 
-/// The digits in this file. What the file holds is part of the key, here and below, not what it is called.
+/// Reads the digits in this file. The key of the call contains the content of the file, not its name.
 ///
 /// # Errors
-/// [`DataError`] says what is wrong with the file, and where.
+/// Fails with a [`DataError`] if the file cannot be read or does not contain digits.
 #[fleche]
 pub fn digits(data: &FileContent) -> Result<Digits, DataError> {
     Digits::read(data)
 }
 
-/// For each row of this fold (`row % FOLDS == fold`), in order, the nearest [`NEIGHBOURS`] rows of the other folds, the
-/// nearest first. Of two at the same distance the one with the smaller number is nearer.
+/// Returns the nearest [`NEIGHBOURS`] rows of the other folds, nearest first, for each row of this fold.
+///
+/// The rows of a fold are those with `row % FOLDS == fold`, in ascending order. Of two rows at the same distance, the one
+/// with the smaller number is nearer.
 ///
 /// # Errors
-/// Those of [`digits()`].
+/// Fails as [`digits()`] does.
 #[fleche]
 #[allow(clippy::needless_pass_by_value)] // Submitted calls own their arguments.
 pub fn neighbours(data: FileContent, fold: usize, metric: Metric) -> Result<Vec<Vec<u32>>, DataError> {
@@ -71,11 +73,12 @@ pub fn neighbours(data: FileContent, fold: usize, metric: Metric) -> Result<Vec<
     Ok(tested(&digits, fold).map(|row| nearest(&digits, row, metric)).collect())
 }
 
-/// The part of this fold's rows whose label wins the vote among their `k` nearest neighbours. Of labels with equally many
-/// votes, the one with the nearest voter wins.
+/// Returns the fraction of this fold's rows whose label wins the vote among their `k` nearest neighbours.
+///
+/// Of labels with equally many votes, the one with the nearest voter wins.
 ///
 /// # Errors
-/// Those of [`digits()`].
+/// Fails as [`digits()`] does.
 #[fleche]
 pub fn accuracy(data: FileContent, k: usize, fold: usize, metric: Metric) -> Result<f64, DataError> {
     let digits = digits(&data)?;
@@ -85,7 +88,7 @@ pub fn accuracy(data: FileContent, k: usize, fold: usize, metric: Metric) -> Res
     Ok(part(right.count(), neighbours.len()))
 }
 
-/// The rows of this fold.
+/// Returns the rows of this fold.
 fn tested(digits: &Digits, fold: usize) -> impl Iterator<Item = usize> {
     (fold..digits.rows()).step_by(FOLDS)
 }
@@ -99,7 +102,7 @@ fn nearest(digits: &Digits, row: usize, metric: Metric) -> Vec<u32> {
     others.into_iter().filter_map(|(_, other)| u32::try_from(other).ok()).collect()
 }
 
-/// `None` where nobody votes.
+/// Returns the label that wins the vote, or `None` if there are no votes.
 fn vote(digits: &Digits, nearest: &[u32], k: usize) -> Option<u8> {
     let votes = || nearest.iter().take(k).filter_map(|row| usize::try_from(*row).ok()).map(|row| digits.label(row));
     let count = |label| votes().filter(|vote| *vote == label).count();
@@ -107,7 +110,7 @@ fn vote(digits: &Digits, nearest: &[u32], k: usize) -> Option<u8> {
     votes().find(|label| count(*label) == most)
 }
 
-#[allow(clippy::cast_precision_loss)] // Exact up to 2^53 rows.
+#[allow(clippy::cast_precision_loss)] // The conversion is exact up to 2^53 rows.
 fn part(right: usize, all: usize) -> f64 {
     right as f64 / all as f64
 }

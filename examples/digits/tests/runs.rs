@@ -1,4 +1,4 @@
-//! The program as its user sees it: runs of the built binary.
+//! Tests of the program through runs of the built binary.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A directory with a part of the shipped digits, which is enough here and soon done.
+/// Creates a directory with the first 100 of the shipped digits, which keeps the runs short.
 fn directory() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let shipped = fs::read_to_string(digits::data::SHIPPED).unwrap();
@@ -23,7 +23,7 @@ fn digits(directory: &Path, options: &[&str]) -> Output {
     program.output().unwrap()
 }
 
-/// What it printed, where it ended well.
+/// Runs the program, which must succeed, and returns its standard output.
 fn report(directory: &Path, options: &[&str]) -> String {
     let output = digits(directory, options);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -36,20 +36,20 @@ fn table(report: &str) -> Vec<&str> {
     report.lines().take(16).collect()
 }
 
-/// The files in this directory and those below.
+/// Returns the files in this directory and its subdirectories.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// Files of entries: the stores' own marks begin with a dot.
+/// Returns the files of a store's entries. The names of the store's other files begin with a dot.
 fn entries(store: &Path) -> Vec<PathBuf> {
     let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
     files(store).into_iter().filter(|path| !hidden(path)).collect()
 }
 
 #[test]
-fn a_second_run_computes_nothing_and_prints_the_same_table() {
+fn second_run_computes_nothing_and_prints_the_same_table() {
     let directory = directory();
     let first = report(directory.path(), &[]);
     let second = report(directory.path(), &[]);
@@ -62,7 +62,7 @@ fn a_second_run_computes_nothing_and_prints_the_same_table() {
 }
 
 #[test]
-fn every_executor_prints_the_same_table_and_finds_what_others_computed() {
+fn all_executors_print_the_same_table_and_share_results() {
     let executors =
         if cfg!(target_os = "linux") { &["threads", "processes", "serial"][..] } else { &["threads", "serial"] };
     let runs: Vec<_> = executors.iter().map(|executor| (directory(), ["--executor", executor])).collect();
@@ -78,11 +78,11 @@ fn every_executor_prints_the_same_table_and_finds_what_others_computed() {
 }
 
 #[test]
-fn the_name_of_each_stored_value_is_the_digest_of_its_file() {
+fn stored_values_are_named_by_the_digest_of_their_file() {
     let directory = directory();
     report(directory.path(), &[]);
     let values = entries(&directory.path().join("out/values"));
-    assert!(values.len() > 15, "neighbours are kept");
+    assert!(values.len() > 15, "the lists of neighbours must be stored as values");
     for path in values {
         let name = [path.parent().unwrap(), &path].map(|path| path.file_name().unwrap().to_str().unwrap()).concat();
         assert_eq!(blake3::hash(&fs::read(&path).unwrap()).to_hex().as_str(), name);
@@ -90,7 +90,7 @@ fn the_name_of_each_stored_value_is_the_digest_of_its_file() {
 }
 
 #[test]
-fn the_same_digits_under_another_name_are_computed_already() {
+fn renaming_the_data_file_causes_no_computation() {
     let directory = directory();
     report(directory.path(), &[]);
     fs::rename(directory.path().join("some.csv"), directory.path().join("other.csv")).unwrap();
@@ -100,7 +100,7 @@ fn the_same_digits_under_another_name_are_computed_already() {
 }
 
 #[test]
-fn other_digits_are_computed_anew() {
+fn changed_data_file_is_computed_again() {
     let directory = directory();
     report(directory.path(), &[]);
     let path = directory.path().join("some.csv");
@@ -110,7 +110,7 @@ fn other_digits_are_computed_anew() {
 }
 
 #[test]
-fn the_chart_is_where_the_report_says() {
+fn chart_is_written_to_the_reported_path() {
     let directory = directory();
     let report = report(directory.path(), &[]);
     let chart = report.lines().find_map(|line| line.strip_prefix("chart: ")).unwrap();
@@ -118,14 +118,14 @@ fn the_chart_is_where_the_report_says() {
 }
 
 #[test]
-fn a_run_in_memory_stores_nothing() {
+fn run_in_memory_creates_no_store() {
     let directory = directory();
     assert!(report(directory.path(), &["--store", "memory"]).contains("computed 241,"));
     assert!(!directory.path().join("out/values").exists());
 }
 
 #[test]
-fn clearing_removes_every_stored_result() {
+fn clear_removes_every_stored_result() {
     let directory = directory();
     report(directory.path(), &[]);
     assert_eq!(report(directory.path(), &["--clear"]), "removed 241 stored results from out\n");
@@ -134,7 +134,7 @@ fn clearing_removes_every_stored_result() {
 }
 
 #[test]
-fn clearing_leaves_foreign_files_alone() {
+fn clear_leaves_unrelated_files_in_place() {
     let directory = directory();
     report(directory.path(), &[]);
     let foreign =
@@ -148,21 +148,21 @@ fn clearing_leaves_foreign_files_alone() {
 }
 
 #[test]
-fn clearing_where_nothing_was_stored_creates_nothing() {
+fn clear_without_stored_results_creates_nothing() {
     let directory = directory();
     assert_eq!(report(directory.path(), &["--clear"]), "removed 0 stored results from out\n");
     assert!(!directory.path().join("out").exists());
 }
 
 #[test]
-fn what_is_wrong_with_the_digits_is_told_with_its_place() {
+fn error_in_data_file_is_reported_with_line_and_column() {
     let directory = directory();
     let path = directory.path().join("some.csv");
     let rows = fs::read_to_string(&path).unwrap();
     fs::write(&path, rows + "1,2,x\n").unwrap();
     let output = digits(directory.path(), &[]);
     assert!(!output.status.success());
-    // The file is named by its absolute path, which isolated and remote calls need.
+    // The message contains the absolute path of the file, since isolated and remote calls need that one.
     let says = String::from_utf8(output.stderr).unwrap();
     assert!(
         says.starts_with("digits: ") && says.contains("some.csv, line 101, column 4: the row has 3 columns"),
@@ -171,7 +171,7 @@ fn what_is_wrong_with_the_digits_is_told_with_its_place() {
 }
 
 #[test]
-fn no_workers_are_refused() {
+fn zero_workers_are_refused() {
     let directory = directory();
     let mut program = Command::new(env!("CARGO_BIN_EXE_digits"));
     let output = program.current_dir(directory.path()).args(["--workers", "0"]).output().unwrap();
@@ -180,7 +180,7 @@ fn no_workers_are_refused() {
 }
 
 #[test]
-fn clearing_makes_no_store_of_a_foreign_directory() {
+fn clear_creates_no_store_in_an_unrelated_directory() {
     let directory = directory();
     fs::create_dir_all(directory.path().join("out/calls")).unwrap();
     report(directory.path(), &["--clear"]);

@@ -1,8 +1,8 @@
-//! What is read, and what is said of what cannot be.
+//! Tests of reading digits, and of the errors for invalid files.
 
 use super::{Digits, PIXELS, SHIPPED};
 
-/// Rows of zeros, the last one replaced.
+/// Returns five rows of zeros, followed by `last`.
 fn with_last(last: &str) -> String {
     let row = format!("{}0\n", "0,".repeat(PIXELS));
     row.repeat(5) + last
@@ -16,7 +16,7 @@ fn problem(csv: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn the_shipped_file_holds_1797_digits() {
+fn shipped_file_contains_1797_digits() {
     let digits = Digits::read(SHIPPED.as_ref()).unwrap();
     assert_eq!(digits.rows(), 1797);
     assert_eq!((digits.label(0), digits.label(1796)), (0, 8));
@@ -24,79 +24,79 @@ fn the_shipped_file_holds_1797_digits() {
 }
 
 #[test]
-fn line_ends_of_other_systems_are_read() {
+fn crlf_line_ends_are_accepted() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), with_last("").replace('\n', "\r\n")).unwrap();
     assert_eq!(Digits::read(file.path()).unwrap().rows(), 5);
 }
 
 #[test]
-fn a_missing_file_is_named_with_the_cure() {
+fn error_for_missing_file_names_file_and_option() {
     let message = Digits::read("no/such.csv".as_ref()).unwrap_err().to_string();
     assert!(message.contains("no/such.csv") && message.contains("--data"), "{message}");
 }
 
 #[test]
-fn an_empty_file_is_told() {
+fn empty_file_is_an_error() {
     assert_eq!(problem(""), ", line 1, column 1: the file is empty");
 }
 
 #[test]
-fn a_file_of_too_few_rows_is_told() {
+fn too_few_rows_are_an_error() {
     let rows: String = with_last("").split_inclusive('\n').take(3).collect();
     assert_eq!(problem(rows), ", line 4, column 1: the file ends after 3 rows; the study needs at least 5");
 }
 
 #[test]
-fn a_short_row_is_told_where_it_ends() {
-    let says = ", line 6, column 4: the row has 3 columns instead of 65, 64 pixels and a label";
+fn error_for_short_row_points_to_its_end() {
+    let says = ", line 6, column 4: the row has 3 columns instead of 65 (64 pixels and a label)";
     assert_eq!(problem(with_last("1,2,3")), says);
 }
 
 #[test]
-fn a_blank_row_is_told() {
-    let says = ", line 6, column 1: the row has 0 columns instead of 65, 64 pixels and a label";
+fn blank_row_is_an_error() {
+    let says = ", line 6, column 1: the row has 0 columns instead of 65 (64 pixels and a label)";
     assert_eq!(problem(with_last("\n1,2")), says);
 }
 
 #[test]
-fn a_long_row_is_told_where_it_should_end() {
-    let says = ", line 6, column 66: the row has 67 columns instead of 65, 64 pixels and a label";
+fn error_for_long_row_points_to_first_surplus_column() {
+    let says = ", line 6, column 66: the row has 67 columns instead of 65 (64 pixels and a label)";
     assert_eq!(problem(with_last(&vec!["0"; 67].join(","))), says);
 }
 
 #[test]
-fn what_is_no_integer_is_told() {
+fn pixel_that_is_not_an_integer_is_an_error() {
     let row = format!("0,1.5{}", ",0".repeat(63));
     assert_eq!(problem(with_last(&row)), ", line 6, column 2: `1.5` is not an integer");
 }
 
 #[test]
-fn a_pixel_too_large_is_told() {
+fn too_large_pixel_is_an_error() {
     let row = format!("0,0,17{}", ",0".repeat(62));
-    assert_eq!(problem(with_last(&row)), ", line 6, column 3: the pixel 17 is not within 0 to 16");
+    assert_eq!(problem(with_last(&row)), ", line 6, column 3: pixel 17 is not in the range 0 to 16");
 }
 
 #[test]
-fn a_negative_pixel_is_told() {
+fn negative_pixel_is_an_error() {
     let row = format!("-1{}", ",0".repeat(64));
-    assert_eq!(problem(with_last(&row)), ", line 6, column 1: the pixel -1 is not within 0 to 16");
+    assert_eq!(problem(with_last(&row)), ", line 6, column 1: pixel -1 is not in the range 0 to 16");
 }
 
 #[test]
-fn an_integer_beyond_every_type_is_told() {
+fn pixel_that_overflows_every_integer_type_is_an_error() {
     let row = format!("{}{}", "9".repeat(30), ",0".repeat(64));
-    assert!(problem(with_last(&row)).ends_with("is not within 0 to 16"));
+    assert!(problem(with_last(&row)).ends_with("is not in the range 0 to 16"));
 }
 
 #[test]
-fn a_label_too_large_is_told() {
+fn too_large_label_is_an_error() {
     let row = format!("{}10", "0,".repeat(PIXELS));
-    assert_eq!(problem(with_last(&row)), ", line 6, column 65: the label 10 is not within 0 to 9");
+    assert_eq!(problem(with_last(&row)), ", line 6, column 65: label 10 is not in the range 0 to 9");
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_told_where_it_begins() {
+fn error_for_invalid_utf_8_points_to_its_start() {
     let csv = [with_last("0,0,").as_bytes(), b"\xff,0"].concat();
     assert_eq!(problem(csv), ", line 6, column 3: the text is not UTF-8");
 }

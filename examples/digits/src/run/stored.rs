@@ -1,4 +1,4 @@
-//! The stores of the study in its directory.
+//! Opens and clears the study's stores in its directory.
 
 use std::{collections::HashSet, path::Path};
 
@@ -7,15 +7,16 @@ use fleche_store_file::{FileCalls, FileValues};
 
 use crate::study::{accuracy, digits, neighbours};
 
-/// The cache in this directory, which is created if it is missing.
+/// Opens the cache in this directory, which is created if it is missing.
 pub(super) fn open(directory: &Path) -> Result<Cache> {
     Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
 }
 
-/// Removes the results of the study from this directory's cache, and the values that only they refer to. How many results
-/// there were.
+/// Removes the results of the study from this directory's cache, and the values that only they refer to.
+///
+/// Returns the number of removed results.
 pub(super) fn clear(directory: &Path) -> Result<usize> {
-    // Opening would make a store of whatever is there.
+    // Opening a store would create one in an unrelated directory.
     if !directory.join("calls/.fleche-calls").exists() {
         return Ok(0);
     }
@@ -41,7 +42,7 @@ pub(super) fn clear(directory: &Path) -> Result<usize> {
     Ok(removed)
 }
 
-/// The records that fulfil the query, but for damaged ones: those the store has set aside.
+/// Returns the records that match the query, without damaged ones, which the store has quarantined.
 fn found(cache: &Cache, query: &Query) -> Result<Vec<(CallKey, Record)>> {
     let records = cache.query(query)?;
     records.filter(|record| !matches!(record, Err(Error::Damaged { .. }))).collect()

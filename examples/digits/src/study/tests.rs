@@ -1,4 +1,4 @@
-//! The study on small made-up rows, and on the real ones against values computed by another program.
+//! Tests of the study on small made-up rows, and on the real ones against values that another program computed.
 
 use super::{FOLDS, MOST_VOTERS, Metric, NEIGHBOURS, accuracy, nearest, tested, vote};
 use crate::data::{Digits, SHIPPED};
@@ -12,19 +12,19 @@ fn distances_are_those_of_the_metrics() {
 }
 
 #[test]
-fn the_nearest_rows_are_of_other_folds_and_of_equals_the_first() {
+fn nearest_rows_are_from_other_folds_with_ties_in_row_order() {
     let digits = Digits::of_first_pixels(&[(5, 0), (5, 0), (9, 0), (4, 0), (6, 0), (5, 0), (5, 0)]);
     assert_eq!(nearest(&digits, 0, Metric::L1), [1, 6, 3, 4, 2]);
 }
 
 #[test]
-fn the_label_with_most_votes_wins() {
+fn label_with_most_votes_wins() {
     let digits = Digits::of_first_pixels(&[(0, 3), (0, 7), (0, 7)]);
     assert_eq!(vote(&digits, &[0, 1, 2], 3), Some(7));
 }
 
 #[test]
-fn of_labels_with_equally_many_votes_the_nearest_wins() {
+fn nearest_voter_decides_a_tie() {
     let digits = Digits::of_first_pixels(&[(0, 3), (0, 7), (0, 7), (0, 3)]);
     assert_eq!(vote(&digits, &[1, 0, 3, 2], 4), Some(7));
     assert_eq!(vote(&digits, &[0, 1, 2, 3], 4), Some(3));
@@ -37,11 +37,11 @@ fn only_the_nearest_k_vote() {
 }
 
 #[test]
-fn accuracies_are_those_that_another_program_computed() {
+fn accuracies_equal_those_of_another_program() {
     let data = FileContent::new(SHIPPED);
     let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
     let _active = cache.enter();
-    // (metric, fold, [(k, rows that are right)], rows)
+    // (metric, fold, [(k, number of correct rows)], number of rows)
     for (metric, fold, right, rows) in [
         (Metric::L1, 0, [(1, 351), (6, 354), (15, 346)], 360.0),
         (Metric::L2, 2, [(1, 355), (6, 354), (15, 354)], 359.0),
@@ -52,7 +52,7 @@ fn accuracies_are_those_that_another_program_computed() {
             assert!((found * rows - f64::from(right)).abs() < 1e-9, "{metric}, fold {fold}, k {k}: {found}");
         }
     }
-    assert_eq!(cache.stats().computed, 1 + 3 + 3 * 3); // The digits once, neighbours once a metric and fold.
+    assert_eq!(cache.stats().computed, 1 + 3 + 3 * 3); // The digits, the neighbours of three folds, and nine accuracies.
 }
 
 #[test]
