@@ -1,4 +1,4 @@
-//! Turns panics into messages that say what and where, without the noise of the default hook.
+//! Turns panics into messages with their location, without the output of the default panic hook.
 
 use std::{
     any::Any,
@@ -13,7 +13,7 @@ thread_local! {
     static MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs this; if it panics, the message and the place.
+/// Runs the closure. If it panics, returns the panic's message and location as an error.
 pub(crate) fn capture<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     install_hook();
     let before = CAPTURING.replace(true);
@@ -22,15 +22,17 @@ pub(crate) fn capture<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|payload| MESSAGE.take().unwrap_or_else(|| text_of(&*payload)))
 }
 
-/// The last panic on this thread under [`capture`] that somebody else caught; `None` if there was none.
+/// Takes the message of the last panic on this thread under [`capture`] that other code caught, if there was one.
 pub(crate) fn caught_by_others() -> Option<String> {
     MESSAGE.take()
 }
 
-/// Runs this on so many threads at once, which begin together, and collects what they return. A panic in one becomes a
-/// panic here, once all are done.
+/// Runs the closure on several threads, which begin at the same time, and returns their results in order.
+///
+/// # Panics
+/// Panics if one of the threads panics, after all have ended.
 pub(crate) fn together<T: Send>(threads: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
-    let barrier = Barrier::new(usize::try_from(threads).expect("a few threads"));
+    let barrier = Barrier::new(usize::try_from(threads).expect("the number of threads fits into a usize"));
     let work = |nth| {
         barrier.wait();
         capture(|| run(nth))
@@ -44,7 +46,7 @@ pub(crate) fn together<T: Send>(threads: u64, run: impl Fn(u64) -> T + Sync) -> 
     results.into_iter().map(|result| result.unwrap_or_else(raise)).collect()
 }
 
-/// The hook is the process's: it is put in front of the one that is there, and only takes what happens under `capture`.
+/// Installs a panic hook, once for the process, that handles only panics under [`capture`] and passes on all others.
 fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -69,13 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_a_message_with_its_place() {
+    fn panic_becomes_a_message_with_its_location() {
         let message = capture(|| panic!("no {}", "luck")).unwrap_err();
         assert!(message.starts_with("no luck (") && message.contains("capture.rs"), "{message}");
     }
 
     #[test]
-    fn a_panic_on_one_thread_of_several_is_the_callers() {
+    fn panic_on_one_of_several_threads_reaches_the_caller() {
         let message = capture(|| together(3, |nth| assert_ne!(nth, 1, "unlucky"))).unwrap_err();
         assert!(message.contains("unlucky"), "{message}");
     }

@@ -1,44 +1,44 @@
-//! `Case`: one promise that a backend must keep, and how it is tested.
+//! `Case` and `ExecutorCase`: promises that backends and executors must keep, with their tests.
 
 use serde::Serialize;
 
 use crate::{executors::Workplace, fixture::Fixture};
 
-/// One promise that a backend must keep. Each runs with stores of its own in an empty directory.
+/// One promise that a backend must keep. Each case runs with stores of its own in an empty directory.
 #[derive(Debug)]
 pub struct Case {
-    /// The permanent name, with the group that it is in: `values::prefixes`.
+    /// The permanent name, including the group: `values::prefixes`.
     pub name: &'static str,
-    /// What is promised, in a sentence.
+    /// The promise, in a sentence.
     pub description: &'static str,
-    /// What the sentence rests on. For backends without that, the case asserts the opposite.
+    /// What the promise requires of the backend. For other backends, the case asserts the opposite.
     pub needs: Needs,
     pub(crate) test: fn(&Fixture),
 }
 
 impl Case {
-    /// The part of the name before `::`.
+    /// Returns the part of the name before `::`.
     pub fn group(&self) -> &'static str {
         group(self.name)
     }
 }
 
-/// One promise that an executor must keep. Each runs with an executor of its own.
+/// One promise that an executor must keep. Each case runs with an executor of its own.
 #[derive(Debug)]
 pub struct ExecutorCase {
-    /// The permanent name: `executors::hit`.
+    /// The permanent name, such as `executors::hit`.
     pub name: &'static str,
-    /// What is promised, in a sentence.
+    /// The promise, in a sentence.
     pub description: &'static str,
     pub(crate) test: fn(&Workplace),
 }
 
-/// What can be selected: the cases of a list, by name and group.
+/// A kind of case, whose cases can be selected by name and group.
 pub trait Listed: Sized + 'static {
-    /// All of them.
+    /// Returns all cases of this kind.
     fn list() -> &'static [Self];
 
-    /// The permanent name, with the group that it is in.
+    /// Returns the permanent name, including the group.
     fn name(&self) -> &'static str;
 }
 
@@ -66,15 +66,15 @@ pub(crate) fn group(name: &'static str) -> &'static str {
     name.split("::").next().unwrap_or(name)
 }
 
-/// What a case rests on.
+/// What a case requires of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Needs {
     /// Nothing beyond an open store.
     Store,
-    /// That entries outlive the store. Where they don't, a store opened anew must be empty.
+    /// Entries outlive the store. With other backends, a reopened store must be empty.
     Durable,
-    /// That entries lie below the scratch directory, where the case can damage them. Where they don't, the directory must
+    /// Entries are in files of the scratch directory, where the case can damage them. With other backends, the directory must
     /// stay empty.
     Disk,
 }

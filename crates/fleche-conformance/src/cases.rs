@@ -1,4 +1,4 @@
-//! The tests behind the list, by subject. They panic where a backend breaks its promise.
+//! The tests of the listed cases, by subject. A test panics if a backend breaks its promise.
 
 pub(crate) mod basic;
 pub(crate) mod calls;

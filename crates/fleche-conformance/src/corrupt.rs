@@ -1,4 +1,4 @@
-//! Damage to the files of a store, wherever it strikes: calls return what they should, and what is damaged heals.
+//! Damages the files of a store in many places, and checks that calls return the right results and repair the store.
 
 mod damage;
 mod files;
@@ -13,39 +13,38 @@ use damage::damages;
 use files::{Files, copy};
 use look::{Known, Outcome, look};
 
-/// Looking at one damaged copy takes no more than this.
+/// The time limit for the check of one damaged copy.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// After so many failures the rest would tell nothing new.
+/// The number of failures after which the run ends.
 const ENOUGH: usize = 20;
 
 /// How many places are damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// About so many, spread evenly over the kinds of damage and over what is in the files.
+    /// About this many, distributed evenly over the kinds of damage and the content of the files.
     About(usize),
-    /// Every 64 bytes get a flipped bit, every page is zeroed, and so on.
+    /// All places: a flipped bit in every 64 bytes, every page zeroed, and so on.
     All,
 }
 
-/// What came of damaging a store.
+/// The results of damaging a store.
 #[derive(Clone, Debug, Default)]
 pub struct CorruptReport {
-    /// How many files the store has; without any there is nothing to damage.
+    /// The number of the store's files; without files there is nothing to damage.
     pub files: usize,
-    /// How many times a copy of it was damaged.
+    /// The number of damaged copies.
     pub tried: usize,
-    /// How often nothing was missing: what was damaged is not read, or is there twice.
+    /// The number of copies in which nothing was missing, since the damaged part is not read or is stored twice.
     pub harmless: usize,
-    /// How often entries were reported as damaged, or absent, and were computed again.
+    /// The number of copies in which entries were reported as damaged or were absent, and were computed again.
     pub reported: usize,
-    /// How often the store did not open, with an error.
+    /// The number of copies that did not open, with an error.
     pub refused: usize,
-    /// Where calls run again and again, with the damage that led to it: the store does not take what was computed again.
+    /// The damage after which the store does not record calls that are computed again, with a description of each.
     pub unhealed: Vec<String>,
-    /// The panics inside a store, with the damage that led to each. The store, or else the cache, has turned them into
-    /// errors.
+    /// The panics inside a store, each with the damage that caused it. The store or the cache turned them into errors.
     pub panicked: Vec<String>,
-    /// What went wrong, with the damage that led to it.
+    /// The failures, each with the damage that caused it.
     pub failures: Vec<String>,
 }
 
@@ -54,8 +53,8 @@ impl fmt::Display for CorruptReport {
         let Self { files, tried, harmless, reported, refused, unhealed, panicked, failures } = self;
         write!(
             f,
-            "{files} files damaged {tried} times: {harmless} harmless, {reported} reported, {refused} refused, {} unhealed, \
-             {} panics inside, {} failures",
+            "{files} files damaged {tried} times: {harmless} harmless, {reported} reported, {refused} refused, {} unrepaired, \
+             {} internal panics, {} failures",
             unhealed.len(),
             panicked.len(),
             failures.len()
@@ -63,14 +62,16 @@ impl fmt::Display for CorruptReport {
     }
 }
 
-/// Writes calls into stores of the backend, closes them, and damages copies of their files, each in one place. Each copy
-/// is opened, or refused with an error; every call must return the right result, and afterwards be a hit.
+/// Records calls in stores of the backend, closes them, and damages copies of their files, each in one place.
+///
+/// Each copy must open, or fail to open with an error. If it opens, every call must return the right result, and be a hit
+/// afterwards.
 ///
 /// # Errors
-/// What kept it from doing so.
+/// Fails if the calls cannot be recorded, or the files cannot be read, copied or damaged.
 pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<CorruptReport, String> {
     let scratch = tempfile::Builder::new().prefix("fleche-corrupt-").tempdir();
-    let scratch = scratch.map_err(|error| format!("no directory to work in: {error}"))?;
+    let scratch = scratch.map_err(|error| format!("cannot create a temporary directory: {error}"))?;
     let original = scratch.path().join("original");
     let known = {
         let original = original.clone();
@@ -96,7 +97,7 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
             Ok(Outcome::Unhealed(why)) => report.unhealed.push(format!("{damage}: {why}")),
             Err(why) => report.failures.push(format!("{damage}: {why}")),
         }
-        // What a check that was given up still uses stays until the whole scratch goes.
+        // Files that a timed-out check still uses stay until the whole scratch directory is removed.
         let _ = std::fs::remove_dir_all(&place);
         if report.failures.len() >= ENOUGH {
             break;

@@ -1,7 +1,7 @@
-//! Sudden death: what a store still has after the process that used it was killed, against what it had acknowledged.
+//! Crash tests: compares what a store contains after its process was killed with what it had acknowledged.
 //!
-//! Whoever runs this starts a process that calls [`work`], kills it, and calls [`check`] with what the process wrote.
-//! What the process does follows from the seed, so an acknowledgement is no more than a number.
+//! The caller starts a process that calls [`work`], kills it, and calls [`check`] with the acknowledgements that the process
+//! wrote. The seed determines the operations of the process, so an acknowledgement contains only their numbers.
 
 mod check;
 mod claims;
@@ -17,44 +17,46 @@ pub use check::check;
 pub use claims::stuck_claims;
 pub use work::{recover, work};
 
-/// Where acknowledgements go: written whole, at once, by any thread. An error ends the work.
+/// Writes an acknowledgement. It is called by several threads, must write the frame at once, and ends the work by an error.
 pub type Acknowledge<'a> = &'a (dyn Fn(&Frame) -> io::Result<()> + Sync);
 
-/// An acknowledgement: one operation of one thread has returned. Short enough to be written to a pipe in one piece.
+/// An acknowledgement that one operation of one thread has returned. It is short enough for an atomic write to a pipe.
 pub type Frame = [u8; FRAME];
 
 /// The length of an acknowledgement in bytes.
 pub const FRAME: usize = 8;
 
-/// Whether a process that is killed may take with it what it acknowledged and did not sync. What many processes share it
-/// may not: others may have seen it. Stores that one process has to itself may keep it in its memory for a while.
+/// Returns whether a killed process may lose entries that it acknowledged but did not sync.
+///
+/// A store that several processes share must not lose them, since other processes may have seen them. A store for one process
+/// may keep them in memory for a while.
 pub fn may_lose_unsynced(backend: &BackendInfo) -> bool {
     backend.reach != Reach::Shared
 }
 
-/// What was found after one death, or after many.
+/// The findings after one or more killed processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Operations that were acknowledged.
+    /// The number of acknowledged operations.
     pub operations: u64,
-    /// Those of them that are a `sync` of what was put before.
+    /// The number of acknowledged operations that are a `sync` of an entry.
     pub durable: u64,
-    /// Entries that are missing, or older, although that was synced.
+    /// The number of entries that are missing or older than their last synced state.
     pub lost_durable: u64,
-    /// Entries that are missing, or older, although their `put` was acknowledged.
+    /// The number of entries that are missing or older than their last acknowledged `put`.
     pub lost_plain: u64,
-    /// Entries that are back although their removal was acknowledged.
+    /// The number of entries that are present although their removal was acknowledged.
     pub undone: u64,
-    /// Entries that were reported as damaged.
+    /// The number of entries that were reported as damaged.
     pub damaged: u64,
-    /// Claims that were not to be had at once: leases that have to end.
+    /// The number of claims that could not be taken at once, because a lease has yet to expire.
     pub taken: u64,
-    /// What must not be: wrong content, errors, panics, entries that nobody put.
+    /// Descriptions of wrong content, errors, panics, and entries that were never put.
     pub wrong: Vec<String>,
 }
 
 impl Findings {
-    /// Counts these, too.
+    /// Adds other findings to these.
     pub fn add(&mut self, other: Self) {
         self.operations += other.operations;
         self.durable += other.durable;
@@ -66,8 +68,10 @@ impl Findings {
         self.wrong.extend(other.wrong);
     }
 
-    /// What a backend must not do: lose what was synced, serve what is wrong; and, where its store is shared, lose what
-    /// was acknowledged or bring back what was removed.
+    /// Returns the findings that violate the promises of this backend.
+    ///
+    /// No backend may lose synced entries or serve wrong content. A shared store must also not lose acknowledged entries or
+    /// undo acknowledged removals.
     pub fn violations(&self, backend: &BackendInfo) -> Vec<String> {
         let mut violations = self.wrong.clone();
         let mut count = |count: u64, what: &str| {
@@ -75,10 +79,10 @@ impl Findings {
                 violations.push(format!("{count} {what}"));
             }
         };
-        count(self.lost_durable, "entries lost that were synced");
+        count(self.lost_durable, "synced entries are lost");
         if !may_lose_unsynced(backend) {
-            count(self.lost_plain, "entries lost that were put into a shared store");
-            count(self.undone, "entries back that were removed from a shared store");
+            count(self.lost_plain, "acknowledged entries of a shared store are lost");
+            count(self.undone, "acknowledged removals from a shared store are undone");
         }
         violations
     }
@@ -89,7 +93,7 @@ impl fmt::Display for Findings {
         let Self { operations, durable, lost_durable, lost_plain, undone, damaged, .. } = self;
         write!(
             f,
-            "{operations} operations, {durable} synced; lost {lost_durable} synced and {lost_plain} others, \
+            "{operations} operations, {durable} synced; lost {lost_durable} synced and {lost_plain} unsynced entries, \
              {undone} removals undone, {damaged} damaged"
         )
     }

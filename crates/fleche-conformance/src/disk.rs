@@ -1,4 +1,4 @@
-//! What a store has left on disk, found by content and damaged on purpose.
+//! Finds a store's entries in its files by their content, and damages them.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 /// The files below a directory.
 pub(crate) struct Disk<'a>(pub(crate) &'a Path);
 
-/// A file as it is.
+/// A file with its content.
 pub(crate) struct Whole {
     file: PathBuf,
     content: Vec<u8>,
@@ -24,7 +24,7 @@ impl Whole {
         Spot { file: self.file.clone(), offset: self.content.len() / 2 }
     }
 
-    /// Has the two files, of one length, exchange what they hold.
+    /// Swaps the contents of two files of the same length.
     pub(crate) fn swap(&self, other: &Self) {
         for (file, content) in [(&self.file, &other.content), (&other.file, &self.content)] {
             Spot { file: file.clone(), offset: 0 }.edit(|bytes| bytes.copy_from_slice(content));
@@ -32,24 +32,24 @@ impl Whole {
     }
 }
 
-/// A place in a file.
+/// A position in a file.
 pub(crate) struct Spot {
     pub(crate) file: PathBuf,
     pub(crate) offset: usize,
 }
 
 impl Disk<'_> {
-    /// Whether there is nothing at all, not even an empty directory.
+    /// Returns whether the directory is empty, without even an empty subdirectory.
     pub(crate) fn is_empty(&self) -> bool {
         fs::read_dir(self.0).unwrap().next().is_none()
     }
 
-    /// Every place at which these bytes stand.
+    /// Returns every position at which a file contains these bytes.
     pub(crate) fn find(&self, bytes: &[u8]) -> Vec<Spot> {
         let mut spots = Vec::new();
         for file in self.files() {
             let content = match fs::read(&file) {
-                // What a store removes when it closes, a journal say, holds nothing any more.
+                // The store may remove a file while it closes, such as a journal.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 content => content.unwrap(),
             };
@@ -62,7 +62,7 @@ impl Disk<'_> {
         spots
     }
 
-    /// The files of more bytes than these.
+    /// Returns the files with more than this number of bytes.
     pub(crate) fn larger_than(&self, bytes: usize) -> Vec<Whole> {
         let read = |file| fs::read(&file).ok().map(|content| Whole { file, content });
         self.files().into_iter().filter_map(read).filter(|file| file.len() > bytes).collect()
@@ -86,8 +86,9 @@ impl Disk<'_> {
 }
 
 impl Spot {
-    /// Changes what stands in the file from here on. The file keeps its modification time and its permissions, as it
-    /// would if a disk had failed.
+    /// Changes the bytes of the file from this position on.
+    ///
+    /// The file keeps its modification time and permissions, as it would if the disk had failed.
     pub(crate) fn edit(&self, change: impl FnOnce(&mut [u8])) {
         let mut content = fs::read(&self.file).unwrap();
         change(&mut content[self.offset..]);
@@ -97,7 +98,7 @@ impl Spot {
         });
     }
 
-    /// Cuts the file off here.
+    /// Truncates the file at this position.
     pub(crate) fn cut(&self) {
         let len = u64::try_from(self.offset).unwrap();
         self.keeping_metadata(|file| file.set_len(len).unwrap());
@@ -106,7 +107,7 @@ impl Spot {
     fn keeping_metadata(&self, change: impl FnOnce(&fs::File)) {
         let metadata = fs::metadata(&self.file).unwrap();
         let mut writable = metadata.permissions();
-        #[allow(clippy::permissions_set_readonly_false)] // The permissions come back below.
+        #[allow(clippy::permissions_set_readonly_false)] // The permissions are restored below.
         writable.set_readonly(false);
         fs::set_permissions(&self.file, writable).unwrap();
         let file = fs::File::options().write(true).open(&self.file).unwrap();
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_found_wherever_they_stand() {
+    fn bytes_are_found_at_any_position() {
         assert_eq!(position(b"aab", b"ab"), Some(1));
         assert_eq!(position(b"ab", b"ab"), Some(0));
         assert_eq!(position(b"ba", b"ab"), None);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_changes_bytes_and_leaves_the_age() {
+    fn edit_changes_bytes_and_keeps_the_modification_time() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("a")).unwrap();
         let file = directory.path().join("a/b");

@@ -1,4 +1,4 @@
-//! The cases of executors. [`executor_cases`] and [`executor_suite!`](crate::executor_suite) both come from one list.
+//! The list of cases for executors, from which [`executor_cases`] and [`executor_suite!`](crate::executor_suite) are generated.
 
 mod bodies;
 mod calls;
@@ -10,7 +10,7 @@ pub(crate) use workplace::Workplace;
 
 use crate::case::ExecutorCase;
 
-/// Every case of executors.
+/// Returns all cases for executors.
 pub fn executor_cases() -> &'static [ExecutorCase] {
     CASES
 }
@@ -24,8 +24,9 @@ macro_rules! list {
             test: $test,
         }),+];
 
-        /// Runs every case for an executor, as one `#[test]` each: `executor_suite!(crate_of_the_executor, "its name");`.
-        /// It links the crate. At least one backend must be linked as well, for the records.
+        /// Generates one `#[test]` for each case of executors: `executor_suite!(crate_of_the_executor, "its name");`.
+        ///
+        /// It also links the crate. At least one backend must be linked as well, to store records.
         #[macro_export]
         macro_rules! executor_suite {
             ($d executor_crate:ident, $d executor:literal) => {
@@ -40,29 +41,29 @@ macro_rules! list {
 }
 
 list! { $
-    /// A call that is not recorded runs once, and is recorded by the time that its result is seen.
+    /// A call that is not recorded runs once, and is recorded before its result is available.
     miss: calls::miss;
-    /// A recorded call never reaches the executor, and is answered while all that it has is busy.
+    /// A recorded call never reaches the executor, and is answered even while all workers are busy.
     hit: calls::hit;
-    /// Submissions of one missing call through a wrap run it once.
+    /// Several submissions of the same missing call through a wrapped executor run it once.
     shared: calls::shared;
-    /// A bound call runs once, under the cache that it is bound to.
+    /// A bound call runs once, with the cache that it is bound to.
     bound: calls::bound;
     /// Calls inside a plain function are recorded in the submitter's cache, with its tags, by the process that ran them.
     nested: calls::nested;
-    /// An error that a function returns comes back and is not recorded.
+    /// An error that a function returns is returned to the submitter and not recorded.
     error: faults::error;
-    /// A panic comes back with its message, is not recorded, and costs the executor nothing.
+    /// A panic is returned with its message, is not recorded, and leaves the executor working.
     panic: faults::panic;
     /// A call that is cancelled before it starts does not run.
     cancel: faults::cancel;
-    /// What the executor does not know is refused by name, and nothing runs.
+    /// A task with an unknown option is refused with an error that names the option, and does not run.
     unknown_option: faults::unknown_option;
-    /// Arguments and results of 8 MB come and go, and are recorded.
+    /// Arguments and results of 8 MB are transferred and recorded.
     large: loads::large;
-    /// Ten thousand calls come back, each with its own result, in order.
+    /// Ten thousand calls return their own results, in order.
     many: loads::many;
-    /// As many calls run at once as the executor says.
+    /// As many calls run at the same time as the executor declares.
     at_once: loads::at_once;
     /// The configuration names the executor, and is the same after a round trip through text.
     config: loads::config;

@@ -1,4 +1,4 @@
-//! `Fixture`: what a case works with, a backend and an empty directory.
+//! `Fixture`: the backend and the empty directory that a case works with.
 
 use std::{path::Path, sync::Arc};
 
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 
 use crate::{disk::Disk, peer::Program};
 
-/// A backend, and configurations of a pair of stores of it that are the case's own.
+/// A backend, and the configurations of a pair of its stores that belong to one case.
 pub(crate) struct Fixture {
     pub(crate) backend: &'static BackendInfo,
     pub(crate) values: Box<dyn ValueStoreConfig>,
     pub(crate) calls: Box<dyn CallStoreConfig>,
-    /// How a second process comes about.
+    /// The program that is started as a second process.
     pub(crate) program: Program,
     scratch: TempDir,
 }
@@ -27,17 +27,17 @@ impl Fixture {
         Self { backend, values, calls, program, scratch }
     }
 
-    /// The value store: the one that is open, else it is opened anew.
+    /// Opens the value store, or returns the one that is already open.
     pub(crate) fn open_values(&self) -> Arc<dyn ValueStore> {
         self.values.open().unwrap_or_else(|error| panic!("the value store does not open: {error}"))
     }
 
-    /// The call store, likewise.
+    /// Opens the call store, or returns the one that is already open.
     pub(crate) fn open_calls(&self) -> Arc<dyn CallStore> {
         self.calls.open().unwrap_or_else(|error| panic!("the call store does not open: {error}"))
     }
 
-    /// What the stores have left below the scratch directory.
+    /// Returns the files that the stores have in the scratch directory.
     pub(crate) fn disk(&self) -> Disk<'_> {
         Disk(self.directory())
     }

@@ -1,6 +1,6 @@
-//! Forks children, to test what they must not touch.
+//! Forks child processes, to test that they touch nothing of their parent's.
 
-#![allow(unsafe_code)] // Forking leaves a child with the locks of its parent's other threads, which is what is tested.
+#![allow(unsafe_code)] // A forked child inherits locks that other threads of its parent hold, which is what is tested.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,25 +9,25 @@ use nix::{
     unistd::{ForkResult, alarm, fork},
 };
 
-/// A child that takes longer hangs, and is ended; in seconds.
+/// The time in seconds after which a child is assumed to hang and is killed.
 const HANGS: u32 = 60;
 
-/// Forks this process and runs the closure in the child, which then ends without running anything else. Returns whether
-/// the closure returned true there; a child that hangs is ended after a minute.
+/// Forks this process, runs the closure in the child, and returns whether it returned true there.
 ///
-/// The child should neither print nor panic: threads that it does not have may hold the locks that this takes.
+/// The child then exits without running anything else, and is killed after a minute if it hangs. The closure should neither
+/// print nor panic, since threads that the child does not have may hold the locks that this takes.
 ///
 /// # Panics
-/// Where the system forks no process.
+/// Panics if the system cannot fork a process.
 pub fn in_forked_child(run: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the child ends by `_exit`, and what it runs before takes no locks but those that are tested.
-    match unsafe { fork() }.expect("the system forks") {
+    // SAFETY: the child ends with `_exit`, and the closure takes no locks except those that are tested.
+    match unsafe { fork() }.expect("the system can fork a process") {
         ForkResult::Child => {
             alarm::set(HANGS);
             let succeeded = catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);
-            // SAFETY: nothing of this process is used afterwards.
+            // SAFETY: the process ends here, so nothing of it is used afterwards.
             unsafe { nix::libc::_exit(i32::from(!succeeded)) }
         }
-        ForkResult::Parent { child } => waitpid(child, None).expect("it is a child") == WaitStatus::Exited(child, 0),
+        ForkResult::Parent { child } => waitpid(child, None).expect("the child exists") == WaitStatus::Exited(child, 0),
     }
 }

@@ -1,4 +1,4 @@
-//! Differential fuzzing: random operations on a store and on a map in memory, which must agree after every one.
+//! Differential fuzzing: random operations on a store and on a map in memory, which must agree after each operation.
 
 mod calls;
 mod entries;
@@ -9,15 +9,15 @@ use fleche_core::store::BackendInfo;
 
 use crate::{fixture::Fixture, scale::scaled};
 
-/// So many sequences of operations in each of the two cases: enough to find coarse mistakes in seconds.
+/// The number of sequences in each of the suite's two cases, which finds coarse mistakes within seconds.
 const CASES: usize = 48;
-/// The cases of the suite try the same sequences every time.
+/// The seed of the suite's cases, which try the same sequences every time.
 const SEED: u64 = 2026;
 
-/// Tries so many random sequences of operations on value stores of the backend, and as many on call stores.
+/// Tries `cases` random sequences of operations on value stores of the backend, and as many on call stores.
 ///
 /// # Errors
-/// The shortest sequence found that ends in a disagreement, an operation a line, and what disagrees.
+/// Fails with the shortest sequence found that ends in a disagreement, one operation per line, and with the disagreement.
 pub fn fuzz_backend(backend: &'static BackendInfo, cases: u32, seed: u64) -> Result<(), String> {
     machine::run::<values::Machine>(backend, cases, seed).map_err(|why| format!("values: {why}"))?;
     machine::run::<calls::Machine>(backend, cases, seed).map_err(|why| format!("calls: {why}"))

@@ -1,4 +1,4 @@
-//! The values and records that cases put: made from a number, so that what comes back can be told to be right.
+//! The values and records that cases put. They are generated from a number, so that returned ones can be verified.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use fleche_core::{
     metadata::Metadata,
 };
 
-/// An entry that cases put: the number tells it from others, the size is that of its bytes, about.
+/// An entry that cases put, identified by its number. The size is that of the value, and approximately of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) nth: u64,
@@ -17,17 +17,17 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// An entry of some hundred bytes.
+    /// Returns an entry of a few hundred bytes.
     pub(crate) fn small(nth: u64) -> Self {
         Self { nth, size: 100 }
     }
 
-    /// An entry of several pages.
+    /// Returns an entry of several pages.
     pub(crate) fn large(nth: u64) -> Self {
         Self { nth, size: 20_000 }
     }
 
-    /// The value: bytes that no compression shortens and that stand nowhere else.
+    /// Returns the value, whose bytes are incompressible and unique.
     pub(crate) fn value(self) -> Vec<u8> {
         noise(self.nth, self.size)
     }
@@ -36,8 +36,9 @@ impl Item {
         Digest::of(&self.value())
     }
 
-    /// The record of a call of `conformance::function` with the number as argument. All of one size class have the same
-    /// length.
+    /// Returns the record of a call of `conformance::function` with the number as argument.
+    ///
+    /// All small records have the same length, and so have all large ones.
     pub(crate) fn record(self) -> Record {
         record("conformance::function", self.nth, &self.value())
     }
@@ -47,14 +48,14 @@ impl Item {
     }
 }
 
-/// So many bytes of noise, another for each seed.
+/// Returns noise of this length, which differs for each seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
-/// A record of the call `function(nth)`, written `nth` nanoseconds after a certain moment, with noise in its metadata.
+/// Returns a record of the call `function(nth)`, written at [`moment`]`(nth)`, with noise in its metadata.
 pub(crate) fn record(function: &'static str, nth: u64, noise: &[u8]) -> Record {
     let mut metadata = Metadata::default();
     metadata.insert("noise", Encoded::of(noise).unwrap());
@@ -69,17 +70,17 @@ pub(crate) fn record(function: &'static str, nth: u64, noise: &[u8]) -> Record {
     })
 }
 
-/// The key of the call that this is a record of.
+/// Returns the key of the record's call.
 pub(crate) fn key(record: &Record) -> CallKey {
     CallKey::new(&record.function, &record.arguments).unwrap()
 }
 
-/// The argument of this name and value.
+/// Returns an argument with this name and value.
 pub(crate) fn argument(name: &'static str, value: u64) -> Argument {
     Argument(name.into(), ValueRef::of(&encoding::to_vec(&value).unwrap()))
 }
 
-/// So many nanoseconds after a moment in 2023.
+/// Returns the time `nth` nanoseconds after a fixed moment in 2023.
 pub(crate) fn moment(nth: u64) -> Timestamp {
     Timestamp(1_700_000_000_000_000_000 + nth)
 }

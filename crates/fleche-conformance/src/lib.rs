@@ -1,25 +1,25 @@
-//! The behaviour that every backend, and every executor, must show, as cases that anybody's crate runs.
+//! The conformance suite: the behaviour that every backend and every executor must show, as cases that any crate can run.
 //!
-//! A backend crate's `tests/conformance.rs` is one line, which becomes one `#[test]` for each case:
+//! A backend crate's `tests/conformance.rs` needs one line, which generates one `#[test]` for each case:
 //!
 //! ```ignore
 //! fleche_conformance::suite!(my_backend, "mine");
 //! ```
 //!
-//! A crate of executors does likewise, with every backend that its tests link:
+//! A crate of executors does the same. Its cases run with every backend that its tests link:
 //!
 //! ```ignore
 //! fleche_conformance::executor_suite!(my_executors, "mine");
 //! ```
 //!
-//! Four checks go further than a case can, and are functions for anybody's program: [`fuzz_backend`] compares stores with
-//! a map for as long as one likes, [`crash`] looks at what a killed process leaves, [`corrupt`] damages files, and
-//! [`faults`] lets operations fail. `cargo xtask` of this workspace runs them.
+//! Four checks go further than a case can, and are functions that any program can call: [`fuzz_backend`] compares stores with
+//! a map over any number of operations, [`crash`] checks the stores that a killed process leaves, [`corrupt`] damages files,
+//! and [`faults`] makes operations fail. `cargo xtask` of this workspace runs them.
 //!
-//! Programs (the conformance matrix of this workspace is one) run the same cases with [`run`]. There is one list of
-//! cases, [`cases`]; nothing is left out for a backend. What a backend does not do is asserted as well: stores that are
-//! not durable must be empty when they are opened anew and must leave nothing on disk. What a backend cannot do it admits,
-//! with the reason: [`admit_loss_of_neighbours!`], [`admit_encoded_bytes!`].
+//! Programs, such as `cargo xtask conformance` of this workspace, run the same cases with [`run`]. All cases are in one list,
+//! [`cases`], and all run for every backend. The cases also assert what a backend does not do: a store that is not durable
+//! must be empty when it is reopened, and must leave nothing on disk. A backend that cannot keep a promise declares that, with
+//! a reason, through [`admit_loss_of_neighbours!`] or [`admit_encoded_bytes!`].
 
 mod admitted;
 mod capture;
@@ -61,7 +61,7 @@ pub use runner::{check, check_executor, run, run_executor, run_in_test};
 pub use scale::set_scale;
 pub use selection::{Selection, SelectionError, backend, executor};
 
-/// For the macros of this crate alone.
+/// Items that only the macros of this crate use.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;

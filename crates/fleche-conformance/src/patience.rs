@@ -1,4 +1,4 @@
-//! Runs what might not come back, and gives it up in the end.
+//! Runs a closure with a time limit.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::capture::capture;
 
-/// Runs this on a thread of its own, named so. A panic, or no end within the time, is a message.
+/// Runs the closure on a thread with this name. Returns an error message if it panics or exceeds the time limit.
 pub(crate) fn within<T: Send + 'static>(
     patience: Duration,
     name: &str,
@@ -17,15 +17,15 @@ pub(crate) fn within<T: Send + 'static>(
     let (done, outcome) = mpsc::channel();
     let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
         let result = capture(run);
-        // Nobody listens any more where it has been given up.
+        // Sending fails if the receiver has timed out.
         let _ = done.send(result);
     });
     match started {
-        Err(error) => Err(format!("no thread to run it on: {error}")),
+        Err(error) => Err(format!("cannot start a thread: {error}")),
         Ok(_) => match outcome.recv_timeout(patience) {
             Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => Err(format!("no end after {patience:?}: a deadlock?")),
-            Err(RecvTimeoutError::Disconnected) => Err("its thread died".to_owned()),
+            Err(RecvTimeoutError::Timeout) => Err(format!("timed out after {patience:?}; this may be a deadlock")),
+            Err(RecvTimeoutError::Disconnected) => Err("the thread ended without a result".to_owned()),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! A second process that opens the stores of a case, to see them as another program or a worker does.
+//! A second process that opens the stores of a case, as another program or a worker does.
 
 use std::{
     env,
@@ -17,18 +17,18 @@ use crate::{
     shelf::{Calls, Shelf, Values},
 };
 
-/// Names, in the environment of a peer, the directory with its visit.
+/// The environment variable that tells a peer the directory of its request.
 const VISIT: &str = "FLECHE_CONFORMANCE_VISIT";
 const REQUEST: &str = "request.json";
 const OUTCOME: &str = "outcome.json";
 
-/// How to start this program again so that it reaches the suite.
+/// The arguments with which this program is started again, so that it reaches the suite.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     arguments: Vec<OsString>,
 }
 
-/// What a peer is to do with one store: look for one item, and put another.
+/// The request to a peer: open a store, look for one item, and put another.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Visit {
     store: Store,
@@ -45,59 +45,59 @@ pub(crate) enum Store {
 /// The outcome of a visit.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
-    /// The store does not open, for this reason.
+    /// The store did not open, with this error.
     Refused(String),
-    /// It opens; whether the item was there. The other one was put.
+    /// The store opened, and the other item was put. Whether the first was found.
     Opened { found: bool },
-    /// It opens, and then this happens.
+    /// The store opened, and then this panic occurred.
     Failed(String),
 }
 
-/// Runs as the second process of a case if this process was started for that, and then exits.
+/// If this process was started as the second process of a case, does its work and exits.
 ///
 /// The suite starts the program that runs it again, with the same arguments, to see a store from another process. A program
 /// whose `main` does other work before it calls [`run`](crate::run) should call this first.
 ///
 /// # Panics
-/// Panics in the second process if the files of its request are gone.
+/// Panics in the second process if the files of its request are missing.
 pub fn run_peer() {
     let Some(directory) = env::var_os(VISIT) else { return };
     let directory = Path::new(&directory);
-    let request = fs::read(directory.join(REQUEST)).expect("a peer can read its request");
-    let visit: Visit = serde_json::from_slice(&request).expect("a peer understands its request");
+    let request = fs::read(directory.join(REQUEST)).expect("a peer must be able to read its request");
+    let visit: Visit = serde_json::from_slice(&request).expect("a peer must be able to parse its request");
     let outcome = match &visit.store {
         Store::Values(config) => visit.pay::<Values>(config),
         Store::Calls(config) => visit.pay::<Calls>(config),
     };
-    let outcome = serde_json::to_vec(&outcome).expect("an outcome is JSON");
-    fs::write(directory.join(OUTCOME), outcome).expect("a peer can write its outcome");
+    let outcome = serde_json::to_vec(&outcome).expect("an outcome can be written as JSON");
+    fs::write(directory.join(OUTCOME), outcome).expect("a peer must be able to write its outcome");
     process::exit(0);
 }
 
 impl Program {
-    /// The program with its own arguments.
+    /// Returns the arguments of this process.
     pub(crate) fn this() -> Self {
         Self { arguments: env::args_os().skip(1).collect() }
     }
 
-    /// The test binary, with one test of it: `module_path!()` of the test, with its name.
+    /// Returns the arguments that run one test of this test binary. `path` is the test's `module_path!()` and name.
     pub(crate) fn test(path: &str) -> Self {
         let name = path.split_once("::").map_or(path, |(_crate, name)| name);
         Self { arguments: ["--exact", name, "--nocapture"].map(OsString::from).into() }
     }
 
-    /// Has another process visit the store: look for the first item, and put the second.
+    /// Starts another process that opens the store, looks for the first item, and puts the second.
     pub(crate) fn visit(&self, store: Store, look_for: Item, put: Item) -> Outcome {
         let scratch = tempfile::tempdir().unwrap();
         let visit = Visit { store, look_for: look_for.nth, put: put.nth };
         fs::write(scratch.path().join(REQUEST), serde_json::to_vec(&visit).unwrap()).unwrap();
         let mut peer = Command::new(env::current_exe().unwrap());
         peer.args(&self.arguments).env(VISIT, scratch.path()).stdin(Stdio::null());
-        let output = peer.output().unwrap_or_else(|error| panic!("no second process starts: {error}"));
+        let output = peer.output().unwrap_or_else(|error| panic!("cannot start a second process: {error}"));
         let outcome = fs::read(scratch.path().join(OUTCOME)).unwrap_or_else(|error| {
             panic!(
-                "the second process has not visited the store ({error}); a program that runs the suite calls \
-                 `fleche_conformance::run_peer()` first in `main`. It ended with {} and said: {}",
+                "the second process wrote no outcome ({error}); a program that runs the suite must call \
+                 `fleche_conformance::run_peer()` first in `main`. It ended with {} and printed: {}",
                 output.status,
                 String::from_utf8_lossy(&output.stderr)
             )
@@ -115,7 +115,7 @@ impl Visit {
             };
             let found = opened.get(Item::small(self.look_for));
             opened.put(Item::small(self.put));
-            // Closed before the process ends.
+            // The store is closed before the process exits.
             drop(opened);
             Outcome::Opened { found }
         });

@@ -1,39 +1,39 @@
-//! `Report`: what came of a run.
+//! `Report`: the outcomes of a run.
 
 use serde::Serialize;
 
-/// What came of running cases for one backend or executor.
+/// The outcomes of cases for one backend or executor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Its name.
+    /// The name of the backend or executor.
     pub name: &'static str,
-    /// One for each case that was selected, in the order of the list.
+    /// The outcome of each selected case, in the order of the list.
     pub outcomes: Vec<Outcome>,
 }
 
-/// What came of one case.
+/// The outcome of one case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// The case's name.
     pub case: &'static str,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// What went wrong and where; `None` if the promise is kept.
+    /// The message and location of the failure, or `None` if the case passed.
     pub failure: Option<String>,
 }
 
 impl Report {
-    /// Whether something ran and nothing failed.
+    /// Returns whether at least one case ran and none failed.
     pub fn is_success(&self) -> bool {
         !self.outcomes.is_empty() && self.failures().next().is_none()
     }
 
-    /// The outcomes that are failures.
+    /// Returns the outcomes of the cases that failed.
     pub fn failures(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(|outcome| outcome.failure.is_some())
     }
 
-    /// The outcome of the case of this name; `None` if it did not run.
+    /// Returns the outcome of the case with this name, or `None` if it did not run.
     pub fn outcome(&self, case: &str) -> Option<&Outcome> {
         self.outcomes.iter().find(|outcome| outcome.case == case)
     }

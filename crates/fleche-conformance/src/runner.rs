@@ -1,4 +1,4 @@
-//! Runs cases: each on a thread of its own, so that one that panics or hangs fails alone.
+//! Runs cases, each on a thread of its own, so that a case that panics or hangs fails alone.
 
 use std::time::{Duration, Instant};
 
@@ -14,19 +14,21 @@ use crate::{
     selection::{Selection, backend, executor},
 };
 
-/// A case that runs for so long is taken for a deadlock. No case needs a tenth of it.
+/// The time limit of a case, after which it is assumed to be deadlocked. No case needs a tenth of it.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Runs these cases, one after the other. A case that panics, or has not returned after ten minutes, is a failure of that
-/// case; the others run all the same.
+/// Runs the selected cases for a backend, one after the other.
 ///
-/// Where a case needs a second process, the program is started again with its own arguments; see [`run_peer`].
+/// A case fails if it panics or has not returned after ten minutes; the other cases still run. If a case needs a second
+/// process, this program is started again with its own arguments; see [`run_peer`].
 pub fn run(backend: &'static BackendInfo, selection: &Selection) -> Report {
     run_by(backend, selection, &Program::this())
 }
 
-/// As [`run`], from a `#[test]`, whose path with its crate this is: `concat!(module_path!(), "::name_of_the_test")`. Where a
-/// case needs a second process, that runs this test alone.
+/// Runs the selected cases for a backend from a `#[test]`, like [`run`].
+///
+/// `test` is the path of the test, including its crate: `concat!(module_path!(), "::name_of_the_test")`. If a case needs a
+/// second process, that process runs only this test.
 pub fn run_in_test(backend: &'static BackendInfo, selection: &Selection, test: &str) -> Report {
     run_by(backend, selection, &Program::test(test))
 }
@@ -40,7 +42,7 @@ fn run_by(backend: &'static BackendInfo, selection: &Selection, program: &Progra
     Report { name: backend.name, outcomes: outcomes.collect() }
 }
 
-/// As [`run`], for an executor.
+/// Runs the selected cases for an executor, like [`run`].
 pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<ExecutorCase>) -> Report {
     let outcomes = selection
         .cases()
@@ -50,11 +52,12 @@ pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<Execu
     Report { name: executor.name, outcomes: outcomes.collect() }
 }
 
-/// Runs one case for the backend of this name: what each `#[test]` of [`suite!`](crate::suite) does. `test` is the test's
-/// path with its crate, as `module_path!()` gives it: a second process runs the same test.
+/// Runs one case for the backend with this name, as each `#[test]` of [`suite!`](crate::suite) does.
+///
+/// `test` is the path of the test, including its crate, since a second process runs the same test.
 ///
 /// # Panics
-/// If the backend fails the case, or where either name leads nowhere.
+/// Panics if the backend fails the case, or if either name is unknown.
 pub fn check(backend_name: &str, case: &str, test: &str) {
     run_peer();
     let backend = backend(backend_name).unwrap_or_else(|error| panic!("{error}"));
@@ -62,10 +65,10 @@ pub fn check(backend_name: &str, case: &str, test: &str) {
     panic_at_failure("backend", &run_by(backend, &selection, &Program::test(test)));
 }
 
-/// As [`check`], for the executor of this name: what each `#[test]` of [`executor_suite!`](crate::executor_suite) does.
+/// Runs one case for the executor with this name, as each `#[test]` of [`executor_suite!`](crate::executor_suite) does.
 ///
 /// # Panics
-/// If the executor fails the case, or where either name leads nowhere.
+/// Panics if the executor fails the case, or if either name is unknown.
 pub fn check_executor(executor_name: &str, case: &str) {
     let executor = executor(executor_name).unwrap_or_else(|error| panic!("{error}"));
     let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));

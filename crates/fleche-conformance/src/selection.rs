@@ -1,4 +1,4 @@
-//! Which backend and which cases: names that lead somewhere, or an error that says what there is.
+//! Selects backends, executors and cases by name. The error for an unknown name lists the known ones.
 
 use fleche_core::{
     executor::{ExecutorInfo, executors},
@@ -7,15 +7,15 @@ use fleche_core::{
 
 use crate::case::{Case, Listed, group};
 
-/// Why there is nothing to run.
+/// The error of a selection that selects nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectionError {
     /// No linked backend has this name.
     #[error(
-        "no backend `{name}` is linked into this program; there is {}. A crate that stands only in Cargo.toml is not \
-         linked: name it with `use fleche_store_{name} as _;` (whatever its crate is called), and check that it calls \
-         `register_backend!` under this name",
+        "no backend `{name}` is linked into this program; the linked backends are {}. A crate that is only listed in \
+         Cargo.toml is not linked: add `use fleche_store_{name} as _;` with the name of its crate, and check that it calls \
+         `register_backend!` with this name",
         list(linked)
     )]
     NotLinked {
@@ -24,8 +24,8 @@ pub enum SelectionError {
         /// The backends that are linked.
         linked: Vec<&'static str>,
     },
-    /// Several crates register a backend of this name.
-    #[error("{} register a backend named `{name}`: give one of them another name", modules.join(" and "))]
+    /// Several modules register a backend with this name.
+    #[error("{} register a backend named `{name}`; give one of them another name", modules.join(" and "))]
     RegisteredTwice {
         /// The name.
         name: String,
@@ -34,8 +34,8 @@ pub enum SelectionError {
     },
     /// No linked executor has this name.
     #[error(
-        "no executor `{name}` is linked into this program; there is {}. Name its crate (`use fleche_exec as _;`), turn \
-         on the feature that it stands behind, and check that it calls `register_executor!` under this name",
+        "no executor `{name}` is linked into this program; the linked executors are {}. Link its crate with \
+         `use fleche_exec as _;`, enable its feature, and check that it calls `register_executor!` with this name",
         list(linked)
     )]
     NoExecutor {
@@ -45,15 +45,15 @@ pub enum SelectionError {
         linked: Vec<&'static str>,
     },
     /// No case and no group of cases has this name.
-    #[error("no case or group is called `{name}`; there are {}", list(known))]
+    #[error("unknown case or group `{name}`; the cases are {}", list(known))]
     UnknownCase {
         /// The name.
         name: String,
-        /// The cases.
+        /// The names of the cases.
         known: Vec<&'static str>,
     },
-    /// Nothing was selected: a run without cases would prove nothing.
-    #[error("no case is selected, so nothing would be tested: name cases, or take them all with `Selection::all()`")]
+    /// No case was selected, so a run would prove nothing.
+    #[error("no case is selected, so nothing would be tested; name cases, or select all with `Selection::all()`")]
     Empty,
 }
 
@@ -61,10 +61,11 @@ fn list(names: &[&str]) -> String {
     if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) }
 }
 
-/// The linked backend of this name.
+/// Returns the linked backend with this name.
 ///
 /// # Errors
-/// [`SelectionError::NotLinked`], with the names of those that are; [`SelectionError::RegisteredTwice`].
+/// Fails with [`SelectionError::NotLinked`], which lists the linked backends, if no backend has this name, and with
+/// [`SelectionError::RegisteredTwice`] if several have it.
 pub fn backend(name: &str) -> Result<&'static BackendInfo, SelectionError> {
     if let Some(modules) = registered_twice(name) {
         return Err(SelectionError::RegisteredTwice { name: name.to_owned(), modules });
@@ -76,10 +77,10 @@ pub fn backend(name: &str) -> Result<&'static BackendInfo, SelectionError> {
     })
 }
 
-/// The linked executor of this name.
+/// Returns the linked executor with this name.
 ///
 /// # Errors
-/// [`SelectionError::NoExecutor`], with the names of those that are.
+/// Fails with [`SelectionError::NoExecutor`], which lists the linked executors, if no executor has this name.
 pub fn executor(name: &str) -> Result<&'static ExecutorInfo, SelectionError> {
     let linked = executors();
     linked.iter().copied().find(|executor| executor.name == name).ok_or_else(|| SelectionError::NoExecutor {
@@ -88,20 +89,21 @@ pub fn executor(name: &str) -> Result<&'static ExecutorInfo, SelectionError> {
     })
 }
 
-/// Cases to run, of stores or of executors: at least one, each once, in the order of their list.
+/// The cases of backends or of executors to run: at least one, each once, in the order of their list.
 #[derive(Clone, Debug)]
 pub struct Selection<C: 'static = Case>(Vec<&'static C>);
 
 impl<C: Listed> Selection<C> {
-    /// Every case.
+    /// Selects all cases.
     pub fn all() -> Self {
         Self(C::list().iter().collect())
     }
 
-    /// The cases of these names; the name of a group (`values`, `calls`) stands for all that are in it.
+    /// Selects the cases with these names. The name of a group, such as `values`, selects all its cases.
     ///
     /// # Errors
-    /// [`SelectionError::UnknownCase`] for the first name that leads nowhere, [`SelectionError::Empty`] without names.
+    /// Fails with [`SelectionError::UnknownCase`] for the first unknown name, and with [`SelectionError::Empty`] if there are
+    /// no names.
     pub fn named<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Result<Self, SelectionError> {
         let names: Vec<S> = names.into_iter().collect();
         let selects = |name: &S, case: &C| name.as_ref() == case.name() || name.as_ref() == group(case.name());
@@ -113,7 +115,7 @@ impl<C: Listed> Selection<C> {
         if selected.is_empty() { Err(SelectionError::Empty) } else { Ok(Self(selected)) }
     }
 
-    /// The cases.
+    /// Returns the selected cases.
     pub fn cases(&self) -> &[&'static C] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! `Shelf`: what both kinds of store have in common, so that a case is written once for values and for records.
+//! `Shelf`: the common interface of both kinds of store, so that a case is written once for values and records.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -11,11 +11,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{fixture::Fixture, item::Item, peer::Store};
 
-/// A store of either kind, with [`Item`]s for entries.
+/// A store of either kind, with [`Item`]s as entries.
 pub(crate) trait Shelf: Sized + Send + Sync {
     type Config: Serialize + DeserializeOwned + Clone + Debug;
 
-    /// What an entry is called in messages.
+    /// The word for an entry in messages.
     const ENTRY: &'static str;
 
     fn open(fixture: &Fixture) -> Self {
@@ -28,20 +28,23 @@ pub(crate) trait Shelf: Sized + Send + Sync {
     fn reach(config: &Self::Config) -> Reach;
     fn for_peer(config: &Self::Config) -> Store;
 
-    /// The item's id or key.
+    /// Returns the item's id, or the digest of its key.
     fn id(item: Item) -> Digest;
-    /// The bytes that stand for the item on disk.
+    /// Returns the bytes of the item on disk.
     fn bytes(item: Item) -> Vec<u8>;
 
     fn try_put(&self, item: Item) -> Result<()>;
-    /// What `get` gives: whether it is there. Panics if something else is there.
+    /// Calls `get` and returns whether the item is present.
+    ///
+    /// # Panics
+    /// Panics if something else is stored in its place.
     fn try_get(&self, item: Item) -> Result<bool>;
     fn contains(&self, item: Item) -> bool;
     fn remove(&self, item: Item) -> bool;
     fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest>;
 
     fn put(&self, item: Item) {
-        self.try_put(item).unwrap_or_else(|error| panic!("put of {} {}: {error}", Self::ENTRY, item.nth));
+        self.try_put(item).unwrap_or_else(|error| panic!("`put` of {} {} failed: {error}", Self::ENTRY, item.nth));
     }
 
     fn put_all(&self, items: &[Item]) {
@@ -51,18 +54,18 @@ pub(crate) trait Shelf: Sized + Send + Sync {
     }
 
     fn get(&self, item: Item) -> bool {
-        self.try_get(item).unwrap_or_else(|error| panic!("get of {} {}: {error}", Self::ENTRY, item.nth))
+        self.try_get(item).unwrap_or_else(|error| panic!("`get` of {} {} failed: {error}", Self::ENTRY, item.nth))
     }
 
-    /// The ids that begin so, sorted, as often as they come.
+    /// Returns the listed ids with this prefix, sorted and with repetitions.
     fn ids(&self, prefix: &str) -> Vec<Digest> {
         let ids = self.list(&prefix.parse().unwrap()).collect::<Result<Vec<_>>>();
-        let mut ids = ids.unwrap_or_else(|error| panic!("iterating the prefix `{prefix}`: {error}"));
+        let mut ids = ids.unwrap_or_else(|error| panic!("listing the prefix `{prefix}` failed: {error}"));
         ids.sort();
         ids
     }
 
-    /// Asserts that the items are there, whole, listed once each, and that nothing else is.
+    /// Asserts that the store contains exactly these items, intact and listed once each.
     fn assert_holds(&self, items: &[Item]) {
         for &item in items {
             self.assert_has(item);
@@ -72,7 +75,7 @@ pub(crate) trait Shelf: Sized + Send + Sync {
         let listed = self.ids("");
         assert!(
             listed == expected,
-            "the store holds {} entries and lists {}{}",
+            "the store must contain {} entries, but lists {}{}",
             expected.len(),
             listed.len(),
             if listed.windows(2).any(|pair| pair[0] == pair[1]) { ", some of them twice" } else { "" },
@@ -80,15 +83,15 @@ pub(crate) trait Shelf: Sized + Send + Sync {
     }
 
     fn assert_has(&self, item: Item) {
-        assert!(self.contains(item), "{} {} was put, but `contains` says no", Self::ENTRY, item.nth);
-        assert!(self.get(item), "{} {} was put, but `get` finds nothing", Self::ENTRY, item.nth);
+        assert!(self.contains(item), "{} {} was put, but `contains` returns false", Self::ENTRY, item.nth);
+        assert!(self.get(item), "{} {} was put, but `get` returns nothing", Self::ENTRY, item.nth);
     }
 
     fn assert_lacks(&self, item: Item) {
-        assert!(!self.contains(item), "{} {} is not there, but `contains` says yes", Self::ENTRY, item.nth);
-        assert!(!self.get(item), "{} {} is not there, but `get` finds it", Self::ENTRY, item.nth);
+        assert!(!self.contains(item), "{} {} is absent, but `contains` returns true", Self::ENTRY, item.nth);
+        assert!(!self.get(item), "{} {} is absent, but `get` returns it", Self::ENTRY, item.nth);
         let id = Self::id(item);
-        assert!(!self.ids(&id.to_string()[..2]).contains(&id), "{} {} is not there, but listed", Self::ENTRY, item.nth);
+        assert!(!self.ids(&id.to_string()[..2]).contains(&id), "{} {} is absent, but is listed", Self::ENTRY, item.nth);
     }
 }
 
@@ -130,7 +133,13 @@ impl Shelf for Values {
     fn try_get(&self, item: Item) -> Result<bool> {
         let value = item.value();
         let Some(found) = self.0.get(&Digest::of(&value))? else { return Ok(false) };
-        assert!(*found == *value, "the bytes of value {} are wrong: {} of {}", item.nth, found.len(), value.len());
+        assert!(
+            *found == *value,
+            "the bytes of value {} are wrong: {} bytes in place of {}",
+            item.nth,
+            found.len(),
+            value.len()
+        );
         Ok(true)
     }
     fn contains(&self, item: Item) -> bool {
@@ -181,9 +190,9 @@ impl Shelf for Calls {
     fn try_get(&self, item: Item) -> Result<bool> {
         let Some(found) = self.0.get(&item.key())? else { return Ok(false) };
         assert!(found == item.record(), "record {} is wrong: {found:?}", item.nth);
-        // Somebody may have removed it meanwhile.
+        // Another thread may have removed the record since.
         if let Some(brief) = self.0.brief(&item.key())? {
-            assert!(brief == Brief::from(&found), "what a hit takes of record {} is wrong: {brief:?}", item.nth);
+            assert!(brief == Brief::from(&found), "the summary of record {} is wrong: {brief:?}", item.nth);
         }
         Ok(true)
     }
@@ -198,11 +207,11 @@ impl Shelf for Calls {
     }
 }
 
-/// Asserts that this is how a store speaks of damage: [`Error::Damaged`], or absence.
+/// Asserts that a damaged entry was reported with [`Error::Damaged`], or was absent.
 pub(crate) fn assert_damaged_or_absent(found: &Result<bool>) {
     match found {
         Ok(false) | Err(Error::Damaged { .. }) => {}
-        Ok(true) => panic!("a damaged entry reads as if it were whole"),
-        Err(other) => panic!("a damaged entry should give `Error::Damaged` or be absent, not: {other:?}"),
+        Ok(true) => panic!("a damaged entry reads as if it were intact"),
+        Err(other) => panic!("a damaged entry must cause `Error::Damaged` or be absent, not: {other:?}"),
     }
 }

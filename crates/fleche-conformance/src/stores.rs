@@ -1,4 +1,4 @@
-//! `Stores`: the pair of stores that a backend has in a directory.
+//! `Stores`: a pair of stores of one backend in a directory.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,10 +11,10 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// The scratch stores in this directory.
+    /// Opens the backend's scratch stores in this directory.
     ///
     /// # Errors
-    /// Why one of them does not open.
+    /// Fails if one of them does not open.
     pub(crate) fn open(backend: &BackendInfo, directory: &Path) -> Result<Self, String> {
         let (values, calls) = (backend.scratch)(directory);
         let values = values.open().map_err(|error| format!("the value store does not open: {error}"))?;

@@ -1,4 +1,4 @@
-//! Memoized functions for checks that look at what users see: the results of calls, and how many bodies ran.
+//! Memoized functions for checks from the users' view: the results of calls, and the number of bodies that ran.
 
 use std::{
     collections::BTreeMap,
@@ -14,25 +14,25 @@ use std::{
 
 use fleche_core::fleche;
 
-/// Bodies that ran, by their scene.
+/// The number of bodies that ran, by scene.
 static RUNS: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
 
-/// Calls that belong together, and are told from those of every other check in this process by their first argument.
+/// The calls of one check, which differ from those of all other checks in this process by their first argument.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scene(u64);
 
-/// One call of a scene, with the arguments that follow from its number.
+/// One call of a scene. Its arguments and its result are derived from its number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
-    /// A result that a record holds itself.
+    /// A call whose result is stored in the record.
     Short(u64),
-    /// A result in the value store, of so many bytes.
+    /// A call whose result is stored in the value store, with its length in bytes.
     Long(u64, usize),
-    /// An argument in the value store, of so many bytes.
+    /// A call whose argument is stored in the value store, with its length in bytes.
     OfLong(u64, usize),
-    /// A result in the value store that is made of others.
+    /// A call that makes two [`Long`](Self::Long) calls, and whose result is stored in the value store.
     Nested(u64),
-    /// As `Long`, of an `async fn`.
+    /// A call like [`Long`](Self::Long), of an `async fn`.
     Later(u64, usize),
 }
 
@@ -42,20 +42,20 @@ impl Scene {
         Self(NEXT.fetch_add(1, Relaxed))
     }
 
-    /// What tells it from others.
+    /// Returns the number that identifies the scene.
     pub(crate) fn id(self) -> u64 {
         self.0
     }
 
-    /// How many bodies of the scene have run.
+    /// Returns how many bodies of the scene have run.
     pub(crate) fn runs(self) -> u64 {
         runs().get(&self.0).copied().unwrap_or(0)
     }
 
-    /// Makes the call, through the cache that is active.
+    /// Makes the call, through the active cache.
     ///
     /// # Errors
-    /// That its result is wrong.
+    /// Fails if the result is wrong.
     pub(crate) fn call(self, call: Call) -> Result<(), String> {
         let right = match call {
             Call::Short(x) => short(self.0, x) == x * x + 1,
@@ -68,14 +68,14 @@ impl Scene {
     }
 }
 
-/// A call that returns an error, which is never recorded.
+/// Makes a call that returns an error, which is never recorded, and fails if the error is not the right one.
 pub(crate) fn call_that_fails(scene: Scene, x: u64) -> Result<(), String> {
-    if fails(scene.0, x) == Err(format!("{x} is refused")) { Ok(()) } else { Err("an error came back changed".into()) }
+    if fails(scene.0, x) == Err(format!("{x} is refused")) { Ok(()) } else { Err("a returned error is wrong".into()) }
 }
 
 pub(crate) use companions::{contains, evict, load};
 
-/// What the companion of a function says of calls.
+/// Functions that use the companion of a memoized function.
 mod companions {
     use fleche_core::Result;
 
@@ -94,7 +94,7 @@ mod companions {
     }
 }
 
-/// What the future comes to, waited for on this thread.
+/// Runs the future on this thread, and returns its output.
 fn finished<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -112,7 +112,7 @@ fn finished<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Text of so many bytes that tells its number, and its places from each other.
+/// Returns text of `length` bytes, which differs for each number and does not repeat itself.
 pub(crate) fn text(x: u64, length: usize) -> String {
     let mut text = String::with_capacity(length + 24);
     let mut place = 0_u64;
@@ -128,7 +128,7 @@ fn runs() -> MutexGuard<'static, BTreeMap<u64, u64>> {
     RUNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A body of the scene runs.
+/// Records that a body of the scene runs.
 pub(crate) fn count(scene: u64) {
     note(scene);
 }
@@ -163,7 +163,7 @@ fn nested(scene: u64, x: u64) -> String {
 }
 
 #[fleche]
-#[allow(clippy::unused_async)] // So that it is one.
+#[allow(clippy::unused_async)] // The test needs an `async fn`.
 async fn later(scene: u64, x: u64, length: usize) -> String {
     note(scene);
     text(x, length)

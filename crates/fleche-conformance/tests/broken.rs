@@ -1,5 +1,4 @@
-//! The suite is tested with stores that break one promise each: it must catch every one of them, by the case that is
-//! named for the promise, and let a sound store pass.
+//! Tests of the suite with stores that break one promise each: the case of that promise must fail, and a sound store must pass.
 
 mod broken {
     pub(crate) mod backend;

@@ -1,5 +1,5 @@
-//! The suite is tested with executors that break one promise each: it must catch every one of them, by the case that is
-//! named for the promise, and let a sound one pass.
+//! Tests of the suite with executors that break one promise each: the case of that promise must fail, and a sound executor
+//! must pass.
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -16,17 +16,17 @@ use fleche_core::{
 use fleche_example_backend as _;
 use serde::{Deserialize, Serialize};
 
-/// What is wrong with an executor.
+/// The fault of an executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Fault {
     Nothing,
     /// Every third task is dropped.
     DropsTasks,
-    /// Options that it does not know are not refused.
+    /// Unknown options are not refused.
     IgnoresOptions,
-    /// It says that its workers are other processes.
+    /// The executor declares that its workers are other processes.
     LiesOfItsReach,
-    /// Its configuration names another executor.
+    /// The configuration names another executor.
     LiesOfItsName,
 }
 
@@ -39,7 +39,7 @@ struct Broken {
 }
 
 impl Broken {
-    #[allow(clippy::unnecessary_wraps)] // As executors that can fail to start do it.
+    #[allow(clippy::unnecessary_wraps)] // The signature is that of executors that can fail to start.
     fn scratch(fault: Fault) -> Result<Arc<dyn Executor>> {
         let (queue, tasks) = mpsc::channel::<Task>();
         let tasks = Arc::new(Mutex::new(tasks));
@@ -125,40 +125,40 @@ register! {
     "lies-of-its-name", LiesOfItsName, Process;
 }
 
-/// The cases that the executor of this name fails.
+/// Returns the cases that the executor with this name fails.
 fn failures(name: &str) -> Vec<&'static str> {
     let report = run_executor(executor(name).unwrap(), &Selection::<ExecutorCase>::all());
     report.failures().map(|outcome| outcome.case).collect()
 }
 
 #[test]
-fn a_sound_executor_fails_nothing() {
+fn sound_executor_passes_every_case() {
     assert_eq!(failures("sound"), [""; 0]);
 }
 
 #[test]
-fn an_executor_that_drops_tasks_is_caught() {
+fn executor_that_drops_tasks_is_caught() {
     let failures = failures("drops-tasks");
     assert!(failures.contains(&"executors::many") && failures.contains(&"executors::miss"), "{failures:?}");
 }
 
 #[test]
-fn an_executor_that_ignores_options_is_caught() {
+fn executor_that_ignores_options_is_caught() {
     assert!(failures("ignores-options").contains(&"executors::unknown_option"));
 }
 
 #[test]
-fn an_executor_that_lies_of_its_reach_is_caught() {
+fn executor_that_declares_a_wrong_reach_is_caught() {
     assert!(failures("lies-of-its-reach").contains(&"executors::nested"));
 }
 
 #[test]
-fn an_executor_that_lies_of_its_name_is_caught() {
+fn executor_whose_configuration_names_another_is_caught() {
     assert!(failures("lies-of-its-name").contains(&"executors::config"));
 }
 
 #[test]
-fn an_executor_that_is_not_linked_is_named_with_the_cure() {
+fn error_for_unlinked_executor_says_how_to_link_it() {
     let error = executor("nowhere").unwrap_err().to_string();
     for part in ["`nowhere`", "`sound`", "register_executor!"] {
         assert!(error.contains(part), "{error}");

@@ -1,4 +1,4 @@
-//! Put, get and remove, for values and records alike.
+//! Cases of put, get and remove, for both values and records.
 
 use crate::{fixture::Fixture, item::Item, shelf::Shelf};
 
@@ -25,10 +25,10 @@ pub(crate) fn remove_then_put_again<S: Shelf>(fixture: &Fixture) {
     let (item, other) = (Item::large(1), Item::small(2));
     shelf.put(other);
     for _ in 0..3 {
-        assert!(!shelf.remove(item), "removing what is not there has removed something");
+        assert!(!shelf.remove(item), "`remove` of an absent entry returned true");
         shelf.put(item);
         shelf.assert_holds(&[item, other]);
-        assert!(shelf.remove(item), "removing what is there has removed nothing");
+        assert!(shelf.remove(item), "`remove` of a present entry returned false");
         shelf.assert_lacks(item);
         shelf.assert_holds(&[other]);
     }

@@ -1,4 +1,4 @@
-//! Records: equality after the round trip, overwriting, compare-and-remove.
+//! Cases of records: equality after a round trip, overwriting, compare-and-remove.
 
 use std::collections::BTreeMap;
 
@@ -37,14 +37,17 @@ pub(crate) fn records_round_trip(fixture: &Fixture) {
         store.put(&key(record), record).unwrap();
     }
     for record in &records {
-        let found = store.get(&key(record)).unwrap().expect("it was put");
+        let found = store.get(&key(record)).unwrap().expect("a record that was put must be found");
         assert!(found == *record, "{} comes back changed: {found:?}", record.function.name);
         assert_eq!(store.brief(&key(record)).unwrap(), Some(Brief::from(record)));
-        assert!(store.remove(&key(record), Some(&found)).unwrap(), "the record got is not the record kept");
+        assert!(
+            store.remove(&key(record), Some(&found)).unwrap(),
+            "the record that `get` returned differs from the stored one"
+        );
     }
 }
 
-/// Records with something unusual in each field.
+/// Returns records that each have something unusual in one field, and a plain one.
 fn unusual_records() -> Vec<Record> {
     let plain = record("conformance::plain", 1, b"noise");
     let change = |name: &'static str, change: &dyn Fn(&mut RecordFields)| {
@@ -99,12 +102,12 @@ fn unusual_records() -> Vec<Record> {
 pub(crate) fn last_writer_wins(fixture: &Fixture) {
     let store = fixture.open_calls();
     let key = Item::small(1).key();
-    // Now longer, now shorter than the one before.
+    // Records become longer and shorter in turn.
     for (version, len) in (0..50).zip([10, 510, 1010].into_iter().cycle()) {
         let record = record("conformance::function", 1, &noise(version, len));
         store.put(&key, &record).unwrap();
         let found = store.get(&key).unwrap();
-        assert!(found.as_ref() == Some(&record), "after put number {version} the store has {found:?}");
+        assert!(found.as_ref() == Some(&record), "after put number {version}, `get` returns {found:?}");
     }
     assert_eq!(store.keys(&key.into()).unwrap().count(), 1);
 }
@@ -118,19 +121,22 @@ pub(crate) fn compare_and_remove(fixture: &Fixture) {
 
     store.put(&key, &earlier).unwrap();
     store.put(&key, &later).unwrap();
-    assert!(!store.remove(&key, Some(&earlier)).unwrap(), "the earlier record is said to be removed");
+    assert!(!store.remove(&key, Some(&earlier)).unwrap(), "`remove` claims to have removed the earlier record");
     assert!(store.get(&key).unwrap().as_ref() == Some(&later), "the later record was removed in place of the earlier");
-    assert!(store.remove(&key, Some(&later)).unwrap(), "the record that is there was not removed");
+    assert!(store.remove(&key, Some(&later)).unwrap(), "the present record was not removed");
     assert_eq!(store.get(&key).unwrap(), None);
     assert!(!store.remove(&key, Some(&later)).unwrap(), "the record was removed twice");
 
-    // One that differs in nothing but the time of writing is another record.
+    // A record that differs only in its time of writing is another record.
     let mut fields = (*earlier).clone();
     fields.written.0 += 1;
     store.put(&key, &earlier).unwrap();
-    assert!(!store.remove(&key, Some(&Record::new(fields))).unwrap(), "records of other times are taken for the same");
+    assert!(
+        !store.remove(&key, Some(&Record::new(fields))).unwrap(),
+        "records with different times are treated as equal"
+    );
     assert!(store.remove(&key, None).unwrap());
-    assert!(store.get(&bystander.key()).unwrap().is_some(), "another call's record is gone");
+    assert!(store.get(&bystander.key()).unwrap().is_some(), "the record of another call is gone");
 }
 
 pub(crate) fn sync_changes_nothing(fixture: &Fixture) {

@@ -1,4 +1,4 @@
-//! Many threads at once. Every assertion holds for any order in which they come to run.
+//! Cases with many threads. Every assertion holds for any order in which the threads run.
 
 use std::{
     sync::Barrier,
@@ -20,7 +20,7 @@ pub(crate) fn writers_of_one_entry<S: Shelf>(fixture: &Fixture) {
     let items: Vec<_> = (0..50).map(|nth| if nth % 2 == 0 { Item::small(nth) } else { Item::large(nth) }).collect();
     together(THREADS, |_| {
         for &item in &items {
-            // What somebody else has put is there, or not yet; it is never half there.
+            // `get` fails if it finds an incomplete entry of another thread.
             shelf.get(item);
             shelf.put(item);
             shelf.assert_has(item);
@@ -59,13 +59,13 @@ pub(crate) fn one_remover_wins<S: Shelf>(fixture: &Fixture) {
     });
     for (nth, item) in items.iter().enumerate() {
         let winners = removed.iter().filter(|removed| removed[nth]).count();
-        assert_eq!(winners, 1, "threads that say that they have removed {} {}", S::ENTRY, item.nth);
+        assert_eq!(winners, 1, "threads whose `remove` returned true for {} {}", S::ENTRY, item.nth);
     }
     shelf.assert_holds(&[]);
 }
 
 pub(crate) fn refreshed_entries_stay(fixture: &Fixture) {
-    /// More than any clock's tick, which may make a fresh entry look that old.
+    /// An age that exceeds the resolution of any clock, so that a new entry cannot appear to be that old.
     const OLD: Duration = Duration::from_millis(80);
     let store = fixture.open_values();
     for round in 0..4 {
@@ -90,10 +90,10 @@ pub(crate) fn refreshed_entries_stay(fixture: &Fixture) {
             values.iter().zip(&ids).map(act).collect::<Vec<_>>()
         });
         for ((id, put), removed) in ids.iter().zip(&times[0]).zip(&times[1]) {
-            // Where the machine stood still for so long that the entry was old again, nothing is known.
+            // If the machine stalled for so long that the entry became old again, the check proves nothing.
             let in_time = removed.1.saturating_duration_since(put.0) < OLD / 2;
             let kept = store.contains(id).unwrap();
-            assert!(kept || !in_time, "{id} was put, and removed for the age that it had before");
+            assert!(kept || !in_time, "{id} was put again, and removed for its earlier age");
         }
     }
 }
@@ -101,7 +101,7 @@ pub(crate) fn refreshed_entries_stay(fixture: &Fixture) {
 pub(crate) fn overwriting_is_atomic(fixture: &Fixture) {
     let store = fixture.open_calls();
     let key = Item::small(1).key();
-    // Of very different lengths, so that a mixture shows.
+    // The lengths differ widely, so that a mixture of two records is noticed.
     let version = |(nth, len)| record("conformance::function", 1, &noise(nth, len));
     let versions: Vec<_> = (0..THREADS).zip([10, 2000, 4000, 6000].into_iter().cycle()).map(version).collect();
     store.put(&key, &versions[0]).unwrap();
@@ -109,13 +109,13 @@ pub(crate) fn overwriting_is_atomic(fixture: &Fixture) {
         let own = versions[usize::try_from(thread).unwrap()].clone();
         for _ in 0..100 {
             store.put(&key, &own).unwrap();
-            let found = store.get(&key).unwrap().expect("it is never absent");
-            assert!(versions.contains(&found), "nobody has put {found:?}");
+            let found = store.get(&key).unwrap().expect("an overwritten record must never be absent");
+            assert!(versions.contains(&found), "`get` returns a record that was never put: {found:?}");
         }
     });
     assert_eq!(store.keys(&key.into()).unwrap().count(), 1);
     store.put(&key, &versions[3]).unwrap();
-    assert!(store.get(&key).unwrap().as_ref() == Some(&versions[3]), "the last writer has not won");
+    assert!(store.get(&key).unwrap().as_ref() == Some(&versions[3]), "the record of the last writer was not stored");
 }
 
 pub(crate) fn compare_and_remove_is_atomic(fixture: &Fixture) {
@@ -138,8 +138,8 @@ pub(crate) fn compare_and_remove_is_atomic(fixture: &Fixture) {
         }
     });
     for item in &items {
-        // Whoever came first: the later record was not the one to remove.
+        // In either order, the later record must not be removed.
         let found = store.get(&item.key()).unwrap();
-        assert!(found == Some(item.record()), "record {} was put, and removed as the earlier one", item.nth);
+        assert!(found == Some(item.record()), "record {} was put, but removed in place of the earlier one", item.nth);
     }
 }

@@ -1,4 +1,4 @@
-//! Damage on disk: whatever happened to an entry's bytes, wrong ones are never returned.
+//! Cases of damage on disk: whatever happens to an entry's bytes, a store never returns wrong ones.
 
 mod records;
 
@@ -13,9 +13,9 @@ use crate::{
 };
 
 const PAGE: usize = 4096;
-/// So many bytes of noise in the middle of an entry tell where it lies.
+/// The number of noise bytes in the middle of an entry by which its position in a file is found.
 const PROBE: usize = 64;
-/// Files with more bytes count as holding entries, where entries are encoded.
+/// The size in bytes above which a file is assumed to contain entries, if the backend encodes them.
 const LARGE: usize = 2_000;
 
 pub(crate) fn flipped_bit<S: Shelf>(fixture: &Fixture) {
@@ -27,7 +27,7 @@ pub(crate) fn truncated<S: Shelf>(fixture: &Fixture) {
 }
 
 pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
-    // As much of the page as is this entry's: a store may keep other things behind it.
+    // Only the entry's own part of the page is zeroed, since other data may follow.
     notices::<S>(fixture, Harm::Entry, |spot, entry| {
         spot.edit(|bytes| {
             let own = |entry: &[u8]| bytes.iter().zip(entry).take_while(|(one, other)| one == other).count();
@@ -37,8 +37,9 @@ pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
     });
 }
 
-/// Damages one entry of several, wherever its bytes lie; `damage` is given the place of its middle and what belongs there,
-/// if that is known.
+/// Damages one entry of several, and checks that the store notices it and keeps the others.
+///
+/// `damage` is called with each position of the entry's middle, and with the bytes from there on if they are known.
 fn notices<S: Shelf>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, Option<&[u8]>)) {
     let scene = Scene::<S>::new(fixture);
     let Some(spots) = scene.spots() else {
@@ -79,7 +80,7 @@ pub(crate) fn swapped_entries<S: Shelf>(fixture: &Fixture) {
         shelf.put(other);
     }
     let (one_bytes, other_bytes) = (S::bytes(one), S::bytes(other));
-    assert_eq!(one_bytes.len(), other_bytes.len(), "the case itself is wrong");
+    assert_eq!(one_bytes.len(), other_bytes.len(), "the case is wrong: both entries must have the same length");
     let (at_one, at_other) = (fixture.disk().find(&one_bytes), fixture.disk().find(&other_bytes));
     if nothing_found(fixture, &at_one) || nothing_found(fixture, &at_other) {
         return scene.after_unseen(|files| {
@@ -106,14 +107,14 @@ pub(crate) fn swapped_entries<S: Shelf>(fixture: &Fixture) {
     shelf.assert_holds(&scene.all.iter().copied().chain([one, other]).collect::<Vec<_>>());
 }
 
-/// What is damaged: an entry, or with it the file that it lies in.
+/// The extent of the damage: one entry, or the file that contains it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Harm {
     Entry,
     File,
 }
 
-/// A store with some entries, closed.
+/// A closed store with some entries, one of which is to be damaged.
 struct Scene<'a, S> {
     fixture: &'a Fixture,
     victim: Item,
@@ -130,7 +131,9 @@ impl<'a, S: Shelf> Scene<'a, S> {
         Self { fixture, victim, all, shelf: std::marker::PhantomData }
     }
 
-    /// The middle of the victim, wherever it lies; `None` where there is nothing to damage, which is asserted to be right.
+    /// Returns the positions of the victim's middle in files.
+    ///
+    /// Returns `None` if its bytes are in no file, after it has asserted that this is allowed.
     fn spots(&self) -> Option<Vec<Spot>> {
         let spots = self.find(self.victim);
         (!nothing_found(self.fixture, &spots)).then_some(spots)
@@ -142,15 +145,15 @@ impl<'a, S: Shelf> Scene<'a, S> {
         self.fixture.disk().find(&bytes[middle..][..PROBE.min(bytes.len() - middle)])
     }
 
-    /// Damages a store whose files hold entries in encoded form, and checks what it serves afterwards.
+    /// Damages a store whose files contain entries in encoded form, and checks what it serves afterwards.
     fn after_unseen(&self, damage: impl FnOnce(&[Whole])) {
         if !encodes_bytes(self.fixture.backend.name) {
             return;
         }
         let files: Vec<_> = self.fixture.disk().larger_than(LARGE);
-        assert!(!files.is_empty(), "the store keeps no file of more than {LARGE} bytes in its scratch directory");
+        assert!(!files.is_empty(), "the store has no file of more than {LARGE} bytes in its scratch directory");
         damage(&files);
-        // A file that is damaged may be refused as a whole.
+        // The store may refuse to open a damaged file.
         let Ok(reopened) = S::try_open(&S::config_of(self.fixture)) else { return };
         for &item in &self.all {
             assert_damaged_or_absent_or_whole(&reopened, item);
@@ -161,8 +164,10 @@ impl<'a, S: Shelf> Scene<'a, S> {
         self.all.iter().for_each(|&item| S::open(self.fixture).assert_has(item));
     }
 
-    /// The store, opened anew, and the entries that must be whole: all but the victim. Where the damaged file held other
-    /// entries too and was cut, these may have gone with it, and the file may be refused or set aside as a whole.
+    /// Reopens the store, and returns it with the entries that must be intact.
+    ///
+    /// These are all but the victim, and but those that the backend may lose with it. Returns `None` if the store does not
+    /// open, which is allowed if a damaged file contains entries.
     fn reopen(&self, damaged: &[Spot], harm: Harm) -> Option<(S, Vec<Item>)> {
         let others = self.all.iter().copied().filter(|item| *item != self.victim);
         let loses_neighbours = loses_neighbours(self.fixture.backend.name, harm == Harm::File);
@@ -192,18 +197,20 @@ fn assert_damaged_or_absent_or_whole<S: Shelf>(shelf: &S, item: Item) {
     }
 }
 
-/// Whether the bytes lie nowhere below the scratch directory. Then nothing else may lie there, or the case would pass
-/// without testing anything; and a store that is not durable may not leave any.
+/// Returns whether the bytes are in no file of the scratch directory.
+///
+/// In that case it asserts that the directory is empty, or else the case would pass without testing anything. The directory
+/// must also be empty if the backend is not durable.
 fn nothing_found(fixture: &Fixture, spots: &[Spot]) -> bool {
     if !fixture.backend.durable || spots.is_empty() && !encodes_bytes(fixture.backend.name) {
         assert!(
             fixture.disk().is_empty(),
             "{}",
             if fixture.backend.durable {
-                "the store keeps something in its scratch directory, but an entry's bytes are not found there; a backend that \
-                 compresses, encrypts or encodes them says so with `admit_encoded_bytes!`"
+                "the scratch directory is not empty, but contains an entry's bytes in no file; if the backend compresses, \
+                 encrypts or encodes them, declare it with `admit_encoded_bytes!`"
             } else {
-                "the store is not durable but leaves something on disk"
+                "the store is not durable, but leaves files on disk"
             }
         );
     }

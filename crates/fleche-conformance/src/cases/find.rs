@@ -1,4 +1,4 @@
-//! Queries.
+//! Cases of queries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,9 @@ use crate::{
     item::{Item, argument, key, moment, record},
 };
 
-/// Three functions whose names resemble each other, two versions, arguments 0 to 9, written one after the other.
+/// Fills a store with calls of three functions with similar names, two versions and the arguments 0 to 9.
+///
+/// Returns the store and its records in the order of their times of writing.
 fn filled(fixture: &Fixture) -> (std::sync::Arc<dyn CallStore>, Vec<Record>) {
     let store = fixture.open_calls();
     let mut records = Vec::new();
@@ -24,20 +26,21 @@ fn filled(fixture: &Fixture) -> (std::sync::Arc<dyn CallStore>, Vec<Record>) {
         fields.written = moment(records.len() as u64);
         records.push(Record::new(fields));
     }
-    // The order in which they are put is none that a query could rely on.
+    // They are put in reverse order, so that no query can rely on it.
     for record in records.iter().rev() {
         store.put(&key(record), record).unwrap();
     }
     (store, records)
 }
 
-/// Asserts that the query finds the records that fulfil the condition, each once and under its key, and `expected` of
-/// them.
+/// Asserts that the query finds exactly the records that fulfil the condition, once each and under their keys.
+///
+/// `expected` is the number of these records.
 fn check(fixture: &Fixture, query: &Query, expected: usize, fulfils: impl Fn(&Record) -> bool) {
     let (store, records) = filled(fixture);
     let mut wanted: Vec<(CallKey, Record)> =
         records.iter().filter(|record| fulfils(record)).map(|record| (key(record), record.clone())).collect();
-    assert_eq!(wanted.len(), expected, "the case itself is wrong");
+    assert_eq!(wanted.len(), expected, "the case is wrong: the condition fits another number of records");
     let mut found: Vec<_> = store.find(query).unwrap().map(Result::unwrap).collect();
     wanted.sort_by_key(|(key, _)| *key);
     found.sort_by_key(|(key, _)| *key);
@@ -68,7 +71,7 @@ pub(crate) fn by_argument(fixture: &Fixture) {
     check(fixture, &where_is("nth", 4), 6, has("nth", 4));
     check(fixture, &where_is("third", 0), 24, has("third", 0));
     check(fixture, &where_is("fixed", 7), 60, has("fixed", 7));
-    // The value of another parameter, and a parameter that there is not.
+    // No call has the value 10 for `nth`, or a parameter `nobody`.
     check(fixture, &where_is("nth", 10), 0, |_| false);
     check(fixture, &where_is("nobody", 4), 0, |_| false);
     let both = where_is("nth", 4).argument("third", &1u64).unwrap();
@@ -98,13 +101,13 @@ pub(crate) fn by_metadata(fixture: &Fixture) {
     let seventh = Query::new().metadata("count", "thirds", &2_u64).unwrap();
     assert_eq!(found(&seventh), those(&|nth| nth % 3 == 2));
     assert_eq!(found(&seventh.tag("project", "alloy")), those(&|nth| nth % 3 == 2 && nth % 2 == 0));
-    // A number of another type encodes alike; a text does not.
+    // A number of another type has the same encoding; a text has not.
     assert_eq!(found(&Query::new().metadata("count", "thirds", &2_i8).unwrap()), those(&|nth| nth % 3 == 2));
     assert_eq!(found(&Query::new().metadata("count", "thirds", "2").unwrap()), those(&|_| false));
     assert_eq!(found(&Query::new().metadata("noise", "thirds", &2).unwrap()), those(&|_| false));
 }
 
-/// A record whose tags and count tell its number.
+/// Returns a record whose tags and metadata depend on its number.
 fn with_metadata(nth: u64) -> Record {
     let mut fields: RecordFields = (*record("find::metadata", nth, b"noise")).clone();
     let mut tags = BTreeMap::from([("project", if nth.is_multiple_of(2) { "alloy" } else { "glass" }.to_owned())]);
@@ -125,7 +128,7 @@ pub(crate) fn since(fixture: &Fixture) {
 pub(crate) fn combined(fixture: &Fixture) {
     let query = Query::new().function("find::f").version(2).since(moment(13)).argument("third", &0u64).unwrap();
     let third = argument("third", 0);
-    // Version 2 of `find::f` was written from moment 10 on; 3, 6 and 9 are left.
+    // Version 2 of `find::f` was written from moment 10 on, so the calls with the arguments 3, 6 and 9 are left.
     check(fixture, &query, 3, |record| {
         record.function.name == "find::f"
             && record.function.version == 2
@@ -140,7 +143,7 @@ pub(crate) fn while_removing(fixture: &Fixture) {
     let mut removed = 0;
     for found in store.find(&query).unwrap() {
         let (key, record) = found.unwrap();
-        assert!(store.remove(&key, Some(&record)).unwrap(), "what `find` gave could not be removed");
+        assert!(store.remove(&key, Some(&record)).unwrap(), "a record that `find` returned could not be removed");
         store.put(&Item::small(removed).key(), &Item::small(removed).record()).unwrap();
         removed += 1;
     }

@@ -1,4 +1,4 @@
-//! Listing: prefixes, many entries, and changes meanwhile.
+//! Cases of listing: prefixes, many entries, and changes during the iteration.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ pub(crate) fn prefixes<S: Shelf>(fixture: &Fixture) {
     let check = |prefix: &str| {
         let expected: Vec<_> = ids.iter().filter(|id| id.to_string().starts_with(prefix)).copied().collect();
         let listed = shelf.ids(prefix);
-        assert!(listed == expected, "prefix `{prefix}`: {} of {} entries", listed.len(), expected.len());
+        assert!(listed == expected, "prefix `{prefix}` lists {} of {} entries", listed.len(), expected.len());
         expected.len()
     };
     assert_eq!(check(""), ids.len());
@@ -24,7 +24,7 @@ pub(crate) fn prefixes<S: Shelf>(fixture: &Fixture) {
     for digits in 1..=3 {
         let all: Vec<_> =
             (0..16usize.pow(digits)).map(|nth| format!("{nth:0width$x}", width = digits as usize)).collect();
-        // Every prefix of one and of two digits; of those of three, which are 4096, some.
+        // Every prefix of one and of two digits, and some of the 4096 prefixes of three digits.
         let some: Vec<_> = all.iter().step_by(if digits == 3 { 37 } else { 1 }).cloned().collect();
         assert!(digits == 3 || in_all(&some) == ids.len(), "prefixes of {digits} digits");
         in_all(&some);
@@ -34,7 +34,7 @@ pub(crate) fn prefixes<S: Shelf>(fixture: &Fixture) {
         for digits in [3, 4, 5, 31, 32, 33, 62, 63, 64] {
             assert!(check(&text[..digits]) > 0);
         }
-        // The same but for the last digit: there is no such entry.
+        // No entry differs from this one only in the last digit.
         let last = if text.ends_with('0') { '1' } else { '0' };
         assert_eq!(check(&format!("{}{last}", &text[..63])), 0);
     }
@@ -52,7 +52,7 @@ pub(crate) fn many_entries_once_each<S: Shelf>(fixture: &Fixture) {
     .collect();
 
     let all = DigestPrefix::all();
-    // Whoever wants ten takes ten and goes.
+    // A caller may stop the iteration early.
     assert_eq!(shelf.list(&all).take(10).filter_map(Result::ok).count(), 10);
     let mut seen = HashSet::new();
     for id in shelf.list(&all) {
@@ -73,18 +73,18 @@ pub(crate) fn changes_while_iterating<S: Shelf>(fixture: &Fixture) {
     let mut seen = HashSet::new();
     let mut late = late.iter();
     for id in shelf.list(&DigestPrefix::all()) {
-        let id = id.unwrap_or_else(|error| panic!("while the store changes: {error}"));
+        let id = id.unwrap_or_else(|error| panic!("listing fails while the store changes: {error}"));
         assert!(seen.insert(id), "{id} is listed twice");
         if seen.len() % 20 == 0 {
-            assert!(shelf.remove(item_of[&id]), "{id} is listed but can't be removed");
+            assert!(shelf.remove(item_of[&id]), "{id} is listed, but cannot be removed");
             late.next().into_iter().for_each(|&item| shelf.put(item));
         }
     }
     let early: HashSet<_> = early.iter().map(|&item| S::id(item)).collect();
     let missed = early.difference(&seen).count();
-    assert_eq!(missed, 0, "entries that were there all the time, or until they were listed, were not listed");
+    assert_eq!(missed, 0, "entries that were present until the end, or until they were listed, were not listed");
 
-    // Two iterators and a writer, all on one thread.
+    // Two iterators and a writer on one thread must not block each other.
     let all = DigestPrefix::all();
     let both = shelf.list(&all).zip(shelf.list(&all)).inspect(|_| shelf.put(Item::small(1)));
     assert!(both.count() > 1000);

@@ -1,4 +1,4 @@
-//! Layers around the backend's stores.
+//! Cases of layers around the backend's stores.
 
 mod counting;
 
@@ -23,7 +23,7 @@ use counting::Counting;
 type AnyValues = Arc<dyn ValueStore>;
 type AnyCalls = Arc<dyn CallStore>;
 
-/// Two pairs of stores of the backend, each in a directory of its own.
+/// Opens two pairs of stores of the backend, each in a directory of its own.
 fn two(fixture: &Fixture) -> [(AnyValues, AnyCalls); 2] {
     ["one", "other"].map(|name| {
         let directory = fixture.directory().join(name);
@@ -36,10 +36,10 @@ fn two(fixture: &Fixture) -> [(AnyValues, AnyCalls); 2] {
 }
 
 fn is_refused<T: std::fmt::Debug>(result: &fleche_core::Result<T>) {
-    assert!(matches!(result, Err(Error::Refused { .. })), "not refused, but {result:?}");
+    assert!(matches!(result, Err(Error::Refused { .. })), "must be refused, but returned {result:?}");
 }
 
-/// Puts to the stores, and asserts that the layer serves exactly that and changes nothing.
+/// Puts items into the stores, and asserts that the layer serves exactly these and refuses changes.
 fn only_reads(fill: [(&AnyValues, &AnyCalls, &[Item]); 2], values: &AnyValues, calls: &AnyCalls) {
     for (values, calls, items) in &fill {
         Values(AnyValues::clone(values)).put_all(items);
@@ -84,7 +84,7 @@ pub(crate) fn pool(fixture: &Fixture) {
     assert!(Pool::<AnyValues>::new([]).is_err());
 }
 
-/// The two pairs; none where they are stacks, of which it is asserted that they make no stack.
+/// Opens two pairs of stores, or returns `None` if they are stacks, after it has asserted that stacks cannot be stacked.
 fn two_to_stack(fixture: &Fixture) -> Option<[(AnyValues, AnyCalls); 2]> {
     let two = two(fixture);
     let config: Box<dyn ValueStoreConfig> = Box::new(StackConfig { stores: vec![fixture.values.clone()] });
@@ -102,28 +102,28 @@ pub(crate) fn stack(fixture: &Fixture) {
     reads_through(&values, &Values(near.0), &Values(far.0));
     reads_through(&calls, &Calls(near.1), &Calls(far.1));
     let stacked = Stack::values([values.0]);
-    assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack: {stacked:?}");
+    assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack must be refused: {stacked:?}");
     let stacked = Stack::calls([calls.0]);
-    assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack: {stacked:?}");
+    assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack must be refused: {stacked:?}");
 }
 
 fn reads_through<S: Shelf>(stack: &S, near: &S, far: &S) {
     let items: Vec<_> = (0..6).map(Item::small).collect();
     far.put_all(&items[..4]);
-    // What is put goes to the front.
+    // Entries are put into the first store.
     stack.put_all(&items[3..]);
     near.assert_holds(&items[3..]);
     far.assert_holds(&items[..4]);
-    assert_eq!(stack.ids("").len(), 6, "each is listed once");
+    assert_eq!(stack.ids("").len(), 6, "each entry must be listed once");
     for item in &items {
         assert!(stack.contains(*item), "{} {}", S::ENTRY, item.nth);
     }
     near.assert_holds(&items[3..]);
-    // What is got is copied there.
+    // Entries that are read are copied to the first store.
     stack.assert_holds(&items);
     near.assert_holds(&items);
     far.assert_holds(&items[..4]);
-    // What is removed is removed everywhere.
+    // Entries are removed from all stores.
     assert!(stack.remove(items[0]) && stack.remove(items[5]) && !stack.remove(items[5]));
     stack.assert_holds(&items[1..5]);
     far.assert_holds(&items[1..4]);
@@ -146,9 +146,9 @@ pub(crate) fn the_first_counts(fixture: &Fixture) {
         assert_eq!(found(&Query::new()).len(), 2);
         assert_eq!(layer.keys(&DigestPrefix::all()).unwrap().count(), 2);
     }
-    assert!(!stack.remove(&key, Some(&older)).unwrap(), "what does not count is nothing to compare with");
+    assert!(!stack.remove(&key, Some(&older)).unwrap(), "`remove` compares with the record of the second store");
     assert!(stack.remove(&key, Some(&newer)).unwrap());
-    assert_eq!(stack.get(&key).unwrap(), None, "what was hidden does not show afterwards");
+    assert_eq!(stack.get(&key).unwrap(), None, "the record of the second store appears after the removal");
 }
 
 pub(crate) fn copied_once(fixture: &Fixture) {
@@ -186,7 +186,7 @@ pub(crate) fn calls_go_on(fixture: &Fixture) {
         assert_eq!((stats.hits, stats.computed, stats.faults), (1, 2, 0));
         assert_eq!(stats.skipped.get(&Skip::StoreRefused), Some(&2), "{stats:?}");
     }
-    assert_eq!(open.query(&Query::new()).unwrap().count(), 1, "nothing was written");
+    assert_eq!(open.query(&Query::new()).unwrap().count(), 1, "the refused results must not be written");
 }
 
 pub(crate) fn nested(fixture: &Fixture) {

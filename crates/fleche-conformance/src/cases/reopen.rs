@@ -1,4 +1,4 @@
-//! Opening again what is open, and what was closed.
+//! Cases of opening a store again: while it is open, after it was closed, and from another process.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ pub(crate) fn one_place_is_one_store<S: Shelf>(fixture: &Fixture) {
     assert!(second.remove(Item::small(1)));
     first.assert_lacks(Item::small(1));
 
-    // As long as one of them is there, so is what was put.
+    // Entries stay as long as one handle is open, even if the store is not durable.
     drop((first, second));
     let fourth = S::open(fixture);
     fourth.assert_holds(&[Item::small(2), Item::large(3)]);
@@ -39,10 +39,10 @@ pub(crate) fn reopened_store_has_everything<S: Shelf>(fixture: &Fixture) {
         anew.assert_holds(&[]);
         anew.put(items[1]);
         anew.assert_holds(&items[1..2]);
-        assert!(fixture.disk().is_empty(), "the store is not durable but leaves something on disk");
+        assert!(fixture.disk().is_empty(), "the store is not durable, but leaves files on disk");
         return;
     }
-    // Text, as another process would have it.
+    // The configuration is read from text, as in another process.
     let config = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
     for _ in 0..3 {
         let anew = S::try_open(&config).unwrap();
@@ -59,23 +59,27 @@ pub(crate) fn reach<S: Shelf>(fixture: &Fixture) {
     let while_open = visit(ours, theirs);
     match fixture.backend.reach {
         Reach::Process => {
-            assert_eq!(while_open, Outcome::Opened { found: false }, "another process has a store of its own");
+            assert_eq!(while_open, Outcome::Opened { found: false }, "another process must have a store of its own");
             shelf.assert_holds(&[ours]);
         }
         Reach::Exclusive => {
             assert!(
                 matches!(while_open, Outcome::Refused(_)),
-                "another process opens what is open here: {while_open:?}"
+                "another process opens the store while it is open here: {while_open:?}"
             );
             drop(shelf);
-            assert_eq!(visit(ours, theirs), Outcome::Opened { found: true }, "another process, once it is closed here");
+            assert_eq!(
+                visit(ours, theirs),
+                Outcome::Opened { found: true },
+                "another process, after the store was closed here"
+            );
             S::open(fixture).assert_holds(&[ours, theirs]);
         }
         Reach::Shared => {
             assert_eq!(while_open, Outcome::Opened { found: true }, "another process, while the store is open here");
             shelf.assert_holds(&[ours, theirs]);
-            assert!(shelf.remove(theirs), "what another process has put cannot be removed");
-            assert_eq!(visit(theirs, later), Outcome::Opened { found: false }, "what was removed here");
+            assert!(shelf.remove(theirs), "an entry of another process cannot be removed");
+            assert_eq!(visit(theirs, later), Outcome::Opened { found: false }, "another process, after a removal here");
             shelf.assert_holds(&[ours, later]);
         }
     }
@@ -86,7 +90,7 @@ pub(crate) fn files_removed_while_open<S: Shelf>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     shelf.put(before);
     if fixture.disk().is_empty() {
-        // It lies elsewhere.
+        // The entries are elsewhere, so there are no files to remove.
         return;
     }
     for entry in fs::read_dir(fixture.directory()).unwrap() {
@@ -94,7 +98,7 @@ pub(crate) fn files_removed_while_open<S: Shelf>(fixture: &Fixture) {
         if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
     let put = match shelf.try_put(after) {
-        // Reported once, and open again.
+        // The store reports the removal once and reopens itself.
         Err(Error::Reopened { .. }) => shelf.try_put(after),
         put => put,
     };

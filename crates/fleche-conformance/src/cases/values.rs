@@ -1,4 +1,4 @@
-//! Values: sizes, ages, and what lives on of what was got.
+//! Cases of values: sizes, ages, removal, other forms, and the lifetime of returned bytes.
 
 use std::{
     thread,
@@ -29,8 +29,8 @@ pub(crate) fn absence(fixture: &Fixture) {
 pub(crate) fn put_refreshes_the_age(fixture: &Fixture) {
     let store = fixture.open_values();
     let id = put(&*store, &noise(1, 1000));
-    // An age that was not started anew only grows, so one that shrinks proves it. The other way round a machine that
-    // stands still between the two looks would be blamed on the store, hence the repetition.
+    // Without a refresh, the age can only grow, so a smaller age proves one. The test repeats because the age can also have
+    // grown if the machine stalled after the refresh.
     let refreshed = (0..20).any(|_| {
         let before = wait_for_age(&*store, &id, Duration::from_millis(30));
         put(&*store, &noise(1, 1000));
@@ -47,24 +47,24 @@ pub(crate) fn age_grows(fixture: &Fixture) {
     let other = put(&*store, b"other");
     let second = wait_for_age(&*store, &id, first);
     let _ = age(&*store, &other);
-    assert!(second > first, "{second:?} comes after {first:?}");
-    // A clock that ticks coarsely may make an entry look a little older than it is, but not by minutes.
-    assert!(second <= begun.elapsed() + HOUR, "an entry of now is {second:?} old");
+    assert!(second > first, "the age went from {first:?} to {second:?}");
+    // A clock of coarse resolution may make an entry look slightly older than it is, but not by an hour.
+    assert!(second <= begun.elapsed() + HOUR, "the age of a new entry is {second:?}");
 }
 
 pub(crate) fn remove_respects_the_age(fixture: &Fixture) {
     let store = fixture.open_values();
     let id = put(&*store, &noise(1, 1000));
-    assert!(!store.remove(&id, Some(HOUR)).unwrap(), "an entry of now is said to be removed as older than an hour");
-    assert!(store.contains(&id).unwrap(), "an entry of now was removed as older than an hour");
+    assert!(!store.remove(&id, Some(HOUR)).unwrap(), "`remove` claims that a new entry was older than an hour");
+    assert!(store.contains(&id).unwrap(), "a new entry was removed as older than an hour");
     let seen = age(&*store, &id);
     wait_for_age(&*store, &id, seen);
-    assert!(store.remove(&id, Some(seen)).unwrap(), "an entry older than {seen:?} was kept");
-    assert!(!store.contains(&id).unwrap(), "what was said to be removed is there");
+    assert!(store.remove(&id, Some(seen)).unwrap(), "an entry older than {seen:?} was not removed");
+    assert!(!store.contains(&id).unwrap(), "`contains` finds a removed entry");
 
     put(&*store, &noise(1, 1000));
     wait_for_age(&*store, &id, Duration::ZERO);
-    assert!(store.remove(&id, Some(Duration::ZERO)).unwrap(), "every age exceeds zero");
+    assert!(store.remove(&id, Some(Duration::ZERO)).unwrap(), "an entry older than zero was not removed");
     assert_eq!(store.get(&id).unwrap(), None);
 }
 
@@ -72,12 +72,12 @@ pub(crate) fn bytes_outlive_the_entry(fixture: &Fixture) {
     let store = fixture.open_values();
     let value = noise(1, 100_000);
     let id = put(&*store, &value);
-    let got = store.get(&id).unwrap().expect("it was put");
+    let got = store.get(&id).unwrap().expect("a value that was put must be found");
     assert!(store.remove(&id, None).unwrap());
     put(&*store, &noise(2, 100_000));
-    assert!(*got == *value, "bytes that were got before have changed");
+    assert!(*got == *value, "bytes that `get` returned changed after the removal");
     drop(store);
-    assert!(*got == *value, "bytes that were got before have changed when the store was closed");
+    assert!(*got == *value, "bytes that `get` returned changed after the store was closed");
 }
 
 pub(crate) fn tiny_values(fixture: &Fixture) {
@@ -88,7 +88,7 @@ pub(crate) fn tiny_values(fixture: &Fixture) {
     }
     for value in &values {
         let id = Digest::of(value);
-        assert!(store.contains(&id).unwrap(), "{value:?} is not there");
+        assert!(store.contains(&id).unwrap(), "{value:?} is missing");
         assert_eq!(store.get(&id).unwrap().as_deref(), Some(&**value));
         assert!(store.age(&id).unwrap().is_some(), "{value:?} has no age");
         assert!(store.remove(&id, None).unwrap(), "{value:?} cannot be removed");
@@ -104,14 +104,22 @@ pub(crate) fn other_form(fixture: &Fixture) {
         |bytes: Bytes| if bytes == form { Ok(value.clone().into()) } else { Err("another form".to_owned()) };
     for _ in 0..2 {
         store.put(&id, &form).unwrap();
-        assert_eq!(store.read(&id, &unwrapped).unwrap().as_deref(), Some(&*value), "what the check made of it");
+        assert_eq!(
+            store.read(&id, &unwrapped).unwrap().as_deref(),
+            Some(&*value),
+            "`read` must return the result of the check"
+        );
         let whole = store.get(&id);
-        assert!(matches!(&whole, Err(Error::Damaged { .. })), "without a check the form is no value: {whole:?}");
-        assert_eq!(store.read(&id, &unwrapped).unwrap(), None, "what was damaged is absent");
+        assert!(matches!(&whole, Err(Error::Damaged { .. })), "without the check, the form must be damaged: {whole:?}");
+        assert_eq!(store.read(&id, &unwrapped).unwrap(), None, "a damaged entry must be absent afterwards");
     }
     let refused = store.read(&other, &unwrapped);
     assert!(matches!(&refused, Err(Error::Damaged { why, .. }) if why.contains("another form")), "{refused:?}");
-    assert_eq!(store.read(&other, &unwrapped).unwrap(), None, "what the check refused is absent");
+    assert_eq!(
+        store.read(&other, &unwrapped).unwrap(),
+        None,
+        "an entry that the check refused must be absent afterwards"
+    );
     put(&*store, &noise(3, 500));
     assert_eq!(store.get(&other).unwrap().as_deref(), Some(&*noise(3, 500)));
 }
@@ -120,7 +128,7 @@ pub(crate) fn remove_all(fixture: &Fixture) {
     let store = fixture.open_values();
     let ids: Vec<_> = (0..50).map(|nth| put(&*store, &noise(nth, 100))).collect();
     assert_eq!(store.remove_all(&[], None).unwrap(), 0);
-    assert_eq!(store.remove_all(&ids, Some(HOUR)).unwrap(), 0, "all of them are younger than an hour");
+    assert_eq!(store.remove_all(&ids, Some(HOUR)).unwrap(), 0, "entries younger than an hour were removed as older");
     let gone = [&ids[..20], &[Digest::of(b"nobody has put this")]].concat();
     assert_eq!(store.remove_all(&gone, None).unwrap(), 20);
     assert_eq!(store.remove_all(&gone, None).unwrap(), 0);
@@ -128,7 +136,11 @@ pub(crate) fn remove_all(fixture: &Fixture) {
         assert_eq!(store.contains(id).unwrap(), at >= 20, "entry {at}");
     }
     let reached = wait_for_age(&*store, &ids[49], Duration::ZERO);
-    assert_eq!(store.remove_all(&ids, Some(Duration::ZERO)).unwrap(), 30, "their age is {reached:?} at least");
+    assert_eq!(
+        store.remove_all(&ids, Some(Duration::ZERO)).unwrap(),
+        30,
+        "entries with an age of at least {reached:?} were not removed"
+    );
     assert_eq!(store.ids(&DigestPrefix::all()).unwrap().count(), 0);
 }
 
@@ -136,7 +148,11 @@ pub(crate) fn large_value(fixture: &Fixture) {
     let store = fixture.open_values();
     let value = noise(1, scaled(64_000_000));
     let id = put(&*store, &value);
-    assert!(store.get(&id).unwrap().expect("it was put") == value, "{} bytes come back changed", value.len());
+    assert!(
+        store.get(&id).unwrap().expect("a put value must be found") == value,
+        "{} bytes come back changed",
+        value.len()
+    );
     assert!(store.remove(&id, None).unwrap());
     assert!(!store.contains(&id).unwrap());
 }
@@ -149,14 +165,14 @@ pub(crate) fn sync_changes_nothing(fixture: &Fixture) {
     store.sync(&id).unwrap();
 }
 
-/// Puts this value, whatever its bytes; its id.
+/// Puts this value and returns its id.
 pub(super) fn put(store: &dyn ValueStore, value: &[u8]) -> Digest {
     let id = Digest::of(value);
     store.put(&id, value).unwrap();
     id
 }
 
-/// The age of what is there, once it exceeds this.
+/// Waits until the age of a present entry exceeds a limit, and returns the age.
 pub(super) fn wait_for_age(store: &dyn ValueStore, id: &Digest, exceeded: Duration) -> Duration {
     loop {
         let age = age(store, id);
@@ -168,5 +184,5 @@ pub(super) fn wait_for_age(store: &dyn ValueStore, id: &Digest, exceeded: Durati
 }
 
 fn age(store: &dyn ValueStore, id: &Digest) -> Duration {
-    store.age(id).unwrap().expect("what is there has an age")
+    store.age(id).unwrap().expect("a present entry must have an age")
 }

@@ -1,4 +1,4 @@
-//! What can happen to the bytes of a file.
+//! Kinds of damage to files, and the list of damages to try.
 
 use std::{
     fmt, fs, io,
@@ -9,9 +9,9 @@ use super::{Extent, files::Files};
 use crate::item::noise;
 
 const PAGE: usize = 4096;
-/// Bits are flipped this far from each other.
+/// The distance in bytes between flipped bits.
 const STRIDE: usize = 64;
-/// Files are cut this far from each other.
+/// The distance in bytes between the lengths to which files are truncated.
 const CUTS: usize = 512;
 
 /// One damage to the files below a directory.
@@ -23,24 +23,24 @@ pub(super) struct Damage {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// One bit of the byte here is another.
+    /// One bit of the byte at this offset is flipped.
     Flip { at: usize },
-    /// The file ends here.
+    /// The file is truncated to this length.
     Cut { at: usize },
-    /// A page that begins here is zeros.
+    /// The page at this offset is zeroed.
     Zero { at: usize },
-    /// Two pages have changed places.
+    /// The pages at these offsets are swapped.
     SwapPages { one: usize, other: usize },
-    /// Two files have changed places.
+    /// The contents of two files are swapped.
     SwapFiles { other: PathBuf },
-    /// So many bytes stand behind the end.
+    /// This many bytes are appended.
     Append { length: usize },
-    /// The file is gone.
+    /// The file is removed.
     Remove,
 }
 
 impl Damage {
-    /// Does it to the files below this directory.
+    /// Applies the damage to the files below this directory.
     pub(super) fn strike(&self, root: &Path) -> io::Result<()> {
         let path = root.join(&self.file);
         let mut content = fs::read(&path)?;
@@ -70,7 +70,7 @@ impl Damage {
 
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut permissions = fs::metadata(path)?.permissions();
-    #[allow(clippy::permissions_set_readonly_false)] // Of a copy, which is thrown away.
+    #[allow(clippy::permissions_set_readonly_false)] // The file is a temporary copy.
     permissions.set_readonly(false);
     fs::set_permissions(path, permissions)?;
     fs::write(path, content)
@@ -82,13 +82,13 @@ impl fmt::Display for Damage {
     }
 }
 
-/// The damages to these files, the same every time.
+/// Returns the damages to these files, which are the same for the same files.
 pub(super) fn damages(files: &Files, extent: Extent) -> Vec<Damage> {
     let groups = [flips, cuts, zeros, swapped_pages, swapped_files, appended, removed].map(|list| list(files, extent));
     let Extent::About(budget) = extent else { return groups.concat() };
     let mut left = budget;
     let mut chosen = Vec::new();
-    // Where there are few of one kind, the others have the rest.
+    // Kinds with few damages leave the rest of their share to the others.
     let mut groups = groups.into_iter().collect::<Vec<_>>();
     groups.sort_by_key(Vec::len);
     for (nth, group) in groups.iter().enumerate() {
@@ -99,7 +99,7 @@ pub(super) fn damages(files: &Files, extent: Extent) -> Vec<Damage> {
     chosen
 }
 
-/// The places of a file that are worth it: without `all`, those blocks that hold anything but zeros.
+/// Returns the offsets of a file's blocks. Unless the extent is [`Extent::All`], blocks of zeros are left out.
 fn places(content: &[u8], step: usize, extent: Extent) -> impl Iterator<Item = usize> {
     let worth = move |block: &&[u8]| extent == Extent::All || block.iter().any(|byte| *byte != 0);
     content.chunks(step).enumerate().filter(move |(_, block)| worth(block)).map(move |(nth, _)| nth * step)
@@ -130,7 +130,7 @@ fn cuts(files: &Files, extent: Extent) -> Vec<Damage> {
 }
 
 fn zeros(files: &Files, _: Extent) -> Vec<Damage> {
-    // Zeros in place of zeros are no damage.
+    // Zeroing a block of zeros is no damage, so these are always left out.
     of_each(files, |content| places(content, PAGE, Extent::About(0)).map(|at| Kind::Zero { at }).collect::<Vec<_>>())
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_damages_are_of_every_kind_and_spare_what_is_zero() {
+    fn limited_damages_cover_every_kind_and_skip_zeroed_pages() {
         let directory = sample();
         let some = damages(&Files::read(directory.path()).unwrap(), Extent::About(40));
         assert!((20..=40).contains(&some.len()), "{}", some.len());

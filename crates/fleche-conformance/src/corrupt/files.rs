@@ -1,11 +1,11 @@
-//! The files of a store, and copies of them.
+//! Reads and copies the files of a store.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// The files below a directory, with what is in them, in the order of their names.
+/// The files below a directory, with their contents, sorted by name.
 pub(super) struct Files(Vec<(PathBuf, Vec<u8>)>);
 
 impl Files {
@@ -24,13 +24,13 @@ impl Files {
         self.0.len()
     }
 
-    /// Each name, below the directory, and content.
+    /// Returns the path of each file, relative to the directory, and its content.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         self.0.iter().map(|(name, content)| (&**name, &**content))
     }
 }
 
-/// Copies the directory, of which there may be none.
+/// Copies the directory. If it does not exist, creates an empty one.
 pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     each(from, &mut |path| {

@@ -1,4 +1,4 @@
-//! What users get of a store that was damaged.
+//! Checks what users' calls return from a damaged store.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{
     subject::{Call, Scene},
 };
 
-/// The calls that a small store holds: results and arguments of many sizes.
+/// The calls that are recorded, with results and arguments of many sizes.
 const CALLS: [Call; 14] = [
     Call::Short(3),
     Call::Short(4),
@@ -28,38 +28,38 @@ const CALLS: [Call; 14] = [
     Call::OfLong(21, 4_000),
     Call::OfLong(22, 20_000),
     Call::Nested(30),
-    // Those that it calls.
+    // The two calls that the nested call makes.
     Call::Long(30, 100),
     Call::Long(31, 100),
 ];
 
-/// What the store held before it was damaged.
+/// The content of the store before it was damaged.
 pub(super) struct Known {
     scene: Scene,
     values: Vec<Digest>,
     records: BTreeMap<CallKey, Record>,
 }
 
-/// What became of the damage.
+/// The effect of the damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Nothing is missing.
     Harmless,
-    /// Something was reported, or absent, and is there again.
+    /// Entries were reported as damaged or were absent, and are present again.
     Reported,
-    /// The store says that it does not open.
+    /// The store fails to open, with an error.
     Refused,
-    /// The store does not take what was computed again, whether it says so or not.
+    /// The store does not record calls that were computed again, with or without an error.
     Unhealed(String),
 }
 
 impl Known {
-    /// Makes the calls with stores in this directory, and closes them.
+    /// Makes the calls with stores in this directory, and closes the stores.
     pub(super) fn write(backend: &BackendInfo, place: &Path) -> Result<Self, String> {
         let (scene, stores) = (Scene::new(), Stores::open(backend, place)?);
         let cache = cold(&stores);
         calls(&cache, scene)?;
-        let failed = |error| format!("a store that is sound fails: {error}");
+        let failed = |error| format!("the store fails before it was damaged: {error}");
         let values = stores.values.ids(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
         let keys: Vec<_> = stores.calls.keys(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
         let mut records = BTreeMap::new();
@@ -69,17 +69,18 @@ impl Known {
             }
         }
         if records.len() != CALLS.len() {
-            return Err(format!("of {} calls {} are recorded", CALLS.len(), records.len()));
+            return Err(format!("of {} calls, only {} are recorded", CALLS.len(), records.len()));
         }
         Ok(Self { scene, values, records })
     }
 }
 
-/// Opens the damaged store, makes every call twice, looks at every entry, and opens it once more. What came of that, and a
-/// panic that the store or the cache has caught meanwhile.
+/// Opens the damaged store, makes every call twice, reads every entry, reopens the store and makes every call again.
+///
+/// Returns the outcome, and the last panic that the store or the cache caught, if there was one.
 ///
 /// # Errors
-/// What is wrong: a result, an entry, a call that does not heal.
+/// Fails if a call returns a wrong result, or an entry has wrong content.
 pub(super) fn look(backend: &BackendInfo, place: &Path, known: &Known) -> Result<(Outcome, Option<String>), String> {
     let outcome = outcome(backend, place, known)?;
     Ok((outcome, caught_by_others()))
@@ -93,19 +94,19 @@ fn outcome(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome
         let before = scene.runs();
         calls(&cache, scene)?;
         let missing = scene.runs() - before + cache.stats().faults;
-        if let Some(unhealed) = hits(&cache, scene, "at the second time")? {
+        if let Some(unhealed) = hits(&cache, scene, "at the second call")? {
             return Ok(unhealed);
         }
         missing + sweep(&stores, known)?
     };
     let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
-    if let Some(unhealed) = hits(&cold(&stores), scene, "after it was opened again")? {
+    if let Some(unhealed) = hits(&cold(&stores), scene, "after reopening the store")? {
         return Ok(unhealed);
     }
     Ok(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
 }
 
-/// A cache that reads every hit from the stores.
+/// Creates a cache without a hot tier, so that every hit is read from the stores.
 fn cold(stores: &Stores) -> Cache {
     Cache::of(stores.values.clone(), stores.calls.clone(), true).hot_tier(HotTier::OFF)
 }
@@ -114,17 +115,17 @@ fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {
     cache.scope(|| CALLS.into_iter().try_for_each(|call| scene.call(call)))
 }
 
-/// Every call must be a hit, or else it is `Unhealed`.
+/// Makes every call, and returns [`Outcome::Unhealed`] if one of them is not a hit or the store fails.
 fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<Option<Outcome>, String> {
     let (before, faults) = (scene.runs(), cache.stats().faults);
-    calls(cache, scene).map_err(|why| format!("{when} {why}"))?;
+    calls(cache, scene).map_err(|why| format!("{when}: {why}"))?;
     let (again, faults) = (scene.runs() - before, cache.stats().faults - faults);
     let unhealed =
-        || format!("{when} {again} calls are computed, and the store fails {faults} times: it does not heal");
+        || format!("{when}, {again} calls are computed and the store fails {faults} times: it is not repaired");
     Ok(((again, faults) != (0, 0)).then(|| Outcome::Unhealed(unhealed())))
 }
 
-/// Looks at every entry that was there. How many are damaged, absent or cannot be read.
+/// Reads every entry that was stored before, and returns how many are absent or cannot be read or listed.
 fn sweep(stores: &Stores, known: &Known) -> Result<u64, String> {
     let mut missing = listed(stores.values.ids(&DigestPrefix::all())) + listed(stores.calls.keys(&DigestPrefix::all()));
     for id in &known.values {
@@ -136,7 +137,7 @@ fn sweep(stores: &Stores, known: &Known) -> Result<u64, String> {
     }
     for (key, expected) in &known.records {
         match stores.calls.get(key) {
-            // It may have been computed again, at another time.
+            // The call may have been computed again, so the time of writing is not compared.
             Ok(Some(found)) => {
                 let same = |record: &Record| (record.function.clone(), record.arguments.clone(), record.result);
                 if same(&found) != same(expected) {
@@ -149,7 +150,7 @@ fn sweep(stores: &Stores, known: &Known) -> Result<u64, String> {
     Ok(missing)
 }
 
-/// How many errors there are among what is listed.
+/// Returns the number of errors in a list of entries, or 1 if the listing itself failed.
 fn listed<T>(entries: StoreResult<Entries<'_, T>>) -> u64 {
     entries.map_or(1, |entries| entries.map(|entry| u64::from(entry.is_err())).sum())
 }

@@ -1,4 +1,4 @@
-//! Opens what a killed process has left, and compares it with what the process acknowledged.
+//! Opens the stores that a killed process left, and compares them with what the process acknowledged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,11 +16,13 @@ use super::{
 };
 use crate::{patience::within, stores::Stores};
 
-/// Opening and reading the stores of one round takes no more than this.
+/// The time limit for the check of one round.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Opens the stores that a process, which did [`work`](super::work) with this seed, has left in the directory, and
-/// compares what they hold with what it acknowledged. Afterwards the stores must work.
+/// Opens the stores that a process left in the directory, and compares them with what it acknowledged.
+///
+/// The process must have called [`work`](super::work) with the same seed. The check also puts and reads entries, to see that
+/// the stores still work.
 pub fn check(backend: &'static BackendInfo, directory: &Path, seed: u64, acknowledged: &[u8]) -> Findings {
     let (expected, mut findings) = expected(seed, acknowledged);
     let directory = directory.to_owned();
@@ -45,7 +47,9 @@ fn look(backend: &BackendInfo, directory: &Path, expected: &BTreeMap<Entry, Expe
             }
             Ok(found) => {
                 if found.is_some() != was_listed {
-                    findings.wrong.push(format!("{entry:?} is {found:?}, and listed: {was_listed}"));
+                    findings
+                        .wrong
+                        .push(format!("{entry:?} reads as {found:?}, but whether it is listed: {was_listed}"));
                 }
                 found
             }
@@ -57,18 +61,18 @@ fn look(backend: &BackendInfo, directory: &Path, expected: &BTreeMap<Entry, Expe
         match expected.loss(found) {
             Loss::None => {}
             Loss::Durable if expected.is_synced() => findings.lost_durable += 1,
-            Loss::Durable => findings.wrong.push(format!("{entry:?} is {found:?}, which was never acknowledged")),
+            Loss::Durable => findings.wrong.push(format!("{entry:?} reads as {found:?}, which was never put")),
             Loss::Plain => findings.lost_plain += 1,
             Loss::Undone => findings.undone += 1,
         }
     }
-    findings.wrong.extend(listed.into_iter().map(|(_, name)| format!("{name} is listed, and nobody put it")));
+    findings.wrong.extend(listed.into_iter().map(|(_, name)| format!("{name} is listed, but was never put")));
     findings.taken = claims::taken(&stores)?;
     works(&stores)?;
     Ok(findings)
 }
 
-/// An entry's name on its list.
+/// Returns the name under which an entry is listed.
 fn name(entry: Entry) -> (Kind, String) {
     let name = match entry.kind {
         Kind::Value => entry.id().to_string(),
@@ -77,11 +81,11 @@ fn name(entry: Entry) -> (Kind, String) {
     (entry.kind, name)
 }
 
-/// The names of all entries, each of which is listed once.
+/// Returns the names of all entries, or an error if an entry is listed twice.
 fn listed(stores: &Stores) -> Result<BTreeSet<(Kind, String)>, String> {
     let ids = stores.values.ids(&DigestPrefix::all()).and_then(Iterator::collect::<StoreResult<Vec<_>>>);
     let keys = stores.calls.keys(&DigestPrefix::all()).and_then(Iterator::collect::<StoreResult<Vec<_>>>);
-    let cannot = |error| format!("the entries cannot be listed: {error}");
+    let cannot = |error| format!("cannot list the entries: {error}");
     let ids = ids.map_err(cannot)?.into_iter().map(|id| (Kind::Value, id.to_string()));
     let keys = keys.map_err(cannot)?.into_iter().map(|key| (Kind::Record, key.to_string()));
     let mut listed = BTreeSet::new();
@@ -93,10 +97,10 @@ fn listed(stores: &Stores) -> Result<BTreeSet<(Kind, String)>, String> {
     Ok(listed)
 }
 
-/// Asserts that the stores take entries and give them back.
+/// Puts some entries and reads them back.
 fn works(stores: &Stores) -> Result<(), String> {
     for entry in Entry::all().step_by(7) {
-        let cannot = |why: &dyn std::fmt::Display| format!("afterwards {entry:?} cannot be put and read: {why}");
+        let cannot = |why: &dyn std::fmt::Display| format!("after the check, {entry:?} cannot be put and read: {why}");
         stores.put(entry, 0).map_err(|error| cannot(&error))?;
         match stores.read(entry) {
             Ok(Some(0)) => {}

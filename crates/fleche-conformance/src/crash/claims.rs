@@ -1,4 +1,4 @@
-//! Claims of the dead: to be had at once, or after their leases have ended.
+//! Checks that the claims of a killed process can be taken, at once or after its leases have expired.
 
 use std::{
     path::Path,
@@ -15,7 +15,7 @@ use fleche_core::{
 use super::script::{THREADS, claimed};
 use crate::{patience::within, stores::Stores};
 
-/// How many claims are not to be had at once.
+/// Returns the number of claims that cannot be taken at once.
 pub(super) fn taken(stores: &Stores) -> Result<u64, String> {
     let mut taken = 0;
     for key in (0..THREADS).flat_map(claimed) {
@@ -25,10 +25,10 @@ pub(super) fn taken(stores: &Stores) -> Result<u64, String> {
     Ok(taken)
 }
 
-/// How many of the calls that a killed process may have claimed cannot be claimed, however long one waits, up to this.
+/// Returns how many of the calls that a killed process may have claimed cannot be claimed within this time.
 ///
 /// # Errors
-/// Why the stores do not open, or a claim fails.
+/// Fails if the stores do not open, or if a claim fails with an error.
 pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, patience: Duration) -> Result<u64, String> {
     let directory = directory.to_owned();
     let look = move || {
@@ -39,7 +39,7 @@ pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, patience: D
             let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error}"))?;
             if let Claim::Taken(taken) = claim {
                 let (sender, held) = mpsc::channel::<StoreResult<Arc<dyn Held>>>();
-                // Who waits may have given up.
+                // The receiver may have timed out.
                 taken.when_held(Box::new(move |held| drop(sender.send(held))));
                 match held.recv_timeout(until.saturating_duration_since(Instant::now())) {
                     Ok(Ok(_)) => {}

@@ -1,4 +1,4 @@
-//! What may be there after a death, as the acknowledgements say.
+//! Computes, from the acknowledgements, which states of each entry may remain after the process was killed.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use super::{
     work::{DONE, state},
 };
 
-/// What may be there of an entry.
+/// The states in which an entry may remain.
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
-    /// The states since the last that was synced, the newest last.
+    /// The acknowledged states from the last synced one on, in chronological order.
     history: Vec<Option<u32>>,
-    /// Whether the first of them was synced.
+    /// Whether the first of these states was synced.
     synced: bool,
-    /// The state that an operation brings about that was not acknowledged, if there is one.
+    /// The state after the operation that was begun but not acknowledged, if it changes this entry.
     pending: Vec<Option<u32>>,
 }
 
@@ -25,15 +25,15 @@ impl Default for Expected {
     }
 }
 
-/// What is found instead of the newest acknowledged state.
+/// How the state that is found differs from the newest acknowledged one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
     None,
-    /// What was synced, or came later, is not there.
+    /// It is neither the last synced state nor a later one.
     Durable,
-    /// What was acknowledged is not there.
+    /// It is an earlier state, since the last synced one.
     Plain,
-    /// What was removed is there.
+    /// The entry is present although its removal was acknowledged.
     Undone,
 }
 
@@ -54,13 +54,13 @@ impl Expected {
         }
     }
 
-    /// Whether anything was synced.
+    /// Returns whether any state of the entry was synced.
     pub(super) fn is_synced(&self) -> bool {
         self.synced
     }
 }
 
-/// What may be there of every entry, how much was acknowledged, and which operations went wrong.
+/// Returns the states in which every entry may remain, and findings with the acknowledged and the failed operations.
 pub(super) fn expected(seed: u64, acknowledged: &[u8]) -> (BTreeMap<Entry, Expected>, Findings) {
     let mut findings = Findings::default();
     let mut numbers = [0_u32; THREADS as usize];
@@ -115,26 +115,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newest_or_on_its_way_is_no_loss() {
+    fn newest_and_pending_states_are_no_loss() {
         let expected = history(&[None, Some(1), Some(2)]);
         assert_eq!([expected.loss(Some(2)), expected.loss(Some(9))], [Loss::None; 2]);
     }
 
     #[test]
-    fn what_is_older_than_the_last_sync_is_a_loss_of_what_was_synced() {
+    fn state_before_the_last_sync_is_a_durable_loss() {
         let expected = history(&[Some(1), Some(2)]);
         assert_eq!(expected.loss(Some(1)), Loss::Plain);
         assert_eq!([expected.loss(None), expected.loss(Some(0))], [Loss::Durable; 2]);
     }
 
     #[test]
-    fn what_was_removed_and_is_back_is_an_undone_removal() {
+    fn removed_entry_that_is_present_is_an_undone_removal() {
         assert_eq!(history(&[Some(1), None]).loss(Some(1)), Loss::Undone);
         assert_eq!(history(&[Some(1), None]).loss(Some(3)), Loss::Durable);
     }
 
     #[test]
-    fn an_operation_that_failed_is_told() {
+    fn failed_operation_is_reported() {
         let (_, findings) = expected(1, &[0, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(findings.wrong, ["operation 0 of thread 0 failed"]);
         assert_eq!(findings.operations, 0);

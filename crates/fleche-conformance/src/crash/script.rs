@@ -1,4 +1,4 @@
-//! What each thread does, as it follows from the seed.
+//! The operations of each thread, which are determined by the seed.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use crate::{
     random::Random,
 };
 
-/// So many threads work at once, each on entries of its own, so that the order of all that happens to an entry is known.
+/// The number of threads. Each works on entries of its own, so that the order of an entry's operations is known.
 pub(super) const THREADS: u8 = 4;
-/// So many values and so many records has each thread.
+/// The number of values, and of records, of each thread.
 const SLOTS: u8 = 24;
-/// So many calls are claimed by each thread.
+/// The number of calls that each thread claims.
 const CLAIMS: u8 = 4;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Value,
@@ -32,7 +32,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// All that there are.
+    /// Returns all entries.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let slots = |thread| (0..SLOTS).map(move |slot| (thread, slot));
         let both = |(thread, slot)| [Kind::Value, Kind::Record].map(|kind| Self { kind, thread, slot });
@@ -43,7 +43,7 @@ impl Entry {
         u64::from(self.thread) * 1_000 + u64::from(self.slot)
     }
 
-    /// The value: mostly short, some of several pages, one large.
+    /// Returns the entry's value. Most values are short, some have several pages, and some are large.
     pub(super) fn value(self) -> Vec<u8> {
         let size = match self.slot % 12 {
             0 => 200_000,
@@ -57,7 +57,7 @@ impl Entry {
         Digest::of(&self.value())
     }
 
-    /// The record as it is at this writing, which tells the time of writing and the noise.
+    /// Returns the entry's record at this writing, which determines its time of writing and its noise.
     pub(super) fn record(self, writing: u32) -> Record {
         let writing = u64::from(writing);
         let noise = noise(self.number() << 32 | writing, 100 + usize::from(self.slot) * 50);
@@ -71,14 +71,14 @@ impl Entry {
         item::key(&item::record("crash::function", self.number(), &[0; 40]))
     }
 
-    /// At which writing of this entry the record was made.
+    /// Returns the number of the writing at which the record was made, or `None` if the record has no such time.
     pub(super) fn writing(record: &Record) -> Option<u32> {
         let since = record.written.0.checked_sub(moment(0).0)?;
         since.try_into().ok()
     }
 }
 
-/// The calls that are claimed by this thread.
+/// Returns the keys of the calls that this thread claims.
 pub(super) fn claimed(thread: u8) -> impl Iterator<Item = CallKey> {
     (0..CLAIMS).map(move |slot| claim_key(thread, slot))
 }
@@ -92,17 +92,17 @@ fn claim_key(thread: u8, slot: u8) -> CallKey {
 /// One operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// Puts the entry; a record as it is at this writing.
+    /// Puts the entry. The number is the writing, which distinguishes records.
     Put(Entry, u32),
-    /// Asks for what was put just before to survive everything.
+    /// Syncs the entry that was put just before.
     Sync(Entry),
     Remove(Entry),
     Read(Entry),
-    /// Gives back the claim that is held, if one is, and claims this call.
+    /// Releases the claim that is held, if any, and claims this call.
     Claim(CallKey),
 }
 
-/// The steps of one thread, without end.
+/// The endless sequence of one thread's steps.
 pub(super) struct Script {
     thread: u8,
     random: Random,
@@ -141,5 +141,5 @@ impl Iterator for Script {
     }
 }
 
-/// What is there of each entry that was ever touched: a record by its writing, a value by any number; or nothing.
+/// The state of each entry that was put or removed: the writing of a record, 0 for a value, or `None` if it is absent.
 pub(super) type States = BTreeMap<Entry, Option<u32>>;

@@ -1,4 +1,4 @@
-//! What the process does that is killed.
+//! The work of the process that is killed.
 
 use std::{sync::Arc, thread};
 
@@ -14,16 +14,17 @@ use super::{
 };
 use crate::stores::Stores;
 
-/// Acknowledges that the operation returned, and that it was right.
+/// The verdict that an operation returned the right result.
 pub(super) const DONE: u8 = 0;
-/// Acknowledges that an operation failed, or gave something wrong. It is the thread's last.
+/// The verdict that an operation failed or returned something wrong. It is the thread's last operation.
 pub(super) const WRONG: u8 = 1;
 
-/// Opens the backend's scratch stores in this directory and works on them from several threads, until an acknowledgement
-/// cannot be written any more, or the process is killed.
+/// Opens the backend's scratch stores in this directory, and works on them from several threads.
+///
+/// It returns when an acknowledgement cannot be written any more.
 ///
 /// # Errors
-/// What a thread found wrong, after that was acknowledged as an operation that failed; why the stores do not open.
+/// Fails if the stores do not open, or if an operation fails or returns something wrong, after it was acknowledged as failed.
 pub fn work(
     backend: &BackendInfo,
     directory: &std::path::Path,
@@ -35,16 +36,19 @@ pub fn work(
         let stores = &stores;
         let threads: Vec<_> =
             (0..THREADS).map(|nth| scope.spawn(move || work_alone(stores, seed, nth, acknowledge))).collect();
-        let ended = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a panic".to_owned())));
+        let ended =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())));
         ended.collect::<Vec<_>>().into_iter().collect()
     })
 }
 
-/// Opens the stores, reads all that they hold, acknowledges that, and reads again until that cannot be written any more:
-/// what a process does that is killed while it looks at what another has left.
+/// Opens the stores that a killed process left, and reads all their entries, until an acknowledgement cannot be written.
+///
+/// Each pass over the entries begins with an acknowledgement. A process that does this can be killed in turn, to test that
+/// recovery is repeatable.
 ///
 /// # Errors
-/// Why the stores do not open, or cannot be read.
+/// Fails if the stores do not open, or if an entry cannot be read for another reason than damage.
 pub fn recover(backend: &BackendInfo, directory: &std::path::Path, acknowledge: Acknowledge<'_>) -> Result<(), String> {
     let stores = Stores::open(backend, directory)?;
     while acknowledge(&[0; 8]).is_ok() {
@@ -65,13 +69,13 @@ fn tolerate_damage<T>(read: StoreResult<T>) -> Result<(), String> {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // For `map_err`.
+#[allow(clippy::needless_pass_by_value)] // `map_err` passes errors by value.
 fn text(error: Error) -> String {
     error.to_string()
 }
 
 impl Stores {
-    /// What there is of the entry.
+    /// Returns the state of the entry, or `None` if it is absent.
     pub(super) fn read(&self, entry: Entry) -> Result<Option<u32>, Unread> {
         match entry.kind {
             Kind::Value => match self.values.get(&entry.id())? {
@@ -108,17 +112,17 @@ impl Stores {
     }
 }
 
-/// Why an entry cannot be read.
+/// The error of an entry that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
-    /// What was got was never put under this name.
+    /// The content was never put under this name.
     #[error("its content is wrong")]
     Wrong,
     #[error(transparent)]
     Failed(#[from] Error),
 }
 
-/// How an entry is numbered where it is there: values have one content only.
+/// Returns the state of a present entry: the writing of a record, or 0 for a value, since values never change.
 pub(super) fn state(entry: Entry, writing: u32) -> u32 {
     if entry.kind == Kind::Value { 0 } else { writing }
 }
@@ -147,7 +151,7 @@ fn perform(stores: &Stores, step: Step, states: &mut States, held: &mut Option<A
         Step::Remove(entry) => {
             let was_there = states.insert(entry, None).flatten().is_some();
             if stores.remove(entry).map_err(text)? != was_there {
-                return Err(format!("whether it was there: {was_there}"));
+                return Err(format!("`remove` must return whether the entry was present, which is {was_there}"));
             }
         }
         Step::Read(entry) => {

@@ -1,4 +1,4 @@
-//! What the cases of executors submit: functions that any worker of the same program can run.
+//! The functions that the cases of executors submit, which any worker of the same program can run.
 
 use std::{
     ffi::CString,
@@ -11,21 +11,21 @@ use std::{
 
 use fleche_core::fleche;
 
-/// Longer than any case keeps a body waiting.
+/// The time limit for a waiting body, which is longer than any case makes it wait.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Says in this file that a body runs.
+/// Appends a line to this file, to record that a body runs.
 fn note(log: &Path) {
     let mut file = fs::File::options().create(true).append(true).open(log).unwrap();
     writeln!(file, "a body runs").unwrap();
 }
 
-/// Returns once the file is there: how a case holds a body until it lets it go.
+/// Waits until the file exists, so that a case can decide when the body returns.
 #[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
 pub(super) fn wait_for(file: PathBuf) {
     let since = Instant::now();
     while !file.exists() {
-        assert!(since.elapsed() < PATIENCE, "nobody made {}", file.display());
+        assert!(since.elapsed() < PATIENCE, "timed out waiting for {}", file.display());
         thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn square(#[by_name] log: PathBuf, x: i64) -> i64 {
     x * x
 }
 
-/// Plain, with memoized calls inside.
+/// A function without the attribute that makes memoized calls.
 pub(super) fn sum_of_squares(log: PathBuf, x: i64, y: i64) -> i64 {
     square(log.clone(), x) + square(log, y)
 }
@@ -62,7 +62,7 @@ pub(super) fn panics(#[by_name] log: PathBuf, x: i64) -> i64 {
     panic!("{x} is too much");
 }
 
-/// Of bytes that are encoded in one piece, so that a build without optimisation takes no time over them.
+/// Reverses text. A `CString` is encoded as one byte string, which is fast even in a build without optimisation.
 #[fleche]
 pub(super) fn reversed(text: CString) -> CString {
     let mut bytes = text.into_bytes();

@@ -1,4 +1,4 @@
-//! Hits and misses, bound calls, and calls inside of calls.
+//! Cases of hits and misses, bound calls, and nested calls.
 
 use std::{collections::BTreeMap, process};
 
@@ -14,7 +14,7 @@ pub(super) fn miss(place: &Workplace) {
         let (log, pool) = (place.path(&format!("{name}.log")), place.wrapped());
         for x in 0..8 {
             assert_eq!(result(pool.submit(square, (log.clone(), x))), Ok(x * x));
-            assert!(square::contains(log.clone(), x).unwrap(), "{name}: the result is seen before its record");
+            assert!(square::contains(log.clone(), x).unwrap(), "{name}: the result is available before its record");
         }
         assert_eq!((lines(&log), pool.inner().tasks()), (8, 8), "{name}: bodies and tasks of eight misses");
         assert_eq!(cache.query(&square::query()).unwrap().count(), 8, "{name}: records of eight misses");
@@ -31,7 +31,7 @@ pub(super) fn hit(place: &Workplace) {
         let occupied = place.occupied();
         for x in 0..8 {
             let job = pool.submit(square, (log.clone(), x));
-            assert!(job.is_done(), "{name}: a hit waits for the executor");
+            assert!(job.is_done(), "{name}: a hit waits for the busy executor");
             assert_eq!(job.result(), Ok(x * x));
         }
         let mapped: Vec<_> = pool.map(square, (0..8).map(|x| (log.clone(), x))).map(Result::unwrap).collect();
@@ -64,14 +64,14 @@ pub(super) fn bound(place: &Workplace) {
     place.each_cache(|cache, name| {
         let log = place.path(&format!("{name}.log"));
         let (function, call) = (Bound::bind(square), square::bind(log.clone(), 4));
-        // Whatever is active where they are submitted.
+        // The cache that is active at the submission must not matter.
         fleche_core::Cache::void().scope(|| {
             assert_eq!(result(place.executor.submit(function, (log.clone(), 3))), Ok(9));
             assert_eq!(result(place.executor.run(call.clone())), Ok(16));
             assert_eq!(result(place.executor.run(call)), Ok(16));
         });
         for x in [3, 4] {
-            assert!(cache.contains(&square::key(log.clone(), x)).unwrap(), "{name}: {x} is recorded");
+            assert!(cache.contains(&square::key(log.clone(), x)).unwrap(), "{name}: the call with {x} is not recorded");
         }
         assert_eq!(lines(&log), 2, "{name}: bodies of two calls, one of them made twice");
     });
@@ -84,11 +84,11 @@ pub(super) fn nested(place: &Workplace) {
         assert_eq!(result(pool.submit(sum_of_squares, (log.clone(), 3, 4))), Ok(25));
         for x in [3, 4] {
             let record = cache.record(&square::key(log.clone(), x)).unwrap();
-            let record = record.unwrap_or_else(|| panic!("{name}: the call inside is not recorded"));
+            let record = record.unwrap_or_else(|| panic!("{name}: the nested call is not recorded"));
             let tags: BTreeMap<String, String> = record.metadata.get(TAGS).unwrap().unwrap_or_default();
-            assert_eq!(tags.get("project").map(String::as_str), Some(name), "{name}: the tag of the call inside");
+            assert_eq!(tags.get("project").map(String::as_str), Some(name), "{name}: the tag of the nested call");
             let here = record.writer.process == process::id();
-            assert_ne!(here, place.is_elsewhere(), "{name}: the process that ran the call inside");
+            assert_ne!(here, place.is_elsewhere(), "{name}: whether the nested call ran in another process");
         }
         assert_eq!(lines(&log), 2);
     });

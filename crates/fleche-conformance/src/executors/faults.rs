@@ -1,4 +1,4 @@
-//! Errors, panics, cancelled calls and refused options.
+//! Cases of errors, panics, cancelled calls and refused options.
 
 use fleche_core::{ExecutorExt, JobError, Resources};
 
@@ -14,7 +14,7 @@ pub(super) fn error(place: &Workplace) {
             let outcome = result(pool.submit(refuses, (log.clone(), 7)));
             assert_eq!(outcome, Ok(Err("7 is refused".to_owned())), "{name}");
         }
-        assert!(!refuses::contains(log.clone(), 7).unwrap(), "{name}: an error is recorded");
+        assert!(!refuses::contains(log.clone(), 7).unwrap(), "{name}: an error was recorded");
         assert_eq!(lines(&log), 2, "{name}: bodies of two calls that fail");
     });
 }
@@ -28,13 +28,13 @@ pub(super) fn panic(place: &Workplace) {
                     assert_eq!(message, "7 is too much");
                     assert!(
                         location.is_some_and(|location| location.contains("bodies.rs")),
-                        "{name}: the panic's place"
+                        "{name}: the location of the panic"
                     );
                 }
-                other => panic!("{name}: a panic came back as {other:?}"),
+                other => panic!("{name}: a panic was returned as {other:?}"),
             }
         }
-        assert!(!panics::contains(log.clone(), 7).unwrap(), "{name}: a panic is recorded");
+        assert!(!panics::contains(log.clone(), 7).unwrap(), "{name}: a panic was recorded");
         assert_eq!(lines(&log), 2, "{name}: bodies of two calls that panic");
         assert_eq!(result(pool.submit(next, (1,))), Ok(2), "{name}: the executor after a panic");
     });
@@ -45,14 +45,14 @@ pub(super) fn cancel(place: &Workplace) {
     let occupied = place.occupied();
     let jobs: Vec<_> = (0..4).map(|_| place.executor.submit(writes, (log.clone(),))).collect();
     let cancelled: Vec<_> = jobs.iter().map(fleche_core::Job::cancel).collect();
-    // A call that runs in place is over before anybody can cancel it.
+    // A call that runs in place has ended before it can be cancelled.
     let expected = !place.runs_in_place();
     assert!(cancelled.iter().all(|cancelled| *cancelled == expected), "whether calls were cancelled: {cancelled:?}");
     occupied.release();
     for job in jobs {
         assert_eq!(result(job), if expected { Err(JobError::Cancelled) } else { Ok(()) });
     }
-    // What was accepted later is over, and so the cancelled ones had their turn.
+    // A task that was submitted later has ended, so a cancelled one would have run by now.
     result(place.executor.submit(next, (1,))).unwrap();
     assert_eq!(lines(&log), if expected { 0 } else { 4 }, "bodies of cancelled calls");
 }
@@ -64,7 +64,7 @@ pub(super) fn unknown_option(place: &Workplace) {
         Err(JobError::Rejected { why }) => {
             assert!(why.contains("`an-option-of-nobody`"), "the refusal does not name the option: {why}");
         }
-        other => panic!("an option that the executor does not know came to {other:?}"),
+        other => panic!("a task with an unknown option was not rejected: {other:?}"),
     }
     result(place.executor.submit(next, (1,))).unwrap();
     assert_eq!(lines(&log), 0, "bodies of refused calls");

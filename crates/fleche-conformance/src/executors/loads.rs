@@ -1,4 +1,4 @@
-//! Much at once, large things, and the configuration.
+//! Cases of large values, many calls, calls that run at the same time, and the configuration.
 
 use std::{ffi::CString, time::Duration};
 
@@ -36,7 +36,7 @@ pub(super) fn at_once(place: &Workplace) {
     if place.runs_in_place() {
         std::fs::write(&gate, "").unwrap();
         let job = place.executor.submit(starts_then_waits, (place.path("started"), gate));
-        assert!(job.is_done(), "a call that should run in place does not");
+        assert!(job.is_done(), "a call that should run in place was not done at submission");
         return;
     }
     let started: Vec<_> = (0..=count).map(|at| place.path(&at.to_string())).collect();
@@ -44,9 +44,12 @@ pub(super) fn at_once(place: &Workplace) {
         .iter()
         .map(|started| place.executor.submit(starts_then_waits, (started.clone(), gate.clone())))
         .collect();
-    // Ends only if they run at once.
+    // This returns only if the calls run at the same time.
     started.iter().take(count).cloned().for_each(wait_for);
-    assert!(!jobs[count].wait_timeout(Duration::from_millis(20)) && !started[count].exists(), "more than {count} run");
+    assert!(
+        !jobs[count].wait_timeout(Duration::from_millis(20)) && !started[count].exists(),
+        "more than {count} calls run at the same time"
+    );
     std::fs::write(gate, "").unwrap();
     for job in jobs {
         result(job).unwrap();
@@ -60,5 +63,5 @@ pub(super) fn config(place: &Workplace) {
     assert_eq!(value["type"], place.info.name, "the `type` in {text}");
     let back: Box<dyn ExecutorConfig> = serde_json::from_str(&text).unwrap();
     assert!(*back == *config, "{text} reads back as {back:?}");
-    assert_eq!(place.executor.reach(), place.info.reach, "the reach that the executor states");
+    assert_eq!(place.executor.reach(), place.info.reach, "the reach of the executor");
 }

@@ -1,4 +1,4 @@
-//! `Workplace`: what a case of executors works with.
+//! `Workplace`: the fixture of the cases of executors.
 
 use std::{
     fmt, fs,
@@ -20,10 +20,10 @@ use tempfile::TempDir;
 
 use super::bodies::{starts_then_waits, wait_for};
 
-/// Longer than any call of a case takes.
+/// The time limit for a job, which is longer than any call of a case takes.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// An executor that the case has for itself, and an empty directory.
+/// An executor and an empty directory that belong to one case.
 pub(crate) struct Workplace {
     pub(crate) info: &'static ExecutorInfo,
     pub(crate) executor: Arc<dyn Executor>,
@@ -32,20 +32,20 @@ pub(crate) struct Workplace {
 
 impl Workplace {
     pub(crate) fn new(info: &'static ExecutorInfo) -> Self {
-        let executor = (info.scratch)().unwrap_or_else(|error| panic!("the executor cannot be made: {error}"));
+        let executor = (info.scratch)().unwrap_or_else(|error| panic!("cannot create the executor: {error}"));
         let scratch = tempfile::Builder::new().prefix("fleche-conformance-").tempdir().unwrap();
         Self { info, executor, scratch }
     }
 
-    /// A path in the directory, where nothing is yet.
+    /// Returns the path with this name in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
-    /// Runs the test with a cache of each backend that is linked, and with its name.
+    /// Runs the test once for each linked backend, with a cache of that backend and its name.
     pub(crate) fn each_cache(&self, test: impl Fn(&Cache, &str)) {
         let backends = backends();
-        assert!(!backends.is_empty(), "no backend is linked: name one, `use fleche_store_memory as _;`");
+        assert!(!backends.is_empty(), "no backend is linked; link one with `use fleche_store_memory as _;`");
         for backend in backends {
             let directory = self.path(backend.name);
             fs::create_dir(&directory).unwrap();
@@ -55,12 +55,12 @@ impl Workplace {
         }
     }
 
-    /// The executor, counted and wrapped.
+    /// Returns the executor, wrapped, with a counter of the tasks that reach it.
     pub(crate) fn wrapped(&self) -> Wrapped<Counted> {
         wrap_executor(Counted { executor: self.executor.clone(), tasks: AtomicUsize::new(0) })
     }
 
-    /// Keeps all that the executor has busy, until the gate is opened. Nothing, where calls run in place.
+    /// Occupies all workers until they are released. Does nothing if calls run in place.
     pub(crate) fn occupied(&self) -> Occupied {
         let gate = self.path("gate");
         let busy = (0..self.info.at_once).map(|at| {
@@ -73,25 +73,25 @@ impl Workplace {
         Occupied { gate, jobs }
     }
 
-    /// Whether calls run before their submission returns.
+    /// Returns whether calls run before their submission returns.
     pub(crate) fn runs_in_place(&self) -> bool {
         self.info.at_once == 0
     }
 
-    /// Whether calls run in other processes.
+    /// Returns whether calls run in other processes.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.info.reach != Reach::Process
     }
 }
 
-/// What keeps an executor busy.
+/// The jobs that occupy all workers of an executor.
 pub(crate) struct Occupied {
     gate: PathBuf,
     jobs: Vec<Job<()>>,
 }
 
 impl Occupied {
-    /// Lets the executor go.
+    /// Releases the workers, and waits until the jobs have ended.
     pub(crate) fn release(self) {
         fs::write(self.gate, "").unwrap();
         for job in self.jobs {
@@ -100,13 +100,13 @@ impl Occupied {
     }
 }
 
-/// What became of the job; a failed case where it hangs.
+/// Returns the job's result, and fails the case if the job hangs.
 pub(crate) fn result<T>(job: Job<T>) -> Result<T, JobError> {
-    assert!(job.wait_timeout(PATIENCE), "a job has not ended after {PATIENCE:?}");
+    assert!(job.wait_timeout(PATIENCE), "the job has not ended after {PATIENCE:?}");
     job.result()
 }
 
-/// How many lines this file has: each body writes one.
+/// Returns the number of lines of this file, which is the number of bodies that ran.
 pub(crate) fn lines(file: &Path) -> usize {
     fs::read_to_string(file).unwrap_or_default().lines().count()
 }

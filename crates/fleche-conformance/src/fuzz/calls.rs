@@ -1,4 +1,4 @@
-//! Operations on a call store, and the map that says what should come of them.
+//! Random operations on a call store, and the map that predicts their results.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(super) enum Operation {
     Get(u8),
     Contains(u8),
     Remove(u8),
-    /// Removes the record if it is this one.
+    /// Removes the record if it is equal to this one.
     RemoveOnly {
         call: u8,
         writing: u8,
@@ -37,10 +37,10 @@ pub(super) enum Operation {
         digits: u8,
     },
     Find(Question),
-    /// Gives back the claim that is held, if one is, and claims this call.
+    /// Releases the claim that is held, if any, and claims this call.
     Claim(u8),
     Sync(u8),
-    /// Lets go of the store and opens it anew.
+    /// Closes the store and opens it again.
     Reopen,
 }
 
@@ -101,17 +101,17 @@ impl machine::Machine for Machine {
             Operation::Get(nth) => self.get(&call(*nth)),
             Operation::Contains(nth) => {
                 let key = call(*nth);
-                agree("contains", ok(self.store()?.contains(&key))?, self.model.contains_key(&key))
+                agree("the result of `contains`", ok(self.store()?.contains(&key))?, self.model.contains_key(&key))
             }
             Operation::Remove(nth) => {
                 let key = call(*nth);
                 let removed = ok(self.store()?.remove(&key, None))?;
-                agree("whether it removed", removed, self.model.remove(&key).is_some())
+                agree("the result of `remove`", removed, self.model.remove(&key).is_some())
             }
             Operation::RemoveOnly { call: nth, writing } => {
                 let (key, only) = (call(*nth), call_record(*nth, *writing));
                 let removed = ok(self.store()?.remove(&key, Some(&only)))?;
-                agree("whether it removed", removed, self.model.get(&key) == Some(&only))?;
+                agree("the result of `remove`", removed, self.model.get(&key) == Some(&only))?;
                 if removed {
                     self.model.remove(&key);
                 }
@@ -144,16 +144,16 @@ impl machine::Machine for Machine {
 
 impl Machine {
     fn store(&self) -> Result<&dyn CallStore, String> {
-        self.store.as_deref().ok_or_else(|| "the store did not open again".to_owned())
+        self.store.as_deref().ok_or_else(|| "the store is closed, since reopening it failed".to_owned())
     }
 
     fn get(&self, key: &CallKey) -> Result<(), String> {
         let (found, expected) = (ok(self.store()?.get(key))?, self.model.get(key));
         match (&found, expected) {
             (Some(found), Some(expected)) if found != expected => {
-                Err(format!("the record is not the one put last, but written at {:?}", found.written))
+                Err(format!("the record is not the one put last, but one written at {:?}", found.written))
             }
-            _ => agree("whether it is there", found.is_some(), expected.is_some()),
+            _ => agree("whether the record is present", found.is_some(), expected.is_some()),
         }
     }
 
@@ -177,16 +177,16 @@ impl Machine {
         }
     }
 
-    /// Nobody else claims anything, so it is to be had; while it is held nobody has it.
+    /// Claims the call, which must succeed since no other claims exist, and checks that it cannot be claimed twice.
     fn claim(&mut self, key: &CallKey) -> Result<(), String> {
         self.held = None;
         match ok(self.store()?.claim(key))? {
             Claim::WithinProcess => Ok(()),
-            Claim::Taken(_) => Err("the claim is taken, and nobody has it".to_owned()),
+            Claim::Taken(_) => Err("the claim is taken, although nothing holds it".to_owned()),
             Claim::Held(held) => {
                 self.held = Some(held);
                 match ok(self.store()?.claim(key))? {
-                    Claim::Held(_) => Err("the claim is given to two".to_owned()),
+                    Claim::Held(_) => Err("the claim was granted twice".to_owned()),
                     Claim::Taken(_) | Claim::WithinProcess => Ok(()),
                 }
             }
@@ -195,5 +195,5 @@ impl Machine {
 }
 
 fn ok<T>(result: StoreResult<T>) -> Result<T, String> {
-    result.map_err(|error| format!("an error: {error}"))
+    result.map_err(|error| format!("the store fails: {error}"))
 }

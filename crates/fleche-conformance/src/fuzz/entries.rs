@@ -1,4 +1,4 @@
-//! The few entries that sequences of operations are about.
+//! The small set of entries on which sequences of operations work.
 
 use std::time::Duration;
 
@@ -9,39 +9,39 @@ use fleche_core::{
 
 use crate::item::{argument, key, moment, noise, record};
 
-/// So many values: few, so that operations meet.
+/// The number of values, which is small so that operations often meet the same one.
 pub(super) const VALUES: u8 = 16;
-/// So many keys of calls.
+/// The number of keys of calls.
 pub(super) const KEYS: u8 = 8;
-/// So many records that one call may have, one after the other.
+/// The number of different records of one call.
 pub(super) const VERSIONS: u8 = 3;
 
-/// The bytes of a value: none, one, some, several pages, or more than a small buffer.
+/// Returns the bytes of a value, whose size ranges from none to more than a small buffer.
 pub(super) fn value(nth: u8) -> Vec<u8> {
     let sizes = [0, 1, 64, 65, 1_000, 4_096, 20_000, 70_000];
     let nth = usize::from(nth);
-    // Longer each time around, so that no two are the same.
+    // The sizes grow in each round, so that no two values are equal.
     noise(nth as u64, sizes[nth % sizes.len()] + nth / sizes.len() * 30)
 }
 
-/// A value in another form, as a layer may keep it: longer, and to be known by its end.
+/// Returns a value in another form, as a layer may store it. The form is the value with a suffix.
 pub(super) fn in_other_form(value: &[u8]) -> Vec<u8> {
     [value, OTHER_FORM].concat()
 }
 
-/// The value of which this is the other form.
+/// Returns the value whose other form this is, or `None` if it is no such form.
 pub(super) fn from_other_form(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_suffix(OTHER_FORM)
 }
 
 const OTHER_FORM: &[u8] = b" in another form";
 
-/// The n-th key's call: two functions, two versions, two values of one argument.
+/// Returns the n-th key. The calls have two functions, two versions and two values of one argument.
 pub(super) fn call(nth: u8) -> CallKey {
     key(&call_record(nth, 0))
 }
 
-/// A record of the n-th call: its writings differ in time, tag and size.
+/// Returns a record of the n-th call. Its writings differ in time, tag and size.
 pub(super) fn call_record(nth: u8, writing: u8) -> Record {
     let function = if nth.is_multiple_of(2) { "fuzz::even" } else { "fuzz::odd" };
     let number = u64::from(nth) * 8 + u64::from(writing);
@@ -61,7 +61,7 @@ fn tag(writing: u8) -> &'static str {
     if writing.is_multiple_of(2) { "alloy" } else { "glass" }
 }
 
-/// A question; what is `None` is not asked.
+/// The conditions of a query; `None` stands for no condition.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) function: Option<bool>,
@@ -93,21 +93,21 @@ impl Question {
     }
 }
 
-/// The first digits of a digest; all of them for large numbers.
+/// Returns the prefix of this number of digits, or the whole digest if the number is larger.
 pub(super) fn prefix(digest: &Digest, digits: u8) -> Result<DigestPrefix, String> {
     let text = digest.to_string();
     let cut = text.len().min(digits.into());
     text[..cut].parse().map_err(|error| format!("{error}"))
 }
 
-/// What entries may be asked to be older than.
+/// The age that an entry must exceed to be removed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Age {
-    /// They need not be old.
+    /// No minimum.
     Any,
-    /// Older than nothing: put before this moment, as far as the store's clock can tell.
+    /// Zero: the entry was put before this moment, at the resolution of the store's clock.
     Zero,
-    /// Older than everything that a sequence puts.
+    /// An hour, which no entry of a sequence exceeds.
     Hour,
 }
 

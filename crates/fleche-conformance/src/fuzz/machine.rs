@@ -1,4 +1,4 @@
-//! Runs sequences of operations on a store and its model, and finds the shortest that tells them apart.
+//! Runs sequences of operations on a store and its model, and finds a short one after which they disagree.
 
 use std::fmt::{Debug, Write as _};
 
@@ -11,35 +11,38 @@ use proptest::{
 
 use crate::{capture::capture, fixture::Fixture, peer::Program};
 
-/// The most operations in one sequence.
+/// The largest number of operations in one sequence.
 const LONGEST: usize = 60;
-/// So many shorter sequences are tried after a failure.
+/// The largest number of shorter sequences that are tried after a failure.
 const SHRINKING: u32 = 2_000;
 
-/// A store beside its model.
+/// A store and its model.
 pub(super) trait Machine: Sized {
     type Operation: Clone + Debug + 'static;
 
-    /// How operations are drawn.
+    /// Returns the strategy that generates operations.
     fn operations() -> BoxedStrategy<Self::Operation>;
 
-    /// An empty store.
+    /// Opens an empty store and creates an empty model.
+    ///
+    /// # Errors
+    /// Fails if the store does not open.
     fn new(fixture: &Fixture) -> Result<Self, String>;
 
-    /// Does this to both.
+    /// Applies an operation to both.
     ///
     /// # Errors
-    /// How they disagree.
+    /// Fails if they disagree or the store fails.
     fn apply(&mut self, operation: &Self::Operation) -> Result<(), String>;
 
-    /// Compares everything that they hold.
+    /// Compares all entries of both.
     ///
     /// # Errors
-    /// How they disagree.
+    /// Fails if they disagree or the store fails.
     fn compare(&self) -> Result<(), String>;
 }
 
-/// Runs so many sequences, each on a store of its own.
+/// Runs `cases` sequences, each on a store of its own.
 pub(super) fn run<M: Machine>(backend: &'static BackendInfo, cases: u32, seed: u64) -> Result<(), String> {
     let config = Config {
         cases,
@@ -58,7 +61,7 @@ pub(super) fn run<M: Machine>(backend: &'static BackendInfo, cases: u32, seed: u
     });
     outcome.map_err(|error| match error {
         TestError::Fail(why, operations) => told(why.message(), &operations),
-        TestError::Abort(why) => format!("no sequence could be drawn: {why}"),
+        TestError::Abort(why) => format!("cannot generate a sequence of operations: {why}"),
     })
 }
 
@@ -79,8 +82,8 @@ fn told<O: Debug>(why: &str, operations: &[O]) -> String {
     text
 }
 
-/// Asserts that the store gave what the model has.
-#[allow(clippy::needless_pass_by_value)] // As assertions take what they compare.
+/// Returns an error if the result of the store differs from that of the model.
+#[allow(clippy::needless_pass_by_value)] // The arguments are mostly temporary values.
 pub(super) fn agree<T: PartialEq + Debug>(what: &str, store: T, model: T) -> Result<(), String> {
-    if store == model { Ok(()) } else { Err(format!("{what}: the store says {store:?}, it should be {model:?}")) }
+    if store == model { Ok(()) } else { Err(format!("{what}: the store has {store:?}, expected {model:?}")) }
 }

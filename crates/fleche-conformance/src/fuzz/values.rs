@@ -1,4 +1,4 @@
-//! Operations on a value store, and the map that says what should come of them.
+//! Random operations on a value store, and the map that predicts their results.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,12 +20,12 @@ use crate::fixture::Fixture;
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Put(u8),
-    /// Puts bytes that are not the digest's, as layers do.
+    /// Puts bytes that do not have this digest, as layers do.
     PutOtherForm(u8),
     Get(u8),
-    /// Reads with a check that knows the other form.
+    /// Reads with a check that accepts the other form.
     ReadOtherForm(u8),
-    /// Reads with a check that takes nothing.
+    /// Reads with a check that refuses everything.
     ReadRefusing(u8),
     Contains(u8),
     Age(u8),
@@ -36,7 +36,7 @@ pub(super) enum Operation {
         digits: u8,
     },
     Sync(u8),
-    /// Lets go of the store and opens it anew.
+    /// Closes the store and opens it again.
     Reopen,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Machine {
     config: Box<dyn ValueStoreConfig>,
     durable: bool,
     store: Option<Arc<dyn ValueStore>>,
-    /// The bytes under each digest, whether they are its own or not.
+    /// The bytes stored under each digest, whether they have this digest or not.
     model: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -88,7 +88,7 @@ impl machine::Machine for Machine {
             Operation::ReadOtherForm(nth) => {
                 let check = |bytes: &[u8]| from_other_form(bytes).map(<[u8]>::to_vec);
                 let read = |id: &Digest, store: &dyn ValueStore| {
-                    store.read(id, &|bytes| check(&bytes).map(Into::into).ok_or_else(|| "its form is another".into()))
+                    store.read(id, &|bytes| check(&bytes).map(Into::into).ok_or_else(|| "not the other form".into()))
                 };
                 self.read(*nth, read, |_, bytes| check(&bytes).map(Into::into))
             }
@@ -97,13 +97,13 @@ impl machine::Machine for Machine {
             }
             Operation::Contains(nth) => {
                 let id = id(*nth);
-                agree("contains", ok(self.store()?.contains(&id))?, self.model.contains_key(&id))
+                agree("the result of `contains`", ok(self.store()?.contains(&id))?, self.model.contains_key(&id))
             }
             Operation::Age(nth) => {
                 let (id, hour) = (id(*nth), Age::Hour.limit());
                 let age = ok(self.store()?.age(&id))?;
-                agree("whether it has an age", age.is_some(), self.model.contains_key(&id))?;
-                agree("whether it is older than the sequence", age > hour, false)
+                agree("whether the entry has an age", age.is_some(), self.model.contains_key(&id))?;
+                agree("whether the entry is older than the sequence", age > hour, false)
             }
             Operation::Remove(nth, age) => {
                 let id = id(*nth);
@@ -135,10 +135,10 @@ impl machine::Machine for Machine {
         self.list(&DigestPrefix::all())?;
         for nth in 0..VALUES {
             let (id, store) = (id(nth), self.store()?);
-            // Taken as they are: the sequence may have left another form.
+            // This check accepts any bytes, since the sequence may have left the other form.
             let bytes = ok(store.read(&id, &Ok))?.map(|bytes| bytes.to_vec());
             if bytes.as_ref() != self.model.get(&id) {
-                return Err(format!("value {nth} is {}", if bytes.is_some() { "another one" } else { "gone" }));
+                return Err(format!("value {nth} is {}", if bytes.is_some() { "wrong" } else { "missing" }));
             }
         }
         Ok(())
@@ -147,7 +147,7 @@ impl machine::Machine for Machine {
 
 impl Machine {
     fn store(&self) -> Result<&dyn ValueStore, String> {
-        self.store.as_deref().ok_or_else(|| "the store did not open again".to_owned())
+        self.store.as_deref().ok_or_else(|| "the store is closed, since reopening it failed".to_owned())
     }
 
     fn put(&mut self, nth: u8, bytes: Vec<u8>) -> Result<(), String> {
@@ -157,7 +157,8 @@ impl Machine {
         Ok(())
     }
 
-    /// What is read must be what the check makes of the bytes; what it refuses is damaged, and gone.
+    /// Reads a value, which must be the check's result for its bytes. A value that the check refuses must be reported as
+    /// damaged and be absent afterwards.
     fn read(
         &mut self,
         nth: u8,
@@ -167,31 +168,32 @@ impl Machine {
         let id = id(nth);
         let found = read(&id, self.store()?);
         let Some(bytes) = self.model.get(&id) else {
-            return agree("what is there", ok(found)?.is_some(), false);
+            return agree("whether the value is present", ok(found)?.is_some(), false);
         };
         match (check(&id, bytes.clone()), found) {
             (Some(expected), Ok(Some(found))) if expected == found => Ok(()),
             (Some(_), Ok(Some(_))) => Err("the bytes are wrong".to_owned()),
-            (Some(_), Ok(None)) => Err("it was put and is not there".to_owned()),
+            (Some(_), Ok(None)) => Err("the value was put, but is missing".to_owned()),
             (Some(_), Err(error)) => Err(error.to_string()),
             (None, Err(Error::Damaged { .. })) => {
                 self.model.remove(&id);
                 Ok(())
             }
-            (None, Err(error)) => Err(format!("what a check refuses is `Error::Damaged`, not: {error}")),
-            (None, Ok(_)) => Err("what a check refuses is served, or absent without a word".to_owned()),
+            (None, Err(error)) => Err(format!("a refused value must cause `Error::Damaged`, not: {error}")),
+            (None, Ok(_)) => Err("a value that the check refuses is served, or is absent without an error".to_owned()),
         }
     }
 
-    /// Follows a removal of these, of which the store says that it removed so many. Of those that are as old as the
-    /// store's clock can tell only it knows.
+    /// Checks and repeats in the model a removal of these values, of which the store reports to have removed `removed`.
+    ///
+    /// With [`Age::Zero`], it depends on the store's clock which values are removed, so the store is asked for them.
     fn removed(&mut self, ids: &[Digest], age: Age, removed: u64) -> Result<(), String> {
         let there: Vec<_> = ids.iter().filter(|id| self.model.contains_key(*id)).copied().collect();
         let there_count = u64::try_from(there.len()).unwrap_or(u64::MAX);
         match age {
-            Age::Hour => agree("how many it removed", removed, 0)?,
-            Age::Any => agree("how many it removed", removed, there_count)?,
-            Age::Zero if removed > there_count => return agree("how many it removed", removed, there_count),
+            Age::Hour => agree("the number of removed values", removed, 0)?,
+            Age::Any => agree("the number of removed values", removed, there_count)?,
+            Age::Zero if removed > there_count => return agree("the number of removed values", removed, there_count),
             Age::Zero => {}
         }
         let mut gone = 0;
@@ -201,7 +203,7 @@ impl Machine {
                 gone += 1;
             }
         }
-        agree("how many are gone", gone, removed)
+        agree("the number of values that are absent after a removal", gone, removed)
     }
 
     fn list(&self, prefix: &DigestPrefix) -> Result<(), String> {
@@ -217,5 +219,5 @@ fn id(nth: u8) -> Digest {
 }
 
 fn ok<T>(result: StoreResult<T>) -> Result<T, String> {
-    result.map_err(|error| format!("an error: {error}"))
+    result.map_err(|error| format!("the store fails: {error}"))
 }

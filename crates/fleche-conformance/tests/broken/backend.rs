@@ -1,4 +1,4 @@
-//! `backend!`: a backend with a fault.
+//! `backend!`: a backend of stores with a given fault.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ pub(crate) fn config(directory: &Path, kind: &str, fault: Fault) -> Config {
     Config { root: directory.join(kind), fault }
 }
 
-/// The backend with this fault; it says of itself that it reaches this far.
+/// Creates the backend with this fault, which declares this reach, by default `Exclusive`.
 macro_rules! backend {
     ($fault:ident) => {
         backend!($fault, Exclusive)

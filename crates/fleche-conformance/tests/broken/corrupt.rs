@@ -1,4 +1,4 @@
-//! Damage that a store lets through is found.
+//! Tests that `run_corruptions` finds stores that mishandle damage.
 
 use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
 
@@ -7,7 +7,7 @@ use super::backend::backend;
 const SOME: Extent = Extent::About(100);
 
 #[test]
-fn a_sound_store_reports_and_heals_every_damage() {
+fn sound_store_reports_and_repairs_every_damage() {
     let report = run_corruptions(backend!(None), SOME).unwrap();
     let CorruptReport { files, tried, reported, .. } = report;
     assert_eq!(report.failures, [""; 0]);
@@ -15,25 +15,25 @@ fn a_sound_store_reports_and_heals_every_damage() {
 }
 
 #[test]
-fn a_store_that_serves_damaged_bytes_is_caught() {
+fn store_that_serves_damaged_bytes_is_caught() {
     let report = run_corruptions(backend!(ReadsUnverified), SOME).unwrap();
     assert!(report.failures.iter().any(|failure| failure.contains("wrong")), "{report} {:?}", report.failures);
 }
 
 #[test]
-fn a_store_that_does_not_heal_is_caught() {
+fn store_that_is_not_repaired_is_caught() {
     let report = run_corruptions(backend!(FirstWriterWinsOverDamage), SOME).unwrap();
-    assert!(report.unhealed.iter().any(|failure| failure.contains("does not heal")), "{report}");
+    assert!(report.unhealed.iter().any(|failure| failure.contains("is not repaired")), "{report}");
 }
 
 #[test]
-fn a_store_that_panics_at_damage_is_caught_although_calls_survive_it() {
+fn panic_at_damage_is_reported_although_calls_survive_it() {
     let report = run_corruptions(backend!(PanicsAtDamage), SOME).unwrap();
     assert!(report.panicked.iter().any(|panic| panic.contains("a panic in the store")), "{report}");
 }
 
 #[test]
-fn a_store_that_refuses_damaged_files_as_a_whole_has_reported_them() {
+fn store_may_refuse_to_open_damaged_files() {
     let report = run_corruptions(backend!(RefusesDamage), SOME).unwrap();
     assert_eq!(report.failures, [""; 0]);
     assert!(report.refused > report.tried / 2, "{report}");

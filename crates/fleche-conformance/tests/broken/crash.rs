@@ -1,4 +1,4 @@
-//! The check after a death finds what a store has lost, on stores that lose it when they are closed.
+//! Tests that the crash check finds what a store has lost, with stores that lose entries when they are closed.
 
 use std::{io, sync::Mutex, time::Duration};
 
@@ -7,7 +7,7 @@ use fleche_core::store::BackendInfo;
 
 use super::backend::backend;
 
-/// Works until so many operations are acknowledged, lets go of the stores, and checks what is there.
+/// Works until this many operations are acknowledged, closes the stores, and checks them.
 fn died(backend: &'static BackendInfo, operations: usize) -> (tempfile::TempDir, Findings) {
     let directory = tempfile::tempdir().unwrap();
     let acknowledged = Mutex::new(Vec::new());
@@ -25,7 +25,7 @@ fn died(backend: &'static BackendInfo, operations: usize) -> (tempfile::TempDir,
 }
 
 #[test]
-fn a_sound_store_loses_nothing() {
+fn sound_store_loses_nothing() {
     let (_directory, findings) = died(backend!(None, Shared), 2_000);
     let Findings { operations, durable, .. } = findings;
     assert!(operations == 2_000 && durable > 50, "{findings}");
@@ -33,32 +33,32 @@ fn a_sound_store_loses_nothing() {
 }
 
 #[test]
-fn a_store_that_keeps_nothing_is_caught_by_what_was_synced() {
+fn loss_of_synced_entries_is_a_violation() {
     let backend = backend!(ForgetsOnClose);
     let (_directory, findings) = died(backend, 2_000);
     assert!(findings.lost_durable > 20 && findings.lost_plain > 20, "{findings}");
     let violations = findings.violations(backend);
-    assert!(violations.len() == 1 && violations[0].contains("entries lost that were synced"), "{violations:?}");
+    assert!(violations.len() == 1 && violations[0].contains("synced entries are lost"), "{violations:?}");
 }
 
 #[test]
-fn what_a_shared_store_loses_without_a_sync_counts_as_well() {
+fn loss_of_unsynced_entries_of_a_shared_store_is_a_violation() {
     let backend = backend!(ForgetsOnClose, Shared);
     let (_directory, findings) = died(backend, 2_000);
     let violations = findings.violations(backend).join(", ");
-    assert!(violations.contains("put into a shared store"), "{violations}");
+    assert!(violations.contains("entries of a shared store are lost"), "{violations}");
 }
 
 #[test]
-fn removals_that_are_undone_are_counted() {
+fn undone_removals_are_counted() {
     let backend = backend!(UndoesRemovals, Shared);
     let (_directory, findings) = died(backend, 2_000);
     assert!(findings.undone > 10 && findings.lost_durable == 0, "{findings}");
-    assert!(findings.violations(backend).join("").contains("removed from a shared store"));
+    assert!(findings.violations(backend).join("").contains("removals from a shared store are undone"));
 }
 
 #[test]
-fn a_store_that_does_not_keep_what_it_says_while_it_is_open_is_caught_at_work() {
+fn store_that_loses_entries_while_open_is_caught_during_work() {
     let directory = tempfile::tempdir().unwrap();
     let why = work(backend!(LosesSomePuts), directory.path(), 7, &|_| Ok(())).unwrap_err();
     assert!(why.contains("operation"), "{why}");
@@ -68,7 +68,7 @@ fn a_store_that_does_not_keep_what_it_says_while_it_is_open_is_caught_at_work() 
 fn wrong_content_and_entries_listed_twice_are_violations() {
     for backend in [backend!(ListsTwice), backend!(ReturnsWrongBytes)] {
         let directory = tempfile::tempdir().unwrap();
-        // No more is acknowledged than that the work began.
+        // No operation is acknowledged.
         let _ = work(backend!(None), directory.path(), 7, &|_| Err(io::ErrorKind::BrokenPipe.into()));
         let findings = check(backend, directory.path(), 7, &[]);
         assert!(!findings.wrong.is_empty(), "{}", backend.name);
@@ -76,7 +76,7 @@ fn wrong_content_and_entries_listed_twice_are_violations() {
 }
 
 #[test]
-fn a_claim_that_is_never_given_back_is_stuck() {
+fn claim_that_is_never_released_is_stuck() {
     let (directory, findings) = died(backend!(KeepsClaims), 2_000);
     assert!(findings.taken > 0);
     let stuck = stuck_claims(backend!(KeepsClaims), directory.path(), Duration::from_millis(1)).unwrap();
@@ -85,7 +85,7 @@ fn a_claim_that_is_never_given_back_is_stuck() {
 }
 
 #[test]
-fn looking_at_what_is_left_leaves_it_as_it_is() {
+fn recover_reads_entries_until_acknowledging_fails() {
     let (directory, _) = died(backend!(None), 500);
     let passes = Mutex::new(0);
     let count = |_: &_| {

@@ -1,4 +1,4 @@
-//! A sound store below the faulty ones: a directory with one file an entry, which keeps entries when it is closed.
+//! The sound store that the faulty ones are built on: a directory with one file per entry.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use fleche_core::{
     store::{Entries, OpenStores, Place},
 };
 
-/// Entries in a directory. Whoever changes something holds the lock.
+/// A store of entries in a directory. Callers of methods that change entries must hold the lock.
 #[derive(Debug)]
 pub(crate) struct Directory {
     root: PathBuf,
@@ -51,24 +51,24 @@ impl Directory {
         Some(SystemTime::now().duration_since(modified).unwrap_or_default())
     }
 
-    /// Under the lock.
+    /// Writes an entry. The caller must hold the lock.
     pub(crate) fn write(&self, id: &Digest, bytes: &[u8]) -> Result<()> {
         let (temporary, path) = (self.root.join("temporary"), self.path(id));
         fs::write(&temporary, bytes).map_err(Error::io("write", &temporary))?;
         fs::rename(temporary, &path).map_err(Error::io("write", path))
     }
 
-    /// Under the lock.
+    /// Removes an entry, and returns whether it was present. The caller must hold the lock.
     pub(crate) fn delete(&self, id: &Digest) -> bool {
         fs::remove_file(self.path(id)).is_ok()
     }
 
-    /// Under the lock: as `delete`, but the file stays under another name.
+    /// Removes an entry like `delete`, but keeps its file under another name. The caller must hold the lock.
     pub(crate) fn move_away(&self, id: &Digest) -> bool {
         fs::rename(self.path(id), self.path(id).with_extension("removed")).is_ok()
     }
 
-    /// Brings back what was moved away and has not been put since.
+    /// Restores the entries that `move_away` removed and that have not been put since.
     pub(crate) fn undo_removals(root: &Path) {
         let entries = fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
         for removed in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some()) {
@@ -79,7 +79,7 @@ impl Directory {
         }
     }
 
-    /// Leaves a mark for this entry, once.
+    /// Creates a marker file for this entry, and returns whether there was none.
     pub(crate) fn mark(&self, id: &Digest) -> bool {
         fs::File::create_new(self.path(id).with_extension("claimed")).is_ok()
     }

@@ -1,4 +1,4 @@
-//! For each fault, the case that must catch it.
+//! Tests that each fault of a store is caught by the case of the broken promise.
 
 use fleche_conformance::{Selection, run, run_in_test};
 use fleche_core::store::{BackendInfo, Reach};
@@ -8,7 +8,7 @@ use super::{
     store::Fault,
 };
 
-/// One test for each fault: the cases named must fail, and say what they were expected to say.
+/// Generates a test for each fault: the named cases must fail, with messages that contain these texts.
 macro_rules! caught {
     ($($test:ident: $fault:ident, $($case:literal says $says:literal),+;)+) => {$(
         #[test]
@@ -17,8 +17,8 @@ macro_rules! caught {
                 let path = concat!(module_path!(), "::", stringify!($test));
                 let report = run_in_test(backend!($fault, Shared), &Selection::named([$case]).unwrap(), path);
                 let failure = report.outcomes[0].failure.as_deref();
-                let failure = failure.unwrap_or_else(|| panic!("`{}` lets {:?} pass", $case, Fault::$fault));
-                assert!(failure.contains($says), "`{}` fails for another reason: {failure}", $case);
+                let failure = failure.unwrap_or_else(|| panic!("`{}` does not catch {:?}", $case, Fault::$fault));
+                assert!(failure.contains($says), "`{}` fails with another message: {failure}", $case);
                 assert!(!report.is_success());
             )+
         }
@@ -29,7 +29,7 @@ caught! {
     a_lost_put: LosesSomePuts, "values::put_then_get" says "was put, but";
     wrong_bytes: ReturnsWrongBytes, "values::put_then_get" says "are wrong", "values::large_value" says "changed";
     a_forgotten_refresh: ForgetsRefresh, "values::put_refreshes_the_age" says "as old as before";
-    a_refresh_that_races_removal: RefreshRacesRemoval, "values::refreshed_entries_stay" says "removed for the age";
+    a_refresh_that_races_removal: RefreshRacesRemoval, "values::refreshed_entries_stay" says "removed for its earlier age";
     ids_listed_twice: ListsTwice,
         "values::many_entries_once_each" says "listed twice",
         "values::put_then_get" says "some of them twice",
@@ -52,32 +52,32 @@ caught! {
         "values::put_mends_a_truncated_entry" says "damaged",
         "calls::put_mends_a_truncated_entry" says "damaged";
     damage_that_is_met_twice: LeavesDamageInPlace,
-        "values::flipped_bit" says "`contains` says yes",
-        "calls::find_passes_by_damage" says "1 errors at the second look";
+        "values::flipped_bit" says "`contains` returns true",
+        "calls::find_passes_by_damage" says "1 errors in the second query";
     a_first_writer_that_wins: FirstWriterWins,
         "calls::last_writer_wins" says "after put number 1",
         "calls::overwriting_is_atomic" says "last writer";
     compare_and_remove_without_comparison: IgnoresOnly, "calls::compare_and_remove" says "earlier record";
-    compare_and_remove_in_two_steps: CompareRacesPut, "calls::compare_and_remove_is_atomic" says "as the earlier one";
+    compare_and_remove_in_two_steps: CompareRacesPut, "calls::compare_and_remove_is_atomic" says "in place of the earlier one";
     unknown_fields_that_get_lost: DropsUnknownFields, "calls::records_round_trip" says "comes back changed";
     a_query_that_ignores_time: FindIgnoresTime, "calls::find_since" says "60 records of 59";
     a_query_that_ends_at_damage: FindEndsAtDamage, "calls::find_passes_by_damage" says "damaged";
     a_later_format_taken_for_damage: TakesLaterFormatsForDamage, "calls::later_format_stays" says "is damaged";
     an_entry_removed_by_two: RemovesForTwo,
-        "values::one_remover_wins" says "say that they have removed",
-        "calls::one_remover_wins" says "say that they have removed";
+        "values::one_remover_wins" says "`remove` returned true",
+        "calls::one_remover_wins" says "`remove` returned true";
     entries_gone_after_reopening: ForgetsOnClose,
         "values::reopened_store_has_everything" says "was put, but",
         "calls::one_place_is_one_store" says "was put, but";
     a_configuration_unequal_to_itself: LosesFaultInConfig, "values::config_round_trips" says "not equal to its clone";
     a_fault_that_random_operations_meet: LosesSomePuts, "fuzz::values" says "shortest sequence";
     ids_that_random_operations_meet_twice: ListsTwice,
-        "fuzz::values" says "the ids: the store says",
-        "fuzz::calls" says "the keys: the store says";
+        "fuzz::values" says "the ids: the store has",
+        "fuzz::calls" says "the keys: the store has";
     a_first_writer_among_random_operations: FirstWriterWins, "fuzz::calls" says "not the one put last";
-    a_comparison_that_random_operations_miss: IgnoresOnly, "fuzz::calls" says "whether it removed";
+    a_comparison_that_random_operations_miss: IgnoresOnly, "fuzz::calls" says "the result of `remove`";
     a_check_that_random_operations_miss: ForgetsCheck, "fuzz::values" says "PutOtherForm";
-    an_age_that_random_operations_miss: IgnoresAgeOnRemoval, "fuzz::values" says "how many it removed";
+    an_age_that_random_operations_miss: IgnoresAgeOnRemoval, "fuzz::values" says "the number of removed values";
     a_time_that_random_questions_miss: FindIgnoresTime, "fuzz::calls" says "the keys found";
     entries_that_reopening_between_operations_loses: ForgetsOnClose,
         "fuzz::values" says "Reopen",
@@ -91,8 +91,8 @@ caught! {
 }
 
 #[test]
-fn a_sound_store_passes_every_case() {
-    let path = concat!(module_path!(), "::a_sound_store_passes_every_case");
+fn sound_store_passes_every_case() {
+    let path = concat!(module_path!(), "::sound_store_passes_every_case");
     let report = run_in_test(backend!(None, Shared), &Selection::all(), path);
     let failures: Vec<_> = report.failures().collect();
     assert!(failures.is_empty(), "{failures:#?}");
@@ -101,20 +101,20 @@ fn a_sound_store_passes_every_case() {
 }
 
 #[test]
-fn a_store_that_claims_to_be_exclusive_must_refuse_a_second_process() {
+fn exclusive_store_must_refuse_a_second_process() {
     let selection = Selection::named(["values::reach", "calls::reach"]).unwrap();
-    let path = concat!(module_path!(), "::a_store_that_claims_to_be_exclusive_must_refuse_a_second_process");
+    let path = concat!(module_path!(), "::exclusive_store_must_refuse_a_second_process");
     let report = run_in_test(backend!(None, Exclusive), &selection, path);
     for outcome in &report.outcomes {
         let failure = outcome.failure.as_deref().unwrap_or_default();
-        assert!(failure.contains("another process opens what is open here"), "{failure}");
+        assert!(failure.contains("another process opens the store while it is open here"), "{failure}");
     }
 }
 
 fleche_conformance::admit_encoded_bytes!("broken-hex", "each byte as two digits");
 
 #[test]
-fn a_store_that_encodes_bytes_passes_where_it_admits_that() {
+fn store_that_encodes_bytes_passes_if_it_declares_that() {
     let cases = ["flipped_bit", "truncated", "zeroed_page", "swapped_entries", "put_mends_a_truncated_entry"];
     let cases: Vec<_> =
         ["values", "calls"].iter().flat_map(|kind| cases.map(|case| format!("{kind}::{case}"))).collect();
@@ -128,7 +128,7 @@ fn a_store_that_encodes_bytes_passes_where_it_admits_that() {
 }
 
 #[test]
-fn two_backends_of_one_name_are_an_error_that_names_both() {
+fn error_for_two_backends_with_one_name_names_both_modules() {
     mod other {
         fleche_core::register_backend! {
             name: "twice",
@@ -150,17 +150,17 @@ fn two_backends_of_one_name_are_an_error_that_names_both() {
 }
 
 #[test]
-fn a_failing_case_leaves_the_others_alone() {
+fn failing_case_does_not_affect_other_cases() {
     let report = run(backend!(Panics), &Selection::named(["values::put_then_get", "values::age_grows"]).unwrap());
     assert!(report.outcome("values::put_then_get").unwrap().failure.is_some());
     assert!(report.outcome("values::age_grows").unwrap().failure.is_none());
 }
 
 #[test]
-fn a_store_that_claims_to_be_in_memory_must_leave_the_disk_alone() {
+fn store_that_is_not_durable_must_leave_nothing_on_disk() {
     static BACKEND: BackendInfo = BackendInfo {
         name: "broken",
-        summary: "a store that is durable and says that it is not",
+        summary: "a durable store that declares not to be durable",
         reach: Reach::Exclusive,
         durable: false,
         module: module_path!(),

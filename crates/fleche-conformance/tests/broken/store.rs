@@ -1,4 +1,4 @@
-//! One store for both traits, sound but for the fault that it is given.
+//! A store for values and for records, which is sound except for one given fault.
 
 use std::{
     collections::HashSet,
@@ -69,7 +69,7 @@ impl PartialEq for Config {
 impl Config {
     fn store(&self) -> Result<Arc<Broken>> {
         let root = match self.fault {
-            // Every opening leads to a new place.
+            // Each time it is opened, it uses a new directory.
             Fault::ForgetsOnClose => {
                 let count = std::fs::read_dir(&self.root).map_or(0, Iterator::count);
                 self.root.join(count.to_string())
@@ -123,14 +123,14 @@ impl CallStoreConfig for Config {
     }
 }
 
-/// A claim that is never given back.
+/// A claim that is never released.
 struct Kept;
 
 impl Held for Kept {}
 
 impl Taken for Kept {
     fn when_held(self: Box<Self>, then: Then) {
-        // Whoever waits must not be told that nobody will ever call.
+        // Dropping the callback would tell the waiting thread that it will never be called.
         std::mem::forget(then);
     }
 }
@@ -139,7 +139,7 @@ impl Taken for Kept {
 struct Broken {
     config: Config,
     directory: Arc<Directory>,
-    /// The entries that it knows of, where it looks at the directory only once.
+    /// The entries it knows of, if it reads the directory only once.
     known: Option<Mutex<HashSet<Digest>>>,
 }
 
@@ -169,7 +169,7 @@ impl Broken {
         if !self.has(Fault::StoresHex) {
             return Ok(found);
         }
-        // What is no hexadecimal number is damaged, as the empty value is.
+        // An invalid hexadecimal number reads as the empty value, which fails verification.
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         Ok(found.map(|text| text.chunks(2).map(byte).collect::<Option<_>>().unwrap_or_default()))
     }
@@ -260,7 +260,7 @@ impl CallStore for Broken {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         let Some(mut bytes) = self.stored(key.digest())? else { return Ok(None) };
         if self.has(Fault::ReadsUnverified) {
-            // The checksum is made to fit whatever was read.
+            // The checksum is recomputed for the bytes that were read.
             let map = bytes.len().saturating_sub(16);
             bytes.truncate(map);
             let mut sum = [0; 16];

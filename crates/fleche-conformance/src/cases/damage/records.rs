@@ -1,4 +1,4 @@
-//! What concerns records only: queries that meet damage, and records of a later format.
+//! Cases of damaged records: queries, record summaries, and records of a later format.
 
 use fleche_core::{Error, Query, call::Brief, encoding};
 
@@ -23,17 +23,17 @@ pub(crate) fn find_passes_by_damage(fixture: &Fixture) {
             match item {
                 Ok((key, record)) => {
                     let whole = scene.all.iter().any(|item| item.key() == key && item.record() == record);
-                    assert!(whole && key != scene.victim.key(), "the {look} look finds a record that nobody has put");
+                    assert!(whole && key != scene.victim.key(), "the {look} query returns a record that was never put");
                     found += 1;
                 }
                 Err(Error::Damaged { .. }) => errors += 1,
-                Err(error) => panic!("damage should give `Error::Damaged`, not: {error:?}"),
+                Err(error) => panic!("damage must cause `Error::Damaged`, not: {error:?}"),
             }
         }
         if !loses_neighbours(fixture.backend.name, false) {
-            assert_eq!(found, scene.all.len() - 1, "whole records that the {look} look finds");
+            assert_eq!(found, scene.all.len() - 1, "intact records that the {look} query returns");
         }
-        assert!(errors <= errors_allowed, "{errors} errors at the {look} look");
+        assert!(errors <= errors_allowed, "{errors} errors in the {look} query");
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn brief_notices_a_flipped_bit(fixture: &Fixture) {
     let key = scene.victim.key();
     assert_damaged_or_absent(&store.brief(&key).map(|found| found.is_some()));
     assert_eq!(store.brief(&key).unwrap(), None);
-    assert!(!store.contains(&key).unwrap(), "what was damaged is still there");
+    assert!(!store.contains(&key).unwrap(), "`contains` finds a damaged record");
     store.put(&key, &scene.victim.record()).unwrap();
     assert_eq!(store.brief(&key).unwrap(), Some(Brief::from(&scene.victim.record())));
 }
@@ -71,28 +71,31 @@ pub(crate) fn later_format_stays(fixture: &Fixture) {
 
     let store = fixture.open_calls();
     if loses_neighbours(fixture.backend.name, false) {
-        // Whatever is changed on disk is damage for such a backend: it must not be served.
+        // To such a backend, any change on disk is damage, so it must not serve the record.
         return assert_damaged_or_absent(&store.get(&item.key()).map(|found| found.is_some()));
     }
     for _ in 0..2 {
         assert!(store.get(&item.key()).unwrap().is_none(), "a record of a later format is not a miss");
         let found: Vec<_> = store.find(&Query::new()).unwrap().map(Result::unwrap).collect();
-        assert!(found == [(other.key(), other.record())], "`find` does not pass by a record of a later format");
-        assert!(!store.remove(&item.key(), Some(&item.record())).unwrap(), "a record of a later format is not ours");
+        assert!(found == [(other.key(), other.record())], "`find` does not skip a record of a later format");
+        assert!(
+            !store.remove(&item.key(), Some(&item.record())).unwrap(),
+            "a record of a later format is treated as equal to one of this format"
+        );
     }
     drop(store);
     assert!(!fixture.disk().find(&theirs).is_empty(), "a record of a later format was not left in place");
     assert!(fixture.open_calls().get(&item.key()).unwrap().is_none());
 }
 
-/// The item's record as a later version would write it: its bytes with another `format`, and the checksum that fits.
+/// Encodes the item's record as a later version would: with another `format`, and the checksum of these bytes.
 fn of_the_next_format(item: Item) -> Vec<u8> {
     let key = item.key();
     let mut bytes = Calls::bytes(item);
     bytes.truncate(bytes.len() - 16);
     let format = encoding::to_vec("format").unwrap();
-    let at = bytes.windows(format.len()).position(|window| window == format).expect("records have a format");
-    assert_eq!(bytes[at + format.len()], 1, "the case is written for format 1");
+    let at = bytes.windows(format.len()).position(|window| window == format).expect("a record must contain its format");
+    assert_eq!(bytes[at + format.len()], 1, "the case is wrong: it is written for format 1");
     bytes[at + format.len()] = 2;
     let mut sum = [0; 16];
     blake3::Hasher::new().update(key.digest().as_bytes()).update(&bytes).finalize_xof().fill(&mut sum);

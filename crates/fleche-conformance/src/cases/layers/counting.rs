@@ -1,4 +1,4 @@
-//! `Counting`: a store of values that counts what is put.
+//! `Counting`: a value store that counts its calls of `put`.
 
 use std::{
     sync::{
