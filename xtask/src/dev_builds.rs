@@ -1,4 +1,4 @@
-//! `cargo xtask dev-builds`: how long hits of large values take in development builds, by the profile of the user's `Cargo.toml`.
+//! `cargo xtask dev-builds`: measures hits of large values in development builds with different profiles in `Cargo.toml`.
 
 use std::{
     fmt::Write as _,
@@ -9,15 +9,15 @@ use std::{
 
 use crate::document;
 
-/// What to do with the table.
+/// The arguments of `cargo xtask dev-builds`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Puts the table into `docs/performance.md`
+    /// Write the table to `docs/performance.md`
     #[arg(long)]
     write: bool,
 }
 
-/// The profiles, each with its heading in the table and what users write into `Cargo.toml`.
+/// The profiles, each with its heading in the table and its text in `Cargo.toml`.
 const PROFILES: [(&str, &str); 4] = [
     ("no settings", ""),
     ("`fleche-core` at 3", "[profile.dev.package.fleche-core]\nopt-level = 3\n"),
@@ -30,7 +30,7 @@ const PROGRAM: &str = include_str!("dev_builds/program.rs");
 /// Builds and runs the program with each profile, and prints the table of times.
 ///
 /// # Errors
-/// A message if the program cannot be built or fails, or if the table cannot be written.
+/// Fails if the program cannot be built or fails, or if the table cannot be written.
 pub(crate) fn run(Arguments { write }: &Arguments) -> Result<(), String> {
     let mut columns = Vec::new();
     for (heading, profile) in PROFILES {
@@ -38,14 +38,14 @@ pub(crate) fn run(Arguments { write }: &Arguments) -> Result<(), String> {
         columns.push(times(profile)?);
     }
     let mut table = String::from("| a hit of 8 MB in files |");
-    PROFILES.iter().for_each(|(heading, _)| write!(table, " {heading} |").expect("a String takes all"));
+    PROFILES.iter().for_each(|(heading, _)| write!(table, " {heading} |").expect("writing to a string cannot fail"));
     table.push_str("\n|---|");
     table.push_str(&"---:|".repeat(PROFILES.len()));
     table.push('\n');
     for (row, (name, _)) in columns[0].iter().enumerate() {
-        write!(table, "| {name} |").expect("a String takes all");
+        write!(table, "| {name} |").expect("writing to a string cannot fail");
         for column in &columns {
-            write!(table, " {:.1} ms |", column[row].1 as f64 / 1000.0).expect("a String takes all");
+            write!(table, " {:.1} ms |", column[row].1 as f64 / 1000.0).expect("writing to a string cannot fail");
         }
         table.push('\n');
     }
@@ -53,8 +53,8 @@ pub(crate) fn run(Arguments { write }: &Arguments) -> Result<(), String> {
     if *write { document::write(document::PERFORMANCE, "dev", &table) } else { Ok(()) }
 }
 
-/// Builds the program as a project of its own with this profile, runs it, and returns the name and the microseconds of each of
-/// its lines.
+/// Builds the program as a separate project with this profile, runs it, and returns the name and the microseconds of each
+/// measurement.
 fn times(profile: &str) -> Result<Vec<(String, u64)>, String> {
     let project = document::file("target").join("dev-builds");
     let failed = |path: &Path| {
@@ -71,7 +71,7 @@ fn times(profile: &str) -> Result<Vec<(String, u64)>, String> {
     for (path, content) in files {
         fs::write(&path, content).map_err(failed(&path))?;
     }
-    let store = tempfile::tempdir().map_err(|error| format!("cannot create a scratch directory: {error}"))?;
+    let store = tempfile::tempdir().map_err(|error| format!("cannot create a temporary directory: {error}"))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["run", "--quiet", "--"])
@@ -81,7 +81,7 @@ fn times(profile: &str) -> Result<Vec<(String, u64)>, String> {
         .output()
         .map_err(|error| format!("cannot run cargo: {error}"))?;
     if !output.status.success() {
-        return Err(format!("the program ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+        return Err(format!("the program failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr)));
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()

@@ -1,4 +1,4 @@
-//! What `cargo xtask dev-builds` compiles with each of its profiles: hits of 8 MB, in files.
+//! The program that `cargo xtask dev-builds` compiles with each profile. It measures hits of 8 MB in the file store.
 
 use std::{
     hint::black_box,
@@ -66,7 +66,7 @@ fn of_points(argument: &Vec<Point>) -> usize {
     argument.len()
 }
 
-/// Prints the median time of a hit, in microseconds. The first call computes the result.
+/// Prints the median time of a hit in microseconds, after a first call that computes the result.
 fn measure(name: &str, mut call: impl FnMut()) {
     call();
     let mut times: Vec<Duration> = (0..7)
@@ -81,7 +81,7 @@ fn measure(name: &str, mut call: impl FnMut()) {
 }
 
 fn main() -> fleche_core::Result<()> {
-    let directory = std::env::args_os().nth(1).expect("the first argument is a directory for the store");
+    let directory = std::env::args_os().nth(1).expect("the first argument must be a directory for the store");
     let directory = std::path::PathBuf::from(directory);
     let (values, calls) = (FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?);
     let cache = Cache::new(values, calls).hot_tier(HotTier::OFF);
@@ -96,6 +96,6 @@ fn main() -> fleche_core::Result<()> {
         measure("argument `&Vec<[f64; 3]>`", || drop(black_box(of_arrays(&c))));
         measure("argument: a `Vec` of structs", || drop(black_box(of_points(&d))));
     });
-    assert_eq!(cache.stats().misses, 8, "each call but the first is a hit");
+    assert_eq!(cache.stats().misses, 8, "all calls except the first must be hits");
     Ok(())
 }
