@@ -20,7 +20,7 @@ fn output(arguments: &[&str]) -> (Output, String) {
 }
 
 #[test]
-fn killed_processes_lose_nothing_acknowledged() {
+fn killed_processes_lose_no_acknowledged_entries() {
     let (output, text) = output(&["crash", "--backend", "file", "--rounds", "4", "--nested", "--seed", "1"]);
     assert!(output.status.success(), "{text}");
     let row: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();

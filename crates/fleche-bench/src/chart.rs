@@ -35,7 +35,7 @@ pub(crate) fn svg(report: &Report) -> String {
     add(format_args!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">"#
     ));
-    add(format_args!("<title>What is used of each target: bars that pass the line miss theirs</title>"));
+    add(format_args!("<title>The used fraction of each target; bars beyond the line miss their target</title>"));
     add(format_args!("<style>{STYLE}</style>"));
     add(format_args!(r#"<text x="{target}" y="16" text-anchor="middle">target</text>"#));
     for (nth, (name, row, part)) in rows.into_iter().enumerate() {

@@ -160,7 +160,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Formats a time with three digits, in a suitable unit.
+/// Formats a time with three significant digits, in a suitable unit.
 fn time(seconds: f64) -> String {
     let (scaled, unit) = in_unit(seconds);
     let digits = usize::from(scaled.abs() < 100.0) + usize::from(scaled.abs() < 10.0);

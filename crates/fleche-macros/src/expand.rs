@@ -230,7 +230,7 @@ fn quick(function: &Function, engine: &TokenStream) -> TokenStream {
     }
 }
 
-/// Generates the stability check of the arguments, and the list of checks that need no values.
+/// Generates the stability check of the arguments, and the list of checks that need only their encodings.
 fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
     let guard = check_all(function, engine);
     let codecs = function.keyed().map(|parameter| codec(function, engine, parameter));

@@ -15,7 +15,7 @@ use fleche_conformance::{
 };
 use fleche_core::store::BackendInfo;
 
-/// The arguments of such a process.
+/// The arguments of a process that is to be killed.
 #[derive(clap::Args)]
 pub(crate) struct ChildArguments {
     #[arg(long)]
@@ -28,7 +28,7 @@ pub(crate) struct ChildArguments {
     role: Role,
 }
 
-/// The task of such a process.
+/// The task of a process that is to be killed.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Role {
     /// Put, read, remove and claim entries.

@@ -17,7 +17,7 @@ pub(crate) fn absence(fixture: &Fixture) {
     let store = fixture.open_calls();
     let absent = Item::small(1);
     let absent_key = absent.key();
-    for round in ["in an empty store", "beside another record"] {
+    for round in ["in an empty store", "next to another record"] {
         assert_eq!(store.get(&absent_key).unwrap(), None, "get, {round}");
         assert!(!store.contains(&absent_key).unwrap(), "contains, {round}");
         assert!(!store.remove(&absent_key, None).unwrap(), "remove, {round}");
@@ -121,7 +121,7 @@ pub(crate) fn compare_and_remove(fixture: &Fixture) {
 
     store.put(&key, &earlier).unwrap();
     store.put(&key, &later).unwrap();
-    assert!(!store.remove(&key, Some(&earlier)).unwrap(), "`remove` claims to have removed the earlier record");
+    assert!(!store.remove(&key, Some(&earlier)).unwrap(), "`remove` reports to have removed the earlier record");
     assert!(store.get(&key).unwrap().as_ref() == Some(&later), "the later record was removed in place of the earlier");
     assert!(store.remove(&key, Some(&later)).unwrap(), "the present record was not removed");
     assert_eq!(store.get(&key).unwrap(), None);

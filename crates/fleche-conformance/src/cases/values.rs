@@ -15,7 +15,7 @@ const HOUR: Duration = Duration::from_hours(1);
 pub(crate) fn absence(fixture: &Fixture) {
     let store = fixture.open_values();
     let id = Digest::of(b"nobody has put this");
-    for round in ["in an empty store", "beside another entry"] {
+    for round in ["in an empty store", "next to another entry"] {
         assert_eq!(store.get(&id).unwrap(), None, "get, {round}");
         assert!(!store.contains(&id).unwrap(), "contains, {round}");
         assert_eq!(store.age(&id).unwrap(), None, "age, {round}");
@@ -55,7 +55,7 @@ pub(crate) fn age_grows(fixture: &Fixture) {
 pub(crate) fn remove_respects_the_age(fixture: &Fixture) {
     let store = fixture.open_values();
     let id = put(&*store, &noise(1, 1000));
-    assert!(!store.remove(&id, Some(HOUR)).unwrap(), "`remove` claims that a new entry was older than an hour");
+    assert!(!store.remove(&id, Some(HOUR)).unwrap(), "`remove` treats a new entry as older than an hour");
     assert!(store.contains(&id).unwrap(), "a new entry was removed as older than an hour");
     let seen = age(&*store, &id);
     wait_for_age(&*store, &id, seen);

@@ -71,7 +71,7 @@ impl Entry {
         item::key(&item::record("crash::function", self.number(), &[0; 40]))
     }
 
-    /// Returns the number of the writing at which the record was made, or `None` if the record has no such time.
+    /// Returns the number of the writing at which the record was made, or `None` if its time of writing fits none.
     pub(super) fn writing(record: &Record) -> Option<u32> {
         let since = record.written.0.checked_sub(moment(0).0)?;
         since.try_into().ok()

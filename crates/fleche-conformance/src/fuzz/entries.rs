@@ -29,7 +29,7 @@ pub(super) fn in_other_form(value: &[u8]) -> Vec<u8> {
     [value, OTHER_FORM].concat()
 }
 
-/// Returns the value whose other form this is, or `None` if it is no such form.
+/// Returns the value whose other form this is, or `None` if the bytes are not in that form.
 pub(super) fn from_other_form(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_suffix(OTHER_FORM)
 }
