@@ -1,4 +1,4 @@
-//! How a transaction changes values, records and the index of records.
+//! Applies changes to values, records and the index of records in a transaction.
 
 use fleche_core::{CallKey, Digest, Record};
 use redb::{ReadOnlyTable, ReadableTable as _};
@@ -9,24 +9,24 @@ use crate::{
     tables::{Blob, Bytes32, RecordTables, Snapshot, Tables, ValueTables},
 };
 
-/// A change of one entry.
+/// The change of one entry.
 pub(crate) enum Entry<'a> {
     Value(&'a Digest, &'a Change<PutValue>),
     Record(&'a CallKey, &'a Change<PutRecord>),
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Value,
     Record,
 }
 
-/// What is done in a commit of the caller's.
+/// An operation that its caller commits itself.
 pub(crate) enum Direct<'a> {
-    /// Keeps a value that is too large to be copied, or starts its age anew.
+    /// Stores a value that is too large to be copied, or resets its age.
     PutValue { id: &'a Digest, bytes: &'a [u8], put: u64 },
-    /// Moves these bytes to the damaged ones, if they are still there.
+    /// Moves these bytes to the quarantine, if they are still there.
     SetAside { kind: Kind, digest: &'a Digest, bytes: &'a [u8] },
 }
 
@@ -40,7 +40,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Whether it is as the change would have it, and stands in order between its neighbours.
+    /// Returns whether the snapshot reflects the change, and the entry is in order between its neighbors.
     pub(crate) fn is_in(&self, snapshot: &Snapshot) -> Result<bool, redb::Error> {
         match self {
             Self::Value(id, Change::Put(_)) => is_in_order(&snapshot.values, id, |_| true),
@@ -67,7 +67,7 @@ fn is_in_order(
 }
 
 impl Direct<'_> {
-    /// Whether anything was changed.
+    /// Executes the operation. Returns whether it changed anything.
     pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
         match self {
             Self::PutValue { id, bytes, put } => put_value(tables.values()?, id, bytes, *put).map(|()| true),
@@ -83,7 +83,7 @@ impl Direct<'_> {
 }
 
 fn put_value(tables: &mut ValueTables<'_>, id: &Digest, bytes: &[u8], put: u64) -> Result<(), redb::Error> {
-    // Others that stand there are damaged.
+    // Other bytes under this digest are damaged.
     let is_there = tables.values.get(id.as_bytes())?.is_some_and(|known| known.value() == bytes);
     if !is_there {
         tables.values.insert(id.as_bytes(), bytes)?;
@@ -120,8 +120,8 @@ fn remove_record(tables: &mut RecordTables<'_>, key: &CallKey) -> Result<(), red
     Ok(())
 }
 
-/// The rows of a record that is replaced or removed. Those of a damaged one nobody knows: they stay, and lead to nothing, or to
-/// what stands in its place.
+/// Returns the rows of a record that is replaced or removed. Those of a damaged record are unknown: they stay, and lead
+/// to no record or to its replacement.
 fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<index::RowKey> {
     match Record::from_bytes(key, bytes) {
         Ok(Some(record)) => index::rows(key, &record),
@@ -129,7 +129,7 @@ fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<index::RowKey> {
     }
 }
 
-/// So many damaged entries are kept, and none that is larger than this.
+/// The maximum number of quarantined entries. Larger entries than `LARGEST_DAMAGED` bytes are dropped instead.
 const MOST_DAMAGED: u64 = 64;
 const LARGEST_DAMAGED: usize = 1 << 24;
 

@@ -1,4 +1,4 @@
-//! The files beside a database that is healed: the damaged one, and what takes its place.
+//! The files next to a database under repair: the damaged file and its replacement.
 
 use std::{
     fs::{self, File, Metadata, TryLockError},
@@ -8,17 +8,18 @@ use std::{
 
 use fleche_core::written_file;
 
-/// So many damaged files are kept. A file that is damaged again and again lies on a disk that needs somebody's attention.
+/// The maximum number of damaged files that are kept. If files keep being damaged, the user has to check the disk.
 const MOST_ASIDE: usize = 4;
 
-/// The file and those that stand beside it while it is healed. Killed at any point, it is damaged still or healed in the end.
+/// The database file, and the files next to it during a repair. After a kill at any point, the file is either still
+/// damaged or its repair is completed later.
 pub(crate) struct Files {
     file: PathBuf,
-    /// What takes its place, as far as it has come.
+    /// The replacement while it is being written.
     unfinished: PathBuf,
-    /// The same when it is whole: whoever opens the file takes that instead of what is there.
+    /// The complete replacement. Opening the database puts it in place of the file.
     healed: PathBuf,
-    /// A copy of the damaged file, as far as it has come.
+    /// The copy of the damaged file while it is being written.
     copy: PathBuf,
 }
 
@@ -33,7 +34,7 @@ impl Files {
         &self.unfinished
     }
 
-    /// Removes what somebody has left who was killed, or has failed.
+    /// Removes unfinished files of a repair that failed or was killed.
     pub(crate) fn remove_unfinished(&self) -> io::Result<()> {
         [&self.unfinished, &self.copy].into_iter().try_for_each(|path| match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -41,18 +42,18 @@ impl Files {
         })
     }
 
-    /// Where a damaged file can be kept.
+    /// Returns a free path for the damaged file.
     pub(crate) fn free_place(&self) -> io::Result<PathBuf> {
         let aside = |number| beside(&self.file, &format!(".damaged-{number}"));
         (1..=MOST_ASIDE).map(aside).find(|path| !path.exists()).ok_or_else(|| {
             io::Error::other(format!(
-                "{MOST_ASIDE} damaged files are kept already, the first as `{}`: look at the disk, and remove them",
+                "{MOST_ASIDE} damaged files are kept already, the first as `{}`: check the disk, and remove them",
                 aside(1).display()
             ))
         })
     }
 
-    /// Keeps a copy of the damaged file: where it is now.
+    /// Keeps a copy of the damaged file, and returns its path.
     pub(crate) fn set_aside(&self) -> io::Result<PathBuf> {
         let aside = self.free_place()?;
         written_file::check_beside(&self.copy)?;
@@ -62,23 +63,23 @@ impl Files {
         Ok(aside)
     }
 
-    /// Says that what takes the file's place is whole.
+    /// Marks the replacement as complete.
     pub(crate) fn finish(&self) -> io::Result<()> {
         fs::rename(&self.unfinished, &self.healed)?;
         sync_directory(&self.file);
         Ok(())
     }
 
-    /// Puts what is to take the file's place there, if there is anything. It goes into the same file, by which everybody in this
-    /// process knows it, and which nobody must have open.
+    /// Copies a complete replacement, if there is one, into the file. The file itself stays the same one, since handles
+    /// of this process identify it; no one may have it open.
     pub(crate) fn replace(&self) -> io::Result<()> {
         if !self.healed.exists() {
             return Ok(());
         }
-        // Of a file that another process has open redb says what to do.
+        // If another process has the file open, redb reports that.
         let Some(mut file) = self.locked()? else { return Ok(()) };
         let mut healed = match File::open(&self.healed) {
-            // Another process has done it by now.
+            // Another process has done this already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             opened => opened?,
         };
@@ -90,7 +91,8 @@ impl Files {
         Ok(())
     }
 
-    /// Keeps the file elsewhere and empties it, if it is ours and still what it was then: where it is kept.
+    /// Keeps a copy of the file and empties it, if it is one of fleche and has not changed since `then`. Returns the
+    /// path of the copy.
     pub(crate) fn begin_anew(&self, then: &Metadata) -> io::Result<Option<PathBuf>> {
         let Some(file) = self.locked()? else { return Ok(None) };
         let now = file.metadata()?;
@@ -104,11 +106,11 @@ impl Files {
         Ok(Some(aside))
     }
 
-    /// Whether the names of our tables stand in the file.
+    /// Returns whether the file contains the names of fleche's tables.
     fn tells_of_us(&self) -> io::Result<bool> {
         const NAMES: [&[u8]; 4] = [b"fleche", b"values", b"records", b"ages"];
         const BLOCK: usize = 1 << 20;
-        /// So much of a block is looked at again with the next one, for a name that begins there.
+        /// The part of a block that is searched again with the next one, for a name that crosses the border.
         const OVERLAP: usize = 8;
         let (mut file, mut block) = (File::open(&self.file)?, Vec::with_capacity(BLOCK + OVERLAP));
         let mut found = [false; NAMES.len()];
@@ -122,7 +124,7 @@ impl Files {
         Ok(found == [true; NAMES.len()])
     }
 
-    /// The file, locked as redb does it; `None` where another process has it open.
+    /// Opens the file and locks it as redb does. Returns `None` if another process has it open.
     fn locked(&self) -> io::Result<Option<File>> {
         let file = File::options().read(true).write(true).open(&self.file)?;
         match file.try_lock() {
@@ -139,8 +141,7 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// So that names survive a power failure. Where that cannot be done, nothing is lost but that; other systems than Unix cannot
-/// open directories, and need not.
+/// Makes names survive a power failure, as far as possible. Only Unix can open directories, and other systems need not.
 fn sync_directory(file: &Path) {
     if cfg!(unix)
         && let Some(directory) = file.parent()

@@ -1,4 +1,4 @@
-//! `RedbCalls`: records in a redb database, under their calls' keys.
+//! `RedbCalls`: records in a redb database, named by the keys of their calls.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -16,13 +16,13 @@ use crate::{
     pending::{Change, State},
 };
 
-/// A [`CallStore`] in a redb database. Cloning gives another handle to the same store.
+/// A [`CallStore`] in a redb database. A clone is another handle to the same store.
 ///
-/// `find` by function, and by arguments of the function, reads an index, and then the records that it leads to: as many as
-/// fit, not as many as there are. Other queries read all records.
+/// `find` by function, and by arguments of the function, reads an index and only the records that it selects, so its
+/// cost depends on the number of matches, not of records. Other queries read all records.
 ///
-/// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
-/// `contains` is true, `remove` removes nothing, and `put` refuses to replace it.
+/// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
+/// `contains` returns `true`, `remove` removes nothing, and `put` refuses to replace it.
 #[derive(Clone)]
 pub struct RedbCalls {
     database: ProcessLocal<Arc<Database>>,
@@ -30,43 +30,47 @@ pub struct RedbCalls {
 }
 
 impl RedbCalls {
-    /// The store in this file, which is created with its directory if it is missing.
+    /// Opens the store in this file, creating the file and its directory if they are missing.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the file, or it is something else than a
-    /// database of this crate, also one that is so damaged that nothing tells whose it is; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    /// [`Error::Config`](fleche_core::Error::Config) if another process has the file open, if it is not a database of
+    /// this crate, or if it is so damaged that this cannot be determined; [`Error::Io`](fleche_core::Error::Io) if it
+    /// cannot be created or read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&RedbCallsConfig::new(path.as_ref()))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &RedbCallsConfig) -> Result<Self> {
         Ok(Self { database: ProcessLocal::new(Database::open(&config.path)?), durability: config.durability })
     }
 
-    /// The database, which a forked child leaves alone.
+    /// Returns the database.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
         Ok(&self.database)
     }
 
-    /// The file, absolute, as it was called when it was first opened.
+    /// Returns the file as an absolute path, as it was named when it was first opened.
     pub fn path(&self) -> &Path {
         &self.database.inner.path
     }
 
-    /// The commits of the database since it was opened, of values that share the file too.
+    /// Returns the number of commits since the database was opened, including those of values in the same file.
     pub fn stats(&self) -> CommitStats {
         self.database.current().inner.commits.stats()
     }
 
-    /// As [`RedbValues::compact`](crate::RedbValues::compact).
+    /// Does the same as [`RedbValues::compact`](crate::RedbValues::compact).
     ///
     /// # Errors
-    /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
+    /// [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
         self.database()?.writable()?.inner.compact()
     }

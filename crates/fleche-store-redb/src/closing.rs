@@ -1,4 +1,4 @@
-//! `Closing`: an open redb database whose closing may fail, too.
+//! `Closing`: an open redb database that survives a failure to close it.
 
 use std::{
     io, mem,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::{error::caught, open::open};
 
-/// A database that is closed when this is dropped. Damaged pages may lead redb to panic even then.
+/// A database that is closed when this is dropped, even if damaged pages make redb panic.
 pub(crate) struct Closing {
     redb: Option<redb::Database>,
-    /// Whether nothing more is to be written to the file.
+    /// Whether the file must not be written to any more.
     is_damaged: bool,
 }
 
@@ -30,18 +30,17 @@ impl Closing {
         self.redb.as_mut().ok_or_else(closed)
     }
 
-    /// Whether redb reads and writes, which it does no more after an error of the system's.
+    /// Returns whether redb reads and writes, which it refuses after an error of the operating system.
     pub(crate) fn works(&self) -> bool {
         caught(|| Ok(self.get()?.begin_write()?.abort()?)).is_ok()
     }
 
-    /// Has nothing more written to the file, not even when it is closed.
+    /// Prevents further writes to the file, also when it is closed.
     pub(crate) fn give_up(&mut self) {
         self.is_damaged = true;
     }
 
-    /// Opens the file anew. What was committed since the last commit that is on the disk is lost. Until it is open again, who asks
-    /// for it is given an error.
+    /// Reopens the file. Commits since the last durable one are lost. Until it is open again, callers get an error.
     pub(crate) fn reopen(&mut self, path: &Path) -> Result<(), redb::Error> {
         if let Some(database) = self.redb.take() {
             abandon(database);
@@ -52,17 +51,17 @@ impl Closing {
     }
 }
 
-/// Closes it without writing to it: where pages are damaged, redb might panic while it cleans up after a panic, which ends the
-/// process. While a thread panics it writes nothing.
+/// Closes the database without writing to it, by dropping it during a panic, when redb does not write. With damaged
+/// pages, redb might panic while it unwinds from a panic, which would end the process.
 pub(crate) fn abandon(database: redb::Database) {
     let _ = catch_unwind(AssertUnwindSafe(|| {
         let _closed_while_this_unwinds = database;
-        resume_unwind(Box::new("a database is closed as it is"));
+        resume_unwind(Box::new("a database is closed without writing to it"));
     }));
 }
 
 fn closed() -> redb::Error {
-    redb::Error::Io(io::Error::other("it is closed, and is opened again as soon as it can be"))
+    redb::Error::Io(io::Error::other("the file is closed, and is reopened as soon as possible"))
 }
 
 impl Drop for Closing {
@@ -76,7 +75,7 @@ impl Drop for Closing {
             Ok(())
         });
         if let Err(error) = closed {
-            fleche_core::log::warn!(%error, "a redb database was not closed as it should be");
+            fleche_core::log::warn!(%error, "a redb database was not closed properly");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Commits: what is pending goes to redb in one transaction, durable or not.
+//! Commits: pending changes are written to redb in one transaction, durably or not.
 
 use std::{
     fs,
@@ -20,44 +20,44 @@ use crate::{
     tables::{Snapshot, Tables},
 };
 
-/// How many commits a database has done since it was opened, and of how many operations: what callers put, removed or set
-/// aside.
+/// The numbers of commits since a database was opened, and of their operations: entries that were put, removed or
+/// quarantined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommitStats {
-    /// Transactions that were committed.
+    /// The number of committed transactions.
     pub commits: u64,
-    /// Those of them that waited for the disk.
+    /// The number of commits that waited for the disk.
     pub durable: u64,
-    /// Operations that were done in them.
+    /// The number of operations in these commits.
     pub operations: u64,
 }
 
-/// Who commits, one at a time, and what is known of the commits.
+/// The lock that serializes commits, and their state.
 pub(crate) struct Commits {
     turn: Mutex<Turn>,
     /// All changes up to this number are durable.
     durable: AtomicU64,
-    /// What may be pending weighs so much, in bytes.
+    /// The maximum weight of pending changes, in bytes.
     most_pending: AtomicU64,
     stats: Mutex<CommitStats>,
 }
 
-/// Held by who commits.
+/// The state that a thread holds locked while it commits.
 #[derive(Default)]
 pub(crate) struct Turn {
     /// All changes up to this number are in redb.
     committed: u64,
-    /// How many bytes of the file commits that were not durable have taken since the last that was.
+    /// How many bytes of the file non-durable commits have taken since the last durable one.
     taken: u64,
 }
 
-/// So much of the file may be pending. While a commit is done, the file holds what was and what is to be, and so it does until
-/// the next that is durable.
+/// The weight of pending changes is limited to this fraction of the file's size: during a commit, and until the next
+/// durable one, the file holds both the old and the new pages.
 const PART_OF_FILE: u64 = 12;
 const FEWEST_PENDING: u64 = 1 << 17;
 const MOST_PENDING: u64 = 1 << 24;
-/// What a commit takes beside what is changed: copies of some pages, about.
+/// The approximate space that a commit takes in addition to its changes: copies of some pages.
 const PER_COMMIT: u64 = 1 << 14;
 
 impl Default for Commits {
@@ -86,12 +86,13 @@ impl Commits {
 }
 
 impl Inner {
-    /// Whether something that was put is not durable yet.
+    /// Returns whether there are changes that are not durable.
     pub(crate) fn has_pending(&self) -> bool {
         self.commits.durable.load(Ordering::Acquire) < self.pending.sequence()
     }
 
-    /// Returns when the changes up to this number are durable. Those who wait meanwhile share the next commit.
+    /// Returns once all changes up to this number are durable. Threads that wait at the same time share the next
+    /// commit.
     pub(crate) fn make_durable(&self, number: u64) -> Result<()> {
         let mut turn = self.commits.turn();
         if self.commits.durable.load(Ordering::Acquire) >= number && !self.health.is_doubtful() {
@@ -100,7 +101,7 @@ impl Inner {
         self.commit(&mut turn, None, true).map(drop)
     }
 
-    /// Returns when redb has what was put before, durable or not.
+    /// Returns once all earlier changes are in redb, durable or not.
     pub(crate) fn settle(&self) -> Result<()> {
         let number = self.pending.sequence();
         let mut turn = self.commits.turn();
@@ -110,12 +111,12 @@ impl Inner {
         self.commit(&mut turn, None, false).map(drop)
     }
 
-    /// Whether half of what may be pending is.
+    /// Returns whether pending changes exceed half of their limit.
     pub(crate) fn is_filling(&self) -> bool {
         self.pending.weight() > self.commits.most_pending() / 2
     }
 
-    /// Returns when not too much is pending for one more change.
+    /// Returns once pending changes are below their limit.
     pub(crate) fn make_room(&self) -> Result<()> {
         let is_full = || self.pending.weight() > self.commits.most_pending();
         if !is_full() {
@@ -125,7 +126,7 @@ impl Inner {
         if is_full() { self.commit(&mut turn, None, true).map(drop) } else { Ok(()) }
     }
 
-    /// Runs this when everything is durable, and while nobody commits.
+    /// Makes everything durable, then runs `run` while no other thread commits.
     pub(crate) fn alone<T>(&self, run: impl FnOnce() -> T) -> Result<T> {
         let mut turn = self.commits.turn();
         if self.has_pending() {
@@ -136,7 +137,7 @@ impl Inner {
         Ok(done)
     }
 
-    /// Does this in a commit, after all that is pending. Whether it changed anything.
+    /// Executes the operation in a commit, after all pending changes. Returns whether it changed anything.
     pub(crate) fn perform(&self, direct: &Direct<'_>, durable: bool) -> Result<bool> {
         let mut turn = self.commits.turn();
         self.pending.count();
@@ -165,8 +166,8 @@ impl Inner {
         Ok(done)
     }
 
-    /// All in one transaction. Where damaged pages do not allow that, the file is healed; where that cannot be done, as much as
-    /// goes, so that what cannot be kept harms nothing else.
+    /// Writes all changes in one transaction. If damaged pages prevent that, the file is repaired; if that fails, as
+    /// many changes as possible are written, so that an entry that cannot be stored does not affect the others.
     fn transact(&self, changes: &Changes, direct: Option<&Direct<'_>>, durable: bool) -> Result<bool, redb::Error> {
         let entries: Vec<_> = changes
             .values
@@ -175,7 +176,7 @@ impl Inner {
             .chain(changes.records.iter().map(|(key, change)| Entry::Record(key, change)))
             .collect();
         let mut done = self.transaction(&entries, direct, durable);
-        // What seems sound and fails once more is damaged.
+        // A file that seems sound but fails again is damaged.
         for ill in [Ill::Suspect, Ill::Damaged] {
             let Err(error) = &done else { break };
             if is_damage(error) {
@@ -203,7 +204,7 @@ impl Inner {
     fn in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
         match self.transaction(entries, None, false) {
             Err(error) if is_damage(&error) && entries.len() < 2 => {
-                fleche_core::log::warn!("an entry cannot be kept: {}", backend(&self.path, &error));
+                fleche_core::log::warn!("an entry cannot be stored: {}", backend(&self.path, &error));
                 Ok(())
             }
             Err(error) if is_damage(&error) => {
@@ -223,11 +224,11 @@ impl Inner {
     ) -> Result<bool, redb::Error> {
         caught(|| {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
-            // The pages that it sees can be used again.
+            // Pages that only this snapshot uses can be reused.
             self.renew_snapshot();
             let mut transaction = redb.get()?.begin_write()?;
             if durable {
-                // What follows a crash is quick, and does not find all of the file at fault for one damaged entry.
+                // Opening after a crash is fast then, and one damaged entry does not make redb reject the whole file.
                 transaction.set_quick_repair(true);
             } else {
                 transaction.set_durability(Durability::None)?;
@@ -242,7 +243,7 @@ impl Inner {
             }
             transaction.commit()?;
             self.renew_snapshot();
-            // What is done directly may have undone one of them.
+            // The direct operation may have reverted one of the changes.
             if direct.is_none() {
                 all_there(&*self.snapshot(redb.get()?)?, entries).inspect_err(|error| {
                     if is_damage(error) {
@@ -257,22 +258,22 @@ impl Inner {
         })
     }
 
-    /// How much may be pending, by the length of the file.
+    /// Sets the limit of pending changes from the length of the file.
     pub(crate) fn bound_pending(&self) {
         let length = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
         self.commits.most_pending.store((length / PART_OF_FILE).clamp(FEWEST_PENDING, MOST_PENDING), Ordering::Relaxed);
     }
 }
 
-/// So many entries of a commit are looked for when it is done.
+/// The number of entries that are looked up after a commit.
 const LOOKED_FOR: usize = 64;
 
-/// Looks for some of these. redb does not verify the pages that it reads: where two have changed places, it may keep an entry
-/// where it is not found.
+/// Looks up some of the entries. redb does not verify the pages that it reads: if two pages are swapped, it may store
+/// an entry where lookups do not find it.
 fn all_there(snapshot: &Snapshot, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
     for entry in entries.iter().step_by(entries.len().div_ceil(LOOKED_FOR).max(1)) {
         if !entry.is_in(snapshot)? {
-            return Err(redb::Error::Corrupted("what was put is not found".to_owned()));
+            return Err(redb::Error::Corrupted("a stored entry is not found".to_owned()));
         }
     }
     Ok(())
@@ -287,7 +288,7 @@ mod tests {
     use crate::{Durability, database::Database};
 
     #[test]
-    fn those_who_wait_for_the_disk_share_a_commit() {
+    fn threads_that_wait_for_the_disk_share_a_commit() {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("a")).unwrap();
         thread::scope(|scope| {
@@ -307,16 +308,16 @@ mod tests {
     }
 
     #[test]
-    fn what_fills_half_of_the_room_is_committed_by_a_thread_of_the_store() {
+    fn store_thread_commits_when_pending_reaches_half_the_limit() {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("a")).unwrap();
-        // Three quarters: too little for those who put to commit it.
+        // Three quarters of the limit, below the point where `put` commits.
         let number_of = |weight: u64| weight / (1000 + 256);
         for number in 0..number_of(super::FEWEST_PENDING / 4 * 3) {
             let bytes = [number.to_le_bytes().as_slice(), &[0; 992]].concat();
             database.put_value(&Digest::of(&bytes), &bytes, Durability::None).unwrap();
         }
-        // Where no thread commits, this goes on.
+        // Loops forever if no thread commits.
         while database.inner.commits.stats().commits == 0 {
             thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! How redb stores are described: `{"type":"redb","path":"…"}`.
+//! The configurations of redb stores: `{"type":"redb","path":"…"}`.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,18 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{RedbCalls, RedbValues};
 
-/// When what was put survives the end of the process and a power failure. Closing, which the last handle's drop does,
-/// makes everything durable in each case.
+/// When entries survive the end of the process and a power failure. In each case, closing the database, which happens
+/// when the last handle is dropped, makes all entries durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// When `put` returns: it waits for a commit that is on disk, and those who put at the same time share one.
+    /// When `put` returns: it waits for a commit to disk, which concurrent callers of `put` share.
     Immediate,
     /// Within 100 ms, or when `sync` returns.
     #[default]
     Eventual,
-    /// When the database is closed; `sync` does nothing. Now and then, before much is pending, it is made durable all the
-    /// same.
+    /// When the database is closed; `sync` does nothing. Before many entries are pending, they are made durable anyway.
     None,
 }
 
@@ -42,18 +41,18 @@ macro_rules! redb_config {
             /// The database file.
             #[serde(with = "fleche_core::store::portable_path")]
             pub path: PathBuf,
-            /// When what was put survives; absent in text where it is [`Durability::Eventual`].
+            /// When entries survive. Omitted in text if it is [`Durability::Eventual`].
             #[serde(default, skip_serializing_if = "is_default")]
             pub durability: Durability,
         }
 
         impl $config {
-            /// The store in this file.
+            /// Describes the store in this file.
             pub fn new(path: impl Into<PathBuf>) -> Self {
                 Self { path: path.into(), durability: Durability::default() }
             }
 
-            /// When what is put through this handle survives.
+            /// Sets when entries that are put through this handle survive.
             pub fn durability(mut self, durability: Durability) -> Self {
                 self.durability = durability;
                 self
@@ -78,11 +77,11 @@ macro_rules! redb_config {
 }
 
 redb_config! {
-    /// How to open a [`RedbValues`].
+    /// The configuration of a [`RedbValues`].
     RedbValuesConfig, ValueStoreConfig, RedbValues, ValueStore
 }
 
 redb_config! {
-    /// How to open a [`RedbCalls`].
+    /// The configuration of a [`RedbCalls`].
     RedbCallsConfig, CallStoreConfig, RedbCalls, CallStore
 }

@@ -1,4 +1,4 @@
-//! `Database`: a file that is open, which all handles to it share.
+//! `Database`: an open file, which all its handles share.
 
 use std::{
     path::PathBuf,
@@ -14,25 +14,25 @@ use crate::{
     closing::Closing, commit::Commits, flusher::Flusher, health::Health, open::Held, pending::Pending, tables::Snapshot,
 };
 
-/// An open file. The drop makes everything durable and closes it.
+/// An open file. Dropping it makes everything durable and closes it.
 pub(crate) struct Database {
     pub(crate) inner: Arc<Inner>,
     file: BackingFile<Self>,
 }
 
-/// What the thread that makes commits durable has a hold of, too.
+/// The part of a database that it shares with the flusher thread.
 pub(crate) struct Inner {
-    /// As the file was called when it was first opened, absolute.
+    /// The absolute path under which the file was first opened.
     pub(crate) path: PathBuf,
-    /// What readers read; none since the last commit.
+    /// The snapshot that reads use; `None` until the first read after a commit.
     pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
-    /// To be compacted, redb wants it alone.
+    /// Locked for writing by operations that need redb exclusively, such as compaction.
     pub(crate) redb: RwLock<Closing>,
     pub(crate) pending: Pending,
     pub(crate) commits: Commits,
     pub(crate) health: Health,
     pub(crate) flusher: Flusher,
-    // After redb, so that whoever opens the file anew finds it closed.
+    // Dropped after redb, so that the file is closed when another thread opens it again.
     pub(crate) _held: Held,
 }
 
@@ -68,7 +68,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.inner.flusher.stop();
         if let Err(error) = self.inner.make_durable(self.inner.pending.sequence()) {
-            fleche_core::log::warn!("what was put last may be lost: {error}");
+            fleche_core::log::warn!("the last entries of a redb store may be lost: {error}");
         }
     }
 }

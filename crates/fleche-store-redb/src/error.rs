@@ -1,4 +1,4 @@
-//! The errors of redb stores: what redb says, with the file's path and the cure.
+//! The errors of redb stores: redb's message, the file's path, and what to do.
 
 use std::{
     any::Any,
@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{CallKey, Error, Result};
 
-/// Runs what calls redb. A panic, to which damaged pages may lead it, becomes an error.
+/// Runs an operation of redb. A panic, which damaged pages may cause, becomes an error.
 pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(redb::Error::Corrupted(message(&*panic))))
 }
@@ -19,8 +19,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "redb panicked".to_owned())
 }
 
-/// Whether this comes of damage to the file: redb finds tables neither gone nor changed that nobody has touched, and no end
-/// where pages should be.
+/// Returns whether this error comes from damage to the file: tables are missing or have another type although nothing
+/// has changed them, or the file ends where pages should be.
 pub(crate) fn is_damage(error: &redb::Error) -> bool {
     match error {
         redb::Error::Corrupted(_)
@@ -33,64 +33,65 @@ pub(crate) fn is_damage(error: &redb::Error) -> bool {
     }
 }
 
-/// Whether redb may read and write nothing more before the file is opened anew: after an error of the system's.
+/// Returns whether redb refuses to read and write until the file is reopened, as it does after an error of the
+/// operating system.
 pub(crate) fn is_shut(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo)
 }
 
-/// What redb said about an open database.
+/// Converts redb's error in an operation on an open database.
 pub(crate) fn backend(path: &Path, error: &redb::Error) -> Error {
     let cure = match error {
         error if is_damage(error) => {
-            "; the file is damaged: the next commit keeps what of it can be read, the rest is computed again; if this goes on, \
-             move it away, or restore it from a copy"
+            "; the file is damaged: the next commit keeps the results that can be read, the others are computed again; if this \
+             persists, move the file away or restore it from a copy"
         }
         redb::Error::PreviousIo => {
-            "; the file is opened anew within a second, or healed within a minute if it is damaged; the log says what keeps it from \
-             that"
+            "; the file is reopened within a second, or repaired within a minute if it is damaged; if that fails, the log says \
+             why"
         }
         _ => "",
     };
     Error::backend(name(path))(format!("{error}{cure}"))
 }
 
-/// What redb said when the file was to be opened.
+/// Converts redb's error in opening the file.
 pub(crate) fn opening(path: &Path, error: redb::Error) -> Error {
     let config = |why: String| Error::Config { place: format!("`{}`", path.display()), why };
     match error {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => config(
-            "another process holds this redb database, and such a store reaches one process at a time \
-             (Reach::Exclusive): close it there, take a file or sql store, or use a process pool, whose workers reach \
-             their parent's store"
+            "another process has this redb database open, and only one process at a time can (Reach::Exclusive): \
+             close it there, use a file or sql store, or use a process pool, whose workers access the store of their \
+             parent process"
                 .to_owned(),
         ),
         redb::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
-            config(format!("this is no redb database ({error}): give the store a file of its own"))
+            config(format!("this is not a redb database ({error}): give the store a file of its own"))
         }
         redb::Error::Io(source) => Error::io("open the redb database", path)(source),
         redb::Error::Corrupted(why) => config(format!(
-            "this redb database is damaged ({why}): move the file away, and what was in it is computed again, or restore \
+            "this redb database is damaged ({why}): move the file away to compute its results again, or restore \
              it from a copy"
         )),
         other => config(format!("this redb database cannot be opened: {other}")),
     }
 }
 
-/// The file has something else in it than a store of ours.
+/// Returns the error of a file that does not hold a store of this crate.
 pub(crate) fn foreign(path: &Path, why: &str) -> Error {
     Error::Config { place: format!("`{}`", path.display()), why: why.to_owned() }
 }
 
-/// The entry does not hold what it claims to hold; `fate` says where it is now.
+/// Returns the error of an entry that fails verification; `fate` says where the entry is now.
 pub(crate) fn damaged(path: &Path, entry: &str, why: &str, fate: &str) -> Error {
     Error::Damaged { entry: format!("{entry} in {}", name(path)), why: format!("{why}; {fate}") }
 }
 
-/// A record would replace one that only a later version of fleche can read.
+/// Returns the error of a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(path: &Path, key: &CallKey) -> Error {
     Error::Refused {
-        store: format!("{}, which has call {key} in a later format,", name(path)),
-        operation: "replace a record that it cannot read",
+        store: format!("{} (call {key})", name(path)),
+        operation: "replace a record of a later format, which this version of fleche cannot read",
     }
 }
 

@@ -1,4 +1,5 @@
-//! The thread that makes commits durable a little later, there only while something is not yet durable.
+//! The thread that makes commits durable after a short delay. It runs only while there are changes that are not
+//! durable.
 
 use std::{
     sync::{
@@ -13,20 +14,20 @@ use fleche_core::{log::Throttle, starter};
 
 use crate::database::Inner;
 
-/// How long what is put first waits for others. Making it durable takes a while as well; both together are to stay below
-/// 100 ms.
+/// How long the first pending entry waits for more entries. This delay and the commit together should stay below 100
+/// ms.
 const DELAY: Duration = Duration::from_millis(60);
 
-/// The same where it fails again and again, as on a full disk.
+/// The maximum delay if commits keep failing, for example on a full disk.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(crate) struct Flusher {
     state: Mutex<State>,
     called: Condvar,
-    /// Whether the thread will look again at whether something is pending. Changed under the lock.
+    /// Whether the thread will check again for pending changes. Modified under the lock.
     watching: AtomicBool,
-    /// Whether it is not to wait for others before it does. Changed under the lock.
+    /// Whether the thread should commit without delay. Modified under the lock.
     hurried: AtomicBool,
 }
 
@@ -37,7 +38,7 @@ struct State {
 }
 
 impl Flusher {
-    /// Sees to it that what is pending becomes durable soon.
+    /// Ensures that pending changes become durable soon.
     pub(crate) fn see_to(inner: &Arc<Inner>) {
         if inner.flusher.watching.load(Ordering::Acquire) {
             return;
@@ -50,19 +51,21 @@ impl Flusher {
         match starter::spawn("fleche-redb", move || clone.flusher.run(&clone)) {
             Ok(thread) => {
                 inner.flusher.watching.store(true, Ordering::Release);
-                // The one before has nothing left to do but to end.
+                // The previous thread has nothing left to do and is about to end.
                 state.thread = Some(thread);
             }
             Err(error) => {
                 inner.flusher.hurried.store(false, Ordering::Relaxed);
                 drop(state);
-                fleche_core::log::warn!("no thread to make commits durable later, so it is done now: {error}");
+                fleche_core::log::warn!(
+                    "cannot start the thread that makes commits durable later, so this is done now: {error}"
+                );
                 inner.flush();
             }
         }
     }
 
-    /// Sees to it that what is pending is committed now, so that nobody who puts more has to do it.
+    /// Ensures that pending changes are committed now, so that callers of `put` do not have to commit.
     pub(crate) fn hurry(inner: &Arc<Inner>) {
         if inner.flusher.hurried.load(Ordering::Relaxed) {
             return;
@@ -91,7 +94,7 @@ impl Flusher {
             let state = self.lock();
             self.hurried.store(false, Ordering::Relaxed);
             self.watching.store(false, Ordering::Release);
-            // Looked at after that: who puts something later sees that nobody watches, or hurries.
+            // Checked after `watching` is cleared: a `put` after that starts another thread.
             if state.stop || !inner.has_pending() {
                 return;
             }
@@ -99,7 +102,7 @@ impl Flusher {
         }
     }
 
-    /// Returns when the thread is gone; there will be no other.
+    /// Ends the thread, and prevents another one.
     pub(crate) fn stop(&self) {
         let thread = {
             let mut state = self.lock();
@@ -108,7 +111,7 @@ impl Flusher {
         };
         self.called.notify_all();
         if let Some(thread) = thread {
-            // It does not panic; if it did, the one who closes makes everything durable.
+            // The thread does not panic. If it did, closing would make everything durable.
             let _ = thread.join();
         }
     }
@@ -119,13 +122,17 @@ impl Flusher {
 }
 
 impl Inner {
-    /// Whether what is pending was made durable.
+    /// Makes pending changes durable. Returns whether that succeeded.
     fn flush(&self) -> bool {
         let durable = self.make_durable(self.pending.sequence());
         durable
             .inspect_err(|error| {
                 static FAULTS: Throttle = Throttle::new();
-                fleche_core::log::warn_rarely!(&FAULTS, error.kind(), "what was put may not survive: {error}");
+                fleche_core::log::warn_rarely!(
+                    &FAULTS,
+                    error.kind(),
+                    "recent entries of a redb store may be lost: {error}"
+                );
             })
             .is_ok()
     }

@@ -1,5 +1,5 @@
-//! Mending an open file: opened anew after an error of the system's, and, where pages are damaged, replaced by a file of all
-//! that could be read of it.
+//! Repair of an open file: it is reopened after an error of the operating system and, if pages are damaged, replaced by
+//! a file with all entries that can be read.
 
 use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
@@ -11,13 +11,13 @@ use crate::{
     salvage::{Salvaged, Source, salvage},
 };
 
-/// After so long one tries again to open a file.
+/// The pause after a failed attempt to reopen a file.
 const REOPENING: Duration = Duration::from_secs(1);
-/// The same to heal it: each time all of it is read.
+/// The pause after a failed repair, each of which reads the whole file.
 const HEALING: Duration = Duration::from_mins(1);
 
 impl Inner {
-    /// Mends what is known to be wrong, for who commits. Whether nothing is wrong any more, as far as is known.
+    /// Repairs a known fault, before a commit. Returns whether it did.
     pub(crate) fn mend(&self) -> bool {
         match self.health.to_mend() {
             Ill::Not => false,
@@ -26,13 +26,13 @@ impl Inner {
         }
     }
 
-    /// Opens the file anew. Whether it did.
+    /// Reopens the file. Returns whether that succeeded.
     pub(crate) fn reopen(&self) -> bool {
         let reopened = {
-            // Readers wait meanwhile.
+            // Reads wait for this lock.
             let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
             if self.health.to_mend() == Ill::Not {
-                // Another has done it, or tried.
+                // Another thread has reopened the file, or tried to.
                 return redb.get().is_ok();
             }
             self.renew_snapshot();
@@ -42,7 +42,7 @@ impl Inner {
             Ok(()) => self.health.mended(),
             Err(error) => {
                 self.health.not_mended(REOPENING);
-                fleche_core::log::warn!("the redb database `{}` does not open again: {error}", self.path.display());
+                fleche_core::log::warn!("cannot reopen the redb database `{}`: {error}", self.path.display());
                 return false;
             }
         }
@@ -56,8 +56,8 @@ impl Inner {
             Ok(Some((Salvaged { values, records, .. }, aside))) => {
                 self.health.mended();
                 fleche_core::log::warn!(
-                    "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, what \
-                     else was in it is computed again; the damaged file is `{}`",
+                    "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, the \
+                     other results are computed again; the damaged file is `{}`",
                     aside.display()
                 );
             }
@@ -69,22 +69,21 @@ impl Inner {
                     redb.get().is_ok()
                 };
                 self.health.not_mended(if is_open { HEALING } else { REOPENING });
-                fleche_core::log::warn!("the redb database `{path}` seems damaged, and could not be healed: {error}");
+                fleche_core::log::warn!("the redb database `{path}` seems damaged, and repairing it failed: {error}");
                 return false;
             }
         }
         true
     }
 
-    /// Reads all of the file. Where pages are damaged, as they are known to be or turn out to be, what could be read takes its
-    /// place.
+    /// Reads the whole file. If pages are known or found to be damaged, a file of the readable entries replaces it.
     fn replace(&self, files: &Files, ill: Ill) -> Result<Option<(Salvaged, PathBuf)>, redb::Error> {
-        // Readers wait meanwhile; what they find afterwards is sound.
+        // Reads wait for this lock and find a sound file afterwards.
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         self.renew_snapshot();
         files.remove_unfinished()?;
         files.free_place()?;
-        // An error of the system's says nothing of the file.
+        // An error of the operating system does not mean that the file is damaged.
         if !redb.works() {
             redb.reopen(&self.path)?;
         }
@@ -94,7 +93,7 @@ impl Inner {
             return Ok(None);
         }
         let aside = files.set_aside()?;
-        // From here on it is healed, whatever happens: whoever opens the file puts the new one in its place.
+        // From here on the repair is certain to complete: opening the file puts the replacement in place.
         files.finish()?;
         redb.reopen(&self.path)?;
         Ok(Some((salvaged, aside)))

@@ -1,4 +1,4 @@
-//! `Health`: what is known to be wrong with an open file, and when something may be done about it.
+//! `Health`: the known faults of an open file, and when a repair may be tried.
 
 use std::{
     sync::{
@@ -8,15 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is wrong, the worse the later.
+/// The fault of a file, from the mildest to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Ill {
-    /// Nothing.
+    /// No fault.
     Not,
-    /// After an error of the system's redb reads nothing more before the file is opened anew.
+    /// After an error of the operating system, redb reads nothing more until the file is reopened.
     Shut,
-    /// Something could not be read. Whether pages are damaged is to be looked at.
+    /// Some data could not be read. It remains to be checked whether pages are damaged.
     Suspect,
     /// Pages are damaged.
     Damaged,
@@ -26,17 +26,17 @@ pub(crate) enum Ill {
 #[derive(Default)]
 pub(crate) struct Health {
     ill: AtomicU8,
-    /// What has failed is not tried again before.
+    /// The earliest time of the next repair, if the last one failed.
     not_before: Mutex<Option<Instant>>,
 }
 
 impl Health {
-    /// Takes note of what is wrong, unless something worse is known.
+    /// Notes a fault, unless a worse one is known.
     pub(crate) fn note(&self, ill: Ill) {
         self.ill.fetch_max(ill as u8, Ordering::Relaxed);
     }
 
-    /// What is to be mended now.
+    /// Returns the fault that may be repaired now.
     pub(crate) fn to_mend(&self) -> Ill {
         let ill = match self.ill.load(Ordering::Relaxed) {
             0 => return Ill::Not,
@@ -48,7 +48,7 @@ impl Health {
         if not_before.is_some_and(|moment| Instant::now() < moment) { Ill::Not } else { ill }
     }
 
-    /// Whether pages may be damaged, and something may be done about it now.
+    /// Returns whether pages may be damaged and a repair may be tried now.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.to_mend() >= Ill::Suspect
     }
@@ -58,7 +58,7 @@ impl Health {
         *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// It could not be mended: nobody tries again for so long.
+    /// Notes a failed repair, which is not retried before this pause has passed.
     pub(crate) fn not_mended(&self, pause: Duration) {
         *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
     }

@@ -1,4 +1,4 @@
-//! The index of records: its rows, and which of them a query asks for.
+//! The index of records: its rows, and the selection of rows for a query.
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
@@ -7,32 +7,32 @@ use fleche_core::{
     call::{Argument, INLINE_LIMIT},
 };
 
-/// The key of a row: 8 bytes that say what is looked for, then the call's key. A record has a row for its function and one
-/// for each of its arguments. They follow from the record: rows that damage has left or taken are found out, or written
-/// again, whenever the record is.
+/// The key of a row: an 8-byte selector, then the key of the call. A record has a row for its function and one for each
+/// of its arguments. The rows are derived from the record, so rows that damage has added or lost are detected or
+/// rewritten together with the record.
 pub(crate) type RowKey = [u8; SELECTOR_LEN + KEY_LEN];
 
 const SELECTOR_LEN: usize = 8;
 const KEY_LEN: usize = 32;
 
-/// What is looked for: the beginning of a digest. What two of them share is checked on the records.
+/// The first bytes of a digest of what a query selects by. Collisions are resolved by checking the records.
 type Selector = [u8; SELECTOR_LEN];
 
-/// The rows of a record.
+/// Returns the rows of a record.
 pub(crate) fn rows(key: &CallKey, record: &Record) -> Vec<RowKey> {
     let name = &record.function.name;
     let arguments = record.arguments.iter().map(|argument| of_argument(name, argument));
     std::iter::once(of_function(name)).chain(arguments).map(|selector| row(selector, key.digest().as_bytes())).collect()
 }
 
-/// The key of the record that a row leads to.
+/// Returns the key of the record that a row leads to.
 pub(crate) fn call_of(row: &RowKey) -> CallKey {
     Digest::from_bytes(std::array::from_fn(|at| row[SELECTOR_LEN + at])).into()
 }
 
-/// The rows that a query for a function asks for.
+/// The rows that a query for a function selects.
 pub(crate) struct Wanted {
-    /// Those of its first argument, or of the function.
+    /// The rows of one of the query's arguments, or of the function if it has none.
     pub(crate) rows: RangeInclusive<RowKey>,
     others: Vec<Selector>,
 }
@@ -44,7 +44,7 @@ impl Wanted {
         Self { rows: row(first, &[0; KEY_LEN])..=row(first, &[u8::MAX; KEY_LEN]), others: selectors }
     }
 
-    /// The rows for the other arguments that a record has to which this row leads.
+    /// Returns the rows of the query's other arguments, which a matching record with this row must also have.
     pub(crate) fn others<'a>(&'a self, found: &'a RowKey) -> impl Iterator<Item = RowKey> + 'a {
         let key: [u8; KEY_LEN] = std::array::from_fn(|at| found[SELECTOR_LEN + at]);
         self.others.iter().map(move |selector| row(*selector, &key))
@@ -62,7 +62,7 @@ fn of_function(name: &str) -> Selector {
     selector(name.as_bytes())
 }
 
-/// Of the function's name, the argument's, its form and its reference.
+/// Computes the selector from the function's name, the argument's name, its form and its reference.
 fn of_argument(function: &str, Argument(name, value): &Argument) -> Selector {
     let (form, reference): (u8, Cow<'_, [u8]>) = match value {
         ValueRef::Inline(encoded) => (0, encoded.as_slice().into()),

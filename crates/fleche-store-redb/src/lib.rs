@@ -1,7 +1,7 @@
-//! Stores in a [redb](https://www.redb.org) database: one file, one process at a time, very many small entries.
+//! Stores in a [redb](https://www.redb.org) database: one file, for one process at a time with very many small entries.
 //!
-//! [`RedbValues`] keeps values, [`RedbCalls`] records; both may name one file or two. Choose them for one long-running
-//! process with many small results; `fleche-store-file` where several processes share the results.
+//! [`RedbValues`] stores values, [`RedbCalls`] stores records; they can share a file. Choose them for one long-running
+//! process with many small results, and `fleche-store-file` if several processes share the results.
 //!
 //! ```
 //! use fleche_core::{Digest, ValueStore};
@@ -17,50 +17,55 @@
 //! # Ok::<(), fleche_core::Error>(())
 //! ```
 //!
-//! # Who may open the file
+//! # Sharing
 //!
-//! One process ([`Reach::Exclusive`]): another one is refused with an error that says what to do. Within the process
-//! every handle, of whatever spelling of the path and of both kinds, leads to one open database, which the last of them
-//! closes.
+//! Only one process at a time can open the file ([`Reach::Exclusive`]); another one gets an error that says what to do.
+//! Within the process, all handles to the file, of both kinds and whatever the spelling of the path, share one open
+//! database. Dropping the last handle closes it.
 //!
-//! # What survives
+//! # Durability
 //!
-//! What is put is seen by everybody at once, and kept in memory until a commit writes all that was put by then, by whatever
-//! thread: after 60 ms under [`Durability::Eventual`], and when somebody waits for the disk, lists or searches, or when more
-//! is pending than a twelfth of the file (16 MiB at most, with what it takes in memory up to 48 MiB). When half of that is
-//! pending, a thread of the store begins, so that those who put seldom have to wait for it. Values of more than
-//! 64 KiB are not copied: whoever puts one commits it. When a commit is on disk, [`Durability`] says. Where a commit fails, what
-//! it had stays pending for the next; whoever waits for it, or puts more than may be pending, is told. A handle that is never
-//! dropped, as one in a static, is never closed: what it put in the last 100 ms before the process ends is lost under
-//! [`Durability::Eventual`]. What is lost is lost as a whole, from some commit on; nothing is ever half there.
+//! A new entry is visible to all threads when `put` returns. It stays in memory until a commit writes all pending
+//! entries, of all threads, in one transaction. A commit happens 60 ms after the first pending entry under
+//! [`Durability::Eventual`]; when a caller waits for the disk, lists or searches; and when the pending entries exceed a
+//! twelfth of the file (at least 128 KiB, at most 16 MiB, which take up to 48 MiB of memory). From half of that limit
+//! on, a thread of the store commits in the background, so that callers of `put` rarely wait. Values of more than 64
+//! KiB are not copied: `put` commits them itself. [`Durability`] determines when a commit is on disk.
 //!
-//! # What is in the file
+//! If a commit fails, its entries stay pending for the next one; callers that wait for the commit, or whose entries
+//! exceed the limit, get the error. A handle that is never dropped, such as one in a static, is never closed: entries
+//! that were put in the last 100 ms before the process ends are lost under [`Durability::Eventual`]. A crash loses only
+//! whole commits, the last ones; it never leaves a partial one.
+//!
+//! # Layout of the file
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `values` | digest | the value's encoding, as it is |
-//! | `ages` | digest | when it was put: nanoseconds since 1970, `u64` |
-//! | `records` | call key | the record's bytes |
-//! | `index` | 8 bytes of a digest of the function's name, or of that and an argument, then the call key | |
-//! | `damaged` | a number | `v` or `r`, the digest or call key, then what was found there; the last 64 |
+//! | `values` | digest | the unmodified encoding of the value |
+//! | `ages` | digest | the time of the last `put`: nanoseconds since the Unix epoch, `u64` |
+//! | `records` | call key | the unmodified bytes of the record |
+//! | `index` | 8 bytes of the digest of the function's name, or of that and an argument, then the call key | |
+//! | `damaged` | a number | `v` or `r`, the digest or call key, the quarantined bytes; the last 64 |
 //! | `fleche` | `format` | 2; a file with another number is refused |
 //!
 //! Every read is verified: the bytes of a value against its digest, a record against its checksum.
 //!
 //! # Damage
 //!
-//! A damaged entry is moved to the table `damaged`. Where pages of the file itself are damaged, an operation that meets one fails
-//! with an error, and the next commit, or closing, reads all of the file: if it is damaged indeed, a copy of it stays as
-//! `NAME.damaged-1` (to `-4`; then it is healed no more until somebody removes them), and what can be read and is whole goes into
-//! a new one in its place. That takes room for two more of the file on the disk for a while. What fails is tried again after a
-//! minute; a file that redb reads no more after an error of the system's is opened anew, at most once a second.
+//! A damaged entry is moved to the table `damaged`. If pages of the file itself are damaged, an operation that reads
+//! one fails, and the next commit, or closing, reads the whole file. If damage is confirmed, a copy of the file is kept
+//! as `NAME.damaged-1` (to `-4`; then the file is not repaired any more until you remove them), and all intact entries
+//! that can be read are moved to a new file in its place. For a while, this needs twice the file's size in addition on
+//! the disk. A failed repair is retried after a minute. A file that redb stops reading after an error of the operating
+//! system is reopened, at most once a second.
 //!
-//! Files of up to 4 MiB are verified as a whole when they are opened, in some ten milliseconds. Of larger ones redb does not verify the pages that it reads:
-//! where one has another's place, entries may be out of sight. So after each commit up to 64 of its entries are looked for, and
-//! one that is not found, or not in order, has the file healed. A file of which redb reads nothing, as one that was cut short, is
-//! set aside likewise when it is opened, for an empty one, if the names of our tables stand in it; else it is refused, and left
-//! alone, as a file of another program or of a later version of redb is. What the store cannot catch: at some damages of a larger
-//! file redb ends the process, since it panics while it cleans up after a panic.
+//! Files of up to 4 MiB are verified as a whole when they are opened, in about ten milliseconds. In larger files, redb
+//! does not verify the pages that it reads: if one page is in the place of another, entries may be missing. So after
+//! each commit, up to 64 of its entries are looked up, and if one is missing or out of order, the file is repaired. If
+//! redb cannot read a file at all, for example because it was truncated, opening replaces it with an empty one and
+//! keeps the damaged file, provided that it contains the names of fleche's tables. Otherwise the file is refused and
+//! left alone, as is a file of another program or of a later version of redb. The store cannot recover from some kinds
+//! of damage to larger files: redb panics while it unwinds from a panic, which ends the process.
 
 mod apply;
 mod aside;

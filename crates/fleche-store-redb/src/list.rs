@@ -1,4 +1,5 @@
-//! Listing: in pages, each read from the newest snapshot, so that no reader stays open while its user does something.
+//! Listing in pages, each read from the latest snapshot, so that no snapshot stays open while the caller handles
+//! entries.
 
 use std::{
     ops::{Bound, RangeBounds},
@@ -15,10 +16,10 @@ use crate::{
     tables::{Blob, Bytes32, Snapshot},
 };
 
-/// So many entries are read at once.
+/// The number of entries in a page.
 const PAGE: usize = 256;
 
-/// What pages hold, by their keys: `load` gives the entries after a key, a page of them at most.
+/// An iterator over pages, by key: `load` returns at most a page of entries from a bound on.
 struct Paged<K, T, F> {
     load: F,
     page: vec::IntoIter<(K, Option<T>)>,
@@ -46,7 +47,7 @@ impl<K: Copy, T, F: FnMut(Bound<K>) -> Result<Vec<(K, Option<T>)>>> Iterator for
 }
 
 impl Database {
-    /// The digests that begin so, of the table that this gives, but for those that have been removed.
+    /// Returns the digests with this prefix in the table that `table` selects, except those of removed entries.
     pub(crate) fn digests<'a>(
         &'a self,
         table: fn(&Snapshot) -> &ReadOnlyTable<Bytes32, Blob>,
@@ -77,7 +78,7 @@ impl Database {
         Ok(Paged { load, page: Vec::new().into_iter(), next: Some(Bound::Included(first)) })
     }
 
-    /// The calls that the index has for the query.
+    /// Returns the calls that the index has for the query.
     pub(crate) fn indexed(
         &self,
         function: &str,
@@ -104,7 +105,8 @@ impl Database {
     }
 }
 
-/// Pages of the file that are damaged may give keys in no order: whoever goes on after the last would not come to an end.
+/// Fails if the keys are out of order, as damaged pages may return them; an iteration that continues after the last key
+/// might never end.
 fn in_order<K: Ord, T>(from: &Bound<K>, page: &[(K, T)]) -> Result<(), redb::Error> {
     let begins = page.first().is_none_or(|(first, _)| match from {
         Bound::Included(from) => first >= from,

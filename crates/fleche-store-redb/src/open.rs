@@ -1,4 +1,4 @@
-//! Opening and closing: one database for all handles to a file, whatever the path's spelling.
+//! Opening and closing: all handles to a file share one database, whatever the spelling of the path.
 
 use std::{
     cmp::Ordering,
@@ -27,11 +27,11 @@ use crate::{
 
 static OPEN: OpenStores<Place, Database> = OpenStores::new();
 
-/// What redb may hold in memory, in bytes.
+/// The size of redb's cache in memory, in bytes.
 const CACHE: usize = 1 << 28;
 
 impl Database {
-    /// The database in this file, which is created if it is missing.
+    /// Opens the database in this file, creating the file if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
         let path = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
         if let Some(directory) = path.parent() {
@@ -39,7 +39,7 @@ impl Database {
         }
         let place = place(&path)?;
         OPEN.get_or_open(place.clone(), || {
-            // Whoever has dropped the last handle may not have closed the file yet.
+            // Another thread may have dropped the last handle and not have finished closing the file.
             let held = Held::take(place);
             let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
             let database = Self::new(path, opened.redb, held)?;
@@ -49,18 +49,19 @@ impl Database {
     }
 }
 
-/// An open file.
+/// A file that has just been opened.
 pub(crate) struct Opened {
     pub(crate) redb: redb::Database,
-    /// What is wrong with it, as far as opening tells.
+    /// The damage that opening has detected.
     ill: Ill,
 }
 
-/// Files up to this size, in bytes, are read and verified as a whole when they are opened, which takes some ten milliseconds at most.
+/// The maximum size, in bytes, of files that are read and verified as a whole when they are opened. That takes at most
+/// about ten milliseconds.
 const SMALL: u64 = 1 << 22;
 
-/// Whether all of this file is as redb has written it, if it is small. It is looked at in memory: in its place, redb would undo
-/// commits where it finds damage.
+/// Returns whether the whole file is as redb has written it, if it is small; larger files count as sound. A copy in
+/// memory is checked, since redb would undo commits in the file itself when it finds damage.
 fn is_sound(path: &Path) -> bool {
     if !fs::metadata(path).is_ok_and(|metadata| (1..=SMALL).contains(&metadata.len())) {
         return true;
@@ -78,8 +79,8 @@ fn is_sound(path: &Path) -> bool {
     verified.unwrap_or(false)
 }
 
-/// redb, with the tables there. A file that is ours, and of which nothing can be read, is kept elsewhere and emptied. The inner
-/// error is ours.
+/// Opens the database and creates its tables. If a file of fleche cannot be read at all, it is kept under another name
+/// and emptied. The inner error is one of fleche.
 fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
     let (then, is_sound) = (fs::metadata(path)?, is_sound(path));
     let why = match caught(|| open(path)) {
@@ -95,22 +96,22 @@ fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
     match Files::of(path).begin_anew(&then) {
         Ok(Some(aside)) => {
             fleche_core::log::warn!(
-                "the redb database `{}` is damaged ({why}), and nothing of it can be read: a new one takes its place, and what was \
-                 in it is computed again; the damaged file is `{}`",
+                "the redb database `{}` is damaged ({why}) and cannot be read: a new one replaces it, and the results in it are \
+                 computed again; the damaged file is `{}`",
                 path.display(),
                 aside.display()
             );
             caught(|| open(path))
         }
         Ok(None) => Err(redb::Error::Corrupted(why.to_string())),
-        Err(error) => Err(redb::Error::Corrupted(format!("{why}; it stays as it is: {error}"))),
+        Err(error) => Err(redb::Error::Corrupted(format!("{why}; the file is left as it is: {error}"))),
     }
 }
 
-/// The place of the file, which is created, empty, if it is missing.
+/// Returns the identity of the file, which is created empty if it is missing.
 fn place(path: &Path) -> Result<Place> {
     written_file::check_named(path).map_err(Error::io("open the redb database", path))?;
-    // What is there is not opened before it is known to be a file: a pipe would have the caller wait.
+    // Only a regular file is opened: opening a named pipe would block.
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
         Ok(_) => return Err(Error::io("open the redb database", path)(io::Error::other("it is not a regular file"))),
@@ -123,7 +124,7 @@ fn place(path: &Path) -> Result<Place> {
     Place::of(path)
 }
 
-/// redb, with the tables there. The inner error is ours.
+/// Opens the database and creates its tables. The inner error is one of fleche.
 pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     Files::of(path).replace()?;
     let redb = Builder::new().set_cache_size(CACHE).create(path)?;
@@ -137,12 +138,15 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
         return Ok(Ok(Opened { redb, ill: Ill::Not }));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
-        return Ok(Err(foreign(path, "this redb database is of another program: give the store a file of its own")));
+        return Ok(Err(foreign(
+            path,
+            "this redb database belongs to another program: give the store a file of its own",
+        )));
     }
     let format = caught(|| Ok(reading.open_table(FLECHE)?.get(FORMAT.0)?.map_or(0, |format| format.value())));
     drop(reading);
     let (format, ill) = match format {
-        // The page that says so is damaged. No other format has ever been released.
+        // The page with the format is damaged. No other format has ever been released.
         Err(error) if is_damage(&error) => (FORMAT.1, Ill::Damaged),
         format => (format?, Ill::Not),
     };
@@ -150,22 +154,22 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
         Ordering::Equal => Ok(Opened { redb, ill }),
         Ordering::Greater => Err(foreign(
             path,
-            "a later version of fleche has written this database: use that, or give the store a file of its own",
+            "a later version of fleche has written this database: use that version, or give the store a file of its own",
         )),
         Ordering::Less => Err(foreign(
             path,
-            "an earlier version of fleche, which was never released, has written this database: move the file away, and what \
-             was in it is computed again",
+            "an earlier version of fleche, which was never released, has written this database: move the file away; the \
+             results in it are computed again",
         )),
     })
 }
 
 impl Inner {
-    /// Gives back to the system what the file does not need. Whether it has become smaller.
+    /// Returns unused space of the file to the system. Returns whether there was anything to compact.
     pub(crate) fn compact(&self) -> Result<bool> {
         self.alone(|| {
             let compacted = caught(|| {
-                // Waits for those who are reading; the others wait for this.
+                // Waits for running reads; later ones wait for this.
                 let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
                 self.renew_snapshot();
                 Ok(redb.get_mut()?.compact()?)
@@ -175,13 +179,13 @@ impl Inner {
     }
 }
 
-/// The right to open a file, of which there is one in a process.
+/// The exclusive right within this process to open a file.
 pub(crate) struct Held(Place);
 
 static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
 
 impl Held {
-    /// Returns when nobody else in this process has the file open.
+    /// Blocks until no other thread of this process has the file open.
     fn take(place: Place) -> Self {
         let (held, released) = &HELD;
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);

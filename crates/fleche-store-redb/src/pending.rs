@@ -1,4 +1,4 @@
-//! What was put or removed and is not in redb yet: everybody sees it, and the next commit takes all of it.
+//! Pending changes, which are not in redb yet: all readers see them, and the next commit writes them.
 
 use std::{
     collections::BTreeMap,
@@ -14,27 +14,27 @@ use fleche_core::{CallKey, Digest, Record};
 
 use crate::index::RowKey;
 
-/// What is to become of an entry.
+/// The change of an entry.
 #[derive(Clone)]
 pub(crate) enum Change<T> {
     Put(T),
     Removed,
 }
 
-/// A value that was put, and when: nanoseconds since 1970.
+/// A value, and when it was put, in nanoseconds since the Unix epoch.
 #[derive(Clone)]
 pub(crate) struct PutValue {
     pub(crate) bytes: Bytes,
     pub(crate) put: u64,
 }
 
-/// A record that was put, its bytes, and its rows in the index.
+/// A record, its bytes, and its rows in the index.
 #[derive(Clone)]
 pub(crate) struct PutRecord {
     pub(crate) record: Record,
     pub(crate) bytes: Bytes,
     pub(crate) rows: Arc<[RowKey]>,
-    /// Whether redb had none when it was put.
+    /// Whether redb had no record of this call when it was put.
     pub(crate) is_new: bool,
 }
 
@@ -43,15 +43,15 @@ pub(crate) struct PutRecord {
 pub(crate) struct Changes {
     pub(crate) values: BTreeMap<Digest, Change<PutValue>>,
     pub(crate) records: BTreeMap<CallKey, Change<PutRecord>>,
-    /// So many there have been, with those that later ones replaced.
+    /// The number of changes, including those that later ones replaced.
     operations: u64,
     weight: u64,
 }
 
-/// What a new entry takes beside its bytes, about.
+/// The approximate space that a new entry takes in addition to its bytes.
 const PER_ENTRY: usize = 256;
-/// What it takes to remove an entry or to put another in its place: copies of pages of several tables, about. What is new
-/// takes as many pages, but the file grows by it all the same.
+/// The approximate space that it takes to remove or replace an entry: copies of pages of several tables. A new entry
+/// takes as many pages, but the file has to grow for it anyway.
 const PER_REPLACEMENT: usize = 1 << 14;
 
 impl Changes {
@@ -63,8 +63,8 @@ impl Changes {
         self.operations
     }
 
-    /// How many bytes a commit of them takes for a while, beside what was there before and what is new. In memory they take no
-    /// more than three times of it.
+    /// Returns how many bytes a commit of these changes takes temporarily, in addition to old and new entries. In
+    /// memory they take at most three times as much.
     pub(crate) fn weight(&self) -> u64 {
         self.weight
     }
@@ -79,23 +79,23 @@ impl Changes {
 #[derive(Default)]
 pub(crate) struct Pending {
     state: Mutex<State>,
-    /// Whether there are any, for readers to pass by.
+    /// Whether there are any changes, so that readers can skip the lock.
     any: AtomicBool,
 }
 
-/// What [`Pending`] guards: whoever looks at an entry and changes it does both under the lock.
+/// The content of [`Pending`]. A thread that reads an entry and then changes it does both under the lock.
 #[derive(Default)]
 pub(crate) struct State {
-    /// What the next commit takes.
+    /// The changes of the next commit.
     next: Changes,
-    /// What a commit has taken and not done yet.
+    /// The changes that a running commit has taken.
     taken: Arc<Changes>,
-    /// How many changes there have been since the database was opened.
+    /// The number of changes since the database was opened.
     sequence: u64,
 }
 
 impl State {
-    /// What is to become of the value; `None` where redb has the word.
+    /// Returns the pending change of the value, or `None` if redb's content is current.
     pub(crate) fn value(&self, id: &Digest) -> Option<&Change<PutValue>> {
         self.next.values.get(id).or_else(|| self.taken.values.get(id))
     }
@@ -108,7 +108,7 @@ impl State {
         matches!(self.record(&CallKey::from(*key)), Some(Change::Removed))
     }
 
-    /// What is to become of the record; `None` where redb has the word.
+    /// Returns the pending change of the record, or `None` if redb's content is current.
     pub(crate) fn record(&self, key: &CallKey) -> Option<&Change<PutRecord>> {
         self.next.records.get(key).or_else(|| self.taken.records.get(key))
     }
@@ -116,27 +116,27 @@ impl State {
 
 impl Pending {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs under it panics and leaves it half done.
+        // No code that runs under the lock can panic and leave the state half modified.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the state has of something; `None` where it has nothing of anything.
+    /// Returns the result of `run` on the state, or `None` if there are no pending changes at all.
     pub(crate) fn look<T>(&self, run: impl FnOnce(&State) -> Option<T>) -> Option<T> {
         if self.any.load(Ordering::Acquire) { run(&self.lock()) } else { None }
     }
 
-    /// The number of the last change.
+    /// Returns the number of the last change.
     pub(crate) fn sequence(&self) -> u64 {
         self.lock().sequence
     }
 
-    /// The weight of what is not in redb yet, in bytes.
+    /// Returns the weight of all pending changes, in bytes.
     pub(crate) fn weight(&self) -> u64 {
         let state = self.lock();
         state.next.weight + state.taken.weight
     }
 
-    /// Changes a value, and gives the change's number.
+    /// Adds a change of a value, and returns its number.
     pub(crate) fn change_value(&self, state: &mut State, id: &Digest, change: Change<PutValue>) -> u64 {
         state.next.count(match &change {
             Change::Put(value) => PER_ENTRY + value.bytes.len(),
@@ -146,7 +146,7 @@ impl Pending {
         self.changed(state)
     }
 
-    /// Changes a record, and gives the change's number.
+    /// Adds a change of a record, and returns its number.
     pub(crate) fn change_record(&self, state: &mut State, key: &CallKey, change: Change<PutRecord>) -> u64 {
         state.next.count(match &change {
             Change::Put(put) if put.is_new => PER_ENTRY + put.bytes.len() + size_of_val(&*put.rows),
@@ -157,7 +157,7 @@ impl Pending {
         self.changed(state)
     }
 
-    /// The number of a change that is made without being pending.
+    /// Returns the number of a new change that does not become pending.
     pub(crate) fn count(&self) -> u64 {
         let mut state = self.lock();
         state.sequence += 1;
@@ -170,15 +170,15 @@ impl Pending {
         state.sequence
     }
 
-    /// What a commit is to do, with the number of the last change. It is followed by [`done`](Self::done) or
-    /// [`failed`](Self::failed), before somebody takes again.
+    /// Takes the changes for a commit, with the number of the last change. [`done`](Self::done) or
+    /// [`failed`](Self::failed) must follow before the next call.
     pub(crate) fn take(&self) -> (Arc<Changes>, u64) {
         let mut state = self.lock();
         state.taken = Arc::new(mem::take(&mut state.next));
         (Arc::clone(&state.taken), state.sequence)
     }
 
-    /// What was taken is in redb.
+    /// Drops the taken changes, which are in redb now.
     pub(crate) fn done(&self) {
         let taken = {
             let mut state = self.lock();
@@ -187,11 +187,11 @@ impl Pending {
             }
             mem::take(&mut state.taken)
         };
-        // Freed here, after the lock.
+        // Freed after the lock is released.
         drop(taken);
     }
 
-    /// What was taken is not in redb, and is left for a later commit.
+    /// Returns the taken changes, which are not in redb, to the next commit.
     pub(crate) fn failed(&self) {
         let mut state = self.lock();
         let taken = mem::take(&mut state.taken);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_commit_has_taken_is_seen_until_it_is_done() {
+    fn taken_changes_are_visible_until_the_commit_is_done() {
         let pending = Pending::default();
         put(&pending, 1, 1);
         let (taken, number) = pending.take();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_commit_has_failed_to_do_is_left_for_the_next_unless_it_has_been_changed_since() {
+    fn changes_of_failed_commit_are_kept_unless_replaced_since() {
         let pending = Pending::default();
         put(&pending, 1, 1);
         put(&pending, 2, 1);

@@ -1,4 +1,4 @@
-//! Reading: from a snapshot that is kept from one commit to the next, and always verified.
+//! Reads from a snapshot, which is kept from one commit to the next, and verifies every entry.
 
 use std::sync::{Arc, PoisonError};
 
@@ -16,16 +16,17 @@ use crate::{
     tables::Snapshot,
 };
 
-/// How often an entry that seems damaged is looked at again, where somebody keeps replacing it.
+/// How many times an entry is read if it seems damaged and other writers keep replacing it.
 const LOOKS: usize = 3;
 
 impl Inner {
-    /// What `run` finds in what was committed last. It must not take long: meanwhile what commits free is not used again.
+    /// Runs an operation on the last commit. It must not take long, since pages that commits free are not reused before
+    /// it ends.
     pub(crate) fn read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T> {
         self.try_read(run).map_err(|error| self.failed(&error))
     }
 
-    /// The same, with what redb says where it fails.
+    /// Like [`read`](Self::read), but returns redb's error.
     pub(crate) fn try_read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
         if self.health.to_mend() == Ill::Shut {
             self.reopen();
@@ -36,17 +37,17 @@ impl Inner {
         })
     }
 
-    /// What was committed last.
+    /// Returns a snapshot of the last commit.
     pub(crate) fn snapshot(&self, redb: &redb::Database) -> Result<Arc<Snapshot>, redb::Error> {
         let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(match &*kept {
             Some(snapshot) => Arc::clone(snapshot),
-            // Made under the lock: a commit meanwhile would find it there afterwards, and put an end to it.
+            // Created under the lock, so that a concurrent commit finds this snapshot and discards it.
             None => Arc::clone(kept.insert(Arc::new(Snapshot::new(&redb.begin_read()?)?))),
         })
     }
 
-    /// Takes note of what an error of redb's tells of the file.
+    /// Notes the fault of the file that an error of redb indicates.
     pub(crate) fn note(&self, error: &redb::Error) {
         if is_damage(error) {
             self.health.note(Ill::Suspect);
@@ -55,22 +56,22 @@ impl Inner {
         }
     }
 
-    /// What to say of an error of redb's. Damage is healed by who commits next.
+    /// Notes and converts an error of redb. The next commit repairs damage.
     pub(crate) fn failed(&self, error: &redb::Error) -> Error {
         self.note(error);
         backend(&self.path, error)
     }
 
-    /// Who reads from now on reads what is committed by now.
+    /// Discards the snapshot, so that later reads see the last commit.
     pub(crate) fn renew_snapshot(&self) {
         let old = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Freed here, after the lock.
+        // Freed after the lock is released.
         drop(old);
     }
 }
 
 impl Database {
-    /// What the check makes of the value's bytes. They are copied once.
+    /// Returns the result of the check on the value's bytes, which are copied once.
     pub(crate) fn value(&self, id: &Digest, check: Check<'_>, durability: Durability) -> Result<Option<Bytes>> {
         for _ in 0..LOOKS {
             let bytes = match self.inner.pending.look(|state| state.value(id).cloned()) {
@@ -90,12 +91,12 @@ impl Database {
         Ok(None)
     }
 
-    /// The record; `None` also where it is of a later format.
+    /// Returns the record, or `None` if there is none or it has a later format.
     pub(crate) fn record(&self, key: &CallKey, durability: Durability) -> Result<Option<Record>> {
         self.read_record(key, durability, Record::clone, Record::from_bytes)
     }
 
-    /// What this makes of the record, of one that is pending or of bytes where they lie.
+    /// Applies `of_pending` to a pending record, or `decode` to the stored bytes, which are not copied.
     pub(crate) fn read_record<T>(
         &self,
         key: &CallKey,
@@ -126,10 +127,10 @@ impl Database {
         Ok(None)
     }
 
-    /// Moves damaged bytes to where nobody is served them; nothing if others are there by now.
+    /// Moves damaged bytes to the quarantine. Does nothing if they have been replaced since.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if they were there, moved or not.
+    /// [`Error::Damaged`] if they were still there, whether or not they could be moved.
     fn set_aside(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
         let entry = match kind {
             Kind::Value => format!("value {digest}"),
@@ -138,8 +139,8 @@ impl Database {
         let moved = self.inner.perform(&Direct::SetAside { kind, digest, bytes }, durability == Durability::Immediate);
         let fate = match moved {
             Ok(false) => return Ok(()),
-            Ok(true) => "it is kept in the table `damaged`".to_owned(),
-            Err(error) => format!("it stays where it is, for it cannot be moved: {error}"),
+            Ok(true) => "it was moved to the table `damaged`".to_owned(),
+            Err(error) => format!("it stays in place, since it cannot be moved: {error}"),
         };
         Err(damaged(&self.inner.path, &entry, why, &fate))
     }

@@ -1,4 +1,4 @@
-//! Salvage: what can still be read of a database with damaged pages, brought over into a new one.
+//! Recovery: copies the entries that can still be read from a damaged database to a new one.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -22,10 +22,10 @@ use crate::{
 type Key = [u8; 32];
 type Definition = TableDefinition<'static, Bytes32, Blob>;
 
-/// Takes an entry, and whether it stands where it is looked for; says whether it is whole.
+/// Stores an entry. The flag says whether a lookup finds the entry at its key. Returns whether the entry is intact.
 type Keep<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, redb::Error> + 'a;
 
-/// The database that is read.
+/// The database that is recovered.
 pub(crate) struct Source<'a> {
     redb: &'a mut Closing,
     path: &'a Path,
@@ -33,13 +33,13 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Of a database that has just been opened.
+    /// Wraps a database that has just been opened.
     pub(crate) fn new(redb: &'a mut Closing, path: &'a Path) -> Self {
         Self { redb, path, met_damage: false }
     }
 
-    /// What this finds in what was committed last; `None` where it meets damage. After an error of the system's, as where a page
-    /// leads beyond the end of the file, redb reads nothing more before it is opened anew.
+    /// Runs `look` on the last commit; returns `None` if it meets damage. After an error of the operating system, for
+    /// example if a page refers beyond the end of the file, redb has to be reopened before it reads anything else.
     fn look<T>(
         &mut self,
         look: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
@@ -56,7 +56,7 @@ impl<'a> Source<'a> {
         Ok(None)
     }
 
-    /// Reads a table whose entries are known by others: only whether they stand in order, and how many they are.
+    /// Checks a table whose entries are derived from other tables: only their order and number.
     fn check<const N: usize, V: redb::Value>(
         &mut self,
         table: TableDefinition<'static, &'static [u8; N], V>,
@@ -77,20 +77,20 @@ impl<'a> Source<'a> {
     }
 }
 
-/// So often damage may be met in one table, before what lies between such places is given up.
+/// The maximum number of damaged places in a table before the remaining gaps are given up.
 const MOST_PROBES: usize = 4096;
 
-/// How much was brought over.
+/// The result of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged {
     pub(crate) values: u64,
     pub(crate) records: u64,
-    /// Whether anything could not be read, or stands where it does not belong.
+    /// Whether any data could not be read, or was in the wrong place.
     pub(crate) met_damage: bool,
 }
 
-/// Makes a database in this file, which does not exist, of all that can be read of the other and is whole. It is on the
-/// disk when this returns.
+/// Creates a database in this new file from all intact entries of the other that can be read. It is durable when this
+/// returns.
 pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb::Error> {
     let redb = Builder::new().create(to)?;
     let transaction = redb.begin_write()?;
@@ -101,7 +101,7 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
     each(&mut from, VALUES, &mut |id, bytes, is_placed, reading| {
         let id = Digest::from_bytes(*id);
         let is_whole = Digest::of(bytes) == id;
-        // What is damaged alone is set aside by who reads it.
+        // An entry that is damaged in itself is quarantined when it is read.
         if !is_whole && !is_placed {
             return Ok(false);
         }
@@ -112,7 +112,7 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
         salvaged.values += u64::from(is_whole);
         Ok(is_whole)
     })?;
-    // Those of which nobody can tell the rows: of a later format, or damaged.
+    // The records whose rows are unknown: of a later format, or damaged.
     let mut later = HashSet::new();
     each(&mut from, RECORDS, &mut |key, bytes, is_placed, _| {
         let call = CallKey::from(Digest::from_bytes(*key));
@@ -142,10 +142,10 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
     Ok(Salvaged { met_damage: from.met_damage, ..salvaged })
 }
 
-/// Copies those rows of the index that lead to these calls, as far as they can be read.
+/// Copies the index rows of these calls, as far as they can be read.
 fn copy_rows(from: &mut Source<'_>, calls: &HashSet<Key>, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
     let mut rows = Vec::new();
-    // What stands before the damage is all there is of them.
+    // Only the rows before the first damage can be read.
     from.look(|reading| {
         let index = reading.open_table(INDEX)?;
         for row in index.iter()?.take(bound(index.len()?)) {
@@ -161,17 +161,17 @@ fn copy_rows(from: &mut Source<'_>, calls: &HashSet<Key>, tables: &mut Tables<'_
     Ok(())
 }
 
-/// So many entries are read of a table that has so many: where pages lead in a circle there is no end.
+/// Returns how many entries are read at most of a table that claims this length. Damaged pages may form a cycle.
 fn bound(len: u64) -> usize {
     usize::try_from(len.saturating_mul(2).saturating_add(1024)).unwrap_or(usize::MAX)
 }
 
-/// Hands over every entry that can be read, and those that are whole once.
+/// Passes every readable entry to `keep`, the intact ones once.
 ///
-/// Damage is met from both sides, and what lies between is halved again and again, until the halves are so narrow that the
-/// damaged page has all of them.
+/// Each gap is read from both ends up to the damage, and the rest is halved repeatedly, until the gaps are so narrow
+/// that the damaged page covers them.
 fn each(from: &mut Source<'_>, table: Definition, keep: &mut Keep<'_>) -> Result<(), redb::Error> {
-    // What a damaged page says of it may be far too much: an entry takes no less than its key.
+    // A damaged page may claim far too many entries; each takes at least the size of its key.
     let most = fs::metadata(from.path)?.len() / size_of::<Key>() as u64;
     let len = from.look(|reading| Ok(reading.open_table(table)?.len()?))?.map_or(most, |len| len.min(most));
     let narrowest = u128::MAX / (4 * u128::from(len.max(1)));
@@ -198,7 +198,7 @@ fn each(from: &mut Source<'_>, table: Definition, keep: &mut Keep<'_>) -> Result
     Ok(())
 }
 
-/// Keys, by their first 16 bytes.
+/// A range of keys, by their first 16 bytes.
 #[derive(Clone, Copy)]
 struct Gap {
     first: u128,
@@ -216,14 +216,14 @@ struct Reader<'a, 's, 'k> {
     table: Definition,
     keep: &'a mut Keep<'k>,
     kept: HashSet<Key>,
-    /// How many entries were read, where nothing is damaged.
+    /// The number of entries that were read; equals the table's length if nothing is damaged.
     passed: u64,
-    /// So many entries may still be read.
+    /// How many more entries may be read.
     left: usize,
 }
 
 impl Reader<'_, '_, '_> {
-    /// Reads what is between these keys. `None` at its end, else how far it came before damage.
+    /// Reads the keys in this gap. Returns `None` at its end, otherwise how far it came before damage.
     fn read(&mut self, gap: Gap, direction: Direction) -> Result<Option<u128>, redb::Error> {
         let (first, last) = (key(gap.first, 0), key(gap.last, u8::MAX));
         let mut reached = if direction == Direction::Up { gap.first } else { gap.last };
@@ -251,7 +251,7 @@ impl Reader<'_, '_, '_> {
                         }
                     }
                 }
-                // What stands where it does not belong says nothing of how far one has come.
+                // A misplaced entry does not show how far the reading has come.
                 if is_placed {
                     reached = prefix(&key).clamp(gap.first, gap.last);
                 } else {
@@ -272,7 +272,7 @@ fn prefix(key: &Key) -> u128 {
     u128::from_be_bytes(std::array::from_fn(|at| key[at]))
 }
 
-/// The key that begins so, and has these bytes behind it.
+/// Returns the key with this prefix, filled up with the byte `rest`.
 fn key(prefix: u128, rest: u8) -> Key {
     let begin = prefix.to_be_bytes();
     std::array::from_fn(|at| begin.get(at).copied().unwrap_or(rest))

@@ -1,4 +1,4 @@
-//! The tables of the file, and those that a transaction has open.
+//! The tables of the file, and the tables that a transaction has open.
 
 use fleche_core::Digest;
 use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, WriteTransaction};
@@ -15,10 +15,10 @@ pub(crate) const INDEX: TableDefinition<&'static RowKey, ()> = TableDefinition::
 pub(crate) const DAMAGED: TableDefinition<u64, Blob> = TableDefinition::new("damaged");
 pub(crate) const FLECHE: TableDefinition<&'static str, u64> = TableDefinition::new("fleche");
 
-/// The key in [`FLECHE`] of the format of the file, and the one that this version knows.
+/// The key of the file format in [`FLECHE`], and the format of this version.
 pub(crate) const FORMAT: (&str, u64) = ("format", 2);
 
-/// Makes the tables of a new file.
+/// Creates the tables of a new file.
 pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(VALUES)?;
     transaction.open_table(AGES)?;
@@ -29,7 +29,7 @@ pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> 
     Ok(())
 }
 
-/// What readers read, as of one commit.
+/// The tables that reads use, as of one commit.
 pub(crate) struct Snapshot {
     pub(crate) values: ReadOnlyTable<Bytes32, Blob>,
     pub(crate) ages: ReadOnlyTable<Bytes32, u64>,
@@ -47,13 +47,13 @@ impl Snapshot {
         })
     }
 
-    /// When the value was put, in nanoseconds since 1970.
+    /// Returns when the value was put, in nanoseconds since the Unix epoch.
     pub(crate) fn put(&self, id: &Digest) -> Result<Option<u64>, redb::Error> {
         Ok(self.ages.get(id.as_bytes())?.map(|put| put.value()))
     }
 }
 
-/// The tables that a commit has come to need: opening one costs as much as a change.
+/// The tables that a commit has used so far. They are opened on first use, since opening one costs as much as a change.
 pub(crate) struct Tables<'t> {
     transaction: &'t WriteTransaction,
     values: Option<ValueTables<'t>>,

@@ -1,4 +1,4 @@
-//! `RedbValues`: encoded values in a redb database, under their digests.
+//! `RedbValues`: encoded values in a redb database, named by their digests.
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -17,9 +17,10 @@ use crate::{
     write::age,
 };
 
-/// A [`ValueStore`] in a redb database. Cloning gives another handle to the same store.
+/// A [`ValueStore`] in a redb database. A clone is another handle to the same store.
 ///
-/// Ages are by this system's clock; a time in the future counts as one equally far in the past. Values of up to 3 GiB are kept.
+/// Ages are measured with this system's clock; a time in the future counts as one equally far in the past. Values of up
+/// to 3 GiB can be stored.
 #[derive(Clone)]
 pub struct RedbValues {
     database: ProcessLocal<Arc<Database>>,
@@ -27,45 +28,49 @@ pub struct RedbValues {
 }
 
 impl RedbValues {
-    /// The store in this file, which is created with its directory if it is missing.
+    /// Opens the store in this file, creating the file and its directory if they are missing.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if another process holds the file, or it is something else than a
-    /// database of this crate, also one that is so damaged that nothing tells whose it is; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    /// [`Error::Config`](fleche_core::Error::Config) if another process has the file open, if it is not a database of
+    /// this crate, or if it is so damaged that this cannot be determined; [`Error::Io`](fleche_core::Error::Io) if it
+    /// cannot be created or read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&RedbValuesConfig::new(path.as_ref()))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &RedbValuesConfig) -> Result<Self> {
         Ok(Self { database: ProcessLocal::new(Database::open(&config.path)?), durability: config.durability })
     }
 
-    /// The database, which a forked child leaves alone.
+    /// Returns the database.
+    ///
+    /// # Errors
+    /// In a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
         Ok(&self.database)
     }
 
-    /// The file, absolute, as it was called when it was first opened.
+    /// Returns the file as an absolute path, as it was named when it was first opened.
     pub fn path(&self) -> &Path {
         &self.database.inner.path
     }
 
-    /// The commits of the database since it was opened, of records that share the file too.
+    /// Returns the number of commits since the database was opened, including those of records in the same file.
     pub fn stats(&self) -> CommitStats {
         self.database.current().inner.commits.stats()
     }
 
-    /// Gives back to the system what the file does not need. It may be called at any time: it waits for the operations
-    /// that run, and those that come meanwhile, of values and of records in this file, wait for it. Iterators may be
-    /// open. What was put before is durable afterwards. Whether there was anything to do.
+    /// Returns unused space of the file to the operating system. It may be called at any time: it waits for running
+    /// operations on the file, of values and of records, and later operations wait for it. Open iterators may stay
+    /// open. Everything that was put before is durable afterwards. Returns whether there was anything to compact.
     ///
     /// # Errors
-    /// [`Error::Backend`](fleche_core::Error::Backend) where redb fails.
+    /// [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
         self.database()?.writable()?.inner.compact()
     }
@@ -76,7 +81,7 @@ impl ValueStore for RedbValues {
         self.database()?.current().value(id, check, self.durability)
     }
 
-    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         self.database()?.writable()?.put_value(id, encoded, self.durability)
     }

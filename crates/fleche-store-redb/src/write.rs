@@ -1,4 +1,4 @@
-//! Writing: what is put or removed is pending until a commit takes it, together with what others have put.
+//! Writes: changes are pending until a commit takes them together with those of other threads.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +15,11 @@ use crate::{
     pending::{Change, PutRecord, PutValue},
 };
 
-/// A value of more bytes is not copied to be pending: its caller commits it.
+/// The maximum size of a value that is copied to be pending. `put` commits larger values itself.
 const MOST_COPIED: usize = 1 << 16;
 
 impl Database {
-    /// Keeps a value, or starts its age anew; everybody sees that when this returns.
+    /// Stores a value, or resets its age. All readers see that when this returns.
     pub(crate) fn put_value(&self, id: &Digest, bytes: &[u8], durability: Durability) -> Result<()> {
         let put = now();
         if bytes.len() > MOST_COPIED {
@@ -34,7 +34,7 @@ impl Database {
         self.keep(number, durability)
     }
 
-    /// Removes those of these values that are older. How many.
+    /// Removes the values that are older than `older_than`, or all of them without it. Returns how many were removed.
     pub(crate) fn remove_values(
         &self,
         ids: &[Digest],
@@ -52,7 +52,7 @@ impl Database {
         Ok(removed)
     }
 
-    /// Removes a value, if it is there and older. The number of the change.
+    /// Removes a value if it exists and is older than `older_than`. Returns the number of the change.
     fn remove_value(&self, id: &Digest, older_than: Option<Duration>) -> Result<Option<u64>> {
         self.inner.make_room()?;
         let pending = &self.inner.pending;
@@ -72,7 +72,7 @@ impl Database {
         Ok(Some(pending.change_value(&mut state, id, Change::Removed)))
     }
 
-    /// Keeps a record; everybody sees it when this returns.
+    /// Stores a record. All readers see it when this returns.
     pub(crate) fn put_record(&self, key: &CallKey, record: &Record, durability: Durability) -> Result<()> {
         let bytes: Bytes = record.to_bytes(key)?.into();
         let rows = index::rows(key, record).into();
@@ -88,7 +88,8 @@ impl Database {
         self.keep(number, durability)
     }
 
-    /// Removes a record, or this one only. Whether it did. One of a later format stays.
+    /// Removes a record; if `only` is given, only if the record equals it. Records of a later format stay. Returns
+    /// whether a record was removed.
     pub(crate) fn remove_record(&self, key: &CallKey, only: Option<&Record>, durability: Durability) -> Result<bool> {
         self.inner.make_room()?;
         let is_unwanted = |record: &Record| only.is_none_or(|only| record == only);
@@ -114,7 +115,7 @@ impl Database {
         self.keep(number, durability).map(|()| true)
     }
 
-    /// Returns when what was put before is durable.
+    /// Returns once all earlier changes are durable.
     pub(crate) fn sync(&self, durability: Durability) -> Result<()> {
         if durability == Durability::None {
             return Ok(());
@@ -122,7 +123,7 @@ impl Database {
         self.inner.make_durable(self.inner.pending.sequence())
     }
 
-    /// Sees to it that the change of this number survives when it is to.
+    /// Makes the change with this number durable, now or later, as the durability requires.
     fn keep(&self, number: u64, durability: Durability) -> Result<()> {
         if durability == Durability::Immediate {
             return self.inner.make_durable(number);
@@ -140,9 +141,9 @@ impl Database {
     }
 }
 
-/// What stands in the place of a record.
+/// The present entry of a call.
 enum There {
-    /// A record, or what is left of a damaged one.
+    /// An intact or damaged record.
     Record,
     LaterFormat,
     Nothing,
@@ -165,7 +166,7 @@ impl Inner {
             }))
         });
         match there {
-            // Nothing that can be read, which is for the commit to mend.
+            // The entry cannot be read; the next commit repairs the file.
             Err(error) if is_damage(&error) || is_shut(&error) => {
                 self.note(&error);
                 Ok(There::Nothing)
@@ -175,7 +176,7 @@ impl Inner {
     }
 }
 
-/// Returns the age of what was put at this time. A time in the future counts as one equally far in the past.
+/// Returns the age of a value that was put at this time. A time in the future counts as one equally far in the past.
 pub(crate) fn age(put: u64) -> Duration {
     Duration::from_nanos(now().abs_diff(put))
 }

@@ -1,7 +1,7 @@
-//! Damage to whatever page of the file: no wrong value, and no panic that gets out of the store.
+//! Tests of damage to each page of the file: no wrong value is returned, and no panic leaves the store.
 
 #[path = "store/common.rs"]
-#[allow(dead_code)] // What these tests do not need, others do.
+#[allow(dead_code)] // Other tests use the rest.
 mod common;
 #[path = "store/silence.rs"]
 mod silence;
@@ -14,7 +14,7 @@ use fleche_store_redb::{RedbCalls, RedbValues};
 use silence::silence_redb;
 
 #[test]
-fn whichever_page_is_damaged_no_wrong_value_is_served_and_nothing_panics() {
+fn damage_to_any_page_causes_neither_wrong_values_nor_panics() {
     silence_redb();
     let (_directory, path) = file();
     let values: Vec<_> = (0..40).map(|number| noise(number, 700)).collect();
@@ -54,11 +54,11 @@ fn whichever_page_is_damaged_no_wrong_value_is_served_and_nothing_panics() {
             let _ = store.put(&fleche_core::Digest::of(b"new"), b"new");
         }
     }
-    assert!(opened > 10, "most damage does not keep the file from being opened, so it was {opened} times");
+    assert!(opened > 10, "the file must open after most kinds of damage, but opened only {opened} times");
 }
 
 #[test]
-fn a_file_that_was_cut_off_is_refused_or_kept_aside_for_a_new_one() {
+fn truncated_file_is_refused_or_replaced_by_a_new_one() {
     silence_redb();
     let (_directory, path) = file();
     let values: Vec<_> = (0..200).map(|number| noise(number, 700)).collect();
@@ -76,7 +76,7 @@ fn a_file_that_was_cut_off_is_refused_or_kept_aside_for_a_new_one() {
         let _ = fs::remove_file(&aside);
         let cut = &whole[..whole.len() * part / 20];
         let store = match RedbValues::open(&path) {
-            // Nothing in what is left tells whose it is.
+            // The remaining part does not show that the file is one of fleche.
             Err(error) => {
                 assert!(matches!(error, Error::Config { .. }), "{error:?}");
                 assert!(!names_our_tables(cut) && fs::read(&path).unwrap() == cut, "part {part}: {error}");
@@ -97,11 +97,11 @@ fn a_file_that_was_cut_off_is_refused_or_kept_aside_for_a_new_one() {
         }
         assert!(fs::read(&aside).unwrap() == cut);
     }
-    assert!(reopened > 0, "no part of the file named our tables");
+    assert!(reopened > 0, "no truncated file contained the names of fleche's tables");
 }
 
-/// Returns whether the names of all of fleche's tables stand in `content`. In which pages redb writes them depends on when its
-/// commits came.
+/// Returns whether `content` contains the names of all of fleche's tables. The pages to which redb writes them depend
+/// on the times of its commits.
 fn names_our_tables(content: &[u8]) -> bool {
     ["fleche", "values", "records", "ages"]
         .iter()

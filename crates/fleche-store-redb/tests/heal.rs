@@ -1,7 +1,8 @@
-//! Pages of the file that are damaged: what can be read is kept, what cannot is taken anew, and the damaged file stays.
+//! Tests of the repair of files with damaged pages: readable entries are kept, others can be put again, and the damaged
+//! file is kept.
 
 #[path = "store/common.rs"]
-#[allow(dead_code)] // What these tests do not need, others do.
+#[allow(dead_code)] // Other tests use the rest.
 mod common;
 #[path = "store/silence.rs"]
 mod silence;
@@ -22,7 +23,7 @@ fn values() -> Vec<Vec<u8>> {
     (0..ENTRIES).map(|number| noise(number, 700)).collect()
 }
 
-/// A store of 200 values and records, closed; what is in its file.
+/// Creates a store with 200 values and records and closes it. Returns the content of its file.
 fn filled(path: &Path) -> Vec<u8> {
     let (store, calls) = (RedbValues::open(path).unwrap(), RedbCalls::open(path).unwrap());
     for value in values() {
@@ -37,19 +38,19 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(format!("store.redb{ending}"))
 }
 
-/// The pages that have these bytes: the one that is read, and copies of it from before it was changed.
+/// Returns the pages that contain these bytes: the current one, and older copies of it.
 fn pages_of(content: &[u8], bytes: &[u8]) -> Vec<usize> {
     content.windows(bytes.len()).enumerate().filter(|(_, window)| *window == bytes).map(|(at, _)| at / 4096).collect()
 }
 
-/// How many values and records are there, without an error.
+/// Returns how many values and records there are. Fails on any error.
 fn there(store: &RedbValues, calls: &RedbCalls) -> (usize, usize) {
     let values = values().iter().filter(|value| store.get(&Digest::of(value)).unwrap().is_some()).count();
     let records = (0..ENTRIES).filter(|number| calls.get(&record("f", *number).0).unwrap().is_some()).count();
     (values, records)
 }
 
-/// Zeroes the page in which this value lies. What the file has then.
+/// Zeroes the pages that contain this value. Returns the new content of the file.
 fn zero_page_of(path: &Path, value: &[u8]) -> Vec<u8> {
     let mut content = fs::read(path).unwrap();
     for page in pages_of(&content, &value[..64]) {
@@ -60,7 +61,7 @@ fn zero_page_of(path: &Path, value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_can_be_read_of_a_damaged_file_is_kept_and_the_damaged_one_stays() {
+fn repair_keeps_readable_entries_and_the_damaged_file() {
     silence_redb();
     let (_directory, path) = file();
     filled(&path);
@@ -71,7 +72,7 @@ fn what_can_be_read_of_a_damaged_file_is_kept_and_the_damaged_one_stays() {
     put(&store, b"new");
     store.sync(&Digest::of(b"new")).unwrap();
     let (values, records) = there(&store, &calls);
-    // A page has five of the values, at most.
+    // A page holds at most five of the values.
     assert!((195..200).contains(&values) && records == 200, "{values} {records}");
     assert_eq!(calls.find(&Query::new().function("f")).unwrap().count(), 200);
     assert_eq!(store.get(&Digest::of(b"new")).unwrap().as_deref(), Some(&b"new"[..]));
@@ -80,7 +81,7 @@ fn what_can_be_read_of_a_damaged_file_is_kept_and_the_damaged_one_stays() {
     assert!(pages_of(&kept, &noise(7, 700)).is_empty());
     assert_eq!(pages_of(&kept, &noise(150, 700)), pages_of(&damaged, &noise(150, 700)));
     assert!(!beside(&path, ".healing").exists() && !beside(&path, ".healing-unfinished").exists());
-    // Whoever opens the path is given the same store.
+    // Opening the path again returns the same store.
     let again = RedbValues::open(&path).unwrap();
     for value in self::values() {
         put(&again, &value);
@@ -90,7 +91,7 @@ fn what_can_be_read_of_a_damaged_file_is_kept_and_the_damaged_one_stays() {
 }
 
 #[test]
-fn closing_heals_where_nothing_was_put() {
+fn closing_repairs_a_file_without_new_entries() {
     silence_redb();
     let (_directory, path) = file();
     filled(&path);
@@ -102,7 +103,8 @@ fn closing_heals_where_nothing_was_put() {
     assert_eq!(RedbValues::open(&path).unwrap().get(&Digest::of(&noise(7, 700))).unwrap(), None);
 }
 
-/// As the engine does it: what is not there is computed and put. How much that was; `None` if the file does not open.
+/// Puts all missing entries, as the engine does after computing them. Returns how many were missing, or `None` if the
+/// file does not open.
 fn put_what_is_missing(path: &Path) -> Option<usize> {
     let (store, calls) = (RedbValues::open(path).ok()?, RedbCalls::open(path).ok()?);
     let mut missing = 0;
@@ -122,9 +124,9 @@ fn put_what_is_missing(path: &Path) -> Option<usize> {
     Some(missing)
 }
 
-/// One page may take another's place in the tree for long before redb notices: then what is put may cost the sight of others.
+/// If pages are swapped, redb may not notice for long, and a new entry may make others unreachable.
 #[test]
-fn whatever_pages_change_places_all_is_there_again_after_a_few_rounds() {
+fn swapped_pages_are_repaired_after_a_few_rounds() {
     silence_redb();
     let (directory, path) = file();
     let whole = filled(&path);
@@ -146,7 +148,7 @@ fn whatever_pages_change_places_all_is_there_again_after_a_few_rounds() {
 }
 
 #[test]
-fn no_more_than_four_damaged_files_are_kept_and_then_the_file_stays_as_it_is() {
+fn repairs_stop_after_four_damaged_files_are_kept() {
     silence_redb();
     let (_directory, path) = file();
     filled(&path);
@@ -167,7 +169,7 @@ fn no_more_than_four_damaged_files_are_kept_and_then_the_file_stays_as_it_is() {
 }
 
 #[test]
-fn whoever_was_killed_when_the_healed_file_was_whole_has_healed_it() {
+fn repair_that_was_killed_after_its_replacement_was_complete_is_completed() {
     silence_redb();
     let (_directory, path) = file();
     let whole = filled(&path);
@@ -178,14 +180,14 @@ fn whoever_was_killed_when_the_healed_file_was_whole_has_healed_it() {
     assert!(!beside(&path, ".healing").exists());
 }
 
-/// As [`filled`], and so large that the file is not read when it is opened.
+/// Like [`filled`], but with a file so large that opening does not read all of it.
 fn large(path: &Path) {
     filled(path);
     let store = RedbValues::open(path).unwrap();
     (1_000..1_010).for_each(|number| drop(store.put(&Digest::of(&noise(number, 600_000)), &noise(number, 600_000))));
 }
 
-/// Cuts the open file, so that redb can read nothing, asks for a value, and puts everything back.
+/// Truncates the open file so that redb cannot read it, requests a value, and restores the content.
 fn short_read(path: &Path, store: &RedbValues) {
     let whole = fs::read(path).unwrap();
     let file = fs::File::options().write(true).open(path).unwrap();
@@ -195,7 +197,7 @@ fn short_read(path: &Path, store: &RedbValues) {
 }
 
 #[test]
-fn a_read_that_comes_short_once_costs_nothing() {
+fn a_single_short_read_loses_nothing() {
     silence_redb();
     let (_directory, path) = file();
     large(&path);
@@ -214,7 +216,7 @@ fn a_read_that_comes_short_once_costs_nothing() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_again_is_opened_later() {
+fn file_that_cannot_be_reopened_is_reopened_later() {
     silence_redb();
     let (directory, _) = file();
     let (here, away) = (directory.path().join("here"), directory.path().join("away"));
@@ -227,7 +229,7 @@ fn a_file_that_cannot_be_opened_again_is_opened_later() {
     let _ = put(&store, b"new");
     store.sync(&Digest::of(b"new")).unwrap_err();
     fs::rename(&away, &here).unwrap();
-    // One tries again after a second.
+    // The store retries after a second.
     while store.sync(&Digest::of(b"new")).is_err() {
         std::thread::yield_now();
     }
@@ -237,11 +239,11 @@ fn a_file_that_cannot_be_opened_again_is_opened_later() {
 }
 
 #[test]
-fn a_file_of_a_later_version_of_redb_stays_as_it_is() {
+fn file_of_a_later_version_of_redb_is_left_alone() {
     silence_redb();
     let (_directory, path) = file();
     let mut content = filled(&path);
-    // The versions of both commits that the header keeps.
+    // The versions of both commits in the header.
     (content[64], content[192]) = (4, 4);
     fs::write(&path, &content).unwrap();
     let error = RedbValues::open(&path).unwrap_err().to_string();
@@ -250,7 +252,7 @@ fn a_file_of_a_later_version_of_redb_stays_as_it_is() {
 }
 
 #[test]
-fn a_damaged_database_of_another_program_stays_as_it_is() {
+fn damaged_database_of_another_program_is_left_alone() {
     silence_redb();
     let (_directory, path) = file();
     let database = redb::Database::create(&path).unwrap();
@@ -272,7 +274,7 @@ fn a_damaged_database_of_another_program_stays_as_it_is() {
 }
 
 #[test]
-fn whichever_page_is_zeroed_all_can_be_put_again_and_most_need_not() {
+fn zeroing_any_page_loses_few_entries_and_allows_all_puts() {
     silence_redb();
     let (directory, path) = file();
     let whole = filled(&path);
@@ -283,7 +285,7 @@ fn whichever_page_is_zeroed_all_can_be_put_again_and_most_need_not() {
         content[page * 4096..][..4096].fill(0);
         let copy = directory.path().join(format!("zeroed-{page}"));
         fs::write(&copy, content).unwrap();
-        // Nothing is left that tells whose it is.
+        // Nothing shows any more that the file is one of fleche.
         let Some(missing) = put_what_is_missing(&copy) else {
             costly += 1;
             continue;
@@ -293,12 +295,12 @@ fn whichever_page_is_zeroed_all_can_be_put_again_and_most_need_not() {
         pages += 1;
         costly += usize::from(missing > 50);
     }
-    // Those that lead to many others.
+    // The costly pages are those that refer to many others.
     assert!(costly * 10 < pages, "{costly} of {pages}");
 }
 
 #[test]
-fn a_file_whose_user_was_killed_is_not_taken_for_damaged() {
+fn file_of_a_killed_process_is_not_considered_damaged() {
     silence_redb();
     for durability in [Durability::Immediate, Durability::Eventual, Durability::None] {
         let (directory, path) = file();
@@ -309,7 +311,7 @@ fn a_file_whose_user_was_killed_is_not_taken_for_damaged() {
                 store.sync(&Digest::of(b"")).unwrap();
             }
             if number % 50 == 0 {
-                // In a commit that need not be durable.
+                // Listing makes a commit that is not durable.
                 store.ids(&fleche_core::DigestPrefix::all()).unwrap().count();
                 let killed = directory.path().join(format!("killed-{number}"));
                 fs::copy(&path, &killed).unwrap();

@@ -1,4 +1,4 @@
-//! What the redb stores promise beyond the conformance suite, one concern a file.
+//! Tests of what the redb stores guarantee beyond the conformance suite, one concern per file.
 
 mod store {
     mod commits;

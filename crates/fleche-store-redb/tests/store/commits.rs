@@ -1,4 +1,4 @@
-//! Commits: who shares them, and what they have in them.
+//! Tests of commits: which operations share one, and what they contain.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use fleche_core::{CallStore, ValueStore};
 use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues, RedbValuesConfig};
 
 #[test]
-fn what_threads_put_is_committed_together() {
+fn entries_of_several_threads_are_committed_together() {
     let (_directory, path) = file();
     let lazy = RedbCalls::open_with(&RedbCallsConfig::new(&path).durability(Durability::None)).unwrap();
     thread::scope(|scope| {
@@ -24,7 +24,7 @@ fn what_threads_put_is_committed_together() {
 }
 
 #[test]
-fn a_large_value_is_committed_after_what_was_put_before() {
+fn large_value_is_committed_after_earlier_entries() {
     let (_directory, path) = file();
     let values = RedbValues::open_with(&RedbValuesConfig::new(&path).durability(Durability::None)).unwrap();
     let large = noise(1, 100_000);
@@ -35,11 +35,11 @@ fn a_large_value_is_committed_after_what_was_put_before() {
     assert!(values.remove(&id, None).unwrap() && !values.contains(&id).unwrap());
     assert!(values.contains(&small).unwrap());
     put(&values, &large);
-    assert!(values.contains(&id).unwrap(), "what was put after it was removed");
+    assert!(values.contains(&id).unwrap(), "the value put after its removal must exist");
 }
 
 #[test]
-fn what_is_pending_is_seen_by_all_who_read() {
+fn pending_changes_are_visible_to_all_reads() {
     let (_directory, path) = file();
     let values = RedbValues::open_with(&RedbValuesConfig::new(&path).durability(Durability::None)).unwrap();
     let id = put(&values, b"a value");
@@ -48,5 +48,5 @@ fn what_is_pending_is_seen_by_all_who_read() {
     assert!(!values.remove(&id, Some(std::time::Duration::from_hours(1))).unwrap());
     assert!(values.remove(&id, None).unwrap() && !values.remove(&id, None).unwrap());
     assert!(!values.contains(&id).unwrap() && values.age(&id).unwrap().is_none() && values.get(&id).unwrap().is_none());
-    assert_eq!(values.stats().commits, 0, "nothing of it was in redb");
+    assert_eq!(values.stats().commits, 0, "no change must have reached redb");
 }

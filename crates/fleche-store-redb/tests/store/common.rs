@@ -1,4 +1,4 @@
-//! What the tests share: files in temporary directories, records, values, and the file's tables as redb shows them.
+//! Helpers of the tests: files in temporary directories, records, values, and access to the tables with redb.
 
 use std::{
     collections::BTreeMap,
@@ -22,12 +22,12 @@ pub(crate) fn file() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// A record of the call `function(number)`, with its key.
+/// Returns a record of the call `function(number)`, and its key.
 pub(crate) fn record(function: &'static str, number: u64) -> (CallKey, Record) {
     written(function, number, 1)
 }
 
-/// One that was written at another time.
+/// Like [`record`], with another time of writing.
 pub(crate) fn written(function: &'static str, number: u64, at: u64) -> (CallKey, Record) {
     let record = Record::new(RecordFields {
         function: FunctionId { name: function.into(), version: 1, code: Digest::of(b"code"), hash_code: false },
@@ -45,7 +45,7 @@ pub(crate) fn put_record(calls: &dyn CallStore, (key, record): &(CallKey, Record
     calls.put(key, record).unwrap();
 }
 
-/// So many bytes that stand nowhere else.
+/// Returns this many pseudorandom bytes.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let blocks = (0u64..).flat_map(|block| *Digest::of(&[seed.to_le_bytes(), block.to_le_bytes()].concat()).as_bytes());
     blocks.take(len).collect()
@@ -57,7 +57,7 @@ pub(crate) fn put(values: &dyn ValueStore, bytes: &[u8]) -> Digest {
     id
 }
 
-/// What is in the table of damaged entries: their numbers and contents.
+/// Returns the numbers and contents of the quarantined entries.
 pub(crate) fn damaged(path: &Path) -> Vec<(u64, Vec<u8>)> {
     let table: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("damaged");
     let database = redb::Database::open(path).unwrap();
@@ -69,11 +69,11 @@ pub(crate) fn damaged(path: &Path) -> Vec<(u64, Vec<u8>)> {
     table.range(0..).unwrap().map(entry).collect()
 }
 
-/// Changes the first byte of these, wherever they stand in the file.
+/// Flips a bit of the first byte of each occurrence of these bytes in the file.
 pub(crate) fn flip(path: &Path, bytes: &[u8]) {
     let mut content = std::fs::read(path).unwrap();
     let places: Vec<_> = (0..content.len()).filter(|at| content[*at..].starts_with(bytes)).collect();
-    assert!(!places.is_empty(), "it is not in the file");
+    assert!(!places.is_empty(), "the bytes are not in the file");
     for at in places {
         content[at] ^= 1;
     }

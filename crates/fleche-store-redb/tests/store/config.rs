@@ -1,4 +1,4 @@
-//! Configurations as text, and paths.
+//! Tests of configurations as text, and of paths.
 
 use super::common::{file, put};
 use fleche_core::{
@@ -8,7 +8,7 @@ use fleche_core::{
 use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues, RedbValuesConfig};
 
 #[test]
-fn the_default_durability_does_not_stand_in_text_and_others_do() {
+fn only_non_default_durability_is_written_to_text() {
     let values: Box<dyn ValueStoreConfig> = Box::new(RedbValuesConfig::new("a/b"));
     assert_eq!(serde_json::to_string(&values).unwrap(), r#"{"type":"redb","path":"a/b"}"#);
     for (durability, text) in [(Durability::Immediate, "immediate"), (Durability::None, "none")] {
@@ -24,7 +24,7 @@ fn the_default_durability_does_not_stand_in_text_and_others_do() {
 }
 
 #[test]
-fn relative_paths_become_relative_to_where_the_configuration_was_found() {
+fn relative_path_is_resolved_against_the_configuration_file() {
     let (directory, _) = file();
     let mut config: Box<dyn CallStoreConfig> = Box::new(RedbCallsConfig::new("cache/calls.redb"));
     config.resolve(directory.path());
@@ -34,7 +34,7 @@ fn relative_paths_become_relative_to_where_the_configuration_was_found() {
 }
 
 #[test]
-fn handles_have_durabilities_of_their_own() {
+fn each_handle_keeps_its_own_durability() {
     let (_directory, path) = file();
     let immediate = RedbValues::open_with(&RedbValuesConfig::new(&path).durability(Durability::Immediate)).unwrap();
     let eventual = RedbValues::open(&path).unwrap();
@@ -45,7 +45,7 @@ fn handles_have_durabilities_of_their_own() {
 }
 
 #[test]
-fn a_directory_and_a_place_below_a_file_are_no_places_for_a_store() {
+fn directory_and_path_below_a_file_are_refused() {
     let (directory, path) = file();
     let refused = RedbCalls::open(directory.path()).unwrap_err();
     assert!(matches!(&refused, Error::Io { path, .. } if path == directory.path()), "{refused}");

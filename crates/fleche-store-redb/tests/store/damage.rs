@@ -1,4 +1,4 @@
-//! Damaged entries are reported once and kept aside; records of later formats stay.
+//! Tests of damaged entries, which are reported once and quarantined, and of records of later formats, which stay.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use fleche_core::{CallStore, Digest, Error, Query, ValueStore, encoding};
 use fleche_store_redb::{RedbCalls, RedbValues};
 
 #[test]
-fn a_damaged_value_is_reported_once_kept_aside_and_healed_by_a_put() {
+fn damaged_value_is_reported_once_quarantined_and_can_be_put_again() {
     let (_directory, path) = file();
     let bytes = noise(1, 1000);
     let id = put(&RedbValues::open(&path).unwrap(), &bytes);
@@ -23,14 +23,14 @@ fn a_damaged_value_is_reported_once_kept_aside_and_healed_by_a_put() {
         put(&values, &bytes);
         assert_eq!(values.get(&id).unwrap().as_deref(), Some(&*bytes));
     }
-    let [(_, kept)] = &damaged(&path)[..] else { panic!("one entry is damaged") };
+    let [(_, kept)] = &damaged(&path)[..] else { panic!("expected one quarantined entry") };
     let mut expected = [b"v", &id.as_bytes()[..], &bytes].concat();
     expected[33] ^= 1;
     assert_eq!(*kept, expected);
 }
 
 #[test]
-fn no_more_than_64_damaged_entries_are_kept() {
+fn at_most_64_damaged_entries_are_kept() {
     let (_directory, path) = file();
     {
         let values = RedbValues::open(&path).unwrap();
@@ -45,7 +45,7 @@ fn no_more_than_64_damaged_entries_are_kept() {
 }
 
 #[test]
-fn a_damaged_record_is_found_no_more_and_can_be_put_again() {
+fn damaged_record_is_no_longer_found_and_can_be_put_again() {
     let (_directory, path) = file();
     let (key, whole) = record("f", 1);
     put_record(&RedbCalls::open(&path).unwrap(), &(key, whole.clone()));
@@ -59,7 +59,7 @@ fn a_damaged_record_is_found_no_more_and_can_be_put_again() {
 }
 
 #[test]
-fn a_record_of_a_later_format_is_a_miss_left_in_place_and_not_replaced() {
+fn record_of_later_format_is_a_miss_and_not_replaced() {
     let (_directory, path) = file();
     let (key, now) = record("f", 1);
     put_record(&RedbCalls::open(&path).unwrap(), &(key, now.clone()));
@@ -84,7 +84,7 @@ fn a_record_of_a_later_format_is_a_miss_left_in_place_and_not_replaced() {
 }
 
 #[test]
-fn a_put_mends_a_damaged_value_that_nobody_has_read() {
+fn put_repairs_damaged_value_before_any_read() {
     let (_directory, path) = file();
     let bytes = noise(1, 100_000);
     let id = put(&RedbValues::open(&path).unwrap(), &bytes);

@@ -1,4 +1,5 @@
-//! Files that are no databases of ours, or no longer: errors that say so, never a panic, never a wrong value.
+//! Tests of files that are not, or no longer, databases of fleche: opening fails, never panics, and returns no wrong
+//! value.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use fleche_core::Error;
 use fleche_store_redb::{RedbCalls, RedbValues};
 
 #[test]
-fn a_file_with_something_else_in_it_is_refused_and_left_alone() {
+fn foreign_file_is_refused_and_left_alone() {
     let (_directory, path) = file();
     for content in [&b"text"[..], &noise(1, 100_000), &[0; 4096]] {
         fs::write(&path, content).unwrap();
@@ -16,11 +17,11 @@ fn a_file_with_something_else_in_it_is_refused_and_left_alone() {
         assert_eq!(fs::read(&path).unwrap(), content);
     }
     fs::write(&path, b"").unwrap();
-    assert!(RedbValues::open(&path).is_ok(), "an empty file is a new one");
+    assert!(RedbValues::open(&path).is_ok(), "an empty file must open as a new store");
 }
 
 #[test]
-fn a_database_of_another_program_is_refused() {
+fn database_of_another_program_is_refused() {
     let (_directory, path) = file();
     {
         let table: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("theirs");
@@ -34,7 +35,7 @@ fn a_database_of_another_program_is_refused() {
 }
 
 #[test]
-fn a_database_of_another_version_is_refused_with_the_cure() {
+fn database_of_another_version_is_refused_with_advice() {
     for (format, cure) in [(1, "move the file away"), (3, "later version")] {
         let (_directory, path) = file();
         drop(RedbCalls::open(&path).unwrap());

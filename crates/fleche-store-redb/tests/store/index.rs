@@ -1,4 +1,4 @@
-//! `find` by function: from the index, which is right after whatever was put and removed.
+//! Tests of `find` by function, which reads the index, after records were put and removed.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ fn found(calls: &RedbCalls, query: &Query) -> Vec<Record> {
 }
 
 #[test]
-fn a_record_that_is_put_again_is_found_once_and_one_that_is_removed_is_not() {
+fn repeated_record_is_found_once_and_removed_record_is_not_found() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();
     let query = Query::new().function("f");
@@ -29,7 +29,7 @@ fn a_record_that_is_put_again_is_found_once_and_one_that_is_removed_is_not() {
 }
 
 #[test]
-fn a_record_that_replaces_another_of_its_key_is_found_by_what_it_has() {
+fn replacing_record_is_found_by_its_own_function_and_arguments() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();
     let (key, first) = record("f", 1);
@@ -39,7 +39,7 @@ fn a_record_that_replaces_another_of_its_key_is_found_by_what_it_has() {
     };
     for record in [&first, &second, &first, &second] {
         calls.put(&key, record).unwrap();
-        // The next finds that in redb, and does not replace it before that.
+        // Searching commits the record, so that the next one replaces it in redb.
         let count = calls.find(&Query::new()).unwrap().count();
         assert_eq!(count, 1);
     }
@@ -48,7 +48,7 @@ fn a_record_that_replaces_another_of_its_key_is_found_by_what_it_has() {
 }
 
 #[test]
-fn what_is_removed_while_one_lists_is_not_listed_any_more() {
+fn records_removed_while_listing_are_not_listed() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();
     (0..600).for_each(|number| put_record(&calls, &record("f", number)));
@@ -60,12 +60,12 @@ fn what_is_removed_while_one_lists_is_not_listed_any_more() {
             calls.remove(&key, None).unwrap();
         }
     }
-    // One page was read before.
+    // One page was read before the removals.
     assert!(keys.count() < 256);
 }
 
 #[test]
-fn more_than_a_page_of_records_of_several_functions_are_found_by_function_also_after_reopening() {
+fn several_pages_of_records_are_found_by_function_after_reopening() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();
     for number in 0..700 {
@@ -79,12 +79,12 @@ fn more_than_a_page_of_records_of_several_functions_are_found_by_function_also_a
         let all = found(&calls, &Query::new().function(function));
         assert_eq!(all.len(), many, "{function}");
         let numbers: BTreeSet<_> = all.iter().map(|record| format!("{:?}", record.arguments)).collect();
-        assert_eq!(numbers.len(), many, "{function}, each once");
+        assert_eq!(numbers.len(), many, "records of {function} must be found once each");
     }
 }
 
 #[test]
-fn records_that_are_put_while_one_finds_do_not_keep_it_from_its_end() {
+fn search_ends_although_records_are_put_during_it() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();
     (0..10).for_each(|number| put_record(&calls, &record("f", number)));
@@ -99,9 +99,9 @@ fn records_that_are_put_while_one_finds_do_not_keep_it_from_its_end() {
     assert_eq!(seen, 10);
 }
 
-/// What the damage that a query meets shows: which records it reads.
+/// Damaged records show which records a query reads.
 #[test]
-fn a_query_reads_no_records_of_other_functions_and_other_arguments() {
+fn query_reads_no_records_of_other_functions_or_arguments() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();
     (0..5).for_each(|number| put_record(&calls, &record("f", number)));
@@ -119,11 +119,11 @@ fn a_query_reads_no_records_of_other_functions_and_other_arguments() {
     let query = Query::new().function("f");
     let errors: Vec<_> = calls.find(&query).unwrap().filter_map(Result::err).collect();
     assert!(matches!(&errors[..], [Error::Damaged { .. }]), "{errors:?}");
-    assert!(matches!(calls.get(&other.0), Err(Error::Damaged { .. })), "nobody has read it before");
+    assert!(matches!(calls.get(&other.0), Err(Error::Damaged { .. })), "the record must not have been read before");
 }
 
 #[test]
-fn calls_with_very_many_arguments_are_found_by_each() {
+fn call_with_many_arguments_is_found_by_each_of_them() {
     let (_directory, path) = file();
     let calls = RedbCalls::open(&path).unwrap();
     let (_, few) = record("f", 1);

@@ -1,4 +1,4 @@
-//! A second process at the file, and what a killed one leaves.
+//! Tests of a second process that opens the file, and of files that killed processes leave behind.
 
 use std::{
     env,
@@ -14,7 +14,8 @@ use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues, Redb
 
 const COUNT: u64 = 20;
 
-/// The test `child_process` of this binary in a process of its own, once it has done its task. It waits to be killed.
+/// Starts the test `child_process` of this binary in a child process, and waits until it has done its task. The child
+/// then sleeps until it is killed.
 fn child(task: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "store::processes::child_process", "--nocapture"])
@@ -28,7 +29,7 @@ fn child(task: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut line = String::new();
     while !line.contains("child: done") {
         line.clear();
-        assert!(output.read_line(&mut line).unwrap() > 0, "the child has not done its task");
+        assert!(output.read_line(&mut line).unwrap() > 0, "the child process ended before it was done");
     }
     (child, output)
 }
@@ -38,7 +39,7 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// What the children do; nothing where this is no child.
+/// Runs the task of a child process; passes trivially in the test process itself.
 #[test]
 fn child_process() {
     let (Ok(task), Some(path)) = (env::var("FLECHE_CHILD_TASK"), env::var_os("FLECHE_CHILD_PATH").map(PathBuf::from))
@@ -59,7 +60,7 @@ fn child_process() {
     }
     match task.as_str() {
         "sync" => values.sync(&last.unwrap()).unwrap(),
-        // The commit that nobody has asked for is the one that makes all of it durable.
+        // The automatic commit makes all entries durable.
         "eventual" => {
             while calls.stats().operations < 2 * COUNT {
                 thread::yield_now();
@@ -68,7 +69,7 @@ fn child_process() {
         _ => {}
     }
     println!("\nchild: done");
-    // Until the parent closes the pipe, or kills.
+    // Sleeps until the parent process closes the pipe or kills this one.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
@@ -89,28 +90,28 @@ fn left_by_a_killed(task: &str) -> (usize, usize) {
 }
 
 #[test]
-fn what_was_put_with_immediate_durability_survives_a_kill() {
+fn entries_with_immediate_durability_survive_a_kill() {
     assert_eq!(left_by_a_killed("immediate"), (20, 20));
 }
 
 #[test]
-fn what_was_synced_survives_a_kill() {
+fn synced_entries_survive_a_kill() {
     assert!(matches!(left_by_a_killed("sync"), (20, 19..)));
 }
 
 #[test]
-fn what_was_put_becomes_durable_without_being_asked_for() {
+fn entries_become_durable_without_sync() {
     let (values, calls) = left_by_a_killed("eventual");
     assert_eq!((values, calls), (20, 20));
 }
 
 #[test]
-fn what_was_put_without_durability_and_not_closed_is_lost_as_a_whole() {
+fn entries_without_durability_are_lost_completely_in_a_kill() {
     assert_eq!(left_by_a_killed("none"), (0, 0));
 }
 
 #[test]
-fn what_was_put_without_durability_survives_when_the_store_is_closed() {
+fn entries_without_durability_survive_if_the_store_is_closed() {
     let (_directory, path) = file();
     let config = RedbValuesConfig::new(&path).durability(Durability::None);
     let id = put(&RedbValues::open_with(&config).unwrap(), b"a value");
@@ -120,7 +121,7 @@ fn what_was_put_without_durability_survives_when_the_store_is_closed() {
 }
 
 #[test]
-fn a_file_that_another_process_holds_is_refused_with_the_cures_until_that_ends() {
+fn file_open_in_another_process_is_refused_with_advice() {
     let (_directory, path) = file();
     let (holder, _output) = child("hold", &path);
     for error in [RedbValues::open(&path).unwrap_err(), RedbCalls::open(&path).unwrap_err()] {

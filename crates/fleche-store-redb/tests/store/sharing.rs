@@ -1,4 +1,4 @@
-//! One database for all handles to a file.
+//! Tests of the one database that all handles to a file share.
 
 use std::{sync::Arc, thread};
 
@@ -7,7 +7,7 @@ use fleche_core::{Cache, CallStore, DigestPrefix, Query, ValueStore};
 use fleche_store_redb::{RedbCalls, RedbValues};
 
 #[test]
-fn two_caches_on_one_file_of_different_spellings_share_a_database() {
+fn caches_on_two_spellings_of_a_path_share_a_database() {
     let (directory, path) = file();
     let other = directory.path().join("a/../store.redb");
     std::fs::create_dir(directory.path().join("a")).unwrap();
@@ -26,7 +26,7 @@ fn two_caches_on_one_file_of_different_spellings_share_a_database() {
 }
 
 #[test]
-fn a_file_that_is_being_closed_by_one_thread_can_be_opened_by_others() {
+fn file_can_be_opened_while_another_thread_closes_it() {
     let (_directory, path) = file();
     thread::scope(|scope| {
         for thread in 0..4 {
@@ -43,7 +43,7 @@ fn a_file_that_is_being_closed_by_one_thread_can_be_opened_by_others() {
 }
 
 #[test]
-fn compacting_waits_for_nobody_who_iterates_and_loses_nothing() {
+fn compact_does_not_wait_for_open_iterators_and_loses_nothing() {
     let (_directory, path) = file();
     let (values, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
     let ids: Vec<_> = (0..600).map(|number| put(&values, &noise(number, 10_000))).collect();
@@ -64,7 +64,7 @@ fn compacting_waits_for_nobody_who_iterates_and_loses_nothing() {
 }
 
 #[test]
-fn threads_that_put_get_remove_list_and_compact_at_once_see_whole_entries() {
+fn concurrent_operations_and_compact_see_intact_entries() {
     let (_directory, path) = file();
     let values = Arc::new(RedbValues::open(&path).unwrap());
     thread::scope(|scope| {

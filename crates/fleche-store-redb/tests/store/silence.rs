@@ -1,8 +1,8 @@
-//! Keeping what redb's panics print out of the tests' output.
+//! Keeps the messages of redb's panics out of the output of the tests.
 
 use std::{panic, sync::Once};
 
-/// Panics of redb are what the store has to catch. Hundreds of them are not to be printed.
+/// Suppresses the messages of redb's panics, which the store catches and of which there are hundreds.
 pub(crate) fn silence_redb() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! The size of the file.
+//! Tests of the size of the file.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,8 @@ use fleche_store_redb::{Durability, RedbValues, RedbValuesConfig};
 
 const VALUE: usize = 1000;
 
-/// What the file takes on the disk. redb doubles its length now and then; what was never written takes nothing.
+/// Returns the file's size on the disk. redb sometimes doubles its length, but parts that were never written take no
+/// space.
 fn taken(path: &Path) -> u64 {
     let metadata = fs::metadata(path).unwrap();
     #[cfg(unix)]
@@ -17,8 +18,9 @@ fn taken(path: &Path) -> u64 {
     metadata.len()
 }
 
-/// Puts so many values, and then, with this durability, removes one for each that it puts, beside readers, and iterators that
-/// stay open. The most that the file took after that began, as a multiple of the values' bytes, and its length, likewise.
+/// Puts `live` values and then, with this durability, removes one value for each new one, while there are readers and
+/// open iterators. Returns the file's maximum size on the disk and its maximum length after the fill, as multiples of
+/// the values' size.
 fn mixed(live: usize, rounds: u64, durability: Durability) -> (f64, f64) {
     let (_directory, path) = file();
     let filling = RedbValues::open_with(&RedbValuesConfig::new(&path).durability(Durability::None)).unwrap();
@@ -44,27 +46,31 @@ fn mixed(live: usize, rounds: u64, durability: Durability) -> (f64, f64) {
     }
     #[allow(clippy::cast_precision_loss)] // Some megabytes.
     let times = |bytes: u64| bytes as f64 / (live * VALUE) as f64;
-    println!("{durability:?}, {live} values: {:.2} times on the disk, {:.2} long", times(most), times(longest));
+    println!(
+        "{durability:?}, {live} values: {:.2} times their size on the disk, {:.2} times in length",
+        times(most),
+        times(longest)
+    );
     (times(most), times(longest))
 }
 
 #[test]
-fn a_megabyte_takes_no_more_than_four_under_a_mixed_load() {
+fn one_megabyte_takes_at_most_four_under_mixed_load() {
     assert!(mixed(1000, 1500, Durability::Eventual).0 < 4.0);
 }
 
 #[test]
-fn a_megabyte_takes_no_more_than_four_where_nobody_asks_for_durability() {
+fn one_megabyte_takes_at_most_four_without_durability() {
     assert!(mixed(1000, 1500, Durability::None).0 < 4.0);
 }
 
 #[test]
-fn a_megabyte_takes_no_more_than_four_where_each_change_is_durable() {
+fn one_megabyte_takes_at_most_four_with_immediate_durability() {
     assert!(mixed(1000, 300, Durability::Immediate).0 < 4.0);
 }
 
 #[test]
-fn from_three_megabytes_on_the_file_is_not_longer_than_four_times_its_live_data() {
+fn file_of_three_megabytes_is_at_most_four_times_as_long_as_its_data() {
     let (taken, length) = mixed(3000, 1500, Durability::Eventual);
     assert!(taken < 4.0 && length < 4.0, "{taken} {length}");
 }
