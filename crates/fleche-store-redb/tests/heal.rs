@@ -197,7 +197,7 @@ fn short_read(path: &Path, store: &RedbValues) {
 }
 
 #[test]
-fn a_single_short_read_loses_nothing() {
+fn single_short_read_loses_nothing() {
     silence_redb();
     let (_directory, path) = file();
     large(&path);

@@ -1,16 +1,17 @@
-//! What this user may do with a file of SQLite.
+//! Detection of what this user may do with a SQLite file.
 
 use std::path::Path;
 
 use crate::keep::beside;
 
-/// What this user may do with a file of SQLite and with its directory, in which SQLite keeps a log.
+/// What this user may do with a SQLite file and with its directory, in which SQLite keeps a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileAccess {
     Full,
-    /// It can be read, together with the log that others have.
+    /// The file can be read, together with the log of other processes.
     Read,
-    /// It can be read as it stands: there is no log, and none can be made. What others write later is not seen.
+    /// The file can be read as it is: there is no log, and none can be created. Later writes of other processes are not
+    /// seen.
     ReadAsItIs,
 }
 

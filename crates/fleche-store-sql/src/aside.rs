@@ -1,4 +1,4 @@
-//! Setting damaged entries aside, in a table where somebody may look at them and nobody is served them.
+//! Quarantine: damaged entries are moved to a table where users can inspect them and no lookup finds them.
 
 use fleche_core::{CallKey, Digest, Result};
 
@@ -9,11 +9,11 @@ use crate::{
     statement::{Row, Statement},
 };
 
-/// What became of an entry that was to be set aside, and is not damaged.
+/// The result of quarantining an entry that had changed since.
 pub(crate) enum Found {
-    /// Another one stands in its place.
+    /// Another entry has replaced it.
     Another,
-    /// None: somebody else has set it aside, or removed it.
+    /// Another process has quarantined or removed it.
     Gone,
 }
 
@@ -21,7 +21,7 @@ impl Tables {
     /// Moves the value to `fleche_damaged`, if it still has these bytes, which are damaged because of `why`.
     ///
     /// # Errors
-    /// [`Error::Damaged`](fleche_core::Error::Damaged) if it had, moved or not.
+    /// [`Error::Damaged`](fleche_core::Error::Damaged) if it still had these bytes, whether or not it could be moved.
     pub(crate) fn set_value_aside(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Found> {
         let remove = Statement::new("DELETE FROM fleche_values WHERE id = $1 AND bytes = $2 RETURNING 1");
         let keep = self.keep_aside("values", "SELECT id, bytes FROM fleche_values WHERE id = $1 AND bytes = $2");
@@ -35,7 +35,7 @@ impl Tables {
         Ok(if self.read(still)?.is_empty() { Found::Gone } else { Found::Another })
     }
 
-    /// The same for a record.
+    /// Does the same as [`set_value_aside`](Self::set_value_aside) for a record.
     pub(crate) fn set_record_aside(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Found> {
         let id = *key.digest().as_bytes();
         let keep = self.keep_aside("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");
@@ -47,7 +47,8 @@ impl Tables {
         Ok(if self.read(still)?.is_empty() { Found::Gone } else { Found::Another })
     }
 
-    /// Copies what the query, of a key and bytes, gives. `$3` is why.
+    /// Returns a statement that copies the result of the query, a key and bytes, to `fleche_damaged`. `$3` is the
+    /// reason.
     fn keep_aside(&self, origin: &str, query: &str) -> Statement {
         let (now, for_update) = (self.dialect().now(), self.dialect().for_update());
         Statement::new(format!(
@@ -56,26 +57,26 @@ impl Tables {
         ))
     }
 
-    /// The error that tells of the damage, if the last statement has removed the entry, or none could.
+    /// Fails with the damage if the last statement has removed the entry, or if the statements failed.
     fn moved(&self, done: Result<Vec<Vec<Row>>>, entry: &str, why: &str) -> Result<()> {
         match done {
             Ok(rows) if rows.last().is_none_or(Vec::is_empty) => Ok(()),
-            Ok(_) => Err(damaged(&self.name, entry, why, "it is kept in the table `fleche_damaged`")),
+            Ok(_) => Err(damaged(&self.name, entry, why, "it was moved to the table `fleche_damaged`")),
             Err(error) => {
-                let fate = format!("it stays where it is, for it cannot be set aside: {error}");
+                let fate = format!("it stays in place, since it cannot be moved: {error}");
                 Err(damaged(&self.name, entry, why, fate))
             }
         }
     }
 }
 
-/// Removes the record, if it is this one, with what is kept of it elsewhere. The last of these statements gives a row for
-/// it.
+/// Returns statements that remove the record, if it has these bytes, and its index rows. The last one returns a row if
+/// the record was removed.
 pub(crate) fn removal(dialect: Dialect, key: &CallKey, record: &[u8]) -> [Statement; 4] {
     const CALL: &str = "FROM fleche_calls WHERE key = $1 AND record = $2";
     let of_it = |sql: String| Statement::new(sql).bytes(*key.digest().as_bytes()).bytes(record);
     [
-        // From here on it is this one or not, whoever else is at work.
+        // Locks the row, so that the statements below see the same record.
         of_it(format!("SELECT 1 {CALL} {}", dialect.for_update())),
         of_it(format!("DELETE FROM fleche_arguments WHERE call = (SELECT number {CALL})")),
         of_it(format!("DELETE FROM fleche_metadata WHERE call = (SELECT number {CALL})")),

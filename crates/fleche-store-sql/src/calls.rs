@@ -1,4 +1,4 @@
-//! `SqlCalls`: records in a database, under their calls' keys.
+//! `SqlCalls`: records in a database, named by the keys of their calls.
 
 use std::{fmt, sync::Arc};
 
@@ -21,15 +21,15 @@ use crate::{
     statement::Statement,
 };
 
-/// A [`CallStore`] in a database, one row a record, with rows for its arguments and metadata by which it is found.
-/// Cloning gives another handle to the same store.
+/// A [`CallStore`] in a database, with one row per record, and index rows for its arguments and metadata. A clone is
+/// another handle to the same store.
 ///
-/// A record of a later major format, which a newer program has written, is left in place: `get` gives `None`,
-/// `contains` is true, `remove` removes nothing. `put` refuses to replace it where a `get` in this process has met it, as
-/// happens before each computation; else the last writer wins.
+/// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
+/// `contains` returns `true`, and `remove` removes nothing. `put` refuses to replace it if a `get` in this process has
+/// found it, which is the case before each computation; otherwise, the last writer wins.
 ///
 /// A missing call is claimed by a row that lasts ten seconds and is renewed every third of that: see the
-/// [crate](crate#who-computes).
+/// [crate](crate#claims).
 #[derive(Clone)]
 pub struct SqlCalls {
     database: ProcessLocal<Arc<Database>>,
@@ -37,20 +37,20 @@ pub struct SqlCalls {
 }
 
 impl SqlCalls {
-    /// The store in the database of this URL: `sqlite:path/to/file.db`, or `postgres://user@host/database`. The file and
-    /// the tables are created if they are missing; a database of PostgreSQL is not.
+    /// Opens the store in the database at this URL: `sqlite:path/to/file.db`, or `postgres://user@host/database`. The
+    /// SQLite file and the tables are created if they are missing; a PostgreSQL database is not.
     ///
     /// # Errors
-    /// [`Error::Config`] if the URL is none of these, or a later program made the tables; [`Error::Io`] if the file cannot
-    /// be created; [`Error::Backend`] if the database cannot be reached.
+    /// [`Error::Config`] if the URL has another form, or a later version of fleche created the tables; [`Error::Io`] if
+    /// the file cannot be created; [`Error::Backend`] if the database cannot be reached.
     pub fn open(url: impl Into<DatabaseUrl>) -> Result<Self> {
         Self::open_with(&SqlCallsConfig::new(url))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &SqlCallsConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
         Ok(Self { database: ProcessLocal::new(database), config: SqlCallsConfig { url, ..config.clone() } })
@@ -62,14 +62,14 @@ impl SqlCalls {
 }
 
 impl Tables {
-    /// The record's bytes; `None` if there are none.
+    /// Returns the record's bytes, or `None` if there is no record.
     fn record(&self, key: &CallKey) -> Result<Option<Vec<u8>>> {
         let wanted = Statement::new("SELECT record FROM fleche_calls WHERE key = $1").bytes(*key.digest().as_bytes());
         let rows = self.read(wanted)?;
         rows.first().map(|row| row.bytes(0)).transpose().map_err(backend(&self.name))
     }
 
-    /// As [`CallStore::get`].
+    /// Implements [`CallStore::get`].
     pub(crate) fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         while let Some(bytes) = self.record(key)? {
             match self.verified(key, &bytes) {
@@ -83,7 +83,10 @@ impl Tables {
         Ok(None)
     }
 
-    /// The record in these bytes; `None` if it is of a later format, which is noted; why, where they are damaged.
+    /// Decodes and verifies a record; returns `None` if it has a later format, which is then remembered.
+    ///
+    /// # Errors
+    /// The reason, if the bytes are damaged.
     pub(crate) fn verified(&self, key: &CallKey, bytes: &[u8]) -> Result<Option<Record>, String> {
         let record = Record::from_bytes(key, bytes).map_err(why)?;
         if record.is_none() {
@@ -99,7 +102,7 @@ impl CallStore for SqlCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        // Before the lock, which another thread of the parent may have held at the fork.
+        // Checked before the mutex, which another thread of the parent process may have held at the fork.
         ensure_not_forked(|| &*self.database.tables.name)?;
         let tables = &self.database.writable()?.tables;
         let met = tables.later().contains(key);
@@ -135,7 +138,7 @@ impl CallStore for SqlCalls {
             if !wanted {
                 return Ok(false);
             }
-            // Where it is another record by now, that is looked at.
+            // If the record has been replaced since, the new one is checked.
             let rows = tables.write(removal(tables.dialect(), key, &bytes).into())?;
             if rows.last().is_some_and(|removed| !removed.is_empty()) {
                 return Ok(true);
@@ -150,7 +153,7 @@ impl CallStore for SqlCalls {
 
     fn claim(&self, key: &CallKey) -> Result<Claim> {
         let database = self.database.current();
-        // A database that cannot be written takes no claims, and no other process could read the result.
+        // A read-only database accepts no claims, and no other process could read the result.
         if database.tables.is_read_only() { Ok(Claim::WithinProcess) } else { database.leases.claim(key) }
     }
 
@@ -162,8 +165,8 @@ impl CallStore for SqlCalls {
         Arc::as_ptr(self.database.current()).addr()
     }
 
-    /// As the trait says: a commit that waits for the disk, in SQLite. In PostgreSQL every commit does, unless the server
-    /// was told otherwise, and this does nothing.
+    /// Waits for a commit to disk, in SQLite. In PostgreSQL this does nothing, since every commit waits for the disk,
+    /// unless the server is configured otherwise.
     fn sync(&self, _key: &CallKey) -> Result<()> {
         self.tables().sync()?;
         // Entries that were written to a file that has been removed are lost.

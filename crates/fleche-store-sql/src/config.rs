@@ -1,4 +1,4 @@
-//! How SQL stores are described: `{"type":"sql","url":"sqlite:…"}`.
+//! The configurations of SQL stores: `{"type":"sql","url":"sqlite:…"}`.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{DatabaseUrl, SqlCalls, SqlValues};
 
-/// What describes a database.
+/// The settings that describe a database.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings<'a> {
     pub(crate) url: &'a DatabaseUrl,
@@ -19,7 +19,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) timeout: Duration,
 }
 
-/// How long an operation may take by default.
+/// The default timeout of an operation.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 macro_rules! sql_config {
@@ -29,19 +29,20 @@ macro_rules! sql_config {
         #[serde(deny_unknown_fields)]
         #[non_exhaustive]
         pub struct $config {
-            /// Where the database is. A password in it is left out of whatever is written.
+            /// The address of the database. A password in it is removed when the configuration is written.
             pub url: DatabaseUrl,
             /// The environment variable that holds the password, for PostgreSQL.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub password_env: Option<String>,
-            /// The schema in which the tables are, for PostgreSQL: lower-case letters, digits and `_`. It is created if it
-            /// is missing. Stores of different schemas share nothing but the database. Absent, the tables are in the
+            /// The schema of the tables, for PostgreSQL: lower-case letters, digits and `_`. It is created if it is
+            /// missing. Stores of different schemas share nothing but the database. Without it, the tables are in the
             /// first schema of the user's `search_path`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub schema: Option<String>,
-            /// How long one operation may take: connecting, waiting for a lock, and each statement or transaction, which has
-            /// a second more for each 4 MiB that it sends. What takes longer fails. 5 seconds by default; in text,
-            /// `timeout = "10s"`. Where stores of one database in a process have different timeouts, the shortest counts.
+            /// How long one operation may take: connecting, waiting for a lock, and each statement or transaction,
+            /// which has one more second for each 4 MiB that it sends. Operations that take longer fail. The default is
+            /// 5 seconds; in text, write `timeout = "10s"`. If stores of one database in a process have different
+            /// timeouts, the shortest applies.
             #[serde(
                 default = "default_timeout",
                 serialize_with = "write_timeout",
@@ -52,24 +53,24 @@ macro_rules! sql_config {
         }
 
         impl $config {
-            /// The store in the database of this URL.
+            /// Describes the store in the database at this URL.
             pub fn new(url: impl Into<DatabaseUrl>) -> Self {
                 Self { url: url.into(), password_env: None, schema: None, timeout: TIMEOUT }
             }
 
-            /// With the password that this environment variable holds, wherever the store is opened.
+            /// Sets the environment variable that holds the password, wherever the store is opened.
             pub fn password_env(mut self, name: impl Into<String>) -> Self {
                 self.password_env = Some(name.into());
                 self
             }
 
-            /// With the tables in this schema.
+            /// Sets the schema of the tables.
             pub fn schema(mut self, name: impl Into<String>) -> Self {
                 self.schema = Some(name.into());
                 self
             }
 
-            /// With this much time for each operation.
+            /// Sets how long each operation may take.
             pub fn timeout(mut self, timeout: Duration) -> Self {
                 self.timeout = timeout;
                 self
@@ -99,12 +100,12 @@ macro_rules! sql_config {
 }
 
 sql_config! {
-    /// How to open an [`SqlValues`].
+    /// The configuration of an [`SqlValues`].
     SqlValuesConfig, ValueStoreConfig, SqlValues, ValueStore
 }
 
 sql_config! {
-    /// How to open an [`SqlCalls`].
+    /// The configuration of an [`SqlCalls`].
     SqlCallsConfig, CallStoreConfig, SqlCalls, CallStore
 }
 
@@ -123,5 +124,5 @@ fn write_timeout<S: Serializer>(timeout: &Duration, serializer: S) -> Result<S::
 fn read_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let timeout = humantime::parse_duration(&text).ok().filter(|timeout| !timeout.is_zero());
-    timeout.ok_or_else(|| de::Error::custom(format!("`{text}` is no timeout: write `10s` or `500ms`, say")))
+    timeout.ok_or_else(|| de::Error::custom(format!("`{text}` is not a timeout: write, for example, `10s` or `500ms`")))
 }

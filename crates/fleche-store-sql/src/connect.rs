@@ -1,4 +1,4 @@
-//! Connecting: what is set for each connection to a file or a server.
+//! Connecting to a file or a server, and the settings of each connection.
 
 use std::{path::Path, str::FromStr, time::Duration};
 
@@ -19,22 +19,22 @@ use crate::{
     server::Server,
 };
 
-/// The most connections of one process to one database.
+/// The maximum number of connections of one process to one database.
 const CONNECTIONS: u32 = 8;
-/// Longer than any operation waits: the link bounds each one.
+/// Longer than any operation waits: `Link` bounds each operation.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
-/// How long SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is tried again.
+/// How long SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is retried.
 const BUSY: Duration = Duration::from_millis(250);
 
-/// Connections to this file, which exists. It has a write-ahead log, or a rollback journal where the memory that those who
-/// use such a log must share does not reach all of them.
+/// Connects to this file, which must exist. It gets a write-ahead log or, if `rollback` is set, a rollback journal, for
+/// file systems on which not all processes can share the memory that a log needs.
 pub(crate) async fn to_file(path: &Path, rollback: bool, access: FileAccess, timeout: Duration) -> sqlx::Result<Link> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)
-        // In kibibytes: what indices of a million records are inserted into.
+        // In kibibytes: enough for insertions into the indices of a million records.
         .pragma("cache_size", "-16384")
-        // A page that is damaged is noticed when it is read.
+        // Detects a damaged page when it is read.
         .pragma("cell_size_check", "ON")
         .thread_name(|number| format!("fleche-sqlite-{number}"))
         .disable_statement_logging();
@@ -47,7 +47,7 @@ pub(crate) async fn to_file(path: &Path, rollback: bool, access: FileAccess, tim
     Ok(Link::to_file(pool().connect_lazy_with(options.synchronous(synchronous)), rollback, timeout))
 }
 
-/// Has the file keep its journal so. It is a property of the file: who opens it first sets it.
+/// Sets the journal mode. It is a property of the file, so the first process that opens the file sets it.
 async fn set_journal(options: &SqliteConnectOptions, wanted: &str, limit: Limit) -> sqlx::Result<()> {
     let mut attempts = Attempts::new(Dialect::Sqlite, limit);
     loop {
@@ -58,7 +58,7 @@ async fn set_journal(options: &SqliteConnectOptions, wanted: &str, limit: Limit)
     }
 }
 
-// The connection has no settings for which SQLite reads the file: so it is closed in order where that is damaged.
+// Without settings that make SQLite read the file, this connection can be closed properly even if the file is damaged.
 async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::Result<()> {
     let mut connection = options.connect().await?;
     let done = async {
@@ -74,15 +74,15 @@ async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::
     done
 }
 
-/// Connections to this server. The tables are in this schema, if one is given.
+/// Connects to this server. The tables are in the schema that `options` selects, if any.
 pub(crate) async fn to_server(options: PgConnectOptions, timeout: Duration) -> sqlx::Result<Link> {
     let server = Server::new(options.disable_statement_logging(), CONNECTIONS);
-    // Connects once, so that a missing server is reported when the store is opened.
+    // Connecting once makes opening the store fail if the server cannot be reached.
     Limit::new(timeout, 0).bound(server.lend()).await?.give_back();
     Ok(Link::to_server(server, timeout))
 }
 
-/// What the URL and the environment say about a server.
+/// Returns the connection options of a server from the URL and the environment.
 pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url.as_str())?;
     let options = if options.get_application_name().is_none() { options.application_name("fleche") } else { options };
@@ -93,7 +93,7 @@ pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<Pg
 }
 
 fn pool() -> PoolOptions<Sqlite> {
-    // Connections to a file need no test before each use. The link bounds the waits.
+    // Connections to a file need no test before each use. `Link` bounds the waits.
     PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(LONGEST)
 }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::{error::backend, runtime, schema, statement::Statement};
 
-    /// What the file's journal is, and how far commits wait for the disk, once something was written and synced.
+    /// Returns the file's journal mode and `synchronous` setting after a write and a sync.
     fn journal(path: &Path, rollback: bool) -> Result<(String, i64)> {
         let path = path.to_owned();
         runtime::run("the file", async move {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_the_journal_that_its_place_allows_whatever_it_had_before() {
+    fn journal_mode_follows_the_file_system_not_the_previous_mode() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
         std::fs::write(&path, b"").unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_not_made() {
+    fn missing_file_is_not_created() {
         let directory = tempfile::tempdir().unwrap();
         let error = journal(&directory.path().join("db"), false).unwrap_err();
         assert!(matches!(error, Error::Backend { .. }), "{error:?}");

@@ -1,4 +1,4 @@
-//! `Database`: what is open in this process, shared by all stores in one database.
+//! `Database`: an open database, which all stores of this process in it share.
 
 use std::{
     collections::HashSet,
@@ -35,31 +35,31 @@ use crate::{
     url::{DatabaseUrl, Target},
 };
 
-/// The longest value, in bytes, that both databases keep in one row: a row of SQLite has a billion bytes at most, a field
-/// of PostgreSQL and what is sent of it 1 GiB. Some of it is for the rest of the row.
+/// The maximum length of a value, in bytes, that both databases can store in one row: a SQLite row has at most a
+/// billion bytes, a PostgreSQL field or message at most 1 GiB. The rest of the row needs some of it.
 pub(crate) const LONGEST: usize = 999_000_000;
 
-/// A database that is open, and the leases that this process has there.
+/// An open database, and the leases that this process has in it.
 pub(crate) struct Database {
     pub(crate) tables: Arc<Tables>,
     pub(crate) leases: Leases<LeaseRows>,
-    /// The file of SQLite, and the URL by which it is opened.
+    /// The SQLite file, and the URL by which it is opened.
     file: Option<(BackingFile<Self>, DatabaseUrl)>,
 }
 
 /// The tables of a database, as one process sees them.
 pub(crate) struct Tables {
-    /// For messages; without a password.
+    /// The name in messages, without a password.
     pub(crate) name: String,
     link: Link,
     rights: Rights,
-    /// Heals the file, of SQLite.
+    /// Repairs the SQLite file.
     healing: Option<Healing>,
-    /// The keys under which this process has met records of a later format.
+    /// The keys under which this process has found records of a later format.
     later: Mutex<HashSet<CallKey>>,
 }
 
-/// What makes two databases the same one.
+/// The properties by which two databases are the same one.
 #[derive(PartialEq, Eq, Hash)]
 enum Identity {
     File(Place),
@@ -69,7 +69,8 @@ enum Identity {
 static OPEN: OpenStores<Identity, Database> = OpenStores::new();
 
 impl Database {
-    /// The database that these settings describe, with its tables, and how it is called wherever it is opened.
+    /// Opens the database that these settings describe, creating missing tables. Returns it with the URL by which it
+    /// can be opened anywhere.
     pub(crate) fn open(settings: Settings<'_>) -> Result<(Arc<Self>, DatabaseUrl)> {
         let Settings { url, password_env, schema, timeout } = settings;
         match url.target(password_env)? {
@@ -78,7 +79,7 @@ impl Database {
                     return Err(config(format!("the database `{url}`"), "SQLite has no schemas: remove `schema`"));
                 }
                 let path = std::path::absolute(&path).map_err(Error::io("find the absolute path of", &path))?;
-                // Elsewhere another directory is the working directory.
+                // A process with another working directory needs the absolute path.
                 let absolute = path.to_str().map_or_else(|| url.clone(), |path| format!("sqlite:{path}").into());
                 if url.is_variable() {
                     let database = Self::open_file(&path, url, timeout).map_err(|error| without_path(error, url))?;
@@ -105,7 +106,7 @@ impl Database {
         }
     }
 
-    /// The database in this file of SQLite, which is created if it is missing.
+    /// Opens the database in this SQLite file, creating the file if it is missing.
     fn open_file(path: &Path, url: &DatabaseUrl, timeout: Duration) -> Result<Arc<Self>> {
         let name = format!("the sql store `{url}`");
         let database = OPEN.get_or_open(Identity::File(existing(path)?), || {
@@ -135,7 +136,7 @@ impl Database {
         file: Option<(BackingFile<Self>, DatabaseUrl)>,
     ) -> Self {
         if rights == Rights::Read {
-            tracing::info!("{name} can only be read by this user: nothing will be recorded in it");
+            tracing::info!("{name} is read-only for this user: nothing will be recorded in it");
         }
         let tables = Arc::new(Tables { name, link, rights, healing, later: Mutex::default() });
         Self { leases: Leases::new(LeaseRows(tables.clone()), LASTS), tables, file }
@@ -158,7 +159,7 @@ impl FileBacked for Database {
     }
 }
 
-/// A connection to a database that has our tables.
+/// Connects to a database and prepares its tables.
 fn connected(
     name: &str,
     schema: Option<String>,
@@ -204,29 +205,29 @@ fn check_schema(url: &DatabaseUrl, schema: Option<&str>) -> Result<()> {
         Some(name) if !fits(name) => Err(config(
             format!("the database `{url}`"),
             format!(
-                "the schema `{name}` must have lower-case letters, digits and `_`, at most 63, and not begin with a digit or `pg_`"
+                "the schema `{name}` must have at most 63 lower-case letters, digits and `_`, and not begin with a digit or `pg_`"
             ),
         )),
         _ => Ok(()),
     }
 }
 
-/// Removes the log and the index of a database whose file was removed alone. A new file of that name would be read with
-/// them, and the connections that have them open keep them until they are closed.
+/// Removes the log and its index if only the database file itself was removed. A new file of that name would be read
+/// with them. Connections that have them open keep them until they are closed.
 fn remove_companions(path: &Path) {
     if path.exists() {
         return;
     }
     for ending in ["-wal", "-shm", "-journal"] {
-        // Where one cannot be removed, opening the new file says so.
+        // If one cannot be removed, opening the new file fails.
         let _ = fs::remove_file(beside(path, ending));
     }
 }
 
-/// The place of the file, which is created if it is missing.
+/// Returns the identity of the file, which is created if it is missing.
 fn existing(path: &Path) -> Result<Place> {
     written_file::check_named(path).map_err(Error::io("open the SQLite database", path))?;
-    // A file that is there is not opened: closing it would end the locks that SQLite has on it in this process.
+    // An existing file is not opened: closing it would release the locks that SQLite has on it in this process.
     if !path.exists() {
         let directory = path.parent().unwrap_or(path);
         fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
@@ -236,11 +237,10 @@ fn existing(path: &Path) -> Result<Place> {
             }
             _ => {}
         }
-        // So that the file does not vanish with all that is synced in it. Where that cannot be done, nothing is lost but
-        // that.
+        // Makes the new file survive a power failure, as far as possible.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
-    // Behind a link, SQLite puts them beside the file itself.
+    // SQLite creates these files next to the target of a link.
     let file = fs::canonicalize(path).map_err(Error::io("find", path))?;
     for ending in ["-wal", "-shm", "-journal"] {
         written_file::check_beside(&beside(&file, ending)).map_err(Error::io("open the SQLite database", path))?;
@@ -249,7 +249,7 @@ fn existing(path: &Path) -> Result<Place> {
 }
 
 impl Tables {
-    /// Returns whether this user may not write to it.
+    /// Returns whether the database is read-only for this user.
     pub(crate) fn is_read_only(&self) -> bool {
         self.rights == Rights::Read
     }
@@ -258,7 +258,7 @@ impl Tables {
         self.link.dialect()
     }
 
-    /// The rows that the statement, which changes nothing, gives.
+    /// Runs a statement that changes nothing, and returns its rows.
     pub(crate) fn read(&self, statement: Statement) -> Result<Vec<Row>> {
         let statement = Arc::new(statement);
         self.run(|link| {
@@ -267,10 +267,10 @@ impl Tables {
         })
     }
 
-    /// Runs the statements as one. The rows that each gives.
+    /// Runs the statements in one transaction. Returns the rows of each.
     ///
     /// # Errors
-    /// [`Error::Refused`] where the database can only be read.
+    /// [`Error::Refused`] if the database is read-only.
     pub(crate) fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
         if self.is_read_only() {
             return Err(read_only(&self.name));
@@ -282,12 +282,12 @@ impl Tables {
         })
     }
 
-    /// Runs the statement. How many rows it gives: one for each that it changes, if it ends with `RETURNING 1`.
+    /// Runs the statement. Returns its number of rows: one for each changed row, if it ends with `RETURNING 1`.
     pub(crate) fn change(&self, statement: Statement) -> Result<usize> {
         Ok(self.write(vec![statement])?.first().map_or(0, Vec::len))
     }
 
-    /// Returns when everything that was written before is on disk.
+    /// Returns once all earlier writes are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
         if self.is_read_only() {
             return Ok(());
@@ -295,7 +295,7 @@ impl Tables {
         self.run(|link| async move { link.sync().await })
     }
 
-    /// The keys under which this process has met records of a later format.
+    /// Returns the keys under which this process has found records of a later format.
     pub(crate) fn later(&self) -> MutexGuard<'_, HashSet<CallKey>> {
         self.later.lock().unwrap_or_else(PoisonError::into_inner)
     }

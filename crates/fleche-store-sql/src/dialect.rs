@@ -1,6 +1,6 @@
-//! What the two databases write differently.
+//! The differences between the SQL of SQLite and PostgreSQL.
 
-/// A database's way of speaking SQL.
+/// The SQL dialect of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
@@ -8,16 +8,16 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// The database's own clock: milliseconds since 1970, of the moment at which the statement runs.
+    /// Returns an expression for the database's own clock: milliseconds since the Unix epoch when the statement runs.
     pub(crate) fn now(self) -> &'static str {
         match self {
             Self::Sqlite => "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)",
-            // Not `now()`, which is the time at which the transaction began.
+            // `now()` would be the time at which the transaction began.
             Self::Postgres => "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)",
         }
     }
 
-    /// The type of bytes.
+    /// Returns the type of a column of bytes.
     pub(crate) fn bytes(self) -> &'static str {
         match self {
             Self::Sqlite => "BLOB",
@@ -25,7 +25,7 @@ impl Dialect {
         }
     }
 
-    /// The type and constraint of a key that counts up and never gives a number twice.
+    /// Returns the type and constraint of a key that counts up and never repeats a number.
     pub(crate) fn counter(self) -> &'static str {
         match self {
             Self::Sqlite => "INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -33,7 +33,7 @@ impl Dialect {
         }
     }
 
-    /// Ends the definition of a table that is nothing but its primary key.
+    /// Returns the end of the definition of a table that consists of its primary key only.
     pub(crate) fn all_key(self) -> &'static str {
         match self {
             Self::Sqlite => "WITHOUT ROWID",
@@ -41,7 +41,7 @@ impl Dialect {
         }
     }
 
-    /// Ends a query whose rows nobody else may change before the transaction ends. In SQLite only one writes at a time.
+    /// Returns the end of a query that locks its rows until the transaction ends. SQLite has only one writer at a time.
     pub(crate) fn for_update(self) -> &'static str {
         match self {
             Self::Sqlite => "",

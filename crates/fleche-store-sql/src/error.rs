@@ -1,4 +1,4 @@
-//! The errors that SQL stores make, and what those of databases become.
+//! The errors of SQL stores, and the conversion of database errors.
 
 use std::fmt::{self, Display};
 
@@ -7,34 +7,35 @@ use sqlx::{error::DatabaseError, sqlite::SqliteError};
 
 use crate::DatabaseUrl;
 
-/// What made an operation on a database fail.
+/// The reason for which an operation on a database failed.
 pub(crate) enum Failed {
-    /// What the database said, or the connection to it.
+    /// An error of the database or of the connection to it.
     Sql(sqlx::Error),
     Other(Error),
 }
 
 impl Failed {
-    /// Whether a file of SQLite is damaged, or is none: not one entry, but what leads to all of them.
+    /// Returns whether a SQLite file as a whole is damaged or is not a SQLite file, as opposed to a single damaged
+    /// entry.
     pub(crate) fn is_damage(&self) -> bool {
         // SQLITE_CORRUPT and SQLITE_NOTADB.
         matches!(self.code(), Some(11 | 26))
     }
 
-    /// Whether damage to the header or to the definitions of tables may be the reason.
+    /// Returns whether damage to the header or to the definitions of tables may be the reason.
     pub(crate) fn may_be_damage(&self) -> bool {
-        // SQLITE_ERROR, of a column that there is not, say, and SQLITE_READONLY.
+        // SQLITE_ERROR, for example for a missing column, and SQLITE_READONLY.
         self.is_damage() || matches!(self.code(), Some(1 | 8))
     }
 
-    /// The number of an error of SQLite, whatever the reason: the lowest byte of an extended one.
+    /// Returns the primary error code of SQLite: the lowest byte of an extended one.
     fn code(&self) -> Option<u32> {
         let Self::Sql(error) = self else { return None };
         let error = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
         Some(error.code()?.parse::<u32>().ok()? & 0xff)
     }
 
-    /// Returns whether the user has no right to what was tried.
+    /// Returns whether the user lacks the right to the operation.
     pub(crate) fn is_denied(&self) -> bool {
         // SQLITE_READONLY; insufficient privilege and a read-only transaction: appendix A of PostgreSQL's manual.
         let code =
@@ -42,7 +43,8 @@ impl Failed {
         self.code() == Some(8) || matches!(code.as_deref(), Some("42501" | "25006"))
     }
 
-    /// The error of opening a server whose URL comes from the environment: what a server says may repeat parts of it.
+    /// Returns the error of opening a server whose URL comes from the environment. It omits the server's message, which
+    /// may repeat parts of the URL.
     pub(crate) fn without_details(self, store: &str) -> Error {
         let hidden = "details are not shown, since the URL comes from the environment";
         match self {
@@ -85,13 +87,13 @@ impl Display for Failed {
     }
 }
 
-/// What a database said, or the connection to it.
+/// Returns a function that converts an error of the database or of the connection to it, for `map_err`.
 pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
     move |error| {
         let failed = Failed::Sql(error);
         match failed {
             failed if failed.is_damage() => Error::backend(store)(format!(
-                "{failed}; the file is damaged or is none of SQLite: `sqlite3 FILE .recover` gets out of it what is left"
+                "{failed}; the file is damaged or not a SQLite database: `sqlite3 FILE .recover` extracts what can be read"
             )),
             // The kind distinguishes timeouts from other errors.
             Failed::Sql(sqlx::Error::Io(error)) => Error::backend(store)(error),
@@ -101,29 +103,29 @@ pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
     }
 }
 
-/// A damaged file is not healed because of `why`.
+/// Returns the error of a damaged file that cannot be repaired because of `why`.
 pub(crate) fn beyond_healing(store: &str, failed: &Failed, why: &str) -> Error {
     Error::backend(store)(format!(
-        "{failed}; the file is damaged and cannot be healed: {why}; `sqlite3 FILE .recover` gets out of it what is left"
+        "{failed}; the file is damaged and cannot be repaired: {why}; `sqlite3 FILE .recover` extracts what can be read"
     ))
 }
 
-/// What a configuration gets wrong.
+/// Returns the error of a configuration.
 pub(crate) fn config(place: impl Display, why: impl Into<String>) -> Error {
     Error::Config { place: place.to_string(), why: why.into() }
 }
 
-/// The entry does not hold what it claims to hold; `fate` says where it is now.
+/// Returns the error of an entry that fails verification; `fate` says where the entry is now.
 pub(crate) fn damaged(store: &str, entry: impl Display, why: &str, fate: impl Display) -> Error {
     Error::Damaged { entry: format!("{entry} in {store}"), why: format!("{why}; {fate}") }
 }
 
-/// The error of an operation that needs rights which this user does not have.
+/// Returns the error of an operation for which this user lacks the rights.
 pub(crate) fn read_only(store: &str) -> Error {
-    Error::Refused { store: format!("{store}, which this user may only read,"), operation: "change" }
+    Error::Refused { store: format!("{store}, which this user may only read,"), operation: "accept changes" }
 }
 
-/// The error without the path, which comes from the environment variable that this URL names.
+/// Removes the path from the error, since it comes from the environment variable that this URL names.
 pub(crate) fn without_path(error: Error, url: &DatabaseUrl) -> Error {
     match error {
         Error::Io { action, source, .. } => {
@@ -133,22 +135,22 @@ pub(crate) fn without_path(error: Error, url: &DatabaseUrl) -> Error {
     }
 }
 
-/// A value that no row can hold.
+/// Returns the error of a value that does not fit into a row.
 pub(crate) fn too_large(store: &str, length: usize) -> Error {
     Error::Refused {
         store: store.to_owned(),
         operation: if length > 1 << 30 {
-            "keep a value of more than 1 GB: a row cannot hold it; use a file store"
+            "store values of more than 1 GB, which do not fit into a row; use a file store"
         } else {
-            "keep a value of nearly 1 GB: a row cannot hold it; use a file store"
+            "store values of nearly 1 GB, which do not fit into a row; use a file store"
         },
     }
 }
 
-/// A record would replace one that only a later version of fleche can read.
+/// Returns the error of a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(store: &str, key: &CallKey) -> Error {
     Error::Refused {
-        store: format!("{store}, which has call {key} in a later format,"),
-        operation: "replace a record that it cannot read",
+        store: format!("{store} (call {key})"),
+        operation: "replace a record of a later format, which this version of fleche cannot read",
     }
 }

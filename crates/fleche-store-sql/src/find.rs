@@ -1,4 +1,4 @@
-//! Queries, as SQL: one condition leads through its index, the others are checked for what it finds.
+//! Queries as SQL: one condition is looked up in its index, the others are checked for the rows that it finds.
 
 use fleche_core::{CallKey, Query, Record, Result, store::Entries};
 
@@ -11,10 +11,10 @@ use crate::{
     statement::{Row, Statement},
 };
 
-/// How many records are asked for at once.
+/// The number of records in a page.
 const PAGE: usize = 100;
 
-/// The records that fulfil the query.
+/// Returns the records that match the query.
 pub(crate) fn find<'a>(tables: &'a Tables, query: &'a Query) -> Entries<'a, (CallKey, Record)> {
     let records = pages(move |after: Option<Place>| {
         let place = after.map_or_else(|| Place::first(tables, query), Ok)?;
@@ -29,7 +29,7 @@ pub(crate) fn find<'a>(tables: &'a Tables, query: &'a Query) -> Entries<'a, (Cal
     Box::new(records.filter(wanted).filter_map(Result::transpose))
 }
 
-/// The record in this row; `None` if it is of a later format or has just gone.
+/// Returns the record in this row, or `None` if it has a later format or has just been removed.
 fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
     let key = CallKey::from(digest(row, 0).map_err(backend(&tables.name))?);
     let bytes = row.bytes(3).map_err(backend(&tables.name))?;
@@ -43,12 +43,11 @@ fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
     Ok(record.map(|record| (key, record)))
 }
 
-/// Where a page begins: after this record.
+/// The start of a page: after this record.
 struct Place {
     number: i64,
     written: i64,
-    /// Nothing beyond these, which were the last when the search began, is looked for: who puts records while he searches
-    /// comes to an end.
+    /// The search ends at these, which were the last when it began: it ends even if the caller puts records meanwhile.
     last: i64,
     latest: i64,
 }
@@ -68,8 +67,9 @@ impl Place {
     }
 }
 
-/// Asks for the page that begins at this place: key, number, time and record of calls that fulfil the query, as far as the
-/// tables tell. The first condition of these leads: an argument, metadata, the function, the version, the time.
+/// Returns the statement for the page that begins at this place: key, number, time and record of the calls that match
+/// the query, as far as the tables show. The first of these conditions selects the index: an argument, metadata, the
+/// function, the version, the time.
 fn page(query: &Query, place: &Place) -> Result<Statement> {
     const BY_TIME: &str = "c.written, c.number";
     const SELECT: &str = "SELECT c.key, c.number, c.written, c.record FROM";
@@ -77,7 +77,7 @@ fn page(query: &Query, place: &Place) -> Result<Statement> {
     let mut fields = query.fields().iter();
     let named = query.function_name().is_some() || query.version_number().is_some();
     let by_time = query.earliest().is_some() && !named;
-    // The order of two tables is the one that SQLite takes, which has no idea of how many there are of what.
+    // SQLite joins the tables in the written order; it has no statistics of their sizes.
     let (mut statement, order) = if let Some(argument) = arguments.next() {
         let sql = format!(
             "{SELECT} fleche_arguments AS i CROSS JOIN fleche_calls AS c
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::{SqlCallsConfig, database::Database};
 
-    /// How SQLite goes about the query: a line for each table.
+    /// Returns SQLite's plan for the query, one line per table.
     fn plan(query: &Query, place: &Place) -> String {
         let directory = tempfile::tempdir().unwrap();
         let config = SqlCallsConfig::new(format!("sqlite:{}/db", directory.path().display()));
@@ -151,7 +151,7 @@ mod tests {
         rows.iter().map(|row| row.text(3).unwrap()).collect::<Vec<_>>().join("\n")
     }
 
-    /// Asserts that each line of the plan is a search that begins so, and that nothing is sorted.
+    /// Asserts that each line of the plan is a search with this beginning, and that nothing is sorted.
     fn assert_plan(query: &Query, searches: &[&str]) {
         let plan = plan(query, &Place { number: 7, written: 7, last: 9, latest: 9 });
         let lines: Vec<_> = plan.lines().filter(|line| line.starts_with('S')).collect();
@@ -165,14 +165,14 @@ mod tests {
     const CALL: &str = "c USING INTEGER PRIMARY KEY (rowid=?)";
 
     #[test]
-    fn a_function_is_found_by_its_index() {
+    fn function_is_found_by_its_index() {
         let by_function = ["c USING INDEX fleche_calls_by_function (function=? AND number>? AND number<?)"];
         assert_plan(&Query::new().function("f"), &by_function);
         assert_plan(&Query::new().function("f").since(Timestamp(7)), &by_function);
     }
 
     #[test]
-    fn a_version_is_found_by_its_index() {
+    fn version_is_found_by_its_index() {
         assert_plan(
             &Query::new().version(7),
             &["c USING INDEX fleche_calls_by_version (version=? AND number>? AND number<?)"],
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_found_by_its_index() {
+    fn time_is_found_by_its_index() {
         let by_time = ["c USING INDEX fleche_calls_by_time (written>? AND written<?)"];
         assert_plan(&Query::new().since(Timestamp(7)), &by_time);
     }

@@ -1,5 +1,5 @@
-//! Healing a damaged file of SQLite: what can be read is brought over into a new database, which takes the place of the
-//! damaged one, in the same file.
+//! Repair of a damaged SQLite file: what can be read is copied to a new database, which then replaces the content of
+//! the file.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -20,50 +20,50 @@ use crate::{
     salvage::{Salvaged, salvage, would_be_lost},
 };
 
-/// One begins again where others have written meanwhile, and then, so that it comes to an end, keeps them waiting: they are
-/// shut out until what they would change is overwritten, but for the moment in between.
+/// Whether each round of a repair blocks writers. A repair starts over if another process has written. To come to an
+/// end, later rounds block writers until the recovered database is about to be written over the file.
 const ROUNDS: [bool; 4] = [false, true, true, true];
 
 /// The pause between attempts to take a lock.
 const OFTEN: Duration = Duration::from_millis(10);
 
-/// So long nobody tries again where it has failed.
+/// The pause after a failed repair.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// One file heals at a time in this process; locks of files need not tell threads apart.
+/// Serializes repairs in this process, since file locks do not always exclude threads of the same process.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A file of SQLite that is healed when an operation meets damage.
+/// A SQLite file that is repaired when an operation meets damage.
 pub(crate) struct Healing {
     path: PathBuf,
-    /// Whether the file is to have a rollback journal in place of a write-ahead log.
+    /// Whether the file has a rollback journal instead of a write-ahead log.
     rollback: bool,
-    /// For messages.
+    /// The name in messages.
     name: String,
-    /// The file in which this process has read our tables.
+    /// The identity of the file, if this process has read fleche's tables in it.
     known: Option<Place>,
-    /// What did not heal is not tried again for a while: it would be copied with each operation.
+    /// The earliest time of the next repair after a failed one. Otherwise each operation would copy the file.
     not_before: Mutex<Option<Instant>>,
     /// How long to wait for another process that repairs the file.
     timeout: Duration,
 }
 
 impl Healing {
-    /// Of a file that may be anybody's.
+    /// Creates the repair of a file that may belong to any program.
     pub(crate) fn of(path: &Path, rollback: bool, name: &str, timeout: Duration) -> Self {
         let (path, name) = (path.to_owned(), name.to_owned());
         Self { path, rollback, name, known: None, not_before: Mutex::default(), timeout }
     }
 
-    /// The same, once our tables were read in the file.
+    /// Marks the file as one of fleche, after its tables were read.
     pub(crate) fn known(self) -> Self {
         Self { known: Place::of(&self.path).ok(), ..self }
     }
 
-    /// What the operation gives. Where it meets damage, the file is healed, and the operation done once more.
+    /// Runs the operation. If it meets damage, the file is repaired and the operation is retried once.
     ///
     /// # Errors
-    /// Those of the operation; [`Error::Backend`] if it still meets damage, or the file cannot be healed.
+    /// The errors of the operation; [`Error::Backend`] if it still meets damage, or if the file cannot be repaired.
     pub(crate) fn watch<T>(&self, operation: impl Fn() -> Result<T, Failed>) -> Result<T> {
         match operation() {
             Err(failed) if failed.may_be_damage() => waiting::blocking(|| self.heal_and(operation, failed)),
@@ -73,10 +73,10 @@ impl Healing {
 
     fn heal_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
         let Some(_turn) = within(self.timeout, turn) else {
-            return Err(beyond_healing(&self.name, &failed, "another file heals"));
+            return Err(beyond_healing(&self.name, &failed, "another file is being repaired"));
         };
         if self.not_before().is_some_and(|moment| Instant::now() < moment) {
-            return Err(beyond_healing(&self.name, &failed, "it was tried a moment ago"));
+            return Err(beyond_healing(&self.name, &failed, "the last repair failed less than a minute ago"));
         }
         let raw = match self.ours() {
             Ok(Some(raw)) => raw,
@@ -87,13 +87,13 @@ impl Healing {
             Ok(places) => places,
             Err(why) => return self.give_up(failed, &why.to_string()),
         };
-        // Somebody else may have healed it meanwhile.
+        // Another process may have repaired the file by now.
         let failed = match operation() {
             Err(failed) if failed.may_be_damage() => failed,
             done => return done.map_err(|failed| failed.into_error(&self.name)),
         };
         let healed = self.heal(&raw, &places, &failed);
-        // What stays is removed by who heals next.
+        // The next repair removes what remains.
         let _ = fs::remove_dir_all(&places.scratch);
         match healed {
             Ok(true) => {}
@@ -101,12 +101,12 @@ impl Healing {
             Err(why) => return self.give_up(failed, &why.to_string()),
         }
         match operation() {
-            Err(failed) if failed.is_damage() => self.give_up(failed, "it is damaged again"),
+            Err(failed) if failed.is_damage() => self.give_up(failed, "it is still damaged after a repair"),
             done => done.map_err(|failed| failed.into_error(&self.name)),
         }
     }
 
-    /// The file, if it is ours: what belongs to others stays as it is.
+    /// Opens the file if it is one of fleche. Files of other programs are left alone.
     fn ours(&self) -> Result<Option<Raw>> {
         let raw = Raw::open(&self.path)?;
         let known = self.known.is_some() && self.known == Place::of(&self.path).ok();
@@ -117,7 +117,7 @@ impl Healing {
         self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The error where the file cannot be healed because of `why`.
+    /// Returns the error of a file that cannot be repaired because of `why`.
     fn give_up<T>(&self, failed: Failed, why: &str) -> Result<T> {
         if !failed.is_damage() {
             return Err(failed.into_error(&self.name));
@@ -126,7 +126,7 @@ impl Healing {
         Err(beyond_healing(&self.name, &failed, why))
     }
 
-    /// Whether there was damage, which is healed then.
+    /// Repairs the file if it is damaged. Returns whether it was.
     fn heal(&self, raw: &Raw, places: &Places, failed: &Failed) -> Result<bool> {
         let copy = free_place(&places.file)?;
         if let Some(other) = raw.tells_of_others()? {
@@ -156,18 +156,18 @@ impl Healing {
             damaged.overwrite_with(&fresh)?;
             let Salvaged { values, records, leases, aside } = salvaged;
             fleche_core::log::warn!(
-                "{} was damaged ({failed}) and is healed: {values} values, {records} records, {leases} claims and {aside} \
-                 entries of `fleche_damaged` were brought over; the damaged file is kept as {}",
+                "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {aside} \
+                 entries of `fleche_damaged` were recovered; the damaged file is kept as {}",
                 self.name,
                 copy.display(),
             );
             return Ok(true);
         }
-        Err(Error::backend(&self.name)("others write to it all the time"))
+        Err(Error::backend(&self.name)("other processes keep writing to it"))
     }
 }
 
-/// Asks repeatedly until there is an answer or the time is over: SQLite does not notify when a lock is free.
+/// Calls `ask` repeatedly until it returns an answer or the time is over: SQLite does not notify when a lock is free.
 fn within<T>(timeout: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
@@ -179,7 +179,7 @@ fn within<T>(timeout: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// Takes the lock among the threads that repair the file, if it is free.
+/// Takes the lock that serializes repairs in this process, if it is free.
 fn turn() -> Option<MutexGuard<'static, ()>> {
     match TURN.try_lock() {
         Ok(turn) => Some(turn),
@@ -188,11 +188,11 @@ fn turn() -> Option<MutexGuard<'static, ()>> {
     }
 }
 
-/// Where a file is healed, by one process at a time.
+/// The files of a repair, locked by one process at a time.
 struct Places {
-    /// The file itself: links lead to it.
+    /// The file itself, after links.
     file: PathBuf,
-    /// A directory that ends with the healing; one of a process that was killed is there until the next.
+    /// A temporary directory. If the process is killed, it stays until the next repair.
     scratch: PathBuf,
     _lock: File,
 }
@@ -207,12 +207,12 @@ impl Places {
             Err(TryLockError::Error(error)) => Some(Err(error)),
             Ok(()) => Some(Ok(())),
         });
-        let held = || Err(io::Error::new(io::ErrorKind::TimedOut, "another process heals the file"));
+        let held = || Err(io::Error::new(io::ErrorKind::TimedOut, "another process is repairing the file"));
         locked.unwrap_or_else(held).map_err(Error::io("lock", &lock))?;
         Ok(Self { scratch: beside(&file, ".healing.d"), file, _lock: opened })
     }
 
-    /// Leaves an empty scratch directory.
+    /// Empties the temporary directory, or creates it.
     fn clean(&self) -> Result<()> {
         match fs::remove_dir_all(&self.scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -235,7 +235,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    /// Opens the file, and counts its values.
+    /// Opens the file, and returns the total size of its values.
     fn count(path: &Path, rollback: bool) -> Result<i64, Failed> {
         let path = path.to_owned();
         let counted = async move {
@@ -248,7 +248,7 @@ mod tests {
         runtime::run("the file", async move { Ok(counted.await) })?
     }
 
-    /// A file with so many bytes in values, and a connection to it of somebody else.
+    /// Creates a file with values of this size, and returns a connection of another program to it.
     fn filled(path: &Path, rollback: bool, bytes: i64) -> Connection {
         fs::write(path, b"").unwrap();
         assert!(count(path, rollback).is_ok());
@@ -258,12 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_heals_with_either_journal_while_somebody_else_has_it_open() {
+    fn file_is_repaired_in_both_journal_modes_while_others_have_it_open() {
         let directory = tempfile::tempdir().unwrap();
         for rollback in [false, true] {
             let path = directory.path().join(format!("db-{rollback}"));
             let theirs = filled(&path, rollback, 7);
-            // Not closed: that would end the locks of the other connection.
+            // Not closed, since that would release the locks of the other connection.
             let mut file = std::mem::ManuallyDrop::new(File::options().write(true).open(&path).unwrap());
             let _ = theirs.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             for (at, damage) in [(0, vec![0xff; 24]), (100, vec![0; 12]), (0, vec![0; 5000])] {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_damage_is_told_as_it_is_and_nothing_is_copied() {
+    fn errors_other_than_damage_are_returned_unchanged_without_a_copy() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
         let _theirs = filled(&path, false, 7);

@@ -1,16 +1,17 @@
-//! The form in which names and values stand in indices, and the rows by which a record is found.
+//! The form of names and values in indices, and the index rows of a record.
 
 use fleche_core::{CallKey, Digest, Record, Result, ValueRef, call::Timestamp, encoding, query::Field};
 
 use crate::statement::Statement;
 
-/// The longest name, in bytes, that stands in an index as it is: an entry of an index of PostgreSQL has 2704 bytes at most,
+/// The maximum length of an unmodified name in an index, in bytes: an index entry of PostgreSQL has at most 2704 bytes,
 /// and some have two names.
 const LONGEST: usize = 512;
-/// How many rows are inserted by one statement.
+/// The maximum number of rows that one statement inserts.
 const TOGETHER: usize = 300;
 
-/// A name. Two long ones may, in theory, have one form: what a query finds is checked.
+/// Returns the indexed form of a name. In theory, two long names may have the same form, so the records that a query
+/// finds are checked.
 pub(crate) fn name(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     if bytes.len() <= LONGEST {
@@ -20,22 +21,22 @@ pub(crate) fn name(text: &str) -> Vec<u8> {
     [&bytes[..LONGEST - digest.as_bytes().len()], digest.as_bytes()].concat()
 }
 
-/// A value: what a record has of it.
+/// Returns the indexed form of a value: the encoded reference.
 pub(crate) fn value(reference: &ValueRef) -> Result<Vec<u8>> {
     Ok(encoding::to_vec(reference)?)
 }
 
-/// A number. Those beyond the databases' own, which end at 2^63, are all the last one.
+/// Returns the indexed form of a number. Numbers beyond the range of the databases become its maximum, 2^63 - 1.
 pub(crate) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A moment, in nanoseconds since 1970: until the year 2262 as it is.
+/// Returns the indexed form of a time, in nanoseconds since the Unix epoch; it is exact until the year 2262.
 pub(crate) fn moment(Timestamp(nanoseconds): Timestamp) -> i64 {
     number(nanoseconds)
 }
 
-/// Puts the record, whose bytes these are, in place of an earlier one, with the rows by which it is found.
+/// Returns the statements that store the record with these bytes and its index rows, replacing an earlier one.
 pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Result<Vec<Statement>> {
     let id = *key.digest().as_bytes();
     let put = "INSERT INTO fleche_calls (key, function, version, written, record) VALUES ($1, $2, $3, $4, $5)
@@ -43,7 +44,7 @@ pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Resul
             written = excluded.written, record = excluded.record";
     let put = Statement::new(put).bytes(id).bytes(name(&record.function.name)).integer(number(record.function.version));
     let mut statements = vec![put.integer(moment(record.written)).bytes(bytes)];
-    // A call has the same arguments whenever it is recorded: they are part of its key. Metadata is another each time.
+    // The arguments are part of the call's key, so they are the same for each record of it. Metadata may differ.
     statements.push(Statement::new(format!("DELETE FROM fleche_metadata WHERE call = {NUMBER}")).bytes(id));
     let arguments = record.arguments.iter().map(|argument| Ok(vec![name(&argument.0), value(&argument.1)?]));
     statements.extend(rows("fleche_arguments (call, name, reference)", id, &arguments.collect::<Result<Vec<_>>>()?));
@@ -53,10 +54,10 @@ pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Resul
     Ok(statements)
 }
 
-/// The number of the call whose key is the first parameter.
+/// A query for the number of the call whose key is the first parameter.
 const NUMBER: &str = "(SELECT number FROM fleche_calls WHERE key = $1)";
 
-/// Inserts rows that begin with the call's number and go on with these, unless they are there.
+/// Returns the statements that insert rows of the call's number and these columns, unless they exist.
 fn rows(table: &str, call: [u8; 32], rows: &[Vec<Vec<u8>>]) -> Vec<Statement> {
     let insert = |rows: &[Vec<Vec<u8>>]| {
         let mut statement = Statement::new(format!("INSERT INTO {table} VALUES ")).bytes(call);
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_names_are_cut_and_still_told_apart() {
+    fn long_names_are_truncated_and_remain_distinct() {
         let long = |last: &str| format!("{}{last}", "a".repeat(600));
         assert_eq!(name("short"), b"short");
         assert_eq!(name(&long("1")).len(), LONGEST);

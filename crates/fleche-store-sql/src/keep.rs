@@ -1,4 +1,4 @@
-//! Copies of damaged files, which somebody may want to look at.
+//! Copies of damaged files, which users may want to inspect.
 
 use std::{
     ffi::OsString,
@@ -9,29 +9,29 @@ use std::{
 
 use fleche_core::{Error, Result};
 
-/// So many copies of one file are kept.
+/// The maximum number of copies of one file.
 const COPIES: u32 = 4;
 
-/// Where a copy of this file may be kept.
+/// Returns a free path for a copy of this file.
 ///
 /// # Errors
-/// [`Error::Io`] if there are as many as may be.
+/// [`Error::Io`] if the maximum number of copies exists.
 pub(crate) fn free_place(file: &Path) -> Result<PathBuf> {
     let mut places = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
     let free = places.find(|place| !place.exists() && !beside(place, "-wal").exists());
     free.ok_or_else(|| {
-        let why = format!("{COPIES} copies are there from when it was damaged before: remove them");
+        let why = format!("{COPIES} copies of earlier damage are kept already: remove them");
         Error::io("keep the damaged file as", beside(file, ".damaged-N"))(io::Error::other(why))
     })
 }
 
-/// Copies a database that nobody has open, with its log.
+/// Copies a database that no process has open, with its log.
 pub(crate) fn duplicate(database: &Path, to: &Path) -> Result<()> {
     fs::copy(database, to).map_err(Error::io("copy the damaged file to", to))?;
     with_log(database, to)
 }
 
-/// Moves a copy, with its log, to where it is kept.
+/// Moves a copy, with its log, to its final path.
 pub(crate) fn keep(copy: &Path, place: &Path) -> Result<()> {
     let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(Error::io("keep the damaged file as", to));
     let log = beside(copy, "-wal");
@@ -39,12 +39,12 @@ pub(crate) fn keep(copy: &Path, place: &Path) -> Result<()> {
         moved(&log, &beside(place, "-wal"))?;
     }
     moved(copy, place)?;
-    // So that it does not vanish in a power failure. Where that cannot be done, nothing is lost but that.
+    // Makes the copy survive a power failure, as far as possible.
     let _ = place.parent().map(|directory| File::open(directory).and_then(|directory| directory.sync_all()));
     Ok(())
 }
 
-/// Copies the write-ahead log of a database to where it belongs to a copy of it, if there is anything in it.
+/// Copies the write-ahead log of a database, unless it is empty, to the log of the copy.
 pub(crate) fn with_log(database: &Path, copy: &Path) -> Result<()> {
     let (from, to) = (beside(database, "-wal"), beside(copy, "-wal"));
     if fs::metadata(&from).is_ok_and(|log| log.len() == 0) {
@@ -56,7 +56,7 @@ pub(crate) fn with_log(database: &Path, copy: &Path) -> Result<()> {
     }
 }
 
-/// The path with this at its end.
+/// Returns the path with this suffix.
 pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(end);

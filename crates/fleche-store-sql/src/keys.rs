@@ -1,4 +1,4 @@
-//! Listing keys page by page, each from where the last one ended, so that nothing is held open in between.
+//! Lists keys page by page, each from where the last one ended, so that nothing stays open between pages.
 
 use fleche_core::{Digest, DigestPrefix, Result, store::Entries};
 
@@ -8,10 +8,11 @@ use crate::{
     statement::{Row, Statement},
 };
 
-/// How many keys are asked for at once.
+/// The number of keys in a page.
 const PAGE: usize = 1000;
 
-/// The digests that begin so. The statement ends with the name of the column that they are in, which is the table's key.
+/// Returns the digests with this prefix. The statement ends with the name of the column that holds them, which is the
+/// table's key.
 pub(crate) fn keys<'a>(tables: &'a Tables, select: &'static str, prefix: &DigestPrefix) -> Entries<'a, Digest> {
     let (first, last) = bounds(prefix);
     Box::new(pages(move |after: Option<Digest>| {
@@ -25,10 +26,10 @@ pub(crate) fn keys<'a>(tables: &'a Tables, select: &'static str, prefix: &Digest
     }))
 }
 
-/// A page, and where the next one begins; nowhere, if this one is the last.
+/// A page, and the start of the next one, or `None` after the last page.
 pub(crate) type Page<T, P> = (Vec<Result<T>>, Option<P>);
 
-/// What is on the pages, each of which is asked for when its turn comes. An error in place of a page is the last item.
+/// Returns the items of all pages. A page is read when iteration reaches it. If that fails, the error is the last item.
 pub(crate) fn pages<T, P>(turn: impl Fn(Option<P>) -> Result<Page<T, P>>) -> impl Iterator<Item = Result<T>> {
     let mut at = Some(None);
     let pages = std::iter::from_fn(move || {
@@ -39,18 +40,18 @@ pub(crate) fn pages<T, P>(turn: impl Fn(Option<P>) -> Result<Page<T, P>>) -> imp
     pages.flatten()
 }
 
-/// The digest in this column.
+/// Returns the digest in this column.
 pub(crate) fn digest(row: &Row, column: usize) -> sqlx::Result<Digest> {
     let bytes = row.bytes(column)?;
     let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(Digest::from_bytes(bytes))
 }
 
-/// The first and the last digest that may begin so.
+/// Returns the first and the last digest with this prefix.
 fn bounds(prefix: &DigestPrefix) -> ([u8; 32], [u8; 32]) {
     let (mut first, mut last) = ([0; 32], [0xff; 32]);
     for (at, digit) in prefix.as_str().chars().enumerate() {
-        // A prefix is of digits alone.
+        // A prefix has only hexadecimal digits.
         let digit = u8::try_from(digit.to_digit(16).unwrap_or(0)).unwrap_or(0);
         let (mask, shifted) = if at % 2 == 0 { (0x0f, digit << 4) } else { (0xf0, digit) };
         for bound in [&mut first, &mut last] {
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_the_first_and_the_last_that_begin_so() {
+    fn bounds_are_the_first_and_last_digest_with_the_prefix() {
         assert_eq!(bounds(&DigestPrefix::all()), ([0; 32], [0xff; 32]));
         for prefix in ["0", "f", "a7", "a7c", &"5".repeat(63), &"5".repeat(64)] {
             let prefix: DigestPrefix = prefix.parse().unwrap();
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_each_other_until_one_is_the_last_or_fails() {
+    fn pages_are_read_until_the_last_one_or_an_error() {
         let numbers = |limit: u32| {
             move |after: Option<u32>| {
                 let first = after.map_or(0, |after| after + 1);

@@ -1,4 +1,4 @@
-//! Claims, as rows: who computes a missing call, among all processes that share the database.
+//! Claims as rows of a table: the right to compute a missing call, among all processes that share the database.
 
 use std::{
     sync::Arc,
@@ -18,13 +18,13 @@ use crate::{
     statement::{Row, Statement},
 };
 
-/// How long a claim lasts that is not renewed. A process that lives renews it three times as often, so that it may be
-/// kept from doing so for more than six seconds, by a busy database or machine, before another takes the call over; and
-/// nobody waits longer than this for one that was killed.
+/// How long a claim lasts without renewal. A live process renews it three times as often, so a busy database or machine
+/// may delay the renewal for more than six seconds before another process takes over the call. After a kill, other
+/// processes wait at most this long.
 pub(crate) const LASTS: Duration = Duration::from_secs(10);
 
-/// The rows of claims. Times are by the database's own clock, which is that of the process in SQLite; the number of a row
-/// is never given again.
+/// The table of claims. Times are by the database's own clock, which in SQLite is that of the process. The number of a
+/// row is never reused.
 pub(crate) struct LeaseRows(pub(crate) Arc<Tables>);
 
 impl LeaseRows {
@@ -32,12 +32,12 @@ impl LeaseRows {
         self.0.dialect().now()
     }
 
-    /// As [`CallStore::owner`](fleche_core::CallStore::owner).
+    /// Implements [`CallStore::owner`](fleche_core::CallStore::owner).
     pub(crate) fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
         self.owner_for(key, LASTS)
     }
 
-    /// The owner of a lease that lasts at most `lasts` from now.
+    /// Returns the holder of a lease that lasts at most `lasts` from now.
     fn owner_for(&self, key: &CallKey, lasts: Duration) -> Result<Option<Owner>> {
         let now = self.now();
         let sql = format!(
@@ -50,12 +50,12 @@ impl LeaseRows {
 
 impl LeaseTable for LeaseRows {
     fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>> {
-        // Those who wait ask often, and need not keep others from writing.
+        // Waiting processes ask often, and need not block writers.
         if self.owner_for(key, lasts)?.is_some() {
             return Ok(None);
         }
         let (id, now) = (*key.digest().as_bytes(), self.now());
-        // One that ends later than a lease lasts was written by a clock that was ahead.
+        // A claim that ends later than a lease lasts was written with a clock that was ahead.
         let over = format!("DELETE FROM fleche_leases WHERE key = $1 AND (until <= {now} OR until > {now} + $2)");
         let grant = format!(
             "INSERT INTO fleche_leases (key, until, host, process, since, awaits)
@@ -89,7 +89,7 @@ impl LeaseTable for LeaseRows {
     }
 }
 
-/// A statement whose first parameters tell one grant of the call.
+/// Returns a statement whose first two parameters identify one grant of the call.
 fn of(key: &CallKey, grant: u64, sql: String) -> Statement {
     Statement::new(sql).bytes(*key.digest().as_bytes()).integer(grant.cast_signed())
 }
@@ -98,7 +98,7 @@ pub(crate) fn millis(lasts: Duration) -> i64 {
     i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Keys, one after the other.
+/// Encodes the keys as the concatenation of their bytes.
 fn awaits(keys: Option<&[CallKey]>) -> Option<Vec<u8>> {
     keys.map(|keys| keys.iter().flat_map(|key| *key.digest().as_bytes()).collect())
 }

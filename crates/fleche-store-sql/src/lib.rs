@@ -1,9 +1,9 @@
-//! Stores in SQL databases: a file of SQLite, or a server of PostgreSQL.
+//! Stores in SQL databases: a SQLite file or a PostgreSQL server.
 //!
-//! [`SqlValues`] keeps values, [`SqlCalls`] records; both may be in one database, in tables of their own. Any number of
-//! processes may use one database at once: those of one host a file of SQLite, those of many hosts a server of PostgreSQL.
-//! Choose them where records are to be found by argument, time or metadata among very many, or where a server is what all
-//! hosts share; `fleche-store-file` where values are large, or nothing but a directory is shared.
+//! [`SqlValues`] stores values, [`SqlCalls`] stores records; they can share a database, in which each has its own
+//! tables. Any number of processes may use one database at once: a SQLite file on one host, a PostgreSQL server from
+//! many hosts. Choose them to find records among very many by argument, time or metadata, or if a server is what all
+//! hosts share. Choose `fleche-store-file` if values are large, or if the hosts share only a directory.
 //!
 //! ```
 //! use fleche_core::{Digest, ValueStore};
@@ -11,7 +11,7 @@
 //!
 //! # let directory = tempfile::tempdir().unwrap();
 //! # let url = format!("sqlite:{}/cache.db", directory.path().display());
-//! let values = SqlValues::open(url)?; // `sqlite:cache.db`, say
+//! let values = SqlValues::open(url)?; // for example `sqlite:cache.db`
 //! let id = Digest::of(b"a value");
 //! values.put(&id, b"a value")?;
 //! assert_eq!(values.get(&id)?.as_deref(), Some(&b"a value"[..]));
@@ -27,69 +27,72 @@
 //! schema = "alloys"
 //! ```
 //!
-//! `password_env` names the environment variable that holds the password, wherever the configuration is opened. A password
-//! in the URL is used by this process, and is shown neither by `Debug` nor in errors, logs or configurations that are
-//! written: these have `***` in its place. Where such a configuration is opened, by a worker process say, the error says
-//! to use `password_env`. What the URL leaves out comes from the variables that PostgreSQL's own programs read, such
+//! `password_env` names the environment variable that holds the password, wherever the configuration is opened. A
+//! password in the URL is only used by this process: `Debug`, errors, logs and serialized configurations show `***` in
+//! its place. Opening such a configuration, for example in a worker process, fails with the advice to use
+//! `password_env`. Parts that the URL leaves out are taken from the variables that PostgreSQL's own programs read, such
 //! as `PGHOST` and `PGPASSWORD`, and the password also from `~/.pgpass`. Connections are encrypted with the feature
-//! `tls`, and as `?sslmode=…` in the URL says.
+//! `tls`, as `?sslmode=…` in the URL specifies.
 //!
-//! # What is in the database
+//! # Layout of the database
 //!
-//! | table | what it has |
+//! | table | content |
 //! |---|---|
 //! | `fleche_meta` | the version of the tables; a program that knows only earlier ones refuses to open them |
-//! | `fleche_values` | values by digest, and when they were put, in milliseconds by the database's clock |
+//! | `fleche_values` | values by digest, and the time of their last `put`, in milliseconds by the database's clock |
 //! | `fleche_calls` | records by key, with function, version and time of writing |
-//! | `fleche_arguments`, `fleche_metadata` | by which records are found: arguments, and fields of metadata |
-//! | `fleche_leases` | who computes what |
-//! | `fleche_damaged` | entries that did not hold what their keys say; yours to look at and to remove |
+//! | `fleche_arguments`, `fleche_metadata` | indices of records: arguments, and fields of metadata |
+//! | `fleche_leases` | claims and their holders |
+//! | `fleche_damaged` | quarantined entries, whose content did not match their key; you may inspect and remove them |
 //!
-//! Names and other text are there as their UTF-8 bytes; names of more than 512 bytes are cut, and end with a digest. A
-//! record is written in one transaction with the rows by which it is found. Listings and queries ask for page after page,
-//! each from where the last one ended; no transaction stays open in between.
+//! Names and other text are stored as UTF-8 bytes. Names of more than 512 bytes are truncated, and end with a digest. A
+//! record and its index rows are written in one transaction. Listings and queries read page by page, each from where
+//! the last one ended; no transaction stays open in between.
 //!
-//! # Reading only
+//! # Read-only databases
 //!
-//! A database can be opened with rights to read only: by a role of PostgreSQL that may `SELECT` from the tables, on a standby
-//! server, or as a file of SQLite that cannot be written to. Calls are then answered from it and recorded nowhere
-//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)), and nothing is claimed. The tables must exist. If the directory
-//! of a SQLite file cannot be written to either, the file is read together with the log that a writer has beside it. Without
-//! such a log, it is read as it is when it is opened, and later entries may be missing or be reported as damaged.
+//! A database can be opened with read-only rights: by a PostgreSQL role that may `SELECT` from the tables, on a standby
+//! server, or as a SQLite file that cannot be written to. Recorded calls are then hits, other calls are not recorded
+//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)), and nothing is claimed. The tables must exist. If the
+//! directory of a SQLite file cannot be written to either, the file is read together with the log that a writer has
+//! next to it. Without such a log, the file is read as it is when it is opened; later entries may be missing or be
+//! reported as damaged.
 //!
-//! # What survives
+//! # Durability
 //!
-//! A crash of the process costs nothing that was put. In SQLite, a power failure may cost the last commits, never the
-//! file: it is written with a write-ahead log and `synchronous = NORMAL`, and `sync`, which is asked for when a result took
-//! long, waits for the disk. On network file systems, whose locks cannot carry a write-ahead log, each commit waits for
-//! the disk (`journal_mode = DELETE`, `synchronous = EXTRA`); a server is the better choice there. PostgreSQL commits as
-//! its server was told to, by default to disk.
+//! A crash of the process loses no entry. In SQLite, a power failure may lose the last commits, but never the file: it
+//! is written with a write-ahead log and `synchronous = NORMAL`, and `sync`, which is called for results that took
+//! long, waits for the disk. On network file systems, whose locks do not support a write-ahead log, each commit waits
+//! for the disk (`journal_mode = DELETE`, `synchronous = EXTRA`); a server is the better choice there. PostgreSQL
+//! commits as the server is configured, by default to disk.
 //!
-//! # How long an operation takes
+//! # Timeouts
 //!
 //! Each operation, connecting and waiting for locks included, ends within the `timeout` of the configuration, `"5s"` by
-//! default, and a second more for each 4 MiB that it sends. What takes longer fails, and a cache then [leaves the store
-//! alone](fleche_core::Cache#when-a-store-fails) for a while. The connection to a server that does not answer
-//! is closed; the server may still carry out the operation later. In SQLite the time bounds the wait for locks that other
-//! connections hold, in this process or elsewhere. Reading and writing the disk is not bounded. Values of hundreds of
-//! megabytes on a slow network need a longer timeout.
+//! default, plus one second for each 4 MiB that it sends. Operations that take longer fail, and a cache then [leaves
+//! the store alone](fleche_core::Cache#when-a-store-fails) for a while. The connection to a server that does not answer
+//! is closed; the server may still execute the operation later. In SQLite, the timeout bounds the wait for locks that
+//! other connections hold, in this process or elsewhere. Reading and writing the disk is not bounded. Values of
+//! hundreds of megabytes on a slow network need a longer timeout.
 //!
 //! # Damage
 //!
-//! An entry that does not hold what its key says is moved to `fleche_damaged`. Where a page of a file of SQLite is damaged,
-//! the file heals when an operation meets it: it is copied to `NAME.damaged-1`, up to `NAME.damaged-4`; what can be read is
-//! brought over into a new database, which is written over the damaged one under SQLite's locks, so that all who have the
-//! file open go on; a warning tells of it, and the operation is done once more. What was lost is absent, and computed again.
-//! A file is left as it is, with an error, if nothing tells that it is ours, or it has tables of others or of a later version.
+//! An entry whose content does not match its key is moved to `fleche_damaged`. If a page of a SQLite file is damaged,
+//! the file is repaired when an operation reads that page. The file is copied to `NAME.damaged-1`, up to
+//! `NAME.damaged-4`; the readable rows are copied to a new database; and the new database is written over the damaged
+//! one under SQLite's locks, so all processes that have the file open can continue. A warning is logged, and the
+//! operation is retried once. Lost entries are absent, and are computed again. The file is left as it is, and the
+//! operation fails, if nothing shows that the file is one of fleche, or if it has tables of other programs or of a
+//! later version.
 //!
-//! # Who computes
+//! # Claims
 //!
-//! Of all processes that miss a call at the same time, one gets the claim to compute it and the others wait. A claim is
-//! a row with a time limit: ten seconds by the database's clock, which its owner renews every three and a third. So the
-//! calls of a process that was killed go to others within ten seconds, even if its clock was ahead. An owner that cannot
-//! renew for that long, because it was stopped for instance, is told that it is late, and what it computes replaces nothing.
-//! Each grant has a number of its own that is never given again. Only the holder of the last one renews, publishes or releases
-//! the claim.
+//! Among the processes that miss a call at the same time, one gets the claim to compute it, and the others wait. A
+//! claim is a lease: a row that lasts ten seconds by the database's clock, and that its holder renews every three and a
+//! third seconds. So the calls of a killed process go to other processes within ten seconds, even if its clock was
+//! ahead. A holder that cannot renew its lease for that long, for example because it was suspended, finds out that it
+//! is late, and its result does not replace another. Each grant has a unique number, and only the holder of the last
+//! grant can renew, publish or release the claim.
 
 mod access;
 mod aside;

@@ -1,4 +1,4 @@
-//! `Link`: the connections to one database, and how statements go through them.
+//! `Link`: the connections to one database, and the execution of statements on them.
 
 use std::{
     future::Future,
@@ -23,12 +23,12 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Link {
     pool: Pool,
-    /// Who writes to a file of SQLite, of this process: these wait in line here, where SQLite would let chance decide.
+    /// The queue of this process's writers to a SQLite file, which SQLite itself would admit in random order.
     writer: Arc<Mutex<()>>,
     /// Whether a commit is on disk when it returns, as far as the database can tell.
     commits_are_durable: bool,
     is_read_only: bool,
-    /// In milliseconds.
+    /// The timeout of operations, in milliseconds.
     timeout: Arc<AtomicU64>,
 }
 
@@ -52,22 +52,22 @@ impl Link {
         Self { pool, writer: Arc::default(), commits_are_durable, is_read_only: false, timeout }
     }
 
-    /// The same, to a file that can only be read.
+    /// Marks the file as read-only.
     pub(crate) fn read_only(self) -> Self {
         Self { is_read_only: true, ..self }
     }
 
-    /// Returns whether it is to a file that can only be read.
+    /// Returns whether this is a file that can only be read.
     pub(crate) fn is_read_only(&self) -> bool {
         self.is_read_only
     }
 
-    /// How long one operation may take.
+    /// Returns how long one operation may take.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout.load(Relaxed))
     }
 
-    /// No operation may take longer from now on.
+    /// Lowers the timeout of later operations, if it is longer than this.
     pub(crate) fn shorten_timeout(&self, timeout: Duration) {
         self.timeout.fetch_min(millis(timeout), Relaxed);
     }
@@ -79,7 +79,7 @@ impl Link {
         }
     }
 
-    /// The rows that the statement, which changes nothing, gives.
+    /// Runs a statement that changes nothing, and returns its rows.
     pub(crate) async fn read(&self, statement: &Statement) -> sqlx::Result<Vec<Row>> {
         self.try_in_time(0, |limit| self.try_read(statement, limit)).await
     }
@@ -91,7 +91,7 @@ impl Link {
         Ok(rows)
     }
 
-    /// Runs the statements as one: all of them take effect, or none. The rows that each gives.
+    /// Runs the statements in one transaction, and returns the rows of each.
     pub(crate) async fn write(&self, statements: &[Statement]) -> sqlx::Result<Vec<Vec<Row>>> {
         let bytes = statements.iter().map(Statement::bytes_sent).sum();
         self.try_in_time(bytes, |limit| self.try_write(statements, limit)).await
@@ -116,7 +116,8 @@ impl Link {
 
     async fn begin(&self, limit: Limit) -> sqlx::Result<Transaction> {
         match &self.pool {
-            // Waits for its turn before anything was read: later it would have been in vain.
+            // Takes the write lock before the first read. Taking it later would fail if another connection has written
+            // since.
             Pool::Sqlite(pool) => Ok(Transaction::Sqlite(limit.bound(pool.begin_with("BEGIN IMMEDIATE")).await?)),
             Pool::Postgres(server) => Transaction::begin(server.lend().await?).await,
         }
@@ -129,7 +130,7 @@ impl Link {
         }
     }
 
-    /// Returns when everything that was written before is on disk, as far as the database can tell.
+    /// Returns once all earlier writes are on disk, as far as the database can tell.
     pub(crate) async fn sync(&self) -> sqlx::Result<()> {
         if self.commits_are_durable {
             return Ok(());
@@ -137,7 +138,7 @@ impl Link {
         self.try_in_time(0, |limit| self.try_sync(limit)).await
     }
 
-    // A commit that waits for the disk carries with it all that stand before it in the log.
+    // A commit that waits for the disk also makes all earlier commits in the log durable.
     async fn try_sync(&self, limit: Limit) -> sqlx::Result<()> {
         let _turn = self.turn(limit).await?;
         let mut connection = self.connection(limit).await?;
@@ -152,7 +153,8 @@ impl Link {
 
     /// Tries the operation until it succeeds, fails for good, or its time is over.
     ///
-    /// If a server does not answer, the operation and its connection are given up. A wait in SQLite ends soon by itself.
+    /// If a server does not answer, the operation and its connection are abandoned. Waits in SQLite end soon by
+    /// themselves.
     async fn try_in_time<T, F>(&self, bytes_sent: usize, attempt: impl Fn(Limit) -> F) -> sqlx::Result<T>
     where
         F: Future<Output = sqlx::Result<T>>,
@@ -184,7 +186,7 @@ impl Link {
         }
     }
 
-    /// A connection, which waits for its turn among the others of the pool.
+    /// Returns a connection of the pool once one is free.
     async fn connection(&self, limit: Limit) -> sqlx::Result<Connection> {
         Ok(match &self.pool {
             Pool::Sqlite(pool) => Connection::Sqlite(limit.bound(pool.acquire()).await?),
@@ -192,11 +194,12 @@ impl Link {
         })
     }
 
-    /// Closes the connections, once nobody uses them. The last to close a file of SQLite leaves it whole in one file.
+    /// Closes the connections once no operation uses them. The last connection to a SQLite file that closes removes its
+    /// log.
     pub(crate) async fn close(self) {
         match &self.pool {
             Pool::Sqlite(pool) => pool.close().await,
-            // What is not closed by then is dropped.
+            // Connections that are not closed by then are dropped.
             Pool::Postgres(server) => {
                 let limit = Limit::new(self.timeout(), 0);
                 let _ = limit

@@ -1,11 +1,11 @@
-//! Whether a file lies on a file system whose locks and shared memory do not reach all who use it.
+//! Detection of network file systems, whose locks and shared memory do not reach all processes that use a file.
 
 use std::path::Path;
 
-/// Whether the file system is one of a network, as far as the system tells.
+/// Returns whether the file is on a network file system, as far as the operating system reports it.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_on_network(file: &Path) -> bool {
-    // What cannot be looked at cannot be opened either, which tells more.
+    // If this fails, opening the file also fails, with a better error.
     nix::sys::statfs::statfs(file).is_ok_and(|system| is_network(magic(system.filesystem_type())))
 }
 
@@ -14,14 +14,15 @@ pub(crate) fn is_on_network(_file: &Path) -> bool {
     false
 }
 
-/// The number of a kind of file system, of 32 bits whatever their type: statfs(2).
+/// Returns the number of a kind of file system; it has 32 bits, whatever its type: statfs(2).
 #[cfg(target_os = "linux")]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast)]
 fn magic(kind: nix::sys::statfs::FsType) -> u32 {
     kind.0 as u32
 }
 
-/// Numbers from linux/magic.h, and from the sources of those that are not in it. FUSE may be anything, a network too.
+/// Returns whether this is the number of a network file system, from linux/magic.h or the sources of file systems not
+/// listed there. FUSE counts as a network, since it may be one.
 #[cfg(target_os = "linux")]
 fn is_network(magic: u32) -> bool {
     const NETWORKS: [u32; 14] = [
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_told_from_disks() {
+    fn network_file_systems_are_distinguished_from_disks() {
         for kind in [NFS_SUPER_MAGIC, FUSE_SUPER_MAGIC] {
             assert!(is_network(magic(kind)), "{kind:?}");
         }

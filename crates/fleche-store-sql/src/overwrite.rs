@@ -1,4 +1,4 @@
-//! Writing a database over a damaged one, under the locks of SQLite: who has it open sees another database.
+//! Writes a database over a damaged one, under SQLite's locks: processes that have the file open see the new database.
 
 use std::{path::Path, time::Duration};
 
@@ -23,52 +23,53 @@ impl<'a> Damaged<'a> {
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             connection.busy_timeout(timeout)?;
-            // Has SQLite read a file that was cut short.
+            // Makes SQLite read a truncated file.
             connection.pragma_update(None, "writable_schema", true)?;
-            // Has it open the log, as its header says; later it would take the file for one without.
+            // Makes SQLite open the log, as the header requires. Later, SQLite would take the file for one without a
+            // log.
             version(&connection)?;
             Ok(connection)
         };
         Ok(Self { connection: open().map_err(Error::backend::<rusqlite::Error>(store))?, store })
     }
 
-    /// Whether all our tables are defined as they should be.
+    /// Returns whether all of fleche's tables are defined correctly.
     pub(crate) fn serves(&self) -> bool {
         serves(&self.connection)
     }
 
-    /// Changes when somebody else has written.
+    /// Returns a number that changes when another connection writes.
     pub(crate) fn version(&self) -> Result<i64> {
         version(&self.connection).map_err(Error::backend(self.store))
     }
 
-    /// A transaction while which nobody changes what is in the files, and, if `alone`, nobody writes. With the version that
-    /// this is.
+    /// Begins a transaction, during which no other connection changes the content of the files and, if `alone`, none
+    /// writes. Returns it with the version that it sees.
     pub(crate) fn begin(&self, alone: bool) -> Result<(Transaction<'_>, i64)> {
         let begin = || {
             let kind = if alone { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
             let transaction = Transaction::new_unchecked(&self.connection, kind)?;
-            // A deferred one begins with what is read first.
+            // A deferred transaction begins with its first read.
             let version = version(&transaction)?;
             Ok((transaction, version))
         };
         begin().map_err(Error::backend::<rusqlite::Error>(self.store))
     }
 
-    /// Puts the other database in the place of this one, in one transaction. The journal stays as the header says.
+    /// Replaces this database by the other, in one transaction. The journal mode stays as the header says.
     pub(crate) fn overwrite_with(&mut self, other: &Path) -> Result<()> {
         let done = self.reset_to(other);
-        // It is set for each connection, and this one has no other use for it.
+        // This setting belongs to the connection, which is not used for anything else.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false);
         match done.map_err(Error::backend(self.store))? {
             StepResult::Done => Ok(()),
-            other => Err(Error::backend(self.store)(format!("others have it locked ({other:?})"))),
+            other => Err(Error::backend(self.store)(format!("other processes have it locked ({other:?})"))),
         }
     }
 
     fn reset_to(&mut self, other: &Path) -> rusqlite::Result<StepResult> {
         let other = Connection::open_with_flags(other, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        // Has SQLite take the file for empty, whatever is in it.
+        // Makes SQLite treat the file as empty, whatever its content.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
         Backup::new(&other, &mut self.connection)?.step(-1)
     }

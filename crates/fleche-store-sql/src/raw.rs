@@ -1,4 +1,4 @@
-//! The bytes of a file of SQLite, past SQLite.
+//! Access to the bytes of a SQLite file, bypassing SQLite.
 
 use std::{
     fs::{self, File},
@@ -11,28 +11,28 @@ use fleche_core::{Error, Result, store::Place};
 
 use crate::keep::beside;
 
-/// The size of a page, which no file of ours has another of.
+/// The page size of all files of fleche.
 const PAGE: usize = 4096;
-/// So many bytes of a log are searched for the names of our tables.
+/// How many bytes of a log are searched for the names of fleche's tables.
 const SEARCHED: u64 = 16 << 20;
-/// A header begins so: <https://sqlite.org/fileformat.html>.
+/// The beginning of a header: <https://sqlite.org/fileformat.html>.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// The names of our tables and of those that SQLite makes for itself begin so.
+/// The prefixes of the names of fleche's tables and of SQLite's internal ones.
 const OURS: [&[u8; 7]; 2] = [b"fleche_", b"sqlite_"];
 
-/// Files that were opened, of which none is closed while it is there: with any descriptor of a file, POSIX has all locks go
-/// that the process has on it, those of SQLite too.
+/// Opened files, which stay open as long as they exist: closing any descriptor of a file releases all POSIX locks that
+/// the process has on it, including SQLite's.
 static OPENED: Mutex<Vec<(Place, Arc<File>)>> = Mutex::new(Vec::new());
 
-/// A file, as bytes.
+/// The bytes of a file.
 pub(crate) struct Raw {
     path: PathBuf,
     file: Arc<File>,
 }
 
 impl Raw {
-    /// A file that this process may have open as a database.
+    /// Opens a file that this process may have open as a database.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let place = Place::of(path)?;
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,14 +45,14 @@ impl Raw {
         Ok(raw)
     }
 
-    /// A file that nobody else has open.
+    /// Opens a file that no one else has open.
     pub(crate) fn open_copy(path: &Path) -> Result<Self> {
         let file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
         Ok(Self { path: path.to_owned(), file: Arc::new(file) })
     }
 
-    /// Whether the file is one of ours, as far as its first page or its log tells; of SQLite's files, one that is no longer
-    /// than a page holds no entries of anybody.
+    /// Returns whether the file is one of fleche, as far as its first page or its log shows. A SQLite file of at most
+    /// one page counts as one, since it holds no entries of any program.
     pub(crate) fn tells_of_us(&self) -> Result<bool> {
         let first = self.first()?;
         let length = self.file.metadata().map_err(Error::io("look at", &self.path))?.len();
@@ -66,12 +66,12 @@ impl Raw {
         Ok(names_us(&log))
     }
 
-    /// The name of a table that is not ours, as far as the first page tells.
+    /// Returns the name of a table of another program, as far as the first page shows.
     pub(crate) fn tells_of_others(&self) -> Result<Option<String>> {
         Ok(others_in(&self.first()?))
     }
 
-    /// The first page, or as much of it as there is.
+    /// Returns the first page, or as much of it as there is.
     fn first(&self) -> Result<Vec<u8>> {
         let mut file = &*self.file;
         let mut first = Vec::new();
@@ -80,9 +80,9 @@ impl Raw {
         Ok(first)
     }
 
-    /// Writes the header's beginning, which is the same in every file of ours, if it is damaged, and makes a page of a file
-    /// that is shorter: without these SQLite takes the file for empty, or for one without a log, and locks it otherwise
-    /// than those who have it open. What was there of the first page then.
+    /// Repairs the beginning of the header, which is the same in every file of fleche, and extends a shorter file to
+    /// one page. Otherwise, SQLite would take the file for empty, or for one without a log, and lock it differently
+    /// from the processes that have it open. Returns the previous content of the first page if it was damaged.
     pub(crate) fn mend_header(&self, rollback: bool) -> Result<Option<Vec<u8>>> {
         let first = self.first()?;
         if first.len() == PAGE && is_sound(&first) {
@@ -91,18 +91,18 @@ impl Raw {
         let mut file = &*self.file;
         let mended = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header(rollback)));
         let mended = mended.and_then(|()| if first.len() < PAGE { file.set_len(PAGE as u64) } else { Ok(()) });
-        mended.map_err(Error::io("mend the header of", &self.path))?;
+        mended.map_err(Error::io("repair the header of", &self.path))?;
         Ok(Some(first))
     }
 
-    /// Puts this page in place of the first.
+    /// Replaces the first page.
     pub(crate) fn replace_first(&self, page: &[u8]) -> Result<()> {
         let mut file = &*self.file;
         let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(page));
         written.map_err(Error::io("write", &self.path))
     }
 
-    /// Copies the file as it was before its header was mended, when this was all of its first page.
+    /// Copies the file with the first page that it had before its header was repaired, if `first` is given.
     pub(crate) fn copy(&self, to: &Path, first: Option<&[u8]>) -> Result<()> {
         let mut file = &*self.file;
         let copied = File::create(to).and_then(|mut copy| {
@@ -115,7 +115,7 @@ impl Raw {
     }
 }
 
-/// Whether the file has no name any more, so that its place on the disk is free when it is closed.
+/// Returns whether the file has no name any more, so that closing it frees its space on the disk.
 #[cfg(unix)]
 fn is_removed(file: &File) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -131,7 +131,7 @@ fn names_us(bytes: &[u8]) -> bool {
     bytes.windows(OURS[0].len()).any(|window| window == OURS[0])
 }
 
-/// The name of a table that is not ours and is defined in these bytes.
+/// Returns the name of a table of another program that is defined in these bytes.
 pub(crate) fn others_in(bytes: &[u8]) -> Option<String> {
     const DEFINES: [&[u8]; 2] = [b"CREATE TABLE ", b"CREATE VIRTUAL TABLE "];
     let name = (0..bytes.len()).find_map(|at| {
@@ -142,13 +142,14 @@ pub(crate) fn others_in(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// Whether a table of this name is ours or SQLite's own. One byte of it may be damaged.
+/// Returns whether a table of this name belongs to fleche or SQLite. One byte of the name may be damaged.
 pub(crate) fn is_ours(name: &[u8]) -> bool {
     let differ = |ours: &[u8]| ours.iter().zip(name).filter(|(ours, theirs)| ours != theirs).count();
     OURS.iter().any(|ours| name.len() >= ours.len() && differ(*ours) <= 1)
 }
 
-/// The first 24 bytes: the magic, the size of pages, how it is written and read, and constants.
+/// Returns the first 24 bytes of the header: the magic, the page size, the versions for writing and reading, and
+/// constants.
 fn header(rollback: bool) -> [u8; 24] {
     let version = if rollback { 1 } else { 2 };
     let mut header = [0; 24];
@@ -158,7 +159,7 @@ fn header(rollback: bool) -> [u8; 24] {
 }
 
 fn is_sound(first: &[u8]) -> bool {
-    // Who vacuums may choose another size.
+    // A vacuumed file may have another page size.
     let size = u16::from_be_bytes([first[16], first[17]]);
     first.starts_with(MAGIC)
         && (size == 1 || size >= 512 && size.is_power_of_two())
@@ -166,8 +167,8 @@ fn is_sound(first: &[u8]) -> bool {
         && first[20..24] == [0, 64, 32, 32]
 }
 
-/// The first page of a database that nobody has open, for one whose own is lost: one that counts as many pages as its
-/// file has.
+/// Returns the first page of a database that no one has open, to replace a lost one. Its page count is cleared, so that
+/// SQLite takes it from the file's length.
 pub(crate) fn first_page(path: &Path) -> Result<Vec<u8>> {
     let mut page = fs::read(path).map_err(Error::io("read", path))?;
     page.truncate(PAGE);
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_mended_only_where_it_is_damaged() {
+    fn header_is_repaired_only_if_it_is_damaged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
         for (damage, mended) in [(50, false), (0, true), (16, true), (18, true), (21, true)] {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_others_are_told_from_ours_even_where_a_byte_is_damaged() {
+    fn tables_of_other_programs_are_recognized_despite_a_damaged_byte() {
         let others = |text: &str| others_in(text.as_bytes());
         assert_eq!(others("..CREATE TABLE fleche_meta (name)..CREATE TABLE sqlite_sequence(name,seq)"), None);
         assert_eq!(others("CREATE TABLE fl3che_meta (name)"), None);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shorter_than_a_page_becomes_one_and_is_copied_as_it_was() {
+    fn file_shorter_than_a_page_is_extended_and_copied_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let (path, copy) = (directory.path().join("db"), directory.path().join("copy"));
         fs::write(&path, &MAGIC[..10]).unwrap();

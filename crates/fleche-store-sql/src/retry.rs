@@ -1,5 +1,5 @@
-//! Bounds the time of an operation on a database, and retries it until then: where the database is locked, or a connection was
-//! lost.
+//! Bounds the time of an operation on a database, and retries it until then if the database is locked or a connection
+//! was lost.
 
 use std::{future::Future, io, time::Duration};
 
@@ -7,15 +7,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dialect::Dialect;
 
-/// The first and the longest pause between attempts. No event tells when another process frees a lock.
+/// The first and the longest pause between attempts. The databases do not notify when another process releases a lock.
 const OFTEN: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(200);
-/// Longer timeouts are cut to this: clocks cannot count them.
+/// The maximum timeout; clocks cannot represent longer ones.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
-/// An operation gets one more second for each of these many bytes that it sends.
+/// An operation has one more second for each of these many bytes that it sends.
 const BYTES_PER_SECOND: usize = 4 << 20;
 
-/// The attempts at one operation, each of which changes all or nothing.
+/// The attempts at one operation, each of which is atomic.
 pub(crate) struct Attempts {
     dialect: Dialect,
     limit: Limit,
@@ -25,7 +25,7 @@ pub(crate) struct Attempts {
 /// The deadline of an operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
-    /// How long that is in all, for messages.
+    /// The total time, for messages.
     time: Duration,
     until: Instant,
 }
@@ -56,10 +56,10 @@ impl Attempts {
         Self { dialect, limit, wait: OFTEN }
     }
 
-    /// Returns when it is time to try again what ended with this error.
+    /// Waits until the operation that failed with this error can be retried.
     ///
     /// # Errors
-    /// Fails with this error if trying again does not help, and with [`io::ErrorKind::TimedOut`] if no time is left.
+    /// Fails with this error if a retry cannot help, and with [`io::ErrorKind::TimedOut`] if no time is left.
     pub(crate) async fn again(&mut self, error: sqlx::Error) -> sqlx::Result<()> {
         if !is_passing(self.dialect, &error) {
             return Err(error);
@@ -78,7 +78,7 @@ impl Attempts {
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
-    // A server that shuts down says so before it closes the connection.
+    // A server that shuts down reports this before it closes the connection.
     let shuts_down = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     matches!(error, sqlx::Error::Io(error) if kinds.contains(&error.kind()))
         || shuts_down.is_some_and(|code| matches!(&*code, "57P01" | "57P02"))
@@ -87,13 +87,14 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
 fn is_passing(dialect: Dialect, error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     match (dialect, code) {
-        // SQLITE_BUSY and SQLITE_LOCKED, whatever the reason: the lowest byte of an extended code.
+        // SQLITE_BUSY and SQLITE_LOCKED: the lowest byte of an extended code.
         (Dialect::Sqlite, Some(code)) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
         (Dialect::Sqlite, None) => false,
-        // Serialisation failure, deadlock; a server that is shutting down or starting: appendix A of its manual.
+        // Serialization failure, deadlock, and a server that is shutting down or starting: appendix A of PostgreSQL's
+        // manual.
         (Dialect::Postgres, Some(code)) => matches!(&*code, "40001" | "40P01" | "57P01" | "57P02" | "57P03"),
-        // The server of a kept connection may have restarted. Where there is no server at all, waiting does not help: the
-        // caller proceeds without the store.
+        // The server may have restarted since the connection was opened. If there is no server at all, waiting does not
+        // help: the caller proceeds without the store.
         (Dialect::Postgres, None) => is_lost(error),
     }
 }

@@ -1,9 +1,9 @@
-//! The rows of a table that is damaged: those that can be reached from either end, and between the damages.
+//! Reads the rows of a damaged table: from both ends, and between the damaged places.
 
 use rusqlite::{Connection, Row, params};
 
-/// So many places are tried in one table. Each that can be read, or not, takes a few; in a tree that leads in circles
-/// there is no end.
+/// The maximum number of probes in one table. Each readable or damaged place takes a few, and damaged pages may form a
+/// cycle.
 const TRIED: u32 = 10_000;
 
 /// A table with row numbers, as far as it can be read.
@@ -13,14 +13,14 @@ pub(crate) struct Rows<'a> {
     columns: &'static str,
 }
 
-/// What is done with each row; the number of the row is behind its columns.
+/// The function that receives each row; the row number follows the columns.
 type Visit<'a> = &'a mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>;
 
-/// How reading a range went.
+/// The result of reading a range.
 struct Read {
     /// The number of the last row that was read.
     last: Option<i64>,
-    /// Whether the range ended, and no error was met.
+    /// Whether the end of the range was reached without an error.
     whole: bool,
 }
 
@@ -29,11 +29,11 @@ impl<'a> Rows<'a> {
         Self { damaged, table, columns }
     }
 
-    /// Visits each row that can be read; some may be visited twice. What was lost is not known: with a page goes whatever
-    /// was on it.
+    /// Visits each row that can be read; some may be visited twice. It is unknown which rows are lost: a damaged page
+    /// loses all its rows.
     ///
     /// # Errors
-    /// Those of the visits.
+    /// The errors of `visit`.
     pub(crate) fn each(&self, visit: Visit<'_>) -> rusqlite::Result<()> {
         let up = self.read(i64::MIN, i64::MAX, "ASC", visit)?;
         if up.whole {
@@ -42,7 +42,7 @@ impl<'a> Rows<'a> {
         let mut below = up.last.map_or(i64::MIN, |last| last.saturating_add(1));
         let down = self.read(below, i64::MAX, "DESC", visit)?;
         let above = down.last.unwrap_or(i64::MAX);
-        // Row numbers count from 1: where no row was read, it is from there that one probes.
+        // Row numbers count from 1, so probing begins there if no row was read.
         let (mut at, mut step) = (below.max(0), 1_i64);
         for _ in 0..TRIED {
             at = at.saturating_add(step);
@@ -54,7 +54,7 @@ impl<'a> Rows<'a> {
             if up.last.is_none() && !up.whole {
                 continue;
             }
-            // The probe went past what is damaged, and perhaps past more.
+            // The probe has passed the damage, and maybe readable rows.
             self.read(below, at, "DESC", visit)?;
             if up.whole {
                 return Ok(());
@@ -65,14 +65,14 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// Visits the rows from this number to below that one, until the first that cannot be read.
+    /// Visits the rows from `from` to below `to`, until the first that cannot be read.
     fn read(&self, from: i64, to: i64, order: &str, visit: Visit<'_>) -> rusqlite::Result<Read> {
         let Self { damaged, table, columns } = self;
         let mut read = Read { last: None, whole: false };
         let sql = format!(
             "SELECT {columns}, rowid FROM {table} NOT INDEXED WHERE rowid >= ?1 AND rowid < ?2 ORDER BY rowid {order}"
         );
-        // Whatever is wrong here is the damage.
+        // Errors come from the damage.
         let Ok(mut statement) = damaged.prepare_cached(&sql) else { return Ok(read) };
         let number = statement.column_count() - 1;
         let Ok(mut rows) = statement.query(params![from, to]) else { return Ok(read) };
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_of_a_sound_table_is_visited_once_in_order() {
+    fn rows_of_a_sound_table_are_visited_once_in_order() {
         let sound = Connection::open_in_memory().unwrap();
         sound.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY); INSERT INTO t VALUES (-5), (1), (7)").unwrap();
         let mut found = Vec::new();
@@ -107,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_table_that_cannot_be_read_no_row_is_visited() {
+    fn unreadable_table_has_no_rows_visited() {
         let empty = Connection::open_in_memory().unwrap();
-        Rows::of(&empty, "t", "n").each(&mut |_| unreachable!("there is no table")).unwrap();
+        Rows::of(&empty, "t", "n").each(&mut |_| unreachable!("the table does not exist")).unwrap();
     }
 
     #[test]
-    fn rows_between_damages_are_visited() {
-        // A function that fails stands for the damage.
+    fn rows_between_damaged_places_are_visited() {
+        // A failing function simulates the damage.
         let damaged = Connection::open_in_memory().unwrap();
         damaged
             .execute_batch(

@@ -1,7 +1,7 @@
-//! The one thread on which all connections of this process are driven.
+//! The thread that drives all database connections of this process.
 //!
-//! Stores are asked on any thread, one of somebody's asynchronous runtime among them, where nothing may block on a runtime.
-//! So futures run here, and whoever asks waits for the answer as for any other.
+//! Stores are called from any thread, including threads of asynchronous runtimes, which must not block on a runtime. So
+//! futures run on this thread, and the caller waits for the result.
 
 use std::{
     cell::Cell,
@@ -18,29 +18,29 @@ use fleche_core::{
 };
 use tokio::runtime::{Builder, Handle};
 
-/// Most answers come sooner. Only for those that do not, the pool of the thread that waits hears of it.
+/// Most results arrive sooner. Only for slower ones, the executor of the waiting thread is notified.
 const SOON: Duration = Duration::from_millis(2);
 
 #[derive(Clone)]
 struct Runtime {
     handle: Handle,
-    /// What it was asked to run, and has not.
+    /// The accepted futures whose results are outstanding.
     owed: Arc<Owed>,
-    /// A process that this one forked has neither the thread nor the connections.
+    /// The process that started the thread. A forked child process has neither the thread nor the connections.
     process: u32,
 }
 
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
 thread_local! {
-    /// Whether this is the thread. It can be asked while a thread ends, which may be what closes a store.
+    /// Whether this is the driver thread. This can be read even while a thread ends, which may be what closes a store.
     static IS_THE_ONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What the future gives, which runs to its end whatever becomes of the caller.
+/// Runs the future and returns its result. The future runs to its end even if the caller is gone.
 ///
 /// # Errors
-/// [`Error::Backend`] if there is no thread to run it on, or it panicked.
+/// [`Error::Backend`] if the driver thread cannot be started, or the future panics.
 pub(crate) fn run<T: Send + 'static>(
     store: &str,
     future: impl Future<Output = Result<T>> + Send + 'static,
@@ -50,7 +50,7 @@ pub(crate) fn run<T: Send + 'static>(
     let owed = runtime.owed.ask();
     runtime.handle.spawn(async move {
         let _owed = owed;
-        // Whoever asked waits for the answer.
+        // The caller is waiting for the result.
         let _ = tell.send(future.await);
     });
     let answer = match hears.recv_timeout(SOON) {
@@ -58,12 +58,12 @@ pub(crate) fn run<T: Send + 'static>(
         Err(mpsc::RecvTimeoutError::Timeout) => waiting::blocking(|| hears.recv().ok()),
         Err(mpsc::RecvTimeoutError::Disconnected) => None,
     };
-    answer.unwrap_or_else(|| Err(Error::backend(store)("a panic in the driver of the database")))
+    answer.unwrap_or_else(|| Err(Error::backend(store)("a panic in the database driver")))
 }
 
-/// Runs the future and waits for its end, where that is not waiting for oneself.
+/// Runs the future and waits for its end, unless this is the driver thread itself.
 pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
-    // Without a runtime there never were connections.
+    // Without a runtime, there are no connections.
     let Some(runtime) = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
     if runtime.process != process::id() {
         return;
@@ -71,7 +71,7 @@ pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
     let (tell, hears) = mpsc::sync_channel(1);
     runtime.handle.spawn(async move {
         future.await;
-        // Nobody listens where the end is not waited for.
+        // The driver thread does not wait.
         let _ = tell.send(());
     });
     if !IS_THE_ONE.get() {
@@ -84,7 +84,7 @@ fn runtime(store: &str) -> Result<Runtime> {
     if let Some(runtime) = &*runtime {
         if runtime.process != process::id() {
             return Err(Error::backend(store)(
-                "it was opened before this process was forked, and cannot be used in both",
+                "it was opened before this process was forked, and cannot be used after the fork",
             ));
         }
         return Ok(runtime.clone());
@@ -95,11 +95,11 @@ fn runtime(store: &str) -> Result<Runtime> {
 
 fn start() -> std::io::Result<Runtime> {
     let (tell, hears) = mpsc::channel();
-    // Threads of drivers are started by this one, and so work in the program's directory as it does.
+    // The threads of database drivers inherit this thread's working directory, which is that of the program.
     starter::spawn("fleche-sql", move || match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             IS_THE_ONE.set(true);
-            // Whoever started this thread waits for the handle.
+            // The thread that started this one is waiting for the handle.
             let (handle, owed) = (runtime.handle().clone(), Arc::<Owed>::default());
             let _listens = ListensHere::begin(owed.clone());
             let _ = tell.send(Ok(Runtime { handle, owed, process: process::id() }));
@@ -107,7 +107,7 @@ fn start() -> std::io::Result<Runtime> {
         }
         Err(error) => drop(tell.send(Err(error))),
     })?;
-    hears.recv().unwrap_or_else(|_| Err(std::io::Error::other("the thread of the database's driver ended")))
+    hears.recv().unwrap_or_else(|_| Err(std::io::Error::other("the thread of the database driver ended")))
 }
 
 #[cfg(test)]
@@ -115,21 +115,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_future_runs_whether_or_not_the_caller_is_on_a_runtime() {
+    fn future_runs_with_and_without_a_runtime_of_the_caller() {
         assert_eq!(run("store", async { Ok(1) }).unwrap(), 1);
         let theirs = Builder::new_current_thread().build().unwrap();
         assert_eq!(theirs.block_on(async { run("store", async { Ok(2) }) }).unwrap(), 2);
     }
 
     #[test]
-    fn a_panic_is_an_error_and_costs_the_others_nothing() {
+    fn panic_becomes_an_error_and_later_futures_run() {
         let error = run::<()>("the store", async { panic!("tried") }).unwrap_err();
         assert!(error.to_string().starts_with("the store: a panic"), "{error}");
         assert_eq!(run("store", async { Ok(3) }).unwrap(), 3);
     }
 
     #[test]
-    fn the_end_of_a_future_is_waited_for_but_by_the_thread_that_runs_it() {
+    fn finish_waits_except_on_the_driver_thread() {
         let within = async {
             finish(async {});
             Ok(())

@@ -1,4 +1,4 @@
-//! What can be read of a damaged database, in a new one.
+//! Recovery: copies what can be read of a damaged database to a new one.
 
 use std::{
     path::Path,
@@ -21,28 +21,29 @@ use crate::{
     schema,
 };
 
-/// No table has counted so far: larger numbers are damage.
+/// The maximum row number; larger ones come from damage.
 const LAST: i64 = i64::MAX / 2;
 
-/// How many entries were brought over.
+/// The numbers of recovered entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged {
     pub(crate) values: usize,
     pub(crate) records: usize,
     pub(crate) leases: usize,
-    /// Of `fleche_damaged`.
+    /// Rows of `fleche_damaged`.
     pub(crate) aside: usize,
 }
 
-/// Makes a database of what can be read of a copy of a damaged one, which changes by it. No entry is verified that is not
-/// when it is read.
+/// Creates a database from what can be read of a copy of a damaged one; the copy is modified. Entries are not verified
+/// here, but when they are read.
 ///
 /// # Errors
-/// [`Error::Config`] if there are tables of others, or of a later program; else what is wrong with the new one.
+/// [`Error::Config`] if the database has tables of other programs or of a later version of fleche; otherwise the error
+/// of the new database.
 pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged> {
     let failed = || Error::backend::<rusqlite::Error>(store);
     let to = Connection::open(fresh).map_err(failed())?;
-    // It is nothing until all of it is there.
+    // The file is useless until it is complete, so a crash may damage it.
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN").map_err(failed())?;
     for statement in schema::tables(Dialect::Sqlite, None) {
         statement.run_on(&to).map_err(failed())?;
@@ -54,8 +55,8 @@ pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged
     }
     if !serves(&from) {
         drop(from);
-        // All databases of ours begin with the same page, unless they were vacuumed; what is read by it from other pages
-        // is not what is looked for, and is left out here or by whoever reads it.
+        // All databases of fleche begin with the same page, unless they were vacuumed. Rows that are read through this
+        // page from the wrong pages are sorted out here or when they are read.
         Raw::open_copy(copy)?.replace_first(&first_page(fresh)?)?;
         from = open(copy).map_err(failed())?;
     }
@@ -63,14 +64,18 @@ pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged
     if let Ok(version @ schema::VERSION..) = from.query_row(version, [], |row| row.get::<_, i64>(0))
         && version != schema::VERSION
     {
-        return Err(config(store, format!("its tables are of version {version}: use the program that made them")));
+        return Err(config(
+            store,
+            format!("its tables have version {version}: use the version of fleche that created them"),
+        ));
     }
     let salvaged = bring_over(&from, &to).map_err(failed())?;
     to.execute_batch("COMMIT").map_err(failed())?;
     Ok(salvaged)
 }
 
-/// Whether the definitions of our tables can be read, and have the columns that are asked for; not what is in the tables.
+/// Returns whether the definitions of fleche's tables can be read and have the expected columns, whatever the content
+/// of the tables.
 pub(crate) fn serves(connection: &Connection) -> bool {
     let found = [
         ("fleche_meta", "name, value"),
@@ -80,7 +85,8 @@ pub(crate) fn serves(connection: &Connection) -> bool {
     let copied = [VALUES, CALLS, LEASES, ASIDE].map(|Copied { table, columns, .. }| (table, columns));
     let mut tables = found.into_iter().chain(copied);
     tables.all(|(table, columns)| match connection.prepare(&format!("SELECT {columns} FROM {table}")) {
-        // SQLITE_ERROR, which stands for a table that is unknown, SQLITE_CORRUPT and SQLITE_NOTADB: others say nothing of it.
+        // SQLITE_ERROR, which means an unknown table, SQLITE_CORRUPT and SQLITE_NOTADB. Other errors do not concern the
+        // definitions.
         Err(rusqlite::Error::SqliteFailure(error, _) | rusqlite::Error::SqlInputError { error, .. }) => {
             !matches!(error.extended_code & 0xff, 1 | 11 | 26)
         }
@@ -88,10 +94,10 @@ pub(crate) fn serves(connection: &Connection) -> bool {
     })
 }
 
-/// A connection that reads whatever it can.
+/// Opens a connection that reads as much as possible.
 fn open(copy: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(copy)?;
-    // Has SQLite read a file that was cut short.
+    // Makes SQLite read a truncated file.
     connection.pragma_update(None, "writable_schema", true)?;
     Ok(connection)
 }
@@ -101,8 +107,8 @@ fn open(copy: &Path) -> rusqlite::Result<Connection> {
 struct Copied {
     table: &'static str,
     columns: &'static str,
-    /// Of the columns: `n` for a number that counts up, `i` for any other, `t` for text, `k` for a digest, `b` for bytes,
-    /// `B` for bytes or none.
+    /// The types of the columns: `n` for a number that counts up, `i` for any other number, `t` for text, `k` for a
+    /// digest, `b` for bytes, `B` for bytes or `NULL`.
     types: &'static str,
 }
 
@@ -114,7 +120,8 @@ const LEASES: Copied =
 const ASIDE: Copied =
     Copied { table: "fleche_damaged", columns: "number, origin, key, bytes, why, noticed", types: "ntbbbi" };
 
-/// A table that is not ours, by its name as well as by its definition, as far as these can be read.
+/// Returns a table of another program, as far as names and definitions can be read. Both the name and the definition
+/// must differ from fleche's.
 fn other_table(connection: &Connection) -> Option<String> {
     let mut tables = connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").ok()?;
     let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
@@ -122,23 +129,23 @@ fn other_table(connection: &Connection) -> Option<String> {
     tables.find_map(|(_, sql)| others_in(sql.as_bytes()))
 }
 
-/// The error that leaves a database as it is, for the table of somebody else in it.
+/// Returns the error of a database that is not repaired because of another program's table in it.
 pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
-    config(store, format!("it has the table `{table}` too, which would be lost"))
+    config(store, format!("it also has the table `{table}`, which would be lost"))
 }
 
 fn bring_over(from: &Connection, to: &Connection) -> rusqlite::Result<Salvaged> {
     let values = copy_rows(from, to, VALUES)?;
     copy_rows(from, to, CALLS)?;
     let (records, leases, aside) = (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, ASIDE)?);
-    // A claim that lasts for longer than any does is damage, and would keep others waiting.
+    // A claim that lasts longer than a lease comes from damage, and would block other processes.
     let bogus = format!("DELETE FROM fleche_leases WHERE until > {} + ?1", Dialect::Sqlite.now());
     let leases = leases - to.execute(&bogus, [millis(LASTS)])?;
     count_on(from, to)?;
     Ok(Salvaged { values, records, leases, aside })
 }
 
-/// Copies the rows whose columns are of the right types. How many are new.
+/// Copies the rows whose columns have the right types. Returns the number of new rows.
 fn copy_rows(from: &Connection, to: &Connection, copied: Copied) -> rusqlite::Result<usize> {
     let Copied { table, columns, types } = copied;
     let holders = (1..=types.len()).map(|nth| format!("?{nth}")).collect::<Vec<_>>().join(", ");
@@ -161,7 +168,7 @@ fn copy_rows(from: &Connection, to: &Connection, copied: Copied) -> rusqlite::Re
 
 fn fits(wanted: char, value: ValueRef<'_>) -> bool {
     match wanted {
-        // After a larger one there would soon be none.
+        // Larger numbers would soon exhaust the range.
         'n' => matches!(value, ValueRef::Integer(1..=LAST)),
         'k' => matches!(value, ValueRef::Blob(bytes) if bytes.len() == 32),
         'i' => matches!(value, ValueRef::Integer(_)),
@@ -171,11 +178,11 @@ fn fits(wanted: char, value: ValueRef<'_>) -> bool {
     }
 }
 
-/// Makes the rows by which records are found, of the records themselves. How many there are.
+/// Creates the index rows of records from the records. Returns the number of records.
 fn index(from: &Connection, to: &Connection) -> rusqlite::Result<usize> {
     let mut count = 0;
     let mut last = i64::MIN;
-    // Each is written while none is read.
+    // No statement reads while rows are written.
     let next = "SELECT number, key, record FROM fleche_calls WHERE number > ?1 ORDER BY number LIMIT 1";
     loop {
         let row = to.prepare_cached(next)?.query_row([last], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
@@ -187,17 +194,17 @@ fn index(from: &Connection, to: &Connection) -> rusqlite::Result<usize> {
         let Ok(key) = <[u8; 32]>::try_from(key).map(|key| CallKey::from(Digest::from_bytes(key))) else { continue };
         match Record::from_bytes(&key, &bytes) {
             Ok(Some(record)) => {
-                // What was decoded is encoded again without fail.
+                // A decoded record can always be encoded again.
                 for statement in insertion(&key, &record, bytes).unwrap_or_default() {
                     statement.run_on(to)?;
                 }
             }
-            // Only a later program can tell what is in it.
+            // Only a later version of fleche can decode this record.
             Ok(None) => {
                 copy_found(from, to, "fleche_arguments", "call, name, reference", number)?;
                 copy_found(from, to, "fleche_metadata", "call, kind, name, value", number)?;
             }
-            // It is set aside when it is read.
+            // A damaged record is quarantined when it is read.
             Err(_) => {}
         }
     }
@@ -219,8 +226,8 @@ fn copy_found(from: &Connection, to: &Connection, table: &str, columns: &str, ca
     Ok(())
 }
 
-/// Has numbers go on where none was given before: there are fewer than milliseconds since 1970. A claim that was granted
-/// before the damage is not taken for one that is granted after it.
+/// Makes numbers continue after all earlier ones, of which there are fewer than milliseconds since the Unix epoch. So a
+/// claim that was granted before the damage is never confused with a later one.
 fn count_on(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let least = i64::try_from(now).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The tables: made where they are missing, and brought to the version that this program knows.
+//! The tables: their creation, and the check of their version.
 
 use crate::{
     dialect::Dialect,
@@ -7,7 +7,7 @@ use crate::{
     statement::Statement,
 };
 
-/// The version of the tables that this program makes and reads.
+/// The version of the tables that this version of fleche creates and reads.
 pub(crate) const VERSION: i64 = 1;
 
 /// What this user may do with the tables.
@@ -17,17 +17,18 @@ pub(crate) enum Rights {
     Read,
 }
 
-/// Makes the tables, in this schema if one is given. Any number of processes may do so at once. Where there are tables,
-/// nothing is written but what they need.
+/// Creates missing tables, in this schema if one is given, and checks their version. Any number of processes may do so
+/// at once. If the tables exist, only lost claims are removed from them.
 ///
 /// # Errors
-/// [`Error::Config`](fleche_core::Error::Config) if a later program made the tables, or they are missing and cannot be made.
+/// [`Error::Config`](fleche_core::Error::Config) if a later version of fleche created the tables, or if they are
+/// missing and cannot be created.
 pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
     let mut version = version(link).await?;
     if version.is_none_or(|version| version < VERSION) {
         match link.write(&tables(link.dialect(), schema)).await.map_err(Failed::Sql) {
             Err(failed) if failed.is_denied() => {
-                let why = format!("its tables are missing, and this user may not make them ({failed})");
+                let why = format!("its tables are missing, and this user may not create them ({failed})");
                 return Err(Failed::Other(config(store, why)));
             }
             made => made?,
@@ -45,12 +46,12 @@ pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> R
         Some(version) => Err(Failed::Other(config(
             store,
             format!(
-                "its tables are of version {version}, and this program knows version {VERSION}: use the program that made \
-                 them, or a later one"
+                "its tables have version {version}, and this version of fleche knows version {VERSION}: use the version that \
+                 created them, or a later one"
             ),
         ))),
         None => {
-            let why = "`fleche_meta` does not tell the version of its tables: use another database";
+            let why = "`fleche_meta` does not contain the version of its tables: use another database";
             Err(Failed::Other(config(store, why)))
         }
     }
@@ -69,8 +70,8 @@ async fn rights(link: &Link) -> sqlx::Result<Rights> {
     Ok(if may_write { Rights::Full } else { Rights::Read })
 }
 
-/// Removes claims that were lost long ago or whose times are far in the future: no process holds them. Writes only if there
-/// are any, so that opening does not wait for writers.
+/// Removes claims that expired long ago or whose times are far in the future: no process holds them. Writes only if
+/// there are any, so that opening does not wait for writers.
 async fn sweep(link: &Link) -> sqlx::Result<()> {
     let now = link.dialect().now();
     let lost = format!("FROM fleche_leases WHERE until < {now} - 86400000 OR until > {now} + 86400000");
@@ -82,7 +83,7 @@ async fn sweep(link: &Link) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// The version of the tables; `None` if there are none.
+/// Returns the version of the tables, or `None` if there are none.
 async fn version(link: &Link) -> sqlx::Result<Option<i64>> {
     let exists = match link.dialect() {
         Dialect::Sqlite => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'fleche_meta'",
@@ -95,17 +96,18 @@ async fn version(link: &Link) -> sqlx::Result<Option<i64>> {
     rows.first().map(|row| row.integer(0)).transpose()
 }
 
-/// Makes what is missing. Each statement does nothing where it was run before.
+/// Returns the statements that create the tables. Each does nothing if it has been run before.
 ///
-/// Text is kept as its bytes: two texts are the same where their bytes are, in every locale, and PostgreSQL knows no text
-/// with a zero in it.
+/// Text is stored as bytes: so comparison does not depend on a locale, and text may contain zeros, which PostgreSQL's
+/// text types do not allow.
 pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
     let (bytes, counter, all_key) = (dialect.bytes(), dialect.counter(), dialect.all_key());
     let mut statements = Vec::new();
     if dialect == Dialect::Postgres {
-        // Whoever comes second waits here until the first has committed. The number stands for "fleche".
+        // A second process waits here until the first has committed. The number stands for "fleche".
         statements.push("SELECT pg_advisory_xact_lock(112615676672869)".to_owned());
-        // Who may not make schemas may use one that there is; `IF NOT EXISTS` asks for the right before it looks.
+        // A user without the right to create schemas may use an existing one, but `IF NOT EXISTS` checks the right
+        // first.
         statements.extend(schema.map(|schema| {
             format!(
                 "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{schema}')
@@ -119,7 +121,7 @@ pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
             "CREATE TABLE IF NOT EXISTS fleche_values (
                 id {bytes} NOT NULL PRIMARY KEY, put BIGINT NOT NULL, bytes {bytes} NOT NULL)"
         ),
-        // Numbers count up, so that what is new comes last in most indices, and their pages are written together.
+        // Increasing numbers put new rows last in most indices, so that their pages are written together.
         format!(
             "CREATE TABLE IF NOT EXISTS fleche_calls (
                 number {counter}, key {bytes} NOT NULL UNIQUE, function {bytes} NOT NULL, version BIGINT NOT NULL,
@@ -154,7 +156,8 @@ pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
         format!("INSERT INTO fleche_meta (name, value) VALUES ('schema', {VERSION}) ON CONFLICT (name) DO NOTHING"),
     ]);
     if dialect == Dialect::Postgres {
-        // Values that compress well are better compressed before they come here; then their length is known at once.
+        // Values that compress well should be compressed by a layer of fleche. Without compression by the server, their
+        // length is known at once.
         statements.push("ALTER TABLE fleche_values ALTER COLUMN bytes SET STORAGE EXTERNAL".to_owned());
     }
     statements.into_iter().map(Statement::new).collect()

@@ -1,4 +1,4 @@
-//! `Server`: the connections of this process to one server of PostgreSQL.
+//! `Server`: the connections of this process to one PostgreSQL server.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -9,12 +9,12 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions, raw_sql};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A connection that was idle for this long is tested before use.
+/// The idle time after which a connection is tested before use.
 const STALE: Duration = Duration::from_secs(5);
-/// Sent on each connection: the server ends statements that take longer, since the client may be gone.
+/// Executed on each connection: the server aborts statements that take longer, since the client may be gone.
 const LIMIT: &str = "SET statement_timeout = '5min'";
 
-/// The connections to a server, opened when they are needed.
+/// The connections to a server, which are opened on demand.
 pub(crate) struct Server {
     options: PgConnectOptions,
     idle: Mutex<Vec<Idle>>,
@@ -35,12 +35,12 @@ pub(crate) struct Lent {
 }
 
 impl Server {
-    /// At most this many connections at a time.
+    /// Creates a pool of at most this many connections.
     pub(crate) fn new(options: PgConnectOptions, connections: u32) -> Arc<Self> {
         Arc::new(Self { options, idle: Mutex::default(), permits: Arc::new(Semaphore::new(connections as usize)) })
     }
 
-    /// A connection, once one is free.
+    /// Returns a connection once one is free.
     pub(crate) async fn lend(self: &Arc<Self>) -> sqlx::Result<Lent> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let connection = match self.sound().await {

@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite, pool::PoolConnection, postgres::PgRo
 
 use crate::server::Lent;
 
-/// One statement with its parameters, `$1` and on. Its text comes from this crate alone; whatever comes from users is a
-/// parameter.
+/// A statement with its parameters, numbered from `$1`. The text comes only from this crate; all user data are
+/// parameters.
 #[derive(Clone)]
 pub(crate) struct Statement {
     sql: Cow<'static, str>,
@@ -43,23 +43,23 @@ impl Statement {
         self
     }
 
-    /// The number of the parameter that is added next.
+    /// Returns the number of the next parameter.
     pub(crate) fn next(&self) -> usize {
         self.parameters.len() + 1
     }
 
-    /// How many bytes its parameters have.
+    /// Returns the total size of the parameters in bytes.
     pub(crate) fn bytes_sent(&self) -> usize {
         let length = |parameter: &Parameter| if let Parameter::Bytes(bytes) = parameter { bytes.len() } else { 0 };
         self.parameters.iter().map(length).sum()
     }
 
-    /// Adds text.
+    /// Appends text to the statement.
     pub(crate) fn push(&mut self, sql: &str) {
         self.sql.to_mut().push_str(sql);
     }
 
-    /// Runs it on a file of SQLite, on this thread.
+    /// Runs the statement on a SQLite file, on this thread.
     pub(crate) fn run_on(&self, connection: &rusqlite::Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(&self.sql)?;
         for (at, parameter) in self.parameters.iter().enumerate() {
@@ -72,7 +72,7 @@ impl Statement {
         statement.raw_execute().map(drop)
     }
 
-    /// The text, for tests of query plans.
+    /// Returns the statement that explains its query plan, for tests.
     #[cfg(test)]
     pub(crate) fn explained(mut self) -> Self {
         self.sql = format!("EXPLAIN QUERY PLAN {}", self.sql).into();
@@ -86,7 +86,7 @@ pub(crate) enum Connection {
     Postgres(Lent),
 }
 
-/// A connection on which all statements take effect with [`commit`](Self::commit), or none if it is dropped before.
+/// A transaction: its statements take effect with [`commit`](Self::commit), or not at all if it is dropped before.
 pub(crate) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
     Postgres(Lent),
@@ -109,7 +109,7 @@ macro_rules! fetch {
 macro_rules! impl_fetch {
     ($type:ident) => {
         impl $type {
-            /// Runs the statement to its end. The rows that it gives.
+            /// Runs the statement to its end, and returns its rows.
             pub(crate) async fn fetch(&mut self, statement: &Statement) -> sqlx::Result<Vec<Row>> {
                 match self {
                     Self::Sqlite(connection) => {
@@ -128,19 +128,19 @@ impl_fetch!(Connection);
 impl_fetch!(Transaction);
 
 impl Connection {
-    /// Has the connection closed instead of returned.
+    /// Makes the connection close instead of returning to the pool.
     pub(crate) fn give_up(&mut self) {
         match self {
             Self::Sqlite(connection) => connection.close_on_drop(),
-            // It is closed unless it is given back.
+            // It closes unless it is given back.
             Self::Postgres(_) => {}
         }
     }
 
-    /// Gives back the connection, on which everything has ended.
+    /// Returns the connection to the pool. No operation may be running on it.
     pub(crate) fn give_back(self) {
         match self {
-            // Its drop does.
+            // Dropping it returns it.
             Self::Sqlite(_) => {}
             Self::Postgres(connection) => connection.give_back(),
         }
@@ -173,7 +173,7 @@ pub(crate) enum Row {
 }
 
 impl Row {
-    /// The bytes in this column, from 0; `None` for `NULL`.
+    /// Returns the bytes in this column, counted from 0, or `None` for `NULL`.
     pub(crate) fn maybe_bytes(&self, column: usize) -> sqlx::Result<Option<Vec<u8>>> {
         match self {
             Self::Sqlite(row) => row.try_get(column),
@@ -188,7 +188,7 @@ impl Row {
         }
     }
 
-    /// The number in this column, which is a `BIGINT`.
+    /// Returns the number in this column, which is a `BIGINT`.
     pub(crate) fn integer(&self, column: usize) -> sqlx::Result<i64> {
         match self {
             Self::Sqlite(row) => row.try_get(column),

@@ -1,4 +1,4 @@
-//! `DatabaseUrl`: where a database is, without ever showing a password.
+//! `DatabaseUrl`: the address of a database, which is never shown with its password.
 
 use std::{
     env, fmt,
@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::error::config;
 
-/// What stands for a password that is not shown.
+/// The replacement of a hidden password.
 const HIDDEN: &str = "***";
 const SCHEMES: [&str; 2] = ["postgres", "postgresql"];
 /// The parameters of a URL whose values are not secret.
@@ -28,26 +28,26 @@ const SHOWN: [&str; 11] = [
     "statement-cache-capacity",
     "user",
 ];
-/// The others that `sqlx` knows.
+/// The other parameters that `sqlx` supports.
 const NOT_SHOWN: [&str; 2] = ["options", "password"];
 
-/// Where a database is: `sqlite:path/to/file.db`, or `postgres://user@host/database`.
+/// The address of a database: `sqlite:path/to/file.db`, or `postgres://user@host/database`.
 ///
-/// What follows `sqlite:` is the path as it is. A URL of PostgreSQL may have the parameters that `sqlx` knows:
-/// `?sslmode=require`, say. `$NAME` stands for the URL that the environment variable of this name holds wherever it is
-/// opened; the name must begin with `FLECHE_`.
+/// The text after `sqlite:` is the literal path. A PostgreSQL URL may have the parameters that `sqlx` supports, such as
+/// `?sslmode=require`. `$NAME` means the URL in the environment variable of this name, wherever it is opened; the name
+/// must begin with `FLECHE_`.
 ///
-/// A password in the URL opens the database in this process. It is shown nowhere: `Debug`, errors and serialised
-/// configurations have `***` in its place, and opening a URL with `***` is an error that says what to do instead. Characters
-/// of it that mean something in a URL (`/ ? # @ : %`) are written as `%2F` and so on.
+/// A password in the URL opens the database in this process. It is never shown: `Debug`, errors and serialized
+/// configurations have `***` in its place, and opening a URL with `***` fails with advice. Characters of a password
+/// that have a meaning in URLs (`/ ? # @ : %`) are written as `%2F` and so on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
-/// What a URL leads to.
+/// The database that a URL leads to.
 pub(crate) enum Target {
-    /// A file of SQLite.
+    /// A SQLite file.
     File(PathBuf),
-    /// A server of PostgreSQL; with the password, if there is one.
+    /// A PostgreSQL server; the URL includes the password, if there is one.
     Server(Url),
 }
 
@@ -59,14 +59,14 @@ fn is_readable(variable: &str) -> bool {
 const READABLE: &str = "only `PGPASSWORD` and variables whose names begin with `FLECHE_` are read";
 
 impl DatabaseUrl {
-    /// The URL as it may be seen by anybody.
+    /// Returns the URL without secrets.
     fn shown(&self) -> String {
         let text = &self.0;
         if self.file().is_some() || self.variable().is_some() {
             return text.clone();
         }
         let Some(mut url) = self.url() else {
-            // The limits of a password are unknown. Text without any sign of a password is shown.
+            // It is unknown where a password begins and ends. Only text without any sign of a password is shown.
             return match text.split_once("://") {
                 _ if !text.contains(['@', '?', '#', '=', ':', '%']) => text.clone(),
                 Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
@@ -90,35 +90,36 @@ impl DatabaseUrl {
         url.to_string()
     }
 
-    /// The path after `sqlite:`, if it is such a URL.
+    /// Returns the path after `sqlite:`, if it is such a URL.
     fn file(&self) -> Option<&str> {
         let path = self.0.strip_prefix("sqlite:")?;
         Some(path.strip_prefix("//").unwrap_or(path))
     }
 
-    /// The name after `$`, if it is one.
+    /// Returns the name of the environment variable after `$`, if it is one.
     fn variable(&self) -> Option<&str> {
         let name = self.0.strip_prefix('$')?;
         let fits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         fits.then_some(name)
     }
 
-    /// Returns the URL of a server if its parts are unambiguous. They are not if a password has a `/`, for example.
+    /// Returns the URL of a server if its parts are unambiguous. For example, they are ambiguous if a password contains
+    /// a `/`.
     fn url(&self) -> Option<Url> {
         let url = Url::parse(&self.0).ok().filter(|url| self.0.contains("://") && url.fragment().is_none())?;
         let behind = [url.path(), url.query().unwrap_or_default()];
         (!behind.iter().any(|part| part.contains('@'))).then_some(url)
     }
 
-    /// Returns whether it is the name of an environment variable, whose content is shown nowhere.
+    /// Returns whether this names an environment variable, whose content is never shown.
     pub(crate) fn is_variable(&self) -> bool {
         self.variable().is_some()
     }
 
-    /// Where the database is, with the password in the environment variable of this name, if one is given.
+    /// Returns the database's address, with the password from the environment variable of this name, if one is given.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) for what is no such URL, and where the password is missing.
+    /// [`Error::Config`](fleche_core::Error::Config) if this is not such a URL, or if the password is missing.
     pub(crate) fn target(&self, password_env: Option<&str>) -> Result<Target> {
         let wrong = |why: &str| config(format!("the database URL `{self}`"), why);
         let Some(name) = self.variable() else { return self.resolved(password_env).map_err(|why| wrong(&why)) };
@@ -127,16 +128,17 @@ impl DatabaseUrl {
         }
         let held = env::var(name).ok().filter(|held| !held.starts_with('$'));
         let held = held.ok_or_else(|| wrong("no environment variable of this name holds a URL: set it"))?;
-        let why = |why: String| wrong(&format!("what this environment variable holds is not usable: {why}"));
+        let why = |why: String| wrong(&format!("the URL in this environment variable cannot be used: {why}"));
         Self(held).resolved(password_env).map_err(why)
     }
 
-    /// As [`target`](Self::target). The reasons in errors have nothing of the URL in them.
+    /// Implements [`target`](Self::target) for a URL that is not a variable. The reasons in errors contain no part of
+    /// the URL.
     fn resolved(&self, password_env: Option<&str>) -> Result<Target, String> {
         if let Some(path) = self.file() {
             if path.is_empty() || path.starts_with(':') || path.contains('?') {
                 return Err(
-                    "what follows `sqlite:` is the path of a file, without parameters; a database in memory would \
+                    "the text after `sqlite:` must be the path of a file, without parameters; a database in memory would \
                             end with its connection: use the memory store"
                         .to_owned(),
                 );
@@ -153,14 +155,14 @@ impl DatabaseUrl {
         }
         if self.0.contains(HIDDEN) {
             return Err(
-                "its password was left out when the configuration was written as text; keep the password in an \
+                "its password was removed when the configuration was written as text; keep the password in an \
                         environment variable, and name that in `password_env`"
                     .to_owned(),
             );
         }
         let Some(mut url) = self.url() else {
-            return Err("it is no `postgres://user@host/database`; in a password or a parameter, write `%2F` for `/`, `%3F` \
-                        for `?`, `%23` for `#`, `%40` for `@` and `%25` for `%`, or keep the password in an environment \
+            return Err("it is not of the form `postgres://user@host/database`; in a password or a parameter, write `%2F` for `/`, \
+                        `%3F` for `?`, `%23` for `#`, `%40` for `@` and `%25` for `%`, or keep the password in an environment \
                         variable, and name that in `password_env`"
                 .to_owned());
         };
@@ -174,7 +176,9 @@ impl DatabaseUrl {
         }
         if let Some(name) = password_env {
             if has_password(&url) {
-                return Err("there is a password, and `password_env` names another one: keep the latter".to_owned());
+                return Err(
+                    "it has a password, and `password_env` names another one: use only `password_env`".to_owned()
+                );
             }
             if !is_readable(name) {
                 return Err(format!("`password_env` is `{name}`, and {READABLE}: rename it"));
@@ -187,9 +191,9 @@ impl DatabaseUrl {
         Ok(Target::Server(url))
     }
 
-    /// A relative path of a file, made relative to this directory.
+    /// Resolves a relative path of a file against this directory.
     pub(crate) fn resolve(&mut self, directory: &Path) {
-        // A directory that is not Unicode cannot stand in a URL.
+        // A URL cannot contain a directory that is not Unicode.
         if let Some(file) = self.file().filter(|path| !path.is_empty() && !path.starts_with(':'))
             && let Some(path) = directory.join(file).to_str()
         {
@@ -198,7 +202,7 @@ impl DatabaseUrl {
     }
 }
 
-/// Returns whether there is a password in the URL, wherever it stands.
+/// Returns whether the URL contains a password, in any place.
 fn has_password(url: &Url) -> bool {
     url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password")
 }
@@ -243,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_shown_nowhere() {
+    fn passwords_are_never_shown() {
         for text in [
             "postgres://me:s3cret@host/db",
             "postgresql://me:s3cret@host:5433/db?sslmode=require",
@@ -263,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_passwords_are_shown_nowhere_and_the_error_says_how_to_write_them() {
+    fn unescaped_passwords_are_never_shown_and_the_error_explains_escapes() {
         for text in [
             "postgres://me:12/s3cret@host/db",
             "postgres://me:#s3cret@host/db",
@@ -301,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_without_a_password_are_as_they_were_written() {
+    fn urls_without_a_password_are_shown_unchanged() {
         for text in ["sqlite:a@b:c.db", "sqlite:///a/b.db", "postgres://me@host/db?sslmode=require", "postgres:///", ""]
         {
             assert_eq!(DatabaseUrl::from(text).to_string(), text);
@@ -309,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_whose_password_was_left_out_says_what_to_do() {
+    fn url_with_a_removed_password_fails_with_advice() {
         for text in ["postgres://me:s3cret@host/db", "postgres://me@host/db?password=s3cret"] {
             let written = DatabaseUrl::from(text).to_string();
             assert!(error(&written, None).contains("`password_env`"), "{}", error(&written, None));
@@ -317,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_is_refused() {
+    fn text_that_is_not_a_database_url_is_refused() {
         for text in ["", "file.db", "mysql://host/db"] {
             assert!(error(text, None).contains("sqlite:path/to/file.db"), "{}", error(text, None));
         }
@@ -328,9 +332,9 @@ mod tests {
     }
 
     #[test]
-    fn only_variables_of_ours_are_read_and_their_content_is_shown_nowhere() {
+    fn only_fleche_variables_are_read_and_their_content_is_never_shown() {
         assert!(error("$FLECHE_NOT_SET", None).contains("set it"));
-        // Set wherever cargo runs tests.
+        // Cargo sets this variable for tests.
         for text in [error("$CARGO_PKG_NAME", None), error("postgres://me@host/db", Some("CARGO_PKG_NAME"))] {
             assert!(text.contains(READABLE) && !text.contains(env!("CARGO_PKG_NAME")), "{text}");
         }
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_have_nothing_of_the_url_in_them() {
+    fn reasons_of_errors_contain_no_part_of_the_url() {
         for text in ["", "s3cret", "s3cret:x", "sqlite:?s3cret", "postgres://s3cret/@", "postgres://h/d?s3cret=1"] {
             let Err(why) = DatabaseUrl::from(text).resolved(None) else { panic!("{text} is accepted") };
             assert!(!why.contains("s3cret"), "{why}");
@@ -348,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_paths_become_those_below_the_directory() {
+    fn relative_paths_are_resolved_against_the_directory() {
         let resolved = |text: &str| {
             let mut url = DatabaseUrl::from(text);
             url.resolve(Path::new("/base"));

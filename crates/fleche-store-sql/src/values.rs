@@ -1,4 +1,4 @@
-//! `SqlValues`: encoded values in a database, under their digests.
+//! `SqlValues`: encoded values in a database, named by their digests.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ use crate::{
     statement::Statement,
 };
 
-/// How many values are removed by one statement.
+/// The maximum number of values that one statement removes.
 const TOGETHER: usize = 500;
 
-/// A [`ValueStore`] in a database, one row a value. Cloning gives another handle to the same store.
+/// A [`ValueStore`] in a database, with one row per value. A clone is another handle to the same store.
 ///
-/// Ages are by the database's own clock, in milliseconds. A time in the future counts as one equally far in the past. A value
-/// of more than 999 000 000 bytes is refused.
+/// Ages are measured with the database's own clock, in milliseconds. A time in the future counts as one equally far in
+/// the past. Values of more than 999 000 000 bytes are refused.
 #[derive(Clone)]
 pub struct SqlValues {
     database: ProcessLocal<Arc<Database>>,
@@ -32,27 +32,27 @@ pub struct SqlValues {
 }
 
 impl SqlValues {
-    /// The store in the database of this URL: `sqlite:path/to/file.db`, or `postgres://user@host/database`. The file and
-    /// the tables are created if they are missing; a database of PostgreSQL is not.
+    /// Opens the store in the database at this URL: `sqlite:path/to/file.db`, or `postgres://user@host/database`. The
+    /// SQLite file and the tables are created if they are missing; a PostgreSQL database is not.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if the URL is none of these, or a later program made the tables;
-    /// [`Error::Io`](fleche_core::Error::Io) if the file cannot be created;
+    /// [`Error::Config`](fleche_core::Error::Config) if the URL has another form, or a later version of fleche created
+    /// the tables; [`Error::Io`](fleche_core::Error::Io) if the file cannot be created;
     /// [`Error::Backend`](fleche_core::Error::Backend) if the database cannot be reached.
     pub fn open(url: impl Into<DatabaseUrl>) -> Result<Self> {
         Self::open_with(&SqlValuesConfig::new(url))
     }
 
-    /// The store that the configuration describes.
+    /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub fn open_with(config: &SqlValuesConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
         Ok(Self { database: ProcessLocal::new(database), config: SqlValuesConfig { url, ..config.clone() } })
     }
 
-    /// `{now}` in statements.
+    /// Returns the SQL expression for the current time.
     fn now(&self) -> &'static str {
         self.database.current().tables.dialect().now()
     }
@@ -76,7 +76,7 @@ impl ValueStore for SqlValues {
         }
     }
 
-    /// As the trait says. Nothing is hashed: bytes under a digest that is not theirs are found out when they are read.
+    /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         let (tables, now) = (&self.database.writable()?.tables, self.now());
         let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= LONGEST);
@@ -120,7 +120,7 @@ impl ValueStore for SqlValues {
             }
             statement.push(")");
             if let Some(limit) = older_than {
-                // Ages are whole milliseconds: they exceed what is left when the limit is cut to such.
+                // Ages are whole milliseconds, so an age exceeds the limit if it exceeds the truncated limit.
                 let limit = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
                 statement.push(&format!(" AND abs({} - put) > ${}", self.now(), statement.next()));
                 statement = statement.integer(limit);
@@ -135,8 +135,8 @@ impl ValueStore for SqlValues {
         Ok(keys(&self.database.current().tables, "SELECT id FROM fleche_values WHERE id", prefix))
     }
 
-    /// As the trait says: a commit that waits for the disk, in SQLite. In PostgreSQL every commit does, unless the server
-    /// was told otherwise, and this does nothing.
+    /// Waits for a commit to disk, in SQLite. In PostgreSQL this does nothing, since every commit waits for the disk,
+    /// unless the server is configured otherwise.
     fn sync(&self, _id: &Digest) -> Result<()> {
         self.database.current().tables.sync()?;
         // Entries that were written to a file that has been removed are lost.

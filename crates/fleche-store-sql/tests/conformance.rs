@@ -1,3 +1,4 @@
-//! The behaviour that every backend must show. For PostgreSQL, whose server must run, `cargo xtask conformance` shows it.
+//! Runs the conformance suite, which every backend must pass, on SQLite. `cargo xtask conformance` runs it on
+//! PostgreSQL, which needs a server.
 
 fleche_conformance::suite!(fleche_store_sql, "sql-sqlite");

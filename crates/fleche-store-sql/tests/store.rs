@@ -1,5 +1,5 @@
-//! What the SQL stores promise beyond the conformance suite, one concern a file. Tests that need a server of PostgreSQL
-//! are run by `cargo xtask postgres cargo test --package fleche-store-sql -- --ignored`.
+//! Tests of what the SQL stores guarantee beyond the conformance suite, one concern per file. `cargo xtask postgres
+//! cargo test --package fleche-store-sql -- --ignored` runs the tests that need a PostgreSQL server.
 
 mod store {
     mod calls;

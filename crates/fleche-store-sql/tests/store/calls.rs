@@ -1,4 +1,4 @@
-//! Records: pages of queries, names of any length, and what is left of earlier records.
+//! Tests of records: pages of queries, names of any length, and index rows of replaced records.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use fleche_store_sql::SqlCalls;
 
 use super::common::{Scratch, count, fields, key, on_both, record};
 
-/// More than a page of any kind.
+/// More entries than any page holds.
 const MANY: u32 = 1100;
 
 fn found(calls: &SqlCalls, query: &Query) -> Vec<(CallKey, Record)> {
@@ -39,7 +39,7 @@ fn every_page_of_every_query_is_given_once(scratch: &Scratch) {
     ] {
         assert!(found(&calls, &query) == all, "{query:?}");
     }
-    // Two records each have the same time.
+    // Two records have the same time.
     assert_eq!(found(&calls, &Query::new().since(Timestamp(u64::from(MANY) / 2 - 100))).len(), 200);
     assert_eq!(found(&calls, &Query::new().argument("nth", &7_u32).unwrap()).len(), 2);
 }
@@ -52,7 +52,7 @@ fn who_puts_a_record_for_each_that_is_found_comes_to_an_end(scratch: &Scratch) {
     for query in [Query::new(), Query::new().function("f"), Query::new().since(Timestamp(0))] {
         for (count, found) in (0..).zip(calls.find(&query).unwrap()) {
             let (found, record) = found.unwrap();
-            // The same again, as if it were of a later time, and a new one.
+            // The same record with a later time, and a new one.
             let mut later = (*record).clone();
             later.written = Timestamp(record.written.0 + 1_000_000);
             calls.put(&found, &Record::new(later)).unwrap();
@@ -104,7 +104,7 @@ on_both! {
 }
 
 #[test]
-fn a_record_that_goes_leaves_no_row_behind() {
+fn replaced_and_removed_records_leave_no_rows() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();
     for tag in ["a", "b", "c"] {

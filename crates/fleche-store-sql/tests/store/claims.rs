@@ -1,4 +1,4 @@
-//! Claims: one of all who want to compute a call has it, on threads and in other processes.
+//! Tests of claims: one holder at a time, among threads and processes.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -20,15 +20,18 @@ use super::{
 fn taken(calls: &SqlCalls) -> Box<dyn Taken> {
     match calls.claim(&key(1)).unwrap() {
         Claim::Taken(taken) => taken,
-        claim => panic!("somebody has it, and still: {claim:?}"),
+        claim => panic!("the claim is held, but the request returned {claim:?}"),
     }
 }
 
-/// A child that has the claim.
+/// Starts a child process that holds the claim.
 fn holder(scratch: &Scratch) -> Child {
     let mut child = child("hold a claim", scratch);
     let mut said = BufReader::new(child.stdout.take().unwrap());
-    assert!(said.by_ref().lines().map_while(Result::ok).any(|line| line == "held"), "the child has no claim");
+    assert!(
+        said.by_ref().lines().map_while(Result::ok).any(|line| line == "held"),
+        "the child process does not hold the claim"
+    );
     child.stdout = Some(said.into_inner());
     child
 }
@@ -40,7 +43,7 @@ fn a_claim_is_one_callers_until_it_is_dropped(scratch: &Scratch) {
     assert!(held.publishes() && !held.is_late());
     let (tell, hears) = mpsc::channel();
     taken(&calls).when_held(Box::new(move |held| tell.send(held.unwrap()).unwrap()));
-    // Another call is another claim.
+    // Another call has another claim.
     drop(hold(&calls, 2));
     drop(held);
     let next = hears.recv().unwrap();
@@ -53,7 +56,7 @@ fn a_claim_is_one_callers_until_it_is_dropped(scratch: &Scratch) {
 fn the_owner_is_known_with_what_it_waits_for(scratch: &Scratch) {
     let calls = scratch.open_calls();
     let held = hold(&calls, 1);
-    let owner = || calls.owner(&key(1)).unwrap().expect("somebody has it");
+    let owner = || calls.owner(&key(1)).unwrap().expect("the claim is held");
     assert_eq!(owner().process, process::id());
     assert_eq!(owner().awaits, Some(vec![]));
     held.awaits(Some(&[key(2), key(3)]));
@@ -99,14 +102,14 @@ on_both! {
 }
 
 #[test]
-fn a_claim_that_ends_later_than_a_claim_lasts_is_over() {
+fn claim_with_an_end_too_far_ahead_counts_as_expired() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();
     let first = hold(&calls, 1);
-    // As if its owner's clock had been ahead.
+    // As if the clock of its holder had been ahead.
     scratch.execute("UPDATE fleche_leases SET until = until + 3600000");
     assert_eq!(calls.owner(&key(1)).unwrap(), None);
-    let Claim::Held(second) = calls.claim(&key(1)).unwrap() else { panic!("the claim is over") };
+    let Claim::Held(second) = calls.claim(&key(1)).unwrap() else { panic!("the claim must have expired") };
     assert!(calls.owner(&key(1)).unwrap().is_some());
     drop((first, second));
     scratch.execute("INSERT INTO fleche_leases (key, until, host, process, since) VALUES (x'00', 1 << 62, x'', 1, 0)");
@@ -116,17 +119,17 @@ fn a_claim_that_ends_later_than_a_claim_lasts_is_over() {
 }
 
 #[test]
-fn a_grant_whose_time_was_over_and_whose_claim_is_anothers_changes_nothing() {
+fn expired_grant_cannot_change_the_claim_of_its_successor() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();
     let first = hold(&calls, 1);
-    // As if its owner had been stopped for long.
+    // As if its holder had been suspended for long.
     scratch.execute("UPDATE fleche_leases SET until = 0");
     assert_eq!(calls.owner(&key(1)).unwrap(), None);
     let second = hold(&calls, 1);
     first.awaits(Some(&[key(2)]));
     drop(first);
-    assert_eq!(calls.owner(&key(1)).unwrap().expect("the second has it").awaits, Some(vec![]));
+    assert_eq!(calls.owner(&key(1)).unwrap().expect("the second holder must have the claim").awaits, Some(vec![]));
     drop(second);
     assert_eq!(scratch.number("SELECT count(*) FROM fleche_leases"), 0);
     drop(hold(&calls, 1));

@@ -1,5 +1,5 @@
-//! What the tests share: scratch databases, records, statements from outside, and child processes that run this test
-//! binary.
+//! Helpers of the tests: scratch databases, records, statements that bypass the store, and child processes that run
+//! this test binary.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 use sqlx::{Connection, SqliteConnection, query, query_scalar, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-/// An empty database.
+/// The configurations of stores in an empty database.
 pub(crate) struct Scratch {
     pub(crate) directory: TempDir,
     pub(crate) values: SqlValuesConfig,
@@ -40,7 +40,7 @@ impl Scratch {
         Self::of(directory, values, SqlCallsConfig::new(url).schema(schema))
     }
 
-    /// With time enough for a busy machine.
+    /// Sets a timeout that suffices on a busy machine.
     fn of(directory: TempDir, values: SqlValuesConfig, calls: SqlCallsConfig) -> Self {
         const PATIENCE: Duration = Duration::from_mins(2);
         Self { directory, values: values.timeout(PATIENCE), calls: calls.timeout(PATIENCE) }
@@ -54,14 +54,14 @@ impl Scratch {
         SqlCalls::open_with(&self.calls).unwrap()
     }
 
-    /// Runs the statement on the file of SQLite, past the store.
+    /// Runs the statement on the SQLite file, bypassing the store.
     pub(crate) fn execute(&self, sql: &'static str) {
         self.outside(async |connection| {
             query(sql).execute(connection).await.unwrap();
         });
     }
 
-    /// The number that the query gives, likewise.
+    /// Returns the number that the query selects from the SQLite file, bypassing the store.
     pub(crate) fn number(&self, sql: &'static str) -> i64 {
         self.outside(async |connection| query_scalar(sql).fetch_one(connection).await.unwrap())
     }
@@ -78,7 +78,7 @@ impl Scratch {
     }
 }
 
-/// Two tests of one behaviour: for a file of SQLite, and for a server of PostgreSQL.
+/// Defines two tests of each behavior: with a SQLite file, and with a PostgreSQL server.
 macro_rules! on_both {
     ($($name:ident)+) => {
         mod sqlite {
@@ -106,7 +106,7 @@ pub(crate) fn argument(name: &'static str, value: u32) -> Argument {
     Argument(name.into(), ValueRef::of(&encoding::to_vec(&value).unwrap()))
 }
 
-/// The fields of a record of `f(nth)`, written so many nanoseconds after 1970.
+/// Returns the fields of a record of `f(nth)`, written `nth` nanoseconds after the Unix epoch.
 pub(crate) fn fields(nth: u32) -> RecordFields {
     RecordFields {
         function: FunctionId { name: "f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
@@ -123,12 +123,12 @@ pub(crate) fn record(nth: u32) -> Record {
     Record::new(fields(nth))
 }
 
-/// How many records there are.
+/// Returns the number of records.
 pub(crate) fn count(calls: &SqlCalls) -> u32 {
     u32::try_from(calls.keys(&DigestPrefix::all()).unwrap().count()).unwrap()
 }
 
-/// The test `store::processes::child_process` of this binary in a process of its own, at work in this database.
+/// Starts the test `store::processes::child_process` of this binary in a child process, with this database.
 pub(crate) fn child(task: &str, scratch: &Scratch) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "store::processes::child_process", "--nocapture"])

@@ -1,4 +1,4 @@
-//! Configurations: text, places, and secrets.
+//! Tests of configurations: their text, paths, and secrets.
 
 use std::{fs, net::TcpListener, path::Path, time::Duration};
 
@@ -10,11 +10,11 @@ use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 
 use super::common::{Scratch, key, record};
 
-/// Nothing listens there.
+/// The URL of a server that does not exist.
 const NOBODY: &str = "postgres://me:s3cret@127.0.0.1:1/db";
 
 #[test]
-fn a_configuration_reads_as_it_is_documented() {
+fn configuration_reads_as_documented() {
     let config: Box<dyn CallStoreConfig> = toml::from_str(
         "type = 'sql'\nurl = 'postgres://me@host/results'\npassword_env = 'FLECHE_SQL_PASSWORD'\nschema = 'alloys'",
     )
@@ -30,7 +30,7 @@ fn a_configuration_reads_as_it_is_documented() {
     assert_eq!(SqlCallsConfig::new("sqlite:a.db").timeout, Duration::from_secs(5));
     for odd in ["0s", "soon"] {
         let error = serde_json::from_value::<SqlCallsConfig>(serde_json::json!({"url": "sqlite:a.db", "timeout": odd}));
-        assert!(error.unwrap_err().to_string().contains("is no timeout"));
+        assert!(error.unwrap_err().to_string().contains("is not a timeout"));
     }
     let plain: Box<dyn ValueStoreConfig> = Box::new(SqlValuesConfig::new("sqlite:a.db"));
     assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"type":"sql","url":"sqlite:a.db"}"#);
@@ -39,7 +39,7 @@ fn a_configuration_reads_as_it_is_documented() {
 }
 
 #[test]
-fn a_password_is_in_no_text() {
+fn password_appears_in_no_text() {
     let (values, calls) = (SqlValuesConfig::new(NOBODY), SqlCallsConfig::new(NOBODY));
     let boxed: Box<dyn CallStoreConfig> = Box::new(calls.clone());
     let errors = [SqlValues::open(NOBODY).unwrap_err(), SqlCalls::open(NOBODY).unwrap_err()];
@@ -56,38 +56,38 @@ fn a_password_is_in_no_text() {
 }
 
 #[test]
-fn a_configuration_that_was_written_without_its_password_says_so_when_it_is_opened() {
+fn opening_a_configuration_with_a_removed_password_fails_with_advice() {
     let text = serde_json::to_string(&SqlCallsConfig::new(NOBODY)).unwrap();
     let error = serde_json::from_str::<SqlCallsConfig>(&text).unwrap().open().unwrap_err();
     assert!(matches!(error, Error::Config { .. }) && error.to_string().contains("`password_env`"), "{error}");
 }
 
 #[test]
-fn a_password_that_is_missing_from_the_environment_is_named() {
+fn missing_password_variable_is_named_in_the_error() {
     let config = SqlCallsConfig::new("postgres://me@127.0.0.1:1/db").password_env("FLECHE_NO_SUCH_VARIABLE");
     let error = config.open().unwrap_err();
     assert!(error.to_string().contains("`FLECHE_NO_SUCH_VARIABLE`"), "{error}");
 }
 
 #[test]
-fn text_has_no_variable_of_others_read_nor_sent_to_a_server() {
+fn configuration_cannot_read_or_send_other_environment_variables() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     server.set_nonblocking(true).unwrap();
     let text = format!(
         r#"{{"type":"sql","url":"postgres://x@{}/d","password_env":"CARGO_MANIFEST_DIR"}}"#,
         server.local_addr().unwrap()
     );
-    // Set wherever cargo runs tests.
+    // Cargo sets this variable for tests.
     for text in [&*text, r#"{"type":"sql","url":"$CARGO_MANIFEST_DIR"}"#] {
         let config: Box<dyn CallStoreConfig> = serde_json::from_str(text).unwrap();
         let error = format!("{0} {0:?}", config.open().unwrap_err());
         assert!(error.contains("`FLECHE_`") && !error.contains(env!("CARGO_MANIFEST_DIR")), "{error}");
     }
-    assert!(server.accept().is_err(), "somebody has connected");
+    assert!(server.accept().is_err(), "nothing may connect to the server");
 }
 
 #[test]
-fn what_a_database_does_not_have_is_refused() {
+fn settings_that_the_database_lacks_are_refused() {
     let scratch = Scratch::sqlite();
     let error = scratch.calls.clone().schema("s").open().unwrap_err();
     assert!(error.to_string().contains("remove `schema`"), "{error}");
@@ -102,7 +102,7 @@ fn what_a_database_does_not_have_is_refused() {
 }
 
 #[test]
-fn one_file_is_one_store_however_it_is_spelt() {
+fn spellings_of_one_path_are_one_store() {
     let scratch = Scratch::sqlite();
     let root = scratch.directory.path();
     fs::create_dir(root.join("a")).unwrap();
@@ -121,7 +121,7 @@ fn one_file_is_one_store_however_it_is_spelt() {
 }
 
 #[test]
-fn links_that_sqlite_would_write_through_are_refused() {
+fn symbolic_links_in_place_of_sqlite_files_are_refused() {
     let scratch = Scratch::sqlite();
     let root = scratch.directory.path();
     fs::write(root.join("victim"), "precious").unwrap();
@@ -137,7 +137,7 @@ fn links_that_sqlite_would_write_through_are_refused() {
 }
 
 #[test]
-fn relative_paths_are_below_the_directory_of_the_configuration() {
+fn relative_path_is_resolved_against_the_configuration_file() {
     let scratch = Scratch::sqlite();
     let mut config = SqlCallsConfig::new("sqlite:deep/er/cache.db");
     config.resolve(scratch.directory.path());
@@ -150,7 +150,7 @@ fn relative_paths_are_below_the_directory_of_the_configuration() {
 }
 
 #[test]
-fn type_named_for_the_database_is_answered_with_a_configuration_that_works() {
+fn unknown_type_for_a_database_suggests_a_working_configuration() {
     for (name, url) in [("sqlite", "sqlite:"), ("sql-sqlite", "sqlite:"), ("postgresql", "$FLECHE_POSTGRES")] {
         let text = format!("values = {{ type = '{name}', url = 'x' }}\ncalls = {{ type = 'void' }}");
         let error = toml::from_str::<CacheConfig>(&text).unwrap_err().to_string();

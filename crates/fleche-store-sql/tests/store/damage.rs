@@ -1,4 +1,4 @@
-//! Entries that do not hold what their keys say.
+//! Tests of entries whose content does not match their key.
 
 use fleche_core::{CallStore, Digest, DigestPrefix, Error, Query, ValueStore};
 
@@ -7,7 +7,7 @@ use super::common::{Scratch, key, record};
 const ASIDE: &str = "SELECT count(*) FROM fleche_damaged";
 
 #[test]
-fn a_damaged_value_is_reported_once_and_kept_aside_as_it_is() {
+fn damaged_value_is_reported_once_and_quarantined_unchanged() {
     let scratch = Scratch::sqlite();
     let values = scratch.open_values();
     let id = Digest::of(b"some bytes");
@@ -27,7 +27,7 @@ fn a_damaged_value_is_reported_once_and_kept_aside_as_it_is() {
 }
 
 #[test]
-fn a_damaged_record_goes_with_the_rows_by_which_it_is_found() {
+fn damaged_record_is_removed_with_its_index_rows() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();
     for number in [1, 2] {
@@ -46,7 +46,7 @@ fn a_damaged_record_goes_with_the_rows_by_which_it_is_found() {
 }
 
 #[test]
-fn a_record_under_the_key_of_another_is_damaged() {
+fn record_under_the_key_of_another_is_damaged() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();
     for number in [1, 2] {
@@ -60,7 +60,7 @@ fn a_record_under_the_key_of_another_is_damaged() {
 }
 
 #[test]
-fn a_damaged_record_is_removed_unless_a_whole_one_is_meant() {
+fn damaged_record_is_removed_only_without_condition() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();
     calls.put(&key(1), &record(1)).unwrap();
@@ -71,7 +71,7 @@ fn a_damaged_record_is_removed_unless_a_whole_one_is_meant() {
 }
 
 #[test]
-fn what_cannot_be_set_aside_is_never_served() {
+fn damaged_value_that_cannot_be_quarantined_is_never_returned() {
     let scratch = Scratch::sqlite();
     let values = scratch.open_values();
     let id = Digest::of(b"some bytes");
@@ -82,6 +82,6 @@ fn what_cannot_be_set_aside_is_never_served() {
     );
     for _ in 0..2 {
         let error = values.get(&id).unwrap_err();
-        assert!(matches!(error, Error::Damaged { .. }) && error.to_string().contains("cannot be set aside"), "{error}");
+        assert!(matches!(error, Error::Damaged { .. }) && error.to_string().contains("cannot be moved"), "{error}");
     }
 }

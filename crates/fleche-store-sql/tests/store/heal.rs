@@ -1,4 +1,4 @@
-//! Damage to the pages of a file of SQLite.
+//! Tests of the repair of SQLite files with damaged pages.
 
 use std::{
     collections::BTreeSet,
@@ -19,12 +19,12 @@ use super::{
 const PAGE: usize = 4096;
 const VALUES: u32 = 300;
 
-/// A value of a size of which a page has several.
+/// Returns a value of which several fit on a page.
 fn value(nth: u32) -> Vec<u8> {
     nth.to_le_bytes().repeat(150)
 }
 
-/// A database of many values and records, which nobody has open.
+/// Creates a database of many values and records, and closes it.
 fn filled() -> Scratch {
     let scratch = Scratch::sqlite();
     fill(&scratch.open_values(), &scratch.open_calls());
@@ -46,7 +46,7 @@ fn beside(scratch: &Scratch, end: &str) -> PathBuf {
     scratch.directory.path().join(format!("test.db{end}"))
 }
 
-/// Writes bytes into a file. It is not closed: that would end the locks that this process has on it.
+/// Writes bytes into a file without closing it, which would release the locks that this process has on it.
 fn write(path: &Path, at: usize, bytes: &[u8]) {
     let mut file = File::options().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(at as u64)).unwrap();
@@ -54,7 +54,7 @@ fn write(path: &Path, at: usize, bytes: &[u8]) {
     std::mem::forget(file);
 }
 
-/// Damages the page on which this value is. Where it begins.
+/// Damages the page that holds this value. Returns the offset of the page.
 fn damage_page_of(scratch: &Scratch, nth: u32) -> usize {
     let content = fs::read(file(scratch)).unwrap();
     let at = content.windows(600).position(|window| window == value(nth)).unwrap() / PAGE * PAGE;
@@ -62,7 +62,7 @@ fn damage_page_of(scratch: &Scratch, nth: u32) -> usize {
     at
 }
 
-/// The values that are there; the others are absent.
+/// Returns the numbers of the present values. Fails on any error.
 fn present(values: &SqlValues) -> BTreeSet<u32> {
     (0..VALUES).filter(|nth| values.get(&Digest::of(&value(*nth))).unwrap().is_some()).collect()
 }
@@ -73,9 +73,9 @@ fn copies(scratch: &Scratch) -> usize {
     names.filter(|name| name.contains(".db.damaged-") && !name.ends_with("-wal")).count()
 }
 
-/// What is logged meanwhile, on this thread.
+/// Runs a function and returns what it logs on this thread.
 fn logged<T>(run: impl FnOnce() -> T) -> (T, String) {
-    // With a single subscriber, an event that first occurs on another thread is taken for one that nobody wants.
+    // With a single subscriber, an event that first occurs on another thread would be disabled everywhere.
     static ANOTHER: Once = Once::new();
     ANOTHER.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
     let directory = tempfile::tempdir().unwrap();
@@ -90,7 +90,7 @@ fn contains(content: &[u8], part: &[u8]) -> bool {
     content.windows(part.len()).any(|window| window == part)
 }
 
-/// Asserts that everything can be put, and is there.
+/// Asserts that everything can be put again, and is there.
 fn assert_whole(scratch: &Scratch) {
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     fill(&values, &calls);
@@ -103,14 +103,14 @@ fn assert_whole(scratch: &Scratch) {
 }
 
 #[test]
-fn what_is_on_a_damaged_page_is_lost_and_all_else_is_brought_over() {
+fn only_entries_on_a_damaged_page_are_lost() {
     let scratch = filled();
     damage_page_of(&scratch, 7);
     let damaged = fs::read(file(&scratch)).unwrap();
     let before: Vec<_> = (0..VALUES).filter(|nth| contains(&damaged, &value(*nth))).collect();
     let there = present(&scratch.open_values());
     assert!(!there.contains(&7) && there.len() >= VALUES as usize - 7, "{there:?}");
-    assert!(before.iter().filter(|nth| !there.contains(nth)).count() <= 7, "only those on the page are lost");
+    assert!(before.iter().filter(|nth| !there.contains(nth)).count() <= 7, "only values on the page may be lost");
     let calls = scratch.open_calls();
     for nth in 0..VALUES {
         assert_eq!(calls.get(&key(nth)).unwrap(), Some(record(nth)));
@@ -121,7 +121,7 @@ fn what_is_on_a_damaged_page_is_lost_and_all_else_is_brought_over() {
 }
 
 #[test]
-fn one_warning_tells_of_the_damage() {
+fn damage_is_logged_as_one_warning() {
     let scratch = filled();
     write(&file(&scratch), 100, &[0; 12]);
     let (count, log) = logged(|| present(&scratch.open_values()).len());
@@ -135,9 +135,9 @@ fn one_warning_tells_of_the_damage() {
 }
 
 #[test]
-fn a_page_that_leads_to_all_tables_is_made_anew() {
+fn damaged_root_page_is_rebuilt() {
     let scratch = filled();
-    // The beginning of the tree, behind the header.
+    // The beginning of the tree, after the header.
     write(&file(&scratch), 100, &[0; 12]);
     assert_eq!(present(&scratch.open_values()).len(), VALUES as usize);
     assert_eq!(count(&scratch.open_calls()), VALUES);
@@ -145,7 +145,7 @@ fn a_page_that_leads_to_all_tables_is_made_anew() {
 }
 
 #[test]
-fn a_column_of_another_name_is_damage() {
+fn misspelled_column_counts_as_damage() {
     let scratch = filled();
     let content = fs::read(file(&scratch)).unwrap();
     let at = content.windows(9).position(|window| window == b"put BIGIN").unwrap();
@@ -157,7 +157,7 @@ fn a_column_of_another_name_is_damage() {
 }
 
 #[test]
-fn a_file_that_was_cut_short_keeps_what_is_in_it() {
+fn truncated_file_keeps_its_readable_entries() {
     let scratch = filled();
     let length = fs::metadata(file(&scratch)).unwrap().len();
     File::options().write(true).open(file(&scratch)).unwrap().set_len(length / 2).unwrap();
@@ -172,12 +172,12 @@ fn a_file_that_was_cut_short_keeps_what_is_in_it() {
 }
 
 #[test]
-fn a_header_that_is_lost_while_the_file_is_open_is_mended() {
+fn header_lost_while_the_file_is_open_is_repaired() {
     let scratch = filled();
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     assert_eq!(present(&values).len(), VALUES as usize);
     let held = hold(&calls, 1000);
-    // So that pages are read from the file again.
+    // Makes SQLite read the pages from the file again.
     scratch.execute("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
     scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
     write(&file(&scratch), 0, &[0xff; 100]);
@@ -190,7 +190,7 @@ fn a_header_that_is_lost_while_the_file_is_open_is_mended() {
 }
 
 #[test]
-fn a_process_that_has_the_file_open_sees_the_healed_one() {
+fn process_with_the_file_open_sees_the_repaired_content() {
     let scratch = filled();
     let mut child = child("write once more", &scratch);
     let mut says = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -211,14 +211,14 @@ fn a_process_that_has_the_file_open_sees_the_healed_one() {
 }
 
 #[test]
-fn what_is_only_in_the_log_is_brought_over() {
+fn entries_only_in_the_log_are_recovered() {
     let scratch = filled();
     let values = scratch.open_values();
     scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
     let late = VALUES..VALUES + 50;
     late.clone().for_each(|nth| values.put(&Digest::of(&value(nth)), &value(nth)).unwrap());
     damage_page_of(&scratch, 7);
-    // So that pages are read from the file again.
+    // Makes SQLite read the pages from the file again.
     scratch.execute("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
     let there = present(&values).len();
     assert!(there < VALUES as usize && there >= VALUES as usize - 7, "{there}");
@@ -228,7 +228,7 @@ fn what_is_only_in_the_log_is_brought_over() {
 }
 
 #[test]
-fn of_all_who_meet_damage_at_once_one_heals_it() {
+fn only_one_of_several_processes_repairs_the_file() {
     let scratch = filled();
     damage_page_of(&scratch, 7);
     let children = ["write the first half", "write the second half"].map(|task| child(task, &scratch));
@@ -247,7 +247,7 @@ fn of_all_who_meet_damage_at_once_one_heals_it() {
 }
 
 #[test]
-fn what_a_process_left_that_was_killed_while_it_healed_goes_with_the_next() {
+fn leftovers_of_a_killed_repair_are_removed_by_the_next() {
     let scratch = filled();
     let left = beside(&scratch, ".healing.d");
     fs::create_dir(&left).unwrap();
@@ -261,7 +261,7 @@ fn what_a_process_left_that_was_killed_while_it_healed_goes_with_the_next() {
 }
 
 #[test]
-fn no_more_than_four_copies_are_kept() {
+fn at_most_four_copies_are_kept() {
     let scratch = filled();
     for nth in 1..=4 {
         damage_page_of(&scratch, nth * 20);
@@ -283,7 +283,7 @@ fn no_more_than_four_copies_are_kept() {
 }
 
 #[test]
-fn a_file_of_others_is_refused_and_stays_as_it_is() {
+fn file_of_another_program_is_refused_and_left_alone() {
     let scratch = Scratch::sqlite();
     scratch.open_values();
     scratch.execute("CREATE TABLE theirs (n INTEGER)");

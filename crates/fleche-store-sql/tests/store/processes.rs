@@ -1,4 +1,4 @@
-//! Several processes in one database.
+//! Tests of several processes in one database.
 
 use std::{
     env,
@@ -20,7 +20,7 @@ use super::common::{Scratch, child, count, key, on_both, record};
 const THREADS: u32 = 8;
 const EACH: u32 = 40;
 
-/// What the children do; nothing where this is no child.
+/// Runs the task of a child process; passes trivially in the test process itself.
 #[test]
 fn child_process() {
     let Ok(task) = env::var("FLECHE_CHILD_TASK") else { return };
@@ -32,7 +32,7 @@ fn child_process() {
         "hold a claim" => {
             let _held = hold(&calls, 1);
             say("held");
-            // Until it is told to end, or killed.
+            // Sleeps until the parent process closes the pipe or kills this one.
             let _ = io::stdin().read(&mut [0]);
         }
         "write once more" => {
@@ -48,12 +48,12 @@ fn child_process() {
             let mark = PathBuf::from(env::var_os("FLECHE_CHILD_DIRECTORY").unwrap()).join("mark");
             for _ in 0..20 {
                 let held = hold(&calls, 1);
-                File::create_new(&mark).expect("nobody else has the claim");
+                File::create_new(&mark).expect("no other process holds the claim");
                 fs::remove_file(&mark).unwrap();
                 drop(held);
             }
         }
-        other => panic!("no task {other}"),
+        other => panic!("unknown task {other}"),
     }
 }
 
@@ -62,7 +62,7 @@ fn say(word: &str) {
     io::stdout().flush().unwrap();
 }
 
-/// The claim, once it is there.
+/// Acquires the claim, waiting for it if another caller holds it.
 pub(crate) fn hold(calls: &SqlCalls, number: u32) -> Arc<dyn Held> {
     match calls.claim(&key(number)).unwrap() {
         Claim::Held(held) => held,
@@ -71,7 +71,7 @@ pub(crate) fn hold(calls: &SqlCalls, number: u32) -> Arc<dyn Held> {
             taken.when_held(Box::new(move |held| tell.send(held.unwrap()).unwrap()));
             hears.recv().unwrap()
         }
-        Claim::WithinProcess => panic!("claims reach other processes"),
+        Claim::WithinProcess => panic!("claims must reach other processes"),
     }
 }
 
@@ -89,7 +89,7 @@ fn write(calls: &SqlCalls, half: u32) {
 }
 
 fn eight_threads_of_two_processes_lose_nothing_that_they_write_at_once(scratch: &Scratch) {
-    // Both open the database first, at the same time.
+    // Both processes are the first to open the database, at the same time.
     let children = ["write the first half", "write the second half"].map(|task| child(task, scratch));
     for child in children {
         let done = child.wait_with_output().unwrap();

@@ -1,4 +1,4 @@
-//! Stores opened with rights to read only.
+//! Tests of stores that are opened with read-only rights.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection, raw_sql};
 
 use super::common::{Scratch, key, record};
 
-/// The stores answer, and refuse whatever would change them.
+/// Asserts that the stores can be read and refuse all changes.
 fn assert_read_only(values: &SqlValues, calls: &SqlCalls) {
     let digest = Digest::of(b"a value");
     assert_eq!(calls.get(&key(1)).unwrap(), Some(record(1)));
@@ -37,13 +37,13 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_to_is_read() {
+fn read_only_file_can_be_read() {
     let scratch = Scratch::sqlite();
     filled(&scratch);
     let root = scratch.directory.path();
     set_mode(&root.join("test.db"), 0o444);
     if fs::File::options().write(true).open(root.join("test.db")).is_ok() {
-        eprintln!("this user may write to every file: nothing is tested");
+        eprintln!("skipped: this user may write to every file");
         return;
     }
     for mode in [0o755, 0o555] {
@@ -55,7 +55,7 @@ fn a_file_that_cannot_be_written_to_is_read() {
 
 #[test]
 #[ignore = "needs a server: cargo xtask postgres"]
-fn a_role_that_may_only_select_reads() {
+fn role_with_only_select_can_read() {
     let scratch = Scratch::postgres();
     filled(&scratch);
     let schema = scratch.calls.schema.clone().unwrap();
@@ -76,5 +76,5 @@ fn a_role_that_may_only_select_reads() {
     calls.url = values.url.clone();
     assert_read_only(&SqlValues::open_with(&values).unwrap(), &SqlCalls::open_with(&calls).unwrap());
     let error = SqlCalls::open_with(&calls.schema(format!("{schema}_none"))).unwrap_err();
-    assert!(error.to_string().contains("may not make them"), "{error}");
+    assert!(error.to_string().contains("may not create them"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The tables: their version, and what is found where they should be.
+//! Tests of the tables: their version, and other content of the database.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use fleche_store_sql::{SqlCalls, SqlValues};
 use super::common::{Scratch, key, record};
 
 #[test]
-fn the_tables_tell_their_version() {
+fn tables_record_their_version() {
     let scratch = Scratch::sqlite();
     drop(scratch.open_calls());
     assert_eq!(scratch.number("SELECT value FROM fleche_meta WHERE name = 'schema'"), 1);
@@ -30,7 +30,7 @@ fn tables_of_a_later_version_are_refused_and_left_alone() {
 }
 
 #[test]
-fn tables_of_others_in_the_same_file_are_left_alone() {
+fn tables_of_other_programs_are_left_alone() {
     let scratch = Scratch::sqlite();
     fs::write(scratch.directory.path().join("test.db"), b"").unwrap();
     scratch.execute("CREATE TABLE mine (number INTEGER)");
@@ -40,18 +40,18 @@ fn tables_of_others_in_the_same_file_are_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_and_left_alone() {
+fn file_that_is_not_a_database_is_refused_and_left_alone() {
     let scratch = Scratch::sqlite();
     let file = scratch.directory.path().join("test.db");
     let text = "not a database, but text that is longer than the header of one ".repeat(10);
     fs::write(&file, &text).unwrap();
     let error = scratch.calls_error();
-    assert!(error.to_string().contains("test.db") && error.to_string().contains("none of SQLite"), "{error}");
+    assert!(error.to_string().contains("test.db") && error.to_string().contains("not a SQLite database"), "{error}");
     assert_eq!(fs::read_to_string(file).unwrap(), text);
 }
 
 #[test]
-fn a_store_that_is_closed_is_one_file() {
+fn closed_store_is_a_single_file() {
     let scratch = Scratch::sqlite();
     let (calls, values) = (scratch.open_calls(), scratch.open_values());
     calls.put(&key(1), &record(1)).unwrap();
@@ -63,6 +63,6 @@ fn a_store_that_is_closed_is_one_file() {
 
 impl Scratch {
     fn calls_error(&self) -> Error {
-        SqlCalls::open_with(&self.calls).expect_err("it must not open")
+        SqlCalls::open_with(&self.calls).expect_err("opening must fail")
     }
 }

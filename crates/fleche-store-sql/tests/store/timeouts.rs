@@ -1,4 +1,4 @@
-//! Operations end in time: beside a writer that holds a file, and with a server that does not answer.
+//! Tests of timeouts: with a writer that holds the lock of a file, and with a server that does not answer.
 
 use std::{
     env, io,
@@ -21,7 +21,7 @@ fn is_timeout(error: &Error) -> bool {
     source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// A connection that keeps others from writing until it is dropped.
+/// Returns a connection that blocks other writers until it is dropped.
 fn writer(scratch: &Scratch) -> Connection {
     let writer = Connection::open(scratch.directory.path().join("test.db")).unwrap();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -34,14 +34,14 @@ fn impatient(scratch: Scratch) -> Scratch {
 }
 
 #[test]
-fn who_waits_for_the_lock_of_another_writer_gives_up_in_time() {
+fn waiting_for_the_lock_of_another_writer_times_out() {
     let scratch = impatient(Scratch::sqlite());
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     calls.put(&key(1), &record(1)).unwrap();
     let writer = writer(&scratch);
     let digest = fleche_core::Digest::of(b"a value");
     let errors = thread::scope(|scope| {
-        // More than there are connections, all of them at once.
+        // More concurrent operations than connections.
         let puts: Vec<_> = (2..32).map(|nth| (nth, &calls)).collect();
         let puts = puts.into_iter().map(|(nth, calls)| scope.spawn(move || calls.put(&key(nth), &record(nth))));
         puts.collect::<Vec<_>>().into_iter().map(|put| put.join().unwrap().unwrap_err()).collect::<Vec<_>>()
@@ -56,7 +56,7 @@ fn who_waits_for_the_lock_of_another_writer_gives_up_in_time() {
 }
 
 #[test]
-fn a_file_is_opened_beside_a_writer() {
+fn file_can_be_opened_while_another_process_writes() {
     let scratch = impatient(Scratch::sqlite());
     scratch.open_calls().put(&key(1), &record(1)).unwrap();
     let _writer = writer(&scratch);
@@ -64,7 +64,7 @@ fn a_file_is_opened_beside_a_writer() {
 }
 
 #[test]
-fn calls_beside_a_writer_go_without_recording_after_one_timeout_and_hits_are_served() {
+fn calls_skip_recording_after_a_lock_timeout_and_hits_are_served() {
     #[fleche]
     fn beside(x: u64) -> u64 {
         x * 3
@@ -78,7 +78,7 @@ fn calls_beside_a_writer_go_without_recording_after_one_timeout_and_hits_are_ser
         assert_eq!(beside(x), x * 3);
     }
     let stats = cache.stats();
-    // The first call waits for its claim and, after its body, to be recorded.
+    // The first call waits for its claim and, after its body, for being recorded.
     assert_eq!(stats.outages, 2, "{stats:?}");
     assert!(stats.skipped[&Skip::StoreLeftAlone] >= 10, "{stats:?}");
     beside(0);
@@ -87,8 +87,8 @@ fn calls_beside_a_writer_go_without_recording_after_one_timeout_and_hits_are_ser
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_given_up() {
-    // The system accepts connections, and the test never reads from them.
+fn server_that_does_not_answer_times_out() {
+    // The operating system accepts connections, and the test never reads from them.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://me@{}/db", server.local_addr().unwrap());
     let error = SqlCalls::open_with(&SqlCallsConfig::new(url).timeout(SHORT)).unwrap_err();
@@ -96,14 +96,14 @@ fn a_server_that_does_not_answer_is_given_up() {
 }
 
 #[test]
-fn where_no_server_listens_nobody_waits() {
+fn opening_without_a_server_fails_without_waiting() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = SqlCallsConfig::new(format!("postgres://me@{free}/db")).timeout(Duration::from_hours(1));
     let error = SqlCalls::open_with(&config).unwrap_err();
     assert!(matches!(error, Error::Backend { .. }) && !is_timeout(&error), "{error:?}");
 }
 
-/// Carries bytes to the server and back, unless it is stopped or cut.
+/// A proxy that forwards bytes to the server and back, unless it is stopped or its connections are cut.
 struct Proxy {
     address: String,
     state: Arc<(Mutex<State>, Condvar)>,
@@ -172,14 +172,14 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Stores behind a proxy.
+/// Returns stores that connect through a proxy.
 fn proxied(timeout: Duration) -> (Proxy, Scratch) {
     let url = env::var("FLECHE_POSTGRES").expect("`cargo xtask postgres` starts a server and sets FLECHE_POSTGRES");
     let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).unwrap().0.to_owned();
     let proxy = Proxy::begin(server.clone());
     let url = url.replace(&server, &proxy.address);
     let Scratch { directory, mut values, mut calls } = Scratch::postgres();
-    // The tables are made in peace.
+    // The tables are created without the proxy.
     SqlCalls::open_with(&calls).unwrap();
     (values.url, calls.url) = (url.clone().into(), url.into());
     (proxy, Scratch { directory, values: values.timeout(timeout), calls: calls.timeout(timeout) })
@@ -187,15 +187,15 @@ fn proxied(timeout: Duration) -> (Proxy, Scratch) {
 
 #[test]
 #[ignore = "needs a server: cargo xtask postgres"]
-fn each_operation_on_a_server_that_stopped_ends_in_time_and_works_when_it_goes_on() {
+fn operations_time_out_while_a_server_is_stopped_and_work_afterwards() {
     let (proxy, scratch) = proxied(Duration::from_secs(2));
     let (values, calls): (SqlValues, SqlCalls) = (scratch.open_values(), scratch.open_calls());
     calls.put(&key(1), &record(1)).unwrap();
-    let fleche_core::claim::Claim::Held(held) = calls.claim(&key(2)).unwrap() else { panic!("nobody else has it") };
+    let fleche_core::claim::Claim::Held(held) = calls.claim(&key(2)).unwrap() else { panic!("the claim is free") };
     proxy.stop(true);
     let digest = fleche_core::Digest::of(b"a value");
     thread::scope(|scope| {
-        // More than there are connections.
+        // More concurrent operations than connections.
         let gets: Vec<_> = (0..12).map(|_| scope.spawn(|| calls.get(&key(1)).unwrap_err())).collect();
         let rest = [
             scope.spawn(|| calls.put(&key(3), &record(3)).unwrap_err()),
@@ -213,14 +213,14 @@ fn each_operation_on_a_server_that_stopped_ends_in_time_and_works_when_it_goes_o
     assert_eq!(calls.get(&key(1)).unwrap(), Some(record(1)));
     calls.put(&key(5), &record(5)).unwrap();
     proxy.stop(true);
-    // Closing does not wait for ever either.
+    // Closing ends in time too.
     drop((values, calls));
     proxy.stop(false);
 }
 
 #[test]
 #[ignore = "needs a server: cargo xtask postgres"]
-fn connections_that_were_cut_are_replaced() {
+fn cut_connections_are_replaced() {
     let (proxy, scratch) = proxied(Duration::from_mins(1));
     let calls = scratch.open_calls();
     for nth in 1..4 {
@@ -239,7 +239,7 @@ fn connections_that_were_cut_are_replaced() {
 
 #[test]
 #[ignore = "needs a server: cargo xtask postgres"]
-fn calls_with_a_server_that_stopped_cost_one_timeout() {
+fn calls_with_a_stopped_server_cost_one_timeout() {
     #[fleche]
     fn stopped(x: u64) -> u64 {
         x * 3

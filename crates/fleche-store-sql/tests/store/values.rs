@@ -1,4 +1,4 @@
-//! Values: what is too long, and stores that are used where somebody's runtime runs.
+//! Tests of values: limits of size, and stores that are used on threads of an asynchronous runtime.
 
 use std::{cell::RefCell, thread};
 
@@ -8,7 +8,7 @@ use fleche_store_sql::SqlValues;
 use super::common::{Scratch, key, on_both, record};
 
 #[test]
-fn a_value_that_no_row_can_hold_is_refused_and_others_are_kept() {
+fn value_that_fits_no_row_is_refused() {
     let scratch = Scratch::sqlite();
     let values = scratch.open_values();
     let long = vec![0; 999_000_001];
@@ -19,17 +19,17 @@ fn a_value_that_no_row_can_hold_is_refused_and_others_are_kept() {
 }
 
 #[test]
-fn what_is_synced_was_committed_to_disk() {
+fn sync_commits_to_disk() {
     let scratch = Scratch::sqlite();
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     values.sync(&Digest::of(b"any")).unwrap();
     calls.sync(&key(1)).unwrap();
-    // Each is a commit that waits for the disk.
+    // Each sync is a commit that waits for the disk.
     assert_eq!(scratch.number("SELECT value FROM fleche_meta WHERE name = 'syncs'"), 2);
 }
 
 #[test]
-fn a_store_that_is_dropped_by_the_end_of_a_thread_is_closed() {
+fn store_dropped_by_the_end_of_a_thread_is_closed() {
     thread_local! {
         static KEPT: RefCell<Option<SqlValues>> = const { RefCell::new(None) };
     }
@@ -41,7 +41,7 @@ fn a_store_that_is_dropped_by_the_end_of_a_thread_is_closed() {
         });
         keeps.join().unwrap();
     });
-    // The last to close the file removes its log.
+    // The last connection that closes removes the log.
     assert!(!scratch.directory.path().join("test.db-wal").exists());
     assert!(scratch.open_values().contains(&Digest::of(b"value")).unwrap());
 }
