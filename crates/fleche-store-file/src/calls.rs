@@ -1,4 +1,4 @@
-//! `FileCalls`: records in a directory, named by the keys of their calls.
+//! `FileCalls`: records in a directory, in files named for the keys of their calls.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -57,7 +57,7 @@ impl FileCalls {
     /// Returns the directory.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the store.
+    /// Fails in a forked child process, which must not use the store.
     fn tree(&self) -> Result<&Tree> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
         Ok(&self.tree)

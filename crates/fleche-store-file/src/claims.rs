@@ -31,7 +31,7 @@ type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 #[derive(Default)]
 pub(crate) struct Claims {
     bytes: ByteLocks,
-    /// Whether the system lacks locks of open file descriptions.
+    /// Whether the system lacks open file description locks.
     per_key: AtomicBool,
     /// Whether the missing locks have been logged.
     told: AtomicBool,
@@ -95,7 +95,7 @@ fn is_refusal(error: &io::Error) -> bool {
     kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|number| numbers.contains(&number))
 }
 
-/// Stands in for `ByteLocks` on systems without locks of open file descriptions.
+/// Stands in for `ByteLocks` on systems without open file description locks.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64"))))]
 #[derive(Default)]
 struct ByteLocks;

@@ -7,17 +7,17 @@ use std::{
 
 use fleche_core::{CallKey, Error};
 
-/// Returns the error of an entry whose content does not match its name; `fate` says where the entry is now.
+/// Returns the error for an entry whose content does not match its name; `fate` says where the entry is now.
 pub(crate) fn damaged(path: &Path, why: &str, fate: &str) -> Error {
     Error::Damaged { entry: format!("`{}`", path.display()), why: format!("{why}; {fate}") }
 }
 
-/// Returns the error of a directory, pipe or the like in the place of an entry's file.
+/// Returns the error for a directory, pipe or the like in the place of an entry's file.
 pub(crate) fn not_a_file(action: &'static str, path: &Path) -> Error {
     Error::io(action, path)(io::Error::other("it is not a regular file"))
 }
 
-/// Returns the error of opening one directory both for values and for records.
+/// Returns the error for opening one directory both for values and for records.
 pub(crate) fn other_kind(root: &Path, there: &str, wanted: &str) -> Error {
     Error::Config {
         place: format!("`{}`", root.display()),
@@ -25,7 +25,7 @@ pub(crate) fn other_kind(root: &Path, there: &str, wanted: &str) -> Error {
     }
 }
 
-/// Returns the error of a file that is longer than an entry may be.
+/// Returns the error for a file that is longer than an entry may be.
 pub(crate) fn too_long(length: u64, longest: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, more than the limit of {longest}"))
 }
@@ -35,7 +35,7 @@ pub(crate) fn is_too_long(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge)
 }
 
-/// Returns the error of a record that is too long to be read again.
+/// Returns the error for a record that is too long to be read again.
 pub(crate) fn long_record(root: &Path, key: &CallKey) -> Error {
     Error::Refused {
         store: format!("the file store `{}` (call {key})", root.display()),
@@ -43,7 +43,7 @@ pub(crate) fn long_record(root: &Path, key: &CallKey) -> Error {
     }
 }
 
-/// Returns the error of a record that would replace one that only a later version of fleche can read.
+/// Returns the error for a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(root: &Path, key: &CallKey) -> Error {
     Error::Refused {
         store: format!("the file store `{}` (call {key})", root.display()),

@@ -27,7 +27,7 @@
 //! | `damaged/abcdef….…` | a quarantined entry, whose content did not match its name; you may inspect and remove it |
 //! | `.fleche-values`, `.fleche-calls` | a marker that tells the two kinds of stores apart |
 //! | `.fleche-claims` | the lock file of claims: its locked bytes are the claims, its content describes the claim holders |
-//! | `claims/abcdef…` | the lock file of one claim, on systems without locks of open file descriptions |
+//! | `claims/abcdef…` | the lock file of one claim, on systems without open file description locks |
 //!
 //! The `b3sum` of a value's file is the name of its directory followed by its own name. Files of the second and third
 //! kind that a killed process left behind are removed by the next process that lists their directory; a store does so

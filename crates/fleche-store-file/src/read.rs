@@ -53,7 +53,7 @@ impl Tree {
         match fs::metadata(&path) {
             Ok(metadata) => Ok(metadata.is_file()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("look at", path)(error)),
+            Err(error) => Err(Error::io("read the metadata of", path)(error)),
         }
     }
 }

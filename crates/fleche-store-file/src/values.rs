@@ -1,4 +1,4 @@
-//! `FileValues`: encoded values in a directory, named by their digests.
+//! `FileValues`: encoded values in a directory, in files named for their digests.
 
 use std::{fmt, fs, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
@@ -53,7 +53,7 @@ impl FileValues {
     /// Returns the directory.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the store.
+    /// Fails in a forked child process, which must not use the store.
     fn tree(&self) -> Result<&Tree> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
         Ok(&self.tree)
@@ -78,7 +78,7 @@ impl ValueStore for FileValues {
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        age("look at", &self.tree()?.path(id))
+        age("read the metadata of", &self.tree()?.path(id))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {

@@ -1,4 +1,4 @@
-//! `MemoryCalls`: records in memory, named by the keys of their calls.
+//! `MemoryCalls`: records in memory, keyed by call.
 
 use std::{collections::hash_map, fmt, sync::Arc};
 
@@ -49,7 +49,7 @@ impl MemoryCalls {
     /// Returns the content of the store.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the store.
+    /// Fails in a forked child process, which must not use the store.
     fn held(&self) -> Result<&Held> {
         ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
         Ok(&self.0)

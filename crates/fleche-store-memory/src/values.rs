@@ -1,4 +1,4 @@
-//! `MemoryValues`: encoded values in memory, named by their digests.
+//! `MemoryValues`: encoded values in memory, keyed by digest.
 
 use std::{
     collections::hash_map,
@@ -71,7 +71,7 @@ impl MemoryValues {
     /// Returns the content of the store.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the store.
+    /// Fails in a forked child process, which must not use the store.
     fn held(&self) -> Result<&Held> {
         ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
         Ok(&self.0)

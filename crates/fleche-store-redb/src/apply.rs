@@ -129,7 +129,7 @@ fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<index::RowKey> {
     }
 }
 
-/// The maximum number of quarantined entries. Larger entries than `LARGEST_DAMAGED` bytes are dropped instead.
+/// The maximum number of quarantined entries. Entries of more than `LARGEST_DAMAGED` bytes are dropped instead.
 const MOST_DAMAGED: u64 = 64;
 const LARGEST_DAMAGED: usize = 1 << 24;
 

@@ -91,7 +91,7 @@ impl Files {
         Ok(())
     }
 
-    /// Keeps a copy of the file and empties it, if it is one of fleche and has not changed since `then`. Returns the
+    /// Keeps a copy of the file and empties it, if it belongs to fleche and has not changed since `then`. Returns the
     /// path of the copy.
     pub(crate) fn begin_anew(&self, then: &Metadata) -> io::Result<Option<PathBuf>> {
         let Some(file) = self.locked()? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! `RedbCalls`: records in a redb database, named by the keys of their calls.
+//! `RedbCalls`: records in a redb database, keyed by call.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -51,7 +51,7 @@ impl RedbCalls {
     /// Returns the database.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the database.
+    /// Fails in a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
         Ok(&self.database)

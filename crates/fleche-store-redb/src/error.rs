@@ -39,7 +39,7 @@ pub(crate) fn is_shut(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo)
 }
 
-/// Converts redb's error in an operation on an open database.
+/// Converts redb's error from an operation on an open database.
 pub(crate) fn backend(path: &Path, error: &redb::Error) -> Error {
     let cure = match error {
         error if is_damage(error) => {
@@ -55,7 +55,7 @@ pub(crate) fn backend(path: &Path, error: &redb::Error) -> Error {
     Error::backend(name(path))(format!("{error}{cure}"))
 }
 
-/// Converts redb's error in opening the file.
+/// Converts redb's error from opening the file.
 pub(crate) fn opening(path: &Path, error: redb::Error) -> Error {
     let config = |why: String| Error::Config { place: format!("`{}`", path.display()), why };
     match error {
@@ -77,17 +77,17 @@ pub(crate) fn opening(path: &Path, error: redb::Error) -> Error {
     }
 }
 
-/// Returns the error of a file that does not hold a store of this crate.
+/// Returns the error for a file that does not hold a store of this crate.
 pub(crate) fn foreign(path: &Path, why: &str) -> Error {
     Error::Config { place: format!("`{}`", path.display()), why: why.to_owned() }
 }
 
-/// Returns the error of an entry that fails verification; `fate` says where the entry is now.
+/// Returns the error for an entry that fails verification; `fate` says where the entry is now.
 pub(crate) fn damaged(path: &Path, entry: &str, why: &str, fate: &str) -> Error {
     Error::Damaged { entry: format!("{entry} in {}", name(path)), why: format!("{why}; {fate}") }
 }
 
-/// Returns the error of a record that would replace one that only a later version of fleche can read.
+/// Returns the error for a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(path: &Path, key: &CallKey) -> Error {
     Error::Refused {
         store: format!("{} (call {key})", name(path)),

@@ -80,7 +80,7 @@ fn is_sound(path: &Path) -> bool {
 }
 
 /// Opens the database and creates its tables. If a file of fleche cannot be read at all, it is kept under another name
-/// and emptied. The inner error is one of fleche.
+/// and emptied. The inner error is already one of fleche.
 fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
     let (then, is_sound) = (fs::metadata(path)?, is_sound(path));
     let why = match caught(|| open(path)) {
@@ -119,12 +119,12 @@ fn place(path: &Path) -> Result<Place> {
             let created = File::options().write(true).create(true).truncate(false).open(path);
             created.map_err(Error::io("create", path))?;
         }
-        Err(error) => return Err(Error::io("look at", path)(error)),
+        Err(error) => return Err(Error::io("read the metadata of", path)(error)),
     }
     Place::of(path)
 }
 
-/// Opens the database and creates its tables. The inner error is one of fleche.
+/// Opens the database and creates its tables. The inner error is already one of fleche.
 pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     Files::of(path).replace()?;
     let redb = Builder::new().set_cache_size(CACHE).create(path)?;

@@ -1,4 +1,4 @@
-//! `RedbValues`: encoded values in a redb database, named by their digests.
+//! `RedbValues`: encoded values in a redb database, keyed by digest.
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ impl RedbValues {
     /// Returns the database.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the database.
+    /// Fails in a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
         Ok(&self.database)

@@ -76,7 +76,7 @@ fn truncated_file_is_refused_or_replaced_by_a_new_one() {
         let _ = fs::remove_file(&aside);
         let cut = &whole[..whole.len() * part / 20];
         let store = match RedbValues::open(&path) {
-            // The remaining part does not show that the file is one of fleche.
+            // The remaining part does not show that the file belongs to fleche.
             Err(error) => {
                 assert!(matches!(error, Error::Config { .. }), "{error:?}");
                 assert!(!names_our_tables(cut) && fs::read(&path).unwrap() == cut, "part {part}: {error}");

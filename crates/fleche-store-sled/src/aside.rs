@@ -8,7 +8,7 @@ use crate::{database::Database, error::damaged};
 
 /// How many times an entry is read if it seems damaged and other writers keep replacing it.
 const LOOKS: usize = 3;
-/// The maximum number of quarantined entries. Larger entries than `LARGEST_DAMAGED` bytes are dropped instead.
+/// The maximum number of quarantined entries. Entries of more than `LARGEST_DAMAGED` bytes are dropped instead.
 const MOST_DAMAGED: usize = 64;
 const LARGEST_DAMAGED: usize = 1 << 24;
 

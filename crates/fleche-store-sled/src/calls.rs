@@ -1,4 +1,4 @@
-//! `SledCalls`: records in a sled database, named by the keys of their calls.
+//! `SledCalls`: records in a sled database, keyed by call.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -19,8 +19,8 @@ use crate::{
 
 /// A [`CallStore`] in a sled database. A clone is another handle to the same store.
 ///
-/// A record is on disk within about 100 ms after `put`, at the latest when `sync` returns or the last handle is
-/// dropped. `find` by function, and by arguments of the function, reads an index and only the records that it selects.
+/// A record is on disk about 100 ms after `put`, or earlier once `sync` returns or the last handle is dropped. `find`
+/// by function, and by arguments of the function, reads an index and only the records that it selects.
 ///
 /// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
 /// `contains` returns `true`, `remove` removes nothing, and `put` refuses to replace it.
@@ -48,7 +48,7 @@ impl SledCalls {
     /// Returns the database.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the database.
+    /// Fails in a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the sled store `{}`", self.path().display()))?;
         Ok(&self.0)

@@ -131,7 +131,7 @@ impl FileBacked for Database {
     }
 }
 
-/// Marks a new database as one of fleche, and refuses databases of other programs and later formats.
+/// Marks a new database as fleche's, and refuses databases of other programs and later formats.
 fn check(path: &Path, sled: &Db) -> Result<()> {
     let run = caught(|| {
         let names = sled.tree_names();

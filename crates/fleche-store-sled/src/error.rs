@@ -19,12 +19,12 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "sled panicked".to_owned())
 }
 
-/// Converts sled's error in an operation on an open database.
+/// Converts sled's error from an operation on an open database.
 pub(crate) fn backend(path: &Path, error: &sled::Error) -> Error {
     Error::backend(name(path))(error.to_string())
 }
 
-/// Converts sled's error in opening the directory.
+/// Converts sled's error from opening the directory.
 pub(crate) fn opening(path: &Path, error: sled::Error) -> Error {
     let config = |why: String| Error::Config { place: format!("`{}`", path.display()), why };
     match error {
@@ -43,17 +43,17 @@ pub(crate) fn opening(path: &Path, error: sled::Error) -> Error {
     }
 }
 
-/// Returns the error of a directory that does not hold a store of this crate.
+/// Returns the error for a directory that does not hold a store of this crate.
 pub(crate) fn foreign(path: &Path, why: &str) -> Error {
     Error::Config { place: format!("`{}`", path.display()), why: why.to_owned() }
 }
 
-/// Returns the error of an entry that fails verification; `fate` says where the entry is now.
+/// Returns the error for an entry that fails verification; `fate` says where the entry is now.
 pub(crate) fn damaged(path: &Path, entry: &str, why: &str, fate: &str) -> Error {
     Error::Damaged { entry: format!("{entry} in {}", name(path)), why: format!("{why}; {fate}") }
 }
 
-/// Returns the error of a record that would replace one that only a later version of fleche can read.
+/// Returns the error for a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(path: &Path, key: &CallKey) -> Error {
     Error::Refused {
         store: format!("{} (call {key})", name(path)),

@@ -1,4 +1,4 @@
-//! `SledValues`: encoded values in a sled database, named by their digests.
+//! `SledValues`: encoded values in a sled database, keyed by digest.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use crate::{SledValuesConfig, database::Database};
 
 /// A [`ValueStore`] in a sled database. A clone is another handle to the same store.
 ///
-/// A value is on disk within about 100 ms after `put`, at the latest when `sync` returns or the last handle is dropped.
+/// A value is on disk about 100 ms after `put`, or earlier once `sync` returns or the last handle is dropped.
 /// Ages are measured with this system's clock; a time in the future counts as one equally far in the past.
 #[derive(Clone)]
 pub struct SledValues(ProcessLocal<Arc<Database>>);
@@ -45,7 +45,7 @@ impl SledValues {
     /// Returns the database.
     ///
     /// # Errors
-    /// In a forked child process, which must not use the database.
+    /// Fails in a forked child process, which must not use the database.
     fn database(&self) -> Result<&Arc<Database>> {
         ensure_not_forked(|| format!("the sled store `{}`", self.path().display()))?;
         Ok(&self.0)

@@ -1,5 +1,5 @@
-//! Children of `fork()` leave the database to their parent. In a process of its own, so that no child has files that other
-//! tests have open.
+//! Test that forked child processes leave the database to their parent. It has a test binary of its own, so that no
+//! child inherits files that other tests have open.
 #![cfg(unix)]
 #![allow(missing_docs)]
 
@@ -15,7 +15,7 @@ fn list(x: u64) -> Vec<u64> {
 }
 
 #[test]
-fn a_forked_child_leaves_the_database_to_its_parent() {
+fn forked_child_leaves_the_database_to_its_parent() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("store.sled");
     let open = || {
@@ -29,7 +29,7 @@ fn a_forked_child_leaves_the_database_to_its_parent() {
         assert!(in_forked_child(|| {
             let computed = cache.scope(|| compute(0) && compute(1_000_000));
             let refused = SledValues::open(&path).is_err() && cache.calls().sync(&list::key(0)).is_err();
-            // Closing it would write what the parent has not written yet.
+            // Closing the database in the child must not write what the parent has not written yet.
             drop(std::mem::replace(&mut cache, Cache::void()));
             computed && refused
         }));

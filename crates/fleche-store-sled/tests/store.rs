@@ -186,7 +186,7 @@ fn child(path: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, output)
 }
 
-/// Runs the task of the child process; passes trivially in the test process itself.
+/// Runs the task of the child process; does nothing in the parent process.
 #[test]
 fn child_process() {
     let Some(path) = env::var_os("FLECHE_CHILD_PATH") else { return };
@@ -199,7 +199,7 @@ fn child_process() {
 }
 
 #[test]
-fn database_open_in_another_process_is_refused_and_survives_its_kill() {
+fn database_held_by_another_process_is_refused_and_survives_its_kill() {
     let (_directory, path) = place();
     let (mut holder, _output) = child(&path);
     let config: Box<dyn CallStoreConfig> = Box::new(SledCallsConfig::new(&path));

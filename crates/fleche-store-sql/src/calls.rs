@@ -1,4 +1,4 @@
-//! `SqlCalls`: records in a database, named by the keys of their calls.
+//! `SqlCalls`: records in a database, keyed by call.
 
 use std::{fmt, sync::Arc};
 

@@ -43,7 +43,7 @@ impl Failed {
         self.code() == Some(8) || matches!(code.as_deref(), Some("42501" | "25006"))
     }
 
-    /// Returns the error of opening a server whose URL comes from the environment. It omits the server's message, which
+    /// Returns the error for opening a server whose URL comes from the environment. It omits the server's message, which
     /// may repeat parts of the URL.
     pub(crate) fn without_details(self, store: &str) -> Error {
         let hidden = "details are not shown, since the URL comes from the environment";
@@ -103,24 +103,24 @@ pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
     }
 }
 
-/// Returns the error of a damaged file that cannot be repaired because of `why`.
+/// Returns the error for a damaged file that cannot be repaired because of `why`.
 pub(crate) fn beyond_healing(store: &str, failed: &Failed, why: &str) -> Error {
     Error::backend(store)(format!(
         "{failed}; the file is damaged and cannot be repaired: {why}; `sqlite3 FILE .recover` extracts what can be read"
     ))
 }
 
-/// Returns the error of a configuration.
+/// Returns the error for a configuration.
 pub(crate) fn config(place: impl Display, why: impl Into<String>) -> Error {
     Error::Config { place: place.to_string(), why: why.into() }
 }
 
-/// Returns the error of an entry that fails verification; `fate` says where the entry is now.
+/// Returns the error for an entry that fails verification; `fate` says where the entry is now.
 pub(crate) fn damaged(store: &str, entry: impl Display, why: &str, fate: impl Display) -> Error {
     Error::Damaged { entry: format!("{entry} in {store}"), why: format!("{why}; {fate}") }
 }
 
-/// Returns the error of an operation for which this user lacks the rights.
+/// Returns the error for an operation for which this user lacks the rights.
 pub(crate) fn read_only(store: &str) -> Error {
     Error::Refused { store: format!("{store}, which this user may only read,"), operation: "accept changes" }
 }
@@ -135,7 +135,7 @@ pub(crate) fn without_path(error: Error, url: &DatabaseUrl) -> Error {
     }
 }
 
-/// Returns the error of a value that does not fit into a row.
+/// Returns the error for a value that does not fit into a row.
 pub(crate) fn too_large(store: &str, length: usize) -> Error {
     Error::Refused {
         store: store.to_owned(),
@@ -147,7 +147,7 @@ pub(crate) fn too_large(store: &str, length: usize) -> Error {
     }
 }
 
-/// Returns the error of a record that would replace one that only a later version of fleche can read.
+/// Returns the error for a record that would replace one that only a later version of fleche can read.
 pub(crate) fn later_format(store: &str, key: &CallKey) -> Error {
     Error::Refused {
         store: format!("{store} (call {key})"),

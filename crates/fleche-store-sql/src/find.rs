@@ -47,7 +47,7 @@ fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
 struct Place {
     number: i64,
     written: i64,
-    /// The search ends at these, which were the last when it began: it ends even if the caller puts records meanwhile.
+    /// The search ends at these, which were the last when it began: it ends even if the caller puts records during it.
     last: i64,
     latest: i64,
 }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_is_found_by_the_key_of_arguments() {
+    fn argument_is_found_by_the_key_of_arguments() {
         let by_argument = "i USING PRIMARY KEY (name=? AND reference=? AND call>? AND call<?)";
         let query = Query::new().argument("a", &7).unwrap();
         assert_plan(&query, &[by_argument, CALL]);

@@ -49,13 +49,13 @@ pub(crate) struct Healing {
 }
 
 impl Healing {
-    /// Creates the repair of a file that may belong to any program.
+    /// Creates the repair for a file that may belong to any program.
     pub(crate) fn of(path: &Path, rollback: bool, name: &str, timeout: Duration) -> Self {
         let (path, name) = (path.to_owned(), name.to_owned());
         Self { path, rollback, name, known: None, not_before: Mutex::default(), timeout }
     }
 
-    /// Marks the file as one of fleche, after its tables were read.
+    /// Marks the file as fleche's, after its tables were read.
     pub(crate) fn known(self) -> Self {
         Self { known: Place::of(&self.path).ok(), ..self }
     }
@@ -106,7 +106,7 @@ impl Healing {
         }
     }
 
-    /// Opens the file if it is one of fleche. Files of other programs are left alone.
+    /// Opens the file if it belongs to fleche. Files of other programs are left alone.
     fn ours(&self) -> Result<Option<Raw>> {
         let raw = Raw::open(&self.path)?;
         let known = self.known.is_some() && self.known == Place::of(&self.path).ok();
@@ -117,7 +117,7 @@ impl Healing {
         self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the error of a file that cannot be repaired because of `why`.
+    /// Returns the error for a file that cannot be repaired because of `why`.
     fn give_up<T>(&self, failed: Failed, why: &str) -> Result<T> {
         if !failed.is_damage() {
             return Err(failed.into_error(&self.name));

@@ -82,7 +82,7 @@
 //! `NAME.damaged-4`; the readable rows are copied to a new database; and the new database is written over the damaged
 //! one under SQLite's locks, so all processes that have the file open can continue. A warning is logged, and the
 //! operation is retried once. Lost entries are absent, and are computed again. The file is left as it is, and the
-//! operation fails, if nothing shows that the file is one of fleche, or if it has tables of other programs or of a
+//! operation fails, if nothing shows that the file belongs to fleche, or if it has tables of other programs or of a
 //! later version.
 //!
 //! # Claims

@@ -51,11 +51,11 @@ impl Raw {
         Ok(Self { path: path.to_owned(), file: Arc::new(file) })
     }
 
-    /// Returns whether the file is one of fleche, as far as its first page or its log shows. A SQLite file of at most
+    /// Returns whether the file belongs to fleche, as far as its first page or its log shows. A SQLite file of at most
     /// one page counts as one, since it holds no entries of any program.
     pub(crate) fn tells_of_us(&self) -> Result<bool> {
         let first = self.first()?;
-        let length = self.file.metadata().map_err(Error::io("look at", &self.path))?.len();
+        let length = self.file.metadata().map_err(Error::io("read the metadata of", &self.path))?.len();
         if names_us(&first) || first.starts_with(MAGIC) && length <= PAGE as u64 {
             return Ok(true);
         }

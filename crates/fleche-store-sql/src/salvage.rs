@@ -129,7 +129,7 @@ fn other_table(connection: &Connection) -> Option<String> {
     tables.find_map(|(_, sql)| others_in(sql.as_bytes()))
 }
 
-/// Returns the error of a database that is not repaired because of another program's table in it.
+/// Returns the error for a database that is not repaired because of another program's table in it.
 pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
     config(store, format!("it also has the table `{table}`, which would be lost"))
 }

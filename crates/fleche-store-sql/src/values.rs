@@ -1,4 +1,4 @@
-//! `SqlValues`: encoded values in a database, named by their digests.
+//! `SqlValues`: encoded values in a database, keyed by digest.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -18,7 +18,7 @@ use super::common::{calls, child_named, file_of, files, key, record, task, value
 
 const BYTES: &[u8] = b"bytes";
 
-/// Runs the task of a child process; passes trivially in the test process itself.
+/// Runs the task of a child process; does nothing in the parent process.
 #[test]
 fn child_of_foreign() {
     let Some((task, root)) = task() else { return };

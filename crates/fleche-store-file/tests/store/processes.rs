@@ -19,7 +19,7 @@ fn number(number: u32) -> (Digest, [u8; 4]) {
     (Digest::of(&number.to_le_bytes()), number.to_le_bytes())
 }
 
-/// Runs the task of a child process; passes trivially in the test process itself.
+/// Runs the task of a child process; does nothing in the parent process.
 #[test]
 fn child_process() {
     let Some((task, root)) = task() else { return };

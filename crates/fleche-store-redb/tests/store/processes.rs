@@ -39,7 +39,7 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// Runs the task of a child process; passes trivially in the test process itself.
+/// Runs the task of a child process; does nothing in the parent process.
 #[test]
 fn child_process() {
     let (Ok(task), Some(path)) = (env::var("FLECHE_CHILD_TASK"), env::var_os("FLECHE_CHILD_PATH").map(PathBuf::from))

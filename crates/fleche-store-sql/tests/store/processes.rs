@@ -20,7 +20,7 @@ use super::common::{Scratch, child, count, key, on_both, record};
 const THREADS: u32 = 8;
 const EACH: u32 = 40;
 
-/// Runs the task of a child process; passes trivially in the test process itself.
+/// Runs the task of a child process; does nothing in the parent process.
 #[test]
 fn child_process() {
     let Ok(task) = env::var("FLECHE_CHILD_TASK") else { return };

@@ -191,7 +191,7 @@ fn operations_time_out_while_a_server_is_stopped_and_work_afterwards() {
     let (proxy, scratch) = proxied(Duration::from_secs(2));
     let (values, calls): (SqlValues, SqlCalls) = (scratch.open_values(), scratch.open_calls());
     calls.put(&key(1), &record(1)).unwrap();
-    let fleche_core::claim::Claim::Held(held) = calls.claim(&key(2)).unwrap() else { panic!("the claim is free") };
+    let fleche_core::claim::Claim::Held(held) = calls.claim(&key(2)).unwrap() else { panic!("the claim must be free") };
     proxy.stop(true);
     let digest = fleche_core::Digest::of(b"a value");
     thread::scope(|scope| {

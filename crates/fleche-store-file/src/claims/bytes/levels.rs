@@ -1,6 +1,6 @@
 //! The mapping of calls to bytes of the lock file, and the way around claims of dead processes whose locks persist.
 //!
-//! Locks of open file descriptions end with the last process that has the description. That is the claim holder, unless
+//! Open file description locks end with the last process that has the description. That is the claim holder, unless
 //! it has forked children that have not executed another program: if the holder is killed, its locks last until these
 //! children end too. So each call has eight bytes, its *levels*. A process that has locked one of them, and finds no
 //! higher one locked, holds the claim. Normally that is level 0. A process that finds a level locked although the
@@ -41,7 +41,7 @@ pub(super) struct Place {
 pub(super) enum Taking {
     /// This process holds it, by the byte of this level.
     Held(Level),
-    /// Nothing was locked; the claim has to be waited for at this level.
+    /// Nothing was locked; the caller has to wait at this level.
     Busy(Level),
 }
 

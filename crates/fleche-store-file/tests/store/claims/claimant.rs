@@ -93,7 +93,7 @@ pub(super) fn is_locked(root: &Path) -> bool {
 
 type Claims = Arc<Mutex<HashMap<u32, Arc<dyn Held>>>>;
 
-/// Executes the orders in a child process; passes trivially in the test process itself.
+/// Executes the orders in a child process; does nothing in the parent process.
 #[test]
 fn claimant_process() {
     let Some((before, root)) = task() else { return };

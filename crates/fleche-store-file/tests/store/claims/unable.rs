@@ -1,4 +1,4 @@
-//! Tests of systems and file systems without locks, or without locks of open file descriptions.
+//! Tests of systems and file systems without locks, or without open file description locks.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -12,7 +12,7 @@ use super::claimant::Claimant;
 use crate::store::common::{calls, key};
 use fleche_core::CallStore;
 
-/// Makes the system refuse locks of open file descriptions to this thread, and `flock` too if `what` is "all locks".
+/// Makes the system refuse open file description locks to this thread, and `flock` too if `what` is "all locks".
 pub(super) fn without(what: &str) {
     let error = if what == "all locks" { Errno::ENOLCK } else { Errno::EINVAL };
     let with = |command: libc::c_int| {
