@@ -21,7 +21,7 @@
 //!
 //! | name | content |
 //! |---|---|
-//! | `ab/cdef…` | the entry with digest `abcdef…`: the unmodified encoding of the value, or bytes of the record |
+//! | `ab/cdef…` | the entry with digest `abcdef…`: the unmodified encoding of the value or bytes of the record |
 //! | `ab/.tmp-<host>-<process>-…` | an entry that is being written; it is renamed once it is complete |
 //! | `ab/.trash-<host>-<process>-…` | an entry that is being removed |
 //! | `damaged/abcdef….…` | a quarantined entry, whose content did not match its name; you may inspect and remove it |
@@ -47,9 +47,8 @@
 //! | each entry that is written | open, write, close, rename |
 //! | a value that exists already | open, fstat, set its time, close, stat |
 //!
-//! Nothing is synced, unless the body took over a second or [`Durability`] asks for it. If a file system has no locks,
-//! this is logged once, and two processes may compute the same call at once. `cargo xtask bench cold misses` compares
-//! these costs with those of reading and writing the same files without fleche.
+//! Nothing is synced, unless the body took over a second or [`Durability`] asks for it. `cargo xtask bench cold misses`
+//! compares these costs with those of reading and writing the same files without fleche.
 //!
 //! # Claims
 //!

@@ -105,7 +105,7 @@ pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("read", path))?,
     };
-    // Thread-local storage is gone while a thread ends.
+    // Thread-local storage may be gone while a thread ends.
     let mut beginning = BEGINNING.try_with(Cell::take).unwrap_or_default();
     beginning.resize(SHORT, 0);
     let bytes = read_open(&file, path, &mut beginning, longest);

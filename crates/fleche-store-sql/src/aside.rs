@@ -57,7 +57,7 @@ impl Tables {
         ))
     }
 
-    /// Fails with the damage if the last statement has removed the entry, or if the statements failed.
+    /// Returns the error for the damage if the last statement has removed the entry, or if the statements failed.
     fn moved(&self, done: Result<Vec<Vec<Row>>>, entry: &str, why: &str) -> Result<()> {
         match done {
             Ok(rows) if rows.last().is_none_or(Vec::is_empty) => Ok(()),
