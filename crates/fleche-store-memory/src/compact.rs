@@ -3,13 +3,15 @@
 //! Function and writer, which most records of a store have in common, are held once. The rest is held encoded.
 
 use std::{
+    borrow::Cow,
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     hash::{BuildHasher, Hash},
     sync::{Arc, PoisonError, RwLock, Weak},
 };
 
 use fleche_core::{
-    Digest, Record, Result,
+    Digest, Error, Record, Result,
     call::{Argument, Brief, FunctionId, InlineBytes, RecordFields, Timestamp, ValueRef, Writer},
     encoding::{self, Encoded},
     metadata::Metadata,
@@ -36,24 +38,11 @@ impl Compact {
     /// # Errors
     /// Fails if the metadata cannot be encoded.
     pub(crate) fn new(record: &Record, shared: &Shared) -> Result<Self> {
-        let mut rest = Vec::new();
-        match &record.result {
-            ValueRef::Inline(bytes) => {
-                #[allow(clippy::cast_possible_truncation)] // At most 64.
-                rest.push(bytes.as_slice().len() as u8);
-                rest.extend_from_slice(bytes.as_slice());
-            }
-            ValueRef::Stored(digest) => {
-                rest.push(DIGEST);
-                rest.extend_from_slice(digest.as_bytes());
-            }
-        }
-        encoding::append(&mut rest, &(&record.arguments, &record.metadata, &record.other))?;
         Ok(Self {
             function: shared.functions.get(&record.function),
             writer: shared.writers.get(&record.writer),
             written: record.written,
-            rest: rest.into(),
+            rest: encode(record)?,
         })
     }
 
@@ -62,9 +51,11 @@ impl Compact {
     /// # Errors
     /// Never fails, unless the held bytes were modified.
     pub(crate) fn record(&self) -> Result<Record> {
-        let (result, rest) = self.split();
-        let (arguments, metadata, other): (Vec<Argument>, Metadata, BTreeMap<String, Encoded>) =
-            encoding::from_slice(rest)?;
+        let (result, mut rest) = self.split();
+        let cut_off = || Error::Damaged { entry: "a record in memory".to_owned(), why: "it is cut off".to_owned() };
+        let arguments = take_arguments(&mut rest).ok_or_else(cut_off)?;
+        let (metadata, other): (Metadata, BTreeMap<String, Encoded>) =
+            if rest.is_empty() { <_>::default() } else { encoding::from_slice(rest)? };
         Ok(Record::new(RecordFields {
             function: (*self.function).clone(),
             arguments,
@@ -83,14 +74,93 @@ impl Compact {
 
     /// Returns the result, and the encoding of the fields that follow it.
     fn split(&self) -> (ValueRef, &[u8]) {
-        let Some((&head, rest)) = self.rest.split_first() else { return (ValueRef::of(&[]), &[]) };
-        if head == DIGEST {
-            let (digest, rest) = rest.split_first_chunk::<DIGEST_LEN>().unwrap_or((&[0; DIGEST_LEN], &[]));
-            return (ValueRef::Stored(Digest::from_bytes(*digest)), rest);
-        }
-        let (result, rest) = rest.split_at_checked(usize::from(head)).unwrap_or_default();
-        (InlineBytes::new(result).map_or_else(|| ValueRef::of(result), ValueRef::Inline), rest)
+        let mut rest = &*self.rest;
+        let result = take_value(&mut rest).unwrap_or_else(|| ValueRef::of(&[]));
+        (result, rest)
     }
+}
+
+/// A buffer of more bytes is not kept for the next record.
+const LARGEST_BUFFER: usize = 4096;
+
+thread_local! {
+    /// The buffer for the next record, so that none has to grow step by step.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Encodes the result, the arguments, and, if there are any, metadata and other fields.
+fn encode(record: &Record) -> Result<Box<[u8]>> {
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    buffer.clear();
+    push_value(&mut buffer, &record.result);
+    push_len(&mut buffer, record.arguments.len());
+    for Argument(name, value) in &record.arguments {
+        push_len(&mut buffer, name.len());
+        buffer.extend_from_slice(name.as_bytes());
+        push_value(&mut buffer, value);
+    }
+    if record.metadata.iter().next().is_some() || !record.other.is_empty() {
+        encoding::append(&mut buffer, &(&record.metadata, &record.other))?;
+    }
+    let encoded = buffer.as_slice().into();
+    if buffer.capacity() <= LARGEST_BUFFER {
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    }
+    Ok(encoded)
+}
+
+fn push_value(buffer: &mut Vec<u8>, value: &ValueRef) {
+    match value {
+        ValueRef::Inline(bytes) => {
+            #[allow(clippy::cast_possible_truncation)] // At most 64.
+            buffer.push(bytes.as_slice().len() as u8);
+            buffer.extend_from_slice(bytes.as_slice());
+        }
+        ValueRef::Stored(digest) => {
+            buffer.push(DIGEST);
+            buffer.extend_from_slice(digest.as_bytes());
+        }
+    }
+}
+
+fn take_value(rest: &mut &[u8]) -> Option<ValueRef> {
+    let head = *rest.split_off_first()?;
+    if head == DIGEST {
+        let digest = rest.split_off(..DIGEST_LEN)?;
+        return Some(ValueRef::Stored(Digest::from_bytes(digest.try_into().ok()?)));
+    }
+    InlineBytes::new(rest.split_off(..usize::from(head))?).map(ValueRef::Inline)
+}
+
+/// Seven bits a byte, the lowest first; the eighth says that others follow.
+#[allow(clippy::cast_possible_truncation)] // The lowest bits are wanted.
+fn push_len(buffer: &mut Vec<u8>, mut len: usize) {
+    while len >= 0x80 {
+        buffer.push(len as u8 | 0x80);
+        len >>= 7;
+    }
+    buffer.push(len as u8);
+}
+
+fn take_len(rest: &mut &[u8]) -> Option<usize> {
+    let mut len = 0;
+    for shift in (0..usize::BITS).step_by(7) {
+        let byte = *rest.split_off_first()?;
+        len |= usize::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(len);
+        }
+    }
+    None
+}
+
+fn take_arguments(rest: &mut &[u8]) -> Option<Vec<Argument>> {
+    let argument = |rest: &mut &[u8]| {
+        let len = take_len(rest)?;
+        let name = std::str::from_utf8(rest.split_off(..len)?).ok()?;
+        Some(Argument(Cow::Owned(name.to_owned()), take_value(rest)?))
+    };
+    (0..take_len(rest)?).map(|_| argument(rest)).collect()
 }
 
 /// The values that records have in common.
@@ -100,25 +170,35 @@ pub(crate) struct Shared {
     writers: Interned<Writer>,
 }
 
+/// Values whose hashes are equal are compared, so the seed need not be secret.
+const HASHES: FixedState = FixedState::with_seed(0);
+
 /// A set of values, each held once and only as long as a record refers to it.
 struct Interned<T>(RwLock<Held<T>>);
 
 struct Held<T> {
     /// The values by their hashes.
-    values: HashMap<u64, Vec<Weak<T>>>,
+    values: HashMap<u64, Vec<Weak<T>>, FixedState>,
+    /// The value that was added last.
+    last: Weak<T>,
     /// The number of hashes at which values without a record are removed.
     limit: usize,
 }
 
 impl<T> Default for Interned<T> {
     fn default() -> Self {
-        Self(RwLock::new(Held { values: HashMap::new(), limit: 64 }))
+        Self(RwLock::new(Held { values: HashMap::with_hasher(HASHES), last: Weak::new(), limit: 64 }))
     }
 }
 
 impl<T: Clone + Eq + Key> Interned<T> {
     fn get(&self, value: &T) -> Arc<T> {
-        let hash = FixedState::with_seed(0).hash_one(value.key());
+        // Most records of a store have the function or the writer that came last.
+        let is_value = |known: &Arc<T>| **known == *value;
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).last.upgrade().filter(is_value) {
+            return known;
+        }
+        let hash = HASHES.hash_one(value.key());
         if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).find(hash, value) {
             return known;
         }
@@ -135,6 +215,7 @@ impl<T: Clone + Eq + Key> Interned<T> {
         }
         let new = Arc::new(value.clone());
         held.values.entry(hash).or_default().push(Arc::downgrade(&new));
+        held.last = Arc::downgrade(&new);
         new
     }
 }
@@ -152,12 +233,62 @@ trait Key {
 
 impl Key for FunctionId {
     fn key(&self) -> impl Hash {
-        self
+        (&*self.name, self.version)
     }
 }
 
 impl Key for Writer {
     fn key(&self) -> impl Hash {
-        (&self.host, self.process, &self.program)
+        (&*self.program, self.process)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(arguments: Vec<Argument>, result: ValueRef, with_metadata: bool) -> Record {
+        let mut metadata = Metadata::default();
+        if with_metadata {
+            metadata.insert("kind", Encoded::of(&7).unwrap());
+        }
+        Record::new(RecordFields {
+            function: FunctionId { name: "p::f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+            arguments,
+            result,
+            metadata,
+            written: Timestamp(3),
+            writer: Writer::this_process(),
+            other: BTreeMap::new(),
+        })
+    }
+
+    #[test]
+    fn record_comes_back_as_it_was_put() {
+        let shared = Shared::default();
+        let values = [0, 1, 64, 65].map(|len| ValueRef::of(&vec![7; len]));
+        let argument = |len: usize, value| Argument("ü".repeat(len).into(), value);
+        for count in [0, 1, 3, 200] {
+            for value in values {
+                let arguments: Vec<_> = (0..count).map(|len| argument(len, value)).collect();
+                for with_metadata in [false, true] {
+                    let record = record(arguments.clone(), value, with_metadata);
+                    let compact = Compact::new(&record, &shared).unwrap();
+                    assert_eq!(compact.record().unwrap(), record);
+                    assert_eq!(compact.brief(), Brief::from(&record));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn compact_record_that_is_cut_off_is_an_error() {
+        let record = record(vec![Argument("x".into(), ValueRef::of(b"1"))], ValueRef::of(b"2"), false);
+        let compact = Compact::new(&record, &Shared::default()).unwrap();
+        let whole = compact.rest.len();
+        for len in 0..whole {
+            let cut_off = Compact { rest: compact.rest[..len].into(), ..compact.clone() };
+            assert!(cut_off.record().is_err(), "{len} of {whole} bytes");
+        }
     }
 }
