@@ -7,7 +7,7 @@ mod value_ref;
 
 pub use crate::metadata::Timestamp;
 pub use function_id::FunctionId;
-pub(crate) use key::Identity;
 pub use key::{Argument, CallKey};
+pub(crate) use key::{Identity, Reference};
 pub use record::{Brief, Record, RecordFields, Writer};
 pub use value_ref::{INLINE_LIMIT, InlineBytes, ValueRef};

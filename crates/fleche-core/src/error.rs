@@ -168,7 +168,12 @@ impl fmt::Debug for Error {
 /// [`Error::Forked`], which names `what`.
 #[inline]
 pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
-    if fork::is_child() { Err(Error::Forked { what: what().into() }) } else { Ok(()) }
+    #[cold]
+    #[inline(never)]
+    fn forked<W: Into<String>>(what: impl FnOnce() -> W) -> Error {
+        Error::Forked { what: what().into() }
+    }
+    if fork::is_child() { Err(forked(what)) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod shared;
 pub use error::{JobError, RemoteError};
 pub use many::{AsCompleted, as_completed, join_all, join_all_results};
 pub use panic::catch;
+pub(crate) use panic::panicked;
 
 use std::{
     any::Any,

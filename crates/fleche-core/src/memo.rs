@@ -49,7 +49,7 @@ use crate::{
 use arguments::Call;
 use events::Missing;
 use hit::{Looked, Served, Unfit, hit};
-use plan::Access;
+use plan::{Access, ResultCodec};
 use recording::Recording;
 use stale::Replaces;
 use turn::{Before, Right, Turn, Wanted, take_turn};
@@ -95,12 +95,7 @@ pub fn look_up<R, T: Send + Sync + 'static>(
             }
             None => Err(Some(with_quick(&words, encode))),
         },
-        Some(tier) => Arguments::with(|arguments| {
-            arguments.fill(encode);
-            let value = hot::get_near(function, plan().codec, tier, arguments)?;
-            events::hit_of(function, events::from::THREAD, arguments);
-            Some(value)
-        }),
+        Some(tier) => by_encoding(function, plan().codec, tier, encode),
         None => Err(encoded(function, &context::active(), encode)),
     };
     match arguments {
@@ -108,6 +103,23 @@ pub fn look_up<R, T: Send + Sync + 'static>(
         Err(Some(arguments)) => look_further(function, plan(), arguments, guard, checks),
         Err(None) => Found::Miss(Miss { plan: plan(), recording: None }),
     }
+}
+
+/// Returns a result that this thread has at hand under the encoded arguments, or these. Not part of the function that is
+/// called, whose look-up by words it would slow.
+#[inline(never)]
+fn by_encoding<T: 'static>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    tier: u64,
+    encode: impl FnOnce(&mut Arguments),
+) -> Result<T, Option<Arguments>> {
+    Arguments::with(|arguments| {
+        arguments.fill(encode);
+        let value = hot::get_near(function, codec, tier, arguments)?;
+        events::hit_of(function, events::from::THREAD, arguments);
+        Some(value)
+    })
 }
 
 #[inline(never)]

@@ -47,7 +47,7 @@ impl CallKey {
         Ok(Self::of_identity(
             &identity,
             arguments.len(),
-            arguments.iter().map(|Argument(name, value)| (&**name, *value)),
+            arguments.iter().map(|Argument(name, value)| (&**name, value.into())),
         ))
     }
 
@@ -55,7 +55,7 @@ impl CallKey {
     pub(crate) fn of_identity<'a>(
         identity: &Identity,
         count: usize,
-        arguments: impl Iterator<Item = (&'a str, ValueRef)>,
+        arguments: impl Iterator<Item = (&'a str, Reference<'a>)>,
     ) -> Self {
         // While a thread ends, its buffer is already gone.
         let mut preimage = PREIMAGE.try_with(Cell::take).unwrap_or_default();
@@ -68,8 +68,8 @@ impl CallKey {
             item::array(&mut preimage, 2);
             item::text(&mut preimage, name);
             match value {
-                ValueRef::Inline(encoded) => item::bytes(&mut preimage, encoded.as_slice()),
-                ValueRef::Stored(digest) => item::text(&mut preimage, digest.to_hex().as_ref()),
+                Reference::Inline(encoded) => item::bytes(&mut preimage, encoded),
+                Reference::Stored(digest) => item::text(&mut preimage, digest.to_hex().as_ref()),
             }
         }
         let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
@@ -90,6 +90,22 @@ impl CallKey {
     /// Returns the key's 32 bytes as a digest.
     pub const fn digest(&self) -> &Digest {
         &self.0
+    }
+}
+
+/// A [`ValueRef`] that borrows an inline encoding.
+#[derive(Clone, Copy)]
+pub(crate) enum Reference<'a> {
+    Inline(&'a [u8]),
+    Stored(Digest),
+}
+
+impl<'a> From<&'a ValueRef> for Reference<'a> {
+    fn from(value: &'a ValueRef) -> Self {
+        match value {
+            ValueRef::Inline(encoded) => Self::Inline(encoded.as_slice()),
+            ValueRef::Stored(digest) => Self::Stored(*digest),
+        }
     }
 }
 

@@ -1,17 +1,22 @@
 //! Converts panics to errors of jobs.
 
 use super::JobError;
-use crate::panics::carry;
+use crate::panics::{Carried, carry};
 
 /// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The installed panic hook prints as usual.
 ///
 /// # Errors
 /// The panic, as [`JobError::Panicked`].
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
-    carry(run).map_err(|panic| {
-        let (message, location) = panic.into_text();
-        JobError::Panicked { message, location }
-    })
+    carry(run).map_err(panicked)
+}
+
+/// The panic as an error.
+#[cold]
+#[inline(never)]
+pub(crate) fn panicked(panic: Carried) -> JobError {
+    let (message, location) = panic.into_text();
+    JobError::Panicked { message, location }
 }
 
 #[cfg(test)]

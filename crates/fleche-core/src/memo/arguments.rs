@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use super::{Codec, Reader, quick::QuickKey};
 use crate::{
-    call::{Argument, CallKey},
+    call::{Argument, CallKey, INLINE_LIMIT},
     encoding::{EncodeError, kept::Kept},
     error::{Error, Result},
     function::Function,
     panics::{Contained, Panic, contain},
 };
-use kept::reference;
+use kept::{borrowed_reference, reference};
 
 /// The encodings of a call's arguments, one after the other.
 #[derive(Debug, Default)]
@@ -37,7 +37,8 @@ pub struct Arguments {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) key: CallKey,
-    pub(crate) arguments: Vec<Argument>,
+    /// `None` if all are inline: then they are made when the record is, since a hit has no use for them.
+    references: Option<Vec<Argument>>,
 }
 
 /// Buffers up to this size, in bytes, are kept for the next call.
@@ -64,10 +65,23 @@ impl Arguments {
 
     /// None yet, in the buffers of an earlier call of this thread.
     pub fn new() -> Self {
-        let spare = SPARE.try_with(|spare| Some(mem::replace(&mut *spare.try_borrow_mut().ok()?, Self::NONE)));
-        let mut new = spare.ok().flatten().unwrap_or(Self::NONE);
-        new.clear();
+        let mut new = Self::NONE;
+        new.swap_buffers();
+        new.bytes.clear();
+        new.ends.clear();
         new
+    }
+
+    /// Swaps the buffers with those of an earlier call. A thread that ends has none, nor has a call that encoding an argument
+    /// of another makes.
+    #[inline]
+    fn swap_buffers(&mut self) {
+        let _ = SPARE.try_with(|spare| {
+            if let Ok(mut spare) = spare.try_borrow_mut() {
+                mem::swap(&mut self.bytes, &mut spare.bytes);
+                mem::swap(&mut self.ends, &mut spare.ends);
+            }
+        });
     }
 
     /// What `look` finds with none yet, which it adds to; where it finds nothing, the arguments, or `None` on a thread
@@ -185,10 +199,17 @@ impl Arguments {
 
     /// Key and references, where the arguments are those of the function that are part of the key.
     pub(crate) fn call(&mut self, function: &'static Function) -> Result<Call> {
-        let names = keyed(function);
-        self.check(function, names.clone())?;
-        let arguments = names.zip(self.iter()).map(|(name, encoded)| Argument(Cow::Borrowed(name), reference(encoded)));
-        Call::new(function, arguments.collect())
+        if self.kept.is_empty() && self.iter().all(|encoded| encoded.len() <= INLINE_LIMIT) {
+            return Ok(Call { key: self.key(function)?, references: None });
+        }
+        self.check(function, keyed(function))?;
+        Call::new(function, self.references(function))
+    }
+
+    /// The references, where the arguments are those of the function that are part of the key.
+    fn references(&self, function: &'static Function) -> Vec<Argument> {
+        let arguments = keyed(function).zip(self.iter());
+        arguments.map(|(name, encoded)| Argument(Cow::Borrowed(name), reference(encoded))).collect()
     }
 
     /// Key and references, where the arguments are all of the function's, ignored ones included.
@@ -206,7 +227,7 @@ impl Arguments {
     pub(super) fn key(&mut self, function: &'static Function) -> Result<CallKey> {
         let names = keyed(function);
         self.check(function, names.clone())?;
-        let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, reference(encoded)));
+        let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, borrowed_reference(encoded)));
         Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
     }
 
@@ -248,13 +269,7 @@ impl Drop for Arguments {
     fn drop(&mut self) {
         let capacity = self.bytes.capacity();
         if capacity <= KEPT_BUFFER || capacity <= KEPT_LARGE && self.bytes.len() >= capacity / 4 {
-            let buffers = (mem::take(&mut self.bytes), mem::take(&mut self.ends));
-            // A thread that ends has no use for them, nor has a look-up that is on its way.
-            let _ = SPARE.try_with(|spare| {
-                if let Ok(mut spare) = spare.try_borrow_mut() {
-                    (spare.bytes, spare.ends) = buffers;
-                }
-            });
+            self.swap_buffers();
         }
     }
 }
@@ -271,7 +286,18 @@ fn keyed(function: &'static Function) -> impl Iterator<Item = &'static str> + Cl
 
 impl Call {
     fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
-        let references = arguments.iter().map(|Argument(name, value)| (&**name, *value));
-        Ok(Self { key: CallKey::of_identity(function.identity()?, arguments.len(), references), arguments })
+        let references = arguments.iter().map(|Argument(name, value)| (&**name, value.into()));
+        let key = CallKey::of_identity(function.identity()?, arguments.len(), references);
+        Ok(Self { key, references: Some(arguments) })
+    }
+
+    /// Returns the references to the arguments, if any of these is not inline.
+    pub(super) fn references(&self) -> &[Argument] {
+        self.references.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the references to the arguments, for the record.
+    pub(super) fn take_references(&mut self, function: &'static Function, arguments: &Arguments) -> Vec<Argument> {
+        self.references.take().unwrap_or_else(|| arguments.references(function))
     }
 }

@@ -3,9 +3,20 @@
 use crate::{
     error::{Error, Result},
     job,
+    panics::{Carried, carry},
 };
 
 /// What the store says. A panic in it is an error: the caller asked for a result, not for a store.
+#[inline]
 pub(super) fn attempt<T>(ask: impl FnOnce() -> Result<T>) -> Result<T> {
-    job::catch(ask).unwrap_or_else(|panic| Err(Error::backend("a store")(panic)))
+    match carry(ask) {
+        Ok(answer) => answer,
+        Err(panic) => Err(panicked(panic)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn panicked(panic: Carried) -> Error {
+    Error::backend("a store")(job::panicked(panic))
 }

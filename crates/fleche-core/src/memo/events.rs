@@ -33,6 +33,7 @@ pub(super) fn are_wanted() -> bool {
 #[inline]
 pub(super) fn hit(function: &'static Function, key: &CallKey, from: &'static str) {
     #[cold]
+    #[inline(never)]
     fn emit(function: &'static Function, key: &CallKey, from: &'static str) {
         tracing::debug!(target: TARGET, function = function.name(), %key, from, "hit");
     }
@@ -45,6 +46,7 @@ pub(super) fn hit(function: &'static Function, key: &CallKey, from: &'static str
 #[inline]
 pub(super) fn hit_without_key(function: &'static Function, from: &'static str, encode: impl FnOnce(&mut Arguments)) {
     #[cold]
+    #[inline(never)]
     fn emit(function: &'static Function, from: &'static str, encode: impl FnOnce(&mut Arguments)) {
         let key = job::catch(|| super::key(function, encode)).ok().and_then(Result::ok);
         let key = key.map(tracing::field::display);
@@ -59,6 +61,7 @@ pub(super) fn hit_without_key(function: &'static Function, from: &'static str, e
 #[inline]
 pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments: &mut Arguments) {
     #[cold]
+    #[inline(never)]
     fn emit(function: &'static Function, from: &'static str, arguments: &mut Arguments) {
         let key = arguments.key(function).ok().map(tracing::field::display);
         tracing::debug!(target: TARGET, function = function.name(), key, from, "hit");
@@ -91,6 +94,7 @@ impl From<Option<Unfit>> for Missing {
 #[inline]
 pub(super) fn miss(function: &'static Function, key: &CallKey, why: Missing) {
     #[cold]
+    #[inline(never)]
     fn emit(function: &'static Function, key: &CallKey, why: Missing) {
         let reason = match why {
             Missing::Unrecorded | Missing::Known => "not recorded",

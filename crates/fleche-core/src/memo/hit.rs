@@ -48,11 +48,7 @@ pub(super) enum Unfit {
 /// The recorded result of a call.
 pub(super) fn hit<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, key: &CallKey) -> Looked<T> {
     let mut found = None;
-    // Put where it is wanted: handed out of here step by step, it would be copied at each.
-    let asked = attempt(|| {
-        found = ask(function, cache, key, Asker::Call).or_else(Unanswered::into_missing)?;
-        Ok(())
-    });
+    let asked = attempt(|| ask(function, cache, key, Asker::Call, &mut found));
     match judge(function, codec, cache, key, asked.as_ref().map(|()| found.as_ref())) {
         Looked::Unfit(why) => hit_of_replaced(function, codec, cache, key).map_or(Looked::Unfit(why), Looked::Hit),
         looked => looked,
@@ -111,12 +107,16 @@ impl Fetched {
 
 /// Asks the stores. A record whose value is gone counts as missing, and so does every record in a store that is left alone.
 pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
-    attempt(|| ask(function, cache, key, Asker::Call).or_else(Unanswered::into_missing))
+    let mut found = None;
+    attempt(|| ask(function, cache, key, Asker::Call, &mut found))?;
+    Ok(found)
 }
 
 /// As [`fetch`], for users that ask the cache themselves: no store is left alone.
 fn fetch_for_user(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
-    ask(function, cache, key, Asker::User).or_else(Unanswered::into_missing)
+    let mut found = None;
+    ask(function, cache, key, Asker::User, &mut found)?;
+    Ok(found)
 }
 
 /// For whom a store is asked.
@@ -136,23 +136,53 @@ impl Asker {
     }
 }
 
+/// Puts what the stores hold into `found`: handed out step by step, it would be copied at each. Without an error, nothing is
+/// there where a store was left alone.
 #[inline]
-fn ask(function: &'static Function, cache: &Cache, key: &CallKey, asker: Asker) -> Result<Option<Fetched>, Unanswered> {
-    let record = asker.ask(cache, Operation::ReadRecord, || match mode::refreshed_since() {
-        None => cache.calls().brief(key),
-        Some(since) => recorded_since(cache, key, since),
+fn ask(
+    function: &'static Function,
+    cache: &Cache,
+    key: &CallKey,
+    asker: Asker,
+    found: &mut Option<Fetched>,
+) -> Result<()> {
+    match try_to_ask(function, cache, key, asker, found) {
+        Ok(()) => Ok(()),
+        Err(Unanswered::LeftAlone) => {
+            *found = None;
+            Ok(())
+        }
+        Err(Unanswered::Failed(error)) => Err(error),
+    }
+}
+
+#[inline]
+fn try_to_ask(
+    function: &'static Function,
+    cache: &Cache,
+    key: &CallKey,
+    asker: Asker,
+    found: &mut Option<Fetched>,
+) -> Result<(), Unanswered> {
+    asker.ask(cache, Operation::ReadRecord, || {
+        let record = match mode::refreshed_since() {
+            None => cache.calls().brief(key)?,
+            Some(since) => recorded_since(cache, key, since)?,
+        };
+        *found = record.map(|record| Fetched { record, stored: None });
+        Ok(())
     })?;
-    let Some(record) = record else { return Ok(None) };
-    let stored = match record.result.stored() {
-        // Its value is not wanted.
-        Some(_) if is_refused(function, cache, &record) => None,
-        None => None,
-        Some(digest) => match asker.ask(cache, Operation::ReadValue, || cache.values().get(digest))? {
-            None => return Ok(None),
-            found => found,
-        },
-    };
-    Ok(Some(Fetched { record, stored }))
+    let Some(Fetched { record, stored }) = found else { return Ok(()) };
+    // The value of a record that is refused is not wanted.
+    if let Some(digest) = record.result.stored()
+        && !is_refused(function, cache, record)
+    {
+        *stored = asker.ask(cache, Operation::ReadValue, || cache.values().get(digest))?;
+        if stored.is_none() {
+            *found = None;
+        }
+    }
+    Ok(())
 }
 
 /// The record, if this run has recorded it, or another process on this host since the run began: clocks of two hosts are not
@@ -179,7 +209,8 @@ enum Read<T> {
 }
 
 fn read<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, fetched: &Fetched) -> Read<T> {
-    if is_refused(function, cache, &fetched.record) {
+    let is_own_code = function.is_own_code(&fetched.record.code);
+    if !is_own_code && function.stale_policy(cache) == StalePolicy::Rerun {
         return Read::Unfit(Unfit::Code);
     }
     let encoded = fetched.encoded().unwrap_or_default();
@@ -194,7 +225,7 @@ fn read<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, fe
         discard(value);
         return Read::Unfit(Unfit::Fields);
     }
-    if function.is_own_code(&fetched.record.code) { Read::Fit(value) } else { Read::Stale(value, Unfit::Code) }
+    if is_own_code { Read::Fit(value) } else { Read::Stale(value, Unfit::Code) }
 }
 
 /// Takes note of a type that fills in fields of what it has written itself: then their absence says nothing, and calls

@@ -84,10 +84,15 @@ pub(super) fn get_by_digest<T: 'static>(
 #[inline]
 fn copy<T: 'static>(codec: ResultCodec<T>, value: &(dyn Any + Send + Sync)) -> Option<T> {
     let value = if needs_drop::<T>() { &**value.downcast_ref::<Contained<T>>()? } else { value.downcast_ref()? };
-    if let Some(copy) = codec.copy {
-        return Some(copy(value));
+    match codec.copy {
+        Some(copy) => Some(copy(value)),
+        None => cloned(codec, value),
     }
-    // A clone that panics is no reason to fail a call that the stores can answer.
+}
+
+/// Returns a clone. One that panics must not fail a call that the stores can answer.
+#[inline(never)]
+fn cloned<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
     contain(|| (codec.clone)(value)).ok()
 }
 

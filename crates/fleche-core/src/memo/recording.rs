@@ -217,7 +217,7 @@ impl Finished {
         }
         let values = cache.values();
         let put = |digest, encoded: &[u8]| cache.ask(Operation::WriteValue, || values.put(digest, encoded));
-        let references = record.as_ref().map_or(&call.arguments, |record| &record.arguments);
+        let references = record.as_ref().map_or(call.references(), |record| &record.arguments);
         if cache.stores_arguments() && function.definition.store_arguments {
             for (at, (argument, standing)) in references.iter().zip(arguments.iter()).enumerate() {
                 if let Some(digest) = argument.1.stored() {
@@ -235,7 +235,7 @@ impl Finished {
         let record = record.get_or_insert_with(|| {
             Record::new(RecordFields {
                 function: function.id().clone(),
-                arguments: std::mem::take(&mut call.arguments),
+                arguments: call.take_references(function, arguments),
                 result,
                 metadata: std::mem::take(metadata),
                 written: now_in_run(),

@@ -64,7 +64,7 @@ impl Right {
     /// Where the call could not be stored, releasing its claim must not wait for the store.
     pub(super) fn expect_trouble(&self, stored: &Result<Stored>) {
         let is_trouble = !matches!(stored, Ok(Stored::Kept) | Err(Error::Refused { .. }));
-        if let Some(held) = self.0.held().filter(|_| is_trouble) {
+        if is_trouble && let Some(held) = self.0.held() {
             held.release_in_background();
         }
     }

@@ -52,12 +52,6 @@ impl NearKey<'_> {
         }
     }
 
-    fn function(&self) -> usize {
-        match self {
-            Self::Encoded(HotKey { function, .. }) | Self::Quick { function, .. } => *function,
-        }
-    }
-
     #[inline]
     fn is(&self, name: &Name) -> bool {
         match (self, name) {
@@ -88,8 +82,8 @@ struct Entry {
     until: Option<Instant>,
     /// Where this thread counts what it serves of the cache.
     counters: Arc<PerThread>,
-    /// How often this thread has served calls of the function by their encoded arguments.
-    by_encoding: Rc<Cell<u64>>,
+    /// How often this thread has served calls of the function by their encoded arguments, where this is one.
+    by_encoding: Option<Rc<Cell<u64>>>,
 }
 
 /// A result, as a thread has it.
@@ -125,7 +119,7 @@ struct Table {
     /// The place in a full set that is taken next.
     next: usize,
     /// How often calls of each function were served by their encoded arguments.
-    by_encoding: HashMap<usize, Rc<Cell<u64>>>,
+    by_encoding: HashMap<usize, Rc<Cell<u64>>, FixedState>,
 }
 
 struct Local(RefCell<Option<Box<Table>>>);
@@ -160,11 +154,13 @@ pub(crate) fn get_unless_due<R>(
     let found = TABLE.try_with(|table| {
         let table = table.0.try_borrow().ok()?;
         let entry = table.as_ref()?.find(cache, generation, key)?;
-        let hits = entry.by_encoding.get() + 1;
-        entry.by_encoding.set(hits);
-        if hits.is_power_of_two() {
-            *is_due = true;
-            return None;
+        if let Some(by_encoding) = &entry.by_encoding {
+            let hits = by_encoding.get() + 1;
+            by_encoding.set(hits);
+            if hits.is_power_of_two() {
+                *is_due = true;
+                return None;
+            }
         }
         let result = entry.value.look(look)?;
         entry.counters.hit();
@@ -201,7 +197,10 @@ pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerT
         // Not while somebody looks: a clone that a look makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;
         let table = table.get_or_insert_with(Table::new);
-        let by_encoding = table.hits_by_encoding(key.function());
+        let by_encoding = match key {
+            NearKey::Encoded(key) => Some(table.hits_by_encoding(key.function)),
+            NearKey::Quick { .. } => None,
+        };
         table.keep(key, Box::new(Entry { cache, name, value, generation, until, counters, by_encoding }))
     });
     // Freed after the borrow has ended, for the same reason.
@@ -220,7 +219,7 @@ impl Table {
             hashes: [[0; WAYS]; SETS],
             entries: [const { [const { None }; WAYS] }; SETS],
             next: 0,
-            by_encoding: HashMap::new(),
+            by_encoding: HashMap::with_hasher(FixedState::with_seed(0)),
         })
     }
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{Arguments, panicked};
 use crate::{
-    call::ValueRef,
+    call::{INLINE_LIMIT, Reference, ValueRef},
     digest::Digest,
     encoding::{EncodeError, kept::Kept},
     panics::{Contained, contain},
@@ -68,6 +68,21 @@ impl Arguments {
 
 /// The reference to the value for which this stands.
 pub(super) fn reference(standing: &[u8]) -> ValueRef {
-    let digest = standing.strip_prefix(&[DIGEST]).and_then(|digest| digest.try_into().ok());
-    digest.map_or_else(|| ValueRef::of(standing), |digest| ValueRef::Stored(Digest::from_bytes(digest)))
+    digest(standing).map_or_else(|| ValueRef::of(standing), ValueRef::Stored)
+}
+
+/// The same, without a copy of what stands inline.
+pub(super) fn borrowed_reference(standing: &[u8]) -> Reference<'_> {
+    match digest(standing) {
+        Some(digest) => Reference::Stored(digest),
+        None if standing.len() <= INLINE_LIMIT => Reference::Inline(standing),
+        None => Reference::Stored(Digest::of(standing)),
+    }
+}
+
+/// The digest, if it is one that stands there.
+#[inline]
+fn digest(standing: &[u8]) -> Option<Digest> {
+    let digest = standing.strip_prefix(&[DIGEST])?;
+    digest.try_into().ok().map(Digest::from_bytes)
 }
