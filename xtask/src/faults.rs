@@ -1,37 +1,74 @@
-//! `cargo xtask faults`: makes every operation of every store fail in every way, and checks what users' calls return.
+//! `cargo xtask faults`: lets every operation of every store fail, in every way, and looks at what users get.
 
-use fleche_conformance::faults::{Fault, run_faults, run_panics};
+#[cfg(unix)]
+mod server;
 
+use fleche_conformance::faults::{Fault, Part, run_faults, run_panics};
+
+#[cfg(unix)]
+use crate::postgres;
 use crate::{matrix::aligned, selected::Selected};
 
-/// The arguments of `cargo xtask faults`.
+/// Whose stores fail.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     selected: Selected,
 }
 
-/// Runs the script for every combination of backend, fault and operation.
+/// Runs the script for every backend, fault and operation, lets every part of a type panic, and has a server stopped and killed.
 ///
 /// # Errors
-/// Fails if a backend is unknown, or with one line for each check that failed.
+/// A message where a backend is unknown, and for everything that went wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let header = std::iter::once("failed operations".to_owned());
+    let backends = arguments.selected.all()?;
+    #[cfg(unix)]
+    if backends.iter().any(|backend| backend.name == postgres::BACKEND) && !postgres::is_there() {
+        return postgres::run_again();
+    }
+    let header = std::iter::once("operations that failed".to_owned());
     let faults = Fault::ALL.map(|fault| format!("{fault:?}"));
-    let mut rows: Vec<Vec<String>> = vec![header.chain(faults).chain(["panics in types".to_owned()]).collect()];
+    let panics = Part::ALL.map(|part| format!("{part:?} panics"));
+    let header = header.chain(faults).chain(panics).chain(server_columns());
+    let mut rows: Vec<Vec<String>> = vec![header.collect()];
     let mut failures = Vec::new();
-    for backend in arguments.selected.all()? {
+    for backend in backends {
         let mut row = vec![backend.name.to_owned()];
+        let mut note = |count: Option<u64>, failed: Vec<String>| {
+            row.push(count.map_or_else(|| "-".to_owned(), |count| count.to_string()));
+            failures.extend(failed.into_iter().map(|failure| format!("{}: {failure}", backend.name)));
+        };
         for fault in Fault::ALL {
             let report = run_faults(backend, fault);
-            row.push(report.operations.to_string());
-            failures.extend(report.failures.into_iter().map(|failure| format!("{}: {failure}", backend.name)));
+            note(Some(report.operations), report.failures);
         }
-        let panics = run_panics(backend);
-        row.push(panics.parts.to_string());
-        failures.extend(panics.failures.into_iter().map(|failure| format!("{}: {failure}", backend.name)));
+        for part in Part::ALL {
+            let report = run_panics(backend, part);
+            note(Some(report.calls), report.failures);
+        }
+        #[cfg(unix)]
+        for failure in server::Failure::ALL {
+            if backend.name != postgres::BACKEND {
+                note(None, Vec::new());
+                continue;
+            }
+            match server::run(failure) {
+                Ok(calls) => note(Some(calls), Vec::new()),
+                Err(why) => note(Some(0), vec![format!("a server that was {failure:?}: {why}")]),
+            }
+        }
         rows.push(row);
     }
     print!("{}", aligned(&rows));
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+#[cfg(unix)]
+fn server_columns() -> impl Iterator<Item = String> {
+    server::Failure::ALL.into_iter().map(|failure| format!("server {failure:?}"))
+}
+
+#[cfg(not(unix))]
+fn server_columns() -> impl Iterator<Item = String> {
+    std::iter::empty()
 }

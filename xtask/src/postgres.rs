@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
+    time::Duration,
 };
 
 use nix::{
@@ -72,15 +73,22 @@ fn with_server(command: &mut Command) -> Result<(), String> {
 }
 
 /// A running server. Dropping it stops the server and removes its directory.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
-    version: String,
-    _directory: TempDir,
+    pub(crate) url: String,
+    pub(crate) version: String,
+    programs: PathBuf,
+    account: Account,
+    port: u16,
+    directory: TempDir,
 }
 
 impl Server {
-    fn start() -> Result<Self, String> {
+    /// Starts a server in an empty directory.
+    ///
+    /// # Errors
+    /// Fails if PostgreSQL is not installed, or does not start.
+    pub(crate) fn start() -> Result<Self, String> {
         let programs = programs().ok_or_else(|| format!("cannot find PostgreSQL's `initdb` and `postgres`; {CURE}"))?;
         let directory = tempfile::Builder::new().prefix("fleche-postgres-").tempdir();
         let directory = directory.map_err(|error| format!("cannot create a directory for PostgreSQL: {error}"))?;
@@ -92,16 +100,53 @@ impl Server {
         let prepared = prepare.output().map_err(|error| format!("cannot run initdb: {error}"))?;
         succeeded("initdb", prepared.status, &prepared.stderr)?;
         let port = free_port()?;
-        let mut server = account.command(&programs.join("postgres"), directory.path());
-        server.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off"]);
-        // Without Unix sockets, since Debian's default directory for them is not writable for every user.
-        server.args(["-c", "unix_socket_directories=", "-c", "log_destination=stderr", "-c", "logging_collector=off"]);
-        let child = server.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let child = child.map_err(|error| format!("cannot run postgres: {error}"))?;
+        let child = run_postgres(&programs, &account, &directory, port)?;
         let url = format!("postgres://fleche@127.0.0.1:{port}/postgres");
-        let mut server = Self { child, url, version: String::new(), _directory: directory };
+        let mut server = Self { child, url, version: String::new(), programs, account, port, directory };
         server.version = server.wait_until_ready()?;
         Ok(server)
+    }
+
+    /// Starts the server again after it was killed, with the same data and on the same port.
+    ///
+    /// # Errors
+    /// Fails if it does not start.
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        self.child = run_postgres(&self.programs, &self.account, &self.directory, self.port)?;
+        self.wait_until_ready().map(drop)
+    }
+
+    /// Stops all processes of the server, so that it neither answers nor closes a connection.
+    pub(crate) fn suspend(&self) {
+        // First the process that would start others.
+        signal(self.child.id(), Signal::SIGSTOP);
+        self.children().into_iter().for_each(|child| signal(child, Signal::SIGSTOP));
+    }
+
+    /// Continues all processes of the server.
+    pub(crate) fn resume(&self) {
+        self.children().into_iter().for_each(|child| signal(child, Signal::SIGCONT));
+        signal(self.child.id(), Signal::SIGCONT);
+    }
+
+    /// Kills all processes of the server at once.
+    pub(crate) fn kill(&mut self) {
+        self.suspend();
+        let children = self.children();
+        signal(self.child.id(), Signal::SIGKILL);
+        children.iter().for_each(|child| signal(*child, Signal::SIGKILL));
+        let _ = self.child.wait();
+        // A new server refuses to start beside a process of the old one.
+        while children.iter().any(|child| parent_of(*child).is_some()) {
+            thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// Returns the processes that the server has started.
+    fn children(&self) -> Vec<u32> {
+        let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        ids.filter(|id| parent_of(*id) == Some(self.child.id())).collect()
     }
 
     /// Reads the server's log until it accepts connections, and returns its version.
@@ -130,12 +175,36 @@ impl Drop for Server {
     fn drop(&mut self) {
         // SIGINT is the fast shutdown, which closes all connections: see postgres(1).
         let told = i32::try_from(self.child.id()).map(|id| kill(Pid::from_raw(id), Signal::SIGINT));
+        self.resume();
         if !matches!(told, Ok(Ok(()))) {
             // The server has ended by itself, or cannot be signalled and is killed.
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
     }
+}
+
+fn run_postgres(programs: &Path, account: &Account, directory: &TempDir, port: u16) -> Result<Child, String> {
+    let mut server = account.command(&programs.join("postgres"), directory.path());
+    server.arg("-D").arg(directory.path().join("data"));
+    server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off"]);
+    // Without Unix sockets, since Debian's default directory for them is not writable for every user.
+    server.args(["-c", "unix_socket_directories=", "-c", "log_destination=stderr", "-c", "logging_collector=off"]);
+    let child = server.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+    child.map_err(|error| format!("cannot run postgres: {error}"))
+}
+
+fn signal(process: u32, signal: Signal) {
+    // A process that has ended needs no signal.
+    let _ = i32::try_from(process).map(|id| kill(Pid::from_raw(id), signal));
+}
+
+/// Returns the parent of a running process, or `None` if there is no such process or it has ended.
+fn parent_of(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, which comes first, may contain anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    if fields.next()? == "Z" { None } else { fields.next()?.parse().ok() }
 }
 
 /// The user that runs the server, which refuses to run as root: `postgres` if this process is root, else its own user.

@@ -8,5 +8,7 @@ pub(crate) mod damage;
 pub(crate) mod find;
 pub(crate) mod iterate;
 pub(crate) mod layers;
+pub(crate) mod places;
+pub(crate) mod processes;
 pub(crate) mod reopen;
 pub(crate) mod values;

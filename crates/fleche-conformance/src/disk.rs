@@ -68,9 +68,29 @@ impl Disk<'_> {
         self.files().into_iter().filter_map(read).filter(|file| file.len() > bytes).collect()
     }
 
+    /// Sets the modes of all directories, this one included, and of all files.
+    #[cfg(unix)]
+    pub(crate) fn set_modes(&self, directories: u32, files: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let (all_files, all_directories) = self.all();
+        all_files.iter().for_each(|file| set(file, files));
+        all_directories.iter().for_each(|directory| set(directory, directories));
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn set_modes(&self, _directories: u32, _files: u32) {}
+
     fn files(&self) -> Vec<PathBuf> {
+        self.all().0
+    }
+
+    /// All files, and all directories.
+    fn all(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut files, mut directories) = (Vec::new(), vec![self.0.to_owned()]);
-        while let Some(directory) = directories.pop() {
+        let mut next = 0;
+        while let Some(directory) = directories.get(next).cloned() {
+            next += 1;
             for entry in fs::read_dir(directory).unwrap() {
                 let entry = entry.unwrap();
                 let kind = entry.file_type().unwrap();
@@ -81,7 +101,7 @@ impl Disk<'_> {
                 }
             }
         }
-        files
+        (files, directories)
     }
 }
 

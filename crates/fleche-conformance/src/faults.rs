@@ -5,15 +5,15 @@ mod plan;
 mod script;
 mod store;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, thread, time::Duration};
 
 use fleche_core::{Cache, cache::HotTier, store::BackendInfo};
 
-pub use panics::{PanicReport, run_panics};
+pub use panics::{PanicReport, Part, Tricky, defused, panics_from_now_on, run_panics, while_panics};
 pub use plan::{Fault, Plan};
 pub use store::{FaultyCalls, FaultyValues};
 
-use crate::{fixture::Fixture, patience::within, peer::Program, subject::Scene};
+use crate::{capture::capture, fixture::Fixture, patience::within, peer::Program, subject::Scene};
 
 /// One script takes no more than this, however slow the store.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -47,6 +47,8 @@ pub fn run_faults(backend: &'static BackendInfo, fault: Fault) -> FaultReport {
         let plan = Arc::new(Plan::new(fault, nth));
         let planned = plan.clone();
         let outcome = within(PATIENCE, "faults", move || run_one(backend, &planned)).and_then(|outcome| outcome);
+        // What still hangs, and was given up, ends.
+        plan.end();
         let struck = plan.has_struck();
         if let Err(why) = outcome {
             let at = if struck { format!("at operation {nth}") } else { "without striking".to_owned() };
@@ -69,7 +71,7 @@ fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String
         let faulty =
             Cache::new(FaultyValues::new(values.clone(), plan.clone()), FaultyCalls::new(calls.clone(), plan.clone()))
                 .hot_tier(HotTier::OFF);
-        script::run(&faulty, scene).map_err(|why| format!("amid faults {why}"))?;
+        amid(&faulty, scene, plan).map_err(|why| format!("amid faults {why}"))?;
         plan.end();
         script::calls(&faulty, scene).map_err(|why| format!("after the fault {why}"))?;
         // That handle may still leave the stores alone, as a cache does for a while when they fail repeatedly.
@@ -82,6 +84,30 @@ fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String
         script::calls(&reopened, scene).map_err(|why| format!("after reopening {why}"))?;
     }
     hits(&reopened, scene, "after reopening")
+}
+
+/// Runs the script. While an operation hangs, only the caller that has asked for it waits: another thread makes other calls, of
+/// the same functions too, and one call that the script makes, for which it does not wait long.
+fn amid(faulty: &Cache, scene: Scene, plan: &Plan) -> Result<(), String> {
+    if plan.fault() != Fault::Hang {
+        return script::run(faulty, scene);
+    }
+    thread::scope(|scope| {
+        let script = scope.spawn(|| capture(|| script::run(faulty, scene)));
+        plan.wait_until_struck(|| !script.is_finished());
+        if !plan.has_struck() {
+            // The script has fewer operations. Those of the others are not meant.
+            plan.end();
+        }
+        let others = capture(|| {
+            script::run(faulty, Scene::new())?;
+            faulty.scope(|| scene.call(script::IMPATIENT))
+        });
+        plan.end();
+        let script = script.join().unwrap_or_else(|_| Err("its thread died".to_owned()));
+        others.and_then(|outcome| outcome).map_err(|why| format!("while an operation hangs {why}"))?;
+        script.and_then(|outcome| outcome)
+    })
 }
 
 /// Every call is right, and no body runs.

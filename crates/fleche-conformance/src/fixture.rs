@@ -1,6 +1,10 @@
 //! `Fixture`: the backend and the empty directory that a case works with.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use fleche_core::{
     CallStore, ValueStore,
@@ -8,7 +12,10 @@ use fleche_core::{
 };
 use tempfile::TempDir;
 
-use crate::{disk::Disk, peer::Program};
+use crate::{
+    disk::Disk,
+    peer::{Pair, Program},
+};
 
 /// A backend, and the configurations of a pair of its stores that belong to one case.
 pub(crate) struct Fixture {
@@ -44,5 +51,20 @@ impl Fixture {
 
     pub(crate) fn directory(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// The stores, for a second process.
+    pub(crate) fn pair(&self) -> Pair {
+        Pair { values: self.values.clone(), calls: self.calls.clone(), durable: self.backend.durable }
+    }
+
+    /// Runs the closure while all directories and files of the stores have these modes.
+    pub(crate) fn with_rights(&self, directories: u32, files: u32, run: impl FnOnce()) {
+        self.disk().set_modes(directories, files);
+        let outcome = catch_unwind(AssertUnwindSafe(run));
+        self.disk().set_modes(0o755, 0o644);
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
     }
 }

@@ -40,6 +40,8 @@ mod patience;
 mod peer;
 mod random;
 mod report;
+#[cfg(unix)]
+mod rights;
 mod runner;
 mod scale;
 mod selection;
@@ -57,6 +59,8 @@ pub use list::cases;
 pub use peer::run_peer;
 pub use random::Random;
 pub use report::{Outcome, Report};
+#[cfg(unix)]
+pub use rights::give_up_root;
 pub use runner::{check, check_executor, run, run_executor, run_in_test};
 pub use scale::set_scale;
 pub use selection::{Selection, SelectionError, backend, executor};

@@ -2,7 +2,7 @@
 
 use crate::{
     case::{Case, Needs},
-    cases::{basic, calls, concurrent, config, damage, find, iterate, layers, reopen, values},
+    cases::{basic, calls, concurrent, config, damage, find, iterate, layers, places, processes, reopen, values},
     fuzz,
     shelf::{Calls, Values},
 };
@@ -183,6 +183,22 @@ list! { $
         find_passes_by_damage: damage::find_passes_by_damage, Disk;
         /// A record of a later format is a miss and stays in place.
         later_format_stays: damage::later_format_stays, Disk;
+    }
+    places {
+        /// A directory whose name is no UTF-8, and one with a newline in its name, hold stores, or are refused by an error that
+        /// shows the name.
+        any_name: places::any_name, Store;
+        /// A user who may only read the files is served what is in them, or gets an error that says what is missing. Calls return
+        /// their results.
+        read_rights: places::read_rights, Disk;
+        /// Where the limit on the size of files is reached, calls return their results, what was synced stays, and the process
+        /// lives.
+        file_size_limit: places::file_size_limit, Disk;
+    }
+    processes {
+        /// A forked child computes without the stores, and changes nothing in them. A durable store cannot be opened there, and
+        /// refuses operations.
+        forked_child: processes::forked_child, Store;
     }
     fuzz {
         /// After random operations on values, including reopening, the store agrees with a map.

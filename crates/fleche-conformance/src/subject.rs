@@ -34,6 +34,8 @@ pub(crate) enum Call {
     Nested(u64),
     /// A call like [`Long`](Self::Long), of an `async fn`.
     Later(u64, usize),
+    /// As `Short`, of a function that does not wait long for another caller.
+    Impatient(u64),
 }
 
 impl Scene {
@@ -59,6 +61,7 @@ impl Scene {
     pub(crate) fn call(self, call: Call) -> Result<(), String> {
         let right = match call {
             Call::Short(x) => short(self.0, x) == x * x + 1,
+            Call::Impatient(x) => impatient(self.0, x) == x * x + 1,
             Call::Long(x, length) => long(self.0, x, length) == text(x, length),
             Call::OfLong(x, length) => of_long(self.0, text(x, length)) == length + 1,
             Call::Later(x, length) => finished(later(self.0, x, length)) == text(x, length),
@@ -139,6 +142,12 @@ fn note(scene: u64) {
 
 #[fleche]
 fn short(scene: u64, x: u64) -> u64 {
+    note(scene);
+    x * x + 1
+}
+
+#[fleche(wait_timeout = "20ms")]
+fn impatient(scene: u64, x: u64) -> u64 {
     note(scene);
     x * x + 1
 }

@@ -109,6 +109,8 @@ pub mod owner;
 mod panics;
 pub mod query;
 #[doc(hidden)]
+pub mod size_limit;
+#[doc(hidden)]
 pub mod starter;
 pub mod store;
 pub mod testing;

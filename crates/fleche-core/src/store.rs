@@ -63,6 +63,12 @@ pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
 ///
 /// **Every read is verified**: the bytes that `get` returns have the requested digest. An entry that fails a read's
 /// check is quarantined and reported once as [`Error::Damaged`](crate::Error::Damaged); afterwards it is absent.
+///
+/// **A store bounds its own operations in time**: an operation that talks to a server or waits for a lock fails once its time is
+/// up. After an error of the kind [`TimedOut`](std::io::ErrorKind::TimedOut), a cache leaves the store alone
+/// [at once](crate::Cache#when-a-store-fails). The engine sets no limit. An operation that never returns blocks the
+/// call that asked for it, and the callers that wait for that call's result without a `wait_timeout`. All other calls proceed,
+/// including those on the same store.
 pub trait ValueStore: Debug + Send + Sync {
     /// Returns the result of the check on the bytes under this id, or `None` if there is no entry.
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>>;
@@ -126,8 +132,8 @@ pub trait ValueStore: Debug + Send + Sync {
     fn config(&self) -> Box<dyn ValueStoreConfig>;
 }
 
-/// A store of records, each under the key of its call. What [`ValueStore`] documents about threads, iteration and
-/// verification applies here too; a record's checksum covers its key.
+/// A store of records, each under the key of its call. What [`ValueStore`] documents about threads, iteration, verification
+/// and time applies here too; a record's checksum covers its key.
 pub trait CallStore: Debug + Send + Sync {
     /// Returns the record under this key, or `None` if there is none or only one of a later format.
     fn get(&self, key: &CallKey) -> Result<Option<Record>>;

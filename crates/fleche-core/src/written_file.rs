@@ -91,8 +91,24 @@ pub fn check_beside(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Fails if the process may not write up to this offset of a file (`ulimit -f`). The write itself would raise `SIGXFSZ`,
-/// which ends the program.
+/// Returns whether this user may write to the file or directory, without opening it: closing a file would release the locks that
+/// an engine of this process has on it.
+pub fn may_write(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::{
+            fcntl::{AT_FDCWD, AtFlags},
+            unistd::{AccessFlags, faccessat},
+        };
+        faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        fs::metadata(path).map_or(true, |metadata| !metadata.permissions().readonly())
+    }
+}
+
+/// Fails if the process may not write up to this offset of a file (`ulimit -f`), before anything is written.
 ///
 /// # Errors
 /// [`ErrorKind::FileTooLarge`] if the limit is lower.

@@ -56,6 +56,8 @@ mod panics_of_tasks;
 mod parameters;
 #[path = "engine/programs.rs"]
 mod programs;
+#[path = "engine/read_only_turns.rs"]
+mod read_only_turns;
 #[path = "engine/records.rs"]
 mod records;
 #[path = "engine/results.rs"]

@@ -72,7 +72,7 @@ impl RedbCalls {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database()?.writable()?.inner.compact()
+        self.database()?.to_write()?.inner.compact()
     }
 }
 
@@ -86,7 +86,7 @@ impl CallStore for RedbCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.database()?.writable()?.put_record(key, record, self.durability)
+        self.database()?.to_write()?.put_record(key, record, self.durability)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
@@ -104,7 +104,7 @@ impl CallStore for RedbCalls {
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.database()?.writable()?.remove_record(key, only, self.durability)
+        self.database()?.to_write()?.remove_record(key, only, self.durability)
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
@@ -125,6 +125,9 @@ impl CallStore for RedbCalls {
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
         self.database()?.current().sync(self.durability)?;
+        if self.database.inner.is_read_only {
+            return Ok(());
+        }
         // Entries that were written to a file that has been removed are lost.
         self.database()?.writable().map(drop)
     }

@@ -6,28 +6,62 @@ use std::{
     path::Path,
 };
 
+use redb::{ReadTransaction, ReadableDatabase as _};
+
 use crate::{error::caught, open::open};
 
 /// A database that is closed when this is dropped, even if damaged pages make redb panic.
 pub(crate) struct Closing {
-    redb: Option<redb::Database>,
+    redb: Option<Redb>,
     /// Whether the file must not be written to any more.
     is_damaged: bool,
 }
 
-impl From<redb::Database> for Closing {
-    fn from(database: redb::Database) -> Self {
-        Self { redb: Some(database), is_damaged: false }
+/// redb, as far as this user may use the file.
+pub(crate) enum Redb {
+    Full(redb::Database),
+    ReadOnly(redb::ReadOnlyDatabase),
+}
+
+impl From<Redb> for Closing {
+    fn from(redb: Redb) -> Self {
+        Self { redb: Some(redb), is_damaged: false }
+    }
+}
+
+impl Redb {
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, redb::Error> {
+        Ok(match self {
+            Self::Full(redb) => redb.begin_read()?,
+            Self::ReadOnly(redb) => redb.begin_read()?,
+        })
     }
 }
 
 impl Closing {
+    /// The database, for who writes to it.
     pub(crate) fn get(&self) -> Result<&redb::Database, redb::Error> {
-        self.redb.as_ref().ok_or_else(closed)
+        match &self.redb {
+            Some(Redb::Full(redb)) => Ok(redb),
+            Some(Redb::ReadOnly(_)) => Err(cannot_be_written()),
+            None => Err(closed()),
+        }
     }
 
     pub(crate) fn get_mut(&mut self) -> Result<&mut redb::Database, redb::Error> {
-        self.redb.as_mut().ok_or_else(closed)
+        match &mut self.redb {
+            Some(Redb::Full(redb)) => Ok(redb),
+            Some(Redb::ReadOnly(_)) => Err(cannot_be_written()),
+            None => Err(closed()),
+        }
+    }
+
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, redb::Error> {
+        self.redb.as_ref().ok_or_else(closed)?.begin_read()
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self.redb, Some(Redb::ReadOnly(_)))
     }
 
     /// Returns whether redb reads and writes, which it refuses after an error of the operating system.
@@ -42,8 +76,10 @@ impl Closing {
 
     /// Reopens the file. Commits since the last durable one are lost. Until it is open again, callers get an error.
     pub(crate) fn reopen(&mut self, path: &Path) -> Result<(), redb::Error> {
-        if let Some(database) = self.redb.take() {
-            abandon(database);
+        match self.redb.take() {
+            Some(Redb::Full(database)) => abandon(database),
+            Some(Redb::ReadOnly(database)) => drop(database),
+            None => {}
         }
         let opened = caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
         *self = opened.redb.into();
@@ -60,13 +96,18 @@ pub(crate) fn abandon(database: redb::Database) {
     }));
 }
 
+fn cannot_be_written() -> redb::Error {
+    redb::Error::Io(io::Error::new(io::ErrorKind::PermissionDenied, "this user may not write to the file"))
+}
+
 fn closed() -> redb::Error {
     redb::Error::Io(io::Error::other("the file is closed, and is reopened as soon as possible"))
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        let Some(database) = self.redb.take() else { return };
+        // One that is only read writes nothing when it is closed.
+        let Some(Redb::Full(database)) = self.redb.take() else { return };
         if mem::take(&mut self.is_damaged) {
             return abandon(database);
         }

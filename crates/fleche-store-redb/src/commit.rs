@@ -14,7 +14,7 @@ use redb::Durability;
 use crate::{
     apply::{Direct, Entry},
     database::Inner,
-    error::{backend, caught, is_damage},
+    error::{backend, caught, is_damage, read_only},
     health::Ill,
     pending::Changes,
     tables::{Snapshot, Tables},
@@ -94,6 +94,9 @@ impl Inner {
     /// Returns once all changes up to this number are durable. Threads that wait at the same time share the next
     /// commit.
     pub(crate) fn make_durable(&self, number: u64) -> Result<()> {
+        if self.is_read_only {
+            return Ok(());
+        }
         let mut turn = self.commits.turn();
         if self.commits.durable.load(Ordering::Acquire) >= number && !self.health.is_doubtful() {
             return Ok(());
@@ -103,6 +106,9 @@ impl Inner {
 
     /// Returns once all earlier changes are in redb, durable or not.
     pub(crate) fn settle(&self) -> Result<()> {
+        if self.is_read_only {
+            return Ok(());
+        }
         let number = self.pending.sequence();
         let mut turn = self.commits.turn();
         if turn.committed >= number && !self.health.is_doubtful() {
@@ -139,6 +145,9 @@ impl Inner {
 
     /// Executes the operation in a commit, after all pending changes. Returns whether it changed anything.
     pub(crate) fn perform(&self, direct: &Direct<'_>, durable: bool) -> Result<bool> {
+        if self.is_read_only {
+            return Err(read_only(&self.path));
+        }
         let mut turn = self.commits.turn();
         self.pending.count();
         self.commit(&mut turn, Some(direct), durable)
@@ -245,7 +254,7 @@ impl Inner {
             self.renew_snapshot();
             // The direct operation may have reverted one of the changes.
             if direct.is_none() {
-                all_there(&*self.snapshot(redb.get()?)?, entries).inspect_err(|error| {
+                all_there(&*self.snapshot(&redb)?, entries).inspect_err(|error| {
                     if is_damage(error) {
                         self.health.note(Ill::Damaged);
                     }

@@ -7,11 +7,12 @@ use std::{
 
 use fleche_core::{
     Result,
-    store::{BackingFile, FileBacked},
+    store::{BackingFile, FileBacked, HeldPlace},
 };
 
 use crate::{
-    closing::Closing, commit::Commits, flusher::Flusher, health::Health, open::Held, pending::Pending, tables::Snapshot,
+    closing::Closing, commit::Commits, error::read_only, flusher::Flusher, health::Health, pending::Pending,
+    tables::Snapshot,
 };
 
 /// An open file. Dropping it makes everything durable and closes it.
@@ -24,6 +25,8 @@ pub(crate) struct Database {
 pub(crate) struct Inner {
     /// The absolute path under which the file was first opened.
     pub(crate) path: PathBuf,
+    /// Whether this user may not write to the file.
+    pub(crate) is_read_only: bool,
     /// The snapshot that reads use; `None` until the first read after a commit.
     pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
     /// Locked for writing by operations that need redb exclusively, such as compaction.
@@ -33,16 +36,17 @@ pub(crate) struct Inner {
     pub(crate) health: Health,
     pub(crate) flusher: Flusher,
     // Dropped after redb, so that the file is closed when another thread opens it again.
-    pub(crate) _held: Held,
+    pub(crate) _held: HeldPlace,
 }
 
 impl Database {
-    pub(crate) fn new(path: PathBuf, redb: redb::Database, held: Held) -> Result<Self> {
+    pub(crate) fn new(path: PathBuf, redb: Closing, held: HeldPlace) -> Result<Self> {
         let file = BackingFile::new(&path)?;
         let inner = Inner {
+            is_read_only: redb.is_read_only(),
             path,
             snapshot: Mutex::default(),
-            redb: RwLock::new(redb.into()),
+            redb: RwLock::new(redb),
             pending: Pending::default(),
             commits: Commits::default(),
             health: Health::default(),
@@ -51,6 +55,16 @@ impl Database {
         };
         inner.bound_pending();
         Ok(Self { inner: Arc::new(inner), file })
+    }
+}
+
+impl Database {
+    /// The database to write to, once it is known that it may be and that the path still leads to it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](fleche_core::Error::Refused) where it may only be read; and those of [`FileBacked::writable`].
+    pub(crate) fn to_write(self: &Arc<Self>) -> Result<&Arc<Self>> {
+        if self.inner.is_read_only { Err(read_only(&self.inner.path)) } else { self.writable() }
     }
 }
 

@@ -65,6 +65,12 @@ pub(crate) fn opening(path: &Path, error: redb::Error) -> Error {
              parent process"
                 .to_owned(),
         ),
+        // Only a database that is opened to be read is not repaired.
+        redb::Error::RepairAborted => config(
+            "this redb database was not closed, and it cannot be repaired since this user may not write to it: have a user who \
+             may write open it once, or copy the file and open the copy"
+                .to_owned(),
+        ),
         redb::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
             config(format!("this is not a redb database ({error}): give the store a file of its own"))
         }
@@ -93,6 +99,11 @@ pub(crate) fn later_format(path: &Path, key: &CallKey) -> Error {
         store: format!("{} (call {key})", name(path)),
         operation: "replace a record of a later format, which this version of fleche cannot read",
     }
+}
+
+/// The file was opened with the right to read it only.
+pub(crate) fn read_only(path: &Path) -> Error {
+    Error::Refused { store: format!("{}, which this user may only read,", name(path)), operation: "write" }
 }
 
 fn name(path: &Path) -> String {

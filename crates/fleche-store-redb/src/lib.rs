@@ -23,6 +23,12 @@
 //! Within the process, all handles to the file, of both kinds and whatever the spelling of the path, share one open
 //! database. Dropping the last handle closes it.
 //!
+//! # Reading only
+//!
+//! If this user may not write to the file, calls are answered from it, and new results are recorded nowhere
+//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)). Any number of processes can read the file like this, while no process has it open
+//! for writing. A file that was not closed, because its process was killed, may need a repair by a user who may write to it.
+//!
 //! # Durability
 //!
 //! A new entry is visible to all threads when `put` returns. It stays in memory until a commit writes all pending

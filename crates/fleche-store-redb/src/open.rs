@@ -2,23 +2,22 @@
 
 use std::{
     cmp::Ordering,
-    collections::HashSet,
     fs::{self, File},
     io,
     path::Path,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use fleche_core::{
     Error, Result,
-    store::{OpenStores, Place},
+    store::{HeldPlace, OpenStores, Place},
     written_file,
 };
-use redb::{Builder, ReadableDatabase as _, StorageBackend as _, TableHandle as _, backends::InMemoryBackend};
+use redb::{Builder, StorageBackend as _, TableHandle as _, backends::InMemoryBackend};
 
 use crate::{
     aside::Files,
-    closing::abandon,
+    closing::{Redb, abandon},
     database::{Database, Inner},
     error::{caught, foreign, is_damage, opening},
     health::Ill,
@@ -40,9 +39,9 @@ impl Database {
         let place = place(&path)?;
         OPEN.get_or_open(place.clone(), || {
             // Another thread may have dropped the last handle and not have finished closing the file.
-            let held = Held::take(place);
+            let held = HeldPlace::take(place);
             let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
-            let database = Self::new(path, opened.redb, held)?;
+            let database = Self::new(path, opened.redb.into(), held)?;
             database.inner.health.note(opened.ill);
             Ok(database)
         })
@@ -51,7 +50,7 @@ impl Database {
 
 /// A file that has just been opened.
 pub(crate) struct Opened {
-    pub(crate) redb: redb::Database,
+    pub(crate) redb: Redb,
     /// The damage that opening has detected.
     ill: Ill,
 }
@@ -82,6 +81,9 @@ fn is_sound(path: &Path) -> bool {
 /// Opens the database and creates its tables. If a file of fleche cannot be read at all, it is kept under another name
 /// and emptied. The inner error is already one of fleche.
 fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
+    if !written_file::may_write(path) {
+        return caught(|| open(path));
+    }
     let (then, is_sound) = (fs::metadata(path)?, is_sound(path));
     let why = match caught(|| open(path)) {
         // redb has no other error for a file of a later version.
@@ -126,13 +128,22 @@ fn place(path: &Path) -> Result<Place> {
 
 /// Opens the database and creates its tables. The inner error is already one of fleche.
 pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
-    Files::of(path).replace()?;
-    let redb = Builder::new().set_cache_size(CACHE).create(path)?;
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE);
+    let redb = if written_file::may_write(path) {
+        Files::of(path).replace()?;
+        Redb::Full(builder.create(path)?)
+    } else {
+        Redb::ReadOnly(builder.open_read_only(path)?)
+    };
     let reading = redb.begin_read()?;
     let tables: Vec<_> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
-    if tables.is_empty() && reading.list_multimap_tables()?.next().is_none() {
+    if let Redb::Full(full) = &redb
+        && tables.is_empty()
+        && reading.list_multimap_tables()?.next().is_none()
+    {
         drop(reading);
-        let transaction = redb.begin_write()?;
+        let transaction = full.begin_write()?;
         create(&transaction)?;
         transaction.commit()?;
         return Ok(Ok(Opened { redb, ill: Ill::Not }));
@@ -176,30 +187,5 @@ impl Inner {
             });
             compacted.map_err(|error| self.failed(&error))
         })?
-    }
-}
-
-/// The exclusive right within this process to open a file.
-pub(crate) struct Held(Place);
-
-static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
-
-impl Held {
-    /// Blocks until no other thread of this process has the file open.
-    fn take(place: Place) -> Self {
-        let (held, released) = &HELD;
-        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
-        let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
-        held.get_or_insert_default().insert(place.clone());
-        Self(place)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let (held, released) = &HELD;
-        held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.0);
-        released.notify_all();
     }
 }

@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use fleche_core::{CallKey, Digest, Error, Record, Result, store::Check};
-use redb::ReadableDatabase as _;
 
 use crate::{
     Durability,
     apply::{Direct, Kind},
+    closing::Closing,
     database::{Database, Inner},
     error::{backend, caught, damaged, is_damage, is_shut},
     health::Ill,
@@ -33,12 +33,12 @@ impl Inner {
         }
         caught(|| {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
-            run(&*self.snapshot(redb.get()?)?)
+            run(&*self.snapshot(&redb)?)
         })
     }
 
     /// Returns a snapshot of the last commit.
-    pub(crate) fn snapshot(&self, redb: &redb::Database) -> Result<Arc<Snapshot>, redb::Error> {
+    pub(crate) fn snapshot(&self, redb: &Closing) -> Result<Arc<Snapshot>, redb::Error> {
         let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(match &*kept {
             Some(snapshot) => Arc::clone(snapshot),

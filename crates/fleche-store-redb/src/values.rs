@@ -72,7 +72,7 @@ impl RedbValues {
     /// # Errors
     /// [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database()?.writable()?.inner.compact()
+        self.database()?.to_write()?.inner.compact()
     }
 }
 
@@ -83,7 +83,7 @@ impl ValueStore for RedbValues {
 
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.database()?.writable()?.put_value(id, encoded, self.durability)
+        self.database()?.to_write()?.put_value(id, encoded, self.durability)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
@@ -109,7 +109,7 @@ impl ValueStore for RedbValues {
     }
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
-        self.database()?.writable()?.remove_values(ids, older_than, self.durability)
+        self.database()?.to_write()?.remove_values(ids, older_than, self.durability)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
@@ -122,6 +122,9 @@ impl ValueStore for RedbValues {
 
     fn sync(&self, _id: &Digest) -> Result<()> {
         self.database()?.current().sync(self.durability)?;
+        if self.database.inner.is_read_only {
+            return Ok(());
+        }
         // Entries that were written to a file that has been removed are lost.
         self.database()?.writable().map(drop)
     }

@@ -83,6 +83,7 @@ impl CallStore for SledCalls {
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         let database = self.database()?.writable()?;
         let bytes = record.to_bytes(key)?;
+        database.check_size(bytes.len())?;
         let put = database.change(key.digest(), || {
             let there = database.records.get(key.digest().as_bytes())?;
             if there.is_some_and(|there| matches!(Record::from_bytes(key, &there), Ok(None))) {

@@ -1,22 +1,21 @@
 //! `Database`: an open directory, which all its handles share.
 
 use std::{
-    collections::HashSet,
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
 use fleche_core::{
     Digest, DigestPrefix, Error, Result,
-    store::{BackingFile, FileBacked, OpenStores, Place},
+    store::{BackingFile, FileBacked, HeldPlace, OpenStores, Place},
     written_file,
 };
 use sled::{Db, Tree};
 
-use crate::error::{backend, caught, foreign, opening};
+use crate::error::{backend, caught, foreign, opening, read_only};
 
 /// An open directory. Dropping it writes everything to disk and closes it.
 pub(crate) struct Database {
@@ -63,6 +62,11 @@ impl Database {
             for name in ["conf", "db"] {
                 written_file::check_beside(&path.join(name)).map_err(Error::io("open the sled database", &path))?;
             }
+            if let Some(part) =
+                [path.clone(), path.join("db"), path.join("conf")].iter().find(|part| !may_write_to(part))
+            {
+                return Err(read_only(&path, part));
+            }
             let config = sled::Config::new().path(&path).flush_every_ms(Some(FLUSH_EVERY)).cache_capacity(CACHE);
             let sled = caught(|| config.open()).map_err(|error| opening(&path, error))?;
             check(&path, &sled)?;
@@ -86,6 +90,12 @@ impl Database {
     /// Runs an operation of sled and converts its error.
     pub(crate) fn run<T>(&self, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         caught(run).map_err(|error| backend(&self.path, &error))
+    }
+
+    /// Fails if an entry of this length would exceed the limit on the size of files. sled writes large entries to files of their
+    /// own, together with their neighbours, and after a failure to write one it blocks for ever when it is closed.
+    pub(crate) fn check_size(&self, length: usize) -> Result<()> {
+        written_file::check_limit(4 * length as u64).map_err(Error::io("write to", &self.path))
     }
 
     /// Like [`run`](Self::run), for an operation that reads an entry and modifies it, under the lock of its digest.
@@ -121,6 +131,11 @@ impl Database {
     }
 }
 
+/// Returns whether this user may write to the file or directory. If it is missing, sled creates it or reports why not.
+fn may_write_to(path: &Path) -> bool {
+    written_file::may_write(path) || !path.exists()
+}
+
 impl FileBacked for Database {
     fn backing_file(&self) -> Option<&BackingFile<Self>> {
         Some(&self.file)
@@ -154,22 +169,15 @@ fn check(path: &Path, sled: &Db) -> Result<()> {
 
 /// The exclusive right within this process to open a directory.
 struct Held {
-    place: Place,
     /// The file that sled locks.
     locked: PathBuf,
+    _place: HeldPlace,
 }
-
-static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
 
 impl Held {
     /// Blocks until no other thread of this process has the directory open.
     fn take(place: Place, locked: PathBuf) -> Self {
-        let (held, released) = &HELD;
-        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
-        let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
-        held.get_or_insert_default().insert(place.clone());
-        Self { place, locked }
+        Self { locked, _place: HeldPlace::take(place) }
     }
 }
 
@@ -190,8 +198,5 @@ impl Drop for Held {
                 thread::park_timeout(BETWEEN);
             }
         }
-        let (held, released) = &HELD;
-        held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.place);
-        released.notify_all();
     }
 }

@@ -43,6 +43,16 @@ pub(crate) fn opening(path: &Path, error: sled::Error) -> Error {
     }
 }
 
+/// Returns the error for a directory of which this user may not write to this part.
+pub(crate) fn read_only(path: &Path, part: &Path) -> Error {
+    let why = format!(
+        "this user may not write to `{}`, and sled cannot open a database without writing to it: get the right to write, or copy \
+         the directory and open the copy",
+        part.display()
+    );
+    Error::Config { place: format!("`{}`", path.display()), why }
+}
+
 /// Returns the error for a directory that does not hold a store of this crate.
 pub(crate) fn foreign(path: &Path, why: &str) -> Error {
     Error::Config { place: format!("`{}`", path.display()), why: why.to_owned() }

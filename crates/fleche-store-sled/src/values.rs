@@ -66,6 +66,7 @@ impl ValueStore for SledValues {
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         let database = self.database()?.writable()?;
+        database.check_size(encoded.len())?;
         database.change(id, || {
             // The age comes first, so that a kill between the two writes leaves no value without an age.
             database.ages.insert(id.as_bytes(), &now().to_be_bytes())?;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use fleche_core::written_file::may_write;
+
 use crate::keep::beside;
 
 /// What this user may do with a SQLite file and with its directory, in which SQLite keeps a log.
@@ -20,7 +22,7 @@ impl FileAccess {
     pub(crate) fn of(path: &Path) -> Self {
         let has_log = || beside(path, "-wal").exists() && beside(path, "-shm").exists();
         let directory = path.parent().unwrap_or(path);
-        match (is_writable(path), is_writable(directory)) {
+        match (may_write(path), may_write(directory)) {
             (true, true) => Self::Full,
             (true, false) if has_log() => Self::Full,
             (false, true) => Self::Read,
@@ -28,19 +30,4 @@ impl FileAccess {
             _ => Self::ReadAsItIs,
         }
     }
-}
-
-// Opening the file for writing is not an alternative: closing it would release SQLite's locks on it in this process.
-#[cfg(target_os = "linux")]
-fn is_writable(path: &Path) -> bool {
-    use nix::{
-        fcntl::{AT_FDCWD, AtFlags},
-        unistd::{AccessFlags, faccessat},
-    };
-    faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_writable(path: &Path) -> bool {
-    std::fs::metadata(path).map_or(true, |metadata| !metadata.permissions().readonly())
 }

@@ -79,8 +79,11 @@ impl Database {
                     return Err(config(format!("the database `{url}`"), "SQLite has no schemas: remove `schema`"));
                 }
                 let path = std::path::absolute(&path).map_err(Error::io("find the absolute path of", &path))?;
+                let Some(text) = path.to_str().filter(|text| !is_mangled(text)) else {
+                    return Err(not_text(&path, url));
+                };
                 // A process with another working directory needs the absolute path.
-                let absolute = path.to_str().map_or_else(|| url.clone(), |path| format!("sqlite:{path}").into());
+                let absolute: DatabaseUrl = format!("sqlite:{text}").into();
                 if url.is_variable() {
                     let database = Self::open_file(&path, url, timeout).map_err(|error| without_path(error, url))?;
                     return Ok((database, absolute));
@@ -210,6 +213,20 @@ fn check_schema(url: &DatabaseUrl, schema: Option<&str>) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Returns whether the path was made from one that is not UTF-8, for instance by `Path::display`: it has a replacement character.
+/// An existing file whose name has this character is fine.
+fn is_mangled(path: &str) -> bool {
+    path.contains(char::REPLACEMENT_CHARACTER) && !Path::new(path).exists()
+}
+
+/// Returns the error of a path that is not UTF-8, which neither URLs nor the driver accept.
+fn not_text(path: &Path, url: &DatabaseUrl) -> Error {
+    let why = "the path is not UTF-8, as SQLite databases need it: rename the directory or choose another one, or use a file or \
+               redb store, which accept any path";
+    let shown = if url.is_variable() { url.to_string() } else { path.display().to_string() };
+    config(format!("the SQLite database `{shown}`"), why)
 }
 
 /// Removes the log and its index if only the database file itself was removed. A new file of that name would be read

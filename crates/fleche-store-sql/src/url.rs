@@ -193,11 +193,9 @@ impl DatabaseUrl {
 
     /// Resolves a relative path of a file against this directory.
     pub(crate) fn resolve(&mut self, directory: &Path) {
-        // A URL cannot contain a directory that is not Unicode.
-        if let Some(file) = self.file().filter(|path| !path.is_empty() && !path.starts_with(':'))
-            && let Some(path) = directory.join(file).to_str()
-        {
-            self.0 = format!("sqlite:{path}");
+        if let Some(file) = self.file().filter(|path| !path.is_empty() && !path.starts_with(':')) {
+            // A URL cannot contain a directory that is not Unicode. Opening the store reports it.
+            self.0 = format!("sqlite:{}", directory.join(file).display());
         }
     }
 }

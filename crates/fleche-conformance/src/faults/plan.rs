@@ -2,8 +2,12 @@
 
 use std::{
     fmt, io, panic,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
     thread,
+    time::Duration,
 };
 
 use fleche_core::{Error, Result};
@@ -21,15 +25,19 @@ pub enum Fault {
     Panic,
     /// It takes so long that others overtake it, and succeeds.
     Delay,
+    /// It does not return while the script of another thread runs, and succeeds when the fault is gone.
+    Hang,
 }
 
 impl Fault {
     /// Every way to fail.
-    pub const ALL: [Self; 5] = [Self::Full, Self::Broken, Self::Once, Self::Panic, Self::Delay];
+    pub const ALL: [Self; 6] = [Self::Full, Self::Broken, Self::Once, Self::Panic, Self::Delay, Self::Hang];
 }
 
 /// How often an operation that is delayed lets others go first, if none of them overtakes it.
 const YIELDS: u32 = 200;
+/// How often who waits for an operation to fail looks whether the script has ended instead.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Which operation of one or more stores fails, and how; counts them.
 pub struct Plan {
@@ -38,17 +46,51 @@ pub struct Plan {
     count: AtomicU64,
     ended: AtomicBool,
     struck: AtomicBool,
+    /// Held while `ended` or `struck` changes.
+    gate: Mutex<()>,
+    changed: Condvar,
 }
 
 impl Plan {
     /// The n-th operation from now on fails; the first is number 1.
     pub fn new(fault: Fault, nth: u64) -> Self {
-        Self { fault, nth, count: AtomicU64::new(0), ended: AtomicBool::new(false), struck: AtomicBool::new(false) }
+        Self {
+            fault,
+            nth,
+            count: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            struck: AtomicBool::new(false),
+            gate: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
-    /// From now on nothing fails.
+    /// From now on nothing fails, and an operation that hangs returns.
     pub fn end(&self) {
-        self.ended.store(true, SeqCst);
+        self.set(&self.ended);
+    }
+
+    /// Returns when an operation has failed or hangs, or this does not return true any more.
+    pub(super) fn wait_until_struck(&self, is_running: impl Fn() -> bool) {
+        let mut gate = self.lock();
+        while !self.has_struck() && is_running() {
+            gate = self.changed.wait_timeout(gate, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn set(&self, flag: &AtomicBool) {
+        let _gate = self.lock();
+        flag.store(true, SeqCst);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How operations fail.
+    pub(super) fn fault(&self) -> Fault {
+        self.fault
     }
 
     /// Whether anything has failed.
@@ -74,12 +116,12 @@ impl Plan {
         let now = match self.fault {
             Fault::Full => number >= self.nth && writes,
             Fault::Broken => number >= self.nth,
-            Fault::Once | Fault::Panic | Fault::Delay => number == self.nth,
+            Fault::Once | Fault::Panic | Fault::Delay | Fault::Hang => number == self.nth,
         };
         if !now || self.ended.load(SeqCst) {
             return Ok(());
         }
-        self.struck.store(true, SeqCst);
+        self.set(&self.struck);
         let kind = match self.fault {
             Fault::Full => io::ErrorKind::StorageFull,
             Fault::Broken | Fault::Once => io::ErrorKind::Other,
@@ -90,6 +132,11 @@ impl Plan {
                 while self.count.load(SeqCst) == number && yields.next().is_some() {
                     thread::yield_now();
                 }
+                return Ok(());
+            }
+            Fault::Hang => {
+                let is_on = |_: &mut ()| !self.ended.load(SeqCst);
+                drop(self.changed.wait_while(self.lock(), is_on).unwrap_or_else(PoisonError::into_inner));
                 return Ok(());
             }
         };

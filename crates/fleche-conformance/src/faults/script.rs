@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The calls that are recorded in the end.
-const CALLS: [Call; 7] = [
+const CALLS: [Call; 8] = [
     Call::Short(3),
     Call::Long(4, 100),
     Call::Long(5, 30_000),
@@ -18,7 +18,11 @@ const CALLS: [Call; 7] = [
     Call::Nested(7),
     Call::Later(8, 500),
     Call::Long(9, 65),
+    IMPATIENT,
 ];
+
+/// A call that computes by itself where waiting for another that computes it takes long.
+pub(super) const IMPATIENT: Call = Call::Impatient(10);
 
 /// Makes every call.
 ///

@@ -56,6 +56,7 @@ pub(crate) enum Fault {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Config {
+    #[serde(with = "fleche_core::store::portable_path")]
     pub(crate) root: PathBuf,
     pub(crate) fault: Fault,
 }

@@ -66,6 +66,9 @@ impl<S: ValueStore> ValueStore for ReadOnly<S> {
     fn may_block(&self) -> bool {
         self.0.may_block()
     }
+    fn keeps_nothing(&self) -> bool {
+        self.0.keeps_nothing()
+    }
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(ReadOnlyConfig { store: self.0.config() })
     }
@@ -98,6 +101,15 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
     }
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
         self.0.owner(key)
+    }
+    /// All read-only handles of one store have the same identity. It is not that of the store: a caller that records its
+    /// results must not take those of a caller that records none.
+    fn identity(&self) -> usize {
+        // Identities are addresses of values that are aligned.
+        self.0.identity() | 1
+    }
+    fn keeps_nothing(&self) -> bool {
+        self.0.keeps_nothing()
     }
     fn may_block(&self) -> bool {
         self.0.may_block()

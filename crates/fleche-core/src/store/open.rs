@@ -9,11 +9,14 @@ use std::{
 
 use crate::{
     error::{Error, Result, ensure_not_forked},
-    fork,
+    fork, size_limit,
 };
 
 /// The stores of one kind that are open in this process, by identity. They are held weakly: a store is closed when its
 /// last user drops it.
+///
+/// The first store that is opened sees to it that [forked children](crate::fork) are noticed, and that a write past
+/// `ulimit -f` is [an error](crate::size_limit).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -43,6 +46,7 @@ impl<K: Eq + Hash, S> OpenStores<K, S> {
         // Before the lock, which another thread of the parent may have held at the fork.
         ensure_not_forked(|| "a store")?;
         fork::watch();
+        size_limit::catch_signal();
         let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
             return Ok(store);

@@ -14,6 +14,10 @@ use crate::error::{Error, Result};
 ///
 /// Databases keep working in a file that was unlinked, so what is written there is lost without an error. A store that keeps
 /// this beside its engine, and implements [`FileBacked`], notices that.
+///
+/// The earlier engine, and with it the room that the removed file takes on the disk, stays until the handles that opened it are
+/// dropped: operations and iterators that began before borrow it from them, and a handle that could be exchanged would cost each
+/// operation a lock.
 #[derive(Debug)]
 pub struct BackingFile<S> {
     path: PathBuf,

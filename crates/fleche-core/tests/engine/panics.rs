@@ -2,93 +2,19 @@
 //! computed result is not lost.
 
 use std::{
-    cell::Cell,
     future::Future,
-    mem,
     pin::pin,
     task::{Context, Poll, Waker},
     thread,
 };
 
+use fleche_conformance::faults::{Part, Tricky, defused, panics_from_now_on, while_panics};
 use fleche_core::{Cache, Error, Hashed, Skip, cache::HotTier, fleche};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     support::{Runs, logged, memory},
     turns::until_waiting,
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Serialize,
-    Deserialize,
-    PartialEq,
-    Clone,
-    Drop,
-}
-
-thread_local! {
-    /// The trait of [`Tricky`] that panics on this thread, if any.
-    static PANICS: Cell<Option<Part>> = const { Cell::new(None) };
-}
-
-fn reaches(part: Part) {
-    assert!(PANICS.get() != Some(part), "tricky {part:?}");
-}
-
-/// Runs the closure while this trait of every [`Tricky`] panics on this thread.
-pub(crate) fn while_panics<R>(part: Part, run: impl FnOnce() -> R) -> R {
-    let before = PANICS.replace(Some(part));
-    let result = run();
-    PANICS.set(before);
-    result
-}
-
-/// A value whose trait implementations panic on demand.
-#[derive(Debug)]
-pub(crate) struct Tricky(pub(crate) u64);
-
-impl Serialize for Tricky {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        reaches(Part::Serialize);
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Tricky {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Self(u64::deserialize(deserializer)?);
-        reaches(Part::Deserialize);
-        Ok(value)
-    }
-}
-
-impl PartialEq for Tricky {
-    fn eq(&self, other: &Self) -> bool {
-        reaches(Part::PartialEq);
-        self.0 == other.0
-    }
-}
-
-impl Clone for Tricky {
-    fn clone(&self) -> Self {
-        reaches(Part::Clone);
-        Self(self.0)
-    }
-}
-
-impl Drop for Tricky {
-    fn drop(&mut self) {
-        reaches(Part::Drop);
-    }
-}
-
-/// Returns the content of a value without dropping the value.
-pub(crate) fn defused(tricky: Tricky) -> u64 {
-    let inner = tricky.0;
-    mem::forget(tricky);
-    inner
-}
 
 fn cold(cache: &Cache) -> Cache {
     cache.hot_tier(HotTier::OFF)
@@ -275,7 +201,7 @@ fn hot_results_whose_drop_panics_can_be_evicted() {
         Tricky(x)
     }
     let run = || {
-        PANICS.set(Some(Part::Drop));
+        panics_from_now_on(Part::Drop);
         let cache = memory().hot_tier(HotTier::of(10_000));
         cache.scope(|| (0..2_000).map(|x| defused(given_way(x % 1_500))).sum::<u64>())
     };

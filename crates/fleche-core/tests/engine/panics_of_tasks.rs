@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fleche_conformance::faults::{Part, Tricky, defused, while_panics};
 use fleche_core::{
     Executor, ExecutorExt, JobError, Task, collect,
     encoding::Encoded,
@@ -13,10 +14,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    panics::{Part, Tricky, defused, while_panics},
-    support::{Runs, memory},
-};
+use super::support::{Runs, memory};
 
 /// An executor that runs each task during its submission.
 #[derive(Debug)]

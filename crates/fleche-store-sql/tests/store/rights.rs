@@ -1,9 +1,10 @@
 //! Tests of stores that are opened with read-only rights.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
+use fleche_conformance::give_up_root;
 use fleche_core::{CallStore, Digest, Error, ValueStore, claim::Claim};
-use fleche_store_sql::{SqlCalls, SqlValues};
+use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 use sqlx::{Connection as _, PgConnection, raw_sql};
 
 use super::common::{Scratch, key, record};
@@ -42,15 +43,26 @@ fn read_only_file_can_be_read() {
     filled(&scratch);
     let root = scratch.directory.path();
     set_mode(&root.join("test.db"), 0o444);
-    if fs::File::options().write(true).open(root.join("test.db")).is_ok() {
-        eprintln!("skipped: this user may write to every file");
-        return;
-    }
-    for mode in [0o755, 0o555] {
+    for mode in [0o777, 0o755, 0o555] {
         set_mode(root, mode);
-        assert_read_only(&scratch.open_values(), &scratch.open_calls());
+        // Root may write to every file, so another user reads.
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "store::rights::reader", "--nocapture"])
+            .env("FLECHE_READER", serde_json::to_string(&(&scratch.values, &scratch.calls)).unwrap())
+            .output()
+            .unwrap();
         set_mode(root, 0o755);
+        assert!(child.status.success(), "with mode {mode:o}: {}", String::from_utf8_lossy(&child.stderr));
     }
+}
+
+/// What the child does; nothing where this is no child.
+#[test]
+fn reader() {
+    let Ok(configs) = env::var("FLECHE_READER") else { return };
+    let (values, calls): (SqlValuesConfig, SqlCallsConfig) = serde_json::from_str(&configs).unwrap();
+    give_up_root();
+    assert_read_only(&SqlValues::open_with(&values).unwrap(), &SqlCalls::open_with(&calls).unwrap());
 }
 
 #[test]

@@ -1,0 +1,161 @@
+//! Places where stores may not write, or not much, and places of odd names.
+
+use fleche_core::{
+    CallStore, Error, ValueStore,
+    store::{CallStoreConfig, ValueStoreConfig},
+};
+
+use crate::{
+    fixture::Fixture,
+    item::Item,
+    peer::{Pair, Task},
+    shelf::{Calls, Shelf, Values},
+};
+
+/// Entries that are put and synced before the place becomes what it is.
+fn kept() -> Vec<Item> {
+    (0..10).map(Item::small).chain((10..13).map(Item::large)).collect()
+}
+
+fn put_and_sync(values: &dyn ValueStore, calls: &dyn CallStore) {
+    for item in kept() {
+        values.put(&item.id(), &item.value()).unwrap();
+        calls.put(&item.key(), &item.record()).unwrap();
+        values.sync(&item.id()).unwrap();
+        calls.sync(&item.key()).unwrap();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn any_name(_: &Fixture) {}
+
+/// Elsewhere the system refuses names that are no text.
+#[cfg(target_os = "linux")]
+pub(crate) fn any_name(fixture: &Fixture) {
+    use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
+
+    for name in [&b"caf\xe9"[..], b"a b\n\"c\"", b"d?e#f%20"] {
+        let directory = fixture.directory().join(OsStr::from_bytes(name));
+        fs::create_dir(&directory).unwrap();
+        let (values, calls) = (fixture.backend.scratch)(&directory);
+        let opened = (values.open(), calls.open());
+        let (values, calls) = match opened {
+            (Ok(values), Ok(calls)) => (values, calls),
+            (Err(error), _) | (_, Err(error)) => {
+                let shown = directory.display().to_string();
+                assert!(error.to_string().contains(&shown), "the error does not name the path `{shown}`: {error}");
+                assert!(fs::read_dir(&directory).unwrap().next().is_none(), "a place that is refused is written to");
+                continue;
+            }
+        };
+        put_and_sync(&*values, &*calls);
+        let configs = (values.config(), calls.config());
+        drop((values, calls));
+        if !fixture.backend.durable {
+            continue;
+        }
+        // As another process has them.
+        let text = (serde_json::to_string(&configs.0).unwrap(), serde_json::to_string(&configs.1).unwrap());
+        let values: Box<dyn ValueStoreConfig> = serde_json::from_str(&text.0).unwrap();
+        let calls: Box<dyn CallStoreConfig> = serde_json::from_str(&text.1).unwrap();
+        Values(values.open().unwrap()).assert_holds(&kept());
+        Calls(calls.open().unwrap()).assert_holds(&kept());
+    }
+}
+
+pub(crate) fn file_size_limit(fixture: &Fixture) {
+    if is_elsewhere(fixture) {
+        return;
+    }
+    fixture.program.perform(Task::LimitFiles, fixture.pair());
+    for item in kept() {
+        Values::open(fixture).assert_has(item);
+        Calls::open(fixture).assert_has(item);
+    }
+}
+
+pub(crate) fn read_rights(fixture: &Fixture) {
+    if is_elsewhere(fixture) {
+        return;
+    }
+    fixture.with_rights(0o555, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
+    // The directory is another user's to write to, the files are not.
+    fixture.with_rights(0o777, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
+}
+
+/// Puts what is kept. Returns whether none of it lies below the scratch directory.
+fn is_elsewhere(fixture: &Fixture) -> bool {
+    put_and_sync(&*fixture.open_values(), &*fixture.open_calls());
+    fixture.disk().is_empty()
+}
+
+#[cfg(unix)]
+pub(crate) use self::in_peer::{limited_in_peer, read_only_in_peer};
+
+#[cfg(not(unix))]
+pub(crate) fn limited_in_peer(_: &Pair) {}
+
+#[cfg(not(unix))]
+pub(crate) fn read_only_in_peer(_: &Pair) {}
+
+#[cfg(unix)]
+mod in_peer {
+    use fleche_core::{Cache, cache::HotTier};
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    use super::{Calls, Error, Pair, Shelf as _, Values, kept};
+    use crate::{
+        rights::give_up_root,
+        subject::{Call, Scene},
+    };
+
+    /// Larger than all files of a store that holds what is kept, and much smaller than what is then put.
+    const LIMIT: u64 = 4_000_000;
+    const LARGE: usize = 1_000_000;
+
+    pub(crate) fn limited_in_peer(pair: &Pair) {
+        let (values, calls) = (pair.values.open().unwrap(), pair.calls.open().unwrap());
+        let (_, most) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+        setrlimit(Resource::RLIMIT_FSIZE, LIMIT, most).unwrap();
+        let scene = Scene::new();
+        let cache = Cache::of(values.clone(), calls.clone(), true).hot_tier(HotTier::OFF);
+        for turn in 0..2 {
+            for x in 0..12 {
+                cache.scope(|| scene.call(Call::Long(x, LARGE))).unwrap();
+                cache.scope(|| scene.call(Call::Short(100 * turn + x))).unwrap();
+            }
+            // One result that is too large by itself.
+            cache.scope(|| scene.call(Call::Long(1, 2 * LIMIT as usize))).unwrap();
+        }
+        assert!(cache.stats().faults > 0, "nothing reached the limit: {:?}", cache.stats());
+        for item in kept() {
+            // A store that has just failed may be opened anew.
+            let _ = (values.contains(&item.id()), calls.contains(&item.key()));
+        }
+    }
+
+    pub(crate) fn read_only_in_peer(pair: &Pair) {
+        give_up_root();
+        let (values, calls) = match (pair.values.open(), pair.calls.open()) {
+            (Ok(values), Ok(calls)) => (values, calls),
+            (Err(error), _) | (_, Err(error)) => {
+                assert!(matches!(error, Error::Io { .. } | Error::Config { .. }), "{error:?}");
+                let text = error.to_string();
+                assert!(
+                    text.contains("write") || text.contains("writing"),
+                    "the error does not name the missing right: {text}"
+                );
+                return;
+            }
+        };
+        for item in kept() {
+            Values(values.clone()).assert_has(item);
+            Calls(calls.clone()).assert_has(item);
+        }
+        let scene = Scene::new();
+        let cache = Cache::of(values, calls, true).hot_tier(HotTier::OFF);
+        for x in 0..3 {
+            cache.scope(|| scene.call(Call::Long(x, 1000))).unwrap();
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Children of a process that has stores open.
+
+use crate::{
+    fixture::Fixture,
+    peer::{Pair, Task},
+};
+
+/// In a process of its own, so that no child has files that other cases have open.
+pub(crate) fn forked_child(fixture: &Fixture) {
+    fixture.program.perform(Task::Fork, fixture.pair());
+}
+
+/// Forks children of a process that has the stores open, again and again.
+#[cfg(unix)]
+pub(crate) fn in_peer(pair: &Pair) {
+    use fleche_core::{Cache, DigestPrefix, cache::HotTier};
+
+    use crate::{
+        forked::in_forked_child,
+        subject::{Call, Scene},
+    };
+
+    const RESULTS: u64 = 100;
+    const TURNS: u64 = 4;
+    let open = || {
+        let (values, calls) = (pair.values.open().unwrap(), pair.calls.open().unwrap());
+        Cache::of(values, calls, true).hot_tier(HotTier::OFF)
+    };
+    let scene = Scene::new();
+    let compute = |turn: u64| (0..RESULTS).all(|x| scene.call(Call::Long(turn * RESULTS + x, 100)).is_ok());
+    let mut cache = open();
+    assert!(cache.scope(|| compute(0)));
+    let known = cache.calls().keys(&DigestPrefix::all()).unwrap().next().unwrap().unwrap();
+    for turn in 1..=TURNS {
+        assert!(in_forked_child(|| {
+            let computed = cache.scope(|| compute(0) && compute(TURNS + 1));
+            let cannot_open = || pair.values.open().is_err() && pair.calls.open().is_err();
+            let refuses = || cache.calls().get(&known).is_err() && cache.calls().sync(&known).is_err();
+            let refused = !pair.durable || cannot_open() && refuses();
+            // Closing it would write what the parent has not written yet.
+            drop(std::mem::replace(&mut cache, Cache::void()));
+            computed && refused
+        }));
+        assert!(cache.scope(|| compute(turn)));
+    }
+    if pair.durable {
+        drop(cache);
+        cache = open();
+    }
+    let before = scene.runs();
+    assert!(cache.scope(|| (0..=TURNS).all(compute)));
+    assert_eq!(scene.runs() - before, 0, "results that the parent had recorded are lost");
+    assert!(cache.scope(|| compute(TURNS + 1)));
+    assert_eq!(scene.runs() - before, RESULTS, "results of a child are recorded");
+}
+
+#[cfg(not(unix))]
+pub(crate) fn in_peer(_: &Pair) {}

@@ -1,0 +1,55 @@
+//! `HeldPlace`: which places this process has open, for engines that open one place once.
+
+use std::{
+    collections::HashSet,
+    sync::{Condvar, Mutex, PoisonError},
+};
+
+use super::Place;
+
+/// The right to have a place open, of which there is one in a process.
+///
+/// A store that its last handle closes may still be closing when the next one is opened. A store that keeps this behind its
+/// engine, so that it is dropped later, is opened again only when it is closed.
+#[derive(Debug)]
+pub struct HeldPlace(Place);
+
+static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
+
+impl HeldPlace {
+    /// Takes the right to the place, once nothing else in this process has it.
+    pub fn take(place: Place) -> Self {
+        let (held, released) = &HELD;
+        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
+        let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
+        held.get_or_insert_default().insert(place.clone());
+        Self(place)
+    }
+}
+
+impl Drop for HeldPlace {
+    fn drop(&mut self) {
+        let (held, released) = &HELD;
+        held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.0);
+        released.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_place_is_held_once_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::of(directory.path()).unwrap();
+        let held = HeldPlace::take(place.clone());
+        let other = thread::spawn(move || drop(HeldPlace::take(place)));
+        assert!(!other.is_finished());
+        drop(held);
+        other.join().unwrap();
+    }
+}

@@ -1,0 +1,176 @@
+//! A server of PostgreSQL that is stopped, and one that is killed, while calls are made: real signals to a scratch server.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use fleche_core::{Cache, Skip, cache::HotTier, fleche};
+use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
+
+use crate::postgres::Server;
+
+/// The store's limit for one operation.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// What takes so long does not end. A cache tries a failing store again within a minute.
+const PATIENCE: Duration = Duration::from_mins(3);
+const THREADS: usize = 4;
+/// So many calls are made before, amid and after each failure.
+const CALLS: u64 = 200;
+
+/// How a server fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Failure {
+    Stopped,
+    Killed,
+}
+
+impl Failure {
+    pub(super) const ALL: [Self; 2] = [Self::Stopped, Self::Killed];
+}
+
+static BODIES: AtomicU64 = AtomicU64::new(0);
+
+/// A result that a record holds, or one in the value store.
+#[fleche]
+fn result(x: u64) -> Vec<u64> {
+    BODIES.fetch_add(1, SeqCst);
+    right(x)
+}
+
+fn right(x: u64) -> Vec<u64> {
+    vec![x; if x.is_multiple_of(2) { 2 } else { 100 }]
+}
+
+/// Makes calls while the server fails and comes back. Returns how many ended while it was failing.
+///
+/// # Errors
+/// A message where there is no server, and for everything that went wrong.
+pub(super) fn run(failure: Failure) -> Result<u64, String> {
+    let mut server = Server::start()?;
+    let values = SqlValuesConfig::new(server.url.clone()).timeout(TIMEOUT);
+    let calls = SqlCallsConfig::new(server.url.clone()).timeout(TIMEOUT);
+    let open = || {
+        let values = SqlValues::open_with(&values).map_err(|error| error.to_string())?;
+        let calls = SqlCalls::open_with(&calls).map_err(|error| error.to_string())?;
+        Ok::<_, String>(Cache::new(values, calls).hot_tier(HotTier::OFF))
+    };
+    let cache = open()?;
+    let load = Load::new(cache.clone());
+    let amid = thread::scope(|scope| {
+        let (ended, calls) = mpsc::sync_channel(THREADS);
+        for _ in 0..THREADS {
+            let (load, ended) = (&load, ended.clone());
+            scope.spawn(move || load.run(&ended));
+        }
+        drop(ended);
+        let amid = load.watch(&calls, failure, &mut server);
+        load.stop.store(true, SeqCst);
+        // Nobody receives what is still sent: the threads end.
+        drop(calls);
+        amid
+    })?;
+    let stats = cache.stats();
+    if stats.outages == 0 || !stats.skipped.contains_key(&Skip::StoreLeftAlone) {
+        return Err(format!("calls did not leave the server alone: {stats:?}"));
+    }
+    let acknowledged = load.into_acknowledged();
+    drop(cache);
+    check_recorded(&open()?, &acknowledged)?;
+    Ok(amid)
+}
+
+/// Calls on several threads.
+struct Load {
+    cache: Cache,
+    next: AtomicU64,
+    stop: AtomicBool,
+    /// Whether the server is known to be failing.
+    failing: AtomicBool,
+    /// The calls whose records the store has shown.
+    acknowledged: Mutex<BTreeSet<u64>>,
+}
+
+type Ended = Result<(), String>;
+
+impl Load {
+    fn new(cache: Cache) -> Self {
+        Self {
+            cache,
+            next: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            acknowledged: Mutex::default(),
+        }
+    }
+
+    fn acknowledged(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes new calls, and now and then one that was made before.
+    fn run(&self, ended: &SyncSender<Ended>) {
+        let _active = self.cache.enter();
+        while !self.stop.load(SeqCst) {
+            let next = self.next.fetch_add(1, SeqCst);
+            let x = if next.is_multiple_of(8) { next / 2 } else { next };
+            let outcome = if result(x) == right(x) { Ok(()) } else { Err(format!("the result of call {x} is wrong")) };
+            // While the server is failing, this would take the timeout each time.
+            if !self.failing.load(SeqCst) && result::contains(x).unwrap_or(false) {
+                self.acknowledged().insert(x);
+            }
+            if ended.send(outcome).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Has the server fail and come back while the calls end one after another. Returns how many ended amid.
+    fn watch(&self, ended: &Receiver<Ended>, failure: Failure, server: &mut Server) -> Result<u64, String> {
+        let next = |when: &str| match ended.recv_timeout(PATIENCE) {
+            Ok(outcome) => outcome.map_err(|why| format!("{when}: {why}")),
+            Err(_) => Err(format!("{when}: no call has ended for {PATIENCE:?}")),
+        };
+        (0..CALLS).try_for_each(|_| next("before"))?;
+        match failure {
+            Failure::Stopped => server.suspend(),
+            Failure::Killed => server.kill(),
+        }
+        self.failing.store(true, SeqCst);
+        (0..CALLS).try_for_each(|_| next("amid"))?;
+        match failure {
+            Failure::Stopped => server.resume(),
+            Failure::Killed => server.restart()?,
+        }
+        let (known, begun) = (self.acknowledged().len() as u64, Instant::now());
+        self.failing.store(false, SeqCst);
+        while (self.acknowledged().len() as u64) < known + CALLS / 4 {
+            next("afterwards")?;
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("no result is recorded {PATIENCE:?} after the server came back"));
+            }
+        }
+        Ok(CALLS)
+    }
+
+    fn into_acknowledged(self) -> BTreeSet<u64> {
+        self.acknowledged.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every call that was acknowledged is a hit, with another handle.
+fn check_recorded(anew: &Cache, acknowledged: &BTreeSet<u64>) -> Result<(), String> {
+    let before = BODIES.load(SeqCst);
+    let is_right = anew.scope(|| acknowledged.iter().all(|x| result(*x) == right(*x)));
+    match BODIES.load(SeqCst) - before {
+        _ if !is_right => Err("a recorded result is wrong".to_owned()),
+        0 => Ok(()),
+        lost => Err(format!("of {} results that were recorded, {lost} are lost", acknowledged.len())),
+    }
+}
