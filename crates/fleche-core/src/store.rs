@@ -3,6 +3,7 @@
 mod backend;
 mod config;
 mod forward;
+mod held;
 mod open;
 pub mod portable_path;
 mod replaced;
@@ -11,6 +12,7 @@ pub use backend::{BackendInfo, StorePair, backends, registered_twice};
 pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
 #[doc(hidden)]
 pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
+pub use held::HeldPlace;
 pub use open::{OpenStores, Place};
 pub use replaced::{BackingFile, FileBacked};
 
