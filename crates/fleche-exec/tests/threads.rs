@@ -6,8 +6,6 @@ mod amid;
 mod bound;
 #[path = "threads/common.rs"]
 mod common;
-#[path = "threads/hangs.rs"]
-mod hangs;
 #[cfg(target_os = "linux")]
 #[path = "threads/isolated.rs"]
 mod isolated;
