@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: lets every operation of every store fail, in every way, and looks at what users get.
+//! `cargo xtask faults`: makes every operation of every store fail in every way, and checks what users' calls return.
 
 #[cfg(unix)]
 mod server;
@@ -9,24 +9,26 @@ use fleche_conformance::faults::{Fault, Part, run_faults, run_panics};
 use crate::postgres;
 use crate::{matrix::aligned, selected::Selected};
 
-/// Whose stores fail.
+/// The arguments of `cargo xtask faults`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     selected: Selected,
 }
 
-/// Runs the script for every backend, fault and operation, lets every part of a type panic, and has a server stopped and killed.
+/// Runs the script for every combination of backend, fault and operation.
+///
+/// It also makes every part of a user's type panic, and stops and kills a PostgreSQL server.
 ///
 /// # Errors
-/// A message where a backend is unknown, and for everything that went wrong.
+/// Fails if a backend is unknown, or with one line for each check that failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let backends = arguments.selected.all()?;
     #[cfg(unix)]
     if backends.iter().any(|backend| backend.name == postgres::BACKEND) && !postgres::is_there() {
         return postgres::run_again();
     }
-    let header = std::iter::once("operations that failed".to_owned());
+    let header = std::iter::once("failed operations".to_owned());
     let faults = Fault::ALL.map(|fault| format!("{fault:?}"));
     let panics = Part::ALL.map(|part| format!("{part:?} panics"));
     let header = header.chain(faults).chain(panics).chain(server_columns());
@@ -54,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
             }
             match server::run(failure) {
                 Ok(calls) => note(Some(calls), Vec::new()),
-                Err(why) => note(Some(0), vec![format!("a server that was {failure:?}: {why}")]),
+                Err(why) => note(Some(0), vec![format!("server {failure:?}: {why}")]),
             }
         }
         rows.push(row);

@@ -118,7 +118,7 @@ impl Server {
 
     /// Stops all processes of the server, so that it neither answers nor closes a connection.
     pub(crate) fn suspend(&self) {
-        // First the process that would start others.
+        // The main process is stopped first, since it would start others.
         signal(self.child.id(), Signal::SIGSTOP);
         self.children().into_iter().for_each(|child| signal(child, Signal::SIGSTOP));
     }
@@ -136,7 +136,7 @@ impl Server {
         signal(self.child.id(), Signal::SIGKILL);
         children.iter().for_each(|child| signal(*child, Signal::SIGKILL));
         let _ = self.child.wait();
-        // A new server refuses to start beside a process of the old one.
+        // A new server refuses to start while a process of the old one exists.
         while children.iter().any(|child| parent_of(*child).is_some()) {
             thread::park_timeout(Duration::from_millis(10));
         }
@@ -202,7 +202,7 @@ fn signal(process: u32, signal: Signal) {
 /// Returns the parent of a running process, or `None` if there is no such process or it has ended.
 fn parent_of(process: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name of the program, which comes first, may contain anything.
+    // The program's name in parentheses may contain any characters, so parsing begins after the last parenthesis.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     if fields.next()? == "Z" { None } else { fields.next()?.parse().ok() }
 }

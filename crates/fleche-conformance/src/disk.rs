@@ -68,7 +68,7 @@ impl Disk<'_> {
         self.files().into_iter().filter_map(read).filter(|file| file.len() > bytes).collect()
     }
 
-    /// Sets the modes of all directories, this one included, and of all files.
+    /// Sets the modes of all directories, including this one, and of all files.
     #[cfg(unix)]
     pub(crate) fn set_modes(&self, directories: u32, files: u32) {
         use std::os::unix::fs::PermissionsExt as _;
@@ -85,7 +85,7 @@ impl Disk<'_> {
         self.all().0
     }
 
-    /// All files, and all directories.
+    /// Returns all files and all directories, including this one.
     fn all(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut files, mut directories) = (Vec::new(), vec![self.0.to_owned()]);
         let mut next = 0;

@@ -1,4 +1,4 @@
-//! Failing stores: whatever operation of a store fails, and however, the user's calls return what they should.
+//! Fault injection: makes operations of stores fail in several ways, and checks that calls return the right results.
 
 mod panics;
 mod plan;
@@ -15,21 +15,21 @@ pub use store::{FaultyCalls, FaultyValues};
 
 use crate::{capture::capture, fixture::Fixture, patience::within, peer::Program, subject::Scene};
 
-/// One script takes no more than this, however slow the store.
+/// The time limit of one run of the script, which also suffices for slow stores.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// After so many failures the rest would tell nothing new.
+/// The number of failures after which the run ends.
 const ENOUGH: usize = 20;
-/// A script has fewer operations than this.
+/// An upper limit for the number of operations of the script.
 const MOST: u64 = 2_000;
 
-/// What came of letting every operation fail in one way.
+/// The results of making every operation fail in one way.
 #[derive(Clone, Debug)]
 pub struct FaultReport {
-    /// How they failed.
+    /// How the operations failed.
     pub fault: Fault,
-    /// How many operations there were, each of which failed in a run of its own.
+    /// The number of operations, each of which failed in a run of its own.
     pub operations: u64,
-    /// What went wrong, with the number of the operation that failed.
+    /// The failures, each with the number of the operation that was made to fail.
     pub failures: Vec<String>,
 }
 
@@ -39,19 +39,20 @@ impl fmt::Display for FaultReport {
     }
 }
 
-/// Runs a script of user's calls on stores of the backend once for each operation that the stores are asked for, which
-/// fails in this way; afterwards the stores must work again.
+/// Runs a script of calls on stores of the backend once for each store operation of the script, which fails in this way.
+///
+/// All calls must return the right results, and the stores must work again after the fault.
 pub fn run_faults(backend: &'static BackendInfo, fault: Fault) -> FaultReport {
     let mut report = FaultReport { fault, operations: 0, failures: Vec::new() };
     for nth in 1..=MOST {
         let plan = Arc::new(Plan::new(fault, nth));
         let planned = plan.clone();
         let outcome = within(PATIENCE, "faults", move || run_one(backend, &planned)).and_then(|outcome| outcome);
-        // What still hangs, and was given up, ends.
+        // Release operations that still hang after the time limit.
         plan.end();
         let struck = plan.has_struck();
         if let Err(why) = outcome {
-            let at = if struck { format!("at operation {nth}") } else { "without striking".to_owned() };
+            let at = if struck { format!("at operation {nth}") } else { "without a failing operation".to_owned() };
             report.failures.push(format!("{fault:?} {at}: {why}"));
         }
         if !struck || report.failures.len() >= ENOUGH {
@@ -71,23 +72,25 @@ fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String
         let faulty =
             Cache::new(FaultyValues::new(values.clone(), plan.clone()), FaultyCalls::new(calls.clone(), plan.clone()))
                 .hot_tier(HotTier::OFF);
-        amid(&faulty, scene, plan).map_err(|why| format!("amid faults {why}"))?;
+        amid(&faulty, scene, plan).map_err(|why| format!("during the fault: {why}"))?;
         plan.end();
-        script::calls(&faulty, scene).map_err(|why| format!("after the fault {why}"))?;
-        // That handle may still leave the stores alone, as a cache does for a while when they fail repeatedly.
+        script::calls(&faulty, scene).map_err(|why| format!("after the fault: {why}"))?;
+        // The circuit breaker of the first handle may still be open, so the stores are checked through another one.
         let anew = faulty.hot_tier(HotTier::OFF);
-        script::calls(&anew, scene).map_err(|why| format!("after the fault {why}"))?;
+        script::calls(&anew, scene).map_err(|why| format!("after the fault: {why}"))?;
         hits(&anew, scene, "after the fault")?;
     }
     let reopened = Cache::of(fixture.open_values(), fixture.open_calls(), true).hot_tier(HotTier::OFF);
     if !backend.durable {
-        script::calls(&reopened, scene).map_err(|why| format!("after reopening {why}"))?;
+        script::calls(&reopened, scene).map_err(|why| format!("after reopening: {why}"))?;
     }
     hits(&reopened, scene, "after reopening")
 }
 
-/// Runs the script. While an operation hangs, only the caller that has asked for it waits: another thread makes other calls, of
-/// the same functions too, and one call that the script makes, for which it does not wait long.
+/// Runs the script during the fault.
+///
+/// With [`Fault::Hang`], it also checks that the hanging operation blocks only its own caller: another thread makes other calls
+/// of the same functions, and one of the script's calls, with a short limit for waiting.
 fn amid(faulty: &Cache, scene: Scene, plan: &Plan) -> Result<(), String> {
     if plan.fault() != Fault::Hang {
         return script::run(faulty, scene);
@@ -96,7 +99,7 @@ fn amid(faulty: &Cache, scene: Scene, plan: &Plan) -> Result<(), String> {
         let script = scope.spawn(|| capture(|| script::run(faulty, scene)));
         plan.wait_until_struck(|| !script.is_finished());
         if !plan.has_struck() {
-            // The script has fewer operations. Those of the others are not meant.
+            // The script has fewer operations than `nth`. Operations of the other thread must not fail in its place.
             plan.end();
         }
         let others = capture(|| {
@@ -105,17 +108,17 @@ fn amid(faulty: &Cache, scene: Scene, plan: &Plan) -> Result<(), String> {
         });
         plan.end();
         let script = script.join().unwrap_or_else(|_| Err("its thread died".to_owned()));
-        others.and_then(|outcome| outcome).map_err(|why| format!("while an operation hangs {why}"))?;
+        others.and_then(|outcome| outcome).map_err(|why| format!("while an operation hangs: {why}"))?;
         script.and_then(|outcome| outcome)
     })
 }
 
-/// Every call is right, and no body runs.
+/// Makes every call, and fails if a result is wrong or a body runs.
 fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<(), String> {
     let before = scene.runs();
-    script::calls(cache, scene).map_err(|why| format!("{when} {why}"))?;
+    script::calls(cache, scene).map_err(|why| format!("{when}: {why}"))?;
     match scene.runs() - before {
         0 => Ok(()),
-        again => Err(format!("{when} {again} calls are computed that should be recorded")),
+        again => Err(format!("{when}: {again} calls are computed that should be recorded")),
     }
 }

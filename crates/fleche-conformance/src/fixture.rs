@@ -53,12 +53,12 @@ impl Fixture {
         self.scratch.path()
     }
 
-    /// The stores, for a second process.
+    /// Returns the configurations of the stores, to pass to a second process.
     pub(crate) fn pair(&self) -> Pair {
         Pair { values: self.values.clone(), calls: self.calls.clone(), durable: self.backend.durable }
     }
 
-    /// Runs the closure while all directories and files of the stores have these modes.
+    /// Runs the closure while all directories and files of the stores have these modes, and then resets the modes.
     pub(crate) fn with_rights(&self, directories: u32, files: u32, run: impl FnOnce()) {
         self.disk().set_modes(directories, files);
         let outcome = catch_unwind(AssertUnwindSafe(run));

@@ -185,18 +185,17 @@ list! { $
         later_format_stays: damage::later_format_stays, Disk;
     }
     places {
-        /// A directory whose name is no UTF-8, and one with a newline in its name, hold stores, or are refused by an error that
-        /// shows the name.
+        /// Directories with names that are not UTF-8, or contain a newline, work, or are refused with an error that shows the name.
         any_name: places::any_name, Store;
-        /// A user who may only read the files is served what is in them, or gets an error that says what is missing. Calls return
-        /// their results.
+        /// A user with read permission only can read the entries, or gets an error that names the missing permission. Calls
+        /// return their results.
         read_rights: places::read_rights, Disk;
-        /// Where the limit on the size of files is reached, calls return their results, what was synced stays, and the process
-        /// lives.
+        /// When the limit for the size of files is reached, calls return their results, synced entries stay, and the process
+        /// survives.
         file_size_limit: places::file_size_limit, Disk;
     }
     processes {
-        /// A forked child computes without the stores, and changes nothing in them. A durable store cannot be opened there, and
+        /// A forked child computes without the stores and changes nothing in them. A durable store cannot be opened there, and
         /// refuses operations.
         forked_child: processes::forked_child, Store;
     }

@@ -1,4 +1,4 @@
-//! A second process of a case, which sees the stores as another program or a worker does.
+//! A second process of a case, which opens the stores as another program or a worker does.
 
 use std::{
     env,
@@ -19,25 +19,25 @@ use crate::{
     shelf::{Calls, Shelf, Values},
 };
 
-/// Names, in the environment of a peer, the directory with its request.
+/// The environment variable that tells a peer the directory of its request.
 const REQUESTED: &str = "FLECHE_CONFORMANCE_VISIT";
 const REQUEST: &str = "request.json";
 const OUTCOME: &str = "outcome.json";
 
-/// How to start this program again so that it reaches the suite.
+/// The arguments with which this program is started again, so that it reaches the suite.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     arguments: Vec<OsString>,
 }
 
-/// What a peer is to do.
+/// The request to a peer.
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
     Visit(Visit),
     Task(Task, Pair),
 }
 
-/// What a peer is to do with one store: look for one item, and put another.
+/// A request to open a store, look for one item, and put another.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Visit {
     store: Store,
@@ -51,50 +51,50 @@ pub(crate) enum Store {
     Calls(Box<dyn CallStoreConfig>),
 }
 
-/// A case that runs in a process of its own, since it changes the process.
+/// The body of a case that runs in a process of its own, since it changes the state of the process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
     /// Forks children.
     Fork,
-    /// Limits the size of its files.
+    /// Sets a limit for the size of files.
     LimitFiles,
-    /// Gives up the rights of root.
+    /// Gives up root privileges.
     ReadOnly,
 }
 
-/// The stores that a task is about.
+/// The stores on which a task works.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pair {
     pub(crate) values: Box<dyn ValueStoreConfig>,
     pub(crate) calls: Box<dyn CallStoreConfig>,
-    /// Whether they keep entries when they are closed.
+    /// Whether the stores are durable.
     pub(crate) durable: bool,
 }
 
 /// The outcome of a visit.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
-    /// The store does not open, for this reason.
+    /// The store did not open, with this error.
     Refused(String),
-    /// It opens; whether the item was there. The other one was put.
+    /// The store opened, and the other item was put. Whether the first was found.
     Opened { found: bool },
-    /// It opens, and then this happens.
+    /// The store opened, and then this panic occurred.
     Failed(String),
 }
 
-/// Runs as the second process of a case if this process was started for that, and then exits.
+/// If this process was started as the second process of a case, does its work and exits.
 ///
 /// The suite starts the program that runs it again, with the same arguments, to see a store from another process. A program
 /// whose `main` does other work before it calls [`run`](crate::run) should call this first.
 ///
 /// # Panics
-/// Panics in the second process if the files of its request are gone.
+/// Panics in the second process if the files of its request are missing.
 pub fn run_peer() {
     let Some(directory) = env::var_os(REQUESTED) else { return };
     let directory = Path::new(&directory);
     let request = fs::read(directory.join(REQUEST)).expect("a peer can read its request");
     let request: Request = serde_json::from_slice(&request).expect("a peer understands its request");
-    // Created now: a task may give up the right to do so.
+    // The file is created first, since a task may give up the permission to do so.
     let mut file = File::create(directory.join(OUTCOME)).expect("a peer can write its outcome");
     let outcome = match request {
         Request::Visit(visit) => serde_json::to_vec(&visit.run()),
@@ -112,26 +112,29 @@ pub fn run_peer() {
 }
 
 impl Program {
-    /// The program with its own arguments.
+    /// Returns the arguments of this process.
     pub(crate) fn this() -> Self {
         Self { arguments: env::args_os().skip(1).collect() }
     }
 
-    /// The test binary, with one test of it: `module_path!()` of the test, with its name.
+    /// Returns the arguments that run one test of this test binary. `path` is the test's `module_path!()` and name.
     pub(crate) fn test(path: &str) -> Self {
         let name = path.split_once("::").map_or(path, |(_crate, name)| name);
         Self { arguments: ["--exact", name, "--nocapture"].map(OsString::from).into() }
     }
 
-    /// Has another process visit the store: look for the first item, and put the second.
+    /// Starts another process that opens the store, looks for the first item, and puts the second.
     pub(crate) fn visit(&self, store: Store, look_for: Item, put: Item) -> Outcome {
         self.request(&Request::Visit(Visit { store, look_for: look_for.nth, put: put.nth }))
     }
 
-    /// Has another process do this task. Panics where the task fails.
+    /// Starts another process that performs this task.
+    ///
+    /// # Panics
+    /// Panics if the task fails.
     pub(crate) fn perform(&self, task: Task, pair: Pair) {
         let outcome: Result<(), String> = self.request(&Request::Task(task, pair));
-        outcome.unwrap_or_else(|why| panic!("in a process of its own: {why}"));
+        outcome.unwrap_or_else(|why| panic!("in the second process: {why}"));
     }
 
     fn request<T: for<'a> Deserialize<'a>>(&self, request: &Request) -> T {
@@ -139,16 +142,17 @@ impl Program {
         fs::write(scratch.path().join(REQUEST), serde_json::to_vec(request).unwrap()).unwrap();
         let mut peer = Command::new(env::current_exe().unwrap());
         peer.args(&self.arguments).env(REQUESTED, scratch.path()).stdin(Stdio::null());
-        let output = peer.output().unwrap_or_else(|error| panic!("no second process starts: {error}"));
-        let said = || format!("it ended with {} and said: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        let output = peer.output().unwrap_or_else(|error| panic!("cannot start a second process: {error}"));
+        let said =
+            || format!("it ended with {} and printed: {}", output.status, String::from_utf8_lossy(&output.stderr));
         let outcome = fs::read(scratch.path().join(OUTCOME)).unwrap_or_else(|error| {
             panic!(
-                "the second process has not read its request ({error}); a program that runs the suite calls \
+                "the second process wrote no outcome ({error}); a program that runs the suite must call \
                  `fleche_conformance::run_peer()` first in `main`; {}",
                 said()
             )
         });
-        serde_json::from_slice(&outcome).unwrap_or_else(|_| panic!("the second process has not finished: {}", said()))
+        serde_json::from_slice(&outcome).unwrap_or_else(|_| panic!("the second process did not finish: {}", said()))
     }
 }
 
@@ -168,7 +172,7 @@ impl Visit {
             };
             let found = opened.get(Item::small(self.look_for));
             opened.put(Item::small(self.put));
-            // Closed before the process ends.
+            // The store is closed before the process exits.
             drop(opened);
             Outcome::Opened { found }
         });

@@ -1,19 +1,20 @@
-//! Gives up the rights of root, for tests of what other users may not do.
+//! Gives up root privileges, for tests of missing permissions.
 
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
-/// The user and the group `nobody`.
+/// The ids of the user and the group `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// Has this process run as the user `nobody` from now on, if it runs as root, who may do everything. A test calls this in a
-/// process of its own.
+/// Switches this process from root, which ignores file permissions, to the user `nobody`. Does nothing if it is not root.
+///
+/// The switch is permanent, so a test must call this in a process of its own.
 ///
 /// # Panics
-/// Panics where root may not become another user.
+/// Panics if the process must not change its user.
 pub fn give_up_root() {
     if Uid::effective().is_root() {
-        setgroups(&[]).expect("root gives up its groups");
-        setgid(Gid::from_raw(NOBODY)).expect("root gives up its group");
-        setuid(Uid::from_raw(NOBODY)).expect("root becomes another user");
+        setgroups(&[]).expect("root can give up its groups");
+        setgid(Gid::from_raw(NOBODY)).expect("root can change its group");
+        setuid(Uid::from_raw(NOBODY)).expect("root can change its user");
     }
 }

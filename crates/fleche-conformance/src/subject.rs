@@ -34,7 +34,7 @@ pub(crate) enum Call {
     Nested(u64),
     /// A call like [`Long`](Self::Long), of an `async fn`.
     Later(u64, usize),
-    /// As `Short`, of a function that does not wait long for another caller.
+    /// A call like [`Short`](Self::Short), of a function that waits only 20 ms for another caller.
     Impatient(u64),
 }
 

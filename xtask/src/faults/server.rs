@@ -1,4 +1,4 @@
-//! A server of PostgreSQL that is stopped, and one that is killed, while calls are made: real signals to a scratch server.
+//! Stops or kills a temporary PostgreSQL server with real signals while calls are made, and checks the calls.
 
 use std::{
     collections::BTreeSet,
@@ -18,10 +18,10 @@ use crate::postgres::Server;
 
 /// The store's limit for one operation.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// What takes so long does not end. A cache tries a failing store again within a minute.
+/// The time limit for a step. A cache tries a failing store again within a minute.
 const PATIENCE: Duration = Duration::from_mins(3);
 const THREADS: usize = 4;
-/// So many calls are made before, amid and after each failure.
+/// The number of calls that must end before and during each failure.
 const CALLS: u64 = 200;
 
 /// How a server fails.
@@ -37,7 +37,7 @@ impl Failure {
 
 static BODIES: AtomicU64 = AtomicU64::new(0);
 
-/// A result that a record holds, or one in the value store.
+/// Returns a result that is stored in the record if `x` is even, and in the value store if it is odd.
 #[fleche]
 fn result(x: u64) -> Vec<u64> {
     BODIES.fetch_add(1, SeqCst);
@@ -48,10 +48,10 @@ fn right(x: u64) -> Vec<u64> {
     vec![x; if x.is_multiple_of(2) { 2 } else { 100 }]
 }
 
-/// Makes calls while the server fails and comes back. Returns how many ended while it was failing.
+/// Makes calls while the server fails and recovers, and returns how many ended during the failure.
 ///
 /// # Errors
-/// A message where there is no server, and for everything that went wrong.
+/// Fails if the server cannot be started, if a call returns a wrong result or hangs, or if a recorded result is lost.
 pub(super) fn run(failure: Failure) -> Result<u64, String> {
     let mut server = Server::start()?;
     let values = SqlValuesConfig::new(server.url.clone()).timeout(TIMEOUT);
@@ -72,13 +72,13 @@ pub(super) fn run(failure: Failure) -> Result<u64, String> {
         drop(ended);
         let amid = load.watch(&calls, failure, &mut server);
         load.stop.store(true, SeqCst);
-        // Nobody receives what is still sent: the threads end.
+        // The threads end when they can send no further outcome.
         drop(calls);
         amid
     })?;
     let stats = cache.stats();
     if stats.outages == 0 || !stats.skipped.contains_key(&Skip::StoreLeftAlone) {
-        return Err(format!("calls did not leave the server alone: {stats:?}"));
+        return Err(format!("the circuit breaker did not open: {stats:?}"));
     }
     let acknowledged = load.into_acknowledged();
     drop(cache);
@@ -86,14 +86,14 @@ pub(super) fn run(failure: Failure) -> Result<u64, String> {
     Ok(amid)
 }
 
-/// Calls on several threads.
+/// The calls that several threads make.
 struct Load {
     cache: Cache,
     next: AtomicU64,
     stop: AtomicBool,
     /// Whether the server is known to be failing.
     failing: AtomicBool,
-    /// The calls whose records the store has shown.
+    /// The calls that the store has reported as recorded.
     acknowledged: Mutex<BTreeSet<u64>>,
 }
 
@@ -114,14 +114,14 @@ impl Load {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes new calls, and now and then one that was made before.
+    /// Makes calls until it is stopped. Most are new, and every eighth repeats an earlier one.
     fn run(&self, ended: &SyncSender<Ended>) {
         let _active = self.cache.enter();
         while !self.stop.load(SeqCst) {
             let next = self.next.fetch_add(1, SeqCst);
             let x = if next.is_multiple_of(8) { next / 2 } else { next };
             let outcome = if result(x) == right(x) { Ok(()) } else { Err(format!("the result of call {x} is wrong")) };
-            // While the server is failing, this would take the timeout each time.
+            // During the failure, this would run into the timeout each time.
             if !self.failing.load(SeqCst) && result::contains(x).unwrap_or(false) {
                 self.acknowledged().insert(x);
             }
@@ -131,19 +131,19 @@ impl Load {
         }
     }
 
-    /// Has the server fail and come back while the calls end one after another. Returns how many ended amid.
+    /// Makes the server fail and recover while calls are made, and returns how many calls ended during the failure.
     fn watch(&self, ended: &Receiver<Ended>, failure: Failure, server: &mut Server) -> Result<u64, String> {
         let next = |when: &str| match ended.recv_timeout(PATIENCE) {
             Ok(outcome) => outcome.map_err(|why| format!("{when}: {why}")),
             Err(_) => Err(format!("{when}: no call has ended for {PATIENCE:?}")),
         };
-        (0..CALLS).try_for_each(|_| next("before"))?;
+        (0..CALLS).try_for_each(|_| next("before the failure"))?;
         match failure {
             Failure::Stopped => server.suspend(),
             Failure::Killed => server.kill(),
         }
         self.failing.store(true, SeqCst);
-        (0..CALLS).try_for_each(|_| next("amid"))?;
+        (0..CALLS).try_for_each(|_| next("during the failure"))?;
         match failure {
             Failure::Stopped => server.resume(),
             Failure::Killed => server.restart()?,
@@ -151,9 +151,9 @@ impl Load {
         let (known, begun) = (self.acknowledged().len() as u64, Instant::now());
         self.failing.store(false, SeqCst);
         while (self.acknowledged().len() as u64) < known + CALLS / 4 {
-            next("afterwards")?;
+            next("after the failure")?;
             if begun.elapsed() > PATIENCE {
-                return Err(format!("no result is recorded {PATIENCE:?} after the server came back"));
+                return Err(format!("no new results were recorded within {PATIENCE:?} after the server's recovery"));
             }
         }
         Ok(CALLS)
@@ -164,13 +164,13 @@ impl Load {
     }
 }
 
-/// Every call that was acknowledged is a hit, with another handle.
+/// Checks, with another handle, that every acknowledged call is a hit.
 fn check_recorded(anew: &Cache, acknowledged: &BTreeSet<u64>) -> Result<(), String> {
     let before = BODIES.load(SeqCst);
     let is_right = anew.scope(|| acknowledged.iter().all(|x| result(*x) == right(*x)));
     match BODIES.load(SeqCst) - before {
         _ if !is_right => Err("a recorded result is wrong".to_owned()),
         0 => Ok(()),
-        lost => Err(format!("of {} results that were recorded, {lost} are lost", acknowledged.len())),
+        lost => Err(format!("of {} recorded results, {lost} are lost", acknowledged.len())),
     }
 }

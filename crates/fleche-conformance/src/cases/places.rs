@@ -1,4 +1,4 @@
-//! Places where stores may not write, or not much, and places of odd names.
+//! Cases of unusual directories: odd names, a limit for the size of files, and missing write permission.
 
 use fleche_core::{
     CallStore, Error, ValueStore,
@@ -12,7 +12,7 @@ use crate::{
     shelf::{Calls, Shelf, Values},
 };
 
-/// Entries that are put and synced before the place becomes what it is.
+/// Returns the entries that are put and synced before the permissions or limits change.
 fn kept() -> Vec<Item> {
     (0..10).map(Item::small).chain((10..13).map(Item::large)).collect()
 }
@@ -29,7 +29,7 @@ fn put_and_sync(values: &dyn ValueStore, calls: &dyn CallStore) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn any_name(_: &Fixture) {}
 
-/// Elsewhere the system refuses names that are no text.
+/// Runs on Linux only, since other systems refuse file names that are not valid text.
 #[cfg(target_os = "linux")]
 pub(crate) fn any_name(fixture: &Fixture) {
     use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
@@ -44,7 +44,10 @@ pub(crate) fn any_name(fixture: &Fixture) {
             (Err(error), _) | (_, Err(error)) => {
                 let shown = directory.display().to_string();
                 assert!(error.to_string().contains(&shown), "the error does not name the path `{shown}`: {error}");
-                assert!(fs::read_dir(&directory).unwrap().next().is_none(), "a place that is refused is written to");
+                assert!(
+                    fs::read_dir(&directory).unwrap().next().is_none(),
+                    "the store wrote to a directory that it refuses"
+                );
                 continue;
             }
         };
@@ -54,7 +57,7 @@ pub(crate) fn any_name(fixture: &Fixture) {
         if !fixture.backend.durable {
             continue;
         }
-        // As another process has them.
+        // The configurations are read from text, as in another process.
         let text = (serde_json::to_string(&configs.0).unwrap(), serde_json::to_string(&configs.1).unwrap());
         let values: Box<dyn ValueStoreConfig> = serde_json::from_str(&text.0).unwrap();
         let calls: Box<dyn CallStoreConfig> = serde_json::from_str(&text.1).unwrap();
@@ -79,11 +82,11 @@ pub(crate) fn read_rights(fixture: &Fixture) {
         return;
     }
     fixture.with_rights(0o555, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
-    // The directory is another user's to write to, the files are not.
+    // Other users may create files in the directory, but may not change the existing ones.
     fixture.with_rights(0o777, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
 }
 
-/// Puts what is kept. Returns whether none of it lies below the scratch directory.
+/// Puts the entries, and returns whether the backend stores them outside of the scratch directory.
 fn is_elsewhere(fixture: &Fixture) -> bool {
     put_and_sync(&*fixture.open_values(), &*fixture.open_calls());
     fixture.disk().is_empty()
@@ -109,7 +112,7 @@ mod in_peer {
         subject::{Call, Scene},
     };
 
-    /// Larger than all files of a store that holds what is kept, and much smaller than what is then put.
+    /// The limit in bytes, which is larger than a store with the first entries, and much smaller than the results put later.
     const LIMIT: u64 = 4_000_000;
     const LARGE: usize = 1_000_000;
 
@@ -124,12 +127,12 @@ mod in_peer {
                 cache.scope(|| scene.call(Call::Long(x, LARGE))).unwrap();
                 cache.scope(|| scene.call(Call::Short(100 * turn + x))).unwrap();
             }
-            // One result that is too large by itself.
+            // This result alone exceeds the limit.
             cache.scope(|| scene.call(Call::Long(1, 2 * LIMIT as usize))).unwrap();
         }
-        assert!(cache.stats().faults > 0, "nothing reached the limit: {:?}", cache.stats());
+        assert!(cache.stats().faults > 0, "no operation reached the limit: {:?}", cache.stats());
         for item in kept() {
-            // A store that has just failed may be opened anew.
+            // A store that has just failed may report once that it was reopened.
             let _ = (values.contains(&item.id()), calls.contains(&item.key()));
         }
     }
@@ -143,7 +146,7 @@ mod in_peer {
                 let text = error.to_string();
                 assert!(
                     text.contains("write") || text.contains("writing"),
-                    "the error does not name the missing right: {text}"
+                    "the error does not name the missing permission: {text}"
                 );
                 return;
             }

@@ -1,16 +1,16 @@
-//! Children of a process that has stores open.
+//! Cases of forked children of a process that has stores open.
 
 use crate::{
     fixture::Fixture,
     peer::{Pair, Task},
 };
 
-/// In a process of its own, so that no child has files that other cases have open.
+/// Runs the case in a process of its own, so that no child inherits files that other cases have open.
 pub(crate) fn forked_child(fixture: &Fixture) {
     fixture.program.perform(Task::Fork, fixture.pair());
 }
 
-/// Forks children of a process that has the stores open, again and again.
+/// Opens the stores and forks several children, which must compute without them. The parent's results must be recorded.
 #[cfg(unix)]
 pub(crate) fn in_peer(pair: &Pair) {
     use fleche_core::{Cache, DigestPrefix, cache::HotTier};
@@ -37,7 +37,7 @@ pub(crate) fn in_peer(pair: &Pair) {
             let cannot_open = || pair.values.open().is_err() && pair.calls.open().is_err();
             let refuses = || cache.calls().get(&known).is_err() && cache.calls().sync(&known).is_err();
             let refused = !pair.durable || cannot_open() && refuses();
-            // Closing it would write what the parent has not written yet.
+            // Closing the cache here must not write entries that the parent has yet to write.
             drop(std::mem::replace(&mut cache, Cache::void()));
             computed && refused
         }));
@@ -49,9 +49,9 @@ pub(crate) fn in_peer(pair: &Pair) {
     }
     let before = scene.runs();
     assert!(cache.scope(|| (0..=TURNS).all(compute)));
-    assert_eq!(scene.runs() - before, 0, "results that the parent had recorded are lost");
+    assert_eq!(scene.runs() - before, 0, "the parent's recorded results are lost");
     assert!(cache.scope(|| compute(TURNS + 1)));
-    assert_eq!(scene.runs() - before, RESULTS, "results of a child are recorded");
+    assert_eq!(scene.runs() - before, RESULTS, "a child's results were recorded");
 }
 
 #[cfg(not(unix))]

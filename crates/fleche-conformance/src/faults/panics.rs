@@ -1,5 +1,5 @@
-//! Lets the code of users' types panic, with stores of every backend: the calls return what they should, each body runs once,
-//! and the stores keep working.
+//! Makes the code of users' types panic, and checks that calls return the right results, bodies run once, and stores keep
+//! working.
 
 mod tricky;
 
@@ -15,21 +15,21 @@ use crate::{
 };
 use fleche_core::{Cache, cache::HotTier, fleche, store::BackendInfo};
 
-/// The time limit of one part, for slow stores too.
+/// The time limit for one part, which also suffices for slow stores.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The outcome of letting one part of a user's type panic.
+/// The results of making one part of a user's type panic.
 #[derive(Clone, Debug)]
 pub struct PanicReport {
-    /// Which part panicked.
+    /// The part that panicked.
     pub part: Part,
-    /// How many calls were made while it did.
+    /// The number of calls that were made while it panicked.
     pub calls: u64,
-    /// What went wrong.
+    /// Descriptions of the failures.
     pub failures: Vec<String>,
 }
 
-/// Makes calls on stores of the backend while this part of their arguments and results panics.
+/// Makes calls with stores of the backend while this part of their arguments and results panics.
 pub fn run_panics(backend: &'static BackendInfo, part: Part) -> PanicReport {
     let outcome = within(PATIENCE, "panics", move || run_one(backend, part)).and_then(|outcome| outcome);
     let (calls, failures) = match outcome {
@@ -46,7 +46,7 @@ fn run_one(backend: &'static BackendInfo, part: Part) -> Result<u64, String> {
     for cache in [cache.hot_tier(HotTier::OFF), cache] {
         let scene = Scene::new();
         made += cache.scope(|| calls(scene, part))?;
-        // The stores still work.
+        // The stores must still work.
         let before = scene.runs();
         cache.scope(|| [0, 1].into_iter().try_for_each(|_| scene.call(Call::Long(1, 100))))?;
         expect(scene.runs() - before, 1, "bodies after the panics")?;
@@ -54,7 +54,7 @@ fn run_one(backend: &'static BackendInfo, part: Part) -> Result<u64, String> {
     Ok(made)
 }
 
-/// Returns how many calls were made while the part panicked.
+/// Makes calls while the part panics, and returns their number.
 fn calls(scene: Scene, part: Part) -> Result<u64, String> {
     let id = scene.id();
     let argument = || match part {
@@ -74,7 +74,7 @@ fn calls(scene: Scene, part: Part) -> Result<u64, String> {
     let computed = while_panics(part, || defused(given(id, 5)));
     expect(computed, 5, "a result that panics")?;
     expect(scene.runs(), 2, "bodies of a call with a result that panics")?;
-    // Recorded now, if it was not before.
+    // This call is recorded at the latest now.
     expect(defused(given(id, 5)), 5, "a result that has panicked")?;
     let before = scene.runs();
     let found = while_panics(part, || defused(given(id, 5)));
@@ -83,10 +83,10 @@ fn calls(scene: Scene, part: Part) -> Result<u64, String> {
 }
 
 fn expect(found: u64, right: u64, what: &str) -> Result<(), String> {
-    if found == right { Ok(()) } else { Err(format!("{what}: {found}, not {right}")) }
+    if found == right { Ok(()) } else { Err(format!("{what}: found {found}, expected {right}")) }
 }
 
-/// One function for each part, since a function whose arguments failed a check records nothing any more.
+/// A function with an instance for each part, since a function whose arguments failed a check records nothing any more.
 #[fleche]
 fn taken<const PART: u8>(scene: u64, tricky: &Tricky) -> u64 {
     count(scene);

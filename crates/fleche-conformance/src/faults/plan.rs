@@ -1,4 +1,4 @@
-//! `Plan`: which operation of a store fails, and how.
+//! `Plan`: decides which operation of a store fails, and how.
 
 use std::{
     fmt, io, panic,
@@ -15,44 +15,44 @@ use fleche_core::{Error, Result};
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The disk is full from then on: what writes fails, what reads does not.
+    /// The disk is full: this operation and all later ones fail if they write.
     Full,
-    /// Everything fails from then on.
+    /// This operation and all later ones fail.
     Broken,
-    /// It fails, and no other.
+    /// Only this operation fails.
     Once,
-    /// It panics, and no other does.
+    /// Only this operation panics.
     Panic,
-    /// It takes so long that others overtake it, and succeeds.
+    /// Only this operation is delayed, so that others overtake it, and then succeeds.
     Delay,
-    /// It does not return while the script of another thread runs, and succeeds when the fault is gone.
+    /// Only this operation hangs until the fault ends, and then succeeds.
     Hang,
 }
 
 impl Fault {
-    /// Every way to fail.
+    /// All faults.
     pub const ALL: [Self; 6] = [Self::Full, Self::Broken, Self::Once, Self::Panic, Self::Delay, Self::Hang];
 }
 
-/// How often an operation that is delayed lets others go first, if none of them overtakes it.
+/// How often a delayed operation yields to other threads if none of them overtakes it.
 const YIELDS: u32 = 200;
-/// How often who waits for an operation to fail looks whether the script has ended instead.
+/// The interval at which a thread that waits for an operation to fail checks whether the script has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Which operation of one or more stores fails, and how; counts them.
+/// Counts the operations of one or more stores, and makes one or more of them fail.
 pub struct Plan {
     fault: Fault,
     nth: u64,
     count: AtomicU64,
     ended: AtomicBool,
     struck: AtomicBool,
-    /// Held while `ended` or `struck` changes.
+    /// Locked while `ended` or `struck` changes.
     gate: Mutex<()>,
     changed: Condvar,
 }
 
 impl Plan {
-    /// The n-th operation from now on fails; the first is number 1.
+    /// Creates a plan with a fault at the `nth` operation, counted from 1.
     pub fn new(fault: Fault, nth: u64) -> Self {
         Self {
             fault,
@@ -65,12 +65,12 @@ impl Plan {
         }
     }
 
-    /// From now on nothing fails, and an operation that hangs returns.
+    /// Ends the fault: no further operation fails, and an operation that hangs returns.
     pub fn end(&self) {
         self.set(&self.ended);
     }
 
-    /// Returns when an operation has failed or hangs, or this does not return true any more.
+    /// Waits until an operation has failed or hangs, or until `is_running` returns false.
     pub(super) fn wait_until_struck(&self, is_running: impl Fn() -> bool) {
         let mut gate = self.lock();
         while !self.has_struck() && is_running() {
@@ -88,17 +88,17 @@ impl Plan {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How operations fail.
+    /// Returns how operations fail.
     pub(super) fn fault(&self) -> Fault {
         self.fault
     }
 
-    /// Whether anything has failed.
+    /// Returns whether any operation has failed.
     pub fn has_struck(&self) -> bool {
         self.struck.load(SeqCst)
     }
 
-    /// How many operations there were.
+    /// Returns the number of operations so far.
     pub fn operations(&self) -> u64 {
         self.count.load(SeqCst)
     }
@@ -125,7 +125,7 @@ impl Plan {
         let kind = match self.fault {
             Fault::Full => io::ErrorKind::StorageFull,
             Fault::Broken | Fault::Once => io::ErrorKind::Other,
-            // Without a word of the panic hook: this is no mishap.
+            // This does not call the panic hook, so the planned panic prints nothing.
             Fault::Panic => panic::resume_unwind(Box::new(format!("operation {number} panics, as planned"))),
             Fault::Delay => {
                 let mut yields = 0..YIELDS;
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_strikes_where_it_should() {
+    fn each_fault_affects_the_planned_operations() {
         assert_eq!(outcomes(Fault::Once, 2), [true, false, true, true]);
         assert_eq!(outcomes(Fault::Broken, 2), [true, false, false, false]);
         assert_eq!(outcomes(Fault::Full, 1), [true, false, true, false]);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_fails_once_the_fault_is_gone() {
+    fn no_operation_fails_after_the_fault_has_ended() {
         let plan = Plan::new(Fault::Broken, 1);
         assert!(plan.reads("do").is_err() && plan.has_struck());
         plan.end();

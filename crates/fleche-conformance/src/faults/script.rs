@@ -1,4 +1,4 @@
-//! What a user does while stores fail.
+//! The script of calls that is run while stores fail.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,7 +9,7 @@ use crate::{
     subject::{Call, Scene, call_that_fails, contains, evict, load, text},
 };
 
-/// The calls that are recorded in the end.
+/// The calls that must be recorded after the fault.
 const CALLS: [Call; 8] = [
     Call::Short(3),
     Call::Long(4, 100),
@@ -21,22 +21,23 @@ const CALLS: [Call; 8] = [
     IMPATIENT,
 ];
 
-/// A call that computes by itself where waiting for another that computes it takes long.
+/// A call that waits only briefly for another caller to compute it, and then computes it itself.
 pub(super) const IMPATIENT: Call = Call::Impatient(10);
 
 /// Makes every call.
 ///
 /// # Errors
-/// Which result is wrong.
+/// Fails if a result is wrong.
 pub(super) fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {
     cache.scope(|| CALLS.into_iter().try_for_each(|call| scene.call(call)))
 }
 
-/// Makes calls, alone and at once, and asks the cache about them. Calls must return what they should; who asks the cache
-/// may learn that it failed, and nothing wrong.
+/// Makes calls one after the other and concurrently, and queries the cache about them.
+///
+/// Calls must return the right results. Queries may fail with the error of the store, but must not return anything wrong.
 ///
 /// # Errors
-/// What is wrong.
+/// Fails if a call or a query returns something wrong.
 pub(super) fn run(cache: &Cache, scene: Scene) -> Result<(), String> {
     calls(cache, scene)?;
     cache.scope(|| call_that_fails(scene, 8))?;
@@ -48,41 +49,41 @@ pub(super) fn run(cache: &Cache, scene: Scene) -> Result<(), String> {
     cache.scope(|| scene.call(Call::Long(4, 100)))
 }
 
-/// What the companion says.
+/// Checks the functions of the companion.
 fn ask(scene: Scene) -> Result<(), String> {
     if allowed(|| contains(scene, 999))? == Some(true) {
-        return Err("a call is recorded that nobody made".to_owned());
+        return Err("`contains` finds a call that was never made".to_owned());
     }
     allowed(|| contains(scene, 4))?;
     match allowed(|| load(scene, 4))? {
-        Some(Some(loaded)) if loaded != text(4, 100) => return Err("what is loaded is wrong".to_owned()),
+        Some(Some(loaded)) if loaded != text(4, 100) => return Err("`load` returns a wrong result".to_owned()),
         _ => {}
     }
     allowed(|| evict(scene, 4))?;
     Ok(())
 }
 
-/// What a query finds.
+/// Checks the records that a query finds.
 fn query(cache: &Cache) -> Result<(), String> {
     let query = Query::new();
     let found = allowed(|| Ok(cache.query(&query)?.collect::<Vec<_>>()))?;
     for found in found.into_iter().flatten() {
         if let Some((key, record)) = allowed(|| found)? {
-            // Made anew from what the record says.
+            // The key is computed again from the record's content.
             let own = fleche_core::CallKey::new(&record.function, &record.arguments);
             if own.ok() != Some(key) {
-                return Err(format!("the record found for {key} is another's"));
+                return Err(format!("the record found for {key} belongs to another call"));
             }
         }
     }
     Ok(())
 }
 
-/// What was asked for; `None` where the store failed, which whoever asks the cache itself learns, as he learns of a panic.
+/// Returns the answer of the cache, or `None` if the store failed or panicked, which direct queries may report.
 fn allowed<T>(ask: impl FnOnce() -> StoreResult<T>) -> Result<Option<T>, String> {
     match catch_unwind(AssertUnwindSafe(ask)) {
         Err(_) | Ok(Err(Error::Io { .. } | Error::Backend { .. })) => Ok(None),
-        Ok(Err(error)) => Err(format!("an error of another kind: {error}")),
+        Ok(Err(error)) => Err(format!("an error that is not the store's: {error}")),
         Ok(Ok(found)) => Ok(Some(found)),
     }
 }

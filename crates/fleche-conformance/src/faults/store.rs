@@ -1,4 +1,4 @@
-//! Stores around others that fail as a [`Plan`] says. Every method is handed on.
+//! Wrappers around stores, whose operations fail according to a [`Plan`]. Every method is forwarded.
 
 #![deny(clippy::missing_trait_methods)]
 
@@ -14,7 +14,7 @@ use fleche_core::{
 
 use super::Plan;
 
-/// A value store whose operations fail as planned; else those of another. Its configuration is that of the other.
+/// A wrapper around a value store whose operations fail as planned. Its configuration is that of the wrapped store.
 #[derive(Clone, Debug)]
 pub struct FaultyValues {
     store: Arc<dyn ValueStore>,
@@ -22,7 +22,7 @@ pub struct FaultyValues {
 }
 
 impl FaultyValues {
-    /// This store, which fails as planned.
+    /// Wraps a store.
     pub fn new(store: Arc<dyn ValueStore>, plan: Arc<Plan>) -> Self {
         Self { store, plan }
     }
@@ -77,7 +77,7 @@ impl ValueStore for FaultyValues {
     }
 }
 
-/// A call store whose operations fail as planned; else those of another. Its configuration is that of the other.
+/// A wrapper around a call store whose operations fail as planned. Its configuration is that of the wrapped store.
 #[derive(Clone, Debug)]
 pub struct FaultyCalls {
     store: Arc<dyn CallStore>,
@@ -85,7 +85,7 @@ pub struct FaultyCalls {
 }
 
 impl FaultyCalls {
-    /// This store, which fails as planned.
+    /// Wraps a store.
     pub fn new(store: Arc<dyn CallStore>, plan: Arc<Plan>) -> Self {
         Self { store, plan }
     }

@@ -1,31 +1,31 @@
-//! `Tricky`: a user's type that panics where it is told to.
+//! `Tricky`: a user's type whose trait implementations panic on demand.
 
 use std::{cell::Cell, mem};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A part of a type that the cache calls. It never calls `Hash` or `Debug` of arguments and results.
+/// A part of a type that the cache calls. The cache never calls `Hash` or `Debug` of arguments and results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The encoding of arguments and results.
+    /// Called to encode arguments and results.
     Serialize,
-    /// The decoding of results, and of arguments that are checked.
+    /// Called to decode results, and arguments that are checked.
     Deserialize,
-    /// The comparison of arguments and results that are checked.
+    /// Called to compare arguments and results that are checked.
     PartialEq,
-    /// The copy of a result that is kept in memory, or that other callers wait for.
+    /// Called to copy a result for the hot tier or for other callers.
     Clone,
-    /// The end of all of these.
+    /// Called to drop arguments and results.
     Drop,
 }
 
 impl Part {
-    /// Every part.
+    /// All parts.
     pub const ALL: [Self; 5] = [Self::Serialize, Self::Deserialize, Self::PartialEq, Self::Clone, Self::Drop];
 }
 
 thread_local! {
-    /// Which part of a [`Tricky`] panics on this thread.
+    /// The part of every [`Tricky`] that panics on this thread.
     static PANICS: Cell<Option<Part>> = const { Cell::new(None) };
 }
 
@@ -41,12 +41,12 @@ pub fn while_panics<R>(part: Part, run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Has this part of every [`Tricky`] panic on this thread as long as the thread lives, its end included.
+/// Makes this part of every [`Tricky`] panic on this thread until the thread has ended, including its destructors.
 pub fn panics_from_now_on(part: Part) {
     PANICS.set(Some(part));
 }
 
-/// A value that panics where [`while_panics`] says so.
+/// A value that panics in the part that [`while_panics`] or [`panics_from_now_on`] sets.
 #[derive(Debug)]
 pub struct Tricky(pub u64);
 
