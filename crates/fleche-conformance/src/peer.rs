@@ -147,7 +147,7 @@ impl Program {
             || format!("it ended with {} and printed: {}", output.status, String::from_utf8_lossy(&output.stderr));
         let outcome = fs::read(scratch.path().join(OUTCOME)).unwrap_or_else(|error| {
             panic!(
-                "the second process wrote no outcome ({error}); a program that runs the suite must call \
+                "the second process did not handle its request ({error}); a program that runs the suite must call \
                  `fleche_conformance::run_peer()` first in `main`; {}",
                 said()
             )
