@@ -7,7 +7,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
         mpsc,
     },
@@ -39,6 +39,13 @@ fn printed(x: u64) -> u64 {
     thread::sleep(Duration::from_millis(300));
     println!("computing {x}");
     x
+}
+
+/// Computed under a lock.
+#[fleche(local, ignore(lock))]
+fn locked(lock: &Mutex<u64>, x: u64) -> u64 {
+    RUNS.fetch_add(1, SeqCst);
+    x + *lock.lock().unwrap()
 }
 
 fn memory() -> Cache {
@@ -80,6 +87,29 @@ fn child() {
                 assert_eq!(other.join().unwrap(), 1);
             });
         }
+        Ok("lock") => {
+            let (lock, cache) = (Arc::new(Mutex::new(1)), memory());
+            let (tell, told) = mpsc::channel();
+            let held = lock.clone();
+            let holder = thread::spawn(move || {
+                let guard = held.lock().unwrap();
+                tell.send(()).unwrap();
+                // Longer than it takes to call a lock one that the caller holds.
+                thread::sleep(Duration::from_secs(9));
+                drop(guard);
+            });
+            told.recv().unwrap();
+            let lock = std::hint::black_box(lock);
+            thread::scope(|scope| {
+                let other = scope.spawn(|| cache.scope(|| locked(&lock, 1)));
+                while cache.stats().misses == 0 {
+                    thread::yield_now();
+                }
+                assert_eq!((cache.scope(|| locked(&lock, 1)), other.join().unwrap()), (2, 2));
+            });
+            holder.join().unwrap();
+            println!("bodies: {}, circles: {}", RUNS.load(SeqCst), cache.stats().circles);
+        }
         _ => {}
     }
 }
@@ -104,6 +134,13 @@ fn body_that_waits_for_stdin_is_not_computed_twice() {
     thread::sleep(Duration::from_secs(8));
     writeln!(stdin, "x").unwrap();
     assert!(says(&mut child, "stdin was waited for"));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn lock_that_a_sleeping_thread_holds_is_waited_for() {
+    let mut child = spawn("lock");
+    assert!(says(&mut child, "bodies: 1, circles: 0"));
     assert!(child.wait().unwrap().success());
 }
 

@@ -112,6 +112,14 @@ pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     return false;
 }
 
+/// Returns whether a thread that sleeps for some time may hold the lock with this futex.
+pub(super) fn sleeper_has_pointer_to(futex: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    return threads::sleeper_has_pointer_to(futex);
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
+
 /// What the last checks have found.
 #[derive(Default)]
 pub(super) struct Quiet(Option<Looked>);
@@ -171,7 +179,8 @@ impl Quiet {
             // A thread that only looks at a clock now and then does not work.
             let nothing = (now - before.at) / 100 + Duration::from_millis(1);
             let works = others().any(|thread| {
-                let worked = before.worked.get(&thread.id).map(|worked| thread.worked.saturating_sub(*worked));
+                // A thread that has worked less than before is another one, to which the number was given anew.
+                let worked = before.worked.get(&thread.id).and_then(|worked| thread.worked.checked_sub(*worked));
                 let nothing = tolerated(thread.doing, nothing);
                 thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
             });
@@ -256,6 +265,7 @@ mod tests {
         let one = |worked| [(1, Doing::Parked, 5), (2, Doing::Parked, worked)];
         assert_eq!(parked(&[&one(5), &one(50), &one(95), &one(96)]), [None, None, None, Some(2)]);
         assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
+        assert_eq!(parked(&[&one(5), &one(3), &one(3)]), [None, None, Some(2)], "another thread of the same number");
         let busy = [(1, Doing::Parked, 5), (2, Doing::Busy, 5)].as_slice();
         assert_eq!(parked(&[busy, busy, busy]), [None; 3]);
     }

@@ -106,8 +106,28 @@ fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
     })
 }
 
-/// Returns whether what this thread has on its stack, from this address upward, has a pointer to the lock whose futex is at that
-/// one, as a guard of the lock has.
+/// Returns whether a thread that sleeps for some time may hold the lock with this futex: its stack has a pointer to it.
+///
+/// Threads that are parked do not count: the parent of scoped threads has pointers to their locks, too, and it waits for them.
+pub(super) fn sleeper_has_pointer_to(futex: usize) -> bool {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return false };
+    let stack = |thread: fs::DirEntry| sleeps_at(&fs::read_to_string(thread.path().join("syscall")).ok()?);
+    threads.filter_map(|thread| stack(thread.ok()?)).any(|stack| stack_has_pointer_to(futex, stack))
+}
+
+/// Returns the stack pointer of a thread in this system call if it sleeps for some time.
+fn sleeps_at(call: &str) -> Option<usize> {
+    /// The words before it: the number of the call and its arguments.
+    const BEFORE: usize = 7;
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let stack = words.nth(BEFORE - 1)?.strip_prefix("0x")?;
+    let sleeps = matches!(number, libc::SYS_nanosleep | libc::SYS_clock_nanosleep);
+    usize::from_str_radix(stack, 16).ok().filter(|_| sleeps)
+}
+
+/// Returns whether the stack to which this address belongs has, from there upward, a pointer to the lock whose futex is at that
+/// one, as a guard of the lock has. A reference to the lock looks the same.
 pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     use std::os::unix::fs::FileExt;
 
@@ -210,6 +230,14 @@ mod tests {
         assert_eq!(doing(&call, &Process::default()).0, Doing::Idle);
         epoll.add(&reader, EpollEvent::empty()).unwrap();
         assert_eq!(doing(&call, &Process::default()).0, Doing::Busy);
+    }
+
+    #[test]
+    fn stack_of_a_sleeping_thread_is_found() {
+        let call = |number| format!("{number} 0x1 0x2 0x3 0x4 0x5 0x6 0x7f00 0x8");
+        assert_eq!(sleeps_at(&call(libc::SYS_clock_nanosleep)), Some(0x7f00));
+        assert_eq!(sleeps_at(&call(libc::SYS_futex)), None);
+        assert_eq!(sleeps_at("running"), None);
     }
 
     #[test]

@@ -182,7 +182,9 @@ impl<'a> Vigil<'a> {
     }
 
     /// Returns whether the leader is a future of the task with this waker, was woken, and is not polled by the task. Called each
-    /// time the task polls the waiter: a task that polls both has polled the leader between two calls.
+    /// time the task polls the waiter: a task that polls both has polled the leader between two calls. The leader keeps a clone
+    /// of the waker, so no other task gets an equal one. A task that polls the waiter twice before it polls the leader once
+    /// looks the same; then the waiter computes the call itself.
     pub(super) fn is_held_by(&mut self, task: &Waker) -> bool {
         let Some(polls) = self.flight.as_ref().and_then(|flight| flight.polls()) else { return false };
         let unpolled = polls.unpolled().filter(|_| polls.is_of(task));
