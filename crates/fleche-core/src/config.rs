@@ -1,5 +1,6 @@
 //! `CacheConfig`: the textual description of a cache, and the caches that `fleche.toml` names.
 
+mod fallback;
 mod file;
 mod home;
 mod named;
@@ -7,8 +8,9 @@ mod origin;
 mod store_type;
 mod trust;
 
+pub(crate) use fallback::{Fallback, fallback};
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
-pub(crate) use named::{fallback, ignore, new_memory};
+pub(crate) use named::{ignore, new_memory};
 pub(crate) use origin::Elsewhere;
 #[doc(hidden)]
 pub use origin::directory;

@@ -10,6 +10,8 @@ mod child;
 mod documents;
 #[path = "config/environment.rs"]
 mod environment;
+#[path = "config/fallback.rs"]
+mod fallback;
 #[path = "config/messages.rs"]
 mod messages;
 #[path = "config/modes.rs"]

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        LazyLock, OnceLock,
+        OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     CacheConfig,
+    fallback::fallback,
     file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, user_file},
     origin,
 };
@@ -28,7 +29,8 @@ impl Cache {
     /// only one there is. The configuration is the file that `FLECHE_CONFIG` names, else each `fleche.toml` from the working
     /// directory upward and that of the user.
     ///
-    /// Calls where nothing is entered use the same cache, but run without it where the configuration cannot be used. A
+    /// Calls where nothing is entered use the same cache. Where the configuration cannot be used, an error is logged, a cache in
+    /// memory stands in for it, and it is tried again after one second, then after up to a minute. A
     /// program that must not run without its cache begins with this function instead:
     ///
     /// ```no_run
@@ -68,14 +70,14 @@ impl Cache {
         match name {
             "void" => Ok(Self::void()),
             "memory" => memory(),
-            "default" => Ok(fallback()),
+            "default" => Ok(fallback().cache),
             _ if is_ignored() => from_files(name, &ConfigFile::default()),
             _ => from_files(name, &ConfigFile::from_environment()?),
         }
     }
 }
 
-fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
+pub(super) fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
     match name {
         "memory" | "void" => return Cache::named(name),
         _ => {}
@@ -96,7 +98,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// [`Error::Config`] where there are several caches and none is the default.
-    fn chosen(&self) -> Result<Option<&str>> {
+    pub(super) fn chosen(&self) -> Result<Option<&str>> {
         if let Some(name) = &self.default {
             return Ok(Some(name));
         }
@@ -128,31 +130,10 @@ fn shown(files: &[PathBuf]) -> String {
     files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }
 
-/// The cache for calls where nothing is entered and no default was set: what the configuration files say, else memory
-/// if that store is linked, else void. Found once. A configuration that cannot be used is logged as an error.
-pub(crate) fn fallback() -> Cache {
-    static FALLBACK: LazyLock<Cache> = LazyLock::new(|| {
-        let files = ConfigFile::from_environment();
-        let configured = files
-            .and_then(|files| files.chosen()?.map(|name| from_files(name, &files)).transpose())
-            .unwrap_or_else(|error| {
-                crate::log::error!("the cache configuration cannot be used, so results are not kept on disk: {error}");
-                None
-            });
-        configured.or_else(|| memory().ok()).unwrap_or_else(|| {
-            crate::log::warn!(
-                "no cache is entered, set as default or configured, and no memory store is linked: nothing is kept"
-            );
-            Cache::void()
-        })
-    });
-    if mode() == Mode::Off || is_ignored() { Cache::void() } else { FALLBACK.clone() }
-}
-
 /// How many guards have configuration ignored.
 static IGNORED: AtomicUsize = AtomicUsize::new(0);
 
-fn is_ignored() -> bool {
+pub(super) fn is_ignored() -> bool {
     IGNORED.load(Relaxed) > 0
 }
 
@@ -166,7 +147,7 @@ pub(crate) fn ignore(more: bool) {
 }
 
 /// The process-wide memory cache, if a backend of that name is linked.
-fn memory() -> Result<Cache> {
+pub(super) fn memory() -> Result<Cache> {
     static MEMORY: OnceLock<Cache> = OnceLock::new();
     if let Some(cache) = MEMORY.get() {
         return Ok(cache.clone());

@@ -4,15 +4,21 @@ use std::{
     cell::RefCell,
     rc::Rc,
     sync::{
-        Mutex, Once, PoisonError,
+        Mutex, PoisonError,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
+    time::Instant,
 };
 
-use crate::{cache::Cache, claim::Flights, config, context, fork};
+use crate::{
+    cache::Cache,
+    claim::Flights,
+    config::{self, Fallback},
+    context, fork,
+};
 
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
 /// The caches that are installed, the last one last.
@@ -25,7 +31,17 @@ static INSTALLED_WITHIN: AtomicUsize = AtomicUsize::new(0);
 static CACHES_ENTERED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static COPY: RefCell<Option<(u64, Rc<Cache>)>> = const { RefCell::new(None) };
+    static COPY: RefCell<Option<Copy>> = const { RefCell::new(None) };
+}
+
+/// A thread's handle of the default cache.
+#[derive(Clone)]
+struct Copy {
+    /// When [`GENERATION`] was this, it was right.
+    generation: u64,
+    cache: Rc<Cache>,
+    /// When to ask for it again; `None` where it stays.
+    again: Option<Instant>,
 }
 
 /// Sets the cache that every thread uses where it has entered none, in place of an earlier default.
@@ -145,31 +161,37 @@ pub(super) fn cache_left() {
 /// The default cache, through this thread's own copy of the handle.
 pub(super) fn default_here() -> Rc<Cache> {
     let generation = generation();
-    let current = |copy: &RefCell<Option<(u64, Rc<Cache>)>>| {
-        copy.borrow().as_ref().filter(|(of, _)| *of == generation).map(|(_, cache)| cache.clone())
-    };
     // A thread that is ending has no copy any more.
-    COPY.try_with(current).ok().flatten().unwrap_or_else(|| {
-        let cache = Rc::new(set_here().unwrap_or_else(|| {
-            warn_if_entered_elsewhere();
-            config::fallback()
-        }));
-        drop(COPY.try_with(|copy| copy.replace(Some((generation, cache.clone())))));
-        cache
-    })
+    let copy = COPY.try_with(|copy| copy.borrow().clone()).ok().flatten().filter(|copy| copy.generation == generation);
+    if let Some(copy) = copy.as_ref().filter(|copy| copy.again.is_none_or(|again| Instant::now() < again)) {
+        return copy.cache.clone();
+    }
+    let set = set_here().map(|cache| Fallback { cache, again: None });
+    let Fallback { cache, again } = set.unwrap_or_else(|| {
+        warn_if_entered_elsewhere();
+        config::fallback()
+    });
+    let new = Copy { generation, cache: Rc::new(cache), again };
+    let cache = new.cache.clone();
+    // Taken out first: calls that finding it has made, as a logger may, have left a copy of what stood in for it.
+    let before = COPY.try_with(|copy| copy.replace(Some(new))).ok().flatten();
+    if again.is_none() && before.is_some_and(|before| before.generation == generation && before.again.is_some()) {
+        // Another cache stood in for it, and its hot tier is what threads know.
+        default_changed();
+    }
+    cache
 }
 
 /// Nobody means to use the fallback on one thread and another cache on the next.
 fn warn_if_entered_elsewhere() {
-    static WARNED: Once = Once::new();
-    if CACHES_ENTERED.load(Relaxed) > 0 {
-        WARNED.call_once(|| {
-            crate::log::warn!(
-                thread = std::thread::current().name().unwrap_or("unnamed"),
-                "a memoized function is called on a thread that has entered no cache, while another thread has; threads \
-                 do not inherit what is entered. Bind the function (`Bound::bind`), submit through `wrap_executor`, \
-                 or set a default (`set_default_cache`)"
-            );
-        });
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    // No lock is held meanwhile: a logger may call memoized functions.
+    if CACHES_ENTERED.load(Relaxed) > 0 && !WARNED.swap(true, Relaxed) {
+        crate::log::warn!(
+            thread = std::thread::current().name().unwrap_or("unnamed"),
+            "a memoized function is called on a thread that has entered no cache, while another thread has; threads do \
+             not inherit what is entered. Bind the function (`Bound::bind`), submit through `wrap_executor`, or set a \
+             default (`set_default_cache`)"
+        );
     }
 }

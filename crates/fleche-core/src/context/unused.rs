@@ -1,6 +1,10 @@
 //! Detects guards that are dropped before any look-up, as in `let _ = cache.enter();`.
 
-use std::{cell::Cell, panic::Location, sync::Once};
+use std::{
+    cell::Cell,
+    panic::Location,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 thread_local! {
     /// Whether the active cache was used since a watched cache was last entered.
@@ -42,13 +46,13 @@ pub(super) fn used() {
 /// Handles a call that finds no cache entered. Warns if a guard was dropped just before without a look-up under it. If
 /// the program has set a default, that may be intended, and there is no warning.
 pub(super) fn nothing_is_entered(default_is_set: impl FnOnce() -> bool) {
-    static WARNED: Once = Once::new();
-    if let Some(place) = UNUSED.take().filter(|_| !default_is_set()) {
-        WARNED.call_once(|| {
-            crate::log::warn!(
-                "the cache entered at {place} was left before any look-up, and the next call finds no cache entered; if \
-                 it was meant to be active, bind the guard: `let _active = cache.enter();`"
-            );
-        });
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if let Some(place) = UNUSED.take().filter(|_| !default_is_set())
+        && !WARNED.swap(true, Relaxed)
+    {
+        crate::log::warn!(
+            "the cache entered at {place} was left before any look-up, and the next call finds no cache entered; if it was \
+             meant to be active, bind the guard: `let _active = cache.enter();`"
+        );
     }
 }

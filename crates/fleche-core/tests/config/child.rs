@@ -1,12 +1,16 @@
 //! Runs a child process of this test binary, since configuration depends on the environment and the directory.
 
 use std::{
-    env,
+    cell::Cell,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use fleche_core::{Cache, active_cache, config::ConfigFile, fleche};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Selects what the child does; not set in an ordinary test run.
 const TASK: &str = "FLECHE_TEST_CHILD";
@@ -37,7 +41,44 @@ fn child() {
             println!("result {}", triple(2));
             println!("found {:?}", active_cache().config());
         }
+        Ok("retry") => retry(),
+        Ok("logger") => {
+            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Calling)).unwrap();
+            println!("result {}", triple(2));
+            println!("result {}", triple(2));
+        }
         _ => {}
+    }
+}
+
+/// Calls while the store cannot be opened, and then until it is open.
+fn retry() {
+    println!("result {}", triple(2));
+    println!("stand-in {:?}", active_cache().config());
+    fs::remove_file(BLOCKED).unwrap();
+    let begun = Instant::now();
+    let is_open = || format!("{:?}", active_cache().config()).contains(BLOCKED);
+    while !is_open() {
+        assert!(begun.elapsed() < Duration::from_mins(2), "the store is not opened again");
+        thread::yield_now();
+    }
+    println!("result {}", triple(2));
+    println!("result {}", triple(2));
+}
+
+/// A file where a store wants its directory.
+pub(crate) const BLOCKED: &str = "blocked";
+
+/// A logger that calls a memoized function.
+struct Calling;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Calling {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        thread_local!(static LOGS: Cell<bool> = const { Cell::new(false) });
+        if *event.metadata().level() <= tracing::Level::WARN && !LOGS.replace(true) {
+            println!("logged {}", triple(4));
+            LOGS.set(false);
+        }
     }
 }
 
