@@ -40,7 +40,7 @@ use crate::{
     mode::{Mode, mode},
     panics::contain,
     query::Query,
-    store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig},
+    store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig, again_if_reopened},
 };
 use ask::Breakers;
 use stats::Counters;
@@ -70,15 +70,26 @@ pub struct Cache {
 struct Inner {
     values: ProcessLocal<Arc<dyn ValueStore>>,
     calls: ProcessLocal<Arc<dyn CallStore>>,
-    store_arguments: bool,
-    /// `None` leaves it to the function.
-    stale: Option<StalePolicy>,
-    void: bool,
+    settings: Settings,
     hot: Hot,
     counters: Counters,
     /// What was logged of the faults of the stores.
     faults: Throttle,
     breakers: Breakers,
+}
+
+/// What can be set of a cache beside its stores.
+#[derive(Clone, Copy)]
+struct Settings {
+    store_arguments: bool,
+    /// `None` leaves it to the function.
+    stale: Option<StalePolicy>,
+    void: bool,
+    hot: HotTier,
+}
+
+impl Settings {
+    const DEFAULT: Self = Self { store_arguments: true, stale: None, void: false, hot: HotTier::DEFAULT };
 }
 
 impl Cache {
@@ -89,20 +100,21 @@ impl Cache {
 
     /// The cache that keeps nothing: every call runs.
     pub fn void() -> Self {
-        let inner = Inner::of(Arc::new(Void), Arc::new(Void), HotTier::OFF);
-        Self::from_inner(Inner { store_arguments: false, void: true, ..inner })
+        let settings = Settings { store_arguments: false, stale: None, void: true, hot: HotTier::OFF };
+        Self::with_settings(Arc::new(Void), Arc::new(Void), settings, Breakers::new())
     }
 
     /// As [`Cache::new`], from shared stores; with or without [keeping arguments](Self::store_arguments).
     pub fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
-        Self::from_inner(Inner { store_arguments, ..Inner::of(values, calls, HotTier::DEFAULT) })
+        let settings = Settings { store_arguments, ..Settings::DEFAULT };
+        Self::with_settings(values, calls, settings, Breakers::new())
     }
 
     /// The same stores, with or without keeping the arguments of calls that are longer than
     /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Kept (the default), they can be read from records later; keys are
     /// the same either way. Counting starts anew.
     pub fn store_arguments(&self, store: bool) -> Self {
-        Self::from_inner(Inner { store_arguments: store, ..self.anew(self.hot().tier()) })
+        self.anew(Settings { store_arguments: store, ..self.inner.settings })
     }
 
     /// The same stores, with this much kept of their results in front of them; [`HotTier::DEFAULT`] unless it is said.
@@ -113,35 +125,41 @@ impl Cache {
     /// another process evicts, and what is removed from a store itself, is served until the tier's
     /// [`max_age`](HotTier::max_age), or until it gives way to others.
     pub fn hot_tier(&self, tier: HotTier) -> Self {
-        Self::from_inner(self.anew(tier))
+        self.anew(Settings { hot: tier, ..self.inner.settings })
     }
 
     /// The same stores, with this policy for results that other code computed, where the function states none; `None`
     /// leaves it to the default. Counting starts anew.
     pub fn stale(&self, policy: impl Into<Option<StalePolicy>>) -> Self {
-        Self::from_inner(Inner { stale: policy.into(), ..self.anew(self.hot().tier()) })
+        self.anew(Settings { stale: policy.into(), ..self.inner.settings })
     }
 
-    fn anew(&self, tier: HotTier) -> Inner {
-        let Inner { store_arguments, stale, void, .. } = &*self.inner;
-        let anew = Inner::of(self.values().clone(), self.calls().clone(), tier);
-        let breakers = self.inner.breakers.anew();
-        Inner { store_arguments: *store_arguments, stale: *stale, void: *void, breakers, ..anew }
+    fn anew(&self, settings: Settings) -> Self {
+        self.anew_with(settings, self.inner.breakers.anew())
+    }
+
+    fn anew_with(&self, settings: Settings, breakers: Breakers) -> Self {
+        Self::with_settings(self.values().clone(), self.calls().clone(), settings, breakers)
     }
 
     /// The same stores, for tests: how long a failing store is left alone goes by this clock, which tells the time since a
     /// moment that stays the same. Counting starts anew.
     #[doc(hidden)]
     pub fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self::from_inner(Inner { breakers: Breakers::with_clock(Arc::new(clock)), ..self.anew(self.hot().tier()) })
+        self.anew_with(self.inner.settings, Breakers::with_clock(Arc::new(clock)))
     }
 
     pub(crate) fn hot(&self) -> &Hot {
         &self.inner.hot
     }
 
-    fn from_inner(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner), within: Flights::default() }
+    fn with_settings(
+        values: Arc<dyn ValueStore>,
+        calls: Arc<dyn CallStore>,
+        settings: Settings,
+        breakers: Breakers,
+    ) -> Self {
+        Self { inner: Arc::new(Inner::new(values, calls, settings, breakers)), within: Flights::default() }
     }
 
     /// This cache, for what the bodies of these flights wait for, on whatever thread.
@@ -217,7 +235,7 @@ impl Cache {
         // The code of a damaged record is unknown, which must not prevent the eviction of the call.
         let code = self.inner.calls.brief(key).ok().flatten().map(|record| record.code);
         let kept = self.remove_replaced(key, code);
-        let removed = reopening(|| self.inner.calls.remove(key, None));
+        let removed = again_if_reopened(1, |_| (), || self.inner.calls.remove(key, None));
         self.forget();
         Ok(kept? | removed?)
     }
@@ -227,7 +245,7 @@ impl Cache {
         ensure_not_forked(|| THE_CACHE)?;
         let mut removed = false;
         for code in codes {
-            removed |= reopening(|| self.inner.calls.remove(&key.of_replaced(&code), None))?;
+            removed |= again_if_reopened(1, |_| (), || self.inner.calls.remove(&key.of_replaced(&code), None))?;
         }
         Ok(removed)
     }
@@ -242,7 +260,8 @@ impl Cache {
         for found in self.query(query)? {
             match found {
                 Ok((key, record)) => {
-                    evicted += u64::from(reopening(|| self.inner.calls.remove(&key, Some(&record)))?);
+                    evicted +=
+                        u64::from(again_if_reopened(1, |_| (), || self.inner.calls.remove(&key, Some(&record)))?);
                     self.forget();
                 }
                 Err(Error::Damaged { .. }) => {}
@@ -285,7 +304,7 @@ impl Cache {
     }
 
     pub(crate) fn is_void(&self) -> bool {
-        self.inner.void
+        self.inner.settings.void
     }
 
     /// Whether asking the stores may take a while.
@@ -294,12 +313,12 @@ impl Cache {
     }
 
     pub(crate) fn stores_arguments(&self) -> bool {
-        self.inner.store_arguments
+        self.inner.settings.store_arguments
     }
 
     /// The policy for results that other code computed; `None` where it is left to the function.
     pub(crate) fn stale_policy(&self) -> Option<StalePolicy> {
-        self.inner.stale
+        self.inner.settings.stale
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -309,21 +328,18 @@ impl Cache {
     /// A fault of a store, which must not fail the user's call: counted, and logged at most once a minute for each cause.
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.inner.counters.fault();
-        let faults = &self.inner.faults;
+        let faults = self.faults();
         crate::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call runs without it");
+    }
+
+    /// What was logged of the faults of the stores.
+    pub(crate) fn faults(&self) -> &Throttle {
+        &self.inner.faults
     }
 }
 
 /// The name of the cache in the errors that a forked child gets.
 pub(crate) const THE_CACHE: &str = "the cache";
-
-/// Runs the operation, and once more where its store was removed and is open again.
-fn reopening<T>(operation: impl Fn() -> Result<T>) -> Result<T> {
-    match operation() {
-        Err(Error::Reopened { .. }) => operation(),
-        done => done,
-    }
-}
 
 /// The value with this encoding. A panic in its `Deserialize` is an error.
 fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T> {
@@ -350,22 +366,19 @@ impl WeakCache {
 }
 
 impl Inner {
-    fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, tier: HotTier) -> Self {
+    fn new(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, settings: Settings, breakers: Breakers) -> Self {
         let mode = mode();
         let keeps_nothing = values.keeps_nothing() || calls.keeps_nothing();
         let (values, calls) = if mode == Mode::ReadOnly { read_only(values, calls) } else { (values, calls) };
-        let hot = Hot::new(if keeps_nothing || mode == Mode::Off { HotTier::OFF } else { tier });
-        let (values, calls) = (ProcessLocal::new(values), ProcessLocal::new(calls));
+        let hot = if keeps_nothing || mode == Mode::Off { HotTier::OFF } else { settings.hot };
         Self {
-            values,
-            calls,
-            store_arguments: true,
-            stale: None,
-            void: mode == Mode::Off,
-            hot,
+            values: ProcessLocal::new(values),
+            calls: ProcessLocal::new(calls),
+            settings: Settings { void: settings.void || mode == Mode::Off, hot, ..settings },
+            hot: Hot::new(hot),
             counters: Counters::default(),
             faults: Throttle::new(),
-            breakers: Breakers::new(),
+            breakers,
         }
     }
 }
@@ -382,9 +395,16 @@ fn read_only(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>) -> Stores {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache")
-            .field("values", &self.inner.values)
-            .field("calls", &self.inner.calls)
-            .finish_non_exhaustive()
+        let Settings { store_arguments, stale, void, hot } = self.inner.settings;
+        if void {
+            return f.write_str("Cache::void()");
+        }
+        let mut cache = f.debug_struct("Cache");
+        // A forked child must not ask the stores, whose `Debug` may take locks.
+        if !ProcessLocal::is_inherited(&self.inner.values) {
+            cache.field("values", self.values()).field("calls", self.calls());
+        }
+        cache.field("store_arguments", &store_arguments).field("stale", &stale).field("hot_tier", &hot);
+        cache.finish_non_exhaustive()
     }
 }

@@ -88,8 +88,19 @@ pub struct Function {
     state: State,
 }
 
-/// Looks a call up in a cache: returns the function's declared return type, boxed, or `None` on a miss.
-pub type Load = fn(&'static Function, &Cache, &CallKey) -> Option<Box<dyn Any>>;
+/// Looks a call up in a cache.
+pub type Load = fn(&'static Function, &Cache, &CallKey) -> Loaded;
+
+/// The outcome of a look-up before the call itself.
+#[derive(Debug)]
+pub enum Loaded {
+    /// The function's declared return type, boxed.
+    Hit(Box<dyn Any>),
+    /// There is no record.
+    Missing,
+    /// There is a record that is not served, or there may be one: the call itself looks it up.
+    Undecided,
+}
 
 /// What a process learns about a function.
 #[derive(Debug)]

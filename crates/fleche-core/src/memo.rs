@@ -22,7 +22,7 @@ pub(crate) use codec::Rewritten;
 pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
 use guard::vouches;
 pub use guard::{CheckSubmitted, Guard};
-pub(crate) use guard::{check_bound, vouches_for_submitted};
+pub(crate) use guard::{check_bound, check_taken_apart, vouches_for_submitted};
 pub use hit::load_boxed;
 pub use ignored::{CarriedByBoundCalls, IgnoredProbe, StaysHere};
 pub use mutable::{MutableProbe, NotMutable};
@@ -48,7 +48,7 @@ use crate::{
 };
 use arguments::Call;
 use events::Missing;
-use hit::{Looked, Served, Unfit, hit};
+use hit::{Looked, Served, hit};
 use plan::{Access, ResultCodec};
 use recording::Recording;
 use stale::Replaces;
@@ -141,9 +141,12 @@ fn look_further<R, T: Send + Sync + 'static>(
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
     // A result is found, and served where the arguments are not due to be checked, or pass.
-    let serve = |value: T, arguments: &Arguments, guard| {
+    let serve = |value: T, arguments: &Arguments, guard, counted: bool| {
         if vouches(function, &cache, arguments, guard) {
             return Found::Hit((plan.wrap)(value));
+        }
+        if counted {
+            cache.counters().take_back_hit();
         }
         discard(value);
         miss(None)
@@ -154,16 +157,16 @@ fn look_further<R, T: Send + Sync + 'static>(
     let is_rerun = context::is_rerun();
     if !is_rerun && let Some(value) = hot::get_far(function, plan.codec, &cache, &arguments) {
         events::hit_of(function, events::from::SHARED, &mut arguments);
-        return serve(value, &arguments, guard);
+        return serve(value, &arguments, guard, true);
     }
     let Some(call) = keyed(function, &cache, &mut arguments) else { return miss(None) };
     let before = Moment::now(turn::route(&cache, &call.key));
     let rerun = is_rerun.then(|| Before::new(&cache, &call.key));
-    let mut unfit = None;
+    let mut missing = Missing::Rerun;
     if !is_rerun {
         if let Some(value) = hot::get_by_digest(function, plan.codec, &cache, &arguments, &call.key) {
             events::hit(function, &call.key, events::from::SHARED);
-            return serve(value, &arguments, guard);
+            return serve(value, &arguments, guard, true);
         }
         // Who has found it missing has the right to compute it, too.
         let known = context::is_missed(&call.key);
@@ -171,56 +174,58 @@ fn look_further<R, T: Send + Sync + 'static>(
         if known {
             cache.counters().miss();
             events::miss(function, &call.key, Missing::Known);
-            return miss(check(function, Cache::clone(&cache), call, arguments, guard, checks));
+            let replaces = replaces(function, &cache, Missing::Known, false);
+            let recording = check(function, Cache::clone(&cache), call, arguments, guard, checks);
+            return miss(recording.map(|recording| Recording { replaces, ..recording }));
         }
         match hit(function, plan.codec, &cache, &call.key) {
             Looked::Hit(Served { value, bytes, .. }) => {
                 hot::keep_read(function, plan.codec, &cache, (&arguments, &call.key), (&value, bytes), generation);
-                return serve(value, &arguments, guard);
+                return serve(value, &arguments, guard, true);
             }
-            Looked::Unfit(why) => unfit = Some(why),
-            Looked::Missing => {}
+            Looked::Miss(why) => missing = why,
         }
         cache.counters().miss();
     }
-    events::miss(function, &call.key, if is_rerun { Missing::Rerun } else { unfit.into() });
+    events::miss(function, &call.key, missing);
     let right = match plan.access {
         // Its result is there later, and meanwhile nobody can say whether this thread has to bring it about.
         Access::Later(_) => None,
         Access::Now(_) => {
             let rerun = rerun.as_ref();
-            let wanted = Wanted { function, cache: &cache, key: call.key, codec: plan.codec, before, unfit, rerun };
+            let wanted = Wanted { function, cache: &cache, key: call.key, codec: plan.codec, before, missing, rerun };
             match take_turn(wanted) {
-                Turn::Theirs(value) => {
+                Turn::Theirs(value, counted) => {
                     if is_rerun {
                         // What was kept before is not what somebody else has just computed.
                         cache.forget();
                     }
-                    return serve(value, &arguments, guard);
+                    return serve(value, &arguments, guard, counted);
                 }
                 Turn::Mine(right, found) => {
-                    unfit = found;
+                    missing = found;
                     Some(right)
                 }
                 Turn::Alone => None,
             }
         }
     };
-    let replaces = replaces(function, &cache, unfit, right.is_some() && !is_rerun);
+    let replaces = replaces(function, &cache, missing, right.is_some());
     let recording = check(function, Cache::clone(&cache), call, arguments, guard, checks);
     miss(recording.map(|recording| Recording { right, replaces, ..recording }))
 }
 
 /// Returns what the record of a call will replace, before its body runs. What the look-up did not find out is looked up later.
-fn replaces(function: &'static Function, cache: &Cache, unfit: Option<Unfit>, is_known: bool) -> Replaces {
-    match unfit {
-        Some(why) => {
+fn replaces(function: &'static Function, cache: &Cache, missing: Missing, has_right: bool) -> Replaces {
+    match missing {
+        Missing::Unfit(why) => {
             stale::runs_again(function, cache, why);
             why.into()
         }
+        Missing::Unanswered => Replaces::Unseen,
         // A record that is to be refreshed is taken for missing.
-        None if is_known && mode::refreshed_since().is_none() => Replaces::Nothing,
-        None => Replaces::Code,
+        Missing::Unrecorded if has_right && mode::refreshed_since().is_none() => Replaces::Nothing,
+        Missing::Unrecorded | Missing::Known | Missing::Rerun => Replaces::Code,
     }
 }
 

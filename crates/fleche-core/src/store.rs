@@ -14,7 +14,7 @@ pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
 pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
 pub use held::HeldPlace;
 pub use open::{OpenStores, Place};
-pub use replaced::{BackingFile, FileBacked};
+pub use replaced::{BackingFile, FileBacked, again_if_reopened};
 
 use std::{
     fmt::Debug,

@@ -80,3 +80,5 @@ mod text_calls;
 mod text_pointers;
 #[path = "engine/turns.rs"]
 mod turns;
+#[path = "engine/unanswered.rs"]
+mod unanswered;

@@ -17,6 +17,8 @@ mod errors;
 mod exclusive;
 #[path = "processes/files.rs"]
 mod files;
+#[path = "processes/guard.rs"]
+mod guard;
 #[path = "processes/hot.rs"]
 mod hot;
 #[path = "processes/loads.rs"]

@@ -6,6 +6,8 @@ mod amid;
 mod bound;
 #[path = "threads/common.rs"]
 mod common;
+#[path = "threads/guard.rs"]
+mod guard;
 #[cfg(target_os = "linux")]
 #[path = "threads/isolated.rs"]
 mod isolated;

@@ -123,7 +123,8 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
                 #engine::key_or_panic(Self::__fleche_function #turbofish (), #encode_keyed)
             }
 
-            /// Returns whether the call is a hit in the active cache.
+            /// Returns whether the call is a hit in the active cache, as far as can be told without decoding the result. A
+            /// recorded result that does not decode into the function's type counts, although the call would run again.
             ///
             /// # Errors
             /// Fails if an argument cannot be encoded, or if a store fails.

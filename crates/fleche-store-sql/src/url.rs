@@ -35,7 +35,7 @@ const NOT_SHOWN: [&str; 2] = ["options", "password"];
 ///
 /// The text after `sqlite:` is the literal path. A PostgreSQL URL may have the parameters that `sqlx` supports, such as
 /// `?sslmode=require`. `$NAME` means the URL in the environment variable of this name, wherever it is opened; the name
-/// must begin with `FLECHE_`.
+/// must begin with `FLECHE_`, or be `PGPASSWORD`.
 ///
 /// A password in the URL opens the database in this process. It is never shown: `Debug`, errors and serialized
 /// configurations have `***` in its place, and opening a URL with `***` fails with advice. Characters of a password

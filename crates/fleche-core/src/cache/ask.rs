@@ -92,16 +92,6 @@ impl From<Error> for Unanswered {
     }
 }
 
-impl Unanswered {
-    /// Turns the error into the result of a look-up: a store that was left alone counts as having no entry.
-    pub(crate) fn into_missing<T>(self) -> Result<Option<T>> {
-        match self {
-            Self::Failed(error) => Err(error),
-            Self::LeftAlone => Ok(None),
-        }
-    }
-}
-
 impl Breakers {
     pub(super) fn new() -> Self {
         Self::of(Clock::Since(Instant::now()))

@@ -127,6 +127,8 @@ struct Counts {
 
 #[derive(Default)]
 struct Rare {
+    /// Hits that were counted and not served.
+    taken_back: u64,
     waits: u64,
     takeovers: u64,
     circles: u64,
@@ -159,10 +161,9 @@ impl Counters {
         increment(&self.counts().hits);
     }
 
-    /// A call that was counted as a hit is not served after all.
+    /// A call that was counted as a hit, perhaps on another thread, is not served after all.
     pub(crate) fn take_back_hit(&self) {
-        let hits = &self.counts().hits;
-        hits.store(hits.load(Relaxed).saturating_sub(1), Relaxed);
+        self.rare().taken_back += 1;
     }
 
     pub(crate) fn miss(&self) {
@@ -239,7 +240,8 @@ impl Counters {
     }
 
     pub(super) fn sum(&self) -> Stats {
-        let Rare { waits, takeovers, circles, waited, forgotten, stale, faults, outages, skipped } = &*self.rare();
+        let Rare { taken_back, waits, takeovers, circles, waited, forgotten, stale, faults, outages, skipped } =
+            &*self.rare();
         let mut stats = Stats {
             waits: *waits,
             takeovers: *takeovers,
@@ -257,6 +259,8 @@ impl Counters {
             stats.misses += thread.0.misses.load(Relaxed);
             stats.computed += thread.0.computed.load(Relaxed);
         }
+        // Each was counted as a hit before.
+        stats.hits = stats.hits.saturating_sub(*taken_back);
         stats
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     PortableCall, Reply, Resources, SubmitError,
     in_flight::{Flight, Followers},
-    work::{Apart, CallWork, ClosureWork, FunctionWork, Work},
+    work::{Answered, Apart, CallWork, ClosureWork, FunctionWork, Work},
 };
 use crate::{
     bound::{self, BoundCall, Callable, TupleArguments},
@@ -23,8 +23,8 @@ use crate::{
 pub struct Task {
     work: Contained<Box<dyn Work>>,
     binding: Option<Binding>,
-    /// Whether the bound cache was already checked for a hit.
-    asked: bool,
+    /// The outcome of checking the bound cache for a hit; `None` if it was not checked.
+    asked: Option<Answered>,
     /// The tasks of the same call that are completed with this one.
     followers: Option<Arc<Followers>>,
 }
@@ -58,7 +58,7 @@ impl Task {
     }
 
     fn of_work(work: Box<dyn Work>, binding: Option<Binding>) -> Self {
-        Self { work: Contained::new(work), binding, asked: false, followers: None }
+        Self { work: Contained::new(work), binding, asked: None, followers: None }
     }
 
     /// Binds the task, unless it is already bound.
@@ -78,12 +78,12 @@ impl Task {
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub fn answer(mut self) -> Result<(), Self> {
         match &self.binding {
-            Some(binding) if !self.asked && !binding.is_rerun() => {
-                self.asked = true;
+            Some(binding) if self.asked.is_none() && !binding.is_rerun() => {
                 // A panic while encoding or decoding is not a hit. When the call runs, the panic becomes the job's
                 // error.
-                let answered = job::catch(|| self.work.answer(binding)).unwrap_or(false);
-                if answered { Ok(()) } else { Err(self) }
+                let answered = job::catch(|| self.work.answer(binding)).unwrap_or(Answered::No);
+                self.asked = Some(answered);
+                if answered == Answered::Yes { Ok(()) } else { Err(self) }
             }
             _ => Err(self),
         }
@@ -109,7 +109,7 @@ impl Task {
     /// `otherwise`.
     pub(super) fn follow(self, otherwise: &mut dyn FnMut(Self)) {
         let followers = self.followers.clone();
-        match (Self { asked: false, ..self }).answer() {
+        match (Self { asked: None, ..self }).answer() {
             Ok(()) => {
                 for follower in followers.map(|followers| followers.land()).unwrap_or_default() {
                     follower.follow(otherwise);
@@ -150,8 +150,8 @@ impl Task {
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub fn take_apart(self) -> Result<(PortableCall, Reply), SubmitError> {
         let Self { work, binding, asked, followers } = self;
-        let missed = if asked { work.key() } else { None };
-        match work.into_inner().take_apart() {
+        let missed = if asked == Some(Answered::Missing) { work.key() } else { None };
+        match work.into_inner().take_apart(binding.as_ref()) {
             Ok(Apart { function, arguments, files, promise }) => {
                 Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
             }

@@ -1,6 +1,6 @@
 //! Type-erased work of tasks: calls of functions, bound calls and closures.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -9,9 +9,9 @@ use crate::{
     call::CallKey,
     context::Binding,
     file_content::{KnownFile, noting_files},
-    function::Function,
+    function::{Function, Loaded},
     job::{self, JobError, Promise},
-    memo::{Arguments, vouches_for_submitted},
+    memo::{Arguments, check_taken_apart, vouches_for_submitted},
     panics::discard,
 };
 
@@ -23,10 +23,21 @@ pub(super) struct Apart {
     pub(super) promise: Promise,
 }
 
+/// The outcome of checking the cache before the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// It was a hit, and the job is complete.
+    Yes,
+    /// There is no record, so the call need not look it up.
+    Missing,
+    /// Neither is known.
+    No,
+}
+
 /// The work of a task, with the function's types erased.
 pub(super) trait Work: Send {
-    /// Completes the job from the cache if the call is a hit. Returns whether it is.
-    fn answer(&mut self, binding: &Binding) -> bool;
+    /// Completes the job from the cache if the call is a hit.
+    fn answer(&mut self, binding: &Binding) -> Answered;
     /// Returns the call's key if the function is memoized, and the key has been computed.
     fn key(&self) -> Option<CallKey>;
     fn run(self: Box<Self>);
@@ -36,7 +47,7 @@ pub(super) trait Work: Send {
     fn name(&self) -> &str;
     /// Splits the work into what another process needs and the promise. Returns the work with the reason if that is not
     /// possible.
-    fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)>;
+    fn take_apart(self: Box<Self>, binding: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)>;
 }
 
 pub(super) struct FunctionWork<F, Args> {
@@ -53,18 +64,22 @@ where
     Args: TupleArguments,
     F::Output: Serialize + DeserializeOwned + Send + 'static,
 {
-    fn answer(&mut self, binding: &Binding) -> bool {
-        let Some(function) = self.function.function() else { return false };
+    fn answer(&mut self, binding: &Binding) -> Answered {
+        let Some(function) = self.function.function() else { return Answered::No };
         let parameters = function.definition.parameters;
         let mut arguments =
             self.arguments.encode(Arguments::new(), |at| parameters.get(at).is_some_and(|of| !of.ignored));
-        let Ok(call) = arguments.call(function) else { return false };
+        let Ok(call) = arguments.call(function) else { return Answered::No };
         self.key = function.refusal().is_none().then_some(call.key);
-        let Some(result) = hit::<F::Output>(function, binding, &call.key) else { return false };
+        let result = match hit::<F::Output>(function, binding, &call.key) {
+            Ok(result) => result,
+            Err(answered) => return answered,
+        };
         if !vouches_for_submitted(function, binding.cache(), &arguments, &self.arguments) {
             self.key = None;
+            binding.cache().counters().take_back_hit();
             discard(result);
-            return false;
+            return Answered::No;
         }
         complete(self.promise.take(), |promise| promise.keep(Ok(Box::new(result))))
     }
@@ -91,12 +106,16 @@ where
         self.function.function().map_or_else(std::any::type_name::<F>, Function::name)
     }
 
-    fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+    fn take_apart(mut self: Box<Self>, binding: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)> {
         let call = FunctionRef::of_callable(&self.function).and_then(|function| {
             let (arguments, files) =
                 noting_files(|| job::catch(|| self.arguments.encode(Arguments::in_full(), |_| true)));
             let arguments = arguments.map_err(|panic| panic.to_string())?.whole();
             let arguments = arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?;
+            // The other process has the encoding only, and cannot see what that loses.
+            if let Some(function) = self.function.function() {
+                check_taken_apart(function, binding, &arguments, &self.arguments);
+            }
             Ok((function, Arc::new(arguments), files))
         });
         match call.and_then(|call| apart(&mut self.promise, call)) {
@@ -116,10 +135,13 @@ pub(super) struct CallWork<R> {
 }
 
 impl<R: 'static> Work for CallWork<R> {
-    fn answer(&mut self, binding: &Binding) -> bool {
+    fn answer(&mut self, binding: &Binding) -> Answered {
         let function = self.call.function;
-        let Some(key) = &self.call.key else { return false };
-        let Some(result) = hit::<R>(function, binding, key) else { return false };
+        let Some(key) = &self.call.key else { return Answered::No };
+        let result = match hit::<R>(function, binding, key) {
+            Ok(result) => result,
+            Err(answered) => return answered,
+        };
         let Transport { pack, .. } = self.call.parts.transport;
         let packed = job::catch(|| pack(result)).flatten();
         complete(self.promise.take(), |promise| promise.keep(packed))
@@ -148,7 +170,7 @@ impl<R: 'static> Work for CallWork<R> {
         self.call.function.name()
     }
 
-    fn take_apart(mut self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+    fn take_apart(mut self: Box<Self>, _: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)> {
         let call = self
             .call
             .reference()
@@ -170,8 +192,8 @@ pub(super) struct ClosureWork<C> {
 }
 
 impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<C> {
-    fn answer(&mut self, _: &Binding) -> bool {
-        false
+    fn answer(&mut self, _: &Binding) -> Answered {
+        Answered::No
     }
 
     fn key(&self) -> Option<CallKey> {
@@ -197,7 +219,7 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
         std::any::type_name::<C>()
     }
 
-    fn take_apart(self: Box<Self>) -> Result<Apart, (Box<dyn Work>, String)> {
+    fn take_apart(self: Box<Self>, _: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)> {
         let why = "a closure cannot leave its process; submit a function with its arguments".to_owned();
         Err((self, why))
     }
@@ -212,15 +234,21 @@ fn apart(
 }
 
 /// Returns the recorded result of a memoized call, if its type is `R`.
-fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey) -> Option<R> {
+fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey) -> Result<R, Answered> {
     if function.refusal().is_some() {
-        return None;
+        return Err(Answered::No);
     }
-    let result: Box<dyn Any> = (function.load)(function, binding.cache(), key)?;
-    result.downcast().ok().map(|result| *result)
+    match (function.load)(function, binding.cache(), key) {
+        Loaded::Hit(result) => result.downcast().map(|result| *result).map_err(|_| Answered::No),
+        Loaded::Missing => Err(Answered::Missing),
+        Loaded::Undecided => Err(Answered::No),
+    }
 }
 
-/// Completes the job if the promise is still there. Returns whether it was.
-fn complete(promise: Option<Promise>, keep: impl FnOnce(Promise)) -> bool {
-    promise.map(keep).is_some()
+/// Completes the job if the promise is still there.
+fn complete(promise: Option<Promise>, keep: impl FnOnce(Promise)) -> Answered {
+    promise.map_or(Answered::No, |promise| {
+        keep(promise);
+        Answered::Yes
+    })
 }

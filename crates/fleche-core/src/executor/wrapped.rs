@@ -22,6 +22,12 @@ pub struct Wrapped<E> {
 ///   executor accepts or refuses it, and when it runs, it waits for the result of the other.
 /// - What is already bound keeps its binding.
 ///
+/// Arguments are [checked](macro@crate::fleche#what-must-hold) for what their encoding loses, such as a field with
+/// `#[serde(skip)]` that `==` compares: on hits 1, 2, 4, 8, … of a function, and on as many submissions that leave the
+/// process. Parameters that borrow have a type that cannot be named here. Calls of functions with such parameters, or with
+/// lifetime parameters, are checked when they are bound (`bind`), and not if they are submitted unbound, as with a
+/// `Cow<'static, str>`.
+///
 /// An instance of a generic function is known only after its first call in the process; until then, the executor
 /// answers hits for it.
 ///

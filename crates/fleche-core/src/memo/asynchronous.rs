@@ -76,6 +76,8 @@ pub struct AsyncHit<R, T: 'static> {
     value: T,
     /// Whether the arguments are due to be checked before it is served.
     is_due: bool,
+    /// Whether it was counted as a hit.
+    counted: bool,
 }
 
 /// The outcome of a look-up after the arguments were checked, if they were due.
@@ -122,7 +124,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
         let before = Moment::now(turn::route(cache, &key));
         let is_rerun = binding.is_rerun();
         let mut rerun = None;
-        let mut unfit = None;
+        let mut missing = Missing::Rerun;
         if is_rerun {
             rerun = Some(Before::new_off_thread(cache, key).await);
         } else {
@@ -130,43 +132,42 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             if let Some(value) = hot.or_else(|| hot::get_by_digest(function, plan.codec, cache, arguments, &key)) {
                 events::hit(function, &key, events::from::SHARED);
                 let is_due = is_due(function, arguments);
-                return AsyncFound::Hit(AsyncHit { of: self, value, is_due });
+                return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted: true });
             }
             let generation = Hot::generation();
             match hit_off_thread(function, plan.codec, cache, key).await {
                 Looked::Hit(Served { value, bytes, .. }) => {
                     hot::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
                     let is_due = is_due(function, arguments);
-                    return AsyncFound::Hit(AsyncHit { of: self, value, is_due });
+                    return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted: true });
                 }
-                Looked::Unfit(why) => unfit = Some(why),
-                Looked::Missing => {}
+                Looked::Miss(why) => missing = why,
             }
             cache.counters().miss();
         }
-        events::miss(function, &key, if is_rerun { Missing::Rerun } else { unfit.into() });
+        events::miss(function, &key, missing);
         let right = match plan.access {
             Access::Later(_) => None,
             Access::Now(_) => {
                 let rerun = rerun.as_ref();
-                let wanted = Wanted { function, cache, key, codec: plan.codec, before, unfit, rerun };
+                let wanted = Wanted { function, cache, key, codec: plan.codec, before, missing, rerun };
                 match take_turn_async(wanted, binding.flights()).await {
-                    Turn::Theirs(value) => {
+                    Turn::Theirs(value, counted) => {
                         if is_rerun {
                             cache.forget();
                         }
                         let is_due = is_due(function, arguments);
-                        return AsyncFound::Hit(AsyncHit { of: self, value, is_due });
+                        return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted });
                     }
                     Turn::Mine(right, found) => {
-                        unfit = found;
+                        missing = found;
                         Some(right)
                     }
                     Turn::Alone => None,
                 }
             }
         };
-        let replaces = replaces(function, cache, unfit, right.is_some() && !is_rerun);
+        let replaces = replaces(function, cache, missing, right.is_some());
         AsyncFound::Miss(MissingCall { of: self, right, replaces })
     }
 }
@@ -174,16 +175,18 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
 impl<R, T: Send + 'static> AsyncFound<R, T> {
     /// Checks the arguments, if this is a call whose turn it is.
     pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncChecked<R, T> {
-        let AsyncHit { of: EncodedCall { of, call }, value, is_due } = match self {
+        let AsyncHit { of: EncodedCall { of, call }, value, is_due, counted } = match self {
             Self::Miss(missing) => return AsyncChecked::Miss(missing.check(guard, checks)),
             Self::Hit(hit) => hit,
         };
         let cache = of.binding.cache();
         let passes = |(_, arguments): &(Call, Arguments)| Guard::passes(of.function, cache, arguments, guard);
         if !is_due || call.as_ref().is_none_or(passes) {
-            return AsyncChecked::Hit(AsyncHit { of: EncodedCall { of, call }, value, is_due });
+            return AsyncChecked::Hit(AsyncHit { of: EncodedCall { of, call }, value, is_due, counted });
         }
-        cache.counters().take_back_hit();
+        if counted {
+            cache.counters().take_back_hit();
+        }
         discard(value);
         AsyncChecked::Miss(AsyncMiss { of, recording: None })
     }
@@ -269,8 +272,8 @@ async fn hit_off_thread<T: Send>(
 ) -> Looked<T> {
     let fetched = fetch_off_thread(function, cache, key).await;
     match judge(function, codec, cache, &key, fetched.as_ref().map(Option::as_ref)) {
-        Looked::Unfit(why) => {
-            hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(Looked::Unfit(why), Looked::Hit)
+        unfit @ Looked::Miss(Missing::Unfit(_)) => {
+            hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(unfit, Looked::Hit)
         }
         looked => looked,
     }
@@ -312,9 +315,8 @@ pub(super) async fn fetch_off_thread(
     function: &'static Function,
     cache: &Cache,
     key: CallKey,
-) -> Result<Option<Fetched>> {
-    let fetched = ask_off_thread(cache, Operation::ReadRecord, move |cache| Ok(fetch(function, cache, &key)?));
-    fetched.await.or_else(Unanswered::into_missing)
+) -> Result<Option<Fetched>, Unanswered> {
+    ask_off_thread(cache, Operation::ReadRecord, move |cache| fetch(function, cache, &key)).await
 }
 
 /// Asks a store without making the polling thread wait. Where it is left alone, no other thread is waited for either.

@@ -1,17 +1,17 @@
 //! Asking a store on a call's behalf: whatever happens there is an error at worst.
 
 use crate::{
-    error::{Error, Result},
+    error::Error,
     job,
     panics::{Carried, carry},
 };
 
 /// What the store says. A panic in it is an error: the caller asked for a result, not for a store.
 #[inline]
-pub(super) fn attempt<T>(ask: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn attempt<T, E: From<Error>>(ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     match carry(ask) {
         Ok(answer) => answer,
-        Err(panic) => Err(panicked(panic)),
+        Err(panic) => Err(panicked(panic).into()),
     }
 }
 

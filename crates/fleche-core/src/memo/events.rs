@@ -74,20 +74,16 @@ pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments:
 /// Why the body of a call is to run.
 #[derive(Clone, Copy)]
 pub(super) enum Missing {
-    /// There is no record.
+    /// There is no record, or one whose value is gone.
     Unrecorded,
+    /// The store failed or was left alone: there may be a record.
+    Unanswered,
     /// The executor that the call came through has asked already.
     Known,
     /// There is a record that is not served.
     Unfit(Unfit),
     /// It is to run again.
     Rerun,
-}
-
-impl From<Option<Unfit>> for Missing {
-    fn from(unfit: Option<Unfit>) -> Self {
-        unfit.map_or(Self::Unrecorded, Self::Unfit)
-    }
 }
 
 /// A call was not answered.
@@ -98,6 +94,7 @@ pub(super) fn miss(function: &'static Function, key: &CallKey, why: Missing) {
     fn emit(function: &'static Function, key: &CallKey, why: Missing) {
         let reason = match why {
             Missing::Unrecorded | Missing::Known => "not recorded",
+            Missing::Unanswered => "the store did not answer",
             Missing::Unfit(Unfit::Code) => "recorded by other code",
             Missing::Unfit(Unfit::Fields) => "recorded without fields of the result",
             Missing::Unfit(Unfit::Undecodable) => "recorded with another type of result",

@@ -6,6 +6,7 @@ use std::{any::Any, time::Instant};
 use super::{Arguments, Codec, Recheck, events};
 use crate::{
     cache::{Cache, Skip},
+    context::{self, Binding},
     function::{Function, Warning},
     panics::contain,
 };
@@ -56,11 +57,7 @@ pub(super) fn vouches(
     arguments: &Arguments,
     check: impl FnOnce(&mut Guard<'_>),
 ) -> bool {
-    let passes = !is_due(function, arguments) || Guard::passes(function, cache, arguments, check);
-    if !passes {
-        cache.counters().take_back_hit();
-    }
-    passes
+    !is_due(function, arguments) || Guard::passes(function, cache, arguments, check)
 }
 
 /// Checks arguments that were submitted, which are a tuple of the function's.
@@ -73,8 +70,29 @@ pub(crate) fn vouches_for_submitted(
     arguments: &Arguments,
     submitted: &dyn Any,
 ) -> bool {
-    let check = function.portable().and_then(|portable| portable.check?.downcast_ref::<CheckSubmitted>());
+    let check = submitted_check(function);
     check.is_none_or(|check| vouches(function, cache, arguments, |guard| check(submitted, guard)))
+}
+
+/// As [`check_bound`], of a call that is taken apart to leave the process: all its arguments are encoded.
+pub(crate) fn check_taken_apart(
+    function: &'static Function,
+    binding: Option<&Binding>,
+    arguments: &Arguments,
+    submitted: &dyn Any,
+) {
+    if let Some(check) = submitted_check(function)
+        && let failed @ Some(_) = check_all(function, arguments, |guard| check(submitted, guard))
+    {
+        match binding {
+            Some(binding) => report(function, binding.cache(), failed),
+            None => report(function, &context::active(), failed),
+        };
+    }
+}
+
+fn submitted_check(function: &'static Function) -> Option<&'static CheckSubmitted> {
+    function.portable().and_then(|portable| portable.check?.downcast_ref())
 }
 
 /// Checks the arguments of a bound call, if this call is due to be checked: a bound call holds their encoding.
@@ -84,14 +102,23 @@ pub(crate) fn check_bound(
     arguments: &Arguments,
     check: impl FnOnce(&mut Guard<'_>),
 ) {
+    report(function, cache, check_all(function, arguments, check));
+}
+
+/// Checks those of all a function's arguments that are part of the key, if this call is due.
+fn check_all(
+    function: &'static Function,
+    arguments: &Arguments,
+    check: impl FnOnce(&mut Guard<'_>),
+) -> Option<(usize, String)> {
     if function.refusal().is_some() || !function.binding_is_checked() {
-        return;
+        return None;
     }
     let parameters = function.definition.parameters.iter();
     let keyed = parameters.zip(arguments.iter()).filter(|(parameter, _)| !parameter.ignored);
     let mut guard = Guard { encoded: keyed.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
     check(&mut guard);
-    report(function, cache, guard.failed);
+    guard.failed
 }
 
 /// Counts a hit. Whether the arguments are due to be checked before it is served; those of simple types never are.

@@ -1,16 +1,21 @@
 //! Hits: from stored record and value to the result. Every fault is logged, counted and a miss.
 
-use std::any::Any;
-
 use bytes::Bytes;
 
-use super::{Plan, attempt::attempt, codec::panicked, events, plan::ResultCodec, stale};
+use super::{
+    Plan,
+    attempt::attempt,
+    codec::panicked,
+    events::{self, Missing},
+    plan::ResultCodec,
+    stale,
+};
 use crate::{
     cache::{Cache, Operation, StalePolicy, THE_CACHE, Unanswered},
     call::{Brief, CallKey, Record, ValueRef, Writer},
     encoding::{self, DecodeError},
     error::{Error, Result, ensure_not_forked},
-    function::{Function, Warning},
+    function::{Function, Loaded, Warning},
     mode,
     panics::{Contained, contain, discard},
 };
@@ -19,10 +24,8 @@ use crate::{
 pub(super) enum Looked<T> {
     /// A result to serve.
     Hit(Served<T>),
-    /// A record that is not served, and is kept when it is replaced.
-    Unfit(Unfit),
-    /// No record, or one whose value is gone.
-    Missing,
+    /// None, for this reason.
+    Miss(Missing),
 }
 
 /// A recorded result that is served.
@@ -34,7 +37,7 @@ pub(super) struct Served<T> {
     pub(super) is_stale: bool,
 }
 
-/// Why a record is not served.
+/// Why a record is not served. It is kept when it is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// Other code of the function computed it.
@@ -50,7 +53,9 @@ pub(super) fn hit<T>(function: &'static Function, codec: ResultCodec<T>, cache: 
     let mut found = None;
     let asked = attempt(|| ask(function, cache, key, Asker::Call, &mut found));
     match judge(function, codec, cache, key, asked.as_ref().map(|()| found.as_ref())) {
-        Looked::Unfit(why) => hit_of_replaced(function, codec, cache, key).map_or(Looked::Unfit(why), Looked::Hit),
+        unfit @ Looked::Miss(Missing::Unfit(_)) => {
+            hit_of_replaced(function, codec, cache, key).map_or(unfit, Looked::Hit)
+        }
         looked => looked,
     }
 }
@@ -67,7 +72,7 @@ pub(super) fn hit_of_replaced<T>(
         let fetched = fetch(function, cache, &place);
         match judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
             Looked::Hit(served) => Some(served),
-            Looked::Unfit(_) | Looked::Missing => None,
+            Looked::Miss(_) => None,
         }
     })
 }
@@ -78,13 +83,14 @@ pub fn load_boxed<R: 'static, T>(
     plan: &Plan<R, T>,
     cache: &Cache,
     key: &CallKey,
-) -> Option<Box<dyn Any>> {
+) -> Loaded {
     if cache.is_void() {
-        return None;
+        return Loaded::Undecided;
     }
     match hit(function, plan.codec, cache, key) {
-        Looked::Hit(served) => Some(Box::new((plan.wrap)(served.value))),
-        Looked::Unfit(_) | Looked::Missing => None,
+        Looked::Hit(served) => Loaded::Hit(Box::new((plan.wrap)(served.value))),
+        Looked::Miss(Missing::Unrecorded) => Loaded::Missing,
+        Looked::Miss(_) => Loaded::Undecided,
     }
 }
 
@@ -105,8 +111,8 @@ impl Fetched {
     }
 }
 
-/// Asks the stores. A record whose value is gone counts as missing, and so does every record in a store that is left alone.
-pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
+/// Asks the stores. A record whose value is gone counts as missing.
+pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>, Unanswered> {
     let mut found = None;
     attempt(|| ask(function, cache, key, Asker::Call, &mut found))?;
     Ok(found)
@@ -115,8 +121,10 @@ pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -
 /// As [`fetch`], for users that ask the cache themselves: no store is left alone.
 fn fetch_for_user(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
     let mut found = None;
-    ask(function, cache, key, Asker::User, &mut found)?;
-    Ok(found)
+    match ask(function, cache, key, Asker::User, &mut found) {
+        Ok(()) | Err(Unanswered::LeftAlone) => Ok(found),
+        Err(Unanswered::Failed(error)) => Err(error),
+    }
 }
 
 /// For whom a store is asked.
@@ -136,28 +144,9 @@ impl Asker {
     }
 }
 
-/// Puts what the stores hold into `found`: handed out step by step, it would be copied at each. Without an error, nothing is
-/// there where a store was left alone.
+/// Puts what the stores hold into `found`: handed out step by step, it would be copied at each.
 #[inline]
 fn ask(
-    function: &'static Function,
-    cache: &Cache,
-    key: &CallKey,
-    asker: Asker,
-    found: &mut Option<Fetched>,
-) -> Result<()> {
-    match try_to_ask(function, cache, key, asker, found) {
-        Ok(()) => Ok(()),
-        Err(Unanswered::LeftAlone) => {
-            *found = None;
-            Ok(())
-        }
-        Err(Unanswered::Failed(error)) => Err(error),
-    }
-}
-
-#[inline]
-fn try_to_ask(
     function: &'static Function,
     cache: &Cache,
     key: &CallKey,
@@ -257,20 +246,20 @@ pub(super) fn judge<T>(
     codec: ResultCodec<T>,
     cache: &Cache,
     key: &CallKey,
-    fetched: Result<Option<&Fetched>, &Error>,
+    fetched: Result<Option<&Fetched>, &Unanswered>,
 ) -> Looked<T> {
-    let fetched = fetched.unwrap_or_else(|error| {
-        cache.fault(error, function.name());
-        None
-    });
-    let Some(fetched) = fetched else { return Looked::Missing };
+    let fetched = match fetched {
+        Ok(Some(fetched)) => fetched,
+        Ok(None) => return Looked::Miss(Missing::Unrecorded),
+        Err(why) => return Looked::Miss(unanswered(function, cache, why)),
+    };
     let (value, is_stale) = match read(function, codec, cache, fetched) {
         Read::Fit(value) => (value, false),
         Read::Stale(value, why) => {
             stale::served(function, cache, why);
             (value, true)
         }
-        Read::Unfit(why) => return Looked::Unfit(why),
+        Read::Unfit(why) => return Looked::Miss(Missing::Unfit(why)),
         Read::Undecodable(error) => {
             if function.warns(Warning::ResultUnreadable) {
                 crate::log::warn!(
@@ -278,12 +267,21 @@ pub(super) fn judge<T>(
                     "a recorded result does not decode into the function's type; the call runs again"
                 );
             }
-            return Looked::Unfit(Unfit::Undecodable);
+            return Looked::Miss(Missing::Unfit(Unfit::Undecodable));
         }
     };
     cache.counters().hit();
     events::hit(function, key, events::from::STORE);
     Looked::Hit(Served { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
+}
+
+/// Counts and logs a failed look-up, and tells what it means for the call.
+#[cold]
+fn unanswered(function: &'static Function, cache: &Cache, why: &Unanswered) -> Missing {
+    let Unanswered::Failed(error) = why else { return Missing::Unanswered };
+    cache.fault(error, function.name());
+    // A damaged entry is set aside when it is found.
+    if matches!(error, Error::Damaged { .. }) { Missing::Unrecorded } else { Missing::Unanswered }
 }
 
 /// Returns whether a look-up of the call would be a hit, as far as can be told without decoding its result.

@@ -14,7 +14,7 @@ use super::{
     hit::{check_fields, decode},
     hot,
     plan::{Observer, ResultCodec},
-    stale::Replaces,
+    stale::{Replaces, undamaged},
     turn::Right,
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     metadata::{Collecting, Metadata},
     mode,
     panics::{Contained, contain},
+    store::again_if_reopened,
 };
 
 /// A call whose body runs longer than this is made to survive a power failure before its result is returned.
@@ -189,16 +190,9 @@ impl Recording {
 impl Finished {
     /// Puts value, then record, after that which it replaces was kept. To be called once.
     pub(super) fn store(&mut self) -> Result<Stored> {
-        let mut record = None;
-        for _ in 0..REOPENED {
-            match self.try_to_store(&mut record) {
-                Err(Unanswered::Failed(error @ Error::Reopened { .. })) => {
-                    self.cache.fault(&error, self.function.name());
-                }
-                stored => return Stored::new(stored),
-            }
-        }
-        Stored::new(self.try_to_store(&mut record))
+        let (cache, function, mut record) = (self.cache.clone(), self.function, None);
+        let reopened = |error: &Error| cache.fault(error, function.name());
+        again_if_reopened(REOPENED, reopened, || Stored::new(self.try_to_store(&mut record)))
     }
 
     /// The same, with the record that an earlier attempt has made.
@@ -209,12 +203,13 @@ impl Finished {
             return Err(Unanswered::LeftAlone);
         }
         if *late {
-            let there = cache.ask(Operation::ReadRecord, || cache.calls().brief(&call.key))?;
+            let there = undamaged(cache.ask(Operation::ReadRecord, || cache.calls().brief(&call.key)))?;
             if there.is_some_and(|record| function.is_own_code(&record.code)) {
                 return Ok(());
             }
             *replaces = Replaces::Code;
         }
+        *replaces = replaces.seen(function, cache, &call.key)?;
         let values = cache.values();
         let put = |digest, encoded: &[u8]| cache.ask(Operation::WriteValue, || values.put(digest, encoded));
         let references = record.as_ref().map_or(call.references(), |record| &record.arguments);

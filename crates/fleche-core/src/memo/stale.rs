@@ -64,6 +64,8 @@ pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit)
 pub(super) enum Replaces {
     /// There is no record, and this call holds the claim to write one.
     Nothing,
+    /// There may be a record: the store did not answer the look-up.
+    Unseen,
     /// A record of other code, which is to be kept.
     Code,
     /// A record of any code, which is to be kept: it lacks fields of the result type.
@@ -83,6 +85,22 @@ impl From<Unfit> for Replaces {
 }
 
 impl Replaces {
+    /// Returns what the record replaces, where the look-up did not tell. If the store still does not tell, the error says so,
+    /// and the record must not be written: it might replace one that took longer to compute.
+    pub(super) fn seen(self, function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
+        if self != Self::Unseen {
+            return Ok(self);
+        }
+        match attempt(|| cache.calls().contains(key)) {
+            Ok(false) => Ok(Self::Nothing),
+            Ok(true) => Ok(Self::Any),
+            // Only a failure is noted: an answer does not show that records can be read or written.
+            Err(error) => {
+                cache.ask(Operation::WriteRecord, || Err(error)).inspect_err(|why| not_recorded(function, cache, why))
+            }
+        }
+    }
+
     /// Keeps the record that is about to be replaced. Where this fails, the record must not be replaced: it may have taken
     /// longer to compute than the one that would take its place.
     pub(super) fn keep(
@@ -95,6 +113,10 @@ impl Replaces {
         if self == Self::Nothing {
             return Ok(());
         }
+        self.copy(function, cache, key, synced).inspect_err(|why| not_recorded(function, cache, why))
+    }
+
+    fn copy(self, function: &'static Function, cache: &Cache, key: &CallKey, synced: bool) -> Result<(), Unanswered> {
         let calls = cache.calls();
         let is_kept = |code: &_| self != Self::Code || !function.is_own_code(code);
         let there = undamaged(cache.ask(Operation::ReadRecord, || attempt(|| calls.brief(key))))?;
@@ -110,8 +132,23 @@ impl Replaces {
     }
 }
 
+/// Logs that a result is not recorded because of the record that it would replace.
+#[cold]
+fn not_recorded(function: &'static Function, cache: &Cache, why: &Unanswered) {
+    // What is left alone was logged, and the other errors are no failures.
+    if let Unanswered::Failed(error @ (Error::Io { .. } | Error::Backend { .. })) = why {
+        crate::log::warn_rarely!(
+            cache.faults(), NOT_RECORDED, function = function.name(), %error,
+            "a result is not recorded: it would replace a record that cannot be read or kept, which may be one of other code"
+        );
+    }
+}
+
+/// The number of this kind of warning among those of a cache, which are hashes otherwise.
+const NOT_RECORDED: u64 = 0;
+
 /// Treats a damaged record as missing: nothing of it can be kept.
-fn undamaged<T>(read: Result<Option<T>, Unanswered>) -> Result<Option<T>, Unanswered> {
+pub(super) fn undamaged<T>(read: Result<Option<T>, Unanswered>) -> Result<Option<T>, Unanswered> {
     match read {
         Err(Unanswered::Failed(Error::Damaged { .. })) => Ok(None),
         read => read,

@@ -11,8 +11,8 @@ use std::{sync::Arc, time::Instant};
 use super::{
     asynchronous::ask_off_thread,
     attempt::attempt,
-    events,
-    hit::{Fetched, Looked, Served, Unfit, fetch, hit_of_replaced, judge},
+    events::{self, Missing},
+    hit::{Fetched, Looked, Served, fetch, hit_of_replaced, judge},
     plan::ResultCodec,
     recording::Stored,
 };
@@ -33,10 +33,11 @@ use vigil::{Verdict, Vigil};
 /// What somebody who asks for a missing call gets.
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub(super) enum Turn<T> {
-    /// The right to compute it, and whether there is a record that does not serve.
-    Mine(Right, Option<Unfit>),
-    /// The result that somebody else has computed meanwhile.
-    Theirs(T),
+    /// The right to compute it, and why no record is served.
+    Mine(Right, Missing),
+    /// The result that another caller has computed in the meantime, and whether it was counted as a hit, as what is read from
+    /// the stores is.
+    Theirs(T, bool),
     /// Leave to compute it without the right: waiting would never end, or is not wanted.
     Alone,
 }
@@ -153,8 +154,8 @@ pub(super) struct Wanted<'a, T> {
     pub(super) codec: ResultCodec<T>,
     /// Before the call was looked for.
     pub(super) before: Moment,
-    /// Whether a record was found that does not serve.
-    pub(super) unfit: Option<Unfit>,
+    /// Why no record is served.
+    pub(super) missing: Missing,
     /// For a rerun: the record from before it began, which does not count.
     pub(super) rerun: Option<&'a Before>,
 }
@@ -230,7 +231,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
     }
 
     /// The recorded value, if it was fetched and counts; then the flight ends with it.
-    fn find(&self, leader: Leader, fetched: Result<Option<Fetched>>) -> Found<T> {
+    fn find(&self, leader: Leader, fetched: Result<Option<Fetched>, Unanswered>) -> Found<T> {
         let fetched = fetched.map(|found| found.filter(|found| self.counts(&found.record)));
         match judge(self.function, self.codec, self.cache, &self.key, fetched.as_ref().map(Option::as_ref)) {
             Looked::Hit(Served { value, is_stale, .. }) => {
@@ -239,8 +240,9 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
                 }
                 Found::Value(value)
             }
-            Looked::Unfit(why) => Found::Unfit(leader, why),
-            Looked::Missing => Found::Missing(leader),
+            // What was recorded before a rerun began was not found, and is replaced.
+            Looked::Miss(Missing::Unrecorded) if self.rerun.is_some() => Found::Missing(leader, Missing::Rerun),
+            Looked::Miss(missing) => Found::Missing(leader, missing),
         }
     }
 
@@ -255,8 +257,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
 /// What the leader of a call finds in the stores.
 enum Found<T> {
     Value(T),
-    Unfit(Leader, Unfit),
-    Missing(Leader),
+    Missing(Leader, Missing),
 }
 
 /// Waits for the right to compute the call, or for its result.
@@ -282,7 +283,7 @@ pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn
                 match verdict {
                     Verdict::Came(End::Landed(cargo)) => {
                         if let Some(value) = wanted.unload(&cargo) {
-                            return Turn::Theirs(value);
+                            return Turn::Theirs(value, false);
                         }
                     }
                     Verdict::Came(End::Abandoned) => {}
@@ -336,25 +337,25 @@ fn lead<T: Send + Sync + 'static>(
             true
         }
     };
-    let mut unfit = wanted.unfit;
+    let mut missing = wanted.missing;
     if wanted.may_be_there(others) {
         let Wanted { function, cache, ref key, codec, .. } = wanted;
-        (leader, unfit) = match wanted.find(leader, fetch(function, cache, key)) {
-            Found::Value(value) => return Turn::Theirs(value),
-            Found::Missing(leader) => (leader, None),
-            Found::Unfit(leader, why) => {
+        (leader, missing) = match wanted.find(leader, fetch(function, cache, key)) {
+            Found::Value(value) => return Turn::Theirs(value, true),
+            Found::Missing(leader, unfit @ Missing::Unfit(_)) => {
                 let replaced = || hit_of_replaced(function, codec, cache, key);
                 match wanted.find_replaced(leader, wanted.rerun.is_none().then(replaced).flatten()) {
-                    Ok(value) => return Turn::Theirs(value),
-                    Err(leader) => (leader, Some(why)),
+                    Ok(value) => return Turn::Theirs(value, true),
+                    Err(leader) => (leader, unfit),
                 }
             }
+            Found::Missing(leader, missing) => (leader, missing),
         };
     }
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Turn::Mine(Right(leader), unfit)
+    Turn::Mine(Right(leader), missing)
 }
 
 /// Asks the store for the claim.

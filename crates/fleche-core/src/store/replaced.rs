@@ -10,6 +10,25 @@ use std::{
 use super::Place;
 use crate::error::{Error, Result};
 
+/// Runs a write, and again while it fails because its store was found removed: up to this many times more. `reopened` sees the
+/// errors of the runs that are repeated.
+///
+/// # Errors
+/// Fails with the error of the last run.
+pub fn again_if_reopened<T>(
+    times: usize,
+    mut reopened: impl FnMut(&Error),
+    mut operation: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    for _ in 0..times {
+        match operation() {
+            Err(error @ Error::Reopened { .. }) => reopened(&error),
+            done => return done,
+        }
+    }
+    operation()
+}
+
 /// The file that an open store works on, and the store that takes over once the path leads elsewhere.
 ///
 /// Databases keep working in a file that was unlinked, so what is written there is lost without an error. A store that keeps

@@ -12,6 +12,15 @@ type Values = Box<dyn ValueStore>;
 type Calls = Box<dyn CallStore>;
 
 #[test]
+fn cache_shows_its_stores_and_settings() {
+    let shown =
+        format!("{:?}", Cache::new(Box::new(MemoryValues::new()) as Values, Box::new(MemoryCalls::new()) as Calls));
+    assert!(shown.contains("MemoryValues") && shown.contains("store_arguments: true"), "{shown}");
+    assert!(!shown.contains("ProcessLocal"), "{shown}");
+    assert_eq!(format!("{:?}", Cache::void()), "Cache::void()");
+}
+
+#[test]
 fn boxed_stores_keep_results() {
     static RUNS: Runs = Runs::new();
     #[fleche(hot = false)]

@@ -3,12 +3,16 @@
 use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     thread,
+    time::{Duration, Instant},
 };
 
 use fleche_core::{Cache, Skip, cache::HotTier, fleche};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::support::{Runs, logged, memory};
+use super::{
+    runtimes::block_on,
+    support::{Runs, logged, memory},
+};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Lossy {
@@ -114,6 +118,90 @@ fn binding_an_argument_with_a_skipped_field_warns() {
     assert_refused(&cache, &log);
     // The call carries the encoded value.
     assert_eq!(call.call(), Ok(1));
+}
+
+/// A safety net for waits that must end.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+fn wait_until(what: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !what() {
+        assert!(begun.elapsed() < PATIENCE);
+        thread::yield_now();
+    }
+}
+
+#[fleche]
+fn hit_before(x: u64) -> u64 {
+    x
+}
+
+/// Has one thread compute a call, and another wait for its result with an argument that differs in what the encoding loses.
+/// Returns what the other gets, and the hits that are counted.
+fn refused_result_of_another_call(call: impl Fn(u64) -> u64 + Sync, begun: &AtomicU64, open: &AtomicU64) -> (u64, u64) {
+    let cache = memory();
+    let result = thread::scope(|scope| {
+        let leader = scope.spawn(|| cache.scope(|| call(0)));
+        wait_until(|| begun.load(SeqCst) == 1);
+        let follower = scope.spawn(|| {
+            let _active = cache.enter();
+            // Hits of the same thread.
+            (hit_before(1), hit_before(1), hit_before(1));
+            call(2)
+        });
+        wait_until(|| cache.stats().waits == 1);
+        open.store(1, SeqCst);
+        assert_eq!(leader.join().unwrap(), 1);
+        follower.join().unwrap()
+    });
+    assert!(cache.stats().skipped[&Skip::ArgumentNotStable] >= 1);
+    (result, cache.stats().hits)
+}
+
+static STATE: [[AtomicU64; 2]; 2] = [const { [const { AtomicU64::new(0) }; 2] }; 2];
+
+fn begin_and_wait([begun, open]: &[AtomicU64; 2]) {
+    begun.store(1, SeqCst);
+    wait_until(|| open.load(SeqCst) == 1);
+}
+
+#[test]
+fn refused_result_of_another_call_takes_back_no_hit_that_was_not_counted() {
+    #[fleche]
+    fn awaited_elsewhere(lossy: &Lossy) -> u64 {
+        begin_and_wait(&STATE[0]);
+        lossy.kept + lossy.lost
+    }
+    let [begun, open] = &STATE[0];
+    assert_eq!(refused_result_of_another_call(|lost| awaited_elsewhere(&lossy(lost)), begun, open), (3, 2));
+}
+
+#[test]
+fn refused_result_of_another_async_call_takes_back_no_hit_that_was_not_counted() {
+    #[fleche]
+    async fn polled_elsewhere(lossy: Lossy) -> u64 {
+        begin_and_wait(&STATE[1]);
+        lossy.kept + lossy.lost
+    }
+    let [begun, open] = &STATE[1];
+    let call = |lost| block_on(polled_elsewhere(lossy(lost)));
+    assert_eq!(refused_result_of_another_call(call, begun, open), (3, 2));
+}
+
+#[test]
+fn refused_hit_is_taken_back_on_whichever_thread_it_was_counted() {
+    let counted = |refused: u64| {
+        #[fleche]
+        async fn moved_sum(lossy: Lossy) -> u64 {
+            lossy.kept + lossy.lost
+        }
+        let cache = memory();
+        let _active = cache.enter();
+        (hit_before(1), hit_before(1), hit_before(1));
+        block_on(moved_sum(lossy(0)));
+        (block_on(moved_sum(lossy(refused))), cache.stats().hits)
+    };
+    assert_eq!(counted(2), (3, 2));
 }
 
 /// Counts how often it is decoded.

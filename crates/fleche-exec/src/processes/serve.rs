@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Error, job, log::Throttle, starter};
+use fleche_core::{job, log::Throttle, starter, store::again_if_reopened};
 
 use super::{
     frame::{self, Frame, Kind},
@@ -121,10 +121,6 @@ fn perform(served: &Served, rights: &Rights, frame: &Frame) -> Result<Option<Byt
     let store = frame::number(&frame.part(0));
     // The worker must get an answer, even if the store panics.
     let answer = || served.answer(rights, store, &frame.part(1), &frame.part(2));
-    let done = job::catch(|| match answer() {
-        // Nothing was written, and the store is open again.
-        Err(Error::Reopened { .. }) => answer(),
-        done => done,
-    });
+    let done = job::catch(|| again_if_reopened(1, |_| (), answer));
     done.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
 }

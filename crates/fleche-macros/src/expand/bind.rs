@@ -61,12 +61,13 @@ pub(super) fn bind(function: &Function, names: &Names) -> TokenStream {
 /// Returns whether submitted arguments can be checked, which requires that the type of their tuple can be named.
 fn checks_submitted(function: &Function) -> bool {
     let borrows = |parameter: &Parameter| parameter.lent.is_some() || parameter.borrows_inside;
-    function.generics.params.is_empty() && !function.parameters.iter().any(borrows)
+    function.generics.lifetimes().next().is_none() && !function.parameters.iter().any(borrows)
 }
 
 /// Generates the function that checks submitted arguments before a hit is served for them.
 fn check_submitted(function: &Function, names: &Names) -> TokenStream {
-    let Names { engine, idents, .. } = names;
+    let Names { engine, idents, generics, .. } = names;
+    let conditions = &function.generics.where_clause;
     if !checks_submitted(function) {
         return TokenStream::new();
     }
@@ -79,7 +80,10 @@ fn check_submitted(function: &Function, names: &Names) -> TokenStream {
     let ignored = function.parameters.iter().filter(|parameter| parameter.ignored).map(|parameter| &parameter.ident);
     quote! {
         #[doc(hidden)]
-        fn __fleche_check(#arguments: &dyn ::core::any::Any, #guard: &mut #engine::Guard<'_>) {
+        fn __fleche_check #generics (
+            #arguments: &dyn ::core::any::Any,
+            #guard: &mut #engine::Guard<'_>,
+        ) #conditions {
             #[allow(unused_imports)]
             use #engine::NoEquality as _;
             let _ = &#guard;
@@ -157,7 +161,7 @@ pub(super) fn portable(function: &Function, names: &Names) -> TokenStream {
         |pointer| quote!(::core::option::Option::Some(|| #engine::Erased::new(#pointer))),
     );
     let check = if checks_submitted(function) {
-        quote!(::core::option::Option::Some(&(#companion::__fleche_check as #engine::CheckSubmitted)))
+        quote!(::core::option::Option::Some(&(#companion::__fleche_check #turbofish as #engine::CheckSubmitted)))
     } else {
         quote!(::core::option::Option::None)
     };

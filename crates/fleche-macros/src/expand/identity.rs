@@ -102,7 +102,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
             function: &'static #engine::Function,
             cache: &#engine::Cache,
             key: &#engine::CallKey,
-        ) -> ::core::option::Option<::std::boxed::Box<dyn ::core::any::Any>> #conditions {
+        ) -> #engine::Loaded #conditions {
             #engine::load_boxed(function, &Self::__fleche_plan #turbofish (), cache, key)
         }
     }

@@ -12,7 +12,10 @@ use crate::{
     alarm::{self, Alarm},
     cache::Operation,
     claim::{Boarded, End, Flight, Flights, Leader, board, noting},
-    memo::asynchronous::{ask_off_thread, fetch_off_thread, hit_of_replaced_off_thread},
+    memo::{
+        asynchronous::{ask_off_thread, fetch_off_thread, hit_of_replaced_off_thread},
+        events::Missing,
+    },
 };
 
 /// As [`take_turn`](super::take_turn), from within these flights.
@@ -40,7 +43,7 @@ pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
                 {
                     Verdict::Came(End::Landed(cargo)) => {
                         if let Some(value) = wanted.unload(&cargo) {
-                            return Turn::Theirs(value);
+                            return Turn::Theirs(value, false);
                         }
                     }
                     Verdict::Came(End::Abandoned) => {}
@@ -76,29 +79,29 @@ async fn lead<T: Send + Sync + 'static>(
             true
         }
     };
-    let mut unfit = wanted.unfit;
+    let mut missing = wanted.missing;
     if wanted.may_be_there(others) {
         let Wanted { function, codec, cache, .. } = wanted;
         let fetched = fetch_off_thread(function, cache, key).await;
-        (leader, unfit) = match wanted.find(leader, fetched) {
-            Found::Value(value) => return Turn::Theirs(value),
-            Found::Missing(leader) => (leader, None),
-            Found::Unfit(leader, why) => {
+        (leader, missing) = match wanted.find(leader, fetched) {
+            Found::Value(value) => return Turn::Theirs(value, true),
+            Found::Missing(leader, unfit @ Missing::Unfit(_)) => {
                 let replaced = match wanted.rerun {
                     Some(_) => None,
                     None => hit_of_replaced_off_thread(function, codec, cache, key).await,
                 };
                 match wanted.find_replaced(leader, replaced) {
-                    Ok(value) => return Turn::Theirs(value),
-                    Err(leader) => (leader, Some(why)),
+                    Ok(value) => return Turn::Theirs(value, true),
+                    Err(leader) => (leader, unfit),
                 }
             }
+            Found::Missing(leader, missing) => (leader, missing),
         };
     }
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Turn::Mine(Right(leader), unfit)
+    Turn::Mine(Right(leader), missing)
 }
 
 /// Wraps the future that leads the flight, so that waiters see whether it is polled.

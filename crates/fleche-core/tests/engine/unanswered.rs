@@ -1,0 +1,293 @@
+//! A look-up that the store does not answer says nothing about what the store has: no record is replaced unseen.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use fleche_core::{
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, ExecutorExt, Record, Result, Skip, ValueStore,
+    cache::{HotTier, StalePolicy},
+    executor::wrap_executor,
+    fleche,
+    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
+};
+use fleche_exec::SerialExecutor;
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use crate::{
+    programs::{Programs, SameName, edited, programs},
+    runtimes::block_on,
+    support::{Runs, logged},
+};
+
+/// A safety net for waits that must end.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How a read fails.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    Error,
+    Timeout,
+    Panic,
+}
+
+/// A store of which this many reads fail, and then as many questions whether there is a record.
+#[derive(Debug)]
+struct Silent {
+    store: SameName,
+    failure: Failure,
+    reads: AtomicUsize,
+    contains: AtomicUsize,
+}
+
+impl Silent {
+    fn fail(&self, left: &AtomicUsize) -> Result<()> {
+        if left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
+            return Ok(());
+        }
+        let source = match self.failure {
+            Failure::Error => io::Error::other("the disk is broken"),
+            Failure::Timeout => io::ErrorKind::TimedOut.into(),
+            Failure::Panic => panic!("the store panics"),
+        };
+        Err(Error::Io { action: "read", path: "store".into(), source })
+    }
+}
+
+impl CallStore for Silent {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.fail(&self.reads)?;
+        self.store.get(key)
+    }
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        self.store.put(key, record)
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.fail(&self.contains)?;
+        self.store.contains(key)
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        self.store.keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.store.remove(key, only)
+    }
+    fn identity(&self) -> usize {
+        self.store.identity()
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        self.store.config()
+    }
+}
+
+/// A store of values of which this many reads fail.
+#[derive(Debug)]
+struct SilentValues {
+    store: MemoryValues,
+    reads: AtomicUsize,
+}
+
+impl ValueStore for SilentValues {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        if self.reads.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(Error::Io {
+                action: "read",
+                path: "store".into(),
+                source: io::Error::other("the disk is broken"),
+            });
+        }
+        self.store.read(id, check)
+    }
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.store.put(id, encoded)
+    }
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.store.contains(id)
+    }
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.store.age(id)
+    }
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.store.remove(id, older_than)
+    }
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.store.ids(prefix)
+    }
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        self.store.config()
+    }
+}
+
+/// The second program's cache, in whose store this many operations fail.
+fn silent(programs: &Programs, failure: Failure, reads: usize, contains: usize) -> Cache {
+    let store = SameName { store: programs.calls.clone(), keys: programs.keys.clone(), full: None };
+    let (reads, contains) = (AtomicUsize::new(reads), AtomicUsize::new(contains));
+    Cache::new(programs.values.clone(), Silent { store, failure, reads, contains }).hot_tier(HotTier::OFF)
+}
+
+fn records(calls: &MemoryCalls) -> usize {
+    calls.keys(&DigestPrefix::all()).unwrap().count()
+}
+
+const ALWAYS: usize = usize::MAX;
+
+#[test]
+fn record_that_the_look_up_could_not_read_is_kept() {
+    edited!(unseen_before, unseen_now);
+    for failure in [Failure::Error, Failure::Panic] {
+        let programs = programs!(unseen_before, unseen_now);
+        programs.before.scope(|| unseen_before(1));
+        let now = silent(&programs, failure, 1, 0);
+        assert_eq!(now.scope(|| unseen_now(1)), [2; 20]);
+        assert_eq!((now.stats().faults, now.stats().skipped.len(), records(&programs.calls)), (1, 0, 2));
+        assert_eq!(
+            (now.scope(|| unseen_now(1)), programs.before.scope(|| unseen_before(1))),
+            (vec![2; 20], vec![1; 20])
+        );
+        assert_eq!((BEFORE.take(), NOW.take()), (1, 1), "both results are found again");
+    }
+}
+
+#[test]
+fn record_that_cannot_be_read_is_not_replaced() {
+    edited!(unread_before, unread_now);
+    for failure in [Failure::Error, Failure::Timeout, Failure::Panic] {
+        for (reads, contains) in [(ALWAYS, 0), (ALWAYS, ALWAYS), (1, ALWAYS)] {
+            let programs = programs!(unread_before, unread_now);
+            programs.before.scope(|| unread_before(1));
+            let now = silent(&programs, failure, reads, contains);
+            let (result, log) = logged(|| now.scope(|| unread_now(1)));
+            assert_eq!(result, [2; 20]);
+            let skipped = now.stats().skipped;
+            let reasons = [Skip::StoreFailed, Skip::StoreLeftAlone].map(|reason| skipped.get(&reason).copied());
+            assert_eq!(reasons.into_iter().flatten().sum::<u64>(), 1, "{failure:?} {log}");
+            let said = log.matches("a result is not recorded").count();
+            assert_eq!(said as u64, skipped.get(&Skip::StoreFailed).copied().unwrap_or_default(), "{failure:?} {log}");
+            assert_eq!((programs.before.scope(|| unread_before(1)), records(&programs.calls)), (vec![1; 20], 1));
+            assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn record_that_was_left_alone_is_not_replaced() {
+    edited!(left_before, left_now);
+    let programs = programs!(left_before, left_now);
+    programs.before.scope(|| left_before(1));
+    let now = silent(&programs, Failure::Timeout, 1, 0);
+    let begun = Instant::now();
+    while records(&programs.calls) == 1 {
+        assert!(begun.elapsed() < PATIENCE, "the store is still left alone");
+        assert_eq!(now.scope(|| left_now(1)), [2; 20]);
+        std::thread::yield_now();
+    }
+    NOW.take();
+    assert_eq!((now.scope(|| left_now(1)), programs.before.scope(|| left_before(1))), (vec![2; 20], vec![1; 20]));
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 0));
+}
+
+#[test]
+fn result_of_a_body_that_outlasts_an_outage_is_recorded_and_the_record_is_kept() {
+    static BEFORE: Runs = Runs::new();
+    static NOW: Runs = Runs::new();
+    static CLOCK: AtomicU64 = AtomicU64::new(0);
+    #[fleche]
+    fn outlasts_before(x: u64) -> Vec<u64> {
+        BEFORE.count();
+        vec![x; 20]
+    }
+    #[fleche]
+    fn outlasts_now(x: u64) -> Vec<u64> {
+        NOW.count();
+        CLOCK.fetch_add(2, SeqCst);
+        vec![x + 1; 20]
+    }
+    #[fleche]
+    fn another(x: u64) -> u64 {
+        x
+    }
+    let before = (outlasts_before::key(1), (|| drop(outlasts_before(1))) as fn());
+    let programs = Programs::new(before, (outlasts_now::key(1), || drop(outlasts_now(1))));
+    programs.before.scope(|| outlasts_before(1));
+    (BEFORE.take(), NOW.take());
+    let now = silent(&programs, Failure::Timeout, 1, 0).outage_clock(|| Duration::from_secs(CLOCK.load(SeqCst)));
+    let _active = now.enter();
+    another(1);
+    assert_eq!((outlasts_now(1), records(&programs.calls)), (vec![2; 20], 2));
+    assert_eq!((outlasts_now(1), programs.before.scope(|| outlasts_before(1))), (vec![2; 20], vec![1; 20]));
+    assert_eq!((BEFORE.take(), NOW.take()), (0, 1));
+}
+
+#[test]
+fn record_whose_value_cannot_be_read_is_kept() {
+    edited!(worth_before, worth_now, stale = "serve");
+    let programs = programs!(worth_before, worth_now);
+    programs.before.scope(|| worth_before(1));
+    let values = SilentValues { store: programs.values.clone(), reads: AtomicUsize::new(1) };
+    let calls = SameName { store: programs.calls.clone(), keys: programs.keys.clone(), full: None };
+    let now = Cache::new(values, calls).hot_tier(HotTier::OFF);
+    assert_eq!((now.scope(|| worth_now(1)), records(&programs.calls)), (vec![2; 20], 2));
+    assert!(programs.now.record(&programs.kept).unwrap().is_some());
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+}
+
+#[test]
+fn async_call_replaces_no_record_unseen() {
+    static BEFORE: Runs = Runs::new();
+    static NOW: Runs = Runs::new();
+    #[fleche]
+    async fn awaited_before(x: u64) -> Vec<u64> {
+        BEFORE.count();
+        vec![x; 20]
+    }
+    #[fleche]
+    async fn awaited_now(x: u64) -> Vec<u64> {
+        NOW.count();
+        vec![x + 1; 20]
+    }
+    for (reads, contains, kept) in [(1, 0, 2), (ALWAYS, 0, 1), (ALWAYS, ALWAYS, 1)] {
+        let before = (awaited_before::key(1), (|| drop(block_on(awaited_before(1)))) as fn());
+        let now = (awaited_now::key(1), (|| drop(block_on(awaited_now(1)))) as fn());
+        let programs = Programs::new(before, now);
+        programs.before.scope(|| block_on(awaited_before(1)));
+        (BEFORE.take(), NOW.take());
+        let now = silent(&programs, Failure::Error, reads, contains);
+        assert_eq!(now.scope(|| block_on(awaited_now(1))), [2; 20]);
+        assert_eq!(records(&programs.calls), kept);
+        assert_eq!(programs.before.scope(|| block_on(awaited_before(1))), [1; 20]);
+        assert_eq!((BEFORE.take(), NOW.take()), (0, 1));
+    }
+}
+
+#[test]
+fn submitted_call_replaces_no_record_unseen() {
+    edited!(submitted_before, submitted_now);
+    // The executor asks, and so does the call.
+    for (reads, contains, kept) in [(1, 0, 2), (2, 0, 2), (ALWAYS, 0, 1), (ALWAYS, ALWAYS, 1)] {
+        let programs = programs!(submitted_before, submitted_now);
+        programs.before.scope(|| submitted_before(1));
+        let now = silent(&programs, Failure::Error, reads, contains);
+        let pool = wrap_executor(SerialExecutor);
+        assert_eq!(now.scope(|| pool.submit(submitted_now, (1,)).result()).unwrap(), [2; 20]);
+        assert_eq!(records(&programs.calls), kept);
+        assert_eq!(programs.before.scope(|| submitted_before(1)), [1; 20]);
+        assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+    }
+}
+
+#[test]
+fn rerun_replaces_no_record_unseen() {
+    edited!(again_before, again_now);
+    for (reads, kept) in [(1, 2), (ALWAYS, 1)] {
+        let programs = programs!(again_before, again_now);
+        programs.before.scope(|| again_before(1));
+        let now = silent(&programs, Failure::Error, reads, 0).stale(StalePolicy::Serve);
+        assert_eq!(now.scope(|| again_now::rerun(1)), [2; 20]);
+        assert_eq!(records(&programs.calls), kept);
+        assert_eq!(programs.before.scope(|| again_before(1)), [1; 20]);
+        assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+    }
+}
