@@ -193,8 +193,8 @@ impl Arguments {
 
     /// Each argument's encoding, or what [stands](Self::encoding) for it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+        let mut start = 0;
+        self.ends.iter().map(move |end| &self.bytes[mem::replace(&mut start, *end)..*end])
     }
 
     /// Key and references, where the arguments are those of the function that are part of the key.
@@ -208,8 +208,11 @@ impl Arguments {
 
     /// The references, where the arguments are those of the function that are part of the key.
     fn references(&self, function: &'static Function) -> Vec<Argument> {
-        let arguments = keyed(function).zip(self.iter());
-        arguments.map(|(name, encoded)| Argument(Cow::Borrowed(name), reference(encoded))).collect()
+        let mut references = Vec::with_capacity(self.ends.len());
+        for (name, encoded) in keyed(function).zip(self.iter()) {
+            references.push(Argument(Cow::Borrowed(name), reference(encoded)));
+        }
+        references
     }
 
     /// Key and references, where the arguments are all of the function's, ignored ones included.
