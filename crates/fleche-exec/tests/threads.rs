@@ -8,6 +8,8 @@ mod bound;
 mod common;
 #[path = "threads/guard.rs"]
 mod guard;
+#[path = "threads/hangs.rs"]
+mod hangs;
 #[cfg(target_os = "linux")]
 #[path = "threads/isolated.rs"]
 mod isolated;
