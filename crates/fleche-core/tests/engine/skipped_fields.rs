@@ -146,7 +146,7 @@ fn refused_result_of_another_call(call: impl Fn(u64) -> u64 + Sync, begun: &Atom
         let follower = scope.spawn(|| {
             let _active = cache.enter();
             // Hits of the same thread.
-            (hit_before(1), hit_before(1), hit_before(1));
+            assert_eq!([(); 3].map(|()| hit_before(1)), [1; 3]);
             call(2)
         });
         wait_until(|| cache.stats().waits == 1);
@@ -197,7 +197,7 @@ fn refused_hit_is_taken_back_on_whichever_thread_it_was_counted() {
         }
         let cache = memory();
         let _active = cache.enter();
-        (hit_before(1), hit_before(1), hit_before(1));
+        assert_eq!([(); 3].map(|()| hit_before(1)), [1; 3]);
         block_on(moved_sum(lossy(0)));
         (block_on(moved_sum(lossy(refused))), cache.stats().hits)
     };

@@ -212,7 +212,8 @@ fn result_of_a_body_that_outlasts_an_outage_is_recorded_and_the_record_is_kept()
     let before = (outlasts_before::key(1), (|| drop(outlasts_before(1))) as fn());
     let programs = Programs::new(before, (outlasts_now::key(1), || drop(outlasts_now(1))));
     programs.before.scope(|| outlasts_before(1));
-    (BEFORE.take(), NOW.take());
+    BEFORE.take();
+    NOW.take();
     let now = silent(&programs, Failure::Timeout, 1, 0).outage_clock(|| Duration::from_secs(CLOCK.load(SeqCst)));
     let _active = now.enter();
     another(1);
@@ -253,7 +254,8 @@ fn async_call_replaces_no_record_unseen() {
         let now = (awaited_now::key(1), (|| drop(block_on(awaited_now(1)))) as fn());
         let programs = Programs::new(before, now);
         programs.before.scope(|| block_on(awaited_before(1)));
-        (BEFORE.take(), NOW.take());
+        BEFORE.take();
+        NOW.take();
         let now = silent(&programs, Failure::Error, reads, contains);
         assert_eq!(now.scope(|| block_on(awaited_now(1))), [2; 20]);
         assert_eq!(records(&programs.calls), kept);
