@@ -2,7 +2,7 @@
 //!
 //! | layer | `type` | description |
 //! |---|---|---|
-//! | [`Stack`] | `stack` | reads its stores in order, writes to the first, and copies what it finds in a later store to the earlier ones |
+//! | [`Stack`] | `stack` | reads its stores in order, writes to the first, and copies entries of later stores to earlier ones |
 //! | [`Pool`] | `pool` | reads its stores in order, and is read-only |
 //! | [`ReadOnly`] | `read-only` | one store, read-only |
 //! | `Compressed` (feature `zstd`) | `compressed` | one value store, whose entries it compresses |
