@@ -1,4 +1,4 @@
-//! Detects quiescence: whether any thread of this process makes progress, as far as the system reports it.
+//! Detects quiescence: whether no thread of this process makes progress, as far as the system reports it.
 
 #[cfg(target_os = "linux")]
 mod threads;
@@ -13,76 +13,77 @@ use std::{
 
 pub use ours::{Counted, ListensHere, Owed, WaitsHere};
 
-/// A thread, by the system's number.
+/// A thread, by the system's id.
 pub(crate) type ThreadId = i32;
 
-/// What a thread is seen to do.
+/// The state in which a thread is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
     /// It waits for another thread of this process.
     Parked,
-    /// The same, for some time at most.
+    /// It waits for another thread of this process, with a timeout.
     ParkedForATime,
-    /// It waits for some time to pass, or for this process's own wakers, as a reactor does that has nothing to do.
+    /// It sleeps, or waits for this process's own wakers, like an idle reactor.
     Idle,
-    /// It works, or waits for something that another process may bring about.
+    /// It works, or waits for something that another process may cause.
     Busy,
 }
 
-/// What a parked thread waits at.
+/// The futex that a parked thread waits on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Futex {
     pub(super) address: usize,
-    /// The value that it waits there to change.
+    /// The value of the futex for which the thread waits to change.
     pub(super) expected: u32,
 }
 
 impl Futex {
-    /// Returns whether the thread waits for a lock, judged by the value: the locks of the standard library and of pthreads
-    /// hold this one while a thread waits.
+    /// Returns whether the futex belongs to a lock, judged by the value: the locks of the standard library and of
+    /// pthreads have this value while a thread waits.
     fn is_lock(self) -> bool {
         self.expected == 2
     }
 }
 
-/// A thread at some moment.
+/// A thread as observed at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) id: ThreadId,
     pub(super) doing: Doing,
     pub(super) futex: Option<Futex>,
-    /// The processor time that it has had.
+    /// The processor time that the thread has used.
     pub(super) worked: Duration,
 }
 
-/// What is known of threads of the framework's own.
+/// What is known about fleche's own threads.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ours {
-    /// They wait for flights or claims, or read messages that no thread has asked for.
+    /// Threads that wait for in-flight calls or claims, or read messages that no thread has requested.
     pub(super) wait_for_nothing: HashSet<ThreadId>,
-    /// Whether one hears, or will, what was asked for.
+    /// Whether a reply to this process is being worked on in another process.
     pub(super) is_owed: bool,
 }
 
-/// A process in which all threads have been parked for so long stands still.
+/// The process is quiescent if all threads have been parked for this time.
 const STILL: Duration = Duration::from_secs(1);
-/// The same where some of them wait with a timeout and have not woken: threads that poll wake more often than this.
+/// Like [`STILL`], if some of the threads wait with a timeout and have not woken. Threads that poll wake more often
+/// than this.
 const STILL_IF_TIMED: Duration = Duration::from_secs(5);
-/// The same where some of them are idle and none has woken: what they wait for may still come.
+/// Like [`STILL`], if some of the threads are idle and none has woken. What they wait for may still arrive.
 const STILL_IF_IDLE: Duration = Duration::from_mins(5);
-/// After this time a waiting thread counts as blocked by the holder of the lock, if other threads at most slept and woke.
+/// After this time a waiting thread counts as blocked by the holder of the lock, if other threads only slept and woke.
 const LOCKED: Duration = Duration::from_secs(5);
-/// How often threads are looked at, at most.
+/// The minimum interval between two samples of the threads.
 const LOOKS: Duration = Duration::from_millis(200);
 
-/// Returns the calling thread, or 0 where the system has no numbers for threads. In a child that was forked and has not
-/// executed another program it is the thread that forked, which quiescence checks do not cover.
+/// Returns the calling thread's id, or 0 if the system has no thread ids. In a forked child that has not executed
+/// another program, it is the id of the thread that forked; quiescence checks do not cover such children.
 pub(crate) fn this_thread() -> ThreadId {
     #[cfg(target_os = "linux")]
     {
         let ask = || nix::unistd::gettid().as_raw();
         thread_local! {
-            /// Asked once: a miss needs it, and the system takes as long for it as for a look-up.
+            /// Cached, because a miss needs it, and the system call takes as long as a look-up.
             static THIS: Cell<ThreadId> = const { Cell::new(0) };
         }
         let known = THIS.try_with(|this| {
@@ -104,7 +105,7 @@ fn seen() -> Option<Vec<Seen>> {
     return None;
 }
 
-/// Returns whether this thread's stack, from address `stack` upward, has a pointer to the lock with this futex.
+/// Returns whether this thread's stack contains, from address `stack` upward, a pointer to the lock with this futex.
 pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     #[cfg(target_os = "linux")]
     return threads::stack_has_pointer_to(futex, stack);
@@ -120,7 +121,7 @@ pub(super) fn sleeper_has_pointer_to(futex: usize) -> bool {
     return false;
 }
 
-/// What the last checks have found.
+/// The result of the latest sample, compared with earlier ones.
 #[derive(Default)]
 pub(super) struct Quiet(Option<Looked>);
 
@@ -128,14 +129,14 @@ struct Looked {
     at: Instant,
     worked: HashMap<ThreadId, Duration>,
     parked: HashSet<ThreadId>,
-    /// Those of them whose wait has a timeout.
+    /// The threads that are parked with a timeout.
     for_a_time: HashSet<ThreadId>,
     has_idle: bool,
-    /// The locks that threads wait for, and since when they have not run.
+    /// The lock that each thread waits for, and since when the thread has not run.
     locks: HashMap<ThreadId, (Futex, Instant)>,
-    /// Since when nothing has happened.
+    /// Since when no thread has made progress.
     since: Instant,
-    /// Since when nothing has happened but that threads slept and woke.
+    /// Since when threads have at most slept and woken.
     since_but_for_sleepers: Instant,
 }
 
@@ -144,8 +145,8 @@ impl Quiet {
         Self(None)
     }
 
-    /// Returns the parked threads that do not wait for a flight, if the process is quiescent. Returns `None` where a thread
-    /// makes progress or may, and where the system does not report its threads.
+    /// Returns the parked threads, except fleche's own waiting ones, if the process is quiescent. Returns `None` if a
+    /// thread makes progress or may do so, or if the system does not report its threads.
     pub(super) fn parked(&mut self) -> Option<HashSet<ThreadId>> {
         let now = Instant::now();
         if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= LOOKS) {
@@ -154,7 +155,7 @@ impl Quiet {
         self.0.as_ref()?.still(now)
     }
 
-    /// Returns the locks that parked threads wait for, each with its thread, where other threads only sleep and wake.
+    /// Returns the locks that parked threads wait for, each with its thread, if other threads only sleep and wake.
     pub(super) fn locks(&self) -> Vec<(ThreadId, usize)> {
         let Some(looked) = &self.0 else { return Vec::new() };
         let is_long = |since: Instant| looked.at.duration_since(since) >= LOCKED;
@@ -163,20 +164,20 @@ impl Quiet {
         locks.map(|(thread, (futex, _))| (*thread, futex.address)).collect()
     }
 
-    /// Forgets what was seen, since a thread is about to proceed.
+    /// Forgets all samples, because a thread is about to proceed.
     pub(super) fn end(&mut self) {
         self.0 = None;
     }
 
-    /// Records what the threads do now.
+    /// Records a sample of the threads.
     fn look(&mut self, threads: &[Seen], ours: &Ours, now: Instant) {
         let others = || threads.iter().filter(|thread| !ours.wait_for_nothing.contains(&thread.id));
         let before = self.0.take();
-        // A thread that wakes by itself checks for something, and another thread may wait for the outcome.
+        // A thread that wakes from a sleep checks for something, and another thread may wait for the outcome.
         let sleeps = |doing| matches!(doing, Doing::Idle | Doing::ParkedForATime);
         let happens = |tolerated: &dyn Fn(Doing, Duration) -> Duration| {
             let Some(before) = &before else { return true };
-            // A thread that only looks at a clock now and then does not work.
+            // A thread that only checks a clock occasionally does not count as working.
             let nothing = (now - before.at) / 100 + Duration::from_millis(1);
             let works = others().any(|thread| {
                 // A thread that has worked less than before is another one, to which the number was given anew.
@@ -213,8 +214,8 @@ impl Quiet {
 }
 
 impl Looked {
-    /// The threads that are parked, if nothing has happened for long enough. What is parked for a time goes on by itself, and
-    /// counts only where nothing has happened for much longer.
+    /// Returns the parked threads if no thread has made progress for long enough. Threads that wait with a timeout
+    /// resume without help, so they are included only after a much longer time.
     fn still(&self, now: Instant) -> Option<HashSet<ThreadId>> {
         let since = now.duration_since(self.since);
         let needed = match (self.has_idle, self.for_a_time.is_empty()) {
@@ -231,7 +232,7 @@ impl Looked {
 mod tests {
     use super::*;
 
-    /// What looks at these threads find, one a second.
+    /// Returns the number of parked threads that each sample reports as quiescent, with one sample per second.
     fn parked(looks: &[&[(ThreadId, Doing, u64)]]) -> Vec<Option<usize>> {
         parked_beside(&Ours { wait_for_nothing: [9].into(), ..Ours::default() }, looks)
     }
@@ -246,7 +247,7 @@ mod tests {
                 worked: Duration::from_millis(*worked),
             };
             let threads: Vec<_> = threads.iter().map(seen).collect();
-            // Looks are in the future, so that none is taken for too old.
+            // Samples are in the future, so none counts as outdated.
             quiet.look(&threads, ours, begun + Duration::from_secs(second + 1_000));
             let looked = quiet.0.as_ref().unwrap();
             looked.still(looked.at).map(|parked| parked.len())
@@ -255,13 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_are_parked_for_a_second_stand_still() {
+    fn threads_parked_for_a_second_are_quiescent() {
         let all = [(1, Doing::Parked, 5), (2, Doing::Parked, 5)].as_slice();
         assert_eq!(parked(&[all, all]), [None, Some(2)]);
     }
 
     #[test]
-    fn a_thread_that_works_or_is_new_is_something_that_happens() {
+    fn working_or_new_thread_is_progress() {
         let one = |worked| [(1, Doing::Parked, 5), (2, Doing::Parked, worked)];
         assert_eq!(parked(&[&one(5), &one(50), &one(95), &one(96)]), [None, None, None, Some(2)]);
         assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
@@ -271,24 +272,24 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_by_itself_is_no_sign_for_long() {
+    fn threads_parked_with_a_timeout_need_longer() {
         let all = [(1, Doing::Parked, 5), (2, Doing::ParkedForATime, 5)].as_slice();
         let found = parked(&vec![all; 301]);
         assert_eq!((found[4], found[5], found[299], found[300]), (None, Some(1), Some(1), Some(2)));
     }
 
     #[test]
-    fn who_polls_between_timed_waits_makes_something_happen() {
+    fn polling_between_timed_waits_is_progress() {
         let looks: Vec<_> =
             (0..400).map(|second| [(1, Doing::Parked, 5), (2, Doing::ParkedForATime, second / 4)]).collect();
         let looks: Vec<_> = looks.iter().map(<[_; 2]>::as_slice).collect();
         assert_eq!(parked(&looks), vec![None; 400]);
     }
 
-    /// What two threads do, what they wait at, and how long they have worked, in microseconds.
+    /// The state, futex and processor time in microseconds of two threads.
     type Two = [(Doing, Option<Futex>, u64); 2];
 
-    /// For how many threads a lock was found that they wait for, one look a second.
+    /// Returns the number of threads found blocked on a lock after each sample, with one sample per second.
     fn locked(looks: &[Two]) -> Vec<usize> {
         let (mut quiet, begun) = (Quiet::default(), Instant::now());
         let look = |(second, threads): (u64, &Two)| {
@@ -306,16 +307,16 @@ mod tests {
     }
 
     #[test]
-    fn lock_is_waited_for_in_vain_beside_threads_that_sleep_and_wake() {
+    fn blocked_lock_is_found_while_other_threads_sleep_and_wake() {
         let lock = Some(Futex { address: 0x1000, expected: 2 });
         let sleeps = |second: u64| (Doing::Idle, None, 100 * second);
         let looks = |lock, worked: fn(u64) -> u64| -> Vec<_> {
             (0..8).map(|second| [(Doing::Parked, lock, worked(second)), sleeps(second)]).collect()
         };
         assert_eq!(locked(&looks(lock, |_| 5)), [0, 0, 0, 0, 0, 1, 1, 1]);
-        // A thread that had the lock in between, and waits for it again.
+        // A thread that acquired the lock in the meantime and waits for it again.
         assert_eq!(locked(&looks(lock, |second| second)), [0; 8]);
-        // A condition, or a thread's own parking place.
+        // A condition variable, or a parked thread.
         for expected in [0, 1, 7, u32::MAX] {
             assert_eq!(locked(&looks(Some(Futex { address: 0x1000, expected }), |_| 5)), [0; 8]);
         }
@@ -324,20 +325,20 @@ mod tests {
     }
 
     #[test]
-    fn who_wakes_from_a_sleep_now_and_then_makes_something_happen() {
+    fn occasional_waking_from_sleep_is_progress() {
         let looks: Vec<_> = (0..400).map(|second| [(1, Doing::Parked, 5), (2, Doing::Idle, second / 100)]).collect();
         let looks: Vec<_> = looks.iter().map(<[_; 2]>::as_slice).collect();
         assert_eq!(parked(&looks), vec![None; 400]);
     }
 
     #[test]
-    fn what_waits_for_a_flight_is_known() {
+    fn own_waiting_threads_are_excluded() {
         let all = [(1, Doing::Parked, 5), (9, Doing::Busy, 5)].as_slice();
         assert_eq!(parked(&[all, all]), [None, Some(1)]);
     }
 
     #[test]
-    fn what_somebody_outside_is_to_answer_is_something_that_happens() {
+    fn pending_reply_of_another_process_is_progress() {
         let all = [(1, Doing::Parked, 5)].as_slice();
         let ours = |is_owed| Ours { is_owed, ..Ours::default() };
         assert_eq!(parked_beside(&ours(false), &[all, all]), [None, Some(1)]);
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_idle_threads_it_takes_longer() {
+    fn idle_threads_delay_quiescence() {
         let all = [(1, Doing::Parked, 5), (2, Doing::Idle, 5)].as_slice();
         let looks = vec![all; 301];
         let found = parked(&looks);

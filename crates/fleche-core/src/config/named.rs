@@ -1,4 +1,4 @@
-//! Caches by name, and the cache that is used where a program names none.
+//! Caches by name, and the cache of programs that name none.
 
 use std::{
     collections::BTreeMap,
@@ -25,9 +25,9 @@ use crate::{
 };
 
 impl Cache {
-    /// Opens the cache that the [configuration](ConfigFile) in force makes the default: the one that `default` names, or the
-    /// only one there is. The configuration is the file that `FLECHE_CONFIG` names, else each `fleche.toml` from the working
-    /// directory upward and that of the user.
+    /// Opens the default cache of the [configuration](ConfigFile) in force: the one that `default` names, or the only
+    /// one there is. The configuration is the file that `FLECHE_CONFIG` names or, if it is not set, each `fleche.toml`
+    /// from the working directory upward and that of the user.
     ///
     /// Calls where nothing is entered use the same cache. Where the configuration cannot be used, an error is logged, a cache in
     /// memory stands in for it, and it is tried again after one second, then after up to a minute. A
@@ -43,14 +43,13 @@ impl Cache {
     ///     Ok(())
     /// }
     /// ```
-    ///
-    /// With `FLECHE=off`, and while a test [ignores the configuration](crate::testing::ignore_configuration), it is the cache
-    /// that keeps nothing.
+    /// With `FLECHE=off`, and while a test [ignores the configuration](crate::testing::ignore_configuration), the
+    /// result is the cache that stores nothing.
     ///
     /// # Errors
-    /// [`Error::Config`] where no cache is configured, where several are and none is the default, and where a file cannot be
-    /// read or understood; what the stores say when they are opened. The cache in memory that calls use where nothing is
-    /// configured does not count as configured, unless a file says `default = "memory"`.
+    /// [`Error::Config`] if no cache is configured, if there are several and none is the default, or if a file cannot
+    /// be read or parsed; also the errors of opening the stores. The memory cache that calls use without a
+    /// configuration does not count as configured, unless a file has `default = "memory"`.
     pub fn from_environment() -> Result<Self> {
         if mode() == Mode::Off || is_ignored() {
             return Ok(Self::void());
@@ -60,12 +59,12 @@ impl Cache {
         from_files(name, &files)
     }
 
-    /// The cache of this name: `memory` (one for the process), `void`, `default` (what the configuration files give to
-    /// programs that enter none and set none), or one that a [configuration file](ConfigFile) names. Files are looked up
-    /// from the working directory.
+    /// Opens the cache with this name: `memory` (one per process), `void`, `default` (the cache of programs that enter
+    /// none and set none), or one that a [configuration file](ConfigFile) names. Files are searched for from the
+    /// working directory.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that no file gives, listing those that are; what the stores say otherwise.
+    /// [`Error::Config`] for a name that no file defines, with the known names; also the errors of opening the store.
     pub fn named(name: &str) -> Result<Self> {
         match name {
             "void" => Ok(Self::void()),
@@ -94,10 +93,10 @@ fn unusable(why: String) -> Error {
 }
 
 impl ConfigFile {
-    /// The name of the cache for programs that name none; `None` if the files name no cache.
+    /// Returns the name of the cache for programs that name none, or `None` if the files define no cache.
     ///
     /// # Errors
-    /// [`Error::Config`] where there are several caches and none is the default.
+    /// [`Error::Config`] if there are several caches and none is the default.
     pub(super) fn chosen(&self) -> Result<Option<&str>> {
         if let Some(name) = &self.default {
             return Ok(Some(name));
@@ -114,7 +113,7 @@ impl ConfigFile {
         )))
     }
 
-    /// Returns the error that no file names a cache, with the places of the search.
+    /// Returns the error that no file defines a cache, with the places that were searched.
     fn names_none(&self) -> Error {
         let cure = format!("write a {CONFIG_FILE} that names a cache, or set {CONFIG_VARIABLE} to the path of one");
         if !self.files.is_empty() {
@@ -130,14 +129,14 @@ fn shown(files: &[PathBuf]) -> String {
     files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }
 
-/// How many guards have configuration ignored.
+/// The number of guards that ignore the configuration.
 static IGNORED: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) fn is_ignored() -> bool {
     IGNORED.load(Relaxed) > 0
 }
 
-/// One more, or one less, has configuration ignored.
+/// Counts one more guard that ignores the configuration, or one less.
 pub(crate) fn ignore(more: bool) {
     if more {
         IGNORED.fetch_add(1, Relaxed)
@@ -146,7 +145,7 @@ pub(crate) fn ignore(more: bool) {
     };
 }
 
-/// The process-wide memory cache, if a backend of that name is linked.
+/// Returns the process-wide memory cache, if the memory backend is linked.
 pub(super) fn memory() -> Result<Cache> {
     static MEMORY: OnceLock<Cache> = OnceLock::new();
     if let Some(cache) = MEMORY.get() {
@@ -156,13 +155,13 @@ pub(super) fn memory() -> Result<Cache> {
     Ok(MEMORY.get_or_init(|| cache).clone())
 }
 
-/// A new cache in memory, if a backend of that name is linked.
+/// Creates a memory cache, if the memory backend is linked.
 pub(crate) fn new_memory() -> Result<Cache> {
     let (values, calls) = (plain("memory")?, plain("memory")?);
     Cache::from_config(&CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT, stale: None })
 }
 
-/// The configuration of this backend without settings.
+/// Returns the configuration of this backend without settings.
 fn plain<C: DeserializeOwned>(backend: &str) -> Result<C> {
     Ok(encoding::from_slice(&encoding::to_vec(&BTreeMap::from([("type", backend)]))?)?)
 }

@@ -1,4 +1,4 @@
-//! The default cache: what is active where a thread has entered nothing.
+//! The default cache, which is active on threads that have entered none.
 
 use std::{
     cell::RefCell,
@@ -21,13 +21,14 @@ use crate::{
 };
 
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
-/// The caches that are installed, the last one last.
+/// The installed caches, in order of installation.
 static INSTALLED: Mutex<Vec<(u64, Cache)>> = Mutex::new(Vec::new());
-/// Grows with every change of [`DEFAULT`] and [`INSTALLED`], so that threads know whether their copy is current without a lock.
+/// Incremented by every change of [`DEFAULT`] and [`INSTALLED`], so that threads can check without a lock whether their
+/// copy is current.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
-/// How many caches are installed by memoized bodies.
+/// The number of caches that are installed within memoized bodies.
 static INSTALLED_WITHIN: AtomicUsize = AtomicUsize::new(0);
-/// How many guards on all threads hold a cache active.
+/// The number of guards on all threads that keep a cache active.
 static CACHES_ENTERED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -44,26 +45,26 @@ struct Copy {
     again: Option<Instant>,
 }
 
-/// Sets the cache that every thread uses where it has entered none, in place of an earlier default.
+/// Sets the default cache of all threads that have entered none, replacing an earlier default.
 pub fn set_default_cache(cache: Cache) {
-    // No call in a forked child uses it, and the lock may be held for good.
+    // Calls in a forked child do not use it, and the lock may never be released there.
     if fork::is_child() {
         return;
     }
     let earlier = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).replace(cache);
     GENERATION.fetch_add(1, Release);
-    // After the lock: dropping a cache may run code of its stores.
+    // Outside the lock, because dropping a cache may run code of its stores.
     drop(earlier);
 }
 
-/// Notes that the cache of threads that have entered none has changed.
+/// Records that the default cache has changed.
 pub(crate) fn default_changed() {
     GENERATION.fetch_add(1, Release);
 }
 
 impl Cache {
-    /// Runs the closure with this cache active on this thread and, while it runs, on **every** thread of the process that
-    /// has none entered, before any default. For pools whose threads are not ours, such as rayon's:
+    /// Runs the closure with this cache active on this thread and, during that time, on **every** thread of the process
+    /// that has entered none, instead of any default. For pools whose threads fleche does not control, such as rayon's:
     ///
     /// ```
     /// # use fleche_core::{Cache, fleche};
@@ -78,28 +79,25 @@ impl Cache {
     /// # assert_eq!(sum, 328_350);
     /// assert_eq!(cache.stats().computed, 100);
     /// ```
-    ///
-    /// **Nested and overlapping.** Of several that run at once, whether one within the other or on two threads, the one
-    /// that was installed last counts, on threads that have none entered; when it ends, in whatever order, the one
-    /// installed last of those that still run. A thread that calls `install` uses its own cache all along. What other
-    /// threads began before the closure ended may still use the cache afterwards: a call keeps the cache that it began
-    /// with. Two studies with two caches at once therefore want `scope`, bound functions or
-    /// [`wrap_executor`](crate::wrap_executor), which know of no other thread.
-    ///
-    /// Tags and kinds of metadata stay with their thread; carry them with [`Bound`](crate::Bound).
+    /// **Nested and overlapping.** If several caches are installed at once, nested or on different threads, then
+    /// threads that have entered none use the one installed last. When it ends, in whatever order, they use the last of
+    /// those that are still installed. A thread that calls `install` uses its own cache throughout. Calls that other
+    /// threads began before the closure ended keep their cache until they end. To run two studies with two caches at
+    /// once, use `scope`, bound functions or [`wrap_executor`](crate::wrap_executor), which affect no other thread.
+    /// Tags and kinds of metadata stay on their thread. Carry them with [`Bound`](crate::Bound).
     pub fn install<R>(&self, run: impl FnOnce() -> R) -> R {
         let _installed = (!fork::is_child()).then(|| Installed::new(self.clone().within(context::flights())));
         self.scope(run)
     }
 }
 
-/// A cache is installed until this is dropped.
+/// A cache that is installed until this is dropped.
 struct Installed(u64);
 
 impl Installed {
     fn new(cache: Cache) -> Self {
         INSTALLED_WITHIN.fetch_add(usize::from(!cache.flights().is_empty()), Relaxed);
-        // The generation serves as a number that nobody else has.
+        // The generation serves as a unique id.
         let id = GENERATION.fetch_add(1, Relaxed);
         INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).push((id, cache));
         GENERATION.fetch_add(1, Release);
@@ -119,12 +117,12 @@ impl Drop for Installed {
         GENERATION.fetch_add(1, Release);
         let within = ended.as_ref().is_some_and(|(_, cache)| !cache.flights().is_empty());
         INSTALLED_WITHIN.fetch_sub(usize::from(within), Relaxed);
-        // After the lock: dropping a cache may run code of its stores.
+        // Outside the lock, because dropping a cache may run code of its stores.
         drop(ended);
     }
 }
 
-/// The flights within whose bodies the cache is installed that counts.
+/// Returns the in-flight calls within whose bodies the installed cache in force was installed.
 pub(super) fn flights() -> Flights {
     if INSTALLED_WITHIN.load(Relaxed) == 0 || fork::is_child() {
         return Flights::default();
@@ -133,7 +131,7 @@ pub(super) fn flights() -> Flights {
     installed.last().map(|(_, cache)| cache.flights().clone()).unwrap_or_default()
 }
 
-/// The installed cache that counts, else the default that was set.
+/// Returns the installed cache in force, or the default that was set.
 fn set_here() -> Option<Cache> {
     let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).last().map(|(_, cache)| cache.clone());
     installed.or_else(|| DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone())
@@ -144,7 +142,7 @@ pub(super) fn is_set() -> bool {
     set_here().is_some()
 }
 
-/// Which default it is.
+/// Returns the generation of the default cache.
 #[inline]
 pub(super) fn generation() -> u64 {
     GENERATION.load(Acquire)
@@ -158,10 +156,10 @@ pub(super) fn cache_left() {
     CACHES_ENTERED.fetch_sub(1, Relaxed);
 }
 
-/// The default cache, through this thread's own copy of the handle.
+/// Returns the default cache through this thread's own copy of the handle.
 pub(super) fn default_here() -> Rc<Cache> {
     let generation = generation();
-    // A thread that is ending has no copy any more.
+    // A thread that is ending has no copy.
     let copy = COPY.try_with(|copy| copy.borrow().clone()).ok().flatten().filter(|copy| copy.generation == generation);
     if let Some(copy) = copy.as_ref().filter(|copy| copy.again.is_none_or(|again| Instant::now() < again)) {
         return copy.cache.clone();
@@ -182,7 +180,7 @@ pub(super) fn default_here() -> Rc<Cache> {
     cache
 }
 
-/// Nobody means to use the fallback on one thread and another cache on the next.
+/// Warns once if another thread has entered a cache, because using the fallback is then probably a mistake.
 fn warn_if_entered_elsewhere() {
     static WARNED: AtomicBool = AtomicBool::new(false);
     // No lock is held meanwhile: a logger may call memoized functions.

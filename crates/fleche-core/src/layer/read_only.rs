@@ -1,4 +1,4 @@
-//! `ReadOnly`: a store that is read and never written to.
+//! `ReadOnly`: a layer that reads a store and never writes to it.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::{
     store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig},
 };
 
-/// Another store, without writing to it: what it holds is served, and `put` and `remove` are refused.
+/// Makes another store read-only: it serves the entries, and refuses `put` and `remove`.
 ///
-/// Claims reach this process only, since what is computed under one is not kept where others see it. A damaged entry is
-/// reported, and set aside where the store can do so.
+/// Claims apply only within this process, because other processes cannot see what is computed under them. A damaged
+/// entry is reported, and quarantined if the store can do so.
 #[derive(Clone, Debug)]
 pub struct ReadOnly<S>(
-    /// The store.
+    /// The inner store.
     pub S,
 );
 
@@ -31,7 +31,7 @@ impl<S> ReadOnly<S> {
     }
 }
 
-/// What stores that are only read say to those who write.
+/// Returns the error of a write to a read-only layer.
 pub(super) fn refused(layer: &str, operation: &'static str) -> Error {
     Error::Refused { store: format!("a store that is {layer}"), operation }
 }
@@ -48,7 +48,7 @@ impl<S: ValueStore> ValueStore for ReadOnly<S> {
         self.0.get(id)
     }
     fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
-        Err(read_only("keep values"))
+        Err(read_only("store values"))
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
         self.0.contains(id)
@@ -57,7 +57,7 @@ impl<S: ValueStore> ValueStore for ReadOnly<S> {
         self.0.age(id)
     }
     fn remove(&self, id: &Digest, _: Option<Duration>) -> Result<bool> {
-        // Of what is not there, nothing has to be removed.
+        // Removing an absent entry changes nothing.
         if self.0.contains(id)? { Err(read_only("remove values")) } else { Ok(false) }
     }
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
@@ -82,7 +82,7 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
         self.0.brief(key)
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
-        Err(read_only("keep records"))
+        Err(read_only("store records"))
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
         self.0.contains(key)

@@ -29,10 +29,9 @@ pub fn again_if_reopened<T>(
     operation()
 }
 
-/// The file that an open store works on, and the store that takes over once the path leads elsewhere.
-///
-/// Databases keep working in a file that was unlinked, so what is written there is lost without an error. A store that keeps
-/// this beside its engine, and implements [`FileBacked`], notices that.
+/// The file that an open store uses, and the store that replaces this one when the path leads to another file.
+/// Databases continue to work on a file that was unlinked, so writes to it are lost without an error. A store that
+/// keeps this next to its engine and implements [`FileBacked`] detects that.
 ///
 /// The earlier engine, and with it the room that the removed file takes on the disk, stays until the handles that opened it are
 /// dropped: operations and iterators that began before borrow it from them, and a handle that could be exchanged would cost each
@@ -41,17 +40,17 @@ pub fn again_if_reopened<T>(
 pub struct BackingFile<S> {
     path: PathBuf,
     place: Place,
-    /// The file itself, wherever its name is now.
+    /// The file itself, even if it is renamed.
     #[cfg(target_os = "linux")]
     file: File,
     successor: OnceLock<Arc<S>>,
 }
 
 impl<S> BackingFile<S> {
-    /// Creates the reference to the existing file at this path.
+    /// Creates a reference to the existing file at this path.
     ///
     /// # Errors
-    /// [`Error::Io`] where it does not exist or cannot be looked at.
+    /// [`Error::Io`] if it does not exist or cannot be inspected.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         Ok(Self {
@@ -63,13 +62,13 @@ impl<S> BackingFile<S> {
         })
     }
 
-    /// The path.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns whether the file was removed, or the path leads to another one. A file that was moved is still the store's.
-    /// A path that cannot be looked at does not count.
+    /// Returns whether the file was removed or the path leads to another file. A file that was moved still belongs to
+    /// the store, and an inaccessible path does not count as removed.
     fn is_gone(&self) -> bool {
         match Place::of(&self.path) {
             Ok(place) => place != self.place,
@@ -91,8 +90,8 @@ impl<S> BackingFile<S> {
     }
 }
 
-/// A reference to the file that does not open it. Closing an open file would end the locks that an engine has on it in this
-/// process; closing a reference does not.
+/// Opens a reference to the file without opening its content. Closing an open file would release the locks that an
+/// engine of this process has on it; closing a reference does not.
 #[cfg(target_os = "linux")]
 fn reference(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -101,16 +100,16 @@ fn reference(path: &Path) -> std::io::Result<File> {
 
 /// A store in one file that may be removed or replaced while the store is open.
 pub trait FileBacked: Sized {
-    /// The file; `None` for a store that is elsewhere, such as on a server.
+    /// Returns the file, or `None` for a store that has none, such as one on a server.
     fn backing_file(&self) -> Option<&BackingFile<Self>>;
 
-    /// Opens what is at the path now, creating what is missing.
+    /// Opens the store at the path anew, creating what is missing.
     ///
     /// # Errors
-    /// Fails with the errors of opening the store.
+    /// The errors of opening the store.
     fn open_again(&self) -> Result<Arc<Self>>;
 
-    /// Returns the store that works on the path: this one, or the one that took over.
+    /// Returns the store that now serves the path: this one, or its successor.
     fn current(self: &Arc<Self>) -> &Arc<Self> {
         let mut store = self;
         while let Some(successor) = store.backing_file().and_then(|file| file.successor.get()) {
@@ -122,8 +121,8 @@ pub trait FileBacked: Sized {
     /// Returns the store to write to, after checking the path.
     ///
     /// # Errors
-    /// [`Error::Reopened`] where the file was removed or replaced: what the path leads to now is open afterwards, and the
-    /// caller may try again. Also fails with the errors of opening it.
+    /// [`Error::Reopened`] if the file was removed or replaced: the store at the path has been opened anew, and the
+    /// caller may try again. Also the errors of opening it.
     fn writable(self: &Arc<Self>) -> Result<&Arc<Self>> {
         let current = self.current();
         let Some(file) = current.backing_file().filter(|file| file.is_gone()) else { return Ok(current) };
@@ -131,7 +130,7 @@ pub trait FileBacked: Sized {
         if Arc::ptr_eq(&successor, current) {
             return Ok(current);
         }
-        // If another thread was faster, it opened the same store: there is one for each place.
+        // If another thread was faster, it opened the same store, because each place has only one.
         let _ = file.successor.set(successor);
         Err(Error::Reopened { path: file.path.clone() })
     }

@@ -1,4 +1,4 @@
-//! Threads of the framework's own, which say what they wait for.
+//! Registers the waits of fleche's own threads.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -14,14 +14,14 @@ fn lock() -> MutexGuard<'static, Vec<(ThreadId, Option<Arc<Owed>>)>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// This thread waits for a flight or a claim until this is dropped. For stores whose threads wait for claims: what they
-/// wait for is no work of this process.
+/// Registers that this thread waits for an in-flight call or a claim, until this is dropped. For stores whose threads
+/// wait for claims: such a wait is not progress of this process.
 #[derive(Debug)]
-#[must_use = "it ends when it is dropped"]
+#[must_use = "the wait ends when this is dropped"]
 pub struct WaitsHere(ThreadId);
 
 impl WaitsHere {
-    /// From now on.
+    /// Begins the wait.
     pub fn begin() -> Self {
         Self(add(None))
     }
@@ -33,14 +33,14 @@ impl Drop for WaitsHere {
     }
 }
 
-/// This thread hears what comes from outside the process until this is dropped: answers, as long as any are owed, which
-/// somebody works on there; else what nothing here rests on.
+/// Registers that this thread receives messages from another process, until this is dropped. It waits for replies as
+/// long as any are pending and the other process works on them; otherwise no thread of this process depends on it.
 #[derive(Debug)]
-#[must_use = "it ends when it is dropped"]
+#[must_use = "the registration ends when this is dropped"]
 pub struct ListensHere(ThreadId);
 
 impl ListensHere {
-    /// From now on.
+    /// Begins to receive `answers`.
     pub fn begin(answers: Arc<Owed>) -> Self {
         Self(add(Some(answers)))
     }
@@ -52,7 +52,7 @@ impl Drop for ListensHere {
     }
 }
 
-/// Answers that another process owes to this one.
+/// The replies that another process owes to this one.
 #[derive(Debug, Default)]
 pub struct Owed {
     answers: AtomicUsize,
@@ -61,31 +61,31 @@ pub struct Owed {
 }
 
 impl Owed {
-    /// One more is, until that is dropped.
+    /// Counts a pending reply until the returned guard is dropped.
     pub fn ask(self: &Arc<Self>) -> Counted {
         Counted::new(self, |owed| &owed.answers)
     }
 
-    /// What works on them begins to wait for something, or goes on.
+    /// Sets whether the work on the replies waits for something.
     pub fn rest(&self, rests: bool) {
         self.rests.store(rests, SeqCst);
     }
 
-    /// The other process waits for a claim of this one until that is dropped.
+    /// Counts a wait of the other process for a claim of this one, until the returned guard is dropped.
     pub fn wait(self: &Arc<Self>) -> Counted {
         Counted::new(self, |owed| &owed.waits)
     }
 
-    /// Whether somebody works on an answer there.
+    /// Returns whether the other process works on a reply.
     fn is_worked_on(&self) -> bool {
         let waits = self.rests.load(SeqCst) && self.waits.load(SeqCst) > 0;
         self.answers.load(SeqCst) > 0 && !waits
     }
 }
 
-/// Counts until it is dropped.
+/// A guard that counts until it is dropped.
 #[derive(Debug)]
-#[must_use = "it counts until it is dropped"]
+#[must_use = "this counts until it is dropped"]
 pub struct Counted {
     owed: Arc<Owed>,
     counter: fn(&Owed) -> &AtomicUsize,
@@ -115,13 +115,13 @@ fn remove(thread: ThreadId) {
         return;
     }
     let mut known = lock();
-    // What began last ends first.
+    // Registrations end in reverse order.
     if let Some(at) = known.iter().rposition(|(id, _)| *id == thread) {
         known.remove(at);
     }
 }
 
-/// What is known now.
+/// Returns what is registered now.
 pub(super) fn known() -> Ours {
     let mut ours = Ours::default();
     for (thread, answers) in &*lock() {
@@ -136,11 +136,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_listens_waits_for_what_was_asked() {
+    fn receiving_thread_waits_for_pending_replies() {
         let answers = Arc::new(Owed::default());
         let listens = ListensHere::begin(answers.clone());
         let here = this_thread();
-        // Other tests' threads may be known too, but none of them asks.
+        // Threads of other tests may be registered too, but none of them has pending replies.
         let sees = || known().wait_for_nothing.contains(&here).then(|| known().is_owed);
         assert_eq!(sees(), Some(false));
         let asked = answers.ask();

@@ -1,5 +1,5 @@
-//! Reads from proc(5) what the threads of this process do: `syscall` has the system call that a thread is in, `stat` whether
-//! it sleeps there, and `schedstat` its processor time.
+//! Reads the state of this process's threads from proc(5): `syscall` has a thread's system call, `stat` whether it
+//! sleeps, and `schedstat` its processor time.
 
 use std::{cell::OnceCell, fs, path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use nix::libc;
 
 use super::{Doing, Futex, Seen};
 
-/// Returns all threads, or `None` where the system does not report them.
+/// Returns all threads, or `None` if the system does not report them.
 pub(super) fn seen() -> Option<Vec<Seen>> {
     let (mut threads, process) = (Vec::new(), Process::default());
     for thread in fs::read_dir("/proc/self/task").ok()? {
@@ -32,13 +32,14 @@ pub(super) fn seen() -> Option<Vec<Seen>> {
     Some(threads)
 }
 
-/// Returns whether the system says that the thread sleeps, and was not stopped.
+/// Returns whether the system reports the thread as sleeping, and not as stopped.
 fn sleeps(thread: &Path) -> bool {
     let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
 }
 
-/// Judges by the number of the system call and its arguments. Every wait that another process can end counts as work.
+/// Returns the thread's state, from its system call's number and arguments. A wait that another process can end counts
+/// as work.
 fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
     let mut words = call.split_ascii_whitespace();
     let number = words.next().and_then(|word| word.parse().ok());
@@ -69,22 +70,22 @@ struct Process {
 }
 
 impl Process {
-    /// Returns whether only threads of this process can end the wait that this operation began at this address.
+    /// Returns whether only threads of this process can end the wait of this futex operation at this address.
     fn ends_here(&self, address: usize, operation: usize) -> bool {
         /// `FUTEX_PRIVATE_FLAG` of futex(2).
         const PRIVATE: usize = 128;
-        // Joining a thread waits without the flag, although no other process has the memory.
+        // Joining a thread waits without the flag, although no other process maps the memory.
         operation & PRIVATE != 0 || self.is_private(address)
     }
 
-    /// Returns whether no other process has the memory at this address.
+    /// Returns whether no other process maps the memory at this address.
     fn is_private(&self, address: usize) -> bool {
         let maps = self.maps.get_or_init(|| fs::read_to_string("/proc/self/maps").unwrap_or_default());
         mapping(maps, address).is_some_and(|(_, rights)| rights.ends_with('p'))
     }
 
-    /// Returns whether all that the epoll instance of this descriptor waits for are this process's own wakers and timers.
-    #[allow(clippy::unused_self)] // As the others are asked.
+    /// Returns whether the epoll instance of this descriptor waits only for wakers and timers of this process.
+    #[allow(clippy::unused_self)] // Called like the other methods.
     fn wakes_itself(&self, epoll: usize) -> bool {
         let Ok(about) = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return false };
         let mut waited_for =
@@ -96,7 +97,7 @@ impl Process {
     }
 }
 
-/// The end of the mapping with this address, and the rights to it.
+/// Returns the end of the mapping that contains this address, and its access rights.
 fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
     maps.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -131,9 +132,9 @@ fn sleeps_at(call: &str) -> Option<usize> {
 pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     use std::os::unix::fs::FileExt;
 
-    /// What else may stand in a lock before its futex, in bytes: the owner of a reentrant one.
+    /// The largest distance from a lock to its futex, in bytes: a reentrant lock stores its owner first.
     const BEFORE: usize = 16;
-    /// Stacks are searched so far, in bytes.
+    /// At most this many bytes of a stack are searched.
     const FAR: usize = 64 << 20;
 
     let search = || {
@@ -156,7 +157,7 @@ mod tests {
     use crate::claim::quiet::this_thread;
 
     #[test]
-    fn a_thread_that_waits_for_another_is_parked() {
+    fn thread_that_waits_for_another_is_parked() {
         let (told, tell) = mpsc::channel::<()>();
         let (known, id) = mpsc::channel();
         let waits = thread::spawn(move || {
@@ -164,7 +165,7 @@ mod tests {
             let _ = tell.recv();
         });
         let id = id.recv().unwrap();
-        // Threads of other tests may end at the moment of the look.
+        // Threads of other tests may end during a sample.
         let all = || iter::repeat_with(seen).flatten().next().unwrap();
         let find = |id| all().into_iter().find(|thread| thread.id == id).unwrap().doing;
         while find(id) != Doing::Parked {
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_told_apart() {
+    fn system_calls_are_classified() {
         let doing = |call: &str| super::doing(call, &Process::default()).0;
         assert_eq!(doing("running"), Doing::Busy);
         assert_eq!(doing("-1 0x7ffe 0x7f"), Doing::Busy);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn futex_is_waited_for_within_the_process_where_no_other_has_its_memory() {
+    fn futex_in_shared_memory_counts_as_busy() {
         use std::{fs::File, num::NonZeroUsize, os::fd::AsFd};
 
         use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn reactor_is_idle_where_it_waits_for_its_own_wakers_alone() {
+    fn reactor_that_waits_only_for_its_own_wakers_is_idle() {
         use std::os::fd::AsRawFd;
 
         use nix::sys::{
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn guard_on_the_stack_is_seen() {
+    fn lock_guard_on_the_stack_is_found() {
         let lock = Box::new(std::sync::Mutex::new(0_u8));
         let address = std::ptr::from_ref(&*lock).addr();
         let hidden = !address;
