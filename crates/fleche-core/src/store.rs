@@ -66,11 +66,11 @@ pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
 /// **Every read is verified**: the bytes that `get` returns have the requested digest. An entry that fails a read's
 /// check is quarantined and reported once as [`Error::Damaged`](crate::Error::Damaged); afterwards it is absent.
 ///
-/// **A store bounds its own operations in time**: an operation that talks to a server or waits for a lock fails once its time is
-/// up. After an error of the kind [`TimedOut`](std::io::ErrorKind::TimedOut), a cache leaves the store alone
-/// [at once](crate::Cache#when-a-store-fails). The engine sets no limit. An operation that never returns blocks the
-/// call that asked for it, and the callers that wait for that call's result without a `wait_timeout`. All other calls proceed,
-/// including those on the same store.
+/// **A store limits the time of its own operations**: an operation that talks to a server or waits for a lock fails
+/// when its time is up. After an error of the kind [`TimedOut`](std::io::ErrorKind::TimedOut), a cache stops using the
+/// store [at once](crate::Cache#when-a-store-fails) for some time. The engine sets no limit. An operation that never
+/// returns blocks the call that needs it, and the callers that wait for that call's result without a `wait_timeout`.
+/// All other calls proceed, including those on the same store.
 pub trait ValueStore: Debug + Send + Sync {
     /// Returns the result of the check on the bytes under this id, or `None` if there is no entry.
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>>;

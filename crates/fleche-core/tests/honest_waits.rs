@@ -94,7 +94,7 @@ fn child() {
             let holder = thread::spawn(move || {
                 let guard = held.lock().unwrap();
                 tell.send(()).unwrap();
-                // Longer than it takes to call a lock one that the caller holds.
+                // Longer than it takes to conclude that the caller holds the lock.
                 thread::sleep(Duration::from_secs(9));
                 drop(guard);
             });
@@ -138,7 +138,7 @@ fn body_that_waits_for_stdin_is_not_computed_twice() {
 }
 
 #[test]
-fn lock_that_a_sleeping_thread_holds_is_waited_for() {
+fn call_waits_for_a_lock_that_a_sleeping_thread_holds() {
     let mut child = spawn("lock");
     assert!(says(&mut child, "bodies: 1, circles: 0"));
     assert!(child.wait().unwrap().success());

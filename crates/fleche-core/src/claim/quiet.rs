@@ -180,7 +180,7 @@ impl Quiet {
             // A thread that only checks a clock occasionally does not count as working.
             let nothing = (now - before.at) / 100 + Duration::from_millis(1);
             let works = others().any(|thread| {
-                // A thread that has worked less than before is another one, to which the number was given anew.
+                // A thread that has worked less than before is a new one with the same id.
                 let worked = before.worked.get(&thread.id).and_then(|worked| thread.worked.checked_sub(*worked));
                 let nothing = tolerated(thread.doing, nothing);
                 thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
@@ -266,7 +266,7 @@ mod tests {
         let one = |worked| [(1, Doing::Parked, 5), (2, Doing::Parked, worked)];
         assert_eq!(parked(&[&one(5), &one(50), &one(95), &one(96)]), [None, None, None, Some(2)]);
         assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
-        assert_eq!(parked(&[&one(5), &one(3), &one(3)]), [None, None, Some(2)], "another thread of the same number");
+        assert_eq!(parked(&[&one(5), &one(3), &one(3)]), [None, None, Some(2)], "a new thread with the same id");
         let busy = [(1, Doing::Parked, 5), (2, Doing::Busy, 5)].as_slice();
         assert_eq!(parked(&[busy, busy, busy]), [None; 3]);
     }

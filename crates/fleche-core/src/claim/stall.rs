@@ -7,8 +7,8 @@
 //!
 //! A body may wait for a lock that the caller took before the call. Only the caller can end that wait, so it counts as
 //! a deadlock even if other threads sleep and wake, as progress tickers do. A pointer on the caller's stack shows that
-//! it holds the lock, unless a sleeping thread has one too: then that thread may hold the lock, and the caller's pointer
-//! may be a mere reference.
+//! it holds the lock, unless a sleeping thread has one too: then that thread may hold the lock, and the caller's
+//! pointer may be a mere reference.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -52,8 +52,8 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
         let is_held_here = |(thread, lock): (ThreadId, usize)| {
             let runs_there = |flight: &&Arc<Flight>| flight.thread() == Some(thread);
             let waits = |flight: &Arc<Flight>| is_blocked_by(awaited, std::slice::from_ref(flight));
-            // Where the holder is a thread that neither runs nor sleeps, the caller computes the call itself; the result is
-            // right, and the wait was honest.
+            // If the holder is a thread that neither runs nor sleeps, the caller computes the call itself, although the
+            // wait would have ended. The result is the same.
             flights.iter().filter(runs_there).any(waits)
                 && stack_has_pointer_to(lock, frames)
                 && !sleeper_has_pointer_to(lock)

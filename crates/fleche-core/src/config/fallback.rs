@@ -1,4 +1,4 @@
-//! The cache for calls where nothing is entered and no default was set.
+//! The fallback cache, for calls without an entered cache or a default.
 
 use std::{
     cell::Cell,
@@ -18,15 +18,14 @@ use crate::{
     panics::contain,
 };
 
-/// The pause after which a configuration that could not be used is tried again: the first, and the longest.
+/// The shortest and the longest pause before a configuration that could not be used is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
-/// The cache for calls where nothing is entered and no default was set: what the configuration files say, else memory if that
-/// store is linked, else void.
+/// The fallback cache: the one from the configuration files, else the memory cache if that store is linked, else void.
 #[derive(Clone)]
 pub(crate) struct Fallback {
     pub(crate) cache: Cache,
-    /// When to ask for it again; `None` where it stays.
+    /// When to ask for the fallback again; `None` if this one is final.
     pub(crate) again: Option<Instant>,
 }
 
@@ -35,19 +34,19 @@ impl Fallback {
         Self { cache: Cache::void(), again: None }
     }
 
-    /// Returns whether this need not be asked for again yet.
+    /// Returns whether this fallback need not be asked for again yet.
     fn is_current(&self) -> bool {
         self.again.is_none_or(|again| Instant::now() < again)
     }
 }
 
-/// What this process has found.
+/// The state of the fallback in this process.
 struct Found {
     fallback: Option<Fallback>,
-    /// Whether a thread is opening it.
+    /// Whether a thread is opening the cache.
     is_sought: bool,
     pause: Duration,
-    /// Why it could not be used when it was last tried.
+    /// Why the configuration could not be used at the last attempt.
     failure: Option<String>,
 }
 
@@ -55,7 +54,7 @@ static FOUND: Mutex<Found> = Mutex::new(Found { fallback: None, is_sought: false
 static SETTLED: Condvar = Condvar::new();
 
 thread_local! {
-    /// Whether this thread is opening it.
+    /// Whether this thread is opening the cache.
     static SEEKS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -63,10 +62,10 @@ fn lock() -> MutexGuard<'static, Found> {
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the cache for calls where nothing is entered and no default was set. A configuration that cannot be used is logged as
-/// an error, and tried again after a pause; another cache stands in for it until then.
+/// Returns the fallback cache. If the configuration cannot be used, logs an error, and tries again after a pause; until
+/// then, another cache is used.
 ///
-/// Calls that opening it makes itself, as a logger may, run without a cache.
+/// Calls that are made while opening the cache, such as by a logger, run without a cache.
 pub(crate) fn fallback() -> Fallback {
     if fork::is_child() || mode() == Mode::Off || is_ignored() {
         return Fallback::void();
@@ -95,7 +94,7 @@ pub(crate) fn fallback() -> Fallback {
     let keeps_nothing = cache.is_none();
     let (fallback, is_first) = lock().settle(cache.unwrap_or_else(Cache::void), failure.clone());
     SETTLED.notify_all();
-    // Last, since a logger may call memoized functions.
+    // After everything else, because a logger may call memoized functions.
     if let Some(failure) = failure.filter(|_| is_first) {
         crate::log::error!("the cache configuration cannot be used, so results are not kept on disk: {failure}");
     }
@@ -107,7 +106,7 @@ pub(crate) fn fallback() -> Fallback {
     fallback
 }
 
-/// Opens the cache that is configured; `None` if none is.
+/// Opens the configured cache; `None` if no cache is configured.
 fn open() -> Result<Option<Cache>, String> {
     let open = || {
         let files = ConfigFile::from_environment()?;
@@ -117,8 +116,8 @@ fn open() -> Result<Option<Cache>, String> {
 }
 
 impl Found {
-    /// Keeps what was opened, or what stands in for it after a failure. Also returns whether this failure was not the last one
-    /// too.
+    /// Stores the opened cache, or its replacement after a failure. Also returns whether this is the first result, or a
+    /// failure that differs from the last one.
     fn settle(&mut self, cache: Cache, failure: Option<String>) -> (Fallback, bool) {
         let again = failure.is_some().then(|| Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSES.1);

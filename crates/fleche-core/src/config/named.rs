@@ -29,9 +29,9 @@ impl Cache {
     /// one there is. The configuration is the file that `FLECHE_CONFIG` names or, if it is not set, each `fleche.toml`
     /// from the working directory upward and that of the user.
     ///
-    /// Calls where nothing is entered use the same cache. Where the configuration cannot be used, an error is logged, a cache in
-    /// memory stands in for it, and it is tried again after one second, then after up to a minute. A
-    /// program that must not run without its cache begins with this function instead:
+    /// Calls without an entered cache use the same cache. If the configuration cannot be used, an error is logged, and
+    /// a memory cache replaces it until another attempt succeeds: after one second, then after increasing pauses of up
+    /// to a minute. A program that must not run without its cache begins with this function instead:
     ///
     /// ```no_run
     /// use fleche_core::Cache;
@@ -43,6 +43,7 @@ impl Cache {
     ///     Ok(())
     /// }
     /// ```
+    ///
     /// With `FLECHE=off`, and while a test [ignores the configuration](crate::testing::ignore_configuration), the
     /// result is the cache that stores nothing.
     ///

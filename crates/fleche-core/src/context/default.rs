@@ -38,10 +38,10 @@ thread_local! {
 /// A thread's handle of the default cache.
 #[derive(Clone)]
 struct Copy {
-    /// When [`GENERATION`] was this, it was right.
+    /// The [`GENERATION`] for which this copy is valid.
     generation: u64,
     cache: Rc<Cache>,
-    /// When to ask for it again; `None` where it stays.
+    /// When to ask for the cache again; `None` if it is final.
     again: Option<Instant>,
 }
 
@@ -79,11 +79,13 @@ impl Cache {
     /// # assert_eq!(sum, 328_350);
     /// assert_eq!(cache.stats().computed, 100);
     /// ```
+    ///
     /// **Nested and overlapping.** If several caches are installed at once, nested or on different threads, then
     /// threads that have entered none use the one installed last. When it ends, in whatever order, they use the last of
     /// those that are still installed. A thread that calls `install` uses its own cache throughout. Calls that other
     /// threads began before the closure ended keep their cache until they end. To run two studies with two caches at
     /// once, use `scope`, bound functions or [`wrap_executor`](crate::wrap_executor), which affect no other thread.
+    ///
     /// Tags and kinds of metadata stay on their thread. Carry them with [`Bound`](crate::Bound).
     pub fn install<R>(&self, run: impl FnOnce() -> R) -> R {
         let _installed = (!fork::is_child()).then(|| Installed::new(self.clone().within(context::flights())));
@@ -171,10 +173,11 @@ pub(super) fn default_here() -> Rc<Cache> {
     });
     let new = Copy { generation, cache: Rc::new(cache), again };
     let cache = new.cache.clone();
-    // Taken out first: calls that finding it has made, as a logger may, have left a copy of what stood in for it.
+    // The old copy is taken out only now: calls made while the fallback was opened, such as by a logger, may have
+    // stored one.
     let before = COPY.try_with(|copy| copy.replace(Some(new))).ok().flatten();
     if again.is_none() && before.is_some_and(|before| before.generation == generation && before.again.is_some()) {
-        // Another cache stood in for it, and its hot tier is what threads know.
+        // Another cache was used until now, and threads remember its hot tier.
         default_changed();
     }
     cache
@@ -183,7 +186,7 @@ pub(super) fn default_here() -> Rc<Cache> {
 /// Warns once if another thread has entered a cache, because using the fallback is then probably a mistake.
 fn warn_if_entered_elsewhere() {
     static WARNED: AtomicBool = AtomicBool::new(false);
-    // No lock is held meanwhile: a logger may call memoized functions.
+    // No lock is held here, because a logger may call memoized functions.
     if CACHES_ENTERED.load(Relaxed) > 0 && !WARNED.swap(true, Relaxed) {
         crate::log::warn!(
             thread = std::thread::current().name().unwrap_or("unnamed"),

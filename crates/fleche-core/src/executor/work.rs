@@ -112,7 +112,7 @@ where
                 noting_files(|| job::catch(|| self.arguments.encode(Arguments::in_full(), |_| true)));
             let arguments = arguments.map_err(|panic| panic.to_string())?.whole();
             let arguments = arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?;
-            // The other process has the encoding only, and cannot see what that loses.
+            // The other process gets only the encoding, and cannot see what it loses.
             if let Some(function) = self.function.function() {
                 check_taken_apart(function, binding, &arguments, &self.arguments);
             }

@@ -102,10 +102,10 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
         self.0.owner(key)
     }
-    /// All read-only handles of one store have the same identity. It is not that of the store: a caller that records its
-    /// results must not take those of a caller that records none.
+    /// Returns the same identity for all read-only handles of one store. It differs from that of the store, because a
+    /// caller that records its results must not share those of a caller that does not.
     fn identity(&self) -> usize {
-        // Identities are addresses of values that are aligned.
+        // The lowest bit is free, because identities are addresses of aligned values.
         self.0.identity() | 1
     }
     fn keeps_nothing(&self) -> bool {

@@ -1,4 +1,4 @@
-//! `HeldPlace`: which places this process has open, for engines that open one place once.
+//! `HeldPlace`: the places that this process has open, for engines that can open a place only once.
 
 use std::{
     collections::HashSet,
@@ -7,17 +7,17 @@ use std::{
 
 use super::Place;
 
-/// The right to have a place open, of which there is one in a process.
+/// The exclusive right of this process to have a place open.
 ///
-/// A store that its last handle closes may still be closing when the next one is opened. A store that keeps this behind its
-/// engine, so that it is dropped later, is opened again only when it is closed.
+/// When the last handle of a store is dropped, the store may still be closing while another one is opened. A store that
+/// declares this field after its engine, so that it is dropped later, can be opened again only when it is closed.
 #[derive(Debug)]
 pub struct HeldPlace(Place);
 
 static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
 
 impl HeldPlace {
-    /// Takes the right to the place, once nothing else in this process has it.
+    /// Takes the right to the place. Blocks while another holder in this process has it.
     pub fn take(place: Place) -> Self {
         let (held, released) = &HELD;
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_held_once_at_a_time() {
+    fn place_has_one_holder_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::of(directory.path()).unwrap();
         let held = HeldPlace::take(place.clone());

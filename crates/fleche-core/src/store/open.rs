@@ -15,8 +15,8 @@ use crate::{
 /// The stores of one kind that are open in this process, by identity. They are held weakly: a store is closed when its
 /// last user drops it.
 ///
-/// The first store that is opened sees to it that [forked children](crate::fork) are noticed, and that a write past
-/// `ulimit -f` is [an error](crate::size_limit).
+/// Opening the first store also installs the detection of [forked children](crate::fork), and makes a write past
+/// `ulimit -f` [an error](crate::size_limit).
 ///
 /// ```
 /// use std::sync::Arc;

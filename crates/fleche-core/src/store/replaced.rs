@@ -10,11 +10,11 @@ use std::{
 use super::Place;
 use crate::error::{Error, Result};
 
-/// Runs a write, and again while it fails because its store was found removed: up to this many times more. `reopened` sees the
-/// errors of the runs that are repeated.
+/// Runs a write, and repeats it at most `times` times while it fails because its store was reopened. `reopened` gets
+/// the errors of the runs that are repeated.
 ///
 /// # Errors
-/// Fails with the error of the last run.
+/// The error of the last run.
 pub fn again_if_reopened<T>(
     times: usize,
     mut reopened: impl FnMut(&Error),
@@ -30,12 +30,13 @@ pub fn again_if_reopened<T>(
 }
 
 /// The file that an open store uses, and the store that replaces this one when the path leads to another file.
+///
 /// Databases continue to work on a file that was unlinked, so writes to it are lost without an error. A store that
 /// keeps this next to its engine and implements [`FileBacked`] detects that.
 ///
-/// The earlier engine, and with it the room that the removed file takes on the disk, stays until the handles that opened it are
-/// dropped: operations and iterators that began before borrow it from them, and a handle that could be exchanged would cost each
-/// operation a lock.
+/// The earlier engine, and with it the disk space of the removed file, stays until the handles that opened it are
+/// dropped. Operations and iterators that began earlier borrow the engine from these handles, and exchangeable handles
+/// would cost every operation a lock.
 #[derive(Debug)]
 pub struct BackingFile<S> {
     path: PathBuf,

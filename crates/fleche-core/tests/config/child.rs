@@ -51,7 +51,7 @@ fn child() {
     }
 }
 
-/// Calls while the store cannot be opened, and then until it is open.
+/// Makes calls while the store cannot be opened, and after it has been opened.
 fn retry() {
     println!("result {}", triple(2));
     println!("stand-in {:?}", active_cache().config());
@@ -66,7 +66,7 @@ fn retry() {
     println!("result {}", triple(2));
 }
 
-/// A file where a store wants its directory.
+/// The name of a file in the place of a store's directory.
 pub(crate) const BLOCKED: &str = "blocked";
 
 /// A logger that calls a memoized function.

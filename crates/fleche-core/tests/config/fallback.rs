@@ -1,4 +1,4 @@
-//! The cache for calls where nothing is entered: what becomes of one that cannot be opened, and of loggers that call.
+//! Tests of the fallback cache: a configured cache that cannot be opened, and loggers that call memoized functions.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -14,14 +14,14 @@ fn configured(text: &str) -> TempDir {
 }
 
 #[test]
-fn store_that_cannot_be_opened_is_tried_again() {
+fn opening_the_configured_store_is_retried() {
     let store = |root| format!("{{ type = \"file\", root = \"{root}\" }}");
     let text = format!("root = true\n[cache.mine]\nvalues = {}\ncalls = {}\n", store(BLOCKED), store("calls"));
     let directory = configured(&text);
     fs::write(directory.path().join(BLOCKED), "").unwrap();
     let said = Child::new("retry", directory.path()).run();
     assert!(said.after("stand-in").contains("Memory"), "{}", said.stdout);
-    // Once in the cache that stood in, and once in the store.
+    // Once with the memory cache that replaced the store, and once with the store.
     assert_eq!((said.bodies(), said.stdout.matches("result 6").count()), (2, 3), "{}", said.stdout);
     assert_eq!(said.messages().len(), 1, "{}", said.stderr);
     assert!(said.messages()[0].contains("cannot be used"), "{}", said.stderr);
@@ -29,15 +29,15 @@ fn store_that_cannot_be_opened_is_tried_again() {
 }
 
 #[test]
-fn logger_may_call_memoized_functions_while_the_default_cache_is_found() {
-    // Logged when the files are read, and when that has failed.
+fn logger_may_call_memoized_functions_while_the_cache_is_opened() {
+    // The logger runs when the files are read, and when that has failed.
     for (text, rights) in [("root = true\n", 0o666), ("no configuration", 0o600)] {
         let directory = configured(text);
         fs::set_permissions(directory.path().join(CONFIG_FILE), fs::Permissions::from_mode(rights)).unwrap();
         let said = Child::new("logger", directory.path()).run();
         assert!(said.stdout.contains("logged 12"), "{}", said.stdout);
         assert_eq!(said.stdout.matches("result 6").count(), 2, "{}", said.stdout);
-        // The logger's first call may run without a cache, and no other call does.
+        // Only the logger's first call may run without a cache.
         assert!(said.bodies() <= 3, "{}", said.stdout);
     }
 }

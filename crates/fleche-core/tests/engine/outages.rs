@@ -36,16 +36,16 @@ enum Mode {
     Works,
     /// Reads succeed and writes fail.
     Full,
-    /// Calls cannot be claimed; all else works.
+    /// Claims fail, and everything else succeeds.
     Unclaimable,
-    /// Calls can be claimed and looked up; records cannot be written.
+    /// Writes of records fail, and everything else succeeds.
     Unrecordable,
     Broken,
     TimesOut,
     Panics,
 }
 
-/// What is asked of a store.
+/// An operation on a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Read,
@@ -62,7 +62,7 @@ struct Server {
     mode: Arc<std::sync::Mutex<Mode>>,
     asked: Arc<AtomicUsize>,
     claims: Arc<AtomicUsize>,
-    /// What the clock shows that outages go by, in seconds.
+    /// The time in seconds of the clock that the circuit breaker uses.
     seconds: Arc<AtomicU64>,
     released: Arc<std::sync::Mutex<Vec<bool>>>,
 }
@@ -77,7 +77,7 @@ impl Server {
         self.asked.swap(0, SeqCst)
     }
 
-    /// How many claims there were since this was last asked.
+    /// Returns the number of claims since the last call.
     fn claims(&self) -> usize {
         self.claims.swap(0, SeqCst)
     }
@@ -92,7 +92,7 @@ impl Server {
         Cache::new(self.clone(), self.clone()).hot_tier(tier).outage_clock(clock)
     }
 
-    /// Lets the pause go by in which a store is left alone that has just failed.
+    /// Advances the clock by the pause after a first failure.
     fn pause(&self) {
         self.seconds.fetch_add(1, SeqCst);
     }
@@ -275,7 +275,7 @@ fn store_that_fails_only_writes_still_serves_hits() {
     for length in 101..110 {
         full(length);
     }
-    // Claims and values, each after three failures; no record is tried without its value.
+    // Claims and values each fail three times; no record is written without its value.
     assert_eq!((RUNS.take(), cache.stats().outages), (10, 2));
     assert_eq!((full(100).len(), RUNS.take()), (100, 0));
     // The call is looked up, but neither claimed nor put.
@@ -285,7 +285,7 @@ fn store_that_fails_only_writes_still_serves_hits() {
 }
 
 #[test]
-fn store_that_cannot_be_claimed_from_still_records() {
+fn results_are_recorded_although_claims_fail() {
     long_result!(unclaimed);
     let server = Server::default();
     let cache = server.cache();
@@ -303,7 +303,7 @@ fn store_that_cannot_be_claimed_from_still_records() {
 }
 
 #[test]
-fn store_that_cannot_record_is_still_claimed_from() {
+fn claims_are_made_although_records_cannot_be_written() {
     long_result!(unrecorded);
     let server = Server::default();
     let cache = server.cache();
@@ -405,7 +405,11 @@ fn recovered_store_is_used_again() {
     back(100);
     server.set(Mode::Works);
     back(100);
-    assert_eq!((RUNS.take(), server.asked(), left_alone(&cache)), (2, 1, 2), "the pause is not over");
+    assert_eq!(
+        (RUNS.take(), server.asked(), left_alone(&cache)),
+        (2, 1, 2),
+        "the breaker must stay open during the pause"
+    );
     server.pause();
     back(100);
     assert_eq!(RUNS.take(), 1);

@@ -1,4 +1,4 @@
-//! Concurrent calls through read-only handles of a store.
+//! Tests of concurrent calls through read-only handles of a store.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use super::support::Runs;
 
-/// Ends a test that would wait for ever.
+/// A time limit for waits that must end.
 const LONG: Duration = Duration::from_mins(1);
 
 #[test]
@@ -47,12 +47,12 @@ fn read_only_handles_of_one_store_compute_a_call_once() {
 }
 
 #[test]
-fn caller_that_records_does_not_take_the_result_of_one_that_does_not() {
+fn recording_caller_does_not_share_an_unrecorded_result() {
     static BODIES: AtomicUsize = AtomicUsize::new(0);
     static ENDS: OnceLock<Mutex<mpsc::Receiver<()>>> = OnceLock::new();
     #[fleche]
     fn recorded(x: u64) -> u64 {
-        // The first one that runs waits until the other has ended.
+        // The first body to run waits until the other call has ended.
         if BODIES.fetch_add(1, SeqCst) == 0 {
             ENDS.get().unwrap().lock().unwrap().recv_timeout(LONG).unwrap();
         }

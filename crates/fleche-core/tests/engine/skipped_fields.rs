@@ -120,7 +120,7 @@ fn binding_an_argument_with_a_skipped_field_warns() {
     assert_eq!(call.call(), Ok(1));
 }
 
-/// A safety net for waits that must end.
+/// A time limit for waits that must end.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 fn wait_until(what: impl Fn() -> bool) {
@@ -136,8 +136,8 @@ fn hit_before(x: u64) -> u64 {
     x
 }
 
-/// Has one thread compute a call, and another wait for its result with an argument that differs in what the encoding loses.
-/// Returns what the other gets, and the hits that are counted.
+/// Computes a call on one thread while another waits for its result, with an argument that differs in a skipped field.
+/// Returns the result of the other, and the number of counted hits.
 fn refused_result_of_another_call(call: impl Fn(u64) -> u64 + Sync, begun: &AtomicU64, open: &AtomicU64) -> (u64, u64) {
     let cache = memory();
     let result = thread::scope(|scope| {
@@ -145,7 +145,7 @@ fn refused_result_of_another_call(call: impl Fn(u64) -> u64 + Sync, begun: &Atom
         wait_until(|| begun.load(SeqCst) == 1);
         let follower = scope.spawn(|| {
             let _active = cache.enter();
-            // Hits of the same thread.
+            // Hits on the same thread.
             assert_eq!([(); 3].map(|()| hit_before(1)), [1; 3]);
             call(2)
         });
@@ -166,7 +166,7 @@ fn begin_and_wait([begun, open]: &[AtomicU64; 2]) {
 }
 
 #[test]
-fn refused_result_of_another_call_takes_back_no_hit_that_was_not_counted() {
+fn refused_shared_result_does_not_reduce_counted_hits() {
     #[fleche]
     fn awaited_elsewhere(lossy: &Lossy) -> u64 {
         begin_and_wait(&STATE[0]);
@@ -177,7 +177,7 @@ fn refused_result_of_another_call_takes_back_no_hit_that_was_not_counted() {
 }
 
 #[test]
-fn refused_result_of_another_async_call_takes_back_no_hit_that_was_not_counted() {
+fn refused_shared_async_result_does_not_reduce_counted_hits() {
     #[fleche]
     async fn polled_elsewhere(lossy: Lossy) -> u64 {
         begin_and_wait(&STATE[1]);
@@ -189,7 +189,7 @@ fn refused_result_of_another_async_call_takes_back_no_hit_that_was_not_counted()
 }
 
 #[test]
-fn refused_hit_is_taken_back_on_whichever_thread_it_was_counted() {
+fn refused_hit_is_uncounted_on_the_thread_that_counted_it() {
     let counted = |refused: u64| {
         #[fleche]
         async fn moved_sum(lossy: Lossy) -> u64 {

@@ -1,4 +1,4 @@
-//! A look-up that the store does not answer says nothing about what the store has: no record is replaced unseen.
+//! Tests that a record is not replaced if a failed look-up could not see it.
 
 use std::{
     io,
@@ -23,10 +23,10 @@ use crate::{
     support::{Runs, logged},
 };
 
-/// A safety net for waits that must end.
+/// A time limit for waits that must end.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How a read fails.
+/// How an operation fails.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
     Error,
@@ -34,7 +34,7 @@ enum Failure {
     Panic,
 }
 
-/// A store of which this many reads fail, and then as many questions whether there is a record.
+/// A call store whose first `reads` reads and `contains` existence checks fail.
 #[derive(Debug)]
 struct Silent {
     store: SameName,
@@ -83,7 +83,7 @@ impl CallStore for Silent {
     }
 }
 
-/// A store of values of which this many reads fail.
+/// A value store whose first reads fail.
 #[derive(Debug)]
 struct SilentValues {
     store: MemoryValues,
@@ -121,7 +121,7 @@ impl ValueStore for SilentValues {
     }
 }
 
-/// The second program's cache, in whose store this many operations fail.
+/// Creates the second program's cache, with a store in which these numbers of operations fail.
 fn silent(programs: &Programs, failure: Failure, reads: usize, contains: usize) -> Cache {
     let store = SameName { store: programs.calls.clone(), keys: programs.keys.clone(), full: None };
     let (reads, contains) = (AtomicUsize::new(reads), AtomicUsize::new(contains));
@@ -135,7 +135,7 @@ fn records(calls: &MemoryCalls) -> usize {
 const ALWAYS: usize = usize::MAX;
 
 #[test]
-fn record_that_the_look_up_could_not_read_is_kept() {
+fn record_is_kept_after_a_failed_look_up() {
     edited!(unseen_before, unseen_now);
     for failure in [Failure::Error, Failure::Panic] {
         let programs = programs!(unseen_before, unseen_now);
@@ -147,7 +147,7 @@ fn record_that_the_look_up_could_not_read_is_kept() {
             (now.scope(|| unseen_now(1)), programs.before.scope(|| unseen_before(1))),
             (vec![2; 20], vec![1; 20])
         );
-        assert_eq!((BEFORE.take(), NOW.take()), (1, 1), "both results are found again");
+        assert_eq!((BEFORE.take(), NOW.take()), (1, 1), "both results must be found again");
     }
 }
 
@@ -173,14 +173,14 @@ fn record_that_cannot_be_read_is_not_replaced() {
 }
 
 #[test]
-fn record_that_was_left_alone_is_not_replaced() {
+fn record_is_not_replaced_while_the_breaker_is_open() {
     edited!(left_before, left_now);
     let programs = programs!(left_before, left_now);
     programs.before.scope(|| left_before(1));
     let now = silent(&programs, Failure::Timeout, 1, 0);
     let begun = Instant::now();
     while records(&programs.calls) == 1 {
-        assert!(begun.elapsed() < PATIENCE, "the store is still left alone");
+        assert!(begun.elapsed() < PATIENCE, "the breaker did not close again");
         assert_eq!(now.scope(|| left_now(1)), [2; 20]);
         std::thread::yield_now();
     }
@@ -190,7 +190,7 @@ fn record_that_was_left_alone_is_not_replaced() {
 }
 
 #[test]
-fn result_of_a_body_that_outlasts_an_outage_is_recorded_and_the_record_is_kept() {
+fn body_that_outlasts_an_outage_keeps_the_earlier_record() {
     static BEFORE: Runs = Runs::new();
     static NOW: Runs = Runs::new();
     static CLOCK: AtomicU64 = AtomicU64::new(0);
@@ -236,7 +236,7 @@ fn record_whose_value_cannot_be_read_is_kept() {
 }
 
 #[test]
-fn async_call_replaces_no_record_unseen() {
+fn async_call_does_not_replace_an_unseen_record() {
     static BEFORE: Runs = Runs::new();
     static NOW: Runs = Runs::new();
     #[fleche]
@@ -265,9 +265,9 @@ fn async_call_replaces_no_record_unseen() {
 }
 
 #[test]
-fn submitted_call_replaces_no_record_unseen() {
+fn submitted_call_does_not_replace_an_unseen_record() {
     edited!(submitted_before, submitted_now);
-    // The executor asks, and so does the call.
+    // Both the executor and the call look the record up.
     for (reads, contains, kept) in [(1, 0, 2), (2, 0, 2), (ALWAYS, 0, 1), (ALWAYS, ALWAYS, 1)] {
         let programs = programs!(submitted_before, submitted_now);
         programs.before.scope(|| submitted_before(1));
@@ -281,7 +281,7 @@ fn submitted_call_replaces_no_record_unseen() {
 }
 
 #[test]
-fn rerun_replaces_no_record_unseen() {
+fn rerun_does_not_replace_an_unseen_record() {
     edited!(again_before, again_now);
     for (reads, kept) in [(1, 2), (ALWAYS, 1)] {
         let programs = programs!(again_before, again_now);

@@ -107,9 +107,10 @@ fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
     })
 }
 
-/// Returns whether a thread that sleeps for some time may hold the lock with this futex: its stack has a pointer to it.
+/// Returns whether a thread that sleeps for some time may hold the lock with this futex, because its stack has a
+/// pointer to the lock.
 ///
-/// Threads that are parked do not count: the parent of scoped threads has pointers to their locks, too, and it waits for them.
+/// Parked threads do not count: the parent of scoped threads also has pointers to their locks, and it waits for them.
 pub(super) fn sleeper_has_pointer_to(futex: usize) -> bool {
     let Ok(threads) = fs::read_dir("/proc/self/task") else { return false };
     let stack = |thread: fs::DirEntry| sleeps_at(&fs::read_to_string(thread.path().join("syscall")).ok()?);
@@ -118,7 +119,7 @@ pub(super) fn sleeper_has_pointer_to(futex: usize) -> bool {
 
 /// Returns the stack pointer of a thread in this system call if it sleeps for some time.
 fn sleeps_at(call: &str) -> Option<usize> {
-    /// The words before it: the number of the call and its arguments.
+    /// The words before the stack pointer: the number of the system call and its arguments.
     const BEFORE: usize = 7;
     let mut words = call.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
@@ -127,8 +128,8 @@ fn sleeps_at(call: &str) -> Option<usize> {
     usize::from_str_radix(stack, 16).ok().filter(|_| sleeps)
 }
 
-/// Returns whether the stack to which this address belongs has, from there upward, a pointer to the lock whose futex is at that
-/// one, as a guard of the lock has. A reference to the lock looks the same.
+/// Returns whether the stack that contains the address `stack` has, from there upward, a pointer to the lock with this
+/// futex, as a guard of the lock has. A reference to the lock looks the same.
 pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     use std::os::unix::fs::FileExt;
 
