@@ -243,7 +243,7 @@ pub fn calls_within() -> Vec<CallKey> {
     with_parents(&flights()).iter().map(|flight| flight.route().key).collect()
 }
 
-/// Makes what runs on this thread part of the flight's body until the guard is dropped.
+/// Makes the work on this thread part of the body of this in-flight call until the guard is dropped.
 pub(crate) fn within(flight: &Arc<Flight>) -> Guard {
     enter(Entry::Flight(flight.clone()))
 }

@@ -41,7 +41,7 @@ fn printed(x: u64) -> u64 {
     x
 }
 
-/// Computed under a lock.
+/// Computes while it holds the lock.
 #[fleche(local, ignore(lock))]
 fn locked(lock: &Mutex<u64>, x: u64) -> u64 {
     RUNS.fetch_add(1, SeqCst);

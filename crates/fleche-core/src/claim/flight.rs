@@ -215,7 +215,7 @@ impl Moment {
         Self { route, ended: table::part(route).ended() }
     }
 
-    /// Returns whether such a call may have ended since. May return `true` falsely, but never `false`.
+    /// Returns whether such a call may have ended since. Never returns `false` if one has.
     pub fn is_past(&self) -> bool {
         table::part(self.route).may_have_ended(self.route, self.ended)
     }

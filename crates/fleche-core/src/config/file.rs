@@ -26,7 +26,7 @@ pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 /// ```
 /// # let text = r#"
 /// root = true                  # look no further up, nor in the user's configuration directory
-/// default = "scratch"          # the cache to use where the program enters none
+/// default = "scratch"          # the cache to use if the program enters none
 ///
 /// [cache.scratch]
 /// values = { type = "void" }
