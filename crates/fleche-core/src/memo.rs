@@ -54,7 +54,7 @@ use recording::Recording;
 use stale::Replaces;
 use turn::{Before, Right, Turn, Wanted, take_turn};
 
-/// What a look-up gives: the result, or the right to compute it.
+/// The outcome of a look-up.
 #[must_use]
 #[allow(clippy::large_enum_variant)] // A box would cost a miss an allocation, and a hit nothing less.
 pub enum Found<R, T: 'static> {
@@ -68,14 +68,16 @@ pub enum Found<R, T: 'static> {
 #[must_use]
 pub struct Miss<R, T: 'static> {
     plan: Plan<R, T>,
-    /// `None` where nothing will be recorded.
+    /// `None` if nothing will be recorded.
     recording: Option<Recording>,
 }
 
-/// Looks a call up in the active cache. `encode` adds the arguments that are part of the key, in order, and `quick` the
-/// words that stand for them; `guard` checks the same while their values are at hand, `checks` from their encodings alone.
+/// Looks a call up in the active cache.
 ///
-/// Here is only what finds a result that the thread has at hand; it becomes part of the function that is called.
+/// `encode` adds the arguments that are part of the key, in order, and `quick` adds the words of their scalar key. `guard`
+/// checks these arguments against their values. `checks` check them from their encodings alone, after the body has run.
+///
+/// This function only looks in the thread-local tier; it is inlined into the memoized function.
 #[inline]
 pub fn look_up<R, T: Send + Sync + 'static>(
     function: &'static Function,
@@ -105,8 +107,8 @@ pub fn look_up<R, T: Send + Sync + 'static>(
     }
 }
 
-/// Returns a result that this thread has at hand under the encoded arguments, or these. Not part of the function that is
-/// called, whose look-up by words it would slow.
+/// Returns the result that the thread-local tier has for the encoded arguments; otherwise the arguments, as the error. Not
+/// inlined into the memoized function, where it would slow down the look-up by scalar key.
 #[inline(never)]
 fn by_encoding<T: 'static>(
     function: &'static Function,
@@ -129,7 +131,7 @@ fn with_quick(quick: &QuickKey, encode: impl FnOnce(&mut Arguments)) -> Argument
     arguments.with_quick(quick.clone())
 }
 
-/// Looks a call up that this thread does not have at hand.
+/// Looks up a call that the thread-local tier does not have.
 #[inline(never)]
 fn look_further<R, T: Send + Sync + 'static>(
     function: &'static Function,
@@ -140,7 +142,7 @@ fn look_further<R, T: Send + Sync + 'static>(
 ) -> Found<R, T> {
     let cache = context::active();
     let miss = |recording| Found::Miss(Miss { plan, recording });
-    // A result is found, and served where the arguments are not due to be checked, or pass.
+    // Serves a result that was found, unless the arguments are due to be checked and fail.
     let serve = |value: T, arguments: &Arguments, guard, counted: bool| {
         if vouches(function, &cache, arguments, guard) {
             return Found::Hit((plan.wrap)(value));
@@ -168,7 +170,7 @@ fn look_further<R, T: Send + Sync + 'static>(
             events::hit(function, &call.key, events::from::SHARED);
             return serve(value, &arguments, guard, true);
         }
-        // Who has found it missing has the right to compute it, too.
+        // The pool that submitted the call has looked it up already, and coalesces equal calls.
         let known = context::is_missed(&call.key);
         let generation = Hot::generation();
         if known {
@@ -189,7 +191,7 @@ fn look_further<R, T: Send + Sync + 'static>(
     }
     events::miss(function, &call.key, missing);
     let right = match plan.access {
-        // Its result is there later, and meanwhile nobody can say whether this thread has to bring it about.
+        // The call returns a job, which may need this thread to complete: a caller that waited for it could deadlock.
         Access::Later(_) => None,
         Access::Now(_) => {
             let rerun = rerun.as_ref();
@@ -197,7 +199,7 @@ fn look_further<R, T: Send + Sync + 'static>(
             match take_turn(wanted) {
                 Turn::Theirs(value, counted) => {
                     if is_rerun {
-                        // What was kept before is not what somebody else has just computed.
+                        // The hot tier may still hold the result from before the rerun.
                         cache.forget();
                     }
                     return serve(value, &arguments, guard, counted);
@@ -215,7 +217,7 @@ fn look_further<R, T: Send + Sync + 'static>(
     miss(recording.map(|recording| Recording { right, replaces, ..recording }))
 }
 
-/// Returns what the record of a call will replace, before its body runs. What the look-up did not find out is looked up later.
+/// Returns what the record of a call will replace, as far as the look-up has shown. Called before the body runs.
 fn replaces(function: &'static Function, cache: &Cache, missing: Missing, has_right: bool) -> Replaces {
     match missing {
         Missing::Unfit(why) => {
@@ -223,19 +225,19 @@ fn replaces(function: &'static Function, cache: &Cache, missing: Missing, has_ri
             why.into()
         }
         Missing::Unanswered => Replaces::Unseen,
-        // A record that is to be refreshed is taken for missing.
+        // During a refresh, a look-up ignores older records, so there may be one.
         Missing::Unrecorded if has_right && mode::refreshed_since().is_none() => Replaces::Nothing,
         Missing::Unrecorded | Missing::Known | Missing::Rerun => Replaces::Code,
     }
 }
 
-/// The call as stores know it; `None`, with the reason counted, where it will run without the cache.
+/// Returns the call's key and references together with its arguments, or `None` if the call will run without the cache.
 fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Arguments)) -> Option<(Call, Arguments)> {
     let mut arguments = encoded(function, cache, encode)?;
     Some((keyed(function, cache, &mut arguments)?, arguments))
 }
 
-/// Whether the function's calls may be looked up and recorded; if not, the reason is counted.
+/// Returns whether the function's calls may be looked up and recorded. A refusal of the function is counted.
 fn admits(function: &Function, cache: &Cache) -> bool {
     if fork::is_child() {
         fork::warn_once();
@@ -251,7 +253,7 @@ fn admits(function: &Function, cache: &Cache) -> bool {
     refusal.is_none()
 }
 
-/// The arguments; `None`, with the reason counted, where the call will run without the cache.
+/// Returns the encoded arguments, or `None` if the call will run without the cache.
 fn encoded(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Arguments)) -> Option<Arguments> {
     if !admits(function, cache) {
         return None;
@@ -261,7 +263,7 @@ fn encoded(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut 
     Some(arguments)
 }
 
-/// Key and references; `None`, with the reason counted, where an argument cannot be encoded.
+/// Returns the call's key and references, or `None` if an argument cannot be encoded, which is counted.
 fn keyed(function: &'static Function, cache: &Cache, arguments: &mut Arguments) -> Option<Call> {
     match arguments.call(function) {
         Ok(call) => Some(call),
@@ -275,7 +277,7 @@ fn keyed(function: &'static Function, cache: &Cache, arguments: &mut Arguments) 
     }
 }
 
-/// The right to record a call that was not found; `None` where the guard, if this is its turn, refuses the arguments.
+/// Returns how to record a call that was not found, or `None` if its arguments are due to be checked and fail.
 fn check(
     function: &'static Function,
     cache: Cache,
@@ -294,8 +296,8 @@ fn check(
 }
 
 impl<R, T: Send + Sync + 'static> Miss<R, T> {
-    /// Runs the body and records what it returns, or what the job brings that it returns. A panic of the body records
-    /// nothing and goes on to the caller.
+    /// Runs the body and records its result. If the body returns a job, the job's result is recorded when it completes. If
+    /// the body panics, nothing is recorded and the panic propagates to the caller.
     pub fn run(self, body: impl FnOnce() -> R) -> R {
         let Self { plan, recording } = self;
         let Some(recording) = recording else { return body() };
@@ -317,46 +319,47 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
     }
 }
 
-/// The key of a call.
+/// Returns the key of a call.
 ///
 /// # Errors
-/// [`Error::Argument`] where an argument cannot be encoded.
+/// [`Error::Argument`] if an argument cannot be encoded.
 pub fn key(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> Result<CallKey> {
     let mut arguments = Arguments::new();
     arguments.fill(encode);
     arguments.key(function)
 }
 
-/// The key of a call, for the companion's `key`.
+/// Returns the key of a call, for the companion's `key`.
 ///
 /// # Panics
-/// Where an argument cannot be encoded: there is no key then.
+/// Panics if an argument cannot be encoded: the call has no key then.
 pub fn key_or_panic(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> CallKey {
     key(function, encode).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Whether a call with this key would be a hit, in the active cache.
+/// Returns whether a call with this key would be a hit in the active cache.
 pub fn contains(function: &'static Function, key: Result<CallKey>) -> Result<bool> {
     Ok(owns_records(function) && hit::is_there(function, &context::active(), &key?)?)
 }
 
-/// Removes a call's record from the active cache.
+/// Removes a call's record from the active cache. Returns whether there was one.
 pub fn evict(function: &'static Function, key: Result<CallKey>) -> Result<bool> {
     let (cache, key) = (context::active(), key?);
     if !owns_records(function) {
         return Ok(false);
     }
-    // What was kept of its code when other code replaced it, too: the call is to run again.
+    // A record that was kept when other code replaced it would also be a hit.
     let kept = cache.remove_replaced(&key, function.codes())?;
     Ok(cache.evict(&key)? || kept)
 }
 
-/// Whether the records under the function's name are its own; another's must be neither shown nor removed.
+/// Returns whether the records under the function's name are its own. Those of another function must be neither shown nor
+/// removed.
 fn owns_records(function: &'static Function) -> bool {
     function.has_its_name_alone()
 }
 
-/// The recorded result, in the function's declared return type, from the active cache.
+/// Returns the recorded result from the active cache, in the function's declared return type.
 pub fn load<R, T>(function: &'static Function, plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, Error> {
     if !owns_records(function) {
         return Ok(None);
@@ -364,7 +367,7 @@ pub fn load<R, T>(function: &'static Function, plan: &Plan<R, T>, key: Result<Ca
     Ok(hit::load(function, plan.codec, &context::active(), &key?)?.map(plan.wrap))
 }
 
-/// Runs the closure with every fleche call in it running again.
+/// Runs the closure. All memoized calls in it run again.
 pub fn rerun<R>(run: impl FnOnce() -> R) -> R {
     context::rerun(run)
 }

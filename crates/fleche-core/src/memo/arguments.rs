@@ -23,32 +23,32 @@ pub struct Arguments {
     /// Where each argument ends in `bytes`.
     ends: Vec<usize>,
     failed: Option<EncodeError>,
-    /// The words that stand for them, where they are simple.
+    /// The scalar key, if all arguments are of simple types and it was computed.
     quick: Option<Box<QuickKey>>,
-    /// Those of which only the digest stands in `bytes`, each with its place.
+    /// The arguments whose digests replace their encodings in `bytes`, each with its position.
     kept: Vec<(usize, Contained<Arc<dyn Kept>>)>,
-    /// Whether there must be none of those.
+    /// Whether all arguments must be encoded in full.
     in_full: bool,
-    /// Whether a hit is served only after they have passed a check.
+    /// Whether the arguments must pass a check before a hit is served.
     is_due: bool,
 }
 
-/// A call as stores know it.
+/// The key and references of a call, as stores know it.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) key: CallKey,
-    /// `None` if all are inline: then they are made when the record is, since a hit has no use for them.
+    /// `None` if all are inline. They are then created with the record, since a hit does not need them.
     references: Option<Vec<Argument>>,
 }
 
-/// Buffers up to this size, in bytes, are kept for the next call.
+/// The maximum capacity, in bytes, of a buffer that is kept for the next call.
 const KEPT_BUFFER: usize = 1 << 20;
-/// And up to this size where the last call has used a quarter of it: new memory of many megabytes costs as much as to hash
-/// them, and who calls with large arguments once does it again. The next call that is small gives it back.
+/// The same if the last call has used at least a quarter of the buffer. Allocating many megabytes costs as much as hashing
+/// them, and calls with large arguments often follow each other. The next small call frees the buffer.
 const KEPT_LARGE: usize = 1 << 24;
 
 thread_local! {
-    /// The buffers of an earlier call, or of the one that is looked up now.
+    /// The buffers of an earlier call, or of the call that is being looked up.
     static SPARE: RefCell<Arguments> = const { RefCell::new(Arguments::NONE) };
 }
 
@@ -63,7 +63,7 @@ impl Arguments {
         is_due: false,
     };
 
-    /// None yet, in the buffers of an earlier call of this thread.
+    /// Creates an empty list in the buffers of an earlier call of this thread.
     pub fn new() -> Self {
         let mut new = Self::NONE;
         new.swap_buffers();
@@ -72,8 +72,8 @@ impl Arguments {
         new
     }
 
-    /// Swaps the buffers with those of an earlier call. A thread that ends has none, nor has a call that encoding an argument
-    /// of another makes.
+    /// Swaps the buffers with those of an earlier call. Does nothing on a thread that is ending, or while the buffers are in use:
+    /// encoding an argument may make another call.
     #[inline]
     fn swap_buffers(&mut self) {
         let _ = SPARE.try_with(|spare| {
@@ -84,12 +84,12 @@ impl Arguments {
         });
     }
 
-    /// What `look` finds with none yet, which it adds to; where it finds nothing, the arguments, or `None` on a thread
-    /// that is ending.
+    /// Passes empty arguments to `look`, which fills them, and returns what it finds. If it finds nothing, the error holds the
+    /// arguments, or `None` on a thread that is ending.
     #[inline]
     pub(super) fn with<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
         let found = SPARE.try_with(|spare| match spare.try_borrow_mut() {
-            // The buffers stay where they are.
+            // On a hit the buffers are not moved.
             Ok(mut arguments) => {
                 arguments.clear();
                 let found = look(&mut arguments);
@@ -103,20 +103,20 @@ impl Arguments {
         found.unwrap_or(Err(None))
     }
 
-    /// As [`with`](Self::with), for a call that encoding an argument of another makes, which has the buffers.
+    /// As [`with`](Self::with), for a call that is made while an argument of another call is encoded in the buffers.
     #[cold]
     fn amid<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
         let mut arguments = Self::NONE;
         look(&mut arguments).ok_or(Some(arguments))
     }
 
-    /// The same arguments, with the words that stand for them.
+    /// Returns the same arguments with their scalar key.
     pub(super) fn with_quick(mut self, quick: QuickKey) -> Self {
         self.quick = Some(Box::new(quick));
         self
     }
 
-    /// The words that stand for them, where they are simple and it was found out.
+    /// Returns the scalar key, if all arguments are of simple types and it was computed.
     pub(super) fn quick(&self) -> Option<&QuickKey> {
         self.quick.as_deref()
     }
@@ -126,7 +126,7 @@ impl Arguments {
         self.bytes.clear();
         self.ends.clear();
         self.quick = None;
-        // Seldom there, and then it takes a call to drop it.
+        // Rarely set: the check avoids a call to drop it.
         if self.failed.is_some() {
             self.failed = None;
         }
@@ -135,18 +135,18 @@ impl Arguments {
         self.is_due = false;
     }
 
-    /// A hit is served only after they have passed a check.
+    /// Requires the arguments to pass a check before a hit is served.
     #[cold]
     pub(super) fn be_checked(&mut self) {
         self.is_due = true;
     }
 
-    /// Returns whether a hit is served only after they have passed a check.
+    /// Returns whether the arguments must pass a check before a hit is served.
     pub(super) fn is_due(&self) -> bool {
         self.is_due
     }
 
-    /// Keeps nobody's values any longer.
+    /// Releases the shared values that the arguments keep.
     #[inline]
     fn let_go(&mut self) {
         if !self.kept.is_empty() {
@@ -154,7 +154,7 @@ impl Arguments {
         }
     }
 
-    /// Adds what `encode` adds. A panic in a `Serialize` is a failure of the argument.
+    /// Adds the arguments that `encode` adds. A panic in a `Serialize` counts as a failure to encode.
     #[inline]
     pub(crate) fn fill(&mut self, encode: impl FnOnce(&mut Self)) {
         if let Err(panic) = contain(|| encode(self)) {
@@ -162,7 +162,7 @@ impl Arguments {
         }
     }
 
-    /// Encodes the next argument. The first failure is kept, and told when the arguments are used.
+    /// Encodes the next argument. The first failure is kept and reported when the arguments are used.
     #[inline]
     pub fn add<A: ?Sized>(&mut self, codec: Codec<A>, value: &A) {
         if self.failed.is_none() {
@@ -175,29 +175,29 @@ impl Arguments {
         }
     }
 
-    /// Notes that the next argument cannot be encoded.
+    /// Records that the next argument cannot be encoded.
     pub(super) fn fail(&mut self, why: EncodeError) {
         self.failed.get_or_insert(why);
     }
 
-    /// All encodings, or what stands for them, one after the other; `None` where one has failed. Different arguments of one
-    /// function differ in it.
+    /// Returns all encodings, or the digests that replace them, one after the other. Returns `None` if one has failed. Different
+    /// arguments of one function have different bytes here.
     pub(super) fn encoded(&self) -> Option<&[u8]> {
         self.failed.is_none().then_some(&*self.bytes)
     }
 
-    /// How many bytes they are.
+    /// Returns the number of bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Each argument's encoding, or what [stands](Self::encoding) for it.
+    /// Returns each argument's encoding, or the digest that [replaces](Self::encoding) it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |end| &self.bytes[mem::replace(&mut start, *end)..*end])
     }
 
-    /// Key and references, where the arguments are those of the function that are part of the key.
+    /// Returns the key and references, given the arguments that are part of the key.
     pub(crate) fn call(&mut self, function: &'static Function) -> Result<Call> {
         if self.kept.is_empty() && self.iter().all(|encoded| encoded.len() <= INLINE_LIMIT) {
             return Ok(Call { key: self.key(function)?, references: None });
@@ -206,7 +206,7 @@ impl Arguments {
         Call::new(function, self.references(function))
     }
 
-    /// The references, where the arguments are those of the function that are part of the key.
+    /// Returns the references, given the arguments that are part of the key.
     fn references(&self, function: &'static Function) -> Vec<Argument> {
         let mut references = Vec::with_capacity(self.ends.len());
         for (name, encoded) in keyed(function).zip(self.iter()) {
@@ -215,7 +215,7 @@ impl Arguments {
         references
     }
 
-    /// Key and references, where the arguments are all of the function's, ignored ones included.
+    /// Returns the key and references, given all arguments of the function, including ignored ones.
     pub(crate) fn call_of_all(&mut self, function: &'static Function) -> Result<Call> {
         self.check(function, function.definition.parameters.iter().map(|parameter| parameter.name))?;
         let parameters = function.definition.parameters.iter().zip(self.iter());
@@ -226,7 +226,7 @@ impl Arguments {
         Call::new(function, arguments)
     }
 
-    /// The key alone, where the arguments are those of the function that are part of it.
+    /// Returns the key alone, given the arguments that are part of it.
     pub(super) fn key(&mut self, function: &'static Function) -> Result<CallKey> {
         let names = keyed(function);
         self.check(function, names.clone())?;
@@ -234,7 +234,7 @@ impl Arguments {
         Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
     }
 
-    /// Whether all were encoded.
+    /// Fails if an argument was not encoded.
     fn check(&mut self, function: &'static Function, mut names: impl Iterator<Item = &'static str>) -> Result<()> {
         match self.failed.take() {
             None => Ok(()),
@@ -245,12 +245,12 @@ impl Arguments {
         }
     }
 
-    /// The arguments, where all could be encoded.
+    /// Returns the arguments, or the error of the first one that could not be encoded.
     pub(crate) fn whole(mut self) -> Result<Self, EncodeError> {
         self.failed.take().map_or(Ok(self), Err)
     }
 
-    /// Each argument's encoding, without a copy where nobody else holds them.
+    /// Returns each argument's encoding, without copying if this is the only reference.
     pub(crate) fn into_parts(this: Arc<Self>) -> Vec<Bytes> {
         match Arc::try_unwrap(this) {
             Ok(mut arguments) => {
@@ -262,7 +262,7 @@ impl Arguments {
         }
     }
 
-    /// Reads the arguments back, in order.
+    /// Returns a reader that decodes the arguments, in order.
     pub fn reader(&self) -> Reader<'_> {
         Reader::new(self.iter())
     }
@@ -282,7 +282,7 @@ fn panicked(panic: &Panic) -> EncodeError {
     EncodeError::Custom(format!("its `Serialize` {panic}").into())
 }
 
-/// The names of the parameters that are part of the key.
+/// Returns the names of the parameters that are part of the key.
 fn keyed(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
     function.definition.parameters.iter().filter(|parameter| !parameter.ignored).map(|parameter| parameter.name)
 }
@@ -294,7 +294,7 @@ impl Call {
         Ok(Self { key, references: Some(arguments) })
     }
 
-    /// Returns the references to the arguments, if any of these is not inline.
+    /// Returns the references to the arguments, or nothing if all are inline.
     pub(super) fn references(&self) -> &[Argument] {
         self.references.as_deref().unwrap_or_default()
     }

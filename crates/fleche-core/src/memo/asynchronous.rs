@@ -1,4 +1,4 @@
-//! Calls of an `async fn`: bound where they are called, looked up when they are first polled.
+//! Calls of an `async fn`: they are bound when they are called, and looked up when they are first polled.
 
 use std::{future::Future, time::Instant};
 
@@ -30,15 +30,15 @@ use crate::{
     panics::discard,
 };
 
-// No `R` is kept across an `.await`, so that a future is `Send` even where an error type is not.
+// No `R` is held across an `.await`, so a future is `Send` even if an error type is not.
 
-/// A call of an `async fn`, not polled yet.
+/// A call of an `async fn` that has not been polled yet.
 #[must_use]
 pub struct AsyncCall<R, T: 'static> {
     function: &'static Function,
     plan: Plan<R, T>,
     binding: Binding,
-    /// When it was called, for [`Binding::carried_since`].
+    /// The moment of the call, for [`Binding::carried_since`].
     called: Moves,
 }
 
@@ -46,11 +46,11 @@ pub struct AsyncCall<R, T: 'static> {
 #[must_use]
 pub struct EncodedCall<R, T: 'static> {
     of: AsyncCall<R, T>,
-    /// `None` where the call runs without the cache.
+    /// `None` if the call runs without the cache.
     call: Option<(Call, Arguments)>,
 }
 
-/// What a look-up gives: the result, or the right to compute it.
+/// The outcome of a look-up, before the arguments are checked.
 #[must_use]
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub enum AsyncFound<R, T: 'static> {
@@ -64,7 +64,7 @@ pub enum AsyncFound<R, T: 'static> {
 #[must_use]
 pub struct MissingCall<R, T: 'static> {
     of: EncodedCall<R, T>,
-    /// The right to compute it, where others may wait for the result.
+    /// The right to compute it, if other callers may wait for the result.
     right: Option<Right>,
     replaces: Replaces,
 }
@@ -74,7 +74,7 @@ pub struct MissingCall<R, T: 'static> {
 pub struct AsyncHit<R, T: 'static> {
     of: EncodedCall<R, T>,
     value: T,
-    /// Whether the arguments are due to be checked before it is served.
+    /// Whether the arguments must be checked before the result is served.
     is_due: bool,
     /// Whether it was counted as a hit.
     counted: bool,
@@ -94,7 +94,7 @@ pub enum AsyncChecked<R, T: 'static> {
 #[must_use]
 pub struct AsyncMiss<R, T: 'static> {
     of: AsyncCall<R, T>,
-    /// `None` where nothing will be recorded.
+    /// `None` if nothing will be recorded.
     recording: Option<Recording>,
 }
 
@@ -104,8 +104,8 @@ impl<R, T: Send + 'static> AsyncCall<R, T> {
         Self { function, plan, binding: Binding::current(), called: Moves::so_far() }
     }
 
-    /// Adds the arguments that are part of the key, when the future is first polled: under the cache that it was put into
-    /// since it was called, if it was.
+    /// Adds the arguments that are part of the key, when the future is first polled. If the future was moved into another
+    /// cache since the call, that cache is used.
     pub fn encode(mut self, encode: impl FnOnce(&mut Arguments)) -> EncodedCall<R, T> {
         self.binding = self.binding.carried_since(self.called);
         let call = admit(self.function, self.binding.cache(), encode);
@@ -114,7 +114,7 @@ impl<R, T: Send + 'static> AsyncCall<R, T> {
 }
 
 impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
-    /// Looks the call up; where it is missing, waits for another that computes it, or for the right to.
+    /// Looks the call up. On a miss, waits for the result of another caller or for the right to compute the call.
     pub async fn look_up(mut self) -> AsyncFound<R, T> {
         let AsyncCall { function, plan, binding, .. } = &self.of;
         let Some((Call { key, .. }, arguments)) = &mut self.call else {
@@ -173,7 +173,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
 }
 
 impl<R, T: Send + 'static> AsyncFound<R, T> {
-    /// Checks the arguments, if this is a call whose turn it is.
+    /// Checks the arguments, if they are due to be checked.
     pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncChecked<R, T> {
         let AsyncHit { of: EncodedCall { of, call }, value, is_due, counted } = match self {
             Self::Miss(missing) => return AsyncChecked::Miss(missing.check(guard, checks)),
@@ -204,15 +204,15 @@ impl<R, T: Send + 'static> MissingCall<R, T> {
 }
 
 impl<R, T> AsyncHit<R, T> {
-    /// The result, as the function returns it.
+    /// Returns the result as the function returns it.
     pub fn result(self) -> R {
         (self.of.of.plan.wrap)(self.value)
     }
 }
 
 impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
-    /// Runs the body under what the call is bound to, and records what it returns. A body that is dropped before it
-    /// completes records nothing.
+    /// Runs the body within the call's binding, and records its result. If the future is dropped before the body completes,
+    /// nothing is recorded.
     pub async fn run(self, body: impl Future<Output = R>) -> R {
         let Self { of: AsyncCall { function, plan, binding, .. }, recording } = self;
         let Some(mut recording) = recording else { return Under::new(binding, body).await };
@@ -263,7 +263,7 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
     }
 }
 
-/// As [`hit`](super::hit::hit), without making the polling thread wait.
+/// As [`hit`](super::hit::hit), without blocking the polling thread.
 async fn hit_off_thread<T: Send>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -279,7 +279,7 @@ async fn hit_off_thread<T: Send>(
     }
 }
 
-/// As [`hit_of_replaced`](super::hit::hit_of_replaced), without making the polling thread wait.
+/// As [`hit_of_replaced`](super::hit::hit_of_replaced), without blocking the polling thread.
 pub(super) async fn hit_of_replaced_off_thread<T: Send>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -295,7 +295,7 @@ pub(super) async fn hit_of_replaced_off_thread<T: Send>(
     None
 }
 
-/// Stores it, without making the polling thread wait. It comes back, unless a store has panicked.
+/// Stores the call without blocking the polling thread. Returns the call too, unless a store has panicked.
 async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Result<Stored>) {
     if cache.leaves_alone(Operation::WriteRecord) {
         return (Some(finished), Ok(Stored::LeftAlone));
@@ -310,7 +310,7 @@ async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Res
     }
 }
 
-/// As [`fetch`], without making the polling thread wait.
+/// As [`fetch`], without blocking the polling thread.
 pub(super) async fn fetch_off_thread(
     function: &'static Function,
     cache: &Cache,
@@ -319,7 +319,7 @@ pub(super) async fn fetch_off_thread(
     ask_off_thread(cache, Operation::ReadRecord, move |cache| fetch(function, cache, &key)).await
 }
 
-/// Asks a store without making the polling thread wait. Where it is left alone, no other thread is waited for either.
+/// Asks a store without blocking the polling thread. If the store is left alone, returns at once, without another thread.
 pub(super) async fn ask_off_thread<R: Send + 'static>(
     cache: &Cache,
     operation: Operation,
@@ -331,7 +331,7 @@ pub(super) async fn ask_off_thread<R: Send + 'static>(
     off_thread(cache, move |cache| Ok(ask(cache))).await.unwrap_or_else(|error| Err(error.into()))
 }
 
-/// Runs what may wait for a store, without making the polling thread wait.
+/// Runs a store operation that may block, without blocking the polling thread.
 pub(super) async fn off_thread<R: Send + 'static>(
     cache: &Cache,
     run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,

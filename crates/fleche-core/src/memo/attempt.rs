@@ -1,4 +1,4 @@
-//! Asking a store on a call's behalf: whatever happens there is an error at worst.
+//! Store operations on a call's behalf: a panic in a store becomes an error.
 
 use crate::{
     error::Error,
@@ -6,7 +6,7 @@ use crate::{
     panics::{Carried, carry},
 };
 
-/// What the store says. A panic in it is an error: the caller asked for a result, not for a store.
+/// Runs a store operation. A panic in it is returned as an error, because it must not fail the call.
 #[inline]
 pub(super) fn attempt<T, E: From<Error>>(ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     match carry(ask) {

@@ -17,7 +17,7 @@ use crate::{
     panics::{Contained, Panic, contain, discard},
 };
 
-/// What a borrowed parameter is borrowed from: the type that its encoding decodes into.
+/// The type that the encoding of a parameter decodes into. A borrowed parameter is borrowed from it.
 pub trait Owned {
     /// The owned counterpart.
     type Owned: Borrow<Self>;
@@ -39,7 +39,7 @@ impl Owned for Path {
     type Owned = PathBuf;
 }
 
-/// What the type of an argument must be.
+/// The bounds that the type of an argument must meet.
 #[diagnostic::on_unimplemented(
     message = "an argument of a memoized function must be `Serialize + DeserializeOwned`, and `{Self}` is not",
     label = "this argument cannot be part of a key",
@@ -49,7 +49,7 @@ pub trait Encodable: Owned<Owned: Serialize + DeserializeOwned> + Serialize {}
 
 impl<A> Encodable for A where A: Owned<Owned: Serialize + DeserializeOwned> + Serialize + ?Sized {}
 
-/// What the type of an argument must be where nothing is decoded.
+/// The bounds that the type of an argument must meet if it is never decoded.
 #[diagnostic::on_unimplemented(
     message = "an argument of a memoized function must be `Serialize`, and `{Self}` is not",
     label = "this argument cannot be part of a key",
@@ -59,17 +59,17 @@ pub trait LocalEncodable: Serialize {}
 
 impl<A: Serialize + ?Sized> LocalEncodable for A {}
 
-/// How arguments of type `A` are encoded, checked and decoded. Asking for it asks for every bound at once, so that a
-/// type without them is one error.
+/// How arguments of type `A` are encoded and checked. [`codec`] requires all bounds at once, so a type that lacks several
+/// causes only one compile error.
 #[derive(Debug)]
 pub struct Codec<A: ?Sized> {
     pub(super) encode: Encode<A>,
     pub(super) check: Check<A>,
-    /// The check from the encoding alone.
+    /// Checks an argument from its encoding alone.
     pub recheck: Recheck,
 }
 
-/// Appends the encoding, or keeps the value where that remembers its digest.
+/// Appends the encoding. If the value remembers its digest, keeps the value instead.
 type Encode<A> = fn(&mut Vec<u8>, &mut Option<Arc<dyn Kept>>, &A) -> Result<(), EncodeError>;
 
 type Check<A> = fn(&[u8], &A, Option<fn(&A, &A) -> bool>) -> Result<(), String>;
@@ -85,38 +85,41 @@ impl<A: ?Sized> Clone for Codec<A> {
 
 impl<A: ?Sized> Copy for Codec<A> {}
 
-/// A codec that can decode.
+/// A codec that can also decode.
 #[derive(Debug)]
 pub struct FullCodec<A: Owned + ?Sized> {
-    /// All but decoding.
+    /// The codec without decoding.
     pub codec: Codec<A>,
     decode: fn(&[u8]) -> Result<A::Owned, DecodeError>,
 }
 
-/// The codec of a parameter that has or lends this type.
+/// Returns the codec of a parameter of this type, or of a reference to it.
 pub const fn codec<A: Encodable + ?Sized>() -> FullCodec<A> {
     let recheck: Recheck = |encoded| stable::<A>(encoded).map(discard);
     let codec = Codec { encode: encoding::append_or_keep::<A>, check: check::<A>, recheck };
     FullCodec { codec, decode: encoding::from_slice::<A::Owned> }
 }
 
-/// The codec of a parameter of a `local` function.
+/// Returns the codec of a parameter of a `local` function.
 pub const fn local_codec<A: LocalEncodable + ?Sized>() -> Codec<A> {
     Codec { encode: encoding::append_or_keep::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
 }
 
-/// The error for a `Deserialize` that panicked, which counts as one that failed.
+/// Returns the error for a `Deserialize` that panicked.
 pub(super) fn panicked(panic: &Panic) -> DecodeError {
     de::Error::custom(format!("its `Deserialize` {panic}"))
 }
 
 fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, &A) -> bool>) -> Result<(), String> {
     let decoded = Contained::new(stable::<A>(encoded)?);
-    // A value that does not equal itself (NaN) says nothing.
+    // A value that does not equal itself (NaN) cannot be compared.
     if equal.is_some_and(|equal| equal(value, value) && !equal(value, (*decoded).borrow())) {
-        return Err("what its encoding means is not equal to it, so two different values may encode alike (a field \
-                    that is skipped, say); encode everything that equality looks at, or leave it out of the type"
-            .to_owned());
+        return Err(
+            "it is not equal to the value that its encoding decodes into, so two different values may have the \
+                    same encoding, for example because a field is skipped; encode all fields that `==` compares, or \
+                    remove the others from the type"
+                .to_owned(),
+        );
     }
     Ok(())
 }
@@ -125,20 +128,20 @@ fn stable<A: Encodable + ?Sized>(encoded: &[u8]) -> Result<A::Owned, String> {
     stability::check(encoded).map_err(|unstable| unstable.to_string())
 }
 
-/// Reads arguments back, in order.
+/// Decodes arguments, in order.
 #[derive(Debug)]
 pub struct Reader<'a> {
     encoded: Vec<&'a [u8]>,
     at: usize,
-    /// Where they are encoded again, in place of a call.
+    /// If set, the arguments are encoded again, and no function is called.
     rewritten: Option<&'a mut Rewritten>,
 }
 
-/// Arguments that were read and encoded again.
+/// Arguments that were decoded and encoded again.
 #[derive(Debug)]
 pub(crate) struct Rewritten {
     pub(crate) arguments: Arguments,
-    /// Whether all were read, and no more had come.
+    /// Whether exactly the expected number of arguments was read.
     pub(crate) whole: bool,
 }
 
@@ -153,15 +156,16 @@ impl<'a> Reader<'a> {
         Self { encoded: encoded.collect(), at: 0, rewritten: None }
     }
 
-    /// What encodes arguments again: these may be of another form than the one that keys are made of. Nothing is called.
+    /// Creates a reader that encodes the arguments again, because they may not have the form that keys are made of. No
+    /// function is called.
     pub(crate) fn rewriting(encoded: impl Iterator<Item = &'a [u8]>, rewritten: &'a mut Rewritten) -> Self {
         Self { rewritten: Some(rewritten), ..Self::new(encoded) }
     }
 
-    /// The next argument.
+    /// Decodes the next argument.
     ///
     /// # Errors
-    /// Where its encoding does not decode into this type.
+    /// Fails if the encoding does not decode into this type.
     pub fn read<A: Owned + ?Sized>(&mut self, codec: &FullCodec<A>) -> Result<A::Owned, DecodeError> {
         let encoded = self.encoded.get(self.at).copied().unwrap_or_default();
         self.at += 1;
@@ -172,14 +176,14 @@ impl<'a> Reader<'a> {
         Ok(decoded)
     }
 
-    /// After the last one: whether to go on and call the function.
+    /// Ends the reading after the last argument. On `Ok` the caller calls the function.
     ///
     /// # Errors
-    /// Where there are more, or the arguments were only to be encoded again.
+    /// Fails if there are more arguments, or if this reader only encodes them again.
     pub fn end(self) -> Result<(), DecodeError> {
         if self.at < self.encoded.len() {
             let (came, wanted) = (self.encoded.len(), self.at);
-            return Err(de::Error::custom(format!("{came} arguments came, where it takes {wanted}")));
+            return Err(de::Error::custom(format!("it takes {wanted} arguments, but {came} were given")));
         }
         match self.rewritten {
             None => Ok(()),

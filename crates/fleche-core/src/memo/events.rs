@@ -1,6 +1,6 @@
-//! Events about calls, for `tracing`. They are described in the documentation of the crate.
+//! The `tracing` events of calls, which the crate's documentation describes.
 //!
-//! Without a subscriber for their level they cost one relaxed load.
+//! Without a subscriber for its level, an event costs one relaxed load.
 
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 
@@ -12,10 +12,10 @@ use crate::{
     job,
 };
 
-/// The target of all of them.
+/// The target of all events about calls.
 pub(super) const TARGET: &str = "fleche_core::calls";
 
-/// Where a hit comes from.
+/// The sources of hits, as reported in events.
 pub(super) mod from {
     pub(in crate::memo) const THREAD: &str = "thread-local tier";
     pub(in crate::memo) const SHARED: &str = "shared tier";
@@ -57,7 +57,7 @@ pub(super) fn hit_without_key(function: &'static Function, from: &'static str, e
     }
 }
 
-/// The same, of a call whose arguments are encoded.
+/// Reports a hit of a call whose arguments are encoded.
 #[inline]
 pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments: &mut Arguments) {
     #[cold]
@@ -71,22 +71,22 @@ pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments:
     }
 }
 
-/// Why the body of a call is to run.
+/// Why the body of a call has to run.
 #[derive(Clone, Copy)]
 pub(super) enum Missing {
-    /// There is no record, or one whose value is gone.
+    /// There is no record, or the value of the record is missing.
     Unrecorded,
-    /// The store failed or was left alone: there may be a record.
+    /// The store failed or was left alone, so there may be a record.
     Unanswered,
-    /// The executor that the call came through has asked already.
+    /// The executor that submitted the call has already looked it up.
     Known,
     /// There is a record that is not served.
     Unfit(Unfit),
-    /// It is to run again.
+    /// The call is a rerun.
     Rerun,
 }
 
-/// A call was not answered.
+/// Reports a miss.
 #[inline]
 pub(super) fn miss(function: &'static Function, key: &CallKey, why: Missing) {
     #[cold]
@@ -107,7 +107,7 @@ pub(super) fn miss(function: &'static Function, key: &CallKey, why: Missing) {
     }
 }
 
-/// Counts a call that is not recorded.
+/// Counts and reports a call that is not recorded.
 pub(super) fn skip(function: &Function, cache: &Cache, key: Option<&CallKey>, reason: Skip) {
     cache.counters().skipped(reason);
     let key = key.map(tracing::field::display);

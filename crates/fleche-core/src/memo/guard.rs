@@ -1,5 +1,5 @@
-//! The guard against arguments without a stable encoding: equal arguments would get different keys, or different ones
-//! the same.
+//! The guard against arguments without a stable encoding: equal arguments could get different keys, or different arguments
+//! the same key.
 
 use std::{any::Any, time::Instant};
 
@@ -21,8 +21,8 @@ pub struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Checks the next argument: its encoding decodes, encodes again to the same bytes whatever the order of entries,
-    /// and means a value that equals the original, where the type can compare.
+    /// Checks the next argument: its encoding must decode, encoding the decoded value must give the same bytes whatever the order
+    /// of entries, and the decoded value must equal the original, if the type has `==`.
     pub fn check<A: ?Sized>(&mut self, codec: Codec<A>, value: &A, equal: Option<fn(&A, &A) -> bool>) {
         let at = self.at;
         self.at += 1;
@@ -31,7 +31,7 @@ impl Guard<'_> {
         }
     }
 
-    /// Runs the guard over a call's arguments. If it fails, that is counted and said once a function.
+    /// Runs the guard over a call's arguments. A failure is counted, and logged once per function.
     pub(super) fn passes(
         function: &'static Function,
         cache: &Cache,
@@ -49,8 +49,8 @@ impl Guard<'_> {
     }
 }
 
-/// Whether a result that was found may be served: unless it is due, nothing is checked; else the arguments pass. A field that
-/// the encoding loses shows here, where it differs from what the recorded call had.
+/// Returns whether a result that was found may be served: the arguments are not due to be checked, or they pass. This detects
+/// a field that the encoding omits and that differs from the recorded call's.
 pub(super) fn vouches(
     function: &'static Function,
     cache: &Cache,
@@ -60,7 +60,7 @@ pub(super) fn vouches(
     !is_due(function, arguments) || Guard::passes(function, cache, arguments, check)
 }
 
-/// Checks arguments that were submitted, which are a tuple of the function's.
+/// Checks submitted arguments, which are a tuple of the function's arguments.
 pub type CheckSubmitted = fn(&dyn Any, &mut Guard<'_>);
 
 /// As [`vouches`], for a hit that is served before the call reaches an executor.
@@ -74,7 +74,7 @@ pub(crate) fn vouches_for_submitted(
     check.is_none_or(|check| vouches(function, cache, arguments, |guard| check(submitted, guard)))
 }
 
-/// As [`check_bound`], of a call that is taken apart to leave the process: all its arguments are encoded.
+/// As [`check_bound`], for a call that is encoded as a whole to leave the process.
 pub(crate) fn check_taken_apart(
     function: &'static Function,
     binding: Option<&Binding>,
@@ -95,7 +95,7 @@ fn submitted_check(function: &'static Function) -> Option<&'static CheckSubmitte
     function.portable().and_then(|portable| portable.check?.downcast_ref())
 }
 
-/// Checks the arguments of a bound call, if this call is due to be checked: a bound call holds their encoding.
+/// Checks the arguments of a bound call, if they are due to be checked. A bound call holds the encoded arguments.
 pub(crate) fn check_bound(
     function: &'static Function,
     cache: &Cache,
@@ -105,7 +105,7 @@ pub(crate) fn check_bound(
     report(function, cache, check_all(function, arguments, check));
 }
 
-/// Checks those of all a function's arguments that are part of the key, if this call is due.
+/// Checks the arguments that are part of the key, given all arguments of the function, if they are due to be checked.
 fn check_all(
     function: &'static Function,
     arguments: &Arguments,
@@ -121,12 +121,12 @@ fn check_all(
     guard.failed
 }
 
-/// Counts a hit. Whether the arguments are due to be checked before it is served; those of simple types never are.
+/// Counts a hit. Returns whether the arguments must be checked before it is served. Arguments of simple types never are.
 pub(super) fn is_due(function: &Function, arguments: &Arguments) -> bool {
     arguments.is_due() || arguments.quick().is_none() && function.hit_is_checked()
 }
 
-/// As [`Guard::passes`], from the encodings alone.
+/// Checks the arguments as [`Guard::passes`] does, but from the encodings alone.
 pub(super) fn recheck(function: &'static Function, cache: &Cache, arguments: &Arguments, checks: &[Recheck]) -> bool {
     let started = Instant::now();
     let failed = in_full(arguments, |arguments| {
@@ -137,12 +137,12 @@ pub(super) fn recheck(function: &'static Function, cache: &Cache, arguments: &Ar
     report(function, cache, failed)
 }
 
-/// Returns the outcome of the check. An argument whose own code panics during the check does not pass.
+/// Runs the check. An argument whose own code panics does not pass.
 fn checked(check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    contain(check).unwrap_or_else(|panic| Err(format!("what its type does to decode, encode or compare it {panic}")))
+    contain(check).unwrap_or_else(|panic| Err(format!("decoding, encoding or comparing it {panic}")))
 }
 
-/// Which of the arguments fails, and why, where all stand there encoded.
+/// Runs the check with all arguments encoded in full. Returns the position of the argument that fails, and the reason.
 fn in_full(
     arguments: &Arguments,
     check: impl FnOnce(&Arguments) -> Option<(usize, String)>,
@@ -164,7 +164,7 @@ fn report(function: &'static Function, cache: &Cache, failed: Option<(usize, Str
         crate::log::warn!(
             function = function.name(),
             argument,
-            "calls are not recorded from now on, for the argument `{argument}`: {why}"
+            "calls of this function are no longer recorded, because of the argument `{argument}`: {why}"
         );
     }
     false

@@ -1,4 +1,4 @@
-//! Hits: from stored record and value to the result. Every fault is logged, counted and a miss.
+//! Hits: from stored record and value to the result. Every fault is logged and counted, and is a miss.
 
 use bytes::Bytes;
 
@@ -20,35 +20,35 @@ use crate::{
     panics::{Contained, contain, discard},
 };
 
-/// What a look-up in the stores gives.
+/// The outcome of a look-up in the stores.
 pub(super) enum Looked<T> {
     /// A result to serve.
     Hit(Served<T>),
-    /// None, for this reason.
+    /// No result, for this reason.
     Miss(Missing),
 }
 
 /// A recorded result that is served.
 pub(super) struct Served<T> {
     pub(super) value: T,
-    /// The size of its encoding.
+    /// The size of the result's encoding, in bytes.
     pub(super) bytes: usize,
-    /// Whether other code computed it, or another type of result.
+    /// Whether it was computed by other code, or lacks fields of the result type.
     pub(super) is_stale: bool,
 }
 
-/// Why a record is not served. It is kept when it is replaced.
+/// Why a record is not served. The record is kept when it is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// Other code of the function computed it.
     Code,
-    /// The function's type of results has fields that it lacks.
+    /// It lacks fields of the function's result type.
     Fields,
-    /// It does not decode into the function's type of results.
+    /// It does not decode into the function's result type.
     Undecodable,
 }
 
-/// The recorded result of a call.
+/// Looks a call up in the stores.
 pub(super) fn hit<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, key: &CallKey) -> Looked<T> {
     let mut found = None;
     let asked = attempt(|| ask(function, cache, key, Asker::Call, &mut found));
@@ -60,7 +60,7 @@ pub(super) fn hit<T>(function: &'static Function, codec: ResultCodec<T>, cache: 
     }
 }
 
-/// The result in a record of the function's own code that a record of other code has replaced.
+/// Looks for a record of the function's own code that a record of other code has replaced.
 #[cold]
 pub(super) fn hit_of_replaced<T>(
     function: &'static Function,
@@ -77,7 +77,7 @@ pub(super) fn hit_of_replaced<T>(
     })
 }
 
-/// A [`Load`](crate::function::Load) for functions of this plan.
+/// Loads a recorded result in a box: the [`Load`](crate::function::Load) of functions with this plan.
 pub fn load_boxed<R: 'static, T>(
     function: &'static Function,
     plan: &Plan<R, T>,
@@ -94,15 +94,15 @@ pub fn load_boxed<R: 'static, T>(
     }
 }
 
-/// What the stores hold of a call.
+/// A call's record, and its result if that was read.
 pub(super) struct Fetched {
     pub(super) record: Brief,
-    /// The result's encoding, where it does not stand in the record.
+    /// The result's encoding, if it is not inline in the record.
     stored: Option<Bytes>,
 }
 
 impl Fetched {
-    /// The result's encoding; `None` where it was not asked for.
+    /// Returns the result's encoding, or `None` if it was not read.
     fn encoded(&self) -> Option<&[u8]> {
         match &self.record.result {
             ValueRef::Inline(bytes) => Some(bytes.as_slice()),
@@ -111,14 +111,14 @@ impl Fetched {
     }
 }
 
-/// Asks the stores. A record whose value is gone counts as missing.
+/// Reads the record and the result of a call. A record whose result is missing counts as missing.
 pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>, Unanswered> {
     let mut found = None;
     attempt(|| ask(function, cache, key, Asker::Call, &mut found))?;
     Ok(found)
 }
 
-/// As [`fetch`], for users that ask the cache themselves: no store is left alone.
+/// As [`fetch`], on behalf of a user of the cache instead of a call: the stores are always asked.
 fn fetch_for_user(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
     let mut found = None;
     match ask(function, cache, key, Asker::User, &mut found) {
@@ -127,7 +127,7 @@ fn fetch_for_user(function: &'static Function, cache: &Cache, key: &CallKey) -> 
     }
 }
 
-/// For whom a store is asked.
+/// On whose behalf a store is asked.
 #[derive(Clone, Copy)]
 enum Asker {
     Call,
@@ -144,7 +144,7 @@ impl Asker {
     }
 }
 
-/// Puts what the stores hold into `found`: handed out step by step, it would be copied at each.
+/// Reads the record and the result into `found`. An out parameter, because returning them would copy them at each step.
 #[inline]
 fn ask(
     function: &'static Function,
@@ -162,7 +162,7 @@ fn ask(
         Ok(())
     })?;
     let Some(Fetched { record, stored }) = found else { return Ok(()) };
-    // The value of a record that is refused is not wanted.
+    // The result of a refused record is not needed.
     if let Some(digest) = record.result.stored()
         && !is_refused(function, cache, record)
     {
@@ -174,8 +174,8 @@ fn ask(
     Ok(())
 }
 
-/// The record, if this run has recorded it, or another process on this host since the run began: clocks of two hosts are not
-/// compared.
+/// Returns the record, if this process or another process on this host has written it since this run began. Clocks of
+/// different hosts are not compared.
 #[cold]
 fn recorded_since(cache: &Cache, key: &CallKey, since: u64) -> Result<Option<Brief>> {
     let record = cache.calls().get(key)?;
@@ -183,7 +183,7 @@ fn recorded_since(cache: &Cache, key: &CallKey, since: u64) -> Result<Option<Bri
     Ok(record.filter(is_recent).as_ref().map(Brief::from))
 }
 
-/// Returns whether other code computed the record, and the function does not serve it.
+/// Returns whether other code computed the record and the stale policy does not serve it.
 fn is_refused(function: &'static Function, cache: &Cache, record: &Brief) -> bool {
     !function.is_own_code(&record.code) && function.stale_policy(cache) == StalePolicy::Rerun
 }
@@ -191,7 +191,7 @@ fn is_refused(function: &'static Function, cache: &Cache, record: &Brief) -> boo
 /// How a fetched record fits the function.
 enum Read<T> {
     Fit(T),
-    /// Stale, and served by policy.
+    /// It is stale, and the policy serves it.
     Stale(T, Unfit),
     Unfit(Unfit),
     Undecodable(DecodeError),
@@ -217,8 +217,8 @@ fn read<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, fe
     if is_own_code { Read::Fit(value) } else { Read::Stale(value, Unfit::Code) }
 }
 
-/// Takes note of a type that fills in fields of what it has written itself: then their absence says nothing, and calls
-/// would run again for ever.
+/// Detects a result type whose own encodings appear to lack fields. For such a type, missing fields do not show that a record
+/// is stale, and its calls would run again forever.
 #[cold]
 pub(super) fn check_fields<T>(function: &'static Function, codec: ResultCodec<T>, encoded: &[u8]) {
     let Ok((value, may_lack)) = decode(codec, encoded) else { return };
@@ -234,13 +234,13 @@ fn lacks_fields<T>(codec: ResultCodec<T>, encoded: &[u8], value: &T) -> bool {
     contain(|| (codec.encode)(value)).is_ok_and(|again| again.is_ok_and(|again| encoding::is_filled(encoded, &again)))
 }
 
-/// The result with this encoding, and whether fields of its type may not have been there. A panic in its `Deserialize` is an
-/// error.
+/// Decodes a result. Also returns whether the encoding may lack fields of the type. A panic in its `Deserialize` is returned
+/// as an error.
 pub(super) fn decode<T>(codec: ResultCodec<T>, encoded: &[u8]) -> Result<(T, bool), DecodeError> {
     contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))
 }
 
-/// Decides whether what was fetched under this key is served, and counts and logs that.
+/// Decides whether the record that was fetched under this key is served, and counts and logs the outcome.
 pub(super) fn judge<T>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -275,16 +275,16 @@ pub(super) fn judge<T>(
     Looked::Hit(Served { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
 }
 
-/// Counts and logs a failed look-up, and tells what it means for the call.
+/// Counts and logs a failed look-up, and returns what it means for the call.
 #[cold]
 fn unanswered(function: &'static Function, cache: &Cache, why: &Unanswered) -> Missing {
     let Unanswered::Failed(error) = why else { return Missing::Unanswered };
     cache.fault(error, function.name());
-    // A damaged entry is set aside when it is found.
+    // The store has quarantined a damaged entry.
     if matches!(error, Error::Damaged { .. }) { Missing::Unrecorded } else { Missing::Unanswered }
 }
 
-/// Returns whether a look-up of the call would be a hit, as far as can be told without decoding its result.
+/// Returns whether a look-up of the call would be a hit. Its result is not decoded, so this can be wrong if decoding fails.
 pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<bool> {
     ensure_not_forked(|| THE_CACHE)?;
     match cache.calls().brief(key)? {
@@ -301,10 +301,10 @@ pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey
     }
 }
 
-/// The result that a look-up of the call would serve.
+/// Returns the result that a look-up of the call would serve.
 ///
 /// # Errors
-/// Fails with the errors of the stores, and where a record does not decode and there is no other.
+/// Fails with the errors of the stores, and if the only record does not decode.
 pub(super) fn load<T>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -323,7 +323,7 @@ pub(super) fn load<T>(
             Some(Read::Undecodable(error)) => {
                 undecodable.get_or_insert(error);
             }
-            // Nothing was kept of a record that is not there.
+            // Without a record under the key, there is no replaced one either.
             None if place == *key => return Ok(None),
             Some(Read::Unfit(_)) | None => {}
         }

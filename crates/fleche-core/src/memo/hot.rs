@@ -1,4 +1,4 @@
-//! Hits of the hot tier, and what is kept there.
+//! Looking up results in the hot tier, and keeping results there.
 
 use std::{any::Any, mem::needs_drop, sync::Arc};
 
@@ -10,12 +10,12 @@ use crate::{
     panics::{Contained, contain},
 };
 
-/// Arguments of more bytes are told apart by the call's key, which is their digest.
+/// Arguments of more bytes than this are named by the call key instead.
 const IN_FULL: usize = 4096;
-/// Results of more bytes are not copied when they are computed, but when they are first read.
+/// Results of more bytes than this enter the hot tier when they are first read, not when they are computed.
 const AT_ONCE: usize = 64 << 10;
 
-/// A result that this thread keeps of the hot tier of that number, by the words that stand for the arguments.
+/// Returns a result of the hot tier with this id from the thread-local tier, by scalar key.
 #[inline]
 pub(super) fn get_quick<T: 'static>(
     function: &'static Function,
@@ -27,8 +27,7 @@ pub(super) fn get_quick<T: 'static>(
     cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
 }
 
-/// The same, for calls whose arguments stand there encoded in full. Nothing where they are due to be checked, of which the
-/// arguments take note.
+/// As [`get_quick`], by the encoded arguments. If the arguments are due to be checked, marks them and returns `None`.
 #[inline]
 pub(super) fn get_near<T: 'static>(
     function: &'static Function,
@@ -45,7 +44,7 @@ pub(super) fn get_near<T: 'static>(
     found
 }
 
-/// A result of the hot tier that is not near.
+/// Returns a result from the shared tier, by the encoded arguments.
 pub(super) fn get_far<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -56,7 +55,7 @@ pub(super) fn get_far<T: 'static>(
     cache.hot().get_far(cache.counters(), (key, near(key, function, arguments)), |value| copy(codec, value))
 }
 
-/// A result of the hot tier, near or far.
+/// Returns a result from the thread-local or the shared tier, by the encoded arguments.
 pub(super) fn get_in_full<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -67,7 +66,7 @@ pub(super) fn get_in_full<T: 'static>(
     get_near(function, codec, tier, arguments).or_else(|| get_far(function, codec, cache, arguments))
 }
 
-/// The same for calls whose arguments stand there by their digest.
+/// Returns a result from the thread-local or the shared tier, by the call key, for arguments too long to be kept in full.
 pub(super) fn get_by_digest<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -90,13 +89,13 @@ fn copy<T: 'static>(codec: ResultCodec<T>, value: &(dyn Any + Send + Sync)) -> O
     }
 }
 
-/// Returns a clone. One that panics must not fail a call that the stores can answer.
+/// Returns a clone, or `None` if cloning panics: the stores can still answer the call.
 #[inline(never)]
 fn cloned<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
     contain(|| (codec.clone)(value)).ok()
 }
 
-/// Keeps a result of so many encoded bytes that was read from the stores, as they were when the generation was this.
+/// Keeps a result, of this encoded size, that was read from the stores. `generation` is from before the read.
 pub(super) fn keep_read<T: Send + Sync + 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -115,7 +114,7 @@ pub(super) fn keep_read<T: Send + Sync + 'static>(
     }
 }
 
-/// As [`keep_read`], of a result that was just recorded; one that is large waits until it is read.
+/// As [`keep_read`], for a result that was just recorded, unless it is large.
 pub(super) fn keep_recorded<T: Send + Sync + 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -130,19 +129,19 @@ pub(super) fn keep_recorded<T: Send + Sync + 'static>(
 }
 
 fn is_on(function: &Function, cache: &Cache) -> bool {
-    // Whether it is refused is looked at after the generation, which grows when it becomes so: nothing that is kept from
-    // then on would be forgotten.
+    // A refusal of the function empties the hot tier. It is checked after the generation was read, so that nothing is kept
+    // after the emptying.
     function.definition.hot && cache.hot().is_on() && function.refusal().is_none()
 }
 
-/// The arguments in full, where they are not too long.
+/// Returns the key made of the encoded arguments, if they are not too long.
 #[inline]
 fn in_full<'a>(function: &'static Function, arguments: &'a Arguments) -> Option<HotKey<'a>> {
     let encoded = arguments.encoded().filter(|encoded| encoded.len() <= IN_FULL)?;
     Some(HotKey::new(address(function), encoded))
 }
 
-/// What the call goes by where it is near.
+/// Returns the call's key in the thread-local tier: the scalar key if there is one.
 fn near<'a>(key: HotKey<'a>, function: &'static Function, arguments: &'a Arguments) -> NearKey<'a> {
     arguments.quick().map_or(NearKey::Encoded(key), |quick| quick_key(function, quick))
 }
@@ -157,7 +156,8 @@ fn address(function: &'static Function) -> usize {
     std::ptr::from_ref(function).addr()
 }
 
-/// No function is at such an address, so that no arguments in full can be taken for a digest.
+/// Returns the key made of the call key. Its function address is odd, as no function's is, so it differs from all keys made of
+/// encoded arguments.
 fn by_digest<'a>(function: &'static Function, key: &'a CallKey) -> HotKey<'a> {
     HotKey::new(address(function) | 1, key.digest().as_bytes())
 }

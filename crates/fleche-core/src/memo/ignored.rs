@@ -1,4 +1,4 @@
-//! Ignored arguments: their types need no encoding, except where a bound call is to carry them.
+//! Ignored arguments: their types need an encoding only if a bound call carries them.
 
 use std::{borrow::Borrow, convert::Infallible, marker::PhantomData};
 
@@ -10,51 +10,51 @@ use super::{
 };
 use crate::encoding::DecodeError;
 
-/// Finds out whether bound calls can carry an ignored argument of type `T`, and how. Its own items, for types that have an
-/// encoding, take precedence over those of [`StaysHere`].
+/// Determines whether and how bound calls can carry an ignored argument of type `T`. The inherent items, for types that have
+/// an encoding, take precedence over those of [`StaysHere`].
 #[derive(Debug)]
 pub struct IgnoredProbe<T: ?Sized>(PhantomData<fn(&T)>);
 
 impl<T: Encodable + ?Sized> IgnoredProbe<T> {
-    /// Bound calls can carry it.
+    /// Whether bound calls can carry the argument.
     pub const TRAVELS: bool = true;
 
-    /// Adds it to the arguments of a bound call.
+    /// Adds the argument to those of a bound call.
     pub fn fleche_add(arguments: &mut Arguments, value: &T) {
         arguments.add(codec::<T>().codec, value);
     }
 
-    /// Reads it back.
+    /// Decodes the argument.
     ///
     /// # Errors
-    /// Where its encoding does not decode into this type.
+    /// Fails if the encoding does not decode into this type.
     pub fn fleche_read(arguments: &mut Reader<'_>) -> Result<T::Owned, DecodeError> {
         arguments.read(&codec::<T>())
     }
 
-    /// Reads back what it is lent from.
+    /// Decodes the value that the argument is borrowed from.
     ///
     /// # Errors
-    /// Where its encoding does not decode into this type.
+    /// Fails if the encoding does not decode into this type.
     pub fn fleche_read_lent(arguments: &mut Reader<'_>) -> Result<T::Owned, DecodeError> {
         arguments.read(&codec::<T>())
     }
 }
 
-/// For all other types, and for type parameters that are not known to have an encoding.
+/// The fallback of [`IgnoredProbe`], for all other types and for type parameters that are not known to have an encoding.
 pub trait StaysHere<T: ?Sized> {
-    /// No bound call can carry it.
+    /// Whether bound calls can carry the argument.
     const TRAVELS: bool = false;
 
-    /// Fails the arguments of a bound call.
+    /// Records that the arguments of a bound call cannot be encoded.
     fn fleche_add(arguments: &mut Arguments, _: &T) {
         arguments.fail(ser::Error::custom(NOT_CARRIED));
     }
 
-    /// Refuses.
+    /// Always fails.
     ///
     /// # Errors
-    /// Always.
+    /// Fails because no encoding of the argument was carried.
     fn fleche_read(_: &mut Reader<'_>) -> Result<T, DecodeError>
     where
         T: Sized,
@@ -62,10 +62,10 @@ pub trait StaysHere<T: ?Sized> {
         Err(de::Error::custom(NOT_CARRIED))
     }
 
-    /// Refuses.
+    /// Always fails.
     ///
     /// # Errors
-    /// Always.
+    /// Fails because no encoding of the argument was carried.
     fn fleche_read_lent(_: &mut Reader<'_>) -> Result<Nothing<T>, DecodeError> {
         Err(de::Error::custom(NOT_CARRIED))
     }
@@ -76,7 +76,7 @@ impl<T: ?Sized> StaysHere<T> for IgnoredProbe<T> {}
 const NOT_CARRIED: &str =
     "it is ignored and not `Serialize + DeserializeOwned`, so it cannot leave its thread; derive both";
 
-/// Stands for a value that never comes.
+/// An uninhabited stand-in for the value that an argument would be borrowed from.
 #[derive(Debug)]
 pub struct Nothing<T: ?Sized>(Infallible, PhantomData<fn(&T)>);
 
@@ -86,8 +86,8 @@ impl<T: ?Sized> Borrow<T> for Nothing<T> {
     }
 }
 
-/// What the types of ignored parameters must be for the function's `bind`: asked of a pointer to a function that takes a
-/// reference to it. The number of the parameter keeps the conditions of two parameters of one type apart.
+/// The bound on ignored parameters for the function's `bind`. It is required of a pointer to a function that takes a reference
+/// to the parameter's type. `PARAMETER`, its position, distinguishes the bounds of two parameters of the same type.
 #[diagnostic::on_unimplemented(
     message = "the call cannot be bound: the function ignores an argument that is not `Serialize + DeserializeOwned`",
     label = "an ignored argument of this call cannot be carried elsewhere",

@@ -1,4 +1,4 @@
-//! Parameters through which a body can change what its caller holds: such a change is lost on a hit.
+//! Rejects parameters through which a body can change its caller's values: a hit would lose the change.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,18 +7,18 @@ use std::{
     sync::{Arc, Mutex, RwLock, atomic},
 };
 
-/// Finds out whether a body can change what its caller holds through a parameter of type `T`. The check of its own, for
-/// the types that are `Mutable`, is a compile error and takes precedence over that of [`NotMutable`]. Aliases and the
-/// types in macros are resolved; type parameters and fields of structures are not looked into.
+/// Determines whether a body can change its caller's values through a parameter of type `T`. The inherent check, for types that
+/// are `Mutable`, is a compile error and takes precedence over that of [`NotMutable`]. Aliases and types in macros are
+/// resolved; type parameters and fields of structures are not inspected.
 #[derive(Debug)]
 pub struct MutableProbe<T: ?Sized>(PhantomData<fn(&T)>);
 
 impl<T: Mutable + ?Sized> MutableProbe<T> {
-    /// Refuses the type, which is named again so that the error stands there.
+    /// Rejects the type. `U` is the same type, repeated so that the compile error points to it.
     pub const fn fleche_check<U: Unchanged + ?Sized>() {}
 }
 
-/// For all other types, and for type parameters.
+/// The fallback of [`MutableProbe`], for all other types and for type parameters.
 pub trait NotMutable {
     /// Accepts the type.
     fn fleche_check<U: ?Sized>() {}
@@ -26,7 +26,7 @@ pub trait NotMutable {
 
 impl<T: ?Sized> NotMutable for MutableProbe<T> {}
 
-/// What the type of a keyed parameter must be. Asked only of types that are not.
+/// The bound on the type of a keyed parameter. Nothing implements it: it is required only of types that are rejected.
 #[diagnostic::on_unimplemented(
     message = "a function can change what its caller holds through `{Self}`, and that change is lost on a hit",
     label = "this argument cannot be part of a key",
@@ -35,10 +35,10 @@ impl<T: ?Sized> NotMutable for MutableProbe<T> {}
 )]
 pub trait Unchanged {}
 
-/// Types of parameters through which a body can change what its caller holds.
+/// Types of parameters through which a body can change its caller's values.
 pub trait Mutable {}
 
-/// Types whose values change behind a shared reference.
+/// Types whose values can change behind a shared reference.
 pub trait InteriorMutable {}
 
 impl<T: ?Sized> Mutable for &mut T {}

@@ -1,4 +1,4 @@
-//! `Plan`: what of a function's return type is recorded, found out where the attribute expands.
+//! `Plan`: which part of a function's return value is recorded. The expansion of the attribute determines it.
 
 use std::{marker::PhantomData, ops::Deref};
 
@@ -9,7 +9,7 @@ use crate::{
     job::Job,
 };
 
-/// What a result must be to be recorded.
+/// The bounds that a recorded result must meet.
 #[diagnostic::on_unimplemented(
     message = "the result of a memoized function must be `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`",
     label = "this result cannot be recorded"
@@ -18,46 +18,46 @@ pub trait Recordable: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
 
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Recordable for T {}
 
-/// How the value `T` that is recorded lies in the return type `R`.
+/// How the recorded value `T` is contained in the return type `R`.
 #[derive(Debug)]
 pub struct Plan<R, T: 'static> {
-    /// Where the value to record is found.
+    /// How to get the value to record out of the return value.
     pub(super) access: Access<R, T>,
-    /// The return value for a recorded value.
+    /// Converts a recorded value into a return value.
     pub(super) wrap: fn(T) -> R,
-    /// How the value becomes bytes.
+    /// How the value is encoded and decoded.
     pub(super) codec: ResultCodec<T>,
 }
 
-/// How to get at the value to record. There is none in an `Err`.
+/// How to get the value to record. An `Err` contains none.
 #[derive(Debug)]
 pub(super) enum Access<R, T> {
-    /// It is taken out of the return value, or there is none in it.
+    /// It is taken out of the return value. If that contains none, the function returns it unchanged, as the error.
     Now(fn(R) -> Result<T, R>),
-    /// The return value brings it later, and lets an observer see it before anybody else.
+    /// The return value is a job that produces the value later. An observer sees the value before all other code.
     Later(fn(R, Observer<T>) -> R),
 }
 
-/// What sees a value that comes later, if it comes.
+/// Receives a value that is produced later, or `None` if there is none to record.
 pub(super) type Observer<T> = Box<dyn FnOnce(Option<&T>) + Send>;
 
-/// How a result becomes bytes and comes back.
+/// How a result is encoded, decoded and copied.
 #[derive(Debug)]
 pub(super) struct ResultCodec<T> {
-    /// Equality, where the type has it.
+    /// `==`, if the type has it.
     pub(super) equal: Option<fn(&T, &T) -> bool>,
     pub(super) encode: fn(&T) -> Result<Vec<u8>, EncodeError>,
     pub(super) decode: Decode<T>,
     pub(super) clone: fn(&T) -> T,
-    /// A copy of the bits, which cannot panic, where the type has it.
+    /// A bitwise copy, which cannot panic, if the type is `Copy`.
     pub(super) copy: Option<fn(&T) -> T>,
 }
 
-/// Decodes a result, and tells whether fields of its type may not have been there.
+/// Decodes a result, and also returns whether the encoding may lack fields of the type.
 type Decode<T> = fn(&[u8]) -> Result<(T, bool), DecodeError>;
 
 impl<R, T: Recordable> Plan<R, T> {
-    /// Asks for every bound at once, so that a type without one is one error.
+    /// Requires all bounds at once, so that a type that lacks several causes only one compile error.
     fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: Abilities<T>) -> Self {
         let Abilities { equal, copy } = abilities;
         let (encode, decode) = (encoding::to_vec::<T>, encoding::from_slice_by_block::<T>);
@@ -65,12 +65,12 @@ impl<R, T: Recordable> Plan<R, T> {
     }
 }
 
-/// What a type can do beyond what it must.
+/// The optional abilities of a result type.
 #[derive(Debug)]
 pub struct Abilities<T> {
-    /// `==`, where the type has it.
+    /// `==`, if the type has it.
     equal: Option<fn(&T, &T) -> bool>,
-    /// A copy, where it is `Copy`.
+    /// A bitwise copy, if the type is `Copy`.
     copy: Option<fn(&T) -> T>,
 }
 
@@ -83,7 +83,7 @@ impl<T> Clone for Abilities<T> {
 impl<T> Copy for Abilities<T> {}
 
 impl<T> Abilities<T> {
-    /// As found out.
+    /// Creates the set of these abilities.
     pub const fn new(equal: Option<fn(&T, &T) -> bool>, copy: Option<fn(&T) -> T>) -> Self {
         Self { equal, copy }
     }
@@ -113,13 +113,13 @@ impl<T> Clone for ResultCodec<T> {
 
 impl<T> Copy for ResultCodec<T> {}
 
-/// Stands for the declared return type `R`. Its own methods, for `Result` and a job of one, go before those of
-/// [`WholeProbe`], to which it derefs, so that aliases are seen for what they are.
+/// Determines the plan of the declared return type `R`. The inherent methods, for `Result` and for jobs of a `Result`, take
+/// precedence over those of [`WholeProbe`], to which it derefs. This also works for aliases of these types.
 #[derive(Debug)]
 pub struct ResultProbe<R>(WholeProbe<R>);
 
 impl<R> ResultProbe<R> {
-    /// A probe for this type.
+    /// Creates a probe for this type.
     #[allow(clippy::new_without_default)] // Named where it is used, by generated code.
     pub const fn new() -> Self {
         Self(WholeProbe(PhantomData))
@@ -135,12 +135,12 @@ impl<R> Deref for ResultProbe<R> {
 }
 
 impl<T, E> ResultProbe<Result<T, E>> {
-    /// Only the value of an `Ok` is recorded.
+    /// Returns the probe of the recorded type: the `Ok` type.
     pub const fn fleche_value(&self) -> AbilityProbe<T> {
         AbilityProbe(PhantomData)
     }
 
-    /// Only the value of an `Ok` is recorded.
+    /// Returns the plan. Only the value of an `Ok` is recorded.
     pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Result<T, E>, T>
     where
         T: Recordable,
@@ -150,12 +150,12 @@ impl<T, E> ResultProbe<Result<T, E>> {
 }
 
 impl<T, E> ResultProbe<Job<Result<T, E>>> {
-    /// Only the value of an `Ok` is recorded.
+    /// Returns the probe of the recorded type: the `Ok` type.
     pub const fn fleche_value(&self) -> AbilityProbe<T> {
         AbilityProbe(PhantomData)
     }
 
-    /// Only the value of an `Ok` is recorded, once the job brings it.
+    /// Returns the plan. Only the value of an `Ok` is recorded, when the job completes.
     pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Job<Result<T, E>>, T>
     where
         T: Recordable,
@@ -168,18 +168,18 @@ impl<T, E> ResultProbe<Job<Result<T, E>>> {
     }
 }
 
-/// Stands for a return type of which all is recorded, an `Err` too. Its own methods, for jobs, go before those of
-/// [`WholeResult`].
+/// Determines the plan of a return type that is recorded as a whole, including an `Err`. The inherent methods, for jobs, take
+/// precedence over those of [`WholeResult`].
 #[derive(Debug)]
 pub struct WholeProbe<R>(PhantomData<fn() -> R>);
 
 impl<T> WholeProbe<Job<T>> {
-    /// What the job brings is recorded.
+    /// Returns the probe of the recorded type: the type of the job's result.
     pub const fn fleche_value(&self) -> AbilityProbe<T> {
         AbilityProbe(PhantomData)
     }
 
-    /// What the job brings is recorded, once it does.
+    /// Returns the plan. The job's result is recorded when the job completes.
     pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Job<T>, T>
     where
         T: Recordable,
@@ -189,14 +189,14 @@ impl<T> WholeProbe<Job<T>> {
     }
 }
 
-/// Every other type is recorded as it is.
+/// The fallback of [`WholeProbe`]: every other type is recorded as it is.
 pub trait WholeResult<R> {
-    /// The whole is recorded.
+    /// Returns the probe of the recorded type: the return type itself.
     fn fleche_value(&self) -> AbilityProbe<R> {
         AbilityProbe(PhantomData)
     }
 
-    /// The whole is recorded.
+    /// Returns the plan. The return value is recorded as a whole.
     fn fleche_plan(&self, abilities: Abilities<R>) -> Plan<R, R>
     where
         R: Recordable,
@@ -207,26 +207,26 @@ pub trait WholeResult<R> {
 
 impl<R> WholeResult<R> for WholeProbe<R> {}
 
-/// Tells whether a type has `==` and is `Copy`. Its own methods, for types that do, go before those of [`NoEquality`] and
-/// [`NoCopy`].
+/// Determines whether a type has `==` and whether it is `Copy`. The inherent methods, for types that are, take precedence over
+/// those of [`NoEquality`] and [`NoCopy`].
 #[derive(Debug)]
 pub struct AbilityProbe<T: ?Sized>(PhantomData<fn(&T)>);
 
-/// The probe for this value's type.
+/// Returns the probe of this value's type.
 pub const fn abilities_of<T: ?Sized>(_: &T) -> AbilityProbe<T> {
     AbilityProbe(PhantomData)
 }
 
 impl<T: PartialEq + ?Sized> AbilityProbe<T> {
-    /// `==`.
+    /// Returns `==`.
     pub fn fleche_equal(&self) -> Option<fn(&T, &T) -> bool> {
         Some(|left, right| left == right)
     }
 }
 
-/// For types without `==`, and for type parameters not known to have it.
+/// The fallback of [`AbilityProbe`], for types without `==` and for type parameters that are not known to have it.
 pub trait NoEquality<T: ?Sized> {
-    /// None.
+    /// Returns `None`.
     fn fleche_equal(&self) -> Option<fn(&T, &T) -> bool> {
         None
     }
@@ -235,15 +235,15 @@ pub trait NoEquality<T: ?Sized> {
 impl<T: ?Sized> NoEquality<T> for AbilityProbe<T> {}
 
 impl<T: Copy> AbilityProbe<T> {
-    /// A copy; not its `clone`, which may do anything.
+    /// Returns a bitwise copy. It does not call `clone`, which may run arbitrary code.
     pub fn fleche_copy(&self) -> Option<fn(&T) -> T> {
         Some(|value| *value)
     }
 }
 
-/// For types that are not `Copy`, and for type parameters not known to be.
+/// The fallback of [`AbilityProbe`], for types that are not `Copy` and for type parameters that are not known to be.
 pub trait NoCopy<T> {
-    /// None.
+    /// Returns `None`.
     fn fleche_copy(&self) -> Option<fn(&T) -> T> {
         None
     }

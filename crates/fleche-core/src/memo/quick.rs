@@ -1,23 +1,25 @@
-//! Quick keys: the arguments of a call as a few words, where all are of simple types. A thread looks its own results up by
-//! them, without encoding anything. Arguments of one function with equal words have equal encodings.
+//! Scalar keys: the arguments of a call as a few words, if all are of simple types.
+//!
+//! A thread looks its own results up by them without encoding anything. If arguments of the same function have equal words,
+//! their encodings are equal.
 
-/// So many words have room. Calls with longer texts are looked up by their encodings.
+/// The maximum number of words. Calls with longer texts are looked up by their encodings.
 const WORDS: usize = 8;
-/// The fraction of the golden ratio, in 64 bits: no pattern, and odd.
+/// The fraction of the golden ratio in 64 bits: an odd number without a pattern.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// An argument of a simple type.
 #[derive(Clone, Copy, Debug)]
 pub enum Quick<'a> {
-    /// One word says all.
+    /// A value of one word.
     Word(u64),
-    /// Two words do.
+    /// A value of two words.
     Wide(u128),
-    /// The length does, and the bytes.
+    /// A text, as its length and its bytes.
     Text(&'a [u8]),
 }
 
-/// The arguments of one call. To be filled where it stands: moving it right after costs more than all else.
+/// The scalar key of one call. Fill it in place: moving it after it is filled costs more than the rest of a look-up.
 #[derive(Clone, Debug)]
 pub struct QuickKey {
     words: [u64; WORDS],
@@ -26,7 +28,7 @@ pub struct QuickKey {
 }
 
 impl QuickKey {
-    /// Of no arguments.
+    /// The key of a call without arguments.
     pub(super) const NONE: Self = Self { words: [0; WORDS], len: 0, hash: 0 };
 
     #[inline]
@@ -34,13 +36,13 @@ impl QuickKey {
         self.words.get(..self.len).unwrap_or_default()
     }
 
-    /// A hash of the words.
+    /// Returns a hash of the words.
     #[inline]
     pub(super) fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// Adds the next argument. Whether there was room, and it is of a simple type.
+    /// Adds the next argument. Returns `false` if it is not of a simple type or does not fit.
     #[inline]
     pub fn add(&mut self, argument: Option<Quick<'_>>) -> bool {
         match argument {
@@ -58,13 +60,13 @@ impl QuickKey {
         let Some(place) = self.words.get_mut(self.len) else { return false };
         *place = word;
         self.len += 1;
-        // Both halves of a product, which every bit has a part in.
+        // Folding both halves of the product lets every input bit affect the hash.
         let product = u128::from(self.hash ^ word ^ FACTOR) * u128::from(FACTOR);
         self.hash = product as u64 ^ (product >> 64) as u64;
         true
     }
 
-    /// The length, and words that cover the text and may overlap.
+    /// Adds the length, and words that cover the text and may overlap.
     #[inline]
     fn text(&mut self, text: &[u8]) -> bool {
         if !self.word(text.len() as u64) {
@@ -83,13 +85,13 @@ impl QuickKey {
     }
 }
 
-/// Tells whether a type is simple. Its own methods, for types that are, go before that of [`NotQuick`].
+/// Determines whether a type is simple. The inherent methods, for simple types, take precedence over that of [`NotQuick`].
 #[derive(Debug)]
 pub struct QuickProbe<'a, T: ?Sized>(pub &'a T);
 
-/// For all other types, and for type parameters not known to be one of these.
+/// The fallback of [`QuickProbe`], for all other types and for type parameters that are not known to be simple.
 pub trait NotQuick {
-    /// It is not.
+    /// Returns `None`.
     #[inline]
     fn fleche_quick(&self) -> Option<Quick<'_>> {
         None
@@ -101,7 +103,7 @@ impl<T: ?Sized> NotQuick for QuickProbe<'_, T> {}
 macro_rules! quick {
     ($($type:ty, |$value:ident| $quick:expr;)*) => {$(
         impl QuickProbe<'_, $type> {
-            /// It is.
+            /// Returns the value in words.
             #[inline]
             pub fn fleche_quick(&self) -> Option<Quick<'_>> {
                 let $value = self.0;
@@ -148,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_differ_have_keys_that_differ() {
-        // All texts of two letters up to a length, and what differs in one place only.
+    fn different_texts_have_different_keys() {
+        // All short texts of two letters, and longer texts that differ in one position only.
         let mut all = vec![String::new()];
         for length in 1..=10 {
             all.extend((0..1 << length).map(|bits: u32| {
@@ -166,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn where_one_text_ends_and_the_next_begins_is_part_of_the_key() {
+    fn key_contains_where_each_text_ends() {
         let split = |text: &'static str, at: usize| texts(&[&text[..at], &text[at..]]).unwrap();
         let keys: HashSet<_> = (0..=9).map(|at| split("aaaaaaaaa", at)).collect();
         assert_eq!(keys.len(), 10);
     }
 
     #[test]
-    fn what_has_no_room_or_is_not_simple_has_no_key() {
+    fn long_arguments_and_other_types_have_no_key() {
         assert!(texts(&["a text of more than fifty-six bytes, which is too long"]).is_some());
         assert_eq!(texts(&["a text of more than fifty-six bytes, which is too long for it"]), None);
         assert_eq!(key(|key| (0..9_u64).all(|word| key.add(QuickProbe(&word).fleche_quick()))), None);
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_told_apart_by_all_their_bits() {
+    fn numbers_that_differ_in_any_bit_have_different_keys() {
         let float = |value: f64| key(|key| key.add(QuickProbe(&value).fleche_quick()));
         assert_ne!(float(0.0), float(-0.0));
         let wide = |value: i128| key(|key| key.add(QuickProbe(&value).fleche_quick()));

@@ -29,11 +29,11 @@ use crate::{
     store::again_if_reopened,
 };
 
-/// A call whose body runs longer than this is made to survive a power failure before its result is returned.
+/// If a body runs longer than this, its result is synced to disk before it is returned, to survive a power failure.
 const SYNCED: Duration = Duration::from_secs(1);
 
-/// How many times a store may be found removed and opened anew while one result is recorded: values, records, and once
-/// more.
+/// How many times recording one result is repeated because a store was removed and reopened: once for the store of values,
+/// once for the store of records, and once more.
 const REOPENED: usize = 3;
 
 /// A call to be recorded once its body has run.
@@ -42,18 +42,18 @@ pub(super) struct Recording {
     pub(super) cache: Cache,
     pub(super) call: Call,
     pub(super) arguments: Arguments,
-    /// Whether the arguments were checked before the body ran, and how to do it afterwards if that took long.
+    /// Whether the arguments were checked before the body ran. If not, and the body takes long, `checks` are run afterwards.
     pub(super) checked: bool,
     pub(super) checks: &'static [Recheck],
-    /// The right to compute it, where others may wait for the result.
+    /// The right to compute it, if other callers may wait for the result.
     pub(super) right: Option<Right>,
-    /// What may be recorded already.
+    /// The existing record that may be replaced.
     pub(super) replaces: Replaces,
-    /// Whether it runs although it may be recorded.
+    /// Whether this is a rerun.
     pub(super) again: bool,
 }
 
-/// A computed call as it will be stored.
+/// A computed call that is ready to be stored.
 pub(super) struct Finished {
     function: &'static Function,
     cache: Cache,
@@ -63,7 +63,7 @@ pub(super) struct Finished {
     synced: bool,
     metadata: Metadata,
     replaces: Replaces,
-    /// Whether another caller computes it too and may have recorded it.
+    /// Whether another process computes it too and may have recorded it.
     pub(super) late: bool,
     again: bool,
 }
@@ -71,9 +71,9 @@ pub(super) struct Finished {
 /// The outcome of recording a computed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// It is recorded, by this process or another.
+    /// The call is recorded, by this process or another.
     Kept,
-    /// A store that has failed repeatedly was not asked.
+    /// The store was not asked, because it has failed repeatedly.
     LeftAlone,
 }
 
@@ -88,7 +88,7 @@ impl Stored {
 }
 
 impl Recording {
-    /// Records the value, or counts why not.
+    /// Records the value. If it cannot be recorded, counts the reason.
     pub(super) fn record<T: Send + Sync + 'static>(
         self,
         codec: ResultCodec<T>,
@@ -129,7 +129,7 @@ impl Recording {
         }
     }
 
-    /// Hands on what will bring the value, and records that before anybody can see it.
+    /// Returns the job, observed so that its result is recorded before any other code can see it.
     pub(super) fn record_later<R, T: Send + Sync + 'static>(
         self,
         codec: ResultCodec<T>,
@@ -145,7 +145,7 @@ impl Recording {
         observed(result, Box::new(record))
     }
 
-    /// Encodes and checks the value; counts why not, where it will not be stored.
+    /// Encodes and checks the value. If it will not be stored, counts the reason and returns `None`.
     pub(super) fn finish<T>(
         self,
         codec: ResultCodec<T>,
@@ -153,7 +153,7 @@ impl Recording {
         took: Duration,
         metadata: Metadata,
     ) -> Option<Finished> {
-        // The body has forked, and this is the child: its parent records the result.
+        // The body has forked, and this process is the child. The parent records the result.
         if fork::is_child() {
             return None;
         }
@@ -188,18 +188,18 @@ impl Recording {
 }
 
 impl Finished {
-    /// Puts value, then record, after that which it replaces was kept. To be called once.
+    /// Puts the value, keeps the record that is replaced, and puts the record. Called once.
     pub(super) fn store(&mut self) -> Result<Stored> {
         let (cache, function, mut record) = (self.cache.clone(), self.function, None);
         let reopened = |error: &Error| cache.fault(error, function.name());
         again_if_reopened(REOPENED, reopened, || Stored::new(self.try_to_store(&mut record)))
     }
 
-    /// The same, with the record that an earlier attempt has made.
+    /// Makes one attempt to store the call. `record` keeps the record for the next attempt.
     fn try_to_store(&mut self, record: &mut Option<Record>) -> Result<(), Unanswered> {
         let Self { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again: _ } = self;
         if cache.leaves_alone(Operation::WriteRecord) {
-            // Without a record a value is of no use.
+            // A value without a record is useless.
             return Err(Unanswered::LeftAlone);
         }
         if *late {
@@ -243,8 +243,8 @@ impl Finished {
         if *synced { cache.ask(Operation::WriteRecord, || cache.calls().sync(&call.key)) } else { Ok(()) }
     }
 
-    /// Keeps what was stored in the hot tier, whose generation was this before. Where the call was to run again, what was
-    /// kept there is forgotten before.
+    /// Keeps the stored result in the hot tier. `generation` is from before the call was stored. A rerun first empties the hot
+    /// tier.
     pub(super) fn heat<T: Send + Sync + 'static>(
         &self,
         codec: ResultCodec<T>,
@@ -259,19 +259,19 @@ impl Finished {
             Some(generation)
         };
         let Some(generation) = generation else { return };
-        // Where somebody else has recorded it too, that one counts.
+        // If another process may have recorded the call, its record is the valid one.
         if let Some(value) = value.filter(|_| stored && !self.late) {
             let (call, result) = ((&self.arguments, &self.call.key), (value, self.encoded.len()));
             hot::keep_recorded(self.function, codec, &self.cache, call, result, generation);
         }
     }
 
-    /// Tells of a failure to store, which does not fail the call.
+    /// Counts and logs a failure to store, which does not fail the call.
     pub(super) fn conclude(function: &'static Function, cache: &Cache, key: &CallKey, stored: Result<Stored>) {
         match stored {
             Ok(Stored::Kept) => {}
             Ok(Stored::LeftAlone) => events::skip(function, cache, Some(key), Skip::StoreLeftAlone),
-            // Nothing is wrong with it: it was chosen so.
+            // Not a fault: the store was configured not to keep records.
             Err(Error::Refused { .. }) => events::skip(function, cache, Some(key), Skip::StoreRefused),
             Err(error) => {
                 cache.fault(&error, function.name());
@@ -281,14 +281,14 @@ impl Finished {
     }
 }
 
-/// This moment, which is never before the run began, even where the clock was set back since: a call that a run refreshes
-/// would run each time.
+/// Returns the present time, but never a time before a refreshing run began. If the clock was set back during the run, a
+/// refreshed call would otherwise run each time.
 fn now_in_run() -> Timestamp {
     let begun = mode::refreshed_since().map(Timestamp);
     begun.map_or_else(Timestamp::now, |begun| Timestamp::now().max(begun))
 }
 
-/// The result's encoding, checked to decode into an equal value where asked for.
+/// Encodes the result. If `checked` is set, it must also decode into an equal value.
 fn encode_result<T>(codec: ResultCodec<T>, value: &T, checked: bool) -> Result<Vec<u8>, String> {
     let encoded = contain(|| (codec.encode)(value)).map_err(|panic| format!("its `Serialize` {panic}"))?;
     let encoded = encoded.map_err(|error| error.to_string())?;

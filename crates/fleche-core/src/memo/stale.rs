@@ -1,5 +1,5 @@
-//! Stale records: those that were computed by other code of a function. A record that is replaced is kept under a second key,
-//! where its code finds it again when it is put back.
+//! Stale records, which were computed by other code of a function or lack fields of its result type. A record that is replaced
+//! is kept under a second key, where it is found if the function's earlier code is restored.
 
 use super::{attempt::attempt, hit::Unfit};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     function::{Function, Warning},
 };
 
-/// Where records of the function's present code are kept once records of other code have replaced them.
+/// Returns the keys under which records of the function's present code are kept after records of other code replaced them.
 pub(super) fn places(function: &'static Function, key: &CallKey) -> impl Iterator<Item = CallKey> + use<> {
     let key = *key;
     function.codes().map(move |code| key.of_replaced(&code))
@@ -25,13 +25,13 @@ pub(super) fn served(function: &'static Function, cache: &Cache, why: Unfit) {
     match why {
         Unfit::Code if function.warns(Warning::StaleCode) => crate::log::warn!(
             function = function.name(),
-            "results are served that other code of this function computed. If the change alters results, state a new \
+            "serving results that were computed by other code of this function. If the change alters results, state a new \
              version: `#[fleche(version = {})]`",
             function.id().version + 1,
         ),
         Unfit::Fields if function.warns(Warning::LacksFields) => crate::log::warn!(
             function = function.name(),
-            "results are served that lack fields of this function's type; these get their defaults. If that is wrong, \
+            "serving results that lack fields of this function's result type; these get their defaults. If that is wrong, \
              state a new version: `#[fleche(version = {})]`",
             function.id().version + 1,
         ),
@@ -46,31 +46,31 @@ pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit)
     match why {
         Unfit::Code if function.warns(Warning::StaleCode) => crate::log::warn!(
             function = function.name(),
-            "the code of this function has changed since results were recorded: its calls run again, and what was \
-             recorded is kept for the earlier code. If the change alters no result, say `#[fleche(stale = \"serve\")]`"
+            "the code of this function has changed since results were recorded: its calls run again, and existing records \
+             are kept for the earlier code. If the change alters no result, use `#[fleche(stale = \"serve\")]`"
         ),
         Unfit::Fields if function.warns(Warning::LacksFields) => crate::log::warn!(
             function = function.name(),
-            "recorded results lack fields of this function's type of results: its calls run again, and what was recorded \
-             is kept. If the defaults are right, say `#[fleche(stale = \"serve\")]`"
+            "recorded results lack fields of this function's result type: its calls run again, and existing records are \
+             kept. If the defaults are right, use `#[fleche(stale = \"serve\")]`"
         ),
         // A record that does not decode was already logged.
         Unfit::Code | Unfit::Fields | Unfit::Undecodable => {}
     }
 }
 
-/// What a new record may replace under its key.
+/// The existing record that a new record may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replaces {
     /// There is no record, and this call holds the claim to write one.
     Nothing,
     /// There may be a record: the store did not answer the look-up.
     Unseen,
-    /// A record of other code, which is to be kept.
+    /// A record of other code, which must be kept.
     Code,
-    /// A record of any code, which is to be kept: it lacks fields of the result type.
+    /// A record of any code, which must be kept: it lacks fields of the result type.
     Lacking,
-    /// A record of any code, which is to be kept: it does not decode.
+    /// A record of any code, which must be kept: it does not decode, or was not read.
     Any,
 }
 
@@ -85,8 +85,8 @@ impl From<Unfit> for Replaces {
 }
 
 impl Replaces {
-    /// Returns what the record replaces, where the look-up did not tell. If the store still does not tell, the error says so,
-    /// and the record must not be written: it might replace one that took longer to compute.
+    /// Returns what the new record replaces, asking the store if the look-up was not answered. If this fails, the new record must
+    /// not be written: it might replace one that took longer to compute.
     pub(super) fn seen(self, function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
         if self != Self::Unseen {
             return Ok(self);
@@ -94,15 +94,15 @@ impl Replaces {
         match attempt(|| cache.calls().contains(key)) {
             Ok(false) => Ok(Self::Nothing),
             Ok(true) => Ok(Self::Any),
-            // Only a failure is noted: an answer does not show that records can be read or written.
+            // Only a failure is counted: an answer does not show that records can be read or written.
             Err(error) => {
                 cache.ask(Operation::WriteRecord, || Err(error)).inspect_err(|why| not_recorded(function, cache, why))
             }
         }
     }
 
-    /// Keeps the record that is about to be replaced. Where this fails, the record must not be replaced: it may have taken
-    /// longer to compute than the one that would take its place.
+    /// Keeps the record that is about to be replaced. If this fails, the record must not be replaced: it may have taken longer to
+    /// compute than its replacement.
     pub(super) fn keep(
         self,
         function: &'static Function,
@@ -135,19 +135,19 @@ impl Replaces {
 /// Logs that a result is not recorded because of the record that it would replace.
 #[cold]
 fn not_recorded(function: &'static Function, cache: &Cache, why: &Unanswered) {
-    // What is left alone was logged, and the other errors are no failures.
+    // A store that is left alone was logged already, and other errors are not failures.
     if let Unanswered::Failed(error @ (Error::Io { .. } | Error::Backend { .. })) = why {
         crate::log::warn_rarely!(
             cache.faults(), NOT_RECORDED, function = function.name(), %error,
-            "a result is not recorded: it would replace a record that cannot be read or kept, which may be one of other code"
+            "a result is not recorded: it would replace a record that cannot be read or kept and may be of other code"
         );
     }
 }
 
-/// The number of this kind of warning among those of a cache, which are hashes otherwise.
+/// The number of this kind of warning. The other kinds of warnings of a cache have hashes as numbers.
 const NOT_RECORDED: u64 = 0;
 
-/// Treats a damaged record as missing: nothing of it can be kept.
+/// Treats a damaged record as missing, since it cannot be kept.
 pub(super) fn undamaged<T>(read: Result<Option<T>, Unanswered>) -> Result<Option<T>, Unanswered> {
     match read {
         Err(Unanswered::Failed(Error::Damaged { .. })) => Ok(None),

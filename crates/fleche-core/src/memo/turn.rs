@@ -1,4 +1,4 @@
-//! Turns: of all who miss a call at once, one computes it, and the others wait for what it brings.
+//! Single flight: of the concurrent callers that miss a call, one computes it, and the others wait for its result.
 
 mod asynchronous;
 mod vigil;
@@ -30,39 +30,39 @@ use crate::{
 };
 use vigil::{Verdict, Vigil};
 
-/// What somebody who asks for a missing call gets.
+/// How a caller proceeds with a missing call.
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub(super) enum Turn<T> {
-    /// The right to compute it, and why no record is served.
+    /// It has the right to compute the call. Also contains why no record is served.
     Mine(Right, Missing),
-    /// The result that another caller has computed in the meantime, and whether it was counted as a hit, as what is read from
-    /// the stores is.
+    /// It uses a result that another caller has computed. Also contains whether that was counted as a hit, as results read from
+    /// the stores are.
     Theirs(T, bool),
-    /// Leave to compute it without the right: waiting would never end, or is not wanted.
+    /// It computes the call without the right, because waiting would never end or is not wanted.
     Alone,
 }
 
-/// The right to compute a call. Dropped, it goes to one of those who wait.
+/// The right to compute a call. Dropping it passes the right to a waiter.
 pub(super) struct Right(Leader);
 
 impl Right {
-    /// What the body is part of.
+    /// Returns the in-flight call that the body belongs to.
     pub(super) fn flight(&self) -> &Arc<Flight> {
         self.0.flight()
     }
 
-    /// The body runs on this thread until what is returned is dropped.
+    /// Records that the body runs on this thread, until the guard is dropped.
     pub(super) fn begin(&self) -> RunsHere<'_> {
         self.flight().runs_on(this_thread());
         RunsHere { flight: self.flight(), _within: context::within(self.flight()) }
     }
 
-    /// Whether the right went to another meanwhile.
+    /// Returns whether the store's claim was lost to another holder.
     pub(super) fn is_late(&self) -> bool {
         self.0.is_late()
     }
 
-    /// Where the call could not be stored, releasing its claim must not wait for the store.
+    /// Prepares the release of the claim: if the call could not be stored, releasing it must not wait for the store.
     pub(super) fn expect_trouble(&self, stored: &Result<Stored>) {
         let is_trouble = !matches!(stored, Ok(Stored::Kept) | Err(Error::Refused { .. }));
         if is_trouble && let Some(held) = self.0.held() {
@@ -70,7 +70,7 @@ impl Right {
         }
     }
 
-    /// The call is recorded; whoever waits gets the value.
+    /// Ends the in-flight call, and passes the value to the waiters.
     pub(super) fn land<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T) {
         self.bring(codec, value, Origin::Computed);
     }
@@ -83,7 +83,7 @@ impl Right {
     }
 }
 
-/// A body on this thread.
+/// Marks a body that runs on this thread.
 pub(super) struct RunsHere<'a> {
     flight: &'a Flight,
     _within: context::Guard,
@@ -95,26 +95,26 @@ impl Drop for RunsHere<'_> {
     }
 }
 
-/// What a flight brings.
+/// The result that an in-flight call passes to its waiters.
 struct Brought<T> {
     value: Contained<T>,
     origin: Origin,
 }
 
-/// Where the value comes from that a flight brings.
+/// The origin of a result that is passed to waiters.
 enum Origin {
-    /// The flight's leader has computed it.
+    /// The leader has computed it.
     Computed,
-    /// It was recorded by others; whether it is stale.
+    /// The leader has found it recorded. Also contains whether it is stale.
     Recorded(Brief, bool),
-    /// It was recorded by the function's own code, and other code has replaced the record.
+    /// The leader has found it in a record of the function's own code that other code had replaced.
     Replaced,
 }
 
-/// What was recorded of a call when a rerun of it began.
+/// The record of a call at the time when a rerun of it began.
 ///
-/// A result that was recorded since then need not be computed again. Records are compared for that, not times, which come from
-/// the clocks of other hosts.
+/// A result that was recorded since then need not be computed again. This is determined by comparing records, not times, which
+/// may come from clocks of other hosts.
 pub(super) struct Before(Result<Option<Brief>, Unanswered>);
 
 impl Before {
@@ -122,12 +122,12 @@ impl Before {
         Self(brief(cache, key))
     }
 
-    /// As [`new`](Self::new), without making the polling thread wait.
+    /// As [`new`](Self::new), without blocking the polling thread.
     pub(super) async fn new_off_thread(cache: &Cache, key: CallKey) -> Self {
         Self(ask_off_thread(cache, Operation::ReadRecord, move |cache| brief(cache, &key)).await)
     }
 
-    /// Returns whether this record was written since. Returns `false` if the store failed when it was asked at the beginning.
+    /// Returns whether this record was written since the rerun began, or `false` if the store failed at that time.
     fn is_past(&self, record: &Brief) -> bool {
         self.0.as_ref().is_ok_and(|before| before.as_ref() != Some(record))
     }
@@ -137,7 +137,7 @@ fn brief(cache: &Cache, key: &CallKey) -> Result<Option<Brief>, Unanswered> {
     cache.ask(Operation::ReadRecord, || attempt(|| cache.calls().brief(key)))
 }
 
-/// A copy; none where making it panics, which is no reason to fail a call.
+/// Returns a copy, or `None` if cloning panics, which must not fail the call.
 fn copied<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
     let copy = contain(|| (codec.clone)(value));
     copy.inspect_err(|panic| {
@@ -146,17 +146,17 @@ fn copied<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
     .ok()
 }
 
-/// A call that was not found, or is to run again.
+/// A call that was not found or is rerun.
 pub(super) struct Wanted<'a, T> {
     pub(super) function: &'static Function,
     pub(super) cache: &'a Cache,
     pub(super) key: CallKey,
     pub(super) codec: ResultCodec<T>,
-    /// Before the call was looked for.
+    /// The moment before the look-up.
     pub(super) before: Moment,
     /// Why no record is served.
     pub(super) missing: Missing,
-    /// For a rerun: the record from before it began, which does not count.
+    /// For a rerun: the record from before it began, which is not served.
     pub(super) rerun: Option<&'a Before>,
 }
 
@@ -172,14 +172,15 @@ pub(super) fn route(cache: &Cache, key: &CallKey) -> Route {
     Route { store: cache.calls().identity(), key: *key }
 }
 
-/// What is left of a claim once its store has said something.
+/// The outcome of requesting a claim.
 enum Asked {
-    /// It is settled; whether others than this process could have computed the call meanwhile.
+    /// There is nothing to wait for. Contains whether another process may have computed the call since the look-up.
     Settled(bool),
+    /// Another process holds the claim.
     Taken(Box<dyn Taken>),
 }
 
-/// A claim on its way.
+/// A claim that is being waited for.
 type Arriving = Job<Result<Arc<dyn Held>>>;
 
 impl<T: Send + Sync + 'static> Wanted<'_, T> {
@@ -203,22 +204,22 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         }
     }
 
-    /// Whether the call may have been recorded since it was looked for.
+    /// Returns whether the call may have been recorded since the look-up.
     fn may_be_there(&self, others: bool) -> bool {
         others || self.before.is_past()
     }
 
-    /// Returns whether a record counts for a rerun: it is the result of one that began later, of the same code.
+    /// Returns whether a record may be served. For a rerun, it must have been written since the rerun began, by the same code.
     fn counts(&self, record: &Brief) -> bool {
         self.rerun.is_none_or(|before| before.is_past(record) && self.function.is_own_code(&record.code))
     }
 
-    /// The value that a flight has brought, if it is of this type and counts.
+    /// Returns the result that the leader has passed on, if it has this type and may be served.
     fn unload(&self, cargo: &Cargo) -> Option<T> {
         let brought = cargo.downcast_ref::<Brought<T>>()?;
         let counts = match &brought.origin {
             Origin::Computed => true,
-            // The leader may have looked at it under another policy.
+            // The leader may have found it under another stale policy.
             Origin::Recorded(_, true) => {
                 self.rerun.is_none() && self.function.stale_policy(self.cache) != StalePolicy::Rerun
             }
@@ -230,7 +231,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         Some(value)
     }
 
-    /// The recorded value, if it was fetched and counts; then the flight ends with it.
+    /// Returns the recorded value, if one was fetched and may be served. The in-flight call then ends with it.
     fn find(&self, leader: Leader, fetched: Result<Option<Fetched>, Unanswered>) -> Found<T> {
         let fetched = fetched.map(|found| found.filter(|found| self.counts(&found.record)));
         match judge(self.function, self.codec, self.cache, &self.key, fetched.as_ref().map(Option::as_ref)) {
@@ -240,13 +241,14 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
                 }
                 Found::Value(value)
             }
-            // What was recorded before a rerun began was not found, and is replaced.
+            // A record from before the rerun began is not served. It will be replaced.
             Looked::Miss(Missing::Unrecorded) if self.rerun.is_some() => Found::Missing(leader, Missing::Rerun),
             Looked::Miss(missing) => Found::Missing(leader, missing),
         }
     }
 
-    /// The value in a record of the function's own code that the unfit one has replaced; then the flight ends with it.
+    /// Returns the value of a record of the function's own code that the unfit one has replaced. The in-flight call then ends
+    /// with it.
     fn find_replaced(&self, leader: Leader, replaced: Option<Served<T>>) -> Result<T, Leader> {
         let Some(Served { value, .. }) = replaced else { return Err(leader) };
         Right(leader).bring(self.codec, &value, Origin::Replaced);
@@ -254,7 +256,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
     }
 }
 
-/// What the leader of a call finds in the stores.
+/// What the leader of an in-flight call finds in the stores.
 enum Found<T> {
     Value(T),
     Missing(Leader, Missing),
@@ -294,18 +296,18 @@ pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn
     }
 }
 
-/// Until when calls of the function wait for others; `Some(None)` for as long as it takes, `None` not at all.
+/// Returns the time until which calls of the function wait for other callers: `Some(None)` without limit, `None` not at all.
 #[allow(clippy::option_option)] // Two answers to two questions, in this module only.
 fn deadline(function: &Function) -> Option<Option<Instant>> {
     match function.definition.patience {
         Patience::Endless => Some(None),
-        // Too far away to be told is never.
+        // A time that cannot be represented is no limit.
         Patience::For(time) => Some(Instant::now().checked_add(time)),
         Patience::None => None,
     }
 }
 
-/// Asks the store for its claim, waits for it, and looks again.
+/// As the leader, acquires the store's claim, and looks the call up again if another caller may have recorded it.
 fn lead<T: Send + Sync + 'static>(
     wanted: Wanted<'_, T>,
     mut leader: Leader,
@@ -358,12 +360,12 @@ fn lead<T: Send + Sync + 'static>(
     Turn::Mine(Right(leader), missing)
 }
 
-/// Asks the store for the claim.
+/// Requests the claim from the store.
 fn claim(cache: &Cache, key: &CallKey) -> Result<Claim, Unanswered> {
     cache.ask(Operation::Claim, || attempt(|| cache.calls().claim(key)))
 }
 
-/// The claim, as soon as it is ours. Whoever does not wait for it any more lets it go with the job.
+/// Returns a job that completes with the claim when this process acquires it. Dropping the job releases the claim.
 fn arriving(taken: Box<dyn Taken>) -> Arriving {
     let (completer, job) = job::channel();
     taken.when_held(Box::new(move |held| completer.complete(held)));
@@ -371,7 +373,7 @@ fn arriving(taken: Box<dyn Taken>) -> Arriving {
 }
 
 impl<T: Send + Sync + 'static> Wanted<'_, T> {
-    /// The claim has come, or a fault in its place.
+    /// Passes an acquired claim to the leader. A failure is counted or logged.
     fn arrived(&self, leader: &Leader, arrived: Result<Result<Arc<dyn Held>>, job::JobError>) {
         match arrived {
             Ok(Ok(held)) => leader.hold(held),

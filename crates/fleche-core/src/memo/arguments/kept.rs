@@ -1,4 +1,4 @@
-//! Arguments that remember their digests: only those stand among the encodings, until somebody wants more.
+//! Arguments that remember their digests. The digest replaces the encoding until the encoding is needed.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -10,19 +10,19 @@ use crate::{
     panics::{Contained, contain},
 };
 
-/// Stands before the 32 bytes of a digest, in place of an encoding. No encoding begins with it: it ends what has no length
-/// (RFC 8949 §3.2.1), which this format does not have.
+/// Precedes the 32 bytes of a digest that replaces an encoding. No encoding begins with it: it is the "break" that ends items
+/// of indefinite length (RFC 8949 §3.2.1), which this format does not use.
 const DIGEST: u8 = 0xff;
 
 impl Arguments {
-    /// None yet, of which all will stand there encoded: for calls that leave this thread.
+    /// Creates an empty list in which every argument will be encoded in full, for calls that leave this thread.
     pub(crate) fn in_full() -> Self {
         let mut arguments = Self::new();
         arguments.in_full = true;
         arguments
     }
 
-    /// Adds what stands for the next argument.
+    /// Adds the digest of the next argument, or its encoding if it has no digest or is needed in full.
     #[cold]
     pub(super) fn keep(&mut self, kept: Arc<dyn Kept>) -> Result<(), EncodeError> {
         let hash = if self.in_full { None } else { kept.hash()? };
@@ -33,10 +33,10 @@ impl Arguments {
         Ok(())
     }
 
-    /// The same arguments in full; `None` where these are.
+    /// Returns the same arguments in full, or `None` if these already are.
     ///
     /// # Errors
-    /// Which argument cannot be encoded, and why.
+    /// Fails with the position of an argument that cannot be encoded, and the reason.
     pub(in crate::memo) fn filled(&self) -> Result<Option<Self>, (usize, EncodeError)> {
         if self.kept.is_empty() {
             return Ok(None);
@@ -50,10 +50,10 @@ impl Arguments {
         Ok(Some(full))
     }
 
-    /// The encoding of the argument at this place, for which this stands.
+    /// Returns the encoding of the argument at this position, given its encoding or the digest that replaces it.
     ///
     /// # Errors
-    /// Where it has none any more.
+    /// Fails if the argument can no longer be encoded.
     pub(in crate::memo) fn encoding<'a>(&self, at: usize, standing: &'a [u8]) -> Result<Cow<'a, [u8]>, EncodeError> {
         match self.kept.iter().find(|(place, _)| *place == at) {
             None => Ok(Cow::Borrowed(standing)),
@@ -66,12 +66,12 @@ impl Arguments {
     }
 }
 
-/// The reference to the value for which this stands.
+/// Returns the reference to a value, given its encoding or the digest that replaces it.
 pub(super) fn reference(standing: &[u8]) -> ValueRef {
     digest(standing).map_or_else(|| ValueRef::of(standing), ValueRef::Stored)
 }
 
-/// The same, without a copy of what stands inline.
+/// As [`reference`], without copying an inline value.
 pub(super) fn borrowed_reference(standing: &[u8]) -> Reference<'_> {
     match digest(standing) {
         Some(digest) => Reference::Stored(digest),
@@ -80,7 +80,7 @@ pub(super) fn borrowed_reference(standing: &[u8]) -> Reference<'_> {
     }
 }
 
-/// The digest, if it is one that stands there.
+/// Returns the digest, if one replaces the encoding.
 #[inline]
 fn digest(standing: &[u8]) -> Option<Digest> {
     let digest = standing.strip_prefix(&[DIGEST])?;

@@ -1,4 +1,4 @@
-//! Turns of calls of an `async fn`: who waits is suspended, and keeps no thread.
+//! Single flight for calls of an `async fn`: waiters are suspended and block no thread.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// As [`take_turn`](super::take_turn), from within these flights.
+/// As [`take_turn`](super::take_turn), from within the bodies of these in-flight calls.
 pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
     wanted: Wanted<'_, T>,
     from: &Flights,
@@ -104,7 +104,7 @@ async fn lead<T: Send + Sync + 'static>(
     Turn::Mine(Right(leader), missing)
 }
 
-/// Wraps the future that leads the flight, so that waiters see whether it is polled.
+/// Wraps the future that leads the in-flight call, so that waiters see whether it is polled.
 pub(in crate::memo) async fn polled<F: Future>(flight: &Flight, future: F) -> F::Output {
     let polls = flight.polls_of_future();
     let mut future = Box::pin(future);
@@ -127,7 +127,7 @@ fn alarm_at(at: Instant, context: &Context<'_>) -> (Instant, Waker, Alarm) {
     (at, context.waker().clone(), alarm::set(at, context.waker()))
 }
 
-/// As [`Vigil::keep`], for what is polled.
+/// As [`Vigil::keep`], for a wait that is polled.
 async fn keep<R>(vigil: &mut Vigil<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Verdict<R> {
     let mut next: Option<(Instant, Waker, Alarm)> = None;
     poll_fn(|context| {
@@ -146,7 +146,7 @@ async fn keep<R>(vigil: &mut Vigil<'_>, mut poll: impl FnMut(&mut Context<'_>) -
                     next = None;
                 }
                 Some((at, waker, _)) => {
-                    // The future may have gone to another task.
+                    // The future may have moved to another task.
                     if !waker.will_wake(context.waker()) {
                         next = Some(alarm_at(*at, context));
                     }

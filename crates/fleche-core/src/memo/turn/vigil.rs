@@ -1,4 +1,5 @@
-//! One wait for a call that somebody else computes: told, counted, seen by others, and given up where it would not end.
+//! One wait for a call that another caller computes. It is logged, counted, visible to other claim holders, and given up if it
+//! would not end.
 
 use std::{
     mem, ptr,
@@ -18,11 +19,11 @@ use crate::{
     function::Function,
 };
 
-/// So often somebody who has claims looks whether he is waited for in turn.
+/// How often a waiting claim holder checks for a cycle of waits.
 const LOOKS: Duration = Duration::from_millis(50);
-/// So often somebody who waits on a thread looks whether its process stands still, after as long.
+/// A waiting thread first checks for a deadlock after this time, then in intervals of half of it.
 const STILL: Duration = Duration::from_secs(1);
-/// How often a waiter checks whether the leading future is polled: the shortest and the longest interval.
+/// The shortest and the longest interval between two checks whether the leading future is polled.
 const UNPOLLED_LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// A future that was woken this long ago and is not polled is held by its task, provided that the waiter is woken in time.
 const UNPOLLED: Duration = Duration::from_secs(10);
@@ -30,12 +31,14 @@ const UNPOLLED: Duration = Duration::from_secs(10);
 const UNPOLLED_BY_OTHERS: Duration = Duration::from_mins(1);
 /// A waiter that is woken later than this after its due time is not woken in time.
 const IN_TIME: Duration = Duration::from_millis(500);
-/// So long somebody who has claims waits where that cannot be seen, or where another does not go on who should.
+/// How long a claim holder waits if a wait of another holder is not visible, or if the holder that should break a cycle does
+/// not do so.
 const UNSEEN: Duration = Duration::from_secs(1);
 
-/// So many digits of a key tell which call it is.
+/// The number of digits of the key that warnings show.
 const KEY_DIGITS: usize = 12;
 
+/// A wait for a call that another caller computes.
 pub(super) struct Vigil<'a> {
     function: &'static Function,
     cache: &'a Cache,
@@ -43,32 +46,32 @@ pub(super) struct Vigil<'a> {
     published: Published,
     begun: Instant,
     until: Option<Instant>,
-    /// Since when it cannot be seen that nobody waits for this one.
+    /// Since when it has been impossible to rule out a cycle.
     unseen: Option<Instant>,
-    /// The flight that is waited for; `None` for a claim.
+    /// The in-flight call that is waited for, or `None` if a claim is waited for.
     flight: Option<Arc<Flight>>,
-    /// When the next look is due.
+    /// When the next check is due.
     due: Option<Instant>,
-    /// A leader that the last look has found woken and not polled.
+    /// The state of a leader that the last check found woken and not polled.
     unpolled: Option<Unpolled>,
-    /// The same, of the task that waits itself, when it was last polled.
+    /// The state of a leader of this waiter's own task that was woken and not polled, when the task last polled the waiter.
     unpolled_here: Option<Unpolled>,
-    /// How long it is to have been so.
+    /// How long a leader must have been woken and not polled for the wait to be given up.
     unpolled_for: Duration,
     /// Whether the warning that the wait takes long was logged.
     told: bool,
 }
 
-/// How a wait ends.
+/// The end of a wait.
 pub(super) enum Verdict<R> {
-    /// With what was waited for.
+    /// The awaited result or claim.
     Came(R),
-    /// Without: its time is over, or it would not end.
+    /// The wait timed out or would not end. The waiter computes the call itself.
     GoAhead,
 }
 
 impl<'a> Vigil<'a> {
-    /// Begins a wait for the call from within these flights.
+    /// Begins a wait for the call from within the bodies of these in-flight calls.
     pub(super) fn begin(
         function: &'static Function,
         cache: &'a Cache,
@@ -95,18 +98,18 @@ impl<'a> Vigil<'a> {
         }
     }
 
-    /// Notes that this waits for a flight of this process, and logs that.
+    /// Records and logs that the wait is for an in-flight call of this process.
     pub(super) fn for_flight(&mut self, flight: &Arc<Flight>) {
         self.flight = Some(flight.clone());
         self.tell(Some(flight.begun()));
     }
 
-    /// Notes that this waits for the claim of the call, and logs the holder.
+    /// Logs that the wait is for the call's claim, and which process holds it.
     pub(super) fn for_claim(&self) {
         self.tell(None);
     }
 
-    /// Lets the log say who is waited for: another process, or a flight of this one, on its way since then.
+    /// Logs what is waited for: an in-flight call of this process that began at `flight`, or else another process.
     fn tell(&self, flight: Option<Instant>) {
         let (function, key) = (self.function.name(), self.route.key);
         if let Some(begun) = flight {
@@ -124,7 +127,7 @@ impl<'a> Vigil<'a> {
         self.cache.ask(Operation::Claim, || attempt(|| self.cache.calls().owner(key))).ok().flatten()
     }
 
-    /// When to look up from the wait next, if at all.
+    /// Returns when the wait must next be interrupted for a check, if at all.
     pub(super) fn next_look(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let owner = self.published.is_owner().then(|| now + LOOKS);
@@ -136,7 +139,7 @@ impl<'a> Vigil<'a> {
         self.due
     }
 
-    /// Whether to give up, which is asked when the time to look has come.
+    /// Returns whether to give up the wait. Called when a check is due.
     pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now();
         if self.until.is_some_and(|until| until <= now) {
@@ -199,7 +202,7 @@ impl<'a> Vigil<'a> {
         false
     }
 
-    /// Logs which call is waited for, who computes it and what can be done about it.
+    /// Logs which call is waited for, which process computes it, and how to bound the wait.
     fn tell_that_it_takes_long(&self) {
         let (function, waited) = (self.function.name(), self.begun.elapsed().as_secs());
         let key: String = self.route.key.to_string().chars().take(KEY_DIGITS).collect();
@@ -222,12 +225,12 @@ impl<'a> Vigil<'a> {
         );
     }
 
-    /// Waits on this thread for the flight, or as its leader: `wait` blocks until what is waited for has come, or until
-    /// then.
+    /// Blocks this thread, which waits for the in-flight call or leads it and waits for its claim. `wait` blocks until the awaited
+    /// result or claim is there, or until the given time.
     pub(super) fn keep<R>(&mut self, flight: &Arc<Flight>, wait: impl Fn(Option<Instant>) -> Option<R>) -> Verdict<R> {
         let _waits = WaitsHere::begin();
         self.unpolled_for = UNPOLLED_BY_OTHERS;
-        // All frames of the caller lie above this variable.
+        // All stack frames of the caller are above this variable.
         let above = 0_u8;
         let stack = ptr::from_ref(&above).addr();
         let mut still = self.begun + STILL;
@@ -255,7 +258,7 @@ impl<'a> Vigil<'a> {
     }
 }
 
-/// Who computes the call in this process, and since when.
+/// Describes which thread or task of this process computes the call, and since when.
 fn computed_here(flight: &Flight) -> String {
     let since = SystemTime::now().checked_sub(flight.begun().elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
     let whose = match flight.thread() {
@@ -266,20 +269,20 @@ fn computed_here(flight: &Flight) -> String {
     format!("{whose} ({}), since {}", std::process::id(), humantime::format_rfc3339_seconds(since))
 }
 
-/// The name of a thread, in parentheses, where the system tells it.
+/// Returns the name of a thread in parentheses, or nothing if the system does not report it.
 fn name_of(thread: i32) -> String {
     let name = std::fs::read_to_string(format!("/proc/self/task/{thread}/comm"));
     name.map_or_else(|_| String::new(), |name| format!(" (`{}`)", name.trim_end()))
 }
 
-/// How long a wait lasts before it is logged, in milliseconds.
+/// How long a wait lasts before it is logged as a warning, in milliseconds.
 static LONG_WAIT: AtomicU64 = AtomicU64::new(60_000);
 
 fn long_wait() -> Duration {
     Duration::from_millis(LONG_WAIT.load(Relaxed))
 }
 
-/// Sets the length from which waits are logged, in place of a minute. For tests.
+/// Sets after which time waits are logged as warnings, instead of after a minute. For tests.
 pub fn tell_waits_of(time: Duration) {
     LONG_WAIT.store(time.as_millis().try_into().unwrap_or(u64::MAX), Relaxed);
 }
