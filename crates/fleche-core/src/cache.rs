@@ -1,4 +1,4 @@
-//! `Cache`: a pair of stores, and what is counted while they are used.
+//! `Cache`: a store of values and a store of calls, with counters and a hot tier.
 
 mod ask;
 mod breaker;
@@ -45,25 +45,26 @@ use crate::{
 use ask::Breakers;
 use stats::Counters;
 
-/// A store for values and a store for records, and what is counted while they are used.
+/// A store of values and a store of records, with counters of their use.
 ///
-/// A cheap handle: clones share everything. A [forked child](crate::fork) does not use its parent's caches: calls run there
-/// without them, and what is asked of them directly fails with [`Error::Forked`]. What `Cache` cannot do, its stores can:
-/// [`values`](Self::values) and [`calls`](Self::calls) hand them out.
+/// A cache is a cheap handle: clones share everything. A [forked child](crate::fork) does not use its parent's caches: its
+/// calls run without them, and direct operations on them fail with [`Error::Forked`]. For operations that `Cache` does not
+/// have, use its stores, which [`values`](Self::values) and [`calls`](Self::calls) return.
 ///
 /// # When a store fails
 ///
-/// A store that fails costs a call nothing but time: the body runs, the value is returned, and the failure is counted in
-/// [`Stats::faults`]. A store that fails three times in a row, or once by a timeout, is left alone: calls neither look up
-/// nor claim nor record what they would need it for, and are counted under [`Skip::StoreLeftAlone`]. After one second one
-/// call tries it again; each failure doubles the pause, up to one minute. I/O errors, errors of the engine behind a store
-/// ([`Error::Backend`]) and panics count as failures; damaged entries and refusals do not. A store that can be read but not
-/// written still answers hits, and one that cannot be claimed from still records. Only calls leave a store alone: `load`,
-/// `query`, `evict` and the other methods of a cache always ask it.
+/// A failing store costs a call only time: the body runs, its value is returned, and the failure is counted in
+/// [`Stats::faults`]. A store that fails three times in a row, or once by a timeout, is left alone for one second: calls do
+/// without the operation (look-up, claim or record) that fails, and are counted under [`Skip::StoreLeftAlone`]. Then one
+/// call tries the store again; each failure doubles the pause, up to one minute.
+///
+/// I/O errors, errors of the engine behind a store ([`Error::Backend`]) and panics count as failures; damaged entries and
+/// refusals do not. A store that can be read but not written still answers hits, and a store whose claims fail still records.
+/// Only calls leave a store alone: `load`, `query`, `evict` and the other methods of a cache always ask it.
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
-    /// Whose bodies wait for what runs under this handle, presumably: those within which it was asked for.
+    /// The in-flight calls in whose bodies the handle was obtained. They presumably wait for the calls made through it.
     within: Flights,
 }
 
@@ -73,16 +74,16 @@ struct Inner {
     settings: Settings,
     hot: Hot,
     counters: Counters,
-    /// What was logged of the faults of the stores.
+    /// Limits how often faults of the stores are logged.
     faults: Throttle,
     breakers: Breakers,
 }
 
-/// What can be set of a cache beside its stores.
+/// The settings of a cache beside its stores.
 #[derive(Clone, Copy)]
 struct Settings {
     store_arguments: bool,
-    /// `None` leaves it to the function.
+    /// `None` leaves the policy to the function.
     stale: Option<StalePolicy>,
     void: bool,
     hot: HotTier,
@@ -93,43 +94,43 @@ impl Settings {
 }
 
 impl Cache {
-    /// A cache of these two stores, of the same kind or not. Opened stores are handles: a clone may be given.
+    /// Creates a cache of these two stores, which may be of different kinds. Open stores are handles, so a clone can be passed.
     pub fn new(values: impl ValueStore + 'static, calls: impl CallStore + 'static) -> Self {
         Self::of(Arc::new(values), Arc::new(calls), true)
     }
 
-    /// The cache that keeps nothing: every call runs.
+    /// Returns a cache that keeps nothing: every call runs.
     pub fn void() -> Self {
         let settings = Settings { store_arguments: false, stale: None, void: true, hot: HotTier::OFF };
         Self::with_settings(Arc::new(Void), Arc::new(Void), settings, Breakers::new())
     }
 
-    /// As [`Cache::new`], from shared stores; with or without [keeping arguments](Self::store_arguments).
+    /// Creates a cache of shared stores. `store_arguments` is explained [here](Self::store_arguments).
     pub fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
         let settings = Settings { store_arguments, ..Settings::DEFAULT };
         Self::with_settings(values, calls, settings, Breakers::new())
     }
 
-    /// The same stores, with or without keeping the arguments of calls that are longer than
-    /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Kept (the default), they can be read from records later; keys are
-    /// the same either way. Counting starts anew.
+    /// Returns a cache of the same stores that does or does not store arguments longer than
+    /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Stored arguments (the default) can be read from records later. Keys are the
+    /// same in both cases. The new cache counts from zero.
     pub fn store_arguments(&self, store: bool) -> Self {
         self.anew(Settings { store_arguments: store, ..self.inner.settings })
     }
 
-    /// The same stores, with this much kept of their results in front of them; [`HotTier::DEFAULT`] unless it is said.
-    /// Counting starts anew.
+    /// Returns a cache of the same stores with this hot tier; by default a cache has [`HotTier::DEFAULT`]. The new cache counts
+    /// from zero.
     ///
-    /// A result that is kept so is served without asking the stores, to all clones of this handle. [`evict`](Self::evict),
-    /// [`evict_all`](Self::evict_all) and reruns reach it, through whichever cache of this process. What
-    /// another process evicts, and what is removed from a store itself, is served until the tier's
-    /// [`max_age`](HotTier::max_age), or until it gives way to others.
+    /// A result in the hot tier is served to all clones of this handle without asking the stores. [`evict`](Self::evict),
+    /// [`evict_all`](Self::evict_all) and reruns through any cache of this process empty the hot tier. A result that another
+    /// process evicts, or that is removed through a store itself, is served until the tier's [`max_age`](HotTier::max_age), or
+    /// until other results displace it.
     pub fn hot_tier(&self, tier: HotTier) -> Self {
         self.anew(Settings { hot: tier, ..self.inner.settings })
     }
 
-    /// The same stores, with this policy for results that other code computed, where the function states none; `None`
-    /// leaves it to the default. Counting starts anew.
+    /// Returns a cache of the same stores with this policy for results that other code computed. It applies to functions that
+    /// state no policy; `None` stands for the default. The new cache counts from zero.
     pub fn stale(&self, policy: impl Into<Option<StalePolicy>>) -> Self {
         self.anew(Settings { stale: policy.into(), ..self.inner.settings })
     }
@@ -142,8 +143,8 @@ impl Cache {
         Self::with_settings(self.values().clone(), self.calls().clone(), settings, breakers)
     }
 
-    /// The same stores, for tests: how long a failing store is left alone goes by this clock, which tells the time since a
-    /// moment that stays the same. Counting starts anew.
+    /// Returns a cache of the same stores whose pauses for failing stores are measured by this clock, for tests. The clock
+    /// returns the time since a fixed moment. The new cache counts from zero.
     #[doc(hidden)]
     pub fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.anew_with(self.inner.settings, Breakers::with_clock(Arc::new(clock)))
@@ -162,38 +163,38 @@ impl Cache {
         Self { inner: Arc::new(Inner::new(values, calls, settings, breakers)), within: Flights::default() }
     }
 
-    /// This cache, for what the bodies of these flights wait for, on whatever thread.
+    /// Returns this cache for calls that the bodies of these in-flight calls wait for, on any thread.
     pub(crate) fn within(self, flights: Flights) -> Self {
         Self { within: flights, ..self }
     }
 
-    /// The flights whose bodies wait for what runs under this handle.
+    /// Returns the in-flight calls whose bodies wait for calls made through this handle.
     pub(crate) fn flights(&self) -> &Flights {
         &self.within
     }
 
-    /// The store of values.
+    /// Returns the store of values.
     pub fn values(&self) -> &Arc<dyn ValueStore> {
         &self.inner.values
     }
 
-    /// The store of records.
+    /// Returns the store of records.
     pub fn calls(&self) -> &Arc<dyn CallStore> {
         &self.inner.calls
     }
 
-    /// Whether the stores have a call with this key: its record is there, and so is its result.
+    /// Returns whether the stores have the record under this key and its result.
     pub fn contains(&self, key: &CallKey) -> Result<bool> {
         ensure_not_forked(|| THE_CACHE)?;
         self.inner.calls.brief(key)?.map_or(Ok(false), |record| self.holds(&record))
     }
 
-    /// Returns whether the record's result is there.
+    /// Returns whether the stores have the record's result.
     pub(crate) fn holds(&self, record: &Brief) -> Result<bool> {
         record.result.stored().map_or(Ok(true), |digest| self.inner.values.contains(digest))
     }
 
-    /// The result under this key; `None` if the record or the result is not there.
+    /// Returns the result under this key, or `None` if the record or the result is missing.
     ///
     /// For a function that returns a `Result`, `T` is its `Ok` type.
     pub fn load<T: DeserializeOwned>(&self, key: &CallKey) -> Result<Option<T>> {
@@ -201,13 +202,13 @@ impl Cache {
         self.inner.calls.brief(key)?.map_or(Ok(None), |record| self.decode(&record.result))
     }
 
-    /// The record under this key; `None` if there is none.
+    /// Returns the record under this key, or `None` if there is none.
     pub fn record(&self, key: &CallKey) -> Result<Option<Record>> {
         ensure_not_forked(|| THE_CACHE)?;
         self.inner.calls.get(key)
     }
 
-    /// The value that a record refers to; `None` if it is not there, as for arguments that were not stored.
+    /// Returns the value that a record refers to, or `None` if it is missing, as is an argument that was not stored.
     pub fn decode<T: DeserializeOwned>(&self, reference: &ValueRef) -> Result<Option<T>> {
         match reference {
             ValueRef::Inline(bytes) => decode(bytes.as_slice()).map(Some),
@@ -215,7 +216,7 @@ impl Cache {
         }
     }
 
-    /// The encoding that a record refers to; `None` if it is not there.
+    /// Returns the encoding of the value that a record refers to, or `None` if it is missing.
     pub fn encoded(&self, reference: &ValueRef) -> Result<Option<Bytes>> {
         match reference {
             ValueRef::Inline(bytes) => Ok(Some(Bytes::copy_from_slice(bytes.as_slice()))),
@@ -228,8 +229,8 @@ impl Cache {
         self.inner.values.get(digest)
     }
 
-    /// Removes the record under this key, so that the call runs anew, and an earlier one that the same code computed and
-    /// that was kept when other code replaced it. Values stay: other records may refer to them. Whether there was one.
+    /// Removes the record under this key, so that the call runs again. Also removes an earlier record of the same code that was
+    /// kept when other code replaced it. Values stay, because other records may refer to them. Returns whether there was a record.
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
         ensure_not_forked(|| THE_CACHE)?;
         // The code of a damaged record is unknown, which must not prevent the eviction of the call.
@@ -240,7 +241,7 @@ impl Cache {
         Ok(kept? | removed?)
     }
 
-    /// Removes the records that were kept of these codes when others replaced them. Whether there was one.
+    /// Removes the records of these codes that were kept when other code replaced them. Returns whether there was one.
     pub(crate) fn remove_replaced(&self, key: &CallKey, codes: impl IntoIterator<Item = Digest>) -> Result<bool> {
         ensure_not_forked(|| THE_CACHE)?;
         let mut removed = false;
@@ -250,11 +251,12 @@ impl Cache {
         Ok(removed)
     }
 
-    /// Removes the records that fulfil the query, as [`evict`](Self::evict) does, unless they were replaced meanwhile. How
-    /// many were removed.
+    /// Removes the records that match the query, and returns their number. A record that is replaced between the query and its
+    /// removal stays.
     ///
     /// # Errors
-    /// Those of the store; what was removed by then stays removed. Damaged records, which are absent anyway, are passed by.
+    /// Fails with the errors of the store. Records that were removed before stay removed. Damaged records count as absent and are
+    /// skipped.
     pub fn evict_all(&self, query: &Query) -> Result<u64> {
         let mut evicted = 0;
         for found in self.query(query)? {
@@ -271,19 +273,19 @@ impl Cache {
         Ok(evicted)
     }
 
-    /// The records that fulfil the query, in any order.
+    /// Returns the records that match the query, in any order.
     pub fn query<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         ensure_not_forked(|| THE_CACHE)?;
         self.inner.calls.find(query)
     }
 
-    /// What was counted through this handle and its clones, on all threads of this process, and in workers elsewhere as
-    /// far as their executor [told](Self::count_elsewhere).
+    /// Returns the counts of this handle and its clones, from all threads of this process, and from workers in other processes as
+    /// far as their executor [reports](Self::count_elsewhere) them.
     pub fn stats(&self) -> Stats {
         self.inner.counters.sum()
     }
 
-    /// For executors whose workers are in other processes: adds what a worker has counted for this cache.
+    /// Adds the counts of a worker for this cache. For executors whose workers are in other processes.
     pub fn count_elsewhere(&self, stats: &Stats) {
         if stats.forgotten > 0 {
             Hot::forget();
@@ -291,13 +293,13 @@ impl Cache {
         self.inner.counters.add(stats);
     }
 
-    /// For executors whose workers are in other processes: forgets what the [hot tier](Self::hot_tier) keeps, so that
-    /// whatever was evicted meanwhile, elsewhere, is not served from here.
+    /// Empties the [hot tiers](Self::hot_tier) of this process, so that they do not serve results that another process has
+    /// evicted. For executors whose workers are in other processes.
     pub fn cool(&self) {
         Hot::forget();
     }
 
-    /// Something was evicted or replaced.
+    /// Empties the hot tiers after something was evicted or replaced.
     pub(crate) fn forget(&self) {
         Hot::forget();
         self.inner.counters.forgotten();
@@ -307,7 +309,7 @@ impl Cache {
         self.inner.settings.void
     }
 
-    /// Whether asking the stores may take a while.
+    /// Returns whether operations on the stores may block.
     pub(crate) fn may_block(&self) -> bool {
         self.inner.values.may_block() || self.inner.calls.may_block()
     }
@@ -316,7 +318,7 @@ impl Cache {
         self.inner.settings.store_arguments
     }
 
-    /// The policy for results that other code computed; `None` where it is left to the function.
+    /// Returns the policy for results that other code computed, or `None` if it is left to the function.
     pub(crate) fn stale_policy(&self) -> Option<StalePolicy> {
         self.inner.settings.stale
     }
@@ -325,29 +327,29 @@ impl Cache {
         &self.inner.counters
     }
 
-    /// A fault of a store, which must not fail the user's call: counted, and logged at most once a minute for each cause.
+    /// Counts a fault of a store, which must not fail the user's call. Logs each cause at most once a minute.
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.inner.counters.fault();
         let faults = self.faults();
         crate::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call runs without it");
     }
 
-    /// What was logged of the faults of the stores.
+    /// Returns the throttle that limits how often faults of the stores are logged.
     pub(crate) fn faults(&self) -> &Throttle {
         &self.inner.faults
     }
 }
 
-/// The name of the cache in the errors that a forked child gets.
+/// How errors in a forked child name the cache.
 pub(crate) const THE_CACHE: &str = "the cache";
 
-/// The value with this encoding. A panic in its `Deserialize` is an error.
+/// Decodes a value. A panic in its `Deserialize` is returned as an error.
 fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T> {
     let decoded = contain(|| encoding::from_slice(encoded));
     Ok(decoded.unwrap_or_else(|panic| Err(de::Error::custom(format!("its `Deserialize` {panic}"))))?)
 }
 
-/// A cache remembered, without keeping it.
+/// A reference to a cache that does not keep it open.
 #[derive(Clone, Debug)]
 pub(crate) struct WeakCache(Weak<Inner>);
 
@@ -358,9 +360,9 @@ impl Cache {
 }
 
 impl WeakCache {
-    /// Whether this is a handle of it.
+    /// Returns whether this handle belongs to the cache.
     pub(crate) fn is(&self, cache: &Cache) -> bool {
-        // What is remembered keeps its address to itself, even after it is gone.
+        // A weak reference keeps the allocation, so no other cache can get its address.
         std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&cache.inner))
     }
 }
@@ -385,7 +387,7 @@ impl Inner {
 
 type Stores = (Arc<dyn ValueStore>, Arc<dyn CallStore>);
 
-/// The stores, without writing to them.
+/// Wraps the stores in read-only layers, unless they already are read-only.
 fn read_only(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>) -> Stores {
     let has_values = (&*values.config() as &dyn Any).is::<ReadOnlyConfig<Box<dyn ValueStoreConfig>>>();
     let has_calls = (&*calls.config() as &dyn Any).is::<ReadOnlyConfig<Box<dyn CallStoreConfig>>>();

@@ -397,9 +397,10 @@ fn hot_tier_is_read_from_configuration() {
         let back: CacheConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert!(back == config, "{text}");
     }
-    for (wrong, says) in
-        [("hot = \"much\"", "`much` is no size"), ("hot = { size = 1, max_age = \"old\" }", "`old` is no time")]
-    {
+    for (wrong, says) in [
+        ("hot = \"much\"", "`much` is not a size"),
+        ("hot = { size = 1, max_age = \"old\" }", "`old` is not a duration"),
+    ] {
         let error = with(wrong).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }

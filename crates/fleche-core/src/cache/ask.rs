@@ -1,6 +1,6 @@
-//! Asking stores on a call's behalf: a store that fails repeatedly is left alone for a while.
+//! Store operations on a call's behalf: a store that fails repeatedly is left alone for a while.
 //!
-//! A cache has one breaker for each [`Operation`], so that a full disk, say, still serves hits, and a claim table that fails
+//! A cache has one breaker for each [`Operation`], so that a store on a full disk still serves hits, and a failing claim table
 //! does not keep records from being written. A breaker opens after three failures in a row, or after one timeout. While it
 //! is open, calls do without the operation. After a pause one caller tries the operation again: if it succeeds, the breaker
 //! closes; if it fails, the next pause is twice as long.
@@ -20,23 +20,23 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// An operation that calls ask of the stores of a cache.
+/// An operation that calls perform on the stores of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     ReadValue,
     WriteValue,
     ReadRecord,
     WriteRecord,
-    /// Claims and their owners.
+    /// Claiming calls and querying claim holders.
     Claim,
 }
 
-/// Why there is no answer from a store.
+/// Why a store gave no answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// It failed.
+    /// The store failed.
     Failed(Error),
-    /// It was not asked, since it has failed repeatedly.
+    /// The store was not asked, because it has failed repeatedly.
     LeftAlone,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Breakers {
     clock: Clock,
 }
 
-/// Tells how much time has passed since a moment that stays the same.
+/// A clock that returns the time since a fixed moment.
 #[derive(Clone)]
 enum Clock {
     Since(Instant),
@@ -59,7 +59,7 @@ enum Clock {
 }
 
 impl Operation {
-    /// The reading without which the operation is not tried: nothing is written or claimed where that fails.
+    /// Returns the read operation that must work for this operation to be tried: if reading fails, nothing is written or claimed.
     fn reading(self) -> Option<Self> {
         match self {
             Self::ReadValue | Self::ReadRecord => None,
@@ -68,7 +68,7 @@ impl Operation {
         }
     }
 
-    /// Returns whether its outcome shows whether its reading works. A claim says nothing about records.
+    /// Returns whether the operation's outcome also shows whether its read operation works. A claim shows nothing about records.
     fn shows_reading(self) -> bool {
         self != Self::Claim
     }
@@ -97,12 +97,12 @@ impl Breakers {
         Self::of(Clock::Since(Instant::now()))
     }
 
-    /// Breakers by this clock, which tells the time since a moment that stays the same.
+    /// Creates breakers that use this clock, which returns the time since a fixed moment.
     pub(super) fn with_clock(clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
         Self::of(Clock::Set(clock))
     }
 
-    /// Closed breakers by the same clock.
+    /// Creates closed breakers with the same clock.
     pub(super) fn anew(&self) -> Self {
         Self::of(self.clock.clone())
     }
@@ -121,7 +121,7 @@ impl Breakers {
         (self.by_operation.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
-    /// Returns how the breakers admit the operation; `None` where one denies it.
+    /// Returns how the breakers admit the operation, or `None` if one of them denies it.
     #[cold]
     fn admit(&self, operation: Operation) -> Option<Admissions> {
         let (mut breakers, now) = self.lock();
@@ -153,7 +153,7 @@ impl Breakers {
         breakers[operation as usize].fail(failure, admissions.own, now)
     }
 
-    /// Returns whether a breaker was open that is closed now.
+    /// Returns whether this closed an open breaker.
     #[cold]
     fn succeed(&self, operation: Operation) -> bool {
         let (mut breakers, _) = self.lock();
@@ -166,8 +166,8 @@ impl Breakers {
     }
 }
 
-/// Returns whether a breaker denies the operation. Where the pause for reading is over, a look-up decides first whether calls
-/// are claimed.
+/// Returns whether a breaker denies the operation. When the pause for reading is over, claims are still denied until a look-up
+/// has succeeded.
 fn denies(breakers: &[Breaker; OPERATIONS], operation: Operation, now: Duration) -> bool {
     let reading = operation.reading().map(|reading| breakers[reading as usize]);
     let reading_denies = |reading: Breaker| {
@@ -176,7 +176,7 @@ fn denies(breakers: &[Breaker; OPERATIONS], operation: Operation, now: Duration)
     breakers[operation as usize].denies(now) || reading.is_some_and(reading_denies)
 }
 
-/// How the breakers of an operation have admitted it: its own, and that of its reading.
+/// How an operation was admitted by its own breaker and by that of its read operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Admissions {
     own: Admission,
@@ -184,10 +184,10 @@ struct Admissions {
 }
 
 impl Cache {
-    /// Asks a store on a call's behalf, unless it is left alone.
+    /// Performs a store operation on a call's behalf, unless the store is left alone.
     ///
     /// # Errors
-    /// [`Unanswered`] where the store fails, or is not asked.
+    /// [`Unanswered`] if the store fails or is left alone.
     #[inline]
     pub(crate) fn ask<T>(&self, operation: Operation, ask: impl FnOnce() -> Result<T>) -> Result<T, Unanswered> {
         let breakers = &self.inner.breakers;
@@ -202,7 +202,7 @@ impl Cache {
         Ok(answer?)
     }
 
-    /// Returns whether the operation would not be tried now. Does not count as an attempt.
+    /// Returns whether the store is left alone for this operation now. Does not count as an attempt.
     pub(crate) fn leaves_alone(&self, operation: Operation) -> bool {
         self.inner.breakers.deny(operation)
     }
@@ -230,11 +230,11 @@ impl Cache {
     }
 }
 
-/// An operation on its way. Dropped without an end, it has panicked.
+/// An operation that is being performed. If this is dropped without [`end`](Self::end), the operation has panicked.
 struct Asking<'a> {
     cache: &'a Cache,
     operation: Operation,
-    /// `None` where no breaker was in trouble when it began.
+    /// `None` if all breakers were closed and without failures when it began.
     admissions: Option<Admissions>,
 }
 
@@ -264,7 +264,7 @@ fn is_failure(error: &Error) -> bool {
     matches!(error, Error::Io { .. } | Error::Backend { .. })
 }
 
-/// Returns whether the operation failed by a timeout, so the caller had to wait for the error.
+/// Returns whether the operation timed out, so that the caller had to wait for the error.
 fn is_timeout(error: &Error) -> bool {
     let source = match error {
         Error::Io { source, .. } => Some(source),
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_written_where_reading_fails_and_reading_goes_on_where_writing_fails() {
+    fn failed_reads_stop_writes_but_failed_writes_do_not_stop_reads() {
         let breakers = Breakers::new();
         breakers.fail(Operation::WriteRecord, GRANTED, Failure::Timeout);
         assert!(breakers.deny(Operation::WriteRecord) && !breakers.deny(Operation::Claim));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn claim_neither_counts_as_reading_nor_is_tried_before_it() {
+    fn claim_does_not_count_as_a_read_and_waits_for_a_successful_one() {
         let seconds = Arc::new(AtomicU64::new(0));
         let clock = seconds.clone();
         let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn write_that_fails_as_the_probe_for_reading_counts_for_both() {
+    fn failed_write_that_probes_reading_counts_for_both() {
         let seconds = Arc::new(AtomicU64::new(0));
         let clock = seconds.clone();
         let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
@@ -334,13 +334,13 @@ mod tests {
         assert_eq!(breakers.admit(Operation::WriteRecord), Some(probe));
         assert!(breakers.fail(Operation::WriteRecord, probe, Failure::Timeout).is_some());
         seconds.store(2, Relaxed);
-        assert!(breakers.deny(Operation::ReadRecord), "its pause is two seconds now");
+        assert!(breakers.deny(Operation::ReadRecord), "the pause of the read breaker is not two seconds");
         seconds.store(3, Relaxed);
         assert!(!breakers.deny(Operation::ReadRecord));
     }
 
     #[test]
-    fn errors_that_are_answers_are_no_failures() {
+    fn damaged_entries_and_refusals_are_not_failures() {
         let timeout = || io::Error::from(io::ErrorKind::TimedOut);
         let damaged = Error::Damaged { entry: "e".to_owned(), why: "w".to_owned() };
         let refused = Error::Refused { store: "s".to_owned(), operation: "write" };

@@ -1,19 +1,19 @@
-//! `Breaker`: when an operation that keeps failing is tried again.
+//! `Breaker`: decides when an operation that fails repeatedly is tried again.
 
 use std::time::Duration;
 
-/// How many failures in a row open a breaker.
+/// The number of failures in a row that opens a breaker.
 const FAILURES: u32 = 3;
 /// The first pause of an open breaker, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// One breaker. It has no clock: the caller passes the time.
+/// The circuit breaker of one operation. It has no clock: the caller passes the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Breaker {
-    /// Failures in a row, while it is closed.
+    /// The number of failures in a row while the breaker is closed.
     failures: u32,
-    /// While it is open: the present pause, and when that ends.
+    /// While the breaker is open: the present pause, and when it ends.
     open: Option<(Duration, Duration)>,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Breaker {
 pub(super) enum Admission {
     /// The breaker is closed.
     Granted,
-    /// The breaker is open, and its pause is over: this operation decides.
+    /// The breaker is open and its pause is over: the outcome of this operation decides.
     Probe,
     Denied,
 }
@@ -29,7 +29,7 @@ pub(super) enum Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     Quick,
-    /// The caller had to wait for it.
+    /// The caller had to wait for the error.
     Timeout,
 }
 
@@ -39,7 +39,7 @@ impl Breaker {
             None => Admission::Granted,
             Some((_, until)) if now < *until => Admission::Denied,
             Some((_, until)) => {
-                // The outcome decides when the next one may come; until then there is no other, however long it takes.
+                // No other probe is admitted for this long. The outcome of this one usually sets a new time before.
                 *until = now + LONGEST_PAUSE;
                 Admission::Probe
             }
@@ -76,7 +76,7 @@ impl Breaker {
         }
     }
 
-    /// Returns whether it was open.
+    /// Closes the breaker. Returns whether it was open.
     pub(super) fn succeed(&mut self) -> bool {
         std::mem::take(self).open.is_some()
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_breaker_opens_after_failures_in_a_row() {
+    fn breaker_opens_after_failures_in_a_row() {
         let mut breaker = Breaker::default();
         let fail = |breaker: &mut Breaker| breaker.fail(Failure::Quick, Admission::Granted, SECOND);
         assert_eq!((fail(&mut breaker), fail(&mut breaker)), (None, None));
@@ -105,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn a_breaker_opens_after_one_timeout() {
+    fn breaker_opens_after_one_timeout() {
         assert!(opened_at(SECOND).denies(SECOND * 3 / 2));
     }
 
     #[test]
-    fn one_operation_tries_again_after_the_pause_and_the_others_pass_by() {
+    fn only_one_operation_probes_after_the_pause() {
         let mut breaker = opened_at(SECOND);
         assert_eq!(breaker.admit(SECOND * 19 / 10), Admission::Denied);
         assert_eq!(breaker.admit(SECOND * 2), Admission::Probe);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_operations_that_began_before_do_not_lengthen_the_pause() {
+    fn failures_of_operations_that_began_earlier_do_not_lengthen_the_pause() {
         let mut breaker = opened_at(SECOND);
         let open = breaker;
         assert_eq!(breaker.fail(Failure::Timeout, Admission::Granted, SECOND * 3 / 2), None);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_takes_long_is_followed_by_no_other() {
+    fn no_second_probe_starts_while_one_takes_long() {
         let mut breaker = opened_at(SECOND);
         assert_eq!(breaker.admit(SECOND * 2), Admission::Probe);
         assert_eq!(breaker.admit(SECOND * 30), Admission::Denied);

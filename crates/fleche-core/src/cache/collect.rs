@@ -11,12 +11,12 @@ use crate::{
     store::{CallStore, ValueStore},
 };
 
-/// How old an unreferenced value must be before it is removed, unless said otherwise.
+/// The default minimum age of an unreferenced value that is removed.
 const GRACE: Duration = Duration::from_hours(1);
-/// So many values are removed together.
+/// The number of values that are removed together.
 const BATCH: usize = 1024;
 
-/// What [`Cache::gc`] does, and to what.
+/// The options of [`Cache::gc`].
 ///
 /// ```
 /// # use std::time::Duration;
@@ -33,37 +33,38 @@ pub struct Gc {
     others: Vec<Cache>,
 }
 
-/// What [`Cache::gc`] has done.
+/// The result of [`Cache::gc`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Collected {
-    /// The records that were read.
+    /// The number of records that were read.
     pub records: u64,
-    /// The values that a record refers to, or that are too young to be judged.
+    /// The number of values that were kept: a record refers to them, or they are younger than the grace period.
     pub kept: u64,
-    /// The values that were removed.
+    /// The number of values that were removed.
     pub removed: u64,
-    /// The records that were found damaged; what they referred to is not known.
+    /// The number of records that are damaged. The values that they referred to are unknown.
     pub damaged: u64,
 }
 
 impl Gc {
-    /// Removes what nothing refers to and nobody has put for an hour.
+    /// Creates options that remove unreferenced values that were not put within the last hour.
     pub fn new() -> Self {
         Self { grace: GRACE, others: Vec::new() }
     }
 
-    /// Keeps values that were put within this time, whether or not something refers to them yet; those that seem to have
-    /// been put in the future, if no further ahead than this, since clocks of hosts differ. It must be longer than
-    /// it takes from a value's `put` to that of its record, on any host: the time that the largest value takes to be
-    /// written, and ten minutes beside [`transfer`](Cache::transfer). An hour if it is not said.
+    /// Sets the grace period, an hour by default: values that were put within this time are kept, even if no record refers to
+    /// them yet. Since clocks of hosts differ, this includes values that seem to have been put up to this far in the future.
+    ///
+    /// It must be longer than the time between the `put` of a value and that of its record on any host: at least the time that
+    /// writing the largest value takes, and at least ten minutes if a [`transfer`](Cache::transfer) may run at the same time.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Keeps what records of this cache refer to, too. **Every** cache that shares the store of values must be named, or
-    /// what only its records refer to is removed, and its calls are computed anew.
+    /// Also keeps the values to which records of this cache refer. Name **every** cache that shares the store of values: values of
+    /// a cache that is not named are removed, and its calls are computed again.
     pub fn keep(mut self, other: &Cache) -> Self {
         self.others.push(other.clone());
         self
@@ -77,16 +78,16 @@ impl Default for Gc {
 }
 
 impl Cache {
-    /// Removes values to which no record of this cache refers, nor of those that it is told to [keep](Gc::keep).
+    /// Removes the values to which neither records of this cache nor those of the caches passed to [`Gc::keep`] refer.
     ///
-    /// Safe beside running calls, in this process and others: a call puts values before the record that refers to them,
-    /// and to put a value again makes it young. What is unreferenced and old at the first look is looked for once more in
-    /// what was recorded meanwhile, and its age is compared again as it is removed. Takes some 40 bytes of memory for each
-    /// record, each reference, and each value to be removed. Values that a layer of the store only reads stay.
+    /// This is safe while calls run, in this process and others: a call puts values before the record that refers to them, and
+    /// putting a value again resets its age. Before old unreferenced values are removed, records written since the collection
+    /// began are searched for references to them, and each value's age is compared again as it is removed. Values in a read-only
+    /// layer of the store stay. Takes about 40 bytes of memory for each record, each reference, and each value to be removed.
     ///
     /// # Errors
-    /// Those of the stores; and [`Error::Refused`] where a record is of a later format, since its references cannot be
-    /// read. Nothing was removed then.
+    /// Fails with the errors of the stores, and with [`Error::Refused`] if a record has a later format, since its references
+    /// cannot be read. Nothing is removed in the latter case.
     pub fn gc(&self, options: &Gc) -> Result<Collected> {
         ensure_not_forked(|| THE_CACHE)?;
         let mut collected = Collected::default();
@@ -107,7 +108,7 @@ impl Cache {
             }
         }
         if !old.is_empty() {
-            // Hosts' clocks differ; what was recorded a little before cannot hurt.
+            // Clocks of hosts differ, so the search begins earlier. Extra records do no harm.
             let since = Timestamp(begun.0.saturating_sub(nanoseconds(options.grace)));
             let recent = Query::new().since(since);
             for cache in caches() {
@@ -124,7 +125,7 @@ impl Cache {
     }
 }
 
-/// Removes what is old. Values that a layer only reads, of a colleague's say, stay.
+/// Removes the values that are older than the grace period. Values in a read-only layer stay.
 fn remove(values: &dyn ValueStore, doomed: &[Digest], grace: Duration) -> Result<u64> {
     match values.remove_all(doomed, Some(grace)) {
         Err(Error::Refused { .. }) => {}
@@ -142,7 +143,7 @@ fn remove(values: &dyn ValueStore, doomed: &[Digest], grace: Duration) -> Result
 
 fn mark_all(calls: &dyn CallStore, referenced: &mut HashSet<Digest>, collected: &mut Collected) -> Result<()> {
     let mut known = HashSet::new();
-    // Not one by one, which a stack would answer by copying them to the front.
+    // Reading records one by one would make a stack copy each of them to its first store.
     for found in calls.find(&Query::new())? {
         match found {
             Ok((key, record)) => {
@@ -159,13 +160,13 @@ fn mark_all(calls: &dyn CallStore, referenced: &mut HashSet<Digest>, collected: 
         if known.contains(&key) {
             continue;
         }
-        // New, or gone, or not ours to read.
+        // The record is new, was removed, or has a later format.
         match calls.get(&key) {
             Ok(Some(record)) => referenced.extend(references(&record)),
             Ok(None) if calls.contains(&key)? && calls.get(&key)?.is_none() => {
                 return Err(Error::Refused {
                     store: format!("a store that holds a record of a later format ({key})"),
-                    operation: "let this version of fleche tell which values are needed: collect with the newer one",
+                    operation: "tell this version of fleche which values are needed; collect with the later version",
                 });
             }
             Ok(None) | Err(Error::Damaged { .. }) => {}
@@ -186,7 +187,7 @@ fn mark_recent(calls: &dyn CallStore, recent: &Query, referenced: &mut HashSet<D
     Ok(())
 }
 
-/// The values in the value store that a record refers to.
+/// Returns the digests of the stored values that a record refers to.
 pub(super) fn references(record: &Record) -> impl Iterator<Item = Digest> {
     let values = record.arguments.iter().map(|argument| &argument.1).chain([&record.result]);
     values.filter_map(|value| value.stored().copied())

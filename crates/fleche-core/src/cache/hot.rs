@@ -1,7 +1,7 @@
-//! The hot tier: results as values, in front of the stores, so that a repeated call costs a look into a map.
+//! The hot tier: decoded results in memory in front of the stores, so that a repeated call costs one look-up in a map.
 //!
-//! It has two levels. The *near* one is each thread's own: a hit there writes to nothing that threads share. The *far*
-//! one is the cache's, bounded by weight; what is found there, and is small, comes near.
+//! It has two levels. The thread-local tier belongs to a thread: a hit there writes to nothing that threads share. The shared
+//! tier belongs to a cache and is bounded by weight. A small result that is found there is copied to the thread-local tier.
 
 mod near;
 mod size;
@@ -29,9 +29,10 @@ use serde::{Deserialize, Serialize};
 
 use super::stats::Counters;
 
-/// What a cache keeps of results in front of its stores.
+/// The settings of a hot tier, which keeps decoded results in memory in front of the stores of a cache.
 ///
-/// In text it is a size (`hot = "16 MiB"`, `hot = 0`), or a table: `hot = { size = "16 MiB", max_age = "10s" }`.
+/// In a configuration file it is a size (`hot = "16 MiB"`, `hot = 0`) or a table:
+/// `hot = { size = "16 MiB", max_age = "10s" }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "size::AsText", into = "size::AsText")]
 pub struct HotTier {
@@ -40,25 +41,27 @@ pub struct HotTier {
 }
 
 impl HotTier {
-    /// 64 MiB, of any age.
+    /// The default: 64 MiB, without a maximum age.
     pub const DEFAULT: Self = Self { size: 64 << 20, max_age: None };
-    /// None: every hit is read from the stores.
+    /// No hot tier: every hit is read from the stores.
     pub const OFF: Self = Self { size: 0, max_age: None };
 
-    /// So many bytes of results and arguments, about; 0 for none. A result counts with the size of its encoding. Each thread
-    /// has up to 1024 small results (2 KiB with their arguments) at hand besides, at most as many bytes again, until others
-    /// take their places or it ends.
+    /// Creates a hot tier of about this many bytes of results and arguments, or none if `bytes` is 0. A result counts with the
+    /// size of its encoding.
+    ///
+    /// In addition, each thread keeps up to 1024 small results (up to 2 KiB each with their arguments), of at most `bytes` in
+    /// total, until other results displace them or the thread ends.
     pub const fn of(bytes: u64) -> Self {
         Self { size: bytes, max_age: None }
     }
 
-    /// Results older than this are looked up in the stores again. That bounds for how long one is served that another
-    /// process has evicted or replaced meanwhile; without it, such a result is served until it gives way to others.
+    /// Sets the maximum age: older results are read from the stores again. This bounds how long a result that another process has
+    /// evicted or replaced is still served. Without a maximum age, it is served until other results displace it.
     pub const fn max_age(self, age: Duration) -> Self {
         Self { max_age: Some(age), ..self }
     }
 
-    /// The size, in bytes.
+    /// Returns the size, in bytes.
     pub const fn size(&self) -> u64 {
         self.size
     }
@@ -70,7 +73,7 @@ impl Default for HotTier {
     }
 }
 
-/// What names a call in memory: the function, and its encoded arguments in full, or their digest where they are long.
+/// The key of a call in the shared tier: the function, and its encoded arguments or, if these are long, their digest.
 #[derive(Clone, Copy)]
 pub(crate) struct HotKey<'a> {
     function: usize,
@@ -78,14 +81,14 @@ pub(crate) struct HotKey<'a> {
 }
 
 impl<'a> HotKey<'a> {
-    /// Of the function at this address.
+    /// Creates a key of the function at this address.
     #[inline]
     pub(crate) fn new(function: usize, arguments: &'a [u8]) -> Self {
         Self { function, arguments }
     }
 }
 
-/// As [`OwnedKey`].
+/// Hashes like [`OwnedKey`].
 impl Hash for HotKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_usize(self.function);
@@ -112,20 +115,20 @@ impl Equivalent<OwnedKey> for HotKey<'_> {
     }
 }
 
-/// A result, as the function's type of recorded results.
+/// A result of the function's recorded type.
 type Value = Arc<dyn Any + Send + Sync>;
 
 #[derive(Clone)]
 struct Kept {
     value: Value,
-    /// In bytes.
+    /// The size of the result, the arguments and the overhead, in bytes.
     weight: u64,
-    /// When that of the cache was this, what is kept was right.
+    /// The [`GENERATION`] in which the result was valid.
     generation: u64,
     until: Option<Instant>,
 }
 
-/// Whether what is kept of a generation until then is right in this one, now.
+/// Returns whether a result of generation `of` that expires at `until` is valid now, in this generation.
 #[inline]
 fn is_current(of: u64, until: Option<Instant>, generation: u64) -> bool {
     of == generation && until.is_none_or(|until| Instant::now() < until)
@@ -140,14 +143,14 @@ impl Weighter<OwnedKey, Kept> for ByWeight {
     }
 }
 
-/// What an entry weighs beside its result and its arguments.
+/// The weight of an entry beside its result and its arguments, in bytes.
 const OVERHEAD: u64 = 128;
-/// An entry of more than this part of the whole would drive out too many others.
+/// The largest result is the size of the tier divided by this. A larger one would displace too many others.
 const LARGEST_PART: u64 = 4;
-/// The far level begins with room for so many entries.
+/// The number of entries for which the shared tier initially has room.
 const EXPECTED: usize = 1024;
 
-/// Lets what gives way be freed when no lock is held any more: freeing it may call memoized functions.
+/// Defers freeing displaced entries until no lock is held, because freeing them may call memoized functions.
 #[derive(Clone)]
 struct Freed;
 
@@ -159,14 +162,14 @@ impl Lifecycle<OwnedKey, Kept> for Freed {
     }
 }
 
-/// Lower numbers are no cache's.
+/// The lowest id of a cache's hot tier. Lower numbers have other meanings.
 pub(crate) const FIRST_ID: u64 = 2;
 
-/// Grows when something is evicted or replaced, in any cache: all that was kept before is forgotten then.
+/// Incremented when something is evicted or replaced in any cache, which invalidates all results kept before.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
-    // As many parts as let the largest entry into one.
+    // The largest entry must fit into one shard.
     #[allow(clippy::cast_possible_truncation)] // It is 4.
     let parts = LARGEST_PART as usize;
     Far::with_options(
@@ -185,7 +188,7 @@ fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
 /// The hot tier of one cache.
 pub(crate) struct Hot {
     tier: HotTier,
-    /// Tells its entries in a thread's own level from those of other caches.
+    /// Distinguishes its entries in thread-local tiers from those of other caches.
     id: u64,
     far: OnceLock<Far<OwnedKey, Kept, ByWeight, RandomState, Freed>>,
 }
@@ -204,12 +207,12 @@ impl Hot {
         self.tier.size > 0
     }
 
-    /// The number by which a thread's own level knows this one, where it is on.
+    /// Returns the id of this tier's entries in thread-local tiers, or `None` if it is off.
     pub(crate) fn id(&self) -> Option<u64> {
         self.is_on().then_some(self.id)
     }
 
-    /// What `look` makes of the result, if it is here.
+    /// Applies `look` to the result and returns its output, if the thread-local or the shared tier has the result.
     pub(crate) fn get<R>(
         &self,
         counters: &Counters,
@@ -220,7 +223,7 @@ impl Hot {
         get_near(self.id, Self::generation(), &near, &look).or_else(|| self.get_far(counters, (key, near), look))
     }
 
-    /// The same, where it is not near.
+    /// As [`get`](Self::get), from the shared tier only.
     pub(crate) fn get_far<R>(
         &self,
         counters: &Counters,
@@ -238,18 +241,18 @@ impl Hot {
         Some(result)
     }
 
-    /// The generation, to be asked for before the stores are.
+    /// Returns the generation. Call this before reading from the stores.
     #[inline]
     pub(crate) fn generation() -> u64 {
         GENERATION.load(Acquire)
     }
 
-    /// Whether a result of so many encoded bytes may be kept.
+    /// Returns whether a result with an encoding of this many bytes may be kept.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
         bytes as u64 <= self.tier.size / LARGEST_PART
     }
 
-    /// Keeps a result that the stores held when the generation was this.
+    /// Keeps a result that the stores held in this generation.
     pub(crate) fn keep(
         &self,
         counters: &Counters,
@@ -262,18 +265,18 @@ impl Hot {
         let kept = Kept { value, weight, generation, until };
         near::keep(self, &near, &kept, counters.here());
         let owned = OwnedKey { function: key.function, arguments: key.arguments.into() };
-        // Made when it is needed: many caches keep nothing.
+        // Created lazily, because many caches keep nothing.
         self.far.get_or_init(|| far(self.tier.size)).insert(owned, kept);
     }
 
-    /// Forgets everything, in this and every other cache: one may hold another's store, in a stack say. Who sees the new
-    /// generation sees why.
+    /// Empties the hot tiers of all caches, because two caches may share a store, for example in a stack. A thread that sees the
+    /// new generation also sees the change that caused it.
     pub(crate) fn forget() {
         GENERATION.fetch_add(1, Release);
     }
 
-    /// The same for something that has replaced what may have been kept, since when the generation was this. From which
-    /// generation on the new may be kept; `None` where something else was forgotten meanwhile.
+    /// Empties the hot tiers of all caches because a result was replaced. `generation` is from before that. Returns the generation
+    /// of the new result, or `None` if the tiers were also emptied for another reason since then.
     pub(crate) fn replace(generation: u64) -> Option<u64> {
         if GENERATION.compare_exchange(generation, generation + 1, Release, Relaxed).is_ok() {
             return Some(generation + 1);

@@ -1,4 +1,4 @@
-//! What a cache counts: per thread, so that a hit writes to nothing that threads share.
+//! The counters of a cache. They are kept per thread, so that a hit writes to nothing that threads share.
 
 use std::{
     collections::BTreeMap,
@@ -14,41 +14,42 @@ use crossbeam_utils::CachePadded;
 use serde::{Deserialize, Serialize};
 use thread_local::ThreadLocal;
 
-/// What was counted since the cache was made.
+/// The counts of a cache since it was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls that were answered from the store.
+    /// Calls that were answered from the hot tier or the stores.
     pub hits: u64,
-    /// Calls that were looked for and not found.
+    /// Calls that were looked up and not found.
     pub misses: u64,
-    /// Bodies that ran to their end on a miss or a rerun, whatever became of the result.
+    /// Bodies that completed on a miss or a rerun, whether or not their results were recorded.
     pub computed: u64,
-    /// How often a call waited for another that computed the same, whatever became of that.
+    /// How often a call waited for another caller that computed the same call, whatever the outcome.
     pub waits: u64,
-    /// Calls that computed in the place of another that they had waited for: it failed, was given up, or its process was
-    /// lost.
+    /// Calls that took over the computation from a caller that they had waited for, because it failed, gave up, or its process
+    /// was lost.
     pub takeovers: u64,
-    /// Calls that computed in place, since whoever they would have waited for was waiting for them.
+    /// Calls that computed without waiting, because their wait would have been part of a cycle or a deadlock.
     pub circles: u64,
-    /// How long calls have waited, together.
+    /// The total time that calls have waited.
     pub waited: Duration,
-    /// How often something was evicted, or ran again, so that what the [hot tier](crate::Cache::hot_tier) kept was forgotten.
+    /// How often an eviction or a rerun has emptied the [hot tier](crate::Cache::hot_tier).
     pub forgotten: u64,
-    /// Calls whose record was computed by other code or for another result type, whether it was served or they ran again.
+    /// Calls whose record was computed by other code or for another result type, whether the record was served or the call ran
+    /// again.
     pub stale: u64,
-    /// Operations of a store that failed. Each was logged; no call failed for it.
+    /// Store operations that failed. They are logged, at most once a minute for each cause, and fail no call.
     pub faults: u64,
-    /// How often a store failed repeatedly, or did not answer in time, and was [left alone](crate::Cache#when-a-store-fails)
-    /// for a while. Each time was logged once.
+    /// How often a store failed repeatedly or did not answer in time, and was [left alone](crate::Cache#when-a-store-fails) for a
+    /// while. Each time is logged once.
     pub outages: u64,
     /// Calls that ran without being recorded, by reason.
     pub skipped: BTreeMap<Skip, u64>,
 }
 
 impl Stats {
-    /// What was counted since `before`, which was counted by the same cache.
+    /// Returns the counts since `before`, which are earlier counts of the same cache.
     pub fn since(&self, before: &Self) -> Self {
         let skipped = self.skipped.iter().map(|(reason, count)| {
             (*reason, count.saturating_sub(before.skipped.get(reason).copied().unwrap_or_default()))
@@ -74,21 +75,21 @@ impl Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Skip {
-    /// The function returned an `Err`, which is not kept unless it asks for `cache_errors`.
+    /// The function returned an `Err`, which is only recorded with `cache_errors`.
     Failed,
     /// An argument cannot be encoded.
     ArgumentNotEncodable,
-    /// An argument has no stable encoding: a call with equal arguments might get another key.
+    /// An argument has no stable encoding, so a call with equal arguments could have another key.
     ArgumentNotStable,
-    /// The result cannot be encoded, or does not decode into what it was.
+    /// The result cannot be encoded, or does not decode into an equal value.
     ResultNotStorable,
-    /// Two functions claim one name.
+    /// Two functions have the same name.
     NameClaimedTwice,
-    /// A store failed to keep it.
+    /// A store failed to record the call.
     StoreFailed,
-    /// A store has failed repeatedly and was [left alone](crate::Cache#when-a-store-fails).
+    /// A store was [left alone](crate::Cache#when-a-store-fails), because it has failed repeatedly.
     StoreLeftAlone,
-    /// A store keeps nothing of anybody: it is read only, say.
+    /// A store records nothing, for example because it is read-only.
     StoreRefused,
 }
 
@@ -99,10 +100,10 @@ impl fmt::Display for Skip {
             Self::ArgumentNotEncodable => "an argument cannot be encoded",
             Self::ArgumentNotStable => "an argument has no stable encoding",
             Self::ResultNotStorable => "the result cannot be stored",
-            Self::NameClaimedTwice => "two functions claim one name",
+            Self::NameClaimedTwice => "two functions have the same name",
             Self::StoreFailed => "the store failed",
             Self::StoreLeftAlone => "the store has failed repeatedly and is left alone for a while",
-            Self::StoreRefused => "the store is only read",
+            Self::StoreRefused => "the store is read-only",
         })
     }
 }
@@ -114,7 +115,7 @@ pub(crate) struct Counters {
     rare: Mutex<Rare>,
 }
 
-/// What one thread counts; on a cache line of its own.
+/// The counters of one thread, on a cache line of their own.
 #[derive(Default)]
 pub(crate) struct PerThread(CachePadded<Counts>);
 
@@ -125,6 +126,7 @@ struct Counts {
     computed: AtomicU64,
 }
 
+/// The counters of rare events, which all threads share.
 #[derive(Default)]
 struct Rare {
     /// Hits that were counted and not served.
@@ -148,7 +150,7 @@ impl PerThread {
 }
 
 impl Counters {
-    /// Where this thread counts.
+    /// Returns this thread's counters.
     pub(crate) fn here(&self) -> Arc<PerThread> {
         self.threads.get_or_default().clone()
     }
@@ -161,7 +163,7 @@ impl Counters {
         increment(&self.counts().hits);
     }
 
-    /// A call that was counted as a hit, perhaps on another thread, is not served after all.
+    /// Uncounts a hit that is not served after all. It may have been counted on another thread.
     pub(crate) fn take_back_hit(&self) {
         self.rare().taken_back += 1;
     }
@@ -214,7 +216,7 @@ impl Counters {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds counts from another process.
     pub(super) fn add(&self, stats: &Stats) {
         let here = self.counts();
         for (counter, more) in
@@ -259,7 +261,7 @@ impl Counters {
             stats.misses += thread.0.misses.load(Relaxed);
             stats.computed += thread.0.computed.load(Relaxed);
         }
-        // Each was counted as a hit before.
+        // Hits that were taken back are still included in the threads' counts.
         stats.hits = stats.hits.saturating_sub(*taken_back);
         stats
     }
@@ -269,7 +271,7 @@ fn increment(counter: &AtomicU64) {
     add(counter, 1);
 }
 
-/// Each counter has one writing thread at a time, so a load and a store suffice.
+/// Adds to a counter. Each counter has only one writing thread at a time, so a load and a store suffice.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed) + more, Relaxed);
 }

@@ -1,4 +1,4 @@
-//! Copying what one cache holds to another.
+//! Copying records and values from one cache to another.
 
 use std::time::Duration;
 
@@ -10,31 +10,34 @@ use crate::{
     query::Query,
 };
 
-/// What is there already and was put within this time needs not be put again: no collector removes it before its record
-/// is there, as far as that one's grace period is the default at least.
+/// A value that the target already has and that was put within this time is not put again: a collector with the default grace
+/// period or a longer one does not remove it before its record is copied.
 const YOUNG: Duration = Duration::from_mins(10);
 
-/// What [`Cache::transfer`] has done, so far or in the end.
+/// The progress or the result of [`Cache::transfer`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transferred {
-    /// The records that were copied.
+    /// The number of records that were copied.
     pub records: u64,
-    /// The values that were copied.
+    /// The number of values that were copied.
     pub values: u64,
-    /// The records that were there, with their results.
+    /// The number of records that the other cache already had, with their results.
     pub skipped: u64,
-    /// The records whose result is missing, and which were not copied.
+    /// The number of records that were not copied because their result is missing.
     pub without_result: u64,
-    /// What is damaged, by the store's words, and was not copied.
+    /// The error messages of damaged entries, which were not copied.
     pub damaged: Vec<String>,
 }
 
 impl Cache {
-    /// Copies the records that fulfil the query, with the values they refer to, to another cache, whatever kinds of store
-    /// the two have. What is there is skipped, so that a transfer that was killed, or repeated, goes on where it was; a
-    /// record that is there is not replaced; beside one of other code, it is kept as one that was replaced. What is copied was verified as it was read, and values come before records, so
-    /// that the other cache is sound at every moment. After each record `progress` is told what was done so far.
+    /// Copies the records that match the query, and the values they refer to, to another cache. The two caches may have stores of
+    /// different kinds.
+    ///
+    /// Entries that the other cache already has are skipped, so a transfer that was interrupted can be repeated. No record of the
+    /// other cache is replaced: a record of other code is kept beside it, under the key of replaced records. All entries are
+    /// verified as they are read, and values are copied before their records, so the other cache is consistent at every moment.
+    /// After each record, `progress` is called with the work done so far.
     ///
     /// ```
     /// # use fleche_core::{Cache, Query, fleche};
@@ -51,7 +54,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// Those of the stores, but for damage in this cache.
+    /// Fails with the errors of the stores, except for damage in this cache.
     pub fn transfer(&self, to: &Cache, query: &Query, mut progress: impl FnMut(&Transferred)) -> Result<Transferred> {
         let mut done = Transferred::default();
         for found in self.query(query)? {
@@ -74,7 +77,7 @@ impl Cache {
                 done.skipped += 1;
                 return Ok(());
             }
-            // Both are results of the call, for one code each.
+            // Both are results of the call, each for its own code.
             key = key.of_replaced(code);
             if to.contains(&key)? {
                 done.skipped += 1;
@@ -100,7 +103,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Whether the value is in the other cache now.
+    /// Copies a value if needed. Returns whether the other cache has it now.
     fn transfer_value(&self, to: &Cache, id: &Digest, done: &mut Transferred) -> Result<bool> {
         if to.values().age(id)?.is_some_and(|age| age < YOUNG) {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! Reading everything, to find what is damaged.
+//! Reading all entries of a cache to find damaged ones.
 
 use super::{Cache, THE_CACHE};
 use crate::{
@@ -6,33 +6,33 @@ use crate::{
     error::{Error, Result, ensure_not_forked},
 };
 
-/// What [`Cache::verify`] has found, so far or in the end.
+/// The progress or the result of [`Cache::verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// The records that are whole, or of a later format.
+    /// The number of records that are intact or have a later format.
     pub records: u64,
-    /// The values that are whole.
+    /// The number of values that are intact.
     pub values: u64,
-    /// The records whose result is missing. Their calls run anew; the records are left to be replaced then.
+    /// The number of records whose result is missing. Their calls run again and then replace the records.
     pub without_result: u64,
-    /// What is damaged, by the store's words. It has been set aside.
+    /// The error messages of damaged entries, which were quarantined.
     pub damaged: Vec<String>,
 }
 
 impl Verified {
-    /// Whether everything is whole and there.
+    /// Returns whether no entry is damaged and no result is missing.
     pub fn is_whole(&self) -> bool {
         self.damaged.is_empty() && self.without_result == 0
     }
 }
 
 impl Cache {
-    /// Reads every record and every value, which verifies them: what is damaged is set aside, so that its calls run anew,
-    /// and reported. After each entry `progress` is told what was found so far.
+    /// Reads every record and every value, which verifies them. Damaged entries are reported and quarantined, so that their calls
+    /// run again. After each entry, `progress` is called with the findings so far.
     ///
     /// # Errors
-    /// Those of the stores, but for damage.
+    /// Fails with the errors of the stores, except for damage.
     pub fn verify(&self, mut progress: impl FnMut(&Verified)) -> Result<Verified> {
         ensure_not_forked(|| THE_CACHE)?;
         let mut found = Verified::default();
@@ -61,7 +61,7 @@ impl Cache {
     }
 }
 
-/// What was read, unless it is damaged, which is noted.
+/// Returns the entry that was read, or `None` if it is damaged, which is added to `damaged`.
 fn found_whole<T>(read: Result<Option<T>>, damaged: &mut Vec<String>) -> Result<Option<T>> {
     match read {
         Err(error @ Error::Damaged { .. }) => {

@@ -1,5 +1,4 @@
-//! A thread's own level of the hot tier: a small table of sets, in which an entry has one of a few places. What is found
-//! here is found without a write to anything that threads share.
+//! The thread-local tier: a small set-associative table of results. A look-up in it writes to nothing that threads share.
 
 use std::{
     any::Any,
@@ -18,27 +17,28 @@ use crate::cache::stats::PerThread;
 
 const SETS: usize = 256;
 const WAYS: usize = 4;
-/// Of entries that weigh more, in bytes, a thread knows only where they are: what it keeps outlives what the cache gives up.
-/// Nor does it keep what weighs so much that all it has room for would weigh more than the cache keeps.
+/// The weight, in bytes, up to which a thread keeps a result itself, even after the shared tier has dropped it. To heavier
+/// results it keeps a weak reference. The limit is lower in caches with a small hot tier, so that a full table does not weigh
+/// more than the tier.
 const HEAVIEST: u64 = 2048;
 
-/// What names a call here.
+/// The key of a call in the thread-local tier.
 #[derive(Clone, Copy)]
 pub(crate) enum NearKey<'a> {
-    /// Its encoded arguments, or their digest.
+    /// The encoded arguments, or their digest.
     Encoded(HotKey<'a>),
-    /// The function at this address, and the words that stand for the arguments, with a hash of them.
+    /// The scalar key: the address of the function, the words of the arguments, and a hash of the words.
     Quick { function: usize, words: &'a [u64], hash: u64 },
 }
 
-/// A key that is kept.
+/// An owned key.
 enum Name {
     Encoded(usize, Box<[u8]>),
     Quick(usize, Box<[u64]>),
 }
 
 impl NearKey<'_> {
-    /// Whoever chooses arguments gains nothing by knowing it: a set has few places.
+    /// Returns a hash. It needs no secret seed: chosen arguments that collide only displace each other in one small set.
     #[inline]
     fn hash(&self) -> u64 {
         match self {
@@ -59,7 +59,7 @@ impl NearKey<'_> {
                 key.function == *function && *key.arguments == **arguments
             }
             (Self::Quick { function, words, .. }, Name::Quick(known, same)) => {
-                // Word by word: these are few, and `==` would call a function of the system's.
+                // Compared word by word: there are few, and `==` would call `memcmp`.
                 function == known && words.len() == same.len() && words.iter().zip(same).all(|(one, same)| one == same)
             }
             _ => false,
@@ -80,21 +80,22 @@ struct Entry {
     value: Near,
     generation: u64,
     until: Option<Instant>,
-    /// Where this thread counts what it serves of the cache.
+    /// This thread's counters of the cache.
     counters: Arc<PerThread>,
-    /// How often this thread has served calls of the function by their encoded arguments, where this is one.
+    /// The number of hits of the function by encoded arguments on this thread. `None` for a scalar key.
     by_encoding: Option<Rc<Cell<u64>>>,
 }
 
-/// A result, as a thread has it.
+/// A result in the thread-local tier.
 enum Near {
     Kept(Value),
-    /// As long as the cache keeps it.
+    /// A reference that is valid as long as the shared tier keeps the result.
     Known(Weak<dyn Any + Send + Sync>),
 }
 
 impl Near {
-    /// `None` where its allocation, which is freed only when nobody knows it any more, is large itself.
+    /// Returns the result for the thread-local tier. Returns `None` if the allocation of a heavy result is large itself: a weak
+    /// reference would keep it allocated.
     fn of(kept: &Kept, most: u64) -> Option<Self> {
         if kept.weight <= HEAVIEST.min(most / (SETS * WAYS) as u64) {
             return Some(Self::Kept(kept.value.clone()));
@@ -113,12 +114,12 @@ impl Near {
 }
 
 struct Table {
-    /// The hashes of what is in each place.
+    /// The hash of the entry in each place.
     hashes: [[u64; WAYS]; SETS],
     entries: [[Option<Box<Entry>>; WAYS]; SETS],
-    /// The place in a full set that is taken next.
+    /// The place in a full set that is replaced next.
     next: usize,
-    /// How often calls of each function were served by their encoded arguments.
+    /// The number of hits by encoded arguments for each function.
     by_encoding: HashMap<usize, Rc<Cell<u64>>, FixedState>,
 }
 
@@ -135,14 +136,14 @@ impl Drop for Local {
     }
 }
 
-/// Whether the thread is ending, and what it kept is being freed: the calls that this makes find other thread-local state
-/// gone.
+/// Returns whether the thread is ending and its results are being freed. Calls made while freeing them find other thread-local
+/// state already destroyed.
 pub(crate) fn thread_ends() -> bool {
     ENDS.get()
 }
 
-/// As [`get`], for arguments that went into the key encoded, which are to be checked now and then: on hits 1, 2, 4, 8, … of the
-/// function on this thread. On those nothing is found, and `is_due` is set.
+/// As [`get`], for a key of encoded arguments, which must be checked on hits 1, 2, 4, 8, … of the function on this thread. On
+/// these hits, sets `is_due` and returns `None`.
 #[inline]
 pub(crate) fn get_unless_due<R>(
     cache: u64,
@@ -169,7 +170,7 @@ pub(crate) fn get_unless_due<R>(
     found.ok().flatten()
 }
 
-/// What `look` makes of the entry, if it is here and of this generation. Counted as a hit if it makes anything of it.
+/// Applies `look` to the entry, if there is one of this generation. Counts a hit if `look` returns a result.
 #[inline]
 pub(crate) fn get<R>(
     cache: u64,
@@ -177,7 +178,7 @@ pub(crate) fn get<R>(
     key: &NearKey<'_>,
     look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
 ) -> Option<R> {
-    // A thread that is ending has no table left.
+    // The table of a thread that is ending is already destroyed.
     let found = TABLE.try_with(|table| {
         let table = table.0.try_borrow().ok()?;
         let entry = table.as_ref()?.find(cache, generation, key)?;
@@ -188,13 +189,13 @@ pub(crate) fn get<R>(
     found.ok().flatten()
 }
 
-/// Keeps an entry, in place of whatever is in its way.
+/// Keeps an entry, displacing another one if its set is full.
 pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
     let Some(value) = Near::of(kept, hot.tier.size) else { return };
     let Kept { generation, until, .. } = *kept;
     let (cache, name) = (hot.id, key.name());
     let replaced = TABLE.try_with(|table| {
-        // Not while somebody looks: a clone that a look makes may call memoized functions.
+        // Fails during a look-up on this thread: the clone that it makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;
         let table = table.get_or_insert_with(Table::new);
         let by_encoding = match key {
@@ -203,11 +204,11 @@ pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerT
         };
         table.keep(key, Box::new(Entry { cache, name, value, generation, until, counters, by_encoding }))
     });
-    // Freed after the borrow has ended, for the same reason.
+    // Freed after the borrow has ended, because freeing may call memoized functions, too.
     drop(replaced);
 }
 
-#[allow(clippy::cast_possible_truncation)] // Its last digits are asked for.
+#[allow(clippy::cast_possible_truncation)] // Only the lowest bits are needed.
 #[inline]
 fn set(hash: u64) -> usize {
     hash as usize % SETS
@@ -223,7 +224,7 @@ impl Table {
         })
     }
 
-    /// Where hits of the function at this address are counted.
+    /// Returns the counter of hits by encoded arguments of the function at this address.
     fn hits_by_encoding(&mut self, function: usize) -> Rc<Cell<u64>> {
         self.by_encoding.entry(function).or_default().clone()
     }
@@ -244,7 +245,8 @@ impl Table {
         None
     }
 
-    /// What was in the place that it takes: of the same call, else none, else the next in turn.
+    /// Stores an entry, and returns the entry that it displaces. It takes the place of an entry of the same call, otherwise an
+    /// empty place, otherwise the places of a full set in turn.
     fn keep(&mut self, key: &NearKey<'_>, entry: Box<Entry>) -> Option<Box<Entry>> {
         let hash = key.hash();
         let entries = &mut self.entries[set(hash)];

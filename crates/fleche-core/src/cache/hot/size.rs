@@ -1,10 +1,10 @@
-//! The hot tier as text.
+//! The text form of a hot tier's settings.
 
 use serde::{Deserialize, Serialize};
 
 use super::HotTier;
 
-/// What stands in a configuration.
+/// A hot tier as written in a configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum AsText {
@@ -51,9 +51,9 @@ impl From<HotTier> for AsText {
 }
 
 fn wrong_size(text: &str, error: &str) -> String {
-    format!("`{text}` is no size ({error}): say `\"64 MiB\"`, a number of bytes, or 0 for none")
+    format!("`{text}` is not a size ({error}): use `\"64 MiB\"`, a number of bytes, or 0 for none")
 }
 
 fn wrong_age(text: &str, error: &humantime::DurationError) -> String {
-    format!("`{text}` is no time ({error}): say `\"10s\"`, `\"5min\"` or `\"2h\"`")
+    format!("`{text}` is not a duration ({error}): use `\"10s\"`, `\"5min\"` or `\"2h\"`")
 }
