@@ -1,11 +1,11 @@
-//! The one place where panics are caught.
+//! The only module that catches panics.
 //!
-//! A call must not fail because of the cache, and no computed result may be lost to it. The cache therefore runs the code
-//! that types of arguments and results bring along (`Serialize`, `Deserialize`, `PartialEq`, `Clone`), kinds of metadata and
-//! stores through [`contain`] or [`carry`], and drops what it owns of the caller's values with [`discard`] or as
-//! [`Contained`]. No lock is held while such code runs, since it may call memoized functions.
+//! A call must not fail, and no computed result may be lost, because of the cache. The cache therefore runs foreign code
+//! through [`contain`] or [`carry`]: the implementations of `Serialize`, `Deserialize`, `PartialEq` and `Clone` of arguments
+//! and results, kinds of metadata, and stores. It drops the caller's values that it owns with [`discard`] or as [`Contained`].
+//! No lock is held while foreign code runs, because it may call memoized functions.
 //!
-//! A panic of a memoized body is the caller's own. [`carry`] takes it to the thread that waits for the result.
+//! A panic of a memoized body belongs to the caller: [`carry`] transfers it to the thread that waits for the result.
 
 use std::{
     any::Any,
@@ -21,11 +21,11 @@ use std::{
 };
 
 thread_local! {
-    /// Where the last panic of this thread arose.
+    /// The location of the last panic of this thread.
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// A panic that was caught and goes no further.
+/// A panic that was caught and is not resumed.
 #[derive(Debug)]
 pub(crate) struct Panic {
     message: String,
@@ -38,13 +38,13 @@ impl fmt::Display for Panic {
     }
 }
 
-/// Runs foreign code for the cache. Costs nothing where it does not panic.
+/// Runs foreign code for the cache. Costs nothing if it does not panic.
 ///
 /// # Errors
-/// The panic. The panic hook that is set has printed it, with its location.
+/// Returns the panic, which the panic hook has already printed with its location.
 #[inline]
 pub(crate) fn contain<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
-    // What the panic left half done is either gone with the closure or not used any more by the caller.
+    // State that the panic left inconsistent is dropped with the closure or no longer used by the caller.
     panic::catch_unwind(AssertUnwindSafe(run)).map_err(caught)
 }
 
@@ -54,15 +54,15 @@ fn caught(payload: Box<dyn Any + Send>) -> Panic {
     Panic { message: into_message(payload) }
 }
 
-/// Drops a value of the caller's. A panic in that is logged and goes no further.
+/// Drops a value of the caller. A panic in its `Drop` is caught and logged.
 pub(crate) fn discard<T>(value: T) {
     dropping(|| drop(value));
 }
 
-/// A value of the caller's that the cache owns. A panic while it is dropped is logged and goes no further, so that it can be
-/// dropped on any thread, by a thread that ends, and while another panic unwinds.
+/// A value of the caller that the cache owns. A panic in its `Drop` is caught and logged, so it can be dropped on any thread,
+/// even on one that is ending, and while another panic unwinds.
 #[derive(Debug)]
-// An option, since a value can be moved out of that, and dropped in place, by safe code.
+// An `Option`, so that safe code can move the value out and drop it in place.
 pub(crate) struct Contained<T>(Option<T>);
 
 impl<T> Contained<T> {
@@ -70,7 +70,7 @@ impl<T> Contained<T> {
         Self(Some(value))
     }
 
-    /// The value, which is the caller's again.
+    /// Returns the value, which is no longer protected.
     pub(crate) fn into_inner(mut self) -> T {
         self.0.take().unwrap_or_else(|| gone())
     }
@@ -92,7 +92,7 @@ impl<T> DerefMut for Contained<T> {
 }
 
 fn gone() -> ! {
-    unreachable!("a contained value goes only with what contains it")
+    unreachable!("a contained value is taken out only when its container is consumed or dropped")
 }
 
 impl<T> Drop for Contained<T> {
@@ -104,26 +104,26 @@ impl<T> Drop for Contained<T> {
 }
 
 fn dropping(run: impl FnOnce()) {
-    // The location of a panic whose unwinding runs this.
+    // This may run while another panic unwinds, whose location must be kept.
     let before = if thread::panicking() { LOCATION.try_with(RefCell::take).ok() } else { None };
     let dropped = contain(run);
     if let Some(before) = before {
         let _ = LOCATION.try_with(|kept| kept.replace(before));
     }
     if let Err(panic) = dropped {
-        crate::log::warn!("the `Drop` of an argument, of a result or of what else a call brings along {panic}");
+        crate::log::warn!("the `Drop` of an argument, a result or another value of a call {panic}");
     }
 }
 
-/// Whether the panic hook notes locations.
+/// Whether the panic hook records locations.
 static WATCHES: AtomicBool = AtomicBool::new(false);
 
-/// The location is known to the panic hook alone; one that notes it goes before the one that is set.
+/// Installs a panic hook that records the location, which only hooks can see, and then calls the earlier hook.
 #[cold]
 #[inline(never)]
 fn watch_locations() {
     static WATCHING: Once = Once::new();
-    // A thread that panics may not change the hook; the next one does.
+    // A panicking thread must not change the hook. The next caller changes it.
     if thread::panicking() {
         return;
     }
@@ -131,7 +131,7 @@ fn watch_locations() {
         let earlier = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let location = info.location().map(ToString::to_string);
-            // A thread that is ending keeps no location. The panic itself is still reported.
+            // A thread that is ending cannot keep the location. The panic itself is still reported.
             let _ = LOCATION.try_with(|kept| kept.replace(location));
             earlier(info);
         }));
@@ -139,21 +139,24 @@ fn watch_locations() {
     });
 }
 
-/// A panic with its location, on its way to another thread.
+/// A panic with its location, to be resumed on another thread.
 pub(crate) struct Carried {
     payload: Box<dyn Any + Send>,
     location: Option<String>,
 }
 
-/// Runs the closure; a panic in it can go on on another thread, the same as if it had arisen there. Costs next to nothing where
+/// Runs the closure. A panic in it can be resumed on another thread, as if it had started there. Costs almost nothing if
 /// nothing panics.
+///
+/// # Errors
+/// Returns the panic.
 #[inline]
 pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
     if !WATCHES.load(Relaxed) {
         watch_locations();
     }
     let before = Before::take();
-    // What a panic leaves half done lies in the closure, which is gone, or is the body's own business as in any thread.
+    // State that a panic leaves inconsistent is dropped with the closure, or is the body's responsibility, as on any thread.
     match panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => {
             before.put_back();
@@ -170,8 +173,8 @@ fn carried(payload: Box<dyn Any + Send>, before: Before) -> Carried {
     Carried { payload, location }
 }
 
-/// The location of an earlier panic: one that was caught elsewhere, or one whose unwinding runs what follows and is reported
-/// later.
+/// The location of an earlier panic of this thread, which must be restored: the panic was caught by other code, or it is being
+/// unwound now and is reported later.
 struct Before(Option<String>);
 
 impl Before {
@@ -180,7 +183,7 @@ impl Before {
         Self(if LOCATION.try_with(|kept| kept.borrow().is_some()) == Ok(true) { take_location() } else { None })
     }
 
-    /// Where there was none, one that was noted since stays: the next panic's replaces it, and what takes it first puts it back.
+    /// Restores the location. If there was none, a location recorded since is left in place: the next panic overwrites it.
     #[inline]
     fn put_back(self) {
         if self.0.is_some() {
@@ -202,12 +205,12 @@ fn put_location_back(location: Option<String>) {
 }
 
 impl Carried {
-    /// One that arose in another process.
+    /// Creates a panic that was reported by another process.
     pub(crate) fn from_elsewhere(message: String, location: Option<String>) -> Self {
         Self { payload: Box::new(message), location }
     }
 
-    /// Lets the panic go on from here. The panic hook, which has printed it, is not called again.
+    /// Resumes the panic. The panic hook has already printed it and is not called again.
     pub(crate) fn go_on(self) -> ! {
         LOCATION.set(self.location);
         panic::resume_unwind(self.payload)
@@ -219,12 +222,12 @@ impl Carried {
     }
 }
 
-/// Returns the message of a panic, or nothing where it is not text. The payload is dropped, which may panic in turn.
+/// Returns the message of a panic, or an empty string if it is not text. Drops the payload, which may panic again.
 fn into_message(payload: Box<dyn Any + Send>) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default().to_owned();
     if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // Its own payload might panic as well, and so on without end.
+        // Dropping the new payload might panic as well, without end.
         std::mem::forget(again);
     }
     message
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn contained_value_whose_drop_panics_can_be_dropped_while_a_panic_unwinds() {
+    fn drop_of_contained_value_may_panic_during_unwinding() {
         let Err(carried) = carry(|| -> u8 {
             let _contained = Contained::new(Panics("amid"));
             panic!("the first")
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn contained_value_is_given_back_whole() {
+    fn contained_value_is_returned_unchanged() {
         let kept = Contained::new(String::from("kept"));
         assert_eq!(*kept, "kept");
         assert_eq!(kept.into_inner(), "kept");
