@@ -232,10 +232,10 @@ mod tests {
 
     #[test]
     fn error_for_unknown_name_lists_known_names() {
-        let error = run(&arguments(&["nobody"], &[], &[])).unwrap_err();
-        assert!(error.contains("`nobody`") && error.contains("example"), "{error}");
-        let error = run(&arguments(&[], &["nobody"], &[])).unwrap_err();
-        assert!(error.contains("`nobody`") && error.contains("threads"), "{error}");
+        let error = run(&arguments(&["unknown"], &[], &[])).unwrap_err();
+        assert!(error.contains("`unknown`") && error.contains("example"), "{error}");
+        let error = run(&arguments(&[], &["unknown"], &[])).unwrap_err();
+        assert!(error.contains("`unknown`") && error.contains("threads"), "{error}");
         let error = run(&arguments(&[], &[], &["nothing"])).unwrap_err();
         assert!(error.contains("`nothing`") && error.contains("values::absence"), "{error}");
     }

@@ -234,7 +234,7 @@ pub use file_content::FileContent;
 ///
 /// # What can be memoized
 ///
-/// The attribute goes on free functions, including generic ones whose type parameters are `'static`. For a method or an
+/// The attribute applies to free functions, including generic ones whose type parameters are `'static`. For a method or an
 /// associated function, write a free function and call it from there. Parameters may be values, `&T`, `&str`, `&[T]`,
 /// `&Path`, `mut`, `impl Trait`, or patterns (named `arg0`, `arg1`, … by position in keys). Arguments must be
 /// `Serialize + DeserializeOwned`; results must also be `Clone + Send + Sync + 'static`. Of a `Result`, only the value of

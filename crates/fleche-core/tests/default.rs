@@ -42,8 +42,8 @@ fn explicit_default_overrides_configuration_files() {
     let named = Cache::named("mine").unwrap();
     assert_eq!(named.config(), active_cache().config());
     assert!(named.contains(&somewhere::key(1)).unwrap());
-    let error = Cache::named("nobody").unwrap_err().to_string();
-    assert!(error.contains("`nobody`") && error.contains("mine"), "{error}");
+    let error = Cache::named("unknown").unwrap_err().to_string();
+    assert!(error.contains("`unknown`") && error.contains("mine"), "{error}");
 
     let default = Cache::new(MemoryValues::new(), MemoryCalls::new());
     set_default_cache(default.clone());

@@ -3,7 +3,7 @@
 #![expect(
     clippy::option_option,
     clippy::zero_sized_map_values,
-    reason = "nobody would choose such types, but they have to be encoded"
+    reason = "such types are unusual, but they must be encoded, too"
 )]
 
 #[path = "encoding/attributes.rs"]

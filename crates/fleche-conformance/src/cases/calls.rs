@@ -23,7 +23,7 @@ pub(crate) fn absence(fixture: &Fixture) {
         assert!(!store.remove(&absent_key, None).unwrap(), "remove, {round}");
         assert!(!store.remove(&absent_key, Some(&absent.record())).unwrap(), "compare-and-remove, {round}");
         assert_eq!(store.keys(&absent_key.into()).unwrap().count(), 0, "keys, {round}");
-        let query = Query::new().function("conformance::nobody");
+        let query = Query::new().function("conformance::unknown");
         assert_eq!(store.find(&query).unwrap().count(), 0, "find, {round}");
         let other = record("conformance::other", 1, b"noise");
         store.put(&key(&other), &other).unwrap();

@@ -71,9 +71,9 @@ pub(crate) fn by_argument(fixture: &Fixture) {
     check(fixture, &where_is("nth", 4), 6, has("nth", 4));
     check(fixture, &where_is("third", 0), 24, has("third", 0));
     check(fixture, &where_is("fixed", 7), 60, has("fixed", 7));
-    // No call has the value 10 for `nth`, or a parameter `nobody`.
+    // No call has the value 10 for `nth`, or a parameter `unknown`.
     check(fixture, &where_is("nth", 10), 0, |_| false);
-    check(fixture, &where_is("nobody", 4), 0, |_| false);
+    check(fixture, &where_is("unknown", 4), 0, |_| false);
     let both = where_is("nth", 4).argument("third", &1u64).unwrap();
     check(fixture, &both, 6, |record| has("nth", 4)(record) && has("third", 1)(record));
     let contradiction = where_is("nth", 4).argument("nth", &5u64).unwrap();

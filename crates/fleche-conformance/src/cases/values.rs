@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 pub(crate) fn absence(fixture: &Fixture) {
     let store = fixture.open_values();
-    let id = Digest::of(b"nobody has put this");
+    let id = Digest::of(b"never stored");
     for round in ["in an empty store", "next to another entry"] {
         assert_eq!(store.get(&id).unwrap(), None, "get, {round}");
         assert!(!store.contains(&id).unwrap(), "contains, {round}");
@@ -129,7 +129,7 @@ pub(crate) fn remove_all(fixture: &Fixture) {
     let ids: Vec<_> = (0..50).map(|nth| put(&*store, &noise(nth, 100))).collect();
     assert_eq!(store.remove_all(&[], None).unwrap(), 0);
     assert_eq!(store.remove_all(&ids, Some(HOUR)).unwrap(), 0, "entries younger than an hour were removed as older");
-    let gone = [&ids[..20], &[Digest::of(b"nobody has put this")]].concat();
+    let gone = [&ids[..20], &[Digest::of(b"never stored")]].concat();
     assert_eq!(store.remove_all(&gone, None).unwrap(), 20);
     assert_eq!(store.remove_all(&gone, None).unwrap(), 0);
     for (at, id) in ids.iter().enumerate() {

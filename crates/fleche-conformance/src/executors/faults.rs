@@ -59,10 +59,10 @@ pub(super) fn cancel(place: &Workplace) {
 
 pub(super) fn unknown_option(place: &Workplace) {
     let log = place.path("log");
-    let unknown = place.executor.with(Resources::new().option("an-option-of-nobody", "1"));
+    let unknown = place.executor.with(Resources::new().option("an-unknown-option", "1"));
     match result(unknown.submit(writes, (log.clone(),))) {
         Err(JobError::Rejected { why }) => {
-            assert!(why.contains("`an-option-of-nobody`"), "the refusal does not name the option: {why}");
+            assert!(why.contains("`an-unknown-option`"), "the refusal does not name the option: {why}");
         }
         other => panic!("a task with an unknown option was not rejected: {other:?}"),
     }

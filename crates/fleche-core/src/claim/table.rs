@@ -19,7 +19,7 @@ pub(super) struct Part {
 
 #[derive(Default)]
 pub(super) struct Flying {
-    // Keys are digests, so nobody can choose them to collide.
+    // Keys are digests, so they cannot be chosen to collide.
     pub(super) flying: HashMap<Route, Arc<Flight>, RandomState>,
     /// The calls that ended last.
     last: [Option<Route>; LAST],

@@ -56,7 +56,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes the message and those that arrive meanwhile, until nothing is left to write.
+    /// Writes the message and the messages that arrive while it is written, until nothing is left to write.
     fn write_all(&mut self, message: Message, out: &Receiver<Message>) -> io::Result<()> {
         self.write(message)?;
         loop {

@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) watched: bool,
 }
 
-/// A queue of tasks, each of which is told its slot.
+/// A queue of tasks in numbered slots. Each task stores the number of its slot, so it is found by its job.
 pub(super) struct Line {
     /// The number that identifies the pool.
     pool: usize,

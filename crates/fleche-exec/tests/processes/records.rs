@@ -119,7 +119,7 @@ fn record_made_while_the_task_was_queued_is_a_hit_in_the_worker() {
     let pool = wrap_executor(pool(1));
     let busy = pool.submit(super::common::wait_for, (gate.clone(),));
     let waits = pool.submit(double, (4,));
-    // Another part of the program computes the call meanwhile.
+    // The call is computed and recorded while the task is queued.
     double(4);
     std::fs::write(gate, "").unwrap();
     result(busy).unwrap();

@@ -200,7 +200,7 @@ fn process_with_the_file_open_sees_the_repaired_content() {
         write(&file(&scratch), at, &bytes);
         let values = scratch.open_values();
         assert_eq!(present(&values).len(), VALUES as usize);
-        writeln!(child.stdin.as_mut().unwrap(), "go on").unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "continue").unwrap();
         assert!(says.any(|line| line == "written"));
         assert_eq!(scratch.open_calls().get(&key(5000)).unwrap(), Some(record(5000)));
         scratch.open_calls().remove(&key(5000), None).unwrap();
@@ -293,7 +293,7 @@ fn file_of_another_program_is_refused_and_left_alone() {
     without_header[..100].fill(0);
     let mut of_sqlite = vec![0; 3 * PAGE];
     of_sqlite[..16].copy_from_slice(b"SQLite format 3\0");
-    for content in [b"a text of somebody".repeat(1000), with_theirs, without_header, of_sqlite] {
+    for content in [b"the text of another program".repeat(1000), with_theirs, without_header, of_sqlite] {
         let scratch = Scratch::sqlite();
         fs::write(file(&scratch), &content).unwrap();
         let error = SqlValues::open_with(&scratch.values).unwrap_err();
