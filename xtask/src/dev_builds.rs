@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use crate::document;
@@ -38,14 +39,17 @@ pub(crate) fn run(Arguments { write }: &Arguments) -> Result<(), String> {
         columns.push(times(profile)?);
     }
     let mut table = String::from("| a hit of 8 MB in files |");
-    PROFILES.iter().for_each(|(heading, _)| write!(table, " {heading} |").expect("writing to a string cannot fail"));
+    for (heading, _) in PROFILES {
+        write!(table, " {heading} |").expect("writing to a string cannot fail");
+    }
     table.push_str("\n|---|");
     table.push_str(&"---:|".repeat(PROFILES.len()));
     table.push('\n');
     for (row, (name, _)) in columns[0].iter().enumerate() {
         write!(table, "| {name} |").expect("writing to a string cannot fail");
         for column in &columns {
-            write!(table, " {:.1} ms |", column[row].1 as f64 / 1000.0).expect("writing to a string cannot fail");
+            write!(table, " {:.1} ms |", column[row].1.as_secs_f64() * 1000.0)
+                .expect("writing to a string cannot fail");
         }
         table.push('\n');
     }
@@ -53,9 +57,9 @@ pub(crate) fn run(Arguments { write }: &Arguments) -> Result<(), String> {
     if *write { document::write(document::PERFORMANCE, "dev", &table) } else { Ok(()) }
 }
 
-/// Builds the program as a separate project with this profile, runs it, and returns the name and the microseconds of each
+/// Builds the program as a separate project with this profile, runs it, and returns the name and the time of each
 /// measurement.
-fn times(profile: &str) -> Result<Vec<(String, u64)>, String> {
+fn times(profile: &str) -> Result<Vec<(String, Duration)>, String> {
     let project = document::file("target").join("dev-builds");
     let failed = |path: &Path| {
         let path = path.display().to_string();
@@ -87,7 +91,8 @@ fn times(profile: &str) -> Result<Vec<(String, u64)>, String> {
         .lines()
         .map(|line| {
             let (name, micros) = line.split_once('\t').ok_or_else(|| format!("no tab in `{line}`"))?;
-            Ok((name.to_owned(), micros.parse().map_err(|error| format!("`{line}`: {error}"))?))
+            let micros = micros.parse().map_err(|error| format!("`{line}`: {error}"))?;
+            Ok((name.to_owned(), Duration::from_micros(micros)))
         })
         .collect()
 }

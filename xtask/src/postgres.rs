@@ -125,7 +125,9 @@ impl Server {
 
     /// Continues all processes of the server.
     pub(crate) fn resume(&self) {
-        self.children().into_iter().for_each(|child| signal(child, Signal::SIGCONT));
+        for child in self.children() {
+            signal(child, Signal::SIGCONT);
+        }
         signal(self.child.id(), Signal::SIGCONT);
     }
 
@@ -134,7 +136,9 @@ impl Server {
         self.suspend();
         let children = self.children();
         signal(self.child.id(), Signal::SIGKILL);
-        children.iter().for_each(|child| signal(*child, Signal::SIGKILL));
+        for child in &children {
+            signal(*child, Signal::SIGKILL);
+        }
         let _ = self.child.wait();
         // A new server refuses to start while a process of the old one exists.
         while children.iter().any(|child| parent_of(*child).is_some()) {

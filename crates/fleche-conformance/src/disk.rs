@@ -74,8 +74,12 @@ impl Disk<'_> {
         use std::os::unix::fs::PermissionsExt as _;
         let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         let (all_files, all_directories) = self.all();
-        all_files.iter().for_each(|file| set(file, files));
-        all_directories.iter().for_each(|directory| set(directory, directories));
+        for file in &all_files {
+            set(file, files);
+        }
+        for directory in &all_directories {
+            set(directory, directories);
+        }
     }
 
     #[cfg(not(unix))]

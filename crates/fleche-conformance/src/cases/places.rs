@@ -113,13 +113,13 @@ mod in_peer {
     };
 
     /// The limit in bytes, which is larger than a store with the first entries, and much smaller than the results put later.
-    const LIMIT: u64 = 4_000_000;
+    const LIMIT: usize = 4_000_000;
     const LARGE: usize = 1_000_000;
 
     pub(crate) fn limited_in_peer(pair: &Pair) {
         let (values, calls) = (pair.values.open().unwrap(), pair.calls.open().unwrap());
         let (_, most) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
-        setrlimit(Resource::RLIMIT_FSIZE, LIMIT, most).unwrap();
+        setrlimit(Resource::RLIMIT_FSIZE, LIMIT as u64, most).unwrap();
         let scene = Scene::new();
         let cache = Cache::of(values.clone(), calls.clone(), true).hot_tier(HotTier::OFF);
         for turn in 0..2 {
@@ -128,7 +128,7 @@ mod in_peer {
                 cache.scope(|| scene.call(Call::Short(100 * turn + x))).unwrap();
             }
             // This result alone exceeds the limit.
-            cache.scope(|| scene.call(Call::Long(1, 2 * LIMIT as usize))).unwrap();
+            cache.scope(|| scene.call(Call::Long(1, 2 * LIMIT))).unwrap();
         }
         assert!(cache.stats().faults > 0, "no operation reached the limit: {:?}", cache.stats());
         for item in kept() {

@@ -36,10 +36,10 @@ pub(crate) fn in_peer(pair: &Pair) {
             let computed = cache.scope(|| compute(0) && compute(TURNS + 1));
             let cannot_open = || pair.values.open().is_err() && pair.calls.open().is_err();
             let refuses = || cache.calls().get(&known).is_err() && cache.calls().sync(&known).is_err();
-            let refused = !pair.durable || cannot_open() && refuses();
+            let untouched = !pair.durable || cannot_open() && refuses();
             // Closing the cache here must not write entries that the parent has yet to write.
             drop(std::mem::replace(&mut cache, Cache::void()));
-            computed && refused
+            computed && untouched
         }));
         assert!(cache.scope(|| compute(turn)));
     }

@@ -135,7 +135,7 @@ impl Plan {
                 return Ok(());
             }
             Fault::Hang => {
-                let is_on = |_: &mut ()| !self.ended.load(SeqCst);
+                let is_on = |(): &mut ()| !self.ended.load(SeqCst);
                 drop(self.changed.wait_while(self.lock(), is_on).unwrap_or_else(PoisonError::into_inner));
                 return Ok(());
             }
