@@ -55,8 +55,9 @@ use stats::Counters;
 ///
 /// A failing store costs a call only time: the body runs, its value is returned, and the failure is counted in
 /// [`Stats::faults`]. A store that fails three times in a row, or once by a timeout, is left alone for one second: calls do
-/// without the operation (look-up, claim or record) that fails, and are counted under [`Skip::StoreLeftAlone`]. Then one
-/// call tries the store again; each failure doubles the pause, up to one minute.
+/// without the operation that fails (look-up, claim or record), and also without claims and records if look-ups fail. Calls
+/// that are not recorded are counted under [`Skip::StoreLeftAlone`]. Then one call tries the store again; each failure doubles
+/// the pause, up to one minute.
 ///
 /// I/O errors, errors of the engine behind a store ([`Error::Backend`]) and panics count as failures; damaged entries and
 /// refusals do not. A store that can be read but not written still answers hits, and a store whose claims fail still records.

@@ -237,7 +237,7 @@ fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Ar
     Some((keyed(function, cache, &mut arguments)?, arguments))
 }
 
-/// Returns whether the function's calls may be looked up and recorded. A refusal of the function is counted.
+/// Returns whether the function's calls may be looked up and recorded. If the function itself is refused, counts the reason.
 fn admits(function: &Function, cache: &Cache) -> bool {
     if fork::is_child() {
         fork::warn_once();
@@ -277,7 +277,7 @@ fn keyed(function: &'static Function, cache: &Cache, arguments: &mut Arguments) 
     }
 }
 
-/// Returns how to record a call that was not found, or `None` if its arguments are due to be checked and fail.
+/// Returns the [`Recording`] of a call that was not found, or `None` if its arguments are due to be checked and fail.
 fn check(
     function: &'static Function,
     cache: Cache,

@@ -80,7 +80,7 @@ impl Compact {
     }
 }
 
-/// A buffer of more bytes is not kept for the next record.
+/// The maximum size, in bytes, of a buffer that is kept for the next record.
 const LARGEST_BUFFER: usize = 4096;
 
 thread_local! {
@@ -132,8 +132,8 @@ fn take_value(rest: &mut &[u8]) -> Option<ValueRef> {
     InlineBytes::new(rest.split_off(..usize::from(head))?).map(ValueRef::Inline)
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that others follow.
-#[allow(clippy::cast_possible_truncation)] // The lowest bits are wanted.
+/// Appends a length: seven bits per byte, lowest first. The eighth bit is set if more bytes follow.
+#[allow(clippy::cast_possible_truncation)] // Only the lowest bits are needed.
 fn push_len(buffer: &mut Vec<u8>, mut len: usize) {
     while len >= 0x80 {
         buffer.push(len as u8 | 0x80);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn record_comes_back_as_it_was_put() {
+    fn record_is_returned_as_it_was_put() {
         let shared = Shared::default();
         let values = [0, 1, 64, 65].map(|len| ValueRef::of(&vec![7; len]));
         let argument = |len: usize, value| Argument("ü".repeat(len).into(), value);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn compact_record_that_is_cut_off_is_an_error() {
+    fn truncated_compact_record_is_an_error() {
         let record = record(vec![Argument("x".into(), ValueRef::of(b"1"))], ValueRef::of(b"2"), false);
         let compact = Compact::new(&record, &Shared::default()).unwrap();
         let whole = compact.rest.len();

@@ -43,8 +43,8 @@ pub(crate) struct Call {
 
 /// The maximum capacity, in bytes, of a buffer that is kept for the next call.
 const KEPT_BUFFER: usize = 1 << 20;
-/// The same if the last call has used at least a quarter of the buffer. Allocating many megabytes costs as much as hashing
-/// them, and calls with large arguments often follow each other. The next small call frees the buffer.
+/// The maximum capacity, in bytes, if the last call has used at least a quarter of the buffer. Allocating many megabytes
+/// costs as much as hashing them, and calls with large arguments often follow each other. The next small call frees it.
 const KEPT_LARGE: usize = 1 << 24;
 
 thread_local! {

@@ -62,7 +62,7 @@ impl Right {
         self.0.is_late()
     }
 
-    /// Prepares the release of the claim: if the call could not be stored, releasing it must not wait for the store.
+    /// Lets the claim be released in the background if the call could not be stored: the release could take long, too.
     pub(super) fn expect_trouble(&self, stored: &Result<Stored>) {
         let is_trouble = !matches!(stored, Ok(Stored::Kept) | Err(Error::Refused { .. }));
         if is_trouble && let Some(held) = self.0.held() {

@@ -56,7 +56,7 @@ fn read_only_file_can_be_read() {
     }
 }
 
-/// What the child does; nothing where this is no child.
+/// Reads the stores in a child process; does nothing in the parent process.
 #[test]
 fn reader() {
     let Ok(configs) = env::var("FLECHE_READER") else { return };

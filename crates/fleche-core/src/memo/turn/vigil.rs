@@ -27,7 +27,7 @@ const STILL: Duration = Duration::from_secs(1);
 const UNPOLLED_LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// A future that was woken this long ago and is not polled is held by its task, provided that the waiter is woken in time.
 const UNPOLLED: Duration = Duration::from_secs(10);
-/// The same where a thread waits: it is woken in time even if all threads of the future's runtime are busy.
+/// The same if a thread waits: it is woken in time even if all threads of the future's runtime are busy.
 const UNPOLLED_BY_OTHERS: Duration = Duration::from_mins(1);
 /// A waiter that is woken later than this after its due time is not woken in time.
 const IN_TIME: Duration = Duration::from_millis(500);
@@ -173,8 +173,8 @@ impl<'a> Vigil<'a> {
         circle
     }
 
-    /// Returns whether the leader is a future that its task holds without polling it. Where all tasks are delayed, this waiter
-    /// is not woken in time either, so the delay of the leader proves nothing.
+    /// Returns whether the leader is a future that its task holds without polling it. If all tasks are delayed, this waiter is
+    /// not woken in time either, so the delay of the leader proves nothing.
     fn is_unpolled(&mut self, now: Instant) -> bool {
         let in_time = self.due.is_some_and(|due| now.saturating_duration_since(due) < IN_TIME);
         let unpolled = self.flight.as_ref().and_then(|flight| flight.polls()?.unpolled()).filter(|_| in_time);
