@@ -63,8 +63,8 @@ impl Gc {
         self
     }
 
-    /// Also keeps the values to which records of this cache refer. Name **every** cache that shares the store of values: values of
-    /// a cache that is not named are removed, and its calls are computed again.
+    /// Also keeps the values to which records of this cache refer. Name **every** cache that shares the store of values: values to
+    /// which only an unnamed cache refers are removed, and its calls are computed again.
     pub fn keep(mut self, other: &Cache) -> Self {
         self.others.push(other.clone());
         self
