@@ -3,6 +3,7 @@
 mod code;
 mod crates;
 mod order;
+mod phrases;
 mod prose;
 mod source;
 mod tree;
@@ -25,6 +26,7 @@ const RULES: &[(&str, Rule)] = &[
     ("dependency versions are in the workspace's table", crates::versions),
     ("core's modules import downward", order::downward),
     ("links in .md files resolve", prose::links),
+    ("no phrase that the style rules out", phrases::ruled_out),
 ];
 
 /// Checks this workspace.
