@@ -70,7 +70,7 @@ pub(super) enum Replaces {
     Code,
     /// A record of any code, which must be kept: it lacks fields of the result type.
     Lacking,
-    /// A record of any code, which must be kept: it does not decode, or was not read.
+    /// A record of any code, which must be kept: it does not decode.
     Any,
 }
 
@@ -93,7 +93,8 @@ impl Replaces {
         }
         match attempt(|| cache.calls().contains(key)) {
             Ok(false) => Ok(Self::Nothing),
-            Ok(true) => Ok(Self::Any),
+            // A record of this code is replaced by what the same code computed.
+            Ok(true) => Ok(Self::Code),
             // Only a failure is counted: an answer does not show that records can be read or written.
             Err(error) => {
                 cache.ask(Operation::WriteRecord, || Err(error)).inspect_err(|why| not_recorded(function, cache, why))

@@ -158,7 +158,7 @@ fn instance_written_by_another_build_is_refused_with_advice() {
     let mut forged = text.clone();
     forged["function"]["position"]["executable"] = fleche_core::Digest::of(b"another").to_string().into();
     let why = refusal::<u8>(&forged.to_string());
-    assert!(why.contains("another build") && why.contains("largest::<u8>") && why.contains("anew"), "{why}");
+    assert!(why.contains("another build") && why.contains("largest::<u8>") && why.contains("write it again"), "{why}");
 }
 
 #[test]
@@ -202,9 +202,9 @@ fn refused_text_runs_nothing_and_opens_nothing() {
         ("\"03\"", "\"0303\"", "argument `x`"),
         ("\"03\"", "\"\"", "argument `x`"),
         ("\"03\"", "\"3\"", "hexadecimal"),
-        ("\"x\"", "\"y\"", "takes [\"x\"]"),
-        ("[[\"x\",\"03\"]]", "[]", "takes [\"x\"]"),
-        ("[[\"x\",\"03\"]]", "[[\"x\",\"03\"],[\"x\",\"03\"]]", "takes [\"x\"]"),
+        ("\"x\"", "\"y\"", "takes the arguments [\"x\"]"),
+        ("[[\"x\",\"03\"]]", "[]", "takes the arguments [\"x\"]"),
+        ("[[\"x\",\"03\"]]", "[[\"x\",\"03\"],[\"x\",\"03\"]]", "takes the arguments [\"x\"]"),
     ] {
         assert!(text.contains(from));
         let why = refusal::<i64>(&text.replace(from, to));
