@@ -1,8 +1,8 @@
-//! Checks that must hold for any bytes, shared by the fuzz target `decode` and the tests of `fleche-core`.
+//! Checks that must hold for any bytes, shared by the fuzz target `decode` and the tests of `fleche-encoding`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use fleche_core::encoding::{Encoded, diagnostic, from_slice, stability, to_vec};
+use fleche_encoding::{Encoded, diagnostic, from_slice, stability, to_vec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Decodes the bytes as several types. A value that was decoded must encode to bytes that decode and encode to themselves.

@@ -21,7 +21,10 @@ pub(crate) struct Arguments {
 /// The profiles, each with its heading in the table and its text in `Cargo.toml`.
 const PROFILES: [(&str, &str); 4] = [
     ("no settings", ""),
-    ("`fleche-core` at 3", "[profile.dev.package.fleche-core]\nopt-level = 3\n"),
+    (
+        "`fleche-core` and `fleche-encoding` at 3",
+        "[profile.dev.package.fleche-core]\nopt-level = 3\n[profile.dev.package.fleche-encoding]\nopt-level = 3\n",
+    ),
     ("all dependencies at 3", "[profile.dev.package.\"*\"]\nopt-level = 3\n"),
     ("and the program at 1", "[profile.dev]\nopt-level = 1\n[profile.dev.package.\"*\"]\nopt-level = 3\n"),
 ];

@@ -8,10 +8,9 @@ use std::{
     path::PathBuf,
 };
 
-use crate::{
-    encoding::{DecodeError, EncodeError},
-    fork,
-};
+use fleche_encoding::{DecodeError, EncodeError, ParseDigestError};
+
+use crate::fork;
 
 /// The result of fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -102,13 +101,8 @@ pub enum Error {
         why: String,
     },
     /// A text is neither a digest nor the prefix of one.
-    #[error("`{text}` is not {wanted}")]
-    Digest {
-        /// The text.
-        text: String,
-        /// What was expected.
-        wanted: &'static str,
-    },
+    #[error(transparent)]
+    Digest(#[from] ParseDigestError),
 }
 
 impl Error {

@@ -7,11 +7,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use fleche_encoding::spi::{CACHED_DIGEST_MARKER, CachedDigest, offer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     call::ValueRef,
-    encoding::{self, EncodeError, kept, kept::Kept},
+    encoding::{self, EncodeError},
 };
 
 /// A value that caches its digest: the parameter type for large values that many calls share.
@@ -82,7 +83,7 @@ impl<T: Serialize> Content<T> {
     }
 }
 
-impl<T: Serialize + Send + Sync> Kept for Content<T> {
+impl<T: Serialize + Send + Sync> CachedDigest for Content<T> {
     fn hash(&self) -> Result<Option<[u8; 32]>, EncodeError> {
         self.reference()
     }
@@ -94,7 +95,7 @@ impl<T: Serialize + Send + Sync> Kept for Content<T> {
 
 impl<T: Serialize + Send + Sync + 'static> Serialize for Hashed<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(kept::MARKER, &Marked(self))
+        serializer.serialize_newtype_struct(CACHED_DIGEST_MARKER, &Marked(self))
     }
 }
 
@@ -104,7 +105,7 @@ struct Marked<'a, T>(&'a Hashed<T>);
 impl<T: Serialize + Send + Sync + 'static> Serialize for Marked<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let content = &self.0.0;
-        if kept::hand_over(|| Arc::<Content<T>>::clone(content)) {
+        if offer(|| Arc::<Content<T>>::clone(content)) {
             return serializer.serialize_unit();
         }
         content.value.serialize(serializer)
@@ -123,7 +124,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Hashed<T> {
                 T::deserialize(deserializer)
             }
         }
-        deserializer.deserialize_newtype_struct(kept::MARKER, Inner(std::marker::PhantomData)).map(Self::new)
+        deserializer.deserialize_newtype_struct(CACHED_DIGEST_MARKER, Inner(std::marker::PhantomData)).map(Self::new)
     }
 }
 

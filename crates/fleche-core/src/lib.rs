@@ -83,8 +83,6 @@ pub mod call;
 pub mod claim;
 pub mod config;
 pub mod context;
-pub mod digest;
-pub mod encoding;
 pub mod error;
 pub mod executor;
 pub mod file_content;
@@ -117,6 +115,22 @@ pub mod testing;
 pub mod waiting;
 #[doc(hidden)]
 pub mod written_file;
+
+/// Digests: the names of values and calls in stores, and their prefixes. A re-export of `fleche_encoding`.
+pub mod digest {
+    #[doc(inline)]
+    pub use fleche_encoding::{Digest, DigestPrefix, ParseDigestError};
+}
+
+/// The canonical encoding of values: deterministic CBOR, the bytes that are hashed and stored. A re-export of
+/// [`fleche_encoding`], whose front page has its guarantees and limits.
+pub mod encoding {
+    #[doc(inline)]
+    pub use fleche_encoding::{
+        DecodeError, DecodeErrorKind, Deserializer, EncodeError, Encoded, MAX_DEPTH, WRAP_TAG, append, diagnostic,
+        from_slice, ordered, stability, to_vec, to_writer, unordered,
+    };
+}
 
 pub use bound::{Bound, BoundCall};
 pub use cache::{Cache, Skip, Stats};

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use fleche_encoding::spi::CheckedEncoded;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, MapAccess, Visitor},
@@ -78,7 +79,7 @@ pub(crate) struct ReadByUs(pub(crate) Metadata);
 
 impl<'de> Deserialize<'de> for ReadByUs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let of_us = |encoding::ReadByUs(report)| report;
+        let of_us = |CheckedEncoded(report)| report;
         deserializer.deserialize_map(Reports(of_us, PhantomData)).map(Self)
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use fleche_encoding::spi::append_text;
 use serde::Serialize;
 
 use crate::{
     call::{Argument, Record, Timestamp, ValueRef},
-    encoding::{self, Encoded, item},
+    encoding::{self, Encoded},
     error::Result,
     metadata::{Metadata, TAGS},
 };
@@ -159,6 +160,6 @@ impl Field {
 
 fn text(value: &str) -> ValueRef {
     let mut encoded = Vec::new();
-    item::text(&mut encoded, value);
+    append_text(&mut encoded, value);
     ValueRef::of(&encoded)
 }

@@ -1,4 +1,4 @@
-//! Bytes that must never change: value references, call keys, records. The encoding's own are in `tests/encoding`.
+//! Bytes that must never change: value references, call keys, records. The encoding's own are in `fleche-encoding`.
 //!
 //! Where one of these fails, the change would lose every result that anybody has stored.
 #![allow(missing_docs)]

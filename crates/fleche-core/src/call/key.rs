@@ -3,12 +3,13 @@
 use std::{borrow::Cow, cell::Cell, fmt, str::FromStr, sync::LazyLock};
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use fleche_encoding::spi::{append_array_header, append_bytes, append_text};
 use serde::{Deserialize, Serialize};
 
 use super::{FunctionId, ValueRef, function_id::Keyed};
 use crate::{
     digest::{Digest, DigestPrefix},
-    encoding::{self, item},
+    encoding,
     error::{Error, Result},
 };
 
@@ -61,15 +62,15 @@ impl CallKey {
         let mut preimage = PREIMAGE.try_with(Cell::take).unwrap_or_default();
         preimage.clear();
         // Written item by item, exactly as the encoding of the whole: none of these arrays is a typed array of numbers.
-        item::array(&mut preimage, 2);
+        append_array_header(&mut preimage, 2);
         preimage.extend_from_slice(&identity.0);
-        item::array(&mut preimage, count);
+        append_array_header(&mut preimage, count);
         for (name, value) in arguments {
-            item::array(&mut preimage, 2);
-            item::text(&mut preimage, name);
+            append_array_header(&mut preimage, 2);
+            append_text(&mut preimage, name);
             match value {
-                Reference::Inline(encoded) => item::bytes(&mut preimage, encoded),
-                Reference::Stored(digest) => item::text(&mut preimage, digest.to_hex().as_ref()),
+                Reference::Inline(encoded) => append_bytes(&mut preimage, encoded),
+                Reference::Stored(digest) => append_text(&mut preimage, digest.to_hex().as_ref()),
             }
         }
         let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
@@ -135,7 +136,7 @@ impl FromStr for CallKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.parse().map(Self)
+        Ok(Self(text.parse()?))
     }
 }
 

@@ -5,11 +5,11 @@ mod kept;
 use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
 
 use bytes::Bytes;
+use fleche_encoding::{EncodeError, spi::CachedDigest};
 
 use super::{Codec, Reader, quick::QuickKey};
 use crate::{
     call::{Argument, CallKey, INLINE_LIMIT},
-    encoding::{EncodeError, kept::Kept},
     error::{Error, Result},
     function::Function,
     panics::{Contained, Panic, contain},
@@ -26,7 +26,7 @@ pub struct Arguments {
     /// The scalar key, if all arguments are of simple types and it was computed.
     quick: Option<Box<QuickKey>>,
     /// The arguments whose digests replace their encodings in `bytes`, each with its position.
-    kept: Vec<(usize, Contained<Arc<dyn Kept>>)>,
+    kept: Vec<(usize, Contained<Arc<dyn CachedDigest>>)>,
     /// Whether all arguments must be encoded in full.
     in_full: bool,
     /// Whether the arguments must pass a check before a hit is served.

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use fleche_encoding::spi::{CachedDigest, append_unless_cached, check_stability_with};
 use serde::{
     Serialize,
     de::{self, DeserializeOwned},
@@ -13,8 +14,8 @@ use serde::{
 
 use super::Arguments;
 use crate::{
-    encoding::{self, DecodeError, EncodeError, kept::Kept, stability},
-    panics::{Contained, Panic, contain, discard},
+    encoding::{self, DecodeError, EncodeError},
+    panics::{Contained, Panic, contain},
 };
 
 /// The type that the encoding of a parameter decodes into. A borrowed parameter is borrowed from it.
@@ -70,7 +71,7 @@ pub struct Codec<A: ?Sized> {
 }
 
 /// Appends the encoding. If the value remembers its digest, keeps the value instead.
-type Encode<A> = fn(&mut Vec<u8>, &mut Option<Arc<dyn Kept>>, &A) -> Result<(), EncodeError>;
+type Encode<A> = fn(&mut Vec<u8>, &mut Option<Arc<dyn CachedDigest>>, &A) -> Result<(), EncodeError>;
 
 type Check<A> = fn(&[u8], &A, Option<fn(&A, &A) -> bool>) -> Result<(), String>;
 
@@ -95,14 +96,14 @@ pub struct FullCodec<A: Owned + ?Sized> {
 
 /// Returns the codec of a parameter of this type, or of a reference to it.
 pub const fn codec<A: Encodable + ?Sized>() -> FullCodec<A> {
-    let recheck: Recheck = |encoded| stable::<A>(encoded).map(discard);
-    let codec = Codec { encode: encoding::append_or_keep::<A>, check: check::<A>, recheck };
+    let recheck: Recheck = |encoded| stable::<A>(encoded).map(drop);
+    let codec = Codec { encode: append_unless_cached::<A>, check: check::<A>, recheck };
     FullCodec { codec, decode: encoding::from_slice::<A::Owned> }
 }
 
 /// Returns the codec of a parameter of a `local` function.
 pub const fn local_codec<A: LocalEncodable + ?Sized>() -> Codec<A> {
-    Codec { encode: encoding::append_or_keep::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
+    Codec { encode: append_unless_cached::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
 }
 
 /// Returns the error for a `Deserialize` that panicked.
@@ -111,7 +112,7 @@ pub(super) fn panicked(panic: &Panic) -> DecodeError {
 }
 
 fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, &A) -> bool>) -> Result<(), String> {
-    let decoded = Contained::new(stable::<A>(encoded)?);
+    let decoded = stable::<A>(encoded)?;
     // A value that does not equal itself (NaN) cannot be compared.
     if equal.is_some_and(|equal| equal(value, value) && !equal(value, (*decoded).borrow())) {
         return Err(
@@ -124,8 +125,8 @@ fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, 
     Ok(())
 }
 
-fn stable<A: Encodable + ?Sized>(encoded: &[u8]) -> Result<A::Owned, String> {
-    stability::check(encoded).map_err(|unstable| unstable.to_string())
+fn stable<A: Encodable + ?Sized>(encoded: &[u8]) -> Result<Contained<A::Owned>, String> {
+    check_stability_with(encoded, Contained::new).map_err(|unstable| unstable.to_string())
 }
 
 /// Decodes arguments, in order.

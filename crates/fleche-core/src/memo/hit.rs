@@ -1,6 +1,7 @@
 //! Hits: from stored record and value to the result. Every fault is logged and counted, and is a miss.
 
 use bytes::Bytes;
+use fleche_encoding::spi::lacks_fields_of;
 
 use super::{
     Plan,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     cache::{Cache, Operation, StalePolicy, THE_CACHE, Unanswered},
     call::{Brief, CallKey, Record, ValueRef, Writer},
-    encoding::{self, DecodeError},
+    encoding::DecodeError,
     error::{Error, Result, ensure_not_forked},
     function::{Function, Loaded, Warning},
     mode,
@@ -231,7 +232,7 @@ pub(super) fn check_fields<T>(function: &'static Function, codec: ResultCodec<T>
 /// Returns whether decoding filled in fields that the record lacks.
 #[cold]
 fn lacks_fields<T>(codec: ResultCodec<T>, encoded: &[u8], value: &T) -> bool {
-    contain(|| (codec.encode)(value)).is_ok_and(|again| again.is_ok_and(|again| encoding::is_filled(encoded, &again)))
+    contain(|| (codec.encode)(value)).is_ok_and(|again| again.is_ok_and(|again| lacks_fields_of(encoded, &again)))
 }
 
 /// Decodes a result. Also returns whether the encoding may lack fields of the type. A panic in its `Deserialize` is returned

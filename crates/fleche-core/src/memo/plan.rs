@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, ops::Deref};
 
+use fleche_encoding::spi::from_slice_tracked;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -60,7 +61,7 @@ impl<R, T: Recordable> Plan<R, T> {
     /// Requires all bounds at once, so that a type that lacks several causes only one compile error.
     fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: Abilities<T>) -> Self {
         let Abilities { equal, copy } = abilities;
-        let (encode, decode) = (encoding::to_vec::<T>, encoding::from_slice_by_block::<T>);
+        let (encode, decode) = (encoding::to_vec::<T>, from_slice_tracked::<T>);
         Self { access, wrap, codec: ResultCodec { equal, encode, decode, clone: T::clone, copy } }
     }
 }

@@ -32,8 +32,8 @@ pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
     let missing = |field| Err(DecodeError::missing_field(field));
     let mut fields = Deserializer::new(map);
     let (mut format, mut result, mut written) = (None, None, None);
-    for _ in 0..fields.map()? {
-        match fields.name()? {
+    for _ in 0..fields.map_header()? {
+        match fields.text_bytes()? {
             // In key order, `format` is the first field that this version knows, and `function` the last that a hit
             // needs.
             b"format" => format = Some(u64::deserialize(&mut fields)?),
@@ -45,7 +45,7 @@ pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
                 let (Some(_), Some(result), Some(written)) = (format, result, written) else { break };
                 return code.map_or_else(|| missing("code"), |code| Ok(Some(Brief { result, code, written })));
             }
-            _ => fields.pass()?,
+            _ => fields.skip_unchecked()?,
         }
     }
     match (format, result, written) {
@@ -58,10 +58,10 @@ pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
 }
 
 fn code(function: &mut Deserializer<'_>) -> Result<Option<Digest>, DecodeError> {
-    for _ in 0..function.map()? {
-        match function.name()? {
+    for _ in 0..function.map_header()? {
+        match function.text_bytes()? {
             b"code" => return Digest::deserialize(function).map(Some),
-            _ => function.pass()?,
+            _ => function.skip_unchecked()?,
         }
     }
     Ok(None)

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use fleche_encoding::spi::CheckedEncoded;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, IgnoredAny, MapAccess, Visitor},
@@ -9,7 +10,7 @@ use serde::{
 };
 
 use super::RecordFields;
-use crate::{encoding::ReadByUs, metadata};
+use crate::metadata;
 
 /// The record format that this version writes, and the highest that it reads.
 pub(super) const FORMAT: u64 = 1;
@@ -73,7 +74,7 @@ impl<'de> Visitor<'de> for Fields {
                 "function" => function = Some(map.next_value()?),
                 "metadata" => metadata = Some(map.next_value::<metadata::ReadByUs>()?.0),
                 "arguments" => arguments = Some(map.next_value()?),
-                name => drop(other.insert(name.to_owned(), map.next_value::<ReadByUs>()?.0)),
+                name => drop(other.insert(name.to_owned(), map.next_value::<CheckedEncoded>()?.0)),
             }
         }
         if format.ok_or_else(|| A::Error::missing_field("format"))? > FORMAT {

@@ -2,11 +2,11 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use fleche_encoding::{Digest, EncodeError, spi::CachedDigest};
+
 use super::{Arguments, panicked};
 use crate::{
     call::{INLINE_LIMIT, Reference, ValueRef},
-    digest::Digest,
-    encoding::{EncodeError, kept::Kept},
     panics::{Contained, contain},
 };
 
@@ -24,7 +24,7 @@ impl Arguments {
 
     /// Adds the digest of the next argument, or its encoding if it has no digest or is needed in full.
     #[cold]
-    pub(super) fn keep(&mut self, kept: Arc<dyn Kept>) -> Result<(), EncodeError> {
+    pub(super) fn keep(&mut self, kept: Arc<dyn CachedDigest>) -> Result<(), EncodeError> {
         let hash = if self.in_full { None } else { kept.hash()? };
         let Some(hash) = hash else { return kept.encode(&mut self.bytes) };
         self.bytes.push(DIGEST);
