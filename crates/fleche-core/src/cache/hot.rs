@@ -90,6 +90,7 @@ impl<'a> HotKey<'a> {
 
 /// Hashes like [`OwnedKey`].
 impl Hash for HotKey<'_> {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_usize(self.function);
         state.write(self.arguments);
@@ -103,6 +104,7 @@ struct OwnedKey {
 }
 
 impl Hash for OwnedKey {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_usize(self.function);
         state.write(&self.arguments);
