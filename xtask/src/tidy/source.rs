@@ -12,6 +12,10 @@ const LONGEST: usize = 600;
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("crates/fleche-core/tests/honest_waits.rs", "the test is about sleeping threads and long waits"),
     (
+        "crates/fleche-core/tests/shared_semaphore.rs",
+        "the test is about a wait that outlasts the detection of deadlocks",
+    ),
+    (
         "crates/fleche-exec/src/processes/worker/parent.rs",
         "systems without pidfds do not report the death of a parent process",
     ),
