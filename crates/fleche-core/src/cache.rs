@@ -9,6 +9,8 @@ mod stats;
 mod transfer;
 mod verify;
 
+#[doc(hidden)]
+pub use ask::is_timeout;
 pub(crate) use ask::{Operation, Unanswered};
 pub use collect::{Collected, Gc};
 pub use hot::HotTier;
@@ -351,18 +353,31 @@ fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T> {
 }
 
 /// A reference to a cache that does not keep it open.
+#[doc(hidden)]
 #[derive(Clone, Debug)]
-pub(crate) struct WeakCache(Weak<Inner>);
+pub struct WeakCache(Weak<Inner>);
 
 impl Cache {
-    pub(crate) fn downgrade(&self) -> WeakCache {
+    /// Returns a reference that does not keep the cache open.
+    #[doc(hidden)]
+    pub fn downgrade(&self) -> WeakCache {
         WeakCache(Arc::downgrade(&self.inner))
     }
 }
 
 impl WeakCache {
+    /// Returns whether the cache is open.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Returns the cache, or `None` if it is closed.
+    pub fn upgrade(&self) -> Option<Cache> {
+        self.0.upgrade().map(|inner| Cache { inner, within: Flights::default() })
+    }
+
     /// Returns whether this handle belongs to the cache.
-    pub(crate) fn is(&self, cache: &Cache) -> bool {
+    pub fn is(&self, cache: &Cache) -> bool {
         // A weak reference keeps the allocation, so no other cache can get its address.
         std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&cache.inner))
     }

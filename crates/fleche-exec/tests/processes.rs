@@ -27,6 +27,8 @@ mod loads;
 mod losses;
 #[path = "processes/modes.rs"]
 mod modes;
+#[path = "processes/outages.rs"]
+mod outages;
 #[path = "processes/portable.rs"]
 mod portable;
 #[path = "processes/programs.rs"]

@@ -18,7 +18,11 @@ use super::{
     Cache,
     breaker::{Admission, Breaker, Failure, LONGEST_PAUSE},
 };
-use crate::error::{Error, Result};
+use crate::{
+    call::CallKey,
+    claim::{Claim, Owner},
+    error::{Error, Result},
+};
 
 /// An operation that calls perform on the stores of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +211,30 @@ impl Cache {
         self.inner.breakers.deny(operation)
     }
 
+    /// Requests the store's claim of a call, on the call's behalf. Returns `None` if the store is left alone. For executors that
+    /// ask for their workers.
+    #[doc(hidden)]
+    pub fn claim_for_call(&self, key: &CallKey) -> Result<Option<Claim>> {
+        unless_left_alone(self.ask(Operation::Claim, || self.calls().claim(key)))
+    }
+
+    /// Returns the holder of a call's claim, as [`claim_for_call`](Self::claim_for_call) requests claims.
+    #[doc(hidden)]
+    pub fn owner_for_call(&self, key: &CallKey) -> Result<Option<Owner>> {
+        unless_left_alone(self.ask(Operation::Claim, || self.calls().owner(key))).map(Option::flatten)
+    }
+
+    /// Returns whether the stores have the record under this key and its result, or `None` if a store is left alone.
+    #[doc(hidden)]
+    pub fn contains_for_call(&self, key: &CallKey) -> Result<Option<bool>> {
+        let record = match unless_left_alone(self.ask(Operation::ReadRecord, || self.calls().brief(key)))? {
+            None => return Ok(None),
+            Some(None) => return Ok(Some(false)),
+            Some(Some(record)) => record,
+        };
+        unless_left_alone(self.ask(Operation::ReadValue, || self.holds(&record)))
+    }
+
     #[cold]
     fn note_success(&self, operation: Operation) {
         if self.inner.breakers.succeed(operation) {
@@ -227,6 +255,15 @@ impl Cache {
                  then after up to {LONGEST_PAUSE:?}"
             );
         }
+    }
+}
+
+/// Returns the answer, or `None` if the store was left alone.
+fn unless_left_alone<T>(answer: Result<T, Unanswered>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Unanswered::LeftAlone) => Ok(None),
+        Err(Unanswered::Failed(error)) => Err(error),
     }
 }
 
@@ -265,7 +302,7 @@ fn is_failure(error: &Error) -> bool {
 }
 
 /// Returns whether the operation timed out, so that the caller had to wait for the error.
-fn is_timeout(error: &Error) -> bool {
+pub fn is_timeout(error: &Error) -> bool {
     let source = match error {
         Error::Io { source, .. } => Some(source),
         Error::Backend { source, .. } => source.downcast_ref::<io::Error>(),

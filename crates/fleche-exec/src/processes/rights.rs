@@ -6,11 +6,13 @@ use std::{
 };
 
 use fleche_core::{
-    CallKey, CallStore, Result,
+    CallKey, Result,
     claim::{Boarded, Claim, Flight, Flights, Leader, Owed, Published, Route, board},
     job,
 };
 use serde::{Deserialize, Serialize};
+
+use super::stores::ServedCalls;
 
 /// The permit to compute the call of a task, held from when the task is sent until it has ended.
 #[derive(Clone, Default)]
@@ -82,22 +84,23 @@ impl Rights {
     }
 
     /// Asks for the permit to compute a call, from within these calls that the worker is already computing.
-    pub(super) fn claim(&self, calls: &Arc<dyn CallStore>, key: CallKey, within: &[CallKey]) -> Result<Granted> {
+    pub(super) fn claim(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<Granted> {
         let leader = match self.board(calls, key, within) {
             Boarded::Leads(leader) => leader,
             Boarded::Waits(_) => return Ok(Granted::Taken),
             Boarded::Circular => return Ok(Granted::Circular),
         };
         match calls.claim(&key)? {
-            Claim::WithinProcess => {}
-            Claim::Held(held) => leader.hold(held),
-            Claim::Taken(_) => return Ok(Granted::Taken),
+            // If the store is left alone, the call is computed without its claim.
+            Some(Claim::WithinProcess) | None => {}
+            Some(Claim::Held(held)) => leader.hold(held),
+            Some(Claim::Taken(_)) => return Ok(Granted::Taken),
         }
         Ok(self.give(leader))
     }
 
     /// Like [`claim`](Self::claim), but waits until no other caller holds the claim.
-    pub(super) fn wait(&self, calls: &Arc<dyn CallStore>, key: CallKey, within: &[CallKey]) -> Result<Granted> {
+    pub(super) fn wait(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<Granted> {
         let _waits = self.owed.wait();
         let leader = loop {
             match self.board(calls, key, within) {
@@ -107,9 +110,9 @@ impl Rights {
             }
         };
         match calls.claim(&key)? {
-            Claim::WithinProcess => {}
-            Claim::Held(held) => leader.hold(held),
-            Claim::Taken(taken) => {
+            Some(Claim::WithinProcess) | None => {}
+            Some(Claim::Held(held)) => leader.hold(held),
+            Some(Claim::Taken(taken)) => {
                 // Other processes see what the worker's calls wait for, and one of them proceeds if that is a cycle.
                 let from = self.from(calls.identity(), within);
                 let _published = Published::new(leader.flight().route(), &from);
@@ -127,7 +130,7 @@ impl Rights {
         Ok(self.give(leader))
     }
 
-    fn board(&self, calls: &Arc<dyn CallStore>, key: CallKey, within: &[CallKey]) -> Boarded {
+    fn board(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Boarded {
         let store = calls.identity();
         board(Route { store, key }, &self.from(store, within))
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{job, log::Throttle, starter, store::again_if_reopened};
+use fleche_core::{cache::is_timeout, job, log::Throttle, starter, store::again_if_reopened};
 
 use super::{
     frame::{self, Frame, Kind},
@@ -99,28 +99,39 @@ fn run(work: Work) {
     }
 }
 
-/// Performs a worker's request on this thread. The parts of the answer are 1 and bytes; 0 for nothing; 2 and the error.
+/// Performs a worker's request on this thread. The parts of the answer are 1 and bytes; 0 for nothing; 2 and the error; 3 and
+/// the error of a store that timed out.
 pub(super) fn answer(served: &Served, rights: &Rights, frame: &Frame) -> Frame {
     let parts = match perform(served, rights, frame) {
         Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
         Ok(None) => vec![Bytes::from_static(&[0])],
-        Err(why) => vec![Bytes::from_static(&[2]), why.into()],
+        Err(Failed { why, timed_out: false }) => vec![Bytes::from_static(&[2]), why.into()],
+        Err(Failed { why, timed_out: true }) => vec![Bytes::from_static(&[3]), why.into()],
     };
     Frame::new(Kind::Answer, frame.number, parts)
 }
 
 /// Performs an operation of a worker that expects no answer.
 pub(super) fn hear(served: &Served, rights: &Rights, frame: &Frame) {
-    if let Err(error) = perform(served, rights, frame) {
+    if let Err(Failed { why: error, .. }) = perform(served, rights, frame) {
         static FAULTS: Throttle = Throttle::new();
         fleche_core::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");
     }
 }
 
-fn perform(served: &Served, rights: &Rights, frame: &Frame) -> Result<Option<Bytes>, String> {
+/// The error of an operation.
+struct Failed {
+    why: String,
+    timed_out: bool,
+}
+
+fn perform(served: &Served, rights: &Rights, frame: &Frame) -> Result<Option<Bytes>, Failed> {
     let store = frame::number(&frame.part(0));
     // The worker must get an answer, even if the store panics.
     let answer = || served.answer(rights, store, &frame.part(1), &frame.part(2));
     let done = job::catch(|| again_if_reopened(1, |_| (), answer));
-    done.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+    match done {
+        Ok(answer) => answer.map_err(|error| Failed { why: error.to_string(), timed_out: is_timeout(&error) }),
+        Err(panic) => Err(Failed { why: panic.to_string(), timed_out: false }),
+    }
 }

@@ -4,14 +4,16 @@
 //! operations need. An answer has the parts: the status (1 byte), and bytes; see `serve`.
 
 use std::{
+    io,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use fleche_core::{
-    CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
-    claim::{Route, owner_here},
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
+    cache::WeakCache,
+    claim::{Claim, Owner, Route, owner_here},
     encoding,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -50,6 +52,29 @@ pub(super) enum Operation {
 pub(super) struct Served {
     values: Mutex<Table<dyn ValueStore>>,
     calls: Mutex<Table<dyn CallStore>>,
+    /// The caches of the call stores, by the numbers of the stores.
+    caches: Mutex<Vec<(u64, WeakCache)>>,
+}
+
+/// A call store, with a cache of it that knows whether the store is left alone.
+pub(super) struct ServedCalls {
+    calls: Arc<dyn CallStore>,
+    cache: Option<Cache>,
+}
+
+impl ServedCalls {
+    pub(super) fn identity(&self) -> usize {
+        self.calls.identity()
+    }
+
+    /// Requests the claim of a call. Returns `None` if the store is left alone.
+    pub(super) fn claim(&self, key: &CallKey) -> Result<Option<Claim>> {
+        self.cache.as_ref().map_or_else(|| self.calls.claim(key).map(Some), |cache| cache.claim_for_call(key))
+    }
+
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        self.cache.as_ref().map_or_else(|| self.calls.owner(key), |cache| cache.owner_for_call(key))
+    }
 }
 
 #[derive(Debug)]
@@ -83,16 +108,29 @@ impl<S: ?Sized> Table<S> {
 }
 
 impl Served {
-    /// Returns the numbers by which workers refer to these stores.
-    pub(super) fn numbers(&self, values: &Arc<dyn ValueStore>, calls: &Arc<dyn CallStore>) -> (u64, u64) {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).number(values);
-        (values, self.calls.lock().unwrap_or_else(PoisonError::into_inner).number(calls))
+    /// Returns the numbers by which workers refer to the stores of this cache.
+    pub(super) fn numbers(&self, cache: &Cache) -> (u64, u64) {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).number(cache.values());
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner).number(cache.calls());
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.retain(|(_, known)| known.is_open());
+        if !caches.iter().any(|(number, known)| *number == calls && known.is(cache)) {
+            caches.push((calls, cache.downgrade()));
+        }
+        (values, calls)
+    }
+
+    /// Returns an open cache of the call store with this number.
+    fn cache(&self, calls: u64) -> Option<Cache> {
+        let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.iter().filter(|(number, _)| *number == calls).find_map(|(_, cache)| cache.upgrade())
     }
 
     /// Performs an operation for a worker with these permits. Returns the bytes of the answer, if it has any.
     pub(super) fn answer(&self, rights: &Rights, store: u64, operation: &[u8], bytes: &Bytes) -> Result<Option<Bytes>> {
         let values = || self.values.lock().unwrap_or_else(PoisonError::into_inner).get(store);
         let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(store);
+        let served = || Ok::<_, Error>(ServedCalls { calls: calls()?, cache: self.cache(store) });
         match encoding::from_slice(operation)? {
             Operation::GetValue(id) => values()?.get(&id),
             Operation::PutValue(id) => values()?.put(&id, bytes).map(|()| None),
@@ -119,10 +157,10 @@ impl Served {
                 encoded(&calls()?.keys(&prefix.parse::<DigestPrefix>()?)?.collect::<Result<Vec<_>>>()?)
             }
             Operation::SyncRecord(key) => calls()?.sync(&key).map(|()| None),
-            Operation::Claim(key, within) => encoded(&rights.claim(&calls()?, key, &within)?),
-            Operation::AwaitClaim(key, within) => encoded(&rights.wait(&calls()?, key, &within)?),
+            Operation::Claim(key, within) => encoded(&rights.claim(&served()?, key, &within)?),
+            Operation::AwaitClaim(key, within) => encoded(&rights.wait(&served()?, key, &within)?),
             Operation::Owner(key) => {
-                let calls = calls()?;
+                let calls = served()?;
                 let here = owner_here(Route { store: calls.identity(), key });
                 encoded(&here.map_or_else(|| calls.owner(&key), |owner| Ok(Some(owner)))?)
             }
@@ -150,5 +188,12 @@ pub(super) fn decoded<T: DeserializeOwned>(answer: Option<Bytes>) -> Result<T> {
 
 /// Creates the error for a message that a store gave in another process.
 pub(super) fn backend(why: String) -> Error {
-    Error::backend("a store reached through the worker's channel")(why)
+    Error::backend(REACHED)(why)
 }
+
+/// Creates the error for the message of a store that timed out in another process.
+pub(super) fn timed_out(why: String) -> Error {
+    Error::backend(REACHED)(io::Error::new(io::ErrorKind::TimedOut, why))
+}
+
+const REACHED: &str = "a store reached through the worker's channel";

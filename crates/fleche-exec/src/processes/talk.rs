@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, JobError,
+    Cache, CallKey, JobError,
     claim::{Boarded, Claim, Leader, ListensHere, Owed, Route, WaitsHere, board},
     context::Binding,
     encoding,
@@ -98,13 +98,13 @@ impl Writer {
 
 /// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
 /// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
-/// queued for a long time.
+/// queued for a long time. If the store is left alone, the task is not held up by it: it gets the permit.
 fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
     let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
     if let Boarded::Leads(leader) = board(Route { store: cache.calls().identity(), key }, binding.flights())
         && has_claim(cache, &key, &leader)
-        && !cache.contains(&key).unwrap_or(true)
+        && matches!(cache.contains_for_call(&key), Ok(Some(false) | None))
     {
         right.set(leader);
     } else {
@@ -112,15 +112,16 @@ fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
     }
 }
 
-/// Returns whether no other process holds the store's claim. If the store has claims, the leader holds it from now on.
+/// Returns whether no other process is known to hold the store's claim. If the store grants the claim, the leader holds it from
+/// now on.
 fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
-    match cache.calls().claim(key) {
-        Ok(Claim::WithinProcess) => true,
-        Ok(Claim::Held(held)) => {
+    match cache.claim_for_call(key) {
+        Ok(Some(Claim::WithinProcess) | None) => true,
+        Ok(Some(Claim::Held(held))) => {
             leader.hold(held);
             true
         }
-        Ok(Claim::Taken(_)) | Err(_) => false,
+        Ok(Some(Claim::Taken(_))) | Err(_) => false,
     }
 }
 

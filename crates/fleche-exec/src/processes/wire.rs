@@ -90,7 +90,7 @@ impl Wire {
         let cache = binding.cache();
         let config = binding.config()?;
         let is_ours = config.cache.calls.reach() != Reach::Shared;
-        let (values, calls) = self.served.numbers(cache.values(), cache.calls());
+        let (values, calls) = self.served.numbers(cache);
         let values = SentStore { number: values, quick: !cache.values().may_block() };
         let calls = SentStore { number: calls, quick: !cache.calls().may_block() };
         let encoded = Encoded { bytes: encoding::to_vec(&SentBinding { config, values, calls })?.into(), is_ours };

@@ -22,7 +22,7 @@ use fleche_core::{
 use crate::processes::{
     frame::{self, Frame, Kind},
     pieces::{PIECE, Pieces},
-    stores::{Operation, backend},
+    stores::{Operation, backend, timed_out},
 };
 
 /// Used by all threads of the worker except the one that reads.
@@ -141,6 +141,7 @@ impl Channel {
         match answer.part(0).first() {
             Some(0) => Ok(None),
             Some(1) => Ok(Some(answer.part(1))),
+            Some(3) => Err(timed_out(String::from_utf8_lossy(&answer.part(1)).into_owned())),
             _ => Err(backend(String::from_utf8_lossy(&answer.part(1)).into_owned())),
         }
     }

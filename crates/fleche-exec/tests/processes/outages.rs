@@ -1,0 +1,190 @@
+//! Stores that fail while tasks are queued: they are left alone, so they cost only a few tasks time.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fleche_core::{
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, ExecutorExt, Record, Result, ValueStore,
+    claim::Claim,
+    fleche,
+    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
+    wrap_executor,
+};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+use super::common::{pool, result, wait_for};
+
+/// The number of queued tasks.
+const TASKS: i64 = 64;
+
+#[fleche]
+fn triple(x: i64) -> i64 {
+    3 * x
+}
+
+#[fleche]
+fn calls_triple(x: i64) -> i64 {
+    triple(x) + 1
+}
+
+/// The operations that fail, and how.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Works,
+    Unclaimable(io::ErrorKind),
+    Broken(io::ErrorKind),
+}
+
+/// Stores that only the pool's process can use, that may block, and that count the operations that calls perform on them.
+#[derive(Clone, Debug)]
+struct Server {
+    values: MemoryValues,
+    calls: MemoryCalls,
+    mode: Arc<Mutex<Mode>>,
+    asked: Arc<AtomicUsize>,
+    claims: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self {
+            values: MemoryValues::new(),
+            calls: MemoryCalls::new(),
+            mode: Arc::new(Mutex::new(Mode::Works)),
+            asked: Arc::default(),
+            claims: Arc::default(),
+        }
+    }
+
+    /// Returns a cache whose pauses for failing stores never end in this process.
+    fn cache(&self) -> Cache {
+        Cache::new(self.clone(), self.clone()).outage_clock(|| Duration::ZERO)
+    }
+
+    fn set(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
+        self.asked.store(0, SeqCst);
+        self.claims.store(0, SeqCst);
+    }
+
+    fn claims(&self) -> usize {
+        self.claims.load(SeqCst)
+    }
+
+    fn answers(&self, is_claim: bool) -> Result<()> {
+        self.asked.fetch_add(1, SeqCst);
+        let mode = *self.mode.lock().unwrap();
+        match mode {
+            Mode::Broken(kind) => Err(Error::backend("the server")(io::Error::from(kind))),
+            Mode::Unclaimable(kind) if is_claim => Err(Error::backend("the server")(io::Error::from(kind))),
+            Mode::Works | Mode::Unclaimable(_) => Ok(()),
+        }
+    }
+}
+
+impl ValueStore for Server {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.answers(false)?;
+        self.values.read(id, check)
+    }
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.answers(false)?;
+        self.values.put(id, encoded)
+    }
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.answers(false)?;
+        self.values.contains(id)
+    }
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.values.age(id)
+    }
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.values.remove(id, older_than)
+    }
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.values.ids(prefix)
+    }
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        ValueStore::config(&self.values)
+    }
+}
+
+impl CallStore for Server {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        self.answers(false)?;
+        self.calls.get(key)
+    }
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        self.answers(false)?;
+        self.calls.put(key, record)
+    }
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        self.answers(false)?;
+        self.calls.contains(key)
+    }
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        self.calls.keys(prefix)
+    }
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        self.calls.remove(key, only)
+    }
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        self.claims.fetch_add(1, SeqCst);
+        self.answers(true)?;
+        self.calls.claim(key)
+    }
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        CallStore::config(&self.calls)
+    }
+}
+
+/// Queues tasks while the stores work, and runs them in one worker while the stores fail as `mode` says.
+fn run_queued_tasks_amid(mode: Mode) -> (Server, Cache) {
+    let server = Server::new();
+    let cache = server.cache();
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    cache.scope(|| {
+        let pool = wrap_executor(pool(1));
+        let busy = pool.submit(wait_for, (gate.clone(),));
+        let queued: Vec<_> = (0..TASKS).map(|x| pool.submit(calls_triple, (x,))).collect();
+        server.set(mode);
+        std::fs::write(gate, "").unwrap();
+        result(busy).unwrap();
+        for (x, job) in (0..).zip(queued) {
+            assert_eq!(result(job), Ok(3 * x + 1));
+        }
+    });
+    (server, cache)
+}
+
+#[test]
+fn claims_that_time_out_cost_the_queued_tasks_one_timeout() {
+    let (server, cache) = run_queued_tasks_amid(Mode::Unclaimable(io::ErrorKind::TimedOut));
+    assert_eq!((server.claims(), cache.stats().outages), (1, 1));
+    assert_eq!(cache.stats().computed, 2 * u64::try_from(TASKS).unwrap());
+    cache.scope(|| assert!((0..TASKS).all(|x| calls_triple::contains(x).unwrap() && triple::contains(x).unwrap())));
+}
+
+#[test]
+fn claims_that_fail_are_asked_for_three_times_by_the_queued_tasks() {
+    let (server, cache) = run_queued_tasks_amid(Mode::Unclaimable(io::ErrorKind::ConnectionRefused));
+    assert_eq!(server.claims(), 3);
+    cache.scope(|| assert!((0..TASKS).all(|x| calls_triple::contains(x).unwrap() && triple::contains(x).unwrap())));
+}
+
+#[test]
+fn store_that_does_not_answer_costs_the_queued_tasks_few_timeouts() {
+    let (server, cache) = run_queued_tasks_amid(Mode::Broken(io::ErrorKind::TimedOut));
+    assert_eq!((server.claims(), cache.stats().computed), (1, 2 * u64::try_from(TASKS).unwrap()));
+    // The worker measures its pauses by its own clock, so a slow one may try the store again a few times.
+    let asked = server.asked.load(SeqCst);
+    assert!(asked <= 24, "the store was asked {asked} times by {TASKS} tasks");
+}
