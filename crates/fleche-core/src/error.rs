@@ -95,7 +95,7 @@ pub enum Error {
     /// A configuration cannot be read or used.
     #[error("{place}: {why}")]
     Config {
-        /// The source of the configuration: a file, or "cache configuration".
+        /// The source of the configuration: a file, "cache configuration" or "default cache".
         place: String,
         /// What is wrong with it and what to do.
         why: String,

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cache::Cache,
-    error::Error,
+    error::{Error, Result},
     fork,
     mode::{Mode, mode},
     panics::contain,
@@ -27,13 +27,18 @@ pub(crate) struct Fallback {
     pub(crate) cache: Cache,
     /// When to ask for the fallback again; `None` if this one is final.
     pub(crate) again: Option<Instant>,
+    /// Why the configuration could not be used at the last attempt, if this cache replaces the configured one.
+    failure: Option<Arc<str>>,
+}
+
+/// A fallback that is final.
+impl From<Cache> for Fallback {
+    fn from(cache: Cache) -> Self {
+        Self { cache, again: None, failure: None }
+    }
 }
 
 impl Fallback {
-    fn void() -> Self {
-        Self { cache: Cache::void(), again: None }
-    }
-
     /// Returns whether this fallback need not be asked for again yet.
     fn is_current(&self) -> bool {
         self.again.is_none_or(|again| Instant::now() < again)
@@ -46,11 +51,9 @@ struct Found {
     /// Whether a thread is opening the cache.
     is_sought: bool,
     pause: Duration,
-    /// Why the configuration could not be used at the last attempt.
-    failure: Option<String>,
 }
 
-static FOUND: Mutex<Found> = Mutex::new(Found { fallback: None, is_sought: false, pause: PAUSES.0, failure: None });
+static FOUND: Mutex<Found> = Mutex::new(Found { fallback: None, is_sought: false, pause: PAUSES.0 });
 static SETTLED: Condvar = Condvar::new();
 
 thread_local! {
@@ -67,11 +70,13 @@ fn lock() -> MutexGuard<'static, Found> {
 ///
 /// Calls that are made while opening the cache, such as by a logger, run without a cache.
 pub(crate) fn fallback() -> Fallback {
+    // Before the lock, which another thread may hold at a fork.
+    fork::watch();
     if fork::is_child() || mode() == Mode::Off || is_ignored() {
-        return Fallback::void();
+        return Cache::void().into();
     }
     if SEEKS.get() {
-        return Fallback { again: Some(Instant::now()), ..Fallback::void() };
+        return Fallback { again: Some(Instant::now()), ..Cache::void().into() };
     }
     let mut found = lock();
     loop {
@@ -106,8 +111,20 @@ pub(crate) fn fallback() -> Fallback {
     fallback
 }
 
+/// Returns the fallback cache, unless it replaces the configured one.
+///
+/// # Errors
+/// [`Error::Config`] if the configuration could not be used at the last attempt.
+pub(super) fn configured() -> Result<Cache> {
+    let Fallback { cache, failure, .. } = fallback();
+    match failure {
+        None => Ok(cache),
+        Some(why) => Err(Error::Config { place: "default cache".to_owned(), why: (*why).to_owned() }),
+    }
+}
+
 /// Opens the configured cache; `None` if no cache is configured.
-fn open() -> Result<Option<Cache>, String> {
+fn open() -> std::result::Result<Option<Cache>, String> {
     let open = || {
         let files = ConfigFile::from_environment()?;
         files.chosen()?.map(|name| from_files(name, &files)).transpose()
@@ -121,9 +138,10 @@ impl Found {
     fn settle(&mut self, cache: Cache, failure: Option<String>) -> (Fallback, bool) {
         let again = failure.is_some().then(|| Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSES.1);
-        let is_first = self.fallback.is_none() || failure.is_some() && self.failure != failure;
-        let fallback = Fallback { cache, again };
-        *self = Self { fallback: Some(fallback.clone()), is_sought: false, pause: self.pause, failure };
+        let before = self.fallback.as_ref().map(|fallback| fallback.failure.as_deref());
+        let is_first = before.is_none_or(|before| failure.is_some() && before != failure.as_deref());
+        let fallback = Fallback { cache, again, failure: failure.map(Arc::from) };
+        *self = Self { fallback: Some(fallback.clone()), is_sought: false, pause: self.pause };
         (fallback, is_first)
     }
 }

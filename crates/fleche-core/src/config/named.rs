@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     CacheConfig,
-    fallback::fallback,
+    fallback::configured,
     file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, user_file},
     origin,
 };
@@ -65,12 +65,13 @@ impl Cache {
     /// working directory.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that no file defines, with the known names; also the errors of opening the store.
+    /// [`Error::Config`] for a name that no file defines, with the known names, and for `default` if the configuration
+    /// cannot be used; also the errors of opening the store.
     pub fn named(name: &str) -> Result<Self> {
         match name {
             "void" => Ok(Self::void()),
             "memory" => memory(),
-            "default" => Ok(fallback().cache),
+            "default" => configured(),
             _ if is_ignored() => from_files(name, &ConfigFile::default()),
             _ => from_files(name, &ConfigFile::from_environment()?),
         }

@@ -166,8 +166,8 @@ pub(super) fn default_here() -> Rc<Cache> {
     if let Some(copy) = copy.as_ref().filter(|copy| copy.again.is_none_or(|again| Instant::now() < again)) {
         return copy.cache.clone();
     }
-    let set = set_here().map(|cache| Fallback { cache, again: None });
-    let Fallback { cache, again } = set.unwrap_or_else(|| {
+    let set = set_here().map(Fallback::from);
+    let Fallback { cache, again, .. } = set.unwrap_or_else(|| {
         warn_if_entered_elsewhere();
         config::fallback()
     });

@@ -32,6 +32,15 @@ fn child() {
             Ok(cache) => println!("found {:?}", cache.config()),
             Err(error) => println!("error {error}"),
         },
+        Ok("default by name") => {
+            for _ in 0..2 {
+                match Cache::named("default") {
+                    Ok(cache) => println!("found {:?}", cache.config()),
+                    Err(error) => println!("error {error}"),
+                }
+            }
+            println!("result {}", triple(2));
+        }
         Ok("evict") => match triple::evict(2) {
             Ok(was_there) => println!("evicted {was_there}"),
             Err(error) => println!("error {error}"),

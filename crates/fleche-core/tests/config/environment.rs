@@ -68,6 +68,20 @@ fn missing_configuration_is_an_error_that_lists_searched_paths() {
 }
 
 #[test]
+fn default_cache_by_name_is_an_error_if_the_configuration_cannot_be_used() {
+    let misspelt = with_config(&format!("[cache.mine]\n{}", FILE.replacen("\"file\"", "\"flie\"", 1)));
+    let said = Child::new("default by name", misspelt.path()).run();
+    assert_eq!(said.stdout.matches("error default cache: ").count(), 2, "{}", said.stdout);
+    assert!(said.stdout.contains("did you mean `file`?"), "{}", said.stdout);
+    assert_eq!((said.after("result"), said.messages().len()), ("6", 1), "{}", said.stderr);
+    for (text, found) in [("default = \"memory\"".to_owned(), "Memory"), (format!("[cache.mine]\n{FILE}"), "File")] {
+        let said = Child::new("default by name", with_config(&text).path()).run();
+        assert_eq!(said.stdout.matches("found ").count(), 2, "{}", said.stdout);
+        assert!(said.after("found").contains(found), "{}", said.stdout);
+    }
+}
+
+#[test]
 fn program_runs_despite_a_misspelt_store_type() {
     let directory = with_config(&format!("[cache.mine]\n{}", FILE.replacen("\"file\"", "\"flie\"", 1)));
     let error = error_in(directory.path());
