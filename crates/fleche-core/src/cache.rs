@@ -80,6 +80,8 @@ struct Inner {
     /// Limits how often faults of the stores are logged.
     faults: Throttle,
     breakers: Breakers,
+    /// Whether no other process can write records.
+    is_exclusive: bool,
 }
 
 /// The settings of a cache beside its stores.
@@ -317,6 +319,11 @@ impl Cache {
         self.inner.values.may_block() || self.inner.calls.may_block()
     }
 
+    /// Returns whether no other process can write records.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.inner.is_exclusive
+    }
+
     pub(crate) fn stores_arguments(&self) -> bool {
         self.inner.settings.store_arguments
     }
@@ -388,6 +395,7 @@ impl Inner {
         let mode = mode();
         let keeps_nothing = values.keeps_nothing() || calls.keeps_nothing();
         let (values, calls) = if mode == Mode::ReadOnly { read_only(values, calls) } else { (values, calls) };
+        let is_exclusive = calls.is_exclusive();
         let hot = if keeps_nothing || mode == Mode::Off { HotTier::OFF } else { settings.hot };
         Self {
             values: ProcessLocal::new(values),
@@ -397,6 +405,7 @@ impl Inner {
             counters: Counters::default(),
             faults: Throttle::new(),
             breakers,
+            is_exclusive,
         }
     }
 }

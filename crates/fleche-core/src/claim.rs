@@ -39,10 +39,12 @@ use crate::{
 
 /// The answer of a store to a caller that wants to compute a missing call.
 ///
-/// Claims save work; correctness never rests on them. Two processes that compute the same call record the same result.
+/// Claims save work; correctness never rests on them. Two processes of the same code that compute the same call record
+/// the same result. The record of a process of other code is kept when it is replaced; before a caller without a claim
+/// replaces one, it looks whether there is one, unless the store is [exclusive](crate::CallStore::is_exclusive).
 pub enum Claim {
-    /// The store has no claims of its own: within the process, one caller of a call computes and the others wait. For
-    /// stores that a single process uses.
+    /// The store grants no claim: within the process, one caller of a call computes and the others wait. Other processes
+    /// that use the store may compute the call at the same time.
     WithinProcess,
     /// The claim is granted, and held until it is dropped.
     Held(Arc<dyn Held>),

@@ -176,7 +176,7 @@ fn look_further<R, T: Send + Sync + 'static>(
         if known {
             cache.counters().miss();
             events::miss(function, &call.key, Missing::Known);
-            let replaces = replaces(function, &cache, Missing::Known, false);
+            let replaces = replaces(function, &cache, Missing::Known, None);
             let recording = check(function, Cache::clone(&cache), call, arguments, guard, checks);
             return miss(recording.map(|recording| Recording { replaces, ..recording }));
         }
@@ -212,22 +212,28 @@ fn look_further<R, T: Send + Sync + 'static>(
             }
         }
     };
-    let replaces = replaces(function, &cache, missing, right.is_some());
+    let replaces = replaces(function, &cache, missing, right.as_ref());
     let recording = check(function, Cache::clone(&cache), call, arguments, guard, checks);
     miss(recording.map(|recording| Recording { right, replaces, ..recording }))
 }
 
 /// Returns what the record of a call will replace, as far as the look-up has shown. Called before the body runs.
-fn replaces(function: &'static Function, cache: &Cache, missing: Missing, has_right: bool) -> Replaces {
-    match missing {
-        Missing::Unfit(why) => {
+fn replaces(function: &'static Function, cache: &Cache, missing: Missing, right: Option<&Right>) -> Replaces {
+    match (missing, right) {
+        (Missing::Unfit(why), _) => {
             stale::runs_again(function, cache, why);
             why.into()
         }
-        Missing::Unanswered => Replaces::Unseen,
+        (Missing::Unanswered, _) => Replaces::Unseen,
         // During a refresh, a look-up ignores older records, so there may be one.
-        Missing::Unrecorded if has_right && mode::refreshed_since().is_none() => Replaces::Nothing,
-        Missing::Unrecorded | Missing::Known | Missing::Rerun => Replaces::Code,
+        (Missing::Unrecorded, Some(right)) if mode::refreshed_since().is_none() => {
+            if right.is_sole(cache) {
+                Replaces::Nothing
+            } else {
+                Replaces::Unclaimed
+            }
+        }
+        (Missing::Unrecorded | Missing::Known | Missing::Rerun, _) => Replaces::Code,
     }
 }
 

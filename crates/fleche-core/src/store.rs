@@ -171,10 +171,16 @@ pub trait CallStore: Debug + Send + Sync {
     }
 
     /// Requests the claim of the call, among all processes that share the store. Returns at once. The default leaves
-    /// claims to the process, which is right for stores that a single process uses.
+    /// claims to the process, which costs no work if a single process uses the store.
     fn claim(&self, key: &CallKey) -> Result<Claim> {
         let _ = key;
         Ok(Claim::WithinProcess)
+    }
+
+    /// Returns whether no other process can write records to this store while it is open. If so, a caller that has found
+    /// no record writes its own without looking again. The default returns `false`, which is always right.
+    fn is_exclusive(&self) -> bool {
+        false
     }
 
     /// Returns the holder of the call's claim, if it is known. The default returns `None`.

@@ -82,3 +82,5 @@ mod text_pointers;
 mod turns;
 #[path = "engine/unanswered.rs"]
 mod unanswered;
+#[path = "engine/unclaimed.rs"]
+mod unclaimed;

@@ -97,6 +97,10 @@ impl CallStore for MemoryCalls {
         Ok(removed.is_some())
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }

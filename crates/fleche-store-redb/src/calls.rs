@@ -119,6 +119,10 @@ impl CallStore for RedbCalls {
         Ok(Box::new(found))
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn identity(&self) -> usize {
         Arc::as_ptr(self.database.current()).addr()
     }

@@ -142,6 +142,10 @@ impl CallStore for SledCalls {
         })))
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn identity(&self) -> usize {
         Arc::as_ptr(self.0.current()).addr()
     }

@@ -130,6 +130,9 @@ impl CallStore for FaultyCalls {
         self.plan.reads("look at claims in")?;
         self.store.owner(key)
     }
+    fn is_exclusive(&self) -> bool {
+        self.store.is_exclusive()
+    }
     fn identity(&self) -> usize {
         self.store.identity()
     }

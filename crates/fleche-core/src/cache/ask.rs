@@ -157,6 +157,18 @@ impl Breakers {
         breakers[operation as usize].fail(failure, admissions.own, now)
     }
 
+    /// Admits another probe in place of each of these, which has shown nothing.
+    #[cold]
+    fn return_probes(&self, operation: Operation, admissions: Admissions) {
+        let (mut breakers, now) = self.lock();
+        let reading = operation.reading().map(|reading| (reading, admissions.reading));
+        for (operation, admission) in [Some((operation, admissions.own)), reading].into_iter().flatten() {
+            if admission == Admission::Probe {
+                breakers[operation as usize].return_probe(now);
+            }
+        }
+    }
+
     /// Returns whether this closed an open breaker.
     #[cold]
     fn succeed(&self, operation: Operation) -> bool {
@@ -194,15 +206,28 @@ impl Cache {
     /// [`Unanswered`] if the store fails or is left alone.
     #[inline]
     pub(crate) fn ask<T>(&self, operation: Operation, ask: impl FnOnce() -> Result<T>) -> Result<T, Unanswered> {
-        let breakers = &self.inner.breakers;
-        let admissions = if breakers.troubled.load(Relaxed) {
-            Some(breakers.admit(operation).ok_or(Unanswered::LeftAlone)?)
-        } else {
-            None
-        };
-        let asking = Asking { cache: self, operation, admissions };
+        let asking = Asking::begin(self, operation)?;
         let answer = ask();
         asking.end(answer.as_ref().err());
+        Ok(answer?)
+    }
+
+    /// As [`ask`](Self::ask), for a question before the operation, whose answer does not show that the operation works: only a
+    /// failure counts.
+    ///
+    /// # Errors
+    /// [`Unanswered`] if the store fails or is left alone.
+    pub(crate) fn ask_in_advance<T>(
+        &self,
+        operation: Operation,
+        ask: impl FnOnce() -> Result<T>,
+    ) -> Result<T, Unanswered> {
+        let asking = Asking::begin(self, operation)?;
+        let answer = ask();
+        match answer.as_ref().err().filter(|error| is_failure(error)) {
+            Some(error) => asking.end(Some(error)),
+            None => asking.end_unknown(),
+        }
         Ok(answer?)
     }
 
@@ -275,7 +300,18 @@ struct Asking<'a> {
     admissions: Option<Admissions>,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    #[inline]
+    fn begin(cache: &'a Cache, operation: Operation) -> Result<Self, Unanswered> {
+        let breakers = &cache.inner.breakers;
+        let admissions = if breakers.troubled.load(Relaxed) {
+            Some(breakers.admit(operation).ok_or(Unanswered::LeftAlone)?)
+        } else {
+            None
+        };
+        Ok(Self { cache, operation, admissions })
+    }
+
     #[inline]
     fn end(self, error: Option<&Error>) {
         let (cache, operation, admissions) = (self.cache, self.operation, self.admissions);
@@ -285,6 +321,14 @@ impl Asking<'_> {
         } else if admissions.is_some() {
             cache.note_success(operation);
         }
+    }
+
+    /// Ends an operation whose outcome does not show whether the store works.
+    fn end_unknown(self) {
+        if let Some(admissions) = self.admissions {
+            self.cache.inner.breakers.return_probes(self.operation, admissions);
+        }
+        std::mem::forget(self);
     }
 }
 
@@ -374,6 +418,24 @@ mod tests {
         assert!(breakers.deny(Operation::ReadRecord), "the pause of the read breaker is not two seconds");
         seconds.store(3, Relaxed);
         assert!(!breakers.deny(Operation::ReadRecord));
+    }
+
+    #[test]
+    fn returned_probe_leaves_the_breakers_open_and_another_operation_probes() {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = seconds.clone();
+        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        for operation in [Operation::ReadRecord, Operation::WriteRecord] {
+            breakers.fail(operation, GRANTED, Failure::Timeout);
+        }
+        seconds.store(1, Relaxed);
+        let probe = Admissions { own: Admission::Probe, reading: Admission::Probe };
+        for _ in 0..2 {
+            assert_eq!(breakers.admit(Operation::WriteRecord), Some(probe));
+            assert!(breakers.deny(Operation::ReadRecord) && breakers.deny(Operation::WriteRecord));
+            breakers.return_probes(Operation::WriteRecord, probe);
+        }
+        assert!(breakers.admit(Operation::Claim).is_none(), "the reading breaker is still open");
     }
 
     #[test]

@@ -76,6 +76,13 @@ impl Breaker {
         }
     }
 
+    /// Admits another probe from now on.
+    pub(super) fn return_probe(&mut self, now: Duration) {
+        if let Some((_, until)) = &mut self.open {
+            *until = now;
+        }
+    }
+
     /// Closes the breaker. Returns whether it was open.
     pub(super) fn succeed(&mut self) -> bool {
         std::mem::take(self).open.is_some()

@@ -99,6 +99,9 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
     fn claim(&self, _: &CallKey) -> Result<Claim> {
         Ok(Claim::WithinProcess)
     }
+    fn is_exclusive(&self) -> bool {
+        self.0.is_exclusive()
+    }
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
         self.0.owner(key)
     }

@@ -62,6 +62,9 @@ impl CallStore for Void {
     fn remove(&self, _: &CallKey, _: Option<&Record>) -> Result<bool> {
         Ok(false)
     }
+    fn is_exclusive(&self) -> bool {
+        true
+    }
     fn may_block(&self) -> bool {
         false
     }

@@ -167,7 +167,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
                 }
             }
         };
-        let replaces = replaces(function, cache, missing, right.is_some());
+        let replaces = replaces(function, cache, missing, right.as_ref());
         AsyncFound::Miss(MissingCall { of: self, right, replaces })
     }
 }

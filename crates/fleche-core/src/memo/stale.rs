@@ -62,10 +62,13 @@ pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit)
 /// The existing record that a new record may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replaces {
-    /// There is no record, and this call holds the claim to write one.
+    /// There was no record when this call got the store's claim, or the right to write to a store that only this process
+    /// writes to. Only a caller that proceeds without the claim may write one before the body ends.
     Nothing,
     /// There may be a record: the store did not answer the look-up.
     Unseen,
+    /// There was no record, but without the store's claim, another process may have recorded the call since then.
+    Unclaimed,
     /// A record of other code, which must be kept.
     Code,
     /// A record of any code, which must be kept: it lacks fields of the result type.
@@ -88,18 +91,16 @@ impl Replaces {
     /// Returns what the new record replaces, asking the store if the look-up was not answered. If this fails, the new record must
     /// not be written: it might replace one that took longer to compute.
     pub(super) fn seen(self, function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
-        if self != Self::Unseen {
-            return Ok(self);
-        }
-        match attempt(|| cache.calls().contains(key)) {
-            Ok(false) => Ok(Self::Nothing),
-            // A record of this code is replaced by what the same code computed.
-            Ok(true) => Ok(Self::Code),
-            // Only a failure is counted: an answer does not show that records can be read or written.
-            Err(error) => {
-                cache.ask(Operation::WriteRecord, || Err(error)).inspect_err(|why| not_recorded(function, cache, why))
-            }
-        }
+        if self == Self::Unseen { Self::look(function, cache, key) } else { Ok(self) }
+    }
+
+    /// Returns what a new record would replace now.
+    fn look(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
+        // An answer does not show that records can be read or written.
+        let is_there = cache.ask_in_advance(Operation::WriteRecord, || attempt(|| cache.calls().contains(key)));
+        // A record of this code is replaced by what the same code computed.
+        let replaces = is_there.map(|is_there| if is_there { Self::Code } else { Self::Nothing });
+        replaces.inspect_err(|why| not_recorded(function, cache, why))
     }
 
     /// Keeps the record that is about to be replaced. If this fails, the record must not be replaced: it may have taken longer to
@@ -111,10 +112,12 @@ impl Replaces {
         key: &CallKey,
         synced: bool,
     ) -> Result<(), Unanswered> {
-        if self == Self::Nothing {
+        // Asked just before the record is written.
+        let replaces = if self == Self::Unclaimed { Self::look(function, cache, key)? } else { self };
+        if replaces == Self::Nothing {
             return Ok(());
         }
-        self.copy(function, cache, key, synced).inspect_err(|why| not_recorded(function, cache, why))
+        replaces.copy(function, cache, key, synced).inspect_err(|why| not_recorded(function, cache, why))
     }
 
     fn copy(self, function: &'static Function, cache: &Cache, key: &CallKey, synced: bool) -> Result<(), Unanswered> {

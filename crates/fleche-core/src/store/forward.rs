@@ -78,6 +78,9 @@ macro_rules! forward {
             fn claim(&self, key: &CallKey) -> Result<Claim> {
                 (**self).claim(key)
             }
+            fn is_exclusive(&self) -> bool {
+                (**self).is_exclusive()
+            }
             fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
                 (**self).owner(key)
             }

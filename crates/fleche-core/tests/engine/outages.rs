@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
@@ -393,6 +393,45 @@ fn concurrent_calls_are_coalesced_while_the_breaker_is_open() {
         assert_eq!((leader.join().unwrap(), follower.join().unwrap()), (1, 1));
     });
     assert_eq!(RUNS.take(), 1);
+}
+
+#[test]
+fn one_of_the_bodies_that_outlast_a_pause_asks_the_store() {
+    #[fleche(local, ignore(gate))]
+    fn outlasts(gate: &Barrier, length: usize) -> String {
+        RUNS.count();
+        gate.wait();
+        gate.wait();
+        "z".repeat(length)
+    }
+    #[fleche]
+    fn opens(length: usize) -> String {
+        "z".repeat(length)
+    }
+    static RUNS: Runs = Runs::new();
+    const BODIES: usize = 8;
+    let server = Server::default();
+    let cache = server.cache();
+    server.set(Mode::TimesOut);
+    cache.scope(|| opens(100));
+    assert_eq!((server.asked(), left_alone(&cache)), (1, 1));
+    let gate = Barrier::new(BODIES + 1);
+    std::thread::scope(|scope| {
+        for length in 100..100 + BODIES {
+            scope.spawn({
+                let (cache, gate) = (&cache, &gate);
+                move || assert_eq!(cache.scope(|| outlasts(gate, length)).len(), length)
+            });
+        }
+        gate.wait();
+        assert_eq!(server.asked(), 0, "no look-up and no claim asks the store during the pause");
+        server.pause();
+        gate.wait();
+    });
+    assert_eq!((RUNS.take(), server.asked()), (BODIES, 1));
+    let stats = cache.stats();
+    let failed = stats.skipped.get(&Skip::StoreFailed).copied();
+    assert_eq!((failed, left_alone(&cache), stats.faults), (Some(1), BODIES as u64, 2), "{stats:?}");
 }
 
 #[test]

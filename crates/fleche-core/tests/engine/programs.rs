@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result,
     cache::HotTier,
+    claim::Claim,
     store::{CallStoreConfig, Entries},
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -32,21 +33,21 @@ macro_rules! edited {
 /// A call store as seen by a program whose function has the same name as another program's. Within one process,
 /// functions need different names, so the keys are mapped.
 #[derive(Debug)]
-pub(crate) struct SameName {
-    pub(crate) store: MemoryCalls,
+pub(crate) struct SameName<S = MemoryCalls> {
+    pub(crate) store: S,
     /// Maps the keys of this program's function to those of the other's.
     pub(crate) keys: HashMap<CallKey, CallKey>,
     /// The key whose record cannot be written.
     pub(crate) full: Option<CallKey>,
 }
 
-impl SameName {
+impl<S> SameName<S> {
     fn key(&self, key: &CallKey) -> CallKey {
         self.keys.get(key).copied().unwrap_or(*key)
     }
 }
 
-impl CallStore for SameName {
+impl<S: CallStore> CallStore for SameName<S> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         self.store.get(&self.key(key))
     }
@@ -65,6 +66,9 @@ impl CallStore for SameName {
     }
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
         self.store.remove(&self.key(key), only)
+    }
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        self.store.claim(&self.key(key))
     }
     fn identity(&self) -> usize {
         self.store.identity()

@@ -90,6 +90,7 @@ fn planted_lock_file_is_not_written_to() {
         for number in 0..3 {
             assert!(matches!(calls.claim(&key(number)).unwrap(), Claim::WithinProcess));
             assert_eq!(calls.owner(&key(number)).unwrap(), None);
+            assert!(!calls.is_exclusive(), "other processes may write records");
             calls.put(&key(number), &record(b"r")).unwrap();
         }
         fs::remove_file(&planted).unwrap();

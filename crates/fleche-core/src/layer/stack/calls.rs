@@ -82,6 +82,11 @@ impl<S: CallStore> CallStore for Stack<S> {
         self.parts().0.claim(key)
     }
 
+    fn is_exclusive(&self) -> bool {
+        // Calls are recorded in the first store only.
+        self.parts().0.is_exclusive()
+    }
+
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
         self.parts().0.owner(key)
     }
