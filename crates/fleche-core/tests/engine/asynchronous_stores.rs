@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     task::{Context, Waker},
     thread::ThreadId,
@@ -130,6 +131,35 @@ fn hanging_store_does_not_delay_other_caches() {
     gate.open();
     for (x, call) in calls.into_iter().enumerate() {
         assert_eq!(usize::try_from(call.join().unwrap()).unwrap(), x);
+    }
+}
+
+#[test]
+fn operations_that_hang_do_not_block_other_calls_of_their_store() {
+    #[fleche]
+    async fn beside_hanging_operations(x: i64) -> i64 {
+        x
+    }
+    /// One more than there are threads for one store.
+    const HANGING: usize = 9;
+    let gate = Arc::new(Gate::default());
+    let (within, left) = (gate.clone(), AtomicUsize::new(HANGING));
+    let (hangs, hanging) = mpsc::channel();
+    let cache = slow(move || {
+        if left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            hangs.send(()).unwrap();
+            within.wait();
+        }
+    });
+    let calls = (0..9).map(|x| on_a_thread(cache.scope(|| beside_hanging_operations(x)))).collect::<Vec<_>>();
+    for _ in 0..HANGING {
+        hanging.recv_timeout(Duration::from_secs(45)).expect("an operation waits for those that hang");
+    }
+    assert_eq!(block_on(cache.scope(|| beside_hanging_operations(-1))), -1);
+    assert!(cache.contains(&beside_hanging_operations::key(-1)).unwrap());
+    gate.open();
+    for (x, call) in (0..).zip(calls) {
+        assert_eq!(call.join().unwrap(), x);
     }
 }
 
