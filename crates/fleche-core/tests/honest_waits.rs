@@ -21,6 +21,12 @@ use fleche_store_memory::{MemoryCalls, MemoryValues};
 /// Selects what a child process of this test binary does; not set in an ordinary run.
 const CHILD: &str = "FLECHE_TEST_HONEST_WAITS";
 
+/// How long the holder of a lock rests: longer than it takes to conclude that the caller holds the lock.
+const RESTS: Duration = Duration::from_secs(9);
+
+/// Longer than anything here takes.
+const HANGS: Duration = Duration::from_mins(2);
+
 static RUNS: AtomicU64 = AtomicU64::new(0);
 static LINES: Mutex<Option<mpsc::Receiver<String>>> = Mutex::new(None);
 
@@ -67,12 +73,15 @@ fn child() {
             assert_eq!((&*results, RUNS.load(SeqCst)), (&["x".to_owned(), "x".to_owned(), "x".to_owned()][..], 1));
             println!("stdin was waited for");
         }
-        Ok("stdout") => {
-            // A progress ticker: a thread that sleeps and wakes.
-            thread::spawn(|| {
+        Ok(kind @ ("stdout" | "stdout of a ticker")) => {
+            // A progress ticker: a thread that sleeps and wakes. It may have a pointer to the lock of standard output.
+            let out = (kind == "stdout of a ticker").then(std::io::stdout);
+            thread::spawn(move || {
+                let out = std::hint::black_box(out);
                 loop {
                     thread::sleep(Duration::from_millis(250));
                     eprint!(".");
+                    std::hint::black_box(&out);
                 }
             });
             let cache = memory();
@@ -87,15 +96,22 @@ fn child() {
                 assert_eq!(other.join().unwrap(), 1);
             });
         }
-        Ok("lock") => {
+        Ok(rest @ ("sleep" | "recv_timeout" | "park_timeout" | "join")) => {
+            let rest = rest.to_owned();
             let (lock, cache) = (Arc::new(Mutex::new(1)), memory());
             let (tell, told) = mpsc::channel();
             let held = lock.clone();
             let holder = thread::spawn(move || {
                 let guard = held.lock().unwrap();
+                let sleeper = (rest == "join").then(|| thread::spawn(|| thread::sleep(RESTS)));
+                let (_tells, never) = mpsc::channel::<()>();
                 tell.send(()).unwrap();
-                // Longer than it takes to conclude that the caller holds the lock.
-                thread::sleep(Duration::from_secs(9));
+                match &*rest {
+                    "sleep" => thread::sleep(RESTS),
+                    "recv_timeout" => drop(never.recv_timeout(RESTS)),
+                    "park_timeout" => thread::park_timeout(RESTS),
+                    _ => sleeper.unwrap().join().unwrap(),
+                }
                 drop(guard);
             });
             told.recv().unwrap();
@@ -120,9 +136,15 @@ fn spawn(kind: &str) -> std::process::Child {
     child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Returns whether the child prints this line.
+/// Returns whether the child prints this line and ends. Kills it if it does not end.
 fn says(child: &mut std::process::Child, line: &str) -> bool {
-    let said: Vec<_> = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
+    let (tell, told) = mpsc::channel();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    thread::spawn(move || tell.send(out.lines().map_while(Result::ok).collect::<Vec<_>>()));
+    let Ok(said) = told.recv_timeout(HANGS) else {
+        child.kill().unwrap();
+        return false;
+    };
     said.iter().any(|said| said.contains(line))
 }
 
@@ -138,15 +160,17 @@ fn body_that_waits_for_stdin_is_not_computed_twice() {
 }
 
 #[test]
-fn call_waits_for_a_lock_that_a_sleeping_thread_holds() {
-    let mut child = spawn("lock");
-    assert!(says(&mut child, "bodies: 1, circles: 0"));
-    assert!(child.wait().unwrap().success());
+fn call_waits_for_a_lock_that_a_resting_thread_holds() {
+    for mut child in ["sleep", "recv_timeout", "park_timeout", "join"].map(spawn) {
+        assert!(says(&mut child, "bodies: 1, circles: 0"));
+        assert!(child.wait().unwrap().success());
+    }
 }
 
 #[test]
 fn waiting_caller_that_holds_a_lock_proceeds() {
-    let mut child = spawn("stdout");
-    assert!(says(&mut child, "the result is 1"));
-    assert!(child.wait().unwrap().success());
+    for mut child in ["stdout", "stdout of a ticker"].map(spawn) {
+        assert!(says(&mut child, "the result is 1"));
+        assert!(child.wait().unwrap().success());
+    }
 }

@@ -45,6 +45,23 @@ impl Futex {
     }
 }
 
+/// A wait with a timeout, or for the end of another thread. A thread that holds a lock in this wait may release it
+/// without help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub(super) until: Until,
+    /// The thread's stack pointer.
+    pub(super) stack: usize,
+}
+
+/// What ends a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    Timeout,
+    /// The end of this thread, if that rests too.
+    EndOf(ThreadId),
+}
+
 /// A thread as observed at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
@@ -53,6 +70,7 @@ pub(super) struct Seen {
     pub(super) futex: Option<Futex>,
     /// The processor time that the thread has used.
     pub(super) worked: Duration,
+    pub(super) rests: Option<Rest>,
 }
 
 /// What is known about fleche's own threads.
@@ -113,10 +131,10 @@ pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
     return false;
 }
 
-/// Returns whether a thread that sleeps for some time may hold the lock with this futex.
-pub(super) fn sleeper_has_pointer_to(futex: usize) -> bool {
+/// Returns whether the thread, which was seen at this rest, may hold the lock with this futex.
+fn may_hold(thread: ThreadId, rest: Rest, futex: usize) -> bool {
     #[cfg(target_os = "linux")]
-    return threads::sleeper_has_pointer_to(futex);
+    return threads::may_hold(thread, rest, futex);
     #[cfg(not(target_os = "linux"))]
     return false;
 }
@@ -132,12 +150,70 @@ struct Looked {
     /// The threads that are parked with a timeout.
     for_a_time: HashSet<ThreadId>,
     has_idle: bool,
-    /// The lock that each thread waits for, and since when the thread has not run.
-    locks: HashMap<ThreadId, (Futex, Instant)>,
+    /// The lock that each thread waits for.
+    locks: HashMap<ThreadId, Locked>,
     /// Since when no thread has made progress.
     since: Instant,
     /// Since when threads have at most slept and woken.
     since_but_for_sleepers: Instant,
+}
+
+/// A lock that a thread waits for.
+struct Locked {
+    futex: Futex,
+    /// Since when the waiting thread has not run.
+    since: Instant,
+    /// The threads that existed then, and whether each has rested since.
+    others: HashMap<ThreadId, Resting>,
+}
+
+/// Whether a thread rests while another one waits for a lock.
+#[derive(Clone, Copy)]
+enum Resting {
+    /// It has not rested yet.
+    NotYet,
+    /// It rests, and has not run since it used this processor time.
+    Since(Duration, Rest),
+    /// It woke, and the wait for the lock did not end. It may be a thread that wakes now and then, such as a progress
+    /// ticker.
+    Woke,
+}
+
+impl Resting {
+    /// Returns the new state after this sample of the thread.
+    fn after(self, seen: &Seen) -> Self {
+        match (self, seen.rests) {
+            (Self::NotYet, Some(rest)) => Self::Since(seen.worked, rest),
+            (Self::Since(worked, _), _) if worked != seen.worked => Self::Woke,
+            _ => self,
+        }
+    }
+}
+
+impl Locked {
+    /// Returns whether a thread may hold the lock that has rested ever since, and will release it without help. Threads
+    /// that wait without a timeout do not count: the parent of scoped threads also has pointers to their locks, and it
+    /// waits for them. A thread that woke does not count either, because it may never release the lock.
+    fn may_be_released(&self, now: Instant) -> bool {
+        // A rest may be endless, such as a sleep for the longest duration.
+        now.duration_since(self.since) < STILL_IF_IDLE
+            && self.others.iter().any(|(thread, resting)| {
+                let Resting::Since(_, rest) = resting else { return false };
+                self.ends(*rest) && may_hold(*thread, *rest, self.futex.address)
+            })
+    }
+
+    /// Returns whether the rest ends by itself.
+    fn ends(&self, rest: Rest) -> bool {
+        let mut rest = rest;
+        // Wrongly recognized joins may form a cycle, so the number of steps is limited.
+        for _ in 0..=self.others.len() {
+            let Until::EndOf(thread) = rest.until else { return true };
+            let Some(Resting::Since(_, next)) = self.others.get(&thread) else { return false };
+            rest = *next;
+        }
+        false
+    }
 }
 
 impl Quiet {
@@ -160,8 +236,14 @@ impl Quiet {
         let Some(looked) = &self.0 else { return Vec::new() };
         let is_long = |since: Instant| looked.at.duration_since(since) >= LOCKED;
         let locks =
-            looked.locks.iter().filter(|(_, (_, since))| is_long(*since) && is_long(looked.since_but_for_sleepers));
-        locks.map(|(thread, (futex, _))| (*thread, futex.address)).collect()
+            looked.locks.iter().filter(|(_, lock)| is_long(lock.since) && is_long(looked.since_but_for_sleepers));
+        locks.map(|(thread, lock)| (*thread, lock.futex.address)).collect()
+    }
+
+    /// Returns whether this thread waits for a lock that a resting thread may hold and will release without help.
+    pub(super) fn may_get_lock(&self, thread: ThreadId) -> bool {
+        let Some(looked) = &self.0 else { return false };
+        looked.locks.get(&thread).is_some_and(|lock| lock.may_be_released(looked.at))
     }
 
     /// Forgets all samples, because a thread is about to proceed.
@@ -172,7 +254,8 @@ impl Quiet {
     /// Records a sample of the threads.
     fn look(&mut self, threads: &[Seen], ours: &Ours, now: Instant) {
         let others = || threads.iter().filter(|thread| !ours.wait_for_nothing.contains(&thread.id));
-        let before = self.0.take();
+        let mut before = self.0.take();
+        let mut known_locks = before.as_mut().map(|before| std::mem::take(&mut before.locks)).unwrap_or_default();
         // A thread that wakes from a sleep checks for something, and another thread may wait for the outcome.
         let sleeps = |doing| matches!(doing, Doing::Idle | Doing::ParkedForATime);
         let happens = |tolerated: &dyn Fn(Doing, Duration) -> Duration| {
@@ -192,13 +275,17 @@ impl Quiet {
         let since =
             |happens: bool, since: fn(&Looked) -> Instant| before.as_ref().filter(|_| !happens).map_or(now, since);
         let ids = |doing| others().filter(move |thread| thread.doing == doing).map(|thread| thread.id).collect();
-        let lock = |thread: &Seen| {
+        let mut lock = |thread: &Seen| {
             let futex = thread.futex.filter(|futex| thread.doing == Doing::Parked && futex.is_lock())?;
-            let known = before.as_ref().and_then(|before| {
-                let has_not_run = before.worked.get(&thread.id) == Some(&thread.worked);
-                before.locks.get(&thread.id).filter(|(known, _)| *known == futex && has_not_run)
-            });
-            Some((thread.id, (futex, known.map_or(now, |(_, since)| *since))))
+            let has_run = || before.as_ref().and_then(|before| before.worked.get(&thread.id)) != Some(&thread.worked);
+            let known = known_locks.remove(&thread.id).filter(|known| known.futex == futex && !has_run());
+            let resting = |seen: &Seen| {
+                let known =
+                    known.as_ref().map_or(Some(Resting::NotYet), |known| known.others.get(&seen.id).copied())?;
+                Some((seen.id, known.after(seen)))
+            };
+            let others = others().filter(|seen| seen.id != thread.id).filter_map(resting).collect();
+            Some((thread.id, Locked { futex, since: known.map_or(now, |known| known.since), others }))
         };
         self.0 = Some(Looked {
             at: now,
@@ -206,7 +293,7 @@ impl Quiet {
             parked: ids(Doing::Parked),
             for_a_time: ids(Doing::ParkedForATime),
             has_idle: others().any(|thread| thread.doing == Doing::Idle),
-            locks: others().filter_map(lock).collect(),
+            locks: others().filter_map(&mut lock).collect(),
             since: since(strict, |before| before.since),
             since_but_for_sleepers: since(but_for_sleepers, |before| before.since_but_for_sleepers),
         });
@@ -245,6 +332,7 @@ mod tests {
                 doing: *doing,
                 futex: None,
                 worked: Duration::from_millis(*worked),
+                rests: None,
             };
             let threads: Vec<_> = threads.iter().map(seen).collect();
             // Samples are in the future, so none counts as outdated.
@@ -298,6 +386,7 @@ mod tests {
                 doing: *doing,
                 futex: *futex,
                 worked: Duration::from_micros(*worked),
+                rests: None,
             };
             let threads: Vec<_> = (1..).zip(threads).map(seen).collect();
             quiet.look(&threads, &Ours::default(), begun + Duration::from_secs(second + 1_000));
@@ -322,6 +411,36 @@ mod tests {
         }
         let busy: Vec<_> = (0..8).map(|_| [(Doing::Parked, lock, 5), (Doing::Busy, None, 5)]).collect();
         assert_eq!(locked(&busy), [0; 8]);
+    }
+
+    #[test]
+    fn thread_that_woke_no_longer_counts_as_holder_of_a_lock() {
+        let rest = |until| Some(Rest { until, stack: 0 });
+        let seen = |id, worked, rests| Seen {
+            id,
+            doing: Doing::ParkedForATime,
+            futex: None,
+            worked: Duration::from_nanos(worked),
+            rests,
+        };
+        let lock = |others: &[(ThreadId, Resting)]| Locked {
+            futex: Futex { address: 0x1000, expected: 2 },
+            since: Instant::now(),
+            others: others.iter().copied().collect(),
+        };
+        let slept = Resting::NotYet.after(&seen(2, 5, None)).after(&seen(2, 7, rest(Until::Timeout)));
+        let joined = Resting::NotYet.after(&seen(1, 5, rest(Until::EndOf(2))));
+        assert!(matches!(slept.after(&seen(2, 7, rest(Until::Timeout))), Resting::Since(..)));
+        let ends = |others: &[(ThreadId, Resting)], until| lock(others).ends(rest(until).unwrap());
+        assert!(ends(&[(1, joined), (2, slept)], Until::EndOf(2)));
+        assert!(ends(&[(1, joined), (2, slept)], Until::EndOf(1)));
+        assert!(ends(&[(1, joined)], Until::Timeout));
+        assert!(!ends(&[(1, joined)], Until::EndOf(2)), "a thread that was started later");
+        let in_a_circle = Resting::NotYet.after(&seen(2, 5, rest(Until::EndOf(1))));
+        assert!(!ends(&[(1, joined), (2, in_a_circle)], Until::EndOf(1)));
+        let woke = slept.after(&seen(2, 8, rest(Until::Timeout)));
+        assert!(matches!(woke.after(&seen(2, 8, rest(Until::Timeout))), Resting::Woke));
+        assert!(!ends(&[(1, joined), (2, woke)], Until::EndOf(2)));
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //!
 //! A body may wait for a lock that the caller took before the call. Only the caller can end that wait, so it counts as
 //! a deadlock even if other threads sleep and wake, as progress tickers do. A pointer on the caller's stack shows that
-//! it holds the lock, unless a sleeping thread has one too: then that thread may hold the lock, and the caller's
-//! pointer may be a mere reference.
+//! it holds the lock, unless a resting thread has one too, which sleeps, waits with a timeout, or joins a thread that
+//! does: then that thread may hold the lock, and the caller's pointer may be a mere reference. It no longer counts when
+//! it has woken and the lock is still taken, or after some minutes.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -17,7 +18,7 @@ use super::{
     chain::{Published, Sight, look},
     flight::Flight,
     graph::is_blocked_by,
-    quiet::{Quiet, ThreadId, sleeper_has_pointer_to, stack_has_pointer_to},
+    quiet::{Quiet, ThreadId, stack_has_pointer_to},
     table,
 };
 use crate::call::CallKey;
@@ -52,11 +53,11 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
         let is_held_here = |(thread, lock): (ThreadId, usize)| {
             let runs_there = |flight: &&Arc<Flight>| flight.thread() == Some(thread);
             let waits = |flight: &Arc<Flight>| is_blocked_by(awaited, std::slice::from_ref(flight));
-            // If the holder is a thread that neither runs nor sleeps, the caller computes the call itself, although the
+            // If the holder is a thread that neither runs nor rests, the caller computes the call itself, although the
             // wait would have ended. The result is the same.
             flights.iter().filter(runs_there).any(waits)
                 && stack_has_pointer_to(lock, frames)
-                && !sleeper_has_pointer_to(lock)
+                && !quiet.may_get_lock(thread)
         };
         if !quiet.locks().into_iter().any(is_held_here) {
             return Stall::No;
@@ -64,8 +65,8 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
         quiet.end();
         return Stall::Yes;
     };
-    let stuck: Vec<_> =
-        flights.iter().filter(|flight| flight.thread().is_some_and(|thread| parked.contains(&thread))).collect();
+    let is_parked = |thread: ThreadId| parked.contains(&thread) && !quiet.may_get_lock(thread);
+    let stuck: Vec<_> = flights.iter().filter(|flight| flight.thread().is_some_and(is_parked)).collect();
     let is_stuck = |flight: &Arc<Flight>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));
     let mut stall = if is_stuck(awaited) { Stall::Yes } else { Stall::No };
     if matches!(stall, Stall::No) {

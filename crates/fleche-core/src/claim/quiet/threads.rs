@@ -5,7 +5,7 @@ use std::{cell::OnceCell, fs, path::Path, time::Duration};
 
 use nix::libc;
 
-use super::{Doing, Futex, Seen};
+use super::{Doing, Futex, Rest, Seen, ThreadId, Until};
 
 /// Returns all threads, or `None` if the system does not report them.
 pub(super) fn seen() -> Option<Vec<Seen>> {
@@ -23,11 +23,13 @@ pub(super) fn seen() -> Option<Vec<Seen>> {
         let Ok(times) = fs::read_to_string(directory.join("schedstat")) else { continue };
         let nanoseconds = times.split_ascii_whitespace().next()?.parse().ok()?;
         let (mut doing, futex) = doing(&call, &process);
+        let rests = rests(&call).filter(|_| matches!(doing, Doing::Idle | Doing::ParkedForATime | Doing::Parked));
         // A stopped thread is continued by another process, so it is not blocked.
         if doing != Doing::Busy && !sleeps(&directory) {
             doing = Doing::Busy;
         }
-        threads.push(Seen { id, doing, futex, worked: Duration::from_nanos(nanoseconds) });
+        let worked = Duration::from_nanos(nanoseconds);
+        threads.push(Seen { id, doing, futex, worked, rests });
     }
     Some(threads)
 }
@@ -38,13 +40,21 @@ fn sleeps(thread: &Path) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
 }
 
+/// `FUTEX_PRIVATE_FLAG` of futex(2).
+const PRIVATE: usize = 128;
+
+/// Returns the number of the system call, and its arguments, the stack pointer and the program counter.
+fn words(call: &str) -> Option<(libc::c_long, Vec<usize>)> {
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    Some((number, words.map_while(|word| usize::from_str_radix(word.strip_prefix("0x")?, 16).ok()).collect()))
+}
+
 /// Returns the thread's state, from its system call's number and arguments. A wait that another process can end counts
 /// as work.
 fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
-    let mut words = call.split_ascii_whitespace();
-    let number = words.next().and_then(|word| word.parse().ok());
-    let arguments: Vec<_> = words.map_while(|word| usize::from_str_radix(word.strip_prefix("0x")?, 16).ok()).collect();
-    let (Some(number), [first, second, third, fourth, ..]) = (number, &arguments[..]) else {
+    let (number, arguments) = words(call).unzip();
+    let (Some(number), Some([first, second, third, fourth, ..])) = (number, arguments.as_deref()) else {
         return (Doing::Busy, None);
     };
     match number {
@@ -72,8 +82,6 @@ struct Process {
 impl Process {
     /// Returns whether only threads of this process can end the wait of this futex operation at this address.
     fn ends_here(&self, address: usize, operation: usize) -> bool {
-        /// `FUTEX_PRIVATE_FLAG` of futex(2).
-        const PRIVATE: usize = 128;
         // Joining a thread waits without the flag, although no other process maps the memory.
         operation & PRIVATE != 0 || self.is_private(address)
     }
@@ -107,25 +115,35 @@ fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
     })
 }
 
-/// Returns whether a thread that sleeps for some time may hold the lock with this futex, because its stack has a
-/// pointer to the lock.
-///
-/// Parked threads do not count: the parent of scoped threads also has pointers to their locks, and it waits for them.
-pub(super) fn sleeper_has_pointer_to(futex: usize) -> bool {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else { return false };
-    let stack = |thread: fs::DirEntry| sleeps_at(&fs::read_to_string(thread.path().join("syscall")).ok()?);
-    threads.filter_map(|thread| stack(thread.ok()?)).any(|stack| stack_has_pointer_to(futex, stack))
+/// Returns the rest of a thread in this system call: a wait with a timeout, or for the end of another thread.
+fn rests(call: &str) -> Option<Rest> {
+    let (number, arguments) = words(call)?;
+    let &[_, second, third, fourth, _, _, stack, _] = &arguments[..] else { return None };
+    let until = match number {
+        // Joining a thread waits, without the private flag, until the futex no longer has the thread's id.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // Thread ids are of 32 bits.
+        libc::SYS_futex if fourth == 0 && second & PRIVATE == 0 => Until::EndOf(third as u32 as ThreadId),
+        libc::SYS_futex if fourth != 0 => Until::Timeout,
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Until::Timeout,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait if has_timeout(fourth) => Until::Timeout,
+        libc::SYS_epoll_pwait if has_timeout(fourth) => Until::Timeout,
+        _ => return None,
+    };
+    Some(Rest { until, stack })
 }
 
-/// Returns the stack pointer of a thread in this system call if it sleeps for some time.
-fn sleeps_at(call: &str) -> Option<usize> {
-    /// The words before the stack pointer: the number of the system call and its arguments.
-    const BEFORE: usize = 7;
-    let mut words = call.split_ascii_whitespace();
-    let number = words.next()?.parse().ok()?;
-    let stack = words.nth(BEFORE - 1)?.strip_prefix("0x")?;
-    let sleeps = matches!(number, libc::SYS_nanosleep | libc::SYS_clock_nanosleep);
-    usize::from_str_radix(stack, 16).ok().filter(|_| sleeps)
+/// Returns whether the timeout in milliseconds of `epoll_wait` is one: negative numbers mean none.
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // The argument is of 32 bits.
+fn has_timeout(argument: usize) -> bool {
+    argument as u32 as i32 >= 0
+}
+
+/// Returns whether the thread, which was seen at this rest, may hold the lock with this futex: its stack has a pointer
+/// to the lock. If the thread has changed since then, the next sample shows what it does; until then it may.
+pub(super) fn may_hold(thread: ThreadId, rest: Rest, futex: usize) -> bool {
+    let call = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
+    rests(&call) != Some(rest) || stack_has_pointer_to(futex, rest.stack)
 }
 
 /// Returns whether the stack that contains the address `stack` has, from there upward, a pointer to the lock with this
@@ -235,11 +253,18 @@ mod tests {
     }
 
     #[test]
-    fn stack_of_a_sleeping_thread_is_found() {
-        let call = |number| format!("{number} 0x1 0x2 0x3 0x4 0x5 0x6 0x7f00 0x8");
-        assert_eq!(sleeps_at(&call(libc::SYS_clock_nanosleep)), Some(0x7f00));
-        assert_eq!(sleeps_at(&call(libc::SYS_futex)), None);
-        assert_eq!(sleeps_at("running"), None);
+    fn waits_with_a_timeout_or_for_the_end_of_a_thread_are_rests() {
+        let rests = |number, second: u32, third: u32, fourth: u32| {
+            let call = format!("{number} 0x1 {second:#x} {third:#x} {fourth:#x} 0x5 0x6 0x7f00 0x8");
+            rests(&call).map(|rest| (rest.until, rest.stack))
+        };
+        assert_eq!(rests(libc::SYS_clock_nanosleep, 0, 0, 0), Some((Until::Timeout, 0x7f00)));
+        assert_eq!(rests(libc::SYS_futex, 0x89, 0, 0x7f5), Some((Until::Timeout, 0x7f00)));
+        assert_eq!(rests(libc::SYS_futex, 0x109, 7, 0), Some((Until::EndOf(7), 0x7f00)));
+        assert_eq!(rests(libc::SYS_futex, 0x89, 7, 0), None);
+        assert_eq!(rests(libc::SYS_epoll_pwait, 0, 0, 1000), Some((Until::Timeout, 0x7f00)));
+        assert_eq!(rests(libc::SYS_epoll_pwait, 0, 0, u32::MAX), None);
+        assert_eq!(super::rests("running"), None);
     }
 
     #[test]
