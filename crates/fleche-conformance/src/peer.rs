@@ -56,8 +56,8 @@ pub(crate) enum Store {
 pub(crate) enum Task {
     /// Forks children.
     Fork,
-    /// Sets a limit for the size of files.
-    LimitFiles,
+    /// Sets a limit for the size of files, and makes calls with results of this length.
+    LimitFiles { length: usize },
     /// Gives up root privileges.
     ReadOnly,
 }
@@ -98,14 +98,11 @@ pub fn run_peer() {
     let mut file = File::create(directory.join(OUTCOME)).expect("a peer can write its outcome");
     let outcome = match request {
         Request::Visit(visit) => serde_json::to_vec(&visit.run()),
-        Request::Task(task, pair) => {
-            let run = match task {
-                Task::Fork => processes::in_peer,
-                Task::LimitFiles => places::limited_in_peer,
-                Task::ReadOnly => places::read_only_in_peer,
-            };
-            serde_json::to_vec(&capture(|| run(&pair)))
-        }
+        Request::Task(task, pair) => serde_json::to_vec(&capture(|| match task {
+            Task::Fork => processes::in_peer(&pair),
+            Task::LimitFiles { length } => places::limited_in_peer(&pair, length),
+            Task::ReadOnly => places::read_only_in_peer(&pair),
+        })),
     };
     file.write_all(&outcome.expect("an outcome is JSON")).expect("a peer can write its outcome");
     process::exit(0);

@@ -2,8 +2,10 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
+    ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::Duration,
 };
@@ -15,24 +17,30 @@ use fleche_core::{
 };
 use sled::{Db, Tree};
 
-use crate::error::{backend, caught, foreign, opening, read_only};
+use crate::{
+    closing::{Engine, is_unclosed},
+    error::{backend, blocked, caught, failed, foreign, is_locked, opening, read_only, unclosed},
+};
 
 /// An open directory. Dropping it writes everything to disk and closes it.
+///
+/// After a failed write, sled may block for ever when it writes, reads from disk, flushes or is closed. Therefore the first
+/// failure is noted, and sled is not asked for what may block any more.
 pub(crate) struct Database {
     /// The absolute path under which the directory was first opened.
     pub(crate) path: PathBuf,
-    pub(crate) values: Tree,
-    pub(crate) ages: Tree,
-    pub(crate) records: Tree,
-    pub(crate) calls: Tree,
-    pub(crate) damaged: Tree,
-    pub(crate) sled: Db,
+    /// `None` only while the database is dropped.
+    engine: Option<Engine>,
+    /// Shares with sled the error that its own threads had.
+    config: sled::Config,
+    /// The first failed write.
+    failure: OnceLock<String>,
     /// Locks that make a read followed by writes to several trees atomic. The digest selects the lock.
     locks: [Mutex<()>; LOCKS],
     /// One of sled's files, which shows whether the directory is still the one that was opened.
     file: BackingFile<Self>,
-    // Dropped after sled, so that the directory is closed when another thread opens it again.
-    _held: Held,
+    // Dropped after the engine, so that the directory is closed when another thread opens it again.
+    held: Held,
 }
 
 const LOCKS: usize = 64;
@@ -68,32 +76,46 @@ impl Database {
                 return Err(read_only(&path, part));
             }
             let config = sled::Config::new().path(&path).flush_every_ms(Some(FLUSH_EVERY)).cache_capacity(CACHE);
-            let sled = caught(|| config.open()).map_err(|error| opening(&path, error))?;
+            let sled = caught(|| config.open()).map_err(|error| match error {
+                sled::Error::Io(error) if is_locked(&error) && is_unclosed(&held.place) => unclosed(&path),
+                error => opening(&path, error),
+            })?;
             check(&path, &sled)?;
             let tree = |name: &str| caught(|| sled.open_tree(name)).map_err(|error| opening(&path, error));
             let file = BackingFile::new(path.join("db"))?;
-            Ok(Self {
-                file,
+            let engine = Engine {
                 values: tree("values")?,
                 ages: tree("ages")?,
                 records: tree("records")?,
                 calls: tree("calls of functions")?,
                 damaged: tree("damaged")?,
-                locks: [const { Mutex::new(()) }; LOCKS],
-                _held: held,
-                path,
                 sled,
+            };
+            Ok(Self {
+                engine: Some(engine),
+                config,
+                failure: OnceLock::new(),
+                locks: [const { Mutex::new(()) }; LOCKS],
+                file,
+                held,
+                path,
             })
         })
     }
 
-    /// Runs an operation of sled and converts its error.
+    /// Runs an operation of sled that only reads, and converts its error.
     pub(crate) fn run<T>(&self, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+        // If sled knows of the failure, what it has in memory can still be read, and other reads fail without blocking.
+        if let Some(failure) = self.failure.get()
+            && self.config.global_error().is_ok()
+        {
+            return Err(failed(&self.path, failure));
+        }
         caught(run).map_err(|error| backend(&self.path, &error))
     }
 
-    /// Fails if an entry of this length would exceed the limit on the size of files. sled writes large entries to files of their
-    /// own, together with their neighbours, and after a failure to write one it blocks for ever when it is closed.
+    /// Fails if an entry of this length may alone exceed the limit on the size of files. sled writes large entries to files of their
+    /// own, together with their neighbours, and cannot be used any more after it has failed to write one.
     pub(crate) fn check_size(&self, length: usize) -> Result<()> {
         written_file::check_limit(4 * length as u64).map_err(Error::io("write to", &self.path))
     }
@@ -101,7 +123,36 @@ impl Database {
     /// Like [`run`](Self::run), for an operation that reads an entry and modifies it, under the lock of its digest.
     pub(crate) fn change<T>(&self, digest: &Digest, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         let _lock = self.lock(digest);
-        self.run(run)
+        if let Some(failure) = self.failure() {
+            return Err(failed(&self.path, failure));
+        }
+        caught(run).map_err(|error| {
+            match &error {
+                // The file of a large entry is missing or too short, which does no harm to writes.
+                sled::Error::Io(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {}
+                sled::Error::Io(_) => self.note(&error),
+                _ => {}
+            }
+            backend(&self.path, &error)
+        })
+    }
+
+    /// Notes a failed write, unless an earlier one is known.
+    fn note(&self, error: &sled::Error) {
+        let why = error.to_string();
+        if self.failure.set(why.clone()).is_ok() {
+            fleche_core::log::warn!("{}", failed(&self.path, &why));
+        }
+    }
+
+    /// Returns the first failed write, be it one of sled's own threads.
+    fn failure(&self) -> Option<&str> {
+        if self.failure.get().is_none()
+            && let Err(error) = self.config.global_error()
+        {
+            self.note(&error);
+        }
+        self.failure.get().map(String::as_str)
     }
 
     // The mutex protects no data that a panic could leave half modified.
@@ -111,7 +162,21 @@ impl Database {
 
     /// Returns once all earlier writes are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.run(|| self.sled.flush().map(drop))
+        if let Some(failure) = self.failure() {
+            return Err(failed(&self.path, failure));
+        }
+        let flushed =
+            self.flush(|| self.failure().is_some()).map_err(Error::io("start a thread to write", &self.path))?;
+        match flushed {
+            Some(flushed) => flushed.map_err(|error| {
+                self.note(&error);
+                backend(&self.path, &error)
+            }),
+            None => Err(match self.failure() {
+                Some(failure) => failed(&self.path, failure),
+                None => blocked(&self.path),
+            }),
+        }
     }
 
     /// Returns the digests with this prefix in this tree. sled's iterators do not block writers.
@@ -128,6 +193,27 @@ impl Database {
             let digest = entry.map(|(key, _)| Some(Digest::from_bytes(*key.first_chunk()?)));
             digest.transpose()
         }))
+    }
+}
+
+impl Deref for Database {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        self.engine.as_ref().expect("only the drop of the database takes the engine")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some(engine) = self.engine.take() else { return };
+        let is_closed = engine.close(&self.held.place, || self.failure().is_some());
+        if !is_closed {
+            self.held.is_closed = false;
+            if self.failure.get().is_none() {
+                fleche_core::log::warn!("the last entries may be lost: {}", blocked(&self.path));
+            }
+        }
     }
 }
 
@@ -171,13 +257,16 @@ fn check(path: &Path, sled: &Db) -> Result<()> {
 struct Held {
     /// The file that sled locks.
     locked: PathBuf,
-    _place: HeldPlace,
+    /// Whether sled closes the directory. Else the file stays locked.
+    is_closed: bool,
+    place: Place,
+    _in_process: HeldPlace,
 }
 
 impl Held {
     /// Blocks until no other thread of this process has the directory open.
     fn take(place: Place, locked: PathBuf) -> Self {
-        Self { locked, _place: HeldPlace::take(place) }
+        Self { locked, is_closed: true, place: place.clone(), _in_process: HeldPlace::take(place) }
     }
 }
 
@@ -187,6 +276,9 @@ const BETWEEN: Duration = Duration::from_millis(1);
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if !self.is_closed {
+            return;
+        }
         // sled's threads may keep the directory open and locked for a moment after the last handle is dropped, and it
         // could not be opened again before.
         if let Ok(file) = File::open(&self.locked) {

@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -24,12 +24,34 @@ pub(crate) fn backend(path: &Path, error: &sled::Error) -> Error {
     Error::backend(name(path))(error.to_string())
 }
 
+/// Returns the error of an operation after a failed write.
+pub(crate) fn failed(path: &Path, failure: &str) -> Error {
+    Error::backend(name(path))(format!(
+        "a write failed earlier ({failure}), and sled may block for ever after that, so this process records nothing more in \
+         it: free space on the disk or raise the limit on the size of files (`ulimit -f`), and start the program again"
+    ))
+}
+
+/// Returns the error if sled neither finishes nor reports a failure.
+pub(crate) fn blocked(path: &Path) -> Error {
+    Error::backend(name(path))(
+        "sled does not finish writing to the disk: check the disk's space and errors, and start the program again"
+            .to_owned(),
+    )
+}
+
+/// Returns the error for a directory that sled could not close in this process.
+pub(crate) fn unclosed(path: &Path) -> Error {
+    let why = "a write to this sled database failed earlier in this process, and sled keeps it locked until the process ends: free \
+               space on the disk or raise the limit on the size of files (`ulimit -f`), and start the program again";
+    Error::Config { place: format!("`{}`", path.display()), why: why.to_owned() }
+}
+
 /// Converts sled's error from opening the directory.
 pub(crate) fn opening(path: &Path, error: sled::Error) -> Error {
     let config = |why: String| Error::Config { place: format!("`{}`", path.display()), why };
     match error {
-        // sled reports this only if another process has locked the directory.
-        sled::Error::Io(error) if error.kind() == ErrorKind::Other && error.to_string().contains("lock") => config(
+        sled::Error::Io(error) if is_locked(&error) => config(
             "another process has this sled database open, and only one process at a time can (Reach::Exclusive): \
              close it there, use a file or sql store, or use a process pool, whose workers access the store of their \
              parent process"
@@ -41,6 +63,11 @@ pub(crate) fn opening(path: &Path, error: sled::Error) -> Error {
              one away; the results in it are computed again"
         )),
     }
+}
+
+/// Returns whether sled did not open the directory because it is open already.
+pub(crate) fn is_locked(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::Other && error.to_string().contains("lock")
 }
 
 /// Returns the error for a directory of which this user may not write to this part.

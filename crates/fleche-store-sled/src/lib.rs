@@ -33,6 +33,7 @@
 
 mod aside;
 mod calls;
+mod closing;
 mod config;
 mod database;
 mod error;

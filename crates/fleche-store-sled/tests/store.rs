@@ -6,7 +6,9 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use fleche_core::{
@@ -215,5 +217,67 @@ fn database_held_by_another_process_is_refused_and_survives_its_kill() {
     let values = SledValues::open(&path).unwrap();
     for number in 0..50u8 {
         assert!(values.get(&Digest::of(&[number; 1000])).unwrap().is_some(), "{number}");
+    }
+}
+
+/// Puts values of this length while the size of files is limited to less than their sum, and closes the store.
+#[cfg(unix)]
+fn put_beyond_limit(path: &Path, length: usize) {
+    let values = SledValues::open(path).unwrap();
+    let mut numbers = 0u32..(4_000_000 / u32::try_from(length).unwrap()).max(8);
+    let value = |number: u32| [&number.to_le_bytes()[..], &vec![7; length]].concat();
+    let failed = numbers.find(|number| values.put(&Digest::of(&value(*number)), &value(*number)).is_err());
+    assert!(failed.is_some(), "no write failed");
+    // The first failure is noted, and later operations report it.
+    for _ in 0..2 {
+        let error = values.put(&Digest::of(b"small"), b"small").unwrap_err().to_string();
+        assert!(error.contains("a write failed earlier") && error.contains("start the program again"), "{error}");
+        let error = values.sync(&Digest::of(b"small")).unwrap_err().to_string();
+        assert!(error.contains("a write failed earlier"), "{error}");
+    }
+    drop(values);
+    // sled keeps the directory locked if it could not be closed. It writes when it opens a directory, so this may fail too.
+    if let Err(error) = SledValues::open(path) {
+        let is_locked = error.to_string().contains("locked until the process ends");
+        assert!(is_locked || matches!(error, Error::Io { .. }), "{error}");
+    }
+}
+
+/// Runs the task of the child process of the test below; does nothing in the parent process.
+#[cfg(unix)]
+#[test]
+fn limited_child_process() {
+    let Some(path) = env::var_os("FLECHE_LIMITED_PATH") else { return };
+    let length = env::var("FLECHE_LIMITED_LENGTH").unwrap().parse().unwrap();
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        put_beyond_limit(Path::new(&path), length);
+        done.send(()).unwrap();
+    });
+    let within = is_done.recv_timeout(Duration::from_mins(3));
+    assert_ne!(within, Err(mpsc::RecvTimeoutError::Timeout), "the store blocks");
+    thread.join().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn store_that_reached_file_size_limit_reports_it_and_is_closed() {
+    for length in [100, 20_000, 60_000, 100_000, 130_000] {
+        let (_directory, path) = place();
+        let values = SledValues::open(&path).unwrap();
+        let kept = put(&values, b"kept");
+        values.sync(&kept).unwrap();
+        drop(values);
+        let limited = r#"ulimit -f 1100 && exec "$0" --exact limited_child_process"#;
+        let output = Command::new("sh")
+            .args(["-c", limited])
+            .arg(env::current_exe().unwrap())
+            .env("FLECHE_LIMITED_PATH", &path)
+            .env("FLECHE_LIMITED_LENGTH", length.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{length}: {output:?}");
+        let values = SledValues::open(&path).unwrap();
+        assert_eq!(values.get(&kept).unwrap().as_deref(), Some(&b"kept"[..]), "{length}");
     }
 }

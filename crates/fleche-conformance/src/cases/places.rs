@@ -66,14 +66,27 @@ pub(crate) fn any_name(fixture: &Fixture) {
     }
 }
 
+/// The limit in bytes, which is larger than a store with the first entries.
+const LIMIT: usize = 4_000_000;
+
+/// Runs with results of several lengths: stores reach the limit with one file or another, in the call or in a thread of theirs.
 pub(crate) fn file_size_limit(fixture: &Fixture) {
-    if is_elsewhere(fixture) {
-        return;
-    }
-    fixture.program.perform(Task::LimitFiles, fixture.pair());
-    for item in kept() {
-        Values::open(fixture).assert_has(item);
-        Calls::open(fixture).assert_has(item);
+    for length in [LIMIT / 64, LIMIT / 8, LIMIT / 4, LIMIT / 2, LIMIT, 2 * LIMIT] {
+        let directory = fixture.directory().join(length.to_string());
+        std::fs::create_dir(&directory).unwrap();
+        let (values, calls) = (fixture.backend.scratch)(&directory);
+        put_and_sync(&*values.open().unwrap(), &*calls.open().unwrap());
+        // Backends that store the entries elsewhere are not limited.
+        if std::fs::read_dir(&directory).unwrap().next().is_none() {
+            return;
+        }
+        let pair = Pair { values: values.clone(), calls: calls.clone(), durable: fixture.backend.durable };
+        fixture.program.perform(Task::LimitFiles { length }, pair);
+        let (values, calls) = (Values(values.open().unwrap()), Calls(calls.open().unwrap()));
+        for item in kept() {
+            values.assert_has(item);
+            calls.assert_has(item);
+        }
     }
 }
 
@@ -96,36 +109,38 @@ fn is_elsewhere(fixture: &Fixture) -> bool {
 pub(crate) use self::in_peer::{limited_in_peer, read_only_in_peer};
 
 #[cfg(not(unix))]
-pub(crate) fn limited_in_peer(_: &Pair) {}
+pub(crate) fn limited_in_peer(_: &Pair, _length: usize) {}
 
 #[cfg(not(unix))]
 pub(crate) fn read_only_in_peer(_: &Pair) {}
 
 #[cfg(unix)]
 mod in_peer {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use fleche_core::{Cache, cache::HotTier};
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-    use super::{Calls, Error, Pair, Shelf as _, Values, kept};
+    use super::{Calls, Error, LIMIT, Pair, Shelf as _, Values, kept};
     use crate::{
         rights::give_up_root,
         subject::{Call, Scene},
     };
 
-    /// The limit in bytes, which is larger than a store with the first entries, and much smaller than the results put later.
-    const LIMIT: usize = 4_000_000;
-    const LARGE: usize = 1_000_000;
+    /// How long the stores may take to be closed.
+    const PATIENCE: Duration = Duration::from_mins(3);
 
-    pub(crate) fn limited_in_peer(pair: &Pair) {
+    pub(crate) fn limited_in_peer(pair: &Pair, length: usize) {
         let (values, calls) = (pair.values.open().unwrap(), pair.calls.open().unwrap());
         let (_, most) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
         setrlimit(Resource::RLIMIT_FSIZE, LIMIT as u64, most).unwrap();
         let scene = Scene::new();
         let cache = Cache::of(values.clone(), calls.clone(), true).hot_tier(HotTier::OFF);
         for turn in 0..2 {
-            for x in 0..12 {
-                cache.scope(|| scene.call(Call::Long(x, LARGE))).unwrap();
-                cache.scope(|| scene.call(Call::Short(100 * turn + x))).unwrap();
+            // Together, the results exceed the limit.
+            for x in 0..(2 * LIMIT / length).max(4) as u64 {
+                cache.scope(|| scene.call(Call::Long(x, length))).unwrap();
+                cache.scope(|| scene.call(Call::Short(1000 * turn + x))).unwrap();
             }
             // This result alone exceeds the limit.
             cache.scope(|| scene.call(Call::Long(1, 2 * LIMIT))).unwrap();
@@ -135,6 +150,12 @@ mod in_peer {
             // A store that has just failed may report once that it was reopened.
             let _ = (values.contains(&item.id()), calls.contains(&item.key()));
         }
+        let (closed, is_closed) = mpsc::channel();
+        thread::spawn(move || {
+            drop((cache, values, calls));
+            closed.send(())
+        });
+        is_closed.recv_timeout(PATIENCE).expect("stores that reached the limit are closed");
     }
 
     pub(crate) fn read_only_in_peer(pair: &Pair) {
