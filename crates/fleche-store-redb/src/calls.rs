@@ -12,6 +12,7 @@ use fleche_core::{
 
 use crate::{
     CommitStats, Durability, RedbCallsConfig,
+    apply::Kind,
     database::Database,
     pending::{Change, State},
 };
@@ -93,7 +94,9 @@ impl CallStore for RedbCalls {
         let inner = &self.database()?.current().inner;
         match inner.pending.look(|state| state.record(key).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
-            None => inner.read(|snapshot| Ok(snapshot.records.get(key.digest().as_bytes())?.is_some())),
+            None => inner.read_entry(Kind::Record, key.digest(), |snapshot| {
+                Ok(snapshot.records.get(key.digest().as_bytes())?.is_some())
+            }),
         }
     }
 

@@ -16,6 +16,9 @@ use crate::{
     tables::Snapshot,
 };
 
+/// What happens to entries on damaged pages.
+const REPAIRED: &str = "the next commit keeps what can be read of the file";
+
 /// How many times an entry is read if it seems damaged and other writers keep replacing it.
 const LOOKS: usize = 3;
 
@@ -24,6 +27,24 @@ impl Inner {
     /// it ends.
     pub(crate) fn read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T> {
         self.try_read(run).map_err(|error| self.failed(&error))
+    }
+
+    /// Like [`read`](Self::read), for one entry. If pages of the file are damaged, the entry counts as damaged: its call is
+    /// computed and recorded again, and that commit repairs the file.
+    pub(crate) fn read_entry<T>(
+        &self,
+        kind: Kind,
+        digest: &Digest,
+        run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>,
+    ) -> Result<T> {
+        self.try_read(run).map_err(|error| {
+            let failed = self.failed(&error);
+            if is_damage(&error) {
+                damaged(&self.path, &entry(kind, digest), &error.to_string(), REPAIRED)
+            } else {
+                failed
+            }
+        })
     }
 
     /// Like [`read`](Self::read), but returns redb's error.
@@ -77,7 +98,7 @@ impl Database {
             let bytes = match self.inner.pending.look(|state| state.value(id).cloned()) {
                 Some(Change::Put(value)) => Some(value.bytes),
                 Some(Change::Removed) => None,
-                None => self.inner.read(|snapshot| {
+                None => self.inner.read_entry(Kind::Value, id, |snapshot| {
                     let found = snapshot.values.get(id.as_bytes())?;
                     Ok(found.map(|found| Bytes::copy_from_slice(found.value())))
                 })?,
@@ -114,7 +135,7 @@ impl Database {
             return Ok(pending);
         }
         for _ in 0..LOOKS {
-            let found = self.inner.read(|snapshot| {
+            let found = self.inner.read_entry(Kind::Record, key.digest(), |snapshot| {
                 let Some(found) = snapshot.records.get(key.digest().as_bytes())? else { return Ok(Ok(None)) };
                 let record = decode(key, found.value());
                 Ok(record.map_err(|error| (why(error), Bytes::copy_from_slice(found.value()))))
@@ -132,17 +153,20 @@ impl Database {
     /// # Errors
     /// [`Error::Damaged`] if they were still there, whether or not they could be moved.
     fn set_aside(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
-        let entry = match kind {
-            Kind::Value => format!("value {digest}"),
-            Kind::Record => format!("the record of call {digest}"),
-        };
         let moved = self.inner.perform(&Direct::SetAside { kind, digest, bytes }, durability == Durability::Immediate);
         let fate = match moved {
             Ok(false) => return Ok(()),
             Ok(true) => "it was moved to the table `damaged`".to_owned(),
             Err(error) => format!("it stays in place, since it cannot be moved: {error}"),
         };
-        Err(damaged(&self.inner.path, &entry, why, &fate))
+        Err(damaged(&self.inner.path, &entry(kind, digest), why, &fate))
+    }
+}
+
+fn entry(kind: Kind, digest: &Digest) -> String {
+    match kind {
+        Kind::Value => format!("value {digest}"),
+        Kind::Record => format!("the record of call {digest}"),
     }
 }
 

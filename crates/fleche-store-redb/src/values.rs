@@ -12,6 +12,7 @@ use fleche_core::{
 
 use crate::{
     CommitStats, Durability, RedbValuesConfig,
+    apply::Kind,
     database::Database,
     pending::{Change, State},
     write::age,
@@ -90,7 +91,7 @@ impl ValueStore for RedbValues {
         let inner = &self.database()?.current().inner;
         match inner.pending.look(|state| state.value(id).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
-            None => inner.read(|snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
+            None => inner.read_entry(Kind::Value, id, |snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
         }
     }
 
