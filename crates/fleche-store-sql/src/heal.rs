@@ -20,9 +20,9 @@ use crate::{
     salvage::{Salvaged, salvage, would_be_lost},
 };
 
-/// Whether each round of a repair blocks writers. A repair starts over if another process has written. To come to an
-/// end, later rounds block writers until the recovered database is about to be written over the file.
-const ROUNDS: [bool; 4] = [false, true, true, true];
+/// The number of rounds of a repair, which starts over if another process has written. All rounds but the first block writers
+/// until the recovered database is about to be written over the file.
+const ROUNDS: usize = 16;
 
 /// The pause between attempts to take a lock.
 const OFTEN: Duration = Duration::from_millis(10);
@@ -139,8 +139,13 @@ impl Healing {
         }
         let kept = places.scratch.join("damaged");
         let (work, fresh) = (places.scratch.join("work"), places.scratch.join("fresh"));
-        for alone in ROUNDS {
+        // Tells of commits of others while `damaged` holds the lock. With a rollback journal, that lock excludes readers.
+        let watcher = if self.rollback { None } else { Some(Damaged::open(&places.file, &self.name, self.timeout)?) };
+        let seen = || watcher.as_ref().map(Damaged::version).transpose();
+        for round in 0..ROUNDS {
+            let alone = round > 0;
             places.clean()?;
+            let seen_before = seen()?;
             let (reading, before) = damaged.begin(alone)?;
             raw.copy(&kept, first.as_deref())?;
             with_log(&places.file, &kept)?;
@@ -153,7 +158,9 @@ impl Healing {
             if damaged.version()? != before {
                 continue;
             }
-            damaged.overwrite_with(&fresh)?;
+            if !damaged.overwrite_with(&fresh, || Ok(seen()? == seen_before))? {
+                continue;
+            }
             let Salvaged { values, records, leases, aside } = salvaged;
             fleche_core::log::warn!(
                 "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {aside} \

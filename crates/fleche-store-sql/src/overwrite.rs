@@ -56,22 +56,36 @@ impl<'a> Damaged<'a> {
         begin().map_err(Error::backend::<rusqlite::Error>(self.store))
     }
 
-    /// Replaces this database by the other, in one transaction. The journal mode stays as the header says.
-    pub(crate) fn overwrite_with(&mut self, other: &Path) -> Result<()> {
-        let done = self.reset_to(other);
+    /// Replaces this database by the other, in one transaction, if `is_unchanged` returns `true` once no other connection can
+    /// write. Returns whether it did. The journal mode stays as the header says.
+    pub(crate) fn overwrite_with(&mut self, other: &Path, is_unchanged: impl FnOnce() -> Result<bool>) -> Result<bool> {
+        let mut checked = Ok(true);
+        let done = self.reset_to(other, || {
+            checked = is_unchanged();
+            matches!(checked, Ok(true))
+        });
         // This setting belongs to the connection, which is not used for anything else.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false);
-        match done.map_err(Error::backend(self.store))? {
-            StepResult::Done => Ok(()),
+        let done = done.map_err(Error::backend(self.store))?;
+        if !checked? {
+            return Ok(false);
+        }
+        match done {
+            StepResult::Done => Ok(true),
             other => Err(Error::backend(self.store)(format!("other processes have it locked ({other:?})"))),
         }
     }
 
-    fn reset_to(&mut self, other: &Path) -> rusqlite::Result<StepResult> {
+    fn reset_to(&mut self, other: &Path, proceed: impl FnOnce() -> bool) -> rusqlite::Result<StepResult> {
         let other = Connection::open_with_flags(other, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         // Makes SQLite treat the file as empty, whatever its content.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
-        Backup::new(&other, &mut self.connection)?.step(-1)
+        let backup = Backup::new(&other, &mut self.connection)?;
+        // The first step takes the lock for writing. A backup that is dropped before its last step changes nothing.
+        match backup.step(1)? {
+            StepResult::More if proceed() => backup.step(-1),
+            taken => Ok(taken),
+        }
     }
 }
 
