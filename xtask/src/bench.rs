@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the benchmarks with optimisation and runs them.
+//! `cargo xtask bench`: builds the benchmarks with optimization and runs them.
 
 use std::{
     ffi::OsString,
@@ -10,7 +10,7 @@ use crate::document;
 /// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Build without optimisation, to test quickly that everything runs; use with `-- --quick`
+    /// Build without optimization, to test quickly that everything runs; use with `-- --quick`
     #[arg(long)]
     debug: bool,
     /// Measure everything, and write the table to `docs/performance.md`, its chart next to it, and some rows to `README.md`

@@ -111,7 +111,7 @@ fn path(root: &Path, key: &CallKey) -> PathBuf {
     root.join(shard).join(name)
 }
 
-/// Measures the least that reading these files takes: open, read and close.
+/// Measures the minimum cost of reading these files: open, read and close.
 fn read(paths: Option<&[PathBuf]>) -> Result<Duration, String> {
     let read = || -> std::io::Result<Duration> {
         let mut bytes = [0; 4096];

@@ -229,7 +229,7 @@ fn find(store: &dyn CallStore, query: &Query) -> Result<(), String> {
     if found.len() == 1 { Ok(()) } else { Err(format!("the search found {} records instead of one", found.len())) }
 }
 
-/// Reads every record, and returns by how many MiB the process's resident memory grew at most.
+/// Reads every record, and returns the largest growth of the process's resident memory, in MiB.
 fn growth_while_reading(filled: &Filled<dyn CallStore>) -> Result<f64, String> {
     let said = |error: fleche_core::Error| error.to_string();
     let before = memory::resident()?;

@@ -27,7 +27,7 @@ use crate::{
 };
 use raw::Raw;
 
-/// The sizes of values: label, bytes, and how many values a round puts and gets.
+/// The sizes of values: label, bytes, and the number of values that a round puts and gets.
 const SIZES: [(&str, usize, u64); 4] =
     [("64 B", 64, 1_000), ("4 KB", 4_096, 500), ("1 MB", 1 << 20, 16), ("64 MB", 64 << 20, 1)];
 

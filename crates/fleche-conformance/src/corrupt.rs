@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The number of failures after which the run ends.
 const ENOUGH: usize = 20;
 
-/// How many places are damaged.
+/// The number of places to damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// About this many, distributed evenly over the kinds of damage and the content of the files.

@@ -17,7 +17,8 @@ pub use check::check;
 pub use claims::stuck_claims;
 pub use work::{recover, work};
 
-/// Writes an acknowledgement. It is called by several threads, must write the frame at once, and ends the work by an error.
+/// Writes an acknowledgement. Several threads call it. It must write the frame in one piece, and an error from it ends the
+/// work.
 pub type Acknowledge<'a> = &'a (dyn Fn(&Frame) -> io::Result<()> + Sync);
 
 /// An acknowledgement that one operation of one thread has returned. It is short enough for an atomic write to a pipe.

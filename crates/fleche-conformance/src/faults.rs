@@ -39,7 +39,8 @@ impl fmt::Display for FaultReport {
     }
 }
 
-/// Runs a script of calls on stores of the backend once for each store operation of the script, which fails in this way.
+/// Runs a script of calls on stores of the backend, once for each store operation of the script, and makes that
+/// operation fail in this way.
 ///
 /// All calls must return the right results, and the stores must work again after the fault.
 pub fn run_faults(backend: &'static BackendInfo, fault: Fault) -> FaultReport {

@@ -38,7 +38,7 @@ impl Item {
 
     /// Returns the record of a call of `conformance::function` with the number as argument.
     ///
-    /// All small records have the same length, and so have all large ones.
+    /// All small records have the same length, as do all large ones.
     pub(crate) fn record(self) -> Record {
         record("conformance::function", self.nth, &self.value())
     }

@@ -79,7 +79,7 @@ list! { $
         writers_of_one_entry: concurrent::writers_of_one_entry::<Values>, Store;
         /// Concurrent writers of different values do not interfere.
         writers_of_many_entries: concurrent::writers_of_many_entries::<Values>, Store;
-        /// Of concurrent removals of one value, exactly one reports to have removed it.
+        /// Of concurrent removals of one value, exactly one reports that it removed the entry.
         one_remover_wins: concurrent::one_remover_wins::<Values>, Store;
         /// A value that `put` refreshes is not removed for its earlier age.
         refreshed_entries_stay: concurrent::refreshed_entries_stay, Store;
@@ -87,7 +87,8 @@ list! { $
         one_place_is_one_store: reopen::one_place_is_one_store::<Values>, Store;
         /// A reopened store has all values that were put.
         reopened_store_has_everything: reopen::reopened_store_has_everything::<Values>, Durable;
-        /// Another process sees what the store's reach states: the same values, none, or an error while the store is open.
+        /// Another process sees what the store's `reach` states: the same values, none, or an error while the store is
+        /// open.
         reach: reopen::reach::<Values>, Store;
         /// After the files of an open store were removed, a `put` is refused, or the value is present after reopening.
         files_removed_while_open: reopen::files_removed_while_open::<Values>, Disk;
@@ -133,7 +134,7 @@ list! { $
         writers_of_one_entry: concurrent::writers_of_one_entry::<Calls>, Store;
         /// Concurrent writers of different records do not interfere.
         writers_of_many_entries: concurrent::writers_of_many_entries::<Calls>, Store;
-        /// Of concurrent removals of one record, exactly one reports to have removed it.
+        /// Of concurrent removals of one record, exactly one reports that it removed the entry.
         one_remover_wins: concurrent::one_remover_wins::<Calls>, Store;
         /// Readers of a record that is being overwritten see one of the complete records.
         overwriting_is_atomic: concurrent::overwriting_is_atomic, Store;
@@ -159,7 +160,8 @@ list! { $
         one_place_is_one_store: reopen::one_place_is_one_store::<Calls>, Store;
         /// A reopened store has all records that were put.
         reopened_store_has_everything: reopen::reopened_store_has_everything::<Calls>, Durable;
-        /// Another process sees what the store's reach states: the same records, none, or an error while the store is open.
+        /// Another process sees what the store's `reach` states: the same records, none, or an error while the store is
+        /// open.
         reach: reopen::reach::<Calls>, Store;
         /// After the files of an open store were removed, a `put` is refused, or the record is present after reopening.
         files_removed_while_open: reopen::files_removed_while_open::<Calls>, Disk;

@@ -76,7 +76,7 @@ pub(crate) struct Pair {
 pub(crate) enum Outcome {
     /// The store did not open, with this error.
     Refused(String),
-    /// The store opened, and the other item was put. Whether the first was found.
+    /// The store opened, and the other item was put. `found` tells whether the first one was found.
     Opened { found: bool },
     /// The store opened, and then this panic occurred.
     Failed(String),

@@ -19,15 +19,15 @@ pub enum SelectionError {
         list(linked)
     )]
     NotLinked {
-        /// The name.
+        /// The requested name.
         name: String,
-        /// The backends that are linked.
+        /// The names of the linked backends.
         linked: Vec<&'static str>,
     },
     /// Several modules register a backend with this name.
     #[error("{} register a backend named `{name}`; give one of them another name", modules.join(" and "))]
     RegisteredTwice {
-        /// The name.
+        /// The requested name.
         name: String,
         /// The modules that register it.
         modules: Vec<&'static str>,
@@ -39,15 +39,15 @@ pub enum SelectionError {
         list(linked)
     )]
     NoExecutor {
-        /// The name.
+        /// The requested name.
         name: String,
-        /// The executors that are linked.
+        /// The names of the linked executors.
         linked: Vec<&'static str>,
     },
     /// No case and no group of cases has this name.
     #[error("unknown case or group `{name}`; the cases are {}", list(known))]
     UnknownCase {
-        /// The name.
+        /// The requested name.
         name: String,
         /// The names of the cases.
         known: Vec<&'static str>,

@@ -40,15 +40,15 @@ struct State {
     stores: HashMap<usize, Line>,
     /// The store of each operation that may begin now, in order.
     ready: VecDeque<usize>,
-    /// The number of threads without those of overdue operations.
+    /// The number of threads, not counting those of overdue operations.
     threads: usize,
-    /// How many of them wait for work or are being started.
+    /// The number of these threads that wait for work or are being started.
     idle: usize,
     /// The number of overdue operations.
     overdue: usize,
     /// The number of operations that have begun so far.
     begun: u64,
-    /// When the alarm is due that looks for overdue operations, if one is set.
+    /// The time of the alarm that looks for overdue operations, if one is set.
     watched: Option<Instant>,
 }
 
@@ -56,9 +56,9 @@ struct State {
 #[derive(Default)]
 struct Line {
     queue: VecDeque<Work>,
-    /// How many of the queued operations may begin now.
+    /// The number of queued operations that may begin now.
     ready: usize,
-    /// When each running operation began that is not overdue, in order.
+    /// The start of each running operation that is not overdue, in order.
     running: BTreeMap<u64, Instant>,
     overdue: usize,
 }
@@ -133,7 +133,7 @@ impl State {
         self.is_full() || self.stores.get(&store).is_some_and(Line::waits)
     }
 
-    /// Declares operations overdue that have taken too long at this time, if others wait for their threads.
+    /// Marks the operations that have taken too long by this time as overdue, if others wait for their threads.
     fn look_for_overdue(&mut self, now: Instant) {
         let stores: Vec<_> = self.stores.keys().copied().collect();
         for store in stores {
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// Returns when the next operation will be overdue for which others wait.
+    /// Returns when the next operation that blocks others will be overdue.
     fn next_overdue(&self) -> Option<Instant> {
         let is_full = self.is_full();
         let lines = self.stores.values().filter(|line| line.overdue < OVERDUE_PER_STORE && (is_full || line.waits()));
@@ -161,7 +161,7 @@ impl State {
         begun.filter(|_| self.overdue < OVERDUE).map(|begun| *begun + LONG)
     }
 
-    /// Counts the threads that the ready operations need in addition, as far as the limit permits, and returns their
+    /// Counts the additional threads that the ready operations need, as far as the limit permits, and returns their
     /// number.
     fn add_threads(&mut self) -> usize {
         let more = self.ready.len().saturating_sub(self.idle).min(THREADS.saturating_sub(self.threads));
@@ -170,7 +170,7 @@ impl State {
         more
     }
 
-    /// Counts a thread out that could not be started.
+    /// Subtracts a thread that could not be started.
     fn remove_thread(&mut self) {
         self.threads -= 1;
         self.idle -= 1;
@@ -217,7 +217,7 @@ fn watch(mut state: MutexGuard<'_, State>, at: Option<Instant>) {
 /// Runs the closure, which uses this store, on a thread that may block. It runs even if the future is dropped.
 ///
 /// # Errors
-/// The error of the closure; [`Error::Backend`] if it panics.
+/// Fails with the error of the closure, and with [`Error::Backend`] if it panics.
 pub(crate) async fn run<R: Send + 'static>(
     store: usize,
     run: impl FnOnce() -> Result<R> + Send + 'static,
@@ -306,7 +306,7 @@ fn serve() {
     }
 }
 
-/// No user code runs under the lock, so a panic cannot leave the state inconsistent.
+/// Locks the state. No user code runs under the lock, so a panic cannot leave the state inconsistent.
 fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -315,7 +315,7 @@ fn lock() -> MutexGuard<'static, State> {
 mod tests {
     use super::*;
 
-    /// Begins an operation on each further thread that may be started, and returns how many there were.
+    /// Begins an operation on each further thread that may be started, and returns their number.
     fn begin_all(state: &mut State, now: Instant) -> usize {
         let more = state.add_threads();
         state.idle -= more;

@@ -41,7 +41,7 @@ use crate::{
 ///
 /// Claims save work; correctness never rests on them. Two processes of the same code that compute the same call record
 /// the same result. The record of a process of other code is kept when it is replaced; before a caller without a claim
-/// replaces one, it looks whether there is one, unless the store is [exclusive](crate::CallStore::is_exclusive).
+/// replaces one, it checks whether there is one, unless the store is [exclusive](crate::CallStore::is_exclusive).
 pub enum Claim {
     /// The store grants no claim: within the process, one caller of a call computes and the others wait. Other processes
     /// that use the store may compute the call at the same time.
@@ -87,7 +87,7 @@ pub type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 pub trait Taken: Send {
     /// Has `then` called once, on any thread, with the claim as soon as it is acquired, or with the error that prevents
     /// it. When the holder releases the claim or is lost, exactly one waiter acquires it. If the claim is no longer
-    /// wanted by then, `then` drops it.
+    /// wanted at that time, `then` drops it.
     fn when_held(self: Box<Self>, then: Then);
 }
 
@@ -105,7 +105,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Describes this process as a holder from now on that waits for nothing.
+    /// Describes this process as a holder that acquires its claim now and waits for nothing.
     pub fn this_process() -> Self {
         let Writer { host, process, .. } = Writer::this_process();
         Self { host: host.into_owned(), process, since: SystemTime::now(), awaits: Some(Vec::new()) }

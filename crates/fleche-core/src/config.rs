@@ -24,7 +24,7 @@ use crate::{
     store::{CallStoreConfig, ValueStoreConfig},
 };
 
-/// Describes how to open a [`Cache`] in another process; serialises to JSON, TOML and CBOR.
+/// Describes how to open a [`Cache`] in another process; serializes to JSON, TOML and CBOR.
 ///
 /// ```
 /// use fleche_core::CacheConfig;
@@ -74,7 +74,8 @@ fn is_default(tier: &HotTier) -> bool {
     *tier == HotTier::DEFAULT
 }
 
-/// If a backend's name is unknown, adds the known names to the error, and why the backend may be missing.
+/// Deserializes a configuration. The error for an unknown backend lists the known names and says why a backend may be
+/// missing.
 fn named_backend<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(deserializer).map_err(|error| D::Error::custom(store_type::explain(&error.to_string())))
 }
@@ -83,7 +84,8 @@ impl Cache {
     /// Opens both stores.
     ///
     /// # Errors
-    /// The errors of opening the stores; [`Error::Forked`](crate::Error::Forked) in a [forked child](crate::fork).
+    /// Fails with the errors of opening the stores, and with [`Error::Forked`](crate::Error::Forked) in a [forked
+    /// child](crate::fork).
     pub fn from_config(config: &CacheConfig) -> Result<Self> {
         if *config == Self::void().config() {
             return Ok(Self::void());

@@ -159,7 +159,7 @@ impl fmt::Debug for Error {
 /// this check, so that a child touches nothing that it shares with its parent.
 ///
 /// # Errors
-/// [`Error::Forked`], which names `what`.
+/// Fails with [`Error::Forked`], which names `what`.
 #[inline]
 pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
     #[cold]

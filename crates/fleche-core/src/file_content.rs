@@ -69,7 +69,7 @@ impl FileContent {
     /// Returns the digest of the file's content.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read.
+    /// Fails with [`Error::Io`] if the file cannot be read.
     pub fn digest(&self) -> Result<Digest> {
         let digest = remembered::digest_of(&self.0).map_err(Error::io("read", &self.0))?;
         places::add(digest, self.0.clone());

@@ -44,7 +44,7 @@ pub struct Definition {
     pub default_stale: StalePolicy,
     /// The parameters in declaration order.
     pub parameters: &'static [Parameter],
-    /// How long its calls wait for another call that computes the same.
+    /// How long its calls wait for another caller that computes the same call.
     pub patience: Patience,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
@@ -63,7 +63,7 @@ pub struct Parameter {
     pub ignored: bool,
 }
 
-/// How long calls wait for another call that computes the same.
+/// How long calls wait for another caller that computes the same call.
 #[derive(Clone, Copy, Debug)]
 pub enum Patience {
     /// Until that call has ended.

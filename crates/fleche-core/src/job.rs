@@ -125,7 +125,7 @@ impl<T> Job<T> {
     /// Blocks until the job has ended, and returns its result.
     ///
     /// # Errors
-    /// The [`JobError`] that ended the job without a result.
+    /// Fails with the [`JobError`] that ended the job.
     pub fn result(self) -> Result<T, JobError> {
         self.shared.wait();
         self.take()

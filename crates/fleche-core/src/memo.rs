@@ -328,7 +328,7 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
 /// Returns the key of a call.
 ///
 /// # Errors
-/// [`Error::Argument`] if an argument cannot be encoded.
+/// Fails with [`Error::Argument`] if an argument cannot be encoded.
 pub fn key(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> Result<CallKey> {
     let mut arguments = Arguments::new();
     arguments.fill(encode);

@@ -1,14 +1,13 @@
-//! The limit on the size of files (`ulimit -f`): writing past it is an error, and does not end the process.
+//! The limit on the size of files (`ulimit -f`): writing past it is an error and does not end the process.
 
 #![allow(unsafe_code)] // Looks at the handler of a signal, and sets one.
 
 /// Keeps `SIGXFSZ` from ending the process. A write past the limit then fails with
-/// [`FileTooLarge`](std::io::ErrorKind::FileTooLarge), on whatever thread it is, as the writes of engines on threads of their
-/// own are.
+/// [`FileTooLarge`](std::io::ErrorKind::FileTooLarge), on every thread, including those of storage engines.
 ///
 /// [`OpenStores`](crate::store::OpenStores) calls this. A store that writes files and keeps no such table calls it when it is
-/// opened. Repeated calls do nothing. Where the program has set a handler, or ignores the signal, that stays. Programs that
-/// this one executes have the system's default again.
+/// opened. Repeated calls do nothing. If the program handles or ignores the signal, that stays so. Programs that this one
+/// executes get the system's default.
 pub fn catch_signal() {
     #[cfg(unix)]
     {
@@ -26,8 +25,8 @@ mod signal {
         sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
     };
 
-    /// Sets a handler that does nothing, unless the program has said what to do. Ignoring the signal would do as well here, but
-    /// programs that this one executes would ignore it, too.
+    /// Sets a handler that does nothing, unless the program already handles or ignores the signal. Ignoring it would also work
+    /// here, but programs that this one executes would then ignore it too.
     pub(super) fn catch() {
         let mut present = MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: without a new action the call only writes the present one, for which there is room.

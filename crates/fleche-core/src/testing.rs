@@ -39,7 +39,7 @@ use crate::{cache::Cache, config, context};
 /// Creates an empty cache in memory that nothing else uses. It lives as long as its last handle.
 ///
 /// # Panics
-/// If the program has no in-memory store: add `fleche-store-memory` to `[dev-dependencies]`, and
+/// Panics if the program has no in-memory store: add `fleche-store-memory` to `[dev-dependencies]`, and
 /// `use fleche_store_memory as _;` to the tests.
 pub fn scratch() -> Cache {
     config::new_memory().unwrap_or_else(|error| {

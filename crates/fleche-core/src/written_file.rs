@@ -15,8 +15,8 @@ use std::{
 /// accepted if it belongs to the group or the owner of its directory.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] if the path is a symbolic link or not a regular file, or if the file has other hard links
-/// or belongs to another user; otherwise the error of the system.
+/// Fails with [`ErrorKind::PermissionDenied`] if the path is a symbolic link or not a regular file, or if the file has other
+/// hard links or belongs to another user; otherwise with the error of the system.
 pub fn open(path: &Path, create: bool, shared: bool) -> io::Result<File> {
     open_checked(path, create, shared).map_err(|error| match error.raw_os_error() {
         None => io::Error::new(error.kind(), format!("`{}`: {error}", path.display())),
@@ -60,8 +60,8 @@ fn open_checked(path: &Path, create: bool, shared: bool) -> io::Result<File> {
 /// A link is followed if it belongs to this user or to root, because the user has chosen the path.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] for another user's link and for anything but a regular file; otherwise the error of
-/// the system.
+/// Fails with [`ErrorKind::PermissionDenied`] for another user's link and for anything but a regular file; otherwise
+/// with the error of the system.
 pub fn check_named(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(link) if link.is_symlink() => {
@@ -82,7 +82,7 @@ pub fn check_named(path: &Path) -> io::Result<()> {
 /// passes.
 ///
 /// # Errors
-/// Those of [`check_named`].
+/// Fails as [`check_named`] does.
 pub fn check_beside(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(file) => check_kind(&file).map_err(|error| refused(format!("`{}`: {error}", path.display()))),
@@ -111,7 +111,7 @@ pub fn may_write(path: &Path) -> bool {
 /// Fails if the process may not write up to this offset of a file (`ulimit -f`), before anything is written.
 ///
 /// # Errors
-/// [`ErrorKind::FileTooLarge`] if the limit is lower.
+/// Fails with [`ErrorKind::FileTooLarge`] if the limit is lower.
 pub fn check_limit(end: u64) -> io::Result<()> {
     #[cfg(unix)]
     {

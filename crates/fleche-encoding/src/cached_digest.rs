@@ -22,7 +22,7 @@ impl fmt::Debug for dyn CachedDigest {
     }
 }
 
-/// The name of the newtype struct as which such a value is serialized. The marker itself has no encoding, in this format
+/// The name of the newtype struct that such a value is serialized as. The marker itself has no encoding, in this format
 /// and in others.
 pub const MARKER: &str = "$fleche_core::Hashed";
 
@@ -32,7 +32,8 @@ thread_local! {
     static OFFERED: Cell<Option<Arc<dyn CachedDigest>>> = const { Cell::new(None) };
 }
 
-/// Runs `write`. If the content of a marked newtype struct offers its value instead of writing itself, returns that value.
+/// Runs `write`. Returns the value that the content of a marked newtype struct offers instead of writing itself, if it
+/// does.
 pub(crate) fn request(write: impl FnOnce()) -> Option<Arc<dyn CachedDigest>> {
     struct Requested;
     impl Drop for Requested {

@@ -28,8 +28,8 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     Ok(value)
 }
 
-/// Like [`from_slice`], and faster for lists of numbers. Also returns whether fields of the type may have been absent,
-/// and have their defaults.
+/// Like [`from_slice`], and faster for lists of numbers. Also returns whether fields of the type may have been absent
+/// from the bytes, and have their defaults.
 pub fn from_slice_tracked<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<(T, bool), DecodeError> {
     if let Some(list) = typed_array::decode_list(bytes) {
         return Ok((list, false));
@@ -61,7 +61,7 @@ pub struct Deserializer<'de> {
 /// What was seen of the struct that is being read.
 #[derive(Debug, Default)]
 struct Seen {
-    /// How many values were skipped because the type has no field for them.
+    /// The number of values that were skipped because the type has no field for them.
     unwanted: usize,
     /// Whether keys were read as field names.
     has_names: bool,
@@ -408,7 +408,7 @@ struct Entries<'a, 'de> {
     /// The offsets of the entries that are still to be fed, the next one last. Empty if they are fed in the order of the
     /// encoding.
     reversed: Vec<usize>,
-    /// By how much the size hint is too large.
+    /// The number by which the size hint is too large.
     inflation: usize,
 }
 

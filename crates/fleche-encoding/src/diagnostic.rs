@@ -7,7 +7,7 @@ use crate::{
     number::{Kind, Number},
 };
 
-/// How many numbers of a typed array are shown.
+/// The number of elements of a typed array that are shown.
 const SHOWN: usize = 8;
 
 /// Formats CBOR in diagnostic notation (RFC 8949 §8), for people to read.

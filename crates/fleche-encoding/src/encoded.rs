@@ -17,10 +17,10 @@ use crate::{
     serializer::append,
 };
 
-/// Most encodings are shorter than this.
+/// The initial capacity, in bytes, of the buffer for an encoding. Most encodings are shorter.
 const USUAL: usize = 256;
 
-/// Up to this many bytes, a copy costs less than the unused rest of a buffer.
+/// The size in bytes up to which a copy costs less than the unused rest of a buffer.
 const SMALL: usize = 4096;
 
 /// The bytes of one encoded value.

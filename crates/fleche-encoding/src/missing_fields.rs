@@ -5,8 +5,8 @@ use crate::{
     reader::{Item, Reader},
 };
 
-/// Returns whether `written` lacks fields or elements that `again` has, the new encoding of the value that was decoded
-/// from it. A field that is absent from both does not count, such as one that is skipped when it is empty.
+/// Returns whether `written` lacks fields or elements that `again` has: the encoding of the value that was decoded from
+/// `written`. A field that is absent from both does not count, such as one that is skipped when it is empty.
 pub fn lacks_fields_of(written: &[u8], again: &[u8]) -> bool {
     if written == again {
         return false;

@@ -20,16 +20,16 @@ pub(crate) struct FeedingPlan {
     pub(crate) reverse: bool,
     /// The maps, by the hash of their encoding, whose size hint is too large.
     pub(crate) inflate: HashSet<blake3::Hash>,
-    /// By how many entries the size hint is too large.
+    /// The number of entries by which the size hint is too large.
     pub(crate) inflation: usize,
-    /// How many more maps may be inflated; limited because each takes up memory.
+    /// The number of further maps that may be inflated; limited because each takes up memory.
     pub(crate) inflatable: Cell<usize>,
 }
 
 impl FeedingPlan {
     /// Scans a map of `count` entries whose header has just been read.
     ///
-    /// Returns the offsets of its entries (empty if they are fed in the order of the encoding), by how much to inflate
+    /// Returns the offsets of its entries (empty if they are fed in the order of the encoding), the number to add to
     /// its size hint, and the end of the map (`None` if reading the entries leads there).
     pub(crate) fn prepare(
         &self,

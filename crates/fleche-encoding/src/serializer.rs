@@ -75,7 +75,7 @@ fn unchanged_on_error(
     encoded
 }
 
-/// Appends the encoding of `value`. Records in `orders`, if given, in which order the entries of maps come.
+/// Appends the encoding of `value`. Records the order of the entries of maps in `orders`, if given.
 ///
 /// If it fails, what was written before stays in the buffer.
 #[inline]
@@ -118,7 +118,7 @@ impl<'a, 'b> Serializer<'a, 'b> {
         self.out
     }
 
-    /// Serializes a value that may have a cached digest, or puts it aside if the caller wants it.
+    /// Serializes a value that may have a cached digest, or stores it for the caller if the caller wants it.
     fn marked<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
         let out = &mut *self.out;
         let is_whole = self.slot.is_none() && out.depth == 0 && out.somes == 0;

@@ -80,7 +80,7 @@ pub enum Unstable {
     OrderFollows,
 }
 
-/// How many rounds to try before an order counts as more than chance: a hash map of two entries follows the order in
+/// The number of rounds after which an order counts as more than chance: a hash map of two entries follows the order in
 /// which it is fed with probability 1/4 in each round.
 const ROUNDS: usize = 16;
 

@@ -27,7 +27,8 @@ impl Tree {
     /// is intact.
     ///
     /// # Errors
-    /// [`Error::Damaged`](fleche_core::Error::Damaged) if the entry is damaged, whether or not it could be moved.
+    /// Fails with [`Error::Damaged`](fleche_core::Error::Damaged) if the entry is damaged, whether or not it could be
+    /// moved.
     pub(crate) fn set_aside<T>(
         &self,
         digest: &Digest,

@@ -35,7 +35,8 @@ impl FileCalls {
     /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Io`] if the directory cannot be created or accessed; [`Error::Config`] if it holds values.
+    /// Fails with [`Error::Io`] if the directory cannot be created or accessed, and with [`Error::Config`] if it holds
+    /// values.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&FileCallsConfig::new(root.as_ref()))
     }
@@ -43,7 +44,7 @@ impl FileCalls {
     /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// The same as for [`open`](Self::open).
+    /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
         let FileCallsConfig { ref root, durability, shared } = *config;
         Ok(Self { tree: Tree::open(root, Kind::Calls, shared)?, durability, shared })

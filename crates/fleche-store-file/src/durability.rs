@@ -15,7 +15,7 @@ impl Tree {
     /// Returns once the entry would survive a power failure.
     ///
     /// # Errors
-    /// [`Error::Io`], also if there is no such entry.
+    /// Fails with [`Error::Io`], including if there is no such entry.
     pub(crate) fn sync(&self, digest: &Digest) -> Result<()> {
         let path = self.path(digest);
         open(&path)

@@ -20,8 +20,8 @@ impl Tree {
     /// does with a reason, the entry is quarantined.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the entry was quarantined; [`Error::Io`] if the file cannot be read or does not fit into
-    /// memory. A file that is longer than any record is quarantined unread.
+    /// Fails with [`Error::Damaged`] if the entry was quarantined, and with [`Error::Io`] if the file cannot be read or
+    /// does not fit into memory. A file that is longer than any record is quarantined unread.
     pub(crate) fn read<T>(&self, digest: &Digest, verify: impl Fn(Vec<u8>) -> Result<T, String>) -> Result<Option<T>> {
         let path = self.path(digest);
         let verified = match read_file(&path, self.longest()) {
@@ -99,7 +99,7 @@ thread_local! {
 /// Returns the content of the file, or `None` if there is no file.
 ///
 /// # Errors
-/// [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] if the file is longer than `longest`; it is not read then.
+/// Fails with [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] if the file is longer than `longest`; it is not read then.
 pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -31,7 +31,8 @@ impl FileValues {
     /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Io`] if the directory cannot be created or accessed; [`Error::Config`] if it holds records.
+    /// Fails with [`Error::Io`] if the directory cannot be created or accessed, and with [`Error::Config`] if it holds
+    /// records.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&FileValuesConfig::new(root.as_ref()))
     }
@@ -39,7 +40,7 @@ impl FileValues {
     /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// The same as for [`open`](Self::open).
+    /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
         let FileValuesConfig { ref root, durability, shared } = *config;
         Ok(Self { tree: Tree::open(root, Kind::Values, shared)?, durability, shared })

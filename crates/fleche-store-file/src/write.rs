@@ -18,7 +18,7 @@ use crate::{
     unfinished::Unfinished,
 };
 
-/// How many times an entry is written if its temporary file vanishes before it is renamed.
+/// The number of times that an entry is written if its temporary file vanishes before it is renamed.
 const ATTEMPTS: usize = 3;
 
 impl Tree {

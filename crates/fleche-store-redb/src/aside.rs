@@ -11,8 +11,8 @@ use fleche_core::written_file;
 /// The maximum number of damaged files that are kept. If files keep being damaged, the user has to check the disk.
 const MOST_ASIDE: usize = 4;
 
-/// The database file, and the files next to it during a repair. After a kill at any point, the file is either still
-/// damaged or its repair is completed later.
+/// The database file, and the files next to it during a repair. If the process is killed at any point, the file is
+/// either still damaged or its repair is completed later.
 pub(crate) struct Files {
     file: PathBuf,
     /// The replacement while it is being written.
@@ -71,7 +71,7 @@ impl Files {
     }
 
     /// Copies a complete replacement, if there is one, into the file. The file itself stays the same one, since handles
-    /// of this process identify it; no one may have it open.
+    /// of this process identify it; it must not be open.
     pub(crate) fn replace(&self) -> io::Result<()> {
         if !self.healed.exists() {
             return Ok(());

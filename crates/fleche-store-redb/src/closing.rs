@@ -17,7 +17,7 @@ pub(crate) struct Closing {
     is_damaged: bool,
 }
 
-/// redb, as far as this user may use the file.
+/// An open redb database, with the access that this user has to the file.
 pub(crate) enum Redb {
     Full(redb::Database),
     ReadOnly(redb::ReadOnlyDatabase),
@@ -39,7 +39,7 @@ impl Redb {
 }
 
 impl Closing {
-    /// The database, for who writes to it.
+    /// Returns the database for writing.
     pub(crate) fn get(&self) -> Result<&redb::Database, redb::Error> {
         match &self.redb {
             Some(Redb::Full(redb)) => Ok(redb),

@@ -48,7 +48,7 @@ pub(crate) struct Commits {
 pub(crate) struct Turn {
     /// All changes up to this number are in redb.
     committed: u64,
-    /// How many bytes of the file non-durable commits have taken since the last durable one.
+    /// The number of bytes of the file that non-durable commits have taken since the last durable one.
     taken: u64,
 }
 

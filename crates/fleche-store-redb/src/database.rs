@@ -59,10 +59,11 @@ impl Database {
 }
 
 impl Database {
-    /// The database to write to, once it is known that it may be and that the path still leads to it.
+    /// Returns the database to write to, after checking that this is permitted and that the path still leads to it.
     ///
     /// # Errors
-    /// [`Error::Refused`](fleche_core::Error::Refused) where it may only be read; and those of [`FileBacked::writable`].
+    /// Fails with [`Error::Refused`](fleche_core::Error::Refused) if this user may only read the file, and as
+    /// [`FileBacked::writable`] does.
     pub(crate) fn to_write(self: &Arc<Self>) -> Result<&Arc<Self>> {
         if self.inner.is_read_only { Err(read_only(&self.inner.path)) } else { self.writable() }
     }

@@ -101,7 +101,7 @@ pub(crate) fn later_format(path: &Path, key: &CallKey) -> Error {
     }
 }
 
-/// The file was opened with the right to read it only.
+/// Returns the error for a write to a file that this user may only read.
 pub(crate) fn read_only(path: &Path) -> Error {
     Error::Refused { store: format!("{}, which this user may only read,", name(path)), operation: "write" }
 }

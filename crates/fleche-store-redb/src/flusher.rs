@@ -14,8 +14,8 @@ use fleche_core::{log::Throttle, starter};
 
 use crate::database::Inner;
 
-/// How long the first pending entry waits for more entries. This delay and the commit together should stay below 100
-/// ms.
+/// The time that the first pending entry waits for more entries. This delay and the commit together should stay below
+/// 100 ms.
 const DELAY: Duration = Duration::from_millis(60);
 
 /// The maximum delay if commits keep failing, for example on a full disk.

@@ -19,7 +19,7 @@ use crate::{
 /// What happens to entries on damaged pages.
 const REPAIRED: &str = "the next commit keeps what can be read of the file";
 
-/// How many times an entry is read if it seems damaged and other writers keep replacing it.
+/// The number of times that an entry is read if it seems damaged and other writers keep replacing it.
 const LOOKS: usize = 3;
 
 impl Inner {
@@ -151,7 +151,7 @@ impl Database {
     /// Moves damaged bytes to the quarantine. Does nothing if they have been replaced since.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if they were still there, whether or not they could be moved.
+    /// Fails with [`Error::Damaged`] if they were still there, whether or not they could be moved.
     fn set_aside(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
         let moved = self.inner.perform(&Direct::SetAside { kind, digest, bytes }, durability == Durability::Immediate);
         let fate = match moved {

@@ -218,7 +218,7 @@ struct Reader<'a, 's, 'k> {
     kept: HashSet<Key>,
     /// The number of entries that were read; equals the table's length if nothing is damaged.
     passed: u64,
-    /// How many more entries may be read.
+    /// The number of further entries that may be read.
     left: usize,
 }
 

@@ -32,9 +32,9 @@ impl RedbValues {
     /// Opens the store in this file, creating the file and its directory if they are missing.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if another process has the file open, if it is not a database of
-    /// this crate, or if it is so damaged that this cannot be determined; [`Error::Io`](fleche_core::Error::Io) if it
-    /// cannot be created or read.
+    /// Fails with [`Error::Config`](fleche_core::Error::Config) if another process has the file open, if it is not a
+    /// database of this crate, or if it is so damaged that this cannot be determined; and with
+    /// [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&RedbValuesConfig::new(path.as_ref()))
     }
@@ -42,7 +42,7 @@ impl RedbValues {
     /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// The same as for [`open`](Self::open).
+    /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &RedbValuesConfig) -> Result<Self> {
         Ok(Self { database: ProcessLocal::new(Database::open(&config.path)?), durability: config.durability })
     }
@@ -71,7 +71,7 @@ impl RedbValues {
     /// open. Everything that was put before is durable afterwards. Returns whether there was anything to compact.
     ///
     /// # Errors
-    /// [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
+    /// Fails with [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
         self.database()?.to_write()?.inner.compact()
     }

@@ -6,7 +6,7 @@ use sled::Tree;
 
 use crate::{database::Database, error::damaged};
 
-/// How many times an entry is read if it seems damaged and other writers keep replacing it.
+/// The number of times that an entry is read if it seems damaged and other writers keep replacing it.
 const LOOKS: usize = 3;
 /// The maximum number of quarantined entries. Entries of more than `LARGEST_DAMAGED` bytes are dropped instead.
 const MOST_DAMAGED: usize = 64;
@@ -49,7 +49,7 @@ impl Database {
     /// Moves damaged bytes to the quarantine. Does nothing if they have been replaced since.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if they were still there, whether or not they could be moved.
+    /// Fails with [`Error::Damaged`] if they were still there, whether or not they could be moved.
     fn set_aside(&self, tree: &Tree, digest: &Digest, what: &str, bytes: &Bytes, why: &str) -> Result<()> {
         let tag = what.as_bytes()[0];
         let moved = self.change(digest, || {

@@ -24,9 +24,9 @@ pub(crate) struct Engine {
 
 /// The interval at which a waiting thread checks whether sled has failed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a thread waits for sled after a write has failed.
+/// The time that a thread waits for sled after a write has failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
-/// How long a thread waits for sled if no failure is known. sled does not report all of them.
+/// The time that a thread waits for sled if no failure is known. sled does not report all of them.
 const AT_MOST: Duration = Duration::from_mins(1);
 
 /// The directories that sled could not close, and keeps locked until the process ends.
@@ -36,7 +36,7 @@ fn unclosed() -> MutexGuard<'static, HashSet<Place>> {
     UNCLOSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns whether this process has the directory open, since sled could not close it.
+/// Returns whether this process still has the directory open because sled could not close it.
 pub(crate) fn is_unclosed(place: &Place) -> bool {
     unclosed().contains(place)
 }

@@ -25,15 +25,15 @@ use crate::{
 /// An open directory. Dropping it writes everything to disk and closes it.
 ///
 /// After a failed write, sled may block for ever when it writes, reads from disk, flushes or is closed. Therefore the first
-/// failure is noted, and sled is not asked for what may block any more.
+/// failure is recorded, and no further operation that may block is passed to sled.
 pub(crate) struct Database {
     /// The absolute path under which the directory was first opened.
     pub(crate) path: PathBuf,
     /// `None` only while the database is dropped.
     engine: Option<Engine>,
-    /// Shares with sled the error that its own threads had.
+    /// The handle through which sled reports an error of its own threads.
     config: sled::Config,
-    /// The first failed write.
+    /// The message of the first failed write.
     failure: OnceLock<String>,
     /// Locks that make a read followed by writes to several trees atomic. The digest selects the lock.
     locks: [Mutex<()>; LOCKS],
@@ -114,8 +114,8 @@ impl Database {
         caught(run).map_err(|error| backend(&self.path, &error))
     }
 
-    /// Fails if an entry of this length may alone exceed the limit on the size of files. sled writes large entries to files of their
-    /// own, together with their neighbours, and cannot be used any more after it has failed to write one.
+    /// Fails if an entry of this length may alone exceed the limit on the size of files. sled writes large entries to files of
+    /// their own, together with their neighbours, and can no longer be used once it has failed to write one.
     pub(crate) fn check_size(&self, length: usize) -> Result<()> {
         written_file::check_limit(4 * length as u64).map_err(Error::io("write to", &self.path))
     }
@@ -145,7 +145,7 @@ impl Database {
         }
     }
 
-    /// Returns the first failed write, be it one of sled's own threads.
+    /// Returns the message of the first failed write, including writes of sled's own threads.
     fn failure(&self) -> Option<&str> {
         if self.failure.get().is_none()
             && let Err(error) = self.config.global_error()
@@ -257,7 +257,7 @@ fn check(path: &Path, sled: &Db) -> Result<()> {
 struct Held {
     /// The file that sled locks.
     locked: PathBuf,
-    /// Whether sled closes the directory. Else the file stays locked.
+    /// Whether sled closes the directory. Otherwise, the file stays locked.
     is_closed: bool,
     place: Place,
     _in_process: HeldPlace,
@@ -270,7 +270,7 @@ impl Held {
     }
 }
 
-/// How many times, and at which interval, the drop checks whether sled's threads have closed the directory.
+/// The number of times that the drop checks, at the interval below, whether sled's threads have closed the directory.
 const LOOKS: usize = 1000;
 const BETWEEN: Duration = Duration::from_millis(1);
 

@@ -32,7 +32,7 @@ pub(crate) fn failed(path: &Path, failure: &str) -> Error {
     ))
 }
 
-/// Returns the error if sled neither finishes nor reports a failure.
+/// Returns the error for a write that sled neither finishes nor reports as failed.
 pub(crate) fn blocked(path: &Path) -> Error {
     Error::backend(name(path))(
         "sled does not finish writing to the disk: check the disk's space and errors, and start the program again"
@@ -70,7 +70,7 @@ pub(crate) fn is_locked(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Other && error.to_string().contains("lock")
 }
 
-/// Returns the error for a directory of which this user may not write to this part.
+/// Returns the error for a directory in which this user may not write to `part`.
 pub(crate) fn read_only(path: &Path, part: &Path) -> Error {
     let why = format!(
         "this user may not write to `{}`, and sled cannot open a database without writing to it: get the right to write, or copy \

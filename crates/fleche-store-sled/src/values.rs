@@ -28,8 +28,9 @@ impl SledValues {
     /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if another process has the directory open, or if its content is
-    /// damaged or not a database of this crate; [`Error::Io`](fleche_core::Error::Io) if it cannot be created or read.
+    /// Fails with [`Error::Config`](fleche_core::Error::Config) if another process has the directory open, or if its
+    /// content is damaged or not a database of this crate; and with [`Error::Io`](fleche_core::Error::Io) if it cannot
+    /// be created or read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&SledValuesConfig::new(path.as_ref()))
     }
@@ -37,7 +38,7 @@ impl SledValues {
     /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// The same as for [`open`](Self::open).
+    /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &SledValuesConfig) -> Result<Self> {
         Ok(Self(ProcessLocal::new(Database::open(&config.path)?)))
     }

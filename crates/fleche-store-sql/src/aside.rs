@@ -21,7 +21,8 @@ impl Tables {
     /// Moves the value to `fleche_damaged`, if it still has these bytes, which are damaged because of `why`.
     ///
     /// # Errors
-    /// [`Error::Damaged`](fleche_core::Error::Damaged) if it still had these bytes, whether or not it could be moved.
+    /// Fails with [`Error::Damaged`](fleche_core::Error::Damaged) if it still had these bytes, whether or not it could
+    /// be moved.
     pub(crate) fn set_value_aside(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Found> {
         let remove = Statement::new("DELETE FROM fleche_values WHERE id = $1 AND bytes = $2 RETURNING 1");
         let keep = self.keep_aside("values", "SELECT id, bytes FROM fleche_values WHERE id = $1 AND bytes = $2");

@@ -41,8 +41,8 @@ impl SqlCalls {
     /// SQLite file and the tables are created if they are missing; a PostgreSQL database is not.
     ///
     /// # Errors
-    /// [`Error::Config`] if the URL has another form, or a later version of fleche created the tables; [`Error::Io`] if
-    /// the file cannot be created; [`Error::Backend`] if the database cannot be reached.
+    /// Fails with [`Error::Config`] if the URL has another form, or a later version of fleche created the tables; with
+    /// [`Error::Io`] if the file cannot be created; and with [`Error::Backend`] if the database cannot be reached.
     pub fn open(url: impl Into<DatabaseUrl>) -> Result<Self> {
         Self::open_with(&SqlCallsConfig::new(url))
     }
@@ -50,7 +50,7 @@ impl SqlCalls {
     /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// The same as for [`open`](Self::open).
+    /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &SqlCallsConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
         Ok(Self { database: ProcessLocal::new(database), config: SqlCallsConfig { url, ..config.clone() } })
@@ -86,7 +86,7 @@ impl Tables {
     /// Decodes and verifies a record; returns `None` if it has a later format, which is then remembered.
     ///
     /// # Errors
-    /// The reason, if the bytes are damaged.
+    /// Fails with the reason if the bytes are damaged.
     pub(crate) fn verified(&self, key: &CallKey, bytes: &[u8]) -> Result<Option<Record>, String> {
         let record = Record::from_bytes(key, bytes).map_err(why)?;
         if record.is_none() {

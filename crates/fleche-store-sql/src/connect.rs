@@ -21,9 +21,9 @@ use crate::{
 
 /// The maximum number of connections of one process to one database.
 const CONNECTIONS: u32 = 8;
-/// Longer than any operation waits: `Link` bounds each operation.
+/// A time longer than any operation takes, since `Link` bounds each operation.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
-/// How long SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is retried.
+/// The time that SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is retried.
 const BUSY: Duration = Duration::from_millis(250);
 
 /// Connects to this file, which must exist. It gets a write-ahead log or, if `rollback` is set, a rollback journal, for

@@ -287,7 +287,7 @@ impl Tables {
     /// Runs the statements in one transaction. Returns the rows of each.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the database is read-only.
+    /// Fails with [`Error::Refused`] if the database is read-only.
     pub(crate) fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
         if self.is_read_only() {
             return Err(read_only(&self.name));

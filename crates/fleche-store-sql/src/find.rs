@@ -47,7 +47,8 @@ fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
 struct Place {
     number: i64,
     written: i64,
-    /// The search ends at these, which were the last when it began: it ends even if the caller puts records during it.
+    /// The last number and the latest time when the search began. It ends there, even if the caller puts records during
+    /// the search.
     last: i64,
     latest: i64,
 }

@@ -44,7 +44,7 @@ pub(crate) struct Healing {
     known: Option<Place>,
     /// The earliest time of the next repair after a failed one. Otherwise each operation would copy the file.
     not_before: Mutex<Option<Instant>>,
-    /// How long to wait for another process that repairs the file.
+    /// The time to wait for another process that repairs the file.
     timeout: Duration,
 }
 
@@ -63,7 +63,8 @@ impl Healing {
     /// Runs the operation. If it meets damage, the file is repaired and the operation is retried once.
     ///
     /// # Errors
-    /// The errors of the operation; [`Error::Backend`] if it still meets damage, or if the file cannot be repaired.
+    /// Fails with the errors of the operation, and with [`Error::Backend`] if it still meets damage, or if the file
+    /// cannot be repaired.
     pub(crate) fn watch<T>(&self, operation: impl Fn() -> Result<T, Failed>) -> Result<T> {
         match operation() {
             Err(failed) if failed.may_be_damage() => waiting::blocking(|| self.heal_and(operation, failed)),

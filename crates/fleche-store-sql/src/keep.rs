@@ -15,7 +15,7 @@ const COPIES: u32 = 4;
 /// Returns a free path for a copy of this file.
 ///
 /// # Errors
-/// [`Error::Io`] if the maximum number of copies exists.
+/// Fails with [`Error::Io`] if the maximum number of copies exists.
 pub(crate) fn free_place(file: &Path) -> Result<PathBuf> {
     let mut places = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
     let free = places.find(|place| !place.exists() && !beside(place, "-wal").exists());

@@ -18,9 +18,9 @@ use crate::{
     statement::{Row, Statement},
 };
 
-/// How long a claim lasts without renewal. A live process renews it three times as often, so a busy database or machine
-/// may delay the renewal for more than six seconds before another process takes over the call. After a kill, other
-/// processes wait at most this long.
+/// The duration of a claim without renewal. A live process renews it three times as often, so a busy database or
+/// machine may delay the renewal for more than six seconds before another process takes over the call. After a kill,
+/// other processes wait at most this long.
 pub(crate) const LASTS: Duration = Duration::from_secs(10);
 
 /// The table of claims. Times are by the database's own clock, which in SQLite is that of the process. The number of a

@@ -13,7 +13,7 @@ use crate::keep::beside;
 
 /// The page size of all files of fleche.
 const PAGE: usize = 4096;
-/// How many bytes of a log are searched for the names of fleche's tables.
+/// The number of bytes of a log that are searched for the names of fleche's tables.
 const SEARCHED: u64 = 16 << 20;
 /// The beginning of a header: <https://sqlite.org/fileformat.html>.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -45,7 +45,7 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Opens a file that no one else has open.
+    /// Opens a copy, which nothing else has open.
     pub(crate) fn open_copy(path: &Path) -> Result<Self> {
         let file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
         Ok(Self { path: path.to_owned(), file: Arc::new(file) })
@@ -167,7 +167,7 @@ fn is_sound(first: &[u8]) -> bool {
         && first[20..24] == [0, 64, 32, 32]
 }
 
-/// Returns the first page of a database that no one has open, to replace a lost one. Its page count is cleared, so that
+/// Returns the first page of a database that is not open, to replace a lost one. Its page count is cleared, so that
 /// SQLite takes it from the file's length.
 pub(crate) fn first_page(path: &Path) -> Result<Vec<u8>> {
     let mut page = fs::read(path).map_err(Error::io("read", path))?;

@@ -33,7 +33,7 @@ impl<'a> Rows<'a> {
     /// loses all its rows.
     ///
     /// # Errors
-    /// The errors of `visit`.
+    /// Fails with the errors of `visit`.
     pub(crate) fn each(&self, visit: Visit<'_>) -> rusqlite::Result<()> {
         let up = self.read(i64::MIN, i64::MAX, "ASC", visit)?;
         if up.whole {

@@ -18,7 +18,7 @@ use fleche_core::{
 };
 use tokio::runtime::{Builder, Handle};
 
-/// Most results arrive sooner. Only for slower ones, the executor of the waiting thread is notified.
+/// The time after which the executor of a waiting thread is notified of the wait. Most results arrive sooner.
 const SOON: Duration = Duration::from_millis(2);
 
 #[derive(Clone)]
@@ -33,14 +33,15 @@ struct Runtime {
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
 thread_local! {
-    /// Whether this is the driver thread. This can be read even while a thread ends, which may be what closes a store.
+    /// Whether this is the driver thread. It can be read even while a thread ends, since a thread that ends may close a
+    /// store.
     static IS_THE_ONE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs the future and returns its result. The future runs to its end even if the caller is gone.
 ///
 /// # Errors
-/// [`Error::Backend`] if the driver thread cannot be started, or the future panics.
+/// Fails with [`Error::Backend`] if the driver thread cannot be started, or the future panics.
 pub(crate) fn run<T: Send + 'static>(
     store: &str,
     future: impl Future<Output = Result<T>> + Send + 'static,

@@ -38,8 +38,8 @@ pub(crate) struct Salvaged {
 /// here, but when they are read.
 ///
 /// # Errors
-/// [`Error::Config`] if the database has tables of other programs or of a later version of fleche; otherwise the error
-/// of the new database.
+/// Fails with [`Error::Config`] if the database has tables of other programs or of a later version of fleche; otherwise
+/// with the error of the new database.
 pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged> {
     let failed = || Error::backend::<rusqlite::Error>(store);
     let to = Connection::open(fresh).map_err(failed())?;

@@ -21,8 +21,8 @@ pub(crate) enum Rights {
 /// at once. If the tables exist, only lost claims are removed from them.
 ///
 /// # Errors
-/// [`Error::Config`](fleche_core::Error::Config) if a later version of fleche created the tables, or if they are
-/// missing and cannot be created.
+/// Fails with [`Error::Config`](fleche_core::Error::Config) if a later version of fleche created the tables, or if they
+/// are missing and cannot be created.
 pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
     let mut version = version(link).await?;
     if version.is_none_or(|version| version < VERSION) {

@@ -119,7 +119,7 @@ impl DatabaseUrl {
     /// Returns the database's address, with the password from the environment variable of this name, if one is given.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if this is not such a URL, or if the password is missing.
+    /// Fails with [`Error::Config`](fleche_core::Error::Config) if this is not such a URL, or if the password is missing.
     pub(crate) fn target(&self, password_env: Option<&str>) -> Result<Target> {
         let wrong = |why: &str| config(format!("the database URL `{self}`"), why);
         let Some(name) = self.variable() else { return self.resolved(password_env).map_err(|why| wrong(&why)) };

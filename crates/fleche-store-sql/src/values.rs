@@ -36,8 +36,8 @@ impl SqlValues {
     /// SQLite file and the tables are created if they are missing; a PostgreSQL database is not.
     ///
     /// # Errors
-    /// [`Error::Config`](fleche_core::Error::Config) if the URL has another form, or a later version of fleche created
-    /// the tables; [`Error::Io`](fleche_core::Error::Io) if the file cannot be created;
+    /// Fails with [`Error::Config`](fleche_core::Error::Config) if the URL has another form, or a later version of
+    /// fleche created the tables; with [`Error::Io`](fleche_core::Error::Io) if the file cannot be created; and with
     /// [`Error::Backend`](fleche_core::Error::Backend) if the database cannot be reached.
     pub fn open(url: impl Into<DatabaseUrl>) -> Result<Self> {
         Self::open_with(&SqlValuesConfig::new(url))
@@ -46,7 +46,7 @@ impl SqlValues {
     /// Opens the store that the configuration describes.
     ///
     /// # Errors
-    /// The same as for [`open`](Self::open).
+    /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &SqlValuesConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
         Ok(Self { database: ProcessLocal::new(database), config: SqlValuesConfig { url, ..config.clone() } })

@@ -28,7 +28,7 @@ struct Kind {
     before: Before,
 }
 
-/// Where the calls were computed before they are counted.
+/// Where the calls were computed before the counted run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// In an earlier process, so every call is a hit in the store.

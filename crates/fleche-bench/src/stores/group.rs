@@ -75,7 +75,7 @@ pub(super) fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Dur
     Ok((begun.elapsed(), store.stats()))
 }
 
-/// Measures redb alone with the same items, in as many commits, of which as many wait for the disk.
+/// Measures redb alone with the same items and the same numbers of commits and of commits that wait for the disk.
 pub(super) fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, String> {
     let said = |error: redb::Error| error.to_string();
     let commits = usize::try_from(stats.commits).unwrap_or(1).max(1);

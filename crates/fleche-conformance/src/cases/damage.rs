@@ -166,8 +166,8 @@ impl<'a, S: Shelf> Scene<'a, S> {
 
     /// Reopens the store, and returns it with the entries that must be intact.
     ///
-    /// These are all but the victim, and but those that the backend may lose with it. Returns `None` if the store does not
-    /// open, which is allowed if a damaged file contains entries.
+    /// These are all entries except the victim and those that the backend may lose with it. Returns `None` if the store
+    /// does not open, which is allowed if a damaged file contains entries.
     fn reopen(&self, damaged: &[Spot], harm: Harm) -> Option<(S, Vec<Item>)> {
         let others = self.all.iter().copied().filter(|item| *item != self.victim);
         let loses_neighbours = loses_neighbours(self.fixture.backend.name, harm == Harm::File);

@@ -69,7 +69,8 @@ pub(crate) fn any_name(fixture: &Fixture) {
 /// The limit in bytes, which is larger than a store with the first entries.
 const LIMIT: usize = 4_000_000;
 
-/// Runs with results of several lengths: stores reach the limit with one file or another, in the call or in a thread of theirs.
+/// Runs with results of several lengths, because a store may reach the limit with any of its files, in the call or on a thread
+/// of its own.
 pub(crate) fn file_size_limit(fixture: &Fixture) {
     for length in [LIMIT / 64, LIMIT / 8, LIMIT / 4, LIMIT / 2, LIMIT, 2 * LIMIT] {
         let directory = fixture.directory().join(length.to_string());
@@ -127,7 +128,7 @@ mod in_peer {
         subject::{Call, Scene},
     };
 
-    /// How long the stores may take to be closed.
+    /// The time limit for closing the stores.
     const PATIENCE: Duration = Duration::from_mins(3);
 
     pub(crate) fn limited_in_peer(pair: &Pair, length: usize) {

@@ -1,4 +1,4 @@
-//! Kinds of damage to files, and the list of damages to try.
+//! Kinds of damage to files, and the list of those to try.
 
 use std::{
     fmt, fs, io,
@@ -14,7 +14,7 @@ const STRIDE: usize = 64;
 /// The distance in bytes between the lengths to which files are truncated.
 const CUTS: usize = 512;
 
-/// One damage to the files below a directory.
+/// A change that damages files below a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     file: PathBuf,
@@ -82,13 +82,13 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Returns the damages to these files, which are the same for the same files.
+/// Returns the ways to damage these files, which are the same for the same files.
 pub(super) fn damages(files: &Files, extent: Extent) -> Vec<Damage> {
     let groups = [flips, cuts, zeros, swapped_pages, swapped_files, appended, removed].map(|list| list(files, extent));
     let Extent::About(budget) = extent else { return groups.concat() };
     let mut left = budget;
     let mut chosen = Vec::new();
-    // Kinds with few damages leave the rest of their share to the others.
+    // Kinds with few entries leave the rest of their share to the others.
     let mut groups = groups.into_iter().collect::<Vec<_>>();
     groups.sort_by_key(Vec::len);
     for (nth, group) in groups.iter().enumerate() {

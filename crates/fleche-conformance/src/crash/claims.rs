@@ -25,7 +25,7 @@ pub(super) fn taken(stores: &Stores) -> Result<u64, String> {
     Ok(taken)
 }
 
-/// Returns how many of the calls that a killed process may have claimed cannot be claimed within this time.
+/// Returns the number of calls that a killed process may have claimed and that cannot be claimed within this time.
 ///
 /// # Errors
 /// Fails if the stores do not open, or if a claim fails with an error.

@@ -21,10 +21,11 @@ pub(super) const WRONG: u8 = 1;
 
 /// Opens the backend's scratch stores in this directory, and works on them from several threads.
 ///
-/// It returns when an acknowledgement cannot be written any more.
+/// Returns when an acknowledgement can no longer be written.
 ///
 /// # Errors
-/// Fails if the stores do not open, or if an operation fails or returns something wrong, after it was acknowledged as failed.
+/// Fails if the stores do not open, or if an operation fails or returns something wrong; the operation is then acknowledged
+/// as failed.
 pub fn work(
     backend: &BackendInfo,
     directory: &std::path::Path,

@@ -62,7 +62,7 @@ pub(super) fn panics(#[by_name] log: PathBuf, x: i64) -> i64 {
     panic!("{x} is too much");
 }
 
-/// Reverses text. A `CString` is encoded as one byte string, which is fast even in a build without optimisation.
+/// Reverses text. A `CString` is encoded as one byte string, which is fast even in a build without optimization.
 #[fleche]
 pub(super) fn reversed(text: CString) -> CString {
     let mut bytes = text.into_bytes();

@@ -86,7 +86,7 @@ fn expect(found: u64, right: u64, what: &str) -> Result<(), String> {
     if found == right { Ok(()) } else { Err(format!("{what}: found {found}, expected {right}")) }
 }
 
-/// A function with an instance for each part, since a function whose arguments failed a check records nothing any more.
+/// A function with an instance for each part, since a function whose arguments failed a check no longer records anything.
 #[fleche]
 fn taken<const PART: u8>(scene: u64, tricky: &Tricky) -> u64 {
     count(scene);

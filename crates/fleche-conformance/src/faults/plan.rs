@@ -34,7 +34,7 @@ impl Fault {
     pub const ALL: [Self; 6] = [Self::Full, Self::Broken, Self::Once, Self::Panic, Self::Delay, Self::Hang];
 }
 
-/// How often a delayed operation yields to other threads if none of them overtakes it.
+/// The number of times that a delayed operation yields to other threads if none of them overtakes it.
 const YIELDS: u32 = 200;
 /// The interval at which a thread that waits for an operation to fail checks whether the script has ended.
 const LOOK: Duration = Duration::from_millis(20);

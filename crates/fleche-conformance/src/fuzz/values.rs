@@ -157,8 +157,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Reads a value, which must be the check's result for its bytes. A value that the check refuses must be reported as
-    /// damaged and be absent afterwards.
+    /// Reads a value and compares it with the result of the check on the model's bytes. A value that the check refuses
+    /// must be reported as damaged and be absent afterwards.
     fn read(
         &mut self,
         nth: u8,
@@ -184,9 +184,9 @@ impl Machine {
         }
     }
 
-    /// Checks and repeats in the model a removal of these values, of which the store reports to have removed `removed`.
+    /// Checks a removal of these values, and repeats it in the model. `removed` is the number that the store reported.
     ///
-    /// With [`Age::Zero`], it depends on the store's clock which values are removed, so the store is asked for them.
+    /// With [`Age::Zero`], the store's clock determines which values are removed, so the store is asked for them.
     fn removed(&mut self, ids: &[Digest], age: Age, removed: u64) -> Result<(), String> {
         let there: Vec<_> = ids.iter().filter(|id| self.model.contains_key(*id)).copied().collect();
         let there_count = u64::try_from(there.len()).unwrap_or(u64::MAX);

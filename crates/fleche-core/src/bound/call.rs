@@ -115,7 +115,7 @@ impl<R> BoundCall<R> {
     /// Runs the call on this thread, in the context that it is bound to.
     ///
     /// # Errors
-    /// [`JobError::Rejected`] if an argument could not be encoded or cannot be decoded.
+    /// Fails with [`JobError::Rejected`] if an argument could not be encoded or cannot be decoded.
     pub fn call(&self) -> Result<R, JobError> {
         let arguments = self.arguments.as_ref().map_err(JobError::rejected)?;
         let _bound = self.binding.enter();

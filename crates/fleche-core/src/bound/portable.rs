@@ -37,7 +37,7 @@ impl FunctionRef {
     /// Refers to a memoized function, by name if it does not share its name.
     ///
     /// # Errors
-    /// The reason why it cannot leave the process.
+    /// Fails with the reason why the function cannot leave the process.
     pub(crate) fn of_function(function: &Function) -> Result<Self, String> {
         if by_name(function) {
             return Ok(Self(Reference::Name(function.name().to_owned())));
@@ -48,7 +48,7 @@ impl FunctionRef {
     /// Refers to any callable that its type alone identifies: functions, and closures that capture nothing.
     ///
     /// # Errors
-    /// The reason why it cannot leave the process, and what to do.
+    /// Fails with the reason why the callable cannot leave the process, and what to do.
     pub(crate) fn of_callable<F, Args>(function: &F) -> Result<Self, String>
     where
         F: Callable<Args>,
@@ -80,8 +80,9 @@ impl FunctionRef {
     /// Calls the function with these encoded arguments on this thread, and returns its encoded result.
     ///
     /// # Errors
-    /// The panic of the body, or [`JobError::Rejected`] if this program has no such function, if the arguments do not
-    /// match its parameters, or if the result cannot be encoded. Except in the last case, the body has not run.
+    /// Fails with the panic of the body, or with [`JobError::Rejected`] if this program has no such function, if the
+    /// arguments do not match its parameters, or if the result cannot be encoded. Except in the last case, the body has
+    /// not run.
     pub fn call(&self, arguments: &[&[u8]]) -> Result<Vec<u8>, JobError> {
         let function = self.find().map_err(JobError::rejected)?;
         job::catch(|| function(arguments))?.map_err(JobError::rejected)

@@ -33,7 +33,7 @@ impl Reference {
     /// Refers to a memoized function that can be bound.
     ///
     /// # Errors
-    /// The reason why it cannot be serialized.
+    /// Fails with the reason why it cannot be serialized.
     pub(super) fn of_function(function: &'static Function) -> Result<Self, String> {
         let name = function.name();
         if function.is_known_by_name() {
@@ -46,7 +46,7 @@ impl Reference {
     /// Refers to a callable of this type, or to the memoized function that a value of the type is known to be.
     ///
     /// # Errors
-    /// The reason why it cannot be serialized.
+    /// Fails with the reason why it cannot be serialized.
     pub(super) fn of_callable<F: 'static>(known: Option<&'static Function>) -> Result<Self, String> {
         let memoized = known.or_else(|| function::by_type(TypeId::of::<F>()));
         if let Some(Ok(reference)) = memoized.map(Self::of_function) {

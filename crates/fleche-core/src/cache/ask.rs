@@ -145,7 +145,7 @@ impl Breakers {
         }
     }
 
-    /// Returns the first pause if this failure opens the operation's own breaker.
+    /// Counts a failure of the operation. Returns the first pause if this opens the operation's own breaker.
     #[cold]
     fn fail(&self, operation: Operation, admissions: Admissions, failure: Failure) -> Option<Duration> {
         let (mut breakers, now) = self.lock();
@@ -157,7 +157,7 @@ impl Breakers {
         breakers[operation as usize].fail(failure, admissions.own, now)
     }
 
-    /// Admits another probe in place of each of these, which has shown nothing.
+    /// Admits another probe in place of each of these, whose outcome shows nothing.
     #[cold]
     fn return_probes(&self, operation: Operation, admissions: Admissions) {
         let (mut breakers, now) = self.lock();
@@ -169,7 +169,7 @@ impl Breakers {
         }
     }
 
-    /// Returns whether this closed an open breaker.
+    /// Records that the operation succeeded. Returns whether this closed an open breaker.
     #[cold]
     fn succeed(&self, operation: Operation) -> bool {
         let (mut breakers, _) = self.lock();
@@ -203,7 +203,7 @@ impl Cache {
     /// Performs a store operation on a call's behalf, unless the store is left alone.
     ///
     /// # Errors
-    /// [`Unanswered`] if the store fails or is left alone.
+    /// Fails with [`Unanswered`] if the store fails or is left alone.
     #[inline]
     pub(crate) fn ask<T>(&self, operation: Operation, ask: impl FnOnce() -> Result<T>) -> Result<T, Unanswered> {
         let asking = Asking::begin(self, operation)?;
@@ -212,11 +212,11 @@ impl Cache {
         Ok(answer?)
     }
 
-    /// As [`ask`](Self::ask), for a question before the operation, whose answer does not show that the operation works: only a
+    /// Like [`ask`](Self::ask), for a question before the operation, whose answer does not show that the operation works: only a
     /// failure counts.
     ///
     /// # Errors
-    /// [`Unanswered`] if the store fails or is left alone.
+    /// Fails with [`Unanswered`] if the store fails or is left alone.
     pub(crate) fn ask_in_advance<T>(
         &self,
         operation: Operation,

@@ -54,7 +54,7 @@ impl Breaker {
         self.open.is_some()
     }
 
-    /// Returns the first pause if this failure opens the breaker.
+    /// Counts a failure. Returns the first pause if this opens the breaker.
     pub(super) fn fail(&mut self, failure: Failure, admission: Admission, now: Duration) -> Option<Duration> {
         match &mut self.open {
             None => {

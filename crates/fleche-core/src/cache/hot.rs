@@ -225,7 +225,7 @@ impl Hot {
         get_near(self.id, Self::generation(), &near, &look).or_else(|| self.get_far(counters, (key, near), look))
     }
 
-    /// As [`get`](Self::get), from the shared tier only.
+    /// Like [`get`](Self::get), from the shared tier only.
     pub(crate) fn get_far<R>(
         &self,
         counters: &Counters,
@@ -277,8 +277,8 @@ impl Hot {
         GENERATION.fetch_add(1, Release);
     }
 
-    /// Empties the hot tiers of all caches because a result was replaced. `generation` is from before that. Returns the generation
-    /// of the new result, or `None` if the tiers were also emptied for another reason since then.
+    /// Empties the hot tiers of all caches because a result was replaced. `generation` was read before that. Returns the
+    /// generation of the new result, or `None` if the tiers were also emptied for another reason since then.
     pub(crate) fn replace(generation: u64) -> Option<u64> {
         if GENERATION.compare_exchange(generation, generation + 1, Release, Relaxed).is_ok() {
             return Some(generation + 1);

@@ -42,7 +42,7 @@ impl CallKey {
     /// Returns the key of a call of this function with these arguments: all but the ignored ones, in declaration order.
     ///
     /// # Errors
-    /// The error of the encoding. It cannot occur for identities and references that can be constructed.
+    /// Fails with the error of the encoding, which cannot occur for identities and references that can be constructed.
     pub fn new(function: &FunctionId, arguments: &[Argument]) -> Result<Self> {
         let identity = Identity::of(function)?;
         Ok(Self::of_identity(

@@ -70,7 +70,7 @@ impl Writer {
 
 const CHECKSUM_LEN: usize = 16;
 
-/// Most records are shorter than this.
+/// The initial capacity, in bytes, of the buffer for a record. Most records are shorter.
 const USUAL_LEN: usize = 512;
 
 impl Record {
@@ -96,7 +96,8 @@ impl Record {
     /// Returns `None` if they are intact but of a later major format, which this version must neither read nor remove.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the checksum does not match (damage, or a record of another key) or the map is not a record.
+    /// Fails with [`Error::Damaged`] if the checksum does not match (damage, or a record of another key) or the map is
+    /// not a record.
     pub fn from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Self>> {
         let Read(fields) =
             encoding::from_slice(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))?;
@@ -106,7 +107,7 @@ impl Record {
     /// Like [`from_bytes`](Self::from_bytes), but decodes only what a hit needs and ignores the rest of the map.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the checksum does not match or a needed field is missing.
+    /// Fails with [`Error::Damaged`] if the checksum does not match or a needed field is missing.
     pub fn brief_from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Brief>> {
         brief::read(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))
     }

@@ -123,7 +123,7 @@ pub fn owner_here(route: Route) -> Option<Owner> {
     Some(Owner { since, awaits, ..Owner::this_process() })
 }
 
-/// What a waiting claim holder finds about the calls that it waits for.
+/// What a waiting claim holder finds out about the calls that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// They do not wait for this holder.

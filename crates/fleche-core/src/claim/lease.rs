@@ -84,7 +84,7 @@ impl<T: LeaseTable> Leases<T> {
     /// Implements [`CallStore::claim`](crate::CallStore::claim).
     ///
     /// # Errors
-    /// The error of the table.
+    /// Fails with the error of the table.
     pub fn claim(&self, key: &CallKey) -> Result<Claim> {
         match self.0.acquire(key)? {
             Some(held) => Ok(Claim::Held(held)),

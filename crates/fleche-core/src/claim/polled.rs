@@ -18,7 +18,7 @@ pub struct Polls(Mutex<State>);
 struct State {
     /// The waker of the task that polled it last.
     task: Option<Waker>,
-    /// How often it was polled.
+    /// The number of times that it was polled.
     count: u64,
     /// When it was first woken since the last poll.
     woken: Option<Instant>,
@@ -27,7 +27,7 @@ struct State {
 /// A leader that was woken and has not been polled since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unpolled {
-    /// How often it was polled before.
+    /// The number of times that it had been polled when it was woken.
     pub after: u64,
     /// When it was woken.
     pub woken: Instant,

@@ -152,16 +152,16 @@ struct Looked {
     has_idle: bool,
     /// The lock that each thread waits for.
     locks: HashMap<ThreadId, Locked>,
-    /// Since when no thread has made progress.
+    /// The time since which no thread has made progress.
     since: Instant,
-    /// Since when threads have at most slept and woken.
+    /// The time since which threads have at most slept and woken.
     since_but_for_sleepers: Instant,
 }
 
 /// A lock that a thread waits for.
 struct Locked {
     futex: Futex,
-    /// Since when the waiting thread has not run.
+    /// The time since which the waiting thread has not run.
     since: Instant,
     /// The threads that existed then, and whether each has rested since.
     others: HashMap<ThreadId, Resting>,
@@ -191,7 +191,7 @@ impl Resting {
 }
 
 impl Locked {
-    /// Returns whether a thread may hold the lock that has rested ever since, and will release it without help. Threads
+    /// Returns whether a thread that has rested ever since may hold the lock, and will release it without help. Threads
     /// that wait without a timeout do not count: the parent of scoped threads also has pointers to their locks, and it
     /// waits for them. A thread that woke does not count either, because it may never release the lock.
     fn may_be_released(&self, now: Instant) -> bool {

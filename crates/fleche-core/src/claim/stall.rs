@@ -7,9 +7,9 @@
 //!
 //! A body may wait for a lock that the caller took before the call. Only the caller can end that wait, so it counts as
 //! a deadlock even if other threads sleep and wake, as progress tickers do. A pointer on the caller's stack shows that
-//! it holds the lock, unless a resting thread has one too, which sleeps, waits with a timeout, or joins a thread that
-//! does: then that thread may hold the lock, and the caller's pointer may be a mere reference. It no longer counts when
-//! it has woken and the lock is still taken, or after some minutes.
+//! it holds the lock, unless a resting thread has one too: then that thread may hold the lock, and the caller's pointer
+//! may be a mere reference. A thread rests if it sleeps, waits with a timeout, or joins a thread that rests. It no
+//! longer counts once it has woken and the lock is still taken, or after some minutes.
 
 use std::sync::{Arc, Mutex, TryLockError};
 

@@ -13,7 +13,7 @@ use super::{
 #[derive(Default)]
 pub(super) struct Part {
     flights: Mutex<Flying>,
-    /// How many calls of this shard have ended.
+    /// The number of calls of this shard that have ended.
     ended: AtomicU64,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Flying {
     last: [Option<Route>; LAST],
 }
 
-/// How many ended calls a shard remembers.
+/// The number of ended calls that a shard remembers.
 const LAST: usize = 16;
 
 impl Part {

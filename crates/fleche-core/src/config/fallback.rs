@@ -31,7 +31,7 @@ pub(crate) struct Fallback {
     failure: Option<Arc<str>>,
 }
 
-/// A fallback that is final.
+/// Creates a fallback that is final.
 impl From<Cache> for Fallback {
     fn from(cache: Cache) -> Self {
         Self { cache, again: None, failure: None }
@@ -114,7 +114,7 @@ pub(crate) fn fallback() -> Fallback {
 /// Returns the fallback cache, unless it replaces the configured one.
 ///
 /// # Errors
-/// [`Error::Config`] if the configuration could not be used at the last attempt.
+/// Fails with [`Error::Config`] if the configuration could not be used at the last attempt.
 pub(super) fn configured() -> Result<Cache> {
     let Fallback { cache, failure, .. } = fallback();
     match failure {

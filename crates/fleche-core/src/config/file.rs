@@ -85,8 +85,8 @@ impl ConfigFile {
     /// [`find`](Self::find) finds from the working directory.
     ///
     /// # Errors
-    /// The errors of [`find`](Self::find); also [`Error::Config`] if the named file is missing or is not a regular file
-    /// of at most [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
+    /// Fails as [`find`](Self::find) does, and with [`Error::Config`] if the named file is missing or is not a regular
+    /// file of at most [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
     pub fn from_environment() -> Result<Self> {
         let directory = origin::directory().map_err(Error::io("find", "the working directory"));
         let Some(named) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) else {
@@ -105,7 +105,7 @@ impl ConfigFile {
     /// result is empty.
     ///
     /// # Errors
-    /// [`Error::Config`] with the file and the position in it, if a file cannot be read or parsed.
+    /// Fails with [`Error::Config`], which names the file and the position in it, if a file cannot be read or parsed.
     pub fn find(directory: &Path) -> Result<Self> {
         let above = directory.ancestors().map(|directory| directory.join(CONFIG_FILE));
         let mut found = Self::default();

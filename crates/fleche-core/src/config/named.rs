@@ -48,9 +48,9 @@ impl Cache {
     /// result is the cache that stores nothing.
     ///
     /// # Errors
-    /// [`Error::Config`] if no cache is configured, if there are several and none is the default, or if a file cannot
-    /// be read or parsed; also the errors of opening the stores. The memory cache that calls use without a
-    /// configuration does not count as configured, unless a file has `default = "memory"`.
+    /// Fails with [`Error::Config`] if no cache is configured, if there are several and none is the default, or if a
+    /// file cannot be read or parsed; also with the errors of opening the stores. The memory cache that calls use
+    /// without a configuration does not count as configured, unless a file has `default = "memory"`.
     pub fn from_environment() -> Result<Self> {
         if mode() == Mode::Off || is_ignored() {
             return Ok(Self::void());
@@ -65,8 +65,8 @@ impl Cache {
     /// working directory.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that no file defines, with the known names, and for `default` if the configuration
-    /// cannot be used; also the errors of opening the store.
+    /// Fails with [`Error::Config`] for a name that no file defines, with the known names, and for `default` if the
+    /// configuration cannot be used; also with the errors of opening the store.
     pub fn named(name: &str) -> Result<Self> {
         match name {
             "void" => Ok(Self::void()),
@@ -98,7 +98,7 @@ impl ConfigFile {
     /// Returns the name of the cache for programs that name none, or `None` if the files define no cache.
     ///
     /// # Errors
-    /// [`Error::Config`] if there are several caches and none is the default.
+    /// Fails with [`Error::Config`] if there are several caches and none is the default.
     pub(super) fn chosen(&self) -> Result<Option<&str>> {
         if let Some(name) = &self.default {
             return Ok(Some(name));
@@ -138,7 +138,7 @@ pub(super) fn is_ignored() -> bool {
     IGNORED.load(Relaxed) > 0
 }
 
-/// Counts one more guard that ignores the configuration, or one less.
+/// Counts one more guard that ignores the configuration, or one fewer.
 pub(crate) fn ignore(more: bool) {
     if more {
         IGNORED.fetch_add(1, Relaxed)

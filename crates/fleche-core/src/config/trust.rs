@@ -21,7 +21,7 @@ pub const MAX_CONFIG_LEN: u64 = 1 << 20;
 /// warning.
 ///
 /// # Errors
-/// [`Error::Config`] if the file is trusted but cannot be read.
+/// Fails with [`Error::Config`] if the file is trusted but cannot be read.
 pub(super) fn read_found(path: &Path) -> Result<Option<String>> {
     let skip = |why: String| {
         warn_once(path, &why);
@@ -46,7 +46,8 @@ pub(super) fn read_found(path: &Path) -> Result<Option<String>> {
 /// Returns the text of a file that the user has named, regardless of its owner.
 ///
 /// # Errors
-/// [`Error::Config`] if it is missing, cannot be read, or is not a regular file of at most [`MAX_CONFIG_LEN`] bytes.
+/// Fails with [`Error::Config`] if it is missing, cannot be read, or is not a regular file of at most
+/// [`MAX_CONFIG_LEN`] bytes.
 pub(super) fn read_named(path: &Path) -> Result<String> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     match unusable(&metadata) {

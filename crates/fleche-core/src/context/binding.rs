@@ -202,7 +202,7 @@ impl Binding {
     /// Opens the described cache and returns the binding.
     ///
     /// # Errors
-    /// The errors of opening the stores.
+    /// Fails with the errors of opening the stores.
     pub(crate) fn open(config: BindingConfig) -> Result<Self> {
         let cache = Cache::from_config(&config.cache)?;
         Ok(Self::of_config(config, cache))

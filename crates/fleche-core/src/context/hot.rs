@@ -44,7 +44,7 @@ fn find() -> u64 {
     tier
 }
 
-/// Runs in a forked child, on its only thread, so that nothing kept by the parent is served.
+/// Disables the tier in a forked child, on its only thread, so that nothing kept by the parent is served.
 fn forked() {
     KNOWN.set(Known { tier: NONE, default: ANY });
 }

@@ -21,7 +21,7 @@ pub fn with_missed<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// Returns whether this call is known to be a miss, once.
+/// Returns whether this call is known to be a miss. After that, it no longer is.
 pub(crate) fn is_missed(key: &CallKey) -> bool {
     let take = |missed: &Cell<Option<CallKey>>| {
         let known = missed.get().is_some_and(|missed| missed == *key);

@@ -9,10 +9,10 @@ use std::{
 use super::{KnownFile, recent::Recent, remembered::digest_of};
 use crate::{digest::Digest, fork};
 
-/// How many contents one generation of the table holds.
+/// The number of contents that one generation of the table holds.
 const CONTENTS: usize = 16 << 10;
 
-/// How many paths are remembered for one content.
+/// The number of paths that are remembered for one content.
 const PLACES: usize = 4;
 
 /// The last paths of each content, the latest one last.

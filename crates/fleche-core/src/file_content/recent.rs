@@ -7,7 +7,7 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash, mem};
 pub(super) struct Recent<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
-    /// How many entries one generation holds.
+    /// The number of entries that one generation holds.
     capacity: usize,
 }
 

@@ -68,7 +68,7 @@ mod linux {
     /// Times younger than this do not distinguish two changes, because file systems count in ticks of up to a second.
     const SETTLED: Duration = Duration::from_secs(2);
 
-    /// How many digests one generation of the cache holds.
+    /// The number of digests that one generation of the cache holds.
     const CAPACITY: usize = 16 << 10;
 
     /// The magic number of `SquashFS`, which is always read-only.

@@ -1,8 +1,8 @@
 //! The error for a function name that is not registered: it lists similar names and says why a name may be missing.
 
-/// How many similar names the error lists.
+/// The number of similar names that the error lists.
 const TOLD: usize = 3;
-/// Up to this many changed, missing or extra letters count as a typing error.
+/// The number of changed, missing or extra letters up to which a name counts as mistyped.
 const SLIPS: usize = 2;
 
 /// Returns the error for this name, if these names are registered.

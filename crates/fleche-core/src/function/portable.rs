@@ -41,7 +41,7 @@ impl Erased {
     /// Returns the value.
     ///
     /// # Errors
-    /// The description, if the value is not a `T`.
+    /// Fails with the description if the value is not a `T`.
     pub(crate) fn get<T: 'static>(self) -> Result<T, &'static str> {
         self.value.downcast().map(|value| *value).map_err(|_| self.called)
     }

@@ -50,7 +50,7 @@ pub fn as_completed<T>(jobs: impl IntoIterator<Item = Job<T>>) -> AsCompleted<T>
 #[must_use = "the iterator takes results only as it is advanced"]
 pub struct AsCompleted<T> {
     jobs: Vec<Option<Job<T>>>,
-    /// How many results have not been taken.
+    /// The number of results that have not been taken.
     left: usize,
     /// The indices of the jobs that are done.
     done: Receiver<usize>,
@@ -59,7 +59,7 @@ pub struct AsCompleted<T> {
     asked: bool,
 }
 
-/// How many jobs are done, for the pool of the waiting thread.
+/// The number of jobs that are done, for the pool of the waiting thread.
 #[derive(Default)]
 struct Count {
     done: AtomicUsize,
@@ -144,8 +144,8 @@ impl<T> fmt::Debug for AsCompleted<T> {
 /// Waits for all jobs and returns their results, in the order of the jobs.
 ///
 /// # Errors
-/// The error of the first job to fail, as soon as it fails. Jobs that have not started are then cancelled; the others run
-/// on. [`join_all_results`] waits for every job instead.
+/// Fails with the error of the first job to fail, as soon as it fails. Jobs that have not started are then cancelled; the
+/// others run on. [`join_all_results`] waits for every job instead.
 pub fn join_all<T>(jobs: impl IntoIterator<Item = Job<T>>) -> Result<Vec<T>, JobError> {
     let mut completed = as_completed(jobs);
     let mut results: Vec<_> = (0..completed.len()).map(|_| None).collect();

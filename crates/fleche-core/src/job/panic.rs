@@ -6,7 +6,7 @@ use crate::panics::{Carried, carry};
 /// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The installed panic hook prints as usual.
 ///
 /// # Errors
-/// The panic, as [`JobError::Panicked`].
+/// Fails with [`JobError::Panicked`] if the closure panics.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
     carry(run).map_err(panicked)
 }

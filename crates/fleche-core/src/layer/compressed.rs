@@ -58,7 +58,7 @@ impl<S> Compressed<S> {
     /// Sets the level, from 1 (fastest) to 22 (smallest).
     ///
     /// # Errors
-    /// [`Error::Config`] for any other level.
+    /// Fails with [`Error::Config`] for any other level.
     pub fn level(self, level: i32) -> Result<Self> {
         if !(1..=22).contains(&level) {
             let why = format!("the level is {level}; levels go from 1 to 22, and 3 is the default");

@@ -92,7 +92,7 @@ fn least(reaches: impl Iterator<Item = Reach>) -> Reach {
 /// Checks that no store of a stack is itself a stack.
 ///
 /// # Errors
-/// [`Error::Config`] if one is.
+/// Fails with [`Error::Config`] if one is.
 pub(super) fn no_stack_in(are_stacks: impl IntoIterator<Item = bool>) -> Result<()> {
     if are_stacks.into_iter().any(|is_stack| is_stack) {
         return Err(invalid("stack", "one of its stores is a stack: list the stores of that stack instead"));
@@ -103,7 +103,7 @@ pub(super) fn no_stack_in(are_stacks: impl IntoIterator<Item = bool>) -> Result<
 /// Collects the stores of a layer.
 ///
 /// # Errors
-/// [`Error::Config`] if there are none.
+/// Fails with [`Error::Config`] if there are none.
 pub(super) fn some<S>(layer: &str, stores: impl IntoIterator<Item = S>) -> Result<Vec<S>> {
     let stores: Vec<_> = stores.into_iter().collect();
     if stores.is_empty() {

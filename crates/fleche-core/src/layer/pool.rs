@@ -38,7 +38,7 @@ impl<S> Pool<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if there are none.
+    /// Fails with [`Error::Config`] if there are none.
     pub fn new(stores: impl IntoIterator<Item = S>) -> Result<Self> {
         some("pool", stores).map(Self)
     }

@@ -82,7 +82,7 @@ impl<S> Stack<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if there are no stores, or if one of them is a stack.
+    /// Fails with [`Error::Config`] if there are no stores, or if one of them is a stack.
     pub fn new<Kind>(stores: impl IntoIterator<Item = S>) -> Result<Self>
     where
         S: Stackable<Kind>,
@@ -97,7 +97,7 @@ impl<S: ValueStore> Stack<S> {
     /// Like [`new`](Self::new), for value stores.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn values(stores: impl IntoIterator<Item = S>) -> Result<Self> {
         Self::new::<OfValues>(stores)
     }
@@ -107,7 +107,7 @@ impl<S: CallStore> Stack<S> {
     /// Like [`new`](Self::new), for call stores.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn calls(stores: impl IntoIterator<Item = S>) -> Result<Self> {
         Self::new::<OfCalls>(stores)
     }

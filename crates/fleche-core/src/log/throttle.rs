@@ -21,7 +21,7 @@ pub struct Throttle(Mutex<Vec<Kind>>);
 struct Kind {
     number: u64,
     emitted: Instant,
-    /// How many messages were omitted since the last one.
+    /// The number of messages that were omitted since the last one.
     left_out: u64,
 }
 

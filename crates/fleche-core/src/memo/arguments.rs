@@ -103,7 +103,7 @@ impl Arguments {
         found.unwrap_or(Err(None))
     }
 
-    /// As [`with`](Self::with), for a call that is made while an argument of another call is encoded in the buffers.
+    /// Like [`with`](Self::with), for a call that is made while an argument of another call is encoded in the buffers.
     #[cold]
     fn amid<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
         let mut arguments = Self::NONE;

@@ -263,7 +263,7 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
     }
 }
 
-/// As [`hit`](super::hit::hit), without blocking the polling thread.
+/// Like [`hit`](super::hit::hit), without blocking the polling thread.
 async fn hit_off_thread<T: Send>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -279,7 +279,7 @@ async fn hit_off_thread<T: Send>(
     }
 }
 
-/// As [`hit_of_replaced`](super::hit::hit_of_replaced), without blocking the polling thread.
+/// Like [`hit_of_replaced`](super::hit::hit_of_replaced), without blocking the polling thread.
 pub(super) async fn hit_of_replaced_off_thread<T: Send>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -310,7 +310,7 @@ async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Res
     }
 }
 
-/// As [`fetch`], without blocking the polling thread.
+/// Like [`fetch`], without blocking the polling thread.
 pub(super) async fn fetch_off_thread(
     function: &'static Function,
     cache: &Cache,

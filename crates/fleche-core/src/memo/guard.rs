@@ -63,7 +63,7 @@ pub(super) fn vouches(
 /// Checks submitted arguments, which are a tuple of the function's arguments.
 pub type CheckSubmitted = fn(&dyn Any, &mut Guard<'_>);
 
-/// As [`vouches`], for a hit that is served before the call reaches an executor.
+/// Like [`vouches`], for a hit that is served before the call reaches an executor.
 pub(crate) fn vouches_for_submitted(
     function: &'static Function,
     cache: &Cache,
@@ -74,7 +74,7 @@ pub(crate) fn vouches_for_submitted(
     check.is_none_or(|check| vouches(function, cache, arguments, |guard| check(submitted, guard)))
 }
 
-/// As [`check_bound`], for a call that is encoded as a whole to leave the process.
+/// Like [`check_bound`], for a call that is encoded as a whole to leave the process.
 pub(crate) fn check_taken_apart(
     function: &'static Function,
     binding: Option<&Binding>,

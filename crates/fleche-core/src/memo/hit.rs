@@ -119,7 +119,7 @@ pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -
     Ok(found)
 }
 
-/// As [`fetch`], on behalf of a user of the cache instead of a call: the stores are always asked.
+/// Like [`fetch`], on behalf of a user of the cache instead of a call: the stores are always asked.
 fn fetch_for_user(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>> {
     let mut found = None;
     match ask(function, cache, key, Asker::User, &mut found) {

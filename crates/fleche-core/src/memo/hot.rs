@@ -27,7 +27,7 @@ pub(super) fn get_quick<T: 'static>(
     cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
 }
 
-/// As [`get_quick`], by the encoded arguments. If the arguments are due to be checked, marks them and returns `None`.
+/// Like [`get_quick`], by the encoded arguments. If the arguments are due to be checked, marks them and returns `None`.
 #[inline]
 pub(super) fn get_near<T: 'static>(
     function: &'static Function,
@@ -95,7 +95,8 @@ fn cloned<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
     contain(|| (codec.clone)(value)).ok()
 }
 
-/// Keeps a result, of this encoded size, that was read from the stores. `generation` is from before the read.
+/// Keeps a result that was read from the stores, given with the size of its encoding. `generation` was read before the
+/// result.
 pub(super) fn keep_read<T: Send + Sync + 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -114,7 +115,7 @@ pub(super) fn keep_read<T: Send + Sync + 'static>(
     }
 }
 
-/// As [`keep_read`], for a result that was just recorded, unless it is large.
+/// Like [`keep_read`], for a result that was just recorded, unless it is large.
 pub(super) fn keep_recorded<T: Send + Sync + 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,

@@ -32,8 +32,8 @@ use crate::{
 /// If a body runs longer than this, its result is synced to disk before it is returned, to survive a power failure.
 const SYNCED: Duration = Duration::from_secs(1);
 
-/// How many times recording one result is repeated because a store was removed and reopened: once for the store of values,
-/// once for the store of records, and once more.
+/// The number of times that recording one result is repeated because a store was removed and reopened: once for the store
+/// of values, once for the store of records, and once more.
 const REOPENED: usize = 3;
 
 /// A call to be recorded once its body has run.
@@ -243,8 +243,8 @@ impl Finished {
         if *synced { cache.ask(Operation::WriteRecord, || cache.calls().sync(&call.key)) } else { Ok(()) }
     }
 
-    /// Keeps the stored result in the hot tier. `generation` is from before the call was stored. A rerun first empties the hot
-    /// tier.
+    /// Keeps the stored result in the hot tier. `generation` was read before the call was stored. A rerun first empties the
+    /// hot tier.
     pub(super) fn heat<T: Send + Sync + 'static>(
         &self,
         codec: ResultCodec<T>,

@@ -148,7 +148,7 @@ fn not_recorded(function: &'static Function, cache: &Cache, why: &Unanswered) {
     }
 }
 
-/// The number of this kind of warning. The other kinds of warnings of a cache have hashes as numbers.
+/// The number that identifies this kind of warning to the throttle. Other kinds are identified by hashes.
 const NOT_RECORDED: u64 = 0;
 
 /// Treats a damaged record as missing, since it cannot be kept.

@@ -57,8 +57,8 @@ impl Right {
         RunsHere { flight: self.flight(), _within: context::within(self.flight()) }
     }
 
-    /// Returns whether no caller of any process that asks for the right has it too: this process holds the store's claim, or no
-    /// other process can write to the store.
+    /// Returns whether no other caller in any process can get the right: this process holds the store's claim, or no other
+    /// process can write to the store.
     pub(super) fn is_sole(&self, cache: &Cache) -> bool {
         cache.is_exclusive() || self.0.held().is_some()
     }
@@ -68,7 +68,7 @@ impl Right {
         self.0.is_late()
     }
 
-    /// Lets the claim be released in the background if the call could not be stored: the release could take long, too.
+    /// Lets the claim be released in the background if the call could not be stored: the release could also take long.
     pub(super) fn expect_trouble(&self, stored: &Result<Stored>) {
         let is_trouble = !matches!(stored, Ok(Stored::Kept) | Err(Error::Refused { .. }));
         if is_trouble && let Some(held) = self.0.held() {
@@ -128,7 +128,7 @@ impl Before {
         Self(brief(cache, key))
     }
 
-    /// As [`new`](Self::new), without blocking the polling thread.
+    /// Like [`new`](Self::new), without blocking the polling thread.
     pub(super) async fn new_off_thread(cache: &Cache, key: CallKey) -> Self {
         Self(ask_off_thread(cache, Operation::ReadRecord, move |cache| brief(cache, &key)).await)
     }

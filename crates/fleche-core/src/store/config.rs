@@ -1,4 +1,4 @@
-//! The configurations of stores, which name their backend and serialise as JSON, TOML or CBOR.
+//! The configurations of stores, which name their backend and serialize as JSON, TOML or CBOR.
 
 use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
 
@@ -73,13 +73,13 @@ macro_rules! store_config {
 }
 
 store_config! {
-    /// Describes how to open a [`ValueStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its
+    /// Describes how to open a [`ValueStore`]: serializes to `{"type":"file","root":"…"}`, the backend's name and its
     /// settings.
     ValueStoreConfig, ValueStoreConfigObject, ValueStore
 }
 
 store_config! {
-    /// Describes how to open a [`CallStore`]: serialises to `{"type":"file","root":"…"}`, the backend's name and its
+    /// Describes how to open a [`CallStore`]: serializes to `{"type":"file","root":"…"}`, the backend's name and its
     /// settings.
     CallStoreConfig, CallStoreConfigObject, CallStore
 }

@@ -41,7 +41,8 @@ impl<K: Eq + Hash, S> OpenStores<K, S> {
     /// the same time.
     ///
     /// # Errors
-    /// The errors of `open`, which leave the table unchanged; [`Error::Forked`] in a [forked child](crate::fork).
+    /// Fails with the errors of `open`, which leave the table unchanged, and with [`Error::Forked`] in a [forked
+    /// child](crate::fork).
     pub fn get_or_open(&self, identity: K, open: impl FnOnce() -> Result<S>) -> Result<Arc<S>> {
         // Before the lock, which another thread of the parent may have held at the fork.
         ensure_not_forked(|| "a store")?;
@@ -78,7 +79,7 @@ impl Place {
     /// Returns the identity of an existing file or directory.
     ///
     /// # Errors
-    /// [`Error::Io`] if it does not exist or cannot be inspected.
+    /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
     #[cfg(unix)]
     pub fn of(path: &Path) -> Result<Self> {
         use std::os::unix::fs::MetadataExt;
@@ -89,7 +90,7 @@ impl Place {
     /// Returns the identity of an existing file or directory.
     ///
     /// # Errors
-    /// [`Error::Io`] if it does not exist or cannot be inspected.
+    /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
     #[cfg(not(unix))]
     pub fn of(path: &Path) -> Result<Self> {
         std::fs::canonicalize(path).map(Self).map_err(Error::io("look at", path))
@@ -98,7 +99,7 @@ impl Place {
     /// Creates the directory and its missing parents. Returns its absolute path and its identity.
     ///
     /// # Errors
-    /// [`Error::Io`] if the path is not a directory and cannot become one.
+    /// Fails with [`Error::Io`] if the path is not a directory and cannot become one.
     pub fn of_directory(path: &Path) -> Result<(PathBuf, Self)> {
         let absolute = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
         std::fs::create_dir_all(&absolute).map_err(Error::io("create the directory", &absolute))?;

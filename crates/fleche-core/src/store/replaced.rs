@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// the errors of the runs that are repeated.
 ///
 /// # Errors
-/// The error of the last run.
+/// Fails with the error of the last run.
 pub fn again_if_reopened<T>(
     times: usize,
     mut reopened: impl FnMut(&Error),
@@ -51,7 +51,7 @@ impl<S> BackingFile<S> {
     /// Creates a reference to the existing file at this path.
     ///
     /// # Errors
-    /// [`Error::Io`] if it does not exist or cannot be inspected.
+    /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         Ok(Self {
@@ -107,7 +107,7 @@ pub trait FileBacked: Sized {
     /// Opens the store at the path anew, creating what is missing.
     ///
     /// # Errors
-    /// The errors of opening the store.
+    /// Fails with the errors of opening the store.
     fn open_again(&self) -> Result<Arc<Self>>;
 
     /// Returns the store that now serves the path: this one, or its successor.
@@ -122,8 +122,8 @@ pub trait FileBacked: Sized {
     /// Returns the store to write to, after checking the path.
     ///
     /// # Errors
-    /// [`Error::Reopened`] if the file was removed or replaced: the store at the path has been opened anew, and the
-    /// caller may try again. Also the errors of opening it.
+    /// Fails with [`Error::Reopened`] if the file was removed or replaced: the store at the path has been opened anew,
+    /// and the caller may try again. Also fails with the errors of opening it.
     fn writable(self: &Arc<Self>) -> Result<&Arc<Self>> {
         let current = self.current();
         let Some(file) = current.backing_file().filter(|file| file.is_gone()) else { return Ok(current) };

@@ -91,7 +91,7 @@ impl<'de, K: KnownKind> SeqAccess<'de> for Numbers<'de, K> {
 /// One number of a typed array.
 struct Element {
     number: Number,
-    /// How many `Some`s are around the number.
+    /// The number of `Some`s around the number.
     somes: usize,
 }
 
@@ -143,7 +143,8 @@ impl<'de> de::Deserializer<'de> for Element {
 /// The length in bytes from which comparing the type pays off.
 const MIN_BLOCK: usize = 256;
 
-/// Decodes bytes that are one typed array in one block, if `T` is a known list of these numbers. `None` leaves it to `T` to decode the bytes, or to report the error.
+/// Decodes bytes that are one typed array as one block, if `T` is a known list of these numbers. `None` leaves it to `T` to
+/// decode the bytes, or to report the error.
 pub(crate) fn decode_list<T: 'static>(bytes: &[u8]) -> Option<T> {
     if bytes.len() < MIN_BLOCK {
         return None;

@@ -17,7 +17,7 @@ const MOST_RESERVED: usize = 16 << 20;
 /// The number of elements from which gathering numbers pays off.
 pub(crate) const LONG: usize = 32;
 
-/// How many bytes of numbers are gathered before they are written to the buffer.
+/// The number of bytes of numbers that are gathered before they are written to the buffer.
 const BLOCK: usize = 512;
 
 /// The length in bytes of the header of a typed array's tag.
@@ -31,7 +31,7 @@ pub(crate) struct Array {
     /// The kind of the elements, if this is a typed array.
     typed: Option<Kind>,
     ordinary: bool,
-    /// How many elements have been added.
+    /// The number of elements that have been added.
     count: usize,
     /// A single number that is not written yet.
     first: Option<(Kind, [u8; 8])>,

@@ -58,7 +58,7 @@ impl Span {
 
 /// The state that [`Encoder::leave`] restores to what it was before [`Encoder::enter`].
 pub(crate) struct Outer {
-    /// How many levels to leave.
+    /// The number of levels to leave.
     levels: usize,
     somes: usize,
 }

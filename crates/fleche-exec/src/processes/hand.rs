@@ -59,7 +59,7 @@ pub(super) struct Hand {
     /// Whether further tasks may be dispatched while it is busy: from when half of its credit is free until none is, so
     /// that its threads wake up for many tasks at once.
     fills: bool,
-    /// How long its recent tasks took; `None` before the first one has ended.
+    /// The time that its recent tasks took; `None` before the first one has ended.
     recent: Option<Duration>,
     /// The additional environment variables that it was started with.
     env: Env,
@@ -70,7 +70,7 @@ pub(super) struct Hand {
     lent: Option<usize>,
     /// The call that its task waits for, if any.
     awaits: Option<CallKey>,
-    /// How many more tasks may be dispatched to it.
+    /// The number of further tasks that may be dispatched to it.
     left: u64,
     /// Whether it was asked to give back its unstarted tasks, and has not answered yet.
     asked: bool,

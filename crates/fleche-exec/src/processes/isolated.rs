@@ -15,7 +15,8 @@ use super::{ProcessPool, waiting::Wants};
 
 register_isolator! { run: run }
 
-/// More calls than any program runs at once: a caller waits for its own call only, and no call may wait for another.
+/// The size of the pool, which exceeds the number of calls that any program runs at once: a caller waits for its own
+/// call only, and no call may wait for another.
 const AT_ONCE: usize = 1 << 16;
 
 /// Returns the pool of all isolated calls of this process. Its workers are kept, and end with this process.

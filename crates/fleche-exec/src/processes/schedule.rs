@@ -41,7 +41,7 @@ pub(super) struct Schedule {
     /// Notified when a revoked task has come back, or will not.
     recalled: Condvar,
     limit: usize,
-    /// How many tasks a worker may run in all.
+    /// The number of tasks that a worker may run in all.
     pub(super) replace_after: Option<u64>,
     /// The working directory of the workers: the one in which the pool was created, if that is known.
     pub(super) directory: Option<PathBuf>,
@@ -60,7 +60,7 @@ struct State {
     free: Account,
     deadlines: Deadlines,
     stand_ins: StandIns,
-    /// How many jobs are being ended on other threads.
+    /// The number of jobs that are being ended on other threads.
     ending: usize,
     closed: bool,
     killed: bool,

@@ -28,7 +28,7 @@ pub(super) struct Servers {
 struct State {
     work: VecDeque<Work>,
     idle: usize,
-    /// Whether a thread is starting that has not taken any work yet.
+    /// Whether a new thread has yet to take its first work.
     starts: bool,
 }
 

@@ -33,7 +33,7 @@ impl Waiting {
         self.reply.keep(outcome);
     }
 
-    /// Like [`end`](Self::end), if that takes no time. Otherwise, gives the task and the outcome back.
+    /// Like [`end`](Self::end), if that takes no time. Otherwise, returns the task and the outcome.
     #[allow(clippy::result_large_err)] // The error holds the task, which is moved in any case.
     pub(super) fn end_unheard(self, outcome: Result<Bytes, JobError>) -> Result<(), (Self, Result<Bytes, JobError>)> {
         self.right.end();
@@ -62,7 +62,7 @@ pub(super) struct Wants {
     pub(super) demand: Demand,
     pub(super) env: Env,
     pub(super) timeout: Option<Duration>,
-    /// How often the task may be retried.
+    /// The number of times that the task may be retried.
     pub(super) retries: u32,
     working_dir: Option<Vec<u8>>,
     memory_mb: Option<u64>,

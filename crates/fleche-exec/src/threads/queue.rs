@@ -284,7 +284,7 @@ impl Queue {
         self.lock().line.len()
     }
 
-    /// No user code runs under the lock, so a poisoned state is consistent.
+    /// Locks the state. No user code runs under the lock, so a poisoned state is consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,7 @@
 
 use syn::{LitStr, Result};
 
-/// How long a call waits while another computes the same result.
+/// How long a call waits for another caller that computes the same call.
 #[derive(Clone, Copy)]
 pub(crate) enum Patience {
     Endless,

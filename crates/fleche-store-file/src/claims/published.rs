@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 /// The maximum size in bytes, checksum and length included.
 pub(super) const SIZE: usize = 512;
 
-/// How many awaited calls fit. If a body waits for more, they are not published.
+/// The maximum number of awaited calls. If a body waits for more, they are not published.
 const MOST_AWAITED: usize = 8;
 
 const CHECKSUM: usize = 8;
 const LENGTH: usize = 2;
 
-/// The holder of a claim, since when it holds it, and the calls it waits for. Another process may overwrite it at any
-/// time.
+/// The holder of a claim, when it acquired the claim, and the calls that it waits for. Another process may overwrite it
+/// at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Published {
     key: [u8; 32],

@@ -82,7 +82,7 @@ impl Descriptor {
     /// `is_code`.
     ///
     /// # Safety
-    /// From the address on, as many bytes as a descriptor has must be readable and never change.
+    /// As many bytes as a descriptor has, from the address on, must be readable and must never change.
     pub(super) unsafe fn at(address: usize, types: u64, is_code: impl Fn(usize) -> bool) -> Option<&'static Self> {
         if !address.is_multiple_of(mem::align_of::<Self>()) {
             return None;
@@ -150,7 +150,7 @@ where
     // SAFETY: the type has no bytes, no alignment requirement and nothing to drop, and a value of it existed, because a
     // caller submitted one. `Callable` is `Send`, so that value could have been sent to this thread. References read from
     // text do not reach this function: they lead only to memoized functions, see `Reference::find`. The gap: a closure
-    // that captures a zero-sized proof of something that holds only in its process ("the library was initialised") is
+    // that captures a zero-sized proof of something that holds only in its process ("the library was initialized") is
     // called here without that having happened. Such a closure must not be submitted.
     let function = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
     encoding::to_vec(&function.call(arguments)).map_err(|error| format!("the result of `{name}`: {error}"))

@@ -142,7 +142,7 @@ pub(crate) fn thread_ends() -> bool {
     ENDS.get()
 }
 
-/// As [`get`], for a key of encoded arguments, which must be checked on hits 1, 2, 4, 8, … of the function on this thread. On
+/// Like [`get`], for a key of encoded arguments, which must be checked on hits 1, 2, 4, 8, … of the function on this thread. On
 /// these hits, sets `is_due` and returns `None`.
 #[inline]
 pub(crate) fn get_unless_due<R>(

@@ -15,7 +15,7 @@ use crate::metadata;
 /// The record format that this version writes, and the highest that it reads.
 pub(super) const FORMAT: u64 = 1;
 
-/// How many fields this version knows, including the format.
+/// The number of fields that this version knows, including the format.
 const KNOWN: usize = 7;
 
 /// A record's fields, for serialization.

@@ -71,7 +71,7 @@ pub(super) fn reference(standing: &[u8]) -> ValueRef {
     digest(standing).map_or_else(|| ValueRef::of(standing), ValueRef::Stored)
 }
 
-/// As [`reference()`], without copying an inline value.
+/// Like [`reference()`], without copying an inline value.
 pub(super) fn borrowed_reference(standing: &[u8]) -> Reference<'_> {
     match digest(standing) {
         Some(digest) => Reference::Stored(digest),

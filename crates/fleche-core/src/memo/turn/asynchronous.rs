@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// As [`take_turn`](super::take_turn), from within the bodies of these in-flight calls.
+/// Like [`take_turn`](super::take_turn), from within the bodies of these in-flight calls.
 pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
     wanted: Wanted<'_, T>,
     from: &Flights,
@@ -127,7 +127,7 @@ fn alarm_at(at: Instant, context: &Context<'_>) -> (Instant, Waker, Alarm) {
     (at, context.waker().clone(), alarm::set(at, context.waker()))
 }
 
-/// As [`Vigil::keep`], for a wait that is polled.
+/// Like [`Vigil::keep`], for a wait that is polled.
 async fn keep<R>(vigil: &mut Vigil<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Verdict<R> {
     let mut next: Option<(Instant, Waker, Alarm)> = None;
     poll_fn(|context| {

@@ -19,11 +19,11 @@ use crate::{
     function::Function,
 };
 
-/// How often a waiting claim holder checks for a cycle of waits.
+/// The interval at which a waiting claim holder checks for a cycle of waits.
 const LOOKS: Duration = Duration::from_millis(50);
 /// A waiting thread first checks for a deadlock after this time, then in intervals of half of it.
 const STILL: Duration = Duration::from_secs(1);
-/// The shortest and the longest interval between two checks whether the leading future is polled.
+/// The shortest and the longest interval between checks of whether the leading future is polled.
 const UNPOLLED_LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// A future that was woken this long ago and is not polled is held by its task, provided that the waiter is woken in time.
 const UNPOLLED: Duration = Duration::from_secs(10);
@@ -31,8 +31,8 @@ const UNPOLLED: Duration = Duration::from_secs(10);
 const UNPOLLED_BY_OTHERS: Duration = Duration::from_mins(1);
 /// A waiter that is woken later than this after its due time is not woken in time.
 const IN_TIME: Duration = Duration::from_millis(500);
-/// How long a claim holder waits if a wait of another holder is not visible, or if the holder that should break a cycle does
-/// not do so.
+/// The time that a claim holder waits if a wait of another holder is not visible, or if the holder that should break a cycle
+/// does not do so.
 const UNSEEN: Duration = Duration::from_secs(1);
 
 /// The number of digits of the key that warnings show.
@@ -46,7 +46,7 @@ pub(super) struct Vigil<'a> {
     published: Published,
     begun: Instant,
     until: Option<Instant>,
-    /// Since when it has been impossible to rule out a cycle.
+    /// The time since which it has been impossible to rule out a cycle.
     unseen: Option<Instant>,
     /// The in-flight call that is waited for, or `None` if a claim is waited for.
     flight: Option<Arc<Flight>>,
@@ -54,9 +54,10 @@ pub(super) struct Vigil<'a> {
     due: Option<Instant>,
     /// The state of a leader that the last check found woken and not polled.
     unpolled: Option<Unpolled>,
-    /// The state of a leader of this waiter's own task that was woken and not polled, when the task last polled the waiter.
+    /// The state of the leader when this waiter's task last polled the waiter, if the leader belongs to the same task, was
+    /// woken, and had not been polled.
     unpolled_here: Option<Unpolled>,
-    /// How long a leader must have been woken and not polled for the wait to be given up.
+    /// The wait is given up if the leader was woken this long ago and has not been polled since.
     unpolled_for: Duration,
     /// Whether the warning that the wait takes long was logged.
     told: bool,
@@ -275,7 +276,7 @@ fn name_of(thread: i32) -> String {
     name.map_or_else(|_| String::new(), |name| format!(" (`{}`)", name.trim_end()))
 }
 
-/// How long a wait lasts before it is logged as a warning, in milliseconds.
+/// The duration after which a wait is logged as a warning, in milliseconds.
 static LONG_WAIT: AtomicU64 = AtomicU64::new(60_000);
 
 fn long_wait() -> Duration {

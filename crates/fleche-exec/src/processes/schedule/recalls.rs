@@ -14,7 +14,8 @@ use fleche_core::{
 use super::{Ended, Schedule, State};
 use crate::processes::hand::Back;
 
-/// How long a revoked task is waited for. A worker that does not answer, for example a stopped one, keeps its task.
+/// The time limit for a revoked task to come back. A worker that does not answer, for example a stopped one, keeps its
+/// task.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Schedule {

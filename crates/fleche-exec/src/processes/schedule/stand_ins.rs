@@ -20,11 +20,11 @@ const STEP: Duration = Duration::from_secs(1);
 /// The state of stand-ins.
 #[derive(Default)]
 pub(super) struct StandIns {
-    /// Since when there are more workers than the pool has room for.
+    /// The time since which there have been more workers than the pool has room for.
     surplus: Option<Instant>,
-    /// Since when a queued task has been held up only by waiting workers.
+    /// The time since which a queued task has been held up only by waiting workers.
     held_up: Option<Instant>,
-    /// How many more stand-ins are allowed because tasks have been held up for too long.
+    /// The number of further stand-ins that are allowed because tasks have been held up for too long.
     more: usize,
 }
 

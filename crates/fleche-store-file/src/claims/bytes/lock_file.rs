@@ -54,7 +54,7 @@ impl LockFile {
         std::process::id() != self.process.id
     }
 
-    /// Locks the byte if it is free. Returns whether this process has it locked now, which may have been so before.
+    /// Locks the byte if it is free. Returns whether this process has it locked now, even if it had locked it before.
     pub(super) fn try_lock(&self, byte: i64) -> io::Result<bool> {
         let lock = range(libc::F_WRLCK, &(byte..=byte));
         match uninterrupted(|| fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock))) {

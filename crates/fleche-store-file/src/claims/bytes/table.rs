@@ -1,8 +1,8 @@
 //! `Table`: the claims that this process holds or waits for, in one directory.
 //!
 //! All locks of a process belong to one open file description and do not exclude each other; the table does. A thread
-//! holds the mutex of the call's entry whenever it locks or unlocks a byte. The exception are threads that block until
-//! a byte is free: such a lock counts only once the thread has tried again under the mutex.
+//! holds the mutex of the call's entry whenever it locks or unlocks a byte. Threads that block until a byte is free are
+//! the exception: their locks count only once they have tried again under the mutex.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map},
