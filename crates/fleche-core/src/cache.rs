@@ -57,7 +57,7 @@ use stats::Counters;
 ///
 /// A failing store costs a call only time: the body runs, its value is returned, and the failure is counted in
 /// [`Stats::faults`]. A store that fails three times in a row, or once by a timeout, is left alone for one second: calls do
-/// without the operation that fails (look-up, claim or record), and also without claims and records if look-ups fail. Calls
+/// without the operation that fails (lookup, claim or record), and also without claims and records if lookups fail. Calls
 /// that are not recorded are counted under [`Skip::StoreLeftAlone`]. Then one call tries the store again; each failure doubles
 /// the pause, up to one minute.
 ///

@@ -91,7 +91,7 @@ pub struct Function {
 /// Looks a call up in a cache.
 pub type Load = fn(&'static Function, &Cache, &CallKey) -> Loaded;
 
-/// The outcome of a look-up before the call itself.
+/// The outcome of a lookup before the call itself.
 #[derive(Debug)]
 pub enum Loaded {
     /// The function's declared return type, boxed.

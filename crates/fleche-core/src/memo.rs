@@ -54,7 +54,7 @@ use recording::Recording;
 use stale::Replaces;
 use turn::{Before, Right, Turn, Wanted, take_turn};
 
-/// The outcome of a look-up.
+/// The outcome of a lookup.
 #[must_use]
 #[allow(clippy::large_enum_variant)] // A box would cost a miss an allocation, and a hit nothing less.
 pub enum Found<R, T: 'static> {
@@ -108,7 +108,7 @@ pub fn look_up<R, T: Send + Sync + 'static>(
 }
 
 /// Returns the result that the thread-local tier has for the encoded arguments; otherwise the arguments, as the error. Not
-/// inlined into the memoized function, where it would slow down the look-up by scalar key.
+/// inlined into the memoized function, where it would slow down the lookup by scalar key.
 #[inline(never)]
 fn by_encoding<T: 'static>(
     function: &'static Function,
@@ -217,7 +217,7 @@ fn look_further<R, T: Send + Sync + 'static>(
     miss(recording.map(|recording| Recording { right, replaces, ..recording }))
 }
 
-/// Returns what the record of a call will replace, as far as the look-up has shown. Called before the body runs.
+/// Returns what the record of a call will replace, as far as the lookup has shown. Called before the body runs.
 fn replaces(function: &'static Function, cache: &Cache, missing: Missing, right: Option<&Right>) -> Replaces {
     match (missing, right) {
         (Missing::Unfit(why), _) => {
@@ -225,7 +225,7 @@ fn replaces(function: &'static Function, cache: &Cache, missing: Missing, right:
             why.into()
         }
         (Missing::Unanswered, _) => Replaces::Unseen,
-        // During a refresh, a look-up ignores older records, so there may be one.
+        // During a refresh, a lookup ignores older records, so there may be one.
         (Missing::Unrecorded, Some(right)) if mode::refreshed_since().is_none() => {
             if right.is_sole(cache) {
                 Replaces::Nothing

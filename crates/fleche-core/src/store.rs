@@ -73,7 +73,7 @@ pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
 /// All other calls proceed, including those on the same store. Calls of `async fn` are an exception: their operations run
 /// on at most 8 threads per store. If operations occupy all of these for more than 5 s, further threads take their place,
 /// for up to 64 of these operations per store and 512 in all. If more operations than that never return, later calls of
-/// `async fn` on that store wait for ever.
+/// `async fn` on that store wait forever.
 pub trait ValueStore: Debug + Send + Sync {
     /// Returns the result of the check on the bytes under this id, or `None` if there is no entry.
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>>;

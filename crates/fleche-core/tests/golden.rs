@@ -1,6 +1,6 @@
 //! Bytes that must never change: value references, call keys, records. The encoding's own are in `fleche-encoding`.
 //!
-//! Where one of these fails, the change would lose every result that anybody has stored.
+//! Where one of these fails, the change would lose every stored result.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;

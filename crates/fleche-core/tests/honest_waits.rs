@@ -1,5 +1,5 @@
-//! Tests of waits that look like a deadlock and are none, and of one lock that is one. In a separate process, because
-//! detection depends on all threads of the process.
+//! Tests of waits that look like a deadlock but are not, and of one wait for a lock that is. In a separate process,
+//! because detection depends on all threads of the process.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 

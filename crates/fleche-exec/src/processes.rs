@@ -181,7 +181,7 @@ impl ProcessPool {
     /// Cancels every accepted task whose body has not started, and returns their number. The pool stays open.
     ///
     /// The jobs end as [`JobError::Cancelled`](fleche_core::JobError::Cancelled). A job whose task is on its way to a
-    /// worker ends when the worker gives the task back; some of these tasks, although counted, may still start.
+    /// worker ends when the worker returns the task; some of these tasks, although counted, may still start.
     pub fn cancel_waiting(&self) -> usize {
         if self.is_inherited() {
             return 0;

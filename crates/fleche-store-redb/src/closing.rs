@@ -106,7 +106,7 @@ fn closed() -> redb::Error {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        // One that is only read writes nothing when it is closed.
+        // A database that was opened for reading only writes nothing when it is closed.
         let Some(Redb::Full(database)) = self.redb.take() else { return };
         if mem::take(&mut self.is_damaged) {
             return abandon(database);

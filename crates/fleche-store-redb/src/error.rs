@@ -65,7 +65,7 @@ pub(crate) fn opening(path: &Path, error: redb::Error) -> Error {
              parent process"
                 .to_owned(),
         ),
-        // Only a database that is opened to be read is not repaired.
+        // redb does not repair a database that it opens for reading only.
         redb::Error::RepairAborted => config(
             "this redb database was not closed, and it cannot be repaired since this user may not write to it: have a user who \
              may write open it once, or copy the file and open the copy"

@@ -285,7 +285,7 @@ fn zeroing_any_page_loses_few_entries_and_allows_all_puts() {
         content[page * 4096..][..4096].fill(0);
         let copy = directory.path().join(format!("zeroed-{page}"));
         fs::write(&copy, content).unwrap();
-        // Nothing shows any more that the file belongs to fleche.
+        // Nothing shows any longer that the file belongs to fleche.
         let Some(missing) = put_what_is_missing(&copy) else {
             costly += 1;
             continue;

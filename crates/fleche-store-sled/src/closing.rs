@@ -1,4 +1,4 @@
-//! Operations of sled that may block for ever after a failed write: flushing and closing.
+//! Operations of sled that may block forever after a failed write: flushing and closing.
 
 use std::{
     collections::HashSet,
@@ -68,7 +68,7 @@ impl Engine {
     }
 }
 
-/// Runs the operation on another thread and waits for its result. Returns `None` if it panics, or seems to block for ever.
+/// Runs the operation on another thread and waits for its result. Returns `None` if it panics, or seems to block forever.
 fn on_another_thread<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
     has_failed: impl Fn() -> bool,

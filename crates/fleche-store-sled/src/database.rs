@@ -24,7 +24,7 @@ use crate::{
 
 /// An open directory. Dropping it writes everything to disk and closes it.
 ///
-/// After a failed write, sled may block for ever when it writes, reads from disk, flushes or is closed. Therefore the first
+/// After a failed write, sled may block forever when it writes, reads from disk, flushes or is closed. Therefore the first
 /// failure is recorded, and no further operation that may block is passed to sled.
 pub(crate) struct Database {
     /// The absolute path under which the directory was first opened.

@@ -35,7 +35,7 @@ impl Failed {
         Some(error.code()?.parse::<u32>().ok()? & 0xff)
     }
 
-    /// Returns whether the user lacks the right to the operation.
+    /// Returns whether the user lacks permission for the operation.
     pub(crate) fn is_denied(&self) -> bool {
         // SQLITE_READONLY; insufficient privilege and a read-only transaction: appendix A of PostgreSQL's manual.
         let code =
@@ -120,7 +120,7 @@ pub(crate) fn damaged(store: &str, entry: impl Display, why: &str, fate: impl Di
     Error::Damaged { entry: format!("{entry} in {store}"), why: format!("{why}; {fate}") }
 }
 
-/// Returns the error for an operation for which this user lacks the rights.
+/// Returns the error for an operation for which this user lacks permission.
 pub(crate) fn read_only(store: &str) -> Error {
     Error::Refused { store: format!("{store}, which this user may only read,"), operation: "accept changes" }
 }

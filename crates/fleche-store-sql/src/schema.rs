@@ -106,8 +106,8 @@ pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
     if dialect == Dialect::Postgres {
         // A second process waits here until the first has committed. The number stands for "fleche".
         statements.push("SELECT pg_advisory_xact_lock(112615676672869)".to_owned());
-        // A user without the right to create schemas may use an existing one, but `IF NOT EXISTS` checks the right
-        // first.
+        // A user without permission to create schemas may use an existing one, but `IF NOT EXISTS` checks the
+        // permission first.
         statements.extend(schema.map(|schema| {
             format!(
                 "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{schema}')

@@ -101,7 +101,7 @@ pub(crate) fn by_metadata(fixture: &Fixture) {
     let seventh = Query::new().metadata("count", "thirds", &2_u64).unwrap();
     assert_eq!(found(&seventh), those(&|nth| nth % 3 == 2));
     assert_eq!(found(&seventh.tag("project", "alloy")), those(&|nth| nth % 3 == 2 && nth % 2 == 0));
-    // A number of another type has the same encoding; a text has not.
+    // A number of another type has the same encoding; a text does not.
     assert_eq!(found(&Query::new().metadata("count", "thirds", &2_i8).unwrap()), those(&|nth| nth % 3 == 2));
     assert_eq!(found(&Query::new().metadata("count", "thirds", "2").unwrap()), those(&|_| false));
     assert_eq!(found(&Query::new().metadata("noise", "thirds", &2).unwrap()), those(&|_| false));

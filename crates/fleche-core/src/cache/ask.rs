@@ -182,7 +182,7 @@ impl Breakers {
     }
 }
 
-/// Returns whether a breaker denies the operation. When the pause for reading is over, claims are still denied until a look-up
+/// Returns whether a breaker denies the operation. When the pause for reading is over, claims are still denied until a lookup
 /// has succeeded.
 fn denies(breakers: &[Breaker; OPERATIONS], operation: Operation, now: Duration) -> bool {
     let reading = operation.reading().map(|reading| breakers[reading as usize]);

@@ -1,4 +1,4 @@
-//! The hot tier: decoded results in memory in front of the stores, so that a repeated call costs one look-up in a map.
+//! The hot tier: decoded results in memory in front of the stores, so that a repeated call costs one lookup in a map.
 //!
 //! It has two levels. The thread-local tier belongs to a thread: a hit there writes to nothing that threads share. The shared
 //! tier belongs to a cache and is bounded by weight. A small result that is found there is copied to the thread-local tier.

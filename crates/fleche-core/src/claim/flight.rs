@@ -96,7 +96,7 @@ pub enum End {
 
 /// The outcome of a request for a call.
 pub enum Boarded {
-    /// The caller leads: it has the right to compute the call.
+    /// The caller leads: it has the permit to compute the call.
     Leads(Leader),
     /// Another caller leads; this one waits.
     Waits(Waiting),
@@ -195,7 +195,7 @@ impl Flight {
     }
 }
 
-/// The right to compute a call. Dropping it without [`land`](Self::land) abandons the call, and the next caller leads.
+/// The permit to compute a call. Dropping it without [`land`](Self::land) abandons the call, and the next caller leads.
 #[must_use = "dropping it abandons the call"]
 pub struct Leader {
     flight: Arc<Flight>,

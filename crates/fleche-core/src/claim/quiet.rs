@@ -101,7 +101,7 @@ pub(crate) fn this_thread() -> ThreadId {
     {
         let ask = || nix::unistd::gettid().as_raw();
         thread_local! {
-            /// Cached, because a miss needs it, and the system call takes as long as a look-up.
+            /// Cached, because a miss needs it, and the system call takes as long as a lookup.
             static THIS: Cell<ThreadId> = const { Cell::new(0) };
         }
         let known = THIS.try_with(|this| {

@@ -96,7 +96,7 @@ fn too_long(len: u64) -> String {
     format!("it has {len} bytes, more than the limit of {MAX_CONFIG_LEN}")
 }
 
-/// Warns once per file and reason, because every look-up of a cache by name repeats the search.
+/// Warns once per file and reason, because every lookup of a cache by name repeats the search.
 fn warn_once(path: &Path, why: &str) {
     static WARNED: LazyLock<Mutex<HashSet<(PathBuf, String)>>> = LazyLock::new(Mutex::default);
     let is_new = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert((path.to_owned(), why.to_owned()));

@@ -1,4 +1,4 @@
-//! A call that is known to be a miss, so that its next look-up on this thread does not ask the cache.
+//! A call that is known to be a miss, so that its next lookup on this thread does not ask the cache.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ thread_local! {
     static MISSED: Cell<Option<CallKey>> = const { Cell::new(None) };
 }
 
-/// Runs the closure. Within it, the first look-up of this call on this thread is a miss without asking the cache. For
+/// Runs the closure. Within it, the first lookup of this call on this thread is a miss without asking the cache. For
 /// executors whose submitting side has already asked.
 pub fn with_missed<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
     struct Until(Option<CallKey>);

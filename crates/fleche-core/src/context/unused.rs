@@ -1,4 +1,4 @@
-//! Detects guards that are dropped before any look-up, as in `let _ = cache.enter();`.
+//! Detects guards that are dropped before any lookup, as in `let _ = cache.enter();`.
 
 use std::{
     cell::Cell,
@@ -9,7 +9,7 @@ use std::{
 thread_local! {
     /// Whether the active cache was used since a watched cache was last entered.
     static IS_USED: Cell<bool> = const { Cell::new(true) };
-    /// Where the guard that was dropped last was created, if no look-up happened under it.
+    /// Where the guard that was dropped last was created, if no lookup happened under it.
     static UNUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
@@ -43,7 +43,7 @@ pub(super) fn used() {
     IS_USED.set(true);
 }
 
-/// Handles a call that finds no cache entered. Warns if a guard was dropped just before without a look-up under it. If
+/// Handles a call that finds no cache entered. Warns if a guard was dropped just before without a lookup under it. If
 /// the program has set a default, that may be intended, and there is no warning.
 pub(super) fn nothing_is_entered(default_is_set: impl FnOnce() -> bool) {
     static WARNED: AtomicBool = AtomicBool::new(false);

@@ -50,7 +50,7 @@ pub struct EncodedCall<R, T: 'static> {
     call: Option<(Call, Arguments)>,
 }
 
-/// The outcome of a look-up, before the arguments are checked.
+/// The outcome of a lookup, before the arguments are checked.
 #[must_use]
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub enum AsyncFound<R, T: 'static> {
@@ -64,7 +64,7 @@ pub enum AsyncFound<R, T: 'static> {
 #[must_use]
 pub struct MissingCall<R, T: 'static> {
     of: EncodedCall<R, T>,
-    /// The right to compute it, if other callers may wait for the result.
+    /// The permit to compute it, if other callers may wait for the result.
     right: Option<Right>,
     replaces: Replaces,
 }
@@ -80,7 +80,7 @@ pub struct AsyncHit<R, T: 'static> {
     counted: bool,
 }
 
-/// The outcome of a look-up after the arguments were checked, if they were due.
+/// The outcome of a lookup after the arguments were checked, if they were due.
 #[must_use]
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub enum AsyncChecked<R, T: 'static> {
@@ -114,7 +114,7 @@ impl<R, T: Send + 'static> AsyncCall<R, T> {
 }
 
 impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
-    /// Looks the call up. On a miss, waits for the result of another caller or for the right to compute the call.
+    /// Looks the call up. On a miss, waits for the result of another caller or for the permit to compute the call.
     pub async fn look_up(mut self) -> AsyncFound<R, T> {
         let AsyncCall { function, plan, binding, .. } = &self.of;
         let Some((Call { key, .. }, arguments)) = &mut self.call else {

@@ -21,7 +21,7 @@ use crate::{
     panics::{Contained, contain, discard},
 };
 
-/// The outcome of a look-up in the stores.
+/// The outcome of a lookup in the stores.
 pub(super) enum Looked<T> {
     /// A result to serve.
     Hit(Served<T>),
@@ -276,7 +276,7 @@ pub(super) fn judge<T>(
     Looked::Hit(Served { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
 }
 
-/// Counts and logs a failed look-up, and returns what it means for the call.
+/// Counts and logs a failed lookup, and returns what it means for the call.
 #[cold]
 fn unanswered(function: &'static Function, cache: &Cache, why: &Unanswered) -> Missing {
     let Unanswered::Failed(error) = why else { return Missing::Unanswered };
@@ -285,7 +285,7 @@ fn unanswered(function: &'static Function, cache: &Cache, why: &Unanswered) -> M
     if matches!(error, Error::Damaged { .. }) { Missing::Unrecorded } else { Missing::Unanswered }
 }
 
-/// Returns whether a look-up of the call would be a hit. Its result is not decoded, so this can be wrong if decoding fails.
+/// Returns whether a lookup of the call would be a hit. Its result is not decoded, so this can be wrong if decoding fails.
 pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<bool> {
     ensure_not_forked(|| THE_CACHE)?;
     match cache.calls().brief(key)? {
@@ -302,7 +302,7 @@ pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey
     }
 }
 
-/// Returns the result that a look-up of the call would serve.
+/// Returns the result that a lookup of the call would serve.
 ///
 /// # Errors
 /// Fails with the errors of the stores, and if the only record does not decode.

@@ -19,7 +19,7 @@ pub enum Quick<'a> {
     Text(&'a [u8]),
 }
 
-/// The scalar key of one call. Fill it in place: moving it after it is filled costs more than the rest of a look-up.
+/// The scalar key of one call. Fill it in place: moving it after it is filled costs more than the rest of a lookup.
 #[derive(Clone, Debug)]
 pub struct QuickKey {
     words: [u64; WORDS],

@@ -65,7 +65,7 @@ pub(super) enum Replaces {
     /// There was no record when this call got the store's claim, or the right to write to a store that only this process
     /// writes to. Only a caller that proceeds without the claim may write one before the body ends.
     Nothing,
-    /// There may be a record: the store did not answer the look-up.
+    /// There may be a record: the store did not answer the lookup.
     Unseen,
     /// There was no record, but without the store's claim, another process may have recorded the call since then.
     Unclaimed,
@@ -88,7 +88,7 @@ impl From<Unfit> for Replaces {
 }
 
 impl Replaces {
-    /// Returns what the new record replaces, asking the store if the look-up was not answered. If this fails, the new record must
+    /// Returns what the new record replaces, asking the store if the lookup was not answered. If this fails, the new record must
     /// not be written: it might replace one that took longer to compute.
     pub(super) fn seen(self, function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
         if self == Self::Unseen { Self::look(function, cache, key) } else { Ok(self) }

@@ -33,16 +33,16 @@ use vigil::{Verdict, Vigil};
 /// How a caller proceeds with a missing call.
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub(super) enum Turn<T> {
-    /// It has the right to compute the call. Also contains why no record is served.
+    /// It has the permit to compute the call. Also contains why no record is served.
     Mine(Right, Missing),
     /// It uses a result that another caller has computed. Also contains whether that was counted as a hit, as results read from
     /// the stores are.
     Theirs(T, bool),
-    /// It computes the call without the right, because waiting would never end or is not wanted.
+    /// It computes the call without the permit, because waiting would never end or is not wanted.
     Alone,
 }
 
-/// The right to compute a call. Dropping it passes the right to a waiter.
+/// The permit to compute a call. Dropping it passes the permit to a waiter.
 pub(super) struct Right(Leader);
 
 impl Right {
@@ -57,8 +57,8 @@ impl Right {
         RunsHere { flight: self.flight(), _within: context::within(self.flight()) }
     }
 
-    /// Returns whether no other caller in any process can get the right: this process holds the store's claim, or no other
-    /// process can write to the store.
+    /// Returns whether no other caller in any process can get the permit: this process holds the store's claim, or no
+    /// other process can write to the store.
     pub(super) fn is_sole(&self, cache: &Cache) -> bool {
         cache.is_exclusive() || self.0.held().is_some()
     }
@@ -158,7 +158,7 @@ pub(super) struct Wanted<'a, T> {
     pub(super) cache: &'a Cache,
     pub(super) key: CallKey,
     pub(super) codec: ResultCodec<T>,
-    /// The moment before the look-up.
+    /// The moment before the lookup.
     pub(super) before: Moment,
     /// Why no record is served.
     pub(super) missing: Missing,
@@ -180,7 +180,7 @@ pub(super) fn route(cache: &Cache, key: &CallKey) -> Route {
 
 /// The outcome of requesting a claim.
 enum Asked {
-    /// There is nothing to wait for. Contains whether another process may have computed the call since the look-up.
+    /// There is nothing to wait for. Contains whether another process may have computed the call since the lookup.
     Settled(bool),
     /// Another process holds the claim.
     Taken(Box<dyn Taken>),
@@ -210,7 +210,7 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
         }
     }
 
-    /// Returns whether the call may have been recorded since the look-up.
+    /// Returns whether the call may have been recorded since the lookup.
     fn may_be_there(&self, others: bool) -> bool {
         others || self.before.is_past()
     }
@@ -268,7 +268,7 @@ enum Found<T> {
     Missing(Leader, Missing),
 }
 
-/// Waits for the right to compute the call, or for its result.
+/// Waits for the permit to compute the call, or for its result.
 pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn<T> {
     let Some(until) = deadline(wanted.function) else { return Turn::Alone };
     let from = context::flights();

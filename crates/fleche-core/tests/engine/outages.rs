@@ -204,7 +204,7 @@ fn store_is_not_used_after_three_failures_in_a_row() {
             }
         });
         assert_eq!(RUNS.take(), 10);
-        // The first call makes two look-ups, a claim and a write; the look-up of the second opens the breaker.
+        // The first call makes two lookups, a claim and a write; the lookup of the second opens the breaker.
         let (asked, stats) = (server.asked(), cache.stats());
         assert_eq!(asked, 5);
         assert_eq!((stats.faults, stats.outages), (asked as u64, 1), "{stats:?}");
@@ -255,7 +255,7 @@ fn claim_is_released_in_background_after_a_store_timeout() {
     let server = Server::default();
     let cache = server.cache();
     cache.scope(|| stops(&server, 100));
-    // Look-up, claim, look-up under the claim, and the value.
+    // Lookup, claim, lookup under the claim, and the value.
     assert_eq!(server.asked(), 4);
     assert_eq!(*server.released.lock().unwrap(), [true]);
     assert_eq!((cache.stats().faults, cache.stats().outages), (1, 1));

@@ -85,7 +85,7 @@ fn code(key: CallKey, call: impl FnOnce()) -> Digest {
     cache.record(&key).unwrap().unwrap().function.code
 }
 
-/// A store as two programs see it whose functions have the same name.
+/// A store as seen by two programs whose functions have the same name.
 pub(crate) struct Programs {
     pub(crate) before: Cache,
     pub(crate) now: Cache,

@@ -35,7 +35,7 @@ impl Runs {
     }
 }
 
-/// Returns the closure's result and what it logged on this thread, without the events of ordinary look-ups.
+/// Returns the closure's result and what it logged on this thread, without the events of ordinary lookups.
 pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
     let (result, log) = logged_with_calls(run);
     let is_look_up = |line: &&str| {
@@ -44,7 +44,7 @@ pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
     (result, log.split_inclusive('\n').filter(|line| !is_look_up(line)).collect())
 }
 
-/// Like [`logged`], with the events of look-ups.
+/// Like [`logged`], with the events of lookups.
 pub(crate) fn logged_with_calls<R>(run: impl FnOnce() -> R) -> (R, String) {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);

@@ -1,4 +1,4 @@
-//! Tests that a record is not replaced if a failed look-up could not see it.
+//! Tests that a record is not replaced if a failed lookup could not see it.
 
 use std::{
     io,

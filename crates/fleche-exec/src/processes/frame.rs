@@ -21,7 +21,7 @@ pub(super) enum Kind {
     Hello,
     /// To the worker: run call `number`. Parts: see `wire`.
     Task,
-    /// To the worker: give back call `number`, or all calls (0), if they have not started.
+    /// To the worker: return call `number`, or all calls (0), if they have not started.
     TakeBack,
     /// To the worker: the answer to request `number`. Parts: see `stores`.
     Answer,
@@ -37,7 +37,7 @@ pub(super) enum Kind {
     Paused,
     /// To the pool: the running task resumes.
     Resumed,
-    /// To the pool: the calls that are given back, in answer to the `TakeBack` of `number`. Part: their numbers.
+    /// To the pool: the calls that are returned, in answer to the `TakeBack` of `number`. Part: their numbers.
     TakenBack,
     /// To the pool: an operation on one of the pool's stores. Parts: see `stores`.
     Request,

@@ -72,7 +72,7 @@ pub(super) struct Hand {
     awaits: Option<CallKey>,
     /// The number of further tasks that may be dispatched to it.
     left: u64,
-    /// Whether it was asked to give back its unstarted tasks, and has not answered yet.
+    /// Whether its unstarted tasks were revoked, and it has not answered yet.
     asked: bool,
     ending: bool,
 }
@@ -83,14 +83,14 @@ struct Given {
     started: bool,
     /// When the task times out; known once it has started.
     deadline: Option<Instant>,
-    /// Whether the task is cancelled if the worker gives it back before it starts.
+    /// Whether the task is cancelled if the worker returns it before it starts.
     cancelled: bool,
     recall: Recall,
     task: Waiting,
     _owed: Counted,
 }
 
-/// Whether a thread waits for the task to be given back.
+/// Whether a thread waits for the task to be returned.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Recall {
     #[default]
@@ -100,7 +100,7 @@ enum Recall {
     Late,
 }
 
-/// Tasks that a worker gives back, in order.
+/// Tasks that a worker returns unstarted, in order.
 #[derive(Default)]
 pub(super) struct Back {
     /// Tasks that threads wait for.
@@ -333,7 +333,7 @@ impl Hand {
         }
     }
 
-    /// Removes the tasks that the worker gives back, when asked for one task or for all unstarted ones (0).
+    /// Removes the tasks that the worker returns after one task or all unstarted ones (0) were revoked.
     pub(super) fn taken_back(&mut self, asked: u64, numbers: &[u64]) -> Back {
         if asked == 0 {
             self.asked = false;

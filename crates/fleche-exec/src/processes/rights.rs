@@ -42,7 +42,7 @@ impl TaskRight {
 /// The answer to a worker that asks for a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Granted {
-    /// The worker holds the permit of this number until it gives it back.
+    /// The worker holds the permit of this number until it returns the permit.
     Right(u64),
     /// Another caller holds the claim.
     Taken,
@@ -166,7 +166,7 @@ impl Rights {
         Granted::Right(number)
     }
 
-    /// Releases a permit that the worker gives back.
+    /// Releases a permit that the worker returns.
     pub(super) fn release(&self, number: u64) {
         let leader = self.lock().given.remove(&number);
         drop(leader);

@@ -36,7 +36,7 @@ fn results_that_a_worker_replaces_or_evicts_are_not_served_hot() {
     say("three");
     assert_eq!(result(pool.submit(forget, (here(),))), Ok(true));
     assert_eq!(current(here()), "three");
-    // In the other direction, a worker that has kept a result notices what was evicted since.
+    // In the other direction, a worker that has kept a result notices what was evicted since then.
     say("four");
     assert!(current::evict(here()).unwrap());
     assert_eq!(result(pool.submit(|directory: PathBuf| current(directory), (here(),))).as_deref(), Ok("four"));

@@ -343,7 +343,7 @@ fn queued_tasks_can_be_cancelled_while_the_pool_stays_open() {
     let waiting: Vec<_> = (0..100_i64).map(|x| pool.submit(|x: i64| x, (x,))).collect();
     wait_for(started);
     pool.cancel_waiting();
-    // The worker gives back its queued tasks while it runs the first one.
+    // The worker returns its queued tasks while it runs the first one.
     assert!(waiting.into_iter().all(|job| result(job) == Err(JobError::Cancelled)));
     fs::write(gate, "").unwrap();
     result(busy).unwrap();

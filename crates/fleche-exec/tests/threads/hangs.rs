@@ -13,7 +13,7 @@ fn listed(x: u64) -> Vec<u64> {
     vec![x; 100]
 }
 
-/// Each operation of a missing call hangs in turn: the look-up, the claim, and storing the value and the record.
+/// Each operation of a missing call hangs in turn: the lookup, the claim, and storing the value and the record.
 #[test]
 fn tasks_go_on_while_a_store_operation_of_another_task_hangs() {
     for nth in 1.. {

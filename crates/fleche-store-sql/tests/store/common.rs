@@ -78,7 +78,7 @@ impl Scratch {
     }
 }
 
-/// Defines two tests of each behavior: with a SQLite file, and with a PostgreSQL server.
+/// Defines two tests of each behaviour: with a SQLite file, and with a PostgreSQL server.
 macro_rules! on_both {
     ($($name:ident)+) => {
         mod sqlite {

@@ -1,4 +1,4 @@
-//! Tests of stores that are opened with read-only rights.
+//! Tests of stores that are opened with read-only access.
 
 use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 

@@ -1,4 +1,4 @@
-//! The thread-local tier: a small set-associative table of results. A look-up in it writes to nothing that threads share.
+//! The thread-local tier: a small set-associative table of results. A lookup in it writes to nothing that threads share.
 
 use std::{
     any::Any,
@@ -195,7 +195,7 @@ pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerT
     let Kept { generation, until, .. } = *kept;
     let (cache, name) = (hot.id, key.name());
     let replaced = TABLE.try_with(|table| {
-        // Fails during a look-up on this thread: the clone that it makes may call memoized functions.
+        // Fails during a lookup on this thread: the clone that it makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;
         let table = table.get_or_insert_with(Table::new);
         let by_encoding = match key {

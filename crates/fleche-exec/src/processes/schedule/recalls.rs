@@ -19,7 +19,7 @@ use crate::processes::hand::Back;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Schedule {
-    /// Takes in the tasks that a worker has given back or left behind.
+    /// Queues or ends the tasks that a worker has returned or left behind.
     pub(super) fn come_back(&self, state: &mut State, back: Back, ended: &mut Ended) {
         ended.add(back.cancelled, &JobError::Cancelled);
         back.rest.into_iter().rev().for_each(|task| state.waiting.push_front(task.anew()));
