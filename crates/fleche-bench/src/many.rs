@@ -1,7 +1,7 @@
 //! Measures stores with very many records: opening, a hit, a search by function and argument, and memory during a full read.
 //!
-//! Everything is measured with many records and with few, in turns. Hits come in random order, with the hot tier off and the
-//! pages that they read already in the system's page cache.
+//! Everything is measured alternately with many records and with few. Hits come in random order, with the hot tier off and
+//! the pages that they read already in the system's page cache.
 
 mod fill;
 mod memory;
@@ -169,7 +169,7 @@ fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled<dyn CallStor
     Ok((Filled { store, records }, row))
 }
 
-/// Returns the seconds that one `ask` takes on each of these stores, which are measured in turns.
+/// Returns the seconds that one `ask` takes on each of these stores, which are measured alternately.
 ///
 /// The questions are made before the measurement.
 fn in_turns<S: ?Sized, T>(

@@ -84,7 +84,7 @@ struct Inner {
     is_exclusive: bool,
 }
 
-/// The settings of a cache beside its stores.
+/// The settings of a cache other than its stores.
 #[derive(Clone, Copy)]
 struct Settings {
     store_arguments: bool,

@@ -59,7 +59,7 @@
 //! Each lookup emits an event of [`tracing`](https://docs.rs/tracing), with the target `fleche_core::calls`. If no
 //! subscriber listens to its level, an event costs one load from memory.
 //!
-//! | message | level | fields beside `function` and `key` |
+//! | message | level | fields besides `function` and `key` |
 //! |---|---|---|
 //! | `hit` | `DEBUG` | `from`: `thread-local tier`, `shared tier`, `store`, or `another call` if this one waited for it |
 //! | `miss` | `DEBUG` | `reason`: `not recorded`, `recorded by other code`, `recorded without fields of the result`, `recorded with another type of result`, `rerun` |

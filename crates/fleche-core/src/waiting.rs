@@ -23,7 +23,7 @@ pub struct JobId(pub(crate) usize);
 /// the task's job is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// The pool, by its unique number; not 0.
+    /// The unique number of the pool, which is not 0.
     pub pool: usize,
     /// The place within the pool.
     pub number: u64,

@@ -22,8 +22,8 @@ impl fmt::Debug for dyn CachedDigest {
     }
 }
 
-/// The name of the newtype struct that such a value is serialized as. The marker itself has no encoding, in this format
-/// and in others.
+/// The name of the newtype struct that represents a value with a cached digest. The marker itself has no encoding, in
+/// this format and in others.
 pub const MARKER: &str = "$fleche_core::Hashed";
 
 thread_local! {

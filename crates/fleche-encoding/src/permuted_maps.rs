@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct FeedingPlan {
     /// Whether entries are fed in descending order of their encoded keys.
     pub(crate) reverse: bool,
-    /// The maps, by the hash of their encoding, whose size hint is too large.
+    /// The hashes of the encodings of the maps whose size hint is too large.
     pub(crate) inflate: HashSet<blake3::Hash>,
     /// The number of entries by which the size hint is too large.
     pub(crate) inflation: usize,

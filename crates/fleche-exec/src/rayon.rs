@@ -74,7 +74,7 @@ impl fmt::Debug for RayonExecutor {
 }
 
 /// The configuration of a [`RayonExecutor`]: `{"type":"rayon"}` for the global pool, `{"type":"rayon","threads":4}` for
-/// a separate pool, which each `open` creates anew.
+/// a separate pool, which each `open` creates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RayonConfig {

@@ -13,7 +13,7 @@ use crate::{error::caught, open::open};
 /// A database that is closed when this is dropped, even if damaged pages make redb panic.
 pub(crate) struct Closing {
     redb: Option<Redb>,
-    /// Whether the file must not be written to any more.
+    /// Whether the file must no longer be written to.
     is_damaged: bool,
 }
 

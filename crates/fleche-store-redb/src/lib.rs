@@ -60,10 +60,10 @@
 //!
 //! A damaged entry is moved to the table `damaged`. If pages of the file itself are damaged, an operation that reads
 //! one fails, and the next commit, or closing, reads the whole file. If damage is confirmed, a copy of the file is kept
-//! as `NAME.damaged-1` (to `-4`; then the file is not repaired any more until you remove them), and all intact entries
-//! that can be read are moved to a new file in its place. During a repair, the disk needs free space of twice the
-//! file's size. A failed repair is retried after a minute. A file that redb stops reading after an error of the
-//! operating system is reopened, at most once a second.
+//! as `NAME.damaged-1` (to `-4`; then the file is not repaired until you remove them), and all intact entries that can
+//! be read are moved to a new file in its place. During a repair, the disk needs free space of twice the file's size. A
+//! failed repair is retried after a minute. A file that redb stops reading after an error of the operating system is
+//! reopened, at most once a second.
 //!
 //! Files of up to 4 MiB are verified as a whole when they are opened, in about ten milliseconds. In larger files, redb
 //! does not verify the pages that it reads: if one page is in the place of another, entries may be missing. So after

@@ -115,7 +115,7 @@ impl Raw {
     }
 }
 
-/// Returns whether the file has no name any more, so that closing it frees its space on the disk.
+/// Returns whether the file no longer has a name, so that closing it frees its space on the disk.
 #[cfg(unix)]
 fn is_removed(file: &File) -> bool {
     use std::os::unix::fs::MetadataExt as _;

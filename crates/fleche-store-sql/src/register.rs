@@ -27,7 +27,7 @@ register_backend! {
 
 /// The timeout of operations of checks.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The server, which must be running, by the environment variable with its URL.
+/// The URL of the server, given as an environment variable. The server must be running.
 const SERVER: &str = "$FLECHE_POSTGRES";
 
 /// Returns a schema for each directory; nothing is written to the directory itself.

@@ -145,7 +145,7 @@ impl Weighter<OwnedKey, Kept> for ByWeight {
     }
 }
 
-/// The weight of an entry beside its result and its arguments, in bytes.
+/// The weight of an entry in addition to its result and its arguments, in bytes.
 const OVERHEAD: u64 = 128;
 /// The largest result is the size of the tier divided by this. A larger one would displace too many others.
 const LARGEST_PART: u64 = 4;

@@ -13,7 +13,7 @@ use std::{
 
 pub use ours::{Counted, ListensHere, Owed, WaitsHere};
 
-/// A thread, by the system's id.
+/// The id of a thread in the system.
 pub(crate) type ThreadId = i32;
 
 /// The state in which a thread is observed.

@@ -88,7 +88,7 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
         }
     }
     if matches!(stall, Stall::Yes) {
-        // The thread that proceeds causes activity, so the next check starts afresh.
+        // The thread that proceeds causes activity, so the next check starts over.
         quiet.end();
     }
     stall

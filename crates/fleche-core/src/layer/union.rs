@@ -8,12 +8,12 @@ use crate::{
     store::{CallStore, Entries, ValueStore},
 };
 
-/// Returns the ids in any of these stores.
+/// Returns the ids with this prefix in any of these stores.
 pub(super) fn ids<'a, S: ValueStore>(stores: &'a [S], prefix: &DigestPrefix) -> Result<Entries<'a, Digest>> {
     each_once(stores, |store| store.ids(prefix), S::contains)
 }
 
-/// Returns the keys in any of these stores.
+/// Returns the keys with this prefix in any of these stores.
 pub(super) fn keys<'a, S: CallStore>(stores: &'a [S], prefix: &DigestPrefix) -> Result<Entries<'a, CallKey>> {
     each_once(stores, |store| store.keys(prefix), S::contains)
 }

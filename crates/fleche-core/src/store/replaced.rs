@@ -104,7 +104,7 @@ pub trait FileBacked: Sized {
     /// Returns the file, or `None` for a store that has none, such as one on a server.
     fn backing_file(&self) -> Option<&BackingFile<Self>>;
 
-    /// Opens the store at the path anew, creating what is missing.
+    /// Opens the store at the path again, creating what is missing.
     ///
     /// # Errors
     /// Fails with the errors of opening the store.
@@ -122,8 +122,8 @@ pub trait FileBacked: Sized {
     /// Returns the store to write to, after checking the path.
     ///
     /// # Errors
-    /// Fails with [`Error::Reopened`] if the file was removed or replaced: the store at the path has been opened anew,
-    /// and the caller may try again. Also fails with the errors of opening it.
+    /// Fails with [`Error::Reopened`] if the file was removed or replaced: the store at the path has been opened, and
+    /// the caller may try again. Also fails with the errors of opening it.
     fn writable(self: &Arc<Self>) -> Result<&Arc<Self>> {
         let current = self.current();
         let Some(file) = current.backing_file().filter(|file| file.is_gone()) else { return Ok(current) };

@@ -259,7 +259,7 @@ impl Hand {
         self.fills &= self.given.len() < CREDIT;
     }
 
-    /// Notes that a task has started. Returns its deadline, and the parts of its frame that are not needed any more.
+    /// Notes that a task has started. Returns its deadline, and the parts of its frame that are no longer needed.
     pub(super) fn started(&mut self, number: u64, rights: &Rights) -> (Option<Instant>, Vec<Bytes>) {
         let Some(given) = self.given.iter_mut().find(|given| given.number == number) else { return (None, Vec::new()) };
         rights.task(&given.task.right, given.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]));
@@ -307,7 +307,7 @@ impl Hand {
         count
     }
 
-    /// Revokes the unstarted tasks, if there are any besides the task that runs or is about to.
+    /// Revokes the unstarted tasks, if there are any other than the one that runs or is about to run.
     pub(super) fn take_back(&mut self) {
         if self.given.len() > 1 && !self.asked && !self.ending {
             self.asked = true;
@@ -326,7 +326,7 @@ impl Hand {
         Some(!given.started && given.recall == Recall::Asked)
     }
 
-    /// Notes that no thread waits for the task of this job any more.
+    /// Notes that no thread waits any longer for the task of this job.
     pub(super) fn forget_recall(&mut self, job: JobId) {
         if let Some(given) = self.given.iter_mut().find(|given| given.task.reply.is_of(job)) {
             given.recall = Recall::No;

@@ -23,7 +23,7 @@ impl TaskRight {
         *self.lock() = Some(leader);
     }
 
-    /// Gives up the permit, to the next waiter. The result has been recorded by now, or will not be.
+    /// Passes the permit to the next waiter. The result has been recorded by now, or will not be.
     pub(super) fn end(&self) {
         let leader = self.lock().take();
         drop(leader);

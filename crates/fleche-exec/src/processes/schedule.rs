@@ -65,7 +65,7 @@ struct State {
     closed: bool,
     killed: bool,
     next: u64,
-    /// The number of workers in a row that ended before they could take a task, by their environment.
+    /// The number of consecutive workers with each environment that ended before they could take a task.
     stillborn: HashMap<Env, usize>,
     stats: ProcessPoolStats,
 }
@@ -137,7 +137,7 @@ impl Schedule {
         self.dispatch(state, Ended::default());
     }
 
-    /// Dispatches as many tasks as possible, in order, and ends workers that are not needed any more. Then ends these
+    /// Dispatches as many tasks as possible, in order, and ends workers that are no longer needed. Then ends these
     /// jobs.
     fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, State>, mut ended: Ended) {
         if state.killed {

@@ -52,7 +52,7 @@ pub(super) enum Operation {
 pub(super) struct Served {
     values: Mutex<Table<dyn ValueStore>>,
     calls: Mutex<Table<dyn CallStore>>,
-    /// The caches of the call stores, by the numbers of the stores.
+    /// The number of each call store, with a cache of the store.
     caches: Mutex<Vec<(u64, WeakCache)>>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Ends the task's job. The permit is given up first: when the job has ended, the call is not in flight any more.
+    /// Ends the task's job. The permit is released first: when the job has ended, the call is no longer in flight.
     pub(super) fn end(self, outcome: Result<Bytes, JobError>) {
         self.right.end();
         self.reply.keep(outcome);

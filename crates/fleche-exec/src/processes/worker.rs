@@ -100,7 +100,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
 }
 
 /// Ends this process at once, with the programs that its bodies have started. It is called when the pool is gone, so
-/// nothing waits for results any more.
+/// nothing waits for results.
 fn end() -> ! {
     if getpgrp() == Pid::this() {
         let _ = killpg(Pid::this(), Signal::SIGKILL);

@@ -9,7 +9,7 @@ pub(super) struct Pauses {
     /// The number that identifies the pool.
     pool: usize,
     count: usize,
-    /// The waits that only tasks of the pool can end, by the numbers of their threads.
+    /// The waits that only tasks of the pool can end, with the numbers of their threads as keys.
     within: BTreeMap<usize, Arc<dyn Awaited>>,
 }
 

@@ -1,4 +1,4 @@
-//! A store operation of one task never returns, and the tasks beside it proceed.
+//! A store operation of one task never returns, and the other tasks proceed.
 
 use std::{sync::Arc, thread};
 

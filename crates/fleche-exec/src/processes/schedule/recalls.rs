@@ -28,7 +28,7 @@ impl Schedule {
         self.recalled.notify_all();
     }
 
-    /// Waits until the task of this job cannot start any more. Returns `false` if it has started, or if its worker does
+    /// Waits until the task of this job can no longer start. Returns `false` if it has started, or if its worker does
     /// not answer.
     fn await_recalled(&self, job: JobId) -> bool {
         let until = Instant::now() + PATIENCE;

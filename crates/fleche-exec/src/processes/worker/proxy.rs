@@ -193,7 +193,7 @@ impl Asked {
 
 impl Taken for Asked {
     fn when_held(self: Box<Self>, then: Then) {
-        // The reading thread must not write, which dropping a claim that is not needed any more would do.
+        // The reading thread must not write, which dropping an unneeded claim would do.
         let wait = move || {
             let held = self.wait().map(|held| held.unwrap_or_else(|| Arc::new(Nothing)));
             then(held);

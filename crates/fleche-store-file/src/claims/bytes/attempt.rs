@@ -109,7 +109,7 @@ impl Watched for Table {
         for mut entries in self.all_entries() {
             for entry in entries.values_mut() {
                 let State::Waiting(waiting) = &mut entry.state else { continue };
-                // If the file cannot be queried any more, the attempt itself reports the error.
+                // If the file can no longer be queried, the attempt itself reports the error.
                 match self.file.look(entry.place, waiting.level, waiting.suspect.as_ref()).unwrap_or(Look::Fine) {
                     Look::Fine => waiting.suspect = None,
                     Look::Suspect(suspect) => waiting.suspect = Some(suspect),
