@@ -12,7 +12,7 @@ use crate::{claim::WaitsHere, fork, job, starter};
 static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
 /// Notified when the earliest time has changed.
 static CHANGED: Condvar = Condvar::new();
-/// The thread ends after this time without an alarm.
+/// The time without an alarm after which the thread ends.
 const KEPT: Duration = Duration::from_secs(10);
 
 struct State {

@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(5);
 const OVERDUE_PER_STORE: usize = 64;
 /// The most overdue operations. Further ones count against the limits.
 const OVERDUE: usize = 512;
-/// A thread ends after this time without work.
+/// The time without work after which a thread ends.
 const KEPT: Duration = Duration::from_secs(10);
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);

@@ -350,7 +350,7 @@ impl Cache {
     }
 }
 
-/// How errors in a forked child name the cache.
+/// The name of the cache in errors of a forked child.
 pub(crate) const THE_CACHE: &str = "the cache";
 
 /// Decodes a value. A panic in its `Deserialize` is returned as an error.

@@ -107,7 +107,7 @@ pub enum Loaded {
 struct State {
     identity: OnceLock<Identity>,
     misses: AtomicU64,
-    /// Hits that were not served from the thread-local hot tier.
+    /// The number of hits that were not served from the thread-local tier.
     hits: AtomicU64,
     bindings: AtomicU64,
     last_body: AtomicU64,
@@ -233,7 +233,7 @@ impl Function {
         misses.is_power_of_two() || self.check_is_cheap_beside(self.state.last_body.load(Relaxed))
     }
 
-    /// Counts a hit that was not served from the thread-local hot tier. Returns whether to check the encodings of this
+    /// Counts a hit that was not served from the thread-local tier. Returns whether to check the encodings of this
     /// call's arguments: on hits 1, 2, 4, 8, ….
     pub(crate) fn hit_is_checked(&self) -> bool {
         (self.state.hits.fetch_add(1, Relaxed) + 1).is_power_of_two()

@@ -16,7 +16,7 @@ use crate::fork;
 
 type Start = Box<dyn FnOnce() + Send>;
 
-/// Set before the first thread of this process gets a private working directory.
+/// The channel to the spawner. It is set before the first thread of this process gets a private working directory.
 static STARTER: OnceLock<Sender<Start>> = OnceLock::new();
 
 /// Starts a thread in the program's working directory. It inherits nothing from the calling thread. Callable under any

@@ -106,8 +106,8 @@ pub trait Pool: Any + Send + Sync {
     /// nothing for other jobs.
     fn hasten(&self, job: Sought<'_>, here: bool);
 
-    /// Called when the thread begins to wait, so that it no longer counts against the size of the pool. `awaited` is
-    /// what it waits for, if that is jobs.
+    /// Called when the thread begins to wait, so that it no longer counts against the size of the pool. `awaited`
+    /// describes the jobs that it waits for, if it waits for jobs.
     fn pause(&self, awaited: Option<Arc<dyn Awaited>>);
 
     /// Like [`pause`](Self::pause), for a call that another thread or process computes. All waits for one call end

@@ -24,7 +24,7 @@ use nix::{
     unistd::{ForkResult, fork},
 };
 
-/// Set in the child process of this test binary that makes the calls.
+/// The environment variable that is set in the child process of this test binary that makes the calls.
 const CHILD: &str = "FLECHE_TEST_SHARED_SEMAPHORE";
 
 static RUNS: AtomicU64 = AtomicU64::new(0);

@@ -84,8 +84,8 @@ pub enum Unstable {
 /// which it is fed with probability 1/4 in each round.
 const ROUNDS: usize = 16;
 
-/// From this round on, suspects get larger tables, because a small table with a fixed hasher may keep colliding keys in
-/// insertion order every time.
+/// The number of rounds after which suspects get larger tables, because a small table with a fixed hasher may keep
+/// colliding keys in insertion order every time.
 const PLAIN_ROUNDS: usize = 6;
 
 /// The limits on suspects with larger tables at a time, and on the number of tables, because these take up memory.

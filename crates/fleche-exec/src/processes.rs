@@ -108,14 +108,14 @@ struct Handle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessPoolStats {
-    /// Tasks that the pool has accepted. Calls that were answered earlier, for example as hits by
-    /// [`fleche_core::wrap_executor`], are not among them.
+    /// The number of tasks that the pool has accepted. Calls that were answered earlier, for example as hits by
+    /// [`fleche_core::wrap_executor`], do not count.
     pub received: u64,
-    /// Tasks that workers have started, retries included.
+    /// The number of tasks that workers have started, retries included.
     pub started: u64,
-    /// Workers that were started.
+    /// The number of workers that were started.
     pub workers: u64,
-    /// Workers that died without being told to end.
+    /// The number of workers that died without a request to end.
     pub lost: u64,
 }
 

@@ -17,8 +17,8 @@ pub(crate) enum Unfinished {
     Removal,
 }
 
-/// If it cannot be determined whether the process that owns a temporary file is alive, the process is considered dead
-/// once the file has not changed for this long.
+/// The time without a change of a temporary file after which the process that owns it is considered dead, if it cannot
+/// be determined whether the process is alive.
 const GIVEN_UP_AFTER: Duration = Duration::from_hours(24);
 
 impl Unfinished {

@@ -28,7 +28,7 @@ pub(crate) struct Compact {
     rest: Box<[u8]>,
 }
 
-/// Takes the place of an inline result's length if the digest of a stored result follows instead.
+/// The byte in place of an inline result's length if the digest of a stored result follows instead.
 const DIGEST: u8 = u8::MAX;
 const DIGEST_LEN: usize = 32;
 
@@ -170,7 +170,7 @@ pub(crate) struct Shared {
     writers: Interned<Writer>,
 }
 
-/// Values whose hashes are equal are compared, so the seed need not be secret.
+/// The hasher of values. Values whose hashes are equal are compared, so the seed need not be secret.
 const HASHES: FixedState = FixedState::with_seed(0);
 
 /// A set of values, each held once and only as long as a record refers to it.

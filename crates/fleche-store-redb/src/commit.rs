@@ -36,7 +36,7 @@ pub struct CommitStats {
 /// The lock that serializes commits, and their state.
 pub(crate) struct Commits {
     turn: Mutex<Turn>,
-    /// All changes up to this number are durable.
+    /// The number up to which all changes are durable.
     durable: AtomicU64,
     /// The maximum weight of pending changes, in bytes.
     most_pending: AtomicU64,
@@ -46,7 +46,7 @@ pub(crate) struct Commits {
 /// The state that a thread holds locked while it commits.
 #[derive(Default)]
 pub(crate) struct Turn {
-    /// All changes up to this number are in redb.
+    /// The number up to which all changes are in redb.
     committed: u64,
     /// The number of bytes of the file that non-durable commits have taken since the last durable one.
     taken: u64,

@@ -30,7 +30,7 @@ const OFTEN: Duration = Duration::from_millis(10);
 /// The pause after a failed repair.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// Serializes repairs in this process, since file locks do not always exclude threads of the same process.
+/// The lock that serializes repairs in this process, since file locks do not always exclude threads of the same process.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// A SQLite file that is repaired when an operation meets damage.

@@ -12,7 +12,7 @@ const OFTEN: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(200);
 /// The maximum timeout; clocks cannot represent longer ones.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
-/// An operation gets one more second each time it sends this many bytes.
+/// The number of sent bytes for which an operation gets one more second.
 const BYTES_PER_SECOND: usize = 4 << 20;
 
 /// The attempts at one operation, each of which is atomic.

@@ -30,7 +30,7 @@ pub(crate) struct Salvaged {
     pub(crate) values: usize,
     pub(crate) records: usize,
     pub(crate) leases: usize,
-    /// Rows of `fleche_damaged`.
+    /// The number of rows of `fleche_damaged`.
     pub(crate) aside: usize,
 }
 

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The idle time after which a connection is tested before use.
 const STALE: Duration = Duration::from_secs(5);
-/// Executed on each connection: the server aborts statements that take longer, since the client may be gone.
+/// The statement, executed on each connection, that makes the server abort statements that run longer, since the client
+/// may be gone.
 const LIMIT: &str = "SET statement_timeout = '5min'";
 
 /// The connections to a server, which are opened on demand.

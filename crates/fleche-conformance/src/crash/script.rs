@@ -57,7 +57,8 @@ impl Entry {
         Digest::of(&self.value())
     }
 
-    /// Returns the entry's record at this writing, which determines its time of writing and its noise.
+    /// Returns the record that the `put` with the number `writing` stores. The number determines its time of writing
+    /// and its noise.
     pub(super) fn record(self, writing: u32) -> Record {
         let writing = u64::from(writing);
         let noise = noise(self.number() << 32 | writing, 100 + usize::from(self.slot) * 50);
@@ -71,7 +72,7 @@ impl Entry {
         item::key(&item::record("crash::function", self.number(), &[0; 40]))
     }
 
-    /// Returns the number of the writing at which the record was made, or `None` if its time of writing fits none.
+    /// Returns the number of the `put` that stored the record, or `None` if its time of writing fits none.
     pub(super) fn writing(record: &Record) -> Option<u32> {
         let since = record.written.0.checked_sub(moment(0).0)?;
         since.try_into().ok()
@@ -92,7 +93,7 @@ fn claim_key(thread: u8, slot: u8) -> CallKey {
 /// One operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// Puts the entry. The number is the writing, which distinguishes records.
+    /// Puts the entry. The number of the `put` distinguishes records.
     Put(Entry, u32),
     /// Syncs the entry that was put just before.
     Sync(Entry),
@@ -141,5 +142,6 @@ impl Iterator for Script {
     }
 }
 
-/// The state of each entry that was put or removed: the writing of a record, 0 for a value, or `None` if it is absent.
+/// The state of each entry that was put or removed: the number of the `put` of a record, 0 for a value, or `None` if it
+/// is absent.
 pub(super) type States = BTreeMap<Entry, Option<u32>>;

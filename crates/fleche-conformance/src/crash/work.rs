@@ -123,7 +123,7 @@ pub(super) enum Unread {
     Failed(#[from] Error),
 }
 
-/// Returns the state of a present entry: the writing of a record, or 0 for a value, since values never change.
+/// Returns the state of a present entry: the number of the `put` of a record, or 0 for a value, since values never change.
 pub(super) fn state(entry: Entry, writing: u32) -> u32 {
     if entry.kind == Kind::Value { 0 } else { writing }
 }

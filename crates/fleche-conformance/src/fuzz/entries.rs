@@ -41,7 +41,7 @@ pub(super) fn call(nth: u8) -> CallKey {
     key(&call_record(nth, 0))
 }
 
-/// Returns a record of the n-th call. Its writings differ in time, tag and size.
+/// Returns a record of the n-th call. Records with different values of `writing` differ in time, tag and size.
 pub(super) fn call_record(nth: u8, writing: u8) -> Record {
     let function = if nth.is_multiple_of(2) { "fuzz::even" } else { "fuzz::odd" };
     let number = u64::from(nth) * 8 + u64::from(writing);

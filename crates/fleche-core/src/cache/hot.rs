@@ -167,7 +167,7 @@ impl Lifecycle<OwnedKey, Kept> for Freed {
 /// The lowest id of a cache's hot tier. Lower numbers have other meanings.
 pub(crate) const FIRST_ID: u64 = 2;
 
-/// Incremented when something is evicted or replaced in any cache, which invalidates all results kept before.
+/// The number of evictions and replacements in all caches. Each invalidates all results kept before.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
@@ -190,7 +190,7 @@ fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
 /// The hot tier of one cache.
 pub(crate) struct Hot {
     tier: HotTier,
-    /// Distinguishes its entries in thread-local tiers from those of other caches.
+    /// The number that distinguishes its entries in thread-local tiers from those of other caches.
     id: u64,
     far: OnceLock<Far<OwnedKey, Kept, ByWeight, RandomState, Freed>>,
 }

@@ -19,32 +19,33 @@ use thread_local::ThreadLocal;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls that were answered from the hot tier or the stores.
+    /// The number of calls that were answered from the hot tier or the stores.
     pub hits: u64,
-    /// Calls that were looked up and not found.
+    /// The number of calls that were looked up and not found.
     pub misses: u64,
-    /// Bodies that completed on a miss or a rerun, whether or not their results were recorded.
+    /// The number of bodies that completed on a miss or a rerun, whether or not their results were recorded.
     pub computed: u64,
-    /// How often a call waited for another caller that computed the same call, whatever the outcome.
+    /// The number of times that a call waited for another caller that computed the same call, whatever the outcome.
     pub waits: u64,
-    /// Calls that took over the computation from a caller that they had waited for, because it failed, gave up, or its process
-    /// was lost.
+    /// The number of calls that took over the computation from a caller that they had waited for, because it failed, gave up,
+    /// or its process was lost.
     pub takeovers: u64,
-    /// Calls that computed without waiting, because their wait would have been part of a cycle or a deadlock.
+    /// The number of calls that computed without waiting, because their wait would have been part of a cycle or a deadlock.
     pub circles: u64,
     /// The total time that calls have waited.
     pub waited: Duration,
-    /// How often an eviction or a rerun has emptied the [hot tier](crate::Cache::hot_tier).
+    /// The number of times that an eviction or a rerun has emptied the [hot tier](crate::Cache::hot_tier).
     pub forgotten: u64,
-    /// Calls whose record was computed by other code or for another result type, whether the record was served or the call ran
-    /// again.
+    /// The number of calls whose record was computed by other code or for another result type, whether the record was served
+    /// or the call ran again.
     pub stale: u64,
-    /// Store operations that failed. They are logged, at most once a minute for each cause, and fail no call.
+    /// The number of store operations that failed. Failures are logged, at most once a minute for each cause, and fail
+    /// no call.
     pub faults: u64,
-    /// How often a store failed repeatedly or did not answer in time, and was [left alone](crate::Cache#when-a-store-fails) for a
-    /// while. Each time is logged once.
+    /// The number of times that a store failed repeatedly or did not answer in time, and was [left
+    /// alone](crate::Cache#when-a-store-fails) for a while. Each time is logged once.
     pub outages: u64,
-    /// Calls that ran without being recorded, by reason.
+    /// The number of calls that ran without being recorded, by reason.
     pub skipped: BTreeMap<Skip, u64>,
 }
 
@@ -129,7 +130,7 @@ struct Counts {
 /// The counters of rare events, which all threads share.
 #[derive(Default)]
 struct Rare {
-    /// Hits that were counted and not served.
+    /// The number of hits that were counted and not served.
     taken_back: u64,
     waits: u64,
     takeovers: u64,

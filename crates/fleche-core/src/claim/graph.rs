@@ -10,8 +10,8 @@ use super::{
     sync::{Arc, Global, Mutex, PoisonError},
 };
 
-/// Held while a wait is checked and registered: of two waits that start at once, neither check would see the other's
-/// wait.
+/// The lock that is held while a wait is checked and registered. Without it, the checks of two waits that start at once
+/// would not see each other's wait.
 static BEGINNING: Global<Mutex<()>> = Global::new(|| Mutex::new(()));
 
 /// Registers a wait for `flight` from within `from`. Returns `false` if `flight` itself waits for one of those,

@@ -82,14 +82,14 @@ pub(super) struct Ours {
     pub(super) is_owed: bool,
 }
 
-/// The process is quiescent if all threads have been parked for this time.
+/// The time for which all threads must have been parked for the process to be quiescent.
 const STILL: Duration = Duration::from_secs(1);
 /// Like [`STILL`], if some of the threads wait with a timeout and have not woken. Threads that poll wake more often
 /// than this.
 const STILL_IF_TIMED: Duration = Duration::from_secs(5);
 /// Like [`STILL`], if some of the threads are idle and none has woken. What they wait for may still arrive.
 const STILL_IF_IDLE: Duration = Duration::from_mins(5);
-/// After this time a waiting thread counts as blocked by the holder of the lock, if other threads only slept and woke.
+/// The time after which a waiting thread counts as blocked by the holder of the lock, if other threads only slept and woke.
 const LOCKED: Duration = Duration::from_secs(5);
 /// The minimum interval between two samples of the threads.
 const LOOKS: Duration = Duration::from_millis(200);
@@ -101,7 +101,7 @@ pub(crate) fn this_thread() -> ThreadId {
     {
         let ask = || nix::unistd::gettid().as_raw();
         thread_local! {
-            /// Cached, because a miss needs it, and the system call takes as long as a lookup.
+            /// The thread's id. It is cached because a miss needs it, and the system call takes as long as a lookup.
             static THIS: Cell<ThreadId> = const { Cell::new(0) };
         }
         let known = THIS.try_with(|this| {

@@ -53,8 +53,8 @@ impl Part {
     }
 }
 
-/// Built shard by shard on the heap, because the whole table may not fit on the small stack of the first thread that
-/// misses.
+/// The table of this process. It is built shard by shard on the heap, because the whole table may not fit on the small
+/// stack of the first thread that misses.
 static TABLE: Global<Box<[CachePadded<Part>]>> = Global::new(|| (0..PARTS).map(|_| CachePadded::default()).collect());
 
 /// Returns all in-flight calls.

@@ -134,7 +134,7 @@ mod owners {
     const NAME_IT: &str = "if you trust it, set FLECHE_CONFIG to its path";
     const WRITABLE_BY_GROUP: u32 = 0o020;
     const WRITABLE_BY_ALL: u32 = 0o002;
-    /// In a directory with this bit, users can remove and rename only their own files.
+    /// The mode bit of a directory in which users can remove and rename only their own files.
     const STICKY: u32 = 0o1000;
 
     /// Returns why another user may have written the content of the file, or `None`.

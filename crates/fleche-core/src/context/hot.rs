@@ -13,11 +13,11 @@ struct Known {
     default: u64,
 }
 
-/// The tier has not been determined.
+/// The id that means that the tier has not been determined.
 const UNKNOWN: u64 = 0;
-/// There is no tier.
+/// The id that means that there is no tier.
 const NONE: u64 = 1;
-/// An entered cache hides the default cache, so its generation does not matter.
+/// The generation that means any: an entered cache hides the default cache, so its generation does not matter.
 const ANY: u64 = u64::MAX;
 
 thread_local! {

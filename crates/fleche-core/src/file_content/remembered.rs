@@ -62,10 +62,11 @@ mod linux {
     use super::{super::recent::Recent, hash, open};
     use crate::{digest::Digest, fork};
 
-    /// Files of at most this size are read each time, which takes no longer than writing them back once.
+    /// The maximum size, in bytes, of files that are read each time, which takes no longer than writing them back once.
     const SMALL: u64 = 64 << 10;
 
-    /// Times younger than this do not distinguish two changes, because file systems count in ticks of up to a second.
+    /// The age below which the times of a file do not distinguish two changes, because file systems count in ticks of
+    /// up to a second.
     const SETTLED: Duration = Duration::from_secs(2);
 
     /// The number of digests that one generation of the cache holds.

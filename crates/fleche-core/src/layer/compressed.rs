@@ -45,8 +45,8 @@ fn default_level() -> i32 {
 
 /// The first bytes of every frame.
 const MAGIC: [u8; 4] = zstd::zstd_safe::MAGICNUMBER.to_le_bytes();
-/// If a value is more than this many times as long as its frame, its digest is verified before memory is allocated for
-/// it.
+/// The ratio of the lengths of a value and its frame above which the digest is verified before memory is allocated for
+/// the value.
 const PLAUSIBLE: usize = 64;
 
 impl<S> Compressed<S> {

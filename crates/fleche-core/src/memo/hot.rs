@@ -10,9 +10,10 @@ use crate::{
     panics::{Contained, contain},
 };
 
-/// Arguments of more bytes than this are named by the call key instead.
+/// The maximum length, in bytes, of arguments that are keys themselves. Longer ones are found by the call key instead.
 const IN_FULL: usize = 4096;
-/// Results of more bytes than this enter the hot tier when they are first read, not when they are computed.
+/// The maximum size, in bytes, of results that enter the hot tier when they are computed. Larger ones enter it when
+/// they are first read.
 const AT_ONCE: usize = 64 << 10;
 
 /// Returns a result of the hot tier with this id from the thread-local tier, by scalar key.

@@ -29,7 +29,7 @@ use crate::{
     store::again_if_reopened,
 };
 
-/// If a body runs longer than this, its result is synced to disk before it is returned, to survive a power failure.
+/// The running time of a body above which its result is synced to disk before it is returned, to survive a power failure.
 const SYNCED: Duration = Duration::from_secs(1);
 
 /// The number of times that recording one result is repeated because a store was removed and reopened: once for the store

@@ -14,8 +14,8 @@ pub struct Process {
     pub host: String,
     /// The process's id on that host.
     pub id: u32,
-    /// Identifies the set of process ids that this process sees: a digest of the system's boot id and of the namespace
-    /// of process ids.
+    /// The set of process ids that this process sees, identified by a digest of the system's boot id and of the
+    /// namespace of process ids.
     realm: u64,
     /// When the process started, in clock ticks since boot; `None` if unknown.
     began: Option<u64>,

@@ -29,12 +29,12 @@ pub(crate) struct Encoder<'b> {
     pub(crate) cached: Option<&'b mut Option<Arc<dyn CachedDigest>>>,
 }
 
-/// Buffers with a larger capacity than this are not kept for the next encoding.
+/// The maximum capacity of buffers that are kept for the next encoding.
 const MOST_SPANS: usize = 1 << 10;
 const MOST_SCRATCH: usize = 1 << 16;
 
 thread_local! {
-    /// Buffers for spans and scratch that earlier encodings of this thread left.
+    /// The buffers for spans and scratch that earlier encodings of this thread left.
     static SPARE: Cell<(Vec<Span>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
 }
 

@@ -85,7 +85,7 @@ const BEFORE: usize = BEGIN.len() + 8;
 const FIXED: usize = 1 + 8 + 4;
 /// The maximum length of a body: larger frames are sent in pieces.
 const LONGEST: usize = PIECE + (1 << 12);
-/// Parts of up to this many bytes in total are copied into one write rather than written one by one.
+/// The maximum total size, in bytes, of parts that are copied into one write rather than written one by one.
 const SMALL: usize = 1 << 14;
 
 impl Frame {

@@ -36,7 +36,7 @@ pub(super) fn is_own_thread() -> bool {
 /// The maximum number of tasks that are dispatched at once to a worker with short tasks, and their maximum total bytes.
 const CREDIT: usize = 64;
 const CREDIT_BYTES: usize = 1 << 20;
-/// Tasks that take less time than this are short.
+/// The time below which a task is short.
 const SHORT: Duration = Duration::from_millis(1);
 
 /// A message to a worker.

@@ -34,7 +34,7 @@ struct State {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A thread ends when it has been idle for this long.
+/// The time after which an idle thread ends.
 const KEPT: Duration = Duration::from_secs(2);
 
 impl Servers {

@@ -141,7 +141,7 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
     }
 }
 
-/// Results with fewer bytes than this are copied into the next message rather than written separately.
+/// The size in bytes below which a result is copied into the next message rather than written separately.
 const SMALL: usize = 1 << 14;
 
 /// Runs a task. Returns its outcome, and the encoded counters.

@@ -31,7 +31,7 @@ pub(super) struct Line {
     len: usize,
 }
 
-/// Queues of more than this many slots are compacted when most slots are empty.
+/// The number of slots above which a queue is compacted when most of them are empty.
 const SPARSE: usize = 64;
 
 impl Line {

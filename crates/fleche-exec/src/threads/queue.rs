@@ -45,7 +45,7 @@ struct State {
 
 /// The maximum number of threads that run tasks in the place of waiting ones.
 const SPARE: usize = 1024;
-/// A thread above the pool's size ends when it has been idle for this long.
+/// The time after which an idle thread above the pool's size ends.
 const KEPT: Duration = Duration::from_secs(2);
 
 impl Queue {

@@ -36,7 +36,7 @@ struct State {
     wanted: Vec<Wanted>,
     /// The leases to release in the background.
     released: Vec<(CallKey, u64)>,
-    /// Grows when the next due time may have changed.
+    /// The number of times that the next due time may have changed.
     changes: u64,
     /// Whether the background thread runs.
     beating: bool,

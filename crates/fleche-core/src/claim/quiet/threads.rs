@@ -153,7 +153,7 @@ pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
 
     /// The largest distance from a lock to its futex, in bytes: a reentrant lock stores its owner first.
     const BEFORE: usize = 16;
-    /// At most this many bytes of a stack are searched.
+    /// The maximum number of bytes of a stack that are searched.
     const FAR: usize = 64 << 20;
 
     let search = || {

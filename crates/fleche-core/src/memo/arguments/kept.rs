@@ -10,8 +10,8 @@ use crate::{
     panics::{Contained, contain},
 };
 
-/// Precedes the 32 bytes of a digest that replaces an encoding. No encoding begins with it: it is the "break" that ends items
-/// of indefinite length (RFC 8949 §3.2.1), which this format does not use.
+/// The byte before the 32 bytes of a digest that replaces an encoding. No encoding begins with it: it is the "break" that
+/// ends items of indefinite length (RFC 8949 §3.2.1), which this format does not use.
 const DIGEST: u8 = 0xff;
 
 impl Arguments {

@@ -21,15 +21,16 @@ use crate::{
 
 /// The interval at which a waiting claim holder checks for a cycle of waits.
 const LOOKS: Duration = Duration::from_millis(50);
-/// A waiting thread first checks for a deadlock after this time, then in intervals of half of it.
+/// The time after which a waiting thread first checks for a deadlock. Later intervals are half as long.
 const STILL: Duration = Duration::from_secs(1);
 /// The shortest and the longest interval between checks of whether the leading future is polled.
 const UNPOLLED_LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// A future that was woken this long ago and is not polled is held by its task, provided that the waiter is woken in time.
+/// The time after which a future that was woken and not polled counts as held by its task, provided that the waiter is
+/// woken in time.
 const UNPOLLED: Duration = Duration::from_secs(10);
 /// The same if a thread waits: it is woken in time even if all threads of the future's runtime are busy.
 const UNPOLLED_BY_OTHERS: Duration = Duration::from_mins(1);
-/// A waiter that is woken later than this after its due time is not woken in time.
+/// The maximum delay with which a waiter counts as woken in time.
 const IN_TIME: Duration = Duration::from_millis(500);
 /// The time that a claim holder waits if a wait of another holder is not visible, or if the holder that should break a cycle
 /// does not do so.
@@ -57,7 +58,7 @@ pub(super) struct Vigil<'a> {
     /// The state of the leader when this waiter's task last polled the waiter, if the leader belongs to the same task, was
     /// woken, and had not been polled.
     unpolled_here: Option<Unpolled>,
-    /// The wait is given up if the leader was woken this long ago and has not been polled since.
+    /// The time after which the wait is given up if the leader was woken and not polled.
     unpolled_for: Duration,
     /// Whether the warning that the wait takes long was logged.
     told: bool,

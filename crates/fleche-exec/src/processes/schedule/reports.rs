@@ -16,8 +16,8 @@ use crate::processes::{
     rights::Rights,
 };
 
-/// If this many workers in a row fail to start with some environment, the tasks that wait for such a worker are
-/// refused.
+/// The number of consecutive workers with the same environment that must fail to start before the tasks that wait for
+/// such a worker are refused.
 const STILLBORN: usize = 3;
 
 impl Schedule {

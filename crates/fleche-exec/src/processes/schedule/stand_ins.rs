@@ -11,10 +11,10 @@ use crate::processes::hand::Hand;
 
 /// The maximum number of stand-ins at the same time.
 const MOST: usize = 64;
-/// A stand-in ends when it has not been needed for this long, so waits that follow one another share one process.
+/// The time for which an unneeded stand-in is kept, so that waits that follow one another share one process.
 const KEPT: Duration = Duration::from_secs(5);
-/// While fewer workers run than could, one more starts after each interval: the waiting workers may need a task that is
-/// queued.
+/// The interval after which one more worker starts while fewer run than could: the waiting workers may need a task that
+/// is queued.
 const STEP: Duration = Duration::from_secs(1);
 
 /// The state of stand-ins.

@@ -13,7 +13,7 @@ use fleche_core::{
 use super::channel::Channel;
 use crate::processes::frame::Kind;
 
-/// Shorter waits are not reported: a stand-in would start for nothing.
+/// The duration from which a wait is reported. For a shorter one, a stand-in would start needlessly.
 const SHORT: Duration = Duration::from_millis(20);
 
 /// The pool, as waits in a task see it.
