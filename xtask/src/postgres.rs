@@ -251,7 +251,8 @@ fn succeeded(program: &str, status: ExitStatus, said: &[u8]) -> Result<(), Strin
     Err(format!("{program} failed ({status}):\n{}", String::from_utf8_lossy(said)))
 }
 
-/// Returns the directory of the newest version's programs in Debian's location, or else of the first in `PATH`.
+/// Returns the directory of the newest version's programs in Debian's location, or else of the first in `PATH`, if
+/// there is one.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let mut versions: Vec<_> =

@@ -41,7 +41,7 @@ fn kernel() -> Option<String> {
     Some(fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim().to_owned())
 }
 
-/// Returns the version of the compiler that cargo uses to build and run this program.
+/// Returns the version of the compiler that cargo uses to build and run this program, or `None` if it cannot be determined.
 fn compiler() -> Option<String> {
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let said = Command::new(compiler).arg("--version").output().ok()?;

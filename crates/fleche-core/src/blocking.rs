@@ -17,16 +17,16 @@ use crate::{
     job, starter,
 };
 
-/// The most threads that wait for one store at a time; further operations are queued. A store that does not answer thus
-/// does not delay other stores.
+/// The maximum number of threads that wait for one store at a time; further operations are queued. A store that does
+/// not answer thus does not delay other stores.
 const THREADS_PER_STORE: usize = 8;
-/// The most threads that wait for stores at a time.
+/// The maximum number of threads that wait for stores at a time.
 const THREADS: usize = 64;
 /// The time after which an operation is overdue.
 const LONG: Duration = Duration::from_secs(5);
-/// The most overdue operations of one store. Further ones count against its limit.
+/// The maximum number of overdue operations of one store. Further ones count against its limit.
 const OVERDUE_PER_STORE: usize = 64;
-/// The most overdue operations. Further ones count against the limits.
+/// The maximum number of overdue operations. Further ones count against the limits.
 const OVERDUE: usize = 512;
 /// The time without work after which a thread ends.
 const KEPT: Duration = Duration::from_secs(10);
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// Returns when the next operation that blocks others will be overdue.
+    /// Returns when the next operation that blocks others will be overdue, or `None` if there is none.
     fn next_overdue(&self) -> Option<Instant> {
         let is_full = self.is_full();
         let lines = self.stores.values().filter(|line| line.overdue < OVERDUE_PER_STORE && (is_full || line.waits()));

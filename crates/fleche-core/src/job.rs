@@ -182,7 +182,7 @@ impl<T> Job<T> {
         self.shared.prefer();
     }
 
-    /// Returns the pool that holds the job's task.
+    /// Returns the pool that holds the job's task, if one does.
     pub(crate) fn pool(&self) -> Option<usize> {
         self.shared.marked.mark().pool()
     }

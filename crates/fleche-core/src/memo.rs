@@ -365,7 +365,8 @@ fn owns_records(function: &'static Function) -> bool {
     function.has_its_name_alone()
 }
 
-/// Returns the recorded result from the active cache, in the function's declared return type.
+/// Returns the recorded result from the active cache, in the function's declared return type, or `None` if the call is
+/// not a hit.
 pub fn load<R, T>(function: &'static Function, plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, Error> {
     if !owns_records(function) {
         return Ok(None);

@@ -75,7 +75,7 @@ pub(crate) fn refreshed_since() -> Option<u64> {
     }
 }
 
-/// Returns the variable that a worker process needs in addition to the environment that it inherits.
+/// Returns the variable that a worker process needs in addition to the environment that it inherits, if it needs one.
 pub fn worker_environment() -> Option<(&'static str, String)> {
     Some((SINCE_VARIABLE, refreshed_since()?.to_string()))
 }

@@ -83,8 +83,8 @@ impl Sought<'_> {
         self.job
     }
 
-    /// Returns where a pool has put the job's task. The answer is current only under the lock under which the pool sets
-    /// it.
+    /// Returns where a pool has put the job's task, if one has. The answer is current only under the lock under which
+    /// the pool sets it.
     pub fn spot(&self) -> Option<Spot> {
         self.mark.spot()
     }
@@ -157,7 +157,8 @@ pub fn within<R>(pool: Arc<dyn Pool>, run: impl FnOnce() -> R) -> R {
     at(Some(Place { pool, doing: Doing::Work }), run)
 }
 
-/// Returns the pool whose work this thread does, also during a wait and on the own thread of an isolated call.
+/// Returns the pool whose work this thread does, if it does any, also during a wait and on the own thread of an
+/// isolated call.
 pub fn pool() -> Option<Arc<dyn Pool>> {
     place().map(|place| place.pool)
 }

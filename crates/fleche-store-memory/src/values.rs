@@ -52,7 +52,7 @@ impl MemoryValues {
 }
 
 impl Held {
-    /// Returns the bytes, and whether they have this digest.
+    /// Returns the bytes, and whether they have this digest, or `None` if there is no entry.
     fn look(&self, id: &Digest) -> Option<(Bytes, bool)> {
         self.values.read(id).get(id).map(|value| (value.encoded.clone(), value.whole))
     }

@@ -92,7 +92,7 @@ impl Files {
     }
 
     /// Keeps a copy of the file and empties it, if it belongs to fleche and has not changed since `then`. Returns the
-    /// path of the copy.
+    /// path of the copy, or `None` if it left the file alone.
     pub(crate) fn begin_anew(&self, then: &Metadata) -> io::Result<Option<PathBuf>> {
         let Some(file) = self.locked()? else { return Ok(None) };
         let now = file.metadata()?;

@@ -92,7 +92,7 @@ impl Inner {
 }
 
 impl Database {
-    /// Returns the result of the check on the value's bytes, which are copied once.
+    /// Returns the result of the check on the value's bytes, which are copied once, or `None` if there is no entry.
     pub(crate) fn value(&self, id: &Digest, check: Check<'_>, durability: Durability) -> Result<Option<Bytes>> {
         for _ in 0..LOOKS {
             let bytes = match self.inner.pending.look(|state| state.value(id).cloned()) {

@@ -47,7 +47,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns when the value was put, in nanoseconds since the Unix epoch.
+    /// Returns when the value was put, in nanoseconds since the Unix epoch, or `None` if it is absent.
     pub(crate) fn put(&self, id: &Digest) -> Result<Option<u64>, redb::Error> {
         Ok(self.ages.get(id.as_bytes())?.map(|put| put.value()))
     }

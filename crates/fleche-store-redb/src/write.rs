@@ -52,7 +52,8 @@ impl Database {
         Ok(removed)
     }
 
-    /// Removes a value if it exists and is older than `older_than`. Returns the number of the change.
+    /// Removes a value if it exists and is older than `older_than`. Returns the number of the change, or `None` if
+    /// nothing was removed.
     fn remove_value(&self, id: &Digest, older_than: Option<Duration>) -> Result<Option<u64>> {
         self.inner.make_room()?;
         let pending = &self.inner.pending;

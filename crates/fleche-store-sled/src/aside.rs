@@ -13,7 +13,7 @@ const MOST_DAMAGED: usize = 64;
 const LARGEST_DAMAGED: usize = 1 << 24;
 
 impl Database {
-    /// Returns the result of the check on the value's bytes, which are not copied.
+    /// Returns the result of the check on the value's bytes, which are not copied, or `None` if there is no entry.
     pub(crate) fn value(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         self.verified(&self.values, id, "value", |bytes| check(bytes.clone()))
     }

@@ -145,7 +145,7 @@ impl Database {
         }
     }
 
-    /// Returns the message of the first failed write, including writes of sled's own threads.
+    /// Returns the message of the first failed write, including writes of sled's own threads, if there was one.
     fn failure(&self) -> Option<&str> {
         if self.failure.get().is_none()
             && let Err(error) = self.config.global_error()

@@ -28,7 +28,7 @@ impl Failed {
         self.is_damage() || matches!(self.code(), Some(1 | 8))
     }
 
-    /// Returns the primary error code of SQLite: the lowest byte of an extended one.
+    /// Returns the primary error code of SQLite, if this is an error of SQLite: the lowest byte of an extended code.
     fn code(&self) -> Option<u32> {
         let Self::Sql(error) = self else { return None };
         let error = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;

@@ -37,7 +37,7 @@ impl LeaseRows {
         self.owner_for(key, LASTS)
     }
 
-    /// Returns the holder of a lease that lasts at most `lasts` from now.
+    /// Returns the holder of a lease that lasts at most `lasts` from now, if there is one.
     fn owner_for(&self, key: &CallKey, lasts: Duration) -> Result<Option<Owner>> {
         let now = self.now();
         let sql = format!(

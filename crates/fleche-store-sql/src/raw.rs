@@ -66,7 +66,7 @@ impl Raw {
         Ok(names_us(&log))
     }
 
-    /// Returns the name of a table of another program, as far as the first page shows.
+    /// Returns the name of a table of another program, if there is one, as far as the first page shows.
     pub(crate) fn tells_of_others(&self) -> Result<Option<String>> {
         Ok(others_in(&self.first()?))
     }
@@ -131,7 +131,7 @@ fn names_us(bytes: &[u8]) -> bool {
     bytes.windows(OURS[0].len()).any(|window| window == OURS[0])
 }
 
-/// Returns the name of a table of another program that is defined in these bytes.
+/// Returns the name of a table of another program that is defined in these bytes, if there is one.
 pub(crate) fn others_in(bytes: &[u8]) -> Option<String> {
     const DEFINES: [&[u8]; 2] = [b"CREATE TABLE ", b"CREATE VIRTUAL TABLE "];
     let name = (0..bytes.len()).find_map(|at| {

@@ -120,8 +120,8 @@ const LEASES: Copied =
 const ASIDE: Copied =
     Copied { table: "fleche_damaged", columns: "number, origin, key, bytes, why, noticed", types: "ntbbbi" };
 
-/// Returns a table of another program, as far as names and definitions can be read. Both the name and the definition
-/// must differ from fleche's.
+/// Returns a table of another program, if there is one, as far as names and definitions can be read. Both the name and
+/// the definition must differ from fleche's.
 fn other_table(connection: &Connection) -> Option<String> {
     let mut tables = connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").ok()?;
     let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;

@@ -51,7 +51,7 @@ impl Server {
         Ok(Lent { connection, server: self.clone(), _permit: permit })
     }
 
-    /// Returns an idle connection that presumably works.
+    /// Returns an idle connection that presumably works, if there is one.
     async fn sound(&self) -> Option<PgConnection> {
         loop {
             let Idle { mut connection, since } = self.idle().pop()?;

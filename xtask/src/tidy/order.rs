@@ -50,7 +50,7 @@ pub(super) fn downward(tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
-/// Returns the modules in the document's code block `order`, lowest first.
+/// Returns the modules in the document's code block `order`, lowest first, or `None` if there is no such block.
 fn stated(document: &str) -> Option<Vec<&str>> {
     let (_, block) = document.split_once("```order\n")?;
     let (block, _) = block.split_once("```")?;

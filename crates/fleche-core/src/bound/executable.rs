@@ -84,7 +84,7 @@ impl Executable {
         command
     }
 
-    /// Returns the path at which a loader finds the program.
+    /// Returns the path at which a loader finds the program, or `None` if no loader was started.
     fn program(&self) -> Option<PathBuf> {
         #[cfg(target_os = "linux")]
         let program = self.loaded.as_ref().map(Loaded::path);
@@ -184,6 +184,7 @@ mod on_linux {
     }
 
     /// Returns the address of the segment table of the file that the system started: `AT_PHDR`, see getauxval(3).
+    /// Returns `None` if it is not reported.
     fn headers_in(vector: &[u8]) -> Option<usize> {
         const AT_PHDR: usize = 3;
         let word = |bytes: &[u8]| bytes.try_into().ok().map(usize::from_ne_bytes);

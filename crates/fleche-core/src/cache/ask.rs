@@ -63,7 +63,8 @@ enum Clock {
 }
 
 impl Operation {
-    /// Returns the read operation that must work for this operation to be tried: if reading fails, nothing is written or claimed.
+    /// Returns the read operation, if there is one, that must work for this operation to be tried: if reading fails, nothing is
+    /// written or claimed.
     fn reading(self) -> Option<Self> {
         match self {
             Self::ReadValue | Self::ReadRecord => None,
@@ -243,7 +244,7 @@ impl Cache {
         unless_left_alone(self.ask(Operation::Claim, || self.calls().claim(key)))
     }
 
-    /// Returns the holder of a call's claim, as [`claim_for_call`](Self::claim_for_call) requests claims.
+    /// Returns the holder of a call's claim, if it is known, as [`claim_for_call`](Self::claim_for_call) requests claims.
     #[doc(hidden)]
     pub fn owner_for_call(&self, key: &CallKey) -> Result<Option<Owner>> {
         unless_left_alone(self.ask(Operation::Claim, || self.calls().owner(key))).map(Option::flatten)

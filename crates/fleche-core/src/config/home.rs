@@ -7,7 +7,7 @@ use toml::Value;
 /// The keys whose strings are names rather than paths.
 const NAMES: [&str; 2] = ["type", "id"];
 
-/// Returns the home directory of this process's user.
+/// Returns the home directory of this process's user, if it is known.
 pub(super) fn directory() -> Option<PathBuf> {
     env::home_dir().filter(|path| path.is_absolute())
 }

@@ -63,7 +63,7 @@ fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the name that differs from this one by at most two typing errors, or only by an ending.
+/// Returns the name that differs from this one by at most two typing errors, or only by an ending, if there is one.
 fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     let distance = |name: &str| {

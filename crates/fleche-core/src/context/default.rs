@@ -133,7 +133,7 @@ pub(super) fn flights() -> Flights {
     installed.last().map(|(_, cache)| cache.flights().clone()).unwrap_or_default()
 }
 
-/// Returns the installed cache in force, or the default that was set.
+/// Returns the installed cache in force, or the default that was set, if there is either.
 fn set_here() -> Option<Cache> {
     let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).last().map(|(_, cache)| cache.clone());
     installed.or_else(|| DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone())

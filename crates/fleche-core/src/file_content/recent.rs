@@ -17,7 +17,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         Self { young: HashMap::new(), old: HashMap::new(), capacity }
     }
 
-    /// Returns the entry and moves it to the young generation.
+    /// Returns the entry, if there is one, and moves it to the young generation.
     pub(super) fn get<Q>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,

@@ -128,7 +128,7 @@ pub(super) fn any<S>(stores: &[S], holds: impl Fn(&S) -> Result<bool>) -> Result
     Ok(false)
 }
 
-/// Returns the time since the entry was last put to any of the stores.
+/// Returns the time since the entry was last put to any of the stores, or `None` if none has it.
 pub(super) fn least_age<S: ValueStore>(stores: &[S], id: &Digest) -> Result<Option<Duration>> {
     let ages = stores.iter().map(|store| store.age(id)).collect::<Result<Vec<_>>>()?;
     Ok(ages.into_iter().flatten().min())

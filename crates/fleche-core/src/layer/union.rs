@@ -38,7 +38,7 @@ fn each_once<'a, S: Sync, T: Send + 'a>(
     Ok(entries)
 }
 
-/// Returns the record from the first store that has one.
+/// Returns the record from the first store that has one, or `None` if none has.
 pub(super) fn first<S: CallStore>(stores: &[S], key: &CallKey) -> Result<Option<Record>> {
     for store in stores {
         if let Some(record) = store.get(key)? {

@@ -302,7 +302,7 @@ pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey
     }
 }
 
-/// Returns the result that a lookup of the call would serve.
+/// Returns the result that a lookup of the call would serve, if any.
 ///
 /// # Errors
 /// Fails with the errors of the stores, and if the only record does not decode.

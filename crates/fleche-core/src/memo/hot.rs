@@ -16,7 +16,7 @@ const IN_FULL: usize = 4096;
 /// they are first read.
 const AT_ONCE: usize = 64 << 10;
 
-/// Returns a result of the hot tier with this id from the thread-local tier, by scalar key.
+/// Returns a result of the hot tier with this id from the thread-local tier, by scalar key, if it is there.
 #[inline]
 pub(super) fn get_quick<T: 'static>(
     function: &'static Function,
@@ -45,7 +45,7 @@ pub(super) fn get_near<T: 'static>(
     found
 }
 
-/// Returns a result from the shared tier, by the encoded arguments.
+/// Returns a result from the shared tier, by the encoded arguments, if it is there.
 pub(super) fn get_far<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -56,7 +56,7 @@ pub(super) fn get_far<T: 'static>(
     cache.hot().get_far(cache.counters(), (key, near(key, function, arguments)), |value| copy(codec, value))
 }
 
-/// Returns a result from the thread-local or the shared tier, by the encoded arguments.
+/// Returns a result from the thread-local or the shared tier, by the encoded arguments, if it is there.
 pub(super) fn get_in_full<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
@@ -67,7 +67,8 @@ pub(super) fn get_in_full<T: 'static>(
     get_near(function, codec, tier, arguments).or_else(|| get_far(function, codec, cache, arguments))
 }
 
-/// Returns a result from the thread-local or the shared tier, by the call key, for arguments too long to be kept in full.
+/// Returns a result from the thread-local or the shared tier, if it is there, by the call key, for arguments too long to
+/// be kept in full.
 pub(super) fn get_by_digest<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,

@@ -151,7 +151,7 @@ impl<'a, 'b> ArraySerializer<'a, 'b> {
         Self { out, outer, array }
     }
 
-    /// Adds elements as long as they are numbers of the typed array. Returns the first that is not.
+    /// Adds elements as long as they are numbers of the typed array. Returns the first that is not, if there is one.
     ///
     /// They are gathered in blocks, which saves a capacity check of the buffer for each of them.
     pub(crate) fn numbers<T: Serialize>(&mut self, elements: &mut impl Iterator<Item = T>) -> Option<T> {

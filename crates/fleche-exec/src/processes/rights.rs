@@ -29,7 +29,7 @@ impl TaskRight {
         drop(leader);
     }
 
-    /// Returns the in-flight call of the task.
+    /// Returns the in-flight call of the task, if the task has the permit.
     fn flight(&self) -> Option<Arc<Flight>> {
         self.lock().as_ref().map(|leader| leader.flight().clone())
     }

@@ -199,7 +199,8 @@ impl Schedule {
         Ok(true)
     }
 
-    /// Returns the index of an idle worker with the environment of the first task. Starts one if the pool has room.
+    /// Returns the index of an idle worker with the environment of the first task, if there is one. Starts one if the
+    /// pool has room.
     fn idle(self: &Arc<Self>, state: &mut State) -> Result<Option<usize>, String> {
         let Some(env) = state.waiting.front().map(|task| task.wants.env.clone()) else { return Ok(None) };
         // There may be more idle workers than may run at the same time.
@@ -297,7 +298,8 @@ impl Cancel for Schedule {
     }
 }
 
-/// Returns the index of a busy worker with room for the first task: its tasks are short and have the same demand.
+/// Returns the index of a busy worker with room for the first task, if there is one: its tasks are short and have the
+/// same demand.
 fn behind_others(state: &State) -> Option<usize> {
     let task = state.waiting.front()?;
     let with_room = (0..state.hands.len()).filter(|at| state.hands[*at].has_room(task));

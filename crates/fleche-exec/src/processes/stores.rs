@@ -120,7 +120,7 @@ impl Served {
         (values, calls)
     }
 
-    /// Returns an open cache of the call store with this number.
+    /// Returns an open cache of the call store with this number, if there is one.
     fn cache(&self, calls: u64) -> Option<Cache> {
         let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         caches.iter().filter(|(number, _)| *number == calls).find_map(|(_, cache)| cache.upgrade())

@@ -65,7 +65,7 @@ impl Line {
         self.len += 1;
     }
 
-    /// Removes the first task.
+    /// Removes and returns the first task, if there is one.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         self.take(0)
     }
@@ -83,7 +83,7 @@ impl Line {
         self.entries.get(at)?.as_ref().map(|entry| entry.demand)
     }
 
-    /// Removes the task at this position.
+    /// Removes and returns the task at this position, if there is one.
     pub(super) fn take(&mut self, at: usize) -> Option<Entry> {
         let entry = self.entries.get_mut(at)?.take()?;
         self.len -= 1;

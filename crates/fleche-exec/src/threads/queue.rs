@@ -274,7 +274,7 @@ impl Queue {
         self.settle(state);
     }
 
-    /// Returns a thread that has not been joined.
+    /// Returns a thread that has not been joined, if there is one.
     pub(super) fn take_thread(&self) -> Option<JoinHandle<()>> {
         self.lock().threads.pop()
     }

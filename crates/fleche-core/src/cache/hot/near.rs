@@ -245,8 +245,8 @@ impl Table {
         None
     }
 
-    /// Stores an entry, and returns the entry that it displaces. It replaces an entry of the same call, or else takes an empty
-    /// place. In a full set, the entries are replaced in turn.
+    /// Stores an entry, and returns the entry that it displaces, if any. It replaces an entry of the same call, or else takes
+    /// an empty place. In a full set, the entries are replaced in turn.
     fn keep(&mut self, key: &NearKey<'_>, entry: Box<Entry>) -> Option<Box<Entry>> {
         let hash = key.hash();
         let entries = &mut self.entries[set(hash)];

@@ -138,7 +138,7 @@ impl Heart {
         due
     }
 
-    /// Returns when the next renewal or acquisition is due.
+    /// Returns when the next renewal or acquisition is due, or `None` if none is scheduled.
     pub(super) fn next(&self) -> Option<Duration> {
         let state = self.lock();
         let renewals = state.kept.values().filter(|kept| !kept.lost).map(|kept| kept.due);

@@ -43,7 +43,8 @@ fn sleeps(thread: &Path) -> bool {
 /// `FUTEX_PRIVATE_FLAG` of futex(2).
 const PRIVATE: usize = 128;
 
-/// Returns the number of the system call, and its arguments, the stack pointer and the program counter.
+/// Returns the number of the system call, and its arguments, the stack pointer and the program counter, if the thread
+/// is in one.
 fn words(call: &str) -> Option<(libc::c_long, Vec<usize>)> {
     let mut words = call.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
@@ -105,7 +106,7 @@ impl Process {
     }
 }
 
-/// Returns the end of the mapping that contains this address, and its access rights.
+/// Returns the end of the mapping that contains this address, and its access rights, or `None` if there is none.
 fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
     maps.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace();

@@ -104,13 +104,13 @@ impl LockFile {
         self.publish(place.slot(level), &Published::new(&place.key, level, &self.process, since, awaits));
     }
 
-    /// Returns the published holder of the claim at this level.
+    /// Returns the published holder of the claim at this level, if there is one.
     pub(super) fn told(&self, place: Place, level: Level) -> Option<Published> {
         // An earlier holder may have written to the other offset of the slot.
         self.published(place.slot(level)).filter(|told| told.is_of(&place.key, level)).max_by_key(|told| told.since)
     }
 
-    /// Returns the highest level that another process has locked.
+    /// Returns the highest level that another process has locked, if there is one.
     pub(super) fn highest(&self, place: Place) -> io::Result<Option<Level>> {
         self.between(place, 0, LAST)
     }
@@ -134,7 +134,8 @@ impl LockFile {
         self.between(place, level + 1, LAST)
     }
 
-    /// Returns a lower level that a living process holds: it was locked while this one was between two holders.
+    /// Returns a lower level that a living process holds, if there is one: it was locked while this one was between two
+    /// holders.
     fn living_below(&self, place: Place, level: Level) -> io::Result<Option<Level>> {
         for below in (0..level).rev() {
             let lives = || self.told(place, below).is_some_and(|owner| owner.process.lives() == Some(true));
@@ -145,7 +146,7 @@ impl LockFile {
         Ok(None)
     }
 
-    /// Returns the highest of these levels that another process has locked.
+    /// Returns the highest of these levels that another process has locked, if there is one.
     fn between(&self, place: Place, first: Level, last: Level) -> io::Result<Option<Level>> {
         let found = self.last_locked(place.byte(first)..=place.byte(last))?;
         Ok(found.and_then(|byte| Level::try_from(byte - place.base).ok()))

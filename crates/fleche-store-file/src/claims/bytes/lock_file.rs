@@ -81,7 +81,7 @@ impl LockFile {
         }
     }
 
-    /// Returns the last of these bytes that another process has locked.
+    /// Returns the last of these bytes that another process has locked, if there is one.
     pub(super) fn last_locked(&self, mut bytes: RangeInclusive<i64>) -> io::Result<Option<i64>> {
         let mut last = None;
         while !bytes.is_empty() {
