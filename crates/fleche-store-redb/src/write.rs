@@ -34,7 +34,8 @@ impl Database {
         self.keep(number, durability)
     }
 
-    /// Removes the values that are older than `older_than`, or all of them without it. Returns how many were removed.
+    /// Removes those of these values that are older than `older_than`, or all of them if it is `None`. Returns how many
+    /// were removed.
     pub(crate) fn remove_values(
         &self,
         ids: &[Digest],

@@ -43,8 +43,8 @@ fn sleeps(thread: &Path) -> bool {
 /// `FUTEX_PRIVATE_FLAG` of futex(2).
 const PRIVATE: usize = 128;
 
-/// Returns the number of the system call, and its arguments, the stack pointer and the program counter, if the thread
-/// is in one.
+/// Returns the number of the system call, and its arguments, the stack pointer and the program counter, or `None` if
+/// the thread is running.
 fn words(call: &str) -> Option<(libc::c_long, Vec<usize>)> {
     let mut words = call.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
