@@ -46,8 +46,8 @@ impl HotTier {
     /// No hot tier: every hit is read from the stores.
     pub const OFF: Self = Self { size: 0, max_age: None };
 
-    /// Creates a hot tier of about this many bytes of results and arguments, or none if `bytes` is 0. A result counts with the
-    /// size of its encoding.
+    /// Creates a hot tier of about this many bytes of results and arguments, or none if `bytes` is 0. The size of a result is
+    /// that of its encoding.
     ///
     /// In addition, each thread keeps up to 1024 small results (up to 2 KiB each with their arguments), of at most `bytes` in
     /// total, until other results displace them or the thread ends.
@@ -167,7 +167,7 @@ impl Lifecycle<OwnedKey, Kept> for Freed {
 /// The lowest id of a cache's hot tier. Lower numbers have other meanings.
 pub(crate) const FIRST_ID: u64 = 2;
 
-/// The number of evictions and replacements in all caches. Each invalidates all results kept before.
+/// The generation, which every eviction and replacement in any cache increments. This invalidates all results kept before.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {

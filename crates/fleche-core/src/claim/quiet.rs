@@ -13,7 +13,7 @@ use std::{
 
 pub use ours::{Counted, ListensHere, Owed, WaitsHere};
 
-/// The id of a thread in the system.
+/// The system's id of a thread.
 pub(crate) type ThreadId = i32;
 
 /// The state in which a thread is observed.

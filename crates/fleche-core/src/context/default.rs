@@ -23,8 +23,8 @@ use crate::{
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
 /// The installed caches, in order of installation.
 static INSTALLED: Mutex<Vec<(u64, Cache)>> = Mutex::new(Vec::new());
-/// The number of changes of [`DEFAULT`] and [`INSTALLED`], by which threads check without a lock whether their copy is
-/// current.
+/// The generation, which every change of [`DEFAULT`] and [`INSTALLED`] increments. By it, threads check without a lock
+/// whether their copy is current.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 /// The number of caches that are installed within memoized bodies.
 static INSTALLED_WITHIN: AtomicUsize = AtomicUsize::new(0);

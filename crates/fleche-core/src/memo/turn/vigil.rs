@@ -28,7 +28,7 @@ const UNPOLLED_LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::
 /// The time after which a future that was woken and not polled counts as held by its task, provided that the waiter is
 /// woken in time.
 const UNPOLLED: Duration = Duration::from_secs(10);
-/// The same if a thread waits: it is woken in time even if all threads of the future's runtime are busy.
+/// Like [`UNPOLLED`], for a waiting thread, which is woken in time even if all threads of the future's runtime are busy.
 const UNPOLLED_BY_OTHERS: Duration = Duration::from_mins(1);
 /// The maximum delay with which a waiter counts as woken in time.
 const IN_TIME: Duration = Duration::from_millis(500);
