@@ -12,7 +12,9 @@ pub use crate::{
     encoding::DecodeError,
     error::Result,
     executor::isolate_in_process,
-    function::{Definition, Erased, Function, Loaded, Parameter, Patience, Portable, Registration, instance},
+    function::{
+        Definition, Erased, Function, Loaded, Parameter, Patience, Portable, Registration, instance, stable_type_name,
+    },
     isolate::{Isolation, crosses, isolate, threads_have_directories},
     memo::{
         Abilities, Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,

@@ -3,10 +3,12 @@
 mod near;
 mod portable;
 mod registry;
+mod type_names;
 
 pub use portable::{Erased, Portable, Remote};
 pub use registry::{Registration, instance};
 pub(crate) use registry::{by_name, by_type};
+pub use type_names::stable_type_name;
 
 use std::{
     any::Any,

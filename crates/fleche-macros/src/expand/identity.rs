@@ -57,7 +57,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
         let texts = params.iter().filter_map(|parameter| match parameter {
             GenericParam::Type(parameter) => {
                 let ident = &parameter.ident;
-                Some(quote!(::core::any::type_name::<#ident>().to_string()))
+                Some(quote!(#engine::stable_type_name::<#ident>()))
             }
             GenericParam::Const(parameter) => {
                 let ident = &parameter.ident;
