@@ -91,12 +91,14 @@ impl Files {
         Ok(())
     }
 
-    /// Keeps a copy of the file and empties it, if it belongs to fleche and has not changed since `then`. Returns the
+    /// Keeps a copy of the file and empties it, if it belongs to fleche or was never finished, and has not changed since `then`. Returns the
     /// path of the copy, or `None` if it left the file alone.
     pub(crate) fn begin_anew(&self, then: &Metadata) -> io::Result<Option<PathBuf>> {
         let Some(file) = self.locked()? else { return Ok(None) };
         let now = file.metadata()?;
-        if (now.len(), now.modified()?) != (then.len(), then.modified()?) || !self.tells_of_us()? {
+        if (now.len(), now.modified()?) != (then.len(), then.modified()?)
+            || !(self.tells_of_us()? || self.is_unfinished()?)
+        {
             return Ok(None);
         }
         let aside = self.set_aside()?;
@@ -122,6 +124,22 @@ impl Files {
             block.drain(..rest);
         }
         Ok(found == [true; NAMES.len()])
+    }
+
+    /// Returns whether the process that created the file was killed before redb wrote its magic number. redb first extends the
+    /// new file with zeros, then writes the rest of its header.
+    fn is_unfinished(&self) -> io::Result<bool> {
+        const PAGE: usize = 4096;
+        const LONGEST: u64 = 1 << 24;
+        let length = fs::metadata(&self.file)?.len();
+        if !(PAGE as u64 + 1..=LONGEST).contains(&length) {
+            return Ok(false);
+        }
+        let content = fs::read(&self.file)?;
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+        let (header, rest) = content.split_at(PAGE);
+        // The page size, which is part of the header, follows the magic number and 3 other bytes.
+        Ok(is_zero(rest) && is_zero(&header[..9]) && (is_zero(header) || header[12..16] == (PAGE as u32).to_le_bytes()))
     }
 
     /// Opens the file and locks it as redb does. Returns `None` if another process has it open.

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::common::{file, noise};
-use fleche_core::Error;
+use fleche_core::{Digest, Error, ValueStore as _};
 use fleche_store_redb::{RedbCalls, RedbValues};
 
 #[test]
@@ -18,6 +18,24 @@ fn foreign_file_is_refused_and_left_alone() {
     }
     fs::write(&path, b"").unwrap();
     assert!(RedbValues::open(&path).is_ok(), "an empty file must open as a new store");
+}
+
+#[test]
+fn file_whose_creation_was_cut_off_is_created_again() {
+    let (_directory, path) = file();
+    drop(redb::Database::create(&path).unwrap());
+    let finished = fs::read(&path).unwrap();
+    let mut without_magic = vec![0; finished.len()];
+    without_magic[9..320].copy_from_slice(&finished[9..320]);
+    for content in [without_magic, vec![0; finished.len()]] {
+        fs::write(&path, content).unwrap();
+        let store = RedbValues::open(&path).unwrap();
+        let value = noise(1, 700);
+        let id = Digest::of(&value);
+        store.put(&id, &value).unwrap();
+        drop(store);
+        assert_eq!(RedbValues::open(&path).unwrap().get(&id).unwrap().as_deref(), Some(&*value));
+    }
 }
 
 #[test]
