@@ -139,7 +139,7 @@ impl Files {
         let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         let (header, rest) = content.split_at(PAGE);
         // The page size, which is part of the header, follows the magic number and 3 other bytes.
-        Ok(is_zero(rest) && is_zero(&header[..9]) && (is_zero(header) || header[12..16] == (PAGE as u32).to_le_bytes()))
+        Ok(is_zero(rest) && is_zero(&header[..9]) && (is_zero(header) || header[12..16] == 4096_u32.to_le_bytes()))
     }
 
     /// Opens the file and locks it as redb does. Returns `None` if another process has it open.
