@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,6 +12,8 @@ use std::{
 };
 
 use fleche_core::fleche;
+
+use crate::item::noise;
 
 /// The number of bodies that ran, by scene.
 static RUNS: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
@@ -115,16 +116,10 @@ fn finished<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Returns text of `length` bytes, which differs for each number and does not repeat itself.
+/// Returns text of `length` bytes, which differs for each number, does not repeat itself and hardly compresses.
 pub(crate) fn text(x: u64, length: usize) -> String {
-    let mut text = String::with_capacity(length + 24);
-    let mut place = 0_u64;
-    while text.len() < length {
-        let _ = write!(text, "{x}.{place} ");
-        place += 1;
-    }
-    text.truncate(length);
-    text
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    noise(x, length).into_iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
 }
 
 fn runs() -> MutexGuard<'static, BTreeMap<u64, u64>> {

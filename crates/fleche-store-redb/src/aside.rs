@@ -129,17 +129,17 @@ impl Files {
     /// Returns whether the process that created the file was killed before redb wrote its magic number. redb first extends the
     /// new file with zeros, then writes the rest of its header.
     fn is_unfinished(&self) -> io::Result<bool> {
-        const PAGE: usize = 4096;
+        const PAGE: u32 = 4096;
         const LONGEST: u64 = 1 << 24;
         let length = fs::metadata(&self.file)?.len();
-        if !(PAGE as u64 + 1..=LONGEST).contains(&length) {
+        if !(u64::from(PAGE) + 1..=LONGEST).contains(&length) {
             return Ok(false);
         }
         let content = fs::read(&self.file)?;
         let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-        let (header, rest) = content.split_at(PAGE);
+        let (header, rest) = content.split_at(PAGE as usize);
         // The page size, which is part of the header, follows the magic number and 3 other bytes.
-        Ok(is_zero(rest) && is_zero(&header[..9]) && (is_zero(header) || header[12..16] == 4096_u32.to_le_bytes()))
+        Ok(is_zero(rest) && is_zero(&header[..9]) && (is_zero(header) || header[12..16] == PAGE.to_le_bytes()))
     }
 
     /// Opens the file and locks it as redb does. Returns `None` if another process has it open.

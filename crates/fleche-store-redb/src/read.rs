@@ -38,12 +38,11 @@ impl Inner {
         run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>,
     ) -> Result<T> {
         self.try_read(run).map_err(|error| {
-            let failed = self.failed(&error);
-            if is_damage(&error) {
-                damaged(&self.path, &entry(kind, digest), &error.to_string(), REPAIRED)
-            } else {
-                failed
+            if !is_damage(&error) {
+                return self.failed(&error);
             }
+            self.note(&error);
+            damaged(&self.path, &entry(kind, digest), &error.to_string(), REPAIRED)
         })
     }
 

@@ -5,11 +5,10 @@ use std::{
     io,
     mem::ManuallyDrop,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
-use fleche_core::store::Place;
+use fleche_core::{starter, store::Place};
 use sled::{Db, Tree};
 
 /// sled's handles to an open directory. Dropping the last one writes everything to disk and closes the directory.
@@ -74,7 +73,7 @@ fn on_another_thread<T: Send + 'static>(
     has_failed: impl Fn() -> bool,
 ) -> io::Result<Option<T>> {
     let (sender, result) = mpsc::channel();
-    thread::Builder::new().name("fleche-sled".to_owned()).spawn(move || sender.send(run()))?;
+    starter::spawn("fleche-sled", move || sender.send(run()))?;
     let begun = Instant::now();
     loop {
         match result.recv_timeout(LOOK_EVERY) {
