@@ -24,7 +24,7 @@ fn store_that_serves_wrong_bytes_is_caught() {
 
 #[test]
 fn store_that_loses_entries_is_caught_after_the_fault() {
-    let report = run_faults(backend!(LosesSomePuts), Fault::Once);
+    let report = run_faults(backend!(LosesEveryPut), Fault::Once);
     assert!(report.failures.iter().any(|failure| failure.contains("should be recorded")), "{report}");
 }
 

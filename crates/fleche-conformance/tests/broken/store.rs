@@ -23,6 +23,7 @@ use super::directory::Directory;
 pub(crate) enum Fault {
     None,
     LosesSomePuts,
+    LosesEveryPut,
     ReturnsWrongBytes,
     ForgetsRefresh,
     RefreshRacesRemoval,
@@ -228,7 +229,11 @@ impl ValueStore for Broken {
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         let _changing = self.directory.lock();
         let there = self.directory.contains(id);
-        let lost = self.has(Fault::LosesSomePuts) && id.as_bytes()[0].is_multiple_of(8);
+        let lost = match self.config.fault {
+            Fault::LosesSomePuts => id.as_bytes()[0].is_multiple_of(8),
+            Fault::LosesEveryPut => true,
+            _ => false,
+        };
         let kept = [Fault::ForgetsRefresh, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
         let kept = there && kept.contains(&self.config.fault);
         if lost || kept { Ok(()) } else { self.write(id, encoded) }
