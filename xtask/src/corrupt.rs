@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     for backend in arguments.selected.durable()? {
         let report = run_corruptions(backend, extent).map_err(|why| format!("{}: {why}", backend.name))?;
         let CorruptReport { files, tried, harmless, reported, refused, .. } = report;
-        let counts = [files, tried, harmless, reported, refused, report.unhealed.len(), report.failures.len()];
+        let counts = [files, tried, harmless, reported, refused, report.unrepaired.len(), report.failures.len()];
         rows.push(std::iter::once(backend.name.to_owned()).chain(counts.map(|count| count.to_string())).collect());
         let panicked = if let (Some(reason), false) = (panics_inside(backend.name), report.panicked.is_empty()) {
             println!("{}: {} internal panics, which are expected: {reason}", backend.name, report.panicked.len());
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
             report
                 .failures
                 .into_iter()
-                .chain(report.unhealed)
+                .chain(report.unrepaired)
                 .chain(panicked)
                 .map(|failure| format!("{}: {failure}", backend.name)),
         );

@@ -215,7 +215,7 @@ fn call(cache: &Cache, &(nth, kind): &(u64, u64)) -> Result<(), String> {
 
 /// Asks the store for what it contributes to a hit: the record summary.
 fn get(store: &dyn CallStore, key: &CallKey) -> Result<(), String> {
-    let found = store.brief(key).map_err(|error| error.to_string())?;
+    let found = store.summary(key).map_err(|error| error.to_string())?;
     black_box(found).map(drop).ok_or_else(|| "a record that was put is missing".to_owned())
 }
 

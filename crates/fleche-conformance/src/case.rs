@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{executors::Workplace, fixture::Fixture};
+use crate::{executors::ExecutorFixture, fixture::Fixture};
 
 /// One promise that a backend must keep. Each case runs with stores of its own in an empty directory.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct ExecutorCase {
     pub name: &'static str,
     /// The promise, in a sentence.
     pub description: &'static str,
-    pub(crate) test: fn(&Workplace),
+    pub(crate) test: fn(&ExecutorFixture),
 }
 
 /// A kind of case, whose cases can be selected by name and group.

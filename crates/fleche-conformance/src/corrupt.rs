@@ -14,7 +14,7 @@ use files::{Files, copy};
 use look::{Known, Outcome, look};
 
 /// The time limit for the check of one damaged copy.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// The number of failures after which the run ends.
 const ENOUGH: usize = 20;
 
@@ -41,7 +41,7 @@ pub struct CorruptReport {
     /// The number of copies that did not open, with an error.
     pub refused: usize,
     /// The damage after which the store does not record calls that are computed again, with a description of each.
-    pub unhealed: Vec<String>,
+    pub unrepaired: Vec<String>,
     /// The panics inside a store, each with the damage that caused it. The store or the cache turned them into errors.
     pub panicked: Vec<String>,
     /// The failures, each with the damage that caused it.
@@ -50,12 +50,12 @@ pub struct CorruptReport {
 
 impl fmt::Display for CorruptReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, tried, harmless, reported, refused, unhealed, panicked, failures } = self;
+        let Self { files, tried, harmless, reported, refused, unrepaired, panicked, failures } = self;
         write!(
             f,
             "{files} files damaged {tried} times: {harmless} harmless, {reported} reported, {refused} refused, {} unrepaired, \
              {} internal panics, {} failures",
-            unhealed.len(),
+            unrepaired.len(),
             panicked.len(),
             failures.len()
         )
@@ -75,7 +75,7 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
     let original = scratch.path().join("original");
     let known = {
         let original = original.clone();
-        within(PATIENCE, "write calls", move || Known::write(backend, &original)).and_then(|known| known)?
+        within(TIMEOUT, "write calls", move || Known::write(backend, &original)).and_then(|known| known)?
     };
     let known = Arc::new(known);
     let cannot = |what: &str, error: std::io::Error| format!("cannot {what} the files of a store: {error}");
@@ -94,7 +94,7 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
             Ok(Outcome::Harmless) => report.harmless += 1,
             Ok(Outcome::Reported) => report.reported += 1,
             Ok(Outcome::Refused) => report.refused += 1,
-            Ok(Outcome::Unhealed(why)) => report.unhealed.push(format!("{damage}: {why}")),
+            Ok(Outcome::Unrepaired(why)) => report.unrepaired.push(format!("{damage}: {why}")),
             Err(why) => report.failures.push(format!("{damage}: {why}")),
         }
         // Files that a timed-out check still uses stay until the whole scratch directory is removed.
@@ -112,5 +112,5 @@ fn look_at(
     known: &Arc<Known>,
 ) -> Result<(Outcome, Option<String>), String> {
     let (place, known) = (place.to_owned(), known.clone());
-    within(PATIENCE, "look at damage", move || look(backend, &place, &known)).and_then(|outcome| outcome)
+    within(TIMEOUT, "look at damage", move || look(backend, &place, &known)).and_then(|outcome| outcome)
 }

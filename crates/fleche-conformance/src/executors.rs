@@ -6,7 +6,7 @@ mod faults;
 mod loads;
 mod workplace;
 
-pub(crate) use workplace::Workplace;
+pub(crate) use workplace::ExecutorFixture;
 
 use crate::case::ExecutorCase;
 

@@ -16,7 +16,7 @@ pub use store::{FaultyCalls, FaultyValues};
 use crate::{capture::capture, fixture::Fixture, patience::within, peer::Program, subject::Scene};
 
 /// The time limit of one run of the script, which also suffices for slow stores.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// The number of failures after which the run ends.
 const ENOUGH: usize = 20;
 /// An upper limit for the number of operations of the script.
@@ -48,7 +48,7 @@ pub fn run_faults(backend: &'static BackendInfo, fault: Fault) -> FaultReport {
     for nth in 1..=MOST {
         let plan = Arc::new(Plan::new(fault, nth));
         let planned = plan.clone();
-        let outcome = within(PATIENCE, "faults", move || run_one(backend, &planned)).and_then(|outcome| outcome);
+        let outcome = within(TIMEOUT, "faults", move || run_one(backend, &planned)).and_then(|outcome| outcome);
         // Release operations that still hang after the time limit.
         plan.end();
         let struck = plan.has_struck();

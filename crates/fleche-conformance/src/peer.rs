@@ -16,7 +16,7 @@ use crate::{
     capture::capture,
     cases::{places, processes},
     item::Item,
-    shelf::{Calls, Shelf, Values},
+    shelf::{Calls, StoreKind, Values},
 };
 
 /// The environment variable that tells a peer the directory of its request.
@@ -161,7 +161,7 @@ impl Visit {
         }
     }
 
-    fn pay<S: Shelf>(&self, config: &S::Config) -> Outcome {
+    fn pay<S: StoreKind>(&self, config: &S::Config) -> Outcome {
         let visited = capture(|| {
             let opened = match S::try_open(config) {
                 Ok(opened) => opened,

@@ -6,7 +6,7 @@ use fleche_core::{executor::ExecutorInfo, store::BackendInfo};
 
 use crate::{
     case::ExecutorCase,
-    executors::Workplace,
+    executors::ExecutorFixture,
     fixture::Fixture,
     patience::within,
     peer::{Program, run_peer},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The time limit of a case, after which it is assumed to be deadlocked. No case needs a tenth of it.
-const PATIENCE: Duration = Duration::from_mins(10);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Runs the selected cases for a backend, one after the other.
 ///
@@ -48,7 +48,7 @@ pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<Execu
         .cases()
         .iter()
         .copied()
-        .map(|case| run_case(case.name, move || (case.test)(&Workplace::new(executor))));
+        .map(|case| run_case(case.name, move || (case.test)(&ExecutorFixture::new(executor))));
     Report { name: executor.name, outcomes: outcomes.collect() }
 }
 
@@ -85,6 +85,6 @@ fn panic_at_failure(of: &str, report: &Report) {
 
 fn run_case(case: &'static str, test: impl FnOnce() + Send + 'static) -> Outcome {
     let begun = Instant::now();
-    let failure = within(PATIENCE, case, test).err();
+    let failure = within(TIMEOUT, case, test).err();
     Outcome { case, seconds: begun.elapsed().as_secs_f64(), failure }
 }

@@ -1,10 +1,10 @@
-//! `Shelf`: the common interface of both kinds of store, so that a case is written once for values and records.
+//! `StoreKind`: the common interface of both kinds of store, so that a case is written once for values and records.
 
 use std::{fmt::Debug, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Result, ValueStore,
-    call::Brief,
+    call::RecordSummary,
     store::{CallStoreConfig, Entries, Reach, ValueStoreConfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{fixture::Fixture, item::Item, peer::Store};
 
 /// A store of either kind, with [`Item`]s as entries.
-pub(crate) trait Shelf: Sized + Send + Sync {
+pub(crate) trait StoreKind: Sized + Send + Sync {
     type Config: Serialize + DeserializeOwned + Clone + Debug;
 
     /// The word for an entry in messages.
@@ -98,7 +98,7 @@ pub(crate) trait Shelf: Sized + Send + Sync {
 /// A value store.
 pub(crate) struct Values(pub(crate) Arc<dyn ValueStore>);
 
-impl Shelf for Values {
+impl StoreKind for Values {
     type Config = Box<dyn ValueStoreConfig>;
     const ENTRY: &'static str = "value";
 
@@ -156,7 +156,7 @@ impl Shelf for Values {
 /// A call store.
 pub(crate) struct Calls(pub(crate) Arc<dyn CallStore>);
 
-impl Shelf for Calls {
+impl StoreKind for Calls {
     type Config = Box<dyn CallStoreConfig>;
     const ENTRY: &'static str = "record";
 
@@ -191,8 +191,8 @@ impl Shelf for Calls {
         let Some(found) = self.0.get(&item.key())? else { return Ok(false) };
         assert!(found == item.record(), "record {} is wrong: {found:?}", item.nth);
         // Another thread may have removed the record since.
-        if let Some(brief) = self.0.brief(&item.key())? {
-            assert!(brief == Brief::from(&found), "the summary of record {} is wrong: {brief:?}", item.nth);
+        if let Some(summary) = self.0.summary(&item.key())? {
+            assert!(summary == RecordSummary::from(&found), "the summary of record {} is wrong: {summary:?}", item.nth);
         }
         Ok(true)
     }

@@ -13,14 +13,14 @@ pub use crate::{
     error::Result,
     executor::isolate_in_process,
     function::{
-        Definition, Erased, Function, Loaded, Parameter, Patience, Portable, Registration, instance, stable_type_name,
+        Definition, Erased, Function, Loaded, Parameter, Portable, Registration, WaitPolicy, instance, stable_type_name,
     },
-    isolate::{Isolation, crosses, isolate, threads_have_directories},
+    isolate::{Isolation, assert_send, isolate, threads_have_directories},
     memo::{
-        Abilities, Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,
-        MutableProbe, NoCopy, NoEquality, NotMutable, NotQuick, Owned, Plan, QuickKey, QuickProbe, Reader, Recheck,
-        ResultProbe, StaysHere, WholeResult, abilities_of, codec, contains, evict, key, key_or_panic, load, load_boxed,
-        local_codec, look_up, rerun, tell_waits_of,
+        Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,
+        MutableProbe, NoCopy, NoEquality, NotMutable, NotScalar, Owned, Reader, Recheck, ResultKind, ResultProbe,
+        ScalarKey, ScalarProbe, StaysHere, TypeAbilities, WholeResult, abilities_of, codec, contains, evict, key,
+        key_or_panic, load, load_boxed, local_codec, look_up, rerun, set_long_wait,
     },
     query::Query,
 };

@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{claim::WaitsHere, fork, job, starter};
+use crate::{claim::WaiterThreadGuard, fork, job, starter};
 
 static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
 /// Notified when the earliest time has changed.
 static CHANGED: Condvar = Condvar::new();
 /// The time without an alarm after which the thread ends.
-const KEPT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 struct State {
     wakers: BTreeMap<(Instant, u64), Waker>,
@@ -28,12 +28,12 @@ fn lock() -> MutexGuard<'static, State> {
 
 /// A waker that will be woken at a given time. Dropping this cancels it.
 #[must_use = "dropping it cancels the alarm"]
-pub(crate) struct Alarm {
+pub(crate) struct Timer {
     at: Instant,
     number: u64,
 }
 
-impl Drop for Alarm {
+impl Drop for Timer {
     fn drop(&mut self) {
         if fork::is_child() {
             return;
@@ -45,7 +45,7 @@ impl Drop for Alarm {
 }
 
 /// Wakes the waker at this time or soon after it. Wakes it at once if the timer thread cannot be started.
-pub(crate) fn set(at: Instant, waker: &Waker) -> Alarm {
+pub(crate) fn set(at: Instant, waker: &Waker) -> Timer {
     let mut state = lock();
     state.next += 1;
     let number = state.next;
@@ -61,12 +61,12 @@ pub(crate) fn set(at: Instant, waker: &Waker) -> Alarm {
         drop(state);
         wakers.into_values().for_each(Waker::wake);
     }
-    Alarm { at, number }
+    Timer { at, number }
 }
 
-/// Wakes wakers as they become due. Returns after [`KEPT`] without any.
+/// Wakes wakers as they become due. Returns after [`KEEP_ALIVE`] without any.
 fn watch() {
-    let _waits = WaitsHere::begin();
+    let _waits = WaiterThreadGuard::begin();
     let mut state = lock();
     loop {
         let now = Instant::now();
@@ -81,7 +81,7 @@ fn watch() {
             state = lock();
             continue;
         }
-        let waited = CHANGED.wait_timeout(state, next.unwrap_or(KEPT)).unwrap_or_else(PoisonError::into_inner);
+        let waited = CHANGED.wait_timeout(state, next.unwrap_or(KEEP_ALIVE)).unwrap_or_else(PoisonError::into_inner);
         state = waited.0;
         if waited.1.timed_out() && state.wakers.is_empty() {
             state.watched = false;

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     alarm,
-    claim::WaitsHere,
+    claim::WaiterThreadGuard,
     error::{Error, Result},
     job, starter,
 };
@@ -29,7 +29,7 @@ const OVERDUE_PER_STORE: usize = 64;
 /// The maximum number of overdue operations. Further ones count against the limits.
 const OVERDUE: usize = 512;
 /// The time without work after which a thread ends.
-const KEPT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 /// Notified when there is work.
@@ -270,7 +270,7 @@ fn push(store: usize, work: Work) {
     }
 }
 
-/// Runs queued operations. Returns after [`KEPT`] without any, or if another thread has taken its place.
+/// Runs queued operations. Returns after [`KEEP_ALIVE`] without any, or if another thread has taken its place.
 fn serve() {
     let mut state = lock();
     state.idle -= 1;
@@ -294,8 +294,8 @@ fn serve() {
             continue;
         }
         state.idle += 1;
-        let waits = WaitsHere::begin();
-        let waited = CHANGED.wait_timeout_while(state, KEPT, |state| state.ready.is_empty());
+        let waits = WaiterThreadGuard::begin();
+        let waited = CHANGED.wait_timeout_while(state, KEEP_ALIVE, |state| state.ready.is_empty());
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         drop(waits);
         state.idle -= 1;

@@ -12,7 +12,7 @@ mod transport;
 pub(crate) use transport::decode;
 pub use {
     call::{BoundCall, Invoke, Parts, answer},
-    callable::{Callable, TupleArguments},
+    callable::{ArgsTuple, Callable},
     executable::{Executable, executable, layout},
     portable::{Descriptor, FunctionRef},
     transport::{

@@ -12,13 +12,15 @@ mod verify;
 #[doc(hidden)]
 pub use ask::is_timeout;
 pub(crate) use ask::{Operation, Unanswered};
-pub use collect::{Collected, Gc};
+pub use collect::{Gc, GcReport};
 pub use hot::HotTier;
-pub(crate) use hot::{FIRST_ID, Hot, HotKey, NearKey, get_near, get_near_unless_due, thread_ends};
+pub(crate) use hot::{
+    FIRST_ID, HotKey, SharedTier, TierKey, get_thread_local, get_thread_local_unless_due, thread_ends,
+};
 pub use stale::StalePolicy;
-pub use stats::{Skip, Stats};
-pub use transfer::Transferred;
-pub use verify::Verified;
+pub use stats::{SkipReason, Stats};
+pub use transfer::TransferReport;
+pub use verify::VerifyReport;
 
 use std::{
     any::Any,
@@ -31,7 +33,7 @@ use bytes::Bytes;
 use serde::de::{self, DeserializeOwned};
 
 use crate::{
-    call::{Brief, CallKey, Record, ValueRef},
+    call::{CallKey, Record, RecordSummary, ValueRef},
     claim::Flights,
     digest::Digest,
     encoding,
@@ -42,7 +44,7 @@ use crate::{
     mode::{Mode, mode},
     panics::contain,
     query::Query,
-    store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig, again_if_reopened},
+    store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig, retry_if_reopened},
 };
 use ask::Breakers;
 use stats::Counters;
@@ -58,7 +60,7 @@ use stats::Counters;
 /// A failing store costs a call only time: the body runs, its value is returned, and the failure is counted in
 /// [`Stats::faults`]. A store that fails three times in a row, or once by a timeout, is left alone for one second: calls do
 /// without the operation that fails (lookup, claim or record), and also without claims and records if lookups fail. Calls
-/// that are not recorded are counted under [`Skip::StoreLeftAlone`]. Then one call tries the store again; each failure doubles
+/// that are not recorded are counted under [`SkipReason::StoreLeftAlone`]. Then one call tries the store again; each failure doubles
 /// the pause, up to one minute.
 ///
 /// I/O errors, errors of the engine behind a store ([`Error::Backend`]) and panics count as failures; damaged entries and
@@ -75,7 +77,7 @@ struct Inner {
     values: ProcessLocal<Arc<dyn ValueStore>>,
     calls: ProcessLocal<Arc<dyn CallStore>>,
     settings: Settings,
-    hot: Hot,
+    hot: SharedTier,
     counters: Counters,
     /// Limits how often faults of the stores are logged.
     faults: Throttle,
@@ -155,7 +157,7 @@ impl Cache {
         self.anew_with(self.inner.settings, Breakers::with_clock(Arc::new(clock)))
     }
 
-    pub(crate) fn hot(&self) -> &Hot {
+    pub(crate) fn hot(&self) -> &SharedTier {
         &self.inner.hot
     }
 
@@ -191,11 +193,11 @@ impl Cache {
     /// Returns whether the stores have the record under this key and its result.
     pub fn contains(&self, key: &CallKey) -> Result<bool> {
         ensure_not_forked(|| THE_CACHE)?;
-        self.inner.calls.brief(key)?.map_or(Ok(false), |record| self.holds(&record))
+        self.inner.calls.summary(key)?.map_or(Ok(false), |record| self.holds(&record))
     }
 
     /// Returns whether the stores have the record's result.
-    pub(crate) fn holds(&self, record: &Brief) -> Result<bool> {
+    pub(crate) fn holds(&self, record: &RecordSummary) -> Result<bool> {
         record.result.stored().map_or(Ok(true), |digest| self.inner.values.contains(digest))
     }
 
@@ -204,7 +206,7 @@ impl Cache {
     /// For a function that returns a `Result`, `T` is its `Ok` type.
     pub fn load<T: DeserializeOwned>(&self, key: &CallKey) -> Result<Option<T>> {
         ensure_not_forked(|| THE_CACHE)?;
-        self.inner.calls.brief(key)?.map_or(Ok(None), |record| self.decode(&record.result))
+        self.inner.calls.summary(key)?.map_or(Ok(None), |record| self.decode(&record.result))
     }
 
     /// Returns the record under this key, or `None` if there is none.
@@ -239,9 +241,9 @@ impl Cache {
     pub fn evict(&self, key: &CallKey) -> Result<bool> {
         ensure_not_forked(|| THE_CACHE)?;
         // The code of a damaged record is unknown, which must not prevent the eviction of the call.
-        let code = self.inner.calls.brief(key).ok().flatten().map(|record| record.code);
+        let code = self.inner.calls.summary(key).ok().flatten().map(|record| record.code);
         let kept = self.remove_replaced(key, code);
-        let removed = again_if_reopened(1, |_| (), || self.inner.calls.remove(key, None));
+        let removed = retry_if_reopened(1, |_| (), || self.inner.calls.remove(key, None));
         self.forget();
         Ok(kept? | removed?)
     }
@@ -251,7 +253,7 @@ impl Cache {
         ensure_not_forked(|| THE_CACHE)?;
         let mut removed = false;
         for code in codes {
-            removed |= again_if_reopened(1, |_| (), || self.inner.calls.remove(&key.of_replaced(&code), None))?;
+            removed |= retry_if_reopened(1, |_| (), || self.inner.calls.remove(&key.of_replaced(&code), None))?;
         }
         Ok(removed)
     }
@@ -268,7 +270,7 @@ impl Cache {
             match found {
                 Ok((key, record)) => {
                     evicted +=
-                        u64::from(again_if_reopened(1, |_| (), || self.inner.calls.remove(&key, Some(&record)))?);
+                        u64::from(retry_if_reopened(1, |_| (), || self.inner.calls.remove(&key, Some(&record)))?);
                     self.forget();
                 }
                 Err(Error::Damaged { .. }) => {}
@@ -285,29 +287,29 @@ impl Cache {
     }
 
     /// Returns the counts of this handle and its clones, from all threads of this process, and from workers in other processes as
-    /// far as their executor [reports](Self::count_elsewhere) them.
+    /// far as their executor [reports](Self::merge_stats) them.
     pub fn stats(&self) -> Stats {
         self.inner.counters.sum()
     }
 
     /// Adds the counts of a worker for this cache. For executors whose workers are in other processes.
-    pub fn count_elsewhere(&self, stats: &Stats) {
-        if stats.forgotten > 0 {
-            Hot::forget();
+    pub fn merge_stats(&self, stats: &Stats) {
+        if stats.invalidations > 0 {
+            SharedTier::forget();
         }
         self.inner.counters.add(stats);
     }
 
     /// Empties the [hot tiers](Self::hot_tier) of this process, so that they do not serve results that another process has
     /// evicted. For executors whose workers are in other processes.
-    pub fn cool(&self) {
-        Hot::forget();
+    pub fn invalidate_hot(&self) {
+        SharedTier::forget();
     }
 
     /// Empties the hot tiers after something was evicted or replaced.
     pub(crate) fn forget(&self) {
-        Hot::forget();
-        self.inner.counters.forgotten();
+        SharedTier::forget();
+        self.inner.counters.invalidations();
     }
 
     pub(crate) fn is_void(&self) -> bool {
@@ -401,7 +403,7 @@ impl Inner {
             values: ProcessLocal::new(values),
             calls: ProcessLocal::new(calls),
             settings: Settings { void: settings.void || mode == Mode::Off, hot, ..settings },
-            hot: Hot::new(hot),
+            hot: SharedTier::new(hot),
             counters: Counters::default(),
             faults: Throttle::new(),
             breakers,

@@ -9,5 +9,5 @@ pub use crate::metadata::Timestamp;
 pub use function_id::FunctionId;
 pub use key::{Argument, CallKey};
 pub(crate) use key::{Identity, Reference};
-pub use record::{Brief, Record, RecordFields, Writer};
+pub use record::{Record, RecordFields, RecordSummary, Writer};
 pub use value_ref::{INLINE_LIMIT, InlineBytes, ValueRef};

@@ -10,17 +10,17 @@ mod stall;
 mod sync;
 mod table;
 
+pub(crate) use chain::{CycleCheck, look};
 #[doc(hidden)]
-pub use chain::{Published, owner_here};
-pub(crate) use chain::{Sight, look};
+pub use chain::{PublishedWait, owner_here};
 #[doc(hidden)]
-pub use flight::{Boarded, Cargo, End, Flight, Flights, Leader, Moment, Route, Waiting, board};
-pub(crate) use graph::with_parents;
+pub use flight::{CallId, End, Epoch, Flight, Flights, Leader, Role, SharedResult, Waiter, join_call};
+pub(crate) use graph::with_enclosing;
 pub(crate) use polled::{Unpolled, noting};
 pub(crate) use quiet::this_thread;
 #[doc(hidden)]
-pub use quiet::{Counted, ListensHere, Owed, WaitsHere};
-pub(crate) use stall::{Stall, look_for_stall};
+pub use quiet::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
+pub(crate) use stall::{DeadlockCheck, find_deadlock};
 
 pub use lease::{Clock, LeaseTable, Leases};
 
@@ -71,7 +71,7 @@ pub trait Held: Send + Sync {
     /// Returns whether the claim was lost although it was not released, such as a lease whose holder was suspended for
     /// longer than the lease lasts. A result computed under a lost claim is recorded only if no record exists. The
     /// default returns `false`.
-    fn is_late(&self) -> bool {
+    fn is_expired(&self) -> bool {
         false
     }
 

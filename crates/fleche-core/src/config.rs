@@ -11,7 +11,7 @@ mod trust;
 pub(crate) use fallback::{Fallback, fallback};
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
 pub(crate) use named::{ignore, new_memory};
-pub(crate) use origin::Elsewhere;
+pub(crate) use origin::SearchRootOverride;
 #[doc(hidden)]
 pub use origin::directory;
 pub use trust::MAX_CONFIG_LEN;

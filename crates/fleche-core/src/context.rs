@@ -11,8 +11,8 @@ pub use assigned::{assigned_gpus, with_assigned_gpus};
 pub(crate) use binding::Moves;
 pub(crate) use default::default_changed;
 pub(crate) use hot::hot_tier;
-pub(crate) use missed::is_missed;
-pub use missed::with_missed;
+pub(crate) use missed::is_known_miss;
+pub use missed::with_known_miss;
 pub use {
     binding::{Binding, BindingConfig, WeakBinding},
     default::set_default_cache,
@@ -29,7 +29,7 @@ use std::{
 use crate::{
     cache::{Cache, thread_ends},
     call::CallKey,
-    claim::{Flight, Flights, with_parents},
+    claim::{Flight, Flights, with_enclosing},
     fork,
     metadata::{Kinds, MetadataKind, Runtime},
 };
@@ -239,8 +239,8 @@ pub(crate) fn flights() -> Flights {
 
 /// Returns the keys of the calls whose bodies cannot end before the current work of this thread does. For stores that
 /// are accessed through another process.
-pub fn calls_within() -> Vec<CallKey> {
-    with_parents(&flights()).iter().map(|flight| flight.route().key).collect()
+pub fn enclosing_calls() -> Vec<CallKey> {
+    with_enclosing(&flights()).iter().map(|flight| flight.route().key).collect()
 }
 
 /// Makes the work on this thread part of the body of this in-flight call until the guard is dropped.
@@ -249,7 +249,7 @@ pub(crate) fn within(flight: &Arc<Flight>) -> Guard {
 }
 
 /// Runs the closure as on a thread with nothing entered. For executors that run one task within another.
-pub fn afresh<R>(run: impl FnOnce() -> R) -> R {
+pub fn with_empty_context<R>(run: impl FnOnce() -> R) -> R {
     let _nothing = enter(Entry::Nothing);
     run()
 }
@@ -302,14 +302,14 @@ impl Tag {
 /// The kinds of metadata that are collected for every call computed while this is entered.
 #[derive(Clone, Debug)]
 #[must_use = "nothing changes until it is entered"]
-pub struct Collect(Kinds);
+pub struct MetadataScope(Kinds);
 
 /// Chooses the kinds of metadata, replacing those chosen by outer guards: `collect([Arc::new(Runtime)]).enter()`.
-pub fn collect(kinds: impl IntoIterator<Item = Arc<dyn MetadataKind>>) -> Collect {
-    Collect(kinds.into_iter().collect())
+pub fn collect(kinds: impl IntoIterator<Item = Arc<dyn MetadataKind>>) -> MetadataScope {
+    MetadataScope(kinds.into_iter().collect())
 }
 
-impl Collect {
+impl MetadataScope {
     /// Collects these kinds on this thread until the guard is dropped.
     pub fn enter(self) -> Guard {
         enter(Entry::Kinds(self.0))

@@ -14,7 +14,7 @@ mod with;
 mod work;
 mod wrapped;
 
-pub use amid::amid;
+pub use amid::run_nested;
 pub use ext::{ExecutorExt, SubmittedResult};
 pub use isolated::{Isolate, Isolator, isolate_in_process};
 pub use map::Map;

@@ -6,7 +6,7 @@ mod remembered;
 mod travelling;
 
 pub use places::expecting_files;
-pub use travelling::{KnownFile, noting_files};
+pub use travelling::{KnownFile, record_files};
 
 use std::{
     ops::Deref,

@@ -21,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, Hot, Skip, StalePolicy},
+    cache::{Cache, SharedTier, SkipReason, StalePolicy},
     call::{CallKey, FunctionId, Identity},
     digest::Digest,
     error::Result,
@@ -47,7 +47,7 @@ pub struct Definition {
     /// The parameters in declaration order.
     pub parameters: &'static [Parameter],
     /// How long its calls wait for another caller that computes the same call.
-    pub patience: Patience,
+    pub patience: WaitPolicy,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
     /// Whether its results are kept in the hot tier.
@@ -67,7 +67,7 @@ pub struct Parameter {
 
 /// How long calls wait for another caller that computes the same call.
 #[derive(Clone, Copy, Debug)]
-pub enum Patience {
+pub enum WaitPolicy {
     /// Until that call has ended.
     Endless,
     /// For this long; then they compute too.
@@ -210,22 +210,22 @@ impl Function {
     /// Called when another instance with the same name appears: from now on, neither is recorded or looked up.
     fn lose_its_name(&self) {
         self.state.name_is_lost.store(true, Relaxed);
-        Hot::forget();
+        SharedTier::forget();
     }
 
     /// Returns why its calls are neither looked up nor recorded, or `None` if they are.
-    pub(crate) fn refusal(&self) -> Option<Skip> {
+    pub(crate) fn refusal(&self) -> Option<SkipReason> {
         if !self.has_its_name_alone() {
-            return Some(Skip::NameClaimedTwice);
+            return Some(SkipReason::NameClaimedTwice);
         }
-        self.state.is_unstable.load(Relaxed).then_some(Skip::ArgumentNotStable)
+        self.state.is_unstable.load(Relaxed).then_some(SkipReason::ArgumentNotStable)
     }
 
     /// Called when an argument has failed the stability check. Unchecked calls may have been recorded under keys that do
     /// not distinguish them, so from now on this process looks up and records none of its calls.
     pub(crate) fn stop_recording(&self) {
         self.state.is_unstable.store(true, Relaxed);
-        Hot::forget();
+        SharedTier::forget();
     }
 
     /// Counts a miss. Returns whether to check the encodings of this call's arguments: on misses 1, 2, 4, 8, …, and if

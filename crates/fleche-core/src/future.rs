@@ -37,7 +37,7 @@ pub trait FutureExt: Future + Sized {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     fn in_cache(self, cache: Cache) -> InCache<Self> {
-        InCache(Under::new(Binding::carrying(cache), self))
+        InCache(ContextFuture::new(Binding::carrying(cache), self))
     }
 }
 
@@ -45,7 +45,7 @@ impl<F: Future> FutureExt for F {}
 
 /// A future with its own cache; see [`FutureExt::in_cache`].
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct InCache<F>(Under<F>);
+pub struct InCache<F>(ContextFuture<F>);
 
 impl<F: Future> Future for InCache<F> {
     type Output = F::Output;
@@ -63,18 +63,18 @@ impl<F> fmt::Debug for InCache<F> {
 
 /// A future that is polled with a binding active. The binding is left at the end of each poll, so other futures on the
 /// thread never see it.
-pub(crate) struct Under<F> {
+pub(crate) struct ContextFuture<F> {
     binding: Binding,
     future: Pin<Box<F>>,
 }
 
-impl<F> Under<F> {
+impl<F> ContextFuture<F> {
     pub(crate) fn new(binding: Binding, future: F) -> Self {
         Self { binding, future: Box::pin(future) }
     }
 }
 
-impl<F: Future> Future for Under<F> {
+impl<F: Future> Future for ContextFuture<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {

@@ -8,9 +8,9 @@ use std::{fmt, io, path::Path, sync::OnceLock, thread};
 use crate::{
     context::{Binding, assigned_gpus, with_assigned_gpus},
     metadata,
-    panics::{Carried, carry},
+    panics::{CaughtPanic, carry},
     starter,
-    waiting::Continued,
+    waiting::InheritedWorker,
 };
 pub(crate) use directory::PrivateDirectory;
 
@@ -35,7 +35,7 @@ pub trait Crossing: Send {}
 impl<T: Send> Crossing for T {}
 
 /// Requires the bound at the place of a parameter's type.
-pub const fn crosses<T: Crossing>() {}
+pub const fn assert_send<T: Crossing>() {}
 
 /// Returns whether threads of this process can have their own working directories. The system's answer is cached; a
 /// failure to start a thread is not.
@@ -91,9 +91,9 @@ fn on_a_thread<R: Send>(
     binding: Binding,
     directory: &Path,
     body: impl FnOnce() -> R + Send,
-) -> io::Result<Result<R, Carried>> {
+) -> io::Result<Result<R, CaughtPanic>> {
     let (log, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
-    let (gpus, working) = (assigned_gpus(), &Continued::here());
+    let (gpus, working) = (assigned_gpus(), &InheritedWorker::here());
     let name = thread::current().name().unwrap_or("isolated").to_owned();
     let run = move || -> io::Result<_> {
         move_into(directory)?;

@@ -23,7 +23,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::waiting::{JobId, Mark, Spot};
+use crate::waiting::{JobId, QueueSlot, SlotCell};
 use shared::Shared;
 
 /// The type-erased result of a call, as it is passed between threads.
@@ -36,7 +36,7 @@ pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 pub type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
 
 /// The owner of calls that have not started: an executor, which is notified when their jobs are cancelled.
-pub trait Recall: Send + Sync {
+pub trait CancelHook: Send + Sync {
     /// Revokes the call of this job, which has been dispatched, so that it does not start. Returns whether it was
     /// revoked: then it is held until [`cancelled`](Self::cancelled) is called. May block, but only for a short time.
     fn recall(&self, job: JobId) -> bool;
@@ -47,7 +47,7 @@ pub trait Recall: Send + Sync {
 }
 
 /// A payload from another process: the encoded result.
-struct FromElsewhere(Bytes);
+struct EncodedPayload(Bytes);
 
 /// The future result of a submitted call. It is also a `Future`, for any runtime.
 ///
@@ -82,7 +82,7 @@ pub(crate) fn promise<T>(unpack: Unpack<T>, decode: Option<Decode<T>>) -> (Promi
 
 /// Converts a payload to the result, and decodes it if it came from another process.
 fn read<T>(payload: Payload, unpack: Unpack<T>, decode: Option<Decode<T>>) -> Result<T, JobError> {
-    match (payload.downcast::<FromElsewhere>(), decode) {
+    match (payload.downcast::<EncodedPayload>(), decode) {
         (Ok(encoded), Some(decode)) => decode(&encoded.0),
         (Ok(_), None) => Err(JobError::rejected("the result came from another process, and this job cannot decode it")),
         (Err(payload), _) => unpack(payload),
@@ -173,13 +173,13 @@ impl<T> Job<T> {
     }
 
     /// Starts the call if it is queued in this thread's own pool: on this thread if necessary.
-    pub(crate) fn hasten(&self) {
-        self.shared.hasten();
+    pub(crate) fn run_or_prioritize(&self) {
+        self.shared.run_or_prioritize();
     }
 
     /// Makes this thread's own pool start the call before others, if it is queued there.
-    pub(crate) fn prefer(&self) {
-        self.shared.prefer();
+    pub(crate) fn prioritize(&self) {
+        self.shared.prioritize();
     }
 
     /// Returns the pool that holds the job's task, if one does.
@@ -249,12 +249,12 @@ impl Promise {
 
     /// Completes the job with an encoded result from another process.
     pub(crate) fn keep_encoded(self, outcome: Result<Bytes, JobError>) {
-        self.keep(outcome.map(|encoded| Box::new(FromElsewhere(encoded)) as _));
+        self.keep(outcome.map(|encoded| Box::new(EncodedPayload(encoded)) as _));
     }
 
     /// Like [`keep_encoded`](Self::keep_encoded), but only if this runs nothing except wakers. Returns whether it did.
-    pub(crate) fn keep_unheard(&self, outcome: Result<Bytes, JobError>) -> bool {
-        self.0.finish_unheard(outcome.map(|encoded| Box::new(FromElsewhere(encoded)) as _)).is_ok()
+    pub(crate) fn try_complete_inline(&self, outcome: Result<Bytes, JobError>) -> bool {
+        self.0.try_finish_inline(outcome.map(|encoded| Box::new(EncodedPayload(encoded)) as _)).is_ok()
     }
 
     pub(crate) fn start(&self) -> bool {
@@ -267,8 +267,8 @@ impl Promise {
     }
 
     /// Sets the owner that is notified when the job is cancelled.
-    pub(crate) fn held_by(&self, by: Weak<dyn Recall>) {
-        self.0.held_by(by);
+    pub(crate) fn on_cancel(&self, by: Weak<dyn CancelHook>) {
+        self.0.on_cancel(by);
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -281,12 +281,12 @@ impl Promise {
     }
 
     /// Records where a pool holds the task.
-    pub(crate) fn put(&self, spot: Spot) {
+    pub(crate) fn put(&self, spot: QueueSlot) {
         self.0.marked.mark().set(spot);
     }
 
     /// Records that the task ends together with the task of `leader`.
-    pub(crate) fn follow(&self, leader: Arc<Mark>) {
+    pub(crate) fn follow(&self, leader: Arc<SlotCell>) {
         self.0.marked.follow(leader);
     }
 

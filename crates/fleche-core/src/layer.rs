@@ -41,7 +41,7 @@
 //!
 //! A layer has the smallest [reach](crate::store::Reach) of its stores. A pool and a read-only store refuse writes with
 //! [`Error::Refused`](crate::Error::Refused). Function calls still return their results, and are counted as
-//! [`Skip::StoreRefused`](crate::Skip::StoreRefused).
+//! [`SkipReason::StoreRefused`](crate::SkipReason::StoreRefused).
 
 #[cfg(feature = "zstd")]
 mod compressed;

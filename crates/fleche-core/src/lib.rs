@@ -63,7 +63,7 @@
 //! |---|---|---|
 //! | `hit` | `DEBUG` | `from`: `thread-local tier`, `shared tier`, `store`, or `another call` if this one waited for it |
 //! | `miss` | `DEBUG` | `reason`: `not recorded`, `recorded by other code`, `recorded without fields of the result`, `recorded with another type of result`, `rerun` |
-//! | `skip`: the call is not recorded | `DEBUG` | `reason`: the [`Skip`] as text; no `key` if there is none |
+//! | `skip`: the call is not recorded | `DEBUG` | `reason`: the [`SkipReason`] as text; no `key` if there is none |
 //! | `waiting for the same call in this process` | `DEBUG` | `process`; `age`: how long it has run |
 //! | `waiting for the same call in another process` | `INFO` | `host`, `process`, `age` of the process that computes it |
 //! | `the wait has lasted too long`: the call computes too | `DEBUG` | |
@@ -133,7 +133,7 @@ pub mod encoding {
 }
 
 pub use bound::{Bound, BoundCall};
-pub use cache::{Cache, Skip, Stats};
+pub use cache::{Cache, SkipReason, Stats};
 pub use call::{CallKey, FunctionId, Record, ValueRef};
 pub use config::CacheConfig;
 pub use context::{active_cache, collect, set_default_cache, tag};

@@ -27,17 +27,18 @@ pub use hit::load_boxed;
 pub use ignored::{CarriedByBoundCalls, IgnoredProbe, StaysHere};
 pub use mutable::{MutableProbe, NotMutable};
 pub use plan::{
-    Abilities, AbilityProbe, NoCopy, NoEquality, Plan, Recordable, ResultProbe, WholeProbe, WholeResult, abilities_of,
+    AbilityProbe, NoCopy, NoEquality, Recordable, ResultKind, ResultProbe, TypeAbilities, WholeProbe, WholeResult,
+    abilities_of,
 };
-pub use quick::{NotQuick, QuickKey, QuickProbe};
-pub use turn::tell_waits_of;
+pub use quick::{NotScalar, ScalarKey, ScalarProbe};
+pub use turn::set_long_wait;
 
 use std::time::Instant;
 
 use crate::{
-    cache::{Cache, Hot, Skip},
+    cache::{Cache, SharedTier, SkipReason},
     call::CallKey,
-    claim::Moment,
+    claim::Epoch,
     context,
     error::{Error, Result},
     fork,
@@ -48,11 +49,11 @@ use crate::{
 };
 use arguments::Call;
 use events::Missing;
-use hit::{Looked, Served, hit};
+use hit::{LookupResult, ServedHit, hit};
 use plan::{Access, ResultCodec};
 use recording::Recording;
 use stale::Replaces;
-use turn::{Before, Right, Turn, Wanted, take_turn};
+use turn::{Before, ComputePermit, Decision, PendingCall, single_flight};
 
 /// The outcome of a lookup.
 #[must_use]
@@ -67,7 +68,7 @@ pub enum Found<R, T: 'static> {
 /// A call whose body has to run.
 #[must_use]
 pub struct Miss<R, T: 'static> {
-    plan: Plan<R, T>,
+    plan: ResultKind<R, T>,
     /// `None` if nothing will be recorded.
     recording: Option<Recording>,
 }
@@ -81,28 +82,28 @@ pub struct Miss<R, T: 'static> {
 #[inline]
 pub fn look_up<R, T: Send + Sync + 'static>(
     function: &'static Function,
-    plan: impl Fn() -> Plan<R, T>,
-    quick: impl FnOnce(&mut QuickKey) -> bool,
+    plan: impl Fn() -> ResultKind<R, T>,
+    quick: impl FnOnce(&mut ScalarKey) -> bool,
     encode: impl FnOnce(&mut Arguments),
     guard: impl FnOnce(&mut Guard<'_>),
     checks: &'static [Recheck],
 ) -> Found<R, T> {
     let tier = if function.definition.hot { context::hot_tier() } else { None };
-    let mut words = QuickKey::NONE;
+    let mut words = ScalarKey::NONE;
     let arguments = match tier {
-        Some(tier) if quick(&mut words) => match hot::get_quick(function, plan().codec, tier, &words) {
+        Some(tier) if quick(&mut words) => match hot::get_scalar(function, plan().codec, tier, &words) {
             Some(value) => {
                 events::hit_without_key(function, events::from::THREAD, encode);
                 Ok(value)
             }
-            None => Err(Some(with_quick(&words, encode))),
+            None => Err(Some(with_scalar_key(&words, encode))),
         },
         Some(tier) => by_encoding(function, plan().codec, tier, encode),
         None => Err(encoded(function, &context::active(), encode)),
     };
     match arguments {
         Ok(value) => Found::Hit((plan().wrap)(value)),
-        Err(Some(arguments)) => look_further(function, plan(), arguments, guard, checks),
+        Err(Some(arguments)) => look_up_slow(function, plan(), arguments, guard, checks),
         Err(None) => Found::Miss(Miss { plan: plan(), recording: None }),
     }
 }
@@ -118,24 +119,24 @@ fn by_encoding<T: 'static>(
 ) -> Result<T, Option<Arguments>> {
     Arguments::with(|arguments| {
         arguments.fill(encode);
-        let value = hot::get_near(function, codec, tier, arguments)?;
+        let value = hot::get_thread_local(function, codec, tier, arguments)?;
         events::hit_of(function, events::from::THREAD, arguments);
         Some(value)
     })
 }
 
 #[inline(never)]
-fn with_quick(quick: &QuickKey, encode: impl FnOnce(&mut Arguments)) -> Arguments {
+fn with_scalar_key(quick: &ScalarKey, encode: impl FnOnce(&mut Arguments)) -> Arguments {
     let mut arguments = Arguments::new();
     arguments.fill(encode);
-    arguments.with_quick(quick.clone())
+    arguments.with_scalar_key(quick.clone())
 }
 
 /// Looks up a call that the thread-local tier does not have.
 #[inline(never)]
-fn look_further<R, T: Send + Sync + 'static>(
+fn look_up_slow<R, T: Send + Sync + 'static>(
     function: &'static Function,
-    plan: Plan<R, T>,
+    plan: ResultKind<R, T>,
     mut arguments: Arguments,
     guard: impl FnOnce(&mut Guard<'_>),
     checks: &'static [Recheck],
@@ -157,12 +158,12 @@ fn look_further<R, T: Send + Sync + 'static>(
         return miss(None);
     }
     let is_rerun = context::is_rerun();
-    if !is_rerun && let Some(value) = hot::get_far(function, plan.codec, &cache, &arguments) {
+    if !is_rerun && let Some(value) = hot::get_shared(function, plan.codec, &cache, &arguments) {
         events::hit_of(function, events::from::SHARED, &mut arguments);
         return serve(value, &arguments, guard, true);
     }
-    let Some(call) = keyed(function, &cache, &mut arguments) else { return miss(None) };
-    let before = Moment::now(turn::route(&cache, &call.key));
+    let Some(call) = compute_key(function, &cache, &mut arguments) else { return miss(None) };
+    let before = Epoch::now(turn::route(&cache, &call.key));
     let rerun = is_rerun.then(|| Before::new(&cache, &call.key));
     let mut missing = Missing::Rerun;
     if !is_rerun {
@@ -171,8 +172,8 @@ fn look_further<R, T: Send + Sync + 'static>(
             return serve(value, &arguments, guard, true);
         }
         // The pool that submitted the call has looked it up already, and coalesces equal calls.
-        let known = context::is_missed(&call.key);
-        let generation = Hot::generation();
+        let known = context::is_known_miss(&call.key);
+        let generation = SharedTier::generation();
         if known {
             cache.counters().miss();
             events::miss(function, &call.key, Missing::Known);
@@ -181,11 +182,11 @@ fn look_further<R, T: Send + Sync + 'static>(
             return miss(recording.map(|recording| Recording { replaces, ..recording }));
         }
         match hit(function, plan.codec, &cache, &call.key) {
-            Looked::Hit(Served { value, bytes, .. }) => {
+            LookupResult::Hit(ServedHit { value, bytes, .. }) => {
                 hot::keep_read(function, plan.codec, &cache, (&arguments, &call.key), (&value, bytes), generation);
                 return serve(value, &arguments, guard, true);
             }
-            Looked::Miss(why) => missing = why,
+            LookupResult::Miss(why) => missing = why,
         }
         cache.counters().miss();
     }
@@ -195,20 +196,21 @@ fn look_further<R, T: Send + Sync + 'static>(
         Access::Later(_) => None,
         Access::Now(_) => {
             let rerun = rerun.as_ref();
-            let wanted = Wanted { function, cache: &cache, key: call.key, codec: plan.codec, before, missing, rerun };
-            match take_turn(wanted) {
-                Turn::Theirs(value, counted) => {
+            let wanted =
+                PendingCall { function, cache: &cache, key: call.key, codec: plan.codec, before, missing, rerun };
+            match single_flight(wanted) {
+                Decision::Theirs(value, counted) => {
                     if is_rerun {
                         // The hot tier may still hold the result from before the rerun.
                         cache.forget();
                     }
                     return serve(value, &arguments, guard, counted);
                 }
-                Turn::Mine(right, found) => {
+                Decision::Mine(right, found) => {
                     missing = found;
                     Some(right)
                 }
-                Turn::Alone => None,
+                Decision::Alone => None,
             }
         }
     };
@@ -218,7 +220,7 @@ fn look_further<R, T: Send + Sync + 'static>(
 }
 
 /// Returns what the record of a call will replace, as far as the lookup has shown. Called before the body runs.
-fn replaces(function: &'static Function, cache: &Cache, missing: Missing, right: Option<&Right>) -> Replaces {
+fn replaces(function: &'static Function, cache: &Cache, missing: Missing, right: Option<&ComputePermit>) -> Replaces {
     match (missing, right) {
         (Missing::Unfit(why), _) => {
             stale::runs_again(function, cache, why);
@@ -240,7 +242,7 @@ fn replaces(function: &'static Function, cache: &Cache, missing: Missing, right:
 /// Returns the call's key and references together with its arguments, or `None` if the call will run without the cache.
 fn admit(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut Arguments)) -> Option<(Call, Arguments)> {
     let mut arguments = encoded(function, cache, encode)?;
-    Some((keyed(function, cache, &mut arguments)?, arguments))
+    Some((compute_key(function, cache, &mut arguments)?, arguments))
 }
 
 /// Returns whether the function's calls may be looked up and recorded. If the function itself is refused, counts the reason.
@@ -270,11 +272,11 @@ fn encoded(function: &'static Function, cache: &Cache, encode: impl FnOnce(&mut 
 }
 
 /// Returns the call's key and references, or `None` if an argument cannot be encoded, which is counted.
-fn keyed(function: &'static Function, cache: &Cache, arguments: &mut Arguments) -> Option<Call> {
+fn compute_key(function: &'static Function, cache: &Cache, arguments: &mut Arguments) -> Option<Call> {
     match arguments.call(function) {
         Ok(call) => Some(call),
         Err(error) => {
-            events::skip(function, cache, None, Skip::ArgumentNotEncodable);
+            events::skip(function, cache, None, SkipReason::ArgumentNotEncodable);
             if function.warns(Warning::ArgumentNotEncodable) {
                 crate::log::warn!(function = function.name(), %error, "the call runs without the cache");
             }
@@ -310,7 +312,7 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
         let started = Instant::now();
         let collecting = Collecting::begin(context::metadata());
         let result = {
-            let _within = recording.right.as_ref().map(Right::begin);
+            let _within = recording.right.as_ref().map(ComputePermit::begin);
             body()
         };
         match plan.access {
@@ -367,7 +369,11 @@ fn owns_records(function: &'static Function) -> bool {
 
 /// Returns the recorded result from the active cache, in the function's declared return type, or `None` if the call is
 /// not a hit.
-pub fn load<R, T>(function: &'static Function, plan: &Plan<R, T>, key: Result<CallKey>) -> Result<Option<R>, Error> {
+pub fn load<R, T>(
+    function: &'static Function,
+    plan: &ResultKind<R, T>,
+    key: Result<CallKey>,
+) -> Result<Option<R>, Error> {
     if !owns_records(function) {
         return Ok(None);
     }

@@ -140,7 +140,7 @@ fn watch_locations() {
 }
 
 /// A panic with its location, to be resumed on another thread.
-pub(crate) struct Carried {
+pub(crate) struct CaughtPanic {
     payload: Box<dyn Any + Send>,
     location: Option<String>,
 }
@@ -151,7 +151,7 @@ pub(crate) struct Carried {
 /// # Errors
 /// Returns the panic.
 #[inline]
-pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
+pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, CaughtPanic> {
     if !WATCHES.load(Relaxed) {
         watch_locations();
     }
@@ -168,9 +168,9 @@ pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, Carried> {
 
 #[cold]
 #[inline(never)]
-fn carried(payload: Box<dyn Any + Send>, before: Before) -> Carried {
+fn carried(payload: Box<dyn Any + Send>, before: Before) -> CaughtPanic {
     let location = LOCATION.try_with(|kept| kept.replace(before.0)).ok().flatten();
-    Carried { payload, location }
+    CaughtPanic { payload, location }
 }
 
 /// The location of an earlier panic of this thread, which must be restored: the panic was caught by other code, or it is being
@@ -204,7 +204,7 @@ fn put_location_back(location: Option<String>) {
     let _ = LOCATION.try_with(|kept| kept.replace(location));
 }
 
-impl Carried {
+impl CaughtPanic {
     /// Creates a panic that was reported by another process.
     pub(crate) fn from_elsewhere(message: String, location: Option<String>) -> Self {
         Self { payload: Box::new(message), location }

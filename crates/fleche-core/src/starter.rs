@@ -17,7 +17,7 @@ use crate::fork;
 type Start = Box<dyn FnOnce() + Send>;
 
 /// The channel to the spawner. It is set before the first thread of this process gets a private working directory.
-static STARTER: OnceLock<Sender<Start>> = OnceLock::new();
+static SPAWNER: OnceLock<Sender<Start>> = OnceLock::new();
 
 /// Starts a thread in the program's working directory. It inherits nothing from the calling thread. Callable under any
 /// lock, because the spawner takes none.
@@ -28,7 +28,7 @@ pub fn spawn<R: Send + 'static>(name: &str, run: impl FnOnce() -> R + Send + 'st
     let builder = Builder::new().name(name.to_owned());
     // Without a spawner, no thread has a private working directory yet. A forked child does not have the spawner
     // thread.
-    let Some(starter) = STARTER.get().filter(|_| !fork::is_child()) else { return builder.spawn(run) };
+    let Some(starter) = SPAWNER.get().filter(|_| !fork::is_child()) else { return builder.spawn(run) };
     let (tell, answer) = channel();
     let start = move || {
         // The caller waits for the answer.
@@ -45,13 +45,13 @@ pub fn spawn<R: Send + 'static>(name: &str, run: impl FnOnce() -> R + Send + 'st
 /// # Errors
 /// Fails if the system cannot start a thread.
 pub(crate) fn prepare() -> io::Result<()> {
-    if STARTER.get().is_some() {
+    if SPAWNER.get().is_some() {
         return Ok(());
     }
     let (starter, wanted) = channel::<Start>();
     Builder::new().name("fleche-starter".to_owned()).spawn(move || wanted.into_iter().for_each(|start| start()))?;
     // If another thread was faster, its spawner stays and this one ends.
-    let _ = STARTER.set(starter);
+    let _ = SPAWNER.set(starter);
     Ok(())
 }
 

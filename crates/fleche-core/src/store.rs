@@ -12,9 +12,9 @@ pub use backend::{BackendInfo, StorePair, backends, registered_twice};
 pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
 #[doc(hidden)]
 pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
-pub use held::HeldPlace;
+pub use held::OpenPlaceGuard;
 pub use open::{OpenStores, Place};
-pub use replaced::{BackingFile, FileBacked, again_if_reopened};
+pub use replaced::{BackingFile, FileBacked, retry_if_reopened};
 
 use std::{
     fmt::Debug,
@@ -24,7 +24,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    call::{Brief, CallKey, Record},
+    call::{CallKey, Record, RecordSummary},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
@@ -145,9 +145,9 @@ pub trait CallStore: Debug + Send + Sync {
 
     /// Returns what a hit needs of the record under this key, or `None` under the same conditions as
     /// [`get`](Self::get). The default gets the record. Stores that hold bytes avoid most of the decoding with
-    /// [`Record::brief_from_bytes`].
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        Ok(self.get(key)?.as_ref().map(Brief::from))
+    /// [`Record::summary_from_bytes`].
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        Ok(self.get(key)?.as_ref().map(RecordSummary::from))
     }
 
     /// Stores the record, atomically replacing an earlier one: the last writer wins.

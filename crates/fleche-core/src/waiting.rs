@@ -1,7 +1,7 @@
 //! Hooks for blocking waits on pool threads, so that a pool can wait for its own tasks.
 //!
 //! An executor that runs tasks on its own threads runs them [`within`] a [`Pool`]. A wait through this module, such as
-//! that of [`Job`](crate::Job), first asks the pool to [hasten](Pool::hasten) the awaited job, and notifies it when the
+//! that of [`Job`](crate::Job), first asks the pool to [hasten](Pool::run_or_prioritize) the awaited job, and notifies it when the
 //! wait begins and ends.
 
 use std::{
@@ -22,23 +22,23 @@ pub struct JobId(pub(crate) usize);
 /// The place of a task in a pool's queue. The pool sets it with [`Task::put`](crate::Task::put) and gets it back when
 /// the task's job is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct QueueSlot {
     /// The unique number of the pool, which is not 0.
     pub pool: usize,
     /// The place within the pool.
     pub number: u64,
 }
 
-/// A [`Spot`] that changes. Only the pool reads and writes it, under its own lock; other code reads only which pool it
+/// A [`QueueSlot`] that changes. Only the pool reads and writes it, under its own lock; other code reads only which pool it
 /// is.
 #[derive(Debug, Default)]
-pub(crate) struct Mark {
+pub(crate) struct SlotCell {
     pool: AtomicUsize,
     number: AtomicU64,
 }
 
-impl Mark {
-    pub(crate) fn set(&self, Spot { pool, number }: Spot) {
+impl SlotCell {
+    pub(crate) fn set(&self, QueueSlot { pool, number }: QueueSlot) {
         self.number.store(number, Relaxed);
         self.pool.store(pool, Relaxed);
     }
@@ -47,37 +47,37 @@ impl Mark {
         Some(self.pool.load(Relaxed)).filter(|pool| *pool != 0)
     }
 
-    fn spot(&self) -> Option<Spot> {
-        Some(Spot { pool: self.pool()?, number: self.number.load(Relaxed) })
+    fn spot(&self) -> Option<QueueSlot> {
+        Some(QueueSlot { pool: self.pool()?, number: self.number.load(Relaxed) })
     }
 }
 
 /// A mark of its own, or that of the leading task whose result this task shares.
 #[derive(Debug, Default)]
-pub(crate) struct Marked {
-    own: Mark,
-    leader: OnceLock<Arc<Mark>>,
+pub(crate) struct TaskSlot {
+    own: SlotCell,
+    leader: OnceLock<Arc<SlotCell>>,
 }
 
-impl Marked {
-    pub(crate) fn follow(&self, leader: Arc<Mark>) {
+impl TaskSlot {
+    pub(crate) fn follow(&self, leader: Arc<SlotCell>) {
         // A task follows at most one leader.
         let _ = self.leader.set(leader);
     }
 
-    pub(crate) fn mark(&self) -> &Mark {
+    pub(crate) fn mark(&self) -> &SlotCell {
         self.leader.get().map_or(&self.own, |leader| leader)
     }
 }
 
 /// A job that a thread waits for.
 #[derive(Clone, Copy, Debug)]
-pub struct Sought<'a> {
+pub struct AwaitedJob<'a> {
     pub(crate) job: JobId,
-    pub(crate) mark: &'a Mark,
+    pub(crate) mark: &'a SlotCell,
 }
 
-impl Sought<'_> {
+impl AwaitedJob<'_> {
     /// Returns the job's id.
     pub fn job(&self) -> JobId {
         self.job
@@ -85,7 +85,7 @@ impl Sought<'_> {
 
     /// Returns where a pool has put the job's task, if one has. The answer is current only under the lock under which
     /// the pool sets it.
-    pub fn spot(&self) -> Option<Spot> {
+    pub fn spot(&self) -> Option<QueueSlot> {
         self.mark.spot()
     }
 }
@@ -104,7 +104,7 @@ pub trait Pool: Any + Send + Sync {
     /// Called when a thread waits for this job. If its task is in the pool's queue, starts it: on this thread if the
     /// caller permits that (`here`) and the pool sees fit, otherwise on another thread as soon as one is free. Does
     /// nothing for other jobs.
-    fn hasten(&self, job: Sought<'_>, here: bool);
+    fn run_or_prioritize(&self, job: AwaitedJob<'_>, here: bool);
 
     /// Called when the thread begins to wait, so that it no longer counts against the size of the pool. `awaited`
     /// describes the jobs that it waits for, if it waits for jobs.
@@ -175,9 +175,9 @@ fn at<R>(place: Option<Place>, run: impl FnOnce() -> R) -> R {
 }
 
 /// The pool work of the calling thread, to be continued on a dedicated thread that may not run other tasks.
-pub(crate) struct Continued(Option<Place>);
+pub(crate) struct InheritedWorker(Option<Place>);
 
-impl Continued {
+impl InheritedWorker {
     /// Captures the work of the calling thread.
     pub(crate) fn here() -> Self {
         Self(place().map(|place| match place.doing {
@@ -199,16 +199,16 @@ pub(crate) fn is_within() -> bool {
 
 /// Has the task of this job started if it is in the queue of this thread's pool. The task may run on this thread, which
 /// cannot proceed before the job has ended.
-pub(crate) fn hasten(job: Sought<'_>) {
+pub(crate) fn run_or_prioritize(job: AwaitedJob<'_>) {
     if let Some(Place { pool, doing }) = at_work() {
-        pool.hasten(job, doing == Doing::Work);
+        pool.run_or_prioritize(job, doing == Doing::Work);
     }
 }
 
-/// Like [`hasten`], but only on other threads, since this one may proceed before the job has ended.
-pub(crate) fn prefer(job: Sought<'_>) {
+/// Like [`run_or_prioritize`], but only on other threads, since this one may proceed before the job has ended.
+pub(crate) fn prioritize(job: AwaitedJob<'_>) {
     if let Some(Place { pool, .. }) = at_work() {
-        pool.hasten(job, false);
+        pool.run_or_prioritize(job, false);
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
     }
 
     impl Pool for Counting {
-        fn hasten(&self, _: Sought<'_>, here: bool) {
+        fn run_or_prioritize(&self, _: AwaitedJob<'_>, here: bool) {
             self.hastened.fetch_add(if here { 1 } else { 100 }, Relaxed);
         }
 
@@ -273,18 +273,18 @@ mod tests {
     #[test]
     fn pool_is_notified_only_of_waits_on_its_own_threads() {
         let pool = Arc::new(Counting::default());
-        let mark = Mark::default();
-        let job = Sought { job: JobId(1), mark: &mark };
+        let mark = SlotCell::default();
+        let job = AwaitedJob { job: JobId(1), mark: &mark };
         assert_eq!(blocking(|| pool.paused.load(Relaxed)), 0);
         within(pool.clone(), || {
             assert_eq!(blocking(|| pool.paused.load(Relaxed)), 1);
             assert_eq!(pool.paused.load(Relaxed), 0);
-            hasten(job);
-            Continued::here().run(|| hasten(job));
+            run_or_prioritize(job);
+            InheritedWorker::here().run(|| run_or_prioritize(job));
         });
-        hasten(job);
+        run_or_prioritize(job);
         assert_eq!(pool.hastened.load(Relaxed), 101);
-        within(pool.clone(), || prefer(job));
+        within(pool.clone(), || prioritize(job));
         assert_eq!(pool.hastened.load(Relaxed), 201);
     }
 
@@ -300,9 +300,9 @@ mod tests {
         let is_here = || pool().is_some_and(|pool| Arc::ptr_eq(&pool, &counting));
         within(counting.clone(), || {
             assert!(is_here() && blocking(is_here));
-            let mark = Mark::default();
-            blocking(|| hasten(Sought { job: JobId(1), mark: &mark }));
-            let continued = Continued::here();
+            let mark = SlotCell::default();
+            blocking(|| run_or_prioritize(AwaitedJob { job: JobId(1), mark: &mark }));
+            let continued = InheritedWorker::here();
             assert!(thread::scope(|scope| scope.spawn(|| continued.run(is_here)).join().unwrap()));
         });
         assert!(!is_here());

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fleche_core::{
     CallKey, Digest, Error, FunctionId, Record, ValueRef,
-    call::{Argument, Brief, INLINE_LIMIT, RecordFields, Timestamp, Writer},
+    call::{Argument, INLINE_LIMIT, RecordFields, RecordSummary, Timestamp, Writer},
     encoding::{self, Encoded},
     metadata::Metadata,
 };
@@ -113,7 +113,7 @@ fn the_bytes_of_a_record_are_fixed_and_read_back() {
     );
     assert_eq!(hex(&bytes), pinned);
     assert_eq!(Record::from_bytes(&key, &bytes).unwrap(), Some(record()));
-    assert_eq!(Record::brief_from_bytes(&key, &bytes).unwrap(), Some(Brief::from(&record())));
+    assert_eq!(Record::summary_from_bytes(&key, &bytes).unwrap(), Some(RecordSummary::from(&record())));
     let (map, checksum) = bytes.split_at(bytes.len() - 16);
     let expected = blake3::hash(&[&key.digest().as_bytes()[..], map].concat());
     assert_eq!(checksum, &expected.as_bytes()[..16]);
@@ -125,17 +125,17 @@ fn a_record_under_another_key_or_with_any_bit_changed_is_damaged() {
     let bytes = record().to_bytes(&key).unwrap();
     let other = CallKey::new(&function(true), &arguments()).unwrap();
     assert!(matches!(Record::from_bytes(&other, &bytes), Err(Error::Damaged { .. })));
-    assert!(matches!(Record::brief_from_bytes(&other, &bytes), Err(Error::Damaged { .. })));
+    assert!(matches!(Record::summary_from_bytes(&other, &bytes), Err(Error::Damaged { .. })));
     for at in 0..bytes.len() * 8 {
         let mut changed = bytes.clone();
         changed[at / 8] ^= 1 << (at % 8);
         assert!(matches!(Record::from_bytes(&key, &changed), Err(Error::Damaged { .. })), "bit {at}");
-        assert!(matches!(Record::brief_from_bytes(&key, &changed), Err(Error::Damaged { .. })), "bit {at}");
+        assert!(matches!(Record::summary_from_bytes(&key, &changed), Err(Error::Damaged { .. })), "bit {at}");
     }
     for length in 0..bytes.len() {
         assert!(matches!(Record::from_bytes(&key, &bytes[..length]), Err(Error::Damaged { .. })), "{length} bytes");
         assert!(
-            matches!(Record::brief_from_bytes(&key, &bytes[..length]), Err(Error::Damaged { .. })),
+            matches!(Record::summary_from_bytes(&key, &bytes[..length]), Err(Error::Damaged { .. })),
             "{length} bytes"
         );
     }
@@ -148,7 +148,7 @@ fn a_record_of_a_later_format_is_not_ours_and_not_damaged() {
     let checksum = blake3::hash(&[&key.digest().as_bytes()[..], &bytes].concat());
     bytes.extend_from_slice(&checksum.as_bytes()[..16]);
     assert_eq!(Record::from_bytes(&key, &bytes).unwrap(), None);
-    assert_eq!(Record::brief_from_bytes(&key, &bytes).unwrap(), None);
+    assert_eq!(Record::summary_from_bytes(&key, &bytes).unwrap(), None);
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Store {
     /// Returns the leases of one process, which uses the store's clock.
     fn process(&self) -> Leases<Self> {
         let store = self.clone();
-        Leases::by_hand(self.clone(), LASTS, Arc::new(move || Duration::from_millis(store.now())))
+        Leases::with_manual_clock(self.clone(), LASTS, Arc::new(move || Duration::from_millis(store.now())))
     }
 
     fn awaits(&self) -> Option<Vec<CallKey>> {
@@ -120,7 +120,7 @@ impl Process {
     }
 
     fn holds(&self) -> bool {
-        self.lives && self.held.lock().unwrap().as_ref().is_some_and(|held| !held.is_late())
+        self.lives && self.held.lock().unwrap().as_ref().is_some_and(|held| !held.is_expired())
     }
 
     fn ask(&self) {
@@ -300,5 +300,5 @@ fn background_thread_renews_and_acquires_leases() {
     let (got, gets) = mpsc::channel();
     taken.when_held(Box::new(move |held| got.send(held.unwrap()).unwrap()));
     drop(held);
-    assert!(!gets.recv().unwrap().is_late());
+    assert!(!gets.recv().unwrap().is_expired());
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::{__private::tell_waits_of, Cache, CallStore, claim::Claim, fleche};
+use fleche_core::{__private::set_long_wait, Cache, CallStore, claim::Claim, fleche};
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
@@ -68,7 +68,7 @@ fn long_wait_is_reported_once_with_the_computing_thread() {
     let log = || Writer(LOG.clone());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).with_writer(log);
     tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
-    tell_waits_of(Duration::from_millis(20));
+    set_long_wait(Duration::from_millis(20));
     let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
     let process = std::process::id().to_string();
 

@@ -11,7 +11,7 @@ mod claim;
 
 use std::sync::Arc;
 
-use claim::flight::{Boarded, End, Flights, Moment, Route, board};
+use claim::flight::{CallId, End, Epoch, Flights, Role, join_call};
 use fleche_core::{CallKey, Digest};
 use loom::{
     model::Builder,
@@ -19,8 +19,8 @@ use loom::{
     thread,
 };
 
-fn route(number: u8) -> Route {
-    Route { store: 1, key: CallKey::from(Digest::from_bytes([number; 32])) }
+fn route(number: u8) -> CallId {
+    CallId { store: 1, key: CallKey::from(Digest::from_bytes([number; 32])) }
 }
 
 fn nowhere() -> Flights {
@@ -38,13 +38,13 @@ struct World {
 
 /// Requests the call as the engine does. The first `failing` bodies fail.
 fn call(world: &World, failing: usize) -> usize {
-    let before = Moment::now(route(1));
+    let before = Epoch::now(route(1));
     if world.recorded.load(SeqCst) > 0 {
         return 7;
     }
     loop {
-        match board(route(1), &nowhere()) {
-            Boarded::Leads(leader) => {
+        match join_call(route(1), &nowhere()) {
+            Role::Leads(leader) => {
                 if before.is_past() && world.recorded.load(SeqCst) > 0 {
                     leader.land(|| Some(Arc::new(7_usize)));
                     return 7;
@@ -60,12 +60,12 @@ fn call(world: &World, failing: usize) -> usize {
                 leader.land(|| Some(Arc::new(7_usize)));
                 return 7;
             }
-            Boarded::Waits(waiting) => match waiting.wait(None) {
-                Some(End::Landed(cargo)) => return *cargo.downcast_ref::<usize>().expect("not a number"),
+            Role::Waits(waiting) => match waiting.wait(None) {
+                Some(End::Completed(cargo)) => return *cargo.downcast_ref::<usize>().expect("not a number"),
                 Some(End::Abandoned) => {}
                 None => unreachable!("a wait without a deadline ends with the call"),
             },
-            Boarded::Circular => unreachable!("no call is requested within a body"),
+            Role::Cycle => unreachable!("no call is requested within a body"),
         }
     }
 }
@@ -116,12 +116,12 @@ fn bodies_that_request_each_other_end() {
         let side = |mine: u8, other: u8, circles: Arc<AtomicUsize>| {
             move || {
                 // A thread that is too late to lead leaves the call to the other thread's body.
-                let Boarded::Leads(leader) = board(route(mine), &nowhere()) else { return };
+                let Role::Leads(leader) = join_call(route(mine), &nowhere()) else { return };
                 let within: Flights = [leader.flight().clone()].into_iter().collect();
-                match board(route(other), &within) {
-                    Boarded::Leads(inner) => inner.land(|| Some(Arc::new(0_usize))),
-                    Boarded::Waits(waiting) => drop(waiting.wait(None)),
-                    Boarded::Circular => {
+                match join_call(route(other), &within) {
+                    Role::Leads(inner) => inner.land(|| Some(Arc::new(0_usize))),
+                    Role::Waits(waiting) => drop(waiting.wait(None)),
+                    Role::Cycle => {
                         circles.fetch_add(1, SeqCst);
                     }
                 }
@@ -141,7 +141,7 @@ fn dropped_wait_does_not_affect_the_call() {
         let world = Arc::new(World::default());
         let there = world.clone();
         let caller = thread::spawn(move || call(&there, 0));
-        if let Boarded::Waits(waiting) = board(route(1), &nowhere()) {
+        if let Role::Waits(waiting) = join_call(route(1), &nowhere()) {
             drop(waiting);
         }
         assert_eq!(caller.join().unwrap(), 7);
@@ -160,10 +160,10 @@ fn waker_is_woken_when_the_call_ends() {
         }
     }
     check(3, || {
-        let Boarded::Leads(leader) = board(route(1), &nowhere()) else {
+        let Role::Leads(leader) = join_call(route(1), &nowhere()) else {
             unreachable!("no other thread requests the call")
         };
-        let Boarded::Waits(waiting) = board(route(1), &nowhere()) else { unreachable!("the call has a leader") };
+        let Role::Waits(waiting) = join_call(route(1), &nowhere()) else { unreachable!("the call has a leader") };
         let thread = thread::spawn(move || leader.land(|| Some(Arc::new(7_usize))));
         let woken = Arc::new(Woken(AtomicUsize::new(0)));
         let ended = waiting.poll(&Waker::from(woken.clone())).is_some();

@@ -2,7 +2,7 @@
 
 mod account;
 
-pub(crate) use account::{Account, Grant};
+pub(crate) use account::{Grant, ResourceTracker};
 
 use fleche_core::executor::Resources;
 use serde::{Deserialize, Serialize};

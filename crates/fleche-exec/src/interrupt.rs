@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use fleche_core::{Error, Result, claim::ListensHere, error::ensure_not_forked, fork, job, starter};
+use fleche_core::{Error, Result, claim::ReaderThreadGuard, error::ensure_not_forked, fork, job, starter};
 use signal_hook::{consts::SIGINT, iterator::Signals, low_level::emulate_default_handler};
 
 /// A pool whose queued tasks can be cancelled.
@@ -78,7 +78,7 @@ pub fn cancel_on_ctrl_c() -> Result<()> {
     }
     let mut signals = Signals::new([SIGINT]).map_err(Error::io("listen for", "Ctrl-C"))?;
     let listen = move || {
-        let _listens = ListensHere::begin(Arc::default());
+        let _listens = ReaderThreadGuard::begin(Arc::default());
         for (before, signal) in signals.forever().enumerate() {
             if before > 0 {
                 // The second Ctrl-C must end the program, whatever it is doing.

@@ -29,9 +29,9 @@ use fleche_core::{
 };
 
 use crate::{budget::Budget, foreign::of_this_process};
-use rights::TaskRight;
-use schedule::Schedule;
-use waiting::{Waiting, Wants};
+use rights::TaskPermit;
+use schedule::Scheduler;
+use waiting::{Requirements, Waiting};
 
 /// A pool of worker processes that run tasks in the order of their submission.
 ///
@@ -98,7 +98,7 @@ pub struct ProcessPool(Arc<Handle>);
 /// The state that the handles share. Worker connections hold only the schedule, so this is dropped with the last
 /// handle.
 struct Handle {
-    schedule: ProcessLocal<Arc<Schedule>>,
+    schedule: ProcessLocal<Arc<Scheduler>>,
     config: ProcessPoolConfig,
     /// The configured budget, with defaults filled in.
     budget: Budget,
@@ -151,7 +151,7 @@ impl ProcessPool {
         }
         start::check()?;
         let budget = config.budget.clone().unwrap_or_default().of_workers(config.processes);
-        let schedule = Schedule::new(config.processes, config.replace_after, &budget);
+        let schedule = Scheduler::new(config.processes, config.replace_after, &budget);
         crate::interrupt::register(Arc::downgrade(&schedule) as _);
         Ok(Self(Arc::new(Handle { schedule: ProcessLocal::new(schedule), config, budget })))
     }
@@ -208,15 +208,15 @@ impl ProcessPool {
         ProcessLocal::is_inherited(&self.0.schedule)
     }
 
-    fn accept(&self, task: Task, wants: Wants) -> Result<(), SubmitError> {
+    fn accept(&self, task: Task, wants: Requirements) -> Result<(), SubmitError> {
         let schedule = &self.0.schedule;
         if schedule.is_closed() {
             return Err(task.refuse(CLOSED));
         }
-        let (call, reply) = task.take_apart()?;
+        let (call, reply) = task.into_remote()?;
         let binding = call.binding.clone();
         match schedule.wire.call(call) {
-            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, binding, right: TaskRight::default() }),
+            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, binding, right: TaskPermit::default() }),
             Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
         }
         Ok(())
@@ -244,7 +244,7 @@ impl Executor for ProcessPool {
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         let task = resources.known_to(task, "a process pool", &KNOWN)?;
         let task = of_this_process(task, &self.0.schedule, "the process pool")?;
-        match Wants::of(resources, &self.0.budget) {
+        match Requirements::of(resources, &self.0.budget) {
             Ok(wants) => self.accept(task, wants),
             Err(why) => Err(task.refuse(why)),
         }

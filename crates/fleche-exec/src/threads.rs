@@ -23,7 +23,7 @@ use fleche_core::{
 };
 
 use crate::{budget::Budget, foreign::of_this_process};
-use queue::Queue;
+use queue::Scheduler;
 
 /// A fixed number of threads that run tasks in the order of their submission.
 ///
@@ -85,7 +85,7 @@ pub struct ThreadPool(Arc<Threads>);
 
 /// The state that the handles share. Tasks and threads hold only the queue, so this is dropped with the last handle.
 struct Threads {
-    queue: ProcessLocal<Arc<Queue>>,
+    queue: ProcessLocal<Arc<Scheduler>>,
     /// The resources that tasks share, with defaults filled in.
     budget: Budget,
     /// The configuration that the pool was created with.
@@ -117,7 +117,7 @@ impl ThreadPool {
             return Err(refused("a pool of 0 threads cannot run tasks; create it with at least 1, or with `per_core`"));
         }
         let budget = budget.of_workers(threads);
-        let queue = ProcessLocal::new(Queue::new(threads, &budget));
+        let queue = ProcessLocal::new(Scheduler::new(threads, &budget));
         #[cfg(unix)]
         crate::interrupt::register(Arc::downgrade(&queue) as _);
         let pool = Threads { queue, budget, config, size: threads, ending: Mutex::default() };

@@ -39,8 +39,8 @@ fn joins(x: u64, #[ignore] again: bool) -> u64 {
 
 /// Returns the result, and the number of broken cycles.
 fn circle(x: u64) -> (u64, u64) {
-    let before = LOCAL.stats().circles;
-    (LOCAL.scope(|| joins(x, true)), LOCAL.stats().circles - before)
+    let before = LOCAL.stats().cycles_broken;
+    (LOCAL.scope(|| joins(x, true)), LOCAL.stats().cycles_broken - before)
 }
 
 /// Keeps the cache by which a worker reaches the stores of the pool's process. Both workers do this at the same time.

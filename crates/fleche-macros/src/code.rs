@@ -5,14 +5,14 @@ use quote::ToTokens;
 use syn::{Attribute, Ident, ItemFn, visit_mut::VisitMut};
 
 /// The digests of a function's code.
-pub(crate) struct Code {
+pub(crate) struct TokenDigest {
     /// The digest stored in records; it tells whether the code has changed since.
     pub(crate) digest: [u8; 32],
     /// The digest that is part of the key with `hash_code`, and that earlier versions of fleche stored in records.
     pub(crate) with_name: [u8; 32],
 }
 
-impl Code {
+impl TokenDigest {
     pub(crate) fn new(function: &ItemFn) -> Self {
         Self { digest: digest(function), with_name: with_name(function) }
     }

@@ -220,12 +220,12 @@ fn quick(function: &Function, engine: &TokenStream) -> TokenStream {
     let quick = Ident::new("quick", Span::mixed_site());
     let added = function.keyed().map(|parameter| {
         let value = parameter.borrowed();
-        quote!(&& #quick.add(#engine::QuickProbe(#value).fleche_quick()))
+        quote!(&& #quick.add(#engine::ScalarProbe(#value).fleche_quick()))
     });
     quote! {
-        |#quick: &mut #engine::QuickKey| {
+        |#quick: &mut #engine::ScalarKey| {
             #[allow(unused_imports)]
-            use #engine::NotQuick as _;
+            use #engine::NotScalar as _;
             true #(#added)*
         }
     }
@@ -265,14 +265,14 @@ fn plan(function: &Function, names: &Names) -> TokenStream {
     let probe = Ident::new("probe", Span::mixed_site());
     let whole = if options.cache_errors { quote!((*#probe)) } else { quote!(#probe) };
     let plan = quote_spanned! {result.span()=>
-        #whole.fleche_plan(#engine::Abilities::new(
+        #whole.fleche_plan(#engine::TypeAbilities::new(
             #whole.fleche_value().fleche_equal(),
             #whole.fleche_value().fleche_copy(),
         ))
     };
     quote! {
         #[doc(hidden)]
-        fn __fleche_plan #generics () -> #engine::Plan<#result, impl ::core::marker::Sized + 'static> #conditions {
+        fn __fleche_plan #generics () -> #engine::ResultKind<#result, impl ::core::marker::Sized + 'static> #conditions {
             #[allow(unused_imports)]
             use #engine::{NoCopy as _, NoEquality as _, WholeResult as _};
             let #probe = #engine::ResultProbe::<#result>::new();

@@ -10,7 +10,7 @@ use syn::{
 };
 
 use crate::{
-    code::Code,
+    code::TokenDigest,
     options::Options,
     parameter::{ImplTraits, Parameter, strip},
 };
@@ -27,7 +27,7 @@ pub(crate) struct Function {
     /// The number of `impl Trait` types in the parameters.
     pub(crate) implied: usize,
     pub(crate) result: Type,
-    pub(crate) code: Code,
+    pub(crate) code: TokenDigest,
 }
 
 impl Function {
@@ -69,7 +69,7 @@ impl Function {
             ReturnType::Default => syn::parse_quote!(()),
             ReturnType::Type(_, ty) => (**ty).clone(),
         };
-        let code = Code::new(&item);
+        let code = TokenDigest::new(&item);
         Ok(Self { options, item, companion, parameters, generics, implied: implied_count, result, code })
     }
 

@@ -5,7 +5,7 @@ mod patience;
 mod stale;
 
 pub(crate) use isolation::Isolation;
-pub(crate) use patience::Patience;
+pub(crate) use patience::WaitPolicy;
 pub(crate) use stale::Stale;
 
 use proc_macro2::Span;
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     pub(crate) discard_arguments: bool,
     pub(crate) cold: bool,
     pub(crate) local: bool,
-    pub(crate) patience: Option<Patience>,
+    pub(crate) patience: Option<WaitPolicy>,
     pub(crate) isolation: Option<Isolation>,
     pub(crate) krate: Option<Path>,
 }
@@ -86,8 +86,8 @@ impl Options {
             "cache_errors" => self.cache_errors = true,
             "store_arguments" => self.discard_arguments = !value::<LitBool>(input)?.value,
             "hot" => self.cold = !value::<LitBool>(input)?.value,
-            "wait" => self.wait(option, Patience::of_wait(value::<LitBool>(input)?.value))?,
-            "wait_timeout" => self.wait(option, Patience::of_timeout(&value(input)?)?)?,
+            "wait" => self.wait(option, WaitPolicy::of_wait(value::<LitBool>(input)?.value))?,
+            "wait_timeout" => self.wait(option, WaitPolicy::of_timeout(&value(input)?)?)?,
             "local" => self.local = true,
             "isolate" => self.isolation = Some(Isolation::parse(option.span(), input)?),
             "crate" => self.krate = Some(value(input)?),
@@ -101,7 +101,7 @@ impl Options {
         self.isolation.as_ref().is_some_and(|isolation| isolation.process)
     }
 
-    fn wait(&mut self, option: &Ident, patience: Patience) -> Result<()> {
+    fn wait(&mut self, option: &Ident, patience: WaitPolicy) -> Result<()> {
         if self.patience.replace(patience).is_some() {
             return Err(syn::Error::new(option.span(), "`wait` and `wait_timeout` exclude each other; remove one"));
         }

@@ -12,7 +12,7 @@ use fleche_core::{
     owner::{next_number, this_run},
 };
 
-use crate::{error::damaged, read::read_file, remove::put_back, tree::Tree};
+use crate::{error::damaged, read::read_file, remove::put_back, tree::Directory};
 
 /// The result of checking a seemingly damaged entry again.
 pub(crate) enum Found<T> {
@@ -22,14 +22,14 @@ pub(crate) enum Found<T> {
     Gone,
 }
 
-impl Tree {
+impl Directory {
     /// Moves the entry, which is damaged because of `why`, to `damaged/`, checks it again there, and puts it back if it
     /// is intact.
     ///
     /// # Errors
     /// Fails with [`Error::Damaged`](fleche_core::Error::Damaged) if the entry is damaged, whether or not it could be
     /// moved.
-    pub(crate) fn set_aside<T>(
+    pub(crate) fn quarantine<T>(
         &self,
         digest: &Digest,
         path: &Path,
@@ -83,12 +83,12 @@ mod tests {
     #[test]
     fn entry_replaced_before_quarantine_is_returned_and_put_back() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
+        let tree = Directory::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"good");
         let path = tree.path(&digest);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, b"good").unwrap();
-        let found = tree.set_aside(&digest, &path, "it was damaged", Ok).unwrap();
+        let found = tree.quarantine(&digest, &path, "it was damaged", Ok).unwrap();
         assert!(matches!(found, Found::Whole(bytes) if bytes == b"good"));
         assert_eq!(fs::read(&path).unwrap(), b"good");
         assert_eq!(fs::read_dir(root.path().join("damaged")).unwrap().count(), 0);
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     fn entry_moved_by_another_process_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
+        let tree = Directory::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"");
-        let found = tree.set_aside(&digest, &tree.path(&digest), "it was damaged", Ok).unwrap();
+        let found = tree.quarantine(&digest, &tree.path(&digest), "it was damaged", Ok).unwrap();
         assert!(matches!(found, Found::Gone));
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Record, Result,
-    call::Brief,
+    call::RecordSummary,
     error::ensure_not_forked,
     store::{CallStoreConfig, Entries},
 };
@@ -16,7 +16,7 @@ use crate::{
     Durability, FileCallsConfig,
     error::{is_too_long, later_format, long_record},
     read::{LONGEST_RECORD, read_file},
-    tree::{Kind, Tree},
+    tree::{Directory, Kind},
 };
 
 /// A [`CallStore`] in a directory, with one file per record. A clone is another handle to the same store.
@@ -26,7 +26,7 @@ use crate::{
 /// found it, which is the case before each computation; otherwise, the last writer wins.
 #[derive(Clone)]
 pub struct FileCalls {
-    tree: Arc<Tree>,
+    tree: Arc<Directory>,
     durability: Durability,
     shared: bool,
 }
@@ -47,7 +47,7 @@ impl FileCalls {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
         let FileCallsConfig { ref root, durability, shared } = *config;
-        Ok(Self { tree: Tree::open(root, Kind::Calls, shared)?, durability, shared })
+        Ok(Self { tree: Directory::open(root, Kind::Calls, shared)?, durability, shared })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
@@ -59,7 +59,7 @@ impl FileCalls {
     ///
     /// # Errors
     /// Fails in a forked child process, which must not use the store.
-    fn tree(&self) -> Result<&Tree> {
+    fn tree(&self) -> Result<&Directory> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
         Ok(&self.tree)
     }
@@ -79,8 +79,8 @@ impl CallStore for FileCalls {
         self.read(key, Record::from_bytes)
     }
 
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        self.read(key, Record::brief_from_bytes)
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        self.read(key, Record::summary_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

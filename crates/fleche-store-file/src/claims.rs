@@ -25,7 +25,7 @@ use nix::errno::Errno;
 use self::bytes::ByteLocks;
 
 /// The callback that receives an acquired claim, or the error that prevents it.
-type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
+type OnAcquired = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 
 /// The claims of the store in one directory.
 #[derive(Default)]

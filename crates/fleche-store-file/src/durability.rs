@@ -9,9 +9,9 @@ use std::{
 
 use fleche_core::{Digest, Error, Result};
 
-use crate::{read::open, tree::Tree};
+use crate::{read::open, tree::Directory};
 
-impl Tree {
+impl Directory {
     /// Returns once the entry would survive a power failure.
     ///
     /// # Errors

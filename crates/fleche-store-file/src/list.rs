@@ -8,9 +8,9 @@ use std::{
 
 use fleche_core::{Digest, DigestPrefix, Error, Result, store::Entries};
 
-use crate::{tree::Tree, unfinished::Unfinished};
+use crate::{tree::Directory, unfinished::TempFile};
 
-impl Tree {
+impl Directory {
     /// Returns the digests with this prefix, each once. A shard is read only when iteration reaches it.
     pub(crate) fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest> {
         let digits: String = prefix.as_str().chars().take(2).collect();
@@ -65,7 +65,7 @@ fn visit(directory: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<
         let Ok(name) = entry.file_name().into_string() else { continue };
         if !name.starts_with('.') {
             each(&name, &entry);
-        } else if Unfinished::is_left_over(&name, &entry.path()) {
+        } else if TempFile::is_left_over(&name, &entry.path()) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -12,10 +12,10 @@ use fleche_core::{Digest, Error, Result};
 use crate::{
     aside::Found,
     error::{not_a_file, too_long},
-    tree::{Kind, Tree},
+    tree::{Directory, Kind},
 };
 
-impl Tree {
+impl Directory {
     /// Returns the result of `verify` on the entry's bytes, or `None` if there is no entry. If `verify` fails, which it
     /// does with a reason, the entry is quarantined.
     ///
@@ -32,7 +32,7 @@ impl Tree {
         };
         match verified {
             Ok(content) => Ok(Some(content)),
-            Err(why) => match self.set_aside(digest, &path, &why, verify)? {
+            Err(why) => match self.quarantine(digest, &path, &why, verify)? {
                 Found::Whole(content) => Ok(Some(content)),
                 Found::Gone => Ok(None),
             },

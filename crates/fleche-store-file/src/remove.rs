@@ -8,9 +8,9 @@ use std::{
 
 use fleche_core::{Digest, Error, Result};
 
-use crate::{tree::Tree, unfinished::Unfinished};
+use crate::{tree::Directory, unfinished::TempFile};
 
-impl Tree {
+impl Directory {
     /// Removes the entry. Returns whether there was one.
     pub(crate) fn remove(&self, digest: &Digest) -> Result<bool> {
         let path = self.path(digest);
@@ -28,7 +28,7 @@ impl Tree {
         if !condition(&path)? {
             return Ok(false);
         }
-        let trash = path.with_file_name(Unfinished::Removal.name());
+        let trash = path.with_file_name(TempFile::Removal.name());
         if !present(fs::rename(&path, &trash)).map_err(Error::io("remove", &path))? {
             return Ok(false);
         }
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn entry_is_put_back_if_condition_fails_after_renaming() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Tree::open(root.path(), Kind::Values, false).unwrap();
+        let tree = Directory::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"a");
         tree.write(&digest, b"a", Durability::Auto, false).unwrap();
         let path = tree.path(&digest);

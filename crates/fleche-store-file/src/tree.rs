@@ -1,4 +1,4 @@
-//! `Tree`: a directory of entries, and the state that all its handles in this process share.
+//! `Directory`: a directory of entries, and the state that all its handles in this process share.
 
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ use crate::claims::Claims;
 use crate::error::other_kind;
 
 /// A directory of entries, in 256 shards: subdirectories named for the first byte of the digest.
-pub(crate) struct Tree {
+pub(crate) struct Directory {
     pub(crate) root: PathBuf,
     pub(crate) kind: Kind,
     /// The shards from which this process has removed the files that killed writers left behind.
@@ -44,10 +44,10 @@ pub(crate) enum Kind {
     Calls,
 }
 
-static VALUES: OpenStores<Place, Tree> = OpenStores::new();
-static CALLS: OpenStores<Place, Tree> = OpenStores::new();
+static VALUES: OpenStores<Place, Directory> = OpenStores::new();
+static CALLS: OpenStores<Place, Directory> = OpenStores::new();
 
-impl Tree {
+impl Directory {
     /// Opens the tree in this directory, creating what is missing, or returns the tree that this process has open.
     pub(crate) fn open(root: &Path, kind: Kind, shared: bool) -> Result<Arc<Self>> {
         if shared && !root.exists() {

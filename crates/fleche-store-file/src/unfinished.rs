@@ -10,7 +10,7 @@ use fleche_core::owner::{Owner, mark};
 
 /// The state of a file with a temporary name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unfinished {
+pub(crate) enum TempFile {
     /// An entry that is being written.
     Write,
     /// An entry that is being removed.
@@ -21,7 +21,7 @@ pub(crate) enum Unfinished {
 /// be determined whether the process is alive.
 const GIVEN_UP_AFTER: Duration = Duration::from_hours(24);
 
-impl Unfinished {
+impl TempFile {
     fn prefix(self) -> &'static str {
         match self {
             Self::Write => ".tmp-",
@@ -50,11 +50,11 @@ impl Unfinished {
     }
 }
 
-fn last_change(kind: Unfinished, path: &Path) -> Option<SystemTime> {
+fn last_change(kind: TempFile, path: &Path) -> Option<SystemTime> {
     let metadata = fs::symlink_metadata(path).ok()?;
     match kind {
-        Unfinished::Write => metadata.modified().ok(),
-        Unfinished::Removal => renamed(&metadata),
+        TempFile::Write => metadata.modified().ok(),
+        TempFile::Removal => renamed(&metadata),
     }
 }
 
@@ -80,16 +80,16 @@ mod tests {
 
     #[test]
     fn temporary_name_identifies_kind_and_process() {
-        let name = Unfinished::Removal.name();
-        let (kind, owner) = Unfinished::of(&name).unwrap();
-        assert_eq!(kind, Unfinished::Removal);
+        let name = TempFile::Removal.name();
+        let (kind, owner) = TempFile::of(&name).unwrap();
+        assert_eq!(kind, TempFile::Removal);
         assert!(owner.is_me());
     }
 
     #[test]
     fn other_names_are_not_recognized() {
         for name in ["", ".tmp-", ".tmp-mine", ".tmp-host-1-2", ".tmp-host-x-1-2", "tmp-host-1-2-3", ".trash-h-1-z-2"] {
-            assert!(Unfinished::of(name).is_none(), "{name}");
+            assert!(TempFile::of(name).is_none(), "{name}");
         }
     }
 

@@ -12,7 +12,7 @@ use fleche_core::{
 use crate::{
     Durability, FileValuesConfig,
     error::not_a_file,
-    tree::{Kind, Tree},
+    tree::{Directory, Kind},
 };
 
 /// A [`ValueStore`] in a directory, with one file per value. A clone is another handle to the same store.
@@ -22,7 +22,7 @@ use crate::{
 /// the grace period of collecting unreferenced values.
 #[derive(Clone)]
 pub struct FileValues {
-    tree: Arc<Tree>,
+    tree: Arc<Directory>,
     durability: Durability,
     shared: bool,
 }
@@ -43,7 +43,7 @@ impl FileValues {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
         let FileValuesConfig { ref root, durability, shared } = *config;
-        Ok(Self { tree: Tree::open(root, Kind::Values, shared)?, durability, shared })
+        Ok(Self { tree: Directory::open(root, Kind::Values, shared)?, durability, shared })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
@@ -55,7 +55,7 @@ impl FileValues {
     ///
     /// # Errors
     /// Fails in a forked child process, which must not use the store.
-    fn tree(&self) -> Result<&Tree> {
+    fn tree(&self) -> Result<&Directory> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
         Ok(&self.tree)
     }

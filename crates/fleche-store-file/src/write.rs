@@ -14,14 +14,14 @@ use crate::{
     durability::sync_file,
     list::sweep,
     read::open_itself,
-    tree::{Tree, create_directory},
-    unfinished::Unfinished,
+    tree::{Directory, create_directory},
+    unfinished::TempFile,
 };
 
 /// The number of times that an entry is written if its temporary file vanishes before it is renamed.
 const ATTEMPTS: usize = 3;
 
-impl Tree {
+impl Directory {
     /// Writes the entry, replacing any file that has its name.
     pub(crate) fn write(&self, digest: &Digest, bytes: &[u8], durability: Durability, shared: bool) -> Result<()> {
         let path = self.path(digest);
@@ -45,7 +45,7 @@ impl Tree {
         shared: bool,
     ) -> io::Result<()> {
         written_file::check_limit(bytes.len() as u64)?;
-        let temporary = path.with_file_name(Unfinished::Write.name());
+        let temporary = path.with_file_name(TempFile::Write.name());
         let (file, created) = create(&temporary, shared)?;
         let written = fill(file, bytes, durability).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {

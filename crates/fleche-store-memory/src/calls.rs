@@ -4,7 +4,7 @@ use std::{collections::hash_map, fmt, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Record, Result,
-    call::Brief,
+    call::RecordSummary,
     error::ensure_not_forked,
     store::{CallStoreConfig, Entries, OpenStores},
 };
@@ -64,8 +64,8 @@ impl CallStore for MemoryCalls {
         found.as_ref().map(Compact::record).transpose()
     }
 
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        Ok(self.held()?.records.read(key.digest()).get(key.digest()).map(Compact::brief))
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        Ok(self.held()?.records.read(key.digest()).get(key.digest()).map(Compact::summary))
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

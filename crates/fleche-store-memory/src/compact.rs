@@ -12,7 +12,7 @@ use std::{
 
 use fleche_core::{
     Digest, Error, Record, Result,
-    call::{Argument, Brief, FunctionId, InlineBytes, RecordFields, Timestamp, ValueRef, Writer},
+    call::{Argument, FunctionId, InlineBytes, RecordFields, RecordSummary, Timestamp, ValueRef, Writer},
     encoding::{self, Encoded},
     metadata::Metadata,
 };
@@ -68,8 +68,8 @@ impl Compact {
     }
 
     /// Returns the record summary.
-    pub(crate) fn brief(&self) -> Brief {
-        Brief { result: self.split().0, code: self.function.code, written: self.written }
+    pub(crate) fn summary(&self) -> RecordSummary {
+        RecordSummary { result: self.split().0, code: self.function.code, written: self.written }
     }
 
     /// Returns the result, and the encoding of the fields that follow it.
@@ -275,7 +275,7 @@ mod tests {
                     let record = record(arguments.clone(), value, with_metadata);
                     let compact = Compact::new(&record, &shared).unwrap();
                     assert_eq!(compact.record().unwrap(), record);
-                    assert_eq!(compact.brief(), Brief::from(&record));
+                    assert_eq!(compact.summary(), RecordSummary::from(&record));
                 }
             }
         }

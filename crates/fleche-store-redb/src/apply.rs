@@ -71,7 +71,7 @@ impl Direct<'_> {
     pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
         match self {
             Self::PutValue { id, bytes, put } => put_value(tables.values()?, id, bytes, *put).map(|()| true),
-            Self::SetAside { kind, digest, bytes } => set_aside(tables, *kind, digest, bytes),
+            Self::SetAside { kind, digest, bytes } => quarantine(tables, *kind, digest, bytes),
         }
     }
 
@@ -133,7 +133,7 @@ fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<index::RowKey> {
 const MOST_DAMAGED: u64 = 64;
 const LARGEST_DAMAGED: usize = 1 << 24;
 
-fn set_aside(tables: &mut Tables<'_>, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
+fn quarantine(tables: &mut Tables<'_>, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
     let (tag, there) = match kind {
         Kind::Value => (b'v', is_there(&tables.values()?.values, digest, bytes)?),
         Kind::Record => (b'r', is_there(&tables.records()?.records, digest, bytes)?),

@@ -54,7 +54,7 @@ impl Files {
     }
 
     /// Keeps a copy of the damaged file, and returns its path.
-    pub(crate) fn set_aside(&self) -> io::Result<PathBuf> {
+    pub(crate) fn quarantine(&self) -> io::Result<PathBuf> {
         let aside = self.free_place()?;
         written_file::check_beside(&self.copy)?;
         fs::copy(&self.file, &self.copy)?;
@@ -101,7 +101,7 @@ impl Files {
         {
             return Ok(None);
         }
-        let aside = self.set_aside()?;
+        let aside = self.quarantine()?;
         file.set_len(0)?;
         file.sync_all()?;
         sync_directory(&self.file);

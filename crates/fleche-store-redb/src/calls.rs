@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
-    call::Brief,
+    call::RecordSummary,
     error::ensure_not_forked,
     fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _},
@@ -82,8 +82,13 @@ impl CallStore for RedbCalls {
         self.database()?.current().record(key, self.durability)
     }
 
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        self.database()?.current().read_record(key, self.durability, |put| Brief::from(put), Record::brief_from_bytes)
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        self.database()?.current().read_record(
+            key,
+            self.durability,
+            |put| RecordSummary::from(put),
+            Record::summary_from_bytes,
+        )
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `Closing`: an open redb database that survives a failure to close it.
+//! `DbHandle`: an open redb database that survives a failure to close it.
 
 use std::{
     io, mem,
@@ -11,7 +11,7 @@ use redb::{ReadTransaction, ReadableDatabase as _};
 use crate::{error::caught, open::open};
 
 /// A database that is closed when this is dropped, even if damaged pages make redb panic.
-pub(crate) struct Closing {
+pub(crate) struct DbHandle {
     redb: Option<Redb>,
     /// Whether the file must no longer be written to.
     is_damaged: bool,
@@ -23,7 +23,7 @@ pub(crate) enum Redb {
     ReadOnly(redb::ReadOnlyDatabase),
 }
 
-impl From<Redb> for Closing {
+impl From<Redb> for DbHandle {
     fn from(redb: Redb) -> Self {
         Self { redb: Some(redb), is_damaged: false }
     }
@@ -38,7 +38,7 @@ impl Redb {
     }
 }
 
-impl Closing {
+impl DbHandle {
     /// Returns the database for writing.
     pub(crate) fn get(&self) -> Result<&redb::Database, redb::Error> {
         match &self.redb {
@@ -104,7 +104,7 @@ fn closed() -> redb::Error {
     redb::Error::Io(io::Error::other("the file is closed, and is reopened as soon as possible"))
 }
 
-impl Drop for Closing {
+impl Drop for DbHandle {
     fn drop(&mut self) {
         // A database that was opened for reading only writes nothing when it is closed.
         let Some(Redb::Full(database)) = self.redb.take() else { return };

@@ -15,7 +15,7 @@ use crate::{
     apply::{Direct, Entry},
     database::Inner,
     error::{backend, caught, is_damage, read_only},
-    health::Ill,
+    health::Corruption,
     pending::Changes,
     tables::{Snapshot, Tables},
 };
@@ -98,7 +98,7 @@ impl Inner {
             return Ok(());
         }
         let mut turn = self.commits.turn();
-        if self.commits.durable.load(Ordering::Acquire) >= number && !self.health.is_doubtful() {
+        if self.commits.durable.load(Ordering::Acquire) >= number && !self.integrity.is_doubtful() {
             return Ok(());
         }
         self.commit(&mut turn, None, true).map(drop)
@@ -111,7 +111,7 @@ impl Inner {
         }
         let number = self.pending.sequence();
         let mut turn = self.commits.turn();
-        if turn.committed >= number && !self.health.is_doubtful() {
+        if turn.committed >= number && !self.integrity.is_doubtful() {
             return Ok(());
         }
         self.commit(&mut turn, None, false).map(drop)
@@ -123,7 +123,7 @@ impl Inner {
     }
 
     /// Returns once pending changes are below their limit.
-    pub(crate) fn make_room(&self) -> Result<()> {
+    pub(crate) fn apply_backpressure(&self) -> Result<()> {
         let is_full = || self.pending.weight() > self.commits.most_pending();
         if !is_full() {
             return Ok(());
@@ -133,7 +133,7 @@ impl Inner {
     }
 
     /// Makes everything durable, then runs `run` while no other thread commits.
-    pub(crate) fn alone<T>(&self, run: impl FnOnce() -> T) -> Result<T> {
+    pub(crate) fn exclusive<T>(&self, run: impl FnOnce() -> T) -> Result<T> {
         let mut turn = self.commits.turn();
         if self.has_pending() {
             self.commit(&mut turn, None, true)?;
@@ -144,7 +144,7 @@ impl Inner {
     }
 
     /// Executes the operation in a commit, after all pending changes. Returns whether it changed anything.
-    pub(crate) fn perform(&self, direct: &Direct<'_>, durable: bool) -> Result<bool> {
+    pub(crate) fn commit_direct(&self, direct: &Direct<'_>, durable: bool) -> Result<bool> {
         if self.is_read_only {
             return Err(read_only(&self.path));
         }
@@ -157,7 +157,7 @@ impl Inner {
         let (changes, last) = self.pending.take();
         let weight = PER_COMMIT + changes.weight() + direct.map_or(0, |direct| direct.len() as u64);
         let durable = durable || turn.taken + weight > self.commits.most_pending();
-        self.mend();
+        self.try_repair();
         let done = self.transact(&changes, direct, durable);
         match done {
             Ok(_) => self.pending.done(),
@@ -186,14 +186,14 @@ impl Inner {
             .collect();
         let mut done = self.transaction(&entries, direct, durable);
         // A file that seems sound but fails again is damaged.
-        for ill in [Ill::Suspect, Ill::Damaged] {
+        for ill in [Corruption::Suspect, Corruption::Damaged] {
             let Err(error) = &done else { break };
             if is_damage(error) {
-                self.health.note(ill);
+                self.integrity.note(ill);
             } else {
                 self.note(error);
             }
-            if !self.mend() {
+            if !self.try_repair() {
                 break;
             }
             done = self.transaction(&entries, direct, durable);
@@ -256,7 +256,7 @@ impl Inner {
             if direct.is_none() {
                 all_there(&*self.snapshot(&redb)?, entries).inspect_err(|error| {
                     if is_damage(error) {
-                        self.health.note(Ill::Damaged);
+                        self.integrity.note(Corruption::Damaged);
                     }
                 })?;
             }

@@ -7,11 +7,11 @@ use std::{
 
 use fleche_core::{
     Result,
-    store::{BackingFile, FileBacked, HeldPlace},
+    store::{BackingFile, FileBacked, OpenPlaceGuard},
 };
 
 use crate::{
-    closing::Closing, commit::Commits, error::read_only, flusher::Flusher, health::Health, pending::Pending,
+    closing::DbHandle, commit::Commits, error::read_only, flusher::Flusher, health::Integrity, pending::Pending,
     tables::Snapshot,
 };
 
@@ -30,17 +30,17 @@ pub(crate) struct Inner {
     /// The snapshot that reads use; `None` until the first read after a commit.
     pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
     /// Locked for writing by operations that need redb exclusively, such as compaction.
-    pub(crate) redb: RwLock<Closing>,
+    pub(crate) redb: RwLock<DbHandle>,
     pub(crate) pending: Pending,
     pub(crate) commits: Commits,
-    pub(crate) health: Health,
+    pub(crate) integrity: Integrity,
     pub(crate) flusher: Flusher,
     // Dropped after redb, so that the file is closed when another thread opens it again.
-    pub(crate) _held: HeldPlace,
+    pub(crate) _held: OpenPlaceGuard,
 }
 
 impl Database {
-    pub(crate) fn new(path: PathBuf, redb: Closing, held: HeldPlace) -> Result<Self> {
+    pub(crate) fn new(path: PathBuf, redb: DbHandle, held: OpenPlaceGuard) -> Result<Self> {
         let file = BackingFile::new(&path)?;
         let inner = Inner {
             is_read_only: redb.is_read_only(),
@@ -49,7 +49,7 @@ impl Database {
             redb: RwLock::new(redb),
             pending: Pending::default(),
             commits: Commits::default(),
-            health: Health::default(),
+            integrity: Integrity::default(),
             flusher: Flusher::default(),
             _held: held,
         };

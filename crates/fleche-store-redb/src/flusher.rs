@@ -28,7 +28,7 @@ pub(crate) struct Flusher {
     /// Whether the thread will check again for pending changes. Modified under the lock.
     watching: AtomicBool,
     /// Whether the thread should commit without delay. Modified under the lock.
-    hurried: AtomicBool,
+    flush_requested: AtomicBool,
 }
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ struct State {
 
 impl Flusher {
     /// Ensures that pending changes become durable soon.
-    pub(crate) fn see_to(inner: &Arc<Inner>) {
+    pub(crate) fn schedule(inner: &Arc<Inner>) {
         if inner.flusher.watching.load(Ordering::Acquire) {
             return;
         }
@@ -55,7 +55,7 @@ impl Flusher {
                 state.thread = Some(thread);
             }
             Err(error) => {
-                inner.flusher.hurried.store(false, Ordering::Relaxed);
+                inner.flusher.flush_requested.store(false, Ordering::Relaxed);
                 drop(state);
                 fleche_core::log::warn!(
                     "cannot start the thread that makes commits durable later, so this is done now: {error}"
@@ -66,15 +66,15 @@ impl Flusher {
     }
 
     /// Ensures that pending changes are committed now, so that callers of `put` do not have to commit.
-    pub(crate) fn hurry(inner: &Arc<Inner>) {
-        if inner.flusher.hurried.load(Ordering::Relaxed) {
+    pub(crate) fn flush_now(inner: &Arc<Inner>) {
+        if inner.flusher.flush_requested.load(Ordering::Relaxed) {
             return;
         }
         {
             let _state = inner.flusher.lock();
-            inner.flusher.hurried.store(true, Ordering::Relaxed);
+            inner.flusher.flush_requested.store(true, Ordering::Relaxed);
         }
-        Self::see_to(inner);
+        Self::schedule(inner);
         inner.flusher.called.notify_all();
     }
 
@@ -82,17 +82,17 @@ impl Flusher {
         let mut delay = DELAY;
         loop {
             let state = self.lock();
-            let waits = |state: &mut State| !state.stop && !self.hurried.load(Ordering::Relaxed);
+            let waits = |state: &mut State| !state.stop && !self.flush_requested.load(Ordering::Relaxed);
             let (state, _) =
                 self.called.wait_timeout_while(state, delay, waits).unwrap_or_else(PoisonError::into_inner);
-            self.hurried.store(false, Ordering::Relaxed);
+            self.flush_requested.store(false, Ordering::Relaxed);
             if state.stop {
                 return;
             }
             drop(state);
             delay = if inner.flush() { DELAY } else { LONGEST_DELAY.min(2 * delay) };
             let state = self.lock();
-            self.hurried.store(false, Ordering::Relaxed);
+            self.flush_requested.store(false, Ordering::Relaxed);
             self.watching.store(false, Ordering::Release);
             // Checked after `watching` is cleared: a `put` after that starts another thread.
             if state.stop || !inner.has_pending() {

@@ -7,22 +7,22 @@ use crate::{
     aside::Files,
     database::Inner,
     error::caught,
-    health::Ill,
-    salvage::{Salvaged, Source, salvage},
+    health::Corruption,
+    salvage::{Recovered, Source, recover},
 };
 
 /// The pause after a failed attempt to reopen a file.
 const REOPENING: Duration = Duration::from_secs(1);
 /// The pause after a failed repair, each of which reads the whole file.
-const HEALING: Duration = Duration::from_mins(1);
+const REPAIR_PAUSE: Duration = Duration::from_mins(1);
 
 impl Inner {
     /// Repairs a known fault, before a commit. Returns whether it did.
-    pub(crate) fn mend(&self) -> bool {
-        match self.health.to_mend() {
-            Ill::Not => false,
-            Ill::Shut => self.reopen(),
-            ill => self.heal(ill),
+    pub(crate) fn try_repair(&self) -> bool {
+        match self.integrity.to_repair() {
+            Corruption::Not => false,
+            Corruption::Shut => self.reopen(),
+            ill => self.repair(ill),
         }
     }
 
@@ -31,7 +31,7 @@ impl Inner {
         let reopened = {
             // Reads wait for this lock.
             let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
-            if self.health.to_mend() == Ill::Not {
+            if self.integrity.to_repair() == Corruption::Not {
                 // Another thread has reopened the file, or tried to.
                 return redb.get().is_ok();
             }
@@ -39,9 +39,9 @@ impl Inner {
             redb.reopen(&self.path)
         };
         match reopened {
-            Ok(()) => self.health.mended(),
+            Ok(()) => self.integrity.repaired(),
             Err(error) => {
-                self.health.not_mended(REOPENING);
+                self.integrity.not_repaired(REOPENING);
                 fleche_core::log::warn!("cannot reopen the redb database `{}`: {error}", self.path.display());
                 return false;
             }
@@ -49,12 +49,12 @@ impl Inner {
         true
     }
 
-    fn heal(&self, ill: Ill) -> bool {
+    fn repair(&self, ill: Corruption) -> bool {
         let (path, files) = (self.path.display(), Files::of(&self.path));
         match caught(|| self.replace(&files, ill)) {
-            Ok(None) => self.health.mended(),
-            Ok(Some((Salvaged { values, records, .. }, aside))) => {
-                self.health.mended();
+            Ok(None) => self.integrity.repaired(),
+            Ok(Some((Recovered { values, records, .. }, aside))) => {
+                self.integrity.repaired();
                 fleche_core::log::warn!(
                     "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, the \
                      other results are computed again; the damaged file is `{}`",
@@ -68,7 +68,7 @@ impl Inner {
                     redb.give_up();
                     redb.get().is_ok()
                 };
-                self.health.not_mended(if is_open { HEALING } else { REOPENING });
+                self.integrity.not_repaired(if is_open { REPAIR_PAUSE } else { REOPENING });
                 fleche_core::log::warn!("the redb database `{path}` seems damaged, and repairing it failed: {error}");
                 return false;
             }
@@ -77,7 +77,7 @@ impl Inner {
     }
 
     /// Reads the whole file. If pages are known or found to be damaged, a file of the readable entries replaces it.
-    fn replace(&self, files: &Files, ill: Ill) -> Result<Option<(Salvaged, PathBuf)>, redb::Error> {
+    fn replace(&self, files: &Files, ill: Corruption) -> Result<Option<(Recovered, PathBuf)>, redb::Error> {
         // Reads wait for this lock and find a sound file afterwards.
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         self.renew_snapshot();
@@ -87,12 +87,12 @@ impl Inner {
         if !redb.works() {
             redb.reopen(&self.path)?;
         }
-        let salvaged = salvage(Source::new(&mut redb, &self.path), files.unfinished())?;
-        if ill < Ill::Damaged && !salvaged.met_damage {
+        let salvaged = recover(Source::new(&mut redb, &self.path), files.unfinished())?;
+        if ill < Corruption::Damaged && !salvaged.met_damage {
             files.remove_unfinished()?;
             return Ok(None);
         }
-        let aside = files.set_aside()?;
+        let aside = files.quarantine()?;
         // From here on the repair is certain to complete: opening the file puts the replacement in place.
         files.finish()?;
         redb.reopen(&self.path)?;

@@ -1,4 +1,4 @@
-//! `Health`: the known faults of an open file, and when a repair may be tried.
+//! `Integrity`: the known faults of an open file, and when a repair may be tried.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 /// The fault of a file, from the mildest to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Ill {
+pub(crate) enum Corruption {
     /// No fault.
     Not,
     /// After an error of the operating system, redb reads nothing more until the file is reopened.
@@ -24,42 +24,42 @@ pub(crate) enum Ill {
 
 /// The health of an open file.
 #[derive(Default)]
-pub(crate) struct Health {
+pub(crate) struct Integrity {
     ill: AtomicU8,
     /// The earliest time of the next repair, if the last one failed.
     not_before: Mutex<Option<Instant>>,
 }
 
-impl Health {
+impl Integrity {
     /// Notes a fault, unless a worse one is known.
-    pub(crate) fn note(&self, ill: Ill) {
+    pub(crate) fn note(&self, ill: Corruption) {
         self.ill.fetch_max(ill as u8, Ordering::Relaxed);
     }
 
     /// Returns the fault that may be repaired now.
-    pub(crate) fn to_mend(&self) -> Ill {
+    pub(crate) fn to_repair(&self) -> Corruption {
         let ill = match self.ill.load(Ordering::Relaxed) {
-            0 => return Ill::Not,
-            1 => Ill::Shut,
-            2 => Ill::Suspect,
-            _ => Ill::Damaged,
+            0 => return Corruption::Not,
+            1 => Corruption::Shut,
+            2 => Corruption::Suspect,
+            _ => Corruption::Damaged,
         };
         let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
-        if not_before.is_some_and(|moment| Instant::now() < moment) { Ill::Not } else { ill }
+        if not_before.is_some_and(|moment| Instant::now() < moment) { Corruption::Not } else { ill }
     }
 
     /// Returns whether pages may be damaged and a repair may be tried now.
     pub(crate) fn is_doubtful(&self) -> bool {
-        self.to_mend() >= Ill::Suspect
+        self.to_repair() >= Corruption::Suspect
     }
 
-    pub(crate) fn mended(&self) {
-        self.ill.store(Ill::Not as u8, Ordering::Relaxed);
+    pub(crate) fn repaired(&self) {
+        self.ill.store(Corruption::Not as u8, Ordering::Relaxed);
         *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Notes a failed repair, which is not retried before this pause has passed.
-    pub(crate) fn not_mended(&self, pause: Duration) {
+    pub(crate) fn not_repaired(&self, pause: Duration) {
         *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
     }
 }

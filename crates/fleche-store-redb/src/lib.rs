@@ -26,7 +26,7 @@
 //! # Reading only
 //!
 //! If this user may not write to the file, calls are answered from it, and new results are recorded nowhere
-//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)). Any number of processes can read the file like this, while no process has it open
+//! ([`SkipReason::StoreRefused`](fleche_core::SkipReason::StoreRefused)). Any number of processes can read the file like this, while no process has it open
 //! for writing. A file that was not closed, because its process was killed, may need a repair by a user who may write to it.
 //!
 //! # Durability

@@ -10,7 +10,7 @@ use std::{
 
 use fleche_core::{
     Error, Result,
-    store::{HeldPlace, OpenStores, Place},
+    store::{OpenPlaceGuard, OpenStores, Place},
     written_file,
 };
 use redb::{Builder, StorageBackend as _, TableHandle as _, backends::InMemoryBackend};
@@ -20,7 +20,7 @@ use crate::{
     closing::{Redb, abandon},
     database::{Database, Inner},
     error::{caught, foreign, is_damage, opening},
-    health::Ill,
+    health::Corruption,
     tables::{FLECHE, FORMAT, create},
 };
 
@@ -39,10 +39,10 @@ impl Database {
         let place = place(&path)?;
         OPEN.get_or_open(place.clone(), || {
             // Another thread may have dropped the last handle and not have finished closing the file.
-            let held = HeldPlace::take(place);
+            let held = OpenPlaceGuard::take(place);
             let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
             let database = Self::new(path, opened.redb.into(), held)?;
-            database.inner.health.note(opened.ill);
+            database.inner.integrity.note(opened.ill);
             Ok(database)
         })
     }
@@ -52,7 +52,7 @@ impl Database {
 pub(crate) struct Opened {
     pub(crate) redb: Redb,
     /// The damage that opening has detected.
-    ill: Ill,
+    ill: Corruption,
 }
 
 /// The maximum size, in bytes, of files that are read and verified as a whole when they are opened. That takes at most
@@ -90,7 +90,7 @@ fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
         Err(redb::Error::Corrupted(why)) if why.contains("version") => return Err(redb::Error::Corrupted(why)),
         Err(error) if is_damage(&error) => error,
         Ok(Ok(mut opened)) if !is_sound => {
-            opened.ill = Ill::Damaged;
+            opened.ill = Corruption::Damaged;
             return Ok(Ok(opened));
         }
         opened => return opened,
@@ -146,7 +146,7 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
         let transaction = full.begin_write()?;
         create(&transaction)?;
         transaction.commit()?;
-        return Ok(Ok(Opened { redb, ill: Ill::Not }));
+        return Ok(Ok(Opened { redb, ill: Corruption::Not }));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
         return Ok(Err(foreign(
@@ -158,8 +158,8 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     drop(reading);
     let (format, ill) = match format {
         // The page with the format is damaged. No other format has ever been released.
-        Err(error) if is_damage(&error) => (FORMAT.1, Ill::Damaged),
-        format => (format?, Ill::Not),
+        Err(error) if is_damage(&error) => (FORMAT.1, Corruption::Damaged),
+        format => (format?, Corruption::Not),
     };
     Ok(match format.cmp(&FORMAT.1) {
         Ordering::Equal => Ok(Opened { redb, ill }),
@@ -178,7 +178,7 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
 impl Inner {
     /// Returns unused space of the file to the system. Returns whether there was anything to compact.
     pub(crate) fn compact(&self) -> Result<bool> {
-        self.alone(|| {
+        self.exclusive(|| {
             let compacted = caught(|| {
                 // Waits for running reads; later ones wait for this.
                 let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);

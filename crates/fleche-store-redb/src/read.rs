@@ -8,10 +8,10 @@ use fleche_core::{CallKey, Digest, Error, Record, Result, store::Check};
 use crate::{
     Durability,
     apply::{Direct, Kind},
-    closing::Closing,
+    closing::DbHandle,
     database::{Database, Inner},
     error::{backend, caught, damaged, is_damage, is_shut},
-    health::Ill,
+    health::Corruption,
     pending::Change,
     tables::Snapshot,
 };
@@ -48,7 +48,7 @@ impl Inner {
 
     /// Like [`read`](Self::read), but returns redb's error.
     pub(crate) fn try_read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-        if self.health.to_mend() == Ill::Shut {
+        if self.integrity.to_repair() == Corruption::Shut {
             self.reopen();
         }
         caught(|| {
@@ -58,7 +58,7 @@ impl Inner {
     }
 
     /// Returns a snapshot of the last commit.
-    pub(crate) fn snapshot(&self, redb: &Closing) -> Result<Arc<Snapshot>, redb::Error> {
+    pub(crate) fn snapshot(&self, redb: &DbHandle) -> Result<Arc<Snapshot>, redb::Error> {
         let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(match &*kept {
             Some(snapshot) => Arc::clone(snapshot),
@@ -70,9 +70,9 @@ impl Inner {
     /// Notes the fault of the file that an error of redb indicates.
     pub(crate) fn note(&self, error: &redb::Error) {
         if is_damage(error) {
-            self.health.note(Ill::Suspect);
+            self.integrity.note(Corruption::Suspect);
         } else if is_shut(error) {
-            self.health.note(Ill::Shut);
+            self.integrity.note(Corruption::Shut);
         }
     }
 
@@ -105,7 +105,7 @@ impl Database {
             let Some(bytes) = bytes else { return Ok(None) };
             match check(bytes.clone()) {
                 Ok(content) => return Ok(Some(content)),
-                Err(why) => self.set_aside(Kind::Value, id, &bytes, &why, durability)?,
+                Err(why) => self.quarantine(Kind::Value, id, &bytes, &why, durability)?,
             }
         }
         Ok(None)
@@ -141,7 +141,7 @@ impl Database {
             })?;
             match found {
                 Ok(found) => return Ok(found),
-                Err((why, bytes)) => self.set_aside(Kind::Record, key.digest(), &bytes, &why, durability)?,
+                Err((why, bytes)) => self.quarantine(Kind::Record, key.digest(), &bytes, &why, durability)?,
             }
         }
         Ok(None)
@@ -151,8 +151,9 @@ impl Database {
     ///
     /// # Errors
     /// Fails with [`Error::Damaged`] if they were still there, whether or not they could be moved.
-    fn set_aside(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
-        let moved = self.inner.perform(&Direct::SetAside { kind, digest, bytes }, durability == Durability::Immediate);
+    fn quarantine(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
+        let moved =
+            self.inner.commit_direct(&Direct::SetAside { kind, digest, bytes }, durability == Durability::Immediate);
         let fate = match moved {
             Ok(false) => return Ok(()),
             Ok(true) => "it was moved to the table `damaged`".to_owned(),

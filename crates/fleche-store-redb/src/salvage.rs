@@ -12,7 +12,7 @@ use redb::{
 };
 
 use crate::{
-    closing::Closing,
+    closing::DbHandle,
     error::{caught, is_shut},
     index::{self, call_of},
     tables::{AGES, Blob, Bytes32, INDEX, RECORDS, Tables, VALUES, create},
@@ -27,14 +27,14 @@ type Keep<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, r
 
 /// The database that is recovered.
 pub(crate) struct Source<'a> {
-    redb: &'a mut Closing,
+    redb: &'a mut DbHandle,
     path: &'a Path,
     met_damage: bool,
 }
 
 impl<'a> Source<'a> {
     /// Wraps a database that has just been opened.
-    pub(crate) fn new(redb: &'a mut Closing, path: &'a Path) -> Self {
+    pub(crate) fn new(redb: &'a mut DbHandle, path: &'a Path) -> Self {
         Self { redb, path, met_damage: false }
     }
 
@@ -82,7 +82,7 @@ const MOST_PROBES: usize = 4096;
 
 /// The result of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Salvaged {
+pub(crate) struct Recovered {
     pub(crate) values: u64,
     pub(crate) records: u64,
     /// Whether any data could not be read, or was in the wrong place.
@@ -91,12 +91,12 @@ pub(crate) struct Salvaged {
 
 /// Creates a database in this new file from all intact entries of the other that can be read. It is durable when this
 /// returns.
-pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb::Error> {
+pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb::Error> {
     let redb = Builder::new().create(to)?;
     let transaction = redb.begin_write()?;
     create(&transaction)?;
     let mut tables = Tables::new(&transaction);
-    let mut salvaged = Salvaged::default();
+    let mut salvaged = Recovered::default();
     let now = now();
     each(&mut from, VALUES, &mut |id, bytes, is_placed, reading| {
         let id = Digest::from_bytes(*id);
@@ -139,7 +139,7 @@ pub(crate) fn salvage(mut from: Source<'_>, to: &Path) -> Result<Salvaged, redb:
     transaction.commit()?;
     from.check(AGES)?;
     from.check(INDEX)?;
-    Ok(Salvaged { met_damage: from.met_damage, ..salvaged })
+    Ok(Recovered { met_damage: from.met_damage, ..salvaged })
 }
 
 /// Copies the index rows of these calls, as far as they can be read.

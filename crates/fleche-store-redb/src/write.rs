@@ -23,11 +23,11 @@ impl Database {
     pub(crate) fn put_value(&self, id: &Digest, bytes: &[u8], durability: Durability) -> Result<()> {
         let put = now();
         if bytes.len() > MOST_COPIED {
-            self.inner.perform(&Direct::PutValue { id, bytes, put }, durability == Durability::Immediate)?;
-            self.see_to_durability(durability);
+            self.inner.commit_direct(&Direct::PutValue { id, bytes, put }, durability == Durability::Immediate)?;
+            self.schedule_flush(durability);
             return Ok(());
         }
-        self.inner.make_room()?;
+        self.inner.apply_backpressure()?;
         let change = Change::Put(PutValue { bytes: Bytes::copy_from_slice(bytes), put });
         let pending = &self.inner.pending;
         let number = pending.change_value(&mut pending.lock(), id, change);
@@ -56,7 +56,7 @@ impl Database {
     /// Removes a value if it exists and is older than `older_than`. Returns the number of the change, or `None` if
     /// nothing was removed.
     fn remove_value(&self, id: &Digest, older_than: Option<Duration>) -> Result<Option<u64>> {
-        self.inner.make_room()?;
+        self.inner.apply_backpressure()?;
         let pending = &self.inner.pending;
         let mut state = pending.lock();
         let put = match state.value(id) {
@@ -83,7 +83,7 @@ impl Database {
             There::Nothing => true,
             There::Record => false,
         };
-        self.inner.make_room()?;
+        self.inner.apply_backpressure()?;
         let change = Change::Put(PutRecord { record: record.clone(), bytes, rows, is_new });
         let pending = &self.inner.pending;
         let number = pending.change_record(&mut pending.lock(), key, change);
@@ -93,7 +93,7 @@ impl Database {
     /// Removes a record; if `only` is given, only if the record equals it. Records of a later format stay. Returns
     /// whether a record was removed.
     pub(crate) fn remove_record(&self, key: &CallKey, only: Option<&Record>, durability: Durability) -> Result<bool> {
-        self.inner.make_room()?;
+        self.inner.apply_backpressure()?;
         let is_unwanted = |record: &Record| only.is_none_or(|only| record == only);
         let pending = &self.inner.pending;
         let mut state = pending.lock();
@@ -130,15 +130,15 @@ impl Database {
         if durability == Durability::Immediate {
             return self.inner.make_durable(number);
         }
-        self.see_to_durability(durability);
+        self.schedule_flush(durability);
         Ok(())
     }
 
-    fn see_to_durability(&self, durability: Durability) {
+    fn schedule_flush(&self, durability: Durability) {
         if self.inner.is_filling() {
-            Flusher::hurry(&self.inner);
+            Flusher::flush_now(&self.inner);
         } else if durability == Durability::Eventual {
-            Flusher::see_to(&self.inner);
+            Flusher::schedule(&self.inner);
         }
     }
 }

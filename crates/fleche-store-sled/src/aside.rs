@@ -40,7 +40,7 @@ impl Database {
             let bytes = Bytes::from_owner(found);
             match verify(&bytes) {
                 Ok(content) => return Ok(Some(content)),
-                Err(why) => self.set_aside(tree, digest, what, &bytes, &why)?,
+                Err(why) => self.quarantine(tree, digest, what, &bytes, &why)?,
             }
         }
         Ok(None)
@@ -50,7 +50,7 @@ impl Database {
     ///
     /// # Errors
     /// Fails with [`Error::Damaged`] if they were still there, whether or not they could be moved.
-    fn set_aside(&self, tree: &Tree, digest: &Digest, what: &str, bytes: &Bytes, why: &str) -> Result<()> {
+    fn quarantine(&self, tree: &Tree, digest: &Digest, what: &str, bytes: &Bytes, why: &str) -> Result<()> {
         let tag = what.as_bytes()[0];
         let moved = self.change(digest, || {
             if tree.get(digest.as_bytes())?.is_none_or(|there| there != **bytes) {

@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
-    call::Brief,
+    call::RecordSummary,
     error::ensure_not_forked,
     fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _},
@@ -76,9 +76,9 @@ impl CallStore for SledCalls {
         database.record(key, Record::from_bytes)
     }
 
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
         let database = self.database()?.current();
-        database.record(key, Record::brief_from_bytes)
+        database.record(key, Record::summary_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {

@@ -12,7 +12,7 @@ use std::{
 
 use fleche_core::{
     Digest, DigestPrefix, Error, Result,
-    store::{BackingFile, FileBacked, HeldPlace, OpenStores, Place},
+    store::{BackingFile, FileBacked, OpenPlaceGuard, OpenStores, Place},
     written_file,
 };
 use sled::{Db, Tree};
@@ -260,13 +260,13 @@ struct Held {
     /// Whether sled closes the directory. Otherwise, the file stays locked.
     is_closed: bool,
     place: Place,
-    _in_process: HeldPlace,
+    _in_process: OpenPlaceGuard,
 }
 
 impl Held {
     /// Blocks until no other thread of this process has the directory open.
     fn take(place: Place, locked: PathBuf) -> Self {
-        Self { locked, is_closed: true, place: place.clone(), _in_process: HeldPlace::take(place) }
+        Self { locked, is_closed: true, place: place.clone(), _in_process: OpenPlaceGuard::take(place) }
     }
 }
 

@@ -23,9 +23,9 @@ impl Tables {
     /// # Errors
     /// Fails with [`Error::Damaged`](fleche_core::Error::Damaged) if it still had these bytes, whether or not it could
     /// be moved.
-    pub(crate) fn set_value_aside(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Found> {
+    pub(crate) fn quarantine_value(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Found> {
         let remove = Statement::new("DELETE FROM fleche_values WHERE id = $1 AND bytes = $2 RETURNING 1");
-        let keep = self.keep_aside("values", "SELECT id, bytes FROM fleche_values WHERE id = $1 AND bytes = $2");
+        let keep = self.back_up("values", "SELECT id, bytes FROM fleche_values WHERE id = $1 AND bytes = $2");
         let statements = vec![
             keep.bytes(*id.as_bytes()).bytes(bytes).bytes(why.as_bytes()),
             remove.bytes(*id.as_bytes()).bytes(bytes),
@@ -36,10 +36,10 @@ impl Tables {
         Ok(if self.read(still)?.is_empty() { Found::Gone } else { Found::Another })
     }
 
-    /// Does the same as [`set_value_aside`](Self::set_value_aside) for a record.
-    pub(crate) fn set_record_aside(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Found> {
+    /// Does the same as [`quarantine_value`](Self::quarantine_value) for a record.
+    pub(crate) fn quarantine_record(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Found> {
         let id = *key.digest().as_bytes();
-        let keep = self.keep_aside("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");
+        let keep = self.back_up("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");
         let mut statements = vec![keep.bytes(id).bytes(record).bytes(why.as_bytes())];
         statements.extend(removal(self.dialect(), key, record));
         let entry = format!("the record of call {key}");
@@ -50,7 +50,7 @@ impl Tables {
 
     /// Returns a statement that copies the result of the query, a key and bytes, to `fleche_damaged`. `$3` is the
     /// reason.
-    fn keep_aside(&self, origin: &str, query: &str) -> Statement {
+    fn back_up(&self, origin: &str, query: &str) -> Statement {
         let (now, for_update) = (self.dialect().now(), self.dialect().for_update());
         Statement::new(format!(
             "INSERT INTO fleche_damaged (origin, key, bytes, why, noticed)

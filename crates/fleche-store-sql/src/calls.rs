@@ -74,7 +74,7 @@ impl Tables {
         while let Some(bytes) = self.record(key)? {
             match self.verified(key, &bytes) {
                 Ok(record) => return Ok(record),
-                Err(why) => match self.set_record_aside(key, &bytes, &why)? {
+                Err(why) => match self.quarantine_record(key, &bytes, &why)? {
                     Found::Gone => return Ok(None),
                     Found::Another => {}
                 },

@@ -14,21 +14,26 @@ use url::Url;
 use crate::{
     access::FileAccess,
     dialect::Dialect,
-    link::Link,
+    link::Connections,
     retry::{Attempts, Limit},
     server::Server,
 };
 
 /// The maximum number of connections of one process to one database.
 const CONNECTIONS: u32 = 8;
-/// A time longer than any operation takes, since `Link` bounds each operation.
+/// A time longer than any operation takes, since `Connections` bounds each operation.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// The time that SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is retried.
 const BUSY: Duration = Duration::from_millis(250);
 
 /// Connects to this file, which must exist. It gets a write-ahead log or, if `rollback` is set, a rollback journal, for
 /// file systems on which not all processes can share the memory that a log needs.
-pub(crate) async fn to_file(path: &Path, rollback: bool, access: FileAccess, timeout: Duration) -> sqlx::Result<Link> {
+pub(crate) async fn to_file(
+    path: &Path,
+    rollback: bool,
+    access: FileAccess,
+    timeout: Duration,
+) -> sqlx::Result<Connections> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)
@@ -40,11 +45,11 @@ pub(crate) async fn to_file(path: &Path, rollback: bool, access: FileAccess, tim
         .disable_statement_logging();
     if access != FileAccess::Full {
         let options = options.read_only(true).immutable(access == FileAccess::ReadAsItIs);
-        return Ok(Link::to_file(pool().connect_lazy_with(options), rollback, timeout).read_only());
+        return Ok(Connections::to_file(pool().connect_lazy_with(options), rollback, timeout).read_only());
     }
     set_journal(&options, if rollback { "delete" } else { "wal" }, Limit::new(timeout, 0)).await?;
     let synchronous = if rollback { SqliteSynchronous::Extra } else { SqliteSynchronous::Normal };
-    Ok(Link::to_file(pool().connect_lazy_with(options.synchronous(synchronous)), rollback, timeout))
+    Ok(Connections::to_file(pool().connect_lazy_with(options.synchronous(synchronous)), rollback, timeout))
 }
 
 /// Sets the journal mode. It is a property of the file, so the first process that opens the file sets it.
@@ -75,11 +80,11 @@ async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::
 }
 
 /// Connects to this server. The tables are in the schema that `options` selects, if any.
-pub(crate) async fn to_server(options: PgConnectOptions, timeout: Duration) -> sqlx::Result<Link> {
+pub(crate) async fn to_server(options: PgConnectOptions, timeout: Duration) -> sqlx::Result<Connections> {
     let server = Server::new(options.disable_statement_logging(), CONNECTIONS);
     // Connecting once makes opening the store fail if the server cannot be reached.
     Limit::new(timeout, 0).bound(server.lend()).await?.give_back();
-    Ok(Link::to_server(server, timeout))
+    Ok(Connections::to_server(server, timeout))
 }
 
 /// Returns the connection options of a server from the URL and the environment.
@@ -93,7 +98,7 @@ pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<Pg
 }
 
 fn pool() -> PoolOptions<Sqlite> {
-    // Connections to a file need no test before each use. `Link` bounds the waits.
+    // Connections to a file need no test before each use. `Connections` bounds the waits.
     PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(LONGEST)
 }
 

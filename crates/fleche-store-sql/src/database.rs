@@ -24,10 +24,10 @@ use crate::{
     connect,
     dialect::Dialect,
     error::{Failed, config, read_only, without_path},
-    heal::Healing,
+    heal::Repair,
     keep::beside,
-    leases::{LASTS, LeaseRows},
-    link::Link,
+    leases::{LEASE_TTL, LeaseRows},
+    link::Connections,
     network::is_on_network,
     runtime,
     schema::{self, Rights},
@@ -51,10 +51,10 @@ pub(crate) struct Database {
 pub(crate) struct Tables {
     /// The name in messages, without a password.
     pub(crate) name: String,
-    link: Link,
+    link: Connections,
     rights: Rights,
     /// Repairs the SQLite file.
-    healing: Option<Healing>,
+    repair_state: Option<Repair>,
     /// The keys under which this process has found records of a later format.
     later: Mutex<HashSet<CallKey>>,
 }
@@ -116,7 +116,7 @@ impl Database {
             let file = (BackingFile::new(path)?, url.clone());
             let rollback = is_on_network(path);
             let access = FileAccess::of(path);
-            let healing = Healing::of(path, rollback, &name, timeout);
+            let repair_state = Repair::of(path, rollback, &name, timeout);
             let open = || {
                 let path = path.to_owned();
                 connected(&name, None, async move { connect::to_file(&path, rollback, access, timeout).await })
@@ -125,8 +125,8 @@ impl Database {
                 let opened = open().map_err(|failed| failed.into_error(&name))?;
                 return Ok(Self::of(name, opened, None, Some(file)));
             }
-            let opened = healing.watch(open)?;
-            Ok(Self::of(name, opened, Some(healing.known()), Some(file)))
+            let opened = repair_state.watch(open)?;
+            Ok(Self::of(name, opened, Some(repair_state.known()), Some(file)))
         })?;
         database.tables.link.shorten_timeout(timeout);
         Ok(database)
@@ -134,15 +134,15 @@ impl Database {
 
     fn of(
         name: String,
-        (link, rights): (Link, Rights),
-        healing: Option<Healing>,
+        (link, rights): (Connections, Rights),
+        repair_state: Option<Repair>,
         file: Option<(BackingFile<Self>, DatabaseUrl)>,
     ) -> Self {
         if rights == Rights::Read {
             tracing::info!("{name} is read-only for this user: nothing will be recorded in it");
         }
-        let tables = Arc::new(Tables { name, link, rights, healing, later: Mutex::default() });
-        Self { leases: Leases::new(LeaseRows(tables.clone()), LASTS), tables, file }
+        let tables = Arc::new(Tables { name, link, rights, repair_state, later: Mutex::default() });
+        Self { leases: Leases::new(LeaseRows(tables.clone()), LEASE_TTL), tables, file }
     }
 }
 
@@ -166,8 +166,8 @@ impl FileBacked for Database {
 fn connected(
     name: &str,
     schema: Option<String>,
-    connect: impl Future<Output = sqlx::Result<Link>> + Send + 'static,
-) -> Result<(Link, Rights), Failed> {
+    connect: impl Future<Output = sqlx::Result<Connections>> + Send + 'static,
+) -> Result<(Connections, Rights), Failed> {
     let to = name.to_owned();
     let prepared = async move {
         let link = connect.await?;
@@ -317,7 +317,7 @@ impl Tables {
         self.later.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run<T, F>(&self, operation: impl Fn(Link) -> F) -> Result<T>
+    fn run<T, F>(&self, operation: impl Fn(Connections) -> F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = sqlx::Result<T>> + Send + 'static,
@@ -328,8 +328,8 @@ impl Tables {
             let operation = operation(self.link.clone());
             Ok(runtime::run(name, async move { Ok(operation.await) })??)
         };
-        match &self.healing {
-            Some(healing) => healing.watch(attempt),
+        match &self.repair_state {
+            Some(repair_state) => repair_state.watch(attempt),
             None => attempt().map_err(|failed: Failed| failed.into_error(name)),
         }
     }

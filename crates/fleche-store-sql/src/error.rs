@@ -104,7 +104,7 @@ pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
 }
 
 /// Returns the error for a damaged file that cannot be repaired because of `why`.
-pub(crate) fn beyond_healing(store: &str, failed: &Failed, why: &str) -> Error {
+pub(crate) fn beyond_repair(store: &str, failed: &Failed, why: &str) -> Error {
     Error::backend(store)(format!(
         "{failed}; the file is damaged and cannot be repaired: {why}; `sqlite3 FILE .recover` extracts what can be read"
     ))

@@ -35,7 +35,7 @@ fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
     let bytes = row.bytes(3).map_err(backend(&tables.name))?;
     let record = match tables.verified(&key, &bytes) {
         Ok(record) => record,
-        Err(why) => match tables.set_record_aside(&key, &bytes, &why)? {
+        Err(why) => match tables.quarantine_record(&key, &bytes, &why)? {
             Found::Gone => None,
             Found::Another => tables.get(&key)?,
         },

@@ -13,11 +13,11 @@ use std::{
 use fleche_core::{Error, Result, store::Place, waiting, written_file};
 
 use crate::{
-    error::{Failed, beyond_healing},
+    error::{Failed, beyond_repair},
     keep::{beside, duplicate, free_place, keep, with_log},
     overwrite::Damaged,
-    raw::Raw,
-    salvage::{Salvaged, salvage, would_be_lost},
+    raw::FileBytes,
+    salvage::{Recovered, recover, would_be_lost},
 };
 
 /// The number of rounds of a repair, which starts over if another process has written. All rounds but the first block writers
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 static TURN: Mutex<()> = Mutex::new(());
 
 /// A SQLite file that is repaired when an operation meets damage.
-pub(crate) struct Healing {
+pub(crate) struct Repair {
     path: PathBuf,
     /// Whether the file has a rollback journal instead of a write-ahead log.
     rollback: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Healing {
     timeout: Duration,
 }
 
-impl Healing {
+impl Repair {
     /// Creates the repair for a file that may belong to any program.
     pub(crate) fn of(path: &Path, rollback: bool, name: &str, timeout: Duration) -> Self {
         let (path, name) = (path.to_owned(), name.to_owned());
@@ -67,17 +67,17 @@ impl Healing {
     /// cannot be repaired.
     pub(crate) fn watch<T>(&self, operation: impl Fn() -> Result<T, Failed>) -> Result<T> {
         match operation() {
-            Err(failed) if failed.may_be_damage() => waiting::blocking(|| self.heal_and(operation, failed)),
+            Err(failed) if failed.may_be_damage() => waiting::blocking(|| self.repair_and(operation, failed)),
             done => done.map_err(|failed| failed.into_error(&self.name)),
         }
     }
 
-    fn heal_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
+    fn repair_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
         let Some(_turn) = within(self.timeout, turn) else {
-            return Err(beyond_healing(&self.name, &failed, "another file is being repaired"));
+            return Err(beyond_repair(&self.name, &failed, "another file is being repaired"));
         };
         if self.not_before().is_some_and(|moment| Instant::now() < moment) {
-            return Err(beyond_healing(&self.name, &failed, "the last repair failed less than a minute ago"));
+            return Err(beyond_repair(&self.name, &failed, "the last repair failed less than a minute ago"));
         }
         let raw = match self.ours() {
             Ok(Some(raw)) => raw,
@@ -93,7 +93,7 @@ impl Healing {
             Err(failed) if failed.may_be_damage() => failed,
             done => return done.map_err(|failed| failed.into_error(&self.name)),
         };
-        let healed = self.heal(&raw, &places, &failed);
+        let healed = self.repair(&raw, &places, &failed);
         // The next repair removes what remains.
         let _ = fs::remove_dir_all(&places.scratch);
         match healed {
@@ -108,8 +108,8 @@ impl Healing {
     }
 
     /// Opens the file if it belongs to fleche. Files of other programs are left alone.
-    fn ours(&self) -> Result<Option<Raw>> {
-        let raw = Raw::open(&self.path)?;
+    fn ours(&self) -> Result<Option<FileBytes>> {
+        let raw = FileBytes::open(&self.path)?;
         let known = self.known.is_some() && self.known == Place::of(&self.path).ok();
         Ok(if known || raw.tells_of_us()? { Some(raw) } else { None })
     }
@@ -124,16 +124,16 @@ impl Healing {
             return Err(failed.into_error(&self.name));
         }
         *self.not_before() = Some(Instant::now() + PAUSE);
-        Err(beyond_healing(&self.name, &failed, why))
+        Err(beyond_repair(&self.name, &failed, why))
     }
 
     /// Repairs the file if it is damaged. Returns whether it was.
-    fn heal(&self, raw: &Raw, places: &Places, failed: &Failed) -> Result<bool> {
+    fn repair(&self, raw: &FileBytes, places: &Places, failed: &Failed) -> Result<bool> {
         let copy = free_place(&places.file)?;
         if let Some(other) = raw.tells_of_others()? {
             return Err(would_be_lost(&self.name, &other));
         }
-        let first = raw.mend_header(self.rollback)?;
+        let first = raw.repair_header(self.rollback)?;
         let mut damaged = Damaged::open(&places.file, &self.name, self.timeout)?;
         if !failed.is_damage() && first.is_none() && damaged.serves() {
             return Ok(false);
@@ -152,17 +152,17 @@ impl Healing {
             with_log(&places.file, &kept)?;
             let writing = alone.then_some(reading);
             duplicate(&kept, &work)?;
-            Raw::open_copy(&work)?.mend_header(self.rollback)?;
-            let salvaged = salvage(&work, &fresh, &self.name)?;
+            FileBytes::open_copy(&work)?.repair_header(self.rollback)?;
+            let salvaged = recover(&work, &fresh, &self.name)?;
             keep(&kept, &copy)?;
             drop(writing);
             if damaged.version()? != before {
                 continue;
             }
-            if !damaged.overwrite_with(&fresh, || Ok(seen()? == seen_before))? {
+            if !damaged.replace_with(&fresh, || Ok(seen()? == seen_before))? {
                 continue;
             }
-            let Salvaged { values, records, leases, aside } = salvaged;
+            let Recovered { values, records, leases, aside } = salvaged;
             fleche_core::log::warn!(
                 "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {aside} \
                  entries of `fleche_damaged` were recovered; the damaged file is kept as {}",
@@ -277,8 +277,8 @@ mod tests {
             for (at, damage) in [(0, vec![0xff; 24]), (100, vec![0; 12]), (0, vec![0; 5000])] {
                 file.seek(SeekFrom::Start(at)).unwrap();
                 file.write_all(&damage).unwrap();
-                let healing = Healing::of(&path, rollback, "the file", MINUTE).known();
-                assert_eq!(healing.watch(|| count(&path, rollback)).unwrap(), 7);
+                let repair_state = Repair::of(&path, rollback, "the file", MINUTE).known();
+                assert_eq!(repair_state.watch(|| count(&path, rollback)).unwrap(), 7);
                 let counted = "SELECT sum(length(bytes)) FROM fleche_values";
                 assert_eq!(theirs.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 7);
                 let journal: String = theirs.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
@@ -294,7 +294,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
         let _theirs = filled(&path, false, 7);
-        let healing = Healing::of(&path, false, "the file", MINUTE).known();
+        let repair_state = Repair::of(&path, false, "the file", MINUTE).known();
         let wrong = || {
             let path = path.clone();
             let read = async move {
@@ -305,7 +305,7 @@ mod tests {
             };
             runtime::run("the file", async move { Ok(read.await) })?
         };
-        let error = healing.watch(wrong).unwrap_err().to_string();
+        let error = repair_state.watch(wrong).unwrap_err().to_string();
         assert!(error.contains("no such column") && !error.contains("damaged"), "{error}");
         assert!(!beside(&path, ".damaged-1").exists());
     }

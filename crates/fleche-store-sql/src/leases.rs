@@ -21,7 +21,7 @@ use crate::{
 /// The duration of a claim without renewal. A live process renews it three times as often, so a busy database or
 /// machine may delay the renewal for more than six seconds before another process takes over the call. After a kill,
 /// other processes wait at most this long.
-pub(crate) const LASTS: Duration = Duration::from_secs(10);
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// The table of claims. Times are by the database's own clock, which in SQLite is that of the process. The number of a
 /// row is never reused.
@@ -34,7 +34,7 @@ impl LeaseRows {
 
     /// Implements [`CallStore::owner`](fleche_core::CallStore::owner).
     pub(crate) fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.owner_for(key, LASTS)
+        self.owner_for(key, LEASE_TTL)
     }
 
     /// Returns the holder of a lease that lasts at most `lasts` from now, if there is one.

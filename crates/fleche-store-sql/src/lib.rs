@@ -53,7 +53,7 @@
 //!
 //! A database can be opened with read-only access: by a PostgreSQL role that may `SELECT` from the tables, on a standby
 //! server, or as a SQLite file that cannot be written to. Recorded calls are then hits, other calls are not recorded
-//! ([`Skip::StoreRefused`](fleche_core::Skip::StoreRefused)), and nothing is claimed. The tables must exist. If the
+//! ([`SkipReason::StoreRefused`](fleche_core::SkipReason::StoreRefused)), and nothing is claimed. The tables must exist. If the
 //! directory of a SQLite file cannot be written to either, the file is read together with the log that a writer has
 //! next to it. Without such a log, the file is read as it is when it is opened; later entries may be missing or be
 //! reported as damaged.

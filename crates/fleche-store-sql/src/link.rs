@@ -1,4 +1,4 @@
-//! `Link`: the connections to one database, and the execution of statements on them.
+//! `Connections`: the connections to one database, and the execution of statements on them.
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use crate::{
 
 /// The connections to a database. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct Connections {
     pool: Pool,
     /// The queue of this process's writers to a SQLite file, which SQLite itself would admit in random order.
     writer: Arc<Mutex<()>>,
@@ -38,7 +38,7 @@ enum Pool {
     Postgres(Arc<Server>),
 }
 
-impl Link {
+impl Connections {
     pub(crate) fn to_file(pool: SqlitePool, commits_are_durable: bool, timeout: Duration) -> Self {
         Self::new(Pool::Sqlite(pool), commits_are_durable, timeout)
     }

@@ -26,12 +26,12 @@ const OURS: [&[u8; 7]; 2] = [b"fleche_", b"sqlite_"];
 static OPENED: Mutex<Vec<(Place, Arc<File>)>> = Mutex::new(Vec::new());
 
 /// The bytes of a file.
-pub(crate) struct Raw {
+pub(crate) struct FileBytes {
     path: PathBuf,
     file: Arc<File>,
 }
 
-impl Raw {
+impl FileBytes {
     /// Opens a file that this process may have open as a database.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let place = Place::of(path)?;
@@ -83,7 +83,7 @@ impl Raw {
     /// Repairs the beginning of the header, which is the same in every file of fleche, and extends a shorter file to
     /// one page. Otherwise, SQLite would take the file for empty, or for one without a log, and lock it differently
     /// from the processes that have it open. Returns the previous content of the first page if it was damaged.
-    pub(crate) fn mend_header(&self, rollback: bool) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn repair_header(&self, rollback: bool) -> Result<Option<Vec<u8>>> {
         let first = self.first()?;
         if first.len() == PAGE && is_sound(&first) {
             return Ok(None);
@@ -192,7 +192,7 @@ mod tests {
             let sound = content.clone();
             content[damage] ^= 0xff;
             fs::write(&path, &content).unwrap();
-            let first = Raw::open_copy(&path).unwrap().mend_header(false).unwrap();
+            let first = FileBytes::open_copy(&path).unwrap().repair_header(false).unwrap();
             assert_eq!(first.as_deref(), mended.then_some(&content[..PAGE]));
             assert_eq!(fs::read(&path).unwrap() == sound, mended);
         }
@@ -212,8 +212,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, copy) = (directory.path().join("db"), directory.path().join("copy"));
         fs::write(&path, &MAGIC[..10]).unwrap();
-        let raw = Raw::open_copy(&path).unwrap();
-        let first = raw.mend_header(true).unwrap();
+        let raw = FileBytes::open_copy(&path).unwrap();
+        let first = raw.repair_header(true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), PAGE as u64);
         raw.copy(&copy, first.as_deref()).unwrap();
         assert_eq!(fs::read(&copy).unwrap(), &MAGIC[..10]);

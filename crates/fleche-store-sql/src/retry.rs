@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::dialect::Dialect;
 
 /// The first and the longest pause between attempts. The databases do not notify when another process releases a lock.
-const OFTEN: Duration = Duration::from_millis(1);
-const SELDOM: Duration = Duration::from_millis(200);
+const MIN_POLL: Duration = Duration::from_millis(1);
+const MAX_POLL: Duration = Duration::from_millis(200);
 /// The maximum timeout; clocks cannot represent longer ones.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// The number of sent bytes for which an operation gets one more second.
@@ -53,7 +53,7 @@ impl Limit {
 
 impl Attempts {
     pub(crate) fn new(dialect: Dialect, limit: Limit) -> Self {
-        Self { dialect, limit, wait: OFTEN }
+        Self { dialect, limit, wait: MIN_POLL }
     }
 
     /// Waits until the operation that failed with this error can be retried.
@@ -69,7 +69,7 @@ impl Attempts {
             return Err(self.limit.exceeded(error));
         }
         sleep(self.wait).await;
-        self.wait = (self.wait * 2).min(SELDOM);
+        self.wait = (self.wait * 2).min(MAX_POLL);
         Ok(())
     }
 }

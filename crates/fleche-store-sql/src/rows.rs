@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 const TRIED: u32 = 10_000;
 
 /// A table with row numbers, as far as it can be read.
-pub(crate) struct Rows<'a> {
+pub(crate) struct RowScan<'a> {
     damaged: &'a Connection,
     table: &'static str,
     columns: &'static str,
@@ -24,7 +24,7 @@ struct Read {
     whole: bool,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> RowScan<'a> {
     pub(crate) fn of(damaged: &'a Connection, table: &'static str, columns: &'static str) -> Self {
         Self { damaged, table, columns }
     }
@@ -102,14 +102,14 @@ mod tests {
             found.push(row.get::<_, i64>(0)?);
             Ok(())
         };
-        Rows::of(&sound, "t", "n").each(visit).unwrap();
+        RowScan::of(&sound, "t", "n").each(visit).unwrap();
         assert_eq!(found, [-5, 1, 7]);
     }
 
     #[test]
     fn unreadable_table_has_no_rows_visited() {
         let empty = Connection::open_in_memory().unwrap();
-        Rows::of(&empty, "t", "n").each(&mut |_| unreachable!("the table does not exist")).unwrap();
+        RowScan::of(&empty, "t", "n").each(&mut |_| unreachable!("the table does not exist")).unwrap();
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             found.insert(row.get::<_, i64>(0)?);
             Ok(())
         };
-        Rows::of(&damaged, "t", columns).each(visit).unwrap();
+        RowScan::of(&damaged, "t", columns).each(visit).unwrap();
         assert!(found.into_iter().eq((1..=200).filter(|n| !bad(*n))));
     }
 }

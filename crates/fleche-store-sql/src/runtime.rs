@@ -13,7 +13,7 @@ use std::{
 
 use fleche_core::{
     Error, Result,
-    claim::{ListensHere, Owed},
+    claim::{PendingReplies, ReaderThreadGuard},
     starter, waiting,
 };
 use tokio::runtime::{Builder, Handle};
@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_millis(2);
 struct Runtime {
     handle: Handle,
     /// The accepted futures whose results are outstanding.
-    owed: Arc<Owed>,
+    owed: Arc<PendingReplies>,
     /// The process that started the thread. A forked child process has neither the thread nor the connections.
     process: u32,
 }
@@ -101,8 +101,8 @@ fn start() -> std::io::Result<Runtime> {
         Ok(runtime) => {
             IS_THE_ONE.set(true);
             // The thread that started this one is waiting for the handle.
-            let (handle, owed) = (runtime.handle().clone(), Arc::<Owed>::default());
-            let _listens = ListensHere::begin(owed.clone());
+            let (handle, owed) = (runtime.handle().clone(), Arc::<PendingReplies>::default());
+            let _listens = ReaderThreadGuard::begin(owed.clone());
             let _ = tell.send(Ok(Runtime { handle, owed, process: process::id() }));
             runtime.block_on(pending::<()>());
         }

@@ -15,9 +15,9 @@ use crate::{
     dialect::Dialect,
     error::config,
     indexed::insertion,
-    leases::{LASTS, millis},
-    raw::{Raw, first_page, is_ours, others_in},
-    rows::Rows,
+    leases::{LEASE_TTL, millis},
+    raw::{FileBytes, first_page, is_ours, others_in},
+    rows::RowScan,
     schema,
 };
 
@@ -26,7 +26,7 @@ const LAST: i64 = i64::MAX / 2;
 
 /// The numbers of recovered entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Salvaged {
+pub(crate) struct Recovered {
     pub(crate) values: usize,
     pub(crate) records: usize,
     pub(crate) leases: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Salvaged {
 /// # Errors
 /// Fails with [`Error::Config`] if the database has tables of other programs or of a later version of fleche; otherwise
 /// with the error of the new database.
-pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged> {
+pub(crate) fn recover(copy: &Path, fresh: &Path, store: &str) -> Result<Recovered> {
     let failed = || Error::backend::<rusqlite::Error>(store);
     let to = Connection::open(fresh).map_err(failed())?;
     // The file is useless until it is complete, so a crash may damage it.
@@ -57,7 +57,7 @@ pub(crate) fn salvage(copy: &Path, fresh: &Path, store: &str) -> Result<Salvaged
         drop(from);
         // All databases of fleche begin with the same page, unless they were vacuumed. Rows that are read through this
         // page from the wrong pages are sorted out here or when they are read.
-        Raw::open_copy(copy)?.replace_first(&first_page(fresh)?)?;
+        FileBytes::open_copy(copy)?.replace_first(&first_page(fresh)?)?;
         from = open(copy).map_err(failed())?;
     }
     let version = "SELECT value FROM fleche_meta WHERE name = 'schema'";
@@ -134,15 +134,15 @@ pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
     config(store, format!("it also has the table `{table}`, which would be lost"))
 }
 
-fn bring_over(from: &Connection, to: &Connection) -> rusqlite::Result<Salvaged> {
+fn bring_over(from: &Connection, to: &Connection) -> rusqlite::Result<Recovered> {
     let values = copy_rows(from, to, VALUES)?;
     copy_rows(from, to, CALLS)?;
     let (records, leases, aside) = (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, ASIDE)?);
     // A claim that lasts longer than a lease comes from damage, and would block other processes.
     let bogus = format!("DELETE FROM fleche_leases WHERE until > {} + ?1", Dialect::Sqlite.now());
-    let leases = leases - to.execute(&bogus, [millis(LASTS)])?;
+    let leases = leases - to.execute(&bogus, [millis(LEASE_TTL)])?;
     count_on(from, to)?;
-    Ok(Salvaged { values, records, leases, aside })
+    Ok(Recovered { values, records, leases, aside })
 }
 
 /// Copies the rows whose columns have the right types. Returns the number of new rows.
@@ -162,7 +162,7 @@ fn copy_rows(from: &Connection, to: &Connection, copied: Copied) -> rusqlite::Re
         new += insert.raw_execute()?;
         Ok(())
     };
-    Rows::of(from, table, columns).each(visit)?;
+    RowScan::of(from, table, columns).each(visit)?;
     Ok(new)
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     dialect::Dialect,
     error::{Failed, config},
-    link::Link,
+    link::Connections,
     statement::Statement,
 };
 
@@ -23,7 +23,7 @@ pub(crate) enum Rights {
 /// # Errors
 /// Fails with [`Error::Config`](fleche_core::Error::Config) if a later version of fleche created the tables, or if they
 /// are missing and cannot be created.
-pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
+pub(crate) async fn prepare(link: &Connections, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
     let mut version = version(link).await?;
     if version.is_none_or(|version| version < VERSION) {
         match link.write(&tables(link.dialect(), schema)).await.map_err(Failed::Sql) {
@@ -57,7 +57,7 @@ pub(crate) async fn prepare(link: &Link, schema: Option<&str>, store: &str) -> R
     }
 }
 
-async fn rights(link: &Link) -> sqlx::Result<Rights> {
+async fn rights(link: &Connections) -> sqlx::Result<Rights> {
     let may_write = match link.dialect() {
         Dialect::Sqlite => !link.is_read_only(),
         Dialect::Postgres => {
@@ -72,7 +72,7 @@ async fn rights(link: &Link) -> sqlx::Result<Rights> {
 
 /// Removes claims that expired long ago or whose times are far in the future: no process holds them. Writes only if
 /// there are any, so that opening does not wait for writers.
-async fn sweep(link: &Link) -> sqlx::Result<()> {
+async fn sweep(link: &Connections) -> sqlx::Result<()> {
     let now = link.dialect().now();
     let lost = format!("FROM fleche_leases WHERE until < {now} - 86400000 OR until > {now} + 86400000");
     if !link.read(&Statement::new(format!("SELECT 1 {lost} LIMIT 1"))).await?.is_empty()
@@ -84,7 +84,7 @@ async fn sweep(link: &Link) -> sqlx::Result<()> {
 }
 
 /// Returns the version of the tables, or `None` if there are none.
-async fn version(link: &Link) -> sqlx::Result<Option<i64>> {
+async fn version(link: &Connections) -> sqlx::Result<Option<i64>> {
     let exists = match link.dialect() {
         Dialect::Sqlite => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'fleche_meta'",
         Dialect::Postgres => "SELECT 1 WHERE to_regclass('fleche_meta') IS NOT NULL",

@@ -68,7 +68,7 @@ impl ValueStore for SqlValues {
             let bytes = Bytes::from(row.bytes(0).map_err(backend(&tables.name))?);
             match check(bytes.clone()) {
                 Ok(content) => return Ok(Some(content)),
-                Err(why) => match tables.set_value_aside(id, &bytes, &why)? {
+                Err(why) => match tables.quarantine_value(id, &bytes, &why)? {
                     Found::Gone => return Ok(None),
                     Found::Another => {}
                 },

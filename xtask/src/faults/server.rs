@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{Cache, Skip, cache::HotTier, fleche};
+use fleche_core::{Cache, SkipReason, cache::HotTier, fleche};
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 
 use crate::postgres::Server;
@@ -77,7 +77,7 @@ pub(super) fn run(failure: Failure) -> Result<u64, String> {
         amid
     })?;
     let stats = cache.stats();
-    if stats.outages == 0 || !stats.skipped.contains_key(&Skip::StoreLeftAlone) {
+    if stats.outages == 0 || !stats.skipped.contains_key(&SkipReason::StoreLeftAlone) {
         return Err(format!("the circuit breaker did not open: {stats:?}"));
     }
     let acknowledged = load.into_acknowledged();

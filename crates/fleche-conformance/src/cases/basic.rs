@@ -1,8 +1,8 @@
 //! Cases of put, get and remove, for both values and records.
 
-use crate::{fixture::Fixture, item::Item, shelf::Shelf};
+use crate::{fixture::Fixture, item::Item, shelf::StoreKind};
 
-pub(crate) fn put_then_get<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn put_then_get<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let items: Vec<_> = (0..20).map(Item::small).chain((20..24).map(Item::large)).collect();
     for (put, &item) in items.iter().enumerate() {
@@ -12,7 +12,7 @@ pub(crate) fn put_then_get<S: Shelf>(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn put_is_idempotent<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn put_is_idempotent<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     for item in [Item::small(1), Item::large(2), Item::small(1), Item::large(2), Item::small(1)] {
         shelf.put(item);
@@ -20,7 +20,7 @@ pub(crate) fn put_is_idempotent<S: Shelf>(fixture: &Fixture) {
     shelf.assert_holds(&[Item::small(1), Item::large(2)]);
 }
 
-pub(crate) fn remove_then_put_again<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn remove_then_put_again<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let (item, other) = (Item::large(1), Item::small(2));
     shelf.put(other);

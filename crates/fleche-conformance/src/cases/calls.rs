@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleche_core::{
     Digest, Query, Record, ValueRef,
-    call::{Brief, RecordFields},
+    call::{RecordFields, RecordSummary},
     encoding::{self, Encoded},
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn records_round_trip(fixture: &Fixture) {
     for record in &records {
         let found = store.get(&key(record)).unwrap().expect("a record that was put must be found");
         assert!(found == *record, "{} comes back changed: {found:?}", record.function.name);
-        assert_eq!(store.brief(&key(record)).unwrap(), Some(Brief::from(record)));
+        assert_eq!(store.summary(&key(record)).unwrap(), Some(RecordSummary::from(record)));
         assert!(
             store.remove(&key(record), Some(&found)).unwrap(),
             "the record that `get` returned differs from the stored one"

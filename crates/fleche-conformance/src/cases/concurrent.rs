@@ -10,12 +10,12 @@ use crate::{
     capture::together,
     fixture::Fixture,
     item::{Item, noise, record},
-    shelf::Shelf,
+    shelf::StoreKind,
 };
 
 const THREADS: u64 = 8;
 
-pub(crate) fn writers_of_one_entry<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn writers_of_one_entry<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let items: Vec<_> = (0..50).map(|nth| if nth % 2 == 0 { Item::small(nth) } else { Item::large(nth) }).collect();
     together(THREADS, |_| {
@@ -29,7 +29,7 @@ pub(crate) fn writers_of_one_entry<S: Shelf>(fixture: &Fixture) {
     shelf.assert_holds(&items);
 }
 
-pub(crate) fn writers_of_many_entries<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn writers_of_many_entries<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let items = |thread| (0..200).map(move |nth| Item::small(1000 * thread + nth));
     together(THREADS, |thread| {
@@ -45,7 +45,7 @@ pub(crate) fn writers_of_many_entries<S: Shelf>(fixture: &Fixture) {
     shelf.assert_holds(&left);
 }
 
-pub(crate) fn one_remover_wins<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn one_remover_wins<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let items: Vec<_> = (0..200).map(Item::small).collect();
     shelf.put_all(&items);

@@ -2,9 +2,9 @@
 
 use fleche_core::{encoding, store::backends};
 
-use crate::{fixture::Fixture, item::Item, shelf::Shelf};
+use crate::{fixture::Fixture, item::Item, shelf::StoreKind};
 
-pub(crate) fn round_trips<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn round_trips<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     shelf.put(Item::small(1));
     for config in [S::config_of(fixture), shelf.config()] {
@@ -38,7 +38,7 @@ fn is_known(found: Option<&str>, name: &str) -> bool {
     linked.chain([name]).any(|name| found == Some(name) || found == name.split('-').next())
 }
 
-pub(crate) fn unknown_backend<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn unknown_backend<S: StoreKind>(fixture: &Fixture) {
     let mut json = serde_json::to_value(S::config_of(fixture)).unwrap();
     let name = std::mem::replace(&mut json["type"], "no-such-backend".into());
     let name = name.as_str().expect("the type must be a string");

@@ -9,7 +9,7 @@ use crate::{
     disk::{Spot, Whole},
     fixture::Fixture,
     item::Item,
-    shelf::{Shelf, assert_damaged_or_absent},
+    shelf::{StoreKind, assert_damaged_or_absent},
 };
 
 const PAGE: usize = 4096;
@@ -18,15 +18,15 @@ const PROBE: usize = 64;
 /// The size in bytes above which a file is assumed to contain entries, if the backend encodes them.
 const LARGE: usize = 2_000;
 
-pub(crate) fn flipped_bit<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn flipped_bit<S: StoreKind>(fixture: &Fixture) {
     notices::<S>(fixture, Harm::Entry, |spot, _| spot.edit(|bytes| bytes[PROBE / 2] ^= 0x10));
 }
 
-pub(crate) fn truncated<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn truncated<S: StoreKind>(fixture: &Fixture) {
     notices::<S>(fixture, Harm::File, |spot, _| spot.cut());
 }
 
-pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn zeroed_page<S: StoreKind>(fixture: &Fixture) {
     // Only the entry's own part of the page is zeroed, since other data may follow.
     notices::<S>(fixture, Harm::Entry, |spot, entry| {
         spot.edit(|bytes| {
@@ -40,7 +40,7 @@ pub(crate) fn zeroed_page<S: Shelf>(fixture: &Fixture) {
 /// Damages one entry of several, and checks that the store notices it and keeps the others.
 ///
 /// `damage` is called with each position of the entry's middle, and with the bytes from there on if they are known.
-fn notices<S: Shelf>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, Option<&[u8]>)) {
+fn notices<S: StoreKind>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, Option<&[u8]>)) {
     let scene = Scene::<S>::new(fixture);
     let Some(spots) = scene.spots() else {
         return scene.after_unseen(|files| files.iter().for_each(|file| damage(&file.middle(), None)));
@@ -60,7 +60,7 @@ fn notices<S: Shelf>(fixture: &Fixture, harm: Harm, damage: impl Fn(&Spot, Optio
     S::open(fixture).assert_holds(&whole);
 }
 
-pub(crate) fn put_mends_a_truncated_entry<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn put_mends_a_truncated_entry<S: StoreKind>(fixture: &Fixture) {
     let scene = Scene::<S>::new(fixture);
     let Some(spots) = scene.spots() else {
         return scene.after_unseen(|files| files.iter().for_each(|file| file.middle().cut()));
@@ -71,7 +71,7 @@ pub(crate) fn put_mends_a_truncated_entry<S: Shelf>(fixture: &Fixture) {
     shelf.assert_holds(&untouched.iter().copied().chain([scene.victim]).collect::<Vec<_>>());
 }
 
-pub(crate) fn swapped_entries<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn swapped_entries<S: StoreKind>(fixture: &Fixture) {
     let scene = Scene::<S>::new(fixture);
     let (one, other) = (Item::small(1001), Item::small(1002));
     {
@@ -122,7 +122,7 @@ struct Scene<'a, S> {
     shelf: std::marker::PhantomData<S>,
 }
 
-impl<'a, S: Shelf> Scene<'a, S> {
+impl<'a, S: StoreKind> Scene<'a, S> {
     fn new(fixture: &'a Fixture) -> Self {
         let victim = Item::large(10);
         let all: Vec<_> = (0..5).map(Item::small).chain([Item::large(9), victim, Item::large(11)]).collect();
@@ -190,7 +190,7 @@ impl<'a, S: Shelf> Scene<'a, S> {
     }
 }
 
-fn assert_damaged_or_absent_or_whole<S: Shelf>(shelf: &S, item: Item) {
+fn assert_damaged_or_absent_or_whole<S: StoreKind>(shelf: &S, item: Item) {
     let found = shelf.try_get(item);
     if !matches!(found, Ok(true)) {
         assert_damaged_or_absent(&found);

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use fleche_core::{Digest, DigestPrefix};
 
-use crate::{capture::together, fixture::Fixture, item::Item, scale::scaled, shelf::Shelf};
+use crate::{capture::together, fixture::Fixture, item::Item, scale::scaled, shelf::StoreKind};
 
-pub(crate) fn prefixes<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn prefixes<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let items: Vec<_> = (0..600).map(Item::small).collect();
     shelf.put_all(&items);
@@ -40,7 +40,7 @@ pub(crate) fn prefixes<S: Shelf>(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn many_entries_once_each<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn many_entries_once_each<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let each = scaled(50_000 / 4) as u64;
     let ids: HashSet<Digest> = together(4, |thread| {
@@ -63,7 +63,7 @@ pub(crate) fn many_entries_once_each<S: Shelf>(fixture: &Fixture) {
     assert_eq!(seen.len(), ids.len(), "entries listed");
 }
 
-pub(crate) fn changes_while_iterating<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn changes_while_iterating<S: StoreKind>(fixture: &Fixture) {
     let shelf = S::open(fixture);
     let items: Vec<_> = (0..2000).map(Item::small).collect();
     let item_of: HashMap<_, _> = items.iter().map(|&item| (S::id(item), item)).collect();

@@ -5,7 +5,7 @@ mod counting;
 use std::sync::Arc;
 
 use fleche_core::{
-    Cache, CallStore, Digest, DigestPrefix, Error, Query, Skip, ValueStore,
+    Cache, CallStore, Digest, DigestPrefix, Error, Query, SkipReason, ValueStore,
     claim::Claim,
     fleche,
     layer::{Pool, PoolConfig, ReadOnly, ReadOnlyConfig, Stack, StackConfig},
@@ -16,7 +16,7 @@ use crate::{
     capture::together,
     fixture::Fixture,
     item::{Item, record},
-    shelf::{Calls, Shelf, Values},
+    shelf::{Calls, StoreKind, Values},
 };
 use counting::Counting;
 
@@ -107,7 +107,7 @@ pub(crate) fn stack(fixture: &Fixture) {
     assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack must be refused: {stacked:?}");
 }
 
-fn reads_through<S: Shelf>(stack: &S, near: &S, far: &S) {
+fn reads_through<S: StoreKind>(stack: &S, near: &S, far: &S) {
     let items: Vec<_> = (0..6).map(Item::small).collect();
     far.put_all(&items[..4]);
     // Entries are put into the first store.
@@ -184,7 +184,7 @@ pub(crate) fn calls_go_on(fixture: &Fixture) {
         assert_eq!(cache.scope(|| [doubled(1), doubled(2), doubled(2)]), [2, 4, 4]);
         let stats = cache.stats();
         assert_eq!((stats.hits, stats.computed, stats.faults), (1, 2, 0));
-        assert_eq!(stats.skipped.get(&Skip::StoreRefused), Some(&2), "{stats:?}");
+        assert_eq!(stats.skipped.get(&SkipReason::StoreRefused), Some(&2), "{stats:?}");
     }
     assert_eq!(open.query(&Query::new()).unwrap().count(), 1, "the refused results must not be written");
 }

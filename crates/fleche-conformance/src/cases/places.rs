@@ -9,7 +9,7 @@ use crate::{
     fixture::Fixture,
     item::Item,
     peer::{Pair, Task},
-    shelf::{Calls, Shelf, Values},
+    shelf::{Calls, StoreKind, Values},
 };
 
 /// Returns the entries that are put and synced before the permissions or limits change.
@@ -122,14 +122,14 @@ mod in_peer {
     use fleche_core::{Cache, cache::HotTier};
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-    use super::{Calls, Error, LIMIT, Pair, Shelf as _, Values, kept};
+    use super::{Calls, Error, LIMIT, Pair, StoreKind as _, Values, kept};
     use crate::{
         rights::give_up_root,
         subject::{Call, Scene},
     };
 
     /// The time limit for closing the stores.
-    const PATIENCE: Duration = Duration::from_mins(3);
+    const TIMEOUT: Duration = Duration::from_mins(3);
 
     pub(crate) fn limited_in_peer(pair: &Pair, length: usize) {
         let (values, calls) = (pair.values.open().unwrap(), pair.calls.open().unwrap());
@@ -156,7 +156,7 @@ mod in_peer {
             drop((cache, values, calls));
             closed.send(())
         });
-        is_closed.recv_timeout(PATIENCE).expect("stores that reached the limit are closed");
+        is_closed.recv_timeout(TIMEOUT).expect("stores that reached the limit are closed");
     }
 
     pub(crate) fn read_only_in_peer(pair: &Pair) {

@@ -4,9 +4,9 @@ use std::fs;
 
 use fleche_core::{Error, store::Reach};
 
-use crate::{fixture::Fixture, item::Item, peer::Outcome, shelf::Shelf};
+use crate::{fixture::Fixture, item::Item, peer::Outcome, shelf::StoreKind};
 
-pub(crate) fn one_place_is_one_store<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn one_place_is_one_store<S: StoreKind>(fixture: &Fixture) {
     let first = S::open(fixture);
     first.put(Item::small(1));
     let second = S::try_open(&first.config()).unwrap_or_else(|error| panic!("`config()` does not open: {error}"));
@@ -26,7 +26,7 @@ pub(crate) fn one_place_is_one_store<S: Shelf>(fixture: &Fixture) {
     third.assert_holds(&[Item::small(2), Item::large(3)]);
 }
 
-pub(crate) fn reopened_store_has_everything<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn reopened_store_has_everything<S: StoreKind>(fixture: &Fixture) {
     let items: Vec<_> = (0..200).map(Item::small).chain((200..220).map(Item::large)).collect();
     let shelf = S::open(fixture);
     shelf.put_all(&items);
@@ -51,7 +51,7 @@ pub(crate) fn reopened_store_has_everything<S: Shelf>(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn reach<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn reach<S: StoreKind>(fixture: &Fixture) {
     let (ours, theirs, later) = (Item::small(1), Item::small(2), Item::small(3));
     let shelf = S::open(fixture);
     shelf.put(ours);
@@ -85,7 +85,7 @@ pub(crate) fn reach<S: Shelf>(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn files_removed_while_open<S: Shelf>(fixture: &Fixture) {
+pub(crate) fn files_removed_while_open<S: StoreKind>(fixture: &Fixture) {
     let (before, after) = (Item::small(1), Item::small(2));
     let shelf = S::open(fixture);
     shelf.put(before);

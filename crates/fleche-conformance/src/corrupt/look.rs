@@ -50,7 +50,7 @@ pub(super) enum Outcome {
     /// The store fails to open, with an error.
     Refused,
     /// The store does not record calls that were computed again, with or without an error.
-    Unhealed(String),
+    Unrepaired(String),
 }
 
 impl Known {
@@ -94,14 +94,14 @@ fn outcome(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome
         let before = scene.runs();
         calls(&cache, scene)?;
         let missing = scene.runs() - before + cache.stats().faults;
-        if let Some(unhealed) = hits(&cache, scene, "at the second call")? {
-            return Ok(unhealed);
+        if let Some(unrepaired) = hits(&cache, scene, "at the second call")? {
+            return Ok(unrepaired);
         }
         missing + sweep(&stores, known)?
     };
     let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
-    if let Some(unhealed) = hits(&cold(&stores), scene, "after reopening the store")? {
-        return Ok(unhealed);
+    if let Some(unrepaired) = hits(&cold(&stores), scene, "after reopening the store")? {
+        return Ok(unrepaired);
     }
     Ok(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
 }
@@ -115,14 +115,14 @@ fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {
     cache.scope(|| CALLS.into_iter().try_for_each(|call| scene.call(call)))
 }
 
-/// Makes every call, and returns [`Outcome::Unhealed`] if one of them is not a hit or the store fails.
+/// Makes every call, and returns [`Outcome::Unrepaired`] if one of them is not a hit or the store fails.
 fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<Option<Outcome>, String> {
     let (before, faults) = (scene.runs(), cache.stats().faults);
     calls(cache, scene).map_err(|why| format!("{when}: {why}"))?;
     let (again, faults) = (scene.runs() - before, cache.stats().faults - faults);
-    let unhealed =
+    let unrepaired =
         || format!("{when}, {again} calls are computed and the store fails {faults} times: it is not repaired");
-    Ok(((again, faults) != (0, 0)).then(|| Outcome::Unhealed(unhealed())))
+    Ok(((again, faults) != (0, 0)).then(|| Outcome::Unrepaired(unrepaired())))
 }
 
 /// Reads every entry that was stored before, and returns how many are absent or cannot be read or listed.

@@ -17,7 +17,7 @@ use super::{
 use crate::{patience::within, stores::Stores};
 
 /// The time limit for the check of one round.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Opens the stores that a process left in the directory, and compares them with what it acknowledged.
 ///
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub fn check(backend: &'static BackendInfo, directory: &Path, seed: u64, acknowledged: &[u8]) -> Findings {
     let (expected, mut findings) = expected(seed, acknowledged);
     let directory = directory.to_owned();
-    let looked = within(PATIENCE, "check after a death", move || look(backend, &directory, &expected));
+    let looked = within(TIMEOUT, "check after a death", move || look(backend, &directory, &expected));
     match looked.and_then(|looked| looked) {
         Ok(found) => findings.add(found),
         Err(why) => findings.wrong.push(why),

@@ -12,7 +12,7 @@ use std::{
 use fleche_core::fleche;
 
 /// The time limit for a waiting body, which is longer than any case makes it wait.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Appends a line to this file, to record that a body runs.
 fn note(log: &Path) {
@@ -25,7 +25,7 @@ fn note(log: &Path) {
 pub(super) fn wait_for(file: PathBuf) {
     let since = Instant::now();
     while !file.exists() {
-        assert!(since.elapsed() < PATIENCE, "timed out waiting for {}", file.display());
+        assert!(since.elapsed() < TIMEOUT, "timed out waiting for {}", file.display());
         thread::park_timeout(Duration::from_millis(1));
     }
 }

@@ -6,10 +6,10 @@ use fleche_core::{Bound, ExecutorExt, metadata::TAGS, tag};
 
 use super::{
     bodies::{square, sum_of_squares},
-    workplace::{Workplace, lines, result},
+    workplace::{ExecutorFixture, lines, result},
 };
 
-pub(super) fn miss(place: &Workplace) {
+pub(super) fn miss(place: &ExecutorFixture) {
     place.each_cache(|cache, name| {
         let (log, pool) = (place.path(&format!("{name}.log")), place.wrapped());
         for x in 0..8 {
@@ -21,7 +21,7 @@ pub(super) fn miss(place: &Workplace) {
     });
 }
 
-pub(super) fn hit(place: &Workplace) {
+pub(super) fn hit(place: &ExecutorFixture) {
     place.each_cache(|_, name| {
         let log = place.path(&format!("{name}.log"));
         for x in 0..8 {
@@ -42,7 +42,7 @@ pub(super) fn hit(place: &Workplace) {
     });
 }
 
-pub(super) fn shared(place: &Workplace) {
+pub(super) fn shared(place: &ExecutorFixture) {
     place.each_cache(|_, name| {
         let (log, pool) = (place.path(&format!("{name}.log")), place.wrapped());
         let occupied = place.occupied();
@@ -60,7 +60,7 @@ pub(super) fn shared(place: &Workplace) {
     });
 }
 
-pub(super) fn bound(place: &Workplace) {
+pub(super) fn bound(place: &ExecutorFixture) {
     place.each_cache(|cache, name| {
         let log = place.path(&format!("{name}.log"));
         let (function, call) = (Bound::bind(square), square::bind(log.clone(), 4));
@@ -77,7 +77,7 @@ pub(super) fn bound(place: &Workplace) {
     });
 }
 
-pub(super) fn nested(place: &Workplace) {
+pub(super) fn nested(place: &ExecutorFixture) {
     place.each_cache(|cache, name| {
         let (log, pool) = (place.path(&format!("{name}.log")), place.wrapped());
         let _tag = tag("project", name).enter();

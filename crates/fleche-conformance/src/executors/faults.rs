@@ -4,10 +4,10 @@ use fleche_core::{ExecutorExt, JobError, Resources};
 
 use super::{
     bodies::{next, panics, refuses, writes},
-    workplace::{Workplace, lines, result},
+    workplace::{ExecutorFixture, lines, result},
 };
 
-pub(super) fn error(place: &Workplace) {
+pub(super) fn error(place: &ExecutorFixture) {
     place.each_cache(|_, name| {
         let (log, pool) = (place.path(&format!("{name}.log")), place.wrapped());
         for _ in 0..2 {
@@ -19,7 +19,7 @@ pub(super) fn error(place: &Workplace) {
     });
 }
 
-pub(super) fn panic(place: &Workplace) {
+pub(super) fn panic(place: &ExecutorFixture) {
     place.each_cache(|_, name| {
         let (log, pool) = (place.path(&format!("{name}.log")), place.wrapped());
         for _ in 0..2 {
@@ -40,7 +40,7 @@ pub(super) fn panic(place: &Workplace) {
     });
 }
 
-pub(super) fn cancel(place: &Workplace) {
+pub(super) fn cancel(place: &ExecutorFixture) {
     let log = place.path("log");
     let occupied = place.occupied();
     let jobs: Vec<_> = (0..4).map(|_| place.executor.submit(writes, (log.clone(),))).collect();
@@ -57,7 +57,7 @@ pub(super) fn cancel(place: &Workplace) {
     assert_eq!(lines(&log), if expected { 0 } else { 4 }, "bodies of cancelled calls");
 }
 
-pub(super) fn unknown_option(place: &Workplace) {
+pub(super) fn unknown_option(place: &ExecutorFixture) {
     let log = place.path("log");
     let unknown = place.executor.with(Resources::new().option("an-unknown-option", "1"));
     match result(unknown.submit(writes, (log.clone(),))) {

@@ -6,10 +6,10 @@ use fleche_core::{ExecutorExt, executor::ExecutorConfig, job};
 
 use super::{
     bodies::{next, reversed, starts_then_waits, wait_for},
-    workplace::{Workplace, result},
+    workplace::{ExecutorFixture, result},
 };
 
-pub(super) fn large(place: &Workplace) {
+pub(super) fn large(place: &ExecutorFixture) {
     place.each_cache(|_, name| {
         let pool = place.wrapped();
         let mut bytes = vec![b'x'; 8 << 20];
@@ -23,7 +23,7 @@ pub(super) fn large(place: &Workplace) {
     });
 }
 
-pub(super) fn many(place: &Workplace) {
+pub(super) fn many(place: &ExecutorFixture) {
     let mapped = place.executor.map(next, (0..10_000).map(|x| (x,))).map(Result::unwrap);
     assert!(mapped.eq(1..=10_000), "the results of a map");
     let jobs: Vec<_> = (0..1000).map(|x| place.executor.submit(next, (x,))).collect();
@@ -31,7 +31,7 @@ pub(super) fn many(place: &Workplace) {
     assert!(joined.into_iter().eq(1..=1000), "the results of calls submitted at once");
 }
 
-pub(super) fn at_once(place: &Workplace) {
+pub(super) fn at_once(place: &ExecutorFixture) {
     let (gate, count) = (place.path("gate"), place.info.at_once);
     if place.runs_in_place() {
         std::fs::write(&gate, "").unwrap();
@@ -56,7 +56,7 @@ pub(super) fn at_once(place: &Workplace) {
     }
 }
 
-pub(super) fn config(place: &Workplace) {
+pub(super) fn config(place: &ExecutorFixture) {
     let config = place.executor.config();
     let text = serde_json::to_string(&config).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! `Workplace`: the fixture of the cases of executors.
+//! `ExecutorFixture`: the fixture of the cases of executors.
 
 use std::{
     fmt, fs,
@@ -21,16 +21,16 @@ use tempfile::TempDir;
 use super::bodies::{starts_then_waits, wait_for};
 
 /// The time limit for a job, which is longer than any call of a case takes.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// An executor and an empty directory that belong to one case.
-pub(crate) struct Workplace {
+pub(crate) struct ExecutorFixture {
     pub(crate) info: &'static ExecutorInfo,
     pub(crate) executor: Arc<dyn Executor>,
     scratch: TempDir,
 }
 
-impl Workplace {
+impl ExecutorFixture {
     pub(crate) fn new(info: &'static ExecutorInfo) -> Self {
         let executor = (info.scratch)().unwrap_or_else(|error| panic!("cannot create the executor: {error}"));
         let scratch = tempfile::Builder::new().prefix("fleche-conformance-").tempdir().unwrap();
@@ -102,7 +102,7 @@ impl Occupied {
 
 /// Returns the job's result, and fails the case if the job hangs.
 pub(crate) fn result<T>(job: Job<T>) -> Result<T, JobError> {
-    assert!(job.wait_timeout(PATIENCE), "the job has not ended after {PATIENCE:?}");
+    assert!(job.wait_timeout(TIMEOUT), "the job has not ended after {TIMEOUT:?}");
     job.result()
 }
 

@@ -16,7 +16,7 @@ use crate::{
 use fleche_core::{Cache, cache::HotTier, fleche, store::BackendInfo};
 
 /// The time limit for one part, which also suffices for slow stores.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The results of making one part of a user's type panic.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct PanicReport {
 
 /// Makes calls with stores of the backend while this part of their arguments and results panics.
 pub fn run_panics(backend: &'static BackendInfo, part: Part) -> PanicReport {
-    let outcome = within(PATIENCE, "panics", move || run_one(backend, part)).and_then(|outcome| outcome);
+    let outcome = within(TIMEOUT, "panics", move || run_one(backend, part)).and_then(|outcome| outcome);
     let (calls, failures) = match outcome {
         Ok(calls) => (calls, Vec::new()),
         Err(why) => (0, vec![format!("a panic in {part:?}: {why}")]),

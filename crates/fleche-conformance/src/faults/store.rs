@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Query, Record, Result, ValueStore,
-    call::Brief,
+    call::RecordSummary,
     claim::{Claim, Owner},
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
@@ -96,9 +96,9 @@ impl CallStore for FaultyCalls {
         self.plan.reads("read")?;
         self.store.get(key)
     }
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
         self.plan.reads("read")?;
-        self.store.brief(key)
+        self.store.summary(key)
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         self.plan.writes("write")?;

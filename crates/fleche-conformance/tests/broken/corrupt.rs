@@ -23,7 +23,7 @@ fn store_that_serves_damaged_bytes_is_caught() {
 #[test]
 fn store_that_is_not_repaired_is_caught() {
     let report = run_corruptions(backend!(FirstWriterWinsOverDamage), SOME).unwrap();
-    assert!(report.unhealed.iter().any(|failure| failure.contains("is not repaired")), "{report}");
+    assert!(report.unrepaired.iter().any(|failure| failure.contains("is not repaired")), "{report}");
 }
 
 #[test]

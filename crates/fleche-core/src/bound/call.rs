@@ -9,7 +9,7 @@ use crate::{
     call::CallKey,
     context::Binding,
     encoding::DecodeError,
-    file_content::{KnownFile, expecting_files, noting_files},
+    file_content::{KnownFile, expecting_files, record_files},
     function::{Erased, Function},
     job::JobError,
     memo::{Arguments, Guard, Reader, check_bound},
@@ -71,7 +71,7 @@ impl<R> BoundCall<R> {
     #[doc(hidden)]
     pub fn new(function: &'static Function, parts: Parts<R>, encode: impl FnOnce(&mut Arguments)) -> Self {
         let mut arguments = Arguments::in_full();
-        let ((), files) = noting_files(|| arguments.fill(encode));
+        let ((), files) = record_files(|| arguments.fill(encode));
         Self::of_encoded(function, parts, Binding::current(), arguments, files)
     }
 

@@ -64,7 +64,7 @@ where
 }
 
 /// A tuple of up to twelve arguments that can be submitted.
-pub trait TupleArguments: Serialize + DeserializeOwned + Send + 'static {
+pub trait ArgsTuple: Serialize + DeserializeOwned + Send + 'static {
     /// Adds the encoding of each argument for which `wanted` returns `true`.
     #[doc(hidden)]
     fn encode(&self, to: Arguments, wanted: impl Fn(usize) -> bool) -> Arguments;
@@ -89,7 +89,7 @@ macro_rules! tuples {
             }
         }
 
-        impl<$($name),*> TupleArguments for ($($name,)*)
+        impl<$($name),*> ArgsTuple for ($($name,)*)
         where
             $($name: Serialize + DeserializeOwned + Send + 'static,)*
         {

@@ -106,9 +106,9 @@ fn path() -> io::Result<PathBuf> {
 /// # Errors
 /// Fails if the loader does not report the program's segments.
 pub fn layout() -> io::Result<Digest> {
-    let image = super::portable::Image::of_program();
+    let image = super::portable::LoadedImage::of_program();
     image
-        .map(super::portable::Image::layout)
+        .map(super::portable::LoadedImage::layout)
         .ok_or_else(|| io::Error::other("the loader does not report the program's segments"))
 }
 
@@ -129,7 +129,7 @@ mod on_linux {
     };
 
     use super::{File, Loaded, OsString, Path, PathBuf, io};
-    use crate::bound::portable::Image;
+    use crate::bound::portable::LoadedImage;
 
     impl Loaded {
         /// Returns the path by which other processes of this user open the file, as long as this process lives.
@@ -143,8 +143,8 @@ mod on_linux {
     /// # Errors
     /// Fails if this cannot be determined, or if the file is missing.
     pub(super) fn loaded() -> io::Result<Option<Loaded>> {
-        let image =
-            Image::of_program().ok_or_else(|| io::Error::other("the loader does not report the program's segments"))?;
+        let image = LoadedImage::of_program()
+            .ok_or_else(|| io::Error::other("the loader does not report the program's segments"))?;
         let started = match fs::read("/proc/self/auxv") {
             Ok(vector) => headers_in(&vector),
             // A program that may be executed but not read hides this. Loaders read programs.
@@ -166,7 +166,7 @@ mod on_linux {
         Ok(Some(Loaded { options, program }))
     }
 
-    fn open(path: &Path, image: &Image) -> io::Result<File> {
+    fn open(path: &Path, image: &LoadedImage) -> io::Result<File> {
         let file = File::open(path).map_err(|error| match error.kind() {
             NotFound => not_found(&format!("{} is gone", path.display())),
             _ => error,

@@ -6,14 +6,14 @@ mod image;
 pub use descriptor::Descriptor;
 pub(super) use {
     descriptor::{fingerprint, is_zero_sized},
-    image::Image,
+    image::LoadedImage,
 };
 
 use std::any::{Any, type_name};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Callable, TupleArguments};
+use super::{ArgsTuple, Callable};
 use crate::{
     function::{self, Function, Remote},
     job::{self, JobError},
@@ -52,7 +52,7 @@ impl FunctionRef {
     pub(crate) fn of_callable<F, Args>(function: &F) -> Result<Self, String>
     where
         F: Callable<Args>,
-        Args: TupleArguments,
+        Args: ArgsTuple,
         F::Output: Serialize,
     {
         let memoized = function.function();
@@ -101,7 +101,7 @@ impl FunctionRef {
 
 /// Returns the descriptor's position in the executable, and the fingerprint of its types.
 pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u64, u64), String> {
-    let at = image::position_of(descriptor).ok_or_else(|| {
+    let at = image::address_of(descriptor).ok_or_else(|| {
         format!(
             "`{name}` is not in the read-only data of this program's executable (it may be in a shared library), so no \
              other process can find it by its position; define it in the program, or make it a `#[fleche]` function"

@@ -253,7 +253,7 @@ impl Cache {
     /// Returns whether the stores have the record under this key and its result, or `None` if a store is left alone.
     #[doc(hidden)]
     pub fn contains_for_call(&self, key: &CallKey) -> Result<Option<bool>> {
-        let record = match unless_left_alone(self.ask(Operation::ReadRecord, || self.calls().brief(key)))? {
+        let record = match unless_left_alone(self.ask(Operation::ReadRecord, || self.calls().summary(key)))? {
             None => return Ok(None),
             Some(None) => return Ok(Some(false)),
             Some(Some(record)) => record,

@@ -36,7 +36,7 @@ pub struct Gc {
 /// The result of [`Cache::gc`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Collected {
+pub struct GcReport {
     /// The number of records that were read.
     pub records: u64,
     /// The number of values that were kept: a record refers to them, or they are younger than the grace period.
@@ -88,9 +88,9 @@ impl Cache {
     /// # Errors
     /// Fails with the errors of the stores, and with [`Error::Refused`] if a record has a later format, since its references
     /// cannot be read. Nothing is removed in the latter case.
-    pub fn gc(&self, options: &Gc) -> Result<Collected> {
+    pub fn gc(&self, options: &Gc) -> Result<GcReport> {
         ensure_not_forked(|| THE_CACHE)?;
-        let mut collected = Collected::default();
+        let mut collected = GcReport::default();
         let begun = Timestamp::now();
         let caches = || options.others.iter().chain([self]);
         let mut referenced = HashSet::new();
@@ -141,7 +141,7 @@ fn remove(values: &dyn ValueStore, doomed: &[Digest], grace: Duration) -> Result
     Ok(removed)
 }
 
-fn mark_all(calls: &dyn CallStore, referenced: &mut HashSet<Digest>, collected: &mut Collected) -> Result<()> {
+fn mark_all(calls: &dyn CallStore, referenced: &mut HashSet<Digest>, collected: &mut GcReport) -> Result<()> {
     let mut known = HashSet::new();
     // Reading records one by one would make a stack copy each of them to its first store.
     for found in calls.find(&Query::new())? {

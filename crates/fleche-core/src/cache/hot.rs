@@ -6,7 +6,7 @@
 mod near;
 mod size;
 
-pub(crate) use near::{NearKey, get as get_near, get_unless_due as get_near_unless_due, thread_ends};
+pub(crate) use near::{TierKey, get as get_thread_local, get_unless_due as get_thread_local_unless_due, thread_ends};
 
 use std::{
     any::Any,
@@ -188,14 +188,14 @@ fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
 }
 
 /// The hot tier of one cache.
-pub(crate) struct Hot {
+pub(crate) struct SharedTier {
     tier: HotTier,
     /// The number that distinguishes its entries in thread-local tiers from those of other caches.
     id: u64,
     far: OnceLock<Far<OwnedKey, Kept, ByWeight, RandomState, Freed>>,
 }
 
-impl Hot {
+impl SharedTier {
     pub(crate) fn new(tier: HotTier) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(FIRST_ID);
         Self { tier, id: NEXT.fetch_add(1, Relaxed), far: OnceLock::new() }
@@ -221,15 +221,16 @@ impl Hot {
         key: HotKey<'_>,
         look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
-        let near = NearKey::Encoded(key);
-        get_near(self.id, Self::generation(), &near, &look).or_else(|| self.get_far(counters, (key, near), look))
+        let near = TierKey::Encoded(key);
+        get_thread_local(self.id, Self::generation(), &near, &look)
+            .or_else(|| self.get_shared(counters, (key, near), look))
     }
 
     /// Like [`get`](Self::get), from the shared tier only.
-    pub(crate) fn get_far<R>(
+    pub(crate) fn get_shared<R>(
         &self,
         counters: &Counters,
-        (key, near): (HotKey<'_>, NearKey<'_>),
+        (key, near): (HotKey<'_>, TierKey<'_>),
         look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
         let generation = Self::generation();
@@ -258,7 +259,7 @@ impl Hot {
     pub(crate) fn keep(
         &self,
         counters: &Counters,
-        (key, near): (HotKey<'_>, NearKey<'_>),
+        (key, near): (HotKey<'_>, TierKey<'_>),
         (value, bytes): (Value, usize),
         generation: u64,
     ) {
@@ -288,7 +289,7 @@ impl Hot {
     }
 }
 
-impl fmt::Debug for Hot {
+impl fmt::Debug for SharedTier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tier.fmt(f)
     }

@@ -31,11 +31,11 @@ pub struct Stats {
     /// or its process was lost.
     pub takeovers: u64,
     /// The number of calls that computed without waiting, because their wait would have been part of a cycle or a deadlock.
-    pub circles: u64,
+    pub cycles_broken: u64,
     /// The total time that calls have waited.
     pub waited: Duration,
     /// The number of times that an eviction or a rerun has emptied the [hot tier](crate::Cache::hot_tier).
-    pub forgotten: u64,
+    pub invalidations: u64,
     /// The number of calls whose record was computed by other code or for another result type, whether the record was served
     /// or the call ran again.
     pub stale: u64,
@@ -46,7 +46,7 @@ pub struct Stats {
     /// alone](crate::Cache#when-a-store-fails) for a while. Each time is logged once.
     pub outages: u64,
     /// The number of calls that ran without being recorded, by reason.
-    pub skipped: BTreeMap<Skip, u64>,
+    pub skipped: BTreeMap<SkipReason, u64>,
 }
 
 impl Stats {
@@ -61,9 +61,9 @@ impl Stats {
             computed: self.computed.saturating_sub(before.computed),
             waits: self.waits.saturating_sub(before.waits),
             takeovers: self.takeovers.saturating_sub(before.takeovers),
-            circles: self.circles.saturating_sub(before.circles),
+            cycles_broken: self.cycles_broken.saturating_sub(before.cycles_broken),
             waited: self.waited.saturating_sub(before.waited),
-            forgotten: self.forgotten.saturating_sub(before.forgotten),
+            invalidations: self.invalidations.saturating_sub(before.invalidations),
             stale: self.stale.saturating_sub(before.stale),
             faults: self.faults.saturating_sub(before.faults),
             outages: self.outages.saturating_sub(before.outages),
@@ -75,7 +75,7 @@ impl Stats {
 /// Why a call ran without being recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Skip {
+pub enum SkipReason {
     /// The function returned an `Err`, which is only recorded with `cache_errors`.
     Failed,
     /// An argument cannot be encoded.
@@ -94,7 +94,7 @@ pub enum Skip {
     StoreRefused,
 }
 
-impl fmt::Display for Skip {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Failed => "the function returned an error",
@@ -134,13 +134,13 @@ struct Rare {
     taken_back: u64,
     waits: u64,
     takeovers: u64,
-    circles: u64,
+    cycles_broken: u64,
     waited: Duration,
-    forgotten: u64,
+    invalidations: u64,
     stale: u64,
     faults: u64,
     outages: u64,
-    skipped: BTreeMap<Skip, u64>,
+    skipped: BTreeMap<SkipReason, u64>,
 }
 
 impl PerThread {
@@ -189,7 +189,7 @@ impl Counters {
         self.rare().outages += 1;
     }
 
-    pub(crate) fn skipped(&self, reason: Skip) {
+    pub(crate) fn skipped(&self, reason: SkipReason) {
         *self.rare().skipped.entry(reason).or_default() += 1;
     }
 
@@ -202,15 +202,15 @@ impl Counters {
     }
 
     pub(crate) fn circle(&self) {
-        self.rare().circles += 1;
+        self.rare().cycles_broken += 1;
     }
 
     pub(crate) fn takeover(&self) {
         self.rare().takeovers += 1;
     }
 
-    pub(crate) fn forgotten(&self) {
-        self.rare().forgotten += 1;
+    pub(crate) fn invalidations(&self) {
+        self.rare().invalidations += 1;
     }
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
@@ -225,16 +225,16 @@ impl Counters {
         {
             add(counter, more);
         }
-        let seldom = [stats.faults, stats.outages, stats.waits, stats.circles, stats.forgotten, stats.stale];
+        let seldom = [stats.faults, stats.outages, stats.waits, stats.cycles_broken, stats.invalidations, stats.stale];
         if seldom.iter().any(|count| *count > 0) || !stats.skipped.is_empty() {
             let mut rare = self.rare();
             rare.faults += stats.faults;
             rare.outages += stats.outages;
             rare.waits += stats.waits;
             rare.takeovers += stats.takeovers;
-            rare.circles += stats.circles;
+            rare.cycles_broken += stats.cycles_broken;
             rare.waited += stats.waited;
-            rare.forgotten += stats.forgotten;
+            rare.invalidations += stats.invalidations;
             rare.stale += stats.stale;
             for (reason, more) in &stats.skipped {
                 *rare.skipped.entry(*reason).or_default() += more;
@@ -243,14 +243,24 @@ impl Counters {
     }
 
     pub(super) fn sum(&self) -> Stats {
-        let Rare { taken_back, waits, takeovers, circles, waited, forgotten, stale, faults, outages, skipped } =
-            &*self.rare();
+        let Rare {
+            taken_back,
+            waits,
+            takeovers,
+            cycles_broken,
+            waited,
+            invalidations,
+            stale,
+            faults,
+            outages,
+            skipped,
+        } = &*self.rare();
         let mut stats = Stats {
             waits: *waits,
             takeovers: *takeovers,
-            circles: *circles,
+            cycles_broken: *cycles_broken,
             waited: *waited,
-            forgotten: *forgotten,
+            invalidations: *invalidations,
             stale: *stale,
             faults: *faults,
             outages: *outages,

@@ -17,7 +17,7 @@ const YOUNG: Duration = Duration::from_mins(10);
 /// The progress or the result of [`Cache::transfer`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Transferred {
+pub struct TransferReport {
     /// The number of records that were copied.
     pub records: u64,
     /// The number of values that were copied.
@@ -55,8 +55,13 @@ impl Cache {
     ///
     /// # Errors
     /// Fails with the errors of the stores, except for damage in this cache.
-    pub fn transfer(&self, to: &Cache, query: &Query, mut progress: impl FnMut(&Transferred)) -> Result<Transferred> {
-        let mut done = Transferred::default();
+    pub fn transfer(
+        &self,
+        to: &Cache,
+        query: &Query,
+        mut progress: impl FnMut(&TransferReport),
+    ) -> Result<TransferReport> {
+        let mut done = TransferReport::default();
         for found in self.query(query)? {
             match found.and_then(|(key, record)| self.transfer_one(to, &key, &record, &mut done)) {
                 Err(error @ Error::Damaged { .. }) => done.damaged.push(error.to_string()),
@@ -67,9 +72,9 @@ impl Cache {
         Ok(done)
     }
 
-    fn transfer_one(&self, to: &Cache, key: &CallKey, record: &Record, done: &mut Transferred) -> Result<()> {
+    fn transfer_one(&self, to: &Cache, key: &CallKey, record: &Record, done: &mut TransferReport) -> Result<()> {
         let mut key = *key;
-        if let Some(there) = to.calls().brief(&key)?
+        if let Some(there) = to.calls().summary(&key)?
             && to.holds(&there)?
         {
             let code = &record.function.code;
@@ -104,7 +109,7 @@ impl Cache {
     }
 
     /// Copies a value if needed. Returns whether the other cache has it now.
-    fn transfer_value(&self, to: &Cache, id: &Digest, done: &mut Transferred) -> Result<bool> {
+    fn transfer_value(&self, to: &Cache, id: &Digest, done: &mut TransferReport) -> Result<bool> {
         if to.values().age(id)?.is_some_and(|age| age < YOUNG) {
             return Ok(true);
         }

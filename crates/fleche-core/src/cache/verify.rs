@@ -9,7 +9,7 @@ use crate::{
 /// The progress or the result of [`Cache::verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Verified {
+pub struct VerifyReport {
     /// The number of records that are intact or have a later format.
     pub records: u64,
     /// The number of values that are intact.
@@ -20,7 +20,7 @@ pub struct Verified {
     pub damaged: Vec<String>,
 }
 
-impl Verified {
+impl VerifyReport {
     /// Returns whether no entry is damaged and no result is missing.
     pub fn is_whole(&self) -> bool {
         self.damaged.is_empty() && self.without_result == 0
@@ -33,9 +33,9 @@ impl Cache {
     ///
     /// # Errors
     /// Fails with the errors of the stores, except for damage.
-    pub fn verify(&self, mut progress: impl FnMut(&Verified)) -> Result<Verified> {
+    pub fn verify(&self, mut progress: impl FnMut(&VerifyReport)) -> Result<VerifyReport> {
         ensure_not_forked(|| THE_CACHE)?;
-        let mut found = Verified::default();
+        let mut found = VerifyReport::default();
         let (values, calls) = (&**self.values(), &**self.calls());
         // Values first: a result that turns out to be damaged is then missing.
         for id in values.ids(&DigestPrefix::all())? {

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     metadata::{Metadata, Timestamp},
 };
-pub use brief::Brief;
+pub use brief::RecordSummary;
 use map::{Read, Written};
 
 /// What is stored of a finished call. Cheap to clone: clones share one allocation.
@@ -108,7 +108,7 @@ impl Record {
     ///
     /// # Errors
     /// Fails with [`Error::Damaged`] if the checksum does not match or a needed field is missing.
-    pub fn brief_from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<Brief>> {
+    pub fn summary_from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<RecordSummary>> {
         brief::read(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))
     }
 }

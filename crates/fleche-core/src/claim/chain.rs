@@ -8,37 +8,37 @@ use std::{
 
 use super::{
     Owner,
-    flight::{Flight, Route},
-    graph::with_parents,
+    flight::{CallId, Flight},
+    graph::with_enclosing,
     sync::is_child,
     table,
 };
 use crate::call::CallKey;
 
 /// A wait that is published to other processes until this is dropped.
-pub struct Published {
-    route: Route,
+pub struct PublishedWait {
+    route: CallId,
     /// The in-flight calls that cannot end before the wait does and whose claims publish what they wait for.
     flights: Vec<Arc<Flight>>,
     /// Whether some of the blocked calls run without a claim, so that other processes cannot see their wait.
     hides: bool,
 }
 
-impl Published {
+impl PublishedWait {
     /// Publishes a wait for the call from within these in-flight calls.
-    pub fn new(route: Route, from: &[Arc<Flight>]) -> Self {
-        let all = with_parents(from);
+    pub fn new(route: CallId, from: &[Arc<Flight>]) -> Self {
+        let all = with_enclosing(from);
         let hides = all.iter().any(|flight| flight.is_claimless());
         let flights: Vec<_> = all.into_iter().filter(|flight| flight.publishes()).collect();
         Self::of(route, flights, hides)
     }
 
     /// Publishes that these in-flight calls presumably depend on the call, although no wait for it was recorded.
-    pub(crate) fn presumed(route: Route, flights: &[Arc<Flight>]) -> Self {
+    pub(crate) fn presumed(route: CallId, flights: &[Arc<Flight>]) -> Self {
         Self::of(route, flights.iter().filter(|flight| flight.publishes()).cloned().collect(), false)
     }
 
-    fn of(route: Route, flights: Vec<Arc<Flight>>, hides: bool) -> Self {
+    fn of(route: CallId, flights: Vec<Arc<Flight>>, hides: bool) -> Self {
         for flight in &flights {
             flight.publish(|awaits| awaits.push(route));
         }
@@ -66,13 +66,13 @@ impl Published {
     }
 }
 
-impl fmt::Debug for Published {
+impl fmt::Debug for PublishedWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Published").field(&self.route).finish()
     }
 }
 
-impl Drop for Published {
+impl Drop for PublishedWait {
     fn drop(&mut self) {
         if is_child() {
             return;
@@ -93,7 +93,7 @@ impl Flight {
     }
 
     /// Changes the list of calls that the body waits for, and publishes it.
-    fn publish(&self, change: impl FnOnce(&mut Vec<Route>)) {
+    fn publish(&self, change: impl FnOnce(&mut Vec<CallId>)) {
         // The lock is held while publishing, so the last change is also the last one published.
         let mut awaits = self.awaits.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut awaits);
@@ -108,11 +108,11 @@ impl Flight {
 
 /// Returns the holder of this call in this process, for other processes that ask. Returns `None` while the leader
 /// itself still waits for the store's claim, which another process holds.
-pub fn owner_here(route: Route) -> Option<Owner> {
+pub fn owner_here(route: CallId) -> Option<Owner> {
     let flights = table::all();
-    let own = flights.iter().find(|flight| flight.route == route && !flight.seeks_claim())?;
+    let own = flights.iter().find(|flight| flight.route == route && !flight.is_awaiting_claim())?;
     let waits = |awaited: &&Arc<Flight>| {
-        with_parents(&awaited.waited_for_from()).iter().any(|waiting| Arc::ptr_eq(waiting, own))
+        with_enclosing(&awaited.waited_for_from()).iter().any(|waiting| Arc::ptr_eq(waiting, own))
     };
     let mut awaits: Vec<_> = flights.iter().filter(waits).map(|awaited| awaited.route).collect();
     awaits.extend_from_slice(&own.awaits.lock().unwrap_or_else(PoisonError::into_inner));
@@ -125,7 +125,7 @@ pub fn owner_here(route: Route) -> Option<Owner> {
 
 /// What a waiting claim holder finds out about the calls that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum CycleCheck {
     /// They do not wait for this holder.
     Clear,
     /// They wait for this holder in a cycle, and this holder proceeds: it has the smallest key in the cycle.
@@ -137,30 +137,30 @@ pub(crate) enum Sight {
 }
 
 /// The maximum number of calls whose holders one search looks up.
-const FAR: usize = 256;
+const MAX_HOPS: usize = 256;
 
 /// Follows published waits from the awaited call, and returns whether they lead to one of the calls in `own`.
-pub(crate) fn look(own: &[CallKey], awaited: CallKey, owner: impl Fn(&CallKey) -> Option<Owner>) -> Sight {
+pub(crate) fn look(own: &[CallKey], awaited: CallKey, owner: impl Fn(&CallKey) -> Option<Owner>) -> CycleCheck {
     let mut paths = vec![vec![awaited]];
-    let (mut looked, mut sight) = (0, Sight::Clear);
+    let (mut looked, mut sight) = (0, CycleCheck::Clear);
     while let Some(path) = paths.pop() {
         looked += 1;
-        let awaits = path.last().filter(|_| looked <= FAR).and_then(&owner).and_then(|owner| owner.awaits);
+        let awaits = path.last().filter(|_| looked <= MAX_HOPS).and_then(&owner).and_then(|owner| owner.awaits);
         let Some(awaits) = awaits else {
-            sight = if sight == Sight::Clear { Sight::Hidden } else { sight };
+            sight = if sight == CycleCheck::Clear { CycleCheck::Hidden } else { sight };
             continue;
         };
         for next in awaits {
             if own.contains(&next) {
                 if path.iter().all(|key| next < *key) {
-                    return Sight::Circle;
+                    return CycleCheck::Circle;
                 }
-                sight = Sight::Theirs;
+                sight = CycleCheck::Theirs;
             } else if !path.contains(&next) {
                 paths.push(path.iter().copied().chain([next]).collect());
             }
         }
-        if looked > FAR {
+        if looked > MAX_HOPS {
             break;
         }
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     /// Returns what the holder of `own` finds while it waits for `awaited`, given what the other calls wait for.
-    fn sight(own: &[u8], awaited: u8, waits: &[(u8, &[u8])]) -> Sight {
+    fn sight(own: &[u8], awaited: u8, waits: &[(u8, &[u8])]) -> CycleCheck {
         let waits: HashMap<_, _> = waits.iter().map(|(who, whom)| (key(*who), *whom)).collect();
         let own: Vec<_> = own.iter().copied().map(key).collect();
         look(&own, key(awaited), |asked| {
@@ -190,34 +190,34 @@ mod tests {
 
     #[test]
     fn search_is_clear_when_no_wait_leads_back() {
-        assert_eq!(sight(&[1], 2, &[(2, &[])]), Sight::Clear);
-        assert_eq!(sight(&[1], 2, &[(2, &[3]), (3, &[])]), Sight::Clear);
+        assert_eq!(sight(&[1], 2, &[(2, &[])]), CycleCheck::Clear);
+        assert_eq!(sight(&[1], 2, &[(2, &[3]), (3, &[])]), CycleCheck::Clear);
     }
 
     #[test]
     fn exactly_one_holder_of_a_cycle_proceeds() {
-        assert_eq!(sight(&[1], 2, &[(2, &[1])]), Sight::Circle);
-        assert_eq!(sight(&[2], 1, &[(1, &[2])]), Sight::Theirs);
-        assert_eq!(sight(&[2], 3, &[(3, &[4]), (4, &[2])]), Sight::Circle);
-        assert_eq!(sight(&[3], 4, &[(4, &[2]), (2, &[3])]), Sight::Theirs);
-        assert_eq!(sight(&[4], 2, &[(2, &[3]), (3, &[4])]), Sight::Theirs);
+        assert_eq!(sight(&[1], 2, &[(2, &[1])]), CycleCheck::Circle);
+        assert_eq!(sight(&[2], 1, &[(1, &[2])]), CycleCheck::Theirs);
+        assert_eq!(sight(&[2], 3, &[(3, &[4]), (4, &[2])]), CycleCheck::Circle);
+        assert_eq!(sight(&[3], 4, &[(4, &[2]), (2, &[3])]), CycleCheck::Theirs);
+        assert_eq!(sight(&[4], 2, &[(2, &[3]), (3, &[4])]), CycleCheck::Theirs);
     }
 
     #[test]
     fn cycle_through_one_of_several_waits_is_found() {
-        assert_eq!(sight(&[1, 9], 2, &[(2, &[5, 6]), (5, &[]), (6, &[1])]), Sight::Circle);
-        assert_eq!(sight(&[3, 9], 2, &[(2, &[9])]), Sight::Theirs);
+        assert_eq!(sight(&[1, 9], 2, &[(2, &[5, 6]), (5, &[]), (6, &[1])]), CycleCheck::Circle);
+        assert_eq!(sight(&[3, 9], 2, &[(2, &[9])]), CycleCheck::Theirs);
     }
 
     #[test]
     fn search_ends_when_other_holders_form_a_cycle() {
-        assert_eq!(sight(&[1], 2, &[(2, &[3]), (3, &[2])]), Sight::Clear);
+        assert_eq!(sight(&[1], 2, &[(2, &[3]), (3, &[2])]), CycleCheck::Clear);
     }
 
     #[test]
     fn unpublished_wait_is_reported_as_hidden() {
-        assert_eq!(sight(&[1], 2, &[]), Sight::Hidden);
-        assert_eq!(sight(&[1], 2, &[(2, &[3])]), Sight::Hidden);
+        assert_eq!(sight(&[1], 2, &[]), CycleCheck::Hidden);
+        assert_eq!(sight(&[1], 2, &[(2, &[3])]), CycleCheck::Hidden);
     }
 
     #[test]
@@ -227,6 +227,6 @@ mod tests {
             let awaits = Some(vec![CallKey::from(digest)]);
             Some(Owner { host: String::new(), process: 1, since: SystemTime::UNIX_EPOCH, awaits })
         };
-        assert_eq!(look(&[key(1)], key(2), next), Sight::Hidden);
+        assert_eq!(look(&[key(1)], key(2), next), CycleCheck::Hidden);
     }
 }

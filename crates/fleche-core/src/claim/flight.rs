@@ -22,7 +22,7 @@ use crate::call::CallKey;
 
 /// A call in one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Route {
+pub struct CallId {
     /// The store's [identity](crate::CallStore::identity).
     pub store: usize,
     /// The call.
@@ -30,11 +30,11 @@ pub struct Route {
 }
 
 /// The result that a leader shares with its waiters, in the type that is recorded.
-pub type Cargo = Arc<dyn Any + Send + Sync>;
+pub type SharedResult = Arc<dyn Any + Send + Sync>;
 
 /// A call that is being computed or is about to be.
 pub struct Flight {
-    pub(super) route: Route,
+    pub(super) route: CallId,
     /// The in-flight calls within whose bodies this one was requested; they cannot end before it has.
     pub(super) parents: Flights,
     /// When the leader registered the call.
@@ -50,7 +50,7 @@ pub struct Flight {
     /// How the leader is polled, if it is a future.
     polls: OnceLock<std::sync::Arc<Polls>>,
     /// The calls that are awaited within the body.
-    pub(super) awaits: Mutex<Vec<Route>>,
+    pub(super) awaits: Mutex<Vec<CallId>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -89,23 +89,23 @@ impl FromIterator<Arc<Flight>> for Flights {
 #[derive(Clone)]
 pub enum End {
     /// The leader computed this result.
-    Landed(Cargo),
+    Completed(SharedResult),
     /// The leader shared no result: it failed, was dropped, or could not share its value. The next caller leads.
     Abandoned,
 }
 
 /// The outcome of a request for a call.
-pub enum Boarded {
+pub enum Role {
     /// The caller leads: it has the permit to compute the call.
     Leads(Leader),
     /// Another caller leads; this one waits.
-    Waits(Waiting),
+    Waits(Waiter),
     /// Waiting would form a cycle, because the in-flight call waits for the caller.
-    Circular,
+    Cycle,
 }
 
 impl Flight {
-    pub(super) fn new(route: Route, parents: Flights) -> Arc<Self> {
+    pub(super) fn new(route: CallId, parents: Flights) -> Arc<Self> {
         Arc::new(Self {
             route,
             parents,
@@ -122,7 +122,7 @@ impl Flight {
     }
 
     /// Returns the call and its store.
-    pub fn route(&self) -> Route {
+    pub fn route(&self) -> CallId {
         self.route
     }
 
@@ -131,7 +131,7 @@ impl Flight {
     }
 
     /// Returns whether the leader waits for the store's claim.
-    pub fn seeks_claim(&self) -> bool {
+    pub fn is_awaiting_claim(&self) -> bool {
         self.seeks.load(Relaxed)
     }
 
@@ -204,14 +204,14 @@ pub struct Leader {
 
 /// A point in time that tells whether in-flight calls with the same key have ended since.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    route: Route,
+pub struct Epoch {
+    route: CallId,
     ended: u64,
 }
 
-impl Moment {
+impl Epoch {
     /// Returns the present, for in-flight calls of this call.
-    pub fn now(route: Route) -> Self {
+    pub fn now(route: CallId) -> Self {
         Self { route, ended: table::part(route).ended() }
     }
 
@@ -222,26 +222,26 @@ impl Moment {
 }
 
 /// Requests the call from within the bodies of the in-flight calls in `from`.
-pub fn board(route: Route, from: &Flights) -> Boarded {
+pub fn join_call(route: CallId, from: &Flights) -> Role {
     let part = table::part(route);
     let mut flights = part.lock();
-    let flight = match flights.flying.entry(route) {
+    let flight = match flights.by_id.entry(route) {
         std::collections::hash_map::Entry::Vacant(free) => {
             let flight = Flight::new(route, from.clone());
             free.insert(flight.clone());
-            return Boarded::Leads(Leader { flight, ended: false });
+            return Role::Leads(Leader { flight, ended: false });
         }
         std::collections::hash_map::Entry::Occupied(taken) => taken.get().clone(),
     };
     // Counted under the table's lock, so the leader cannot end the call without seeing that a waiter needs the result.
     flight.lock().waiting += 1;
     drop(flights);
-    let mut waiting = Waiting { flight, from: Flights::default() };
+    let mut waiting = Waiter { flight, from: Flights::default() };
     if graph::begin(&waiting.flight, from) {
         waiting.from = from.clone();
-        Boarded::Waits(waiting)
+        Role::Waits(waiting)
     } else {
-        Boarded::Circular
+        Role::Cycle
     }
 }
 
@@ -267,18 +267,18 @@ impl Leader {
     }
 
     /// Proceeds without the store's claim. Other processes can then not see what the body waits for.
-    pub fn go_without(&self) {
+    pub fn proceed_unclaimed(&self) {
         self.flight.claimless.store(true, Relaxed);
     }
 
     /// Returns whether the store's claim was lost to another holder.
-    pub fn is_late(&self) -> bool {
-        self.flight.held().as_ref().is_some_and(|held| held.is_late())
+    pub fn is_expired(&self) -> bool {
+        self.flight.held().as_ref().is_some_and(|held| held.is_expired())
     }
 
     /// Ends the call, whose result has been recorded. `cargo` is called only if there are waiters, and its value is
     /// shared with them. If it returns `None`, the waiters look the record up themselves.
-    pub fn land(mut self, cargo: impl FnOnce() -> Option<Cargo>) {
+    pub fn land(mut self, cargo: impl FnOnce() -> Option<SharedResult>) {
         self.flight.let_go();
         let part = table::part(self.flight.route);
         {
@@ -291,7 +291,7 @@ impl Leader {
             }
         }
         // Outside the lock, because copying the result may take long.
-        let end = cargo().map_or(End::Abandoned, End::Landed);
+        let end = cargo().map_or(End::Abandoned, End::Completed);
         self.ended = true;
         self.flight.leave(end);
     }
@@ -308,13 +308,13 @@ impl Drop for Leader {
 
 /// A wait for a call that another caller leads.
 #[must_use]
-pub struct Waiting {
+pub struct Waiter {
     flight: Arc<Flight>,
     /// The in-flight calls that this wait was registered for.
     from: Flights,
 }
 
-impl Waiting {
+impl Waiter {
     /// Returns the awaited call.
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight
@@ -350,7 +350,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiter {
     fn drop(&mut self) {
         if is_child() {
             return;

@@ -46,7 +46,7 @@ pub(super) fn is_blocked_by(flight: &Arc<Flight>, those: &[Arc<Flight>]) -> bool
 }
 
 /// Returns these in-flight calls and all that they run within, each once.
-pub(crate) fn with_parents(flights: &[Arc<Flight>]) -> Vec<Arc<Flight>> {
+pub(crate) fn with_enclosing(flights: &[Arc<Flight>]) -> Vec<Arc<Flight>> {
     let mut seen = HashSet::new();
     let mut left = flights.to_vec();
     let mut all = Vec::new();

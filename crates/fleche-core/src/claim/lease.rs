@@ -19,18 +19,18 @@ use crate::{
     fork,
     log::Throttle,
 };
-use heart::Heart;
+use heart::RenewalSchedule;
 
 /// The operations of a store on leases. Each is atomic.
 pub trait LeaseTable: Send + Sync + 'static {
-    /// Grants the lease of the call to this holder for the duration `lasts`, if it is free or has expired by the
+    /// Grants the lease of the call to this holder for the duration `ttl`, if it is free or has expired by the
     /// store's own clock. Returns a number that no other grant of the call has, or `None` if another holder has the
     /// lease.
-    fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>>;
+    fn acquire(&self, key: &CallKey, owner: &Owner, ttl: Duration) -> Result<Option<u64>>;
 
-    /// Extends the lease of this grant to the duration `lasts` from now, even if it has expired, as long as it was not
+    /// Extends the lease of this grant to the duration `ttl` from now, even if it has expired, as long as it was not
     /// granted again. Returns `false` if it was, or if this grant was released.
-    fn renew(&self, key: &CallKey, grant: u64, lasts: Duration) -> Result<bool>;
+    fn renew(&self, key: &CallKey, grant: u64, ttl: Duration) -> Result<bool>;
 
     /// Releases the lease if it belongs to this grant.
     fn release(&self, key: &CallKey, grant: u64) -> Result<()>;
@@ -48,32 +48,32 @@ pub struct Leases<T>(Arc<Shared<T>>);
 struct Shared<T> {
     table: T,
     /// The duration of each lease; it is renewed three times as often.
-    lasts: Duration,
+    ttl: Duration,
     clock: Clock,
     /// Schedules renewals, and further attempts at leases that other processes hold.
-    heart: Heart,
+    heart: RenewalSchedule,
     /// Whether a background thread does the scheduled work.
     by_itself: bool,
 }
 
 impl<T: LeaseTable> Leases<T> {
-    /// Creates a set of leases that last for the duration `lasts` without a renewal: if a process is lost, its calls
+    /// Creates a set of leases that last for the duration `ttl` without a renewal: if a process is lost, its calls
     /// pass to others after this time. A background thread renews the leases, whatever the bodies do.
-    pub fn new(table: T, lasts: Duration) -> Self {
+    pub fn new(table: T, ttl: Duration) -> Self {
         let begun = std::time::Instant::now();
         Self(Arc::new(Shared {
             table,
-            lasts,
+            ttl,
             clock: Arc::new(move || begun.elapsed()),
-            heart: Heart::default(),
+            heart: RenewalSchedule::default(),
             by_itself: true,
         }))
     }
 
     /// Like [`new`](Self::new), with this clock and without a background thread: only [`beat`](Self::beat) renews and
     /// acquires. For tests.
-    pub fn by_hand(table: T, lasts: Duration, clock: Clock) -> Self {
-        Self(Arc::new(Shared { table, lasts, clock, heart: Heart::default(), by_itself: false }))
+    pub fn with_manual_clock(table: T, ttl: Duration, clock: Clock) -> Self {
+        Self(Arc::new(Shared { table, ttl, clock, heart: RenewalSchedule::default(), by_itself: false }))
     }
 
     /// Returns the table.
@@ -107,8 +107,8 @@ impl<T: LeaseTable> Shared<T> {
     fn acquire(self: &Arc<Self>, key: &CallKey) -> Result<Option<Arc<dyn Held>>> {
         // Taken before the request, because the lease may count from any moment after it.
         let since = self.now();
-        let Some(grant) = self.table.acquire(key, &Owner::this_process(), self.lasts)? else { return Ok(None) };
-        self.heart.keep(*key, grant, since, self.lasts);
+        let Some(grant) = self.table.acquire(key, &Owner::this_process(), self.ttl)? else { return Ok(None) };
+        self.heart.keep(*key, grant, since, self.ttl);
         self.ensure_beating();
         Ok(Some(Arc::new(Lease { shared: self.clone(), key: *key, grant, in_background: AtomicBool::new(false) })))
     }
@@ -118,9 +118,9 @@ impl<T: LeaseTable> Shared<T> {
         // A failing table may have blocked this thread, so it is not asked again in this round.
         let mut failed: Option<String> = None;
         for (key, grant) in self.heart.due(now) {
-            let renewed = if failed.is_none() { self.table.renew(&key, grant, self.lasts) } else { continue };
+            let renewed = if failed.is_none() { self.table.renew(&key, grant, self.ttl) } else { continue };
             match renewed {
-                Ok(true) => self.heart.renewed(&key, grant, now, self.lasts),
+                Ok(true) => self.heart.renewed(&key, grant, now, self.ttl),
                 Ok(false) => self.heart.lost(&key, grant),
                 Err(error) => {
                     crate::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "cannot renew a lease");
@@ -129,7 +129,7 @@ impl<T: LeaseTable> Shared<T> {
             }
         }
         if failed.is_some() {
-            self.heart.postpone_renewals(self.now(), self.lasts);
+            self.heart.postpone_renewals(self.now(), self.ttl);
         }
         for wanted in self.heart.wanted(now) {
             let asked = match &failed {
@@ -214,8 +214,8 @@ impl<T: LeaseTable> Held for Lease<T> {
         true
     }
 
-    fn is_late(&self) -> bool {
-        self.shared.heart.is_late(&self.key, self.grant, self.shared.now(), self.shared.lasts)
+    fn is_expired(&self) -> bool {
+        self.shared.heart.is_expired(&self.key, self.grant, self.shared.now(), self.shared.ttl)
     }
 
     fn release_in_background(&self) {
@@ -242,6 +242,6 @@ impl<T: LeaseTable> Drop for Lease<T> {
 
 impl<T> fmt::Debug for Leases<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leases").field("lasts", &self.0.lasts).finish_non_exhaustive()
+        f.debug_struct("Leases").field("lasts", &self.0.ttl).finish_non_exhaustive()
     }
 }

@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use ours::{Counted, ListensHere, Owed, WaitsHere};
+pub use ours::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
 
 /// The system's id of a thread.
 pub(crate) type ThreadId = i32;
 
 /// The state in which a thread is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doing {
+pub(super) enum ThreadState {
     /// It waits for another thread of this process.
     Parked,
     /// It waits for another thread of this process, with a timeout.
@@ -48,15 +48,15 @@ impl Futex {
 /// A wait with a timeout, or for the end of another thread. A thread that holds a lock in this wait may release it
 /// without help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rest {
-    pub(super) until: Until,
+pub(super) struct BoundedWait {
+    pub(super) until: WaitEnd,
     /// The thread's stack pointer.
     pub(super) stack: usize,
 }
 
 /// What ends a rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Until {
+pub(super) enum WaitEnd {
     Timeout,
     /// The end of this thread, if that rests too.
     EndOf(ThreadId),
@@ -64,18 +64,18 @@ pub(super) enum Until {
 
 /// A thread as observed at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct ThreadSample {
     pub(super) id: ThreadId,
-    pub(super) doing: Doing,
+    pub(super) doing: ThreadState,
     pub(super) futex: Option<Futex>,
     /// The processor time that the thread has used.
     pub(super) worked: Duration,
-    pub(super) rests: Option<Rest>,
+    pub(super) rests: Option<BoundedWait>,
 }
 
 /// What is known about fleche's own threads.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ours {
+pub(super) struct InternalThreads {
     /// Threads that wait for in-flight calls or claims, or read messages that no thread has requested.
     pub(super) wait_for_nothing: HashSet<ThreadId>,
     /// Whether a reply to this process is being worked on in another process.
@@ -116,7 +116,7 @@ pub(crate) fn this_thread() -> ThreadId {
     return 0;
 }
 
-fn seen() -> Option<Vec<Seen>> {
+fn seen() -> Option<Vec<ThreadSample>> {
     #[cfg(target_os = "linux")]
     return threads::seen();
     #[cfg(not(target_os = "linux"))]
@@ -132,7 +132,7 @@ pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
 }
 
 /// Returns whether the thread, which was seen at this rest, may hold the lock with this futex.
-fn may_hold(thread: ThreadId, rest: Rest, futex: usize) -> bool {
+fn may_hold(thread: ThreadId, rest: BoundedWait, futex: usize) -> bool {
     #[cfg(target_os = "linux")]
     return threads::may_hold(thread, rest, futex);
     #[cfg(not(target_os = "linux"))]
@@ -141,7 +141,7 @@ fn may_hold(thread: ThreadId, rest: Rest, futex: usize) -> bool {
 
 /// The result of the latest sample, compared with earlier ones.
 #[derive(Default)]
-pub(super) struct Quiet(Option<Looked>);
+pub(super) struct QuiescenceDetector(Option<Looked>);
 
 struct Looked {
     at: Instant,
@@ -173,7 +173,7 @@ enum Resting {
     /// It has not rested yet.
     NotYet,
     /// It rests, and has not run since it used this processor time.
-    Since(Duration, Rest),
+    Since(Duration, BoundedWait),
     /// It woke, and the wait for the lock did not end. It may be a thread that wakes now and then, such as a progress
     /// ticker.
     Woke,
@@ -181,7 +181,7 @@ enum Resting {
 
 impl Resting {
     /// Returns the new state after this sample of the thread.
-    fn after(self, seen: &Seen) -> Self {
+    fn after(self, seen: &ThreadSample) -> Self {
         match (self, seen.rests) {
             (Self::NotYet, Some(rest)) => Self::Since(seen.worked, rest),
             (Self::Since(worked, _), _) if worked != seen.worked => Self::Woke,
@@ -204,11 +204,11 @@ impl Locked {
     }
 
     /// Returns whether the rest ends by itself.
-    fn ends(&self, rest: Rest) -> bool {
+    fn ends(&self, rest: BoundedWait) -> bool {
         let mut rest = rest;
         // Wrongly recognized joins may form a cycle, so the number of steps is limited.
         for _ in 0..=self.others.len() {
-            let Until::EndOf(thread) = rest.until else { return true };
+            let WaitEnd::EndOf(thread) = rest.until else { return true };
             let Some(Resting::Since(_, next)) = self.others.get(&thread) else { return false };
             rest = *next;
         }
@@ -216,7 +216,7 @@ impl Locked {
     }
 }
 
-impl Quiet {
+impl QuiescenceDetector {
     pub(super) const fn new() -> Self {
         Self(None)
     }
@@ -252,13 +252,13 @@ impl Quiet {
     }
 
     /// Records a sample of the threads.
-    fn look(&mut self, threads: &[Seen], ours: &Ours, now: Instant) {
+    fn look(&mut self, threads: &[ThreadSample], ours: &InternalThreads, now: Instant) {
         let others = || threads.iter().filter(|thread| !ours.wait_for_nothing.contains(&thread.id));
         let mut before = self.0.take();
         let mut known_locks = before.as_mut().map(|before| std::mem::take(&mut before.locks)).unwrap_or_default();
         // A thread that wakes from a sleep checks for something, and another thread may wait for the outcome.
-        let sleeps = |doing| matches!(doing, Doing::Idle | Doing::ParkedForATime);
-        let happens = |tolerated: &dyn Fn(Doing, Duration) -> Duration| {
+        let sleeps = |doing| matches!(doing, ThreadState::Idle | ThreadState::ParkedForATime);
+        let happens = |tolerated: &dyn Fn(ThreadState, Duration) -> Duration| {
             let Some(before) = &before else { return true };
             // A thread that only checks a clock occasionally does not count as working.
             let nothing = (now - before.at) / 100 + Duration::from_millis(1);
@@ -266,7 +266,7 @@ impl Quiet {
                 // A thread that has worked less than before is a new one with the same id.
                 let worked = before.worked.get(&thread.id).and_then(|worked| thread.worked.checked_sub(*worked));
                 let nothing = tolerated(thread.doing, nothing);
-                thread.doing == Doing::Busy || worked.is_none_or(|worked| worked > nothing)
+                thread.doing == ThreadState::Busy || worked.is_none_or(|worked| worked > nothing)
             });
             works || ours.is_owed
         };
@@ -275,11 +275,11 @@ impl Quiet {
         let since =
             |happens: bool, since: fn(&Looked) -> Instant| before.as_ref().filter(|_| !happens).map_or(now, since);
         let ids = |doing| others().filter(move |thread| thread.doing == doing).map(|thread| thread.id).collect();
-        let mut lock = |thread: &Seen| {
-            let futex = thread.futex.filter(|futex| thread.doing == Doing::Parked && futex.is_lock())?;
+        let mut lock = |thread: &ThreadSample| {
+            let futex = thread.futex.filter(|futex| thread.doing == ThreadState::Parked && futex.is_lock())?;
             let has_run = || before.as_ref().and_then(|before| before.worked.get(&thread.id)) != Some(&thread.worked);
             let known = known_locks.remove(&thread.id).filter(|known| known.futex == futex && !has_run());
-            let resting = |seen: &Seen| {
+            let resting = |seen: &ThreadSample| {
                 let known =
                     known.as_ref().map_or(Some(Resting::NotYet), |known| known.others.get(&seen.id).copied())?;
                 Some((seen.id, known.after(seen)))
@@ -290,9 +290,9 @@ impl Quiet {
         self.0 = Some(Looked {
             at: now,
             worked: threads.iter().map(|thread| (thread.id, thread.worked)).collect(),
-            parked: ids(Doing::Parked),
-            for_a_time: ids(Doing::ParkedForATime),
-            has_idle: others().any(|thread| thread.doing == Doing::Idle),
+            parked: ids(ThreadState::Parked),
+            for_a_time: ids(ThreadState::ParkedForATime),
+            has_idle: others().any(|thread| thread.doing == ThreadState::Idle),
             locks: others().filter_map(&mut lock).collect(),
             since: since(strict, |before| before.since),
             since_but_for_sleepers: since(but_for_sleepers, |before| before.since_but_for_sleepers),
@@ -320,14 +320,14 @@ mod tests {
     use super::*;
 
     /// Returns the number of parked threads that each sample reports as quiescent, with one sample per second.
-    fn parked(looks: &[&[(ThreadId, Doing, u64)]]) -> Vec<Option<usize>> {
-        parked_beside(&Ours { wait_for_nothing: [9].into(), ..Ours::default() }, looks)
+    fn parked(looks: &[&[(ThreadId, ThreadState, u64)]]) -> Vec<Option<usize>> {
+        parked_beside(&InternalThreads { wait_for_nothing: [9].into(), ..InternalThreads::default() }, looks)
     }
 
-    fn parked_beside(ours: &Ours, looks: &[&[(ThreadId, Doing, u64)]]) -> Vec<Option<usize>> {
-        let (mut quiet, begun) = (Quiet::default(), Instant::now());
-        let look = |(second, threads): (u64, &&[(ThreadId, Doing, u64)])| {
-            let seen = |(id, doing, worked): &(ThreadId, Doing, u64)| Seen {
+    fn parked_beside(ours: &InternalThreads, looks: &[&[(ThreadId, ThreadState, u64)]]) -> Vec<Option<usize>> {
+        let (mut quiet, begun) = (QuiescenceDetector::default(), Instant::now());
+        let look = |(second, threads): (u64, &&[(ThreadId, ThreadState, u64)])| {
+            let seen = |(id, doing, worked): &(ThreadId, ThreadState, u64)| ThreadSample {
                 id: *id,
                 doing: *doing,
                 futex: None,
@@ -345,43 +345,44 @@ mod tests {
 
     #[test]
     fn threads_parked_for_a_second_are_quiescent() {
-        let all = [(1, Doing::Parked, 5), (2, Doing::Parked, 5)].as_slice();
+        let all = [(1, ThreadState::Parked, 5), (2, ThreadState::Parked, 5)].as_slice();
         assert_eq!(parked(&[all, all]), [None, Some(2)]);
     }
 
     #[test]
     fn working_or_new_thread_is_progress() {
-        let one = |worked| [(1, Doing::Parked, 5), (2, Doing::Parked, worked)];
+        let one = |worked| [(1, ThreadState::Parked, 5), (2, ThreadState::Parked, worked)];
         assert_eq!(parked(&[&one(5), &one(50), &one(95), &one(96)]), [None, None, None, Some(2)]);
         assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
         assert_eq!(parked(&[&one(5), &one(3), &one(3)]), [None, None, Some(2)], "a new thread with the same id");
-        let busy = [(1, Doing::Parked, 5), (2, Doing::Busy, 5)].as_slice();
+        let busy = [(1, ThreadState::Parked, 5), (2, ThreadState::Busy, 5)].as_slice();
         assert_eq!(parked(&[busy, busy, busy]), [None; 3]);
     }
 
     #[test]
     fn threads_parked_with_a_timeout_need_longer() {
-        let all = [(1, Doing::Parked, 5), (2, Doing::ParkedForATime, 5)].as_slice();
+        let all = [(1, ThreadState::Parked, 5), (2, ThreadState::ParkedForATime, 5)].as_slice();
         let found = parked(&vec![all; 301]);
         assert_eq!((found[4], found[5], found[299], found[300]), (None, Some(1), Some(1), Some(2)));
     }
 
     #[test]
     fn polling_between_timed_waits_is_progress() {
-        let looks: Vec<_> =
-            (0..400).map(|second| [(1, Doing::Parked, 5), (2, Doing::ParkedForATime, second / 4)]).collect();
+        let looks: Vec<_> = (0..400)
+            .map(|second| [(1, ThreadState::Parked, 5), (2, ThreadState::ParkedForATime, second / 4)])
+            .collect();
         let looks: Vec<_> = looks.iter().map(<[_; 2]>::as_slice).collect();
         assert_eq!(parked(&looks), vec![None; 400]);
     }
 
     /// The state, futex and processor time in microseconds of two threads.
-    type Two = [(Doing, Option<Futex>, u64); 2];
+    type Two = [(ThreadState, Option<Futex>, u64); 2];
 
     /// Returns the number of threads found blocked on a lock after each sample, with one sample per second.
     fn locked(looks: &[Two]) -> Vec<usize> {
-        let (mut quiet, begun) = (Quiet::default(), Instant::now());
+        let (mut quiet, begun) = (QuiescenceDetector::default(), Instant::now());
         let look = |(second, threads): (u64, &Two)| {
-            let seen = |(id, (doing, futex, worked)): (ThreadId, &(Doing, Option<Futex>, u64))| Seen {
+            let seen = |(id, (doing, futex, worked)): (ThreadId, &(ThreadState, Option<Futex>, u64))| ThreadSample {
                 id,
                 doing: *doing,
                 futex: *futex,
@@ -389,7 +390,7 @@ mod tests {
                 rests: None,
             };
             let threads: Vec<_> = (1..).zip(threads).map(seen).collect();
-            quiet.look(&threads, &Ours::default(), begun + Duration::from_secs(second + 1_000));
+            quiet.look(&threads, &InternalThreads::default(), begun + Duration::from_secs(second + 1_000));
             quiet.locks().len()
         };
         (0..).zip(looks).map(look).collect()
@@ -398,9 +399,9 @@ mod tests {
     #[test]
     fn blocked_lock_is_found_while_other_threads_sleep_and_wake() {
         let lock = Some(Futex { address: 0x1000, expected: 2 });
-        let sleeps = |second: u64| (Doing::Idle, None, 100 * second);
+        let sleeps = |second: u64| (ThreadState::Idle, None, 100 * second);
         let looks = |lock, worked: fn(u64) -> u64| -> Vec<_> {
-            (0..8).map(|second| [(Doing::Parked, lock, worked(second)), sleeps(second)]).collect()
+            (0..8).map(|second| [(ThreadState::Parked, lock, worked(second)), sleeps(second)]).collect()
         };
         assert_eq!(locked(&looks(lock, |_| 5)), [0, 0, 0, 0, 0, 1, 1, 1]);
         // A thread that acquired the lock in the meantime and waits for it again.
@@ -409,16 +410,16 @@ mod tests {
         for expected in [0, 1, 7, u32::MAX] {
             assert_eq!(locked(&looks(Some(Futex { address: 0x1000, expected }), |_| 5)), [0; 8]);
         }
-        let busy: Vec<_> = (0..8).map(|_| [(Doing::Parked, lock, 5), (Doing::Busy, None, 5)]).collect();
+        let busy: Vec<_> = (0..8).map(|_| [(ThreadState::Parked, lock, 5), (ThreadState::Busy, None, 5)]).collect();
         assert_eq!(locked(&busy), [0; 8]);
     }
 
     #[test]
     fn thread_that_woke_no_longer_counts_as_holder_of_a_lock() {
-        let rest = |until| Some(Rest { until, stack: 0 });
-        let seen = |id, worked, rests| Seen {
+        let rest = |until| Some(BoundedWait { until, stack: 0 });
+        let seen = |id, worked, rests| ThreadSample {
             id,
-            doing: Doing::ParkedForATime,
+            doing: ThreadState::ParkedForATime,
             futex: None,
             worked: Duration::from_nanos(worked),
             rests,
@@ -428,45 +429,46 @@ mod tests {
             since: Instant::now(),
             others: others.iter().copied().collect(),
         };
-        let slept = Resting::NotYet.after(&seen(2, 5, None)).after(&seen(2, 7, rest(Until::Timeout)));
-        let joined = Resting::NotYet.after(&seen(1, 5, rest(Until::EndOf(2))));
-        assert!(matches!(slept.after(&seen(2, 7, rest(Until::Timeout))), Resting::Since(..)));
+        let slept = Resting::NotYet.after(&seen(2, 5, None)).after(&seen(2, 7, rest(WaitEnd::Timeout)));
+        let joined = Resting::NotYet.after(&seen(1, 5, rest(WaitEnd::EndOf(2))));
+        assert!(matches!(slept.after(&seen(2, 7, rest(WaitEnd::Timeout))), Resting::Since(..)));
         let ends = |others: &[(ThreadId, Resting)], until| lock(others).ends(rest(until).unwrap());
-        assert!(ends(&[(1, joined), (2, slept)], Until::EndOf(2)));
-        assert!(ends(&[(1, joined), (2, slept)], Until::EndOf(1)));
-        assert!(ends(&[(1, joined)], Until::Timeout));
-        assert!(!ends(&[(1, joined)], Until::EndOf(2)), "a thread that was started later");
-        let in_a_circle = Resting::NotYet.after(&seen(2, 5, rest(Until::EndOf(1))));
-        assert!(!ends(&[(1, joined), (2, in_a_circle)], Until::EndOf(1)));
-        let woke = slept.after(&seen(2, 8, rest(Until::Timeout)));
-        assert!(matches!(woke.after(&seen(2, 8, rest(Until::Timeout))), Resting::Woke));
-        assert!(!ends(&[(1, joined), (2, woke)], Until::EndOf(2)));
+        assert!(ends(&[(1, joined), (2, slept)], WaitEnd::EndOf(2)));
+        assert!(ends(&[(1, joined), (2, slept)], WaitEnd::EndOf(1)));
+        assert!(ends(&[(1, joined)], WaitEnd::Timeout));
+        assert!(!ends(&[(1, joined)], WaitEnd::EndOf(2)), "a thread that was started later");
+        let in_a_circle = Resting::NotYet.after(&seen(2, 5, rest(WaitEnd::EndOf(1))));
+        assert!(!ends(&[(1, joined), (2, in_a_circle)], WaitEnd::EndOf(1)));
+        let woke = slept.after(&seen(2, 8, rest(WaitEnd::Timeout)));
+        assert!(matches!(woke.after(&seen(2, 8, rest(WaitEnd::Timeout))), Resting::Woke));
+        assert!(!ends(&[(1, joined), (2, woke)], WaitEnd::EndOf(2)));
     }
 
     #[test]
     fn occasional_waking_from_sleep_is_progress() {
-        let looks: Vec<_> = (0..400).map(|second| [(1, Doing::Parked, 5), (2, Doing::Idle, second / 100)]).collect();
+        let looks: Vec<_> =
+            (0..400).map(|second| [(1, ThreadState::Parked, 5), (2, ThreadState::Idle, second / 100)]).collect();
         let looks: Vec<_> = looks.iter().map(<[_; 2]>::as_slice).collect();
         assert_eq!(parked(&looks), vec![None; 400]);
     }
 
     #[test]
     fn own_waiting_threads_are_excluded() {
-        let all = [(1, Doing::Parked, 5), (9, Doing::Busy, 5)].as_slice();
+        let all = [(1, ThreadState::Parked, 5), (9, ThreadState::Busy, 5)].as_slice();
         assert_eq!(parked(&[all, all]), [None, Some(1)]);
     }
 
     #[test]
     fn pending_reply_of_another_process_is_progress() {
-        let all = [(1, Doing::Parked, 5)].as_slice();
-        let ours = |is_owed| Ours { is_owed, ..Ours::default() };
+        let all = [(1, ThreadState::Parked, 5)].as_slice();
+        let ours = |is_owed| InternalThreads { is_owed, ..InternalThreads::default() };
         assert_eq!(parked_beside(&ours(false), &[all, all]), [None, Some(1)]);
         assert_eq!(parked_beside(&ours(true), &[all, all]), [None, None]);
     }
 
     #[test]
     fn idle_threads_delay_quiescence() {
-        let all = [(1, Doing::Parked, 5), (2, Doing::Idle, 5)].as_slice();
+        let all = [(1, ThreadState::Parked, 5), (2, ThreadState::Idle, 5)].as_slice();
         let looks = vec![all; 301];
         let found = parked(&looks);
         assert_eq!((found[299], found[300]), (None, Some(1)));

@@ -15,36 +15,40 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 use super::{
     Owner,
-    chain::{Published, Sight, look},
+    chain::{CycleCheck, PublishedWait, look},
     flight::Flight,
     graph::is_blocked_by,
-    quiet::{Quiet, ThreadId, stack_has_pointer_to},
+    quiet::{QuiescenceDetector, ThreadId, stack_has_pointer_to},
     table,
 };
 use crate::call::CallKey;
 
-static QUIET: Mutex<Quiet> = Mutex::new(Quiet::new());
+static QUIET: Mutex<QuiescenceDetector> = Mutex::new(QuiescenceDetector::new());
 
 /// The outcome of a check for a deadlock.
-pub(crate) enum Stall {
+pub(crate) enum DeadlockCheck {
     /// No deadlock was found.
     No,
     /// The wait would not end. The thread that gets this answer proceeds.
     Yes,
     /// The wait may not end: the process that holds the claim that this one seeks may wait for bodies here without
     /// showing it. These bodies presumably wait for that claim. The published wait lets its holder see that.
-    Perhaps(Published),
+    Perhaps(PublishedWait),
 }
 
 /// Returns whether the calling thread, which waits for this call or leads it and waits for its claim, should proceed.
 /// Only one thread at a time gets that answer. The variables of the caller are on this thread's stack from address
 /// `frames` upward.
-pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl Fn(&CallKey) -> Option<Owner>) -> Stall {
+pub(crate) fn find_deadlock(
+    awaited: &Arc<Flight>,
+    frames: usize,
+    owner: impl Fn(&CallKey) -> Option<Owner>,
+) -> DeadlockCheck {
     // The thread that holds the lock may be querying a database; this one checks again later.
     let mut quiet = match QUIET.try_lock() {
         Ok(quiet) => quiet,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        Err(TryLockError::WouldBlock) => return Stall::No,
+        Err(TryLockError::WouldBlock) => return DeadlockCheck::No,
     };
     let parked = quiet.parked();
     let flights = table::all();
@@ -60,19 +64,19 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
                 && !quiet.may_get_lock(thread)
         };
         if !quiet.locks().into_iter().any(is_held_here) {
-            return Stall::No;
+            return DeadlockCheck::No;
         }
         quiet.end();
-        return Stall::Yes;
+        return DeadlockCheck::Yes;
     };
     let is_parked = |thread: ThreadId| parked.contains(&thread) && !quiet.may_get_lock(thread);
     let stuck: Vec<_> = flights.iter().filter(|flight| flight.thread().is_some_and(is_parked)).collect();
     let is_stuck = |flight: &Arc<Flight>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));
-    let mut stall = if is_stuck(awaited) { Stall::Yes } else { Stall::No };
-    if matches!(stall, Stall::No) {
+    let mut stall = if is_stuck(awaited) { DeadlockCheck::Yes } else { DeadlockCheck::No };
+    if matches!(stall, DeadlockCheck::No) {
         // Follows waits through other processes, as far as they are published.
         let seeks =
-            |flight: &&Arc<Flight>| flight.seeks_claim() && is_blocked_by(awaited, std::slice::from_ref(*flight));
+            |flight: &&Arc<Flight>| flight.is_awaiting_claim() && is_blocked_by(awaited, std::slice::from_ref(*flight));
         for sought in flights.iter().filter(seeks) {
             let here = |flight: &&Arc<Flight>| flight.route().store == sought.route().store && is_stuck(flight);
             let blocked: Vec<_> = flights.iter().filter(here).cloned().collect();
@@ -80,14 +84,14 @@ pub(crate) fn look_for_stall(awaited: &Arc<Flight>, frames: usize, owner: impl F
             if own.is_empty() {
                 continue;
             }
-            if look(&own, sought.route().key, &owner) != Sight::Clear {
-                stall = Stall::Yes;
+            if look(&own, sought.route().key, &owner) != CycleCheck::Clear {
+                stall = DeadlockCheck::Yes;
                 break;
             }
-            stall = Stall::Perhaps(Published::presumed(sought.route(), &blocked));
+            stall = DeadlockCheck::Perhaps(PublishedWait::presumed(sought.route(), &blocked));
         }
     }
-    if matches!(stall, Stall::Yes) {
+    if matches!(stall, DeadlockCheck::Yes) {
         // The thread that proceeds causes activity, so the next check starts over.
         quiet.end();
     }

@@ -6,37 +6,37 @@ use crossbeam_utils::CachePadded;
 use foldhash::fast::RandomState;
 
 use super::{
-    flight::{Flight, Route},
+    flight::{CallId, Flight},
     sync::{Acquire, Arc, AtomicU64, Global, Mutex, MutexGuard, PARTS, PoisonError, Release},
 };
 
 #[derive(Default)]
-pub(super) struct Part {
-    flights: Mutex<Flying>,
+pub(super) struct Shard {
+    flights: Mutex<ShardState>,
     /// The number of calls of this shard that have ended.
     ended: AtomicU64,
 }
 
 #[derive(Default)]
-pub(super) struct Flying {
+pub(super) struct ShardState {
     // Keys are digests, so they cannot be chosen to collide.
-    pub(super) flying: HashMap<Route, Arc<Flight>, RandomState>,
+    pub(super) by_id: HashMap<CallId, Arc<Flight>, RandomState>,
     /// The calls that ended last.
-    last: [Option<Route>; LAST],
+    last: [Option<CallId>; LAST],
 }
 
 /// The number of ended calls that a shard remembers.
 const LAST: usize = 16;
 
-impl Part {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Flying> {
+impl Shard {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ShardState> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes the call from the table.
     #[allow(clippy::cast_possible_truncation)] // Only the low bits matter.
-    pub(super) fn end(&self, flights: &mut Flying, route: Route) {
-        flights.flying.remove(&route);
+    pub(super) fn end(&self, flights: &mut ShardState, route: CallId) {
+        flights.by_id.remove(&route);
         flights.last[self.ended.fetch_add(1, Release) as usize % LAST] = Some(route);
     }
 
@@ -47,7 +47,7 @@ impl Part {
     }
 
     /// Returns whether this call may have ended since the shard's count was `before`.
-    pub(super) fn may_have_ended(&self, route: Route, before: u64) -> bool {
+    pub(super) fn may_have_ended(&self, route: CallId, before: u64) -> bool {
         let more = self.ended() - before;
         more > 0 && (more > LAST as u64 || self.lock().last.contains(&Some(route)))
     }
@@ -55,14 +55,14 @@ impl Part {
 
 /// The table of this process. It is built shard by shard on the heap, because the whole table may not fit on the small
 /// stack of the first thread that misses.
-static TABLE: Global<Box<[CachePadded<Part>]>> = Global::new(|| (0..PARTS).map(|_| CachePadded::default()).collect());
+static TABLE: Global<Box<[CachePadded<Shard>]>> = Global::new(|| (0..PARTS).map(|_| CachePadded::default()).collect());
 
 /// Returns all in-flight calls.
 pub(super) fn all() -> Vec<Arc<Flight>> {
-    TABLE.get().iter().flat_map(|part| part.lock().flying.values().cloned().collect::<Vec<_>>()).collect()
+    TABLE.get().iter().flat_map(|part| part.lock().by_id.values().cloned().collect::<Vec<_>>()).collect()
 }
 
 /// Returns the shard of this call, chosen by a byte of its key, which is a digest.
-pub(super) fn part(route: Route) -> &'static Part {
+pub(super) fn part(route: CallId) -> &'static Shard {
     &TABLE.get()[usize::from(route.key.digest().as_bytes()[0]) % PARTS]
 }

@@ -16,9 +16,9 @@ static PRIVATE: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
 /// While this exists, a search that would begin in a private directory, on any thread, begins where the isolated call
 /// was made.
 #[derive(Debug)]
-pub(crate) struct Elsewhere(PathBuf);
+pub(crate) struct SearchRootOverride(PathBuf);
 
-impl Elsewhere {
+impl SearchRootOverride {
     /// Registers this private directory, given by its canonical path. Must be called on the thread that makes the
     /// isolated call.
     pub(crate) fn new(private: PathBuf) -> Self {
@@ -32,7 +32,7 @@ impl Elsewhere {
     }
 }
 
-impl Drop for Elsewhere {
+impl Drop for SearchRootOverride {
     fn drop(&mut self) {
         if fork::is_child() {
             return;

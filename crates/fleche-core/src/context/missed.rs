@@ -10,7 +10,7 @@ thread_local! {
 
 /// Runs the closure. Within it, the first lookup of this call on this thread is a miss without asking the cache. For
 /// executors whose submitting side has already asked.
-pub fn with_missed<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
+pub fn with_known_miss<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
     struct Until(Option<CallKey>);
     impl Drop for Until {
         fn drop(&mut self) {
@@ -22,7 +22,7 @@ pub fn with_missed<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
 }
 
 /// Returns whether this call is known to be a miss. After that, it no longer is.
-pub(crate) fn is_missed(key: &CallKey) -> bool {
+pub(crate) fn is_known_miss(key: &CallKey) -> bool {
     let take = |missed: &Cell<Option<CallKey>>| {
         let known = missed.get().is_some_and(|missed| missed == *key);
         if known {

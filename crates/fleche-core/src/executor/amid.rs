@@ -2,15 +2,15 @@
 
 use tracing::Span;
 
-use crate::{context::afresh, metadata};
+use crate::{context::with_empty_context, metadata};
 
 /// Runs other work on the thread of a task that waits for it. For executors. Neither what is active on the thread nor
 /// its tracing spans apply to that work, and the work's processor time does not count as the task's. Thread-local
 /// variables of other crates are shared.
-pub fn amid<R>(run: impl FnOnce() -> R) -> R {
+pub fn run_nested<R>(run: impl FnOnce() -> R) -> R {
     let (result, took) = metadata::lend_cpu(|| {
         let _out = Out::of_all_spans();
-        afresh(run)
+        with_empty_context(run)
     });
     metadata::borrow_cpu(took.map(|took| -took));
     result
@@ -56,9 +56,9 @@ mod tests {
         dispatcher::with_default(&tracing_subscriber::registry().into(), || {
             let (outer, inner) = (info_span!("outer"), info_span!("inner"));
             let _entered = (outer.enter(), inner.enter());
-            amid(|| {
+            run_nested(|| {
                 assert!(Span::current().is_none());
-                info_span!("other").in_scope(|| amid(|| assert!(Span::current().is_none())));
+                info_span!("other").in_scope(|| run_nested(|| assert!(Span::current().is_none())));
             });
             assert_eq!(Span::current(), inner);
             inner.with_subscriber(|(id, subscriber)| subscriber.exit(id));
@@ -72,7 +72,7 @@ mod tests {
         let work = || (0..2_000_000_u64).fold(1_u64, |x, y| std::hint::black_box(x.wrapping_mul(31).wrapping_add(y)));
         let mut within = None;
         let ((), without) = metadata::lend_cpu(|| {
-            amid(|| within = metadata::lend_cpu(work).1);
+            run_nested(|| within = metadata::lend_cpu(work).1);
         });
         assert!(without < within || within.is_none(), "{without:?} {within:?}");
     }

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Executor, Map, Resources, Task, With};
 use crate::{
-    bound::{BoundCall, Callable, TupleArguments},
+    bound::{ArgsTuple, BoundCall, Callable},
     job::Job,
 };
 
@@ -18,7 +18,7 @@ pub trait ExecutorExt: Executor {
     fn submit<F, Args>(&self, function: F, arguments: Args) -> Job<F::Output>
     where
         F: Callable<Args>,
-        Args: TupleArguments,
+        Args: ArgsTuple,
         F::Output: SubmittedResult,
     {
         let (task, job) = Task::of_function(function, arguments);
@@ -39,7 +39,7 @@ pub trait ExecutorExt: Executor {
     fn map<F, Args, I>(&self, function: F, inputs: I) -> Map<'_, Self, F, I::IntoIter, F::Output>
     where
         F: Callable<Args> + Clone,
-        Args: TupleArguments,
+        Args: ArgsTuple,
         F::Output: SubmittedResult,
         I: IntoIterator<Item = Args>,
     {

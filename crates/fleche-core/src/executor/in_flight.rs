@@ -9,7 +9,7 @@ use std::{
 use super::{Resources, Task};
 use crate::{
     call::CallKey,
-    waiting::{JobId, Mark},
+    waiting::{JobId, SlotCell},
 };
 
 /// A call in one cache with the requested resources. Calls with different requests are not coalesced, since their
@@ -25,10 +25,10 @@ pub(super) struct Flight {
 
 /// The tasks that are completed together with a leading task of the same call.
 #[derive(Default)]
-pub(super) struct Followers {
+pub(super) struct CoalescedTasks {
     state: Mutex<State>,
     /// Where a pool keeps the leading task.
-    mark: Arc<Mark>,
+    mark: Arc<SlotCell>,
 }
 
 #[derive(Default)]
@@ -41,7 +41,7 @@ struct State {
     tell: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
-impl Followers {
+impl CoalescedTasks {
     /// Creates an empty list.
     pub(super) fn none() -> Arc<Self> {
         Arc::default()
@@ -95,7 +95,7 @@ impl Followers {
         state.tell = Some(tell.clone());
     }
 
-    pub(super) fn mark(&self) -> &Mark {
+    pub(super) fn mark(&self) -> &SlotCell {
         &self.mark
     }
 
@@ -104,7 +104,7 @@ impl Followers {
     }
 }
 
-impl fmt::Debug for Followers {
+impl fmt::Debug for CoalescedTasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Followers").finish_non_exhaustive()
     }
@@ -116,7 +116,7 @@ pub(super) struct InFlight(Mutex<Leaders>);
 
 #[derive(Debug, Default)]
 struct Leaders {
-    leaders: HashMap<Flight, Weak<Followers>>,
+    leaders: HashMap<Flight, Weak<CoalescedTasks>>,
     /// The table's size above which ended calls are removed.
     limit: usize,
 }
@@ -124,7 +124,7 @@ struct Leaders {
 impl InFlight {
     /// Adds the task to the followers of a task with the same call and resources, if there is one. Otherwise returns
     /// the task, to be submitted; later tasks may follow it.
-    pub(super) fn board(&self, mut task: Task, asks: Option<&Resources>) -> Option<Task> {
+    pub(super) fn join_call(&self, mut task: Task, asks: Option<&Resources>) -> Option<Task> {
         let Some(flight) = task.flight(asks) else { return Some(task) };
         // Dropped after the lock is released, because this may be the last reference to the followers.
         let leader;

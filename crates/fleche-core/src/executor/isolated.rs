@@ -8,7 +8,7 @@ use crate::{
     context::assigned_gpus,
     isolate::{Isolation, PrivateDirectory, refuse},
     job::JobError,
-    panics::Carried,
+    panics::CaughtPanic,
 };
 
 /// Runs isolated calls in other processes. Registered by a crate with executors.
@@ -64,7 +64,7 @@ pub fn isolate_in_process<R: 'static>(isolation: Isolation, body: BoundCall<R>) 
     }
     match error {
         // The panic hook of the other process has printed it.
-        JobError::Panicked { message, location } => Carried::from_elsewhere(message, location).go_on(),
+        JobError::Panicked { message, location } => CaughtPanic::from_elsewhere(message, location).go_on(),
         JobError::Rejected { why } => refuse(why),
         lost => panic!("the isolated call of `{name}` failed: {lost}"),
     }

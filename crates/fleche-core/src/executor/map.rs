@@ -9,7 +9,7 @@ use std::{
 
 use super::{Executor, ExecutorExt, SubmittedResult};
 use crate::{
-    bound::{Callable, TupleArguments},
+    bound::{ArgsTuple, Callable},
     job::{Job, JobError},
 };
 
@@ -57,7 +57,7 @@ impl<E, F, Args, I> Iterator for Map<'_, E, F, I, F::Output>
 where
     E: Executor + ?Sized,
     F: Callable<Args> + Clone,
-    Args: TupleArguments,
+    Args: ArgsTuple,
     F::Output: SubmittedResult,
     I: Iterator<Item = Args>,
 {

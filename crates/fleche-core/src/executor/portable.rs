@@ -7,13 +7,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::in_flight::Followers;
+use super::in_flight::CoalescedTasks;
 use crate::{
     bound::FunctionRef,
     call::CallKey,
     context::Binding,
     file_content::KnownFile,
-    job::{JobError, Promise, Recall},
+    job::{CancelHook, JobError, Promise},
     memo::Arguments,
     waiting::JobId,
 };
@@ -45,11 +45,11 @@ impl PortableCall {
 pub struct Reply {
     promise: Promise,
     /// The tasks of the same call that are completed with this one.
-    followers: Option<Arc<Followers>>,
+    followers: Option<Arc<CoalescedTasks>>,
 }
 
 impl Reply {
-    pub(super) fn new(promise: Promise, followers: Option<Arc<Followers>>) -> Self {
+    pub(super) fn new(promise: Promise, followers: Option<Arc<CoalescedTasks>>) -> Self {
         Self { promise, followers }
     }
 
@@ -62,7 +62,7 @@ impl Reply {
         promise.keep_encoded(outcome.clone());
         for follower in followers {
             // Followers share the outcome even if nothing was recorded, provided that their job can decode it.
-            follower.follow(&mut |follower| match follower.take_apart() {
+            follower.follow(&mut |follower| match follower.into_remote() {
                 Ok((_, reply)) => reply.keep(outcome.clone()),
                 Err(refused) => refused.task.fail(refused.why),
             });
@@ -75,10 +75,13 @@ impl Reply {
     /// # Errors
     /// Returns the reply and the outcome otherwise, to be completed with [`keep`](Self::keep) where that may take long.
     #[allow(clippy::result_large_err)] // The reply would be moved anyway.
-    pub fn keep_unheard(mut self, outcome: Result<Bytes, JobError>) -> Result<(), (Self, Result<Bytes, JobError>)> {
+    pub fn try_complete_inline(
+        mut self,
+        outcome: Result<Bytes, JobError>,
+    ) -> Result<(), (Self, Result<Bytes, JobError>)> {
         if self.followers.as_ref().is_none_or(|followers| followers.land_if_none()) {
             self.followers = None;
-            if self.promise.keep_unheard(outcome.clone()) {
+            if self.promise.try_complete_inline(outcome.clone()) {
                 return Ok(());
             }
         }
@@ -86,12 +89,12 @@ impl Reply {
     }
 
     /// Has `by` notified when the job is cancelled before the call has started.
-    pub fn held_by(&self, by: Weak<dyn Recall>) {
-        self.promise.held_by(by);
+    pub fn on_cancel(&self, by: Weak<dyn CancelHook>) {
+        self.promise.on_cancel(by);
     }
 
     /// Marks the call as dispatched: from now until it has [started](Self::start), cancelling its job asks the
-    /// [holder](Self::held_by) to revoke it. Returns `false` if the job was cancelled; the body must not run then.
+    /// [holder](Self::on_cancel) to revoke it. Returns `false` if the job was cancelled; the body must not run then.
     pub fn give(&self) -> bool {
         // See the comment in `start`.
         self.promise.give() || !self.is_cancelled()

@@ -23,7 +23,7 @@ pub struct ExecutorInfo {
 
 inventory::collect!(ExecutorInfo);
 
-/// Returns the executors that are linked into this program, sorted by name. A crate that is only listed in `Cargo.toml`
+/// Returns the executors that are linked into this program, sorted by name. A crate that is only listed in `SharedResult.toml`
 /// is not linked; see [`backends`](crate::store::backends).
 pub fn executors() -> Vec<&'static ExecutorInfo> {
     let mut executors: Vec<_> = inventory::iter::<ExecutorInfo>().collect();

@@ -6,16 +6,16 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     PortableCall, Reply, Resources, SubmitError,
-    in_flight::{Flight, Followers},
-    work::{Answered, Apart, CallWork, ClosureWork, FunctionWork, Work},
+    in_flight::{CoalescedTasks, Flight},
+    work::{Answered, CallWork, ClosureWork, FunctionWork, RemoteParts, Work},
 };
 use crate::{
-    bound::{self, BoundCall, Callable, TupleArguments},
+    bound::{self, ArgsTuple, BoundCall, Callable},
     context::Binding,
     fork,
     job::{self, Job, JobError, Promise},
     panics::{Contained, contain},
-    waiting::{JobId, Mark, Spot},
+    waiting::{JobId, QueueSlot, SlotCell},
 };
 
 /// A call to be run by a worker, with the job that its result completes. Dropping a task that has not run fails the
@@ -26,7 +26,7 @@ pub struct Task {
     /// The outcome of checking the bound cache for a hit; `None` if it was not checked.
     asked: Option<Answered>,
     /// The tasks of the same call that are completed with this one.
-    followers: Option<Arc<Followers>>,
+    followers: Option<Arc<CoalescedTasks>>,
 }
 
 impl Task {
@@ -34,7 +34,7 @@ impl Task {
     pub(super) fn of_function<F, Args>(function: F, arguments: Args) -> (Self, Job<F::Output>)
     where
         F: Callable<Args>,
-        Args: TupleArguments,
+        Args: ArgsTuple,
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
         let (promise, job) = job::promise(job::unpack_same, Some(bound::decode));
@@ -132,12 +132,12 @@ impl Task {
     }
 
     /// Makes this a leading task, and returns the list of its followers.
-    pub(super) fn lead(&mut self) -> &Arc<Followers> {
-        self.followers.get_or_insert_with(Followers::none)
+    pub(super) fn lead(&mut self) -> &Arc<CoalescedTasks> {
+        self.followers.get_or_insert_with(CoalescedTasks::none)
     }
 
     /// Returns whether this task leads these followers.
-    pub(super) fn leads(&self, followers: &Arc<Followers>) -> bool {
+    pub(super) fn leads(&self, followers: &Arc<CoalescedTasks>) -> bool {
         self.followers.as_ref().is_some_and(|own| Arc::ptr_eq(own, followers))
     }
 
@@ -148,11 +148,11 @@ impl Task {
     /// Returns the task with the reason if its function or result cannot leave the process, or if its arguments cannot
     /// be encoded.
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
-    pub fn take_apart(self) -> Result<(PortableCall, Reply), SubmitError> {
+    pub fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {
         let Self { work, binding, asked, followers } = self;
         let missed = if asked == Some(Answered::Missing) { work.key() } else { None };
-        match work.into_inner().take_apart(binding.as_ref()) {
-            Ok(Apart { function, arguments, files, promise }) => {
+        match work.into_inner().into_remote(binding.as_ref()) {
+            Ok(RemoteParts { function, arguments, files, promise }) => {
                 Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
             }
             Err((work, why)) => Err(Self { asked, followers, ..Self::of_work(work, binding) }.refuse(why)),
@@ -197,9 +197,9 @@ impl Task {
             || self.followers.as_ref().is_some_and(|followers| followers.complete(job))
     }
 
-    /// Records where a pool keeps the task. The pool gets the place [back](crate::waiting::Sought::spot) when a thread
+    /// Records where a pool keeps the task. The pool gets the place [back](crate::waiting::AwaitedJob::spot) when a thread
     /// waits for the job. Called under the pool's own lock.
-    pub fn put(&self, spot: Spot) {
+    pub fn put(&self, spot: QueueSlot) {
         if let Some(promise) = self.work.promise() {
             promise.put(spot);
         }
@@ -209,7 +209,7 @@ impl Task {
     }
 
     /// Has pools look up this task's job at the place of the leading task.
-    pub(super) fn be_sought_by(&self, leader: &Arc<Mark>) {
+    pub(super) fn be_sought_by(&self, leader: &Arc<SlotCell>) {
         if let Some(promise) = self.work.promise() {
             promise.follow(leader.clone());
         }

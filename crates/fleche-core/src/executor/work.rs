@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    bound::{BoundCall, Callable, FunctionRef, Transport, TupleArguments},
+    bound::{ArgsTuple, BoundCall, Callable, FunctionRef, Transport},
     call::CallKey,
     context::Binding,
-    file_content::{KnownFile, noting_files},
+    file_content::{KnownFile, record_files},
     function::{Function, Loaded},
     job::{self, JobError, Promise},
     memo::{Arguments, check_taken_apart, vouches_for_submitted},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The parts of a task that runs in another process.
-pub(super) struct Apart {
+pub(super) struct RemoteParts {
     pub(super) function: FunctionRef,
     pub(super) arguments: Arc<Arguments>,
     pub(super) files: Vec<KnownFile>,
@@ -47,7 +47,7 @@ pub(super) trait Work: Send {
     fn name(&self) -> &str;
     /// Splits the work into what another process needs and the promise. Returns the work with the reason if that is not
     /// possible.
-    fn take_apart(self: Box<Self>, binding: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)>;
+    fn into_remote(self: Box<Self>, binding: Option<&Binding>) -> Result<RemoteParts, (Box<dyn Work>, String)>;
 }
 
 pub(super) struct FunctionWork<F, Args> {
@@ -61,7 +61,7 @@ pub(super) struct FunctionWork<F, Args> {
 impl<F, Args> Work for FunctionWork<F, Args>
 where
     F: Callable<Args>,
-    Args: TupleArguments,
+    Args: ArgsTuple,
     F::Output: Serialize + DeserializeOwned + Send + 'static,
 {
     fn answer(&mut self, binding: &Binding) -> Answered {
@@ -106,10 +106,10 @@ where
         self.function.function().map_or_else(std::any::type_name::<F>, Function::name)
     }
 
-    fn take_apart(mut self: Box<Self>, binding: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)> {
+    fn into_remote(mut self: Box<Self>, binding: Option<&Binding>) -> Result<RemoteParts, (Box<dyn Work>, String)> {
         let call = FunctionRef::of_callable(&self.function).and_then(|function| {
             let (arguments, files) =
-                noting_files(|| job::catch(|| self.arguments.encode(Arguments::in_full(), |_| true)));
+                record_files(|| job::catch(|| self.arguments.encode(Arguments::in_full(), |_| true)));
             let arguments = arguments.map_err(|panic| panic.to_string())?.whole();
             let arguments = arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?;
             // The other process gets only the encoding, and cannot see what it loses.
@@ -170,7 +170,7 @@ impl<R: 'static> Work for CallWork<R> {
         self.call.function.name()
     }
 
-    fn take_apart(mut self: Box<Self>, _: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)> {
+    fn into_remote(mut self: Box<Self>, _: Option<&Binding>) -> Result<RemoteParts, (Box<dyn Work>, String)> {
         let call = self
             .call
             .reference()
@@ -219,7 +219,7 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
         std::any::type_name::<C>()
     }
 
-    fn take_apart(self: Box<Self>, _: Option<&Binding>) -> Result<Apart, (Box<dyn Work>, String)> {
+    fn into_remote(self: Box<Self>, _: Option<&Binding>) -> Result<RemoteParts, (Box<dyn Work>, String)> {
         let why = "a closure cannot leave its process; submit a function with its arguments".to_owned();
         Err((self, why))
     }
@@ -228,9 +228,9 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
 fn apart(
     promise: &mut Option<Promise>,
     (function, arguments, files): (FunctionRef, Arc<Arguments>, Vec<KnownFile>),
-) -> Result<Apart, String> {
+) -> Result<RemoteParts, String> {
     let promise = promise.take().ok_or("the job is already done")?;
-    Ok(Apart { function, arguments, files, promise })
+    Ok(RemoteParts { function, arguments, files, promise })
 }
 
 /// Returns the recorded result of a memoized call, if its type is `R`.

@@ -52,7 +52,7 @@ impl<E: Executor> Executor for Wrapped<E> {
     fn submit_task(&self, mut task: Task) -> Result<(), SubmitError> {
         task.bind(Binding::current);
         let Err(task) = task.answer() else { return Ok(()) };
-        let Some(task) = self.in_flight.board(task, None) else { return Ok(()) };
+        let Some(task) = self.in_flight.join_call(task, None) else { return Ok(()) };
         self.executor.submit_task(task)
     }
 
@@ -61,7 +61,7 @@ impl<E: Executor> Executor for Wrapped<E> {
         task.bind(Binding::current);
         let Err(task) = task.answer() else { return Ok(()) };
         let asks = resources.names().next().map(|_| resources);
-        let Some(task) = self.in_flight.board(task, asks) else { return Ok(()) };
+        let Some(task) = self.in_flight.join_call(task, asks) else { return Ok(()) };
         self.executor.submit_with(task, resources)
     }
 

@@ -9,7 +9,7 @@ use super::places;
 use crate::digest::Digest;
 
 thread_local! {
-    /// The files that were encoded since [`noting_files`] began; `None` outside of it.
+    /// The files that were encoded since [`record_files`] began; `None` outside of it.
     static NOTED: RefCell<Option<Vec<KnownFile>>> = const { RefCell::new(None) };
 }
 
@@ -30,7 +30,7 @@ impl KnownFile {
 }
 
 /// Runs the closure, which encodes arguments, and also returns the files among them.
-pub fn noting_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
+pub fn record_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
     struct Restored(Option<Vec<KnownFile>>);
     impl Drop for Restored {
         fn drop(&mut self) {
@@ -42,7 +42,7 @@ pub fn noting_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
     (encoded, NOTED.take().unwrap_or_default())
 }
 
-/// Records a file that is being encoded, for [`noting_files`].
+/// Records a file that is being encoded, for [`record_files`].
 pub(super) fn note(digest: &Digest, path: &Path) {
     let note = |noted: &mut Vec<KnownFile>| noted.push(KnownFile { digest: *digest, path: path.to_owned() });
     let _ = NOTED.try_with(|noted| noted.borrow_mut().as_mut().map(note));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::leftovers;
-use crate::{config::Elsewhere, error::Error, fork, owner};
+use crate::{config::SearchRootOverride, error::Error, fork, owner};
 
 /// The prefix of the names of these directories, before the unique name with the process id.
 pub(super) const PREFIX: &str = "fleche-";
@@ -18,7 +18,7 @@ const KEPT: &str = "kept-";
 pub(crate) struct PrivateDirectory {
     path: PathBuf,
     /// Dropped once the directory has been renamed or removed.
-    _elsewhere: Elsewhere,
+    _elsewhere: SearchRootOverride,
 }
 
 impl PrivateDirectory {
@@ -38,7 +38,7 @@ impl PrivateDirectory {
         let path = base.join(format!("{PREFIX}{}", owner::mark()));
         create_for_me_alone(&path).map_err(Error::io("create the directory", &path))?;
         let path = path.canonicalize().unwrap_or(path);
-        Ok(Self { _elsewhere: Elsewhere::new(path.clone()), path })
+        Ok(Self { _elsewhere: SearchRootOverride::new(path.clone()), path })
     }
 
     pub(crate) fn path(&self) -> &Path {

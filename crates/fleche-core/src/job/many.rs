@@ -93,11 +93,11 @@ impl<T> AsCompleted<T> {
         }
         if waiting::is_within() {
             if !std::mem::replace(&mut self.asked, true) {
-                self.prefer_all();
+                self.prioritize_all();
             }
             if self.left == 1 {
                 // With one job left, nothing on this thread can proceed without it.
-                self.jobs.iter().flatten().for_each(Job::hasten);
+                self.jobs.iter().flatten().for_each(Job::run_or_prioritize);
             }
         }
         let awaited = self.count.clone();
@@ -106,11 +106,11 @@ impl<T> AsCompleted<T> {
 
     /// Makes the thread's own pool start all jobs before others, in their order. They start on other threads, because any
     /// of them may depend on what this thread does with an earlier result.
-    fn prefer_all(&self) {
+    fn prioritize_all(&self) {
         let pools = || self.jobs.iter().flatten().map(Job::pool);
         let first = pools().next().flatten();
         self.count.pool.store(first.filter(|_| pools().all(|pool| pool == first)).unwrap_or(0), Relaxed);
-        self.jobs.iter().rev().flatten().for_each(Job::prefer);
+        self.jobs.iter().rev().flatten().for_each(Job::prioritize);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Converts panics to errors of jobs.
 
 use super::JobError;
-use crate::panics::{Carried, carry};
+use crate::panics::{CaughtPanic, carry};
 
 /// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The installed panic hook prints as usual.
 ///
@@ -14,7 +14,7 @@ pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
 /// The panic as an error.
 #[cold]
 #[inline(never)]
-pub(crate) fn panicked(panic: Carried) -> JobError {
+pub(crate) fn panicked(panic: CaughtPanic) -> JobError {
     let (message, location) = panic.into_text();
     JobError::Panicked { message, location }
 }

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{JobError, Payload, Recall, catch};
+use super::{CancelHook, JobError, Payload, catch};
 use crate::{
     fork::ProcessLocal,
     panics::discard,
-    waiting::{self, Awaited, JobId, Marked, Sought},
+    waiting::{self, Awaited, AwaitedJob, JobId, TaskSlot},
 };
 
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(super) struct Shared {
     process: ProcessLocal<()>,
     done: Condvar,
     /// Where a pool holds the task.
-    pub(super) marked: Marked,
+    pub(super) marked: TaskSlot,
 }
 
 pub(super) type Callback = Box<dyn FnOnce() + Send>;
@@ -42,7 +42,7 @@ enum State {
     Pending {
         stage: Stage,
         /// The owner that is notified when the job is cancelled.
-        holder: Option<Weak<dyn Recall>>,
+        holder: Option<Weak<dyn CancelHook>>,
         /// Whether an outcome has arrived and is with the witnesses; another is not accepted.
         finishing: bool,
         witnesses: Vec<Witness>,
@@ -107,8 +107,8 @@ impl Shared {
     }
 
     /// Returns the description of this job for a pool.
-    fn sought(&self) -> Sought<'_> {
-        Sought { job: self.id(), mark: self.marked.mark() }
+    fn sought(&self) -> AwaitedJob<'_> {
+        AwaitedJob { job: self.id(), mark: self.marked.mark() }
     }
 
     /// Returns whether the body has not started.
@@ -119,7 +119,7 @@ impl Shared {
     /// Waits for the outcome. On a thread of a pool, the pool may run tasks in the meantime.
     pub(super) fn wait(self: &Arc<Self>) {
         if waiting::is_within() && !self.is_inherited() {
-            self.hasten();
+            self.run_or_prioritize();
             if !self.is_done() {
                 waiting::blocking_for(Some(self.clone()), || self.wait_at_work());
             }
@@ -129,16 +129,16 @@ impl Shared {
     }
 
     /// Starts the body, on this thread if necessary: this thread cannot proceed before the body has ended.
-    pub(super) fn hasten(&self) {
+    pub(super) fn run_or_prioritize(&self) {
         if self.is_waiting() {
-            waiting::hasten(self.sought());
+            waiting::run_or_prioritize(self.sought());
         }
     }
 
     /// Makes the pool start the body before others, on another thread.
-    pub(super) fn prefer(&self) {
+    pub(super) fn prioritize(&self) {
         if self.is_waiting() {
-            waiting::prefer(self.sought());
+            waiting::prioritize(self.sought());
         }
     }
 
@@ -155,7 +155,7 @@ impl Shared {
             return self.is_done();
         }
         if waiting::is_within() {
-            self.prefer();
+            self.prioritize();
         }
         waiting::blocking(|| {
             let waited = self.done.wait_timeout_while(self.lock(), timeout, State::blocks);
@@ -171,7 +171,7 @@ impl Shared {
     }
 
     /// Like [`finish`](Self::finish), but only if this runs nothing except wakers. Otherwise returns the outcome.
-    pub(super) fn finish_unheard(&self, outcome: Outcome) -> Result<(), Outcome> {
+    pub(super) fn try_finish_inline(&self, outcome: Outcome) -> Result<(), Outcome> {
         self.finish_if(outcome, |_, is_heard| !is_heard)
     }
 
@@ -199,7 +199,7 @@ impl Shared {
     }
 
     /// Sets the owner that is notified when the job is cancelled.
-    pub(super) fn held_by(&self, by: Weak<dyn Recall>) {
+    pub(super) fn on_cancel(&self, by: Weak<dyn CancelHook>) {
         if let State::Pending { holder, .. } = &mut *self.lock() {
             *holder = Some(by);
         }

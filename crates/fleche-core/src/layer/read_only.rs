@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ReadOnlyConfig;
 use crate::{
-    call::{Brief, CallKey, Record},
+    call::{CallKey, Record, RecordSummary},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
@@ -78,8 +78,8 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         self.0.get(key)
     }
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        self.0.brief(key)
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        self.0.summary(key)
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
         Err(read_only("store records"))

@@ -7,7 +7,7 @@ use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
 use bytes::Bytes;
 use fleche_encoding::{EncodeError, spi::CachedDigest};
 
-use super::{Codec, Reader, quick::QuickKey};
+use super::{Codec, Reader, quick::ScalarKey};
 use crate::{
     call::{Argument, CallKey, INLINE_LIMIT},
     error::{Error, Result},
@@ -24,7 +24,7 @@ pub struct Arguments {
     ends: Vec<usize>,
     failed: Option<EncodeError>,
     /// The scalar key, if all arguments are of simple types and it was computed.
-    quick: Option<Box<QuickKey>>,
+    quick: Option<Box<ScalarKey>>,
     /// The arguments whose digests replace their encodings in `bytes`, each with its position.
     kept: Vec<(usize, Contained<Arc<dyn CachedDigest>>)>,
     /// Whether all arguments must be encoded in full.
@@ -111,13 +111,13 @@ impl Arguments {
     }
 
     /// Returns the same arguments with their scalar key.
-    pub(super) fn with_quick(mut self, quick: QuickKey) -> Self {
+    pub(super) fn with_scalar_key(mut self, quick: ScalarKey) -> Self {
         self.quick = Some(Box::new(quick));
         self
     }
 
     /// Returns the scalar key, if all arguments are of simple types and it was computed.
-    pub(super) fn quick(&self) -> Option<&QuickKey> {
+    pub(super) fn quick(&self) -> Option<&ScalarKey> {
         self.quick.as_deref()
     }
 
@@ -202,14 +202,14 @@ impl Arguments {
         if self.kept.is_empty() && self.iter().all(|encoded| encoded.len() <= INLINE_LIMIT) {
             return Ok(Call { key: self.key(function)?, references: None });
         }
-        self.check(function, keyed(function))?;
+        self.check(function, compute_key(function))?;
         Call::new(function, self.references(function))
     }
 
     /// Returns the references, given the arguments that are part of the key.
     fn references(&self, function: &'static Function) -> Vec<Argument> {
         let mut references = Vec::with_capacity(self.ends.len());
-        for (name, encoded) in keyed(function).zip(self.iter()) {
+        for (name, encoded) in compute_key(function).zip(self.iter()) {
             references.push(Argument(Cow::Borrowed(name), reference(encoded)));
         }
         references
@@ -228,7 +228,7 @@ impl Arguments {
 
     /// Returns the key alone, given the arguments that are part of it.
     pub(super) fn key(&mut self, function: &'static Function) -> Result<CallKey> {
-        let names = keyed(function);
+        let names = compute_key(function);
         self.check(function, names.clone())?;
         let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, borrowed_reference(encoded)));
         Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
@@ -283,7 +283,7 @@ fn panicked(panic: &Panic) -> EncodeError {
 }
 
 /// Returns the names of the parameters that are part of the key.
-fn keyed(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
+fn compute_key(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
     function.definition.parameters.iter().filter(|parameter| !parameter.ignored).map(|parameter| parameter.name)
 }
 

@@ -3,29 +3,29 @@
 use std::{future::Future, time::Instant};
 
 use super::{
-    Arguments, Guard, Plan, Recheck, admit,
+    Arguments, Guard, Recheck, ResultKind, admit,
     arguments::Call,
-    attempt::attempt,
+    attempt::catch_store_panic,
     check,
     events::{self, Missing},
     guard::is_due,
-    hit::{Fetched, Looked, Served, fetch, judge},
+    hit::{Fetched, LookupResult, ServedHit, fetch, judge},
     hot,
     plan::{Access, ResultCodec},
     recording::{Finished, Recording, Stored},
     replaces,
     stale::{self, Replaces},
-    turn::{self, Before, Right, Turn, Wanted, polled, take_turn_async},
+    turn::{self, Before, ComputePermit, Decision, PendingCall, polled, single_flight_async},
 };
 use crate::{
     blocking,
-    cache::{Cache, Hot, Operation, Unanswered},
+    cache::{Cache, Operation, SharedTier, Unanswered},
     call::CallKey,
-    claim::Moment,
+    claim::Epoch,
     context::{Binding, Moves},
     error::Result,
     function::Function,
-    future::Under,
+    future::ContextFuture,
     metadata::Collecting,
     panics::discard,
 };
@@ -36,7 +36,7 @@ use crate::{
 #[must_use]
 pub struct AsyncCall<R, T: 'static> {
     function: &'static Function,
-    plan: Plan<R, T>,
+    plan: ResultKind<R, T>,
     binding: Binding,
     /// The moment of the call, for [`Binding::carried_since`].
     called: Moves,
@@ -65,7 +65,7 @@ pub enum AsyncFound<R, T: 'static> {
 pub struct MissingCall<R, T: 'static> {
     of: EncodedCall<R, T>,
     /// The permit to compute it, if other callers may wait for the result.
-    right: Option<Right>,
+    right: Option<ComputePermit>,
     replaces: Replaces,
 }
 
@@ -100,7 +100,7 @@ pub struct AsyncMiss<R, T: 'static> {
 
 impl<R, T: Send + 'static> AsyncCall<R, T> {
     /// Binds a call to what is active on this thread.
-    pub fn new(function: &'static Function, plan: Plan<R, T>) -> Self {
+    pub fn new(function: &'static Function, plan: ResultKind<R, T>) -> Self {
         Self { function, plan, binding: Binding::current(), called: Moves::so_far() }
     }
 
@@ -121,7 +121,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             return AsyncFound::Miss(MissingCall { of: self, right: None, replaces: Replaces::Nothing });
         };
         let (key, cache) = (*key, binding.cache());
-        let before = Moment::now(turn::route(cache, &key));
+        let before = Epoch::now(turn::route(cache, &key));
         let is_rerun = binding.is_rerun();
         let mut rerun = None;
         let mut missing = Missing::Rerun;
@@ -134,14 +134,14 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
                 let is_due = is_due(function, arguments);
                 return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted: true });
             }
-            let generation = Hot::generation();
+            let generation = SharedTier::generation();
             match hit_off_thread(function, plan.codec, cache, key).await {
-                Looked::Hit(Served { value, bytes, .. }) => {
+                LookupResult::Hit(ServedHit { value, bytes, .. }) => {
                     hot::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
                     let is_due = is_due(function, arguments);
                     return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted: true });
                 }
-                Looked::Miss(why) => missing = why,
+                LookupResult::Miss(why) => missing = why,
             }
             cache.counters().miss();
         }
@@ -150,20 +150,20 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             Access::Later(_) => None,
             Access::Now(_) => {
                 let rerun = rerun.as_ref();
-                let wanted = Wanted { function, cache, key, codec: plan.codec, before, missing, rerun };
-                match take_turn_async(wanted, binding.flights()).await {
-                    Turn::Theirs(value, counted) => {
+                let wanted = PendingCall { function, cache, key, codec: plan.codec, before, missing, rerun };
+                match single_flight_async(wanted, binding.flights()).await {
+                    Decision::Theirs(value, counted) => {
                         if is_rerun {
                             cache.forget();
                         }
                         let is_due = is_due(function, arguments);
                         return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted });
                     }
-                    Turn::Mine(right, found) => {
+                    Decision::Mine(right, found) => {
                         missing = found;
                         Some(right)
                     }
-                    Turn::Alone => None,
+                    Decision::Alone => None,
                 }
             }
         };
@@ -215,12 +215,12 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
     /// nothing is recorded.
     pub async fn run(self, body: impl Future<Output = R>) -> R {
         let Self { of: AsyncCall { function, plan, binding, .. }, recording } = self;
-        let Some(mut recording) = recording else { return Under::new(binding, body).await };
+        let Some(mut recording) = recording else { return ContextFuture::new(binding, body).await };
         let right = recording.right.take();
         let started = Instant::now();
         let collecting = Collecting::begin(binding.metadata());
         let binding = right.as_ref().map_or(binding.clone(), |right| binding.within(right.flight()));
-        let body = Under::new(binding, body);
+        let body = ContextFuture::new(binding, body);
         let result = match &right {
             Some(right) => polled(right.flight(), body).await,
             None => body.await,
@@ -241,8 +241,8 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         };
         let (cache, key) = (recording.cache.clone(), recording.call.key);
         if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
-            finished.late = right.as_ref().is_some_and(Right::is_late);
-            let generation = Hot::generation();
+            finished.late = right.as_ref().is_some_and(ComputePermit::is_expired);
+            let generation = SharedTier::generation();
             let stored = stored(&cache, finished);
             let (finished, stored) = match &right {
                 Some(right) => polled(right.flight(), stored).await,
@@ -252,7 +252,7 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
                 finished.heat(plan.codec, Some(&value), generation, matches!(stored, Ok(Stored::Kept)));
             }
             if let Some(right) = &right {
-                right.expect_trouble(&stored);
+                right.release_in_background_after(&stored);
             }
             Finished::conclude(function, &cache, &key, stored);
             if let Some(right) = right {
@@ -269,11 +269,11 @@ async fn hit_off_thread<T: Send>(
     codec: ResultCodec<T>,
     cache: &Cache,
     key: CallKey,
-) -> Looked<T> {
+) -> LookupResult<T> {
     let fetched = fetch_off_thread(function, cache, key).await;
     match judge(function, codec, cache, &key, fetched.as_ref().map(Option::as_ref)) {
-        unfit @ Looked::Miss(Missing::Unfit(_)) => {
-            hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(unfit, Looked::Hit)
+        unfit @ LookupResult::Miss(Missing::Unfit(_)) => {
+            hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(unfit, LookupResult::Hit)
         }
         looked => looked,
     }
@@ -285,10 +285,10 @@ pub(super) async fn hit_of_replaced_off_thread<T: Send>(
     codec: ResultCodec<T>,
     cache: &Cache,
     key: CallKey,
-) -> Option<Served<T>> {
+) -> Option<ServedHit<T>> {
     for place in stale::places(function, &key) {
         let fetched = fetch_off_thread(function, cache, place).await;
-        if let Looked::Hit(served) = judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
+        if let LookupResult::Hit(served) = judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
             return Some(served);
         }
     }
@@ -337,7 +337,7 @@ pub(super) async fn off_thread<R: Send + 'static>(
     run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,
 ) -> Result<R> {
     if !cache.may_block() {
-        return attempt(|| run(cache));
+        return catch_store_panic(|| run(cache));
     }
     let cache = cache.clone();
     blocking::run(cache.calls().identity(), move || run(&cache)).await

@@ -3,12 +3,12 @@
 use crate::{
     error::Error,
     job,
-    panics::{Carried, carry},
+    panics::{CaughtPanic, carry},
 };
 
 /// Runs a store operation. A panic in it is returned as an error, because it must not fail the call.
 #[inline]
-pub(super) fn attempt<T, E: From<Error>>(ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub(super) fn catch_store_panic<T, E: From<Error>>(ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     match carry(ask) {
         Ok(answer) => answer,
         Err(panic) => Err(panicked(panic).into()),
@@ -17,6 +17,6 @@ pub(super) fn attempt<T, E: From<Error>>(ask: impl FnOnce() -> Result<T, E>) -> 
 
 #[cold]
 #[inline(never)]
-fn panicked(panic: Carried) -> Error {
+fn panicked(panic: CaughtPanic) -> Error {
     Error::backend("a store")(job::panicked(panic))
 }

@@ -6,7 +6,7 @@ use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 
 use super::{Arguments, hit::Unfit};
 use crate::{
-    cache::{Cache, Skip},
+    cache::{Cache, SkipReason},
     call::CallKey,
     function::Function,
     job,
@@ -108,7 +108,7 @@ pub(super) fn miss(function: &'static Function, key: &CallKey, why: Missing) {
 }
 
 /// Counts and reports a call that is not recorded.
-pub(super) fn skip(function: &Function, cache: &Cache, key: Option<&CallKey>, reason: Skip) {
+pub(super) fn skip(function: &Function, cache: &Cache, key: Option<&CallKey>, reason: SkipReason) {
     cache.counters().skipped(reason);
     let key = key.map(tracing::field::display);
     tracing::debug!(target: TARGET, function = function.name(), key, %reason, "skip");

@@ -5,7 +5,7 @@ use std::{any::Any, time::Instant};
 
 use super::{Arguments, Codec, Recheck, events};
 use crate::{
-    cache::{Cache, Skip},
+    cache::{Cache, SkipReason},
     context::{self, Binding},
     function::{Function, Warning},
     panics::contain,
@@ -115,8 +115,8 @@ fn check_all(
         return None;
     }
     let parameters = function.definition.parameters.iter();
-    let keyed = parameters.zip(arguments.iter()).filter(|(parameter, _)| !parameter.ignored);
-    let mut guard = Guard { encoded: keyed.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
+    let compute_key = parameters.zip(arguments.iter()).filter(|(parameter, _)| !parameter.ignored);
+    let mut guard = Guard { encoded: compute_key.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
     check(&mut guard);
     guard.failed
 }
@@ -157,10 +157,10 @@ fn in_full(
 fn report(function: &'static Function, cache: &Cache, failed: Option<(usize, String)>) -> bool {
     let Some((at, why)) = failed else { return true };
     function.stop_recording();
-    events::skip(function, cache, None, Skip::ArgumentNotStable);
+    events::skip(function, cache, None, SkipReason::ArgumentNotStable);
     if function.warns(Warning::ArgumentNotStable) {
-        let mut keyed = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
-        let argument = keyed.nth(at).map_or("?", |parameter| parameter.name);
+        let mut compute_key = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
+        let argument = compute_key.nth(at).map_or("?", |parameter| parameter.name);
         crate::log::warn!(
             function = function.name(),
             argument,

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use fleche_encoding::spi::lacks_fields_of;
 
 use super::{
-    Plan,
-    attempt::attempt,
+    ResultKind,
+    attempt::catch_store_panic,
     codec::panicked,
     events::{self, Missing},
     plan::ResultCodec,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cache::{Cache, Operation, StalePolicy, THE_CACHE, Unanswered},
-    call::{Brief, CallKey, Record, ValueRef, Writer},
+    call::{CallKey, Record, RecordSummary, ValueRef, Writer},
     encoding::DecodeError,
     error::{Error, Result, ensure_not_forked},
     function::{Function, Loaded, Warning},
@@ -22,15 +22,15 @@ use crate::{
 };
 
 /// The outcome of a lookup in the stores.
-pub(super) enum Looked<T> {
+pub(super) enum LookupResult<T> {
     /// A result to serve.
-    Hit(Served<T>),
+    Hit(ServedHit<T>),
     /// No result, for this reason.
     Miss(Missing),
 }
 
 /// A recorded result that is served.
-pub(super) struct Served<T> {
+pub(super) struct ServedHit<T> {
     pub(super) value: T,
     /// The size of the result's encoding, in bytes.
     pub(super) bytes: usize,
@@ -50,12 +50,17 @@ pub(super) enum Unfit {
 }
 
 /// Looks a call up in the stores.
-pub(super) fn hit<T>(function: &'static Function, codec: ResultCodec<T>, cache: &Cache, key: &CallKey) -> Looked<T> {
+pub(super) fn hit<T>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: &CallKey,
+) -> LookupResult<T> {
     let mut found = None;
-    let asked = attempt(|| ask(function, cache, key, Asker::Call, &mut found));
+    let asked = catch_store_panic(|| ask(function, cache, key, Asker::Call, &mut found));
     match judge(function, codec, cache, key, asked.as_ref().map(|()| found.as_ref())) {
-        unfit @ Looked::Miss(Missing::Unfit(_)) => {
-            hit_of_replaced(function, codec, cache, key).map_or(unfit, Looked::Hit)
+        unfit @ LookupResult::Miss(Missing::Unfit(_)) => {
+            hit_of_replaced(function, codec, cache, key).map_or(unfit, LookupResult::Hit)
         }
         looked => looked,
     }
@@ -68,12 +73,12 @@ pub(super) fn hit_of_replaced<T>(
     codec: ResultCodec<T>,
     cache: &Cache,
     key: &CallKey,
-) -> Option<Served<T>> {
+) -> Option<ServedHit<T>> {
     stale::places(function, key).find_map(|place| {
         let fetched = fetch(function, cache, &place);
         match judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
-            Looked::Hit(served) => Some(served),
-            Looked::Miss(_) => None,
+            LookupResult::Hit(served) => Some(served),
+            LookupResult::Miss(_) => None,
         }
     })
 }
@@ -81,7 +86,7 @@ pub(super) fn hit_of_replaced<T>(
 /// Loads a recorded result in a box: the [`Load`](crate::function::Load) of functions with this plan.
 pub fn load_boxed<R: 'static, T>(
     function: &'static Function,
-    plan: &Plan<R, T>,
+    plan: &ResultKind<R, T>,
     cache: &Cache,
     key: &CallKey,
 ) -> Loaded {
@@ -89,15 +94,15 @@ pub fn load_boxed<R: 'static, T>(
         return Loaded::Undecided;
     }
     match hit(function, plan.codec, cache, key) {
-        Looked::Hit(served) => Loaded::Hit(Box::new((plan.wrap)(served.value))),
-        Looked::Miss(Missing::Unrecorded) => Loaded::Missing,
-        Looked::Miss(_) => Loaded::Undecided,
+        LookupResult::Hit(served) => Loaded::Hit(Box::new((plan.wrap)(served.value))),
+        LookupResult::Miss(Missing::Unrecorded) => Loaded::Missing,
+        LookupResult::Miss(_) => Loaded::Undecided,
     }
 }
 
 /// A call's record, and its result if that was read.
 pub(super) struct Fetched {
-    pub(super) record: Brief,
+    pub(super) record: RecordSummary,
     /// The result's encoding, if it is not inline in the record.
     stored: Option<Bytes>,
 }
@@ -115,7 +120,7 @@ impl Fetched {
 /// Reads the record and the result of a call. A record whose result is missing counts as missing.
 pub(super) fn fetch(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Option<Fetched>, Unanswered> {
     let mut found = None;
-    attempt(|| ask(function, cache, key, Asker::Call, &mut found))?;
+    catch_store_panic(|| ask(function, cache, key, Asker::Call, &mut found))?;
     Ok(found)
 }
 
@@ -156,7 +161,7 @@ fn ask(
 ) -> Result<(), Unanswered> {
     asker.ask(cache, Operation::ReadRecord, || {
         let record = match mode::refreshed_since() {
-            None => cache.calls().brief(key)?,
+            None => cache.calls().summary(key)?,
             Some(since) => recorded_since(cache, key, since)?,
         };
         *found = record.map(|record| Fetched { record, stored: None });
@@ -178,14 +183,14 @@ fn ask(
 /// Returns the record, if this process or another process on this host has written it since this run began. Clocks of
 /// different hosts are not compared.
 #[cold]
-fn recorded_since(cache: &Cache, key: &CallKey, since: u64) -> Result<Option<Brief>> {
+fn recorded_since(cache: &Cache, key: &CallKey, since: u64) -> Result<Option<RecordSummary>> {
     let record = cache.calls().get(key)?;
     let is_recent = |record: &Record| record.written.0 >= since && record.writer.host == Writer::this_process().host;
-    Ok(record.filter(is_recent).as_ref().map(Brief::from))
+    Ok(record.filter(is_recent).as_ref().map(RecordSummary::from))
 }
 
 /// Returns whether other code computed the record and the stale policy does not serve it.
-fn is_refused(function: &'static Function, cache: &Cache, record: &Brief) -> bool {
+fn is_refused(function: &'static Function, cache: &Cache, record: &RecordSummary) -> bool {
     !function.is_own_code(&record.code) && function.stale_policy(cache) == StalePolicy::Rerun
 }
 
@@ -248,11 +253,11 @@ pub(super) fn judge<T>(
     cache: &Cache,
     key: &CallKey,
     fetched: Result<Option<&Fetched>, &Unanswered>,
-) -> Looked<T> {
+) -> LookupResult<T> {
     let fetched = match fetched {
         Ok(Some(fetched)) => fetched,
-        Ok(None) => return Looked::Miss(Missing::Unrecorded),
-        Err(why) => return Looked::Miss(unanswered(function, cache, why)),
+        Ok(None) => return LookupResult::Miss(Missing::Unrecorded),
+        Err(why) => return LookupResult::Miss(unanswered(function, cache, why)),
     };
     let (value, is_stale) = match read(function, codec, cache, fetched) {
         Read::Fit(value) => (value, false),
@@ -260,7 +265,7 @@ pub(super) fn judge<T>(
             stale::served(function, cache, why);
             (value, true)
         }
-        Read::Unfit(why) => return Looked::Miss(Missing::Unfit(why)),
+        Read::Unfit(why) => return LookupResult::Miss(Missing::Unfit(why)),
         Read::Undecodable(error) => {
             if function.warns(Warning::ResultUnreadable) {
                 crate::log::warn!(
@@ -268,12 +273,12 @@ pub(super) fn judge<T>(
                     "a recorded result does not decode into the function's type; the call runs again"
                 );
             }
-            return Looked::Miss(Missing::Unfit(Unfit::Undecodable));
+            return LookupResult::Miss(Missing::Unfit(Unfit::Undecodable));
         }
     };
     cache.counters().hit();
     events::hit(function, key, events::from::STORE);
-    Looked::Hit(Served { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
+    LookupResult::Hit(ServedHit { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
 }
 
 /// Counts and logs a failed lookup, and returns what it means for the call.
@@ -288,7 +293,7 @@ fn unanswered(function: &'static Function, cache: &Cache, why: &Unanswered) -> M
 /// Returns whether a lookup of the call would be a hit. Its result is not decoded, so this can be wrong if decoding fails.
 pub(super) fn is_there(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<bool> {
     ensure_not_forked(|| THE_CACHE)?;
-    match cache.calls().brief(key)? {
+    match cache.calls().summary(key)? {
         Some(record) if is_refused(function, cache, &record) => {
             for place in stale::places(function, key) {
                 if cache.contains(&place)? {

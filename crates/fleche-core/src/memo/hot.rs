@@ -2,9 +2,9 @@
 
 use std::{any::Any, mem::needs_drop, sync::Arc};
 
-use super::{Arguments, plan::ResultCodec, quick::QuickKey};
+use super::{Arguments, plan::ResultCodec, quick::ScalarKey};
 use crate::{
-    cache::{self, Cache, Hot, HotKey, NearKey},
+    cache::{self, Cache, HotKey, SharedTier, TierKey},
     call::CallKey,
     function::Function,
     panics::{Contained, contain},
@@ -18,27 +18,29 @@ const AT_ONCE: usize = 64 << 10;
 
 /// Returns a result of the hot tier with this id from the thread-local tier, by scalar key, if it is there.
 #[inline]
-pub(super) fn get_quick<T: 'static>(
+pub(super) fn get_scalar<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
     tier: u64,
-    quick: &QuickKey,
+    quick: &ScalarKey,
 ) -> Option<T> {
-    let key = quick_key(function, quick);
-    cache::get_near(tier, Hot::generation(), &key, |value| copy(codec, value))
+    let key = scalar_tier_key(function, quick);
+    cache::get_thread_local(tier, SharedTier::generation(), &key, |value| copy(codec, value))
 }
 
-/// Like [`get_quick`], by the encoded arguments. If the arguments are due to be checked, marks them and returns `None`.
+/// Like [`get_scalar`], by the encoded arguments. If the arguments are due to be checked, marks them and returns `None`.
 #[inline]
-pub(super) fn get_near<T: 'static>(
+pub(super) fn get_thread_local<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
     tier: u64,
     arguments: &mut Arguments,
 ) -> Option<T> {
     let mut is_due = false;
-    let key = NearKey::Encoded(in_full(function, arguments)?);
-    let found = cache::get_near_unless_due(tier, Hot::generation(), &key, &mut is_due, |value| copy(codec, value));
+    let key = TierKey::Encoded(in_full(function, arguments)?);
+    let found = cache::get_thread_local_unless_due(tier, SharedTier::generation(), &key, &mut is_due, |value| {
+        copy(codec, value)
+    });
     if is_due {
         arguments.be_checked();
     }
@@ -46,14 +48,14 @@ pub(super) fn get_near<T: 'static>(
 }
 
 /// Returns a result from the shared tier, by the encoded arguments, if it is there.
-pub(super) fn get_far<T: 'static>(
+pub(super) fn get_shared<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
     cache: &Cache,
     arguments: &Arguments,
 ) -> Option<T> {
     let key = in_full(function, arguments).filter(|_| is_on(function, cache))?;
-    cache.hot().get_far(cache.counters(), (key, near(key, function, arguments)), |value| copy(codec, value))
+    cache.hot().get_shared(cache.counters(), (key, near(key, function, arguments)), |value| copy(codec, value))
 }
 
 /// Returns a result from the thread-local or the shared tier, by the encoded arguments, if it is there.
@@ -64,7 +66,7 @@ pub(super) fn get_in_full<T: 'static>(
     arguments: &mut Arguments,
 ) -> Option<T> {
     let tier = cache.hot().id().filter(|_| function.definition.hot)?;
-    get_near(function, codec, tier, arguments).or_else(|| get_far(function, codec, cache, arguments))
+    get_thread_local(function, codec, tier, arguments).or_else(|| get_shared(function, codec, cache, arguments))
 }
 
 /// Returns a result from the thread-local or the shared tier, if it is there, by the call key, for arguments too long to
@@ -145,13 +147,13 @@ fn in_full<'a>(function: &'static Function, arguments: &'a Arguments) -> Option<
 }
 
 /// Returns the call's key in the thread-local tier: the scalar key if there is one.
-fn near<'a>(key: HotKey<'a>, function: &'static Function, arguments: &'a Arguments) -> NearKey<'a> {
-    arguments.quick().map_or(NearKey::Encoded(key), |quick| quick_key(function, quick))
+fn near<'a>(key: HotKey<'a>, function: &'static Function, arguments: &'a Arguments) -> TierKey<'a> {
+    arguments.quick().map_or(TierKey::Encoded(key), |quick| scalar_tier_key(function, quick))
 }
 
 #[inline]
-fn quick_key<'a>(function: &'static Function, quick: &'a QuickKey) -> NearKey<'a> {
-    NearKey::Quick { function: address(function), words: quick.words(), hash: quick.hash() }
+fn scalar_tier_key<'a>(function: &'static Function, quick: &'a ScalarKey) -> TierKey<'a> {
+    TierKey::Quick { function: address(function), words: quick.words(), hash: quick.hash() }
 }
 
 #[inline]

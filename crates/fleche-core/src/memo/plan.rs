@@ -1,4 +1,4 @@
-//! `Plan`: which part of a function's return value is recorded. The expansion of the attribute determines it.
+//! `ResultKind`: which part of a function's return value is recorded. The expansion of the attribute determines it.
 
 use std::{marker::PhantomData, ops::Deref};
 
@@ -21,7 +21,7 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Recordable
 
 /// How the recorded value `T` is contained in the return type `R`.
 #[derive(Debug)]
-pub struct Plan<R, T: 'static> {
+pub struct ResultKind<R, T: 'static> {
     /// How to get the value to record out of the return value.
     pub(super) access: Access<R, T>,
     /// Converts a recorded value into a return value.
@@ -57,10 +57,10 @@ pub(super) struct ResultCodec<T> {
 /// Decodes a result, and also returns whether the encoding may lack fields of the type.
 type Decode<T> = fn(&[u8]) -> Result<(T, bool), DecodeError>;
 
-impl<R, T: Recordable> Plan<R, T> {
+impl<R, T: Recordable> ResultKind<R, T> {
     /// Requires all bounds at once, so that a type that lacks several causes only one compile error.
-    fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: Abilities<T>) -> Self {
-        let Abilities { equal, copy } = abilities;
+    fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: TypeAbilities<T>) -> Self {
+        let TypeAbilities { equal, copy } = abilities;
         let (encode, decode) = (encoding::to_vec::<T>, from_slice_tracked::<T>);
         Self { access, wrap, codec: ResultCodec { equal, encode, decode, clone: T::clone, copy } }
     }
@@ -68,35 +68,35 @@ impl<R, T: Recordable> Plan<R, T> {
 
 /// The optional abilities of a result type.
 #[derive(Debug)]
-pub struct Abilities<T> {
+pub struct TypeAbilities<T> {
     /// `==`, if the type has it.
     equal: Option<fn(&T, &T) -> bool>,
     /// A bitwise copy, if the type is `Copy`.
     copy: Option<fn(&T) -> T>,
 }
 
-impl<T> Clone for Abilities<T> {
+impl<T> Clone for TypeAbilities<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Abilities<T> {}
+impl<T> Copy for TypeAbilities<T> {}
 
-impl<T> Abilities<T> {
+impl<T> TypeAbilities<T> {
     /// Creates the set of these abilities.
     pub const fn new(equal: Option<fn(&T, &T) -> bool>, copy: Option<fn(&T) -> T>) -> Self {
         Self { equal, copy }
     }
 }
 
-impl<R, T> Clone for Plan<R, T> {
+impl<R, T> Clone for ResultKind<R, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<R, T> Copy for Plan<R, T> {}
+impl<R, T> Copy for ResultKind<R, T> {}
 
 impl<R, T> Clone for Access<R, T> {
     fn clone(&self) -> Self {
@@ -142,11 +142,11 @@ impl<T, E> ResultProbe<Result<T, E>> {
     }
 
     /// Returns the plan. Only the value of an `Ok` is recorded.
-    pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Result<T, E>, T>
+    pub fn fleche_plan(&self, abilities: TypeAbilities<T>) -> ResultKind<Result<T, E>, T>
     where
         T: Recordable,
     {
-        Plan::new(Access::Now(|result| result.map_err(Err)), Ok, abilities)
+        ResultKind::new(Access::Now(|result| result.map_err(Err)), Ok, abilities)
     }
 }
 
@@ -157,7 +157,7 @@ impl<T, E> ResultProbe<Job<Result<T, E>>> {
     }
 
     /// Returns the plan. Only the value of an `Ok` is recorded, when the job completes.
-    pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Job<Result<T, E>>, T>
+    pub fn fleche_plan(&self, abilities: TypeAbilities<T>) -> ResultKind<Job<Result<T, E>>, T>
     where
         T: Recordable,
         E: Send + 'static,
@@ -165,7 +165,7 @@ impl<T, E> ResultProbe<Job<Result<T, E>>> {
         let later = |job: Job<Result<T, E>>, observer: Observer<T>| {
             job.observed(move |result: &Result<T, E>| observer(result.as_ref().ok()))
         };
-        Plan::new(Access::Later(later), |value| Job::ready(Ok(value)), abilities)
+        ResultKind::new(Access::Later(later), |value| Job::ready(Ok(value)), abilities)
     }
 }
 
@@ -181,12 +181,12 @@ impl<T> WholeProbe<Job<T>> {
     }
 
     /// Returns the plan. The job's result is recorded when the job completes.
-    pub fn fleche_plan(&self, abilities: Abilities<T>) -> Plan<Job<T>, T>
+    pub fn fleche_plan(&self, abilities: TypeAbilities<T>) -> ResultKind<Job<T>, T>
     where
         T: Recordable,
     {
         let later = |job: Job<T>, observer: Observer<T>| job.observed(move |result| observer(Some(result)));
-        Plan::new(Access::Later(later), Job::ready, abilities)
+        ResultKind::new(Access::Later(later), Job::ready, abilities)
     }
 }
 
@@ -198,11 +198,11 @@ pub trait WholeResult<R> {
     }
 
     /// Returns the plan. The return value is recorded as a whole.
-    fn fleche_plan(&self, abilities: Abilities<R>) -> Plan<R, R>
+    fn fleche_plan(&self, abilities: TypeAbilities<R>) -> ResultKind<R, R>
     where
         R: Recordable,
     {
-        Plan::new(Access::Now(Ok), |result| result, abilities)
+        ResultKind::new(Access::Now(Ok), |result| result, abilities)
     }
 }
 

@@ -21,13 +21,13 @@ pub enum Quick<'a> {
 
 /// The scalar key of one call. Fill it in place: moving it after it is filled costs more than the rest of a lookup.
 #[derive(Clone, Debug)]
-pub struct QuickKey {
+pub struct ScalarKey {
     words: [u64; WORDS],
     len: usize,
     hash: u64,
 }
 
-impl QuickKey {
+impl ScalarKey {
     /// The key of a call without arguments.
     pub(super) const NONE: Self = Self { words: [0; WORDS], len: 0, hash: 0 };
 
@@ -85,12 +85,12 @@ impl QuickKey {
     }
 }
 
-/// Determines whether a type is simple. The inherent methods, for simple types, take precedence over that of [`NotQuick`].
+/// Determines whether a type is simple. The inherent methods, for simple types, take precedence over that of [`NotScalar`].
 #[derive(Debug)]
-pub struct QuickProbe<'a, T: ?Sized>(pub &'a T);
+pub struct ScalarProbe<'a, T: ?Sized>(pub &'a T);
 
-/// The fallback of [`QuickProbe`], for all other types and for type parameters that are not known to be simple.
-pub trait NotQuick {
+/// The fallback of [`ScalarProbe`], for all other types and for type parameters that are not known to be simple.
+pub trait NotScalar {
     /// Returns `None`.
     #[inline]
     fn fleche_quick(&self) -> Option<Quick<'_>> {
@@ -98,11 +98,11 @@ pub trait NotQuick {
     }
 }
 
-impl<T: ?Sized> NotQuick for QuickProbe<'_, T> {}
+impl<T: ?Sized> NotScalar for ScalarProbe<'_, T> {}
 
 macro_rules! quick {
     ($($type:ty, |$value:ident| $quick:expr;)*) => {$(
-        impl QuickProbe<'_, $type> {
+        impl ScalarProbe<'_, $type> {
             /// Returns the value in words.
             #[inline]
             pub fn fleche_quick(&self) -> Option<Quick<'_>> {
@@ -140,13 +140,13 @@ mod tests {
 
     use super::*;
 
-    fn key(add_all: impl FnOnce(&mut QuickKey) -> bool) -> Option<Vec<u64>> {
-        let mut key = QuickKey::NONE;
+    fn key(add_all: impl FnOnce(&mut ScalarKey) -> bool) -> Option<Vec<u64>> {
+        let mut key = ScalarKey::NONE;
         add_all(&mut key).then(|| key.words().to_vec())
     }
 
     fn texts(texts: &[&str]) -> Option<Vec<u64>> {
-        key(|key| texts.iter().all(|text| key.add(QuickProbe(*text).fleche_quick())))
+        key(|key| texts.iter().all(|text| key.add(ScalarProbe(*text).fleche_quick())))
     }
 
     #[test]
@@ -178,16 +178,16 @@ mod tests {
     fn long_arguments_and_other_types_have_no_key() {
         assert!(texts(&["a text of more than fifty-six bytes, which is too long"]).is_some());
         assert_eq!(texts(&["a text of more than fifty-six bytes, which is too long for it"]), None);
-        assert_eq!(key(|key| (0..9_u64).all(|word| key.add(QuickProbe(&word).fleche_quick()))), None);
-        assert_eq!(key(|key| key.add(QuickProbe(&vec![1_u8]).fleche_quick())), None);
+        assert_eq!(key(|key| (0..9_u64).all(|word| key.add(ScalarProbe(&word).fleche_quick()))), None);
+        assert_eq!(key(|key| key.add(ScalarProbe(&vec![1_u8]).fleche_quick())), None);
         assert_eq!(key(|_| true), Some(Vec::new()));
     }
 
     #[test]
     fn numbers_that_differ_in_any_bit_have_different_keys() {
-        let float = |value: f64| key(|key| key.add(QuickProbe(&value).fleche_quick()));
+        let float = |value: f64| key(|key| key.add(ScalarProbe(&value).fleche_quick()));
         assert_ne!(float(0.0), float(-0.0));
-        let wide = |value: i128| key(|key| key.add(QuickProbe(&value).fleche_quick()));
+        let wide = |value: i128| key(|key| key.add(ScalarProbe(&value).fleche_quick()));
         assert_ne!(wide(1), wide(1 << 64));
         assert_ne!(wide(-1), wide(u64::MAX.into()));
     }

@@ -8,17 +8,17 @@ use std::{
 use super::{
     Arguments, Recheck,
     arguments::Call,
-    attempt::attempt,
+    attempt::catch_store_panic,
     events,
     guard::recheck,
     hit::{check_fields, decode},
     hot,
     plan::{Observer, ResultCodec},
     stale::{Replaces, undamaged},
-    turn::Right,
+    turn::ComputePermit,
 };
 use crate::{
-    cache::{Cache, Hot, Operation, Skip, Unanswered},
+    cache::{Cache, Operation, SharedTier, SkipReason, Unanswered},
     call::{CallKey, Record, RecordFields, Timestamp, ValueRef, Writer},
     error::{Error, Result},
     fork,
@@ -26,7 +26,7 @@ use crate::{
     metadata::{Collecting, Metadata},
     mode,
     panics::{Contained, contain},
-    store::again_if_reopened,
+    store::retry_if_reopened,
 };
 
 /// The running time of a body above which its result is synced to disk before it is returned, to survive a power failure.
@@ -46,7 +46,7 @@ pub(super) struct Recording {
     pub(super) checked: bool,
     pub(super) checks: &'static [Recheck],
     /// The permit to compute it, if other callers may wait for the result.
-    pub(super) right: Option<Right>,
+    pub(super) right: Option<ComputePermit>,
     /// The existing record that may be replaced.
     pub(super) replaces: Replaces,
     /// Whether this is a rerun.
@@ -115,12 +115,12 @@ impl Recording {
     ) {
         let right = self.right.take();
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
-            finished.late = right.as_ref().is_some_and(Right::is_late);
-            let generation = Hot::generation();
-            let stored = attempt(|| finished.store());
+            finished.late = right.as_ref().is_some_and(ComputePermit::is_expired);
+            let generation = SharedTier::generation();
+            let stored = catch_store_panic(|| finished.store());
             finished.heat(codec, value, generation, matches!(stored, Ok(Stored::Kept)));
             if let Some(right) = &right {
-                right.expect_trouble(&stored);
+                right.release_in_background_after(&stored);
             }
             Finished::conclude(finished.function, &finished.cache, &finished.call.key, stored);
             if let (Some(right), Some(value)) = (right, value) {
@@ -161,7 +161,7 @@ impl Recording {
         cache.counters().computed();
         let took_long = function.took_long(took);
         let Some(value) = value else {
-            events::skip(function, &cache, Some(&call.key), Skip::Failed);
+            events::skip(function, &cache, Some(&call.key), SkipReason::Failed);
             return None;
         };
         if !checked && took_long && !recheck(function, &cache, &arguments, checks) {
@@ -177,7 +177,7 @@ impl Recording {
                 Some(Finished { function, cache, call, arguments, encoded, synced, metadata, replaces, late, again })
             }
             Err(why) => {
-                events::skip(function, &cache, Some(&call.key), Skip::ResultNotStorable);
+                events::skip(function, &cache, Some(&call.key), SkipReason::ResultNotStorable);
                 if function.warns(Warning::ResultNotStorable) {
                     crate::log::warn!(function = function.name(), "the result is not recorded: {why}");
                 }
@@ -192,7 +192,7 @@ impl Finished {
     pub(super) fn store(&mut self) -> Result<Stored> {
         let (cache, function, mut record) = (self.cache.clone(), self.function, None);
         let reopened = |error: &Error| cache.fault(error, function.name());
-        again_if_reopened(REOPENED, reopened, || Stored::new(self.try_to_store(&mut record)))
+        retry_if_reopened(REOPENED, reopened, || Stored::new(self.try_to_store(&mut record)))
     }
 
     /// Makes one attempt to store the call. `record` keeps the record for the next attempt.
@@ -203,7 +203,7 @@ impl Finished {
             return Err(Unanswered::LeftAlone);
         }
         if *late {
-            let there = undamaged(cache.ask(Operation::ReadRecord, || cache.calls().brief(&call.key)))?;
+            let there = undamaged(cache.ask(Operation::ReadRecord, || cache.calls().summary(&call.key)))?;
             if there.is_some_and(|record| function.is_own_code(&record.code)) {
                 return Ok(());
             }
@@ -253,8 +253,8 @@ impl Finished {
         stored: bool,
     ) {
         let generation = if self.again {
-            self.cache.counters().forgotten();
-            Hot::replace(generation)
+            self.cache.counters().invalidations();
+            SharedTier::replace(generation)
         } else {
             Some(generation)
         };
@@ -270,12 +270,12 @@ impl Finished {
     pub(super) fn conclude(function: &'static Function, cache: &Cache, key: &CallKey, stored: Result<Stored>) {
         match stored {
             Ok(Stored::Kept) => {}
-            Ok(Stored::LeftAlone) => events::skip(function, cache, Some(key), Skip::StoreLeftAlone),
+            Ok(Stored::LeftAlone) => events::skip(function, cache, Some(key), SkipReason::StoreLeftAlone),
             // Not a fault: the store was configured not to keep records.
-            Err(Error::Refused { .. }) => events::skip(function, cache, Some(key), Skip::StoreRefused),
+            Err(Error::Refused { .. }) => events::skip(function, cache, Some(key), SkipReason::StoreRefused),
             Err(error) => {
                 cache.fault(&error, function.name());
-                events::skip(function, cache, Some(key), Skip::StoreFailed);
+                events::skip(function, cache, Some(key), SkipReason::StoreFailed);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Stale records, which were computed by other code of a function or lack fields of its result type. A record that is replaced
 //! is kept under a second key, where it is found if the function's earlier code is restored.
 
-use super::{attempt::attempt, hit::Unfit};
+use super::{attempt::catch_store_panic, hit::Unfit};
 use crate::{
     cache::{Cache, Operation, StalePolicy, Unanswered},
     call::CallKey,
@@ -97,7 +97,8 @@ impl Replaces {
     /// Returns what a new record would replace now.
     fn look(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
         // An answer does not show that records can be read or written.
-        let is_there = cache.ask_in_advance(Operation::WriteRecord, || attempt(|| cache.calls().contains(key)));
+        let is_there =
+            cache.ask_in_advance(Operation::WriteRecord, || catch_store_panic(|| cache.calls().contains(key)));
         // A record of this code is replaced by what the same code computed.
         let replaces = is_there.map(|is_there| if is_there { Self::Code } else { Self::Nothing });
         replaces.inspect_err(|why| not_recorded(function, cache, why))
@@ -123,11 +124,11 @@ impl Replaces {
     fn copy(self, function: &'static Function, cache: &Cache, key: &CallKey, synced: bool) -> Result<(), Unanswered> {
         let calls = cache.calls();
         let is_kept = |code: &_| self != Self::Code || !function.is_own_code(code);
-        let there = undamaged(cache.ask(Operation::ReadRecord, || attempt(|| calls.brief(key))))?;
+        let there = undamaged(cache.ask(Operation::ReadRecord, || catch_store_panic(|| calls.summary(key))))?;
         if !there.is_some_and(|record| is_kept(&record.code)) {
             return Ok(());
         }
-        let Some(record) = undamaged(cache.ask(Operation::ReadRecord, || attempt(|| calls.get(key))))? else {
+        let Some(record) = undamaged(cache.ask(Operation::ReadRecord, || catch_store_panic(|| calls.get(key))))? else {
             return Ok(());
         };
         let place = key.of_replaced(&record.function.code);

@@ -3,38 +3,40 @@
 mod asynchronous;
 mod vigil;
 
-pub(super) use asynchronous::{polled, take_turn_async};
-pub use vigil::tell_waits_of;
+pub(super) use asynchronous::{polled, single_flight_async};
+pub use vigil::set_long_wait;
 
 use std::{sync::Arc, time::Instant};
 
 use super::{
     asynchronous::ask_off_thread,
-    attempt::attempt,
+    attempt::catch_store_panic,
     events::{self, Missing},
-    hit::{Fetched, Looked, Served, fetch, hit_of_replaced, judge},
+    hit::{Fetched, LookupResult, ServedHit, fetch, hit_of_replaced, judge},
     plan::ResultCodec,
     recording::Stored,
 };
 use crate::{
     cache::{Cache, Operation, StalePolicy, Unanswered},
-    call::{Brief, CallKey},
-    claim::{Boarded, Cargo, Claim, End, Flight, Flights, Held, Leader, Moment, Route, Taken, board, this_thread},
+    call::{CallKey, RecordSummary},
+    claim::{
+        CallId, Claim, End, Epoch, Flight, Flights, Held, Leader, Role, SharedResult, Taken, join_call, this_thread,
+    },
     context,
     error::{Error, Result},
-    function::{Function, Patience},
+    function::{Function, WaitPolicy},
     job::{self, Job},
     log::Throttle,
     panics::{Contained, contain},
     waiting,
 };
-use vigil::{Verdict, Vigil};
+use vigil::{Wait, WaitOutcome};
 
 /// How a caller proceeds with a missing call.
 #[allow(clippy::large_enum_variant)] // As for `Found`.
-pub(super) enum Turn<T> {
+pub(super) enum Decision<T> {
     /// It has the permit to compute the call. Also contains why no record is served.
-    Mine(Right, Missing),
+    Mine(ComputePermit, Missing),
     /// It uses a result that another caller has computed. Also contains whether that was counted as a hit, as results read from
     /// the stores are.
     Theirs(T, bool),
@@ -43,9 +45,9 @@ pub(super) enum Turn<T> {
 }
 
 /// The permit to compute a call. Dropping it passes the permit to a waiter.
-pub(super) struct Right(Leader);
+pub(super) struct ComputePermit(Leader);
 
-impl Right {
+impl ComputePermit {
     /// Returns the in-flight call that the body belongs to.
     pub(super) fn flight(&self) -> &Arc<Flight> {
         self.0.flight()
@@ -64,12 +66,12 @@ impl Right {
     }
 
     /// Returns whether the store's claim was lost to another holder.
-    pub(super) fn is_late(&self) -> bool {
-        self.0.is_late()
+    pub(super) fn is_expired(&self) -> bool {
+        self.0.is_expired()
     }
 
     /// Lets the claim be released in the background if the call could not be stored: the release could also take long.
-    pub(super) fn expect_trouble(&self, stored: &Result<Stored>) {
+    pub(super) fn release_in_background_after(&self, stored: &Result<Stored>) {
         let is_trouble = !matches!(stored, Ok(Stored::Kept) | Err(Error::Refused { .. }));
         if is_trouble && let Some(held) = self.0.held() {
             held.release_in_background();
@@ -84,7 +86,7 @@ impl Right {
     fn bring<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T, origin: Origin) {
         self.0.land(|| {
             let value = copied(codec, value)?;
-            Some(Arc::new(Brought { value: Contained::new(value), origin }) as Cargo)
+            Some(Arc::new(Brought { value: Contained::new(value), origin }) as SharedResult)
         });
     }
 }
@@ -112,7 +114,7 @@ enum Origin {
     /// The leader has computed it.
     Computed,
     /// The leader has found it recorded. Also contains whether it is stale.
-    Recorded(Brief, bool),
+    Recorded(RecordSummary, bool),
     /// The leader has found it in a record of the function's own code that other code had replaced.
     Replaced,
 }
@@ -121,26 +123,26 @@ enum Origin {
 ///
 /// A result that was recorded since then need not be computed again. This is determined by comparing records, not times, which
 /// may come from clocks of other hosts.
-pub(super) struct Before(Result<Option<Brief>, Unanswered>);
+pub(super) struct Before(Result<Option<RecordSummary>, Unanswered>);
 
 impl Before {
     pub(super) fn new(cache: &Cache, key: &CallKey) -> Self {
-        Self(brief(cache, key))
+        Self(summary(cache, key))
     }
 
     /// Like [`new`](Self::new), without blocking the polling thread.
     pub(super) async fn new_off_thread(cache: &Cache, key: CallKey) -> Self {
-        Self(ask_off_thread(cache, Operation::ReadRecord, move |cache| brief(cache, &key)).await)
+        Self(ask_off_thread(cache, Operation::ReadRecord, move |cache| summary(cache, &key)).await)
     }
 
     /// Returns whether this record was written since the rerun began, or `false` if the store failed at that time.
-    fn is_past(&self, record: &Brief) -> bool {
+    fn is_past(&self, record: &RecordSummary) -> bool {
         self.0.as_ref().is_ok_and(|before| before.as_ref() != Some(record))
     }
 }
 
-fn brief(cache: &Cache, key: &CallKey) -> Result<Option<Brief>, Unanswered> {
-    cache.ask(Operation::ReadRecord, || attempt(|| cache.calls().brief(key)))
+fn summary(cache: &Cache, key: &CallKey) -> Result<Option<RecordSummary>, Unanswered> {
+    cache.ask(Operation::ReadRecord, || catch_store_panic(|| cache.calls().summary(key)))
 }
 
 /// Returns a copy, or `None` if cloning panics, which must not fail the call.
@@ -153,29 +155,29 @@ fn copied<T>(codec: ResultCodec<T>, value: &T) -> Option<T> {
 }
 
 /// A call that was not found or is rerun.
-pub(super) struct Wanted<'a, T> {
+pub(super) struct PendingCall<'a, T> {
     pub(super) function: &'static Function,
     pub(super) cache: &'a Cache,
     pub(super) key: CallKey,
     pub(super) codec: ResultCodec<T>,
     /// The moment before the lookup.
-    pub(super) before: Moment,
+    pub(super) before: Epoch,
     /// Why no record is served.
     pub(super) missing: Missing,
     /// For a rerun: the record from before it began, which is not served.
     pub(super) rerun: Option<&'a Before>,
 }
 
-impl<T> Clone for Wanted<'_, T> {
+impl<T> Clone for PendingCall<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Wanted<'_, T> {}
+impl<T> Copy for PendingCall<'_, T> {}
 
-pub(super) fn route(cache: &Cache, key: &CallKey) -> Route {
-    Route { store: cache.calls().identity(), key: *key }
+pub(super) fn route(cache: &Cache, key: &CallKey) -> CallId {
+    CallId { store: cache.calls().identity(), key: *key }
 }
 
 /// The outcome of requesting a claim.
@@ -189,8 +191,8 @@ enum Asked {
 /// A claim that is being waited for.
 type Arriving = Job<Result<Arc<dyn Held>>>;
 
-impl<T: Send + Sync + 'static> Wanted<'_, T> {
-    fn route(&self) -> Route {
+impl<T: Send + Sync + 'static> PendingCall<'_, T> {
+    fn route(&self) -> CallId {
         route(self.cache, &self.key)
     }
 
@@ -216,12 +218,12 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
     }
 
     /// Returns whether a record may be served. For a rerun, it must have been written since the rerun began, by the same code.
-    fn counts(&self, record: &Brief) -> bool {
+    fn counts(&self, record: &RecordSummary) -> bool {
         self.rerun.is_none_or(|before| before.is_past(record) && self.function.is_own_code(&record.code))
     }
 
     /// Returns the result that the leader has passed on, if it has this type and may be served.
-    fn unload(&self, cargo: &Cargo) -> Option<T> {
+    fn unload(&self, cargo: &SharedResult) -> Option<T> {
         let brought = cargo.downcast_ref::<Brought<T>>()?;
         let counts = match &brought.origin {
             Origin::Computed => true,
@@ -241,23 +243,23 @@ impl<T: Send + Sync + 'static> Wanted<'_, T> {
     fn find(&self, leader: Leader, fetched: Result<Option<Fetched>, Unanswered>) -> Found<T> {
         let fetched = fetched.map(|found| found.filter(|found| self.counts(&found.record)));
         match judge(self.function, self.codec, self.cache, &self.key, fetched.as_ref().map(Option::as_ref)) {
-            Looked::Hit(Served { value, is_stale, .. }) => {
+            LookupResult::Hit(ServedHit { value, is_stale, .. }) => {
                 if let Ok(Some(found)) = fetched {
-                    Right(leader).bring(self.codec, &value, Origin::Recorded(found.record, is_stale));
+                    ComputePermit(leader).bring(self.codec, &value, Origin::Recorded(found.record, is_stale));
                 }
                 Found::Value(value)
             }
             // A record from before the rerun began is not served. It will be replaced.
-            Looked::Miss(Missing::Unrecorded) if self.rerun.is_some() => Found::Missing(leader, Missing::Rerun),
-            Looked::Miss(missing) => Found::Missing(leader, missing),
+            LookupResult::Miss(Missing::Unrecorded) if self.rerun.is_some() => Found::Missing(leader, Missing::Rerun),
+            LookupResult::Miss(missing) => Found::Missing(leader, missing),
         }
     }
 
     /// Returns the value of a record of the function's own code that the unfit one has replaced. The in-flight call then ends
     /// with it.
-    fn find_replaced(&self, leader: Leader, replaced: Option<Served<T>>) -> Result<T, Leader> {
-        let Some(Served { value, .. }) = replaced else { return Err(leader) };
-        Right(leader).bring(self.codec, &value, Origin::Replaced);
+    fn find_replaced(&self, leader: Leader, replaced: Option<ServedHit<T>>) -> Result<T, Leader> {
+        let Some(ServedHit { value, .. }) = replaced else { return Err(leader) };
+        ComputePermit(leader).bring(self.codec, &value, Origin::Replaced);
         Ok(value)
     }
 }
@@ -269,33 +271,33 @@ enum Found<T> {
 }
 
 /// Waits for the permit to compute the call, or for its result.
-pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn<T> {
-    let Some(until) = deadline(wanted.function) else { return Turn::Alone };
+pub(super) fn single_flight<T: Send + Sync + 'static>(wanted: PendingCall<'_, T>) -> Decision<T> {
+    let Some(until) = deadline(wanted.function) else { return Decision::Alone };
     let from = context::flights();
     let mut has_waited = false;
     loop {
-        match board(wanted.route(), &from) {
-            Boarded::Leads(leader) => {
+        match join_call(wanted.route(), &from) {
+            Role::Leads(leader) => {
                 return lead(wanted, leader, &from, until, has_waited);
             }
-            Boarded::Circular => {
+            Role::Cycle => {
                 wanted.cache.counters().circle();
-                return Turn::Alone;
+                return Decision::Alone;
             }
-            Boarded::Waits(flight) => {
-                let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), &from, until);
+            Role::Waits(flight) => {
+                let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), &from, until);
                 vigil.for_flight(flight.flight());
                 has_waited = true;
                 let verdict =
                     waiting::blocking_for_call(&wanted.key, || vigil.keep(flight.flight(), |until| flight.wait(until)));
                 match verdict {
-                    Verdict::Came(End::Landed(cargo)) => {
+                    WaitOutcome::Ready(End::Completed(cargo)) => {
                         if let Some(value) = wanted.unload(&cargo) {
-                            return Turn::Theirs(value, false);
+                            return Decision::Theirs(value, false);
                         }
                     }
-                    Verdict::Came(End::Abandoned) => {}
-                    Verdict::GoAhead => return Turn::Alone,
+                    WaitOutcome::Ready(End::Abandoned) => {}
+                    WaitOutcome::Proceed => return Decision::Alone,
                 }
             }
         }
@@ -306,25 +308,25 @@ pub(super) fn take_turn<T: Send + Sync + 'static>(wanted: Wanted<'_, T>) -> Turn
 #[allow(clippy::option_option)] // Two answers to two questions, in this module only.
 fn deadline(function: &Function) -> Option<Option<Instant>> {
     match function.definition.patience {
-        Patience::Endless => Some(None),
+        WaitPolicy::Endless => Some(None),
         // A time that cannot be represented is no limit.
-        Patience::For(time) => Some(Instant::now().checked_add(time)),
-        Patience::None => None,
+        WaitPolicy::For(time) => Some(Instant::now().checked_add(time)),
+        WaitPolicy::None => None,
     }
 }
 
 /// As the leader, acquires the store's claim, and looks the call up again if another caller may have recorded it.
 fn lead<T: Send + Sync + 'static>(
-    wanted: Wanted<'_, T>,
+    wanted: PendingCall<'_, T>,
     mut leader: Leader,
     from: &Flights,
     until: Option<Instant>,
     mut has_waited: bool,
-) -> Turn<T> {
+) -> Decision<T> {
     let others = match wanted.asked(&leader, claim(wanted.cache, &wanted.key)) {
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
-            let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
+            let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), from, until);
             vigil.for_claim();
             has_waited = true;
             let arriving = arriving(taken);
@@ -339,21 +341,21 @@ fn lead<T: Send + Sync + 'static>(
             let came = waiting::blocking_for_call(&wanted.key, || vigil.keep(leader.flight(), wait));
             leader.seek(false);
             match came {
-                Verdict::Came(()) => wanted.arrived(&leader, arriving.result()),
-                Verdict::GoAhead => leader.go_without(),
+                WaitOutcome::Ready(()) => wanted.arrived(&leader, arriving.result()),
+                WaitOutcome::Proceed => leader.proceed_unclaimed(),
             }
             true
         }
     };
     let mut missing = wanted.missing;
     if wanted.may_be_there(others) {
-        let Wanted { function, cache, ref key, codec, .. } = wanted;
+        let PendingCall { function, cache, ref key, codec, .. } = wanted;
         (leader, missing) = match wanted.find(leader, fetch(function, cache, key)) {
-            Found::Value(value) => return Turn::Theirs(value, true),
+            Found::Value(value) => return Decision::Theirs(value, true),
             Found::Missing(leader, unfit @ Missing::Unfit(_)) => {
                 let replaced = || hit_of_replaced(function, codec, cache, key);
                 match wanted.find_replaced(leader, wanted.rerun.is_none().then(replaced).flatten()) {
-                    Ok(value) => return Turn::Theirs(value, true),
+                    Ok(value) => return Decision::Theirs(value, true),
                     Err(leader) => (leader, unfit),
                 }
             }
@@ -363,12 +365,12 @@ fn lead<T: Send + Sync + 'static>(
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Turn::Mine(Right(leader), missing)
+    Decision::Mine(ComputePermit(leader), missing)
 }
 
 /// Requests the claim from the store.
 fn claim(cache: &Cache, key: &CallKey) -> Result<Claim, Unanswered> {
-    cache.ask(Operation::Claim, || attempt(|| cache.calls().claim(key)))
+    cache.ask(Operation::Claim, || catch_store_panic(|| cache.calls().claim(key)))
 }
 
 /// Returns a job that completes with the claim when this process acquires it. Dropping the job releases the claim.
@@ -378,7 +380,7 @@ fn arriving(taken: Box<dyn Taken>) -> Arriving {
     job
 }
 
-impl<T: Send + Sync + 'static> Wanted<'_, T> {
+impl<T: Send + Sync + 'static> PendingCall<'_, T> {
     /// Passes an acquired claim to the leader. A failure is counted or logged.
     fn arrived(&self, leader: &Leader, arrived: Result<Result<Arc<dyn Held>>, job::JobError>) {
         match arrived {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig};
 use crate::{
-    call::{Brief, CallKey, Record},
+    call::{CallKey, Record, RecordSummary},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
@@ -60,8 +60,8 @@ macro_rules! forward {
             fn get(&self, key: &CallKey) -> Result<Option<Record>> {
                 (**self).get(key)
             }
-            fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-                (**self).brief(key)
+            fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+                (**self).summary(key)
             }
             fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
                 (**self).put(key, record)

@@ -1,4 +1,4 @@
-//! `HeldPlace`: the places that this process has open, for engines that can open a place only once.
+//! `OpenPlaceGuard`: the places that this process has open, for engines that can open a place only once.
 
 use std::{
     collections::HashSet,
@@ -12,11 +12,11 @@ use super::Place;
 /// When the last handle of a store is dropped, the store may still be closing while another one is opened. A store that
 /// declares this field after its engine, so that it is dropped later, can be opened again only when it is closed.
 #[derive(Debug)]
-pub struct HeldPlace(Place);
+pub struct OpenPlaceGuard(Place);
 
 static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
 
-impl HeldPlace {
+impl OpenPlaceGuard {
     /// Takes the right to the place. Blocks while another holder in this process has it.
     pub fn take(place: Place) -> Self {
         let (held, released) = &HELD;
@@ -28,7 +28,7 @@ impl HeldPlace {
     }
 }
 
-impl Drop for HeldPlace {
+impl Drop for OpenPlaceGuard {
     fn drop(&mut self) {
         let (held, released) = &HELD;
         held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.0);
@@ -46,8 +46,8 @@ mod tests {
     fn place_has_one_holder_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::of(directory.path()).unwrap();
-        let held = HeldPlace::take(place.clone());
-        let other = thread::spawn(move || drop(HeldPlace::take(place)));
+        let held = OpenPlaceGuard::take(place.clone());
+        let other = thread::spawn(move || drop(OpenPlaceGuard::take(place)));
         assert!(!other.is_finished());
         drop(held);
         other.join().unwrap();

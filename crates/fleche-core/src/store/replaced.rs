@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// Fails with the error of the last run.
-pub fn again_if_reopened<T>(
+pub fn retry_if_reopened<T>(
     times: usize,
     mut reopened: impl FnMut(&Error),
     mut operation: impl FnMut() -> Result<T>,

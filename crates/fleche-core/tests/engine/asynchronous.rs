@@ -9,7 +9,7 @@ use std::{
 };
 
 use fleche_core::{
-    Cache, FutureExt, Job, Skip, active_cache, fleche, job,
+    Cache, FutureExt, Job, SkipReason, active_cache, fleche, job,
     metadata::{RuntimeReport, TAGS},
     tag,
 };
@@ -310,7 +310,7 @@ fn only_ok_results_are_recorded_and_question_mark_works() {
         assert_eq!(block_on(parsed("7")).unwrap(), 7);
         assert!(block_on(parsed("x")).is_err());
     }
-    assert_eq!((RUNS.take(), cache.stats().skipped[&Skip::Failed]), (3, 2));
+    assert_eq!((RUNS.take(), cache.stats().skipped[&SkipReason::Failed]), (3, 2));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Record, Result, Skip, ValueStore, fleche,
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Record, Result, SkipReason, ValueStore, fleche,
     store::{CallStoreConfig, Check, Entries},
 };
 use fleche_store_file::{FileCalls, FileValues};
@@ -256,7 +256,7 @@ fn panicking_store_does_not_fail_the_call() {
     let (result, log) = logged(|| cache.scope(|| block_on(sturdy(1))));
     assert_eq!((result, RUNS.take(), cache.stats().faults), (1, 1, 2));
     assert!(log.contains("the store is broken"), "{log}");
-    assert_eq!(cache.stats().skipped[&Skip::StoreFailed], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::StoreFailed], 1);
 }
 
 #[test]
@@ -292,5 +292,8 @@ fn failing_value_store_skips_the_record() {
     }
     let cache = Cache::new(Unavailable(MemoryValues::new()), MemoryCalls::new());
     assert_eq!(cache.scope(|| block_on(long(200))).len(), 200);
-    assert_eq!((cache.stats().skipped[&Skip::StoreRefused], cache.contains(&long::key(200)).unwrap()), (1, false));
+    assert_eq!(
+        (cache.stats().skipped[&SkipReason::StoreRefused], cache.contains(&long::key(200)).unwrap()),
+        (1, false)
+    );
 }

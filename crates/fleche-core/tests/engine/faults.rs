@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, Skip, ValueStore,
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, SkipReason, ValueStore,
     cache::HotTier,
     fleche,
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
@@ -108,7 +108,7 @@ fn every_store_error_is_counted_and_logged() {
         assert_eq!(RUNS.take(), 1);
         assert_eq!(cache.stats().faults, faults);
         assert_eq!(log.matches("no space left on device").count() as u64, faults, "{log}");
-        assert_eq!(cache.stats().skipped.get(&Skip::StoreFailed).copied(), put.then_some(1));
+        assert_eq!(cache.stats().skipped.get(&SkipReason::StoreFailed).copied(), put.then_some(1));
     }
 }
 

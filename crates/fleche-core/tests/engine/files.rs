@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fleche_core::{FileContent, Skip, fleche};
+use fleche_core::{FileContent, SkipReason, fleche};
 
 use crate::support::{Runs, memory};
 
@@ -62,7 +62,7 @@ fn call_with_a_missing_file_runs_uncached() {
     let cache = memory();
     let _active = cache.enter();
     assert!(!present(FileContent::new("no/such/file")));
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotEncodable], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotEncodable], 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use fleche_core::{Skip, fleche};
+use fleche_core::{SkipReason, fleche};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ fn hash_set_is_not_recorded_and_the_warning_names_the_fix() {
     let (result, log) = logged(|| (of_set(&set, 1), of_set(&set, 1)));
     assert_eq!(result, (100, 100));
     assert_eq!(RUNS.take(), 2);
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 2);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 2);
     assert!(log.contains("argument `set`") && log.contains("BTreeSet") && log.contains("unordered"), "{log}");
     assert_eq!(log.lines().count(), 1, "one warning: {log}");
 }
@@ -41,7 +41,7 @@ fn index_map_is_not_recorded_since_its_order_would_be_lost() {
     let ba = IndexMap::from([("b".to_owned(), 2), ("a".to_owned(), 1)]);
     let (results, log) = logged(|| (of_ordered(&ab), of_ordered(&ba)));
     assert_eq!(results, (Some(1), Some(2)));
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 2);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 2);
     assert!(log.contains("fleche_core::ordered"), "{log}");
 }
 
@@ -155,5 +155,5 @@ fn argument_that_cannot_be_decoded_is_not_recorded() {
     let cache = memory();
     let _active = cache.enter();
     of_wide(&Buffered::Wide(i128::MAX));
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 1);
 }

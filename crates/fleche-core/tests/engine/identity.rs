@@ -1,6 +1,6 @@
 //! Tests of function identity: names, versions, code, and two functions with the same name.
 
-use fleche_core::{Skip, fleche};
+use fleche_core::{SkipReason, fleche};
 
 use crate::support::{Runs, logged, memory};
 
@@ -66,7 +66,7 @@ fn functions_with_the_same_name_are_reported_and_not_recorded() {
         }
     });
     assert_eq!(RUNS.take(), 4);
-    assert_eq!(cache.stats().skipped[&Skip::NameClaimedTwice], 4);
+    assert_eq!(cache.stats().skipped[&SkipReason::NameClaimedTwice], 4);
     assert_eq!(cache.query(&fleche_core::Query::new()).unwrap().count(), 0);
     let position = format!("{}:", file!());
     assert_eq!(log.matches(&position).count(), 4, "both positions, once per function: {log}");

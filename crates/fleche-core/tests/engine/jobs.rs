@@ -9,7 +9,7 @@ use std::{
 };
 
 use fleche_core::{
-    Job, JobError, Skip, fleche,
+    Job, JobError, SkipReason, fleche,
     job::{self, Completer},
     metadata::RuntimeReport,
 };
@@ -172,7 +172,7 @@ fn job_of_a_result_alias_records_only_ok() {
         assert_eq!(checked(1).result(), Ok(Ok(1)));
         assert_eq!(checked(-1).result(), Ok(Err("negative".to_owned())));
     }
-    assert_eq!((RUNS.take(), cache.stats().skipped[&Skip::Failed]), (3, 2));
+    assert_eq!((RUNS.take(), cache.stats().skipped[&SkipReason::Failed]), (3, 2));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn panic_while_recording_affects_neither_job_nor_completer() {
     let job = explosive(1);
     MADE.take().complete(Explosive);
     assert!(job.result().is_ok());
-    assert_eq!(cache.stats().skipped[&Skip::ResultNotStorable], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::ResultNotStorable], 1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, Skip, ValueStore,
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, SkipReason, ValueStore,
     cache::HotTier,
     claim::{Claim, Held},
     fleche,
@@ -188,7 +188,7 @@ impl Drop for Granted {
 }
 
 fn left_alone(cache: &Cache) -> u64 {
-    cache.stats().skipped.get(&Skip::StoreLeftAlone).copied().unwrap_or_default()
+    cache.stats().skipped.get(&SkipReason::StoreLeftAlone).copied().unwrap_or_default()
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn damage_and_refusals_do_not_count_as_failures() {
         cache.scope(|| refused(length));
     }
     let stats = cache.stats();
-    assert_eq!((stats.outages, stats.skipped.get(&Skip::StoreRefused), left_alone(&cache)), (0, Some(&10), 0));
+    assert_eq!((stats.outages, stats.skipped.get(&SkipReason::StoreRefused), left_alone(&cache)), (0, Some(&10), 0));
     RUNS.take();
 }
 
@@ -430,7 +430,7 @@ fn one_of_the_bodies_that_outlast_a_pause_asks_the_store() {
     });
     assert_eq!((RUNS.take(), server.asked()), (BODIES, 1));
     let stats = cache.stats();
-    let failed = stats.skipped.get(&Skip::StoreFailed).copied();
+    let failed = stats.skipped.get(&SkipReason::StoreFailed).copied();
     assert_eq!((failed, left_alone(&cache), stats.faults), (Some(1), BODIES as u64, 2), "{stats:?}");
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use fleche_conformance::faults::{Part, Tricky, defused, panics_from_now_on, while_panics};
-use fleche_core::{Cache, Error, Hashed, Skip, cache::HotTier, fleche};
+use fleche_core::{Cache, Error, Hashed, SkipReason, cache::HotTier, fleche};
 
 use super::{
     support::{Runs, logged, memory},
@@ -54,7 +54,7 @@ macro_rules! argument_tests {
             assert!(log.contains(concat!("tricky ", stringify!($part))), "{log}");
             assert_eq!(while_panics(Part::$part, || block_on($awaited(&tricky))), 1);
             assert_eq!(RUNS.take(), 1);
-            assert_eq!(cache.stats().skipped[&Skip::$skip], 2);
+            assert_eq!(cache.stats().skipped[&SkipReason::$skip], 2);
         }
     )*};
 }
@@ -93,12 +93,12 @@ fn hashed_argument_that_panics_is_not_recorded() {
     let cache = memory();
     let _active = cache.enter();
     assert_eq!(while_panics(Part::Serialize, || taken_hashed(&all())), 100);
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotEncodable], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotEncodable], 1);
     // The digest is cached first; then encoding for the check and for the store panics.
     let known = all();
     taken_hashed::key(&known);
     assert_eq!(while_panics(Part::Serialize, || taken_hashed(&known)), 100);
-    assert_eq!((RUNS.take(), cache.stats().skipped[&Skip::ArgumentNotStable]), (2, 1));
+    assert_eq!((RUNS.take(), cache.stats().skipped[&SkipReason::ArgumentNotStable]), (2, 1));
 }
 
 macro_rules! result_tests {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap, path::Path};
 
-use fleche_core::{Skip, fleche};
+use fleche_core::{SkipReason, fleche};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::support::{Runs, memory};
@@ -231,7 +231,7 @@ fn call_with_an_unencodable_argument_runs_uncached() {
         assert_eq!((hopeless(1, &Unencodable), hopeless(1, &Unencodable)), (1, 1));
     });
     assert_eq!(RUNS.take(), 2);
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotEncodable], 2);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotEncodable], 2);
     assert!(log.contains("argument `thing`") && log.contains("it has no text"), "{log}");
     assert_eq!(log.lines().count(), 1, "one warning: {log}");
     assert!(hopeless::contains(1, &Unencodable).is_err());

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fleche_core::{Skip, fleche};
+use fleche_core::{SkipReason, fleche};
 
 use crate::support::{Runs, memory};
 
@@ -79,7 +79,7 @@ fn result_alias_records_only_ok() {
     assert_eq!(RUNS.take(), 1);
     assert_eq!((checked(-1), checked(-1)), (Err("negative".to_owned()), Err("negative".to_owned())));
     assert_eq!(RUNS.take(), 2);
-    assert_eq!(cache.stats().skipped[&Skip::Failed], 2);
+    assert_eq!(cache.stats().skipped[&SkipReason::Failed], 2);
 }
 
 #[test]
@@ -161,5 +161,5 @@ fn result_that_does_not_decode_is_returned_but_not_recorded() {
     let _active = cache.enter();
     assert_eq!((lossy(3).0, lossy(3).0), (3, 3));
     assert_eq!(RUNS.take(), 2);
-    assert_eq!(cache.stats().skipped[&Skip::ResultNotStorable], 2);
+    assert_eq!(cache.stats().skipped[&SkipReason::ResultNotStorable], 2);
 }

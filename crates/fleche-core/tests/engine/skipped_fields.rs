@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{Cache, Skip, cache::HotTier, fleche};
+use fleche_core::{Cache, SkipReason, cache::HotTier, fleche};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
@@ -27,7 +27,7 @@ fn lossy(lost: u64) -> Lossy {
 }
 
 fn assert_refused(cache: &Cache, log: &str) {
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 1);
     assert!(log.contains("argument `lossy`") && log.contains("skipped"), "{log}");
 }
 
@@ -154,7 +154,7 @@ fn refused_result_of_another_call(call: impl Fn(u64) -> u64 + Sync, begun: &Atom
         assert_eq!(leader.join().unwrap(), 1);
         follower.join().unwrap()
     });
-    assert!(cache.stats().skipped[&Skip::ArgumentNotStable] >= 1);
+    assert!(cache.stats().skipped[&SkipReason::ArgumentNotStable] >= 1);
     (result, cache.stats().hits)
 }
 

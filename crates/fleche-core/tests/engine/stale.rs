@@ -3,7 +3,7 @@
 use std::thread;
 
 use fleche_core::{
-    Cache, CacheConfig, CallStore, DigestPrefix, Query, Skip, ValueStore,
+    Cache, CacheConfig, CallStore, DigestPrefix, Query, SkipReason, ValueStore,
     cache::{Gc, HotTier, StalePolicy},
     fleche,
     layer::ReadOnly,
@@ -185,7 +185,7 @@ fn record_that_cannot_be_preserved_is_not_replaced() {
     for _ in 0..2 {
         assert_eq!(now.scope(|| full_now(1)), [2; 20]);
     }
-    assert_eq!((NOW.take(), now.stats().faults, now.stats().skipped[&Skip::StoreFailed]), (2, 2, 2));
+    assert_eq!((NOW.take(), now.stats().faults, now.stats().skipped[&SkipReason::StoreFailed]), (2, 2, 2));
     assert_eq!(programs.before.scope(|| full_before(1)), [1; 20]);
     assert_eq!(BEFORE.take(), 1);
 }
@@ -199,7 +199,7 @@ fn read_only_store_keeps_the_stale_record() {
     for _ in 0..2 {
         assert_eq!(now.scope(|| read_now(1)), [2; 20]);
     }
-    assert_eq!((NOW.take(), now.stats().faults, now.stats().skipped[&Skip::StoreRefused]), (2, 0, 2));
+    assert_eq!((NOW.take(), now.stats().faults, now.stats().skipped[&SkipReason::StoreRefused]), (2, 0, 2));
     assert_eq!((before.scope(|| read_before(1)), BEFORE.take()), (vec![1; 20], 1));
 }
 

@@ -3,7 +3,8 @@
 use std::{fs, num::ParseIntError};
 
 use fleche_core::{
-    BoundCall, Cache, CallKey, ExecutorExt, FileContent, Skip, encoding, executor::Resources, fleche, wrap_executor,
+    BoundCall, Cache, CallKey, ExecutorExt, FileContent, SkipReason, encoding, executor::Resources, fleche,
+    wrap_executor,
 };
 use fleche_exec::SerialExecutor;
 use fleche_store_file::{FileCalls, FileValues};
@@ -134,7 +135,7 @@ fn functions_with_the_same_name_are_read_correctly() {
         [one::twin::bind(1), other::twin::bind(1)].map(|call| {
             let read = through_json(&call);
             let result = read.call();
-            assert_eq!(read.binding().cache().stats().skipped[&Skip::NameClaimedTwice], 1);
+            assert_eq!(read.binding().cache().stats().skipped[&SkipReason::NameClaimedTwice], 1);
             (result, through_cbor(&call).call())
         })
     });

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, ExecutorExt, Record, Result, Skip, ValueStore,
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, ExecutorExt, Record, Result, SkipReason, ValueStore,
     cache::{HotTier, StalePolicy},
     executor::wrap_executor,
     fleche,
@@ -162,10 +162,15 @@ fn record_that_cannot_be_read_is_not_replaced() {
             let (result, log) = logged(|| now.scope(|| unread_now(1)));
             assert_eq!(result, [2; 20]);
             let skipped = now.stats().skipped;
-            let reasons = [Skip::StoreFailed, Skip::StoreLeftAlone].map(|reason| skipped.get(&reason).copied());
+            let reasons =
+                [SkipReason::StoreFailed, SkipReason::StoreLeftAlone].map(|reason| skipped.get(&reason).copied());
             assert_eq!(reasons.into_iter().flatten().sum::<u64>(), 1, "{failure:?} {log}");
             let said = log.matches("a result is not recorded").count();
-            assert_eq!(said as u64, skipped.get(&Skip::StoreFailed).copied().unwrap_or_default(), "{failure:?} {log}");
+            assert_eq!(
+                said as u64,
+                skipped.get(&SkipReason::StoreFailed).copied().unwrap_or_default(),
+                "{failure:?} {log}"
+            );
             assert_eq!((programs.before.scope(|| unread_before(1)), records(&programs.calls)), (vec![1; 20], 1));
             assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
         }

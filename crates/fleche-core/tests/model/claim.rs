@@ -2,7 +2,7 @@
 
 /// The methods of a store's claim that single flight uses.
 pub(crate) trait Held: Send + Sync {
-    fn is_late(&self) -> bool;
+    fn is_expired(&self) -> bool;
 }
 
 #[allow(dead_code, unreachable_pub, missing_docs)]

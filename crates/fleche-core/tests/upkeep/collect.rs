@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, ValueStore,
-    cache::{Collected, Gc, HotTier},
+    cache::{Gc, GcReport, HotTier},
 };
 use fleche_store_file::FileCalls;
 
@@ -95,7 +95,7 @@ fn values_of_damaged_records_are_removed() {
     }
     let file = file_of(&directory.path().join("calls"), long::key(1, filling()).digest());
     std::fs::write(file, b"damaged").unwrap();
-    let Collected { damaged, removed, .. } = cache.gc(&Gc::new()).unwrap();
+    let GcReport { damaged, removed, .. } = cache.gc(&Gc::new()).unwrap();
     assert_eq!((damaged, removed), (1, 2));
 }
 

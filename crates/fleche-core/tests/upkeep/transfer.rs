@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fleche_core::{CallStore, DigestPrefix, Query, ValueStore, cache::Transferred};
+use fleche_core::{CallStore, DigestPrefix, Query, ValueStore, cache::TransferReport};
 
 use super::{file_of, filling, in_files, long, result_of, support::memory};
 
@@ -70,7 +70,7 @@ fn damaged_entries_are_not_copied() {
     let values = directory.path().join("values");
     std::fs::write(file_of(&values, &result_of(&here, 0)), b"damaged").unwrap();
     std::fs::remove_file(file_of(&values, &result_of(&here, 1))).unwrap();
-    let Transferred { records, without_result, damaged, .. } = here.transfer(&there, &Query::new(), |_| ()).unwrap();
+    let TransferReport { records, without_result, damaged, .. } = here.transfer(&there, &Query::new(), |_| ()).unwrap();
     assert_eq!((records, without_result, damaged.len()), (2, 1, 1), "{damaged:?}");
     assert!(there.verify(|_| ()).unwrap().is_whole());
     // A call with a missing argument is still copied.

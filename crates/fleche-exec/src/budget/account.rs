@@ -1,4 +1,4 @@
-//! `Account`: which part of a budget is free.
+//! `ResourceTracker`: which part of a budget is free.
 
 use std::{mem, sync::Arc};
 
@@ -6,7 +6,7 @@ use super::{Budget, Demand};
 
 /// The free part of a pool's budget. The number of free cores is negative if tasks resume while others use their cores.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct ResourceTracker {
     cores: i64,
     memory_mb: u64,
     gpus: Vec<u32>,
@@ -37,7 +37,7 @@ impl Grant {
     }
 }
 
-impl Account {
+impl ResourceTracker {
     /// Creates the account of a budget whose defaults are filled in, with everything free.
     pub(crate) fn new(budget: &Budget) -> Self {
         let Budget { cores, memory_mb, gpus } = budget.clone();
@@ -96,18 +96,18 @@ mod tests {
     fn taken_resources_are_not_free_until_they_are_given_back() {
         let budget = Budget { memory_mb: Some(100), gpus: vec![3, 5], ..Budget::default() }.of_workers(2);
         let demand = budget.demand(&Resources::new().cores(2).memory_mb(60).gpus(1)).unwrap();
-        let mut free = Account::new(&budget);
+        let mut free = ResourceTracker::new(&budget);
         let mut grant = free.take(demand);
         assert_eq!(*grant.gpus, [3]);
-        assert_eq!(free, Account { cores: 0, memory_mb: 40, gpus: vec![5] });
+        assert_eq!(free, ResourceTracker { cores: 0, memory_mb: 40, gpus: vec![5] });
         assert!(!free.has(demand));
         free.give_back(&mut grant);
-        assert_eq!(free, Account::new(&budget));
+        assert_eq!(free, ResourceTracker::new(&budget));
     }
 
     #[test]
     fn giving_back_a_grant_twice_frees_it_once() {
-        let mut free = Account::new(&Budget::default().of_workers(1));
+        let mut free = ResourceTracker::new(&Budget::default().of_workers(1));
         let mut grant = free.take(Demand::default());
         free.give_back(&mut grant);
         free.give_back(&mut grant);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn cores_are_overdrawn_if_others_use_them_after_a_wait() {
-        let mut free = Account::new(&Budget::default().of_workers(1));
+        let mut free = ResourceTracker::new(&Budget::default().of_workers(1));
         let mut waiting = free.take(Demand::default());
         let cores = waiting.without_cores();
         free.give_back_cores(cores);

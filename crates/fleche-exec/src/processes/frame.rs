@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 
-use super::pieces::PIECE;
+use super::pieces::CHUNK;
 
 /// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     /// To the worker: run call `number`. Parts: see `wire`.
     Task,
     /// To the worker: return call `number`, or all calls (0), if they have not started.
-    TakeBack,
+    Revoke,
     /// To the worker: the answer to request `number`. Parts: see `stores`.
     Answer,
     /// To the worker: end after all accepted calls have run.
@@ -37,23 +37,23 @@ pub(super) enum Kind {
     Paused,
     /// To the pool: the running task resumes.
     Resumed,
-    /// To the pool: the calls that are returned, in answer to the `TakeBack` of `number`. Part: their numbers.
-    TakenBack,
+    /// To the pool: the calls that are returned, in answer to the `Revoke` of `number`. Part: their numbers.
+    Revoked,
     /// To the pool: an operation on one of the pool's stores. Parts: see `stores`.
     Request,
     /// To the pool: like `Request`, but performed by the pool's thread that reads the channel.
     QuickRequest,
     /// To the pool: like `QuickRequest`, but not answered. It is performed before the next frame is read.
-    Tell,
+    OneWay,
     /// Both directions: a piece of the sender's large frame `number`. Parts: the size of the whole frame (8), and the
     /// piece.
-    Piece,
+    Chunk,
 }
 
 const KINDS: [Kind; 15] = [
     Kind::Hello,
     Kind::Task,
-    Kind::TakeBack,
+    Kind::Revoke,
     Kind::Answer,
     Kind::End,
     Kind::Started,
@@ -61,11 +61,11 @@ const KINDS: [Kind; 15] = [
     Kind::Failed,
     Kind::Paused,
     Kind::Resumed,
-    Kind::TakenBack,
+    Kind::Revoked,
     Kind::Request,
     Kind::QuickRequest,
-    Kind::Tell,
-    Kind::Piece,
+    Kind::OneWay,
+    Kind::Chunk,
 ];
 
 /// A message.
@@ -84,7 +84,7 @@ const END: [u8; 8] = *b"\x61\xc8\x05\xb9\xfd\x3e\x92\x74";
 const BEFORE: usize = BEGIN.len() + 8;
 const FIXED: usize = 1 + 8 + 4;
 /// The maximum length of a body: larger frames are sent in pieces.
-const LONGEST: usize = PIECE + (1 << 12);
+const LONGEST: usize = CHUNK + (1 << 12);
 /// The maximum total size, in bytes, of parts that are copied into one write rather than written one by one.
 const SMALL: usize = 1 << 14;
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     CallKey,
-    claim::{Counted, Owed},
+    claim::{PendingGuard, PendingReplies},
     context::Binding,
     waiting::JobId,
 };
@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use super::{
     frame::{Frame, Kind},
     launch,
-    rights::{Rights, TaskRight},
+    rights::{ClaimPermits, TaskPermit},
     waiting::{Env, Waiting},
     wire,
 };
@@ -43,19 +43,19 @@ const SHORT: Duration = Duration::from_millis(1);
 pub(super) enum Message {
     Frame(Frame),
     /// A task with its binding, and the place for the permit to compute its call.
-    Task(Frame, Option<Binding>, TaskRight),
+    Task(Frame, Option<Binding>, TaskPermit),
 }
 
 /// The pool's handle of a worker.
-pub(super) struct Hand {
+pub(super) struct WorkerHandle {
     pub(super) id: u64,
     process: Pid,
     outbox: Sender<Message>,
     /// The tasks that were dispatched to the worker and have not ended, in order.
-    given: VecDeque<Given>,
+    dispatched: VecDeque<DispatchedTask>,
     bytes: usize,
     /// Counts the tasks that the worker has yet to run, for the detection of quiescence.
-    owed: Arc<Owed>,
+    owed: Arc<PendingReplies>,
     /// Whether further tasks may be dispatched while it is busy: from when half of its credit is free until none is, so
     /// that its threads wake up for many tasks at once.
     fills: bool,
@@ -77,7 +77,7 @@ pub(super) struct Hand {
     ending: bool,
 }
 
-struct Given {
+struct DispatchedTask {
     number: u64,
     size: usize,
     started: bool,
@@ -85,14 +85,14 @@ struct Given {
     deadline: Option<Instant>,
     /// Whether the task is cancelled if the worker returns it before it starts.
     cancelled: bool,
-    recall: Recall,
+    recall: Revocation,
     task: Waiting,
-    _owed: Counted,
+    _owed: PendingGuard,
 }
 
 /// Whether a thread waits for the task to be returned.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Recall {
+enum Revocation {
     #[default]
     No,
     Asked,
@@ -102,7 +102,7 @@ enum Recall {
 
 /// Tasks that a worker returns unstarted, in order.
 #[derive(Default)]
-pub(super) struct Back {
+pub(super) struct ReturnedTasks {
     /// Tasks that threads wait for.
     pub(super) recalled: Vec<Waiting>,
     pub(super) cancelled: Vec<Waiting>,
@@ -110,14 +110,14 @@ pub(super) struct Back {
     pub(super) rest: Vec<Waiting>,
 }
 
-impl Back {
-    fn of(given: impl IntoIterator<Item = Given>) -> Self {
+impl ReturnedTasks {
+    fn of(dispatched: impl IntoIterator<Item = DispatchedTask>) -> Self {
         let mut back = Self::default();
-        for Given { task, cancelled, recall, .. } in given {
+        for DispatchedTask { task, cancelled, recall, .. } in dispatched {
             let to = match recall {
-                Recall::Asked | Recall::Late => &mut back.recalled,
-                Recall::No if cancelled => &mut back.cancelled,
-                Recall::No => &mut back.rest,
+                Revocation::Asked | Revocation::Late => &mut back.recalled,
+                Revocation::No if cancelled => &mut back.cancelled,
+                Revocation::No => &mut back.rest,
             };
             to.push(task);
         }
@@ -128,19 +128,26 @@ impl Back {
 /// The tasks and resources that a lost worker leaves behind.
 pub(super) struct Left {
     pub(super) started: Vec<Waiting>,
-    pub(super) back: Back,
+    pub(super) back: ReturnedTasks,
     pub(super) grant: Grant,
 }
 
-impl Hand {
+impl WorkerHandle {
     /// Creates the handle of a worker that runs as this process, receives messages from `outbox` and may run `left`
     /// tasks.
-    pub(super) fn new(id: u64, process: Pid, outbox: Sender<Message>, owed: Arc<Owed>, env: Env, left: u64) -> Self {
+    pub(super) fn new(
+        id: u64,
+        process: Pid,
+        outbox: Sender<Message>,
+        owed: Arc<PendingReplies>,
+        env: Env,
+        left: u64,
+    ) -> Self {
         Self {
             id,
             process,
             outbox,
-            given: VecDeque::new(),
+            dispatched: VecDeque::new(),
             bytes: 0,
             owed,
             fills: true,
@@ -158,7 +165,7 @@ impl Hand {
 
     /// Returns whether it is free for a task of its environment.
     pub(super) fn is_idle(&self) -> bool {
-        self.given.is_empty() && !self.ending && self.left > 0
+        self.dispatched.is_empty() && !self.ending && self.left > 0
     }
 
     /// Returns whether its task waits.
@@ -183,7 +190,7 @@ impl Hand {
         self.lent = Some(cores);
         self.awaits = call;
         self.owed.rest(true);
-        self.take_back();
+        self.revoke();
         cores
     }
 
@@ -198,7 +205,7 @@ impl Hand {
 
     /// Returns whether it has run all tasks that it may run.
     pub(super) fn is_spent(&self) -> bool {
-        self.given.is_empty() && !self.ending && self.left == 0
+        self.dispatched.is_empty() && !self.ending && self.left == 0
     }
 
     /// Returns the additional environment variables that it was started with.
@@ -211,15 +218,15 @@ impl Hand {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        !self.given.is_empty()
+        !self.dispatched.is_empty()
     }
 
     pub(super) fn is_ending(&self) -> bool {
         self.ending
     }
 
-    pub(super) fn given(&self) -> usize {
-        self.given.len()
+    pub(super) fn dispatched(&self) -> usize {
+        self.dispatched.len()
     }
 
     /// Returns whether this task may be dispatched although the worker is busy, behind short tasks with the same
@@ -238,15 +245,15 @@ impl Hand {
             (self.demand, self.grant) = (task.wants.demand, grant);
         }
         let mut parts = task.parts.clone();
-        parts[wire::SETTING] = task.wants.setting(&self.grant);
+        parts[wire::TASK_ENV] = task.wants.setting(&self.grant);
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
         // A dead worker reads nothing. The reader thread notices its death.
         let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.right.clone()));
         self.bytes += size;
         self.left -= 1;
-        let recall = Recall::default();
-        self.given.push_back(Given {
+        let recall = Revocation::default();
+        self.dispatched.push_back(DispatchedTask {
             number,
             size,
             started: false,
@@ -256,94 +263,99 @@ impl Hand {
             task,
             _owed: self.owed.ask(),
         });
-        self.fills &= self.given.len() < CREDIT;
+        self.fills &= self.dispatched.len() < CREDIT;
     }
 
     /// Notes that a task has started. Returns its deadline, and the parts of its frame that are no longer needed.
-    pub(super) fn started(&mut self, number: u64, rights: &Rights) -> (Option<Instant>, Vec<Bytes>) {
-        let Some(given) = self.given.iter_mut().find(|given| given.number == number) else { return (None, Vec::new()) };
-        rights.task(&given.task.right, given.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]));
-        given.started = true;
+    pub(super) fn started(&mut self, number: u64, rights: &ClaimPermits) -> (Option<Instant>, Vec<Bytes>) {
+        let Some(dispatched) = self.dispatched.iter_mut().find(|dispatched| dispatched.number == number) else {
+            return (None, Vec::new());
+        };
+        rights.task(
+            &dispatched.task.right,
+            dispatched.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]),
+        );
+        dispatched.started = true;
         // From here on, the task cannot be cancelled.
-        given.task.reply.start();
-        given.deadline = given.task.wants.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        dispatched.task.reply.start();
+        dispatched.deadline = dispatched.task.wants.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // The arguments may be large, and only a retry would need them again.
-        let parts = if given.task.wants.retries == 0 { mem::take(&mut given.task.parts) } else { Vec::new() };
-        (given.deadline, parts)
+        let parts = if dispatched.task.wants.retries == 0 { mem::take(&mut dispatched.task.parts) } else { Vec::new() };
+        (dispatched.deadline, parts)
     }
 
     /// Notes that a task has ended. Returns the task and its deadline, or `None` if it was not here.
     pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<(Waiting, Option<Instant>)> {
         // One long task counts at once; several short ones have to follow before tasks count as short again.
         self.recent = Some(self.recent.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
-        self.remove(number).map(|given| (given.task, given.deadline))
+        self.remove(number).map(|dispatched| (dispatched.task, dispatched.deadline))
     }
 
     /// Returns the resources of the tasks once no task is left.
     pub(super) fn grant_back(&mut self) -> Option<Grant> {
-        self.given.is_empty().then(|| mem::take(&mut self.grant))
+        self.dispatched.is_empty().then(|| mem::take(&mut self.grant))
     }
 
     /// Removes a task that has timed out, and kills the worker: nothing else ends a body.
     pub(super) fn time_out(&mut self, number: u64) -> Option<Waiting> {
-        let given = self.remove(number)?;
+        let dispatched = self.remove(number)?;
         self.kill();
-        Some(given.task)
+        Some(dispatched.task)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Given> {
-        let at = self.given.iter().position(|given| given.number == number)?;
-        let given = self.given.remove(at)?;
-        self.bytes -= given.size;
-        self.fills |= self.given.len() <= CREDIT / 2;
-        Some(given)
+    fn remove(&mut self, number: u64) -> Option<DispatchedTask> {
+        let at = self.dispatched.iter().position(|dispatched| dispatched.number == number)?;
+        let dispatched = self.dispatched.remove(at)?;
+        self.bytes -= dispatched.size;
+        self.fills |= self.dispatched.len() <= CREDIT / 2;
+        Some(dispatched)
     }
 
     /// Marks the unstarted tasks as cancelled and revokes them. Returns their number; some may still start.
     pub(super) fn cancel_waiting(&mut self) -> usize {
-        let waiting = self.given.iter_mut().filter(|given| !given.started && !given.cancelled);
-        let count = waiting.map(|given| given.cancelled = true).count();
-        self.take_back();
+        let waiting = self.dispatched.iter_mut().filter(|dispatched| !dispatched.started && !dispatched.cancelled);
+        let count = waiting.map(|dispatched| dispatched.cancelled = true).count();
+        self.revoke();
         count
     }
 
     /// Revokes the unstarted tasks, if there are any other than the one that runs or is about to run.
-    pub(super) fn take_back(&mut self) {
-        if self.given.len() > 1 && !self.asked && !self.ending {
+    pub(super) fn revoke(&mut self) {
+        if self.dispatched.len() > 1 && !self.asked && !self.ending {
             self.asked = true;
-            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::TakeBack, 0, Vec::new())));
+            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::Revoke, 0, Vec::new())));
         }
     }
 
     /// Revokes the task of this job, for a thread that waits for it. Returns whether the task may still come back, or
     /// `None` if it is not here.
     pub(super) fn recall(&mut self, job: JobId) -> Option<bool> {
-        let given = self.given.iter_mut().find(|given| given.task.reply.is_of(job))?;
-        if !given.started && given.recall == Recall::No {
-            given.recall = Recall::Asked;
-            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::TakeBack, given.number, Vec::new())));
+        let dispatched = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job))?;
+        if !dispatched.started && dispatched.recall == Revocation::No {
+            dispatched.recall = Revocation::Asked;
+            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::Revoke, dispatched.number, Vec::new())));
         }
-        Some(!given.started && given.recall == Recall::Asked)
+        Some(!dispatched.started && dispatched.recall == Revocation::Asked)
     }
 
     /// Notes that no thread waits any longer for the task of this job.
-    pub(super) fn forget_recall(&mut self, job: JobId) {
-        if let Some(given) = self.given.iter_mut().find(|given| given.task.reply.is_of(job)) {
-            given.recall = Recall::No;
+    pub(super) fn abandon_revocation(&mut self, job: JobId) {
+        if let Some(dispatched) = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job)) {
+            dispatched.recall = Revocation::No;
         }
     }
 
     /// Removes the tasks that the worker returns after one task or all unstarted ones (0) were revoked.
-    pub(super) fn taken_back(&mut self, asked: u64, numbers: &[u64]) -> Back {
+    pub(super) fn revoked(&mut self, asked: u64, numbers: &[u64]) -> ReturnedTasks {
         if asked == 0 {
             self.asked = false;
         }
         let back: Vec<_> = numbers.iter().filter_map(|number| self.remove(*number)).collect();
         self.left += back.len() as u64;
-        if let Some(late) = self.given.iter_mut().find(|given| given.number == asked) {
-            late.recall = Recall::Late;
+        if let Some(late) = self.dispatched.iter_mut().find(|dispatched| dispatched.number == asked) {
+            late.recall = Revocation::Late;
         }
-        Back::of(back)
+        ReturnedTasks::of(back)
     }
 
     /// Tells the worker to end, once.
@@ -361,7 +373,11 @@ impl Hand {
 
     /// Returns what the worker leaves behind.
     pub(super) fn into_left(self) -> Left {
-        let (started, rest): (Vec<_>, Vec<_>) = self.given.into_iter().partition(|given| given.started);
-        Left { started: started.into_iter().map(|given| given.task).collect(), back: Back::of(rest), grant: self.grant }
+        let (started, rest): (Vec<_>, Vec<_>) = self.dispatched.into_iter().partition(|dispatched| dispatched.started);
+        Left {
+            started: started.into_iter().map(|dispatched| dispatched.task).collect(),
+            back: ReturnedTasks::of(rest),
+            grant: self.grant,
+        }
     }
 }

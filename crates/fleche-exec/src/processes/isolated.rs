@@ -11,7 +11,7 @@ use fleche_core::{
     register_isolator,
 };
 
-use super::{ProcessPool, waiting::Wants};
+use super::{ProcessPool, waiting::Requirements};
 
 register_isolator! { run: run }
 
@@ -35,8 +35,8 @@ fn run(task: Task, directory: &Path, gpus: Arc<[u32]>) -> Result<(), SubmitError
         Ok(pool) => pool,
         Err(error) => return Err(task.refuse(error.to_string())),
     };
-    match Wants::of(&Resources::new().working_dir(directory), &pool.0.budget) {
-        Ok(wants) => pool.accept(task, wants.told_gpus(gpus)),
+    match Requirements::of(&Resources::new().working_dir(directory), &pool.0.budget) {
+        Ok(wants) => pool.accept(task, wants.visible_gpus(gpus)),
         Err(why) => Err(task.refuse(why)),
     }
 }

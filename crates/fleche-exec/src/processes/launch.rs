@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Error, Result, claim::Owed, starter};
+use fleche_core::{Error, Result, claim::PendingReplies, starter};
 use nix::{
     sys::signal::{self, Signal, killpg},
     unistd::Pid,
@@ -15,8 +15,8 @@ use nix::{
 
 use super::{
     frame::{Frame, Kind},
-    hand::{Hand, Message, THREAD},
-    schedule::Schedule,
+    hand::{Message, THREAD, WorkerHandle},
+    schedule::Scheduler,
     start, talk,
     waiting::Env,
 };
@@ -28,12 +28,12 @@ pub(super) fn kill(process: Pid) {
 
 /// Starts a worker and the threads of its connection. The threads start first: they end by themselves if no process
 /// starts.
-pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand> {
+pub(super) fn start(id: u64, schedule: &Arc<Scheduler>, env: Env) -> Result<WorkerHandle> {
     let (channel, theirs) = start::channel_pair()?;
     let (outbox, out) = mpsc::channel();
     let (watched, to_watch) = mpsc::channel();
     let (heard, to_hear) = mpsc::channel();
-    let owed = Arc::<Owed>::default();
+    let owed = Arc::<PendingReplies>::default();
     let threads = || -> io::Result<()> {
         let (writing, watching) = (channel.try_clone()?, channel.try_clone()?);
         starter::spawn(THREAD, move || talk::send(&out, writing))?;
@@ -54,7 +54,7 @@ pub(super) fn start(id: u64, schedule: &Arc<Schedule>, env: Env) -> Result<Hand>
     let build = Bytes::copy_from_slice(start::build().as_bytes());
     let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
     let left = schedule.replace_after.unwrap_or(u64::MAX);
-    Ok(Hand::new(id, process, outbox, owed, env, left))
+    Ok(WorkerHandle::new(id, process, outbox, owed, env, left))
 }
 
 pub(super) fn process_of(child: &Child) -> Pid {

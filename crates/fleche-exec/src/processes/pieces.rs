@@ -9,10 +9,10 @@ use std::{
 use super::frame::{self, Frame, Kind};
 
 /// The size of a piece in bytes. Frames with more bytes are sent in pieces.
-pub(super) const PIECE: usize = 1 << 18;
+pub(super) const CHUNK: usize = 1 << 18;
 
 /// A large frame that is being sent.
-pub(super) struct Pieces<P> {
+pub(super) struct Chunks<P> {
     number: u64,
     head: Vec<u8>,
     parts: Vec<P>,
@@ -20,7 +20,7 @@ pub(super) struct Pieces<P> {
     total: usize,
 }
 
-impl<P: AsRef<[u8]>> Pieces<P> {
+impl<P: AsRef<[u8]>> Chunks<P> {
     /// Creates the frame of this kind, number and parts. No other large frame that is being sent has the number
     /// `stream`.
     pub(super) fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
@@ -31,8 +31,8 @@ impl<P: AsRef<[u8]>> Pieces<P> {
 
     /// Writes the next piece. Returns whether there are more.
     pub(super) fn write_next(&mut self, channel: &mut impl Write) -> io::Result<bool> {
-        let mut left = PIECE.min(self.total - self.written);
-        let mut head = frame::head(Kind::Piece, self.number, [8, left].into_iter());
+        let mut left = CHUNK.min(self.total - self.written);
+        let mut head = frame::head(Kind::Chunk, self.number, [8, left].into_iter());
         head.extend_from_slice(&(self.total as u64).to_le_bytes());
         channel.write_all(&head)?;
         let mut skip = self.written;
@@ -64,7 +64,7 @@ impl<R: Read> Reader<R> {
     /// Returns the next whole frame, or `None` if the channel has ended between two frames.
     pub(super) fn next(&mut self) -> io::Result<Option<Frame>> {
         while let Some(frame) = Frame::read(&mut self.channel)? {
-            if frame.kind != Kind::Piece {
+            if frame.kind != Kind::Chunk {
                 return Ok(Some(frame));
             }
             if let Some(whole) = self.add(&frame)? {
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn interleaved_frames_are_reassembled_and_small_frames_pass_between() {
-        let large: Vec<u8> = (0..251).cycle().take(3 * PIECE).collect();
-        let mut first = Pieces::new(1, Kind::Done, 7, vec![&b"ab"[..], &large]);
-        let mut second = Pieces::new(2, Kind::Task, 8, vec![&large[1..]]);
+        let large: Vec<u8> = (0..251).cycle().take(3 * CHUNK).collect();
+        let mut first = Chunks::new(1, Kind::Done, 7, vec![&b"ab"[..], &large]);
+        let mut second = Chunks::new(2, Kind::Task, 8, vec![&large[1..]]);
         let mut written = Vec::new();
         let (mut more_of_first, mut more_of_second) = (true, true);
         while more_of_first || more_of_second {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn impossible_frame_size_is_an_error() {
-        let mut piece = frame::head(Kind::Piece, 1, [8, 1].into_iter());
+        let mut piece = frame::head(Kind::Chunk, 1, [8, 1].into_iter());
         piece.extend_from_slice(&u64::MAX.to_le_bytes());
         piece.push(0);
         piece.extend_from_slice(frame::end());

@@ -7,7 +7,7 @@ use std::{
 
 use fleche_core::{
     CallKey, Result,
-    claim::{Boarded, Claim, Flight, Flights, Leader, Owed, Published, Route, board},
+    claim::{CallId, Claim, Flight, Flights, Leader, PendingReplies, PublishedWait, Role, join_call},
     job,
 };
 use serde::{Deserialize, Serialize};
@@ -16,9 +16,9 @@ use super::stores::ServedCalls;
 
 /// The permit to compute the call of a task, held from when the task is sent until it has ended.
 #[derive(Clone, Default)]
-pub(super) struct TaskRight(Arc<Mutex<Option<Leader>>>);
+pub(super) struct TaskPermit(Arc<Mutex<Option<Leader>>>);
 
-impl TaskRight {
+impl TaskPermit {
     pub(super) fn set(&self, leader: Leader) {
         *self.lock() = Some(leader);
     }
@@ -43,18 +43,18 @@ impl TaskRight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Granted {
     /// The worker holds the permit of this number until it returns the permit.
-    Right(u64),
+    Permit(u64),
     /// Another caller holds the claim.
     Taken,
     /// Another caller holds the claim, and waits for the worker.
-    Circular,
+    Cycle,
 }
 
 /// The permits of one worker.
-pub(super) struct Rights {
+pub(super) struct ClaimPermits {
     state: Mutex<State>,
     /// Counts the tasks that the worker has yet to run.
-    owed: Arc<Owed>,
+    owed: Arc<PendingReplies>,
 }
 
 #[derive(Default)]
@@ -70,13 +70,13 @@ struct State {
     closed: bool,
 }
 
-impl Rights {
-    pub(super) fn new(owed: Arc<Owed>) -> Self {
+impl ClaimPermits {
+    pub(super) fn new(owed: Arc<PendingReplies>) -> Self {
         Self { state: Mutex::default(), owed }
     }
 
     /// Notes that a task with this permit starts, as part of these in-flight calls.
-    pub(super) fn task(&self, right: &TaskRight, of: &[Arc<Flight>]) {
+    pub(super) fn task(&self, right: &TaskPermit, of: &[Arc<Flight>]) {
         let mut state = self.lock();
         state.task = right.flight().into_iter().chain(of.iter().cloned()).collect();
         // The first permit of an earlier task does not apply to this one.
@@ -85,10 +85,10 @@ impl Rights {
 
     /// Asks for the permit to compute a call, from within these calls that the worker is already computing.
     pub(super) fn claim(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<Granted> {
-        let leader = match self.board(calls, key, within) {
-            Boarded::Leads(leader) => leader,
-            Boarded::Waits(_) => return Ok(Granted::Taken),
-            Boarded::Circular => return Ok(Granted::Circular),
+        let leader = match self.join_call(calls, key, within) {
+            Role::Leads(leader) => leader,
+            Role::Waits(_) => return Ok(Granted::Taken),
+            Role::Cycle => return Ok(Granted::Cycle),
         };
         match calls.claim(&key)? {
             // If the store is left alone, the call is computed without its claim.
@@ -103,10 +103,10 @@ impl Rights {
     pub(super) fn wait(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<Granted> {
         let _waits = self.owed.wait();
         let leader = loop {
-            match self.board(calls, key, within) {
-                Boarded::Leads(leader) => break leader,
-                Boarded::Waits(flight) => drop(flight.wait(None)),
-                Boarded::Circular => return Ok(Granted::Circular),
+            match self.join_call(calls, key, within) {
+                Role::Leads(leader) => break leader,
+                Role::Waits(flight) => drop(flight.wait(None)),
+                Role::Cycle => return Ok(Granted::Cycle),
             }
         };
         match calls.claim(&key)? {
@@ -115,7 +115,7 @@ impl Rights {
             Some(Claim::Taken(taken)) => {
                 // Other processes see what the worker's calls wait for, and one of them proceeds if that is a cycle.
                 let from = self.from(calls.identity(), within);
-                let _published = Published::new(leader.flight().route(), &from);
+                let _published = PublishedWait::new(leader.flight().route(), &from);
                 let (completer, held) = job::channel();
                 leader.seek(true);
                 taken.when_held(Box::new(move |held| completer.complete(held)));
@@ -130,9 +130,9 @@ impl Rights {
         Ok(self.give(leader))
     }
 
-    fn board(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Boarded {
+    fn join_call(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Role {
         let store = calls.identity();
-        board(Route { store, key }, &self.from(store, within))
+        join_call(CallId { store, key }, &self.from(store, within))
     }
 
     /// Returns the in-flight calls of this store from within which the worker asks.
@@ -140,7 +140,7 @@ impl Rights {
         let state = self.lock();
         // Calls that have ended are no longer in the table.
         let told = state.given.values().map(Leader::flight).filter(|flight| {
-            let Route { store: of, key } = flight.route();
+            let CallId { store: of, key } = flight.route();
             of == store && within.contains(&key)
         });
         let mut from: Vec<_> = told.cloned().collect();
@@ -163,7 +163,7 @@ impl Rights {
         let number = state.next;
         state.root.get_or_insert(number);
         state.given.insert(number, leader);
-        Granted::Right(number)
+        Granted::Permit(number)
     }
 
     /// Releases a permit that the worker returns.

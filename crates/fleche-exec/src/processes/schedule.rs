@@ -14,25 +14,25 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{JobError, config, job::Recall, waiting};
+use fleche_core::{JobError, config, job::CancelHook, waiting};
 
 use super::{
     CLOSED, ProcessPoolStats,
-    hand::{self, Hand},
+    hand::{self, WorkerHandle},
     launch,
-    serve::Servers,
+    serve::RequestPool,
     waiting::{Env, Waiting},
     wire::Wire,
 };
 use crate::{
-    budget::{Account, Budget},
+    budget::{Budget, ResourceTracker},
     interrupt::Cancel,
 };
 use deadlines::Deadlines;
 use stand_ins::StandIns;
 
 /// The tasks and workers of a pool.
-pub(super) struct Schedule {
+pub(super) struct Scheduler {
     state: Mutex<State>,
     /// Notified when a worker has ended, or a job whose end was left to another thread.
     ended: Condvar,
@@ -46,9 +46,9 @@ pub(super) struct Schedule {
     /// The working directory of the workers: the one in which the pool was created, if that is known.
     pub(super) directory: Option<PathBuf>,
     pub(super) wire: Wire,
-    pub(super) servers: Arc<Servers>,
+    pub(super) servers: Arc<RequestPool>,
     /// A reference to this schedule, for jobs.
-    holder: Weak<dyn Recall>,
+    holder: Weak<dyn CancelHook>,
 }
 
 #[derive(Default)]
@@ -56,8 +56,8 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// Tasks that were revoked, until their jobs are cancelled.
     recalled: Vec<Waiting>,
-    hands: Vec<Hand>,
-    free: Account,
+    hands: Vec<WorkerHandle>,
+    free: ResourceTracker,
     deadlines: Deadlines,
     stand_ins: StandIns,
     /// The number of jobs that are being ended on other threads.
@@ -66,7 +66,7 @@ struct State {
     killed: bool,
     next: u64,
     /// The number of consecutive workers with each environment that ended before they could take a task.
-    stillborn: HashMap<Env, usize>,
+    failed_starts: HashMap<Env, usize>,
     stats: ProcessPoolStats,
 }
 
@@ -88,17 +88,17 @@ impl Ended {
         self.0.extend(tasks.into_iter().map(|task| (task, why.clone())));
     }
 
-    fn tell(self, schedule: &Arc<Schedule>) {
+    fn tell(self, schedule: &Arc<Scheduler>) {
         for (task, why) in self.0 {
             schedule.end(task, Err(why));
         }
     }
 }
 
-impl Schedule {
+impl Scheduler {
     pub(super) fn new(limit: usize, replace_after: Option<u64>, budget: &Budget) -> Arc<Self> {
         Arc::new_cyclic(|holder: &Weak<Self>| Self {
-            state: Mutex::new(State { free: Account::new(budget), ..State::default() }),
+            state: Mutex::new(State { free: ResourceTracker::new(budget), ..State::default() }),
             ended: Condvar::new(),
             due: Condvar::new(),
             recalled: Condvar::new(),
@@ -132,7 +132,7 @@ impl Schedule {
             return task.reply.keep(Err(JobError::rejected(CLOSED)));
         }
         state.stats.received += 1;
-        task.reply.held_by(self.holder.clone());
+        task.reply.on_cancel(self.holder.clone());
         state.waiting.push_back(task);
         self.dispatch(state, Ended::default());
     }
@@ -143,7 +143,7 @@ impl Schedule {
         if state.killed {
             ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
         }
-        self.note_held_up(&mut state);
+        self.note_stalled_queue(&mut state);
         loop {
             match self.give_first(&mut state, &mut ended) {
                 Ok(true) => {}
@@ -158,13 +158,13 @@ impl Schedule {
         for hand in state.hands.iter_mut().filter(|hand| hand.is_spent()) {
             hand.end();
         }
-        self.look_at_stand_ins(&mut state);
+        self.review_stand_ins(&mut state);
         if state.waiting.is_empty() {
-            if state.hands.iter().any(Hand::is_idle) {
-                state.hands.iter_mut().for_each(Hand::take_back);
+            if state.hands.iter().any(WorkerHandle::is_idle) {
+                state.hands.iter_mut().for_each(WorkerHandle::revoke);
             }
-            if state.closed && !state.hands.iter().any(Hand::is_busy) {
-                state.hands.iter_mut().for_each(Hand::end);
+            if state.closed && !state.hands.iter().any(WorkerHandle::is_busy) {
+                state.hands.iter_mut().for_each(WorkerHandle::end);
             }
         }
         drop(state);
@@ -236,7 +236,7 @@ impl Schedule {
         let mut state = self.lock();
         state.closed = true;
         state.killed = true;
-        state.hands.iter_mut().for_each(Hand::kill);
+        state.hands.iter_mut().for_each(WorkerHandle::kill);
         self.dispatch(state, Ended::default());
     }
 
@@ -245,7 +245,7 @@ impl Schedule {
         let mut state = self.lock();
         let mut ended = Ended::default();
         ended.add(mem::take(&mut state.waiting), &JobError::Cancelled);
-        let count = ended.0.len() + state.hands.iter_mut().map(Hand::cancel_waiting).sum::<usize>();
+        let count = ended.0.len() + state.hands.iter_mut().map(WorkerHandle::cancel_waiting).sum::<usize>();
         self.dispatch(state, ended);
         count
     }
@@ -256,7 +256,7 @@ impl Schedule {
         if !hand::is_own_thread() {
             return task.end(outcome);
         }
-        if let Err((task, outcome)) = task.end_unheard(outcome) {
+        if let Err((task, outcome)) = task.try_end_inline(outcome) {
             self.lock().ending += 1;
             let ending = Ending(self.clone());
             self.servers.serve(Box::new(move || {
@@ -283,7 +283,7 @@ impl Schedule {
 }
 
 /// Counts a job as being ended until this is dropped.
-struct Ending(Arc<Schedule>);
+struct Ending(Arc<Scheduler>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -292,7 +292,7 @@ impl Drop for Ending {
     }
 }
 
-impl Cancel for Schedule {
+impl Cancel for Scheduler {
     fn cancel(self: Arc<Self>) -> usize {
         self.cancel_waiting()
     }
@@ -303,5 +303,5 @@ impl Cancel for Schedule {
 fn behind_others(state: &State) -> Option<usize> {
     let task = state.waiting.front()?;
     let with_room = (0..state.hands.len()).filter(|at| state.hands[*at].has_room(task));
-    with_room.min_by_key(|at| state.hands[*at].given())
+    with_room.min_by_key(|at| state.hands[*at].dispatched())
 }

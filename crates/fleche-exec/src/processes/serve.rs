@@ -7,19 +7,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{cache::is_timeout, job, log::Throttle, starter, store::again_if_reopened};
+use fleche_core::{cache::is_timeout, job, log::Throttle, starter, store::retry_if_reopened};
 
 use super::{
     frame::{self, Frame, Kind},
     hand::THREAD,
-    rights::Rights,
+    rights::ClaimPermits,
     stores::Served,
 };
 
 /// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another
 /// thread starts when all are busy, so that no work waits for other work. Idle threads end.
 #[derive(Default)]
-pub(super) struct Servers {
+pub(super) struct RequestPool {
     state: Mutex<State>,
     more: Condvar,
 }
@@ -35,9 +35,9 @@ struct State {
 type Work = Box<dyn FnOnce() + Send>;
 
 /// The time after which an idle thread ends.
-const KEPT: Duration = Duration::from_secs(2);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-impl Servers {
+impl RequestPool {
     /// Runs this work on one of the threads, at any time.
     pub(super) fn serve(self: &Arc<Self>, work: Work) {
         let mut state = self.lock();
@@ -78,7 +78,7 @@ impl Servers {
         state.starts = false;
         loop {
             state.idle += 1;
-            let waited = self.more.wait_timeout_while(state, KEPT, |state| state.work.is_empty());
+            let waited = self.more.wait_timeout_while(state, KEEP_ALIVE, |state| state.work.is_empty());
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.idle -= 1;
             let Some(work) = state.work.pop_front() else { return };
@@ -101,7 +101,7 @@ fn run(work: Work) {
 
 /// Performs a worker's request on this thread. The parts of the answer are 1 and bytes; 0 for nothing; 2 and the error; 3 and
 /// the error of a store that timed out.
-pub(super) fn answer(served: &Served, rights: &Rights, frame: &Frame) -> Frame {
+pub(super) fn answer(served: &Served, rights: &ClaimPermits, frame: &Frame) -> Frame {
     let parts = match perform(served, rights, frame) {
         Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
         Ok(None) => vec![Bytes::from_static(&[0])],
@@ -112,7 +112,7 @@ pub(super) fn answer(served: &Served, rights: &Rights, frame: &Frame) -> Frame {
 }
 
 /// Performs an operation of a worker that expects no answer.
-pub(super) fn hear(served: &Served, rights: &Rights, frame: &Frame) {
+pub(super) fn hear(served: &Served, rights: &ClaimPermits, frame: &Frame) {
     if let Err(Failed { why: error, .. }) = perform(served, rights, frame) {
         static FAULTS: Throttle = Throttle::new();
         fleche_core::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");
@@ -125,11 +125,11 @@ struct Failed {
     timed_out: bool,
 }
 
-fn perform(served: &Served, rights: &Rights, frame: &Frame) -> Result<Option<Bytes>, Failed> {
+fn perform(served: &Served, rights: &ClaimPermits, frame: &Frame) -> Result<Option<Bytes>, Failed> {
     let store = frame::number(&frame.part(0));
     // The worker must get an answer, even if the store panics.
     let answer = || served.answer(rights, store, &frame.part(1), &frame.part(2));
-    let done = job::catch(|| again_if_reopened(1, |_| (), answer));
+    let done = job::catch(|| retry_if_reopened(1, |_| (), answer));
     match done {
         Ok(answer) => answer.map_err(|error| Failed { why: error.to_string(), timed_out: is_timeout(&error) }),
         Err(panic) => Err(Failed { why: panic.to_string(), timed_out: false }),

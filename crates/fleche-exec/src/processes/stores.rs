@@ -13,12 +13,12 @@ use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
     cache::WeakCache,
-    claim::{Claim, Owner, Route, owner_here},
+    claim::{CallId, Claim, Owner, owner_here},
     encoding,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::rights::Rights;
+use super::rights::ClaimPermits;
 
 /// An operation on a store.
 #[derive(Debug, Serialize, Deserialize)]
@@ -127,7 +127,13 @@ impl Served {
     }
 
     /// Performs an operation for a worker with these permits. Returns the bytes of the answer, if it has any.
-    pub(super) fn answer(&self, rights: &Rights, store: u64, operation: &[u8], bytes: &Bytes) -> Result<Option<Bytes>> {
+    pub(super) fn answer(
+        &self,
+        rights: &ClaimPermits,
+        store: u64,
+        operation: &[u8],
+        bytes: &Bytes,
+    ) -> Result<Option<Bytes>> {
         let values = || self.values.lock().unwrap_or_else(PoisonError::into_inner).get(store);
         let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(store);
         let served = || Ok::<_, Error>(ServedCalls { calls: calls()?, cache: self.cache(store) });
@@ -161,7 +167,7 @@ impl Served {
             Operation::AwaitClaim(key, within) => encoded(&rights.wait(&served()?, key, &within)?),
             Operation::Owner(key) => {
                 let calls = served()?;
-                let here = owner_here(Route { store: calls.identity(), key });
+                let here = owner_here(CallId { store: calls.identity(), key });
                 encoded(&here.map_or_else(|| calls.owner(&key), |owner| Ok(Some(owner)))?)
             }
             Operation::Release(number) => {

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, JobError,
-    claim::{Boarded, Claim, Leader, ListensHere, Owed, Route, WaitsHere, board},
+    claim::{CallId, Claim, Leader, PendingReplies, ReaderThreadGuard, Role, WaiterThreadGuard, join_call},
     context::Binding,
     encoding,
 };
@@ -30,9 +30,9 @@ use super::{
     frame::{self, Frame, Kind},
     hand::Message,
     launch::{kill, process_of},
-    pieces::{PIECE, Pieces, Reader},
-    rights::{Rights, TaskRight},
-    schedule::Schedule,
+    pieces::{CHUNK, Chunks, Reader},
+    rights::{ClaimPermits, TaskPermit},
+    schedule::Scheduler,
     serve, start,
     wire::{self, MISSED},
 };
@@ -51,7 +51,7 @@ pub(super) fn send(out: &Receiver<Message>, channel: UnixStream) {
 struct Writer {
     channel: BufWriter<UnixStream>,
     /// Frames that are being sent in pieces, one after the other.
-    large: VecDeque<Pieces<Bytes>>,
+    large: VecDeque<Chunks<Bytes>>,
     streams: u64,
 }
 
@@ -86,12 +86,12 @@ impl Writer {
             }
         };
         // A task must not be revoked before it has arrived.
-        let waits = frame.kind == Kind::TakeBack && !self.large.is_empty();
-        if frame.size() <= PIECE && !waits {
+        let waits = frame.kind == Kind::Revoke && !self.large.is_empty();
+        if frame.size() <= CHUNK && !waits {
             return frame.write(&mut self.channel);
         }
         self.streams += 1;
-        self.large.push_back(Pieces::new(self.streams, frame.kind, frame.number, frame.parts));
+        self.large.push_back(Chunks::new(self.streams, frame.kind, frame.number, frame.parts));
         Ok(())
     }
 }
@@ -99,10 +99,10 @@ impl Writer {
 /// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
 /// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
 /// queued for a long time. If the store is left alone, the task is not held up by it: it gets the permit.
-fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskRight) {
+fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskPermit) {
     let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
-    if let Boarded::Leads(leader) = board(Route { store: cache.calls().identity(), key }, binding.flights())
+    if let Role::Leads(leader) = join_call(CallId { store: cache.calls().identity(), key }, binding.flights())
         && has_claim(cache, &key, &leader)
         && matches!(cache.contains_for_call(&key), Ok(Some(false) | None))
     {
@@ -130,7 +130,7 @@ fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
 pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
     let Ok(process) = process.recv() else { return };
     // No work of this process is done on this thread.
-    let _waits = WaitsHere::begin();
+    let _waits = WaiterThreadGuard::begin();
     let exited = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
     // Every other result means that the worker has ended, for example by a signal without a name.
     while waitid(Id::Pid(process), exited) == Err(Errno::EINTR) {}
@@ -141,15 +141,15 @@ pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
 /// has died.
 pub(super) fn listen(
     id: u64,
-    schedule: &Arc<Schedule>,
+    schedule: &Arc<Scheduler>,
     channel: &UnixStream,
     child: Child,
     death: JoinHandle<()>,
     answers: &Sender<Message>,
-    owed: Arc<Owed>,
+    owed: Arc<PendingReplies>,
 ) {
-    let rights = Arc::new(Rights::new(owed.clone()));
-    let listens = ListensHere::begin(owed);
+    let rights = Arc::new(ClaimPermits::new(owed.clone()));
+    let listens = ReaderThreadGuard::begin(owed);
     let mut ready = false;
     let heard = hear(id, schedule, channel, &rights, answers, &mut ready);
     drop(listens);
@@ -174,9 +174,9 @@ pub(super) fn listen(
 /// Fails if the channel holds bytes that are not a message of the worker.
 fn hear(
     id: u64,
-    schedule: &Arc<Schedule>,
+    schedule: &Arc<Scheduler>,
     channel: &UnixStream,
-    rights: &Arc<Rights>,
+    rights: &Arc<ClaimPermits>,
     answers: &Sender<Message>,
     ready: &mut bool,
 ) -> Result<(), &'static str> {
@@ -205,9 +205,9 @@ fn hear(
                 let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
                 schedule.done(id, &frame, Err(error));
             }
-            Kind::TakenBack => {
+            Kind::Revoked => {
                 let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
-                schedule.taken_back(id, frame.number, &numbers);
+                schedule.revoked(id, frame.number, &numbers);
             }
             Kind::Request => {
                 let (asked, rights, answers) = (schedule.clone(), rights.clone(), answers.clone());
@@ -219,8 +219,8 @@ fn hear(
             Kind::QuickRequest => {
                 let _ = answers.send(Message::Frame(serve::answer(&schedule.wire.served, rights, &frame)));
             }
-            Kind::Tell => serve::hear(&schedule.wire.served, rights, &frame),
-            Kind::Task | Kind::TakeBack | Kind::Answer | Kind::End | Kind::Piece => return Err(FOREIGN),
+            Kind::OneWay => serve::hear(&schedule.wire.served, rights, &frame),
+            Kind::Task | Kind::Revoke | Kind::Answer | Kind::End | Kind::Chunk => return Err(FOREIGN),
         }
     }
 }

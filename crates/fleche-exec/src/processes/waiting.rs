@@ -11,7 +11,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::rights::TaskRight;
+use super::rights::TaskPermit;
 use crate::budget::{Budget, Demand, Grant};
 
 /// An accepted task that no worker has started.
@@ -19,11 +19,11 @@ pub(super) struct Waiting {
     pub(super) reply: Reply,
     /// The parts of its frame.
     pub(super) parts: Vec<Bytes>,
-    pub(super) wants: Wants,
+    pub(super) wants: Requirements,
     /// The binding of the call. It keeps the stores that the task needs open until the task is done.
     pub(super) binding: Option<Binding>,
     /// The permit to compute the call, set when the task is sent.
-    pub(super) right: TaskRight,
+    pub(super) right: TaskPermit,
 }
 
 impl Waiting {
@@ -35,16 +35,21 @@ impl Waiting {
 
     /// Like [`end`](Self::end), if that takes no time. Otherwise, returns the task and the outcome.
     #[allow(clippy::result_large_err)] // The error holds the task, which is moved in any case.
-    pub(super) fn end_unheard(self, outcome: Result<Bytes, JobError>) -> Result<(), (Self, Result<Bytes, JobError>)> {
+    pub(super) fn try_end_inline(
+        self,
+        outcome: Result<Bytes, JobError>,
+    ) -> Result<(), (Self, Result<Bytes, JobError>)> {
         self.right.end();
         let Self { reply, parts, wants, binding, right } = self;
-        reply.keep_unheard(outcome).map_err(|(reply, outcome)| (Self { reply, parts, wants, binding, right }, outcome))
+        reply
+            .try_complete_inline(outcome)
+            .map_err(|(reply, outcome)| (Self { reply, parts, wants, binding, right }, outcome))
     }
 
     /// Prepares the task to be dispatched again: it has not started, or is retried.
     pub(super) fn anew(self) -> Self {
         self.right.end();
-        Self { right: TaskRight::default(), ..self }
+        Self { right: TaskPermit::default(), ..self }
     }
 
     /// Returns the total size of its parts, in bytes.
@@ -58,7 +63,7 @@ pub(super) type Env = Option<Arc<BTreeMap<String, String>>>;
 
 /// What a task requires.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wants {
+pub(super) struct Requirements {
     pub(super) demand: Demand,
     pub(super) env: Env,
     pub(super) timeout: Option<Duration>,
@@ -72,7 +77,7 @@ pub(super) struct Wants {
 
 /// What a worker sets up for one body.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Setting {
+pub(super) struct TaskEnv {
     /// A path, which need not be UTF-8.
     pub(super) working_dir: Option<Vec<u8>>,
     /// The memory in MiB that the process may use in addition to what it has.
@@ -80,7 +85,7 @@ pub(super) struct Setting {
     pub(super) gpus: Vec<u32>,
 }
 
-impl Wants {
+impl Requirements {
     /// Returns what a task with these resources requires of a pool with this budget.
     ///
     /// # Errors
@@ -107,7 +112,7 @@ impl Wants {
     }
 
     /// Returns the same requirements for a task that already has these GPUs.
-    pub(super) fn told_gpus(self, gpus: Arc<[u32]>) -> Self {
+    pub(super) fn visible_gpus(self, gpus: Arc<[u32]>) -> Self {
         Self { gpus, ..self }
     }
 
@@ -118,7 +123,7 @@ impl Wants {
             return Bytes::new();
         }
         let (working_dir, memory_mb) = (self.working_dir.clone(), self.memory_mb);
-        let setting = Setting { working_dir, memory_mb, gpus: gpus.to_vec() };
+        let setting = TaskEnv { working_dir, memory_mb, gpus: gpus.to_vec() };
         // Encoding text and numbers does not fail.
         encoding::to_vec(&setting).unwrap_or_default().into()
     }

@@ -24,7 +24,7 @@ pub(super) const FUNCTION: usize = 0;
 /// The binding; empty for none.
 pub(super) const BINDING: usize = 1;
 /// What the worker sets up for the body; empty for nothing.
-pub(super) const SETTING: usize = 2;
+pub(super) const TASK_ENV: usize = 2;
 /// The key of the call if the cache was already asked for it and it was a miss; otherwise empty.
 pub(super) const MISSED: usize = 3;
 /// The files among the arguments; empty for none.
@@ -63,7 +63,7 @@ struct Encoded {
 }
 
 impl Wire {
-    /// Returns the parts of a task's frame. The part [`SETTING`] is still empty.
+    /// Returns the parts of a task's frame. The part [`TASK_ENV`] is still empty.
     pub(super) fn call(&self, call: PortableCall) -> Result<Vec<Bytes>> {
         let function = encoding::to_vec(&call.function)?;
         let (mut binding, mut missed) = (Bytes::new(), Bytes::new());
@@ -111,7 +111,7 @@ fn files(files: &[KnownFile]) -> Result<Bytes> {
 }
 
 /// Makes the files in the part [`FILES`] known in this process.
-pub(super) fn introduce_files(part: &[u8]) -> Result<()> {
+pub(super) fn register_files(part: &[u8]) -> Result<()> {
     if !part.is_empty() {
         for (digest, path) in encoding::from_slice::<SentFiles>(part)? {
             KnownFile { digest, path: OsString::from_vec(path).into() }.introduce();

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use fleche_core::{
     JobError,
     bound::FunctionRef,
-    context::{Binding, with_missed},
+    context::{Binding, with_known_miss},
     encoding, job, starter, waiting,
 };
 use nix::{
@@ -33,12 +33,12 @@ use super::{
     frame::{Frame, Kind},
     pieces::Reader,
     start,
-    wire::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, SETTING},
+    wire::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, TASK_ENV},
 };
 use bindings::Bindings;
 use channel::Channel;
 use inbox::Inbox;
-use waits::Waits;
+use waits::BlockNotifier;
 
 /// Runs calls from this channel on this thread, for the pool of the process `pool`. Never returns.
 pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
@@ -52,7 +52,7 @@ pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
     });
     let greeted = channel.send(Kind::Hello, 0, &[start::build().as_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
-        waiting::within(Arc::new(Waits::new(channel.clone())), || run(&channel, &inbox));
+        waiting::within(Arc::new(BlockNotifier::new(channel.clone())), || run(&channel, &inbox));
         channel.finish();
         // Writes out what bodies have printed.
         let _ = std::io::stdout().flush();
@@ -79,12 +79,12 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
         match frame.kind {
             Kind::Hello if frame.part(0) != start::build().as_bytes()[..] => break,
             Kind::Task => inbox.put(frame),
-            Kind::TakeBack => {
+            Kind::Revoke => {
                 let asked = frame.number;
-                let numbers: Vec<u8> = inbox.take_back(asked).into_iter().flat_map(u64::to_le_bytes).collect();
+                let numbers: Vec<u8> = inbox.revoke(asked).into_iter().flat_map(u64::to_le_bytes).collect();
                 let channel = answers.clone();
                 // Not written on this thread: the pool may wait for it to read.
-                let answer = move || channel.send(Kind::TakenBack, asked, &[&numbers]).is_ok();
+                let answer = move || channel.send(Kind::Revoked, asked, &[&numbers]).is_ok();
                 if starter::spawn("fleche-results", answer).is_err() {
                     break;
                 }
@@ -156,9 +156,9 @@ fn call(bindings: &mut Bindings, task: &Frame) -> (Result<Vec<u8>, JobError>, Ve
 fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobError> {
     let function: FunctionRef =
         encoding::from_slice(&task.part(FUNCTION)).map_err(|error| not_here("function", &error))?;
-    wire::introduce_files(&task.part(FILES)).map_err(|error| not_here("files", &error))?;
+    wire::register_files(&task.part(FILES)).map_err(|error| not_here("files", &error))?;
     let arguments: Vec<&[u8]> = task.parts.iter().skip(ARGUMENTS).map(|part: &Bytes| &**part).collect();
-    let run = || setting::within(&task.part(SETTING), || function.call(&arguments));
+    let run = || setting::within(&task.part(TASK_ENV), || function.call(&arguments));
     // The call catches panics of the body. This catches panics of destructors.
     job::catch(|| {
         let _bound = binding.map(Binding::enter);
@@ -166,7 +166,7 @@ fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobErr
             None => run(),
             Some(key) => {
                 let _task = last::Task::of(key);
-                with_missed(key, run)
+                with_known_miss(key, run)
             }
         }
     })?

@@ -12,12 +12,12 @@ use std::{
 
 use fleche_core::{
     Task,
-    executor::{amid, with_assigned_gpus},
+    executor::{run_nested, with_assigned_gpus},
     job, starter,
-    waiting::{self, Awaited, Pool, Sought},
+    waiting::{self, Awaited, AwaitedJob, Pool},
 };
 
-use super::queue::Queue;
+use super::queue::Scheduler;
 use crate::budget::Grant;
 
 /// The maximum depth of nested tasks on one thread: each uses a part of the thread's stack.
@@ -25,16 +25,16 @@ const NESTED: usize = 8;
 
 /// Returns whether this thread works for the pool of this queue: one of its threads, or the thread of an isolated call
 /// in a task.
-pub(super) fn works_for(queue: &Arc<Queue>) -> bool {
+pub(super) fn works_for(queue: &Arc<Scheduler>) -> bool {
     waiting::pool().is_some_and(|pool| {
         let pool: &dyn Any = &*pool;
-        pool.downcast_ref::<Lane>().is_some_and(|lane| Arc::ptr_eq(&lane.queue, queue))
+        pool.downcast_ref::<WorkerThread>().is_some_and(|lane| Arc::ptr_eq(&lane.queue, queue))
     })
 }
 
 /// A worker thread, which the waits within its tasks use as their [`Pool`].
-struct Lane {
-    queue: Arc<Queue>,
+struct WorkerThread {
+    queue: Arc<Scheduler>,
     /// The cores of the running task.
     cores: AtomicUsize,
     /// The number of running tasks, each nested in the previous one.
@@ -42,15 +42,15 @@ struct Lane {
 }
 
 /// Starts a worker thread.
-pub(super) fn start(number: usize, queue: &Arc<Queue>) -> io::Result<JoinHandle<()>> {
+pub(super) fn start(number: usize, queue: &Arc<Scheduler>) -> io::Result<JoinHandle<()>> {
     let queue = queue.clone();
     // Linux shows 15 bytes of a thread's name.
     starter::spawn(&format!("fleche-pool-{number}"), move || work(queue))
 }
 
 /// Runs tasks until the queue ends the thread.
-fn work(queue: Arc<Queue>) {
-    let lane = Arc::new(Lane { queue, cores: AtomicUsize::new(0), depth: AtomicUsize::new(0) });
+fn work(queue: Arc<Scheduler>) {
+    let lane = Arc::new(WorkerThread { queue, cores: AtomicUsize::new(0), depth: AtomicUsize::new(0) });
     waiting::within(lane.clone(), || {
         let mut next = lane.queue.next(None);
         while let Some((task, grant)) = next {
@@ -60,7 +60,7 @@ fn work(queue: Arc<Queue>) {
     });
 }
 
-impl Lane {
+impl WorkerThread {
     fn run(&self, task: Task, grant: &Grant) {
         let outer = self.cores.swap(grant.cores(), Relaxed);
         self.depth.fetch_add(1, Relaxed);
@@ -87,15 +87,15 @@ impl Lane {
     }
 }
 
-impl Pool for Lane {
-    fn hasten(&self, job: Sought<'_>, here: bool) {
+impl Pool for WorkerThread {
+    fn run_or_prioritize(&self, job: AwaitedJob<'_>, here: bool) {
         // A task that is nested in a panic would see `thread::panicking()`.
         if !here || self.depth.load(Relaxed) >= NESTED || thread::panicking() {
-            return self.queue.prefer(job);
+            return self.queue.prioritize(job);
         }
         let cores = self.cores.load(Relaxed);
-        if let Some((task, grant)) = self.queue.hasten(job, cores) {
-            amid(|| self.run(task, &grant));
+        if let Some((task, grant)) = self.queue.run_or_prioritize(job, cores) {
+            run_nested(|| self.run(task, &grant));
             self.queue.give_back(grant, cores);
         }
     }

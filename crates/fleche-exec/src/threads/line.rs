@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use fleche_core::{
     Task,
-    waiting::{Sought, Spot},
+    waiting::{AwaitedJob, QueueSlot},
 };
 
 use crate::budget::Demand;
@@ -21,7 +21,7 @@ pub(super) struct Entry {
 }
 
 /// A queue of tasks in numbered slots. Each task stores the number of its slot, so it is found by its job.
-pub(super) struct Line {
+pub(super) struct TaskQueue {
     /// The number that identifies the pool.
     pool: usize,
     /// The slots; the first one has the number `first`. The slots at both ends are never empty.
@@ -34,7 +34,7 @@ pub(super) struct Line {
 /// The number of slots above which a queue is compacted when most of them are empty.
 const SPARSE: usize = 64;
 
-impl Line {
+impl TaskQueue {
     /// Creates an empty queue for the pool with this number.
     pub(super) fn new(pool: usize) -> Self {
         // Leaves more numbers on both sides than are ever used.
@@ -60,7 +60,7 @@ impl Line {
     /// Adds a task at the end.
     pub(super) fn push(&mut self, task: Task, demand: Demand) {
         let number = self.first + self.entries.len() as u64;
-        task.put(Spot { pool: self.pool, number });
+        task.put(QueueSlot { pool: self.pool, number });
         self.entries.push_back(Some(Entry { task, demand, awaited: false, watched: false }));
         self.len += 1;
     }
@@ -71,7 +71,7 @@ impl Line {
     }
 
     /// Returns the position of the task of this job, or `None` if it is not in the queue.
-    pub(super) fn find(&self, job: Sought<'_>) -> Option<usize> {
+    pub(super) fn find(&self, job: AwaitedJob<'_>) -> Option<usize> {
         let spot = job.spot().filter(|spot| spot.pool == self.pool)?;
         let at = usize::try_from(spot.number.checked_sub(self.first)?).ok()?;
         let entry = self.entries.get(at)?.as_ref()?;
@@ -92,7 +92,7 @@ impl Line {
     }
 
     /// Moves the task at this position to the front, since its job is waited for.
-    pub(super) fn prefer(&mut self, at: usize) {
+    pub(super) fn prioritize(&mut self, at: usize) {
         let Some(Some(mut entry)) = self.entries.get_mut(at).map(Option::take) else { return };
         entry.awaited = true;
         if at == 0 {
@@ -100,7 +100,7 @@ impl Line {
             return;
         }
         self.first -= 1;
-        entry.task.put(Spot { pool: self.pool, number: self.first });
+        entry.task.put(QueueSlot { pool: self.pool, number: self.first });
         self.entries.push_front(Some(entry));
         self.tidy();
     }
@@ -122,7 +122,7 @@ impl Line {
         if self.entries.len() > SPARSE.max(2 * self.len) {
             self.entries.retain(Option::is_some);
             for (entry, number) in self.entries.iter().flatten().zip(self.first..) {
-                entry.task.put(Spot { pool: self.pool, number });
+                entry.task.put(QueueSlot { pool: self.pool, number });
             }
         }
     }
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
 
     /// A queue as the pool of a thread. Waiting for a job there removes and runs its task.
-    struct Lined(Mutex<Line>);
+    struct Lined(Mutex<TaskQueue>);
 
     impl Pool for Lined {
-        fn hasten(&self, job: Sought<'_>, here: bool) {
+        fn run_or_prioritize(&self, job: AwaitedJob<'_>, here: bool) {
             let mut line = self.0.lock().unwrap();
             let Some(at) = line.find(job) else { return };
             if !here {
-                return line.prefer(at);
+                return line.prioritize(at);
             }
             let entry = line.take(at);
             drop(line);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn lined(tasks: u64) -> (Arc<Lined>, Vec<Option<Job<u64>>>) {
-        let mut line = Line::new(1);
+        let mut line = TaskQueue::new(1);
         let jobs = (0..tasks).map(|x| {
             let (task, job) = Task::of_closure(move || x);
             line.push(task, Demand::default());

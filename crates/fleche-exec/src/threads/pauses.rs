@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use fleche_core::waiting::Awaited;
 
 /// The threads that wait.
-pub(super) struct Pauses {
+pub(super) struct BlockedThreads {
     /// The number that identifies the pool.
     pool: usize,
     count: usize,
@@ -13,7 +13,7 @@ pub(super) struct Pauses {
     within: BTreeMap<usize, Arc<dyn Awaited>>,
 }
 
-impl Pauses {
+impl BlockedThreads {
     /// Creates an empty set for the pool with this number.
     pub(super) fn new(pool: usize) -> Self {
         Self { pool, count: 0, within: BTreeMap::new() }

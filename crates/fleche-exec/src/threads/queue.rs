@@ -9,19 +9,19 @@ use std::{
 
 use fleche_core::{
     JobError, Task,
-    waiting::{Awaited, Sought},
+    waiting::{Awaited, AwaitedJob},
 };
 
 use super::{
     lane,
-    line::{Entry, Line},
-    pauses::Pauses,
+    line::{Entry, TaskQueue},
+    pauses::BlockedThreads,
 };
-use crate::budget::{Account, Budget, Demand, Grant};
+use crate::budget::{Budget, Demand, Grant, ResourceTracker};
 
 /// The accepted tasks and the threads that run them. Tasks start in order, so that a task with a large demand is never
 /// passed over. Only a task that a thread of the pool waits for goes to the front, or starts at once.
-pub(super) struct Queue {
+pub(super) struct Scheduler {
     state: Mutex<State>,
     /// Notified when a task can run, or when no more tasks will arrive.
     changed: Condvar,
@@ -30,14 +30,14 @@ pub(super) struct Queue {
 }
 
 struct State {
-    line: Line,
-    free: Account,
+    line: TaskQueue,
+    free: ResourceTracker,
     /// The numbers of threads: in total, waiting for a task, and running one.
     alive: usize,
     idle: usize,
     running: usize,
     /// The threads that wait within a task.
-    pauses: Pauses,
+    pauses: BlockedThreads,
     closed: bool,
     /// The threads that have not been joined.
     threads: Vec<JoinHandle<()>>,
@@ -48,18 +48,18 @@ const SPARE: usize = 1024;
 /// The time after which an idle thread above the pool's size ends.
 const KEPT: Duration = Duration::from_secs(2);
 
-impl Queue {
+impl Scheduler {
     /// Creates an empty queue for this many threads, with the whole budget free.
     pub(super) fn new(size: usize, budget: &Budget) -> Arc<Self> {
         Arc::new_cyclic(|queue: &Weak<Self>| {
             let pool = queue.as_ptr().addr();
             let state = State {
-                line: Line::new(pool),
-                free: Account::new(budget),
+                line: TaskQueue::new(pool),
+                free: ResourceTracker::new(budget),
                 alive: 0,
                 idle: 0,
                 running: 0,
-                pauses: Pauses::new(pool),
+                pauses: BlockedThreads::new(pool),
                 closed: false,
                 threads: Vec::new(),
             };
@@ -219,10 +219,10 @@ impl Queue {
     }
 
     /// Moves the task of this job to the front.
-    pub(super) fn prefer(self: &Arc<Self>, job: Sought<'_>) {
+    pub(super) fn prioritize(self: &Arc<Self>, job: AwaitedJob<'_>) {
         let mut state = self.lock();
         if let Some(at) = state.line.find(job) {
-            state.line.prefer(at);
+            state.line.prioritize(at);
             self.settle(state);
         }
     }
@@ -230,11 +230,11 @@ impl Queue {
     /// Removes the task of this job, to run it nested in the caller's task, and frees the cores of the caller's task.
     /// Returns `None` if the task is not in the queue. If memory or GPUs that it asks for are not free, moves it to the
     /// front instead.
-    pub(super) fn hasten(self: &Arc<Self>, job: Sought<'_>, cores: usize) -> Option<(Task, Grant)> {
+    pub(super) fn run_or_prioritize(self: &Arc<Self>, job: AwaitedJob<'_>, cores: usize) -> Option<(Task, Grant)> {
         let mut state = self.lock();
         let at = state.line.find(job)?;
         if !state.line.demand(at).is_some_and(|demand| state.free.has_all_but_cores(demand)) {
-            state.line.prefer(at);
+            state.line.prioritize(at);
             self.settle(state);
             return None;
         }
@@ -316,7 +316,7 @@ impl State {
 }
 
 #[cfg(unix)]
-impl crate::interrupt::Cancel for Queue {
+impl crate::interrupt::Cancel for Scheduler {
     fn cancel(self: Arc<Self>) -> usize {
         self.cancel_all()
     }

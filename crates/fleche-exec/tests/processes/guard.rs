@@ -1,6 +1,6 @@
 //! Arguments that lose something on their way to a worker are noticed where they still have it.
 
-use fleche_core::{ExecutorExt, Skip, fleche, wrap_executor};
+use fleche_core::{ExecutorExt, SkipReason, fleche, wrap_executor};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::common::{memory, pool, result};
@@ -43,7 +43,7 @@ fn hit_for_an_argument_that_its_encoding_loses_is_not_served() {
     assert_eq!(result(pool.submit(hit_sum, (lossy(0),))), Ok(1));
     assert!(cache.stats().skipped.is_empty());
     drop(result(pool.submit(hit_sum, (lossy(2),))));
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 1);
     assert_eq!(hit_sum(lossy(2)), 3, "calls run without the cache from then on");
 }
 
@@ -56,8 +56,8 @@ fn argument_that_its_encoding_loses_is_noticed_before_it_is_sent() {
     let wrapped = wrap_executor(pool);
     drop(result(wrapped.submit(missed_sum, (lossy(2),))));
     // The instance of the generic function was not called in this process, so it is not known here.
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 2);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 2);
     assert_eq!(generic_sum(lossy(0), 1_u8), 1);
     drop(result(wrapped.submit(generic_sum::<u8>, (lossy(2), 1))));
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 3);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 3);
 }

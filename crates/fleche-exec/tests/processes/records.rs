@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, process, sync::Arc};
 
-use fleche_core::{Bound, Cache, ExecutorExt, Skip, cache::StalePolicy, fleche, metadata::TAGS, tag, wrap_executor};
+use fleche_core::{
+    Bound, Cache, ExecutorExt, SkipReason, cache::StalePolicy, fleche, metadata::TAGS, tag, wrap_executor,
+};
 
 use super::common::{files, memory, pool, result};
 
@@ -96,7 +98,7 @@ fn counts_of_workers_are_added_to_the_parents_cache() {
         }
         let stats = cache.stats();
         assert_eq!((stats.hits, stats.misses, stats.computed), (4, 8, 8));
-        assert_eq!(stats.skipped, BTreeMap::from([(Skip::Failed, 4)]));
+        assert_eq!(stats.skipped, BTreeMap::from([(SkipReason::Failed, 4)]));
     });
 }
 

@@ -28,12 +28,12 @@ pub(crate) fn circles(directory: &Path, words: &[&str]) -> String {
     let (round, down) = (words[0].parse().unwrap(), words[1] == "down");
     let cache = active_cache();
     let all = |key: u64| cache.scope(|| knot(directory.to_owned(), round, key, down, 2));
-    let before = cache.stats().circles;
+    let before = cache.stats().cycles_broken;
     // As many threads as machines of various sizes have.
     let threads = THREADS[usize::try_from(round).unwrap() % THREADS.len()];
     let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let sum: u64 = pool.install(|| (0..KEYS).into_par_iter().map(all).sum());
-    format!("{sum} {}", cache.stats().circles - before)
+    format!("{sum} {}", cache.stats().cycles_broken - before)
 }
 
 const ROUNDS: u64 = 100;

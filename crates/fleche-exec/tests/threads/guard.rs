@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use fleche_core::{Cache, ExecutorExt, Skip, fleche, wrap_executor};
+use fleche_core::{Cache, ExecutorExt, SkipReason, fleche, wrap_executor};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use super::common::{memory, pool};
@@ -30,7 +30,7 @@ fn assert_checked(submit: impl Fn(&Cache, u64) -> u64) {
     let _active = cache.enter();
     assert_eq!((submit(&cache, 0), submit(&cache, 2)), (1, 3));
     assert_eq!(cache.stats().hits, 0);
-    assert!(cache.stats().skipped[&Skip::ArgumentNotStable] >= 1);
+    assert!(cache.stats().skipped[&SkipReason::ArgumentNotStable] >= 1);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn bound_call_with_an_argument_that_is_lent_is_checked() {
     let _active = cache.enter();
     assert_eq!(pool.run(lent::bind(&Lossy::new(0))).result(), Ok(1));
     drop(lent::bind(&Lossy::new(2)));
-    assert_eq!(cache.stats().skipped[&Skip::ArgumentNotStable], 1);
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 1);
 }
 
 /// Counts how often it is decoded.

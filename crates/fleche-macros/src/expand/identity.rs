@@ -7,7 +7,7 @@ use syn::{GenericParam, spanned::Spanned};
 use super::{Names, bind::portable};
 use crate::{
     function::Function,
-    options::{Patience, Stale},
+    options::{Stale, WaitPolicy},
     parameter::{Parameter, contains_a_path},
 };
 
@@ -34,9 +34,9 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
     let default_stale = if options.version.is_some() { quote!(Warn) } else { quote!(Rerun) };
     let (store_arguments, hot) = (!options.discard_arguments, !options.cold);
     let patience = match options.patience {
-        None | Some(Patience::Endless) => quote!(Endless),
-        Some(Patience::For(milliseconds)) => quote!(For(::core::time::Duration::from_millis(#milliseconds))),
-        Some(Patience::None) => quote!(None),
+        None | Some(WaitPolicy::Endless) => quote!(Endless),
+        Some(WaitPolicy::For(milliseconds)) => quote!(For(::core::time::Duration::from_millis(#milliseconds))),
+        Some(WaitPolicy::None) => quote!(None),
     };
     let parameters = function
         .parameters
@@ -86,7 +86,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
             stale: #stale,
             default_stale: #engine::StalePolicy::#default_stale,
             parameters: &[#(#parameters),*],
-            patience: #engine::Patience::#patience,
+            patience: #engine::WaitPolicy::#patience,
             store_arguments: #store_arguments,
             hot: #hot,
             position: (::core::file!(), ::core::line!(), ::core::column!()),

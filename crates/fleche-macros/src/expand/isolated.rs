@@ -21,8 +21,9 @@ pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation
     let generics = &names.generics;
     let output = output(function);
     // The bounds have the spans of the types, so the compiler reports a missing one at the parameter.
-    let crosses = function.parameters.iter().filter(|_| !process);
-    let crosses = crosses.map(|Parameter { ty, .. }| quote_spanned!(ty.span()=> #engine::crosses::<#ty>();));
+    let assert_send = function.parameters.iter().filter(|_| !process);
+    let assert_send =
+        assert_send.map(|Parameter { ty, .. }| quote_spanned!(ty.span()=> #engine::assert_send::<#ty>();));
     let isolate = quote_spanned!(result.span()=> #engine::isolate::<#result>);
     let isolation = quote!(#engine::Isolation { keep_on_panic: #keep_on_panic, stack: #stack });
     let on_a_thread = quote!(#isolate(#isolation, move || Self::__fleche_body #turbofish (#(#idents),*)));
@@ -44,7 +45,7 @@ pub(super) fn isolated(function: &Function, names: &Names, isolation: &Isolation
 
             /// Runs the body in a working directory of its own, without looking up or recording its result.
             #visibility fn uncached #generics (#(#typed),*) #output #conditions {
-                #(#crosses)*
+                #(#assert_send)*
                 #run
             }
         }

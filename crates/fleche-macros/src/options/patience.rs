@@ -4,14 +4,14 @@ use syn::{LitStr, Result};
 
 /// How long a call waits for another caller that computes the same call.
 #[derive(Clone, Copy)]
-pub(crate) enum Patience {
+pub(crate) enum WaitPolicy {
     Endless,
     /// The limit in milliseconds.
     For(u64),
     None,
 }
 
-impl Patience {
+impl WaitPolicy {
     /// Returns the policy for `wait = …`, which says whether calls wait at all.
     pub(super) fn of_wait(wait: bool) -> Self {
         if wait { Self::Endless } else { Self::None }

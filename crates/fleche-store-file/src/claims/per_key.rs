@@ -22,8 +22,8 @@ use fleche_core::{
 };
 
 use super::{
-    Then,
-    published::{Published, SIZE},
+    OnAcquired,
+    published::{ClaimInfo, SIZE},
     threads::{self, Finish, Wait},
 };
 use crate::tree::create_directory;
@@ -53,7 +53,7 @@ pub(super) fn owner(root: &Path, key: &CallKey, shared: bool) -> io::Result<Opti
     }
     let mut bytes = [0; SIZE];
     let length = file.read_at(&mut bytes, 0)?;
-    Ok(Published::from_bytes(&bytes[..length]).filter(|told| told.is_of(key, 0)).map(Published::into_owner))
+    Ok(ClaimInfo::from_bytes(&bytes[..length]).filter(|told| told.is_of(key, 0)).map(ClaimInfo::into_owner))
 }
 
 fn path(root: &Path, key: &CallKey) -> PathBuf {
@@ -116,14 +116,14 @@ impl Wanted {
 }
 
 impl Taken for Wanted {
-    fn when_held(self: Box<Self>, then: Then) {
+    fn when_held(self: Box<Self>, then: OnAcquired) {
         threads::wait(Box::new(Waiting { wanted: *self, then: Some(then), got: None }));
     }
 }
 
 struct Waiting {
     wanted: Wanted,
-    then: Option<Then>,
+    then: Option<OnAcquired>,
     got: Option<io::Result<HeldFile>>,
 }
 
@@ -185,7 +185,7 @@ impl Held for HeldFile {
         if self.is_inherited() {
             return;
         }
-        let published = Published::new(&self.key, 0, &self.process, self.since, keys);
+        let published = ClaimInfo::new(&self.key, 0, &self.process, self.since, keys);
         let bytes = published.to_bytes();
         let written = written_file::check_limit(bytes.len() as u64).and_then(|()| self.file.write_all_at(&bytes, 0));
         if let Err(error) = written {

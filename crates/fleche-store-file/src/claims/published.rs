@@ -1,4 +1,4 @@
-//! `Published`: the information about a claim holder that other processes can read.
+//! `ClaimInfo`: the information about a claim holder that other processes can read.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ const LENGTH: usize = 2;
 /// The holder of a claim, when it acquired the claim, and the calls that it waits for. Another process may overwrite it
 /// at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Published {
+pub(super) struct ClaimInfo {
     key: [u8; 32],
     level: u8,
     pub(super) process: Process,
@@ -26,7 +26,7 @@ pub(super) struct Published {
     awaits: Option<Vec<[u8; 32]>>,
 }
 
-impl Published {
+impl ClaimInfo {
     pub(super) fn new(
         key: &CallKey,
         level: u8,
@@ -93,9 +93,9 @@ mod tests {
         Digest::of(&[number]).into()
     }
 
-    fn published(awaits: u8) -> Published {
+    fn published(awaits: u8) -> ClaimInfo {
         let awaits: Vec<_> = (0..awaits).map(key).collect();
-        Published::new(&key(1), 7, &Process::this(), SystemTime::now(), Some(&awaits))
+        ClaimInfo::new(&key(1), 7, &Process::this(), SystemTime::now(), Some(&awaits))
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             let published = published(awaits);
             let mut bytes = published.to_bytes();
             bytes.resize(SIZE, 0xff);
-            assert_eq!(Published::from_bytes(&bytes), Some(published));
+            assert_eq!(ClaimInfo::from_bytes(&bytes), Some(published));
         }
     }
 
@@ -114,14 +114,14 @@ mod tests {
         published.process.host = "h".repeat(64);
         published.process.id = u32::MAX;
         published.since = u64::MAX;
-        assert!(Published::from_bytes(&published.to_bytes()).is_some(), "{} bytes", published.to_bytes().len());
+        assert!(ClaimInfo::from_bytes(&published.to_bytes()).is_some(), "{} bytes", published.to_bytes().len());
     }
 
     #[test]
     fn holder_that_does_not_fit_is_not_published() {
         let mut published = published(8);
         published.process.host = "h".repeat(SIZE);
-        assert_eq!(Published::from_bytes(&published.to_bytes()), None);
+        assert_eq!(ClaimInfo::from_bytes(&published.to_bytes()), None);
     }
 
     #[test]
@@ -137,9 +137,9 @@ mod tests {
             let mut torn = bytes.clone();
             torn[cut..].fill(0);
             if torn != bytes {
-                assert_eq!(Published::from_bytes(&torn), None);
+                assert_eq!(ClaimInfo::from_bytes(&torn), None);
             }
-            assert_eq!(Published::from_bytes(&bytes[..cut]), None);
+            assert_eq!(ClaimInfo::from_bytes(&bytes[..cut]), None);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{claim::WaitsHere, starter};
+use fleche_core::{claim::WaiterThreadGuard, starter};
 
 /// A wait for a claim.
 pub(super) trait Wait: Send {
@@ -73,7 +73,7 @@ pub(super) fn run(finish: Finish) {
 }
 
 fn block_until_finished(mut wait: Box<dyn Wait>) {
-    let waits = WaitsHere::begin();
+    let waits = WaiterThreadGuard::begin();
     let finish = loop {
         if let Some(finish) = wait.try_now() {
             break finish;
@@ -150,7 +150,7 @@ impl Looking {
 }
 
 fn look_on() {
-    let _waits = WaitsHere::begin();
+    let _waits = WaiterThreadGuard::begin();
     let mut next_look = Instant::now() + within(LOOKS);
     loop {
         let mut polled = mem::take(&mut Looking::get().polled);

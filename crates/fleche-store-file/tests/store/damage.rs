@@ -16,7 +16,7 @@ fn with_damage(damage: &[u8]) -> (tempfile::TempDir, FileValues, Digest) {
     (root, values, id)
 }
 
-fn set_aside(root: &Path) -> Vec<String> {
+fn quarantine(root: &Path) -> Vec<String> {
     files(root).into_iter().filter(|path| path.starts_with("damaged/")).collect()
 }
 
@@ -26,7 +26,7 @@ fn damaged_value_is_reported_once_and_quarantined_unchanged() {
         let (root, values, id) = with_damage(damage);
         let error = values.get(&id).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
-        let [aside] = &set_aside(root.path())[..] else { panic!("expected one quarantined file") };
+        let [aside] = &quarantine(root.path())[..] else { panic!("expected one quarantined file") };
         for path in [file_of(root.path(), &id), root.path().join(aside)] {
             assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         }
@@ -52,7 +52,7 @@ fn repeated_damage_keeps_every_damaged_file() {
     values.put(&id, BYTES).unwrap();
     fs::write(file_of(root.path(), &id), b"2").unwrap();
     values.get(&id).unwrap_err();
-    assert_eq!(set_aside(root.path()).len(), 2);
+    assert_eq!(quarantine(root.path()).len(), 2);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_claim_is_one_callers_until_it_is_dropped(scratch: &Scratch) {
     let calls = scratch.open_calls();
     assert_eq!(calls.owner(&key(1)).unwrap(), None);
     let held = hold(&calls, 1);
-    assert!(held.publishes() && !held.is_late());
+    assert!(held.publishes() && !held.is_expired());
     let (tell, hears) = mpsc::channel();
     taken(&calls).when_held(Box::new(move |held| tell.send(held.unwrap()).unwrap()));
     // Another call has another claim.
@@ -81,7 +81,7 @@ fn a_claim_of_a_killed_process_is_had_when_its_time_is_over(scratch: &Scratch) {
     child.wait().unwrap();
     let calls = scratch.open_calls();
     let held = hold(&calls, 1);
-    assert!(!held.is_late());
+    assert!(!held.is_expired());
     assert_eq!(calls.owner(&key(1)).unwrap().map(|owner| owner.process), Some(process::id()));
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::{Cache, CallStore, Error, Skip, ValueStore, cache::HotTier, fleche};
+use fleche_core::{Cache, CallStore, Error, SkipReason, ValueStore, cache::HotTier, fleche};
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues};
 use rusqlite::Connection;
 
@@ -80,7 +80,7 @@ fn calls_skip_recording_after_a_lock_timeout_and_hits_are_served() {
     let stats = cache.stats();
     // The first call waits for its claim and, after its body, for being recorded.
     assert_eq!(stats.outages, 2, "{stats:?}");
-    assert!(stats.skipped[&Skip::StoreLeftAlone] >= 10, "{stats:?}");
+    assert!(stats.skipped[&SkipReason::StoreLeftAlone] >= 10, "{stats:?}");
     beside(0);
     assert_eq!(cache.stats().hits, stats.hits + 1);
     drop(writer);
@@ -254,6 +254,6 @@ fn calls_with_a_stopped_server_cost_one_timeout() {
     }
     let stats = cache.stats();
     assert_eq!(stats.outages, 1, "{stats:?}");
-    assert!(stats.skipped[&Skip::StoreLeftAlone] >= 45, "{stats:?}");
+    assert!(stats.skipped[&SkipReason::StoreLeftAlone] >= 45, "{stats:?}");
     proxy.stop(false);
 }

@@ -1,13 +1,13 @@
 //! Cases of damaged records: queries, record summaries, and records of a later format.
 
-use fleche_core::{Error, Query, call::Brief, encoding};
+use fleche_core::{Error, Query, call::RecordSummary, encoding};
 
 use super::{Scene, nothing_found};
 use crate::{
     admitted::loses_neighbours,
     fixture::Fixture,
     item::Item,
-    shelf::{Calls, Shelf as _, assert_damaged_or_absent},
+    shelf::{Calls, StoreKind as _, assert_damaged_or_absent},
 };
 
 pub(crate) fn find_passes_by_damage(fixture: &Fixture) {
@@ -45,11 +45,11 @@ pub(crate) fn brief_notices_a_flipped_bit(fixture: &Fixture) {
     }
     let store = fixture.open_calls();
     let key = scene.victim.key();
-    assert_damaged_or_absent(&store.brief(&key).map(|found| found.is_some()));
-    assert_eq!(store.brief(&key).unwrap(), None);
+    assert_damaged_or_absent(&store.summary(&key).map(|found| found.is_some()));
+    assert_eq!(store.summary(&key).unwrap(), None);
     assert!(!store.contains(&key).unwrap(), "`contains` finds a damaged record");
     store.put(&key, &scene.victim.record()).unwrap();
-    assert_eq!(store.brief(&key).unwrap(), Some(Brief::from(&scene.victim.record())));
+    assert_eq!(store.summary(&key).unwrap(), Some(RecordSummary::from(&scene.victim.record())));
 }
 
 pub(crate) fn later_format_stays(fixture: &Fixture) {

@@ -9,7 +9,7 @@ use crate::{
     bound::{Parts, hex::Hex, portable::cannot_leave, reference::Reference},
     context::{Binding, BindingConfig},
     digest::Digest,
-    file_content::{KnownFile, noting_files},
+    file_content::{KnownFile, record_files},
     function::Function,
     memo::{Arguments, Reader, Rewritten},
     store::portable_path,
@@ -80,7 +80,7 @@ impl<'de, R: 'static> Deserialize<'de> for BoundCall<R> {
         for (digest, PortablePath(path)) in files {
             KnownFile { digest, path }.introduce();
         }
-        let (arguments, files) = noting_files(|| rewritten(function, &parts, &arguments));
+        let (arguments, files) = record_files(|| rewritten(function, &parts, &arguments));
         let arguments = arguments.map_err(D::Error::custom)?;
         let binding = Binding::open(binding).map_err(D::Error::custom)?;
         let call = Self::of_encoded(function, parts, binding, arguments, files);

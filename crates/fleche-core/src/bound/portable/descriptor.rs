@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    bound::{Callable, TupleArguments},
+    bound::{ArgsTuple, Callable},
     encoding,
     function::{Function, Remote},
 };
@@ -58,7 +58,7 @@ impl Descriptor {
     pub(super) fn of_callable<F, Args>() -> Option<&'static Self>
     where
         F: Callable<Args>,
-        Args: TupleArguments,
+        Args: ArgsTuple,
         F::Output: Serialize,
     {
         is_zero_sized::<F>().then_some(OfCallable::<F, Args>::DESCRIPTOR)
@@ -124,7 +124,7 @@ struct OfCallable<F, Args>(F, Args);
 impl<F, Args> OfCallable<F, Args>
 where
     F: Callable<Args>,
-    Args: TupleArguments,
+    Args: ArgsTuple,
     F::Output: Serialize,
 {
     const DESCRIPTOR: &'static Descriptor = &Descriptor {
@@ -139,7 +139,7 @@ where
 fn call<F, Args>(encoded: &[&[u8]]) -> Result<Vec<u8>, String>
 where
     F: Callable<Args>,
-    Args: TupleArguments,
+    Args: ArgsTuple,
     F::Output: Serialize,
 {
     let name = std::any::type_name::<F>();

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 ///
 /// The loader reports its segments by address. The memory map of the process would identify them only by file name, which
 /// other mappings of the file share and which the system may write differently.
-pub(in crate::bound) struct Image {
+pub(in crate::bound) struct LoadedImage {
     /// The offset between addresses in the file and in memory. Positions are relative to it.
     base: usize,
     /// The address of the segment table.
@@ -33,10 +33,10 @@ struct Segment {
     file: (usize, u64),
 }
 
-impl Image {
+impl LoadedImage {
     /// Returns the image of the running program, or `None` if the loader does not report it.
     pub(in crate::bound) fn of_program() -> Option<&'static Self> {
-        static FOUND: OnceLock<Image> = OnceLock::new();
+        static FOUND: OnceLock<LoadedImage> = OnceLock::new();
         if let Some(found) = FOUND.get() {
             return Some(found);
         }
@@ -119,8 +119,8 @@ impl Image {
 }
 
 /// Returns the descriptor's position, or `None` if it is not in the executable.
-pub(super) fn position_of(descriptor: &'static Descriptor) -> Option<u64> {
-    let image = Image::of_program()?;
+pub(super) fn address_of(descriptor: &'static Descriptor) -> Option<u64> {
+    let image = LoadedImage::of_program()?;
     let address = ptr::from_ref(descriptor).expose_provenance();
     image.holds(address).then(|| address.wrapping_sub(image.base) as u64)
 }
@@ -128,7 +128,7 @@ pub(super) fn position_of(descriptor: &'static Descriptor) -> Option<u64> {
 /// Returns the descriptor at this position, if it has these types.
 pub(super) fn descriptor_at(position: u64, types: u64) -> Result<&'static Descriptor, String> {
     let wrong = || format!("position {position:#x} is not that of a function of these types in this program");
-    let image = Image::of_program().ok_or_else(wrong)?;
+    let image = LoadedImage::of_program().ok_or_else(wrong)?;
     let address = usize::try_from(position).ok().and_then(|position| image.base.checked_add(position));
     let address = address.filter(|address| image.holds(*address)).ok_or_else(wrong)?;
     // SAFETY: the range was checked to be in a segment of the executable that the loader has mapped, and has made
@@ -144,7 +144,7 @@ mod loader {
 
     use nix::libc::{self, c_int};
 
-    use super::{Image, Segment};
+    use super::{LoadedImage, Segment};
 
     pub(super) const LOAD: u32 = libc::PT_LOAD;
     pub(super) const RELOCATED: u32 = libc::PT_GNU_RELRO;
@@ -152,8 +152,8 @@ mod loader {
     pub(super) const WRITE: u32 = libc::PF_W;
     pub(super) const READ: u32 = libc::PF_R;
 
-    pub(super) fn program() -> Option<Image> {
-        let mut found = None::<Image>;
+    pub(super) fn program() -> Option<LoadedImage> {
+        let mut found = None::<LoadedImage>;
         // SAFETY: `first` casts the pointer back to its type, and the pointer is not used after the call.
         unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut found).cast()) };
         found
@@ -180,8 +180,8 @@ mod loader {
         };
         if !segments.is_empty() {
             let headers = info.dlpi_phdr.expose_provenance();
-            // SAFETY: this is the pointer that `program` passes, to an `Option<Image>` that nothing else uses.
-            unsafe { ptr::write(found.cast(), Some(Image::new(base, headers, &segments))) };
+            // SAFETY: this is the pointer that `program` passes, to an `Option<LoadedImage>` that nothing else uses.
+            unsafe { ptr::write(found.cast(), Some(LoadedImage::new(base, headers, &segments))) };
         }
         1
     }
@@ -196,7 +196,7 @@ mod loader {
     pub(super) const WRITE: u32 = 2;
     pub(super) const READ: u32 = 4;
 
-    pub(super) fn program() -> Option<super::Image> {
+    pub(super) fn program() -> Option<super::LoadedImage> {
         None
     }
 }
@@ -213,7 +213,7 @@ mod tests {
         Segment { kind, flags, range, file }
     }
 
-    fn image() -> Image {
+    fn image() -> LoadedImage {
         let segments = [
             segment(LOAD, READ, 0x1000..0x2000),
             segment(LOAD, READ | EXECUTE, 0x2000..0x3000),
@@ -221,7 +221,7 @@ mod tests {
             segment(LOAD, READ | WRITE, 0x5000..0x7000),
             segment(RELOCATED, READ, 0x5000..0x6000),
         ];
-        Image::new(0x1000, 0x1040, &segments)
+        LoadedImage::new(0x1000, 0x1040, &segments)
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_image_lies_where_the_program_does() {
-        let image = Image::of_program().unwrap();
+        let image = LoadedImage::of_program().unwrap();
         let here = the_image_lies_where_the_program_does as fn() as usize;
         assert!(image.code.iter().any(|part| part.contains(&here)));
         assert!(image.is_of(&std::fs::File::open("/proc/self/exe").unwrap()).unwrap());
@@ -253,9 +253,9 @@ mod tests {
         use nix::libc::{MAP_FAILED, MAP_PRIVATE, PROT_READ, mmap, munmap};
         use std::os::fd::AsRawFd;
 
-        let (descriptor, image) = (descriptor(twice), Image::of_program().unwrap());
+        let (descriptor, image) = (descriptor(twice), LoadedImage::of_program().unwrap());
         let types = descriptor.types();
-        let position = position_of(descriptor).unwrap();
+        let position = address_of(descriptor).unwrap();
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
         // SAFETY: a new mapping at an address that the system chooses.
@@ -282,21 +282,21 @@ mod tests {
     #[test]
     fn position_leads_back_to_its_descriptor() {
         let descriptor = descriptor(twice);
-        let position = position_of(descriptor).unwrap();
+        let position = address_of(descriptor).unwrap();
         assert!(ptr::eq(descriptor_at(position, descriptor.types()).unwrap(), descriptor));
     }
 
     #[test]
     fn functions_with_the_same_code_have_different_descriptors() {
         let (one, other) = (descriptor(|x: i64| x + 1), descriptor(|x: i64| x + 1));
-        assert_ne!(position_of(one), position_of(other));
+        assert_ne!(address_of(one), address_of(other));
         assert_ne!(one.types(), other.types());
     }
 
     #[test]
     fn forged_position_or_wrong_type_is_an_error() {
         let descriptor = descriptor(twice);
-        let (position, types) = (position_of(descriptor).unwrap(), descriptor.types());
+        let (position, types) = (address_of(descriptor).unwrap(), descriptor.types());
         assert!(descriptor_at(position, types ^ 1).is_err());
         for forged in [0, 1, position + 1, position + 8, position - 16, u64::MAX, 1 << 40] {
             assert!(descriptor_at(forged, types).is_err(), "{forged:#x}");
@@ -306,8 +306,8 @@ mod tests {
     #[test]
     fn no_other_position_leads_to_the_descriptor() {
         let descriptor = descriptor(twice);
-        let (position, types) = (position_of(descriptor).unwrap(), descriptor.types());
-        let image = Image::of_program().unwrap();
+        let (position, types) = (address_of(descriptor).unwrap(), descriptor.types());
+        let image = LoadedImage::of_program().unwrap();
         let positions = image.read_only.iter().flat_map(|part| (part.start.next_multiple_of(8)..part.end).step_by(8));
         let positions = positions.map(|address| (address - image.base) as u64);
         assert!(positions.filter(|forged| descriptor_at(*forged, types).is_ok()).eq([position]));

@@ -12,7 +12,7 @@ use std::{
 
 use foldhash::fast::FixedState;
 
-use super::{Hot, HotKey, Kept, Value, is_current};
+use super::{HotKey, Kept, SharedTier, Value, is_current};
 use crate::cache::stats::PerThread;
 
 const SETS: usize = 256;
@@ -24,7 +24,7 @@ const HEAVIEST: u64 = 2048;
 
 /// The key of a call in the thread-local tier.
 #[derive(Clone, Copy)]
-pub(crate) enum NearKey<'a> {
+pub(crate) enum TierKey<'a> {
     /// The encoded arguments, or their digest.
     Encoded(HotKey<'a>),
     /// The scalar key: the address of the function, the words of the arguments, and a hash of the words.
@@ -37,7 +37,7 @@ enum Name {
     Quick(usize, Box<[u64]>),
 }
 
-impl NearKey<'_> {
+impl TierKey<'_> {
     /// Returns a hash. It needs no secret seed: chosen arguments that collide only displace each other in one small set.
     #[inline]
     fn hash(&self) -> u64 {
@@ -148,7 +148,7 @@ pub(crate) fn thread_ends() -> bool {
 pub(crate) fn get_unless_due<R>(
     cache: u64,
     generation: u64,
-    key: &NearKey<'_>,
+    key: &TierKey<'_>,
     is_due: &mut bool,
     look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
 ) -> Option<R> {
@@ -175,7 +175,7 @@ pub(crate) fn get_unless_due<R>(
 pub(crate) fn get<R>(
     cache: u64,
     generation: u64,
-    key: &NearKey<'_>,
+    key: &TierKey<'_>,
     look: impl FnOnce(&(dyn Any + Send + Sync)) -> Option<R>,
 ) -> Option<R> {
     // The table of a thread that is ending is already destroyed.
@@ -190,7 +190,7 @@ pub(crate) fn get<R>(
 }
 
 /// Keeps an entry, displacing another one if its set is full.
-pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
+pub(super) fn keep(hot: &SharedTier, key: &TierKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
     let Some(value) = Near::of(kept, hot.tier.size) else { return };
     let Kept { generation, until, .. } = *kept;
     let (cache, name) = (hot.id, key.name());
@@ -199,8 +199,8 @@ pub(super) fn keep(hot: &Hot, key: &NearKey<'_>, kept: &Kept, counters: Arc<PerT
         let mut table = table.0.try_borrow_mut().ok()?;
         let table = table.get_or_insert_with(Table::new);
         let by_encoding = match key {
-            NearKey::Encoded(key) => Some(table.hits_by_encoding(key.function)),
-            NearKey::Quick { .. } => None,
+            TierKey::Encoded(key) => Some(table.hits_by_encoding(key.function)),
+            TierKey::Quick { .. } => None,
         };
         table.keep(key, Box::new(Entry { cache, name, value, generation, until, counters, by_encoding }))
     });
@@ -230,7 +230,7 @@ impl Table {
     }
 
     #[inline]
-    fn find(&self, cache: u64, generation: u64, key: &NearKey<'_>) -> Option<&Entry> {
+    fn find(&self, cache: u64, generation: u64, key: &TierKey<'_>) -> Option<&Entry> {
         let hash = key.hash();
         for (known, entry) in self.hashes[set(hash)].iter().zip(&self.entries[set(hash)]) {
             if *known == hash
@@ -247,7 +247,7 @@ impl Table {
 
     /// Stores an entry, and returns the entry that it displaces, if any. It replaces an entry of the same call, or else takes
     /// an empty place. In a full set, the entries are replaced in turn.
-    fn keep(&mut self, key: &NearKey<'_>, entry: Box<Entry>) -> Option<Box<Entry>> {
+    fn keep(&mut self, key: &TierKey<'_>, entry: Box<Entry>) -> Option<Box<Entry>> {
         let hash = key.hash();
         let entries = &mut self.entries[set(hash)];
         let is_same = |there: &Entry| there.cache == entry.cache && key.is(&there.name);

@@ -1,4 +1,4 @@
-//! `Brief`: the part of a record that a hit needs, decoded without the rest.
+//! `RecordSummary`: the part of a record that a hit needs, decoded without the rest.
 
 use serde::{Deserialize, de::Error as _};
 
@@ -12,7 +12,7 @@ use crate::{
 
 /// The part of a [`Record`] that a hit needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Brief {
+pub struct RecordSummary {
     /// The result.
     pub result: ValueRef,
     /// The digest of the code that computed the result.
@@ -21,14 +21,14 @@ pub struct Brief {
     pub written: Timestamp,
 }
 
-impl From<&Record> for Brief {
+impl From<&Record> for RecordSummary {
     fn from(record: &Record) -> Self {
         Self { result: record.result, code: record.function.code, written: record.written }
     }
 }
 
 /// Reads a record's map until all fields of the summary are found. Returns `None` if the record is of a later format.
-pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
+pub(super) fn read(map: &[u8]) -> Result<Option<RecordSummary>, DecodeError> {
     let missing = |field| Err(DecodeError::missing_field(field));
     let mut fields = Deserializer::new(map);
     let (mut format, mut result, mut written) = (None, None, None);
@@ -43,7 +43,7 @@ pub(super) fn read(map: &[u8]) -> Result<Option<Brief>, DecodeError> {
             b"function" => {
                 let code = code(&mut fields)?;
                 let (Some(_), Some(result), Some(written)) = (format, result, written) else { break };
-                return code.map_or_else(|| missing("code"), |code| Ok(Some(Brief { result, code, written })));
+                return code.map_or_else(|| missing("code"), |code| Ok(Some(RecordSummary { result, code, written })));
             }
             _ => fields.skip_unchecked()?,
         }

@@ -10,22 +10,22 @@ use std::{
 
 use crate::{
     call::CallKey,
-    claim::{Then, WaitsHere},
+    claim::{Then, WaiterThreadGuard},
     panics::contain,
     starter,
 };
 
 /// The first and the longest interval between attempts to acquire a lease that another process holds.
-const OFTEN: Duration = Duration::from_millis(10);
-const SELDOM: Duration = Duration::from_millis(250);
+const MIN_POLL: Duration = Duration::from_millis(10);
+const MAX_POLL: Duration = Duration::from_millis(250);
 /// The thread ends after this time without work.
-const KEPT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
-pub(super) struct Heart(Arc<Beats>);
+pub(super) struct RenewalSchedule(Arc<RenewalThread>);
 
 #[derive(Default)]
-struct Beats {
+struct RenewalThread {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -58,14 +58,14 @@ pub(super) struct Wanted {
     due: Duration,
 }
 
-impl Heart {
+impl RenewalSchedule {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
     }
 
-    pub(super) fn keep(&self, key: CallKey, grant: u64, now: Duration, lasts: Duration) {
+    pub(super) fn keep(&self, key: CallKey, grant: u64, now: Duration, ttl: Duration) {
         let mut state = self.lock();
-        state.kept.insert((key, grant), Kept { renewed: now, due: now + lasts / 3, lost: false });
+        state.kept.insert((key, grant), Kept { renewed: now, due: now + ttl / 3, lost: false });
         state.changes += 1;
         self.0.changed.notify_one();
     }
@@ -74,16 +74,16 @@ impl Heart {
         self.lock().kept.remove(&(*key, grant));
     }
 
-    pub(super) fn renewed(&self, key: &CallKey, grant: u64, now: Duration, lasts: Duration) {
+    pub(super) fn renewed(&self, key: &CallKey, grant: u64, now: Duration, ttl: Duration) {
         if let Some(kept) = self.lock().kept.get_mut(&(*key, grant)) {
-            (kept.renewed, kept.due) = (now, now + lasts / 3);
+            (kept.renewed, kept.due) = (now, now + ttl / 3);
         }
     }
 
     /// Schedules another attempt soon for the renewals that are due and failed.
-    pub(super) fn postpone_renewals(&self, now: Duration, lasts: Duration) {
+    pub(super) fn postpone_renewals(&self, now: Duration, ttl: Duration) {
         for kept in self.lock().kept.values_mut().filter(|kept| kept.due <= now) {
-            kept.due = now + lasts / 10;
+            kept.due = now + ttl / 10;
         }
     }
 
@@ -108,20 +108,20 @@ impl Heart {
     }
 
     /// Returns whether another process has acquired the lease, or may have.
-    pub(super) fn is_late(&self, key: &CallKey, grant: u64, now: Duration, lasts: Duration) -> bool {
-        self.lock().kept.get(&(*key, grant)).is_none_or(|kept| kept.lost || now.saturating_sub(kept.renewed) >= lasts)
+    pub(super) fn is_expired(&self, key: &CallKey, grant: u64, now: Duration, ttl: Duration) -> bool {
+        self.lock().kept.get(&(*key, grant)).is_none_or(|kept| kept.lost || now.saturating_sub(kept.renewed) >= ttl)
     }
 
     pub(super) fn want(&self, key: CallKey, then: Then, now: Duration) {
         let mut state = self.lock();
-        let wanted = Wanted { key, then, interval: OFTEN, due: now };
+        let wanted = Wanted { key, then, interval: MIN_POLL, due: now };
         state.later(wanted, now);
         state.changes += 1;
         self.0.changed.notify_one();
     }
 
     pub(super) fn ask_again(&self, mut wanted: Wanted, now: Duration) {
-        wanted.interval = (wanted.interval * 2).min(SELDOM);
+        wanted.interval = (wanted.interval * 2).min(MAX_POLL);
         self.lock().later(wanted, now);
     }
 
@@ -172,9 +172,9 @@ impl State {
     }
 }
 
-impl Beats {
+impl RenewalThread {
     fn go_on(&self, beat: &impl Fn() -> Option<Option<Duration>>) {
-        let _waits = WaitsHere::begin();
+        let _waits = WaiterThreadGuard::begin();
         loop {
             let before = self.lock().changes;
             // The callbacks that receive leases may run arbitrary code.
@@ -187,7 +187,7 @@ impl Beats {
             };
             let Some(next) = next else { return };
             let changed = |state: &mut State| state.changes == before;
-            let waited = self.changed.wait_timeout_while(self.lock(), next.unwrap_or(KEPT), changed);
+            let waited = self.changed.wait_timeout_while(self.lock(), next.unwrap_or(KEEP_ALIVE), changed);
             let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             if next.is_none() && waited.timed_out() {
                 state.beating = false;

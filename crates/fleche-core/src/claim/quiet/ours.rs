@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
-use super::{Ours, ThreadId, this_thread};
+use super::{InternalThreads, ThreadId, this_thread};
 use crate::fork::is_child;
 
-static KNOWN: Mutex<Vec<(ThreadId, Option<Arc<Owed>>)>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Vec<(ThreadId, Option<Arc<PendingReplies>>)>> = Mutex::new(Vec::new());
 
-fn lock() -> MutexGuard<'static, Vec<(ThreadId, Option<Arc<Owed>>)>> {
+fn lock() -> MutexGuard<'static, Vec<(ThreadId, Option<Arc<PendingReplies>>)>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -18,16 +18,16 @@ fn lock() -> MutexGuard<'static, Vec<(ThreadId, Option<Arc<Owed>>)>> {
 /// wait for claims: such a wait is not progress of this process.
 #[derive(Debug)]
 #[must_use = "the wait ends when this is dropped"]
-pub struct WaitsHere(ThreadId);
+pub struct WaiterThreadGuard(ThreadId);
 
-impl WaitsHere {
+impl WaiterThreadGuard {
     /// Begins the wait.
     pub fn begin() -> Self {
         Self(add(None))
     }
 }
 
-impl Drop for WaitsHere {
+impl Drop for WaiterThreadGuard {
     fn drop(&mut self) {
         remove(self.0);
     }
@@ -37,16 +37,16 @@ impl Drop for WaitsHere {
 /// long as any are pending and the other process works on them; otherwise no thread of this process depends on it.
 #[derive(Debug)]
 #[must_use = "the registration ends when this is dropped"]
-pub struct ListensHere(ThreadId);
+pub struct ReaderThreadGuard(ThreadId);
 
-impl ListensHere {
+impl ReaderThreadGuard {
     /// Begins to receive `answers`.
-    pub fn begin(answers: Arc<Owed>) -> Self {
+    pub fn begin(answers: Arc<PendingReplies>) -> Self {
         Self(add(Some(answers)))
     }
 }
 
-impl Drop for ListensHere {
+impl Drop for ReaderThreadGuard {
     fn drop(&mut self) {
         remove(self.0);
     }
@@ -54,16 +54,16 @@ impl Drop for ListensHere {
 
 /// The replies that another process owes to this one.
 #[derive(Debug, Default)]
-pub struct Owed {
+pub struct PendingReplies {
     answers: AtomicUsize,
     rests: AtomicBool,
     waits: AtomicUsize,
 }
 
-impl Owed {
+impl PendingReplies {
     /// Counts a pending reply until the returned guard is dropped.
-    pub fn ask(self: &Arc<Self>) -> Counted {
-        Counted::new(self, |owed| &owed.answers)
+    pub fn ask(self: &Arc<Self>) -> PendingGuard {
+        PendingGuard::new(self, |owed| &owed.answers)
     }
 
     /// Sets whether the work on the replies waits for something.
@@ -72,8 +72,8 @@ impl Owed {
     }
 
     /// Counts a wait of the other process for a claim of this one, until the returned guard is dropped.
-    pub fn wait(self: &Arc<Self>) -> Counted {
-        Counted::new(self, |owed| &owed.waits)
+    pub fn wait(self: &Arc<Self>) -> PendingGuard {
+        PendingGuard::new(self, |owed| &owed.waits)
     }
 
     /// Returns whether the other process works on a reply.
@@ -86,25 +86,25 @@ impl Owed {
 /// A guard that counts until it is dropped.
 #[derive(Debug)]
 #[must_use = "this counts until it is dropped"]
-pub struct Counted {
-    owed: Arc<Owed>,
-    counter: fn(&Owed) -> &AtomicUsize,
+pub struct PendingGuard {
+    owed: Arc<PendingReplies>,
+    counter: fn(&PendingReplies) -> &AtomicUsize,
 }
 
-impl Counted {
-    fn new(owed: &Arc<Owed>, counter: fn(&Owed) -> &AtomicUsize) -> Self {
+impl PendingGuard {
+    fn new(owed: &Arc<PendingReplies>, counter: fn(&PendingReplies) -> &AtomicUsize) -> Self {
         counter(owed).fetch_add(1, SeqCst);
         Self { owed: owed.clone(), counter }
     }
 }
 
-impl Drop for Counted {
+impl Drop for PendingGuard {
     fn drop(&mut self) {
         (self.counter)(&self.owed).fetch_sub(1, SeqCst);
     }
 }
 
-fn add(answers: Option<Arc<Owed>>) -> ThreadId {
+fn add(answers: Option<Arc<PendingReplies>>) -> ThreadId {
     let here = this_thread();
     lock().push((here, answers));
     here
@@ -122,8 +122,8 @@ fn remove(thread: ThreadId) {
 }
 
 /// Returns what is registered now.
-pub(super) fn known() -> Ours {
-    let mut ours = Ours::default();
+pub(super) fn known() -> InternalThreads {
+    let mut ours = InternalThreads::default();
     for (thread, answers) in &*lock() {
         ours.is_owed |= answers.as_ref().is_some_and(|answers| answers.is_worked_on());
         ours.wait_for_nothing.insert(*thread);
@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn receiving_thread_waits_for_pending_replies() {
-        let answers = Arc::new(Owed::default());
-        let listens = ListensHere::begin(answers.clone());
+        let answers = Arc::new(PendingReplies::default());
+        let listens = ReaderThreadGuard::begin(answers.clone());
         let here = this_thread();
         // Threads of other tests may be registered too, but none of them has pending replies.
         let sees = || known().wait_for_nothing.contains(&here).then(|| known().is_owed);
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(sees(), Some(true));
         drop((asked, waits));
         assert_eq!(sees(), Some(false));
-        let waits = WaitsHere::begin();
+        let waits = WaiterThreadGuard::begin();
         drop(waits);
         assert!(sees().is_some());
         drop(listens);

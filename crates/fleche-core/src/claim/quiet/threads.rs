@@ -5,10 +5,10 @@ use std::{cell::OnceCell, fs, path::Path, time::Duration};
 
 use nix::libc;
 
-use super::{Doing, Futex, Rest, Seen, ThreadId, Until};
+use super::{BoundedWait, Futex, ThreadId, ThreadSample, ThreadState, WaitEnd};
 
 /// Returns all threads, or `None` if the system does not report them.
-pub(super) fn seen() -> Option<Vec<Seen>> {
+pub(super) fn seen() -> Option<Vec<ThreadSample>> {
     let (mut threads, process) = (Vec::new(), Process::default());
     for thread in fs::read_dir("/proc/self/task").ok()? {
         let (name, directory) = thread.ok().map(|thread| (thread.file_name(), thread.path()))?;
@@ -23,13 +23,14 @@ pub(super) fn seen() -> Option<Vec<Seen>> {
         let Ok(times) = fs::read_to_string(directory.join("schedstat")) else { continue };
         let nanoseconds = times.split_ascii_whitespace().next()?.parse().ok()?;
         let (mut doing, futex) = doing(&call, &process);
-        let rests = rests(&call).filter(|_| matches!(doing, Doing::Idle | Doing::ParkedForATime | Doing::Parked));
+        let rests = rests(&call)
+            .filter(|_| matches!(doing, ThreadState::Idle | ThreadState::ParkedForATime | ThreadState::Parked));
         // A stopped thread is continued by another process, so it is not blocked.
-        if doing != Doing::Busy && !sleeps(&directory) {
-            doing = Doing::Busy;
+        if doing != ThreadState::Busy && !sleeps(&directory) {
+            doing = ThreadState::Busy;
         }
         let worked = Duration::from_nanos(nanoseconds);
-        threads.push(Seen { id, doing, futex, worked, rests });
+        threads.push(ThreadSample { id, doing, futex, worked, rests });
     }
     Some(threads)
 }
@@ -53,24 +54,24 @@ fn words(call: &str) -> Option<(libc::c_long, Vec<usize>)> {
 
 /// Returns the thread's state, from its system call's number and arguments. A wait that another process can end counts
 /// as work.
-fn doing(call: &str, process: &Process) -> (Doing, Option<Futex>) {
+fn doing(call: &str, process: &Process) -> (ThreadState, Option<Futex>) {
     let (number, arguments) = words(call).unzip();
     let (Some(number), Some([first, second, third, fourth, ..])) = (number, arguments.as_deref()) else {
-        return (Doing::Busy, None);
+        return (ThreadState::Busy, None);
     };
     match number {
         libc::SYS_futex if process.ends_here(*first, *second) => {
             #[allow(clippy::cast_possible_truncation)] // Futexes are of 32 bits.
             let futex = Futex { address: *first, expected: *third as u32 };
             // futex(2): the fourth argument of a wait is its timeout; without one the wait is unbounded.
-            (if *fourth == 0 { Doing::Parked } else { Doing::ParkedForATime }, Some(futex))
+            (if *fourth == 0 { ThreadState::Parked } else { ThreadState::ParkedForATime }, Some(futex))
         }
-        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => (Doing::Idle, None),
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => (ThreadState::Idle, None),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_epoll_wait if process.wakes_itself(*first) => (Doing::Idle, None),
-        libc::SYS_epoll_pwait if process.wakes_itself(*first) => (Doing::Idle, None),
+        libc::SYS_epoll_wait if process.wakes_itself(*first) => (ThreadState::Idle, None),
+        libc::SYS_epoll_pwait if process.wakes_itself(*first) => (ThreadState::Idle, None),
         // Files, sockets, pipes, terminals, file locks, other processes: another process may end the wait.
-        _ => (Doing::Busy, None),
+        _ => (ThreadState::Busy, None),
     }
 }
 
@@ -117,21 +118,21 @@ fn mapping(maps: &str, address: usize) -> Option<(usize, &str)> {
 }
 
 /// Returns the rest of a thread in this system call: a wait with a timeout, or for the end of another thread.
-fn rests(call: &str) -> Option<Rest> {
+fn rests(call: &str) -> Option<BoundedWait> {
     let (number, arguments) = words(call)?;
     let &[_, second, third, fourth, _, _, stack, _] = &arguments[..] else { return None };
     let until = match number {
         // Joining a thread waits, without the private flag, until the futex no longer has the thread's id.
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // Thread ids are of 32 bits.
-        libc::SYS_futex if fourth == 0 && second & PRIVATE == 0 => Until::EndOf(third as u32 as ThreadId),
-        libc::SYS_futex if fourth != 0 => Until::Timeout,
-        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Until::Timeout,
+        libc::SYS_futex if fourth == 0 && second & PRIVATE == 0 => WaitEnd::EndOf(third as u32 as ThreadId),
+        libc::SYS_futex if fourth != 0 => WaitEnd::Timeout,
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => WaitEnd::Timeout,
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_epoll_wait if has_timeout(fourth) => Until::Timeout,
-        libc::SYS_epoll_pwait if has_timeout(fourth) => Until::Timeout,
+        libc::SYS_epoll_wait if has_timeout(fourth) => WaitEnd::Timeout,
+        libc::SYS_epoll_pwait if has_timeout(fourth) => WaitEnd::Timeout,
         _ => return None,
     };
-    Some(Rest { until, stack })
+    Some(BoundedWait { until, stack })
 }
 
 /// Returns whether the timeout in milliseconds of `epoll_wait` is one: negative numbers mean none.
@@ -142,7 +143,7 @@ fn has_timeout(argument: usize) -> bool {
 
 /// Returns whether the thread, which was seen at this rest, may hold the lock with this futex: its stack has a pointer
 /// to the lock. If the thread has changed since then, the next sample shows what it does; until then it may.
-pub(super) fn may_hold(thread: ThreadId, rest: Rest, futex: usize) -> bool {
+pub(super) fn may_hold(thread: ThreadId, rest: BoundedWait, futex: usize) -> bool {
     let call = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
     rests(&call) != Some(rest) || stack_has_pointer_to(futex, rest.stack)
 }
@@ -188,10 +189,10 @@ mod tests {
         // Threads of other tests may end during a sample.
         let all = || iter::repeat_with(seen).flatten().next().unwrap();
         let find = |id| all().into_iter().find(|thread| thread.id == id).unwrap().doing;
-        while find(id) != Doing::Parked {
+        while find(id) != ThreadState::Parked {
             thread::yield_now();
         }
-        assert_eq!(find(this_thread()), Doing::Busy);
+        assert_eq!(find(this_thread()), ThreadState::Busy);
         drop(told);
         waits.join().unwrap();
     }
@@ -199,13 +200,16 @@ mod tests {
     #[test]
     fn system_calls_are_classified() {
         let doing = |call: &str| super::doing(call, &Process::default()).0;
-        assert_eq!(doing("running"), Doing::Busy);
-        assert_eq!(doing("-1 0x7ffe 0x7f"), Doing::Busy);
-        assert_eq!(doing(&format!("{} 0x1 0x80 0x2 0x0 0x0 0x0 0x1 0x1", libc::SYS_futex)), Doing::Parked);
-        assert_eq!(doing(&format!("{} 0x1 0x89 0x2 0x7f5 0x0 0x1 0x1 0x1", libc::SYS_futex)), Doing::ParkedForATime);
-        assert_eq!(doing(&format!("{} 0x0 0x0 0x7f5 0x7f5 0x0 0x1", libc::SYS_clock_nanosleep)), Doing::Idle);
+        assert_eq!(doing("running"), ThreadState::Busy);
+        assert_eq!(doing("-1 0x7ffe 0x7f"), ThreadState::Busy);
+        assert_eq!(doing(&format!("{} 0x1 0x80 0x2 0x0 0x0 0x0 0x1 0x1", libc::SYS_futex)), ThreadState::Parked);
+        assert_eq!(
+            doing(&format!("{} 0x1 0x89 0x2 0x7f5 0x0 0x1 0x1 0x1", libc::SYS_futex)),
+            ThreadState::ParkedForATime
+        );
+        assert_eq!(doing(&format!("{} 0x0 0x0 0x7f5 0x7f5 0x0 0x1", libc::SYS_clock_nanosleep)), ThreadState::Idle);
         for number in [libc::SYS_read, libc::SYS_poll, libc::SYS_accept, libc::SYS_rt_sigtimedwait, libc::SYS_wait4] {
-            assert_eq!(doing(&format!("{number} 0x0 0x2 0x1 0x0 0x0 0x0 0x1 0x1")), Doing::Busy);
+            assert_eq!(doing(&format!("{number} 0x0 0x2 0x1 0x0 0x0 0x0 0x1 0x1")), ThreadState::Busy);
         }
     }
 
@@ -223,14 +227,14 @@ mod tests {
         let places = unsafe {
             let of_file = |file: &File, flags| mmap(None, length, rights, flags, file.as_fd(), 0).unwrap();
             [
-                (mmap_anonymous(None, length, rights, MapFlags::MAP_SHARED).unwrap(), Doing::Busy),
-                (of_file(&file, MapFlags::MAP_SHARED), Doing::Busy),
-                (mmap_anonymous(None, length, rights, MapFlags::MAP_PRIVATE).unwrap(), Doing::Parked),
+                (mmap_anonymous(None, length, rights, MapFlags::MAP_SHARED).unwrap(), ThreadState::Busy),
+                (of_file(&file, MapFlags::MAP_SHARED), ThreadState::Busy),
+                (mmap_anonymous(None, length, rights, MapFlags::MAP_PRIVATE).unwrap(), ThreadState::Parked),
             ]
         };
         for (place, expected) in places {
             let call = |operation| format!("{} {place:p} {operation:#x} 0x2 0x0 0x0 0x1 0x1 0x1", libc::SYS_futex);
-            assert_eq!(doing(&call(0x189), &Process::default()).0, Doing::Parked);
+            assert_eq!(doing(&call(0x189), &Process::default()).0, ThreadState::Parked);
             assert_eq!(doing(&call(0x109), &Process::default()).0, expected);
         }
     }
@@ -248,9 +252,9 @@ mod tests {
         let call = format!("{} {:#x} 0x7f 0x400 0x0 0x0 0x8 0x1 0x1", libc::SYS_epoll_pwait, epoll.0.as_raw_fd());
         let (waker, (reader, _writer)) = (EventFd::new().unwrap(), std::io::pipe().unwrap());
         epoll.add(&waker, EpollEvent::empty()).unwrap();
-        assert_eq!(doing(&call, &Process::default()).0, Doing::Idle);
+        assert_eq!(doing(&call, &Process::default()).0, ThreadState::Idle);
         epoll.add(&reader, EpollEvent::empty()).unwrap();
-        assert_eq!(doing(&call, &Process::default()).0, Doing::Busy);
+        assert_eq!(doing(&call, &Process::default()).0, ThreadState::Busy);
     }
 
     #[test]
@@ -259,11 +263,11 @@ mod tests {
             let call = format!("{number} 0x1 {second:#x} {third:#x} {fourth:#x} 0x5 0x6 0x7f00 0x8");
             rests(&call).map(|rest| (rest.until, rest.stack))
         };
-        assert_eq!(rests(libc::SYS_clock_nanosleep, 0, 0, 0), Some((Until::Timeout, 0x7f00)));
-        assert_eq!(rests(libc::SYS_futex, 0x89, 0, 0x7f5), Some((Until::Timeout, 0x7f00)));
-        assert_eq!(rests(libc::SYS_futex, 0x109, 7, 0), Some((Until::EndOf(7), 0x7f00)));
+        assert_eq!(rests(libc::SYS_clock_nanosleep, 0, 0, 0), Some((WaitEnd::Timeout, 0x7f00)));
+        assert_eq!(rests(libc::SYS_futex, 0x89, 0, 0x7f5), Some((WaitEnd::Timeout, 0x7f00)));
+        assert_eq!(rests(libc::SYS_futex, 0x109, 7, 0), Some((WaitEnd::EndOf(7), 0x7f00)));
         assert_eq!(rests(libc::SYS_futex, 0x89, 7, 0), None);
-        assert_eq!(rests(libc::SYS_epoll_pwait, 0, 0, 1000), Some((Until::Timeout, 0x7f00)));
+        assert_eq!(rests(libc::SYS_epoll_pwait, 0, 0, 1000), Some((WaitEnd::Timeout, 0x7f00)));
         assert_eq!(rests(libc::SYS_epoll_pwait, 0, 0, u32::MAX), None);
         assert_eq!(super::rests("running"), None);
     }

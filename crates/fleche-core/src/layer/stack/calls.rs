@@ -2,7 +2,7 @@
 
 use super::{Stack, StackConfig, fill};
 use crate::{
-    call::{Brief, CallKey, Record},
+    call::{CallKey, Record, RecordSummary},
     claim::{Claim, Owner},
     digest::DigestPrefix,
     error::Result,
@@ -33,9 +33,9 @@ impl<S: CallStore> CallStore for Stack<S> {
         Ok(None)
     }
 
-    fn brief(&self, key: &CallKey) -> Result<Option<Brief>> {
-        match self.parts().0.brief(key)? {
-            None => Ok(self.get(key)?.as_ref().map(Brief::from)),
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        match self.parts().0.summary(key)? {
+            None => Ok(self.get(key)?.as_ref().map(RecordSummary::from)),
             found => Ok(found),
         }
     }

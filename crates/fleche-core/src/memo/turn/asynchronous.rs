@@ -7,47 +7,47 @@ use std::{
     time::Instant,
 };
 
-use super::{Asked, Found, Right, Turn, Verdict, Vigil, Wanted, arriving, claim, deadline};
+use super::{Asked, ComputePermit, Decision, Found, PendingCall, Wait, WaitOutcome, arriving, claim, deadline};
 use crate::{
-    alarm::{self, Alarm},
+    alarm::{self, Timer},
     cache::Operation,
-    claim::{Boarded, End, Flight, Flights, Leader, board, noting},
+    claim::{End, Flight, Flights, Leader, Role, join_call, noting},
     memo::{
         asynchronous::{ask_off_thread, fetch_off_thread, hit_of_replaced_off_thread},
         events::Missing,
     },
 };
 
-/// Like [`take_turn`](super::take_turn), from within the bodies of these in-flight calls.
-pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
-    wanted: Wanted<'_, T>,
+/// Like [`single_flight`](super::single_flight), from within the bodies of these in-flight calls.
+pub(in crate::memo) async fn single_flight_async<T: Send + Sync + 'static>(
+    wanted: PendingCall<'_, T>,
     from: &Flights,
-) -> Turn<T> {
-    let Some(until) = deadline(wanted.function) else { return Turn::Alone };
+) -> Decision<T> {
+    let Some(until) = deadline(wanted.function) else { return Decision::Alone };
     let mut has_waited = false;
     loop {
-        match board(wanted.route(), from) {
-            Boarded::Leads(leader) => {
+        match join_call(wanted.route(), from) {
+            Role::Leads(leader) => {
                 let flight = leader.flight().clone();
                 return polled(&flight, lead(wanted, leader, from, until, has_waited)).await;
             }
-            Boarded::Circular => {
+            Role::Cycle => {
                 wanted.cache.counters().circle();
-                return Turn::Alone;
+                return Decision::Alone;
             }
-            Boarded::Waits(flight) => {
-                let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
+            Role::Waits(flight) => {
+                let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), from, until);
                 vigil.for_flight(flight.flight());
                 has_waited = true;
                 match keep(&mut vigil, |context| flight.poll(context.waker()).map_or(Poll::Pending, Poll::Ready)).await
                 {
-                    Verdict::Came(End::Landed(cargo)) => {
+                    WaitOutcome::Ready(End::Completed(cargo)) => {
                         if let Some(value) = wanted.unload(&cargo) {
-                            return Turn::Theirs(value, false);
+                            return Decision::Theirs(value, false);
                         }
                     }
-                    Verdict::Came(End::Abandoned) => {}
-                    Verdict::GoAhead => return Turn::Alone,
+                    WaitOutcome::Ready(End::Abandoned) => {}
+                    WaitOutcome::Proceed => return Decision::Alone,
                 }
             }
         }
@@ -55,25 +55,25 @@ pub(in crate::memo) async fn take_turn_async<T: Send + Sync + 'static>(
 }
 
 async fn lead<T: Send + Sync + 'static>(
-    wanted: Wanted<'_, T>,
+    wanted: PendingCall<'_, T>,
     mut leader: Leader,
     from: &Flights,
     until: Option<Instant>,
     mut has_waited: bool,
-) -> Turn<T> {
+) -> Decision<T> {
     let key = wanted.key;
     let claim = ask_off_thread(wanted.cache, Operation::Claim, move |cache| claim(cache, &key)).await;
     let others = match wanted.asked(&leader, claim) {
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
-            let mut vigil = Vigil::begin(wanted.function, wanted.cache, wanted.route(), from, until);
+            let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), from, until);
             vigil.for_claim();
             has_waited = true;
             let mut arriving = arriving(taken);
             leader.seek(true);
             match keep(&mut vigil, |context| Pin::new(&mut arriving).poll(context)).await {
-                Verdict::Came(arrived) => wanted.arrived(&leader, arrived),
-                Verdict::GoAhead => leader.go_without(),
+                WaitOutcome::Ready(arrived) => wanted.arrived(&leader, arrived),
+                WaitOutcome::Proceed => leader.proceed_unclaimed(),
             }
             leader.seek(false);
             true
@@ -81,17 +81,17 @@ async fn lead<T: Send + Sync + 'static>(
     };
     let mut missing = wanted.missing;
     if wanted.may_be_there(others) {
-        let Wanted { function, codec, cache, .. } = wanted;
+        let PendingCall { function, codec, cache, .. } = wanted;
         let fetched = fetch_off_thread(function, cache, key).await;
         (leader, missing) = match wanted.find(leader, fetched) {
-            Found::Value(value) => return Turn::Theirs(value, true),
+            Found::Value(value) => return Decision::Theirs(value, true),
             Found::Missing(leader, unfit @ Missing::Unfit(_)) => {
                 let replaced = match wanted.rerun {
                     Some(_) => None,
                     None => hit_of_replaced_off_thread(function, codec, cache, key).await,
                 };
                 match wanted.find_replaced(leader, replaced) {
-                    Ok(value) => return Turn::Theirs(value, true),
+                    Ok(value) => return Decision::Theirs(value, true),
                     Err(leader) => (leader, unfit),
                 }
             }
@@ -101,7 +101,7 @@ async fn lead<T: Send + Sync + 'static>(
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Turn::Mine(Right(leader), missing)
+    Decision::Mine(ComputePermit(leader), missing)
 }
 
 /// Wraps the future that leads the in-flight call, so that waiters see whether it is polled.
@@ -123,37 +123,37 @@ pub(in crate::memo) async fn polled<F: Future>(flight: &Flight, future: F) -> F:
     output
 }
 
-fn alarm_at(at: Instant, context: &Context<'_>) -> (Instant, Waker, Alarm) {
+fn timer_at(at: Instant, context: &Context<'_>) -> (Instant, Waker, Timer) {
     (at, context.waker().clone(), alarm::set(at, context.waker()))
 }
 
-/// Like [`Vigil::keep`], for a wait that is polled.
-async fn keep<R>(vigil: &mut Vigil<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Verdict<R> {
-    let mut next: Option<(Instant, Waker, Alarm)> = None;
+/// Like [`Wait::keep`], for a wait that is polled.
+async fn keep<R>(vigil: &mut Wait<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> WaitOutcome<R> {
+    let mut next: Option<(Instant, Waker, Timer)> = None;
     poll_fn(|context| {
         if let Poll::Ready(come) = poll(context) {
-            return Poll::Ready(Verdict::Came(come));
+            return Poll::Ready(WaitOutcome::Ready(come));
         }
         if vigil.is_held_by(context.waker()) {
-            return Poll::Ready(Verdict::GoAhead);
+            return Poll::Ready(WaitOutcome::Proceed);
         }
         loop {
             match &next {
                 Some((at, ..)) if *at <= Instant::now() => {
                     if vigil.is_over() {
-                        return Poll::Ready(Verdict::GoAhead);
+                        return Poll::Ready(WaitOutcome::Proceed);
                     }
                     next = None;
                 }
                 Some((at, waker, _)) => {
                     // The future may have moved to another task.
                     if !waker.will_wake(context.waker()) {
-                        next = Some(alarm_at(*at, context));
+                        next = Some(timer_at(*at, context));
                     }
                     return Poll::Pending;
                 }
                 None => match vigil.next_look() {
-                    Some(at) => next = Some(alarm_at(at, context)),
+                    Some(at) => next = Some(timer_at(at, context)),
                     None => return Poll::Pending,
                 },
             }

@@ -11,11 +11,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::super::{attempt::attempt, events::TARGET};
+use super::super::{attempt::catch_store_panic, events::TARGET};
 use crate::{
     cache::{Cache, Operation},
     call::CallKey,
-    claim::{Flight, Owner, Published, Route, Sight, Stall, Unpolled, WaitsHere, look, look_for_stall},
+    claim::{
+        CallId, CycleCheck, DeadlockCheck, Flight, Owner, PublishedWait, Unpolled, WaiterThreadGuard, find_deadlock,
+        look,
+    },
     function::Function,
 };
 
@@ -40,11 +43,11 @@ const UNSEEN: Duration = Duration::from_secs(1);
 const KEY_DIGITS: usize = 12;
 
 /// A wait for a call that another caller computes.
-pub(super) struct Vigil<'a> {
+pub(super) struct Wait<'a> {
     function: &'static Function,
     cache: &'a Cache,
-    route: Route,
-    published: Published,
+    route: CallId,
+    published: PublishedWait,
     begun: Instant,
     until: Option<Instant>,
     /// The time since which it has been impossible to rule out a cycle.
@@ -65,24 +68,24 @@ pub(super) struct Vigil<'a> {
 }
 
 /// The end of a wait.
-pub(super) enum Verdict<R> {
+pub(super) enum WaitOutcome<R> {
     /// The awaited result or claim.
-    Came(R),
+    Ready(R),
     /// The wait timed out or would not end. The waiter computes the call itself.
-    GoAhead,
+    Proceed,
 }
 
-impl<'a> Vigil<'a> {
+impl<'a> Wait<'a> {
     /// Begins a wait for the call from within the bodies of these in-flight calls.
     pub(super) fn begin(
         function: &'static Function,
         cache: &'a Cache,
-        route: Route,
+        route: CallId,
         from: &[Arc<Flight>],
         until: Option<Instant>,
     ) -> Self {
         cache.counters().wait();
-        let published = Published::new(route, from);
+        let published = PublishedWait::new(route, from);
         Self {
             function,
             cache,
@@ -126,7 +129,7 @@ impl<'a> Vigil<'a> {
     }
 
     fn owner(&self, key: &CallKey) -> Option<Owner> {
-        self.cache.ask(Operation::Claim, || attempt(|| self.cache.calls().owner(key))).ok().flatten()
+        self.cache.ask(Operation::Claim, || catch_store_panic(|| self.cache.calls().owner(key))).ok().flatten()
     }
 
     /// Returns when the wait must next be interrupted for a check, if at all.
@@ -160,12 +163,12 @@ impl<'a> Vigil<'a> {
             return false;
         }
         let circle = match look(&self.published.own(), self.route.key, |key: &_| self.owner(key)) {
-            Sight::Clear if !self.published.hides() => {
+            CycleCheck::Clear if !self.published.hides() => {
                 self.unseen = None;
                 false
             }
-            Sight::Circle => true,
-            Sight::Clear | Sight::Theirs | Sight::Hidden => {
+            CycleCheck::Circle => true,
+            CycleCheck::Clear | CycleCheck::Theirs | CycleCheck::Hidden => {
                 now.duration_since(*self.unseen.get_or_insert(now)) >= UNSEEN
             }
         };
@@ -208,7 +211,7 @@ impl<'a> Vigil<'a> {
     fn tell_that_it_takes_long(&self) {
         let (function, waited) = (self.function.name(), self.begun.elapsed().as_secs());
         let key: String = self.route.key.to_string().chars().take(KEY_DIGITS).collect();
-        let here = self.flight.as_ref().filter(|flight| !flight.seeks_claim());
+        let here = self.flight.as_ref().filter(|flight| !flight.is_awaiting_claim());
         let by = match here {
             Some(flight) => computed_here(flight),
             None => match self.owner(&self.route.key) {
@@ -229,8 +232,12 @@ impl<'a> Vigil<'a> {
 
     /// Blocks this thread, which waits for the in-flight call or leads it and waits for its claim. `wait` blocks until the awaited
     /// result or claim is there, or until the given time.
-    pub(super) fn keep<R>(&mut self, flight: &Arc<Flight>, wait: impl Fn(Option<Instant>) -> Option<R>) -> Verdict<R> {
-        let _waits = WaitsHere::begin();
+    pub(super) fn keep<R>(
+        &mut self,
+        flight: &Arc<Flight>,
+        wait: impl Fn(Option<Instant>) -> Option<R>,
+    ) -> WaitOutcome<R> {
+        let _waits = WaiterThreadGuard::begin();
         self.unpolled_for = UNPOLLED_BY_OTHERS;
         // All stack frames of the caller are above this variable.
         let above = 0_u8;
@@ -239,20 +246,20 @@ impl<'a> Vigil<'a> {
         let mut presumed = None;
         loop {
             if let Some(come) = wait(Some(self.next_look().map_or(still, |look| look.min(still)))) {
-                return Verdict::Came(come);
+                return WaitOutcome::Ready(come);
             }
             if self.is_over() {
-                return Verdict::GoAhead;
+                return WaitOutcome::Proceed;
             }
             let now = Instant::now();
             if now >= still {
-                match look_for_stall(flight, stack, |key| self.owner(key)) {
-                    Stall::Yes => {
+                match find_deadlock(flight, stack, |key| self.owner(key)) {
+                    DeadlockCheck::Yes => {
                         self.cache.counters().circle();
-                        return Verdict::GoAhead;
+                        return WaitOutcome::Proceed;
                     }
-                    Stall::Perhaps(published) => presumed = presumed.or(Some(published)),
-                    Stall::No => presumed = None,
+                    DeadlockCheck::Perhaps(published) => presumed = presumed.or(Some(published)),
+                    DeadlockCheck::No => presumed = None,
                 }
                 still = now + STILL / 2;
             }
@@ -285,11 +292,11 @@ fn long_wait() -> Duration {
 }
 
 /// Sets after which time waits are logged as warnings, instead of after a minute. For tests.
-pub fn tell_waits_of(time: Duration) {
+pub fn set_long_wait(time: Duration) {
     LONG_WAIT.store(time.as_millis().try_into().unwrap_or(u64::MAX), Relaxed);
 }
 
-impl Drop for Vigil<'_> {
+impl Drop for Wait<'_> {
     fn drop(&mut self) {
         self.cache.counters().waited(self.begun.elapsed());
     }

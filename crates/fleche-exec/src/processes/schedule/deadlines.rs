@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{JobError, starter};
 
-use super::{Ended, Schedule, State};
+use super::{Ended, Scheduler, State};
 use crate::processes::hand::THREAD;
 
 /// The deadlines of tasks, with the workers that run them.
@@ -28,7 +28,7 @@ impl Deadlines {
     }
 }
 
-impl Schedule {
+impl Scheduler {
     /// Adds a deadline at which the task of this worker is ended.
     pub(super) fn watch(self: &Arc<Self>, state: &mut State, deadline: Instant, worker: u64, task: u64) {
         state.deadlines.workers.insert((deadline, task), worker);
@@ -50,7 +50,7 @@ impl Schedule {
         self.due.notify_one();
         if !state.deadlines.watched {
             let schedule = self.clone();
-            let started = starter::spawn(THREAD, move || schedule.keep_time());
+            let started = starter::spawn(THREAD, move || schedule.run_timer());
             state.deadlines.watched = started.is_ok();
             if let Err(error) = started {
                 fleche_core::log::error!(%error, "cannot start the thread that enforces timeouts; tasks may run longer");
@@ -78,7 +78,7 @@ impl Schedule {
     }
 
     /// Ends tasks that have timed out and checks the workers, until no deadline and no check is left.
-    fn keep_time(self: &Arc<Self>) {
+    fn run_timer(self: &Arc<Self>) {
         let mut state = self.lock();
         while let Some(next) = state.deadlines.next() {
             let now = Instant::now();
@@ -89,7 +89,7 @@ impl Schedule {
             if state.deadlines.look.take_if(|look| *look <= now).is_some() {
                 self.dispatch(state, Ended::default());
             } else {
-                self.end_the_first(state);
+                self.time_out_first(state);
             }
             state = self.lock();
         }
@@ -97,7 +97,7 @@ impl Schedule {
     }
 
     /// Ends the task with the earliest deadline.
-    fn end_the_first(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    fn time_out_first(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let mut ended = Ended::default();
         if let Some(((_, task), worker)) = state.deadlines.workers.pop_first()
             && let Some(hand) = state.hands.iter_mut().find(|hand| hand.id == worker)

@@ -7,20 +7,20 @@ use std::{
 
 use fleche_core::{
     JobError,
-    job::Recall,
+    job::CancelHook,
     waiting::{JobId, blocking},
 };
 
-use super::{Ended, Schedule, State};
-use crate::processes::hand::Back;
+use super::{Ended, Scheduler, State};
+use crate::processes::hand::ReturnedTasks;
 
 /// The time limit for a revoked task to come back. A worker that does not answer, for example a stopped one, keeps its
 /// task.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Schedule {
+impl Scheduler {
     /// Queues or ends the tasks that a worker has returned or left behind.
-    pub(super) fn come_back(&self, state: &mut State, back: Back, ended: &mut Ended) {
+    pub(super) fn requeue_returned(&self, state: &mut State, back: ReturnedTasks, ended: &mut Ended) {
         ended.add(back.cancelled, &JobError::Cancelled);
         back.rest.into_iter().rev().for_each(|task| state.waiting.push_front(task.anew()));
         state.recalled.extend(back.recalled.into_iter().map(crate::processes::waiting::Waiting::anew));
@@ -30,18 +30,18 @@ impl Schedule {
 
     /// Waits until the task of this job can no longer start. Returns `false` if it has started, or if its worker does
     /// not answer.
-    fn await_recalled(&self, job: JobId) -> bool {
-        let until = Instant::now() + PATIENCE;
+    fn await_revocation(&self, job: JobId) -> bool {
+        let until = Instant::now() + REVOKE_TIMEOUT;
         let mut state = self.lock();
         loop {
             match state.hands.iter_mut().find_map(|hand| hand.recall(job)) {
-                None => return take_aside(&mut state, job),
+                None => return take_revoked(&mut state, job),
                 Some(false) => return false,
                 Some(true) => {}
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.hands.iter_mut().for_each(|hand| hand.forget_recall(job));
+                state.hands.iter_mut().for_each(|hand| hand.abandon_revocation(job));
                 return false;
             }
             state = self.recalled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -49,9 +49,9 @@ impl Schedule {
     }
 }
 
-impl Recall for Schedule {
+impl CancelHook for Scheduler {
     fn recall(&self, job: JobId) -> bool {
-        blocking(|| self.await_recalled(job))
+        blocking(|| self.await_revocation(job))
     }
 
     fn cancelled(self: Arc<Self>, job: JobId) {
@@ -67,7 +67,7 @@ impl Recall for Schedule {
 }
 
 /// Returns whether the task of this job is revoked. Revokes it if it is queued.
-fn take_aside(state: &mut State, job: JobId) -> bool {
+fn take_revoked(state: &mut State, job: JobId) -> bool {
     if state.recalled.iter().any(|task| task.reply.is_of(job)) {
         return true;
     }

@@ -10,26 +10,26 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{CallKey, JobError, encoding};
 
-use super::{Ended, Schedule, State};
+use super::{Ended, Scheduler, State};
 use crate::processes::{
     frame::{self, Frame},
-    rights::Rights,
+    rights::ClaimPermits,
 };
 
 /// The number of consecutive workers with the same environment that must fail to start before the tasks that wait for
 /// such a worker are refused.
-const STILLBORN: usize = 3;
+const MAX_FAILED_STARTS: usize = 3;
 
-impl Schedule {
+impl Scheduler {
     /// Notes that a worker runs the same program as the pool.
     pub(in crate::processes) fn ready(&self, worker: u64) {
-        let State { hands, stillborn, .. } = &mut *self.lock();
+        let State { hands, failed_starts, .. } = &mut *self.lock();
         if let Some(hand) = hands.iter().find(|hand| hand.id == worker) {
-            stillborn.remove(hand.env());
+            failed_starts.remove(hand.env());
         }
     }
 
-    pub(in crate::processes) fn started(self: &Arc<Self>, worker: u64, number: u64, rights: &Rights) {
+    pub(in crate::processes) fn started(self: &Arc<Self>, worker: u64, number: u64, rights: &ClaimPermits) {
         let mut state = self.lock();
         state.stats.started += 1;
         let Some(hand) = state.hands.iter_mut().find(|hand| hand.id == worker) else { return };
@@ -57,7 +57,7 @@ impl Schedule {
     pub(in crate::processes) fn resumed(&self, worker: u64) {
         let mut state = self.lock();
         let State { hands, free, stand_ins, .. } = &mut *state;
-        stand_ins.one_goes_on();
+        stand_ins.worker_resumed();
         if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
             free.take_cores(hand.resume());
         }
@@ -81,22 +81,22 @@ impl Schedule {
         self.dispatch(state, Ended::default());
         if let Some((task, _)) = task {
             if let (Some(binding), Ok(counted)) = (&task.binding, encoding::from_slice(&frame.part(1))) {
-                binding.cache().count_elsewhere(&counted);
+                binding.cache().merge_stats(&counted);
             }
             self.end(task, outcome);
         }
     }
 
-    pub(in crate::processes) fn taken_back(self: &Arc<Self>, worker: u64, asked: u64, numbers: &[u64]) {
+    pub(in crate::processes) fn revoked(self: &Arc<Self>, worker: u64, asked: u64, numbers: &[u64]) {
         let mut state = self.lock();
         let mut ended = Ended::default();
         let State { hands, free, .. } = &mut *state;
         if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
-            let back = hand.taken_back(asked, numbers);
+            let back = hand.revoked(asked, numbers);
             if let Some(mut grant) = hand.grant_back() {
                 free.give_back(&mut grant);
             }
-            self.come_back(&mut state, back, &mut ended);
+            self.requeue_returned(&mut state, back, &mut ended);
         }
         self.dispatch(state, ended);
     }
@@ -117,7 +117,7 @@ impl Schedule {
         let env = hand.env().clone();
         let mut left = hand.into_left();
         state.free.give_back(&mut left.grant);
-        self.come_back(&mut state, left.back, &mut ended);
+        self.requeue_returned(&mut state, left.back, &mut ended);
         for mut task in left.started {
             if !killed && task.wants.retries > 0 {
                 task.wants.retries -= 1;
@@ -129,10 +129,10 @@ impl Schedule {
             }
         }
         if !ready && !killed {
-            let count = state.stillborn.entry(env.clone()).or_default();
+            let count = state.failed_starts.entry(env.clone()).or_default();
             *count += 1;
-            if *count >= STILLBORN {
-                state.stillborn.remove(&env);
+            if *count >= MAX_FAILED_STARTS {
+                state.failed_starts.remove(&env);
                 let with = if env.is_some() { " with the variables in `env`" } else { "" };
                 let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
                 let why =

@@ -57,7 +57,7 @@ impl Bindings {
         }
         if let Some(known) = self.known.get(bytes) {
             // What was evicted between two tasks must not be served from the hot tier.
-            known.binding.cache().cool();
+            known.binding.cache().invalidate_hot();
             return Ok(Some(known.clone()));
         }
         let sent: SentBinding = encoding::from_slice(bytes)?;

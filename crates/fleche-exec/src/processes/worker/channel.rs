@@ -15,13 +15,13 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Result,
-    claim::{ListensHere, Owed},
+    claim::{PendingReplies, ReaderThreadGuard},
     encoding, starter,
 };
 
 use crate::processes::{
     frame::{self, Frame, Kind},
-    pieces::{PIECE, Pieces},
+    pieces::{CHUNK, Chunks},
     stores::{Operation, backend, timed_out},
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Channel {
     numbers: AtomicU64,
     waiting: Mutex<HashMap<u64, SyncSender<Frame>>>,
     /// Counts the answers that the pool works on.
-    owed: Arc<Owed>,
+    owed: Arc<PendingReplies>,
     /// The thread that writes large results while the next bodies run, started when it is first needed.
     behind: Mutex<Option<Behind>>,
 }
@@ -49,7 +49,7 @@ struct Out {
 
 #[derive(Debug)]
 struct Behind {
-    results: SyncSender<Pieces<Vec<u8>>>,
+    results: SyncSender<Chunks<Vec<u8>>>,
     thread: JoinHandle<()>,
 }
 
@@ -66,14 +66,14 @@ impl Channel {
     }
 
     /// Marks this thread as listening to the pool until the guard is dropped.
-    pub(super) fn listen(&self) -> ListensHere {
-        ListensHere::begin(self.owed.clone())
+    pub(super) fn listen(&self) -> ReaderThreadGuard {
+        ReaderThreadGuard::begin(self.owed.clone())
     }
 
     /// Sends the queued frames and then this one.
     pub(super) fn send(&self, kind: Kind, number: u64, parts: &[&[u8]]) -> io::Result<()> {
-        if parts.iter().map(|part| part.len()).sum::<usize>() > PIECE {
-            return self.send_pieces(Pieces::new(self.number(), kind, number, parts.to_vec()));
+        if parts.iter().map(|part| part.len()).sum::<usize>() > CHUNK {
+            return self.send_chunks(Chunks::new(self.number(), kind, number, parts.to_vec()));
         }
         let mut out = self.out();
         let queued = mem::take(&mut out.queued);
@@ -87,22 +87,22 @@ impl Channel {
 
     /// Sends a result. A large one is written while the next bodies run; the next large result waits for it.
     pub(super) fn send_result(self: &Arc<Self>, kind: Kind, number: u64, parts: [Vec<u8>; 3]) -> io::Result<()> {
-        if parts.iter().map(Vec::len).sum::<usize>() <= PIECE {
+        if parts.iter().map(Vec::len).sum::<usize>() <= CHUNK {
             return self.send(kind, number, &parts.each_ref().map(Vec::as_slice));
         }
-        let pieces = Pieces::new(self.number(), kind, number, parts.into());
+        let pieces = Chunks::new(self.number(), kind, number, parts.into());
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         if behind.is_none() {
             *behind = Behind::start(self.clone()).ok();
         }
         match &*behind {
             Some(behind) => behind.results.send(pieces).map_err(|_| io::ErrorKind::BrokenPipe.into()),
-            None => self.send_pieces(pieces),
+            None => self.send_chunks(pieces),
         }
     }
 
     /// Sends a large frame, and lets other threads write between its pieces.
-    fn send_pieces<P: AsRef<[u8]>>(&self, mut pieces: Pieces<P>) -> io::Result<()> {
+    fn send_chunks<P: AsRef<[u8]>>(&self, mut pieces: Chunks<P>) -> io::Result<()> {
         loop {
             // The lock is not fair: without this, the thread that writes large frames would hold it nearly all the
             // time.
@@ -152,10 +152,10 @@ impl Channel {
         let operation = encoding::to_vec(operation)?;
         let parts: [&[u8]; 3] = [&store.to_le_bytes(), &operation, bytes];
         if soon {
-            self.queue(Kind::Tell, 0, &parts);
+            self.queue(Kind::OneWay, 0, &parts);
             return Ok(());
         }
-        self.send(Kind::Tell, 0, &parts).map_err(|error| backend(format!("the pool's process is gone: {error}")))
+        self.send(Kind::OneWay, 0, &parts).map_err(|error| backend(format!("the pool's process is gone: {error}")))
     }
 
     /// Passes an answer to the thread that waits for it.
@@ -185,10 +185,10 @@ impl Channel {
 
 impl Behind {
     fn start(channel: Arc<Channel>) -> io::Result<Self> {
-        let (results, to_write): (_, Receiver<Pieces<Vec<u8>>>) = sync_channel(0);
+        let (results, to_write): (_, Receiver<Chunks<Vec<u8>>>) = sync_channel(0);
         let write = move || {
             for pieces in to_write {
-                if channel.send_pieces(pieces).is_err() {
+                if channel.send_chunks(pieces).is_err() {
                     super::end();
                 }
             }

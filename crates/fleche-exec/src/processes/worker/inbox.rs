@@ -41,7 +41,7 @@ impl Inbox {
 
     /// Removes the task of this number, or all tasks (0), unless they have started. Returns the numbers of removed
     /// tasks.
-    pub(super) fn take_back(&self, asked: u64) -> Vec<u64> {
+    pub(super) fn revoke(&self, asked: u64) -> Vec<u64> {
         let mut state = self.lock();
         let (back, rest): (VecDeque<_>, _) =
             mem::take(&mut state.tasks).into_iter().partition(|task| asked == 0 || task.number == asked);

@@ -2,7 +2,7 @@
 
 use std::{os::fd::AsFd, thread, time::Duration};
 
-use fleche_core::{claim::WaitsHere, starter};
+use fleche_core::{claim::WaiterThreadGuard, starter};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -23,7 +23,7 @@ pub(super) fn watch(pool: Pid) {
         super::end()
     }
     let watch = move || {
-        let _waits = WaitsHere::begin();
+        let _waits = WaiterThreadGuard::begin();
         match died {
             Some(Ok(died)) => {
                 let mut fds = [PollFd::new(died.as_fd(), PollFlags::POLLIN)];

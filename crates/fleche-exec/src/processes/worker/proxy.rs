@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
     claim::{Claim, Held, Owner, Taken, Then},
-    context::calls_within,
+    context::enclosing_calls,
     starter,
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::{channel::Channel, last};
 use crate::processes::{
     frame::Kind,
-    pieces::PIECE,
+    pieces::CHUNK,
     rights::Granted,
     stores::{Operation, decoded, record},
     wire::SentStore,
@@ -53,7 +53,7 @@ macro_rules! proxy {
             /// Sends a write. The pool performs it on a quick store before it reads the worker's next message, so the
             /// worker waits for no answer, and the pool logs a failure.
             fn write(&self, operation: &Operation, bytes: &[u8], last: bool) -> Result<()> {
-                if !self.store.quick || bytes.len() > PIECE / 2 {
+                if !self.store.quick || bytes.len() > CHUNK / 2 {
                     return self.request(operation, bytes).map(drop);
                 }
                 self.channel.tell(self.store.number, operation, bytes, last)
@@ -136,15 +136,15 @@ impl CallStore for ProxyCalls {
     }
 
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        let within = calls_within();
+        let within = enclosing_calls();
         let operation = Operation::Claim(*key, within.clone());
         // Answered on the thread that reads the channel: a caller that waits asks again.
         let granted = self.channel.request(Kind::QuickRequest, self.store.number, &operation, &[])?;
         let asked = Asked { channel: self.channel.clone(), store: self.store.number, key: *key, within };
         Ok(match decoded(granted)? {
-            Granted::Right(number) => Claim::Held(asked.held(number)),
+            Granted::Permit(number) => Claim::Held(asked.held(number)),
             Granted::Taken => Claim::Taken(Box::new(asked)),
-            Granted::Circular => Claim::WithinProcess,
+            Granted::Cycle => Claim::WithinProcess,
         })
     }
 
@@ -175,7 +175,7 @@ struct Asked {
 
 impl Asked {
     fn held(&self, number: u64) -> Arc<dyn Held> {
-        Arc::new(Right { channel: self.channel.clone(), store: self.store, number })
+        Arc::new(ClaimPermit { channel: self.channel.clone(), store: self.store, number })
     }
 
     /// Waits until no other caller holds the claim. Returns `None` if the waits form a cycle.
@@ -183,9 +183,9 @@ impl Asked {
         let operation = Operation::AwaitClaim(self.key, self.within.clone());
         loop {
             match decoded(self.channel.request(Kind::Request, self.store, &operation, &[])?)? {
-                Granted::Right(number) => return Ok(Some(self.held(number))),
+                Granted::Permit(number) => return Ok(Some(self.held(number))),
                 Granted::Taken => {}
-                Granted::Circular => return Ok(None),
+                Granted::Cycle => return Ok(None),
             }
         }
     }
@@ -206,15 +206,15 @@ impl Taken for Asked {
 }
 
 /// A permit that this process holds. Dropping it gives it back.
-struct Right {
+struct ClaimPermit {
     channel: Arc<Channel>,
     store: u64,
     number: u64,
 }
 
-impl Held for Right {}
+impl Held for ClaimPermit {}
 
-impl Drop for Right {
+impl Drop for ClaimPermit {
     fn drop(&mut self) {
         // If the pool is gone, so are its permits.
         let _ = self.channel.tell(self.store, &Operation::Release(self.number), &[], false);

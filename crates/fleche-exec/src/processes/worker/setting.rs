@@ -17,7 +17,7 @@ use nix::{
     unistd::fchdir,
 };
 
-use crate::processes::waiting::Setting;
+use crate::processes::waiting::TaskEnv;
 
 /// Notes the worker's working directory, in which every body begins. Called once, before any body runs.
 pub(super) fn begin() {
@@ -34,7 +34,7 @@ pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobErro
     if setting.is_empty() {
         return body();
     }
-    let setting: Setting = encoding::from_slice(setting)
+    let setting: TaskEnv = encoding::from_slice(setting)
         .map_err(|error| JobError::rejected(format!("the worker cannot decode the task's settings: {error}")))?;
     let refused = |what: String, error: &dyn std::fmt::Display| JobError::rejected(format!("{what}: {error}"));
     if let Some(path) = setting.working_dir {

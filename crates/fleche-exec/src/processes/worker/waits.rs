@@ -7,7 +7,7 @@ use std::{
 
 use fleche_core::{
     CallKey, starter,
-    waiting::{Awaited, Pool, Sought},
+    waiting::{Awaited, AwaitedJob, Pool},
 };
 
 use super::channel::Channel;
@@ -17,7 +17,7 @@ use crate::processes::frame::Kind;
 const SHORT: Duration = Duration::from_millis(20);
 
 /// The pool, as waits in a task see it.
-pub(super) struct Waits(Arc<Shared>);
+pub(super) struct BlockNotifier(Arc<Shared>);
 
 struct Shared {
     channel: Arc<Channel>,
@@ -38,7 +38,7 @@ struct State {
     watched: bool,
 }
 
-impl Waits {
+impl BlockNotifier {
     pub(super) fn new(channel: Arc<Channel>) -> Self {
         Self(Arc::new(Shared { channel, state: Mutex::default(), changed: Condvar::new() }))
     }
@@ -84,9 +84,9 @@ impl Shared {
     }
 }
 
-impl Pool for Waits {
+impl Pool for BlockNotifier {
     /// Does nothing: the pool's tasks are in another process.
-    fn hasten(&self, _: Sought<'_>, _: bool) {}
+    fn run_or_prioritize(&self, _: AwaitedJob<'_>, _: bool) {}
 
     fn pause(&self, _: Option<Arc<dyn Awaited>>) {
         self.0.begin(None);

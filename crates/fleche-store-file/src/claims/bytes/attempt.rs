@@ -9,7 +9,7 @@ use std::{
 use fleche_core::{Error, claim::Held};
 
 use super::{
-    held::HeldByte,
+    held::ByteClaim,
     levels::{Level, Look, Place, Taking},
     table::{State, Table, Waiting},
 };
@@ -67,7 +67,7 @@ impl Wait for Attempt {
                 entry.state = State::Held(held);
                 let then = entry.queue.pop_front();
                 table.waits.fetch_sub(1, Ordering::Relaxed);
-                let held: Arc<dyn Held> = Arc::new(HeldByte::new(table, *place, held));
+                let held: Arc<dyn Held> = Arc::new(ByteClaim::new(table, *place, held));
                 drop(entries);
                 // The callback takes the claim: it ends when its new holder drops it, not when this thread ends.
                 Some(Box::new(move || {

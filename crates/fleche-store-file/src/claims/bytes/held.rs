@@ -1,4 +1,4 @@
-//! `HeldByte` and `TakenByte`: the answers to a request for a claim.
+//! `ByteClaim` and `ContendedByte`: the answers to a request for a claim.
 
 use std::{io::ErrorKind, sync::Arc, time::SystemTime};
 
@@ -11,17 +11,17 @@ use super::{
     levels::{Level, Place},
     table::Table,
 };
-use crate::claims::Then;
+use crate::claims::OnAcquired;
 
 /// A claim that this process holds.
-pub(super) struct HeldByte {
+pub(super) struct ByteClaim {
     table: Arc<Table>,
     place: Place,
     level: Level,
     since: SystemTime,
 }
 
-impl HeldByte {
+impl ByteClaim {
     /// Creates the claim whose byte was just locked, or passed on by another holder in this process, and publishes its
     /// holder.
     pub(super) fn new(table: &Arc<Table>, place: Place, level: Level) -> Self {
@@ -31,7 +31,7 @@ impl HeldByte {
     }
 }
 
-impl Held for HeldByte {
+impl Held for ByteClaim {
     fn publishes(&self) -> bool {
         true
     }
@@ -43,7 +43,7 @@ impl Held for HeldByte {
     }
 }
 
-impl Drop for HeldByte {
+impl Drop for ByteClaim {
     fn drop(&mut self) {
         // A forked child process has a copy of a claim that its parent still holds.
         if !self.table.file.is_inherited() {
@@ -53,19 +53,19 @@ impl Drop for HeldByte {
 }
 
 /// A claim that another process holds, or another caller in this one.
-pub(super) struct TakenByte {
+pub(super) struct ContendedByte {
     table: Arc<Table>,
     place: Place,
 }
 
-impl TakenByte {
+impl ContendedByte {
     pub(super) fn new(table: &Arc<Table>, place: Place) -> Self {
         Self { table: Arc::clone(table), place }
     }
 }
 
-impl Taken for TakenByte {
-    fn when_held(self: Box<Self>, then: Then) {
+impl Taken for ContendedByte {
+    fn when_held(self: Box<Self>, then: OnAcquired) {
         if self.table.file.is_inherited() {
             // A forked child process has none of the threads that wait.
             return then(Err(Error::io("lock", &self.table.file.path)(ErrorKind::Unsupported.into())));

@@ -20,7 +20,7 @@ use std::{io, time::SystemTime};
 use fleche_core::CallKey;
 
 use super::lock_file::LockFile;
-use crate::claims::published::Published;
+use crate::claims::published::ClaimInfo;
 
 /// The index of one of a call's bytes.
 pub(super) type Level = u8;
@@ -48,7 +48,7 @@ pub(super) enum Taking {
 /// A claim holder that seemed dead. It is bypassed only when it seems so twice in a row: after it has died, its
 /// successor holds the lock for a moment before it publishes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Suspect(Published);
+pub(super) struct Suspect(ClaimInfo);
 
 /// The result of checking a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,11 +101,11 @@ impl LockFile {
 
     /// Publishes this process as the claim holder.
     pub(super) fn tell(&self, place: Place, level: Level, since: SystemTime, awaits: Option<&[CallKey]>) {
-        self.publish(place.slot(level), &Published::new(&place.key, level, &self.process, since, awaits));
+        self.publish(place.slot(level), &ClaimInfo::new(&place.key, level, &self.process, since, awaits));
     }
 
     /// Returns the published holder of the claim at this level, if there is one.
-    pub(super) fn told(&self, place: Place, level: Level) -> Option<Published> {
+    pub(super) fn told(&self, place: Place, level: Level) -> Option<ClaimInfo> {
         // An earlier holder may have written to the other offset of the slot.
         self.published(place.slot(level)).filter(|told| told.is_of(&place.key, level)).max_by_key(|told| told.since)
     }

@@ -15,7 +15,7 @@ use nix::{
     libc,
 };
 
-use crate::claims::published::{Published, SIZE};
+use crate::claims::published::{ClaimInfo, SIZE};
 
 /// The number of slots for published holders. Several keys may share one.
 const SLOTS: u64 = 4096;
@@ -100,7 +100,7 @@ impl LockFile {
     }
 
     /// Publishes the claim holder. The claim holds even if this fails.
-    pub(super) fn publish(&self, slot: u64, published: &Published) {
+    pub(super) fn publish(&self, slot: u64, published: &ClaimInfo) {
         let bytes = published.to_bytes();
         let [usual, first] = places(slot);
         let fits = |at: &u64| written_file::check_limit(at + bytes.len() as u64).is_ok();
@@ -113,11 +113,11 @@ impl LockFile {
     }
 
     /// Reads both offsets of this slot.
-    pub(super) fn published(&self, slot: u64) -> impl Iterator<Item = Published> {
+    pub(super) fn published(&self, slot: u64) -> impl Iterator<Item = ClaimInfo> {
         places(slot).into_iter().filter_map(|at| {
             let mut bytes = [0; SIZE];
             let length = self.file.read_at(&mut bytes, at).ok()?;
-            Published::from_bytes(&bytes[..length])
+            ClaimInfo::from_bytes(&bytes[..length])
         })
     }
 }

@@ -20,11 +20,11 @@ use fleche_core::{
 
 use super::{
     attempt::Attempt,
-    held::{HeldByte, TakenByte},
+    held::{ByteClaim, ContendedByte},
     levels::{Level, Place, Suspect, Taking},
     lock_file::LockFile,
 };
-use crate::claims::{Then, published::Published, threads};
+use crate::claims::{OnAcquired, published::ClaimInfo, threads};
 
 pub(super) struct Table {
     pub(super) file: LockFile,
@@ -41,7 +41,7 @@ pub(super) struct Entry {
     pub(super) place: Place,
     pub(super) state: State,
     /// The waiters in this process, in order.
-    pub(super) queue: VecDeque<Then>,
+    pub(super) queue: VecDeque<OnAcquired>,
 }
 
 pub(super) enum State {
@@ -75,9 +75,9 @@ impl Table {
             && let Taking::Held(level) = self.file.take(place, 0)?
         {
             entries.insert(place.base, Entry { place, state: State::Held(level), queue: VecDeque::new() });
-            return Ok(Claim::Held(Arc::new(HeldByte::new(self, place, level))));
+            return Ok(Claim::Held(Arc::new(ByteClaim::new(self, place, level))));
         }
-        Ok(Claim::Taken(Box::new(TakenByte::new(self, place))))
+        Ok(Claim::Taken(Box::new(ContendedByte::new(self, place))))
     }
 
     /// Returns the claim holder, if it is known.
@@ -94,12 +94,12 @@ impl Table {
         let told = level.and_then(|level| self.file.told(place, level));
         // Information that an earlier holder published is not returned while the present holder has not published its
         // own.
-        let by_owner = |told: &Published| ours.is_some() == (told.process == self.file.process);
-        Ok(told.filter(by_owner).map(Published::into_owner))
+        let by_owner = |told: &ClaimInfo| ours.is_some() == (told.process == self.file.process);
+        Ok(told.filter(by_owner).map(ClaimInfo::into_owner))
     }
 
     /// Adds a waiter for the claim.
-    pub(super) fn enqueue(self: &Arc<Self>, place: Place, then: Then) {
+    pub(super) fn enqueue(self: &Arc<Self>, place: Place, then: OnAcquired) {
         let mut entries = self.entries(place);
         let first = match entries.entry(place.base) {
             hash_map::Entry::Occupied(entry) => {
@@ -130,7 +130,7 @@ impl Table {
             self.file.unlock(place.byte(level));
             return;
         };
-        let held = HeldByte::new(self, place, level);
+        let held = ByteClaim::new(self, place, level);
         drop(entries);
         // The callback must not delay the thread that releases the claim.
         threads::run(Box::new(move || then(Ok(Arc::new(held)))));
