@@ -14,9 +14,9 @@ use fleche_core::claim::{Claim, Owner};
 
 use crate::{
     Durability, FileCallsConfig,
+    directory::{Directory, Kind},
     error::{is_too_long, later_format, long_record},
     read::{LONGEST_RECORD, read_file},
-    tree::{Directory, Kind},
 };
 
 /// A [`CallStore`] in a directory, with one file per record. A clone is another handle to the same store.

@@ -1,10 +1,10 @@
 //! Claims: the right to compute a missing call, among all processes that share a directory.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64")))]
-mod bytes;
-mod per_key;
-mod published;
-mod threads;
+mod byte_locks;
+mod claim_info;
+mod lock_files;
+mod lock_waits;
 
 use std::{
     io::{self, ErrorKind},
@@ -22,7 +22,7 @@ use fleche_core::{
 use nix::errno::Errno;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64")))]
-use self::bytes::ByteLocks;
+use self::byte_locks::ByteLocks;
 
 /// The callback that receives an acquired claim, or the error that prevents it.
 type OnAcquired = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
@@ -40,7 +40,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// Requests the claim. If the file system cannot lock, claims apply within this process only.
     pub(crate) fn claim(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Claim> {
-        let claim = self.by_available(|| self.bytes.claim(root, key, shared), || per_key::claim(root, key, shared));
+        let claim = self.by_available(|| self.bytes.claim(root, key, shared), || lock_files::claim(root, key, shared));
         if let Err(error) = &claim
             && is_refusal(error)
         {
@@ -57,7 +57,7 @@ impl Claims {
 
     /// Returns the claim holder, if it is known.
     pub(crate) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Option<Owner>> {
-        match self.by_available(|| self.bytes.owner(root, key, shared), || per_key::owner(root, key, shared)) {
+        match self.by_available(|| self.bytes.owner(root, key, shared), || lock_files::owner(root, key, shared)) {
             Err(error) if is_refusal(&error) => Ok(None),
             owner => owner.map_err(Error::io("query locks in", root)),
         }

@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{Digest, Error, Result};
 
-use crate::{read::open, tree::Directory};
+use crate::{directory::Directory, read::open};
 
 impl Directory {
     /// Returns once the entry would survive a power failure.

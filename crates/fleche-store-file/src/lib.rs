@@ -59,18 +59,18 @@
 //! a file system cannot lock, a warning is logged once, and two processes may compute the same call. A forked child
 //! process computes without the store, unless it executes another program.
 
-mod aside;
 mod calls;
 #[cfg(unix)]
 mod claims;
 mod config;
+mod directory;
 mod durability;
 mod error;
 mod list;
+mod quarantine;
 mod read;
 mod remove;
-mod tree;
-mod unfinished;
+mod temp_files;
 mod values;
 mod write;
 

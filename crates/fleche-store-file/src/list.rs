@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{Digest, DigestPrefix, Error, Result, store::Entries};
 
-use crate::{tree::Directory, unfinished::TempFile};
+use crate::{directory::Directory, temp_files::TempFile};
 
 impl Directory {
     /// Returns the digests with this prefix, each once. A shard is read only when iteration reaches it.

@@ -10,9 +10,9 @@ use std::{
 use fleche_core::{Digest, Error, Result};
 
 use crate::{
-    aside::Found,
+    directory::{Directory, Kind},
     error::{not_a_file, too_long},
-    tree::{Directory, Kind},
+    quarantine::Found,
 };
 
 impl Directory {

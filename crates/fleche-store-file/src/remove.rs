@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{Digest, Error, Result};
 
-use crate::{tree::Directory, unfinished::TempFile};
+use crate::{directory::Directory, temp_files::TempFile};
 
 impl Directory {
     /// Removes the entry. Returns whether there was one.
@@ -63,7 +63,7 @@ fn present(done: io::Result<()>) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Durability, tree::Kind};
+    use crate::{config::Durability, directory::Kind};
 
     #[test]
     fn entry_is_put_back_if_condition_fails_after_renaming() {

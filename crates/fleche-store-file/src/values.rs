@@ -11,8 +11,8 @@ use fleche_core::{
 
 use crate::{
     Durability, FileValuesConfig,
+    directory::{Directory, Kind},
     error::not_a_file,
-    tree::{Directory, Kind},
 };
 
 /// A [`ValueStore`] in a directory, with one file per value. A clone is another handle to the same store.

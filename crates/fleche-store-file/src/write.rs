@@ -11,11 +11,11 @@ use fleche_core::{Digest, Error, Result, written_file};
 
 use crate::{
     config::Durability,
+    directory::{Directory, create_directory},
     durability::sync_file,
     list::sweep,
     read::open_itself,
-    tree::{Directory, create_directory},
-    unfinished::TempFile,
+    temp_files::TempFile,
 };
 
 /// The number of times that an entry is written if its temporary file vanishes before it is renamed.

@@ -12,7 +12,7 @@ use fleche_core::{
     owner::{next_number, this_run},
 };
 
-use crate::{error::damaged, read::read_file, remove::put_back, tree::Directory};
+use crate::{directory::Directory, error::damaged, read::read_file, remove::put_back};
 
 /// The result of checking a seemingly damaged entry again.
 pub(crate) enum Found<T> {
@@ -78,7 +78,7 @@ fn move_to(path: &Path, aside: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Kind;
+    use crate::directory::Kind;
 
     #[test]
     fn entry_replaced_before_quarantine_is_returned_and_put_back() {

@@ -10,10 +10,10 @@ use fleche_core::{Error, claim::Held};
 
 use super::{
     held::ByteClaim,
-    levels::{Level, Look, Place, Taking},
+    lock_levels::{Level, Look, Place, Taking},
     table::{State, Table, Waiting},
 };
-use crate::claims::threads::{self, Finish, Wait, Watched};
+use crate::claims::lock_waits::{self as threads, Finish, Wait, Watched};
 
 pub(super) struct Attempt {
     table: Arc<Table>,

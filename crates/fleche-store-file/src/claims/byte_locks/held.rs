@@ -8,7 +8,7 @@ use fleche_core::{
 };
 
 use super::{
-    levels::{Level, Place},
+    lock_levels::{Level, Place},
     table::Table,
 };
 use crate::claims::OnAcquired;

@@ -21,10 +21,10 @@ use fleche_core::{
 use super::{
     attempt::Attempt,
     held::{ByteClaim, ContendedByte},
-    levels::{Level, Place, Suspect, Taking},
     lock_file::LockFile,
+    lock_levels::{Level, Place, Suspect, Taking},
 };
-use crate::claims::{OnAcquired, published::ClaimInfo, threads};
+use crate::claims::{OnAcquired, claim_info::ClaimInfo, lock_waits as threads};
 
 pub(super) struct Table {
     pub(super) file: LockFile,

@@ -2,8 +2,8 @@
 
 mod attempt;
 mod held;
-mod levels;
 mod lock_file;
+mod lock_levels;
 mod table;
 
 use std::{

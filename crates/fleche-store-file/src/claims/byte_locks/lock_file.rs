@@ -15,7 +15,7 @@ use nix::{
     libc,
 };
 
-use crate::claims::published::{ClaimInfo, SIZE};
+use crate::claims::claim_info::{ClaimInfo, SIZE};
 
 /// The number of slots for published holders. Several keys may share one.
 const SLOTS: u64 = 4096;

@@ -23,10 +23,10 @@ use fleche_core::{
 
 use super::{
     OnAcquired,
-    published::{ClaimInfo, SIZE},
-    threads::{self, Finish, Wait},
+    claim_info::{ClaimInfo, SIZE},
+    lock_waits::{self as threads, Finish, Wait},
 };
-use crate::tree::create_directory;
+use crate::directory::create_directory;
 
 const DIRECTORY: &str = "claims";
 

@@ -20,7 +20,7 @@ use std::{io, time::SystemTime};
 use fleche_core::CallKey;
 
 use super::lock_file::LockFile;
-use crate::claims::published::ClaimInfo;
+use crate::claims::claim_info::ClaimInfo;
 
 /// The index of one of a call's bytes.
 pub(super) type Level = u8;
