@@ -26,7 +26,7 @@ use crate::{
 /// found it, which is the case before each computation; otherwise, the last writer wins.
 #[derive(Clone)]
 pub struct FileCalls {
-    tree: Arc<Directory>,
+    directory: Arc<Directory>,
     durability: Durability,
     shared: bool,
 }
@@ -47,28 +47,28 @@ impl FileCalls {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
         let FileCallsConfig { ref root, durability, shared } = *config;
-        Ok(Self { tree: Directory::open(root, Kind::Calls, shared)?, durability, shared })
+        Ok(Self { directory: Directory::open(root, Kind::Calls, shared)?, durability, shared })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn root(&self) -> &Path {
-        &self.tree.root
+        &self.directory.root
     }
 
     /// Returns the directory.
     ///
     /// # Errors
     /// Fails in a forked child process, which must not use the store.
-    fn tree(&self) -> Result<&Directory> {
+    fn directory(&self) -> Result<&Directory> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
-        Ok(&self.tree)
+        Ok(&self.directory)
     }
 
     /// Returns the decoded record, or `None` if there is none or it has a later format, which is then remembered.
     fn read<T>(&self, key: &CallKey, decode: fn(&CallKey, &[u8]) -> Result<Option<T>>) -> Result<Option<T>> {
-        let read = self.tree()?.read(key.digest(), |bytes| decode(key, &bytes).map_err(why))?;
+        let read = self.directory()?.read(key.digest(), |bytes| decode(key, &bytes).map_err(reason))?;
         if let Some(None) = read {
-            self.tree.later().insert(*key.digest());
+            self.directory.later_records().insert(*key.digest());
         }
         Ok(read.flatten())
     }
@@ -84,51 +84,51 @@ impl CallStore for FileCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let met = self.tree()?.later().contains(key.digest());
-        if met && matches!(look(key, &self.tree()?.path(key.digest())), Ok(Look::Later)) {
+        let found_later = self.directory()?.later_records().contains(key.digest());
+        if found_later && matches!(inspect(key, &self.directory()?.path(key.digest())), Ok(Inspected::Later)) {
             return Err(later_format(self.root(), key));
         }
         let bytes = record.to_bytes(key)?;
         if bytes.len() as u64 > LONGEST_RECORD {
             return Err(long_record(self.root(), key));
         }
-        self.tree()?.write(key.digest(), &bytes, self.durability, self.shared)
+        self.directory()?.write(key.digest(), &bytes, self.durability, self.shared)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.tree()?.contains(key.digest())
+        self.directory()?.contains(key.digest())
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(self.tree()?.list(prefix).map(|digest| digest.map(CallKey::from))))
+        Ok(Box::new(self.directory()?.list(prefix).map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.tree()?.remove_if(key.digest(), |path| {
-            Ok(match look(key, path)? {
-                Look::Absent | Look::Later => false,
-                Look::Whole(record) => only.is_none_or(|only| record == *only),
-                Look::Damaged => only.is_none(),
+        self.directory()?.remove_if(key.digest(), |path| {
+            Ok(match inspect(key, path)? {
+                Inspected::Absent | Inspected::Later => false,
+                Inspected::Intact(record) => only.is_none_or(|only| record == *only),
+                Inspected::Damaged => only.is_none(),
             })
         })
     }
 
     #[cfg(unix)]
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.tree()?.claims.claim(&self.tree.root, key, self.shared)
+        self.directory()?.claims.claim(&self.directory.root, key, self.shared)
     }
 
     #[cfg(unix)]
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.tree()?.claims.owner(&self.tree.root, key, self.shared)
+        self.directory()?.claims.owner(&self.directory.root, key, self.shared)
     }
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(&self.tree).addr()
+        Arc::as_ptr(&self.directory).addr()
     }
 
     fn sync(&self, key: &CallKey) -> Result<()> {
-        if self.durability == Durability::Never { Ok(()) } else { self.tree()?.sync(key.digest()) }
+        if self.durability == Durability::Never { Ok(()) } else { self.directory()?.sync(key.digest()) }
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
@@ -136,29 +136,29 @@ impl CallStore for FileCalls {
     }
 }
 
-enum Look {
+enum Inspected {
     Absent,
-    Whole(Record),
+    Intact(Record),
     Later,
     Damaged,
 }
 
 /// Reads the file as a record of this key, without quarantining it if it is damaged.
-fn look(key: &CallKey, path: &Path) -> Result<Look> {
+fn inspect(key: &CallKey, path: &Path) -> Result<Inspected> {
     let bytes = match read_file(path, LONGEST_RECORD) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Ok(Look::Absent),
-        Err(error) if is_too_long(&error) => return Ok(Look::Damaged),
+        Ok(None) => return Ok(Inspected::Absent),
+        Err(error) if is_too_long(&error) => return Ok(Inspected::Damaged),
         Err(error) => return Err(error),
     };
     Ok(match Record::from_bytes(key, &bytes) {
-        Ok(Some(record)) => Look::Whole(record),
-        Ok(None) => Look::Later,
-        Err(_) => Look::Damaged,
+        Ok(Some(record)) => Inspected::Intact(record),
+        Ok(None) => Inspected::Later,
+        Err(_) => Inspected::Damaged,
     })
 }
 
-fn why(error: Error) -> String {
+fn reason(error: Error) -> String {
     match error {
         Error::Damaged { why, .. } => why,
         other => other.to_string(),
@@ -167,9 +167,9 @@ fn why(error: Error) -> String {
 
 impl fmt::Debug for FileCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tree, durability, shared } = self;
+        let Self { directory, durability, shared } = self;
         f.debug_struct("FileCalls")
-            .field("root", &tree.root)
+            .field("root", &directory.root)
             .field("durability", durability)
             .field("shared", shared)
             .finish()

@@ -9,42 +9,37 @@ mod lock_waits;
 use std::{
     io::{self, ErrorKind},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use fleche_core::{
     CallKey, Error, Result,
-    claim::{Claim, Held, Owner},
+    claim::{Claim, Owner},
 };
 use nix::errno::Errno;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64")))]
 use self::byte_locks::ByteLocks;
 
-/// The callback that receives an acquired claim, or the error that prevents it.
-type OnAcquired = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
-
 /// The claims of the store in one directory.
 #[derive(Default)]
 pub(crate) struct Claims {
-    bytes: ByteLocks,
+    byte_locks: ByteLocks,
     /// Whether the system lacks open file description locks.
-    per_key: AtomicBool,
+    needs_lock_files: AtomicBool,
     /// Whether the missing locks have been logged.
-    told: AtomicBool,
+    logged: AtomicBool,
 }
 
 impl Claims {
     /// Requests the claim. If the file system cannot lock, claims apply within this process only.
     pub(crate) fn claim(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Claim> {
-        let claim = self.by_available(|| self.bytes.claim(root, key, shared), || lock_files::claim(root, key, shared));
+        let claim = self
+            .with_available_locks(|| self.byte_locks.claim(root, key, shared), || lock_files::claim(root, key, shared));
         if let Err(error) = &claim
-            && is_refusal(error)
+            && is_unsupported(error)
         {
-            if !self.told.swap(true, Ordering::Relaxed) {
+            if !self.logged.swap(true, Ordering::Relaxed) {
                 fleche_core::log::warn!(
                     "cannot lock files in `{}`, so two processes may compute one call at the same time: {error}",
                     root.display()
@@ -57,25 +52,27 @@ impl Claims {
 
     /// Returns the claim holder, if it is known.
     pub(crate) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Option<Owner>> {
-        match self.by_available(|| self.bytes.owner(root, key, shared), || lock_files::owner(root, key, shared)) {
-            Err(error) if is_refusal(&error) => Ok(None),
+        match self
+            .with_available_locks(|| self.byte_locks.owner(root, key, shared), || lock_files::owner(root, key, shared))
+        {
+            Err(error) if is_unsupported(&error) => Ok(None),
             owner => owner.map_err(Error::io("query locks in", root)),
         }
     }
 
-    fn by_available<T>(
+    fn with_available_locks<T>(
         &self,
-        bytes: impl FnOnce() -> io::Result<T>,
-        per_key: impl FnOnce() -> io::Result<T>,
+        byte_locks: impl FnOnce() -> io::Result<T>,
+        lock_files: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        if self.per_key.load(Ordering::Relaxed) {
-            return per_key();
+        if self.needs_lock_files.load(Ordering::Relaxed) {
+            return lock_files();
         }
-        match bytes() {
+        match byte_locks() {
             // A system without these locks reports this.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                self.per_key.store(true, Ordering::Relaxed);
-                per_key()
+                self.needs_lock_files.store(true, Ordering::Relaxed);
+                lock_files()
             }
             done => done,
         }
@@ -83,7 +80,7 @@ impl Claims {
 }
 
 /// Returns whether this file system or user cannot lock at all, as opposed to a temporary failure.
-fn is_refusal(error: &io::Error) -> bool {
+fn is_unsupported(error: &io::Error) -> bool {
     let kinds = [
         ErrorKind::Unsupported,
         ErrorKind::InvalidInput,

@@ -11,20 +11,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{FileCalls, FileValues};
-
-/// When an entry is made to survive a power failure. A crash of the process alone never loses an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Durability {
-    /// When `sync` is called, which happens for results that took long to compute.
-    #[default]
-    Auto,
-    /// In each `put`, before it returns.
-    Always,
-    /// When the operating system writes it; `sync` does nothing.
-    Never,
-}
+use crate::{Durability, FileCalls, FileValues};
 
 fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()

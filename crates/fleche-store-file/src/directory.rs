@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
-    io,
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,26 +17,26 @@ use fleche_core::{
 
 #[cfg(unix)]
 use crate::claims::Claims;
-use crate::error::other_kind;
+use crate::{error::other_kind, temp_files::create_directory};
 
 /// A directory of entries, in 256 shards: subdirectories named for the first byte of the digest.
 pub(crate) struct Directory {
     pub(crate) root: PathBuf,
     pub(crate) kind: Kind,
     /// The shards from which this process has removed the files that killed writers left behind.
-    pub(crate) swept: ShardSet,
+    pub(crate) swept_shards: ShardSet,
     /// The shards whose names in the root directory are known to survive a power failure.
-    pub(crate) anchored: ShardSet,
+    pub(crate) synced_shards: ShardSet,
     /// Whether this process has tried to make the root directory itself survive a power failure.
-    pub(crate) root_anchored: AtomicBool,
-    later: Mutex<HashSet<Digest>>,
+    pub(crate) ancestors_synced: AtomicBool,
+    later_records: Mutex<HashSet<Digest>>,
     #[cfg(unix)]
     pub(crate) claims: Claims,
     // An open directory keeps its inode number, by which the table of open stores identifies it.
-    _held: Option<File>,
+    _open: Option<File>,
 }
 
-/// The kind of the entries in a tree.
+/// The kind of the entries in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Values,
@@ -48,7 +47,7 @@ static VALUES: OpenStores<Place, Directory> = OpenStores::new();
 static CALLS: OpenStores<Place, Directory> = OpenStores::new();
 
 impl Directory {
-    /// Opens the tree in this directory, creating what is missing, or returns the tree that this process has open.
+    /// Opens this directory, creating what is missing, or returns the handle that this process has open.
     pub(crate) fn open(root: &Path, kind: Kind, shared: bool) -> Result<Arc<Self>> {
         if shared && !root.exists() {
             create_directory(root, shared).map_err(Error::io("create the directory", root))?;
@@ -59,15 +58,15 @@ impl Directory {
             Kind::Calls => &CALLS,
         };
         open.get_or_open(place, || {
-            mark(&root, kind)?;
+            write_marker(&root, kind)?;
             Ok(Self {
-                _held: File::open(&root).ok(),
+                _open: File::open(&root).ok(),
                 root,
                 kind,
-                swept: ShardSet::default(),
-                anchored: ShardSet::default(),
-                root_anchored: AtomicBool::default(),
-                later: Mutex::default(),
+                swept_shards: ShardSet::default(),
+                synced_shards: ShardSet::default(),
+                ancestors_synced: AtomicBool::default(),
+                later_records: Mutex::default(),
                 #[cfg(unix)]
                 claims: Claims::default(),
             })
@@ -75,8 +74,8 @@ impl Directory {
     }
 
     /// Returns the keys under which this process has found records of a later format.
-    pub(crate) fn later(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn later_records(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.later_records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the path of the entry with this digest.
@@ -95,7 +94,7 @@ impl Directory {
 }
 
 impl Kind {
-    fn mark(self) -> &'static str {
+    fn marker(self) -> &'static str {
         match self {
             Self::Values => ".fleche-values",
             Self::Calls => ".fleche-calls",
@@ -111,28 +110,13 @@ impl Kind {
 }
 
 // In a directory that holds both kinds, collecting unreferenced values would remove the records.
-fn mark(root: &Path, kind: Kind) -> Result<()> {
+fn write_marker(root: &Path, kind: Kind) -> Result<()> {
     let other = if kind == Kind::Values { Kind::Calls } else { Kind::Values };
-    if root.join(other.mark()).exists() {
+    if root.join(other.marker()).exists() {
         return Err(other_kind(root, other.name(), kind.name()));
     }
     // A store that cannot be written to can still be read.
-    let _ = File::create_new(root.join(kind.mark()));
-    Ok(())
-}
-
-/// Creates a directory of the store, and missing directories above it. In a shared store, the group may write to it.
-pub(crate) fn create_directory(path: &Path, shared: bool) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    #[cfg(unix)]
-    if shared {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
-        // Only the owner of a directory can change its mode.
-        let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o070));
-    }
-    #[cfg(not(unix))]
-    let _ = shared;
+    let _ = File::create_new(root.join(kind.marker()));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Syncs entries to survive a power failure: the file, its directory, and the directories above it.
+//! `Durability`: syncs entries to survive a power failure: the file, its directory, and the directories above it.
 
 use std::{
     fs::File,
@@ -8,8 +8,22 @@ use std::{
 };
 
 use fleche_core::{Digest, Error, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::{directory::Directory, read::open};
+
+/// When an entry is made to survive a power failure. A crash of the process alone never loses an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When `sync` is called, which happens for results that took long to compute.
+    #[default]
+    Auto,
+    /// In each `put`, before it returns.
+    Always,
+    /// When the operating system writes it; `sync` does nothing.
+    Never,
+}
 
 impl Directory {
     /// Returns once the entry would survive a power failure.
@@ -20,24 +34,24 @@ impl Directory {
         let path = self.path(digest);
         open(&path)
             .and_then(|file| sync_file(&file))
-            .and_then(|()| self.anchor(digest.as_bytes()[0]))
+            .and_then(|()| self.sync_directories(digest.as_bytes()[0]))
             .map_err(Error::io("sync", path))
     }
 
     /// Makes the names in this shard survive: syncs the shard directory and, once in this process, the directories
     /// above it.
-    pub(crate) fn anchor(&self, first: u8) -> io::Result<()> {
+    pub(crate) fn sync_directories(&self, first: u8) -> io::Result<()> {
         sync_directory(&self.shard(first))?;
-        if !self.anchored.contains(first) {
+        if !self.synced_shards.contains(first) {
             sync_directory(&self.root)?;
-            self.anchored.insert(first);
+            self.synced_shards.insert(first);
         }
-        if !self.root_anchored.load(Ordering::Relaxed) {
+        if !self.ancestors_synced.load(Ordering::Relaxed) {
             // It is unknown which process created these directories and when, and some may not be readable.
             for above in self.root.ancestors().skip(1) {
                 let _ = sync_directory(above);
             }
-            self.root_anchored.store(true, Ordering::Relaxed);
+            self.ancestors_synced.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

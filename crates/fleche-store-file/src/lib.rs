@@ -69,13 +69,13 @@ mod error;
 mod list;
 mod quarantine;
 mod read;
-mod remove;
 mod temp_files;
 mod values;
 mod write;
 
 pub use calls::FileCalls;
-pub use config::{Durability, FileCallsConfig, FileValuesConfig};
+pub use config::{FileCallsConfig, FileValuesConfig};
+pub use durability::Durability;
 pub use values::FileValues;
 
 use fleche_core::{register_backend, store::Reach};

@@ -30,7 +30,7 @@ impl Directory {
     fn list_shard(&self, first: u8) -> Result<Vec<Digest>> {
         let directory = self.shard(first);
         let mut digests = Vec::new();
-        self.swept.insert(first);
+        self.swept_shards.insert(first);
         let listed = visit(&directory, |name, entry| {
             let is_entry = || entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_symlink());
             if let Ok(digest) = format!("{first:02x}{name}").parse()

@@ -12,19 +12,16 @@ use fleche_core::{
     owner::{next_number, this_run},
 };
 
-use crate::{directory::Directory, error::damaged, read::read_file, remove::put_back};
-
-/// The result of checking a seemingly damaged entry again.
-pub(crate) enum Found<T> {
-    /// An intact entry, which another process had put in place of the damaged one.
-    Whole(T),
-    /// No entry: another process has quarantined or removed it.
-    Gone,
-}
+use crate::{
+    directory::Directory,
+    error::damaged,
+    read::{Rechecked, read_file},
+    write::put_back,
+};
 
 impl Directory {
-    /// Moves the entry, which is damaged because of `why`, to `damaged/`, checks it again there, and puts it back if it
-    /// is intact.
+    /// Moves the entry, which is damaged because of `reason`, to `damaged/`, checks it again there, and puts it back if
+    /// it is intact.
     ///
     /// # Errors
     /// Fails with [`Error::Damaged`](fleche_core::Error::Damaged) if the entry is damaged, whether or not it could be
@@ -33,43 +30,44 @@ impl Directory {
         &self,
         digest: &Digest,
         path: &Path,
-        why: &str,
+        reason: &str,
         verify: impl Fn(Vec<u8>) -> Result<T, String>,
-    ) -> Result<Found<T>> {
-        let aside = self.aside(digest);
-        match move_to(path, &aside) {
+    ) -> Result<Rechecked<T>> {
+        let quarantined = self.quarantine_path(digest);
+        match move_creating_directory(path, &quarantined) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Gone),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Rechecked::Gone),
             Err(error) => {
-                let fate = format!("it stays in place, since it cannot be moved to `{}`: {error}", aside.display());
-                return Err(damaged(path, why, &fate));
+                let fate =
+                    format!("it stays in place, since it cannot be moved to `{}`: {error}", quarantined.display());
+                return Err(damaged(path, reason, &fate));
             }
         }
-        let (why, content) = match read_file(&aside, self.longest()).map(|bytes| bytes.map(verify)) {
-            Ok(Some(Ok(content))) => (why.to_owned(), Some(content)),
-            Ok(Some(Err(why))) => (why, None),
-            Ok(None) | Err(_) => (why.to_owned(), None),
+        let (reason, content) = match read_file(&quarantined, self.longest()).map(|bytes| bytes.map(verify)) {
+            Ok(Some(Ok(content))) => (reason.to_owned(), Some(content)),
+            Ok(Some(Err(reason))) => (reason, None),
+            Ok(None) | Err(_) => (reason.to_owned(), None),
         };
         if let Some(content) = content {
             // An intact entry is returned even if it cannot be put back. Other processes miss it then.
-            let _ = put_back(&aside, path);
-            return Ok(Found::Whole(content));
+            let _ = put_back(&quarantined, path);
+            return Ok(Rechecked::Intact(content));
         }
-        Err(damaged(path, &why, &format!("it was moved to `{}`", aside.display())))
+        Err(damaged(path, &reason, &format!("it was moved to `{}`", quarantined.display())))
     }
 
-    fn aside(&self, digest: &Digest) -> PathBuf {
+    fn quarantine_path(&self, digest: &Digest) -> PathBuf {
         let unique = format!("{digest}.{}-{:016x}-{}", process::id(), this_run(), next_number());
         self.root.join("damaged").join(unique)
     }
 }
 
-fn move_to(path: &Path, aside: &Path) -> io::Result<()> {
-    match fs::rename(path, aside) {
+fn move_creating_directory(path: &Path, quarantined: &Path) -> io::Result<()> {
+    match fs::rename(path, quarantined) {
         // Either the entry or the directory is missing.
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(aside.parent().unwrap_or(aside))?;
-            fs::rename(path, aside)
+            fs::create_dir_all(quarantined.parent().unwrap_or(quarantined))?;
+            fs::rename(path, quarantined)
         }
         moved => moved,
     }
@@ -83,13 +81,13 @@ mod tests {
     #[test]
     fn entry_replaced_before_quarantine_is_returned_and_put_back() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Directory::open(root.path(), Kind::Values, false).unwrap();
+        let directory = Directory::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"good");
-        let path = tree.path(&digest);
+        let path = directory.path(&digest);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, b"good").unwrap();
-        let found = tree.quarantine(&digest, &path, "it was damaged", Ok).unwrap();
-        assert!(matches!(found, Found::Whole(bytes) if bytes == b"good"));
+        let rechecked = directory.quarantine(&digest, &path, "it was damaged", Ok).unwrap();
+        assert!(matches!(rechecked, Rechecked::Intact(bytes) if bytes == b"good"));
         assert_eq!(fs::read(&path).unwrap(), b"good");
         assert_eq!(fs::read_dir(root.path().join("damaged")).unwrap().count(), 0);
     }
@@ -97,9 +95,9 @@ mod tests {
     #[test]
     fn entry_moved_by_another_process_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let tree = Directory::open(root.path(), Kind::Values, false).unwrap();
+        let directory = Directory::open(root.path(), Kind::Values, false).unwrap();
         let digest = Digest::of(b"");
-        let found = tree.quarantine(&digest, &tree.path(&digest), "it was damaged", Ok).unwrap();
-        assert!(matches!(found, Found::Gone));
+        let rechecked = directory.quarantine(&digest, &directory.path(&digest), "it was damaged", Ok).unwrap();
+        assert!(matches!(rechecked, Rechecked::Gone));
     }
 }

@@ -12,7 +12,6 @@ use fleche_core::{Digest, Error, Result};
 use crate::{
     directory::{Directory, Kind},
     error::{not_a_file, too_long},
-    quarantine::Found,
 };
 
 impl Directory {
@@ -32,9 +31,9 @@ impl Directory {
         };
         match verified {
             Ok(content) => Ok(Some(content)),
-            Err(why) => match self.quarantine(digest, &path, &why, verify)? {
-                Found::Whole(content) => Ok(Some(content)),
-                Found::Gone => Ok(None),
+            Err(reason) => match self.quarantine(digest, &path, &reason, verify)? {
+                Rechecked::Intact(content) => Ok(Some(content)),
+                Rechecked::Gone => Ok(None),
             },
         }
     }
@@ -58,6 +57,14 @@ impl Directory {
     }
 }
 
+/// The result of checking a seemingly damaged entry again.
+pub(crate) enum Rechecked<T> {
+    /// An intact entry, which another process had put in place of the damaged one.
+    Intact(T),
+    /// No entry: another process has quarantined or removed it.
+    Gone,
+}
+
 /// Opens an entry for reading. If something else is in its place, such as a named pipe, this does not block.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
@@ -71,7 +78,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Like [`open`], but does not follow a symbolic link. For a file whose times are to be set.
-pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
+pub(crate) fn open_no_follow(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
     {
@@ -108,12 +115,12 @@ pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
     // Thread-local storage may be gone while a thread ends.
     let mut beginning = BEGINNING.try_with(Cell::take).unwrap_or_default();
     beginning.resize(SHORT, 0);
-    let bytes = read_open(&file, path, &mut beginning, longest);
+    let bytes = read_open_file(&file, path, &mut beginning, longest);
     let _ = BEGINNING.try_with(|kept| kept.set(beginning));
     bytes.map(Some)
 }
 
-fn read_open(mut file: &File, path: &Path, beginning: &mut [u8], longest: u64) -> Result<Vec<u8>> {
+fn read_open_file(mut file: &File, path: &Path, beginning: &mut [u8], longest: u64) -> Result<Vec<u8>> {
     let read = match file.read(beginning) {
         // A short read means the end of the file.
         Ok(length @ 1..SHORT) => return Ok(beginning[..length].to_vec()),

@@ -1,7 +1,8 @@
-//! Names of files that are being written or removed, and detection of those that a killed process left behind.
+//! Files and directories that a store creates: temporary names, detection of the files that killed processes left
+//! behind, and missing directories.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -19,7 +20,7 @@ pub(crate) enum TempFile {
 
 /// The time without a change of a temporary file after which the process that owns it is considered dead, if it cannot
 /// be determined whether the process is alive.
-const GIVEN_UP_AFTER: Duration = Duration::from_hours(24);
+const ABANDONED_AFTER: Duration = Duration::from_hours(24);
 
 impl TempFile {
     fn prefix(self) -> &'static str {
@@ -34,7 +35,7 @@ impl TempFile {
         format!("{}{}", self.prefix(), mark())
     }
 
-    fn of(name: &str) -> Option<(Self, Owner<'_>)> {
+    fn parse(name: &str) -> Option<(Self, Owner<'_>)> {
         let kind = [Self::Write, Self::Removal].into_iter().find(|kind| name.starts_with(kind.prefix()))?;
         Some((kind, Owner::of(name.strip_prefix(kind.prefix())?)?))
     }
@@ -42,10 +43,10 @@ impl TempFile {
     /// Returns whether the file is one that no process will finish: the process that owns it is gone, or it has not
     /// changed for a day. Returns `false` for all other names.
     pub(crate) fn is_left_over(name: &str, path: &Path) -> bool {
-        let Some((kind, owner)) = Self::of(name) else { return false };
+        let Some((kind, owner)) = Self::parse(name) else { return false };
         match owner.lives() {
             Some(lives) => !lives,
-            None => last_change(kind, path).is_some_and(|change| has_given_up(change, SystemTime::now())),
+            None => last_change(kind, path).is_some_and(|change| is_abandoned(change, SystemTime::now())),
         }
     }
 }
@@ -54,24 +55,39 @@ fn last_change(kind: TempFile, path: &Path) -> Option<SystemTime> {
     let metadata = fs::symlink_metadata(path).ok()?;
     match kind {
         TempFile::Write => metadata.modified().ok(),
-        TempFile::Removal => renamed(&metadata),
+        TempFile::Removal => renamed_at(&metadata),
     }
 }
 
 // The modification time of a removed entry is that of its last `put`; its status change time is that of the renaming.
 #[cfg(unix)]
-fn renamed(metadata: &fs::Metadata) -> Option<SystemTime> {
+fn renamed_at(metadata: &fs::Metadata) -> Option<SystemTime> {
     use std::os::unix::fs::MetadataExt;
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().try_into().ok()?))
 }
 
 #[cfg(not(unix))]
-fn renamed(_metadata: &fs::Metadata) -> Option<SystemTime> {
+fn renamed_at(_metadata: &fs::Metadata) -> Option<SystemTime> {
     None
 }
 
-fn has_given_up(change: SystemTime, now: SystemTime) -> bool {
-    now.duration_since(change).is_ok_and(|age| age > GIVEN_UP_AFTER)
+fn is_abandoned(change: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(change).is_ok_and(|age| age > ABANDONED_AFTER)
+}
+
+/// Creates a directory of the store, and missing directories above it. In a shared store, the group may write to it.
+pub(crate) fn create_directory(path: &Path, shared: bool) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    #[cfg(unix)]
+    if shared {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+        // Only the owner of a directory can change its mode.
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o070));
+    }
+    #[cfg(not(unix))]
+    let _ = shared;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -81,7 +97,7 @@ mod tests {
     #[test]
     fn temporary_name_identifies_kind_and_process() {
         let name = TempFile::Removal.name();
-        let (kind, owner) = TempFile::of(&name).unwrap();
+        let (kind, owner) = TempFile::parse(&name).unwrap();
         assert_eq!(kind, TempFile::Removal);
         assert!(owner.is_me());
     }
@@ -89,7 +105,7 @@ mod tests {
     #[test]
     fn other_names_are_not_recognized() {
         for name in ["", ".tmp-", ".tmp-mine", ".tmp-host-1-2", ".tmp-host-x-1-2", "tmp-host-1-2-3", ".trash-h-1-z-2"] {
-            assert!(TempFile::of(name).is_none(), "{name}");
+            assert!(TempFile::parse(name).is_none(), "{name}");
         }
     }
 
@@ -97,8 +113,8 @@ mod tests {
     fn owner_is_given_up_after_a_day_without_change() {
         let now = SystemTime::now();
         let hour = Duration::from_hours(1);
-        assert!(has_given_up(now - 25 * hour, now));
-        assert!(!has_given_up(now - 23 * hour, now));
-        assert!(!has_given_up(now + hour, now));
+        assert!(is_abandoned(now - 25 * hour, now));
+        assert!(!is_abandoned(now - 23 * hour, now));
+        assert!(!is_abandoned(now + hour, now));
     }
 }

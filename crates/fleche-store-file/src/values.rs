@@ -22,7 +22,7 @@ use crate::{
 /// the grace period of collecting unreferenced values.
 #[derive(Clone)]
 pub struct FileValues {
-    tree: Arc<Directory>,
+    directory: Arc<Directory>,
     durability: Durability,
     shared: bool,
 }
@@ -43,58 +43,60 @@ impl FileValues {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
         let FileValuesConfig { ref root, durability, shared } = *config;
-        Ok(Self { tree: Directory::open(root, Kind::Values, shared)?, durability, shared })
+        Ok(Self { directory: Directory::open(root, Kind::Values, shared)?, durability, shared })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn root(&self) -> &Path {
-        &self.tree.root
+        &self.directory.root
     }
 
     /// Returns the directory.
     ///
     /// # Errors
     /// Fails in a forked child process, which must not use the store.
-    fn tree(&self) -> Result<&Directory> {
+    fn directory(&self) -> Result<&Directory> {
         ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
-        Ok(&self.tree)
+        Ok(&self.directory)
     }
 }
 
 impl ValueStore for FileValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.tree()?.read(id, |bytes| check(Bytes::from(bytes)))
+        self.directory()?.read(id, |bytes| check(Bytes::from(bytes)))
     }
 
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        if self.tree()?.refresh(id, encoded.len(), self.durability)? {
+        if self.directory()?.refresh(id, encoded.len(), self.durability)? {
             return Ok(());
         }
-        self.tree()?.write(id, encoded, self.durability, self.shared)
+        self.directory()?.write(id, encoded, self.durability, self.shared)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        self.tree()?.contains(id)
+        self.directory()?.contains(id)
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        age("read the metadata of", &self.tree()?.path(id))
+        age("read the metadata of", &self.directory()?.path(id))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
         match older_than {
-            None => self.tree()?.remove(id),
-            Some(limit) => self.tree()?.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit))),
+            None => self.directory()?.remove(id),
+            Some(limit) => {
+                self.directory()?.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit)))
+            }
         }
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(self.tree()?.list(prefix))
+        Ok(self.directory()?.list(prefix))
     }
 
     fn sync(&self, id: &Digest) -> Result<()> {
-        if self.durability == Durability::Never { Ok(()) } else { self.tree()?.sync(id) }
+        if self.durability == Durability::Never { Ok(()) } else { self.directory()?.sync(id) }
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
@@ -117,9 +119,9 @@ fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
 
 impl fmt::Debug for FileValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tree, durability, shared } = self;
+        let Self { directory, durability, shared } = self;
         f.debug_struct("FileValues")
-            .field("root", &tree.root)
+            .field("root", &directory.root)
             .field("durability", durability)
             .field("shared", shared)
             .finish()

@@ -1,4 +1,5 @@
-//! Writes entries under a temporary name, then renames them.
+//! Writes entries under a temporary name, then renames them; removes entries, with conditions that are evaluated
+//! atomically.
 
 use std::{
     fs::{self, File, Metadata},
@@ -10,12 +11,11 @@ use std::{
 use fleche_core::{Digest, Error, Result, written_file};
 
 use crate::{
-    config::Durability,
-    directory::{Directory, create_directory},
-    durability::sync_file,
+    directory::Directory,
+    durability::{Durability, sync_file},
     list::sweep,
-    read::open_itself,
-    temp_files::TempFile,
+    read::open_no_follow,
+    temp_files::{TempFile, create_directory},
 };
 
 /// The number of times that an entry is written if its temporary file vanishes before it is renamed.
@@ -54,10 +54,10 @@ impl Directory {
         }
         written?;
         let first = digest.as_bytes()[0];
-        if self.swept.insert(first) && !created {
+        if self.swept_shards.insert(first) && !created {
             sweep(&self.shard(first));
         }
-        if durability == Durability::Always { self.anchor(first) } else { Ok(()) }
+        if durability == Durability::Always { self.sync_directories(first) } else { Ok(()) }
     }
 
     /// Resets the age of an entry of this length. Returns `false` if there is none, or if that fails; the entry must be
@@ -65,7 +65,7 @@ impl Directory {
     pub(crate) fn refresh(&self, digest: &Digest, length: usize, durability: Durability) -> Result<bool> {
         let path = self.path(digest);
         // An open file, so that the checked file is the one whose time is set.
-        let Ok(file) = open_itself(&path) else { return Ok(false) };
+        let Ok(file) = open_no_follow(&path) else { return Ok(false) };
         let Ok(found) = file.metadata() else { return Ok(false) };
         if !found.is_file() || u64::try_from(length) != Ok(found.len()) {
             return Ok(false);
@@ -74,7 +74,9 @@ impl Directory {
             return Ok(false);
         }
         if durability == Durability::Always {
-            sync_file(&file).and_then(|()| self.anchor(digest.as_bytes()[0])).map_err(Error::io("sync", &path))?;
+            sync_file(&file)
+                .and_then(|()| self.sync_directories(digest.as_bytes()[0]))
+                .map_err(Error::io("sync", &path))?;
         }
         // Removal checks the age after renaming the entry. If the entry has been renamed by now, it may still have
         // seemed too old. If not, a later removal sees the new age.
@@ -112,4 +114,90 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
 #[cfg(not(unix))]
 fn same_file(_one: &Metadata, _other: &Metadata) -> bool {
     true
+}
+
+impl Directory {
+    /// Removes the entry. Returns whether there was one.
+    pub(crate) fn remove(&self, digest: &Digest) -> Result<bool> {
+        let path = self.path(digest);
+        existed(fs::remove_file(&path)).map_err(Error::io("remove", path))
+    }
+
+    /// Removes the entry if `condition` holds for its file. Returns whether it was removed.
+    ///
+    /// Checking an entry and then removing it would lose an entry that is put between the two steps. So the entry is
+    /// first renamed, then checked where no other process can change it, and put back if the condition does not hold.
+    /// Readers miss the entry while it is renamed, so the condition is also evaluated once before, which usually
+    /// settles the matter.
+    pub(crate) fn remove_if(&self, digest: &Digest, condition: impl Fn(&Path) -> Result<bool>) -> Result<bool> {
+        let path = self.path(digest);
+        if !condition(&path)? {
+            return Ok(false);
+        }
+        let trash = path.with_file_name(TempFile::Removal.name());
+        if !existed(fs::rename(&path, &trash)).map_err(Error::io("remove", &path))? {
+            return Ok(false);
+        }
+        match condition(&trash) {
+            Ok(true) => fs::remove_file(&trash).map(|()| true).map_err(Error::io("remove", trash)),
+            other => {
+                put_back(&trash, &path).map_err(Error::io("put back", path))?;
+                other
+            }
+        }
+    }
+}
+
+/// Gives a renamed entry its name back, unless a newer entry has that name or the renamed entry has been removed since.
+pub(crate) fn put_back(from: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(from, path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // Not every file system has hard links. Without them, an entry that is put between these two steps is lost,
+        // which is only a miss.
+        Err(_) if path.symlink_metadata().is_err() => fs::rename(from, path),
+        Ok(()) | Err(_) => fs::remove_file(from),
+    }
+}
+
+fn existed(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Kind;
+
+    #[test]
+    fn entry_is_put_back_if_condition_fails_after_renaming() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path(), Kind::Values, false).unwrap();
+        let digest = Digest::of(b"a");
+        directory.write(&digest, b"a", Durability::Auto, false).unwrap();
+        let path = directory.path(&digest);
+        assert!(!directory.remove_if(&digest, |looked_at| Ok(looked_at == path)).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"a");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn put_back_does_not_replace_newer_entry() {
+        let root = tempfile::tempdir().unwrap();
+        let [from, path] = ["from", "path"].map(|name| root.path().join(name));
+        fs::write(&from, b"earlier").unwrap();
+        fs::write(&path, b"later").unwrap();
+        put_back(&from, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"later");
+        assert!(!from.exists());
+    }
+
+    #[test]
+    fn put_back_ignores_removed_entry() {
+        let root = tempfile::tempdir().unwrap();
+        put_back(&root.path().join("from"), &root.path().join("path")).unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
 }

@@ -11,8 +11,6 @@ mod store {
     mod foreign;
     mod layout;
     #[cfg(unix)]
-    mod pipes;
-    #[cfg(unix)]
     mod processes;
     mod values;
 }

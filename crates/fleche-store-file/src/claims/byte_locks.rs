@@ -1,7 +1,5 @@
 //! `ByteLocks`: claims as locked bytes of one file, with locks that belong to an open file description.
 
-mod attempt;
-mod held;
 mod lock_file;
 mod lock_levels;
 mod table;
@@ -18,13 +16,13 @@ use fleche_core::{
     claim::{Claim, Owner},
 };
 
-use self::{lock_file::LockFile, table::Table};
+use self::{lock_file::LockFile, table::ClaimTable};
 
 const NAME: &str = ".fleche-claims";
 
 /// The lock file of one directory, once a claim has been requested.
 #[derive(Default)]
-pub(super) struct ByteLocks(Mutex<Option<Arc<Table>>>);
+pub(super) struct ByteLocks(Mutex<Option<Arc<ClaimTable>>>);
 
 impl ByteLocks {
     /// Requests the claim.
@@ -40,22 +38,22 @@ impl ByteLocks {
         self.table(root, false, shared)?.map_or(Ok(None), |table| table.owner(key))
     }
 
-    fn table(&self, root: &Path, create: bool, shared: bool) -> io::Result<Option<Arc<Table>>> {
+    fn table(&self, root: &Path, create: bool, shared: bool) -> io::Result<Option<Arc<ClaimTable>>> {
         // Other processes do not see claims in a removed file, so new claims need a new file. Claims that are held keep
         // the old one.
-        let is_good = |table: &Arc<Table>| !(create && table.file.is_removed());
+        let is_good = |table: &Arc<ClaimTable>| !(create && table.file.is_removed());
         let open = self.open().clone();
         if open.as_ref().is_some_and(is_good) {
             return Ok(open);
         }
         let mut open = self.open();
         if !open.as_ref().is_some_and(is_good) {
-            *open = open_or_create(root, create, shared)?.map(|file| Arc::new(Table::new(file)));
+            *open = open_or_create(root, create, shared)?.map(|file| Arc::new(ClaimTable::new(file)));
         }
         Ok(open.clone())
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<Arc<Table>>> {
+    fn open(&self) -> MutexGuard<'_, Option<Arc<ClaimTable>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

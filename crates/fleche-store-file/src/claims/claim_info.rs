@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const SIZE: usize = 512;
 
 /// The maximum number of awaited calls. If a body waits for more, they are not published.
-const MOST_AWAITED: usize = 8;
+const MAX_AWAITED: usize = 8;
 
 const CHECKSUM: usize = 8;
 const LENGTH: usize = 2;
@@ -40,7 +40,7 @@ impl ClaimInfo {
             level,
             process: process.clone(),
             since: since.as_nanos().try_into().unwrap_or_default(),
-            awaits: awaits.filter(|keys| keys.len() <= MOST_AWAITED).map(|keys| keys.iter().map(bytes).collect()),
+            awaits: awaits.filter(|keys| keys.len() <= MAX_AWAITED).map(|keys| keys.iter().map(bytes).collect()),
         }
     }
 

@@ -22,20 +22,19 @@ use fleche_core::{
 };
 
 use super::{
-    OnAcquired,
     claim_info::{ClaimInfo, SIZE},
-    lock_waits::{self as threads, Finish, Wait},
+    lock_waits::{self, Finish, OnAcquired, Wait},
 };
-use crate::directory::create_directory;
+use crate::temp_files::create_directory;
 
 const DIRECTORY: &str = "claims";
 
 /// Requests the claim.
 pub(super) fn claim(root: &Path, key: &CallKey, shared: bool) -> io::Result<Claim> {
-    let wanted = Wanted { key: *key, path: path(root, key), shared };
-    Ok(match wanted.try_lock()? {
+    let request = ClaimRequest { key: *key, path: path(root, key), shared };
+    Ok(match request.try_lock()? {
         Some(held) => Claim::Held(Arc::new(held)),
-        None => Claim::Taken(Box::new(wanted)),
+        None => Claim::Taken(Box::new(request)),
     })
 }
 
@@ -53,21 +52,21 @@ pub(super) fn owner(root: &Path, key: &CallKey, shared: bool) -> io::Result<Opti
     }
     let mut bytes = [0; SIZE];
     let length = file.read_at(&mut bytes, 0)?;
-    Ok(ClaimInfo::from_bytes(&bytes[..length]).filter(|told| told.is_of(key, 0)).map(ClaimInfo::into_owner))
+    Ok(ClaimInfo::from_bytes(&bytes[..length]).filter(|holder| holder.is_of(key, 0)).map(ClaimInfo::into_owner))
 }
 
 fn path(root: &Path, key: &CallKey) -> PathBuf {
     root.join(DIRECTORY).join(key.to_string())
 }
 
-struct Wanted {
+struct ClaimRequest {
     key: CallKey,
     path: PathBuf,
     shared: bool,
 }
 
-impl Wanted {
-    fn try_lock(&self) -> io::Result<Option<HeldFile>> {
+impl ClaimRequest {
+    fn try_lock(&self) -> io::Result<Option<LockedFile>> {
         loop {
             let file = self.open()?;
             match file.try_lock() {
@@ -75,21 +74,21 @@ impl Wanted {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            if self.has_the_name(&file)? {
-                return Ok(Some(HeldFile::new(self, file)));
+            if self.still_has_name(&file)? {
+                return Ok(Some(LockedFile::new(self, file)));
             }
         }
     }
 
-    fn lock(&self) -> io::Result<HeldFile> {
+    fn lock(&self) -> io::Result<LockedFile> {
         loop {
             let file = self.open()?;
             match file.lock() {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 locked => locked?,
             }
-            if self.has_the_name(&file)? {
-                return Ok(HeldFile::new(self, file));
+            if self.still_has_name(&file)? {
+                return Ok(LockedFile::new(self, file));
             }
         }
     }
@@ -105,56 +104,56 @@ impl Wanted {
         }
     }
 
-    fn has_the_name(&self, file: &File) -> io::Result<bool> {
-        let ours = file.metadata()?;
+    fn still_has_name(&self, file: &File) -> io::Result<bool> {
+        let own = file.metadata()?;
         match fs::metadata(&self.path) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+            Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
 
-impl Taken for Wanted {
-    fn when_held(self: Box<Self>, then: OnAcquired) {
-        threads::wait(Box::new(Waiting { wanted: *self, then: Some(then), got: None }));
+impl Taken for ClaimRequest {
+    fn when_held(self: Box<Self>, on_acquired: OnAcquired) {
+        lock_waits::wait(Box::new(ClaimWait { request: *self, on_acquired: Some(on_acquired), acquired: None }));
     }
 }
 
-struct Waiting {
-    wanted: Wanted,
-    then: Option<OnAcquired>,
-    got: Option<io::Result<HeldFile>>,
+struct ClaimWait {
+    request: ClaimRequest,
+    on_acquired: Option<OnAcquired>,
+    acquired: Option<io::Result<LockedFile>>,
 }
 
-impl Wait for Waiting {
+impl Wait for ClaimWait {
     fn block(&mut self) {
-        self.got = Some(self.wanted.lock());
+        self.acquired = Some(self.request.lock());
     }
 
     fn try_now(&mut self) -> Option<Finish> {
-        let got = self.got.take().or_else(|| self.wanted.try_lock().transpose())?;
-        Some(self.finish(got))
+        let acquired = self.acquired.take().or_else(|| self.request.try_lock().transpose())?;
+        Some(self.finish(acquired))
     }
 
-    fn give_up(&mut self, error: io::Error) -> Finish {
+    fn fail(&mut self, error: io::Error) -> Finish {
         self.finish(Err(error))
     }
 }
 
-impl Waiting {
-    fn finish(&mut self, got: io::Result<HeldFile>) -> Finish {
-        let held = got.map(|held| Arc::new(held) as Arc<dyn Held>).map_err(Error::io("lock", &self.wanted.path));
-        let then = self.then.take();
+impl ClaimWait {
+    fn finish(&mut self, acquired: io::Result<LockedFile>) -> Finish {
+        let held = acquired.map(|held| Arc::new(held) as Arc<dyn Held>).map_err(Error::io("lock", &self.request.path));
+        let on_acquired = self.on_acquired.take();
         Box::new(move || {
-            if let Some(then) = then {
-                then(held);
+            if let Some(on_acquired) = on_acquired {
+                on_acquired(held);
             }
         })
     }
 }
 
-struct HeldFile {
+struct LockedFile {
     key: CallKey,
     path: PathBuf,
     file: File,
@@ -162,9 +161,9 @@ struct HeldFile {
     since: SystemTime,
 }
 
-impl HeldFile {
-    fn new(wanted: &Wanted, file: File) -> Self {
-        let (key, path) = (wanted.key, wanted.path.clone());
+impl LockedFile {
+    fn new(request: &ClaimRequest, file: File) -> Self {
+        let (key, path) = (request.key, request.path.clone());
         let held = Self { key, path, file, process: Process::this(), since: SystemTime::now() };
         held.awaits(Some(&[]));
         held
@@ -176,7 +175,7 @@ impl HeldFile {
     }
 }
 
-impl Held for HeldFile {
+impl Held for LockedFile {
     fn publishes(&self) -> bool {
         true
     }
@@ -194,7 +193,7 @@ impl Held for HeldFile {
     }
 }
 
-impl Drop for HeldFile {
+impl Drop for LockedFile {
     fn drop(&mut self) {
         if !self.is_inherited()
             && let Err(error) = fs::remove_file(&self.path)

@@ -13,7 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{claim::WaiterThreadGuard, starter};
+use fleche_core::{
+    Result,
+    claim::{Held, WaiterThreadGuard},
+    starter,
+};
+
+/// The callback that receives an acquired claim, or the error that prevents it.
+pub(super) type OnAcquired = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 
 /// A wait for a claim.
 pub(super) trait Wait: Send {
@@ -24,7 +31,7 @@ pub(super) trait Wait: Send {
     fn try_now(&mut self) -> Option<Finish>;
 
     /// Ends the wait without a claim, because of this error.
-    fn give_up(&mut self, error: io::Error) -> Finish;
+    fn fail(&mut self, error: io::Error) -> Finish;
 }
 
 /// Notifies the waiters. It may take long.
@@ -33,34 +40,34 @@ pub(super) type Finish = Box<dyn FnOnce() + Send>;
 /// Blocked waits, some of which may never be woken.
 pub(super) trait Watched: Send + Sync {
     /// Checks all waits.
-    fn look(self: Arc<Self>);
+    fn check_waits(self: Arc<Self>);
 
     /// Returns whether there are any waits.
     fn has_waits(&self) -> bool;
 }
 
 /// The maximum number of blocked threads; further waits are polled.
-const MOST: usize = 256;
+const MAX_BLOCKED: usize = 256;
 
 /// The pause between polls: the first duration, plus a random part of the second.
-const POLLS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(40));
+const POLL_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(40));
 
 /// The pause between checks of blocked waits: the first duration, plus a random part of the second.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(100));
+const CHECK_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(100));
 
 /// Waits on another thread, blocked or polling. Gives up if no thread can be started.
 pub(super) fn wait(wait: Box<dyn Wait>) {
     if let Err(mut wait) = start(wait, block_until_finished).or_else(poll) {
-        wait.give_up(ErrorKind::WouldBlock.into())();
+        wait.fail(ErrorKind::WouldBlock.into())();
     }
 }
 
 fn poll(wait: Box<dyn Wait>) -> Result<(), Box<dyn Wait>> {
-    let mut looking = Looking::get();
-    if !looking.ensure_thread() {
+    let mut poller = Poller::get();
+    if !poller.ensure_thread() {
         return Err(wait);
     }
-    looking.polled.push(wait);
+    poller.waits.push(wait);
     NEW_POLL.notify_one();
     Ok(())
 }
@@ -86,18 +93,18 @@ fn block_until_finished(mut wait: Box<dyn Wait>) {
 
 struct Permit;
 
-static BLOCKING: AtomicUsize = AtomicUsize::new(0);
+static BLOCKED: AtomicUsize = AtomicUsize::new(0);
 
 impl Permit {
     fn get() -> Option<Self> {
-        let more = |count| (count < MOST).then_some(count + 1);
-        BLOCKING.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
+        let more = |count| (count < MAX_BLOCKED).then_some(count + 1);
+        BLOCKED.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        BLOCKING.fetch_sub(1, Ordering::Relaxed);
+        BLOCKED.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,10 +112,10 @@ fn start<T: Send + 'static>(job: T, run: fn(T)) -> Result<(), T> {
     let Some(permit) = Permit::get() else { return Err(job) };
     // If the thread cannot be started, its closure is dropped; the job must survive that.
     let job = Arc::new(Mutex::new(Some(job)));
-    let theirs = Arc::clone(&job);
+    let shared = Arc::clone(&job);
     let started = starter::spawn("fleche-claim", move || {
         let _permit = permit;
-        let job = lock(&theirs).take();
+        let job = lock(&shared).take();
         job.into_iter().for_each(run);
     });
     match started {
@@ -119,42 +126,42 @@ fn start<T: Send + 'static>(job: T, run: fn(T)) -> Result<(), T> {
 
 /// The state of the thread that polls and checks. It runs only while there is work.
 #[derive(Default)]
-struct Looking {
-    polled: Vec<Box<dyn Wait>>,
+struct Poller {
+    waits: Vec<Box<dyn Wait>>,
     watched: Vec<Weak<dyn Watched>>,
-    runs: bool,
+    is_running: bool,
 }
 
-static LOOKING: Mutex<Looking> = Mutex::new(Looking { polled: Vec::new(), watched: Vec::new(), runs: false });
+static POLLER: Mutex<Poller> = Mutex::new(Poller { waits: Vec::new(), watched: Vec::new(), is_running: false });
 static NEW_POLL: Condvar = Condvar::new();
 
 /// Has these waits checked regularly until there are none. If no thread can be started, they are not checked.
 pub(super) fn watch(waits: &Arc<impl Watched + 'static>) {
-    let mut looking = Looking::get();
+    let mut poller = Poller::get();
     let new: Weak<dyn Watched> = Arc::downgrade(&(Arc::clone(waits) as Arc<dyn Watched>));
-    if !looking.watched.iter().any(|watched| watched.ptr_eq(&new)) {
-        looking.watched.push(new);
+    if !poller.watched.iter().any(|watched| watched.ptr_eq(&new)) {
+        poller.watched.push(new);
     }
-    looking.ensure_thread();
+    poller.ensure_thread();
 }
 
-impl Looking {
+impl Poller {
     fn get() -> MutexGuard<'static, Self> {
-        lock(&LOOKING)
+        lock(&POLLER)
     }
 
     fn ensure_thread(&mut self) -> bool {
-        self.runs = self.runs || starter::spawn("fleche-claims", look_on).is_ok();
-        self.runs
+        self.is_running = self.is_running || starter::spawn("fleche-claims", run_poller).is_ok();
+        self.is_running
     }
 }
 
-fn look_on() {
-    let _waits = WaiterThreadGuard::begin();
-    let mut next_look = Instant::now() + within(LOOKS);
+fn run_poller() {
+    let _guard = WaiterThreadGuard::begin();
+    let mut next_check = Instant::now() + random_pause(CHECK_PAUSE);
     loop {
-        let mut polled = mem::take(&mut Looking::get().polled);
-        polled.retain_mut(|wait| match wait.try_now() {
+        let mut waits = mem::take(&mut Poller::get().waits);
+        waits.retain_mut(|wait| match wait.try_now() {
             None => true,
             Some(finish) => {
                 // A panic in a callback must not end this thread.
@@ -162,25 +169,25 @@ fn look_on() {
                 false
             }
         });
-        if Instant::now() >= next_look {
-            let watched = Looking::get().watched.clone();
-            watched.iter().filter_map(Weak::upgrade).for_each(Watched::look);
-            next_look = Instant::now() + within(LOOKS);
+        if Instant::now() >= next_check {
+            let watched = Poller::get().watched.clone();
+            watched.iter().filter_map(Weak::upgrade).for_each(Watched::check_waits);
+            next_check = Instant::now() + random_pause(CHECK_PAUSE);
         }
-        let mut looking = Looking::get();
-        looking.polled.append(&mut polled);
-        looking.watched.retain(|watched| watched.upgrade().is_some_and(|watched| watched.has_waits()));
-        let pause = if looking.polled.is_empty() { next_look - Instant::now() } else { within(POLLS) };
-        if looking.polled.is_empty() && looking.watched.is_empty() {
-            looking.runs = false;
+        let mut poller = Poller::get();
+        poller.waits.append(&mut waits);
+        poller.watched.retain(|watched| watched.upgrade().is_some_and(|watched| watched.has_waits()));
+        let pause = if poller.waits.is_empty() { next_check - Instant::now() } else { random_pause(POLL_PAUSE) };
+        if poller.waits.is_empty() && poller.watched.is_empty() {
+            poller.is_running = false;
             return;
         }
-        drop(NEW_POLL.wait_timeout(looking, pause));
+        drop(NEW_POLL.wait_timeout(poller, pause));
     }
 }
 
 /// Returns a random duration in this range, so that processes that wait for the same claim do not all poll at once.
-fn within((least, more): (Duration, Duration)) -> Duration {
+fn random_pause((least, more): (Duration, Duration)) -> Duration {
     let random = RandomState::new().hash_one(0) % 1024;
     least + more * u32::try_from(random).unwrap_or_default() / 1024
 }

@@ -198,3 +198,16 @@ fn value_beyond_the_file_size_limit_is_an_error_and_leaves_no_file() {
     run_child("put a large value under a limit", root.path(), "ulimit -f 64;");
     assert_eq!(files(root.path()).len(), 1);
 }
+
+#[test]
+fn pipe_in_place_of_an_entry_fails_without_blocking() {
+    let root = tempfile::tempdir().unwrap();
+    let values = FileValues::open(root.path()).unwrap();
+    let id = Digest::of(b"bytes");
+    let (shard, name) = (&id.to_string()[..2], &id.to_string()[2..]);
+    fs::create_dir(root.path().join(shard)).unwrap();
+    mkfifo(&root.path().join(shard).join(name), Mode::S_IRWXU).unwrap();
+    assert!(matches!(values.get(&id), Err(Error::Io { .. })));
+    values.put(&id, b"bytes").unwrap();
+    assert_eq!(values.get(&id).unwrap().as_deref(), Some(&b"bytes"[..]));
+}

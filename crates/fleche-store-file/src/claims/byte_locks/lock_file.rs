@@ -102,7 +102,7 @@ impl LockFile {
     /// Publishes the claim holder. The claim holds even if this fails.
     pub(super) fn publish(&self, slot: u64, published: &ClaimInfo) {
         let bytes = published.to_bytes();
-        let [usual, first] = places(slot);
+        let [usual, first] = offsets(slot);
         let fits = |at: &u64| written_file::check_limit(at + bytes.len() as u64).is_ok();
         let at = Some(usual).filter(fits).unwrap_or(first);
         let written =
@@ -114,7 +114,7 @@ impl LockFile {
 
     /// Reads both offsets of this slot.
     pub(super) fn published(&self, slot: u64) -> impl Iterator<Item = ClaimInfo> {
-        places(slot).into_iter().filter_map(|at| {
+        offsets(slot).into_iter().filter_map(|at| {
             let mut bytes = [0; SIZE];
             let length = self.file.read_at(&mut bytes, at).ok()?;
             ClaimInfo::from_bytes(&bytes[..length])
@@ -123,8 +123,8 @@ impl LockFile {
 }
 
 /// Returns the offsets of the slot: the usual one, and the one for processes that may not write there.
-fn places(slot: u64) -> [u64; 2] {
-    [slot % SLOTS, slot % FIRST_SLOTS].map(|place| place * SIZE as u64)
+fn offsets(slot: u64) -> [u64; 2] {
+    [slot % SLOTS, slot % FIRST_SLOTS].map(|slot| slot * SIZE as u64)
 }
 
 fn range(kind: libc::c_int, bytes: &RangeInclusive<i64>) -> libc::flock {

@@ -9,11 +9,10 @@
 //! level 0 is used again, or the lowest level that dead holders leave free.
 //!
 //! A waiting process is woken when the lock that it waits for is released. It also checks from time to time whether it
-//! waits at the right level ([`Table::look`](super::table::Table)), so it never waits forever for a dead process. In
-//! two cases, two processes may hold a claim at once, which costs one computation: if one locks level 0 at the very
-//! moment at which a forked child ends and releases it, while the other moves on to the next level, neither sees what
-//! the other is about to do; and if a holder is suspended between locking and publishing for longer than two checks
-//! take ([`Suspect`]).
+//! waits at the right level ([`LockFile::check_wait`]), so it never waits forever for a dead process. In two cases, two
+//! processes may hold a claim at once, which costs one computation: if one locks level 0 at the very moment at which a
+//! forked child ends and releases it, while the other moves on to the next level, neither sees what the other is about
+//! to do; and if a holder is suspended between locking and publishing for longer than two checks take ([`Suspect`]).
 
 use std::{io, time::SystemTime};
 
@@ -26,11 +25,11 @@ use crate::claims::claim_info::ClaimInfo;
 pub(super) type Level = u8;
 
 /// The highest level.
-const LAST: Level = 7;
+const HIGHEST: Level = 7;
 
 /// The position of a call's claim in the lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ClaimPosition {
     pub(super) key: CallKey,
     /// The byte of level 0, which no other call uses.
     pub(super) base: i64,
@@ -38,7 +37,7 @@ pub(super) struct Place {
 
 /// The result of requesting a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taking {
+pub(super) enum LockOutcome {
     /// This process holds it, by the byte of this level.
     Held(Level),
     /// Nothing was locked; the caller has to wait at this level.
@@ -52,16 +51,16 @@ pub(super) struct Suspect(ClaimInfo);
 
 /// The result of checking a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum WaitCheck {
     /// The wait continues.
-    Fine,
+    Continue,
     /// The wait continues, and is checked again with this suspect.
     Suspect(Suspect),
     /// The wait moves to this level.
-    Elsewhere(Level),
+    MoveTo(Level),
 }
 
-impl Place {
+impl ClaimPosition {
     pub(super) fn of(key: &CallKey) -> Self {
         let first = key.digest().as_bytes().first_chunk().copied().unwrap_or_default();
         // The lowest three bits are for the level, and the shift keeps all bytes away from the end of the lockable
@@ -81,65 +80,80 @@ impl Place {
 
 impl LockFile {
     /// Requests the claim at this level, when no lower level is available.
-    pub(super) fn take(&self, place: Place, level: Level) -> io::Result<Taking> {
-        if !self.try_lock(place.byte(level))? {
-            return Ok(Taking::Busy(self.above(place, level)?.unwrap_or(level)));
+    pub(super) fn try_claim(&self, position: ClaimPosition, level: Level) -> io::Result<LockOutcome> {
+        if !self.try_lock(position.byte(level))? {
+            return Ok(LockOutcome::Busy(self.highest_above(position, level)?.unwrap_or(level)));
         }
-        let taking = match (self.above(place, level), level) {
-            (Ok(None), 0) => Ok(Taking::Held(level)),
-            (Ok(None), _) => {
-                self.living_below(place, level).map(|below| below.map_or(Taking::Held(level), Taking::Busy))
-            }
-            (Ok(Some(above)), _) => Ok(Taking::Busy(above)),
+        let outcome = match (self.highest_above(position, level), level) {
+            (Ok(None), 0) => Ok(LockOutcome::Held(level)),
+            (Ok(None), _) => self
+                .living_below(position, level)
+                .map(|below| below.map_or(LockOutcome::Held(level), LockOutcome::Busy)),
+            (Ok(Some(above)), _) => Ok(LockOutcome::Busy(above)),
             (Err(error), _) => Err(error),
         };
-        if !matches!(taking, Ok(Taking::Held(_))) {
-            self.unlock(place.byte(level));
+        if !matches!(outcome, Ok(LockOutcome::Held(_))) {
+            self.unlock(position.byte(level));
         }
-        taking
+        outcome
     }
 
     /// Publishes this process as the claim holder.
-    pub(super) fn tell(&self, place: Place, level: Level, since: SystemTime, awaits: Option<&[CallKey]>) {
-        self.publish(place.slot(level), &ClaimInfo::new(&place.key, level, &self.process, since, awaits));
+    pub(super) fn publish_holder(
+        &self,
+        position: ClaimPosition,
+        level: Level,
+        since: SystemTime,
+        awaits: Option<&[CallKey]>,
+    ) {
+        self.publish(position.slot(level), &ClaimInfo::new(&position.key, level, &self.process, since, awaits));
     }
 
     /// Returns the published holder of the claim at this level, if there is one.
-    pub(super) fn told(&self, place: Place, level: Level) -> Option<ClaimInfo> {
+    pub(super) fn published_holder(&self, position: ClaimPosition, level: Level) -> Option<ClaimInfo> {
         // An earlier holder may have written to the other offset of the slot.
-        self.published(place.slot(level)).filter(|told| told.is_of(&place.key, level)).max_by_key(|told| told.since)
+        self.published(position.slot(level))
+            .filter(|holder| holder.is_of(&position.key, level))
+            .max_by_key(|holder| holder.since)
     }
 
     /// Returns the highest level that another process has locked, if there is one.
-    pub(super) fn highest(&self, place: Place) -> io::Result<Option<Level>> {
-        self.between(place, 0, LAST)
+    pub(super) fn highest_locked(&self, position: ClaimPosition) -> io::Result<Option<Level>> {
+        self.highest_within(position, 0, HIGHEST)
     }
 
     /// Checks a wait for this level, whose result at the last check was `suspect`.
-    pub(super) fn look(&self, place: Place, level: Level, suspect: Option<&Suspect>) -> io::Result<Look> {
-        if let Some(above) = self.above(place, level)? {
-            return Ok(Look::Elsewhere(above));
+    pub(super) fn check_wait(
+        &self,
+        position: ClaimPosition,
+        level: Level,
+        suspect: Option<&Suspect>,
+    ) -> io::Result<WaitCheck> {
+        if let Some(above) = self.highest_above(position, level)? {
+            return Ok(WaitCheck::MoveTo(above));
         }
-        let Some(dead) = self.told(place, level).filter(|owner| owner.process.lives() == Some(false)) else {
-            return Ok(Look::Fine);
+        let Some(dead) = self.published_holder(position, level).filter(|owner| owner.process.lives() == Some(false))
+        else {
+            return Ok(WaitCheck::Continue);
         };
-        if level == LAST || self.between(place, level, level)?.is_none() {
-            return Ok(Look::Fine);
+        if level == HIGHEST || self.highest_within(position, level, level)?.is_none() {
+            return Ok(WaitCheck::Continue);
         }
-        let now = Suspect(dead);
-        Ok(if suspect == Some(&now) { Look::Elsewhere(level + 1) } else { Look::Suspect(now) })
+        let suspected = Suspect(dead);
+        Ok(if suspect == Some(&suspected) { WaitCheck::MoveTo(level + 1) } else { WaitCheck::Suspect(suspected) })
     }
 
-    fn above(&self, place: Place, level: Level) -> io::Result<Option<Level>> {
-        self.between(place, level + 1, LAST)
+    fn highest_above(&self, position: ClaimPosition, level: Level) -> io::Result<Option<Level>> {
+        self.highest_within(position, level + 1, HIGHEST)
     }
 
     /// Returns a lower level that a living process holds, if there is one: it was locked while this one was between two
     /// holders.
-    fn living_below(&self, place: Place, level: Level) -> io::Result<Option<Level>> {
+    fn living_below(&self, position: ClaimPosition, level: Level) -> io::Result<Option<Level>> {
         for below in (0..level).rev() {
-            let lives = || self.told(place, below).is_some_and(|owner| owner.process.lives() == Some(true));
-            if self.between(place, below, below)?.is_some() && lives() {
+            let lives =
+                || self.published_holder(position, below).is_some_and(|owner| owner.process.lives() == Some(true));
+            if self.highest_within(position, below, below)?.is_some() && lives() {
                 return Ok(Some(below));
             }
         }
@@ -147,9 +161,9 @@ impl LockFile {
     }
 
     /// Returns the highest of these levels that another process has locked, if there is one.
-    fn between(&self, place: Place, first: Level, last: Level) -> io::Result<Option<Level>> {
-        let found = self.last_locked(place.byte(first)..=place.byte(last))?;
-        Ok(found.and_then(|byte| Level::try_from(byte - place.base).ok()))
+    fn highest_within(&self, position: ClaimPosition, first: Level, last: Level) -> io::Result<Option<Level>> {
+        let found = self.last_locked(position.byte(first)..=position.byte(last))?;
+        Ok(found.and_then(|byte| Level::try_from(byte - position.base).ok()))
     }
 }
 
@@ -161,11 +175,11 @@ mod tests {
     #[test]
     fn each_call_has_its_own_lockable_bytes() {
         for byte in [0x00, 0x7f, 0x80, 0xff] {
-            let place = Place::of(&Digest::from_bytes([byte; 32]).into());
-            assert!(place.byte(0) >= 0 && place.byte(LAST) < i64::MAX, "{place:?}");
-            assert_eq!(place.base % 8, 0);
+            let position = ClaimPosition::of(&Digest::from_bytes([byte; 32]).into());
+            assert!(position.byte(0) >= 0 && position.byte(HIGHEST) < i64::MAX, "{position:?}");
+            assert_eq!(position.base % 8, 0);
         }
-        let bases = [1, 2].map(|number: u8| Place::of(&Digest::of(&[number]).into()).base);
+        let bases = [1, 2].map(|number: u8| ClaimPosition::of(&Digest::of(&[number]).into()).base);
         assert_ne!(bases[0], bases[1]);
     }
 }

@@ -74,11 +74,11 @@ fn locked_file_without_its_name_is_not_a_claim() {
     let root = root();
     let lost = held(&root, 1);
     fs::remove_file(path(root.path(), &key(1))).unwrap();
-    let wanted = Wanted { key: key(1), path: path(root.path(), &key(1)), shared: false };
-    let now = wanted.open().unwrap();
-    assert!(wanted.has_the_name(&now).unwrap());
-    fs::rename(&wanted.path, root.path().join("elsewhere")).unwrap();
-    assert!(!wanted.has_the_name(&now).unwrap());
+    let request = ClaimRequest { key: key(1), path: path(root.path(), &key(1)), shared: false };
+    let now = request.open().unwrap();
+    assert!(request.still_has_name(&now).unwrap());
+    fs::rename(&request.path, root.path().join("elsewhere")).unwrap();
+    assert!(!request.still_has_name(&now).unwrap());
     drop(held(&root, 1));
     drop(lost);
 }
