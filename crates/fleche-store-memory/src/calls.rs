@@ -11,9 +11,8 @@ use fleche_core::{
 
 use crate::{
     MemoryCallsConfig,
-    compact::{Compact, Shared},
-    identity::random_id,
-    shards::Shards,
+    compact::{CompactRecord, SharedParts},
+    shards::{Shards, random_id},
 };
 
 /// A [`CallStore`] in memory, which is dropped with its last handle. A clone is another handle to the same store.
@@ -21,15 +20,15 @@ use crate::{
 /// A record of a small call takes about 300 bytes: the parts that records have in common are held once, and the rest is
 /// encoded. Records in memory are never damaged.
 #[derive(Clone)]
-pub struct MemoryCalls(Arc<Held>);
+pub struct MemoryCalls(Arc<Contents>);
 
-struct Held {
+struct Contents {
     id: String,
-    records: Shards<Compact>,
-    shared: Shared,
+    records: Shards<CompactRecord>,
+    shared: SharedParts,
 }
 
-static OPEN: OpenStores<String, Held> = OpenStores::new();
+static OPEN: OpenStores<String, Contents> = OpenStores::new();
 
 impl MemoryCalls {
     /// Creates an empty store.
@@ -39,7 +38,7 @@ impl MemoryCalls {
 
     /// Returns the store with this id in this process, or creates an empty one if there is none.
     pub(crate) fn with_id(id: &str) -> Self {
-        let new = || Held { id: id.to_owned(), records: Shards::default(), shared: Shared::default() };
+        let new = || Contents { id: id.to_owned(), records: Shards::default(), shared: SharedParts::default() };
         // `get_or_open` fails only if the closure does, which it never does here.
         Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
     }
@@ -50,7 +49,7 @@ impl MemoryCalls {
     ///
     /// # Errors
     /// Fails in a forked child process, which must not use the store.
-    fn held(&self) -> Result<&Held> {
+    fn contents(&self) -> Result<&Contents> {
         ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
         Ok(&self.0)
     }
@@ -58,37 +57,37 @@ impl MemoryCalls {
 
 impl CallStore for MemoryCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        let held = self.held()?;
-        let found = held.records.read(key.digest()).get(key.digest()).cloned();
+        let contents = self.contents()?;
+        let found = contents.records.read(key.digest()).get(key.digest()).cloned();
         // Decoded after the lock is released.
-        found.as_ref().map(Compact::record).transpose()
+        found.as_ref().map(CompactRecord::record).transpose()
     }
 
     fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
-        Ok(self.held()?.records.read(key.digest()).get(key.digest()).map(Compact::summary))
+        Ok(self.contents()?.records.read(key.digest()).get(key.digest()).map(CompactRecord::summary))
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let held = self.held()?;
-        let compact = Compact::new(record, &held.shared)?;
-        let replaced = held.records.write(key.digest()).insert(*key.digest(), compact);
+        let contents = self.contents()?;
+        let compact = CompactRecord::new(record, &contents.shared)?;
+        let replaced = contents.records.write(key.digest()).insert(*key.digest(), compact);
         // Freed after the lock is released.
         drop(replaced);
         Ok(())
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        Ok(self.held()?.records.read(key.digest()).contains_key(key.digest()))
+        Ok(self.contents()?.records.read(key.digest()).contains_key(key.digest()))
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(self.held()?.records.digests(prefix).map(|digest| Ok(digest.into()))))
+        Ok(Box::new(self.contents()?.records.digests(prefix).map(|digest| Ok(digest.into()))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        let held = self.held()?;
-        let only = only.map(|only| Compact::new(only, &held.shared)).transpose()?;
-        let removed = match held.records.write(key.digest()).entry(*key.digest()) {
+        let contents = self.contents()?;
+        let only = only.map(|only| CompactRecord::new(only, &contents.shared)).transpose()?;
+        let removed = match contents.records.write(key.digest()).entry(*key.digest()) {
             hash_map::Entry::Occupied(record) if only.as_ref().is_none_or(|only| record.get() == only) => {
                 Some(record.remove())
             }

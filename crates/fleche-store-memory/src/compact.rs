@@ -1,4 +1,4 @@
-//! `Compact`: the in-memory form of a record.
+//! `CompactRecord`: the in-memory form of a record.
 //!
 //! Function and writer, which most records of a store have in common, are held once. The rest is held encoded.
 
@@ -20,7 +20,7 @@ use foldhash::fast::FixedState;
 
 /// A record in its compact form.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Compact {
+pub(crate) struct CompactRecord {
     function: Arc<FunctionId>,
     writer: Arc<Writer>,
     written: Timestamp,
@@ -32,12 +32,12 @@ pub(crate) struct Compact {
 const DIGEST: u8 = u8::MAX;
 const DIGEST_LEN: usize = 32;
 
-impl Compact {
+impl CompactRecord {
     /// Creates the compact form of a record. Function and writer are held in `shared`.
     ///
     /// # Errors
     /// Fails if the metadata cannot be encoded.
-    pub(crate) fn new(record: &Record, shared: &Shared) -> Result<Self> {
+    pub(crate) fn new(record: &Record, shared: &SharedParts) -> Result<Self> {
         Ok(Self {
             function: shared.functions.get(&record.function),
             writer: shared.writers.get(&record.writer),
@@ -81,7 +81,7 @@ impl Compact {
 }
 
 /// The maximum size, in bytes, of a buffer that is kept for the next record.
-const LARGEST_BUFFER: usize = 4096;
+const MAX_KEPT_BUFFER: usize = 4096;
 
 thread_local! {
     /// The buffer for the next record, so that none has to grow step by step.
@@ -103,7 +103,7 @@ fn encode(record: &Record) -> Result<Box<[u8]>> {
         encoding::append(&mut buffer, &(&record.metadata, &record.other))?;
     }
     let encoded = buffer.as_slice().into();
-    if buffer.capacity() <= LARGEST_BUFFER {
+    if buffer.capacity() <= MAX_KEPT_BUFFER {
         let _ = BUFFER.try_with(|kept| kept.set(buffer));
     }
     Ok(encoded)
@@ -165,18 +165,18 @@ fn take_arguments(rest: &mut &[u8]) -> Option<Vec<Argument>> {
 
 /// The values that records have in common.
 #[derive(Default)]
-pub(crate) struct Shared {
+pub(crate) struct SharedParts {
     functions: Interned<FunctionId>,
     writers: Interned<Writer>,
 }
 
 /// The hasher of values. Values whose hashes are equal are compared, so the seed need not be secret.
-const HASHES: FixedState = FixedState::with_seed(0);
+const HASHER: FixedState = FixedState::with_seed(0);
 
 /// A set of values, each held once and only as long as a record refers to it.
-struct Interned<T>(RwLock<Held<T>>);
+struct Interned<T>(RwLock<InternTable<T>>);
 
-struct Held<T> {
+struct InternTable<T> {
     /// The values by their hashes.
     values: HashMap<u64, Vec<Weak<T>>, FixedState>,
     /// The value that was added last.
@@ -187,58 +187,58 @@ struct Held<T> {
 
 impl<T> Default for Interned<T> {
     fn default() -> Self {
-        Self(RwLock::new(Held { values: HashMap::with_hasher(HASHES), last: Weak::new(), limit: 64 }))
+        Self(RwLock::new(InternTable { values: HashMap::with_hasher(HASHER), last: Weak::new(), limit: 64 }))
     }
 }
 
-impl<T: Clone + Eq + Key> Interned<T> {
+impl<T: Clone + Eq + HashedPart> Interned<T> {
     fn get(&self, value: &T) -> Arc<T> {
         // Most records of a store have the function or the writer that came last.
         let is_value = |known: &Arc<T>| **known == *value;
         if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).last.upgrade().filter(is_value) {
             return known;
         }
-        let hash = HASHES.hash_one(value.key());
+        let hash = HASHER.hash_one(value.hashed_part());
         if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).find(hash, value) {
             return known;
         }
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = held.find(hash, value) {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = table.find(hash, value) {
             return known;
         }
-        if held.values.len() >= held.limit {
-            held.values.retain(|_, values| {
+        if table.values.len() >= table.limit {
+            table.values.retain(|_, values| {
                 values.retain(|value| value.strong_count() > 0);
                 !values.is_empty()
             });
-            held.limit = 64 + 2 * held.values.len();
+            table.limit = 64 + 2 * table.values.len();
         }
         let new = Arc::new(value.clone());
-        held.values.entry(hash).or_default().push(Arc::downgrade(&new));
-        held.last = Arc::downgrade(&new);
+        table.values.entry(hash).or_default().push(Arc::downgrade(&new));
+        table.last = Arc::downgrade(&new);
         new
     }
 }
 
-impl<T: Eq> Held<T> {
+impl<T: Eq> InternTable<T> {
     fn find(&self, hash: u64, value: &T) -> Option<Arc<T>> {
         self.values.get(&hash)?.iter().filter_map(Weak::upgrade).find(|known| **known == *value)
     }
 }
 
 /// The part of a value that its hash covers.
-trait Key {
-    fn key(&self) -> impl Hash;
+trait HashedPart {
+    fn hashed_part(&self) -> impl Hash;
 }
 
-impl Key for FunctionId {
-    fn key(&self) -> impl Hash {
+impl HashedPart for FunctionId {
+    fn hashed_part(&self) -> impl Hash {
         (&*self.name, self.version)
     }
 }
 
-impl Key for Writer {
-    fn key(&self) -> impl Hash {
+impl HashedPart for Writer {
+    fn hashed_part(&self) -> impl Hash {
         (&*self.program, self.process)
     }
 }
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn record_is_returned_as_it_was_put() {
-        let shared = Shared::default();
+        let shared = SharedParts::default();
         let values = [0, 1, 64, 65].map(|len| ValueRef::of(&vec![7; len]));
         let argument = |len: usize, value| Argument("ü".repeat(len).into(), value);
         for count in [0, 1, 3, 200] {
@@ -273,7 +273,7 @@ mod tests {
                 let arguments: Vec<_> = (0..count).map(|len| argument(len, value)).collect();
                 for with_metadata in [false, true] {
                     let record = record(arguments.clone(), value, with_metadata);
-                    let compact = Compact::new(&record, &shared).unwrap();
+                    let compact = CompactRecord::new(&record, &shared).unwrap();
                     assert_eq!(compact.record().unwrap(), record);
                     assert_eq!(compact.summary(), RecordSummary::from(&record));
                 }
@@ -284,10 +284,10 @@ mod tests {
     #[test]
     fn truncated_compact_record_is_an_error() {
         let record = record(vec![Argument("x".into(), ValueRef::of(b"1"))], ValueRef::of(b"2"), false);
-        let compact = Compact::new(&record, &Shared::default()).unwrap();
+        let compact = CompactRecord::new(&record, &SharedParts::default()).unwrap();
         let whole = compact.rest.len();
         for len in 0..whole {
-            let cut_off = Compact { rest: compact.rest[..len].into(), ..compact.clone() };
+            let cut_off = CompactRecord { rest: compact.rest[..len].into(), ..compact.clone() };
             assert!(cut_off.record().is_err(), "{len} of {whole} bytes");
         }
     }

@@ -21,7 +21,6 @@ mod calls;
 mod compact;
 mod config;
 mod error;
-mod identity;
 mod shards;
 mod values;
 
@@ -37,7 +36,7 @@ register_backend! {
     reach: Reach::Process,
     durable: false,
     scratch: |_| {
-        let values = MemoryValuesConfig::with_id(identity::random_id());
-        (Box::new(values), Box::new(MemoryCallsConfig::with_id(identity::random_id())))
+        let values = MemoryValuesConfig::with_id(shards::random_id());
+        (Box::new(values), Box::new(MemoryCallsConfig::with_id(shards::random_id())))
     },
 }

@@ -1,8 +1,13 @@
-//! `Shards`: a concurrent map with digests as keys, split by their first byte.
+//! `Shards`: a concurrent map with digests as keys, split by their first byte; and the random ids of such maps.
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    hash::BuildHasher,
+    process,
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use fleche_core::{Digest, DigestPrefix};
@@ -53,5 +58,28 @@ fn first_byte_fits(prefix: &DigestPrefix) -> impl Fn(&u8) -> bool + use<> {
 impl<V> Default for Shards<V> {
     fn default() -> Self {
         Self((0..=u8::MAX).map(|_| RwLock::default()).collect())
+    }
+}
+
+/// Returns an id that no other store has, in this process or another: 32 hexadecimal digits. It connects the
+/// configuration of a store with the store.
+pub(crate) fn random_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // The standard library seeds these hashers from the system's random source. A forked child inherits the seed, hence
+    // the process id.
+    let salt = (process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let [high, low] = [(); 2].map(|()| std::hash::RandomState::new().hash_one(salt));
+    format!("{high:016x}{low:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random_id;
+
+    #[test]
+    fn ids_are_unique_and_have_32_hexadecimal_digits() {
+        let [first, second] = [random_id(), random_id()];
+        assert!(first.len() == 32 && first.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first}");
+        assert_ne!(first, second);
     }
 }

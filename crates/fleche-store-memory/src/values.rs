@@ -14,16 +14,20 @@ use fleche_core::{
     store::{Check, Entries, OpenStores, ValueStoreConfig, whole},
 };
 
-use crate::{MemoryValuesConfig, error::damaged, identity::random_id, shards::Shards};
+use crate::{
+    MemoryValuesConfig,
+    error::damaged,
+    shards::{Shards, random_id},
+};
 
 /// A [`ValueStore`] in memory, which is dropped with its last handle. A clone is another handle to the same store.
 ///
 /// Every read is verified, mostly without hashing: `put` determines whether the bytes have the digest, and they cannot
 /// change afterwards. Ages are measured with the monotonic clock.
 #[derive(Clone)]
-pub struct MemoryValues(Arc<Held>);
+pub struct MemoryValues(Arc<Contents>);
 
-struct Held {
+struct Contents {
     id: String,
     values: Shards<Value>,
 }
@@ -31,11 +35,11 @@ struct Held {
 struct Value {
     encoded: Bytes,
     /// Whether the bytes have the digest under which they are stored.
-    whole: bool,
-    put: Instant,
+    is_intact: bool,
+    put_at: Instant,
 }
 
-static OPEN: OpenStores<String, Held> = OpenStores::new();
+static OPEN: OpenStores<String, Contents> = OpenStores::new();
 
 impl MemoryValues {
     /// Creates an empty store.
@@ -45,20 +49,20 @@ impl MemoryValues {
 
     /// Returns the store with this id in this process, or creates an empty one if there is none.
     pub(crate) fn with_id(id: &str) -> Self {
-        let new = || Held { id: id.to_owned(), values: Shards::default() };
+        let new = || Contents { id: id.to_owned(), values: Shards::default() };
         // `get_or_open` fails only if the closure does, which it never does here.
         Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
     }
 }
 
-impl Held {
+impl Contents {
     /// Returns the bytes, and whether they have this digest, or `None` if there is no entry.
-    fn look(&self, id: &Digest) -> Option<(Bytes, bool)> {
-        self.values.read(id).get(id).map(|value| (value.encoded.clone(), value.whole))
+    fn lookup(&self, id: &Digest) -> Option<(Bytes, bool)> {
+        self.values.read(id).get(id).map(|value| (value.encoded.clone(), value.is_intact))
     }
 
     /// Removes these bytes, unless they have been replaced since.
-    fn set_aside(&self, id: &Digest, encoded: &Bytes) {
+    fn remove_damaged(&self, id: &Digest, encoded: &Bytes) {
         if let hash_map::Entry::Occupied(value) = self.values.write(id).entry(*id)
             && value.get().encoded == *encoded
         {
@@ -72,7 +76,7 @@ impl MemoryValues {
     ///
     /// # Errors
     /// Fails in a forked child process, which must not use the store.
-    fn held(&self) -> Result<&Held> {
+    fn contents(&self) -> Result<&Contents> {
         ensure_not_forked(|| format!("the memory store `{}`", self.0.id))?;
         Ok(&self.0)
     }
@@ -80,15 +84,15 @@ impl MemoryValues {
 
 impl ValueStore for MemoryValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        let Some((encoded, _)) = self.held()?.look(id) else { return Ok(None) };
+        let Some((encoded, _)) = self.contents()?.lookup(id) else { return Ok(None) };
         check(encoded.clone()).map(Some).map_err(|why| {
-            self.0.set_aside(id, &encoded);
+            self.0.remove_damaged(id, &encoded);
             damaged(id, why)
         })
     }
 
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        match self.held()?.look(id) {
+        match self.contents()?.lookup(id) {
             Some((_, false)) => self.read(id, &|bytes| whole(id, bytes)),
             found => Ok(found.map(|(encoded, _)| encoded)),
         }
@@ -96,25 +100,27 @@ impl ValueStore for MemoryValues {
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         // Compared, hashed and copied before the lock is taken, so that a large value does not block other threads.
-        let known = self.held()?.look(id).filter(|(known, _)| known == encoded);
-        let (encoded, whole) = known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::of(encoded) == *id));
-        let replaced = self.held()?.values.write(id).insert(*id, Value { encoded, whole, put: Instant::now() });
+        let known = self.contents()?.lookup(id).filter(|(known, _)| known == encoded);
+        let (encoded, is_intact) =
+            known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::of(encoded) == *id));
+        let replaced =
+            self.contents()?.values.write(id).insert(*id, Value { encoded, is_intact, put_at: Instant::now() });
         // Freed after the lock is released.
         drop(replaced);
         Ok(())
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        Ok(self.held()?.values.read(id).contains_key(id))
+        Ok(self.contents()?.values.read(id).contains_key(id))
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        Ok(self.held()?.values.read(id).get(id).map(|value| value.put.elapsed()))
+        Ok(self.contents()?.values.read(id).get(id).map(|value| value.put_at.elapsed()))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        match self.held()?.values.write(id).entry(*id) {
-            hash_map::Entry::Occupied(value) if older_than.is_none_or(|age| value.get().put.elapsed() > age) => {
+        match self.contents()?.values.write(id).entry(*id) {
+            hash_map::Entry::Occupied(value) if older_than.is_none_or(|age| value.get().put_at.elapsed() > age) => {
                 value.remove();
                 Ok(true)
             }
@@ -123,7 +129,7 @@ impl ValueStore for MemoryValues {
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.held()?.values.digests(prefix).map(Ok)))
+        Ok(Box::new(self.contents()?.values.digests(prefix).map(Ok)))
     }
 
     fn may_block(&self) -> bool {

@@ -1,21 +1,16 @@
-//! `SledCalls`: records in a sled database, keyed by call.
+//! `SledCalls`: records in a sled database, keyed by call, and their index by function.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
 use fleche_core::{
-    CallKey, CallStore, DigestPrefix, Query, Record, Result,
-    call::RecordSummary,
+    CallKey, CallStore, Digest, DigestPrefix, Query, Record, Result, ValueRef,
+    call::{Argument, INLINE_LIMIT, RecordSummary},
     error::ensure_not_forked,
     fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _},
 };
 
-use crate::{
-    SledCallsConfig,
-    database::Database,
-    error::later_format,
-    index::{call_of, marks, may_match, row_key, rows_of},
-};
+use crate::{SledCallsConfig, database::Database, error::later_format};
 
 /// A [`CallStore`] in a sled database. A clone is another handle to the same store.
 ///
@@ -60,7 +55,7 @@ impl SledCalls {
         &self.0.path
     }
 
-    fn found(&self, query: &Query, key: CallKey) -> Option<Result<(CallKey, Record)>> {
+    fn matching_record(&self, query: &Query, key: CallKey) -> Option<Result<(CallKey, Record)>> {
         let database = self.0.current();
         match database.record(&key, Record::from_bytes) {
             Ok(Some(record)) if query.matches(&record) => Some(Ok((key, record))),
@@ -91,7 +86,7 @@ impl CallStore for SledCalls {
                 return Ok(false);
             }
             // The row comes first: a kill between the two writes leaves a row without a record, which `find` skips.
-            database.calls.insert(row_key(&record.function.name, key), marks(record))?;
+            database.calls.insert(row_key(&record.function.name, key), fingerprints(record))?;
             database.records.insert(key.digest().as_bytes(), bytes)?;
             Ok(true)
         })?;
@@ -130,14 +125,14 @@ impl CallStore for SledCalls {
         let Some(function) = query.function_name() else {
             let keys = self.keys(&DigestPrefix::all())?;
             return Ok(Box::new(keys.filter_map(|key| match key {
-                Ok(key) => self.found(query, key),
+                Ok(key) => self.matching_record(query, key),
                 Err(error) => Some(Err(error)),
             })));
         };
-        let mut rows = database.calls.scan_prefix(rows_of(function));
+        let mut rows = database.calls.scan_prefix(row_prefix(function));
         let next = move || database.run(|| rows.next().transpose()).transpose();
         Ok(Box::new(std::iter::from_fn(next).filter_map(move |row| match row {
-            Ok((row, marks)) if may_match(query, &marks) => self.found(query, call_of(&row)?),
+            Ok((row, fingerprints)) if may_match(query, &fingerprints) => self.matching_record(query, call_of(&row)?),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         })))
@@ -166,4 +161,55 @@ impl fmt::Debug for SledCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SledCalls").field("path", &self.path()).finish()
     }
+}
+
+/// The maximum number of arguments that a row describes. Rows of calls with more arguments describe none.
+const MAX_ARGUMENTS: usize = 16;
+const FINGERPRINT_LEN: usize = 4;
+
+/// Returns the key of a record's row.
+fn row_key(function: &str, key: &CallKey) -> [u8; 40] {
+    let mut row = [0; 40];
+    row[..8].copy_from_slice(&row_prefix(function));
+    row[8..].copy_from_slice(key.digest().as_bytes());
+    row
+}
+
+/// Returns the prefix of the row keys of this function.
+fn row_prefix(function: &str) -> [u8; 8] {
+    first_bytes(Digest::of(function.as_bytes()))
+}
+
+/// Returns the key of the call that a row describes, or `None` if the row is damaged.
+fn call_of(row_key: &[u8]) -> Option<CallKey> {
+    row_key.get(8..)?.first_chunk().map(|key| Digest::from_bytes(*key).into())
+}
+
+/// Returns the content of a record's row: a fingerprint for each argument, or a single byte if there are too many.
+fn fingerprints(record: &Record) -> Vec<u8> {
+    let arguments = &record.arguments;
+    if arguments.len() > MAX_ARGUMENTS { vec![0] } else { arguments.iter().flat_map(fingerprint).collect() }
+}
+
+/// Returns whether the record of a row with these fingerprints may match the query: no argument's fingerprint is missing.
+fn may_match(query: &Query, fingerprints: &[u8]) -> bool {
+    let (fingerprints, rest) = fingerprints.as_chunks::<FINGERPRINT_LEN>();
+    !rest.is_empty() || query.arguments().iter().all(|wanted| fingerprints.contains(&fingerprint(wanted)))
+}
+
+/// Returns four bytes of the digest of the argument: its name, its form and its reference.
+fn fingerprint(Argument(name, value): &Argument) -> [u8; FINGERPRINT_LEN] {
+    let mut bytes = Vec::with_capacity(name.len() + 2 + INLINE_LIMIT);
+    bytes.extend_from_slice(name.as_bytes());
+    let (form, reference): (u8, Cow<'_, [u8]>) = match value {
+        ValueRef::Inline(encoded) => (0, encoded.as_slice().into()),
+        ValueRef::Stored(digest) => (1, digest.as_bytes()[..].into()),
+    };
+    bytes.extend_from_slice(&[0, form]);
+    bytes.extend_from_slice(&reference);
+    first_bytes(Digest::of(&bytes))
+}
+
+fn first_bytes<const N: usize>(digest: Digest) -> [u8; N] {
+    std::array::from_fn(|at| digest.as_bytes()[at])
 }

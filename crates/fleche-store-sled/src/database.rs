@@ -18,8 +18,8 @@ use fleche_core::{
 use sled::{Db, Tree};
 
 use crate::{
-    closing::{Engine, is_unclosed},
-    error::{backend, blocked, caught, failed, foreign, is_locked, opening, read_only, unclosed},
+    engine::{Engine, is_unclosed},
+    error::{backend, blocked, catch_panic, failed, foreign, is_locked, opening, read_only, unclosed},
 };
 
 /// An open directory. Dropping it writes everything to disk and closes it.
@@ -40,7 +40,7 @@ pub(crate) struct Database {
     /// One of sled's files, which shows whether the directory is still the one that was opened.
     file: BackingFile<Self>,
     // Dropped after the engine, so that the directory is closed when another thread opens it again.
-    held: Held,
+    guard: DirectoryGuard,
 }
 
 const LOCKS: usize = 64;
@@ -60,7 +60,7 @@ impl Database {
         let (path, place) = Place::of_directory(path)?;
         OPEN.get_or_open(place.clone(), || {
             // Another thread may have dropped the last handle and not have finished closing the directory.
-            let held = Held::take(place, path.join("db"));
+            let guard = DirectoryGuard::take(place, path.join("db"));
             if !path.join("conf").exists() && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
                 return Err(foreign(
                     &path,
@@ -76,12 +76,12 @@ impl Database {
                 return Err(read_only(&path, part));
             }
             let config = sled::Config::new().path(&path).flush_every_ms(Some(FLUSH_EVERY)).cache_capacity(CACHE);
-            let sled = caught(|| config.open()).map_err(|error| match error {
-                sled::Error::Io(error) if is_locked(&error) && is_unclosed(&held.place) => unclosed(&path),
+            let sled = catch_panic(|| config.open()).map_err(|error| match error {
+                sled::Error::Io(error) if is_locked(&error) && is_unclosed(&guard.place) => unclosed(&path),
                 error => opening(&path, error),
             })?;
-            check(&path, &sled)?;
-            let tree = |name: &str| caught(|| sled.open_tree(name)).map_err(|error| opening(&path, error));
+            check_format(&path, &sled)?;
+            let tree = |name: &str| catch_panic(|| sled.open_tree(name)).map_err(|error| opening(&path, error));
             let file = BackingFile::new(path.join("db"))?;
             let engine = Engine {
                 values: tree("values")?,
@@ -97,7 +97,7 @@ impl Database {
                 failure: OnceLock::new(),
                 locks: [const { Mutex::new(()) }; LOCKS],
                 file,
-                held,
+                guard,
                 path,
             })
         })
@@ -111,7 +111,7 @@ impl Database {
         {
             return Err(failed(&self.path, failure));
         }
-        caught(run).map_err(|error| backend(&self.path, &error))
+        catch_panic(run).map_err(|error| backend(&self.path, &error))
     }
 
     /// Fails if an entry of this length may alone exceed the limit on the size of files. sled writes large entries to files of
@@ -126,19 +126,19 @@ impl Database {
         if let Some(failure) = self.failure() {
             return Err(failed(&self.path, failure));
         }
-        caught(run).map_err(|error| {
+        catch_panic(run).map_err(|error| {
             match &error {
                 // The file of a large entry is missing or too short, which does no harm to writes.
                 sled::Error::Io(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {}
-                sled::Error::Io(_) => self.note(&error),
+                sled::Error::Io(_) => self.record_failure(&error),
                 _ => {}
             }
             backend(&self.path, &error)
         })
     }
 
-    /// Notes a failed write, unless an earlier one is known.
-    fn note(&self, error: &sled::Error) {
+    /// Records a failed write, unless an earlier one is known.
+    fn record_failure(&self, error: &sled::Error) {
         let why = error.to_string();
         if self.failure.set(why.clone()).is_ok() {
             fleche_core::log::warn!("{}", failed(&self.path, &why));
@@ -150,7 +150,7 @@ impl Database {
         if self.failure.get().is_none()
             && let Err(error) = self.config.global_error()
         {
-            self.note(&error);
+            self.record_failure(&error);
         }
         self.failure.get().map(String::as_str)
     }
@@ -169,7 +169,7 @@ impl Database {
             self.flush(|| self.failure().is_some()).map_err(Error::io("start a thread to write", &self.path))?;
         match flushed {
             Some(flushed) => flushed.map_err(|error| {
-                self.note(&error);
+                self.record_failure(&error);
                 backend(&self.path, &error)
             }),
             None => Err(match self.failure() {
@@ -207,9 +207,9 @@ impl Deref for Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let Some(engine) = self.engine.take() else { return };
-        let is_closed = engine.close(&self.held.place, || self.failure().is_some());
+        let is_closed = engine.close(&self.guard.place, || self.failure().is_some());
         if !is_closed {
-            self.held.is_closed = false;
+            self.guard.is_closed = false;
             if self.failure.get().is_none() {
                 fleche_core::log::warn!("the last entries may be lost: {}", blocked(&self.path));
             }
@@ -233,61 +233,61 @@ impl FileBacked for Database {
 }
 
 /// Marks a new database as fleche's, and refuses databases of other programs and later formats.
-fn check(path: &Path, sled: &Db) -> Result<()> {
-    let run = caught(|| {
+fn check_format(path: &Path, sled: &Db) -> Result<()> {
+    let run = catch_panic(|| {
         let names = sled.tree_names();
-        let ours = names.iter().any(|name| **name == *b"fleche");
-        let theirs = names.iter().any(|name| **name != *DEFAULT_TREE) || !sled.is_empty();
-        if theirs && !ours {
+        let is_own = names.iter().any(|name| **name == *b"fleche");
+        let has_content = names.iter().any(|name| **name != *DEFAULT_TREE) || !sled.is_empty();
+        if has_content && !is_own {
             return Ok(Err("this sled database belongs to another program: give the store a directory of its own"));
         }
-        let about = sled.open_tree("fleche")?;
-        match about.get(FORMAT.0)? {
+        let marker = sled.open_tree("fleche")?;
+        match marker.get(FORMAT.0)? {
             Some(format) if *format == FORMAT.1.to_be_bytes() => Ok(Ok(())),
             Some(_) => Ok(Err(
                 "a later version of fleche has written this database: use that version, or give the store another directory",
             )),
-            None => about.insert(FORMAT.0, &FORMAT.1.to_be_bytes()).map(|_| Ok(())),
+            None => marker.insert(FORMAT.0, &FORMAT.1.to_be_bytes()).map(|_| Ok(())),
         }
     });
     run.map_err(|error| opening(path, error))?.map_err(|why| foreign(path, why))
 }
 
 /// The exclusive right within this process to open a directory.
-struct Held {
+struct DirectoryGuard {
     /// The file that sled locks.
-    locked: PathBuf,
+    locked_file: PathBuf,
     /// Whether sled closes the directory. Otherwise, the file stays locked.
     is_closed: bool,
     place: Place,
     _in_process: OpenPlaceGuard,
 }
 
-impl Held {
+impl DirectoryGuard {
     /// Blocks until no other thread of this process has the directory open.
-    fn take(place: Place, locked: PathBuf) -> Self {
-        Self { locked, is_closed: true, place: place.clone(), _in_process: OpenPlaceGuard::take(place) }
+    fn take(place: Place, locked_file: PathBuf) -> Self {
+        Self { locked_file, is_closed: true, place: place.clone(), _in_process: OpenPlaceGuard::take(place) }
     }
 }
 
 /// The number of times that the drop checks, at the interval below, whether sled's threads have closed the directory.
-const LOOKS: usize = 1000;
-const BETWEEN: Duration = Duration::from_millis(1);
+const CLOSE_CHECKS: usize = 1000;
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-impl Drop for Held {
+impl Drop for DirectoryGuard {
     fn drop(&mut self) {
         if !self.is_closed {
             return;
         }
         // sled's threads may keep the directory open and locked for a moment after the last handle is dropped, and it
         // could not be opened again before.
-        if let Ok(file) = File::open(&self.locked) {
+        if let Ok(file) = File::open(&self.locked_file) {
             let is_free = || file.try_lock().is_ok();
-            for _ in 0..LOOKS {
+            for _ in 0..CLOSE_CHECKS {
                 if is_free() {
                     break;
                 }
-                thread::park_timeout(BETWEEN);
+                thread::park_timeout(CHECK_INTERVAL);
             }
         }
     }

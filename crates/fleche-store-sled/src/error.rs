@@ -10,7 +10,7 @@ use std::{
 use fleche_core::{CallKey, Error};
 
 /// Runs an operation of sled. A panic, which damaged files may cause, becomes an error.
-pub(crate) fn caught<T>(run: impl FnOnce() -> sled::Result<T>) -> sled::Result<T> {
+pub(crate) fn catch_panic<T>(run: impl FnOnce() -> sled::Result<T>) -> sled::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(sled::Error::ReportableBug(message(&*panic))))
 }
 

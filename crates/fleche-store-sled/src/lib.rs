@@ -31,13 +31,12 @@
 //!
 //! Every read is verified: the bytes of a value against its digest, a record against its checksum.
 
-mod aside;
 mod calls;
-mod closing;
 mod config;
 mod database;
+mod engine;
 mod error;
-mod index;
+mod quarantine;
 mod values;
 
 pub use calls::SledCalls;

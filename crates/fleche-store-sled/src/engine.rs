@@ -1,4 +1,4 @@
-//! Operations of sled that may block forever after a failed write: flushing and closing.
+//! `Engine`: operations of sled that may block forever after a failed write: flushing and closing.
 
 use std::{
     collections::HashSet,
@@ -22,11 +22,11 @@ pub(crate) struct Engine {
 }
 
 /// The interval at which a waiting thread checks whether sled has failed.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The time that a thread waits for sled after a write has failed.
-const AFTER_FAILURE: Duration = Duration::from_millis(500);
+const MAX_WAIT_AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// The time that a thread waits for sled if no failure is known. sled does not report all of them.
-const AT_MOST: Duration = Duration::from_mins(1);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// The directories that sled could not close, and keeps locked until the process ends.
 static UNCLOSED: LazyLock<Mutex<HashSet<Place>>> = LazyLock::new(Mutex::default);
@@ -74,14 +74,14 @@ fn on_another_thread<T: Send + 'static>(
 ) -> io::Result<Option<T>> {
     let (sender, result) = mpsc::channel();
     starter::spawn("fleche-sled", move || sender.send(run()))?;
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
-        match result.recv_timeout(LOOK_EVERY) {
+        match result.recv_timeout(CHECK_INTERVAL) {
             Ok(done) => return Ok(Some(done)),
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(None),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                let longest = if has_failed() { AFTER_FAILURE } else { AT_MOST };
-                if begun.elapsed() > longest {
+                let longest = if has_failed() { MAX_WAIT_AFTER_FAILURE } else { MAX_WAIT };
+                if started.elapsed() > longest {
                     return Ok(None);
                 }
             }

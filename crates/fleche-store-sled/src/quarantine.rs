@@ -7,10 +7,10 @@ use sled::Tree;
 use crate::{database::Database, error::damaged};
 
 /// The number of times that an entry is read if it seems damaged and other writers keep replacing it.
-const LOOKS: usize = 3;
-/// The maximum number of quarantined entries. Entries of more than `LARGEST_DAMAGED` bytes are dropped instead.
-const MOST_DAMAGED: usize = 64;
-const LARGEST_DAMAGED: usize = 1 << 24;
+const MAX_READS: usize = 3;
+/// The maximum number of quarantined entries. Entries of more than `MAX_DAMAGED_LEN` bytes are dropped instead.
+const MAX_DAMAGED: usize = 64;
+const MAX_DAMAGED_LEN: usize = 1 << 24;
 
 impl Database {
     /// Returns the result of the check on the value's bytes, which are not copied, or `None` if there is no entry.
@@ -24,7 +24,7 @@ impl Database {
         key: &CallKey,
         decode: fn(&CallKey, &[u8]) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let verify = |bytes: &Bytes| decode(key, bytes).map_err(why);
+        let verify = |bytes: &Bytes| decode(key, bytes).map_err(reason);
         Ok(self.verified(&self.records, key.digest(), "record of call", verify)?.flatten())
     }
 
@@ -35,7 +35,7 @@ impl Database {
         what: &str,
         verify: impl Fn(&Bytes) -> Result<T, String>,
     ) -> Result<Option<T>> {
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_READS {
             let Some(found) = self.run(|| tree.get(digest.as_bytes()))? else { return Ok(None) };
             let bytes = Bytes::from_owner(found);
             match verify(&bytes) {
@@ -56,10 +56,10 @@ impl Database {
             if tree.get(digest.as_bytes())?.is_none_or(|there| there != **bytes) {
                 return Ok(false);
             }
-            if bytes.len() <= LARGEST_DAMAGED {
+            if bytes.len() <= MAX_DAMAGED_LEN {
                 let content = [&[tag], &digest.as_bytes()[..], bytes].concat();
                 self.damaged.insert(self.sled.generate_id()?.to_be_bytes(), content)?;
-                while self.damaged.len() > MOST_DAMAGED && self.damaged.pop_min()?.is_some() {}
+                while self.damaged.len() > MAX_DAMAGED && self.damaged.pop_min()?.is_some() {}
             }
             tree.remove(digest.as_bytes())?;
             Ok(true)
@@ -73,7 +73,7 @@ impl Database {
     }
 }
 
-fn why(error: Error) -> String {
+fn reason(error: Error) -> String {
     match error {
         Error::Damaged { why, .. } => why,
         other => other.to_string(),
