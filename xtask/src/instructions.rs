@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn paths_in_names_are_shortened_to_two_segments() {
-        assert_eq!(short("fleche_core::memo::look_up"), "memo::look_up");
+        assert_eq!(short("fleche_core::engine::look_up"), "memo::look_up");
         assert_eq!(short("quick_cache::sync::Cache<Key,Val<T>>::get"), "sync::Cache<Key,Val<T>>::get");
         assert_eq!(short("<a::b::C<S> as core::ops::drop::Drop>::drop"), "<b::C<S> as drop::Drop>::drop");
         assert_eq!(short("code without a name"), "code without a name");

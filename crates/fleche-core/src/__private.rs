@@ -10,19 +10,19 @@ pub use crate::{
     cache::{Cache, StalePolicy},
     call::CallKey,
     encoding::DecodeError,
+    engine::{
+        Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,
+        MutableProbe, NoCopy, NoEquality, NotMutable, NotScalar, Owned, Reader, Recheck, ResultKind, ResultProbe,
+        ScalarKey, ScalarProbe, StaysHere, TypeAbilities, WholeResult, abilities_of, codec, contains, evict, key,
+        key_or_panic, load, load_boxed, local_codec, look_up, rerun, set_long_wait,
+    },
     error::Result,
     executor::isolate_in_process,
     function::{
         Definition, Erased, Function, Loaded, Parameter, Portable, Registration, WaitPolicy, instance, stable_type_name,
     },
     isolate::{Isolation, assert_send, isolate, threads_have_directories},
-    memo::{
-        Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,
-        MutableProbe, NoCopy, NoEquality, NotMutable, NotScalar, Owned, Reader, Recheck, ResultKind, ResultProbe,
-        ScalarKey, ScalarProbe, StaysHere, TypeAbilities, WholeResult, abilities_of, codec, contains, evict, key,
-        key_or_panic, load, load_boxed, local_codec, look_up, rerun, set_long_wait,
-    },
-    query::Query,
+    store::query::Query,
 };
 pub use std::{any::TypeId, borrow::Borrow, future::Future};
 

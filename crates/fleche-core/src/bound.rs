@@ -1,91 +1,26 @@
-//! Bound callables: a function or a whole call, with the cache and metadata that it uses wherever it runs.
+//! Bound functions and calls, which carry their cache and have a text form.
+
+mod code_address;
+mod descriptor;
+mod function;
+mod function_ref;
 
 mod call;
 mod callable;
 mod executable;
 mod hex;
-mod portable;
 mod reference;
 mod text;
 mod transport;
 
+pub use call::{BoundCall, Invoke, Parts, answer};
+pub use callable::{ArgsTuple, Callable};
+pub use descriptor::Descriptor;
+pub use executable::{Executable, executable, layout};
+pub use function::Bound;
+pub use function_ref::FunctionRef;
 pub(crate) use transport::decode;
-pub use {
-    call::{BoundCall, Invoke, Parts, answer},
-    callable::{ArgsTuple, Callable},
-    executable::{Executable, executable, layout},
-    portable::{Descriptor, FunctionRef},
-    transport::{
-        AsRemote, Crossing, LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe, WholeWire,
-        Wire, WireProbe,
-    },
+pub use transport::{
+    AsRemote, Crossing, LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe, WholeWire,
+    Wire, WireProbe,
 };
-
-use std::fmt;
-
-use crate::{context::Binding, function::Function};
-use reference::Reference;
-
-/// A function with the cache, metadata kinds and tags that were active when it was bound. A call uses these, also for
-/// memoized calls inside the function, whatever is active on the calling thread.
-///
-/// ```
-/// use fleche_core::{Bound, Cache};
-///
-/// fn pipeline(x: i64) -> i64 { x + 1 } // Would call memoized functions.
-///
-/// let cache = Cache::void();
-/// let bound = cache.scope(|| Bound::bind(pipeline));
-/// assert_eq!(std::thread::spawn(move || bound.call((10,))).join().unwrap(), 11);
-/// ```
-///
-/// It can be serialized, and deserialized in other processes: a `#[fleche]` function as a `Bound<fn(…) -> R>`, every other
-/// callable with [`restore`](Self::restore).
-#[derive(Clone)]
-pub struct Bound<F> {
-    pub(crate) function: F,
-    pub(crate) binding: Binding,
-    /// The memoized function, if the type does not identify it because it is a deserialized pointer.
-    known: Option<&'static Function>,
-    /// Returns the serialized form of the function.
-    refer: Refer,
-}
-
-/// Returns the serialized form of a callable; the argument is the memoized function, if it is known.
-type Refer = fn(Option<&'static Function>) -> Result<Reference, String>;
-
-impl<F> Bound<F> {
-    /// Binds the function to the context that is active on this thread. The function may be any function or closure,
-    /// memoized or not. A function that is already bound keeps its binding.
-    pub fn bind<Args>(function: F) -> Self
-    where
-        F: Callable<Args>,
-    {
-        let refer = Reference::of_callable::<F::Inner>;
-        match function.binding().cloned() {
-            Some(binding) => Self { known: function.function(), function, binding, refer },
-            None => Self { function, binding: Binding::current(), known: None, refer },
-        }
-    }
-
-    /// Calls the function with this tuple of arguments; a single argument is passed as `(a,)`.
-    pub fn call<Args>(&self, arguments: Args) -> F::Output
-    where
-        F: Callable<Args>,
-    {
-        let _bound = self.binding.enter();
-        self.function.call(arguments)
-    }
-
-    /// Returns the context that the function is bound to.
-    pub fn binding(&self) -> &Binding {
-        &self.binding
-    }
-}
-
-impl<F> fmt::Debug for Bound<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let function = self.known.map_or(std::any::type_name::<F>(), Function::name);
-        f.debug_struct("Bound").field("function", &function).field("binding", &self.binding).finish_non_exhaustive()
-    }
-}

@@ -1,9 +1,10 @@
 //! `Cache`: a store of values and a store of calls, with counters and a hot tier.
 
+mod circuit_breaker;
+mod hot_tier;
+mod maintenance;
+
 mod ask;
-mod breaker;
-mod collect;
-mod hot;
 mod stale;
 mod stats;
 mod transfer;
@@ -12,11 +13,11 @@ mod verify;
 #[doc(hidden)]
 pub use ask::is_timeout;
 pub(crate) use ask::{Operation, Unanswered};
-pub use collect::{Gc, GcReport};
-pub use hot::HotTier;
-pub(crate) use hot::{
+pub use hot_tier::HotTier;
+pub(crate) use hot_tier::{
     FIRST_ID, HotKey, SharedTier, TierKey, get_thread_local, get_thread_local_unless_due, thread_ends,
 };
+pub use maintenance::{Gc, GcReport};
 pub use stale::StalePolicy;
 pub use stats::{SkipReason, Stats};
 pub use transfer::TransferReport;
@@ -37,21 +38,23 @@ use crate::{
     claim::Flights,
     digest::Digest,
     encoding,
-    error::{Error, Result, ensure_not_forked},
-    fork::ProcessLocal,
+    error::{Error, Result},
     layer::{ReadOnly, ReadOnlyConfig, Void},
-    log::Throttle,
-    mode::{Mode, mode},
-    panics::contain,
-    query::Query,
-    store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig, retry_if_reopened},
+    runtime::fork::ensure_not_forked,
+    runtime::{
+        fork::ProcessLocal,
+        log::Throttle,
+        mode::{Mode, mode},
+        panics::contain,
+    },
+    store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig, query::Query, retry_if_reopened},
 };
 use ask::Breakers;
 use stats::Counters;
 
 /// A store of values and a store of records, with counters of their use.
 ///
-/// A cache is a cheap handle: clones share everything. A [forked child](crate::fork) does not use its parent's caches: its
+/// A cache is a cheap handle: clones share everything. A [forked child](crate::runtime::fork) does not use its parent's caches: its
 /// calls run without them, and direct operations on them fail with [`Error::Forked`]. For operations that `Cache` does not
 /// have, use its stores, which [`values`](Self::values) and [`calls`](Self::calls) return.
 ///
@@ -343,7 +346,7 @@ impl Cache {
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.inner.counters.fault();
         let faults = self.faults();
-        crate::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call runs without it");
+        crate::runtime::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call runs without it");
     }
 
     /// Returns the throttle that limits how often faults of the stores are logged.

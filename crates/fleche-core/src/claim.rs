@@ -1,26 +1,24 @@
 //! Claims: the right to compute a missing call, among all threads and processes that share a store.
 
-mod chain;
-mod flight;
-mod graph;
+mod deadlock;
+mod in_flight;
+mod poll_tracking;
+mod remote_cycles;
+mod renewal;
+mod wait_graph;
+
 mod lease;
-mod polled;
-mod quiet;
-mod stall;
 mod sync;
 mod table;
 
-pub(crate) use chain::{CycleCheck, look};
+pub(crate) use deadlock::{DeadlockCheck, find_deadlock};
 #[doc(hidden)]
-pub use chain::{PublishedWait, owner_here};
+pub use in_flight::{CallId, End, Epoch, Flight, Flights, Leader, Role, SharedResult, Waiter, join_call};
+pub(crate) use poll_tracking::{Unpolled, noting};
+pub(crate) use remote_cycles::{CycleCheck, look};
 #[doc(hidden)]
-pub use flight::{CallId, End, Epoch, Flight, Flights, Leader, Role, SharedResult, Waiter, join_call};
-pub(crate) use graph::with_enclosing;
-pub(crate) use polled::{Unpolled, noting};
-pub(crate) use quiet::this_thread;
-#[doc(hidden)]
-pub use quiet::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
-pub(crate) use stall::{DeadlockCheck, find_deadlock};
+pub use remote_cycles::{PublishedWait, owner_here};
+pub(crate) use wait_graph::with_enclosing;
 
 pub use lease::{Clock, LeaseTable, Leases};
 

@@ -1,26 +1,28 @@
 //! `CacheConfig`: the textual description of a cache, and the caches that `fleche.toml` names.
 
+mod search_root;
+mod unknown_backend;
+
 mod fallback;
 mod file;
 mod home;
 mod named;
-mod origin;
-mod store_type;
 mod trust;
 
 pub(crate) use fallback::{Fallback, fallback};
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
 pub(crate) use named::{ignore, new_memory};
-pub(crate) use origin::SearchRootOverride;
+pub(crate) use search_root::SearchRootOverride;
 #[doc(hidden)]
-pub use origin::directory;
+pub use search_root::directory;
 pub use trust::MAX_CONFIG_LEN;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     cache::{Cache, HotTier, StalePolicy},
-    error::{Result, ensure_not_forked},
+    error::Result,
+    runtime::fork::ensure_not_forked,
     store::{CallStoreConfig, ValueStoreConfig},
 };
 
@@ -77,7 +79,7 @@ fn is_default(tier: &HotTier) -> bool {
 /// Deserializes a configuration. The error for an unknown backend lists the known names and says why a backend may be
 /// missing.
 fn named_backend<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    T::deserialize(deserializer).map_err(|error| D::Error::custom(store_type::explain(&error.to_string())))
+    T::deserialize(deserializer).map_err(|error| D::Error::custom(unknown_backend::explain(&error.to_string())))
 }
 
 impl Cache {
@@ -85,7 +87,7 @@ impl Cache {
     ///
     /// # Errors
     /// Fails with the errors of opening the stores, and with [`Error::Forked`](crate::Error::Forked) in a [forked
-    /// child](crate::fork).
+    /// child](crate::runtime::fork).
     pub fn from_config(config: &CacheConfig) -> Result<Self> {
         if *config == Self::void().config() {
             return Ok(Self::void());

@@ -10,8 +10,6 @@ use std::{
 
 use fleche_encoding::{DecodeError, EncodeError, ParseDigestError};
 
-use crate::fork;
-
 /// The result of fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -51,7 +49,7 @@ pub enum Error {
         /// The refused operation, as a verb.
         operation: &'static str,
     },
-    /// This process was [forked](crate::fork) without executing another program, and only its parent may use what is
+    /// This process was [forked](crate::runtime::fork) without executing another program, and only its parent may use what is
     /// open.
     #[error(
         "{what} is not used in this process, which was forked without `exec`: only its parent uses it; start another program, \
@@ -122,7 +120,7 @@ impl Error {
     }
 
     /// Returns a number that errors with the same cause share, whichever entry they concern, for
-    /// [`Throttle`](crate::log::Throttle).
+    /// [`Throttle`](crate::runtime::log::Throttle).
     #[doc(hidden)]
     pub fn kind(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -153,21 +151,6 @@ impl fmt::Debug for Error {
         }
         f.write_str(&text)
     }
-}
-
-/// Fails in a process that was [forked](crate::fork) without executing another program. Stores begin each operation with
-/// this check, so that a child touches nothing that it shares with its parent.
-///
-/// # Errors
-/// Fails with [`Error::Forked`], which names `what`.
-#[inline]
-pub fn ensure_not_forked<W: Into<String>>(what: impl FnOnce() -> W) -> Result<()> {
-    #[cold]
-    #[inline(never)]
-    fn forked<W: Into<String>>(what: impl FnOnce() -> W) -> Error {
-        Error::Forked { what: what().into() }
-    }
-    if fork::is_child() { Err(forked(what)) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Executors: the trait, tasks and their resources, and the wrapper that answers hits without the executor.
 
-mod amid;
+mod isolate_process;
+mod remote;
+mod run_nested;
+
 mod ext;
 mod forward;
 mod in_flight;
-mod isolated;
 mod map;
-mod portable;
 mod registry;
 mod resources;
 mod task;
@@ -14,13 +15,13 @@ mod with;
 mod work;
 mod wrapped;
 
-pub use amid::run_nested;
 pub use ext::{ExecutorExt, SubmittedResult};
-pub use isolated::{Isolate, Isolator, isolate_in_process};
+pub use isolate_process::{Isolate, Isolator, isolate_in_process};
 pub use map::Map;
-pub use portable::{PortableCall, Reply};
 pub use registry::{ExecutorInfo, executors};
+pub use remote::{PortableCall, Reply};
 pub use resources::Resources;
+pub use run_nested::run_nested;
 pub use task::Task;
 pub use with::With;
 pub use wrapped::{Wrapped, wrap_executor};

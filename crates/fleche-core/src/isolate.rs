@@ -1,18 +1,21 @@
 //! Isolated calls: the body runs on its own thread, in its own temporary working directory.
 
-mod directory;
+mod private_directory;
+
 mod leftovers;
 
 use std::{fmt, io, path::Path, sync::OnceLock, thread};
 
 use crate::{
     context::{Binding, assigned_gpus, with_assigned_gpus},
+    job::blocking_hooks::InheritedWorker,
     metadata,
-    panics::{CaughtPanic, carry},
-    starter,
-    waiting::InheritedWorker,
+    runtime::{
+        panics::{CaughtPanic, carry},
+        thread_spawner,
+    },
 };
-pub(crate) use directory::PrivateDirectory;
+pub(crate) use private_directory::PrivateDirectory;
 
 /// How a function's calls are isolated.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +55,7 @@ pub fn threads_have_directories() -> bool {
         Err(error) => (Err(error), false),
     };
     if let Err(error) = &outcome {
-        crate::log::warn!(%error, "threads cannot have their own working directories, so isolated calls run in worker processes");
+        crate::runtime::log::warn!(%error, "threads cannot have their own working directories, so isolated calls run in worker processes");
     }
     if keep { *ANSWER.get_or_init(|| outcome.is_ok()) } else { outcome.is_ok() }
 }
@@ -67,7 +70,7 @@ pub fn isolate<R: Crossing>(isolation: Isolation, body: impl FnOnce() -> R + Sen
     // The context is taken first, because nothing may be looked up from the new directory.
     let binding = Binding::current();
     // The thread that starts fleche's other threads must not be started from the isolated thread.
-    starter::prepare().unwrap_or_else(|why| refuse(why));
+    thread_spawner::prepare().unwrap_or_else(|why| refuse(why));
     let directory = PrivateDirectory::create().unwrap_or_else(|why| refuse(why));
     match on_a_thread(isolation, binding, directory.path(), body) {
         Ok(Ok(result)) => result,

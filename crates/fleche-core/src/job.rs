@@ -1,12 +1,14 @@
 //! `Job`: the future result of a submitted call.
 
-mod error;
-mod many;
-mod panic;
-mod shared;
+pub mod blocking_hooks;
+mod combinators;
+mod state;
 
+mod error;
+mod panic;
+
+pub use combinators::{AsCompleted, as_completed, join_all, join_all_results};
 pub use error::{JobError, RemoteError};
-pub use many::{AsCompleted, as_completed, join_all, join_all_results};
 pub use panic::catch;
 pub(crate) use panic::panicked;
 
@@ -23,8 +25,8 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::waiting::{JobId, QueueSlot, SlotCell};
-use shared::Shared;
+use blocking_hooks::{JobId, QueueSlot, SlotCell};
+use state::Shared;
 
 /// The type-erased result of a call, as it is passed between threads.
 pub type Payload = Box<dyn Any + Send>;

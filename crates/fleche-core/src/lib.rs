@@ -75,46 +75,29 @@
 //!
 //! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
 
-mod alarm;
-mod blocking;
+pub mod argument;
 pub mod bound;
 pub mod cache;
 pub mod call;
 pub mod claim;
 pub mod config;
 pub mod context;
+#[doc(hidden)]
+pub mod engine;
 pub mod error;
 pub mod executor;
-pub mod file_content;
-pub mod fork;
 #[doc(hidden)]
 pub mod function;
-pub mod future;
-pub mod hashed;
 #[doc(hidden)]
 pub mod isolate;
 pub mod job;
 pub mod layer;
-#[doc(hidden)]
-pub mod log;
-#[doc(hidden)]
-pub mod memo;
 pub mod metadata;
 #[doc(hidden)]
-pub mod mode;
-#[doc(hidden)]
-pub mod owner;
-mod panics;
-pub mod query;
-#[doc(hidden)]
-pub mod size_limit;
-#[doc(hidden)]
-pub mod starter;
+pub mod runtime;
+pub mod spi;
 pub mod store;
 pub mod testing;
-pub mod waiting;
-#[doc(hidden)]
-pub mod written_file;
 
 /// Digests: the names of values and calls in stores, and their prefixes. A re-export of `fleche_encoding`.
 pub mod digest {
@@ -132,6 +115,10 @@ pub mod encoding {
     };
 }
 
+pub use crate::argument::file_content::FileContent;
+pub use crate::argument::hashed::Hashed;
+pub use crate::context::future::FutureExt;
+pub use crate::store::query::Query;
 pub use bound::{Bound, BoundCall};
 pub use cache::{Cache, SkipReason, Stats};
 pub use call::{CallKey, FunctionId, Record, ValueRef};
@@ -141,7 +128,6 @@ pub use digest::{Digest, DigestPrefix};
 pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
 pub use executor::{Executor, ExecutorExt, Resources, Task, wrap_executor};
-pub use file_content::FileContent;
 /// Memoizes a function: stores its results by the content of its arguments.
 ///
 /// The function is called as before. Each call is looked up in the [active](active_cache) cache. If it is there (a hit),
@@ -442,10 +428,7 @@ pub use file_content::FileContent;
 /// arguments are not recorded.
 #[doc(inline)]
 pub use fleche_macros::fleche;
-pub use future::FutureExt;
-pub use hashed::Hashed;
 pub use job::{Job, JobError};
-pub use query::Query;
 pub use store::{CallStore, ValueStore};
 
 #[doc(hidden)]

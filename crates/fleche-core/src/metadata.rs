@@ -1,10 +1,11 @@
 //! Metadata: what a record says about how its result was computed.
 
-mod runtime;
+mod runtime_report;
+
 mod timestamp;
 
-pub use runtime::{Runtime, RuntimeReport};
-pub(crate) use runtime::{borrow_cpu, lend_cpu};
+pub use runtime_report::{Runtime, RuntimeReport};
+pub(crate) use runtime_report::{borrow_cpu, lend_cpu};
 pub use timestamp::Timestamp;
 
 use std::{
@@ -25,7 +26,7 @@ use serde::{
 use crate::{
     encoding::{self, Encoded},
     error::Result,
-    panics::{Contained, contain},
+    runtime::panics::{Contained, contain},
 };
 
 /// The metadata of one record: a report for each kind, by the kind's name. Each kind encodes its own type.
@@ -196,7 +197,7 @@ impl Collecting {
         let begin = |kind: &Arc<dyn MetadataKind>| match contain(|| kind.begin()) {
             Ok(collector) => Some((kind.clone(), Contained::new(collector))),
             Err(panic) => {
-                crate::log::warn!("metadata could not be collected: the kind {panic}");
+                crate::runtime::log::warn!("metadata could not be collected: the kind {panic}");
                 None
             }
         };
@@ -221,14 +222,14 @@ impl Collecting {
             // The result is already computed, and a kind that panics must not lose it.
             match contain(|| (kind.name(), collecting(|| finish(collector.into_inner())))) {
                 Ok((kind, Ok(report))) => metadata.insert(kind, report),
-                Ok((kind, Err(error))) => crate::log::warn!(kind, %error, "metadata could not be collected"),
-                Err(panic) => crate::log::warn!("metadata could not be collected: the kind {panic}"),
+                Ok((kind, Err(error))) => crate::runtime::log::warn!(kind, %error, "metadata could not be collected"),
+                Err(panic) => crate::runtime::log::warn!("metadata could not be collected: the kind {panic}"),
             }
         }
         if !self.tags.is_empty() {
             match encoding::Encoded::of(&self.tags) {
                 Ok(report) => metadata.insert(TAGS, report),
-                Err(error) => crate::log::warn!(kind = TAGS, %error, "metadata could not be collected"),
+                Err(error) => crate::runtime::log::warn!(kind = TAGS, %error, "metadata could not be collected"),
             }
         }
         metadata

@@ -1,20 +1,23 @@
 //! The store traits, their configurations, and the registry of backends.
 
+mod backing_file;
+mod open_stores;
+pub mod query;
+
 mod backend;
 mod config;
 mod forward;
 mod held;
-mod open;
 pub mod portable_path;
-mod replaced;
 
+pub use crate::runtime::fork::ensure_not_forked;
 pub use backend::{BackendInfo, StorePair, backends, registered_twice};
+pub use backing_file::{BackingFile, FileBacked, retry_if_reopened};
 pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
 #[doc(hidden)]
 pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
 pub use held::OpenPlaceGuard;
-pub use open::{OpenStores, Place};
-pub use replaced::{BackingFile, FileBacked, retry_if_reopened};
+pub use open_stores::{OpenStores, Place};
 
 use std::{
     fmt::Debug,
@@ -28,8 +31,8 @@ use crate::{
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
-    query::Query,
 };
+use query::Query;
 
 /// An iterator over the contents of a store. Entries that are put or removed during the iteration may or may not
 /// appear.

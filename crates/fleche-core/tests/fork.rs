@@ -14,7 +14,7 @@ use std::{
 
 use fleche_conformance::in_forked_child;
 use fleche_core::{
-    Cache, Error, Executor, ExecutorExt, Query, active_cache, fleche, fork, set_default_cache, wrap_executor,
+    Cache, Error, Executor, ExecutorExt, Query, active_cache, fleche, set_default_cache, spi::fork, wrap_executor,
 };
 use fleche_exec::ThreadPool;
 use fleche_store_file::{FileCalls, FileValues};

@@ -11,7 +11,7 @@ mod claim;
 
 use std::sync::Arc;
 
-use claim::flight::{CallId, End, Epoch, Flights, Role, join_call};
+use claim::in_flight::{CallId, End, Epoch, Flights, Role, join_call};
 use fleche_core::{CallKey, Digest};
 use loom::{
     model::Builder,

@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use fleche_core::{Error, Result, claim::ReaderThreadGuard, error::ensure_not_forked, fork, job, starter};
+use fleche_core::{
+    Error, Result, job,
+    spi::{ReaderThreadGuard, fork, thread_spawner},
+    store::ensure_not_forked,
+};
 use signal_hook::{consts::SIGINT, iterator::Signals, low_level::emulate_default_handler};
 
 /// A pool whose queued tasks can be cancelled.
@@ -85,12 +89,12 @@ pub fn cancel_on_ctrl_c() -> Result<()> {
                 let _ = emulate_default_handler(signal);
             }
             // This thread stays free for the next signal: callbacks of cancelled jobs may take a long time.
-            if starter::spawn(THREAD, cancel_and_say).is_err() {
+            if thread_spawner::spawn(THREAD, cancel_and_say).is_err() {
                 cancel_and_say();
             }
         }
     };
-    starter::spawn(THREAD, listen).map_err(Error::io("start a thread for", "Ctrl-C"))?;
+    thread_spawner::spawn(THREAD, listen).map_err(Error::io("start a thread for", "Ctrl-C"))?;
     state.listening = true;
     Ok(())
 }
@@ -99,7 +103,7 @@ const THREAD: &str = "fleche-ctrl-c";
 
 fn cancel_and_say() {
     let cancelled = cancel();
-    fleche_core::log::warn!(
+    fleche_core::spi::log::warn!(
         cancelled,
         "interrupted: tasks that had not started were cancelled, running tasks will finish; press Ctrl-C again to end the program"
     );
@@ -111,7 +115,7 @@ fn cancel() -> usize {
     // Outside the lock: this runs callbacks of jobs, which may create pools.
     let one = |pool: Arc<dyn Cancel>| {
         job::catch(|| pool.cancel()).unwrap_or_else(|panic| {
-            fleche_core::log::error!(%panic, "panicked while the tasks of a pool were cancelled");
+            fleche_core::spi::log::error!(%panic, "panicked while the tasks of a pool were cancelled");
             0
         })
     };

@@ -24,7 +24,7 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     Error, Executor, JobError, Result, Task,
     executor::{ExecutorConfig, Resources, SubmitError},
-    fork::ProcessLocal,
+    spi::fork::ProcessLocal,
     store::Reach,
 };
 

@@ -5,8 +5,7 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     Error, Executor, Result, Task,
     executor::{ExecutorConfig, SubmitError},
-    fork::ProcessLocal,
-    starter,
+    spi::{fork::ProcessLocal, thread_spawner},
     store::Reach,
 };
 use rayon::ThreadPool;
@@ -101,7 +100,7 @@ impl ExecutorConfig for RayonConfig {
         }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
-            .spawn_handler(|thread| starter::spawn("fleche-rayon", move || thread.run()).map(drop))
+            .spawn_handler(|thread| thread_spawner::spawn("fleche-rayon", move || thread.run()).map(drop))
             .build();
         let pool = pool.map_err(|error| refused(format!("cannot start {threads} threads: {error}; ask for fewer")))?;
         Ok(Arc::new(RayonExecutor::new(pool)))

@@ -17,9 +17,9 @@ use std::{
 use fleche_core::{
     Error, Executor, Job, Result, Task,
     executor::{ExecutorConfig, Resources, SubmitError},
-    fork::ProcessLocal,
+    job::blocking_hooks,
+    spi::fork::ProcessLocal,
     store::Reach,
-    waiting,
 };
 
 use crate::{budget::Budget, foreign::of_this_process};
@@ -200,12 +200,12 @@ impl Threads {
         if lane::works_for(&self.queue) {
             return;
         }
-        waiting::blocking(|| {
+        blocking_hooks::blocking(|| {
             let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
             while let Some(thread) = self.queue.take_thread() {
                 // A thread does not join itself, as it would if a thread-local variable of it holds the last handle.
                 if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                    fleche_core::log::error!("a thread of a thread pool panicked");
+                    fleche_core::spi::log::error!("a thread of a thread pool panicked");
                 }
             }
         });

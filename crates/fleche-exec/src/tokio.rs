@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleche_core::{
     Error, Executor, Result, Task,
     executor::{ExecutorConfig, SubmitError},
-    fork::ProcessLocal,
+    spi::fork::ProcessLocal,
     store::Reach,
 };
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Record, Result,
     call::RecordSummary,
-    error::ensure_not_forked,
+    store::ensure_not_forked,
     store::{CallStoreConfig, Entries},
 };
 

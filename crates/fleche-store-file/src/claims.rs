@@ -40,7 +40,7 @@ impl Claims {
             && is_unsupported(error)
         {
             if !self.logged.swap(true, Ordering::Relaxed) {
-                fleche_core::log::warn!(
+                fleche_core::spi::log::warn!(
                     "cannot lock files in `{}`, so two processes may compute one call at the same time: {error}",
                     root.display()
                 );

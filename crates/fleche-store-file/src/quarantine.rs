@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{
     Digest, Result,
-    owner::{next_number, this_run},
+    spi::process_id::{next_number, this_run},
 };
 
 use crate::{

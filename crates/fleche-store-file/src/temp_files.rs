@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use fleche_core::owner::{Owner, mark};
+use fleche_core::spi::process_id::{Owner, mark};
 
 /// The state of a file with a temporary name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

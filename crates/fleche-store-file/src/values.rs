@@ -5,7 +5,7 @@ use std::{fmt, fs, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Error, Result, ValueStore,
-    error::ensure_not_forked,
+    store::ensure_not_forked,
     store::{Check, Entries, ValueStoreConfig, age_since},
 };
 

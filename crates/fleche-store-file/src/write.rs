@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use fleche_core::{Digest, Error, Result, written_file};
+use fleche_core::{Digest, Error, Result, spi::written_file};
 
 use crate::{
     directory::Directory,

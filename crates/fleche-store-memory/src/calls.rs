@@ -5,7 +5,7 @@ use std::{collections::hash_map, fmt, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Record, Result,
     call::RecordSummary,
-    error::ensure_not_forked,
+    store::ensure_not_forked,
     store::{CallStoreConfig, Entries, OpenStores},
 };
 

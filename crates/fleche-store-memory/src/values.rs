@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    error::ensure_not_forked,
+    store::ensure_not_forked,
     store::{Check, Entries, OpenStores, ValueStoreConfig, whole},
 };
 

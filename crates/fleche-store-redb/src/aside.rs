@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::written_file;
+use fleche_core::spi::written_file;
 
 /// The maximum number of damaged files that are kept. If files keep being damaged, the user has to check the disk.
 const MOST_ASIDE: usize = 4;

@@ -5,8 +5,8 @@ use std::{fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::RecordSummary,
-    error::ensure_not_forked,
-    fork::ProcessLocal,
+    spi::fork::ProcessLocal,
+    store::ensure_not_forked,
     store::{CallStoreConfig, Entries, FileBacked as _},
 };
 

@@ -116,7 +116,7 @@ impl Drop for DbHandle {
             Ok(())
         });
         if let Err(error) = closed {
-            fleche_core::log::warn!(%error, "a redb database was not closed properly");
+            fleche_core::spi::log::warn!(%error, "a redb database was not closed properly");
         }
     }
 }

@@ -83,7 +83,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.inner.flusher.stop();
         if let Err(error) = self.inner.make_durable(self.inner.pending.sequence()) {
-            fleche_core::log::warn!("the last entries of a redb store may be lost: {error}");
+            fleche_core::spi::log::warn!("the last entries of a redb store may be lost: {error}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::{log::Throttle, starter};
+use fleche_core::spi::{log::Throttle, thread_spawner};
 
 use crate::database::Inner;
 
@@ -48,7 +48,7 @@ impl Flusher {
             return;
         }
         let clone = Arc::clone(inner);
-        match starter::spawn("fleche-redb", move || clone.flusher.run(&clone)) {
+        match thread_spawner::spawn("fleche-redb", move || clone.flusher.run(&clone)) {
             Ok(thread) => {
                 inner.flusher.watching.store(true, Ordering::Release);
                 // The previous thread has nothing left to do and is about to end.
@@ -57,7 +57,7 @@ impl Flusher {
             Err(error) => {
                 inner.flusher.flush_requested.store(false, Ordering::Relaxed);
                 drop(state);
-                fleche_core::log::warn!(
+                fleche_core::spi::log::warn!(
                     "cannot start the thread that makes commits durable later, so this is done now: {error}"
                 );
                 inner.flush();
@@ -128,7 +128,7 @@ impl Inner {
         durable
             .inspect_err(|error| {
                 static FAULTS: Throttle = Throttle::new();
-                fleche_core::log::warn_rarely!(
+                fleche_core::spi::log::warn_rarely!(
                     &FAULTS,
                     error.kind(),
                     "recent entries of a redb store may be lost: {error}"

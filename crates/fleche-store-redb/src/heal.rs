@@ -42,7 +42,7 @@ impl Inner {
             Ok(()) => self.integrity.repaired(),
             Err(error) => {
                 self.integrity.not_repaired(REOPENING);
-                fleche_core::log::warn!("cannot reopen the redb database `{}`: {error}", self.path.display());
+                fleche_core::spi::log::warn!("cannot reopen the redb database `{}`: {error}", self.path.display());
                 return false;
             }
         }
@@ -55,7 +55,7 @@ impl Inner {
             Ok(None) => self.integrity.repaired(),
             Ok(Some((Recovered { values, records, .. }, aside))) => {
                 self.integrity.repaired();
-                fleche_core::log::warn!(
+                fleche_core::spi::log::warn!(
                     "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, the \
                      other results are computed again; the damaged file is `{}`",
                     aside.display()
@@ -69,7 +69,9 @@ impl Inner {
                     redb.get().is_ok()
                 };
                 self.integrity.not_repaired(if is_open { REPAIR_PAUSE } else { REOPENING });
-                fleche_core::log::warn!("the redb database `{path}` seems damaged, and repairing it failed: {error}");
+                fleche_core::spi::log::warn!(
+                    "the redb database `{path}` seems damaged, and repairing it failed: {error}"
+                );
                 return false;
             }
         }

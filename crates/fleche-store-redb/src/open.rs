@@ -10,8 +10,8 @@ use std::{
 
 use fleche_core::{
     Error, Result,
+    spi::written_file,
     store::{OpenPlaceGuard, OpenStores, Place},
-    written_file,
 };
 use redb::{Builder, StorageBackend as _, TableHandle as _, backends::InMemoryBackend};
 
@@ -97,7 +97,7 @@ fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
     };
     match Files::of(path).begin_anew(&then) {
         Ok(Some(aside)) => {
-            fleche_core::log::warn!(
+            fleche_core::spi::log::warn!(
                 "the redb database `{}` is damaged ({why}) and cannot be read: a new one replaces it, and the results in it are \
                  computed again; the damaged file is `{}`",
                 path.display(),

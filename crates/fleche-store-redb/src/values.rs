@@ -5,8 +5,8 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    error::ensure_not_forked,
-    fork::ProcessLocal,
+    spi::fork::ProcessLocal,
+    store::ensure_not_forked,
     store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Query, Record, Result, ValueRef,
     call::{Argument, INLINE_LIMIT, RecordSummary},
-    error::ensure_not_forked,
-    fork::ProcessLocal,
+    spi::fork::ProcessLocal,
+    store::ensure_not_forked,
     store::{CallStoreConfig, Entries, FileBacked as _},
 };
 

@@ -12,8 +12,8 @@ use std::{
 
 use fleche_core::{
     Digest, DigestPrefix, Error, Result,
+    spi::written_file,
     store::{BackingFile, FileBacked, OpenPlaceGuard, OpenStores, Place},
-    written_file,
 };
 use sled::{Db, Tree};
 
@@ -141,7 +141,7 @@ impl Database {
     fn record_failure(&self, error: &sled::Error) {
         let why = error.to_string();
         if self.failure.set(why.clone()).is_ok() {
-            fleche_core::log::warn!("{}", failed(&self.path, &why));
+            fleche_core::spi::log::warn!("{}", failed(&self.path, &why));
         }
     }
 
@@ -211,7 +211,7 @@ impl Drop for Database {
         if !is_closed {
             self.guard.is_closed = false;
             if self.failure.get().is_none() {
-                fleche_core::log::warn!("the last entries may be lost: {}", blocked(&self.path));
+                fleche_core::spi::log::warn!("the last entries may be lost: {}", blocked(&self.path));
             }
         }
     }

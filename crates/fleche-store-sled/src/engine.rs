@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{starter, store::Place};
+use fleche_core::{spi::thread_spawner, store::Place};
 use sled::{Db, Tree};
 
 /// sled's handles to an open directory. Dropping the last one writes everything to disk and closes the directory.
@@ -73,7 +73,7 @@ fn on_another_thread<T: Send + 'static>(
     has_failed: impl Fn() -> bool,
 ) -> io::Result<Option<T>> {
     let (sender, result) = mpsc::channel();
-    starter::spawn("fleche-sled", move || sender.send(run()))?;
+    thread_spawner::spawn("fleche-sled", move || sender.send(run()))?;
     let started = Instant::now();
     loop {
         match result.recv_timeout(CHECK_INTERVAL) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fleche_core::written_file::may_write;
+use fleche_core::spi::written_file::may_write;
 
 use crate::keep::beside;
 

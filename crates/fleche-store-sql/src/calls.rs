@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Query, Record, Result,
     claim::{Claim, Owner},
-    error::ensure_not_forked,
-    fork::ProcessLocal,
+    spi::fork::ProcessLocal,
+    store::ensure_not_forked,
     store::{CallStoreConfig, Entries, FileBacked as _},
 };
 

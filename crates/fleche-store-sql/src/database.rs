@@ -12,9 +12,9 @@ use std::{
 use fleche_core::{
     CallKey, Error, Result,
     claim::Leases,
-    error::ensure_not_forked,
+    spi::written_file,
+    store::ensure_not_forked,
     store::{BackingFile, FileBacked, OpenStores, Place},
-    written_file,
 };
 use sqlx::postgres::PgConnectOptions;
 

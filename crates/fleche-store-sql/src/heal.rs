@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{Error, Result, store::Place, waiting, written_file};
+use fleche_core::{Error, Result, job::blocking_hooks, spi::written_file, store::Place};
 
 use crate::{
     error::{Failed, beyond_repair},
@@ -67,7 +67,7 @@ impl Repair {
     /// cannot be repaired.
     pub(crate) fn watch<T>(&self, operation: impl Fn() -> Result<T, Failed>) -> Result<T> {
         match operation() {
-            Err(failed) if failed.may_be_damage() => waiting::blocking(|| self.repair_and(operation, failed)),
+            Err(failed) if failed.may_be_damage() => blocking_hooks::blocking(|| self.repair_and(operation, failed)),
             done => done.map_err(|failed| failed.into_error(&self.name)),
         }
     }
@@ -163,7 +163,7 @@ impl Repair {
                 continue;
             }
             let Recovered { values, records, leases, aside } = salvaged;
-            fleche_core::log::warn!(
+            fleche_core::spi::log::warn!(
                 "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {aside} \
                  entries of `fleche_damaged` were recovered; the damaged file is kept as {}",
                 self.name,

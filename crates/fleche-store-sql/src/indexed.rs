@@ -1,6 +1,6 @@
 //! The form of names and values in indices, and the index rows of a record.
 
-use fleche_core::{CallKey, Digest, Record, Result, ValueRef, call::Timestamp, encoding, query::Field};
+use fleche_core::{CallKey, Digest, Record, Result, ValueRef, call::Timestamp, encoding, store::query::Field};
 
 use crate::statement::Statement;
 

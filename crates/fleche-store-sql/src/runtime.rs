@@ -13,8 +13,8 @@ use std::{
 
 use fleche_core::{
     Error, Result,
-    claim::{PendingReplies, ReaderThreadGuard},
-    starter, waiting,
+    job::blocking_hooks,
+    spi::{PendingReplies, ReaderThreadGuard, thread_spawner},
 };
 use tokio::runtime::{Builder, Handle};
 
@@ -56,7 +56,7 @@ pub(crate) fn run<T: Send + 'static>(
     });
     let answer = match hears.recv_timeout(SOON) {
         Ok(answer) => return answer,
-        Err(mpsc::RecvTimeoutError::Timeout) => waiting::blocking(|| hears.recv().ok()),
+        Err(mpsc::RecvTimeoutError::Timeout) => blocking_hooks::blocking(|| hears.recv().ok()),
         Err(mpsc::RecvTimeoutError::Disconnected) => None,
     };
     answer.unwrap_or_else(|| Err(Error::backend(store)("a panic in the database driver")))
@@ -97,7 +97,7 @@ fn runtime(store: &str) -> Result<Runtime> {
 fn start() -> std::io::Result<Runtime> {
     let (tell, hears) = mpsc::channel();
     // The threads of database drivers inherit this thread's working directory, which is that of the program.
-    starter::spawn("fleche-sql", move || match Builder::new_current_thread().enable_all().build() {
+    thread_spawner::spawn("fleche-sql", move || match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             IS_THE_ONE.set(true);
             // The thread that started this one is waiting for the handle.

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    fork::ProcessLocal,
+    spi::fork::ProcessLocal,
     store::{Check, Entries, FileBacked as _, ValueStoreConfig},
 };
 

@@ -6,14 +6,14 @@ use std::{fmt, sync::Arc};
 
 use super::{Descriptor, FunctionRef, Transport};
 use crate::{
+    argument::{KnownFile, expecting_files, record_files},
     call::CallKey,
     context::Binding,
     encoding::DecodeError,
-    file_content::{KnownFile, expecting_files, record_files},
+    engine::{Arguments, Guard, Reader, check_bound},
     function::{Erased, Function},
     job::JobError,
-    memo::{Arguments, Guard, Reader, check_bound},
-    panics::Contained,
+    runtime::panics::Contained,
 };
 
 /// A call of a memoized function, with its arguments and with the cache and metadata that were active when it was bound.

@@ -8,8 +8,8 @@ use super::Bound;
 use crate::{
     context::Binding,
     encoding::{self, DecodeError},
+    engine::{Arguments, local_codec},
     function::{self, Function},
-    memo::{Arguments, local_codec},
 };
 
 /// A callable that takes the arguments in the tuple `Args`: any `Fn` with as many parameters, or a [`Bound`] one.

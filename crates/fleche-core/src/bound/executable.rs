@@ -25,7 +25,7 @@ pub fn executable() -> Option<Digest> {
     match digest {
         Ok(digest) => Some(*DIGEST.get_or_init(|| digest)),
         Err(error) => {
-            crate::log::error!(
+            crate::runtime::log::error!(
                 %error,
                 "cannot read the program's executable; functions without a unique name cannot be sent to other processes"
             );
@@ -106,9 +106,9 @@ fn path() -> io::Result<PathBuf> {
 /// # Errors
 /// Fails if the loader does not report the program's segments.
 pub fn layout() -> io::Result<Digest> {
-    let image = super::portable::LoadedImage::of_program();
+    let image = super::code_address::LoadedImage::of_program();
     image
-        .map(super::portable::LoadedImage::layout)
+        .map(super::code_address::LoadedImage::layout)
         .ok_or_else(|| io::Error::other("the loader does not report the program's segments"))
 }
 
@@ -129,7 +129,7 @@ mod on_linux {
     };
 
     use super::{File, Loaded, OsString, Path, PathBuf, io};
-    use crate::bound::portable::LoadedImage;
+    use crate::bound::code_address::LoadedImage;
 
     impl Loaded {
         /// Returns the path by which other processes of this user open the file, as long as this process lives.

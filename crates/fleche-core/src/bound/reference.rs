@@ -4,9 +4,9 @@ use std::any::{TypeId, type_name};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+pub(super) use super::{
     executable,
-    portable::{descriptor_of, fingerprint, function_at, is_zero_sized, not_portable, position},
+    function_ref::{descriptor_of, fingerprint, function_at, is_zero_sized, not_portable, position},
 };
 use crate::{
     digest::Digest,

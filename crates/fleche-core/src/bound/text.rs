@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-use super::{Bound, portable::cannot_leave, reference::Reference};
+use super::{Bound, function_ref::cannot_leave, reference::Reference};
 use crate::context::{Binding, BindingConfig};
 
 #[derive(Serialize, Deserialize)]

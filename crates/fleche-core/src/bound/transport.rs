@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     encoding,
     job::{Decode, JobError, Payload, RemoteError, Unpack, unpack_same},
-    panics::contain,
+    runtime::panics::contain,
 };
 
 /// How a result of type `R` is passed from one thread to another, and from one process to another.

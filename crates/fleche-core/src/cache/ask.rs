@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     Cache,
-    breaker::{Admission, Breaker, Failure, LONGEST_PAUSE},
+    circuit_breaker::{Admission, Breaker, Failure, LONGEST_PAUSE},
 };
 use crate::{
     call::CallKey,
@@ -275,7 +275,7 @@ impl Cache {
         if let Some(pause) = self.inner.breakers.fail(operation, admissions, failure) {
             self.inner.counters.outage();
             let error = error.map_or_else(|| "a store panicked".to_owned(), Error::to_string);
-            crate::log::warn!(
+            crate::runtime::log::warn!(
                 %error,
                 "{operation} failed repeatedly or took too long: calls run without it, and it is tried again after {pause:?}, \
                  then after up to {LONGEST_PAUSE:?}"

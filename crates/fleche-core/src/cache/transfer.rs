@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Cache, collect::references};
+use super::{Cache, maintenance::references};
 use crate::{
     call::{CallKey, Record},
     digest::Digest,
     error::{Error, Result},
-    query::Query,
+    store::query::Query,
 };
 
 /// A value that the target already has and that was put within this time is not put again: a collector with the default grace

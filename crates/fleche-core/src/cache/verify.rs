@@ -3,7 +3,8 @@
 use super::{Cache, THE_CACHE};
 use crate::{
     digest::DigestPrefix,
-    error::{Error, Result, ensure_not_forked},
+    error::{Error, Result},
+    runtime::fork::ensure_not_forked,
 };
 
 /// The progress or the result of [`Cache::verify`].

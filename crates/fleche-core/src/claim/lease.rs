@@ -1,8 +1,6 @@
 //! Leases: claims for stores without locks of the operating system, such as databases. The holder keeps its lease by
 //! renewing it; without renewal, the lease expires by the store's own clock.
 
-mod heart;
-
 use std::{
     fmt,
     sync::{
@@ -12,14 +10,13 @@ use std::{
     time::Duration,
 };
 
+use super::renewal::RenewalSchedule;
 use super::{Claim, Held, Owner, Taken, Then};
 use crate::{
     call::CallKey,
     error::{Error, Result},
-    fork,
-    log::Throttle,
+    runtime::{fork, log::Throttle},
 };
-use heart::RenewalSchedule;
 
 /// The operations of a store on leases. Each is atomic.
 pub trait LeaseTable: Send + Sync + 'static {
@@ -123,7 +120,7 @@ impl<T: LeaseTable> Shared<T> {
                 Ok(true) => self.heart.renewed(&key, grant, now, self.ttl),
                 Ok(false) => self.heart.lost(&key, grant),
                 Err(error) => {
-                    crate::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "cannot renew a lease");
+                    crate::runtime::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "cannot renew a lease");
                     failed = Some(error.to_string());
                 }
             }
@@ -157,7 +154,7 @@ impl<T: LeaseTable> Shared<T> {
     fn release(&self, key: &CallKey, grant: u64) -> Result<()> {
         let released = self.table.release(key, grant);
         if let Err(error) = &released {
-            crate::log::warn_rarely!(
+            crate::runtime::log::warn_rarely!(
                 &FAULTS, error.kind(), %key, %error, "cannot release a lease; it expires without renewal"
             );
         }
@@ -203,7 +200,7 @@ struct Lease<T: LeaseTable> {
 impl<T: LeaseTable> Held for Lease<T> {
     fn awaits(&self, keys: Option<&[CallKey]>) {
         if let Err(error) = self.shared.table.publish(&self.key, self.grant, keys) {
-            crate::log::warn_rarely!(
+            crate::runtime::log::warn_rarely!(
                 &FAULTS, error.kind(), key = %self.key, %error,
                 "cannot publish what the holder of a lease waits for; a cycle of waiting processes may go unnoticed"
             );

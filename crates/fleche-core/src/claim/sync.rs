@@ -9,7 +9,7 @@ pub(super) use std::sync::{
     },
 };
 
-pub(super) use crate::fork::is_child;
+pub(super) use crate::runtime::fork::is_child;
 
 /// The number of shards of the table of in-flight calls.
 pub(super) const PARTS: usize = 64;

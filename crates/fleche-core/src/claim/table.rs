@@ -6,7 +6,7 @@ use crossbeam_utils::CachePadded;
 use foldhash::fast::RandomState;
 
 use super::{
-    flight::{CallId, Flight},
+    in_flight::{CallId, Flight},
     sync::{Acquire, Arc, AtomicU64, Global, Mutex, MutexGuard, PARTS, PoisonError, Release},
 };
 

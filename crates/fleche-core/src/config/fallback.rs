@@ -13,9 +13,11 @@ use super::{
 use crate::{
     cache::Cache,
     error::{Error, Result},
-    fork,
-    mode::{Mode, mode},
-    panics::contain,
+    runtime::{
+        fork,
+        mode::{Mode, mode},
+        panics::contain,
+    },
 };
 
 /// The shortest and the longest pause before a configuration that could not be used is tried again.
@@ -101,10 +103,12 @@ pub(crate) fn fallback() -> Fallback {
     SETTLED.notify_all();
     // After everything else, because a logger may call memoized functions.
     if let Some(failure) = failure.filter(|_| is_first) {
-        crate::log::error!("the cache configuration cannot be used, so results are not kept on disk: {failure}");
+        crate::runtime::log::error!(
+            "the cache configuration cannot be used, so results are not kept on disk: {failure}"
+        );
     }
     if keeps_nothing && is_first {
-        crate::log::warn!(
+        crate::runtime::log::warn!(
             "no cache is entered, set as default or configured, and no memory store is linked: nothing is kept"
         );
     }

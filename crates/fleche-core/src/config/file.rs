@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{CacheConfig, home, origin, trust};
+use super::{CacheConfig, home, search_root, trust};
 use crate::error::{Error, Result};
 
 /// The name of configuration files.
@@ -88,7 +88,7 @@ impl ConfigFile {
     /// Fails as [`find`](Self::find) does, and with [`Error::Config`] if the named file is missing or is not a regular
     /// file of at most [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
     pub fn from_environment() -> Result<Self> {
-        let directory = origin::directory().map_err(Error::io("find", "the working directory"));
+        let directory = search_root::directory().map_err(Error::io("find", "the working directory"));
         let Some(named) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) else {
             return Self::find(&directory?);
         };

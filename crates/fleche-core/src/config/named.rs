@@ -15,13 +15,13 @@ use super::{
     CacheConfig,
     fallback::configured,
     file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, user_file},
-    origin,
+    search_root,
 };
 use crate::{
     cache::{Cache, HotTier},
     encoding,
     error::{Error, Result},
-    mode::{Mode, mode},
+    runtime::mode::{Mode, mode},
 };
 
 impl Cache {
@@ -121,7 +121,8 @@ impl ConfigFile {
         if !self.files.is_empty() {
             return unusable(format!("{} names no cache: {cure}", shown(&self.files)));
         }
-        let here = origin::directory().map_or("the working directory".to_owned(), |path| path.display().to_string());
+        let here =
+            search_root::directory().map_or("the working directory".to_owned(), |path| path.display().to_string());
         let user = user_file().map(|path| format!(", and no {}", path.display())).unwrap_or_default();
         unusable(format!("no cache is configured: there is no {CONFIG_FILE} in {here} or above it{user}; {cure}"))
     }

@@ -102,7 +102,7 @@ fn warn_once(path: &Path, why: &str) {
     let is_new = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert((path.to_owned(), why.to_owned()));
     // Outside the lock, because a subscriber may run code that calls this function.
     if is_new {
-        crate::log::warn!("configuration file {} is skipped: {why}", path.display());
+        crate::runtime::log::warn!("configuration file {} is skipped: {why}", path.display());
     }
 }
 

@@ -11,7 +11,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::{Entry, Guard, Kinds, active, bound, enter, flights, is_rerun, metadata};
+use super::stack::{Entry, Guard, active, bound, enter, flights, is_rerun, metadata};
+use crate::metadata::Kinds;
 use crate::{
     cache::{Cache, WeakCache},
     claim::{Flight, Flights},

@@ -17,7 +17,8 @@ use crate::{
     cache::Cache,
     claim::Flights,
     config::{self, Fallback},
-    context, fork,
+    context,
+    runtime::fork,
 };
 
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
@@ -188,7 +189,7 @@ fn warn_if_entered_elsewhere() {
     static WARNED: AtomicBool = AtomicBool::new(false);
     // No lock is held here, because a logger may call memoized functions.
     if CACHES_ENTERED.load(Relaxed) > 0 && !WARNED.swap(true, Relaxed) {
-        crate::log::warn!(
+        crate::runtime::log::warn!(
             thread = std::thread::current().name().unwrap_or("unnamed"),
             "a memoized function is called on a thread that has entered no cache, while another thread has; threads do \
              not inherit what is entered. Bind the function (`Bound::bind`), submit through `wrap_executor`, or set a \

@@ -1,9 +1,11 @@
 //! The hot tier that answers calls on this thread, remembered until something is entered or left.
 
+use super::stack::active_and_origin;
+
 use std::cell::Cell;
 
-use super::{active_and_origin, default, is_rerun};
-use crate::{cache::FIRST_ID, fork};
+use super::{default, is_rerun};
+use crate::{cache::FIRST_ID, runtime::fork};
 
 #[derive(Clone, Copy)]
 struct Known {

@@ -9,7 +9,7 @@ use std::{
 use super::{Resources, Task};
 use crate::{
     call::CallKey,
-    waiting::{JobId, SlotCell},
+    job::blocking_hooks::{JobId, SlotCell},
 };
 
 /// A call in one cache with the requested resources. Calls with different requests are not coalesced, since their

@@ -12,10 +12,14 @@ use super::{
 use crate::{
     bound::{self, ArgsTuple, BoundCall, Callable},
     context::Binding,
-    fork,
-    job::{self, Job, JobError, Promise},
-    panics::{Contained, contain},
-    waiting::{JobId, QueueSlot, SlotCell},
+    job::{
+        self, Job, JobError, Promise,
+        blocking_hooks::{JobId, QueueSlot, SlotCell},
+    },
+    runtime::{
+        fork,
+        panics::{Contained, contain},
+    },
 };
 
 /// A call to be run by a worker, with the job that its result completes. Dropping a task that has not run fails the
@@ -197,7 +201,7 @@ impl Task {
             || self.followers.as_ref().is_some_and(|followers| followers.complete(job))
     }
 
-    /// Records where a pool keeps the task. The pool gets the place [back](crate::waiting::AwaitedJob::spot) when a thread
+    /// Records where a pool keeps the task. The pool gets the place [back](crate::job::blocking_hooks::AwaitedJob::spot) when a thread
     /// waits for the job. Called under the pool's own lock.
     pub fn put(&self, spot: QueueSlot) {
         if let Some(promise) = self.work.promise() {
@@ -225,7 +229,7 @@ impl Task {
 /// may still panic.
 fn at_its_end(run: impl FnOnce()) {
     if let Err(panic) = contain(run) {
-        crate::log::warn!("the `Drop` of a submitted function or of its arguments {panic}");
+        crate::runtime::log::warn!("the `Drop` of a submitted function or of its arguments {panic}");
     }
 }
 

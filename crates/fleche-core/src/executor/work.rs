@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    argument::{KnownFile, record_files},
     bound::{ArgsTuple, BoundCall, Callable, FunctionRef, Transport},
     call::CallKey,
     context::Binding,
-    file_content::{KnownFile, record_files},
+    engine::{Arguments, check_taken_apart, vouches_for_submitted},
     function::{Function, Loaded},
     job::{self, JobError, Promise},
-    memo::{Arguments, check_taken_apart, vouches_for_submitted},
-    panics::discard,
+    runtime::panics::discard,
 };
 
 /// The parts of a task that runs in another process.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Definition, Function, Load, Portable, near::unknown};
-use crate::fork;
+use crate::runtime::fork;
 
 /// What the attribute registers: the definition and, unless the function is generic, how to find it by its type.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ pub(super) fn warn_if_shared(function: &Function) -> bool {
     if let [(first_file, first_line, _), (second_file, second_line, _), ..] =
         definitions.iter().map(|definition| definition.position).collect::<Vec<_>>()[..]
     {
-        crate::log::warn!(
+        crate::runtime::log::warn!(
             function = function.name(),
             "two functions claim the name `{}`: {first_file}:{first_line} and {second_file}:{second_line}. Their calls \
              are not recorded. Give one of them another name: `#[fleche(name = \"…\")]`",
@@ -120,7 +120,7 @@ fn shares_instance_name(function: &Function) -> bool {
     let by_type = all_by_type().read().unwrap_or_else(PoisonError::into_inner);
     let shared = by_type.values().any(|other| !std::ptr::eq(*other, function) && other.name() == function.name());
     if shared {
-        crate::log::warn!(
+        crate::runtime::log::warn!(
             function = function.name(),
             "two instances of this generic function have type parameters that print alike; its calls are not recorded. \
              Give the types different names"

@@ -3,10 +3,48 @@
 use std::any::type_name;
 
 /// Where modules lie now, and where they lay when keys with their types were first made. Keys must not change when a type moves.
-const MOVED: [(&str, &str); 3] = [
+const MOVED: &[(&str, &str)] = &[
     ("fleche_encoding::digest::", "fleche_core::digest::"),
     ("fleche_encoding::encoded::", "fleche_core::encoding::encoded::"),
+    ("fleche_encoding::deserializer::", "fleche_core::encoding::de::"),
+    ("fleche_encoding::stability::", "fleche_core::encoding::stability::"),
     ("fleche_encoding::error::", "fleche_core::encoding::error::"),
+    ("fleche_core::cache::maintenance::GcReport", "fleche_core::cache::collect::Collected"),
+    ("fleche_core::cache::transfer::TransferReport", "fleche_core::cache::transfer::Transferred"),
+    ("fleche_core::cache::verify::VerifyReport", "fleche_core::cache::verify::Verified"),
+    ("fleche_core::cache::stats::SkipReason", "fleche_core::cache::stats::Skip"),
+    ("fleche_core::call::record::brief::RecordSummary", "fleche_core::call::record::brief::Brief"),
+    ("fleche_core::context::stack::MetadataScope", "fleche_core::context::Collect"),
+    ("fleche_core::claim::in_flight::CallId", "fleche_core::claim::flight::Route"),
+    ("fleche_core::job::blocking_hooks::AwaitedJob", "fleche_core::waiting::Sought"),
+    ("fleche_core::job::blocking_hooks::QueueSlot", "fleche_core::waiting::Spot"),
+    ("fleche_core::function::WaitPolicy", "fleche_core::function::Patience"),
+    ("fleche_core::argument::hashed::", "fleche_core::hashed::"),
+    ("fleche_core::argument::file_content::", "fleche_core::file_content::"),
+    ("fleche_core::argument::travelling::", "fleche_core::file_content::travelling::"),
+    ("fleche_core::store::query::", "fleche_core::query::"),
+    ("fleche_core::context::future::", "fleche_core::future::"),
+    ("fleche_core::context::stack::", "fleche_core::context::"),
+    ("fleche_core::bound::function::", "fleche_core::bound::"),
+    ("fleche_core::bound::function_ref::", "fleche_core::bound::portable::"),
+    ("fleche_core::bound::descriptor::", "fleche_core::bound::portable::descriptor::"),
+    ("fleche_core::job::blocking_hooks::", "fleche_core::waiting::"),
+    ("fleche_core::job::combinators::", "fleche_core::job::many::"),
+    ("fleche_core::store::open_stores::", "fleche_core::store::open::"),
+    ("fleche_core::store::backing_file::", "fleche_core::store::replaced::"),
+    ("fleche_core::runtime::fork::", "fleche_core::fork::"),
+    ("fleche_core::runtime::process_id::", "fleche_core::owner::"),
+    ("fleche_core::claim::in_flight::", "fleche_core::claim::flight::"),
+    ("fleche_core::claim::remote_cycles::", "fleche_core::claim::chain::"),
+    ("fleche_core::claim::poll_tracking::", "fleche_core::claim::polled::"),
+    ("fleche_core::cache::hot_tier::", "fleche_core::cache::hot::"),
+    ("fleche_core::cache::maintenance::", "fleche_core::cache::collect::"),
+    ("fleche_core::metadata::runtime_report::", "fleche_core::metadata::runtime::"),
+    ("fleche_core::executor::remote::", "fleche_core::executor::portable::"),
+    ("fleche_core::executor::isolate_process::", "fleche_core::executor::isolated::"),
+    ("fleche_core::engine::", "fleche_core::memo::"),
+    ("fleche_core::runtime::log::", "fleche_core::log::"),
+    ("fleche_core::runtime::internal_threads::", "fleche_core::claim::quiet::ours::"),
 ];
 
 /// Returns the name of the type as it stands in keys: that of [`type_name`], with the original paths of fleche's own types.
@@ -58,7 +96,7 @@ mod tests {
     fn other_types_are_named_as_they_are() {
         assert_eq!(stable_type_name::<Vec<Option<str_of_unicode::Ä>>>(), type_name::<Vec<Option<str_of_unicode::Ä>>>());
         assert_eq!(stable_type_name::<str>(), "str");
-        assert_eq!(stable_type_name::<crate::query::Query>(), "fleche_core::query::Query");
+        assert_eq!(stable_type_name::<crate::store::query::Query>(), "fleche_core::query::Query");
         let named = stable_type_name::<my_fleche_encoding<Digest>>();
         assert!(named.ends_with("my_fleche_encoding<fleche_core::digest::Digest>"), "{named}");
     }

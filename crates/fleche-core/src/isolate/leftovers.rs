@@ -7,8 +7,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::directory::PREFIX;
-use crate::{fork, owner::Owner};
+use super::private_directory::PREFIX;
+use crate::runtime::{fork, process_id::Owner};
 
 /// Removes what killed processes left in this directory, once per process.
 ///
@@ -45,7 +45,7 @@ fn is_left_over(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::owner::{mark, this_run};
+    use crate::runtime::process_id::{mark, this_run};
 
     #[test]
     fn only_directories_of_ended_processes_are_removed() {

@@ -1,7 +1,7 @@
 //! Converts panics to errors of jobs.
 
 use super::JobError;
-use crate::panics::{CaughtPanic, carry};
+use crate::runtime::panics::{CaughtPanic, carry};
 
 /// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The installed panic hook prints as usual.
 ///

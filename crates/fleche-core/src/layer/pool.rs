@@ -15,8 +15,7 @@ use crate::{
     claim::Claim,
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
-    query::Query,
-    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig},
+    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig, query::Query},
 };
 
 /// Several stores that are read as one. They are asked in order, and the first that has an entry provides it. A pool is

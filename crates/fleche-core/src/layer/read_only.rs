@@ -10,8 +10,7 @@ use crate::{
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
-    query::Query,
-    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig},
+    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig, query::Query},
 };
 
 /// Makes another store read-only: it serves the entries, and refuses `put` and `remove`.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    log::Throttle,
+    runtime::log::Throttle,
     store::{CallStore, CallStoreConfig, ValueStore, ValueStoreConfig},
 };
 use keyed::Keyed;
@@ -129,7 +129,7 @@ fn fill<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
             Ok(()) | Err(Error::Refused { .. }) => {}
             Err(error) => {
                 static FAULTS: Throttle = Throttle::new();
-                crate::log::warn_rarely!(
+                crate::runtime::log::warn_rarely!(
                     &FAULTS, error.kind(), %error, "a stack cannot copy an entry to a store in front of the one that has it"
                 );
             }

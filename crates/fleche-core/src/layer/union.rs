@@ -4,8 +4,7 @@ use crate::{
     call::{CallKey, Record},
     digest::{Digest, DigestPrefix},
     error::Result,
-    query::Query,
-    store::{CallStore, Entries, ValueStore},
+    store::{CallStore, Entries, ValueStore, query::Query},
 };
 
 /// Returns the ids with this prefix in any of these stores.

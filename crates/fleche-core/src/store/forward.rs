@@ -6,13 +6,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+use super::query::Query;
 use super::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig};
 use crate::{
     call::{CallKey, Record, RecordSummary},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::Result,
-    query::Query,
 };
 
 macro_rules! forward {

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use fleche_core::{ExecutorExt, FileContent, fleche, owner, wrap_executor};
+use fleche_core::{ExecutorExt, FileContent, fleche, spi::process_id, wrap_executor};
 use fleche_exec::ThreadPool;
 
 use super::process::{alone, alone_with, base, left, panic_of};
@@ -207,7 +207,7 @@ fn directory_of_a_killed_process_is_removed() {
     let prepare = |_: &mut Command, directory: &Path| {
         let mut ended = Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
-        let mark = owner::mark().replace(&format!("-{}-", process::id()), &format!("-{}-", ended.id()));
+        let mark = process_id::mark().replace(&format!("-{}-", process::id()), &format!("-{}-", ended.id()));
         fs::create_dir_all(directory.join(format!("caches/fleche/cwd/fleche-{mark}/sub"))).unwrap();
     };
     alone_with("directories::directory_of_a_killed_process_is_removed", prepare, || {

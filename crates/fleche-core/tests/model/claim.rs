@@ -6,17 +6,17 @@ pub(crate) trait Held: Send + Sync {
 }
 
 #[allow(dead_code, unreachable_pub, missing_docs)]
-#[path = "../../src/claim/flight.rs"]
-pub(crate) mod flight;
-#[allow(dead_code)]
-#[path = "../../src/claim/graph.rs"]
-mod graph;
+#[path = "../../src/claim/in_flight.rs"]
+pub(crate) mod in_flight;
 #[allow(dead_code, unreachable_pub, missing_docs)]
-#[path = "../../src/claim/polled.rs"]
-mod polled;
+#[path = "../../src/claim/poll_tracking.rs"]
+mod poll_tracking;
 #[allow(dead_code)]
 #[path = "../../src/claim/table.rs"]
 mod table;
+#[allow(dead_code)]
+#[path = "../../src/claim/wait_graph.rs"]
+mod wait_graph;
 
 /// Replaces `src/claim/sync.rs`.
 mod sync {

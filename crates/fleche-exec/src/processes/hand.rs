@@ -10,9 +10,9 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     CallKey,
-    claim::{PendingGuard, PendingReplies},
     context::Binding,
-    waiting::JobId,
+    job::blocking_hooks::JobId,
+    spi::{PendingGuard, PendingReplies},
 };
 use nix::unistd::Pid;
 

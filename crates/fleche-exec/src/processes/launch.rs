@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Error, Result, claim::PendingReplies, starter};
+use fleche_core::{
+    Error, Result,
+    spi::{PendingReplies, thread_spawner},
+};
 use nix::{
     sys::signal::{self, Signal, killpg},
     unistd::Pid,
@@ -36,10 +39,10 @@ pub(super) fn start(id: u64, schedule: &Arc<Scheduler>, env: Env) -> Result<Work
     let owed = Arc::<PendingReplies>::default();
     let threads = || -> io::Result<()> {
         let (writing, watching) = (channel.try_clone()?, channel.try_clone()?);
-        starter::spawn(THREAD, move || talk::send(&out, writing))?;
-        let death = starter::spawn(THREAD, move || talk::watch(&to_watch, &watching))?;
+        thread_spawner::spawn(THREAD, move || talk::send(&out, writing))?;
+        let death = thread_spawner::spawn(THREAD, move || talk::watch(&to_watch, &watching))?;
         let (schedule, answers, owed) = (schedule.clone(), outbox.clone(), owed.clone());
-        starter::spawn(THREAD, move || {
+        thread_spawner::spawn(THREAD, move || {
             if let Ok(child) = to_hear.recv() {
                 talk::listen(id, &schedule, &channel, child, death, &answers, owed);
             }

@@ -7,8 +7,9 @@ use std::{
 
 use fleche_core::{
     CallKey, Result,
-    claim::{CallId, Claim, Flight, Flights, Leader, PendingReplies, PublishedWait, Role, join_call},
+    claim::{CallId, Claim, Flight, Flights, Leader, PublishedWait, Role, join_call},
     job,
+    spi::PendingReplies,
 };
 use serde::{Deserialize, Serialize};
 

@@ -14,7 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{JobError, config, job::CancelHook, waiting};
+use fleche_core::{
+    JobError, config,
+    job::{CancelHook, blocking_hooks},
+};
 
 use super::{
     CLOSED, ProcessPoolStats,
@@ -278,7 +281,7 @@ impl Scheduler {
         if !working(&mut self.lock()) {
             return;
         }
-        waiting::blocking(|| drop(self.ended.wait_while(self.lock(), working)));
+        blocking_hooks::blocking(|| drop(self.ended.wait_while(self.lock(), working)));
     }
 }
 

@@ -7,7 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{cache::is_timeout, job, log::Throttle, starter, store::retry_if_reopened};
+use fleche_core::{
+    cache::is_timeout,
+    job,
+    spi::{log::Throttle, thread_spawner},
+    store::retry_if_reopened,
+};
 
 use super::{
     frame::{self, Frame, Kind},
@@ -66,7 +71,7 @@ impl RequestPool {
         state.starts = true;
         drop(state);
         let servers = self.clone();
-        let started = starter::spawn(THREAD, move || servers.work());
+        let started = thread_spawner::spawn(THREAD, move || servers.work());
         if started.is_err() {
             self.lock().starts = false;
         }
@@ -95,7 +100,7 @@ impl RequestPool {
 
 fn run(work: Work) {
     if let Err(panic) = job::catch(work) {
-        fleche_core::log::error!(%panic, "a store or a callback panicked on a thread of a process pool; the thread continues");
+        fleche_core::spi::log::error!(%panic, "a store or a callback panicked on a thread of a process pool; the thread continues");
     }
 }
 
@@ -115,7 +120,7 @@ pub(super) fn answer(served: &Served, rights: &ClaimPermits, frame: &Frame) -> F
 pub(super) fn hear(served: &Served, rights: &ClaimPermits, frame: &Frame) {
     if let Err(Failed { why: error, .. }) = perform(served, rights, frame) {
         static FAULTS: Throttle = Throttle::new();
-        fleche_core::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");
+        fleche_core::spi::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");
     }
 }
 

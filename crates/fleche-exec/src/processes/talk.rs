@@ -16,9 +16,10 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, JobError,
-    claim::{CallId, Claim, Leader, PendingReplies, ReaderThreadGuard, Role, WaiterThreadGuard, join_call},
+    claim::{CallId, Claim, Leader, Role, join_call},
     context::Binding,
     encoding,
+    spi::{PendingReplies, ReaderThreadGuard, WaiterThreadGuard},
 };
 use nix::{
     errno::Errno,
@@ -155,7 +156,7 @@ pub(super) fn listen(
     drop(listens);
     let process = process_of(&child);
     if let Err(why) = heard {
-        fleche_core::log::error!(
+        fleche_core::spi::log::error!(
             worker = process.as_raw(),
             "{why}; the worker process is killed, and the task that it ran is lost"
         );

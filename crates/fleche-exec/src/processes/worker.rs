@@ -22,7 +22,9 @@ use fleche_core::{
     JobError,
     bound::FunctionRef,
     context::{Binding, with_known_miss},
-    encoding, job, starter, waiting,
+    encoding,
+    job::{self, blocking_hooks},
+    spi::thread_spawner,
 };
 use nix::{
     sys::signal::{Signal, kill, killpg},
@@ -48,11 +50,11 @@ pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
     let inbox = Arc::new(Inbox::default());
     let listening = reading.and_then(|reading| {
         let (channel, inbox) = (channel.clone(), inbox.clone());
-        starter::spawn("fleche-channel", move || listen(reading, &channel, &inbox))
+        thread_spawner::spawn("fleche-channel", move || listen(reading, &channel, &inbox))
     });
     let greeted = channel.send(Kind::Hello, 0, &[start::build().as_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
-        waiting::within(Arc::new(BlockNotifier::new(channel.clone())), || run(&channel, &inbox));
+        blocking_hooks::within(Arc::new(BlockNotifier::new(channel.clone())), || run(&channel, &inbox));
         channel.finish();
         // Writes out what bodies have printed.
         let _ = std::io::stdout().flush();
@@ -69,7 +71,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
         let frame = match reader.next() {
             Ok(Some(frame)) => frame,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                fleche_core::log::error!(
+                fleche_core::spi::log::error!(
                     "a body has read from the channel to the worker's pool, or written to it; the worker ends"
                 );
                 break;
@@ -85,7 +87,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
                 let channel = answers.clone();
                 // Not written on this thread: the pool may wait for it to read.
                 let answer = move || channel.send(Kind::Revoked, asked, &[&numbers]).is_ok();
-                if starter::spawn("fleche-results", answer).is_err() {
+                if thread_spawner::spawn("fleche-results", answer).is_err() {
                     break;
                 }
             }

@@ -13,8 +13,11 @@ use std::{
 use fleche_core::{
     Task,
     executor::{run_nested, with_assigned_gpus},
-    job, starter,
-    waiting::{self, Awaited, AwaitedJob, Pool},
+    job::{
+        self,
+        blocking_hooks::{self, Awaited, AwaitedJob, Pool},
+    },
+    spi::thread_spawner,
 };
 
 use super::queue::Scheduler;
@@ -26,7 +29,7 @@ const NESTED: usize = 8;
 /// Returns whether this thread works for the pool of this queue: one of its threads, or the thread of an isolated call
 /// in a task.
 pub(super) fn works_for(queue: &Arc<Scheduler>) -> bool {
-    waiting::pool().is_some_and(|pool| {
+    blocking_hooks::pool().is_some_and(|pool| {
         let pool: &dyn Any = &*pool;
         pool.downcast_ref::<WorkerThread>().is_some_and(|lane| Arc::ptr_eq(&lane.queue, queue))
     })
@@ -45,13 +48,13 @@ struct WorkerThread {
 pub(super) fn start(number: usize, queue: &Arc<Scheduler>) -> io::Result<JoinHandle<()>> {
     let queue = queue.clone();
     // Linux shows 15 bytes of a thread's name.
-    starter::spawn(&format!("fleche-pool-{number}"), move || work(queue))
+    thread_spawner::spawn(&format!("fleche-pool-{number}"), move || work(queue))
 }
 
 /// Runs tasks until the queue ends the thread.
 fn work(queue: Arc<Scheduler>) {
     let lane = Arc::new(WorkerThread { queue, cores: AtomicUsize::new(0), depth: AtomicUsize::new(0) });
-    waiting::within(lane.clone(), || {
+    blocking_hooks::within(lane.clone(), || {
         let mut next = lane.queue.next(None);
         while let Some((task, grant)) = next {
             lane.run(task, &grant);
@@ -74,7 +77,7 @@ impl WorkerThread {
         self.depth.fetch_sub(1, Relaxed);
         self.cores.store(outer, Relaxed);
         if let Err(panic) = outcome {
-            fleche_core::log::error!(
+            fleche_core::spi::log::error!(
                 %panic,
                 "a job's callback or a destructor panicked after the task had ended; the thread continues"
             );

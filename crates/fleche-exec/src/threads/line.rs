@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use fleche_core::{
     Task,
-    waiting::{AwaitedJob, QueueSlot},
+    job::blocking_hooks::{AwaitedJob, QueueSlot},
 };
 
 use crate::budget::Demand;
@@ -137,7 +137,7 @@ mod tests {
 
     use fleche_core::{
         Job,
-        waiting::{self, Awaited, Pool},
+        job::blocking_hooks::{self, Awaited, Pool},
     };
 
     use super::*;
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn tasks_are_found_in_any_order_of_waiting() {
         let (line, mut jobs) = lined(1000);
-        waiting::within(line.clone(), || {
+        blocking_hooks::within(line.clone(), || {
             // 7 and 1000 have no common factor, so each index occurs once.
             for at in (0..1000).map(|at| at * 7 % 1000) {
                 let job = jobs[at].take().unwrap();
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn empty_slots_are_compacted() {
         let (line, mut jobs) = lined(10_000);
-        waiting::within(line.clone(), || {
+        blocking_hooks::within(line.clone(), || {
             for (at, job) in jobs.iter_mut().enumerate().take(9_999).skip(1) {
                 assert_eq!(job.take().unwrap().result(), Ok(at as u64));
                 let line = line.0.lock().unwrap();
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn awaited_task_moves_to_the_front_and_is_found_there() {
         let (line, mut jobs) = lined(5);
-        waiting::within(line.clone(), || {
+        blocking_hooks::within(line.clone(), || {
             for at in [1, 3, 3] {
                 assert!(!jobs[at].as_ref().unwrap().wait_timeout(Duration::ZERO));
             }

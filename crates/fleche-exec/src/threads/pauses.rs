@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use fleche_core::waiting::Awaited;
+use fleche_core::job::blocking_hooks::Awaited;
 
 /// The threads that wait.
 pub(super) struct BlockedThreads {

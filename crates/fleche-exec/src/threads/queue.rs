@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{
     JobError, Task,
-    waiting::{Awaited, AwaitedJob},
+    job::blocking_hooks::{Awaited, AwaitedJob},
 };
 
 use super::{
@@ -204,7 +204,7 @@ impl Scheduler {
         if state.alive < self.wanted(&state) {
             // If none can start, the existing threads have to suffice.
             if let Err(error) = self.start_with(&mut state) {
-                fleche_core::log::warn!(%error, "cannot start a thread in place of a waiting one; fewer tasks run at once");
+                fleche_core::spi::log::warn!(%error, "cannot start a thread in place of a waiting one; fewer tasks run at once");
             }
         }
         self.settle(state);

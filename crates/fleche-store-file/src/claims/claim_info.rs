@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use fleche_core::{CallKey, Digest, claim::Owner, encoding, owner::Process};
+use fleche_core::{CallKey, Digest, claim::Owner, encoding, spi::process_id::Process};
 use serde::{Deserialize, Serialize};
 
 /// The maximum size in bytes, checksum and length included.

@@ -17,8 +17,7 @@ use std::{
 use fleche_core::{
     CallKey, Error,
     claim::{Claim, Held, Owner, Taken},
-    owner::Process,
-    written_file,
+    spi::{process_id::Process, written_file},
 };
 
 use super::{

@@ -15,8 +15,8 @@ use std::{
 
 use fleche_core::{
     Result,
-    claim::{Held, WaiterThreadGuard},
-    starter,
+    claim::Held,
+    spi::{WaiterThreadGuard, thread_spawner},
 };
 
 /// The callback that receives an acquired claim, or the error that prevents it.
@@ -113,7 +113,7 @@ fn start<T: Send + 'static>(job: T, run: fn(T)) -> Result<(), T> {
     // If the thread cannot be started, its closure is dropped; the job must survive that.
     let job = Arc::new(Mutex::new(Some(job)));
     let shared = Arc::clone(&job);
-    let started = starter::spawn("fleche-claim", move || {
+    let started = thread_spawner::spawn("fleche-claim", move || {
         let _permit = permit;
         let job = lock(&shared).take();
         job.into_iter().for_each(run);
@@ -151,7 +151,7 @@ impl Poller {
     }
 
     fn ensure_thread(&mut self) -> bool {
-        self.is_running = self.is_running || starter::spawn("fleche-claims", run_poller).is_ok();
+        self.is_running = self.is_running || thread_spawner::spawn("fleche-claims", run_poller).is_ok();
         self.is_running
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::common::{child, file_of, files, key, record, task, values};
-use fleche_core::{CallStore, Digest, DigestPrefix, ValueStore, owner};
+use fleche_core::{CallStore, Digest, DigestPrefix, ValueStore, spi::process_id};
 use fleche_store_file::{FileCalls, FileValues};
 use tempfile::TempDir;
 
@@ -27,7 +27,7 @@ fn child_process() {
         "end while it writes" => {
             let path = file_of(&root, &Digest::of(LARGE));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path.with_file_name(format!(".tmp-{}", owner::mark())), &LARGE[..1000]).unwrap();
+            fs::write(path.with_file_name(format!(".tmp-{}", process_id::mark())), &LARGE[..1000]).unwrap();
             process::abort();
         }
         "fail to put a large value" => {

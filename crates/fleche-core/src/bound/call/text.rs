@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 
 use super::BoundCall;
 use crate::{
-    bound::{Parts, hex::Hex, portable::cannot_leave, reference::Reference},
+    argument::{KnownFile, record_files},
+    bound::{Parts, function_ref::cannot_leave, hex::Hex, reference::Reference},
     context::{Binding, BindingConfig},
     digest::Digest,
-    file_content::{KnownFile, record_files},
+    engine::{Arguments, Reader, Rewritten},
     function::Function,
-    memo::{Arguments, Reader, Rewritten},
     store::portable_path,
 };
 

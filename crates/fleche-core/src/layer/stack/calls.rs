@@ -10,8 +10,7 @@ use crate::{
         pool::any,
         union::{find, keys},
     },
-    query::Query,
-    store::{CallStore, CallStoreConfig, Entries},
+    store::{CallStore, CallStoreConfig, Entries, query::Query},
 };
 
 impl<S: CallStore> CallStore for Stack<S> {

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use fleche_core::{JobError, starter};
+use fleche_core::{JobError, spi::thread_spawner};
 
 use super::{Ended, Scheduler, State};
 use crate::processes::hand::THREAD;
@@ -50,10 +50,10 @@ impl Scheduler {
         self.due.notify_one();
         if !state.deadlines.watched {
             let schedule = self.clone();
-            let started = starter::spawn(THREAD, move || schedule.run_timer());
+            let started = thread_spawner::spawn(THREAD, move || schedule.run_timer());
             state.deadlines.watched = started.is_ok();
             if let Err(error) = started {
-                fleche_core::log::error!(%error, "cannot start the thread that enforces timeouts; tasks may run longer");
+                fleche_core::spi::log::error!(%error, "cannot start the thread that enforces timeouts; tasks may run longer");
             }
         }
     }

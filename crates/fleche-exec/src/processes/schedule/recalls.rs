@@ -7,8 +7,10 @@ use std::{
 
 use fleche_core::{
     JobError,
-    job::CancelHook,
-    waiting::{JobId, blocking},
+    job::{
+        CancelHook,
+        blocking_hooks::{JobId, blocking},
+    },
 };
 
 use super::{Ended, Scheduler, State};

@@ -14,9 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Result,
-    claim::{PendingReplies, ReaderThreadGuard},
-    encoding, starter,
+    Result, encoding,
+    spi::{PendingReplies, ReaderThreadGuard, thread_spawner},
 };
 
 use crate::processes::{
@@ -193,7 +192,7 @@ impl Behind {
                 }
             }
         };
-        let thread = starter::spawn("fleche-results", write)?;
+        let thread = thread_spawner::spawn("fleche-results", write)?;
         Ok(Self { results, thread })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{os::fd::AsFd, thread, time::Duration};
 
-use fleche_core::{claim::WaiterThreadGuard, starter};
+use fleche_core::spi::{WaiterThreadGuard, thread_spawner};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -41,8 +41,8 @@ pub(super) fn watch(pool: Pid) {
             super::end();
         }
     };
-    if let Err(error) = starter::spawn("fleche-parent", watch) {
-        fleche_core::log::warn!(
+    if let Err(error) = thread_spawner::spawn("fleche-parent", watch) {
+        fleche_core::spi::log::warn!(
             %error,
             "cannot start the thread that watches the pool's process; the worker ends when its channel does"
         );

@@ -7,7 +7,7 @@ use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
     claim::{Claim, Held, Owner, Taken, Then},
     context::enclosing_calls,
-    starter,
+    spi::thread_spawner,
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
 use serde::de::DeserializeOwned;
@@ -198,9 +198,9 @@ impl Taken for Asked {
             let held = self.wait().map(|held| held.unwrap_or_else(|| Arc::new(Nothing)));
             then(held);
         };
-        if let Err(error) = starter::spawn("fleche-claim", wait) {
+        if let Err(error) = thread_spawner::spawn("fleche-claim", wait) {
             // Dropping the callback ends the wait: the call is computed without the claim.
-            fleche_core::log::warn!(%error, "cannot start a thread to wait for a claim; the call is computed without it");
+            fleche_core::spi::log::warn!(%error, "cannot start a thread to wait for a claim; the call is computed without it");
         }
     }
 }

@@ -74,7 +74,7 @@ impl Drop for Back {
         if let Ok(home) = &*HOME
             && let Err(error) = fchdir(home)
         {
-            fleche_core::log::error!(%error, "cannot return to the worker's own working directory");
+            fleche_core::spi::log::error!(%error, "cannot return to the worker's own working directory");
         }
     }
 }
@@ -98,7 +98,7 @@ impl Limited {
 impl Drop for Limited {
     fn drop(&mut self) {
         if let Err(error) = setrlimit(Resource::RLIMIT_DATA, self.soft, self.hard) {
-            fleche_core::log::error!(%error, "cannot remove the memory limit of a task from its worker");
+            fleche_core::spi::log::error!(%error, "cannot remove the memory limit of a task from its worker");
         }
     }
 }

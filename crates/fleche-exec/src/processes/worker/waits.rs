@@ -6,8 +6,9 @@ use std::{
 };
 
 use fleche_core::{
-    CallKey, starter,
-    waiting::{Awaited, AwaitedJob, Pool},
+    CallKey,
+    job::blocking_hooks::{Awaited, AwaitedJob, Pool},
+    spi::thread_spawner,
 };
 
 use super::channel::Channel;
@@ -74,7 +75,7 @@ impl Shared {
         if !state.watched {
             let shared = self.clone();
             // Without the thread, the pool does not learn of the wait and starts no stand-in.
-            state.watched = starter::spawn("fleche-waits", move || shared.watch()).is_ok();
+            state.watched = thread_spawner::spawn("fleche-waits", move || shared.watch()).is_ok();
         }
         self.changed.notify_one();
     }

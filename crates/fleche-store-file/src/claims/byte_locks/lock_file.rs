@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::{owner::Process, written_file};
+use fleche_core::spi::{process_id::Process, written_file};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
@@ -74,7 +74,7 @@ impl LockFile {
     pub(super) fn unlock(&self, byte: i64) {
         let lock = range(libc::F_UNLCK, &(byte..=byte));
         if let Err(error) = uninterrupted(|| fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock))) {
-            fleche_core::log::warn!(
+            fleche_core::spi::log::warn!(
                 "cannot release a claim in `{}`: {error}; it lasts until this process ends",
                 self.path.display()
             );

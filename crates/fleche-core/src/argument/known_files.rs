@@ -1,0 +1,122 @@
+//! Remembers under which paths contents were seen, because a decoded `FileContent` has a digest but needs a path.
+
+use std::{
+    cell::RefCell,
+    path::PathBuf,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use super::{file_digests::digest_of, recent::Recent, travelling::KnownFile};
+use crate::{digest::Digest, runtime::fork};
+
+/// The number of contents that one generation of the table holds.
+const CONTENTS: usize = 16 << 10;
+
+/// The number of paths that are remembered for one content.
+const PLACES: usize = 4;
+
+/// The last paths of each content, the latest one last.
+static PLACES_SEEN: LazyLock<Mutex<Recent<Digest, Vec<PathBuf>>>> = LazyLock::new(|| Mutex::new(Recent::new(CONTENTS)));
+
+thread_local! {
+    /// The files of the call whose arguments this thread decodes.
+    static EXPECTED: RefCell<Vec<KnownFile>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs the closure, which decodes arguments. These files are found even if the table has forgotten them.
+pub fn expecting_files<R>(files: &[KnownFile], decode: impl FnOnce() -> R) -> R {
+    struct Restored(usize);
+    impl Drop for Restored {
+        fn drop(&mut self) {
+            let _ = EXPECTED.try_with(|expected| expected.borrow_mut().truncate(self.0));
+        }
+    }
+    if files.is_empty() {
+        return decode();
+    }
+    let _restored = EXPECTED.with_borrow_mut(|expected| {
+        let before = expected.len();
+        expected.extend_from_slice(files);
+        Restored(before)
+    });
+    decode()
+}
+
+/// Remembers that the file holds this content.
+pub(super) fn add(digest: Digest, path: PathBuf) {
+    // Another thread of the parent may have held the lock when this process was forked.
+    if fork::is_child() {
+        return;
+    }
+    let mut seen = PLACES_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    match seen.get(&digest) {
+        Some(paths) => {
+            paths.retain(|known| *known != path);
+            if paths.len() >= PLACES {
+                paths.remove(0);
+            }
+            paths.push(path);
+        }
+        None => seen.insert(digest, vec![path]),
+    }
+}
+
+/// Returns the path of a file that now holds this content.
+///
+/// # Errors
+/// Fails with a reason that says what to check, if no known file holds it.
+pub(super) fn path_of(digest: &Digest) -> Result<PathBuf, String> {
+    let mut paths = known_paths(digest);
+    paths.reverse();
+    let Some(latest) = paths.first().cloned() else {
+        return Err(format!("this process knows of no file whose content has the digest {digest}"));
+    };
+    let holds = |path: &PathBuf| digest_of(path).is_ok_and(|found| found == *digest);
+    paths.into_iter().find(holds).ok_or_else(|| {
+        let why = match digest_of(&latest) {
+            Ok(_) => "has changed since the call was made".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        format!("the file {} {why}; its content had the digest {digest}", latest.display())
+    })
+}
+
+/// Returns the paths under which the content was seen, the likeliest last.
+fn known_paths(digest: &Digest) -> Vec<PathBuf> {
+    let mut paths = if fork::is_child() {
+        Vec::new()
+    } else {
+        PLACES_SEEN.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().unwrap_or_default()
+    };
+    let _ = EXPECTED.try_with(|expected| {
+        let expected = expected.borrow();
+        paths.extend(expected.iter().filter(|file| file.digest == *digest).map(|file| file.path.clone()));
+    });
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_latest_paths_of_a_content_are_kept() {
+        let digest = Digest::of(b"seen in many places");
+        for number in 0..1000 {
+            add(digest, format!("/{number}").into());
+        }
+        add(digest, "/998".into());
+        let latest = ["/996", "/997", "/999", "/998"].map(PathBuf::from);
+        assert_eq!(known_paths(&digest), latest);
+    }
+
+    #[test]
+    fn expected_file_is_found_without_an_entry_in_the_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, "expected once").unwrap();
+        let file = KnownFile { digest: Digest::of(b"expected once"), path };
+        assert_eq!(expecting_files(std::slice::from_ref(&file), || path_of(&file.digest)), Ok(file.path));
+        assert!(path_of(&file.digest).unwrap_err().contains("knows of no file"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Deadlocks: waits that are part of a cycle that the wait graph does not show.
+//!
+//! A body may wait for threads that fleche does not control, such as those of rayon's pool. Such a thread may start
+//! another call and wait for the in-flight call of that same body. The wait graph has no edge from the body to the
+//! thread. What can be observed is that the body's thread is parked, that the awaited call cannot end before the body
+//! has, and that no thread of the process makes progress. Then one of the waiting threads proceeds.
+//!
+//! A body may wait for a lock that the caller took before the call. Only the caller can end that wait, so it counts as
+//! a deadlock even if other threads sleep and wake, as progress tickers do. A pointer on the caller's stack shows that
+//! it holds the lock, unless a resting thread has one too: then that thread may hold the lock, and the caller's pointer
+//! may be a mere reference. A thread rests if it sleeps, waits with a timeout, or joins a thread that rests. It no
+//! longer counts once it has woken and the lock is still taken, or after some minutes.
+
+mod quiescence;
+#[cfg(target_os = "linux")]
+mod threads;
+
+use std::sync::{Arc, Mutex, TryLockError};
+
+use super::{
+    Owner,
+    in_flight::Flight,
+    remote_cycles::{CycleCheck, PublishedWait, look},
+    table,
+    wait_graph::is_blocked_by,
+};
+use crate::call::CallKey;
+use crate::runtime::internal_threads::ThreadId;
+use quiescence::{QuiescenceDetector, stack_has_pointer_to};
+
+static QUIET: Mutex<QuiescenceDetector> = Mutex::new(QuiescenceDetector::new());
+
+/// The outcome of a check for a deadlock.
+pub(crate) enum DeadlockCheck {
+    /// No deadlock was found.
+    No,
+    /// The wait would not end. The thread that gets this answer proceeds.
+    Yes,
+    /// The wait may not end: the process that holds the claim that this one seeks may wait for bodies here without
+    /// showing it. These bodies presumably wait for that claim. The published wait lets its holder see that.
+    Perhaps(PublishedWait),
+}
+
+/// Returns whether the calling thread, which waits for this call or leads it and waits for its claim, should proceed.
+/// Only one thread at a time gets that answer. The variables of the caller are on this thread's stack from address
+/// `frames` upward.
+pub(crate) fn find_deadlock(
+    awaited: &Arc<Flight>,
+    frames: usize,
+    owner: impl Fn(&CallKey) -> Option<Owner>,
+) -> DeadlockCheck {
+    // The thread that holds the lock may be querying a database; this one checks again later.
+    let mut quiet = match QUIET.try_lock() {
+        Ok(quiet) => quiet,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return DeadlockCheck::No,
+    };
+    let parked = quiet.parked();
+    let flights = table::all();
+    let Some(parked) = parked else {
+        // A guard on the waiting thread's stack blocks the body that the thread waits for. No other thread can end that.
+        let is_held_here = |(thread, lock): (ThreadId, usize)| {
+            let runs_there = |flight: &&Arc<Flight>| flight.thread() == Some(thread);
+            let waits = |flight: &Arc<Flight>| is_blocked_by(awaited, std::slice::from_ref(flight));
+            // If the holder is a thread that neither runs nor rests, the caller computes the call itself, although the
+            // wait would have ended. The result is the same.
+            flights.iter().filter(runs_there).any(waits)
+                && stack_has_pointer_to(lock, frames)
+                && !quiet.may_get_lock(thread)
+        };
+        if !quiet.locks().into_iter().any(is_held_here) {
+            return DeadlockCheck::No;
+        }
+        quiet.end();
+        return DeadlockCheck::Yes;
+    };
+    let is_parked = |thread: ThreadId| parked.contains(&thread) && !quiet.may_get_lock(thread);
+    let stuck: Vec<_> = flights.iter().filter(|flight| flight.thread().is_some_and(is_parked)).collect();
+    let is_stuck = |flight: &Arc<Flight>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));
+    let mut stall = if is_stuck(awaited) { DeadlockCheck::Yes } else { DeadlockCheck::No };
+    if matches!(stall, DeadlockCheck::No) {
+        // Follows waits through other processes, as far as they are published.
+        let seeks =
+            |flight: &&Arc<Flight>| flight.is_awaiting_claim() && is_blocked_by(awaited, std::slice::from_ref(*flight));
+        for sought in flights.iter().filter(seeks) {
+            let here = |flight: &&Arc<Flight>| flight.route().store == sought.route().store && is_stuck(flight);
+            let blocked: Vec<_> = flights.iter().filter(here).cloned().collect();
+            let own: Vec<_> = blocked.iter().map(|flight| flight.route().key).collect();
+            if own.is_empty() {
+                continue;
+            }
+            if look(&own, sought.route().key, &owner) != CycleCheck::Clear {
+                stall = DeadlockCheck::Yes;
+                break;
+            }
+            stall = DeadlockCheck::Perhaps(PublishedWait::presumed(sought.route(), &blocked));
+        }
+    }
+    if matches!(stall, DeadlockCheck::Yes) {
+        // The thread that proceeds causes activity, so the next check starts over.
+        quiet.end();
+    }
+    stall
+}

@@ -1,0 +1,300 @@
+//! The context of a thread: the active cache, the metadata to collect, tags, and whether calls are rerun.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    marker::PhantomData,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+};
+
+use super::unused_guard::Watch;
+use super::{Binding, default, hot, unused_guard};
+use crate::{
+    cache::{Cache, thread_ends},
+    call::CallKey,
+    claim::{Flight, Flights, with_enclosing},
+    metadata::{Kinds, MetadataKind, Runtime},
+    runtime::fork,
+};
+
+/// What a guard has entered. Each guard has its own entry, so guards may end in any order.
+pub(super) enum Entry {
+    Cache(Rc<Cache>),
+    Kinds(Kinds),
+    Tag(String, String),
+    Rerun,
+    /// Sets everything at once and hides all earlier entries.
+    Bound(Rc<Binding>, Rc<Cache>),
+    /// Hides all earlier entries.
+    Nothing,
+    /// The thread runs part of this in-flight call's body. Never hidden, because the body cannot end before this work
+    /// does.
+    Flight(Arc<Flight>),
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<(u64, Entry)>> = const { RefCell::new(Vec::new()) };
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Ends what was entered when it is dropped. Guards nest, may end in any order, and stay on their thread.
+#[must_use = "bind it, `let _active = cache.enter();`: what was entered ends when this is dropped, at once with `let _ = …`"]
+#[derive(Debug)]
+pub struct Guard {
+    id: u64,
+    cache: bool,
+    /// Set for a cache that the user has entered.
+    watch: Option<Watch>,
+    stays_on_its_thread: PhantomData<*const ()>,
+}
+
+pub(super) fn enter(entry: Entry) -> Guard {
+    let id = NEXT_ID.replace(NEXT_ID.get() + 1);
+    let cache = matches!(entry, Entry::Cache(_) | Entry::Bound(..));
+    if cache {
+        default::cache_entered();
+    }
+    // Entering fails only on a thread that is ending; see `with_entered`.
+    let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((id, entry)));
+    hot::changed();
+    Guard { id, cache, watch: None, stays_on_its_thread: PhantomData }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Dropped outside the borrow, because dropping a cache may run user code.
+        let ended = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let at = entered.iter().rposition(|(id, _)| *id == self.id)?;
+            Some(entered.remove(at))
+        });
+        hot::changed();
+        drop(ended);
+        if let Some(watch) = self.watch.take() {
+            watch.end();
+        }
+        if self.cache {
+            default::cache_left();
+        }
+    }
+}
+
+impl Cache {
+    /// Makes this the active cache of this thread until the guard is dropped. Guards nest. Threads that are started in
+    /// between do not inherit the cache.
+    ///
+    /// The guard is not `Send` and must not be held across an `.await`. Bind it to a name:
+    /// `let _active = cache.enter();`. With `let _ = cache.enter();` it is dropped at once, and the following calls do not use the
+    /// cache. The lint `clippy::let_underscore_must_use` finds this mistake. At run time, if nothing was looked up
+    /// before a guard was dropped, and the next call on its thread finds neither an entered cache nor a default, a
+    /// warning names the line, once per process.
+    #[must_use = "bind it, `let _active = cache.enter();`: the cache is active until the guard is dropped"]
+    #[track_caller]
+    pub fn enter(&self) -> Guard {
+        let mut guard = self.enter_unwatched();
+        guard.watch = Some(Watch::begin());
+        guard
+    }
+
+    fn enter_unwatched(&self) -> Guard {
+        enter(Entry::Cache(Rc::new(self.clone())))
+    }
+
+    /// Runs the closure with this cache active on this thread.
+    pub fn scope<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _active = self.enter_unwatched();
+        run()
+    }
+}
+
+/// Returns the cache that calls on this thread use now: the one entered last, else the default, else the one from the
+/// configuration files, else the memory cache.
+///
+/// The handle remembers the memoized body that asks for it. Work that other threads do with the handle, such as those
+/// of a pool that the body uses, counts as part of that body: a call there that could only wait for this body is
+/// computed directly.
+pub fn active_cache() -> Cache {
+    Cache::clone(&active()).within(flights())
+}
+
+/// Passes what is entered on this thread to the closure. The list is empty if the thread is ending and its locals are
+/// gone, because destructors may call memoized functions.
+fn with_entered<R>(look: impl Fn(&[(u64, Entry)]) -> R) -> R {
+    ENTERED.try_with(|entered| look(&entered.borrow())).unwrap_or_else(|_| look(&[]))
+}
+
+/// Like [`active_cache`], without touching a counter that threads share.
+pub(crate) fn active() -> Rc<Cache> {
+    active_and_origin().0
+}
+
+/// Like [`active`], and returns whether the cache is the default.
+pub(super) fn active_and_origin() -> (Rc<Cache>, bool) {
+    unused_guard::used();
+    if thread_ends() || fork::is_child() {
+        return (Rc::new(Cache::void()), false);
+    }
+    let entered = ENTERED.try_with(|entered| {
+        entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
+            Entry::Cache(cache) | Entry::Bound(_, cache) => Some(Some(cache.clone())),
+            Entry::Nothing => Some(None),
+            _ => None,
+        })
+    });
+    match entered.map(Option::flatten) {
+        Ok(Some(entered)) => (entered, false),
+        Ok(None) => {
+            unused_guard::nothing_is_entered(default::is_set);
+            (default::default_here(), true)
+        }
+        // The thread is ending, and the cache's other thread-local state may be gone too, so calls run without it.
+        Err(_) => (Rc::new(Cache::void()), false),
+    }
+}
+
+/// Returns the binding of the active cache, or `None` if the cache is the default or was entered in another way.
+pub(super) fn bound() -> Option<Rc<Binding>> {
+    let look = |entered: &RefCell<Vec<(u64, Entry)>>| {
+        entered.borrow().iter().rev().find_map(|(_, entry)| match entry {
+            Entry::Bound(binding, _) => Some(Some(binding.clone())),
+            Entry::Cache(_) | Entry::Nothing => Some(None),
+            _ => None,
+        })
+    };
+    ENTERED.try_with(look).ok().flatten().flatten()
+}
+
+/// Returns whether calls on this thread run even if their record exists.
+pub(crate) fn is_rerun() -> bool {
+    with_entered(|entered| {
+        entered
+            .iter()
+            .rev()
+            .find_map(|(_, entry)| match entry {
+                Entry::Rerun => Some(true),
+                Entry::Bound(binding, _) => Some(binding.rest.rerun),
+                Entry::Nothing => Some(false),
+                _ => None,
+            })
+            .unwrap_or(false)
+    })
+}
+
+/// Runs the closure with all memoized calls in it rerun.
+pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
+    let _again = enter(Entry::Rerun);
+    run()
+}
+
+/// Returns the in-flight calls whose bodies cannot end before the current work of this thread does. Their parents are
+/// implied.
+pub(crate) fn flights() -> Flights {
+    with_entered(|entered| {
+        let mut flights: Vec<Arc<Flight>> = Vec::new();
+        let mut add = |those: &[Arc<Flight>]| {
+            for flight in those {
+                if !flights.iter().any(|known| Arc::ptr_eq(known, flight)) {
+                    flights.push(flight.clone());
+                }
+            }
+        };
+        // Entered caches hide installed ones. The search ends at an in-flight call, whose parents are implied.
+        let mut is_default = true;
+        for (_, entry) in entered.iter().rev() {
+            match entry {
+                Entry::Flight(flight) => {
+                    add(std::slice::from_ref(flight));
+                    break;
+                }
+                Entry::Bound(binding, _) => add(&binding.rest.flights),
+                Entry::Cache(cache) => add(cache.flights()),
+                _ => continue,
+            }
+            is_default = false;
+        }
+        if is_default {
+            add(&default::flights());
+        }
+        flights.into_iter().collect()
+    })
+}
+
+/// Returns the keys of the calls whose bodies cannot end before the current work of this thread does. For stores that
+/// are accessed through another process.
+pub fn enclosing_calls() -> Vec<CallKey> {
+    with_enclosing(&flights()).iter().map(|flight| flight.route().key).collect()
+}
+
+/// Makes the work on this thread part of the body of this in-flight call until the guard is dropped.
+pub(crate) fn within(flight: &Arc<Flight>) -> Guard {
+    enter(Entry::Flight(flight.clone()))
+}
+
+/// Runs the closure as on a thread with nothing entered. For executors that run one task within another.
+pub fn with_empty_context<R>(run: impl FnOnce() -> R) -> R {
+    let _nothing = enter(Entry::Nothing);
+    run()
+}
+
+/// Returns the kinds of metadata to collect and the tags of this thread.
+pub(crate) fn metadata() -> (Kinds, BTreeMap<String, String>) {
+    static DEFAULT_KINDS: LazyLock<Kinds> = LazyLock::new(|| Arc::new([Arc::new(Runtime)]));
+    with_entered(|entered| {
+        let mut kinds = None;
+        let mut tags = BTreeMap::new();
+        for (_, entry) in entered.iter().rev() {
+            match entry {
+                Entry::Kinds(wanted) => kinds = kinds.or_else(|| Some(wanted.clone())),
+                Entry::Tag(name, value) => {
+                    tags.entry(name.clone()).or_insert_with(|| value.clone());
+                }
+                Entry::Bound(binding, _) => {
+                    kinds = kinds.or_else(|| Some(binding.kinds.clone()));
+                    for (name, value) in &binding.rest.tags {
+                        tags.entry(name.clone()).or_insert_with(|| value.clone());
+                    }
+                    break;
+                }
+                Entry::Nothing => break,
+                Entry::Cache(_) | Entry::Rerun | Entry::Flight(_) => {}
+            }
+        }
+        (kinds.unwrap_or_else(|| DEFAULT_KINDS.clone()), tags)
+    })
+}
+
+/// A label that is recorded with every call computed while it is entered.
+#[derive(Clone, Debug)]
+#[must_use = "a tag does nothing until it is entered"]
+pub struct Tag(String, String);
+
+/// Creates a label for the calls computed while it is entered: `tag("project", "alloy").enter()`. It is recorded under
+/// [`TAGS`](crate::metadata::TAGS). Of two tags with the same name, the inner one counts.
+pub fn tag(name: impl Into<String>, value: impl Into<String>) -> Tag {
+    Tag(name.into(), value.into())
+}
+
+impl Tag {
+    /// Sets the tag on this thread until the guard is dropped.
+    pub fn enter(self) -> Guard {
+        enter(Entry::Tag(self.0, self.1))
+    }
+}
+
+/// The kinds of metadata that are collected for every call computed while this is entered.
+#[derive(Clone, Debug)]
+#[must_use = "nothing changes until it is entered"]
+pub struct MetadataScope(Kinds);
+
+/// Chooses the kinds of metadata, replacing those chosen by outer guards: `collect([Arc::new(Runtime)]).enter()`.
+pub fn collect(kinds: impl IntoIterator<Item = Arc<dyn MetadataKind>>) -> MetadataScope {
+    MetadataScope(kinds.into_iter().collect())
+}
+
+impl MetadataScope {
+    /// Collects these kinds on this thread until the guard is dropped.
+    pub fn enter(self) -> Guard {
+        enter(Entry::Kinds(self.0))
+    }
+}

@@ -1,0 +1,306 @@
+//! The encoded arguments of one call.
+
+mod kept;
+
+use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
+
+use bytes::Bytes;
+use fleche_encoding::{EncodeError, spi::CachedDigest};
+
+use super::{Codec, Reader, scalar_key::ScalarKey};
+use crate::{
+    call::{Argument, CallKey, INLINE_LIMIT},
+    error::{Error, Result},
+    function::Function,
+    runtime::panics::{Contained, Panic, contain},
+};
+use kept::{borrowed_reference, reference};
+
+/// The encodings of a call's arguments, one after the other.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    bytes: Vec<u8>,
+    /// Where each argument ends in `bytes`.
+    ends: Vec<usize>,
+    failed: Option<EncodeError>,
+    /// The scalar key, if all arguments are of simple types and it was computed.
+    quick: Option<Box<ScalarKey>>,
+    /// The arguments whose digests replace their encodings in `bytes`, each with its position.
+    kept: Vec<(usize, Contained<Arc<dyn CachedDigest>>)>,
+    /// Whether all arguments must be encoded in full.
+    in_full: bool,
+    /// Whether the arguments must pass a check before a hit is served.
+    is_due: bool,
+}
+
+/// The key and references of a call, as stores know it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) key: CallKey,
+    /// `None` if all are inline. They are then created with the record, since a hit does not need them.
+    references: Option<Vec<Argument>>,
+}
+
+/// The maximum capacity, in bytes, of a buffer that is kept for the next call.
+const KEPT_BUFFER: usize = 1 << 20;
+/// The maximum capacity, in bytes, if the last call has used at least a quarter of the buffer. Allocating many megabytes
+/// costs as much as hashing them, and calls with large arguments often follow each other. The next small call frees it.
+const KEPT_LARGE: usize = 1 << 24;
+
+thread_local! {
+    /// The buffers of an earlier call, or of the call that is being looked up.
+    static SPARE: RefCell<Arguments> = const { RefCell::new(Arguments::NONE) };
+}
+
+impl Arguments {
+    const NONE: Self = Self {
+        bytes: Vec::new(),
+        ends: Vec::new(),
+        failed: None,
+        quick: None,
+        kept: Vec::new(),
+        in_full: false,
+        is_due: false,
+    };
+
+    /// Creates an empty list in the buffers of an earlier call of this thread.
+    pub fn new() -> Self {
+        let mut new = Self::NONE;
+        new.swap_buffers();
+        new.bytes.clear();
+        new.ends.clear();
+        new
+    }
+
+    /// Swaps the buffers with those of an earlier call. Does nothing on a thread that is ending, or while the buffers are in use:
+    /// encoding an argument may make another call.
+    #[inline]
+    fn swap_buffers(&mut self) {
+        let _ = SPARE.try_with(|spare| {
+            if let Ok(mut spare) = spare.try_borrow_mut() {
+                mem::swap(&mut self.bytes, &mut spare.bytes);
+                mem::swap(&mut self.ends, &mut spare.ends);
+            }
+        });
+    }
+
+    /// Passes empty arguments to `look`, which fills them, and returns what it finds. If it finds nothing, the error holds the
+    /// arguments, or `None` on a thread that is ending.
+    #[inline]
+    pub(super) fn with<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
+        let found = SPARE.try_with(|spare| match spare.try_borrow_mut() {
+            // On a hit the buffers are not moved.
+            Ok(mut arguments) => {
+                arguments.clear();
+                let found = look(&mut arguments);
+                if found.is_some() {
+                    arguments.let_go();
+                }
+                found.ok_or_else(|| Some(mem::replace(&mut *arguments, Self::NONE)))
+            }
+            Err(_) => Self::amid(look),
+        });
+        found.unwrap_or(Err(None))
+    }
+
+    /// Like [`with`](Self::with), for a call that is made while an argument of another call is encoded in the buffers.
+    #[cold]
+    fn amid<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
+        let mut arguments = Self::NONE;
+        look(&mut arguments).ok_or(Some(arguments))
+    }
+
+    /// Returns the same arguments with their scalar key.
+    pub(super) fn with_scalar_key(mut self, quick: ScalarKey) -> Self {
+        self.quick = Some(Box::new(quick));
+        self
+    }
+
+    /// Returns the scalar key, if all arguments are of simple types and it was computed.
+    pub(super) fn quick(&self) -> Option<&ScalarKey> {
+        self.quick.as_deref()
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.quick = None;
+        // Rarely set: the check avoids a call to drop it.
+        if self.failed.is_some() {
+            self.failed = None;
+        }
+        self.let_go();
+        self.in_full = false;
+        self.is_due = false;
+    }
+
+    /// Requires the arguments to pass a check before a hit is served.
+    #[cold]
+    pub(super) fn be_checked(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Returns whether the arguments must pass a check before a hit is served.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// Releases the shared values that the arguments keep.
+    #[inline]
+    fn let_go(&mut self) {
+        if !self.kept.is_empty() {
+            self.kept.clear();
+        }
+    }
+
+    /// Adds the arguments that `encode` adds. A panic in a `Serialize` counts as a failure to encode.
+    #[inline]
+    pub(crate) fn fill(&mut self, encode: impl FnOnce(&mut Self)) {
+        if let Err(panic) = contain(|| encode(self)) {
+            self.failed = Some(panicked(&panic));
+        }
+    }
+
+    /// Encodes the next argument. The first failure is kept and reported when the arguments are used.
+    #[inline]
+    pub fn add<A: ?Sized>(&mut self, codec: Codec<A>, value: &A) {
+        if self.failed.is_none() {
+            let mut kept = None;
+            let encoded = (codec.encode)(&mut self.bytes, &mut kept, value);
+            match encoded.and_then(|()| kept.map_or(Ok(()), |kept| self.keep(kept))) {
+                Ok(()) => self.ends.push(self.bytes.len()),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+    }
+
+    /// Records that the next argument cannot be encoded.
+    pub(super) fn fail(&mut self, why: EncodeError) {
+        self.failed.get_or_insert(why);
+    }
+
+    /// Returns all encodings, or the digests that replace them, one after the other. Returns `None` if one has failed. Different
+    /// arguments of one function have different bytes here.
+    pub(super) fn encoded(&self) -> Option<&[u8]> {
+        self.failed.is_none().then_some(&*self.bytes)
+    }
+
+    /// Returns the number of bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns each argument's encoding, or the digest that [replaces](Self::encoding) it.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| &self.bytes[mem::replace(&mut start, *end)..*end])
+    }
+
+    /// Returns the key and references, given the arguments that are part of the key.
+    pub(crate) fn call(&mut self, function: &'static Function) -> Result<Call> {
+        if self.kept.is_empty() && self.iter().all(|encoded| encoded.len() <= INLINE_LIMIT) {
+            return Ok(Call { key: self.key(function)?, references: None });
+        }
+        self.check(function, compute_key(function))?;
+        Call::new(function, self.references(function))
+    }
+
+    /// Returns the references, given the arguments that are part of the key.
+    fn references(&self, function: &'static Function) -> Vec<Argument> {
+        let mut references = Vec::with_capacity(self.ends.len());
+        for (name, encoded) in compute_key(function).zip(self.iter()) {
+            references.push(Argument(Cow::Borrowed(name), reference(encoded)));
+        }
+        references
+    }
+
+    /// Returns the key and references, given all arguments of the function, including ignored ones.
+    pub(crate) fn call_of_all(&mut self, function: &'static Function) -> Result<Call> {
+        self.check(function, function.definition.parameters.iter().map(|parameter| parameter.name))?;
+        let parameters = function.definition.parameters.iter().zip(self.iter());
+        let arguments = parameters
+            .filter(|(parameter, _)| !parameter.ignored)
+            .map(|(parameter, encoded)| Argument(Cow::Borrowed(parameter.name), reference(encoded)))
+            .collect();
+        Call::new(function, arguments)
+    }
+
+    /// Returns the key alone, given the arguments that are part of it.
+    pub(super) fn key(&mut self, function: &'static Function) -> Result<CallKey> {
+        let names = compute_key(function);
+        self.check(function, names.clone())?;
+        let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, borrowed_reference(encoded)));
+        Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
+    }
+
+    /// Fails if an argument was not encoded.
+    fn check(&mut self, function: &'static Function, mut names: impl Iterator<Item = &'static str>) -> Result<()> {
+        match self.failed.take() {
+            None => Ok(()),
+            Some(source) => {
+                let name = names.nth(self.ends.len()).unwrap_or("?");
+                Err(Error::Argument { function: function.name().to_owned(), name, source })
+            }
+        }
+    }
+
+    /// Returns the arguments, or the error of the first one that could not be encoded.
+    pub(crate) fn whole(mut self) -> Result<Self, EncodeError> {
+        self.failed.take().map_or(Ok(self), Err)
+    }
+
+    /// Returns each argument's encoding, without copying if this is the only reference.
+    pub(crate) fn into_parts(this: Arc<Self>) -> Vec<Bytes> {
+        match Arc::try_unwrap(this) {
+            Ok(mut arguments) => {
+                let bytes = Bytes::from(mem::take(&mut arguments.bytes));
+                let starts = std::iter::once(0).chain(arguments.ends.iter().copied());
+                starts.zip(&arguments.ends).map(|(start, end)| bytes.slice(start..*end)).collect()
+            }
+            Err(shared) => shared.iter().map(Bytes::copy_from_slice).collect(),
+        }
+    }
+
+    /// Returns a reader that decodes the arguments, in order.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self.iter())
+    }
+}
+
+impl Drop for Arguments {
+    fn drop(&mut self) {
+        let capacity = self.bytes.capacity();
+        if capacity <= KEPT_BUFFER || capacity <= KEPT_LARGE && self.bytes.len() >= capacity / 4 {
+            self.swap_buffers();
+        }
+    }
+}
+
+#[cold]
+fn panicked(panic: &Panic) -> EncodeError {
+    EncodeError::Custom(format!("its `Serialize` {panic}").into())
+}
+
+/// Returns the names of the parameters that are part of the key.
+fn compute_key(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
+    function.definition.parameters.iter().filter(|parameter| !parameter.ignored).map(|parameter| parameter.name)
+}
+
+impl Call {
+    fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
+        let references = arguments.iter().map(|Argument(name, value)| (&**name, value.into()));
+        let key = CallKey::of_identity(function.identity()?, arguments.len(), references);
+        Ok(Self { key, references: Some(arguments) })
+    }
+
+    /// Returns the references to the arguments, or nothing if all are inline.
+    pub(super) fn references(&self) -> &[Argument] {
+        self.references.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the references to the arguments, for the record.
+    pub(super) fn take_references(&mut self, function: &'static Function, arguments: &Arguments) -> Vec<Argument> {
+        self.references.take().unwrap_or_else(|| arguments.references(function))
+    }
+}

@@ -1,0 +1,362 @@
+//! Calls of an `async fn`: they are bound when they are called, and looked up when they are first polled.
+
+use std::{future::Future, time::Instant};
+
+use super::{
+    Arguments, Guard, Recheck, ResultKind,
+    arguments::Call,
+    async_single_flight::{polled, single_flight_async},
+    events::{self, Missing},
+    hit::{Fetched, LookupResult, ServedHit, fetch, judge},
+    hot_results,
+    look_up::{admit, check, replaces},
+    panics::catch_store_panic,
+    recording::{Finished, Recording, Stored},
+    result_kind::{Access, ResultCodec},
+    single_flight::{self, Before, ComputePermit, Decision, PendingCall},
+    stability_check::is_due,
+    stale_record::{self, Replaces},
+};
+use crate::{
+    cache::{Cache, Operation, SharedTier, Unanswered},
+    call::CallKey,
+    claim::Epoch,
+    context::{Binding, Moves, future::ContextFuture},
+    error::{Error, Result},
+    function::Function,
+    job,
+    metadata::Collecting,
+    runtime::{blocking_pool, panics::discard},
+};
+
+// No `R` is held across an `.await`, so a future is `Send` even if an error type is not.
+
+/// A call of an `async fn` that has not been polled yet.
+#[must_use]
+pub struct AsyncCall<R, T: 'static> {
+    function: &'static Function,
+    plan: ResultKind<R, T>,
+    binding: Binding,
+    /// The moment of the call, for [`Binding::carried_since`].
+    called: Moves,
+}
+
+/// A call whose arguments are encoded.
+#[must_use]
+pub struct EncodedCall<R, T: 'static> {
+    of: AsyncCall<R, T>,
+    /// `None` if the call runs without the cache.
+    call: Option<(Call, Arguments)>,
+}
+
+/// The outcome of a lookup, before the arguments are checked.
+#[must_use]
+#[allow(clippy::large_enum_variant)] // As for `Found`.
+pub enum AsyncFound<R, T: 'static> {
+    /// The recorded result.
+    Hit(AsyncHit<R, T>),
+    /// The body has to run.
+    Miss(MissingCall<R, T>),
+}
+
+/// A call that was not found.
+#[must_use]
+pub struct MissingCall<R, T: 'static> {
+    of: EncodedCall<R, T>,
+    /// The permit to compute it, if other callers may wait for the result.
+    right: Option<ComputePermit>,
+    replaces: Replaces,
+}
+
+/// A recorded result.
+#[must_use]
+pub struct AsyncHit<R, T: 'static> {
+    of: EncodedCall<R, T>,
+    value: T,
+    /// Whether the arguments must be checked before the result is served.
+    is_due: bool,
+    /// Whether it was counted as a hit.
+    counted: bool,
+}
+
+/// The outcome of a lookup after the arguments were checked, if they were due.
+#[must_use]
+#[allow(clippy::large_enum_variant)] // As for `Found`.
+pub enum AsyncChecked<R, T: 'static> {
+    /// The recorded result.
+    Hit(AsyncHit<R, T>),
+    /// The body has to run.
+    Miss(AsyncMiss<R, T>),
+}
+
+/// A call whose body has to run.
+#[must_use]
+pub struct AsyncMiss<R, T: 'static> {
+    of: AsyncCall<R, T>,
+    /// `None` if nothing will be recorded.
+    recording: Option<Recording>,
+}
+
+impl<R, T: Send + 'static> AsyncCall<R, T> {
+    /// Binds a call to what is active on this thread.
+    pub fn new(function: &'static Function, plan: ResultKind<R, T>) -> Self {
+        Self { function, plan, binding: Binding::current(), called: Moves::so_far() }
+    }
+
+    /// Adds the arguments that are part of the key, when the future is first polled. If the future was moved into another
+    /// cache since the call, that cache is used.
+    pub fn encode(mut self, encode: impl FnOnce(&mut Arguments)) -> EncodedCall<R, T> {
+        self.binding = self.binding.carried_since(self.called);
+        let call = admit(self.function, self.binding.cache(), encode);
+        EncodedCall { of: self, call }
+    }
+}
+
+impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
+    /// Looks the call up. On a miss, waits for the result of another caller or for the permit to compute the call.
+    pub async fn look_up(mut self) -> AsyncFound<R, T> {
+        let AsyncCall { function, plan, binding, .. } = &self.of;
+        let Some((Call { key, .. }, arguments)) = &mut self.call else {
+            return AsyncFound::Miss(MissingCall { of: self, right: None, replaces: Replaces::Nothing });
+        };
+        let (key, cache) = (*key, binding.cache());
+        let before = Epoch::now(single_flight::route(cache, &key));
+        let is_rerun = binding.is_rerun();
+        let mut rerun = None;
+        let mut missing = Missing::Rerun;
+        if is_rerun {
+            rerun = Some(Before::new_off_thread(cache, key).await);
+        } else {
+            let hot = hot_results::get_in_full(function, plan.codec, cache, arguments);
+            if let Some(value) =
+                hot.or_else(|| hot_results::get_by_digest(function, plan.codec, cache, arguments, &key))
+            {
+                events::hit(function, &key, events::from::SHARED);
+                let is_due = is_due(function, arguments);
+                return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted: true });
+            }
+            let generation = SharedTier::generation();
+            match hit_off_thread(function, plan.codec, cache, key).await {
+                LookupResult::Hit(ServedHit { value, bytes, .. }) => {
+                    hot_results::keep_read(function, plan.codec, cache, (arguments, &key), (&value, bytes), generation);
+                    let is_due = is_due(function, arguments);
+                    return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted: true });
+                }
+                LookupResult::Miss(why) => missing = why,
+            }
+            cache.counters().miss();
+        }
+        events::miss(function, &key, missing);
+        let right = match plan.access {
+            Access::Later(_) => None,
+            Access::Now(_) => {
+                let rerun = rerun.as_ref();
+                let wanted = PendingCall { function, cache, key, codec: plan.codec, before, missing, rerun };
+                match single_flight_async(wanted, binding.flights()).await {
+                    Decision::Theirs(value, counted) => {
+                        if is_rerun {
+                            cache.forget();
+                        }
+                        let is_due = is_due(function, arguments);
+                        return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted });
+                    }
+                    Decision::Mine(right, found) => {
+                        missing = found;
+                        Some(right)
+                    }
+                    Decision::Alone => None,
+                }
+            }
+        };
+        let replaces = replaces(function, cache, missing, right.as_ref());
+        AsyncFound::Miss(MissingCall { of: self, right, replaces })
+    }
+}
+
+impl<R, T: Send + 'static> AsyncFound<R, T> {
+    /// Checks the arguments, if they are due to be checked.
+    pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncChecked<R, T> {
+        let AsyncHit { of: EncodedCall { of, call }, value, is_due, counted } = match self {
+            Self::Miss(missing) => return AsyncChecked::Miss(missing.check(guard, checks)),
+            Self::Hit(hit) => hit,
+        };
+        let cache = of.binding.cache();
+        let passes = |(_, arguments): &(Call, Arguments)| Guard::passes(of.function, cache, arguments, guard);
+        if !is_due || call.as_ref().is_none_or(passes) {
+            return AsyncChecked::Hit(AsyncHit { of: EncodedCall { of, call }, value, is_due, counted });
+        }
+        if counted {
+            cache.counters().take_back_hit();
+        }
+        discard(value);
+        AsyncChecked::Miss(AsyncMiss { of, recording: None })
+    }
+}
+
+impl<R, T: Send + 'static> MissingCall<R, T> {
+    fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
+        let Self { of: EncodedCall { of, call }, right, replaces } = self;
+        let recording = call.and_then(|(call, arguments)| {
+            check(of.function, of.binding.cache().clone(), call, arguments, guard, checks)
+        });
+        let again = of.binding.is_rerun();
+        AsyncMiss { of, recording: recording.map(|recording| Recording { right, replaces, again, ..recording }) }
+    }
+}
+
+impl<R, T> AsyncHit<R, T> {
+    /// Returns the result as the function returns it.
+    pub fn result(self) -> R {
+        (self.of.of.plan.wrap)(self.value)
+    }
+}
+
+impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
+    /// Runs the body within the call's binding, and records its result. If the future is dropped before the body completes,
+    /// nothing is recorded.
+    pub async fn run(self, body: impl Future<Output = R>) -> R {
+        let Self { of: AsyncCall { function, plan, binding, .. }, recording } = self;
+        let Some(mut recording) = recording else { return ContextFuture::new(binding, body).await };
+        let right = recording.right.take();
+        let started = Instant::now();
+        let collecting = Collecting::begin(binding.metadata());
+        let binding = right.as_ref().map_or(binding.clone(), |right| binding.within(right.flight()));
+        let body = ContextFuture::new(binding, body);
+        let result = match &right {
+            Some(right) => polled(right.flight(), body).await,
+            None => body.await,
+        };
+        let value_of = match plan.access {
+            Access::Now(value_of) => value_of,
+            Access::Later(observed) => {
+                return recording.record_later(plan.codec, observed, result, started, collecting);
+            }
+        };
+        let (took, metadata) = (started.elapsed(), collecting.finish_elsewhere());
+        let value = match value_of(result) {
+            Ok(value) => value,
+            Err(without) => {
+                recording.record(plan.codec, None, took, metadata);
+                return without;
+            }
+        };
+        let (cache, key) = (recording.cache.clone(), recording.call.key);
+        if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
+            finished.late = right.as_ref().is_some_and(ComputePermit::is_expired);
+            let generation = SharedTier::generation();
+            let stored = stored(&cache, finished);
+            let (finished, stored) = match &right {
+                Some(right) => polled(right.flight(), stored).await,
+                None => stored.await,
+            };
+            if let Some(finished) = finished {
+                finished.heat(plan.codec, Some(&value), generation, matches!(stored, Ok(Stored::Kept)));
+            }
+            if let Some(right) = &right {
+                right.release_in_background_after(&stored);
+            }
+            Finished::conclude(function, &cache, &key, stored);
+            if let Some(right) = right {
+                right.land(plan.codec, &value);
+            }
+        }
+        (plan.wrap)(value)
+    }
+}
+
+/// Like [`hit`](super::hit::hit), without blocking the polling thread.
+async fn hit_off_thread<T: Send>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: CallKey,
+) -> LookupResult<T> {
+    let fetched = fetch_off_thread(function, cache, key).await;
+    match judge(function, codec, cache, &key, fetched.as_ref().map(Option::as_ref)) {
+        unfit @ LookupResult::Miss(Missing::Unfit(_)) => {
+            hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(unfit, LookupResult::Hit)
+        }
+        looked => looked,
+    }
+}
+
+/// Like [`hit_of_replaced`](super::hit::hit_of_replaced), without blocking the polling thread.
+pub(super) async fn hit_of_replaced_off_thread<T: Send>(
+    function: &'static Function,
+    codec: ResultCodec<T>,
+    cache: &Cache,
+    key: CallKey,
+) -> Option<ServedHit<T>> {
+    for place in stale_record::places(function, &key) {
+        let fetched = fetch_off_thread(function, cache, place).await;
+        if let LookupResult::Hit(served) = judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
+            return Some(served);
+        }
+    }
+    None
+}
+
+/// Stores the call without blocking the polling thread. Returns the call too, unless a store has panicked.
+async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Result<Stored>) {
+    if cache.leaves_alone(Operation::WriteRecord) {
+        return (Some(finished), Ok(Stored::LeftAlone));
+    }
+    let stored = off_thread(cache, move |_| {
+        let stored = finished.store();
+        Ok((finished, stored))
+    });
+    match stored.await {
+        Ok((finished, stored)) => (Some(finished), stored),
+        Err(error) => (None, Err(error)),
+    }
+}
+
+/// Like [`fetch`], without blocking the polling thread.
+pub(super) async fn fetch_off_thread(
+    function: &'static Function,
+    cache: &Cache,
+    key: CallKey,
+) -> Result<Option<Fetched>, Unanswered> {
+    ask_off_thread(cache, Operation::ReadRecord, move |cache| fetch(function, cache, &key)).await
+}
+
+/// Asks a store without blocking the polling thread. If the store is left alone, returns at once, without another thread.
+pub(super) async fn ask_off_thread<R: Send + 'static>(
+    cache: &Cache,
+    operation: Operation,
+    ask: impl FnOnce(&Cache) -> Result<R, Unanswered> + Send + 'static,
+) -> Result<R, Unanswered> {
+    if cache.leaves_alone(operation) {
+        return Err(Unanswered::LeftAlone);
+    }
+    off_thread(cache, move |cache| Ok(ask(cache))).await.unwrap_or_else(|error| Err(error.into()))
+}
+
+/// Runs a store operation that may block, without blocking the polling thread.
+pub(super) async fn off_thread<R: Send + 'static>(
+    cache: &Cache,
+    run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,
+) -> Result<R> {
+    if !cache.may_block() {
+        return catch_store_panic(|| run(cache));
+    }
+    let cache = cache.clone();
+    on_blocking_pool(cache.calls().identity(), move || run(&cache)).await
+}
+
+/// Runs the closure, which uses this store, on a thread that may block. It runs even if the future is dropped.
+///
+/// # Errors
+/// Fails with the error of the closure, and with [`Error::Backend`] if it panics.
+async fn on_blocking_pool<R: Send + 'static>(
+    store: usize,
+    run: impl FnOnce() -> Result<R> + Send + 'static,
+) -> Result<R> {
+    let (completer, job) = job::channel();
+    blocking_pool::push(store, Box::new(move || completer.complete(job::catch(run))));
+    let failed = Error::backend("a store");
+    match job.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) | Err(error) => Err(failed(error)),
+    }
+}

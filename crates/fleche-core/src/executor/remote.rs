@@ -1,0 +1,124 @@
+//! `PortableCall` and `Reply`: the parts of a task that runs in another process.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+
+use super::in_flight::CoalescedTasks;
+use crate::{
+    argument::KnownFile,
+    bound::FunctionRef,
+    call::CallKey,
+    context::Binding,
+    engine::Arguments,
+    job::{CancelHook, JobError, Promise, blocking_hooks::JobId},
+};
+
+/// A call that another process with this binary can run: it passes the encoded arguments to [`FunctionRef::call`] with
+/// the binding active.
+#[derive(Debug)]
+pub struct PortableCall {
+    /// The function.
+    pub function: FunctionRef,
+    pub(super) arguments: Arc<Arguments>,
+    /// The files among the arguments, to be [registered](KnownFile::introduce) where the call runs.
+    pub files: Vec<KnownFile>,
+    /// What to activate for the call; `None` to keep what is active there.
+    pub binding: Option<Binding>,
+    /// The call's key, if the bound cache has just reported a miss for it.
+    pub missed: Option<CallKey>,
+}
+
+impl PortableCall {
+    /// Returns the encoded arguments in order.
+    pub fn into_arguments(self) -> Vec<Bytes> {
+        Arguments::into_parts(self.arguments)
+    }
+}
+
+/// Completes a job with the reply of another process. Dropping it unused fails the job.
+#[must_use = "dropping it fails the job"]
+pub struct Reply {
+    promise: Promise,
+    /// The tasks of the same call that are completed with this one.
+    followers: Option<Arc<CoalescedTasks>>,
+}
+
+impl Reply {
+    pub(super) fn new(promise: Promise, followers: Option<Arc<CoalescedTasks>>) -> Self {
+        Self { promise, followers }
+    }
+
+    /// Completes the job with the encoded result that [`FunctionRef::call`] returned there, or with an error.
+    #[allow(clippy::needless_pass_by_value)] // The caller gives the result up.
+    pub fn keep(self, outcome: Result<Bytes, JobError>) {
+        let Self { promise, followers } = self;
+        // Before the result is visible, because a later submission must not share this outcome.
+        let followers = followers.map(|followers| followers.land()).unwrap_or_default();
+        promise.keep_encoded(outcome.clone());
+        for follower in followers {
+            // Followers share the outcome even if nothing was recorded, provided that their job can decode it.
+            follower.follow(&mut |follower| match follower.into_remote() {
+                Ok((_, reply)) => reply.keep(outcome.clone()),
+                Err(refused) => refused.task.fail(refused.why),
+            });
+        }
+    }
+
+    /// Completes the job like [`keep`](Self::keep), but only if that is quick and runs no user code other than wakers,
+    /// because nothing but waiters observes the outcome.
+    ///
+    /// # Errors
+    /// Returns the reply and the outcome otherwise, to be completed with [`keep`](Self::keep) where that may take long.
+    #[allow(clippy::result_large_err)] // The reply would be moved anyway.
+    pub fn try_complete_inline(
+        mut self,
+        outcome: Result<Bytes, JobError>,
+    ) -> Result<(), (Self, Result<Bytes, JobError>)> {
+        if self.followers.as_ref().is_none_or(|followers| followers.land_if_none()) {
+            self.followers = None;
+            if self.promise.try_complete_inline(outcome.clone()) {
+                return Ok(());
+            }
+        }
+        Err((self, outcome))
+    }
+
+    /// Has `by` notified when the job is cancelled before the call has started.
+    pub fn on_cancel(&self, by: Weak<dyn CancelHook>) {
+        self.promise.on_cancel(by);
+    }
+
+    /// Marks the call as dispatched: from now until it has [started](Self::start), cancelling its job asks the
+    /// [holder](Self::on_cancel) to revoke it. Returns `false` if the job was cancelled; the body must not run then.
+    pub fn give(&self) -> bool {
+        // See the comment in `start`.
+        self.promise.give() || !self.is_cancelled()
+    }
+
+    /// Returns whether this completes the given job.
+    pub fn is_of(&self, job: JobId) -> bool {
+        self.promise.is_of(job)
+    }
+
+    /// Marks the call as started; it cannot be cancelled from now on. Returns `false` if the job was cancelled; the
+    /// body must not run then.
+    pub fn start(&self) -> bool {
+        // If only this job was cancelled, the call runs for its followers.
+        self.promise.start() || !self.is_cancelled()
+    }
+
+    /// Returns whether the job was cancelled and no other job waits for the call.
+    pub fn is_cancelled(&self) -> bool {
+        self.promise.is_done() && self.followers.as_ref().is_none_or(|followers| followers.are_gone())
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,344 @@
+//! The blocking pool: threads that wait for stores, so that the threads of an async runtime do not block.
+//!
+//! Operations that never return must not block the other ones. An operation that takes longer than [`LONG`] is overdue
+//! as soon as other operations wait for a thread: it no longer counts against the limits, and another thread is started.
+
+use crate::runtime::internal_threads::WaiterThreadGuard;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    task::{Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use super::panics::carry;
+use super::{thread_spawner, timer};
+
+/// The maximum number of threads that wait for one store at a time; further operations are queued. A store that does
+/// not answer thus does not delay other stores.
+const THREADS_PER_STORE: usize = 8;
+/// The maximum number of threads that wait for stores at a time.
+const THREADS: usize = 64;
+/// The time after which an operation is overdue.
+const LONG: Duration = Duration::from_secs(5);
+/// The maximum number of overdue operations of one store. Further ones count against its limit.
+const OVERDUE_PER_STORE: usize = 64;
+/// The maximum number of overdue operations. Further ones count against the limits.
+const OVERDUE: usize = 512;
+/// The time without work after which a thread ends.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
+/// Notified when there is work.
+static CHANGED: Condvar = Condvar::new();
+
+#[derive(Default)]
+struct State {
+    stores: HashMap<usize, Line>,
+    /// The store of each operation that may begin now, in order.
+    ready: VecDeque<usize>,
+    /// The number of threads, not counting those of overdue operations.
+    threads: usize,
+    /// The number of these threads that wait for work or are being started.
+    idle: usize,
+    /// The number of overdue operations.
+    overdue: usize,
+    /// The number of operations that have begun so far.
+    begun: u64,
+    /// The time of the alarm that looks for overdue operations, if one is set.
+    watched: Option<Instant>,
+}
+
+/// The pending and running work of one store.
+#[derive(Default)]
+struct Line {
+    queue: VecDeque<Work>,
+    /// The number of queued operations that may begin now.
+    ready: usize,
+    /// The start of each running operation that is not overdue, in order.
+    running: BTreeMap<u64, Instant>,
+    overdue: usize,
+}
+
+impl Line {
+    /// Returns whether an operation waits because of the store's limit.
+    fn waits(&self) -> bool {
+        self.ready < self.queue.len()
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// An operation that has begun.
+#[derive(Clone, Copy)]
+struct Begun {
+    store: usize,
+    number: u64,
+}
+
+impl State {
+    fn push(&mut self, store: usize, work: Work) {
+        self.stores.entry(store).or_default().queue.push_back(work);
+        self.admit(store);
+    }
+
+    /// Marks the next queued operation of this store as ready if the store's limit permits it. Returns whether it did.
+    fn admit(&mut self, store: usize) -> bool {
+        let Some(line) = self.stores.get_mut(&store) else { return false };
+        let admits = line.waits() && line.ready + line.running.len() < THREADS_PER_STORE;
+        if admits {
+            line.ready += 1;
+            self.ready.push_back(store);
+        }
+        admits
+    }
+
+    fn begin(&mut self, now: Instant) -> Option<(Begun, Work)> {
+        let store = self.ready.pop_front()?;
+        let line = self.stores.get_mut(&store)?;
+        let work = line.queue.pop_front()?;
+        line.ready -= 1;
+        self.begun += 1;
+        line.running.insert(self.begun, now);
+        Some((Begun { store, number: self.begun }, work))
+    }
+
+    /// Ends the operation. Returns whether its thread still counts; if not, the thread ends.
+    fn end(&mut self, begun: Begun) -> bool {
+        let Some(line) = self.stores.get_mut(&begun.store) else { return true };
+        let was_overdue = line.running.remove(&begun.number).is_none();
+        line.overdue -= usize::from(was_overdue);
+        self.overdue -= usize::from(was_overdue);
+        if line.running.is_empty() && line.overdue == 0 && line.queue.is_empty() {
+            self.stores.remove(&begun.store);
+        }
+        self.admit(begun.store);
+        if was_overdue && self.threads < THREADS {
+            self.threads += 1;
+            return true;
+        }
+        !was_overdue
+    }
+
+    /// Returns whether operations wait because of the limit on all threads.
+    fn is_full(&self) -> bool {
+        self.ready.len() > self.idle && self.threads >= THREADS
+    }
+
+    /// Returns whether an operation of the store waits for a thread.
+    fn waits(&self, store: usize) -> bool {
+        self.is_full() || self.stores.get(&store).is_some_and(Line::waits)
+    }
+
+    /// Marks the operations that have taken too long by this time as overdue, if others wait for their threads.
+    fn look_for_overdue(&mut self, now: Instant) {
+        let stores: Vec<_> = self.stores.keys().copied().collect();
+        for store in stores {
+            while self.waits(store)
+                && self.overdue < OVERDUE
+                && let Some(line) = self.stores.get_mut(&store)
+                && line.overdue < OVERDUE_PER_STORE
+                && let Some(first) = line.running.first_entry()
+                && now.saturating_duration_since(*first.get()) >= LONG
+            {
+                first.remove();
+                line.overdue += 1;
+                self.overdue += 1;
+                self.threads -= 1;
+                self.admit(store);
+            }
+        }
+    }
+
+    /// Returns when the next operation that blocks others will be overdue, or `None` if there is none.
+    fn next_overdue(&self) -> Option<Instant> {
+        let is_full = self.is_full();
+        let lines = self.stores.values().filter(|line| line.overdue < OVERDUE_PER_STORE && (is_full || line.waits()));
+        let begun = lines.filter_map(|line| line.running.values().next()).min();
+        begun.filter(|_| self.overdue < OVERDUE).map(|begun| *begun + LONG)
+    }
+
+    /// Counts the additional threads that the ready operations need, as far as the limit permits, and returns their
+    /// number.
+    fn add_threads(&mut self) -> usize {
+        let more = self.ready.len().saturating_sub(self.idle).min(THREADS.saturating_sub(self.threads));
+        self.threads += more;
+        self.idle += more;
+        more
+    }
+
+    /// Subtracts a thread that could not be started.
+    fn remove_thread(&mut self) {
+        self.threads -= 1;
+        self.idle -= 1;
+    }
+}
+
+/// Looks for overdue operations when its alarm is due.
+struct Look;
+
+impl Wake for Look {
+    fn wake(self: Arc<Self>) {
+        let now = Instant::now();
+        let mut state = lock();
+        // Without a timer thread, alarms are due at once. Then only new operations look.
+        let is_due = state.watched.take().is_some_and(|at| at <= now);
+        state.look_for_overdue(now);
+        let more = state.add_threads();
+        drop(state);
+        CHANGED.notify_all();
+        let failed = (0..more).filter(|_| thread_spawner::spawn("fleche-store", serve).is_err()).count();
+        let mut state = lock();
+        (0..failed).for_each(|_| state.remove_thread());
+        if is_due {
+            // If a thread could not be started, the next alarm tries again.
+            let again = (failed > 0).then(|| now + LONG);
+            let at = state.next_overdue().or(again);
+            watch(state, at);
+        }
+    }
+}
+
+/// Sets the alarm that looks for overdue operations, unless there is one.
+fn watch(mut state: MutexGuard<'_, State>, at: Option<Instant>) {
+    if let Some(at) = at
+        && state.watched.is_none()
+    {
+        state.watched = Some(at);
+        drop(state);
+        // It is never cancelled; that it finds nothing to do is harmless.
+        std::mem::forget(timer::set(at, &Waker::from(Arc::new(Look))));
+    }
+}
+
+pub(crate) fn push(store: usize, work: Work) {
+    let mut state = lock();
+    state.push(store, work);
+    let mut waits = state.waits(store);
+    if waits {
+        state.look_for_overdue(Instant::now());
+    }
+    let more = state.add_threads();
+    drop(state);
+    CHANGED.notify_one();
+    for _ in 0..more {
+        if thread_spawner::spawn("fleche-store", serve).is_ok() {
+            continue;
+        }
+        waits = true;
+        let mut state = lock();
+        state.remove_thread();
+        // The existing threads do the work; if there are none, this thread has to.
+        while state.threads == 0
+            && let Some((begun, work)) = state.begin(Instant::now())
+        {
+            state.threads += 1;
+            drop(state);
+            work();
+            state = lock();
+            if state.end(begun) {
+                state.threads -= 1;
+            }
+        }
+    }
+    if waits {
+        let state = lock();
+        // If no thread could be started, the alarm tries again.
+        let again = (state.ready.len() > state.idle).then(|| Instant::now() + LONG);
+        let at = state.next_overdue().or(again);
+        watch(state, at);
+    }
+}
+
+/// Runs queued operations. Returns after [`KEEP_ALIVE`] without any, or if another thread has taken its place.
+fn serve() {
+    let mut state = lock();
+    state.idle -= 1;
+    loop {
+        if let Some((begun, work)) = state.begin(Instant::now()) {
+            drop(state);
+            // The operation catches its own panics; these come from wakers.
+            if let Err(panic) = carry(work) {
+                let (message, location) = panic.into_text();
+                crate::runtime::log::error!(%message, ?location, "the waker of a future panicked");
+            }
+            state = lock();
+            let remains = state.end(begun);
+            if state.watched.is_none() && state.waits(begun.store) {
+                let at = state.next_overdue();
+                watch(state, at);
+                state = lock();
+            }
+            if !remains {
+                return;
+            }
+            continue;
+        }
+        state.idle += 1;
+        let waits = WaiterThreadGuard::begin();
+        let waited = CHANGED.wait_timeout_while(state, KEEP_ALIVE, |state| state.ready.is_empty());
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        drop(waits);
+        state.idle -= 1;
+        if state.ready.is_empty() {
+            state.threads -= 1;
+            return;
+        }
+    }
+}
+
+/// Locks the state. No user code runs under the lock, so a panic cannot leave the state inconsistent.
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Begins an operation on each further thread that may be started, and returns their number.
+    fn begin_all(state: &mut State, now: Instant) -> usize {
+        let more = state.add_threads();
+        state.idle -= more;
+        (0..more).map_while(|_| state.begin(now)).count()
+    }
+
+    fn push(state: &mut State, store: usize, operations: usize) {
+        (0..operations).for_each(|_| state.push(store, Box::new(|| ())));
+    }
+
+    #[test]
+    fn operation_begins_in_place_of_one_that_is_overdue() {
+        let (mut state, now) = (State::default(), Instant::now());
+        push(&mut state, 1, THREADS_PER_STORE);
+        assert_eq!((begin_all(&mut state, now), state.next_overdue()), (THREADS_PER_STORE, None));
+        push(&mut state, 1, 1);
+        assert_eq!((begin_all(&mut state, now), state.next_overdue()), (0, Some(now + LONG)));
+        state.look_for_overdue(now + LONG / 2);
+        assert_eq!(begin_all(&mut state, now), 0);
+        state.look_for_overdue(now + LONG);
+        assert_eq!((begin_all(&mut state, now), state.overdue, state.next_overdue()), (1, 1, None));
+        for number in 1..=9 {
+            assert!(state.end(Begun { store: 1, number }));
+        }
+        assert_eq!((state.stores.len(), state.overdue, state.threads), (0, 0, 9));
+    }
+
+    #[test]
+    fn number_of_overdue_operations_is_limited() {
+        let (mut state, mut now) = (State::default(), Instant::now());
+        for store in 0..10 {
+            push(&mut state, store, 100);
+        }
+        let mut begun = 0;
+        for _ in 0..100 {
+            begun += begin_all(&mut state, now);
+            now += LONG;
+            state.look_for_overdue(now);
+        }
+        assert_eq!((begun, state.overdue, state.threads), (OVERDUE + THREADS, OVERDUE, THREADS));
+        assert!(state.stores.values().all(|line| line.overdue <= OVERDUE_PER_STORE));
+        assert_eq!(state.next_overdue(), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! Registers the waits of fleche's own threads.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+};
+use std::{cell::Cell, collections::HashSet};
+
+use super::fork::is_child;
+
+/// The system's id of a thread.
+pub(crate) type ThreadId = i32;
+
+/// What is known about fleche's own threads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InternalThreads {
+    /// Threads that wait for in-flight calls or claims, or read messages that no thread has requested.
+    pub(crate) wait_for_nothing: HashSet<ThreadId>,
+    /// Whether a reply to this process is being worked on in another process.
+    pub(crate) is_owed: bool,
+}
+
+/// Returns the calling thread's id, or 0 if the system has no thread ids. In a forked child that has not executed
+/// another program, it is the id of the thread that forked; quiescence checks do not cover such children.
+pub(crate) fn this_thread() -> ThreadId {
+    #[cfg(target_os = "linux")]
+    {
+        let ask = || nix::unistd::gettid().as_raw();
+        thread_local! {
+            /// The thread's id. It is cached because a miss needs it, and the system call takes as long as a lookup.
+            static THIS: Cell<ThreadId> = const { Cell::new(0) };
+        }
+        let known = THIS.try_with(|this| {
+            if this.get() == 0 {
+                this.set(ask());
+            }
+            this.get()
+        });
+        known.unwrap_or_else(|_| ask())
+    }
+    #[cfg(not(target_os = "linux"))]
+    return 0;
+}
+
+static KNOWN: Mutex<Vec<(ThreadId, Option<Arc<PendingReplies>>)>> = Mutex::new(Vec::new());
+
+fn lock() -> MutexGuard<'static, Vec<(ThreadId, Option<Arc<PendingReplies>>)>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Registers that this thread waits for an in-flight call or a claim, until this is dropped. For stores whose threads
+/// wait for claims: such a wait is not progress of this process.
+#[derive(Debug)]
+#[must_use = "the wait ends when this is dropped"]
+pub struct WaiterThreadGuard(ThreadId);
+
+impl WaiterThreadGuard {
+    /// Begins the wait.
+    pub fn begin() -> Self {
+        Self(add(None))
+    }
+}
+
+impl Drop for WaiterThreadGuard {
+    fn drop(&mut self) {
+        remove(self.0);
+    }
+}
+
+/// Registers that this thread receives messages from another process, until this is dropped. It waits for replies as
+/// long as any are pending and the other process works on them; otherwise no thread of this process depends on it.
+#[derive(Debug)]
+#[must_use = "the registration ends when this is dropped"]
+pub struct ReaderThreadGuard(ThreadId);
+
+impl ReaderThreadGuard {
+    /// Begins to receive `answers`.
+    pub fn begin(answers: Arc<PendingReplies>) -> Self {
+        Self(add(Some(answers)))
+    }
+}
+
+impl Drop for ReaderThreadGuard {
+    fn drop(&mut self) {
+        remove(self.0);
+    }
+}
+
+/// The replies that another process owes to this one.
+#[derive(Debug, Default)]
+pub struct PendingReplies {
+    answers: AtomicUsize,
+    rests: AtomicBool,
+    waits: AtomicUsize,
+}
+
+impl PendingReplies {
+    /// Counts a pending reply until the returned guard is dropped.
+    pub fn ask(self: &Arc<Self>) -> PendingGuard {
+        PendingGuard::new(self, |owed| &owed.answers)
+    }
+
+    /// Sets whether the work on the replies waits for something.
+    pub fn rest(&self, rests: bool) {
+        self.rests.store(rests, SeqCst);
+    }
+
+    /// Counts a wait of the other process for a claim of this one, until the returned guard is dropped.
+    pub fn wait(self: &Arc<Self>) -> PendingGuard {
+        PendingGuard::new(self, |owed| &owed.waits)
+    }
+
+    /// Returns whether the other process works on a reply.
+    fn is_worked_on(&self) -> bool {
+        let waits = self.rests.load(SeqCst) && self.waits.load(SeqCst) > 0;
+        self.answers.load(SeqCst) > 0 && !waits
+    }
+}
+
+/// A guard that counts until it is dropped.
+#[derive(Debug)]
+#[must_use = "this counts until it is dropped"]
+pub struct PendingGuard {
+    owed: Arc<PendingReplies>,
+    counter: fn(&PendingReplies) -> &AtomicUsize,
+}
+
+impl PendingGuard {
+    fn new(owed: &Arc<PendingReplies>, counter: fn(&PendingReplies) -> &AtomicUsize) -> Self {
+        counter(owed).fetch_add(1, SeqCst);
+        Self { owed: owed.clone(), counter }
+    }
+}
+
+impl Drop for PendingGuard {
+    fn drop(&mut self) {
+        (self.counter)(&self.owed).fetch_sub(1, SeqCst);
+    }
+}
+
+fn add(answers: Option<Arc<PendingReplies>>) -> ThreadId {
+    let here = this_thread();
+    lock().push((here, answers));
+    here
+}
+
+fn remove(thread: ThreadId) {
+    if is_child() {
+        return;
+    }
+    let mut known = lock();
+    // Registrations end in reverse order.
+    if let Some(at) = known.iter().rposition(|(id, _)| *id == thread) {
+        known.remove(at);
+    }
+}
+
+/// Returns what is registered now.
+pub(crate) fn known() -> InternalThreads {
+    let mut ours = InternalThreads::default();
+    for (thread, answers) in &*lock() {
+        ours.is_owed |= answers.as_ref().is_some_and(|answers| answers.is_worked_on());
+        ours.wait_for_nothing.insert(*thread);
+    }
+    ours
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receiving_thread_waits_for_pending_replies() {
+        let answers = Arc::new(PendingReplies::default());
+        let listens = ReaderThreadGuard::begin(answers.clone());
+        let here = this_thread();
+        // Threads of other tests may be registered too, but none of them has pending replies.
+        let sees = || known().wait_for_nothing.contains(&here).then(|| known().is_owed);
+        assert_eq!(sees(), Some(false));
+        let asked = answers.ask();
+        assert_eq!(sees(), Some(true));
+        answers.rest(true);
+        assert_eq!(sees(), Some(true));
+        let waits = answers.wait();
+        assert_eq!(sees(), Some(false));
+        answers.rest(false);
+        assert_eq!(sees(), Some(true));
+        drop((asked, waits));
+        assert_eq!(sees(), Some(false));
+        let waits = WaiterThreadGuard::begin();
+        drop(waits);
+        assert!(sees().is_some());
+        drop(listens);
+        assert_eq!(sees(), None);
+    }
+}

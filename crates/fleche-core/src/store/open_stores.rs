@@ -1,0 +1,110 @@
+//! The table of open stores, through which opening a place twice in one process returns the same store.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+};
+
+use crate::{
+    error::{Error, Result},
+    runtime::fork::ensure_not_forked,
+    runtime::{fork, size_limit},
+};
+
+/// The stores of one kind that are open in this process, by identity. They are held weakly: a store is closed when its
+/// last user drops it.
+///
+/// Opening the first store also installs the detection of [forked children](crate::runtime::fork), and makes a write past
+/// `ulimit -f` [an error](crate::runtime::size_limit).
+///
+/// ```
+/// use std::sync::Arc;
+/// use fleche_core::store::OpenStores;
+///
+/// static OPEN: OpenStores<String, Vec<u8>> = OpenStores::new();
+/// let first = OPEN.get_or_open("here".to_owned(), || Ok(Vec::new()))?;
+/// let second = OPEN.get_or_open("here".to_owned(), || unreachable!("it is open"))?;
+/// assert!(Arc::ptr_eq(&first, &second));
+/// # Ok::<(), fleche_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct OpenStores<K, S>(LazyLock<Mutex<HashMap<K, Weak<S>>>>);
+
+impl<K: Eq + Hash, S> OpenStores<K, S> {
+    /// Creates an empty table, for a `static`.
+    pub const fn new() -> Self {
+        Self(LazyLock::new(Mutex::default))
+    }
+
+    /// Returns the open store with this identity, or opens one with `open`. No other store of this table is opened at
+    /// the same time.
+    ///
+    /// # Errors
+    /// Fails with the errors of `open`, which leave the table unchanged, and with [`Error::Forked`] in a [forked
+    /// child](crate::runtime::fork).
+    pub fn get_or_open(&self, identity: K, open: impl FnOnce() -> Result<S>) -> Result<Arc<S>> {
+        // Before the lock, which another thread of the parent may have held at the fork.
+        ensure_not_forked(|| "a store")?;
+        fork::watch();
+        size_limit::catch_signal();
+        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
+            return Ok(store);
+        }
+        let store = Arc::new(open()?);
+        stores.retain(|_, store| store.strong_count() > 0);
+        stores.insert(identity, Arc::downgrade(&store));
+        Ok(store)
+    }
+}
+
+impl<K: Eq + Hash, S> Default for OpenStores<K, S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The identity of the file or directory that a path leads to, regardless of its spelling: device and inode if the
+/// system has them, else the canonical path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place(PlaceId);
+
+#[cfg(unix)]
+type PlaceId = (u64, u64);
+#[cfg(not(unix))]
+type PlaceId = PathBuf;
+
+impl Place {
+    /// Returns the identity of an existing file or directory.
+    ///
+    /// # Errors
+    /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
+    #[cfg(unix)]
+    pub fn of(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path).map_err(Error::io("look at", path))?;
+        Ok(Self((metadata.dev(), metadata.ino())))
+    }
+
+    /// Returns the identity of an existing file or directory.
+    ///
+    /// # Errors
+    /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
+    #[cfg(not(unix))]
+    pub fn of(path: &Path) -> Result<Self> {
+        std::fs::canonicalize(path).map(Self).map_err(Error::io("look at", path))
+    }
+
+    /// Creates the directory and its missing parents. Returns its absolute path and its identity.
+    ///
+    /// # Errors
+    /// Fails with [`Error::Io`] if the path is not a directory and cannot become one.
+    pub fn of_directory(path: &Path) -> Result<(PathBuf, Self)> {
+        let absolute = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
+        std::fs::create_dir_all(&absolute).map_err(Error::io("create the directory", &absolute))?;
+        let place = Self::of(&absolute)?;
+        Ok((absolute, place))
+    }
+}
