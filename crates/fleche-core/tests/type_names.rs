@@ -105,3 +105,22 @@ fn types_keep_their_first_names_in_keys() {
         assert_eq!(own, first, "{name}");
     }
 }
+
+#[test]
+fn types_of_executors_keep_their_first_names_in_keys() {
+    let mut names = vec![
+        (stable_type_name::<fleche_exec::ThreadPool>(), "fleche_exec::threads::ThreadPool"),
+        (stable_type_name::<fleche_exec::ThreadPoolConfig>(), "fleche_exec::threads::config::ThreadPoolConfig"),
+        (stable_type_name::<fleche_exec::Budget>(), "fleche_exec::budget::Budget"),
+        (stable_type_name::<fleche_exec::SerialExecutor>(), "fleche_exec::serial::SerialExecutor"),
+    ];
+    #[cfg(target_os = "linux")]
+    names.extend([
+        (stable_type_name::<fleche_exec::ProcessPool>(), "fleche_exec::processes::ProcessPool"),
+        (stable_type_name::<fleche_exec::ProcessPoolConfig>(), "fleche_exec::processes::config::ProcessPoolConfig"),
+        (stable_type_name::<fleche_exec::ProcessPoolStats>(), "fleche_exec::processes::ProcessPoolStats"),
+    ]);
+    for (name, first) in names {
+        assert_eq!(name, first);
+    }
+}

@@ -65,10 +65,10 @@ mod budget;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(target_os = "linux")]
-mod processes;
+mod process_pool;
 mod register;
 mod serial;
-mod threads;
+mod thread_pool;
 
 mod foreign;
 #[cfg(feature = "indicatif")]
@@ -82,13 +82,13 @@ pub use budget::Budget;
 #[cfg(unix)]
 pub use interrupt::cancel_on_ctrl_c;
 #[cfg(target_os = "linux")]
-pub use processes::{ProcessPool, ProcessPoolConfig, ProcessPoolStats, init};
+pub use process_pool::{ProcessPool, ProcessPoolConfig, ProcessPoolStats, init};
 #[cfg(feature = "indicatif")]
 pub use progress::{MapProgress, Progress};
 #[cfg(feature = "rayon")]
 pub use rayon::{RayonConfig, RayonExecutor};
 pub use serial::SerialExecutor;
-pub use threads::{ThreadPool, ThreadPoolConfig};
+pub use thread_pool::{ThreadPool, ThreadPoolConfig};
 #[cfg(feature = "tokio")]
 pub use tokio::{TokioConfig, TokioExecutor};
 
@@ -121,7 +121,7 @@ macro_rules! worker_test {
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::processes::WorkerTest;
+    pub use crate::process_pool::WorkerTest;
     pub use inventory;
 }
 

@@ -16,7 +16,7 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "the test is about a wait that outlasts the detection of deadlocks",
     ),
     (
-        "crates/fleche-exec/src/processes/worker/parent.rs",
+        "crates/fleche-exec/src/process_pool/worker/parent.rs",
         "systems without pidfds do not report the death of a parent process",
     ),
     ("crates/fleche-store-sql/src/heal.rs", "no event reports that another process has released its lock on a file"),

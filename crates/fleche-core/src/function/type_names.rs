@@ -45,6 +45,11 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_core::engine::", "fleche_core::memo::"),
     ("fleche_core::runtime::log::", "fleche_core::log::"),
     ("fleche_core::runtime::internal_threads::", "fleche_core::claim::quiet::ours::"),
+    ("fleche_exec::process_pool::ProcessPoolConfig", "fleche_exec::processes::config::ProcessPoolConfig"),
+    ("fleche_exec::process_pool::dispatch::ProcessPoolStats", "fleche_exec::processes::ProcessPoolStats"),
+    ("fleche_exec::process_pool::", "fleche_exec::processes::"),
+    ("fleche_exec::thread_pool::ThreadPoolConfig", "fleche_exec::threads::config::ThreadPoolConfig"),
+    ("fleche_exec::thread_pool::", "fleche_exec::threads::"),
 ];
 
 /// Returns the name of the type as it stands in keys: that of [`type_name`], with the original paths of fleche's own types.

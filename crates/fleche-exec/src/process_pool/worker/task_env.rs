@@ -17,7 +17,7 @@ use nix::{
     unistd::fchdir,
 };
 
-use crate::processes::waiting::TaskEnv;
+use crate::process_pool::queued_task::TaskEnv;
 
 /// Notes the worker's working directory, in which every body begins. Called once, before any body runs.
 pub(super) fn begin() {

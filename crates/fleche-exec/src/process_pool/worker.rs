@@ -1,13 +1,13 @@
 //! The worker process: it runs calls, one after the other, until its pool ends.
 
 mod bindings;
+mod block_notifier;
 mod channel;
 mod inbox;
 mod last;
 mod parent;
-mod proxy;
-mod setting;
-mod waits;
+mod store_proxy;
+mod task_env;
 
 use std::{
     io::{self, Write},
@@ -32,15 +32,15 @@ use nix::{
 };
 
 use super::{
+    codec::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, TASK_ENV},
     frame::{Frame, Kind},
     pieces::Reader,
-    start,
-    wire::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, TASK_ENV},
+    spawn,
 };
 use bindings::Bindings;
+use block_notifier::BlockNotifier;
 use channel::Channel;
 use inbox::Inbox;
-use waits::BlockNotifier;
 
 /// Runs calls from this channel on this thread, for the pool of the process `pool`. Never returns.
 pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
@@ -52,7 +52,7 @@ pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
         let (channel, inbox) = (channel.clone(), inbox.clone());
         thread_spawner::spawn("fleche-channel", move || listen(reading, &channel, &inbox))
     });
-    let greeted = channel.send(Kind::Hello, 0, &[start::build().as_bytes()]);
+    let greeted = channel.send(Kind::Hello, 0, &[spawn::build().as_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
         blocking_hooks::within(Arc::new(BlockNotifier::new(channel.clone())), || run(&channel, &inbox));
         channel.finish();
@@ -79,7 +79,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
             Ok(None) | Err(_) => break,
         };
         match frame.kind {
-            Kind::Hello if frame.part(0) != start::build().as_bytes()[..] => break,
+            Kind::Hello if frame.part(0) != spawn::build().as_bytes()[..] => break,
             Kind::Task => inbox.put(frame),
             Kind::Revoke => {
                 let asked = frame.number;
@@ -113,7 +113,7 @@ fn end() -> ! {
 
 /// Runs tasks until no more will arrive.
 fn run(channel: &Arc<Channel>, inbox: &Inbox) {
-    setting::begin();
+    task_env::begin();
     let mut bindings = Bindings::new(channel.clone());
     let mut next = inbox.wait();
     while let Some(task) = next {
@@ -158,13 +158,13 @@ fn call(bindings: &mut Bindings, task: &Frame) -> (Result<Vec<u8>, JobError>, Ve
 fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobError> {
     let function: FunctionRef =
         encoding::from_slice(&task.part(FUNCTION)).map_err(|error| not_here("function", &error))?;
-    wire::register_files(&task.part(FILES)).map_err(|error| not_here("files", &error))?;
+    codec::register_files(&task.part(FILES)).map_err(|error| not_here("files", &error))?;
     let arguments: Vec<&[u8]> = task.parts.iter().skip(ARGUMENTS).map(|part: &Bytes| &**part).collect();
-    let run = || setting::within(&task.part(TASK_ENV), || function.call(&arguments));
+    let run = || task_env::within(&task.part(TASK_ENV), || function.call(&arguments));
     // The call catches panics of the body. This catches panics of destructors.
     job::catch(|| {
         let _bound = binding.map(Binding::enter);
-        match wire::missed(&task.part(MISSED)) {
+        match codec::missed(&task.part(MISSED)) {
             None => run(),
             Some(key) => {
                 let _task = last::Task::of(key);

@@ -15,10 +15,10 @@ use fleche_core::{
 };
 
 use super::{
+    claim_permits::ClaimPermits,
     frame::{self, Frame, Kind},
-    hand::THREAD,
-    rights::ClaimPermits,
-    stores::Served,
+    served_stores::Served,
+    worker_handle::THREAD,
 };
 
 /// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another

@@ -14,7 +14,7 @@ use fleche_core::{
 };
 
 use super::{Ended, Scheduler, State};
-use crate::processes::hand::ReturnedTasks;
+use crate::process_pool::worker_handle::ReturnedTasks;
 
 /// The time limit for a revoked task to come back. A worker that does not answer, for example a stopped one, keeps its
 /// task.
@@ -25,7 +25,7 @@ impl Scheduler {
     pub(super) fn requeue_returned(&self, state: &mut State, back: ReturnedTasks, ended: &mut Ended) {
         ended.add(back.cancelled, &JobError::Cancelled);
         back.rest.into_iter().rev().for_each(|task| state.waiting.push_front(task.anew()));
-        state.recalled.extend(back.recalled.into_iter().map(crate::processes::waiting::Waiting::anew));
+        state.recalled.extend(back.recalled.into_iter().map(crate::process_pool::queued_task::Waiting::anew));
         // Even if the task that a thread waits for is not among them.
         self.recalled.notify_all();
     }

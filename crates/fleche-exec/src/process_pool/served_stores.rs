@@ -18,7 +18,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::rights::ClaimPermits;
+use super::claim_permits::ClaimPermits;
 
 /// An operation on a store.
 #[derive(Debug, Serialize, Deserialize)]

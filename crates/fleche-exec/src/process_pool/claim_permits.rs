@@ -13,7 +13,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::stores::ServedCalls;
+use super::served_stores::ServedCalls;
 
 /// The permit to compute the call of a task, held from when the task is sent until it has ended.
 #[derive(Clone, Default)]

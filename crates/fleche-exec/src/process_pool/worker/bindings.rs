@@ -11,9 +11,9 @@ use fleche_core::{Cache, CallStore, Result, Stats, ValueStore, context::Binding,
 
 use super::{
     channel::Channel,
-    proxy::{ProxyCalls, ProxyValues},
+    store_proxy::{ProxyCalls, ProxyValues},
 };
-use crate::processes::wire::SentBinding;
+use crate::process_pool::codec::SentBinding;
 
 /// Known bindings by their bytes: most tasks have a binding that has arrived before.
 pub(super) struct Bindings {

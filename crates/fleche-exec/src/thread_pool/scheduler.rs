@@ -13,9 +13,9 @@ use fleche_core::{
 };
 
 use super::{
-    lane,
-    line::{Entry, TaskQueue},
     pauses::BlockedThreads,
+    task_queue::{Entry, TaskQueue},
+    worker_thread,
 };
 use crate::budget::{Budget, Demand, Grant, ResourceTracker};
 
@@ -73,7 +73,7 @@ impl Scheduler {
     }
 
     fn start_with(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let thread = lane::start(state.alive, self)?;
+        let thread = worker_thread::start(state.alive, self)?;
         state.alive += 1;
         state.threads.retain(|thread| !thread.is_finished());
         state.threads.push(thread);

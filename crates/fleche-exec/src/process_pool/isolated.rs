@@ -11,7 +11,7 @@ use fleche_core::{
     register_isolator,
 };
 
-use super::{ProcessPool, waiting::Requirements};
+use super::{ProcessPool, queued_task::Requirements};
 
 register_isolator! { run: run }
 

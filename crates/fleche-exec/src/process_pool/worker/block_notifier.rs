@@ -12,7 +12,7 @@ use fleche_core::{
 };
 
 use super::channel::Channel;
-use crate::processes::frame::Kind;
+use crate::process_pool::frame::Kind;
 
 /// The duration from which a wait is reported. For a shorter one, a stand-in would start needlessly.
 const SHORT: Duration = Duration::from_millis(20);

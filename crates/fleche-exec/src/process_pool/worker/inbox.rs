@@ -6,7 +6,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::processes::frame::Frame;
+use crate::process_pool::frame::Frame;
 
 /// The tasks in order. The thread that removes a task starts it.
 #[derive(Default)]

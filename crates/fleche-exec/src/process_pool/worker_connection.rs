@@ -28,14 +28,15 @@ use nix::{
 };
 
 use super::{
+    claim_permits::{ClaimPermits, TaskPermit},
+    codec::{self, MISSED},
     frame::{self, Frame, Kind},
-    hand::Message,
     launch::{kill, process_of},
     pieces::{CHUNK, Chunks, Reader},
-    rights::{ClaimPermits, TaskPermit},
-    schedule::Scheduler,
-    serve, start,
-    wire::{self, MISSED},
+    request_pool,
+    scheduler::Scheduler,
+    spawn,
+    worker_handle::Message,
 };
 
 /// Writes messages until the channel or the outbox is closed. Small frames are sent together, and between the pieces of
@@ -101,7 +102,7 @@ impl Writer {
 /// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
 /// queued for a long time. If the store is left alone, the task is not held up by it: it gets the permit.
 fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskPermit) {
-    let (Some(key), Some(binding)) = (wire::missed(&task.part(MISSED)), binding) else { return };
+    let (Some(key), Some(binding)) = (codec::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
     if let Role::Leads(leader) = join_call(CallId { store: cache.calls().identity(), key }, binding.flights())
         && has_claim(cache, &key, &leader)
@@ -189,7 +190,7 @@ fn hear(
             // The channel has ended, in the middle of a frame if the worker died while it wrote one.
             Ok(None) | Err(_) => return Ok(()),
         };
-        if !*ready && (frame.kind != Kind::Hello || frame.part(0) != start::build().as_bytes()[..]) {
+        if !*ready && (frame.kind != Kind::Hello || frame.part(0) != spawn::build().as_bytes()[..]) {
             return Err("a worker process runs another build than its pool");
         }
         match frame.kind {
@@ -198,7 +199,7 @@ fn hear(
                 schedule.ready(id);
             }
             Kind::Started => schedule.started(id, frame.number, rights),
-            Kind::Paused => schedule.paused(id, wire::missed(&frame.part(0))),
+            Kind::Paused => schedule.paused(id, codec::missed(&frame.part(0))),
             Kind::Resumed => schedule.resumed(id),
             Kind::Done => schedule.done(id, &frame, Ok(frame.part(2))),
             Kind::Failed => {
@@ -214,13 +215,13 @@ fn hear(
                 let (asked, rights, answers) = (schedule.clone(), rights.clone(), answers.clone());
                 schedule.servers.serve(Box::new(move || {
                     // A worker that is gone needs no answer.
-                    let _ = answers.send(Message::Frame(serve::answer(&asked.wire.served, &rights, &frame)));
+                    let _ = answers.send(Message::Frame(request_pool::answer(&asked.wire.served, &rights, &frame)));
                 }));
             }
             Kind::QuickRequest => {
-                let _ = answers.send(Message::Frame(serve::answer(&schedule.wire.served, rights, &frame)));
+                let _ = answers.send(Message::Frame(request_pool::answer(&schedule.wire.served, rights, &frame)));
             }
-            Kind::OneWay => serve::hear(&schedule.wire.served, rights, &frame),
+            Kind::OneWay => request_pool::hear(&schedule.wire.served, rights, &frame),
             Kind::Task | Kind::Revoke | Kind::Answer | Kind::End | Kind::Chunk => return Err(FOREIGN),
         }
     }

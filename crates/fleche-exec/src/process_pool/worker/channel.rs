@@ -18,10 +18,10 @@ use fleche_core::{
     spi::{PendingReplies, ReaderThreadGuard, thread_spawner},
 };
 
-use crate::processes::{
+use crate::process_pool::{
     frame::{self, Frame, Kind},
     pieces::{CHUNK, Chunks},
-    stores::{Operation, backend, timed_out},
+    served_stores::{Operation, backend, timed_out},
 };
 
 /// Used by all threads of the worker except the one that reads.

@@ -17,11 +17,11 @@ use fleche_core::{
 use nix::unistd::Pid;
 
 use super::{
+    claim_permits::{ClaimPermits, TaskPermit},
+    codec,
     frame::{Frame, Kind},
     launch,
-    rights::{ClaimPermits, TaskPermit},
-    waiting::{Env, Waiting},
-    wire,
+    queued_task::{Env, Waiting},
 };
 use crate::budget::{Demand, Grant};
 
@@ -245,7 +245,7 @@ impl WorkerHandle {
             (self.demand, self.grant) = (task.wants.demand, grant);
         }
         let mut parts = task.parts.clone();
-        parts[wire::TASK_ENV] = task.wants.setting(&self.grant);
+        parts[codec::TASK_ENV] = task.wants.setting(&self.grant);
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
         // A dead worker reads nothing. The reader thread notices its death.

@@ -11,7 +11,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::rights::TaskPermit;
+use super::claim_permits::TaskPermit;
 use crate::budget::{Budget, Demand, Grant};
 
 /// An accepted task that no worker has started.

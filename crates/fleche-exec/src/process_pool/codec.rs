@@ -17,7 +17,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::stores::Served;
+use super::served_stores::Served;
 
 /// The positions of the parts of a task's frame: the function comes first, the arguments last.
 pub(super) const FUNCTION: usize = 0;

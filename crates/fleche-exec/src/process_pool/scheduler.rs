@@ -3,8 +3,8 @@
 
 mod deadlines;
 mod recalls;
-mod reports;
 mod stand_ins;
+mod worker_events;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,11 +21,11 @@ use fleche_core::{
 
 use super::{
     CLOSED, ProcessPoolStats,
-    hand::{self, WorkerHandle},
+    codec::Wire,
     launch,
-    serve::RequestPool,
-    waiting::{Env, Waiting},
-    wire::Wire,
+    queued_task::{Env, Waiting},
+    request_pool::RequestPool,
+    worker_handle::{self, WorkerHandle},
 };
 use crate::{
     budget::{Budget, ResourceTracker},
@@ -256,7 +256,7 @@ impl Scheduler {
     /// Ends a task's job. On a thread of the pool, an end that may take a long time is left to another thread, because
     /// callbacks of the job may wait for the pool itself.
     fn end(self: &Arc<Self>, task: Waiting, outcome: Result<Bytes, JobError>) {
-        if !hand::is_own_thread() {
+        if !worker_handle::is_own_thread() {
             return task.end(outcome);
         }
         if let Err((task, outcome)) = task.try_end_inline(outcome) {
@@ -271,7 +271,7 @@ impl Scheduler {
 
     /// Waits until all workers have ended. Returns at once on a thread of the pool, which workers need in order to end.
     pub(super) fn wait(&self) {
-        if hand::is_own_thread() {
+        if worker_handle::is_own_thread() {
             return;
         }
         let working = |state: &mut State| {

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use fleche_core::{CallKey, JobError, encoding};
 
 use super::{Ended, Scheduler, State};
-use crate::processes::{
+use crate::process_pool::{
+    claim_permits::ClaimPermits,
     frame::{self, Frame},
-    rights::ClaimPermits,
 };
 
 /// The number of consecutive workers with the same environment that must fail to start before the tasks that wait for
@@ -22,14 +22,14 @@ const MAX_FAILED_STARTS: usize = 3;
 
 impl Scheduler {
     /// Notes that a worker runs the same program as the pool.
-    pub(in crate::processes) fn ready(&self, worker: u64) {
+    pub(in crate::process_pool) fn ready(&self, worker: u64) {
         let State { hands, failed_starts, .. } = &mut *self.lock();
         if let Some(hand) = hands.iter().find(|hand| hand.id == worker) {
             failed_starts.remove(hand.env());
         }
     }
 
-    pub(in crate::processes) fn started(self: &Arc<Self>, worker: u64, number: u64, rights: &ClaimPermits) {
+    pub(in crate::process_pool) fn started(self: &Arc<Self>, worker: u64, number: u64, rights: &ClaimPermits) {
         let mut state = self.lock();
         state.stats.started += 1;
         let Some(hand) = state.hands.iter_mut().find(|hand| hand.id == worker) else { return };
@@ -44,7 +44,7 @@ impl Scheduler {
 
     /// Notes that a worker's task begins to wait, for this call or for something else. Other tasks may run in its
     /// place.
-    pub(in crate::processes) fn paused(self: &Arc<Self>, worker: u64, call: Option<CallKey>) {
+    pub(in crate::process_pool) fn paused(self: &Arc<Self>, worker: u64, call: Option<CallKey>) {
         let mut state = self.lock();
         let State { hands, free, .. } = &mut *state;
         if let Some(hand) = hands.iter_mut().find(|hand| hand.id == worker) {
@@ -54,7 +54,7 @@ impl Scheduler {
     }
 
     /// Notes that a worker's task resumes. For a while, more workers may run than the pool's size.
-    pub(in crate::processes) fn resumed(&self, worker: u64) {
+    pub(in crate::process_pool) fn resumed(&self, worker: u64) {
         let mut state = self.lock();
         let State { hands, free, stand_ins, .. } = &mut *state;
         stand_ins.worker_resumed();
@@ -64,7 +64,12 @@ impl Scheduler {
     }
 
     /// Handles the end of a task. The frame holds its duration and the counters.
-    pub(in crate::processes) fn done(self: &Arc<Self>, worker: u64, frame: &Frame, outcome: Result<Bytes, JobError>) {
+    pub(in crate::process_pool) fn done(
+        self: &Arc<Self>,
+        worker: u64,
+        frame: &Frame,
+        outcome: Result<Bytes, JobError>,
+    ) {
         let (number, took) = (frame.number, Duration::from_nanos(frame::number(&frame.part(0))));
         let mut state = self.lock();
         let State { hands, free, .. } = &mut *state;
@@ -87,7 +92,7 @@ impl Scheduler {
         }
     }
 
-    pub(in crate::processes) fn revoked(self: &Arc<Self>, worker: u64, asked: u64, numbers: &[u64]) {
+    pub(in crate::process_pool) fn revoked(self: &Arc<Self>, worker: u64, asked: u64, numbers: &[u64]) {
         let mut state = self.lock();
         let mut ended = Ended::default();
         let State { hands, free, .. } = &mut *state;
@@ -102,7 +107,7 @@ impl Scheduler {
     }
 
     /// Handles the death of a worker: its started task is lost or retried, and its other tasks go to other workers.
-    pub(in crate::processes) fn gone(self: &Arc<Self>, worker: u64, mut child: Child, ready: bool) {
+    pub(in crate::process_pool) fn gone(self: &Arc<Self>, worker: u64, mut child: Child, ready: bool) {
         let mut state = self.lock();
         // Under the same lock as killing: once the worker is reaped, its process id may belong to another process.
         let status = child.wait();

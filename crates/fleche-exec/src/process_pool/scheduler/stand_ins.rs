@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Scheduler, State};
-use crate::processes::hand::WorkerHandle;
+use crate::process_pool::worker_handle::WorkerHandle;
 
 /// The maximum number of stand-ins at the same time.
 const MOST: usize = 64;

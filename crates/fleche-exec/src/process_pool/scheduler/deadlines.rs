@@ -9,7 +9,7 @@ use std::{
 use fleche_core::{JobError, spi::thread_spawner};
 
 use super::{Ended, Scheduler, State};
-use crate::processes::hand::THREAD;
+use crate::process_pool::worker_handle::THREAD;
 
 /// The deadlines of tasks, with the workers that run them.
 #[derive(Default)]

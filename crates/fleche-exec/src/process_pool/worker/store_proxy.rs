@@ -13,12 +13,12 @@ use fleche_core::{
 use serde::de::DeserializeOwned;
 
 use super::{channel::Channel, last};
-use crate::processes::{
+use crate::process_pool::{
+    claim_permits::Granted,
+    codec::SentStore,
     frame::Kind,
     pieces::CHUNK,
-    rights::Granted,
-    stores::{Operation, decoded, record},
-    wire::SentStore,
+    served_stores::{Operation, decoded, record},
 };
 
 macro_rules! proxy {

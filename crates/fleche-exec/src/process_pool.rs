@@ -1,23 +1,23 @@
 //! `ProcessPool`: runs tasks in worker processes of the same binary.
 
+mod claim_permits;
+mod codec;
 mod config;
 mod frame;
-mod hand;
 mod isolated;
 mod launch;
 mod pieces;
-mod rights;
-mod schedule;
-mod serve;
-mod start;
-mod stores;
-mod talk;
-mod waiting;
-mod wire;
+mod queued_task;
+mod request_pool;
+mod scheduler;
+mod served_stores;
+mod spawn;
 mod worker;
+mod worker_connection;
+mod worker_handle;
 
 pub use config::ProcessPoolConfig;
-pub use start::{WorkerTest, init};
+pub use spawn::{WorkerTest, init};
 
 use std::{fmt, sync::Arc};
 
@@ -29,9 +29,9 @@ use fleche_core::{
 };
 
 use crate::{budget::Budget, foreign::of_this_process};
-use rights::TaskPermit;
-use schedule::Scheduler;
-use waiting::{Requirements, Waiting};
+use claim_permits::TaskPermit;
+use queued_task::{Requirements, Waiting};
+use scheduler::Scheduler;
 
 /// A pool of worker processes that run tasks in the order of their submission.
 ///
@@ -149,7 +149,7 @@ impl ProcessPool {
                 "workers that are replaced after 0 tasks cannot run any; set `replace_after` to at least 1",
             ));
         }
-        start::check()?;
+        spawn::check()?;
         let budget = config.budget.clone().unwrap_or_default().of_workers(config.processes);
         let schedule = Scheduler::new(config.processes, config.replace_after, &budget);
         crate::interrupt::register(Arc::downgrade(&schedule) as _);

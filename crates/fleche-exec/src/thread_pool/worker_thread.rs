@@ -20,7 +20,7 @@ use fleche_core::{
     spi::thread_spawner,
 };
 
-use super::queue::Scheduler;
+use super::scheduler::Scheduler;
 use crate::budget::Grant;
 
 /// The maximum depth of nested tasks on one thread: each uses a part of the thread's stack.

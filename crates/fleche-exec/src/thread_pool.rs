@@ -1,10 +1,10 @@
 //! `ThreadPool`: runs tasks on threads of this process.
 
 mod config;
-mod lane;
-mod line;
 mod pauses;
-mod queue;
+mod scheduler;
+mod task_queue;
+mod worker_thread;
 
 pub use config::ThreadPoolConfig;
 
@@ -23,7 +23,7 @@ use fleche_core::{
 };
 
 use crate::{budget::Budget, foreign::of_this_process};
-use queue::Scheduler;
+use scheduler::Scheduler;
 
 /// A fixed number of threads that run tasks in the order of their submission.
 ///
@@ -197,7 +197,7 @@ impl Threads {
             return;
         }
         self.queue.close();
-        if lane::works_for(&self.queue) {
+        if worker_thread::works_for(&self.queue) {
             return;
         }
         blocking_hooks::blocking(|| {
