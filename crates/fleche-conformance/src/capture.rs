@@ -1,11 +1,16 @@
-//! Turns panics into messages with their location, without the output of the default panic hook.
+//! Turns panics into messages with their location, without the output of the default panic hook, and limits the time of
+//! closures.
 
 use std::{
     any::Any,
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe},
-    sync::{Barrier, Once},
+    sync::{
+        Barrier, Once,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
+    time::Duration,
 };
 
 thread_local! {
@@ -64,6 +69,28 @@ fn install_hook() {
 fn text_of(payload: &dyn Any) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// Runs the closure on a thread with this name. Returns an error message if it panics or exceeds the time limit.
+pub(crate) fn within<T: Send + 'static>(
+    patience: Duration,
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (done, outcome) = mpsc::channel();
+    let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let result = capture(run);
+        // Sending fails if the receiver has timed out.
+        let _ = done.send(result);
+    });
+    match started {
+        Err(error) => Err(format!("cannot start a thread: {error}")),
+        Ok(_) => match outcome.recv_timeout(patience) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(format!("timed out after {patience:?}; this may be a deadlock")),
+            Err(RecvTimeoutError::Disconnected) => Err("the thread ended without a result".to_owned()),
+        },
+    }
 }
 
 #[cfg(test)]

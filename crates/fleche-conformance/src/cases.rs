@@ -3,12 +3,8 @@
 pub(crate) mod basic;
 pub(crate) mod calls;
 pub(crate) mod concurrent;
-pub(crate) mod config;
 pub(crate) mod damage;
-pub(crate) mod find;
-pub(crate) mod iterate;
+pub(crate) mod environment;
 pub(crate) mod layers;
-pub(crate) mod places;
-pub(crate) mod processes;
-pub(crate) mod reopen;
+pub(crate) mod listing;
 pub(crate) mod values;

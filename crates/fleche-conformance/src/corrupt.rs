@@ -1,31 +1,22 @@
 //! Damages the files of a store in many places, and checks that calls return the right results and repair the store.
 
 mod damage;
-mod files;
-mod look;
+mod verify;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use fleche_core::store::BackendInfo;
 
-use crate::patience::within;
-use damage::damages;
-use files::{Files, copy};
-use look::{Known, Outcome, look};
+use crate::capture::within;
+use damage::{Files, copy, damages};
+use verify::{Known, Outcome, look};
+
+pub use damage::Extent;
 
 /// The time limit for the check of one damaged copy.
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// The number of failures after which the run ends.
 const ENOUGH: usize = 20;
-
-/// The number of places to damage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// About this many, distributed evenly over the kinds of damage and the content of the files.
-    About(usize),
-    /// All places: a flipped bit in every 64 bytes, every page zeroed, and so on.
-    All,
-}
 
 /// The results of damaging a store.
 #[derive(Clone, Debug, Default)]

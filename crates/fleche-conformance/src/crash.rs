@@ -4,7 +4,6 @@
 //! wrote. The seed determines the operations of the process, so an acknowledgement contains only their numbers.
 
 mod check;
-mod claims;
 mod expected;
 mod script;
 mod work;
@@ -13,8 +12,7 @@ use std::{fmt, io};
 
 use fleche_core::store::{BackendInfo, Reach};
 
-pub use check::check;
-pub use claims::stuck_claims;
+pub use check::{check, stuck_claims};
 pub use work::{recover, work};
 
 /// Writes an acknowledgement. Several threads call it. It must write the frame in one piece, and an error from it ends the

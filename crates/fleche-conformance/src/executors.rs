@@ -2,17 +2,59 @@
 
 mod bodies;
 mod calls;
-mod faults;
-mod loads;
-mod workplace;
+mod fixture;
 
-pub(crate) use workplace::ExecutorFixture;
+use fleche_core::executor::ExecutorInfo;
 
-use crate::case::ExecutorCase;
+use crate::{
+    case::{Listed, Selection, executor},
+    runner::{Report, panic_at_failure, run_case},
+};
+use fixture::ExecutorFixture;
+
+/// One promise that an executor must keep. Each case runs with an executor of its own.
+#[derive(Debug)]
+pub struct ExecutorCase {
+    /// The permanent name, such as `executors::hit`.
+    pub name: &'static str,
+    /// The promise, in a sentence.
+    pub description: &'static str,
+    pub(crate) test: fn(&ExecutorFixture),
+}
 
 /// Returns all cases for executors.
 pub fn executor_cases() -> &'static [ExecutorCase] {
     CASES
+}
+
+impl Listed for ExecutorCase {
+    fn list() -> &'static [Self] {
+        CASES
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// Runs the selected cases for an executor, like [`run`].
+pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<ExecutorCase>) -> Report {
+    let outcomes = selection
+        .cases()
+        .iter()
+        .copied()
+        .map(|case| run_case(case.name, move || (case.test)(&ExecutorFixture::new(executor))));
+    Report { name: executor.name, outcomes: outcomes.collect() }
+}
+
+/// Runs one case for the executor with this name, as each `#[test]` of [`executor_suite!`](crate::executor_suite) does.
+///
+/// # Panics
+/// Panics if the executor fails the case, or if either name is unknown.
+pub fn check_executor(executor_name: &str, case: &str) {
+    let executor = executor(executor_name).unwrap_or_else(|error| panic!("{error}"));
+    let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));
+    panic_at_failure("executor", &run_executor(executor, &selection));
 }
 
 macro_rules! list {
@@ -52,19 +94,19 @@ list! { $
     /// Calls inside a plain function are recorded in the submitter's cache, with its tags, by the process that ran them.
     nested: calls::nested;
     /// An error that a function returns is returned to the submitter and not recorded.
-    error: faults::error;
+    error: calls::error;
     /// A panic is returned with its message, is not recorded, and leaves the executor working.
-    panic: faults::panic;
+    panic: calls::panic;
     /// A call that is cancelled before it starts does not run.
-    cancel: faults::cancel;
+    cancel: calls::cancel;
     /// A task with an unknown option is refused with an error that names the option, and does not run.
-    unknown_option: faults::unknown_option;
+    unknown_option: calls::unknown_option;
     /// Arguments and results of 8 MB are transferred and recorded.
-    large: loads::large;
+    large: calls::large;
     /// Ten thousand calls return their own results, in order.
-    many: loads::many;
+    many: calls::many;
     /// As many calls run at the same time as the executor declares.
-    at_once: loads::at_once;
+    at_once: calls::at_once;
     /// The configuration names the executor, and is the same after a round trip through text.
-    config: loads::config;
+    config: calls::config;
 }

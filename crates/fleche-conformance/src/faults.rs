@@ -13,7 +13,7 @@ pub use panics::{PanicReport, Part, Tricky, defused, panics_from_now_on, run_pan
 pub use plan::{Fault, Plan};
 pub use store::{FaultyCalls, FaultyValues};
 
-use crate::{capture::capture, fixture::Fixture, patience::within, peer::Program, subject::Scene};
+use crate::{capture::capture, capture::within, fixture::Fixture, peer_process::Program, test_calls::Scene};
 
 /// The time limit of one run of the script, which also suffices for slow stores.
 const TIMEOUT: Duration = Duration::from_mins(2);

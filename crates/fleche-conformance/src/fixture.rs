@@ -1,4 +1,4 @@
-//! `Fixture`: the backend and the empty directory that a case works with.
+//! `Fixture` and `Stores`: the backend, the empty directory and the stores that a case works with.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     disk::Disk,
-    peer::{Pair, Program},
+    peer_process::{Pair, Program},
 };
 
 /// A backend, and the configurations of a pair of its stores that belong to one case.
@@ -66,5 +66,24 @@ impl Fixture {
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
+    }
+}
+
+/// A value store and a call store of one backend.
+pub(crate) struct Stores {
+    pub(crate) values: Arc<dyn ValueStore>,
+    pub(crate) calls: Arc<dyn CallStore>,
+}
+
+impl Stores {
+    /// Opens the backend's scratch stores in this directory.
+    ///
+    /// # Errors
+    /// Fails if one of them does not open.
+    pub(crate) fn open(backend: &BackendInfo, directory: &Path) -> Result<Self, String> {
+        let (values, calls) = (backend.scratch)(directory);
+        let values = values.open().map_err(|error| format!("the value store does not open: {error}"))?;
+        let calls = calls.open().map_err(|error| format!("the call store does not open: {error}"))?;
+        Ok(Self { values, calls })
     }
 }

@@ -1,4 +1,4 @@
-//! Forks child processes, to test that they touch nothing of their parent's.
+//! Forks child processes, to test that they touch nothing of their parent's, and gives up root privileges.
 
 #![allow(unsafe_code)] // A forked child inherits locks that other threads of its parent hold, which is what is tested.
 
@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::{
     sys::wait::{WaitStatus, waitpid},
-    unistd::{ForkResult, alarm, fork},
+    unistd::{ForkResult, Gid, Uid, alarm, fork, setgid, setgroups, setuid},
 };
 
 /// The time in seconds after which a child is assumed to hang and is killed.
@@ -29,5 +29,22 @@ pub fn in_forked_child(run: impl FnOnce() -> bool) -> bool {
             unsafe { nix::libc::_exit(i32::from(!succeeded)) }
         }
         ForkResult::Parent { child } => waitpid(child, None).expect("the child exists") == WaitStatus::Exited(child, 0),
+    }
+}
+
+/// The ids of the user and the group `nobody`.
+const NOBODY: u32 = 65_534;
+
+/// Switches this process from root, which ignores file permissions, to the user `nobody`. Does nothing if it is not root.
+///
+/// The switch is permanent, so a test must call this in a process of its own.
+///
+/// # Panics
+/// Panics if the process must not change its user.
+pub fn give_up_root() {
+    if Uid::effective().is_root() {
+        setgroups(&[]).expect("root can give up its groups");
+        setgid(Gid::from_raw(NOBODY)).expect("root can change its group");
+        setuid(Uid::from_raw(NOBODY)).expect("root can change its user");
     }
 }

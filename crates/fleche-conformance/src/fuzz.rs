@@ -7,7 +7,7 @@ mod values;
 
 use fleche_core::store::BackendInfo;
 
-use crate::{fixture::Fixture, scale::scaled};
+use crate::{fixture::Fixture, known_limits::scaled};
 
 /// The number of sequences in each of the suite's two cases, which finds coarse mistakes within seconds.
 const CASES: usize = 48;

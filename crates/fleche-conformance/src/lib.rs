@@ -21,7 +21,6 @@
 //! must be empty when it is reopened, and must leave nothing on disk. A backend that cannot keep a promise declares that, with
 //! a reason, through [`admit_loss_of_neighbours!`] or [`admit_encoded_bytes!`].
 
-mod admitted;
 mod capture;
 mod case;
 mod cases;
@@ -34,36 +33,25 @@ mod fixture;
 #[cfg(unix)]
 mod forked;
 mod fuzz;
-mod item;
+mod known_limits;
 mod list;
-mod patience;
 mod peer;
-mod random;
-mod report;
-#[cfg(unix)]
-mod rights;
+mod peer_process;
 mod runner;
-mod scale;
-mod selection;
-mod shelf;
-mod stores;
-mod subject;
+mod store_kind;
+mod test_calls;
+mod test_data;
 
-pub use admitted::{EncodesBytes, LosesNeighbours};
-pub use case::{Case, ExecutorCase, Listed, Needs};
-pub use executors::executor_cases;
+pub use case::{Case, Listed, Needs, Selection, SelectionError, backend, executor};
+pub use executors::{ExecutorCase, check_executor, executor_cases, run_executor};
 #[cfg(unix)]
-pub use forked::in_forked_child;
+pub use forked::{give_up_root, in_forked_child};
 pub use fuzz::fuzz_backend;
+pub use known_limits::{EncodesBytes, LosesNeighbours, set_scale};
 pub use list::cases;
 pub use peer::run_peer;
-pub use random::Random;
-pub use report::{Outcome, Report};
-#[cfg(unix)]
-pub use rights::give_up_root;
-pub use runner::{check, check_executor, run, run_executor, run_in_test};
-pub use scale::set_scale;
-pub use selection::{Selection, SelectionError, backend, executor};
+pub use runner::{Outcome, Report, check, run, run_in_test};
+pub use test_data::Random;
 
 /// Items that only the macros of this crate use.
 #[doc(hidden)]

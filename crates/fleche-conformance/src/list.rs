@@ -1,15 +1,25 @@
 //! The list of cases for backends, from which [`cases`] and [`suite!`](crate::suite) are generated.
 
 use crate::{
-    case::{Case, Needs},
-    cases::{basic, calls, concurrent, config, damage, find, iterate, layers, places, processes, reopen, values},
+    case::{Case, Listed, Needs},
+    cases::{basic, calls, concurrent, damage, environment, layers, listing, values},
     fuzz,
-    shelf::{Calls, Values},
+    store_kind::{Calls, Values},
 };
 
 /// Returns all cases for backends.
 pub fn cases() -> &'static [Case] {
     CASES
+}
+
+impl Listed for Case {
+    fn list() -> &'static [Self] {
+        CASES
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 macro_rules! list {
@@ -70,11 +80,11 @@ list! { $
         /// `sync` of a value that was put succeeds and changes nothing.
         sync_changes_nothing: values::sync_changes_nothing, Store;
         /// A prefix of any length lists the values whose digests begin with it.
-        prefixes: iterate::prefixes::<Values>, Store;
+        prefixes: listing::prefixes::<Values>, Store;
         /// 50 000 values are listed once each.
-        many_entries_once_each: iterate::many_entries_once_each::<Values>, Store;
+        many_entries_once_each: listing::many_entries_once_each::<Values>, Store;
         /// Values can be put and removed during an iteration on the same thread.
-        changes_while_iterating: iterate::changes_while_iterating::<Values>, Store;
+        changes_while_iterating: listing::changes_while_iterating::<Values>, Store;
         /// Concurrent writers and readers of one value do not interfere.
         writers_of_one_entry: concurrent::writers_of_one_entry::<Values>, Store;
         /// Concurrent writers of different values do not interfere.
@@ -84,18 +94,18 @@ list! { $
         /// A value that `put` refreshes is not removed for its earlier age.
         refreshed_entries_stay: concurrent::refreshed_entries_stay, Store;
         /// Opening the configuration of an open store leads to the same values.
-        one_place_is_one_store: reopen::one_place_is_one_store::<Values>, Store;
+        one_place_is_one_store: basic::one_place_is_one_store::<Values>, Store;
         /// A reopened store has all values that were put.
-        reopened_store_has_everything: reopen::reopened_store_has_everything::<Values>, Durable;
+        reopened_store_has_everything: basic::reopened_store_has_everything::<Values>, Durable;
         /// Another process sees what the store's `reach` states: the same values, none, or an error while the store is
         /// open.
-        reach: reopen::reach::<Values>, Store;
+        reach: basic::reach::<Values>, Store;
         /// After the files of an open store were removed, a `put` is refused, or the value is present after reopening.
-        files_removed_while_open: reopen::files_removed_while_open::<Values>, Disk;
+        files_removed_while_open: basic::files_removed_while_open::<Values>, Disk;
         /// A configuration is the same after a round trip through JSON, TOML and fleche's own encoding.
-        config_round_trips: config::round_trips::<Values>, Store;
+        config_round_trips: basic::config_round_trips::<Values>, Store;
         /// A configuration of an unknown backend is an error that names it and the linked backends.
-        unknown_backend: config::unknown_backend::<Values>, Store;
+        unknown_backend: basic::unknown_backend::<Values>, Store;
         /// A flipped bit is noticed: the value is absent, the others stay, and `put` repairs it.
         flipped_bit: damage::flipped_bit::<Values>, Disk;
         /// A truncated file is noticed: the value is absent, the others stay, and `put` repairs it.
@@ -125,11 +135,11 @@ list! { $
         /// `sync` of a record that was put succeeds and changes nothing.
         sync_changes_nothing: calls::sync_changes_nothing, Store;
         /// A prefix of any length lists the records whose keys begin with it.
-        prefixes: iterate::prefixes::<Calls>, Store;
+        prefixes: listing::prefixes::<Calls>, Store;
         /// 50 000 records are listed once each.
-        many_entries_once_each: iterate::many_entries_once_each::<Calls>, Store;
+        many_entries_once_each: listing::many_entries_once_each::<Calls>, Store;
         /// Records can be put and removed during an iteration on the same thread.
-        changes_while_iterating: iterate::changes_while_iterating::<Calls>, Store;
+        changes_while_iterating: listing::changes_while_iterating::<Calls>, Store;
         /// Concurrent writers and readers of one record do not interfere.
         writers_of_one_entry: concurrent::writers_of_one_entry::<Calls>, Store;
         /// Concurrent writers of different records do not interfere.
@@ -141,34 +151,34 @@ list! { $
         /// `remove` with `only` never removes a record that was put concurrently.
         compare_and_remove_is_atomic: concurrent::compare_and_remove_is_atomic, Store;
         /// `find` without conditions returns all records.
-        find_all: find::all, Store;
+        find_all: listing::find_all, Store;
         /// `find` by function returns the calls of the function with exactly this name.
-        find_by_function: find::by_function, Store;
+        find_by_function: listing::find_by_function, Store;
         /// `find` by version returns the calls of this version.
-        find_by_version: find::by_version, Store;
+        find_by_version: listing::find_by_version, Store;
         /// `find` by argument returns the calls in which the parameter had this value.
-        find_by_argument: find::by_argument, Store;
+        find_by_argument: listing::find_by_argument, Store;
         /// `find` by metadata returns the records whose metadata has these fields.
-        find_by_metadata: find::by_metadata, Store;
+        find_by_metadata: listing::find_by_metadata, Store;
         /// `find` by time returns the records that were written at that time or later.
-        find_since: find::since, Store;
+        find_since: listing::find_since, Store;
         /// `find` with several conditions returns the records that fulfil all of them.
-        find_combined: find::combined, Store;
+        find_combined: listing::find_combined, Store;
         /// Records that `find` returns can be removed while it runs.
-        find_while_removing: find::while_removing, Store;
+        find_while_removing: listing::find_while_removing, Store;
         /// Opening the configuration of an open store leads to the same records.
-        one_place_is_one_store: reopen::one_place_is_one_store::<Calls>, Store;
+        one_place_is_one_store: basic::one_place_is_one_store::<Calls>, Store;
         /// A reopened store has all records that were put.
-        reopened_store_has_everything: reopen::reopened_store_has_everything::<Calls>, Durable;
+        reopened_store_has_everything: basic::reopened_store_has_everything::<Calls>, Durable;
         /// Another process sees what the store's `reach` states: the same records, none, or an error while the store is
         /// open.
-        reach: reopen::reach::<Calls>, Store;
+        reach: basic::reach::<Calls>, Store;
         /// After the files of an open store were removed, a `put` is refused, or the record is present after reopening.
-        files_removed_while_open: reopen::files_removed_while_open::<Calls>, Disk;
+        files_removed_while_open: basic::files_removed_while_open::<Calls>, Disk;
         /// A configuration is the same after a round trip through JSON, TOML and fleche's own encoding.
-        config_round_trips: config::round_trips::<Calls>, Store;
+        config_round_trips: basic::config_round_trips::<Calls>, Store;
         /// A configuration of an unknown backend is an error that names it and the linked backends.
-        unknown_backend: config::unknown_backend::<Calls>, Store;
+        unknown_backend: basic::unknown_backend::<Calls>, Store;
         /// A flipped bit is noticed: the record is absent, the others stay, and `put` repairs it.
         flipped_bit: damage::flipped_bit::<Calls>, Disk;
         /// A flipped bit is also noticed when only the record summary is read.
@@ -188,18 +198,18 @@ list! { $
     }
     places {
         /// Directories with names that are not UTF-8, or contain a newline, work, or are refused with an error that shows the name.
-        any_name: places::any_name, Store;
+        any_name: environment::any_name, Store;
         /// A user with read permission only can read the entries, or gets an error that names the missing permission. Calls
         /// return their results.
-        read_rights: places::read_rights, Disk;
+        read_rights: environment::read_rights, Disk;
         /// When the limit for the size of files is reached, calls return their results, synced entries stay, and the process
         /// survives.
-        file_size_limit: places::file_size_limit, Disk;
+        file_size_limit: environment::file_size_limit, Disk;
     }
     processes {
         /// A forked child computes without the stores and changes nothing in them. A durable store cannot be opened there, and
         /// refuses operations.
-        forked_child: processes::forked_child, Store;
+        forked_child: environment::forked_child, Store;
     }
     fuzz {
         /// After random operations on values, including reopening, the store agrees with a map.

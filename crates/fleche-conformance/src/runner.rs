@@ -1,17 +1,16 @@
-//! Runs cases, each on a thread of its own, so that a case that panics or hangs fails alone.
+//! Runs cases, each on a thread of its own, so that a case that panics or hangs fails alone, and reports their outcomes.
 
 use std::time::{Duration, Instant};
 
-use fleche_core::{executor::ExecutorInfo, store::BackendInfo};
+use fleche_core::store::BackendInfo;
+use serde::Serialize;
 
 use crate::{
-    case::ExecutorCase,
-    executors::ExecutorFixture,
+    capture::within,
+    case::{Selection, backend},
     fixture::Fixture,
-    patience::within,
-    peer::{Program, run_peer},
-    report::{Outcome, Report},
-    selection::{Selection, backend, executor},
+    peer::run_peer,
+    peer_process::Program,
 };
 
 /// The time limit of a case, after which it is assumed to be deadlocked. No case needs a tenth of it.
@@ -42,16 +41,6 @@ fn run_by(backend: &'static BackendInfo, selection: &Selection, program: &Progra
     Report { name: backend.name, outcomes: outcomes.collect() }
 }
 
-/// Runs the selected cases for an executor, like [`run`].
-pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<ExecutorCase>) -> Report {
-    let outcomes = selection
-        .cases()
-        .iter()
-        .copied()
-        .map(|case| run_case(case.name, move || (case.test)(&ExecutorFixture::new(executor))));
-    Report { name: executor.name, outcomes: outcomes.collect() }
-}
-
 /// Runs one case for the backend with this name, as each `#[test]` of [`suite!`](crate::suite) does.
 ///
 /// `test` is the path of the test, including its crate, since a second process runs the same test.
@@ -65,17 +54,7 @@ pub fn check(backend_name: &str, case: &str, test: &str) {
     panic_at_failure("backend", &run_by(backend, &selection, &Program::test(test)));
 }
 
-/// Runs one case for the executor with this name, as each `#[test]` of [`executor_suite!`](crate::executor_suite) does.
-///
-/// # Panics
-/// Panics if the executor fails the case, or if either name is unknown.
-pub fn check_executor(executor_name: &str, case: &str) {
-    let executor = executor(executor_name).unwrap_or_else(|error| panic!("{error}"));
-    let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));
-    panic_at_failure("executor", &run_executor(executor, &selection));
-}
-
-fn panic_at_failure(of: &str, report: &Report) {
+pub(crate) fn panic_at_failure(of: &str, report: &Report) {
     for Outcome { case, failure, .. } in &report.outcomes {
         if let Some(failure) = failure {
             panic!("{of} `{}` fails `{case}`: {failure}", report.name);
@@ -83,8 +62,45 @@ fn panic_at_failure(of: &str, report: &Report) {
     }
 }
 
-fn run_case(case: &'static str, test: impl FnOnce() + Send + 'static) -> Outcome {
+pub(crate) fn run_case(case: &'static str, test: impl FnOnce() + Send + 'static) -> Outcome {
     let begun = Instant::now();
     let failure = within(TIMEOUT, case, test).err();
     Outcome { case, seconds: begun.elapsed().as_secs_f64(), failure }
+}
+
+/// The outcomes of cases for one backend or executor.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The name of the backend or executor.
+    pub name: &'static str,
+    /// The outcome of each selected case, in the order of the list.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The outcome of one case.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The case's name.
+    pub case: &'static str,
+    /// The duration in seconds.
+    pub seconds: f64,
+    /// The message and location of the failure, or `None` if the case passed.
+    pub failure: Option<String>,
+}
+
+impl Report {
+    /// Returns whether at least one case ran and none failed.
+    pub fn is_success(&self) -> bool {
+        !self.outcomes.is_empty() && self.failures().next().is_none()
+    }
+
+    /// Returns the outcomes of the cases that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().filter(|outcome| outcome.failure.is_some())
+    }
+
+    /// Returns the outcome of the case with this name, or `None` if it did not run.
+    pub fn outcome(&self, case: &str) -> Option<&Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.case == case)
+    }
 }

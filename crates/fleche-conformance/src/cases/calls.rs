@@ -10,7 +10,7 @@ use fleche_core::{
 
 use crate::{
     fixture::Fixture,
-    item::{Item, argument, key, noise, record},
+    test_data::{Item, argument, key, noise, record},
 };
 
 pub(crate) fn absence(fixture: &Fixture) {

@@ -9,8 +9,8 @@ use super::values::{put, wait_for_age};
 use crate::{
     capture::together,
     fixture::Fixture,
-    item::{Item, noise, record},
-    shelf::StoreKind,
+    store_kind::StoreKind,
+    test_data::{Item, noise, record},
 };
 
 const THREADS: u64 = 8;

@@ -1,24 +1,28 @@
 //! Cases of layers around the backend's stores.
 
-mod counting;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use fleche_core::{
-    Cache, CallStore, Digest, DigestPrefix, Error, Query, SkipReason, ValueStore,
+    Cache, CallStore, Digest, DigestPrefix, Error, Query, Result, SkipReason, ValueStore,
     claim::Claim,
     fleche,
     layer::{Pool, PoolConfig, ReadOnly, ReadOnlyConfig, Stack, StackConfig},
-    store::{CallStoreConfig, ValueStoreConfig},
+    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
 
 use crate::{
     capture::together,
     fixture::Fixture,
-    item::{Item, record},
-    shelf::{Calls, StoreKind, Values},
+    store_kind::{Calls, StoreKind, Values},
+    test_data::{Item, record},
 };
-use counting::Counting;
 
 type AnyValues = Arc<dyn ValueStore>;
 type AnyCalls = Arc<dyn CallStore>;
@@ -35,7 +39,7 @@ fn two(fixture: &Fixture) -> [(AnyValues, AnyCalls); 2] {
     })
 }
 
-fn is_refused<T: std::fmt::Debug>(result: &fleche_core::Result<T>) {
+fn is_refused<T: std::fmt::Debug>(result: &Result<T>) {
     assert!(matches!(result, Err(Error::Refused { .. })), "must be refused, but returned {result:?}");
 }
 
@@ -211,4 +215,46 @@ pub(crate) fn nested(fixture: &Fixture) {
     assert!(*opened_values.config() == *values && *opened_calls.config() == *calls, "{text}");
     Values(opened_values).assert_holds(&[item]);
     Calls(opened_calls).assert_holds(&[item]);
+}
+
+/// A value store that counts its calls of `put`.
+#[derive(Debug)]
+struct Counting {
+    store: Arc<dyn ValueStore>,
+    puts: AtomicUsize,
+}
+
+impl Counting {
+    fn of(store: Arc<dyn ValueStore>) -> Self {
+        Self { store, puts: AtomicUsize::default() }
+    }
+
+    fn puts(&self) -> usize {
+        self.puts.load(SeqCst)
+    }
+}
+
+impl ValueStore for Counting {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        self.store.read(id, check)
+    }
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        self.puts.fetch_add(1, SeqCst);
+        self.store.put(id, encoded)
+    }
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        self.store.contains(id)
+    }
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        self.store.age(id)
+    }
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.store.remove(id, older_than)
+    }
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        self.store.ids(prefix)
+    }
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        self.store.config()
+    }
 }

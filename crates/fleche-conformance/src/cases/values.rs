@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{Digest, DigestPrefix, Error, ValueStore};
 
-use crate::{fixture::Fixture, item::noise, scale::scaled};
+use crate::{fixture::Fixture, known_limits::scaled, test_data::noise};
 
 const HOUR: Duration = Duration::from_hours(1);
 

@@ -1,20 +1,26 @@
-//! Opens the stores that a killed process left, and compares them with what the process acknowledged.
+//! Opens the stores that a killed process left, compares them with what the process acknowledged, and checks that its claims
+//! can be taken, at once or after its leases have expired.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    time::Duration,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
 };
 
-use fleche_core::{DigestPrefix, Error, Result as StoreResult, store::BackendInfo};
+use fleche_core::{
+    DigestPrefix, Error, Result as StoreResult,
+    claim::{Claim, Held},
+    store::BackendInfo,
+};
 
 use super::{
-    Findings, claims,
+    Findings,
     expected::{Expected, Loss, expected},
-    script::{Entry, Kind},
+    script::{Entry, Kind, THREADS, claimed},
     work::Unread,
 };
-use crate::{patience::within, stores::Stores};
+use crate::{capture::within, fixture::Stores};
 
 /// The time limit for the check of one round.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -73,7 +79,7 @@ fn look(backend: &BackendInfo, directory: &Path, expected: &BTreeMap<Entry, Expe
         }
     }
     findings.wrong.extend(left.into_iter().map(|(_, name)| format!("{name} is listed, but was never put")));
-    findings.taken = claims::taken(&stores)?;
+    findings.taken = taken_claims(&stores)?;
     works(&stores)?;
     Ok(findings)
 }
@@ -115,4 +121,42 @@ fn works(stores: &Stores) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Returns the number of claims that cannot be taken at once.
+fn taken_claims(stores: &Stores) -> Result<u64, String> {
+    let mut taken = 0;
+    for key in (0..THREADS).flat_map(claimed) {
+        let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error}"))?;
+        taken += u64::from(matches!(claim, Claim::Taken(_)));
+    }
+    Ok(taken)
+}
+
+/// Returns the number of calls that a killed process may have claimed and that cannot be claimed within this time.
+///
+/// # Errors
+/// Fails if the stores do not open, or if a claim fails with an error.
+pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, patience: Duration) -> Result<u64, String> {
+    let directory = directory.to_owned();
+    let look = move || {
+        let stores = Stores::open(backend, &directory)?;
+        let until = Instant::now() + patience;
+        let mut stuck = 0;
+        for key in (0..THREADS).flat_map(claimed) {
+            let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error}"))?;
+            if let Claim::Taken(taken) = claim {
+                let (sender, held) = mpsc::channel::<StoreResult<Arc<dyn Held>>>();
+                // The receiver may have timed out.
+                taken.when_held(Box::new(move |held| drop(sender.send(held))));
+                match held.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return Err(format!("a claim fails: {error}")),
+                    Err(_) => stuck += 1,
+                }
+            }
+        }
+        Ok(stuck)
+    };
+    within(2 * patience + Duration::from_mins(1), "claims after a death", look)?
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use fleche_core::{CallKey, Digest, Record, ValueRef, call::RecordFields};
 
 use crate::{
-    item::{self, argument, moment, noise},
-    random::Random,
+    test_data::Random,
+    test_data::{self, argument, moment, noise},
 };
 
 /// The number of threads. Each works on entries of its own, so that the order of an entry's operations is known.
@@ -62,14 +62,14 @@ impl Entry {
     pub(super) fn record(self, writing: u32) -> Record {
         let writing = u64::from(writing);
         let noise = noise(self.number() << 32 | writing, 100 + usize::from(self.slot) * 50);
-        let mut fields: RecordFields = (*item::record("crash::function", self.number(), &noise)).clone();
+        let mut fields: RecordFields = (*test_data::record("crash::function", self.number(), &noise)).clone();
         fields.written = moment(writing);
         fields.result = ValueRef::of(&noise[..60]);
         Record::new(fields)
     }
 
     pub(super) fn key(self) -> CallKey {
-        item::key(&item::record("crash::function", self.number(), &[0; 40]))
+        test_data::key(&test_data::record("crash::function", self.number(), &[0; 40]))
     }
 
     /// Returns the number of the `put` that stored the record, or `None` if its time of writing fits none.
@@ -85,9 +85,9 @@ pub(super) fn claimed(thread: u8) -> impl Iterator<Item = CallKey> {
 }
 
 fn claim_key(thread: u8, slot: u8) -> CallKey {
-    let mut record: RecordFields = (*item::record("crash::claimed", 0, &[0; 40])).clone();
+    let mut record: RecordFields = (*test_data::record("crash::claimed", 0, &[0; 40])).clone();
     record.arguments = vec![argument("thread", thread.into()), argument("slot", slot.into())];
-    item::key(&Record::new(record))
+    test_data::key(&Record::new(record))
 }
 
 /// One operation.

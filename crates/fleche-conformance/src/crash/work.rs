@@ -12,7 +12,7 @@ use super::{
     Acknowledge, Frame,
     script::{Entry, Kind, Script, States, Step, THREADS},
 };
-use crate::stores::Stores;
+use crate::fixture::Stores;
 
 /// The verdict that an operation returned the right result.
 pub(super) const DONE: u8 = 0;

@@ -6,7 +6,7 @@ use fleche_core::{Cache, Error, Query, Result as StoreResult};
 
 use crate::{
     capture::together,
-    subject::{Call, Scene, call_that_fails, contains, evict, load, text},
+    test_calls::{Call, Scene, call_that_fails, contains, evict, load, text},
 };
 
 /// The calls that must be recorded after the fault.

@@ -7,7 +7,7 @@ use fleche_core::{
     metadata::TAGS,
 };
 
-use crate::item::{argument, key, moment, noise, record};
+use crate::test_data::{argument, key, moment, noise, record};
 
 /// The number of values, which is small so that operations often meet the same one.
 pub(super) const VALUES: u8 = 16;

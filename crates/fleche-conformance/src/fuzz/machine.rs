@@ -9,7 +9,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 
-use crate::{capture::capture, fixture::Fixture, peer::Program};
+use crate::{capture::capture, fixture::Fixture, peer_process::Program};
 
 /// The largest number of operations in one sequence.
 const LONGEST: usize = 60;

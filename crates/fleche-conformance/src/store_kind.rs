@@ -9,7 +9,7 @@ use fleche_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{fixture::Fixture, item::Item, peer::Store};
+use crate::{fixture::Fixture, peer_process::Store, test_data::Item};
 
 /// A store of either kind, with [`Item`]s as entries.
 pub(crate) trait StoreKind: Sized + Send + Sync {

@@ -13,7 +13,7 @@ use std::{
 
 use fleche_core::fleche;
 
-use crate::item::noise;
+use crate::test_data::noise;
 
 /// The number of bodies that ran, by scene.
 static RUNS: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());

@@ -10,8 +10,8 @@ use fleche_core::{
 
 use crate::{
     capture::caught_by_others,
-    stores::Stores,
-    subject::{Call, Scene},
+    fixture::Stores,
+    test_calls::{Call, Scene},
 };
 
 /// The calls that are recorded, with results and arguments of many sizes.
