@@ -28,7 +28,7 @@ pub(crate) fn capture<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// Takes the message of the last panic on this thread under [`capture`] that other code caught, if there was one.
-pub(crate) fn caught_by_others() -> Option<String> {
+pub(crate) fn take_caught_panic() -> Option<String> {
     MESSAGE.take()
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn caught_by_others() -> Option<String> {
 ///
 /// # Panics
 /// Panics if one of the threads panics, after all have ended.
-pub(crate) fn together<T: Send>(threads: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
+pub(crate) fn run_together<T: Send>(threads: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(usize::try_from(threads).expect("the number of threads fits into a usize"));
     let work = |nth| {
         barrier.wait();
@@ -60,8 +60,8 @@ fn install_hook() {
             if !CAPTURING.get() {
                 return next(info);
             }
-            let place = info.location().map_or(String::new(), |location| format!(" ({location})"));
-            MESSAGE.set(Some(format!("{}{place}", text_of(info.payload()))));
+            let location = info.location().map_or(String::new(), |location| format!(" ({location})"));
+            MESSAGE.set(Some(format!("{}{location}", text_of(info.payload()))));
         }));
     });
 }
@@ -72,8 +72,8 @@ fn text_of(payload: &dyn Any) -> String {
 }
 
 /// Runs the closure on a thread with this name. Returns an error message if it panics or exceeds the time limit.
-pub(crate) fn within<T: Send + 'static>(
-    patience: Duration,
+pub(crate) fn run_with_timeout<T: Send + 'static>(
+    timeout: Duration,
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
@@ -85,9 +85,9 @@ pub(crate) fn within<T: Send + 'static>(
     });
     match started {
         Err(error) => Err(format!("cannot start a thread: {error}")),
-        Ok(_) => match outcome.recv_timeout(patience) {
+        Ok(_) => match outcome.recv_timeout(timeout) {
             Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => Err(format!("timed out after {patience:?}; this may be a deadlock")),
+            Err(RecvTimeoutError::Timeout) => Err(format!("timed out after {timeout:?}; this may be a deadlock")),
             Err(RecvTimeoutError::Disconnected) => Err("the thread ended without a result".to_owned()),
         },
     }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn panic_on_one_of_several_threads_reaches_the_caller() {
-        let message = capture(|| together(3, |nth| assert_ne!(nth, 1, "unlucky"))).unwrap_err();
+        let message = capture(|| run_together(3, |nth| assert_ne!(nth, 1, "unlucky"))).unwrap_err();
         assert!(message.contains("unlucky"), "{message}");
     }
 }

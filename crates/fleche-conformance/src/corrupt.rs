@@ -7,16 +7,16 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use fleche_core::store::BackendInfo;
 
-use crate::capture::within;
+use crate::capture::run_with_timeout;
 use damage::{Files, copy, damages};
-use verify::{Known, Outcome, look};
+use verify::{Known, Outcome, verify};
 
 pub use damage::Extent;
 
 /// The time limit for the check of one damaged copy.
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// The number of failures after which the run ends.
-const ENOUGH: usize = 20;
+const MAX_FAILURES: usize = 20;
 
 /// The results of damaging a store.
 #[derive(Clone, Debug, Default)]
@@ -66,22 +66,22 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
     let original = scratch.path().join("original");
     let known = {
         let original = original.clone();
-        within(TIMEOUT, "write calls", move || Known::write(backend, &original)).and_then(|known| known)?
+        run_with_timeout(TIMEOUT, "write calls", move || Known::write(backend, &original)).and_then(|known| known)?
     };
     let known = Arc::new(known);
     let cannot = |what: &str, error: std::io::Error| format!("cannot {what} the files of a store: {error}");
     let files = Files::read(&original).map_err(|error| cannot("read", error))?;
     let mut report = CorruptReport { files: files.len(), ..CorruptReport::default() };
     for (nth, damage) in damages(&files, extent).into_iter().enumerate() {
-        let place = scratch.path().join(nth.to_string());
-        copy(&original, &place).map_err(|error| cannot("copy", error))?;
-        damage.strike(&place).map_err(|error| cannot("damage", error))?;
+        let copied = scratch.path().join(nth.to_string());
+        copy(&original, &copied).map_err(|error| cannot("copy", error))?;
+        damage.apply(&copied).map_err(|error| cannot("damage", error))?;
         report.tried += 1;
-        let looked = look_at(backend, &place, &known).map(|(outcome, panic)| {
+        let checked = check_copy(backend, &copied, &known).map(|(outcome, panic)| {
             report.panicked.extend(panic.map(|panic| format!("{damage}: a panic in the store: {panic}")));
             outcome
         });
-        match looked {
+        match checked {
             Ok(Outcome::Harmless) => report.harmless += 1,
             Ok(Outcome::Reported) => report.reported += 1,
             Ok(Outcome::Refused) => report.refused += 1,
@@ -89,19 +89,20 @@ pub fn run_corruptions(backend: &'static BackendInfo, extent: Extent) -> Result<
             Err(why) => report.failures.push(format!("{damage}: {why}")),
         }
         // Files that a timed-out check still uses stay until the whole scratch directory is removed.
-        let _ = std::fs::remove_dir_all(&place);
-        if report.failures.len() >= ENOUGH {
+        let _ = std::fs::remove_dir_all(&copied);
+        if report.failures.len() >= MAX_FAILURES {
             break;
         }
     }
     Ok(report)
 }
 
-fn look_at(
+fn check_copy(
     backend: &'static BackendInfo,
-    place: &Path,
+    copied: &Path,
     known: &Arc<Known>,
 ) -> Result<(Outcome, Option<String>), String> {
-    let (place, known) = (place.to_owned(), known.clone());
-    within(TIMEOUT, "look at damage", move || look(backend, &place, &known)).and_then(|outcome| outcome)
+    let (copied, known) = (copied.to_owned(), known.clone());
+    run_with_timeout(TIMEOUT, "check a damaged copy", move || verify(backend, &copied, &known))
+        .and_then(|outcome| outcome)
 }

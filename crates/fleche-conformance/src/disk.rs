@@ -10,30 +10,30 @@ use std::{
 pub(crate) struct Disk<'a>(pub(crate) &'a Path);
 
 /// A file with its content.
-pub(crate) struct Whole {
+pub(crate) struct StoreFile {
     file: PathBuf,
     content: Vec<u8>,
 }
 
-impl Whole {
+impl StoreFile {
     pub(crate) fn len(&self) -> usize {
         self.content.len()
     }
 
-    pub(crate) fn middle(&self) -> Spot {
-        Spot { file: self.file.clone(), offset: self.content.len() / 2 }
+    pub(crate) fn middle(&self) -> FilePosition {
+        FilePosition { file: self.file.clone(), offset: self.content.len() / 2 }
     }
 
     /// Swaps the contents of two files of the same length.
     pub(crate) fn swap(&self, other: &Self) {
         for (file, content) in [(&self.file, &other.content), (&other.file, &self.content)] {
-            Spot { file: file.clone(), offset: 0 }.edit(|bytes| bytes.copy_from_slice(content));
+            FilePosition { file: file.clone(), offset: 0 }.edit(|bytes| bytes.copy_from_slice(content));
         }
     }
 }
 
 /// A position in a file.
-pub(crate) struct Spot {
+pub(crate) struct FilePosition {
     pub(crate) file: PathBuf,
     pub(crate) offset: usize,
 }
@@ -45,8 +45,8 @@ impl Disk<'_> {
     }
 
     /// Returns every position at which a file contains these bytes.
-    pub(crate) fn find(&self, bytes: &[u8]) -> Vec<Spot> {
-        let mut spots = Vec::new();
+    pub(crate) fn find(&self, bytes: &[u8]) -> Vec<FilePosition> {
+        let mut positions = Vec::new();
         for file in self.files() {
             let content = match fs::read(&file) {
                 // The store may remove a file while it closes, such as a journal.
@@ -55,16 +55,16 @@ impl Disk<'_> {
             };
             let mut from = 0;
             while let Some(at) = position(&content[from..], bytes) {
-                spots.push(Spot { file: file.clone(), offset: from + at });
+                positions.push(FilePosition { file: file.clone(), offset: from + at });
                 from += at + bytes.len();
             }
         }
-        spots
+        positions
     }
 
     /// Returns the files with more than this number of bytes.
-    pub(crate) fn larger_than(&self, bytes: usize) -> Vec<Whole> {
-        let read = |file| fs::read(&file).ok().map(|content| Whole { file, content });
+    pub(crate) fn larger_than(&self, bytes: usize) -> Vec<StoreFile> {
+        let read = |file| fs::read(&file).ok().map(|content| StoreFile { file, content });
         self.files().into_iter().filter_map(read).filter(|file| file.len() > bytes).collect()
     }
 
@@ -109,7 +109,7 @@ impl Disk<'_> {
     }
 }
 
-impl Spot {
+impl FilePosition {
     /// Changes the bytes of the file from this position on.
     ///
     /// The file keeps its modification time and permissions, as it would if the disk had failed.
@@ -123,7 +123,7 @@ impl Spot {
     }
 
     /// Truncates the file at this position.
-    pub(crate) fn cut(&self) {
+    pub(crate) fn truncate(&self) {
         let len = u64::try_from(self.offset).unwrap();
         self.keeping_metadata(|file| file.set_len(len).unwrap());
     }
@@ -174,11 +174,11 @@ mod tests {
         fs::write(&file, b"0123456789").unwrap();
         let before = fs::metadata(&file).unwrap().modified().unwrap();
 
-        let spots = Disk(directory.path()).find(b"45");
-        assert_eq!(spots.len(), 1);
-        spots[0].edit(|bytes| bytes[0] = b'x');
+        let positions = Disk(directory.path()).find(b"45");
+        assert_eq!(positions.len(), 1);
+        positions[0].edit(|bytes| bytes[0] = b'x');
         assert_eq!(fs::read(&file).unwrap(), b"0123x56789");
-        spots[0].cut();
+        positions[0].truncate();
         assert_eq!(fs::read(&file).unwrap(), b"0123");
         assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
     }

@@ -8,7 +8,7 @@ use fleche_core::executor::ExecutorInfo;
 
 use crate::{
     case::{Listed, Selection, executor},
-    runner::{Report, panic_at_failure, run_case},
+    runner::{Report, panic_if_failed, run_case},
 };
 use fixture::ExecutorFixture;
 
@@ -54,7 +54,7 @@ pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<Execu
 pub fn check_executor(executor_name: &str, case: &str) {
     let executor = executor(executor_name).unwrap_or_else(|error| panic!("{error}"));
     let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));
-    panic_at_failure("executor", &run_executor(executor, &selection));
+    panic_if_failed("executor", &run_executor(executor, &selection));
 }
 
 macro_rules! list {

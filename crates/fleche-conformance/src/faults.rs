@@ -13,14 +13,19 @@ pub use panics::{PanicReport, Part, Tricky, defused, panics_from_now_on, run_pan
 pub use plan::{Fault, Plan};
 pub use store::{FaultyCalls, FaultyValues};
 
-use crate::{capture::capture, capture::within, fixture::Fixture, peer_process::Program, test_calls::Scene};
+use crate::{
+    capture::{capture, run_with_timeout},
+    fixture::Fixture,
+    peer_process::Program,
+    test_calls::Scene,
+};
 
 /// The time limit of one run of the script, which also suffices for slow stores.
 const TIMEOUT: Duration = Duration::from_mins(2);
 /// The number of failures after which the run ends.
-const ENOUGH: usize = 20;
+const MAX_FAILURES: usize = 20;
 /// An upper limit for the number of operations of the script.
-const MOST: u64 = 2_000;
+const MAX_OPERATIONS: u64 = 2_000;
 
 /// The results of making every operation fail in one way.
 #[derive(Clone, Debug)]
@@ -45,10 +50,11 @@ impl fmt::Display for FaultReport {
 /// All calls must return the right results, and the stores must work again after the fault.
 pub fn run_faults(backend: &'static BackendInfo, fault: Fault) -> FaultReport {
     let mut report = FaultReport { fault, operations: 0, failures: Vec::new() };
-    for nth in 1..=MOST {
+    for nth in 1..=MAX_OPERATIONS {
         let plan = Arc::new(Plan::new(fault, nth));
         let planned = plan.clone();
-        let outcome = within(TIMEOUT, "faults", move || run_one(backend, &planned)).and_then(|outcome| outcome);
+        let outcome =
+            run_with_timeout(TIMEOUT, "faults", move || run_one(backend, &planned)).and_then(|outcome| outcome);
         // Release operations that still hang after the time limit.
         plan.end();
         let struck = plan.has_struck();
@@ -56,12 +62,12 @@ pub fn run_faults(backend: &'static BackendInfo, fault: Fault) -> FaultReport {
             let at = if struck { format!("at operation {nth}") } else { "without a failing operation".to_owned() };
             report.failures.push(format!("{fault:?} {at}: {why}"));
         }
-        if !struck || report.failures.len() >= ENOUGH {
+        if !struck || report.failures.len() >= MAX_FAILURES {
             return report;
         }
         report.operations = nth;
     }
-    report.failures.push(format!("the script has not ended after {MOST} operations"));
+    report.failures.push(format!("the script has not ended after {MAX_OPERATIONS} operations"));
     report
 }
 
@@ -73,13 +79,13 @@ fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String
         let faulty =
             Cache::new(FaultyValues::new(values.clone(), plan.clone()), FaultyCalls::new(calls.clone(), plan.clone()))
                 .hot_tier(HotTier::OFF);
-        amid(&faulty, scene, plan).map_err(|why| format!("during the fault: {why}"))?;
+        run_during_fault(&faulty, scene, plan).map_err(|why| format!("during the fault: {why}"))?;
         plan.end();
         script::calls(&faulty, scene).map_err(|why| format!("after the fault: {why}"))?;
         // The circuit breaker of the first handle may still be open, so the stores are checked through another one.
-        let anew = faulty.hot_tier(HotTier::OFF);
-        script::calls(&anew, scene).map_err(|why| format!("after the fault: {why}"))?;
-        hits(&anew, scene, "after the fault")?;
+        let other_handle = faulty.hot_tier(HotTier::OFF);
+        script::calls(&other_handle, scene).map_err(|why| format!("after the fault: {why}"))?;
+        hits(&other_handle, scene, "after the fault")?;
     }
     let reopened = Cache::of(fixture.open_values(), fixture.open_calls(), true).hot_tier(HotTier::OFF);
     if !backend.durable {
@@ -92,7 +98,7 @@ fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String
 ///
 /// With [`Fault::Hang`], it also checks that the hanging operation blocks only its own caller: another thread makes other calls
 /// of the same functions, and one of the script's calls, with a short limit for waiting.
-fn amid(faulty: &Cache, scene: Scene, plan: &Plan) -> Result<(), String> {
+fn run_during_fault(faulty: &Cache, scene: Scene, plan: &Plan) -> Result<(), String> {
     if plan.fault() != Fault::Hang {
         return script::run(faulty, scene);
     }

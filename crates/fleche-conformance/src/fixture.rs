@@ -59,7 +59,7 @@ impl Fixture {
     }
 
     /// Runs the closure while all directories and files of the stores have these modes, and then resets the modes.
-    pub(crate) fn with_rights(&self, directories: u32, files: u32, run: impl FnOnce()) {
+    pub(crate) fn with_modes(&self, directories: u32, files: u32, run: impl FnOnce()) {
         self.disk().set_modes(directories, files);
         let outcome = catch_unwind(AssertUnwindSafe(run));
         self.disk().set_modes(0o755, 0o644);

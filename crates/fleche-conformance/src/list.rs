@@ -201,7 +201,7 @@ list! { $
         any_name: environment::any_name, Store;
         /// A user with read permission only can read the entries, or gets an error that names the missing permission. Calls
         /// return their results.
-        read_rights: environment::read_rights, Disk;
+        read_rights: environment::read_only_user, Disk;
         /// When the limit for the size of files is reached, calls return their results, synced entries stay, and the process
         /// survives.
         file_size_limit: environment::file_size_limit, Disk;

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     capture::capture,
     cases::environment,
-    peer_process::{OUTCOME, Outcome, REQUEST, REQUESTED, Request, Store, Task, Visit},
+    peer_process::{OUTCOME, Outcome, PeerStore, REQUEST, REQUESTED, Request, Task, Visit},
     store_kind::{Calls, StoreKind, Values},
     test_data::Item,
 };
@@ -45,12 +45,12 @@ pub fn run_peer() {
 impl Visit {
     fn run(&self) -> Outcome {
         match &self.store {
-            Store::Values(config) => self.pay::<Values>(config),
-            Store::Calls(config) => self.pay::<Calls>(config),
+            PeerStore::Values(config) => self.open_and_use::<Values>(config),
+            PeerStore::Calls(config) => self.open_and_use::<Calls>(config),
         }
     }
 
-    fn pay<S: StoreKind>(&self, config: &S::Config) -> Outcome {
+    fn open_and_use<S: StoreKind>(&self, config: &S::Config) -> Outcome {
         let visited = capture(|| {
             let opened = match S::try_open(config) {
                 Ok(opened) => opened,

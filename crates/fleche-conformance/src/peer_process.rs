@@ -33,13 +33,13 @@ pub(crate) enum Request {
 /// A request to open a store, look for one item, and put another.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Visit {
-    pub(crate) store: Store,
+    pub(crate) store: PeerStore,
     pub(crate) look_for: u64,
     pub(crate) put: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Store {
+pub(crate) enum PeerStore {
     Values(Box<dyn ValueStoreConfig>),
     Calls(Box<dyn CallStoreConfig>),
 }
@@ -88,7 +88,7 @@ impl Program {
     }
 
     /// Starts another process that opens the store, looks for the first item, and puts the second.
-    pub(crate) fn visit(&self, store: Store, look_for: Item, put: Item) -> Outcome {
+    pub(crate) fn visit(&self, store: PeerStore, look_for: Item, put: Item) -> Outcome {
         self.request(&Request::Visit(Visit { store, look_for: look_for.nth, put: put.nth }))
     }
 
@@ -107,15 +107,15 @@ impl Program {
         let mut peer = Command::new(env::current_exe().unwrap());
         peer.args(&self.arguments).env(REQUESTED, scratch.path()).stdin(Stdio::null());
         let output = peer.output().unwrap_or_else(|error| panic!("cannot start a second process: {error}"));
-        let said =
+        let report =
             || format!("it ended with {} and printed: {}", output.status, String::from_utf8_lossy(&output.stderr));
         let outcome = fs::read(scratch.path().join(OUTCOME)).unwrap_or_else(|error| {
             panic!(
                 "the second process did not handle its request ({error}); a program that runs the suite must call \
                  `fleche_conformance::run_peer()` first in `main`; {}",
-                said()
+                report()
             )
         });
-        serde_json::from_slice(&outcome).unwrap_or_else(|_| panic!("the second process did not finish: {}", said()))
+        serde_json::from_slice(&outcome).unwrap_or_else(|_| panic!("the second process did not finish: {}", report()))
     }
 }

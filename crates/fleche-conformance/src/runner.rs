@@ -6,7 +6,7 @@ use fleche_core::store::BackendInfo;
 use serde::Serialize;
 
 use crate::{
-    capture::within,
+    capture::run_with_timeout,
     case::{Selection, backend},
     fixture::Fixture,
     peer::run_peer,
@@ -51,10 +51,10 @@ pub fn check(backend_name: &str, case: &str, test: &str) {
     run_peer();
     let backend = backend(backend_name).unwrap_or_else(|error| panic!("{error}"));
     let selection = Selection::named([case]).unwrap_or_else(|error| panic!("{error}"));
-    panic_at_failure("backend", &run_by(backend, &selection, &Program::test(test)));
+    panic_if_failed("backend", &run_by(backend, &selection, &Program::test(test)));
 }
 
-pub(crate) fn panic_at_failure(of: &str, report: &Report) {
+pub(crate) fn panic_if_failed(of: &str, report: &Report) {
     for Outcome { case, failure, .. } in &report.outcomes {
         if let Some(failure) = failure {
             panic!("{of} `{}` fails `{case}`: {failure}", report.name);
@@ -63,9 +63,9 @@ pub(crate) fn panic_at_failure(of: &str, report: &Report) {
 }
 
 pub(crate) fn run_case(case: &'static str, test: impl FnOnce() + Send + 'static) -> Outcome {
-    let begun = Instant::now();
-    let failure = within(TIMEOUT, case, test).err();
-    Outcome { case, seconds: begun.elapsed().as_secs_f64(), failure }
+    let started = Instant::now();
+    let failure = run_with_timeout(TIMEOUT, case, test).err();
+    Outcome { case, seconds: started.elapsed().as_secs_f64(), failure }
 }
 
 /// The outcomes of cases for one backend or executor.

@@ -9,7 +9,7 @@ use fleche_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{fixture::Fixture, peer_process::Store, test_data::Item};
+use crate::{fixture::Fixture, peer_process::PeerStore, test_data::Item};
 
 /// A store of either kind, with [`Item`]s as entries.
 pub(crate) trait StoreKind: Sized + Send + Sync {
@@ -26,7 +26,7 @@ pub(crate) trait StoreKind: Sized + Send + Sync {
     fn config(&self) -> Self::Config;
     fn same(one: &Self::Config, other: &Self::Config) -> bool;
     fn reach(config: &Self::Config) -> Reach;
-    fn for_peer(config: &Self::Config) -> Store;
+    fn for_peer(config: &Self::Config) -> PeerStore;
 
     /// Returns the item's id, or the digest of its key.
     fn id(item: Item) -> Digest;
@@ -123,8 +123,8 @@ impl StoreKind for Values {
     fn bytes(item: Item) -> Vec<u8> {
         item.value()
     }
-    fn for_peer(config: &Self::Config) -> Store {
-        Store::Values(config.clone())
+    fn for_peer(config: &Self::Config) -> PeerStore {
+        PeerStore::Values(config.clone())
     }
     fn try_put(&self, item: Item) -> Result<()> {
         let value = item.value();
@@ -181,8 +181,8 @@ impl StoreKind for Calls {
     fn bytes(item: Item) -> Vec<u8> {
         item.record().to_bytes(&item.key()).unwrap()
     }
-    fn for_peer(config: &Self::Config) -> Store {
-        Store::Calls(config.clone())
+    fn for_peer(config: &Self::Config) -> PeerStore {
+        PeerStore::Calls(config.clone())
     }
     fn try_put(&self, item: Item) -> Result<()> {
         self.0.put(&item.key(), &item.record())

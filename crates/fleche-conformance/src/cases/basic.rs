@@ -10,34 +10,34 @@ use fleche_core::{
 use crate::{fixture::Fixture, peer_process::Outcome, store_kind::StoreKind, test_data::Item};
 
 pub(crate) fn put_then_get<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let items: Vec<_> = (0..20).map(Item::small).chain((20..24).map(Item::large)).collect();
     for (put, &item) in items.iter().enumerate() {
-        shelf.assert_lacks(item);
-        shelf.put(item);
-        shelf.assert_holds(&items[..=put]);
+        store.assert_lacks(item);
+        store.put(item);
+        store.assert_holds(&items[..=put]);
     }
 }
 
 pub(crate) fn put_is_idempotent<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     for item in [Item::small(1), Item::large(2), Item::small(1), Item::large(2), Item::small(1)] {
-        shelf.put(item);
+        store.put(item);
     }
-    shelf.assert_holds(&[Item::small(1), Item::large(2)]);
+    store.assert_holds(&[Item::small(1), Item::large(2)]);
 }
 
 pub(crate) fn remove_then_put_again<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let (item, other) = (Item::large(1), Item::small(2));
-    shelf.put(other);
+    store.put(other);
     for _ in 0..3 {
-        assert!(!shelf.remove(item), "`remove` of an absent entry returned true");
-        shelf.put(item);
-        shelf.assert_holds(&[item, other]);
-        assert!(shelf.remove(item), "`remove` of a present entry returned false");
-        shelf.assert_lacks(item);
-        shelf.assert_holds(&[other]);
+        assert!(!store.remove(item), "`remove` of an absent entry returned true");
+        store.put(item);
+        store.assert_holds(&[item, other]);
+        assert!(store.remove(item), "`remove` of a present entry returned false");
+        store.assert_lacks(item);
+        store.assert_holds(&[other]);
     }
 }
 
@@ -48,8 +48,8 @@ pub(crate) fn one_place_is_one_store<S: StoreKind>(fixture: &Fixture) {
     let third = S::open(fixture);
     second.put(Item::small(2));
     third.put(Item::large(3));
-    for shelf in [&first, &second, &third] {
-        shelf.assert_holds(&[Item::small(1), Item::small(2), Item::large(3)]);
+    for store in [&first, &second, &third] {
+        store.assert_holds(&[Item::small(1), Item::small(2), Item::large(3)]);
     }
     assert!(second.remove(Item::small(1)));
     first.assert_lacks(Item::small(1));
@@ -63,11 +63,11 @@ pub(crate) fn one_place_is_one_store<S: StoreKind>(fixture: &Fixture) {
 
 pub(crate) fn reopened_store_has_everything<S: StoreKind>(fixture: &Fixture) {
     let items: Vec<_> = (0..200).map(Item::small).chain((200..220).map(Item::large)).collect();
-    let shelf = S::open(fixture);
-    shelf.put_all(&items);
-    assert!(shelf.remove(items[0]));
-    let config = shelf.config();
-    drop(shelf);
+    let store = S::open(fixture);
+    store.put_all(&items);
+    assert!(store.remove(items[0]));
+    let config = store.config();
+    drop(store);
 
     if !fixture.backend.durable {
         let anew = S::try_open(&config).unwrap();
@@ -88,21 +88,21 @@ pub(crate) fn reopened_store_has_everything<S: StoreKind>(fixture: &Fixture) {
 
 pub(crate) fn reach<S: StoreKind>(fixture: &Fixture) {
     let (ours, theirs, later) = (Item::small(1), Item::small(2), Item::small(3));
-    let shelf = S::open(fixture);
-    shelf.put(ours);
+    let store = S::open(fixture);
+    store.put(ours);
     let visit = |look_for, put| fixture.program.visit(S::for_peer(&S::config_of(fixture)), look_for, put);
     let while_open = visit(ours, theirs);
     match fixture.backend.reach {
         Reach::Process => {
             assert_eq!(while_open, Outcome::Opened { found: false }, "another process must have a store of its own");
-            shelf.assert_holds(&[ours]);
+            store.assert_holds(&[ours]);
         }
         Reach::Exclusive => {
             assert!(
                 matches!(while_open, Outcome::Refused(_)),
                 "another process opens the store while it is open here: {while_open:?}"
             );
-            drop(shelf);
+            drop(store);
             assert_eq!(
                 visit(ours, theirs),
                 Outcome::Opened { found: true },
@@ -112,18 +112,18 @@ pub(crate) fn reach<S: StoreKind>(fixture: &Fixture) {
         }
         Reach::Shared => {
             assert_eq!(while_open, Outcome::Opened { found: true }, "another process, while the store is open here");
-            shelf.assert_holds(&[ours, theirs]);
-            assert!(shelf.remove(theirs), "an entry of another process cannot be removed");
+            store.assert_holds(&[ours, theirs]);
+            assert!(store.remove(theirs), "an entry of another process cannot be removed");
             assert_eq!(visit(theirs, later), Outcome::Opened { found: false }, "another process, after a removal here");
-            shelf.assert_holds(&[ours, later]);
+            store.assert_holds(&[ours, later]);
         }
     }
 }
 
 pub(crate) fn files_removed_while_open<S: StoreKind>(fixture: &Fixture) {
     let (before, after) = (Item::small(1), Item::small(2));
-    let shelf = S::open(fixture);
-    shelf.put(before);
+    let store = S::open(fixture);
+    store.put(before);
     if fixture.disk().is_empty() {
         // The entries are elsewhere, so there are no files to remove.
         return;
@@ -132,21 +132,21 @@ pub(crate) fn files_removed_while_open<S: StoreKind>(fixture: &Fixture) {
         let path = entry.unwrap().path();
         if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
-    let put = match shelf.try_put(after) {
+    let put = match store.try_put(after) {
         // The store reports the removal once and reopens itself.
-        Err(Error::Reopened { .. }) => shelf.try_put(after),
+        Err(Error::Reopened { .. }) => store.try_put(after),
         put => put,
     };
-    drop(shelf);
+    drop(store);
     if put.is_ok() {
         S::open(fixture).assert_has(after);
     }
 }
 
 pub(crate) fn config_round_trips<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
-    shelf.put(Item::small(1));
-    for config in [S::config_of(fixture), shelf.config()] {
+    let store = S::open(fixture);
+    store.put(Item::small(1));
+    for config in [S::config_of(fixture), store.config()] {
         assert!(S::same(&config, &config.clone()), "{config:?} is not equal to its clone");
         assert_eq!(S::reach(&config), fixture.backend.reach, "the reach of {config:?}");
         let json = serde_json::to_value(&config).unwrap_or_else(|error| panic!("cannot write JSON: {error}"));

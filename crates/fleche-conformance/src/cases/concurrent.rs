@@ -7,7 +7,7 @@ use std::{
 
 use super::values::{put, wait_for_age};
 use crate::{
-    capture::together,
+    capture::run_together,
     fixture::Fixture,
     store_kind::StoreKind,
     test_data::{Item, noise, record},
@@ -16,44 +16,44 @@ use crate::{
 const THREADS: u64 = 8;
 
 pub(crate) fn writers_of_one_entry<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let items: Vec<_> = (0..50).map(|nth| if nth % 2 == 0 { Item::small(nth) } else { Item::large(nth) }).collect();
-    together(THREADS, |_| {
+    run_together(THREADS, |_| {
         for &item in &items {
             // `get` fails if it finds an incomplete entry of another thread.
-            shelf.get(item);
-            shelf.put(item);
-            shelf.assert_has(item);
+            store.get(item);
+            store.put(item);
+            store.assert_has(item);
         }
     });
-    shelf.assert_holds(&items);
+    store.assert_holds(&items);
 }
 
 pub(crate) fn writers_of_many_entries<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let items = |thread| (0..200).map(move |nth| Item::small(1000 * thread + nth));
-    together(THREADS, |thread| {
+    run_together(THREADS, |thread| {
         for item in items(thread) {
-            shelf.put(item);
-            shelf.assert_has(item);
+            store.put(item);
+            store.assert_has(item);
             if item.nth % 2 == 0 {
-                assert!(shelf.remove(item), "{} {} could not be removed", S::ENTRY, item.nth);
+                assert!(store.remove(item), "{} {} could not be removed", S::ENTRY, item.nth);
             }
         }
     });
     let left: Vec<_> = (0..THREADS).flat_map(items).filter(|item| item.nth % 2 == 1).collect();
-    shelf.assert_holds(&left);
+    store.assert_holds(&left);
 }
 
 pub(crate) fn one_remover_wins<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let items: Vec<_> = (0..200).map(Item::small).collect();
-    shelf.put_all(&items);
+    store.put_all(&items);
     let step = Barrier::new(8);
-    let removed = together(THREADS, |_| {
+    let removed = run_together(THREADS, |_| {
         let remove = |&item: &Item| {
             step.wait();
-            shelf.remove(item)
+            store.remove(item)
         };
         items.iter().map(remove).collect::<Vec<_>>()
     });
@@ -61,7 +61,7 @@ pub(crate) fn one_remover_wins<S: StoreKind>(fixture: &Fixture) {
         let winners = removed.iter().filter(|removed| removed[nth]).count();
         assert_eq!(winners, 1, "threads whose `remove` returned true for {} {}", S::ENTRY, item.nth);
     }
-    shelf.assert_holds(&[]);
+    store.assert_holds(&[]);
 }
 
 pub(crate) fn refreshed_entries_stay(fixture: &Fixture) {
@@ -76,7 +76,7 @@ pub(crate) fn refreshed_entries_stay(fixture: &Fixture) {
         }
 
         let step = Barrier::new(2);
-        let times = together(2, |role| {
+        let times = run_together(2, |role| {
             let act = |(value, id): (&Vec<u8>, _)| {
                 step.wait();
                 let begun = Instant::now();
@@ -105,7 +105,7 @@ pub(crate) fn overwriting_is_atomic(fixture: &Fixture) {
     let version = |(nth, len)| record("conformance::function", 1, &noise(nth, len));
     let versions: Vec<_> = (0..THREADS).zip([10, 2000, 4000, 6000].into_iter().cycle()).map(version).collect();
     store.put(&key, &versions[0]).unwrap();
-    together(THREADS, |thread| {
+    run_together(THREADS, |thread| {
         let own = versions[usize::try_from(thread).unwrap()].clone();
         for _ in 0..100 {
             store.put(&key, &own).unwrap();
@@ -126,7 +126,7 @@ pub(crate) fn compare_and_remove_is_atomic(fixture: &Fixture) {
         store.put(&item.key(), &earlier(item)).unwrap();
     }
     let step = Barrier::new(2);
-    together(2, |role| {
+    run_together(2, |role| {
         for item in &items {
             let (key, earlier, later) = (item.key(), earlier(item), item.record());
             step.wait();

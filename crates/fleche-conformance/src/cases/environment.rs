@@ -14,12 +14,12 @@ use crate::{
 };
 
 /// Returns the entries that are put and synced before the permissions or limits change.
-fn kept() -> Vec<Item> {
+fn synced_items() -> Vec<Item> {
     (0..10).map(Item::small).chain((10..13).map(Item::large)).collect()
 }
 
 fn put_and_sync(values: &dyn ValueStore, calls: &dyn CallStore) {
-    for item in kept() {
+    for item in synced_items() {
         values.put(&item.id(), &item.value()).unwrap();
         calls.put(&item.key(), &item.record()).unwrap();
         values.sync(&item.id()).unwrap();
@@ -62,8 +62,8 @@ pub(crate) fn any_name(fixture: &Fixture) {
         let text = (serde_json::to_string(&configs.0).unwrap(), serde_json::to_string(&configs.1).unwrap());
         let values: Box<dyn ValueStoreConfig> = serde_json::from_str(&text.0).unwrap();
         let calls: Box<dyn CallStoreConfig> = serde_json::from_str(&text.1).unwrap();
-        Values(values.open().unwrap()).assert_holds(&kept());
-        Calls(calls.open().unwrap()).assert_holds(&kept());
+        Values(values.open().unwrap()).assert_holds(&synced_items());
+        Calls(calls.open().unwrap()).assert_holds(&synced_items());
     }
 }
 
@@ -85,24 +85,24 @@ pub(crate) fn file_size_limit(fixture: &Fixture) {
         let pair = Pair { values: values.clone(), calls: calls.clone(), durable: fixture.backend.durable };
         fixture.program.perform(Task::LimitFiles { length }, pair);
         let (values, calls) = (Values(values.open().unwrap()), Calls(calls.open().unwrap()));
-        for item in kept() {
+        for item in synced_items() {
             values.assert_has(item);
             calls.assert_has(item);
         }
     }
 }
 
-pub(crate) fn read_rights(fixture: &Fixture) {
-    if is_elsewhere(fixture) {
+pub(crate) fn read_only_user(fixture: &Fixture) {
+    if stores_elsewhere(fixture) {
         return;
     }
-    fixture.with_rights(0o555, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
+    fixture.with_modes(0o555, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
     // Other users may create files in the directory, but may not change the existing ones.
-    fixture.with_rights(0o777, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
+    fixture.with_modes(0o777, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
 }
 
 /// Puts the entries, and returns whether the backend stores them outside of the scratch directory.
-fn is_elsewhere(fixture: &Fixture) -> bool {
+fn stores_elsewhere(fixture: &Fixture) -> bool {
     put_and_sync(&*fixture.open_values(), &*fixture.open_calls());
     fixture.disk().is_empty()
 }
@@ -123,7 +123,7 @@ mod in_peer {
     use fleche_core::{Cache, cache::HotTier};
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-    use super::{Calls, Error, LIMIT, Pair, StoreKind as _, Values, kept};
+    use super::{Calls, Error, LIMIT, Pair, StoreKind as _, Values, synced_items};
     use crate::{
         forked::give_up_root,
         test_calls::{Call, Scene},
@@ -148,7 +148,7 @@ mod in_peer {
             cache.scope(|| scene.call(Call::Long(1, 2 * LIMIT))).unwrap();
         }
         assert!(cache.stats().faults > 0, "no operation reached the limit: {:?}", cache.stats());
-        for item in kept() {
+        for item in synced_items() {
             // A store that has just failed may report once that it was reopened.
             let _ = (values.contains(&item.id()), calls.contains(&item.key()));
         }
@@ -174,7 +174,7 @@ mod in_peer {
                 return;
             }
         };
-        for item in kept() {
+        for item in synced_items() {
             Values(values.clone()).assert_has(item);
             Calls(calls.clone()).assert_has(item);
         }

@@ -18,7 +18,7 @@ use fleche_core::{
 };
 
 use crate::{
-    capture::together,
+    capture::run_together,
     fixture::Fixture,
     store_kind::{Calls, StoreKind, Values},
     test_data::{Item, record},
@@ -163,7 +163,7 @@ pub(crate) fn copied_once(fixture: &Fixture) {
     let near = Arc::new(Counting::of(near.0));
     let front: AnyValues = near.clone();
     let stack = Stack::values([front, far.0]).unwrap();
-    let got = together(8, |_| stack.get(&item.id()).unwrap().as_deref() == Some(&*item.value()));
+    let got = run_together(8, |_| stack.get(&item.id()).unwrap().as_deref() == Some(&*item.value()));
     assert_eq!(got, [true; 8]);
     assert_eq!(near.puts(), 1);
     assert_eq!(stack.get(&Digest::of(b"never stored")).unwrap(), None);

@@ -7,7 +7,7 @@ use fleche_core::{
 };
 
 use crate::{
-    capture::together,
+    capture::run_together,
     fixture::Fixture,
     known_limits::scaled,
     store_kind::StoreKind,
@@ -15,15 +15,15 @@ use crate::{
 };
 
 pub(crate) fn prefixes<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let items: Vec<_> = (0..600).map(Item::small).collect();
-    shelf.put_all(&items);
+    store.put_all(&items);
     let mut ids: Vec<_> = items.iter().map(|&item| S::id(item)).collect();
     ids.sort();
 
     let check = |prefix: &str| {
         let expected: Vec<_> = ids.iter().filter(|id| id.to_string().starts_with(prefix)).copied().collect();
-        let listed = shelf.ids(prefix);
+        let listed = store.ids(prefix);
         assert!(listed == expected, "prefix `{prefix}` lists {} of {} entries", listed.len(), expected.len());
         expected.len()
     };
@@ -49,11 +49,11 @@ pub(crate) fn prefixes<S: StoreKind>(fixture: &Fixture) {
 }
 
 pub(crate) fn many_entries_once_each<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let each = scaled(50_000 / 4) as u64;
-    let ids: HashSet<Digest> = together(4, |thread| {
+    let ids: HashSet<Digest> = run_together(4, |thread| {
         let mine = (0..each).map(|nth| Item::small(4 * nth + thread));
-        mine.map(|item| (shelf.put(item), S::id(item)).1).collect::<Vec<_>>()
+        mine.map(|item| (store.put(item), S::id(item)).1).collect::<Vec<_>>()
     })
     .into_iter()
     .flatten()
@@ -61,9 +61,9 @@ pub(crate) fn many_entries_once_each<S: StoreKind>(fixture: &Fixture) {
 
     let all = DigestPrefix::all();
     // A caller may stop the iteration early.
-    assert_eq!(shelf.list(&all).take(10).filter_map(Result::ok).count(), 10);
+    assert_eq!(store.list(&all).take(10).filter_map(Result::ok).count(), 10);
     let mut seen = HashSet::new();
-    for id in shelf.list(&all) {
+    for id in store.list(&all) {
         let id = id.unwrap();
         assert!(ids.contains(&id), "{id} was never put");
         assert!(seen.insert(id), "{id} is listed twice");
@@ -72,20 +72,20 @@ pub(crate) fn many_entries_once_each<S: StoreKind>(fixture: &Fixture) {
 }
 
 pub(crate) fn changes_while_iterating<S: StoreKind>(fixture: &Fixture) {
-    let shelf = S::open(fixture);
+    let store = S::open(fixture);
     let items: Vec<_> = (0..2000).map(Item::small).collect();
     let item_of: HashMap<_, _> = items.iter().map(|&item| (S::id(item), item)).collect();
     let (early, late) = items.split_at(1900);
-    shelf.put_all(early);
+    store.put_all(early);
 
     let mut seen = HashSet::new();
     let mut late = late.iter();
-    for id in shelf.list(&DigestPrefix::all()) {
+    for id in store.list(&DigestPrefix::all()) {
         let id = id.unwrap_or_else(|error| panic!("listing fails while the store changes: {error}"));
         assert!(seen.insert(id), "{id} is listed twice");
         if seen.len() % 20 == 0 {
-            assert!(shelf.remove(item_of[&id]), "{id} is listed, but cannot be removed");
-            late.next().into_iter().for_each(|&item| shelf.put(item));
+            assert!(store.remove(item_of[&id]), "{id} is listed, but cannot be removed");
+            late.next().into_iter().for_each(|&item| store.put(item));
         }
     }
     let early: HashSet<_> = early.iter().map(|&item| S::id(item)).collect();
@@ -94,7 +94,7 @@ pub(crate) fn changes_while_iterating<S: StoreKind>(fixture: &Fixture) {
 
     // Two iterators and a writer on one thread must not block each other.
     let all = DigestPrefix::all();
-    let both = shelf.list(&all).zip(shelf.list(&all)).inspect(|_| shelf.put(Item::small(1)));
+    let both = store.list(&all).zip(store.list(&all)).inspect(|_| store.put(Item::small(1)));
     assert!(both.count() > 1000);
 }
 

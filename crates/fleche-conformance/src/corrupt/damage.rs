@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 /// The distance in bytes between flipped bits.
 const STRIDE: usize = 64;
 /// The distance in bytes between the lengths to which files are truncated.
-const CUTS: usize = 512;
+const CUT_STRIDE: usize = 512;
 
 /// A change that damages files below a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ enum Kind {
 
 impl Damage {
     /// Applies the damage to the files below this directory.
-    pub(super) fn strike(&self, root: &Path) -> io::Result<()> {
+    pub(super) fn apply(&self, root: &Path) -> io::Result<()> {
         let path = root.join(&self.file);
         let mut content = fs::read(&path)?;
         match &self.kind {
@@ -65,9 +65,9 @@ impl Damage {
             }
             Kind::SwapFiles { other } => {
                 let other = root.join(other);
-                let theirs = fs::read(&other)?;
+                let other_content = fs::read(&other)?;
                 write(&other, &content)?;
-                content = theirs;
+                content = other_content;
             }
             Kind::Append { length } => content.extend(noise(7, *length)),
             Kind::Remove => return fs::remove_file(path),
@@ -133,7 +133,7 @@ fn flips(files: &Files, extent: Extent) -> Vec<Damage> {
 fn cuts(files: &Files, extent: Extent) -> Vec<Damage> {
     of_each(files, |content| {
         let last = content.len().checked_sub(1);
-        places(content, CUTS, extent).chain(last).map(|at| Kind::Cut { at }).collect::<Vec<_>>()
+        places(content, CUT_STRIDE, extent).chain(last).map(|at| Kind::Cut { at }).collect::<Vec<_>>()
     })
 }
 
@@ -248,7 +248,7 @@ mod tests {
         for damage in damages(&files, Extent::All) {
             let copied = tempfile::tempdir().unwrap();
             copy(directory.path(), copied.path()).unwrap();
-            damage.strike(copied.path()).unwrap();
+            damage.apply(copied.path()).unwrap();
             let after = Files::read(copied.path()).unwrap();
             let after: Vec<_> = after.iter().map(|(name, content)| (name.to_owned(), content.to_owned())).collect();
             assert!(before != after, "{damage}");

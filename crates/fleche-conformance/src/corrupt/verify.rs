@@ -9,7 +9,7 @@ use fleche_core::{
 };
 
 use crate::{
-    capture::caught_by_others,
+    capture::take_caught_panic,
     fixture::Stores,
     test_calls::{Call, Scene},
 };
@@ -55,9 +55,9 @@ pub(super) enum Outcome {
 
 impl Known {
     /// Makes the calls with stores in this directory, and closes the stores.
-    pub(super) fn write(backend: &BackendInfo, place: &Path) -> Result<Self, String> {
-        let (scene, stores) = (Scene::new(), Stores::open(backend, place)?);
-        let cache = cold(&stores);
+    pub(super) fn write(backend: &BackendInfo, directory: &Path) -> Result<Self, String> {
+        let (scene, stores) = (Scene::new(), Stores::open(backend, directory)?);
+        let cache = without_hot_tier(&stores);
         calls(&cache, scene)?;
         let failed = |error| format!("the store fails before it was damaged: {error}");
         let values = stores.values.ids(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
@@ -81,33 +81,37 @@ impl Known {
 ///
 /// # Errors
 /// Fails if a call returns a wrong result, or an entry has wrong content.
-pub(super) fn look(backend: &BackendInfo, place: &Path, known: &Known) -> Result<(Outcome, Option<String>), String> {
-    let outcome = outcome(backend, place, known)?;
-    Ok((outcome, caught_by_others()))
+pub(super) fn verify(
+    backend: &BackendInfo,
+    directory: &Path,
+    known: &Known,
+) -> Result<(Outcome, Option<String>), String> {
+    let outcome = outcome(backend, directory, known)?;
+    Ok((outcome, take_caught_panic()))
 }
 
-fn outcome(backend: &BackendInfo, place: &Path, known: &Known) -> Result<Outcome, String> {
+fn outcome(backend: &BackendInfo, directory: &Path, known: &Known) -> Result<Outcome, String> {
     let scene = known.scene;
     let missing = {
-        let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
-        let cache = cold(&stores);
+        let Ok(stores) = Stores::open(backend, directory) else { return Ok(Outcome::Refused) };
+        let cache = without_hot_tier(&stores);
         let before = scene.runs();
         calls(&cache, scene)?;
         let missing = scene.runs() - before + cache.stats().faults;
         if let Some(unrepaired) = hits(&cache, scene, "at the second call")? {
             return Ok(unrepaired);
         }
-        missing + sweep(&stores, known)?
+        missing + read_all(&stores, known)?
     };
-    let Ok(stores) = Stores::open(backend, place) else { return Ok(Outcome::Refused) };
-    if let Some(unrepaired) = hits(&cold(&stores), scene, "after reopening the store")? {
+    let Ok(stores) = Stores::open(backend, directory) else { return Ok(Outcome::Refused) };
+    if let Some(unrepaired) = hits(&without_hot_tier(&stores), scene, "after reopening the store")? {
         return Ok(unrepaired);
     }
     Ok(if missing > 0 { Outcome::Reported } else { Outcome::Harmless })
 }
 
 /// Creates a cache without a hot tier, so that every hit is read from the stores.
-fn cold(stores: &Stores) -> Cache {
+fn without_hot_tier(stores: &Stores) -> Cache {
     Cache::of(stores.values.clone(), stores.calls.clone(), true).hot_tier(HotTier::OFF)
 }
 
@@ -126,7 +130,7 @@ fn hits(cache: &Cache, scene: Scene, when: &str) -> Result<Option<Outcome>, Stri
 }
 
 /// Reads every entry that was stored before, and returns how many are absent or cannot be read or listed.
-fn sweep(stores: &Stores, known: &Known) -> Result<u64, String> {
+fn read_all(stores: &Stores, known: &Known) -> Result<u64, String> {
     let mut missing = listed(stores.values.ids(&DigestPrefix::all())) + listed(stores.calls.keys(&DigestPrefix::all()));
     for id in &known.values {
         match stores.values.get(id) {

@@ -20,7 +20,7 @@ use super::{
     script::{Entry, Kind, THREADS, claimed},
     work::Unread,
 };
-use crate::{capture::within, fixture::Stores};
+use crate::{capture::run_with_timeout, fixture::Stores};
 
 /// The time limit for the check of one round.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -32,15 +32,15 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 pub fn check(backend: &'static BackendInfo, directory: &Path, seed: u64, acknowledged: &[u8]) -> Findings {
     let (expected, mut findings) = expected(seed, acknowledged);
     let directory = directory.to_owned();
-    let looked = within(TIMEOUT, "check after a death", move || look(backend, &directory, &expected));
-    match looked.and_then(|looked| looked) {
+    let checked = run_with_timeout(TIMEOUT, "check after a death", move || compare(backend, &directory, &expected));
+    match checked.and_then(|checked| checked) {
         Ok(found) => findings.add(found),
         Err(why) => findings.wrong.push(why),
     }
     findings
 }
 
-fn look(backend: &BackendInfo, directory: &Path, expected: &BTreeMap<Entry, Expected>) -> Result<Findings, String> {
+fn compare(backend: &BackendInfo, directory: &Path, expected: &BTreeMap<Entry, Expected>) -> Result<Findings, String> {
     let stores = Stores::open(backend, directory)?;
     let mut findings = Findings::default();
     let mut left = listed(&stores)?;
@@ -80,7 +80,7 @@ fn look(backend: &BackendInfo, directory: &Path, expected: &BTreeMap<Entry, Expe
     }
     findings.wrong.extend(left.into_iter().map(|(_, name)| format!("{name} is listed, but was never put")));
     findings.taken = taken_claims(&stores)?;
-    works(&stores)?;
+    check_usable(&stores)?;
     Ok(findings)
 }
 
@@ -110,7 +110,7 @@ fn listed(stores: &Stores) -> Result<BTreeSet<(Kind, String)>, String> {
 }
 
 /// Puts some entries and reads them back.
-fn works(stores: &Stores) -> Result<(), String> {
+fn check_usable(stores: &Stores) -> Result<(), String> {
     for entry in Entry::all().step_by(7) {
         let cannot = |why: &dyn std::fmt::Display| format!("after the check, {entry:?} cannot be put and read: {why}");
         stores.put(entry, 0).map_err(|error| cannot(&error))?;
@@ -137,11 +137,11 @@ fn taken_claims(stores: &Stores) -> Result<u64, String> {
 ///
 /// # Errors
 /// Fails if the stores do not open, or if a claim fails with an error.
-pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, patience: Duration) -> Result<u64, String> {
+pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, timeout: Duration) -> Result<u64, String> {
     let directory = directory.to_owned();
-    let look = move || {
+    let count = move || {
         let stores = Stores::open(backend, &directory)?;
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         let mut stuck = 0;
         for key in (0..THREADS).flat_map(claimed) {
             let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error}"))?;
@@ -158,5 +158,5 @@ pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, patience: D
         }
         Ok(stuck)
     };
-    within(2 * patience + Duration::from_mins(1), "claims after a death", look)?
+    run_with_timeout(2 * timeout + Duration::from_mins(1), "claims after a death", count)?
 }

@@ -28,7 +28,7 @@ pub(super) fn hit(fixture: &ExecutorFixture) {
             square(log.clone(), x);
         }
         let pool = fixture.wrapped();
-        let occupied = fixture.occupied();
+        let occupied = fixture.occupy_workers();
         for x in 0..8 {
             let job = pool.submit(square, (log.clone(), x));
             assert!(job.is_done(), "{name}: a hit waits for the busy executor");
@@ -45,7 +45,7 @@ pub(super) fn hit(fixture: &ExecutorFixture) {
 pub(super) fn shared(fixture: &ExecutorFixture) {
     fixture.each_cache(|_, name| {
         let (log, pool) = (fixture.path(&format!("{name}.log")), fixture.wrapped());
-        let occupied = fixture.occupied();
+        let occupied = fixture.occupy_workers();
         let jobs: Vec<_> = (0..5).map(|_| pool.submit(square, (log.clone(), 3))).collect();
         occupied.release();
         std::fs::remove_file(fixture.path("gate")).unwrap_or_default();
@@ -129,7 +129,7 @@ pub(super) fn panic(fixture: &ExecutorFixture) {
 
 pub(super) fn cancel(fixture: &ExecutorFixture) {
     let log = fixture.path("log");
-    let occupied = fixture.occupied();
+    let occupied = fixture.occupy_workers();
     let jobs: Vec<_> = (0..4).map(|_| fixture.executor.submit(writes, (log.clone(),))).collect();
     let cancelled: Vec<_> = jobs.iter().map(fleche_core::Job::cancel).collect();
     // A call that runs in fixture has ended before it can be cancelled.

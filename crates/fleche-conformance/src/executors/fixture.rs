@@ -56,12 +56,12 @@ impl ExecutorFixture {
     }
 
     /// Returns the executor, wrapped, with a counter of the tasks that reach it.
-    pub(crate) fn wrapped(&self) -> Wrapped<Counted> {
-        wrap_executor(Counted { executor: self.executor.clone(), tasks: AtomicUsize::new(0) })
+    pub(crate) fn wrapped(&self) -> Wrapped<TaskCounter> {
+        wrap_executor(TaskCounter { executor: self.executor.clone(), tasks: AtomicUsize::new(0) })
     }
 
     /// Occupies all workers until they are released. Does nothing if calls run in place.
-    pub(crate) fn occupied(&self) -> Occupied {
+    pub(crate) fn occupy_workers(&self) -> OccupiedWorkers {
         let gate = self.path("gate");
         let busy = (0..self.info.at_once).map(|at| {
             let started = self.path(&format!("started {at}"));
@@ -70,7 +70,7 @@ impl ExecutorFixture {
         });
         let (started, jobs): (Vec<_>, Vec<_>) = busy.unzip();
         started.into_iter().for_each(wait_for);
-        Occupied { gate, jobs }
+        OccupiedWorkers { gate, jobs }
     }
 
     /// Returns whether calls run before their submission returns.
@@ -85,12 +85,12 @@ impl ExecutorFixture {
 }
 
 /// The jobs that occupy all workers of an executor.
-pub(crate) struct Occupied {
+pub(crate) struct OccupiedWorkers {
     gate: PathBuf,
     jobs: Vec<Job<()>>,
 }
 
-impl Occupied {
+impl OccupiedWorkers {
     /// Releases the workers, and waits until the jobs have ended.
     pub(crate) fn release(self) {
         fs::write(self.gate, "").unwrap();
@@ -112,18 +112,18 @@ pub(crate) fn lines(file: &Path) -> usize {
 }
 
 /// An executor that counts the tasks that reach it.
-pub(crate) struct Counted {
+pub(crate) struct TaskCounter {
     executor: Arc<dyn Executor>,
     tasks: AtomicUsize,
 }
 
-impl Counted {
+impl TaskCounter {
     pub(crate) fn tasks(&self) -> usize {
         self.tasks.load(SeqCst)
     }
 }
 
-impl Executor for Counted {
+impl Executor for TaskCounter {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
         self.tasks.fetch_add(1, SeqCst);
         self.executor.submit_task(task)
@@ -143,8 +143,8 @@ impl Executor for Counted {
     }
 }
 
-impl fmt::Debug for Counted {
+impl fmt::Debug for TaskCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counted").field("tasks", &self.tasks()).finish_non_exhaustive()
+        f.debug_struct("TaskCounter").field("tasks", &self.tasks()).finish_non_exhaustive()
     }
 }

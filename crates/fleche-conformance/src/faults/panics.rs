@@ -7,7 +7,7 @@ use fleche_core::{Cache, cache::HotTier, fleche, store::BackendInfo};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    capture::within,
+    capture::run_with_timeout,
     fixture::Fixture,
     peer_process::Program,
     test_calls::{Call, Scene, count},
@@ -29,7 +29,7 @@ pub struct PanicReport {
 
 /// Makes calls with stores of the backend while this part of their arguments and results panics.
 pub fn run_panics(backend: &'static BackendInfo, part: Part) -> PanicReport {
-    let outcome = within(TIMEOUT, "panics", move || run_one(backend, part)).and_then(|outcome| outcome);
+    let outcome = run_with_timeout(TIMEOUT, "panics", move || run_one(backend, part)).and_then(|outcome| outcome);
     let (calls, failures) = match outcome {
         Ok(calls) => (calls, Vec::new()),
         Err(why) => (0, vec![format!("a panic in {part:?}: {why}")]),

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fleche_core::{Cache, Error, Query, Result as StoreResult};
 
 use crate::{
-    capture::together,
+    capture::run_together,
     test_calls::{Call, Scene, call_that_fails, contains, evict, load, text},
 };
 
@@ -42,7 +42,7 @@ pub(super) fn run(cache: &Cache, scene: Scene) -> Result<(), String> {
     calls(cache, scene)?;
     cache.scope(|| call_that_fails(scene, 8))?;
     calls(cache, scene)?;
-    let at_once = together(2, |_| cache.scope(|| scene.call(Call::Long(11, 200))));
+    let at_once = run_together(2, |_| cache.scope(|| scene.call(Call::Long(11, 200))));
     at_once.into_iter().collect::<Result<(), _>>()?;
     cache.scope(|| ask(scene))?;
     query(cache)?;
