@@ -1,8 +1,6 @@
-//! `Budget`: the resources that a pool's tasks share.
+//! `Budget`: the resources that a pool's tasks share, and `ResourceTracker`: which part of it is free.
 
-mod account;
-
-pub(crate) use account::{Grant, ResourceTracker};
+use std::{mem, sync::Arc};
 
 use fleche_core::executor::Resources;
 use serde::{Deserialize, Serialize};
@@ -87,3 +85,130 @@ impl Budget {
 }
 
 const CURE: &str = "ask for less, or create the pool with a larger budget";
+
+/// The free part of a pool's budget. The number of free cores is negative if tasks resume while others use their cores.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ResourceTracker {
+    cores: i64,
+    memory_mb: u64,
+    gpus: Vec<u32>,
+}
+
+/// The resources that one task holds until it gives them back.
+#[derive(Debug, Default)]
+pub(crate) struct Grant {
+    cores: usize,
+    memory_mb: u64,
+    /// The ids of the task's GPUs.
+    pub(crate) gpus: Arc<[u32]>,
+}
+
+impl Grant {
+    pub(crate) fn cores(&self) -> usize {
+        self.cores
+    }
+
+    /// Removes the cores from the grant and returns their number. The task waits; [`with_cores`](Self::with_cores) puts
+    /// them back when it resumes.
+    pub(crate) fn without_cores(&mut self) -> usize {
+        mem::take(&mut self.cores)
+    }
+
+    pub(crate) fn with_cores(&mut self, cores: usize) {
+        self.cores = cores;
+    }
+}
+
+impl ResourceTracker {
+    /// Creates the tracker of a budget whose defaults are filled in, with everything free.
+    pub(crate) fn new(budget: &Budget) -> Self {
+        let Budget { cores, memory_mb, gpus } = budget.clone();
+        Self { cores: signed(cores.unwrap_or_default()), memory_mb: memory_mb.unwrap_or_default(), gpus }
+    }
+
+    /// Returns whether the whole demand is free.
+    pub(crate) fn has(&self, demand: Demand) -> bool {
+        signed(demand.cores) <= self.cores && self.has_all_but_cores(demand)
+    }
+
+    /// Returns whether the memory and the GPUs of the demand are free. Unlike cores, these cannot be overdrawn.
+    pub(crate) fn has_all_but_cores(&self, demand: Demand) -> bool {
+        demand.memory_mb <= self.memory_mb && demand.gpus <= self.gpus.len()
+    }
+
+    /// Takes the demand out of the free part. Its memory and GPUs must be free.
+    pub(crate) fn take(&mut self, Demand { cores, memory_mb, gpus }: Demand) -> Grant {
+        self.take_cores(cores);
+        self.memory_mb -= memory_mb;
+        // Nearly all tasks ask for no GPUs, and need no allocation.
+        let gpus = if gpus == 0 { Arc::default() } else { self.gpus.drain(..gpus).collect() };
+        Grant { cores, memory_mb, gpus }
+    }
+
+    /// Returns the grant's resources to the free part, and empties the grant.
+    pub(crate) fn give_back(&mut self, grant: &mut Grant) {
+        let Grant { cores, memory_mb, gpus } = mem::take(grant);
+        self.give_back_cores(cores);
+        self.memory_mb += memory_mb;
+        self.gpus.extend_from_slice(&gpus);
+        self.gpus.sort_unstable();
+    }
+
+    pub(crate) fn take_cores(&mut self, cores: usize) {
+        self.cores -= signed(cores);
+    }
+
+    pub(crate) fn give_back_cores(&mut self, cores: usize) {
+        self.cores += signed(cores);
+    }
+}
+
+/// Converts a number of cores. No machine has more than `u32::MAX`.
+fn signed(cores: usize) -> i64 {
+    i64::from(u32::try_from(cores).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use fleche_core::Resources;
+
+    use super::*;
+
+    #[test]
+    fn taken_resources_are_not_free_until_they_are_given_back() {
+        let budget = Budget { memory_mb: Some(100), gpus: vec![3, 5], ..Budget::default() }.of_workers(2);
+        let demand = budget.demand(&Resources::new().cores(2).memory_mb(60).gpus(1)).unwrap();
+        let mut free = ResourceTracker::new(&budget);
+        let mut grant = free.take(demand);
+        assert_eq!(*grant.gpus, [3]);
+        assert_eq!(free, ResourceTracker { cores: 0, memory_mb: 40, gpus: vec![5] });
+        assert!(!free.has(demand));
+        free.give_back(&mut grant);
+        assert_eq!(free, ResourceTracker::new(&budget));
+    }
+
+    #[test]
+    fn giving_back_a_grant_twice_frees_it_once() {
+        let mut free = ResourceTracker::new(&Budget::default().of_workers(1));
+        let mut grant = free.take(Demand::default());
+        free.give_back(&mut grant);
+        free.give_back(&mut grant);
+        assert_eq!(free.cores, 1);
+    }
+
+    #[test]
+    fn cores_are_overdrawn_if_others_use_them_after_a_wait() {
+        let mut free = ResourceTracker::new(&Budget::default().of_workers(1));
+        let mut waiting = free.take(Demand::default());
+        let cores = waiting.without_cores();
+        free.give_back_cores(cores);
+        let mut other = free.take(Demand::default());
+        free.take_cores(cores);
+        waiting.with_cores(cores);
+        assert!(!free.has(Demand::default()));
+        free.give_back(&mut waiting);
+        assert!(!free.has(Demand::default()));
+        free.give_back(&mut other);
+        assert!(free.has(Demand::default()));
+    }
+}

@@ -70,7 +70,6 @@ mod register;
 mod serial;
 mod thread_pool;
 
-mod foreign;
 #[cfg(feature = "indicatif")]
 mod progress;
 #[cfg(feature = "rayon")]

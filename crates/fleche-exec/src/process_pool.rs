@@ -2,11 +2,8 @@
 
 mod claim_permits;
 mod codec;
-mod config;
+mod dispatch;
 mod frame;
-mod isolated;
-mod launch;
-mod pieces;
 mod queued_task;
 mod request_pool;
 mod scheduler;
@@ -14,23 +11,33 @@ mod served_stores;
 mod spawn;
 mod worker;
 mod worker_connection;
+mod worker_events;
 mod worker_handle;
 
-pub use config::ProcessPoolConfig;
-pub use spawn::{WorkerTest, init};
+pub use dispatch::ProcessPoolStats;
+pub use spawn::WorkerTest;
+pub use worker::init;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use fleche_core::{
-    Error, Executor, JobError, Result, Task,
+    Executor, JobError, Result, Task,
     executor::{ExecutorConfig, Resources, SubmitError},
+    register_isolator,
     spi::fork::ProcessLocal,
     store::Reach,
 };
 
-use crate::{budget::Budget, foreign::of_this_process};
+use serde::{Deserialize, Serialize};
+
+use crate::{budget::Budget, serial::of_this_process};
 use claim_permits::TaskPermit;
-use queued_task::{Requirements, Waiting};
+use dispatch::CLOSED;
+use queued_task::{QueuedTask, Requirements};
 use scheduler::Scheduler;
 
 /// A pool of worker processes that run tasks in the order of their submission.
@@ -46,7 +53,7 @@ use scheduler::Scheduler;
 /// **Stores.** With [`fleche_core::wrap_executor`], or with bound functions, every store works. Workers open stores
 /// that any number of processes may open, and reach all others through their channel to the pool's process.
 ///
-/// **Waiting within tasks.** A worker whose task waits for more than 20 ms, for example for a job of a pool that the
+/// **QueuedTask within tasks.** A worker whose task waits for more than 20 ms, for example for a job of a pool that the
 /// worker has created, does not count against the pool's size. A stand-in, one of at most 64, runs tasks in its place
 /// and may use the cores that it asked for. Workers that wait for the same call share one stand-in; while queued tasks
 /// are still held up, another one starts each second. Stand-ins end when they have not been needed for 5 seconds.
@@ -104,19 +111,40 @@ struct Handle {
     budget: Budget,
 }
 
-/// The counters of a [`ProcessPool`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProcessPoolStats {
-    /// The number of tasks that the pool has accepted. Calls that were answered earlier, for example as hits by
-    /// [`fleche_core::wrap_executor`], do not count.
-    pub received: u64,
-    /// The number of tasks that workers have started, retries included.
-    pub started: u64,
-    /// The number of workers that were started.
-    pub workers: u64,
-    /// The number of workers that died without a request to end.
-    pub lost: u64,
+/// The configuration of a [`ProcessPool`]: `{"type":"processes","processes":4}`, with `budget` and `replace_after` if
+/// they were set. Each `open` creates a separate pool, and fails for 0 processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessPoolConfig {
+    processes: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replace_after: Option<u64>,
+}
+
+impl ProcessPoolConfig {
+    /// Configures a pool of up to this many processes.
+    pub fn new(processes: usize) -> Self {
+        Self { processes, budget: None, replace_after: None }
+    }
+
+    /// Sets the resources that the pool's tasks share. Default: one core per process.
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Replaces each worker after it has run this many tasks, for bodies that leak. Default: workers are kept.
+    pub fn replace_after(self, tasks: u64) -> Self {
+        Self { replace_after: Some(tasks), ..self }
+    }
+}
+
+#[typetag::serde(name = "processes")]
+impl ExecutorConfig for ProcessPoolConfig {
+    fn open(&self) -> Result<Arc<dyn Executor>> {
+        Ok(Arc::new(ProcessPool::of(self.clone())?))
+    }
 }
 
 impl ProcessPool {
@@ -142,10 +170,10 @@ impl ProcessPool {
     /// Fails as [`new`](Self::new) does, and if workers are to be replaced after 0 tasks.
     pub fn of(config: ProcessPoolConfig) -> Result<Self> {
         if config.processes == 0 {
-            return Err(refused("a pool of 0 processes cannot run tasks; create it with at least 1"));
+            return Err(spawn::refused("a pool of 0 processes cannot run tasks; create it with at least 1"));
         }
         if config.replace_after == Some(0) {
-            return Err(refused(
+            return Err(spawn::refused(
                 "workers that are replaced after 0 tasks cannot run any; set `replace_after` to at least 1",
             ));
         }
@@ -215,8 +243,8 @@ impl ProcessPool {
         }
         let (call, reply) = task.into_remote()?;
         let binding = call.binding.clone();
-        match schedule.wire.call(call) {
-            Ok(parts) => schedule.accept(Waiting { reply, parts, wants, binding, right: TaskPermit::default() }),
+        match schedule.context.wire.call(call) {
+            Ok(parts) => schedule.accept(QueuedTask { reply, parts, wants, binding, permit: TaskPermit::default() }),
             Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
         }
         Ok(())
@@ -268,8 +296,31 @@ impl fmt::Debug for ProcessPool {
     }
 }
 
-const CLOSED: &str = "the process pool was shut down; submit tasks before that, or create another pool";
+register_isolator! { run: run_isolated }
 
-fn refused(why: impl Into<String>) -> Error {
-    Error::Config { place: "process pool".to_owned(), why: why.into() }
+/// The size of the pool, which exceeds the number of calls that any program runs at once: a caller waits for its own
+/// call only, and no call may wait for another.
+const AT_ONCE: usize = 1 << 16;
+
+/// Returns the pool of all isolated calls of this process. Its workers are kept, and end with this process.
+fn isolated_pool() -> Result<&'static ProcessPool> {
+    static POOL: OnceLock<ProcessPool> = OnceLock::new();
+    if let Some(pool) = POOL.get() {
+        return Ok(pool);
+    }
+    // A failure is not cached: the program may call `init` later.
+    let pool = ProcessPool::new(AT_ONCE)?;
+    Ok(POOL.get_or_init(|| pool))
+}
+
+/// Runs an isolated call in a worker process of its own.
+fn run_isolated(task: Task, directory: &Path, gpus: Arc<[u32]>) -> Result<(), SubmitError> {
+    let pool = match isolated_pool() {
+        Ok(pool) => pool,
+        Err(error) => return Err(task.refuse(error.to_string())),
+    };
+    match Requirements::of(&Resources::new().working_dir(directory), &pool.0.budget) {
+        Ok(wants) => pool.accept(task, wants.visible_gpus(gpus)),
+        Err(why) => Err(task.refuse(why)),
+    }
 }

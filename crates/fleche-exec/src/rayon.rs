@@ -11,7 +11,7 @@ use fleche_core::{
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 
-use crate::foreign;
+use crate::serial::{of_this_process, run_task};
 
 /// Runs tasks on a rayon pool, alongside the pool's other work.
 ///
@@ -48,8 +48,8 @@ impl RayonExecutor {
 
 impl Executor for RayonExecutor {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
-        let task = foreign::of_this_process(task, &self.process, "the rayon pool")?;
-        let run = move || foreign::run(task);
+        let task = of_this_process(task, &self.process, "the rayon pool")?;
+        let run = move || run_task(task);
         match &self.pool {
             Some(pool) => pool.spawn_fifo(run),
             None => rayon::spawn_fifo(run),

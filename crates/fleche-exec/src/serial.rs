@@ -1,10 +1,11 @@
-//! `SerialExecutor`: runs tasks on the submitting thread.
+//! `SerialExecutor`: runs tasks on the submitting thread; and how other pools' threads run one task.
 
 use std::sync::Arc;
 
 use fleche_core::{
-    Executor, Result, Task,
+    Error, Executor, Result, Task,
     executor::{ExecutorConfig, SubmitError},
+    spi::fork::ProcessLocal,
     store::Reach,
 };
 use serde::{Deserialize, Serialize};
@@ -48,4 +49,21 @@ impl ExecutorConfig for SerialExecutor {
     fn open(&self) -> Result<Arc<dyn Executor>> {
         Ok(Arc::new(*self))
     }
+}
+
+/// Runs the task. A panic of the body belongs to the job. Any other panic, for example in a callback of the job, is
+/// logged here, since in rayon it would end the process.
+#[cfg(any(feature = "rayon", feature = "tokio"))]
+pub(crate) fn run_task(task: Task) {
+    if let Err(panic) = fleche_core::job::catch(|| task.run()) {
+        fleche_core::spi::log::error!(%panic, "a job's callback or a destructor panicked after the task had ended");
+    }
+}
+
+/// Returns the task, or refuses it in a forked child, which has none of the threads of its parent's pools.
+pub(crate) fn of_this_process<T>(task: Task, pool: &ProcessLocal<T>, what: &str) -> Result<Task, SubmitError> {
+    if ProcessLocal::is_inherited(pool) {
+        return Err(task.refuse(Error::Forked { what: what.to_owned() }.to_string()));
+    }
+    Ok(task)
 }

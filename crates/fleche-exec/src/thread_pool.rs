@@ -1,12 +1,8 @@
 //! `ThreadPool`: runs tasks on threads of this process.
 
-mod config;
-mod pauses;
 mod scheduler;
 mod task_queue;
 mod worker_thread;
-
-pub use config::ThreadPoolConfig;
 
 use std::{
     fmt,
@@ -22,7 +18,9 @@ use fleche_core::{
     store::Reach,
 };
 
-use crate::{budget::Budget, foreign::of_this_process};
+use serde::{Deserialize, Serialize};
+
+use crate::{budget::Budget, serial::of_this_process};
 use scheduler::Scheduler;
 
 /// A fixed number of threads that run tasks in the order of their submission.
@@ -95,6 +93,35 @@ struct Threads {
     ending: Mutex<()>,
 }
 
+/// The configuration of a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` creates a separate pool, and
+/// fails for 0 threads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadPoolConfig {
+    threads: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
+}
+
+impl ThreadPoolConfig {
+    /// Configures a pool of this many threads.
+    pub fn new(threads: usize) -> Self {
+        Self { threads, budget: None }
+    }
+
+    /// Configures a pool of this many threads with this budget.
+    pub fn with_budget(threads: usize, budget: Budget) -> Self {
+        Self { threads, budget: Some(budget) }
+    }
+}
+
+#[typetag::serde(name = "threads")]
+impl ExecutorConfig for ThreadPoolConfig {
+    fn open(&self) -> Result<Arc<dyn Executor>> {
+        Ok(Arc::new(ThreadPool::with_budget(self.threads, self.budget.clone().unwrap_or_default())?))
+    }
+}
+
 impl ThreadPool {
     /// Starts a pool of this many threads.
     ///
@@ -117,7 +144,7 @@ impl ThreadPool {
             return Err(refused("a pool of 0 threads cannot run tasks; create it with at least 1, or with `per_core`"));
         }
         let budget = budget.of_workers(threads);
-        let queue = ProcessLocal::new(Scheduler::new(threads, &budget));
+        let queue = ProcessLocal::new(Scheduler::new(threads, &budget, worker_thread::start));
         #[cfg(unix)]
         crate::interrupt::register(Arc::downgrade(&queue) as _);
         let pool = Threads { queue, budget, config, size: threads, ending: Mutex::default() };

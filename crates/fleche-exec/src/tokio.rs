@@ -11,7 +11,7 @@ use fleche_core::{
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use crate::foreign;
+use crate::serial::{of_this_process, run_task};
 
 /// Runs tasks with `spawn_blocking` on a tokio runtime, so that no task occupies a thread that polls futures. The jobs
 /// can be awaited in the runtime.
@@ -48,9 +48,9 @@ impl TokioExecutor {
 
 impl Executor for TokioExecutor {
     fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
-        let task = foreign::of_this_process(task, &self.process, "the tokio runtime")?;
+        let task = of_this_process(task, &self.process, "the tokio runtime")?;
         // The job reports how the task ends; tokio's handle has nothing to add.
-        drop(self.handle.spawn_blocking(move || foreign::run(task)));
+        drop(self.handle.spawn_blocking(move || run_task(task)));
         Ok(())
     }
 

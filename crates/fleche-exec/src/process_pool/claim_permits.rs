@@ -6,14 +6,12 @@ use std::{
 };
 
 use fleche_core::{
-    CallKey, Result,
-    claim::{CallId, Claim, Flight, Flights, Leader, PublishedWait, Role, join_call},
+    Cache, CallKey, CallStore, Result,
+    claim::{CallId, Claim, Flight, Flights, Leader, Owner, PublishedWait, Role, join_call},
     job,
     spi::PendingReplies,
 };
 use serde::{Deserialize, Serialize};
-
-use super::served_stores::ServedCalls;
 
 /// The permit to compute the call of a task, held from when the task is sent until it has ended.
 #[derive(Clone, Default)]
@@ -77,9 +75,9 @@ impl ClaimPermits {
     }
 
     /// Notes that a task with this permit starts, as part of these in-flight calls.
-    pub(super) fn task(&self, right: &TaskPermit, of: &[Arc<Flight>]) {
+    pub(super) fn task(&self, permit: &TaskPermit, of: &[Arc<Flight>]) {
         let mut state = self.lock();
-        state.task = right.flight().into_iter().chain(of.iter().cloned()).collect();
+        state.task = permit.flight().into_iter().chain(of.iter().cloned()).collect();
         // The first permit of an earlier task does not apply to this one.
         state.root = None;
     }
@@ -156,7 +154,7 @@ impl ClaimPermits {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            // The worker is gone: dropping the leader hands the call to the next waiter.
+            // The worker is gone: dropping the leader handles the call to the next waiter.
             drop(leader);
             return Granted::Taken;
         }
@@ -184,5 +182,26 @@ impl ClaimPermits {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call store, with a cache of it that knows whether the store is left alone.
+pub(super) struct ServedCalls {
+    pub(super) calls: Arc<dyn CallStore>,
+    pub(super) cache: Option<Cache>,
+}
+
+impl ServedCalls {
+    pub(super) fn identity(&self) -> usize {
+        self.calls.identity()
+    }
+
+    /// Requests the claim of a call. Returns `None` if the store is left alone.
+    pub(super) fn claim(&self, key: &CallKey) -> Result<Option<Claim>> {
+        self.cache.as_ref().map_or_else(|| self.calls.claim(key).map(Some), |cache| cache.claim_for_call(key))
+    }
+
+    pub(super) fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        self.cache.as_ref().map_or_else(|| self.calls.owner(key), |cache| cache.owner_for_call(key))
     }
 }

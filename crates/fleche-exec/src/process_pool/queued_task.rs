@@ -15,7 +15,7 @@ use super::claim_permits::TaskPermit;
 use crate::budget::{Budget, Demand, Grant};
 
 /// An accepted task that no worker has started.
-pub(super) struct Waiting {
+pub(super) struct QueuedTask {
     pub(super) reply: Reply,
     /// The parts of its frame.
     pub(super) parts: Vec<Bytes>,
@@ -23,13 +23,13 @@ pub(super) struct Waiting {
     /// The binding of the call. It keeps the stores that the task needs open until the task is done.
     pub(super) binding: Option<Binding>,
     /// The permit to compute the call, set when the task is sent.
-    pub(super) right: TaskPermit,
+    pub(super) permit: TaskPermit,
 }
 
-impl Waiting {
+impl QueuedTask {
     /// Ends the task's job. The permit is released first: when the job has ended, the call is no longer in flight.
     pub(super) fn end(self, outcome: Result<Bytes, JobError>) {
-        self.right.end();
+        self.permit.end();
         self.reply.keep(outcome);
     }
 
@@ -39,17 +39,17 @@ impl Waiting {
         self,
         outcome: Result<Bytes, JobError>,
     ) -> Result<(), (Self, Result<Bytes, JobError>)> {
-        self.right.end();
-        let Self { reply, parts, wants, binding, right } = self;
+        self.permit.end();
+        let Self { reply, parts, wants, binding, permit } = self;
         reply
             .try_complete_inline(outcome)
-            .map_err(|(reply, outcome)| (Self { reply, parts, wants, binding, right }, outcome))
+            .map_err(|(reply, outcome)| (Self { reply, parts, wants, binding, permit }, outcome))
     }
 
     /// Prepares the task to be dispatched again: it has not started, or is retried.
     pub(super) fn anew(self) -> Self {
-        self.right.end();
-        Self { right: TaskPermit::default(), ..self }
+        self.permit.end();
+        Self { permit: TaskPermit::default(), ..self }
     }
 
     /// Returns the total size of its parts, in bytes.

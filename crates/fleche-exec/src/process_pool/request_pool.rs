@@ -6,20 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use fleche_core::{
-    cache::is_timeout,
-    job,
-    spi::{log::Throttle, thread_spawner},
-    store::retry_if_reopened,
-};
-
-use super::{
-    claim_permits::ClaimPermits,
-    frame::{self, Frame, Kind},
-    served_stores::Served,
-    worker_handle::THREAD,
-};
+use fleche_core::{job, spi::thread_spawner};
 
 /// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another
 /// thread starts when all are busy, so that no work waits for other work. Idle threads end.
@@ -104,39 +91,10 @@ fn run(work: Work) {
     }
 }
 
-/// Performs a worker's request on this thread. The parts of the answer are 1 and bytes; 0 for nothing; 2 and the error; 3 and
-/// the error of a store that timed out.
-pub(super) fn answer(served: &Served, rights: &ClaimPermits, frame: &Frame) -> Frame {
-    let parts = match perform(served, rights, frame) {
-        Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
-        Ok(None) => vec![Bytes::from_static(&[0])],
-        Err(Failed { why, timed_out: false }) => vec![Bytes::from_static(&[2]), why.into()],
-        Err(Failed { why, timed_out: true }) => vec![Bytes::from_static(&[3]), why.into()],
-    };
-    Frame::new(Kind::Answer, frame.number, parts)
-}
+/// The name of the threads of process pools.
+pub(super) const THREAD: &str = "fleche-worker";
 
-/// Performs an operation of a worker that expects no answer.
-pub(super) fn hear(served: &Served, rights: &ClaimPermits, frame: &Frame) {
-    if let Err(Failed { why: error, .. }) = perform(served, rights, frame) {
-        static FAULTS: Throttle = Throttle::new();
-        fleche_core::spi::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");
-    }
-}
-
-/// The error of an operation.
-struct Failed {
-    why: String,
-    timed_out: bool,
-}
-
-fn perform(served: &Served, rights: &ClaimPermits, frame: &Frame) -> Result<Option<Bytes>, Failed> {
-    let store = frame::number(&frame.part(0));
-    // The worker must get an answer, even if the store panics.
-    let answer = || served.answer(rights, store, &frame.part(1), &frame.part(2));
-    let done = job::catch(|| retry_if_reopened(1, |_| (), answer));
-    match done {
-        Ok(answer) => answer.map_err(|error| Failed { why: error.to_string(), timed_out: is_timeout(&error) }),
-        Err(panic) => Err(Failed { why: panic.to_string(), timed_out: false }),
-    }
+/// Returns whether the current thread belongs to a process pool.
+pub(super) fn is_own_thread() -> bool {
+    std::thread::current().name() == Some(THREAD)
 }

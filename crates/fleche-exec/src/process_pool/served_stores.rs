@@ -1,7 +1,7 @@
 //! Store operations that travel from a worker to the pool's process, and their answers.
 //!
 //! A request has the parts: the number of the store (8 bytes), the encoded [`Operation`], and the bytes that some
-//! operations need. An answer has the parts: the status (1 byte), and bytes; see `serve`.
+//! operations need. An answer has the parts: the status (1 byte), and bytes; see [`answer`].
 
 use std::{
     io,
@@ -12,13 +12,18 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
-    cache::WeakCache,
-    claim::{CallId, Claim, Owner, owner_here},
-    encoding,
+    cache::{WeakCache, is_timeout},
+    claim::{CallId, owner_here},
+    encoding, job,
+    spi::log::Throttle,
+    store::retry_if_reopened,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::claim_permits::ClaimPermits;
+use super::{
+    claim_permits::{ClaimPermits, ServedCalls},
+    frame::{self, Frame, Kind},
+};
 
 /// An operation on a store.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,27 +59,6 @@ pub(super) struct Served {
     calls: Mutex<Table<dyn CallStore>>,
     /// The number of each call store, with a cache of the store.
     caches: Mutex<Vec<(u64, WeakCache)>>,
-}
-
-/// A call store, with a cache of it that knows whether the store is left alone.
-pub(super) struct ServedCalls {
-    calls: Arc<dyn CallStore>,
-    cache: Option<Cache>,
-}
-
-impl ServedCalls {
-    pub(super) fn identity(&self) -> usize {
-        self.calls.identity()
-    }
-
-    /// Requests the claim of a call. Returns `None` if the store is left alone.
-    pub(super) fn claim(&self, key: &CallKey) -> Result<Option<Claim>> {
-        self.cache.as_ref().map_or_else(|| self.calls.claim(key).map(Some), |cache| cache.claim_for_call(key))
-    }
-
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.cache.as_ref().map_or_else(|| self.calls.owner(key), |cache| cache.owner_for_call(key))
-    }
 }
 
 #[derive(Debug)]
@@ -129,7 +113,7 @@ impl Served {
     /// Performs an operation for a worker with these permits. Returns the bytes of the answer, if it has any.
     pub(super) fn answer(
         &self,
-        rights: &ClaimPermits,
+        permits: &ClaimPermits,
         store: u64,
         operation: &[u8],
         bytes: &Bytes,
@@ -163,18 +147,55 @@ impl Served {
                 encoded(&calls()?.keys(&prefix.parse::<DigestPrefix>()?)?.collect::<Result<Vec<_>>>()?)
             }
             Operation::SyncRecord(key) => calls()?.sync(&key).map(|()| None),
-            Operation::Claim(key, within) => encoded(&rights.claim(&served()?, key, &within)?),
-            Operation::AwaitClaim(key, within) => encoded(&rights.wait(&served()?, key, &within)?),
+            Operation::Claim(key, within) => encoded(&permits.claim(&served()?, key, &within)?),
+            Operation::AwaitClaim(key, within) => encoded(&permits.wait(&served()?, key, &within)?),
             Operation::Owner(key) => {
                 let calls = served()?;
                 let here = owner_here(CallId { store: calls.identity(), key });
                 encoded(&here.map_or_else(|| calls.owner(&key), |owner| Ok(Some(owner)))?)
             }
             Operation::Release(number) => {
-                rights.release(number);
+                permits.release(number);
                 Ok(None)
             }
         }
+    }
+}
+
+/// Performs a worker's request on this thread. The parts of the answer are 1 and bytes; 0 for nothing; 2 and the error; 3 and
+/// the error of a store that timed out.
+pub(super) fn answer(served: &Served, permits: &ClaimPermits, frame: &Frame) -> Frame {
+    let parts = match perform(served, permits, frame) {
+        Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
+        Ok(None) => vec![Bytes::from_static(&[0])],
+        Err(Failed { why, timed_out: false }) => vec![Bytes::from_static(&[2]), why.into()],
+        Err(Failed { why, timed_out: true }) => vec![Bytes::from_static(&[3]), why.into()],
+    };
+    Frame::new(Kind::Answer, frame.number, parts)
+}
+
+/// Performs an operation of a worker that expects no answer.
+pub(super) fn hear(served: &Served, permits: &ClaimPermits, frame: &Frame) {
+    if let Err(Failed { why: error, .. }) = perform(served, permits, frame) {
+        static FAULTS: Throttle = Throttle::new();
+        fleche_core::spi::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");
+    }
+}
+
+/// The error of an operation.
+struct Failed {
+    why: String,
+    timed_out: bool,
+}
+
+fn perform(served: &Served, permits: &ClaimPermits, frame: &Frame) -> Result<Option<Bytes>, Failed> {
+    let store = frame::number(&frame.part(0));
+    // The worker must get an answer, even if the store panics.
+    let answer = || served.answer(permits, store, &frame.part(1), &frame.part(2));
+    let done = job::catch(|| retry_if_reopened(1, |_| (), answer));
+    match done {
+        Ok(answer) => answer.map_err(|error| Failed { why: error.to_string(), timed_out: is_timeout(&error) }),
+        Err(panic) => Err(Failed { why: panic.to_string(), timed_out: false }),
     }
 }
 

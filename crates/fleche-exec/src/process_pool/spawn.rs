@@ -1,10 +1,10 @@
-//! Starts worker processes, and turns a started process into a worker (`init`).
+//! Starts and kills worker processes.
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    fs, io,
     os::{
-        fd::{AsFd, OwnedFd, RawFd},
+        fd::OwnedFd,
         unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
     },
     path::Path,
@@ -16,13 +16,16 @@ use fleche_core::{
     Digest, Error, Result,
     bound::{Executable, layout},
 };
-use nix::{fcntl::OFlag, unistd::Pid};
+use nix::{
+    sys::signal::{self, Signal, killpg},
+    unistd::Pid,
+};
 
 /// The environment variable that marks a process as a worker. It names the socket that is the worker's stdin, and the
 /// pool's process. A process that inherits the variable but not that stdin is not a worker.
-const VARIABLE: &str = "FLECHE_WORKER";
+pub(super) const VARIABLE: &str = "FLECHE_WORKER";
 
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+pub(super) static INITIALISED: AtomicBool = AtomicBool::new(false);
 
 /// The test that [`worker_test!`](crate::worker_test) defines.
 #[derive(Debug)]
@@ -34,71 +37,7 @@ pub struct WorkerTest {
 
 inventory::collect!(WorkerTest);
 
-/// Turns this process into a worker if a [`ProcessPool`](crate::ProcessPool) started it as one. In any other process,
-/// it returns at once. In a worker it does not return: the process runs calls, and ends with its pool.
-///
-/// Call it in the first line of `main`, before anything that must not happen in workers:
-///
-/// ```
-/// fn main() {
-///     fleche_exec::init();
-///     // Read arguments and create pools from here on.
-/// }
-/// ```
-///
-/// In a test binary, write [`worker_test!`](crate::worker_test) instead.
-#[allow(clippy::needless_doctest_main)] // The example shows its position in `main`.
-pub fn init() {
-    INITIALISED.store(true, SeqCst);
-    if let Some((channel, pool)) = channel() {
-        super::worker::work(channel, pool)
-    }
-    // Opens the program's file if only its path leads there, before the file can be replaced. Pools report failures.
-    let _ = Executable::of_program();
-}
-
-/// Returns the channel of a worker, taken from its stdin, and the pool's process; `None` if this process is not a
-/// worker.
-fn channel() -> Option<(UnixStream, Pid)> {
-    let named = env::var(VARIABLE).ok()?;
-    let (named, pool) = named.rsplit_once(':')?;
-    let pool = Pid::from_raw(pool.parse().ok()?);
-    let stdin = io::stdin();
-    if named != name_of(stdin.as_fd().try_clone_to_owned().ok()?).ok()? {
-        return None;
-    }
-    // Programs that the body starts would inherit stdin; they do not inherit this copy.
-    let channel = stdin.as_fd().try_clone_to_owned().ok()?;
-    close_inherited();
-    let nothing = fs::File::open("/dev/null").ok()?;
-    nix::unistd::dup2_stdin(nothing).ok()?;
-    Some((channel.into(), pool))
-}
-
-/// Closes the descriptors that this process inherited from the pool's process. A lock, a pipe or a connection would
-/// otherwise stay open as long as this worker lives.
-///
-/// These are all descriptors beyond stdin, stdout and stderr that lack close-on-exec. Descriptors that this process
-/// opened before `main` have the flag, as do all that Rust opens.
-fn close_inherited() {
-    let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers: Vec<RawFd> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    for number in numbers.into_iter().filter(|number| *number > 2 && is_for_others(*number)) {
-        let _ = nix::unistd::close(number);
-    }
-}
-
-/// Returns whether programs that this process starts would inherit the descriptor: see `proc_pid_fdinfo(5)`.
-fn is_for_others(number: RawFd) -> bool {
-    let flags = |info: String| {
-        let octal = info.lines().find_map(|line| line.strip_prefix("flags:").map(str::trim).map(str::to_owned))?;
-        i32::from_str_radix(&octal, 8).ok()
-    };
-    let flags = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok().and_then(flags);
-    flags.is_some_and(|flags| flags & OFlag::O_CLOEXEC.bits() == 0)
-}
-
-fn name_of(socket: OwnedFd) -> io::Result<String> {
+pub(super) fn name_of(socket: OwnedFd) -> io::Result<String> {
     let metadata = fs::File::from(socket).metadata()?;
     Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
 }
@@ -110,7 +49,7 @@ pub(super) fn check() -> Result<()> {
     if INITIALISED.load(SeqCst) || worker_test().is_some() {
         return Ok(());
     }
-    Err(super::refused(
+    Err(refused(
         "this program has not called `fleche_exec::init()`, so its workers would run the program again; call it in the \
          first line of `main` (in a test binary, write `fleche_exec::worker_test!();`)",
     ))
@@ -157,4 +96,19 @@ pub(super) fn channel_pair() -> Result<(UnixStream, OwnedFd)> {
 pub(super) fn build() -> Digest {
     // Without a report of the loader, builds cannot be distinguished.
     layout().unwrap_or_else(|_| Digest::of(b""))
+}
+
+/// Kills a worker process, with the programs that its bodies started.
+pub(super) fn kill(process: Pid) {
+    // The worker leads a process group, unless a body has moved it. Errors mean that it is gone.
+    let _ = (killpg(process, Signal::SIGKILL), signal::kill(process, Signal::SIGKILL));
+}
+
+pub(super) fn process_of(child: &Child) -> Pid {
+    #[allow(clippy::cast_possible_wrap)] // Process ids are positive `i32`s.
+    Pid::from_raw(child.id() as i32)
+}
+
+pub(super) fn refused(why: impl Into<String>) -> Error {
+    Error::Config { place: "process pool".to_owned(), why: why.into() }
 }

@@ -1,46 +1,111 @@
-//! The worker process: it runs calls, one after the other, until its pool ends.
+//! The worker process: [`init`], the inbox, and the loop that runs calls until the pool ends.
 
 mod bindings;
 mod block_notifier;
 mod channel;
-mod inbox;
-mod last;
 mod parent;
 mod store_proxy;
 mod task_env;
 
 use std::{
+    collections::VecDeque,
+    env, fs,
     io::{self, Write},
-    os::unix::net::UnixStream,
+    mem,
+    os::{
+        fd::{AsFd, RawFd},
+        unix::net::UnixStream,
+    },
     process,
-    sync::Arc,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
     time::Instant,
 };
 
 use bytes::Bytes;
 use fleche_core::{
     JobError,
-    bound::FunctionRef,
+    bound::{Executable, FunctionRef},
     context::{Binding, with_known_miss},
     encoding,
     job::{self, blocking_hooks},
     spi::thread_spawner,
 };
-use nix::{
-    sys::signal::{Signal, kill, killpg},
-    unistd::{Pid, getpgrp},
-};
+use nix::{fcntl::OFlag, unistd::Pid};
 
 use super::{
     codec::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, TASK_ENV},
-    frame::{Frame, Kind},
-    pieces::Reader,
-    spawn,
+    frame::{Frame, Kind, Reader},
+    spawn::{self, INITIALISED, VARIABLE, name_of},
 };
 use bindings::Bindings;
 use block_notifier::BlockNotifier;
 use channel::Channel;
-use inbox::Inbox;
+use parent::end;
+use store_proxy::LastRecord;
+
+/// Turns this process into a worker if a [`ProcessPool`](crate::ProcessPool) started it as one. In any other process,
+/// it returns at once. In a worker it does not return: the process runs calls, and ends with its pool.
+///
+/// Call it in the first line of `main`, before anything that must not happen in workers:
+///
+/// ```
+/// fn main() {
+///     fleche_exec::init();
+///     // Read arguments and create pools from here on.
+/// }
+/// ```
+///
+/// In a test binary, write [`worker_test!`](crate::worker_test) instead.
+#[allow(clippy::needless_doctest_main)] // The example shows its position in `main`.
+pub fn init() {
+    INITIALISED.store(true, SeqCst);
+    if let Some((channel, pool)) = inherited_channel() {
+        work(channel, pool)
+    }
+    // Opens the program's file if only its path leads there, before the file can be replaced. Pools report failures.
+    let _ = Executable::of_program();
+}
+
+/// Returns the channel of a worker, taken from its stdin, and the pool's process; `None` if this process is not a
+/// worker.
+fn inherited_channel() -> Option<(UnixStream, Pid)> {
+    let named = env::var(VARIABLE).ok()?;
+    let (named, pool) = named.rsplit_once(':')?;
+    let pool = Pid::from_raw(pool.parse().ok()?);
+    let stdin = io::stdin();
+    if named != name_of(stdin.as_fd().try_clone_to_owned().ok()?).ok()? {
+        return None;
+    }
+    // Programs that the body starts would inherit stdin; they do not inherit this copy.
+    let channel = stdin.as_fd().try_clone_to_owned().ok()?;
+    close_inherited();
+    let nothing = fs::File::open("/dev/null").ok()?;
+    nix::unistd::dup2_stdin(nothing).ok()?;
+    Some((channel.into(), pool))
+}
+
+/// Closes the descriptors that this process inherited from the pool's process. A lock, a pipe or a connection would
+/// otherwise stay open as long as this worker lives.
+///
+/// These are all descriptors beyond stdin, stdout and stderr that lack close-on-exec. Descriptors that this process
+/// opened before `main` have the flag, as do all that Rust opens.
+fn close_inherited() {
+    let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<RawFd> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2 && is_for_others(*number)) {
+        let _ = nix::unistd::close(number);
+    }
+}
+
+/// Returns whether programs that this process starts would inherit the descriptor: see `proc_pid_fdinfo(5)`.
+fn is_for_others(number: RawFd) -> bool {
+    let flags = |info: String| {
+        let octal = info.lines().find_map(|line| line.strip_prefix("flags:").map(str::trim).map(str::to_owned))?;
+        i32::from_str_radix(&octal, 8).ok()
+    };
+    let flags = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok().and_then(flags);
+    flags.is_some_and(|flags| flags & OFlag::O_CLOEXEC.bits() == 0)
+}
 
 /// Runs calls from this channel on this thread, for the pool of the process `pool`. Never returns.
 pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
@@ -101,16 +166,6 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     }
 }
 
-/// Ends this process at once, with the programs that its bodies have started. It is called when the pool is gone, so
-/// nothing waits for results.
-fn end() -> ! {
-    if getpgrp() == Pid::this() {
-        let _ = killpg(Pid::this(), Signal::SIGKILL);
-    }
-    let _ = kill(Pid::this(), Signal::SIGKILL);
-    process::abort()
-}
-
 /// Runs tasks until no more will arrive.
 fn run(channel: &Arc<Channel>, inbox: &Inbox) {
     task_env::begin();
@@ -167,7 +222,7 @@ fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobErr
         match codec::missed(&task.part(MISSED)) {
             None => run(),
             Some(key) => {
-                let _task = last::Task::of(key);
+                let _task = LastRecord::of(key);
                 with_known_miss(key, run)
             }
         }
@@ -176,4 +231,61 @@ fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobErr
 
 fn not_here(what: &str, why: &dyn std::fmt::Display) -> JobError {
     JobError::rejected(format!("the worker cannot use the {what} of the task: {why}"))
+}
+
+/// The tasks that have arrived and have not started, in order. The thread that removes a task starts it.
+#[derive(Default)]
+struct Inbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: VecDeque<Frame>,
+    closed: bool,
+}
+
+impl Inbox {
+    fn put(&self, task: Frame) {
+        self.lock().tasks.push_back(task);
+        self.changed.notify_one();
+    }
+
+    /// Returns the next task, or `None` if there is none yet.
+    fn poll(&self) -> Option<Frame> {
+        self.lock().tasks.pop_front()
+    }
+
+    /// Waits for the next task. Returns `None` if no more tasks will arrive.
+    fn wait(&self) -> Option<Frame> {
+        let nothing_yet = |state: &mut State| state.tasks.is_empty() && !state.closed;
+        let waited = self.changed.wait_while(self.lock(), nothing_yet);
+        waited.unwrap_or_else(PoisonError::into_inner).tasks.pop_front()
+    }
+
+    /// Removes the task of this number, or all tasks (0), unless they have started. Returns the numbers of removed
+    /// tasks.
+    fn revoke(&self, asked: u64) -> Vec<u64> {
+        let mut state = self.lock();
+        let (back, rest): (VecDeque<_>, _) =
+            mem::take(&mut state.tasks).into_iter().partition(|task| asked == 0 || task.number == asked);
+        state.tasks = rest;
+        drop(state);
+        back.into_iter().map(|task| task.number).collect()
+    }
+
+    /// Notes that no more tasks will arrive.
+    fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

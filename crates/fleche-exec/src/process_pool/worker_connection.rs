@@ -1,25 +1,26 @@
-//! The three threads that a pool runs for one worker: one writes, one reads, and one waits for the worker's death.
+//! The connection to a worker process: a thread that writes, one that reads, and one that waits for the worker's death.
 
 use std::{
     collections::VecDeque,
     io::{self, BufWriter, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
+    path::PathBuf,
     process::Child,
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, TryRecvError},
+        mpsc::{self, Receiver, Sender, TryRecvError},
     },
     thread::JoinHandle,
 };
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, JobError,
+    Cache, CallKey, Error, JobError,
     claim::{CallId, Claim, Leader, Role, join_call},
     context::Binding,
     encoding,
-    spi::{PendingReplies, ReaderThreadGuard, WaiterThreadGuard},
+    spi::{PendingReplies, ReaderThreadGuard, WaiterThreadGuard, thread_spawner},
 };
 use nix::{
     errno::Errno,
@@ -29,19 +30,88 @@ use nix::{
 
 use super::{
     claim_permits::{ClaimPermits, TaskPermit},
-    codec::{self, MISSED},
-    frame::{self, Frame, Kind},
-    launch::{kill, process_of},
-    pieces::{CHUNK, Chunks, Reader},
-    request_pool,
-    scheduler::Scheduler,
-    spawn,
-    worker_handle::Message,
+    codec::{self, MISSED, Wire},
+    frame::{self, CHUNK, Chunks, Frame, Kind, Reader},
+    queued_task::Env,
+    request_pool::{RequestPool, THREAD},
+    served_stores, spawn,
+    worker_handle::{Message, WorkerHandle},
 };
+
+/// What all workers of a pool share.
+pub(super) struct PoolContext {
+    /// The working directory of the workers: the one in which the pool was created, if that is known.
+    pub(super) directory: Option<PathBuf>,
+    pub(super) wire: Wire,
+    pub(super) requests: Arc<RequestPool>,
+    /// The number of tasks that a worker may run in all.
+    pub(super) replace_after: Option<u64>,
+}
+
+/// Receives what a worker reports.
+pub(super) trait WorkerEvents: Send + Sync {
+    /// Notes that a worker runs the same program as the pool.
+    fn ready(&self, worker: u64);
+
+    /// Notes that a worker has started a task.
+    fn started(self: Arc<Self>, worker: u64, number: u64, permits: &ClaimPermits);
+
+    /// Notes that a worker's task begins to wait, for this call or for something else. Other tasks may run in its
+    /// place.
+    fn paused(self: Arc<Self>, worker: u64, call: Option<CallKey>);
+
+    /// Notes that a worker's task resumes. For a while, more workers may run than the pool's size.
+    fn resumed(&self, worker: u64);
+
+    /// Handles the end of a task. The frame holds its duration and the counters.
+    fn done(self: Arc<Self>, worker: u64, frame: &Frame, outcome: Result<Bytes, JobError>);
+
+    /// Handles the tasks that a worker returns after one task or all unstarted ones (0) were revoked.
+    fn revoked(self: Arc<Self>, worker: u64, asked: u64, numbers: &[u64]);
+
+    /// Handles the death of a worker: its started task is lost or retried, and its other tasks go to other workers.
+    fn gone(self: Arc<Self>, worker: u64, child: Child, ready: bool);
+}
+
+/// Starts a worker and the threads of its connection. The threads start first: they end by themselves if no process
+/// starts.
+pub(super) fn open(
+    id: u64,
+    env: Env,
+    context: &Arc<PoolContext>,
+    events: &Arc<dyn WorkerEvents>,
+) -> fleche_core::Result<WorkerHandle> {
+    let (channel, theirs) = spawn::channel_pair()?;
+    let (outbox, out) = mpsc::channel();
+    let (watched, to_watch) = mpsc::channel();
+    let (heard, to_hear) = mpsc::channel();
+    let owed = Arc::<PendingReplies>::default();
+    let threads = || -> io::Result<()> {
+        let (writing, watching) = (channel.try_clone()?, channel.try_clone()?);
+        thread_spawner::spawn(THREAD, move || send(&out, writing))?;
+        let death = thread_spawner::spawn(THREAD, move || watch(&to_watch, &watching))?;
+        let (context, events, answers, owed) = (context.clone(), events.clone(), outbox.clone(), owed.clone());
+        thread_spawner::spawn(THREAD, move || {
+            if let Ok(child) = to_hear.recv() {
+                listen(id, &context, events, &channel, child, death, &answers, owed);
+            }
+        })?;
+        Ok(())
+    };
+    threads().map_err(Error::io("start a thread for", "a worker process"))?;
+    let child = spawn::start(theirs, context.directory.as_deref(), env.as_deref())?;
+    let process = spawn::process_of(&child);
+    // The watching and the reading thread wait for these.
+    let _ = (watched.send(process), heard.send(child));
+    let build = Bytes::copy_from_slice(spawn::build().as_bytes());
+    let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
+    let left = context.replace_after.unwrap_or(u64::MAX);
+    Ok(WorkerHandle::new(id, process, outbox, owed, env, left))
+}
 
 /// Writes messages until the channel or the outbox is closed. Small frames are sent together, and between the pieces of
 /// large ones.
-pub(super) fn send(out: &Receiver<Message>, channel: UnixStream) {
+fn send(out: &Receiver<Message>, channel: UnixStream) {
     let mut writer = Writer { channel: BufWriter::with_capacity(1 << 16, channel), large: VecDeque::new(), streams: 0 };
     while let Ok(message) = out.recv() {
         if writer.write_all(message, out).is_err() {
@@ -79,9 +149,9 @@ impl Writer {
     fn write(&mut self, message: Message) -> io::Result<()> {
         let frame = match message {
             Message::Frame(frame) => frame,
-            Message::Task(mut frame, binding, right) => {
+            Message::Task(mut frame, binding, permit) => {
                 // If the store panics, the call is left to the worker.
-                if fleche_core::job::catch(|| take_turn(&mut frame, binding.as_ref(), &right)).is_err() {
+                if fleche_core::job::catch(|| take_turn(&mut frame, binding.as_ref(), &permit)).is_err() {
                     frame.parts[MISSED] = Bytes::new();
                 }
                 frame
@@ -101,14 +171,14 @@ impl Writer {
 /// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
 /// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
 /// queued for a long time. If the store is left alone, the task is not held up by it: it gets the permit.
-fn take_turn(task: &mut Frame, binding: Option<&Binding>, right: &TaskPermit) {
+fn take_turn(task: &mut Frame, binding: Option<&Binding>, permit: &TaskPermit) {
     let (Some(key), Some(binding)) = (codec::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
     if let Role::Leads(leader) = join_call(CallId { store: cache.calls().identity(), key }, binding.flights())
         && has_claim(cache, &key, &leader)
         && matches!(cache.contains_for_call(&key), Ok(Some(false) | None))
     {
-        right.set(leader);
+        permit.set(leader);
     } else {
         task.parts[MISSED] = Bytes::new();
     }
@@ -129,7 +199,7 @@ fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
 
 /// Waits until the worker has died. Its death need not end the channel, since a process that the worker has forked may
 /// hold it open. After the death, nothing more can be written to the channel; what was written before is still read.
-pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
+fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
     let Ok(process) = process.recv() else { return };
     // No work of this process is done on this thread.
     let _waits = WaiterThreadGuard::begin();
@@ -141,21 +211,23 @@ pub(super) fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
 
 /// Reads the worker's messages until it is gone, and never waits for the worker to read. `death` ends when the worker
 /// has died.
-pub(super) fn listen(
+#[allow(clippy::too_many_arguments)]
+fn listen(
     id: u64,
-    schedule: &Arc<Scheduler>,
+    context: &Arc<PoolContext>,
+    events: Arc<dyn WorkerEvents>,
     channel: &UnixStream,
     child: Child,
     death: JoinHandle<()>,
     answers: &Sender<Message>,
     owed: Arc<PendingReplies>,
 ) {
-    let rights = Arc::new(ClaimPermits::new(owed.clone()));
+    let permits = Arc::new(ClaimPermits::new(owed.clone()));
     let listens = ReaderThreadGuard::begin(owed);
     let mut ready = false;
-    let heard = hear(id, schedule, channel, &rights, answers, &mut ready);
+    let heard = hear(id, context, &events, channel, &permits, answers, &mut ready);
     drop(listens);
-    let process = process_of(&child);
+    let process = spawn::process_of(&child);
     if let Err(why) = heard {
         fleche_core::spi::log::error!(
             worker = process.as_raw(),
@@ -164,10 +236,10 @@ pub(super) fn listen(
     }
     // Nothing more arrives: the worker is dead, about to end, or not a worker. If a signal killed it, that is reported.
     let _ = channel.shutdown(Shutdown::Both);
-    kill(process);
+    spawn::kill(process);
     let _ = death.join();
-    rights.close();
-    schedule.gone(id, child, ready);
+    permits.close();
+    events.gone(id, child, ready);
 }
 
 /// Reads the worker's messages until the channel ends.
@@ -176,9 +248,10 @@ pub(super) fn listen(
 /// Fails if the channel holds bytes that are not a message of the worker.
 fn hear(
     id: u64,
-    schedule: &Arc<Scheduler>,
+    context: &Arc<PoolContext>,
+    events: &Arc<dyn WorkerEvents>,
     channel: &UnixStream,
-    rights: &Arc<ClaimPermits>,
+    permits: &Arc<ClaimPermits>,
     answers: &Sender<Message>,
     ready: &mut bool,
 ) -> Result<(), &'static str> {
@@ -196,32 +269,32 @@ fn hear(
         match frame.kind {
             Kind::Hello => {
                 *ready = true;
-                schedule.ready(id);
+                events.ready(id);
             }
-            Kind::Started => schedule.started(id, frame.number, rights),
-            Kind::Paused => schedule.paused(id, codec::missed(&frame.part(0))),
-            Kind::Resumed => schedule.resumed(id),
-            Kind::Done => schedule.done(id, &frame, Ok(frame.part(2))),
+            Kind::Started => events.clone().started(id, frame.number, permits),
+            Kind::Paused => events.clone().paused(id, codec::missed(&frame.part(0))),
+            Kind::Resumed => events.resumed(id),
+            Kind::Done => events.clone().done(id, &frame, Ok(frame.part(2))),
             Kind::Failed => {
                 let error = encoding::from_slice::<JobError>(&frame.part(2));
                 let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
-                schedule.done(id, &frame, Err(error));
+                events.clone().done(id, &frame, Err(error));
             }
             Kind::Revoked => {
                 let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
-                schedule.revoked(id, frame.number, &numbers);
+                events.clone().revoked(id, frame.number, &numbers);
             }
             Kind::Request => {
-                let (asked, rights, answers) = (schedule.clone(), rights.clone(), answers.clone());
-                schedule.servers.serve(Box::new(move || {
+                let (pool, permits, answers) = (context.clone(), permits.clone(), answers.clone());
+                context.requests.serve(Box::new(move || {
                     // A worker that is gone needs no answer.
-                    let _ = answers.send(Message::Frame(request_pool::answer(&asked.wire.served, &rights, &frame)));
+                    let _ = answers.send(Message::Frame(served_stores::answer(&pool.wire.served, &permits, &frame)));
                 }));
             }
             Kind::QuickRequest => {
-                let _ = answers.send(Message::Frame(request_pool::answer(&schedule.wire.served, rights, &frame)));
+                let _ = answers.send(Message::Frame(served_stores::answer(&context.wire.served, permits, &frame)));
             }
-            Kind::OneWay => request_pool::hear(&schedule.wire.served, rights, &frame),
+            Kind::OneWay => served_stores::hear(&context.wire.served, permits, &frame),
             Kind::Task | Kind::Revoke | Kind::Answer | Kind::End | Kind::Chunk => return Err(FOREIGN),
         }
     }

@@ -20,18 +20,10 @@ use super::{
     claim_permits::{ClaimPermits, TaskPermit},
     codec,
     frame::{Frame, Kind},
-    launch,
-    queued_task::{Env, Waiting},
+    queued_task::{Env, QueuedTask},
+    spawn,
 };
 use crate::budget::{Demand, Grant};
-
-/// The name of the threads of process pools.
-pub(super) const THREAD: &str = "fleche-worker";
-
-/// Returns whether the current thread belongs to a process pool.
-pub(super) fn is_own_thread() -> bool {
-    std::thread::current().name() == Some(THREAD)
-}
 
 /// The maximum number of tasks that are dispatched at once to a worker with short tasks, and their maximum total bytes.
 const CREDIT: usize = 64;
@@ -85,8 +77,8 @@ struct DispatchedTask {
     deadline: Option<Instant>,
     /// Whether the task is cancelled if the worker returns it before it starts.
     cancelled: bool,
-    recall: Revocation,
-    task: Waiting,
+    revocation: Revocation,
+    task: QueuedTask,
     _owed: PendingGuard,
 }
 
@@ -104,18 +96,18 @@ enum Revocation {
 #[derive(Default)]
 pub(super) struct ReturnedTasks {
     /// Tasks that threads wait for.
-    pub(super) recalled: Vec<Waiting>,
-    pub(super) cancelled: Vec<Waiting>,
+    pub(super) revoked: Vec<QueuedTask>,
+    pub(super) cancelled: Vec<QueuedTask>,
     /// Tasks for other workers.
-    pub(super) rest: Vec<Waiting>,
+    pub(super) rest: Vec<QueuedTask>,
 }
 
 impl ReturnedTasks {
     fn of(dispatched: impl IntoIterator<Item = DispatchedTask>) -> Self {
         let mut back = Self::default();
-        for DispatchedTask { task, cancelled, recall, .. } in dispatched {
-            let to = match recall {
-                Revocation::Asked | Revocation::Late => &mut back.recalled,
+        for DispatchedTask { task, cancelled, revocation, .. } in dispatched {
+            let to = match revocation {
+                Revocation::Asked | Revocation::Late => &mut back.revoked,
                 Revocation::No if cancelled => &mut back.cancelled,
                 Revocation::No => &mut back.rest,
             };
@@ -126,8 +118,8 @@ impl ReturnedTasks {
 }
 
 /// The tasks and resources that a lost worker leaves behind.
-pub(super) struct Left {
-    pub(super) started: Vec<Waiting>,
+pub(super) struct LostTasks {
+    pub(super) started: Vec<QueuedTask>,
     pub(super) back: ReturnedTasks,
     pub(super) grant: Grant,
 }
@@ -231,7 +223,7 @@ impl WorkerHandle {
 
     /// Returns whether this task may be dispatched although the worker is busy, behind short tasks with the same
     /// demand.
-    pub(super) fn has_room(&self, task: &Waiting) -> bool {
+    pub(super) fn has_room(&self, task: &QueuedTask) -> bool {
         let short = self.recent.is_some_and(|recent| recent < SHORT);
         let open = !self.asked && !self.ending && !self.is_paused() && self.left > 0;
         let alike = self.has(&task.wants.env) && self.demand == task.wants.demand && self.grant.gpus.is_empty();
@@ -240,7 +232,7 @@ impl WorkerHandle {
 
     /// Dispatches a task that is marked as sent. `grant` holds its resources, or is `None` if the task takes over those
     /// of the tasks before it.
-    pub(super) fn give(&mut self, number: u64, task: Waiting, grant: Option<Grant>) {
+    pub(super) fn give(&mut self, number: u64, task: QueuedTask, grant: Option<Grant>) {
         if let Some(grant) = grant {
             (self.demand, self.grant) = (task.wants.demand, grant);
         }
@@ -249,17 +241,17 @@ impl WorkerHandle {
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
         // A dead worker reads nothing. The reader thread notices its death.
-        let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.right.clone()));
+        let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.permit.clone()));
         self.bytes += size;
         self.left -= 1;
-        let recall = Revocation::default();
+        let revocation = Revocation::default();
         self.dispatched.push_back(DispatchedTask {
             number,
             size,
             started: false,
             deadline: None,
             cancelled: false,
-            recall,
+            revocation,
             task,
             _owed: self.owed.ask(),
         });
@@ -267,12 +259,12 @@ impl WorkerHandle {
     }
 
     /// Notes that a task has started. Returns its deadline, and the parts of its frame that are no longer needed.
-    pub(super) fn started(&mut self, number: u64, rights: &ClaimPermits) -> (Option<Instant>, Vec<Bytes>) {
+    pub(super) fn started(&mut self, number: u64, permits: &ClaimPermits) -> (Option<Instant>, Vec<Bytes>) {
         let Some(dispatched) = self.dispatched.iter_mut().find(|dispatched| dispatched.number == number) else {
             return (None, Vec::new());
         };
-        rights.task(
-            &dispatched.task.right,
+        permits.task(
+            &dispatched.task.permit,
             dispatched.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]),
         );
         dispatched.started = true;
@@ -285,7 +277,7 @@ impl WorkerHandle {
     }
 
     /// Notes that a task has ended. Returns the task and its deadline, or `None` if it was not here.
-    pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<(Waiting, Option<Instant>)> {
+    pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<(QueuedTask, Option<Instant>)> {
         // One long task counts at once; several short ones have to follow before tasks count as short again.
         self.recent = Some(self.recent.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
         self.remove(number).map(|dispatched| (dispatched.task, dispatched.deadline))
@@ -297,7 +289,7 @@ impl WorkerHandle {
     }
 
     /// Removes a task that has timed out, and kills the worker: nothing else ends a body.
-    pub(super) fn time_out(&mut self, number: u64) -> Option<Waiting> {
+    pub(super) fn time_out(&mut self, number: u64) -> Option<QueuedTask> {
         let dispatched = self.remove(number)?;
         self.kill();
         Some(dispatched.task)
@@ -329,19 +321,19 @@ impl WorkerHandle {
 
     /// Revokes the task of this job, for a thread that waits for it. Returns whether the task may still come back, or
     /// `None` if it is not here.
-    pub(super) fn recall(&mut self, job: JobId) -> Option<bool> {
+    pub(super) fn revoke_job(&mut self, job: JobId) -> Option<bool> {
         let dispatched = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job))?;
-        if !dispatched.started && dispatched.recall == Revocation::No {
-            dispatched.recall = Revocation::Asked;
+        if !dispatched.started && dispatched.revocation == Revocation::No {
+            dispatched.revocation = Revocation::Asked;
             let _ = self.outbox.send(Message::Frame(Frame::new(Kind::Revoke, dispatched.number, Vec::new())));
         }
-        Some(!dispatched.started && dispatched.recall == Revocation::Asked)
+        Some(!dispatched.started && dispatched.revocation == Revocation::Asked)
     }
 
     /// Notes that no thread waits any longer for the task of this job.
     pub(super) fn abandon_revocation(&mut self, job: JobId) {
         if let Some(dispatched) = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job)) {
-            dispatched.recall = Revocation::No;
+            dispatched.revocation = Revocation::No;
         }
     }
 
@@ -353,7 +345,7 @@ impl WorkerHandle {
         let back: Vec<_> = numbers.iter().filter_map(|number| self.remove(*number)).collect();
         self.left += back.len() as u64;
         if let Some(late) = self.dispatched.iter_mut().find(|dispatched| dispatched.number == asked) {
-            late.recall = Revocation::Late;
+            late.revocation = Revocation::Late;
         }
         ReturnedTasks::of(back)
     }
@@ -368,13 +360,13 @@ impl WorkerHandle {
     /// Kills the worker, with the programs that its bodies started.
     pub(super) fn kill(&mut self) {
         self.ending = true;
-        launch::kill(self.process);
+        spawn::kill(self.process);
     }
 
     /// Returns what the worker leaves behind.
-    pub(super) fn into_left(self) -> Left {
+    pub(super) fn into_lost_tasks(self) -> LostTasks {
         let (started, rest): (Vec<_>, Vec<_>) = self.dispatched.into_iter().partition(|dispatched| dispatched.started);
-        Left {
+        LostTasks {
             started: started.into_iter().map(|dispatched| dispatched.task).collect(),
             back: ReturnedTasks::of(rest),
             grant: self.grant,

@@ -1,6 +1,7 @@
 //! The scheduling of a thread pool: which task runs next, and how many threads there are.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread::JoinHandle,
@@ -12,11 +13,7 @@ use fleche_core::{
     job::blocking_hooks::{Awaited, AwaitedJob},
 };
 
-use super::{
-    pauses::BlockedThreads,
-    task_queue::{Entry, TaskQueue},
-    worker_thread,
-};
+use super::task_queue::{Entry, TaskQueue};
 use crate::budget::{Budget, Demand, Grant, ResourceTracker};
 
 /// The accepted tasks and the threads that run them. Tasks start in order, so that a task with a large demand is never
@@ -27,7 +24,11 @@ pub(super) struct Scheduler {
     changed: Condvar,
     /// The number of threads that run tasks at the same time.
     size: usize,
+    start_worker: StartWorker,
 }
+
+/// Starts the worker thread of this number.
+pub(super) type StartWorker = fn(usize, &Arc<Scheduler>) -> io::Result<JoinHandle<()>>;
 
 struct State {
     line: TaskQueue,
@@ -50,7 +51,7 @@ const KEPT: Duration = Duration::from_secs(2);
 
 impl Scheduler {
     /// Creates an empty queue for this many threads, with the whole budget free.
-    pub(super) fn new(size: usize, budget: &Budget) -> Arc<Self> {
+    pub(super) fn new(size: usize, budget: &Budget, start_worker: StartWorker) -> Arc<Self> {
         Arc::new_cyclic(|queue: &Weak<Self>| {
             let pool = queue.as_ptr().addr();
             let state = State {
@@ -63,7 +64,7 @@ impl Scheduler {
                 closed: false,
                 threads: Vec::new(),
             };
-            Self { state: Mutex::new(state), changed: Condvar::new(), size }
+            Self { state: Mutex::new(state), changed: Condvar::new(), size, start_worker }
         })
     }
 
@@ -73,7 +74,7 @@ impl Scheduler {
     }
 
     fn start_with(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let thread = worker_thread::start(state.alive, self)?;
+        let thread = (self.start_worker)(state.alive, self)?;
         state.alive += 1;
         state.threads.retain(|thread| !thread.is_finished());
         state.threads.push(thread);
@@ -319,5 +320,44 @@ impl State {
 impl crate::interrupt::Cancel for Scheduler {
     fn cancel(self: Arc<Self>) -> usize {
         self.cancel_all()
+    }
+}
+
+/// The threads of a pool that wait within a task, and what they wait for.
+struct BlockedThreads {
+    /// The number that identifies the pool.
+    pool: usize,
+    count: usize,
+    /// The waits that only tasks of the pool can end, with the numbers of their threads as keys.
+    within: BTreeMap<usize, Arc<dyn Awaited>>,
+}
+
+impl BlockedThreads {
+    /// Creates an empty set for the pool with this number.
+    fn new(pool: usize) -> Self {
+        Self { pool, count: 0, within: BTreeMap::new() }
+    }
+
+    /// Returns how many threads wait.
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn add(&mut self, lane: usize, awaited: Option<Arc<dyn Awaited>>) {
+        self.count += 1;
+        if let Some(awaited) = awaited.filter(|awaited| awaited.is_of(self.pool)) {
+            self.within.insert(lane, awaited);
+        }
+    }
+
+    fn remove(&mut self, lane: usize) {
+        self.count -= 1;
+        // The waiting thread holds another reference, so no user code is dropped under the lock.
+        self.within.remove(&lane);
+    }
+
+    /// Returns whether no waiting thread can resume before another task of the pool has ended.
+    fn are_endless(&self) -> bool {
+        self.count > 0 && self.within.len() == self.count && !self.within.values().any(|awaited| awaited.is_over())
     }
 }

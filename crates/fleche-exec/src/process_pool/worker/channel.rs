@@ -19,8 +19,7 @@ use fleche_core::{
 };
 
 use crate::process_pool::{
-    frame::{self, Frame, Kind},
-    pieces::{CHUNK, Chunks},
+    frame::{self, CHUNK, Chunks, Frame, Kind},
     served_stores::{Operation, backend, timed_out},
 };
 
@@ -36,7 +35,7 @@ pub(super) struct Channel {
     /// Counts the answers that the pool works on.
     owed: Arc<PendingReplies>,
     /// The thread that writes large results while the next bodies run, started when it is first needed.
-    behind: Mutex<Option<Behind>>,
+    behind: Mutex<Option<DelayedWrites>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +46,7 @@ struct Out {
 }
 
 #[derive(Debug)]
-struct Behind {
+struct DelayedWrites {
     results: SyncSender<Chunks<Vec<u8>>>,
     thread: JoinHandle<()>,
 }
@@ -92,7 +91,7 @@ impl Channel {
         let pieces = Chunks::new(self.number(), kind, number, parts.into());
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         if behind.is_none() {
-            *behind = Behind::start(self.clone()).ok();
+            *behind = DelayedWrites::start(self.clone()).ok();
         }
         match &*behind {
             Some(behind) => behind.results.send(pieces).map_err(|_| io::ErrorKind::BrokenPipe.into()),
@@ -120,7 +119,7 @@ impl Channel {
     /// Waits until large results are written.
     pub(super) fn finish(&self) {
         let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Behind { results, thread }) = behind {
+        if let Some(DelayedWrites { results, thread }) = behind {
             drop(results);
             let _ = thread.join();
         }
@@ -182,13 +181,13 @@ impl Channel {
     }
 }
 
-impl Behind {
+impl DelayedWrites {
     fn start(channel: Arc<Channel>) -> io::Result<Self> {
         let (results, to_write): (_, Receiver<Chunks<Vec<u8>>>) = sync_channel(0);
         let write = move || {
             for pieces in to_write {
                 if channel.send_chunks(pieces).is_err() {
-                    super::end();
+                    super::parent::end();
                 }
             }
         };

@@ -1,12 +1,13 @@
 //! Notices the death of the pool's process. The channel may stay open after it, if another process holds it open.
 
-use std::{os::fd::AsFd, thread, time::Duration};
+use std::{os::fd::AsFd, process, thread, time::Duration};
 
 use fleche_core::spi::{WaiterThreadGuard, thread_spawner};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    unistd::{Pid, getppid},
+    sys::signal::{Signal, kill, killpg},
+    unistd::{Pid, getpgrp, getppid},
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -20,7 +21,7 @@ pub(super) fn watch(pool: Pid) {
     let died = rustix::process::Pid::from_raw(pool.as_raw()).map(|pool| pidfd_open(pool, PidfdFlags::empty()));
     // Checked after opening the descriptor, which may belong to a later process with the same id.
     if getppid() != pool {
-        super::end()
+        end()
     }
     let watch = move || {
         let _waits = WaiterThreadGuard::begin();
@@ -38,7 +39,7 @@ pub(super) fn watch(pool: Pid) {
         }
         // A body may have closed the descriptor.
         if getppid() != pool {
-            super::end();
+            end();
         }
     };
     if let Err(error) = thread_spawner::spawn("fleche-parent", watch) {
@@ -47,4 +48,14 @@ pub(super) fn watch(pool: Pid) {
             "cannot start the thread that watches the pool's process; the worker ends when its channel does"
         );
     }
+}
+
+/// Ends this process at once, with the programs that its bodies have started. It is called when the pool is gone, so
+/// nothing waits for results.
+pub(super) fn end() -> ! {
+    if getpgrp() == Pid::this() {
+        let _ = killpg(Pid::this(), Signal::SIGKILL);
+    }
+    let _ = kill(Pid::this(), Signal::SIGKILL);
+    process::abort()
 }

@@ -1,6 +1,6 @@
 //! Stores of the pool's process, as workers use them: every operation is sent over the channel.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fleche_core::{
@@ -12,12 +12,11 @@ use fleche_core::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{channel::Channel, last};
+use super::channel::Channel;
 use crate::process_pool::{
     claim_permits::Granted,
     codec::SentStore,
-    frame::Kind,
-    pieces::CHUNK,
+    frame::{CHUNK, Kind},
     served_stores::{Operation, decoded, record},
 };
 
@@ -118,7 +117,7 @@ impl CallStore for ProxyCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.write(&Operation::PutRecord(*key), &record.to_bytes(key)?, last::is(key))
+        self.write(&Operation::PutRecord(*key), &record.to_bytes(key)?, is_last_record(key))
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
@@ -240,6 +239,32 @@ fn items<T>(page: Result<Vec<T>>) -> impl Iterator<Item = Result<T>> {
         Err(error) => (Vec::new(), Some(Err(error))),
     };
     items.into_iter().map(Ok).chain(error)
+}
+
+thread_local! {
+    static LAST: Cell<Option<CallKey>> = const { Cell::new(None) };
+}
+
+/// The task of a call on this thread, until this is dropped.
+pub(super) struct LastRecord(());
+
+impl LastRecord {
+    /// Notes that a task of this call begins on this thread.
+    pub(super) fn of(key: CallKey) -> Self {
+        LAST.set(Some(key));
+        Self(())
+    }
+}
+
+impl Drop for LastRecord {
+    fn drop(&mut self) {
+        LAST.set(None);
+    }
+}
+
+/// Returns whether the record of this call is the last one that this thread's task writes.
+fn is_last_record(key: &CallKey) -> bool {
+    LAST.get().is_some_and(|last| last == *key)
 }
 
 #[cfg(test)]
