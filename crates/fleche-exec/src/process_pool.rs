@@ -53,7 +53,7 @@ use scheduler::Scheduler;
 /// **Stores.** With [`fleche_core::wrap_executor`], or with bound functions, every store works. Workers open stores
 /// that any number of processes may open, and reach all others through their channel to the pool's process.
 ///
-/// **QueuedTask within tasks.** A worker whose task waits for more than 20 ms, for example for a job of a pool that the
+/// **Waiting within tasks.** A worker whose task waits for more than 20 ms, for example for a job of a pool that the
 /// worker has created, does not count against the pool's size. A stand-in, one of at most 64, runs tasks in its place
 /// and may use the cores that it asked for. Workers that wait for the same call share one stand-in; while queued tasks
 /// are still held up, another one starts each second. Stand-ins end when they have not been needed for 5 seconds.

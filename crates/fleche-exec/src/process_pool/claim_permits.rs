@@ -154,7 +154,7 @@ impl ClaimPermits {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            // The worker is gone: dropping the leader handles the call to the next waiter.
+            // The worker is gone: dropping the leader hands the call to the next waiter.
             drop(leader);
             return Granted::Taken;
         }

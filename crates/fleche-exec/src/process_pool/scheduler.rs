@@ -1,5 +1,4 @@
-//! The scheduler of a process pool: it runs the timer and dispatches tasks under a credit, so that unstarted tasks can move to other
-//! workers.
+//! The scheduler of a process pool: it carries out what the dispatch state decides, starts workers, and runs the timer.
 
 use std::{
     mem,
@@ -34,7 +33,7 @@ pub(super) struct Scheduler {
     /// Notified when a revoked task has come back, or will not.
     pub(super) revoked: Condvar,
     pub(super) context: Arc<PoolContext>,
-    /// A reference to this schedule, for jobs.
+    /// A reference to this scheduler, for jobs.
     holder: Weak<dyn CancelHook>,
 }
 
@@ -89,7 +88,7 @@ impl Scheduler {
         }
         state.note_stalled_queue();
         loop {
-            match self.give_first(&mut state, &mut ended) {
+            match self.dispatch_first(&mut state, &mut ended) {
                 Ok(true) => {}
                 // No worker is busy or ending, so no later event would try again.
                 Err(why) if !state.handles.iter().any(|handle| handle.is_busy() || handle.is_ending()) => {
@@ -111,7 +110,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// Fails with a message if no worker can be started.
-    fn give_first(self: &Arc<Self>, state: &mut Dispatch, ended: &mut EndedTasks) -> Result<bool, String> {
+    fn dispatch_first(self: &Arc<Self>, state: &mut Dispatch, ended: &mut EndedTasks) -> Result<bool, String> {
         let Some(task) = state.queue.front() else { return Ok(false) };
         if task.reply.is_cancelled() {
             ended.add(state.queue.pop_front(), &JobError::Cancelled);
@@ -129,7 +128,7 @@ impl Scheduler {
         let grant = idle.map(|_| state.free.take(demand));
         state.next += 1;
         let number = state.next;
-        state.handles[at].give(number, task, grant);
+        state.handles[at].dispatch(number, task, grant);
         Ok(true)
     }
 

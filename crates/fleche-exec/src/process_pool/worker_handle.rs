@@ -232,7 +232,7 @@ impl WorkerHandle {
 
     /// Dispatches a task that is marked as sent. `grant` holds its resources, or is `None` if the task takes over those
     /// of the tasks before it.
-    pub(super) fn give(&mut self, number: u64, task: QueuedTask, grant: Option<Grant>) {
+    pub(super) fn dispatch(&mut self, number: u64, task: QueuedTask, grant: Option<Grant>) {
         if let Some(grant) = grant {
             (self.demand, self.grant) = (task.wants.demand, grant);
         }
