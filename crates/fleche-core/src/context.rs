@@ -7,14 +7,12 @@ mod unused_guard;
 mod assigned;
 mod binding;
 mod default;
-mod hot;
 mod missed;
 
 pub use assigned::{assigned_gpus, with_assigned_gpus};
 pub(crate) use binding::Moves;
 pub(crate) use default::default_changed;
 pub use future::{FutureExt, InCache};
-pub(crate) use hot::hot_tier;
 pub(crate) use missed::is_known_miss;
 pub use missed::with_known_miss;
 pub use stack::*;

@@ -6,30 +6,25 @@ mod run_nested;
 
 mod ext;
 mod forward;
-mod in_flight;
-mod map;
 mod registry;
 mod resources;
 mod task;
-mod with;
 mod work;
 mod wrapped;
 
-pub use ext::{ExecutorExt, SubmittedResult};
+pub use ext::{ExecutorExt, Map, SubmittedResult, With};
 pub use isolate_process::{Isolate, Isolator, isolate_in_process};
-pub use map::Map;
 pub use registry::{ExecutorInfo, executors};
 pub use remote::{PortableCall, Reply};
 pub use resources::Resources;
 pub use run_nested::run_nested;
-pub use task::Task;
-pub use with::With;
+pub use task::{SubmitError, Task};
 pub use wrapped::{Wrapped, wrap_executor};
 
 use std::{any::Any, fmt::Debug, sync::Arc};
 
 pub use crate::context::{assigned_gpus, with_assigned_gpus};
-use crate::{error::Result, job::JobError, store::Reach};
+use crate::{error::Result, store::Reach};
 
 /// Runs tasks: in a pool, on a cluster, or on the submitting thread. Users call the methods of [`ExecutorExt`].
 pub trait Executor: Debug + Send + Sync {
@@ -49,16 +44,6 @@ pub trait Executor: Debug + Send + Sync {
 
     /// Returns where the executor's workers are: [`Reach::Process`], or beyond.
     fn reach(&self) -> Reach;
-}
-
-/// A task that was not accepted.
-#[derive(Debug, thiserror::Error)]
-#[error("{why}")]
-pub struct SubmitError {
-    /// The task.
-    pub task: Task,
-    /// The reason.
-    pub why: JobError,
 }
 
 /// Describes how to create an executor in another process. The rules of

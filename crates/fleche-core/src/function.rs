@@ -200,13 +200,6 @@ impl Function {
         &self.id.name
     }
 
-    /// Returns whether its calls may be recorded. They may not if another function has the same name, because the results
-    /// of one would be served to the other. This is checked once; the warning names both functions.
-    pub(crate) fn has_its_name_alone(&self) -> bool {
-        !*self.state.name_is_shared.get_or_init(|| registry::warn_if_shared(self))
-            && !self.state.name_is_lost.load(Relaxed)
-    }
-
     /// Called when another instance with the same name appears: from now on, neither is recorded or looked up.
     fn lose_its_name(&self) {
         self.state.name_is_lost.store(true, Relaxed);

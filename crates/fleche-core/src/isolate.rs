@@ -2,8 +2,6 @@
 
 mod private_directory;
 
-mod leftovers;
-
 use std::{fmt, io, path::Path, sync::OnceLock, thread};
 
 use crate::{

@@ -13,7 +13,6 @@ pub use panic::catch;
 pub(crate) use panic::panicked;
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
     marker::PhantomData,
@@ -27,26 +26,13 @@ use bytes::Bytes;
 
 use blocking_hooks::{JobId, QueueSlot, SlotCell};
 use state::Shared;
-
-/// The type-erased result of a call, as it is passed between threads.
-pub type Payload = Box<dyn Any + Send>;
+pub use state::{CancelHook, Payload};
 
 /// Converts a payload to the requested type.
 pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 
 /// Decodes bytes to the requested type.
 pub type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
-
-/// The owner of calls that have not started: an executor, which is notified when their jobs are cancelled.
-pub trait CancelHook: Send + Sync {
-    /// Revokes the call of this job, which has been dispatched, so that it does not start. Returns whether it was
-    /// revoked: then it is held until [`cancelled`](Self::cancelled) is called. May block, but only for a short time.
-    fn recall(&self, job: JobId) -> bool;
-
-    /// Called when the job was cancelled. The call then runs only if other jobs wait for it; tasks that are queued behind
-    /// it may start. Not called for jobs whose calls have started.
-    fn cancelled(self: Arc<Self>, job: JobId);
-}
 
 /// A payload from another process: the encoded result.
 struct EncodedPayload(Bytes);

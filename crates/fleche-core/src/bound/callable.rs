@@ -4,7 +4,6 @@ use std::any::TypeId;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Bound;
 use crate::{
     context::Binding,
     encoding::{self, DecodeError},
@@ -12,7 +11,7 @@ use crate::{
     function::{self, Function},
 };
 
-/// A callable that takes the arguments in the tuple `Args`: any `Fn` with as many parameters, or a [`Bound`] one.
+/// A callable that takes the arguments in the tuple `Args`: any `Fn` with as many parameters, or a [`Bound`](super::Bound) one.
 ///
 /// Pass the function itself: a function pointer or a reference does not identify the function.
 #[diagnostic::on_unimplemented(
@@ -39,27 +38,6 @@ pub trait Callable<Args>: Send + 'static {
     #[doc(hidden)]
     fn function(&self) -> Option<&'static Function> {
         function::by_type(TypeId::of::<Self>())
-    }
-}
-
-impl<F, Args> Callable<Args> for Bound<F>
-where
-    F: Callable<Args>,
-{
-    type Output = F::Output;
-    type Inner = F::Inner;
-
-    fn call(&self, arguments: Args) -> Self::Output {
-        Bound::call(self, arguments)
-    }
-
-    fn binding(&self) -> Option<&Binding> {
-        // The binding of the inner function is entered last, so it is active when the function runs.
-        self.function.binding().or(Some(&self.binding))
-    }
-
-    fn function(&self) -> Option<&'static Function> {
-        self.known.or_else(|| self.function.function())
     }
 }
 

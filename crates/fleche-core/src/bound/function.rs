@@ -70,3 +70,24 @@ impl<F> fmt::Debug for Bound<F> {
         f.debug_struct("Bound").field("function", &function).field("binding", &self.binding).finish_non_exhaustive()
     }
 }
+
+impl<F, Args> Callable<Args> for Bound<F>
+where
+    F: Callable<Args>,
+{
+    type Output = F::Output;
+    type Inner = F::Inner;
+
+    fn call(&self, arguments: Args) -> Self::Output {
+        Bound::call(self, arguments)
+    }
+
+    fn binding(&self) -> Option<&Binding> {
+        // The binding of the inner function is entered last, so it is active when the function runs.
+        self.function.binding().or(Some(&self.binding))
+    }
+
+    fn function(&self) -> Option<&'static Function> {
+        self.known.or_else(|| self.function.function())
+    }
+}

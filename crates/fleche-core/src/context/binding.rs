@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,7 +10,6 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::stack::{Entry, Guard, active, bound, enter, flights, is_rerun, metadata};
 use crate::metadata::Kinds;
 use crate::{
     cache::{Cache, WeakCache},
@@ -38,7 +36,7 @@ pub(super) struct Rest {
     /// The in-flight calls whose bodies presumably wait for the bound work.
     pub(super) flights: Flights,
     /// The `in_cache` call that the binding comes from, if any.
-    carried: Option<Moves>,
+    pub(super) carried: Option<Moves>,
 }
 
 /// A count of `in_cache` calls so far, which orders memoized calls and `in_cache` calls in time.
@@ -54,49 +52,12 @@ impl Moves {
     }
 
     /// Counts another `in_cache` call and returns its number.
-    fn one_more() -> Self {
+    pub(super) fn one_more() -> Self {
         Self(MOVES.fetch_add(1, Relaxed) + 1)
     }
 }
 
 impl Binding {
-    /// Captures what is active on this thread.
-    pub fn current() -> Self {
-        Self::with_cache(Cache::clone(&active()))
-    }
-
-    /// Captures what is active on this thread, with this cache instead of the active one.
-    pub(crate) fn with_cache(cache: Cache) -> Self {
-        let (kinds, tags) = metadata();
-        let carried = bound().and_then(|binding| binding.rest.carried);
-        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights: flights(), carried }) }
-    }
-
-    /// Captures what is active on this thread, with this cache, for a future that is put into it.
-    pub(crate) fn carrying(cache: Cache) -> Self {
-        let (kinds, tags) = metadata();
-        let flights = union(&[flights(), cache.flights().clone()]);
-        let carried = Some(Moves::one_more());
-        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights, carried }) }
-    }
-
-    /// Returns the binding for a call that is first polled here: if the call was put into a cache since `called`, alone
-    /// or within another future, that cache replaces the bound one.
-    pub(crate) fn carried_since(self, called: Moves) -> Self {
-        let Some(carrying) = bound().filter(|binding| binding.rest.carried.is_some_and(|carried| carried > called))
-        else {
-            return self;
-        };
-        let Rest { tags, rerun, flights, .. } = &*self.rest;
-        let rest = Rest {
-            tags: tags.clone(),
-            rerun: *rerun,
-            flights: union(&[flights.clone(), carrying.rest.flights.clone()]),
-            carried: carrying.rest.carried,
-        };
-        Self { cache: carrying.cache.clone(), kinds: self.kinds, rest: Arc::new(rest) }
-    }
-
     /// Returns the bound cache.
     pub fn cache(&self) -> &Cache {
         &self.cache
@@ -124,16 +85,10 @@ impl Binding {
     pub(crate) fn metadata(&self) -> (Kinds, BTreeMap<String, String>) {
         (self.kinds.clone(), self.rest.tags.clone())
     }
-
-    /// Makes this binding active on this thread until the guard is dropped, instead of everything that was active
-    /// before.
-    pub fn enter(&self) -> Guard {
-        enter(Entry::Bound(Rc::new(self.clone()), Rc::new(self.cache.clone())))
-    }
 }
 
 /// Returns all of these in-flight calls, each once.
-fn union(all: &[Flights]) -> Flights {
+pub(super) fn union(all: &[Flights]) -> Flights {
     let mut union: Vec<Arc<Flight>> = Vec::new();
     for flight in all.iter().flat_map(|flights| flights.iter()) {
         if !union.iter().any(|known| Arc::ptr_eq(known, flight)) {

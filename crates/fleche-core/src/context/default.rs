@@ -17,7 +17,6 @@ use crate::{
     cache::Cache,
     claim::Flights,
     config::{self, Fallback},
-    context,
     runtime::fork,
 };
 
@@ -63,42 +62,11 @@ pub(crate) fn default_changed() {
     GENERATION.fetch_add(1, Release);
 }
 
-impl Cache {
-    /// Runs the closure with this cache active on this thread and, during that time, on **every** thread of the process
-    /// that has entered none, instead of any default. For pools whose threads fleche does not control, such as rayon's:
-    ///
-    /// ```
-    /// # use fleche_core::{Cache, fleche};
-    /// # use fleche_store_memory::{MemoryCalls, MemoryValues};
-    /// use rayon::prelude::*;
-    ///
-    /// #[fleche]
-    /// fn square(x: u64) -> u64 { x * x }
-    ///
-    /// # let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
-    /// let sum: u64 = cache.install(|| (0..100_u64).into_par_iter().map(square).sum());
-    /// # assert_eq!(sum, 328_350);
-    /// assert_eq!(cache.stats().computed, 100);
-    /// ```
-    ///
-    /// **Nested and overlapping.** If several caches are installed at once, nested or on different threads, then
-    /// threads that have entered none use the one installed last. When it ends, in whatever order, they use the last of
-    /// those that are still installed. A thread that calls `install` uses its own cache throughout. Calls that other
-    /// threads began before the closure ended keep their cache until they end. To run two studies with two caches at
-    /// once, use `scope`, bound functions or [`wrap_executor`](crate::wrap_executor), which affect no other thread.
-    ///
-    /// Tags and kinds of metadata stay on their thread. Carry them with [`Bound`](crate::Bound).
-    pub fn install<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _installed = (!fork::is_child()).then(|| Installed::new(self.clone().within(context::flights())));
-        self.scope(run)
-    }
-}
-
 /// A cache that is installed until this is dropped.
-struct Installed(u64);
+pub(super) struct Installed(u64);
 
 impl Installed {
-    fn new(cache: Cache) -> Self {
+    pub(super) fn new(cache: Cache) -> Self {
         INSTALLED_WITHIN.fetch_add(usize::from(!cache.flights().is_empty()), Relaxed);
         // The generation serves as a unique id.
         let id = GENERATION.fetch_add(1, Relaxed);

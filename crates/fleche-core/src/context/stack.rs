@@ -9,9 +9,13 @@ use std::{
 };
 
 use super::unused_guard::Watch;
-use super::{Binding, default, hot, unused_guard};
+use super::{
+    binding::{Binding, Moves, Rest, union},
+    default::{self, Installed},
+    unused_guard,
+};
 use crate::{
-    cache::{Cache, thread_ends},
+    cache::{Cache, FIRST_ID, thread_ends},
     call::CallKey,
     claim::{Flight, Flights, with_enclosing},
     metadata::{Kinds, MetadataKind, Runtime},
@@ -57,7 +61,7 @@ pub(super) fn enter(entry: Entry) -> Guard {
     }
     // Entering fails only on a thread that is ending; see `with_entered`.
     let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((id, entry)));
-    hot::changed();
+    changed();
     Guard { id, cache, watch: None, stays_on_its_thread: PhantomData }
 }
 
@@ -69,7 +73,7 @@ impl Drop for Guard {
             let at = entered.iter().rposition(|(id, _)| *id == self.id)?;
             Some(entered.remove(at))
         });
-        hot::changed();
+        changed();
         drop(ended);
         if let Some(watch) = self.watch.take() {
             watch.end();
@@ -297,4 +301,129 @@ impl MetadataScope {
     pub fn enter(self) -> Guard {
         enter(Entry::Kinds(self.0))
     }
+}
+
+impl Cache {
+    /// Runs the closure with this cache active on this thread and, during that time, on **every** thread of the process
+    /// that has entered none, instead of any default. For pools whose threads fleche does not control, such as rayon's:
+    ///
+    /// ```
+    /// # use fleche_core::{Cache, fleche};
+    /// # use fleche_store_memory::{MemoryCalls, MemoryValues};
+    /// use rayon::prelude::*;
+    ///
+    /// #[fleche]
+    /// fn square(x: u64) -> u64 { x * x }
+    ///
+    /// # let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    /// let sum: u64 = cache.install(|| (0..100_u64).into_par_iter().map(square).sum());
+    /// # assert_eq!(sum, 328_350);
+    /// assert_eq!(cache.stats().computed, 100);
+    /// ```
+    ///
+    /// **Nested and overlapping.** If several caches are installed at once, nested or on different threads, then
+    /// threads that have entered none use the one installed last. When it ends, in whatever order, they use the last of
+    /// those that are still installed. A thread that calls `install` uses its own cache throughout. Calls that other
+    /// threads began before the closure ended keep their cache until they end. To run two studies with two caches at
+    /// once, use `scope`, bound functions or [`wrap_executor`](crate::wrap_executor), which affect no other thread.
+    ///
+    /// Tags and kinds of metadata stay on their thread. Carry them with [`Bound`](crate::Bound).
+    pub fn install<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _installed = (!fork::is_child()).then(|| Installed::new(self.clone().within(flights())));
+        self.scope(run)
+    }
+}
+
+impl Binding {
+    /// Captures what is active on this thread.
+    pub fn current() -> Self {
+        Self::with_cache(Cache::clone(&active()))
+    }
+
+    /// Captures what is active on this thread, with this cache instead of the active one.
+    pub(crate) fn with_cache(cache: Cache) -> Self {
+        let (kinds, tags) = metadata();
+        let carried = bound().and_then(|binding| binding.rest.carried);
+        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights: flights(), carried }) }
+    }
+
+    /// Captures what is active on this thread, with this cache, for a future that is put into it.
+    pub(crate) fn carrying(cache: Cache) -> Self {
+        let (kinds, tags) = metadata();
+        let flights = union(&[flights(), cache.flights().clone()]);
+        let carried = Some(Moves::one_more());
+        Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights, carried }) }
+    }
+
+    /// Returns the binding for a call that is first polled here: if the call was put into a cache since `called`, alone
+    /// or within another future, that cache replaces the bound one.
+    pub(crate) fn carried_since(self, called: Moves) -> Self {
+        let Some(carrying) = bound().filter(|binding| binding.rest.carried.is_some_and(|carried| carried > called))
+        else {
+            return self;
+        };
+        let Rest { tags, rerun, flights, .. } = &*self.rest;
+        let rest = Rest {
+            tags: tags.clone(),
+            rerun: *rerun,
+            flights: union(&[flights.clone(), carrying.rest.flights.clone()]),
+            carried: carrying.rest.carried,
+        };
+        Self { cache: carrying.cache.clone(), kinds: self.kinds, rest: Arc::new(rest) }
+    }
+
+    /// Makes this binding active on this thread until the guard is dropped, instead of everything that was active
+    /// before.
+    pub fn enter(&self) -> Guard {
+        enter(Entry::Bound(Rc::new(self.clone()), Rc::new(self.cache.clone())))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    /// The id of the tier; ids below [`FIRST_ID`] mean that there is none.
+    tier: u64,
+    /// The generation of the default cache for which this is valid, or [`ANY`].
+    default: u64,
+}
+
+/// The id that means that the tier has not been determined.
+const UNKNOWN: u64 = 0;
+/// The id that means that there is no tier.
+const NONE: u64 = 1;
+/// The generation that means any: an entered cache hides the default cache, so its generation does not matter.
+const ANY: u64 = u64::MAX;
+
+thread_local! {
+    static KNOWN: Cell<Known> = const { Cell::new(Known { tier: UNKNOWN, default: ANY }) };
+}
+
+/// Returns the id of the hot tier that may answer a call, or `None` if it is off or calls are rerun.
+#[inline]
+pub(crate) fn hot_tier() -> Option<u64> {
+    let known = KNOWN.get();
+    let is_current = known.default == ANY || known.default == default::generation();
+    let tier = if is_current && known.tier != UNKNOWN { known.tier } else { find() };
+    (tier >= FIRST_ID).then_some(tier)
+}
+
+#[cold]
+fn find() -> u64 {
+    // What is remembered here must not survive a fork.
+    fork::watch_and(forked);
+    let generation = default::generation();
+    let (cache, is_default) = active_and_origin();
+    let tier = cache.hot().id().filter(|_| !is_rerun()).unwrap_or(NONE);
+    KNOWN.set(Known { tier, default: if is_default { generation } else { ANY } });
+    tier
+}
+
+/// Disables the tier in a forked child, on its only thread, so that nothing kept by the parent is served.
+fn forked() {
+    KNOWN.set(Known { tier: NONE, default: ANY });
+}
+
+/// Forgets the tier because something was entered or left.
+fn changed() {
+    KNOWN.set(Known { tier: UNKNOWN, default: ANY });
 }

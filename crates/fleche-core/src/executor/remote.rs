@@ -7,7 +7,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::in_flight::CoalescedTasks;
+use super::{
+    Task,
+    task::{CoalescedTasks, SubmitError},
+    work::{Answered, RemoteParts},
+};
 use crate::{
     argument::KnownFile,
     bound::FunctionRef,
@@ -36,6 +40,26 @@ impl PortableCall {
     /// Returns the encoded arguments in order.
     pub fn into_arguments(self) -> Vec<Bytes> {
         Arguments::into_parts(self.arguments)
+    }
+}
+
+impl Task {
+    /// Splits the task into the call, for another process of this binary to run, and the reply, which completes the
+    /// job.
+    ///
+    /// # Errors
+    /// Returns the task with the reason if its function or result cannot leave the process, or if its arguments cannot
+    /// be encoded.
+    #[allow(clippy::result_large_err)] // The task would be moved anyway.
+    pub fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {
+        let Self { work, binding, asked, followers } = self;
+        let missed = if asked == Some(Answered::Missing) { work.key() } else { None };
+        match work.into_inner().into_remote(binding.as_ref()) {
+            Ok(RemoteParts { function, arguments, files, promise }) => {
+                Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
+            }
+            Err((work, why)) => Err(Self { asked, followers, ..Self::of_work(work, binding) }.refuse(why)),
+        }
     }
 }
 

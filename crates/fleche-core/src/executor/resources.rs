@@ -8,8 +8,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{SubmitError, Task};
-
 /// The resources that calls request from their executor, for [`with`](super::ExecutorExt::with). What is not set is
 /// left to the executor.
 ///
@@ -132,22 +130,5 @@ impl Resources {
             ("env", !self.env.is_empty()),
         ];
         fields.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).chain(self.options.keys().map(String::as_str))
-    }
-
-    /// Returns the task if no other resources than those in `known` are set. For executors.
-    ///
-    /// # Errors
-    /// Returns the task, refused with the names of the resources that `executor` does not support.
-    pub fn known_to(&self, task: Task, executor: &str, known: &[&str]) -> Result<Task, SubmitError> {
-        let unknown: Vec<_> =
-            self.names().filter(|name| !known.contains(name)).map(|name| format!("`{name}`")).collect();
-        if unknown.is_empty() {
-            return Ok(task);
-        }
-        let known = if known.is_empty() { "no options".to_owned() } else { known.join(", ") };
-        Err(task.refuse(format!(
-            "{executor} does not support {}; it supports {known}. Omit that, or use an executor that supports it",
-            unknown.join(", ")
-        )))
     }
 }

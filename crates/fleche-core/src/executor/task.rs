@@ -1,16 +1,19 @@
 //! `Task`: a call to be run by a worker.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    PortableCall, Reply, Resources, SubmitError,
-    in_flight::{CoalescedTasks, Flight},
-    work::{Answered, CallWork, ClosureWork, FunctionWork, RemoteParts, Work},
+    Resources,
+    work::{Answered, CallWork, ClosureWork, FunctionWork, Work},
 };
 use crate::{
     bound::{self, ArgsTuple, BoundCall, Callable},
+    call::CallKey,
     context::Binding,
     job::{
         self, Job, JobError, Promise,
@@ -25,12 +28,12 @@ use crate::{
 /// A call to be run by a worker, with the job that its result completes. Dropping a task that has not run fails the
 /// job.
 pub struct Task {
-    work: Contained<Box<dyn Work>>,
-    binding: Option<Binding>,
+    pub(super) work: Contained<Box<dyn Work>>,
+    pub(super) binding: Option<Binding>,
     /// The outcome of checking the bound cache for a hit; `None` if it was not checked.
-    asked: Option<Answered>,
+    pub(super) asked: Option<Answered>,
     /// The tasks of the same call that are completed with this one.
-    followers: Option<Arc<CoalescedTasks>>,
+    pub(super) followers: Option<Arc<CoalescedTasks>>,
 }
 
 impl Task {
@@ -61,7 +64,7 @@ impl Task {
         (Self::of_work(Box::new(ClosureWork { run, promise }), None), job)
     }
 
-    fn of_work(work: Box<dyn Work>, binding: Option<Binding>) -> Self {
+    pub(super) fn of_work(work: Box<dyn Work>, binding: Option<Binding>) -> Self {
         Self { work: Contained::new(work), binding, asked: None, followers: None }
     }
 
@@ -145,24 +148,6 @@ impl Task {
         self.followers.as_ref().is_some_and(|own| Arc::ptr_eq(own, followers))
     }
 
-    /// Splits the task into the call, for another process of this binary to run, and the reply, which completes the
-    /// job.
-    ///
-    /// # Errors
-    /// Returns the task with the reason if its function or result cannot leave the process, or if its arguments cannot
-    /// be encoded.
-    #[allow(clippy::result_large_err)] // The task would be moved anyway.
-    pub fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {
-        let Self { work, binding, asked, followers } = self;
-        let missed = if asked == Some(Answered::Missing) { work.key() } else { None };
-        match work.into_inner().into_remote(binding.as_ref()) {
-            Ok(RemoteParts { function, arguments, files, promise }) => {
-                Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
-            }
-            Err((work, why)) => Err(Self { asked, followers, ..Self::of_work(work, binding) }.refuse(why)),
-        }
-    }
-
     /// Fails the job and those of its followers.
     pub fn fail(self, error: JobError) {
         for follower in self.followers.map(|followers| followers.land()).unwrap_or_default() {
@@ -222,6 +207,133 @@ impl Task {
     /// Returns the function's name.
     pub fn name(&self) -> &str {
         self.work.name()
+    }
+}
+
+impl Resources {
+    /// Returns the task if no other resources than those in `known` are set. For executors.
+    ///
+    /// # Errors
+    /// Returns the task, refused with the names of the resources that `executor` does not support.
+    pub fn known_to(&self, task: Task, executor: &str, known: &[&str]) -> Result<Task, SubmitError> {
+        let unknown: Vec<_> =
+            self.names().filter(|name| !known.contains(name)).map(|name| format!("`{name}`")).collect();
+        if unknown.is_empty() {
+            return Ok(task);
+        }
+        let known = if known.is_empty() { "no options".to_owned() } else { known.join(", ") };
+        Err(task.refuse(format!(
+            "{executor} does not support {}; it supports {known}. Omit that, or use an executor that supports it",
+            unknown.join(", ")
+        )))
+    }
+}
+
+/// A task that was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct SubmitError {
+    /// The task.
+    pub task: Task,
+    /// The reason.
+    pub why: JobError,
+}
+
+/// A call in one cache with the requested resources. Calls with different requests are not coalesced, since their
+/// outcome may differ.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Flight {
+    /// The address of the cache's call store.
+    pub(super) cache: usize,
+    pub(super) key: CallKey,
+    /// The requested resources, or `None`.
+    pub(super) asks: Option<Resources>,
+}
+
+/// The tasks that are completed together with a leading task of the same call.
+#[derive(Default)]
+pub(super) struct CoalescedTasks {
+    state: Mutex<State>,
+    /// Where a pool keeps the leading task.
+    mark: Arc<SlotCell>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The followers. Those of an abandoned call stay here, so they are not dropped while a lock is held.
+    tasks: Vec<Task>,
+    /// Whether the call has ended or was abandoned, so that no task can join.
+    closed: bool,
+    /// Called when the job of a follower is done.
+    tell: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl CoalescedTasks {
+    /// Creates an empty list.
+    pub(super) fn none() -> Arc<Self> {
+        Arc::default()
+    }
+
+    #[allow(clippy::result_large_err)] // The task would be moved anyway.
+    pub(super) fn join(&self, task: Task) -> Result<(), Task> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(task);
+        }
+        task.be_sought_by(&self.mark);
+        if let Some(tell) = &state.tell {
+            task.watch(tell);
+        }
+        state.tasks.push(task);
+        Ok(())
+    }
+
+    /// Closes the list because the call has ended, and returns the followers.
+    pub(super) fn land(&self) -> Vec<Task> {
+        let mut state = self.lock();
+        state.closed = true;
+        mem::take(&mut state.tasks)
+    }
+
+    /// Closes the list if it is empty. Returns whether it is.
+    pub(super) fn land_if_none(&self) -> bool {
+        let mut state = self.lock();
+        state.closed |= state.tasks.is_empty();
+        state.tasks.is_empty()
+    }
+
+    /// Returns whether the list is closed or all followers are cancelled. In the second case, closes it. Called when
+    /// the leading task's own job was cancelled.
+    pub(super) fn are_gone(&self) -> bool {
+        let mut state = self.lock();
+        state.closed |= state.tasks.iter().all(Task::is_cancelled);
+        state.closed
+    }
+
+    /// Returns whether one of the followers completes this job.
+    pub(super) fn complete(&self, job: JobId) -> bool {
+        self.lock().tasks.iter().any(|task| task.completes(job))
+    }
+
+    /// Does what [`Task::watch`] does, for all followers.
+    pub(super) fn watch(&self, tell: &Arc<dyn Fn() + Send + Sync>) {
+        let mut state = self.lock();
+        state.tasks.iter().for_each(|task| task.watch(tell));
+        state.tell = Some(tell.clone());
+    }
+
+    pub(super) fn mark(&self) -> &SlotCell {
+        &self.mark
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for CoalescedTasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Followers").finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,14 @@
 //! `wrap_executor`: binds what is submitted and answers hits without the executor.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
-use super::{Executor, ExecutorConfig, Resources, SubmitError, Task, in_flight::InFlight};
+use super::{
+    Executor, ExecutorConfig, Resources, SubmitError, Task,
+    task::{CoalescedTasks, Flight},
+};
 use crate::{context::Binding, store::Reach};
 
 /// An executor wrapper that answers hits itself; see [`wrap_executor`].
@@ -71,5 +77,45 @@ impl<E: Executor> Executor for Wrapped<E> {
 
     fn reach(&self) -> Reach {
         self.executor.reach()
+    }
+}
+
+/// The calls in flight through one executor. Held weakly, because a task that is gone leads none.
+#[derive(Debug, Default)]
+struct InFlight(Mutex<Leaders>);
+
+#[derive(Debug, Default)]
+struct Leaders {
+    leaders: HashMap<Flight, Weak<CoalescedTasks>>,
+    /// The table's size above which ended calls are removed.
+    limit: usize,
+}
+
+impl InFlight {
+    /// Adds the task to the followers of a task with the same call and resources, if there is one. Otherwise returns
+    /// the task, to be submitted; later tasks may follow it.
+    fn join_call(&self, mut task: Task, asks: Option<&Resources>) -> Option<Task> {
+        let Some(flight) = task.flight(asks) else { return Some(task) };
+        // Dropped after the lock is released, because this may be the last reference to the followers.
+        let leader;
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leader = table.leaders.get(&flight).and_then(Weak::upgrade);
+        if let Some(leader) = &leader {
+            // In an executor that wraps itself, a task must not follow itself.
+            if task.leads(leader) {
+                return Some(task);
+            }
+            match leader.join(task) {
+                Ok(()) => return None,
+                Err(back) => task = back,
+            }
+        }
+        if table.leaders.len() >= table.limit {
+            table.leaders.retain(|_, leader| leader.strong_count() > 0);
+            table.limit = 64 + 2 * table.leaders.len();
+        }
+        // A task leads the same followers in each layer of nested wrappers.
+        table.leaders.insert(flight, Arc::downgrade(task.lead()));
+        Some(task)
     }
 }

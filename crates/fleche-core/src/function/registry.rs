@@ -4,7 +4,7 @@ use std::{
     any::TypeId,
     borrow::Cow,
     collections::HashMap,
-    sync::{LazyLock, OnceLock, PoisonError, RwLock},
+    sync::{LazyLock, OnceLock, PoisonError, RwLock, atomic::Ordering::Relaxed},
 };
 
 use super::{Definition, Function, Load, Portable, near::unknown};
@@ -98,8 +98,16 @@ pub fn instance(
     })
 }
 
+impl Function {
+    /// Returns whether its calls may be recorded. They may not if another function has the same name, because the results
+    /// of one would be served to the other. This is checked once; the warning names both functions.
+    pub(crate) fn has_its_name_alone(&self) -> bool {
+        !*self.state.name_is_shared.get_or_init(|| warn_if_shared(self)) && !self.state.name_is_lost.load(Relaxed)
+    }
+}
+
 /// Returns whether two functions have the name of this one, and logs a warning with both positions if they do.
-pub(super) fn warn_if_shared(function: &Function) -> bool {
+fn warn_if_shared(function: &Function) -> bool {
     let definitions = BY_NAME.get(function.definition.name).map_or(&[][..], Vec::as_slice);
     if let [(first_file, first_line, _), (second_file, second_line, _), ..] =
         definitions.iter().map(|definition| definition.position).collect::<Vec<_>>()[..]

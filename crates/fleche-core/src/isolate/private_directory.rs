@@ -1,19 +1,23 @@
 //! `PrivateDirectory`: the temporary working directory of one isolated call.
 
 use std::{
+    collections::BTreeSet,
     env, fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use super::leftovers;
 use crate::{
     config::SearchRootOverride,
     error::Error,
-    runtime::{fork, process_id},
+    runtime::{
+        fork,
+        process_id::{self, Owner},
+    },
 };
 
 /// The prefix of the names of these directories, before the unique name with the process id.
-pub(super) const PREFIX: &str = "fleche-";
+const PREFIX: &str = "fleche-";
 /// The additional prefix of a directory that is kept, which is never swept.
 const KEPT: &str = "kept-";
 
@@ -38,7 +42,7 @@ impl PrivateDirectory {
     }
 
     fn create_in(base: &Path) -> Result<Self, Error> {
-        leftovers::sweep_once(base);
+        sweep_once(base);
         let path = base.join(format!("{PREFIX}{}", process_id::mark()));
         create_for_me_alone(&path).map_err(Error::io("create the directory", &path))?;
         let path = path.canonicalize().unwrap_or(path);
@@ -102,4 +106,58 @@ fn create_for_me_alone(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn create_for_me_alone(path: &Path) -> io::Result<()> {
     fs::create_dir(path)
+}
+
+/// Removes what killed processes left in this directory, once per process.
+///
+/// Only directories whose process has certainly ended are removed: a call may run for weeks without touching its
+/// directory, so its age means nothing. Directories of other hosts are left to processes there.
+fn sweep_once(base: &Path) {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    // Another thread of the parent may have held the lock when this process was forked.
+    if fork::is_child() {
+        return;
+    }
+    if SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(base.to_owned()) {
+        sweep(base);
+    }
+}
+
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_directory && entry.file_name().to_str().is_some_and(is_left_over) {
+            // Another process may be removing it, or this user may not be allowed to.
+            let removed = fs::remove_dir_all(entry.path());
+            tracing::debug!(directory = %entry.path().display(), ?removed, "removed what a killed process left");
+        }
+    }
+}
+
+fn is_left_over(name: &str) -> bool {
+    let owner = name.strip_prefix(PREFIX).and_then(Owner::of);
+    owner.and_then(|owner| owner.lives()) == Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::process_id::{mark, this_run};
+
+    #[test]
+    fn only_directories_of_ended_processes_are_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let mine = mark();
+        let gone = mine.replace(&format!("{:016x}", this_run()), "0123456789abcdef");
+        let far = format!("elsewhere-1-{:016x}-1", this_run());
+        let names = [&mine, &gone, &far].map(|mark| format!("{PREFIX}{mark}"));
+        let kept = format!("kept-{PREFIX}{gone}");
+        for name in names.iter().chain([&kept]) {
+            fs::create_dir_all(base.path().join(name).join("sub")).unwrap();
+        }
+        sweep(base.path());
+        let [mine, gone, far] = names.map(|name| base.path().join(name).exists());
+        assert_eq!((mine, gone, far, base.path().join(kept).exists()), (true, false, true, true));
+    }
 }

@@ -1,14 +1,29 @@
 //! The state that a job and its completer share, and its waiters.
 
 use std::{
+    any::Any,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     task::Waker,
     time::Duration,
 };
 
 use super::blocking_hooks::{self, Awaited, AwaitedJob, JobId, TaskSlot};
-use super::{CancelHook, JobError, Payload, catch};
+use super::{JobError, catch};
 use crate::runtime::{fork::ProcessLocal, panics::discard};
+
+/// The type-erased result of a call, as it is passed between threads.
+pub type Payload = Box<dyn Any + Send>;
+
+/// The owner of calls that have not started: an executor, which is notified when their jobs are cancelled.
+pub trait CancelHook: Send + Sync {
+    /// Revokes the call of this job, which has been dispatched, so that it does not start. Returns whether it was
+    /// revoked: then it is held until [`cancelled`](Self::cancelled) is called. May block, but only for a short time.
+    fn recall(&self, job: JobId) -> bool;
+
+    /// Called when the job was cancelled. The call then runs only if other jobs wait for it; tasks that are queued behind
+    /// it may start. Not called for jobs whose calls have started.
+    fn cancelled(self: Arc<Self>, job: JobId);
+}
 
 #[derive(Default)]
 pub(super) struct Shared {

@@ -214,7 +214,7 @@ fn other_types_may_use_the_same_serde_name() {
         // The type's name is part of the function's identity; the digest of its code is not.
         let arguments = [fleche_core::call::Argument("value".into(), ValueRef::of(&to_vec(value).unwrap()))];
         let function = fleche_core::FunctionId {
-            name: format!("hashed::borrowed::<{}>", std::any::type_name::<T>()).into(),
+            name: format!("hashed::borrowed::<{}>", fleche_core::__private::stable_type_name::<T>()).into(),
             version: 0,
             code: fleche_core::Digest::of(b""),
             hash_code: false,
