@@ -9,6 +9,7 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_encoding::deserializer::", "fleche_core::encoding::de::"),
     ("fleche_encoding::stability::", "fleche_core::encoding::stability::"),
     ("fleche_encoding::error::", "fleche_core::encoding::error::"),
+    ("fleche_store_file::durability::Durability", "fleche_store_file::config::Durability"),
     ("fleche_core::cache::maintenance::GcReport", "fleche_core::cache::collect::Collected"),
     ("fleche_core::cache::transfer::TransferReport", "fleche_core::cache::transfer::Transferred"),
     ("fleche_core::cache::verify::VerifyReport", "fleche_core::cache::verify::Verified"),
@@ -95,6 +96,7 @@ mod tests {
         assert_eq!(stable_type_name::<EncodeError>(), "fleche_core::encoding::error::EncodeError");
         assert_eq!(stable_type_name::<DecodeError>(), "fleche_core::encoding::error::DecodeError");
         assert_eq!(stable_type_name::<DecodeErrorKind>(), "fleche_core::encoding::error::DecodeErrorKind");
+        assert_eq!(stable_type_name::<fleche_store_file::Durability>(), "fleche_store_file::config::Durability");
         let nested = "alloc::collections::btree::map::BTreeMap<fleche_core::digest::Digest, \
                       (&[fleche_core::encoding::encoded::Encoded], u8)>";
         assert_eq!(stable_type_name::<BTreeMap<Digest, (&[Encoded], u8)>>(), nested);
