@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 /// Fails if a name is unknown, if there is nothing to run, or if a case fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     fleche_conformance::set_scale(arguments.scale);
-    let selected = Selected::of(arguments).map_err(|error| error.to_string())?;
+    let selected = SelectedBackends::of(arguments).map_err(|error| error.to_string())?;
     if arguments.list {
         print!("{}", selected.list());
         return Ok(());
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// Runs the selected cases in this process, once the servers they need are available.
-fn run_here(selected: &Selected, arguments: &Arguments) -> Result<(), String> {
+fn run_here(selected: &SelectedBackends, arguments: &Arguments) -> Result<(), String> {
     let reports = [selected.run_backends(), selected.run_executors()];
     for reports in reports.iter().filter(|reports| !reports.is_empty()) {
         println!("{}", matrix(reports));
@@ -82,14 +82,14 @@ fn scale(text: &str) -> Result<f64, String> {
 }
 
 /// The backends and executors to run, with their cases. The cases of a kind are `None` if no name selects any of them.
-struct Selected {
+struct SelectedBackends {
     backends: Vec<&'static BackendInfo>,
     cases: Option<Selection>,
     executors: Vec<&'static ExecutorInfo>,
     executor_cases: Option<Selection<ExecutorCase>>,
 }
 
-impl Selected {
+impl SelectedBackends {
     fn of(arguments: &Arguments) -> Result<Self, SelectionError> {
         let Arguments { backends: backend_names, executors: executor_names, cases: case_names, .. } = arguments;
         let all = backend_names.is_empty() && executor_names.is_empty();
@@ -199,7 +199,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("report.json");
         let arguments = Arguments { json: Some(file.clone()), ..arguments };
-        run_here(&Selected::of(&arguments).unwrap(), &arguments).unwrap();
+        run_here(&SelectedBackends::of(&arguments).unwrap(), &arguments).unwrap();
         serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
     }
 
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn list_names_backends_executors_and_cases() {
-        let text = Selected::of(&arguments(&[], &[], &[])).unwrap().list();
+        let text = SelectedBackends::of(&arguments(&[], &[], &[])).unwrap().list();
         for name in ["example", "threads", "calls::later_format_stays", "executors::nested"] {
             assert!(text.contains(name), "{text}");
         }

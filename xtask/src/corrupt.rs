@@ -2,13 +2,16 @@
 
 use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
 
-use crate::{excused::panics_inside, matrix::aligned, selected::Selected};
+use crate::{
+    backends::{SelectedBackends, panics_inside},
+    matrix::aligned,
+};
 
 /// The arguments of `cargo xtask corrupt`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    selected: Selected,
+    selected: SelectedBackends,
     /// The approximate number of damaged copies of each store.
     #[arg(long, default_value_t = 300)]
     count: usize,

@@ -10,7 +10,10 @@ use fleche_conformance::{
 };
 use fleche_core::store::BackendInfo;
 
-use crate::{excused::loses_synced, matrix::aligned, selected::Selected};
+use crate::{
+    backends::{SelectedBackends, loses_synced},
+    matrix::aligned,
+};
 use child::{Child, Role};
 pub(crate) use child::{ChildArguments, run_child};
 
@@ -18,7 +21,7 @@ pub(crate) use child::{ChildArguments, run_child};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    selected: Selected,
+    selected: SelectedBackends,
     /// The number of rounds for each backend, in each of which a working process is killed.
     #[arg(long, default_value_t = 100)]
     rounds: u64,

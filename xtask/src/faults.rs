@@ -7,13 +7,13 @@ use fleche_conformance::faults::{Fault, Part, run_faults, run_panics};
 
 #[cfg(unix)]
 use crate::postgres;
-use crate::{matrix::aligned, selected::Selected};
+use crate::{backends::SelectedBackends, matrix::aligned};
 
 /// The arguments of `cargo xtask faults`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    selected: Selected,
+    selected: SelectedBackends,
 }
 
 /// Runs the script for every combination of backend, fault and operation.

@@ -2,13 +2,13 @@
 
 use fleche_conformance::{Random, fuzz_backend};
 
-use crate::selected::Selected;
+use crate::backends::SelectedBackends;
 
 /// The arguments of `cargo xtask fuzz-stores`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    selected: Selected,
+    selected: SelectedBackends,
     /// The number of sequences of operations that are tried for each kind of store.
     #[arg(long, default_value_t = 1_000)]
     cases: u32,

@@ -4,8 +4,8 @@
 //! one kind, once few and once many; the difference of the two runs is due to the calls alone. Valgrind emulates the same
 //! processor everywhere, with features up to AVX2, so that code that is selected at run time is the same everywhere.
 
+mod baseline;
 mod callgrind;
-mod kept;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,8 +13,8 @@ use std::{
 };
 
 use crate::document;
+use baseline::Baseline;
 use callgrind::Counts;
-use kept::Kept;
 
 /// The arguments of `cargo xtask instructions`.
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     profile: bool,
     /// The baseline to compare with
-    #[arg(long, value_name = "FILE", default_value_os_t = Kept::file())]
+    #[arg(long, value_name = "FILE", default_value_os_t = Baseline::file())]
     kept: PathBuf,
     /// Compare the counts of this file, which has the format of the baseline, and count nothing
     #[arg(long, value_name = "FILE", conflicts_with_all = ["write", "profile"])]
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 /// Fails if the instructions cannot be counted, or if a kind of call takes over a tenth more than in the baseline.
 pub(crate) fn run(Arguments { write, profile, kept, counted }: &Arguments) -> Result<(), String> {
     if let Some(file) = counted {
-        return Kept::read(kept)?.compare(&Kept::read(file)?);
+        return Baseline::read(kept)?.compare(&Baseline::read(file)?);
     }
     let valgrind = callgrind::version()?;
     let program = build()?;
@@ -54,12 +54,12 @@ pub(crate) fn run(Arguments { write, profile, kept, counted }: &Arguments) -> Re
         }
         profiles.push((&*kind.name, per_call));
     }
-    let counted = Kept::new(&valgrind, profiles.iter().map(|(name, per_call)| (*name, total(per_call))));
+    let counted = Baseline::new(&valgrind, profiles.iter().map(|(name, per_call)| (*name, total(per_call))));
     if *write {
         document::write(document::PERFORMANCE, "profile", &section(&profiles))?;
         return counted.write(kept);
     }
-    Kept::read(kept)?.compare(&counted)
+    Baseline::read(kept)?.compare(&counted)
 }
 
 /// Builds the program that makes the calls.
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn paths_in_names_are_shortened_to_two_segments() {
-        assert_eq!(short("fleche_core::engine::look_up"), "memo::look_up");
+        assert_eq!(short("fleche_core::engine::look_up"), "engine::look_up");
         assert_eq!(short("quick_cache::sync::Cache<Key,Val<T>>::get"), "sync::Cache<Key,Val<T>>::get");
         assert_eq!(short("<a::b::C<S> as core::ops::drop::Drop>::drop"), "<b::C<S> as drop::Drop>::drop");
         assert_eq!(short("code without a name"), "code without a name");

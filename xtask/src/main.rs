@@ -1,20 +1,18 @@
 //! `cargo xtask …`: the tools that developers of this workspace and its CI run.
 
+mod backends;
 mod bench;
 mod conformance;
 mod corrupt;
 mod crash;
 mod dev_builds;
 mod document;
-mod excused;
 mod faults;
 mod fuzz_stores;
 mod instructions;
-mod layers;
 mod matrix;
 #[cfg(unix)]
 mod postgres;
-mod selected;
 mod tidy;
 
 use std::process::ExitCode;

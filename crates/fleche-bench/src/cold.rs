@@ -12,10 +12,10 @@ use fleche_core::{Cache, CallKey, Record, ValueRef, cache::HotTier, encoding, fl
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use crate::{
-    alone::{TABLE, said},
     caches,
-    fresh::{called, fresh},
-    rounds::{Measure, medians},
+    measure::{Measure, medians},
+    measure::{called, fresh},
+    peers::{TABLE, said},
     scratch,
     table::{Row, Table},
 };

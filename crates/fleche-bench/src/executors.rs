@@ -13,9 +13,9 @@ use fleche_exec::ThreadPool;
 
 use crate::{
     caches,
-    fresh::fresh,
-    plain::Files,
-    rounds::{Measure, medians},
+    measure::fresh,
+    measure::{Measure, medians},
+    peers::Files,
     scratch,
     table::{Row, Table},
 };

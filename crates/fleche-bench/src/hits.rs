@@ -13,7 +13,7 @@ use fleche_core::{Cache, cache::HotTier, fleche};
 
 use crate::{
     caches,
-    rounds::{Measure, medians},
+    measure::{Measure, medians},
     table::{Row, Table},
 };
 

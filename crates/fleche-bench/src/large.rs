@@ -12,7 +12,7 @@ use fleche_core::{Cache, ValueStore, cache::HotTier, fleche};
 use fleche_store_file::{FileCalls, FileValues};
 
 use crate::{
-    rounds::{Measure, medians},
+    measure::{Measure, medians},
     scratch,
     table::{Row, Table},
 };

@@ -3,21 +3,18 @@
 //! Each figure is a median over rounds. In a round, everything that is compared is measured once, so that other load on the
 //! machine affects all of it equally.
 
-mod alone;
 mod caches;
 mod chart;
-mod claims;
 mod cold;
 mod executors;
-mod fresh;
 mod hits;
 #[cfg(target_os = "linux")]
 mod large;
 mod machine;
-mod many;
+mod measure;
 mod misses;
-mod plain;
-mod rounds;
+mod peers;
+mod scale;
 mod scratch;
 mod stores;
 mod table;
@@ -38,14 +35,14 @@ struct Benchmark(&'static str, &'static str, fn(quick: bool) -> Result<Table, St
 const ALL: &[Benchmark] = &[
     Benchmark("hits", "Hits in memory, compared with caches that never persist", hits::run),
     Benchmark("cold", "The first hit of a process, in files and in redb", cold::run),
-    Benchmark("misses", "The cost of a miss with a trivial body", misses::run),
+    Benchmark("misses", "The cost of a miss with a trivial body", misses::run_misses),
     #[cfg(target_os = "linux")]
     Benchmark("large", "Large values, compared with copying, hashing and reading their bytes", large::run),
-    Benchmark("claims", "The cost of an uncontended claim", claims::run),
+    Benchmark("claims", "The cost of an uncontended claim", misses::run_claims),
     Benchmark("executors", "Hits and misses per second through thread pools and process pools", executors::run),
     Benchmark("stores", "Stores, compared with the engines they are built on", stores::run),
     // This one comes last because it removes very many files.
-    Benchmark("many", "Stores with a million records", many::run),
+    Benchmark("many", "Stores with a million records", scale::run),
 ];
 
 /// Benchmarks of fleche.

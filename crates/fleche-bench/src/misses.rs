@@ -1,20 +1,20 @@
-//! Measures misses with a trivial body, compared with writing the same to files, and to redb in the same batches.
+//! Measures misses with a trivial body, compared with writing the same to files, and to redb in the same batches; and the
+//! cost of an uncontended claim: misses with it, compared with misses without it.
 
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-use fleche_core::{Cache, CallKey, Digest, collect, fleche};
+use fleche_core::{Cache, CallKey, CallStore, Digest, claim::Claim, collect, fleche};
+use fleche_store_file::FileCalls;
 use fleche_store_redb::{Durability, RedbCalls, RedbCallsConfig, RedbValues};
 use redb::{Database, Durability as Raw};
 
 use crate::{
-    alone::TABLE,
     caches,
-    fresh::{called, fresh, missed},
-    plain::Files,
-    rounds::{Measure, medians},
+    measure::{Measure, called, fresh, medians, missed},
+    peers::{Files, TABLE},
     scratch,
     table::{Row, Table},
 };
@@ -24,11 +24,11 @@ fn next(x: i64) -> i64 {
     x + 1
 }
 
-/// Runs the benchmark and returns its table.
+/// Runs the benchmark of misses and returns its table.
 ///
 /// # Errors
 /// Fails if a store cannot be opened or written.
-pub(crate) fn run(quick: bool) -> Result<Table, String> {
+pub(crate) fn run_misses(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 200) } else { (9, 20_000) };
     let few = calls / 10;
     let directory = scratch::directory()?;
@@ -121,4 +121,57 @@ impl Databases {
         let record = self.cache.record(&key).map_err(|error| error.to_string())?;
         record.ok_or("a call that was made has no record")?.to_bytes(&key).map_err(|error| error.to_string())
     }
+}
+
+const WITHOUT: &str = "without a claim";
+
+#[fleche]
+fn claimed(x: i64) -> i64 {
+    x + 1
+}
+
+#[fleche(wait = false)]
+fn unclaimed(x: i64) -> i64 {
+    x + 1
+}
+
+/// Runs the benchmark of claims and returns its table.
+///
+/// # Errors
+/// Fails if a store cannot be opened, or a call cannot be claimed.
+pub(crate) fn run_claims(quick: bool) -> Result<Table, String> {
+    let (rounds, calls) = if quick { (1, 100) } else { (9, 20_000) };
+    let few = calls / 10;
+    let directory = scratch::directory()?;
+    let (memory, files) = (caches::memory(), caches::files(&directory)?);
+    let records = FileCalls::open(directory.join("calls")).map_err(|error| error.to_string())?;
+    let mut measures: Vec<Measure<'_>> = vec![
+        Box::new(|| Ok(memory.scope(|| missed(unclaimed, calls)))),
+        Box::new(|| Ok(memory.scope(|| missed(claimed, calls)))),
+        Box::new(|| Ok(files.scope(|| missed(unclaimed, few)))),
+        Box::new(|| Ok(files.scope(|| missed(claimed, few)))),
+        Box::new(|| claims_alone(&records, few)),
+    ];
+    let times = medians(rounds, &mut measures)?;
+    #[allow(clippy::cast_precision_loss)] // There are only thousands of calls.
+    let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
+    Ok(Table(vec![
+        Row::against("memory: a miss", each(1, calls), (WITHOUT, each(0, calls)), None),
+        Row::against("file: a miss", each(3, few), (WITHOUT, each(2, few)), None),
+        Row::time("file: a claim, taken and released", each(4, few)),
+    ]))
+}
+
+/// Measures the time to claim and release this many calls, one after the other.
+fn claims_alone(records: &FileCalls, calls: i64) -> Result<Duration, String> {
+    let from = fresh(calls);
+    let keys: Vec<_> = (from..from + calls).map(|x| CallKey::from(Digest::of(&x.to_le_bytes()))).collect();
+    let begun = Instant::now();
+    for key in &keys {
+        match records.claim(key).map_err(|error| error.to_string())? {
+            Claim::Held(held) => drop(held),
+            other => return Err(format!("cannot claim a call that no other process holds: {other:?}")),
+        }
+    }
+    Ok(begun.elapsed())
 }

@@ -1,8 +1,6 @@
 //! Measures stores, compared with the engines they are built on: values of several sizes, and commits shared by threads.
 
-mod group;
-mod raw;
-mod single;
+mod commits;
 
 use std::{
     path::Path,
@@ -10,22 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{
-    CallKey, CallStore, Digest, FunctionId, Record, ValueRef, ValueStore,
-    call::{RecordFields, Timestamp, Writer},
-    metadata::Metadata,
-};
+use fleche_core::{CallStore, ValueStore};
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_redb::{RedbCalls, RedbValues};
 use fleche_store_sled::{SledCalls, SledValues};
 use fleche_store_sql::{SqlCalls, SqlValues};
 
 use crate::{
-    rounds::{Measure, medians},
+    measure::{Measure, medians},
+    peers::{self, Item, Raw},
     scratch,
     table::{Row, Table},
 };
-use raw::Raw;
 
 /// The sizes of values: label, bytes, and the number of values that a round puts and gets.
 const SIZES: [(&str, usize, u64); 4] =
@@ -41,8 +35,8 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         let count = if quick { count.min(20) } else { count };
         rows.extend(of_size(label, size, count, if quick { 1 } else { 5 })?);
     }
-    rows.extend(group::run(quick)?);
-    rows.extend(single::run(quick)?);
+    rows.extend(commits::run_shared(quick)?);
+    rows.extend(commits::run_single(quick)?);
     Ok(Table(rows))
 }
 
@@ -75,25 +69,25 @@ fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
             "file",
             Arc::new(FileValues::open(at("values")).map_err(said)?),
             Arc::new(FileCalls::open(at("calls")).map_err(said)?),
-            ("the same files", raw::files(&at("raw files"))?),
+            ("the same files", peers::files(&at("raw files"))?),
         ),
         pair(
             "redb",
             Arc::new(RedbValues::open(at("ours.redb")).map_err(said)?),
             Arc::new(RedbCalls::open(at("ours.redb")).map_err(said)?),
-            ("raw redb", raw::redb(&at("raw.redb"))?),
+            ("raw redb", peers::redb(&at("raw.redb"))?),
         ),
         pair(
             "sled",
             Arc::new(SledValues::open(at("ours sled")).map_err(said)?),
             Arc::new(SledCalls::open(at("ours sled")).map_err(said)?),
-            ("raw sled", raw::sled(&at("raw sled"))?),
+            ("raw sled", peers::sled(&at("raw sled"))?),
         ),
         pair(
             "sqlite",
             Arc::new(SqlValues::open(&url).map_err(said)?),
             Arc::new(SqlCalls::open(&url).map_err(said)?),
-            ("raw rusqlite", raw::sqlite(&at("raw.db"))?),
+            ("raw rusqlite", peers::sqlite(&at("raw.db"))?),
         ),
     ])
 }
@@ -138,45 +132,6 @@ fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Ro
         }
     }
     Ok(rows)
-}
-
-/// A call with a result of a given size.
-struct Item {
-    key: CallKey,
-    record: Record,
-    value: Vec<u8>,
-    /// The encoded record.
-    bytes: Vec<u8>,
-}
-
-impl Item {
-    fn new(nth: u64, size: usize) -> Self {
-        // The bytes are unique to this item and hardly compressible.
-        let mut value = Vec::with_capacity(size);
-        let mut block = *Digest::of(&nth.to_le_bytes()).as_bytes();
-        while value.len() < size {
-            value.extend_from_slice(&block[..block.len().min(size - value.len())]);
-            block.rotate_left(1);
-            block[0] = block[0].wrapping_add(1);
-        }
-        let record = record(nth, ValueRef::of(&value));
-        let key = CallKey::from(Digest::of(&[&nth.to_le_bytes()[..], &size.to_le_bytes()].concat()));
-        let bytes = record.to_bytes(&key).unwrap_or_default();
-        Self { key, record, value, bytes }
-    }
-}
-
-/// Returns the record of a trivial call.
-fn record(nth: u64, result: ValueRef) -> Record {
-    Record::new(RecordFields {
-        function: FunctionId { name: "bench::f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
-        arguments: Vec::new(),
-        result,
-        metadata: Metadata::default(),
-        written: Timestamp(nth),
-        writer: Writer { host: "host".into(), process: 1, program: "bench".into() },
-        other: std::collections::BTreeMap::new(),
-    })
 }
 
 impl Ours {

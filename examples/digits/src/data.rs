@@ -16,8 +16,10 @@ const COLUMNS: usize = PIXELS + 1;
 const INK: u8 = 16;
 /// The largest label.
 const LAST_LABEL: u8 = 9;
+/// The number of parts into which the rows are split. Each part is tested against the others.
+pub const FOLDS: usize = 5;
 /// The smallest number of rows, with which no fold of the study is empty.
-const MIN_ROWS: usize = crate::study::FOLDS;
+const MIN_ROWS: usize = FOLDS;
 
 /// Images and their labels, row by row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

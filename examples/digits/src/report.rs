@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::study::{FOLDS, MOST_VOTERS, Metric};
+use crate::{
+    data::FOLDS,
+    study::{MOST_VOTERS, Metric},
+};
 
 /// Mean accuracies over the folds, for each `k` and metric.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +110,10 @@ fn line_of(mean: f64, low: f64, high: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{Means, Plot, order};
-    use crate::study::{FOLDS, MOST_VOTERS, Metric};
+    use crate::{
+        data::FOLDS,
+        study::{MOST_VOTERS, Metric},
+    };
 
     /// Returns means of 0.80, 0.81 or 0.82, depending on `k` modulo 3, and 0.1 more for the metric `l2`.
     fn means() -> Means {

@@ -20,9 +20,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     chart::Svg,
-    data::{DataError, SHIPPED},
+    data::{DataError, FOLDS, SHIPPED},
     report::{Means, Plot, order},
-    study::{FOLDS, Metric, accuracy, digits},
+    study::{Metric, accuracy, digits},
 };
 
 /// How well do a handwritten digit's nearest neighbours identify it?

@@ -5,10 +5,8 @@ use std::fmt;
 use fleche_core::{FileContent, fleche};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, Digits};
+use crate::data::{DataError, Digits, FOLDS};
 
-/// The number of parts into which the rows are split. Each part is tested against the others.
-pub const FOLDS: usize = 5;
 /// The number of neighbours that are found for each row.
 pub const NEIGHBOURS: usize = 30;
 /// The largest number of neighbours that vote. All numbers from 1 on are tried.

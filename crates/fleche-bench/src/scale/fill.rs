@@ -1,6 +1,6 @@
-//! Fills stores with very many records.
+//! Fills stores with very many records, and reads the memory use of this process.
 
-use std::{collections::BTreeMap, path::Path, thread};
+use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use fleche_core::{
     CallKey, CallStore, Digest, FunctionId, Record, ValueRef,
@@ -10,7 +10,7 @@ use fleche_core::{
 };
 use rusqlite::{Connection, params};
 
-use crate::alone::{TABLE, said};
+use crate::peers::{TABLE, said};
 
 /// The name of the function whose calls are recorded.
 pub(super) const FUNCTION: &str = "bench::many";
@@ -122,4 +122,16 @@ pub(super) fn sqlite(store: &dyn CallStore, file: &Path, records: u64) -> Result
         transaction.commit()
     };
     insert(&mut connection).map_err(|error| error.to_string())
+}
+
+/// Returns the resident memory in MiB, or zero on systems other than Linux.
+pub(super) fn resident() -> Result<f64, String> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(0.0);
+    }
+    let status =
+        fs::read_to_string("/proc/self/status").map_err(|error| format!("cannot read /proc/self/status: {error}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kib.map(|kib| kib / 1024.0).ok_or_else(|| "/proc/self/status has no readable `VmRSS` line".to_owned())
 }

@@ -20,13 +20,13 @@ const CURE: &str = "if this is intended, run `cargo xtask instructions --write` 
 
 /// The instructions of each kind of call, and the environment they were counted in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct Baseline {
     /// The versions of the compiler and of valgrind, the architecture and the operating system.
     counted_with: String,
     calls: BTreeMap<String, u64>,
 }
 
-impl Kept {
+impl Baseline {
     /// Returns the path of the baseline.
     pub(super) fn file() -> PathBuf {
         document::file("crates/fleche-bench/instructions.toml")

@@ -1,6 +1,10 @@
-//! Runs measurements in rounds, each of which measures everything that is compared.
+//! Runs measurements in rounds, each of which measures everything that is compared; times calls, and hands out arguments that
+//! no call of this process has used.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 /// A measurement: a closure that runs one round and returns the time it took.
 pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Duration, String> + 'a>;
@@ -22,6 +26,26 @@ pub(crate) fn medians(rounds: usize, measures: &mut [Measure<'_>]) -> Result<Vec
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Returns the first of `calls` successive arguments that no call of this process has used.
+pub(crate) fn fresh(calls: i64) -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(0);
+    NEXT.fetch_add(calls, Relaxed)
+}
+
+/// Measures this many calls that are misses in every cache, of a function that adds one.
+pub(crate) fn missed(function: fn(i64) -> i64, calls: i64) -> Duration {
+    called(function, fresh(calls), calls)
+}
+
+/// Measures this many calls with the arguments from `from` on, of a function that adds one.
+pub(crate) fn called(function: fn(i64) -> i64, from: i64, calls: i64) -> Duration {
+    let begun = Instant::now();
+    for x in from..from + calls {
+        assert_eq!(function(x), x + 1);
+    }
+    begun.elapsed()
 }
 
 #[cfg(test)]

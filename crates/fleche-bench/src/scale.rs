@@ -4,7 +4,6 @@
 //! the pages that they read already in the system's page cache.
 
 mod fill;
-mod memory;
 
 use std::{
     cell::Cell,
@@ -22,12 +21,12 @@ use fleche_store_sql::SqlCalls;
 use redb::ReadableDatabase;
 
 use crate::{
-    alone::TABLE,
-    rounds::{Measure, medians},
+    measure::{Measure, medians},
+    peers::TABLE,
     scratch,
     table::{Row, Table},
 };
-use fill::{FUNCTION, key, kind_of, many};
+use fill::{FUNCTION, key, kind_of, many, resident};
 
 /// A kind of store.
 struct Kind {
@@ -232,14 +231,14 @@ fn find(store: &dyn CallStore, query: &Query) -> Result<(), String> {
 /// Reads every record, and returns the largest growth of the process's resident memory, in MiB.
 fn growth_while_reading(filled: &Filled<dyn CallStore>) -> Result<f64, String> {
     let said = |error: fleche_core::Error| error.to_string();
-    let before = memory::resident()?;
+    let before = resident()?;
     let mut most = before;
     let mut read = 0;
     for found in filled.store.find(&Query::new()).map_err(said)? {
         black_box(found.map_err(said)?);
         read += 1;
         if read % 1_000 == 0 {
-            most = most.max(memory::resident()?);
+            most = most.max(resident()?);
         }
     }
     if read != filled.records {

@@ -1,27 +1,32 @@
-//! Measures shared commits: eight threads put records into the redb store, compared with redb alone.
+//! Measures commits to redb, of one thread and of eight, compared with redb alone.
 //!
-//! Redb alone commits batches of the same size with the same durability.
+//! For misses, redb alone commits batches of the same size with the same durability; for hits, it also decodes the records.
 
 use std::{
+    hint::black_box,
     path::Path,
     sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
 
-use fleche_core::{CallStore, ValueRef};
+use fleche_core::{CallStore, Record, ValueRef};
 use fleche_store_redb::{CommitStats, RedbCalls};
-use redb::{Database, Durability};
+use redb::{Database, Durability, ReadableDatabase};
 
-use super::{Item, record};
-use crate::{alone::TABLE, scratch, table::Row};
+use crate::{
+    measure::{Measure, medians},
+    peers::{Item, TABLE, record},
+    scratch,
+    table::Row,
+};
 
 const THREADS: usize = 8;
 /// The number of rounds, in each of which the store and redb alone are measured.
-pub(super) const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 3;
 
-/// Runs the comparison and returns its rows.
-pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
+/// Compares shared commits, with batches of the same size and durability, and returns the rows.
+pub(super) fn run_shared(quick: bool) -> Result<Vec<Row>, String> {
     let records: u32 = if quick { 800 } else { 100_000 };
     let items: Vec<_> = (0..records.into()).map(item).collect();
     let bytes = items.first().map_or(0, |item| item.bytes.len());
@@ -47,7 +52,7 @@ pub(super) fn run(quick: bool) -> Result<Vec<Row>, String> {
 }
 
 /// Returns an item whose record has about 200 bytes.
-pub(super) fn item(nth: u64) -> Item {
+fn item(nth: u64) -> Item {
     let mut item = Item::new(nth, 0);
     item.record = record(nth, ValueRef::of(&nth.to_le_bytes()));
     item.bytes = item.record.to_bytes(&item.key).unwrap_or_default();
@@ -55,7 +60,7 @@ pub(super) fn item(nth: u64) -> Item {
 }
 
 /// Puts the items from this many threads. Returns the time until all are durable, and the commits that it took.
-pub(super) fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Duration, CommitStats), String> {
+fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Duration, CommitStats), String> {
     let store = RedbCalls::open(file).map_err(|error| error.to_string())?;
     let (barrier, part) = (Barrier::new(threads), items.len().div_ceil(threads));
     let begun = Instant::now();
@@ -76,7 +81,7 @@ pub(super) fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Dur
 }
 
 /// Measures redb alone with the same items and the same numbers of commits and of commits that wait for the disk.
-pub(super) fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, String> {
+fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, String> {
     let said = |error: redb::Error| error.to_string();
     let commits = usize::try_from(stats.commits).unwrap_or(1).max(1);
     let lazy = stats.commits - stats.durable;
@@ -99,4 +104,48 @@ pub(super) fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<D
         one().map_err(said)?;
     }
     Ok(begun.elapsed())
+}
+
+/// Compares misses and hits of one thread, and returns the rows.
+pub(super) fn run_single(quick: bool) -> Result<Vec<Row>, String> {
+    let records: u64 = if quick { 800 } else { 100_000 };
+    let directory = scratch::directory()?;
+    let file = |whose: &str, round: u32| directory.join(format!("{whose}{round}.redb"));
+    let items: Vec<_> = (0..records).map(item).collect();
+    let (mut ours, mut raw) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..ROUNDS {
+        let (time, stats) = shared(&file("ours", round), &items, 1)?;
+        ours += time;
+        raw += alone(&file("raw", round), &items, stats)?;
+    }
+    let (hit, got) = hits(&file("ours", 0), &file("raw", 0), &items, if quick { 1 } else { 5 })?;
+    let ratio = |ours: Duration, raw: Duration| ours.as_secs_f64() / raw.as_secs_f64();
+    Ok(vec![
+        Row::held("redb, one thread: a miss, against raw redb with the same batches", ratio(ours, raw), 1.3),
+        Row::held("redb, one thread: a hit, against raw redb and decoding", ratio(hit, got), 1.5),
+    ])
+}
+
+/// Measures getting all items from the store, and from redb alone with decoding.
+fn hits(ours: &Path, raw: &Path, items: &[Item], rounds: usize) -> Result<(Duration, Duration), String> {
+    let store = RedbCalls::open(ours).map_err(|error| error.to_string())?;
+    let database = Database::open(raw).map_err(|error| error.to_string())?;
+    let get = |item: &Item| -> Result<Option<Record>, redb::Error> {
+        let found = database.begin_read()?.open_table(TABLE)?.get(item.key.digest().as_bytes())?;
+        let bytes = found.map(|bytes| bytes.value().to_vec());
+        Ok(bytes.and_then(|bytes| Record::from_bytes(&item.key, &bytes).ok().flatten()))
+    };
+    let timed = |one: &dyn Fn(&Item) -> Result<Option<Record>, String>| {
+        let begun = Instant::now();
+        for item in items {
+            black_box(one(item)?).ok_or("a record that was put is missing")?;
+        }
+        Ok(begun.elapsed())
+    };
+    let mut measures: [Measure<'_>; 2] = [
+        Box::new(|| timed(&|item| store.get(&item.key).map_err(|error| error.to_string()))),
+        Box::new(|| timed(&|item| get(item).map_err(|error| error.to_string()))),
+    ];
+    let took = medians(rounds, &mut measures)?;
+    Ok((took[0], took[1]))
 }
