@@ -27,7 +27,7 @@ pub(crate) enum Direct<'a> {
     /// Stores a value that is too large to be copied, or resets its age.
     PutValue { id: &'a Digest, bytes: &'a [u8], put: u64 },
     /// Moves these bytes to the quarantine, if they are still there.
-    SetAside { kind: Kind, digest: &'a Digest, bytes: &'a [u8] },
+    Quarantine { kind: Kind, digest: &'a Digest, bytes: &'a [u8] },
 }
 
 impl Entry<'_> {
@@ -71,13 +71,13 @@ impl Direct<'_> {
     pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
         match self {
             Self::PutValue { id, bytes, put } => put_value(tables.values()?, id, bytes, *put).map(|()| true),
-            Self::SetAside { kind, digest, bytes } => quarantine(tables, *kind, digest, bytes),
+            Self::Quarantine { kind, digest, bytes } => quarantine(tables, *kind, digest, bytes),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::PutValue { bytes, .. } | Self::SetAside { bytes, .. } => bytes.len(),
+            Self::PutValue { bytes, .. } | Self::Quarantine { bytes, .. } => bytes.len(),
         }
     }
 }

@@ -11,10 +11,11 @@ use fleche_core::{
 };
 
 use crate::{
-    CommitStats, Durability, RedbCallsConfig,
+    CommitStats, RedbCallsConfig,
     apply::Kind,
     database::Database,
     pending::{Change, State},
+    tables::Durability,
 };
 
 /// A [`CallStore`] in a redb database. A clone is another handle to the same store.

@@ -2,95 +2,30 @@
 
 use std::{
     fs,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{PoisonError, atomic::Ordering},
 };
 
-use fleche_core::Result;
+use fleche_core::{Result, spi::log::Throttle};
 use redb::Durability;
 
 use crate::{
     apply::{Direct, Entry},
     database::Inner,
     error::{backend, caught, is_damage, read_only},
-    health::Corruption,
-    pending::Changes,
+    flusher::{Flush, Flusher},
+    integrity::Corruption,
+    pending::{Changes, FEWEST_PENDING, Turn},
     tables::{Snapshot, Tables},
 };
-
-/// The numbers of commits since a database was opened, and of their operations: entries that were put, removed or
-/// quarantined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CommitStats {
-    /// The number of committed transactions.
-    pub commits: u64,
-    /// The number of commits that waited for the disk.
-    pub durable: u64,
-    /// The number of operations in these commits.
-    pub operations: u64,
-}
-
-/// The lock that serializes commits, and their state.
-pub(crate) struct Commits {
-    turn: Mutex<Turn>,
-    /// The number up to which all changes are durable.
-    durable: AtomicU64,
-    /// The maximum weight of pending changes, in bytes.
-    most_pending: AtomicU64,
-    stats: Mutex<CommitStats>,
-}
-
-/// The state that a thread holds locked while it commits.
-#[derive(Default)]
-pub(crate) struct Turn {
-    /// The number up to which all changes are in redb.
-    committed: u64,
-    /// The number of bytes of the file that non-durable commits have taken since the last durable one.
-    taken: u64,
-}
 
 /// The weight of pending changes is limited to this fraction of the file's size: during a commit, and until the next
 /// durable one, the file holds both the old and the new pages.
 const PART_OF_FILE: u64 = 12;
-const FEWEST_PENDING: u64 = 1 << 17;
 const MOST_PENDING: u64 = 1 << 24;
 /// The approximate space that a commit takes in addition to its changes: copies of some pages.
 const PER_COMMIT: u64 = 1 << 14;
 
-impl Default for Commits {
-    fn default() -> Self {
-        Self {
-            turn: Mutex::default(),
-            durable: AtomicU64::new(0),
-            most_pending: AtomicU64::new(FEWEST_PENDING),
-            stats: Mutex::default(),
-        }
-    }
-}
-
-impl Commits {
-    pub(crate) fn stats(&self) -> CommitStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn most_pending(&self) -> u64 {
-        self.most_pending.load(Ordering::Relaxed)
-    }
-}
-
 impl Inner {
-    /// Returns whether there are changes that are not durable.
-    pub(crate) fn has_pending(&self) -> bool {
-        self.commits.durable.load(Ordering::Acquire) < self.pending.sequence()
-    }
-
     /// Returns once all changes up to this number are durable. Threads that wait at the same time share the next
     /// commit.
     pub(crate) fn make_durable(&self, number: u64) -> Result<()> {
@@ -105,7 +40,7 @@ impl Inner {
     }
 
     /// Returns once all earlier changes are in redb, durable or not.
-    pub(crate) fn settle(&self) -> Result<()> {
+    pub(crate) fn flush_pending(&self) -> Result<()> {
         if self.is_read_only {
             return Ok(());
         }
@@ -186,10 +121,10 @@ impl Inner {
             .collect();
         let mut done = self.transaction(&entries, direct, durable);
         // A file that seems sound but fails again is damaged.
-        for ill in [Corruption::Suspect, Corruption::Damaged] {
+        for fault in [Corruption::Suspect, Corruption::Damaged] {
             let Err(error) = &done else { break };
             if is_damage(error) {
-                self.integrity.note(ill);
+                self.integrity.note(fault);
             } else {
                 self.note(error);
             }
@@ -274,6 +209,30 @@ impl Inner {
     }
 }
 
+impl Flush for Inner {
+    fn flusher(&self) -> &Flusher {
+        &self.flusher
+    }
+
+    fn flush(&self) -> bool {
+        let durable = self.make_durable(self.pending.sequence());
+        durable
+            .inspect_err(|error| {
+                static FAULTS: Throttle = Throttle::new();
+                fleche_core::spi::log::warn_rarely!(
+                    &FAULTS,
+                    error.kind(),
+                    "recent entries of a redb store may be lost: {error}"
+                );
+            })
+            .is_ok()
+    }
+
+    fn has_pending(&self) -> bool {
+        self.commits.durable.load(Ordering::Acquire) < self.pending.sequence()
+    }
+}
+
 /// The number of entries that are looked up after a commit.
 const LOOKED_FOR: usize = 64;
 
@@ -294,6 +253,7 @@ mod tests {
 
     use fleche_core::Digest;
 
+    use super::FEWEST_PENDING;
     use crate::{Durability, database::Database};
 
     #[test]
@@ -322,7 +282,7 @@ mod tests {
         let database = Database::open(&directory.path().join("a")).unwrap();
         // Three quarters of the limit, below the point where `put` commits.
         let number_of = |weight: u64| weight / (1000 + 256);
-        for number in 0..number_of(super::FEWEST_PENDING / 4 * 3) {
+        for number in 0..number_of(FEWEST_PENDING / 4 * 3) {
             let bytes = [number.to_le_bytes().as_slice(), &[0; 992]].concat();
             database.put_value(&Digest::of(&bytes), &bytes, Durability::None).unwrap();
         }

@@ -11,21 +11,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{RedbCalls, RedbValues};
-
-/// When entries survive the end of the process and a power failure. In each case, closing the database, which happens
-/// when the last handle is dropped, makes all entries durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Durability {
-    /// When `put` returns: it waits for a commit to disk, which concurrent callers of `put` share.
-    Immediate,
-    /// Within 100 ms, or when `sync` returns.
-    #[default]
-    Eventual,
-    /// When the database is closed; `sync` does nothing. Before many entries are pending, they are made durable anyway.
-    None,
-}
+use crate::{RedbCalls, RedbValues, tables::Durability};
 
 fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()

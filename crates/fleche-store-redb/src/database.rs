@@ -1,19 +1,27 @@
 //! `Database`: an open file, which all its handles share.
 
 use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, RwLock},
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use fleche_core::{
-    Result,
-    store::{BackingFile, FileBacked, OpenPlaceGuard},
+    Error, Result,
+    store::{BackingFile, FileBacked, OpenPlaceGuard, OpenStores, Place},
 };
 
 use crate::{
-    closing::DbHandle, commit::Commits, error::read_only, flusher::Flusher, health::Integrity, pending::Pending,
+    db_handle::{DbHandle, open_or_begin_anew, place},
+    error::{caught, opening, read_only},
+    flusher::Flusher,
+    integrity::Integrity,
+    pending::{Commits, Pending},
     tables::Snapshot,
 };
+
+/// The open files of this process: all handles to a file share one database, whatever the spelling of the path.
+static OPEN: OpenStores<Place, Database> = OpenStores::new();
 
 /// An open file. Dropping it makes everything durable and closes it.
 pub(crate) struct Database {
@@ -40,7 +48,24 @@ pub(crate) struct Inner {
 }
 
 impl Database {
-    pub(crate) fn new(path: PathBuf, redb: DbHandle, held: OpenPlaceGuard) -> Result<Self> {
+    /// Opens the database in this file, creating the file if it is missing.
+    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
+        let path = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
+        }
+        let place = place(&path)?;
+        OPEN.get_or_open(place.clone(), || {
+            // Another thread may have dropped the last handle and not have finished closing the file.
+            let held = OpenPlaceGuard::take(place);
+            let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
+            let database = Self::new(path, opened.redb.into(), held)?;
+            database.inner.integrity.note(opened.fault);
+            Ok(database)
+        })
+    }
+
+    fn new(path: PathBuf, redb: DbHandle, held: OpenPlaceGuard) -> Result<Self> {
         let file = BackingFile::new(&path)?;
         let inner = Inner {
             is_read_only: redb.is_read_only(),
@@ -56,9 +81,7 @@ impl Database {
         inner.bound_pending();
         Ok(Self { inner: Arc::new(inner), file })
     }
-}
 
-impl Database {
     /// Returns the database to write to, after checking that this is permitted and that the path still leads to it.
     ///
     /// # Errors
@@ -66,6 +89,21 @@ impl Database {
     /// [`FileBacked::writable`] does.
     pub(crate) fn to_write(self: &Arc<Self>) -> Result<&Arc<Self>> {
         if self.inner.is_read_only { Err(read_only(&self.inner.path)) } else { self.writable() }
+    }
+}
+
+impl Inner {
+    /// Returns unused space of the file to the system. Returns whether there was anything to compact.
+    pub(crate) fn compact(&self) -> Result<bool> {
+        self.exclusive(|| {
+            let compacted = caught(|| {
+                // Waits for running reads; later ones wait for this.
+                let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+                self.renew_snapshot();
+                Ok(redb.get_mut()?.compact()?)
+            });
+            compacted.map_err(|error| self.failed(&error))
+        })?
     }
 }
 

@@ -10,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::spi::{log::Throttle, thread_spawner};
-
-use crate::database::Inner;
+use fleche_core::spi::thread_spawner;
 
 /// The time that the first pending entry waits for more entries. This delay and the commit together should stay below
 /// 100 ms.
@@ -21,6 +19,19 @@ const DELAY: Duration = Duration::from_millis(60);
 /// The maximum delay if commits keep failing, for example on a full disk.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
+/// A database with changes that are made durable later.
+pub(crate) trait Flush: Send + Sync + 'static {
+    /// Returns the flusher of this database.
+    fn flusher(&self) -> &Flusher;
+
+    /// Makes pending changes durable. Returns whether that succeeded.
+    fn flush(&self) -> bool;
+
+    /// Returns whether there are changes that are not durable.
+    fn has_pending(&self) -> bool;
+}
+
+/// The thread that makes commits durable, and its state.
 #[derive(Default)]
 pub(crate) struct Flusher {
     state: Mutex<State>,
@@ -39,23 +50,23 @@ struct State {
 
 impl Flusher {
     /// Ensures that pending changes become durable soon.
-    pub(crate) fn schedule(inner: &Arc<Inner>) {
-        if inner.flusher.watching.load(Ordering::Acquire) {
+    pub(crate) fn schedule(inner: &Arc<impl Flush>) {
+        if inner.flusher().watching.load(Ordering::Acquire) {
             return;
         }
-        let mut state = inner.flusher.lock();
-        if inner.flusher.watching.load(Ordering::Acquire) || state.stop {
+        let mut state = inner.flusher().lock();
+        if inner.flusher().watching.load(Ordering::Acquire) || state.stop {
             return;
         }
         let clone = Arc::clone(inner);
-        match thread_spawner::spawn("fleche-redb", move || clone.flusher.run(&clone)) {
+        match thread_spawner::spawn("fleche-redb", move || clone.flusher().run(&*clone)) {
             Ok(thread) => {
-                inner.flusher.watching.store(true, Ordering::Release);
+                inner.flusher().watching.store(true, Ordering::Release);
                 // The previous thread has nothing left to do and is about to end.
                 state.thread = Some(thread);
             }
             Err(error) => {
-                inner.flusher.flush_requested.store(false, Ordering::Relaxed);
+                inner.flusher().flush_requested.store(false, Ordering::Relaxed);
                 drop(state);
                 fleche_core::spi::log::warn!(
                     "cannot start the thread that makes commits durable later, so this is done now: {error}"
@@ -66,19 +77,19 @@ impl Flusher {
     }
 
     /// Ensures that pending changes are committed now, so that callers of `put` do not have to commit.
-    pub(crate) fn flush_now(inner: &Arc<Inner>) {
-        if inner.flusher.flush_requested.load(Ordering::Relaxed) {
+    pub(crate) fn flush_now(inner: &Arc<impl Flush>) {
+        if inner.flusher().flush_requested.load(Ordering::Relaxed) {
             return;
         }
         {
-            let _state = inner.flusher.lock();
-            inner.flusher.flush_requested.store(true, Ordering::Relaxed);
+            let _state = inner.flusher().lock();
+            inner.flusher().flush_requested.store(true, Ordering::Relaxed);
         }
         Self::schedule(inner);
-        inner.flusher.called.notify_all();
+        inner.flusher().called.notify_all();
     }
 
-    fn run(&self, inner: &Inner) {
+    fn run(&self, inner: &impl Flush) {
         let mut delay = DELAY;
         loop {
             let state = self.lock();
@@ -118,22 +129,5 @@ impl Flusher {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    /// Makes pending changes durable. Returns whether that succeeded.
-    fn flush(&self) -> bool {
-        let durable = self.make_durable(self.pending.sequence());
-        durable
-            .inspect_err(|error| {
-                static FAULTS: Throttle = Throttle::new();
-                fleche_core::spi::log::warn_rarely!(
-                    &FAULTS,
-                    error.kind(),
-                    "recent entries of a redb store may be lost: {error}"
-                );
-            })
-            .is_ok()
     }
 }

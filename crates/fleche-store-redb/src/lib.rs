@@ -74,29 +74,29 @@
 //! of damage to larger files: redb panics while it unwinds from a panic, which ends the process.
 
 mod apply;
-mod aside;
 mod calls;
-mod closing;
 mod commit;
 mod config;
 mod database;
+mod db_handle;
 mod error;
 mod flusher;
-mod heal;
-mod health;
 mod index;
+mod integrity;
 mod list;
-mod open;
 mod pending;
 mod read;
-mod salvage;
+mod recover;
+mod repair;
+mod repair_files;
 mod tables;
 mod values;
 mod write;
 
 pub use calls::RedbCalls;
-pub use commit::CommitStats;
-pub use config::{Durability, RedbCallsConfig, RedbValuesConfig};
+pub use config::{RedbCallsConfig, RedbValuesConfig};
+pub use pending::CommitStats;
+pub use tables::Durability;
 pub use values::RedbValues;
 
 use fleche_core::{register_backend, store::Reach};

@@ -54,7 +54,7 @@ impl Database {
         is_removed: fn(&State, &Digest) -> bool,
         prefix: &DigestPrefix,
     ) -> Result<impl Iterator<Item = Result<Digest>> + Send + use<'a>> {
-        self.inner.settle()?;
+        self.inner.flush_pending()?;
         let first: Digest = format!("{:0<64}", prefix.as_str()).parse()?;
         let last: Digest = format!("{:f<64}", prefix.as_str()).parse()?;
         let (first, last) = (*first.as_bytes(), *last.as_bytes());
@@ -84,7 +84,7 @@ impl Database {
         function: &str,
         query: &Query,
     ) -> Result<impl Iterator<Item = Result<CallKey>> + Send + use<'_>> {
-        self.inner.settle()?;
+        self.inner.flush_pending()?;
         let wanted = Wanted::new(function, query);
         let (first, last) = (*wanted.rows.start(), *wanted.rows.end());
         let load = move |from: Bound<RowKey>| {

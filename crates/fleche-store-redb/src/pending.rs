@@ -1,11 +1,11 @@
-//! Pending changes, which are not in redb yet: all readers see them, and the next commit writes them.
+//! Pending changes, which all readers see and the next commit writes, and the lock that serializes commits.
 
 use std::{
     collections::BTreeMap,
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -204,6 +204,66 @@ impl Pending {
         }
         next.operations += taken.operations;
         next.weight += taken.weight;
+    }
+}
+
+/// The smallest limit of the weight of pending changes.
+pub(crate) const FEWEST_PENDING: u64 = 1 << 17;
+
+/// The numbers of commits since a database was opened, and of their operations: entries that were put, removed or
+/// quarantined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitStats {
+    /// The number of committed transactions.
+    pub commits: u64,
+    /// The number of commits that waited for the disk.
+    pub durable: u64,
+    /// The number of operations in these commits.
+    pub operations: u64,
+}
+
+/// The lock that serializes commits, and their state.
+pub(crate) struct Commits {
+    turn: Mutex<Turn>,
+    /// The number up to which all changes are durable.
+    pub(crate) durable: AtomicU64,
+    /// The maximum weight of pending changes, in bytes.
+    pub(crate) most_pending: AtomicU64,
+    pub(crate) stats: Mutex<CommitStats>,
+}
+
+/// The state that a thread holds locked while it commits.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// The number up to which all changes are in redb.
+    pub(crate) committed: u64,
+    /// The number of bytes of the file that non-durable commits have taken since the last durable one.
+    pub(crate) taken: u64,
+}
+
+impl Default for Commits {
+    fn default() -> Self {
+        Self {
+            turn: Mutex::default(),
+            durable: AtomicU64::new(0),
+            most_pending: AtomicU64::new(FEWEST_PENDING),
+            stats: Mutex::default(),
+        }
+    }
+}
+
+impl Commits {
+    pub(crate) fn stats(&self) -> CommitStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn most_pending(&self) -> u64 {
+        self.most_pending.load(Ordering::Relaxed)
     }
 }
 

@@ -8,10 +8,10 @@ use fleche_core::{CallKey, Digest, Error, Record, Result, store::Check};
 use crate::{
     Durability,
     apply::{Direct, Kind},
-    closing::DbHandle,
     database::{Database, Inner},
+    db_handle::DbHandle,
     error::{backend, caught, damaged, is_damage, is_shut},
-    health::Corruption,
+    integrity::Corruption,
     pending::Change,
     tables::Snapshot,
 };
@@ -153,7 +153,7 @@ impl Database {
     /// Fails with [`Error::Damaged`] if they were still there, whether or not they could be moved.
     fn quarantine(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
         let moved =
-            self.inner.commit_direct(&Direct::SetAside { kind, digest, bytes }, durability == Durability::Immediate);
+            self.inner.commit_direct(&Direct::Quarantine { kind, digest, bytes }, durability == Durability::Immediate);
         let fate = match moved {
             Ok(false) => return Ok(()),
             Ok(true) => "it was moved to the table `damaged`".to_owned(),

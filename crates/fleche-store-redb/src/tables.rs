@@ -1,7 +1,10 @@
-//! The tables of the file, and the tables that a transaction has open.
+//! The tables of the file, the tables that a transaction has open, and when their entries survive.
+
+use std::time::{Duration, SystemTime};
 
 use fleche_core::Digest;
 use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
 
 use crate::index::RowKey;
 
@@ -100,4 +103,29 @@ impl<'t> Tables<'t> {
     pub(crate) fn damaged(&self) -> Result<Table<'t, u64, Blob>, redb::Error> {
         Ok(self.transaction.open_table(DAMAGED)?)
     }
+}
+
+/// When entries survive the end of the process and a power failure. In each case, closing the database, which happens
+/// when the last handle is dropped, makes all entries durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When `put` returns: it waits for a commit to disk, which concurrent callers of `put` share.
+    Immediate,
+    /// Within 100 ms, or when `sync` returns.
+    #[default]
+    Eventual,
+    /// When the database is closed; `sync` does nothing. Before many entries are pending, they are made durable anyway.
+    None,
+}
+
+/// Returns the age of a value that was put at this time. A time in the future counts as one equally far in the past.
+pub(crate) fn age(put: u64) -> Duration {
+    Duration::from_nanos(now().abs_diff(put))
+}
+
+/// Returns the present time, in nanoseconds since the Unix epoch.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos().try_into().unwrap_or(u64::MAX)
 }

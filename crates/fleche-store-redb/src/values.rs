@@ -11,11 +11,11 @@ use fleche_core::{
 };
 
 use crate::{
-    CommitStats, Durability, RedbValuesConfig,
+    CommitStats, RedbValuesConfig,
     apply::Kind,
     database::Database,
     pending::{Change, State},
-    write::age,
+    tables::{Durability, age},
 };
 
 /// A [`ValueStore`] in a redb database. A clone is another handle to the same store.

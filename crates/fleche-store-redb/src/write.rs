@@ -1,18 +1,18 @@
 //! Writes: changes are pending until a commit takes them together with those of other threads.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleche_core::{CallKey, Digest, Record, Result};
 
 use crate::{
-    Durability,
     apply::Direct,
     database::{Database, Inner},
     error::{is_damage, is_shut, later_format},
     flusher::Flusher,
     index,
     pending::{Change, PutRecord, PutValue},
+    tables::{Durability, age, now},
 };
 
 /// The maximum size of a value that is copied to be pending. `put` commits larger values itself.
@@ -176,14 +176,4 @@ impl Inner {
             there => there.map_err(|error| self.failed(&error)),
         }
     }
-}
-
-/// Returns the age of a value that was put at this time. A time in the future counts as one equally far in the past.
-pub(crate) fn age(put: u64) -> Duration {
-    Duration::from_nanos(now().abs_diff(put))
-}
-
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_nanos().try_into().unwrap_or(u64::MAX)
 }

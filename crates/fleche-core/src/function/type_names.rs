@@ -54,6 +54,8 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_exec::process_pool::", "fleche_exec::processes::"),
     ("fleche_exec::thread_pool::ThreadPoolConfig", "fleche_exec::threads::config::ThreadPoolConfig"),
     ("fleche_exec::thread_pool::", "fleche_exec::threads::"),
+    ("fleche_store_redb::pending::CommitStats", "fleche_store_redb::commit::CommitStats"),
+    ("fleche_store_redb::tables::Durability", "fleche_store_redb::config::Durability"),
 ];
 
 /// Returns the name of the type as it stands in keys: that of [`type_name`], with the original paths of fleche's own types.

@@ -4,11 +4,11 @@
 use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use crate::{
-    aside::Files,
     database::Inner,
     error::caught,
-    health::Corruption,
-    salvage::{Recovered, Source, recover},
+    integrity::Corruption,
+    recover::{Recovered, Source, recover},
+    repair_files::Files,
 };
 
 /// The pause after a failed attempt to reopen a file.
@@ -22,7 +22,7 @@ impl Inner {
         match self.integrity.to_repair() {
             Corruption::Not => false,
             Corruption::Shut => self.reopen(),
-            ill => self.repair(ill),
+            fault => self.repair(fault),
         }
     }
 
@@ -49,16 +49,16 @@ impl Inner {
         true
     }
 
-    fn repair(&self, ill: Corruption) -> bool {
+    fn repair(&self, fault: Corruption) -> bool {
         let (path, files) = (self.path.display(), Files::of(&self.path));
-        match caught(|| self.replace(&files, ill)) {
+        match caught(|| self.replace(&files, fault)) {
             Ok(None) => self.integrity.repaired(),
-            Ok(Some((Recovered { values, records, .. }, aside))) => {
+            Ok(Some((Recovered { values, records, .. }, kept))) => {
                 self.integrity.repaired();
                 fleche_core::spi::log::warn!(
                     "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, the \
                      other results are computed again; the damaged file is `{}`",
-                    aside.display()
+                    kept.display()
                 );
             }
             Err(error) => {
@@ -79,25 +79,25 @@ impl Inner {
     }
 
     /// Reads the whole file. If pages are known or found to be damaged, a file of the readable entries replaces it.
-    fn replace(&self, files: &Files, ill: Corruption) -> Result<Option<(Recovered, PathBuf)>, redb::Error> {
+    fn replace(&self, files: &Files, fault: Corruption) -> Result<Option<(Recovered, PathBuf)>, redb::Error> {
         // Reads wait for this lock and find a sound file afterwards.
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         self.renew_snapshot();
         files.remove_unfinished()?;
-        files.free_place()?;
+        files.free_path()?;
         // An error of the operating system does not mean that the file is damaged.
         if !redb.works() {
             redb.reopen(&self.path)?;
         }
-        let salvaged = recover(Source::new(&mut redb, &self.path), files.unfinished())?;
-        if ill < Corruption::Damaged && !salvaged.met_damage {
+        let recovered = recover(Source::new(&mut redb, &self.path), files.unfinished())?;
+        if fault < Corruption::Damaged && !recovered.met_damage {
             files.remove_unfinished()?;
             return Ok(None);
         }
-        let aside = files.quarantine()?;
+        let kept = files.quarantine()?;
         // From here on the repair is certain to complete: opening the file puts the replacement in place.
         files.finish()?;
         redb.reopen(&self.path)?;
-        Ok(Some((salvaged, aside)))
+        Ok(Some((recovered, kept)))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use fleche_core::spi::written_file;
 
 /// The maximum number of damaged files that are kept. If files keep being damaged, the user has to check the disk.
-const MOST_ASIDE: usize = 4;
+const MAX_KEPT: usize = 4;
 
 /// The database file, and the files next to it during a repair. If the process is killed at any point, the file is
 /// either still damaged or its repair is completed later.
@@ -18,16 +18,16 @@ pub(crate) struct Files {
     /// The replacement while it is being written.
     unfinished: PathBuf,
     /// The complete replacement. Opening the database puts it in place of the file.
-    healed: PathBuf,
+    replacement: PathBuf,
     /// The copy of the damaged file while it is being written.
     copy: PathBuf,
 }
 
 impl Files {
     pub(crate) fn of(file: &Path) -> Self {
-        let [unfinished, healed, copy] =
+        let [unfinished, replacement, copy] =
             [".healing-unfinished", ".healing", ".damaged-unfinished"].map(|ending| beside(file, ending));
-        Self { file: file.to_owned(), unfinished, healed, copy }
+        Self { file: file.to_owned(), unfinished, replacement, copy }
     }
 
     pub(crate) fn unfinished(&self) -> &Path {
@@ -43,29 +43,29 @@ impl Files {
     }
 
     /// Returns a free path for the damaged file.
-    pub(crate) fn free_place(&self) -> io::Result<PathBuf> {
-        let aside = |number| beside(&self.file, &format!(".damaged-{number}"));
-        (1..=MOST_ASIDE).map(aside).find(|path| !path.exists()).ok_or_else(|| {
+    pub(crate) fn free_path(&self) -> io::Result<PathBuf> {
+        let kept = |number| beside(&self.file, &format!(".damaged-{number}"));
+        (1..=MAX_KEPT).map(kept).find(|path| !path.exists()).ok_or_else(|| {
             io::Error::other(format!(
-                "{MOST_ASIDE} damaged files are kept already, the first as `{}`: check the disk, and remove them",
-                aside(1).display()
+                "{MAX_KEPT} damaged files are kept already, the first as `{}`: check the disk, and remove them",
+                kept(1).display()
             ))
         })
     }
 
     /// Keeps a copy of the damaged file, and returns its path.
     pub(crate) fn quarantine(&self) -> io::Result<PathBuf> {
-        let aside = self.free_place()?;
+        let kept = self.free_path()?;
         written_file::check_beside(&self.copy)?;
         fs::copy(&self.file, &self.copy)?;
         File::open(&self.copy)?.sync_all()?;
-        fs::rename(&self.copy, &aside)?;
-        Ok(aside)
+        fs::rename(&self.copy, &kept)?;
+        Ok(kept)
     }
 
     /// Marks the replacement as complete.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        fs::rename(&self.unfinished, &self.healed)?;
+        fs::rename(&self.unfinished, &self.replacement)?;
         sync_directory(&self.file);
         Ok(())
     }
@@ -73,20 +73,20 @@ impl Files {
     /// Copies a complete replacement, if there is one, into the file. The file itself stays the same one, since handles
     /// of this process identify it; it must not be open.
     pub(crate) fn replace(&self) -> io::Result<()> {
-        if !self.healed.exists() {
+        if !self.replacement.exists() {
             return Ok(());
         }
         // If another process has the file open, redb reports that.
         let Some(mut file) = self.locked()? else { return Ok(()) };
-        let mut healed = match File::open(&self.healed) {
+        let mut replacement = match File::open(&self.replacement) {
             // Another process has done this already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             opened => opened?,
         };
         file.set_len(0)?;
-        io::copy(&mut healed, &mut file)?;
+        io::copy(&mut replacement, &mut file)?;
         file.sync_all()?;
-        fs::remove_file(&self.healed)?;
+        fs::remove_file(&self.replacement)?;
         sync_directory(&self.file);
         Ok(())
     }
@@ -97,19 +97,19 @@ impl Files {
         let Some(file) = self.locked()? else { return Ok(None) };
         let now = file.metadata()?;
         if (now.len(), now.modified()?) != (then.len(), then.modified()?)
-            || !(self.tells_of_us()? || self.is_unfinished()?)
+            || !(self.has_our_tables()? || self.is_unfinished()?)
         {
             return Ok(None);
         }
-        let aside = self.quarantine()?;
+        let kept = self.quarantine()?;
         file.set_len(0)?;
         file.sync_all()?;
         sync_directory(&self.file);
-        Ok(Some(aside))
+        Ok(Some(kept))
     }
 
     /// Returns whether the file contains the names of fleche's tables.
-    fn tells_of_us(&self) -> io::Result<bool> {
+    fn has_our_tables(&self) -> io::Result<bool> {
         const NAMES: [&[u8]; 4] = [b"fleche", b"values", b"records", b"ages"];
         const BLOCK: usize = 1 << 20;
         /// The part of a block that is searched again with the next one, for a name that crosses the border.

@@ -12,18 +12,17 @@ use redb::{
 };
 
 use crate::{
-    closing::DbHandle,
+    db_handle::DbHandle,
     error::{caught, is_shut},
     index::{self, call_of},
-    tables::{AGES, Blob, Bytes32, INDEX, RECORDS, Tables, VALUES, create},
-    write::now,
+    tables::{AGES, Blob, Bytes32, INDEX, RECORDS, Tables, VALUES, create, now},
 };
 
 type Key = [u8; 32];
 type Definition = TableDefinition<'static, Bytes32, Blob>;
 
 /// Stores an entry. The flag says whether a lookup finds the entry at its key. Returns whether the entry is intact.
-type Keep<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, redb::Error> + 'a;
+type KeepEntry<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, redb::Error> + 'a;
 
 /// The database that is recovered.
 pub(crate) struct Source<'a> {
@@ -96,7 +95,7 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
     let transaction = redb.begin_write()?;
     create(&transaction)?;
     let mut tables = Tables::new(&transaction);
-    let mut salvaged = Recovered::default();
+    let mut recovered = Recovered::default();
     let now = now();
     each(&mut from, VALUES, &mut |id, bytes, is_placed, reading| {
         let id = Digest::from_bytes(*id);
@@ -109,7 +108,7 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
         let tables = tables.values()?;
         tables.values.insert(id.as_bytes(), bytes)?;
         tables.ages.insert(id.as_bytes(), put.ok().flatten().unwrap_or(now))?;
-        salvaged.values += u64::from(is_whole);
+        recovered.values += u64::from(is_whole);
         Ok(is_whole)
     })?;
     // The records whose rows are unknown: of a later format, or damaged.
@@ -129,7 +128,7 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
         let tables = tables.records()?;
         tables.records.insert(key, bytes)?;
         rows.iter().try_for_each(|row| tables.index.insert(row, ()).map(drop))?;
-        salvaged.records += u64::from(is_whole);
+        recovered.records += u64::from(is_whole);
         Ok(is_whole)
     })?;
     if !later.is_empty() {
@@ -139,7 +138,7 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
     transaction.commit()?;
     from.check(AGES)?;
     from.check(INDEX)?;
-    Ok(Recovered { met_damage: from.met_damage, ..salvaged })
+    Ok(Recovered { met_damage: from.met_damage, ..recovered })
 }
 
 /// Copies the index rows of these calls, as far as they can be read.
@@ -170,7 +169,7 @@ fn bound(len: u64) -> usize {
 ///
 /// Each gap is read from both ends up to the damage, and the rest is halved repeatedly, until the gaps are so narrow
 /// that the damaged page covers them.
-fn each(from: &mut Source<'_>, table: Definition, keep: &mut Keep<'_>) -> Result<(), redb::Error> {
+fn each(from: &mut Source<'_>, table: Definition, keep: &mut KeepEntry<'_>) -> Result<(), redb::Error> {
     // A damaged page may claim far too many entries; each takes at least the size of its key.
     let most = fs::metadata(from.path)?.len() / size_of::<Key>() as u64;
     let len = from.look(|reading| Ok(reading.open_table(table)?.len()?))?.map_or(most, |len| len.min(most));
@@ -214,7 +213,7 @@ enum Direction {
 struct Reader<'a, 's, 'k> {
     from: &'a mut Source<'s>,
     table: Definition,
-    keep: &'a mut Keep<'k>,
+    keep: &'a mut KeepEntry<'k>,
     kept: HashSet<Key>,
     /// The number of entries that were read; equals the table's length if nothing is damaged.
     passed: u64,

@@ -1,50 +1,136 @@
-//! Opening and closing: all handles to a file share one database, whatever the spelling of the path.
+//! `DbHandle`: opens redb, verifies the file, and survives a failure to close it.
 
 use std::{
     cmp::Ordering,
     fs::{self, File},
-    io,
+    io, mem,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
-    sync::{Arc, PoisonError},
 };
 
-use fleche_core::{
-    Error, Result,
-    spi::written_file,
-    store::{OpenPlaceGuard, OpenStores, Place},
+use fleche_core::{Error, Result, spi::written_file, store::Place};
+use redb::{
+    Builder, ReadTransaction, ReadableDatabase as _, StorageBackend as _, TableHandle as _, backends::InMemoryBackend,
 };
-use redb::{Builder, StorageBackend as _, TableHandle as _, backends::InMemoryBackend};
 
 use crate::{
-    aside::Files,
-    closing::{Redb, abandon},
-    database::{Database, Inner},
-    error::{caught, foreign, is_damage, opening},
-    health::Corruption,
+    error::{caught, foreign, is_damage},
+    integrity::Corruption,
+    repair_files::Files,
     tables::{FLECHE, FORMAT, create},
 };
-
-static OPEN: OpenStores<Place, Database> = OpenStores::new();
 
 /// The size of redb's cache in memory, in bytes.
 const CACHE: usize = 1 << 28;
 
-impl Database {
-    /// Opens the database in this file, creating the file if it is missing.
-    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
-        let path = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
-        }
-        let place = place(&path)?;
-        OPEN.get_or_open(place.clone(), || {
-            // Another thread may have dropped the last handle and not have finished closing the file.
-            let held = OpenPlaceGuard::take(place);
-            let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
-            let database = Self::new(path, opened.redb.into(), held)?;
-            database.inner.integrity.note(opened.ill);
-            Ok(database)
+/// A database that is closed when this is dropped, even if damaged pages make redb panic.
+pub(crate) struct DbHandle {
+    redb: Option<Redb>,
+    /// Whether the file must no longer be written to.
+    is_damaged: bool,
+}
+
+/// An open redb database, with the access that this user has to the file.
+pub(crate) enum Redb {
+    Full(redb::Database),
+    ReadOnly(redb::ReadOnlyDatabase),
+}
+
+impl From<Redb> for DbHandle {
+    fn from(redb: Redb) -> Self {
+        Self { redb: Some(redb), is_damaged: false }
+    }
+}
+
+impl Redb {
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, redb::Error> {
+        Ok(match self {
+            Self::Full(redb) => redb.begin_read()?,
+            Self::ReadOnly(redb) => redb.begin_read()?,
         })
+    }
+}
+
+impl DbHandle {
+    /// Returns the database for writing.
+    pub(crate) fn get(&self) -> Result<&redb::Database, redb::Error> {
+        match &self.redb {
+            Some(Redb::Full(redb)) => Ok(redb),
+            Some(Redb::ReadOnly(_)) => Err(cannot_be_written()),
+            None => Err(closed()),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Result<&mut redb::Database, redb::Error> {
+        match &mut self.redb {
+            Some(Redb::Full(redb)) => Ok(redb),
+            Some(Redb::ReadOnly(_)) => Err(cannot_be_written()),
+            None => Err(closed()),
+        }
+    }
+
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, redb::Error> {
+        self.redb.as_ref().ok_or_else(closed)?.begin_read()
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self.redb, Some(Redb::ReadOnly(_)))
+    }
+
+    /// Returns whether redb reads and writes, which it refuses after an error of the operating system.
+    pub(crate) fn works(&self) -> bool {
+        caught(|| Ok(self.get()?.begin_write()?.abort()?)).is_ok()
+    }
+
+    /// Prevents further writes to the file, also when it is closed.
+    pub(crate) fn give_up(&mut self) {
+        self.is_damaged = true;
+    }
+
+    /// Reopens the file. Commits since the last durable one are lost. Until it is open again, callers get an error.
+    pub(crate) fn reopen(&mut self, path: &Path) -> Result<(), redb::Error> {
+        match self.redb.take() {
+            Some(Redb::Full(database)) => abandon(database),
+            Some(Redb::ReadOnly(database)) => drop(database),
+            None => {}
+        }
+        let opened = caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
+        *self = opened.redb.into();
+        Ok(())
+    }
+}
+
+/// Closes the database without writing to it, by dropping it during a panic, when redb does not write. With damaged
+/// pages, redb might panic while it unwinds from a panic, which would end the process.
+fn abandon(database: redb::Database) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let _closed_while_this_unwinds = database;
+        resume_unwind(Box::new("a database is closed without writing to it"));
+    }));
+}
+
+fn cannot_be_written() -> redb::Error {
+    redb::Error::Io(io::Error::new(io::ErrorKind::PermissionDenied, "this user may not write to the file"))
+}
+
+fn closed() -> redb::Error {
+    redb::Error::Io(io::Error::other("the file is closed, and is reopened as soon as possible"))
+}
+
+impl Drop for DbHandle {
+    fn drop(&mut self) {
+        // A database that was opened for reading only writes nothing when it is closed.
+        let Some(Redb::Full(database)) = self.redb.take() else { return };
+        if mem::take(&mut self.is_damaged) {
+            return abandon(database);
+        }
+        let closed = caught(|| {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            fleche_core::spi::log::warn!(%error, "a redb database was not closed properly");
+        }
     }
 }
 
@@ -52,7 +138,7 @@ impl Database {
 pub(crate) struct Opened {
     pub(crate) redb: Redb,
     /// The damage that opening has detected.
-    ill: Corruption,
+    pub(crate) fault: Corruption,
 }
 
 /// The maximum size, in bytes, of files that are read and verified as a whole when they are opened. That takes at most
@@ -80,7 +166,7 @@ fn is_sound(path: &Path) -> bool {
 
 /// Opens the database and creates its tables. If a file of fleche cannot be read at all, it is kept under another name
 /// and emptied. The inner error is already one of fleche.
-fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
+pub(crate) fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
     if !written_file::may_write(path) {
         return caught(|| open(path));
     }
@@ -90,18 +176,18 @@ fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
         Err(redb::Error::Corrupted(why)) if why.contains("version") => return Err(redb::Error::Corrupted(why)),
         Err(error) if is_damage(&error) => error,
         Ok(Ok(mut opened)) if !is_sound => {
-            opened.ill = Corruption::Damaged;
+            opened.fault = Corruption::Damaged;
             return Ok(Ok(opened));
         }
         opened => return opened,
     };
     match Files::of(path).begin_anew(&then) {
-        Ok(Some(aside)) => {
+        Ok(Some(kept)) => {
             fleche_core::spi::log::warn!(
                 "the redb database `{}` is damaged ({why}) and cannot be read: a new one replaces it, and the results in it are \
                  computed again; the damaged file is `{}`",
                 path.display(),
-                aside.display()
+                kept.display()
             );
             caught(|| open(path))
         }
@@ -111,7 +197,7 @@ fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
 }
 
 /// Returns the identity of the file, which is created empty if it is missing.
-fn place(path: &Path) -> Result<Place> {
+pub(crate) fn place(path: &Path) -> Result<Place> {
     written_file::check_named(path).map_err(Error::io("open the redb database", path))?;
     // Only a regular file is opened: opening a named pipe would block.
     match fs::metadata(path) {
@@ -127,7 +213,7 @@ fn place(path: &Path) -> Result<Place> {
 }
 
 /// Opens the database and creates its tables. The inner error is already one of fleche.
-pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
+fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
     let redb = if written_file::may_write(path) {
@@ -146,7 +232,7 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
         let transaction = full.begin_write()?;
         create(&transaction)?;
         transaction.commit()?;
-        return Ok(Ok(Opened { redb, ill: Corruption::Not }));
+        return Ok(Ok(Opened { redb, fault: Corruption::Not }));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
         return Ok(Err(foreign(
@@ -156,13 +242,13 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     }
     let format = caught(|| Ok(reading.open_table(FLECHE)?.get(FORMAT.0)?.map_or(0, |format| format.value())));
     drop(reading);
-    let (format, ill) = match format {
+    let (format, fault) = match format {
         // The page with the format is damaged. No other format has ever been released.
         Err(error) if is_damage(&error) => (FORMAT.1, Corruption::Damaged),
         format => (format?, Corruption::Not),
     };
     Ok(match format.cmp(&FORMAT.1) {
-        Ordering::Equal => Ok(Opened { redb, ill }),
+        Ordering::Equal => Ok(Opened { redb, fault }),
         Ordering::Greater => Err(foreign(
             path,
             "a later version of fleche has written this database: use that version, or give the store a file of its own",
@@ -173,19 +259,4 @@ pub(crate) fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
              results in it are computed again",
         )),
     })
-}
-
-impl Inner {
-    /// Returns unused space of the file to the system. Returns whether there was anything to compact.
-    pub(crate) fn compact(&self) -> Result<bool> {
-        self.exclusive(|| {
-            let compacted = caught(|| {
-                // Waits for running reads; later ones wait for this.
-                let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
-                self.renew_snapshot();
-                Ok(redb.get_mut()?.compact()?)
-            });
-            compacted.map_err(|error| self.failed(&error))
-        })?
-    }
 }

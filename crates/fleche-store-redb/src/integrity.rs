@@ -25,27 +25,27 @@ pub(crate) enum Corruption {
 /// The health of an open file.
 #[derive(Default)]
 pub(crate) struct Integrity {
-    ill: AtomicU8,
+    fault: AtomicU8,
     /// The earliest time of the next repair, if the last one failed.
     not_before: Mutex<Option<Instant>>,
 }
 
 impl Integrity {
     /// Notes a fault, unless a worse one is known.
-    pub(crate) fn note(&self, ill: Corruption) {
-        self.ill.fetch_max(ill as u8, Ordering::Relaxed);
+    pub(crate) fn note(&self, fault: Corruption) {
+        self.fault.fetch_max(fault as u8, Ordering::Relaxed);
     }
 
     /// Returns the fault that may be repaired now.
     pub(crate) fn to_repair(&self) -> Corruption {
-        let ill = match self.ill.load(Ordering::Relaxed) {
+        let fault = match self.fault.load(Ordering::Relaxed) {
             0 => return Corruption::Not,
             1 => Corruption::Shut,
             2 => Corruption::Suspect,
             _ => Corruption::Damaged,
         };
         let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
-        if not_before.is_some_and(|moment| Instant::now() < moment) { Corruption::Not } else { ill }
+        if not_before.is_some_and(|moment| Instant::now() < moment) { Corruption::Not } else { fault }
     }
 
     /// Returns whether pages may be damaged and a repair may be tried now.
@@ -54,7 +54,7 @@ impl Integrity {
     }
 
     pub(crate) fn repaired(&self) {
-        self.ill.store(Corruption::Not as u8, Ordering::Relaxed);
+        self.fault.store(Corruption::Not as u8, Ordering::Relaxed);
         *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
