@@ -12,13 +12,14 @@ use fleche_core::{
 
 use crate::{
     DatabaseUrl, SqlCallsConfig,
-    aside::{Found, removal},
-    database::{Database, LONGEST, Tables},
+    database::Database,
     error::{backend, later_format, too_large},
-    find::find,
     indexed::insertion,
-    keys::keys,
+    list::keys,
+    quarantine::{Quarantined, removal},
+    query::find,
     statement::Statement,
+    tables::{LONGEST, Tables},
 };
 
 /// A [`CallStore`] in a database, with one row per record, and index rows for its arguments and metadata. A clone is
@@ -75,8 +76,8 @@ impl Tables {
             match self.verified(key, &bytes) {
                 Ok(record) => return Ok(record),
                 Err(why) => match self.quarantine_record(key, &bytes, &why)? {
-                    Found::Gone => return Ok(None),
-                    Found::Another => {}
+                    Quarantined::Gone => return Ok(None),
+                    Quarantined::Another => {}
                 },
             }
         }

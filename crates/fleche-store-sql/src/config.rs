@@ -8,16 +8,7 @@ use fleche_core::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{DatabaseUrl, SqlCalls, SqlValues};
-
-/// The settings that describe a database.
-#[derive(Clone, Copy)]
-pub(crate) struct Settings<'a> {
-    pub(crate) url: &'a DatabaseUrl,
-    pub(crate) password_env: Option<&'a str>,
-    pub(crate) schema: Option<&'a str>,
-    pub(crate) timeout: Duration,
-}
+use crate::{DatabaseUrl, SqlCalls, SqlValues, database::Settings};
 
 /// The default timeout of an operation.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,43 +1,42 @@
 //! `Database`: an open database, which all stores of this process in it share.
 
 use std::{
-    collections::HashSet,
     fs::{self, File},
     future::Future,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use fleche_core::{
-    CallKey, Error, Result,
+    Error, Result,
     claim::Leases,
     spi::written_file,
-    store::ensure_not_forked,
     store::{BackingFile, FileBacked, OpenStores, Place},
 };
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    access::FileAccess,
-    config::Settings,
-    connect,
-    dialect::Dialect,
-    error::{Failed, config, read_only, without_path},
-    heal::Repair,
-    keep::beside,
-    leases::{LEASE_TTL, LeaseRows},
-    link::Connections,
-    network::is_on_network,
+    backup::beside,
+    connection::{self, Connections},
+    error::{Failed, config},
+    file_access::{FileAccess, is_on_network},
+    leases::LeaseRows,
+    repair::Repair,
     runtime,
-    schema::{self, Rights},
-    statement::{Row, Statement},
-    url::{DatabaseUrl, Target},
+    schema::{self, LEASE_TTL, Rights},
+    tables::Tables,
+    url::{DatabaseUrl, Target, without_path},
 };
 
-/// The maximum length of a value, in bytes, that both databases can store in one row: a SQLite row has at most a
-/// billion bytes, a PostgreSQL field or message at most 1 GiB. The rest of the row needs some of it.
-pub(crate) const LONGEST: usize = 999_000_000;
+/// The settings that describe a database.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    pub(crate) url: &'a DatabaseUrl,
+    pub(crate) password_env: Option<&'a str>,
+    pub(crate) schema: Option<&'a str>,
+    pub(crate) timeout: Duration,
+}
 
 /// An open database, and the leases that this process has in it.
 pub(crate) struct Database {
@@ -45,18 +44,6 @@ pub(crate) struct Database {
     pub(crate) leases: Leases<LeaseRows>,
     /// The SQLite file, and the URL by which it is opened.
     file: Option<(BackingFile<Self>, DatabaseUrl)>,
-}
-
-/// The tables of a database, as one process sees them.
-pub(crate) struct Tables {
-    /// The name in messages, without a password.
-    pub(crate) name: String,
-    link: Connections,
-    rights: Rights,
-    /// Repairs the SQLite file.
-    repair_state: Option<Repair>,
-    /// The keys under which this process has found records of a later format.
-    later: Mutex<HashSet<CallKey>>,
 }
 
 /// The properties by which two databases are the same one.
@@ -97,13 +84,13 @@ impl Database {
                 let fail = |failed: Failed| {
                     if url.is_variable() { failed.without_details(&name) } else { failed.into_error(&name) }
                 };
-                let options = connect::server_options(&server, schema).map_err(|error| fail(error.into()))?;
+                let options = connection::server_options(&server, schema).map_err(|error| fail(error.into()))?;
                 let schema = schema.map(str::to_owned);
                 let database = OPEN.get_or_open(Identity::of_server(&options), || {
-                    let opened = connected(&name, schema, async move { connect::to_server(options, timeout).await });
+                    let opened = connected(&name, schema, async move { connection::to_server(options, timeout).await });
                     Ok(Self::of(name.clone(), opened.map_err(fail)?, None, None))
                 })?;
-                database.tables.link.shorten_timeout(timeout);
+                database.tables.connections.shorten_timeout(timeout);
                 Ok((database, url.clone()))
             }
         }
@@ -119,7 +106,7 @@ impl Database {
             let repair_state = Repair::of(path, rollback, &name, timeout);
             let open = || {
                 let path = path.to_owned();
-                connected(&name, None, async move { connect::to_file(&path, rollback, access, timeout).await })
+                connected(&name, None, async move { connection::to_file(&path, rollback, access, timeout).await })
             };
             if access != FileAccess::Full {
                 let opened = open().map_err(|failed| failed.into_error(&name))?;
@@ -128,20 +115,20 @@ impl Database {
             let opened = repair_state.watch(open)?;
             Ok(Self::of(name, opened, Some(repair_state.known()), Some(file)))
         })?;
-        database.tables.link.shorten_timeout(timeout);
+        database.tables.connections.shorten_timeout(timeout);
         Ok(database)
     }
 
     fn of(
         name: String,
-        (link, rights): (Connections, Rights),
+        (connections, rights): (Connections, Rights),
         repair_state: Option<Repair>,
         file: Option<(BackingFile<Self>, DatabaseUrl)>,
     ) -> Self {
         if rights == Rights::Read {
             tracing::info!("{name} is read-only for this user: nothing will be recorded in it");
         }
-        let tables = Arc::new(Tables { name, link, rights, repair_state, later: Mutex::default() });
+        let tables = Arc::new(Tables::new(name, connections, rights, repair_state));
         Self { leases: Leases::new(LeaseRows(tables.clone()), LEASE_TTL), tables, file }
     }
 }
@@ -156,7 +143,7 @@ impl FileBacked for Database {
             remove_companions(file.path());
         }
         match &self.file {
-            Some((file, url)) => Self::open_file(file.path(), url, self.tables.link.timeout()),
+            Some((file, url)) => Self::open_file(file.path(), url, self.tables.connections.timeout()),
             None => Err(Error::backend(&self.tables.name)("it is not in a file")),
         }
     }
@@ -170,11 +157,11 @@ fn connected(
 ) -> Result<(Connections, Rights), Failed> {
     let to = name.to_owned();
     let prepared = async move {
-        let link = connect.await?;
-        match schema::prepare(&link, schema.as_deref(), &to).await {
-            Ok(rights) => Ok((link, rights)),
+        let connections = connect.await?;
+        match schema::prepare(&connections, schema.as_deref(), &to).await {
+            Ok(rights) => Ok((connections, rights)),
             Err(failed) => {
-                link.close().await;
+                connections.close().await;
                 Err(failed)
             }
         }
@@ -263,80 +250,4 @@ fn existing(path: &Path) -> Result<Place> {
         written_file::check_beside(&beside(&file, ending)).map_err(Error::io("open the SQLite database", path))?;
     }
     Place::of(path)
-}
-
-impl Tables {
-    /// Returns whether the database is read-only for this user.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.rights == Rights::Read
-    }
-
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.link.dialect()
-    }
-
-    /// Runs a statement that changes nothing, and returns its rows.
-    pub(crate) fn read(&self, statement: Statement) -> Result<Vec<Row>> {
-        let statement = Arc::new(statement);
-        self.run(|link| {
-            let statement = statement.clone();
-            async move { link.read(&statement).await }
-        })
-    }
-
-    /// Runs the statements in one transaction. Returns the rows of each.
-    ///
-    /// # Errors
-    /// Fails with [`Error::Refused`] if the database is read-only.
-    pub(crate) fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
-        if self.is_read_only() {
-            return Err(read_only(&self.name));
-        }
-        let statements = Arc::new(statements);
-        self.run(|link| {
-            let statements = statements.clone();
-            async move { link.write(&statements).await }
-        })
-    }
-
-    /// Runs the statement. Returns its number of rows: one for each changed row, if it ends with `RETURNING 1`.
-    pub(crate) fn change(&self, statement: Statement) -> Result<usize> {
-        Ok(self.write(vec![statement])?.first().map_or(0, Vec::len))
-    }
-
-    /// Returns once all earlier writes are on disk.
-    pub(crate) fn sync(&self) -> Result<()> {
-        if self.is_read_only() {
-            return Ok(());
-        }
-        self.run(|link| async move { link.sync().await })
-    }
-
-    /// Returns the keys under which this process has found records of a later format.
-    pub(crate) fn later(&self) -> MutexGuard<'_, HashSet<CallKey>> {
-        self.later.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run<T, F>(&self, operation: impl Fn(Connections) -> F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = sqlx::Result<T>> + Send + 'static,
-    {
-        let name = &self.name;
-        ensure_not_forked(|| name)?;
-        let attempt = || {
-            let operation = operation(self.link.clone());
-            Ok(runtime::run(name, async move { Ok(operation.await) })??)
-        };
-        match &self.repair_state {
-            Some(repair_state) => repair_state.watch(attempt),
-            None => attempt().map_err(|failed: Failed| failed.into_error(name)),
-        }
-    }
-}
-
-impl Drop for Tables {
-    fn drop(&mut self) {
-        runtime::finish(self.link.clone().close());
-    }
 }

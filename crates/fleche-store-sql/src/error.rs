@@ -5,8 +5,6 @@ use std::fmt::{self, Display};
 use fleche_core::{CallKey, Error};
 use sqlx::{error::DatabaseError, sqlite::SqliteError};
 
-use crate::DatabaseUrl;
-
 /// The reason for which an operation on a database failed.
 pub(crate) enum Failed {
     /// An error of the database or of the connection to it.
@@ -123,16 +121,6 @@ pub(crate) fn damaged(store: &str, entry: impl Display, why: &str, fate: impl Di
 /// Returns the error for an operation for which this user lacks permission.
 pub(crate) fn read_only(store: &str) -> Error {
     Error::Refused { store: format!("{store}, which this user may only read,"), operation: "accept changes" }
-}
-
-/// Removes the path from the error, since it comes from the environment variable that this URL names.
-pub(crate) fn without_path(error: Error, url: &DatabaseUrl) -> Error {
-    match error {
-        Error::Io { action, source, .. } => {
-            Error::Io { action, path: url.to_string().into(), source: source.kind().into() }
-        }
-        other => other,
-    }
 }
 
 /// Returns the error for a value that does not fit into a row.

@@ -12,16 +12,12 @@ use fleche_core::{
 };
 
 use crate::{
-    database::Tables,
     error::backend,
     indexed::moment,
+    schema::{LEASE_TTL, millis},
     statement::{Row, Statement},
+    tables::Tables,
 };
-
-/// The duration of a claim without renewal. A live process renews it three times as often, so a busy database or
-/// machine may delay the renewal for more than six seconds before another process takes over the call. After a kill,
-/// other processes wait at most this long.
-pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// The table of claims. Times are by the database's own clock, which in SQLite is that of the process. The number of a
 /// row is never reused.
@@ -92,10 +88,6 @@ impl LeaseTable for LeaseRows {
 /// Returns a statement whose first two parameters identify one grant of the call.
 fn of(key: &CallKey, grant: u64, sql: String) -> Statement {
     Statement::new(sql).bytes(*key.digest().as_bytes()).integer(grant.cast_signed())
-}
-
-pub(crate) fn millis(lasts: Duration) -> i64 {
-    i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Encodes the keys as the concatenation of their bytes.

@@ -94,32 +94,29 @@
 //! is late, and its result does not replace another. Each grant has a unique number, and only the holder of the last
 //! grant can renew, publish or release the claim.
 
-mod access;
-mod aside;
+mod backup;
 mod calls;
 mod config;
-mod connect;
+mod connection;
 mod database;
-mod dialect;
 mod error;
-mod find;
-mod heal;
+mod file_access;
+mod file_bytes;
 mod indexed;
-mod keep;
-mod keys;
 mod leases;
-mod link;
-mod network;
-mod overwrite;
-mod raw;
-mod register;
+mod list;
+mod quarantine;
+mod query;
+mod recover;
+mod repair;
+mod replace;
 mod retry;
-mod rows;
+mod row_scan;
 mod runtime;
-mod salvage;
 mod schema;
 mod server;
 mod statement;
+mod tables;
 mod url;
 mod values;
 
@@ -127,3 +124,46 @@ pub use calls::SqlCalls;
 pub use config::{SqlCallsConfig, SqlValuesConfig};
 pub use url::DatabaseUrl;
 pub use values::SqlValues;
+
+use std::{path::Path, time::Duration};
+
+use fleche_core::{
+    Digest, register_backend,
+    store::{Reach, StorePair},
+};
+
+register_backend! {
+    name: "sql-sqlite",
+    summary: "a SQLite file, for the processes of one host",
+    reach: Reach::Shared,
+    durable: true,
+    scratch: |directory| in_database(format!("sqlite:{}/fleche.db", directory.display()).into(), None),
+}
+
+register_backend! {
+    name: "sql-postgres",
+    summary: "a PostgreSQL server, for any number of hosts",
+    reach: Reach::Shared,
+    durable: true,
+    scratch: |directory| in_database(SERVER.into(), Some(schema_of(directory))),
+}
+
+/// The timeout of operations of checks.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The URL of the server, given as an environment variable. The server must be running.
+const SERVER: &str = "$FLECHE_POSTGRES";
+
+/// Returns a schema for each directory; nothing is written to the directory itself.
+fn schema_of(directory: &Path) -> String {
+    let digest = Digest::of(directory.as_os_str().as_encoded_bytes());
+    format!("fleche_{}", &digest.to_string()[..32])
+}
+
+fn in_database(url: DatabaseUrl, schema: Option<String>) -> StorePair {
+    // Many checks run at once, on machines of any speed.
+    let mut values = SqlValuesConfig::new(url.clone()).timeout(PATIENCE);
+    let mut calls = SqlCallsConfig::new(url).timeout(PATIENCE);
+    values.schema.clone_from(&schema);
+    calls.schema = schema;
+    (Box::new(values), Box::new(calls))
+}

@@ -5,7 +5,7 @@ use std::{future::Future, io, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::dialect::Dialect;
+use crate::statement::Dialect;
 
 /// The first and the longest pause between attempts. The databases do not notify when another process releases a lock.
 const MIN_POLL: Duration = Duration::from_millis(1);

@@ -1,14 +1,20 @@
-//! The tables: their creation, and the check of their version.
+//! The tables: their creation, the check of their version, and the duration of claims in them.
+
+use std::time::Duration;
 
 use crate::{
-    dialect::Dialect,
+    connection::Connections,
     error::{Failed, config},
-    link::Connections,
-    statement::Statement,
+    statement::{Dialect, Statement},
 };
 
 /// The version of the tables that this version of fleche creates and reads.
 pub(crate) const VERSION: i64 = 1;
+
+/// The duration of a claim without renewal. A live process renews it three times as often, so a busy database or
+/// machine may delay the renewal for more than six seconds before another process takes over the call. After a kill,
+/// other processes wait at most this long.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// What this user may do with the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +29,23 @@ pub(crate) enum Rights {
 /// # Errors
 /// Fails with [`Error::Config`](fleche_core::Error::Config) if a later version of fleche created the tables, or if they
 /// are missing and cannot be created.
-pub(crate) async fn prepare(link: &Connections, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
-    let mut version = version(link).await?;
+pub(crate) async fn prepare(connections: &Connections, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
+    let mut version = version(connections).await?;
     if version.is_none_or(|version| version < VERSION) {
-        match link.write(&tables(link.dialect(), schema)).await.map_err(Failed::Sql) {
+        match connections.write(&tables(connections.dialect(), schema)).await.map_err(Failed::Sql) {
             Err(failed) if failed.is_denied() => {
                 let why = format!("its tables are missing, and this user may not create them ({failed})");
                 return Err(Failed::Other(config(store, why)));
             }
             made => made?,
         };
-        version = self::version(link).await?;
+        version = self::version(connections).await?;
     }
     match version {
         Some(VERSION) => {
-            let rights = rights(link).await?;
+            let rights = rights(connections).await?;
             if rights == Rights::Full {
-                sweep(link).await?;
+                sweep(connections).await?;
             }
             Ok(rights)
         }
@@ -57,14 +63,14 @@ pub(crate) async fn prepare(link: &Connections, schema: Option<&str>, store: &st
     }
 }
 
-async fn rights(link: &Connections) -> sqlx::Result<Rights> {
-    let may_write = match link.dialect() {
-        Dialect::Sqlite => !link.is_read_only(),
+async fn rights(connections: &Connections) -> sqlx::Result<Rights> {
+    let may_write = match connections.dialect() {
+        Dialect::Sqlite => !connections.is_read_only(),
         Dialect::Postgres => {
             let tables = ["fleche_values", "fleche_calls", "fleche_arguments", "fleche_metadata", "fleche_leases"];
             let tables = tables.map(|table| format!("has_table_privilege('{table}', 'INSERT')")).join(" AND ");
             let asked = format!("SELECT 1 WHERE current_setting('transaction_read_only') = 'off' AND {tables}");
-            !link.read(&Statement::new(asked)).await?.is_empty()
+            !connections.read(&Statement::new(asked)).await?.is_empty()
         }
     };
     Ok(if may_write { Rights::Full } else { Rights::Read })
@@ -72,11 +78,11 @@ async fn rights(link: &Connections) -> sqlx::Result<Rights> {
 
 /// Removes claims that expired long ago or whose times are far in the future: no process holds them. Writes only if
 /// there are any, so that opening does not wait for writers.
-async fn sweep(link: &Connections) -> sqlx::Result<()> {
-    let now = link.dialect().now();
+async fn sweep(connections: &Connections) -> sqlx::Result<()> {
+    let now = connections.dialect().now();
     let lost = format!("FROM fleche_leases WHERE until < {now} - 86400000 OR until > {now} + 86400000");
-    if !link.read(&Statement::new(format!("SELECT 1 {lost} LIMIT 1"))).await?.is_empty()
-        && let Err(error) = link.write(&[Statement::new(format!("DELETE {lost}"))]).await
+    if !connections.read(&Statement::new(format!("SELECT 1 {lost} LIMIT 1"))).await?.is_empty()
+        && let Err(error) = connections.write(&[Statement::new(format!("DELETE {lost}"))]).await
     {
         tracing::debug!(%error, "cannot remove claims that no process holds");
     }
@@ -84,15 +90,15 @@ async fn sweep(link: &Connections) -> sqlx::Result<()> {
 }
 
 /// Returns the version of the tables, or `None` if there are none.
-async fn version(link: &Connections) -> sqlx::Result<Option<i64>> {
-    let exists = match link.dialect() {
+async fn version(connections: &Connections) -> sqlx::Result<Option<i64>> {
+    let exists = match connections.dialect() {
         Dialect::Sqlite => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'fleche_meta'",
         Dialect::Postgres => "SELECT 1 WHERE to_regclass('fleche_meta') IS NOT NULL",
     };
-    if link.read(&Statement::new(exists)).await?.is_empty() {
+    if connections.read(&Statement::new(exists)).await?.is_empty() {
         return Ok(None);
     }
-    let rows = link.read(&Statement::new("SELECT value FROM fleche_meta WHERE name = 'schema'")).await?;
+    let rows = connections.read(&Statement::new("SELECT value FROM fleche_meta WHERE name = 'schema'")).await?;
     rows.first().map(|row| row.integer(0)).transpose()
 }
 
@@ -161,4 +167,9 @@ pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
         statements.push("ALTER TABLE fleche_values ALTER COLUMN bytes SET STORAGE EXTERNAL".to_owned());
     }
     statements.into_iter().map(Statement::new).collect()
+}
+
+/// Returns the duration in milliseconds, as statements take it.
+pub(crate) fn millis(lasts: Duration) -> i64 {
+    i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)
 }

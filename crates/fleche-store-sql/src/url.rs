@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::Result;
+use fleche_core::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
@@ -232,6 +232,16 @@ impl Serialize for DatabaseUrl {
 impl<'de> Deserialize<'de> for DatabaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self)
+    }
+}
+
+/// Removes the path from the error, since it comes from the environment variable that this URL names.
+pub(crate) fn without_path(error: Error, url: &DatabaseUrl) -> Error {
+    match error {
+        Error::Io { action, source, .. } => {
+            Error::Io { action, path: url.to_string().into(), source: source.kind().into() }
+        }
+        other => other,
     }
 }
 

@@ -11,11 +11,12 @@ use fleche_core::{
 
 use crate::{
     DatabaseUrl, SqlValuesConfig,
-    aside::Found,
-    database::{Database, LONGEST},
+    database::Database,
     error::{backend, too_large},
-    keys::keys,
+    list::keys,
+    quarantine::Quarantined,
     statement::Statement,
+    tables::LONGEST,
 };
 
 /// The maximum number of values that one statement removes.
@@ -69,8 +70,8 @@ impl ValueStore for SqlValues {
             match check(bytes.clone()) {
                 Ok(content) => return Ok(Some(content)),
                 Err(why) => match tables.quarantine_value(id, &bytes, &why)? {
-                    Found::Gone => return Ok(None),
-                    Found::Another => {}
+                    Quarantined::Gone => return Ok(None),
+                    Quarantined::Another => {}
                 },
             }
         }

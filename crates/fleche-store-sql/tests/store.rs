@@ -7,8 +7,8 @@ mod store {
     pub(crate) mod common;
     mod config;
     mod damage;
-    mod heal;
     mod processes;
+    mod repair;
     mod rights;
     mod schema;
     mod timeouts;

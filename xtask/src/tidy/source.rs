@@ -19,7 +19,7 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "crates/fleche-exec/src/process_pool/worker/parent.rs",
         "systems without pidfds do not report the death of a parent process",
     ),
-    ("crates/fleche-store-sql/src/heal.rs", "no event reports that another process has released its lock on a file"),
+    ("crates/fleche-store-sql/src/repair.rs", "no event reports that another process has released its lock on a file"),
     ("crates/fleche-store-sql/src/retry.rs", "no database reports that another process has released its lock"),
 ];
 

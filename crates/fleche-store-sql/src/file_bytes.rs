@@ -9,7 +9,7 @@ use std::{
 
 use fleche_core::{Error, Result, store::Place};
 
-use crate::keep::beside;
+use crate::backup::beside;
 
 /// The page size of all files of fleche.
 const PAGE: usize = 4096;
@@ -40,9 +40,9 @@ impl FileBytes {
         if let Some((_, file)) = opened.iter().find(|(other, _)| *other == place) {
             return Ok(Self { path: path.to_owned(), file: file.clone() });
         }
-        let raw = Self::open_copy(path)?;
-        opened.push((place, raw.file.clone()));
-        Ok(raw)
+        let file_bytes = Self::open_copy(path)?;
+        opened.push((place, file_bytes.file.clone()));
+        Ok(file_bytes)
     }
 
     /// Opens a copy, which nothing else has open.
@@ -53,7 +53,7 @@ impl FileBytes {
 
     /// Returns whether the file belongs to fleche, as far as its first page or its log shows. A SQLite file of at most
     /// one page counts as one, since it holds no entries of any program.
-    pub(crate) fn tells_of_us(&self) -> Result<bool> {
+    pub(crate) fn has_our_tables(&self) -> Result<bool> {
         let first = self.first()?;
         let length = self.file.metadata().map_err(Error::io("read the metadata of", &self.path))?.len();
         if names_us(&first) || first.starts_with(MAGIC) && length <= PAGE as u64 {
@@ -67,7 +67,7 @@ impl FileBytes {
     }
 
     /// Returns the name of a table of another program, if there is one, as far as the first page shows.
-    pub(crate) fn tells_of_others(&self) -> Result<Option<String>> {
+    pub(crate) fn table_of_others(&self) -> Result<Option<String>> {
         Ok(others_in(&self.first()?))
     }
 
@@ -212,10 +212,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, copy) = (directory.path().join("db"), directory.path().join("copy"));
         fs::write(&path, &MAGIC[..10]).unwrap();
-        let raw = FileBytes::open_copy(&path).unwrap();
-        let first = raw.repair_header(true).unwrap();
+        let file_bytes = FileBytes::open_copy(&path).unwrap();
+        let first = file_bytes.repair_header(true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), PAGE as u64);
-        raw.copy(&copy, first.as_deref()).unwrap();
+        file_bytes.copy(&copy, first.as_deref()).unwrap();
         assert_eq!(fs::read(&copy).unwrap(), &MAGIC[..10]);
     }
 }

@@ -3,9 +3,9 @@
 use fleche_core::{Digest, DigestPrefix, Result, store::Entries};
 
 use crate::{
-    database::Tables,
     error::backend,
     statement::{Row, Statement},
+    tables::Tables,
 };
 
 /// The number of keys in a page.

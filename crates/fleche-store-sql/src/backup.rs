@@ -16,9 +16,9 @@ const COPIES: u32 = 4;
 ///
 /// # Errors
 /// Fails with [`Error::Io`] if the maximum number of copies exists.
-pub(crate) fn free_place(file: &Path) -> Result<PathBuf> {
-    let mut places = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
-    let free = places.find(|place| !place.exists() && !beside(place, "-wal").exists());
+pub(crate) fn free_path(file: &Path) -> Result<PathBuf> {
+    let mut paths = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
+    let free = paths.find(|path| !path.exists() && !beside(path, "-wal").exists());
     free.ok_or_else(|| {
         let why = format!("{COPIES} copies of earlier damage are kept already: remove them");
         Error::io("keep the damaged file as", beside(file, ".damaged-N"))(io::Error::other(why))
@@ -26,26 +26,26 @@ pub(crate) fn free_place(file: &Path) -> Result<PathBuf> {
 }
 
 /// Copies a database that no process has open, with its log.
-pub(crate) fn duplicate(database: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_database(database: &Path, to: &Path) -> Result<()> {
     fs::copy(database, to).map_err(Error::io("copy the damaged file to", to))?;
-    with_log(database, to)
+    copy_log(database, to)
 }
 
 /// Moves a copy, with its log, to its final path.
-pub(crate) fn keep(copy: &Path, place: &Path) -> Result<()> {
+pub(crate) fn back_up(copy: &Path, path: &Path) -> Result<()> {
     let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(Error::io("keep the damaged file as", to));
     let log = beside(copy, "-wal");
     if log.exists() {
-        moved(&log, &beside(place, "-wal"))?;
+        moved(&log, &beside(path, "-wal"))?;
     }
-    moved(copy, place)?;
+    moved(copy, path)?;
     // Makes the copy survive a power failure, as far as possible.
-    let _ = place.parent().map(|directory| File::open(directory).and_then(|directory| directory.sync_all()));
+    let _ = path.parent().map(|directory| File::open(directory).and_then(|directory| directory.sync_all()));
     Ok(())
 }
 
 /// Copies the write-ahead log of a database, unless it is empty, to the log of the copy.
-pub(crate) fn with_log(database: &Path, copy: &Path) -> Result<()> {
+pub(crate) fn copy_log(database: &Path, copy: &Path) -> Result<()> {
     let (from, to) = (beside(database, "-wal"), beside(copy, "-wal"));
     if fs::metadata(&from).is_ok_and(|log| log.len() == 0) {
         return Ok(());

@@ -3,12 +3,12 @@
 use fleche_core::{CallKey, Query, Record, Result, store::Entries};
 
 use crate::{
-    aside::Found,
-    database::Tables,
     error::backend,
     indexed::{moment, name, number, value},
-    keys::{digest, pages},
+    list::{digest, pages},
+    quarantine::Quarantined,
     statement::{Row, Statement},
+    tables::Tables,
 };
 
 /// The number of records in a page.
@@ -36,8 +36,8 @@ fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
     let record = match tables.verified(&key, &bytes) {
         Ok(record) => record,
         Err(why) => match tables.quarantine_record(&key, &bytes, &why)? {
-            Found::Gone => None,
-            Found::Another => tables.get(&key)?,
+            Quarantined::Gone => None,
+            Quarantined::Another => tables.get(&key)?,
         },
     };
     Ok(record.map(|record| (key, record)))

@@ -9,7 +9,7 @@ use rusqlite::{
     config::DbConfig,
 };
 
-use crate::salvage::serves;
+use crate::recover::has_sound_tables;
 
 /// A connection to a damaged file, whose header is sound.
 pub(crate) struct Damaged<'a> {
@@ -34,8 +34,8 @@ impl<'a> Damaged<'a> {
     }
 
     /// Returns whether all of fleche's tables are defined correctly.
-    pub(crate) fn serves(&self) -> bool {
-        serves(&self.connection)
+    pub(crate) fn has_sound_tables(&self) -> bool {
+        has_sound_tables(&self.connection)
     }
 
     /// Returns a number that changes when another connection writes.

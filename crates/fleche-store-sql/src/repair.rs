@@ -13,11 +13,11 @@ use std::{
 use fleche_core::{Error, Result, job::blocking_hooks, spi::written_file, store::Place};
 
 use crate::{
+    backup::{back_up, beside, copy_database, copy_log, free_path},
     error::{Failed, beyond_repair},
-    keep::{beside, duplicate, free_place, keep, with_log},
-    overwrite::Damaged,
-    raw::FileBytes,
-    salvage::{Recovered, recover, would_be_lost},
+    file_bytes::FileBytes,
+    recover::{Recovered, recover, would_be_lost},
+    replace::Damaged,
 };
 
 /// The number of rounds of a repair, which starts over if another process has written. All rounds but the first block writers
@@ -79,13 +79,13 @@ impl Repair {
         if self.not_before().is_some_and(|moment| Instant::now() < moment) {
             return Err(beyond_repair(&self.name, &failed, "the last repair failed less than a minute ago"));
         }
-        let raw = match self.ours() {
-            Ok(Some(raw)) => raw,
+        let file_bytes = match self.ours() {
+            Ok(Some(file_bytes)) => file_bytes,
             Ok(None) => return Err(failed.into_error(&self.name)),
             Err(why) => return self.give_up(failed, &why.to_string()),
         };
-        let places = match Places::of(&self.path, self.timeout) {
-            Ok(places) => places,
+        let files = match RepairFiles::of(&self.path, self.timeout) {
+            Ok(files) => files,
             Err(why) => return self.give_up(failed, &why.to_string()),
         };
         // Another process may have repaired the file by now.
@@ -93,10 +93,10 @@ impl Repair {
             Err(failed) if failed.may_be_damage() => failed,
             done => return done.map_err(|failed| failed.into_error(&self.name)),
         };
-        let healed = self.repair(&raw, &places, &failed);
+        let repaired = self.repair(&file_bytes, &files, &failed);
         // The next repair removes what remains.
-        let _ = fs::remove_dir_all(&places.scratch);
-        match healed {
+        let _ = fs::remove_dir_all(&files.scratch);
+        match repaired {
             Ok(true) => {}
             Ok(false) => return Err(failed.into_error(&self.name)),
             Err(why) => return self.give_up(failed, &why.to_string()),
@@ -109,9 +109,9 @@ impl Repair {
 
     /// Opens the file if it belongs to fleche. Files of other programs are left alone.
     fn ours(&self) -> Result<Option<FileBytes>> {
-        let raw = FileBytes::open(&self.path)?;
+        let file_bytes = FileBytes::open(&self.path)?;
         let known = self.known.is_some() && self.known == Place::of(&self.path).ok();
-        Ok(if known || raw.tells_of_us()? { Some(raw) } else { None })
+        Ok(if known || file_bytes.has_our_tables()? { Some(file_bytes) } else { None })
     }
 
     fn not_before(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -128,33 +128,33 @@ impl Repair {
     }
 
     /// Repairs the file if it is damaged. Returns whether it was.
-    fn repair(&self, raw: &FileBytes, places: &Places, failed: &Failed) -> Result<bool> {
-        let copy = free_place(&places.file)?;
-        if let Some(other) = raw.tells_of_others()? {
+    fn repair(&self, file_bytes: &FileBytes, files: &RepairFiles, failed: &Failed) -> Result<bool> {
+        let copy = free_path(&files.file)?;
+        if let Some(other) = file_bytes.table_of_others()? {
             return Err(would_be_lost(&self.name, &other));
         }
-        let first = raw.repair_header(self.rollback)?;
-        let mut damaged = Damaged::open(&places.file, &self.name, self.timeout)?;
-        if !failed.is_damage() && first.is_none() && damaged.serves() {
+        let first = file_bytes.repair_header(self.rollback)?;
+        let mut damaged = Damaged::open(&files.file, &self.name, self.timeout)?;
+        if !failed.is_damage() && first.is_none() && damaged.has_sound_tables() {
             return Ok(false);
         }
-        let kept = places.scratch.join("damaged");
-        let (work, fresh) = (places.scratch.join("work"), places.scratch.join("fresh"));
+        let kept = files.scratch.join("damaged");
+        let (work, fresh) = (files.scratch.join("work"), files.scratch.join("fresh"));
         // Tells of commits of others while `damaged` holds the lock. With a rollback journal, that lock excludes readers.
-        let watcher = if self.rollback { None } else { Some(Damaged::open(&places.file, &self.name, self.timeout)?) };
+        let watcher = if self.rollback { None } else { Some(Damaged::open(&files.file, &self.name, self.timeout)?) };
         let seen = || watcher.as_ref().map(Damaged::version).transpose();
         for round in 0..ROUNDS {
             let alone = round > 0;
-            places.clean()?;
+            files.clean()?;
             let seen_before = seen()?;
             let (reading, before) = damaged.begin(alone)?;
-            raw.copy(&kept, first.as_deref())?;
-            with_log(&places.file, &kept)?;
+            file_bytes.copy(&kept, first.as_deref())?;
+            copy_log(&files.file, &kept)?;
             let writing = alone.then_some(reading);
-            duplicate(&kept, &work)?;
+            copy_database(&kept, &work)?;
             FileBytes::open_copy(&work)?.repair_header(self.rollback)?;
-            let salvaged = recover(&work, &fresh, &self.name)?;
-            keep(&kept, &copy)?;
+            let recovered = recover(&work, &fresh, &self.name)?;
+            back_up(&kept, &copy)?;
             drop(writing);
             if damaged.version()? != before {
                 continue;
@@ -162,7 +162,7 @@ impl Repair {
             if !damaged.replace_with(&fresh, || Ok(seen()? == seen_before))? {
                 continue;
             }
-            let Recovered { values, records, leases, aside } = salvaged;
+            let Recovered { values, records, leases, aside } = recovered;
             fleche_core::spi::log::warn!(
                 "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {aside} \
                  entries of `fleche_damaged` were recovered; the damaged file is kept as {}",
@@ -197,7 +197,7 @@ fn turn() -> Option<MutexGuard<'static, ()>> {
 }
 
 /// The files of a repair, locked by one process at a time.
-struct Places {
+struct RepairFiles {
     /// The file itself, after links.
     file: PathBuf,
     /// A temporary directory. If the process is killed, it stays until the next repair.
@@ -205,7 +205,7 @@ struct Places {
     _lock: File,
 }
 
-impl Places {
+impl RepairFiles {
     fn of(path: &Path, timeout: Duration) -> Result<Self> {
         let file = fs::canonicalize(path).map_err(Error::io("find", path))?;
         let lock = beside(&file, ".healing");
@@ -239,7 +239,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::{access::FileAccess, connect, runtime, schema, statement::Statement};
+    use crate::{connection, file_access::FileAccess, runtime, schema, statement::Statement};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -247,10 +247,10 @@ mod tests {
     fn count(path: &Path, rollback: bool) -> Result<i64, Failed> {
         let path = path.to_owned();
         let counted = async move {
-            let link = connect::to_file(&path, rollback, FileAccess::Full, MINUTE).await?;
-            schema::prepare(&link, None, "the file").await?;
-            let rows = link.read(&Statement::new("SELECT sum(length(bytes)) FROM fleche_values")).await;
-            link.close().await;
+            let connections = connection::to_file(&path, rollback, FileAccess::Full, MINUTE).await?;
+            schema::prepare(&connections, None, "the file").await?;
+            let rows = connections.read(&Statement::new("SELECT sum(length(bytes)) FROM fleche_values")).await;
+            connections.close().await;
             Ok(rows?[0].integer(0)?)
         };
         runtime::run("the file", async move { Ok(counted.await) })?
@@ -298,9 +298,9 @@ mod tests {
         let wrong = || {
             let path = path.clone();
             let read = async move {
-                let link = connect::to_file(&path, false, FileAccess::Full, MINUTE).await?;
-                let read = link.read(&Statement::new("SELECT unknown FROM fleche_values")).await;
-                link.close().await;
+                let connections = connection::to_file(&path, false, FileAccess::Full, MINUTE).await?;
+                let read = connections.read(&Statement::new("SELECT unknown FROM fleche_values")).await;
+                connections.close().await;
                 Ok(read.map(drop)?)
             };
             runtime::run("the file", async move { Ok(read.await) })?

@@ -3,14 +3,14 @@
 use fleche_core::{CallKey, Digest, Result};
 
 use crate::{
-    database::Tables,
-    dialect::Dialect,
     error::damaged,
+    statement::Dialect,
     statement::{Row, Statement},
+    tables::Tables,
 };
 
 /// The result of quarantining an entry that had changed since.
-pub(crate) enum Found {
+pub(crate) enum Quarantined {
     /// Another entry has replaced it.
     Another,
     /// Another process has quarantined or removed it.
@@ -23,7 +23,7 @@ impl Tables {
     /// # Errors
     /// Fails with [`Error::Damaged`](fleche_core::Error::Damaged) if it still had these bytes, whether or not it could
     /// be moved.
-    pub(crate) fn quarantine_value(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Found> {
+    pub(crate) fn quarantine_value(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Quarantined> {
         let remove = Statement::new("DELETE FROM fleche_values WHERE id = $1 AND bytes = $2 RETURNING 1");
         let keep = self.back_up("values", "SELECT id, bytes FROM fleche_values WHERE id = $1 AND bytes = $2");
         let statements = vec![
@@ -33,11 +33,11 @@ impl Tables {
         let entry = format!("value {id}");
         self.moved(self.write(statements), &entry, why)?;
         let still = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
-        Ok(if self.read(still)?.is_empty() { Found::Gone } else { Found::Another })
+        Ok(if self.read(still)?.is_empty() { Quarantined::Gone } else { Quarantined::Another })
     }
 
     /// Does the same as [`quarantine_value`](Self::quarantine_value) for a record.
-    pub(crate) fn quarantine_record(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Found> {
+    pub(crate) fn quarantine_record(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Quarantined> {
         let id = *key.digest().as_bytes();
         let keep = self.back_up("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");
         let mut statements = vec![keep.bytes(id).bytes(record).bytes(why.as_bytes())];
@@ -45,7 +45,7 @@ impl Tables {
         let entry = format!("the record of call {key}");
         self.moved(self.write(statements), &entry, why)?;
         let still = Statement::new("SELECT 1 FROM fleche_calls WHERE key = $1").bytes(id);
-        Ok(if self.read(still)?.is_empty() { Found::Gone } else { Found::Another })
+        Ok(if self.read(still)?.is_empty() { Quarantined::Gone } else { Quarantined::Another })
     }
 
     /// Returns a statement that copies the result of the query, a key and bytes, to `fleche_damaged`. `$3` is the

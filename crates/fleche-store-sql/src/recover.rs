@@ -12,13 +12,12 @@ use rusqlite::{
 };
 
 use crate::{
-    dialect::Dialect,
     error::config,
+    file_bytes::{FileBytes, first_page, is_ours, others_in},
     indexed::insertion,
-    leases::{LEASE_TTL, millis},
-    raw::{FileBytes, first_page, is_ours, others_in},
-    rows::RowScan,
-    schema,
+    row_scan::RowScan,
+    schema::{self, LEASE_TTL, millis},
+    statement::Dialect,
 };
 
 /// The maximum row number; larger ones come from damage.
@@ -53,7 +52,7 @@ pub(crate) fn recover(copy: &Path, fresh: &Path, store: &str) -> Result<Recovere
     if let Some(other) = other_table(&from) {
         return Err(would_be_lost(store, &other));
     }
-    if !serves(&from) {
+    if !has_sound_tables(&from) {
         drop(from);
         // All databases of fleche begin with the same page, unless they were vacuumed. Rows that are read through this
         // page from the wrong pages are sorted out here or when they are read.
@@ -69,14 +68,14 @@ pub(crate) fn recover(copy: &Path, fresh: &Path, store: &str) -> Result<Recovere
             format!("its tables have version {version}: use the version of fleche that created them"),
         ));
     }
-    let salvaged = bring_over(&from, &to).map_err(failed())?;
+    let recovered = bring_over(&from, &to).map_err(failed())?;
     to.execute_batch("COMMIT").map_err(failed())?;
-    Ok(salvaged)
+    Ok(recovered)
 }
 
 /// Returns whether the definitions of fleche's tables can be read and have the expected columns, whatever the content
 /// of the tables.
-pub(crate) fn serves(connection: &Connection) -> bool {
+pub(crate) fn has_sound_tables(connection: &Connection) -> bool {
     let found = [
         ("fleche_meta", "name, value"),
         ("fleche_arguments", "call, name, reference"),
