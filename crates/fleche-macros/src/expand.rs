@@ -4,19 +4,17 @@ mod bind;
 mod call;
 mod identity;
 mod isolated;
+mod parts;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
-use syn::{GenericParam, Ident, spanned::Spanned};
+use quote::quote;
+use syn::Ident;
 
-use crate::{function::Function, parameter::Parameter};
+use crate::function::Function;
 use bind::bind;
 use call::{call, original, outer, returned};
 use identity::{identity, path_warnings, registration};
-
-/// An attribute that allows the lints that generated code may trigger, whatever the user's crate denies.
-const QUIET: &str = "#[allow(non_camel_case_types, non_snake_case, dead_code, deprecated, unused_lifetimes, \
-                     single_use_lifetimes, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]";
+use parts::{Names, add, parameter_checks, plan};
 
 /// Generates the whole expansion.
 pub(crate) fn expand(function: &Function) -> TokenStream {
@@ -27,57 +25,6 @@ pub(crate) fn expand(function: &Function) -> TokenStream {
     let registration = registration(function, &names);
     let warnings = path_warnings(function);
     quote!(#outer #companion #original #registration #warnings)
-}
-
-/// Tokens that several parts of the expansion use.
-struct Names {
-    /// The path of `fleche_core::__private`.
-    engine: TokenStream,
-    /// The function's `#[cfg]` attributes, which are repeated on every generated item.
-    cfg: TokenStream,
-    /// The tokens of [`QUIET`].
-    quiet: TokenStream,
-    /// `<'a, T: Trait, const N: usize, __Fleche0: Trait>`, or empty.
-    generics: TokenStream,
-    /// `::<T, N, __Fleche0>`, or empty.
-    turbofish: TokenStream,
-    /// The names of the parameters.
-    idents: Vec<Ident>,
-    /// `name: Type` for each parameter.
-    typed: Vec<TokenStream>,
-}
-
-impl Names {
-    fn new(function: &Function) -> Self {
-        let krate = function.options.krate.as_ref().map_or_else(|| quote!(::fleche_core), ToTokens::to_token_stream);
-        let cfg = function.attributes(&["cfg", "cfg_attr"]);
-        let arguments: Vec<_> = function.generics.params.iter().filter_map(generic_argument).collect();
-        let turbofish = if arguments.is_empty() { TokenStream::new() } else { quote!(::<#(#arguments),*>) };
-        let declared = &function.generics.params;
-        Self {
-            engine: quote!(#krate::__private),
-            cfg: quote!(#(#cfg)*),
-            quiet: QUIET.parse().unwrap_or_default(),
-            generics: if declared.is_empty() { TokenStream::new() } else { quote!(<#declared>) },
-            turbofish,
-            idents: function.parameters.iter().map(|parameter| parameter.ident.clone()).collect(),
-            typed: function.parameters.iter().map(typed).collect(),
-        }
-    }
-}
-
-fn typed(parameter: &Parameter) -> TokenStream {
-    let Parameter { ident, ty, .. } = parameter;
-    quote!(#ident: #ty)
-}
-
-/// Returns the argument for a type or const parameter, or `None` for a lifetime, which the compiler infers.
-fn generic_argument(parameter: &GenericParam) -> Option<Ident> {
-    match parameter {
-        GenericParam::Type(parameter) => Some(parameter.ident.clone()),
-        GenericParam::Const(parameter) => Some(parameter.ident.clone()),
-        GenericParam::Lifetime(_) => None,
-    }
 }
 
 /// Generates the companion type, with `key`, `contains`, `load`, `rerun`, `evict`, `bind` and `query`.
@@ -171,112 +118,58 @@ fn companion(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// Generates the codec of a parameter, with the span of its type.
-///
-/// All bounds on the type are required here, so that the compiler reports a missing one at the type.
-fn codec(function: &Function, engine: &TokenStream, parameter: &Parameter) -> TokenStream {
-    if function.options.local {
-        let ty = parameter.encoded_type();
-        return quote_spanned!(ty.span()=> const { #engine::local_codec::<#ty>() });
-    }
-    let full = full_codec(engine, parameter);
-    quote_spanned!(parameter.ty.span()=> #full.codec)
-}
-
-/// Generates the codec of a parameter that can also decode, which a codec for `local` functions cannot.
-fn full_codec(engine: &TokenStream, parameter: &Parameter) -> TokenStream {
-    let ty = parameter.encoded_type();
-    quote_spanned!(ty.span()=> const { #engine::codec::<#ty>() })
-}
-
-/// Generates the statement that adds a parameter to the encoded arguments.
-fn add(function: &Function, engine: &TokenStream, arguments: &Ident, parameter: &Parameter) -> TokenStream {
-    let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
-    quote!(#arguments.add(#codec, #value);)
-}
-
-/// Generates a function that checks the parameters' types at compile time.
-///
-/// It is never called. The compiler reports a type that fails a bound at the parameter.
-fn parameter_checks(function: &Function, names: &Names) -> TokenStream {
-    let Names { engine, .. } = names;
-    let conditions = &function.generics.where_clause;
-    let generics = &names.generics;
-    let checks = function
-        .keyed()
-        .map(|Parameter { ty, .. }| quote_spanned!(ty.span()=> #engine::MutableProbe::<#ty>::fleche_check::<#ty>();));
-    quote! {
-        #[doc(hidden)]
-        fn __fleche_check_parameters #generics () #conditions {
-            #[allow(unused_imports)]
-            use #engine::NotMutable as _;
-            #(#checks)*
-        }
-    }
-}
-
-/// Generates a closure that adds the arguments to a scalar key and returns whether all of them could be added.
-fn quick(function: &Function, engine: &TokenStream) -> TokenStream {
-    let quick = Ident::new("quick", Span::mixed_site());
-    let added = function.keyed().map(|parameter| {
-        let value = parameter.borrowed();
-        quote!(&& #quick.add(#engine::ScalarProbe(#value).fleche_quick()))
-    });
-    quote! {
-        |#quick: &mut #engine::ScalarKey| {
-            #[allow(unused_imports)]
-            use #engine::NotScalar as _;
-            true #(#added)*
-        }
-    }
-}
-
-/// Generates the stability check of the arguments, and the list of checks that need only their encodings.
-fn guard(function: &Function, engine: &TokenStream) -> TokenStream {
-    let guard = check_all(function, engine);
-    let codecs = function.keyed().map(|parameter| codec(function, engine, parameter));
-    quote!(#guard, const { &[#(#codecs.recheck),*] as &[#engine::Recheck] })
-}
-
-/// Generates a closure that checks the arguments that are part of the key.
-fn check_all(function: &Function, engine: &TokenStream) -> TokenStream {
-    let guard = Ident::new("guard", Span::mixed_site());
-    let checked = function.keyed().map(|parameter| {
-        let (codec, value) = (codec(function, engine, parameter), parameter.borrowed());
-        quote!(#guard.check(#codec, #value, #engine::abilities_of(#value).fleche_equal());)
-    });
-    quote! {
-        |#guard| {
-            #[allow(unused_imports)]
-            use #engine::NoEquality as _;
-            #(#checked)*
-        }
-    }
-}
-
-/// Generates the function that says which part of the result is recorded.
-///
-/// It is the only place that requires the bounds on the result, so a missing one is reported once, at the return type.
-fn plan(function: &Function, names: &Names) -> TokenStream {
-    let Function { generics, result, options, .. } = function;
-    let Names { engine, .. } = names;
-    let conditions = &generics.where_clause;
-    let generics = &names.generics;
-    let probe = Ident::new("probe", Span::mixed_site());
-    let whole = if options.cache_errors { quote!((*#probe)) } else { quote!(#probe) };
-    let plan = quote_spanned! {result.span()=>
-        #whole.fleche_plan(#engine::TypeAbilities::new(
-            #whole.fleche_value().fleche_equal(),
-            #whole.fleche_value().fleche_copy(),
-        ))
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::Write as _,
+        process::{Command, Stdio},
     };
-    quote! {
-        #[doc(hidden)]
-        fn __fleche_plan #generics () -> #engine::ResultKind<#result, impl ::core::marker::Sized + 'static> #conditions {
-            #[allow(unused_imports)]
-            use #engine::{NoCopy as _, NoEquality as _, WholeResult as _};
-            let #probe = #engine::ResultProbe::<#result>::new();
-            #plan
+
+    use super::*;
+
+    /// The expansion of [`FUNCTION`]. A test with `UPDATE_EXPANSION=1` in the environment writes it.
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/expansion.txt");
+
+    /// A function with a scalar, a borrowed and an ignored parameter.
+    const FUNCTION: &str =
+        "pub fn count(minimum: u64, text: &str, threads: usize) -> usize { work(minimum, text, threads) }";
+
+    fn formatted(tokens: &str) -> String {
+        let mut rustfmt = Command::new("rustfmt");
+        let piped = rustfmt.args(["--edition", "2024"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = piped.spawn().unwrap();
+        running.stdin.take().unwrap().write_all(tokens.as_bytes()).unwrap();
+        let output = running.wait_with_output().unwrap();
+        assert!(output.status.success(), "rustfmt rejects the expansion: {tokens}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Replaces the bytes of digests, which depend on the function's tokens, by `…`.
+    fn without_digests(text: &str) -> String {
+        let (mut shown, mut rest) = (String::new(), text);
+        while let Some((before, after)) = rest.split_once('[') {
+            let (inside, behind) = after.split_once(']').unwrap_or((after, ""));
+            let is_digest = inside.matches("u8").count() == 32
+                && inside
+                    .chars()
+                    .all(|char| char.is_ascii_digit() || char.is_whitespace() || matches!(char, 'u' | ','));
+            shown.push_str(before);
+            shown.push_str(if is_digest { "[…]" } else { "[" });
+            rest = if is_digest { behind } else { after };
         }
+        shown + rest
+    }
+
+    #[test]
+    fn expansion_is_the_recorded_one() {
+        let options = syn::parse_str("version = 2, ignore(threads)").unwrap();
+        let function = Function::new(options, &syn::parse_str(FUNCTION).unwrap()).unwrap();
+        let found = without_digests(&formatted(&expand(&function).to_string()));
+        if std::env::var_os("UPDATE_EXPANSION").is_some() {
+            fs::write(FILE, &found).unwrap();
+        }
+        let recorded = fs::read_to_string(FILE).unwrap();
+        assert!(found == recorded, "the expansion has changed; `UPDATE_EXPANSION=1` records it:\n{found}");
     }
 }

@@ -10,9 +10,9 @@ use syn::{
 };
 
 use crate::{
-    code::TokenDigest,
     options::Options,
     parameter::{ImplTraits, Parameter, strip},
+    token_digest::TokenDigest,
 };
 
 /// A function that can be memoized, with the options of the attribute.

@@ -1,11 +1,11 @@
 //! The `#[fleche]` attribute, which `fleche-core` re-exports and documents.
 
-mod code;
 mod enclosing;
 mod expand;
 mod function;
 mod options;
 mod parameter;
+mod token_digest;
 
 use proc_macro2::TokenStream;
 use quote::quote;

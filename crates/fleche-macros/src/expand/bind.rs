@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Ident, parse_quote, spanned::Spanned};
 
-use super::{Names, add, check_all, codec, full_codec};
+use super::parts::{Names, add, check_all, codec, full_codec};
 use crate::{function::Function, parameter::Parameter};
 
 /// Generates `bind` and the functions that a bound call runs.

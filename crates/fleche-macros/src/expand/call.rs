@@ -4,7 +4,10 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::Ident;
 
-use super::{Names, generic_argument, guard, isolated::isolated, quick};
+use super::{
+    isolated::isolated,
+    parts::{Names, generic_argument, guard, output, scalar_key},
+};
 use crate::function::Function;
 
 /// Generates the function that users call, which has the original attributes and signature and a new body.
@@ -73,7 +76,7 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
     let (visibility, conditions) = (&item.vis, &generics.where_clause);
     let generics = &names.generics;
     let returned = returned(function, names);
-    let (guard, quick) = (guard(function, engine), quick(function, engine));
+    let (guard, scalar_key) = (guard(function, engine), scalar_key(function, engine));
     // Hygienic names, since parameters may have the same ones.
     let [call, hit, miss] = ["call", "hit", "miss"].map(|name| Ident::new(name, Span::mixed_site()));
     let body = if function.is_async() {
@@ -94,7 +97,7 @@ pub(super) fn call(function: &Function, names: &Names, encode: &TokenStream) -> 
             match #engine::look_up(
                 Self::__fleche_function #turbofish (),
                 Self::__fleche_plan #turbofish,
-                #quick,
+                #scalar_key,
                 #encode,
                 #guard
             ) {
@@ -115,13 +118,4 @@ pub(super) fn returned(function: &Function, names: &Names) -> TokenStream {
     let engine = &names.engine;
     // These tokens have the edition of this crate, in which a returned `impl Future` captures every lifetime.
     if function.is_async() { quote!(-> impl #engine::Future<Output = #result>) } else { output(function) }
-}
-
-/// Generates ` -> R`, or nothing if the function returns nothing.
-pub(super) fn output(function: &Function) -> TokenStream {
-    let Function { result, item, .. } = function;
-    match &item.sig.output {
-        syn::ReturnType::Default => TokenStream::new(),
-        syn::ReturnType::Type(..) => quote!(-> #result),
-    }
 }

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{GenericParam, spanned::Spanned};
 
-use super::{Names, bind::portable};
+use super::{bind::portable, parts::Names};
 use crate::{
     function::Function,
     options::{Stale, WaitPolicy},

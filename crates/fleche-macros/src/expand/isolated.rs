@@ -5,9 +5,8 @@ use quote::{quote, quote_spanned};
 use syn::{Ident, spanned::Spanned};
 
 use super::{
-    Names,
     bind::{add_all, invoke},
-    call::output,
+    parts::{Names, output},
 };
 use crate::{function::Function, options::Isolation, parameter::Parameter};
 
