@@ -102,10 +102,10 @@ use scheduler::Scheduler;
 #[derive(Clone)]
 pub struct ProcessPool(Arc<Handle>);
 
-/// The state that the handles share. Worker connections hold only the schedule, so this is dropped with the last
+/// The state that the handles share. Worker connections hold only the scheduler, so this is dropped with the last
 /// handle.
 struct Handle {
-    schedule: ProcessLocal<Arc<Scheduler>>,
+    scheduler: ProcessLocal<Arc<Scheduler>>,
     config: ProcessPoolConfig,
     /// The configured budget, with defaults filled in.
     budget: Budget,
@@ -179,9 +179,9 @@ impl ProcessPool {
         }
         spawn::check()?;
         let budget = config.budget.clone().unwrap_or_default().of_workers(config.processes);
-        let schedule = Scheduler::new(config.processes, config.replace_after, &budget);
-        crate::interrupt::register(Arc::downgrade(&schedule) as _);
-        Ok(Self(Arc::new(Handle { schedule: ProcessLocal::new(schedule), config, budget })))
+        let scheduler = Scheduler::new(config.processes, config.replace_after, &budget);
+        crate::interrupt::register(Arc::downgrade(&scheduler) as _);
+        Ok(Self(Arc::new(Handle { scheduler: ProcessLocal::new(scheduler), config, budget })))
     }
 
     /// Returns how many worker processes the pool may have, not counting stand-ins.
@@ -191,7 +191,7 @@ impl ProcessPool {
 
     /// Returns the pool's counters.
     pub fn stats(&self) -> ProcessPoolStats {
-        self.0.schedule.stats()
+        self.0.scheduler.stats()
     }
 
     /// Closes the pool for all handles, and waits until all accepted tasks have run and the workers have ended.
@@ -202,8 +202,8 @@ impl ProcessPool {
         if self.is_inherited() {
             return;
         }
-        self.0.schedule.close();
-        self.0.schedule.wait();
+        self.0.scheduler.close();
+        self.0.scheduler.wait();
     }
 
     /// Cancels every accepted task whose body has not started, and returns their number. The pool stays open.
@@ -214,7 +214,7 @@ impl ProcessPool {
         if self.is_inherited() {
             return 0;
         }
-        self.0.schedule.cancel_waiting()
+        self.0.scheduler.cancel_waiting()
     }
 
     /// Closes the pool without running queued tasks, and waits until the workers have ended.
@@ -225,26 +225,26 @@ impl ProcessPool {
         if self.is_inherited() {
             return;
         }
-        self.0.schedule.kill();
-        self.0.schedule.wait();
+        self.0.scheduler.kill();
+        self.0.scheduler.wait();
     }
 }
 
 impl ProcessPool {
     /// Returns whether this is a forked child, which leaves the workers to its parent.
     fn is_inherited(&self) -> bool {
-        ProcessLocal::is_inherited(&self.0.schedule)
+        ProcessLocal::is_inherited(&self.0.scheduler)
     }
 
     fn accept(&self, task: Task, wants: Requirements) -> Result<(), SubmitError> {
-        let schedule = &self.0.schedule;
-        if schedule.is_closed() {
+        let scheduler = &self.0.scheduler;
+        if scheduler.is_closed() {
             return Err(task.refuse(CLOSED));
         }
         let (call, reply) = task.into_remote()?;
         let binding = call.binding.clone();
-        match schedule.context.wire.call(call) {
-            Ok(parts) => schedule.accept(QueuedTask { reply, parts, wants, binding, permit: TaskPermit::default() }),
+        match scheduler.context.wire.call(call) {
+            Ok(parts) => scheduler.accept(QueuedTask { reply, parts, wants, binding, permit: TaskPermit::default() }),
             Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
         }
         Ok(())
@@ -256,11 +256,11 @@ const KNOWN: [&str; 7] = ["cores", "memory_mb", "gpus", "timeout", "retries", "w
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if ProcessLocal::is_inherited(&self.schedule) {
+        if ProcessLocal::is_inherited(&self.scheduler) {
             return;
         }
-        self.schedule.close();
-        self.schedule.wait();
+        self.scheduler.close();
+        self.scheduler.wait();
     }
 }
 
@@ -271,7 +271,7 @@ impl Executor for ProcessPool {
 
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         let task = resources.known_to(task, "a process pool", &KNOWN)?;
-        let task = of_this_process(task, &self.0.schedule, "the process pool")?;
+        let task = of_this_process(task, &self.0.scheduler, "the process pool")?;
         match Requirements::of(resources, &self.0.budget) {
             Ok(wants) => self.accept(task, wants),
             Err(why) => Err(task.refuse(why)),

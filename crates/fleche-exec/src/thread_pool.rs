@@ -81,9 +81,9 @@ use scheduler::Scheduler;
 #[derive(Clone)]
 pub struct ThreadPool(Arc<Threads>);
 
-/// The state that the handles share. Tasks and threads hold only the queue, so this is dropped with the last handle.
+/// The state that the handles share. Tasks and threads hold only the scheduler, so this is dropped with the last handle.
 struct Threads {
-    queue: ProcessLocal<Arc<Scheduler>>,
+    scheduler: ProcessLocal<Arc<Scheduler>>,
     /// The resources that tasks share, with defaults filled in.
     budget: Budget,
     /// The configuration that the pool was created with.
@@ -144,13 +144,13 @@ impl ThreadPool {
             return Err(refused("a pool of 0 threads cannot run tasks; create it with at least 1, or with `per_core`"));
         }
         let budget = budget.of_workers(threads);
-        let queue = ProcessLocal::new(Scheduler::new(threads, &budget, worker_thread::start));
+        let scheduler = ProcessLocal::new(Scheduler::new(threads, &budget, worker_thread::start));
         #[cfg(unix)]
-        crate::interrupt::register(Arc::downgrade(&queue) as _);
-        let pool = Threads { queue, budget, config, size: threads, ending: Mutex::default() };
+        crate::interrupt::register(Arc::downgrade(&scheduler) as _);
+        let pool = Threads { scheduler, budget, config, size: threads, ending: Mutex::default() };
         for number in 1..=threads {
             // If this fails, dropping the pool ends the threads that were started.
-            pool.queue.start().map_err(|error| {
+            pool.scheduler.start().map_err(|error| {
                 refused(format!("cannot start thread {number} of {threads}: {error}; ask for fewer"))
             })?;
         }
@@ -202,10 +202,10 @@ impl ThreadPool {
     /// Cancels every accepted task that has not started, and returns their number. The jobs end as
     /// [`JobError::Cancelled`](fleche_core::JobError::Cancelled); the pool stays open.
     pub fn cancel_waiting(&self) -> usize {
-        if ProcessLocal::is_inherited(&self.0.queue) {
+        if ProcessLocal::is_inherited(&self.0.scheduler) {
             return 0;
         }
-        self.0.queue.cancel_all()
+        self.0.scheduler.cancel_all()
     }
 
     /// Closes the pool for all handles, and waits until all accepted tasks have run and the threads have ended.
@@ -220,16 +220,16 @@ impl ThreadPool {
 impl Threads {
     fn end(&self) {
         // A forked child has none of the threads, and leaves the tasks to its parent.
-        if ProcessLocal::is_inherited(&self.queue) {
+        if ProcessLocal::is_inherited(&self.scheduler) {
             return;
         }
-        self.queue.close();
-        if worker_thread::works_for(&self.queue) {
+        self.scheduler.close();
+        if worker_thread::works_for(&self.scheduler) {
             return;
         }
         blocking_hooks::blocking(|| {
             let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
-            while let Some(thread) = self.queue.take_thread() {
+            while let Some(thread) = self.scheduler.take_thread() {
                 // A thread does not join itself, as it would if a thread-local variable of it holds the last handle.
                 if thread.thread().id() != thread::current().id() && thread.join().is_err() {
                     fleche_core::spi::log::error!("a thread of a thread pool panicked");
@@ -252,10 +252,10 @@ impl Executor for ThreadPool {
 
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         let task = resources.known_to(task, "a thread pool", &["cores", "memory_mb", "gpus", "retries"])?;
-        let task = of_this_process(task, &self.0.queue, "the thread pool")?;
+        let task = of_this_process(task, &self.0.scheduler, "the thread pool")?;
         let closed = "the thread pool was shut down; submit tasks before that, or create another pool";
         match self.0.budget.demand(resources) {
-            Ok(demand) => self.0.queue.push(task, demand).map_err(|task| task.refuse(closed)),
+            Ok(demand) => self.0.scheduler.push(task, demand).map_err(|task| task.refuse(closed)),
             Err(why) => Err(task.refuse(why)),
         }
     }
@@ -273,7 +273,7 @@ impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPool")
             .field("threads", &self.threads())
-            .field("queued", &self.0.queue.len())
+            .field("queued", &self.0.scheduler.len())
             .finish_non_exhaustive()
     }
 }

@@ -31,14 +31,14 @@ pub(super) struct Scheduler {
 pub(super) type StartWorker = fn(usize, &Arc<Scheduler>) -> io::Result<JoinHandle<()>>;
 
 struct State {
-    line: TaskQueue,
+    queue: TaskQueue,
     free: ResourceTracker,
     /// The numbers of threads: in total, waiting for a task, and running one.
     alive: usize,
     idle: usize,
     running: usize,
     /// The threads that wait within a task.
-    pauses: BlockedThreads,
+    blocked: BlockedThreads,
     closed: bool,
     /// The threads that have not been joined.
     threads: Vec<JoinHandle<()>>,
@@ -55,12 +55,12 @@ impl Scheduler {
         Arc::new_cyclic(|queue: &Weak<Self>| {
             let pool = queue.as_ptr().addr();
             let state = State {
-                line: TaskQueue::new(pool),
+                queue: TaskQueue::new(pool),
                 free: ResourceTracker::new(budget),
                 alive: 0,
                 idle: 0,
                 running: 0,
-                pauses: BlockedThreads::new(pool),
+                blocked: BlockedThreads::new(pool),
                 closed: false,
                 threads: Vec::new(),
             };
@@ -88,7 +88,7 @@ impl Scheduler {
         if state.closed {
             return Err(task);
         }
-        state.line.push(task, demand);
+        state.queue.push(task, demand);
         self.settle(state);
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Scheduler {
             if self.is_ready(&state) {
                 break;
             }
-            if state.closed && state.line.is_empty() {
+            if state.closed && state.queue.is_empty() {
                 state.alive -= 1;
                 return None;
             }
@@ -134,7 +134,7 @@ impl Scheduler {
                 return None;
             }
         }
-        let Entry { task, demand, .. } = state.line.pop()?;
+        let Entry { task, demand, .. } = state.queue.pop()?;
         let grant = if state.free.has(demand) { state.free.take(demand) } else { Grant::default() };
         state.running += 1;
         self.settle(state);
@@ -144,7 +144,7 @@ impl Scheduler {
     /// Returns whether a thread can take the first task. A cancelled task needs no resources.
     fn is_ready(&self, state: &State) -> bool {
         let first_fits = |first: &Entry| state.free.has(first.demand) || first.task.is_cancelled();
-        state.running < self.size && state.line.first().is_some_and(first_fits)
+        state.running < self.size && state.queue.first().is_some_and(first_fits)
     }
 
     /// Arranges that the queue is notified if the first task is cancelled while it waits for resources: tasks behind it
@@ -153,8 +153,8 @@ impl Scheduler {
         if state.running >= self.size {
             return;
         }
-        let State { line, free, .. } = state;
-        if let Some(first) = line.first_mut().filter(|first| !first.watched && !free.has(first.demand)) {
+        let State { queue: tasks, free, .. } = state;
+        if let Some(first) = tasks.first_mut().filter(|first| !first.watched && !free.has(first.demand)) {
             first.watched = true;
             let queue = Arc::downgrade(self);
             first.task.watch(
@@ -169,7 +169,7 @@ impl Scheduler {
 
     /// Returns how many threads there should be.
     fn wanted(&self, state: &State) -> usize {
-        self.size + state.pauses.len().min(SPARE)
+        self.size + state.blocked.len().min(SPARE)
     }
 
     /// Acts on a change: wakes threads that have something to do, and fails tasks that could never start. It notifies
@@ -177,7 +177,7 @@ impl Scheduler {
     fn settle<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         loop {
             self.watch_first(&mut state);
-            let over = state.closed && state.line.is_empty();
+            let over = state.closed && state.queue.is_empty();
             let wake = state.idle > 0 && (over || self.is_ready(&state));
             let hopeless = state.take_hopeless();
             // Counts as running until the waiting thread was notified: that thread may then give resources back.
@@ -197,10 +197,10 @@ impl Scheduler {
     }
 
     /// Notes that a thread begins to wait within a task that has this many cores.
-    pub(super) fn pause(self: &Arc<Self>, lane: usize, cores: usize, awaited: Option<Arc<dyn Awaited>>) {
+    pub(super) fn pause(self: &Arc<Self>, worker: usize, cores: usize, awaited: Option<Arc<dyn Awaited>>) {
         let mut state = self.lock();
         state.running -= 1;
-        state.pauses.add(lane, awaited);
+        state.blocked.add(worker, awaited);
         state.free.give_back_cores(cores);
         if state.alive < self.wanted(&state) {
             // If none can start, the existing threads have to suffice.
@@ -212,18 +212,18 @@ impl Scheduler {
     }
 
     /// Notes that the thread resumes. For a while, more threads may run than the pool's size.
-    pub(super) fn resume(&self, lane: usize, cores: usize) {
+    pub(super) fn resume(&self, worker: usize, cores: usize) {
         let mut state = self.lock();
         state.running += 1;
-        state.pauses.remove(lane);
+        state.blocked.remove(worker);
         state.free.take_cores(cores);
     }
 
     /// Moves the task of this job to the front.
     pub(super) fn prioritize(self: &Arc<Self>, job: AwaitedJob<'_>) {
         let mut state = self.lock();
-        if let Some(at) = state.line.find(job) {
-            state.line.prioritize(at);
+        if let Some(at) = state.queue.find(job) {
+            state.queue.prioritize(at);
             self.settle(state);
         }
     }
@@ -233,13 +233,13 @@ impl Scheduler {
     /// front instead.
     pub(super) fn run_or_prioritize(self: &Arc<Self>, job: AwaitedJob<'_>, cores: usize) -> Option<(Task, Grant)> {
         let mut state = self.lock();
-        let at = state.line.find(job)?;
-        if !state.line.demand(at).is_some_and(|demand| state.free.has_all_but_cores(demand)) {
-            state.line.prioritize(at);
+        let at = state.queue.find(job)?;
+        if !state.queue.demand(at).is_some_and(|demand| state.free.has_all_but_cores(demand)) {
+            state.queue.prioritize(at);
             self.settle(state);
             return None;
         }
-        let Entry { task, demand, .. } = state.line.take(at)?;
+        let Entry { task, demand, .. } = state.queue.take(at)?;
         let grant = state.free.take(demand);
         state.free.give_back_cores(cores);
         self.settle(state);
@@ -257,7 +257,7 @@ impl Scheduler {
     /// Cancels the tasks that have not started, and returns their number.
     pub(super) fn cancel_all(self: &Arc<Self>) -> usize {
         let mut state = self.lock();
-        let tasks = state.line.take_all();
+        let tasks = state.queue.take_all();
         // Idle threads of a closed queue can end now.
         self.settle(state);
         let count = tasks.len();
@@ -282,7 +282,7 @@ impl Scheduler {
 
     /// Returns how many tasks are queued.
     pub(super) fn len(&self) -> usize {
-        self.lock().line.len()
+        self.lock().queue.len()
     }
 
     /// Locks the state. No user code runs under the lock, so a poisoned state is consistent.
@@ -295,14 +295,14 @@ impl State {
     /// Removes the first task if it can never start: a thread of the pool waits for it, all running tasks wait for
     /// tasks of the pool, and no thread or resources can become free.
     fn take_hopeless(&mut self) -> Option<(Entry, JobError)> {
-        let first = self.line.first().filter(|first| first.awaited && self.running == 0)?;
+        let first = self.queue.first().filter(|first| first.awaited && self.running == 0)?;
         let fits = self.free.has(first.demand);
-        let has_thread = self.alive > self.pauses.len();
-        if fits && has_thread || first.task.is_cancelled() || !self.pauses.are_endless() {
+        let has_thread = self.alive > self.blocked.len();
+        if fits && has_thread || first.task.is_cancelled() || !self.blocked.are_endless() {
             return None;
         }
         let why = if fits {
-            let waiting = self.pauses.len();
+            let waiting = self.blocked.len();
             format!(
                 "{waiting} threads of the pool wait for its tasks, and no further thread can start; let fewer tasks wait \
                  for one another"
@@ -312,7 +312,7 @@ impl State {
              tasks ask for less, or create the pool with a larger budget"
                 .to_owned()
         };
-        Some((self.line.pop()?, JobError::rejected(why)))
+        Some((self.queue.pop()?, JobError::rejected(why)))
     }
 }
 
@@ -343,17 +343,17 @@ impl BlockedThreads {
         self.count
     }
 
-    fn add(&mut self, lane: usize, awaited: Option<Arc<dyn Awaited>>) {
+    fn add(&mut self, worker: usize, awaited: Option<Arc<dyn Awaited>>) {
         self.count += 1;
         if let Some(awaited) = awaited.filter(|awaited| awaited.is_of(self.pool)) {
-            self.within.insert(lane, awaited);
+            self.within.insert(worker, awaited);
         }
     }
 
-    fn remove(&mut self, lane: usize) {
+    fn remove(&mut self, worker: usize) {
         self.count -= 1;
         // The waiting thread holds another reference, so no user code is dropped under the lock.
-        self.within.remove(&lane);
+        self.within.remove(&worker);
     }
 
     /// Returns whether no waiting thread can resume before another task of the pool has ended.

@@ -28,16 +28,16 @@ const NESTED: usize = 8;
 
 /// Returns whether this thread works for the pool of this queue: one of its threads, or the thread of an isolated call
 /// in a task.
-pub(super) fn works_for(queue: &Arc<Scheduler>) -> bool {
+pub(super) fn works_for(scheduler: &Arc<Scheduler>) -> bool {
     blocking_hooks::pool().is_some_and(|pool| {
         let pool: &dyn Any = &*pool;
-        pool.downcast_ref::<WorkerThread>().is_some_and(|lane| Arc::ptr_eq(&lane.queue, queue))
+        pool.downcast_ref::<WorkerThread>().is_some_and(|worker| Arc::ptr_eq(&worker.scheduler, scheduler))
     })
 }
 
 /// A worker thread, which the waits within its tasks use as their [`Pool`].
 struct WorkerThread {
-    queue: Arc<Scheduler>,
+    scheduler: Arc<Scheduler>,
     /// The cores of the running task.
     cores: AtomicUsize,
     /// The number of running tasks, each nested in the previous one.
@@ -45,20 +45,20 @@ struct WorkerThread {
 }
 
 /// Starts a worker thread.
-pub(super) fn start(number: usize, queue: &Arc<Scheduler>) -> io::Result<JoinHandle<()>> {
-    let queue = queue.clone();
+pub(super) fn start(number: usize, scheduler: &Arc<Scheduler>) -> io::Result<JoinHandle<()>> {
+    let scheduler = scheduler.clone();
     // Linux shows 15 bytes of a thread's name.
-    thread_spawner::spawn(&format!("fleche-pool-{number}"), move || work(queue))
+    thread_spawner::spawn(&format!("fleche-pool-{number}"), move || work(scheduler))
 }
 
 /// Runs tasks until the queue ends the thread.
-fn work(queue: Arc<Scheduler>) {
-    let lane = Arc::new(WorkerThread { queue, cores: AtomicUsize::new(0), depth: AtomicUsize::new(0) });
-    blocking_hooks::within(lane.clone(), || {
-        let mut next = lane.queue.next(None);
+fn work(scheduler: Arc<Scheduler>) {
+    let worker = Arc::new(WorkerThread { scheduler, cores: AtomicUsize::new(0), depth: AtomicUsize::new(0) });
+    blocking_hooks::within(worker.clone(), || {
+        let mut next = worker.scheduler.next(None);
         while let Some((task, grant)) = next {
-            lane.run(task, &grant);
-            next = lane.queue.next(Some(grant));
+            worker.run(task, &grant);
+            next = worker.scheduler.next(Some(grant));
         }
     });
 }
@@ -94,20 +94,20 @@ impl Pool for WorkerThread {
     fn run_or_prioritize(&self, job: AwaitedJob<'_>, here: bool) {
         // A task that is nested in a panic would see `thread::panicking()`.
         if !here || self.depth.load(Relaxed) >= NESTED || thread::panicking() {
-            return self.queue.prioritize(job);
+            return self.scheduler.prioritize(job);
         }
         let cores = self.cores.load(Relaxed);
-        if let Some((task, grant)) = self.queue.run_or_prioritize(job, cores) {
+        if let Some((task, grant)) = self.scheduler.run_or_prioritize(job, cores) {
             run_nested(|| self.run(task, &grant));
-            self.queue.give_back(grant, cores);
+            self.scheduler.give_back(grant, cores);
         }
     }
 
     fn pause(&self, awaited: Option<Arc<dyn Awaited>>) {
-        self.queue.pause(self.name(), self.cores.load(Relaxed), awaited);
+        self.scheduler.pause(self.name(), self.cores.load(Relaxed), awaited);
     }
 
     fn resume(&self) {
-        self.queue.resume(self.name(), self.cores.load(Relaxed));
+        self.scheduler.resume(self.name(), self.cores.load(Relaxed));
     }
 }
