@@ -1,11 +1,18 @@
 //! The engine of memoized calls: look up, run the body on a miss, record.
 
+mod argument_reader;
+mod arguments;
 mod async_call;
 mod async_single_flight;
+mod codec;
+mod events;
+mod hit;
 mod hot_results;
 mod look_up;
+mod off_thread;
 mod panics;
 mod parameter_probes;
+mod recording;
 mod result_kind;
 mod scalar_key;
 mod single_flight;
@@ -13,21 +20,14 @@ mod stability_check;
 mod stale_record;
 mod wait;
 
-mod arguments;
-mod codec;
-mod events;
-mod hit;
-mod mutable;
-mod recording;
-
-pub use arguments::Arguments;
+pub use argument_reader::Reader;
+pub(crate) use argument_reader::Rewritten;
+pub use arguments::{Arguments, key, key_or_panic};
 pub use async_call::{AsyncCall, AsyncChecked};
-pub(crate) use codec::Rewritten;
-pub use codec::{Codec, Owned, Reader, Recheck, codec, local_codec};
+pub use codec::{Codec, Owned, Recheck, codec, local_codec};
 pub use hit::load_boxed;
-pub use look_up::*;
-pub use mutable::{MutableProbe, NotMutable};
-pub use parameter_probes::{CarriedByBoundCalls, IgnoredProbe, StaysHere};
+pub use look_up::{Found, Miss, contains, evict, load, look_up, rerun};
+pub use parameter_probes::{CarriedByBoundCalls, IgnoredProbe, MutableProbe, NotMutable, StaysHere};
 pub use result_kind::{
     AbilityProbe, NoCopy, NoEquality, Recordable, ResultKind, ResultProbe, TypeAbilities, WholeProbe, WholeResult,
     abilities_of,

@@ -1,7 +1,5 @@
 //! `FileContent`: a file as an argument, keyed by its content.
 
-use super::{file_digests, known_files, travelling};
-
 use std::{
     ops::Deref,
     path::{Path, PathBuf},
@@ -9,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+use super::{file_digests, known_files};
 use crate::{
     digest::Digest,
     error::{Error, Result},
@@ -101,7 +100,7 @@ impl PartialEq for FileContent {
 impl Serialize for FileContent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let digest = self.digest().map_err(ser::Error::custom)?;
-        travelling::note(&digest, &self.0);
+        known_files::note(&digest, &self.0);
         serializer.serialize_bytes(digest.as_bytes())
     }
 }

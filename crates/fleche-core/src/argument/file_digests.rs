@@ -15,7 +15,7 @@
 #[cfg(target_os = "linux")]
 pub(super) use linux::digest_of;
 
-use std::{fs::File, io, path::Path};
+use std::{borrow::Borrow, collections::HashMap, fs::File, hash::Hash, io, mem, path::Path};
 
 use crate::digest::Digest;
 
@@ -46,6 +46,44 @@ fn hash(file: &File) -> io::Result<Digest> {
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
+/// A map of bounded size that drops its least recently used entries. It holds two generations of entries; when the young one is full, the old one is dropped.
+#[derive(Debug)]
+pub(super) struct RecentMap<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    /// The number of entries that one generation holds.
+    capacity: usize,
+}
+
+impl<K: Eq + Hash, V> RecentMap<K, V> {
+    /// Creates a map of at most twice this many entries.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), capacity }
+    }
+
+    /// Returns the entry, if there is one, and moves it to the young generation.
+    pub(super) fn get<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        if !self.young.contains_key(key) {
+            let (key, value) = self.old.remove_entry(key)?;
+            self.insert(key, value);
+        }
+        self.young.get_mut(key)
+    }
+
+    /// Adds the entry, or replaces the existing one of this key.
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        if self.young.len() >= self.capacity && !self.young.contains_key(&key) {
+            self.old = mem::take(&mut self.young);
+        }
+        self.old.remove(&key);
+        self.young.insert(key, value);
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{
@@ -59,7 +97,7 @@ mod linux {
 
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, XFS_SUPER_MAGIC, fstatfs};
 
-    use super::{super::recent::Recent, hash, open};
+    use super::{RecentMap, hash, open};
     use crate::{digest::Digest, runtime::fork};
 
     /// The maximum size, in bytes, of files that are read each time, which takes no longer than writing them back once.
@@ -75,7 +113,8 @@ mod linux {
     /// The magic number of `SquashFS`, which is always read-only.
     const SQUASHFS_MAGIC: FsType = FsType(0x7371_7368);
 
-    static REMEMBERED: LazyLock<Mutex<Recent<Identity, Digest>>> = LazyLock::new(|| Mutex::new(Recent::new(CAPACITY)));
+    static REMEMBERED: LazyLock<Mutex<RecentMap<Identity, Digest>>> =
+        LazyLock::new(|| Mutex::new(RecentMap::new(CAPACITY)));
 
     /// Returns the digest of the file's content, from the cache or by reading the file.
     pub(in super::super) fn digest_of(path: &Path) -> io::Result<Digest> {
@@ -101,10 +140,10 @@ mod linux {
         lock(|remembered| remembered.get(identity).copied())
     }
 
-    fn lock<R>(run: impl FnOnce(&mut Recent<Identity, Digest>) -> R) -> R {
+    fn lock<R>(run: impl FnOnce(&mut RecentMap<Identity, Digest>) -> R) -> R {
         // Another thread of the parent may have held the lock when this process was forked.
         if fork::is_child() {
-            return run(&mut Recent::new(1));
+            return run(&mut RecentMap::new(1));
         }
         run(&mut REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -201,5 +240,33 @@ mod linux {
             assert!(!identity(&path).is_settled(now + 2 * SETTLED));
             assert!(identity(&path).is_settled(now + Duration::from_hours(2)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_bounded_and_recently_used_entries_stay() {
+        let mut recent = RecentMap::new(10);
+        recent.insert(0, 0);
+        for key in 1..1000 {
+            recent.insert(key, key);
+            assert_eq!(recent.get(&0), Some(&mut 0));
+            assert!(recent.young.len() <= 10 && recent.old.len() <= 10);
+        }
+        assert_eq!(recent.get(&999), Some(&mut 999));
+        assert_eq!(recent.get(&500), None);
+    }
+
+    #[test]
+    fn insert_replaces_entry_in_the_old_generation() {
+        let mut recent = RecentMap::new(1);
+        recent.insert('a', 1);
+        recent.insert('b', 1);
+        recent.insert('a', 2);
+        recent.insert('c', 1);
+        assert_eq!(recent.get(&'a'), Some(&mut 2));
     }
 }

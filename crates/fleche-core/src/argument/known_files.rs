@@ -1,13 +1,31 @@
-//! Remembers under which paths contents were seen, because a decoded `FileContent` has a digest but needs a path.
+//! Paths under which file contents were seen, here and in the arguments of calls sent to other processes.
+//!
+//! A decoded `FileContent` has a digest but needs a path.
 
 use std::{
     cell::RefCell,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use super::{file_digests::digest_of, recent::Recent, travelling::KnownFile};
+use super::file_digests::{RecentMap, digest_of};
 use crate::{digest::Digest, runtime::fork};
+
+/// A file and the digest of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The absolute path of the file.
+    pub path: PathBuf,
+}
+
+impl KnownFile {
+    /// Lets this process look for the content at this path. The file is read and verified when an argument is decoded.
+    pub fn introduce(self) {
+        add(self.digest, self.path);
+    }
+}
 
 /// The number of contents that one generation of the table holds.
 const CONTENTS: usize = 16 << 10;
@@ -16,11 +34,14 @@ const CONTENTS: usize = 16 << 10;
 const PLACES: usize = 4;
 
 /// The last paths of each content, the latest one last.
-static PLACES_SEEN: LazyLock<Mutex<Recent<Digest, Vec<PathBuf>>>> = LazyLock::new(|| Mutex::new(Recent::new(CONTENTS)));
+static PLACES_SEEN: LazyLock<Mutex<RecentMap<Digest, Vec<PathBuf>>>> =
+    LazyLock::new(|| Mutex::new(RecentMap::new(CONTENTS)));
 
 thread_local! {
     /// The files of the call whose arguments this thread decodes.
     static EXPECTED: RefCell<Vec<KnownFile>> = const { RefCell::new(Vec::new()) };
+    /// The files that were encoded since [`record_files`] began; `None` outside of it.
+    static NOTED: RefCell<Option<Vec<KnownFile>>> = const { RefCell::new(None) };
 }
 
 /// Runs the closure, which decodes arguments. These files are found even if the table has forgotten them.
@@ -93,6 +114,25 @@ fn known_paths(digest: &Digest) -> Vec<PathBuf> {
         paths.extend(expected.iter().filter(|file| file.digest == *digest).map(|file| file.path.clone()));
     });
     paths
+}
+
+/// Runs the closure, which encodes arguments, and also returns the files among them.
+pub fn record_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
+    struct Restored(Option<Vec<KnownFile>>);
+    impl Drop for Restored {
+        fn drop(&mut self) {
+            NOTED.set(self.0.take());
+        }
+    }
+    let _restored = Restored(NOTED.replace(Some(Vec::new())));
+    let encoded = encode();
+    (encoded, NOTED.take().unwrap_or_default())
+}
+
+/// Records a file that is being encoded, for [`record_files`].
+pub(super) fn note(digest: &Digest, path: &Path) {
+    let note = |noted: &mut Vec<KnownFile>| noted.push(KnownFile { digest: *digest, path: path.to_owned() });
+    let _ = NOTED.try_with(|noted| noted.borrow_mut().as_mut().map(note));
 }
 
 #[cfg(test)]

@@ -1,20 +1,17 @@
 //! The encoded arguments of one call.
 
-mod kept;
-
 use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
 
 use bytes::Bytes;
-use fleche_encoding::{EncodeError, spi::CachedDigest};
+use fleche_encoding::{Digest, EncodeError, spi::CachedDigest};
 
-use super::{Codec, Reader, scalar_key::ScalarKey};
+use super::{codec::Codec, panics::serialize_panicked, scalar_key::ScalarKey};
 use crate::{
-    call::{Argument, CallKey, INLINE_LIMIT},
+    call::{Argument, CallKey, INLINE_LIMIT, Reference, ValueRef},
     error::{Error, Result},
     function::Function,
-    runtime::panics::{Contained, Panic, contain},
+    runtime::panics::{Contained, contain},
 };
-use kept::{borrowed_reference, reference};
 
 /// The encodings of a call's arguments, one after the other.
 #[derive(Debug, Default)]
@@ -46,6 +43,10 @@ const KEPT_BUFFER: usize = 1 << 20;
 /// The maximum capacity, in bytes, if the last call has used at least a quarter of the buffer. Allocating many megabytes
 /// costs as much as hashing them, and calls with large arguments often follow each other. The next small call frees it.
 const KEPT_LARGE: usize = 1 << 24;
+
+/// The byte before the 32 bytes of a digest that replaces an encoding. No encoding begins with it: it is the "break" that
+/// ends items of indefinite length (RFC 8949 §3.2.1), which this format does not use.
+const DIGEST: u8 = 0xff;
 
 thread_local! {
     /// The buffers of an earlier call, or of the call that is being looked up.
@@ -158,7 +159,7 @@ impl Arguments {
     #[inline]
     pub(crate) fn fill(&mut self, encode: impl FnOnce(&mut Self)) {
         if let Err(panic) = contain(|| encode(self)) {
-            self.failed = Some(panicked(&panic));
+            self.failed = Some(serialize_panicked(&panic));
         }
     }
 
@@ -261,10 +262,58 @@ impl Arguments {
             Err(shared) => shared.iter().map(Bytes::copy_from_slice).collect(),
         }
     }
+}
 
-    /// Returns a reader that decodes the arguments, in order.
-    pub fn reader(&self) -> Reader<'_> {
-        Reader::new(self.iter())
+/// Arguments that remember their digests. The digest replaces the encoding until the encoding is needed.
+impl Arguments {
+    /// Creates an empty list in which every argument will be encoded in full, for calls that leave this thread.
+    pub(crate) fn in_full() -> Self {
+        let mut arguments = Self::new();
+        arguments.in_full = true;
+        arguments
+    }
+
+    /// Adds the digest of the next argument, or its encoding if it has no digest or is needed in full.
+    #[cold]
+    fn keep(&mut self, kept: Arc<dyn CachedDigest>) -> Result<(), EncodeError> {
+        let hash = if self.in_full { None } else { kept.hash()? };
+        let Some(hash) = hash else { return kept.encode(&mut self.bytes) };
+        self.bytes.push(DIGEST);
+        self.bytes.extend_from_slice(&hash);
+        self.kept.push((self.ends.len(), Contained::new(kept)));
+        Ok(())
+    }
+
+    /// Returns the same arguments in full, or `None` if these already are.
+    ///
+    /// # Errors
+    /// Fails with the position of an argument that cannot be encoded, and the reason.
+    pub(super) fn filled(&self) -> Result<Option<Self>, (usize, EncodeError)> {
+        if self.kept.is_empty() {
+            return Ok(None);
+        }
+        let mut full = Self::NONE;
+        for (at, standing) in self.iter().enumerate() {
+            let encoded = self.encoding(at, standing).map_err(|error| (at, error))?;
+            full.bytes.extend_from_slice(&encoded);
+            full.ends.push(full.bytes.len());
+        }
+        Ok(Some(full))
+    }
+
+    /// Returns the encoding of the argument at this position, given its encoding or the digest that replaces it.
+    ///
+    /// # Errors
+    /// Fails if the argument can no longer be encoded.
+    pub(super) fn encoding<'a>(&self, at: usize, standing: &'a [u8]) -> Result<Cow<'a, [u8]>, EncodeError> {
+        match self.kept.iter().find(|(place, _)| *place == at) {
+            None => Ok(Cow::Borrowed(standing)),
+            Some((_, kept)) => {
+                let mut encoded = Vec::new();
+                contain(|| kept.encode(&mut encoded)).unwrap_or_else(|panic| Err(serialize_panicked(&panic)))?;
+                Ok(Cow::Owned(encoded))
+            }
+        }
     }
 }
 
@@ -275,11 +324,6 @@ impl Drop for Arguments {
             self.swap_buffers();
         }
     }
-}
-
-#[cold]
-fn panicked(panic: &Panic) -> EncodeError {
-    EncodeError::Custom(format!("its `Serialize` {panic}").into())
 }
 
 /// Returns the names of the parameters that are part of the key.
@@ -303,4 +347,43 @@ impl Call {
     pub(super) fn take_references(&mut self, function: &'static Function, arguments: &Arguments) -> Vec<Argument> {
         self.references.take().unwrap_or_else(|| arguments.references(function))
     }
+}
+
+/// Returns the key of a call.
+///
+/// # Errors
+/// Fails with [`Error::Argument`] if an argument cannot be encoded.
+pub fn key(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> Result<CallKey> {
+    let mut arguments = Arguments::new();
+    arguments.fill(encode);
+    arguments.key(function)
+}
+
+/// Returns the key of a call, for the companion's `key`.
+///
+/// # Panics
+/// Panics if an argument cannot be encoded: the call has no key then.
+pub fn key_or_panic(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> CallKey {
+    key(function, encode).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Returns the reference to a value, given its encoding or the digest that replaces it.
+fn reference(standing: &[u8]) -> ValueRef {
+    digest(standing).map_or_else(|| ValueRef::of(standing), ValueRef::Stored)
+}
+
+/// Like [`reference()`], without copying an inline value.
+fn borrowed_reference(standing: &[u8]) -> Reference<'_> {
+    match digest(standing) {
+        Some(digest) => Reference::Stored(digest),
+        None if standing.len() <= INLINE_LIMIT => Reference::Inline(standing),
+        None => Reference::Stored(Digest::of(standing)),
+    }
+}
+
+/// Returns the digest, if one replaces the encoding.
+#[inline]
+fn digest(standing: &[u8]) -> Option<Digest> {
+    let digest = standing.strip_prefix(&[DIGEST])?;
+    digest.try_into().ok().map(Digest::from_bytes)
 }

@@ -3,30 +3,28 @@
 use std::{future::Future, time::Instant};
 
 use super::{
-    Arguments, Guard, Recheck, ResultKind,
-    arguments::Call,
+    arguments::{Arguments, Call},
     async_single_flight::{polled, single_flight_async},
+    codec::Recheck,
     events::{self, Missing},
-    hit::{Fetched, LookupResult, ServedHit, fetch, judge},
+    hit::{LookupResult, ServedHit},
     hot_results,
     look_up::{admit, check, replaces},
-    panics::catch_store_panic,
+    off_thread::{hit_off_thread, off_thread},
     recording::{Finished, Recording, Stored},
-    result_kind::{Access, ResultCodec},
+    result_kind::{Access, ResultKind},
     single_flight::{self, Before, ComputePermit, Decision, PendingCall},
-    stability_check::is_due,
-    stale_record::{self, Replaces},
+    stability_check::{Guard, is_due},
+    stale_record::Replaces,
 };
 use crate::{
-    cache::{Cache, Operation, SharedTier, Unanswered},
-    call::CallKey,
+    cache::{Cache, Operation, SharedTier},
     claim::Epoch,
     context::{Binding, Moves, future::ContextFuture},
-    error::{Error, Result},
+    error::Result,
     function::Function,
-    job,
     metadata::Collecting,
-    runtime::{blocking_pool, panics::discard},
+    runtime::panics::discard,
 };
 
 // No `R` is held across an `.await`, so a future is `Send` even if an error type is not.
@@ -252,8 +250,10 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
             if let Some(finished) = finished {
                 finished.heat(plan.codec, Some(&value), generation, matches!(stored, Ok(Stored::Kept)));
             }
-            if let Some(right) = &right {
-                right.release_in_background_after(&stored);
+            if let Some(right) = &right
+                && Stored::is_trouble(&stored)
+            {
+                right.release_in_background();
             }
             Finished::conclude(function, &cache, &key, stored);
             if let Some(right) = right {
@@ -262,38 +262,6 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         }
         (plan.wrap)(value)
     }
-}
-
-/// Like [`hit`](super::hit::hit), without blocking the polling thread.
-async fn hit_off_thread<T: Send>(
-    function: &'static Function,
-    codec: ResultCodec<T>,
-    cache: &Cache,
-    key: CallKey,
-) -> LookupResult<T> {
-    let fetched = fetch_off_thread(function, cache, key).await;
-    match judge(function, codec, cache, &key, fetched.as_ref().map(Option::as_ref)) {
-        unfit @ LookupResult::Miss(Missing::Unfit(_)) => {
-            hit_of_replaced_off_thread(function, codec, cache, key).await.map_or(unfit, LookupResult::Hit)
-        }
-        looked => looked,
-    }
-}
-
-/// Like [`hit_of_replaced`](super::hit::hit_of_replaced), without blocking the polling thread.
-pub(super) async fn hit_of_replaced_off_thread<T: Send>(
-    function: &'static Function,
-    codec: ResultCodec<T>,
-    cache: &Cache,
-    key: CallKey,
-) -> Option<ServedHit<T>> {
-    for place in stale_record::places(function, &key) {
-        let fetched = fetch_off_thread(function, cache, place).await;
-        if let LookupResult::Hit(served) = judge(function, codec, cache, &place, fetched.as_ref().map(Option::as_ref)) {
-            return Some(served);
-        }
-    }
-    None
 }
 
 /// Stores the call without blocking the polling thread. Returns the call too, unless a store has panicked.
@@ -308,55 +276,5 @@ async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Res
     match stored.await {
         Ok((finished, stored)) => (Some(finished), stored),
         Err(error) => (None, Err(error)),
-    }
-}
-
-/// Like [`fetch`], without blocking the polling thread.
-pub(super) async fn fetch_off_thread(
-    function: &'static Function,
-    cache: &Cache,
-    key: CallKey,
-) -> Result<Option<Fetched>, Unanswered> {
-    ask_off_thread(cache, Operation::ReadRecord, move |cache| fetch(function, cache, &key)).await
-}
-
-/// Asks a store without blocking the polling thread. If the store is left alone, returns at once, without another thread.
-pub(super) async fn ask_off_thread<R: Send + 'static>(
-    cache: &Cache,
-    operation: Operation,
-    ask: impl FnOnce(&Cache) -> Result<R, Unanswered> + Send + 'static,
-) -> Result<R, Unanswered> {
-    if cache.leaves_alone(operation) {
-        return Err(Unanswered::LeftAlone);
-    }
-    off_thread(cache, move |cache| Ok(ask(cache))).await.unwrap_or_else(|error| Err(error.into()))
-}
-
-/// Runs a store operation that may block, without blocking the polling thread.
-pub(super) async fn off_thread<R: Send + 'static>(
-    cache: &Cache,
-    run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,
-) -> Result<R> {
-    if !cache.may_block() {
-        return catch_store_panic(|| run(cache));
-    }
-    let cache = cache.clone();
-    on_blocking_pool(cache.calls().identity(), move || run(&cache)).await
-}
-
-/// Runs the closure, which uses this store, on a thread that may block. It runs even if the future is dropped.
-///
-/// # Errors
-/// Fails with the error of the closure, and with [`Error::Backend`] if it panics.
-async fn on_blocking_pool<R: Send + 'static>(
-    store: usize,
-    run: impl FnOnce() -> Result<R> + Send + 'static,
-) -> Result<R> {
-    let (completer, job) = job::channel();
-    blocking_pool::push(store, Box::new(move || completer.complete(job::catch(run))));
-    let failed = Error::backend("a store");
-    match job.await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) | Err(error) => Err(failed(error)),
     }
 }

@@ -7,12 +7,11 @@ use std::{
     time::Instant,
 };
 
-pub(super) use super::single_flight::{
-    Asked, ComputePermit, Decision, Found, PendingCall, Wait, WaitOutcome, arriving, claim, deadline,
-};
 use super::{
-    async_call::{ask_off_thread, fetch_off_thread, hit_of_replaced_off_thread},
     events::Missing,
+    off_thread::{ask_off_thread, fetch_off_thread, hit_of_replaced_off_thread},
+    single_flight::{Asked, ComputePermit, Decision, Found, PendingCall, arriving, claim, deadline},
+    wait::{Wait, WaitOutcome},
 };
 use crate::{
     cache::Operation,
@@ -20,8 +19,8 @@ use crate::{
     runtime::timer::{self, Timer},
 };
 
-/// Like [`single_flight`](super::single_flight), from within the bodies of these in-flight calls.
-pub(in crate::engine) async fn single_flight_async<T: Send + Sync + 'static>(
+/// Like [`single_flight`](super::single_flight::single_flight), from within the bodies of these in-flight calls.
+pub(super) async fn single_flight_async<T: Send + Sync + 'static>(
     wanted: PendingCall<'_, T>,
     from: &Flights,
 ) -> Decision<T> {
@@ -107,7 +106,7 @@ async fn lead<T: Send + Sync + 'static>(
 }
 
 /// Wraps the future that leads the in-flight call, so that waiters see whether it is polled.
-pub(in crate::engine) async fn polled<F: Future>(flight: &Flight, future: F) -> F::Output {
+pub(super) async fn polled<F: Future>(flight: &Flight, future: F) -> F::Output {
     let polls = flight.polls_of_future();
     let mut future = Box::pin(future);
     let mut wakers: Option<(Waker, Waker)> = None;

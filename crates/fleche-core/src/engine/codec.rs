@@ -7,15 +7,11 @@ use std::{
 };
 
 use fleche_encoding::spi::{CachedDigest, append_unless_cached, check_stability_with};
-use serde::{
-    Serialize,
-    de::{self, DeserializeOwned},
-};
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::Arguments;
 use crate::{
     encoding::{self, DecodeError, EncodeError},
-    runtime::panics::{Contained, Panic, contain},
+    runtime::panics::Contained,
 };
 
 /// The type that the encoding of a parameter decodes into. A borrowed parameter is borrowed from it.
@@ -91,7 +87,7 @@ impl<A: ?Sized> Copy for Codec<A> {}
 pub struct FullCodec<A: Owned + ?Sized> {
     /// The codec without decoding.
     pub codec: Codec<A>,
-    decode: fn(&[u8]) -> Result<A::Owned, DecodeError>,
+    pub(super) decode: fn(&[u8]) -> Result<A::Owned, DecodeError>,
 }
 
 /// Returns the codec of a parameter of this type, or of a reference to it.
@@ -104,11 +100,6 @@ pub const fn codec<A: Encodable + ?Sized>() -> FullCodec<A> {
 /// Returns the codec of a parameter of a `local` function.
 pub const fn local_codec<A: LocalEncodable + ?Sized>() -> Codec<A> {
     Codec { encode: append_unless_cached::<A>, check: |_, _, _| Ok(()), recheck: |_| Ok(()) }
-}
-
-/// Returns the error for a `Deserialize` that panicked.
-pub(super) fn panicked(panic: &Panic) -> DecodeError {
-    de::Error::custom(format!("its `Deserialize` {panic}"))
 }
 
 fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, &A) -> bool>) -> Result<(), String> {
@@ -127,71 +118,4 @@ fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, 
 
 fn stable<A: Encodable + ?Sized>(encoded: &[u8]) -> Result<Contained<A::Owned>, String> {
     check_stability_with(encoded, Contained::new).map_err(|unstable| unstable.to_string())
-}
-
-/// Decodes arguments, in order.
-#[derive(Debug)]
-pub struct Reader<'a> {
-    encoded: Vec<&'a [u8]>,
-    at: usize,
-    /// If set, the arguments are encoded again, and no function is called.
-    rewritten: Option<&'a mut Rewritten>,
-}
-
-/// Arguments that were decoded and encoded again.
-#[derive(Debug)]
-pub(crate) struct Rewritten {
-    pub(crate) arguments: Arguments,
-    /// Whether exactly the expected number of arguments was read.
-    pub(crate) whole: bool,
-}
-
-impl Default for Rewritten {
-    fn default() -> Self {
-        Self { arguments: Arguments::in_full(), whole: false }
-    }
-}
-
-impl<'a> Reader<'a> {
-    pub(crate) fn new(encoded: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self { encoded: encoded.collect(), at: 0, rewritten: None }
-    }
-
-    /// Creates a reader that encodes the arguments again, because they may not have the form that keys are made of. No
-    /// function is called.
-    pub(crate) fn rewriting(encoded: impl Iterator<Item = &'a [u8]>, rewritten: &'a mut Rewritten) -> Self {
-        Self { rewritten: Some(rewritten), ..Self::new(encoded) }
-    }
-
-    /// Decodes the next argument.
-    ///
-    /// # Errors
-    /// Fails if the encoding does not decode into this type.
-    pub fn read<A: Owned + ?Sized>(&mut self, codec: &FullCodec<A>) -> Result<A::Owned, DecodeError> {
-        let encoded = self.encoded.get(self.at).copied().unwrap_or_default();
-        self.at += 1;
-        let decoded = contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))?;
-        if let Some(rewritten) = &mut self.rewritten {
-            rewritten.arguments.fill(|arguments| arguments.add(codec.codec, decoded.borrow()));
-        }
-        Ok(decoded)
-    }
-
-    /// Ends the reading after the last argument. On `Ok` the caller calls the function.
-    ///
-    /// # Errors
-    /// Fails if there are more arguments, or if this reader only encodes them again.
-    pub fn end(self) -> Result<(), DecodeError> {
-        if self.at < self.encoded.len() {
-            let (came, wanted) = (self.encoded.len(), self.at);
-            return Err(de::Error::custom(format!("it takes {wanted} arguments, but {came} were given")));
-        }
-        match self.rewritten {
-            None => Ok(()),
-            Some(rewritten) => {
-                rewritten.whole = true;
-                Err(de::Error::custom("nothing is called"))
-            }
-        }
-    }
 }

@@ -1,10 +1,10 @@
-//! The `tracing` events of calls, which the crate's documentation describes.
+//! The `tracing` events of calls, which the crate's documentation describes, and the reasons for misses that they name.
 //!
 //! Without a subscriber for its level, an event costs one relaxed load.
 
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 
-use super::{Arguments, hit::Unfit};
+use super::arguments::{self, Arguments};
 use crate::{
     cache::{Cache, SkipReason},
     call::CallKey,
@@ -48,7 +48,7 @@ pub(super) fn hit_without_key(function: &'static Function, from: &'static str, e
     #[cold]
     #[inline(never)]
     fn emit(function: &'static Function, from: &'static str, encode: impl FnOnce(&mut Arguments)) {
-        let key = job::catch(|| super::key(function, encode)).ok().and_then(Result::ok);
+        let key = job::catch(|| arguments::key(function, encode)).ok().and_then(Result::ok);
         let key = key.map(tracing::field::display);
         tracing::debug!(target: TARGET, function = function.name(), key, from, "hit");
     }
@@ -69,6 +69,17 @@ pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments:
     if are_wanted() {
         emit(function, from, arguments);
     }
+}
+
+/// Why a record is not served. The record is kept when it is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// Other code of the function computed it.
+    Code,
+    /// It lacks fields of the function's result type.
+    Fields,
+    /// It does not decode into the function's result type.
+    Undecodable,
 }
 
 /// Why the body of a call has to run.

@@ -4,11 +4,9 @@ use bytes::Bytes;
 use fleche_encoding::spi::lacks_fields_of;
 
 use super::{
-    ResultKind,
-    codec::panicked,
-    events::{self, Missing},
-    panics::catch_store_panic,
-    result_kind::ResultCodec,
+    events::{self, Missing, Unfit},
+    panics::{catch_store_panic, deserialize_panicked},
+    result_kind::{ResultCodec, ResultKind},
     stale_record,
 };
 use crate::{
@@ -39,17 +37,6 @@ pub(super) struct ServedHit<T> {
     pub(super) bytes: usize,
     /// Whether it was computed by other code, or lacks fields of the result type.
     pub(super) is_stale: bool,
-}
-
-/// Why a record is not served. The record is kept when it is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
-    /// Other code of the function computed it.
-    Code,
-    /// It lacks fields of the function's result type.
-    Fields,
-    /// It does not decode into the function's result type.
-    Undecodable,
 }
 
 /// Looks a call up in the stores.
@@ -246,7 +233,7 @@ fn lacks_fields<T>(codec: ResultCodec<T>, encoded: &[u8], value: &T) -> bool {
 /// Decodes a result. Also returns whether the encoding may lack fields of the type. A panic in its `Deserialize` is returned
 /// as an error.
 pub(super) fn decode<T>(codec: ResultCodec<T>, encoded: &[u8]) -> Result<(T, bool), DecodeError> {
-    contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(panicked(&panic)))
+    contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(deserialize_panicked(&panic)))
 }
 
 /// Decides whether the record that was fetched under this key is served, and counts and logs the outcome.

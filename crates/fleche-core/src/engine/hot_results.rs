@@ -2,7 +2,7 @@
 
 use std::{any::Any, mem::needs_drop, sync::Arc};
 
-use super::{Arguments, result_kind::ResultCodec, scalar_key::ScalarKey};
+use super::{arguments::Arguments, result_kind::ResultCodec, scalar_key::ScalarKey};
 use crate::{
     cache::{self, Cache, HotKey, SharedTier, TierKey},
     call::CallKey,

@@ -1,18 +1,20 @@
 //! The call engine: encode the arguments, look up, run the body on a miss, record.
 
-use super::{Arguments, Guard, Recheck, ResultKind, ScalarKey, events, hot_results, single_flight, stale_record};
-
-use super::stability_check::vouches;
-
 use std::time::Instant;
 
-use super::arguments::Call;
-use super::events::Missing;
-use super::hit::{self, LookupResult, ServedHit, hit};
-use super::recording::Recording;
-use super::result_kind::{Access, ResultCodec};
-use super::single_flight::{Before, ComputePermit, Decision, PendingCall, single_flight};
-use super::stale_record::Replaces;
+use super::{
+    arguments::{Arguments, Call},
+    codec::Recheck,
+    events::{self, Missing},
+    hit::{self, LookupResult, ServedHit, hit},
+    hot_results,
+    recording::Recording,
+    result_kind::{Access, ResultCodec, ResultKind},
+    scalar_key::ScalarKey,
+    single_flight::{self, Before, ComputePermit, Decision, PendingCall, single_flight},
+    stability_check::{Guard, vouches},
+    stale_record::{self, Replaces},
+};
 use crate::{
     cache::{Cache, SharedTier, SkipReason},
     call::CallKey,
@@ -310,24 +312,6 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
             Access::Later(observed) => recording.record_later(plan.codec, observed, result, started, collecting),
         }
     }
-}
-
-/// Returns the key of a call.
-///
-/// # Errors
-/// Fails with [`Error::Argument`] if an argument cannot be encoded.
-pub fn key(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> Result<CallKey> {
-    let mut arguments = Arguments::new();
-    arguments.fill(encode);
-    arguments.key(function)
-}
-
-/// Returns the key of a call, for the companion's `key`.
-///
-/// # Panics
-/// Panics if an argument cannot be encoded: the call has no key then.
-pub fn key_or_panic(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> CallKey {
-    key(function, encode).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Returns whether a call with this key would be a hit in the active cache.

@@ -1,9 +1,12 @@
-//! Store operations on a call's behalf: a panic in a store becomes an error.
+//! Panics of stores and of users' trait implementations as errors.
+
+use serde::de;
 
 use crate::{
+    encoding::{DecodeError, EncodeError},
     error::Error,
     job,
-    runtime::panics::{CaughtPanic, carry},
+    runtime::panics::{CaughtPanic, Panic, carry},
 };
 
 /// Runs a store operation. A panic in it is returned as an error, because it must not fail the call.
@@ -11,12 +14,23 @@ use crate::{
 pub(super) fn catch_store_panic<T, E: From<Error>>(ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     match carry(ask) {
         Ok(answer) => answer,
-        Err(panic) => Err(panicked(panic).into()),
+        Err(panic) => Err(store_panicked(panic).into()),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn panicked(panic: CaughtPanic) -> Error {
+fn store_panicked(panic: CaughtPanic) -> Error {
     Error::backend("a store")(job::panicked(panic))
+}
+
+/// Returns the error for a `Serialize` that panicked.
+#[cold]
+pub(super) fn serialize_panicked(panic: &Panic) -> EncodeError {
+    EncodeError::Custom(format!("its `Serialize` {panic}").into())
+}
+
+/// Returns the error for a `Deserialize` that panicked.
+pub(super) fn deserialize_panicked(panic: &Panic) -> DecodeError {
+    de::Error::custom(format!("its `Deserialize` {panic}"))
 }

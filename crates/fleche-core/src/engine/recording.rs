@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Arguments, Recheck,
-    arguments::Call,
+    arguments::{Arguments, Call},
+    codec::Recheck,
     events,
     hit::{check_fields, decode},
     hot_results,
@@ -86,6 +86,11 @@ impl Stored {
             Err(Unanswered::Failed(error)) => Err(error),
         }
     }
+
+    /// Returns whether the call could not be stored, so that releasing its claim could also take long.
+    pub(super) fn is_trouble(stored: &Result<Self>) -> bool {
+        !matches!(stored, Ok(Self::Kept) | Err(Error::Refused { .. }))
+    }
 }
 
 impl Recording {
@@ -120,8 +125,10 @@ impl Recording {
             let generation = SharedTier::generation();
             let stored = catch_store_panic(|| finished.store());
             finished.heat(codec, value, generation, matches!(stored, Ok(Stored::Kept)));
-            if let Some(right) = &right {
-                right.release_in_background_after(&stored);
+            if let Some(right) = &right
+                && Stored::is_trouble(&stored)
+            {
+                right.release_in_background();
             }
             Finished::conclude(finished.function, &finished.cache, &finished.call.key, stored);
             if let (Some(right), Some(value)) = (right, value) {

@@ -1,27 +1,25 @@
 //! Single flight: of the concurrent callers that miss a call, one computes it, and the others wait for its result.
 
-use crate::runtime::internal_threads::this_thread;
-
 use std::{sync::Arc, time::Instant};
 
-pub(super) use super::wait::{Wait, WaitOutcome};
 use super::{
-    async_call::ask_off_thread,
     events::{self, Missing},
     hit::{Fetched, LookupResult, ServedHit, fetch, hit_of_replaced, judge},
+    off_thread::ask_off_thread,
     panics::catch_store_panic,
-    recording::Stored,
     result_kind::ResultCodec,
+    wait::{Wait, WaitOutcome},
 };
 use crate::{
     cache::{Cache, Operation, StalePolicy, Unanswered},
     call::{CallKey, RecordSummary},
     claim::{CallId, Claim, End, Epoch, Flight, Flights, Held, Leader, Role, SharedResult, Taken, join_call},
     context,
-    error::{Error, Result},
+    error::Result,
     function::{Function, WaitPolicy},
     job::{self, Job, blocking_hooks},
     runtime::{
+        internal_threads::this_thread,
         log::Throttle,
         panics::{Contained, contain},
     },
@@ -65,10 +63,9 @@ impl ComputePermit {
         self.0.is_expired()
     }
 
-    /// Lets the claim be released in the background if the call could not be stored: the release could also take long.
-    pub(super) fn release_in_background_after(&self, stored: &Result<Stored>) {
-        let is_trouble = !matches!(stored, Ok(Stored::Kept) | Err(Error::Refused { .. }));
-        if is_trouble && let Some(held) = self.0.held() {
+    /// Lets the claim be released in the background, because the release could take long.
+    pub(super) fn release_in_background(&self) {
+        if let Some(held) = self.0.held() {
             held.release_in_background();
         }
     }

@@ -3,7 +3,11 @@
 
 use std::{any::Any, time::Instant};
 
-use super::{Arguments, Codec, Recheck, events};
+use super::{
+    arguments::Arguments,
+    codec::{Codec, Recheck},
+    events,
+};
 use crate::{
     cache::{Cache, SkipReason},
     context::{self, Binding},

@@ -25,7 +25,7 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_core::executor::task::SubmitError", "fleche_core::executor::SubmitError"),
     ("fleche_core::argument::hashed::", "fleche_core::hashed::"),
     ("fleche_core::argument::file_content::", "fleche_core::file_content::"),
-    ("fleche_core::argument::travelling::", "fleche_core::file_content::travelling::"),
+    ("fleche_core::argument::known_files::", "fleche_core::file_content::travelling::"),
     ("fleche_core::store::query::", "fleche_core::query::"),
     ("fleche_core::context::future::", "fleche_core::future::"),
     ("fleche_core::context::stack::", "fleche_core::context::"),
