@@ -203,14 +203,14 @@ impl Arguments {
         if self.kept.is_empty() && self.iter().all(|encoded| encoded.len() <= INLINE_LIMIT) {
             return Ok(Call { key: self.key(function)?, references: None });
         }
-        self.check(function, compute_key(function))?;
+        self.check(function, key_parameters(function))?;
         Call::new(function, self.references(function))
     }
 
     /// Returns the references, given the arguments that are part of the key.
     fn references(&self, function: &'static Function) -> Vec<Argument> {
         let mut references = Vec::with_capacity(self.ends.len());
-        for (name, encoded) in compute_key(function).zip(self.iter()) {
+        for (name, encoded) in key_parameters(function).zip(self.iter()) {
             references.push(Argument(Cow::Borrowed(name), reference(encoded)));
         }
         references
@@ -229,7 +229,7 @@ impl Arguments {
 
     /// Returns the key alone, given the arguments that are part of it.
     pub(super) fn key(&mut self, function: &'static Function) -> Result<CallKey> {
-        let names = compute_key(function);
+        let names = key_parameters(function);
         self.check(function, names.clone())?;
         let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, borrowed_reference(encoded)));
         Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
@@ -327,7 +327,7 @@ impl Drop for Arguments {
 }
 
 /// Returns the names of the parameters that are part of the key.
-fn compute_key(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
+fn key_parameters(function: &'static Function) -> impl Iterator<Item = &'static str> + Clone {
     function.definition.parameters.iter().filter(|parameter| !parameter.ignored).map(|parameter| parameter.name)
 }
 

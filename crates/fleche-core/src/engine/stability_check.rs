@@ -119,8 +119,8 @@ fn check_all(
         return None;
     }
     let parameters = function.definition.parameters.iter();
-    let compute_key = parameters.zip(arguments.iter()).filter(|(parameter, _)| !parameter.ignored);
-    let mut guard = Guard { encoded: compute_key.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
+    let keyed = parameters.zip(arguments.iter()).filter(|(parameter, _)| !parameter.ignored);
+    let mut guard = Guard { encoded: keyed.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
     check(&mut guard);
     guard.failed
 }
@@ -163,8 +163,8 @@ fn report(function: &'static Function, cache: &Cache, failed: Option<(usize, Str
     function.stop_recording();
     events::skip(function, cache, None, SkipReason::ArgumentNotStable);
     if function.warns(Warning::ArgumentNotStable) {
-        let mut compute_key = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
-        let argument = compute_key.nth(at).map_or("?", |parameter| parameter.name);
+        let mut keyed = function.definition.parameters.iter().filter(|parameter| !parameter.ignored);
+        let argument = keyed.nth(at).map_or("?", |parameter| parameter.name);
         crate::runtime::log::warn!(
             function = function.name(),
             argument,
