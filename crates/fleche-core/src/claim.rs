@@ -2,6 +2,7 @@
 
 mod deadlock;
 mod in_flight;
+mod leader;
 mod poll_tracking;
 mod remote_cycles;
 mod renewal;
@@ -9,11 +10,12 @@ mod wait_graph;
 
 mod lease;
 mod sync;
-mod table;
 
 pub(crate) use deadlock::{DeadlockCheck, find_deadlock};
 #[doc(hidden)]
-pub use in_flight::{CallId, End, Epoch, Flight, Flights, Leader, Role, SharedResult, Waiter, join_call};
+pub use in_flight::{CallId, End, Flight, Flights, SharedResult};
+#[doc(hidden)]
+pub use leader::{Epoch, Leader, Role, Waiter, join_call};
 pub(crate) use poll_tracking::{Unpolled, noting};
 pub(crate) use remote_cycles::{CycleCheck, look};
 #[doc(hidden)]

@@ -9,9 +9,8 @@ mod home;
 mod named;
 mod trust;
 
-pub(crate) use fallback::{Fallback, fallback};
+pub(crate) use fallback::{Fallback, fallback, ignore, new_memory};
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
-pub(crate) use named::{ignore, new_memory};
 pub(crate) use search_root::SearchRootOverride;
 #[doc(hidden)]
 pub use search_root::directory;

@@ -46,6 +46,7 @@
 #[cfg(feature = "zstd")]
 mod compressed;
 mod config;
+mod open;
 mod pool;
 mod read_only;
 mod stack;

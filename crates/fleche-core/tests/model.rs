@@ -11,7 +11,10 @@ mod claim;
 
 use std::sync::Arc;
 
-use claim::in_flight::{CallId, End, Epoch, Flights, Role, join_call};
+use claim::{
+    in_flight::{CallId, End, Flights},
+    leader::{Epoch, Role, join_call},
+};
 use fleche_core::{CallKey, Digest};
 use loom::{
     model::Builder,

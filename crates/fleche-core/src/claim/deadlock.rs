@@ -12,6 +12,7 @@
 //! longer counts once it has woken and the lock is still taken, or after some minutes.
 
 mod quiescence;
+mod thread_sample;
 #[cfg(target_os = "linux")]
 mod threads;
 
@@ -19,9 +20,8 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 use super::{
     Owner,
-    in_flight::Flight,
+    in_flight::{self, Flight},
     remote_cycles::{CycleCheck, PublishedWait, look},
-    table,
     wait_graph::is_blocked_by,
 };
 use crate::call::CallKey;
@@ -56,7 +56,7 @@ pub(crate) fn find_deadlock(
         Err(TryLockError::WouldBlock) => return DeadlockCheck::No,
     };
     let parked = quiet.parked();
-    let flights = table::all();
+    let flights = in_flight::all();
     let Some(parked) = parked else {
         // A guard on the waiting thread's stack blocks the body that the thread waits for. No other thread can end that.
         let is_held_here = |(thread, lock): (ThreadId, usize)| {

@@ -1,7 +1,8 @@
-//! In-flight calls of this process: one leader computes a call, and the other callers wait for its result.
+//! The in-flight calls of this process and their table, in shards to reduce lock contention.
 
 use std::{
     any::Any,
+    collections::HashMap,
     fmt, mem,
     ops::Deref,
     sync::{
@@ -12,11 +13,13 @@ use std::{
     time::Instant,
 };
 
+use crossbeam_utils::CachePadded;
+use foldhash::fast::RandomState;
+
 use super::{
     Held,
     poll_tracking::Polls,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, is_child},
-    table, wait_graph,
+    sync::{Acquire, Arc, AtomicU64, Condvar, Global, Mutex, MutexGuard, PARTS, PoisonError, Release},
 };
 use crate::call::CallKey;
 
@@ -42,9 +45,9 @@ pub struct Flight {
     /// The store's claim, if the store grants claims.
     held: Mutex<Option<Arc<dyn Held>>>,
     /// Whether the leader computes without the claim, which another process holds.
-    claimless: AtomicBool,
+    pub(super) claimless: AtomicBool,
     /// Whether the leader waits for the claim.
-    seeks: AtomicBool,
+    pub(super) seeks: AtomicBool,
     /// The system's id of the thread that runs the body; 0 if the body does not run on a single thread.
     thread: AtomicI32,
     /// How the leader is polled, if it is a future.
@@ -52,17 +55,17 @@ pub struct Flight {
     /// The calls that are awaited within the body.
     pub(super) awaits: Mutex<Vec<CallId>>,
     state: Mutex<State>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    end: Option<End>,
+pub(super) struct State {
+    pub(super) end: Option<End>,
     /// The number of waiters.
-    waiting: usize,
-    wakers: Vec<Waker>,
+    pub(super) waiting: usize,
+    pub(super) wakers: Vec<Waker>,
     /// The in-flight calls whose bodies wait for this one.
-    from: Vec<Arc<Flight>>,
+    pub(super) from: Vec<Arc<Flight>>,
 }
 
 /// A list of in-flight calls, usually empty. Small, and cheap to clone.
@@ -92,16 +95,6 @@ pub enum End {
     Completed(SharedResult),
     /// The leader shared no result: it failed, was dropped, or could not share its value. The next caller leads.
     Abandoned,
-}
-
-/// The outcome of a request for a call.
-pub enum Role {
-    /// The caller leads: it has the permit to compute the call.
-    Leads(Leader),
-    /// Another caller leads; this one waits.
-    Waits(Waiter),
-    /// Waiting would form a cycle, because the in-flight call waits for the caller.
-    Cycle,
 }
 
 impl Flight {
@@ -160,7 +153,7 @@ impl Flight {
         self.polls.get_or_init(std::sync::Arc::default)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,16 +167,16 @@ impl Flight {
     }
 
     /// Releases the store's claim. Must happen before the next caller in this process can ask for it.
-    fn let_go(&self) {
+    pub(super) fn let_go(&self) {
         let held = self.held().take();
         drop(held);
     }
 
     /// Ends the call and removes it from the table.
-    fn leave(&self, end: End) {
+    pub(super) fn leave(&self, end: End) {
         self.let_go();
-        let part = table::part(self.route);
-        part.end(&mut part.lock(), self.route);
+        let shard = part(self.route);
+        shard.end(&mut shard.lock(), self.route);
         let mut state = self.lock();
         let (wakers, waiting) = (mem::take(&mut state.wakers), state.waiting);
         state.end = (waiting > 0).then_some(end);
@@ -192,180 +185,6 @@ impl Flight {
             self.changed.notify_all();
         }
         wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// The permit to compute a call. Dropping it without [`land`](Self::land) abandons the call, and the next caller leads.
-#[must_use = "dropping it abandons the call"]
-pub struct Leader {
-    flight: Arc<Flight>,
-    ended: bool,
-}
-
-/// A point in time that tells whether in-flight calls with the same key have ended since.
-#[derive(Clone, Copy, Debug)]
-pub struct Epoch {
-    route: CallId,
-    ended: u64,
-}
-
-impl Epoch {
-    /// Returns the present, for in-flight calls of this call.
-    pub fn now(route: CallId) -> Self {
-        Self { route, ended: table::part(route).ended() }
-    }
-
-    /// Returns whether such a call may have ended since. Never returns `false` if one has.
-    pub fn is_past(&self) -> bool {
-        table::part(self.route).may_have_ended(self.route, self.ended)
-    }
-}
-
-/// Requests the call from within the bodies of the in-flight calls in `from`.
-pub fn join_call(route: CallId, from: &Flights) -> Role {
-    let part = table::part(route);
-    let mut flights = part.lock();
-    let flight = match flights.by_id.entry(route) {
-        std::collections::hash_map::Entry::Vacant(free) => {
-            let flight = Flight::new(route, from.clone());
-            free.insert(flight.clone());
-            return Role::Leads(Leader { flight, ended: false });
-        }
-        std::collections::hash_map::Entry::Occupied(taken) => taken.get().clone(),
-    };
-    // Counted under the table's lock, so the leader cannot end the call without seeing that a waiter needs the result.
-    flight.lock().waiting += 1;
-    drop(flights);
-    let mut waiting = Waiter { flight, from: Flights::default() };
-    if wait_graph::begin(&waiting.flight, from) {
-        waiting.from = from.clone();
-        Role::Waits(waiting)
-    } else {
-        Role::Cycle
-    }
-}
-
-impl Leader {
-    /// Returns the in-flight call, to be passed to what runs within its body.
-    pub fn flight(&self) -> &Arc<Flight> {
-        &self.flight
-    }
-
-    /// Keeps the store's claim until the call has ended.
-    pub fn hold(&self, held: Arc<dyn Held>) {
-        *self.flight.held() = Some(held);
-    }
-
-    /// Returns the store's claim, if the call has one.
-    pub fn held(&self) -> Option<Arc<dyn Held>> {
-        self.flight.held().clone()
-    }
-
-    /// Sets whether the leader waits for the store's claim.
-    pub fn seek(&self, seeks: bool) {
-        self.flight.seeks.store(seeks, Relaxed);
-    }
-
-    /// Proceeds without the store's claim. Other processes can then not see what the body waits for.
-    pub fn proceed_unclaimed(&self) {
-        self.flight.claimless.store(true, Relaxed);
-    }
-
-    /// Returns whether the store's claim was lost to another holder.
-    pub fn is_expired(&self) -> bool {
-        self.flight.held().as_ref().is_some_and(|held| held.is_expired())
-    }
-
-    /// Ends the call, whose result has been recorded. `cargo` is called only if there are waiters, and its value is
-    /// shared with them. If it returns `None`, the waiters look the record up themselves.
-    pub fn land(mut self, cargo: impl FnOnce() -> Option<SharedResult>) {
-        self.flight.let_go();
-        let part = table::part(self.flight.route);
-        {
-            let mut flights = part.lock();
-            // No waiter can join under this lock, and those that have joined are counted.
-            if self.flight.lock().waiting == 0 {
-                part.end(&mut flights, self.flight.route);
-                self.ended = true;
-                return;
-            }
-        }
-        // Outside the lock, because copying the result may take long.
-        let end = cargo().map_or(End::Abandoned, End::Completed);
-        self.ended = true;
-        self.flight.leave(end);
-    }
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        // In a forked child the call belongs to the parent, where its body still runs.
-        if !self.ended && !is_child() {
-            self.flight.leave(End::Abandoned);
-        }
-    }
-}
-
-/// A wait for a call that another caller leads.
-#[must_use]
-pub struct Waiter {
-    flight: Arc<Flight>,
-    /// The in-flight calls that this wait was registered for.
-    from: Flights,
-}
-
-impl Waiter {
-    /// Returns the awaited call.
-    pub fn flight(&self) -> &Arc<Flight> {
-        &self.flight
-    }
-
-    /// Returns when the leader registered the call.
-    pub fn begun(&self) -> Instant {
-        self.flight.begun
-    }
-
-    /// Blocks until the call has ended or `until` has passed. Returns `None` in the second case.
-    pub fn wait(&self, until: Option<Instant>) -> Option<End> {
-        let mut state = self.flight.lock();
-        loop {
-            if let Some(end) = &state.end {
-                return Some(end.clone());
-            }
-            state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => self.flight.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return None,
-                Some(left) => self.flight.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
-        }
-    }
-
-    /// Returns how the call has ended, or registers the waker and returns `None`.
-    pub fn poll(&self, waker: &Waker) -> Option<End> {
-        let mut state = self.flight.lock();
-        if state.end.is_none() && !state.wakers.iter().any(|kept| kept.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
-        state.end.clone()
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if is_child() {
-            return;
-        }
-        let mut state = self.flight.lock();
-        state.waiting -= 1;
-        // The last waiter frees the result, which may be large.
-        let unwanted = if state.waiting == 0 { state.end.take() } else { None };
-        for from in self.from.iter() {
-            if let Some(at) = state.from.iter().position(|known| Arc::ptr_eq(known, from)) {
-                state.from.swap_remove(at);
-            }
-        }
-        drop(state);
-        drop(unwanted);
     }
 }
 
@@ -380,4 +199,61 @@ impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flight").field("route", &self.route).finish_non_exhaustive()
     }
+}
+
+#[derive(Default)]
+pub(super) struct Shard {
+    flights: Mutex<ShardState>,
+    /// The number of calls of this shard that have ended.
+    ended: AtomicU64,
+}
+
+#[derive(Default)]
+pub(super) struct ShardState {
+    // Keys are digests, so they cannot be chosen to collide.
+    pub(super) by_id: HashMap<CallId, Arc<Flight>, RandomState>,
+    /// The calls that ended last.
+    last: [Option<CallId>; LAST],
+}
+
+/// The number of ended calls that a shard remembers.
+const LAST: usize = 16;
+
+impl Shard {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ShardState> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the call from the table.
+    #[allow(clippy::cast_possible_truncation)] // Only the low bits matter.
+    pub(super) fn end(&self, flights: &mut ShardState, route: CallId) {
+        flights.by_id.remove(&route);
+        flights.last[self.ended.fetch_add(1, Release) as usize % LAST] = Some(route);
+    }
+
+    /// Returns how many calls have ended. A reader that sees a call's end in this count also sees what the call
+    /// recorded.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Acquire)
+    }
+
+    /// Returns whether this call may have ended since the shard's count was `before`.
+    pub(super) fn may_have_ended(&self, route: CallId, before: u64) -> bool {
+        let more = self.ended() - before;
+        more > 0 && (more > LAST as u64 || self.lock().last.contains(&Some(route)))
+    }
+}
+
+/// The table of this process. It is built shard by shard on the heap, because the whole table may not fit on the small
+/// stack of the first thread that misses.
+static TABLE: Global<Box<[CachePadded<Shard>]>> = Global::new(|| (0..PARTS).map(|_| CachePadded::default()).collect());
+
+/// Returns all in-flight calls.
+pub(super) fn all() -> Vec<Arc<Flight>> {
+    TABLE.get().iter().flat_map(|part| part.lock().by_id.values().cloned().collect::<Vec<_>>()).collect()
+}
+
+/// Returns the shard of this call, chosen by a byte of its key, which is a digest.
+pub(super) fn part(route: CallId) -> &'static Shard {
+    &TABLE.get()[usize::from(route.key.digest().as_bytes()[0]) % PARTS]
 }

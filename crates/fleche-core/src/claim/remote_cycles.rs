@@ -8,9 +8,8 @@ use std::{
 
 use super::{
     Owner,
-    in_flight::{CallId, Flight},
+    in_flight::{self, CallId, Flight},
     sync::is_child,
-    table,
     wait_graph::with_enclosing,
 };
 use crate::call::CallKey;
@@ -109,7 +108,7 @@ impl Flight {
 /// Returns the holder of this call in this process, for other processes that ask. Returns `None` while the leader
 /// itself still waits for the store's claim, which another process holds.
 pub fn owner_here(route: CallId) -> Option<Owner> {
-    let flights = table::all();
+    let flights = in_flight::all();
     let own = flights.iter().find(|flight| flight.route == route && !flight.is_awaiting_claim())?;
     let waits = |awaited: &&Arc<Flight>| {
         with_enclosing(&awaited.waited_for_from()).iter().any(|waiting| Arc::ptr_eq(waiting, own))

@@ -2,16 +2,20 @@
 
 use std::{
     cell::Cell,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use super::{
-    ConfigFile,
-    named::{from_files, is_ignored, memory},
-};
+use serde::de::DeserializeOwned;
+
+use super::{CacheConfig, ConfigFile};
 use crate::{
-    cache::Cache,
+    cache::{Cache, HotTier},
+    encoding,
     error::{Error, Result},
     runtime::{
         fork,
@@ -148,4 +152,58 @@ impl Found {
         *self = Self { fallback: Some(fallback.clone()), is_sought: false, pause: self.pause };
         (fallback, is_first)
     }
+}
+
+pub(super) fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
+    match name {
+        "memory" => return memory(),
+        "void" => return Ok(Cache::void()),
+        _ => {}
+    }
+    let config = files.caches.get(name).ok_or_else(|| {
+        let known: Vec<_> = files.caches.keys().map(String::as_str).chain(["memory", "void"]).collect();
+        unusable(format!("there is no cache `{name}`; there are {known:?}"))
+    })?;
+    Cache::from_config(config)
+}
+
+pub(super) fn unusable(why: String) -> Error {
+    Error::Config { place: "cache configuration".to_owned(), why }
+}
+
+/// The number of guards that ignore the configuration.
+static IGNORED: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) fn is_ignored() -> bool {
+    IGNORED.load(Relaxed) > 0
+}
+
+/// Counts one more guard that ignores the configuration, or one fewer.
+pub(crate) fn ignore(more: bool) {
+    if more {
+        IGNORED.fetch_add(1, Relaxed)
+    } else {
+        IGNORED.fetch_sub(1, Relaxed)
+    };
+}
+
+/// Returns the process-wide memory cache, if the memory backend is linked.
+pub(super) fn memory() -> Result<Cache> {
+    static MEMORY: OnceLock<Cache> = OnceLock::new();
+    if let Some(cache) = MEMORY.get() {
+        return Ok(cache.clone());
+    }
+    let cache = new_memory()?;
+    Ok(MEMORY.get_or_init(|| cache).clone())
+}
+
+/// Creates a memory cache, if the memory backend is linked.
+pub(crate) fn new_memory() -> Result<Cache> {
+    let (values, calls) = (plain("memory")?, plain("memory")?);
+    Cache::from_config(&CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT, stale: None })
+}
+
+/// Returns the configuration of this backend without settings.
+fn plain<C: DeserializeOwned>(backend: &str) -> Result<C> {
+    Ok(encoding::from_slice(&encoding::to_vec(&BTreeMap::from([("type", backend)]))?)?)
 }

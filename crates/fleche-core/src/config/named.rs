@@ -1,25 +1,14 @@
 //! Caches by name, and the cache of programs that name none.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
-
-use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 
 use super::{
-    CacheConfig,
-    fallback::configured,
+    fallback::{configured, from_files, is_ignored, memory, unusable},
     file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, user_file},
     search_root,
 };
 use crate::{
-    cache::{Cache, HotTier},
-    encoding,
+    cache::Cache,
     error::{Error, Result},
     runtime::mode::{Mode, mode},
 };
@@ -78,22 +67,6 @@ impl Cache {
     }
 }
 
-pub(super) fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
-    match name {
-        "memory" | "void" => return Cache::named(name),
-        _ => {}
-    }
-    let config = files.caches.get(name).ok_or_else(|| {
-        let known: Vec<_> = files.caches.keys().map(String::as_str).chain(["memory", "void"]).collect();
-        unusable(format!("there is no cache `{name}`; there are {known:?}"))
-    })?;
-    Cache::from_config(config)
-}
-
-fn unusable(why: String) -> Error {
-    Error::Config { place: "cache configuration".to_owned(), why }
-}
-
 impl ConfigFile {
     /// Returns the name of the cache for programs that name none, or `None` if the files define no cache.
     ///
@@ -130,41 +103,4 @@ impl ConfigFile {
 
 fn shown(files: &[PathBuf]) -> String {
     files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
-}
-
-/// The number of guards that ignore the configuration.
-static IGNORED: AtomicUsize = AtomicUsize::new(0);
-
-pub(super) fn is_ignored() -> bool {
-    IGNORED.load(Relaxed) > 0
-}
-
-/// Counts one more guard that ignores the configuration, or one fewer.
-pub(crate) fn ignore(more: bool) {
-    if more {
-        IGNORED.fetch_add(1, Relaxed)
-    } else {
-        IGNORED.fetch_sub(1, Relaxed)
-    };
-}
-
-/// Returns the process-wide memory cache, if the memory backend is linked.
-pub(super) fn memory() -> Result<Cache> {
-    static MEMORY: OnceLock<Cache> = OnceLock::new();
-    if let Some(cache) = MEMORY.get() {
-        return Ok(cache.clone());
-    }
-    let cache = new_memory()?;
-    Ok(MEMORY.get_or_init(|| cache).clone())
-}
-
-/// Creates a memory cache, if the memory backend is linked.
-pub(crate) fn new_memory() -> Result<Cache> {
-    let (values, calls) = (plain("memory")?, plain("memory")?);
-    Cache::from_config(&CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT, stale: None })
-}
-
-/// Returns the configuration of this backend without settings.
-fn plain<C: DeserializeOwned>(backend: &str) -> Result<C> {
-    Ok(encoding::from_slice(&encoding::to_vec(&BTreeMap::from([("type", backend)]))?)?)
 }

@@ -38,6 +38,7 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_core::store::backing_file::", "fleche_core::store::replaced::"),
     ("fleche_core::runtime::fork::", "fleche_core::fork::"),
     ("fleche_core::runtime::process_id::", "fleche_core::owner::"),
+    ("fleche_core::claim::leader::", "fleche_core::claim::flight::"),
     ("fleche_core::claim::in_flight::", "fleche_core::claim::flight::"),
     ("fleche_core::claim::remote_cycles::", "fleche_core::claim::chain::"),
     ("fleche_core::claim::poll_tracking::", "fleche_core::claim::polled::"),

@@ -1,16 +1,10 @@
 //! The configurations of layers, which contain those of their stores.
 
-use std::{any::Any, path::Path, sync::Arc};
-
 use serde::{Deserialize, Serialize};
 
-use super::{Pool, ReadOnly, Stack};
-use crate::{
-    error::{Error, Result},
-    store::{CallStore, CallStoreConfig, Reach, ValueStore, ValueStoreConfig},
-};
+use crate::error::{Error, Result};
 
-/// Describes how to open a [`Stack`]: `{"type":"stack","stores":[…]}`.
+/// Describes how to open a [`Stack`](super::Stack): `{"type":"stack","stores":[…]}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StackConfig<C> {
@@ -18,7 +12,7 @@ pub struct StackConfig<C> {
     pub stores: Vec<C>,
 }
 
-/// Describes how to open a [`Pool`]: `{"type":"pool","stores":[…]}`.
+/// Describes how to open a [`Pool`](super::Pool): `{"type":"pool","stores":[…]}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolConfig<C> {
@@ -26,67 +20,12 @@ pub struct PoolConfig<C> {
     pub stores: Vec<C>,
 }
 
-/// Describes how to open a [`ReadOnly`]: `{"type":"read-only","store":…}`.
+/// Describes how to open a [`ReadOnly`](super::ReadOnly): `{"type":"read-only","store":…}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadOnlyConfig<C> {
     /// The store that is only read.
     pub store: C,
-}
-
-macro_rules! layer_configs {
-    ($config:ident, $store:ident, $new:ident) => {
-        #[typetag::serde(name = "stack")]
-        impl $config for StackConfig<Box<dyn $config>> {
-            fn open(&self) -> Result<Arc<dyn $store>> {
-                no_stack_in(self.stores.iter().map(|config| (&**config as &dyn Any).is::<Self>()))?;
-                Ok(Arc::new(Stack::$new(opened(&self.stores, |config| config.open())?)?))
-            }
-            fn reach(&self) -> Reach {
-                least(self.stores.iter().map(|config| config.reach()))
-            }
-            fn resolve(&mut self, directory: &Path) {
-                self.stores.iter_mut().for_each(|config| config.resolve(directory));
-            }
-        }
-
-        #[typetag::serde(name = "pool")]
-        impl $config for PoolConfig<Box<dyn $config>> {
-            fn open(&self) -> Result<Arc<dyn $store>> {
-                Ok(Arc::new(Pool::new(opened(&self.stores, |config| config.open())?)?))
-            }
-            fn reach(&self) -> Reach {
-                least(self.stores.iter().map(|config| config.reach()))
-            }
-            fn resolve(&mut self, directory: &Path) {
-                self.stores.iter_mut().for_each(|config| config.resolve(directory));
-            }
-        }
-
-        #[typetag::serde(name = "read-only")]
-        impl $config for ReadOnlyConfig<Box<dyn $config>> {
-            fn open(&self) -> Result<Arc<dyn $store>> {
-                Ok(Arc::new(ReadOnly::new(self.store.open()?)))
-            }
-            fn reach(&self) -> Reach {
-                self.store.reach()
-            }
-            fn resolve(&mut self, directory: &Path) {
-                self.store.resolve(directory);
-            }
-        }
-    };
-}
-
-layer_configs! { ValueStoreConfig, ValueStore, values }
-layer_configs! { CallStoreConfig, CallStore, calls }
-
-fn opened<C, S>(configs: &[C], open: impl Fn(&C) -> Result<S>) -> Result<Vec<S>> {
-    configs.iter().map(open).collect()
-}
-
-fn least(reaches: impl Iterator<Item = Reach>) -> Reach {
-    reaches.min().unwrap_or(Reach::Shared)
 }
 
 /// Checks that no store of a stack is itself a stack.

@@ -9,11 +9,11 @@ pub(crate) trait Held: Send + Sync {
 #[path = "../../src/claim/in_flight.rs"]
 pub(crate) mod in_flight;
 #[allow(dead_code, unreachable_pub, missing_docs)]
+#[path = "../../src/claim/leader.rs"]
+pub(crate) mod leader;
+#[allow(dead_code, unreachable_pub, missing_docs)]
 #[path = "../../src/claim/poll_tracking.rs"]
 mod poll_tracking;
-#[allow(dead_code)]
-#[path = "../../src/claim/table.rs"]
-mod table;
 #[allow(dead_code)]
 #[path = "../../src/claim/wait_graph.rs"]
 mod wait_graph;

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, fs, path::Path, time::Duration};
 
 use nix::libc;
 
-use super::quiescence::{BoundedWait, Futex, ThreadSample, ThreadState, WaitEnd};
+use super::thread_sample::{BoundedWait, Futex, ThreadSample, ThreadState, WaitEnd};
 use crate::runtime::internal_threads::ThreadId;
 
 /// Returns all threads, or `None` if the system does not report them.
