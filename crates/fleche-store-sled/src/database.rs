@@ -282,7 +282,8 @@ impl Drop for DirectoryGuard {
         // sled's threads may keep the directory open and locked for a moment after the last handle is dropped, and it
         // could not be opened again before.
         if let Ok(file) = File::open(&self.locked_file) {
-            let is_free = || file.try_lock().is_ok();
+            // Unlocked at once: a child that another thread has just forked may keep the file open.
+            let is_free = || file.try_lock().is_ok() && file.unlock().is_ok();
             for _ in 0..CLOSE_CHECKS {
                 if is_free() {
                     break;

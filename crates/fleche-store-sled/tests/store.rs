@@ -52,6 +52,8 @@ fn with_sled<T>(path: &Path, run: impl FnOnce(&sled::Db) -> T) -> T {
     let done = run(&sled::open(path).unwrap());
     let file = fs::File::open(path.join("db")).unwrap();
     file.lock().unwrap();
+    // A child that another test has just forked may still have the file open.
+    file.unlock().unwrap();
     done
 }
 

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Lines, Write, stdin},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Barrier, mpsc},
+    sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
@@ -44,8 +44,9 @@ const DIRECTORY: &str = "FLECHE_TEST_DIRECTORY";
 #[test]
 fn program() {
     let Some(directory) = env::var_os(DIRECTORY).map(PathBuf::from) else { return };
+    end_with_parent();
     let cache = cache(&directory);
-    for line in orders() {
+    for line in stdin().lines().map_while(Result::ok) {
         let words: Vec<_> = line.split(' ').collect();
         let (_, act) = ACTS.iter().find(|(name, _)| *name == words[0]).expect("the command is known");
         let _active = cache.enter();
@@ -54,16 +55,13 @@ fn program() {
     }
 }
 
-/// Returns the commands that the program reads. The program exits when its stdin ends, whatever it is doing.
-fn orders() -> mpsc::Receiver<String> {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || {
-        for line in stdin().lines().map_while(Result::ok) {
-            let _ = tell.send(line);
-        }
-        std::process::exit(0);
-    });
-    told
+/// Ends the program when the test that started it ends, whatever the program is doing.
+///
+/// No thread reads ahead: one that waits for input may be about to continue others, so deadlocks are then noticed only
+/// after minutes.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).unwrap();
 }
 
 /// Returns the cache that all programs share.
