@@ -318,8 +318,9 @@ pub use executor::{Executor, ExecutorExt, Resources, Task, wrap_executor};
 ///   provide (a file, a socket, a terminal, a shared semaphore, another program), is exempt. On other systems such a
 ///   cycle is not detected. On no system is it detected if the body is that of an `async fn` or an `async fn` awaits the
 ///   call: run the work that such bodies start under [`active_cache`], or give the calls a `wait_timeout`.
-/// - A body on another thread may wait for a lock that the caller holds, such as that of standard output or a `Mutex`
-///   whose guard is on the stack. This deadlock is detected within seconds, even if other threads sleep and wake.
+/// - A body on another thread may wait for a lock that the caller holds, such as that of standard output. On Linux this
+///   deadlock is detected within seconds, even if other threads sleep and wake. The caller then runs the body while it
+///   holds the lock, so this helps if the lock is reentrant, as that of standard output is.
 /// - A task may hold the future that computes a call without polling it, as `select!` does with a `&mut future`. Then a
 ///   waiter computes the call: in the same task as soon as the future was woken, in another task ten seconds after that,
 ///   and on a waiting thread after a minute.

@@ -28,9 +28,9 @@ pub struct Stats {
     /// The number of times that a call waited for another caller that computed the same call, whatever the outcome.
     pub waits: u64,
     /// The number of calls that took over the computation from a caller that they had waited for, because it failed, gave up,
-    /// or its process was lost.
+    /// no longer waited for its claim, or its process was lost.
     pub takeovers: u64,
-    /// The number of calls that computed without waiting, because their wait would have been part of a cycle or a deadlock.
+    /// The number of calls that did not wait, or no longer, because their wait was part of a cycle or a deadlock.
     pub cycles_broken: u64,
     /// The total time that calls have waited.
     pub waited: Duration,
