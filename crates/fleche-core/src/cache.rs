@@ -11,8 +11,8 @@ mod transfer;
 mod verify;
 
 #[doc(hidden)]
-pub use ask::is_timeout;
-pub(crate) use ask::{Operation, Unanswered};
+pub use circuit_breaker::is_timeout;
+pub(crate) use circuit_breaker::{Operation, Unanswered};
 pub use hot_tier::HotTier;
 pub(crate) use hot_tier::{
     FIRST_ID, HotKey, SharedTier, TierKey, get_thread_local, get_thread_local_unless_due, thread_ends,
@@ -49,7 +49,7 @@ use crate::{
     },
     store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig, query::Query, retry_if_reopened},
 };
-use ask::Breakers;
+use circuit_breaker::Breakers;
 use stats::Counters;
 
 /// A store of values and a store of records, with counters of their use.

@@ -3,11 +3,13 @@
 mod function_id;
 mod key;
 mod record;
+mod record_fields;
 mod value_ref;
 
 pub use crate::metadata::Timestamp;
 pub use function_id::FunctionId;
 pub use key::{Argument, CallKey};
 pub(crate) use key::{Identity, Reference};
-pub use record::{Record, RecordFields, RecordSummary, Writer};
+pub use record::{Record, RecordSummary};
+pub use record_fields::{RecordFields, Writer};
 pub use value_ref::{INLINE_LIMIT, InlineBytes, ValueRef};

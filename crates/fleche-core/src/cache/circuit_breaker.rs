@@ -1,6 +1,15 @@
-//! `Breaker`: decides when an operation that fails repeatedly is tried again.
+//! Circuit breakers: decide which operations of a failing store are tried, and when.
 
-use std::time::Duration;
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::error::Error;
 
 /// The number of failures in a row that opens a breaker.
 const FAILURES: u32 = 3;
@@ -89,8 +98,204 @@ impl Breaker {
     }
 }
 
+/// An operation that calls perform on the stores of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    ReadValue,
+    WriteValue,
+    ReadRecord,
+    WriteRecord,
+    /// Claiming calls and querying claim holders.
+    Claim,
+}
+
+/// Why a store gave no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The store failed.
+    Failed(Error),
+    /// The store was not asked, because it has failed repeatedly.
+    LeftAlone,
+}
+
+/// The number of operations.
+const OPERATIONS: usize = 5;
+
+/// The breakers of a cache.
+pub(super) struct Breakers {
+    /// Whether any breaker is open or has counted a failure. A store that works costs one relaxed load.
+    pub(super) troubled: AtomicBool,
+    by_operation: Mutex<[Breaker; OPERATIONS]>,
+    clock: Clock,
+}
+
+/// A clock that returns the time since a fixed moment.
+#[derive(Clone)]
+enum Clock {
+    Since(Instant),
+    Set(Arc<dyn Fn() -> Duration + Send + Sync>),
+}
+
+impl Operation {
+    /// Returns the read operation, if there is one, that must work for this operation to be tried: if reading fails, nothing is
+    /// written or claimed.
+    fn reading(self) -> Option<Self> {
+        match self {
+            Self::ReadValue | Self::ReadRecord => None,
+            Self::WriteValue => Some(Self::ReadValue),
+            Self::WriteRecord | Self::Claim => Some(Self::ReadRecord),
+        }
+    }
+
+    /// Returns whether the operation's outcome also shows whether its read operation works. A claim shows nothing about records.
+    fn shows_reading(self) -> bool {
+        self != Self::Claim
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadValue => "reading values",
+            Self::WriteValue => "storing values",
+            Self::ReadRecord => "reading records",
+            Self::WriteRecord => "storing records",
+            Self::Claim => "claiming calls",
+        })
+    }
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Breakers {
+    pub(super) fn new() -> Self {
+        Self::of(Clock::Since(Instant::now()))
+    }
+
+    /// Creates breakers that use this clock, which returns the time since a fixed moment.
+    pub(super) fn with_clock(clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
+        Self::of(Clock::Set(clock))
+    }
+
+    /// Creates closed breakers with the same clock.
+    pub(super) fn anew(&self) -> Self {
+        Self::of(self.clock.clone())
+    }
+
+    fn of(clock: Clock) -> Self {
+        Self { troubled: AtomicBool::new(false), by_operation: Mutex::default(), clock }
+    }
+
+    /// Returns the breakers, and the time.
+    fn lock(&self) -> (MutexGuard<'_, [Breaker; OPERATIONS]>, Duration) {
+        let now = match &self.clock {
+            Clock::Since(begun) => begun.elapsed(),
+            Clock::Set(clock) => clock(),
+        };
+        // Nothing panics under the lock.
+        (self.by_operation.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    /// Returns how the breakers admit the operation, or `None` if one of them denies it.
+    #[cold]
+    pub(super) fn admit(&self, operation: Operation) -> Option<Admissions> {
+        let (mut breakers, now) = self.lock();
+        if denies(&breakers, operation, now) {
+            return None;
+        }
+        let mut admit = |operation: Operation| breakers[operation as usize].admit(now);
+        let reading = operation.reading().filter(|_| operation.shows_reading());
+        Some(Admissions { own: admit(operation), reading: reading.map_or(Admission::Granted, admit) })
+    }
+
+    /// Returns whether the operation would be denied.
+    pub(super) fn deny(&self, operation: Operation) -> bool {
+        self.troubled.load(Relaxed) && {
+            let (breakers, now) = self.lock();
+            denies(&breakers, operation, now)
+        }
+    }
+
+    /// Counts a failure of the operation. Returns the first pause if this opens the operation's own breaker.
+    #[cold]
+    pub(super) fn fail(&self, operation: Operation, admissions: Admissions, failure: Failure) -> Option<Duration> {
+        let (mut breakers, now) = self.lock();
+        self.troubled.store(true, Relaxed);
+        // A failure to write does not count as a failure to read, unless it was the probe for reading.
+        if let (Some(reading), Admission::Probe) = (operation.reading(), admissions.reading) {
+            breakers[reading as usize].fail(failure, Admission::Probe, now);
+        }
+        breakers[operation as usize].fail(failure, admissions.own, now)
+    }
+
+    /// Admits another probe in place of each of these, whose outcome shows nothing.
+    #[cold]
+    pub(super) fn return_probes(&self, operation: Operation, admissions: Admissions) {
+        let (mut breakers, now) = self.lock();
+        let reading = operation.reading().map(|reading| (reading, admissions.reading));
+        for (operation, admission) in [Some((operation, admissions.own)), reading].into_iter().flatten() {
+            if admission == Admission::Probe {
+                breakers[operation as usize].return_probe(now);
+            }
+        }
+    }
+
+    /// Records that the operation succeeded. Returns whether this closed an open breaker.
+    #[cold]
+    pub(super) fn succeed(&self, operation: Operation) -> bool {
+        let (mut breakers, _) = self.lock();
+        let mut closed = breakers[operation as usize].succeed();
+        if let Some(reading) = operation.reading().filter(|_| operation.shows_reading()) {
+            closed |= breakers[reading as usize].succeed();
+        }
+        self.troubled.store(*breakers != [Breaker::default(); OPERATIONS], Relaxed);
+        closed
+    }
+}
+
+/// Returns whether a breaker denies the operation. When the pause for reading is over, claims are still denied until a lookup
+/// has succeeded.
+fn denies(breakers: &[Breaker; OPERATIONS], operation: Operation, now: Duration) -> bool {
+    let reading = operation.reading().map(|reading| breakers[reading as usize]);
+    let reading_denies = |reading: Breaker| {
+        if operation.shows_reading() { reading.denies(now) } else { reading.is_open() }
+    };
+    breakers[operation as usize].denies(now) || reading.is_some_and(reading_denies)
+}
+
+/// How an operation was admitted by its own breaker and by that of its read operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Admissions {
+    own: Admission,
+    reading: Admission,
+}
+
+/// Admitted by breakers that are closed.
+pub(super) const GRANTED: Admissions = Admissions { own: Admission::Granted, reading: Admission::Granted };
+
+/// Returns whether the store itself failed. Damaged entries and refusals are answers, not failures.
+pub(super) fn is_failure(error: &Error) -> bool {
+    matches!(error, Error::Io { .. } | Error::Backend { .. })
+}
+
+/// Returns whether the operation timed out, so that the caller had to wait for the error.
+pub fn is_timeout(error: &Error) -> bool {
+    let source = match error {
+        Error::Io { source, .. } => Some(source),
+        Error::Backend { source, .. } => source.downcast_ref::<io::Error>(),
+        _ => None,
+    };
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -160,5 +365,94 @@ mod tests {
         assert_eq!(breaker.fail(Failure::Timeout, Admission::Probe, SECOND * 30), None);
         assert_eq!(breaker.admit(SECOND * 31), Admission::Denied);
         assert_eq!(breaker.admit(SECOND * 32), Admission::Probe);
+    }
+
+    #[test]
+    fn failed_reads_stop_writes_but_failed_writes_do_not_stop_reads() {
+        let breakers = Breakers::new();
+        breakers.fail(Operation::WriteRecord, GRANTED, Failure::Timeout);
+        assert!(breakers.deny(Operation::WriteRecord) && !breakers.deny(Operation::Claim));
+        assert!(!breakers.deny(Operation::ReadRecord) && !breakers.deny(Operation::WriteValue));
+        breakers.fail(Operation::ReadValue, GRANTED, Failure::Timeout);
+        assert!(breakers.deny(Operation::WriteValue));
+        assert!(breakers.succeed(Operation::ReadValue));
+        assert!(!breakers.deny(Operation::WriteValue));
+        assert!(breakers.troubled.load(Relaxed));
+        assert!(breakers.succeed(Operation::WriteRecord));
+        assert!(!breakers.troubled.load(Relaxed));
+    }
+
+    #[test]
+    fn claims_and_records_are_left_alone_independently() {
+        for (one, other) in [(Operation::Claim, Operation::WriteRecord), (Operation::WriteRecord, Operation::Claim)] {
+            let breakers = Breakers::new();
+            assert!(breakers.fail(one, GRANTED, Failure::Timeout).is_some());
+            assert!(breakers.deny(one) && !breakers.deny(other));
+            assert!(!breakers.succeed(other) && breakers.deny(one));
+        }
+    }
+
+    #[test]
+    fn claim_does_not_count_as_a_read_and_waits_for_a_successful_one() {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = seconds.clone();
+        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        for _ in 0..3 {
+            breakers.fail(Operation::ReadRecord, GRANTED, Failure::Quick);
+            breakers.succeed(Operation::Claim);
+        }
+        assert!(breakers.deny(Operation::ReadRecord) && breakers.deny(Operation::Claim));
+        seconds.store(1, Relaxed);
+        assert!(!breakers.deny(Operation::ReadRecord) && breakers.admit(Operation::Claim).is_none());
+        let probe = Admissions { own: Admission::Probe, reading: Admission::Granted };
+        assert_eq!(breakers.admit(Operation::ReadRecord), Some(probe));
+        assert!(breakers.succeed(Operation::ReadRecord));
+        assert_eq!(breakers.admit(Operation::Claim), Some(GRANTED));
+    }
+
+    #[test]
+    fn failed_write_that_probes_reading_counts_for_both() {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = seconds.clone();
+        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        breakers.fail(Operation::ReadRecord, GRANTED, Failure::Timeout);
+        seconds.store(1, Relaxed);
+        let probe = Admissions { own: Admission::Granted, reading: Admission::Probe };
+        assert_eq!(breakers.admit(Operation::WriteRecord), Some(probe));
+        assert!(breakers.fail(Operation::WriteRecord, probe, Failure::Timeout).is_some());
+        seconds.store(2, Relaxed);
+        assert!(breakers.deny(Operation::ReadRecord), "the pause of the read breaker is not two seconds");
+        seconds.store(3, Relaxed);
+        assert!(!breakers.deny(Operation::ReadRecord));
+    }
+
+    #[test]
+    fn returned_probe_leaves_the_breakers_open_and_another_operation_probes() {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = seconds.clone();
+        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        for operation in [Operation::ReadRecord, Operation::WriteRecord] {
+            breakers.fail(operation, GRANTED, Failure::Timeout);
+        }
+        seconds.store(1, Relaxed);
+        let probe = Admissions { own: Admission::Probe, reading: Admission::Probe };
+        for _ in 0..2 {
+            assert_eq!(breakers.admit(Operation::WriteRecord), Some(probe));
+            assert!(breakers.deny(Operation::ReadRecord) && breakers.deny(Operation::WriteRecord));
+            breakers.return_probes(Operation::WriteRecord, probe);
+        }
+        assert!(breakers.admit(Operation::Claim).is_none(), "the reading breaker is still open");
+    }
+
+    #[test]
+    fn damaged_entries_and_refusals_are_not_failures() {
+        let timeout = || io::Error::from(io::ErrorKind::TimedOut);
+        let damaged = Error::Damaged { entry: "e".to_owned(), why: "w".to_owned() };
+        let refused = Error::Refused { store: "s".to_owned(), operation: "write" };
+        assert!(!is_failure(&damaged) && !is_failure(&refused));
+        for timeout in [Error::io("read", "f")(timeout()), Error::backend("s")(timeout())] {
+            assert!(is_failure(&timeout) && is_timeout(&timeout));
+        }
+        assert!(!is_timeout(&Error::backend("s")("broken")));
     }
 }

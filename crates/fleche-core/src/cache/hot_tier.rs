@@ -3,10 +3,12 @@
 //! It has two levels. The thread-local tier belongs to a thread: a hit there writes to nothing that threads share. The shared
 //! tier belongs to a cache and is bounded by weight. A small result that is found there is copied to the thread-local tier.
 
+mod entry;
 mod thread_local;
 
 mod size;
 
+pub(crate) use entry::HotKey;
 pub(crate) use thread_local::{
     TierKey, get as get_thread_local, get_unless_due as get_thread_local_unless_due, thread_ends,
 };
@@ -14,9 +16,8 @@ pub(crate) use thread_local::{
 use std::{
     any::Any,
     fmt,
-    hash::{Hash, Hasher},
     sync::{
-        Arc, OnceLock,
+        OnceLock,
         atomic::{
             AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
@@ -25,12 +26,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use equivalent::Equivalent;
 use foldhash::fast::RandomState;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Far};
 use serde::{Deserialize, Serialize};
 
 use super::stats::Counters;
+use entry::{Kept, OwnedKey, Value, is_current};
 
 /// The settings of a hot tier, which keeps decoded results in memory in front of the stores of a cache.
 ///
@@ -74,69 +75,6 @@ impl Default for HotTier {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// The key of a call in the shared tier: the function, and its encoded arguments or, if these are long, their digest.
-#[derive(Clone, Copy)]
-pub(crate) struct HotKey<'a> {
-    function: usize,
-    arguments: &'a [u8],
-}
-
-impl<'a> HotKey<'a> {
-    /// Creates a key of the function at this address.
-    #[inline]
-    pub(crate) fn new(function: usize, arguments: &'a [u8]) -> Self {
-        Self { function, arguments }
-    }
-}
-
-/// Hashes like [`OwnedKey`].
-impl Hash for HotKey<'_> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_usize(self.function);
-        state.write(self.arguments);
-    }
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct OwnedKey {
-    function: usize,
-    arguments: Box<[u8]>,
-}
-
-impl Hash for OwnedKey {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_usize(self.function);
-        state.write(&self.arguments);
-    }
-}
-
-impl Equivalent<OwnedKey> for HotKey<'_> {
-    fn equivalent(&self, key: &OwnedKey) -> bool {
-        self.function == key.function && *self.arguments == *key.arguments
-    }
-}
-
-/// A result of the function's recorded type.
-type Value = Arc<dyn Any + Send + Sync>;
-
-#[derive(Clone)]
-struct Kept {
-    value: Value,
-    /// The size of the result, the arguments and the overhead, in bytes.
-    weight: u64,
-    /// The [`GENERATION`] in which the result was valid.
-    generation: u64,
-    until: Option<Instant>,
-}
-
-/// Returns whether a result of generation `of` that expires at `until` is valid now, in this generation.
-#[inline]
-fn is_current(of: u64, until: Option<Instant>, generation: u64) -> bool {
-    of == generation && until.is_none_or(|until| Instant::now() < until)
 }
 
 #[derive(Clone)]
@@ -243,7 +181,7 @@ impl SharedTier {
         }
         let result = look(&*kept.value)?;
         counters.hit();
-        thread_local::keep(self, &near, &kept, counters.here());
+        thread_local::keep((self.id, self.tier.size), &near, &kept, counters.here());
         Some(result)
     }
 
@@ -269,7 +207,7 @@ impl SharedTier {
         let weight = (bytes + key.arguments.len()) as u64 + OVERHEAD;
         let until = self.tier.max_age.and_then(|age| Instant::now().checked_add(age));
         let kept = Kept { value, weight, generation, until };
-        thread_local::keep(self, &near, &kept, counters.here());
+        thread_local::keep((self.id, self.tier.size), &near, &kept, counters.here());
         let owned = OwnedKey { function: key.function, arguments: key.arguments.into() };
         // Created lazily, because many caches keep nothing.
         self.far.get_or_init(|| far(self.tier.size)).insert(owned, kept);

@@ -1,72 +1,23 @@
-//! `Record`: what is stored of a finished call, and its bytes.
+//! `Record`: what is stored of a finished call, and its bytes; `RecordSummary`, the part that a hit needs.
 
-mod brief;
-mod map;
+use std::{ops::Deref, sync::Arc};
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    ops::Deref,
-    sync::{Arc, LazyLock},
+use serde::{Deserialize, de::Error as _};
+
+use super::{
+    CallKey, ValueRef,
+    record_fields::{FORMAT, Read, RecordFields, Written},
 };
-
-use serde::{Deserialize, Serialize};
-
-use super::{Argument, CallKey, FunctionId, ValueRef};
 use crate::{
-    encoding::{self, Encoded},
+    digest::Digest,
+    encoding::{self, DecodeError, Deserializer},
     error::{Error, Result},
-    metadata::{Metadata, Timestamp},
+    metadata::Timestamp,
 };
-pub use brief::RecordSummary;
-use map::{Read, Written};
 
 /// What is stored of a finished call. Cheap to clone: clones share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record(Arc<RecordFields>);
-
-/// The fields of a [`Record`], which dereferences to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordFields {
-    /// The function, with the digest of the code that computed the result.
-    pub function: FunctionId,
-    /// The arguments that are part of the key, in declaration order.
-    pub arguments: Vec<Argument>,
-    /// The result.
-    pub result: ValueRef,
-    /// The metadata collected around the call.
-    pub metadata: Metadata,
-    /// When the record was written.
-    pub written: Timestamp,
-    /// The process that wrote the record.
-    pub writer: Writer,
-    /// Fields that this version does not know, kept as they were read.
-    pub other: BTreeMap<String, Encoded>,
-}
-
-/// The process that wrote a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Writer {
-    /// The host's name.
-    pub host: Cow<'static, str>,
-    /// The process id on that host.
-    pub process: u32,
-    /// The file name of the executable.
-    pub program: Cow<'static, str>,
-}
-
-impl Writer {
-    /// Returns the description of this process.
-    pub fn this_process() -> Self {
-        static HOST_AND_PROGRAM: LazyLock<(String, String)> = LazyLock::new(|| {
-            let program = std::env::current_exe().ok();
-            let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
-            (gethostname::gethostname().to_string_lossy().into_owned(), program.to_string_lossy().into_owned())
-        });
-        let (host, program) = &*HOST_AND_PROGRAM;
-        Self { host: Cow::Borrowed(host), process: std::process::id(), program: Cow::Borrowed(program) }
-    }
-}
 
 const CHECKSUM_LEN: usize = 16;
 
@@ -109,7 +60,7 @@ impl Record {
     /// # Errors
     /// Fails with [`Error::Damaged`] if the checksum does not match or a needed field is missing.
     pub fn summary_from_bytes(key: &CallKey, bytes: &[u8]) -> Result<Option<RecordSummary>> {
-        brief::read(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))
+        read_summary(map_of(key, bytes)?).map_err(|error| damaged(key, error.to_string()))
     }
 }
 
@@ -139,4 +90,61 @@ impl Deref for Record {
     fn deref(&self) -> &RecordFields {
         &self.0
     }
+}
+
+/// The part of a [`Record`] that a hit needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordSummary {
+    /// The result.
+    pub result: ValueRef,
+    /// The digest of the code that computed the result.
+    pub code: Digest,
+    /// When the record was written.
+    pub written: Timestamp,
+}
+
+impl From<&Record> for RecordSummary {
+    fn from(record: &Record) -> Self {
+        Self { result: record.result, code: record.function.code, written: record.written }
+    }
+}
+
+/// Reads a record's map until all fields of the summary are found. Returns `None` if the record is of a later format.
+fn read_summary(map: &[u8]) -> Result<Option<RecordSummary>, DecodeError> {
+    let missing = |field| Err(DecodeError::missing_field(field));
+    let mut fields = Deserializer::new(map);
+    let (mut format, mut result, mut written) = (None, None, None);
+    for _ in 0..fields.map_header()? {
+        match fields.text_bytes()? {
+            // In key order, `format` is the first field that this version knows, and `function` the last that a hit
+            // needs.
+            b"format" => format = Some(u64::deserialize(&mut fields)?),
+            _ if format > Some(FORMAT) => return Ok(None),
+            b"result" => result = Some(ValueRef::deserialize(&mut fields)?),
+            b"written" => written = Some(Timestamp::deserialize(&mut fields)?),
+            b"function" => {
+                let code = code(&mut fields)?;
+                let (Some(_), Some(result), Some(written)) = (format, result, written) else { break };
+                return code.map_or_else(|| missing("code"), |code| Ok(Some(RecordSummary { result, code, written })));
+            }
+            _ => fields.skip_unchecked()?,
+        }
+    }
+    match (format, result, written) {
+        (None, ..) => missing("format"),
+        (Some(later), ..) if later > FORMAT => Ok(None),
+        (_, None, _) => missing("result"),
+        (_, _, None) => missing("written"),
+        _ => missing("function"),
+    }
+}
+
+fn code(function: &mut Deserializer<'_>) -> Result<Option<Digest>, DecodeError> {
+    for _ in 0..function.map_header()? {
+        match function.text_bytes()? {
+            b"code" => return Digest::deserialize(function).map(Some),
+            _ => function.skip_unchecked()?,
+        }
+    }
+    Ok(None)
 }

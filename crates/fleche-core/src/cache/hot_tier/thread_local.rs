@@ -12,7 +12,7 @@ use std::{
 
 use foldhash::fast::FixedState;
 
-use super::{HotKey, Kept, SharedTier, Value, is_current};
+use super::entry::{HotKey, Kept, Value, is_current};
 use crate::cache::stats::PerThread;
 
 const SETS: usize = 256;
@@ -189,11 +189,11 @@ pub(crate) fn get<R>(
     found.ok().flatten()
 }
 
-/// Keeps an entry, displacing another one if its set is full.
-pub(super) fn keep(hot: &SharedTier, key: &TierKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
-    let Some(value) = Near::of(kept, hot.tier.size) else { return };
+/// Keeps an entry of the cache whose hot tier has this id and size, displacing another one if its set is full.
+pub(super) fn keep((cache, size): (u64, u64), key: &TierKey<'_>, kept: &Kept, counters: Arc<PerThread>) {
+    let Some(value) = Near::of(kept, size) else { return };
     let Kept { generation, until, .. } = *kept;
-    let (cache, name) = (hot.id, key.name());
+    let name = key.name();
     let replaced = TABLE.try_with(|table| {
         // Fails during a lookup on this thread: the clone that it makes may call memoized functions.
         let mut table = table.0.try_borrow_mut().ok()?;

@@ -1,6 +1,6 @@
-//! The map at the start of a record's bytes.
+//! `RecordFields`, and the map at the start of a record's bytes.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::LazyLock};
 
 use fleche_encoding::spi::CheckedEncoded;
 use serde::{
@@ -9,8 +9,54 @@ use serde::{
     ser::SerializeMap,
 };
 
-use super::RecordFields;
-use crate::metadata;
+use super::{Argument, FunctionId, ValueRef};
+use crate::{
+    encoding::Encoded,
+    metadata::{self, Metadata, Timestamp},
+};
+
+/// The fields of a [`Record`](super::Record), which dereferences to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFields {
+    /// The function, with the digest of the code that computed the result.
+    pub function: FunctionId,
+    /// The arguments that are part of the key, in declaration order.
+    pub arguments: Vec<Argument>,
+    /// The result.
+    pub result: ValueRef,
+    /// The metadata collected around the call.
+    pub metadata: Metadata,
+    /// When the record was written.
+    pub written: Timestamp,
+    /// The process that wrote the record.
+    pub writer: Writer,
+    /// Fields that this version does not know, kept as they were read.
+    pub other: BTreeMap<String, Encoded>,
+}
+
+/// The process that wrote a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// The host's name.
+    pub host: Cow<'static, str>,
+    /// The process id on that host.
+    pub process: u32,
+    /// The file name of the executable.
+    pub program: Cow<'static, str>,
+}
+
+impl Writer {
+    /// Returns the description of this process.
+    pub fn this_process() -> Self {
+        static HOST_AND_PROGRAM: LazyLock<(String, String)> = LazyLock::new(|| {
+            let program = std::env::current_exe().ok();
+            let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
+            (gethostname::gethostname().to_string_lossy().into_owned(), program.to_string_lossy().into_owned())
+        });
+        let (host, program) = &*HOST_AND_PROGRAM;
+        Self { host: Cow::Borrowed(host), process: std::process::id(), program: Cow::Borrowed(program) }
+    }
+}
 
 /// The record format that this version writes, and the highest that it reads.
 pub(super) const FORMAT: u64 = 1;
