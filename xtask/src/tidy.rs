@@ -2,6 +2,7 @@
 
 mod code;
 mod crates;
+mod imports;
 mod order;
 mod phrases;
 mod prose;
@@ -25,6 +26,7 @@ const RULES: &[(&str, Rule)] = &[
     ("core names no backend crate", crates::core_names),
     ("dependency versions are in the workspace's table", crates::versions),
     ("core's modules import downward", order::downward),
+    ("no two files import each other", imports::no_circles),
     ("links in .md files resolve", prose::links),
     ("no phrase that the style rules out", phrases::ruled_out),
 ];

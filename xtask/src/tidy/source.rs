@@ -8,6 +8,9 @@ use super::{
 /// The largest number of lines that a file may have.
 const LONGEST: usize = 600;
 
+/// The files that may be longer, each with the reason.
+const LARGE: &[(&str, &str)] = &[];
+
 /// The files that may sleep, each with the reason. All other code awaits events.
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("crates/fleche-core/tests/honest_waits.rs", "the test is about sleeping threads and long waits"),
@@ -31,11 +34,22 @@ pub(super) fn opens_with_doc(tree: &Tree) -> Vec<Complaint> {
 }
 
 pub(super) fn length(tree: &Tree) -> Vec<Complaint> {
+    lengths(tree, LARGE)
+}
+
+fn lengths(tree: &Tree, large: &[(&str, &str)]) -> Vec<Complaint> {
     let lines = tree.with_ending(".rs").map(|(path, text)| (path, text.lines().count()));
-    lines
-        .filter(|(_, lines)| *lines > LONGEST)
-        .map(|(path, lines)| Complaint::new(path, None, format!("{lines} lines, limit {LONGEST}: split the file")))
-        .collect()
+    let (long, short): (Vec<_>, Vec<_>) = lines.partition(|(_, lines)| *lines > LONGEST);
+    let too_long = long.iter().filter(|(path, _)| large.iter().all(|(allowed, _)| allowed != path));
+    let too_long = too_long.map(|(path, lines)| {
+        let cure = format!("{lines} lines, limit {LONGEST}: split the file, or add it to LARGE with a reason");
+        Complaint::new(path, None, cure)
+    });
+    let unneeded = short.iter().filter(|(path, _)| large.iter().any(|(allowed, _)| allowed == path));
+    let unneeded = unneeded.map(|(path, lines)| {
+        Complaint::new(path, None, format!("{lines} lines, limit {LONGEST}: remove the file from LARGE"))
+    });
+    too_long.chain(unneeded).collect()
 }
 
 pub(super) fn unfinished(tree: &Tree) -> Vec<Complaint> {
