@@ -37,7 +37,7 @@ impl Listed for ExecutorCase {
     }
 }
 
-/// Runs the selected cases for an executor, like [`run`].
+/// Runs the selected cases for an executor, like [`run`](crate::run).
 pub fn run_executor(executor: &'static ExecutorInfo, selection: &Selection<ExecutorCase>) -> Report {
     let outcomes = selection
         .cases()

@@ -151,7 +151,7 @@ impl ProcessPool {
     /// Creates a pool of up to this many worker processes. A worker starts when there is a task for it.
     ///
     /// # Errors
-    /// Fails with [`Error::Config`] for 0 processes, and if the program has not called [`init`].
+    /// Fails with [`Error::Config`](fleche_core::Error::Config) for 0 processes, and if the program has not called [`init`].
     pub fn new(processes: usize) -> Result<Self> {
         Self::of(ProcessPoolConfig::new(processes))
     }

@@ -39,16 +39,15 @@ pub(super) fn length(tree: &Tree) -> Vec<Complaint> {
 
 fn lengths(tree: &Tree, large: &[(&str, &str)]) -> Vec<Complaint> {
     let lines = tree.with_ending(".rs").map(|(path, text)| (path, text.lines().count()));
-    let (long, short): (Vec<_>, Vec<_>) = lines.partition(|(_, lines)| *lines > LONGEST);
+    let long: Vec<_> = lines.filter(|(_, lines)| *lines > LONGEST).collect();
     let too_long = long.iter().filter(|(path, _)| large.iter().all(|(allowed, _)| allowed != path));
     let too_long = too_long.map(|(path, lines)| {
         let cure = format!("{lines} lines, limit {LONGEST}: split the file, or add it to LARGE with a reason");
         Complaint::new(path, None, cure)
     });
-    let unneeded = short.iter().filter(|(path, _)| large.iter().any(|(allowed, _)| allowed == path));
-    let unneeded = unneeded.map(|(path, lines)| {
-        Complaint::new(path, None, format!("{lines} lines, limit {LONGEST}: remove the file from LARGE"))
-    });
+    let unneeded = large.iter().filter(|(allowed, _)| long.iter().all(|(path, _)| path != allowed));
+    let unneeded = unneeded
+        .map(|(path, _)| Complaint::new(path, None, format!("not above {LONGEST} lines: remove the file from LARGE")));
     too_long.chain(unneeded).collect()
 }
 
@@ -132,6 +131,15 @@ mod tests {
         let found = length(&Tree::of(&[("long.rs", &long), ("short.rs", &short), ("long.md", &long)]));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].path, "long.rs");
+    }
+
+    #[test]
+    fn long_file_with_a_reason_is_not_found_but_reasons_without_one_are() {
+        let long = "\n".repeat(LONGEST + 1);
+        let tree = Tree::of(&[("long.rs", &long), ("short.rs", "")]);
+        let found = lengths(&tree, &[("long.rs", "a table"), ("short.rs", "none"), ("gone.rs", "none")]);
+        let paths: Vec<_> = found.into_iter().map(|complaint| complaint.path).collect();
+        assert_eq!(paths, ["short.rs", "gone.rs"]);
     }
 
     #[test]
