@@ -1,13 +1,12 @@
 //! Bound functions and calls, which carry their cache and have a text form.
 
-mod code_address;
-mod descriptor;
-mod function;
-mod function_ref;
-
 mod call;
 mod callable;
+mod code_address;
+mod descriptor;
 mod executable;
+mod function;
+mod function_ref;
 mod hex;
 mod reference;
 mod text;

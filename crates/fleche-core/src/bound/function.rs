@@ -1,9 +1,8 @@
-//! Bound callables: a function or a whole call, with the cache and metadata that it uses wherever it runs.
-
-use super::Callable;
+//! `Bound`: a function with the cache and metadata that it uses wherever it runs.
 
 use std::fmt;
 
+use super::Callable;
 use super::reference::Reference;
 use crate::{context::Binding, function::Function};
 

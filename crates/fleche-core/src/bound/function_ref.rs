@@ -1,15 +1,10 @@
 //! Portable functions: how another process refers to a call's function and finds it.
 
-pub(super) use super::{
-    code_address,
-    descriptor::{Descriptor, fingerprint, is_zero_sized},
-};
-
 use std::any::{Any, type_name};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArgsTuple, Callable};
+use super::{ArgsTuple, Callable, code_address, descriptor::Descriptor};
 use crate::{
     function::{self, Function, Remote},
     job::{self, JobError},

@@ -4,9 +4,10 @@ use std::any::{TypeId, type_name};
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use super::{
+use super::{
+    descriptor::{fingerprint, is_zero_sized},
     executable,
-    function_ref::{descriptor_of, fingerprint, function_at, is_zero_sized, not_portable, position},
+    function_ref::{descriptor_of, function_at, not_portable, position},
 };
 use crate::{
     digest::Digest,

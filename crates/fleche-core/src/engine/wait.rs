@@ -1,8 +1,6 @@
 //! One wait for a call that another caller computes. It is logged, counted, visible to other claim holders, and given up if it
 //! would not end.
 
-use crate::runtime::internal_threads::WaiterThreadGuard;
-
 use std::{
     mem, ptr,
     sync::{
@@ -14,6 +12,7 @@ use std::{
 };
 
 use super::{events::TARGET, panics::catch_store_panic};
+use crate::runtime::internal_threads::WaiterThreadGuard;
 use crate::{
     cache::{Cache, Operation},
     call::CallKey,

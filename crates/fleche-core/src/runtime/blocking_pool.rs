@@ -3,8 +3,6 @@
 //! Operations that never return must not block the other ones. An operation that takes longer than [`LONG`] is overdue
 //! as soon as other operations wait for a thread: it no longer counts against the limits, and another thread is started.
 
-use crate::runtime::internal_threads::WaiterThreadGuard;
-
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
@@ -12,8 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::panics::carry;
-use super::{thread_spawner, timer};
+use super::{internal_threads::WaiterThreadGuard, panics::carry, thread_spawner, timer};
 
 /// The maximum number of threads that wait for one store at a time; further operations are queued. A store that does
 /// not answer thus does not delay other stores.

@@ -1,7 +1,5 @@
 //! Timers: one thread per process wakes wakers at given times.
 
-use crate::runtime::internal_threads::WaiterThreadGuard;
-
 use std::{
     collections::BTreeMap,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -9,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::panics::carry;
-use super::{fork, thread_spawner};
+use super::{fork, internal_threads::WaiterThreadGuard, panics::carry, thread_spawner};
 
 static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
 /// Notified when the earliest time has changed.

@@ -1,14 +1,14 @@
 //! Detects quiescence: whether no thread of this process makes progress, as far as the system reports it.
 
-use super::thread_sample::{BoundedWait, Futex, ThreadSample, ThreadState, WaitEnd};
-#[cfg(target_os = "linux")]
-use super::threads;
-use crate::runtime::internal_threads::{self, InternalThreads, ThreadId};
-
 use std::{
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
+
+use super::thread_sample::{BoundedWait, Futex, ThreadSample, ThreadState, WaitEnd};
+#[cfg(target_os = "linux")]
+use super::threads;
+use crate::runtime::internal_threads::{self, InternalThreads, ThreadId};
 
 /// The time for which all threads must have been parked for the process to be quiescent.
 const STILL: Duration = Duration::from_secs(1);
