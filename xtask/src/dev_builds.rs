@@ -1,4 +1,4 @@
-//! `cargo xtask dev-builds`: measures hits of large values in development builds with different profiles in `SharedResult.toml`.
+//! `cargo xtask dev-builds`: measures hits of large values in development builds with different profiles in `Cargo.toml`.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     write: bool,
 }
 
-/// The profiles, each with its heading in the table and its text in `SharedResult.toml`.
+/// The profiles, each with its heading in the table and its text in `Cargo.toml`.
 const PROFILES: [(&str, &str); 4] = [
     ("no settings", ""),
     (

@@ -49,7 +49,7 @@ enum Command {
     /// The process that `crash` starts and kills.
     #[command(hide = true)]
     CrashChild(crash::ChildArguments),
-    /// Measure hits of large values in development builds with the settings in `SharedResult.toml`.
+    /// Measure hits of large values in development builds with the settings in `Cargo.toml`.
     DevBuilds(dev_builds::Arguments),
     /// Make every operation of a store fail, and check what users' calls return.
     Faults(faults::Arguments),

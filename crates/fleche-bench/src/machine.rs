@@ -6,13 +6,13 @@ use serde::Deserialize;
 
 /// The lock file of this build, which contains the versions of the peers.
 const LOCK: &str = include_str!("../../../Cargo.lock");
-/// The packages that the figures depend on, by their names in `SharedResult.lock`.
+/// The packages that the figures depend on, by their names in `Cargo.lock`.
 const MADE_OF: [&str; 7] = ["cached", "moka", "quick_cache", "redb", "rusqlite", "sled", "blake3"];
 
 /// Returns a Markdown list of the machine, the versions and the kind of build, for the head of a report.
 ///
 /// # Errors
-/// Fails if `SharedResult.lock` cannot be parsed.
+/// Fails if `Cargo.lock` cannot be parsed.
 pub(crate) fn header() -> Result<String, String> {
     let cores = thread::available_parallelism().map_or(0, Into::into);
     let build = if cfg!(debug_assertions) { "not optimised (the figures mean nothing)" } else { "optimised" };

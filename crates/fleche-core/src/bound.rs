@@ -7,9 +7,6 @@ mod descriptor;
 mod executable;
 mod function;
 mod function_ref;
-mod hex;
-mod reference;
-mod text;
 mod transport;
 
 pub use call::{BoundCall, Invoke, Parts, answer};

@@ -6,12 +6,12 @@ mod leader;
 mod poll_tracking;
 mod remote_cycles;
 mod renewal;
-mod wait_graph;
 
 mod lease;
 mod sync;
 
 pub(crate) use deadlock::{DeadlockCheck, find_deadlock};
+pub(crate) use in_flight::with_enclosing;
 #[doc(hidden)]
 pub use in_flight::{CallId, End, Flight, Flights, SharedResult};
 #[doc(hidden)]
@@ -20,7 +20,6 @@ pub(crate) use poll_tracking::{Unpolled, noting};
 pub(crate) use remote_cycles::{CycleCheck, look};
 #[doc(hidden)]
 pub use remote_cycles::{PublishedWait, owner_here};
-pub(crate) use wait_graph::with_enclosing;
 
 pub use lease::{Clock, LeaseTable, Leases};
 

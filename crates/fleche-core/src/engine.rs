@@ -1,6 +1,5 @@
 //! The engine of memoized calls: look up, run the body on a miss, record.
 
-mod argument_reader;
 mod arguments;
 mod async_call;
 mod async_single_flight;
@@ -10,7 +9,6 @@ mod hit;
 mod hot_results;
 mod look_up;
 mod off_thread;
-mod panics;
 mod parameter_probes;
 mod recording;
 mod result_kind;
@@ -20,9 +18,8 @@ mod stability_check;
 mod stale_record;
 mod wait;
 
-pub use argument_reader::Reader;
-pub(crate) use argument_reader::Rewritten;
-pub use arguments::{Arguments, key, key_or_panic};
+pub(crate) use arguments::Rewritten;
+pub use arguments::{Arguments, Reader, key, key_or_panic};
 pub use async_call::{AsyncCall, AsyncChecked};
 pub use codec::{Codec, Owned, Recheck, codec, local_codec};
 pub use hit::load_boxed;

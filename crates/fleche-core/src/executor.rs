@@ -1,24 +1,18 @@
-//! Executors: the trait, tasks and their resources, and the wrapper that answers hits without the executor.
+//! Executors: the trait and its registry, tasks and their resources, and the wrapper that answers hits without the executor.
 
-mod isolate_process;
 mod remote;
-mod run_nested;
 
 mod ext;
-mod forward;
-mod registry;
 mod resources;
 mod task;
 mod work;
 mod wrapped;
 
 pub use ext::{ExecutorExt, Map, SubmittedResult, With};
-pub use isolate_process::{Isolate, Isolator, isolate_in_process};
-pub use registry::{ExecutorInfo, executors};
-pub use remote::{PortableCall, Reply};
+pub use remote::{Isolate, Isolator, PortableCall, Reply, isolate_in_process};
 pub use resources::Resources;
-pub use run_nested::run_nested;
 pub use task::{SubmitError, Task};
+pub use work::run_nested;
 pub use wrapped::{Wrapped, wrap_executor};
 
 use std::{any::Any, fmt::Debug, sync::Arc};
@@ -81,4 +75,64 @@ impl PartialEq for dyn ExecutorConfig {
     fn eq(&self, other: &Self) -> bool {
         self.same(other)
     }
+}
+
+// Implements the trait for references, boxes and `Arc`s.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        impl<E: Executor + ?Sized> Executor for $pointer {
+            fn submit_task(&self, task: Task) -> Result<(), SubmitError> {
+                (**self).submit_task(task)
+            }
+            fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
+                (**self).submit_with(task, resources)
+            }
+            fn config(&self) -> Box<dyn ExecutorConfig> {
+                (**self).config()
+            }
+            fn reach(&self) -> Reach {
+                (**self).reach()
+            }
+        }
+    )*};
+}
+
+forward!(&E, Arc<E>, Box<E>);
+
+/// The registration of an executor.
+#[derive(Debug)]
+pub struct ExecutorInfo {
+    /// The permanent name: the `type` in its configurations.
+    pub name: &'static str,
+    /// What the executor is for, in one line.
+    pub summary: &'static str,
+    /// Where its workers are.
+    pub reach: Reach,
+    /// The number of calls that an executor from `scratch` runs concurrently; 0 if a call runs before its submission
+    /// returns.
+    pub at_once: usize,
+    /// Creates an executor for tests.
+    pub scratch: fn() -> Result<Arc<dyn Executor>>,
+}
+
+inventory::collect!(ExecutorInfo);
+
+/// Returns the executors that are linked into this program, sorted by name. A crate that is only listed in `Cargo.toml`
+/// is not linked; see [`backends`](crate::store::backends).
+pub fn executors() -> Vec<&'static ExecutorInfo> {
+    let mut executors: Vec<_> = inventory::iter::<ExecutorInfo>().collect();
+    executors.sort_by_key(|executor| executor.name);
+    executors
+}
+
+/// Registers an executor with the fields of an [`ExecutorInfo`](crate::executor::ExecutorInfo), as
+/// [`register_backend!`](crate::register_backend) does for stores.
+#[macro_export]
+macro_rules! register_executor {
+    ($($field:ident : $value:expr),* $(,)?) => {
+        $crate::__private::inventory::submit! {
+            $crate::executor::ExecutorInfo { $($field: $value),* }
+        }
+    };
 }

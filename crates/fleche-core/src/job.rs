@@ -5,12 +5,10 @@ mod combinators;
 mod state;
 
 mod error;
-mod panic;
 
 pub use combinators::{AsCompleted, as_completed, join_all, join_all_results};
-pub use error::{JobError, RemoteError};
-pub use panic::catch;
-pub(crate) use panic::panicked;
+pub(crate) use error::catch_store_panic;
+pub use error::{JobError, RemoteError, catch};
 
 use std::{
     fmt,

@@ -117,7 +117,7 @@ pub mod encoding {
 
 pub use crate::argument::file_content::FileContent;
 pub use crate::argument::hashed::Hashed;
-pub use crate::context::future::FutureExt;
+pub use crate::context::FutureExt;
 pub use crate::store::query::Query;
 pub use bound::{Bound, BoundCall};
 pub use cache::{Cache, SkipReason, Stats};

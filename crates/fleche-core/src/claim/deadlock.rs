@@ -12,21 +12,19 @@
 //! longer counts once it has woken and the lock is still taken, or after some minutes.
 
 mod quiescence;
-mod thread_sample;
-#[cfg(target_os = "linux")]
 mod threads;
 
 use std::sync::{Arc, Mutex, TryLockError};
 
 use super::{
     Owner,
-    in_flight::{self, Flight},
+    in_flight::{self, Flight, is_blocked_by},
     remote_cycles::{CycleCheck, PublishedWait, look},
-    wait_graph::is_blocked_by,
 };
 use crate::call::CallKey;
 use crate::runtime::internal_threads::ThreadId;
-use quiescence::{QuiescenceDetector, stack_has_pointer_to};
+use quiescence::QuiescenceDetector;
+use threads::stack_has_pointer_to;
 
 static QUIET: Mutex<QuiescenceDetector> = Mutex::new(QuiescenceDetector::new());
 

@@ -4,9 +4,8 @@ use std::{collections::hash_map::Entry, sync::atomic::Ordering::Relaxed, task::W
 
 use super::{
     Held,
-    in_flight::{CallId, End, Flight, Flights, SharedResult, part},
+    in_flight::{CallId, End, Flight, Flights, SharedResult, begin_wait, part},
     sync::{Arc, PoisonError, is_child},
-    wait_graph,
 };
 
 /// The outcome of a request for a call.
@@ -61,7 +60,7 @@ pub fn join_call(route: CallId, from: &Flights) -> Role {
     flight.lock().waiting += 1;
     drop(flights);
     let mut waiting = Waiter { flight, from: Flights::default() };
-    if wait_graph::begin(&waiting.flight, from) {
+    if begin_wait(&waiting.flight, from) {
         waiting.from = from.clone();
         Role::Waits(waiting)
     } else {

@@ -8,9 +8,8 @@ use std::{
 
 use super::{
     Owner,
-    in_flight::{self, CallId, Flight},
+    in_flight::{self, CallId, Flight, with_enclosing},
     sync::is_child,
-    wait_graph::with_enclosing,
 };
 use crate::call::CallKey;
 

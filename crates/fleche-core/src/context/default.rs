@@ -1,7 +1,9 @@
-//! The default cache, which is active on threads that have entered none.
+//! The default cache, which is active on threads that have entered none, and the warning about guards that were dropped
+//! before any lookup, as in `let _ = cache.enter();`.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    panic::Location,
     rc::Rc,
     sync::{
         Mutex, PoisonError,
@@ -162,6 +164,57 @@ fn warn_if_entered_elsewhere() {
             "a memoized function is called on a thread that has entered no cache, while another thread has; threads do \
              not inherit what is entered. Bind the function (`Bound::bind`), submit through `wrap_executor`, or set a \
              default (`set_default_cache`)"
+        );
+    }
+}
+
+thread_local! {
+    /// Whether the active cache was used since a watched cache was last entered.
+    static IS_USED: Cell<bool> = const { Cell::new(true) };
+    /// Where the guard that was dropped last was created, if no lookup happened under it.
+    static UNUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+/// Watches whether the active cache is used before a guard is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    place: &'static Location<'static>,
+    /// Whether an outer cache was used.
+    outer: bool,
+}
+
+impl Watch {
+    /// Begins a watch. The caller's caller is where the cache is entered.
+    #[track_caller]
+    pub(super) fn begin() -> Self {
+        UNUSED.set(None);
+        Self { place: Location::caller(), outer: IS_USED.replace(false) }
+    }
+
+    /// Ends the watch when the guard is dropped.
+    pub(super) fn end(self) {
+        let is_used = IS_USED.get();
+        UNUSED.set((!is_used).then_some(self.place));
+        IS_USED.set(is_used || self.outer);
+    }
+}
+
+/// Records that the active cache is used.
+#[inline]
+pub(super) fn mark_used() {
+    IS_USED.set(true);
+}
+
+/// Warns once if a guard was dropped just before without a lookup under it. Called if a call finds no cache entered. If
+/// the program has set a default, that may be intended, and there is no warning.
+pub(super) fn warn_if_guard_was_unused(default_is_set: impl FnOnce() -> bool) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if let Some(place) = UNUSED.take().filter(|_| !default_is_set())
+        && !WARNED.swap(true, Relaxed)
+    {
+        crate::runtime::log::warn!(
+            "the cache entered at {place} was left before any look-up, and the next call finds no cache entered; if it was \
+             meant to be active, bind the guard: `let _active = cache.enter();`"
         );
     }
 }

@@ -8,11 +8,9 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use super::unused_guard::Watch;
 use super::{
     binding::{Binding, Moves, Rest, union},
-    default::{self, Installed},
-    unused_guard,
+    default::{self, Installed, Watch},
 };
 use crate::{
     cache::{Cache, FIRST_ID, thread_ends},
@@ -135,7 +133,7 @@ pub(crate) fn active() -> Rc<Cache> {
 
 /// Like [`active`], and returns whether the cache is the default.
 pub(super) fn active_and_origin() -> (Rc<Cache>, bool) {
-    unused_guard::used();
+    default::mark_used();
     if thread_ends() || fork::is_child() {
         return (Rc::new(Cache::void()), false);
     }
@@ -149,7 +147,7 @@ pub(super) fn active_and_origin() -> (Rc<Cache>, bool) {
     match entered.map(Option::flatten) {
         Ok(Some(entered)) => (entered, false),
         Ok(None) => {
-            unused_guard::nothing_is_entered(default::is_set);
+            default::warn_if_guard_was_unused(default::is_set);
             (default::default_here(), true)
         }
         // The thread is ending, and the cache's other thread-local state may be gone too, so calls run without it.

@@ -1,11 +1,20 @@
-//! The encoded arguments of one call.
+//! The encoded arguments of one call, and the reader that decodes them.
 
-use std::{borrow::Cow, cell::RefCell, mem, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    cell::RefCell,
+    mem,
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use fleche_encoding::{Digest, EncodeError, spi::CachedDigest};
+use fleche_encoding::{DecodeError, Digest, EncodeError, spi::CachedDigest};
+use serde::de;
 
-use super::{codec::Codec, panics::serialize_panicked, scalar_key::ScalarKey};
+use super::{
+    codec::{Codec, FullCodec, Owned, deserialize_panicked, serialize_panicked},
+    scalar_key::ScalarKey,
+};
 use crate::{
     call::{Argument, CallKey, INLINE_LIMIT, Reference, ValueRef},
     error::{Error, Result},
@@ -386,4 +395,78 @@ fn borrowed_reference(standing: &[u8]) -> Reference<'_> {
 fn digest(standing: &[u8]) -> Option<Digest> {
     let digest = standing.strip_prefix(&[DIGEST])?;
     digest.try_into().ok().map(Digest::from_bytes)
+}
+
+/// Decodes arguments, in order.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    encoded: Vec<&'a [u8]>,
+    at: usize,
+    /// If set, the arguments are encoded again, and no function is called.
+    rewritten: Option<&'a mut Rewritten>,
+}
+
+/// Arguments that were decoded and encoded again.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) arguments: Arguments,
+    /// Whether exactly the expected number of arguments was read.
+    pub(crate) whole: bool,
+}
+
+impl Default for Rewritten {
+    fn default() -> Self {
+        Self { arguments: Arguments::in_full(), whole: false }
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(encoded: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self { encoded: encoded.collect(), at: 0, rewritten: None }
+    }
+
+    /// Creates a reader that encodes the arguments again, because they may not have the form that keys are made of. No
+    /// function is called.
+    pub(crate) fn rewriting(encoded: impl Iterator<Item = &'a [u8]>, rewritten: &'a mut Rewritten) -> Self {
+        Self { rewritten: Some(rewritten), ..Self::new(encoded) }
+    }
+
+    /// Decodes the next argument.
+    ///
+    /// # Errors
+    /// Fails if the encoding does not decode into this type.
+    pub fn read<A: Owned + ?Sized>(&mut self, codec: &FullCodec<A>) -> Result<A::Owned, DecodeError> {
+        let encoded = self.encoded.get(self.at).copied().unwrap_or_default();
+        self.at += 1;
+        let decoded = contain(|| (codec.decode)(encoded)).unwrap_or_else(|panic| Err(deserialize_panicked(&panic)))?;
+        if let Some(rewritten) = &mut self.rewritten {
+            rewritten.arguments.fill(|arguments| arguments.add(codec.codec, decoded.borrow()));
+        }
+        Ok(decoded)
+    }
+
+    /// Ends the reading after the last argument. On `Ok` the caller calls the function.
+    ///
+    /// # Errors
+    /// Fails if there are more arguments, or if this reader only encodes them again.
+    pub fn end(self) -> Result<(), DecodeError> {
+        if self.at < self.encoded.len() {
+            let (came, wanted) = (self.encoded.len(), self.at);
+            return Err(de::Error::custom(format!("it takes {wanted} arguments, but {came} were given")));
+        }
+        match self.rewritten {
+            None => Ok(()),
+            Some(rewritten) => {
+                rewritten.whole = true;
+                Err(de::Error::custom("nothing is called"))
+            }
+        }
+    }
+}
+
+impl Arguments {
+    /// Returns a reader that decodes the arguments, in order.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self.iter())
+    }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cache::{Cache, Operation, SharedTier},
     claim::Epoch,
-    context::{Binding, Moves, future::ContextFuture},
+    context::{Binding, ContextFuture, Moves},
     error::Result,
     function::Function,
     metadata::Collecting,

@@ -7,11 +7,14 @@ use std::{
 };
 
 use fleche_encoding::spi::{CachedDigest, append_unless_cached, check_stability_with};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{self, DeserializeOwned},
+};
 
 use crate::{
     encoding::{self, DecodeError, EncodeError},
-    runtime::panics::Contained,
+    runtime::panics::{Contained, Panic},
 };
 
 /// The type that the encoding of a parameter decodes into. A borrowed parameter is borrowed from it.
@@ -118,4 +121,15 @@ fn check<A: Encodable + ?Sized>(encoded: &[u8], value: &A, equal: Option<fn(&A, 
 
 fn stable<A: Encodable + ?Sized>(encoded: &[u8]) -> Result<Contained<A::Owned>, String> {
     check_stability_with(encoded, Contained::new).map_err(|unstable| unstable.to_string())
+}
+
+/// Returns the error for a `Serialize` that panicked.
+#[cold]
+pub(super) fn serialize_panicked(panic: &Panic) -> EncodeError {
+    EncodeError::Custom(format!("its `Serialize` {panic}").into())
+}
+
+/// Returns the error for a `Deserialize` that panicked.
+pub(super) fn deserialize_panicked(panic: &Panic) -> DecodeError {
+    de::Error::custom(format!("its `Deserialize` {panic}"))
 }

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use fleche_encoding::spi::lacks_fields_of;
 
 use super::{
+    codec::deserialize_panicked,
     events::{self, Missing, Unfit},
-    panics::{catch_store_panic, deserialize_panicked},
     result_kind::{ResultCodec, ResultKind},
     stale_record,
 };
+use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, StalePolicy, THE_CACHE, Unanswered},
     call::{CallKey, Record, RecordSummary, ValueRef, Writer},

@@ -3,7 +3,6 @@
 use super::{
     events::Missing,
     hit::{Fetched, LookupResult, ServedHit, fetch, judge},
-    panics::catch_store_panic,
     result_kind::ResultCodec,
     stale_record,
 };
@@ -75,7 +74,7 @@ pub(super) async fn off_thread<R: Send + 'static>(
     run: impl FnOnce(&Cache) -> Result<R> + Send + 'static,
 ) -> Result<R> {
     if !cache.may_block() {
-        return catch_store_panic(|| run(cache));
+        return job::catch_store_panic(|| run(cache));
     }
     let cache = cache.clone();
     on_blocking_pool(cache.calls().identity(), move || run(&cache)).await

@@ -12,8 +12,7 @@ use std::{
 use serde::{de, ser};
 
 use super::{
-    argument_reader::Reader,
-    arguments::Arguments,
+    arguments::{Arguments, Reader},
     codec::{Encodable, codec},
 };
 use crate::encoding::DecodeError;

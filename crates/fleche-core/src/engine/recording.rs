@@ -11,12 +11,12 @@ use super::{
     events,
     hit::{check_fields, decode},
     hot_results,
-    panics::catch_store_panic,
     result_kind::{Observer, ResultCodec},
     single_flight::ComputePermit,
     stability_check::recheck,
     stale_record::{Replaces, undamaged},
 };
+use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, SharedTier, SkipReason, Unanswered},
     call::{CallKey, Record, RecordFields, Timestamp, ValueRef, Writer},

@@ -6,10 +6,10 @@ use super::{
     events::{self, Missing},
     hit::{Fetched, LookupResult, ServedHit, fetch, hit_of_replaced, judge},
     off_thread::ask_off_thread,
-    panics::catch_store_panic,
     result_kind::ResultCodec,
     wait::{Wait, WaitOutcome},
 };
+use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, StalePolicy, Unanswered},
     call::{CallKey, RecordSummary},

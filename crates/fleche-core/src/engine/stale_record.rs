@@ -1,7 +1,8 @@
 //! Stale records, which were computed by other code of a function or lack fields of its result type. A record that is replaced
 //! is kept under a second key, where it is found if the function's earlier code is restored.
 
-use super::{events::Unfit, panics::catch_store_panic};
+use super::events::Unfit;
+use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, StalePolicy, Unanswered},
     call::CallKey,

@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{events::TARGET, panics::catch_store_panic};
+use super::events::TARGET;
+use crate::job::catch_store_panic;
 use crate::runtime::internal_threads::WaiterThreadGuard;
 use crate::{
     cache::{Cache, Operation},

@@ -1,8 +1,13 @@
-//! The errors of jobs.
+//! The errors of jobs, and panics as errors.
 
 use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    error,
+    runtime::panics::{CaughtPanic, carry},
+};
 
 /// Why a job has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -80,5 +85,57 @@ impl fmt::Display for RemoteError {
 impl Error for RemoteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Runs the closure; a panic in it becomes [`JobError::Panicked`]. The installed panic hook prints as usual.
+///
+/// # Errors
+/// Fails with [`JobError::Panicked`] if the closure panics.
+pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
+    carry(run).map_err(panicked)
+}
+
+/// The panic as an error.
+#[cold]
+#[inline(never)]
+pub(crate) fn panicked(panic: CaughtPanic) -> JobError {
+    let (message, location) = panic.into_text();
+    JobError::Panicked { message, location }
+}
+
+/// Runs a store operation. A panic in it is returned as an error, because it must not fail the call.
+#[inline]
+pub(crate) fn catch_store_panic<T, E: From<error::Error>>(ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    match carry(ask) {
+        Ok(answer) => answer,
+        Err(panic) => Err(store_panicked(panic).into()),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn store_panicked(panic: CaughtPanic) -> error::Error {
+    error::Error::backend("a store")(panicked(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn location_of_a_panic_survives_a_catch_during_unwinding() {
+        struct Catches;
+        impl Drop for Catches {
+            fn drop(&mut self) {
+                assert_eq!(catch(|| 1), Ok(1));
+            }
+        }
+        let panicked: Result<(), _> = catch(|| {
+            let _catches = Catches;
+            panic!("tried")
+        });
+        let Err(JobError::Panicked { message, location: Some(at) }) = panicked else { panic!("{panicked:?}") };
+        assert!(message == "tried" && at.contains("error.rs"), "{message} {at}");
     }
 }

@@ -30,7 +30,7 @@ inventory::collect!(BackendInfo);
 
 /// Returns the backends that are linked into this program, sorted by name.
 ///
-/// A store crate that is only listed in `SharedResult.toml` is not linked. The program must name something of it:
+/// A store crate that is only listed in `Cargo.toml` is not linked. The program must name something of it:
 /// `use fleche_store_file as _;` suffices.
 pub fn backends() -> Vec<&'static BackendInfo> {
     let mut backends: Vec<_> = inventory::iter::<BackendInfo>().collect();

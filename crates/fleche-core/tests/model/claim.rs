@@ -14,9 +14,6 @@ pub(crate) mod leader;
 #[allow(dead_code, unreachable_pub, missing_docs)]
 #[path = "../../src/claim/poll_tracking.rs"]
 mod poll_tracking;
-#[allow(dead_code)]
-#[path = "../../src/claim/wait_graph.rs"]
-mod wait_graph;
 
 /// Replaces `src/claim/sync.rs`.
 mod sync {

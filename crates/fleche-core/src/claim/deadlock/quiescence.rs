@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::thread_sample::{BoundedWait, Futex, ThreadSample, ThreadState, WaitEnd};
-#[cfg(target_os = "linux")]
-use super::threads;
+use super::threads::{BoundedWait, Futex, ThreadSample, ThreadState, WaitEnd, may_hold, sample_all};
 use crate::runtime::internal_threads::{self, InternalThreads, ThreadId};
 
 /// The time for which all threads must have been parked for the process to be quiescent.
@@ -21,29 +19,6 @@ const STILL_IF_IDLE: Duration = Duration::from_mins(5);
 const LOCKED: Duration = Duration::from_secs(5);
 /// The minimum interval between two samples of the threads.
 const LOOKS: Duration = Duration::from_millis(200);
-
-fn seen() -> Option<Vec<ThreadSample>> {
-    #[cfg(target_os = "linux")]
-    return threads::seen();
-    #[cfg(not(target_os = "linux"))]
-    return None;
-}
-
-/// Returns whether this thread's stack contains, from address `stack` upward, a pointer to the lock with this futex.
-pub(super) fn stack_has_pointer_to(futex: usize, stack: usize) -> bool {
-    #[cfg(target_os = "linux")]
-    return threads::stack_has_pointer_to(futex, stack);
-    #[cfg(not(target_os = "linux"))]
-    return false;
-}
-
-/// Returns whether the thread, which was seen at this rest, may hold the lock with this futex.
-fn may_hold(thread: ThreadId, rest: BoundedWait, futex: usize) -> bool {
-    #[cfg(target_os = "linux")]
-    return threads::may_hold(thread, rest, futex);
-    #[cfg(not(target_os = "linux"))]
-    return false;
-}
 
 /// The result of the latest sample, compared with earlier ones.
 #[derive(Default)]
@@ -132,7 +107,7 @@ impl QuiescenceDetector {
     pub(super) fn parked(&mut self) -> Option<HashSet<ThreadId>> {
         let now = Instant::now();
         if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= LOOKS) {
-            self.look(&seen()?, &internal_threads::known(), now);
+            self.look(&sample_all()?, &internal_threads::known(), now);
         }
         self.0.as_ref()?.still(now)
     }
