@@ -39,8 +39,8 @@ use crate::{
 /// The answer of a store to a caller that wants to compute a missing call.
 ///
 /// Claims save work; correctness never rests on them. Two processes of the same code that compute the same call record
-/// the same result. The record of a process of other code is kept when it is replaced; before a caller without a claim
-/// replaces one, it checks whether there is one, unless the store is [exclusive](crate::CallStore::is_exclusive).
+/// the same result. A record of other code is kept when it is replaced: before a caller writes its record, it checks whether
+/// there is one, unless the store is [exclusive](crate::CallStore::is_exclusive).
 pub enum Claim {
     /// The store grants no claim: within the process, one caller of a call computes and the others wait. Other processes
     /// that use the store may compute the call at the same time.

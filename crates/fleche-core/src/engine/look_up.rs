@@ -211,11 +211,11 @@ pub(super) fn replaces(
         }
         (Missing::Unanswered, _) => Replaces::Unseen,
         // During a refresh, a lookup ignores older records, so there may be one.
-        (Missing::Unrecorded, Some(right)) if mode::refreshed_since().is_none() => {
-            if right.is_sole(cache) {
+        (Missing::Unrecorded, Some(_)) if mode::refreshed_since().is_none() => {
+            if cache.is_exclusive() {
                 Replaces::Nothing
             } else {
-                Replaces::Unclaimed
+                Replaces::Shared
             }
         }
         (Missing::Unrecorded | Missing::Known | Missing::Rerun, _) => Replaces::Code,

@@ -52,12 +52,6 @@ impl ComputePermit {
         RunsHere { flight: self.flight(), _within: context::within(self.flight()) }
     }
 
-    /// Returns whether no other caller in any process can get the permit: this process holds the store's claim, or no
-    /// other process can write to the store.
-    pub(super) fn is_sole(&self, cache: &Cache) -> bool {
-        cache.is_exclusive() || self.0.held().is_some()
-    }
-
     /// Returns whether the store's claim was lost to another holder.
     pub(super) fn is_expired(&self) -> bool {
         self.0.is_expired()

@@ -63,13 +63,13 @@ pub(super) fn runs_again(function: &'static Function, cache: &Cache, why: Unfit)
 /// The existing record that a new record may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replaces {
-    /// There was no record when this call got the store's claim, or the right to write to a store that only this process
-    /// writes to. Only a caller that proceeds without the claim may write one before the body ends.
+    /// There was no record, and only this process, whose calls all have the same code, writes to the store.
     Nothing,
     /// There may be a record: the store did not answer the lookup.
     Unseen,
-    /// There was no record, but without the store's claim, another process may have recorded the call since then.
-    Unclaimed,
+    /// There was no record, but another process may have recorded the call since then: even if this process holds the
+    /// claim, since a caller that gives up waiting proceeds without it.
+    Shared,
     /// A record of other code, which must be kept.
     Code,
     /// A record of any code, which must be kept: it lacks fields of the result type.
@@ -115,7 +115,7 @@ impl Replaces {
         synced: bool,
     ) -> Result<(), Unanswered> {
         // Asked just before the record is written.
-        let replaces = if self == Self::Unclaimed { Self::look(function, cache, key)? } else { self };
+        let replaces = if self == Self::Shared { Self::look(function, cache, key)? } else { self };
         if replaces == Self::Nothing {
             return Ok(());
         }

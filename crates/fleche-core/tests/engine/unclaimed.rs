@@ -1,4 +1,4 @@
-//! Tests that a record that another program writes while a body runs is kept if the store has granted no claim.
+//! Tests that a record that another program writes while a body runs is kept, whether or not the store has granted a claim.
 
 use std::{
     fs, io,
@@ -113,7 +113,7 @@ fn another(x: u64) -> u64 {
 }
 
 #[test]
-fn record_written_while_a_body_runs_without_a_claim_is_kept() {
+fn record_written_while_a_body_runs_is_kept() {
     static BEFORE: Runs = Runs::new();
     static NOW: Runs = Runs::new();
     static OTHER: Mutex<Option<Cache>> = Mutex::new(None);
@@ -140,7 +140,7 @@ fn record_written_while_a_body_runs_without_a_claim_is_kept() {
     fs::write(&outside, "").unwrap();
     symlink(&outside, calls.join(".fleche-claims")).unwrap();
     let mut pairs = vec![Pair::new(&programs, open)];
-    for answer in [Answer::WithinProcess, Answer::Fails, Answer::TimesOut] {
+    for answer in [Answer::WithinProcess, Answer::Held, Answer::Fails, Answer::TimesOut] {
         let store = Claimed::new(answer, false);
         pairs.push(Pair::new(&programs, || store.clone()));
         if answer == Answer::TimesOut {
@@ -165,7 +165,7 @@ fn record_written_while_a_body_runs_without_a_claim_is_kept() {
 }
 
 #[test]
-fn async_body_without_a_claim_keeps_a_record_written_while_it_runs() {
+fn async_body_keeps_a_record_written_while_it_runs() {
     static BEFORE: Runs = Runs::new();
     static NOW: Runs = Runs::new();
     static OTHER: Mutex<Option<Cache>> = Mutex::new(None);
@@ -184,26 +184,28 @@ fn async_body_without_a_claim_keeps_a_record_written_while_it_runs() {
     }
     let before = (awaited_before::key(1), (|| drop(awaited_before(1))) as fn());
     let programs = Programs::new(before, (awaited_now::key(1), || drop(block_on(awaited_now(1)))));
-    let store = Claimed::new(Answer::WithinProcess, false);
-    let Pair { before, now } = Pair::new(&programs, || store.clone());
-    BEFORE.take();
-    NOW.take();
-    *OTHER.lock().unwrap() = Some(before.clone());
-    assert_eq!(now.scope(|| block_on(awaited_now(1))), [2; 20]);
-    assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
-    assert_eq!(now.scope(|| block_on(awaited_now(1))), [2; 20]);
-    assert_eq!(before.scope(|| awaited_before(1)), [1; 20]);
-    assert_eq!((BEFORE.take(), NOW.take()), (0, 0), "both results must be found again");
+    for answer in [Answer::WithinProcess, Answer::Held] {
+        let store = Claimed::new(answer, false);
+        let Pair { before, now } = Pair::new(&programs, || store.clone());
+        BEFORE.take();
+        NOW.take();
+        *OTHER.lock().unwrap() = Some(before.clone());
+        assert_eq!(now.scope(|| block_on(awaited_now(1))), [2; 20]);
+        assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
+        assert_eq!(now.scope(|| block_on(awaited_now(1))), [2; 20]);
+        assert_eq!(before.scope(|| awaited_before(1)), [1; 20]);
+        assert_eq!((BEFORE.take(), NOW.take()), (0, 0), "{answer:?}: both results must be found again");
+    }
 }
 
 #[test]
-fn store_is_read_again_before_recording_only_without_a_claim() {
+fn store_is_read_again_before_recording_unless_it_is_exclusive() {
     // A granted claim has the call looked up again before the body runs.
     let cases = [
         (Answer::WithinProcess, true, 1),
         (Answer::WithinProcess, false, 2),
         (Answer::Held, true, 2),
-        (Answer::Held, false, 2),
+        (Answer::Held, false, 3),
     ];
     for (answer, is_exclusive, reads) in cases {
         let store = Claimed::new(answer, is_exclusive);
