@@ -5,10 +5,8 @@ mod hot_tier;
 mod maintenance;
 
 mod ask;
-mod stale;
 mod stats;
 mod transfer;
-mod verify;
 
 #[doc(hidden)]
 pub use circuit_breaker::is_timeout;
@@ -17,11 +15,9 @@ pub use hot_tier::HotTier;
 pub(crate) use hot_tier::{
     FIRST_ID, HotKey, SharedTier, TierKey, get_thread_local, get_thread_local_unless_due, thread_ends,
 };
-pub use maintenance::{Gc, GcReport};
-pub use stale::StalePolicy;
+pub use maintenance::{Gc, GcReport, VerifyReport};
 pub use stats::{SkipReason, Stats};
 pub use transfer::TransferReport;
-pub use verify::VerifyReport;
 
 use std::{
     any::Any,
@@ -31,7 +27,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::de::{self, DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{self, DeserializeOwned},
+};
 
 use crate::{
     call::{CallKey, Record, RecordSummary, ValueRef},
@@ -97,6 +96,24 @@ struct Settings {
     stale: Option<StalePolicy>,
     void: bool,
     hot: HotTier,
+}
+
+/// What a call does with a recorded result that was computed by other code of its function.
+///
+/// The policy is the first of these that is set: `#[fleche(stale = "…")]` of the function; the policy of the cache
+/// ([`Cache::stale`](crate::Cache::stale), or `stale = "…"` in its configuration); the default, which is `Rerun`, or `Warn`
+/// for functions that state a `version`.
+///
+/// Code is compared by its tokens: see [`fleche`](macro@crate::fleche#edited-code) for changes that they do not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StalePolicy {
+    /// The call runs again, with one warning per function. The record that is replaced is kept for the code that computed it.
+    Rerun,
+    /// The result is served, with one warning per function.
+    Warn,
+    /// The result is served.
+    Serve,
 }
 
 impl Settings {

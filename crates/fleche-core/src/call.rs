@@ -1,14 +1,12 @@
 //! A call and its record: function identity, argument references, key, record.
 
-mod function_id;
 mod key;
 mod record;
 mod record_fields;
 mod value_ref;
 
 pub use crate::metadata::Timestamp;
-pub use function_id::FunctionId;
-pub use key::{Argument, CallKey};
+pub use key::{Argument, CallKey, FunctionId};
 pub(crate) use key::{Identity, Reference};
 pub use record::{Record, RecordSummary};
 pub use record_fields::{RecordFields, Writer};

@@ -1,19 +1,16 @@
 //! `CacheConfig`: the textual description of a cache, and the caches that `fleche.toml` names.
 
-mod search_root;
-mod unknown_backend;
-
 mod fallback;
 mod file;
-mod home;
 mod named;
 mod trust;
+mod unknown_backend;
 
 pub(crate) use fallback::{Fallback, fallback, ignore, new_memory};
-pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
-pub(crate) use search_root::SearchRootOverride;
+pub(crate) use file::SearchRootOverride;
 #[doc(hidden)]
-pub use search_root::directory;
+pub use file::search_directory;
+pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
 pub use trust::MAX_CONFIG_LEN;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};

@@ -40,23 +40,50 @@
 //! `Arc<dyn CallStore>`.
 //!
 //! A layer has the smallest [reach](crate::store::Reach) of its stores. A pool and a read-only store refuse writes with
-//! [`Error::Refused`](crate::Error::Refused). Function calls still return their results, and are counted as
+//! [`Error::Refused`]. Function calls still return their results, and are counted as
 //! [`SkipReason::StoreRefused`](crate::SkipReason::StoreRefused).
 
 #[cfg(feature = "zstd")]
 mod compressed;
-mod config;
-mod open;
 mod pool;
 mod read_only;
 mod stack;
-mod union;
 mod void;
 
 #[cfg(feature = "zstd")]
 pub use compressed::{Compressed, CompressedConfig};
-pub use config::{PoolConfig, ReadOnlyConfig, StackConfig};
-pub use pool::Pool;
-pub use read_only::ReadOnly;
-pub use stack::{OfCalls, OfValues, Stack, Stackable};
+pub use pool::{Pool, PoolConfig};
+pub use read_only::{ReadOnly, ReadOnlyConfig};
+pub use stack::{OfCalls, OfValues, Stack, StackConfig, Stackable};
 pub use void::Void;
+
+use crate::{
+    error::{Error, Result},
+    store::Reach,
+};
+
+/// Collects the stores of a layer.
+///
+/// # Errors
+/// Fails with [`Error::Config`] if there are none.
+fn require_some<S>(layer: &str, stores: impl IntoIterator<Item = S>) -> Result<Vec<S>> {
+    let stores: Vec<_> = stores.into_iter().collect();
+    if stores.is_empty() {
+        return Err(invalid(layer, "it has no stores: list at least one, or use `void`, which stores nothing"));
+    }
+    Ok(stores)
+}
+
+/// Opens the stores of a layer in order.
+fn open_all<C, S>(configs: &[C], open: impl Fn(&C) -> Result<S>) -> Result<Vec<S>> {
+    configs.iter().map(open).collect()
+}
+
+/// Returns the reach of a layer over stores with these.
+fn smallest_reach(reaches: impl Iterator<Item = Reach>) -> Reach {
+    reaches.min().unwrap_or(Reach::Shared)
+}
+
+fn invalid(layer: &str, why: &str) -> Error {
+    Error::Config { place: format!("a layer of type `{layer}`"), why: why.to_owned() }
+}

@@ -75,7 +75,7 @@
 //!
 //! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
 
-pub mod argument;
+mod argument;
 pub mod bound;
 pub mod cache;
 pub mod call;
@@ -115,10 +115,9 @@ pub mod encoding {
     };
 }
 
-pub use crate::argument::file_content::FileContent;
-pub use crate::argument::hashed::Hashed;
 pub use crate::context::FutureExt;
 pub use crate::store::query::Query;
+pub use argument::{FileContent, Hashed};
 pub use bound::{Bound, BoundCall};
 pub use cache::{Cache, SkipReason, Stats};
 pub use call::{CallKey, FunctionId, Record, ValueRef};

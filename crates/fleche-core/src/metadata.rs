@@ -2,11 +2,8 @@
 
 mod runtime_report;
 
-mod timestamp;
-
 pub use runtime_report::{Runtime, RuntimeReport};
 pub(crate) use runtime_report::{borrow_cpu, lend_cpu};
-pub use timestamp::Timestamp;
 
 use std::{
     any::Any,
@@ -15,6 +12,7 @@ use std::{
     fmt::{self, Debug},
     marker::PhantomData,
     sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use fleche_encoding::spi::CheckedEncoded;
@@ -101,6 +99,24 @@ impl<'de, R: Deserialize<'de>, F: Fn(R) -> Encoded> Visitor<'de> for Reports<F, 
             metadata.insert(kind, (self.0)(report));
         }
         Ok(metadata)
+    }
+}
+
+/// A point in time, in nanoseconds since 1970-01-01 00:00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Returns the current time by the system's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Converts to the standard library's type.
+    pub fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0)
     }
 }
 

@@ -7,7 +7,6 @@ pub mod log;
 pub mod mode;
 pub(crate) mod panics;
 pub mod process_id;
-pub mod size_limit;
 pub mod thread_spawner;
 pub(crate) mod timer;
 pub mod written_file;

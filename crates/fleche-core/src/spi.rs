@@ -1,4 +1,5 @@
 //! What the crates of this workspace share beyond the public API. It may change with any release.
 
+pub use crate::argument::KnownFile;
 pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
-pub use crate::runtime::{fork, log, mode, process_id, size_limit, thread_spawner, written_file};
+pub use crate::runtime::{fork, log, mode, process_id, thread_spawner, written_file};

@@ -1,23 +1,19 @@
 //! The store traits, their configurations, and the registry of backends.
 
 mod backing_file;
-mod open_stores;
-pub mod query;
-
-mod backend;
 mod config;
 mod forward;
-mod held;
+mod open_stores;
 pub mod portable_path;
+pub(crate) mod query;
 
 pub use crate::runtime::fork::ensure_not_forked;
-pub use backend::{BackendInfo, StorePair, backends, registered_twice};
 pub use backing_file::{BackingFile, FileBacked, retry_if_reopened};
-pub use config::{CallStoreConfig, Reach, ValueStoreConfig};
+pub use config::{BackendInfo, CallStoreConfig, Reach, StorePair, ValueStoreConfig, backends, registered_twice};
 #[doc(hidden)]
 pub use config::{CallStoreConfigObject, ValueStoreConfigObject};
-pub use held::OpenPlaceGuard;
-pub use open_stores::{OpenStores, Place};
+pub use open_stores::{OpenPlaceGuard, OpenStores, Place};
+pub use query::MetadataField;
 
 use std::{
     fmt::Debug,

@@ -1,6 +1,6 @@
 //! The form of names and values in indices, and the index rows of a record.
 
-use fleche_core::{CallKey, Digest, Record, Result, ValueRef, call::Timestamp, encoding, store::query::Field};
+use fleche_core::{CallKey, Digest, Record, Result, ValueRef, call::Timestamp, encoding, store::MetadataField};
 
 use crate::statement::Statement;
 
@@ -48,7 +48,7 @@ pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Resul
     statements.push(Statement::new(format!("DELETE FROM fleche_metadata WHERE call = {NUMBER}")).bytes(id));
     let arguments = record.arguments.iter().map(|argument| Ok(vec![name(&argument.0), value(&argument.1)?]));
     statements.extend(rows("fleche_arguments (call, name, reference)", id, &arguments.collect::<Result<Vec<_>>>()?));
-    let fields = Field::of(&record.metadata);
+    let fields = MetadataField::of(&record.metadata);
     let fields = fields.iter().map(|field| Ok(vec![name(&field.kind), name(&field.name), value(&field.value)?]));
     statements.extend(rows("fleche_metadata (call, kind, name, value)", id, &fields.collect::<Result<Vec<_>>>()?));
     Ok(statements)

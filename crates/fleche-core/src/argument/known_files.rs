@@ -45,7 +45,7 @@ thread_local! {
 }
 
 /// Runs the closure, which decodes arguments. These files are found even if the table has forgotten them.
-pub fn expecting_files<R>(files: &[KnownFile], decode: impl FnOnce() -> R) -> R {
+pub(crate) fn expecting_files<R>(files: &[KnownFile], decode: impl FnOnce() -> R) -> R {
     struct Restored(usize);
     impl Drop for Restored {
         fn drop(&mut self) {
@@ -117,7 +117,7 @@ fn known_paths(digest: &Digest) -> Vec<PathBuf> {
 }
 
 /// Runs the closure, which encodes arguments, and also returns the files among them.
-pub fn record_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
+pub(crate) fn record_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>) {
     struct Restored(Option<Vec<KnownFile>>);
     impl Drop for Restored {
         fn drop(&mut self) {

@@ -1,17 +1,35 @@
-//! `CallKey`: the key under which a call's record is stored.
+//! `CallKey`: the key under which a call's record is stored; `FunctionId` and `Argument`, from which it is made.
 
 use std::{borrow::Cow, cell::Cell, fmt, str::FromStr, sync::LazyLock};
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use fleche_encoding::spi::{append_array_header, append_bytes, append_text};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{FunctionId, ValueRef, function_id::Keyed};
+use super::ValueRef;
 use crate::{
     digest::{Digest, DigestPrefix},
     encoding,
     error::{Error, Result},
 };
+
+/// The identity of a memoized function: name, version, and the digest of its code.
+///
+/// The code digest is part of a key only if the function asks for it (`hash_code`). It is always part of a record, so
+/// that results computed by other code are recognized.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FunctionId {
+    /// `package::module::path::name` or the name given in the attribute; with the type and const parameters of a generic
+    /// instance.
+    pub name: Cow<'static, str>,
+    /// The version given in the attribute; 0 if there is none.
+    pub version: u64,
+    /// The digest of the function's tokens: signature and body, without comments and white space.
+    pub code: Digest,
+    /// Whether the code digest is part of the key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hash_code: bool,
+}
 
 /// One argument of a call: the parameter's name and a reference to the value. Encoded as the pair `[name, reference]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -117,6 +135,24 @@ pub(crate) struct Identity(Box<[u8]>);
 impl Identity {
     pub(crate) fn of(function: &FunctionId) -> Result<Self> {
         Ok(Self(encoding::to_vec(&Keyed(function))?.into()))
+    }
+}
+
+/// A function identity, encoded as part of a key.
+struct Keyed<'a>(&'a FunctionId);
+
+impl Serialize for Keyed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(FunctionId { name, version, code, hash_code }) = self;
+        let mut identity = serializer.serialize_struct("FunctionId", 2 + usize::from(*hash_code))?;
+        if *hash_code {
+            identity.serialize_field("code", code)?;
+        } else {
+            identity.skip_field("code")?;
+        }
+        identity.serialize_field("name", name)?;
+        identity.serialize_field("version", version)?;
+        identity.end()
     }
 }
 

@@ -1,16 +1,20 @@
-//! `ConfigFile`: where `fleche.toml` is searched for, and what it contains.
+//! `ConfigFile`: where `fleche.toml` is searched for, what it contains, and how `~` in its paths is expanded.
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, io,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{CacheConfig, home, search_root, trust};
-use crate::error::{Error, Result};
+use super::{CacheConfig, trust};
+use crate::{
+    error::{Error, Result},
+    runtime::fork,
+};
 
 /// The name of configuration files.
 pub const CONFIG_FILE: &str = "fleche.toml";
@@ -88,7 +92,7 @@ impl ConfigFile {
     /// Fails as [`find`](Self::find) does, and with [`Error::Config`] if the named file is missing or is not a regular
     /// file of at most [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
     pub fn from_environment() -> Result<Self> {
-        let directory = search_root::directory().map_err(Error::io("find", "the working directory"));
+        let directory = search_directory().map_err(Error::io("find", "the working directory"));
         let Some(named) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) else {
             return Self::find(&directory?);
         };
@@ -140,7 +144,7 @@ fn named_by_variable(error: Error) -> Error {
 /// Returns the path of the user's configuration file, whether or not it exists.
 pub(super) fn user_file() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let directory = absolute("XDG_CONFIG_HOME").or_else(|| Some(home::directory()?.join(".config")))?;
+    let directory = absolute("XDG_CONFIG_HOME").or_else(|| Some(home_directory()?.join(".config")))?;
     Some(directory.join("fleche").join(CONFIG_FILE))
 }
 
@@ -167,10 +171,108 @@ fn with_home(text: &str) -> Result<OneFile, String> {
     let caches = table.get_mut("cache").and_then(Value::as_table_mut).into_iter().flatten();
     for (_, cache) in caches {
         for store in ["values", "calls"] {
-            cache.get_mut(store).map_or(Ok(()), home::expand)?;
+            cache.get_mut(store).map_or(Ok(()), expand_home)?;
         }
     }
     OneFile::deserialize(table).map_err(|error| error.to_string())
+}
+
+/// The keys whose strings are names rather than paths.
+const NAMES: [&str; 2] = ["type", "id"];
+
+/// Returns the home directory of this process's user, if it is known.
+fn home_directory() -> Option<PathBuf> {
+    env::home_dir().filter(|path| path.is_absolute())
+}
+
+/// Replaces `~` with the home directory in every path of a store's configuration, including those of nested stores.
+///
+/// # Errors
+/// Returns why a path that begins with `~` cannot be used.
+fn expand_home(config: &mut Value) -> Result<(), String> {
+    match config {
+        Value::String(text) => {
+            if let Some((before, after)) = split_at_tilde(text) {
+                *text = format!("{before}{}{after}", home_of(text, after)?);
+            }
+            Ok(())
+        }
+        Value::Array(stores) => stores.iter_mut().try_for_each(expand_home),
+        Value::Table(table) => table
+            .iter_mut()
+            .try_for_each(|(key, value)| if NAMES.contains(&key.as_str()) { Ok(()) } else { expand_home(value) }),
+        _ => Ok(()),
+    }
+}
+
+/// Splits a path that begins with `~` into the parts before and after it. The path may be part of a URL: `sqlite:~/x`.
+fn split_at_tilde(text: &str) -> Option<(&str, &str)> {
+    let scheme = text.split_once(':').filter(|(scheme, _)| scheme.chars().all(|char| char.is_ascii_alphanumeric()));
+    let path = scheme.map_or(text, |(_, path)| path.strip_prefix("//").unwrap_or(path));
+    let after = path.strip_prefix('~')?;
+    Some((&text[..text.len() - path.len()], after))
+}
+
+fn home_of(text: &str, after: &str) -> Result<String, String> {
+    if !after.is_empty() && !after.starts_with('/') {
+        return Err(format!(
+            "`{text}` begins with `~`, which means your home directory in `~/…` only; write another user's directory out, \
+             and `./~…` for a name that begins with `~`"
+        ));
+    }
+    let home =
+        home_directory().ok_or_else(|| format!("`{text}` is in the home directory, which is not known: set HOME"))?;
+    home.into_os_string().into_string().map_err(|home| {
+        format!(
+            "`{text}` is in the home directory {}, whose name is not Unicode: write a path elsewhere",
+            home.display()
+        )
+    })
+}
+
+/// The working directories of isolated calls, each with the directory from which the call was made.
+static PRIVATE: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+
+/// While this exists, a search that would begin in a private directory, on any thread, begins where the isolated call
+/// was made.
+#[derive(Debug)]
+pub(crate) struct SearchRootOverride(PathBuf);
+
+impl SearchRootOverride {
+    /// Registers this private directory, given by its canonical path. Must be called on the thread that makes the
+    /// isolated call.
+    pub(crate) fn new(private: PathBuf) -> Self {
+        // If the caller has no working directory, the search finds nothing in the private one either.
+        if !fork::is_child()
+            && let Ok(caller) = search_directory()
+        {
+            private_directories().insert(private.clone(), caller);
+        }
+        Self(private)
+    }
+}
+
+impl Drop for SearchRootOverride {
+    fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
+        private_directories().remove(&self.0);
+    }
+}
+
+/// Returns where this thread's search begins: its working directory, or the one from which the isolated call was made.
+pub fn search_directory() -> io::Result<PathBuf> {
+    let here = env::current_dir()?;
+    Ok(called_from(&here, &private_directories()).unwrap_or(here))
+}
+
+fn called_from(here: &Path, private: &BTreeMap<PathBuf, PathBuf>) -> Option<PathBuf> {
+    here.ancestors().find_map(|directory| private.get(directory)).cloned()
+}
+
+fn private_directories() -> MutexGuard<'static, BTreeMap<PathBuf, PathBuf>> {
+    PRIVATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -210,5 +312,34 @@ mod tests {
             let error = ConfigFile::find(directory.path()).unwrap_err().to_string();
             assert!(error.contains(says) && error.contains(CONFIG_FILE), "{error}");
         }
+    }
+
+    #[test]
+    fn tilde_expands_only_at_the_beginning_of_a_path() {
+        let home = home_directory().unwrap().display().to_string();
+        let expanded = |text: &str| {
+            let mut path = Value::String(text.to_owned());
+            expand_home(&mut path).map(|()| path.as_str().unwrap().to_owned())
+        };
+        for (text, path) in [
+            ("~/x", format!("{home}/x")),
+            ("~", home.clone()),
+            ("sqlite:~/x.db", format!("sqlite:{home}/x.db")),
+            ("sqlite://~/x.db", format!("sqlite://{home}/x.db")),
+            ("a/~/x", "a/~/x".to_owned()),
+            ("./~/x", "./~/x".to_owned()),
+            ("x~", "x~".to_owned()),
+        ] {
+            assert_eq!(expanded(text), Ok(path));
+        }
+        assert!(expanded("~ann/x").unwrap_err().contains("`~ann/x`"));
+        assert!(expanded("sqlite:~ann/x").unwrap_err().contains("`sqlite:~ann/x`"));
+    }
+
+    #[test]
+    fn search_in_a_private_directory_begins_where_the_call_was_made() {
+        let private = BTreeMap::from([("/cache/cwd/1".into(), "/home/me".into())]);
+        assert_eq!(called_from(Path::new("/cache/cwd/1/sub"), &private), Some("/home/me".into()));
+        assert_eq!(called_from(Path::new("/cache/cwd/12"), &private), None);
     }
 }

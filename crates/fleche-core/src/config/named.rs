@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     fallback::{configured, from_files, is_ignored, memory, unusable},
-    file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, user_file},
-    search_root,
+    file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, search_directory, user_file},
 };
 use crate::{
     cache::Cache,
@@ -94,8 +93,7 @@ impl ConfigFile {
         if !self.files.is_empty() {
             return unusable(format!("{} names no cache: {cure}", shown(&self.files)));
         }
-        let here =
-            search_root::directory().map_or("the working directory".to_owned(), |path| path.display().to_string());
+        let here = search_directory().map_or("the working directory".to_owned(), |path| path.display().to_string());
         let user = user_file().map(|path| format!(", and no {}", path.display())).unwrap_or_default();
         unusable(format!("no cache is configured: there is no {CONFIG_FILE} in {here} or above it{user}; {cure}"))
     }

@@ -2,7 +2,8 @@
 
 use std::any::type_name;
 
-/// Where modules lie now, and where they lay when keys with their types were first made. Keys must not change when a type moves.
+/// The paths of modules (which end in `::`) and types now, and those when keys with their types were first made. Keys must not
+/// change when a type moves. The first entry that matches counts, so types come before the modules that they are in.
 const MOVED: &[(&str, &str)] = &[
     ("fleche_encoding::digest::", "fleche_core::digest::"),
     ("fleche_encoding::encoded::", "fleche_core::encoding::encoded::"),
@@ -12,8 +13,19 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_store_file::durability::Durability", "fleche_store_file::config::Durability"),
     ("fleche_core::cache::maintenance::GcReport", "fleche_core::cache::collect::Collected"),
     ("fleche_core::cache::transfer::TransferReport", "fleche_core::cache::transfer::Transferred"),
-    ("fleche_core::cache::verify::VerifyReport", "fleche_core::cache::verify::Verified"),
+    ("fleche_core::cache::maintenance::VerifyReport", "fleche_core::cache::verify::Verified"),
+    ("fleche_core::cache::StalePolicy", "fleche_core::cache::stale::StalePolicy"),
     ("fleche_core::cache::stats::SkipReason", "fleche_core::cache::stats::Skip"),
+    ("fleche_core::call::key::FunctionId", "fleche_core::call::function_id::FunctionId"),
+    ("fleche_core::layer::stack::StackConfig", "fleche_core::layer::config::StackConfig"),
+    ("fleche_core::layer::pool::PoolConfig", "fleche_core::layer::config::PoolConfig"),
+    ("fleche_core::layer::read_only::ReadOnlyConfig", "fleche_core::layer::config::ReadOnlyConfig"),
+    ("fleche_core::metadata::Timestamp", "fleche_core::metadata::timestamp::Timestamp"),
+    ("fleche_core::store::config::BackendInfo", "fleche_core::store::backend::BackendInfo"),
+    ("fleche_core::store::open_stores::OpenPlaceGuard", "fleche_core::store::held::OpenPlaceGuard"),
+    ("fleche_core::store::query::MetadataField", "fleche_core::query::Field"),
+    ("fleche_core::runtime::log::Throttle", "fleche_core::log::throttle::Throttle"),
+    ("fleche_core::runtime::process_id::Process", "fleche_core::owner::process::Process"),
     ("fleche_core::call::record_fields::", "fleche_core::call::record::"),
     ("fleche_core::call::record::RecordSummary", "fleche_core::call::record::brief::Brief"),
     ("fleche_core::context::stack::MetadataScope", "fleche_core::context::Collect"),
@@ -66,15 +78,24 @@ const MOVED: &[(&str, &str)] = &[
 
 /// Returns the name of the type as it stands in keys: that of [`type_name`], with the original paths of fleche's own types.
 pub fn stable_type_name<T: ?Sized>() -> String {
-    let name = type_name::<T>();
+    with_first_names(type_name::<T>())
+}
+
+/// Returns the name with the paths of types that were moved replaced by their original ones.
+fn with_first_names(name: &str) -> String {
     if !name.contains("fleche_") {
         return name.to_owned();
     }
+    let is_in_word = |char: char| char.is_alphanumeric() || char == '_';
     let (mut stable, mut rest) = (String::with_capacity(name.len()), name);
     while let Some(char) = rest.chars().next() {
-        // A path may follow a longer name, such as `my_fleche_encoding`.
-        let begins = !stable.ends_with(|char: char| char.is_alphanumeric() || char == '_' || char == ':');
-        let moved = MOVED.iter().find(|(now, _)| begins && rest.starts_with(now));
+        // A path may follow a longer name, such as `my_fleche_encoding`, and a type's name may begin that of another type.
+        let begins = !stable.ends_with(|char: char| is_in_word(char) || char == ':');
+        let matches = |now: &str| {
+            let after = rest.strip_prefix(now);
+            after.is_some_and(|after| now.ends_with("::") || !after.starts_with(is_in_word))
+        };
+        let moved = MOVED.iter().find(|(now, _)| begins && matches(now));
         let (taken, written) =
             moved.map_or((char.len_utf8(), &rest[..char.len_utf8()]), |(now, then)| (now.len(), *then));
         stable.push_str(written);
@@ -117,6 +138,18 @@ mod tests {
         assert_eq!(stable_type_name::<crate::store::query::Query>(), "fleche_core::query::Query");
         let named = stable_type_name::<my_fleche_encoding<Digest>>();
         assert!(named.ends_with("my_fleche_encoding<fleche_core::digest::Digest>"), "{named}");
+    }
+
+    #[test]
+    fn type_whose_name_begins_like_that_of_a_moved_type_keeps_its_own_name() {
+        let moved = "fleche_store_file::durability::Durability";
+        let first = "fleche_store_file::config::Durability";
+        for after in ["", ">", ", u8)", "<u8>", "::Inner"] {
+            assert_eq!(with_first_names(&format!("{moved}{after}")), format!("{first}{after}"));
+        }
+        for after in ["Level", "_", "2", "Ä"] {
+            assert_eq!(with_first_names(&format!("Vec<{moved}{after}>")), format!("Vec<{moved}{after}>"));
+        }
     }
 
     mod str_of_unicode {

@@ -1,21 +1,17 @@
-//! `Pool`: a read-only layer over several stores.
+//! `Pool`: a read-only layer over several stores, and how several stores are read as one.
 
-use std::time::Duration;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::{
-    PoolConfig,
-    config::some,
-    read_only::refused,
-    union::{find, first, ids, keys},
-};
+use super::{open_all, read_only::refused, require_some, smallest_reach};
 use crate::{
     call::{CallKey, Record},
     claim::Claim,
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
-    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig, query::Query},
+    store::{CallStore, CallStoreConfig, Check, Entries, Reach, ValueStore, ValueStoreConfig, query::Query},
 };
 
 /// Several stores that are read as one. They are asked in order, and the first that has an entry provides it. A pool is
@@ -39,9 +35,37 @@ impl<S> Pool<S> {
     /// # Errors
     /// Fails with [`Error::Config`] if there are none.
     pub fn new(stores: impl IntoIterator<Item = S>) -> Result<Self> {
-        some("pool", stores).map(Self)
+        require_some("pool", stores).map(Self)
     }
 }
+
+/// Describes how to open a [`Pool`]: `{"type":"pool","stores":[…]}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig<C> {
+    /// The stores in the order in which they are read.
+    pub stores: Vec<C>,
+}
+
+macro_rules! pool_config {
+    ($config:ident, $store:ident) => {
+        #[typetag::serde(name = "pool")]
+        impl $config for PoolConfig<Box<dyn $config>> {
+            fn open(&self) -> Result<Arc<dyn $store>> {
+                Ok(Arc::new(Pool::new(open_all(&self.stores, |config| config.open())?)?))
+            }
+            fn reach(&self) -> Reach {
+                smallest_reach(self.stores.iter().map(|config| config.reach()))
+            }
+            fn resolve(&mut self, directory: &Path) {
+                self.stores.iter_mut().for_each(|config| config.resolve(directory));
+            }
+        }
+    };
+}
+
+pool_config! { ValueStoreConfig, ValueStore }
+pool_config! { CallStoreConfig, CallStore }
 
 fn in_a_pool(operation: &'static str) -> Error {
     refused("a pool, which is read only,", operation)
@@ -131,4 +155,70 @@ pub(super) fn any<S>(stores: &[S], holds: impl Fn(&S) -> Result<bool>) -> Result
 pub(super) fn least_age<S: ValueStore>(stores: &[S], id: &Digest) -> Result<Option<Duration>> {
     let ages = stores.iter().map(|store| store.age(id)).collect::<Result<Vec<_>>>()?;
     Ok(ages.into_iter().flatten().min())
+}
+
+/// Returns the ids with this prefix in any of these stores.
+pub(super) fn ids<'a, S: ValueStore>(stores: &'a [S], prefix: &DigestPrefix) -> Result<Entries<'a, Digest>> {
+    each_once(stores, |store| store.ids(prefix), S::contains)
+}
+
+/// Returns the keys with this prefix in any of these stores.
+pub(super) fn keys<'a, S: CallStore>(stores: &'a [S], prefix: &DigestPrefix) -> Result<Entries<'a, CallKey>> {
+    each_once(stores, |store| store.keys(prefix), S::contains)
+}
+
+/// Lists the stores from last to first, each without the entries of the stores after it. The order matters because
+/// entries are copied only to earlier stores: an entry that is copied during the listing still appears in one of the
+/// lists.
+fn each_once<'a, S: Sync, T: Send + 'a>(
+    stores: &'a [S],
+    list: impl Fn(&'a S) -> Result<Entries<'a, T>>,
+    contains: impl Fn(&S, &T) -> Result<bool> + Copy + Send + 'a,
+) -> Result<Entries<'a, T>> {
+    let mut entries: Entries<'a, T> = Box::new(std::iter::empty());
+    for (at, store) in stores.iter().enumerate().rev() {
+        let after = &stores[at + 1..];
+        let new = move |entry: &Result<T>| match entry {
+            Ok(entry) => !after.iter().any(|store| contains(store, entry).unwrap_or(false)),
+            Err(_) => true,
+        };
+        entries = Box::new(entries.chain(list(store)?.filter(new)));
+    }
+    Ok(entries)
+}
+
+/// Returns the record from the first store that has one, or `None` if none has.
+pub(super) fn first<S: CallStore>(stores: &[S], key: &CallKey) -> Result<Option<Record>> {
+    for store in stores {
+        if let Some(record) = store.get(key)? {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the records that match the query, each from the first store that has one under its key.
+pub(super) fn find<'a, S: CallStore>(stores: &'a [S], query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+    let mut entries: Entries<'a, (CallKey, Record)> = Box::new(std::iter::empty());
+    for (at, store) in stores.iter().enumerate().rev() {
+        let (before, after) = (&stores[..at], &stores[at + 1..]);
+        let one = move |found: Result<(CallKey, Record)>| {
+            let (key, record) = match found {
+                Ok(found) => found,
+                error => return Some(error),
+            };
+            // The store after this one has listed the record that counts.
+            let given = |store: &S| store.get(&key).is_ok_and(|record| record.is_some_and(|it| query.matches(&it)));
+            if after.iter().any(given) {
+                return None;
+            }
+            match first(before, &key) {
+                Ok(None) => Some(Ok((key, record))),
+                Ok(Some(record)) => query.matches(&record).then_some(Ok((key, record))),
+                Err(error) => Some(Err(error)),
+            }
+        };
+        entries = Box::new(entries.chain(store.find(query)?.filter_map(one)));
+    }
+    Ok(entries)
 }

@@ -1,16 +1,16 @@
 //! `ReadOnly`: a layer that reads a store and never writes to it.
 
-use std::time::Duration;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::ReadOnlyConfig;
 use crate::{
     call::{CallKey, Record, RecordSummary},
     claim::{Claim, Owner},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
-    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig, query::Query},
+    store::{CallStore, CallStoreConfig, Check, Entries, Reach, ValueStore, ValueStoreConfig, query::Query},
 };
 
 /// Makes another store read-only: it serves the entries, and refuses `put` and `remove`.
@@ -28,6 +28,14 @@ impl<S> ReadOnly<S> {
     pub fn new(store: S) -> Self {
         Self(store)
     }
+}
+
+/// Describes how to open a [`ReadOnly`]: `{"type":"read-only","store":…}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadOnlyConfig<C> {
+    /// The store that is only read.
+    pub store: C,
 }
 
 /// Returns the error of a write to a read-only layer.
@@ -120,3 +128,23 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
         Box::new(ReadOnlyConfig { store: self.0.config() })
     }
 }
+
+macro_rules! read_only_config {
+    ($config:ident, $store:ident) => {
+        #[typetag::serde(name = "read-only")]
+        impl $config for ReadOnlyConfig<Box<dyn $config>> {
+            fn open(&self) -> Result<Arc<dyn $store>> {
+                Ok(Arc::new(ReadOnly::new(self.store.open()?)))
+            }
+            fn reach(&self) -> Reach {
+                self.store.reach()
+            }
+            fn resolve(&mut self, directory: &Path) {
+                self.store.resolve(directory);
+            }
+        }
+    };
+}
+
+read_only_config! { ValueStoreConfig, ValueStore }
+read_only_config! { CallStoreConfig, CallStore }

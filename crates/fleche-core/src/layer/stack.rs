@@ -1,21 +1,24 @@
 //! `Stack`: a hierarchy of stores, like the cache levels of a processor.
 
-mod calls;
-mod keyed;
-mod values;
+mod stores;
 
-use std::{any::Any, fmt};
-
-use super::{
-    StackConfig,
-    config::{no_stack_in, some},
+use std::{
+    any::Any,
+    collections::HashSet,
+    fmt,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
+
+use serde::{Deserialize, Serialize};
+
+use super::{invalid, open_all, require_some, smallest_reach};
 use crate::{
+    digest::Digest,
     error::{Error, Result},
     runtime::log::Throttle,
-    store::{CallStore, CallStoreConfig, ValueStore, ValueStoreConfig},
+    store::{CallStore, CallStoreConfig, Reach, ValueStore, ValueStoreConfig},
 };
-use keyed::Keyed;
 
 /// A hierarchy of stores, such as a fast local one in front of a shared one.
 ///
@@ -31,7 +34,15 @@ use keyed::Keyed;
 /// An error of one store is an error of the stack, except when copying to an earlier store fails.
 pub struct Stack<S> {
     stores: Vec<S>,
-    changing: Keyed,
+    changing: KeyLocks,
+}
+
+/// Describes how to open a [`Stack`]: `{"type":"stack","stores":[…]}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig<C> {
+    /// The stores in the order in which they are read. The first is written to.
+    pub stores: Vec<C>,
 }
 
 /// Marks a [`Stack`] of value stores; see [`Stackable`].
@@ -87,9 +98,9 @@ impl<S> Stack<S> {
     where
         S: Stackable<Kind>,
     {
-        let stores = some("stack", stores)?;
+        let stores = require_some("stack", stores)?;
         no_stack_in(stores.iter().map(Stackable::is_stack))?;
-        Ok(Self { stores, changing: Keyed::default() })
+        Ok(Self { stores, changing: KeyLocks::default() })
     }
 }
 
@@ -142,3 +153,68 @@ impl<S: fmt::Debug> fmt::Debug for Stack<S> {
         f.debug_tuple("Stack").field(&self.stores).finish()
     }
 }
+
+/// A lock for each entry, which exists while it is held.
+#[derive(Default)]
+struct KeyLocks {
+    held: Mutex<HashSet<Digest>>,
+    released: Condvar,
+}
+
+impl KeyLocks {
+    /// Locks the entry. Blocks while another thread of this process holds its lock.
+    fn lock(&self, id: &Digest) -> KeyLockGuard<'_> {
+        let held = self.released.wait_while(self.lock_table(), |held| held.contains(id));
+        held.unwrap_or_else(PoisonError::into_inner).insert(*id);
+        KeyLockGuard { locks: self, id: *id }
+    }
+
+    fn lock_table(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A guard that holds the lock of one entry.
+struct KeyLockGuard<'a> {
+    locks: &'a KeyLocks,
+    id: Digest,
+}
+
+impl Drop for KeyLockGuard<'_> {
+    fn drop(&mut self) {
+        self.locks.lock_table().remove(&self.id);
+        self.locks.released.notify_all();
+    }
+}
+
+/// Checks that no store of a stack is itself a stack.
+///
+/// # Errors
+/// Fails with [`Error::Config`] if one is.
+fn no_stack_in(are_stacks: impl IntoIterator<Item = bool>) -> Result<()> {
+    if are_stacks.into_iter().any(|is_stack| is_stack) {
+        return Err(invalid("stack", "one of its stores is a stack: list the stores of that stack instead"));
+    }
+    Ok(())
+}
+
+macro_rules! stack_config {
+    ($config:ident, $store:ident, $new:ident) => {
+        #[typetag::serde(name = "stack")]
+        impl $config for StackConfig<Box<dyn $config>> {
+            fn open(&self) -> Result<Arc<dyn $store>> {
+                no_stack_in(self.stores.iter().map(|config| (&**config as &dyn Any).is::<Self>()))?;
+                Ok(Arc::new(Stack::$new(open_all(&self.stores, |config| config.open())?)?))
+            }
+            fn reach(&self) -> Reach {
+                smallest_reach(self.stores.iter().map(|config| config.reach()))
+            }
+            fn resolve(&mut self, directory: &Path) {
+                self.stores.iter_mut().for_each(|config| config.resolve(directory));
+            }
+        }
+    };
+}
+
+stack_config! { ValueStoreConfig, ValueStore, values }
+stack_config! { CallStoreConfig, CallStore, calls }

@@ -1,23 +1,26 @@
-//! The table of open stores, through which opening a place twice in one process returns the same store.
+//! What this process has open: the table of open stores, through which opening a place twice returns the same store, and the
+//! places of engines that can open a place only once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::Hash,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    sync::{Arc, Condvar, LazyLock, Mutex, PoisonError, Weak},
 };
 
 use crate::{
     error::{Error, Result},
-    runtime::fork::ensure_not_forked,
-    runtime::{fork, size_limit},
+    runtime::{
+        fork::{self, ensure_not_forked},
+        written_file,
+    },
 };
 
 /// The stores of one kind that are open in this process, by identity. They are held weakly: a store is closed when its
 /// last user drops it.
 ///
 /// Opening the first store also installs the detection of [forked children](crate::runtime::fork), and makes a write past
-/// `ulimit -f` [an error](crate::runtime::size_limit).
+/// `ulimit -f` [an error](crate::runtime::written_file::catch_size_limit_signal).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -48,7 +51,7 @@ impl<K: Eq + Hash, S> OpenStores<K, S> {
         // Before the lock, which another thread of the parent may have held at the fork.
         ensure_not_forked(|| "a store")?;
         fork::watch();
-        size_limit::catch_signal();
+        written_file::catch_size_limit_signal();
         let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
             return Ok(store);
@@ -106,5 +109,52 @@ impl Place {
         std::fs::create_dir_all(&absolute).map_err(Error::io("create the directory", &absolute))?;
         let place = Self::of(&absolute)?;
         Ok((absolute, place))
+    }
+}
+
+/// The exclusive right of this process to have a place open.
+///
+/// When the last handle of a store is dropped, the store may still be closing while another one is opened. A store that
+/// declares this field after its engine, so that it is dropped later, can be opened again only when it is closed.
+#[derive(Debug)]
+pub struct OpenPlaceGuard(Place);
+
+static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
+
+impl OpenPlaceGuard {
+    /// Takes the right to the place. Blocks while another holder in this process has it.
+    pub fn take(place: Place) -> Self {
+        let (held, released) = &HELD;
+        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
+        let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
+        held.get_or_insert_default().insert(place.clone());
+        Self(place)
+    }
+}
+
+impl Drop for OpenPlaceGuard {
+    fn drop(&mut self) {
+        let (held, released) = &HELD;
+        held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.0);
+        released.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn place_has_one_holder_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::of(directory.path()).unwrap();
+        let held = OpenPlaceGuard::take(place.clone());
+        let other = thread::spawn(move || drop(OpenPlaceGuard::take(place)));
+        assert!(!other.is_finished());
+        drop(held);
+        other.join().unwrap();
     }
 }

@@ -27,7 +27,7 @@ pub struct Query {
     function: Option<Cow<'static, str>>,
     version: Option<u64>,
     arguments: Vec<Argument>,
-    metadata: Vec<Field>,
+    metadata: Vec<MetadataField>,
     since: Option<Timestamp>,
 }
 
@@ -74,13 +74,13 @@ impl Query {
         value: &T,
     ) -> Result<Self> {
         let value = ValueRef::of(&encoding::to_vec(value)?);
-        self.metadata.push(Field { kind: kind.into(), name: name.into(), value });
+        self.metadata.push(MetadataField { kind: kind.into(), name: name.into(), value });
         Ok(self)
     }
 
     /// Matches only calls made while the tag of this name had this value.
     pub fn tag(mut self, name: impl Into<String>, value: &str) -> Self {
-        self.metadata.push(Field { kind: TAGS.to_owned(), name: name.into(), value: text(value) });
+        self.metadata.push(MetadataField { kind: TAGS.to_owned(), name: name.into(), value: text(value) });
         self
     }
 
@@ -106,7 +106,7 @@ impl Query {
     }
 
     /// Returns the fields that the record's metadata must have. It may have others too.
-    pub fn fields(&self) -> &[Field] {
+    pub fn fields(&self) -> &[MetadataField] {
         &self.metadata
     }
 
@@ -127,7 +127,7 @@ impl Query {
 
 /// A metadata field, which a query selects by and a store may index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct MetadataField {
     /// The kind of metadata.
     pub kind: String,
     /// The field's name in the kind's report.
@@ -136,7 +136,7 @@ pub struct Field {
     pub value: ValueRef,
 }
 
-impl Field {
+impl MetadataField {
     /// Returns all fields of all reports that are maps with text keys. Reports of other forms have no fields.
     pub fn of(metadata: &Metadata) -> Vec<Self> {
         let fields = metadata.iter().flat_map(|(kind, report)| {

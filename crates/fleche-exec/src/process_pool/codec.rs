@@ -9,10 +9,10 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     CallKey, Digest, Result,
-    argument::KnownFile,
     context::{Binding, BindingConfig, WeakBinding},
     encoding,
     executor::PortableCall,
+    spi::KnownFile,
     store::Reach,
 };
 use serde::{Deserialize, Serialize};

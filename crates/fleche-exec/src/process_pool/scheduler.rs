@@ -45,7 +45,7 @@ impl Scheduler {
             due: Condvar::new(),
             revoked: Condvar::new(),
             context: Arc::new(PoolContext {
-                directory: config::directory().ok(),
+                directory: config::search_directory().ok(),
                 wire: Wire::default(),
                 requests: Arc::default(),
                 replace_after,

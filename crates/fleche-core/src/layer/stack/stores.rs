@@ -1,0 +1,224 @@
+//! The store traits for `Stack`.
+
+use std::{cell::RefCell, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Stack, StackConfig, fill};
+use crate::{
+    call::{CallKey, Record, RecordSummary},
+    claim::{Claim, Owner},
+    digest::{Digest, DigestPrefix},
+    error::{Error, Result},
+    layer::pool::{any, find, ids, keys, least_age},
+    store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig, query::Query, whole},
+};
+
+impl<S: ValueStore> Stack<S> {
+    /// Reads an entry that the first store does not have from the stores behind it, and copies it to the earlier ones.
+    fn read_further_down(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        let (first, behind) = self.parts();
+        let _copying = self.changing.lock(id);
+        if first.contains(id)? {
+            // Another thread has copied it in the meantime.
+            return first.read(id, check);
+        }
+        for (at, store) in behind.iter().enumerate() {
+            // The stored form, which the check may convert to another.
+            let form = RefCell::new(None);
+            let found = store.read(id, &|bytes| {
+                let checked = check(bytes.clone())?;
+                form.replace(Some(bytes));
+                Ok(checked)
+            })?;
+            if let (Some(found), Some(form)) = (found, form.into_inner()) {
+                fill(&self.stores[..=at], |store| store.put(id, &form));
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<S: ValueStore> ValueStore for Stack<S> {
+    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        match self.parts().0.read(id, check)? {
+            None => self.read_further_down(id, check),
+            found => Ok(found),
+        }
+    }
+
+    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
+        match self.parts().0.get(id)? {
+            None => self.read_further_down(id, &|bytes| whole(id, bytes)),
+            found => Ok(found),
+        }
+    }
+
+    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
+        let _changing = self.changing.lock(id);
+        self.parts().0.put(id, encoded)
+    }
+
+    fn contains(&self, id: &Digest) -> Result<bool> {
+        any(&self.stores, |store| store.contains(id))
+    }
+
+    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
+        least_age(&self.stores, id)
+    }
+
+    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        let _changing = self.changing.lock(id);
+        let young = |limit| Ok::<_, Error>(least_age(&self.stores, id)?.is_none_or(|age| age <= limit));
+        if let Some(limit) = older_than
+            && young(limit)?
+        {
+            return Ok(false);
+        }
+        let mut removed = false;
+        // Last store first: if one refuses, the first store still has the entry.
+        for store in self.stores.iter().rev() {
+            removed |= store.remove(id, older_than)?;
+        }
+        Ok(removed)
+    }
+
+    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
+        ids(&self.stores, prefix)
+    }
+
+    fn sync(&self, id: &Digest) -> Result<()> {
+        let (first, behind) = self.parts();
+        for store in behind {
+            if first.contains(id)? {
+                break;
+            }
+            if store.contains(id)? {
+                return store.sync(id);
+            }
+        }
+        first.sync(id)
+    }
+
+    fn may_block(&self) -> bool {
+        self.stores.iter().any(ValueStore::may_block)
+    }
+
+    fn keeps_nothing(&self) -> bool {
+        // Only the first store is written to.
+        self.parts().0.keeps_nothing()
+    }
+
+    fn config(&self) -> Box<dyn ValueStoreConfig> {
+        Box::new(StackConfig { stores: self.stores.iter().map(ValueStore::config).collect() })
+    }
+}
+
+impl<S: CallStore> CallStore for Stack<S> {
+    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        let (first, behind) = self.parts();
+        if let Some(record) = first.get(key)? {
+            return Ok(Some(record));
+        }
+        let _copying = self.changing.lock(key.digest());
+        if first.contains(key)? {
+            return first.get(key);
+        }
+        for (at, store) in behind.iter().enumerate() {
+            if let Some(record) = store.get(key)? {
+                fill(&self.stores[..=at], |store| store.put(key, &record));
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        match self.parts().0.summary(key)? {
+            None => Ok(self.get(key)?.as_ref().map(RecordSummary::from)),
+            found => Ok(found),
+        }
+    }
+
+    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
+        let _changing = self.changing.lock(key.digest());
+        self.parts().0.put(key, record)
+    }
+
+    fn contains(&self, key: &CallKey) -> Result<bool> {
+        any(&self.stores, |store| store.contains(key))
+    }
+
+    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
+        keys(&self.stores, prefix)
+    }
+
+    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
+        let _changing = self.changing.lock(key.digest());
+        // The first store with a record decides; those before it have no record to compare.
+        let mut counts = 0;
+        if only.is_some() {
+            while counts + 1 < self.stores.len() && self.stores[counts].get(key)?.is_none() {
+                counts += 1;
+            }
+            if self.stores[counts].get(key)?.as_ref() != only {
+                return Ok(false);
+            }
+        }
+        let mut removed = false;
+        // Last store first: if one refuses, the first store still has the record.
+        for store in self.stores[counts..].iter().skip(1).rev() {
+            removed |= store.remove(key, None)?;
+        }
+        let counted = self.stores[counts].remove(key, only)?;
+        Ok(if only.is_some() { counted } else { removed || counted })
+    }
+
+    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
+        find(&self.stores, query)
+    }
+
+    fn claim(&self, key: &CallKey) -> Result<Claim> {
+        self.parts().0.claim(key)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        // Calls are recorded in the first store only.
+        self.parts().0.is_exclusive()
+    }
+
+    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+        self.parts().0.owner(key)
+    }
+
+    fn identity(&self) -> usize {
+        self.parts().0.identity()
+    }
+
+    fn sync(&self, key: &CallKey) -> Result<()> {
+        let (first, behind) = self.parts();
+        for store in behind {
+            if first.contains(key)? {
+                break;
+            }
+            if store.contains(key)? {
+                return store.sync(key);
+            }
+        }
+        first.sync(key)
+    }
+
+    fn may_block(&self) -> bool {
+        self.stores.iter().any(CallStore::may_block)
+    }
+
+    fn keeps_nothing(&self) -> bool {
+        // Only the first store is written to.
+        self.parts().0.keeps_nothing()
+    }
+
+    fn config(&self) -> Box<dyn CallStoreConfig> {
+        Box::new(StackConfig { stores: self.stores.iter().map(CallStore::config).collect() })
+    }
+}
