@@ -26,10 +26,10 @@ pub(crate) fn directory() -> Result<PathBuf, String> {
     Ok(tempfile::tempdir_in(root.path()).map_err(said)?.keep())
 }
 
-/// Removes all directories.
+/// Removes all directories that [`directory`] has created.
 ///
 /// # Errors
-/// Fails if something cannot be removed.
+/// Fails if a file or directory cannot be removed.
 pub(crate) fn remove() -> Result<(), String> {
     let root = ROOT.lock().unwrap_or_else(PoisonError::into_inner).take();
     root.map_or(Ok(()), TempDir::close).map_err(|error| format!("cannot remove the benchmarks' files: {error}"))

@@ -74,8 +74,8 @@ pub trait Held: Send + Sync {
         false
     }
 
-    /// Makes the drop of the claim release it in the background, because the store has just failed and may block the
-    /// caller. The default does nothing, which is right where a release does not block.
+    /// Makes a later drop of the claim release it in the background. The caller calls this when the store has just failed
+    /// and a release may block. The default does nothing, which is right for stores whose release does not block.
     fn release_in_background(&self) {}
 }
 
@@ -84,9 +84,9 @@ pub type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 
 /// A claim that another caller holds.
 pub trait Taken: Send {
-    /// Has `then` called once, on any thread, with the claim as soon as it is acquired, or with the error that prevents
-    /// it. When the holder releases the claim or is lost, exactly one waiter acquires it. If the claim is no longer
-    /// wanted at that time, `then` drops it.
+    /// Waits for the claim in the background, and then calls `then` once, on any thread, with the acquired claim or with
+    /// the error that prevented it. When the holder releases the claim or is lost, exactly one waiter acquires it. If the
+    /// claim is no longer wanted at that time, `then` drops it.
     fn when_held(self: Box<Self>, then: Then);
 }
 

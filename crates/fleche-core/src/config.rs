@@ -49,8 +49,8 @@ pub struct CacheConfig {
     /// The size of the in-memory tier of results in front of the stores. Default: 64 MiB.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hot: HotTier,
-    /// What happens to results that other code computed, unless the function states a policy: `"rerun"`, `"warn"` or
-    /// `"serve"`. Default: rerun, or warn for functions that state a version.
+    /// The policy for results that other code computed, for functions that state none: `"rerun"`, `"warn"` or `"serve"`.
+    /// Default: `"rerun"`, or `"warn"` for functions that state a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<StalePolicy>,
 }

@@ -67,9 +67,9 @@ pub struct Parameter {
 pub enum WaitPolicy {
     /// Until that call has ended.
     Endless,
-    /// For this long; then they compute too.
+    /// For at most this long. After that, the calls run the body too.
     For(Duration),
-    /// They do not wait.
+    /// Calls do not wait.
     None,
 }
 

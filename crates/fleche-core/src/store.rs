@@ -192,12 +192,12 @@ pub trait CallStore: Debug + Send + Sync {
     }
 
     /// Returns a number that all handles of one store in this process share, and no other store has. The default is the
-    /// address of this handle; a store that is a handle to something shared returns the address of that.
+    /// address of this handle; a store that is a handle to shared state returns the address of that state.
     fn identity(&self) -> usize {
         std::ptr::from_ref(self).cast::<()>().addr()
     }
 
-    /// Does for records what [`ValueStore::sync`] does for values.
+    /// Returns when the record would survive a power failure, as [`ValueStore::sync`] does for values.
     fn sync(&self, key: &CallKey) -> Result<()> {
         let _ = key;
         Ok(())

@@ -33,7 +33,7 @@ fn arguments() -> Vec<Argument> {
 }
 
 #[test]
-fn a_short_value_is_referred_to_by_its_encoding_and_a_longer_one_by_its_digest() {
+fn short_value_is_referred_to_by_its_encoding_and_longer_one_by_its_digest() {
     assert_eq!(encoded(&ValueRef::of(&[0x01])), "4101");
     let at_limit = vec![0xf6; INLINE_LIMIT];
     assert_eq!(encoded(&ValueRef::of(&at_limit)), format!("5840{}", hex(&at_limit)));
@@ -50,7 +50,7 @@ fn a_short_value_is_referred_to_by_its_encoding_and_a_longer_one_by_its_digest()
 }
 
 #[test]
-fn a_key_is_derived_from_name_version_and_arguments() {
+fn key_is_derived_from_name_version_and_arguments() {
     let key = CallKey::new(&function(false), &arguments()).unwrap();
     // [{"name": "solver::energy", "version": 2}, [["structure", "<digest>"], ["cutoff", h'fb4012000000000000']]]
     let structure = Digest::of(&encoding::to_vec(&[1.0; 9][..]).unwrap()).to_string();
@@ -68,14 +68,14 @@ fn a_key_is_derived_from_name_version_and_arguments() {
 }
 
 #[test]
-fn with_hash_code_the_code_is_part_of_the_key() {
+fn code_is_part_of_the_key_with_hash_code() {
     let key = CallKey::new(&function(true), &arguments()).unwrap();
     assert_eq!(key.to_string(), "b015a7c6f9e0ccae779fcaf17cc39a1b2e5d490c3d170d105aca3b4a13bdf733");
     assert_ne!(key, CallKey::new(&function(false), &arguments()).unwrap());
 }
 
 #[test]
-fn the_key_of_a_call_without_arguments_is_fixed_too() {
+fn key_of_a_call_without_arguments_is_fixed() {
     let plain = FunctionId { version: 0, ..function(false) };
     assert_eq!(
         CallKey::new(&plain, &[]).unwrap().to_string(),
@@ -98,7 +98,7 @@ fn record() -> Record {
 }
 
 #[test]
-fn the_bytes_of_a_record_are_fixed_and_read_back() {
+fn bytes_of_a_record_are_fixed_and_read_back() {
     let key = CallKey::new(&function(false), &arguments()).unwrap();
     let bytes = record().to_bytes(&key).unwrap();
     let pinned = concat!(
@@ -120,7 +120,7 @@ fn the_bytes_of_a_record_are_fixed_and_read_back() {
 }
 
 #[test]
-fn a_record_under_another_key_or_with_any_bit_changed_is_damaged() {
+fn record_under_another_key_or_with_any_bit_changed_is_reported_as_damaged() {
     let key = CallKey::new(&function(false), &arguments()).unwrap();
     let bytes = record().to_bytes(&key).unwrap();
     let other = CallKey::new(&function(true), &arguments()).unwrap();
@@ -142,7 +142,7 @@ fn a_record_under_another_key_or_with_any_bit_changed_is_damaged() {
 }
 
 #[test]
-fn a_record_of_a_later_format_is_not_ours_and_not_damaged() {
+fn record_of_a_later_format_is_neither_read_nor_reported_as_damaged() {
     let key = CallKey::from(Digest::of(b"key"));
     let mut bytes = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
     let checksum = blake3::hash(&[&key.digest().as_bytes()[..], &bytes].concat());

@@ -53,7 +53,7 @@ fn nested_compression_is_decompressed() {
 }
 
 #[test]
-fn truncated_or_changed_frame_is_damaged() {
+fn truncated_or_changed_frame_is_reported_as_damaged() {
     let cut: fn(&mut Vec<u8>) = |form| form.truncate(form.len() / 2);
     let change: fn(&mut Vec<u8>) = |form| form[10] ^= 1;
     for harm in [cut, change] {

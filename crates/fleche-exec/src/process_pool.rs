@@ -124,7 +124,7 @@ pub struct ProcessPoolConfig {
 }
 
 impl ProcessPoolConfig {
-    /// Configures a pool of up to this many processes.
+    /// Creates the configuration of a pool of up to this many processes.
     pub fn new(processes: usize) -> Self {
         Self { processes, budget: None, replace_after: None }
     }

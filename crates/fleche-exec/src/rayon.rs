@@ -82,7 +82,7 @@ pub struct RayonConfig {
 }
 
 impl RayonConfig {
-    /// Configures a separate pool of this many threads.
+    /// Creates the configuration of a separate pool of this many threads.
     pub fn with_threads(threads: usize) -> Self {
         Self { threads: Some(threads) }
     }

@@ -104,12 +104,12 @@ pub struct ThreadPoolConfig {
 }
 
 impl ThreadPoolConfig {
-    /// Configures a pool of this many threads.
+    /// Creates the configuration of a pool of this many threads.
     pub fn new(threads: usize) -> Self {
         Self { threads, budget: None }
     }
 
-    /// Configures a pool of this many threads with this budget.
+    /// Creates the configuration of a pool of this many threads with this budget.
     pub fn with_budget(threads: usize, budget: Budget) -> Self {
         Self { threads, budget: Some(budget) }
     }

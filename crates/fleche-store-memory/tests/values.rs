@@ -28,7 +28,7 @@ fn value_is_returned_without_copying() {
 }
 
 #[test]
-fn bytes_under_a_wrong_digest_are_damaged_and_only_they_are_removed() {
+fn bytes_under_a_wrong_digest_are_reported_and_only_they_are_removed() {
     let (values, id) = with_one_value();
     let other = Digest::of(b"other");
     for wrong in [other, id] {

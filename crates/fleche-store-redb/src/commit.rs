@@ -236,8 +236,8 @@ impl Flush for Inner {
 /// The number of entries that are looked up after a commit.
 const LOOKED_FOR: usize = 64;
 
-/// Looks up some of the entries. redb does not verify the pages that it reads: if two pages are swapped, it may store
-/// an entry where lookups do not find it.
+/// Fails if one of a sample of the entries is not found. redb does not verify the pages that it reads: if two pages are
+/// swapped, it may store an entry where lookups do not find it.
 fn all_there(snapshot: &Snapshot, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
     for entry in entries.iter().step_by(entries.len().div_ceil(LOOKED_FOR).max(1)) {
         if !entry.is_in(snapshot)? {

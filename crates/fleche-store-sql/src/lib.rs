@@ -153,7 +153,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The URL of the server, given as an environment variable. The server must be running.
 const SERVER: &str = "$FLECHE_POSTGRES";
 
-/// Returns a schema for each directory; nothing is written to the directory itself.
+/// Returns the name of the database schema that stands for the directory. Nothing is written to the directory itself.
 fn schema_of(directory: &Path) -> String {
     let digest = Digest::of(directory.as_os_str().as_encoded_bytes());
     format!("fleche_{}", &digest.to_string()[..32])

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_three_files_is_one_complaint() {
+    fn cycle_of_three_files_is_one_complaint() {
         let file = |next: &str| format!("pub struct X;\nuse crate::{next}::X as Y;");
         let found = complaints(&[
             ("c/src/lib.rs", ""),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn one_way_imports_re_exports_and_tests_are_no_circles() {
+    fn one_way_imports_re_exports_and_tests_are_no_cycles() {
         let parent = "mod child;\npub use child::Child;\npub struct Parent;";
         for child in [
             "use super::Parent;\npub struct Child(Parent);",

@@ -29,9 +29,9 @@ impl Default for Expected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
     None,
-    /// It is neither the last synced state nor a later one.
+    /// The state is neither the last synced one nor a later one.
     Durable,
-    /// It is an earlier state, since the last synced one.
+    /// The state is an earlier one, but not earlier than the last synced one.
     Plain,
     /// The entry is present although its removal was acknowledged.
     Undone,

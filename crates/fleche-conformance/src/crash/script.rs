@@ -103,7 +103,7 @@ pub(super) enum Step {
     Claim(CallKey),
 }
 
-/// The endless sequence of one thread's steps.
+/// The infinite sequence of one thread's steps.
 pub(super) struct Script {
     thread: u8,
     random: Random,

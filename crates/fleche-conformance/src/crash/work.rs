@@ -16,7 +16,7 @@ use crate::fixture::Stores;
 
 /// The verdict that an operation returned the right result.
 pub(super) const DONE: u8 = 0;
-/// The verdict that an operation failed or returned something wrong. It is the thread's last operation.
+/// The verdict that an operation failed or returned a wrong result. It is the thread's last operation.
 pub(super) const WRONG: u8 = 1;
 
 /// Opens the backend's scratch stores in this directory, and works on them from several threads.
@@ -24,7 +24,7 @@ pub(super) const WRONG: u8 = 1;
 /// Returns when an acknowledgement can no longer be written.
 ///
 /// # Errors
-/// Fails if the stores do not open, or if an operation fails or returns something wrong; the operation is then acknowledged
+/// Fails if the stores do not open, or if an operation fails or returns a wrong result; the operation is then acknowledged
 /// as failed.
 pub fn work(
     backend: &BackendInfo,

@@ -34,10 +34,10 @@ pub(super) fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {
 
 /// Makes calls one after the other and concurrently, and queries the cache about them.
 ///
-/// Calls must return the right results. Queries may fail with the error of the store, but must not return anything wrong.
+/// Calls must return the right results. Queries may fail with the error of the store, but must not return wrong results.
 ///
 /// # Errors
-/// Fails if a call or a query returns something wrong.
+/// Fails if a call or a query returns a wrong result.
 pub(super) fn run(cache: &Cache, scene: Scene) -> Result<(), String> {
     calls(cache, scene)?;
     cache.scope(|| call_that_fails(scene, 8))?;

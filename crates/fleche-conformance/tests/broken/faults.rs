@@ -26,68 +26,68 @@ macro_rules! caught {
 }
 
 caught! {
-    a_lost_put: LosesSomePuts, "values::put_then_get" says "was put, but";
-    wrong_bytes: ReturnsWrongBytes, "values::put_then_get" says "are wrong", "values::large_value" says "changed";
-    a_forgotten_refresh: ForgetsRefresh, "values::put_refreshes_the_age" says "as old as before";
-    a_refresh_that_races_removal: RefreshRacesRemoval, "values::refreshed_entries_stay" says "removed for its earlier age";
-    ids_listed_twice: ListsTwice,
+    lost_put_is_caught: LosesSomePuts, "values::put_then_get" says "was put, but";
+    wrong_bytes_are_caught: ReturnsWrongBytes, "values::put_then_get" says "are wrong", "values::large_value" says "changed";
+    missing_refresh_is_caught: ForgetsRefresh, "values::put_refreshes_the_age" says "as old as before";
+    refresh_that_races_with_removal_is_caught: RefreshRacesRemoval, "values::refreshed_entries_stay" says "removed for its earlier age";
+    ids_listed_twice_are_caught: ListsTwice,
         "values::many_entries_once_each" says "listed twice",
         "values::put_then_get" says "some of them twice",
         "calls::put_is_idempotent" says "some of them twice";
-    a_full_prefix_that_finds_nothing: ListsNothingForFullPrefix,
+    full_prefix_that_finds_nothing_is_caught: ListsNothingForFullPrefix,
         "values::prefixes" says "0 of 1",
         "calls::prefixes" says "0 of 1";
-    removal_of_what_is_young: IgnoresAgeOnRemoval, "values::remove_respects_the_age" says "older than an hour";
-    a_check_of_its_own: ForgetsCheck, "values::other_form" says "is damaged";
-    removal_together_of_what_is_young: IgnoresAgeOnRemoval, "values::remove_all" says "younger than an hour";
-    absence_as_an_error: ErrsOnAbsence, "values::absence" says "is damaged";
-    damage_that_goes_unnoticed: ReadsUnverified,
+    removal_of_young_values_is_caught: IgnoresAgeOnRemoval, "values::remove_respects_the_age" says "older than an hour";
+    replaced_check_is_caught: ForgetsCheck, "values::other_form" says "is damaged";
+    batch_removal_of_young_values_is_caught: IgnoresAgeOnRemoval, "values::remove_all" says "younger than an hour";
+    error_for_an_absent_entry_is_caught: ErrsOnAbsence, "values::absence" says "is damaged";
+    undetected_damage_is_caught: ReadsUnverified,
         "values::flipped_bit" says "are wrong",
         "values::truncated" says "are wrong",
         "values::zeroed_page" says "are wrong",
         "values::swapped_entries" says "are wrong",
         "calls::flipped_bit" says "is wrong",
         "calls::swapped_entries" says "is wrong";
-    a_put_that_does_not_mend: NeverHeals,
+    put_that_does_not_repair_is_caught: NeverHeals,
         "values::put_mends_a_truncated_entry" says "damaged",
         "calls::put_mends_a_truncated_entry" says "damaged";
-    damage_that_is_met_twice: LeavesDamageInPlace,
+    damage_that_is_reported_twice_is_caught: LeavesDamageInPlace,
         "values::flipped_bit" says "`contains` returns true",
         "calls::find_passes_by_damage" says "1 errors in the second query";
-    a_first_writer_that_wins: FirstWriterWins,
+    put_that_keeps_the_earlier_record_is_caught: FirstWriterWins,
         "calls::last_writer_wins" says "after put number 1",
         "calls::overwriting_is_atomic" says "last writer";
-    compare_and_remove_without_comparison: IgnoresOnly, "calls::compare_and_remove" says "earlier record";
-    compare_and_remove_in_two_steps: CompareRacesPut, "calls::compare_and_remove_is_atomic" says "in place of the earlier one";
-    unknown_fields_that_get_lost: DropsUnknownFields, "calls::records_round_trip" says "comes back changed";
-    a_query_that_ignores_time: FindIgnoresTime, "calls::find_since" says "60 records of 59";
-    a_query_that_ends_at_damage: FindEndsAtDamage, "calls::find_passes_by_damage" says "damaged";
-    a_later_format_taken_for_damage: TakesLaterFormatsForDamage, "calls::later_format_stays" says "is damaged";
-    an_entry_removed_by_two: RemovesForTwo,
+    compare_and_remove_without_comparison_is_caught: IgnoresOnly, "calls::compare_and_remove" says "earlier record";
+    compare_and_remove_in_two_steps_is_caught: CompareRacesPut, "calls::compare_and_remove_is_atomic" says "in place of the earlier one";
+    loss_of_unknown_fields_is_caught: DropsUnknownFields, "calls::records_round_trip" says "comes back changed";
+    query_that_ignores_time_is_caught: FindIgnoresTime, "calls::find_since" says "60 records of 59";
+    query_that_ends_at_damage_is_caught: FindEndsAtDamage, "calls::find_passes_by_damage" says "damaged";
+    later_format_reported_as_damage_is_caught: TakesLaterFormatsForDamage, "calls::later_format_stays" says "is damaged";
+    entry_removed_by_two_callers_is_caught: RemovesForTwo,
         "values::one_remover_wins" says "`remove` returned true",
         "calls::one_remover_wins" says "`remove` returned true";
-    entries_gone_after_reopening: ForgetsOnClose,
+    entries_lost_by_reopening_are_caught: ForgetsOnClose,
         "values::reopened_store_has_everything" says "was put, but",
         "calls::one_place_is_one_store" says "was put, but";
-    a_configuration_unequal_to_itself: LosesFaultInConfig, "values::config_round_trips" says "not equal to its clone";
-    a_fault_that_random_operations_meet: LosesSomePuts, "fuzz::values" says "shortest sequence";
-    ids_that_random_operations_meet_twice: ListsTwice,
+    configuration_unequal_to_its_clone_is_caught: LosesFaultInConfig, "values::config_round_trips" says "not equal to its clone";
+    random_operations_catch_a_lost_put: LosesSomePuts, "fuzz::values" says "shortest sequence";
+    random_operations_catch_ids_listed_twice: ListsTwice,
         "fuzz::values" says "the ids: the store has",
         "fuzz::calls" says "the keys: the store has";
-    a_first_writer_among_random_operations: FirstWriterWins, "fuzz::calls" says "not the one put last";
-    a_comparison_that_random_operations_miss: IgnoresOnly, "fuzz::calls" says "the result of `remove`";
-    a_check_that_random_operations_miss: ForgetsCheck, "fuzz::values" says "PutOtherForm";
-    an_age_that_random_operations_miss: IgnoresAgeOnRemoval, "fuzz::values" says "the number of removed values";
-    a_time_that_random_questions_miss: FindIgnoresTime, "fuzz::calls" says "the keys found";
-    entries_that_reopening_between_operations_loses: ForgetsOnClose,
+    random_operations_catch_a_put_that_keeps_the_earlier_record: FirstWriterWins, "fuzz::calls" says "not the one put last";
+    random_operations_catch_a_missing_comparison: IgnoresOnly, "fuzz::calls" says "the result of `remove`";
+    random_operations_catch_a_missing_check: ForgetsCheck, "fuzz::values" says "PutOtherForm";
+    random_operations_catch_an_ignored_age: IgnoresAgeOnRemoval, "fuzz::values" says "the number of removed values";
+    random_queries_catch_an_ignored_time: FindIgnoresTime, "fuzz::calls" says "the keys found";
+    random_operations_catch_entries_lost_by_reopening: ForgetsOnClose,
         "fuzz::values" says "Reopen",
         "fuzz::calls" says "Reopen";
-    a_panic_among_random_operations: Panics, "fuzz::values" says "the store panics";
-    a_store_of_this_process_alone: ForgetsOnClose, "values::reach" says "another process, while the store is open here",
+    random_operations_catch_a_panic: Panics, "fuzz::values" says "the store panics";
+    store_that_other_processes_do_not_see_is_caught: ForgetsOnClose, "values::reach" says "another process, while the store is open here",
         "calls::reach" says "another process, while the store is open here";
-    a_store_that_is_read_when_it_opens: ReadsWhenItOpens, "values::reach" says "was put, but",
+    store_that_reads_entries_only_when_it_opens_is_caught: ReadsWhenItOpens, "values::reach" says "was put, but",
         "calls::reach" says "was put, but";
-    a_panic: Panics, "values::put_then_get" says "the store panics";
+    panic_is_caught: Panics, "values::put_then_get" says "the store panics";
 }
 
 #[test]

@@ -239,9 +239,9 @@ mod tests {
     }
 
     #[test]
-    fn the_image_lies_where_the_program_does() {
+    fn image_covers_the_code_of_the_program() {
         let image = LoadedImage::of_program().unwrap();
-        let here = the_image_lies_where_the_program_does as fn() as usize;
+        let here = image_covers_the_code_of_the_program as fn() as usize;
         assert!(image.code.iter().any(|part| part.contains(&here)));
         assert!(image.is_of(&std::fs::File::open("/proc/self/exe").unwrap()).unwrap());
         assert!(!image.is_of(&std::fs::File::open("/proc/self/maps").unwrap()).unwrap());

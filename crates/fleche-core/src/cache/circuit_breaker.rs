@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_a_minute() {
+    fn pauses_double_up_to_one_minute() {
         let mut breaker = opened_at(Duration::ZERO);
         let mut now = SECOND;
         let mut pauses = Vec::new();

@@ -121,14 +121,14 @@ pub fn owner_here(route: CallId) -> Option<Owner> {
     Some(Owner { since, awaits, ..Owner::this_process() })
 }
 
-/// What a waiting claim holder finds out about the calls that it waits for.
+/// The result of a claim holder's check whether the calls that it waits for also wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CycleCheck {
-    /// They do not wait for this holder.
+    /// The calls do not wait for this holder.
     Clear,
-    /// They wait for this holder in a cycle, and this holder proceeds: it has the smallest key in the cycle.
+    /// The calls wait for this holder in a cycle, and this holder proceeds because it has the smallest key in the cycle.
     Circle,
-    /// They wait for this holder in a cycle, and another holder proceeds.
+    /// The calls wait for this holder in a cycle, and another holder proceeds.
     Theirs,
     /// Some of the waits are not visible.
     Hidden,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn search_of_an_endless_chain_ends() {
+    fn search_of_an_infinite_chain_ends() {
         let next = |asked: &CallKey| {
             let digest = Digest::of(asked.digest().as_bytes());
             let awaits = Some(vec![CallKey::from(digest)]);

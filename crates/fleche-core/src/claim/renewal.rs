@@ -145,8 +145,8 @@ impl RenewalSchedule {
         renewals.chain(state.wanted.iter().map(|wanted| wanted.due)).min()
     }
 
-    /// Starts a thread that calls `beat` whenever something is due, unless it runs already. `beat` returns the time
-    /// until its next call; `Some(None)` means that nothing is scheduled, and `None` that the leases are gone.
+    /// Starts a thread, unless it already runs, that calls `beat` whenever a renewal or acquisition is due. `beat` returns
+    /// the time until its next call; `Some(None)` means that nothing is scheduled, and `None` that the leases are gone.
     pub(super) fn start(&self, beat: impl Fn() -> Option<Option<Duration>> + Send + 'static) {
         let mut state = self.lock();
         if state.beating {

@@ -233,8 +233,8 @@ fn home_of(text: &str, after: &str) -> Result<String, String> {
 /// The working directories of isolated calls, each with the directory from which the call was made.
 static PRIVATE: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
 
-/// While this exists, a search that would begin in a private directory, on any thread, begins where the isolated call
-/// was made.
+/// Redirects searches that would begin in a private directory, on any thread, to the directory from which the isolated
+/// call was made. Dropping it ends the redirection.
 #[derive(Debug)]
 pub(crate) struct SearchRootOverride(PathBuf);
 

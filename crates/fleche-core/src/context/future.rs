@@ -1,4 +1,4 @@
-//! `FutureExt`: futures that carry their cache, on whatever thread they are polled.
+//! `FutureExt`: futures that carry their cache, on every thread that polls them.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 use super::Binding;
 use crate::cache::Cache;
 
-/// Does for futures what [`Cache::scope`] does for closures. Implemented for every future.
+/// Runs futures under a cache, as [`Cache::scope`] runs closures. Implemented for every future.
 pub trait FutureExt: Future + Sized {
     /// Returns this future with the given cache active whenever it is polled, on any thread and runtime. The tags and
     /// kinds of metadata that are active where this is called apply too. The result is `Send` if the future is.

@@ -76,9 +76,9 @@ pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments:
 pub(super) enum Unfit {
     /// Other code of the function computed it.
     Code,
-    /// It lacks fields of the function's result type.
+    /// The result lacks fields of the function's result type.
     Fields,
-    /// It does not decode into the function's result type.
+    /// The result does not decode into the function's result type.
     Undecodable,
 }
 
@@ -87,7 +87,7 @@ pub(super) enum Unfit {
 pub(super) enum Missing {
     /// There is no record, or the value of the record is missing.
     Unrecorded,
-    /// The store failed or was left alone, so there may be a record.
+    /// The store failed or was not asked, so there may be a record.
     Unanswered,
     /// The executor that submitted the call has already looked it up.
     Known,

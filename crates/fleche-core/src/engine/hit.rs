@@ -188,7 +188,7 @@ fn is_refused(function: &'static Function, cache: &Cache, record: &RecordSummary
 /// How a fetched record fits the function.
 enum Read<T> {
     Fit(T),
-    /// It is stale, and the policy serves it.
+    /// The record is stale, and the policy serves it.
     Stale(T, Unfit),
     Unfit(Unfit),
     Undecodable(DecodeError),

@@ -33,7 +33,7 @@ pub struct ResultKind<R, T: 'static> {
 /// How to get the value to record. An `Err` contains none.
 #[derive(Debug)]
 pub(super) enum Access<R, T> {
-    /// It is taken out of the return value. If that contains none, the function returns it unchanged, as the error.
+    /// The function takes the value out of the return value. If there is none, it returns the return value unchanged, as `Err`.
     Now(fn(R) -> Result<T, R>),
     /// The return value is a job that produces the value later. An observer sees the value before all other code.
     Later(fn(R, Observer<T>) -> R),
@@ -58,7 +58,7 @@ pub(super) struct ResultCodec<T> {
 type Decode<T> = fn(&[u8]) -> Result<(T, bool), DecodeError>;
 
 impl<R, T: Recordable> ResultKind<R, T> {
-    /// Requires all bounds at once, so that a type that lacks several causes only one compile error.
+    /// Creates the kind. One function has all bounds, so that a type that lacks several of them causes only one compile error.
     fn new(access: Access<R, T>, wrap: fn(T) -> R, abilities: TypeAbilities<T>) -> Self {
         let TypeAbilities { equal, copy } = abilities;
         let (encode, decode) = (encoding::to_vec::<T>, from_slice_tracked::<T>);

@@ -28,12 +28,12 @@ use crate::{
 /// How a caller proceeds with a missing call.
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub(super) enum Decision<T> {
-    /// It has the permit to compute the call. Also contains why no record is served.
+    /// The caller has the permit to compute the call. Also contains why no record is served.
     Mine(ComputePermit, Missing),
-    /// It uses a result that another caller has computed. Also contains whether that was counted as a hit, as results read from
-    /// the stores are.
+    /// The caller uses a result that another caller has computed. Also contains whether the result was counted as a hit, which
+    /// is so for results read from the stores.
     Theirs(T, bool),
-    /// It computes the call without the permit, because waiting would never end or is not wanted.
+    /// The caller computes the call without the permit, because waiting would never end or is not wanted.
     Alone,
 }
 
@@ -57,7 +57,7 @@ impl ComputePermit {
         self.0.is_expired()
     }
 
-    /// Lets the claim be released in the background, because the release could take long.
+    /// Makes the store release the claim in the background, because the release could take long.
     pub(super) fn release_in_background(&self) {
         if let Some(held) = self.0.held() {
             held.release_in_background();

@@ -67,8 +67,8 @@ pub(super) enum Replaces {
     Nothing,
     /// There may be a record: the store did not answer the lookup.
     Unseen,
-    /// There was no record, but another process may have recorded the call since then: even if this process holds the
-    /// claim, since a caller that gives up waiting proceeds without it.
+    /// There was no record, but another process may have recorded the call since then. This is possible even if this
+    /// process holds the claim, because a caller that gives up waiting proceeds without it.
     Shared,
     /// A record of other code, which must be kept.
     Code,
@@ -89,8 +89,8 @@ impl From<Unfit> for Replaces {
 }
 
 impl Replaces {
-    /// Returns what the new record replaces, asking the store if the lookup was not answered. If this fails, the new record must
-    /// not be written: it might replace one that took longer to compute.
+    /// Returns what the new record replaces. Asks the store if it did not answer the lookup. If this fails, the caller must not
+    /// write the new record: it might replace one that took longer to compute.
     pub(super) fn seen(self, function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
         if self == Self::Unseen { Self::look(function, cache, key) } else { Ok(self) }
     }

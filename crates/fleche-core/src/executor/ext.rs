@@ -42,7 +42,7 @@ pub trait ExecutorExt: Executor {
     }
 
     /// Calls the function with each tuple of arguments and returns the results in the order of the inputs. Inputs are
-    /// submitted as results are taken, up to a bounded number ahead, so the iterator may be endless. Dropping the
+    /// submitted as results are taken, up to a bounded number ahead, so the iterator may be infinite. Dropping the
     /// returned iterator cancels the calls whose results were not taken.
     fn map<F, Args, I>(&self, function: F, inputs: I) -> Map<'_, Self, F, I::IntoIter, F::Output>
     where

@@ -115,7 +115,7 @@ impl Reply {
         Err((self, outcome))
     }
 
-    /// Has `by` notified when the job is cancelled before the call has started.
+    /// Registers `by`, which is notified if the job is cancelled before the call has started.
     pub fn on_cancel(&self, by: Weak<dyn CancelHook>) {
         self.promise.on_cancel(by);
     }

@@ -167,7 +167,7 @@ impl Task {
             && self.followers.as_ref().is_none_or(|followers| followers.are_gone())
     }
 
-    /// Has `tell` called whenever a job that the task completes is done, on the thread that ends it;
+    /// Registers `tell`, which is called whenever a job that the task completes is done, on the thread that ends it.
     /// [`is_cancelled`](Self::is_cancelled) may have changed then. Applies to jobs that are not done yet, including
     /// those of later followers.
     pub fn watch(&self, tell: &Arc<dyn Fn() + Send + Sync>) {
@@ -197,7 +197,7 @@ impl Task {
         }
     }
 
-    /// Has pools look up this task's job at the place of the leading task.
+    /// Makes pools find this task's job at the place of the leading task.
     pub(super) fn be_sought_by(&self, leader: &Arc<SlotCell>) {
         if let Some(promise) = self.work.promise() {
             promise.follow(leader.clone());
@@ -315,7 +315,7 @@ impl CoalescedTasks {
         self.lock().tasks.iter().any(|task| task.completes(job))
     }
 
-    /// Does what [`Task::watch`] does, for all followers.
+    /// Registers `tell` with [`Task::watch`] for all followers, including later ones.
     pub(super) fn watch(&self, tell: &Arc<dyn Fn() + Send + Sync>) {
         let mut state = self.lock();
         state.tasks.iter().for_each(|task| task.watch(tell));

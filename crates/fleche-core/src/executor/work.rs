@@ -28,7 +28,7 @@ pub(super) struct RemoteParts {
 /// The outcome of checking the cache before the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
-    /// It was a hit, and the job is complete.
+    /// The call was a hit, and the job is complete.
     Yes,
     /// There is no record, so the call need not look it up.
     Missing,

@@ -25,7 +25,7 @@ const KEPT: &str = "kept-";
 #[derive(Debug)]
 pub(crate) struct PrivateDirectory {
     path: PathBuf,
-    /// Dropped once the directory has been renamed or removed.
+    /// Redirects searches for configuration out of the directory, until after it has been renamed or removed.
     _elsewhere: SearchRootOverride,
 }
 

@@ -131,11 +131,11 @@ struct Place {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Doing {
-    /// It works, and may run other tasks of the pool while it waits.
+    /// The thread runs a task, and may run other tasks of the pool while it waits.
     Work,
-    /// It works on a dedicated thread, which may not run other tasks.
+    /// The thread is dedicated to one task, and may not run others.
     WorkElsewhere,
-    /// It waits.
+    /// The thread waits.
     Wait,
 }
 
@@ -197,8 +197,8 @@ pub(crate) fn is_within() -> bool {
     PLACE.try_with(|place| place.borrow().as_ref().is_some_and(|place| place.doing != Doing::Wait)).unwrap_or(false)
 }
 
-/// Has the task of this job started if it is in the queue of this thread's pool. The task may run on this thread, which
-/// cannot proceed before the job has ended.
+/// Asks this thread's pool to start the task of this job, if it is in the pool's queue. The task may run on this thread,
+/// which cannot proceed before the job has ended.
 pub(crate) fn run_or_prioritize(job: AwaitedJob<'_>) {
     if let Some(Place { pool, doing }) = at_work() {
         pool.run_or_prioritize(job, doing == Doing::Work);

@@ -43,7 +43,7 @@ struct State {
     overdue: usize,
     /// The number of operations that have begun so far.
     begun: u64,
-    /// The time of the alarm that looks for overdue operations, if one is set.
+    /// The time of the timer that looks for overdue operations, if one is set.
     watched: Option<Instant>,
 }
 
@@ -172,14 +172,14 @@ impl State {
     }
 }
 
-/// Looks for overdue operations when its alarm is due.
+/// The waker of the timer that looks for overdue operations.
 struct Look;
 
 impl Wake for Look {
     fn wake(self: Arc<Self>) {
         let now = Instant::now();
         let mut state = lock();
-        // Without a timer thread, alarms are due at once. Then only new operations look.
+        // Without a timer thread, every timer is due at once. Then only new operations look for overdue ones.
         let is_due = state.watched.take().is_some_and(|at| at <= now);
         state.look_for_overdue(now);
         let more = state.add_threads();
@@ -189,7 +189,7 @@ impl Wake for Look {
         let mut state = lock();
         (0..failed).for_each(|_| state.remove_thread());
         if is_due {
-            // If a thread could not be started, the next alarm tries again.
+            // If a thread could not be started, the next timer tries again.
             let again = (failed > 0).then(|| now + LONG);
             let at = state.next_overdue().or(again);
             watch(state, at);
@@ -197,14 +197,14 @@ impl Wake for Look {
     }
 }
 
-/// Sets the alarm that looks for overdue operations, unless there is one.
+/// Sets the timer that looks for overdue operations, unless one is set.
 fn watch(mut state: MutexGuard<'_, State>, at: Option<Instant>) {
     if let Some(at) = at
         && state.watched.is_none()
     {
         state.watched = Some(at);
         drop(state);
-        // It is never cancelled; that it finds nothing to do is harmless.
+        // The timer is never cancelled: it does no harm if it finds nothing to do.
         std::mem::forget(timer::set(at, &Waker::from(Arc::new(Look))));
     }
 }
@@ -241,7 +241,7 @@ pub(crate) fn push(store: usize, work: Work) {
     }
     if waits {
         let state = lock();
-        // If no thread could be started, the alarm tries again.
+        // If no thread could be started, the timer tries again.
         let again = (state.ready.len() > state.idle).then(|| Instant::now() + LONG);
         let at = state.next_overdue().or(again);
         watch(state, at);

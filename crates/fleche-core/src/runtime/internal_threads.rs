@@ -100,7 +100,7 @@ impl PendingReplies {
         PendingGuard::new(self, |owed| &owed.answers)
     }
 
-    /// Sets whether the work on the replies waits for something.
+    /// Sets whether the work on the replies waits.
     pub fn rest(&self, rests: bool) {
         self.rests.store(rests, SeqCst);
     }

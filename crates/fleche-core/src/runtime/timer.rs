@@ -12,7 +12,7 @@ use super::{fork, internal_threads::WaiterThreadGuard, panics::carry, thread_spa
 static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
 /// Notified when the earliest time has changed.
 static CHANGED: Condvar = Condvar::new();
-/// The time without an alarm after which the thread ends.
+/// The time without a timer after which the thread ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 struct State {
@@ -27,7 +27,7 @@ fn lock() -> MutexGuard<'static, State> {
 }
 
 /// A waker that will be woken at a given time. Dropping this cancels it.
-#[must_use = "dropping it cancels the alarm"]
+#[must_use = "dropping it cancels the timer"]
 pub(crate) struct Timer {
     at: Instant,
     number: u64,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_fire_in_order_and_never_early() {
+    fn timers_fire_in_order_and_never_early() {
         let (sender, rung) = mpsc::channel();
         let now = Instant::now();
         let at = |number: u32| now + Duration::from_millis(20) * number;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelled_alarm_drops_its_waker() {
+    fn cancelled_timer_drops_its_waker() {
         let ring = Arc::new(Ring(mpsc::channel().0, 0));
         let alarm = set(Instant::now() + Duration::from_hours(1), &Waker::from(ring.clone()));
         assert_eq!(Arc::strong_count(&ring), 2);

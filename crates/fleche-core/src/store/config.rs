@@ -11,7 +11,7 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
-    /// Only the process that holds it, for example memory.
+    /// Only the process that holds the store, for example in memory.
     Process,
     /// One process at a time.
     Exclusive,

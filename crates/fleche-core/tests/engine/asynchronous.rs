@@ -128,7 +128,7 @@ fn any_future_can_carry_a_cache() {
 }
 
 #[test]
-fn inner_of_two_carried_caches_counts() {
+fn inner_of_two_carried_caches_is_used() {
     #[fleche]
     async fn carried_twice(x: i64) -> i64 {
         x
@@ -193,7 +193,7 @@ fn nested_calls_use_the_cache_that_the_outer_call_is_put_into() {
 }
 
 #[test]
-fn innermost_cache_that_a_call_is_put_into_counts() {
+fn innermost_cache_that_a_call_is_put_into_is_used() {
     #[fleche]
     async fn put_twice(x: i64) -> i64 {
         x

@@ -195,7 +195,7 @@ fn memory_store_is_used_on_the_polling_thread() {
 }
 
 #[test]
-fn a_hundred_concurrent_calls_are_all_recorded_on_disk() {
+fn hundred_concurrent_calls_are_all_recorded_on_disk() {
     static RUNS: Runs = Runs::new();
     #[fleche]
     async fn on_disk(x: usize) -> String {

@@ -103,7 +103,7 @@ fn fewer_than_two_numbers_are_an_ordinary_array() {
 }
 
 #[test]
-fn arrays_of_other_things_are_ordinary() {
+fn arrays_of_other_types_are_ordinary() {
     pins((1u8, 2u16), "82 01 02");
     pins((1u8, 2u8, 3u16, 4u8), "84 01 02 03 04");
     pins((1u8, 2u8, "x".to_owned()), "83 01 02 6178");

@@ -32,7 +32,7 @@ fn results_are_in_the_order_of_the_inputs() {
 }
 
 #[test]
-fn map_accepts_an_endless_iterator() {
+fn map_accepts_an_infinite_iterator() {
     let _active = memory().enter();
     let pool = wrap_executor(pool(2));
     let results: Vec<_> = pool.map(negated, (0..).map(|x| (x,))).take(10).map(Result::unwrap).collect();

@@ -135,7 +135,8 @@ struct Poller {
 static POLLER: Mutex<Poller> = Mutex::new(Poller { waits: Vec::new(), watched: Vec::new(), is_running: false });
 static NEW_POLL: Condvar = Condvar::new();
 
-/// Has these waits checked regularly until there are none. If no thread can be started, they are not checked.
+/// Registers these waits with the poller thread, which checks them regularly until there are none. If the thread cannot be
+/// started, they are not checked.
 pub(super) fn watch(waits: &Arc<impl Watched + 'static>) {
     let mut poller = Poller::get();
     let new: Weak<dyn Watched> = Arc::downgrade(&(Arc::clone(waits) as Arc<dyn Watched>));

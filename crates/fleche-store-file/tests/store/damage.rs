@@ -67,7 +67,7 @@ fn damaged_value_that_cannot_be_quarantined_is_never_returned() {
 }
 
 #[test]
-fn swapped_records_are_damaged() {
+fn swapped_records_are_reported_as_damaged() {
     let (root, calls) = calls();
     for number in [1, 2] {
         calls.put(&key(number), &record(b"r")).unwrap();
@@ -80,7 +80,7 @@ fn swapped_records_are_damaged() {
 }
 
 #[test]
-fn record_with_any_byte_flipped_is_damaged() {
+fn record_with_any_byte_flipped_is_reported_as_damaged() {
     let (root, calls) = calls();
     let bytes = record(b"r").to_bytes(&key(1)).unwrap();
     calls.put(&key(1), &record(b"r")).unwrap();

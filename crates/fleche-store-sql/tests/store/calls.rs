@@ -22,7 +22,7 @@ fn with_tag(nth: u32, tag: &str) -> Record {
     Record::new(fields)
 }
 
-fn every_page_of_every_query_is_given_once(scratch: &Scratch) {
+fn every_record_of_every_query_is_returned_once(scratch: &Scratch) {
     let calls = scratch.open_calls();
     let mut all: Vec<_> = (0..MANY).map(|nth| (key(nth), with_tag(nth / 2, "alloy"))).collect();
     for (key, record) in &all {
@@ -44,7 +44,7 @@ fn every_page_of_every_query_is_given_once(scratch: &Scratch) {
     assert_eq!(found(&calls, &Query::new().argument("nth", &7_u32).unwrap()).len(), 2);
 }
 
-fn who_puts_a_record_for_each_that_is_found_comes_to_an_end(scratch: &Scratch) {
+fn query_ends_if_its_caller_puts_a_record_for_each_result(scratch: &Scratch) {
     let calls = scratch.open_calls();
     for nth in 0..150 {
         calls.put(&key(nth), &record(nth)).unwrap();
@@ -86,7 +86,7 @@ fn names_of_any_length_and_content_are_found(scratch: &Scratch) {
     }
 }
 
-fn what_an_earlier_record_had_is_not_found(scratch: &Scratch) {
+fn replaced_or_removed_record_is_not_found_by_its_tags(scratch: &Scratch) {
     let calls = scratch.open_calls();
     calls.put(&key(1), &with_tag(1, "earlier")).unwrap();
     calls.put(&key(1), &with_tag(1, "later")).unwrap();
@@ -97,10 +97,10 @@ fn what_an_earlier_record_had_is_not_found(scratch: &Scratch) {
 }
 
 on_both! {
-    who_puts_a_record_for_each_that_is_found_comes_to_an_end
-    every_page_of_every_query_is_given_once
+    query_ends_if_its_caller_puts_a_record_for_each_result
+    every_record_of_every_query_is_returned_once
     names_of_any_length_and_content_are_found
-    what_an_earlier_record_had_is_not_found
+    replaced_or_removed_record_is_not_found_by_its_tags
 }
 
 #[test]

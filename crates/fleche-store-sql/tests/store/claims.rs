@@ -36,7 +36,7 @@ fn holder(scratch: &Scratch) -> Child {
     child
 }
 
-fn a_claim_is_one_callers_until_it_is_dropped(scratch: &Scratch) {
+fn claim_has_one_holder_until_it_is_dropped(scratch: &Scratch) {
     let calls = scratch.open_calls();
     assert_eq!(calls.owner(&key(1)).unwrap(), None);
     let held = hold(&calls, 1);
@@ -53,7 +53,7 @@ fn a_claim_is_one_callers_until_it_is_dropped(scratch: &Scratch) {
     assert_eq!(calls.owner(&key(1)).unwrap(), None);
 }
 
-fn the_owner_is_known_with_what_it_waits_for(scratch: &Scratch) {
+fn holder_and_its_awaited_calls_are_published(scratch: &Scratch) {
     let calls = scratch.open_calls();
     let held = hold(&calls, 1);
     let owner = || calls.owner(&key(1)).unwrap().expect("the claim is held");
@@ -65,7 +65,7 @@ fn the_owner_is_known_with_what_it_waits_for(scratch: &Scratch) {
     assert_eq!(owner().awaits, None);
 }
 
-fn a_claim_of_another_process_is_had_when_it_ends(scratch: &Scratch) {
+fn waiter_acquires_claim_when_the_holding_process_ends(scratch: &Scratch) {
     let mut child = holder(scratch);
     let calls = scratch.open_calls();
     drop(taken(&calls));
@@ -75,7 +75,7 @@ fn a_claim_of_another_process_is_had_when_it_ends(scratch: &Scratch) {
     child.wait().unwrap();
 }
 
-fn a_claim_of_a_killed_process_is_had_when_its_time_is_over(scratch: &Scratch) {
+fn waiter_acquires_claim_of_a_killed_process_after_it_expires(scratch: &Scratch) {
     let mut child = holder(scratch);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -85,7 +85,7 @@ fn a_claim_of_a_killed_process_is_had_when_its_time_is_over(scratch: &Scratch) {
     assert_eq!(calls.owner(&key(1)).unwrap().map(|owner| owner.process), Some(process::id()));
 }
 
-fn processes_that_claim_one_call_again_and_again_have_it_one_at_a_time(scratch: &Scratch) {
+fn processes_hold_the_claim_one_at_a_time(scratch: &Scratch) {
     let children: Vec<_> = (0..2).map(|_| child("claim in turn", scratch)).collect();
     for child in children {
         let done = child.wait_with_output().unwrap();
@@ -94,11 +94,11 @@ fn processes_that_claim_one_call_again_and_again_have_it_one_at_a_time(scratch: 
 }
 
 on_both! {
-    a_claim_is_one_callers_until_it_is_dropped
-    the_owner_is_known_with_what_it_waits_for
-    a_claim_of_another_process_is_had_when_it_ends
-    a_claim_of_a_killed_process_is_had_when_its_time_is_over
-    processes_that_claim_one_call_again_and_again_have_it_one_at_a_time
+    claim_has_one_holder_until_it_is_dropped
+    holder_and_its_awaited_calls_are_published
+    waiter_acquires_claim_when_the_holding_process_ends
+    waiter_acquires_claim_of_a_killed_process_after_it_expires
+    processes_hold_the_claim_one_at_a_time
 }
 
 #[test]

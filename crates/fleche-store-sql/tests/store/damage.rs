@@ -46,7 +46,7 @@ fn damaged_record_is_removed_with_its_index_rows() {
 }
 
 #[test]
-fn record_under_the_key_of_another_is_damaged() {
+fn record_under_the_key_of_another_is_reported_as_damaged() {
     let scratch = Scratch::sqlite();
     let calls = scratch.open_calls();
     for number in [1, 2] {

@@ -88,7 +88,7 @@ fn write(calls: &SqlCalls, half: u32) {
     });
 }
 
-fn eight_threads_of_two_processes_lose_nothing_that_they_write_at_once(scratch: &Scratch) {
+fn concurrent_writes_of_two_processes_are_all_kept(scratch: &Scratch) {
     // Both processes are the first to open the database, at the same time.
     let children = ["write the first half", "write the second half"].map(|task| child(task, scratch));
     for child in children {
@@ -102,7 +102,7 @@ fn eight_threads_of_two_processes_lose_nothing_that_they_write_at_once(scratch: 
     assert_eq!(count(&calls), 2 * THREADS * EACH);
 }
 
-fn processes_that_open_a_database_first_at_the_same_time_all_do(scratch: &Scratch) {
+fn several_processes_may_create_one_database_concurrently(scratch: &Scratch) {
     let children: Vec<_> = (0..6).map(|_| child("write the first half", scratch)).collect();
     for child in children {
         let done = child.wait_with_output().unwrap();
@@ -112,6 +112,6 @@ fn processes_that_open_a_database_first_at_the_same_time_all_do(scratch: &Scratc
 }
 
 on_both! {
-    eight_threads_of_two_processes_lose_nothing_that_they_write_at_once
-    processes_that_open_a_database_first_at_the_same_time_all_do
+    concurrent_writes_of_two_processes_are_all_kept
+    several_processes_may_create_one_database_concurrently
 }

@@ -51,12 +51,12 @@ struct Locked {
 /// Whether a thread rests while another one waits for a lock.
 #[derive(Clone, Copy)]
 enum Resting {
-    /// It has not rested yet.
+    /// The thread has not rested yet.
     NotYet,
-    /// It rests, and has not run since it used this processor time.
+    /// The thread rests in this wait. The duration is the processor time that it had used when the rest began.
     Since(Duration, BoundedWait),
-    /// It woke, and the wait for the lock did not end. It may be a thread that wakes now and then, such as a progress
-    /// ticker.
+    /// The thread woke, and the wait for the lock did not end. The thread may be one that wakes regularly, such as a
+    /// progress ticker.
     Woke,
 }
 
@@ -76,7 +76,7 @@ impl Locked {
     /// that wait without a timeout do not count: the parent of scoped threads also has pointers to their locks, and it
     /// waits for them. A thread that woke does not count either, because it may never release the lock.
     fn may_be_released(&self, now: Instant) -> bool {
-        // A rest may be endless, such as a sleep for the longest duration.
+        // A rest may never end, such as a sleep for the longest duration.
         now.duration_since(self.since) < STILL_IF_IDLE
             && self.others.iter().any(|(thread, resting)| {
                 let Resting::Since(_, rest) = resting else { return false };

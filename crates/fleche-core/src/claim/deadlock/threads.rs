@@ -1,4 +1,4 @@
-//! `ThreadSample`: what a thread of this process is observed to do at one moment. On systems other than Linux there are no
+//! `ThreadSample`: the observed state of a thread of this process at one moment. On systems other than Linux there are no
 //! samples.
 
 use std::time::Duration;
@@ -8,13 +8,13 @@ use crate::runtime::internal_threads::ThreadId;
 /// The state in which a thread is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ThreadState {
-    /// It waits for another thread of this process.
+    /// The thread waits for another thread of this process.
     Parked,
-    /// It waits for another thread of this process, with a timeout.
+    /// The thread waits for another thread of this process, with a timeout.
     ParkedForATime,
-    /// It sleeps, or waits for this process's own wakers, like an idle reactor.
+    /// The thread sleeps, or waits for this process's own wakers, like an idle reactor.
     Idle,
-    /// It works, or waits for something that another process may cause.
+    /// The thread runs, or waits for an event that another process may cause.
     Busy,
 }
 
@@ -43,11 +43,11 @@ pub(super) struct BoundedWait {
     pub(super) stack: usize,
 }
 
-/// What ends a rest.
+/// The event that ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitEnd {
     Timeout,
-    /// The end of this thread, if that rests too.
+    /// The end of this thread, if this thread rests too.
     EndOf(ThreadId),
 }
 

@@ -38,7 +38,7 @@ pub(super) struct ClaimPosition {
 /// The result of requesting a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LockOutcome {
-    /// This process holds it, by the byte of this level.
+    /// This process holds the claim, by the byte of this level.
     Held(Level),
     /// Nothing was locked; the caller has to wait at this level.
     Busy(Level),
