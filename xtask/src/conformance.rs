@@ -167,7 +167,7 @@ fn json(reports: &[Report]) -> serde_json::Result<String> {
     struct Described {
         name: &'static str,
         description: &'static str,
-        /// What the case needs; only cases of backends have it.
+        /// The property that the case requires; only cases of backends have one.
         #[serde(skip_serializing_if = "Option::is_none")]
         needs: Option<fleche_conformance::Needs>,
     }

@@ -16,7 +16,7 @@ pub struct Case {
     pub name: &'static str,
     /// The promise, in a sentence.
     pub description: &'static str,
-    /// What the promise requires of the backend. For other backends, the case asserts the opposite.
+    /// The property that the promise requires of the backend. For other backends, the case asserts the opposite.
     pub needs: Needs,
     pub(crate) test: fn(&Fixture),
 }
@@ -28,7 +28,7 @@ impl Case {
     }
 }
 
-/// What a case requires of the backend.
+/// The property that a case requires of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Needs {

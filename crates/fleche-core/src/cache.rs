@@ -98,7 +98,7 @@ struct Settings {
     hot: HotTier,
 }
 
-/// What a call does with a recorded result that was computed by other code of its function.
+/// The policy of a call for a recorded result that was computed by other code of its function.
 ///
 /// The policy is the first of these that is set: `#[fleche(stale = "…")]` of the function; the policy of the cache
 /// ([`Cache::stale`](crate::Cache::stale), or `stale = "…"` in its configuration); the default, which is `Rerun`, or `Warn`

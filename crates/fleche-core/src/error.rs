@@ -95,7 +95,7 @@ pub enum Error {
     Config {
         /// The source of the configuration: a file, "cache configuration" or "default cache".
         place: String,
-        /// What is wrong with it and what to do.
+        /// The fault and the remedy.
         why: String,
     },
     /// A text is neither a digest nor the prefix of one.

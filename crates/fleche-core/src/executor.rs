@@ -105,7 +105,7 @@ forward!(&E, Arc<E>, Box<E>);
 pub struct ExecutorInfo {
     /// The permanent name: the `type` in its configurations.
     pub name: &'static str,
-    /// What the executor is for, in one line.
+    /// The purpose of the executor, in one line.
     pub summary: &'static str,
     /// Where its workers are.
     pub reach: Reach,

@@ -24,7 +24,7 @@ use crate::{
     error::Result,
 };
 
-/// What the attribute knows about a function.
+/// The properties of a function that the attribute knows.
 #[derive(Debug)]
 pub struct Definition {
     /// The name, without type parameters.
@@ -58,7 +58,7 @@ pub struct Definition {
 pub struct Parameter {
     /// The name in keys.
     pub name: &'static str,
-    /// Whether it is left out of keys.
+    /// Whether the parameter is left out of keys.
     pub ignored: bool,
 }
 
@@ -81,7 +81,7 @@ pub struct Function {
     id: FunctionId,
     pub(crate) load: Load,
     portable: Option<&'static Portable>,
-    /// Whether it is an instance of a generic function. Another process does not know an instance until it is called
+    /// Whether this is an instance of a generic function. Another process does not know an instance until it is called
     /// there.
     is_instance: bool,
     state: State,
@@ -101,7 +101,7 @@ pub enum Loaded {
     Undecided,
 }
 
-/// What a process learns about a function.
+/// The state of a function in this process.
 #[derive(Debug)]
 struct State {
     identity: OnceLock<Identity>,
@@ -116,7 +116,7 @@ struct State {
     name_is_lost: AtomicBool,
     /// Whether an argument has failed the stability check.
     is_unstable: AtomicBool,
-    /// Whether its results lack fields when they are written.
+    /// Whether the function's results lack fields when they are encoded.
     fills_fields: AtomicBool,
     warned: [AtomicBool; 6],
 }

@@ -30,7 +30,7 @@ fn nowhere() -> Flights {
     Flights::default()
 }
 
-/// What an outside observer sees of the bodies.
+/// The state of the bodies as seen by an outside observer.
 #[derive(Default)]
 struct World {
     /// Whether the call is recorded.

@@ -58,7 +58,7 @@ pub struct Deserializer<'de> {
     may_lack: bool,
 }
 
-/// What was seen of the struct that is being read.
+/// The observations about the struct that is being read.
 #[derive(Debug, Default)]
 struct Seen {
     /// The number of values that were skipped because the type has no field for them.

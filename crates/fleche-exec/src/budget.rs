@@ -163,7 +163,7 @@ impl ResourceTracker {
     }
 }
 
-/// Converts a number of cores. No machine has more than `u32::MAX`.
+/// Converts a number of cores to a signed integer. No machine has more than `u32::MAX` cores.
 fn signed(cores: usize) -> i64 {
     i64::from(u32::try_from(cores).unwrap_or(u32::MAX))
 }

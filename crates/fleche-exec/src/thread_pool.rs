@@ -232,7 +232,9 @@ impl Threads {
             while let Some(thread) = self.scheduler.take_thread() {
                 // A thread does not join itself, as it would if a thread-local variable of it holds the last handle.
                 if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                    fleche_core::spi::log::error!("a thread of a thread pool panicked");
+                    fleche_core::spi::log::error!(
+                        "a thread of a thread pool panicked, which is a bug in fleche: report it with the message of the panic"
+                    );
                 }
             }
         });

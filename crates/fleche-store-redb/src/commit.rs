@@ -148,7 +148,7 @@ impl Inner {
     fn in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
         match self.transaction(entries, None, false) {
             Err(error) if is_damage(&error) && entries.len() < 2 => {
-                fleche_core::spi::log::warn!("cannot store an entry: {}", backend(&self.path, &error));
+                fleche_core::spi::log::warn!("an entry cannot be stored and is lost: {}", backend(&self.path, &error));
                 Ok(())
             }
             Err(error) if is_damage(&error) => {

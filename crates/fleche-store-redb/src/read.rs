@@ -16,7 +16,7 @@ use crate::{
     tables::Snapshot,
 };
 
-/// What happens to entries on damaged pages.
+/// The part of error messages that says what happens to entries on damaged pages.
 const REPAIRED: &str = "the next commit keeps what can be read of the file";
 
 /// The number of times that an entry is read if it seems damaged and other writers keep replacing it.

@@ -236,7 +236,8 @@ impl Reader<'_, '_, '_> {
             loop {
                 let entry = if direction == Direction::Up { entries.next() } else { entries.next_back() };
                 let Some(entry) = entry.transpose()? else { return Ok(()) };
-                *left = left.checked_sub(1).ok_or_else(|| redb::Error::Corrupted("no end".to_owned()))?;
+                *left =
+                    left.checked_sub(1).ok_or_else(|| redb::Error::Corrupted("the entries do not end".to_owned()))?;
                 *passed += 1;
                 let (key, bytes) = (*entry.0.value(), entry.1.value());
                 let is_placed = table.get(&key)?.is_some();

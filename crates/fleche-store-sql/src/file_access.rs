@@ -6,7 +6,7 @@ use fleche_core::spi::written_file::may_write;
 
 use crate::backup::beside;
 
-/// What this user may do with a SQLite file and with its directory, in which SQLite keeps a log.
+/// The access of this user to a SQLite file and to its directory, in which SQLite keeps a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileAccess {
     Full,

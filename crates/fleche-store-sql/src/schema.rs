@@ -16,7 +16,7 @@ pub(crate) const VERSION: i64 = 1;
 /// other processes wait at most this long.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 
-/// What this user may do with the tables.
+/// The access of this user to the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {
     Full,

@@ -23,9 +23,9 @@ struct Module {
     file: String,
     /// Names of the items that the module defines.
     items: HashSet<String>,
-    /// What the module's `use` declarations name, by the name that they give it.
+    /// The paths that the module's `use` declarations import, with the imported names as keys.
     used: HashMap<String, Names>,
-    /// What `use …::*` declarations name.
+    /// The paths in `use …::*` declarations.
     globs: Vec<Names>,
     /// Every path that the module's code mentions, re-exports excluded.
     mentions: Vec<Names>,

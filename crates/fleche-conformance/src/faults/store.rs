@@ -42,11 +42,11 @@ impl ValueStore for FaultyValues {
         self.store.put(id, encoded)
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
-        self.plan.reads("look at")?;
+        self.plan.reads("read the metadata of")?;
         self.store.contains(id)
     }
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        self.plan.reads("look at")?;
+        self.plan.reads("read the metadata of")?;
         self.store.age(id)
     }
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
@@ -105,7 +105,7 @@ impl CallStore for FaultyCalls {
         self.store.put(key, record)
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.plan.reads("look at")?;
+        self.plan.reads("read the metadata of")?;
         self.store.contains(key)
     }
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
@@ -127,7 +127,7 @@ impl CallStore for FaultyCalls {
         self.store.claim(key)
     }
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.plan.reads("look at claims in")?;
+        self.plan.reads("query claims in")?;
         self.store.owner(key)
     }
     fn is_exclusive(&self) -> bool {

@@ -42,7 +42,7 @@ pub struct BoundCall<R> {
     body: Option<&'static Descriptor>,
 }
 
-/// What the attribute provides for every call of a function with this result.
+/// The functions that the attribute generates for all calls of a function with this result.
 #[derive(Debug)]
 pub struct Parts<R> {
     pub(crate) transport: Transport<R>,

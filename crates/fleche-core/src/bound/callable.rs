@@ -84,7 +84,7 @@ macro_rules! tuples {
             fn decode(encoded: &[&[u8]]) -> Result<Self, DecodeError> {
                 let wanted = <[&str]>::len(&[$(stringify!($name)),*]);
                 if encoded.len() != wanted {
-                    return Err(serde::de::Error::custom(format!("got {} arguments, expected {wanted}", encoded.len())));
+                    return Err(serde::de::Error::custom(format!("it takes {wanted} arguments, but {} were given", encoded.len())));
                 }
                 Ok(($(encoding::from_slice::<$name>(encoded[$index])?,)*))
             }

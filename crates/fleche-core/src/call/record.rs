@@ -15,7 +15,7 @@ use crate::{
     metadata::Timestamp,
 };
 
-/// What is stored of a finished call. Cheap to clone: clones share one allocation.
+/// The stored record of a finished call. Cheap to clone: clones share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record(Arc<RecordFields>);
 

@@ -113,7 +113,8 @@ pub(crate) fn fallback() -> Fallback {
     }
     if keeps_nothing && is_first {
         crate::runtime::log::warn!(
-            "no cache is entered, set as default or configured, and no memory store is linked: nothing is kept"
+            "no cache is entered, set as default or configured, and no memory store is linked, so results are not kept: \
+             configure a cache in `fleche.toml`, or add `use fleche_store_memory as _;` to the program"
         );
     }
     fallback

@@ -20,7 +20,7 @@ use crate::{
     runtime::fork,
 };
 
-/// What a guard has entered. Each guard has its own entry, so guards may end in any order.
+/// The entry that a guard adds to the stack. Each guard has its own entry, so guards may end in any order.
 pub(super) enum Entry {
     Cache(Rc<Cache>),
     Kinds(Kinds),

@@ -73,7 +73,7 @@ pub struct AsyncHit<R, T: 'static> {
     value: T,
     /// Whether the arguments must be checked before the result is served.
     is_due: bool,
-    /// Whether it was counted as a hit.
+    /// Whether the result was counted as a hit.
     counted: bool,
 }
 

@@ -36,7 +36,7 @@ pub(super) struct ServedHit<T> {
     pub(super) value: T,
     /// The size of the result's encoding, in bytes.
     pub(super) bytes: usize,
-    /// Whether it was computed by other code, or lacks fields of the result type.
+    /// Whether other code computed the value, or the value lacks fields of the result type.
     pub(super) is_stale: bool,
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Finished {
     synced: bool,
     metadata: Metadata,
     replaces: Replaces,
-    /// Whether another process computes it too and may have recorded it.
+    /// Whether another process computes the call too and may have recorded it.
     pub(super) late: bool,
     again: bool,
 }

@@ -250,7 +250,7 @@ impl<T: Send + Sync + 'static> PendingCall<'_, T> {
     }
 }
 
-/// What the leader of an in-flight call finds in the stores.
+/// The outcome of the lookup by the leader of an in-flight call.
 pub(super) enum Found<T> {
     Value(T),
     Missing(Leader, Missing),

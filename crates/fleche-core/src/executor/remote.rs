@@ -34,7 +34,7 @@ pub struct PortableCall {
     pub(super) arguments: Arc<Arguments>,
     /// The files among the arguments, to be [registered](KnownFile::introduce) where the call runs.
     pub files: Vec<KnownFile>,
-    /// What to activate for the call; `None` to keep what is active there.
+    /// The binding to activate for the call; `None` keeps the one that is active where the call runs.
     pub binding: Option<Binding>,
     /// The call's key, if the bound cache has just reported a miss for it.
     pub missed: Option<CallKey>,

@@ -11,7 +11,7 @@ use std::{
 use super::{Definition, Function, Load, Portable};
 use crate::runtime::fork;
 
-/// What the attribute registers: the definition and, unless the function is generic, how to find it by its type.
+/// The registration of a function: its definition and, unless the function is generic, a way to find it by its type.
 #[derive(Debug)]
 pub struct Registration {
     /// The definition.

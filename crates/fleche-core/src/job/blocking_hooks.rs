@@ -90,7 +90,7 @@ impl AwaitedJob<'_> {
     }
 }
 
-/// What a thread waits for, as seen by the thread's pool.
+/// A wait of a thread, as seen by the thread's pool.
 pub trait Awaited: Send + Sync {
     /// Returns whether the wait is over, so that its thread resumes or has resumed.
     fn is_over(&self) -> bool;

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Whether `FLECHE_LOG` suppresses warnings. Read in the parent, because reading the environment takes a lock.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
-/// What the forking thread runs in the child.
+/// The function that the forking thread runs in the child.
 static HOOK: OnceLock<fn()> = OnceLock::new();
 
 /// Returns whether this process was forked, without executing another program, from one that had used fleche.

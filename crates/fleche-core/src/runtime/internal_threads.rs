@@ -11,12 +11,12 @@ use super::fork::is_child;
 /// The system's id of a thread.
 pub(crate) type ThreadId = i32;
 
-/// What is known about fleche's own threads.
+/// The state of fleche's own threads at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InternalThreads {
     /// Threads that wait for in-flight calls or claims, or read messages that no thread has requested.
     pub(crate) wait_for_nothing: HashSet<ThreadId>,
-    /// Whether a reply to this process is being worked on in another process.
+    /// Whether another process works on a reply to this process.
     pub(crate) is_owed: bool,
 }
 

@@ -90,7 +90,7 @@ pub struct BackendInfo {
     /// The permanent name: the `type` of its configurations, with a variant if one `type` covers several backends:
     /// `sql-sqlite`.
     pub name: &'static str,
-    /// What the backend is for, in one line.
+    /// The purpose of the backend, in one line.
     pub summary: &'static str,
     /// Which processes can share its stores.
     pub reach: Reach,

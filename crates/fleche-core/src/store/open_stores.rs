@@ -87,7 +87,7 @@ impl Place {
     #[cfg(unix)]
     pub fn of(path: &Path) -> Result<Self> {
         use std::os::unix::fs::MetadataExt;
-        let metadata = std::fs::metadata(path).map_err(Error::io("look at", path))?;
+        let metadata = std::fs::metadata(path).map_err(Error::io("read the metadata of", path))?;
         Ok(Self((metadata.dev(), metadata.ino())))
     }
 
@@ -97,7 +97,7 @@ impl Place {
     /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
     #[cfg(not(unix))]
     pub fn of(path: &Path) -> Result<Self> {
-        std::fs::canonicalize(path).map(Self).map_err(Error::io("look at", path))
+        std::fs::canonicalize(path).map(Self).map_err(Error::io("find the absolute path of", path))
     }
 
     /// Creates the directory and its missing parents. Returns its absolute path and its identity.

@@ -23,7 +23,7 @@ use super::served_stores::Served;
 pub(super) const FUNCTION: usize = 0;
 /// The binding; empty for none.
 pub(super) const BINDING: usize = 1;
-/// What the worker sets up for the body; empty for nothing.
+/// The settings that the worker applies for the body; empty for none.
 pub(super) const TASK_ENV: usize = 2;
 /// The key of the call if the cache was already asked for it and it was a miss; otherwise empty.
 pub(super) const MISSED: usize = 3;

@@ -61,7 +61,7 @@ impl QueuedTask {
 /// Environment variables of a worker in addition to those of the pool's process; `None` for none.
 pub(super) type Env = Option<Arc<BTreeMap<String, String>>>;
 
-/// What a task requires.
+/// The requirements of a task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requirements {
     pub(super) demand: Demand,
@@ -75,7 +75,7 @@ pub(super) struct Requirements {
     gpus: Arc<[u32]>,
 }
 
-/// What a worker sets up for one body.
+/// The settings that a worker applies for one body.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct TaskEnv {
     /// A path, which need not be UTF-8.

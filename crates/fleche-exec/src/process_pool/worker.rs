@@ -137,7 +137,8 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
             Ok(Some(frame)) => frame,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 fleche_core::spi::log::error!(
-                    "a body has read from the channel to the worker's pool, or written to it; the worker ends"
+                    "a body has read from the channel to the worker's pool, or written to it, so the worker ends: a body must \
+                     use only files that it has opened or received"
                 );
                 break;
             }

@@ -38,7 +38,7 @@ use super::{
     worker_handle::{Message, WorkerHandle},
 };
 
-/// What all workers of a pool share.
+/// The state that all workers of a pool share.
 pub(super) struct PoolContext {
     /// The working directory of the workers: the one in which the pool was created, if that is known.
     pub(super) directory: Option<PathBuf>,

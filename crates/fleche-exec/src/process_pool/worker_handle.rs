@@ -48,23 +48,23 @@ pub(super) struct WorkerHandle {
     bytes: usize,
     /// Counts the tasks that the worker has yet to run, for the detection of quiescence.
     owed: Arc<PendingReplies>,
-    /// Whether further tasks may be dispatched while it is busy: from when half of its credit is free until none is, so
-    /// that its threads wake up for many tasks at once.
+    /// Whether further tasks may be dispatched while the worker is busy: from when half of its credit is free until none
+    /// is, so that its threads wake up for many tasks at once.
     fills: bool,
-    /// The time that its recent tasks took; `None` before the first one has ended.
+    /// The time that the worker's recent tasks took; `None` before the first one has ended.
     recent: Option<Duration>,
-    /// The additional environment variables that it was started with.
+    /// The additional environment variables that the worker was started with.
     env: Env,
-    /// The resources that its running task holds. The next task takes them over if it asks for the same.
+    /// The resources that the running task holds. The next task takes them over if it asks for the same.
     demand: Demand,
     grant: Grant,
-    /// The cores that other tasks may use while its task waits.
+    /// The cores that other tasks may use while the worker's task waits.
     lent: Option<usize>,
-    /// The call that its task waits for, if any.
+    /// The call that the worker's task waits for, if any.
     awaits: Option<CallKey>,
-    /// The number of further tasks that may be dispatched to it.
+    /// The number of further tasks that may be dispatched to the worker.
     left: u64,
-    /// Whether its unstarted tasks were revoked, and it has not answered yet.
+    /// Whether the pool has revoked the unstarted tasks, and the worker has not answered yet.
     asked: bool,
     ending: bool,
 }
