@@ -115,7 +115,7 @@ impl Row {
         Self { peer: peer.into(), ..self }
     }
 
-    /// Returns what was measured, and the peer it is compared with.
+    /// Returns the name of the measurement and of the peer that it is compared with.
     pub(crate) fn title(&self) -> String {
         if self.against.is_empty() { self.what.clone() } else { format!("{} / {}", self.what, self.against) }
     }

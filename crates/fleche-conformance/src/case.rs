@@ -108,7 +108,7 @@ pub enum SelectionError {
     RegisteredTwice {
         /// The requested name.
         name: String,
-        /// The modules that register it.
+        /// The modules that register the name.
         modules: Vec<&'static str>,
     },
     /// No linked executor has this name.

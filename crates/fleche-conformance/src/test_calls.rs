@@ -50,7 +50,7 @@ impl Scene {
         self.0
     }
 
-    /// Returns how many bodies of the scene have run.
+    /// Returns the number of bodies of the scene that have run.
     pub(crate) fn runs(self) -> u64 {
         runs().get(&self.0).copied().unwrap_or(0)
     }

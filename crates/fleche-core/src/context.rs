@@ -1,4 +1,4 @@
-//! What a thread has entered: caches, bindings, tags, metadata kinds, and the calls that it runs within.
+//! The context of a thread: the caches, bindings, tags and metadata kinds that it has entered, and the calls that it runs.
 
 mod binding;
 mod default;

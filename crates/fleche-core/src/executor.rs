@@ -36,7 +36,7 @@ pub trait Executor: Debug + Send + Sync {
     /// Returns the description from which another process can create such an executor.
     fn config(&self) -> Box<dyn ExecutorConfig>;
 
-    /// Returns where the executor's workers are: [`Reach::Process`], or beyond.
+    /// Returns the processes in which the executor's workers are: [`Reach::Process`], or others.
     fn reach(&self) -> Reach;
 }
 
@@ -107,7 +107,7 @@ pub struct ExecutorInfo {
     pub name: &'static str,
     /// The purpose of the executor, in one line.
     pub summary: &'static str,
-    /// Where its workers are.
+    /// Where the executor's workers are.
     pub reach: Reach,
     /// The number of calls that an executor from `scratch` runs concurrently; 0 if a call runs before its submission
     /// returns.

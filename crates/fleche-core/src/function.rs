@@ -43,11 +43,11 @@ pub struct Definition {
     pub default_stale: StalePolicy,
     /// The parameters in declaration order.
     pub parameters: &'static [Parameter],
-    /// How long its calls wait for another caller that computes the same call.
+    /// How long the function's calls wait for another caller that computes the same call.
     pub patience: WaitPolicy,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
-    /// Whether its results are kept in the hot tier.
+    /// Whether the function's results are kept in the hot tier.
     pub hot: bool,
     /// Where the function is defined: file, line, column.
     pub position: (&'static str, u32, u32),
@@ -182,7 +182,8 @@ impl Function {
         Ok(self.state.identity.get_or_init(|| identity))
     }
 
-    /// Returns how it leaves the process; `None` for `local` and `async` functions, which cannot.
+    /// Returns the functions that let its calls run in another process; `None` for `local` and `async` functions, whose
+    /// calls cannot.
     pub(crate) fn portable(&self) -> Option<&'static Portable> {
         self.portable
     }
@@ -301,7 +302,7 @@ pub struct Portable {
     pub parts: fn() -> Erased,
     /// Returns a pointer to the function; `None` if no pointer type can express its signature.
     pub pointer: Option<fn() -> Erased>,
-    /// The `engine::CheckSubmitted` that checks its submitted arguments; `None` if their types cannot be named.
+    /// The `engine::CheckSubmitted` that checks submitted arguments; `None` if the arguments' types cannot be named.
     pub check: Option<&'static (dyn Any + Send + Sync)>,
     /// The function's `bound::Descriptor`.
     pub descriptor: &'static (dyn Any + Send + Sync),

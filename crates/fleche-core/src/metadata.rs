@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// Metadata that is only read by our own deserializer.
+/// Metadata that only fleche's own deserializer reads.
 pub(crate) struct ReadByUs(pub(crate) Metadata);
 
 impl<'de> Deserialize<'de> for ReadByUs {

@@ -1,4 +1,5 @@
-//! What the other modules need of the system: threads, timers, processes, files, panics and warnings. Knows no calls and no stores.
+//! Services of the system for the other modules: threads, timers, processes, files, panics and warnings. Independent of calls
+//! and stores.
 
 pub(crate) mod blocking_pool;
 pub mod fork;

@@ -1,4 +1,4 @@
-//! What the crates of this workspace share beyond the public API. It may change with any release.
+//! The interface for the other crates of this workspace, beyond the public API. It may change with any release.
 
 pub use crate::argument::KnownFile;
 pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};

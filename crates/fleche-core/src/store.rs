@@ -142,8 +142,8 @@ pub trait CallStore: Debug + Send + Sync {
     /// Returns the record under this key, or `None` if there is none or only one of a later format.
     fn get(&self, key: &CallKey) -> Result<Option<Record>>;
 
-    /// Returns what a hit needs of the record under this key, or `None` under the same conditions as
-    /// [`get`](Self::get). The default gets the record. Stores that hold bytes avoid most of the decoding with
+    /// Returns the summary of the record under this key, which a hit needs, or `None` under the same conditions as
+    /// [`get`](Self::get). The default gets the whole record. Stores that hold bytes avoid most of the decoding with
     /// [`Record::summary_from_bytes`].
     fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
         Ok(self.get(key)?.as_ref().map(RecordSummary::from))

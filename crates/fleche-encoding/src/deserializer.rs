@@ -86,7 +86,7 @@ impl<'de> Deserializer<'de> {
         Self { plan: Some(plan), ..Self::new(input) }
     }
 
-    /// Returns how many bytes have been read.
+    /// Returns the number of bytes that have been read.
     #[inline]
     pub fn position(&self) -> usize {
         self.reader.position

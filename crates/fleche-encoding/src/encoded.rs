@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Encoded {
     }
 }
 
-/// An [`Encoded`] that is only read by our own deserializer, which has checked it already.
+/// An [`Encoded`] that only this crate's deserializer reads. The deserializer has already checked the bytes.
 pub struct CheckedEncoded(pub Encoded);
 
 impl<'de> Deserialize<'de> for CheckedEncoded {

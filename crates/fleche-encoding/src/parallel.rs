@@ -30,7 +30,7 @@ pub(crate) fn hash(bytes: &[u8]) -> blake3::Hash {
     if threads < 2 { blake3::hash(bytes) } else { on_threads(bytes, threads) }
 }
 
-/// Returns how many cores this thread and the threads that it starts may run on, at most [`MOST_THREADS`].
+/// Returns the number of cores that this thread and the threads that it starts may run on, at most [`MOST_THREADS`].
 #[cfg(target_os = "linux")]
 fn cores() -> usize {
     use nix::{
@@ -97,7 +97,7 @@ fn merged(values: &[ChainingValue]) -> ChainingValue {
     }
 }
 
-/// Returns how many of the parts are on the left: the greatest power of two that leaves any on the right (section 2.1 of
+/// Returns the number of parts on the left: the greatest power of two that leaves any on the right (section 2.1 of
 /// the BLAKE3 paper), or 0 if there is only one part.
 fn subtree(parts: usize) -> usize {
     if parts < 2 { 0 } else { parts.next_power_of_two() / 2 }

@@ -1,4 +1,4 @@
-//! What `fleche-core` needs beyond the public interface. It may change in any release; other crates should not use it.
+//! The interface for `fleche-core` beyond the public API. It may change with any release; other crates should not use it.
 //!
 //! - Records and keys are written and read piece by piece: [`append_array_header`], [`append_text`], [`append_bytes`],
 //!   [`CheckedEncoded`].

@@ -184,7 +184,7 @@ impl ProcessPool {
         Ok(Self(Arc::new(Handle { scheduler: ProcessLocal::new(scheduler), config, budget })))
     }
 
-    /// Returns how many worker processes the pool may have, not counting stand-ins.
+    /// Returns the maximum number of worker processes, not counting stand-ins.
     pub fn processes(&self) -> usize {
         self.0.config.processes
     }

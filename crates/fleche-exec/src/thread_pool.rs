@@ -165,7 +165,7 @@ impl ThreadPool {
         Self::new(thread::available_parallelism().map_or(1, Into::into))
     }
 
-    /// Returns how many threads the pool has to run tasks.
+    /// Returns the number of threads that run tasks.
     pub fn threads(&self) -> usize {
         self.0.size
     }

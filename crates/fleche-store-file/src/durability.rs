@@ -21,7 +21,7 @@ pub enum Durability {
     Auto,
     /// In each `put`, before it returns.
     Always,
-    /// When the operating system writes it; `sync` does nothing.
+    /// When the operating system writes the entry; `sync` does nothing.
     Never,
 }
 

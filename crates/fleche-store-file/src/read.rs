@@ -140,7 +140,7 @@ fn read_open_file(mut file: &File, path: &Path, beginning: &mut [u8], longest: u
     read_rest(file, metadata.len(), &beginning[..read]).map_err(Error::io("read", path))
 }
 
-/// Returns how many bytes are available without swapping, or `None` where the system does not report it.
+/// Returns the number of bytes that are available without swapping, or `None` where the system does not report it.
 fn available_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -148,7 +148,7 @@ impl Directory {
     }
 }
 
-/// Gives a renamed entry its name back, unless a newer entry has that name or the renamed entry has been removed since.
+/// Restores the name of a renamed entry, unless a newer entry has that name or the renamed entry has been removed since.
 pub(crate) fn put_back(from: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(from, path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

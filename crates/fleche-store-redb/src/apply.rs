@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Record,
 }
 
-/// An operation that its caller commits itself.
+/// An operation that the calling thread commits in a transaction of its own.
 pub(crate) enum Direct<'a> {
     /// Stores a value that is too large to be copied, or resets its age.
     PutValue { id: &'a Digest, bytes: &'a [u8], put: u64 },

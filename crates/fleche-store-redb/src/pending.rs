@@ -63,7 +63,7 @@ impl Changes {
         self.operations
     }
 
-    /// Returns how many bytes a commit of these changes takes temporarily, in addition to old and new entries. In
+    /// Returns the number of bytes that a commit of these changes takes temporarily, in addition to old and new entries. In
     /// memory they take at most three times as much.
     pub(crate) fn weight(&self) -> u64 {
         self.weight

@@ -160,7 +160,7 @@ fn copy_rows(from: &mut Source<'_>, calls: &HashSet<Key>, tables: &mut Tables<'_
     Ok(())
 }
 
-/// Returns how many entries are read at most of a table that claims this length. Damaged pages may form a cycle.
+/// Returns the maximum number of entries that are read from a table that claims this length. Damaged pages may form a cycle.
 fn bound(len: u64) -> usize {
     usize::try_from(len.saturating_mul(2).saturating_add(1024)).unwrap_or(usize::MAX)
 }

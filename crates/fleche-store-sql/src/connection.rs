@@ -78,7 +78,7 @@ impl Connections {
         self.is_read_only
     }
 
-    /// Returns how long one operation may take.
+    /// Returns the timeout of one operation.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout.load(Relaxed))
     }

@@ -18,7 +18,7 @@ pub(crate) enum FileAccess {
 }
 
 impl FileAccess {
-    /// Returns what this user may do with the file, which must exist.
+    /// Returns this user's access to the file, which must exist.
     pub(crate) fn of(path: &Path) -> Self {
         let has_log = || beside(path, "-wal").exists() && beside(path, "-shm").exists();
         let directory = path.parent().unwrap_or(path);

@@ -11,9 +11,9 @@ use crate::{
 
 /// The result of quarantining an entry that had changed since.
 pub(crate) enum Quarantined {
-    /// Another entry has replaced it.
+    /// Another entry has replaced the damaged one.
     Another,
-    /// Another process has quarantined or removed it.
+    /// Another process has quarantined or removed the damaged entry.
     Gone,
 }
 

@@ -74,9 +74,9 @@ pub(super) struct Child {
 
 /// A process that has ended.
 pub(super) struct Dead {
-    /// The operations that it acknowledged, as encoded frames.
+    /// The operations that the process acknowledged, as encoded frames.
     pub(super) acknowledged: Vec<u8>,
-    /// Why it ended, if it was not killed as planned.
+    /// Why the process ended, if it was not killed as planned.
     pub(super) ended: Option<String>,
 }
 

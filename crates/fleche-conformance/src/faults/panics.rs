@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 pub struct PanicReport {
     /// The part that panicked.
     pub part: Part,
-    /// The number of calls that were made while it panicked.
+    /// The number of calls that were made while the part panicked.
     pub calls: u64,
     /// Descriptions of the failures.
     pub failures: Vec<String>,

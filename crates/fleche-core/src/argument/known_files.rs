@@ -63,7 +63,7 @@ pub(crate) fn expecting_files<R>(files: &[KnownFile], decode: impl FnOnce() -> R
     decode()
 }
 
-/// Remembers that the file holds this content.
+/// Records that the file holds this content.
 pub(super) fn add(digest: Digest, path: PathBuf) {
     // Another thread of the parent may have held the lock when this process was forked.
     if fork::is_child() {

@@ -1,4 +1,4 @@
-//! How other processes and text refer to a function, by name or by code address, and find it.
+//! `FunctionRef`: a reference to a function by name or code address, with which other processes and text find the function.
 
 use std::any::{Any, TypeId, type_name};
 

@@ -114,7 +114,7 @@ fn unless_left_alone<T>(answer: Result<T, Unanswered>) -> Result<Option<T>> {
 struct Asking<'a> {
     cache: &'a Cache,
     operation: Operation,
-    /// `None` if all breakers were closed and without failures when it began.
+    /// The admissions by the breakers. `None` if all breakers were closed and without failures when the operation began.
     admissions: Option<Admissions>,
 }
 

@@ -131,7 +131,7 @@ fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
 /// The hot tier of one cache.
 pub(crate) struct SharedTier {
     tier: HotTier,
-    /// The number that distinguishes its entries in thread-local tiers from those of other caches.
+    /// The number that distinguishes the entries of this tier's cache in thread-local tiers from those of other caches.
     id: u64,
     far: OnceLock<Far<OwnedKey, Kept, ByWeight, RandomState, Freed>>,
 }

@@ -86,7 +86,7 @@ impl Serialize for Written<'_> {
     }
 }
 
-/// A record's fields as read by our own deserializer; `None` if they are of a later format.
+/// A record's fields as read by fleche's own deserializer; `None` if they are of a later format.
 pub(super) struct Read(pub(super) Option<RecordFields>);
 
 impl<'de> Deserialize<'de> for Read {

@@ -50,7 +50,7 @@ pub struct Flight {
     pub(super) seeks: AtomicBool,
     /// The system's id of the thread that runs the body; 0 if the body does not run on a single thread.
     thread: AtomicI32,
-    /// How the leader is polled, if it is a future.
+    /// The record of the leader's polls, if the leader is a future.
     polls: OnceLock<std::sync::Arc<Polls>>,
     /// The calls that are awaited within the body.
     pub(super) awaits: Mutex<Vec<CallId>>,
@@ -88,7 +88,7 @@ impl FromIterator<Arc<Flight>> for Flights {
     }
 }
 
-/// How an in-flight call ended.
+/// The outcome of an in-flight call.
 #[derive(Clone)]
 pub enum End {
     /// The leader computed this result.
@@ -143,12 +143,12 @@ impl Flight {
         self.begun
     }
 
-    /// Returns how the leader is polled, or `None` if it is not a future.
+    /// Returns the record of the leader's polls, or `None` if the leader is not a future.
     pub fn polls(&self) -> Option<&std::sync::Arc<Polls>> {
         self.polls.get()
     }
 
-    /// Returns how the leader is polled, creating the record if needed. For a leader that is a future.
+    /// Returns the record of the leader's polls, and creates it if needed. For a leader that is a future.
     pub fn polls_of_future(&self) -> &std::sync::Arc<Polls> {
         self.polls.get_or_init(std::sync::Arc::default)
     }
@@ -231,7 +231,7 @@ impl Shard {
         flights.last[self.ended.fetch_add(1, Release) as usize % LAST] = Some(route);
     }
 
-    /// Returns how many calls have ended. A reader that sees a call's end in this count also sees what the call
+    /// Returns the number of calls that have ended. A reader that sees a call's end in this count also sees what the call
     /// recorded.
     pub(super) fn ended(&self) -> u64 {
         self.ended.load(Acquire)

@@ -163,7 +163,7 @@ impl Waiter {
         }
     }
 
-    /// Returns how the call has ended, or registers the waker and returns `None`.
+    /// Returns the outcome of the call, or registers the waker and returns `None`.
     pub fn poll(&self, waker: &Waker) -> Option<End> {
         let mut state = self.flight.lock();
         if state.end.is_none() && !state.wakers.iter().any(|kept| kept.will_wake(waker)) {

@@ -16,20 +16,20 @@ pub struct Polls(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// The waker of the task that polled it last.
+    /// The waker of the task that polled the leader last.
     task: Option<Waker>,
-    /// The number of times that it was polled.
+    /// The number of times that the leader was polled.
     count: u64,
-    /// When it was first woken since the last poll.
+    /// When the leader was first woken since the last poll.
     woken: Option<Instant>,
 }
 
 /// A leader that was woken and has not been polled since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unpolled {
-    /// The number of times that it had been polled when it was woken.
+    /// The number of times that the leader had been polled when it was woken.
     pub after: u64,
-    /// When it was woken.
+    /// When the leader was woken.
     pub woken: Instant,
 }
 

@@ -176,7 +176,8 @@ mod tests {
         CallKey::from(Digest::from_bytes([number; 32]))
     }
 
-    /// Returns what the holder of `own` finds while it waits for `awaited`, given what the other calls wait for.
+    /// Returns the outcome of the check by the holder of `own`, which waits for `awaited`. `waits` lists the other calls, each
+    /// with the calls that it waits for.
     fn sight(own: &[u8], awaited: u8, waits: &[(u8, &[u8])]) -> CycleCheck {
         let waits: HashMap<_, _> = waits.iter().map(|(who, whom)| (key(*who), *whom)).collect();
         let own: Vec<_> = own.iter().copied().map(key).collect();

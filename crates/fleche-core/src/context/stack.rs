@@ -421,7 +421,7 @@ fn forked() {
     KNOWN.set(Known { tier: NONE, default: ANY });
 }
 
-/// Forgets the tier because something was entered or left.
+/// Clears the cached tier because this thread has entered or left a cache or a binding.
 fn changed() {
     KNOWN.set(Known { tier: UNKNOWN, default: ANY });
 }

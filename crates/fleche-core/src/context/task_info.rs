@@ -1,4 +1,4 @@
-//! What an executor says to the call on this thread: its GPUs, and that the call is a known miss.
+//! Information that an executor passes to the call on this thread: its GPUs, and that the call is a known miss.
 
 use std::{
     cell::{Cell, RefCell},

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Where each argument ends in `bytes`.
     ends: Vec<usize>,
     failed: Option<EncodeError>,
-    /// The scalar key, if all arguments are of simple types and it was computed.
+    /// The scalar key, if all arguments are of simple types and the key was computed.
     quick: Option<Box<ScalarKey>>,
     /// The arguments whose digests replace their encodings in `bytes`, each with its position.
     kept: Vec<(usize, Contained<Arc<dyn CachedDigest>>)>,
@@ -49,8 +49,9 @@ pub(crate) struct Call {
 
 /// The maximum capacity, in bytes, of a buffer that is kept for the next call.
 const KEPT_BUFFER: usize = 1 << 20;
-/// The maximum capacity, in bytes, if the last call has used at least a quarter of the buffer. Allocating many megabytes
-/// costs as much as hashing them, and calls with large arguments often follow each other. The next small call frees it.
+/// The maximum capacity, in bytes, of a kept buffer of which the last call has used at least a quarter. Allocating many
+/// megabytes costs as much as hashing them, and calls with large arguments often follow each other. The next small call
+/// frees the buffer.
 const KEPT_LARGE: usize = 1 << 24;
 
 /// The byte before the 32 bytes of a digest that replaces an encoding. No encoding begins with it: it is the "break" that

@@ -61,7 +61,7 @@ pub enum AsyncFound<R, T: 'static> {
 #[must_use]
 pub struct MissingCall<R, T: 'static> {
     of: EncodedCall<R, T>,
-    /// The permit to compute it, if other callers may wait for the result.
+    /// The permit to compute the call, if other callers may wait for the result.
     right: Option<ComputePermit>,
     replaces: Replaces,
 }

@@ -74,7 +74,7 @@ pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments:
 /// Why a record is not served. The record is kept when it is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// Other code of the function computed it.
+    /// Other code of the function computed the result.
     Code,
     /// The result lacks fields of the function's result type.
     Fields,

@@ -74,7 +74,7 @@ pub(super) fn hit_of_replaced<T>(
     })
 }
 
-/// Loads a recorded result in a box: the [`Load`](crate::function::Load) of functions with this plan.
+/// Loads a recorded result in a box: the [`Load`](crate::function::Load) of functions with this kind of result.
 pub fn load_boxed<R: 'static, T>(
     function: &'static Function,
     plan: &ResultKind<R, T>,

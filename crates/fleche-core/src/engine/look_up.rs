@@ -197,7 +197,7 @@ fn look_up_slow<R, T: Send + Sync + 'static>(
     miss(recording.map(|recording| Recording { right, replaces, ..recording }))
 }
 
-/// Returns what the record of a call will replace, as far as the lookup has shown. Called before the body runs.
+/// Returns the record that the record of a call will replace, as far as the lookup has shown. Called before the body runs.
 pub(super) fn replaces(
     function: &'static Function,
     cache: &Cache,

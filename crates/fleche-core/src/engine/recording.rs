@@ -46,7 +46,7 @@ pub(super) struct Recording {
     /// Whether the arguments were checked before the body ran. If not, and the body takes long, `checks` are run afterwards.
     pub(super) checked: bool,
     pub(super) checks: &'static [Recheck],
-    /// The permit to compute it, if other callers may wait for the result.
+    /// The permit to compute the call, if other callers may wait for the result.
     pub(super) right: Option<ComputePermit>,
     /// The existing record that may be replaced.
     pub(super) replaces: Replaces,

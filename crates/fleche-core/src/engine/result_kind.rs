@@ -114,8 +114,8 @@ impl<T> Clone for ResultCodec<T> {
 
 impl<T> Copy for ResultCodec<T> {}
 
-/// Determines the plan of the declared return type `R`. The inherent methods, for `Result` and for jobs of a `Result`, take
-/// precedence over those of [`WholeProbe`], to which it derefs. This also works for aliases of these types.
+/// Determines the [`ResultKind`] of the declared return type `R`. The inherent methods, for `Result` and for jobs of a
+/// `Result`, take precedence over those of [`WholeProbe`], to which this type derefs. This also works for aliases of these types.
 #[derive(Debug)]
 pub struct ResultProbe<R>(WholeProbe<R>);
 
@@ -141,7 +141,7 @@ impl<T, E> ResultProbe<Result<T, E>> {
         AbilityProbe(PhantomData)
     }
 
-    /// Returns the plan. Only the value of an `Ok` is recorded.
+    /// Returns the result's kind. Only the value of an `Ok` is recorded.
     pub fn fleche_plan(&self, abilities: TypeAbilities<T>) -> ResultKind<Result<T, E>, T>
     where
         T: Recordable,
@@ -156,7 +156,7 @@ impl<T, E> ResultProbe<Job<Result<T, E>>> {
         AbilityProbe(PhantomData)
     }
 
-    /// Returns the plan. Only the value of an `Ok` is recorded, when the job completes.
+    /// Returns the result's kind. Only the value of an `Ok` is recorded, when the job completes.
     pub fn fleche_plan(&self, abilities: TypeAbilities<T>) -> ResultKind<Job<Result<T, E>>, T>
     where
         T: Recordable,
@@ -169,8 +169,8 @@ impl<T, E> ResultProbe<Job<Result<T, E>>> {
     }
 }
 
-/// Determines the plan of a return type that is recorded as a whole, including an `Err`. The inherent methods, for jobs, take
-/// precedence over those of [`WholeResult`].
+/// Determines the [`ResultKind`] of a return type that is recorded as a whole, including an `Err`. The inherent methods, for
+/// jobs, take precedence over those of [`WholeResult`].
 #[derive(Debug)]
 pub struct WholeProbe<R>(PhantomData<fn() -> R>);
 
@@ -180,7 +180,7 @@ impl<T> WholeProbe<Job<T>> {
         AbilityProbe(PhantomData)
     }
 
-    /// Returns the plan. The job's result is recorded when the job completes.
+    /// Returns the result's kind. The job's result is recorded when the job completes.
     pub fn fleche_plan(&self, abilities: TypeAbilities<T>) -> ResultKind<Job<T>, T>
     where
         T: Recordable,
@@ -197,7 +197,7 @@ pub trait WholeResult<R> {
         AbilityProbe(PhantomData)
     }
 
-    /// Returns the plan. The return value is recorded as a whole.
+    /// Returns the result's kind. The return value is recorded as a whole.
     fn fleche_plan(&self, abilities: TypeAbilities<R>) -> ResultKind<R, R>
     where
         R: Recordable,

@@ -97,11 +97,11 @@ struct Brought<T> {
 
 /// The origin of a result that is passed to waiters.
 enum Origin {
-    /// The leader has computed it.
+    /// The leader has computed the result.
     Computed,
-    /// The leader has found it recorded. Also contains whether it is stale.
+    /// The leader has found a record of the result. Also contains whether the record is stale.
     Recorded(RecordSummary, bool),
-    /// The leader has found it in a record of the function's own code that other code had replaced.
+    /// The leader has found the result in a record of the function's own code that other code had replaced.
     Replaced,
 }
 

@@ -89,13 +89,13 @@ impl From<Unfit> for Replaces {
 }
 
 impl Replaces {
-    /// Returns what the new record replaces. Asks the store if it did not answer the lookup. If this fails, the caller must not
-    /// write the new record: it might replace one that took longer to compute.
+    /// Returns the record that the new one replaces. Asks the store if it did not answer the lookup. If this fails, the caller
+    /// must not write the new record: it might replace one that took longer to compute.
     pub(super) fn seen(self, function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
         if self == Self::Unseen { Self::look(function, cache, key) } else { Ok(self) }
     }
 
-    /// Returns what a new record would replace now.
+    /// Returns the record that a new one would replace now.
     fn look(function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
         // An answer does not show that records can be read or written.
         let is_there =

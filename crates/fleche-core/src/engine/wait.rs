@@ -49,7 +49,7 @@ pub(super) struct Wait<'a> {
     published: PublishedWait,
     begun: Instant,
     until: Option<Instant>,
-    /// The time since which it has been impossible to rule out a cycle.
+    /// The time since which this wait could not rule out a cycle.
     unseen: Option<Instant>,
     /// The in-flight call that is waited for, or `None` if a claim is waited for.
     flight: Option<Arc<Flight>>,

@@ -24,9 +24,9 @@ pub enum JobError {
     /// The worker process that ran the call has died.
     #[error("the worker process that ran the call {}", death(*signal, *code))]
     WorkerLost {
-        /// The signal that killed it, if it was killed.
+        /// The signal that killed the worker, if it was killed.
         signal: Option<i32>,
-        /// The code that it exited with, if it exited.
+        /// The exit code of the worker, if it exited.
         code: Option<i32>,
     },
     /// The job was cancelled before its body started.

@@ -45,7 +45,7 @@ type Witness = Box<dyn FnOnce(Outcome) -> Outcome + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Waiting,
-    /// Dispatched, but not started: it can be revoked.
+    /// The task is dispatched but has not started, so it can be revoked.
     Given,
     Started,
 }

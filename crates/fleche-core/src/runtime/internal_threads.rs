@@ -155,7 +155,7 @@ fn remove(thread: ThreadId) {
     }
 }
 
-/// Returns what is registered now.
+/// Returns the threads that are registered now.
 pub(crate) fn known() -> InternalThreads {
     let mut ours = InternalThreads::default();
     for (thread, answers) in &*lock() {

@@ -92,7 +92,7 @@ pub struct BackendInfo {
     pub name: &'static str,
     /// The purpose of the backend, in one line.
     pub summary: &'static str,
-    /// Which processes can share its stores.
+    /// Which processes can share the backend's stores.
     pub reach: Reach,
     /// Whether another process that opens the store later finds what was put.
     pub durable: bool,

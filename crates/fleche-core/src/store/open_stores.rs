@@ -1,4 +1,4 @@
-//! What this process has open: the table of open stores, through which opening a place twice returns the same store, and the
+//! The table of the stores that this process has open, through which opening a place twice returns the same store; and the
 //! places of engines that can open a place only once.
 
 use std::{

@@ -111,7 +111,7 @@ impl Programs {
         programs
     }
 
-    /// Returns what the second program sees if the record with this key cannot be written.
+    /// Returns the second program's cache, which cannot write the record with this key.
     pub(crate) fn with(&self, full: Option<CallKey>) -> Cache {
         let calls = SameName { store: self.calls.clone(), keys: self.keys.clone(), full };
         Cache::new(self.values.clone(), calls).hot_tier(HotTier::OFF)

@@ -1,4 +1,4 @@
-//! What is passed to the thread of an isolated body, and what is passed back.
+//! Tests of the state that is passed to the thread of an isolated body, and back.
 
 use std::{collections::BTreeMap, fs, panic, thread};
 

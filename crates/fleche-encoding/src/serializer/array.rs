@@ -37,7 +37,7 @@ pub(crate) struct Array {
     first: Option<(Kind, [u8; 8])>,
     /// The offset of the array.
     start: usize,
-    /// The offset of its elements.
+    /// The offset of the elements.
     content: usize,
     /// The expected number of elements, if known.
     expected: Option<usize>,

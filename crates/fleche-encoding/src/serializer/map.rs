@@ -12,9 +12,9 @@ pub(crate) struct MapSerializer<'a, 'b> {
     outer: Outer,
     /// The offset of the map.
     start: usize,
-    /// The offset of its first entry.
+    /// The offset of the first entry.
     content: usize,
-    /// The number of entries in its header.
+    /// The number of entries in the header.
     expected: usize,
     /// The index of this map's first span.
     first: usize,

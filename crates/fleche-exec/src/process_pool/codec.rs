@@ -58,7 +58,7 @@ pub(super) struct Wire {
 #[derive(Clone, Debug)]
 struct Encoded {
     bytes: Bytes,
-    /// Whether all records pass through this process, so that it knows which are missing.
+    /// Whether all records of the cache pass through this process, which then knows which records are missing.
     is_ours: bool,
 }
 

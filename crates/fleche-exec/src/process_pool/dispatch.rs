@@ -188,7 +188,7 @@ impl StandIns {
 }
 
 impl Dispatch {
-    /// Returns how many workers there may be.
+    /// Returns the maximum number of workers.
     ///
     /// A waiting worker has a stand-in. Workers that wait for the same call share one: further ones would most likely
     /// wait for that call too.

@@ -17,7 +17,7 @@ use crate::budget::{Budget, Demand, Grant};
 /// An accepted task that no worker has started.
 pub(super) struct QueuedTask {
     pub(super) reply: Reply,
-    /// The parts of its frame.
+    /// The parts of the task's frame.
     pub(super) parts: Vec<Bytes>,
     pub(super) wants: Requirements,
     /// The binding of the call. It keeps the stores that the task needs open until the task is done.
@@ -86,7 +86,7 @@ pub(super) struct TaskEnv {
 }
 
 impl Requirements {
-    /// Returns what a task with these resources requires of a pool with this budget.
+    /// Creates the requirements of a task with these resources in a pool with this budget.
     ///
     /// # Errors
     /// Fails with a message that says which option cannot be satisfied, and what to do.
@@ -116,7 +116,7 @@ impl Requirements {
         Self { gpus, ..self }
     }
 
-    /// Returns what the worker sets up, encoded; empty for nothing.
+    /// Returns the encoded settings that the worker applies; empty for none.
     pub(super) fn setting(&self, grant: &Grant) -> Bytes {
         let gpus = if grant.gpus.is_empty() { &self.gpus } else { &grant.gpus };
         if self.working_dir.is_none() && self.memory_mb.is_none() && gpus.is_empty() {

@@ -1,4 +1,4 @@
-//! What the scheduler does when a worker reports, and when a job is cancelled.
+//! The scheduler's reactions to the reports of workers and to the cancellation of jobs.
 
 use std::{
     os::unix::process::ExitStatusExt,

@@ -363,7 +363,7 @@ impl WorkerHandle {
         spawn::kill(self.process);
     }
 
-    /// Returns what the worker leaves behind.
+    /// Returns the tasks and the resources that the worker had when it was lost.
     pub(super) fn into_lost_tasks(self) -> LostTasks {
         let (started, rest): (Vec<_>, Vec<_>) = self.dispatched.into_iter().partition(|dispatched| dispatched.started);
         LostTasks {

@@ -167,7 +167,7 @@ impl Scheduler {
         }
     }
 
-    /// Returns how many threads there should be.
+    /// Returns the number of threads that the pool should have.
     fn wanted(&self, state: &State) -> usize {
         self.size + state.blocked.len().min(SPARE)
     }
@@ -280,7 +280,7 @@ impl Scheduler {
         self.lock().threads.pop()
     }
 
-    /// Returns how many tasks are queued.
+    /// Returns the number of queued tasks.
     pub(super) fn len(&self) -> usize {
         self.lock().queue.len()
     }
@@ -338,7 +338,7 @@ impl BlockedThreads {
         Self { pool, count: 0, within: BTreeMap::new() }
     }
 
-    /// Returns how many threads wait.
+    /// Returns the number of waiting threads.
     fn len(&self) -> usize {
         self.count
     }

@@ -14,9 +14,9 @@ use crate::budget::Demand;
 pub(super) struct Entry {
     pub(super) task: Task,
     pub(super) demand: Demand,
-    /// Whether a thread of the pool waits or has waited for its job.
+    /// Whether a thread of the pool waits or has waited for the task's job.
     pub(super) awaited: bool,
-    /// Whether the pool is notified when its job is cancelled.
+    /// Whether the pool is notified when the task's job is cancelled.
     pub(super) watched: bool,
 }
 

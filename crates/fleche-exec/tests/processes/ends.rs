@@ -1,4 +1,4 @@
-//! How pools and workers end, and what workers share with the pool's process.
+//! Tests of the end of pools and workers, and of the state that workers share with the pool's process.
 
 use std::{
     env, fs,

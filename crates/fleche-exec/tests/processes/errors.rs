@@ -1,4 +1,4 @@
-//! How results with each kind of error are returned from a worker.
+//! Tests of results with each kind of error that a worker returns.
 
 use std::{error::Error, fmt, num::ParseIntError};
 

@@ -1,4 +1,4 @@
-//! Which callables can run in a worker, and how the others are refused.
+//! Tests of callables that can run in a worker, and of the errors that refuse others.
 
 use std::process;
 

@@ -1,4 +1,4 @@
-//! How many stand-ins start in the place of waiting workers.
+//! Tests of the number of stand-ins that start in the place of waiting workers.
 
 use std::{
     env, fs,

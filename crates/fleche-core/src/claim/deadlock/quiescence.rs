@@ -127,7 +127,7 @@ impl QuiescenceDetector {
         looked.locks.get(&thread).is_some_and(|lock| lock.may_be_released(looked.at))
     }
 
-    /// Forgets all samples, because a thread is about to proceed.
+    /// Discards all samples, because a thread is about to proceed.
     pub(super) fn end(&mut self) {
         self.0 = None;
     }

@@ -30,7 +30,7 @@ struct Shared {
 struct State {
     /// The number of the current wait.
     wait: u64,
-    /// The call that it waits for, if any.
+    /// The call that the task waits for, if any.
     call: Option<CallKey>,
     paused: bool,
     /// Whether the wait has been reported.

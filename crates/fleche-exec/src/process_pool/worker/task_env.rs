@@ -1,4 +1,4 @@
-//! What a worker sets up for one body: the working directory, the memory limit and the GPUs.
+//! The settings that a worker applies for one body: the working directory, the memory limit and the GPUs.
 
 use std::{
     env,
