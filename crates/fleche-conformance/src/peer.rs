@@ -16,7 +16,7 @@ use crate::{
     test_data::Item,
 };
 
-/// If this process was started as the second process of a case, does its work and exits.
+/// Does the work of the second process of a case and exits, if this process was started as one.
 ///
 /// The suite starts the program that runs it again, with the same arguments, to see a store from another process. A program
 /// whose `main` does other work before it calls [`run`](crate::run) should call this first.

@@ -104,7 +104,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Describes this process as a holder that acquires its claim now and waits for nothing.
+    /// Returns this process as a holder that acquires its claim now and waits for nothing.
     pub fn this_process() -> Self {
         let Writer { host, process, .. } = Writer::this_process();
         Self { host: host.into_owned(), process, since: SystemTime::now(), awaits: Some(Vec::new()) }

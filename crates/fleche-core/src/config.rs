@@ -22,7 +22,7 @@ use crate::{
     store::{CallStoreConfig, ValueStoreConfig},
 };
 
-/// Describes how to open a [`Cache`] in another process; serializes to JSON, TOML and CBOR.
+/// The configuration of a [`Cache`], from which another process can open it. Serializes to JSON, TOML and CBOR.
 ///
 /// ```
 /// use fleche_core::CacheConfig;

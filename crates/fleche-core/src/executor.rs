@@ -40,7 +40,7 @@ pub trait Executor: Debug + Send + Sync {
     fn reach(&self) -> Reach;
 }
 
-/// Describes how to create an executor in another process. The rules of
+/// The configuration of an executor, from which another process can create it. The rules of
 /// [`ValueStoreConfig`](crate::store::ValueStoreConfig) for backends apply to executors too.
 #[typetag::serde(tag = "type")]
 pub trait ExecutorConfig: ExecutorConfigObject + Debug + Send + Sync {

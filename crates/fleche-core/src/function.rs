@@ -316,12 +316,12 @@ pub struct Erased {
 }
 
 impl Erased {
-    /// Describes the value by its type's name.
+    /// Erases the type of the value. The name of the type describes the value in errors.
     pub fn new<T: 'static>(value: T) -> Self {
         Self::called(type_name::<T>(), value)
     }
 
-    /// Describes the value with this text.
+    /// Erases the type of the value. This text describes the value in errors.
     pub(crate) fn called<T: 'static>(called: &'static str, value: T) -> Self {
         Self { value: Box::new(value), called }
     }

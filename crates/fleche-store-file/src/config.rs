@@ -36,7 +36,7 @@ macro_rules! file_config {
         }
 
         impl $config {
-            /// Describes the store in this directory.
+            /// Creates the configuration of the store in this directory.
             pub fn new(root: impl Into<PathBuf>) -> Self {
                 Self { root: root.into(), durability: Durability::default(), shared: false }
             }

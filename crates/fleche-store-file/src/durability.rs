@@ -38,7 +38,7 @@ impl Directory {
             .map_err(Error::io("sync", path))
     }
 
-    /// Makes the names in this shard survive: syncs the shard directory and, once in this process, the directories
+    /// Makes the names in this shard durable: syncs the shard directory and, once in this process, the directories
     /// above it.
     pub(crate) fn sync_directories(&self, first: u8) -> io::Result<()> {
         sync_directory(&self.shard(first))?;

@@ -24,7 +24,7 @@ macro_rules! memory_config {
         }
 
         impl $config {
-            /// Describes the store with this id.
+            /// Creates the configuration of the store with this id.
             pub fn with_id(id: impl Into<String>) -> Self {
                 Self { id: Some(id.into()) }
             }

@@ -33,7 +33,7 @@ macro_rules! redb_config {
         }
 
         impl $config {
-            /// Describes the store in this file.
+            /// Creates the configuration of the store in this file.
             pub fn new(path: impl Into<PathBuf>) -> Self {
                 Self { path: path.into(), durability: Durability::default() }
             }

@@ -159,7 +159,7 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes names survive a power failure, as far as possible. Only Unix can open directories, and other systems need not.
+/// Makes the names in the directory durable, as far as possible. Only Unix can open directories, and other systems need not.
 fn sync_directory(file: &Path) {
     if cfg!(unix)
         && let Some(directory) = file.parent()

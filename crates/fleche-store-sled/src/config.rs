@@ -26,7 +26,7 @@ macro_rules! sled_config {
         }
 
         impl $config {
-            /// Describes the store in this directory.
+            /// Creates the configuration of the store in this directory.
             pub fn new(path: impl Into<PathBuf>) -> Self {
                 Self { path: path.into() }
             }

@@ -44,7 +44,7 @@ macro_rules! sql_config {
         }
 
         impl $config {
-            /// Describes the store in the database at this URL.
+            /// Creates the configuration of the store in the database at this URL.
             pub fn new(url: impl Into<DatabaseUrl>) -> Self {
                 Self { url: url.into(), password_env: None, schema: None, timeout: TIMEOUT }
             }

@@ -121,7 +121,7 @@ fn name(item: &Item) -> Option<String> {
     })
 }
 
-/// The paths that a `use` declaration names, each with the name that it gives it; `None` for `*`.
+/// Appends the paths that a `use` declaration imports to `found`, each with the imported name, or `None` for `*`.
 fn leaves(tree: &UseTree, prefix: &mut Names, found: &mut Vec<(Option<String>, Names)>) {
     let with = |prefix: &[String], name: &syn::Ident| {
         let own = (name != "self").then(|| name.to_string());

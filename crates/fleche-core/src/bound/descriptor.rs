@@ -16,9 +16,9 @@ use crate::{
     function::{Function, Remote},
 };
 
-/// Describes how to call one function with encoded arguments. A position in the executable leads to it.
+/// The descriptor of a function that can be called with encoded arguments. Other processes find it by its code address.
 ///
-/// The types are part of it, so that two functions never share a descriptor, even if the linker has merged their code.
+/// The descriptor contains the types, so that two functions never share one, even if the linker has merged their code.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Descriptor {
@@ -44,12 +44,13 @@ static COMPLEMENT: [u8; 16] = {
 };
 
 impl Descriptor {
-    /// Describes a memoized function, identified by the type of its item. For generated code.
+    /// Creates the descriptor of a memoized function, identified by the type of its item. For generated code.
     pub const fn new(item: TypeId, remote: Remote, function: fn() -> &'static Function) -> Self {
         Self { magic: MAGIC, types: [item; 3], remote, function: Some(function) }
     }
 
-    /// Describes the body of a memoized function, identified by the type of the function's item. For generated code.
+    /// Creates the descriptor of the body of a memoized function, identified by the type of the function's item. For
+    /// generated code.
     pub const fn of_body(item: TypeId, remote: Remote) -> Self {
         Self { magic: MAGIC, types: [item; 3], remote, function: None }
     }

@@ -164,7 +164,7 @@ impl Counters {
         increment(&self.counts().hits);
     }
 
-    /// Uncounts a hit that is not served after all. It may have been counted on another thread.
+    /// Takes a hit that is not served out of the count. The hit may have been counted on another thread.
     pub(crate) fn take_back_hit(&self) {
         self.rare().taken_back += 1;
     }

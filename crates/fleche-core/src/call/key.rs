@@ -192,7 +192,7 @@ impl fmt::Debug for CallKey {
 mod tests {
     use super::*;
 
-    /// The definition of a key, as documented.
+    /// Computes a key by its documented definition.
     fn of_the_whole(function: &FunctionId, arguments: &[Argument]) -> CallKey {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(&encoding::to_vec(&(Keyed(function), arguments)).unwrap());

@@ -55,7 +55,7 @@ impl Record {
         Ok(fields.map(Self::new))
     }
 
-    /// Like [`from_bytes`](Self::from_bytes), but decodes only what a hit needs and ignores the rest of the map.
+    /// Like [`from_bytes`](Self::from_bytes), but decodes only the fields that a hit needs and ignores the others.
     ///
     /// # Errors
     /// Fails with [`Error::Damaged`] if the checksum does not match or a needed field is missing.

@@ -1,4 +1,4 @@
-//! Tracks through its waker whether the leader of an async call is polled.
+//! Tracks whether the leader of an async call is polled, through the leader's waker.
 //!
 //! A task may hold the leading future without polling it, as `select!` on a `&mut future` does. Then the result never
 //! arrives. A leader that awaits a timer or a socket looks the same until it is woken. Therefore a leader counts as

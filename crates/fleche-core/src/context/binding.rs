@@ -132,7 +132,7 @@ impl WeakBinding {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BindingConfig {
-    /// Describes how to open the bound cache.
+    /// The configuration of the bound cache.
     pub cache: CacheConfig,
     /// The kinds of metadata to collect.
     pub metadata: Vec<Box<dyn MetadataKind>>,

@@ -266,7 +266,7 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// Describes which thread or task of this process computes the call, and since when.
+/// Returns a description of the thread or task of this process that computes the call, with the time of its start.
 fn computed_here(flight: &Flight) -> String {
     let since = SystemTime::now().checked_sub(flight.begun().elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
     let whose = match flight.thread() {

@@ -47,8 +47,8 @@ pub(super) trait Work: Send {
     /// Returns the promise that completes the job, or `None` if it is used up.
     fn promise(&self) -> Option<&Promise>;
     fn name(&self) -> &str;
-    /// Splits the work into what another process needs and the promise. Returns the work with the reason if that is not
-    /// possible.
+    /// Splits the work into the parts that are sent to another process, and the promise. Fails with the work and the reason
+    /// if that is not possible.
     fn into_remote(self: Box<Self>, binding: Option<&Binding>) -> Result<RemoteParts, (Box<dyn Work>, String)>;
 }
 

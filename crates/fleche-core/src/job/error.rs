@@ -96,7 +96,7 @@ pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
     carry(run).map_err(panicked)
 }
 
-/// The panic as an error.
+/// Converts the panic to an error.
 #[cold]
 #[inline(never)]
 pub(crate) fn panicked(panic: CaughtPanic) -> JobError {

@@ -28,7 +28,7 @@ pub struct Compressed<S> {
     level: i32,
 }
 
-/// Describes how to open a [`Compressed`]: `{"type":"compressed","store":…,"level":3}`.
+/// The configuration of a [`Compressed`]: `{"type":"compressed","store":…,"level":3}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompressedConfig<C> {

@@ -39,7 +39,7 @@ impl<S> Pool<S> {
     }
 }
 
-/// Describes how to open a [`Pool`]: `{"type":"pool","stores":[…]}`.
+/// The configuration of a [`Pool`]: `{"type":"pool","stores":[…]}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolConfig<C> {

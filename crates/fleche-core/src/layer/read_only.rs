@@ -30,7 +30,7 @@ impl<S> ReadOnly<S> {
     }
 }
 
-/// Describes how to open a [`ReadOnly`]: `{"type":"read-only","store":…}`.
+/// The configuration of a [`ReadOnly`]: `{"type":"read-only","store":…}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadOnlyConfig<C> {

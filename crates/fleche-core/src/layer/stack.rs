@@ -37,7 +37,7 @@ pub struct Stack<S> {
     changing: KeyLocks,
 }
 
-/// Describes how to open a [`Stack`]: `{"type":"stack","stores":[…]}`.
+/// The configuration of a [`Stack`]: `{"type":"stack","stores":[…]}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StackConfig<C> {

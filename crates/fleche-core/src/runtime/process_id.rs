@@ -123,7 +123,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Describes the current process.
+    /// Returns the identity of the current process.
     pub fn this() -> Self {
         let id = std::process::id();
         Self { host: host_name(), id, realm: realm(), began: status(id).map(|status| status.began) }

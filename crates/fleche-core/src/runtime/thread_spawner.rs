@@ -19,8 +19,8 @@ type Start = Box<dyn FnOnce() + Send>;
 /// The channel to the spawner. It is set before the first thread of this process gets a private working directory.
 static SPAWNER: OnceLock<Sender<Start>> = OnceLock::new();
 
-/// Starts a thread in the program's working directory. It inherits nothing from the calling thread. Callable under any
-/// lock, because the spawner takes none.
+/// Starts a thread in the program's working directory. The thread inherits nothing from the calling thread. The caller may
+/// hold any lock, because the spawner takes none.
 ///
 /// # Errors
 /// Fails if the system cannot start a thread.

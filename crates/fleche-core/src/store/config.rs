@@ -73,14 +73,14 @@ macro_rules! store_config {
 }
 
 store_config! {
-    /// Describes how to open a [`ValueStore`]: serializes to `{"type":"file","root":"…"}`, the backend's name and its
-    /// settings.
+    /// The configuration of a [`ValueStore`]. Serializes to the backend's name and its settings:
+    /// `{"type":"file","root":"…"}`.
     ValueStoreConfig, ValueStoreConfigObject, ValueStore
 }
 
 store_config! {
-    /// Describes how to open a [`CallStore`]: serializes to `{"type":"file","root":"…"}`, the backend's name and its
-    /// settings.
+    /// The configuration of a [`CallStore`]. Serializes to the backend's name and its settings:
+    /// `{"type":"file","root":"…"}`.
     CallStoreConfig, CallStoreConfigObject, CallStore
 }
 

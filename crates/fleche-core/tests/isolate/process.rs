@@ -52,12 +52,12 @@ pub(crate) fn alone_with(test: &str, prepare: impl FnOnce(&mut Command, &Path), 
     assert!(output.contains("1 passed"), "there is no test `{test}`:\n{output}");
 }
 
-/// The parent of the directories of isolated calls.
+/// Returns the parent of the directories of isolated calls.
 pub(crate) fn base() -> PathBuf {
     PathBuf::from(env::var_os("XDG_CACHE_HOME").unwrap()).join("fleche/cwd")
 }
 
-/// The directories of isolated calls that exist.
+/// Returns the existing directories of isolated calls.
 pub(crate) fn left() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(base()) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().path()).collect()

@@ -147,8 +147,7 @@ impl Scheduler {
         state.running < self.size && state.queue.first().is_some_and(first_fits)
     }
 
-    /// Arranges that the queue is notified if the first task is cancelled while it waits for resources: tasks behind it
-    /// may then start.
+    /// Watches the first task while it waits for resources, so that the tasks behind it start if it is cancelled.
     fn watch_first(self: &Arc<Self>, state: &mut State) {
         if state.running >= self.size {
             return;
@@ -172,8 +171,8 @@ impl Scheduler {
         self.size + state.blocked.len().min(SPARE)
     }
 
-    /// Acts on a change: wakes threads that have something to do, and fails tasks that could never start. It notifies
-    /// only if a thread is idle, since each notification is a system call.
+    /// Acts on a change: wakes threads if they have work, and fails tasks that could never start. Notifies only if a thread
+    /// is idle, because each notification is a system call.
     fn settle<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         loop {
             self.watch_first(&mut state);

@@ -148,7 +148,7 @@ fn notes_itself_and_waits(note: PathBuf, never: PathBuf) {
 /// A separate program, which the test below runs and kills.
 #[test]
 #[ignore = "run by another test"]
-fn a_parent_whose_channel_is_held() {
+fn parent_process_whose_channel_is_held() {
     let Some(directory) = env::var_os("DIRECTORY_OF_PARENT").map(PathBuf::from) else { return };
     let pool = pool(1);
     let job = pool.submit(notes_itself_and_waits, (directory.join("worker"), directory.join("never")));
@@ -161,7 +161,7 @@ fn a_parent_whose_channel_is_held() {
 fn worker_ends_with_its_parent_while_another_process_holds_the_channel() {
     let directory = tempfile::tempdir().unwrap();
     let mut parent = Command::new(env::current_exe().unwrap())
-        .args(["channels::a_parent_whose_channel_is_held", "--exact", "--ignored", "--nocapture"])
+        .args(["channels::parent_process_whose_channel_is_held", "--exact", "--ignored", "--nocapture"])
         .env("DIRECTORY_OF_PARENT", directory.path())
         .spawn()
         .unwrap();

@@ -153,7 +153,7 @@ fn reads_stdin_and_prints(text: String) -> String {
 /// A separate program, which the tests below run.
 #[test]
 #[ignore = "run by other tests"]
-fn a_parent() {
+fn parent_process() {
     let Ok(role) = env::var("ROLE_OF_PARENT") else { return };
     let pool = pool(1);
     if role == "prints" {
@@ -168,7 +168,7 @@ fn a_parent() {
 
 fn parent(role: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["ends::a_parent", "--exact", "--ignored", "--nocapture"]).env("ROLE_OF_PARENT", role);
+    command.args(["ends::parent_process", "--exact", "--ignored", "--nocapture"]).env("ROLE_OF_PARENT", role);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }

@@ -35,7 +35,7 @@ fn outer(x: i64) -> i64 {
 /// A separate program, which the tests below run. It makes each call twice, and all of them make one inner call.
 #[test]
 #[ignore = "run by other tests"]
-fn a_program() {
+fn program_process() {
     let Some(directory) = env::var_os(DIRECTORY) else { return };
     let cache = files(Path::new(&directory));
     let _active = cache.enter();
@@ -50,7 +50,7 @@ fn a_program() {
 /// Returns how many outer and inner bodies a program runs if `FLECHE` has this value.
 fn bodies(directory: &Path, mode: &str) -> (usize, usize) {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["modes::a_program", "--exact", "--ignored", "--nocapture"]);
+    command.args(["modes::program_process", "--exact", "--ignored", "--nocapture"]);
     let output = command.env(DIRECTORY, directory).env("FLECHE", mode).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let count = |name| {

@@ -27,7 +27,7 @@ fn memoized(x: i64) -> i64 {
 /// A separate program, which the tests below run.
 #[test]
 #[ignore = "run by other tests"]
-fn a_program() {
+fn program_process() {
     let Ok(role) = env::var("ROLE_OF_PROGRAM") else { return };
     if let Some(gate) = role.strip_prefix("wait:") {
         fs::write(format!("{gate}.waits"), "").unwrap();
@@ -62,7 +62,7 @@ fn without_descriptors() {
 }
 
 fn with_role(mut command: Command, role: &str) -> Command {
-    command.args(["programs::a_program", "--exact", "--ignored", "--nocapture"]);
+    command.args(["programs::program_process", "--exact", "--ignored", "--nocapture"]);
     command.env("ROLE_OF_PROGRAM", role).env("RUST_BACKTRACE", "1");
     command
 }

@@ -29,7 +29,7 @@ fn point(x: u64) -> u64 {
 /// A separate program, which the test below runs.
 #[test]
 #[ignore = "run by another test"]
-fn a_sweep() {
+fn sweep_process() {
     let Some(directory) = env::var_os("DIRECTORY_OF_SWEEP").map(PathBuf::from) else { return };
     let _active = files(&directory).enter();
     let pool = wrap_executor(pool(2));
@@ -42,7 +42,7 @@ fn two_programs_that_run_the_same_sweep_start_few_workers() {
     let directory = tempfile::tempdir().unwrap();
     let program = || {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["stand_ins::a_sweep", "--exact", "--ignored", "--nocapture"]);
+        command.args(["stand_ins::sweep_process", "--exact", "--ignored", "--nocapture"]);
         command.env("DIRECTORY_OF_SWEEP", directory.path()).stdout(Stdio::piped()).spawn().unwrap()
     };
     let programs = [program(), program()];

@@ -159,7 +159,7 @@ pub(crate) fn forget(directory: &Path) {
     let _ = fs::remove_file(directory.join("bodies"));
 }
 
-/// Lets this much time pass, like a working body.
+/// Works for this long, like a body.
 pub(crate) fn work_for(time: Duration) {
     let begun = Instant::now();
     while let Some(left) = time.checked_sub(begun.elapsed()) {

@@ -24,7 +24,7 @@ impl Lossy {
     }
 }
 
-/// Expects that no hit is served for an argument that differs in a skipped field.
+/// Asserts that no hit is served for an argument that differs in a skipped field.
 fn assert_checked(submit: impl Fn(&Cache, u64) -> u64) {
     let cache = memory();
     let _active = cache.enter();

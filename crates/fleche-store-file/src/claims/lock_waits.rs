@@ -34,7 +34,7 @@ pub(super) trait Wait: Send {
     fn fail(&mut self, error: io::Error) -> Finish;
 }
 
-/// Notifies the waiters. It may take long.
+/// A function that notifies the waiters. It may take long.
 pub(super) type Finish = Box<dyn FnOnce() + Send>;
 
 /// Blocked waits, some of which may never be woken.

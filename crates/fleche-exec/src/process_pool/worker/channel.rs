@@ -78,7 +78,7 @@ impl Channel {
         frame::write(&mut out.stream, queued, kind, number, parts)
     }
 
-    /// Queues a small frame, to be sent with the next one. That must follow soon.
+    /// Queues a small frame, to be sent with the next one, which must follow soon.
     pub(super) fn queue(&self, kind: Kind, number: u64, parts: &[&[u8]]) {
         frame::append(&mut self.out().queued, kind, number, parts);
     }
