@@ -124,7 +124,7 @@ list! { $
         put_then_get: basic::put_then_get::<Calls>, Store;
         /// A second `put` of the same record changes nothing.
         put_is_idempotent: basic::put_is_idempotent::<Calls>, Store;
-        /// A record comes back equal, including unknown fields, metadata and five thousand arguments.
+        /// A record equals the one that was put, including unknown fields, metadata and five thousand arguments.
         records_round_trip: calls::records_round_trip, Store;
         /// A later record replaces an earlier one.
         last_writer_wins: calls::last_writer_wins, Store;

@@ -42,7 +42,7 @@ struct EncodedPayload(Bytes);
 pub struct Job<T> {
     shared: Arc<Shared>,
     unpack: Unpack<T>,
-    /// Set for calls that may run in another process.
+    /// The decoder of the result, for calls that may run in another process.
     decode: Option<Decode<T>>,
     result: PhantomData<fn() -> T>,
 }

@@ -218,7 +218,7 @@ struct WrittenCall<'a> {
 /// ```
 ///
 /// The function is identified by its registered name, which every build that registers it understands. An instance of a
-/// generic function, or a function that shares its name, is identified by its position in the executable, which only the
+/// generic function, or a function that shares its name, is identified by its code address, which only the
 /// same build understands. The result and the error may be of any type, because they stay where the call runs.
 ///
 /// Fails if an argument could not be encoded.

@@ -1,5 +1,5 @@
-//! The program's executable in memory, and positions in its read-only data.
-#![allow(unsafe_code)] // Reads descriptors at positions that were checked to be in read-only data.
+//! The program's executable in memory, and code addresses: the offsets of descriptors in its read-only data.
+#![allow(unsafe_code)] // Reads descriptors at addresses that were checked to be in read-only data.
 
 use std::{fmt::Write as _, mem, ops::Range, ptr, slice, sync::OnceLock};
 
@@ -11,7 +11,7 @@ use crate::digest::Digest;
 /// The loader reports its segments by address. The memory map of the process would identify them only by file name, which
 /// other mappings of the file share and which the system may write differently.
 pub(in crate::bound) struct LoadedImage {
-    /// The offset between addresses in the file and in memory. Positions are relative to it.
+    /// The offset between addresses in the file and in memory. Code addresses are relative to it.
     base: usize,
     /// The address of the segment table.
     headers: usize,
@@ -118,14 +118,14 @@ impl LoadedImage {
     }
 }
 
-/// Returns the descriptor's position, or `None` if it is not in the executable.
+/// Returns the descriptor's code address, or `None` if the descriptor is not in the executable.
 pub(super) fn address_of(descriptor: &'static Descriptor) -> Option<u64> {
     let image = LoadedImage::of_program()?;
     let address = ptr::from_ref(descriptor).expose_provenance();
     image.holds(address).then(|| address.wrapping_sub(image.base) as u64)
 }
 
-/// Returns the descriptor at this position, if it has these types.
+/// Returns the descriptor at this code address, if it has these types.
 pub(super) fn descriptor_at(position: u64, types: u64) -> Result<&'static Descriptor, String> {
     let wrong = || format!("position {position:#x} is not that of a function of these types in this program");
     let image = LoadedImage::of_program().ok_or_else(wrong)?;
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_readable_parts_that_never_change_hold_descriptors() {
+    fn only_read_only_segments_hold_descriptors() {
         let image = image();
         let held = [0x0, 0x1000, 0x2f00, 0x3000, 0x4000, 0x5000, 0x5f00, 0x6000, 0x7000, usize::MAX];
         let held = held.map(|address| image.holds(address));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptor_that_would_reach_beyond_its_part_is_not_held() {
+    fn descriptor_that_would_extend_beyond_its_segment_is_not_accepted() {
         assert!(!image().holds(0x6000 - mem::size_of::<Descriptor>() + 8));
     }
 
@@ -249,7 +249,7 @@ mod tests {
 
     /// A mapping of the program's own file, as a symbolizer creates one, is not part of the program.
     #[test]
-    fn positions_outside_the_image_are_errors_even_if_the_file_is_mapped_there() {
+    fn code_addresses_outside_the_image_are_errors_even_if_the_file_is_mapped_there() {
         use nix::libc::{MAP_FAILED, MAP_PRIVATE, PROT_READ, mmap, munmap};
         use std::os::fd::AsRawFd;
 
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn position_leads_back_to_its_descriptor() {
+    fn descriptor_is_found_by_its_code_address() {
         let descriptor = descriptor(twice);
         let position = address_of(descriptor).unwrap();
         assert!(ptr::eq(descriptor_at(position, descriptor.types()).unwrap(), descriptor));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_position_or_wrong_type_is_an_error() {
+    fn forged_code_address_or_wrong_type_is_an_error() {
         let descriptor = descriptor(twice);
         let (position, types) = (address_of(descriptor).unwrap(), descriptor.types());
         assert!(descriptor_at(position, types ^ 1).is_err());
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_position_leads_to_the_descriptor() {
+    fn descriptor_is_found_by_no_other_code_address() {
         let descriptor = descriptor(twice);
         let (position, types) = (address_of(descriptor).unwrap(), descriptor.types());
         let image = LoadedImage::of_program().unwrap();

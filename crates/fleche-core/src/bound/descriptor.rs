@@ -1,5 +1,5 @@
-//! Descriptors: constants, one for each type of callable, at known positions in the executable.
-#![allow(unsafe_code)] // Creates zero-sized callables, and reads a checked position.
+//! Descriptors: constants in the executable, one for each type of callable, that are found by code address.
+#![allow(unsafe_code)] // Creates zero-sized callables, and reads at a checked address.
 
 use std::{
     any::TypeId,

@@ -25,7 +25,7 @@ pub struct FunctionRef(FunctionRefKind);
 enum FunctionRefKind {
     /// The registered name.
     Name(String),
-    /// The position of the function's descriptor, relative to the start of the program, and the fingerprint of its types.
+    /// The code address of the function's descriptor, relative to the start of the program, and the fingerprint of its types.
     Position { at: u64, types: u64 },
 }
 
@@ -95,7 +95,7 @@ impl FunctionRef {
     }
 }
 
-/// Returns the descriptor's position in the executable, and the fingerprint of its types.
+/// Returns the descriptor's code address, and the fingerprint of its types.
 pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u64, u64), String> {
     let at = code_address::address_of(descriptor).ok_or_else(|| {
         format!(
@@ -106,7 +106,7 @@ pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u
     Ok((at, descriptor.types()))
 }
 
-/// Returns the memoized function whose descriptor is at this position in the executable.
+/// Returns the memoized function whose descriptor is at this code address.
 pub(super) fn function_at(position: u64, types: u64) -> Result<&'static Function, String> {
     let function = code_address::descriptor_at(position, types)?.function();
     function.ok_or_else(|| format!("there is no `#[fleche]` function at position {position:#x}"))
@@ -151,7 +151,7 @@ pub(super) fn not_portable(name: &str) -> String {
 pub(super) enum WrittenFunction {
     /// The registered name, if the function does not share it.
     Name(String),
-    /// The position in this executable of a memoized function's descriptor, and the fingerprint of its types. Used for an
+    /// The code address of a memoized function's descriptor, and the fingerprint of its types. Used for an
     /// instance of a generic function, or if two functions have one name.
     Position { of: String, executable: Digest, at: u64, types: u64 },
     /// The type of any other callable without captured values, to be compared with that of a given callable.

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn earlier_process_with_our_id_is_dead() {
+    fn earlier_process_with_the_id_of_this_one_is_dead() {
         let mark = mark().replace(&format!("{:016x}", this_run()), "0123456789abcdef");
         assert_eq!(Owner::of(&mark).unwrap().lives(), Some(false));
     }

@@ -39,8 +39,8 @@ pub fn spawn<R: Send + 'static>(name: &str, run: impl FnOnce() -> R + Send + 'st
     answer.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that starts other threads has ended")))
 }
 
-/// Starts the spawner if there is none. Must be called before a thread gets a private working directory, from a thread
-/// that has none, or after an earlier call.
+/// Starts the spawner if there is none. The first call must come from a thread without a private working directory, before
+/// any thread gets one.
 ///
 /// # Errors
 /// Fails if the system cannot start a thread.

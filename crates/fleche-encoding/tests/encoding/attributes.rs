@@ -21,7 +21,7 @@ enum Element {
 }
 
 #[test]
-fn flattened_structs_survive() {
+fn flattened_structs_round_trip() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Outer {
         z: u8,
@@ -38,7 +38,7 @@ fn flattened_structs_survive() {
 }
 
 #[test]
-fn flattened_options_survive() {
+fn flattened_options_round_trip() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Outer {
         a: Option<Option<u8>>,
@@ -56,7 +56,7 @@ fn flattened_options_survive() {
 }
 
 #[test]
-fn untagged_enums_survive() {
+fn untagged_enums_round_trip() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(untagged)]
     enum Untagged {
@@ -81,7 +81,7 @@ fn untagged_enums_survive() {
 }
 
 #[test]
-fn internally_tagged_enums_survive() {
+fn internally_tagged_enums_round_trip() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "type")]
     enum Internal {
@@ -97,7 +97,7 @@ fn internally_tagged_enums_survive() {
 }
 
 #[test]
-fn adjacently_tagged_enums_survive() {
+fn adjacently_tagged_enums_round_trip() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "t", content = "c")]
     enum Adjacent {
@@ -117,7 +117,7 @@ fn adjacently_tagged_enums_survive() {
 }
 
 #[test]
-fn skipped_and_defaulted_fields_survive() {
+fn skipped_and_defaulted_fields_round_trip() {
     #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
     struct Sparse {
         #[serde(skip_serializing_if = "Option::is_none")]

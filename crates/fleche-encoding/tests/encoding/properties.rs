@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn integers_of_any_size_survive(wide in any::<i128>(), shift in 0u32..128) {
+    fn integers_of_any_size_round_trip(wide in any::<i128>(), shift in 0u32..128) {
         survives(&(wide >> shift));
         survives(&(wide.cast_unsigned() >> shift));
     }

@@ -31,7 +31,7 @@ enum Element {
 }
 
 #[test]
-fn maps_with_keys_of_every_kind_survive() {
+fn maps_with_keys_of_every_kind_round_trip() {
     survives(&BTreeMap::from([((1u8, "b".to_owned()), 1), ((1, "a".to_owned()), 2)]));
     survives(&BTreeMap::from([((1u64, 2u64), 1), ((0, 3), 2)]));
     survives(&BTreeMap::from([(Id { kind: 1, name: "n".to_owned() }, 1), (Id { kind: 0, name: "m".to_owned() }, 2)]));
@@ -44,7 +44,7 @@ fn maps_with_keys_of_every_kind_survive() {
 }
 
 #[test]
-fn standard_library_types_survive() {
+fn standard_library_types_round_trip() {
     survives(&[Duration::from_nanos(1_500_000_001), Duration::MAX]);
     survives(&(SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_001)));
     survives(&PathBuf::from("/some/path"));
@@ -77,7 +77,7 @@ fn borrowed_values_encode_like_owned_ones() {
 }
 
 #[test]
-fn types_of_well_known_crates_survive() {
+fn types_of_well_known_crates_round_trip() {
     survives(&uuid::Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0));
     survives(&chrono::DateTime::from_timestamp(1_800_000_000, 5).unwrap());
     survives(&chrono::NaiveDate::from_ymd_opt(2026, 2, 28).unwrap());
@@ -92,7 +92,7 @@ fn ndarray_stores_its_numbers_as_a_typed_array() {
 }
 
 #[test]
-fn json_values_survive() {
+fn json_values_round_trip() {
     survives(&serde_json::json!({
         "null": null, "true": true, "integer": -5, "large": u64::MAX, "float": 0.1, "text": "t",
         "numbers": [1.5, 2.5], "bytes": [1, 2, 3], "mixed": [1, -1, "a", null, [], {}], "nested": {"b": {"c": []}},
@@ -161,7 +161,7 @@ impl Potential for Morse {
 }
 
 #[test]
-fn boxed_trait_objects_survive() {
+fn boxed_trait_objects_round_trip() {
     let value: Vec<Box<dyn Potential>> =
         vec![Box::new(Morse { depth: 1.5, range: Some(vec![1.0, 2.0]), id: Some(()) })];
     let encoded = to_vec(&value).unwrap();

@@ -170,7 +170,7 @@ impl Writer {
 
 /// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
 /// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
-/// queued for a long time. If the store is left alone, the task is not held up by it: it gets the permit.
+/// queued for a long time. If the store is left alone, the task gets the permit at once.
 fn take_turn(task: &mut Frame, binding: Option<&Binding>, permit: &TaskPermit) {
     let (Some(key), Some(binding)) = (codec::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();

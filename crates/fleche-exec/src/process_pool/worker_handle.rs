@@ -95,7 +95,7 @@ enum Revocation {
 /// Tasks that a worker returns unstarted, in order.
 #[derive(Default)]
 pub(super) struct ReturnedTasks {
-    /// Tasks that threads wait for.
+    /// Tasks that were revoked because threads wait for them.
     pub(super) revoked: Vec<QueuedTask>,
     pub(super) cancelled: Vec<QueuedTask>,
     /// Tasks for other workers.

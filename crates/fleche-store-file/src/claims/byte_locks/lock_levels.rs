@@ -147,8 +147,8 @@ impl LockFile {
         self.highest_within(position, level + 1, HIGHEST)
     }
 
-    /// Returns a lower level that a living process holds, if there is one: it was locked while this one was between two
-    /// holders.
+    /// Returns a lower level that a living process holds, if there is one. That process locked it while the given level was
+    /// between two holders.
     fn living_below(&self, position: ClaimPosition, level: Level) -> io::Result<Option<Level>> {
         for below in (0..level).rev() {
             let lives =
