@@ -6,14 +6,8 @@ use fleche_store_file as _;
 
 #[path = "config/child.rs"]
 mod child;
-#[path = "config/documents.rs"]
-mod documents;
 #[path = "config/environment.rs"]
 mod environment;
-#[path = "config/fallback.rs"]
-mod fallback;
-#[path = "config/messages.rs"]
-mod messages;
 #[path = "config/modes.rs"]
 mod modes;
 #[path = "config/trust.rs"]

@@ -4,15 +4,13 @@
 #![allow(missing_docs)]
 #![cfg(target_os = "linux")]
 
-#[path = "isolate/carried.rs"]
-mod carried;
 #[path = "isolate/directories.rs"]
 mod directories;
-#[path = "isolate/elsewhere.rs"]
-mod elsewhere;
-#[path = "isolate/process.rs"]
-mod process;
-#[path = "isolate/refused.rs"]
-mod refused;
+#[path = "process_wide/own_process.rs"]
+mod own_process;
+#[path = "isolate/passed_context.rs"]
+mod passed_context;
+#[path = "isolate/processes.rs"]
+mod processes;
 #[path = "engine/support.rs"]
 mod support;

@@ -13,9 +13,9 @@ const LARGE: &[(&str, &str)] = &[];
 
 /// The files that may sleep, each with the reason. All other code awaits events.
 const MAY_SLEEP: &[(&str, &str)] = &[
-    ("crates/fleche-core/tests/honest_waits.rs", "the test is about sleeping threads and long waits"),
+    ("crates/fleche-core/tests/deadlock/honest_waits.rs", "the test is about sleeping threads and long waits"),
     (
-        "crates/fleche-core/tests/shared_semaphore.rs",
+        "crates/fleche-core/tests/deadlock/shared_semaphore.rs",
         "the test is about a wait that outlasts the detection of deadlocks",
     ),
     (

@@ -1,11 +1,17 @@
 //! Tests of `Cache::from_environment` and of programs that enter no cache.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use fleche_core::config::CONFIG_FILE;
+use fleche_core::{
+    CacheConfig,
+    config::{CONFIG_FILE, ConfigFile},
+    layer::Void,
+    register_backend,
+    store::{Reach, StorePair},
+};
 use tempfile::TempDir;
 
-use super::child::{Child, home};
+use super::child::{BLOCKED, Child, home};
 
 const FILE: &str = r#"
 values = { type = "file", root = "store/values" }
@@ -112,4 +118,104 @@ fn tilde_is_the_home_directory_in_nested_stores() {
     let directory = with_config(&format!("[cache.mine]\n{}", FILE.replace("store/", "~ann/")));
     let error = error_in(directory.path());
     assert!(error.contains("`~ann/values`") && error.contains(CONFIG_FILE), "{error}");
+}
+
+fn configured(text: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join(CONFIG_FILE), text).unwrap();
+    directory
+}
+
+#[test]
+fn opening_the_configured_store_is_retried() {
+    let store = |root| format!("{{ type = \"file\", root = \"{root}\" }}");
+    let text = format!("root = true\n[cache.mine]\nvalues = {}\ncalls = {}\n", store(BLOCKED), store("calls"));
+    let directory = configured(&text);
+    fs::write(directory.path().join(BLOCKED), "").unwrap();
+    let said = Child::new("retry", directory.path()).run();
+    assert!(said.after("stand-in").contains("Memory"), "{}", said.stdout);
+    // Once with the memory cache that replaced the store, and once with the store.
+    assert_eq!((said.bodies(), said.stdout.matches("result 6").count()), (2, 3), "{}", said.stdout);
+    assert_eq!(said.messages().len(), 1, "{}", said.stderr);
+    assert!(said.messages()[0].contains("cannot be used"), "{}", said.stderr);
+    assert_eq!(Child::new("call", directory.path()).run().bodies(), 0);
+}
+
+#[test]
+fn logger_may_call_memoized_functions_while_the_cache_is_opened() {
+    // The logger runs when the files are read, and when that has failed.
+    for (text, rights) in [("root = true\n", 0o666), ("no configuration", 0o600)] {
+        let directory = configured(text);
+        fs::set_permissions(directory.path().join(CONFIG_FILE), fs::Permissions::from_mode(rights)).unwrap();
+        let said = Child::new("logger", directory.path()).run();
+        assert!(said.stdout.contains("logged 12"), "{}", said.stdout);
+        assert_eq!(said.stdout.matches("result 6").count(), 2, "{}", said.stdout);
+        // Only the logger's first call may run without a cache.
+        assert!(said.bodies() <= 3, "{}", said.stdout);
+    }
+}
+
+/// Returns the TOML blocks in a document that name caches.
+fn configurations(document: &str) -> Vec<String> {
+    let blocks = document.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+    blocks.filter(|block| block.contains("[cache.")).map(str::to_owned).collect()
+}
+
+#[test]
+fn configuration_in_the_readme_names_a_cache_inside_the_project() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let texts = configurations(&fs::read_to_string(readme).unwrap());
+    let [text] = &texts[..] else { panic!("the README must contain exactly one configuration") };
+    let project = tempfile::tempdir().unwrap();
+    fs::write(project.path().join(CONFIG_FILE), format!("root = true\n{text}")).unwrap();
+    let found = ConfigFile::find(project.path()).unwrap();
+    let described = format!("{:?}", found.caches.values().next().unwrap());
+    assert!(described.contains(project.path().join(".fleche").to_str().unwrap()), "{described}");
+}
+
+register_backend! {
+    name: "kept-nowhere",
+    summary: "a variant of a backend whose type has another name",
+    reach: Reach::Shared,
+    durable: false,
+    scratch: nowhere,
+}
+
+fn nowhere(_: &Path) -> StorePair {
+    (Box::new(Void), Box::new(Void))
+}
+
+fn error(values: &str) -> String {
+    let text = format!("values = {values}\ncalls = {{ type = \"void\" }}");
+    toml::from_str::<CacheConfig>(&text).unwrap_err().to_string()
+}
+
+#[test]
+fn unknown_type_error_suggests_a_known_one() {
+    for (values, says) in [
+        (r#"{ type = "flie", root = "x" }"#, "did you mean `file`?"),
+        (r#"{ type = "read_only", store = { type = "void" } }"#, "did you mean `read-only`?"),
+        // For a backend that is a variant of a type, the suggestion is a whole configuration.
+        (r#"{ type = "nowhere" }"#, r#"did you mean `{ type = "void" }`?"#),
+        (r#"{ type = "kept-nowhere" }"#, r#"did you mean `{ type = "void" }`?"#),
+        (r#"{ type = "rdb" }"#, "use fleche_store_"),
+        (r#"{ type = "stack", stores = [{ type = "flie", root = "x" }] }"#, "did you mean `file`?"),
+    ] {
+        let error = error(values);
+        assert!(error.contains(says) && error.contains("Known types: ") && error.contains("`void`"), "{error}");
+    }
+}
+
+#[test]
+fn compressed_without_its_feature_names_the_feature() {
+    if !cfg!(feature = "zstd") {
+        let error = error(r#"{ type = "compressed", store = { type = "file", root = "x" } }"#);
+        assert!(error.contains("feature `zstd` of fleche-core"), "{error}");
+    }
+}
+
+#[test]
+fn unknown_setting_is_not_reported_as_an_unknown_type() {
+    let error = error(r#"{ type = "file", root = "x", durability = "alwys" }"#);
+    assert!(error.contains("`alwys`") && error.contains("`always`") && !error.contains("Known types"), "{error}");
 }

@@ -15,7 +15,7 @@ use fleche_core::{
 };
 
 use crate::{
-    runtimes::{block_on, tokio},
+    fixtures::{block_on, tokio},
     support::{Runs, memory},
 };
 

@@ -13,68 +13,30 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Record, Result, SkipReason, ValueStore, fleche,
-    store::{CallStoreConfig, Check, Entries},
-};
+use fleche_core::{Cache, Error, SkipReason, fleche};
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::{
-    runtimes::{block_on, tokio},
+    fixtures::{block_on, tokio},
+    hooked_store::{HookedStore, Operation},
     support::{Runs, logged, memory},
 };
 
-/// A hook that runs on store operations.
-type Act = Box<dyn Fn() + Send + Sync>;
-
-struct Slow {
-    calls: MemoryCalls,
-    /// Runs before each `get` and `put`.
-    before: Act,
-    /// Runs after each `put`.
-    after: Act,
-}
-
-impl std::fmt::Debug for Slow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Slow")
-    }
-}
-
-impl CallStore for Slow {
-    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        (self.before)();
-        self.calls.get(key)
-    }
-    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        (self.before)();
-        self.calls.put(key, record)?;
-        (self.after)();
-        Ok(())
-    }
-    fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.calls.contains(key)
-    }
-    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        self.calls.keys(prefix)
-    }
-    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.calls.remove(key, only)
-    }
-    fn config(&self) -> Box<dyn CallStoreConfig> {
-        self.calls.config()
-    }
-}
-
+/// Creates a cache whose call store runs the hook before each read and write of a record.
 fn slow(before: impl Fn() + Send + Sync + 'static) -> Cache {
     slow_with(before, || ())
 }
 
+/// Like [`slow`]; the second hook runs after each write.
 fn slow_with(before: impl Fn() + Send + Sync + 'static, after: impl Fn() + Send + Sync + 'static) -> Cache {
-    let calls = MemoryCalls::new();
-    Cache::new(MemoryValues::new(), Slow { calls, before: Box::new(before), after: Box::new(after) })
+    let calls = HookedStore::new(MemoryCalls::new(), move |operation| {
+        if matches!(operation, Operation::ReadRecord | Operation::WriteRecord) {
+            before();
+        }
+        Ok(())
+    });
+    Cache::new(MemoryValues::new(), calls.after_write_record(after))
 }
 
 #[derive(Default)]
@@ -261,36 +223,15 @@ fn panicking_store_does_not_fail_the_call() {
 
 #[test]
 fn failing_value_store_skips_the_record() {
-    #[derive(Debug)]
-    struct Unavailable(MemoryValues);
-    impl ValueStore for Unavailable {
-        fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-            self.0.read(id, check)
-        }
-        fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
-            Err(fleche_core::Error::Refused { store: "a shelf".to_owned(), operation: "put" })
-        }
-        fn contains(&self, id: &Digest) -> Result<bool> {
-            self.0.contains(id)
-        }
-        fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-            self.0.age(id)
-        }
-        fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-            self.0.remove(id, older_than)
-        }
-        fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-            self.0.ids(prefix)
-        }
-        fn config(&self) -> Box<dyn fleche_core::store::ValueStoreConfig> {
-            self.0.config()
-        }
-    }
     #[fleche]
     async fn long(x: usize) -> String {
         "y".repeat(x)
     }
-    let cache = Cache::new(Unavailable(MemoryValues::new()), MemoryCalls::new());
+    let refuse_writes = |operation| match operation {
+        Operation::WriteValue => Err(Error::Refused { store: "a value store".to_owned(), operation: "put" }),
+        _ => Ok(()),
+    };
+    let cache = Cache::new(HookedStore::new(MemoryValues::new(), refuse_writes), MemoryCalls::new());
     assert_eq!(cache.scope(|| block_on(long(200))).len(), 200);
     assert_eq!(
         (cache.stats().skipped[&SkipReason::StoreRefused], cache.contains(&long::key(200)).unwrap()),

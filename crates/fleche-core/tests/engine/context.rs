@@ -1,6 +1,6 @@
 //! Tests of the active cache: guards, closures, nesting and threads.
 //!
-//! The process-wide default and the search for `fleche.toml` are tested in a separate process, by `tests/default.rs`.
+//! The process-wide default and the search for `fleche.toml` are tested in separate processes, by `tests/process_wide.rs`.
 
 use std::thread;
 

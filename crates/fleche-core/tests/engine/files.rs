@@ -77,3 +77,82 @@ fn bound_call_finds_its_file() {
     let call = memory().scope(|| content::bind(&FileContent::new(&path)));
     assert_eq!(call.call().unwrap(), "what is in it");
 }
+
+/// Files that change through a shared mapping, as memory-mapped arrays and databases do.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code)]
+mod shared_mapping {
+    use std::{
+        fs::{self, File},
+        os::unix::fs::MetadataExt,
+        path::Path,
+        thread,
+        time::{Duration, SystemTime, UNIX_EPOCH},
+    };
+
+    use fleche_core::{Cache, FileContent, fleche};
+    use fleche_store_file::{FileCalls, FileValues};
+    use memmap2::MmapMut;
+
+    /// More than one read returns.
+    const LENGTH: usize = 1 << 20;
+
+    #[fleche]
+    fn first(file: &FileContent) -> u8 {
+        fs::read(file).unwrap()[0]
+    }
+
+    #[fleche]
+    fn length(file: &FileContent) -> u64 {
+        fs::metadata(file).unwrap().len()
+    }
+
+    /// Creates a file of `A`s and maps it, with a page that has been written.
+    fn mapped(path: &Path) -> MmapMut {
+        fs::write(path, vec![b'A'; LENGTH]).unwrap();
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        // SAFETY: the file is not truncated while the mapping exists.
+        let mut map = unsafe { MmapMut::map_mut(&file) }.unwrap();
+        map[0] = b'A';
+        map
+    }
+
+    /// Waits until any further change would give the file new timestamps.
+    fn settle(path: &Path) {
+        let changed = UNIX_EPOCH + Duration::from_secs(fs::metadata(path).unwrap().ctime().try_into().unwrap());
+        while SystemTime::now() < changed + Duration::from_secs(4) {
+            thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    #[test]
+    fn call_sees_changes_through_a_shared_mapping() {
+        let mut directories = vec![tempfile::tempdir().unwrap()];
+        directories.extend(tempfile::tempdir_in("/dev/shm").ok());
+        let files: Vec<_> = directories.iter().map(|directory| directory.path().join("data.bin")).collect();
+        let mut maps: Vec<_> = files.iter().map(|file| mapped(file)).collect();
+        let store = tempfile::tempdir().unwrap();
+        let [values, calls] = ["values", "calls"].map(|name| store.path().join(name));
+        let cache = Cache::new(FileValues::open(values).unwrap(), FileCalls::open(calls).unwrap());
+        let _active = cache.enter();
+        for file in &files {
+            settle(file);
+        }
+        for (file, map) in files.iter().zip(&mut maps) {
+            // From now on, the digest of this content may be cached.
+            assert_eq!(length(&FileContent::new(file)), LENGTH as u64);
+            for now in *b"BCB" {
+                map[0] = now;
+                assert_eq!(first(&FileContent::new(file)), now, "{}", file.display());
+            }
+        }
+        // No result may be recorded under the key of another content.
+        for holds in *b"ABC" {
+            let honest = store.path().join(format!("honest-{holds}"));
+            let mut content = vec![b'A'; LENGTH];
+            content[0] = holds;
+            fs::write(&honest, content).unwrap();
+            assert_eq!(first(&FileContent::new(&honest)), holds);
+        }
+    }
+}

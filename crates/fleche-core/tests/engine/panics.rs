@@ -12,8 +12,8 @@ use fleche_conformance::faults::{Part, Tricky, defused, panics_from_now_on, whil
 use fleche_core::{Cache, Error, Hashed, SkipReason, cache::HotTier, fleche};
 
 use super::{
+    single_flight::until_waiting,
     support::{Runs, logged, memory},
-    turns::until_waiting,
 };
 
 fn cold(cache: &Cache) -> Cache {

@@ -10,7 +10,7 @@ use fleche_core::{Cache, SkipReason, cache::HotTier, fleche};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    runtimes::block_on,
+    fixtures::block_on,
     support::{Runs, logged, memory},
 };
 

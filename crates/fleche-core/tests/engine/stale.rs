@@ -11,8 +11,7 @@ use fleche_core::{
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use crate::{
-    programs::{Programs, SameName, edited, programs},
-    runtimes::block_on,
+    fixtures::{Programs, SameName, block_on, edited, programs},
     support::{Runs, logged, memory},
 };
 

@@ -1,11 +1,12 @@
 //! Tests of the text form of bound functions: where it can be read, and where it is refused.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use fleche_core::{Bound, Cache, encoding, fleche, metadata::TAGS, tag};
 use fleche_store_file::{FileCalls, FileValues};
+use proptest::{collection, prelude::*};
 
-use crate::support::memory;
+use crate::{check_reference::check, support::memory};
 
 #[fleche]
 fn step(x: i64) -> i64 {
@@ -88,4 +89,29 @@ fn truncated_or_forged_text_is_an_error() {
     }
     assert!(restore(&text.replace("void", "rdb")).is_err());
     assert!(restore(&text.replace("binding", "position")).is_err());
+}
+
+#[test]
+fn corpus_of_the_fuzzer_passes() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/reference");
+    let mut count = 0;
+    for entry in fs::read_dir(&corpus).unwrap() {
+        check(&fs::read(entry.unwrap().path()).unwrap());
+        count += 1;
+    }
+    assert!(count >= 20, "{count} files in {}", corpus.display());
+}
+
+#[test]
+fn no_small_distance_is_accepted_as_a_code_address() {
+    for distance in 0..2048_u64 {
+        check(&distance.to_be_bytes());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_harmless(bytes in collection::vec(any::<u8>(), 0..64)) {
+        check(&bytes);
+    }
 }
