@@ -1,4 +1,4 @@
-//! `cargo xtask corrupt`: damages the files of every store, and checks what users' calls return.
+//! `cargo xtask corrupt`: damages the files of every store, and checks the results of users' calls.
 
 use fleche_conformance::corrupt::{CorruptReport, Extent, run_corruptions};
 

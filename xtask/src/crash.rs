@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: kills processes that use a store, and checks what they leave behind.
+//! `cargo xtask crash`: kills processes that use a store, and checks the entries that they leave.
 
 mod child;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: makes every operation of every store fail in every way, and checks what users' calls return.
+//! `cargo xtask faults`: makes every operation of every store fail in every way, and checks the results of users' calls.
 
 #[cfg(unix)]
 mod server;

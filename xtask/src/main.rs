@@ -44,7 +44,7 @@ enum Command {
     Conformance(conformance::Arguments),
     /// Damage the files of a store, and check what users' calls return.
     Corrupt(corrupt::Arguments),
-    /// Kill processes that use a store, and compare what they leave with what they had acknowledged.
+    /// Kill processes that use a store, and compare the entries that they leave with those that they had acknowledged.
     Crash(crash::Arguments),
     /// The process that `crash` starts and kills.
     #[command(hide = true)]

@@ -1,4 +1,4 @@
-//! `cargo xtask bench …`: measures what fleche costs, compared with peers in the same run.
+//! `cargo xtask bench …`: measures the costs of fleche, compared with peers in the same run.
 //!
 //! Each figure is a median over rounds. In a round, everything that is compared is measured once, so that other load on the
 //! machine affects all of it equally.

@@ -212,7 +212,7 @@ fn call(cache: &Cache, &(nth, kind): &(u64, u64)) -> Result<(), String> {
     if found == nth + kind && cache.stats().misses == 0 { Ok(()) } else { Err("a recorded call was a miss".to_owned()) }
 }
 
-/// Asks the store for what it contributes to a hit: the record summary.
+/// Gets the record summary from the store, which is the store's part of a hit.
 fn get(store: &dyn CallStore, key: &CallKey) -> Result<(), String> {
     let found = store.summary(key).map_err(|error| error.to_string())?;
     black_box(found).map(drop).ok_or_else(|| "a record that was put is missing".to_owned())

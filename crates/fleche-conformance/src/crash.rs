@@ -1,4 +1,4 @@
-//! Crash tests: compares what a store contains after its process was killed with what it had acknowledged.
+//! Crash tests: compares the entries of a store after its process was killed with those that the store had acknowledged.
 //!
 //! The caller starts a process that calls [`work`], kills it, and calls [`check`] with the acknowledgements that the process
 //! wrote. The seed determines the operations of the process, so an acknowledgement contains only their numbers.
@@ -15,8 +15,8 @@ use fleche_core::store::{BackendInfo, Reach};
 pub use check::{check, stuck_claims};
 pub use work::{recover, work};
 
-/// Writes an acknowledgement. Several threads call it. It must write the frame in one piece, and an error from it ends the
-/// work.
+/// A function that writes an acknowledgement. Several threads call it. It must write the frame in one piece, and an error
+/// from it ends the work.
 pub type Acknowledge<'a> = &'a (dyn Fn(&Frame) -> io::Result<()> + Sync);
 
 /// An acknowledgement that one operation of one thread has returned. It is short enough for an atomic write to a pipe.

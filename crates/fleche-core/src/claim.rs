@@ -79,7 +79,7 @@ pub trait Held: Send + Sync {
     fn release_in_background(&self) {}
 }
 
-/// Called with the claim once it is acquired, or with the error that prevents it.
+/// A callback that receives the claim once it is acquired, or the error that prevents that.
 pub type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
 
 /// A claim that another caller holds.

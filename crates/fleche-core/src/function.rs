@@ -87,7 +87,7 @@ pub struct Function {
     state: State,
 }
 
-/// Looks a call up in a cache.
+/// A function that looks a call up in a cache.
 pub type Load = fn(&'static Function, &Cache, &CallKey) -> Loaded;
 
 /// The outcome of a lookup before the call itself.
@@ -290,7 +290,7 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Calls a function with its encoded arguments and returns its encoded result, or the reason why that is impossible.
+/// A function that calls another with encoded arguments and returns the encoded result, or the reason why that is impossible.
 pub type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
 
 /// How to call and bind a function that was found by its name or code address.

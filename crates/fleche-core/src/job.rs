@@ -26,10 +26,10 @@ use blocking_hooks::{JobId, QueueSlot, SlotCell};
 use state::Shared;
 pub use state::{CancelHook, Payload};
 
-/// Converts a payload to the requested type.
+/// A function that converts a payload to the requested type.
 pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 
-/// Decodes bytes to the requested type.
+/// A function that decodes bytes to the requested type.
 pub type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
 
 /// A payload from another process: the encoded result.

@@ -34,8 +34,8 @@ use query::Query;
 /// appear.
 pub type Entries<'a, T> = Box<dyn Iterator<Item = Result<T>> + Send + 'a>;
 
-/// Checks the bytes of an entry. Returns what the reader wants from them, or why they are damaged. A store may call it
-/// twice if the entry may have been replaced in the meantime.
+/// A function that checks the bytes of an entry, and returns the bytes for the reader, or the reason why the entry is damaged.
+/// A store may call it twice if the entry may have been replaced in the meantime.
 pub type Check<'a> = &'a dyn Fn(Bytes) -> Result<Bytes, String>;
 
 /// Returns the age of an entry that was put at this time, by this system's clock.

@@ -1,4 +1,4 @@
-//! The deserializer: reads what the serializer writes, and accepts every form that a value may have.
+//! The deserializer: reads the output of the serializer, and accepts every form that a value may have.
 
 mod typed_array;
 

@@ -1,4 +1,4 @@
-//! Tests of what the file stores guarantee beyond the conformance suite, one concern per file.
+//! Tests of guarantees of the file stores beyond the conformance suite, one concern per file.
 
 mod store {
     mod calls;

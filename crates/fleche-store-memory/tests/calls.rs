@@ -1,4 +1,4 @@
-//! Tests of what the memory call store guarantees beyond the conformance suite.
+//! Tests of guarantees of the memory call store beyond the conformance suite.
 
 use std::thread;
 

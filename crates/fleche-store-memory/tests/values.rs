@@ -1,4 +1,4 @@
-//! Tests of what the memory value store guarantees beyond the conformance suite, and of its configurations.
+//! Tests of guarantees of the memory value store beyond the conformance suite, and of its configurations.
 
 use std::{
     thread,

@@ -15,7 +15,7 @@ pub(crate) type RowKey = [u8; SELECTOR_LEN + KEY_LEN];
 const SELECTOR_LEN: usize = 8;
 const KEY_LEN: usize = 32;
 
-/// The first bytes of a digest of what a query selects by. Collisions are resolved by checking the records.
+/// The first bytes of a digest of the property that a query selects by. Collisions are resolved by checking the records.
 type Selector = [u8; SELECTOR_LEN];
 
 /// Returns the rows of a record.

@@ -21,7 +21,8 @@ use crate::{
 type Key = [u8; 32];
 type Definition = TableDefinition<'static, Bytes32, Blob>;
 
-/// Stores an entry. The flag says whether a lookup finds the entry at its key. Returns whether the entry is intact.
+/// A function that stores an entry, and returns whether the entry is intact. The flag says whether a lookup finds the entry
+/// at its key.
 type KeepEntry<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, redb::Error> + 'a;
 
 /// The database that is recovered.

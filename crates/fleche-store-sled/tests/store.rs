@@ -1,4 +1,4 @@
-//! Tests of what the sled stores guarantee beyond the conformance suite.
+//! Tests of guarantees of the sled stores beyond the conformance suite.
 
 use std::{
     collections::BTreeMap,

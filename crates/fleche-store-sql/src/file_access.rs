@@ -1,4 +1,4 @@
-//! Detection of what this user and this file system allow with a SQLite file.
+//! Detection of the access to a SQLite file that this user and this file system allow.
 
 use std::path::Path;
 

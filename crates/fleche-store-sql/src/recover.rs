@@ -1,4 +1,4 @@
-//! Recovery: copies what can be read of a damaged database to a new one.
+//! Recovery: copies the readable entries of a damaged database to a new one.
 
 use std::{
     path::Path,
@@ -33,7 +33,7 @@ pub(crate) struct Recovered {
     pub(crate) aside: usize,
 }
 
-/// Creates a database from what can be read of a copy of a damaged one; the copy is modified. Entries are not verified
+/// Creates a database from the readable entries in a copy of a damaged one; the copy is modified. Entries are not verified
 /// here, but when they are read.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ impl Repair {
             done => return done.map_err(|failed| failed.into_error(&self.name)),
         };
         let repaired = self.repair(&file_bytes, &files, &failed);
-        // The next repair removes what remains.
+        // The next repair removes the remaining files.
         let _ = fs::remove_dir_all(&files.scratch);
         match repaired {
             Ok(true) => {}

@@ -1,4 +1,4 @@
-//! Tests of what the SQL stores guarantee beyond the conformance suite, one concern per file. `cargo xtask postgres
+//! Tests of guarantees of the SQL stores beyond the conformance suite, one concern per file. `cargo xtask postgres
 //! cargo test --package fleche-store-sql -- --ignored` runs the tests that need a PostgreSQL server.
 
 mod store {

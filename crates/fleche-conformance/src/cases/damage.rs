@@ -239,7 +239,7 @@ impl<'a, S: StoreKind> DamagedStore<'a, S> {
         self.fixture.disk().find(&bytes[middle..][..PROBE.min(bytes.len() - middle)])
     }
 
-    /// Damages a store whose files contain entries in encoded form, and checks what it serves afterwards.
+    /// Damages a store whose files contain entries in encoded form, and checks the entries that it serves afterwards.
     fn after_unseen(&self, damage: impl FnOnce(&[StoreFile])) {
         if !encodes_bytes(self.fixture.backend.name) {
             return;

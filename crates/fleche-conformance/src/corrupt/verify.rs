@@ -1,4 +1,4 @@
-//! Checks what users' calls return from a damaged store.
+//! Checks the results of users' calls with a damaged store.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -25,7 +25,7 @@ use crate::{capture::run_with_timeout, fixture::Stores};
 /// The time limit for the check of one round.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Opens the stores that a process left in the directory, and compares them with what it acknowledged.
+/// Opens the stores that a process left in the directory, and compares them with the operations that it acknowledged.
 ///
 /// The process must have called [`work`](super::work) with the same seed. The check also puts and reads entries, to see that
 /// the stores still work.

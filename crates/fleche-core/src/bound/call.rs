@@ -49,7 +49,7 @@ pub struct Parts<R> {
     pub(super) invoke: Invoke<R>,
 }
 
-/// Decodes the arguments and calls the function.
+/// A function that decodes the arguments and calls the memoized function.
 pub type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
 
 impl<R> Parts<R> {

@@ -38,7 +38,7 @@ pub struct Bound<F> {
     pub(super) refer: Refer,
 }
 
-/// Returns the serialized form of a callable; the argument is the memoized function, if it is known.
+/// A function that returns the serialized form of a callable. Its argument is the memoized function, if that is known.
 type Refer = fn(Option<&'static Function>) -> Result<WrittenFunction, String>;
 
 impl<F> Bound<F> {

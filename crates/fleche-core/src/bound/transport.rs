@@ -33,10 +33,10 @@ impl<R> Clone for Transport<R> {
 
 impl<R> Copy for Transport<R> {}
 
-/// How a result is passed between threads.
+/// The functions that pass a result between threads.
 pub type Crossing<R> = (fn(R) -> Result<Payload, JobError>, Unpack<R>);
 
-/// How a result is passed as bytes; `None` if it cannot be.
+/// The functions that pass a result as bytes; `None` if it cannot be passed.
 pub type Wire<R> = Option<(fn(&R) -> Result<Vec<u8>, String>, Decode<R>)>;
 
 /// Selects how a type is passed between threads. In order of preference: as it is; as a `Result` whose error becomes

@@ -69,7 +69,7 @@ pub fn join_call(route: CallId, from: &Flights) -> Role {
 }
 
 impl Leader {
-    /// Returns the in-flight call, to be passed to what runs within its body.
+    /// Returns the in-flight call, to be passed to the work within its body.
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight
     }

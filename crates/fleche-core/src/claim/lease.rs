@@ -32,11 +32,12 @@ pub trait LeaseTable: Send + Sync + 'static {
     /// Releases the lease if it belongs to this grant.
     fn release(&self, key: &CallKey, grant: u64) -> Result<()>;
 
-    /// Stores what the holder waits for ([`Owner::awaits`]) with the lease, if it belongs to this grant.
+    /// Stores the calls that the holder waits for ([`Owner::awaits`]) with the lease, if it belongs to this grant.
     fn publish(&self, key: &CallKey, grant: u64, awaits: Option<&[CallKey]>) -> Result<()>;
 }
 
-/// Returns the time since some fixed moment; decides when renewals are due. Need not agree with the store's clock.
+/// A clock: a function that returns the time since some fixed moment. It determines when renewals are due, and need not agree
+/// with the store's clock.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The leases of one process in one store.

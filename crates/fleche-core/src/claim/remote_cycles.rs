@@ -1,4 +1,4 @@
-//! Wait cycles across processes: each claim holder publishes what it waits for, and waiting holders follow these waits.
+//! Wait cycles across processes: each claim holder publishes the calls that it waits for, and waiting holders follow these waits.
 
 use std::{
     fmt,

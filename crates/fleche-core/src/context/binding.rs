@@ -1,4 +1,4 @@
-//! `Binding`: a snapshot of what is active on a thread, to be activated on another.
+//! `Binding`: a snapshot of a thread's active context, to be activated on another thread.
 
 use std::{
     collections::BTreeMap,

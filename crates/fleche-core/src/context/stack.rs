@@ -40,7 +40,8 @@ thread_local! {
     static NEXT_ID: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Ends what was entered when it is dropped. Guards nest, may end in any order, and stay on their thread.
+/// A guard that leaves the entered cache, tags or kinds when it is dropped. Guards nest, may end in any order, and stay on
+/// their thread.
 #[must_use = "bind it, `let _active = cache.enter();`: what was entered ends when this is dropped, at once with `let _ = …`"]
 #[derive(Debug)]
 pub struct Guard {
@@ -120,7 +121,7 @@ pub fn active_cache() -> Cache {
     Cache::clone(&active()).within(flights())
 }
 
-/// Passes what is entered on this thread to the closure. The list is empty if the thread is ending and its locals are
+/// Passes the entries of this thread to the closure. The list is empty if the thread is ending and its locals are
 /// gone, because destructors may call memoized functions.
 fn with_entered<R>(look: impl Fn(&[(u64, Entry)]) -> R) -> R {
     ENTERED.try_with(|entered| look(&entered.borrow())).unwrap_or_else(|_| look(&[]))
@@ -333,19 +334,19 @@ impl Cache {
 }
 
 impl Binding {
-    /// Captures what is active on this thread.
+    /// Captures the active context of this thread.
     pub fn current() -> Self {
         Self::with_cache(Cache::clone(&active()))
     }
 
-    /// Captures what is active on this thread, with this cache instead of the active one.
+    /// Captures the active context of this thread, with this cache instead of the active one.
     pub(crate) fn with_cache(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
         let carried = bound().and_then(|binding| binding.rest.carried);
         Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights: flights(), carried }) }
     }
 
-    /// Captures what is active on this thread, with this cache, for a future that is put into it.
+    /// Captures the active context of this thread, with this cache, for a future that is put into it.
     pub(crate) fn carrying(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
         let flights = union(&[flights(), cache.flights().clone()]);

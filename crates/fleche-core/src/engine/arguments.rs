@@ -95,7 +95,7 @@ impl Arguments {
         });
     }
 
-    /// Passes empty arguments to `look`, which fills them, and returns what it finds. If it finds nothing, the error holds the
+    /// Passes empty arguments to `look`, which fills them, and returns its result. If `look` finds nothing, the error holds the
     /// arguments, or `None` on a thread that is ending.
     #[inline]
     pub(super) fn with<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {

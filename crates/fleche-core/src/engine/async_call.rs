@@ -96,7 +96,7 @@ pub struct AsyncMiss<R, T: 'static> {
 }
 
 impl<R, T: Send + 'static> AsyncCall<R, T> {
-    /// Binds a call to what is active on this thread.
+    /// Binds a call to the active context of this thread.
     pub fn new(function: &'static Function, plan: ResultKind<R, T>) -> Self {
         Self { function, plan, binding: Binding::current(), called: Moves::so_far() }
     }

@@ -69,12 +69,12 @@ pub struct Codec<A: ?Sized> {
     pub recheck: Recheck,
 }
 
-/// Appends the encoding. If the value remembers its digest, keeps the value instead.
+/// A function that appends the encoding of a value, or keeps the value if it has a cached digest.
 type Encode<A> = fn(&mut Vec<u8>, &mut Option<Arc<dyn CachedDigest>>, &A) -> Result<(), EncodeError>;
 
 type Check<A> = fn(&[u8], &A, Option<fn(&A, &A) -> bool>) -> Result<(), String>;
 
-/// Checks an argument from its encoding alone.
+/// A function that checks an argument from its encoding alone.
 pub type Recheck = fn(&[u8]) -> Result<(), String>;
 
 impl<A: ?Sized> Clone for Codec<A> {

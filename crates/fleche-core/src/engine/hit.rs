@@ -272,7 +272,7 @@ pub(super) fn judge<T>(
     LookupResult::Hit(ServedHit { value, bytes: fetched.encoded().map_or(0, <[u8]>::len), is_stale })
 }
 
-/// Counts and logs a failed lookup, and returns what it means for the call.
+/// Counts and logs a failed lookup, and returns the reason why the call is a miss.
 #[cold]
 fn unanswered(function: &'static Function, cache: &Cache, why: &Unanswered) -> Missing {
     let Unanswered::Failed(error) = why else { return Missing::Unanswered };

@@ -39,7 +39,7 @@ pub(super) enum Access<R, T> {
     Later(fn(R, Observer<T>) -> R),
 }
 
-/// Receives a value that is produced later, or `None` if there is none to record.
+/// A callback that receives a value that is produced later, or `None` if there is none to record.
 pub(super) type Observer<T> = Box<dyn FnOnce(Option<&T>) + Send>;
 
 /// How a result is encoded, decoded and copied.
@@ -54,7 +54,7 @@ pub(super) struct ResultCodec<T> {
     pub(super) copy: Option<fn(&T) -> T>,
 }
 
-/// Decodes a result, and also returns whether the encoding may lack fields of the type.
+/// A function that decodes a result, and also returns whether the encoding may lack fields of the type.
 type Decode<T> = fn(&[u8]) -> Result<(T, bool), DecodeError>;
 
 impl<R, T: Recordable> ResultKind<R, T> {

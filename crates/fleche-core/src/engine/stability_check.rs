@@ -64,7 +64,7 @@ pub(super) fn vouches(
     !is_due(function, arguments) || Guard::passes(function, cache, arguments, check)
 }
 
-/// Checks submitted arguments, which are a tuple of the function's arguments.
+/// A function that checks submitted arguments, which are a tuple of the memoized function's arguments.
 pub type CheckSubmitted = fn(&dyn Any, &mut Guard<'_>);
 
 /// Like [`vouches`], for a hit that is served before the call reaches an executor.

@@ -100,7 +100,7 @@ impl Replaces {
         // An answer does not show that records can be read or written.
         let is_there =
             cache.ask_in_advance(Operation::WriteRecord, || catch_store_panic(|| cache.calls().contains(key)));
-        // A record of this code is replaced by what the same code computed.
+        // If the record is of this code, it may be replaced, because the same code computed both.
         let replaces = is_there.map(|is_there| if is_there { Self::Code } else { Self::Nothing });
         replaces.inspect_err(|why| not_recorded(function, cache, why))
     }

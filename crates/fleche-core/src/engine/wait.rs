@@ -113,7 +113,7 @@ impl<'a> Wait<'a> {
         self.tell(None);
     }
 
-    /// Logs what is waited for: an in-flight call of this process that began at `flight`, or else another process.
+    /// Logs the subject of the wait: an in-flight call of this process that began at `flight`, or else another process.
     fn tell(&self, flight: Option<Instant>) {
         let (function, key) = (self.function.name(), self.route.key);
         if let Some(begun) = flight {

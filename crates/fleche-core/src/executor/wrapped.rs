@@ -1,4 +1,4 @@
-//! `wrap_executor`: binds what is submitted and answers hits without the executor.
+//! `wrap_executor`: binds submitted callables and answers hits without the executor.
 
 use std::{
     collections::HashMap,
@@ -21,14 +21,14 @@ pub struct Wrapped<E> {
 /// Wraps an executor so that hits never reach it, and other calls carry the submitter's cache and metadata:
 ///
 /// - If the call of a memoized function is a hit, its job is done at once.
-/// - A miss, and any other function or closure, is bound to what is active where it is submitted.
+/// - A miss, and any other function or closure, is bound to the active context of the submitting thread.
 /// - Submissions of a missing call while an earlier one with the same [`Resources`] is in flight share its task. They
 ///   get the recorded result. If the task ran in another process and recorded nothing, they get its outcome; in this
 ///   process, they run one after another in that case. A submission with different resources is a task of its own: the
 ///   executor accepts or refuses it, and when it runs, it waits for the result of the other.
 /// - What is already bound keeps its binding.
 ///
-/// Arguments are [checked](macro@crate::fleche#what-must-hold) for what their encoding loses, such as a field with
+/// Arguments are [checked](macro@crate::fleche#what-must-hold) for parts that their encoding loses, such as a field with
 /// `#[serde(skip)]` that `==` compares: on hits 1, 2, 4, 8, … of a function, and on as many submissions that leave the
 /// process. Parameters that borrow have a type that cannot be named here. Calls of functions with such parameters, or with
 /// lifetime parameters, are checked when they are bound (`bind`), and not if they are submitted unbound, as with a

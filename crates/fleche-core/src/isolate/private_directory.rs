@@ -108,7 +108,7 @@ fn create_for_me_alone(path: &Path) -> io::Result<()> {
     fs::create_dir(path)
 }
 
-/// Removes what killed processes left in this directory, once per process.
+/// Removes the directories that killed processes left in this directory, once per process.
 ///
 /// Only directories whose process has certainly ended are removed: a call may run for weeks without touching its
 /// directory, so its age means nothing. Directories of other hosts are left to processes there.

@@ -38,7 +38,7 @@ pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 type Outcome = Result<Payload, JobError>;
 
-/// Sees the outcome before any waiter does, and passes it on.
+/// A callback that sees the outcome before any waiter does, and passes it on.
 type Witness = Box<dyn FnOnce(Outcome) -> Outcome + Send>;
 
 /// The progress of a call that has not ended.

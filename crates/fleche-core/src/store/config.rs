@@ -94,7 +94,7 @@ pub struct BackendInfo {
     pub summary: &'static str,
     /// Which processes can share the backend's stores.
     pub reach: Reach,
-    /// Whether another process that opens the store later finds what was put.
+    /// Whether another process that opens the store later finds the entries.
     pub durable: bool,
     /// The module that registers the backend. Filled in by [`register_backend!`](crate::register_backend).
     #[doc(hidden)]

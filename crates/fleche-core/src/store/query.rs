@@ -132,7 +132,7 @@ pub struct MetadataField {
     pub kind: String,
     /// The field's name in the kind's report.
     pub name: String,
-    /// Its value.
+    /// The field's value.
     pub value: ValueRef,
 }
 

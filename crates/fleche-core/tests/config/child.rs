@@ -12,7 +12,7 @@ use std::{
 use fleche_core::{Cache, active_cache, config::ConfigFile, fleche};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-/// The environment variable that selects what the child does; not set in an ordinary test run.
+/// The environment variable that selects the child's task; not set in an ordinary test run.
 const TASK: &str = "FLECHE_TEST_CHILD";
 
 #[fleche]

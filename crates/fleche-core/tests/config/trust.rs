@@ -135,7 +135,7 @@ fn overlong_file_is_skipped_without_reading_it() {
     assert_skipped(&directory, "more than the limit of 1048576");
 }
 
-/// Returns what a process in `directory` finds with this value of `FLECHE_CONFIG`.
+/// Returns the configuration that a process in `directory` finds with this value of `FLECHE_CONFIG`.
 fn found_by_child(directory: &Path, named: &str) -> String {
     let said = Child::new("files", directory).env(CONFIG_VARIABLE, named).run();
     let word = if said.stdout.contains("found ") { "found" } else { "error" };

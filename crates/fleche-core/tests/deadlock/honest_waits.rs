@@ -15,7 +15,7 @@ use std::{
 use fleche_core::{Cache, fleche};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// The environment variable that selects what a child process of this test binary does; not set in an ordinary run.
+/// The environment variable that selects the task of a child process of this test binary; not set in an ordinary run.
 const CHILD: &str = "FLECHE_TEST_HONEST_WAITS";
 
 /// How long the holder of a lock rests: longer than it takes to conclude that the caller holds the lock.

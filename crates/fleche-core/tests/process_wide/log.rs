@@ -4,7 +4,7 @@ use std::{env, process::Command};
 
 use fleche_core::spi::log;
 
-/// The environment variable that selects what a child process of this test binary runs; not set in an ordinary test run.
+/// The environment variable that selects the task of a child process of this test binary; not set in an ordinary test run.
 const CHILD: &str = "FLECHE_TEST_LOG_CHILD";
 
 #[test]

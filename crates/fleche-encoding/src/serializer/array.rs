@@ -118,7 +118,7 @@ impl Array {
         }
     }
 
-    /// Writes what is still missing, and corrects the header if the number of elements differs from what was expected.
+    /// Writes the missing end, and corrects the header if the number of elements differs from the expected one.
     fn finish(&mut self, out: &mut Encoder<'_>) {
         let expected = self.expected.replace(self.count);
         if let Some(kind) = self.typed {

@@ -56,7 +56,7 @@ impl Span {
     }
 }
 
-/// The state that [`Encoder::leave`] restores to what it was before [`Encoder::enter`].
+/// The state before [`Encoder::enter`], which [`Encoder::leave`] restores.
 pub(crate) struct Outer {
     /// The number of levels to leave.
     levels: usize,

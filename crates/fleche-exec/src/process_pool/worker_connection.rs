@@ -48,7 +48,7 @@ pub(super) struct PoolContext {
     pub(super) replace_after: Option<u64>,
 }
 
-/// Receives what a worker reports.
+/// The receiver of a worker's reports.
 pub(super) trait WorkerEvents: Send + Sync {
     /// Notes that a worker runs the same program as the pool.
     fn ready(&self, worker: u64);

@@ -27,7 +27,7 @@ pub(super) struct Scheduler {
     start_worker: StartWorker,
 }
 
-/// Starts the worker thread of this number.
+/// A function that starts the worker thread with this number.
 pub(super) type StartWorker = fn(usize, &Arc<Scheduler>) -> io::Result<JoinHandle<()>>;
 
 struct State {

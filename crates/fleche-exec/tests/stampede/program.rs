@@ -24,7 +24,7 @@ use nix::{
 /// Longer than any test takes: a condition that does not hold by then never will.
 pub(crate) const HANGS: Duration = Duration::from_mins(2);
 
-/// Performs a command with the words of its line, and returns the answer.
+/// A function that performs a command with the words of its line, and returns the answer.
 pub(crate) type Act = fn(&Path, &[&str]) -> String;
 
 /// All commands.

@@ -35,7 +35,7 @@ fn is_taken(calls: &FileCalls, number: u32) -> bool {
 
 /// Waits for the claim and sends it to this channel.
 fn wait(calls: &FileCalls, number: u32, sender: &mpsc::Sender<Arc<dyn Held>>) {
-    let Claim::Taken(taken) = calls.claim(&key(number)).unwrap() else { panic!("the claim is free") };
+    let Claim::Taken(taken) = calls.claim(&key(number)).unwrap() else { panic!("the claim must be held") };
     let sender = sender.clone();
     taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
 }
@@ -77,7 +77,7 @@ fn waiter_that_drops_the_claim_leaves_it_to_the_next() {
     let (sender, receiver) = mpsc::channel();
     let owner = held(&calls, 1);
     for _ in 0..300 {
-        let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim is free") };
+        let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim must be held") };
         taken.when_held(Box::new(drop));
     }
     wait(&calls, 1, &sender);
@@ -102,7 +102,7 @@ fn waiting_acquires_claim_that_was_released_before() {
     let (_root, calls) = calls();
     let (sender, receiver) = mpsc::channel();
     let owner = held(&calls, 1);
-    let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim is free") };
+    let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim must be held") };
     drop(owner);
     taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
     let held = receiver.recv_timeout(HANGS).unwrap();

@@ -73,7 +73,7 @@ fn copies(scratch: &Scratch) -> usize {
     names.filter(|name| name.contains(".db.damaged-") && !name.ends_with("-wal")).count()
 }
 
-/// Runs a function and returns what it logs on this thread.
+/// Runs a function and returns the messages that it logs on this thread.
 fn logged<T>(run: impl FnOnce() -> T) -> (T, String) {
     // With a single subscriber, an event that first occurs on another thread would be disabled everywhere.
     static ANOTHER: Once = Once::new();

@@ -232,7 +232,7 @@ mod linux {
     }
 
     /// Returns whether the thread, which was seen at this rest, may hold the lock with this futex: its stack has a pointer
-    /// to the lock. If the thread has changed since then, the next sample shows what it does; until then it may.
+    /// to the lock. If the thread has changed since then, the next sample shows its new state; until then it may.
     pub(super) fn may_hold(thread: ThreadId, rest: BoundedWait, futex: usize) -> bool {
         let call = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
         rests(&call) != Some(rest) || stack_has_pointer_to(futex, rest.stack)
