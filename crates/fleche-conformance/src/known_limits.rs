@@ -38,7 +38,7 @@ macro_rules! admit_loss_of_neighbours {
     };
 }
 
-/// Returns whether the backend may lose intact entries of a damaged file, which `is_cut` if it was truncated.
+/// Returns whether the backend may lose intact entries of a damaged file. `is_cut` says whether the file was truncated.
 pub(crate) fn loses_neighbours(backend: &str, is_cut: bool) -> bool {
     let admits = |admitted: &LosesNeighbours| admitted.backend == backend && (is_cut || !admitted.only_of_a_cut_file);
     inventory::iter::<LosesNeighbours>().any(admits)

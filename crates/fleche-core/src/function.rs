@@ -198,7 +198,7 @@ impl Function {
         &self.id.name
     }
 
-    /// Called when another instance with the same name appears: from now on, neither is recorded or looked up.
+    /// Makes this process look up and record no further calls of the instance, because another one has the same name.
     fn lose_its_name(&self) {
         self.state.name_is_lost.store(true, Relaxed);
         SharedTier::forget();
@@ -212,8 +212,8 @@ impl Function {
         self.state.is_unstable.load(Relaxed).then_some(SkipReason::ArgumentNotStable)
     }
 
-    /// Called when an argument has failed the stability check. Unchecked calls may have been recorded under keys that do
-    /// not distinguish them, so from now on this process looks up and records none of its calls.
+    /// Makes this process look up and record no further calls of the function, because an argument has failed the stability
+    /// check: unchecked calls may have been recorded under keys that do not distinguish them.
     pub(crate) fn stop_recording(&self) {
         self.state.is_unstable.store(true, Relaxed);
         SharedTier::forget();
@@ -275,7 +275,7 @@ impl Function {
         !self.state.fills_fields.load(Relaxed)
     }
 
-    /// Called when a result lacks fields as it is written: absent fields then no longer mean that the type has changed.
+    /// Ends the comparison of fields, because a result lacks fields as it is encoded: absent fields then no longer mean that the type has changed.
     pub(crate) fn stop_comparing_fields(&self) {
         self.state.fills_fields.store(true, Relaxed);
     }

@@ -153,7 +153,7 @@ impl Process {
 }
 
 const PROCESSES: usize = 3;
-/// Four events for each process, and the passing of time for all.
+/// The number of events: four for each process, and the passing of time for all.
 const EVENTS: usize = 4 * PROCESSES + 1;
 const DEPTH: u32 = 5;
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{directory::Directory, read::open};
 
-/// When an entry is made to survive a power failure. A crash of the process alone never loses an entry.
+/// The time at which an entry is made to survive a power failure. A crash of the process alone never loses an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {

@@ -127,8 +127,8 @@ impl Directory {
     ///
     /// Checking an entry and then removing it would lose an entry that is put between the two steps. So the entry is
     /// first renamed, then checked where no other process can change it, and put back if the condition does not hold.
-    /// Readers miss the entry while it is renamed, so the condition is also evaluated once before, which usually
-    /// settles the matter.
+    /// Readers miss the entry while it is renamed, so the condition is also evaluated once before, which avoids
+    /// renaming most of the entries that stay.
     pub(crate) fn remove_if(&self, digest: &Digest, condition: impl Fn(&Path) -> Result<bool>) -> Result<bool> {
         let path = self.path(digest);
         if !condition(&path)? {

@@ -20,7 +20,7 @@ use foldhash::fast::RandomState;
 /// only the shards that match. `DashMap` exposes its shards only through `unsafe` functions.
 pub(crate) struct Shards<V>(Box<[RwLock<Shard<V>>]>);
 
-/// Digests are hashes already, and no attacker can choose them freely, so a fast hasher suffices.
+/// One shard of a map. Its keys are hashes already, and no attacker can choose them freely, so a fast hasher suffices.
 type Shard<V> = HashMap<Digest, V, RandomState>;
 
 impl<V> Shards<V> {

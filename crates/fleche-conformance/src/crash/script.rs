@@ -90,7 +90,7 @@ fn claim_key(thread: u8, slot: u8) -> CallKey {
     test_data::key(&Record::new(record))
 }
 
-/// One operation.
+/// One operation of a thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Puts the entry. The number of the `put` distinguishes records.

@@ -127,7 +127,7 @@ pub(super) fn address_of(descriptor: &'static Descriptor) -> Option<u64> {
 
 /// Returns the descriptor at this code address, if it has these types.
 pub(super) fn descriptor_at(position: u64, types: u64) -> Result<&'static Descriptor, String> {
-    let wrong = || format!("position {position:#x} is not that of a function of these types in this program");
+    let wrong = || format!("no function of these types has the code address {position:#x} in this program");
     let image = LoadedImage::of_program().ok_or_else(wrong)?;
     let address = usize::try_from(position).ok().and_then(|position| image.base.checked_add(position));
     let address = address.filter(|address| image.holds(*address)).ok_or_else(wrong)?;

@@ -109,7 +109,7 @@ pub(super) fn position(descriptor: &'static Descriptor, name: &str) -> Result<(u
 /// Returns the memoized function whose descriptor is at this code address.
 pub(super) fn function_at(position: u64, types: u64) -> Result<&'static Function, String> {
     let function = code_address::descriptor_at(position, types)?.function();
-    function.ok_or_else(|| format!("there is no `#[fleche]` function at position {position:#x}"))
+    function.ok_or_else(|| format!("there is no `#[fleche]` function at the code address {position:#x}"))
 }
 
 pub(super) fn descriptor_of(function: &Function) -> Result<&'static Descriptor, String> {

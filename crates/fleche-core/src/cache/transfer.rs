@@ -10,8 +10,8 @@ use crate::{
     store::query::Query,
 };
 
-/// A value that the target already has and that was put within this time is not put again: a collector with the default grace
-/// period or a longer one does not remove it before its record is copied.
+/// The age up to which a value in the target is not put again: a collector with the default grace period or a longer one does
+/// not remove the value before its record is copied.
 const YOUNG: Duration = Duration::from_mins(10);
 
 /// The progress or the result of [`Cache::transfer`].

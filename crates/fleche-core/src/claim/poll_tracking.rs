@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-/// Records how a leader is polled.
+/// The record of a leader's polls.
 #[derive(Default)]
 pub struct Polls(Mutex<State>);
 

@@ -124,7 +124,7 @@ fn fetch_for_user(function: &'static Function, cache: &Cache, key: &CallKey) -> 
     }
 }
 
-/// On whose behalf a store is asked.
+/// The kind of caller that asks a store.
 #[derive(Clone, Copy)]
 enum Asker {
     Call,

@@ -21,7 +21,7 @@ const CHILD: &str = "FLECHE_TEST_HONEST_WAITS";
 /// How long the holder of a lock rests: longer than it takes to conclude that the caller holds the lock.
 const RESTS: Duration = Duration::from_secs(9);
 
-/// Longer than anything here takes.
+/// A time limit that is longer than any wait here.
 const HANGS: Duration = Duration::from_mins(2);
 
 static RUNS: AtomicU64 = AtomicU64::new(0);

@@ -8,7 +8,7 @@ use rayon::{ThreadPoolBuilder, Yield, prelude::*};
 
 use crate::own_process::run_alone;
 
-/// Longer than anything here takes; a result that is later counts as a deadlock.
+/// A time limit that is longer than any wait here. A later result counts as a deadlock.
 const HANGS: Duration = Duration::from_mins(1);
 
 /// The maximum number of rounds until a cycle has occurred.

@@ -102,7 +102,7 @@ fn operations_that_hang_do_not_block_other_calls_of_their_store() {
     async fn beside_hanging_operations(x: i64) -> i64 {
         x
     }
-    /// One more than there are threads for one store.
+    /// The number of operations that hang: one more than there are threads for one store.
     const HANGING: usize = 9;
     let gate = Arc::new(Gate::default());
     let (within, left) = (gate.clone(), AtomicUsize::new(HANGING));

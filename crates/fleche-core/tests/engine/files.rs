@@ -94,7 +94,7 @@ mod shared_mapping {
     use fleche_store_file::{FileCalls, FileValues};
     use memmap2::MmapMut;
 
-    /// More than one read returns.
+    /// The length of a file that one read does not return as a whole.
     const LENGTH: usize = 1 << 20;
 
     #[fleche]

@@ -11,7 +11,7 @@ use fleche_exec::ProcessPool;
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-/// Longer than any test takes: a job that is not done by then hangs.
+/// A time limit that is longer than any test takes: a job that is not done by then hangs.
 pub(crate) const HANGS: Duration = Duration::from_mins(1);
 
 pub(crate) fn pool(processes: usize) -> ProcessPool {

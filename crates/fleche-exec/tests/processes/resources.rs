@@ -161,7 +161,7 @@ fn body_within_its_timeout_keeps_its_worker() {
 }
 
 #[test]
-fn task_of_a_lost_worker_is_retried_as_often_as_it_may_be() {
+fn task_of_a_lost_worker_is_retried_up_to_its_limit() {
     let directory = tempfile::tempdir().unwrap();
     let [enough, too_few] = ["enough", "too few"].map(|name| directory.path().join(name));
     let pool = pool(1);

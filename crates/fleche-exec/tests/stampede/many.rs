@@ -22,7 +22,7 @@ pub(crate) fn stampede(directory: &Path, words: &[&str]) -> String {
     on_threads(usize::try_from(threads).unwrap(), run)
 }
 
-/// Half of the rounds have one call, and half have ten.
+/// The number of rounds. Half of them have one call, and half have ten.
 const ROUNDS: u64 = 100;
 
 #[test]

@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// Longer than any test takes: a condition that does not hold by then never will.
+/// A time limit that is longer than any test takes: a condition that does not hold by then never will.
 pub(crate) const HANGS: Duration = Duration::from_mins(2);
 
 /// A function that performs a command with the words of its line, and returns the answer.

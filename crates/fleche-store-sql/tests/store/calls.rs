@@ -7,7 +7,7 @@ use fleche_store_sql::SqlCalls;
 
 use super::common::{Scratch, count, fields, key, on_both, record};
 
-/// More entries than any page holds.
+/// A number of entries that no page holds.
 const MANY: u32 = 1100;
 
 fn found(calls: &SqlCalls, query: &Query) -> Vec<(CallKey, Record)> {

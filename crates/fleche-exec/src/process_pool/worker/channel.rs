@@ -23,7 +23,7 @@ use crate::process_pool::{
     served_stores::{Operation, backend, timed_out},
 };
 
-/// Used by all threads of the worker except the one that reads.
+/// The worker's channel to the pool, for all threads of the worker except the one that reads.
 #[derive(Debug)]
 pub(super) struct Channel {
     out: Mutex<Out>,
