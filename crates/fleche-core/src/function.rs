@@ -168,7 +168,7 @@ impl Function {
         }
     }
 
-    /// Returns the identity under which its calls are recorded.
+    /// Returns the identity under which the function's calls are recorded.
     pub fn id(&self) -> &FunctionId {
         &self.id
     }
@@ -182,18 +182,18 @@ impl Function {
         Ok(self.state.identity.get_or_init(|| identity))
     }
 
-    /// Returns the functions that let its calls run in another process; `None` for `local` and `async` functions, whose
+    /// Returns the pointers that let the function's calls run in another process; `None` for `local` and `async` functions, whose
     /// calls cannot.
     pub(crate) fn portable(&self) -> Option<&'static Portable> {
         self.portable
     }
 
-    /// Returns whether every process that registers its name finds this function, and no other, by the name.
+    /// Returns whether every process that registers the function's name finds this function, and no other, by the name.
     pub(crate) fn is_known_by_name(&self) -> bool {
         !self.is_instance && self.has_its_name_alone()
     }
 
-    /// Returns its full name.
+    /// Returns the function's full name.
     pub fn name(&self) -> &str {
         &self.id.name
     }
@@ -204,7 +204,7 @@ impl Function {
         SharedTier::forget();
     }
 
-    /// Returns why its calls are neither looked up nor recorded, or `None` if they are.
+    /// Returns why the function's calls are neither looked up nor recorded, or `None` if they are.
     pub(crate) fn refusal(&self) -> Option<SkipReason> {
         if !self.has_its_name_alone() {
             return Some(SkipReason::NameClaimedTwice);
@@ -275,7 +275,8 @@ impl Function {
         !self.state.fills_fields.load(Relaxed)
     }
 
-    /// Ends the comparison of fields, because a result lacks fields as it is encoded: absent fields then no longer mean that the type has changed.
+    /// Ends the comparison of fields, because a result lacks fields as it is encoded: absent fields then no longer mean that
+    /// the type has changed.
     pub(crate) fn stop_comparing_fields(&self) {
         self.state.fills_fields.store(true, Relaxed);
     }
@@ -300,7 +301,7 @@ pub struct Portable {
     pub remote: Remote,
     /// Creates the `bound::Parts` from which bound calls of the function are built.
     pub parts: fn() -> Erased,
-    /// Returns a pointer to the function; `None` if no pointer type can express its signature.
+    /// A function that returns a pointer to this one, or `None` if no pointer type can express the signature.
     pub pointer: Option<fn() -> Erased>,
     /// The `engine::CheckSubmitted` that checks submitted arguments; `None` if the arguments' types cannot be named.
     pub check: Option<&'static (dyn Any + Send + Sync)>,

@@ -29,8 +29,8 @@ pub(crate) struct FeedingPlan {
 impl FeedingPlan {
     /// Scans a map of `count` entries whose header has just been read.
     ///
-    /// Returns the offsets of its entries (empty if they are fed in the order of the encoding), the number to add to
-    /// its size hint, and the end of the map (`None` if reading the entries leads there).
+    /// Returns the offsets of the entries (empty if they are fed in the order of the encoding), the number to add to
+    /// the size hint, and the end of the map (`None` if reading the entries leads there).
     pub(crate) fn prepare(
         &self,
         reader: &Reader<'_>,

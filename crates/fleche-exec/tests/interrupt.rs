@@ -43,7 +43,7 @@ fn cache(directory: &Path) -> Cache {
 
 /// The program that is interrupted. Prints the outcome of each of its jobs on a line.
 #[test]
-fn program() {
+fn program_process() {
     let (Some(directory), Ok(executor)) = (env::var_os("FLECHE_TEST_DIRECTORY"), env::var("FLECHE_TEST_EXECUTOR"))
     else {
         return;
@@ -97,7 +97,7 @@ impl Program {
     fn start(executor: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["program", "--exact", "--nocapture", "--test-threads=1"])
+            .args(["program_process", "--exact", "--nocapture", "--test-threads=1"])
             .env("FLECHE_TEST_DIRECTORY", directory.path())
             .env("FLECHE_TEST_EXECUTOR", executor)
             .stdout(Stdio::piped())

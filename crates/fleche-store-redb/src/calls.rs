@@ -69,7 +69,7 @@ impl RedbCalls {
         self.database.current().inner.commits.stats()
     }
 
-    /// Does the same as [`RedbValues::compact`](crate::RedbValues::compact).
+    /// Returns unused space of the file to the operating system, like [`RedbValues::compact`](crate::RedbValues::compact).
     ///
     /// # Errors
     /// Fails with [`Error::Backend`](fleche_core::Error::Backend) if redb fails.

@@ -105,8 +105,8 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// The time from which entries survive the end of the process and a power failure. In each case, closing the database, which happens
-/// when the last handle is dropped, makes all entries durable.
+/// The time from which entries survive the end of the process and a power failure. In each case, closing the database, which
+/// happens when the last handle is dropped, makes all entries durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {

@@ -68,7 +68,7 @@ impl RedbValues {
 
     /// Returns unused space of the file to the operating system. It may be called at any time: it waits for running
     /// operations on the file, of values and of records, and later operations wait for it. Open iterators may stay
-    /// open. Everything that was put before is durable afterwards. Returns whether there was anything to compact.
+    /// open. All earlier entries are durable afterwards. Returns whether there was unused space.
     ///
     /// # Errors
     /// Fails with [`Error::Backend`](fleche_core::Error::Backend) if redb fails.

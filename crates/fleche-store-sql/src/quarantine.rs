@@ -36,7 +36,7 @@ impl Tables {
         Ok(if self.read(still)?.is_empty() { Quarantined::Gone } else { Quarantined::Another })
     }
 
-    /// Does the same as [`quarantine_value`](Self::quarantine_value) for a record.
+    /// Moves the record to `fleche_damaged`, like [`quarantine_value`](Self::quarantine_value).
     pub(crate) fn quarantine_record(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Quarantined> {
         let id = *key.digest().as_bytes();
         let keep = self.back_up("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");

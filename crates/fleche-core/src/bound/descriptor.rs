@@ -79,7 +79,7 @@ impl Descriptor {
         fingerprint(&self.types)
     }
 
-    /// Returns the descriptor at this address; `None` if there is none with these types whose code address passes
+    /// Returns the descriptor at this address, or `None` if there is none with these types whose code address passes
     /// `is_code`.
     ///
     /// # Safety

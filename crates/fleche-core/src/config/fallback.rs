@@ -132,7 +132,7 @@ pub(super) fn configured() -> Result<Cache> {
     }
 }
 
-/// Opens the configured cache; `None` if no cache is configured.
+/// Opens the configured cache. Returns `None` if no cache is configured.
 fn open() -> std::result::Result<Option<Cache>, String> {
     let open = || {
         let files = ConfigFile::from_environment()?;

@@ -32,7 +32,7 @@ pub(super) enum Answered {
     Yes,
     /// There is no record, so the call need not look it up.
     Missing,
-    /// Neither is known.
+    /// The check has not shown whether there is a record.
     No,
 }
 

@@ -22,7 +22,7 @@ fn triple(x: u64) -> u64 {
 }
 
 #[test]
-fn child() {
+fn child_process() {
     match env::var(TASK).as_deref() {
         Ok("files") => match ConfigFile::from_environment() {
             Ok(found) => println!("found {:?}", found.caches.keys().collect::<Vec<_>>()),
@@ -123,7 +123,7 @@ pub(crate) struct Child {
 impl Child {
     pub(crate) fn new(task: &str, directory: &Path) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", "child::child", "--nocapture"]).env(TASK, task).current_dir(directory);
+        command.args(["--exact", "child::child_process", "--nocapture"]).env(TASK, task).current_dir(directory);
         for variable in ["FLECHE", "FLECHE_CONFIG", "FLECHE_LOG"] {
             command.env_remove(variable);
         }

@@ -56,7 +56,7 @@ fn memory() -> Cache {
 }
 
 #[test]
-fn child() {
+fn child_process() {
     match std::env::var(CHILD).as_deref() {
         Ok("stdin") => {
             let (tell, lines) = mpsc::channel();
@@ -129,7 +129,7 @@ fn child() {
 
 fn spawn(kind: &str) -> std::process::Child {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "honest_waits::child", "--nocapture"]).env(CHILD, kind);
+    child.args(["--exact", "honest_waits::child_process", "--nocapture"]).env(CHILD, kind);
     child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 

@@ -49,7 +49,7 @@ fn semaphore() -> *mut sem_t {
 }
 
 #[test]
-fn child() {
+fn child_process() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
@@ -79,7 +79,7 @@ fn child() {
 fn body_that_waits_for_a_shared_semaphore_is_computed_once() {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
-        .args(["--exact", "shared_semaphore::child", "--nocapture"])
+        .args(["--exact", "shared_semaphore::child_process", "--nocapture"])
         .env(CHILD, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());

@@ -8,7 +8,7 @@ use fleche_core::spi::log;
 const CHILD: &str = "FLECHE_TEST_LOG_CHILD";
 
 #[test]
-fn child() {
+fn child_process() {
     match env::var(CHILD).as_deref() {
         Ok("plain") => emit(),
         Ok("subscriber") => tracing::subscriber::with_default(tracing_subscriber::registry(), emit),
@@ -33,7 +33,7 @@ fn emit() {
 
 fn stderr_of_child(kind: &str, level: Option<&str>) -> Vec<String> {
     let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--exact", "log::child", "--nocapture"]).env(CHILD, kind).env_remove("FLECHE_LOG");
+    child.args(["--exact", "log::child_process", "--nocapture"]).env(CHILD, kind).env_remove("FLECHE_LOG");
     child.envs(level.map(|level| ("FLECHE_LOG", level)));
     let output = child.output().unwrap();
     assert!(output.status.success(), "{output:?}");

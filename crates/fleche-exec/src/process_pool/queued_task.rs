@@ -52,7 +52,7 @@ impl QueuedTask {
         Self { permit: TaskPermit::default(), ..self }
     }
 
-    /// Returns the total size of its parts, in bytes.
+    /// Returns the total size of the task's parts, in bytes.
     pub(super) fn size(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
     }

@@ -48,7 +48,7 @@ pub(super) enum Operation {
     AwaitClaim(CallKey, Vec<CallKey>),
     /// Asks for the claim holder of a call.
     Owner(CallKey),
-    /// Gives a permit back.
+    /// Returns a permit to the pool.
     Release(u64),
 }
 

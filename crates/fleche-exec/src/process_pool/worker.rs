@@ -66,8 +66,7 @@ pub fn init() {
     let _ = Executable::of_program();
 }
 
-/// Returns the channel of a worker, taken from its stdin, and the pool's process; `None` if this process is not a
-/// worker.
+/// Returns the channel of this worker, taken from stdin, and the pool's process, or `None` if this process is not a worker.
 fn inherited_channel() -> Option<(UnixStream, Pid)> {
     let named = env::var(VARIABLE).ok()?;
     let (named, pool) = named.rsplit_once(':')?;

@@ -56,7 +56,7 @@ pub(super) trait WorkerEvents: Send + Sync {
     /// Notes that a worker has started a task.
     fn started(self: Arc<Self>, worker: u64, number: u64, permits: &ClaimPermits);
 
-    /// Notes that a worker's task begins to wait, for this call or for something else. Other tasks may run in its
+    /// Notes that a worker's task begins to wait, for this call or for another event. Other tasks may run in its
     /// place.
     fn paused(self: Arc<Self>, worker: u64, call: Option<CallKey>);
 

@@ -155,28 +155,28 @@ impl WorkerHandle {
         }
     }
 
-    /// Returns whether it is free for a task of its environment.
+    /// Returns whether the worker is free for a task with the worker's environment.
     pub(super) fn is_idle(&self) -> bool {
         self.dispatched.is_empty() && !self.ending && self.left > 0
     }
 
-    /// Returns whether its task waits.
+    /// Returns whether the worker's task waits.
     pub(super) fn is_paused(&self) -> bool {
         self.lent.is_some()
     }
 
-    /// Returns whether it runs a task that does not wait.
+    /// Returns whether the worker runs a task that does not wait.
     pub(super) fn is_running(&self) -> bool {
         self.is_busy() && !self.is_paused()
     }
 
-    /// Returns the call that its task waits for, or `None` if the task does not wait, or waits for something else.
+    /// Returns the call that the worker's task waits for, or `None` if the task does not wait, or waits for another event.
     pub(super) fn awaited_call(&self) -> Option<&CallKey> {
         self.awaits.as_ref()
     }
 
-    /// Notes that its task begins to wait, for this call or for something else. Returns how many cores are free during
-    /// the wait. Tasks queued behind it are revoked, for other workers.
+    /// Notes that the worker's task begins to wait, for this call or for another event. Returns the number of cores that are
+    /// free during the wait. Tasks queued behind it are revoked, for other workers.
     pub(super) fn pause(&mut self, call: Option<CallKey>) -> usize {
         let cores = self.grant.without_cores();
         self.lent = Some(cores);
@@ -186,7 +186,7 @@ impl WorkerHandle {
         cores
     }
 
-    /// Notes that its task resumes. Returns how many cores the task takes again.
+    /// Notes that the worker's task resumes. Returns the number of cores that the task takes again.
     pub(super) fn resume(&mut self) -> usize {
         let cores = self.lent.take().unwrap_or_default();
         self.awaits = None;
@@ -195,12 +195,12 @@ impl WorkerHandle {
         cores
     }
 
-    /// Returns whether it has run all tasks that it may run.
+    /// Returns whether the worker has run as many tasks as it may.
     pub(super) fn is_spent(&self) -> bool {
         self.dispatched.is_empty() && !self.ending && self.left == 0
     }
 
-    /// Returns the additional environment variables that it was started with.
+    /// Returns the additional environment variables that the worker was started with.
     pub(super) fn env(&self) -> &Env {
         &self.env
     }
@@ -230,7 +230,7 @@ impl WorkerHandle {
         short && open && alike && self.fills && self.bytes + task.size() <= CREDIT_BYTES
     }
 
-    /// Dispatches a task that is marked as sent. `grant` holds its resources, or is `None` if the task takes over those
+    /// Dispatches a task that is marked as sent. `grant` holds the task's resources, or is `None` if the task takes over those
     /// of the tasks before it.
     pub(super) fn dispatch(&mut self, number: u64, task: QueuedTask, grant: Option<Grant>) {
         if let Some(grant) = grant {
@@ -276,7 +276,7 @@ impl WorkerHandle {
         (dispatched.deadline, parts)
     }
 
-    /// Notes that a task has ended. Returns the task and its deadline, or `None` if it was not here.
+    /// Notes that a task has ended. Returns the task and its deadline, or `None` if the worker did not have it.
     pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<(QueuedTask, Option<Instant>)> {
         // One long task counts at once; several short ones have to follow before tasks count as short again.
         self.recent = Some(self.recent.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
@@ -320,7 +320,7 @@ impl WorkerHandle {
     }
 
     /// Revokes the task of this job, for a thread that waits for it. Returns whether the task may still come back, or
-    /// `None` if it is not here.
+    /// `None` if the worker does not have it.
     pub(super) fn revoke_job(&mut self, job: JobId) -> Option<bool> {
         let dispatched = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job))?;
         if !dispatched.started && dispatched.revocation == Revocation::No {

@@ -42,7 +42,7 @@ const DIRECTORY: &str = "FLECHE_TEST_DIRECTORY";
 
 /// The program. Performs commands until its stdin ends.
 #[test]
-fn program() {
+fn program_process() {
     let Some(directory) = env::var_os(DIRECTORY).map(PathBuf::from) else { return };
     end_with_parent();
     let cache = cache(&directory);
@@ -78,7 +78,7 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn start(directory: &Path) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["program::program", "--exact", "--nocapture", "--test-threads=1"])
+            .args(["program::program_process", "--exact", "--nocapture", "--test-threads=1"])
             .env(DIRECTORY, directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

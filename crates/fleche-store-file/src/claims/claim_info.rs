@@ -44,7 +44,7 @@ impl ClaimInfo {
         }
     }
 
-    /// Returns whether it describes the holder of this claim.
+    /// Returns whether this information describes the holder of the claim with this key and level.
     pub(super) fn is_of(&self, key: &CallKey, level: u8) -> bool {
         self.key == bytes(key) && self.level == level
     }

@@ -47,7 +47,7 @@ fn read_only_file_can_be_read() {
         set_mode(root, mode);
         // Root may write to every file, so another user reads.
         let child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "store::rights::reader", "--nocapture"])
+            .args(["--exact", "store::rights::reader_process", "--nocapture"])
             .env("FLECHE_READER", serde_json::to_string(&(&scratch.values, &scratch.calls)).unwrap())
             .output()
             .unwrap();
@@ -58,7 +58,7 @@ fn read_only_file_can_be_read() {
 
 /// Reads the stores in a child process; does nothing in the parent process.
 #[test]
-fn reader() {
+fn reader_process() {
     let Ok(configs) = env::var("FLECHE_READER") else { return };
     let (values, calls): (SqlValuesConfig, SqlCallsConfig) = serde_json::from_str(&configs).unwrap();
     give_up_root();

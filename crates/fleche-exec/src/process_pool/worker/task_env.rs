@@ -65,8 +65,8 @@ static HOME: LazyLock<io::Result<OwnedFd>> = LazyLock::new(|| {
     Ok(open(".", flags, Mode::empty())?)
 });
 
-/// Returns the worker to its own working directory when dropped. That is one system call; finding out whether it is
-/// needed would take longer.
+/// Returns the worker to its own working directory when dropped. This takes one system call, less than a check whether it
+/// is needed.
 struct Back;
 
 impl Drop for Back {
