@@ -65,7 +65,7 @@ use crate::{
 /// Collects the stores of a layer.
 ///
 /// # Errors
-/// Fails with [`Error::Config`] if there are none.
+/// Fails with [`Error::Config`] if there are no stores.
 fn require_some<S>(layer: &str, stores: impl IntoIterator<Item = S>) -> Result<Vec<S>> {
     let stores: Vec<_> = stores.into_iter().collect();
     if stores.is_empty() {

@@ -64,7 +64,7 @@ fn call(world: &World, failing: usize) -> usize {
                 return 7;
             }
             Role::Waits(waiting) => match waiting.wait(None) {
-                Some(End::Completed(cargo)) => return *cargo.downcast_ref::<usize>().expect("not a number"),
+                Some(End::Completed(cargo)) => return *cargo.downcast_ref::<usize>().expect("the result is a number"),
                 Some(End::Abandoned) => {}
                 None => unreachable!("a wait without a deadline ends with the call"),
             },

@@ -64,7 +64,7 @@ impl FileCalls {
         Ok(&self.directory)
     }
 
-    /// Returns the decoded record, or `None` if there is none or it has a later format, which is then remembered.
+    /// Returns the decoded record, or `None` if there is none or it has a later format, which the store then remembers.
     fn read<T>(&self, key: &CallKey, decode: fn(&CallKey, &[u8]) -> Result<Option<T>>) -> Result<Option<T>> {
         let read = self.directory()?.read(key.digest(), |bytes| decode(key, &bytes).map_err(reason))?;
         if let Some(None) = read {

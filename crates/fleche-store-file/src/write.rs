@@ -60,8 +60,8 @@ impl Directory {
         if durability == Durability::Always { self.sync_directories(first) } else { Ok(()) }
     }
 
-    /// Resets the age of an entry of this length. Returns `false` if there is none, or if that fails; the entry must be
-    /// written then.
+    /// Resets the age of an entry of this length. Returns `false` if there is no such entry, or if this fails; the
+    /// caller must then write the entry.
     pub(crate) fn refresh(&self, digest: &Digest, length: usize, durability: Durability) -> Result<bool> {
         let path = self.path(digest);
         // An open file, so that the checked file is the one whose time is set.
@@ -84,7 +84,7 @@ impl Directory {
     }
 }
 
-/// Creates the file, and its directory if that is missing. Returns the file and whether its directory is new.
+/// Creates the file, and its directory if the directory is missing. Returns the file and whether its directory is new.
 fn create(path: &Path, shared: bool) -> io::Result<(File, bool)> {
     let (file, is_first) = match File::create_new(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

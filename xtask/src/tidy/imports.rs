@@ -179,7 +179,8 @@ fn paths(code: TokenStream, found: &mut Vec<Names>) {
     }
 }
 
-/// The module in which this path, as the module `from` writes it, finds its item. `None` if that is in another crate, or a module.
+/// Returns the module that defines the item of this path, as written in the module `from`. Returns `None` if the item is in
+/// another crate, or is a module.
 fn resolve(modules: &Modules, from: &[String], path: &[String], depth: usize) -> Option<Names> {
     let (first, mut rest) = path.split_first()?;
     if depth > 16 {

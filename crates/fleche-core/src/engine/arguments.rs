@@ -403,7 +403,7 @@ fn digest(standing: &[u8]) -> Option<Digest> {
 pub struct Reader<'a> {
     encoded: Vec<&'a [u8]>,
     at: usize,
-    /// If set, the arguments are encoded again, and no function is called.
+    /// The arguments encoded again; set if the function is not called.
     rewritten: Option<&'a mut Rewritten>,
 }
 
@@ -426,8 +426,8 @@ impl<'a> Reader<'a> {
         Self { encoded: encoded.collect(), at: 0, rewritten: None }
     }
 
-    /// Creates a reader that encodes the arguments again, because they may not have the form that keys are made of. No
-    /// function is called.
+    /// Creates a reader that only decodes the arguments and encodes them again, without a call of the function. The given
+    /// encodings may differ from those in keys.
     pub(crate) fn rewriting(encoded: impl Iterator<Item = &'a [u8]>, rewritten: &'a mut Rewritten) -> Self {
         Self { rewritten: Some(rewritten), ..Self::new(encoded) }
     }

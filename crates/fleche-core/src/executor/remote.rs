@@ -96,7 +96,7 @@ impl Reply {
         }
     }
 
-    /// Completes the job like [`keep`](Self::keep), but only if that is quick and runs no user code other than wakers,
+    /// Completes the job like [`keep`](Self::keep), but only if completing it is quick and runs no user code other than wakers,
     /// because nothing but waiters observes the outcome.
     ///
     /// # Errors

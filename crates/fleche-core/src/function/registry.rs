@@ -100,8 +100,8 @@ pub fn instance(
 }
 
 impl Function {
-    /// Returns whether the function's calls may be recorded. They may not if another function has the same name, because the results
-    /// of one would be served to the other. This is checked once; the warning names both functions.
+    /// Returns whether the function's calls may be recorded. They may not if another function has the same name, because the
+    /// results of one would be served to the other. This is checked once; the warning names both functions.
     pub(crate) fn has_its_name_alone(&self) -> bool {
         !*self.state.name_is_shared.get_or_init(|| warn_if_shared(self)) && !self.state.name_is_lost.load(Relaxed)
     }

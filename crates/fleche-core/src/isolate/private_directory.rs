@@ -89,8 +89,8 @@ impl Drop for PrivateDirectory {
     }
 }
 
-/// Returns the directory in the user's cache directory, or `None` if that is not known. Relative paths in the variables are
-/// ignored, because they depend on the working directory.
+/// Returns the directory in the user's cache directory, or `None` if the cache directory is not known. Relative paths in the
+/// variables are ignored, because they depend on the working directory.
 fn below_home() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;

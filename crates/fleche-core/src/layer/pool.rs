@@ -33,7 +33,7 @@ impl<S> Pool<S> {
     /// ```
     ///
     /// # Errors
-    /// Fails with [`Error::Config`] if there are none.
+    /// Fails with [`Error::Config`] if there are no stores.
     pub fn new(stores: impl IntoIterator<Item = S>) -> Result<Self> {
         require_some("pool", stores).map(Self)
     }

@@ -101,7 +101,7 @@ impl State {
         Some((Begun { store, number: self.begun }, work))
     }
 
-    /// Ends the operation. Returns whether its thread still counts; if not, the thread ends.
+    /// Ends the operation. Returns whether its thread still counts. Otherwise the thread ends.
     fn end(&mut self, begun: Begun) -> bool {
         let Some(line) = self.stores.get_mut(&begun.store) else { return true };
         let was_overdue = line.running.remove(&begun.number).is_none();

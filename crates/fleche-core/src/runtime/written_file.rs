@@ -241,7 +241,7 @@ mod owners {
 /// [`FileTooLarge`](std::io::ErrorKind::FileTooLarge), on every thread, including those of storage engines.
 ///
 /// [`OpenStores`](crate::store::OpenStores) calls this. A store that writes files and keeps no such table calls it when it is
-/// opened. Repeated calls do nothing. If the program handles or ignores the signal, that stays so. Programs that this one
+/// opened. Repeated calls do nothing. A handler of the program is kept, and so is an ignored signal. Programs that this one
 /// executes get the system's default.
 pub fn catch_size_limit_signal() {
     #[cfg(unix)]

@@ -99,7 +99,7 @@ impl Server {
         self.seconds.fetch_add(1, SeqCst);
     }
 
-    /// Counts the operation, and fails or panics if it does so in this mode.
+    /// Counts the operation, and fails or panics as the mode says.
     fn operation(&self, operation: Operation) -> Result<()> {
         if operation == Operation::Claim {
             self.claims.fetch_add(1, SeqCst);

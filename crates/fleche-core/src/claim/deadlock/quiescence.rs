@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_parked_with_a_timeout_need_longer() {
+    fn threads_parked_with_a_timeout_are_quiescent_later() {
         let all = [(1, ThreadState::Parked, 5), (2, ThreadState::ParkedForATime, 5)].as_slice();
         let found = parked(&vec![all; 301]);
         assert_eq!((found[4], found[5], found[299], found[300]), (None, Some(1), Some(1), Some(2)));
