@@ -168,7 +168,7 @@ impl<T> Job<T> {
         self.shared.prioritize();
     }
 
-    /// Returns the pool that holds the job's task, if one does.
+    /// Returns the pool that holds the job's task, or `None` if no pool holds it.
     pub(crate) fn pool(&self) -> Option<usize> {
         self.shared.marked.mark().pool()
     }

@@ -118,7 +118,8 @@ impl<'a, 'b> Serializer<'a, 'b> {
         self.out
     }
 
-    /// Serializes a value that may have a cached digest, or stores it for the caller if the caller wants it.
+    /// Serializes a value that may have a cached digest. If the caller has asked for the digest, and the value has one, stores
+    /// the digest instead.
     fn marked<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
         let out = &mut *self.out;
         let is_whole = self.slot.is_none() && out.depth == 0 && out.somes == 0;

@@ -165,7 +165,7 @@ fn is_sound(path: &Path) -> bool {
 }
 
 /// Opens the database and creates its tables. If a file of fleche cannot be read at all, it is kept under another name
-/// and emptied. The inner error is already one of fleche.
+/// and emptied. The inner result holds the errors that are already fleche's own.
 pub(crate) fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
     if !written_file::may_write(path) {
         return caught(|| open(path));
@@ -212,7 +212,7 @@ pub(crate) fn place(path: &Path) -> Result<Place> {
     Place::of(path)
 }
 
-/// Opens the database and creates its tables. The inner error is already one of fleche.
+/// Opens the database and creates its tables. The inner result holds the errors that are already fleche's own.
 fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);

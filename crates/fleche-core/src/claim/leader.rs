@@ -38,7 +38,7 @@ impl Epoch {
         Self { route, ended: part(route).ended() }
     }
 
-    /// Returns whether such a call may have ended since. Never returns `false` if one has.
+    /// Returns whether such a call may have ended since. Never returns `false` if such a call has ended.
     pub fn is_past(&self) -> bool {
         part(self.route).may_have_ended(self.route, self.ended)
     }

@@ -26,7 +26,7 @@ pub trait LeaseTable: Send + Sync + 'static {
     fn acquire(&self, key: &CallKey, owner: &Owner, ttl: Duration) -> Result<Option<u64>>;
 
     /// Extends the lease of this grant to the duration `ttl` from now, even if it has expired, as long as it was not
-    /// granted again. Returns `false` if it was, or if this grant was released.
+    /// granted again. Returns `false` if it was granted again, or if this grant was released.
     fn renew(&self, key: &CallKey, grant: u64, ttl: Duration) -> Result<bool>;
 
     /// Releases the lease if it belongs to this grant.

@@ -165,7 +165,7 @@ impl Arguments {
         }
     }
 
-    /// Adds the arguments that `encode` adds. A panic in a `Serialize` counts as a failure to encode.
+    /// Runs `encode`, which adds arguments. A panic in a `Serialize` counts as a failure to encode.
     #[inline]
     pub(crate) fn fill(&mut self, encode: impl FnOnce(&mut Self)) {
         if let Err(panic) = contain(|| encode(self)) {

@@ -107,7 +107,7 @@ impl Function {
     }
 }
 
-/// Returns whether two functions have the name of this one, and logs a warning with both positions if they do.
+/// Returns whether two functions have the name of this one, and if so, logs a warning with the places of both definitions.
 fn warn_if_shared(function: &Function) -> bool {
     let definitions = BY_NAME.get(function.definition.name).map_or(&[][..], Vec::as_slice);
     if let [(first_file, first_line, _), (second_file, second_line, _), ..] =

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn other_types_are_named_as_they_are() {
+    fn names_of_other_types_are_not_changed() {
         assert_eq!(stable_type_name::<Vec<Option<str_of_unicode::Ä>>>(), type_name::<Vec<Option<str_of_unicode::Ä>>>());
         assert_eq!(stable_type_name::<str>(), "str");
         assert_eq!(stable_type_name::<crate::store::query::Query>(), "fleche_core::query::Query");

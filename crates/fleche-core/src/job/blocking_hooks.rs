@@ -83,7 +83,7 @@ impl AwaitedJob<'_> {
         self.job
     }
 
-    /// Returns where a pool has put the job's task, if one has. The answer is current only under the lock under which
+    /// Returns the place of the job's task in a pool, if it is in one. The answer is current only under the lock under which
     /// the pool sets it.
     pub fn spot(&self) -> Option<QueueSlot> {
         self.mark.spot()
@@ -101,9 +101,9 @@ pub trait Awaited: Send + Sync {
 
 /// The pool of a thread, as seen by code that waits on the thread.
 pub trait Pool: Any + Send + Sync {
-    /// Called when a thread waits for this job. If its task is in the pool's queue, starts it: on this thread if the
-    /// caller permits that (`here`) and the pool sees fit, otherwise on another thread as soon as one is free. Does
-    /// nothing for other jobs.
+    /// Called when a thread waits for this job. If the job's task is in the pool's queue, starts the task: on this thread
+    /// if the caller (`here`) and the pool permit that, otherwise on another thread as soon as one is free. Does nothing
+    /// for other jobs.
     fn run_or_prioritize(&self, job: AwaitedJob<'_>, here: bool);
 
     /// Called when the thread begins to wait, so that it no longer counts against the size of the pool. `awaited`

@@ -190,7 +190,7 @@ impl Drop for KeyLockGuard<'_> {
 /// Checks that no store of a stack is itself a stack.
 ///
 /// # Errors
-/// Fails with [`Error::Config`] if one is.
+/// Fails with [`Error::Config`] if one of the stores is a stack.
 fn no_stack_in(are_stacks: impl IntoIterator<Item = bool>) -> Result<()> {
     if are_stacks.into_iter().any(|is_stack| is_stack) {
         return Err(invalid("stack", "one of its stores is a stack: list the stores of that stack instead"));
