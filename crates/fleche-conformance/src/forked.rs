@@ -12,7 +12,7 @@ use nix::{
 /// The time in seconds after which a child is assumed to hang and is killed.
 const HANGS: u32 = 60;
 
-/// Forks this process, runs the closure in the child, and returns whether it returned true there.
+/// Forks this process, runs the closure in the child, and returns whether the closure returned true.
 ///
 /// The child then exits without running anything else, and is killed after a minute if it hangs. The closure should neither
 /// print nor panic, since threads that the child does not have may hold the locks that this takes.

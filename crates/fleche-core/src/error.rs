@@ -119,7 +119,7 @@ impl Error {
         move |source| Self::Backend { store, source: source.into() }
     }
 
-    /// Returns a number that errors with the same cause share, whichever entry they concern, for
+    /// Returns a number that errors with the same cause share, regardless of the entry, for
     /// [`Throttle`](crate::runtime::log::Throttle).
     #[doc(hidden)]
     pub fn kind(&self) -> u64 {

@@ -20,7 +20,7 @@
 //! // #[test]
 //! fn energy_is_quadratic() {
 //!     let _configuration = testing::ignore_configuration();
-//!     assert_eq!(energy(2.0), 2.0); // Its body runs, whatever a cache of the program holds.
+//!     assert_eq!(energy(2.0), 2.0); // Its body runs, regardless of the caches of the program.
 //! }
 //!
 //! // #[test]

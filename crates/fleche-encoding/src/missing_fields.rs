@@ -20,7 +20,7 @@ pub fn lacks_fields_of(written: &[u8], again: &[u8]) -> bool {
     })
 }
 
-/// A part of a value that shows which fields it has, whatever their values and whatever the order of sets.
+/// A part of a value that shows which fields it has, regardless of their values and of the order of sets.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part<'a> {
     /// The encoded key of a map, usually the name of a field.

@@ -85,7 +85,7 @@ pub fn cancel_on_ctrl_c() -> Result<()> {
         let _listens = ReaderThreadGuard::begin(Arc::default());
         for (before, signal) in signals.forever().enumerate() {
             if before > 0 {
-                // The second Ctrl-C must end the program, whatever it is doing.
+                // The second Ctrl-C must end the program at any time.
                 let _ = emulate_default_handler(signal);
             }
             // This thread stays free for the next signal: callbacks of cancelled jobs may take a long time.

@@ -26,7 +26,7 @@ fleche_exec::worker_test!();
 static LOCAL: LazyLock<Cache> = LazyLock::new(memory);
 static KEPT: Mutex<Option<Cache>> = Mutex::new(None);
 
-/// Returns a cache that does not know the calls from within which it is used.
+/// Returns a cache that does not know the calls within whose bodies it is used.
 fn kept() -> Cache {
     KEPT.lock().unwrap().clone().expect("a cache was kept")
 }

@@ -12,7 +12,7 @@ pub(crate) fn damaged(path: &Path, why: &str, fate: &str) -> Error {
     Error::Damaged { entry: format!("`{}`", path.display()), why: format!("{why}; {fate}") }
 }
 
-/// Returns the error for a directory, pipe or the like in the place of an entry's file.
+/// Returns the error for a directory, a pipe or another special file in the place of an entry's file.
 pub(crate) fn not_a_file(action: &'static str, path: &Path) -> Error {
     Error::io(action, path)(io::Error::other("it is not a regular file"))
 }

@@ -20,7 +20,7 @@ use crate::{
     tables::Snapshot,
 };
 
-/// The open files of this process: all handles to a file share one database, whatever the spelling of the path.
+/// The open files of this process: all handles to a file share one database, regardless of the spelling of the path.
 static OPEN: OpenStores<Place, Database> = OpenStores::new();
 
 /// An open file. Dropping it makes everything durable and closes it.

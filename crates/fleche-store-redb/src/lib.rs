@@ -20,7 +20,7 @@
 //! # Sharing
 //!
 //! Only one process at a time can open the file ([`Reach::Exclusive`]); another one gets an error that says what to do.
-//! Within the process, all handles to the file, of both kinds and whatever the spelling of the path, share one open
+//! Within the process, all handles to the file, of both kinds and with any spelling of the path, share one open
 //! database. Dropping the last handle closes it.
 //!
 //! # Reading only

@@ -73,7 +73,7 @@ pub(crate) fn recover(copy: &Path, fresh: &Path, store: &str) -> Result<Recovere
     Ok(recovered)
 }
 
-/// Returns whether the definitions of fleche's tables can be read and have the expected columns, whatever the content
+/// Returns whether the definitions of fleche's tables can be read and have the expected columns, regardless of the content
 /// of the tables.
 pub(crate) fn has_sound_tables(connection: &Connection) -> bool {
     let found = [

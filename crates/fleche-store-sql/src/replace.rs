@@ -78,7 +78,7 @@ impl<'a> Damaged<'a> {
 
     fn reset_to(&mut self, other: &Path, proceed: impl FnOnce() -> bool) -> rusqlite::Result<StepResult> {
         let other = Connection::open_with_flags(other, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        // Makes SQLite treat the file as empty, whatever its content.
+        // Makes SQLite treat the file as empty, regardless of its content.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
         let backup = Backup::new(&other, &mut self.connection)?;
         // The first step takes the lock for writing. A backup that is dropped before its last step changes nothing.

@@ -19,7 +19,7 @@ pub(crate) fn code_only(text: &str) -> String {
     code
 }
 
-/// Returns the end of the comment or literal that begins at `at`, or `at` if none does.
+/// Returns the end of the comment or literal that begins at `at`, or `at` if there is none.
 fn skip(text: &str, at: usize) -> usize {
     let rest = &text[at..];
     let until =

@@ -111,7 +111,7 @@ fn imports(module: &[&str], program: &str) -> Vec<Import> {
 
 /// Returns the name at this token, or the first name of each element if a group opens here.
 ///
-/// Macros do not count, since they are at the crate's root whichever module defines them.
+/// Macros do not count, since they are at the crate's root regardless of the module that defines them.
 fn names(tokens: &[(usize, &str)], at: usize) -> Vec<Import> {
     let token = |at: usize| tokens.get(at).map_or("", |token| token.1);
     let import = |at: usize| Import { line: tokens[at].0, name: token(at).trim_start_matches("r#").to_owned() };

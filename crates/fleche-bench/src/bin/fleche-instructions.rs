@@ -64,7 +64,7 @@ const KINDS: &[Kind] = &[
         call,
         before: Before::Elsewhere,
     },
-    // Between these two counts each shard of the memory store's tables grows exactly once, whatever its hash seed.
+    // Between these two counts each shard of the memory store's tables grows exactly once, regardless of its hash seed.
     Kind { name: "memory-miss", runs: [2_600, 6_000], open: |_| Ok(caches::memory()), call, before: Before::Never },
 ];
 

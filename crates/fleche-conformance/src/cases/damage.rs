@@ -1,4 +1,4 @@
-//! Cases of damage on disk: whatever happens to an entry's bytes, a store never returns wrong ones.
+//! Cases of damage on disk: if the bytes of an entry change in any way, a store never returns wrong ones.
 
 use fleche_core::{Error, Query, call::RecordSummary, encoding};
 

@@ -38,7 +38,7 @@ pub struct BoundCall<R> {
     pub(crate) files: Vec<KnownFile>,
     pub(crate) key: Option<CallKey>,
     pub(crate) parts: Parts<R>,
-    /// Set if only the body is called: the body has no name, so another process finds it by this descriptor.
+    /// The descriptor of the body, if only the body is called. Another process finds the body by it, because it has no name.
     body: Option<&'static Descriptor>,
 }
 

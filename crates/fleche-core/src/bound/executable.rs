@@ -38,7 +38,7 @@ pub fn executable() -> Option<Digest> {
 #[derive(Debug)]
 pub struct Executable {
     path: PathBuf,
-    /// Set if a loader was started with the program as its argument.
+    /// The loader's options and the program's file, if the program was started through a loader.
     loaded: Option<Loaded>,
 }
 

@@ -1,4 +1,4 @@
-//! `Bound`: a function with the cache and metadata that it uses wherever it runs, and its text form.
+//! `Bound`: a function with the cache and metadata that it uses in every thread and process, and its text form.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A function with the cache, metadata kinds and tags that were active when it was bound. A call uses these, also for
-/// memoized calls inside the function, whatever is active on the calling thread.
+/// memoized calls inside the function, regardless of the context of the calling thread.
 ///
 /// ```
 /// use fleche_core::{Bound, Cache};

@@ -25,10 +25,10 @@ pub struct Stats {
     pub misses: u64,
     /// The number of bodies that completed on a miss or a rerun, whether or not their results were recorded.
     pub computed: u64,
-    /// The number of times that a call waited for another caller that computed the same call, whatever the outcome.
+    /// The number of times that a call waited for another caller that computed the same call, regardless of the outcome.
     pub waits: u64,
-    /// The number of calls that took over the computation from a caller that they had waited for, because it failed, gave up,
-    /// no longer waited for its claim, or its process was lost.
+    /// The number of calls that took over the computation from a caller that they had waited for, because that caller failed,
+    /// gave up, no longer waited for its claim, or was lost with its process.
     pub takeovers: u64,
     /// The number of calls that did not wait, or no longer, because their wait was part of a cycle or a deadlock.
     pub cycles_broken: u64,

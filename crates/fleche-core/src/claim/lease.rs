@@ -56,7 +56,7 @@ struct Shared<T> {
 
 impl<T: LeaseTable> Leases<T> {
     /// Creates a set of leases that last for the duration `ttl` without a renewal: if a process is lost, its calls
-    /// pass to others after this time. A background thread renews the leases, whatever the bodies do.
+    /// pass to others after this time. A background thread renews the leases, regardless of the bodies.
     pub fn new(table: T, ttl: Duration) -> Self {
         let begun = std::time::Instant::now();
         Self(Arc::new(Shared {

@@ -47,7 +47,7 @@ thread_local! {
 pub struct Guard {
     id: u64,
     cache: bool,
-    /// Set for a cache that the user has entered.
+    /// The watch for use of the cache, if the user has entered one.
     watch: Option<Watch>,
     stays_on_its_thread: PhantomData<*const ()>,
 }
@@ -321,7 +321,7 @@ impl Cache {
     /// ```
     ///
     /// **Nested and overlapping.** If several caches are installed at once, nested or on different threads, then
-    /// threads that have entered none use the one installed last. When it ends, in whatever order, they use the last of
+    /// threads that have entered none use the one installed last. When it ends, in any order, they use the last of
     /// those that are still installed. A thread that calls `install` uses its own cache throughout. Calls that other
     /// threads began before the closure ended keep their cache until they end. To run two studies with two caches at
     /// once, use `scope`, bound functions or [`wrap_executor`](crate::wrap_executor), which affect no other thread.

@@ -80,7 +80,7 @@ impl Reply {
         Self { promise, followers }
     }
 
-    /// Completes the job with the encoded result that [`FunctionRef::call`] returned there, or with an error.
+    /// Completes the job with the encoded result that [`FunctionRef::call`] returned in the other process, or with an error.
     #[allow(clippy::needless_pass_by_value)] // The caller gives the result up.
     pub fn keep(self, outcome: Result<Bytes, JobError>) {
         let Self { promise, followers } = self;

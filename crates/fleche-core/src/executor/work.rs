@@ -247,7 +247,7 @@ fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey
     }
 }
 
-/// Completes the job if the promise is still there.
+/// Completes the job if the promise is still unused.
 fn complete(promise: Option<Promise>, keep: impl FnOnce(Promise)) -> Answered {
     promise.map_or(Answered::No, |promise| {
         keep(promise);

@@ -111,7 +111,7 @@ fn create_for_me_alone(path: &Path) -> io::Result<()> {
 /// Removes the directories that killed processes left in this directory, once per process.
 ///
 /// Only directories whose process has certainly ended are removed: a call may run for weeks without touching its
-/// directory, so its age means nothing. Directories of other hosts are left to processes there.
+/// directory, so its age means nothing. Directories of other hosts are left to processes on those hosts.
 fn sweep_once(base: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     // Another thread of the parent may have held the lock when this process was forked.

@@ -1,7 +1,7 @@
 //! The thread spawner: starts threads in the program's working directory, even for callers with a private one.
 //!
 //! A new thread inherits the working directory of the thread that starts it. Threads of fleche that outlive a call must
-//! use the program's working directory, whichever thread asks for them.
+//! use the program's working directory, regardless of the requesting thread.
 
 use std::{
     io,

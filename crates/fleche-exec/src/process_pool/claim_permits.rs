@@ -134,7 +134,7 @@ impl ClaimPermits {
         join_call(CallId { store, key }, &self.from(store, within))
     }
 
-    /// Returns the in-flight calls of this store from within which the worker asks.
+    /// Returns the in-flight calls of this store within whose bodies the worker makes its request.
     fn from(&self, store: usize, within: &[CallKey]) -> Flights {
         let state = self.lock();
         // Calls that have ended are no longer in the table.

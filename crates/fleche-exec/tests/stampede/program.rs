@@ -55,7 +55,7 @@ fn program_process() {
     }
 }
 
-/// Ends the program when the test that started it ends, whatever the program is doing.
+/// Ends the program when the test that started it ends, at any time.
 ///
 /// No thread reads ahead: one that waits for input may be about to continue others, so deadlocks are then noticed only
 /// after minutes.

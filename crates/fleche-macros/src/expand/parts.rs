@@ -6,7 +6,7 @@ use syn::{GenericParam, Ident, spanned::Spanned};
 
 use crate::{function::Function, parameter::Parameter};
 
-/// An attribute that allows the lints that generated code may trigger, whatever the user's crate denies.
+/// An attribute that allows the lints that generated code may trigger, regardless of the lints that the user's crate denies.
 const QUIET: &str = "#[allow(non_camel_case_types, non_snake_case, dead_code, deprecated, unused_lifetimes, \
                      single_use_lifetimes, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]";
 

@@ -90,7 +90,7 @@ fn contains(content: &[u8], part: &[u8]) -> bool {
     content.windows(part.len()).any(|window| window == part)
 }
 
-/// Asserts that everything can be put again, and is there.
+/// Asserts that all entries can be put again and are found.
 fn assert_whole(scratch: &Scratch) {
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     fill(&values, &calls);
