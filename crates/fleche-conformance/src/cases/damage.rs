@@ -227,7 +227,7 @@ impl<'a, S: StoreKind> DamagedStore<'a, S> {
 
     /// Returns the positions of the victim's middle in files.
     ///
-    /// Returns `None` if its bytes are in no file, after it has asserted that this is allowed.
+    /// Returns `None` if the entry's bytes are in no file. Asserts that the backend allows this.
     fn positions(&self) -> Option<Vec<FilePosition>> {
         let positions = self.find(self.victim);
         (!nothing_found(self.fixture, &positions)).then_some(positions)

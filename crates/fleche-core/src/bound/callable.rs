@@ -34,7 +34,7 @@ pub trait Callable<Args>: Send + 'static {
         None
     }
 
-    /// Returns the memoized function that this is, or `None` if it is not memoized.
+    /// Returns this function if it is memoized, or `None`.
     #[doc(hidden)]
     fn function(&self) -> Option<&'static Function> {
         function::by_type(TypeId::of::<Self>())

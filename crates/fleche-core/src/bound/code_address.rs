@@ -75,8 +75,8 @@ impl LoadedImage {
         self.headers
     }
 
-    /// Returns a digest of the program's layout in memory, relative to its start. Builds whose code differs in size
-    /// differ.
+    /// Returns a digest of the program's layout in memory, relative to its start. Builds whose code differs in size have
+    /// different digests.
     pub(in crate::bound) fn layout(&self) -> Digest {
         let mut text = String::new();
         for (kind, ranges) in [("data", &self.read_only), ("code", &self.code)] {

@@ -38,7 +38,7 @@ pub type SharedResult = Arc<dyn Any + Send + Sync>;
 /// A call that is being computed or is about to be.
 pub struct Flight {
     pub(super) route: CallId,
-    /// The in-flight calls within whose bodies this one was requested; they cannot end before it has.
+    /// The in-flight calls within whose bodies this one was requested. They cannot end before this one.
     pub(super) parents: Flights,
     /// When the leader registered the call.
     pub(super) begun: Instant,

@@ -45,7 +45,7 @@ pub struct Leases<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     table: T,
-    /// The duration of each lease; it is renewed three times as often.
+    /// The duration of each lease. A lease is renewed each time a third of it has passed.
     ttl: Duration,
     clock: Clock,
     /// Schedules renewals, and further attempts at leases that other processes hold.

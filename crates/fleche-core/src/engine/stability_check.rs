@@ -25,8 +25,8 @@ pub struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Checks the next argument: its encoding must decode, encoding the decoded value must give the same bytes regardless of the order
-    /// of entries, and the decoded value must equal the original, if the type has `==`.
+    /// Checks the next argument: its encoding must decode, encoding the decoded value must give the same bytes regardless of the
+    /// order of entries, and the decoded value must equal the original, if the type has `==`.
     pub fn check<A: ?Sized>(&mut self, codec: Codec<A>, value: &A, equal: Option<fn(&A, &A) -> bool>) {
         let at = self.at;
         self.at += 1;

@@ -24,7 +24,7 @@ use crate::{
 ///
 /// - **Reads** ask the stores in order. An entry found in a later store is copied to all earlier ones; concurrent reads
 ///   copy it once.
-/// - **Writes** go to the first store. If several stores have an entry with the same key, the first one's counts.
+/// - **Writes** go to the first store. If several stores have an entry with the same key, the first store's entry is used.
 /// - **Removals** apply to all stores, and are refused if a store that has the entry refuses.
 /// - **Claims** are those of the first store: among the processes that share it, one computes a missing call.
 ///

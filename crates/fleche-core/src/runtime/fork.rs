@@ -49,7 +49,7 @@ pub fn watch() {
     }
 }
 
-/// Like [`watch`], and has the forking thread run the hook in the child. Only the first hook counts.
+/// Like [`watch`], and registers a hook that the forking thread runs in the child. Only the first hook is used.
 pub(crate) fn watch_and(hook: fn()) {
     let _ = HOOK.set(hook);
     watch();

@@ -122,7 +122,7 @@ impl LockFile {
     }
 }
 
-/// Returns the offsets of the slot: the usual one, and the one for processes that may not write there.
+/// Returns the offsets of the slot: the usual one, and the one for processes whose limit on the size of files is lower.
 fn offsets(slot: u64) -> [u64; 2] {
     [slot % SLOTS, slot % FIRST_SLOTS].map(|slot| slot * SIZE as u64)
 }
