@@ -92,7 +92,7 @@ struct Inner {
 #[derive(Clone, Copy)]
 struct Settings {
     store_arguments: bool,
-    /// `None` leaves the policy to the function.
+    /// The policy for results of other code; `None` leaves it to the function.
     stale: Option<StalePolicy>,
     void: bool,
     hot: HotTier,

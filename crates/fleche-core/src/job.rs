@@ -238,7 +238,8 @@ impl Promise {
         self.keep(outcome.map(|encoded| Box::new(EncodedPayload(encoded)) as _));
     }
 
-    /// Like [`keep_encoded`](Self::keep_encoded), but only if this runs nothing except wakers. Returns whether it did.
+    /// Like [`keep_encoded`](Self::keep_encoded), but only if this runs nothing except wakers. Returns whether
+    /// the job was completed.
     pub(crate) fn try_complete_inline(&self, outcome: Result<Bytes, JobError>) -> bool {
         self.0.try_finish_inline(outcome.map(|encoded| Box::new(EncodedPayload(encoded)) as _)).is_ok()
     }

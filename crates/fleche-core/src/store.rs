@@ -136,8 +136,8 @@ pub trait ValueStore: Debug + Send + Sync {
     fn config(&self) -> Box<dyn ValueStoreConfig>;
 }
 
-/// A store of records, each under the key of its call. What [`ValueStore`] documents about threads, iteration, verification
-/// and time applies here too; a record's checksum covers its key.
+/// A store of records, each under the key of its call. The contract of [`ValueStore`] on threads, iteration, verification
+/// and time applies here too. A record's checksum covers its key.
 pub trait CallStore: Debug + Send + Sync {
     /// Returns the record under this key, or `None` if there is none or only one of a later format.
     fn get(&self, key: &CallKey) -> Result<Option<Record>>;

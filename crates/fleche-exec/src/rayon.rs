@@ -24,7 +24,7 @@ use crate::serial::{of_this_process, run_task};
 /// A `RayonExecutor` is a cheap handle: clones use the same pool. Dropping it does not cancel submitted tasks.
 #[derive(Clone)]
 pub struct RayonExecutor {
-    /// `None` for the global pool.
+    /// The separate pool; `None` for the global one.
     pool: Option<Arc<ThreadPool>>,
     process: ProcessLocal<()>,
 }

@@ -30,7 +30,7 @@ macro_rules! file_config {
             /// When entries are made to survive a power failure. Omitted in text if it is [`Durability::Auto`].
             #[serde(default, skip_serializing_if = "is_default")]
             pub durability: Durability,
-            /// Whether the users of the directory's group share the store. Omitted in text if they do not.
+            /// Whether the users of the directory's group share the store. Omitted in text if `false`.
             #[serde(default, skip_serializing_if = "is_default")]
             pub shared: bool,
         }

@@ -17,7 +17,7 @@ const REOPENING: Duration = Duration::from_secs(1);
 const REPAIR_PAUSE: Duration = Duration::from_mins(1);
 
 impl Inner {
-    /// Repairs a known fault, before a commit. Returns whether it did.
+    /// Repairs a known fault, before a commit. Returns whether a fault was repaired.
     pub(crate) fn try_repair(&self) -> bool {
         match self.integrity.to_repair() {
             Corruption::Not => false,

@@ -29,7 +29,7 @@ use crate::{
 pub(crate) struct Database {
     /// The absolute path under which the directory was first opened.
     pub(crate) path: PathBuf,
-    /// `None` only while the database is dropped.
+    /// The engine; `None` only while the database is dropped.
     engine: Option<Engine>,
     /// The handle through which sled reports an error of its own threads.
     config: sled::Config,

@@ -44,7 +44,7 @@ pub(crate) fn is_on_network(_file: &Path) -> bool {
     false
 }
 
-/// Returns the number of a kind of file system. Only its lower 32 bits are significant, regardless of its type: statfs(2).
+/// Returns the number of a kind of file system. It has 32 bits on every architecture, see statfs(2).
 #[cfg(target_os = "linux")]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast)]
 fn magic(kind: nix::sys::statfs::FsType) -> u32 {

@@ -57,7 +57,7 @@ impl<'a> Damaged<'a> {
     }
 
     /// Replaces this database by the other, in one transaction, if `is_unchanged` returns `true` once no other connection can
-    /// write. Returns whether it did. The journal mode stays as the header says.
+    /// write. Returns whether the database was replaced. The journal mode stays as the header says.
     pub(crate) fn replace_with(&mut self, other: &Path, is_unchanged: impl FnOnce() -> Result<bool>) -> Result<bool> {
         let mut checked = Ok(true);
         let done = self.reset_to(other, || {

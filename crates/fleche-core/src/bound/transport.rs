@@ -1,4 +1,4 @@
-//! `Transport`: how a result is passed between threads and between processes.
+//! `Transport`: the functions that pass a result between threads and between processes.
 
 use std::{error::Error as StdError, marker::PhantomData, ops::Deref};
 

@@ -1,4 +1,4 @@
-//! `Record`: what is stored of a finished call, and its bytes; `RecordSummary`, the part that a hit needs.
+//! `Record`: the stored form of a finished call, and its bytes; `RecordSummary`: the part that a hit needs.
 
 use std::{ops::Deref, sync::Arc};
 

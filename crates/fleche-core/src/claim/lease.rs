@@ -90,7 +90,7 @@ impl<T: LeaseTable> Leases<T> {
         }
     }
 
-    /// Renews the leases that are due, and tries again to acquire those that are waited for. Returns when to call this
+    /// Renews the leases that are due, and tries again to acquire those that callers wait for. Returns when to call this
     /// next, or `None` if there is nothing to do.
     pub fn beat(&self) -> Option<Duration> {
         self.0.beat()

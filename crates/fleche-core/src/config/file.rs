@@ -1,4 +1,4 @@
-//! `ConfigFile`: where `fleche.toml` is searched for, what it contains, and how `~` in its paths is expanded.
+//! `ConfigFile`: the search for `fleche.toml`, its content, and the expansion of `~` in its paths.
 
 use std::{
     collections::BTreeMap,

@@ -43,7 +43,8 @@ pub struct Arguments {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) key: CallKey,
-    /// `None` if all are inline. They are then created with the record, since a hit does not need them.
+    /// The references to the arguments. `None` if all are inline: these are created with the record, since a hit does not need
+    /// them.
     references: Option<Vec<Argument>>,
 }
 

@@ -43,7 +43,7 @@ pub struct AsyncCall<R, T: 'static> {
 #[must_use]
 pub struct EncodedCall<R, T: 'static> {
     of: AsyncCall<R, T>,
-    /// `None` if the call runs without the cache.
+    /// The encoded call; `None` if the call runs without the cache.
     call: Option<(Call, Arguments)>,
 }
 
@@ -91,7 +91,7 @@ pub enum AsyncChecked<R, T: 'static> {
 #[must_use]
 pub struct AsyncMiss<R, T: 'static> {
     of: AsyncCall<R, T>,
-    /// `None` if nothing will be recorded.
+    /// The recording after the body; `None` if nothing will be recorded.
     recording: Option<Recording>,
 }
 

@@ -1,4 +1,4 @@
-//! `Codec`: how arguments of one type are encoded, checked and decoded.
+//! `Codec`: the functions that encode, check and decode arguments of one type.
 
 use std::{
     borrow::Borrow,

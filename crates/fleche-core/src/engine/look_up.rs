@@ -40,7 +40,7 @@ pub enum Found<R, T: 'static> {
 #[must_use]
 pub struct Miss<R, T: 'static> {
     plan: ResultKind<R, T>,
-    /// `None` if nothing will be recorded.
+    /// The recording after the body; `None` if nothing will be recorded.
     recording: Option<Recording>,
 }
 

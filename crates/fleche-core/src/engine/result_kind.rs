@@ -1,4 +1,4 @@
-//! `ResultKind`: which part of a function's return value is recorded. The expansion of the attribute determines it.
+//! `ResultKind`: the part of a function's return value that is recorded. The expansion of the attribute determines it.
 
 use std::{marker::PhantomData, ops::Deref};
 

@@ -174,7 +174,7 @@ pub(super) enum Asked {
     Taken(Box<dyn Taken>),
 }
 
-/// A claim that is being waited for.
+/// A job that returns the claim once it is acquired.
 type Arriving = Job<Result<Arc<dyn Held>>>;
 
 impl<T: Send + Sync + 'static> PendingCall<'_, T> {

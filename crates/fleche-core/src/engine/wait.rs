@@ -51,7 +51,7 @@ pub(super) struct Wait<'a> {
     until: Option<Instant>,
     /// The time since which this wait could not rule out a cycle.
     unseen: Option<Instant>,
-    /// The in-flight call that is waited for, or `None` if a claim is waited for.
+    /// The in-flight call that the caller waits for, or `None` if the caller waits for a claim.
     flight: Option<Arc<Flight>>,
     /// When the next check is due.
     due: Option<Instant>,
@@ -206,7 +206,7 @@ impl<'a> Wait<'a> {
         false
     }
 
-    /// Logs which call is waited for, which process computes it, and how to bound the wait.
+    /// Logs which call the caller waits for, which process computes that call, and how to bound the wait.
     fn tell_that_it_takes_long(&self) {
         let (function, waited) = (self.function.name(), self.begun.elapsed().as_secs());
         let key: String = self.route.key.to_string().chars().take(KEY_DIGITS).collect();

@@ -295,7 +295,7 @@ impl CoalescedTasks {
         mem::take(&mut state.tasks)
     }
 
-    /// Closes the list if it is empty. Returns whether it is.
+    /// Closes the list if it is empty. Returns whether it is empty.
     pub(super) fn land_if_none(&self) -> bool {
         let mut state = self.lock();
         state.closed |= state.tasks.is_empty();

@@ -56,7 +56,7 @@ pub(super) struct FunctionWork<F, Args> {
     pub(super) function: F,
     pub(super) arguments: Args,
     pub(super) key: Option<CallKey>,
-    /// `None` once the job is completed.
+    /// The promise of the job; `None` once the job is completed.
     pub(super) promise: Option<Promise>,
 }
 

@@ -20,7 +20,7 @@ use crate::call::CallKey;
 pub struct JobId(pub(crate) usize);
 
 /// The place of a task in a pool's queue. The pool sets it with [`Task::put`](crate::Task::put) and gets it back when
-/// the task's job is waited for.
+/// a thread waits for the task's job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSlot {
     /// The unique number of the pool, which is not 0.

@@ -82,7 +82,7 @@ impl Default for State {
 }
 
 impl State {
-    /// Returns whether a thread has to wait, and records that one does: a notification without waiters would still be a
+    /// Returns whether a thread has to wait, and records that there is a waiter: a notification without waiters would still be a
     /// system call.
     fn blocks(&mut self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! `Runtime`: when and for how long a call ran, and which resources it used.
+//! `Runtime`: the time and the resources that a call took.
 
 use std::{cell::Cell, time::Instant};
 

@@ -80,7 +80,7 @@ impl State {
         self.admit(store);
     }
 
-    /// Marks the next queued operation of this store as ready if the store's limit permits it. Returns whether it did.
+    /// Marks the next queued operation of this store as ready if the store's limit permits it. Returns whether one was marked.
     fn admit(&mut self, store: usize) -> bool {
         let Some(line) = self.stores.get_mut(&store) else { return false };
         let admits = line.waits() && line.ready + line.running.len() < THREADS_PER_STORE;

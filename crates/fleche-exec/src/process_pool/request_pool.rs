@@ -42,7 +42,7 @@ impl RequestPool {
         }
     }
 
-    /// Makes sure that another thread takes the next work, if there is any. Returns whether one will.
+    /// Ensures that another thread takes the next work, if there is any. Returns whether that is ensured.
     ///
     /// Each thread calls this when it takes work. Long work thus always has another thread behind it, while short work
     /// that arrives in thousands is done by few threads.

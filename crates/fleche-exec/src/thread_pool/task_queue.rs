@@ -91,7 +91,7 @@ impl TaskQueue {
         Some(entry)
     }
 
-    /// Moves the task at this position to the front, since its job is waited for.
+    /// Moves the task at this position to the front, because a thread waits for its job.
     pub(super) fn prioritize(&mut self, at: usize) {
         let Some(Some(mut entry)) = self.entries.get_mut(at).map(Option::take) else { return };
         entry.awaited = true;

@@ -164,7 +164,7 @@ fn damaged(id: &Digest, why: String) -> Error {
     Error::Damaged { entry: format!("value {id} of the pool's process"), why }
 }
 
-/// A claim that was asked for in the pool's process.
+/// A claim that this worker requested from the pool's process.
 struct Asked {
     channel: Arc<Channel>,
     store: u64,
