@@ -56,7 +56,7 @@ const LOSES_SYNCED: &[(&str, &str)] =
 const PANICS_INSIDE: &[(&str, &str)] =
     &[("redb", "redb asserts that its pages are intact; the store catches the panic")];
 
-fleche_conformance::admit_loss_of_neighbours!("redb", of_a_cut_file, "redb reads nothing from a truncated file");
+fleche_conformance::admit_loss_of_neighbours!("redb", truncated_only, "redb reads nothing from a truncated file");
 fleche_conformance::admit_loss_of_neighbours!("sled", "sled treats the first damage as the end of its log");
 
 /// Returns why this backend may lose synced entries, or `None` if it must not.

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::document;
+use crate::report::{PERFORMANCE, update_document, workspace_file};
 
 /// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -34,7 +34,7 @@ pub(crate) fn run(Arguments { debug, write, what }: &Arguments) -> Result<(), St
     }
     command.arg("--").args(what);
     if *write {
-        command.arg("--chart").arg(document::file("docs/performance.svg")).stdout(Stdio::piped());
+        command.arg("--chart").arg(workspace_file("docs/performance.svg")).stdout(Stdio::piped());
     }
     let run = command.stderr(Stdio::inherit()).spawn().and_then(std::process::Child::wait_with_output);
     let output = run.map_err(|error| format!("cannot run cargo: {error}"))?;
@@ -44,8 +44,8 @@ pub(crate) fn run(Arguments { debug, write, what }: &Arguments) -> Result<(), St
     if *write {
         let table = String::from_utf8_lossy(&output.stdout);
         print!("{table}");
-        document::write(document::PERFORMANCE, "bench", &table)?;
-        document::write("README.md", "bench", &quoted(&table)?)?;
+        update_document(PERFORMANCE, "bench", &table)?;
+        update_document("README.md", "bench", &quoted(&table)?)?;
     }
     Ok(())
 }

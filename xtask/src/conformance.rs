@@ -11,9 +11,9 @@ use fleche_core::{
 };
 use serde::Serialize;
 
-use crate::matrix::matrix;
 #[cfg(unix)]
 use crate::postgres;
+use crate::report::matrix;
 
 /// The arguments of `cargo xtask conformance`.
 #[derive(clap::Args)]
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         return Ok(());
     }
     #[cfg(unix)]
-    if selected.needs_postgres() && !postgres::is_there() {
+    if selected.needs_postgres() && !postgres::is_installed() {
         return postgres::run_again();
     }
     run_here(&selected, arguments)
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn list_names_backends_executors_and_cases() {
         let text = SelectedBackends::of(&arguments(&[], &[], &[])).unwrap().list();
-        for name in ["example", "threads", "calls::later_format_stays", "executors::nested"] {
+        for name in ["example", "threads", "calls::later_format_is_kept", "executors::nested"] {
             assert!(text.contains(name), "{text}");
         }
     }

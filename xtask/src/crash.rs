@@ -12,7 +12,7 @@ use fleche_core::store::BackendInfo;
 
 use crate::{
     backends::{SelectedBackends, loses_synced},
-    matrix::aligned,
+    report::aligned,
 };
 use child::{Child, Role};
 pub(crate) use child::{ChildArguments, run_child};
@@ -34,11 +34,11 @@ pub(crate) struct Arguments {
 }
 
 /// The longest time that a process works before it is killed.
-const LONGEST: Duration = Duration::from_millis(150);
+const MAX_DELAY: Duration = Duration::from_millis(150);
 /// The time within which the leases of killed processes must have expired.
 const LEASE: Duration = Duration::from_mins(2);
 /// The number of violations that are printed for each backend.
-const SHOWN: usize = 10;
+const MAX_SHOWN: usize = 10;
 
 /// Runs all rounds for every backend.
 ///
@@ -85,8 +85,8 @@ fn judge(backend: &BackendInfo, mut findings: Findings, stuck: u64) -> Vec<Strin
     if findings.operations == 0 {
         violations.push("no operation was acknowledged, so the run proves nothing; run more rounds".to_owned());
     }
-    let more = violations.len().saturating_sub(SHOWN);
-    violations.truncate(SHOWN);
+    let more = violations.len().saturating_sub(MAX_SHOWN);
+    violations.truncate(MAX_SHOWN);
     if more > 0 {
         violations.push(format!("and {more} more"));
     }
@@ -134,12 +134,12 @@ fn one_round(
     let seed = random.next_u64();
     // A quarter of the processes may be killed while they open the stores, the others only while they use them.
     let from_start = random.below(4) == 0;
-    let dead = Child::start(backend, place, seed, Role::Work)?.kill_after(delay(random, LONGEST), from_start)?;
+    let dead = Child::start(backend, place, seed, Role::Work)?.kill_after(delay(random, MAX_DELAY), from_start)?;
     let mut wrong = Vec::from_iter(dead.ended);
     if nested {
         for _ in 0..=random.below(2) {
             let child = Child::start(backend, place, seed, Role::Recover)?;
-            wrong.extend(child.kill_after(delay(random, LONGEST / 3), true)?.ended);
+            wrong.extend(child.kill_after(delay(random, MAX_DELAY / 3), true)?.ended);
         }
     }
     let mut findings = check(backend, place, seed, &dead.acknowledged);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::document;
+use crate::report::{PERFORMANCE, update_document, workspace_file};
 
 /// The arguments of `cargo xtask dev-builds`.
 #[derive(clap::Args)]
@@ -57,13 +57,13 @@ pub(crate) fn run(Arguments { write }: &Arguments) -> Result<(), String> {
         table.push('\n');
     }
     print!("{table}");
-    if *write { document::write(document::PERFORMANCE, "dev", &table) } else { Ok(()) }
+    if *write { update_document(PERFORMANCE, "dev", &table) } else { Ok(()) }
 }
 
 /// Builds the program as a separate project with this profile, runs it, and returns the name and the time of each
 /// measurement.
 fn times(profile: &str) -> Result<Vec<(String, Duration)>, String> {
-    let project = document::file("target").join("dev-builds");
+    let project = workspace_file("target").join("dev-builds");
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |error: std::io::Error| format!("cannot write {path}: {error}")
@@ -73,7 +73,7 @@ fn times(profile: &str) -> Result<Vec<(String, Duration)>, String> {
     let files: [(PathBuf, Vec<u8>); 3] = [
         (source.join("main.rs"), PROGRAM.into()),
         (project.join("Cargo.toml"), manifest(profile).into()),
-        (project.join("Cargo.lock"), fs::read(document::file("Cargo.lock")).map_err(|error| error.to_string())?),
+        (project.join("Cargo.lock"), fs::read(workspace_file("Cargo.lock")).map_err(|error| error.to_string())?),
     ];
     for (path, content) in files {
         fs::write(&path, content).map_err(failed(&path))?;
@@ -101,7 +101,7 @@ fn times(profile: &str) -> Result<Vec<(String, Duration)>, String> {
 }
 
 fn manifest(profile: &str) -> String {
-    let path = |name: &str| document::file("crates").join(name).display().to_string();
+    let path = |name: &str| workspace_file("crates").join(name).display().to_string();
     format!(
         "[package]\nname = \"dev-builds\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\nfleche-core = {{ path = {:?} }}\n\
          fleche-store-file = {{ path = {:?} }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\n\n{profile}",

@@ -7,7 +7,7 @@ use fleche_conformance::faults::{Fault, Part, run_faults, run_panics};
 
 #[cfg(unix)]
 use crate::postgres;
-use crate::{backends::SelectedBackends, matrix::aligned};
+use crate::{backends::SelectedBackends, report::aligned};
 
 /// The arguments of `cargo xtask faults`.
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let backends = arguments.selected.all()?;
     #[cfg(unix)]
-    if backends.iter().any(|backend| backend.name == postgres::BACKEND) && !postgres::is_there() {
+    if backends.iter().any(|backend| backend.name == postgres::BACKEND) && !postgres::is_installed() {
         return postgres::run_again();
     }
     let header = std::iter::once("failed operations".to_owned());

@@ -12,9 +12,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::document;
 use baseline::Baseline;
 use callgrind::Counts;
+
+use crate::report::{PERFORMANCE, update_document};
 
 /// The arguments of `cargo xtask instructions`.
 #[derive(clap::Args)]
@@ -56,7 +57,7 @@ pub(crate) fn run(Arguments { write, profile, kept, counted }: &Arguments) -> Re
     }
     let counted = Baseline::new(&valgrind, profiles.iter().map(|(name, per_call)| (*name, total(per_call))));
     if *write {
-        document::write(document::PERFORMANCE, "profile", &section(&profiles))?;
+        update_document(PERFORMANCE, "profile", &section(&profiles))?;
         return counted.write(kept);
     }
     Baseline::read(kept)?.compare(&counted)
@@ -119,11 +120,11 @@ fn total(per_call: &[(String, f64)]) -> f64 {
 }
 
 /// The number of functions that are shown for each kind.
-const SHOWN: usize = 8;
+const MAX_SHOWN: usize = 8;
 
 fn lines(per_call: &[(String, f64)]) -> String {
     let line = |(name, count): &(String, f64)| format!("{count:>9.0}  {name}");
-    per_call.iter().take(SHOWN).map(line).collect::<Vec<_>>().join("\n")
+    per_call.iter().take(MAX_SHOWN).map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Formats the profiles as the document's table.
@@ -131,7 +132,7 @@ fn section(profiles: &[(&str, Vec<(String, f64)>)]) -> String {
     let taken = |(_, count): &&(String, f64)| *count >= 1.0;
     let function = |(name, count): &(String, f64)| format!("{count:.0} `{}`", short(name));
     let kind = |(name, per_call): &(&str, Vec<_>)| {
-        let most: Vec<_> = per_call.iter().filter(taken).take(SHOWN).map(function).collect();
+        let most: Vec<_> = per_call.iter().filter(taken).take(MAX_SHOWN).map(function).collect();
         format!("| {name} | {:.0} | {} |", total(per_call), most.join(", "))
     };
     let kinds: Vec<_> = profiles.iter().map(kind).collect();

@@ -3,16 +3,14 @@
 mod backends;
 mod bench;
 mod conformance;
-mod corrupt;
 mod crash;
 mod dev_builds;
-mod document;
 mod faults;
-mod fuzz_stores;
 mod instructions;
-mod matrix;
 #[cfg(unix)]
 mod postgres;
+mod report;
+mod store_checks;
 mod tidy;
 
 use std::process::ExitCode;
@@ -43,7 +41,7 @@ enum Command {
     /// Run the conformance suite for every backend and executor, and print the results as a matrix.
     Conformance(conformance::Arguments),
     /// Damage the files of a store, and check what users' calls return.
-    Corrupt(corrupt::Arguments),
+    Corrupt(store_checks::CorruptArguments),
     /// Kill processes that use a store, and compare the entries that they leave with those that they had acknowledged.
     Crash(crash::Arguments),
     /// The process that `crash` starts and kills.
@@ -54,7 +52,7 @@ enum Command {
     /// Make every operation of a store fail, and check what users' calls return.
     Faults(faults::Arguments),
     /// Compare every store with a map over random sequences of operations.
-    FuzzStores(fuzz_stores::Arguments),
+    FuzzStores(store_checks::FuzzArguments),
     /// Count the instructions of hits and misses, and fail if they have increased.
     Instructions(instructions::Arguments),
     /// Run a command with a temporary PostgreSQL server, whose URL is in `FLECHE_POSTGRES`.
@@ -72,12 +70,12 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
-        Command::Corrupt(arguments) => corrupt::run(&arguments),
+        Command::Corrupt(arguments) => store_checks::run_corrupt(&arguments),
         Command::Crash(arguments) => crash::run(&arguments),
         Command::CrashChild(arguments) => crash::run_child(&arguments),
         Command::DevBuilds(arguments) => dev_builds::run(&arguments),
         Command::Faults(arguments) => faults::run(&arguments),
-        Command::FuzzStores(arguments) => fuzz_stores::run(&arguments),
+        Command::FuzzStores(arguments) => store_checks::run_fuzz(&arguments),
         Command::Instructions(arguments) => instructions::run(&arguments),
         #[cfg(unix)]
         Command::Postgres(arguments) => postgres::run(&arguments),

@@ -28,7 +28,7 @@ const STARTING: &str = "starting PostgreSQL ";
 const CURE: &str = "install the PostgreSQL server: on Debian, `apt-get install postgresql`";
 
 /// Returns whether a server is already set: the user's own, or the one of an enclosing run.
-pub(crate) fn is_there() -> bool {
+pub(crate) fn is_installed() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
@@ -93,7 +93,7 @@ impl Server {
         let directory = tempfile::Builder::new().prefix("fleche-postgres-").tempdir();
         let directory = directory.map_err(|error| format!("cannot create a directory for PostgreSQL: {error}"))?;
         let account = Account::find()?;
-        account.give(directory.path())?;
+        account.give_ownership(directory.path())?;
         let data = directory.path().join("data");
         let mut prepare = account.command(&programs.join("initdb"), directory.path());
         prepare.arg("--pgdata").arg(&data).args(["--username=fleche", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
@@ -157,8 +157,8 @@ impl Server {
     ///
     /// A thread reads the rest of the log, so that the server never blocks on a full pipe.
     fn wait_until_ready(&mut self) -> Result<String, String> {
-        let said = self.child.stderr.take().ok_or("postgres has no error stream")?;
-        let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+        let output = self.child.stderr.take().ok_or("postgres has no error stream")?;
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
         let (mut version, mut before) = (None, String::new());
         for line in lines.by_ref() {
             if let Some((_, rest)) = line.split_once(STARTING) {
@@ -178,9 +178,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // SIGINT is the fast shutdown, which closes all connections: see postgres(1).
-        let told = i32::try_from(self.child.id()).map(|id| kill(Pid::from_raw(id), Signal::SIGINT));
+        let signalled = i32::try_from(self.child.id()).map(|id| kill(Pid::from_raw(id), Signal::SIGINT));
         self.resume();
-        if !matches!(told, Ok(Ok(()))) {
+        if !matches!(signalled, Ok(Ok(()))) {
             // The server has ended by itself, or cannot be signalled and is killed.
             let _ = self.child.kill();
         }
@@ -226,7 +226,7 @@ impl Account {
         }
     }
 
-    fn give(&self, directory: &Path) -> Result<(), String> {
+    fn give_ownership(&self, directory: &Path) -> Result<(), String> {
         let Self(Some(user)) = self else { return Ok(()) };
         std::os::unix::fs::chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .map_err(|error| format!("cannot change the owner of {} to `postgres`: {error}", directory.display()))
@@ -244,11 +244,11 @@ impl Account {
     }
 }
 
-fn succeeded(program: &str, status: ExitStatus, said: &[u8]) -> Result<(), String> {
+fn succeeded(program: &str, status: ExitStatus, output: &[u8]) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    Err(format!("{program} failed ({status}):\n{}", String::from_utf8_lossy(said)))
+    Err(format!("{program} failed ({status}):\n{}", String::from_utf8_lossy(output)))
 }
 
 /// Returns the directory of the newest version's programs in Debian's location, or else of the first in `PATH`, if

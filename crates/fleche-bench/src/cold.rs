@@ -13,10 +13,8 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use crate::{
     caches,
-    measure::{Measure, medians},
-    measure::{called, fresh},
-    peers::{TABLE, said},
-    scratch,
+    measure::{Measure, called, fresh, medians, scratch_directory},
+    peers::{TABLE, message},
     table::{Row, Table},
 };
 
@@ -36,7 +34,7 @@ fn in_redb(x: i64) -> i64 {
 /// Fails if a store cannot be opened, written or read.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 50) } else { (9, 2_000) };
-    let directory = scratch::directory()?;
+    let directory = scratch_directory()?;
     let root = directory.join("calls");
     let files = Recorded::new(caches::files(&directory)?, in_files, rounds, calls);
     let databases = Recorded::new(caches::redb(&directory.join("ours.redb"))?, in_redb, rounds, calls);
@@ -130,17 +128,17 @@ struct Raw(Database);
 
 impl Raw {
     fn copy(file: &Path, cache: &Cache, keys: &[CallKey]) -> Result<Self, String> {
-        let database = Database::create(file).map_err(said)?;
-        let write = database.begin_write().map_err(said)?;
+        let database = Database::create(file).map_err(message)?;
+        let write = database.begin_write().map_err(message)?;
         {
-            let mut table = write.open_table(TABLE).map_err(said)?;
+            let mut table = write.open_table(TABLE).map_err(message)?;
             for key in keys {
-                let record = cache.record(key).map_err(said)?.ok_or("a call that was made has no record")?;
-                let bytes = record.to_bytes(key).map_err(said)?;
-                table.insert(key.digest().as_bytes(), &*bytes).map_err(said)?;
+                let record = cache.record(key).map_err(message)?.ok_or("a call that was made has no record")?;
+                let bytes = record.to_bytes(key).map_err(message)?;
+                table.insert(key.digest().as_bytes(), &*bytes).map_err(message)?;
             }
         }
-        write.commit().map_err(said)?;
+        write.commit().map_err(message)?;
         Ok(Self(database))
     }
 
@@ -162,14 +160,14 @@ impl Raw {
     }
 
     fn open(&self) -> Result<ReadOnlyTable<&'static [u8; 32], &'static [u8]>, String> {
-        self.0.begin_read().map_err(said)?.open_table(TABLE).map_err(said)
+        self.0.begin_read().map_err(message)?.open_table(TABLE).map_err(message)
     }
 }
 
 fn get_and_decode(table: &ReadOnlyTable<&'static [u8; 32], &'static [u8]>, key: &CallKey) -> Result<(), String> {
-    let found = table.get(key.digest().as_bytes()).map_err(said)?.ok_or("a record that was put is missing")?;
-    let record = Record::from_bytes(key, found.value()).map_err(said)?.ok_or("the record has an unknown format")?;
+    let found = table.get(key.digest().as_bytes()).map_err(message)?.ok_or("a record that was put is missing")?;
+    let record = Record::from_bytes(key, found.value()).map_err(message)?.ok_or("the record has an unknown format")?;
     let ValueRef::Inline(result) = &record.result else { return Err("the result is not in the record".to_owned()) };
-    black_box(encoding::from_slice::<i64>(result.as_slice()).map_err(said)?);
+    black_box(encoding::from_slice::<i64>(result.as_slice()).map_err(message)?);
     Ok(())
 }

@@ -13,10 +13,8 @@ use fleche_exec::ThreadPool;
 
 use crate::{
     caches,
-    measure::fresh,
-    measure::{Measure, medians},
+    measure::{Measure, fresh, medians, scratch_directory},
     peers::Files,
-    scratch,
     table::{Row, Table},
 };
 
@@ -41,22 +39,22 @@ fn plain(x: i64) -> i64 {
 /// Fails if a store or a pool cannot be opened, or a call fails.
 pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 100) } else { (7, 20_000) };
-    let directory = scratch::directory()?;
+    let directory = scratch_directory()?;
     let (memory, files) = (caches::memory(), caches::files(&directory)?);
     let mut rows = Vec::new();
     let threads = ThreadPool::new(WORKERS).map_err(|error| error.to_string())?;
-    rows.extend(of_pool("threads", &threads, [&memory, &files], &directory, rounds, calls, [None, None])?);
+    rows.extend(measure_pool("threads", &threads, [&memory, &files], &directory, rounds, calls, [None, None])?);
     #[cfg(target_os = "linux")]
     {
         let processes = ProcessPool::new(WORKERS).map_err(|error| error.to_string())?;
         let targets = [Some(MISSES), Some(HITS)];
-        rows.extend(of_pool("processes", &processes, [&memory, &files], &directory, rounds, calls, targets)?);
+        rows.extend(measure_pool("processes", &processes, [&memory, &files], &directory, rounds, calls, targets)?);
     }
     Ok(Table(rows))
 }
 
 /// Measures one pool, with targets for misses and hits with stores in memory.
-fn of_pool(
+fn measure_pool(
     name: &str,
     pool: &dyn Executor,
     [memory, files]: [&Cache; 2],

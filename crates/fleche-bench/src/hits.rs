@@ -20,26 +20,26 @@ use crate::{
 type Key = (i64, String, u64);
 
 #[fleche]
-fn ours(x: i64, label: &str, y: f64) -> f64 {
+fn memoized(x: i64, label: &str, y: f64) -> f64 {
     if x > 0 && !label.is_empty() { y * 2.0 } else { y }
 }
 
 #[cached(key = "Key", convert = r#"{ (x, label.to_owned(), y.to_bits()) }"#)]
-fn theirs(x: i64, label: &str, y: f64) -> f64 {
+fn peer(x: i64, label: &str, y: f64) -> f64 {
     if x > 0 && !label.is_empty() { y * 2.0 } else { y }
 }
 
 #[fleche]
-fn ours_of_integer(x: i64) -> i64 {
+fn memoized_integer(x: i64) -> i64 {
     x + 1
 }
 
 #[cached]
-fn theirs_of_integer(x: i64) -> i64 {
+fn peer_integer(x: i64) -> i64 {
     x + 1
 }
 
-fn bare(x: i64) -> i64 {
+fn undecorated(x: i64) -> i64 {
     black_box(x) + 1
 }
 
@@ -74,21 +74,21 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
         quick_cache.insert(key(x), 1.0);
     }
     let mut measures: Vec<Measure<'_>> = vec![
-        Box::new(|| Ok(cache.scope(|| timed(calls, |x| ours(x, "label", 1.5))))),
-        Box::new(|| Ok(timed(calls, |x| theirs(x, "label", 1.5)))),
+        Box::new(|| Ok(cache.scope(|| timed(calls, |x| memoized(x, "label", 1.5))))),
+        Box::new(|| Ok(timed(calls, |x| peer(x, "label", 1.5)))),
         Box::new(|| Ok(timed(calls, |x| plain.lock().map(|map| map.get(&key(x)).copied())))),
-        Box::new(|| Ok(cache.scope(|| timed(calls, ours_of_integer)))),
-        Box::new(|| Ok(timed(calls, theirs_of_integer))),
-        Box::new(|| Ok(in_two(|| cache.scope(|| timed(calls, |x| ours(x, "label", 1.5)))))),
-        Box::new(|| Ok(in_two(|| timed(calls, |x| moka.get(&key(x)))))),
+        Box::new(|| Ok(cache.scope(|| timed(calls, memoized_integer)))),
+        Box::new(|| Ok(timed(calls, peer_integer))),
+        Box::new(|| Ok(on_two_threads(|| cache.scope(|| timed(calls, |x| memoized(x, "label", 1.5)))))),
+        Box::new(|| Ok(on_two_threads(|| timed(calls, |x| moka.get(&key(x)))))),
         Box::new(|| Ok(timed(calls, |x| compute(x, 40)))),
-        Box::new(|| Ok(in_two(|| timed(calls, |x| compute(x, 40))))),
-        Box::new(|| Ok(cold.scope(|| timed(few * 10, |x| ours(x, "label", 1.5))))),
+        Box::new(|| Ok(on_two_threads(|| timed(calls, |x| compute(x, 40))))),
+        Box::new(|| Ok(cold.scope(|| timed(few * 10, |x| memoized(x, "label", 1.5))))),
         Box::new(|| Ok(timed(calls, |x| quick_cache.get(&key(x))))),
         Box::new(|| Ok(timed(calls, |_| blake3::hash(black_box(&[7; ENCODED]))))),
         Box::new(|| Ok(cache.scope(|| timed(calls, |_| large(1))))),
-        Box::new(|| Ok(void.scope(|| timed(calls, ours_of_integer)))),
-        Box::new(|| Ok(timed(calls, bare))),
+        Box::new(|| Ok(void.scope(|| timed(calls, memoized_integer)))),
+        Box::new(|| Ok(timed(calls, undecorated))),
     ];
     let times = medians(rounds, &mut measures)?;
     let each = |at: usize, calls: i64| times[at].as_secs_f64() / calls as f64;
@@ -128,7 +128,7 @@ fn timed<R>(calls: i64, call: impl Fn(i64) -> R) -> Duration {
 }
 
 /// Runs the measurement on two threads at once, and returns the longer time.
-fn in_two(run: impl Fn() -> Duration + Sync) -> Duration {
+fn on_two_threads(run: impl Fn() -> Duration + Sync) -> Duration {
     let barrier = Barrier::new(2);
     thread::scope(|scope| {
         let threads = [(); 2].map(|()| {

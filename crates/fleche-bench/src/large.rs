@@ -12,8 +12,7 @@ use fleche_core::{Cache, ValueStore, cache::HotTier, fleche};
 use fleche_store_file::{FileCalls, FileValues};
 
 use crate::{
-    measure::{Measure, medians},
-    scratch,
+    measure::{Measure, medians, scratch_directory},
     table::{Row, Table},
 };
 
@@ -76,7 +75,7 @@ fn keys(rounds: usize) -> Result<Vec<Row>, String> {
 
 fn results(rounds: usize) -> Result<Vec<Row>, String> {
     let said = |error: fleche_core::Error| error.to_string();
-    let directory = scratch::directory()?;
+    let directory = scratch_directory()?;
     let values = FileValues::open(directory.join("values")).map_err(said)?;
     let calls = FileCalls::open(directory.join("calls")).map_err(said)?;
     let cache = Cache::new(values.clone(), calls).hot_tier(HotTier::OFF);

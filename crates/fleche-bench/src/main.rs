@@ -4,7 +4,6 @@
 //! machine affects all of it equally.
 
 mod caches;
-mod chart;
 mod cold;
 mod executors;
 mod hits;
@@ -15,7 +14,6 @@ mod measure;
 mod misses;
 mod peers;
 mod scale;
-mod scratch;
 mod stores;
 mod table;
 
@@ -26,7 +24,8 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser},
 };
 
-use table::{Report, Table};
+use measure::remove_scratch;
+use table::{Report, Table, svg};
 
 /// A benchmark: its name, what it measures, and the function that runs it, with less work if `quick`.
 struct Benchmark(&'static str, &'static str, fn(quick: bool) -> Result<Table, String>);
@@ -65,7 +64,7 @@ fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     fleche_exec::init();
     let ran = run(&Arguments::parse());
-    match ran.and(scratch::remove()) {
+    match ran.and(remove_scratch()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -85,5 +84,5 @@ fn run(Arguments { what, quick, chart }: &Arguments) -> Result<(), String> {
     let report = Report(found);
     print!("\n{report}");
     let Some(file) = chart else { return Ok(()) };
-    fs::write(file, chart::svg(&report)).map_err(|error| format!("cannot write {}: {error}", file.display()))
+    fs::write(file, svg(&report)).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }

@@ -1,10 +1,16 @@
-//! Runs measurements in rounds, each of which measures everything that is compared; times calls, and hands out arguments that
-//! no call of this process has used.
+//! Runs measurements in rounds, each of which measures everything that is compared; times calls, and supplies arguments that
+//! no call of this process has used, and temporary directories.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
+
+use tempfile::TempDir;
 
 /// A measurement: a closure that runs one round and returns the time it took.
 pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Duration, String> + 'a>;
@@ -46,6 +52,34 @@ pub(crate) fn called(function: fn(i64) -> i64, from: i64, calls: i64) -> Duratio
         assert_eq!(function(x), x + 1);
     }
     begun.elapsed()
+}
+
+/// The directory of all temporary directories, which are removed at the end of the run only: a file system may create files
+/// slowly for some seconds after others were removed (ext4 skips recently freed inodes), and the next benchmark would
+/// measure that.
+static ROOT: Mutex<Option<TempDir>> = Mutex::new(None);
+
+/// Creates a new, empty directory.
+///
+/// # Errors
+/// Fails if the directory cannot be created.
+pub(crate) fn scratch_directory() -> Result<PathBuf, String> {
+    let said = |error: std::io::Error| format!("cannot create a temporary directory: {error}");
+    let mut root = ROOT.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = match &*root {
+        Some(root) => root,
+        None => root.insert(tempfile::Builder::new().prefix("fleche-bench-").tempdir().map_err(said)?),
+    };
+    Ok(tempfile::tempdir_in(root.path()).map_err(said)?.keep())
+}
+
+/// Removes all directories that [`scratch_directory`] has created.
+///
+/// # Errors
+/// Fails if a file or directory cannot be removed.
+pub(crate) fn remove_scratch() -> Result<(), String> {
+    let root = ROOT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    root.map_or(Ok(()), TempDir::close).map_err(|error| format!("cannot remove the benchmarks' files: {error}"))
 }
 
 #[cfg(test)]

@@ -13,9 +13,8 @@ use redb::{Database, Durability as Raw};
 
 use crate::{
     caches,
-    measure::{Measure, called, fresh, medians, missed},
+    measure::{Measure, called, fresh, medians, missed, scratch_directory},
     peers::{Files, TABLE},
-    scratch,
     table::{Row, Table},
 };
 
@@ -31,7 +30,7 @@ fn next(x: i64) -> i64 {
 pub(crate) fn run_misses(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 200) } else { (9, 20_000) };
     let few = calls / 10;
-    let directory = scratch::directory()?;
+    let directory = scratch_directory()?;
     let at = |name: &str| directory.join(name);
     let (memory, files) = (caches::memory(), caches::files(&directory)?);
     let plain = Files::new(&directory)?;
@@ -142,7 +141,7 @@ fn unclaimed(x: i64) -> i64 {
 pub(crate) fn run_claims(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 100) } else { (9, 20_000) };
     let few = calls / 10;
-    let directory = scratch::directory()?;
+    let directory = scratch_directory()?;
     let (memory, files) = (caches::memory(), caches::files(&directory)?);
     let records = FileCalls::open(directory.join("calls")).map_err(|error| error.to_string())?;
     let mut measures: Vec<Measure<'_>> = vec![

@@ -22,7 +22,7 @@ pub(crate) const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition:
 
 /// Returns the error's message.
 #[allow(clippy::needless_pass_by_value)] // `map_err` passes errors by value.
-pub(crate) fn said(error: impl ToString) -> String {
+pub(crate) fn message(error: impl ToString) -> String {
     error.to_string()
 }
 
@@ -87,33 +87,33 @@ impl Raw {
 
 /// Stores each entry in a file, which is written under a temporary name and renamed.
 pub(crate) fn files(directory: &Path) -> Result<Raw, String> {
-    fs::create_dir_all(directory).map_err(said)?;
+    fs::create_dir_all(directory).map_err(message)?;
     let (one, other) = (directory.to_owned(), directory.to_owned());
     let name = |id: &[u8; 32]| fleche_core::Digest::from_bytes(*id).to_string();
     Ok(Raw {
         put: Box::new(move |id, bytes| {
             let unfinished = one.join("unfinished");
-            fs::write(&unfinished, bytes).map_err(said)?;
-            fs::rename(unfinished, one.join(name(id))).map_err(said)
+            fs::write(&unfinished, bytes).map_err(message)?;
+            fs::rename(unfinished, one.join(name(id))).map_err(message)
         }),
-        get: Box::new(move |id| fs::read(other.join(name(id))).map(|bytes| Some(bytes.len())).map_err(said)),
+        get: Box::new(move |id| fs::read(other.join(name(id))).map(|bytes| Some(bytes.len())).map_err(message)),
     })
 }
 
 /// Stores each entry in a redb transaction of its own, without waiting for the disk.
 pub(crate) fn redb(file: &Path) -> Result<Raw, String> {
-    let database = std::rc::Rc::new(Database::create(file).map_err(said)?);
+    let database = std::rc::Rc::new(Database::create(file).map_err(message)?);
     let readable = database.clone();
     Ok(Raw {
         put: Box::new(move |id, bytes| {
-            let mut write = database.begin_write().map_err(said)?;
-            write.set_durability(Durability::None).map_err(said)?;
-            write.open_table(TABLE).map_err(said)?.insert(id, bytes).map_err(said)?;
-            write.commit().map_err(said)
+            let mut write = database.begin_write().map_err(message)?;
+            write.set_durability(Durability::None).map_err(message)?;
+            write.open_table(TABLE).map_err(message)?.insert(id, bytes).map_err(message)?;
+            write.commit().map_err(message)
         }),
         get: Box::new(move |id| {
-            let read = readable.begin_read().map_err(said)?;
-            let found = read.open_table(TABLE).map_err(said)?.get(id).map_err(said)?;
+            let read = readable.begin_read().map_err(message)?;
+            let found = read.open_table(TABLE).map_err(message)?.get(id).map_err(message)?;
             Ok(found.map(|bytes| black_box(bytes.value().to_vec()).len()))
         }),
     })
@@ -121,34 +121,34 @@ pub(crate) fn redb(file: &Path) -> Result<Raw, String> {
 
 /// Stores each entry in sled's default tree, without waiting for the disk.
 pub(crate) fn sled(directory: &Path) -> Result<Raw, String> {
-    let database = sled::open(directory).map_err(said)?;
+    let database = sled::open(directory).map_err(message)?;
     let readable = database.clone();
     Ok(Raw {
-        put: Box::new(move |id, bytes| database.insert(id, bytes).map(drop).map_err(said)),
-        get: Box::new(move |id| Ok(readable.get(id).map_err(said)?.map(|bytes| black_box(bytes.to_vec()).len()))),
+        put: Box::new(move |id, bytes| database.insert(id, bytes).map(drop).map_err(message)),
+        get: Box::new(move |id| Ok(readable.get(id).map_err(message)?.map(|bytes| black_box(bytes.to_vec()).len()))),
     })
 }
 
 /// Stores each entry with one SQLite statement, with the journal mode and durability of fleche's store.
 pub(crate) fn sqlite(file: &Path) -> Result<Raw, String> {
-    let connection = Connection::open(file).map_err(said)?;
+    let connection = Connection::open(file).map_err(message)?;
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; CREATE TABLE entries (id BLOB PRIMARY KEY, bytes BLOB)",
         )
-        .map_err(said)?;
+        .map_err(message)?;
     let connection = std::rc::Rc::new(connection);
     let readable = connection.clone();
     Ok(Raw {
         put: Box::new(move |id, bytes| {
             let mut insert =
-                connection.prepare_cached("INSERT OR REPLACE INTO entries VALUES (?1, ?2)").map_err(said)?;
-            insert.execute(params![id, bytes]).map(drop).map_err(said)
+                connection.prepare_cached("INSERT OR REPLACE INTO entries VALUES (?1, ?2)").map_err(message)?;
+            insert.execute(params![id, bytes]).map(drop).map_err(message)
         }),
         get: Box::new(move |id| {
-            let mut select = readable.prepare_cached("SELECT bytes FROM entries WHERE id = ?1").map_err(said)?;
+            let mut select = readable.prepare_cached("SELECT bytes FROM entries WHERE id = ?1").map_err(message)?;
             let found = select.query_row(params![id], |row| row.get::<_, Vec<u8>>(0)).optional();
-            Ok(found.map_err(said)?.map(|bytes| bytes.len()))
+            Ok(found.map_err(message)?.map(|bytes| bytes.len()))
         }),
     })
 }

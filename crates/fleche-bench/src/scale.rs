@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fill::{FUNCTION, key, kind_of, many, resident};
 use fleche_core::{Cache, CallKey, CallStore, Query, cache::HotTier};
 use fleche_store_file::FileCalls;
 use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -21,12 +22,10 @@ use fleche_store_sql::SqlCalls;
 use redb::ReadableDatabase;
 
 use crate::{
-    measure::{Measure, medians},
+    measure::{Measure, medians, scratch_directory},
     peers::TABLE,
-    scratch,
     table::{Row, Table},
 };
-use fill::{FUNCTION, key, kind_of, many, resident};
 
 /// A kind of store.
 struct Kind {
@@ -78,7 +77,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (few, many) = if quick { (100, 10_000) } else { (1_000, 1_000_000) };
     let mut rows = Vec::new();
     for kind in &KINDS {
-        rows.extend(of_kind(kind, few, many, if quick { 1 } else { 9 })?);
+        rows.extend(measure_kind(kind, few, many, if quick { 1 } else { 9 })?);
     }
     Ok(Table(rows))
 }
@@ -100,8 +99,8 @@ impl Filled<dyn CallStore> {
     }
 }
 
-fn of_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, String> {
-    let directory = scratch::directory()?;
+fn measure_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, String> {
+    let directory = scratch_directory()?;
     let mut rows = Vec::new();
     let mut of = |records: u64| -> Result<Filled<dyn CallStore>, String> {
         let (filled, opening) = filled(kind, &directory.join(records.to_string()), records)?;
@@ -112,9 +111,9 @@ fn of_kind(kind: &Kind, few: u64, many: u64, rounds: usize) -> Result<Vec<Row>, 
     };
     let (few, many) = (of(few)?, of(many)?);
     let label = |what: &str| format!("{}, {} records: {what}", kind.name, many.records);
-    let calls = in_turns(rounds, &[&few.called(), &many.called()], 2_000, arguments, call)?;
-    let gets = in_turns(rounds, &[&few, &many], 2_000, key, get)?;
-    let finds = in_turns(rounds, &[&few, &many], if kind.indexed { 100 } else { 1 }, query, find)?;
+    let calls = interleaved(rounds, &[&few.called(), &many.called()], 2_000, arguments, call)?;
+    let gets = interleaved(rounds, &[&few, &many], 2_000, key, get)?;
+    let finds = interleaved(rounds, &[&few, &many], if kind.indexed { 100 } else { 1 }, query, find)?;
     let against = |what: &str| label(&format!("{what}, against {} records", few.records));
     rows.push(Row::time(label("a hit"), calls[1]));
     rows.push(Row::held(against("a hit"), calls[1] / calls[0], 1.3));
@@ -147,7 +146,7 @@ fn raw_redb(directory: &Path, [few, many]: [u64; 2], rounds: usize) -> Result<Ro
             .map(drop)
             .ok_or_else(|| "a record that was put is missing".to_owned())
     };
-    let gets = in_turns(rounds, &[&of(few)?, &of(many)?], 2_000, key, get)?;
+    let gets = interleaved(rounds, &[&of(few)?, &of(many)?], 2_000, key, get)?;
     Ok(Row::ratio(format!("raw redb, {many} records: a get, against {few} records"), gets[1] / gets[0]))
 }
 
@@ -171,7 +170,7 @@ fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled<dyn CallStor
 /// Returns the seconds that one `ask` takes on each of these stores, which are measured alternately.
 ///
 /// The questions are made before the measurement.
-fn in_turns<S: ?Sized, T>(
+fn interleaved<S: ?Sized, T>(
     rounds: usize,
     stores: &[&Filled<S>],
     count: u64,
@@ -223,19 +222,19 @@ fn query(nth: u64) -> Result<Query, String> {
 }
 
 fn find(store: &dyn CallStore, query: &Query) -> Result<(), String> {
-    let said = |error: fleche_core::Error| error.to_string();
-    let found: Vec<(CallKey, _)> = store.find(query).map_err(said)?.collect::<Result<_, _>>().map_err(said)?;
+    let message = |error: fleche_core::Error| error.to_string();
+    let found: Vec<(CallKey, _)> = store.find(query).map_err(message)?.collect::<Result<_, _>>().map_err(message)?;
     if found.len() == 1 { Ok(()) } else { Err(format!("the search found {} records instead of one", found.len())) }
 }
 
 /// Reads every record, and returns the largest growth of the process's resident memory, in MiB.
 fn growth_while_reading(filled: &Filled<dyn CallStore>) -> Result<f64, String> {
-    let said = |error: fleche_core::Error| error.to_string();
+    let message = |error: fleche_core::Error| error.to_string();
     let before = resident()?;
     let mut most = before;
     let mut read = 0;
-    for found in filled.store.find(&Query::new()).map_err(said)? {
-        black_box(found.map_err(said)?);
+    for found in filled.store.find(&Query::new()).map_err(message)? {
+        black_box(found.map_err(message)?);
         read += 1;
         if read % 1_000 == 0 {
             most = most.max(resident()?);

@@ -15,9 +15,9 @@ use fleche_store_sled::{SledCalls, SledValues};
 use fleche_store_sql::{SqlCalls, SqlValues};
 
 use crate::{
-    measure::{Measure, medians},
-    peers::{self, Item, Raw},
-    scratch,
+    measure::{Measure, medians, scratch_directory},
+    peers,
+    peers::{Item, Raw},
     table::{Row, Table},
 };
 
@@ -33,7 +33,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let mut rows = Vec::new();
     for (label, size, count) in SIZES.into_iter().take(if quick { 2 } else { SIZES.len() }) {
         let count = if quick { count.min(20) } else { count };
-        rows.extend(of_size(label, size, count, if quick { 1 } else { 5 })?);
+        rows.extend(measure_size(label, size, count, if quick { 1 } else { 5 })?);
     }
     rows.extend(commits::run_shared(quick)?);
     rows.extend(commits::run_single(quick)?);
@@ -43,23 +43,23 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
 /// A store of fleche and its peer, the engine it is built on.
 struct Pair {
     name: &'static str,
-    ours: Ours,
+    ours: FlecheStores,
     /// The peer's name in the table.
     peer: &'static str,
     raw: Raw,
 }
 
-struct Ours {
+struct FlecheStores {
     values: Arc<dyn ValueStore>,
     calls: Arc<dyn CallStore>,
 }
 
 fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
     let at = |name: &str| directory.join(name);
-    let said = |error: fleche_core::Error| error.to_string();
+    let message = |error: fleche_core::Error| error.to_string();
     let pair = |name, values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, (peer, raw)| Pair {
         name,
-        ours: Ours { values, calls },
+        ours: FlecheStores { values, calls },
         peer,
         raw,
     };
@@ -67,34 +67,34 @@ fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
     Ok(vec![
         pair(
             "file",
-            Arc::new(FileValues::open(at("values")).map_err(said)?),
-            Arc::new(FileCalls::open(at("calls")).map_err(said)?),
+            Arc::new(FileValues::open(at("values")).map_err(message)?),
+            Arc::new(FileCalls::open(at("calls")).map_err(message)?),
             ("the same files", peers::files(&at("raw files"))?),
         ),
         pair(
             "redb",
-            Arc::new(RedbValues::open(at("ours.redb")).map_err(said)?),
-            Arc::new(RedbCalls::open(at("ours.redb")).map_err(said)?),
+            Arc::new(RedbValues::open(at("ours.redb")).map_err(message)?),
+            Arc::new(RedbCalls::open(at("ours.redb")).map_err(message)?),
             ("raw redb", peers::redb(&at("raw.redb"))?),
         ),
         pair(
             "sled",
-            Arc::new(SledValues::open(at("ours sled")).map_err(said)?),
-            Arc::new(SledCalls::open(at("ours sled")).map_err(said)?),
+            Arc::new(SledValues::open(at("ours sled")).map_err(message)?),
+            Arc::new(SledCalls::open(at("ours sled")).map_err(message)?),
             ("raw sled", peers::sled(&at("raw sled"))?),
         ),
         pair(
             "sqlite",
-            Arc::new(SqlValues::open(&url).map_err(said)?),
-            Arc::new(SqlCalls::open(&url).map_err(said)?),
+            Arc::new(SqlValues::open(&url).map_err(message)?),
+            Arc::new(SqlCalls::open(&url).map_err(message)?),
             ("raw rusqlite", peers::sqlite(&at("raw.db"))?),
         ),
     ])
 }
 
 /// Compares every store with its peer: the puts of a miss, and the gets of a hit.
-fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Row>, String> {
-    let directory = scratch::directory()?;
+fn measure_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Row>, String> {
+    let directory = scratch_directory()?;
     let mut rows = Vec::new();
     for Pair { name, ours, peer, raw } in pairs(&directory)? {
         // Each round puts new entries, and gets the same entries.
@@ -134,7 +134,7 @@ fn of_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<Vec<Ro
     Ok(rows)
 }
 
-impl Ours {
+impl FlecheStores {
     fn put(&self, item: &Item) -> Result<(), String> {
         if let Some(digest) = item.record.result.stored() {
             self.values.put(digest, &item.value).map_err(|error| error.to_string())?;

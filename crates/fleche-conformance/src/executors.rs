@@ -1,6 +1,5 @@
 //! The list of cases for executors, from which [`executor_cases`] and [`executor_suite!`](crate::executor_suite) are generated.
 
-mod bodies;
 mod calls;
 mod fixture;
 
@@ -88,7 +87,7 @@ list! { $
     /// A recorded call never reaches the executor, and is answered even while all workers are busy.
     hit: calls::hit;
     /// Several submissions of the same missing call through a wrapped executor run it once.
-    shared: calls::shared;
+    coalesced: calls::coalesced;
     /// A bound call runs once, with the cache that it is bound to.
     bound: calls::bound;
     /// Calls inside a plain function are recorded in the submitter's cache, with its tags, by the process that ran them.
@@ -102,11 +101,11 @@ list! { $
     /// A task with an unknown option is refused with an error that names the option, and does not run.
     unknown_option: calls::unknown_option;
     /// Arguments and results of 8 MB are transferred and recorded.
-    large: calls::large;
+    large_values: calls::large_values;
     /// Ten thousand calls return their own results, in order.
-    many: calls::many;
+    many_calls: calls::many_calls;
     /// As many calls run at the same time as the executor declares.
-    at_once: calls::at_once;
+    in_parallel: calls::in_parallel;
     /// The configuration names the executor, and is the same after a round trip through text.
     config: calls::config;
 }

@@ -11,7 +11,7 @@ pub struct LosesNeighbours {
     /// The backend's name.
     pub backend: &'static str,
     /// Whether the limit applies only to truncated files.
-    pub only_of_a_cut_file: bool,
+    pub truncated_only: bool,
     /// The reason, for readers of the source.
     pub why: &'static str,
 }
@@ -22,26 +22,26 @@ inventory::collect!(LosesNeighbours);
 /// file.
 ///
 /// Use it as `admit_loss_of_neighbours!("its name", "the reason");`, or as
-/// `admit_loss_of_neighbours!("its name", of_a_cut_file, "the reason");` if only truncated files are affected. Lost entries
+/// `admit_loss_of_neighbours!("its name", truncated_only, "the reason");` if only truncated files are affected. Lost entries
 /// must be absent, and the store must still serve nothing wrong.
 #[macro_export]
 macro_rules! admit_loss_of_neighbours {
     ($backend:literal, $why:literal) => {
         $crate::__private::inventory::submit! {
-            $crate::LosesNeighbours { backend: $backend, only_of_a_cut_file: false, why: $why }
+            $crate::LosesNeighbours { backend: $backend, truncated_only: false, why: $why }
         }
     };
-    ($backend:literal, of_a_cut_file, $why:literal) => {
+    ($backend:literal, truncated_only, $why:literal) => {
         $crate::__private::inventory::submit! {
-            $crate::LosesNeighbours { backend: $backend, only_of_a_cut_file: true, why: $why }
+            $crate::LosesNeighbours { backend: $backend, truncated_only: true, why: $why }
         }
     };
 }
 
-/// Returns whether the backend may lose intact entries of a damaged file. `is_cut` says whether the file was truncated.
-pub(crate) fn loses_neighbours(backend: &str, is_cut: bool) -> bool {
-    let admits = |admitted: &LosesNeighbours| admitted.backend == backend && (is_cut || !admitted.only_of_a_cut_file);
-    inventory::iter::<LosesNeighbours>().any(admits)
+/// Returns whether the backend may lose intact entries of a damaged file. `is_truncated` says whether the file was truncated.
+pub(crate) fn loses_neighbours(backend: &str, is_truncated: bool) -> bool {
+    let applies = |limit: &LosesNeighbours| limit.backend == backend && (is_truncated || !limit.truncated_only);
+    inventory::iter::<LosesNeighbours>().any(applies)
 }
 
 /// A known limit, registered by [`admit_encoded_bytes!`](crate::admit_encoded_bytes).
@@ -72,10 +72,10 @@ macro_rules! admit_encoded_bytes {
 
 /// Returns whether the backend's files contain entries in encoded form.
 pub(crate) fn encodes_bytes(backend: &str) -> bool {
-    inventory::iter::<EncodesBytes>().any(|admitted| admitted.backend == backend)
+    inventory::iter::<EncodesBytes>().any(|limit| limit.backend == backend)
 }
 
-static CHOSEN: RwLock<Option<f64>> = RwLock::new(None);
+static SCALE: RwLock<Option<f64>> = RwLock::new(None);
 
 /// Sets the fraction of their entries that cases with many or large entries put, such as 0.1.
 ///
@@ -85,7 +85,7 @@ static CHOSEN: RwLock<Option<f64>> = RwLock::new(None);
 /// Panics if the scale is not greater than 0 and at most 1.
 pub fn set_scale(scale: f64) {
     assert!(is_scale(scale), "the scale must be greater than 0 and at most 1, but is {scale}");
-    *CHOSEN.write().unwrap_or_else(PoisonError::into_inner) = Some(scale);
+    *SCALE.write().unwrap_or_else(PoisonError::into_inner) = Some(scale);
 }
 
 /// Returns the count times the scale, but at least one.
@@ -96,7 +96,7 @@ pub(crate) fn scaled(count: usize) -> usize {
 
 fn scale() -> f64 {
     static ENVIRONMENT: OnceLock<f64> = OnceLock::new();
-    let chosen = *CHOSEN.read().unwrap_or_else(PoisonError::into_inner);
+    let chosen = *SCALE.read().unwrap_or_else(PoisonError::into_inner);
     chosen.unwrap_or_else(|| {
         *ENVIRONMENT.get_or_init(|| {
             let Ok(text) = env::var("FLECHE_CONFORMANCE_SCALE") else { return 1.0 };

@@ -35,7 +35,6 @@ mod forked;
 mod fuzz;
 mod known_limits;
 mod list;
-mod peer;
 mod peer_process;
 mod runner;
 mod store_kind;
@@ -49,8 +48,7 @@ pub use forked::{give_up_root, in_forked_child};
 pub use fuzz::fuzz_backend;
 pub use known_limits::{EncodesBytes, LosesNeighbours, set_scale};
 pub use list::cases;
-pub use peer::run_peer;
-pub use runner::{Outcome, Report, check, run, run_in_test};
+pub use runner::{Outcome, Report, check, run, run_in_test, run_peer};
 pub use test_data::Random;
 
 /// Items that only the macros of this crate use.

@@ -70,7 +70,7 @@ list! { $
         /// Bytes that `get` returned stay valid when the value is removed.
         bytes_outlive_the_entry: values::bytes_outlive_the_entry, Store;
         /// `read` with a custom check returns the check's result, and reports bytes that it refuses as damaged.
-        other_form: values::other_form, Store;
+        custom_check: values::custom_check, Store;
         /// `remove_all` removes the listed values that are older than the minimum age, and no others.
         remove_all: values::remove_all, Store;
         /// The empty value and values of one byte can be stored.
@@ -82,7 +82,7 @@ list! { $
         /// A prefix of any length lists the values whose digests begin with it.
         prefixes: listing::prefixes::<Values>, Store;
         /// 50 000 values are listed once each.
-        many_entries_once_each: listing::many_entries_once_each::<Values>, Store;
+        many_entries_are_listed_once: listing::many_entries_are_listed_once::<Values>, Store;
         /// Values can be put and removed during an iteration on the same thread.
         changes_while_iterating: listing::changes_while_iterating::<Values>, Store;
         /// Concurrent writers and readers of one value do not interfere.
@@ -94,9 +94,9 @@ list! { $
         /// A value that `put` refreshes is not removed for its earlier age.
         refreshed_entries_stay: concurrent::refreshed_entries_stay, Store;
         /// Opening the configuration of an open store leads to the same values.
-        one_place_is_one_store: basic::one_place_is_one_store::<Values>, Store;
+        same_location_is_same_store: basic::same_location_is_same_store::<Values>, Store;
         /// A reopened store has all values that were put.
-        reopened_store_has_everything: basic::reopened_store_has_everything::<Values>, Durable;
+        reopened_store_keeps_everything: basic::reopened_store_keeps_everything::<Values>, Durable;
         /// Another process sees what the store's `reach` states: the same values, none, or an error while the store is
         /// open.
         reach: basic::reach::<Values>, Store;
@@ -115,7 +115,7 @@ list! { $
         /// Two values whose bytes were swapped are noticed.
         swapped_entries: damage::swapped_entries::<Values>, Disk;
         /// `put` repairs a truncated value that has not been read before.
-        put_mends_a_truncated_entry: damage::put_mends_a_truncated_entry::<Values>, Disk;
+        put_repairs_a_truncated_entry: damage::put_repairs_a_truncated_entry::<Values>, Disk;
     }
     calls {
         /// An absent record is `None`, false or an empty iterator, never an error.
@@ -137,7 +137,7 @@ list! { $
         /// A prefix of any length lists the records whose keys begin with it.
         prefixes: listing::prefixes::<Calls>, Store;
         /// 50 000 records are listed once each.
-        many_entries_once_each: listing::many_entries_once_each::<Calls>, Store;
+        many_entries_are_listed_once: listing::many_entries_are_listed_once::<Calls>, Store;
         /// Records can be put and removed during an iteration on the same thread.
         changes_while_iterating: listing::changes_while_iterating::<Calls>, Store;
         /// Concurrent writers and readers of one record do not interfere.
@@ -167,9 +167,9 @@ list! { $
         /// Records that `find` returns can be removed while it runs.
         find_while_removing: listing::find_while_removing, Store;
         /// Opening the configuration of an open store leads to the same records.
-        one_place_is_one_store: basic::one_place_is_one_store::<Calls>, Store;
+        same_location_is_same_store: basic::same_location_is_same_store::<Calls>, Store;
         /// A reopened store has all records that were put.
-        reopened_store_has_everything: basic::reopened_store_has_everything::<Calls>, Durable;
+        reopened_store_keeps_everything: basic::reopened_store_keeps_everything::<Calls>, Durable;
         /// Another process sees what the store's `reach` states: the same records, none, or an error while the store is
         /// open.
         reach: basic::reach::<Calls>, Store;
@@ -182,7 +182,7 @@ list! { $
         /// A flipped bit is noticed: the record is absent, the others stay, and `put` repairs it.
         flipped_bit: damage::flipped_bit::<Calls>, Disk;
         /// A flipped bit is also noticed when only the record summary is read.
-        brief_notices_a_flipped_bit: damage::brief_notices_a_flipped_bit, Disk;
+        summary_detects_a_flipped_bit: damage::summary_detects_a_flipped_bit, Disk;
         /// A truncated file is noticed: the record is absent, the others stay, and `put` repairs it.
         truncated: damage::truncated::<Calls>, Disk;
         /// A page of zeros is noticed: the record is absent, the others stay, and `put` repairs it.
@@ -190,18 +190,18 @@ list! { $
         /// Two records whose bytes were swapped are noticed.
         swapped_entries: damage::swapped_entries::<Calls>, Disk;
         /// `put` repairs a truncated record that has not been read before.
-        put_mends_a_truncated_entry: damage::put_mends_a_truncated_entry::<Calls>, Disk;
+        put_repairs_a_truncated_entry: damage::put_repairs_a_truncated_entry::<Calls>, Disk;
         /// `find` reports a damaged record once, as an error among its items, and returns all others.
-        find_passes_by_damage: damage::find_passes_by_damage, Disk;
+        find_skips_damaged_records: damage::find_skips_damaged_records, Disk;
         /// A record of a later format is a miss and stays in place.
-        later_format_stays: damage::later_format_stays, Disk;
+        later_format_is_kept: damage::later_format_is_kept, Disk;
     }
     places {
         /// Directories with names that are not UTF-8, or contain a newline, work, or are refused with an error that shows the name.
-        any_name: environment::any_name, Store;
+        unusual_directory_names: environment::unusual_directory_names, Store;
         /// A user with read permission only can read the entries, or gets an error that names the missing permission. Calls
         /// return their results.
-        read_rights: environment::read_only_user, Disk;
+        read_only_user: environment::read_only_user, Disk;
         /// When the limit for the size of files is reached, calls return their results, synced entries stay, and the process
         /// survives.
         file_size_limit: environment::file_size_limit, Disk;
@@ -225,11 +225,11 @@ list! { $
         /// A stack writes to its first store, reads through to the others, and copies entries it reads to the first.
         stack: layers::stack, Store;
         /// Of two records under one key, a stack, a pool and their queries return that of the first store.
-        the_first_counts: layers::the_first_counts, Store;
+        first_store_takes_precedence: layers::first_store_takes_precedence, Store;
         /// Concurrent reads of an entry through a stack copy it to the first store once.
         copied_once: layers::copied_once, Store;
         /// Calls return their results over stores that refuse writes, and nothing counts as a fault.
-        calls_go_on: layers::calls_go_on, Store;
+        calls_succeed_if_writes_are_refused: layers::calls_succeed_if_writes_are_refused, Store;
         /// Nested layers are the same after a round trip through text, and lead to the same entries.
         nested: layers::nested, Store;
     }

@@ -66,7 +66,7 @@ pub(crate) struct Pair {
 
 /// The outcome of a visit.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Outcome {
+pub(crate) enum PeerOutcome {
     /// The store did not open, with this error.
     Refused(String),
     /// The store opened, and the other item was put. `found` tells whether the first one was found.
@@ -88,7 +88,7 @@ impl Program {
     }
 
     /// Starts another process that opens the store, looks for the first item, and puts the second.
-    pub(crate) fn visit(&self, store: PeerStore, look_for: Item, put: Item) -> Outcome {
+    pub(crate) fn visit(&self, store: PeerStore, look_for: Item, put: Item) -> PeerOutcome {
         self.request(&Request::Visit(Visit { store, look_for: look_for.nth, put: put.nth }))
     }
 

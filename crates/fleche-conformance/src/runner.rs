@@ -1,16 +1,26 @@
-//! Runs cases, each on a thread of its own, so that a case that panics or hangs fails alone, and reports their outcomes.
+//! Runs cases, each on a thread of its own, so that a case that panics or hangs fails alone, and reports their outcomes; and
+//! runs the second process of a case, which opens the stores as another program or a worker does.
 
-use std::time::{Duration, Instant};
+use std::{
+    env, fs,
+    fs::File,
+    io::Write as _,
+    path::Path,
+    process,
+    time::{Duration, Instant},
+};
 
 use fleche_core::store::BackendInfo;
 use serde::Serialize;
 
 use crate::{
-    capture::run_with_timeout,
+    capture::{capture, run_with_timeout},
     case::{Selection, backend},
+    cases::environment,
     fixture::Fixture,
-    peer::run_peer,
-    peer_process::Program,
+    peer_process::{OUTCOME, PeerOutcome, PeerStore, Program, REQUEST, REQUESTED, Request, Task, Visit},
+    store_kind::{Calls, StoreKind, Values},
+    test_data::Item,
 };
 
 /// The time limit of a case, after which it is assumed to be deadlocked. No case needs a tenth of it.
@@ -102,5 +112,55 @@ impl Report {
     /// Returns the outcome of the case with this name, or `None` if it did not run.
     pub fn outcome(&self, case: &str) -> Option<&Outcome> {
         self.outcomes.iter().find(|outcome| outcome.case == case)
+    }
+}
+
+/// Does the work of the second process of a case and exits, if this process was started as one.
+///
+/// The suite starts the program that runs it again, with the same arguments, to see a store from another process. A program
+/// whose `main` does other work before it calls [`run`](crate::run) should call this first.
+///
+/// # Panics
+/// Panics in the second process if the files of its request are missing.
+pub fn run_peer() {
+    let Some(directory) = env::var_os(REQUESTED) else { return };
+    let directory = Path::new(&directory);
+    let request = fs::read(directory.join(REQUEST)).expect("a peer can read its request");
+    let request: Request = serde_json::from_slice(&request).expect("a peer understands its request");
+    // The file is created first, since a task may give up the permission to do so.
+    let mut file = File::create(directory.join(OUTCOME)).expect("a peer can write its outcome");
+    let outcome = match request {
+        Request::Visit(visit) => serde_json::to_vec(&visit.run()),
+        Request::Task(task, pair) => serde_json::to_vec(&capture(|| match task {
+            Task::Fork => environment::fork_in_peer(&pair),
+            Task::LimitFiles { length } => environment::limited_in_peer(&pair, length),
+            Task::ReadOnly => environment::read_only_in_peer(&pair),
+        })),
+    };
+    file.write_all(&outcome.expect("an outcome is JSON")).expect("a peer can write its outcome");
+    process::exit(0);
+}
+
+impl Visit {
+    fn run(&self) -> PeerOutcome {
+        match &self.store {
+            PeerStore::Values(config) => self.open_and_use::<Values>(config),
+            PeerStore::Calls(config) => self.open_and_use::<Calls>(config),
+        }
+    }
+
+    fn open_and_use<S: StoreKind>(&self, config: &S::Config) -> PeerOutcome {
+        let visited = capture(|| {
+            let opened = match S::try_open(config) {
+                Ok(opened) => opened,
+                Err(error) => return PeerOutcome::Refused(error.to_string()),
+            };
+            let found = opened.get(Item::small(self.look_for));
+            opened.put(Item::small(self.put));
+            // The store is closed before the process exits.
+            drop(opened);
+            PeerOutcome::Opened { found }
+        });
+        visited.unwrap_or_else(PeerOutcome::Failed)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) enum Call {
     /// A call like [`Long`](Self::Long), of an `async fn`.
     Later(u64, usize),
     /// A call like [`Short`](Self::Short), of a function that waits only 20 ms for another caller.
-    Impatient(u64),
+    ShortWait(u64),
 }
 
 impl Scene {
@@ -62,7 +62,7 @@ impl Scene {
     pub(crate) fn call(self, call: Call) -> Result<(), String> {
         let right = match call {
             Call::Short(x) => short(self.0, x) == x * x + 1,
-            Call::Impatient(x) => impatient(self.0, x) == x * x + 1,
+            Call::ShortWait(x) => impatient(self.0, x) == x * x + 1,
             Call::Long(x, length) => long(self.0, x, length) == text(x, length),
             Call::OfLong(x, length) => of_long(self.0, text(x, length)) == length + 1,
             Call::Later(x, length) => finished(later(self.0, x, length)) == text(x, length),

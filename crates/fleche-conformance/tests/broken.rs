@@ -1,12 +1,8 @@
 //! Tests of the suite with stores that break one promise each: the case of that promise must fail, and a sound store must pass.
 
 mod broken {
-    pub(crate) mod backend;
-    mod corrupt;
-    mod crash;
+    mod cases;
+    mod checks;
     pub(crate) mod directory;
-    mod failing;
-    mod faults;
-    mod selection;
     pub(crate) mod store;
 }

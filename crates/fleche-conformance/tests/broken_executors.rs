@@ -139,7 +139,7 @@ fn sound_executor_passes_every_case() {
 #[test]
 fn executor_that_drops_tasks_is_caught() {
     let failures = failures("drops-tasks");
-    assert!(failures.contains(&"executors::many") && failures.contains(&"executors::miss"), "{failures:?}");
+    assert!(failures.contains(&"executors::many_calls") && failures.contains(&"executors::miss"), "{failures:?}");
 }
 
 #[test]

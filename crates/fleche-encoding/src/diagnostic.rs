@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The number of elements of a typed array that are shown.
-const SHOWN: usize = 8;
+const MAX_SHOWN: usize = 8;
 
 /// Formats CBOR in diagnostic notation (RFC 8949 §8), for people to read.
 ///
@@ -229,7 +229,7 @@ impl<'a> Printer<'a> {
     /// Shows the content of a typed array in a comment.
     fn numbers(&mut self, kind: Kind, bytes: &[u8]) {
         self.text.push_str(" /");
-        for (index, number) in bytes.chunks_exact(kind.size()).take(SHOWN).enumerate() {
+        for (index, number) in bytes.chunks_exact(kind.size()).take(MAX_SHOWN).enumerate() {
             self.text.push_str(if index == 0 { " " } else { ", " });
             match kind.read(number) {
                 Number::Unsigned(value) => self.show(format_args!("{value}")),
@@ -238,7 +238,7 @@ impl<'a> Printer<'a> {
                 Number::F64(value) => self.text.push_str(&float(value)),
             }
         }
-        let more = (bytes.len() / kind.size()).saturating_sub(SHOWN);
+        let more = (bytes.len() / kind.size()).saturating_sub(MAX_SHOWN);
         if more > 0 {
             self.show(format_args!(", and {more} more"));
         }

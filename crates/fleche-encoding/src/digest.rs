@@ -1,10 +1,17 @@
-//! `Digest`: the BLAKE3 hash that names a value, and `DigestPrefix`: its first digits.
+//! `Digest`: the BLAKE3 hash that names a value; `DigestPrefix`: its first digits; `CachedDigest`: values that cache the hash
+//! of their encoding.
+//!
+//! Serde cannot pass a value with a cached digest to a serializer. It is serialized as a newtype struct whose name is
+//! [`CACHED_DIGEST_MARKER`]; the serializer recognizes the name, and the value reaches it through thread-local state.
 
-use std::{fmt, str::FromStr};
+use std::{cell::Cell, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{error::ParseDigestError, parallel};
+use crate::{
+    error::{EncodeError, ParseDigestError},
+    parallel,
+};
 
 /// A BLAKE3 hash: 32 bytes, written as 64 lower-case hexadecimal digits, as `b3sum` prints it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +168,53 @@ impl fmt::Debug for DigestPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DigestPrefix({self})")
     }
+}
+
+/// A value that caches the hash of its encoding.
+pub trait CachedDigest: Send + Sync {
+    /// Returns the BLAKE3 hash of the encoding, or `None` if the encoding is short enough to be inline.
+    fn hash(&self) -> Result<Option<[u8; 32]>, EncodeError>;
+
+    /// Appends the encoding.
+    fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), EncodeError>;
+}
+
+impl fmt::Debug for dyn CachedDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value with a cached digest")
+    }
+}
+
+/// The name of the newtype struct that represents a value with a cached digest. The marker itself has no encoding, in
+/// this format and in others.
+pub const CACHED_DIGEST_MARKER: &str = "$fleche_core::Hashed";
+
+thread_local! {
+    /// Whether the serializer asks for such a value.
+    static REQUESTED: Cell<bool> = const { Cell::new(false) };
+    static OFFERED: Cell<Option<Arc<dyn CachedDigest>>> = const { Cell::new(None) };
+}
+
+/// Runs `write`. Returns the value that the content of a marked newtype struct offers instead of writing itself, if it
+/// does.
+pub(crate) fn request_cached(write: impl FnOnce()) -> Option<Arc<dyn CachedDigest>> {
+    struct Requested;
+    impl Drop for Requested {
+        fn drop(&mut self) {
+            REQUESTED.set(false);
+        }
+    }
+    let requested = Requested;
+    REQUESTED.set(true);
+    write();
+    drop(requested);
+    OFFERED.try_with(Cell::take).ok().flatten()
+}
+
+/// Offers the value of a marked newtype struct to the serializer. Returns whether the serializer takes it; then the content
+/// must not be written.
+pub fn offer(value: impl FnOnce() -> Arc<dyn CachedDigest>) -> bool {
+    REQUESTED.take() && OFFERED.try_with(|offered| offered.set(Some(value()))).is_ok()
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl DecodeError {
     }
 
     /// Creates an error to which the caller adds the offset.
-    pub(crate) fn somewhere(kind: DecodeErrorKind) -> Self {
+    pub(crate) fn without_offset(kind: DecodeErrorKind) -> Self {
         Self(Box::new(Located { kind, offset: None }))
     }
 
@@ -127,7 +127,7 @@ impl DecodeError {
 
 impl serde::de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::somewhere(DecodeErrorKind::Mismatch(message.to_string().into()))
+        Self::without_offset(DecodeErrorKind::Mismatch(message.to_string().into()))
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) const POSITIVE_BIGNUM: u64 = 2;
 pub(crate) const NEGATIVE_BIGNUM: u64 = 3;
 
 /// The maximum length of a header in bytes.
-pub(crate) const LONGEST: usize = 9;
+pub(crate) const MAX_HEADER_LEN: usize = 9;
 
 /// Appends the header of an item.
 #[inline]
@@ -82,7 +82,7 @@ pub fn append_array_header(out: &mut Vec<u8>, len: usize) {
 #[inline]
 pub fn append_text(out: &mut Vec<u8>, text: &str) {
     // One reservation for both parts.
-    out.reserve(LONGEST + text.len());
+    out.reserve(MAX_HEADER_LEN + text.len());
     write(out, TEXT, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }

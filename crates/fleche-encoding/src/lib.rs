@@ -108,7 +108,6 @@
 //! [RFC 8949 §4.2.1]: https://www.rfc-editor.org/rfc/rfc8949#section-4.2.1
 //! [RFC 8746]: https://www.rfc-editor.org/rfc/rfc8746
 
-mod cached_digest;
 mod collections;
 mod deserializer;
 mod diagnostic;
@@ -122,7 +121,6 @@ mod parallel;
 mod permuted_maps;
 mod reader;
 mod serializer;
-pub mod spi;
 pub mod stability;
 
 pub use collections::{ordered, unordered};
@@ -133,6 +131,26 @@ pub use encoded::Encoded;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, ParseDigestError};
 pub use header::{MAX_DEPTH, WRAP_TAG};
 pub use serializer::{append, to_vec, to_writer};
+
+pub mod spi {
+    //! The interface for `fleche-core` beyond the public API. It may change with any release; other crates should not use it.
+    //!
+    //! - Records and keys are written and read piece by piece: [`append_array_header`], [`append_text`], [`append_bytes`],
+    //!   [`CheckedEncoded`].
+    //! - An argument that caches its digest is not encoded: [`CachedDigest`], [`append_unless_cached`], [`offer`].
+    //! - A result whose type has gained fields since it was recorded is detected: [`from_slice_tracked`], [`lacks_fields_of`].
+    //! - Values of the caller are dropped where a panic of their `Drop` is caught: [`check_stability_with`].
+
+    pub use crate::{
+        deserializer::from_slice_tracked,
+        digest::{CACHED_DIGEST_MARKER, CachedDigest, offer},
+        encoded::CheckedEncoded,
+        header::{append_array_header, append_bytes, append_text},
+        missing_fields::lacks_fields_of,
+        serializer::append_unless_cached,
+        stability::check_with as check_stability_with,
+    };
+}
 
 /// The examples of the README, compiled and run as doctests.
 #[cfg(doctest)]

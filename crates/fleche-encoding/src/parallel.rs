@@ -19,7 +19,7 @@ const LONG: usize = 1 << 21;
 const PIECE: usize = 1 << 17;
 
 /// The maximum number of threads for one input.
-const MOST_THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
 /// Returns the BLAKE3 hash of the bytes.
 pub(crate) fn hash(bytes: &[u8]) -> blake3::Hash {
@@ -30,7 +30,7 @@ pub(crate) fn hash(bytes: &[u8]) -> blake3::Hash {
     if threads < 2 { blake3::hash(bytes) } else { on_threads(bytes, threads) }
 }
 
-/// Returns the number of cores that this thread and the threads that it starts may run on, at most [`MOST_THREADS`].
+/// Returns the number of cores that this thread and the threads that it starts may run on, at most [`MAX_THREADS`].
 #[cfg(target_os = "linux")]
 fn cores() -> usize {
     use nix::{
@@ -39,14 +39,14 @@ fn cores() -> usize {
     };
     // Not cached: each thread may have its own affinity, and the call takes a microsecond.
     let Ok(cores) = sched_getaffinity(Pid::from_raw(0)) else { return 1 };
-    (0..CpuSet::count()).filter(|core| cores.is_set(*core).unwrap_or(false)).take(MOST_THREADS).count()
+    (0..CpuSet::count()).filter(|core| cores.is_set(*core).unwrap_or(false)).take(MAX_THREADS).count()
 }
 
 #[cfg(not(target_os = "linux"))]
 fn cores() -> usize {
     use std::sync::LazyLock;
     static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, Into::into));
-    MOST_THREADS.min(*CORES)
+    MAX_THREADS.min(*CORES)
 }
 
 /// Hashes on this many threads, including the current one. `bytes` must be longer than one piece.

@@ -90,7 +90,7 @@ impl EntryOrder {
     }
 
     /// Returns whether the entries were written in canonical order.
-    pub(crate) fn ascends(self) -> bool {
+    pub(crate) fn is_ascending(self) -> bool {
         matches!(self, Self::Few | Self::Ascending)
     }
 }

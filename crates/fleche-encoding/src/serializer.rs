@@ -11,20 +11,21 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Serialize, ser};
-
-use crate::{
-    cached_digest::{self, CachedDigest},
-    error::EncodeError,
-    header::{self, ENCODED_MARKER, MAX_DEPTH},
-    number::{Kind, Number, write_wide},
-    permuted_maps::EntryOrders,
-    reader,
-};
 use array::{Array, ArraySerializer};
 use encoder::{Encoder, Text};
 use map::MapSerializer;
 use number_probe::NumberProbe;
+use serde::{Serialize, ser};
+
+use crate::{
+    digest::{CACHED_DIGEST_MARKER, CachedDigest, request_cached},
+    error::EncodeError,
+    header,
+    header::{ENCODED_MARKER, MAX_DEPTH},
+    number::{Kind, Number, write_wide},
+    permuted_maps::EntryOrders,
+    reader,
+};
 
 /// Encodes `value`.
 ///
@@ -89,7 +90,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 
 fn encode_with<T: Serialize + ?Sized>(out: &mut Encoder<'_>, value: &T) -> Result<(), EncodeError> {
     encode_item(out, value)?;
-    if !out.is_whole() {
+    if !out.is_complete() {
         return Err(EncodeError::Misuse("it continued after a part of it had failed"));
     }
     out.leave_spare();
@@ -122,10 +123,10 @@ impl<'a, 'b> Serializer<'a, 'b> {
     /// the digest instead.
     fn marked<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
         let out = &mut *self.out;
-        let is_whole = self.slot.is_none() && out.depth == 0 && out.somes == 0;
-        if let Some(cached) = out.cached.as_deref_mut().filter(|_| is_whole) {
+        let is_complete = self.slot.is_none() && out.depth == 0 && out.somes == 0;
+        if let Some(cached) = out.cached.as_deref_mut().filter(|_| is_complete) {
             // The probe refuses any other type with this marker before it calls anything inside.
-            *cached = cached_digest::request(|| drop(value.serialize(NumberProbe)));
+            *cached = request_cached(|| drop(value.serialize(NumberProbe)));
             if cached.is_some() {
                 return Ok(());
             }
@@ -267,7 +268,7 @@ impl<'a, 'b> ser::Serializer for Serializer<'a, 'b> {
 
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), EncodeError> {
-        if name == cached_digest::MARKER {
+        if name == CACHED_DIGEST_MARKER {
             return self.marked(value);
         }
         if name != ENCODED_MARKER {

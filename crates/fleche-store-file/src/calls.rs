@@ -16,7 +16,7 @@ use crate::{
     Durability, FileCallsConfig,
     directory::{Directory, Kind},
     error::{is_too_long, later_format, long_record},
-    read::{LONGEST_RECORD, read_file},
+    read::{MAX_RECORD_LEN, read_file},
 };
 
 /// A [`CallStore`] in a directory, with one file per record. A clone is another handle to the same store.
@@ -89,7 +89,7 @@ impl CallStore for FileCalls {
             return Err(later_format(self.root(), key));
         }
         let bytes = record.to_bytes(key)?;
-        if bytes.len() as u64 > LONGEST_RECORD {
+        if bytes.len() as u64 > MAX_RECORD_LEN {
             return Err(long_record(self.root(), key));
         }
         self.directory()?.write(key.digest(), &bytes, self.durability, self.shared)
@@ -145,7 +145,7 @@ enum Inspected {
 
 /// Reads the file as a record of this key, without quarantining it if it is damaged.
 fn inspect(key: &CallKey, path: &Path) -> Result<Inspected> {
-    let bytes = match read_file(path, LONGEST_RECORD) {
+    let bytes = match read_file(path, MAX_RECORD_LEN) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Inspected::Absent),
         Err(error) if is_too_long(&error) => return Ok(Inspected::Damaged),

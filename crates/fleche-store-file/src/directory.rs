@@ -1,8 +1,12 @@
-//! `Directory`: a directory of entries, and the state that all its handles in this process share.
+//! `Directory`: a directory of entries, the state that all its handles in this process share, and listing its entries shard
+//! by shard.
 
 use std::{
     collections::HashSet,
-    fs::File,
+    fs,
+    fs::{DirEntry, File},
+    io,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,13 +15,16 @@ use std::{
 };
 
 use fleche_core::{
-    Digest, Error, Result,
-    store::{OpenStores, Place},
+    Digest, DigestPrefix, Error, Result,
+    store::{Entries, OpenStores, Place},
 };
 
 #[cfg(unix)]
 use crate::claims::Claims;
-use crate::{error::other_kind, temp_files::create_directory};
+use crate::{
+    error::other_kind,
+    temp_files::{TempFile, create_directory},
+};
 
 /// A directory of entries, in 256 shards: subdirectories named for the first byte of the digest.
 pub(crate) struct Directory {
@@ -136,6 +143,68 @@ impl ShardSet {
     pub(crate) fn contains(&self, first: u8) -> bool {
         self.0[usize::from(first / 64)].load(Ordering::Relaxed) & (1 << (first % 64)) != 0
     }
+}
+
+impl Directory {
+    /// Returns the digests with this prefix, each once. A shard is read only when iteration reaches it.
+    pub(crate) fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest> {
+        let digits: String = prefix.as_str().chars().take(2).collect();
+        let prefix = prefix.clone();
+        let shards = (0..=u8::MAX).filter(move |first| format!("{first:02x}").starts_with(&digits));
+        Box::new(shards.flat_map(move |first| match self.list_shard(first) {
+            Ok(digests) => {
+                let prefix = prefix.clone();
+                Box::new(digests.into_iter().filter(move |digest| prefix.matches(digest)).map(Ok))
+            }
+            Err(error) => Box::new(std::iter::once(Err(error))) as Entries<'_, Digest>,
+        }))
+    }
+
+    // The whole shard is read before its first digest is returned: if a directory is read in pieces while entries are
+    // created and removed, it may list one of them twice.
+    fn list_shard(&self, first: u8) -> Result<Vec<Digest>> {
+        let directory = self.shard(first);
+        let mut digests = Vec::new();
+        self.swept_shards.insert(first);
+        let listed = visit(&directory, |name, entry| {
+            let is_entry = || entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_symlink());
+            if let Ok(digest) = format!("{first:02x}{name}").parse()
+                && is_entry()
+            {
+                digests.push(digest);
+            }
+        });
+        listed.map_err(Error::io("list", directory))?;
+        digests.sort_unstable();
+        digests.dedup();
+        Ok(digests)
+    }
+}
+
+/// Removes the files that killed processes left in this directory, as far as possible.
+pub(crate) fn sweep(directory: &Path) {
+    // Files that remain are removed the next time.
+    let _ = visit(directory, |_, _| ());
+}
+
+/// Calls `each` for every name in the directory that does not begin with a dot, and removes files that killed processes
+/// left behind. A missing directory counts as empty, and so does a file in its place.
+fn visit(directory: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        // fleche creates only names in Unicode.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.starts_with('.') {
+            each(&name, &entry);
+        } else if TempFile::is_left_over(&name, &entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

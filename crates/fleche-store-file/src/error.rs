@@ -26,8 +26,8 @@ pub(crate) fn other_kind(root: &Path, there: &str, wanted: &str) -> Error {
 }
 
 /// Returns the error for a file that is longer than an entry may be.
-pub(crate) fn too_long(length: u64, longest: u64) -> io::Error {
-    io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, more than the limit of {longest}"))
+pub(crate) fn too_long(length: u64, max_len: u64) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, format!("it has {length} bytes, more than the limit of {max_len}"))
 }
 
 /// Returns whether the error is that of [`too_long`].

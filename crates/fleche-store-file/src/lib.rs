@@ -64,9 +64,7 @@ mod calls;
 mod claims;
 mod config;
 mod directory;
-mod durability;
 mod error;
-mod list;
 mod quarantine;
 mod read;
 mod temp_files;
@@ -75,10 +73,9 @@ mod write;
 
 pub use calls::FileCalls;
 pub use config::{FileCallsConfig, FileValuesConfig};
-pub use durability::Durability;
-pub use values::FileValues;
-
 use fleche_core::{register_backend, store::Reach};
+pub use values::FileValues;
+pub use write::Durability;
 
 register_backend! {
     name: "file",

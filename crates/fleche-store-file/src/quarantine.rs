@@ -43,7 +43,7 @@ impl Directory {
                 return Err(damaged(path, reason, &fate));
             }
         }
-        let (reason, content) = match read_file(&quarantined, self.longest()).map(|bytes| bytes.map(verify)) {
+        let (reason, content) = match read_file(&quarantined, self.max_len()).map(|bytes| bytes.map(verify)) {
             Ok(Some(Ok(content))) => (reason.to_owned(), Some(content)),
             Ok(Some(Err(reason))) => (reason, None),
             Ok(None) | Err(_) => (reason.to_owned(), None),

@@ -23,7 +23,7 @@ impl Directory {
     /// does not fit into memory. A file that is longer than any record is quarantined unread.
     pub(crate) fn read<T>(&self, digest: &Digest, verify: impl Fn(Vec<u8>) -> Result<T, String>) -> Result<Option<T>> {
         let path = self.path(digest);
-        let verified = match read_file(&path, self.longest()) {
+        let verified = match read_file(&path, self.max_len()) {
             Ok(None) => return Ok(None),
             Ok(Some(bytes)) => verify(bytes),
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::FileTooLarge => Err(source.to_string()),
@@ -39,10 +39,10 @@ impl Directory {
     }
 
     /// Returns the maximum length of an entry in bytes.
-    pub(crate) fn longest(&self) -> u64 {
+    pub(crate) fn max_len(&self) -> u64 {
         match self.kind {
             Kind::Values => u64::MAX,
-            Kind::Calls => LONGEST_RECORD,
+            Kind::Calls => MAX_RECORD_LEN,
         }
     }
 
@@ -90,7 +90,7 @@ pub(crate) fn open_no_follow(path: &Path) -> io::Result<File> {
 }
 
 /// The maximum length of a record, which consists of names, digests and small values.
-pub(crate) const LONGEST_RECORD: u64 = 64 << 20;
+pub(crate) const MAX_RECORD_LEN: u64 = 64 << 20;
 
 /// The length from which a file is read only if there is memory for it, since a sparse file can have any length.
 const LARGE: u64 = 1 << 30;
@@ -106,8 +106,8 @@ thread_local! {
 /// Returns the content of the file, or `None` if there is no file.
 ///
 /// # Errors
-/// Fails with [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] if the file is longer than `longest`. Such a file is not read.
-pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
+/// Fails with [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] if the file is longer than `max_len`. Such a file is not read.
+pub(crate) fn read_file(path: &Path, max_len: u64) -> Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("read", path))?,
@@ -115,12 +115,12 @@ pub(crate) fn read_file(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
     // Thread-local storage may be gone while a thread ends.
     let mut beginning = BEGINNING.try_with(Cell::take).unwrap_or_default();
     beginning.resize(SHORT, 0);
-    let bytes = read_open_file(&file, path, &mut beginning, longest);
+    let bytes = read_open_file(&file, path, &mut beginning, max_len);
     let _ = BEGINNING.try_with(|kept| kept.set(beginning));
     bytes.map(Some)
 }
 
-fn read_open_file(mut file: &File, path: &Path, beginning: &mut [u8], longest: u64) -> Result<Vec<u8>> {
+fn read_open_file(mut file: &File, path: &Path, beginning: &mut [u8], max_len: u64) -> Result<Vec<u8>> {
     let read = match file.read(beginning) {
         // A short read means the end of the file.
         Ok(length @ 1..SHORT) => return Ok(beginning[..length].to_vec()),
@@ -131,8 +131,8 @@ fn read_open_file(mut file: &File, path: &Path, beginning: &mut [u8], longest: u
     if !metadata.is_file() {
         return Err(not_a_file("read", path));
     }
-    if metadata.len() > longest {
-        return Err(Error::io("read", path)(too_long(metadata.len(), longest)));
+    if metadata.len() > max_len {
+        return Err(Error::io("read", path)(too_long(metadata.len(), max_len)));
     }
     if metadata.len() >= LARGE && available_memory().is_some_and(|available| metadata.len() > available) {
         return Err(Error::io("read", path)(ErrorKind::OutOfMemory.into()));

@@ -1,20 +1,22 @@
 //! Writes entries under a temporary name, then renames them; removes entries, with conditions that are evaluated
-//! atomically.
+//! atomically; and syncs entries to survive a power failure.
 
 use std::{
-    fs::{self, File, Metadata},
-    io::{self, ErrorKind, Write},
+    fs,
+    fs::{File, Metadata},
+    io,
+    io::{ErrorKind, Write},
     path::Path,
+    sync::atomic::Ordering,
     time::SystemTime,
 };
 
 use fleche_core::{Digest, Error, Result, spi::written_file};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    directory::Directory,
-    durability::{Durability, sync_file},
-    list::sweep,
-    read::open_no_follow,
+    directory::{Directory, sweep},
+    read::{open, open_no_follow},
     temp_files::{TempFile, create_directory},
 };
 
@@ -80,7 +82,7 @@ impl Directory {
         }
         // Removal checks the age after renaming the entry. If the entry has been renamed by now, it may still have
         // seemed too old. If not, a later removal sees the new age.
-        Ok(fs::metadata(&path).is_ok_and(|there| same_file(&found, &there)))
+        Ok(fs::metadata(&path).is_ok_and(|current| same_file(&found, &current)))
     }
 }
 
@@ -163,6 +165,64 @@ fn existed(done: io::Result<()>) -> io::Result<bool> {
     match done {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         done => done.map(|()| true),
+    }
+}
+
+/// The time at which an entry is made to survive a power failure. A crash of the process alone never loses an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When `sync` is called, which happens for results that took long to compute.
+    #[default]
+    Auto,
+    /// In each `put`, before it returns.
+    Always,
+    /// When the operating system writes the entry; `sync` does nothing.
+    Never,
+}
+
+impl Directory {
+    /// Returns once the entry would survive a power failure.
+    ///
+    /// # Errors
+    /// Fails with [`Error::Io`], including if there is no such entry.
+    pub(crate) fn sync(&self, digest: &Digest) -> Result<()> {
+        let path = self.path(digest);
+        open(&path)
+            .and_then(|file| sync_file(&file))
+            .and_then(|()| self.sync_directories(digest.as_bytes()[0]))
+            .map_err(Error::io("sync", path))
+    }
+
+    /// Makes the names in this shard durable: syncs the shard directory and, once in this process, the directories
+    /// above it.
+    pub(crate) fn sync_directories(&self, first: u8) -> io::Result<()> {
+        sync_directory(&self.shard(first))?;
+        if !self.synced_shards.contains(first) {
+            sync_directory(&self.root)?;
+            self.synced_shards.insert(first);
+        }
+        if !self.ancestors_synced.load(Ordering::Relaxed) {
+            // It is unknown which process created these directories and when, and some may not be readable.
+            for above in self.root.ancestors().skip(1) {
+                let _ = sync_directory(above);
+            }
+            self.ancestors_synced.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Returns once data and metadata of the file are on the disk.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Some network file systems cannot sync directories, and need not.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
     }
 }
 

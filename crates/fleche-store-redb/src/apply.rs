@@ -4,9 +4,8 @@ use fleche_core::{CallKey, Digest, Record};
 use redb::{ReadOnlyTable, ReadableTable as _};
 
 use crate::{
-    index,
     pending::{Change, PutRecord, PutValue},
-    tables::{Blob, Bytes32, RecordTables, Snapshot, Tables, ValueTables},
+    tables::{Blob, Bytes32, RecordTables, RowKey, Snapshot, Tables, ValueTables, index_rows},
 };
 
 /// The change of one entry.
@@ -26,7 +25,7 @@ pub(crate) enum Kind {
 pub(crate) enum Direct<'a> {
     /// Stores a value that is too large to be copied, or resets its age.
     PutValue { id: &'a Digest, bytes: &'a [u8], put: u64 },
-    /// Moves these bytes to the quarantine, if they are still there.
+    /// Moves these bytes to the quarantine, if they are still stored.
     Quarantine { kind: Kind, digest: &'a Digest, bytes: &'a [u8] },
 }
 
@@ -41,7 +40,7 @@ impl Entry<'_> {
     }
 
     /// Returns whether the snapshot reflects the change, and the entry is in order between its neighbors.
-    pub(crate) fn is_in(&self, snapshot: &Snapshot) -> Result<bool, redb::Error> {
+    pub(crate) fn is_stored_in(&self, snapshot: &Snapshot) -> Result<bool, redb::Error> {
         match self {
             Self::Value(id, Change::Put(_)) => is_in_order(&snapshot.values, id, |_| true),
             Self::Value(id, Change::Removed) => Ok(snapshot.values.get(id.as_bytes())?.is_none()),
@@ -56,11 +55,11 @@ impl Entry<'_> {
 fn is_in_order(
     table: &ReadOnlyTable<Bytes32, Blob>,
     digest: &Digest,
-    is_it: impl FnOnce(&[u8]) -> bool,
+    matches: impl FnOnce(&[u8]) -> bool,
 ) -> Result<bool, redb::Error> {
     let key = digest.as_bytes();
     let mut from = table.range::<&[u8; 32]>(key..)?;
-    let found = from.next().transpose()?.is_some_and(|(found, bytes)| found.value() == key && is_it(bytes.value()));
+    let found = from.next().transpose()?.is_some_and(|(found, bytes)| found.value() == key && matches(bytes.value()));
     let next_follows = from.next().transpose()?.is_none_or(|(next, _)| next.value() > key);
     let last_before = table.range::<&[u8; 32]>(..key)?.next_back().transpose()?;
     Ok(found && next_follows && last_before.is_none_or(|(last, _)| last.value() < key))
@@ -84,8 +83,8 @@ impl Direct<'_> {
 
 fn put_value(tables: &mut ValueTables<'_>, id: &Digest, bytes: &[u8], put: u64) -> Result<(), redb::Error> {
     // Other bytes under this digest are damaged.
-    let is_there = tables.values.get(id.as_bytes())?.is_some_and(|known| known.value() == bytes);
-    if !is_there {
+    let is_stored = tables.values.get(id.as_bytes())?.is_some_and(|known| known.value() == bytes);
+    if !is_stored {
         tables.values.insert(id.as_bytes(), bytes)?;
     }
     tables.ages.insert(id.as_bytes(), put)?;
@@ -122,39 +121,39 @@ fn remove_record(tables: &mut RecordTables<'_>, key: &CallKey) -> Result<(), red
 
 /// Returns the rows of a record that is replaced or removed. Those of a damaged record are unknown: they stay, and lead
 /// to no record or to its replacement.
-fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<index::RowKey> {
+fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<RowKey> {
     match Record::from_bytes(key, bytes) {
-        Ok(Some(record)) => index::rows(key, &record),
+        Ok(Some(record)) => index_rows(key, &record),
         Ok(None) | Err(_) => Vec::new(),
     }
 }
 
-/// The maximum number of quarantined entries. Entries of more than `LARGEST_DAMAGED` bytes are dropped instead.
-const MOST_DAMAGED: u64 = 64;
-const LARGEST_DAMAGED: usize = 1 << 24;
+/// The maximum number of quarantined entries. Entries of more than `MAX_DAMAGED_LEN` bytes are dropped instead.
+const MAX_DAMAGED: u64 = 64;
+const MAX_DAMAGED_LEN: usize = 1 << 24;
 
 fn quarantine(tables: &mut Tables<'_>, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
-    let (tag, there) = match kind {
-        Kind::Value => (b'v', is_there(&tables.values()?.values, digest, bytes)?),
-        Kind::Record => (b'r', is_there(&tables.records()?.records, digest, bytes)?),
+    let (tag, is_stored) = match kind {
+        Kind::Value => (b'v', is_stored(&tables.values()?.values, digest, bytes)?),
+        Kind::Record => (b'r', is_stored(&tables.records()?.records, digest, bytes)?),
     };
-    if !there {
+    if !is_stored {
         return Ok(false);
     }
     match kind {
         Kind::Value => remove_value(tables.values()?, digest)?,
         Kind::Record => drop(tables.records()?.records.remove(digest.as_bytes())?),
     }
-    if bytes.len() <= LARGEST_DAMAGED {
+    if bytes.len() <= MAX_DAMAGED_LEN {
         let mut damaged = tables.damaged()?;
         let last = damaged.last()?.map(|(number, _)| number.value());
         let number = last.map_or(0, |last| last.saturating_add(1));
         damaged.insert(number, &*[&[tag], &digest.as_bytes()[..], bytes].concat())?;
-        damaged.retain_in(..number.saturating_sub(MOST_DAMAGED - 1), |_, _| false)?;
+        damaged.retain_in(..number.saturating_sub(MAX_DAMAGED - 1), |_, _| false)?;
     }
     Ok(true)
 }
 
-fn is_there(table: &redb::Table<'_, Bytes32, Blob>, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
-    Ok(table.get(digest.as_bytes())?.is_some_and(|there| there.value() == bytes))
+fn is_stored(table: &redb::Table<'_, Bytes32, Blob>, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
+    Ok(table.get(digest.as_bytes())?.is_some_and(|stored| stored.value() == bytes))
 }

@@ -74,7 +74,7 @@ impl RedbCalls {
     /// # Errors
     /// Fails with [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database()?.to_write()?.inner.compact()
+        self.database()?.for_writing()?.inner.compact()
     }
 }
 
@@ -93,12 +93,12 @@ impl CallStore for RedbCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.database()?.to_write()?.put_record(key, record, self.durability)
+        self.database()?.for_writing()?.put_record(key, record, self.durability)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
         let inner = &self.database()?.current().inner;
-        match inner.pending.look(|state| state.record(key).map(|change| matches!(change, Change::Put(_)))) {
+        match inner.pending.read_state(|state| state.record(key).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
             None => inner.read_entry(Kind::Record, key.digest(), |snapshot| {
                 Ok(snapshot.records.get(key.digest().as_bytes())?.is_some())
@@ -113,7 +113,7 @@ impl CallStore for RedbCalls {
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.database()?.to_write()?.remove_record(key, only, self.durability)
+        self.database()?.for_writing()?.remove_record(key, only, self.durability)
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {

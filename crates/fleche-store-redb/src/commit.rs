@@ -11,19 +11,19 @@ use redb::Durability;
 use crate::{
     apply::{Direct, Entry},
     database::Inner,
-    error::{backend, caught, is_damage, read_only},
+    db_handle::FileFault,
+    error::{backend, catch_panic, is_damage, read_only},
     flusher::{Flush, Flusher},
-    integrity::Corruption,
-    pending::{Changes, FEWEST_PENDING, Turn},
+    pending::{Changes, CommitState, MIN_PENDING_WEIGHT},
     tables::{Snapshot, Tables},
 };
 
 /// The weight of pending changes is limited to this fraction of the file's size: during a commit, and until the next
 /// durable one, the file holds both the old and the new pages.
-const PART_OF_FILE: u64 = 12;
-const MOST_PENDING: u64 = 1 << 24;
+const FILE_FRACTION: u64 = 12;
+const MAX_PENDING_WEIGHT: u64 = 1 << 24;
 /// The approximate space that a commit takes in addition to its changes: copies of some pages.
-const PER_COMMIT: u64 = 1 << 14;
+const COMMIT_OVERHEAD: u64 = 1 << 14;
 
 impl Inner {
     /// Returns once all changes up to this number are durable. Threads that wait at the same time share the next
@@ -32,11 +32,11 @@ impl Inner {
         if self.is_read_only {
             return Ok(());
         }
-        let mut turn = self.commits.turn();
-        if self.commits.durable.load(Ordering::Acquire) >= number && !self.integrity.is_doubtful() {
+        let mut state = self.commits.lock();
+        if self.commits.durable.load(Ordering::Acquire) >= number && !self.integrity.needs_repair() {
             return Ok(());
         }
-        self.commit(&mut turn, None, true).map(drop)
+        self.commit(&mut state, None, true).map(drop)
     }
 
     /// Returns once all earlier changes are in redb, durable or not.
@@ -45,36 +45,36 @@ impl Inner {
             return Ok(());
         }
         let number = self.pending.sequence();
-        let mut turn = self.commits.turn();
-        if turn.committed >= number && !self.integrity.is_doubtful() {
+        let mut state = self.commits.lock();
+        if state.committed >= number && !self.integrity.needs_repair() {
             return Ok(());
         }
-        self.commit(&mut turn, None, false).map(drop)
+        self.commit(&mut state, None, false).map(drop)
     }
 
     /// Returns whether pending changes exceed half of their limit.
     pub(crate) fn is_filling(&self) -> bool {
-        self.pending.weight() > self.commits.most_pending() / 2
+        self.pending.weight() > self.commits.max_pending_weight() / 2
     }
 
     /// Returns once pending changes are below their limit.
     pub(crate) fn apply_backpressure(&self) -> Result<()> {
-        let is_full = || self.pending.weight() > self.commits.most_pending();
+        let is_full = || self.pending.weight() > self.commits.max_pending_weight();
         if !is_full() {
             return Ok(());
         }
-        let mut turn = self.commits.turn();
-        if is_full() { self.commit(&mut turn, None, true).map(drop) } else { Ok(()) }
+        let mut state = self.commits.lock();
+        if is_full() { self.commit(&mut state, None, true).map(drop) } else { Ok(()) }
     }
 
     /// Makes everything durable, then runs `run` while no other thread commits.
     pub(crate) fn exclusive<T>(&self, run: impl FnOnce() -> T) -> Result<T> {
-        let mut turn = self.commits.turn();
+        let mut state = self.commits.lock();
         if self.has_pending() {
-            self.commit(&mut turn, None, true)?;
+            self.commit(&mut state, None, true)?;
         }
         let done = run();
-        self.bound_pending();
+        self.update_pending_limit();
         Ok(done)
     }
 
@@ -83,29 +83,29 @@ impl Inner {
         if self.is_read_only {
             return Err(read_only(&self.path));
         }
-        let mut turn = self.commits.turn();
+        let mut state = self.commits.lock();
         self.pending.count();
-        self.commit(&mut turn, Some(direct), durable)
+        self.commit(&mut state, Some(direct), durable)
     }
 
-    fn commit(&self, turn: &mut Turn, direct: Option<&Direct<'_>>, durable: bool) -> Result<bool> {
-        let (changes, last) = self.pending.take();
-        let weight = PER_COMMIT + changes.weight() + direct.map_or(0, |direct| direct.len() as u64);
-        let durable = durable || turn.taken + weight > self.commits.most_pending();
+    fn commit(&self, state: &mut CommitState, direct: Option<&Direct<'_>>, durable: bool) -> Result<bool> {
+        let (changes, last) = self.pending.start_commit();
+        let weight = COMMIT_OVERHEAD + changes.weight() + direct.map_or(0, |direct| direct.len() as u64);
+        let durable = durable || state.non_durable_bytes + weight > self.commits.max_pending_weight();
         self.try_repair();
         let done = self.transact(&changes, direct, durable);
         match done {
-            Ok(_) => self.pending.done(),
-            Err(_) => self.pending.failed(),
+            Ok(_) => self.pending.finish_commit(),
+            Err(_) => self.pending.undo_commit(),
         }
         let done = done.map_err(|error| self.failed(&error))?;
-        turn.committed = last;
+        state.committed = last;
         if durable {
-            turn.taken = 0;
+            state.non_durable_bytes = 0;
             self.commits.durable.store(last, Ordering::Release);
-            self.bound_pending();
+            self.update_pending_limit();
         } else {
-            turn.taken += weight;
+            state.non_durable_bytes += weight;
         }
         Ok(done)
     }
@@ -121,7 +121,7 @@ impl Inner {
             .collect();
         let mut done = self.transaction(&entries, direct, durable);
         // A file that seems sound but fails again is damaged.
-        for fault in [Corruption::Suspect, Corruption::Damaged] {
+        for fault in [FileFault::Suspected, FileFault::Damaged] {
             let Err(error) = &done else { break };
             if is_damage(error) {
                 self.integrity.note(fault);
@@ -135,7 +135,7 @@ impl Inner {
         }
         let done = match done {
             Err(error) if is_damage(&error) && !entries.is_empty() => {
-                self.in_parts(&entries)?;
+                self.commit_in_parts(&entries)?;
                 self.transaction(&[], direct, durable)
             }
             done => done,
@@ -145,7 +145,7 @@ impl Inner {
         Ok(done)
     }
 
-    fn in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+    fn commit_in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
         match self.transaction(entries, None, false) {
             Err(error) if is_damage(&error) && entries.len() < 2 => {
                 fleche_core::spi::log::warn!("an entry cannot be stored and is lost: {}", backend(&self.path, &error));
@@ -153,8 +153,8 @@ impl Inner {
             }
             Err(error) if is_damage(&error) => {
                 let (some, others) = entries.split_at(entries.len() / 2);
-                self.in_parts(some)?;
-                self.in_parts(others)
+                self.commit_in_parts(some)?;
+                self.commit_in_parts(others)
             }
             done => done.map(drop),
         }
@@ -166,7 +166,7 @@ impl Inner {
         direct: Option<&Direct<'_>>,
         durable: bool,
     ) -> Result<bool, redb::Error> {
-        caught(|| {
+        catch_panic(|| {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
             // Pages that only this snapshot uses can be reused.
             self.renew_snapshot();
@@ -189,9 +189,9 @@ impl Inner {
             self.renew_snapshot();
             // The direct operation may have reverted one of the changes.
             if direct.is_none() {
-                all_there(&*self.snapshot(&redb)?, entries).inspect_err(|error| {
+                check_stored(&*self.snapshot(&redb)?, entries).inspect_err(|error| {
                     if is_damage(error) {
-                        self.integrity.note(Corruption::Damaged);
+                        self.integrity.note(FileFault::Damaged);
                     }
                 })?;
             }
@@ -203,9 +203,11 @@ impl Inner {
     }
 
     /// Sets the limit of pending changes from the length of the file.
-    pub(crate) fn bound_pending(&self) {
+    pub(crate) fn update_pending_limit(&self) {
         let length = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-        self.commits.most_pending.store((length / PART_OF_FILE).clamp(FEWEST_PENDING, MOST_PENDING), Ordering::Relaxed);
+        self.commits
+            .max_pending_weight
+            .store((length / FILE_FRACTION).clamp(MIN_PENDING_WEIGHT, MAX_PENDING_WEIGHT), Ordering::Relaxed);
     }
 }
 
@@ -234,13 +236,13 @@ impl Flush for Inner {
 }
 
 /// The number of entries that are looked up after a commit.
-const LOOKED_FOR: usize = 64;
+const MAX_CHECKED: usize = 64;
 
 /// Fails if one of a sample of the entries is not found. redb does not verify the pages that it reads: if two pages are
 /// swapped, it may store an entry where lookups do not find it.
-fn all_there(snapshot: &Snapshot, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
-    for entry in entries.iter().step_by(entries.len().div_ceil(LOOKED_FOR).max(1)) {
-        if !entry.is_in(snapshot)? {
+fn check_stored(snapshot: &Snapshot, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+    for entry in entries.iter().step_by(entries.len().div_ceil(MAX_CHECKED).max(1)) {
+        if !entry.is_stored_in(snapshot)? {
             return Err(redb::Error::Corrupted("a stored entry is not found".to_owned()));
         }
     }
@@ -253,7 +255,7 @@ mod tests {
 
     use fleche_core::Digest;
 
-    use super::FEWEST_PENDING;
+    use super::MIN_PENDING_WEIGHT;
     use crate::{Durability, database::Database};
 
     #[test]
@@ -261,7 +263,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("a")).unwrap();
         thread::scope(|scope| {
-            let turn = database.inner.commits.turn();
+            let state = database.inner.commits.lock();
             for byte in 0..8 {
                 let database = &database;
                 let put = move || database.put_value(&Digest::of(&[byte]), &[byte], Durability::Immediate);
@@ -270,7 +272,7 @@ mod tests {
             while database.inner.pending.sequence() < 8 {
                 thread::yield_now();
             }
-            drop(turn);
+            drop(state);
         });
         let stats = database.inner.commits.stats();
         assert_eq!((stats.commits, stats.durable, stats.operations), (1, 1, 8));
@@ -282,7 +284,7 @@ mod tests {
         let database = Database::open(&directory.path().join("a")).unwrap();
         // Three quarters of the limit, below the point where `put` commits.
         let number_of = |weight: u64| weight / (1000 + 256);
-        for number in 0..number_of(FEWEST_PENDING / 4 * 3) {
+        for number in 0..number_of(MIN_PENDING_WEIGHT / 4 * 3) {
             let bytes = [number.to_le_bytes().as_slice(), &[0; 992]].concat();
             database.put_value(&Digest::of(&bytes), &bytes, Durability::None).unwrap();
         }

@@ -12,10 +12,9 @@ use fleche_core::{
 };
 
 use crate::{
-    db_handle::{DbHandle, open_or_begin_anew, place},
-    error::{caught, opening, read_only},
+    db_handle::{DbHandle, Integrity, open_or_replace, place},
+    error::{catch_panic, opening, read_only},
     flusher::Flusher,
-    integrity::Integrity,
     pending::{Commits, Pending},
     tables::Snapshot,
 };
@@ -58,7 +57,7 @@ impl Database {
         OPEN.get_or_open(place.clone(), || {
             // Another thread may have dropped the last handle and not have finished closing the file.
             let held = OpenPlaceGuard::take(place);
-            let opened = open_or_begin_anew(&path).map_err(|error| opening(&path, error))??;
+            let opened = open_or_replace(&path).map_err(|error| opening(&path, error))??;
             let database = Self::new(path, opened.redb.into(), held)?;
             database.inner.integrity.note(opened.fault);
             Ok(database)
@@ -78,7 +77,7 @@ impl Database {
             flusher: Flusher::default(),
             _held: held,
         };
-        inner.bound_pending();
+        inner.update_pending_limit();
         Ok(Self { inner: Arc::new(inner), file })
     }
 
@@ -87,7 +86,7 @@ impl Database {
     /// # Errors
     /// Fails with [`Error::Refused`](fleche_core::Error::Refused) if this user may only read the file, and as
     /// [`FileBacked::writable`] does.
-    pub(crate) fn to_write(self: &Arc<Self>) -> Result<&Arc<Self>> {
+    pub(crate) fn for_writing(self: &Arc<Self>) -> Result<&Arc<Self>> {
         if self.inner.is_read_only { Err(read_only(&self.inner.path)) } else { self.writable() }
     }
 }
@@ -96,7 +95,7 @@ impl Inner {
     /// Returns unused space of the file to the system. Returns whether there was anything to compact.
     pub(crate) fn compact(&self) -> Result<bool> {
         self.exclusive(|| {
-            let compacted = caught(|| {
+            let compacted = catch_panic(|| {
                 // Waits for running reads; later ones wait for this.
                 let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
                 self.renew_snapshot();

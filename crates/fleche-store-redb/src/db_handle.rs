@@ -1,11 +1,17 @@
-//! `DbHandle`: opens redb, verifies the file, and survives a failure to close it.
+//! `DbHandle`: opens redb, verifies the file, and survives a failure to close it. `Integrity`: the known faults of an open
+//! file, and when a repair may be tried.
 
 use std::{
-    cmp::Ordering,
+    cmp,
     fs::{self, File},
     io, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use fleche_core::{Error, Result, spi::written_file, store::Place};
@@ -14,8 +20,7 @@ use redb::{
 };
 
 use crate::{
-    error::{caught, foreign, is_damage},
-    integrity::Corruption,
+    error::{catch_panic, foreign, is_damage},
     repair_files::Files,
     tables::{FLECHE, FORMAT, create},
 };
@@ -79,7 +84,7 @@ impl DbHandle {
 
     /// Returns whether redb reads and writes, which it refuses after an error of the operating system.
     pub(crate) fn works(&self) -> bool {
-        caught(|| Ok(self.get()?.begin_write()?.abort()?)).is_ok()
+        catch_panic(|| Ok(self.get()?.begin_write()?.abort()?)).is_ok()
     }
 
     /// Prevents further writes to the file, also when it is closed.
@@ -94,7 +99,8 @@ impl DbHandle {
             Some(Redb::ReadOnly(database)) => drop(database),
             None => {}
         }
-        let opened = caught(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
+        let opened =
+            catch_panic(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
         *self = opened.redb.into();
         Ok(())
     }
@@ -124,7 +130,7 @@ impl Drop for DbHandle {
         if mem::take(&mut self.is_damaged) {
             return abandon(database);
         }
-        let closed = caught(|| {
+        let closed = catch_panic(|| {
             drop(database);
             Ok(())
         });
@@ -138,7 +144,7 @@ impl Drop for DbHandle {
 pub(crate) struct Opened {
     pub(crate) redb: Redb,
     /// The damage that opening has detected.
-    pub(crate) fault: Corruption,
+    pub(crate) fault: FileFault,
 }
 
 /// The maximum size, in bytes, of files that are read and verified as a whole when they are opened. That takes at most
@@ -151,13 +157,13 @@ fn is_sound(path: &Path) -> bool {
     if !fs::metadata(path).is_ok_and(|metadata| (1..=SMALL).contains(&metadata.len())) {
         return true;
     }
-    let verified = caught(|| {
+    let verified = catch_panic(|| {
         let content = fs::read(path)?;
         let memory = InMemoryBackend::new();
         memory.set_len(content.len() as u64).map_err(io::Error::other)?;
         memory.write(0, &content).map_err(io::Error::other)?;
         let mut copy = Builder::new().create_with_backend(memory)?;
-        let is_sound = caught(|| Ok(copy.check_integrity()?));
+        let is_sound = catch_panic(|| Ok(copy.check_integrity()?));
         abandon(copy);
         is_sound
     });
@@ -166,22 +172,22 @@ fn is_sound(path: &Path) -> bool {
 
 /// Opens the database and creates its tables. If a file of fleche cannot be read at all, it is kept under another name
 /// and emptied. The inner result holds the errors that are already fleche's own.
-pub(crate) fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Error> {
+pub(crate) fn open_or_replace(path: &Path) -> Result<Result<Opened>, redb::Error> {
     if !written_file::may_write(path) {
-        return caught(|| open(path));
+        return catch_panic(|| open(path));
     }
     let (then, is_sound) = (fs::metadata(path)?, is_sound(path));
-    let why = match caught(|| open(path)) {
+    let why = match catch_panic(|| open(path)) {
         // redb has no other error for a file of a later version.
         Err(redb::Error::Corrupted(why)) if why.contains("version") => return Err(redb::Error::Corrupted(why)),
         Err(error) if is_damage(&error) => error,
         Ok(Ok(mut opened)) if !is_sound => {
-            opened.fault = Corruption::Damaged;
+            opened.fault = FileFault::Damaged;
             return Ok(Ok(opened));
         }
         opened => return opened,
     };
-    match Files::of(path).begin_anew(&then) {
+    match Files::of(path).quarantine_and_empty(&then) {
         Ok(Some(kept)) => {
             fleche_core::spi::log::warn!(
                 "the redb database `{}` is damaged ({why}) and cannot be read: a new one replaces it, and the results in it are \
@@ -189,7 +195,7 @@ pub(crate) fn open_or_begin_anew(path: &Path) -> Result<Result<Opened>, redb::Er
                 path.display(),
                 kept.display()
             );
-            caught(|| open(path))
+            catch_panic(|| open(path))
         }
         Ok(None) => Err(redb::Error::Corrupted(why.to_string())),
         Err(error) => Err(redb::Error::Corrupted(format!("{why}; the file is left as it is: {error}"))),
@@ -232,7 +238,7 @@ fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
         let transaction = full.begin_write()?;
         create(&transaction)?;
         transaction.commit()?;
-        return Ok(Ok(Opened { redb, fault: Corruption::Not }));
+        return Ok(Ok(Opened { redb, fault: FileFault::None }));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
         return Ok(Err(foreign(
@@ -240,23 +246,79 @@ fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
             "this redb database belongs to another program: give the store a file of its own",
         )));
     }
-    let format = caught(|| Ok(reading.open_table(FLECHE)?.get(FORMAT.0)?.map_or(0, |format| format.value())));
+    let format = catch_panic(|| Ok(reading.open_table(FLECHE)?.get(FORMAT.0)?.map_or(0, |format| format.value())));
     drop(reading);
     let (format, fault) = match format {
         // The page with the format is damaged. No other format has ever been released.
-        Err(error) if is_damage(&error) => (FORMAT.1, Corruption::Damaged),
-        format => (format?, Corruption::Not),
+        Err(error) if is_damage(&error) => (FORMAT.1, FileFault::Damaged),
+        format => (format?, FileFault::None),
     };
     Ok(match format.cmp(&FORMAT.1) {
-        Ordering::Equal => Ok(Opened { redb, fault }),
-        Ordering::Greater => Err(foreign(
+        cmp::Ordering::Equal => Ok(Opened { redb, fault }),
+        cmp::Ordering::Greater => Err(foreign(
             path,
             "a later version of fleche has written this database: use that version, or give the store a file of its own",
         )),
-        Ordering::Less => Err(foreign(
+        cmp::Ordering::Less => Err(foreign(
             path,
             "an earlier version of fleche, which was never released, has written this database: move the file away; the \
              results in it are computed again",
         )),
     })
+}
+
+/// The fault of a file, from the mildest to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum FileFault {
+    /// No fault.
+    None,
+    /// After an error of the operating system, redb reads nothing more until the file is reopened.
+    NeedsReopen,
+    /// Some data could not be read. It remains to be checked whether pages are damaged.
+    Suspected,
+    /// Pages are damaged.
+    Damaged,
+}
+
+/// The known faults of an open file.
+#[derive(Default)]
+pub(crate) struct Integrity {
+    fault: AtomicU8,
+    /// The earliest time of the next repair, if the last one failed.
+    not_before: Mutex<Option<Instant>>,
+}
+
+impl Integrity {
+    /// Notes a fault, unless a worse one is known.
+    pub(crate) fn note(&self, fault: FileFault) {
+        self.fault.fetch_max(fault as u8, Ordering::Relaxed);
+    }
+
+    /// Returns the fault that may be repaired now.
+    pub(crate) fn to_repair(&self) -> FileFault {
+        let fault = match self.fault.load(Ordering::Relaxed) {
+            0 => return FileFault::None,
+            1 => FileFault::NeedsReopen,
+            2 => FileFault::Suspected,
+            _ => FileFault::Damaged,
+        };
+        let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        if not_before.is_some_and(|moment| Instant::now() < moment) { FileFault::None } else { fault }
+    }
+
+    /// Returns whether pages may be damaged and a repair may be tried now.
+    pub(crate) fn needs_repair(&self) -> bool {
+        self.to_repair() >= FileFault::Suspected
+    }
+
+    pub(crate) fn repaired(&self) {
+        self.fault.store(FileFault::None as u8, Ordering::Relaxed);
+        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes a failed repair, which is not retried before this pause has passed.
+    pub(crate) fn not_repaired(&self, pause: Duration) {
+        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use fleche_core::{CallKey, Error, Result};
 
 /// Runs an operation of redb. A panic, which damaged pages may cause, becomes an error.
-pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+pub(crate) fn catch_panic<T>(run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(redb::Error::Corrupted(message(&*panic))))
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn is_damage(error: &redb::Error) -> bool {
 
 /// Returns whether redb refuses to read and write until the file is reopened, as it does after an error of the
 /// operating system.
-pub(crate) fn is_shut(error: &redb::Error) -> bool {
+pub(crate) fn needs_reopen(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo)
 }
 
@@ -60,9 +60,9 @@ pub(crate) fn opening(path: &Path, error: redb::Error) -> Error {
     let config = |why: String| Error::Config { place: format!("`{}`", path.display()), why };
     match error {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => config(
-            "another process has this redb database open, and only one process at a time can (Reach::Exclusive): \
-             close it there, use a file or sql store, or use a process pool, whose workers access the store of their \
-             parent process"
+            "another process has this redb database open, and a process that writes to it must be the only one \
+             (Reach::Exclusive): close it there, use a file or sql store, or use a process pool, whose workers access \
+             the store of their parent process"
                 .to_owned(),
         ),
         // redb does not repair a database that it opens for reading only.

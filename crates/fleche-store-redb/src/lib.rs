@@ -19,15 +19,18 @@
 //!
 //! # Sharing
 //!
-//! Only one process at a time can open the file ([`Reach::Exclusive`]); another one gets an error that says what to do.
-//! Within the process, all handles to the file, of both kinds and with any spelling of the path, share one open
-//! database. Dropping the last handle closes it.
+//! A process that opens the file for writing must be the only one that has it open ([`Reach::Exclusive`]): until it closes
+//! the file, opening fails in every other process with an error that says what to do. Several processes can have the file
+//! open at the same time if none of them may write to it: see [Reading only](#reading-only). Within a process, all handles
+//! to the file, of both kinds and with any spelling of the path, share one open database. Dropping the last handle
+//! closes it.
 //!
 //! # Reading only
 //!
-//! If this user may not write to the file, calls are answered from it, and new results are recorded nowhere
-//! ([`SkipReason::StoreRefused`](fleche_core::SkipReason::StoreRefused)). Any number of processes can read the file like this, while no process has it open
-//! for writing. A file that was not closed, because its process was killed, may need a repair by a user who may write to it.
+//! If this user may not write to the file, it is opened for reading only: calls are answered from it, and new results are
+//! recorded nowhere ([`SkipReason::StoreRefused`](fleche_core::SkipReason::StoreRefused)). Any number of processes can read
+//! the file like this at the same time; while they do, no process can open it for writing. A file that was not closed,
+//! because its process was killed, may need a repair by a user who may write to it.
 //!
 //! # Durability
 //!
@@ -81,8 +84,6 @@ mod database;
 mod db_handle;
 mod error;
 mod flusher;
-mod index;
-mod integrity;
 mod list;
 mod pending;
 mod read;

@@ -11,9 +11,8 @@ use redb::ReadOnlyTable;
 
 use crate::{
     database::Database,
-    index::{RowKey, Wanted, call_of},
     pending::State,
-    tables::{Blob, Bytes32, Snapshot},
+    tables::{Blob, Bytes32, RowKey, Snapshot, Wanted, call_of},
 };
 
 /// The number of entries in a page.
@@ -68,7 +67,7 @@ impl Database {
                 in_order(&from, &page)?;
                 Ok(page)
             })?;
-            self.inner.pending.look(|state| {
+            self.inner.pending.read_state(|state| {
                 let gone = page.iter_mut().filter(|(key, _)| is_removed(state, &Digest::from_bytes(*key)));
                 gone.for_each(|(_, digest)| *digest = None);
                 Some(())

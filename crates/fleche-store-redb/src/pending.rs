@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{CallKey, Digest, Record};
 
-use crate::index::RowKey;
+use crate::tables::RowKey;
 
 /// The change of an entry.
 #[derive(Clone)]
@@ -88,8 +88,8 @@ pub(crate) struct Pending {
 pub(crate) struct State {
     /// The changes of the next commit.
     next: Changes,
-    /// The changes that a running commit has taken.
-    taken: Arc<Changes>,
+    /// The changes that a running commit writes.
+    committing: Arc<Changes>,
     /// The number of changes since the database was opened.
     sequence: u64,
 }
@@ -97,7 +97,7 @@ pub(crate) struct State {
 impl State {
     /// Returns the pending change of the value, or `None` if redb's content is current.
     pub(crate) fn value(&self, id: &Digest) -> Option<&Change<PutValue>> {
-        self.next.values.get(id).or_else(|| self.taken.values.get(id))
+        self.next.values.get(id).or_else(|| self.committing.values.get(id))
     }
 
     pub(crate) fn has_removed_value(&self, id: &Digest) -> bool {
@@ -110,7 +110,7 @@ impl State {
 
     /// Returns the pending change of the record, or `None` if redb's content is current.
     pub(crate) fn record(&self, key: &CallKey) -> Option<&Change<PutRecord>> {
-        self.next.records.get(key).or_else(|| self.taken.records.get(key))
+        self.next.records.get(key).or_else(|| self.committing.records.get(key))
     }
 }
 
@@ -121,7 +121,7 @@ impl Pending {
     }
 
     /// Returns the result of `run` on the state, or `None` if there are no pending changes at all.
-    pub(crate) fn look<T>(&self, run: impl FnOnce(&State) -> Option<T>) -> Option<T> {
+    pub(crate) fn read_state<T>(&self, run: impl FnOnce(&State) -> Option<T>) -> Option<T> {
         if self.any.load(Ordering::Acquire) { run(&self.lock()) } else { None }
     }
 
@@ -133,7 +133,7 @@ impl Pending {
     /// Returns the weight of all pending changes, in bytes.
     pub(crate) fn weight(&self) -> u64 {
         let state = self.lock();
-        state.next.weight + state.taken.weight
+        state.next.weight + state.committing.weight
     }
 
     /// Adds a change of a value, and returns its number.
@@ -170,45 +170,45 @@ impl Pending {
         state.sequence
     }
 
-    /// Takes the changes for a commit, with the number of the last change. [`done`](Self::done) or
-    /// [`failed`](Self::failed) must follow before the next call.
-    pub(crate) fn take(&self) -> (Arc<Changes>, u64) {
+    /// Takes the changes for a commit, with the number of the last change. [`finish_commit`](Self::finish_commit) or
+    /// [`undo_commit`](Self::undo_commit) must follow before the next call.
+    pub(crate) fn start_commit(&self) -> (Arc<Changes>, u64) {
         let mut state = self.lock();
-        state.taken = Arc::new(mem::take(&mut state.next));
-        (Arc::clone(&state.taken), state.sequence)
+        state.committing = Arc::new(mem::take(&mut state.next));
+        (Arc::clone(&state.committing), state.sequence)
     }
 
-    /// Drops the taken changes, which are in redb now.
-    pub(crate) fn done(&self) {
-        let taken = {
+    /// Drops the changes of the commit, which are in redb now.
+    pub(crate) fn finish_commit(&self) {
+        let committing = {
             let mut state = self.lock();
             if state.next.is_empty() {
                 self.any.store(false, Ordering::Release);
             }
-            mem::take(&mut state.taken)
+            mem::take(&mut state.committing)
         };
         // Freed after the lock is released.
-        drop(taken);
+        drop(committing);
     }
 
-    /// Returns the taken changes, which are not in redb, to the next commit.
-    pub(crate) fn failed(&self) {
+    /// Returns the changes of the commit, which are not in redb, to the next commit.
+    pub(crate) fn undo_commit(&self) {
         let mut state = self.lock();
-        let taken = mem::take(&mut state.taken);
+        let committing = mem::take(&mut state.committing);
         let next = &mut state.next;
-        for (id, change) in &taken.values {
+        for (id, change) in &committing.values {
             next.values.entry(*id).or_insert_with(|| change.clone());
         }
-        for (key, change) in &taken.records {
+        for (key, change) in &committing.records {
             next.records.entry(*key).or_insert_with(|| change.clone());
         }
-        next.operations += taken.operations;
-        next.weight += taken.weight;
+        next.operations += committing.operations;
+        next.weight += committing.weight;
     }
 }
 
 /// The smallest limit of the weight of pending changes.
-pub(crate) const FEWEST_PENDING: u64 = 1 << 17;
+pub(crate) const MIN_PENDING_WEIGHT: u64 = 1 << 17;
 
 /// The numbers of commits since a database was opened, and of their operations: entries that were put, removed or
 /// quarantined.
@@ -225,29 +225,29 @@ pub struct CommitStats {
 
 /// The lock that serializes commits, and their state.
 pub(crate) struct Commits {
-    turn: Mutex<Turn>,
+    state: Mutex<CommitState>,
     /// The number up to which all changes are durable.
     pub(crate) durable: AtomicU64,
     /// The maximum weight of pending changes, in bytes.
-    pub(crate) most_pending: AtomicU64,
+    pub(crate) max_pending_weight: AtomicU64,
     pub(crate) stats: Mutex<CommitStats>,
 }
 
 /// The state that a thread holds locked while it commits.
 #[derive(Default)]
-pub(crate) struct Turn {
+pub(crate) struct CommitState {
     /// The number up to which all changes are in redb.
     pub(crate) committed: u64,
     /// The number of bytes of the file that non-durable commits have taken since the last durable one.
-    pub(crate) taken: u64,
+    pub(crate) non_durable_bytes: u64,
 }
 
 impl Default for Commits {
     fn default() -> Self {
         Self {
-            turn: Mutex::default(),
+            state: Mutex::default(),
             durable: AtomicU64::new(0),
-            most_pending: AtomicU64::new(FEWEST_PENDING),
+            max_pending_weight: AtomicU64::new(MIN_PENDING_WEIGHT),
             stats: Mutex::default(),
         }
     }
@@ -258,12 +258,12 @@ impl Commits {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, CommitState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn most_pending(&self) -> u64 {
-        self.most_pending.load(Ordering::Relaxed)
+    pub(crate) fn max_pending_weight(&self) -> u64 {
+        self.max_pending_weight.load(Ordering::Relaxed)
     }
 }
 
@@ -277,20 +277,20 @@ mod tests {
     }
 
     fn of(pending: &Pending, id: u8) -> Option<u64> {
-        pending.look(|state| match state.value(&Digest::of(&[id])) {
+        pending.read_state(|state| match state.value(&Digest::of(&[id])) {
             Some(Change::Put(value)) => Some(value.put),
             Some(Change::Removed) | None => None,
         })
     }
 
     #[test]
-    fn taken_changes_are_visible_until_the_commit_is_done() {
+    fn changes_of_a_running_commit_are_visible_until_it_is_done() {
         let pending = Pending::default();
         put(&pending, 1, 1);
-        let (taken, number) = pending.take();
-        assert_eq!((taken.operations(), number, of(&pending, 1)), (1, 1, Some(1)));
+        let (committing, number) = pending.start_commit();
+        assert_eq!((committing.operations(), number, of(&pending, 1)), (1, 1, Some(1)));
         put(&pending, 2, 2);
-        pending.done();
+        pending.finish_commit();
         assert_eq!((of(&pending, 1), of(&pending, 2), pending.sequence()), (None, Some(2), 2));
     }
 
@@ -299,10 +299,10 @@ mod tests {
         let pending = Pending::default();
         put(&pending, 1, 1);
         put(&pending, 2, 1);
-        drop(pending.take());
+        drop(pending.start_commit());
         put(&pending, 1, 2);
-        pending.failed();
+        pending.undo_commit();
         assert_eq!((of(&pending, 1), of(&pending, 2)), (Some(2), Some(1)));
-        assert_eq!(pending.take().0.operations(), 3);
+        assert_eq!(pending.start_commit().0.operations(), 3);
     }
 }

@@ -9,9 +9,8 @@ use crate::{
     Durability,
     apply::{Direct, Kind},
     database::{Database, Inner},
-    db_handle::DbHandle,
-    error::{backend, caught, damaged, is_damage, is_shut},
-    integrity::Corruption,
+    db_handle::{DbHandle, FileFault},
+    error::{backend, catch_panic, damaged, is_damage, needs_reopen},
     pending::Change,
     tables::Snapshot,
 };
@@ -20,7 +19,7 @@ use crate::{
 const REPAIRED: &str = "the next commit keeps what can be read of the file";
 
 /// The number of times that an entry is read if it seems damaged and other writers keep replacing it.
-const LOOKS: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 impl Inner {
     /// Runs an operation on the last commit. It must not take long, since pages that commits free are not reused before
@@ -48,10 +47,10 @@ impl Inner {
 
     /// Like [`read`](Self::read), but returns redb's error.
     pub(crate) fn try_read<T>(&self, run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-        if self.integrity.to_repair() == Corruption::Shut {
+        if self.integrity.to_repair() == FileFault::NeedsReopen {
             self.reopen();
         }
-        caught(|| {
+        catch_panic(|| {
             let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
             run(&*self.snapshot(&redb)?)
         })
@@ -70,9 +69,9 @@ impl Inner {
     /// Notes the fault of the file that an error of redb indicates.
     pub(crate) fn note(&self, error: &redb::Error) {
         if is_damage(error) {
-            self.integrity.note(Corruption::Suspect);
-        } else if is_shut(error) {
-            self.integrity.note(Corruption::Shut);
+            self.integrity.note(FileFault::Suspected);
+        } else if needs_reopen(error) {
+            self.integrity.note(FileFault::NeedsReopen);
         }
     }
 
@@ -93,8 +92,8 @@ impl Inner {
 impl Database {
     /// Returns the result of the check on the value's bytes, which are copied once, or `None` if there is no entry.
     pub(crate) fn value(&self, id: &Digest, check: Check<'_>, durability: Durability) -> Result<Option<Bytes>> {
-        for _ in 0..LOOKS {
-            let bytes = match self.inner.pending.look(|state| state.value(id).cloned()) {
+        for _ in 0..MAX_ATTEMPTS {
+            let bytes = match self.inner.pending.read_state(|state| state.value(id).cloned()) {
                 Some(Change::Put(value)) => Some(value.bytes),
                 Some(Change::Removed) => None,
                 None => self.inner.read_entry(Kind::Value, id, |snapshot| {
@@ -124,7 +123,7 @@ impl Database {
         of_pending: fn(&Record) -> T,
         decode: fn(&CallKey, &[u8]) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let pending = self.inner.pending.look(|state| {
+        let pending = self.inner.pending.read_state(|state| {
             state.record(key).map(|change| match change {
                 Change::Put(put) => Some(of_pending(&put.record)),
                 Change::Removed => None,
@@ -133,7 +132,7 @@ impl Database {
         if let Some(pending) = pending {
             return Ok(pending);
         }
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let found = self.inner.read_entry(Kind::Record, key.digest(), |snapshot| {
                 let Some(found) = snapshot.records.get(key.digest().as_bytes())? else { return Ok(Ok(None)) };
                 let record = decode(key, found.value());

@@ -13,9 +13,8 @@ use redb::{
 
 use crate::{
     db_handle::DbHandle,
-    error::{caught, is_shut},
-    index::{self, call_of},
-    tables::{AGES, Blob, Bytes32, INDEX, RECORDS, Tables, VALUES, create, now},
+    error::{catch_panic, needs_reopen},
+    tables::{AGES, Blob, Bytes32, INDEX, RECORDS, Tables, VALUES, call_of, create, index_rows, now},
 };
 
 type Key = [u8; 32];
@@ -23,7 +22,7 @@ type Definition = TableDefinition<'static, Bytes32, Blob>;
 
 /// A function that stores an entry, and returns whether the entry is intact. The flag says whether a lookup finds the entry
 /// at its key.
-type KeepEntry<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, redb::Error> + 'a;
+type StoreEntry<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<bool, redb::Error> + 'a;
 
 /// The database that is recovered.
 pub(crate) struct Source<'a> {
@@ -38,19 +37,19 @@ impl<'a> Source<'a> {
         Self { redb, path, met_damage: false }
     }
 
-    /// Runs `look` on the last commit; returns `None` if it meets damage. After an error of the operating system, for
+    /// Runs `read` on the last commit; returns `None` if it meets damage. After an error of the operating system, for
     /// example if a page refers beyond the end of the file, redb has to be reopened before it reads anything else.
-    fn look<T>(
+    fn try_read<T>(
         &mut self,
-        look: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<Option<T>, redb::Error> {
         let redb = self.redb.get()?;
-        let error = match caught(|| look(&redb.begin_read()?)) {
+        let error = match catch_panic(|| read(&redb.begin_read()?)) {
             Ok(found) => return Ok(Some(found)),
             Err(error) => error,
         };
         self.met_damage = true;
-        if is_shut(&error) {
+        if needs_reopen(&error) {
             self.redb.reopen(self.path)?;
         }
         Ok(None)
@@ -61,7 +60,7 @@ impl<'a> Source<'a> {
         &mut self,
         table: TableDefinition<'static, &'static [u8; N], V>,
     ) -> Result<(), redb::Error> {
-        self.look(|reading| {
+        self.try_read(|reading| {
             let table = reading.open_table(table)?;
             let (mut count, mut last) = (0, None);
             for entry in table.iter()? {
@@ -78,7 +77,7 @@ impl<'a> Source<'a> {
 }
 
 /// The maximum number of damaged places in a table before the remaining gaps are given up.
-const MOST_PROBES: usize = 4096;
+const MAX_PROBES: usize = 4096;
 
 /// The result of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,26 +99,26 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
     let now = now();
     each(&mut from, VALUES, &mut |id, bytes, is_placed, reading| {
         let id = Digest::from_bytes(*id);
-        let is_whole = Digest::of(bytes) == id;
+        let is_intact = Digest::of(bytes) == id;
         // An entry that is damaged in itself is quarantined when it is read.
-        if !is_whole && !is_placed {
+        if !is_intact && !is_placed {
             return Ok(false);
         }
-        let put = caught(|| Ok(reading.open_table(AGES)?.get(id.as_bytes())?.map(|put| put.value())));
+        let put = catch_panic(|| Ok(reading.open_table(AGES)?.get(id.as_bytes())?.map(|put| put.value())));
         let tables = tables.values()?;
         tables.values.insert(id.as_bytes(), bytes)?;
         tables.ages.insert(id.as_bytes(), put.ok().flatten().unwrap_or(now))?;
-        recovered.values += u64::from(is_whole);
-        Ok(is_whole)
+        recovered.values += u64::from(is_intact);
+        Ok(is_intact)
     })?;
     // The records whose rows are unknown: of a later format, or damaged.
     let mut later = HashSet::new();
     each(&mut from, RECORDS, &mut |key, bytes, is_placed, _| {
         let call = CallKey::from(Digest::from_bytes(*key));
         let record = Record::from_bytes(&call, bytes);
-        let is_whole = record.is_ok();
+        let is_intact = record.is_ok();
         let rows = match record {
-            Ok(Some(record)) => index::rows(&call, &record),
+            Ok(Some(record)) => index_rows(&call, &record),
             Err(_) if !is_placed => return Ok(false),
             Ok(None) | Err(_) => {
                 later.insert(*key);
@@ -129,8 +128,8 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
         let tables = tables.records()?;
         tables.records.insert(key, bytes)?;
         rows.iter().try_for_each(|row| tables.index.insert(row, ()).map(drop))?;
-        recovered.records += u64::from(is_whole);
-        Ok(is_whole)
+        recovered.records += u64::from(is_intact);
+        Ok(is_intact)
     })?;
     if !later.is_empty() {
         copy_rows(&mut from, &later, &mut tables)?;
@@ -146,7 +145,7 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
 fn copy_rows(from: &mut Source<'_>, calls: &HashSet<Key>, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
     let mut rows = Vec::new();
     // Only the rows before the first damage can be read.
-    from.look(|reading| {
+    from.try_read(|reading| {
         let index = reading.open_table(INDEX)?;
         for row in index.iter()?.take(bound(index.len()?)) {
             let row = *row?.0.value();
@@ -166,18 +165,18 @@ fn bound(len: u64) -> usize {
     usize::try_from(len.saturating_mul(2).saturating_add(1024)).unwrap_or(usize::MAX)
 }
 
-/// Passes every readable entry to `keep`, the intact ones once.
+/// Passes every readable entry to `store`, the intact ones once.
 ///
 /// Each gap is read from both ends up to the damage, and the rest is halved repeatedly, until the gaps are so narrow
 /// that the damaged page covers them.
-fn each(from: &mut Source<'_>, table: Definition, keep: &mut KeepEntry<'_>) -> Result<(), redb::Error> {
+fn each(from: &mut Source<'_>, table: Definition, store: &mut StoreEntry<'_>) -> Result<(), redb::Error> {
     // A damaged page may claim far too many entries; each takes at least the size of its key.
-    let most = fs::metadata(from.path)?.len() / size_of::<Key>() as u64;
-    let len = from.look(|reading| Ok(reading.open_table(table)?.len()?))?.map_or(most, |len| len.min(most));
-    let narrowest = u128::MAX / (4 * u128::from(len.max(1)));
-    let mut reader = Reader { from, table, keep, kept: HashSet::new(), passed: 0, left: bound(len) };
+    let max = fs::metadata(from.path)?.len() / size_of::<Key>() as u64;
+    let len = from.try_read(|reading| Ok(reading.open_table(table)?.len()?))?.map_or(max, |len| len.min(max));
+    let min_width = u128::MAX / (4 * u128::from(len.max(1)));
+    let mut reader = Reader { from, table, store, stored: HashSet::new(), passed: 0, left: bound(len) };
     let mut gaps = VecDeque::from([Gap { first: 0, last: u128::MAX }]);
-    for _ in 0..MOST_PROBES {
+    for _ in 0..MAX_PROBES {
         let Some(mut gap) = gaps.pop_front() else { break };
         match reader.read(gap, Direction::Up)? {
             None => continue,
@@ -187,7 +186,7 @@ fn each(from: &mut Source<'_>, table: Definition, keep: &mut KeepEntry<'_>) -> R
             None => continue,
             Some(reached) => gap.last = reached,
         }
-        if gap.last.saturating_sub(gap.first) > narrowest {
+        if gap.last.saturating_sub(gap.first) > min_width {
             let middle = gap.first + (gap.last - gap.first) / 2;
             gaps.extend([Gap { last: middle, ..gap }, Gap { first: middle + 1, ..gap }]);
         }
@@ -214,8 +213,8 @@ enum Direction {
 struct Reader<'a, 's, 'k> {
     from: &'a mut Source<'s>,
     table: Definition,
-    keep: &'a mut KeepEntry<'k>,
-    kept: HashSet<Key>,
+    store: &'a mut StoreEntry<'k>,
+    stored: HashSet<Key>,
     /// The number of entries that were read; equals the table's length if nothing is damaged.
     passed: u64,
     /// The number of further entries that may be read.
@@ -227,11 +226,11 @@ impl Reader<'_, '_, '_> {
     fn read(&mut self, gap: Gap, direction: Direction) -> Result<Option<u128>, redb::Error> {
         let (first, last) = (key(gap.first, 0), key(gap.last, u8::MAX));
         let mut reached = if direction == Direction::Up { gap.first } else { gap.last };
-        let mut not_kept = None;
-        let (table, keep, kept) = (self.table, &mut self.keep, &mut self.kept);
+        let mut not_stored = None;
+        let (table, store, stored) = (self.table, &mut self.store, &mut self.stored);
         let (left, passed) = (&mut self.left, &mut self.passed);
-        let mut is_astray = false;
-        let read = self.from.look(|reading| {
+        let mut is_misplaced = false;
+        let read = self.from.try_read(|reading| {
             let table = reading.open_table(table)?;
             let mut entries = table.range::<&Key>(&first..=&last)?;
             loop {
@@ -242,12 +241,12 @@ impl Reader<'_, '_, '_> {
                 *passed += 1;
                 let (key, bytes) = (*entry.0.value(), entry.1.value());
                 let is_placed = table.get(&key)?.is_some();
-                if !kept.contains(&key) {
-                    match keep(&key, bytes, is_placed, reading) {
-                        Ok(true) => drop(kept.insert(key)),
+                if !stored.contains(&key) {
+                    match store(&key, bytes, is_placed, reading) {
+                        Ok(true) => drop(stored.insert(key)),
                         Ok(false) => {}
                         Err(error) => {
-                            not_kept = Some(error);
+                            not_stored = Some(error);
                             return Ok(());
                         }
                     }
@@ -256,12 +255,12 @@ impl Reader<'_, '_, '_> {
                 if is_placed {
                     reached = prefix(&key).clamp(gap.first, gap.last);
                 } else {
-                    is_astray = true;
+                    is_misplaced = true;
                 }
             }
         })?;
-        self.from.met_damage |= is_astray;
-        match (not_kept, read) {
+        self.from.met_damage |= is_misplaced;
+        match (not_stored, read) {
             (Some(error), _) => Err(error),
             (None, Some(())) => Ok(None),
             (None, None) => Ok(Some(reached)),

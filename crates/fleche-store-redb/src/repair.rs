@@ -5,14 +5,14 @@ use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use crate::{
     database::Inner,
-    error::caught,
-    integrity::Corruption,
+    db_handle::FileFault,
+    error::catch_panic,
     recover::{Recovered, Source, recover},
     repair_files::Files,
 };
 
 /// The pause after a failed attempt to reopen a file.
-const REOPENING: Duration = Duration::from_secs(1);
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after a failed repair, each of which reads the whole file.
 const REPAIR_PAUSE: Duration = Duration::from_mins(1);
 
@@ -20,8 +20,8 @@ impl Inner {
     /// Repairs a known fault, before a commit. Returns whether a fault was repaired.
     pub(crate) fn try_repair(&self) -> bool {
         match self.integrity.to_repair() {
-            Corruption::Not => false,
-            Corruption::Shut => self.reopen(),
+            FileFault::None => false,
+            FileFault::NeedsReopen => self.reopen(),
             fault => self.repair(fault),
         }
     }
@@ -31,7 +31,7 @@ impl Inner {
         let reopened = {
             // Reads wait for this lock.
             let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
-            if self.integrity.to_repair() == Corruption::Not {
+            if self.integrity.to_repair() == FileFault::None {
                 // Another thread has reopened the file, or tried to.
                 return redb.get().is_ok();
             }
@@ -41,7 +41,7 @@ impl Inner {
         match reopened {
             Ok(()) => self.integrity.repaired(),
             Err(error) => {
-                self.integrity.not_repaired(REOPENING);
+                self.integrity.not_repaired(REOPEN_PAUSE);
                 fleche_core::spi::log::warn!("cannot reopen the redb database `{}`: {error}", self.path.display());
                 return false;
             }
@@ -49,9 +49,9 @@ impl Inner {
         true
     }
 
-    fn repair(&self, fault: Corruption) -> bool {
+    fn repair(&self, fault: FileFault) -> bool {
         let (path, files) = (self.path.display(), Files::of(&self.path));
-        match caught(|| self.replace(&files, fault)) {
+        match catch_panic(|| self.replace(&files, fault)) {
             Ok(None) => self.integrity.repaired(),
             Ok(Some((Recovered { values, records, .. }, kept))) => {
                 self.integrity.repaired();
@@ -68,7 +68,7 @@ impl Inner {
                     redb.give_up();
                     redb.get().is_ok()
                 };
-                self.integrity.not_repaired(if is_open { REPAIR_PAUSE } else { REOPENING });
+                self.integrity.not_repaired(if is_open { REPAIR_PAUSE } else { REOPEN_PAUSE });
                 fleche_core::spi::log::warn!(
                     "the redb database `{path}` seems damaged, and repairing it failed: {error}"
                 );
@@ -79,7 +79,7 @@ impl Inner {
     }
 
     /// Reads the whole file. If pages are known or found to be damaged, a file of the readable entries replaces it.
-    fn replace(&self, files: &Files, fault: Corruption) -> Result<Option<(Recovered, PathBuf)>, redb::Error> {
+    fn replace(&self, files: &Files, fault: FileFault) -> Result<Option<(Recovered, PathBuf)>, redb::Error> {
         // Reads wait for this lock and find a sound file afterwards.
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         self.renew_snapshot();
@@ -90,7 +90,7 @@ impl Inner {
             redb.reopen(&self.path)?;
         }
         let recovered = recover(Source::new(&mut redb, &self.path), files.unfinished())?;
-        if fault < Corruption::Damaged && !recovered.met_damage {
+        if fault < FileFault::Damaged && !recovered.met_damage {
             files.remove_unfinished()?;
             return Ok(None);
         }

@@ -77,7 +77,7 @@ impl Files {
             return Ok(());
         }
         // If another process has the file open, redb reports that.
-        let Some(mut file) = self.locked()? else { return Ok(()) };
+        let Some(mut file) = self.open_locked()? else { return Ok(()) };
         let mut replacement = match File::open(&self.replacement) {
             // Another process has done this already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -93,8 +93,8 @@ impl Files {
 
     /// Keeps a copy of the file and empties it, if it belongs to fleche or was never finished, and has not changed since `then`. Returns the
     /// path of the copy, or `None` if it left the file alone.
-    pub(crate) fn begin_anew(&self, then: &Metadata) -> io::Result<Option<PathBuf>> {
-        let Some(file) = self.locked()? else { return Ok(None) };
+    pub(crate) fn quarantine_and_empty(&self, then: &Metadata) -> io::Result<Option<PathBuf>> {
+        let Some(file) = self.open_locked()? else { return Ok(None) };
         let now = file.metadata()?;
         if (now.len(), now.modified()?) != (then.len(), then.modified()?)
             || !(self.has_our_tables()? || self.is_unfinished()?)
@@ -130,9 +130,9 @@ impl Files {
     /// new file with zeros, then writes the rest of its header.
     fn is_unfinished(&self) -> io::Result<bool> {
         const PAGE: u32 = 4096;
-        const LONGEST: u64 = 1 << 24;
+        const MAX_LEN: u64 = 1 << 24;
         let length = fs::metadata(&self.file)?.len();
-        if !(u64::from(PAGE) + 1..=LONGEST).contains(&length) {
+        if !(u64::from(PAGE) + 1..=MAX_LEN).contains(&length) {
             return Ok(false);
         }
         let content = fs::read(&self.file)?;
@@ -143,7 +143,7 @@ impl Files {
     }
 
     /// Opens the file and locks it as redb does. Returns `None` if another process has it open.
-    fn locked(&self) -> io::Result<Option<File>> {
+    fn open_locked(&self) -> io::Result<Option<File>> {
         let file = File::options().read(true).write(true).open(&self.file)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(None),

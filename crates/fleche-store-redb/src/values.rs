@@ -73,7 +73,7 @@ impl RedbValues {
     /// # Errors
     /// Fails with [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database()?.to_write()?.inner.compact()
+        self.database()?.for_writing()?.inner.compact()
     }
 }
 
@@ -84,12 +84,12 @@ impl ValueStore for RedbValues {
 
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.database()?.to_write()?.put_value(id, encoded, self.durability)
+        self.database()?.for_writing()?.put_value(id, encoded, self.durability)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
         let inner = &self.database()?.current().inner;
-        match inner.pending.look(|state| state.value(id).map(|change| matches!(change, Change::Put(_)))) {
+        match inner.pending.read_state(|state| state.value(id).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
             None => inner.read_entry(Kind::Value, id, |snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
         }
@@ -97,7 +97,7 @@ impl ValueStore for RedbValues {
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
         let inner = &self.database()?.current().inner;
-        let put = match inner.pending.look(|state| state.value(id).cloned()) {
+        let put = match inner.pending.read_state(|state| state.value(id).cloned()) {
             Some(Change::Put(value)) => Some(value.put),
             Some(Change::Removed) => None,
             None => inner.read(|snapshot| snapshot.put(id))?,
@@ -110,7 +110,7 @@ impl ValueStore for RedbValues {
     }
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
-        self.database()?.to_write()?.remove_values(ids, older_than, self.durability)
+        self.database()?.for_writing()?.remove_values(ids, older_than, self.durability)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {

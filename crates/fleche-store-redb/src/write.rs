@@ -8,11 +8,10 @@ use fleche_core::{CallKey, Digest, Record, Result};
 use crate::{
     apply::Direct,
     database::{Database, Inner},
-    error::{is_damage, is_shut, later_format},
+    error::{is_damage, later_format, needs_reopen},
     flusher::Flusher,
-    index,
     pending::{Change, PutRecord, PutValue},
-    tables::{Durability, age, now},
+    tables::{Durability, age, index_rows, now},
 };
 
 /// The maximum size of a value that is copied to be pending. `put` commits larger values itself.
@@ -31,7 +30,7 @@ impl Database {
         let change = Change::Put(PutValue { bytes: Bytes::copy_from_slice(bytes), put });
         let pending = &self.inner.pending;
         let number = pending.change_value(&mut pending.lock(), id, change);
-        self.keep(number, durability)
+        self.ensure_durability(number, durability)
     }
 
     /// Removes those of these values that are older than `older_than`, or all of them if it is `None`. Returns how many
@@ -49,7 +48,7 @@ impl Database {
                 last = Some(number);
             }
         }
-        last.map_or(Ok(()), |number| self.keep(number, durability))?;
+        last.map_or(Ok(()), |number| self.ensure_durability(number, durability))?;
         Ok(removed)
     }
 
@@ -63,8 +62,8 @@ impl Database {
             Some(Change::Put(value)) => Some(value.put),
             Some(Change::Removed) => None,
             None => self.inner.read(|snapshot| {
-                let is_there = snapshot.values.get(id.as_bytes())?.is_some();
-                Ok(if is_there { Some(snapshot.put(id)?.unwrap_or(0)) } else { None })
+                let is_stored = snapshot.values.get(id.as_bytes())?.is_some();
+                Ok(if is_stored { Some(snapshot.put(id)?.unwrap_or(0)) } else { None })
             })?,
         };
         let unwanted = put.is_some_and(|put| older_than.is_none_or(|limit| age(put) > limit));
@@ -77,17 +76,17 @@ impl Database {
     /// Stores a record. All readers see it when this returns.
     pub(crate) fn put_record(&self, key: &CallKey, record: &Record, durability: Durability) -> Result<()> {
         let bytes: Bytes = record.to_bytes(key)?.into();
-        let rows = index::rows(key, record).into();
-        let is_new = match self.inner.there(key)? {
-            There::LaterFormat => return Err(later_format(&self.inner.path, key)),
-            There::Nothing => true,
-            There::Record => false,
+        let rows = index_rows(key, record).into();
+        let is_new = match self.inner.stored_entry(key)? {
+            StoredEntry::LaterFormat => return Err(later_format(&self.inner.path, key)),
+            StoredEntry::Nothing => true,
+            StoredEntry::Record => false,
         };
         self.inner.apply_backpressure()?;
         let change = Change::Put(PutRecord { record: record.clone(), bytes, rows, is_new });
         let pending = &self.inner.pending;
         let number = pending.change_record(&mut pending.lock(), key, change);
-        self.keep(number, durability)
+        self.ensure_durability(number, durability)
     }
 
     /// Removes a record; if `only` is given, only if the record equals it. Records of a later format stay. Returns
@@ -114,7 +113,7 @@ impl Database {
         }
         let number = pending.change_record(&mut state, key, Change::Removed);
         drop(state);
-        self.keep(number, durability).map(|()| true)
+        self.ensure_durability(number, durability).map(|()| true)
     }
 
     /// Returns once all earlier changes are durable.
@@ -126,7 +125,7 @@ impl Database {
     }
 
     /// Makes the change with this number durable, now or later, as the durability requires.
-    fn keep(&self, number: u64, durability: Durability) -> Result<()> {
+    fn ensure_durability(&self, number: u64, durability: Durability) -> Result<()> {
         if durability == Durability::Immediate {
             return self.inner.make_durable(number);
         }
@@ -144,7 +143,7 @@ impl Database {
 }
 
 /// The present entry of a call.
-enum There {
+enum StoredEntry {
     /// An intact or damaged record.
     Record,
     LaterFormat,
@@ -152,28 +151,28 @@ enum There {
 }
 
 impl Inner {
-    fn there(&self, key: &CallKey) -> Result<There> {
-        if let Some(there) = self.pending.look(|state| {
+    fn stored_entry(&self, key: &CallKey) -> Result<StoredEntry> {
+        if let Some(entry) = self.pending.read_state(|state| {
             state
                 .record(key)
-                .map(|change| if matches!(change, Change::Put(_)) { There::Record } else { There::Nothing })
+                .map(|change| if matches!(change, Change::Put(_)) { StoredEntry::Record } else { StoredEntry::Nothing })
         }) {
-            return Ok(there);
+            return Ok(entry);
         }
-        let there = self.try_read(|snapshot| {
+        let entry = self.try_read(|snapshot| {
             let found = snapshot.records.get(key.digest().as_bytes())?;
-            Ok(found.map_or(There::Nothing, |stored| match Record::from_bytes(key, stored.value()) {
-                Ok(None) => There::LaterFormat,
-                Ok(Some(_)) | Err(_) => There::Record,
+            Ok(found.map_or(StoredEntry::Nothing, |stored| match Record::from_bytes(key, stored.value()) {
+                Ok(None) => StoredEntry::LaterFormat,
+                Ok(Some(_)) | Err(_) => StoredEntry::Record,
             }))
         });
-        match there {
+        match entry {
             // The entry cannot be read; the next commit repairs the file.
-            Err(error) if is_damage(&error) || is_shut(&error) => {
+            Err(error) if is_damage(&error) || needs_reopen(&error) => {
                 self.note(&error);
-                Ok(There::Nothing)
+                Ok(StoredEntry::Nothing)
             }
-            there => there.map_err(|error| self.failed(&error)),
+            entry => entry.map_err(|error| self.failed(&error)),
         }
     }
 }

@@ -1,13 +1,10 @@
 //! Tests of guarantees of the redb stores beyond the conformance suite, one concern per file.
 
 mod store {
-    mod commits;
     pub(crate) mod common;
-    mod config;
     mod damage;
-    mod hostile;
+    mod database;
     mod index;
+    mod opening;
     mod processes;
-    mod sharing;
-    mod size;
 }

@@ -36,7 +36,6 @@ mod config;
 mod database;
 mod engine;
 mod error;
-mod quarantine;
 mod values;
 
 pub use calls::SledCalls;

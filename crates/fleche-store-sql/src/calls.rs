@@ -6,8 +6,7 @@ use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Query, Record, Result,
     claim::{Claim, Owner},
     spi::fork::ProcessLocal,
-    store::ensure_not_forked,
-    store::{CallStoreConfig, Entries, FileBacked as _},
+    store::{CallStoreConfig, Entries, FileBacked as _, ensure_not_forked},
 };
 
 use crate::{
@@ -16,10 +15,9 @@ use crate::{
     error::{backend, later_format, too_large},
     indexed::insertion,
     list::keys,
-    quarantine::{Quarantined, removal},
     query::find,
     statement::Statement,
-    tables::{LONGEST, Tables},
+    tables::{MAX_ENTRY_LEN, Quarantined, Tables, removal},
 };
 
 /// A [`CallStore`] in a database, with one row per record, and index rows for its arguments and metadata. A clone is
@@ -91,7 +89,7 @@ impl Tables {
     pub(crate) fn verified(&self, key: &CallKey, bytes: &[u8]) -> Result<Option<Record>, String> {
         let record = Record::from_bytes(key, bytes).map_err(why)?;
         if record.is_none() {
-            self.later().insert(*key);
+            self.later_records().insert(*key);
         }
         Ok(record)
     }
@@ -106,12 +104,12 @@ impl CallStore for SqlCalls {
         // Checked before the mutex, which another thread of the parent process may have held at the fork.
         ensure_not_forked(|| &*self.database.tables.name)?;
         let tables = &self.database.writable()?.tables;
-        let met = tables.later().contains(key);
+        let met = tables.later_records().contains(key);
         if met && tables.record(key)?.is_some_and(|bytes| matches!(Record::from_bytes(key, &bytes), Ok(None))) {
             return Err(later_format(&tables.name, key));
         }
         let bytes = record.to_bytes(key)?;
-        if bytes.len() > LONGEST {
+        if bytes.len() > MAX_ENTRY_LEN {
             return Err(too_large(&tables.name, bytes.len()));
         }
         tables.write(insertion(key, record, bytes)?)?;

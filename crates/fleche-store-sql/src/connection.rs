@@ -31,7 +31,7 @@ use crate::{
 /// The maximum number of connections of one process to one database.
 const CONNECTIONS: u32 = 8;
 /// A time longer than any operation takes, since `Connections` bounds each operation.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 /// The time that SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is retried.
 const BUSY: Duration = Duration::from_millis(250);
 
@@ -114,7 +114,7 @@ impl Connections {
     }
 
     async fn try_write(&self, statements: &[Statement], limit: Limit) -> sqlx::Result<Vec<Vec<Row>>> {
-        let _turn = self.turn(limit).await?;
+        let _lock = self.lock_writer(limit).await?;
         if let [statement] = statements {
             let mut connection = self.connection(limit).await?;
             let rows = connection.fetch(statement).await?;
@@ -135,11 +135,11 @@ impl Connections {
             // Takes the write lock before the first read. Taking it later would fail if another connection has written
             // since.
             Pool::Sqlite(pool) => Ok(Transaction::Sqlite(limit.bound(pool.begin_with("BEGIN IMMEDIATE")).await?)),
-            Pool::Postgres(server) => Transaction::begin(server.lend().await?).await,
+            Pool::Postgres(server) => Transaction::begin(server.acquire().await?).await,
         }
     }
 
-    async fn turn(&self, limit: Limit) -> sqlx::Result<Option<MutexGuard<'_, ()>>> {
+    async fn lock_writer(&self, limit: Limit) -> sqlx::Result<Option<MutexGuard<'_, ()>>> {
         match self.dialect() {
             Dialect::Sqlite => limit.bound(async { Ok(Some(self.writer.lock().await)) }).await,
             Dialect::Postgres => Ok(None),
@@ -156,7 +156,7 @@ impl Connections {
 
     // A commit that waits for the disk also makes all earlier commits in the log durable.
     async fn try_sync(&self, limit: Limit) -> sqlx::Result<()> {
-        let _turn = self.turn(limit).await?;
+        let _lock = self.lock_writer(limit).await?;
         let mut connection = self.connection(limit).await?;
         connection.fetch(&Statement::new("PRAGMA synchronous = FULL")).await?;
         let count = "UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'";
@@ -206,7 +206,7 @@ impl Connections {
     async fn connection(&self, limit: Limit) -> sqlx::Result<Connection> {
         Ok(match &self.pool {
             Pool::Sqlite(pool) => Connection::Sqlite(limit.bound(pool.acquire()).await?),
-            Pool::Postgres(server) => Connection::Postgres(server.lend().await?),
+            Pool::Postgres(server) => Connection::Postgres(server.acquire().await?),
         })
     }
 
@@ -286,7 +286,7 @@ async fn try_set_journal(options: &SqliteConnectOptions, wanted: &str) -> sqlx::
 pub(crate) async fn to_server(options: PgConnectOptions, timeout: Duration) -> sqlx::Result<Connections> {
     let server = Server::new(options.disable_statement_logging(), CONNECTIONS);
     // Connecting once makes opening the store fail if the server cannot be reached.
-    Limit::new(timeout, 0).bound(server.lend()).await?.give_back();
+    Limit::new(timeout, 0).bound(server.acquire()).await?.give_back();
     Ok(Connections::to_server(server, timeout))
 }
 
@@ -302,7 +302,7 @@ pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<Pg
 
 fn pool() -> PoolOptions<Sqlite> {
     // Connections to a file need no test before each use. `Connections` bounds the waits.
-    PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(LONGEST)
+    PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).acquire_timeout(MAX_TIMEOUT)
 }
 
 fn millis(timeout: Duration) -> u64 {

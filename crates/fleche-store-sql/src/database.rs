@@ -17,14 +17,15 @@ use fleche_core::{
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    backup::beside,
-    connection::{self, Connections},
+    connection,
+    connection::Connections,
     error::{Failed, config},
     file_access::{FileAccess, is_on_network},
+    files::beside,
     leases::LeaseRows,
     repair::Repair,
-    runtime,
-    schema::{self, LEASE_TTL, Rights},
+    runtime, schema,
+    schema::{LEASE_TTL, Rights},
     tables::Tables,
     url::{DatabaseUrl, Target, without_path},
 };

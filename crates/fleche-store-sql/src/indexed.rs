@@ -6,19 +6,19 @@ use crate::statement::Statement;
 
 /// The maximum length of an unmodified name in an index, in bytes: an index entry of PostgreSQL has at most 2704 bytes,
 /// and some have two names.
-const LONGEST: usize = 512;
+const MAX_LEN: usize = 512;
 /// The maximum number of rows that one statement inserts.
-const TOGETHER: usize = 300;
+const ROWS_PER_STATEMENT: usize = 300;
 
 /// Returns the indexed form of a name. In theory, two long names may have the same form, so the records that a query
 /// finds are checked.
 pub(crate) fn name(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
-    if bytes.len() <= LONGEST {
+    if bytes.len() <= MAX_LEN {
         return bytes.to_vec();
     }
     let digest = Digest::of(bytes);
-    [&bytes[..LONGEST - digest.as_bytes().len()], digest.as_bytes()].concat()
+    [&bytes[..MAX_LEN - digest.as_bytes().len()], digest.as_bytes()].concat()
 }
 
 /// Returns the indexed form of a value: the encoded reference.
@@ -72,7 +72,7 @@ fn rows(table: &str, call: [u8; 32], rows: &[Vec<Vec<u8>>]) -> Vec<Statement> {
         statement.push(" ON CONFLICT DO NOTHING");
         statement
     };
-    rows.chunks(TOGETHER).map(insert).collect()
+    rows.chunks(ROWS_PER_STATEMENT).map(insert).collect()
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
     fn long_names_are_truncated_and_remain_distinct() {
         let long = |last: &str| format!("{}{last}", "a".repeat(600));
         assert_eq!(name("short"), b"short");
-        assert_eq!(name(&long("1")).len(), LONGEST);
+        assert_eq!(name(&long("1")).len(), MAX_LEN);
         assert_ne!(name(&long("1")), name(&long("2")));
     }
 

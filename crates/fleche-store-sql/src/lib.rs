@@ -94,22 +94,19 @@
 //! is late, and its result does not replace another. Each grant has a unique number, and only the holder of the last
 //! grant can renew, publish or release the claim.
 
-mod backup;
 mod calls;
 mod config;
 mod connection;
 mod database;
 mod error;
 mod file_access;
-mod file_bytes;
+mod files;
 mod indexed;
 mod leases;
 mod list;
-mod quarantine;
 mod query;
 mod recover;
 mod repair;
-mod replace;
 mod retry;
 mod row_scan;
 mod runtime;

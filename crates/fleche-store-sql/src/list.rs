@@ -30,10 +30,10 @@ pub(crate) fn keys<'a>(tables: &'a Tables, select: &'static str, prefix: &Digest
 pub(crate) type Page<T, P> = (Vec<Result<T>>, Option<P>);
 
 /// Returns the items of all pages. A page is read when iteration reaches it. If that fails, the error is the last item.
-pub(crate) fn pages<T, P>(turn: impl Fn(Option<P>) -> Result<Page<T, P>>) -> impl Iterator<Item = Result<T>> {
+pub(crate) fn pages<T, P>(load_page: impl Fn(Option<P>) -> Result<Page<T, P>>) -> impl Iterator<Item = Result<T>> {
     let mut at = Some(None);
     let pages = std::iter::from_fn(move || {
-        let (items, next) = turn(at.take()?).unwrap_or_else(|error| (vec![Err(error)], None));
+        let (items, next) = load_page(at.take()?).unwrap_or_else(|error| (vec![Err(error)], None));
         at = next.map(Some);
         Some(items)
     });

@@ -6,9 +6,8 @@ use crate::{
     error::backend,
     indexed::{moment, name, number, value},
     list::{digest, pages},
-    quarantine::Quarantined,
     statement::{Row, Statement},
-    tables::Tables,
+    tables::{Quarantined, Tables},
 };
 
 /// The number of records in a page.

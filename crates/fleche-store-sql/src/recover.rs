@@ -13,7 +13,7 @@ use rusqlite::{
 
 use crate::{
     error::config,
-    file_bytes::{FileBytes, first_page, is_ours, others_in},
+    files::{FileBytes, first_page, foreign_table_in, is_own_table},
     indexed::insertion,
     row_scan::RowScan,
     schema::{self, LEASE_TTL, millis},
@@ -30,7 +30,7 @@ pub(crate) struct Recovered {
     pub(crate) records: usize,
     pub(crate) leases: usize,
     /// The number of rows of `fleche_damaged`.
-    pub(crate) aside: usize,
+    pub(crate) quarantined: usize,
 }
 
 /// Creates a database from the readable entries in a copy of a damaged one; the copy is modified. Entries are not verified
@@ -81,7 +81,7 @@ pub(crate) fn has_sound_tables(connection: &Connection) -> bool {
         ("fleche_arguments", "call, name, reference"),
         ("fleche_metadata", "call, kind, name, value"),
     ];
-    let copied = [VALUES, CALLS, LEASES, ASIDE].map(|Copied { table, columns, .. }| (table, columns));
+    let copied = [VALUES, CALLS, LEASES, QUARANTINED].map(|Copied { table, columns, .. }| (table, columns));
     let mut tables = found.into_iter().chain(copied);
     tables.all(|(table, columns)| match connection.prepare(&format!("SELECT {columns} FROM {table}")) {
         // SQLITE_ERROR, which means an unknown table, SQLITE_CORRUPT and SQLITE_NOTADB. Other errors do not concern the
@@ -116,7 +116,7 @@ const CALLS: Copied =
     Copied { table: "fleche_calls", columns: "number, key, function, version, written, record", types: "nkbiib" };
 const LEASES: Copied =
     Copied { table: "fleche_leases", columns: "number, key, until, host, process, since, awaits", types: "nkibiiB" };
-const ASIDE: Copied =
+const QUARANTINED: Copied =
     Copied { table: "fleche_damaged", columns: "number, origin, key, bytes, why, noticed", types: "ntbbbi" };
 
 /// Returns a table of another program, if there is one, as far as names and definitions can be read. Both the name and
@@ -124,8 +124,8 @@ const ASIDE: Copied =
 fn other_table(connection: &Connection) -> Option<String> {
     let mut tables = connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").ok()?;
     let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
-    let mut tables = tables.map_while(Result::ok).filter(|(name, _): &(String, String)| !is_ours(name.as_bytes()));
-    tables.find_map(|(_, sql)| others_in(sql.as_bytes()))
+    let mut tables = tables.map_while(Result::ok).filter(|(name, _): &(String, String)| !is_own_table(name.as_bytes()));
+    tables.find_map(|(_, sql)| foreign_table_in(sql.as_bytes()))
 }
 
 /// Returns the error for a database that is not repaired because of another program's table in it.
@@ -136,12 +136,13 @@ pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
 fn bring_over(from: &Connection, to: &Connection) -> rusqlite::Result<Recovered> {
     let values = copy_rows(from, to, VALUES)?;
     copy_rows(from, to, CALLS)?;
-    let (records, leases, aside) = (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, ASIDE)?);
+    let (records, leases, quarantined) =
+        (index(from, to)?, copy_rows(from, to, LEASES)?, copy_rows(from, to, QUARANTINED)?);
     // A claim that lasts longer than a lease comes from damage, and would block other processes.
     let bogus = format!("DELETE FROM fleche_leases WHERE until > {} + ?1", Dialect::Sqlite.now());
     let leases = leases - to.execute(&bogus, [millis(LEASE_TTL)])?;
     count_on(from, to)?;
-    Ok(Recovered { values, records, leases, aside })
+    Ok(Recovered { values, records, leases, quarantined })
 }
 
 /// Copies the rows whose columns have the right types. Returns the number of new rows.
@@ -161,7 +162,7 @@ fn copy_rows(from: &Connection, to: &Connection, copied: Copied) -> rusqlite::Re
         new += insert.raw_execute()?;
         Ok(())
     };
-    RowScan::of(from, table, columns).each(visit)?;
+    RowScan::of(from, table, columns).visit_all(visit)?;
     Ok(new)
 }
 

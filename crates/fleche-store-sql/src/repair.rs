@@ -1,5 +1,5 @@
-//! Repair of a damaged SQLite file: what can be read is copied to a new database, which then replaces the content of
-//! the file.
+//! Repair of a damaged SQLite file: what can be read is copied to a new database, which then replaces the content of the
+//! file under SQLite's locks, so that processes that have it open see the new database.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -11,27 +11,30 @@ use std::{
 };
 
 use fleche_core::{Error, Result, job::blocking_hooks, spi::written_file, store::Place};
+use rusqlite::{
+    Connection, OpenFlags, Transaction, TransactionBehavior,
+    backup::{Backup, StepResult},
+    config::DbConfig,
+};
 
 use crate::{
-    backup::{back_up, beside, copy_database, copy_log, free_path},
     error::{Failed, beyond_repair},
-    file_bytes::FileBytes,
-    recover::{Recovered, recover, would_be_lost},
-    replace::Damaged,
+    files::{FileBytes, back_up, beside, copy_database, copy_log, free_path},
+    recover::{Recovered, has_sound_tables, recover, would_be_lost},
 };
 
 /// The number of rounds of a repair, which starts over if another process has written. All rounds but the first block writers
 /// until the recovered database is about to be written over the file.
-const ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 16;
 
 /// The pause between attempts to take a lock.
-const OFTEN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The pause after a failed repair.
-const PAUSE: Duration = Duration::from_mins(1);
+const RETRY_PAUSE: Duration = Duration::from_mins(1);
 
 /// The lock that serializes repairs in this process, since file locks do not always exclude threads of the same process.
-static TURN: Mutex<()> = Mutex::new(());
+static REPAIR_LOCK: Mutex<()> = Mutex::new(());
 
 /// A SQLite file that is repaired when an operation meets damage.
 pub(crate) struct Repair {
@@ -73,13 +76,13 @@ impl Repair {
     }
 
     fn repair_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
-        let Some(_turn) = within(self.timeout, turn) else {
+        let Some(_lock) = poll(self.timeout, lock_repairs) else {
             return Err(beyond_repair(&self.name, &failed, "another file is being repaired"));
         };
         if self.not_before().is_some_and(|moment| Instant::now() < moment) {
             return Err(beyond_repair(&self.name, &failed, "the last repair failed less than a minute ago"));
         }
-        let file_bytes = match self.ours() {
+        let file_bytes = match self.own_file() {
             Ok(Some(file_bytes)) => file_bytes,
             Ok(None) => return Err(failed.into_error(&self.name)),
             Err(why) => return self.give_up(failed, &why.to_string()),
@@ -108,10 +111,10 @@ impl Repair {
     }
 
     /// Opens the file if it belongs to fleche. Files of other programs are left alone.
-    fn ours(&self) -> Result<Option<FileBytes>> {
+    fn own_file(&self) -> Result<Option<FileBytes>> {
         let file_bytes = FileBytes::open(&self.path)?;
         let known = self.known.is_some() && self.known == Place::of(&self.path).ok();
-        Ok(if known || file_bytes.has_our_tables()? { Some(file_bytes) } else { None })
+        Ok(if known || file_bytes.has_own_tables()? { Some(file_bytes) } else { None })
     }
 
     fn not_before(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -123,14 +126,14 @@ impl Repair {
         if !failed.is_damage() {
             return Err(failed.into_error(&self.name));
         }
-        *self.not_before() = Some(Instant::now() + PAUSE);
+        *self.not_before() = Some(Instant::now() + RETRY_PAUSE);
         Err(beyond_repair(&self.name, &failed, why))
     }
 
     /// Repairs the file if it is damaged. Returns whether it was.
     fn repair(&self, file_bytes: &FileBytes, files: &RepairFiles, failed: &Failed) -> Result<bool> {
         let copy = free_path(&files.file)?;
-        if let Some(other) = file_bytes.table_of_others()? {
+        if let Some(other) = file_bytes.foreign_table()? {
             return Err(would_be_lost(&self.name, &other));
         }
         let first = file_bytes.repair_header(self.rollback)?;
@@ -143,7 +146,7 @@ impl Repair {
         // Tells of commits of others while `damaged` holds the lock. With a rollback journal, that lock excludes readers.
         let watcher = if self.rollback { None } else { Some(Damaged::open(&files.file, &self.name, self.timeout)?) };
         let seen = || watcher.as_ref().map(Damaged::version).transpose();
-        for round in 0..ROUNDS {
+        for round in 0..MAX_ROUNDS {
             let alone = round > 0;
             files.clean()?;
             let seen_before = seen()?;
@@ -162,9 +165,9 @@ impl Repair {
             if !damaged.replace_with(&fresh, || Ok(seen()? == seen_before))? {
                 continue;
             }
-            let Recovered { values, records, leases, aside } = recovered;
+            let Recovered { values, records, leases, quarantined } = recovered;
             fleche_core::spi::log::warn!(
-                "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {aside} \
+                "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {quarantined} \
                  entries of `fleche_damaged` were recovered; the damaged file is kept as {}",
                 self.name,
                 copy.display(),
@@ -175,23 +178,23 @@ impl Repair {
     }
 }
 
-/// Calls `ask` repeatedly until it returns an answer or the time is over: SQLite does not notify when a lock is free.
-fn within<T>(timeout: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
+/// Calls `attempt` repeatedly until it returns an answer or the time is over: SQLite does not notify when a lock is free.
+fn poll<T>(timeout: Duration, attempt: impl Fn() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
-        let found = ask();
+        let found = attempt();
         if found.is_some() || begun.elapsed() >= timeout {
             return found;
         }
-        thread::sleep(OFTEN);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
 /// Takes the lock that serializes repairs in this process, if it is free.
-fn turn() -> Option<MutexGuard<'static, ()>> {
-    match TURN.try_lock() {
-        Ok(turn) => Some(turn),
-        Err(sync::TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+fn lock_repairs() -> Option<MutexGuard<'static, ()>> {
+    match REPAIR_LOCK.try_lock() {
+        Ok(lock) => Some(lock),
+        Err(sync::TryLockError::Poisoned(lock)) => Some(lock.into_inner()),
         Err(sync::TryLockError::WouldBlock) => None,
     }
 }
@@ -210,7 +213,7 @@ impl RepairFiles {
         let file = fs::canonicalize(path).map_err(Error::io("find", path))?;
         let lock = beside(&file, ".healing");
         let opened = written_file::open(&lock, true, false).map_err(Error::io("open", &lock))?;
-        let locked = within(timeout, || match opened.try_lock() {
+        let locked = poll(timeout, || match opened.try_lock() {
             Err(TryLockError::WouldBlock) => None,
             Err(TryLockError::Error(error)) => Some(Err(error)),
             Ok(()) => Some(Ok(())),
@@ -230,6 +233,88 @@ impl RepairFiles {
         }
         fs::create_dir(&self.scratch).map_err(Error::io("create the directory", &self.scratch))
     }
+}
+
+/// A connection to a damaged file, whose header is sound.
+pub(crate) struct Damaged<'a> {
+    connection: Connection,
+    store: &'a str,
+}
+
+impl<'a> Damaged<'a> {
+    /// Opens the damaged file. Waits up to `timeout` for locks that other connections hold.
+    pub(crate) fn open(path: &Path, store: &'a str, timeout: Duration) -> Result<Self> {
+        let open = || {
+            let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            connection.busy_timeout(timeout)?;
+            // Makes SQLite read a truncated file.
+            connection.pragma_update(None, "writable_schema", true)?;
+            // Makes SQLite open the log, as the header requires. Later, SQLite would take the file for one without a
+            // log.
+            version(&connection)?;
+            Ok(connection)
+        };
+        Ok(Self { connection: open().map_err(Error::backend::<rusqlite::Error>(store))?, store })
+    }
+
+    /// Returns whether all of fleche's tables are defined correctly.
+    pub(crate) fn has_sound_tables(&self) -> bool {
+        has_sound_tables(&self.connection)
+    }
+
+    /// Returns a number that changes when another connection writes.
+    pub(crate) fn version(&self) -> Result<i64> {
+        version(&self.connection).map_err(Error::backend(self.store))
+    }
+
+    /// Begins a transaction, during which no other connection changes the content of the files and, if `alone`, none
+    /// writes. Returns it with the version that it sees.
+    pub(crate) fn begin(&self, alone: bool) -> Result<(Transaction<'_>, i64)> {
+        let begin = || {
+            let kind = if alone { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+            let transaction = Transaction::new_unchecked(&self.connection, kind)?;
+            // A deferred transaction begins with its first read.
+            let version = version(&transaction)?;
+            Ok((transaction, version))
+        };
+        begin().map_err(Error::backend::<rusqlite::Error>(self.store))
+    }
+
+    /// Replaces this database by the other, in one transaction, if `is_unchanged` returns `true` once no other connection can
+    /// write. Returns whether the database was replaced. The journal mode stays as the header says.
+    pub(crate) fn replace_with(&mut self, other: &Path, is_unchanged: impl FnOnce() -> Result<bool>) -> Result<bool> {
+        let mut checked = Ok(true);
+        let done = self.reset_to(other, || {
+            checked = is_unchanged();
+            matches!(checked, Ok(true))
+        });
+        // This setting belongs to the connection, which is not used for anything else.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false);
+        let done = done.map_err(Error::backend(self.store))?;
+        if !checked? {
+            return Ok(false);
+        }
+        match done {
+            StepResult::Done => Ok(true),
+            other => Err(Error::backend(self.store)(format!("other processes have it locked ({other:?})"))),
+        }
+    }
+
+    fn reset_to(&mut self, other: &Path, proceed: impl FnOnce() -> bool) -> rusqlite::Result<StepResult> {
+        let other = Connection::open_with_flags(other, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // Makes SQLite treat the file as empty, regardless of its content.
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+        let backup = Backup::new(&other, &mut self.connection)?;
+        // The first step takes the lock for writing. A backup that is dropped before its last step changes nothing.
+        match backup.step(1)? {
+            StepResult::More if proceed() => backup.step(-1),
+            acquired => Ok(acquired),
+        }
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA data_version", [], |row| row.get(0))
 }
 
 #[cfg(test)]

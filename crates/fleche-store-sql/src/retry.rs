@@ -11,7 +11,7 @@ use crate::statement::Dialect;
 const MIN_POLL: Duration = Duration::from_millis(1);
 const MAX_POLL: Duration = Duration::from_millis(200);
 /// The maximum timeout; clocks cannot represent longer ones.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 /// The number of sent bytes for which an operation gets one more second.
 const BYTES_PER_SECOND: usize = 4 << 20;
 
@@ -33,7 +33,7 @@ pub(crate) struct Limit {
 impl Limit {
     /// Creates the limit that begins now, for an operation that sends `bytes` bytes.
     pub(crate) fn new(timeout: Duration, bytes: usize) -> Self {
-        let time = timeout.min(LONGEST) + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64);
+        let time = timeout.min(MAX_TIMEOUT) + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64);
         Self { time, until: Instant::now() + time }
     }
 

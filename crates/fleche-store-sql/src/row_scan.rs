@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 /// The maximum number of probes in one table. Each readable or damaged place takes a few, and damaged pages may form a
 /// cycle.
-const TRIED: u32 = 10_000;
+const MAX_PROBES: u32 = 10_000;
 
 /// A table with row numbers, as far as it can be read.
 pub(crate) struct RowScan<'a> {
@@ -21,7 +21,7 @@ struct Read {
     /// The number of the last row that was read.
     last: Option<i64>,
     /// Whether the end of the range was reached without an error.
-    whole: bool,
+    is_complete: bool,
 }
 
 impl<'a> RowScan<'a> {
@@ -34,9 +34,9 @@ impl<'a> RowScan<'a> {
     ///
     /// # Errors
     /// Fails with the errors of `visit`.
-    pub(crate) fn each(&self, visit: Visit<'_>) -> rusqlite::Result<()> {
+    pub(crate) fn visit_all(&self, visit: Visit<'_>) -> rusqlite::Result<()> {
         let up = self.read(i64::MIN, i64::MAX, "ASC", visit)?;
-        if up.whole {
+        if up.is_complete {
             return Ok(());
         }
         let mut below = up.last.map_or(i64::MIN, |last| last.saturating_add(1));
@@ -44,19 +44,19 @@ impl<'a> RowScan<'a> {
         let above = down.last.unwrap_or(i64::MAX);
         // Row numbers count from 1, so probing begins there if no row was read.
         let (mut at, mut step) = (below.max(0), 1_i64);
-        for _ in 0..TRIED {
+        for _ in 0..MAX_PROBES {
             at = at.saturating_add(step);
             if at >= above {
                 return self.read(below, above, "DESC", visit).map(drop);
             }
             step = step.saturating_mul(2);
             let up = self.read(at, above, "ASC", visit)?;
-            if up.last.is_none() && !up.whole {
+            if up.last.is_none() && !up.is_complete {
                 continue;
             }
             // The probe has passed the damage, and maybe readable rows.
             self.read(below, at, "DESC", visit)?;
-            if up.whole {
+            if up.is_complete {
                 return Ok(());
             }
             at = up.last.map_or(at, |last| last.max(at)).saturating_add(1);
@@ -68,7 +68,7 @@ impl<'a> RowScan<'a> {
     /// Visits the rows from `from` to below `to`, until the first that cannot be read.
     fn read(&self, from: i64, to: i64, order: &str, visit: Visit<'_>) -> rusqlite::Result<Read> {
         let Self { damaged, table, columns } = self;
-        let mut read = Read { last: None, whole: false };
+        let mut read = Read { last: None, is_complete: false };
         let sql = format!(
             "SELECT {columns}, rowid FROM {table} NOT INDEXED WHERE rowid >= ?1 AND rowid < ?2 ORDER BY rowid {order}"
         );
@@ -82,7 +82,7 @@ impl<'a> RowScan<'a> {
                     visit(row)?;
                     read.last = row.get(number).ok().or(read.last);
                 }
-                Ok(None) => return Ok(Read { whole: true, ..read }),
+                Ok(None) => return Ok(Read { is_complete: true, ..read }),
                 Err(_) => return Ok(read),
             }
         }
@@ -102,14 +102,14 @@ mod tests {
             found.push(row.get::<_, i64>(0)?);
             Ok(())
         };
-        RowScan::of(&sound, "t", "n").each(visit).unwrap();
+        RowScan::of(&sound, "t", "n").visit_all(visit).unwrap();
         assert_eq!(found, [-5, 1, 7]);
     }
 
     #[test]
     fn unreadable_table_has_no_rows_visited() {
         let empty = Connection::open_in_memory().unwrap();
-        RowScan::of(&empty, "t", "n").each(&mut |_| unreachable!("the table does not exist")).unwrap();
+        RowScan::of(&empty, "t", "n").visit_all(&mut |_| unreachable!("the table does not exist")).unwrap();
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             found.insert(row.get::<_, i64>(0)?);
             Ok(())
         };
-        RowScan::of(&damaged, "t", columns).each(visit).unwrap();
+        RowScan::of(&damaged, "t", columns).visit_all(visit).unwrap();
         assert!(found.into_iter().eq((1..=200).filter(|n| !bad(*n))));
     }
 }

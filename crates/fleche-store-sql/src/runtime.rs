@@ -19,7 +19,7 @@ use fleche_core::{
 use tokio::runtime::{Builder, Handle};
 
 /// The time after which the executor of a waiting thread is notified of the wait. Most results arrive sooner.
-const SOON: Duration = Duration::from_millis(2);
+const WAIT_NOTICE_DELAY: Duration = Duration::from_millis(2);
 
 #[derive(Clone)]
 struct Runtime {
@@ -35,7 +35,7 @@ static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 thread_local! {
     /// Whether this is the driver thread. It can be read even while a thread ends, since a thread that ends may close a
     /// store.
-    static IS_THE_ONE: Cell<bool> = const { Cell::new(false) };
+    static IS_RUNTIME_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs the future and returns its result. The future runs to its end even if the caller is gone.
@@ -54,7 +54,7 @@ pub(crate) fn run<T: Send + 'static>(
         // The caller is waiting for the result.
         let _ = tell.send(future.await);
     });
-    let answer = match hears.recv_timeout(SOON) {
+    let answer = match hears.recv_timeout(WAIT_NOTICE_DELAY) {
         Ok(answer) => return answer,
         Err(mpsc::RecvTimeoutError::Timeout) => blocking_hooks::blocking(|| hears.recv().ok()),
         Err(mpsc::RecvTimeoutError::Disconnected) => None,
@@ -75,7 +75,7 @@ pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
         // The driver thread does not wait.
         let _ = tell.send(());
     });
-    if !IS_THE_ONE.get() {
+    if !IS_RUNTIME_THREAD.get() {
         let _ = hears.recv();
     }
 }
@@ -99,7 +99,7 @@ fn start() -> std::io::Result<Runtime> {
     // The threads of database drivers inherit this thread's working directory, which is that of the program.
     thread_spawner::spawn("fleche-sql", move || match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
-            IS_THE_ONE.set(true);
+            IS_RUNTIME_THREAD.set(true);
             // The thread that started this one is waiting for the handle.
             let (handle, owed) = (runtime.handle().clone(), Arc::<PendingReplies>::default());
             let _listens = ReaderThreadGuard::begin(owed.clone());

@@ -27,9 +27,9 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection in use. If it is dropped without being given back, it is closed without notice to the server, which may not
-/// answer, and a transaction on it is rolled back.
-pub(crate) struct Lent {
+/// A connection in use. If it is dropped without being returned to the pool, it is closed without notice to the server,
+/// which may not answer, and a transaction on it is rolled back.
+pub(crate) struct PooledConnection {
     connection: PgConnection,
     server: Arc<Server>,
     _permit: OwnedSemaphorePermit,
@@ -42,13 +42,13 @@ impl Server {
     }
 
     /// Returns a connection once one is free.
-    pub(crate) async fn lend(self: &Arc<Self>) -> sqlx::Result<Lent> {
+    pub(crate) async fn acquire(self: &Arc<Self>) -> sqlx::Result<PooledConnection> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let connection = match self.sound().await {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        Ok(Lent { connection, server: self.clone(), _permit: permit })
+        Ok(PooledConnection { connection, server: self.clone(), _permit: permit })
     }
 
     /// Returns an idle connection that presumably works, if there is one.
@@ -88,7 +88,7 @@ impl Server {
     }
 }
 
-impl Lent {
+impl PooledConnection {
     /// Returns the connection after its operation has ended.
     pub(crate) fn give_back(self) {
         let Self { connection, server, _permit } = self;
@@ -98,7 +98,7 @@ impl Lent {
     }
 }
 
-impl Deref for Lent {
+impl Deref for PooledConnection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -106,7 +106,7 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, pool::PoolConnection, postgres::PgRow, query, raw_sql, sqlite::SqliteRow};
 
-use crate::server::Lent;
+use crate::server::PooledConnection;
 
 /// A statement with its parameters, numbered from `$1`. The text comes only from this crate; all user data are
 /// parameters.
@@ -83,13 +83,13 @@ impl Statement {
 /// A connection in use.
 pub(crate) enum Connection {
     Sqlite(PoolConnection<Sqlite>),
-    Postgres(Lent),
+    Postgres(PooledConnection),
 }
 
 /// A transaction: its statements take effect with [`commit`](Self::commit), or not at all if it is dropped before.
 pub(crate) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(Lent),
+    Postgres(PooledConnection),
 }
 
 macro_rules! fetch {
@@ -132,7 +132,7 @@ impl Connection {
     pub(crate) fn give_up(&mut self) {
         match self {
             Self::Sqlite(connection) => connection.close_on_drop(),
-            // It closes unless it is given back.
+            // It closes unless it is returned to the pool.
             Self::Postgres(_) => {}
         }
     }
@@ -149,7 +149,7 @@ impl Connection {
 
 impl Transaction {
     /// Begins a transaction on a server. If the transaction does not end, the connection is closed.
-    pub(crate) async fn begin(mut connection: Lent) -> sqlx::Result<Self> {
+    pub(crate) async fn begin(mut connection: PooledConnection) -> sqlx::Result<Self> {
         raw_sql("BEGIN").execute(&mut *connection).await?;
         Ok(Self::Postgres(connection))
     }

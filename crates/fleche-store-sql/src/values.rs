@@ -14,13 +14,12 @@ use crate::{
     database::Database,
     error::{backend, too_large},
     list::keys,
-    quarantine::Quarantined,
     statement::Statement,
-    tables::LONGEST,
+    tables::{MAX_ENTRY_LEN, Quarantined},
 };
 
 /// The maximum number of values that one statement removes.
-const TOGETHER: usize = 500;
+const IDS_PER_STATEMENT: usize = 500;
 
 /// A [`ValueStore`] in a database, with one row per value. A clone is another handle to the same store.
 ///
@@ -80,7 +79,7 @@ impl ValueStore for SqlValues {
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         let (tables, now) = (&self.database.writable()?.tables, self.now());
-        let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= LONGEST);
+        let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= MAX_ENTRY_LEN);
         let Some(length) = length else { return Err(too_large(&tables.name, encoded.len())) };
         let refresh = format!("UPDATE fleche_values SET put = {now} WHERE id = $1 AND length(bytes) = $2 RETURNING 1");
         if tables.change(Statement::new(refresh).bytes(*id.as_bytes()).integer(length))? > 0 {
@@ -113,7 +112,7 @@ impl ValueStore for SqlValues {
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
         let mut removed = 0;
-        for ids in ids.chunks(TOGETHER) {
+        for ids in ids.chunks(IDS_PER_STATEMENT) {
             let mut statement = Statement::new("DELETE FROM fleche_values WHERE id IN (");
             for (at, id) in ids.iter().enumerate() {
                 statement.push(&format!("{}${}", if at == 0 { "" } else { ", " }, statement.next()));

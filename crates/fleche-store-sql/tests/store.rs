@@ -2,15 +2,12 @@
 //! cargo test --package fleche-store-sql -- --ignored` runs the tests that need a PostgreSQL server.
 
 mod store {
-    mod calls;
     mod claims;
     pub(crate) mod common;
     mod config;
-    mod damage;
+    mod entries;
     mod processes;
     mod repair;
-    mod rights;
     mod schema;
     mod timeouts;
-    mod values;
 }

@@ -73,7 +73,7 @@ pub(super) struct Child {
 }
 
 /// A process that has ended.
-pub(super) struct Dead {
+pub(super) struct KilledChild {
     /// The operations that the process acknowledged, as encoded frames.
     pub(super) acknowledged: Vec<u8>,
     /// Why the process ended, if it was not killed as planned.
@@ -106,7 +106,7 @@ impl Child {
     ///
     /// # Errors
     /// Fails if the process cannot be killed or awaited, or its output cannot be read.
-    pub(super) fn kill_after(mut self, delay: Duration, from_start: bool) -> Result<Dead, String> {
+    pub(super) fn kill_after(mut self, delay: Duration, from_start: bool) -> Result<KilledChild, String> {
         let mut ended = None;
         if !from_start && self.first.recv_timeout(PATIENCE).is_err() {
             ended = Some("acknowledged nothing in time");
@@ -118,7 +118,7 @@ impl Child {
         let read = self.reader.join().map_err(|_| "the reader of a process panicked".to_owned())?;
         let ended = ended
             .map(|how| format!("a process that should work until it is killed {how} ({status}); see its output above"));
-        Ok(Dead { acknowledged: read.map_err(|error| format!("cannot read acknowledgements: {error}"))?, ended })
+        Ok(KilledChild { acknowledged: read.map_err(|error| format!("cannot read acknowledgements: {error}"))?, ended })
     }
 }
 

@@ -41,10 +41,10 @@ static BODIES: AtomicU64 = AtomicU64::new(0);
 #[fleche]
 fn result(x: u64) -> Vec<u64> {
     BODIES.fetch_add(1, SeqCst);
-    right(x)
+    expected(x)
 }
 
-fn right(x: u64) -> Vec<u64> {
+fn expected(x: u64) -> Vec<u64> {
     vec![x; if x.is_multiple_of(2) { 2 } else { 100 }]
 }
 
@@ -97,7 +97,7 @@ struct Load {
     acknowledged: Mutex<BTreeSet<u64>>,
 }
 
-type Ended = Result<(), String>;
+type ThreadResult = Result<(), String>;
 
 impl Load {
     fn new(cache: Cache) -> Self {
@@ -115,12 +115,13 @@ impl Load {
     }
 
     /// Makes calls until it is stopped. Most are new, and every eighth repeats an earlier one.
-    fn run(&self, ended: &SyncSender<Ended>) {
+    fn run(&self, ended: &SyncSender<ThreadResult>) {
         let _active = self.cache.enter();
         while !self.stop.load(SeqCst) {
             let next = self.next.fetch_add(1, SeqCst);
             let x = if next.is_multiple_of(8) { next / 2 } else { next };
-            let outcome = if result(x) == right(x) { Ok(()) } else { Err(format!("the result of call {x} is wrong")) };
+            let outcome =
+                if result(x) == expected(x) { Ok(()) } else { Err(format!("the result of call {x} is wrong")) };
             // During the failure, this would run into the timeout each time.
             if !self.failing.load(SeqCst) && result::contains(x).unwrap_or(false) {
                 self.acknowledged().insert(x);
@@ -132,7 +133,7 @@ impl Load {
     }
 
     /// Makes the server fail and recover while calls are made, and returns how many calls ended during the failure.
-    fn watch(&self, ended: &Receiver<Ended>, failure: Failure, server: &mut Server) -> Result<u64, String> {
+    fn watch(&self, ended: &Receiver<ThreadResult>, failure: Failure, server: &mut Server) -> Result<u64, String> {
         let next = |when: &str| match ended.recv_timeout(PATIENCE) {
             Ok(outcome) => outcome.map_err(|why| format!("{when}: {why}")),
             Err(_) => Err(format!("{when}: no call has ended for {PATIENCE:?}")),
@@ -167,7 +168,7 @@ impl Load {
 /// Checks, with another handle, that every acknowledged call is a hit.
 fn check_recorded(anew: &Cache, acknowledged: &BTreeSet<u64>) -> Result<(), String> {
     let before = BODIES.load(SeqCst);
-    let is_right = anew.scope(|| acknowledged.iter().all(|x| result(*x) == right(*x)));
+    let is_right = anew.scope(|| acknowledged.iter().all(|x| result(*x) == expected(*x)));
     match BODIES.load(SeqCst) - before {
         _ if !is_right => Err("a recorded result is wrong".to_owned()),
         0 => Ok(()),

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::document;
+use crate::report::workspace_file;
 
 /// The fraction by which a count may differ from the baseline.
 ///
@@ -29,7 +29,7 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Returns the path of the baseline.
     pub(super) fn file() -> PathBuf {
-        document::file("crates/fleche-bench/instructions.toml")
+        workspace_file("crates/fleche-bench/instructions.toml")
     }
 
     /// Creates a set of counts from the instructions per call that were just counted.

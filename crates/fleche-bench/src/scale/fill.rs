@@ -10,7 +10,7 @@ use fleche_core::{
 };
 use rusqlite::{Connection, params};
 
-use crate::peers::{TABLE, said};
+use crate::peers::{TABLE, message};
 
 /// The name of the function whose calls are recorded.
 pub(super) const FUNCTION: &str = "bench::many";
@@ -73,21 +73,21 @@ pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), St
 
 /// Puts the same records into a redb database without fleche, in one transaction.
 pub(super) fn raw_redb(file: &Path, records: u64) -> Result<redb::Database, String> {
-    let database = redb::Database::create(file).map_err(said)?;
+    let database = redb::Database::create(file).map_err(message)?;
     let encoded = |nth| -> Result<(CallKey, Vec<u8>), String> {
         let (key, record) = record(nth)?;
-        let bytes = record.to_bytes(&key).map_err(said)?;
+        let bytes = record.to_bytes(&key).map_err(message)?;
         Ok((key, bytes))
     };
-    let write = database.begin_write().map_err(said)?;
+    let write = database.begin_write().map_err(message)?;
     {
-        let mut table = write.open_table(TABLE).map_err(said)?;
+        let mut table = write.open_table(TABLE).map_err(message)?;
         for nth in 0..records {
             let (key, bytes) = encoded(nth)?;
-            table.insert(key.digest().as_bytes(), &*bytes).map_err(said)?;
+            table.insert(key.digest().as_bytes(), &*bytes).map_err(message)?;
         }
     }
-    write.commit().map_err(said)?;
+    write.commit().map_err(message)?;
     Ok(database)
 }
 

@@ -15,9 +15,8 @@ use fleche_store_redb::{CommitStats, RedbCalls};
 use redb::{Database, Durability, ReadableDatabase};
 
 use crate::{
-    measure::{Measure, medians},
+    measure::{Measure, medians, scratch_directory},
     peers::{Item, TABLE, record},
-    scratch,
     table::Row,
 };
 
@@ -33,7 +32,7 @@ pub(super) fn run_shared(quick: bool) -> Result<Vec<Row>, String> {
     let (mut ours, mut raw) = (Duration::ZERO, Duration::ZERO);
     let mut batch = 0.0;
     for _ in 0..ROUNDS {
-        let directory = scratch::directory()?;
+        let directory = scratch_directory()?;
         let (time, stats) = shared(&directory.join("ours.redb"), &items, THREADS)?;
         ours += time;
         raw += alone(&directory.join("raw.redb"), &items, stats)?;
@@ -82,7 +81,7 @@ fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Duration, Comm
 
 /// Measures redb alone with the same items and the same numbers of commits and of commits that wait for the disk.
 fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, String> {
-    let said = |error: redb::Error| error.to_string();
+    let message = |error: redb::Error| error.to_string();
     let commits = usize::try_from(stats.commits).unwrap_or(1).max(1);
     let lazy = stats.commits - stats.durable;
     let database = Database::create(file).map_err(|error| error.to_string())?;
@@ -101,7 +100,7 @@ fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, St
             }
             Ok(write.commit()?)
         };
-        one().map_err(said)?;
+        one().map_err(message)?;
     }
     Ok(begun.elapsed())
 }
@@ -109,7 +108,7 @@ fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, St
 /// Compares misses and hits of one thread, and returns the rows.
 pub(super) fn run_single(quick: bool) -> Result<Vec<Row>, String> {
     let records: u64 = if quick { 800 } else { 100_000 };
-    let directory = scratch::directory()?;
+    let directory = scratch_directory()?;
     let file = |whose: &str, round: u32| directory.join(format!("{whose}{round}.redb"));
     let items: Vec<_> = (0..records).map(item).collect();
     let (mut ours, mut raw) = (Duration::ZERO, Duration::ZERO);

@@ -7,7 +7,7 @@ use fleche_core::{
     store::{Reach, backends},
 };
 
-use crate::{fixture::Fixture, peer_process::Outcome, store_kind::StoreKind, test_data::Item};
+use crate::{fixture::Fixture, peer_process::PeerOutcome, store_kind::StoreKind, test_data::Item};
 
 pub(crate) fn put_then_get<S: StoreKind>(fixture: &Fixture) {
     let store = S::open(fixture);
@@ -41,7 +41,7 @@ pub(crate) fn remove_then_put_again<S: StoreKind>(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn one_place_is_one_store<S: StoreKind>(fixture: &Fixture) {
+pub(crate) fn same_location_is_same_store<S: StoreKind>(fixture: &Fixture) {
     let first = S::open(fixture);
     first.put(Item::small(1));
     let second = S::try_open(&first.config()).unwrap_or_else(|error| panic!("`config()` does not open: {error}"));
@@ -61,7 +61,7 @@ pub(crate) fn one_place_is_one_store<S: StoreKind>(fixture: &Fixture) {
     third.assert_holds(&[Item::small(2), Item::large(3)]);
 }
 
-pub(crate) fn reopened_store_has_everything<S: StoreKind>(fixture: &Fixture) {
+pub(crate) fn reopened_store_keeps_everything<S: StoreKind>(fixture: &Fixture) {
     let items: Vec<_> = (0..200).map(Item::small).chain((200..220).map(Item::large)).collect();
     let store = S::open(fixture);
     store.put_all(&items);
@@ -94,27 +94,39 @@ pub(crate) fn reach<S: StoreKind>(fixture: &Fixture) {
     let while_open = visit(ours, theirs);
     match fixture.backend.reach {
         Reach::Process => {
-            assert_eq!(while_open, Outcome::Opened { found: false }, "another process must have a store of its own");
+            assert_eq!(
+                while_open,
+                PeerOutcome::Opened { found: false },
+                "another process must have a store of its own"
+            );
             store.assert_holds(&[ours]);
         }
         Reach::Exclusive => {
             assert!(
-                matches!(while_open, Outcome::Refused(_)),
+                matches!(while_open, PeerOutcome::Refused(_)),
                 "another process opens the store while it is open here: {while_open:?}"
             );
             drop(store);
             assert_eq!(
                 visit(ours, theirs),
-                Outcome::Opened { found: true },
+                PeerOutcome::Opened { found: true },
                 "another process, after the store was closed here"
             );
             S::open(fixture).assert_holds(&[ours, theirs]);
         }
         Reach::Shared => {
-            assert_eq!(while_open, Outcome::Opened { found: true }, "another process, while the store is open here");
+            assert_eq!(
+                while_open,
+                PeerOutcome::Opened { found: true },
+                "another process, while the store is open here"
+            );
             store.assert_holds(&[ours, theirs]);
             assert!(store.remove(theirs), "an entry of another process cannot be removed");
-            assert_eq!(visit(theirs, later), Outcome::Opened { found: false }, "another process, after a removal here");
+            assert_eq!(
+                visit(theirs, later),
+                PeerOutcome::Opened { found: false },
+                "another process, after a removal here"
+            );
             store.assert_holds(&[ours, later]);
         }
     }

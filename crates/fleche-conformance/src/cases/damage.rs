@@ -17,16 +17,16 @@ const PROBE: usize = 64;
 const LARGE: usize = 2_000;
 
 pub(crate) fn flipped_bit<S: StoreKind>(fixture: &Fixture) {
-    notices::<S>(fixture, DamageExtent::Entry, |position, _| position.edit(|bytes| bytes[PROBE / 2] ^= 0x10));
+    assert_detected::<S>(fixture, DamageExtent::Entry, |position, _| position.edit(|bytes| bytes[PROBE / 2] ^= 0x10));
 }
 
 pub(crate) fn truncated<S: StoreKind>(fixture: &Fixture) {
-    notices::<S>(fixture, DamageExtent::File, |position, _| position.truncate());
+    assert_detected::<S>(fixture, DamageExtent::File, |position, _| position.truncate());
 }
 
 pub(crate) fn zeroed_page<S: StoreKind>(fixture: &Fixture) {
     // Only the entry's own part of the page is zeroed, since other data may follow.
-    notices::<S>(fixture, DamageExtent::Entry, |position, entry| {
+    assert_detected::<S>(fixture, DamageExtent::Entry, |position, entry| {
         position.edit(|bytes| {
             let own = |entry: &[u8]| bytes.iter().zip(entry).take_while(|(one, other)| one == other).count();
             let own = entry.map_or(bytes.len(), own);
@@ -35,10 +35,14 @@ pub(crate) fn zeroed_page<S: StoreKind>(fixture: &Fixture) {
     });
 }
 
-/// Damages one entry of several, and checks that the store notices it and keeps the others.
+/// Damages one entry of several, and checks that the store detects it and keeps the others.
 ///
 /// `damage` is called with each position of the entry's middle, and with the bytes from there on if they are known.
-fn notices<S: StoreKind>(fixture: &Fixture, extent: DamageExtent, damage: impl Fn(&FilePosition, Option<&[u8]>)) {
+fn assert_detected<S: StoreKind>(
+    fixture: &Fixture,
+    extent: DamageExtent,
+    damage: impl Fn(&FilePosition, Option<&[u8]>),
+) {
     let damaged_store = DamagedStore::<S>::new(fixture);
     let Some(positions) = damaged_store.positions() else {
         return damaged_store.after_unseen(|files| files.iter().for_each(|file| damage(&file.middle(), None)));
@@ -58,7 +62,7 @@ fn notices<S: StoreKind>(fixture: &Fixture, extent: DamageExtent, damage: impl F
     S::open(fixture).assert_holds(&intact);
 }
 
-pub(crate) fn put_mends_a_truncated_entry<S: StoreKind>(fixture: &Fixture) {
+pub(crate) fn put_repairs_a_truncated_entry<S: StoreKind>(fixture: &Fixture) {
     let damaged_store = DamagedStore::<S>::new(fixture);
     let Some(positions) = damaged_store.positions() else {
         return damaged_store.after_unseen(|files| files.iter().for_each(|file| file.middle().truncate()));
@@ -105,7 +109,7 @@ pub(crate) fn swapped_entries<S: StoreKind>(fixture: &Fixture) {
     store.assert_holds(&damaged_store.all.iter().copied().chain([one, other]).collect::<Vec<_>>());
 }
 
-pub(crate) fn find_passes_by_damage(fixture: &Fixture) {
+pub(crate) fn find_skips_damaged_records(fixture: &Fixture) {
     let damaged_store = DamagedStore::<Calls>::new(fixture);
     let Some(positions) = damaged_store.positions() else { return };
     for position in &positions {
@@ -135,7 +139,7 @@ pub(crate) fn find_passes_by_damage(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn brief_notices_a_flipped_bit(fixture: &Fixture) {
+pub(crate) fn summary_detects_a_flipped_bit(fixture: &Fixture) {
     let damaged_store = DamagedStore::<Calls>::new(fixture);
     let Some(positions) = damaged_store.positions() else { return };
     for position in &positions {
@@ -150,7 +154,7 @@ pub(crate) fn brief_notices_a_flipped_bit(fixture: &Fixture) {
     assert_eq!(store.summary(&key).unwrap(), Some(RecordSummary::from(&damaged_store.victim.record())));
 }
 
-pub(crate) fn later_format_stays(fixture: &Fixture) {
+pub(crate) fn later_format_is_kept(fixture: &Fixture) {
     let (item, other) = (Item::small(1), Item::small(2));
     {
         let store = Calls::open(fixture);

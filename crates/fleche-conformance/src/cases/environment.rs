@@ -28,11 +28,11 @@ fn put_and_sync(values: &dyn ValueStore, calls: &dyn CallStore) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn any_name(_: &Fixture) {}
+pub(crate) fn unusual_directory_names(_: &Fixture) {}
 
 /// Runs on Linux only, since other systems refuse file names that are not valid text.
 #[cfg(target_os = "linux")]
-pub(crate) fn any_name(fixture: &Fixture) {
+pub(crate) fn unusual_directory_names(fixture: &Fixture) {
     use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 
     for name in [&b"caf\xe9"[..], b"a b\n\"c\"", b"d?e#f%20"] {

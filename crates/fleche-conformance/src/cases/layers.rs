@@ -28,7 +28,7 @@ type AnyValues = Arc<dyn ValueStore>;
 type AnyCalls = Arc<dyn CallStore>;
 
 /// Opens two pairs of stores of the backend, each in a directory of its own.
-fn two(fixture: &Fixture) -> [(AnyValues, AnyCalls); 2] {
+fn two_stores(fixture: &Fixture) -> [(AnyValues, AnyCalls); 2] {
     ["one", "other"].map(|name| {
         let directory = fixture.directory().join(name);
         if fixture.backend.durable {
@@ -39,7 +39,7 @@ fn two(fixture: &Fixture) -> [(AnyValues, AnyCalls); 2] {
     })
 }
 
-fn is_refused<T: std::fmt::Debug>(result: &Result<T>) {
+fn assert_refused<T: std::fmt::Debug>(result: &Result<T>) {
     assert!(matches!(result, Err(Error::Refused { .. })), "must be refused, but returned {result:?}");
 }
 
@@ -57,12 +57,12 @@ fn only_reads(fill: [(&AnyValues, &AnyCalls, &[Item]); 2], values: &AnyValues, c
         Values(values.clone()).assert_holds(&all);
         Calls(calls.clone()).assert_holds(&all);
         assert_eq!(calls.find(&Query::new()).unwrap().map(Result::unwrap).count(), all.len());
-        is_refused(&values.put(&new.id(), &new.value()));
-        is_refused(&values.remove(&item.id(), None));
-        is_refused(&values.remove_all(std::slice::from_ref(&item.id()), None));
-        is_refused(&calls.put(&new.key(), &new.record()));
-        is_refused(&calls.remove(&item.key(), None));
-        is_refused(&calls.remove(&item.key(), Some(&item.record())));
+        assert_refused(&values.put(&new.id(), &new.value()));
+        assert_refused(&values.remove(&item.id(), None));
+        assert_refused(&values.remove_all(std::slice::from_ref(&item.id()), None));
+        assert_refused(&calls.put(&new.key(), &new.record()));
+        assert_refused(&calls.remove(&item.key(), None));
+        assert_refused(&calls.remove(&item.key(), Some(&item.record())));
         assert!(!values.remove(&new.id(), None).unwrap() && !calls.remove(&new.key(), None).unwrap());
         assert!(matches!(calls.claim(&new.key()).unwrap(), Claim::WithinProcess));
     }
@@ -78,7 +78,7 @@ pub(crate) fn read_only(fixture: &Fixture) {
 }
 
 pub(crate) fn pool(fixture: &Fixture) {
-    let [one, other] = two(fixture);
+    let [one, other] = two_stores(fixture);
     let values: AnyValues = Arc::new(Pool::new([one.0.clone(), other.0.clone()]).unwrap());
     let calls: AnyCalls = Arc::new(Pool::new([one.1.clone(), other.1.clone()]).unwrap());
     let items: Vec<_> = (0..6).map(Item::small).collect();
@@ -89,59 +89,59 @@ pub(crate) fn pool(fixture: &Fixture) {
 }
 
 /// Opens two pairs of stores, or returns `None` if they are stacks, after it has asserted that stacks cannot be stacked.
-fn two_to_stack(fixture: &Fixture) -> Option<[(AnyValues, AnyCalls); 2]> {
-    let two = two(fixture);
+fn two_stackable_stores(fixture: &Fixture) -> Option<[(AnyValues, AnyCalls); 2]> {
+    let stores = two_stores(fixture);
     let config: Box<dyn ValueStoreConfig> = Box::new(StackConfig { stores: vec![fixture.values.clone()] });
     let is_stack = serde_json::to_value(&fixture.values).unwrap()["type"] == "stack";
     assert_eq!(config.open().is_err(), is_stack, "a stack of {:?}", fixture.values);
-    assert_eq!(Stack::values([two[0].0.clone()]).is_err(), is_stack);
-    assert_eq!(Stack::calls([two[0].1.clone()]).is_err(), is_stack);
-    (!is_stack).then_some(two)
+    assert_eq!(Stack::values([stores[0].0.clone()]).is_err(), is_stack);
+    assert_eq!(Stack::calls([stores[0].1.clone()]).is_err(), is_stack);
+    (!is_stack).then_some(stores)
 }
 
 pub(crate) fn stack(fixture: &Fixture) {
-    let Some([near, far]) = two_to_stack(fixture) else { return };
-    let values = Values(Arc::new(Stack::values([near.0.clone(), far.0.clone()]).unwrap()));
-    let calls = Calls(Arc::new(Stack::calls([near.1.clone(), far.1.clone()]).unwrap()));
-    reads_through(&values, &Values(near.0), &Values(far.0));
-    reads_through(&calls, &Calls(near.1), &Calls(far.1));
+    let Some([first, second]) = two_stackable_stores(fixture) else { return };
+    let values = Values(Arc::new(Stack::values([first.0.clone(), second.0.clone()]).unwrap()));
+    let calls = Calls(Arc::new(Stack::calls([first.1.clone(), second.1.clone()]).unwrap()));
+    reads_through(&values, &Values(first.0), &Values(second.0));
+    reads_through(&calls, &Calls(first.1), &Calls(second.1));
     let stacked = Stack::values([values.0]);
     assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack must be refused: {stacked:?}");
     let stacked = Stack::calls([calls.0]);
     assert!(matches!(&stacked, Err(Error::Config { .. })), "a stack directly in a stack must be refused: {stacked:?}");
 }
 
-fn reads_through<S: StoreKind>(stack: &S, near: &S, far: &S) {
+fn reads_through<S: StoreKind>(stack: &S, first: &S, second: &S) {
     let items: Vec<_> = (0..6).map(Item::small).collect();
-    far.put_all(&items[..4]);
+    second.put_all(&items[..4]);
     // Entries are put into the first store.
     stack.put_all(&items[3..]);
-    near.assert_holds(&items[3..]);
-    far.assert_holds(&items[..4]);
+    first.assert_holds(&items[3..]);
+    second.assert_holds(&items[..4]);
     assert_eq!(stack.ids("").len(), 6, "each entry must be listed once");
     for item in &items {
         assert!(stack.contains(*item), "{} {}", S::ENTRY, item.nth);
     }
-    near.assert_holds(&items[3..]);
+    first.assert_holds(&items[3..]);
     // Entries that are read are copied to the first store.
     stack.assert_holds(&items);
-    near.assert_holds(&items);
-    far.assert_holds(&items[..4]);
+    first.assert_holds(&items);
+    second.assert_holds(&items[..4]);
     // Entries are removed from all stores.
     assert!(stack.remove(items[0]) && stack.remove(items[5]) && !stack.remove(items[5]));
     stack.assert_holds(&items[1..5]);
-    far.assert_holds(&items[1..4]);
+    second.assert_holds(&items[1..4]);
 }
 
-pub(crate) fn the_first_counts(fixture: &Fixture) {
-    let Some([near, far]) = two_to_stack(fixture) else { return };
+pub(crate) fn first_store_takes_precedence(fixture: &Fixture) {
+    let Some([first, second]) = two_stackable_stores(fixture) else { return };
     let key = Item::small(1).key();
     let (newer, older) = (record("newer", 1, b"new"), record("older", 1, b"old"));
-    near.1.put(&key, &newer).unwrap();
-    far.1.put(&key, &older).unwrap();
-    far.1.put(&Item::small(2).key(), &Item::small(2).record()).unwrap();
-    let stack: AnyCalls = Arc::new(Stack::calls([near.1.clone(), far.1.clone()]).unwrap());
-    let pool: AnyCalls = Arc::new(Pool::new([near.1.clone(), far.1]).unwrap());
+    first.1.put(&key, &newer).unwrap();
+    second.1.put(&key, &older).unwrap();
+    second.1.put(&Item::small(2).key(), &Item::small(2).record()).unwrap();
+    let stack: AnyCalls = Arc::new(Stack::calls([first.1.clone(), second.1.clone()]).unwrap());
+    let pool: AnyCalls = Arc::new(Pool::new([first.1.clone(), second.1]).unwrap());
     for layer in [stack.clone(), pool] {
         let found = |query: &Query| layer.find(query).unwrap().map(|found| found.unwrap().1).collect::<Vec<_>>();
         assert_eq!(layer.get(&key).unwrap().as_ref(), Some(&newer));
@@ -156,19 +156,19 @@ pub(crate) fn the_first_counts(fixture: &Fixture) {
 }
 
 pub(crate) fn copied_once(fixture: &Fixture) {
-    let Some([near, far]) = two_to_stack(fixture) else { return };
+    let Some([first, second]) = two_stackable_stores(fixture) else { return };
     let (item, others) = (Item::large(1), Item::large(2));
-    far.0.put(&item.id(), &item.value()).unwrap();
-    far.0.put(&others.id(), &others.value()).unwrap();
-    let near = Arc::new(Counting::of(near.0));
-    let front: AnyValues = near.clone();
-    let stack = Stack::values([front, far.0]).unwrap();
+    second.0.put(&item.id(), &item.value()).unwrap();
+    second.0.put(&others.id(), &others.value()).unwrap();
+    let first = Arc::new(Counting::of(first.0));
+    let front: AnyValues = first.clone();
+    let stack = Stack::values([front, second.0]).unwrap();
     let got = run_together(8, |_| stack.get(&item.id()).unwrap().as_deref() == Some(&*item.value()));
     assert_eq!(got, [true; 8]);
-    assert_eq!(near.puts(), 1);
+    assert_eq!(first.puts(), 1);
     assert_eq!(stack.get(&Digest::of(b"never stored")).unwrap(), None);
     assert_eq!(stack.get(&others.id()).unwrap().as_deref(), Some(&*others.value()));
-    assert_eq!(near.puts(), 2);
+    assert_eq!(first.puts(), 2);
 }
 
 #[fleche]
@@ -176,7 +176,7 @@ fn doubled(x: u64) -> u64 {
     2 * x
 }
 
-pub(crate) fn calls_go_on(fixture: &Fixture) {
+pub(crate) fn calls_succeed_if_writes_are_refused(fixture: &Fixture) {
     let (values, calls) = (fixture.open_values(), fixture.open_calls());
     let open = Cache::of(values.clone(), calls.clone(), true);
     assert_eq!(open.scope(|| doubled(1)), 2);

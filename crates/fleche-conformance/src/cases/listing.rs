@@ -48,7 +48,7 @@ pub(crate) fn prefixes<S: StoreKind>(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn many_entries_once_each<S: StoreKind>(fixture: &Fixture) {
+pub(crate) fn many_entries_are_listed_once<S: StoreKind>(fixture: &Fixture) {
     let store = S::open(fixture);
     let each = scaled(50_000 / 4) as u64;
     let ids: HashSet<Digest> = run_together(4, |thread| {

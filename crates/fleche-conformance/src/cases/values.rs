@@ -96,7 +96,7 @@ pub(crate) fn tiny_values(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn other_form(fixture: &Fixture) {
+pub(crate) fn custom_check(fixture: &Fixture) {
     let store = fixture.open_values();
     let (value, form) = (noise(1, 20_000), noise(2, 500));
     let (id, other) = (Digest::of(&value), put(&*store, &noise(3, 500)));

@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 /// The distance in bytes between flipped bits.
 const STRIDE: usize = 64;
 /// The distance in bytes between the lengths to which files are truncated.
-const CUT_STRIDE: usize = 512;
+const TRUNCATION_STRIDE: usize = 512;
 
 /// A change that damages files below a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,8 @@ impl fmt::Display for Damage {
 
 /// Returns the ways to damage these files, which are the same for the same files.
 pub(super) fn damages(files: &Files, extent: Extent) -> Vec<Damage> {
-    let groups = [flips, cuts, zeros, swapped_pages, swapped_files, appended, removed].map(|list| list(files, extent));
+    let groups = [bit_flips, truncations, zeros, swapped_pages, swapped_files, appended, removed]
+        .map(|list| list(files, extent));
     let Extent::About(budget) = extent else { return groups.concat() };
     let mut left = budget;
     let mut chosen = Vec::new();
@@ -121,7 +122,7 @@ fn of_each<I: IntoIterator<Item = Kind>>(files: &Files, kinds: impl Fn(&[u8]) ->
     files.iter().flat_map(of_one).collect()
 }
 
-fn flips(files: &Files, extent: Extent) -> Vec<Damage> {
+fn bit_flips(files: &Files, extent: Extent) -> Vec<Damage> {
     of_each(files, |content| {
         let last = content.len().checked_sub(1);
         let inside = places(content, STRIDE, extent).map(|at| at + at / STRIDE % STRIDE);
@@ -130,10 +131,10 @@ fn flips(files: &Files, extent: Extent) -> Vec<Damage> {
     })
 }
 
-fn cuts(files: &Files, extent: Extent) -> Vec<Damage> {
+fn truncations(files: &Files, extent: Extent) -> Vec<Damage> {
     of_each(files, |content| {
         let last = content.len().checked_sub(1);
-        places(content, CUT_STRIDE, extent).chain(last).map(|at| Kind::Cut { at }).collect::<Vec<_>>()
+        places(content, TRUNCATION_STRIDE, extent).chain(last).map(|at| Kind::Cut { at }).collect::<Vec<_>>()
     })
 }
 

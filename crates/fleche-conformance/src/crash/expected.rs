@@ -83,10 +83,10 @@ pub(super) fn expected(seed: u64, acknowledged: &[u8]) -> (BTreeMap<Entry, Expec
         let mut script = Script::new(seed, thread);
         for step in script.by_ref().take(acknowledged as usize) {
             match step {
-                Step::Put(entry, writing) => of(&mut all, entry).history.push(Some(state(entry, writing))),
-                Step::Remove(entry) => of(&mut all, entry).history.push(None),
+                Step::Put(entry, writing) => expected_of(&mut all, entry).history.push(Some(state(entry, writing))),
+                Step::Remove(entry) => expected_of(&mut all, entry).history.push(None),
                 Step::Sync(entry) => {
-                    let expected = of(&mut all, entry);
+                    let expected = expected_of(&mut all, entry);
                     (expected.history, expected.synced) = (vec![expected.newest()], true);
                     findings.durable += 1;
                 }
@@ -94,15 +94,15 @@ pub(super) fn expected(seed: u64, acknowledged: &[u8]) -> (BTreeMap<Entry, Expec
             }
         }
         match script.next() {
-            Some(Step::Put(entry, writing)) => of(&mut all, entry).pending = vec![Some(state(entry, writing))],
-            Some(Step::Remove(entry)) => of(&mut all, entry).pending = vec![None],
+            Some(Step::Put(entry, writing)) => expected_of(&mut all, entry).pending = vec![Some(state(entry, writing))],
+            Some(Step::Remove(entry)) => expected_of(&mut all, entry).pending = vec![None],
             _ => {}
         }
     }
     (all, findings)
 }
 
-fn of(all: &mut BTreeMap<Entry, Expected>, entry: Entry) -> &mut Expected {
+fn expected_of(all: &mut BTreeMap<Entry, Expected>, entry: Entry) -> &mut Expected {
     all.entry(entry).or_default()
 }
 

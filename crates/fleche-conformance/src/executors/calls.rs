@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, ffi::CString, process, time::Duration};
 
 use fleche_core::{Bound, ExecutorExt, JobError, Resources, executor::ExecutorConfig, job, metadata::TAGS, tag};
 
-use super::{
-    bodies::{next, panics, refuses, reversed, square, starts_then_waits, sum_of_squares, wait_for, writes},
-    fixture::{ExecutorFixture, lines, result},
+use super::fixture::{
+    ExecutorFixture, lines, next, panics, refuses, result, reversed, square, starts_then_waits, sum_of_squares,
+    wait_for, writes,
 };
 
 pub(super) fn miss(fixture: &ExecutorFixture) {
@@ -42,7 +42,7 @@ pub(super) fn hit(fixture: &ExecutorFixture) {
     });
 }
 
-pub(super) fn shared(fixture: &ExecutorFixture) {
+pub(super) fn coalesced(fixture: &ExecutorFixture) {
     fixture.each_cache(|_, name| {
         let (log, pool) = (fixture.path(&format!("{name}.log")), fixture.wrapped());
         let occupied = fixture.occupy_workers();
@@ -114,7 +114,7 @@ pub(super) fn panic(fixture: &ExecutorFixture) {
                 Err(JobError::Panicked { message, location }) => {
                     assert_eq!(message, "7 is too much");
                     assert!(
-                        location.is_some_and(|location| location.contains("bodies.rs")),
+                        location.is_some_and(|location| location.contains("fixture.rs")),
                         "{name}: the location of the panic"
                     );
                 }
@@ -157,7 +157,7 @@ pub(super) fn unknown_option(fixture: &ExecutorFixture) {
     assert_eq!(lines(&log), 0, "bodies of refused calls");
 }
 
-pub(super) fn large(fixture: &ExecutorFixture) {
+pub(super) fn large_values(fixture: &ExecutorFixture) {
     fixture.each_cache(|_, name| {
         let pool = fixture.wrapped();
         let mut bytes = vec![b'x'; 8 << 20];
@@ -171,7 +171,7 @@ pub(super) fn large(fixture: &ExecutorFixture) {
     });
 }
 
-pub(super) fn many(fixture: &ExecutorFixture) {
+pub(super) fn many_calls(fixture: &ExecutorFixture) {
     let mapped = fixture.executor.map(next, (0..10_000).map(|x| (x,))).map(Result::unwrap);
     assert!(mapped.eq(1..=10_000), "the results of a map");
     let jobs: Vec<_> = (0..1000).map(|x| fixture.executor.submit(next, (x,))).collect();
@@ -179,7 +179,7 @@ pub(super) fn many(fixture: &ExecutorFixture) {
     assert!(joined.into_iter().eq(1..=1000), "the results of calls submitted at once");
 }
 
-pub(super) fn at_once(fixture: &ExecutorFixture) {
+pub(super) fn in_parallel(fixture: &ExecutorFixture) {
     let (gate, count) = (fixture.path("gate"), fixture.info.at_once);
     if fixture.runs_in_place() {
         std::fs::write(&gate, "").unwrap();

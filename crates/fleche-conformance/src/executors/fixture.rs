@@ -1,24 +1,27 @@
-//! `ExecutorFixture`: the fixture of the cases of executors.
+//! `ExecutorFixture`: the fixture of the cases of executors, and the functions that they submit, which any worker of the
+//! same program can run.
 
 use std::{
+    ffi::CString,
     fmt, fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use fleche_core::{
     Cache, Executor, ExecutorExt, Job, JobError, Task,
     executor::{ExecutorConfig, ExecutorInfo, Resources, SubmitError, Wrapped},
+    fleche,
     store::{Reach, backends},
     wrap_executor,
 };
 use tempfile::TempDir;
-
-use super::bodies::{starts_then_waits, wait_for};
 
 /// The time limit for a job, which is longer than any call of a case takes.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -147,4 +150,69 @@ impl fmt::Debug for TaskCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskCounter").field("tasks", &self.tasks()).finish_non_exhaustive()
     }
+}
+
+/// Appends a line to this file, to record that a body runs.
+fn note(log: &Path) {
+    let mut file = fs::File::options().create(true).append(true).open(log).unwrap();
+    writeln!(file, "a body runs").unwrap();
+}
+
+/// Waits until the file exists, so that a case can decide when the body returns.
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+pub(super) fn wait_for(file: PathBuf) {
+    let since = Instant::now();
+    while !file.exists() {
+        assert!(since.elapsed() < TIMEOUT, "timed out waiting for {}", file.display());
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+pub(super) fn starts_then_waits(started: PathBuf, gate: PathBuf) {
+    fs::write(started, "").unwrap();
+    wait_for(gate);
+}
+
+#[fleche]
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+pub(super) fn square(#[by_name] log: PathBuf, x: i64) -> i64 {
+    note(&log);
+    x * x
+}
+
+/// A function without the attribute that makes memoized calls.
+pub(super) fn sum_of_squares(log: PathBuf, x: i64, y: i64) -> i64 {
+    square(log.clone(), x) + square(log, y)
+}
+
+#[fleche]
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+pub(super) fn refuses(#[by_name] log: PathBuf, x: i64) -> Result<i64, String> {
+    note(&log);
+    Err(format!("{x} is refused"))
+}
+
+#[fleche]
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+pub(super) fn panics(#[by_name] log: PathBuf, x: i64) -> i64 {
+    note(&log);
+    panic!("{x} is too much");
+}
+
+/// Reverses text. A `CString` is encoded as one byte string, which is fast even in a build without optimization.
+#[fleche]
+pub(super) fn reversed(text: CString) -> CString {
+    let mut bytes = text.into_bytes();
+    bytes.reverse();
+    CString::new(bytes).unwrap()
+}
+
+pub(super) fn next(x: u64) -> u64 {
+    x + 1
+}
+
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its argument.
+pub(super) fn writes(log: PathBuf) {
+    note(&log);
 }

@@ -56,26 +56,26 @@ fn run_one(backend: &'static BackendInfo, part: Part) -> Result<u64, String> {
 fn calls(scene: Scene, part: Part) -> Result<u64, String> {
     let id = scene.id();
     let argument = || match part {
-        Part::Serialize => taken::<0>(id, &Tricky(2)),
-        Part::Deserialize => taken::<1>(id, &Tricky(2)),
-        Part::PartialEq => taken::<2>(id, &Tricky(2)),
-        Part::Clone => taken::<3>(id, &Tricky(2)),
+        Part::Serialize => with_argument::<0>(id, &Tricky(2)),
+        Part::Deserialize => with_argument::<1>(id, &Tricky(2)),
+        Part::PartialEq => with_argument::<2>(id, &Tricky(2)),
+        Part::Clone => with_argument::<3>(id, &Tricky(2)),
         Part::Drop => {
             let tricky = Tricky(2);
-            let taken = taken::<4>(id, &tricky);
+            let result = with_argument::<4>(id, &tricky);
             mem::forget(tricky);
-            taken
+            result
         }
     };
     expect(while_panics(part, argument), 3, "the result of a call with an argument that panics")?;
     expect(scene.runs(), 1, "bodies of a call with an argument that panics")?;
-    let computed = while_panics(part, || defused(given(id, 5)));
+    let computed = while_panics(part, || defused(with_result(id, 5)));
     expect(computed, 5, "a result that panics")?;
     expect(scene.runs(), 2, "bodies of a call with a result that panics")?;
     // This call is recorded at the latest now.
-    expect(defused(given(id, 5)), 5, "a result that has panicked")?;
+    expect(defused(with_result(id, 5)), 5, "a result that has panicked")?;
     let before = scene.runs();
-    let found = while_panics(part, || defused(given(id, 5)));
+    let found = while_panics(part, || defused(with_result(id, 5)));
     expect(found, 5, "a recorded result that panics")?;
     if scene.runs() - before > 1 { Err("a body has run more than once".to_owned()) } else { Ok(3) }
 }
@@ -86,13 +86,13 @@ fn expect(found: u64, right: u64, what: &str) -> Result<(), String> {
 
 /// A function with an instance for each part, since a function whose arguments failed a check no longer records anything.
 #[fleche]
-fn taken<const PART: u8>(scene: u64, tricky: &Tricky) -> u64 {
+fn with_argument<const PART: u8>(scene: u64, tricky: &Tricky) -> u64 {
     count(scene);
     tricky.0 + 1
 }
 
 #[fleche]
-fn given(scene: u64, x: u64) -> Tricky {
+fn with_result(scene: u64, x: u64) -> Tricky {
     count(scene);
     Tricky(x)
 }

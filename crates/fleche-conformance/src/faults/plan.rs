@@ -45,8 +45,8 @@ pub struct Plan {
     nth: u64,
     count: AtomicU64,
     ended: AtomicBool,
-    struck: AtomicBool,
-    /// Locked while `ended` or `struck` changes.
+    triggered: AtomicBool,
+    /// Locked while `ended` or `triggered` changes.
     gate: Mutex<()>,
     changed: Condvar,
 }
@@ -59,7 +59,7 @@ impl Plan {
             nth,
             count: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            struck: AtomicBool::new(false),
+            triggered: AtomicBool::new(false),
             gate: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -71,9 +71,9 @@ impl Plan {
     }
 
     /// Waits until an operation has failed or hangs, or until `is_running` returns false.
-    pub(super) fn wait_until_struck(&self, is_running: impl Fn() -> bool) {
+    pub(super) fn wait_until_triggered(&self, is_running: impl Fn() -> bool) {
         let mut gate = self.lock();
-        while !self.has_struck() && is_running() {
+        while !self.has_triggered() && is_running() {
             gate = self.changed.wait_timeout(gate, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -94,8 +94,8 @@ impl Plan {
     }
 
     /// Returns whether any operation has failed.
-    pub fn has_struck(&self) -> bool {
-        self.struck.load(SeqCst)
+    pub fn has_triggered(&self) -> bool {
+        self.triggered.load(SeqCst)
     }
 
     /// Returns the number of operations so far.
@@ -121,7 +121,7 @@ impl Plan {
         if !now || self.ended.load(SeqCst) {
             return Ok(());
         }
-        self.set(&self.struck);
+        self.set(&self.triggered);
         let kind = match self.fault {
             Fault::Full => io::ErrorKind::StorageFull,
             Fault::Broken | Fault::Once => io::ErrorKind::Other,
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn no_operation_fails_after_the_fault_has_ended() {
         let plan = Plan::new(Fault::Broken, 1);
-        assert!(plan.reads("do").is_err() && plan.has_struck());
+        assert!(plan.reads("do").is_err() && plan.has_triggered());
         plan.end();
         assert!(plan.writes("do").is_ok());
         assert_eq!(plan.operations(), 2);

@@ -12,9 +12,9 @@ use proptest::{
 use crate::{capture::capture, fixture::Fixture, peer_process::Program};
 
 /// The largest number of operations in one sequence.
-const LONGEST: usize = 60;
+const MAX_OPERATIONS: usize = 60;
 /// The largest number of shorter sequences that are tried after a failure.
-const SHRINKING: u32 = 2_000;
+const MAX_SHRINKS: u32 = 2_000;
 
 /// A store and its model.
 pub(super) trait Machine: Sized {
@@ -46,7 +46,7 @@ pub(super) trait Machine: Sized {
 pub(super) fn run<M: Machine>(backend: &'static BackendInfo, cases: u32, seed: u64) -> Result<(), String> {
     let config = Config {
         cases,
-        max_shrink_iters: SHRINKING,
+        max_shrink_iters: MAX_SHRINKS,
         failure_persistence: None,
         result_cache: proptest::test_runner::noop_result_cache,
         ..Config::default()
@@ -54,13 +54,13 @@ pub(super) fn run<M: Machine>(backend: &'static BackendInfo, cases: u32, seed: u
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let sequences = collection::vec(M::operations(), 1..=LONGEST);
+    let sequences = collection::vec(M::operations(), 1..=MAX_OPERATIONS);
     let outcome = runner.run(&sequences, |operations| {
         let failure = capture(|| disagreement::<M>(backend, &operations));
         failure.and_then(|outcome| outcome).map_err(TestCaseError::fail)
     });
     outcome.map_err(|error| match error {
-        TestError::Fail(why, operations) => told(why.message(), &operations),
+        TestError::Fail(why, operations) => failure_message(why.message(), &operations),
         TestError::Abort(why) => format!("cannot generate a sequence of operations: {why}"),
     })
 }
@@ -74,7 +74,7 @@ fn disagreement<M: Machine>(backend: &'static BackendInfo, operations: &[M::Oper
     machine.compare().map_err(|why| format!("at the end: {why}"))
 }
 
-fn told<O: Debug>(why: &str, operations: &[O]) -> String {
+fn failure_message<O: Debug>(why: &str, operations: &[O]) -> String {
     let mut text = format!("{why}\nThe shortest sequence of operations found that shows it:");
     for operation in operations {
         let _ = write!(text, "\n  {operation:?}");

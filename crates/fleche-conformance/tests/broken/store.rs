@@ -1,8 +1,8 @@
-//! A store for values and for records, which is sound except for one given fault.
+//! A store for values and for records, which is sound except for one given fault, and `backend!`: a backend of such stores.
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -33,7 +33,7 @@ pub(crate) enum Fault {
     ErrsOnAbsence,
     ReadsUnverified,
     ForgetsCheck,
-    NeverHeals,
+    NeverRepairs,
     LeavesDamageInPlace,
     FirstWriterWins,
     IgnoresOnly,
@@ -41,7 +41,7 @@ pub(crate) enum Fault {
     DropsUnknownFields,
     FindIgnoresTime,
     FindEndsAtDamage,
-    TakesLaterFormatsForDamage,
+    ReportsLaterFormatsAsDamage,
     RemovesForTwo,
     ForgetsOnClose,
     LosesFaultInConfig,
@@ -234,7 +234,7 @@ impl ValueStore for Broken {
             Fault::LosesEveryPut => true,
             _ => false,
         };
-        let kept = [Fault::ForgetsRefresh, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
+        let kept = [Fault::ForgetsRefresh, Fault::NeverRepairs, Fault::FirstWriterWinsOverDamage];
         let kept = there && kept.contains(&self.config.fault);
         if lost || kept { Ok(()) } else { self.write(id, encoded) }
     }
@@ -274,7 +274,7 @@ impl CallStore for Broken {
             bytes.extend(sum);
         }
         match Record::from_bytes(key, &bytes) {
-            Ok(None) if self.has(Fault::TakesLaterFormatsForDamage) => {
+            Ok(None) if self.has(Fault::ReportsLaterFormatsAsDamage) => {
                 Err(self.damaged(key.digest(), "it was damaged"))
             }
             Ok(record) => Ok(record),
@@ -285,7 +285,7 @@ impl CallStore for Broken {
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         let _changing = self.directory.lock();
         let there = self.directory.contains(key.digest());
-        let keeps = [Fault::FirstWriterWins, Fault::NeverHeals, Fault::FirstWriterWinsOverDamage];
+        let keeps = [Fault::FirstWriterWins, Fault::NeverRepairs, Fault::FirstWriterWinsOverDamage];
         if there && keeps.contains(&self.config.fault) {
             return Ok(());
         }
@@ -341,3 +341,34 @@ impl CallStore for Broken {
         Box::new(self.config.clone())
     }
 }
+
+pub(crate) fn config(directory: &Path, kind: &str, fault: Fault) -> Config {
+    Config { root: directory.join(kind), fault }
+}
+
+/// Creates the backend with this fault, which declares this reach, by default `Exclusive`.
+macro_rules! backend {
+    ($fault:ident) => {
+        backend!($fault, Exclusive)
+    };
+    ($fault:ident, $reach:ident) => {
+        backend!($fault, $reach, "broken")
+    };
+    ($fault:ident, $reach:ident, $name:literal) => {{
+        static BACKEND: fleche_core::store::BackendInfo = fleche_core::store::BackendInfo {
+            name: $name,
+            summary: "a store with a fault",
+            reach: fleche_core::store::Reach::$reach,
+            durable: true,
+            module: module_path!(),
+            scratch: |directory| {
+                let config = |kind| {
+                    Box::new($crate::broken::store::config(directory, kind, $crate::broken::store::Fault::$fault))
+                };
+                (config("values"), config("calls"))
+            },
+        };
+        &BACKEND
+    }};
+}
+pub(crate) use backend;

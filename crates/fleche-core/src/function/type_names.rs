@@ -10,7 +10,7 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_encoding::deserializer::", "fleche_core::encoding::de::"),
     ("fleche_encoding::stability::", "fleche_core::encoding::stability::"),
     ("fleche_encoding::error::", "fleche_core::encoding::error::"),
-    ("fleche_store_file::durability::Durability", "fleche_store_file::config::Durability"),
+    ("fleche_store_file::write::Durability", "fleche_store_file::config::Durability"),
     ("fleche_core::cache::maintenance::GcReport", "fleche_core::cache::collect::Collected"),
     ("fleche_core::cache::transfer::TransferReport", "fleche_core::cache::transfer::Transferred"),
     ("fleche_core::cache::maintenance::VerifyReport", "fleche_core::cache::verify::Verified"),
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn type_whose_name_begins_like_that_of_a_moved_type_keeps_its_own_name() {
-        let moved = "fleche_store_file::durability::Durability";
+        let moved = "fleche_store_file::write::Durability";
         let first = "fleche_store_file::config::Durability";
         for after in ["", ">", ", u8)", "<u8>", "::Inner"] {
             assert_eq!(with_first_names(&format!("{moved}{after}")), format!("{first}{after}"));

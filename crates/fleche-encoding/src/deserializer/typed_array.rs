@@ -111,7 +111,7 @@ impl<'de> de::Deserializer<'de> for Element {
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
         self.somes += 1;
         if self.somes > MAX_DEPTH {
-            return Err(DecodeError::somewhere(DecodeErrorKind::TooDeep));
+            return Err(DecodeError::without_offset(DecodeErrorKind::TooDeep));
         }
         visitor.visit_some(self)
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The maximum number of bytes that are reserved for an array because of its size hint alone.
-const MOST_RESERVED: usize = 16 << 20;
+const MAX_RESERVED: usize = 16 << 20;
 
 /// The number of elements from which gathering numbers pays off.
 pub(crate) const LONG: usize = 32;
@@ -92,7 +92,7 @@ impl Array {
 
     fn make_typed(&mut self, out: &mut Encoder<'_>, kind: Kind) {
         let length = self.expected.and_then(|count| count.checked_mul(kind.size())).unwrap_or(0);
-        out.bytes.reserve(length.min(MOST_RESERVED));
+        out.bytes.reserve(length.min(MAX_RESERVED));
         header::write(out.bytes, header::TAG, kind.tag().into());
         header::write(out.bytes, header::BYTES, length as u64);
         self.content = out.bytes.len();

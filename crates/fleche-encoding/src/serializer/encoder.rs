@@ -2,12 +2,7 @@
 
 use std::{cell::Cell, cmp::Ordering, fmt, mem, sync::Arc};
 
-use crate::{
-    cached_digest::CachedDigest,
-    error::EncodeError,
-    header::{self, MAX_DEPTH},
-    permuted_maps::EntryOrders,
-};
+use crate::{digest::CachedDigest, error::EncodeError, header, header::MAX_DEPTH, permuted_maps::EntryOrders};
 
 /// The buffer and the state of the unfinished items.
 pub(crate) struct Encoder<'b> {
@@ -30,8 +25,8 @@ pub(crate) struct Encoder<'b> {
 }
 
 /// The maximum capacity of buffers that are kept for the next encoding.
-const MOST_SPANS: usize = 1 << 10;
-const MOST_SCRATCH: usize = 1 << 16;
+const MAX_SPANS: usize = 1 << 10;
+const MAX_SCRATCH: usize = 1 << 16;
 
 thread_local! {
     /// The buffers for spans and scratch that earlier encodings of this thread left.
@@ -87,7 +82,7 @@ impl<'b> Encoder<'b> {
     /// Leaves the buffers for maps to the next encoding of this thread.
     #[inline]
     pub(crate) fn leave_spare(&mut self) {
-        if (1..=MOST_SPANS).contains(&self.spans.capacity()) && self.scratch.capacity() <= MOST_SCRATCH {
+        if (1..=MAX_SPANS).contains(&self.spans.capacity()) && self.scratch.capacity() <= MAX_SCRATCH {
             self.spans.clear();
             let spare = (mem::take(&mut self.spans), mem::take(&mut self.scratch));
             // While a thread ends, the buffers are dropped.
@@ -114,7 +109,7 @@ impl<'b> Encoder<'b> {
 
     /// Returns whether every item that was begun has been finished.
     #[inline]
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.depth == 0 && self.somes == 0 && !self.broken
     }
 

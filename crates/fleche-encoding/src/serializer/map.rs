@@ -4,7 +4,7 @@ use super::encoder::{Encoder, Outer, Span};
 use crate::{diagnostic::diagnostic, error::EncodeError, header, permuted_maps::EntryOrder};
 
 /// The maximum number of entries for which space is reserved because of a map's size hint alone.
-const MOST_RESERVED: usize = 64;
+const MAX_RESERVED: usize = 64;
 
 /// A map or struct that is being written.
 pub(crate) struct MapSerializer<'a, 'b> {
@@ -28,7 +28,7 @@ impl<'a, 'b> MapSerializer<'a, 'b> {
         let start = out.bytes.len();
         header::write(out.bytes, header::MAP, expected as u64);
         let (content, first) = (out.bytes.len(), out.spans.len());
-        out.reserve_spans(expected.min(MOST_RESERVED));
+        out.reserve_spans(expected.min(MAX_RESERVED));
         Self { out, outer, start, content, expected, first, order: EntryOrder::default(), entry: None }
     }
 
@@ -67,7 +67,7 @@ impl<'a, 'b> MapSerializer<'a, 'b> {
             return Err(EncodeError::Misuse("it wrote a map's key without a value"));
         }
         let count = out.spans.len() - first;
-        if !self.order.ascends() {
+        if !self.order.is_ascending() {
             sort(out, first, content)?;
         }
         out.spans.truncate(first);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleche_encoding::{from_slice, to_vec};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{pins, survives, unhex};
+use crate::{pins, survives, unhex};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Id {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use fleche_encoding::{DecodeErrorKind, EncodeError, Encoded, MAX_DEPTH, from_slice, to_vec};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{encodes, survives, unhex};
+use crate::{encodes, survives, unhex};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Holder {

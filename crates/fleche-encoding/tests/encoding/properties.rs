@@ -1,12 +1,16 @@
-//! Property tests, for arbitrary values and arbitrary bytes.
+//! Property tests, for arbitrary values and arbitrary bytes, and the corpus of the fuzzer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+};
 
 use fleche_encoding::{Encoded, diagnostic, from_slice, to_vec};
 use proptest::{collection, option, prelude::*};
 use serde::{Deserialize, Serialize};
 
-use crate::{check_bytes, common::survives};
+use crate::{check_bytes, survives};
 
 /// A type with values of every shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,4 +141,15 @@ proptest! {
     fn notation_never_panics(bytes in collection::vec(any::<u8>(), 0..200)) {
         diagnostic(&bytes);
     }
+}
+
+#[test]
+fn corpus_of_the_fuzzer_passes() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/decode");
+    let mut count = 0;
+    for entry in fs::read_dir(&corpus).unwrap() {
+        check_bytes::check(&fs::read(entry.unwrap().path()).unwrap());
+        count += 1;
+    }
+    assert!(count >= 30, "{count} files in {}", corpus.display());
 }

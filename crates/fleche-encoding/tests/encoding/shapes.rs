@@ -15,7 +15,7 @@ use fleche_encoding::{diagnostic, from_slice, to_vec};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{pins, survives, unhex};
+use crate::{pins, survives, unhex};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Id {

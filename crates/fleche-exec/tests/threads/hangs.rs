@@ -27,10 +27,10 @@ fn tasks_go_on_while_a_store_operation_of_another_task_hangs() {
             pool.spawn(move || cache.scope(|| listed(x)))
         };
         let hangs = submit(0);
-        while !plan.has_struck() && !hangs.is_done() {
+        while !plan.has_triggered() && !hangs.is_done() {
             thread::yield_now();
         }
-        let struck = plan.has_struck();
+        let struck = plan.has_triggered();
         if !struck {
             plan.end();
         }

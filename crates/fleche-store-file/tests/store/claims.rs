@@ -2,10 +2,10 @@
 
 mod claimant;
 #[cfg(target_os = "linux")]
-mod lost;
-mod several;
+mod dead_holders;
+mod several_processes;
 #[cfg(target_os = "linux")]
-mod unable;
+mod without_locks;
 
 use std::{
     sync::{Arc, mpsc},
@@ -20,7 +20,7 @@ use fleche_core::{
 use fleche_store_file::FileCalls;
 
 /// The time after which a wait counts as a hang.
-const HANGS: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 fn held(calls: &FileCalls, number: u32) -> Arc<dyn Held> {
     match calls.claim(&key(number)).unwrap() {
@@ -64,7 +64,7 @@ fn waiters_acquire_the_claim_one_after_another() {
     for _ in 0..10 {
         assert!(receiver.try_recv().is_err());
         drop(owner);
-        owner = receiver.recv_timeout(HANGS).unwrap();
+        owner = receiver.recv_timeout(TIMEOUT).unwrap();
         assert!(is_taken(&calls, 1));
     }
     drop(owner);
@@ -82,7 +82,7 @@ fn waiter_that_drops_the_claim_leaves_it_to_the_next() {
     }
     wait(&calls, 1, &sender);
     drop(owner);
-    drop(receiver.recv_timeout(HANGS).unwrap());
+    drop(receiver.recv_timeout(TIMEOUT).unwrap());
     drop(held(&calls, 1));
 }
 
@@ -105,7 +105,7 @@ fn waiting_acquires_claim_that_was_released_before() {
     let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim must be held") };
     drop(owner);
     taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
-    let held = receiver.recv_timeout(HANGS).unwrap();
+    let held = receiver.recv_timeout(TIMEOUT).unwrap();
     assert!(is_taken(&calls, 1));
     drop(held);
 }

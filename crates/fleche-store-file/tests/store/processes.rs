@@ -34,7 +34,7 @@ fn child_process() {
             let error = FileValues::open(root).unwrap().put(&Digest::of(LARGE), LARGE).unwrap_err();
             assert!(error.to_string().contains(&Digest::of(LARGE).to_string()[2..]), "{error}");
         }
-        "put, get, list and remove values" => crowd(&FileValues::open(root).unwrap()),
+        "put, get, list and remove values" => run_concurrently(&FileValues::open(root).unwrap()),
         "replace a record" => {
             let calls = FileCalls::open(root).unwrap();
             for _ in 0..200 {
@@ -46,7 +46,7 @@ fn child_process() {
     }
 }
 
-fn crowd(values: &FileValues) {
+fn run_concurrently(values: &FileValues) {
     for round in 0..300 {
         let (id, bytes) = number(round % 7);
         values.put(&id, &bytes).unwrap();

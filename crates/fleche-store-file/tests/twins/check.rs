@@ -12,7 +12,7 @@ use fleche_store_file::{FileCalls, FileValues};
 pub(crate) static RUNS: AtomicUsize = AtomicUsize::new(0);
 
 /// Asserts that the calls return this result and the body runs at most once, regardless of the records of the other target.
-pub(crate) fn each_call_gives(call: fn(u64) -> Vec<u64>, result: &[u64]) {
+pub(crate) fn assert_calls_return(call: fn(u64) -> Vec<u64>, result: &[u64]) {
     // The store stays for the other target.
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("twins");
     let open = || Cache::new(FileValues::open(store.join("v")).unwrap(), FileCalls::open(store.join("c")).unwrap());

@@ -27,12 +27,12 @@ fn taken(calls: &SqlCalls) -> Box<dyn Taken> {
 /// Starts a child process that holds the claim.
 fn holder(scratch: &Scratch) -> Child {
     let mut child = child("hold a claim", scratch);
-    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut output = BufReader::new(child.stdout.take().unwrap());
     assert!(
-        said.by_ref().lines().map_while(Result::ok).any(|line| line == "held"),
+        output.by_ref().lines().map_while(Result::ok).any(|line| line == "held"),
         "the child process does not hold the claim"
     );
-    child.stdout = Some(said.into_inner());
+    child.stdout = Some(output.into_inner());
     child
 }
 
@@ -41,12 +41,12 @@ fn claim_has_one_holder_until_it_is_dropped(scratch: &Scratch) {
     assert_eq!(calls.owner(&key(1)).unwrap(), None);
     let held = hold(&calls, 1);
     assert!(held.publishes() && !held.is_expired());
-    let (tell, hears) = mpsc::channel();
-    taken(&calls).when_held(Box::new(move |held| tell.send(held.unwrap()).unwrap()));
+    let (sender, receiver) = mpsc::channel();
+    taken(&calls).when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
     // Another call has another claim.
     drop(hold(&calls, 2));
     drop(held);
-    let next = hears.recv().unwrap();
+    let next = receiver.recv().unwrap();
     drop(taken(&calls));
     drop(next);
     drop(hold(&calls, 1));

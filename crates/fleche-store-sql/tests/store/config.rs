@@ -11,7 +11,7 @@ use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 use super::common::{Scratch, key, record};
 
 /// The URL of a server that does not exist.
-const NOBODY: &str = "postgres://me:s3cret@127.0.0.1:1/db";
+const UNREACHABLE: &str = "postgres://me:s3cret@127.0.0.1:1/db";
 
 #[test]
 fn configuration_reads_as_documented() {
@@ -40,9 +40,9 @@ fn configuration_reads_as_documented() {
 
 #[test]
 fn password_appears_in_no_text() {
-    let (values, calls) = (SqlValuesConfig::new(NOBODY), SqlCallsConfig::new(NOBODY));
+    let (values, calls) = (SqlValuesConfig::new(UNREACHABLE), SqlCallsConfig::new(UNREACHABLE));
     let boxed: Box<dyn CallStoreConfig> = Box::new(calls.clone());
-    let errors = [SqlValues::open(NOBODY).unwrap_err(), SqlCalls::open(NOBODY).unwrap_err()];
+    let errors = [SqlValues::open(UNREACHABLE).unwrap_err(), SqlCalls::open(UNREACHABLE).unwrap_err()];
     let errors = errors.iter().map(|error| format!("{error} {error:?}"));
     let texts = [
         format!("{values:?} {calls:?} {boxed:?}"),
@@ -57,7 +57,7 @@ fn password_appears_in_no_text() {
 
 #[test]
 fn opening_a_configuration_with_a_removed_password_fails_with_advice() {
-    let text = serde_json::to_string(&SqlCallsConfig::new(NOBODY)).unwrap();
+    let text = serde_json::to_string(&SqlCallsConfig::new(UNREACHABLE)).unwrap();
     let error = serde_json::from_str::<SqlCallsConfig>(&text).unwrap().open().unwrap_err();
     assert!(matches!(error, Error::Config { .. }) && error.to_string().contains("`password_env`"), "{error}");
 }

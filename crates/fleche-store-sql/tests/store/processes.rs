@@ -31,17 +31,17 @@ fn child_process() {
         "write the second half" => write(&calls, 1),
         "hold a claim" => {
             let _held = hold(&calls, 1);
-            say("held");
+            print_line("held");
             // Sleeps until the parent process closes the pipe or kills this one.
             let _ = io::stdin().read(&mut [0]);
         }
         "write once more" => {
             let count = count(&calls);
-            say("open");
+            print_line("open");
             while io::stdin().read_line(&mut String::new()).unwrap() > 0 {
                 assert_eq!(super::common::count(&calls), count);
                 calls.put(&key(5000), &record(5000)).unwrap();
-                say("written");
+                print_line("written");
             }
         }
         "claim in turn" => {
@@ -57,7 +57,7 @@ fn child_process() {
     }
 }
 
-fn say(word: &str) {
+fn print_line(word: &str) {
     println!("\n{word}");
     io::stdout().flush().unwrap();
 }
@@ -67,9 +67,9 @@ pub(crate) fn hold(calls: &SqlCalls, number: u32) -> Arc<dyn Held> {
     match calls.claim(&key(number)).unwrap() {
         Claim::Held(held) => held,
         Claim::Taken(taken) => {
-            let (tell, hears) = mpsc::channel();
-            taken.when_held(Box::new(move |held| tell.send(held.unwrap()).unwrap()));
-            hears.recv().unwrap()
+            let (sender, receiver) = mpsc::channel();
+            taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+            receiver.recv().unwrap()
         }
         Claim::WithinProcess => panic!("claims must reach other processes"),
     }

@@ -1,4 +1,4 @@
-//! Tests of the repair of SQLite files with damaged pages.
+//! Tests of damage: damaged entries are quarantined, and damaged files are repaired. Readable entries are kept.
 
 use std::{
     collections::BTreeSet,
@@ -91,7 +91,7 @@ fn contains(content: &[u8], part: &[u8]) -> bool {
 }
 
 /// Asserts that all entries can be put again and are found.
-fn assert_whole(scratch: &Scratch) {
+fn assert_intact(scratch: &Scratch) {
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     fill(&values, &calls);
     assert_eq!(present(&values).len(), VALUES as usize);
@@ -117,7 +117,7 @@ fn only_entries_on_a_damaged_page_are_lost() {
     }
     assert_eq!(fs::read(beside(&scratch, ".damaged-1")).unwrap(), damaged);
     assert_eq!(copies(&scratch), 1);
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn damaged_root_page_is_rebuilt() {
     write(&file(&scratch), 100, &[0; 12]);
     assert_eq!(present(&scratch.open_values()).len(), VALUES as usize);
     assert_eq!(count(&scratch.open_calls()), VALUES);
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn misspelled_column_counts_as_damage() {
     let values = scratch.open_values();
     values.put(&Digest::of(&value(7)), &value(7)).unwrap();
     assert_eq!(present(&values).len(), VALUES as usize);
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn truncated_file_keeps_its_readable_entries() {
     File::options().write(true).open(file(&scratch)).unwrap().set_len(length / 2).unwrap();
     let there = present(&scratch.open_values()).len();
     assert!(there > VALUES as usize / 4 && there < VALUES as usize, "{there}");
-    assert_whole(&scratch);
+    assert_intact(&scratch);
     let scratch = filled();
     File::options().write(true).open(file(&scratch)).unwrap().set_len(600).unwrap();
     assert_eq!(present(&scratch.open_values()).len(), 0);
     assert_eq!(fs::metadata(beside(&scratch, ".damaged-1")).unwrap().len(), 600);
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn header_lost_while_the_file_is_open_is_repaired() {
     drop(held);
     assert!(calls.owner(&key(1000)).unwrap().is_none());
     assert!(fs::read(beside(&scratch, ".damaged-1")).unwrap().starts_with(&[0xff; 100]));
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn process_with_the_file_open_sees_the_repaired_content() {
     }
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn leftovers_of_a_killed_repair_are_removed_by_the_next() {
     damage_page_of(&scratch, 7);
     assert!(present(&scratch.open_values()).len() >= VALUES as usize - 7);
     assert!(!left.exists());
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn at_most_four_copies_are_kept() {
         fs::remove_file(beside(&scratch, &format!(".damaged-{nth}"))).unwrap();
     }
     assert!(present(&scratch.open_values()).len() < VALUES as usize);
-    assert_whole(&scratch);
+    assert_intact(&scratch);
 }
 
 #[test]
@@ -300,5 +300,87 @@ fn file_of_another_program_is_refused_and_left_alone() {
         assert!(matches!(error, Error::Backend { .. }) && error.to_string().contains(".recover"), "{error}");
         assert_eq!(fs::read(file(&scratch)).unwrap(), content);
         assert_eq!(copies(&scratch), 0);
+    }
+}
+
+const QUARANTINED: &str = "SELECT count(*) FROM fleche_damaged";
+
+#[test]
+fn damaged_value_is_reported_once_and_quarantined_unchanged() {
+    let scratch = Scratch::sqlite();
+    let values = scratch.open_values();
+    let id = Digest::of(b"some bytes");
+    for round in 1..=2 {
+        values.put(&id, b"some bytes").unwrap();
+        scratch.execute("UPDATE fleche_values SET bytes = CAST('other byte' AS BLOB)");
+        let error = values.get(&id).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().contains(&id.to_string()) && error.to_string().contains("fleche_damaged"), "{error}");
+        assert_eq!(values.get(&id).unwrap(), None);
+        assert_eq!(values.ids(&DigestPrefix::all()).unwrap().count(), 0);
+        assert_eq!(scratch.number(QUARANTINED), round);
+    }
+    let kept = "SELECT count(*) FROM fleche_damaged WHERE origin = 'values' AND bytes = CAST('other byte' AS BLOB)
+        AND noticed > 1700000000000 AND length(key) = 32";
+    assert_eq!(scratch.number(kept), 2);
+}
+
+#[test]
+fn damaged_record_is_removed_with_its_index_rows() {
+    let scratch = Scratch::sqlite();
+    let calls = scratch.open_calls();
+    for number in [1, 2] {
+        calls.put(&key(number), &record(number)).unwrap();
+    }
+    scratch.execute("UPDATE fleche_calls SET record = zeroblob(100) WHERE written = 1");
+    let query = Query::new().argument("nth", &1_u32).unwrap();
+    let found: Vec<_> = calls.find(&query).unwrap().collect();
+    assert!(matches!(&found[..], [Err(Error::Damaged { .. })]), "{found:?}");
+    assert_eq!(calls.find(&query).unwrap().count(), 0);
+    assert_eq!(calls.get(&key(1)).unwrap(), None);
+    assert_eq!(scratch.number("SELECT count(*) FROM fleche_arguments"), 1);
+    assert_eq!(scratch.number(QUARANTINED), 1);
+    calls.put(&key(1), &record(1)).unwrap();
+    assert_eq!(calls.find(&query).unwrap().map(Result::unwrap).collect::<Vec<_>>(), [(key(1), record(1))]);
+}
+
+#[test]
+fn record_under_the_key_of_another_is_reported_as_damaged() {
+    let scratch = Scratch::sqlite();
+    let calls = scratch.open_calls();
+    for number in [1, 2] {
+        calls.put(&key(number), &record(number)).unwrap();
+    }
+    scratch.execute(
+        "UPDATE fleche_calls SET record = (SELECT record FROM fleche_calls WHERE written = 1) WHERE written = 2",
+    );
+    assert!(matches!(calls.get(&key(2)).unwrap_err(), Error::Damaged { .. }));
+    assert_eq!(calls.get(&key(1)).unwrap(), Some(record(1)));
+}
+
+#[test]
+fn damaged_record_is_removed_only_without_condition() {
+    let scratch = Scratch::sqlite();
+    let calls = scratch.open_calls();
+    calls.put(&key(1), &record(1)).unwrap();
+    scratch.execute("UPDATE fleche_calls SET record = zeroblob(100)");
+    assert!(!calls.remove(&key(1), Some(&record(1))).unwrap());
+    assert!(calls.remove(&key(1), None).unwrap());
+    assert!(!calls.contains(&key(1)).unwrap());
+}
+
+#[test]
+fn damaged_value_that_cannot_be_quarantined_is_never_returned() {
+    let scratch = Scratch::sqlite();
+    let values = scratch.open_values();
+    let id = Digest::of(b"some bytes");
+    values.put(&id, b"some bytes").unwrap();
+    scratch.execute("UPDATE fleche_values SET bytes = zeroblob(10)");
+    scratch.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON fleche_damaged BEGIN SELECT raise(ABORT, 'no more of these'); END",
+    );
+    for _ in 0..2 {
+        let error = values.get(&id).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }) && error.to_string().contains("cannot be moved"), "{error}");
     }
 }

@@ -28,14 +28,14 @@ fn writer(scratch: &Scratch) -> Connection {
     writer
 }
 
-fn impatient(scratch: Scratch) -> Scratch {
+fn with_short_timeout(scratch: Scratch) -> Scratch {
     let Scratch { directory, values, calls } = scratch;
     Scratch { directory, values: values.timeout(SHORT), calls: calls.timeout(SHORT) }
 }
 
 #[test]
 fn waiting_for_the_lock_of_another_writer_times_out() {
-    let scratch = impatient(Scratch::sqlite());
+    let scratch = with_short_timeout(Scratch::sqlite());
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     calls.put(&key(1), &record(1)).unwrap();
     let writer = writer(&scratch);
@@ -57,7 +57,7 @@ fn waiting_for_the_lock_of_another_writer_times_out() {
 
 #[test]
 fn file_can_be_opened_while_another_process_writes() {
-    let scratch = impatient(Scratch::sqlite());
+    let scratch = with_short_timeout(Scratch::sqlite());
     scratch.open_calls().put(&key(1), &record(1)).unwrap();
     let _writer = writer(&scratch);
     assert_eq!(scratch.open_calls().get(&key(1)).unwrap(), Some(record(1)));
@@ -69,7 +69,7 @@ fn calls_skip_recording_after_a_lock_timeout_and_hits_are_served() {
     fn beside(x: u64) -> u64 {
         x * 3
     }
-    let scratch = impatient(Scratch::sqlite());
+    let scratch = with_short_timeout(Scratch::sqlite());
     let cache = Cache::new(scratch.open_values(), scratch.open_calls()).hot_tier(HotTier::OFF);
     let _active = cache.enter();
     beside(0);

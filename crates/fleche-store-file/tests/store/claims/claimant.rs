@@ -17,7 +17,7 @@ use fleche_core::{
 };
 use fleche_store_file::FileCalls;
 
-use super::HANGS;
+use super::TIMEOUT;
 use crate::store::common::{key, task};
 
 /// A child process of this test binary that executes orders.
@@ -52,21 +52,21 @@ impl Claimant {
         Self { orders: child.stdin.take().unwrap(), child, answers }
     }
 
-    pub(super) fn tell(&mut self, order: &str) {
+    pub(super) fn send(&mut self, order: &str) {
         writeln!(self.orders, "{order}").unwrap();
     }
 
-    pub(super) fn hear(&self) -> String {
-        self.answers.recv_timeout(HANGS).unwrap()
+    pub(super) fn receive(&self) -> String {
+        self.answers.recv_timeout(TIMEOUT).unwrap()
     }
 
-    pub(super) fn has_said_nothing(&self) -> bool {
+    pub(super) fn has_sent_nothing(&self) -> bool {
         self.answers.try_recv().is_err()
     }
 
-    pub(super) fn ask(&mut self, order: &str) -> String {
-        self.tell(order);
-        self.hear()
+    pub(super) fn request(&mut self, order: &str) -> String {
+        self.send(order);
+        self.receive()
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -88,7 +88,7 @@ impl Drop for Claimant {
 
 /// Returns whether another process sees any lock: a locked byte of the lock file, or a lock file of a claim.
 pub(super) fn is_locked(root: &Path) -> bool {
-    Claimant::new(root).ask("probe") == "locked"
+    Claimant::new(root).request("probe") == "locked"
 }
 
 type Claims = Arc<Mutex<HashMap<u32, Arc<dyn Held>>>>;
@@ -99,7 +99,7 @@ fn claimant_process() {
     let Some((before, root)) = task() else { return };
     #[cfg(target_os = "linux")]
     if let Some(what) = before.strip_prefix("without ") {
-        super::unable::without(what);
+        super::without_locks::without(what);
     }
     let calls = FileCalls::open(&root).unwrap();
     let claims = Claims::default();
@@ -109,37 +109,37 @@ fn claimant_process() {
         let number = argument.parse().unwrap();
         match verb {
             "claim" => match calls.claim(&key(number)).unwrap() {
-                Claim::WithinProcess => say("within process"),
-                Claim::Taken(_) => say("taken"),
+                Claim::WithinProcess => print_line("within process"),
+                Claim::Taken(_) => print_line("taken"),
                 Claim::Held(held) => {
                     claims.lock().unwrap().insert(number, held);
-                    say("held");
+                    print_line("held");
                 }
             },
             "wait" => wait(&calls, number, &claims),
             "release" => {
                 let held = claims.lock().unwrap().remove(&number).unwrap();
                 // Reported before the release, so that no two processes seem to hold the claim at the same time.
-                say("released");
+                print_line("released");
                 drop(held);
             }
             "await" => {
                 claims.lock().unwrap()[&number].awaits(Some(&[key(number + 1)]));
-                say("awaiting");
+                print_line("awaiting");
             }
             "turns" => take_turns(&calls, number, &root.with_extension("turn")),
-            "probe" => say(if probe(&root) { "locked" } else { "free" }),
+            "probe" => print_line(if probe(&root) { "locked" } else { "free" }),
             #[cfg(target_os = "linux")]
-            "fork" => super::lost::fork(|| ()),
+            "fork" => super::dead_holders::fork(|| ()),
             #[cfg(target_os = "linux")]
-            "fork-and-release" => super::lost::fork(|| drop(claims.lock().unwrap().drain())),
+            "fork-and-release" => super::dead_holders::fork(|| drop(claims.lock().unwrap().drain())),
             other => panic!("unknown order {other}"),
         }
     }
     process::exit(0);
 }
 
-pub(super) fn say(words: &str) {
+pub(super) fn print_line(words: &str) {
     // One write, since several threads write lines, and the test harness may have begun one.
     io::stdout().write_all(format!("> {words}\n").as_bytes()).unwrap();
 }
@@ -148,15 +148,15 @@ fn wait(calls: &FileCalls, number: u32, claims: &Claims) {
     let claims = Arc::clone(claims);
     let got = move |held| {
         claims.lock().unwrap().insert(number, held);
-        say(&format!("got {number}"));
+        print_line(&format!("got {number}"));
     };
     match calls.claim(&key(number)).unwrap() {
         Claim::Taken(taken) => {
-            say("waiting");
+            print_line("waiting");
             taken.when_held(Box::new(move |held| got(held.unwrap())));
         }
         Claim::Held(held) => got(held),
-        Claim::WithinProcess => say("within process"),
+        Claim::WithinProcess => print_line("within process"),
     }
 }
 
@@ -168,7 +168,7 @@ fn take_turns(calls: &FileCalls, times: u32, turn: &Path) {
             Claim::Taken(taken) => {
                 let (sender, receiver) = mpsc::channel();
                 taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
-                receiver.recv_timeout(HANGS).unwrap()
+                receiver.recv_timeout(TIMEOUT).unwrap()
             }
             Claim::WithinProcess => panic!("locks are not supported here"),
         };
@@ -176,7 +176,7 @@ fn take_turns(calls: &FileCalls, times: u32, turn: &Path) {
         std::fs::remove_file(turn).unwrap();
         drop(held);
     }
-    say("took turns");
+    print_line("took turns");
 }
 
 #[cfg(target_os = "linux")]

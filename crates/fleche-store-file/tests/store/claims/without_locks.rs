@@ -31,7 +31,7 @@ pub(super) fn without(what: &str) {
     apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
-fn without_locks_of_descriptions(root: &Path) -> Claimant {
+fn without_byte_locks(root: &Path) -> Claimant {
     Claimant::with("without byte locks", root)
 }
 
@@ -39,31 +39,31 @@ fn without_locks_of_descriptions(root: &Path) -> Claimant {
 fn claims_stay_within_the_process_without_any_locks() {
     let (root, _calls) = calls();
     let mut claimant = Claimant::with("without all locks", root.path());
-    assert_eq!(claimant.ask("claim 1"), "within process");
-    assert_eq!(claimant.ask("wait 1"), "within process");
+    assert_eq!(claimant.request("claim 1"), "within process");
+    assert_eq!(claimant.request("wait 1"), "within process");
 }
 
 #[test]
 fn claims_stay_within_the_process_if_lock_file_is_a_directory() {
     let (root, _calls) = calls();
     fs::create_dir(root.path().join(".fleche-claims")).unwrap();
-    assert_eq!(Claimant::new(root.path()).ask("claim 1"), "within process");
+    assert_eq!(Claimant::new(root.path()).request("claim 1"), "within process");
 }
 
 #[test]
 fn each_claim_has_a_lock_file_without_byte_locks() {
     let (root, calls) = calls();
     let file = root.path().join("claims").join(key(1).to_string());
-    let mut owner = without_locks_of_descriptions(root.path());
-    let mut waiting = without_locks_of_descriptions(root.path());
-    assert_eq!(owner.ask("claim 1"), "held");
+    let mut owner = without_byte_locks(root.path());
+    let mut waiting = without_byte_locks(root.path());
+    assert_eq!(owner.request("claim 1"), "held");
     assert!(file.exists());
-    assert_eq!(waiting.ask("wait 1"), "waiting");
-    assert_eq!(owner.ask("await 1"), "awaiting");
+    assert_eq!(waiting.request("wait 1"), "waiting");
+    assert_eq!(owner.request("await 1"), "awaiting");
     owner.kill();
-    assert_eq!(waiting.hear(), "got 1");
-    assert_eq!(waiting.ask("release 1"), "released");
-    waiting.ask("claim 2");
+    assert_eq!(waiting.receive(), "got 1");
+    assert_eq!(waiting.request("release 1"), "released");
+    waiting.request("claim 2");
     assert!(!file.exists());
     assert_eq!(calls.keys(&fleche_core::DigestPrefix::all()).unwrap().count(), 0);
 }
@@ -71,12 +71,12 @@ fn each_claim_has_a_lock_file_without_byte_locks() {
 #[test]
 fn lock_files_admit_one_process_at_a_time() {
     let (root, _calls) = calls();
-    let mut claimants: Vec<_> = (0..4).map(|_| without_locks_of_descriptions(root.path())).collect();
+    let mut claimants: Vec<_> = (0..4).map(|_| without_byte_locks(root.path())).collect();
     for claimant in &mut claimants {
-        claimant.tell("turns 100");
+        claimant.send("turns 100");
     }
     for claimant in &claimants {
-        assert_eq!(claimant.hear(), "took turns");
+        assert_eq!(claimant.receive(), "took turns");
     }
     assert_eq!(fs::read_dir(root.path().join("claims")).unwrap().count(), 0);
 }

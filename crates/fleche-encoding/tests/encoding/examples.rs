@@ -1,10 +1,11 @@
-//! The examples of RFC 8949 appendix A: those in this format, those that it refuses, and the notation of all.
+//! The worked examples of RFC 8949 appendix A and of `docs/format.md`, and diagnostic notation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use fleche_encoding::{DecodeErrorKind, Encoded, diagnostic};
+use fleche_encoding::{DecodeErrorKind, Encoded, diagnostic, to_vec};
+use serde::Serialize;
 
-use crate::common::{encodes, pins, unhex};
+use crate::{encodes, hex, pins, unhex};
 
 /// Each example as `(hex, notation)`, in the order of the appendix.
 const EXAMPLES: [(&str, &str); 82] = [
@@ -153,4 +154,122 @@ fn examples_in_the_format_encode_and_decode() {
 fn ordinary_arrays_of_numbers_are_decoded_but_never_written() {
     assert_eq!(fleche_encoding::from_slice::<Vec<u8>>(&unhex("83010203")).unwrap(), [1, 2, 3]);
     encodes(&[1u8, 2, 3], "d840 43 010203");
+}
+
+#[derive(Serialize)]
+struct Point {
+    y: u8,
+    x: u8,
+    label: &'static str,
+}
+
+#[derive(Serialize)]
+enum Shape {
+    Nothing,
+    Circle(f64),
+    Box(u16, u16),
+}
+
+/// Pairs each value's source text with its encoding.
+macro_rules! encoded {
+    ($($value:expr),* $(,)?) => {
+        vec![$((stringify!($value), to_vec(&$value).unwrap())),*]
+    };
+}
+
+#[test]
+fn worked_examples_match_the_code() {
+    let values = encoded![
+        true,
+        23u8,
+        300i64,
+        -1i8,
+        -(1i128 << 64),
+        1u128 << 64,
+        1.5f32,
+        -0.0f64,
+        'ü',
+        "IETF",
+        (),
+        None::<u8>,
+        Some(1u8),
+        Some(None::<u8>),
+        Some(Some(())),
+        [0u8; 0],
+        [5u8],
+        (1u8, 2u8),
+        (1u8, 2u16),
+        [1.0f64, 2.0],
+        [-1i32, 2],
+        [Some(1u8), None],
+        HashMap::from([("bb", 1), ("a", 2)]),
+        Point { y: 1, x: 2, label: "p" },
+        Shape::Nothing,
+        Shape::Circle(0.5f64),
+        Shape::Box(3u16, 4u16),
+    ];
+    let page = include_str!("../../../../docs/format.md");
+    let table = page.split("### Worked examples").nth(1).unwrap().split("\n### ").next().unwrap();
+    let rows: Vec<[&str; 3]> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix("` |"))
+        .map(|row| row.split("` | `").collect::<Vec<_>>().try_into().unwrap())
+        .collect();
+    assert_eq!(rows.len(), values.len());
+    for ([value, bytes, notation], (source, encoded)) in rows.into_iter().zip(values) {
+        assert_eq!(value, source);
+        assert_eq!(bytes, hex(&encoded), "{value}");
+        assert_eq!(notation, diagnostic(&unhex(bytes)), "{value}");
+    }
+}
+
+#[test]
+fn typed_arrays_show_their_numbers() {
+    assert_eq!(diagnostic(&to_vec(&[1.0f64, 2.5]).unwrap()), "86(h'000000000000f03f0000000000000440' / 1.0, 2.5 /)");
+    assert_eq!(diagnostic(&to_vec(&[-1i8, 2]).unwrap()), "72(h'ff02' / -1, 2 /)");
+    assert!(diagnostic(&to_vec(&vec![0u8; 100]).unwrap()).ends_with("0, 0, and 92 more /)"));
+}
+
+#[test]
+fn wraps_show_as_their_tag() {
+    assert_eq!(diagnostic(&to_vec(&Some(())).unwrap()), "1718379368(null)");
+}
+
+#[test]
+fn control_characters_are_escaped() {
+    assert_eq!(diagnostic(&to_vec("a\n\u{1}\u{7f}").unwrap()), r#""a\n\u0001\u007f""#);
+}
+
+#[test]
+fn malformed_input_is_shown_up_to_the_fault() {
+    for (bytes, expected) in [
+        ("", "/ at byte 0: the input ends before the item does /"),
+        ("82 01", "[1, / at byte 2: the input ends before the item does /"),
+        ("a1 6161", "{\"a\": / at byte 3: the input ends before the item does /"),
+        ("00 00", "0 / at byte 1: bytes follow after the end of the item /"),
+        ("81 1c", "[ / at byte 1: a reserved initial byte /"),
+        ("81 61 ff", "[ / at byte 1: text that is not UTF-8 /"),
+        ("81 ff", "[ / at byte 1: a break outside of an item of indefinite length /"),
+        ("f8 10", "/ at byte 0: a simple value below 32 in two bytes /"),
+        ("5f 6161 ff", "(_ / at byte 1: a chunk that is not of the string's type /"),
+        ("43 01", "/ at byte 1: the input ends before the item does /"),
+    ] {
+        assert_eq!(diagnostic(&unhex(bytes)), expected, "{bytes}");
+    }
+}
+
+#[test]
+fn bignums_beyond_128_bits_show_their_bytes() {
+    assert_eq!(
+        diagnostic(&unhex("c2 51 0100000000000000000000000000000000")),
+        "2(h'0100000000000000000000000000000000')"
+    );
+    assert_eq!(diagnostic(&unhex("c3 50 ffffffffffffffffffffffffffffffff")), "3(h'ffffffffffffffffffffffffffffffff')");
+}
+
+#[test]
+fn encoded_displays_in_diagnostic_notation() {
+    let encoded = Encoded::of(&("a", 1)).unwrap();
+    assert_eq!(encoded.to_string(), "[\"a\", 1]");
+    assert_eq!(format!("{encoded:?}"), "Encoded([\"a\", 1])");
 }

@@ -35,7 +35,7 @@ struct Forked(Pid);
 
 impl Forked {
     fn of(owner: &mut Claimant, order: &str) -> Self {
-        Self(Pid::from_raw(owner.ask(order).parse().unwrap()))
+        Self(Pid::from_raw(owner.request(order).parse().unwrap()))
     }
 }
 
@@ -48,7 +48,7 @@ impl Drop for Forked {
 /// Leaves claim 1 to a dead process, whose forked child still holds the lock.
 fn orphaned(root: &Path) -> Forked {
     let mut owner = Claimant::new(root);
-    assert_eq!(owner.ask("claim 1"), "held");
+    assert_eq!(owner.request("claim 1"), "held");
     let forked = Forked::of(&mut owner, "fork");
     owner.kill();
     forked
@@ -60,14 +60,14 @@ fn dead_holder_whose_child_keeps_the_lock_is_bypassed() {
     let _forked = orphaned(root.path());
     let mut first = Claimant::new(root.path());
     let mut second = Claimant::new(root.path());
-    assert_eq!(first.ask("wait 1"), "waiting");
-    assert_eq!(first.hear(), "got 1");
+    assert_eq!(first.request("wait 1"), "waiting");
+    assert_eq!(first.receive(), "got 1");
     assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, first.id());
-    assert_eq!(second.ask("wait 1"), "waiting");
+    assert_eq!(second.request("wait 1"), "waiting");
     assert!(is_taken(&calls, 1));
-    assert!(second.has_said_nothing());
-    assert_eq!(first.ask("release 1"), "released");
-    assert_eq!(second.hear(), "got 1");
+    assert!(second.has_sent_nothing());
+    assert_eq!(first.request("release 1"), "released");
+    assert_eq!(second.receive(), "got 1");
 }
 
 #[test]
@@ -75,25 +75,25 @@ fn earlier_waiters_bypass_a_dead_holder_too() {
     let (root, _calls) = calls();
     let mut owner = Claimant::new(root.path());
     let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
-    assert_eq!(owner.ask("claim 1"), "held");
+    assert_eq!(owner.request("claim 1"), "held");
     for claimant in &mut waiting {
-        assert_eq!(claimant.ask("wait 1"), "waiting");
+        assert_eq!(claimant.request("wait 1"), "waiting");
     }
     let _forked = Forked::of(&mut owner, "fork");
     owner.kill();
     let [one, other] = &mut waiting;
     let mut order = [one, other];
     loop {
-        if !order[0].has_said_nothing() {
+        if !order[0].has_sent_nothing() {
             break;
         }
         order.swap(0, 1);
         std::thread::yield_now();
     }
     let [first, second] = order;
-    assert_eq!(second.ask("claim 1"), "taken");
-    assert_eq!(first.ask("release 1"), "released");
-    assert_eq!(second.hear(), "got 1");
+    assert_eq!(second.request("claim 1"), "taken");
+    assert_eq!(first.request("release 1"), "released");
+    assert_eq!(second.receive(), "got 1");
 }
 
 #[test]
@@ -103,16 +103,16 @@ fn level_0_is_used_again_after_the_child_has_ended() {
     let mut other = Claimant::new(root.path());
     let (sender, receiver) = std::sync::mpsc::channel();
     wait(&calls, 1, &sender);
-    let claim = receiver.recv_timeout(super::HANGS).unwrap();
+    let claim = receiver.recv_timeout(super::TIMEOUT).unwrap();
     drop(forked);
     // No other process acquires the claim while it is held at a higher level.
     for _ in 0..100 {
-        assert_eq!(other.ask("claim 1"), "taken");
+        assert_eq!(other.request("claim 1"), "taken");
     }
-    assert_eq!(other.ask("wait 1"), "waiting");
-    assert!(other.has_said_nothing());
+    assert_eq!(other.request("wait 1"), "waiting");
+    assert!(other.has_sent_nothing());
     drop(claim);
-    assert_eq!(other.hear(), "got 1");
+    assert_eq!(other.receive(), "got 1");
     other.kill();
     // The attempt that still waited for the child leaves no lock behind.
     while is_locked(root.path()) {}
@@ -125,24 +125,24 @@ fn several_dead_holders_are_bypassed() {
     let mut forked = vec![orphaned(root.path())];
     for _ in 0..2 {
         let mut next = Claimant::new(root.path());
-        assert_eq!(next.ask("wait 1"), "waiting");
-        assert_eq!(next.hear(), "got 1");
+        assert_eq!(next.request("wait 1"), "waiting");
+        assert_eq!(next.receive(), "got 1");
         forked.push(Forked::of(&mut next, "fork"));
         next.kill();
     }
     let mut last = Claimant::new(root.path());
-    assert_eq!(last.ask("wait 1"), "waiting");
-    assert_eq!(last.hear(), "got 1");
+    assert_eq!(last.request("wait 1"), "waiting");
+    assert_eq!(last.receive(), "got 1");
 }
 
 #[test]
 fn forked_child_does_not_release_claims_of_its_parent() {
     let (root, calls) = calls();
     let mut owner = Claimant::new(root.path());
-    assert_eq!(owner.ask("claim 1"), "held");
+    assert_eq!(owner.request("claim 1"), "held");
     let _forked = Forked::of(&mut owner, "fork-and-release");
     assert!(is_taken(&calls, 1));
-    assert_eq!(owner.ask("release 1"), "released");
+    assert_eq!(owner.request("release 1"), "released");
 }
 
 #[test]
@@ -150,17 +150,17 @@ fn suspended_holder_keeps_its_claim() {
     let (root, calls) = calls();
     let mut owner = Claimant::new(root.path());
     let mut waiting = Claimant::new(root.path());
-    assert_eq!(owner.ask("claim 1"), "held");
+    assert_eq!(owner.request("claim 1"), "held");
     let process = Pid::from_raw(owner.id().try_into().unwrap());
     kill(process, Signal::SIGSTOP).unwrap();
-    assert_eq!(waiting.ask("wait 1"), "waiting");
+    assert_eq!(waiting.request("wait 1"), "waiting");
     for _ in 0..100 {
-        assert_eq!(waiting.ask("claim 1"), "taken");
+        assert_eq!(waiting.request("claim 1"), "taken");
     }
     assert!(is_taken(&calls, 1));
     assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, owner.id());
     kill(process, Signal::SIGCONT).unwrap();
-    assert!(waiting.has_said_nothing());
-    assert_eq!(owner.ask("release 1"), "released");
-    assert_eq!(waiting.hear(), "got 1");
+    assert!(waiting.has_sent_nothing());
+    assert_eq!(owner.request("release 1"), "released");
+    assert_eq!(waiting.receive(), "got 1");
 }

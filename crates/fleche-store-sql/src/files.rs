@@ -1,15 +1,17 @@
-//! Access to the bytes of a SQLite file, bypassing SQLite.
+//! The files of a SQLite database, bypassing SQLite: their bytes, and copies of damaged files, which users may want to
+//! inspect.
 
 use std::{
-    fs::{self, File},
+    ffi::OsString,
+    fs,
+    fs::File,
+    io,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use fleche_core::{Error, Result, store::Place};
-
-use crate::backup::beside;
 
 /// The page size of all files of fleche.
 const PAGE: usize = 4096;
@@ -19,7 +21,7 @@ const SEARCHED: u64 = 16 << 20;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// The prefixes of the names of fleche's tables and of SQLite's internal ones.
-const OURS: [&[u8; 7]; 2] = [b"fleche_", b"sqlite_"];
+const OWN_PREFIXES: [&[u8; 7]; 2] = [b"fleche_", b"sqlite_"];
 
 /// Opened files, which stay open as long as they exist: closing any descriptor of a file releases all POSIX locks that
 /// the process has on it, including SQLite's.
@@ -53,22 +55,22 @@ impl FileBytes {
 
     /// Returns whether the file belongs to fleche, as far as its first page or its log shows. A SQLite file of at most
     /// one page counts as one, since it holds no entries of any program.
-    pub(crate) fn has_our_tables(&self) -> Result<bool> {
+    pub(crate) fn has_own_tables(&self) -> Result<bool> {
         let first = self.first()?;
         let length = self.file.metadata().map_err(Error::io("read the metadata of", &self.path))?.len();
-        if names_us(&first) || first.starts_with(MAGIC) && length <= PAGE as u64 {
+        if names_own_table(&first) || first.starts_with(MAGIC) && length <= PAGE as u64 {
             return Ok(true);
         }
         let mut log = Vec::new();
         if let Ok(file) = File::open(beside(&self.path, "-wal")) {
             file.take(SEARCHED).read_to_end(&mut log).map_err(Error::io("read the log of", &self.path))?;
         }
-        Ok(names_us(&log))
+        Ok(names_own_table(&log))
     }
 
     /// Returns the name of a table of another program, if there is one, as far as the first page shows.
-    pub(crate) fn table_of_others(&self) -> Result<Option<String>> {
-        Ok(others_in(&self.first()?))
+    pub(crate) fn foreign_table(&self) -> Result<Option<String>> {
+        Ok(foreign_table_in(&self.first()?))
     }
 
     /// Returns the first page, or as much of it as there is.
@@ -89,9 +91,9 @@ impl FileBytes {
             return Ok(None);
         }
         let mut file = &*self.file;
-        let mended = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header(rollback)));
-        let mended = mended.and_then(|()| if first.len() < PAGE { file.set_len(PAGE as u64) } else { Ok(()) });
-        mended.map_err(Error::io("repair the header of", &self.path))?;
+        let repaired = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header(rollback)));
+        let repaired = repaired.and_then(|()| if first.len() < PAGE { file.set_len(PAGE as u64) } else { Ok(()) });
+        repaired.map_err(Error::io("repair the header of", &self.path))?;
         Ok(Some(first))
     }
 
@@ -127,25 +129,25 @@ fn is_removed(_file: &File) -> bool {
     false
 }
 
-fn names_us(bytes: &[u8]) -> bool {
-    bytes.windows(OURS[0].len()).any(|window| window == OURS[0])
+fn names_own_table(bytes: &[u8]) -> bool {
+    bytes.windows(OWN_PREFIXES[0].len()).any(|window| window == OWN_PREFIXES[0])
 }
 
 /// Returns the name of a table of another program that is defined in these bytes, if there is one.
-pub(crate) fn others_in(bytes: &[u8]) -> Option<String> {
+pub(crate) fn foreign_table_in(bytes: &[u8]) -> Option<String> {
     const DEFINES: [&[u8]; 2] = [b"CREATE TABLE ", b"CREATE VIRTUAL TABLE "];
     let name = (0..bytes.len()).find_map(|at| {
         let defined = DEFINES.iter().find_map(|defines| bytes[at..].strip_prefix(*defines));
-        defined.filter(|name| !is_ours(name))
+        defined.filter(|name| !is_own_table(name))
     })?;
     let name = name.split(|byte| matches!(byte, b' ' | b'(')).next()?;
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
 /// Returns whether a table of this name belongs to fleche or SQLite. One byte of the name may be damaged.
-pub(crate) fn is_ours(name: &[u8]) -> bool {
-    let differ = |ours: &[u8]| ours.iter().zip(name).filter(|(ours, theirs)| ours != theirs).count();
-    OURS.iter().any(|ours| name.len() >= ours.len() && differ(*ours) <= 1)
+pub(crate) fn is_own_table(name: &[u8]) -> bool {
+    let differ = |prefix: &[u8]| prefix.iter().zip(name).filter(|(expected, found)| expected != found).count();
+    OWN_PREFIXES.iter().any(|prefix| name.len() >= prefix.len() && differ(*prefix) <= 1)
 }
 
 /// Returns the first 24 bytes of the header: the magic, the page size, the versions for writing and reading, and
@@ -178,6 +180,60 @@ pub(crate) fn first_page(path: &Path) -> Result<Vec<u8>> {
     Ok(page)
 }
 
+/// The maximum number of copies of one file.
+const COPIES: u32 = 4;
+
+/// Returns a free path for a copy of this file.
+///
+/// # Errors
+/// Fails with [`Error::Io`] if the maximum number of copies exists.
+pub(crate) fn free_path(file: &Path) -> Result<PathBuf> {
+    let mut paths = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
+    let free = paths.find(|path| !path.exists() && !beside(path, "-wal").exists());
+    free.ok_or_else(|| {
+        let why = format!("{COPIES} copies of earlier damage are kept already: remove them");
+        Error::io("keep the damaged file as", beside(file, ".damaged-N"))(io::Error::other(why))
+    })
+}
+
+/// Copies a database that no process has open, with its log.
+pub(crate) fn copy_database(database: &Path, to: &Path) -> Result<()> {
+    fs::copy(database, to).map_err(Error::io("copy the damaged file to", to))?;
+    copy_log(database, to)
+}
+
+/// Moves a copy, with its log, to its final path.
+pub(crate) fn back_up(copy: &Path, path: &Path) -> Result<()> {
+    let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(Error::io("keep the damaged file as", to));
+    let log = beside(copy, "-wal");
+    if log.exists() {
+        moved(&log, &beside(path, "-wal"))?;
+    }
+    moved(copy, path)?;
+    // Makes the copy survive a power failure, as far as possible.
+    let _ = path.parent().map(|directory| File::open(directory).and_then(|directory| directory.sync_all()));
+    Ok(())
+}
+
+/// Copies the write-ahead log of a database, unless it is empty, to the log of the copy.
+pub(crate) fn copy_log(database: &Path, copy: &Path) -> Result<()> {
+    let (from, to) = (beside(database, "-wal"), beside(copy, "-wal"));
+    if fs::metadata(&from).is_ok_and(|log| log.len() == 0) {
+        return Ok(());
+    }
+    match fs::copy(from, &to).and_then(|_| File::open(&to)?.sync_all()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("copy the damaged log to", to)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the path with this suffix.
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,21 +242,21 @@ mod tests {
     fn header_is_repaired_only_if_it_is_damaged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
-        for (damage, mended) in [(50, false), (0, true), (16, true), (18, true), (21, true)] {
+        for (damage, repaired) in [(50, false), (0, true), (16, true), (18, true), (21, true)] {
             let mut content = vec![7; 2 * PAGE];
             content[..24].copy_from_slice(&header(false));
             let sound = content.clone();
             content[damage] ^= 0xff;
             fs::write(&path, &content).unwrap();
             let first = FileBytes::open_copy(&path).unwrap().repair_header(false).unwrap();
-            assert_eq!(first.as_deref(), mended.then_some(&content[..PAGE]));
-            assert_eq!(fs::read(&path).unwrap() == sound, mended);
+            assert_eq!(first.as_deref(), repaired.then_some(&content[..PAGE]));
+            assert_eq!(fs::read(&path).unwrap() == sound, repaired);
         }
     }
 
     #[test]
     fn tables_of_other_programs_are_recognized_despite_a_damaged_byte() {
-        let others = |text: &str| others_in(text.as_bytes());
+        let others = |text: &str| foreign_table_in(text.as_bytes());
         assert_eq!(others("..CREATE TABLE fleche_meta (name)..CREATE TABLE sqlite_sequence(name,seq)"), None);
         assert_eq!(others("CREATE TABLE fl3che_meta (name)"), None);
         assert_eq!(others("CREATE TABLE fleche_meta (n)CREATE TABLE users (n)").as_deref(), Some("users"));

@@ -14,11 +14,11 @@ fn claim_of_one_process_is_taken_for_others() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
     let claim = held(&calls, 1);
-    assert_eq!(other.ask("claim 1"), "taken");
-    assert_eq!(other.ask("claim 2"), "held");
+    assert_eq!(other.request("claim 1"), "taken");
+    assert_eq!(other.request("claim 2"), "held");
     assert!(is_taken(&calls, 2));
     drop(claim);
-    assert_eq!(other.ask("claim 1"), "held");
+    assert_eq!(other.request("claim 1"), "held");
     assert!(is_taken(&calls, 1));
 }
 
@@ -27,14 +27,14 @@ fn waiter_acquires_claim_when_it_is_released() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
     let claim = held(&calls, 1);
-    assert_eq!(other.ask("wait 1"), "waiting");
-    assert_eq!(other.ask("claim 1"), "taken");
-    assert!(other.has_said_nothing());
+    assert_eq!(other.request("wait 1"), "waiting");
+    assert_eq!(other.request("claim 1"), "taken");
+    assert!(other.has_sent_nothing());
     drop(claim);
-    assert_eq!(other.hear(), "got 1");
+    assert_eq!(other.receive(), "got 1");
     assert!(is_taken(&calls, 1));
-    assert_eq!(other.ask("release 1"), "released");
-    other.ask("claim 2");
+    assert_eq!(other.request("release 1"), "released");
+    other.request("claim 2");
     assert!(!is_taken(&calls, 1));
 }
 
@@ -43,10 +43,10 @@ fn processes_hold_the_claim_one_at_a_time() {
     let (root, _calls) = calls();
     let mut claimants: Vec<_> = (0..4).map(|_| Claimant::new(root.path())).collect();
     for claimant in &mut claimants {
-        claimant.tell("turns 100");
+        claimant.send("turns 100");
     }
     for claimant in &claimants {
-        assert_eq!(claimant.hear(), "took turns");
+        assert_eq!(claimant.receive(), "took turns");
     }
     assert!(!is_locked(root.path()));
 }
@@ -56,22 +56,22 @@ fn claim_of_killed_process_goes_to_one_waiter() {
     let (root, _calls) = calls();
     let mut owner = Claimant::new(root.path());
     let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
-    assert_eq!(owner.ask("claim 1"), "held");
+    assert_eq!(owner.request("claim 1"), "held");
     for claimant in &mut waiting {
-        assert_eq!(claimant.ask("wait 1"), "waiting");
+        assert_eq!(claimant.request("wait 1"), "waiting");
     }
     owner.kill();
     let first = loop {
-        if let Some(first) = waiting.iter().position(|claimant| !claimant.has_said_nothing()) {
+        if let Some(first) = waiting.iter().position(|claimant| !claimant.has_sent_nothing()) {
             break first;
         }
         std::thread::yield_now();
     };
     let [one, other] = &mut waiting;
     let (first, second) = if first == 0 { (one, other) } else { (other, one) };
-    assert_eq!(second.ask("claim 1"), "taken");
-    assert_eq!(first.ask("release 1"), "released");
-    assert_eq!(second.hear(), "got 1");
+    assert_eq!(second.request("claim 1"), "taken");
+    assert_eq!(first.request("release 1"), "released");
+    assert_eq!(second.receive(), "got 1");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn killed_waiter_leaves_no_lock() {
     let (root, calls) = calls();
     let mut waiting = Claimant::new(root.path());
     let claim = held(&calls, 1);
-    assert_eq!(waiting.ask("wait 1"), "waiting");
+    assert_eq!(waiting.request("wait 1"), "waiting");
     waiting.kill();
     drop(claim);
     assert!(!is_locked(root.path()));
@@ -92,21 +92,21 @@ fn waits_beyond_the_limit_of_blocked_threads_are_served() {
     let mut waiting = Claimant::new(root.path());
     let numbers = 1..=300;
     for number in numbers.clone() {
-        assert_eq!(owner.ask(&format!("claim {number}")), "held");
-        assert_eq!(waiting.ask(&format!("wait {number}")), "waiting");
+        assert_eq!(owner.request(&format!("claim {number}")), "held");
+        assert_eq!(waiting.request(&format!("wait {number}")), "waiting");
     }
-    assert!(waiting.has_said_nothing());
+    assert!(waiting.has_sent_nothing());
     for number in numbers.clone() {
-        assert_eq!(owner.ask(&format!("release {number}")), "released");
+        assert_eq!(owner.request(&format!("release {number}")), "released");
     }
-    let got: BTreeSet<_> = numbers.clone().map(|_| waiting.hear()).collect();
+    let got: BTreeSet<_> = numbers.clone().map(|_| waiting.receive()).collect();
     assert_eq!(got, numbers.clone().map(|number| format!("got {number}")).collect());
     for number in numbers {
-        assert_eq!(waiting.ask(&format!("release {number}")), "released");
+        assert_eq!(waiting.request(&format!("release {number}")), "released");
     }
-    waiting.ask("claim 0");
-    waiting.ask("release 0");
-    waiting.ask("probe");
+    waiting.request("claim 0");
+    waiting.request("release 0");
+    waiting.request("probe");
     drop(waiting);
     assert!(!is_locked(root.path()));
 }
@@ -115,8 +115,8 @@ fn waits_beyond_the_limit_of_blocked_threads_are_served() {
 fn holder_is_visible_to_other_processes() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
-    assert_eq!(other.ask("claim 1"), "held");
-    assert_eq!(other.ask("await 1"), "awaiting");
+    assert_eq!(other.request("claim 1"), "held");
+    assert_eq!(other.request("await 1"), "awaiting");
     let owner = calls.owner(&key(1)).unwrap().unwrap();
     assert_eq!(owner.process, other.id());
     assert_eq!(owner.awaits, Some(vec![key(2)]));
@@ -131,7 +131,7 @@ fn holder_is_visible_to_other_processes() {
 fn holder_whose_slot_is_overwritten_is_unknown() {
     let (root, calls) = calls();
     let mut other = Claimant::new(root.path());
-    assert_eq!(other.ask("claim 1"), "held");
+    assert_eq!(other.request("claim 1"), "held");
     let path = root.path().join(".fleche-claims");
     let length = fs::metadata(&path).unwrap().len();
     for byte in [0x00, 0xff, 0x5a] {
@@ -139,6 +139,6 @@ fn holder_whose_slot_is_overwritten_is_unknown() {
         assert_eq!(calls.owner(&key(1)).unwrap(), None);
         assert!(is_taken(&calls, 1));
     }
-    assert_eq!(other.ask("await 1"), "awaiting");
+    assert_eq!(other.request("await 1"), "awaiting");
     assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, other.id());
 }

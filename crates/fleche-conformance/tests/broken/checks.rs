@@ -1,11 +1,15 @@
-//! Tests that the crash check finds what a store has lost, with stores that lose entries when they are closed.
+//! Tests that the checks of crashes, damage and faults find what a store has lost or mishandles.
 
 use std::{io, sync::Mutex, time::Duration};
 
-use fleche_conformance::crash::{Findings, check, recover, stuck_claims, work};
+use fleche_conformance::{
+    corrupt::{CorruptReport, Extent, run_corruptions},
+    crash::{Findings, check, recover, stuck_claims, work},
+    faults::{Fault, FaultReport, Part, run_faults, run_panics},
+};
 use fleche_core::store::BackendInfo;
 
-use super::backend::backend;
+use super::store::backend;
 
 /// Works until this many operations are acknowledged, closes the stores, and checks them.
 fn died(backend: &'static BackendInfo, operations: usize) -> (tempfile::TempDir, Findings) {
@@ -94,4 +98,80 @@ fn recover_reads_entries_until_acknowledging_fails() {
     };
     recover(backend!(None), directory.path(), &count).unwrap();
     assert_eq!(*passes.lock().unwrap(), 4);
+}
+
+const SOME: Extent = Extent::About(100);
+
+#[test]
+fn sound_store_reports_and_repairs_every_damage() {
+    let report = run_corruptions(backend!(None), SOME).unwrap();
+    let CorruptReport { files, tried, reported, .. } = report;
+    assert_eq!(report.failures, [""; 0]);
+    assert!(files > 20 && tried > 80 && reported > tried / 2, "{report}");
+}
+
+#[test]
+fn store_that_serves_damaged_bytes_is_caught() {
+    let report = run_corruptions(backend!(ReadsUnverified), SOME).unwrap();
+    assert!(report.failures.iter().any(|failure| failure.contains("wrong")), "{report} {:?}", report.failures);
+}
+
+#[test]
+fn store_that_is_not_repaired_is_caught() {
+    let report = run_corruptions(backend!(FirstWriterWinsOverDamage), SOME).unwrap();
+    assert!(report.unrepaired.iter().any(|failure| failure.contains("is not repaired")), "{report}");
+}
+
+#[test]
+fn panic_at_damage_is_reported_although_calls_survive_it() {
+    let report = run_corruptions(backend!(PanicsAtDamage), SOME).unwrap();
+    assert!(report.panicked.iter().any(|panic| panic.contains("a panic in the store")), "{report}");
+}
+
+#[test]
+fn store_may_refuse_to_open_damaged_files() {
+    let report = run_corruptions(backend!(RefusesDamage), SOME).unwrap();
+    assert_eq!(report.failures, [""; 0]);
+    assert!(report.refused > report.tried / 2, "{report}");
+}
+
+#[test]
+fn sound_store_survives_every_fault() {
+    for fault in Fault::ALL {
+        let FaultReport { operations, failures, .. } = run_faults(backend!(None), fault);
+        assert!(operations > 30, "{fault:?}: only {operations} operations failed");
+        assert_eq!(failures, [""; 0], "{fault:?}");
+    }
+}
+
+#[test]
+fn store_that_serves_wrong_bytes_is_caught() {
+    let report = run_faults(backend!(ReturnsWrongBytes), Fault::Once);
+    assert!(
+        report.failures.iter().all(|failure| failure.contains("is wrong")) && !report.failures.is_empty(),
+        "{report}"
+    );
+}
+
+#[test]
+fn store_that_loses_entries_is_caught_after_the_fault() {
+    let report = run_faults(backend!(LosesEveryPut), Fault::Once);
+    assert!(report.failures.iter().any(|failure| failure.contains("should be recorded")), "{report}");
+}
+
+#[test]
+fn store_that_loses_everything_on_close_is_caught_after_reopening() {
+    let report = run_faults(backend!(ForgetsOnClose), Fault::Delay);
+    assert!(report.failures.iter().any(|failure| failure.contains("after reopening")), "{report}");
+}
+
+#[test]
+fn calls_survive_panics_in_types_with_any_store() {
+    for backend in [backend!(None), backend!(LosesSomePuts)] {
+        for part in Part::ALL {
+            let report = run_panics(backend, part);
+            assert_eq!(report.failures, [""; 0]);
+            assert!(report.calls > 0, "{part:?}");
+        }
+    }
 }

@@ -1,12 +1,12 @@
-//! Tests that each fault of a store is caught by the case of the broken promise.
+//! Tests that each fault of a store is caught by the case of the broken promise, and that invalid selections of cases fail
+//! with messages that say what to do.
 
-use fleche_conformance::{Selection, run, run_in_test};
+use std::collections::BTreeSet;
+
+use fleche_conformance::{Case, Needs, Selection, backend, cases, check, run, run_in_test};
 use fleche_core::store::{BackendInfo, Reach};
 
-use super::{
-    backend::{backend, config},
-    store::Fault,
-};
+use super::store::{Fault, backend, config};
 
 /// Generates a test for each fault: the named cases must fail, with messages that contain these texts.
 macro_rules! caught {
@@ -31,14 +31,14 @@ caught! {
     missing_refresh_is_caught: ForgetsRefresh, "values::put_refreshes_the_age" says "as old as before";
     refresh_that_races_with_removal_is_caught: RefreshRacesRemoval, "values::refreshed_entries_stay" says "removed for its earlier age";
     ids_listed_twice_are_caught: ListsTwice,
-        "values::many_entries_once_each" says "listed twice",
+        "values::many_entries_are_listed_once" says "listed twice",
         "values::put_then_get" says "some of them twice",
         "calls::put_is_idempotent" says "some of them twice";
     full_prefix_that_finds_nothing_is_caught: ListsNothingForFullPrefix,
         "values::prefixes" says "0 of 1",
         "calls::prefixes" says "0 of 1";
     removal_of_young_values_is_caught: IgnoresAgeOnRemoval, "values::remove_respects_the_age" says "older than an hour";
-    replaced_check_is_caught: ForgetsCheck, "values::other_form" says "is damaged";
+    replaced_check_is_caught: ForgetsCheck, "values::custom_check" says "is damaged";
     batch_removal_of_young_values_is_caught: IgnoresAgeOnRemoval, "values::remove_all" says "younger than an hour";
     error_for_an_absent_entry_is_caught: ErrsOnAbsence, "values::absence" says "is damaged";
     undetected_damage_is_caught: ReadsUnverified,
@@ -48,12 +48,12 @@ caught! {
         "values::swapped_entries" says "are wrong",
         "calls::flipped_bit" says "is wrong",
         "calls::swapped_entries" says "is wrong";
-    put_that_does_not_repair_is_caught: NeverHeals,
-        "values::put_mends_a_truncated_entry" says "damaged",
-        "calls::put_mends_a_truncated_entry" says "damaged";
+    put_that_does_not_repair_is_caught: NeverRepairs,
+        "values::put_repairs_a_truncated_entry" says "damaged",
+        "calls::put_repairs_a_truncated_entry" says "damaged";
     damage_that_is_reported_twice_is_caught: LeavesDamageInPlace,
         "values::flipped_bit" says "`contains` returns true",
-        "calls::find_passes_by_damage" says "1 errors in the second query";
+        "calls::find_skips_damaged_records" says "1 errors in the second query";
     put_that_keeps_the_earlier_record_is_caught: FirstWriterWins,
         "calls::last_writer_wins" says "after put number 1",
         "calls::overwriting_is_atomic" says "last writer";
@@ -61,14 +61,14 @@ caught! {
     compare_and_remove_in_two_steps_is_caught: CompareRacesPut, "calls::compare_and_remove_is_atomic" says "in place of the earlier one";
     loss_of_unknown_fields_is_caught: DropsUnknownFields, "calls::records_round_trip" says "comes back changed";
     query_that_ignores_time_is_caught: FindIgnoresTime, "calls::find_since" says "60 records of 59";
-    query_that_ends_at_damage_is_caught: FindEndsAtDamage, "calls::find_passes_by_damage" says "damaged";
-    later_format_reported_as_damage_is_caught: TakesLaterFormatsForDamage, "calls::later_format_stays" says "is damaged";
+    query_that_ends_at_damage_is_caught: FindEndsAtDamage, "calls::find_skips_damaged_records" says "damaged";
+    later_format_reported_as_damage_is_caught: ReportsLaterFormatsAsDamage, "calls::later_format_is_kept" says "is damaged";
     entry_removed_by_two_callers_is_caught: RemovesForTwo,
         "values::one_remover_wins" says "`remove` returned true",
         "calls::one_remover_wins" says "`remove` returned true";
     entries_lost_by_reopening_are_caught: ForgetsOnClose,
-        "values::reopened_store_has_everything" says "was put, but",
-        "calls::one_place_is_one_store" says "was put, but";
+        "values::reopened_store_keeps_everything" says "was put, but",
+        "calls::same_location_is_same_store" says "was put, but";
     configuration_unequal_to_its_clone_is_caught: LosesFaultInConfig, "values::config_round_trips" says "not equal to its clone";
     random_operations_catch_a_lost_put: LosesSomePuts, "fuzz::values" says "shortest sequence";
     random_operations_catch_ids_listed_twice: ListsTwice,
@@ -115,7 +115,7 @@ fleche_conformance::admit_encoded_bytes!("broken-hex", "each byte as two digits"
 
 #[test]
 fn store_that_encodes_bytes_passes_if_it_declares_that() {
-    let cases = ["flipped_bit", "truncated", "zeroed_page", "swapped_entries", "put_mends_a_truncated_entry"];
+    let cases = ["flipped_bit", "truncated", "zeroed_page", "swapped_entries", "put_repairs_a_truncated_entry"];
     let cases: Vec<_> =
         ["values", "calls"].iter().flat_map(|kind| cases.map(|case| format!("{kind}::{case}"))).collect();
     let selection = Selection::named(cases).unwrap();
@@ -146,7 +146,7 @@ fn error_for_two_backends_with_one_name_names_both_modules() {
         scratch: |_| (Box::new(fleche_core::layer::Void), Box::new(fleche_core::layer::Void)),
     }
     let error = fleche_conformance::backend("twice").unwrap_err().to_string();
-    assert!(error.contains("broken::faults::other") && error.contains("`twice`") && error.contains(" and "), "{error}");
+    assert!(error.contains("broken::cases::other") && error.contains("`twice`") && error.contains(" and "), "{error}");
 }
 
 #[test]
@@ -169,7 +169,49 @@ fn store_that_is_not_durable_must_leave_nothing_on_disk() {
             (config("values"), config("calls"))
         },
     };
-    for case in ["values::flipped_bit", "calls::reopened_store_has_everything", "calls::later_format_stays"] {
+    for case in ["values::flipped_bit", "calls::reopened_store_keeps_everything", "calls::later_format_is_kept"] {
         assert!(!run(&BACKEND, &Selection::named([case]).unwrap()).is_success(), "{case}");
     }
+}
+
+#[test]
+fn error_for_unlinked_backend_says_how_to_link_it() {
+    let error = backend("nowhere").unwrap_err().to_string();
+    for part in ["`nowhere`", "use fleche_store_nowhere as _;", "register_backend!"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "no backend `nowhere` is linked")]
+fn suite_for_unlinked_backend_fails() {
+    check("nowhere", "values::absence", module_path!());
+}
+
+#[test]
+fn empty_selection_is_an_error() {
+    let error = Selection::<Case>::named::<&str>([]).unwrap_err().to_string();
+    assert!(error.contains("Selection::all()"), "{error}");
+}
+
+#[test]
+fn error_for_unknown_case_lists_the_cases() {
+    let error = Selection::<Case>::named(["values::absence", "nothing"]).unwrap_err().to_string();
+    assert!(error.contains("`nothing`") && error.contains("`calls::find_since`"), "{error}");
+}
+
+#[test]
+fn group_selects_each_of_its_cases_once() {
+    let selection = Selection::<Case>::named(["values::absence", "values", "values"]).unwrap();
+    let expected = cases().iter().filter(|case| case.group() == "values").count();
+    assert_eq!(selection.cases().len(), expected);
+    assert_eq!(Selection::<Case>::all().cases().len(), cases().len());
+}
+
+#[test]
+fn every_case_has_a_unique_name_and_a_description() {
+    let names: BTreeSet<_> = cases().iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), cases().len());
+    assert!(cases().iter().all(|case| case.description.ends_with('.')));
+    assert!(cases().iter().any(|case| case.needs == Needs::Disk));
 }

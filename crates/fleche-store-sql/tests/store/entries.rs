@@ -1,9 +1,9 @@
-//! Tests of records: pages of queries, names of any length, and index rows of replaced records.
+//! Tests of records and queries in both databases, of values, and of closing.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, thread};
 
-use fleche_core::{CallKey, CallStore, Query, Record, call::Timestamp, encoding::Encoded};
-use fleche_store_sql::SqlCalls;
+use fleche_core::{CallKey, CallStore, Digest, Error, Query, Record, ValueStore, call::Timestamp, encoding::Encoded};
+use fleche_store_sql::{SqlCalls, SqlValues};
 
 use super::common::{Scratch, count, fields, key, on_both, record};
 
@@ -101,6 +101,7 @@ on_both! {
     every_record_of_every_query_is_returned_once
     names_of_any_length_and_content_are_found
     replaced_or_removed_record_is_not_found_by_its_tags
+    stores_work_and_close_on_threads_of_a_runtime
 }
 
 #[test]
@@ -115,4 +116,57 @@ fn replaced_and_removed_records_leave_no_rows() {
     calls.put(&key(2), &record(2)).unwrap();
     assert!(calls.remove(&key(1), None).unwrap());
     assert_eq!(scratch.number(rows), 1);
+}
+
+#[test]
+fn value_that_fits_no_row_is_refused() {
+    let scratch = Scratch::sqlite();
+    let values = scratch.open_values();
+    let long = vec![0; 999_000_001];
+    let error = values.put(&Digest::of(b"any"), &long).unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains("1 GB"), "{error}");
+    values.put(&Digest::of(b"short"), b"short").unwrap();
+    assert_eq!(values.get(&Digest::of(b"short")).unwrap().as_deref(), Some(&b"short"[..]));
+}
+
+#[test]
+fn sync_commits_to_disk() {
+    let scratch = Scratch::sqlite();
+    let (values, calls) = (scratch.open_values(), scratch.open_calls());
+    values.sync(&Digest::of(b"any")).unwrap();
+    calls.sync(&key(1)).unwrap();
+    // Each sync is a commit that waits for the disk.
+    assert_eq!(scratch.number("SELECT value FROM fleche_meta WHERE name = 'syncs'"), 2);
+}
+
+#[test]
+fn store_dropped_by_the_end_of_a_thread_is_closed() {
+    thread_local! {
+        static KEPT: RefCell<Option<SqlValues>> = const { RefCell::new(None) };
+    }
+    let scratch = Scratch::sqlite();
+    thread::scope(|scope| {
+        let keeps = scope.spawn(|| {
+            KEPT.set(Some(scratch.open_values()));
+            KEPT.with_borrow(|values| values.as_ref().unwrap().put(&Digest::of(b"value"), b"value").unwrap());
+        });
+        keeps.join().unwrap();
+    });
+    // The last connection that closes removes the log.
+    assert!(!scratch.directory.path().join("test.db-wal").exists());
+    assert!(scratch.open_values().contains(&Digest::of(b"value")).unwrap());
+}
+
+fn stores_work_and_close_on_threads_of_a_runtime(scratch: &Scratch) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (values, calls) = (scratch.open_values(), scratch.open_calls());
+        values.put(&Digest::of(b"value"), b"value").unwrap();
+        calls.put(&key(1), &record(1)).unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(values.get(&Digest::of(b"value")).unwrap().as_deref(), Some(&b"value"[..]));
+        drop((values, calls));
+    });
+    drop(runtime);
+    assert_eq!(scratch.open_calls().get(&key(1)).unwrap(), Some(record(1)));
 }
