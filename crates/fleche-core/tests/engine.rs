@@ -1,4 +1,4 @@
-//! Tests of memoized functions as users see them: which bodies ran, under which cache, and what was logged.
+//! Tests of memoized functions as users see them: the bodies that ran, their caches, and the logged messages.
 // Results are compared exactly, and the tests use every kind of option that users have.
 #![allow(missing_docs, clippy::float_cmp, clippy::option_option, clippy::unused_async)]
 

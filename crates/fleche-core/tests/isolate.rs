@@ -1,4 +1,4 @@
-//! Isolated functions: where their bodies run, what is passed to them, and what is left behind.
+//! Tests of isolated functions: the directories of their bodies, the context that is passed to them, and the files they leave.
 //!
 //! Each test runs in its own process, because working directories and cache locations belong to the process.
 #![allow(missing_docs)]

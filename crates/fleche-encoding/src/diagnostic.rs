@@ -12,7 +12,7 @@ const MAX_SHOWN: usize = 8;
 
 /// Formats CBOR in diagnostic notation (RFC 8949 §8), for people to read.
 ///
-/// Accepts any well-formed CBOR, including what [`from_slice`](crate::from_slice) refuses. The content of a typed array
+/// Accepts any well-formed CBOR, including input that [`from_slice`](crate::from_slice) refuses. The content of a typed array
 /// follows in a comment, as in `86(h'000000000000f03f0000000000000040' / 1.0, 2.0 /)`, and is shortened if it is long.
 /// Malformed input is shown as far as it can be read, followed by a comment with the fault and its offset.
 pub fn diagnostic(bytes: &[u8]) -> String {

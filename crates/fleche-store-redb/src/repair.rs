@@ -42,7 +42,10 @@ impl Inner {
             Ok(()) => self.integrity.repaired(),
             Err(error) => {
                 self.integrity.not_repaired(REOPEN_PAUSE);
-                fleche_core::spi::log::warn!("cannot reopen the redb database `{}`: {error}", self.path.display());
+                fleche_core::spi::log::warn!(
+                    "cannot reopen the redb database `{}`; a later operation tries again: {error}",
+                    self.path.display()
+                );
                 return false;
             }
         }
@@ -70,7 +73,8 @@ impl Inner {
                 };
                 self.integrity.not_repaired(if is_open { REPAIR_PAUSE } else { REOPEN_PAUSE });
                 fleche_core::spi::log::warn!(
-                    "the redb database `{path}` seems damaged, and repairing it failed: {error}"
+                    "cannot repair the redb database `{path}`, which seems damaged; a later commit tries again; if this persists, move the \
+                     file away or restore it from a copy: {error}"
                 );
                 return false;
             }

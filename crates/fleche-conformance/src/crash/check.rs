@@ -1,4 +1,4 @@
-//! Opens the stores that a killed process left, compares them with what the process acknowledged, and checks that its claims
+//! Opens the stores that a killed process left, compares them with the acknowledged operations, and checks that its claims
 //! can be taken, at once or after its leases have expired.
 
 use std::{

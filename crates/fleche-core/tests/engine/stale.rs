@@ -1,4 +1,4 @@
-//! Tests of results that other code of a function computed: when they are served, and what happens to them.
+//! Tests of results that other code of a function computed: when they are served, replaced and kept.
 
 use std::thread;
 

@@ -35,7 +35,7 @@ impl Runs {
     }
 }
 
-/// Returns the closure's result and what it logged on this thread, without the events of ordinary lookups.
+/// Returns the closure's result and the messages that it logged on this thread, without the events of ordinary lookups.
 pub(crate) fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
     let (result, log) = logged_with_calls(run);
     let is_look_up = |line: &&str| {

@@ -1,4 +1,4 @@
-//! Tests of the text form of bound calls: what round-trips, and what is refused before anything runs.
+//! Tests of the text form of bound calls: calls that round-trip, and text that is refused before anything runs.
 
 use std::{fs, num::ParseIntError};
 

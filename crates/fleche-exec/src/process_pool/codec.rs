@@ -25,7 +25,7 @@ pub(super) const FUNCTION: usize = 0;
 pub(super) const BINDING: usize = 1;
 /// The settings that the worker applies for the body; empty for none.
 pub(super) const TASK_ENV: usize = 2;
-/// The key of the call if the cache was already asked for it and it was a miss; otherwise empty.
+/// The key of the call if the call has already been looked up and was a miss; otherwise empty.
 pub(super) const MISSED: usize = 3;
 /// The files among the arguments; empty for none.
 pub(super) const FILES: usize = 4;

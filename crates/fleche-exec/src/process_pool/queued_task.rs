@@ -1,4 +1,4 @@
-//! The queued tasks of a process pool, and what they require.
+//! The queued tasks of a process pool, and their requirements.
 
 use std::{collections::BTreeMap, os::unix::ffi::OsStringExt, path::Path, sync::Arc, time::Duration};
 

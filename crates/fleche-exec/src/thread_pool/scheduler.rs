@@ -322,7 +322,7 @@ impl crate::interrupt::Cancel for Scheduler {
     }
 }
 
-/// The threads of a pool that wait within a task, and what they wait for.
+/// The threads of a pool that wait within a task, and their waits.
 struct BlockedThreads {
     /// The number that identifies the pool.
     pool: usize,

@@ -1,4 +1,4 @@
-//! Resources of tasks: when a task starts, and what is refused.
+//! Tests of the resources of tasks: when a task starts, and which tasks are refused.
 
 use std::{
     sync::{

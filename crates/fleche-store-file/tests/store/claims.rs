@@ -98,7 +98,7 @@ fn refused_request_holds_nothing() {
 }
 
 #[test]
-fn waiting_acquires_claim_that_was_released_before() {
+fn waiter_acquires_claim_that_was_released_before_the_wait() {
     let (_root, calls) = calls();
     let (sender, receiver) = mpsc::channel();
     let owner = held(&calls, 1);
