@@ -35,7 +35,7 @@ const MAX_OPERATIONS: u64 = 2_000;
 /// The results of making every operation fail in one way.
 #[derive(Clone, Debug)]
 pub struct FaultReport {
-    /// How the operations failed.
+    /// The fault of the operations.
     pub fault: Fault,
     /// The number of operations, each of which failed in a run of its own.
     pub operations: u64,

@@ -62,12 +62,12 @@ pub struct Parameter {
     pub ignored: bool,
 }
 
-/// How long calls wait for another caller that computes the same call.
+/// The limit on the time for which calls wait for another caller that computes the same call.
 #[derive(Clone, Copy, Debug)]
 pub enum WaitPolicy {
-    /// Until that call has ended.
+    /// Calls wait until that call has ended.
     Endless,
-    /// For at most this long. After that, the calls run the body too.
+    /// Calls wait for at most this long. After that, they run the body too.
     For(Duration),
     /// Calls do not wait.
     None,
@@ -294,7 +294,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// A function that calls another with encoded arguments and returns the encoded result, or the reason why that is impossible.
 pub type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
 
-/// How to call and bind a function that was found by its name or code address.
+/// The functions that call and bind a function that was found by its name or code address.
 #[derive(Debug)]
 pub struct Portable {
     /// Calls the function.

@@ -15,7 +15,7 @@ use crate::{
 };
 pub(crate) use private_directory::PrivateDirectory;
 
-/// How a function's calls are isolated.
+/// The isolation of a function's calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Isolation {
     /// Whether the directory is kept if the body panics.

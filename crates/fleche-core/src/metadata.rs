@@ -1,4 +1,4 @@
-//! Metadata: what a record says about how its result was computed.
+//! Metadata: the information in a record about the computation of its result.
 
 mod runtime_report;
 

@@ -51,7 +51,7 @@ pub struct Deserializer<'de> {
     depth: usize,
     /// The number of `Some`s around the current item, within the innermost container, that have no trace in the bytes.
     somes: usize,
-    /// How to feed maps to visitors, if not in the order of the encoding.
+    /// The order in which maps are fed to visitors, if that is not the order of the encoding.
     plan: Option<&'de FeedingPlan>,
     seen: Seen,
     /// Whether a struct was read that has more fields than the encoding, or that does not report its fields.

@@ -13,7 +13,7 @@ use crate::{
     reader::{Keys, Reader},
 };
 
-/// How maps are fed to their visitors.
+/// The order and the size hints with which maps are fed to their visitors.
 #[derive(Debug, Default)]
 pub(crate) struct FeedingPlan {
     /// Whether entries are fed in descending order of their encoded keys.

@@ -1,4 +1,4 @@
-//! `Budget`: the resources that a pool's tasks share, and `ResourceTracker`: which part of it is free.
+//! `Budget`: the resources that a pool's tasks share; `ResourceTracker`: the free part of a budget.
 
 use std::{mem, sync::Arc};
 

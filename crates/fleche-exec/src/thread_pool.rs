@@ -89,7 +89,7 @@ struct Threads {
     /// The configuration that the pool was created with.
     config: ThreadPoolConfig,
     size: usize,
-    /// Held while the threads are joined, so that a second caller waits as well.
+    /// The lock that a caller holds while it joins the threads, so that a second caller waits as well.
     ending: Mutex<()>,
 }
 

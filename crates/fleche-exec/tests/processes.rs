@@ -1,4 +1,4 @@
-//! Process pools: which calls they run, what the pool's process sees of them, and how workers end.
+//! Tests of process pools: the calls that they run, the events in the pool's process, and the end of workers.
 #![cfg(target_os = "linux")]
 
 #[path = "processes/cancel.rs"]

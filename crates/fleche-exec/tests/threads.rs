@@ -1,4 +1,4 @@
-//! Thread pools: which calls they run, under which cache, and how they end.
+//! Tests of thread pools: the calls that they run, the caches of these calls, and the end of pools.
 
 #[path = "threads/amid.rs"]
 mod amid;

@@ -137,7 +137,7 @@ impl Stale {
     }
 }
 
-/// How long a call waits for another caller that computes the same call.
+/// The limit on the time for which a call waits for another caller that computes the same call.
 #[derive(Clone, Copy)]
 pub(crate) enum WaitPolicy {
     Endless,
@@ -177,7 +177,7 @@ fn milliseconds(time: &str) -> Option<u64> {
     digits.trim().parse::<u64>().ok()?.checked_mul(unit).filter(|time| *time > 0)
 }
 
-/// How calls are isolated.
+/// The isolation of calls.
 pub(crate) struct Isolation {
     /// The position of the option, for errors.
     pub(crate) span: Span,

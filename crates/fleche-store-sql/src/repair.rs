@@ -1,4 +1,4 @@
-//! Repair of a damaged SQLite file: what can be read is copied to a new database, which then replaces the content of the
+//! Repair of a damaged SQLite file: the readable entries are copied to a new database, which then replaces the content of the
 //! file under SQLite's locks, so that processes that have it open see the new database.
 
 use std::{

@@ -24,7 +24,7 @@ const THREADS: usize = 4;
 /// The number of calls that must end before and during each failure.
 const CALLS: u64 = 200;
 
-/// How a server fails.
+/// The failure of a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failure {
     Stopped,

@@ -26,7 +26,7 @@ const RULED_OUT: &[(&str, &str)] = &[
     ("whoever", "name the actor"),
 ];
 
-/// Where a phrase is right: the file, the phrase, and the reason.
+/// The places where a phrase is right: the file, the phrase, and the reason.
 const ALLOWED: &[(&str, &str, &str)] =
     &[("crates/fleche-conformance/src/forked.rs", "nobody", "the system's user of that name")];
 

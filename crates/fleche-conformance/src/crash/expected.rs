@@ -25,7 +25,7 @@ impl Default for Expected {
     }
 }
 
-/// How the state that is found differs from the newest acknowledged one.
+/// The difference between the state that is found and the newest acknowledged one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
     None,

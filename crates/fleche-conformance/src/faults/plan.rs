@@ -12,7 +12,7 @@ use std::{
 
 use fleche_core::{Error, Result};
 
-/// How an operation fails.
+/// A fault of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The disk is full: this operation and all later ones fail if they write.
@@ -88,7 +88,7 @@ impl Plan {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how operations fail.
+    /// Returns the fault of the operations.
     pub(super) fn fault(&self) -> Fault {
         self.fault
     }

@@ -10,7 +10,7 @@ use crate::{
     runtime::panics::contain,
 };
 
-/// How a result of type `R` is passed from one thread to another, and from one process to another.
+/// The functions that pass a result of type `R` from one thread to another, and from one process to another.
 #[derive(Debug)]
 pub struct Transport<R> {
     pub(crate) pack: fn(R) -> Result<Payload, JobError>,
@@ -59,7 +59,7 @@ impl<R: Send + 'static> TransportProbe<R> {
     }
 }
 
-/// Selected for a `Result` whose error is not `Send` but can be recreated from text, such as `Box<dyn Error>`.
+/// The transport of a `Result` whose error is not `Send` but can be recreated from text, such as `Box<dyn Error>`.
 pub trait RemoteTransport<R> {
     /// Passes the error as text.
     fn fleche_transport(&self) -> Crossing<R>;
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// Selected for all other types.
+/// The fallback for all other types.
 pub trait NoTransport<R> {
     /// Refuses every result.
     fn fleche_transport(&self) -> Crossing<R>;
@@ -110,7 +110,7 @@ impl<R> WireProbe<R> {
     }
 }
 
-/// Selected for types that serde can serialize.
+/// The wire form of types that serde can serialize.
 pub trait WholeWire<R> {
     /// Encodes the whole result.
     fn fleche_wire(&self) -> Wire<R>;
@@ -122,7 +122,7 @@ impl<R: Serialize + DeserializeOwned> WholeWire<R> for &WireProbe<R> {
     }
 }
 
-/// Selected for errors that dereference to a `dyn Error`, such as `anyhow::Error` and `Box<dyn Error>`.
+/// The wire form of errors that dereference to a `dyn Error`, such as `anyhow::Error` and `Box<dyn Error>`.
 pub trait LentErrorWire<R> {
     /// Passes the error as text.
     fn fleche_wire(&self) -> Wire<R>;
@@ -149,7 +149,7 @@ where
     }
 }
 
-/// Selected for all other types.
+/// The fallback for all other types.
 pub trait NoWire<R> {
     /// Refuses every result.
     fn fleche_wire(&self) -> Wire<R>;

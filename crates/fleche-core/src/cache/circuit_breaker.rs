@@ -109,7 +109,7 @@ pub(crate) enum Operation {
     Claim,
 }
 
-/// Why a store gave no answer.
+/// The reason why a store gave no answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
     /// The store failed.
@@ -267,7 +267,7 @@ fn denies(breakers: &[Breaker; OPERATIONS], operation: Operation, now: Duration)
     breakers[operation as usize].denies(now) || reading.is_some_and(reading_denies)
 }
 
-/// How an operation was admitted by its own breaker and by that of its read operation.
+/// The admissions of an operation by its own breaker and by that of its read operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Admissions {
     own: Admission,

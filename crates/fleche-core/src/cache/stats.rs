@@ -72,7 +72,7 @@ impl Stats {
     }
 }
 
-/// Why a call ran without being recorded.
+/// The reason why a call ran without being recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SkipReason {

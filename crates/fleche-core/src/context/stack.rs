@@ -31,7 +31,7 @@ pub(super) enum Entry {
     /// Hides all earlier entries.
     Nothing,
     /// The thread runs part of this in-flight call's body. Never hidden, because the body cannot end before this work
-    /// does.
+    /// ends.
     Flight(Arc<Flight>),
 }
 

@@ -59,7 +59,7 @@ pub trait LocalEncodable: Serialize {}
 
 impl<A: Serialize + ?Sized> LocalEncodable for A {}
 
-/// How arguments of type `A` are encoded and checked. [`codec`] requires all bounds at once, so a type that lacks several
+/// The functions that encode and check arguments of type `A`. [`codec`] requires all bounds at once, so a type that lacks several
 /// causes only one compile error.
 #[derive(Debug)]
 pub struct Codec<A: ?Sized> {

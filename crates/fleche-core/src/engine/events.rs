@@ -71,7 +71,7 @@ pub(super) fn hit_of(function: &'static Function, from: &'static str, arguments:
     }
 }
 
-/// Why a record is not served. The record is kept when it is replaced.
+/// The reason why a record is not served. The record is kept when it is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// Other code of the function computed the result.
@@ -82,7 +82,7 @@ pub(super) enum Unfit {
     Undecodable,
 }
 
-/// Why the body of a call has to run.
+/// The reason why the body of a call has to run.
 #[derive(Clone, Copy)]
 pub(super) enum Missing {
     /// There is no record, or the value of the record is missing.

@@ -185,7 +185,7 @@ fn is_refused(function: &'static Function, cache: &Cache, record: &RecordSummary
     !function.is_own_code(&record.code) && function.stale_policy(cache) == StalePolicy::Rerun
 }
 
-/// How a fetched record fits the function.
+/// The outcome of decoding a fetched record for the function.
 enum Read<T> {
     Fit(T),
     /// The record is stale, and the policy serves it.

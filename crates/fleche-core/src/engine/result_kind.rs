@@ -19,18 +19,18 @@ pub trait Recordable: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
 
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Recordable for T {}
 
-/// How the recorded value `T` is contained in the return type `R`.
+/// The relation between the return type `R` and the recorded value `T` in it.
 #[derive(Debug)]
 pub struct ResultKind<R, T: 'static> {
-    /// How to get the value to record out of the return value.
+    /// The access to the value to record in the return value.
     pub(super) access: Access<R, T>,
     /// Converts a recorded value into a return value.
     pub(super) wrap: fn(T) -> R,
-    /// How the value is encoded and decoded.
+    /// The functions that encode and decode the value.
     pub(super) codec: ResultCodec<T>,
 }
 
-/// How to get the value to record. An `Err` contains none.
+/// The access to the value to record. An `Err` contains none.
 #[derive(Debug)]
 pub(super) enum Access<R, T> {
     /// The function takes the value out of the return value. If there is none, it returns the return value unchanged, as `Err`.
@@ -42,7 +42,7 @@ pub(super) enum Access<R, T> {
 /// A callback that receives a value that is produced later, or `None` if there is none to record.
 pub(super) type Observer<T> = Box<dyn FnOnce(Option<&T>) + Send>;
 
-/// How a result is encoded, decoded and copied.
+/// The functions that encode, decode and copy a result.
 #[derive(Debug)]
 pub(super) struct ResultCodec<T> {
     /// `==`, if the type has it.

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How a caller proceeds with a missing call.
+/// The decision of a caller about a missing call.
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub(super) enum Decision<T> {
     /// The caller has the permit to compute the call. Also contains why no record is served.

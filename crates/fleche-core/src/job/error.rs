@@ -9,7 +9,7 @@ use crate::{
     runtime::panics::{CaughtPanic, carry},
 };
 
-/// Why a job has no result.
+/// The reason why a job has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum JobError {

@@ -23,7 +23,7 @@ const VARIABLE: &str = "FLECHE";
 /// The variable that tells worker processes when the run began, in nanoseconds since 1970.
 const SINCE_VARIABLE: &str = "FLECHE_REFRESH_SINCE";
 
-/// How this process uses its caches.
+/// The use that this process makes of its caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Caches work as the program configured them.
@@ -32,7 +32,7 @@ pub(crate) enum Mode {
     Off,
     /// Hits are served, and nothing is written.
     ReadOnly,
-    /// Only what was recorded since this time is served, in nanoseconds since 1970.
+    /// Only results that were recorded since this time are served, in nanoseconds since 1970.
     Refresh(u64),
 }
 

@@ -24,7 +24,7 @@ use crate::{
 /// A time limit for waits that must end.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How an operation fails.
+/// The failure of an operation.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
     Error,

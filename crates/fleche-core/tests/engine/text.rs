@@ -1,4 +1,4 @@
-//! Tests of the text form of bound functions: where it can be read, and where it is refused.
+//! Tests of the text form of bound functions: the functions that read it, and those that refuse it.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! The dispatch state of a process pool: which task goes to which worker, and how many workers there may be; no threads
-//! and no I/O of its own.
+//! The dispatch state of a process pool: the assignment of tasks to workers, and the number of workers. It has no threads and
+//! no I/O of its own.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -38,11 +38,11 @@ pub(super) struct Dispatch {
     pub(super) stats: ProcessPoolStats,
 }
 
-/// Where a task can be dispatched.
+/// The worker to which a task can be dispatched.
 pub(super) enum Placement {
-    /// To the idle worker with this index.
+    /// The idle worker with this index.
     Idle(usize),
-    /// To a new worker with these environment variables.
+    /// A new worker with these environment variables.
     NewWorker(Env),
 }
 

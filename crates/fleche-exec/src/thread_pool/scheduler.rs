@@ -1,4 +1,4 @@
-//! The scheduling of a thread pool: which task runs next, and how many threads there are.
+//! The scheduling of a thread pool: the choice of the next task, and the number of threads.
 
 use std::{
     collections::BTreeMap,

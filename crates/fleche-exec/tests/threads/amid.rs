@@ -1,4 +1,4 @@
-//! Nested tasks, which run on the thread of the task that waits for them: what they do not share with it.
+//! Tests of nested tasks, which run on the thread of the task that waits for them, but share no context with it.
 
 use std::{
     sync::{

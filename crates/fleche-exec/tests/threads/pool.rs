@@ -1,4 +1,4 @@
-//! Thread pools: how they start, survive panics and end.
+//! Tests of thread pools: their start, panics in their tasks, and their end.
 
 use std::{
     sync::{
