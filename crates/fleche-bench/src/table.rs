@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-/// A row: what was measured, the figure, the peer it is compared with, and the target.
+/// A row: the name of the measurement, the figure, the peer that it is compared with, and the target.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     pub(crate) what: String,

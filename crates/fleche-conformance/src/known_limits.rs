@@ -23,7 +23,7 @@ inventory::collect!(LosesNeighbours);
 ///
 /// Use it as `admit_loss_of_neighbours!("its name", "the reason");`, or as
 /// `admit_loss_of_neighbours!("its name", truncated_only, "the reason");` if only truncated files are affected. Lost entries
-/// must be absent, and the store must still serve nothing wrong.
+/// must be absent, and the store must still serve no wrong entries.
 #[macro_export]
 macro_rules! admit_loss_of_neighbours {
     ($backend:literal, $why:literal) => {

@@ -83,7 +83,7 @@ impl FileBytes {
     }
 
     /// Repairs the beginning of the header, which is the same in every file of fleche, and extends a shorter file to
-    /// one page. Otherwise, SQLite would take the file for empty, or for one without a log, and lock it differently
+    /// one page. Otherwise, SQLite would treat the file as empty, or as one without a log, and lock it differently
     /// from the processes that have it open. Returns the previous content of the first page if it was damaged.
     pub(crate) fn repair_header(&self, rollback: bool) -> Result<Option<Vec<u8>>> {
         let first = self.first()?;

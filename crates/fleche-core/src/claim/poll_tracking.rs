@@ -90,7 +90,7 @@ impl Wake for Noting {
     }
 }
 
-/// Returns a waker to poll a leader with, which wakes this task.
+/// Returns a waker for polling a leader, which wakes this task.
 pub(crate) fn noting(polls: &Arc<Polls>, task: &Waker) -> Waker {
     Waker::from(Arc::new(Noting { polls: polls.clone(), task: task.clone() }))
 }

@@ -107,7 +107,7 @@ pub struct WeakBinding {
 }
 
 impl Binding {
-    /// Returns a copy for [`WeakBinding::is`] to compare with.
+    /// Returns a weak copy, for comparison by [`WeakBinding::is`].
     pub fn downgrade(&self) -> WeakBinding {
         let Self { cache, kinds, rest } = self;
         let Rest { tags, rerun, .. } = &**rest;

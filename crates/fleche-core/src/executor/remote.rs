@@ -52,7 +52,7 @@ impl Task {
     /// job.
     ///
     /// # Errors
-    /// Returns the task with the reason if its function or result cannot leave the process, or if its arguments cannot
+    /// Fails with the task and the reason if the task's function or result cannot leave the process, or if its arguments cannot
     /// be encoded.
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {

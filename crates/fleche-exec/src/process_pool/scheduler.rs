@@ -208,7 +208,7 @@ impl Scheduler {
     }
 }
 
-/// The timer, a thread that ends tasks at their timeouts and checks at set times how many workers there should be.
+/// The timer: a thread that ends tasks at their timeouts, and checks the number of workers at set times.
 impl Scheduler {
     /// Adds a deadline at which the task of this worker is ended.
     pub(super) fn add_deadline(self: &Arc<Self>, state: &mut Dispatch, deadline: Instant, worker: u64, task: u64) {

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn working_or_new_thread_is_progress() {
+    fn working_or_new_thread_counts_as_progress() {
         let one = |worked| [(1, ThreadState::Parked, 5), (2, ThreadState::Parked, worked)];
         assert_eq!(parked(&[&one(5), &one(50), &one(95), &one(96)]), [None, None, None, Some(2)]);
         assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn polling_between_timed_waits_is_progress() {
+    fn polling_between_timed_waits_counts_as_progress() {
         let looks: Vec<_> = (0..400)
             .map(|second| [(1, ThreadState::Parked, 5), (2, ThreadState::ParkedForATime, second / 4)])
             .collect();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn occasional_waking_from_sleep_is_progress() {
+    fn occasional_waking_from_sleep_counts_as_progress() {
         let looks: Vec<_> =
             (0..400).map(|second| [(1, ThreadState::Parked, 5), (2, ThreadState::Idle, second / 100)]).collect();
         let looks: Vec<_> = looks.iter().map(<[_; 2]>::as_slice).collect();
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn pending_reply_of_another_process_is_progress() {
+    fn pending_reply_of_another_process_counts_as_progress() {
         let all = [(1, ThreadState::Parked, 5)].as_slice();
         let ours = |is_owed| InternalThreads { is_owed, ..InternalThreads::default() };
         assert_eq!(parked_beside(&ours(false), &[all, all]), [None, Some(1)]);
