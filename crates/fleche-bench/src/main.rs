@@ -27,7 +27,7 @@ use clap::{
 use measure::remove_scratch;
 use table::{Report, Table, svg};
 
-/// A benchmark: its name, what it measures, and the function that runs it, with less work if `quick`.
+/// A benchmark: its name, the description of the measurement, and the function that runs it, with less work if `quick`.
 struct Benchmark(&'static str, &'static str, fn(quick: bool) -> Result<Table, String>);
 
 /// All benchmarks. To add one, write a module and add a line here.

@@ -78,7 +78,7 @@ fn unchanged_on_error(
 
 /// Appends the encoding of `value`. Records the order of the entries of maps in `orders`, if given.
 ///
-/// If it fails, what was written before stays in the buffer.
+/// If it fails, the bytes that were written before stay in the buffer.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,

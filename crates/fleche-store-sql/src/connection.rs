@@ -167,7 +167,7 @@ impl Connections {
         counted.map(drop)
     }
 
-    /// Tries the operation until it succeeds, fails for good, or its time is over.
+    /// Tries the operation until it succeeds, fails permanently, or times out.
     ///
     /// If a server does not answer, the operation and its connection are abandoned. Waits in SQLite end soon by
     /// themselves.

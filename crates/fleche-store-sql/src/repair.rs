@@ -178,7 +178,7 @@ impl Repair {
     }
 }
 
-/// Calls `attempt` repeatedly until it returns an answer or the time is over: SQLite does not notify when a lock is free.
+/// Calls `attempt` repeatedly until it returns an answer or the time limit is reached: SQLite does not notify when a lock is free.
 fn poll<T>(timeout: Duration, attempt: impl Fn() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {

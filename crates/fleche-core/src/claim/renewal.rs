@@ -18,7 +18,7 @@ use crate::{
 /// The first and the longest interval between attempts to acquire a lease that another process holds.
 const MIN_POLL: Duration = Duration::from_millis(10);
 const MAX_POLL: Duration = Duration::from_millis(250);
-/// The thread ends after this time without work.
+/// The time without work after which the thread ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]

@@ -460,7 +460,7 @@ impl<'a> Reader<'a> {
             None => Ok(()),
             Some(rewritten) => {
                 rewritten.whole = true;
-                Err(de::Error::custom("nothing is called"))
+                Err(de::Error::custom("the arguments are only encoded again, and the function is not called"))
             }
         }
     }

@@ -291,7 +291,7 @@ pub(super) fn single_flight<T: Send + Sync + 'static>(wanted: PendingCall<'_, T>
     }
 }
 
-/// Returns the time until which calls of the function wait for other callers: `Some(None)` without limit, `None` not at all.
+/// Returns the time until which calls of the function wait for other callers: `Some(None)` for no limit, `None` for no wait.
 #[allow(clippy::option_option)] // Two answers to two questions, in this module only.
 pub(super) fn deadline(function: &Function) -> Option<Option<Instant>> {
     match function.definition.patience {

@@ -23,7 +23,7 @@ fn memory() -> Cache {
     Cache::new(MemoryValues::new(), MemoryCalls::new())
 }
 
-/// The name of each role, what it does in a process of its own, and the number of warnings that it prints.
+/// The name of each role, its work in a process of its own, and the number of warnings that it prints.
 const ROLES: [(&str, fn(), usize); 6] = [
     ("a guard that is not bound", || drop_at_once(|| square(2)), 1),
     (

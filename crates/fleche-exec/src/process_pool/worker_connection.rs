@@ -198,7 +198,7 @@ fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
 }
 
 /// Waits until the worker has died. Its death need not end the channel, since a process that the worker has forked may
-/// hold it open. After the death, nothing more can be written to the channel; what was written before is still read.
+/// hold it open. After the death, nothing more can be written to the channel; earlier frames are still read.
 fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
     let Ok(process) = process.recv() else { return };
     // No work of this process is done on this thread.
