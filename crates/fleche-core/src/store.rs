@@ -51,7 +51,7 @@ pub fn age_since(put: SystemTime) -> Duration {
 /// Checks that the bytes have this digest, and returns them.
 ///
 /// # Errors
-/// Returns the length and the digest of bytes that have another digest.
+/// Fails with the length and the digest of the bytes if they have another digest.
 pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
     let found = Digest::of(&bytes);
     if found == *id { Ok(bytes) } else { Err(format!("its {} bytes have the digest {found}", bytes.len())) }

@@ -88,7 +88,8 @@ impl Weighter<OwnedKey, Kept> for ByWeight {
 
 /// The weight of an entry in addition to its result and its arguments, in bytes.
 const OVERHEAD: u64 = 128;
-/// The largest result is the size of the tier divided by this. A larger one would displace too many others.
+/// The part of the tier that one result may fill: the size divided by this number. A larger result would displace too many
+/// others.
 const LARGEST_PART: u64 = 4;
 /// The number of entries for which the shared tier initially has room.
 const EXPECTED: usize = 1024;

@@ -188,7 +188,7 @@ fn home_directory() -> Option<PathBuf> {
 /// Replaces `~` with the home directory in every path of a store's configuration, including those of nested stores.
 ///
 /// # Errors
-/// Returns why a path that begins with `~` cannot be used.
+/// Fails with the reason if a path that begins with `~` cannot be used.
 fn expand_home(config: &mut Value) -> Result<(), String> {
     match config {
         Value::String(text) => {

@@ -100,7 +100,7 @@ impl Reply {
     /// because nothing but waiters observes the outcome.
     ///
     /// # Errors
-    /// Returns the reply and the outcome otherwise, to be completed with [`keep`](Self::keep) where that may take long.
+    /// Fails with the reply and the outcome otherwise, to be completed with [`keep`](Self::keep) where that may take long.
     #[allow(clippy::result_large_err)] // The reply would be moved anyway.
     pub fn try_complete_inline(
         mut self,

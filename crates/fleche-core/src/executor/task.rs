@@ -81,7 +81,7 @@ impl Task {
     /// Completes the job from the bound cache if the call is a hit.
     ///
     /// # Errors
-    /// Returns the task if it is not bound, if its function is not memoized, or if the call is not a hit.
+    /// Fails with the task if it is not bound, if its function is not memoized, or if the call is not a hit.
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub fn answer(mut self) -> Result<(), Self> {
         match &self.binding {
@@ -214,7 +214,7 @@ impl Resources {
     /// Returns the task if no other resources than those in `known` are set. For executors.
     ///
     /// # Errors
-    /// Returns the task, refused with the names of the resources that `executor` does not support.
+    /// Fails with the task and the names of the resources that `executor` does not support.
     pub fn known_to(&self, task: Task, executor: &str, known: &[&str]) -> Result<Task, SubmitError> {
         let unknown: Vec<_> =
             self.names().filter(|name| !known.contains(name)).map(|name| format!("`{name}`")).collect();

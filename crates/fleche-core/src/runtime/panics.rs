@@ -41,7 +41,7 @@ impl fmt::Display for Panic {
 /// Runs foreign code for the cache. Costs nothing if it does not panic.
 ///
 /// # Errors
-/// Returns the panic, which the panic hook has already printed with its location.
+/// Fails with the panic, which the panic hook has already printed with its location.
 #[inline]
 pub(crate) fn contain<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
     // State that the panic left inconsistent is dropped with the closure or no longer used by the caller.
@@ -149,7 +149,7 @@ pub(crate) struct CaughtPanic {
 /// nothing panics.
 ///
 /// # Errors
-/// Returns the panic.
+/// Fails with the panic.
 #[inline]
 pub(crate) fn carry<R>(run: impl FnOnce() -> R) -> Result<R, CaughtPanic> {
     if !WATCHES.load(Relaxed) {

@@ -22,7 +22,7 @@ pub(super) enum ThreadState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Futex {
     pub(super) address: usize,
-    /// The value of the futex for which the thread waits to change.
+    /// The value of the futex when the wait began. The thread waits until it changes.
     pub(super) expected: u32,
 }
 
