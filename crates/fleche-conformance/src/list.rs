@@ -61,7 +61,7 @@ list! { $
         put_is_idempotent: basic::put_is_idempotent::<Values>, Store;
         /// `put` of a present value resets its age.
         put_refreshes_the_age: values::put_refreshes_the_age, Store;
-        /// The age of a value grows, and is that of the requested value.
+        /// The age of a value grows, and `age` returns that of the requested value.
         age_grows: values::age_grows, Store;
         /// `remove` with a minimum age removes only values that are older.
         remove_respects_the_age: values::remove_respects_the_age, Store;

@@ -115,8 +115,8 @@ where
     Ok(true)
 }
 
-/// Decodes and encodes in both orders. Returns the value and the maps that were written in the order in which they were
-/// fed.
+/// Decodes the value and encodes it again, with maps fed in both orders. Returns the value and the maps that were written in
+/// the order in which they were fed.
 fn round<T, H>(
     encoded: &[u8],
     forward: &FeedingPlan,
