@@ -40,7 +40,7 @@ enum Command {
     Bench(bench::Arguments),
     /// Run the conformance suite for every backend and executor, and print the results as a matrix.
     Conformance(conformance::Arguments),
-    /// Damage the files of a store, and check what users' calls return.
+    /// Damage the files of a store, and check the results of users' calls.
     Corrupt(store_checks::CorruptArguments),
     /// Kill processes that use a store, and compare the entries that they leave with those that they had acknowledged.
     Crash(crash::Arguments),
@@ -49,7 +49,7 @@ enum Command {
     CrashChild(crash::ChildArguments),
     /// Measure hits of large values in development builds with the settings in `Cargo.toml`.
     DevBuilds(dev_builds::Arguments),
-    /// Make every operation of a store fail, and check what users' calls return.
+    /// Make every operation of a store fail, and check the results of users' calls.
     Faults(faults::Arguments),
     /// Compare every store with a map over random sequences of operations.
     FuzzStores(store_checks::FuzzArguments),

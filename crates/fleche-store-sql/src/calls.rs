@@ -27,7 +27,7 @@ use crate::{
 /// `contains` returns `true`, and `remove` removes nothing. `put` refuses to replace it if a `get` in this process has
 /// found it, which is the case before each computation; otherwise, the last writer wins.
 ///
-/// A missing call is claimed by a row that lasts ten seconds and is renewed after a third of them: see the
+/// A missing call is claimed by a row that lasts ten seconds and is renewed after a third of this time: see the
 /// [crate](crate#claims).
 #[derive(Clone)]
 pub struct SqlCalls {

@@ -52,7 +52,7 @@ pub struct Options {
     data: Option<PathBuf>,
 }
 
-/// Where results are stored.
+/// The stores of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Store {
     /// In files, for the next run
@@ -61,7 +61,7 @@ pub enum Store {
     Memory,
 }
 
-/// Where calls run.
+/// The executor of the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Workers {
     /// On threads of this process

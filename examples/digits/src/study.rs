@@ -1,4 +1,4 @@
-//! The memoized functions of the study: the nearest rows, and how often their labels agree with the row's own.
+//! The memoized functions of the study: the nearest rows, and the accuracy of the label that most of them have.
 
 use std::fmt;
 

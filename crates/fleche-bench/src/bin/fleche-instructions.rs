@@ -28,12 +28,12 @@ struct Kind {
     before: Before,
 }
 
-/// Where the calls were computed before the counted run.
+/// The process that computed the calls before the counted run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
-    /// In an earlier process, so every call is a hit in the store.
+    /// An earlier process, so every call is a hit in the store.
     Elsewhere,
-    /// In this process: one call is repeated, and only the first is a miss.
+    /// This process: one call is repeated, and only the first is a miss.
     Here,
     /// Nowhere, so every call is a miss.
     Never,
