@@ -1,5 +1,5 @@
 //! `DbHandle`: opens redb, verifies the file, and survives a failure to close it. `Integrity`: the known faults of an open
-//! file, and when a repair may be tried.
+//! file, and the time of the next repair.
 
 use std::{
     cmp,

@@ -311,7 +311,7 @@ impl WorkerHandle {
         count
     }
 
-    /// Revokes the unstarted tasks, if there are any other than the one that runs or is about to run.
+    /// Revokes the unstarted tasks, except the first one if it is about to run.
     pub(super) fn revoke(&mut self) {
         if self.dispatched.len() > 1 && !self.asked && !self.ending {
             self.asked = true;
