@@ -1,4 +1,4 @@
-//! The encoding: its bytes, its limits, and which values round-trip.
+//! Tests of the encoding: its bytes, its limits, and the values that round-trip.
 
 #![expect(
     clippy::option_option,

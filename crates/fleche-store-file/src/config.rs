@@ -27,7 +27,7 @@ macro_rules! file_config {
             /// The directory.
             #[serde(with = "fleche_core::store::portable_path")]
             pub root: PathBuf,
-            /// When entries are made to survive a power failure. Omitted in text if it is [`Durability::Auto`].
+            /// The durability of entries. Omitted in text if it is [`Durability::Auto`].
             #[serde(default, skip_serializing_if = "is_default")]
             pub durability: Durability,
             /// Whether the users of the directory's group share the store. Omitted in text if `false`.

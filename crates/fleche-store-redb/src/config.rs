@@ -27,7 +27,7 @@ macro_rules! redb_config {
             /// The database file.
             #[serde(with = "fleche_core::store::portable_path")]
             pub path: PathBuf,
-            /// When entries survive. Omitted in text if it is [`Durability::Eventual`].
+            /// The durability of entries. Omitted in text if it is [`Durability::Eventual`].
             #[serde(default, skip_serializing_if = "is_default")]
             pub durability: Durability,
         }

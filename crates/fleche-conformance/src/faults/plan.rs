@@ -1,4 +1,4 @@
-//! `Plan`: decides which operation of a store fails, and how.
+//! `Plan`: determines the operation of a store that fails, and its fault.
 
 use std::{
     fmt, io, panic,

@@ -1,4 +1,4 @@
-//! Circuit breakers: decide which operations of a failing store are tried, and when.
+//! Circuit breakers: they admit or deny the operations of a failing store.
 
 use std::{
     fmt, io,

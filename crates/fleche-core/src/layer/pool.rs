@@ -1,4 +1,4 @@
-//! `Pool`: a read-only layer over several stores, and how several stores are read as one.
+//! `Pool`: a read-only layer over several stores, and functions that read several stores as one.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

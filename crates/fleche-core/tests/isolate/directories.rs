@@ -1,4 +1,4 @@
-//! Working directories of isolated calls: who shares them, and when they are removed.
+//! Tests of the working directories of isolated calls: the threads that share them, and their removal.
 
 use std::{
     any::Any,

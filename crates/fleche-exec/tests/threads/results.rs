@@ -1,4 +1,4 @@
-//! The results that a pool returns, and which of them are recorded.
+//! Tests of the results that a pool returns and records.
 
 use std::error::Error;
 
