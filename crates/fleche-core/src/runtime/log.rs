@@ -154,7 +154,7 @@ enum Due {
     Skip,
 }
 
-/// Returns whether to print this line: it is new, and its call site has lines left.
+/// Returns whether to print this line, which is the case if it is new and its call site has lines left.
 fn is_due(callsite: Identifier, line: &str) -> Due {
     static PRINTED: LazyLock<Mutex<HashMap<Identifier, HashSet<String>>>> = LazyLock::new(Mutex::default);
     let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Tests of single flight within a process: who computes, who waits, and who takes over after a failure.
+//! Tests of single flight within a process: the callers that compute, wait, and take over after a failure.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -17,8 +17,8 @@ use crate::cache::stats::PerThread;
 
 const SETS: usize = 256;
 const WAYS: usize = 4;
-/// The weight, in bytes, up to which a thread keeps a result itself, even after the shared tier has dropped it. To heavier
-/// results it keeps a weak reference. The limit is lower in caches with a small hot tier, so that a full table does not weigh
+/// The weight, in bytes, up to which a thread keeps a result itself, even after the shared tier has dropped it. It keeps
+/// a weak reference to heavier results. The limit is lower in caches with a small hot tier, so that a full table does not weigh
 /// more than the tier.
 const HEAVIEST: u64 = 2048;
 
