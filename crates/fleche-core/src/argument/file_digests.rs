@@ -199,7 +199,7 @@ mod linux {
         }
 
         #[test]
-        fn digest_of_settled_file_is_cached_if_changes_show() {
+        fn digest_of_settled_file_is_cached_if_changes_are_detectable() {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("file");
             let content = vec![1; 1 << 17];

@@ -29,8 +29,8 @@ pub struct QueueSlot {
     pub number: u64,
 }
 
-/// A [`QueueSlot`] that changes. Only the pool reads and writes it, under its own lock; other code reads only which pool it
-/// is.
+/// A [`QueueSlot`] that changes. Only the pool reads and writes it, under its own lock. Other code reads only the number of
+/// the pool.
 #[derive(Debug, Default)]
 pub(crate) struct SlotCell {
     pool: AtomicUsize,
