@@ -13,7 +13,7 @@ pub use circuit_breaker::is_timeout;
 pub(crate) use circuit_breaker::{Operation, Unanswered};
 pub use hot_tier::HotTier;
 pub(crate) use hot_tier::{
-    FIRST_ID, HotKey, SharedTier, TierKey, get_thread_local, get_thread_local_unless_due, thread_ends,
+    EncodedKey, FIRST_ID, SharedTier, TierKey, get_thread_local, get_thread_local_unless_due, thread_ends,
 };
 pub use maintenance::{Gc, GcReport, VerifyReport};
 pub use stats::{SkipReason, Stats};
@@ -142,7 +142,7 @@ impl Cache {
     /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Stored arguments (the default) can be read from records later. Keys are the
     /// same in both cases. The new cache counts from zero.
     pub fn store_arguments(&self, store: bool) -> Self {
-        self.anew(Settings { store_arguments: store, ..self.inner.settings })
+        self.with_changed_settings(Settings { store_arguments: store, ..self.inner.settings })
     }
 
     /// Returns a cache of the same stores with this hot tier; by default a cache has [`HotTier::DEFAULT`]. The new cache counts
@@ -153,20 +153,20 @@ impl Cache {
     /// process evicts, or that is removed through a store itself, is served until the tier's [`max_age`](HotTier::max_age), or
     /// until other results displace it.
     pub fn hot_tier(&self, tier: HotTier) -> Self {
-        self.anew(Settings { hot: tier, ..self.inner.settings })
+        self.with_changed_settings(Settings { hot: tier, ..self.inner.settings })
     }
 
     /// Returns a cache of the same stores with this policy for results that other code computed. It applies to functions that
     /// state no policy; `None` stands for the default. The new cache counts from zero.
     pub fn stale(&self, policy: impl Into<Option<StalePolicy>>) -> Self {
-        self.anew(Settings { stale: policy.into(), ..self.inner.settings })
+        self.with_changed_settings(Settings { stale: policy.into(), ..self.inner.settings })
     }
 
-    fn anew(&self, settings: Settings) -> Self {
-        self.anew_with(settings, self.inner.breakers.anew())
+    fn with_changed_settings(&self, settings: Settings) -> Self {
+        self.with_changes(settings, self.inner.breakers.with_same_clock())
     }
 
-    fn anew_with(&self, settings: Settings, breakers: Breakers) -> Self {
+    fn with_changes(&self, settings: Settings, breakers: Breakers) -> Self {
         Self::with_settings(self.values().clone(), self.calls().clone(), settings, breakers)
     }
 
@@ -174,7 +174,7 @@ impl Cache {
     /// returns the time since a fixed moment. The new cache counts from zero.
     #[doc(hidden)]
     pub fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        self.anew_with(self.inner.settings, Breakers::with_clock(Arc::new(clock)))
+        self.with_changes(self.inner.settings, Breakers::with_clock(Arc::new(clock)))
     }
 
     pub(crate) fn hot(&self) -> &SharedTier {
@@ -315,7 +315,7 @@ impl Cache {
     /// Adds the counts of a worker for this cache. For executors whose workers are in other processes.
     pub fn merge_stats(&self, stats: &Stats) {
         if stats.invalidations > 0 {
-            SharedTier::forget();
+            SharedTier::invalidate_all();
         }
         self.inner.counters.add(stats);
     }
@@ -323,12 +323,12 @@ impl Cache {
     /// Empties the [hot tiers](Self::hot_tier) of this process, so that they do not serve results that another process has
     /// evicted. For executors whose workers are in other processes.
     pub fn invalidate_hot(&self) {
-        SharedTier::forget();
+        SharedTier::invalidate_all();
     }
 
     /// Empties the hot tiers after something was evicted or replaced.
     pub(crate) fn forget(&self) {
-        SharedTier::forget();
+        SharedTier::invalidate_all();
         self.inner.counters.invalidations();
     }
 

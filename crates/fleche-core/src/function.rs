@@ -201,7 +201,7 @@ impl Function {
     /// Makes this process look up and record no further calls of the instance, because another one has the same name.
     fn lose_its_name(&self) {
         self.state.name_is_lost.store(true, Relaxed);
-        SharedTier::forget();
+        SharedTier::invalidate_all();
     }
 
     /// Returns why the function's calls are neither looked up nor recorded, or `None` if they are.
@@ -216,7 +216,7 @@ impl Function {
     /// check: unchecked calls may have been recorded under keys that do not distinguish them.
     pub(crate) fn stop_recording(&self) {
         self.state.is_unstable.store(true, Relaxed);
-        SharedTier::forget();
+        SharedTier::invalidate_all();
     }
 
     /// Counts a miss. Returns whether to check the encodings of this call's arguments: on misses 1, 2, 4, 8, …, and if

@@ -38,13 +38,13 @@ impl Metadata {
     /// # Errors
     /// Fails if the report is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, kind: &str) -> Result<Option<T>> {
-        Ok(self.place(kind).ok().map(|at| self.0[at].1.decode()).transpose()?)
+        Ok(self.position(kind).ok().map(|at| self.0[at].1.decode()).transpose()?)
     }
 
     /// Stores a report under this name and replaces an earlier one.
     pub fn insert(&mut self, kind: impl Into<String>, report: Encoded) {
         let kind = kind.into();
-        match self.place(&kind) {
+        match self.position(&kind) {
             Ok(at) => self.0[at].1 = report,
             Err(at) => self.0.insert(at, (kind, report)),
         }
@@ -56,7 +56,7 @@ impl Metadata {
     }
 
     /// Returns the index of the kind's report, or where to insert it.
-    fn place(&self, kind: &str) -> Result<usize, usize> {
+    fn position(&self, kind: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(name, _)| name.as_str().cmp(kind))
     }
 }
@@ -74,12 +74,12 @@ impl<'de> Deserialize<'de> for Metadata {
 }
 
 /// Metadata that only fleche's own deserializer reads.
-pub(crate) struct ReadByUs(pub(crate) Metadata);
+pub(crate) struct TrustedMetadata(pub(crate) Metadata);
 
-impl<'de> Deserialize<'de> for ReadByUs {
+impl<'de> Deserialize<'de> for TrustedMetadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let of_us = |CheckedEncoded(report)| report;
-        deserializer.deserialize_map(Reports(of_us, PhantomData)).map(Self)
+        let unwrapped = |CheckedEncoded(report)| report;
+        deserializer.deserialize_map(Reports(unwrapped, PhantomData)).map(Self)
     }
 }
 
@@ -182,17 +182,17 @@ pub(crate) type Kinds = Arc<[Arc<dyn MetadataKind>]>;
 
 thread_local! {
     /// Whether this thread is running code of a kind, to collect its report.
-    static COLLECTS: Cell<bool> = const { Cell::new(false) };
+    static IS_COLLECTING: Cell<bool> = const { Cell::new(false) };
 }
 
 fn collecting<R>(ask: impl FnOnce() -> R) -> R {
-    struct Before(bool);
-    impl Drop for Before {
+    struct RestoreFlag(bool);
+    impl Drop for RestoreFlag {
         fn drop(&mut self) {
-            COLLECTS.set(self.0);
+            IS_COLLECTING.set(self.0);
         }
     }
-    let _before = Before(COLLECTS.replace(true));
+    let _restore = RestoreFlag(IS_COLLECTING.replace(true));
     ask()
 }
 
@@ -209,7 +209,7 @@ impl Collecting {
     /// Starts the collection, right before the body runs under these tags.
     pub(crate) fn begin((kinds, tags): (Kinds, BTreeMap<String, String>)) -> Self {
         // A kind may call memoized functions, and must not collect metadata of those calls in turn.
-        let kinds: Kinds = if COLLECTS.get() { Arc::new([]) } else { kinds };
+        let kinds: Kinds = if IS_COLLECTING.get() { Arc::new([]) } else { kinds };
         let begin = |kind: &Arc<dyn MetadataKind>| match contain(|| kind.begin()) {
             Ok(collector) => Some((kind.clone(), Contained::new(collector))),
             Err(panic) => {

@@ -100,7 +100,7 @@ impl PartialEq for FileContent {
 impl Serialize for FileContent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let digest = self.digest().map_err(ser::Error::custom)?;
-        known_files::note(&digest, &self.0);
+        known_files::record(&digest, &self.0);
         serializer.serialize_bytes(digest.as_bytes())
     }
 }

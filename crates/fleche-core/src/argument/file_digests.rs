@@ -3,7 +3,7 @@
 //! A write through `write(2)` changes the file's times. A store through a shared mapping changes them only if the page
 //! was clean before. So a digest is cached only if, in this order,
 //!
-//! 1. the file's times were read and are old enough ([`SETTLED`]) that any later change results in different times,
+//! 1. the file's times were read and are old enough ([`SETTLED_AGE`]) that any later change results in different times,
 //! 2. all its pages were written back, which write-protects them in every mapping: the next store to any of them faults,
 //!    and the fault sets the times,
 //! 3. the file was read, and its metadata are still those of step 1,
@@ -101,11 +101,11 @@ mod linux {
     use crate::{digest::Digest, runtime::fork};
 
     /// The maximum size, in bytes, of files that are read each time, which takes no longer than writing them back once.
-    const SMALL: u64 = 64 << 10;
+    const UNCACHED_LEN: u64 = 64 << 10;
 
     /// The age below which the times of a file do not distinguish two changes, because file systems count in ticks of
     /// up to a second.
-    const SETTLED: Duration = Duration::from_secs(2);
+    const SETTLED_AGE: Duration = Duration::from_secs(2);
 
     /// The number of digests that one generation of the cache holds.
     const CAPACITY: usize = 16 << 10;
@@ -113,13 +113,13 @@ mod linux {
     /// The magic number of `SquashFS`, which is always read-only.
     const SQUASHFS_MAGIC: FsType = FsType(0x7371_7368);
 
-    static REMEMBERED: LazyLock<Mutex<RecentMap<Identity, Digest>>> =
+    static CACHED_DIGESTS: LazyLock<Mutex<RecentMap<Identity, Digest>>> =
         LazyLock::new(|| Mutex::new(RecentMap::new(CAPACITY)));
 
     /// Returns the digest of the file's content, from the cache or by reading the file.
     pub(in super::super) fn digest_of(path: &Path) -> io::Result<Digest> {
         let metadata = fs::metadata(path)?;
-        if metadata.len() > SMALL
+        if metadata.len() > UNCACHED_LEN
             && let Some(digest) = recall(&Identity::new(&metadata))
         {
             return Ok(digest);
@@ -128,16 +128,16 @@ mod linux {
         // The clock is read first, so that a change in between does not look older than it is.
         let now = SystemTime::now();
         let identity = Identity::new(&file.metadata()?);
-        let is_lasting = identity.size > SMALL && identity.is_settled(now) && write_back(&file);
+        let is_cacheable = identity.size > UNCACHED_LEN && identity.is_settled(now) && write_back(&file);
         let digest = hash(&file)?;
-        if is_lasting && Identity::new(&file.metadata()?) == identity {
-            lock(|remembered| remembered.insert(identity, digest));
+        if is_cacheable && Identity::new(&file.metadata()?) == identity {
+            lock(|digests| digests.insert(identity, digest));
         }
         Ok(digest)
     }
 
     fn recall(identity: &Identity) -> Option<Digest> {
-        lock(|remembered| remembered.get(identity).copied())
+        lock(|digests| digests.get(identity).copied())
     }
 
     fn lock<R>(run: impl FnOnce(&mut RecentMap<Identity, Digest>) -> R) -> R {
@@ -145,7 +145,7 @@ mod linux {
         if fork::is_child() {
             return run(&mut RecentMap::new(1));
         }
-        run(&mut REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner))
+        run(&mut CACHED_DIGESTS.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Identifies a file and its state: device, inode, size and times.
@@ -174,7 +174,7 @@ mod linux {
                 // A second more, for the fraction that is left out. Times before 1970 are old enough.
                 let moment = SystemTime::UNIX_EPOCH
                     + Duration::from_secs(u64::try_from(seconds).unwrap_or_default().saturating_add(1));
-                now.duration_since(moment).is_ok_and(|age| age >= SETTLED)
+                now.duration_since(moment).is_ok_and(|age| age >= SETTLED_AGE)
             })
         }
     }
@@ -211,7 +211,8 @@ mod linux {
             if !known.is_settled(SystemTime::now()) {
                 assert_eq!(recall(&known), None);
             }
-            while !known.is_settled(SystemTime::now()) && before.elapsed().is_ok_and(|waited| waited < 5 * SETTLED) {
+            while !known.is_settled(SystemTime::now()) && before.elapsed().is_ok_and(|waited| waited < 5 * SETTLED_AGE)
+            {
                 thread::park_timeout(Duration::from_millis(50));
             }
             assert_eq!(digest_of(&path).unwrap(), Digest::of(&content));
@@ -237,7 +238,7 @@ mod linux {
             let path = directory.path().join("file");
             let now = SystemTime::now();
             File::create(&path).unwrap().set_modified(now + Duration::from_hours(1)).unwrap();
-            assert!(!identity(&path).is_settled(now + 2 * SETTLED));
+            assert!(!identity(&path).is_settled(now + 2 * SETTLED_AGE));
             assert!(identity(&path).is_settled(now + Duration::from_hours(2)));
         }
     }

@@ -95,14 +95,14 @@ impl<T: Serialize + Send + Sync> CachedDigest for Content<T> {
 
 impl<T: Serialize + Send + Sync + 'static> Serialize for Hashed<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(CACHED_DIGEST_MARKER, &Marked(self))
+        serializer.serialize_newtype_struct(CACHED_DIGEST_MARKER, &MarkedContent(self))
     }
 }
 
 /// The content of the newtype struct that a [`Hashed`] is serialized as.
-struct Marked<'a, T>(&'a Hashed<T>);
+struct MarkedContent<'a, T>(&'a Hashed<T>);
 
-impl<T: Serialize + Send + Sync + 'static> Serialize for Marked<'_, T> {
+impl<T: Serialize + Send + Sync + 'static> Serialize for MarkedContent<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let content = &self.0.0;
         if offer(|| Arc::<Content<T>>::clone(content)) {

@@ -28,20 +28,20 @@ impl KnownFile {
 }
 
 /// The number of contents that one generation of the table holds.
-const CONTENTS: usize = 16 << 10;
+const CONTENTS_PER_GENERATION: usize = 16 << 10;
 
 /// The number of paths that are remembered for one content.
-const PLACES: usize = 4;
+const PATHS_PER_CONTENT: usize = 4;
 
 /// The last paths of each content, the latest one last.
-static PLACES_SEEN: LazyLock<Mutex<RecentMap<Digest, Vec<PathBuf>>>> =
-    LazyLock::new(|| Mutex::new(RecentMap::new(CONTENTS)));
+static KNOWN_PATHS: LazyLock<Mutex<RecentMap<Digest, Vec<PathBuf>>>> =
+    LazyLock::new(|| Mutex::new(RecentMap::new(CONTENTS_PER_GENERATION)));
 
 thread_local! {
     /// The files of the call whose arguments this thread decodes.
     static EXPECTED: RefCell<Vec<KnownFile>> = const { RefCell::new(Vec::new()) };
     /// The files that were encoded since [`record_files`] began; `None` outside of it.
-    static NOTED: RefCell<Option<Vec<KnownFile>>> = const { RefCell::new(None) };
+    static RECORDED: RefCell<Option<Vec<KnownFile>>> = const { RefCell::new(None) };
 }
 
 /// Runs the closure, which decodes arguments. These files are found even if the table has forgotten them.
@@ -69,16 +69,16 @@ pub(super) fn add(digest: Digest, path: PathBuf) {
     if fork::is_child() {
         return;
     }
-    let mut seen = PLACES_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    match seen.get(&digest) {
+    let mut known = KNOWN_PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    match known.get(&digest) {
         Some(paths) => {
-            paths.retain(|known| *known != path);
-            if paths.len() >= PLACES {
+            paths.retain(|other| *other != path);
+            if paths.len() >= PATHS_PER_CONTENT {
                 paths.remove(0);
             }
             paths.push(path);
         }
-        None => seen.insert(digest, vec![path]),
+        None => known.insert(digest, vec![path]),
     }
 }
 
@@ -107,7 +107,7 @@ fn known_paths(digest: &Digest) -> Vec<PathBuf> {
     let mut paths = if fork::is_child() {
         Vec::new()
     } else {
-        PLACES_SEEN.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().unwrap_or_default()
+        KNOWN_PATHS.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().unwrap_or_default()
     };
     let _ = EXPECTED.try_with(|expected| {
         let expected = expected.borrow();
@@ -121,18 +121,18 @@ pub(crate) fn record_files<R>(encode: impl FnOnce() -> R) -> (R, Vec<KnownFile>)
     struct Restored(Option<Vec<KnownFile>>);
     impl Drop for Restored {
         fn drop(&mut self) {
-            NOTED.set(self.0.take());
+            RECORDED.set(self.0.take());
         }
     }
-    let _restored = Restored(NOTED.replace(Some(Vec::new())));
+    let _restored = Restored(RECORDED.replace(Some(Vec::new())));
     let encoded = encode();
-    (encoded, NOTED.take().unwrap_or_default())
+    (encoded, RECORDED.take().unwrap_or_default())
 }
 
 /// Records a file that is being encoded, for [`record_files`].
-pub(super) fn note(digest: &Digest, path: &Path) {
-    let note = |noted: &mut Vec<KnownFile>| noted.push(KnownFile { digest: *digest, path: path.to_owned() });
-    let _ = NOTED.try_with(|noted| noted.borrow_mut().as_mut().map(note));
+pub(super) fn record(digest: &Digest, path: &Path) {
+    let push = |recorded: &mut Vec<KnownFile>| recorded.push(KnownFile { digest: *digest, path: path.to_owned() });
+    let _ = RECORDED.try_with(|recorded| recorded.borrow_mut().as_mut().map(push));
 }
 
 #[cfg(test)]

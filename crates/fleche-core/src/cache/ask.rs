@@ -24,9 +24,9 @@ impl Cache {
     /// Fails with [`Unanswered`] if the store fails or is left alone.
     #[inline]
     pub(crate) fn ask<T>(&self, operation: Operation, ask: impl FnOnce() -> Result<T>) -> Result<T, Unanswered> {
-        let asking = Asking::begin(self, operation)?;
+        let ongoing = OngoingOperation::begin(self, operation)?;
         let answer = ask();
-        asking.end(answer.as_ref().err());
+        ongoing.end(answer.as_ref().err());
         Ok(answer?)
     }
 
@@ -40,18 +40,18 @@ impl Cache {
         operation: Operation,
         ask: impl FnOnce() -> Result<T>,
     ) -> Result<T, Unanswered> {
-        let asking = Asking::begin(self, operation)?;
+        let ongoing = OngoingOperation::begin(self, operation)?;
         let answer = ask();
         match answer.as_ref().err().filter(|error| is_failure(error)) {
-            Some(error) => asking.end(Some(error)),
-            None => asking.end_unknown(),
+            Some(error) => ongoing.end(Some(error)),
+            None => ongoing.end_unknown(),
         }
         Ok(answer?)
     }
 
     /// Returns whether the store is left alone for this operation now. Does not count as an attempt.
     pub(crate) fn leaves_alone(&self, operation: Operation) -> bool {
-        self.inner.breakers.deny(operation)
+        self.inner.breakers.is_denied(operation)
     }
 
     /// Requests the store's claim of a call, on the call's behalf. Returns `None` if the store is left alone. For executors that
@@ -86,9 +86,9 @@ impl Cache {
     }
 
     #[cold]
-    fn note_failure(&self, asking: (Operation, Admissions), error: Option<&Error>) {
-        let (operation, admissions) = asking;
-        let failure = if error.is_some_and(is_timeout) { Failure::Timeout } else { Failure::Quick };
+    fn note_failure(&self, admitted: (Operation, Admissions), error: Option<&Error>) {
+        let (operation, admissions) = admitted;
+        let failure = if error.is_some_and(is_timeout) { Failure::Timeout } else { Failure::Immediate };
         if let Some(pause) = self.inner.breakers.fail(operation, admissions, failure) {
             self.inner.counters.outage();
             let error = error.map_or_else(|| "a store panicked".to_owned(), Error::to_string);
@@ -111,18 +111,18 @@ fn unless_left_alone<T>(answer: Result<T, Unanswered>) -> Result<Option<T>> {
 }
 
 /// An operation that is being performed. If this is dropped without [`end`](Self::end), the operation has panicked.
-struct Asking<'a> {
+struct OngoingOperation<'a> {
     cache: &'a Cache,
     operation: Operation,
     /// The admissions by the breakers. `None` if all breakers were closed and without failures when the operation began.
     admissions: Option<Admissions>,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> OngoingOperation<'a> {
     #[inline]
     fn begin(cache: &'a Cache, operation: Operation) -> Result<Self, Unanswered> {
         let breakers = &cache.inner.breakers;
-        let admissions = if breakers.troubled.load(Relaxed) {
+        let admissions = if breakers.has_failures.load(Relaxed) {
             Some(breakers.admit(operation).ok_or(Unanswered::LeftAlone)?)
         } else {
             None
@@ -150,7 +150,7 @@ impl<'a> Asking<'a> {
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for OngoingOperation<'_> {
     fn drop(&mut self) {
         self.cache.note_failure((self.operation, self.admissions.unwrap_or(GRANTED)), None);
     }

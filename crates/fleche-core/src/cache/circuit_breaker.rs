@@ -37,7 +37,8 @@ pub(super) enum Admission {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    Quick,
+    /// The error came at once.
+    Immediate,
     /// The caller had to wait for the error.
     Timeout,
 }
@@ -68,7 +69,7 @@ impl Breaker {
         match &mut self.open {
             None => {
                 self.failures += 1;
-                if failure == Failure::Quick && self.failures < FAILURES {
+                if failure == Failure::Immediate && self.failures < FAILURES {
                     return None;
                 }
                 self.open = Some((FIRST_PAUSE, now + FIRST_PAUSE));
@@ -124,7 +125,7 @@ const OPERATIONS: usize = 5;
 /// The breakers of a cache.
 pub(super) struct Breakers {
     /// Whether any breaker is open or has counted a failure. A store that works costs one relaxed load.
-    pub(super) troubled: AtomicBool,
+    pub(super) has_failures: AtomicBool,
     by_operation: Mutex<[Breaker; OPERATIONS]>,
     clock: Clock,
 }
@@ -173,21 +174,21 @@ impl From<Error> for Unanswered {
 
 impl Breakers {
     pub(super) fn new() -> Self {
-        Self::of(Clock::Since(Instant::now()))
+        Self::from_clock(Clock::Since(Instant::now()))
     }
 
     /// Creates breakers that use this clock, which returns the time since a fixed moment.
     pub(super) fn with_clock(clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
-        Self::of(Clock::Set(clock))
+        Self::from_clock(Clock::Set(clock))
     }
 
     /// Creates closed breakers with the same clock.
-    pub(super) fn anew(&self) -> Self {
-        Self::of(self.clock.clone())
+    pub(super) fn with_same_clock(&self) -> Self {
+        Self::from_clock(self.clock.clone())
     }
 
-    fn of(clock: Clock) -> Self {
-        Self { troubled: AtomicBool::new(false), by_operation: Mutex::default(), clock }
+    fn from_clock(clock: Clock) -> Self {
+        Self { has_failures: AtomicBool::new(false), by_operation: Mutex::default(), clock }
     }
 
     /// Returns the breakers, and the time.
@@ -213,8 +214,8 @@ impl Breakers {
     }
 
     /// Returns whether the operation would be denied.
-    pub(super) fn deny(&self, operation: Operation) -> bool {
-        self.troubled.load(Relaxed) && {
+    pub(super) fn is_denied(&self, operation: Operation) -> bool {
+        self.has_failures.load(Relaxed) && {
             let (breakers, now) = self.lock();
             denies(&breakers, operation, now)
         }
@@ -224,7 +225,7 @@ impl Breakers {
     #[cold]
     pub(super) fn fail(&self, operation: Operation, admissions: Admissions, failure: Failure) -> Option<Duration> {
         let (mut breakers, now) = self.lock();
-        self.troubled.store(true, Relaxed);
+        self.has_failures.store(true, Relaxed);
         // A failure to write does not count as a failure to read, unless it was the probe for reading.
         if let (Some(reading), Admission::Probe) = (operation.reading(), admissions.reading) {
             breakers[reading as usize].fail(failure, Admission::Probe, now);
@@ -252,7 +253,7 @@ impl Breakers {
         if let Some(reading) = operation.reading().filter(|_| operation.shows_reading()) {
             closed |= breakers[reading as usize].succeed();
         }
-        self.troubled.store(*breakers != [Breaker::default(); OPERATIONS], Relaxed);
+        self.has_failures.store(*breakers != [Breaker::default(); OPERATIONS], Relaxed);
         closed
     }
 }
@@ -309,7 +310,7 @@ mod tests {
     #[test]
     fn breaker_opens_after_failures_in_a_row() {
         let mut breaker = Breaker::default();
-        let fail = |breaker: &mut Breaker| breaker.fail(Failure::Quick, Admission::Granted, SECOND);
+        let fail = |breaker: &mut Breaker| breaker.fail(Failure::Immediate, Admission::Granted, SECOND);
         assert_eq!((fail(&mut breaker), fail(&mut breaker)), (None, None));
         assert!(!breaker.succeed());
         assert_eq!((fail(&mut breaker), fail(&mut breaker), fail(&mut breaker)), (None, None, Some(SECOND)));
@@ -338,7 +339,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..8 {
             assert_eq!(breaker.admit(now), Admission::Probe);
-            assert_eq!(breaker.fail(Failure::Quick, Admission::Probe, now), None);
+            assert_eq!(breaker.fail(Failure::Immediate, Admission::Probe, now), None);
             let (pause, until) = breaker.open.unwrap();
             assert_eq!(until, now + pause);
             pauses.push(pause.as_secs());
@@ -371,15 +372,15 @@ mod tests {
     fn failed_reads_stop_writes_but_failed_writes_do_not_stop_reads() {
         let breakers = Breakers::new();
         breakers.fail(Operation::WriteRecord, GRANTED, Failure::Timeout);
-        assert!(breakers.deny(Operation::WriteRecord) && !breakers.deny(Operation::Claim));
-        assert!(!breakers.deny(Operation::ReadRecord) && !breakers.deny(Operation::WriteValue));
+        assert!(breakers.is_denied(Operation::WriteRecord) && !breakers.is_denied(Operation::Claim));
+        assert!(!breakers.is_denied(Operation::ReadRecord) && !breakers.is_denied(Operation::WriteValue));
         breakers.fail(Operation::ReadValue, GRANTED, Failure::Timeout);
-        assert!(breakers.deny(Operation::WriteValue));
+        assert!(breakers.is_denied(Operation::WriteValue));
         assert!(breakers.succeed(Operation::ReadValue));
-        assert!(!breakers.deny(Operation::WriteValue));
-        assert!(breakers.troubled.load(Relaxed));
+        assert!(!breakers.is_denied(Operation::WriteValue));
+        assert!(breakers.has_failures.load(Relaxed));
         assert!(breakers.succeed(Operation::WriteRecord));
-        assert!(!breakers.troubled.load(Relaxed));
+        assert!(!breakers.has_failures.load(Relaxed));
     }
 
     #[test]
@@ -387,8 +388,8 @@ mod tests {
         for (one, other) in [(Operation::Claim, Operation::WriteRecord), (Operation::WriteRecord, Operation::Claim)] {
             let breakers = Breakers::new();
             assert!(breakers.fail(one, GRANTED, Failure::Timeout).is_some());
-            assert!(breakers.deny(one) && !breakers.deny(other));
-            assert!(!breakers.succeed(other) && breakers.deny(one));
+            assert!(breakers.is_denied(one) && !breakers.is_denied(other));
+            assert!(!breakers.succeed(other) && breakers.is_denied(one));
         }
     }
 
@@ -398,12 +399,12 @@ mod tests {
         let clock = seconds.clone();
         let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
         for _ in 0..3 {
-            breakers.fail(Operation::ReadRecord, GRANTED, Failure::Quick);
+            breakers.fail(Operation::ReadRecord, GRANTED, Failure::Immediate);
             breakers.succeed(Operation::Claim);
         }
-        assert!(breakers.deny(Operation::ReadRecord) && breakers.deny(Operation::Claim));
+        assert!(breakers.is_denied(Operation::ReadRecord) && breakers.is_denied(Operation::Claim));
         seconds.store(1, Relaxed);
-        assert!(!breakers.deny(Operation::ReadRecord) && breakers.admit(Operation::Claim).is_none());
+        assert!(!breakers.is_denied(Operation::ReadRecord) && breakers.admit(Operation::Claim).is_none());
         let probe = Admissions { own: Admission::Probe, reading: Admission::Granted };
         assert_eq!(breakers.admit(Operation::ReadRecord), Some(probe));
         assert!(breakers.succeed(Operation::ReadRecord));
@@ -421,9 +422,9 @@ mod tests {
         assert_eq!(breakers.admit(Operation::WriteRecord), Some(probe));
         assert!(breakers.fail(Operation::WriteRecord, probe, Failure::Timeout).is_some());
         seconds.store(2, Relaxed);
-        assert!(breakers.deny(Operation::ReadRecord), "the pause of the read breaker is not two seconds");
+        assert!(breakers.is_denied(Operation::ReadRecord), "the pause of the read breaker is not two seconds");
         seconds.store(3, Relaxed);
-        assert!(!breakers.deny(Operation::ReadRecord));
+        assert!(!breakers.is_denied(Operation::ReadRecord));
     }
 
     #[test]
@@ -438,7 +439,7 @@ mod tests {
         let probe = Admissions { own: Admission::Probe, reading: Admission::Probe };
         for _ in 0..2 {
             assert_eq!(breakers.admit(Operation::WriteRecord), Some(probe));
-            assert!(breakers.deny(Operation::ReadRecord) && breakers.deny(Operation::WriteRecord));
+            assert!(breakers.is_denied(Operation::ReadRecord) && breakers.is_denied(Operation::WriteRecord));
             breakers.return_probes(Operation::WriteRecord, probe);
         }
         assert!(breakers.admit(Operation::Claim).is_none(), "the reading breaker is still open");

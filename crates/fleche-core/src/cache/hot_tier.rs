@@ -1,17 +1,13 @@
 //! The hot tier: decoded results in memory in front of the stores, so that a repeated call costs one lookup in a map.
 //!
-//! It has two levels. The thread-local tier belongs to a thread: a hit there writes to nothing that threads share. The shared
+//! It has two tiers. The thread-local tier belongs to a thread: a hit there writes to nothing that threads share. The shared
 //! tier belongs to a cache and is bounded by weight. A small result that is found there is copied to the thread-local tier.
 
-mod entry;
+mod key;
 mod thread_local;
 
-mod size;
-
-pub(crate) use entry::HotKey;
-pub(crate) use thread_local::{
-    TierKey, get as get_thread_local, get_unless_due as get_thread_local_unless_due, thread_ends,
-};
+pub(crate) use key::{EncodedKey, TierKey};
+pub(crate) use thread_local::{get as get_thread_local, get_unless_due as get_thread_local_unless_due, thread_ends};
 
 use std::{
     any::Any,
@@ -27,18 +23,18 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Far};
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as QuickCache};
 use serde::{Deserialize, Serialize};
 
 use super::stats::Counters;
-use entry::{Kept, OwnedKey, Value, is_current};
+use key::{CachedResult, OwnedEncodedKey, Value, is_current};
 
 /// The settings of a hot tier, which keeps decoded results in memory in front of the stores of a cache.
 ///
 /// In a configuration file it is a size (`hot = "16 MiB"`, `hot = 0`) or a table:
 /// `hot = { size = "16 MiB", max_age = "10s" }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "size::AsText", into = "size::AsText")]
+#[serde(try_from = "HotTierText", into = "HotTierText")]
 pub struct HotTier {
     size: u64,
     max_age: Option<Duration>,
@@ -77,12 +73,68 @@ impl Default for HotTier {
     }
 }
 
+/// A hot tier as written in a configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum HotTierText {
+    Size(SizeText),
+    Table {
+        size: SizeText,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_age: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum SizeText {
+    Bytes(u64),
+    Text(String),
+}
+
+impl TryFrom<HotTierText> for HotTier {
+    type Error = String;
+
+    fn try_from(text: HotTierText) -> Result<Self, String> {
+        let (size, max_age) = match text {
+            HotTierText::Size(size) => (size, None),
+            HotTierText::Table { size, max_age } => (size, max_age),
+        };
+        let size = match size {
+            SizeText::Bytes(bytes) => bytes,
+            SizeText::Text(text) => {
+                text.parse::<bytesize::ByteSize>().map_err(|error| size_error(&text, &error))?.as_u64()
+            }
+        };
+        let max_age = max_age.map(|text| humantime::parse_duration(&text).map_err(|error| age_error(&text, &error)));
+        Ok(Self { size, max_age: max_age.transpose()? })
+    }
+}
+
+impl From<HotTier> for HotTierText {
+    fn from(HotTier { size, max_age }: HotTier) -> Self {
+        let size = SizeText::Bytes(size);
+        match max_age {
+            None => Self::Size(size),
+            Some(age) => Self::Table { size, max_age: Some(humantime::format_duration(age).to_string()) },
+        }
+    }
+}
+
+fn size_error(text: &str, error: &str) -> String {
+    format!("`{text}` is not a size ({error}): use `\"64 MiB\"`, a number of bytes, or 0 for none")
+}
+
+fn age_error(text: &str, error: &humantime::DurationError) -> String {
+    format!("`{text}` is not a duration ({error}): use `\"10s\"`, `\"5min\"` or `\"2h\"`")
+}
+
 #[derive(Clone)]
 struct ByWeight;
 
-impl Weighter<OwnedKey, Kept> for ByWeight {
-    fn weight(&self, _: &OwnedKey, kept: &Kept) -> u64 {
-        kept.weight
+impl Weighter<OwnedEncodedKey, CachedResult> for ByWeight {
+    fn weight(&self, _: &OwnedEncodedKey, result: &CachedResult) -> u64 {
+        result.weight
     }
 }
 
@@ -90,42 +142,44 @@ impl Weighter<OwnedKey, Kept> for ByWeight {
 const OVERHEAD: u64 = 128;
 /// The part of the tier that one result may fill: the size divided by this number. A larger result would displace too many
 /// others.
-const LARGEST_PART: u64 = 4;
+const MAX_RESULT_DIVISOR: u64 = 4;
 /// The number of entries for which the shared tier initially has room.
 const EXPECTED: usize = 1024;
 
 /// Defers freeing displaced entries until no lock is held, because freeing them may call memoized functions.
 #[derive(Clone)]
-struct Freed;
+struct DeferredDrop;
 
-impl Lifecycle<OwnedKey, Kept> for Freed {
-    type RequestState = Vec<(OwnedKey, Kept)>;
+impl Lifecycle<OwnedEncodedKey, CachedResult> for DeferredDrop {
+    type RequestState = Vec<(OwnedEncodedKey, CachedResult)>;
 
-    fn on_evict(&self, evicted: &mut Self::RequestState, key: OwnedKey, kept: Kept) {
-        evicted.push((key, kept));
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: OwnedEncodedKey, result: CachedResult) {
+        evicted.push((key, result));
     }
 }
 
 /// The lowest id of a cache's hot tier. Lower numbers have other meanings.
 pub(crate) const FIRST_ID: u64 = 2;
 
-/// The generation, which every eviction and replacement in any cache increments. This invalidates all results kept before.
+/// The generation, which every eviction and replacement in any cache increments. This invalidates all earlier results.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-fn far(size: u64) -> Far<OwnedKey, Kept, ByWeight, RandomState, Freed> {
+type SharedTable = QuickCache<OwnedEncodedKey, CachedResult, ByWeight, RandomState, DeferredDrop>;
+
+fn new_table(size: u64) -> SharedTable {
     // The largest entry must fit into one shard.
     #[allow(clippy::cast_possible_truncation)] // It is 4.
-    let parts = LARGEST_PART as usize;
-    Far::with_options(
+    let shards = MAX_RESULT_DIVISOR as usize;
+    QuickCache::with_options(
         OptionsBuilder::new()
             .estimated_items_capacity(EXPECTED)
             .weight_capacity(size)
-            .shards(parts)
+            .shards(shards)
             .build()
             .unwrap_or_else(|_| unreachable!("both capacities are given")),
         ByWeight,
         RandomState::default(),
-        Freed,
+        DeferredDrop,
     )
 }
 
@@ -134,13 +188,13 @@ pub(crate) struct SharedTier {
     tier: HotTier,
     /// The number that distinguishes the entries of this tier's cache in thread-local tiers from those of other caches.
     id: u64,
-    far: OnceLock<Far<OwnedKey, Kept, ByWeight, RandomState, Freed>>,
+    table: OnceLock<SharedTable>,
 }
 
 impl SharedTier {
     pub(crate) fn new(tier: HotTier) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(FIRST_ID);
-        Self { tier, id: NEXT.fetch_add(1, Relaxed), far: OnceLock::new() }
+        Self { tier, id: NEXT.fetch_add(1, Relaxed), table: OnceLock::new() }
     }
 
     pub(crate) fn tier(&self) -> HotTier {
@@ -156,33 +210,33 @@ impl SharedTier {
         self.is_on().then_some(self.id)
     }
 
-    /// Applies `look` to the result and returns its output, if the thread-local or the shared tier has the result.
+    /// Applies `read` to the result and returns its output, if the thread-local or the shared tier has the result.
     pub(crate) fn get<R>(
         &self,
         counters: &Counters,
-        key: HotKey<'_>,
-        look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
+        key: EncodedKey<'_>,
+        read: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
-        let near = TierKey::Encoded(key);
-        get_thread_local(self.id, Self::generation(), &near, &look)
-            .or_else(|| self.get_shared(counters, (key, near), look))
+        let local_key = TierKey::Encoded(key);
+        get_thread_local(self.id, Self::generation(), &local_key, &read)
+            .or_else(|| self.get_shared(counters, (key, local_key), read))
     }
 
     /// Like [`get`](Self::get), from the shared tier only.
     pub(crate) fn get_shared<R>(
         &self,
         counters: &Counters,
-        (key, near): (HotKey<'_>, TierKey<'_>),
-        look: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
+        (key, local_key): (EncodedKey<'_>, TierKey<'_>),
+        read: impl Fn(&(dyn Any + Send + Sync)) -> Option<R>,
     ) -> Option<R> {
         let generation = Self::generation();
-        let kept = self.far.get()?.get(&key)?;
-        if !is_current(kept.generation, kept.until, generation) {
+        let cached = self.table.get()?.get(&key)?;
+        if !is_current(cached.generation, cached.expires, generation) {
             return None;
         }
-        let result = look(&*kept.value)?;
+        let result = read(&*cached.value)?;
         counters.hit();
-        thread_local::keep((self.id, self.tier.size), &near, &kept, counters.here());
+        thread_local::insert((self.id, self.tier.size), &local_key, &cached, counters.of_this_thread());
         Some(result)
     }
 
@@ -193,30 +247,29 @@ impl SharedTier {
     }
 
     /// Returns whether a result with an encoding of this many bytes may be kept.
-    pub(crate) fn takes(&self, bytes: usize) -> bool {
-        bytes as u64 <= self.tier.size / LARGEST_PART
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        bytes as u64 <= self.tier.size / MAX_RESULT_DIVISOR
     }
 
-    /// Keeps a result that the stores held in this generation.
-    pub(crate) fn keep(
+    /// Stores a result that the stores held in this generation.
+    pub(crate) fn insert(
         &self,
         counters: &Counters,
-        (key, near): (HotKey<'_>, TierKey<'_>),
+        (key, local_key): (EncodedKey<'_>, TierKey<'_>),
         (value, bytes): (Value, usize),
         generation: u64,
     ) {
         let weight = (bytes + key.arguments.len()) as u64 + OVERHEAD;
-        let until = self.tier.max_age.and_then(|age| Instant::now().checked_add(age));
-        let kept = Kept { value, weight, generation, until };
-        thread_local::keep((self.id, self.tier.size), &near, &kept, counters.here());
-        let owned = OwnedKey { function: key.function, arguments: key.arguments.into() };
+        let expires = self.tier.max_age.and_then(|age| Instant::now().checked_add(age));
+        let cached = CachedResult { value, weight, generation, expires };
+        thread_local::insert((self.id, self.tier.size), &local_key, &cached, counters.of_this_thread());
         // Created lazily, because many caches keep nothing.
-        self.far.get_or_init(|| far(self.tier.size)).insert(owned, kept);
+        self.table.get_or_init(|| new_table(self.tier.size)).insert(key.to_owned_key(), cached);
     }
 
     /// Empties the hot tiers of all caches, because two caches may share a store, for example in a stack. A thread that sees the
     /// new generation also sees the change that caused it.
-    pub(crate) fn forget() {
+    pub(crate) fn invalidate_all() {
         GENERATION.fetch_add(1, Release);
     }
 
@@ -226,7 +279,7 @@ impl SharedTier {
         if GENERATION.compare_exchange(generation, generation + 1, Release, Relaxed).is_ok() {
             return Some(generation + 1);
         }
-        Self::forget();
+        Self::invalidate_all();
         None
     }
 }

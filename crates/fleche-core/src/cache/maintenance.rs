@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The default minimum age of an unreferenced value that is removed.
-const GRACE: Duration = Duration::from_hours(1);
+const DEFAULT_GRACE: Duration = Duration::from_hours(1);
 /// The number of values that are removed together.
 const BATCH: usize = 1024;
 
@@ -50,7 +50,7 @@ pub struct GcReport {
 impl Gc {
     /// Creates options that remove unreferenced values that were not put within the last hour.
     pub fn new() -> Self {
-        Self { grace: GRACE, others: Vec::new() }
+        Self { grace: DEFAULT_GRACE, others: Vec::new() }
     }
 
     /// Sets the grace period, an hour by default: values that were put within this time are kept, even if no record refers to
@@ -90,19 +90,19 @@ impl Cache {
     /// cannot be read. Nothing is removed in the latter case.
     pub fn gc(&self, options: &Gc) -> Result<GcReport> {
         ensure_not_forked(|| THE_CACHE)?;
-        let mut collected = GcReport::default();
+        let mut report = GcReport::default();
         let begun = Timestamp::now();
         let caches = || options.others.iter().chain([self]);
         let mut referenced = HashSet::new();
         for cache in caches() {
-            mark_all(&**cache.calls(), &mut referenced, &mut collected)?;
+            mark_all(&**cache.calls(), &mut referenced, &mut report)?;
         }
         let values = &**self.values();
         let mut old = Vec::new();
         for id in values.ids(&DigestPrefix::all())? {
             let id = id?;
             if referenced.contains(&id) || values.age(&id)?.is_none_or(|age| age <= options.grace) {
-                collected.kept += 1;
+                report.kept += 1;
             } else {
                 old.push(id);
             }
@@ -116,23 +116,23 @@ impl Cache {
             }
         }
         for batch in old.chunks(BATCH) {
-            let doomed: Vec<_> = batch.iter().filter(|id| !referenced.contains(id)).copied().collect();
-            let removed = remove(values, &doomed, options.grace)?;
-            collected.removed += removed;
-            collected.kept += batch.len() as u64 - removed;
+            let unreferenced: Vec<_> = batch.iter().filter(|id| !referenced.contains(id)).copied().collect();
+            let removed = remove(values, &unreferenced, options.grace)?;
+            report.removed += removed;
+            report.kept += batch.len() as u64 - removed;
         }
-        Ok(collected)
+        Ok(report)
     }
 }
 
 /// Removes the values that are older than the grace period. Values in a read-only layer stay.
-fn remove(values: &dyn ValueStore, doomed: &[Digest], grace: Duration) -> Result<u64> {
-    match values.remove_all(doomed, Some(grace)) {
+fn remove(values: &dyn ValueStore, unreferenced: &[Digest], grace: Duration) -> Result<u64> {
+    match values.remove_all(unreferenced, Some(grace)) {
         Err(Error::Refused { .. }) => {}
         removed => return removed,
     }
     let mut removed = 0;
-    for id in doomed {
+    for id in unreferenced {
         match values.remove(id, Some(grace)) {
             Err(Error::Refused { .. }) => {}
             one => removed += u64::from(one?),
@@ -141,17 +141,17 @@ fn remove(values: &dyn ValueStore, doomed: &[Digest], grace: Duration) -> Result
     Ok(removed)
 }
 
-fn mark_all(calls: &dyn CallStore, referenced: &mut HashSet<Digest>, collected: &mut GcReport) -> Result<()> {
+fn mark_all(calls: &dyn CallStore, referenced: &mut HashSet<Digest>, report: &mut GcReport) -> Result<()> {
     let mut known = HashSet::new();
     // Reading records one by one would make a stack copy each of them to its first store.
     for found in calls.find(&Query::new())? {
         match found {
             Ok((key, record)) => {
                 known.insert(key);
-                collected.records += 1;
+                report.records += 1;
                 referenced.extend(references(&record));
             }
-            Err(Error::Damaged { .. }) => collected.damaged += 1,
+            Err(Error::Damaged { .. }) => report.damaged += 1,
             Err(error) => return Err(error),
         }
     }
@@ -230,12 +230,12 @@ impl Cache {
         let (values, calls) = (&**self.values(), &**self.calls());
         // Values first: a result that turns out to be damaged is then missing.
         for id in values.ids(&DigestPrefix::all())? {
-            found.values += found_whole(values.get(&id?), &mut found.damaged)?.map_or(0, |_| 1);
+            found.values += intact_entry(values.get(&id?), &mut found.damaged)?.map_or(0, |_| 1);
             progress(&found);
         }
         for key in calls.keys(&DigestPrefix::all())? {
             let key = key?;
-            match found_whole(calls.get(&key), &mut found.damaged)? {
+            match intact_entry(calls.get(&key), &mut found.damaged)? {
                 Some(record) => {
                     found.records += 1;
                     if let Some(result) = record.result.stored()
@@ -253,7 +253,7 @@ impl Cache {
 }
 
 /// Returns the entry that was read, or `None` if it is damaged, which is added to `damaged`.
-fn found_whole<T>(read: Result<Option<T>>, damaged: &mut Vec<String>) -> Result<Option<T>> {
+fn intact_entry<T>(read: Result<Option<T>>, damaged: &mut Vec<String>) -> Result<Option<T>> {
     match read {
         Err(error @ Error::Damaged { .. }) => {
             damaged.push(error.to_string());

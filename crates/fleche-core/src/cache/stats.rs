@@ -131,7 +131,7 @@ struct Counts {
 #[derive(Default)]
 struct Rare {
     /// The number of hits that were counted and not served.
-    taken_back: u64,
+    retracted_hits: u64,
     waits: u64,
     takeovers: u64,
     cycles_broken: u64,
@@ -152,7 +152,7 @@ impl PerThread {
 
 impl Counters {
     /// Returns this thread's counters.
-    pub(crate) fn here(&self) -> Arc<PerThread> {
+    pub(crate) fn of_this_thread(&self) -> Arc<PerThread> {
         self.threads.get_or_default().clone()
     }
 
@@ -166,7 +166,7 @@ impl Counters {
 
     /// Takes a hit that is not served out of the count. The hit may have been counted on another thread.
     pub(crate) fn take_back_hit(&self) {
-        self.rare().taken_back += 1;
+        self.rare().retracted_hits += 1;
     }
 
     pub(crate) fn miss(&self) {
@@ -219,14 +219,13 @@ impl Counters {
 
     /// Adds counts from another process.
     pub(super) fn add(&self, stats: &Stats) {
-        let here = self.counts();
-        for (counter, more) in
-            [(&here.hits, stats.hits), (&here.misses, stats.misses), (&here.computed, stats.computed)]
-        {
+        let own = self.counts();
+        for (counter, more) in [(&own.hits, stats.hits), (&own.misses, stats.misses), (&own.computed, stats.computed)] {
             add(counter, more);
         }
-        let seldom = [stats.faults, stats.outages, stats.waits, stats.cycles_broken, stats.invalidations, stats.stale];
-        if seldom.iter().any(|count| *count > 0) || !stats.skipped.is_empty() {
+        let rare_counts =
+            [stats.faults, stats.outages, stats.waits, stats.cycles_broken, stats.invalidations, stats.stale];
+        if rare_counts.iter().any(|count| *count > 0) || !stats.skipped.is_empty() {
             let mut rare = self.rare();
             rare.faults += stats.faults;
             rare.outages += stats.outages;
@@ -244,7 +243,7 @@ impl Counters {
 
     pub(super) fn sum(&self) -> Stats {
         let Rare {
-            taken_back,
+            retracted_hits,
             waits,
             takeovers,
             cycles_broken,
@@ -273,7 +272,7 @@ impl Counters {
             stats.computed += thread.0.computed.load(Relaxed);
         }
         // Hits that were taken back are still included in the threads' counts.
-        stats.hits = stats.hits.saturating_sub(*taken_back);
+        stats.hits = stats.hits.saturating_sub(*retracted_hits);
         stats
     }
 }

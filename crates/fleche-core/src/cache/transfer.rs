@@ -12,7 +12,7 @@ use crate::{
 
 /// The age up to which a value in the target is not put again: a collector with the default grace period or a longer one does
 /// not remove the value before its record is copied.
-const YOUNG: Duration = Duration::from_mins(10);
+const RECENT: Duration = Duration::from_mins(10);
 
 /// The progress or the result of [`Cache::transfer`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,8 +47,8 @@ impl Cache {
     /// # let open = || Cache::new(MemoryValues::new(), MemoryCalls::new());
     /// let (here, archive) = (open(), open());
     /// here.scope(|| energy(2));
-    /// let done = here.transfer(&archive, &Query::new(), |_| ())?;
-    /// assert_eq!(done.records, 1);
+    /// let copied = here.transfer(&archive, &Query::new(), |_| ())?;
+    /// assert_eq!(copied.records, 1);
     /// assert!(archive.contains(&energy::key(2))?);
     /// # Ok::<(), fleche_core::Error>(())
     /// ```
@@ -61,61 +61,61 @@ impl Cache {
         query: &Query,
         mut progress: impl FnMut(&TransferReport),
     ) -> Result<TransferReport> {
-        let mut done = TransferReport::default();
+        let mut report = TransferReport::default();
         for found in self.query(query)? {
-            match found.and_then(|(key, record)| self.transfer_one(to, &key, &record, &mut done)) {
-                Err(error @ Error::Damaged { .. }) => done.damaged.push(error.to_string()),
+            match found.and_then(|(key, record)| self.transfer_one(to, &key, &record, &mut report)) {
+                Err(error @ Error::Damaged { .. }) => report.damaged.push(error.to_string()),
                 transferred => transferred?,
             }
-            progress(&done);
+            progress(&report);
         }
-        Ok(done)
+        Ok(report)
     }
 
-    fn transfer_one(&self, to: &Cache, key: &CallKey, record: &Record, done: &mut TransferReport) -> Result<()> {
+    fn transfer_one(&self, to: &Cache, key: &CallKey, record: &Record, report: &mut TransferReport) -> Result<()> {
         let mut key = *key;
-        if let Some(there) = to.calls().summary(&key)?
-            && to.holds(&there)?
+        if let Some(existing) = to.calls().summary(&key)?
+            && to.holds(&existing)?
         {
             let code = &record.function.code;
-            if there.code == *code {
-                done.skipped += 1;
+            if existing.code == *code {
+                report.skipped += 1;
                 return Ok(());
             }
             // Both are results of the call, each for its own code.
             key = key.of_replaced(code);
             if to.contains(&key)? {
-                done.skipped += 1;
+                report.skipped += 1;
                 return Ok(());
             }
         }
         if let Some(result) = record.result.stored()
-            && !self.transfer_value(to, result, done)?
+            && !self.transfer_value(to, result, report)?
         {
-            done.without_result += 1;
+            report.without_result += 1;
             return Ok(());
         }
         // Arguments need not be stored.
         let arguments = references(record).filter(|id| record.result.stored() != Some(id));
         for argument in arguments {
-            match self.transfer_value(to, &argument, done) {
-                Err(error @ Error::Damaged { .. }) => done.damaged.push(error.to_string()),
+            match self.transfer_value(to, &argument, report) {
+                Err(error @ Error::Damaged { .. }) => report.damaged.push(error.to_string()),
                 transferred => drop(transferred?),
             }
         }
         to.calls().put(&key, record)?;
-        done.records += 1;
+        report.records += 1;
         Ok(())
     }
 
     /// Copies a value if needed. Returns whether the other cache has it now.
-    fn transfer_value(&self, to: &Cache, id: &Digest, done: &mut TransferReport) -> Result<bool> {
-        if to.values().age(id)?.is_some_and(|age| age < YOUNG) {
+    fn transfer_value(&self, to: &Cache, id: &Digest, report: &mut TransferReport) -> Result<bool> {
+        if to.values().age(id)?.is_some_and(|age| age < RECENT) {
             return Ok(true);
         }
         let Some(value) = self.values().get(id)? else { return to.values().contains(id) };
         to.values().put(id, &value)?;
-        done.values += 1;
+        report.values += 1;
         Ok(true)
     }
 }

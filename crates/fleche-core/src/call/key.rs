@@ -47,7 +47,7 @@ pub struct Argument(
 pub struct CallKey(Digest);
 
 const CONTEXT: &str = "fleche 2026 call key v1";
-const REPLACED: &str = "fleche 2026 replaced record v1";
+const REPLACED_CONTEXT: &str = "fleche 2026 replaced record v1";
 
 // Hashing the context costs as much as hashing a small call, so it is done only once.
 static CONTEXT_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
@@ -93,7 +93,7 @@ impl CallKey {
         }
         let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
         hasher.update(&preimage);
-        let _ = PREIMAGE.try_with(|kept| kept.set(preimage));
+        let _ = PREIMAGE.try_with(|buffer| buffer.set(preimage));
         Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
 
@@ -101,7 +101,7 @@ impl CallKey {
     /// context `fleche 2026 replaced record v1`, of this key's 32 bytes and those of the digest of the code that computed
     /// the replaced record.
     pub fn of_replaced(&self, code: &Digest) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(REPLACED);
+        let mut hasher = blake3::Hasher::new_derive_key(REPLACED_CONTEXT);
         hasher.update(self.0.as_bytes()).update(code.as_bytes());
         Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }

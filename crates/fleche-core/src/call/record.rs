@@ -22,7 +22,7 @@ pub struct Record(Arc<RecordFields>);
 const CHECKSUM_LEN: usize = 16;
 
 /// The initial capacity, in bytes, of the buffer for a record. Most records are shorter.
-const USUAL_LEN: usize = 512;
+const INITIAL_CAPACITY: usize = 512;
 
 impl Record {
     /// Creates a record of these fields.
@@ -35,7 +35,7 @@ impl Record {
     /// # Errors
     /// Fails if the metadata cannot be encoded.
     pub fn to_bytes(&self, key: &CallKey) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(USUAL_LEN);
+        let mut bytes = Vec::with_capacity(INITIAL_CAPACITY);
         encoding::append(&mut bytes, &Written(self))?;
         let checksum = checksum(key, &bytes);
         bytes.extend_from_slice(&checksum);

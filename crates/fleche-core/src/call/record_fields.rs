@@ -62,7 +62,7 @@ impl Writer {
 pub(super) const FORMAT: u64 = 1;
 
 /// The number of fields that this version knows, including the format.
-const KNOWN: usize = 7;
+const KNOWN_FIELDS: usize = 7;
 
 /// A record's fields, for serialization.
 pub(super) struct Written<'a>(pub(super) &'a RecordFields);
@@ -70,7 +70,7 @@ pub(super) struct Written<'a>(pub(super) &'a RecordFields);
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(fields) = self;
-        let mut map = serializer.serialize_map(Some(KNOWN + fields.other.len()))?;
+        let mut map = serializer.serialize_map(Some(KNOWN_FIELDS + fields.other.len()))?;
         // In the order of the encoding, so that nothing has to be sorted.
         map.serialize_entry("format", &FORMAT)?;
         map.serialize_entry("result", &fields.result)?;
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for Fields {
                 "writer" => writer = Some(map.next_value()?),
                 "written" => written = Some(map.next_value()?),
                 "function" => function = Some(map.next_value()?),
-                "metadata" => metadata = Some(map.next_value::<metadata::ReadByUs>()?.0),
+                "metadata" => metadata = Some(map.next_value::<metadata::TrustedMetadata>()?.0),
                 "arguments" => arguments = Some(map.next_value()?),
                 name => drop(other.insert(name.to_owned(), map.next_value::<CheckedEncoded>()?.0)),
             }

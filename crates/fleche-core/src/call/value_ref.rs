@@ -55,9 +55,9 @@ pub struct InlineBytes {
 impl InlineBytes {
     /// Copies the bytes. Returns `None` if there are more than [`INLINE_LIMIT`].
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let mut held = [0; INLINE_LIMIT];
-        held.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self { len: u8::try_from(bytes.len()).ok()?, bytes: held })
+        let mut copy = [0; INLINE_LIMIT];
+        copy.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self { len: u8::try_from(bytes.len()).ok()?, bytes: copy })
     }
 
     /// Returns the bytes.
@@ -110,14 +110,14 @@ impl<'de> Deserialize<'de> for ValueRef {
                 text.parse().map(ValueRef::Stored).map_err(E::custom)
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut bytes: A) -> Result<ValueRef, A::Error> {
-                let mut held = Vec::with_capacity(INLINE_LIMIT);
+                let mut copy = Vec::with_capacity(INLINE_LIMIT);
                 while let Some(byte) = bytes.next_element()? {
-                    if held.len() == INLINE_LIMIT {
+                    if copy.len() == INLINE_LIMIT {
                         return Err(de::Error::invalid_length(INLINE_LIMIT + 1, &self));
                     }
-                    held.push(byte);
+                    copy.push(byte);
                 }
-                self.visit_bytes(&held)
+                self.visit_bytes(&copy)
             }
         }
         deserializer.deserialize_any(Reference)

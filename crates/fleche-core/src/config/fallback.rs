@@ -52,23 +52,23 @@ impl Fallback {
 }
 
 /// The state of the fallback in this process.
-struct Found {
+struct State {
     fallback: Option<Fallback>,
     /// Whether a thread is opening the cache.
-    is_sought: bool,
+    is_opening: bool,
     pause: Duration,
 }
 
-static FOUND: Mutex<Found> = Mutex::new(Found { fallback: None, is_sought: false, pause: PAUSES.0 });
-static SETTLED: Condvar = Condvar::new();
+static STATE: Mutex<State> = Mutex::new(State { fallback: None, is_opening: false, pause: PAUSES.0 });
+static OPENED: Condvar = Condvar::new();
 
 thread_local! {
     /// Whether this thread is opening the cache.
-    static SEEKS: Cell<bool> = const { Cell::new(false) };
+    static IS_OPENING: Cell<bool> = const { Cell::new(false) };
 }
 
-fn lock() -> MutexGuard<'static, Found> {
-    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the fallback cache. If the configuration cannot be used, logs an error, and tries again after a pause; until
@@ -81,30 +81,30 @@ pub(crate) fn fallback() -> Fallback {
     if fork::is_child() || mode() == Mode::Off || is_ignored() {
         return Cache::void().into();
     }
-    if SEEKS.get() {
+    if IS_OPENING.get() {
         return Fallback { again: Some(Instant::now()), ..Cache::void().into() };
     }
-    let mut found = lock();
+    let mut state = lock();
     loop {
-        match &found.fallback {
-            Some(known) if found.is_sought || known.is_current() => return known.clone(),
-            None if found.is_sought => found = SETTLED.wait(found).unwrap_or_else(PoisonError::into_inner),
+        match &state.fallback {
+            Some(known) if state.is_opening || known.is_current() => return known.clone(),
+            None if state.is_opening => state = OPENED.wait(state).unwrap_or_else(PoisonError::into_inner),
             _ => break,
         }
     }
-    found.is_sought = true;
-    drop(found);
-    SEEKS.set(true);
+    state.is_opening = true;
+    drop(state);
+    IS_OPENING.set(true);
     let opened = contain(open).unwrap_or_else(|panic| Err(format!("opening it {panic}")));
     let (cache, failure) = match opened {
         Ok(configured) => (configured, None),
         Err(failure) => (None, Some(failure)),
     };
     let cache = cache.or_else(|| memory().ok());
-    SEEKS.set(false);
+    IS_OPENING.set(false);
     let keeps_nothing = cache.is_none();
-    let (fallback, is_first) = lock().settle(cache.unwrap_or_else(Cache::void), failure.clone());
-    SETTLED.notify_all();
+    let (fallback, is_first) = lock().set_opened(cache.unwrap_or_else(Cache::void), failure.clone());
+    OPENED.notify_all();
     // After everything else, because a logger may call memoized functions.
     if let Some(failure) = failure.filter(|_| is_first) {
         crate::runtime::log::error!(
@@ -136,21 +136,21 @@ pub(super) fn configured() -> Result<Cache> {
 fn open() -> std::result::Result<Option<Cache>, String> {
     let open = || {
         let files = ConfigFile::from_environment()?;
-        files.chosen()?.map(|name| from_files(name, &files)).transpose()
+        files.default_name()?.map(|name| from_files(name, &files)).transpose()
     };
     open().map_err(|error: Error| error.to_string())
 }
 
-impl Found {
+impl State {
     /// Stores the opened cache, or its replacement after a failure. Also returns whether this is the first result, or a
     /// failure that differs from the last one.
-    fn settle(&mut self, cache: Cache, failure: Option<String>) -> (Fallback, bool) {
+    fn set_opened(&mut self, cache: Cache, failure: Option<String>) -> (Fallback, bool) {
         let again = failure.is_some().then(|| Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSES.1);
         let before = self.fallback.as_ref().map(|fallback| fallback.failure.as_deref());
         let is_first = before.is_none_or(|before| failure.is_some() && before != failure.as_deref());
         let fallback = Fallback { cache, again, failure: failure.map(Arc::from) };
-        *self = Self { fallback: Some(fallback.clone()), is_sought: false, pause: self.pause };
+        *self = Self { fallback: Some(fallback.clone()), is_opening: false, pause: self.pause };
         (fallback, is_first)
     }
 }
@@ -163,12 +163,12 @@ pub(super) fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
     }
     let config = files.caches.get(name).ok_or_else(|| {
         let known: Vec<_> = files.caches.keys().map(String::as_str).chain(["memory", "void"]).collect();
-        unusable(format!("there is no cache `{name}`; there are {known:?}"))
+        unusable_configuration(format!("there is no cache `{name}`; there are {known:?}"))
     })?;
     Cache::from_config(config)
 }
 
-pub(super) fn unusable(why: String) -> Error {
+pub(super) fn unusable_configuration(why: String) -> Error {
     Error::Config { place: "cache configuration".to_owned(), why }
 }
 
@@ -200,11 +200,11 @@ pub(super) fn memory() -> Result<Cache> {
 
 /// Creates a memory cache, if the memory backend is linked.
 pub(crate) fn new_memory() -> Result<Cache> {
-    let (values, calls) = (plain("memory")?, plain("memory")?);
+    let (values, calls) = (default_config("memory")?, default_config("memory")?);
     Cache::from_config(&CacheConfig { values, calls, store_arguments: true, hot: HotTier::DEFAULT, stale: None })
 }
 
 /// Returns the configuration of this backend without settings.
-fn plain<C: DeserializeOwned>(backend: &str) -> Result<C> {
+fn default_config<C: DeserializeOwned>(backend: &str) -> Result<C> {
     Ok(encoding::from_slice(&encoding::to_vec(&BTreeMap::from([("type", backend)]))?)?)
 }

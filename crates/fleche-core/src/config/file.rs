@@ -73,7 +73,7 @@ pub struct ConfigFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OneFile {
+struct ParsedFile {
     #[serde(default)]
     root: bool,
     default: Option<String>,
@@ -82,7 +82,7 @@ struct OneFile {
 }
 
 /// Names with a fixed meaning, which a file must not give to a cache of its own.
-const RESERVED: [&str; 3] = ["memory", "void", "default"];
+const RESERVED_NAMES: [&str; 3] = ["memory", "void", "default"];
 
 impl ConfigFile {
     /// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names or, if it is not set, the files that
@@ -125,10 +125,10 @@ impl ConfigFile {
         Ok(found)
     }
 
-    fn add(&mut self, path: &Path, farther: OneFile) {
+    fn add(&mut self, path: &Path, next: ParsedFile) {
         self.files.push(path.to_owned());
-        self.default = self.default.take().or(farther.default);
-        for (name, cache) in farther.caches {
+        self.default = self.default.take().or(next.default);
+        for (name, cache) in next.caches {
             self.caches.entry(name).or_insert(cache);
         }
     }
@@ -148,14 +148,14 @@ pub(super) fn user_file() -> Option<PathBuf> {
     Some(directory.join("fleche").join(CONFIG_FILE))
 }
 
-fn parse(path: &Path, text: &str) -> Result<OneFile> {
-    let wrong = |why: String| Error::Config { place: path.display().to_string(), why };
-    let mut file: OneFile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+fn parse(path: &Path, text: &str) -> Result<ParsedFile> {
+    let config_error = |why: String| Error::Config { place: path.display().to_string(), why };
+    let mut file: ParsedFile = toml::from_str(text).map_err(|error| config_error(error.to_string()))?;
     if text.contains('~') {
-        file = with_home(text).map_err(wrong)?;
+        file = with_home(text).map_err(config_error)?;
     }
-    if let Some(name) = RESERVED.into_iter().find(|name| file.caches.contains_key(*name)) {
-        return Err(wrong(format!("the name `{name}` is reserved; give the cache another one")));
+    if let Some(name) = RESERVED_NAMES.into_iter().find(|name| file.caches.contains_key(*name)) {
+        return Err(config_error(format!("the name `{name}` is reserved; give the cache another one")));
     }
     let directory = path.parent().unwrap_or(path);
     for cache in file.caches.values_mut() {
@@ -166,7 +166,7 @@ fn parse(path: &Path, text: &str) -> Result<OneFile> {
 }
 
 /// Parses a file with `~` replaced by the home directory.
-fn with_home(text: &str) -> Result<OneFile, String> {
+fn with_home(text: &str) -> Result<ParsedFile, String> {
     let mut table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let caches = table.get_mut("cache").and_then(Value::as_table_mut).into_iter().flatten();
     for (_, cache) in caches {
@@ -174,11 +174,11 @@ fn with_home(text: &str) -> Result<OneFile, String> {
             cache.get_mut(store).map_or(Ok(()), expand_home)?;
         }
     }
-    OneFile::deserialize(table).map_err(|error| error.to_string())
+    ParsedFile::deserialize(table).map_err(|error| error.to_string())
 }
 
 /// The keys whose strings are names rather than paths.
-const NAMES: [&str; 2] = ["type", "id"];
+const NAME_KEYS: [&str; 2] = ["type", "id"];
 
 /// Returns the home directory of this process's user, if it is known.
 fn home_directory() -> Option<PathBuf> {
@@ -200,7 +200,7 @@ fn expand_home(config: &mut Value) -> Result<(), String> {
         Value::Array(stores) => stores.iter_mut().try_for_each(expand_home),
         Value::Table(table) => table
             .iter_mut()
-            .try_for_each(|(key, value)| if NAMES.contains(&key.as_str()) { Ok(()) } else { expand_home(value) }),
+            .try_for_each(|(key, value)| if NAME_KEYS.contains(&key.as_str()) { Ok(()) } else { expand_home(value) }),
         _ => Ok(()),
     }
 }
@@ -231,7 +231,7 @@ fn home_of(text: &str, after: &str) -> Result<String, String> {
 }
 
 /// The working directories of isolated calls, each with the directory from which the call was made.
-static PRIVATE: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+static PRIVATE_DIRECTORIES: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// Redirects searches that would begin in a private directory, on any thread, to the directory from which the isolated
 /// call was made. Dropping it ends the redirection.
@@ -272,7 +272,7 @@ fn called_from(here: &Path, private: &BTreeMap<PathBuf, PathBuf>) -> Option<Path
 }
 
 fn private_directories() -> MutexGuard<'static, BTreeMap<PathBuf, PathBuf>> {
-    PRIVATE.lock().unwrap_or_else(PoisonError::into_inner)
+    PRIVATE_DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

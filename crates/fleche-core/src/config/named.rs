@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    fallback::{configured, from_files, is_ignored, memory, unusable},
+    fallback::{configured, from_files, is_ignored, memory, unusable_configuration},
     file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, search_directory, user_file},
 };
 use crate::{
@@ -44,7 +44,7 @@ impl Cache {
             return Ok(Self::void());
         }
         let files = ConfigFile::from_environment()?;
-        let name = files.chosen()?.ok_or_else(|| files.names_none())?;
+        let name = files.default_name()?.ok_or_else(|| files.no_cache_error())?;
         from_files(name, &files)
     }
 
@@ -71,7 +71,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// Fails with [`Error::Config`] if there are several caches and none is the default.
-    pub(super) fn chosen(&self) -> Result<Option<&str>> {
+    pub(super) fn default_name(&self) -> Result<Option<&str>> {
         if let Some(name) = &self.default {
             return Ok(Some(name));
         }
@@ -80,25 +80,27 @@ impl ConfigFile {
             return Ok(Some(first));
         }
         let names = self.caches.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let files = shown(&self.files);
-        Err(unusable(format!(
+        let files = list_paths(&self.files);
+        Err(unusable_configuration(format!(
             "there are the caches {names}, and none of them is the default: write `default = \"{first}\"` at the top of \
              {files}, or open one by its name with `Cache::named`"
         )))
     }
 
     /// Returns the error that no file defines a cache, with the places that were searched.
-    fn names_none(&self) -> Error {
+    fn no_cache_error(&self) -> Error {
         let cure = format!("write a {CONFIG_FILE} that names a cache, or set {CONFIG_VARIABLE} to the path of one");
         if !self.files.is_empty() {
-            return unusable(format!("{} names no cache: {cure}", shown(&self.files)));
+            return unusable_configuration(format!("{} names no cache: {cure}", list_paths(&self.files)));
         }
         let here = search_directory().map_or("the working directory".to_owned(), |path| path.display().to_string());
         let user = user_file().map(|path| format!(", and no {}", path.display())).unwrap_or_default();
-        unusable(format!("no cache is configured: there is no {CONFIG_FILE} in {here} or above it{user}; {cure}"))
+        unusable_configuration(format!(
+            "no cache is configured: there is no {CONFIG_FILE} in {here} or above it{user}; {cure}"
+        ))
     }
 }
 
-fn shown(files: &[PathBuf]) -> String {
+fn list_paths(files: &[PathBuf]) -> String {
     files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }

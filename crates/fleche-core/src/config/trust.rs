@@ -39,7 +39,7 @@ pub(super) fn read_found(path: &Path) -> Result<Option<String>> {
         return skip(why);
     }
     let (file, metadata) = open(path)?;
-    let why = unusable(&metadata).or_else(|| untrusted_file(&metadata)).or_else(|| untrusted_place(path, &metadata));
+    let why = unusable(&metadata).or_else(|| untrusted_file(&metadata)).or_else(|| untrusted_location(path, &metadata));
     if let Some(why) = why { skip(why) } else { read(path, file).map(Some) }
 }
 
@@ -107,7 +107,7 @@ fn warn_once(path: &Path, why: &str) {
 }
 
 #[cfg(unix)]
-use owners::{untrusted_file, untrusted_place};
+use owners::{untrusted_file, untrusted_location};
 
 #[cfg(not(unix))]
 fn untrusted_file(_: &Metadata) -> Option<String> {
@@ -115,7 +115,7 @@ fn untrusted_file(_: &Metadata) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-fn untrusted_place(_: &Path, _: &Metadata) -> Option<String> {
+fn untrusted_location(_: &Path, _: &Metadata) -> Option<String> {
     None
 }
 
@@ -131,7 +131,7 @@ mod owners {
 
     use nix::unistd::Uid;
 
-    const NAME_IT: &str = "if you trust it, set FLECHE_CONFIG to its path";
+    const REMEDY: &str = "if you trust it, set FLECHE_CONFIG to its path";
     const WRITABLE_BY_GROUP: u32 = 0o020;
     const WRITABLE_BY_ALL: u32 = 0o002;
     /// The mode bit of a directory in which users can remove and rename only their own files.
@@ -140,14 +140,13 @@ mod owners {
     /// Returns why another user may have written the content of the file, or `None`.
     pub(super) fn untrusted_file(file: &Metadata) -> Option<String> {
         if !is_trusted(file.uid()) {
-            return Some(format!("it belongs to user {}, who is neither you nor root; {NAME_IT}", file.uid()));
+            return Some(format!("it belongs to user {}, who is neither you nor root; {REMEDY}", file.uid()));
         }
-        is_writable_by_others(file)
-            .then(|| format!("other users can write to it; run `chmod go-w` on it, or {NAME_IT}"))
+        is_writable_by_others(file).then(|| format!("other users can write to it; run `chmod go-w` on it, or {REMEDY}"))
     }
 
     /// Returns why another user may have placed the file there, or `None`.
-    pub(super) fn untrusted_place(path: &Path, file: &Metadata) -> Option<String> {
+    pub(super) fn untrusted_location(path: &Path, file: &Metadata) -> Option<String> {
         let directory = path.parent()?;
         untrusted_directory(directory, file).or_else(|| {
             // For a symbolic link, the directory of the target counts too.
@@ -160,12 +159,12 @@ mod owners {
     fn untrusted_directory(path: &Path, file: &Metadata) -> Option<String> {
         let shown = path.display();
         let Ok(directory) = fs::metadata(path) else {
-            return Some(format!("cannot inspect its directory {shown}; {NAME_IT}"));
+            return Some(format!("cannot inspect its directory {shown}; {REMEDY}"));
         };
         if !is_trusted(directory.uid()) {
             let owner = directory.uid();
             return Some(format!(
-                "its directory {shown} belongs to user {owner}, who is neither you nor root; {NAME_IT}"
+                "its directory {shown} belongs to user {owner}, who is neither you nor root; {REMEDY}"
             ));
         }
         if !is_writable_by_others(&directory) {
@@ -173,12 +172,12 @@ mod owners {
         }
         if directory.mode() & STICKY == 0 {
             return Some(format!(
-                "other users can write to its directory {shown}; run `chmod go-w` on that, or {NAME_IT}"
+                "other users can write to its directory {shown}; run `chmod go-w` on that, or {REMEDY}"
             ));
         }
         // Another user may have linked a file of yours into a shared directory.
         (file.nlink() > 1)
-            .then(|| format!("it has several hard links, and other users can write to its directory; {NAME_IT}"))
+            .then(|| format!("it has several hard links, and other users can write to its directory; {REMEDY}"))
     }
 
     fn is_trusted(user: u32) -> bool {

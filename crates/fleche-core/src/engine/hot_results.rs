@@ -4,7 +4,7 @@ use std::{any::Any, mem::needs_drop, sync::Arc};
 
 use super::{arguments::Arguments, result_kind::ResultCodec, scalar_key::ScalarKey};
 use crate::{
-    cache::{self, Cache, HotKey, SharedTier, TierKey},
+    cache::{self, Cache, EncodedKey, SharedTier, TierKey},
     call::CallKey,
     function::Function,
     runtime::panics::{Contained, contain},
@@ -109,13 +109,13 @@ pub(super) fn keep_read<T: Send + Sync + 'static>(
     (value, bytes): (&T, usize),
     generation: u64,
 ) {
-    if is_on(function, cache) && cache.hot().takes(bytes) {
+    if is_on(function, cache) && cache.hot().fits(bytes) {
         let Ok(copy) = contain(|| (codec.clone)(value)) else { return };
         let copy: Arc<dyn Any + Send + Sync> =
             if needs_drop::<T>() { Arc::new(Contained::new(copy)) } else { Arc::new(copy) };
         let key = in_full(function, arguments).unwrap_or_else(|| by_digest(function, key));
         let near = near(key, function, arguments);
-        cache.hot().keep(cache.counters(), (key, near), (copy, bytes), generation);
+        cache.hot().insert(cache.counters(), (key, near), (copy, bytes), generation);
     }
 }
 
@@ -141,19 +141,19 @@ fn is_on(function: &Function, cache: &Cache) -> bool {
 
 /// Returns the key made of the encoded arguments, if they are not too long.
 #[inline]
-fn in_full<'a>(function: &'static Function, arguments: &'a Arguments) -> Option<HotKey<'a>> {
+fn in_full<'a>(function: &'static Function, arguments: &'a Arguments) -> Option<EncodedKey<'a>> {
     let encoded = arguments.encoded().filter(|encoded| encoded.len() <= IN_FULL)?;
-    Some(HotKey::new(address(function), encoded))
+    Some(EncodedKey::new(address(function), encoded))
 }
 
 /// Returns the call's key in the thread-local tier: the scalar key if there is one.
-fn near<'a>(key: HotKey<'a>, function: &'static Function, arguments: &'a Arguments) -> TierKey<'a> {
+fn near<'a>(key: EncodedKey<'a>, function: &'static Function, arguments: &'a Arguments) -> TierKey<'a> {
     arguments.quick().map_or(TierKey::Encoded(key), |quick| scalar_tier_key(function, quick))
 }
 
 #[inline]
 fn scalar_tier_key<'a>(function: &'static Function, quick: &'a ScalarKey) -> TierKey<'a> {
-    TierKey::Quick { function: address(function), words: quick.words(), hash: quick.hash() }
+    TierKey::Scalar { function: address(function), words: quick.words(), hash: quick.hash() }
 }
 
 #[inline]
@@ -163,6 +163,6 @@ fn address(function: &'static Function) -> usize {
 
 /// Returns the key made of the call key. Its function address is odd, as no function's is, so it differs from all keys made of
 /// encoded arguments.
-fn by_digest<'a>(function: &'static Function, key: &'a CallKey) -> HotKey<'a> {
-    HotKey::new(address(function) | 1, key.digest().as_bytes())
+fn by_digest<'a>(function: &'static Function, key: &'a CallKey) -> EncodedKey<'a> {
+    EncodedKey::new(address(function) | 1, key.digest().as_bytes())
 }

@@ -67,7 +67,7 @@ macro_rules! pool_config {
 pool_config! { ValueStoreConfig, ValueStore }
 pool_config! { CallStoreConfig, CallStore }
 
-fn in_a_pool(operation: &'static str) -> Error {
+fn pool_refusal(operation: &'static str) -> Error {
     refused("a pool, which is read only,", operation)
 }
 
@@ -89,7 +89,7 @@ impl<S: ValueStore> ValueStore for Pool<S> {
         Ok(None)
     }
     fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
-        Err(in_a_pool("store values"))
+        Err(pool_refusal("store values"))
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
         any(&self.0, |store| store.contains(id))
@@ -98,7 +98,7 @@ impl<S: ValueStore> ValueStore for Pool<S> {
         least_age(&self.0, id)
     }
     fn remove(&self, id: &Digest, _: Option<Duration>) -> Result<bool> {
-        if ValueStore::contains(self, id)? { Err(in_a_pool("remove values")) } else { Ok(false) }
+        if ValueStore::contains(self, id)? { Err(pool_refusal("remove values")) } else { Ok(false) }
     }
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
         ids(&self.0, prefix)
@@ -113,10 +113,10 @@ impl<S: ValueStore> ValueStore for Pool<S> {
 
 impl<S: CallStore> CallStore for Pool<S> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        first(&self.0, key)
+        first_record(&self.0, key)
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
-        Err(in_a_pool("store records"))
+        Err(pool_refusal("store records"))
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
         any(&self.0, |store| store.contains(key))
@@ -125,7 +125,7 @@ impl<S: CallStore> CallStore for Pool<S> {
         keys(&self.0, prefix)
     }
     fn remove(&self, key: &CallKey, _: Option<&Record>) -> Result<bool> {
-        if CallStore::contains(self, key)? { Err(in_a_pool("remove records")) } else { Ok(false) }
+        if CallStore::contains(self, key)? { Err(pool_refusal("remove records")) } else { Ok(false) }
     }
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         find(&self.0, query)
@@ -188,7 +188,7 @@ fn each_once<'a, S: Sync, T: Send + 'a>(
 }
 
 /// Returns the record from the first store that has one, or `None` if none has.
-pub(super) fn first<S: CallStore>(stores: &[S], key: &CallKey) -> Result<Option<Record>> {
+pub(super) fn first_record<S: CallStore>(stores: &[S], key: &CallKey) -> Result<Option<Record>> {
     for store in stores {
         if let Some(record) = store.get(key)? {
             return Ok(Some(record));
@@ -208,11 +208,12 @@ pub(super) fn find<'a, S: CallStore>(stores: &'a [S], query: &'a Query) -> Resul
                 error => return Some(error),
             };
             // The store after this one has listed the record that counts.
-            let given = |store: &S| store.get(&key).is_ok_and(|record| record.is_some_and(|it| query.matches(&it)));
-            if after.iter().any(given) {
+            let is_listed_later =
+                |store: &S| store.get(&key).is_ok_and(|record| record.is_some_and(|it| query.matches(&it)));
+            if after.iter().any(is_listed_later) {
                 return None;
             }
-            match first(before, &key) {
+            match first_record(before, &key) {
                 Ok(None) => Some(Ok((key, record))),
                 Ok(Some(record)) => query.matches(&record).then_some(Ok((key, record))),
                 Err(error) => Some(Err(error)),

@@ -43,7 +43,7 @@ pub(super) fn refused(layer: &str, operation: &'static str) -> Error {
     Error::Refused { store: format!("a store that is {layer}"), operation }
 }
 
-fn read_only(operation: &'static str) -> Error {
+fn read_only_refusal(operation: &'static str) -> Error {
     refused("read only", operation)
 }
 
@@ -55,7 +55,7 @@ impl<S: ValueStore> ValueStore for ReadOnly<S> {
         self.0.get(id)
     }
     fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
-        Err(read_only("store values"))
+        Err(read_only_refusal("store values"))
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
         self.0.contains(id)
@@ -65,7 +65,7 @@ impl<S: ValueStore> ValueStore for ReadOnly<S> {
     }
     fn remove(&self, id: &Digest, _: Option<Duration>) -> Result<bool> {
         // Removing an absent entry changes nothing.
-        if self.0.contains(id)? { Err(read_only("remove values")) } else { Ok(false) }
+        if self.0.contains(id)? { Err(read_only_refusal("remove values")) } else { Ok(false) }
     }
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
         self.0.ids(prefix)
@@ -89,7 +89,7 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
         self.0.summary(key)
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
-        Err(read_only("store records"))
+        Err(read_only_refusal("store records"))
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
         self.0.contains(key)
@@ -98,7 +98,7 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
         self.0.keys(prefix)
     }
     fn remove(&self, key: &CallKey, _: Option<&Record>) -> Result<bool> {
-        if self.0.contains(key)? { Err(read_only("remove records")) } else { Ok(false) }
+        if self.0.contains(key)? { Err(read_only_refusal("remove records")) } else { Ok(false) }
     }
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         self.0.find(query)

@@ -34,7 +34,7 @@ use crate::{
 /// An error of one store is an error of the stack, except when copying to an earlier store fails.
 pub struct Stack<S> {
     stores: Vec<S>,
-    changing: KeyLocks,
+    entry_locks: KeyLocks,
 }
 
 /// The configuration of a [`Stack`]: `{"type":"stack","stores":[…]}`.
@@ -100,7 +100,7 @@ impl<S> Stack<S> {
     {
         let stores = require_some("stack", stores)?;
         no_stack_in(stores.iter().map(Stackable::is_stack))?;
-        Ok(Self { stores, changing: KeyLocks::default() })
+        Ok(Self { stores, entry_locks: KeyLocks::default() })
     }
 }
 
@@ -126,7 +126,7 @@ impl<S: CallStore> Stack<S> {
 
 impl<S> Stack<S> {
     /// Returns the first store and the ones behind it.
-    fn parts(&self) -> (&S, &[S]) {
+    fn first_and_rest(&self) -> (&S, &[S]) {
         // `new` ensures that there is at least one store.
         (&self.stores[0], &self.stores[1..])
     }
@@ -134,7 +134,7 @@ impl<S> Stack<S> {
 
 /// Copies an entry to the stores before the one that has it, the last of them first. A failure is only logged, and a
 /// refusal is ignored.
-fn fill<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
+fn copy_to_earlier<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
     for store in before.iter().rev() {
         match put(store) {
             Ok(()) | Err(Error::Refused { .. }) => {}

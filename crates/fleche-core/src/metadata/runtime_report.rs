@@ -41,11 +41,11 @@ impl MetadataKind for Runtime {
 
 thread_local! {
     /// The processor time that other threads spent for this thread while it waited for them.
-    static BORROWED: Cell<f64> = const { Cell::new(0.0) };
+    static TRANSFERRED_CPU: Cell<f64> = const { Cell::new(0.0) };
 }
 
 fn cpu_seconds() -> Option<f64> {
-    Some(usage::thread_cpu_seconds()? + BORROWED.get())
+    Some(usage::thread_cpu_seconds()? + TRANSFERRED_CPU.get())
 }
 
 /// Runs the closure and returns the processor time that it took, to be counted elsewhere: the caller passes it to
@@ -58,7 +58,7 @@ pub(crate) fn lend_cpu<R>(run: impl FnOnce() -> R) -> (R, Option<f64>) {
 
 /// Counts processor time of another thread as if this thread had spent it. A negative number is subtracted.
 pub(crate) fn borrow_cpu(seconds: Option<f64>) {
-    BORROWED.set(BORROWED.get() + seconds.unwrap_or_default());
+    TRANSFERRED_CPU.set(TRANSFERRED_CPU.get() + seconds.unwrap_or_default());
 }
 
 struct Running {

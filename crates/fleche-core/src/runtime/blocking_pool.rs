@@ -1,6 +1,6 @@
 //! The blocking pool: threads that wait for stores, so that the threads of an async runtime do not block.
 //!
-//! Operations that never return must not block the other ones. An operation that takes longer than [`LONG`] is overdue
+//! Operations that never return must not block the other ones. An operation that takes longer than [`OVERDUE_AFTER`] is overdue
 //! as soon as other operations wait for a thread: it no longer counts against the limits, and another thread is started.
 
 use std::{
@@ -18,7 +18,7 @@ const THREADS_PER_STORE: usize = 8;
 /// The maximum number of threads that wait for stores at a time.
 const THREADS: usize = 64;
 /// The time after which an operation is overdue.
-const LONG: Duration = Duration::from_secs(5);
+const OVERDUE_AFTER: Duration = Duration::from_secs(5);
 /// The maximum number of overdue operations of one store. Further ones count against its limit.
 const OVERDUE_PER_STORE: usize = 64;
 /// The maximum number of overdue operations. Further ones count against the limits.
@@ -32,7 +32,7 @@ static CHANGED: Condvar = Condvar::new();
 
 #[derive(Default)]
 struct State {
-    stores: HashMap<usize, Line>,
+    stores: HashMap<usize, StoreQueue>,
     /// The store of each operation that may begin now, in order.
     ready: VecDeque<usize>,
     /// The number of threads, not counting those of overdue operations.
@@ -44,13 +44,13 @@ struct State {
     /// The number of operations that have begun so far.
     begun: u64,
     /// The time of the timer that looks for overdue operations, if one is set.
-    watched: Option<Instant>,
+    next_check: Option<Instant>,
 }
 
 /// The pending and running work of one store.
 #[derive(Default)]
-struct Line {
-    queue: VecDeque<Work>,
+struct StoreQueue {
+    pending: VecDeque<Work>,
     /// The number of queued operations that may begin now.
     ready: usize,
     /// The start of each running operation that is not overdue, in order.
@@ -58,10 +58,10 @@ struct Line {
     overdue: usize,
 }
 
-impl Line {
+impl StoreQueue {
     /// Returns whether an operation waits because of the store's limit.
     fn waits(&self) -> bool {
-        self.ready < self.queue.len()
+        self.ready < self.pending.len()
     }
 }
 
@@ -69,45 +69,45 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// An operation that has begun.
 #[derive(Clone, Copy)]
-struct Begun {
+struct RunningOperation {
     store: usize,
     number: u64,
 }
 
 impl State {
     fn push(&mut self, store: usize, work: Work) {
-        self.stores.entry(store).or_default().queue.push_back(work);
+        self.stores.entry(store).or_default().pending.push_back(work);
         self.admit(store);
     }
 
     /// Marks the next queued operation of this store as ready if the store's limit permits it. Returns whether one was marked.
     fn admit(&mut self, store: usize) -> bool {
-        let Some(line) = self.stores.get_mut(&store) else { return false };
-        let admits = line.waits() && line.ready + line.running.len() < THREADS_PER_STORE;
+        let Some(queue) = self.stores.get_mut(&store) else { return false };
+        let admits = queue.waits() && queue.ready + queue.running.len() < THREADS_PER_STORE;
         if admits {
-            line.ready += 1;
+            queue.ready += 1;
             self.ready.push_back(store);
         }
         admits
     }
 
-    fn begin(&mut self, now: Instant) -> Option<(Begun, Work)> {
+    fn begin(&mut self, now: Instant) -> Option<(RunningOperation, Work)> {
         let store = self.ready.pop_front()?;
-        let line = self.stores.get_mut(&store)?;
-        let work = line.queue.pop_front()?;
-        line.ready -= 1;
+        let queue = self.stores.get_mut(&store)?;
+        let work = queue.pending.pop_front()?;
+        queue.ready -= 1;
         self.begun += 1;
-        line.running.insert(self.begun, now);
-        Some((Begun { store, number: self.begun }, work))
+        queue.running.insert(self.begun, now);
+        Some((RunningOperation { store, number: self.begun }, work))
     }
 
-    /// Ends the operation. Returns whether its thread still counts. Otherwise the thread ends.
-    fn end(&mut self, begun: Begun) -> bool {
-        let Some(line) = self.stores.get_mut(&begun.store) else { return true };
-        let was_overdue = line.running.remove(&begun.number).is_none();
-        line.overdue -= usize::from(was_overdue);
+    /// Ends the operation. Returns whether its thread still counts; if not, the thread ends.
+    fn end(&mut self, begun: RunningOperation) -> bool {
+        let Some(queue) = self.stores.get_mut(&begun.store) else { return true };
+        let was_overdue = queue.running.remove(&begun.number).is_none();
+        queue.overdue -= usize::from(was_overdue);
         self.overdue -= usize::from(was_overdue);
-        if line.running.is_empty() && line.overdue == 0 && line.queue.is_empty() {
+        if queue.running.is_empty() && queue.overdue == 0 && queue.pending.is_empty() {
             self.stores.remove(&begun.store);
         }
         self.admit(begun.store);
@@ -125,22 +125,22 @@ impl State {
 
     /// Returns whether an operation of the store waits for a thread.
     fn waits(&self, store: usize) -> bool {
-        self.is_full() || self.stores.get(&store).is_some_and(Line::waits)
+        self.is_full() || self.stores.get(&store).is_some_and(StoreQueue::waits)
     }
 
     /// Marks the operations that have taken too long by this time as overdue, if others wait for their threads.
-    fn look_for_overdue(&mut self, now: Instant) {
+    fn mark_overdue(&mut self, now: Instant) {
         let stores: Vec<_> = self.stores.keys().copied().collect();
         for store in stores {
             while self.waits(store)
                 && self.overdue < OVERDUE
-                && let Some(line) = self.stores.get_mut(&store)
-                && line.overdue < OVERDUE_PER_STORE
-                && let Some(first) = line.running.first_entry()
-                && now.saturating_duration_since(*first.get()) >= LONG
+                && let Some(queue) = self.stores.get_mut(&store)
+                && queue.overdue < OVERDUE_PER_STORE
+                && let Some(first) = queue.running.first_entry()
+                && now.saturating_duration_since(*first.get()) >= OVERDUE_AFTER
             {
                 first.remove();
-                line.overdue += 1;
+                queue.overdue += 1;
                 self.overdue += 1;
                 self.threads -= 1;
                 self.admit(store);
@@ -151,9 +151,10 @@ impl State {
     /// Returns when the next operation that blocks others will be overdue, or `None` if there is none.
     fn next_overdue(&self) -> Option<Instant> {
         let is_full = self.is_full();
-        let lines = self.stores.values().filter(|line| line.overdue < OVERDUE_PER_STORE && (is_full || line.waits()));
-        let begun = lines.filter_map(|line| line.running.values().next()).min();
-        begun.filter(|_| self.overdue < OVERDUE).map(|begun| *begun + LONG)
+        let queues =
+            self.stores.values().filter(|queue| queue.overdue < OVERDUE_PER_STORE && (is_full || queue.waits()));
+        let begun = queues.filter_map(|queue| queue.running.values().next()).min();
+        begun.filter(|_| self.overdue < OVERDUE).map(|begun| *begun + OVERDUE_AFTER)
     }
 
     /// Counts the additional threads that the ready operations need, as far as the limit permits, and returns their
@@ -173,39 +174,39 @@ impl State {
 }
 
 /// The waker of the timer that looks for overdue operations.
-struct Look;
+struct OverdueCheck;
 
-impl Wake for Look {
+impl Wake for OverdueCheck {
     fn wake(self: Arc<Self>) {
         let now = Instant::now();
         let mut state = lock();
         // Without a timer thread, every timer is due at once. Then only new operations look for overdue ones.
-        let is_due = state.watched.take().is_some_and(|at| at <= now);
-        state.look_for_overdue(now);
+        let is_due = state.next_check.take().is_some_and(|at| at <= now);
+        state.mark_overdue(now);
         let more = state.add_threads();
         drop(state);
         CHANGED.notify_all();
-        let failed = (0..more).filter(|_| thread_spawner::spawn("fleche-store", serve).is_err()).count();
+        let failed = (0..more).filter(|_| thread_spawner::spawn("fleche-store", run_thread).is_err()).count();
         let mut state = lock();
         (0..failed).for_each(|_| state.remove_thread());
         if is_due {
             // If a thread could not be started, the next timer tries again.
-            let again = (failed > 0).then(|| now + LONG);
+            let again = (failed > 0).then(|| now + OVERDUE_AFTER);
             let at = state.next_overdue().or(again);
-            watch(state, at);
+            schedule_check(state, at);
         }
     }
 }
 
 /// Sets the timer that looks for overdue operations, unless one is set.
-fn watch(mut state: MutexGuard<'_, State>, at: Option<Instant>) {
+fn schedule_check(mut state: MutexGuard<'_, State>, at: Option<Instant>) {
     if let Some(at) = at
-        && state.watched.is_none()
+        && state.next_check.is_none()
     {
-        state.watched = Some(at);
+        state.next_check = Some(at);
         drop(state);
         // The timer is never cancelled: it does no harm if it finds nothing to do.
-        std::mem::forget(timer::set(at, &Waker::from(Arc::new(Look))));
+        std::mem::forget(timer::set(at, &Waker::from(Arc::new(OverdueCheck))));
     }
 }
 
@@ -214,13 +215,13 @@ pub(crate) fn push(store: usize, work: Work) {
     state.push(store, work);
     let mut waits = state.waits(store);
     if waits {
-        state.look_for_overdue(Instant::now());
+        state.mark_overdue(Instant::now());
     }
     let more = state.add_threads();
     drop(state);
     CHANGED.notify_one();
     for _ in 0..more {
-        if thread_spawner::spawn("fleche-store", serve).is_ok() {
+        if thread_spawner::spawn("fleche-store", run_thread).is_ok() {
             continue;
         }
         waits = true;
@@ -242,14 +243,14 @@ pub(crate) fn push(store: usize, work: Work) {
     if waits {
         let state = lock();
         // If no thread could be started, the timer tries again.
-        let again = (state.ready.len() > state.idle).then(|| Instant::now() + LONG);
+        let again = (state.ready.len() > state.idle).then(|| Instant::now() + OVERDUE_AFTER);
         let at = state.next_overdue().or(again);
-        watch(state, at);
+        schedule_check(state, at);
     }
 }
 
 /// Runs queued operations. Returns after [`KEEP_ALIVE`] without any, or if another thread has taken its place.
-fn serve() {
+fn run_thread() {
     let mut state = lock();
     state.idle -= 1;
     loop {
@@ -262,9 +263,9 @@ fn serve() {
             }
             state = lock();
             let remains = state.end(begun);
-            if state.watched.is_none() && state.waits(begun.store) {
+            if state.next_check.is_none() && state.waits(begun.store) {
                 let at = state.next_overdue();
-                watch(state, at);
+                schedule_check(state, at);
                 state = lock();
             }
             if !remains {
@@ -311,13 +312,13 @@ mod tests {
         push(&mut state, 1, THREADS_PER_STORE);
         assert_eq!((begin_all(&mut state, now), state.next_overdue()), (THREADS_PER_STORE, None));
         push(&mut state, 1, 1);
-        assert_eq!((begin_all(&mut state, now), state.next_overdue()), (0, Some(now + LONG)));
-        state.look_for_overdue(now + LONG / 2);
+        assert_eq!((begin_all(&mut state, now), state.next_overdue()), (0, Some(now + OVERDUE_AFTER)));
+        state.mark_overdue(now + OVERDUE_AFTER / 2);
         assert_eq!(begin_all(&mut state, now), 0);
-        state.look_for_overdue(now + LONG);
+        state.mark_overdue(now + OVERDUE_AFTER);
         assert_eq!((begin_all(&mut state, now), state.overdue, state.next_overdue()), (1, 1, None));
         for number in 1..=9 {
-            assert!(state.end(Begun { store: 1, number }));
+            assert!(state.end(RunningOperation { store: 1, number }));
         }
         assert_eq!((state.stores.len(), state.overdue, state.threads), (0, 0, 9));
     }
@@ -331,11 +332,11 @@ mod tests {
         let mut begun = 0;
         for _ in 0..100 {
             begun += begin_all(&mut state, now);
-            now += LONG;
-            state.look_for_overdue(now);
+            now += OVERDUE_AFTER;
+            state.mark_overdue(now);
         }
         assert_eq!((begun, state.overdue, state.threads), (OVERDUE + THREADS, OVERDUE, THREADS));
-        assert!(state.stores.values().all(|line| line.overdue <= OVERDUE_PER_STORE));
+        assert!(state.stores.values().all(|queue| queue.overdue <= OVERDUE_PER_STORE));
         assert_eq!(state.next_overdue(), None);
     }
 }

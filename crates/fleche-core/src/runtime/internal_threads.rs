@@ -42,10 +42,10 @@ pub(crate) fn this_thread() -> ThreadId {
     return 0;
 }
 
-static KNOWN: Mutex<Vec<(ThreadId, Option<Arc<PendingReplies>>)>> = Mutex::new(Vec::new());
+static REGISTERED: Mutex<Vec<(ThreadId, Option<Arc<PendingReplies>>)>> = Mutex::new(Vec::new());
 
 fn lock() -> MutexGuard<'static, Vec<(ThreadId, Option<Arc<PendingReplies>>)>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Registers that this thread waits for an in-flight call or a claim, until this is dropped. For stores whose threads
@@ -97,7 +97,7 @@ pub struct PendingReplies {
 impl PendingReplies {
     /// Counts a pending reply until the returned guard is dropped.
     pub fn ask(self: &Arc<Self>) -> PendingGuard {
-        PendingGuard::new(self, |owed| &owed.answers)
+        PendingGuard::new(self, |replies| &replies.answers)
     }
 
     /// Sets whether the work on the replies waits.
@@ -107,7 +107,7 @@ impl PendingReplies {
 
     /// Counts a wait of the other process for a claim of this one, until the returned guard is dropped.
     pub fn wait(self: &Arc<Self>) -> PendingGuard {
-        PendingGuard::new(self, |owed| &owed.waits)
+        PendingGuard::new(self, |replies| &replies.waits)
     }
 
     /// Returns whether the other process works on a reply.
@@ -121,20 +121,20 @@ impl PendingReplies {
 #[derive(Debug)]
 #[must_use = "this counts until it is dropped"]
 pub struct PendingGuard {
-    owed: Arc<PendingReplies>,
+    replies: Arc<PendingReplies>,
     counter: fn(&PendingReplies) -> &AtomicUsize,
 }
 
 impl PendingGuard {
-    fn new(owed: &Arc<PendingReplies>, counter: fn(&PendingReplies) -> &AtomicUsize) -> Self {
-        counter(owed).fetch_add(1, SeqCst);
-        Self { owed: owed.clone(), counter }
+    fn new(replies: &Arc<PendingReplies>, counter: fn(&PendingReplies) -> &AtomicUsize) -> Self {
+        counter(replies).fetch_add(1, SeqCst);
+        Self { replies: replies.clone(), counter }
     }
 }
 
 impl Drop for PendingGuard {
     fn drop(&mut self) {
-        (self.counter)(&self.owed).fetch_sub(1, SeqCst);
+        (self.counter)(&self.replies).fetch_sub(1, SeqCst);
     }
 }
 
@@ -157,12 +157,12 @@ fn remove(thread: ThreadId) {
 
 /// Returns the threads that are registered now.
 pub(crate) fn known() -> InternalThreads {
-    let mut ours = InternalThreads::default();
+    let mut registered = InternalThreads::default();
     for (thread, answers) in &*lock() {
-        ours.is_owed |= answers.as_ref().is_some_and(|answers| answers.is_worked_on());
-        ours.wait_for_nothing.insert(*thread);
+        registered.is_owed |= answers.as_ref().is_some_and(|answers| answers.is_worked_on());
+        registered.wait_for_nothing.insert(*thread);
     }
-    ours
+    registered
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ use super::fork;
 pub const LINES_PER_CALLSITE: usize = 8;
 
 /// The maximum length of a printed message in bytes, because errors may quote large values.
-const LONGEST: usize = 1_000;
+const MAX_LINE_LEN: usize = 1_000;
 
 /// Emits a warning. Takes the arguments of `tracing::warn!`.
 #[macro_export]
@@ -121,8 +121,8 @@ impl Subscriber for Stderr {
         let mut line = Line::default();
         event.record(&mut line);
         let mut line = format!("fleche: {severity}: {line}");
-        if line.len() > LONGEST {
-            line.truncate(line.floor_char_boundary(LONGEST));
+        if line.len() > MAX_LINE_LEN {
+            line.truncate(line.floor_char_boundary(MAX_LINE_LEN));
             line.push('…');
         }
         line.push('\n');
@@ -223,7 +223,7 @@ struct Kind {
     number: u64,
     emitted: Instant,
     /// The number of messages that were omitted since the last one.
-    left_out: u64,
+    omitted: u64,
 }
 
 impl Throttle {
@@ -248,7 +248,7 @@ impl Throttle {
         {
             return last.due(now);
         }
-        kinds.push(Kind { number, emitted: now, left_out: 0 });
+        kinds.push(Kind { number, emitted: now, omitted: 0 });
         Some(0)
     }
 }
@@ -256,11 +256,11 @@ impl Throttle {
 impl Kind {
     fn due(&mut self, now: Instant) -> Option<u64> {
         if now.saturating_duration_since(self.emitted) < INTERVAL {
-            self.left_out += 1;
+            self.omitted += 1;
             return None;
         }
         self.emitted = now;
-        Some(std::mem::take(&mut self.left_out))
+        Some(std::mem::take(&mut self.omitted))
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) enum Mode {
 }
 
 /// The mode, and the value of the variable if it is unknown.
-static READ: LazyLock<(Mode, Option<OsString>)> = LazyLock::new(|| {
+static FROM_ENVIRONMENT: LazyLock<(Mode, Option<OsString>)> = LazyLock::new(|| {
     let Some(value) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) else { return (Mode::Normal, None) };
     match value.to_str() {
         Some("off") => (Mode::Off, None),
@@ -56,10 +56,10 @@ fn begun() -> u64 {
 
 /// Returns the mode of this process. Logs an error, once, if the variable's value is unknown.
 pub(crate) fn mode() -> Mode {
-    static SAID: AtomicBool = AtomicBool::new(false);
-    let (mode, unknown) = &*READ;
+    static LOGGED: AtomicBool = AtomicBool::new(false);
+    let (mode, unknown) = &*FROM_ENVIRONMENT;
     if let Some(value) = unknown
-        && !SAID.swap(true, Relaxed)
+        && !LOGGED.swap(true, Relaxed)
     {
         let value = value.display();
         crate::runtime::log::error!(
@@ -71,7 +71,7 @@ pub(crate) fn mode() -> Mode {
 
 /// Returns the time since which records count, if only those of this run count.
 pub(crate) fn refreshed_since() -> Option<u64> {
-    match READ.0 {
+    match FROM_ENVIRONMENT.0 {
         Mode::Refresh(since) => Some(since),
         _ => None,
     }

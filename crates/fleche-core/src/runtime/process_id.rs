@@ -49,10 +49,10 @@ static THIS_PROCESS: LazyLock<ThisProcess> = LazyLock::new(|| {
 });
 
 fn host_name() -> String {
-    gethostname::gethostname().to_string_lossy().chars().take(64).map(plain).collect()
+    gethostname::gethostname().to_string_lossy().chars().take(64).map(file_name_char).collect()
 }
 
-fn plain(letter: char) -> char {
+fn file_name_char(letter: char) -> char {
     if letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-') { letter } else { '_' }
 }
 
@@ -158,15 +158,15 @@ fn realm() -> u64 {
         Err(_) => return this_run(),
     };
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    *REALM.get_or_init(|| number_of(&format!("{boot} {}", namespace.display())))
+    *REALM.get_or_init(|| hash_to_number(&format!("{boot} {}", namespace.display())))
 }
 
 #[cfg(not(target_os = "linux"))]
 fn realm() -> u64 {
-    number_of(&host_name())
+    hash_to_number(&host_name())
 }
 
-fn number_of(text: &str) -> u64 {
+fn hash_to_number(text: &str) -> u64 {
     let digest = Digest::of(text.as_bytes());
     digest.as_bytes()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

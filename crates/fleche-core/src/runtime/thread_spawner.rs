@@ -28,15 +28,15 @@ pub fn spawn<R: Send + 'static>(name: &str, run: impl FnOnce() -> R + Send + 'st
     let builder = Builder::new().name(name.to_owned());
     // Without a spawner, no thread has a private working directory yet. A forked child does not have the spawner
     // thread.
-    let Some(starter) = SPAWNER.get().filter(|_| !fork::is_child()) else { return builder.spawn(run) };
-    let (tell, answer) = channel();
+    let Some(requests) = SPAWNER.get().filter(|_| !fork::is_child()) else { return builder.spawn(run) };
+    let (reply, result) = channel();
     let start = move || {
         // The caller waits for the answer.
-        let _ = tell.send(builder.spawn(run));
+        let _ = reply.send(builder.spawn(run));
     };
     // If the spawner is gone, the closure and its sender are dropped, so `recv` fails.
-    let _ = starter.send(Box::new(start));
-    answer.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that starts other threads has ended")))
+    let _ = requests.send(Box::new(start));
+    result.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that starts other threads has ended")))
 }
 
 /// Starts the spawner if there is none. The first call must come from a thread without a private working directory, before
@@ -48,10 +48,10 @@ pub(crate) fn prepare() -> io::Result<()> {
     if SPAWNER.get().is_some() {
         return Ok(());
     }
-    let (starter, wanted) = channel::<Start>();
-    Builder::new().name("fleche-starter".to_owned()).spawn(move || wanted.into_iter().for_each(|start| start()))?;
+    let (requests, received) = channel::<Start>();
+    Builder::new().name("fleche-starter".to_owned()).spawn(move || received.into_iter().for_each(|start| start()))?;
     // If another thread was faster, its spawner stays and this one ends.
-    let _ = SPAWNER.set(starter);
+    let _ = SPAWNER.set(requests);
     Ok(())
 }
 

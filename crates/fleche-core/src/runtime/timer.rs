@@ -9,7 +9,7 @@ use std::{
 
 use super::{fork, internal_threads::WaiterThreadGuard, panics::carry, thread_spawner};
 
-static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, watched: false });
+static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, is_running: false });
 /// Notified when the earliest time has changed.
 static CHANGED: Condvar = Condvar::new();
 /// The time without a timer after which the thread ends.
@@ -19,7 +19,7 @@ struct State {
     wakers: BTreeMap<(Instant, u64), Waker>,
     next: u64,
     /// Whether the timer thread runs.
-    watched: bool,
+    is_running: bool,
 }
 
 fn lock() -> MutexGuard<'static, State> {
@@ -51,12 +51,12 @@ pub(crate) fn set(at: Instant, waker: &Waker) -> Timer {
     let number = state.next;
     let earliest = state.wakers.first_key_value().is_none_or(|((first, _), _)| at < *first);
     state.wakers.insert((at, number), waker.clone());
-    if !state.watched {
-        state.watched = thread_spawner::spawn("fleche-alarm", watch).is_ok();
+    if !state.is_running {
+        state.is_running = thread_spawner::spawn("fleche-alarm", run_timer).is_ok();
     } else if earliest {
         CHANGED.notify_one();
     }
-    if !state.watched {
+    if !state.is_running {
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         wakers.into_values().for_each(Waker::wake);
@@ -65,7 +65,7 @@ pub(crate) fn set(at: Instant, waker: &Waker) -> Timer {
 }
 
 /// Wakes wakers as they become due. Returns after [`KEEP_ALIVE`] without any.
-fn watch() {
+fn run_timer() {
     let _waits = WaiterThreadGuard::begin();
     let mut state = lock();
     loop {
@@ -85,7 +85,7 @@ fn watch() {
         let waited = CHANGED.wait_timeout(state, next.unwrap_or(KEEP_ALIVE)).unwrap_or_else(PoisonError::into_inner);
         state = waited.0;
         if waited.1.timed_out() && state.wakers.is_empty() {
-            state.watched = false;
+            state.is_running = false;
             return;
         }
     }
@@ -100,9 +100,9 @@ mod tests {
 
     use super::*;
 
-    struct Ring(mpsc::Sender<(u32, Instant)>, u32);
+    struct RecordedWake(mpsc::Sender<(u32, Instant)>, u32);
 
-    impl Wake for Ring {
+    impl Wake for RecordedWake {
         fn wake(self: Arc<Self>) {
             let _ = self.0.send((self.1, Instant::now()));
         }
@@ -113,7 +113,8 @@ mod tests {
         let (sender, rung) = mpsc::channel();
         let now = Instant::now();
         let at = |number: u32| now + Duration::from_millis(20) * number;
-        let alarms = [3, 1, 2].map(|number| set(at(number), &Waker::from(Arc::new(Ring(sender.clone(), number)))));
+        let alarms =
+            [3, 1, 2].map(|number| set(at(number), &Waker::from(Arc::new(RecordedWake(sender.clone(), number)))));
         for number in 1..=3 {
             let (found, when) = rung.recv().unwrap();
             assert_eq!(found, number);
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn cancelled_timer_drops_its_waker() {
-        let ring = Arc::new(Ring(mpsc::channel().0, 0));
+        let ring = Arc::new(RecordedWake(mpsc::channel().0, 0));
         let alarm = set(Instant::now() + Duration::from_hours(1), &Waker::from(ring.clone()));
         assert_eq!(Arc::strong_count(&ring), 2);
         drop(alarm);

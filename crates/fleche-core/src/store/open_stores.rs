@@ -119,12 +119,12 @@ impl Place {
 #[derive(Debug)]
 pub struct OpenPlaceGuard(Place);
 
-static HELD: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
+static OPEN_PLACES: (Mutex<Option<HashSet<Place>>>, Condvar) = (Mutex::new(None), Condvar::new());
 
 impl OpenPlaceGuard {
     /// Takes the right to the place. Blocks while another holder in this process has it.
     pub fn take(place: Place) -> Self {
-        let (held, released) = &HELD;
+        let (held, released) = &OPEN_PLACES;
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);
         let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
         let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +135,7 @@ impl OpenPlaceGuard {
 
 impl Drop for OpenPlaceGuard {
     fn drop(&mut self) {
-        let (held, released) = &HELD;
+        let (held, released) = &OPEN_PLACES;
         held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.0);
         released.notify_all();
     }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Stack, StackConfig, fill};
+use super::{Stack, StackConfig, copy_to_earlier};
 use crate::{
     call::{CallKey, Record, RecordSummary},
     claim::{Claim, Owner},
@@ -16,14 +16,14 @@ use crate::{
 
 impl<S: ValueStore> Stack<S> {
     /// Reads an entry that the first store does not have from the stores behind it, and copies it to the earlier ones.
-    fn read_further_down(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        let (first, behind) = self.parts();
-        let _copying = self.changing.lock(id);
+    fn read_from_rest(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        let (first, rest) = self.first_and_rest();
+        let _guard = self.entry_locks.lock(id);
         if first.contains(id)? {
             // Another thread has copied it in the meantime.
             return first.read(id, check);
         }
-        for (at, store) in behind.iter().enumerate() {
+        for (at, store) in rest.iter().enumerate() {
             // The stored form, which the check may convert to another.
             let form = RefCell::new(None);
             let found = store.read(id, &|bytes| {
@@ -32,7 +32,7 @@ impl<S: ValueStore> Stack<S> {
                 Ok(checked)
             })?;
             if let (Some(found), Some(form)) = (found, form.into_inner()) {
-                fill(&self.stores[..=at], |store| store.put(id, &form));
+                copy_to_earlier(&self.stores[..=at], |store| store.put(id, &form));
                 return Ok(Some(found));
             }
         }
@@ -42,22 +42,22 @@ impl<S: ValueStore> Stack<S> {
 
 impl<S: ValueStore> ValueStore for Stack<S> {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        match self.parts().0.read(id, check)? {
-            None => self.read_further_down(id, check),
+        match self.first_and_rest().0.read(id, check)? {
+            None => self.read_from_rest(id, check),
             found => Ok(found),
         }
     }
 
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        match self.parts().0.get(id)? {
-            None => self.read_further_down(id, &|bytes| whole(id, bytes)),
+        match self.first_and_rest().0.get(id)? {
+            None => self.read_from_rest(id, &|bytes| whole(id, bytes)),
             found => Ok(found),
         }
     }
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        let _changing = self.changing.lock(id);
-        self.parts().0.put(id, encoded)
+        let _guard = self.entry_locks.lock(id);
+        self.first_and_rest().0.put(id, encoded)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
@@ -69,10 +69,10 @@ impl<S: ValueStore> ValueStore for Stack<S> {
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        let _changing = self.changing.lock(id);
-        let young = |limit| Ok::<_, Error>(least_age(&self.stores, id)?.is_none_or(|age| age <= limit));
+        let _guard = self.entry_locks.lock(id);
+        let is_young = |limit| Ok::<_, Error>(least_age(&self.stores, id)?.is_none_or(|age| age <= limit));
         if let Some(limit) = older_than
-            && young(limit)?
+            && is_young(limit)?
         {
             return Ok(false);
         }
@@ -89,8 +89,8 @@ impl<S: ValueStore> ValueStore for Stack<S> {
     }
 
     fn sync(&self, id: &Digest) -> Result<()> {
-        let (first, behind) = self.parts();
-        for store in behind {
+        let (first, rest) = self.first_and_rest();
+        for store in rest {
             if first.contains(id)? {
                 break;
             }
@@ -107,7 +107,7 @@ impl<S: ValueStore> ValueStore for Stack<S> {
 
     fn keeps_nothing(&self) -> bool {
         // Only the first store is written to.
-        self.parts().0.keeps_nothing()
+        self.first_and_rest().0.keeps_nothing()
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
@@ -117,17 +117,17 @@ impl<S: ValueStore> ValueStore for Stack<S> {
 
 impl<S: CallStore> CallStore for Stack<S> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        let (first, behind) = self.parts();
+        let (first, rest) = self.first_and_rest();
         if let Some(record) = first.get(key)? {
             return Ok(Some(record));
         }
-        let _copying = self.changing.lock(key.digest());
+        let _guard = self.entry_locks.lock(key.digest());
         if first.contains(key)? {
             return first.get(key);
         }
-        for (at, store) in behind.iter().enumerate() {
+        for (at, store) in rest.iter().enumerate() {
             if let Some(record) = store.get(key)? {
-                fill(&self.stores[..=at], |store| store.put(key, &record));
+                copy_to_earlier(&self.stores[..=at], |store| store.put(key, &record));
                 return Ok(Some(record));
             }
         }
@@ -135,15 +135,15 @@ impl<S: CallStore> CallStore for Stack<S> {
     }
 
     fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
-        match self.parts().0.summary(key)? {
+        match self.first_and_rest().0.summary(key)? {
             None => Ok(self.get(key)?.as_ref().map(RecordSummary::from)),
             found => Ok(found),
         }
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let _changing = self.changing.lock(key.digest());
-        self.parts().0.put(key, record)
+        let _guard = self.entry_locks.lock(key.digest());
+        self.first_and_rest().0.put(key, record)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
@@ -155,24 +155,24 @@ impl<S: CallStore> CallStore for Stack<S> {
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        let _changing = self.changing.lock(key.digest());
+        let _guard = self.entry_locks.lock(key.digest());
         // The first store with a record decides; those before it have no record to compare.
-        let mut counts = 0;
+        let mut decisive = 0;
         if only.is_some() {
-            while counts + 1 < self.stores.len() && self.stores[counts].get(key)?.is_none() {
-                counts += 1;
+            while decisive + 1 < self.stores.len() && self.stores[decisive].get(key)?.is_none() {
+                decisive += 1;
             }
-            if self.stores[counts].get(key)?.as_ref() != only {
+            if self.stores[decisive].get(key)?.as_ref() != only {
                 return Ok(false);
             }
         }
         let mut removed = false;
         // Last store first: if one refuses, the first store still has the record.
-        for store in self.stores[counts..].iter().skip(1).rev() {
+        for store in self.stores[decisive..].iter().skip(1).rev() {
             removed |= store.remove(key, None)?;
         }
-        let counted = self.stores[counts].remove(key, only)?;
-        Ok(if only.is_some() { counted } else { removed || counted })
+        let removed_decisive = self.stores[decisive].remove(key, only)?;
+        Ok(if only.is_some() { removed_decisive } else { removed || removed_decisive })
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
@@ -180,25 +180,25 @@ impl<S: CallStore> CallStore for Stack<S> {
     }
 
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.parts().0.claim(key)
+        self.first_and_rest().0.claim(key)
     }
 
     fn is_exclusive(&self) -> bool {
         // Calls are recorded in the first store only.
-        self.parts().0.is_exclusive()
+        self.first_and_rest().0.is_exclusive()
     }
 
     fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.parts().0.owner(key)
+        self.first_and_rest().0.owner(key)
     }
 
     fn identity(&self) -> usize {
-        self.parts().0.identity()
+        self.first_and_rest().0.identity()
     }
 
     fn sync(&self, key: &CallKey) -> Result<()> {
-        let (first, behind) = self.parts();
-        for store in behind {
+        let (first, rest) = self.first_and_rest();
+        for store in rest {
             if first.contains(key)? {
                 break;
             }
@@ -215,7 +215,7 @@ impl<S: CallStore> CallStore for Stack<S> {
 
     fn keeps_nothing(&self) -> bool {
         // Only the first store is written to.
-        self.parts().0.keeps_nothing()
+        self.first_and_rest().0.keeps_nothing()
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
