@@ -5,30 +5,20 @@
 mod cancel;
 #[path = "processes/channels.rs"]
 mod channels;
+#[path = "processes/circuit_breaker.rs"]
+mod circuit_breaker;
 #[path = "processes/claims.rs"]
 mod claims;
 #[path = "processes/common.rs"]
 mod common;
-#[path = "processes/ends.rs"]
-mod ends;
 #[path = "processes/errors.rs"]
 mod errors;
-#[path = "processes/exclusive.rs"]
-mod exclusive;
 #[path = "processes/files.rs"]
 mod files;
-#[path = "processes/guard.rs"]
-mod guard;
-#[path = "processes/hot.rs"]
-mod hot;
-#[path = "processes/loads.rs"]
-mod loads;
-#[path = "processes/losses.rs"]
-mod losses;
-#[path = "processes/modes.rs"]
-mod modes;
-#[path = "processes/outages.rs"]
-mod outages;
+#[path = "processes/hooked_store.rs"]
+mod hooked_store;
+#[path = "processes/load.rs"]
+mod load;
 #[path = "processes/portable.rs"]
 mod portable;
 #[path = "processes/programs.rs"]
@@ -39,11 +29,15 @@ mod records;
 mod resources;
 #[path = "processes/shared.rs"]
 mod shared;
+#[path = "processes/shutdown.rs"]
+mod shutdown;
 #[path = "processes/stand_ins.rs"]
 mod stand_ins;
 #[path = "processes/text.rs"]
 mod text;
 #[path = "processes/waiting.rs"]
 mod waiting;
+#[path = "processes/worker_loss.rs"]
+mod worker_loss;
 
 fleche_exec::worker_test!();

@@ -1,9 +1,11 @@
-//! Programs that start in unusual ways or places, and programs whose file changes while they run.
+//! Programs that start in unusual ways or places, whose file changes while they run, or that run in a mode: `FLECHE` also
+//! applies in workers.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs,
+    fs::{self, OpenOptions},
+    io::Write as _,
     os::unix::{ffi::OsStringExt, process::CommandExt},
     panic,
     path::{Path, PathBuf},
@@ -13,7 +15,7 @@ use std::{
 use fleche_core::{ExecutorExt, JobError, Resources, fleche};
 use nix::sys::resource::{Resource, setrlimit};
 
-use super::common::{pool, result, wait_for};
+use super::common::{files, pool, result, wait_for};
 
 fn plain(x: i64) -> i64 {
     x + 1
@@ -78,7 +80,9 @@ fn at(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let this = env::current_exe().unwrap();
     if fs::hard_link(&this, path).is_err() {
-        fs::copy(this, path).unwrap();
+        // Copied by another process: a file cannot be executed while it is open for writing, and a worker that another
+        // test starts at this moment would inherit a descriptor of this process.
+        assert!(Command::new("cp").args([&this, path]).status().unwrap().success());
     }
 }
 
@@ -184,4 +188,77 @@ fn pool_works_again_after_it_had_no_descriptors_for_its_first_worker() {
     let output = with_role(Command::new(env::current_exe().unwrap()), "exhausted").output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.contains("plain: 2"), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The variable that names the directory of the program below.
+const DIRECTORY_VARIABLE: &str = "DIRECTORY_OF_PROGRAM";
+
+fn note(name: &str) {
+    let path = Path::new(&env::var_os(DIRECTORY_VARIABLE).unwrap()).join(name);
+    writeln!(OpenOptions::new().create(true).append(true).open(path).unwrap(), "{}", std::process::id()).unwrap();
+}
+
+#[fleche]
+fn inner(x: i64) -> i64 {
+    note("inner");
+    x + 1
+}
+
+#[fleche]
+fn outer(x: i64) -> i64 {
+    note("outer");
+    inner(0) + x
+}
+
+/// A separate program, which the tests below run. It makes each call twice, and all of them make one inner call.
+#[test]
+#[ignore = "run by other tests"]
+fn program_process_in_a_mode() {
+    let Some(directory) = env::var_os(DIRECTORY_VARIABLE) else { return };
+    let cache = files(Path::new(&directory));
+    let _active = cache.enter();
+    let pool = fleche_core::wrap_executor(pool(2));
+    for _ in 0..2 {
+        for x in 0..4 {
+            assert_eq!(result(pool.submit(outer, (x,))), Ok(x + 1));
+        }
+    }
+}
+
+/// Returns how many outer and inner bodies a program runs if `FLECHE` has this value.
+fn bodies(directory: &Path, mode: &str) -> (usize, usize) {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["programs::program_process_in_a_mode", "--exact", "--ignored", "--nocapture"]);
+    let output = command.env(DIRECTORY_VARIABLE, directory).env("FLECHE", mode).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let count = |name| {
+        let noted = fs::read_to_string(directory.join(name)).unwrap_or_default();
+        drop(fs::remove_file(directory.join(name)));
+        noted.lines().count()
+    };
+    (count("outer"), count("inner"))
+}
+
+#[test]
+fn workers_compute_each_call_once_in_a_run_that_refreshes() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(bodies(directory.path(), ""), (4, 1));
+    assert_eq!(bodies(directory.path(), "refresh"), (4, 1));
+    assert_eq!(bodies(directory.path(), ""), (0, 0));
+}
+
+#[test]
+fn workers_neither_look_up_nor_record_if_the_cache_is_off() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(bodies(directory.path(), "off"), (8, 8));
+    assert_eq!(bodies(directory.path(), ""), (4, 1));
+    assert_eq!(bodies(directory.path(), "off"), (8, 8));
+}
+
+#[test]
+fn workers_record_nothing_if_the_cache_is_read_only() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(bodies(directory.path(), "readonly"), (8, 8));
+    assert_eq!(bodies(directory.path(), ""), (4, 1));
+    assert_eq!(bodies(directory.path(), "readonly"), (0, 0));
 }

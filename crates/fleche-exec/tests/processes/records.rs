@@ -1,10 +1,12 @@
-//! Calls that ran in workers, as the pool's process sees them.
+//! Calls that ran in workers, as the pool's process sees them: records, hot results, and arguments without a stable
+//! encoding.
 
-use std::{collections::BTreeMap, process, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, process, sync::Arc};
 
 use fleche_core::{
     Bound, Cache, ExecutorExt, SkipReason, cache::StalePolicy, fleche, metadata::TAGS, tag, wrap_executor,
 };
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::common::{files, memory, pool, result};
 
@@ -33,7 +35,7 @@ fn each_store(test: impl Fn(Cache)) {
     let [shared, exclusive] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     test(files(shared.path()));
     test(memory());
-    test(super::exclusive::exclusive(exclusive.path()));
+    test(super::hooked_store::exclusive(exclusive.path()));
 }
 
 /// Returns whether the operations on a store work in a worker.
@@ -105,7 +107,7 @@ fn counts_of_workers_are_added_to_the_parents_cache() {
 #[test]
 fn call_returns_even_if_the_parents_store_refuses_its_record() {
     let directory = tempfile::tempdir().unwrap();
-    let _active = super::exclusive::full(directory.path()).enter();
+    let _active = super::hooked_store::full(directory.path()).enter();
     let pool = wrap_executor(pool(1));
     assert_eq!(result(pool.submit(double, (4,))), Ok(8));
     assert_eq!(result(pool.submit(long_text, (5000,))).unwrap().len(), 5000);
@@ -223,4 +225,100 @@ fn hit_is_served_while_every_worker_is_busy() {
     assert!(!busy.is_done());
     std::fs::write(gate.path().join("open"), "").unwrap();
     result(busy).unwrap();
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Lossy {
+    kept: u64,
+    #[serde(skip)]
+    lost: u64,
+}
+
+fn lossy(lost: u64) -> Lossy {
+    Lossy { kept: 1, lost }
+}
+
+#[fleche]
+fn hit_sum(lossy: Lossy) -> u64 {
+    lossy.kept + lossy.lost
+}
+
+#[fleche]
+fn missed_sum(lossy: Lossy) -> u64 {
+    lossy.kept + lossy.lost
+}
+
+#[fleche]
+fn unbound_sum(lossy: Lossy) -> u64 {
+    lossy.kept + lossy.lost
+}
+
+#[fleche]
+fn generic_sum<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static>(lossy: Lossy, _other: T) -> u64 {
+    lossy.kept + lossy.lost
+}
+
+#[test]
+fn hit_for_an_argument_that_its_encoding_loses_is_not_served() {
+    let (pool, cache) = (wrap_executor(pool(1)), memory());
+    let _active = cache.enter();
+    assert_eq!(result(pool.submit(hit_sum, (lossy(0),))), Ok(1));
+    assert!(cache.stats().skipped.is_empty());
+    drop(result(pool.submit(hit_sum, (lossy(2),))));
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 1);
+    assert_eq!(hit_sum(lossy(2)), 3, "calls run without the cache from then on");
+}
+
+#[test]
+fn argument_that_its_encoding_loses_is_noticed_before_it_is_sent() {
+    let (pool, cache) = (pool(1), memory());
+    let _active = cache.enter();
+    drop(result(pool.submit(unbound_sum, (lossy(2),))));
+    drop(result(pool.submit(generic_sum::<u8>, (lossy(2), 1))));
+    let wrapped = wrap_executor(pool);
+    drop(result(wrapped.submit(missed_sum, (lossy(2),))));
+    // The instance of the generic function was not called in this process, so it is not known here.
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 2);
+    assert_eq!(generic_sum(lossy(0), 1_u8), 1);
+    drop(result(wrapped.submit(generic_sum::<u8>, (lossy(2), 1))));
+    assert_eq!(cache.stats().skipped[&SkipReason::ArgumentNotStable], 3);
+}
+
+#[fleche]
+fn current(#[by_name] directory: PathBuf) -> String {
+    std::fs::read_to_string(directory.join("current")).unwrap()
+}
+
+fn again(directory: PathBuf) -> String {
+    current::rerun(directory)
+}
+
+fn forget(directory: PathBuf) -> bool {
+    current::evict(directory).unwrap()
+}
+
+#[test]
+fn results_that_a_worker_replaces_or_evicts_are_not_served_hot() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = || directory.path().to_owned();
+    let say = |text: &str| std::fs::write(directory.path().join("current"), text).unwrap();
+    let cache = memory();
+    let _active = cache.enter();
+    let pool = wrap_executor(pool(1));
+    say("one");
+    assert_eq!([current(here()), current(here())], ["one", "one"]);
+    say("two");
+    assert_eq!(current(here()), "one");
+    assert_eq!(result(pool.submit(again, (here(),))).as_deref(), Ok("two"));
+    assert_eq!(current(here()), "two");
+    say("three");
+    assert_eq!(result(pool.submit(forget, (here(),))), Ok(true));
+    assert_eq!(current(here()), "three");
+    // In the other direction, a worker that has kept a result notices what was evicted since then.
+    say("four");
+    assert!(current::evict(here()).unwrap());
+    assert_eq!(result(pool.submit(|directory: PathBuf| current(directory), (here(),))).as_deref(), Ok("four"));
+    say("five");
+    assert!(current::evict(here()).unwrap());
+    assert_eq!(result(pool.submit(|directory: PathBuf| current(directory), (here(),))).as_deref(), Ok("five"));
 }

@@ -145,8 +145,8 @@ fn timeout_counts_from_the_start_of_the_body() {
     let gate = directory.path().join("gate");
     let pool = pool(1);
     let busy = pool.submit(wait_for, (gate.clone(),));
-    let waits = pool.with(Resources::new().timeout(Duration::from_secs(1))).submit(|x: i64| x, (1,));
-    assert!(!waits.wait_timeout(Duration::from_millis(1_200)));
+    let waits = pool.with(Resources::new().timeout(Duration::from_secs(3))).submit(|x: i64| x, (1,));
+    assert!(!waits.wait_timeout(Duration::from_millis(3_200)));
     fs::write(gate, "").unwrap();
     result(busy).unwrap();
     assert_eq!(result(waits), Ok(1));

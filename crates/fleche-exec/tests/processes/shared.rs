@@ -103,12 +103,17 @@ fn submissions_with_equal_resources_share_a_task_and_others_do_not() {
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
     let pool = wrap_executor(pool(1));
+    // No task times out before all are submitted.
+    let busy_gate = directory.path().join("busy");
+    let busy = pool.submit(wait_for, (busy_gate.clone(),));
     let hasty = pool.with(Resources::new().timeout(Duration::from_millis(100)));
     let hasty = [(); 2].map(|()| hasty.submit(held, (gate.clone(),)));
     let patient = [(); 2].map(|()| pool.submit(held, (gate.clone(),)));
     let stubborn = pool.with(Resources::new().retries(1)).submit(held, (gate.clone(),));
     let refused = pool.with(Resources::new().option("partition", "short")).submit(held, (gate.clone(),));
     assert!(matches!(refused.result(), Err(JobError::Rejected { why }) if why.contains("`partition`")));
+    fs::write(busy_gate, "").unwrap();
+    result(busy).unwrap();
     for job in hasty {
         assert_eq!(result(job), Err(JobError::TimedOut));
     }
@@ -116,7 +121,7 @@ fn submissions_with_equal_resources_share_a_task_and_others_do_not() {
     for job in patient.into_iter().chain([stubborn]) {
         assert_eq!(result(job), Ok(7));
     }
-    assert_eq!((pool.inner().stats().received, pool.inner().stats().lost), (3, 0));
+    assert_eq!((pool.inner().stats().received, pool.inner().stats().lost), (4, 0));
 }
 
 #[test]

@@ -51,8 +51,9 @@ fn two_programs_that_run_the_same_sweep_start_few_workers() {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let (_, workers) = printed.split_once("sum: 328350, workers: ").expect(&printed);
         let workers: usize = workers.split_once('.').unwrap().0.parse().unwrap();
-        // Two, one stand-in for each that waits for the other program, and some more while they change.
-        assert!((1..=10).contains(&workers), "{workers}");
+        // Two, one stand-in for each that waits for the other program, some more while they change, and one more for each
+        // second for which a busy machine holds a queued task up.
+        assert!((1..=30).contains(&workers), "{workers}");
     }
 }
 
@@ -77,7 +78,8 @@ fn workers_that_wait_for_one_call_share_one_stand_in() {
     for (x, job) in (0..).zip(jobs) {
         assert_eq!(result(job), Ok(7 * x));
     }
-    assert!(pool.inner().stats().workers <= 6, "{:?}", pool.inner().stats());
+    // With a stand-in for each waiting worker, it would be 20.
+    assert!(pool.inner().stats().workers <= 12, "{:?}", pool.inner().stats());
 }
 
 #[fleche]

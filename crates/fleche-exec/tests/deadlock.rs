@@ -38,7 +38,7 @@ fn joins(x: u64, #[ignore] again: bool) -> u64 {
 }
 
 /// Returns the result, and the number of broken cycles.
-fn circle(x: u64) -> (u64, u64) {
+fn broken_cycles(x: u64) -> (u64, u64) {
     let before = LOCAL.stats().cycles_broken;
     (LOCAL.scope(|| joins(x, true)), LOCAL.stats().cycles_broken - before)
 }
@@ -109,10 +109,10 @@ fn unseen_cycles_are_broken_when_nothing_runs() {
 
     // In a worker.
     assert_ne!(result(pool.submit(whoami, ())).unwrap(), std::process::id());
-    assert_eq!(result(pool.submit(circle, (1,))), Ok((1, 1)));
+    assert_eq!(result(pool.submit(broken_cycles, (1,))), Ok((1, 1)));
 
     // In this process, while its workers are idle.
-    assert_eq!(circle(2), (2, 1));
+    assert_eq!(broken_cycles(2), (2, 1));
 
     // From one worker to the other and back.
     let root = tempfile::tempdir().unwrap();

@@ -1,6 +1,8 @@
-//! A store that one process may open at a time, like embedded databases, and that may block.
+//! A store with a hook, so that tests can count and fail its operations; and, over it, a store that one process may open
+//! at a time, like embedded databases.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process,
     sync::Arc,
@@ -10,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
+    claim::Claim,
     store::{CallStoreConfig, Check, Entries, Reach, ValueStoreConfig},
 };
 use fleche_store_file::{FileCalls, FileValues};
@@ -45,8 +48,13 @@ impl Exclusive {
         assert_eq!(process::id(), self.holder, "an exclusive store is opened in another process");
     }
 
-    fn check_space(&self) -> Result<()> {
-        if self.is_full { Err(Error::backend("the exclusive store")("it is full")) } else { Ok(()) }
+    /// Wraps an opened store, which refuses every write if it is full.
+    fn hooked<S, C>(&self, store: S, config: C) -> HookedStore<S, C> {
+        let is_full = self.is_full;
+        HookedStore::new(store, config, move |operation| {
+            let is_refused = is_full && operation == Operation::Write;
+            if is_refused { Err(Error::backend("the exclusive store")("it is full")) } else { Ok(()) }
+        })
     }
 }
 
@@ -54,7 +62,8 @@ impl Exclusive {
 impl ValueStoreConfig for Exclusive {
     fn open(&self) -> Result<Arc<dyn ValueStore>> {
         self.check_holder();
-        Ok(Arc::new(Held { store: FileValues::open(self.root.join("values"))?, config: self.clone() }))
+        let config: Box<dyn ValueStoreConfig> = Box::new(self.clone());
+        Ok(Arc::new(self.hooked(FileValues::open(self.root.join("values"))?, config)))
     }
 
     fn reach(&self) -> Reach {
@@ -66,7 +75,8 @@ impl ValueStoreConfig for Exclusive {
 impl CallStoreConfig for Exclusive {
     fn open(&self) -> Result<Arc<dyn CallStore>> {
         self.check_holder();
-        Ok(Arc::new(Held { store: FileCalls::open(self.root.join("calls"))?, config: self.clone() }))
+        let config: Box<dyn CallStoreConfig> = Box::new(self.clone());
+        Ok(Arc::new(self.hooked(FileCalls::open(self.root.join("calls"))?, config)))
     }
 
     fn reach(&self) -> Reach {
@@ -74,23 +84,48 @@ impl CallStoreConfig for Exclusive {
     }
 }
 
-#[derive(Debug)]
-struct Held<S> {
+/// Forwards every operation to a store, after a hook that may fail it. It leaves claims to the process.
+#[derive(Clone)]
+pub(crate) struct HookedStore<S, C> {
     store: S,
-    config: Exclusive,
+    config: C,
+    before: Arc<dyn Fn(Operation) -> Result<()> + Send + Sync>,
 }
 
-impl ValueStore for Held<FileValues> {
+/// An operation on a store, as hooks see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Read,
+    Write,
+    Claim,
+}
+
+impl<S, C> HookedStore<S, C> {
+    /// Creates a store with this configuration that runs the hook before each operation.
+    pub(crate) fn new(store: S, config: C, before: impl Fn(Operation) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self { store, config, before: Arc::new(before) }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for HookedStore<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HookedStore").field(&self.store).finish()
+    }
+}
+
+impl<S: ValueStore> ValueStore for HookedStore<S, Box<dyn ValueStoreConfig>> {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        (self.before)(Operation::Read)?;
         self.store.read(id, check)
     }
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.config.check_space()?;
+        (self.before)(Operation::Write)?;
         self.store.put(id, encoded)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
+        (self.before)(Operation::Read)?;
         self.store.contains(id)
     }
 
@@ -107,21 +142,23 @@ impl ValueStore for Held<FileValues> {
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
-        Box::new(self.config.clone())
+        self.config.clone()
     }
 }
 
-impl CallStore for Held<FileCalls> {
+impl<S: CallStore> CallStore for HookedStore<S, Box<dyn CallStoreConfig>> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+        (self.before)(Operation::Read)?;
         self.store.get(key)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.config.check_space()?;
+        (self.before)(Operation::Write)?;
         self.store.put(key, record)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
+        (self.before)(Operation::Read)?;
         self.store.contains(key)
     }
 
@@ -133,7 +170,12 @@ impl CallStore for Held<FileCalls> {
         self.store.remove(key, only)
     }
 
+    fn claim(&self, _: &CallKey) -> Result<Claim> {
+        (self.before)(Operation::Claim)?;
+        Ok(Claim::WithinProcess)
+    }
+
     fn config(&self) -> Box<dyn CallStoreConfig> {
-        Box::new(self.config.clone())
+        self.config.clone()
     }
 }

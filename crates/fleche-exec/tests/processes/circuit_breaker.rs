@@ -9,17 +9,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, ExecutorExt, Record, Result, ValueStore,
-    claim::Claim,
-    fleche,
-    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
-    wrap_executor,
-};
+use fleche_core::{Cache, CallStore, Error, ExecutorExt, Result, ValueStore, fleche, wrap_executor};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
-use super::common::{pool, result, wait_for};
+use super::{
+    common::{pool, result, wait_for},
+    hooked_store::{HookedStore, Operation},
+};
 
 /// The number of queued tasks.
 const TASKS: i64 = 64;
@@ -48,7 +44,7 @@ struct Server {
     values: MemoryValues,
     calls: MemoryCalls,
     mode: Arc<Mutex<Mode>>,
-    asked: Arc<AtomicUsize>,
+    operations: Arc<AtomicUsize>,
     claims: Arc<AtomicUsize>,
 }
 
@@ -58,19 +54,25 @@ impl Server {
             values: MemoryValues::new(),
             calls: MemoryCalls::new(),
             mode: Arc::new(Mutex::new(Mode::Works)),
-            asked: Arc::default(),
+            operations: Arc::default(),
             claims: Arc::default(),
         }
     }
 
     /// Returns a cache whose pauses for failing stores never end in this process.
     fn cache(&self) -> Cache {
-        Cache::new(self.clone(), self.clone()).outage_clock(|| Duration::ZERO)
+        let [for_values, for_calls] = [(); 2].map(|()| {
+            let server = self.clone();
+            move |operation| server.count(operation)
+        });
+        let values = HookedStore::new(self.values.clone(), ValueStore::config(&self.values), for_values);
+        let calls = HookedStore::new(self.calls.clone(), CallStore::config(&self.calls), for_calls);
+        Cache::new(values, calls).outage_clock(|| Duration::ZERO)
     }
 
     fn set(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
-        self.asked.store(0, SeqCst);
+        self.operations.store(0, SeqCst);
         self.claims.store(0, SeqCst);
     }
 
@@ -78,70 +80,17 @@ impl Server {
         self.claims.load(SeqCst)
     }
 
-    fn answers(&self, is_claim: bool) -> Result<()> {
-        self.asked.fetch_add(1, SeqCst);
+    /// Counts the operation, and fails if it does so in this mode.
+    fn count(&self, operation: Operation) -> Result<()> {
+        let is_claim = operation == Operation::Claim;
+        self.claims.fetch_add(usize::from(is_claim), SeqCst);
+        self.operations.fetch_add(1, SeqCst);
         let mode = *self.mode.lock().unwrap();
         match mode {
             Mode::Broken(kind) => Err(Error::backend("the server")(io::Error::from(kind))),
             Mode::Unclaimable(kind) if is_claim => Err(Error::backend("the server")(io::Error::from(kind))),
             Mode::Works | Mode::Unclaimable(_) => Ok(()),
         }
-    }
-}
-
-impl ValueStore for Server {
-    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.answers(false)?;
-        self.values.read(id, check)
-    }
-    fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.answers(false)?;
-        self.values.put(id, encoded)
-    }
-    fn contains(&self, id: &Digest) -> Result<bool> {
-        self.answers(false)?;
-        self.values.contains(id)
-    }
-    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        self.values.age(id)
-    }
-    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        self.values.remove(id, older_than)
-    }
-    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        self.values.ids(prefix)
-    }
-    fn config(&self) -> Box<dyn ValueStoreConfig> {
-        ValueStore::config(&self.values)
-    }
-}
-
-impl CallStore for Server {
-    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.answers(false)?;
-        self.calls.get(key)
-    }
-    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.answers(false)?;
-        self.calls.put(key, record)
-    }
-    fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.answers(false)?;
-        self.calls.contains(key)
-    }
-    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        self.calls.keys(prefix)
-    }
-    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.calls.remove(key, only)
-    }
-    fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.claims.fetch_add(1, SeqCst);
-        self.answers(true)?;
-        self.calls.claim(key)
-    }
-    fn config(&self) -> Box<dyn CallStoreConfig> {
-        CallStore::config(&self.calls)
     }
 }
 
@@ -185,6 +134,6 @@ fn store_that_does_not_answer_costs_the_queued_tasks_few_timeouts() {
     let (server, cache) = run_queued_tasks_amid(Mode::Broken(io::ErrorKind::TimedOut));
     assert_eq!((server.claims(), cache.stats().computed), (1, 2 * u64::try_from(TASKS).unwrap()));
     // The worker measures its pauses by its own clock, so a slow one may try the store again a few times.
-    let asked = server.asked.load(SeqCst);
-    assert!(asked <= 24, "the store was asked {asked} times by {TASKS} tasks");
+    let operations = server.operations.load(SeqCst);
+    assert!(operations <= 24, "{TASKS} tasks performed {operations} operations");
 }

@@ -168,7 +168,7 @@ fn parent_process() {
 
 fn parent(role: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["ends::parent_process", "--exact", "--ignored", "--nocapture"]).env("ROLE_OF_PARENT", role);
+    command.args(["shutdown::parent_process", "--exact", "--ignored", "--nocapture"]).env("ROLE_OF_PARENT", role);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }

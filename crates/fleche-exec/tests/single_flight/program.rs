@@ -25,17 +25,17 @@ use nix::{
 pub(crate) const HANGS: Duration = Duration::from_mins(2);
 
 /// A function that performs a command with the words of its line, and returns the answer.
-pub(crate) type Act = fn(&Path, &[&str]) -> String;
+pub(crate) type Action = fn(&Path, &[&str]) -> String;
 
 /// All commands.
-const ACTS: &[(&str, Act)] = &[
-    ("stampede", crate::many::stampede),
-    ("tasks", crate::many::tasks),
-    ("pool", crate::many::pool),
-    ("fatal", crate::kills::call),
-    ("fails", crate::ends::fails),
-    ("stops", crate::ends::stops),
-    ("circles", crate::circles::circles),
+const COMMANDS: &[(&str, Action)] = &[
+    ("threads", crate::callers::threads),
+    ("tasks", crate::callers::tasks),
+    ("pool", crate::callers::pool),
+    ("cycles", crate::callers::cycles),
+    ("fatal", crate::failures::fatal),
+    ("fails", crate::failures::fails),
+    ("stops", crate::failures::stops),
 ];
 
 const DIRECTORY: &str = "FLECHE_TEST_DIRECTORY";
@@ -48,10 +48,10 @@ fn program_process() {
     let cache = cache(&directory);
     for line in stdin().lines().map_while(Result::ok) {
         let words: Vec<_> = line.split(' ').collect();
-        let (_, act) = ACTS.iter().find(|(name, _)| *name == words[0]).expect("the command is known");
+        let (_, command) = COMMANDS.iter().find(|(name, _)| *name == words[0]).expect("the command is known");
         let _active = cache.enter();
         // The test harness, of this program and of its workers, leaves lines unfinished.
-        println!("\ndone {}", act(&directory, &words[1..]));
+        println!("\ndone {}", command(&directory, &words[1..]));
     }
 }
 

@@ -43,7 +43,7 @@ fn panic_is_returned_with_its_location_and_the_worker_survives() {
     match result(pool.submit(panics, (5,))) {
         Err(JobError::Panicked { message, location }) => {
             assert_eq!(message, "5 is not negative");
-            assert!(location.unwrap().contains("losses.rs"));
+            assert!(location.unwrap().contains("worker_loss.rs"));
         }
         other => panic!("{other:?}"),
     }
