@@ -13,6 +13,7 @@ mod worker;
 mod worker_connection;
 mod worker_events;
 mod worker_handle;
+mod worker_state;
 
 pub use dispatch::ProcessPoolStats;
 pub use spawn::WorkerTest;
@@ -236,15 +237,17 @@ impl ProcessPool {
         ProcessLocal::is_inherited(&self.0.scheduler)
     }
 
-    fn accept(&self, task: Task, wants: Requirements) -> Result<(), SubmitError> {
+    fn accept(&self, task: Task, requirements: Requirements) -> Result<(), SubmitError> {
         let scheduler = &self.0.scheduler;
         if scheduler.is_closed() {
             return Err(task.refuse(CLOSED));
         }
         let (call, reply) = task.into_remote()?;
         let binding = call.binding.clone();
-        match scheduler.context.wire.call(call) {
-            Ok(parts) => scheduler.accept(QueuedTask { reply, parts, wants, binding, permit: TaskPermit::default() }),
+        match scheduler.context.encoder.encode_call(call) {
+            Ok(parts) => {
+                scheduler.accept(QueuedTask { reply, parts, requirements, binding, permit: TaskPermit::default() })
+            }
             Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
         }
         Ok(())
@@ -272,8 +275,8 @@ impl Executor for ProcessPool {
     fn submit_with(&self, task: Task, resources: &Resources) -> Result<(), SubmitError> {
         let task = resources.known_to(task, "a process pool", &KNOWN)?;
         let task = of_this_process(task, &self.0.scheduler, "the process pool")?;
-        match Requirements::of(resources, &self.0.budget) {
-            Ok(wants) => self.accept(task, wants),
+        match Requirements::from_resources(resources, &self.0.budget) {
+            Ok(requirements) => self.accept(task, requirements),
             Err(why) => Err(task.refuse(why)),
         }
     }
@@ -319,8 +322,8 @@ fn run_isolated(task: Task, directory: &Path, gpus: Arc<[u32]>) -> Result<(), Su
         Ok(pool) => pool,
         Err(error) => return Err(task.refuse(error.to_string())),
     };
-    match Requirements::of(&Resources::new().working_dir(directory), &pool.0.budget) {
-        Ok(wants) => pool.accept(task, wants.visible_gpus(gpus)),
+    match Requirements::from_resources(&Resources::new().working_dir(directory), &pool.0.budget) {
+        Ok(requirements) => pool.accept(task, requirements.visible_gpus(gpus)),
         Err(why) => Err(task.refuse(why)),
     }
 }

@@ -48,13 +48,13 @@ register_executor! {
     summary: "the blocking threads of a tokio runtime",
     reach: Reach::Process,
     at_once: 2,
-    scratch: || match &*RUNTIME {
-        Ok(runtime) => Ok(Arc::new(crate::TokioExecutor::new(runtime.handle().clone()))),
-        Err(error) => Err(fleche_core::Error::backend("a tokio runtime")(error.to_string())),
+    scratch: || {
+        let runtime = ::tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).build();
+        let runtime = runtime.map_err(|error| fleche_core::Error::backend("a tokio runtime")(error.to_string()))?;
+        let executor = crate::TokioExecutor::new(runtime.handle().clone());
+        // An executor does not keep its runtime alive. Executors must not share a runtime: two tests that each wait for
+        // two of their tasks to start would wait for each other.
+        std::mem::forget(runtime);
+        Ok(Arc::new(executor))
     },
 }
-
-/// The runtime of the executors that `scratch` creates: an executor does not keep its runtime alive.
-#[cfg(feature = "tokio")]
-static RUNTIME: std::sync::LazyLock<std::io::Result<::tokio::runtime::Runtime>> =
-    std::sync::LazyLock::new(|| ::tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).build());

@@ -40,7 +40,7 @@ impl TaskPermit {
 
 /// The answer to a worker that asks for a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Granted {
+pub(super) enum ClaimAnswer {
     /// The worker holds the permit of this number until it returns the permit.
     Permit(u64),
     /// Another caller holds the claim.
@@ -53,15 +53,15 @@ pub(super) enum Granted {
 pub(super) struct ClaimPermits {
     state: Mutex<State>,
     /// Counts the tasks that the worker has yet to run.
-    owed: Arc<PendingReplies>,
+    pending: Arc<PendingReplies>,
 }
 
 #[derive(Default)]
 struct State {
     /// The in-flight calls that the running task is part of.
     task: Vec<Arc<Flight>>,
-    given: HashMap<u64, Leader>,
-    /// The first permit that the running task was given: for its own call, or else for a call that its body makes.
+    granted: HashMap<u64, Leader>,
+    /// The first permit that the running task was granted: for its own call, or else for a call that its body makes.
     /// Claims that the worker asks for without naming an enclosing call count as made within it.
     root: Option<u64>,
     next: u64,
@@ -70,8 +70,8 @@ struct State {
 }
 
 impl ClaimPermits {
-    pub(super) fn new(owed: Arc<PendingReplies>) -> Self {
-        Self { state: Mutex::default(), owed }
+    pub(super) fn new(pending: Arc<PendingReplies>) -> Self {
+        Self { state: Mutex::default(), pending }
     }
 
     /// Notes that a task with this permit starts, as part of these in-flight calls.
@@ -83,29 +83,29 @@ impl ClaimPermits {
     }
 
     /// Asks for the permit to compute a call, from within these calls that the worker is already computing.
-    pub(super) fn claim(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<Granted> {
+    pub(super) fn claim(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<ClaimAnswer> {
         let leader = match self.join_call(calls, key, within) {
             Role::Leads(leader) => leader,
-            Role::Waits(_) => return Ok(Granted::Taken),
-            Role::Cycle => return Ok(Granted::Cycle),
+            Role::Waits(_) => return Ok(ClaimAnswer::Taken),
+            Role::Cycle => return Ok(ClaimAnswer::Cycle),
         };
         match calls.claim(&key)? {
             // If the store is left alone, the call is computed without its claim.
             Some(Claim::WithinProcess) | None => {}
             Some(Claim::Held(held)) => leader.hold(held),
-            Some(Claim::Taken(_)) => return Ok(Granted::Taken),
+            Some(Claim::Taken(_)) => return Ok(ClaimAnswer::Taken),
         }
-        Ok(self.give(leader))
+        Ok(self.grant(leader))
     }
 
     /// Like [`claim`](Self::claim), but waits until no other caller holds the claim.
-    pub(super) fn wait(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<Granted> {
-        let _waits = self.owed.wait();
+    pub(super) fn wait(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<ClaimAnswer> {
+        let _waits = self.pending.wait();
         let leader = loop {
             match self.join_call(calls, key, within) {
                 Role::Leads(leader) => break leader,
                 Role::Waits(flight) => drop(flight.wait(None)),
-                Role::Cycle => return Ok(Granted::Cycle),
+                Role::Cycle => return Ok(ClaimAnswer::Cycle),
             }
         };
         match calls.claim(&key)? {
@@ -113,7 +113,7 @@ impl ClaimPermits {
             Some(Claim::Held(held)) => leader.hold(held),
             Some(Claim::Taken(taken)) => {
                 // Other processes see what the worker's calls wait for, and one of them proceeds if that is a cycle.
-                let from = self.from(calls.identity(), within);
+                let from = self.enclosing_calls(calls.identity(), within);
                 let _published = PublishedWait::new(leader.flight().route(), &from);
                 let (completer, held) = job::channel();
                 leader.seek(true);
@@ -126,48 +126,48 @@ impl ClaimPermits {
                 }
             }
         }
-        Ok(self.give(leader))
+        Ok(self.grant(leader))
     }
 
     fn join_call(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Role {
         let store = calls.identity();
-        join_call(CallId { store, key }, &self.from(store, within))
+        join_call(CallId { store, key }, &self.enclosing_calls(store, within))
     }
 
     /// Returns the in-flight calls of this store within whose bodies the worker makes its request.
-    fn from(&self, store: usize, within: &[CallKey]) -> Flights {
+    fn enclosing_calls(&self, store: usize, within: &[CallKey]) -> Flights {
         let state = self.lock();
         // Calls that have ended are no longer in the table.
-        let told = state.given.values().map(Leader::flight).filter(|flight| {
+        let named = state.granted.values().map(Leader::flight).filter(|flight| {
             let CallId { store: of, key } = flight.route();
             of == store && within.contains(&key)
         });
-        let mut from: Vec<_> = told.cloned().collect();
+        let mut from: Vec<_> = named.cloned().collect();
         if from.is_empty() {
-            let root = state.root.and_then(|root| state.given.get(&root)).map(Leader::flight);
+            let root = state.root.and_then(|root| state.granted.get(&root)).map(Leader::flight);
             from.extend(root.filter(|root| root.route().store == store).cloned());
         }
         state.task.iter().cloned().chain(from).collect()
     }
 
-    fn give(&self, leader: Leader) -> Granted {
+    fn grant(&self, leader: Leader) -> ClaimAnswer {
         let mut state = self.lock();
         if state.closed {
             drop(state);
             // The worker is gone: dropping the leader hands the call to the next waiter.
             drop(leader);
-            return Granted::Taken;
+            return ClaimAnswer::Taken;
         }
         state.next += 1;
         let number = state.next;
         state.root.get_or_insert(number);
-        state.given.insert(number, leader);
-        Granted::Permit(number)
+        state.granted.insert(number, leader);
+        ClaimAnswer::Permit(number)
     }
 
     /// Releases a permit that the worker returns.
     pub(super) fn release(&self, number: u64) {
-        let leader = self.lock().given.remove(&number);
+        let leader = self.lock().granted.remove(&number);
         drop(leader);
     }
 
@@ -175,7 +175,7 @@ impl ClaimPermits {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let left = (std::mem::take(&mut state.given), std::mem::take(&mut state.task));
+        let left = (std::mem::take(&mut state.granted), std::mem::take(&mut state.task));
         drop(state);
         drop(left);
     }

@@ -49,7 +49,7 @@ pub(super) struct SentStore {
 
 /// Encodes calls.
 #[derive(Debug, Default)]
-pub(super) struct Wire {
+pub(super) struct CallEncoder {
     pub(super) served: Served,
     /// The last binding: most tasks have the same one.
     last: Mutex<Option<(WeakBinding, Encoded)>>,
@@ -62,9 +62,9 @@ struct Encoded {
     is_ours: bool,
 }
 
-impl Wire {
+impl CallEncoder {
     /// Returns the parts of a task's frame. The part [`TASK_ENV`] is still empty.
-    pub(super) fn call(&self, call: PortableCall) -> Result<Vec<Bytes>> {
+    pub(super) fn encode_call(&self, call: PortableCall) -> Result<Vec<Bytes>> {
         let function = encoding::to_vec(&call.function)?;
         let (mut binding, mut missed) = (Bytes::new(), Bytes::new());
         if let Some(bound) = &call.binding {

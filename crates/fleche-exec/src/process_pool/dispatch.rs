@@ -55,7 +55,7 @@ impl Dispatch {
     /// Returns where the first task can be dispatched: to an idle worker with its environment, or to a new one if the
     /// pool has room. Returns `None` if it has to wait.
     pub(super) fn place_first(&mut self) -> Option<Placement> {
-        let env = self.queue.front().map(|task| task.wants.env.clone())?;
+        let env = self.queue.front().map(|task| task.requirements.env.clone())?;
         // There may be more idle workers than may run at the same time.
         if self.handles.iter().filter(|handle| handle.is_running()).count() >= self.limit {
             return None;
@@ -83,7 +83,7 @@ impl Dispatch {
 
     /// Removes the tasks that wait for a worker with these environment variables.
     pub(super) fn take_queued(&mut self, env: &Env) -> VecDeque<QueuedTask> {
-        let (taken, rest) = mem::take(&mut self.queue).into_iter().partition(|task| task.wants.env == *env);
+        let (taken, rest) = mem::take(&mut self.queue).into_iter().partition(|task| task.requirements.env == *env);
         self.queue = rest;
         taken
     }
@@ -113,10 +113,10 @@ impl Dispatch {
     }
 
     /// Queues or ends the tasks that a worker has returned or left behind.
-    pub(super) fn requeue_returned(&mut self, back: ReturnedTasks, ended: &mut EndedTasks) {
-        ended.add(back.cancelled, &JobError::Cancelled);
-        back.rest.into_iter().rev().for_each(|task| self.queue.push_front(task.anew()));
-        self.revoked.extend(back.revoked.into_iter().map(QueuedTask::anew));
+    pub(super) fn requeue_returned(&mut self, returned: ReturnedTasks, ended: &mut EndedTasks) {
+        ended.add(returned.cancelled, &JobError::Cancelled);
+        returned.queued.into_iter().rev().for_each(|task| self.queue.push_front(task.reset()));
+        self.revoked.extend(returned.revoked.into_iter().map(QueuedTask::reset));
     }
 
     /// Returns whether the task of this job is revoked. Revokes it if it is queued.
@@ -204,7 +204,7 @@ impl Dispatch {
         let held_up = self.handles.iter().any(WorkerHandle::is_paused)
             && !self.handles.iter().any(WorkerHandle::is_idle)
             && self.handles.iter().filter(|handle| handle.is_running()).count() < self.limit
-            && self.queue.front().is_some_and(|task| self.free.has(task.wants.demand));
+            && self.queue.front().is_some_and(|task| self.free.has(task.requirements.demand));
         let (now, stand_ins) = (Instant::now(), &mut self.stand_ins);
         stand_ins.held_up = held_up.then(|| *stand_ins.held_up.get_or_insert(now));
         if stand_ins.held_up.is_some_and(|since| now.duration_since(since) >= STEP) {

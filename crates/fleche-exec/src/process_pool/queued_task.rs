@@ -19,7 +19,7 @@ pub(super) struct QueuedTask {
     pub(super) reply: Reply,
     /// The parts of the task's frame.
     pub(super) parts: Vec<Bytes>,
-    pub(super) wants: Requirements,
+    pub(super) requirements: Requirements,
     /// The binding of the call. It keeps the stores that the task needs open until the task is done.
     pub(super) binding: Option<Binding>,
     /// The permit to compute the call, set when the task is sent.
@@ -40,14 +40,14 @@ impl QueuedTask {
         outcome: Result<Bytes, JobError>,
     ) -> Result<(), (Self, Result<Bytes, JobError>)> {
         self.permit.end();
-        let Self { reply, parts, wants, binding, permit } = self;
+        let Self { reply, parts, requirements, binding, permit } = self;
         reply
             .try_complete_inline(outcome)
-            .map_err(|(reply, outcome)| (Self { reply, parts, wants, binding, permit }, outcome))
+            .map_err(|(reply, outcome)| (Self { reply, parts, requirements, binding, permit }, outcome))
     }
 
     /// Prepares the task to be dispatched again: it has not started, or is retried.
-    pub(super) fn anew(self) -> Self {
+    pub(super) fn reset(self) -> Self {
         self.permit.end();
         Self { permit: TaskPermit::default(), ..self }
     }
@@ -90,7 +90,7 @@ impl Requirements {
     ///
     /// # Errors
     /// Fails with a message that says which option cannot be satisfied, and what to do.
-    pub(super) fn of(resources: &Resources, budget: &Budget) -> Result<Self, String> {
+    pub(super) fn from_resources(resources: &Resources, budget: &Budget) -> Result<Self, String> {
         let demand = budget.demand(resources)?;
         let env = resources.wanted_env();
         if let Some(name) = env.iter().find(|(name, value)| !is_variable(name, value)).map(|(name, _)| name) {
@@ -117,15 +117,15 @@ impl Requirements {
     }
 
     /// Returns the encoded settings that the worker applies; empty for none.
-    pub(super) fn setting(&self, grant: &Grant) -> Bytes {
+    pub(super) fn task_env(&self, grant: &Grant) -> Bytes {
         let gpus = if grant.gpus.is_empty() { &self.gpus } else { &grant.gpus };
         if self.working_dir.is_none() && self.memory_mb.is_none() && gpus.is_empty() {
             return Bytes::new();
         }
         let (working_dir, memory_mb) = (self.working_dir.clone(), self.memory_mb);
-        let setting = TaskEnv { working_dir, memory_mb, gpus: gpus.to_vec() };
+        let task_env = TaskEnv { working_dir, memory_mb, gpus: gpus.to_vec() };
         // Encoding text and numbers does not fail.
-        encoding::to_vec(&setting).unwrap_or_default().into()
+        encoding::to_vec(&task_env).unwrap_or_default().into()
     }
 }
 

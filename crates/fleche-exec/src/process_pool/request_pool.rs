@@ -21,7 +21,7 @@ struct State {
     work: VecDeque<Work>,
     idle: usize,
     /// Whether a new thread has yet to take its first work.
-    starts: bool,
+    is_starting: bool,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -34,7 +34,7 @@ impl RequestPool {
     pub(super) fn serve(self: &Arc<Self>, work: Work) {
         let mut state = self.lock();
         state.work.push_back(work);
-        if !self.go_on(state) {
+        if !self.ensure_next_thread(state) {
             // No thread can be started, so this one does the work.
             while let Some(work) = { self.lock().work.pop_front() } {
                 run(work);
@@ -46,8 +46,8 @@ impl RequestPool {
     ///
     /// Each thread calls this when it takes work. Long work thus always has another thread behind it, while short work
     /// that arrives in thousands is done by few threads.
-    fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
-        if state.work.is_empty() || state.starts {
+    fn ensure_next_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
+        if state.work.is_empty() || state.is_starting {
             return true;
         }
         if state.idle > 0 {
@@ -55,26 +55,26 @@ impl RequestPool {
             self.more.notify_one();
             return true;
         }
-        state.starts = true;
+        state.is_starting = true;
         drop(state);
         let servers = self.clone();
         let started = thread_spawner::spawn(THREAD, move || servers.work());
         if started.is_err() {
-            self.lock().starts = false;
+            self.lock().is_starting = false;
         }
         started.is_ok()
     }
 
     fn work(self: &Arc<Self>) {
         let mut state = self.lock();
-        state.starts = false;
+        state.is_starting = false;
         loop {
             state.idle += 1;
             let waited = self.more.wait_timeout_while(state, KEEP_ALIVE, |state| state.work.is_empty());
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.idle -= 1;
             let Some(work) = state.work.pop_front() else { return };
-            self.go_on(state);
+            self.ensure_next_thread(state);
             run(work);
             state = self.lock();
         }

@@ -14,7 +14,7 @@ use fleche_core::{
 };
 
 use super::{
-    codec::Wire,
+    codec::CallEncoder,
     dispatch::{CLOSED, Dispatch, EndedTasks, Placement, ProcessPoolStats},
     queued_task::QueuedTask,
     request_pool::{self, THREAD},
@@ -46,7 +46,7 @@ impl Scheduler {
             revoked: Condvar::new(),
             context: Arc::new(PoolContext {
                 directory: config::search_directory().ok(),
-                wire: Wire::default(),
+                encoder: CallEncoder::default(),
                 requests: Arc::default(),
                 replace_after,
             }),
@@ -92,7 +92,7 @@ impl Scheduler {
                 Ok(true) => {}
                 // No worker is busy or ending, so no later event would try again.
                 Err(why) if !state.handles.iter().any(|handle| handle.is_busy() || handle.is_ending()) => {
-                    let env = state.queue.front().and_then(|task| task.wants.env.clone());
+                    let env = state.queue.front().and_then(|task| task.requirements.env.clone());
                     ended.add(state.take_queued(&env), &JobError::rejected(why));
                 }
                 Ok(false) | Err(_) => break,
@@ -116,7 +116,7 @@ impl Scheduler {
             ended.add(state.queue.pop_front(), &JobError::Cancelled);
             return Ok(true);
         }
-        let demand = task.wants.demand;
+        let demand = task.requirements.demand;
         let idle = if state.free.has(demand) { self.idle_worker(state)? } else { None };
         let Some(at) = idle.or_else(|| state.place_behind_others()) else { return Ok(false) };
         let Some(task) = state.queue.pop_front() else { return Ok(false) };

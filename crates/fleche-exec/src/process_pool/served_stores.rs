@@ -175,7 +175,7 @@ pub(super) fn answer(served: &Served, permits: &ClaimPermits, frame: &Frame) -> 
 }
 
 /// Performs an operation of a worker that expects no answer.
-pub(super) fn hear(served: &Served, permits: &ClaimPermits, frame: &Frame) {
+pub(super) fn perform_one_way(served: &Served, permits: &ClaimPermits, frame: &Frame) {
     if let Err(Failed { why: error, .. }) = perform(served, permits, frame) {
         static FAULTS: Throttle = Throttle::new();
         fleche_core::spi::log::warn_rarely!(&FAULTS, 0, %error, "cannot record the result of a worker");

@@ -206,7 +206,7 @@ fn call(bindings: &mut Bindings, task: &Frame) -> (Result<Vec<u8>, JobError>, Ve
     match bindings.of(&task.part(BINDING)) {
         Err(error) => (Err(not_here("binding", &error)), Vec::new()),
         Ok(None) => (call_bound(None, task), Vec::new()),
-        Ok(Some(known)) => (call_bound(Some(&known.binding), task), known.news()),
+        Ok(Some(known)) => (call_bound(Some(&known.binding), task), known.unreported_stats()),
     }
 }
 

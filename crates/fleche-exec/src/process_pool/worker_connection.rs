@@ -30,7 +30,7 @@ use nix::{
 
 use super::{
     claim_permits::{ClaimPermits, TaskPermit},
-    codec::{self, MISSED, Wire},
+    codec::{self, CallEncoder, MISSED},
     frame::{self, CHUNK, Chunks, Frame, Kind, Reader},
     queued_task::Env,
     request_pool::{RequestPool, THREAD},
@@ -42,7 +42,7 @@ use super::{
 pub(super) struct PoolContext {
     /// The working directory of the workers: the one in which the pool was created, if that is known.
     pub(super) directory: Option<PathBuf>,
-    pub(super) wire: Wire,
+    pub(super) encoder: CallEncoder,
     pub(super) requests: Arc<RequestPool>,
     /// The number of tasks that a worker may run in all.
     pub(super) replace_after: Option<u64>,
@@ -81,32 +81,34 @@ pub(super) fn open(
     context: &Arc<PoolContext>,
     events: &Arc<dyn WorkerEvents>,
 ) -> fleche_core::Result<WorkerHandle> {
-    let (channel, theirs) = spawn::channel_pair()?;
+    let (channel, worker_end) = spawn::channel_pair()?;
     let (outbox, out) = mpsc::channel();
-    let (watched, to_watch) = mpsc::channel();
-    let (heard, to_hear) = mpsc::channel();
-    let owed = Arc::<PendingReplies>::default();
+    let (process_sender, process_to_watch) = mpsc::channel();
+    let (child_sender, child_to_read) = mpsc::channel();
+    let pending = Arc::<PendingReplies>::default();
     let threads = || -> io::Result<()> {
         let (writing, watching) = (channel.try_clone()?, channel.try_clone()?);
         thread_spawner::spawn(THREAD, move || send(&out, writing))?;
-        let death = thread_spawner::spawn(THREAD, move || watch(&to_watch, &watching))?;
-        let (context, events, answers, owed) = (context.clone(), events.clone(), outbox.clone(), owed.clone());
+        let death = thread_spawner::spawn(THREAD, move || watch(&process_to_watch, &watching))?;
+        let (pending, permits) = (pending.clone(), Arc::new(ClaimPermits::new(pending.clone())));
+        let (context, events, answers) = (context.clone(), events.clone(), outbox.clone());
+        let listener = Listener { worker: id, context, events, channel, answers, permits };
         thread_spawner::spawn(THREAD, move || {
-            if let Ok(child) = to_hear.recv() {
-                listen(id, &context, events, &channel, child, death, &answers, owed);
+            if let Ok(child) = child_to_read.recv() {
+                listener.run(child, death, pending);
             }
         })?;
         Ok(())
     };
     threads().map_err(Error::io("start a thread for", "a worker process"))?;
-    let child = spawn::start(theirs, context.directory.as_deref(), env.as_deref())?;
+    let child = spawn::start(worker_end, context.directory.as_deref(), env.as_deref())?;
     let process = spawn::process_of(&child);
     // The watching and the reading thread wait for these.
-    let _ = (watched.send(process), heard.send(child));
+    let _ = (process_sender.send(process), child_sender.send(child));
     let build = Bytes::copy_from_slice(spawn::build().as_bytes());
     let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
-    let left = context.replace_after.unwrap_or(u64::MAX);
-    Ok(WorkerHandle::new(id, process, outbox, owed, env, left))
+    let remaining_tasks = context.replace_after.unwrap_or(u64::MAX);
+    Ok(WorkerHandle::new(id, process, outbox, pending, env, remaining_tasks))
 }
 
 /// Writes messages until the channel or the outbox is closed. Small frames are sent together, and between the pieces of
@@ -151,7 +153,7 @@ impl Writer {
             Message::Frame(frame) => frame,
             Message::Task(mut frame, binding, permit) => {
                 // If the store panics, the call is left to the worker.
-                if fleche_core::job::catch(|| take_turn(&mut frame, binding.as_ref(), &permit)).is_err() {
+                if fleche_core::job::catch(|| attach_permit(&mut frame, binding.as_ref(), &permit)).is_err() {
                     frame.parts[MISSED] = Bytes::new();
                 }
                 frame
@@ -171,7 +173,7 @@ impl Writer {
 /// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
 /// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
 /// queued for a long time. If the store is left alone, the task gets the permit at once.
-fn take_turn(task: &mut Frame, binding: Option<&Binding>, permit: &TaskPermit) {
+fn attach_permit(task: &mut Frame, binding: Option<&Binding>, permit: &TaskPermit) {
     let (Some(key), Some(binding)) = (codec::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
     if let Role::Leads(leader) = join_call(CallId { store: cache.calls().identity(), key }, binding.flights())
@@ -209,93 +211,90 @@ fn watch(process: &Receiver<Pid>, channel: &UnixStream) {
     let _ = channel.shutdown(Shutdown::Both);
 }
 
-/// Reads the worker's messages until it is gone, and never waits for the worker to read. `death` ends when the worker
-/// has died.
-#[allow(clippy::too_many_arguments)]
-fn listen(
-    id: u64,
-    context: &Arc<PoolContext>,
+/// The thread that reads a worker's messages. It never waits for the worker to read.
+struct Listener {
+    worker: u64,
+    context: Arc<PoolContext>,
     events: Arc<dyn WorkerEvents>,
-    channel: &UnixStream,
-    child: Child,
-    death: JoinHandle<()>,
-    answers: &Sender<Message>,
-    owed: Arc<PendingReplies>,
-) {
-    let permits = Arc::new(ClaimPermits::new(owed.clone()));
-    let listens = ReaderThreadGuard::begin(owed);
-    let mut ready = false;
-    let heard = hear(id, context, &events, channel, &permits, answers, &mut ready);
-    drop(listens);
-    let process = spawn::process_of(&child);
-    if let Err(why) = heard {
-        fleche_core::spi::log::error!(
-            worker = process.as_raw(),
-            "{why}; the worker process is killed, and the task that it ran is lost"
-        );
-    }
-    // Nothing more arrives: the worker is dead, about to end, or not a worker. If a signal killed it, that is reported.
-    let _ = channel.shutdown(Shutdown::Both);
-    spawn::kill(process);
-    let _ = death.join();
-    permits.close();
-    events.gone(id, child, ready);
+    channel: UnixStream,
+    /// Where answers to the worker's requests are sent.
+    answers: Sender<Message>,
+    permits: Arc<ClaimPermits>,
 }
 
-/// Reads the worker's messages until the channel ends.
-///
-/// # Errors
-/// Fails if the channel holds bytes that are not a message of the worker.
-fn hear(
-    id: u64,
-    context: &Arc<PoolContext>,
-    events: &Arc<dyn WorkerEvents>,
-    channel: &UnixStream,
-    permits: &Arc<ClaimPermits>,
-    answers: &Sender<Message>,
-    ready: &mut bool,
-) -> Result<(), &'static str> {
-    let mut reader = Reader::new(channel);
-    loop {
-        let frame = match reader.next() {
-            Ok(Some(frame)) => frame,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(FOREIGN),
-            // The channel has ended, in the middle of a frame if the worker died while it wrote one.
-            Ok(None) | Err(_) => return Ok(()),
-        };
-        if !*ready && (frame.kind != Kind::Hello || frame.part(0) != spawn::build().as_bytes()[..]) {
-            return Err("a worker process runs another build than its pool");
+impl Listener {
+    /// Reads messages until the worker is gone. `death` ends when the worker has died.
+    fn run(self, child: Child, death: JoinHandle<()>, pending: Arc<PendingReplies>) {
+        let reads = ReaderThreadGuard::begin(pending);
+        let mut ready = false;
+        let read = self.read_messages(&mut ready);
+        drop(reads);
+        let process = spawn::process_of(&child);
+        if let Err(why) = read {
+            fleche_core::spi::log::error!(
+                worker = process.as_raw(),
+                "{why}; the worker process is killed, and the task that it ran is lost"
+            );
         }
-        match frame.kind {
-            Kind::Hello => {
-                *ready = true;
-                events.ready(id);
+        // Nothing more arrives: the worker is dead, about to end, or not a worker. If a signal killed it, that is
+        // reported.
+        let _ = self.channel.shutdown(Shutdown::Both);
+        spawn::kill(process);
+        let _ = death.join();
+        self.permits.close();
+        self.events.clone().gone(self.worker, child, ready);
+    }
+
+    /// Reads messages until the channel ends. Sets `ready` when the worker has shown that it is of the same build.
+    ///
+    /// # Errors
+    /// Fails if the channel holds bytes that are not a message of the worker.
+    fn read_messages(&self, ready: &mut bool) -> Result<(), &'static str> {
+        let Self { worker, context, events, permits, answers, .. } = self;
+        let mut reader = Reader::new(&self.channel);
+        loop {
+            let frame = match reader.next() {
+                Ok(Some(frame)) => frame,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(FOREIGN),
+                // The channel has ended, in the middle of a frame if the worker died while it wrote one.
+                Ok(None) | Err(_) => return Ok(()),
+            };
+            if !*ready && (frame.kind != Kind::Hello || frame.part(0) != spawn::build().as_bytes()[..]) {
+                return Err("a worker process runs another build than its pool");
             }
-            Kind::Started => events.clone().started(id, frame.number, permits),
-            Kind::Paused => events.clone().paused(id, codec::missed(&frame.part(0))),
-            Kind::Resumed => events.resumed(id),
-            Kind::Done => events.clone().done(id, &frame, Ok(frame.part(2))),
-            Kind::Failed => {
-                let error = encoding::from_slice::<JobError>(&frame.part(2));
-                let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
-                events.clone().done(id, &frame, Err(error));
+            match frame.kind {
+                Kind::Hello => {
+                    *ready = true;
+                    events.ready(*worker);
+                }
+                Kind::Started => events.clone().started(*worker, frame.number, permits),
+                Kind::Paused => events.clone().paused(*worker, codec::missed(&frame.part(0))),
+                Kind::Resumed => events.resumed(*worker),
+                Kind::Done => events.clone().done(*worker, &frame, Ok(frame.part(2))),
+                Kind::Failed => {
+                    let error = encoding::from_slice::<JobError>(&frame.part(2));
+                    let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
+                    events.clone().done(*worker, &frame, Err(error));
+                }
+                Kind::Revoked => {
+                    let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
+                    events.clone().revoked(*worker, frame.number, &numbers);
+                }
+                Kind::Request => {
+                    let (pool, permits, answers) = (context.clone(), permits.clone(), answers.clone());
+                    context.requests.serve(Box::new(move || {
+                        // A worker that is gone needs no answer.
+                        let _ =
+                            answers.send(Message::Frame(served_stores::answer(&pool.encoder.served, &permits, &frame)));
+                    }));
+                }
+                Kind::QuickRequest => {
+                    let _ =
+                        answers.send(Message::Frame(served_stores::answer(&context.encoder.served, permits, &frame)));
+                }
+                Kind::OneWay => served_stores::perform_one_way(&context.encoder.served, permits, &frame),
+                Kind::Task | Kind::Revoke | Kind::Answer | Kind::End | Kind::Chunk => return Err(FOREIGN),
             }
-            Kind::Revoked => {
-                let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
-                events.clone().revoked(id, frame.number, &numbers);
-            }
-            Kind::Request => {
-                let (pool, permits, answers) = (context.clone(), permits.clone(), answers.clone());
-                context.requests.serve(Box::new(move || {
-                    // A worker that is gone needs no answer.
-                    let _ = answers.send(Message::Frame(served_stores::answer(&pool.wire.served, &permits, &frame)));
-                }));
-            }
-            Kind::QuickRequest => {
-                let _ = answers.send(Message::Frame(served_stores::answer(&context.wire.served, permits, &frame)));
-            }
-            Kind::OneWay => served_stores::hear(&context.wire.served, permits, &frame),
-            Kind::Task | Kind::Revoke | Kind::Answer | Kind::End | Kind::Chunk => return Err(FOREIGN),
         }
     }
 }

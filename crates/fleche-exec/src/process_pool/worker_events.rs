@@ -99,11 +99,11 @@ impl WorkerEvents for Scheduler {
         let mut ended = EndedTasks::default();
         let Dispatch { handles, free, .. } = &mut *state;
         if let Some(handle) = handles.iter_mut().find(|handle| handle.id == worker) {
-            let back = handle.revoked(asked, numbers);
+            let returned = handle.revoked(asked, numbers);
             if let Some(mut grant) = handle.grant_back() {
                 free.give_back(&mut grant);
             }
-            state.requeue_returned(back, &mut ended);
+            state.requeue_returned(returned, &mut ended);
             self.revoked.notify_all();
         }
         self.dispatch(state, ended);
@@ -122,14 +122,14 @@ impl WorkerEvents for Scheduler {
         }
         let mut ended = EndedTasks::default();
         let env = handle.env().clone();
-        let mut left = handle.into_lost_tasks();
-        state.free.give_back(&mut left.grant);
-        state.requeue_returned(left.back, &mut ended);
+        let mut lost = handle.into_lost_tasks();
+        state.free.give_back(&mut lost.grant);
+        state.requeue_returned(lost.returned, &mut ended);
         self.revoked.notify_all();
-        for mut task in left.started {
-            if !killed && task.wants.retries > 0 {
-                task.wants.retries -= 1;
-                state.queue.push_front(task.anew());
+        for mut task in lost.started {
+            if !killed && task.requirements.retries > 0 {
+                task.requirements.retries -= 1;
+                state.queue.push_front(task.reset());
             } else {
                 let status = status.as_ref().ok();
                 let (signal, code) = (status.and_then(ExitStatusExt::signal), status.and_then(ExitStatus::code));

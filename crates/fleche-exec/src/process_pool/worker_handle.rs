@@ -22,6 +22,7 @@ use super::{
     frame::{Frame, Kind},
     queued_task::{Env, QueuedTask},
     spawn,
+    worker_state::{Pause, ReturnDestination, TaskState, WorkerState},
 };
 use crate::budget::{Demand, Grant};
 
@@ -47,49 +48,30 @@ pub(super) struct WorkerHandle {
     dispatched: VecDeque<DispatchedTask>,
     bytes: usize,
     /// Counts the tasks that the worker has yet to run, for the detection of quiescence.
-    owed: Arc<PendingReplies>,
+    pending: Arc<PendingReplies>,
     /// Whether further tasks may be dispatched while the worker is busy: from when half of its credit is free until none
     /// is, so that its threads wake up for many tasks at once.
-    fills: bool,
+    is_filling: bool,
     /// The time that the worker's recent tasks took; `None` before the first one has ended.
-    recent: Option<Duration>,
+    recent_duration: Option<Duration>,
     /// The additional environment variables that the worker was started with.
     env: Env,
     /// The resources that the running task holds. The next task takes them over if it asks for the same.
     demand: Demand,
     grant: Grant,
-    /// The cores that other tasks may use while the worker's task waits.
-    lent: Option<usize>,
-    /// The call that the worker's task waits for, if any.
-    awaits: Option<CallKey>,
     /// The number of further tasks that may be dispatched to the worker.
-    left: u64,
-    /// Whether the pool has revoked the unstarted tasks, and the worker has not answered yet.
-    asked: bool,
-    ending: bool,
+    remaining_tasks: u64,
+    /// Whether the pool has revoked all unstarted tasks, and the worker has not answered yet.
+    revoking_all: bool,
+    state: WorkerState,
 }
 
 struct DispatchedTask {
     number: u64,
     size: usize,
-    started: bool,
-    /// When the task times out; known once it has started.
-    deadline: Option<Instant>,
-    /// Whether the task is cancelled if the worker returns it before it starts.
-    cancelled: bool,
-    revocation: Revocation,
+    state: TaskState,
     task: QueuedTask,
-    _owed: PendingGuard,
-}
-
-/// Whether a thread waits for the task to be returned.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Revocation {
-    #[default]
-    No,
-    Asked,
-    /// The worker answered that the task had started.
-    Late,
+    _pending: PendingGuard,
 }
 
 /// Tasks that a worker returns unstarted, in order.
@@ -99,41 +81,41 @@ pub(super) struct ReturnedTasks {
     pub(super) revoked: Vec<QueuedTask>,
     pub(super) cancelled: Vec<QueuedTask>,
     /// Tasks for other workers.
-    pub(super) rest: Vec<QueuedTask>,
+    pub(super) queued: Vec<QueuedTask>,
 }
 
 impl ReturnedTasks {
-    fn of(dispatched: impl IntoIterator<Item = DispatchedTask>) -> Self {
-        let mut back = Self::default();
-        for DispatchedTask { task, cancelled, revocation, .. } in dispatched {
-            let to = match revocation {
-                Revocation::Asked | Revocation::Late => &mut back.revoked,
-                Revocation::No if cancelled => &mut back.cancelled,
-                Revocation::No => &mut back.rest,
+    fn from_dispatched(dispatched: impl IntoIterator<Item = DispatchedTask>) -> Self {
+        let mut returned = Self::default();
+        for DispatchedTask { task, state, .. } in dispatched {
+            let to = match state.return_destination() {
+                ReturnDestination::Revoked => &mut returned.revoked,
+                ReturnDestination::Cancelled => &mut returned.cancelled,
+                ReturnDestination::Queue => &mut returned.queued,
             };
             to.push(task);
         }
-        back
+        returned
     }
 }
 
 /// The tasks and resources that a lost worker leaves behind.
 pub(super) struct LostTasks {
     pub(super) started: Vec<QueuedTask>,
-    pub(super) back: ReturnedTasks,
+    pub(super) returned: ReturnedTasks,
     pub(super) grant: Grant,
 }
 
 impl WorkerHandle {
-    /// Creates the handle of a worker that runs as this process, receives messages from `outbox` and may run `left`
-    /// tasks.
+    /// Creates the handle of a worker that runs as this process, receives messages from `outbox` and may run
+    /// `remaining_tasks` tasks.
     pub(super) fn new(
         id: u64,
         process: Pid,
         outbox: Sender<Message>,
-        owed: Arc<PendingReplies>,
+        pending: Arc<PendingReplies>,
         env: Env,
-        left: u64,
+        remaining_tasks: u64,
     ) -> Self {
         Self {
             id,
@@ -141,28 +123,26 @@ impl WorkerHandle {
             outbox,
             dispatched: VecDeque::new(),
             bytes: 0,
-            owed,
-            fills: true,
-            recent: None,
+            pending,
+            is_filling: true,
+            recent_duration: None,
             env,
             demand: Demand::default(),
             grant: Grant::default(),
-            lent: None,
-            awaits: None,
-            left,
-            asked: false,
-            ending: false,
+            remaining_tasks,
+            revoking_all: false,
+            state: WorkerState::default(),
         }
     }
 
     /// Returns whether the worker is free for a task with the worker's environment.
     pub(super) fn is_idle(&self) -> bool {
-        self.dispatched.is_empty() && !self.ending && self.left > 0
+        self.dispatched.is_empty() && !self.is_ending() && self.remaining_tasks > 0
     }
 
     /// Returns whether the worker's task waits.
     pub(super) fn is_paused(&self) -> bool {
-        self.lent.is_some()
+        self.state.paused().is_some()
     }
 
     /// Returns whether the worker runs a task that does not wait.
@@ -172,32 +152,30 @@ impl WorkerHandle {
 
     /// Returns the call that the worker's task waits for, or `None` if the task does not wait, or waits for another event.
     pub(super) fn awaited_call(&self) -> Option<&CallKey> {
-        self.awaits.as_ref()
+        self.state.paused()?.call.as_ref()
     }
 
     /// Notes that the worker's task begins to wait, for this call or for another event. Returns the number of cores that are
     /// free during the wait. Tasks queued behind it are revoked, for other workers.
     pub(super) fn pause(&mut self, call: Option<CallKey>) -> usize {
         let cores = self.grant.without_cores();
-        self.lent = Some(cores);
-        self.awaits = call;
-        self.owed.rest(true);
+        self.state.pause(Pause { cores, call });
+        self.pending.rest(true);
         self.revoke();
         cores
     }
 
     /// Notes that the worker's task resumes. Returns the number of cores that the task takes again.
     pub(super) fn resume(&mut self) -> usize {
-        let cores = self.lent.take().unwrap_or_default();
-        self.awaits = None;
-        self.owed.rest(false);
+        let cores = self.state.resume().map_or(0, |pause| pause.cores);
+        self.pending.rest(false);
         self.grant.with_cores(cores);
         cores
     }
 
     /// Returns whether the worker has run as many tasks as it may.
     pub(super) fn is_spent(&self) -> bool {
-        self.dispatched.is_empty() && !self.ending && self.left == 0
+        self.dispatched.is_empty() && !self.is_ending() && self.remaining_tasks == 0
     }
 
     /// Returns the additional environment variables that the worker was started with.
@@ -214,7 +192,7 @@ impl WorkerHandle {
     }
 
     pub(super) fn is_ending(&self) -> bool {
-        self.ending
+        self.state.is_ending()
     }
 
     pub(super) fn dispatched(&self) -> usize {
@@ -224,38 +202,35 @@ impl WorkerHandle {
     /// Returns whether this task may be dispatched although the worker is busy, behind short tasks with the same
     /// demand.
     pub(super) fn has_room(&self, task: &QueuedTask) -> bool {
-        let short = self.recent.is_some_and(|recent| recent < SHORT);
-        let open = !self.asked && !self.ending && !self.is_paused() && self.left > 0;
-        let alike = self.has(&task.wants.env) && self.demand == task.wants.demand && self.grant.gpus.is_empty();
-        short && open && alike && self.fills && self.bytes + task.size() <= CREDIT_BYTES
+        let short = self.recent_duration.is_some_and(|recent| recent < SHORT);
+        let open = !self.revoking_all && !self.is_ending() && !self.is_paused() && self.remaining_tasks > 0;
+        let alike =
+            self.has(&task.requirements.env) && self.demand == task.requirements.demand && self.grant.gpus.is_empty();
+        short && open && alike && self.is_filling && self.bytes + task.size() <= CREDIT_BYTES
     }
 
     /// Dispatches a task that is marked as sent. `grant` holds the task's resources, or is `None` if the task takes over those
     /// of the tasks before it.
     pub(super) fn dispatch(&mut self, number: u64, task: QueuedTask, grant: Option<Grant>) {
         if let Some(grant) = grant {
-            (self.demand, self.grant) = (task.wants.demand, grant);
+            (self.demand, self.grant) = (task.requirements.demand, grant);
         }
         let mut parts = task.parts.clone();
-        parts[codec::TASK_ENV] = task.wants.setting(&self.grant);
+        parts[codec::TASK_ENV] = task.requirements.task_env(&self.grant);
         let frame = Frame::new(Kind::Task, number, parts);
         let size = frame.size();
         // A dead worker reads nothing. The reader thread notices its death.
         let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.permit.clone()));
         self.bytes += size;
-        self.left -= 1;
-        let revocation = Revocation::default();
+        self.remaining_tasks -= 1;
         self.dispatched.push_back(DispatchedTask {
             number,
             size,
-            started: false,
-            deadline: None,
-            cancelled: false,
-            revocation,
+            state: TaskState::Sent,
             task,
-            _owed: self.owed.ask(),
+            _pending: self.pending.ask(),
         });
-        self.fills &= self.dispatched.len() < CREDIT;
+        self.is_filling &= self.dispatched.len() < CREDIT;
     }
 
     /// Notes that a task has started. Returns its deadline, and the parts of its frame that are no longer needed.
@@ -267,20 +242,21 @@ impl WorkerHandle {
             &dispatched.task.permit,
             dispatched.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]),
         );
-        dispatched.started = true;
         // From here on, the task cannot be cancelled.
         dispatched.task.reply.start();
-        dispatched.deadline = dispatched.task.wants.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = dispatched.task.requirements.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        dispatched.state.start(deadline);
         // The arguments may be large, and only a retry would need them again.
-        let parts = if dispatched.task.wants.retries == 0 { mem::take(&mut dispatched.task.parts) } else { Vec::new() };
-        (dispatched.deadline, parts)
+        let parts =
+            if dispatched.task.requirements.retries == 0 { mem::take(&mut dispatched.task.parts) } else { Vec::new() };
+        (deadline, parts)
     }
 
     /// Notes that a task has ended. Returns the task and its deadline, or `None` if the worker did not have it.
     pub(super) fn done(&mut self, number: u64, took: Duration) -> Option<(QueuedTask, Option<Instant>)> {
         // One long task counts at once; several short ones have to follow before tasks count as short again.
-        self.recent = Some(self.recent.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
-        self.remove(number).map(|dispatched| (dispatched.task, dispatched.deadline))
+        self.recent_duration = Some(self.recent_duration.map_or(took, |recent| took.max((recent * 3 + took) / 4)));
+        self.remove(number).map(|dispatched| (dispatched.task, dispatched.state.deadline()))
     }
 
     /// Returns the resources of the tasks once no task is left.
@@ -299,22 +275,21 @@ impl WorkerHandle {
         let at = self.dispatched.iter().position(|dispatched| dispatched.number == number)?;
         let dispatched = self.dispatched.remove(at)?;
         self.bytes -= dispatched.size;
-        self.fills |= self.dispatched.len() <= CREDIT / 2;
+        self.is_filling |= self.dispatched.len() <= CREDIT / 2;
         Some(dispatched)
     }
 
     /// Marks the unstarted tasks as cancelled and revokes them. Returns their number; some may still start.
     pub(super) fn cancel_waiting(&mut self) -> usize {
-        let waiting = self.dispatched.iter_mut().filter(|dispatched| !dispatched.started && !dispatched.cancelled);
-        let count = waiting.map(|dispatched| dispatched.cancelled = true).count();
+        let count = self.dispatched.iter_mut().filter_map(|dispatched| dispatched.state.cancel().then_some(())).count();
         self.revoke();
         count
     }
 
     /// Revokes the unstarted tasks, except the first one if it is about to run.
     pub(super) fn revoke(&mut self) {
-        if self.dispatched.len() > 1 && !self.asked && !self.ending {
-            self.asked = true;
+        if self.dispatched.len() > 1 && !self.revoking_all && !self.is_ending() {
+            self.revoking_all = true;
             let _ = self.outbox.send(Message::Frame(Frame::new(Kind::Revoke, 0, Vec::new())));
         }
     }
@@ -323,52 +298,52 @@ impl WorkerHandle {
     /// `None` if the worker does not have it.
     pub(super) fn revoke_job(&mut self, job: JobId) -> Option<bool> {
         let dispatched = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job))?;
-        if !dispatched.started && dispatched.revocation == Revocation::No {
-            dispatched.revocation = Revocation::Asked;
+        if dispatched.state.begin_revocation() {
             let _ = self.outbox.send(Message::Frame(Frame::new(Kind::Revoke, dispatched.number, Vec::new())));
         }
-        Some(!dispatched.started && dispatched.revocation == Revocation::Asked)
+        Some(dispatched.state.is_revoking())
     }
 
     /// Notes that no thread waits any longer for the task of this job.
     pub(super) fn abandon_revocation(&mut self, job: JobId) {
         if let Some(dispatched) = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job)) {
-            dispatched.revocation = Revocation::No;
+            dispatched.state.abandon_revocation();
         }
     }
 
     /// Removes the tasks that the worker returns after one task or all unstarted ones (0) were revoked.
     pub(super) fn revoked(&mut self, asked: u64, numbers: &[u64]) -> ReturnedTasks {
         if asked == 0 {
-            self.asked = false;
+            self.revoking_all = false;
         }
-        let back: Vec<_> = numbers.iter().filter_map(|number| self.remove(*number)).collect();
-        self.left += back.len() as u64;
+        let returned: Vec<_> = numbers.iter().filter_map(|number| self.remove(*number)).collect();
+        self.remaining_tasks += returned.len() as u64;
         if let Some(late) = self.dispatched.iter_mut().find(|dispatched| dispatched.number == asked) {
-            late.revocation = Revocation::Late;
+            late.state.revocation_failed();
         }
-        ReturnedTasks::of(back)
+        ReturnedTasks::from_dispatched(returned)
     }
 
     /// Tells the worker to end, once.
     pub(super) fn end(&mut self) {
-        if !mem::replace(&mut self.ending, true) {
+        if self.state.end() {
             let _ = self.outbox.send(Message::Frame(Frame::new(Kind::End, 0, Vec::new())));
         }
     }
 
     /// Kills the worker, with the programs that its bodies started.
     pub(super) fn kill(&mut self) {
-        self.ending = true;
+        self.state.end();
         spawn::kill(self.process);
     }
 
     /// Returns the tasks and the resources that the worker had when it was lost.
     pub(super) fn into_lost_tasks(self) -> LostTasks {
-        let (started, rest): (Vec<_>, Vec<_>) = self.dispatched.into_iter().partition(|dispatched| dispatched.started);
+        let (started, unstarted): (Vec<_>, Vec<_>) =
+            self.dispatched.into_iter().partition(|dispatched| dispatched.state.is_started());
         LostTasks {
             started: started.into_iter().map(|dispatched| dispatched.task).collect(),
-            back: ReturnedTasks::of(rest),
+            returned: ReturnedTasks::from_dispatched(unstarted),
             grant: self.grant,
         }
     }

@@ -25,25 +25,25 @@ pub(super) struct Bindings {
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) binding: Binding,
-    told: Arc<Mutex<Stats>>,
+    reported: Arc<Mutex<Stats>>,
 }
 
 impl Known {
     /// Returns the counters that have not been reported yet, encoded; empty for none.
-    pub(super) fn news(&self) -> Vec<u8> {
+    pub(super) fn unreported_stats(&self) -> Vec<u8> {
         let now = self.binding.cache().stats();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told == now {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if *reported == now {
             return Vec::new();
         }
-        let news = now.since(&mem::replace(&mut told, now.clone()));
+        let unreported_stats = now.since(&mem::replace(&mut reported, now.clone()));
         // Encoding numbers and names does not fail.
-        encoding::to_vec(&news).unwrap_or_default()
+        encoding::to_vec(&unreported_stats).unwrap_or_default()
     }
 }
 
 /// The maximum number of bindings that are kept, with the stores that they hold open.
-const KEPT: usize = 32;
+const MAX_BINDINGS: usize = 32;
 
 impl Bindings {
     pub(super) fn new(channel: Arc<Channel>) -> Self {
@@ -62,8 +62,8 @@ impl Bindings {
         }
         let sent: SentBinding = encoding::from_slice(bytes)?;
         let cache = self.cache(&sent);
-        let known = Known { binding: Binding::of_config(sent.config, cache), told: Arc::default() };
-        if self.known.len() == KEPT {
+        let known = Known { binding: Binding::of_config(sent.config, cache), reported: Arc::default() };
+        if self.known.len() == MAX_BINDINGS {
             self.known.clear();
         }
         // A copy, since the bytes share memory with a frame that also holds the arguments.

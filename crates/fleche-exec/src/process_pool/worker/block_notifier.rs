@@ -34,7 +34,7 @@ struct State {
     call: Option<CallKey>,
     paused: bool,
     /// Whether the wait has been reported.
-    told: bool,
+    reported: bool,
     /// Whether there is a thread that reports waits.
     watched: bool,
 }
@@ -53,7 +53,7 @@ impl Shared {
         loop {
             state = self
                 .changed
-                .wait_while(state, |state| !state.paused || state.told)
+                .wait_while(state, |state| !state.paused || state.reported)
                 .unwrap_or_else(PoisonError::into_inner);
             let wait = state.wait;
             let same = |state: &mut State| state.paused && state.wait == wait;
@@ -62,7 +62,7 @@ impl Shared {
             if waited.1.timed_out() {
                 let call = state.call.map(|call| *call.digest().as_bytes());
                 let call = call.as_ref().map_or(&[][..], |call| call);
-                state.told = self.channel.send(Kind::Paused, 0, &[call]).is_ok();
+                state.reported = self.channel.send(Kind::Paused, 0, &[call]).is_ok();
             }
         }
     }
@@ -100,7 +100,7 @@ impl Pool for BlockNotifier {
     fn resume(&self) {
         let mut state = self.0.lock();
         state.paused = false;
-        if std::mem::take(&mut state.told) {
+        if std::mem::take(&mut state.reported) {
             // If the pool is gone, this process ends anyway.
             let _ = self.0.channel.send(Kind::Resumed, 0, &[]);
         }

@@ -33,9 +33,9 @@ pub(super) struct Channel {
     numbers: AtomicU64,
     waiting: Mutex<HashMap<u64, SyncSender<Frame>>>,
     /// Counts the answers that the pool works on.
-    owed: Arc<PendingReplies>,
+    pending: Arc<PendingReplies>,
     /// The thread that writes large results while the next bodies run, started when it is first needed.
-    behind: Mutex<Option<DelayedWrites>>,
+    delayed_writes: Mutex<Option<DelayedWrites>>,
 }
 
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl Channel {
             urgent: AtomicUsize::new(0),
             numbers: AtomicU64::new(0),
             waiting: Mutex::default(),
-            owed: Arc::default(),
-            behind: Mutex::default(),
+            pending: Arc::default(),
+            delayed_writes: Mutex::default(),
         }
     }
 
     /// Marks this thread as listening to the pool until the guard is dropped.
     pub(super) fn listen(&self) -> ReaderThreadGuard {
-        ReaderThreadGuard::begin(self.owed.clone())
+        ReaderThreadGuard::begin(self.pending.clone())
     }
 
     /// Sends the queued frames and then this one.
@@ -89,12 +89,12 @@ impl Channel {
             return self.send(kind, number, &parts.each_ref().map(Vec::as_slice));
         }
         let pieces = Chunks::new(self.number(), kind, number, parts.into());
-        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        if behind.is_none() {
-            *behind = DelayedWrites::start(self.clone()).ok();
+        let mut delayed_writes = self.delayed_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        if delayed_writes.is_none() {
+            *delayed_writes = DelayedWrites::start(self.clone()).ok();
         }
-        match &*behind {
-            Some(behind) => behind.results.send(pieces).map_err(|_| io::ErrorKind::BrokenPipe.into()),
+        match &*delayed_writes {
+            Some(delayed_writes) => delayed_writes.results.send(pieces).map_err(|_| io::ErrorKind::BrokenPipe.into()),
             None => self.send_chunks(pieces),
         }
     }
@@ -118,8 +118,8 @@ impl Channel {
 
     /// Waits until large results are written.
     pub(super) fn finish(&self) {
-        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(DelayedWrites { results, thread }) = behind {
+        let delayed_writes = self.delayed_writes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(DelayedWrites { results, thread }) = delayed_writes {
             drop(results);
             let _ = thread.join();
         }
@@ -128,7 +128,7 @@ impl Channel {
     /// Performs an operation on a store of the pool's process, and waits for the answer.
     pub(super) fn request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
         // The pool works on every request, except on those that wait for a claim.
-        let _owed = (!matches!(operation, Operation::AwaitClaim(..))).then(|| self.owed.ask());
+        let _pending = (!matches!(operation, Operation::AwaitClaim(..))).then(|| self.pending.ask());
         let operation = encoding::to_vec(operation)?;
         let number = self.number();
         let (answered, answer) = sync_channel(1);

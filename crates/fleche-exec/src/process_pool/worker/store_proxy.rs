@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::channel::Channel;
 use crate::process_pool::{
-    claim_permits::Granted,
+    claim_permits::ClaimAnswer,
     codec::SentStore,
     frame::{CHUNK, Kind},
     served_stores::{Operation, decoded, record},
@@ -141,9 +141,9 @@ impl CallStore for ProxyCalls {
         let granted = self.channel.request(Kind::QuickRequest, self.store.number, &operation, &[])?;
         let asked = Asked { channel: self.channel.clone(), store: self.store.number, key: *key, within };
         Ok(match decoded(granted)? {
-            Granted::Permit(number) => Claim::Held(asked.held(number)),
-            Granted::Taken => Claim::Taken(Box::new(asked)),
-            Granted::Cycle => Claim::WithinProcess,
+            ClaimAnswer::Permit(number) => Claim::Held(asked.held(number)),
+            ClaimAnswer::Taken => Claim::Taken(Box::new(asked)),
+            ClaimAnswer::Cycle => Claim::WithinProcess,
         })
     }
 
@@ -182,9 +182,9 @@ impl Asked {
         let operation = Operation::AwaitClaim(self.key, self.within.clone());
         loop {
             match decoded(self.channel.request(Kind::Request, self.store, &operation, &[])?)? {
-                Granted::Permit(number) => return Ok(Some(self.held(number))),
-                Granted::Taken => {}
-                Granted::Cycle => return Ok(None),
+                ClaimAnswer::Permit(number) => return Ok(Some(self.held(number))),
+                ClaimAnswer::Taken => {}
+                ClaimAnswer::Cycle => return Ok(None),
             }
         }
     }

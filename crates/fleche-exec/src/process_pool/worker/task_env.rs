@@ -30,7 +30,7 @@ pub(super) fn begin() {
 /// # Errors
 /// Fails with the body's error, or with [`JobError::Rejected`] if the setting cannot be applied; then no body runs.
 pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobError>) -> Result<R, JobError> {
-    let _back = Back;
+    let _restore = RestoreDirectory;
     if setting.is_empty() {
         return body();
     }
@@ -40,7 +40,7 @@ pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobErro
     if let Some(path) = setting.working_dir {
         let path = PathBuf::from(OsString::from_vec(path));
         let cannot = |error| refused(format!("the `working_dir` {} cannot be used", path.display()), &error);
-        go(&path).map_err(cannot)?;
+        enter_directory(&path).map_err(cannot)?;
     }
     let limited = setting.memory_mb.map(|limit| {
         Limited::enter(limit).map_err(|error| refused(format!("`memory_mb` {limit} cannot be set as a limit"), &error))
@@ -50,7 +50,7 @@ pub(super) fn within<R>(setting: &[u8], body: impl FnOnce() -> Result<R, JobErro
 }
 
 /// Changes the working directory, until the body has ended.
-fn go(path: &Path) -> io::Result<()> {
+fn enter_directory(path: &Path) -> io::Result<()> {
     HOME.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
     // The default cache is found once, by a search from the working directory. It must not start in the task's
     // directory.
@@ -67,9 +67,9 @@ static HOME: LazyLock<io::Result<OwnedFd>> = LazyLock::new(|| {
 
 /// Returns the worker to its own working directory when dropped. This takes one system call, less than a check whether it
 /// is needed.
-struct Back;
+struct RestoreDirectory;
 
-impl Drop for Back {
+impl Drop for RestoreDirectory {
     fn drop(&mut self) {
         if let Ok(home) = &*HOME
             && let Err(error) = fchdir(home)
