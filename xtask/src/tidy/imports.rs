@@ -38,7 +38,7 @@ pub(super) fn no_circles(tree: &Tree) -> Vec<Complaint> {
     crates(tree).iter().flat_map(circles).collect()
 }
 
-/// The crates of the workspace: libraries and programs, without tests and benchmarks.
+/// Returns the crates of the workspace: libraries and programs, without tests and benchmarks.
 fn crates(tree: &Tree) -> Vec<Modules> {
     let sources = tree.with_ending(".rs").filter_map(|(path, text)| Some((path.split_once("/src/")?, path, text)));
     let mut crates = BTreeMap::<Names, Modules>::new();
@@ -143,7 +143,7 @@ fn leaves(tree: &UseTree, prefix: &mut Names, found: &mut Vec<(Option<String>, N
     }
 }
 
-/// The paths of two names and more in this code, and those that `use` declarations within functions name.
+/// Appends the paths of two names and more in this code, and those of `use` declarations within functions, to `found`.
 fn paths(code: TokenStream, found: &mut Vec<Names>) {
     let tokens: Vec<TokenTree> = code.into_iter().collect();
     let is_colon = |at: usize| matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
@@ -220,7 +220,7 @@ fn resolve(modules: &Modules, from: &[String], path: &[String], depth: usize) ->
     None
 }
 
-/// The files that each file imports, with the names that it takes from it.
+/// Returns the files that each file imports, with the imported names.
 fn imports(modules: &Modules) -> BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> {
     let mut imports = BTreeMap::<_, BTreeMap<_, BTreeSet<_>>>::new();
     for (names, module) in modules {

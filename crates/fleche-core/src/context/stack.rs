@@ -190,7 +190,7 @@ pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// Returns the in-flight calls whose bodies cannot end before the current work of this thread does. Their parents are
+/// Returns the in-flight calls whose bodies cannot end before the current work of this thread. Their parents are
 /// implied.
 pub(crate) fn flights() -> Flights {
     with_entered(|entered| {
@@ -223,7 +223,7 @@ pub(crate) fn flights() -> Flights {
     })
 }
 
-/// Returns the keys of the calls whose bodies cannot end before the current work of this thread does. For stores that
+/// Returns the keys of the calls whose bodies cannot end before the current work of this thread. For stores that
 /// are accessed through another process.
 pub fn enclosing_calls() -> Vec<CallKey> {
     with_enclosing(&flights()).iter().map(|flight| flight.route().key).collect()

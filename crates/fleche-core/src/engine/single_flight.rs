@@ -302,7 +302,7 @@ pub(super) fn deadline(function: &Function) -> Option<Option<Instant>> {
     }
 }
 
-/// As the leader, acquires the store's claim, and looks the call up again if another caller may have recorded it.
+/// Acquires the store's claim for the leader, and looks the call up again if another caller may have recorded it.
 fn lead<T: Send + Sync + 'static>(
     wanted: PendingCall<'_, T>,
     mut leader: Leader,

@@ -137,7 +137,7 @@ fn travels(function: &Function, names: &Names) -> TokenStream {
     }
 }
 
-/// Generates the `where` clause of `bind`: the function's own, and that bound calls can carry the ignored arguments.
+/// Generates the `where` clause of `bind`: the function's own conditions, and that bound calls can carry the ignored arguments.
 fn carried(function: &Function, engine: &TokenStream) -> TokenStream {
     let ignored = function.parameters.iter().enumerate().filter(|(_, parameter)| function.may_stay(parameter));
     // Stated on a function pointer, the condition may contain elided lifetimes, and a false one is no error by itself.
