@@ -89,7 +89,7 @@ list! { $
         writers_of_one_entry: concurrent::writers_of_one_entry::<Values>, Store;
         /// Concurrent writers of different values do not interfere.
         writers_of_many_entries: concurrent::writers_of_many_entries::<Values>, Store;
-        /// Of concurrent removals of one value, exactly one reports that it removed the entry.
+        /// Exactly one of several concurrent removals of a value reports that it removed the entry.
         one_remover_wins: concurrent::one_remover_wins::<Values>, Store;
         /// A value that `put` refreshes is not removed for its earlier age.
         refreshed_entries_stay: concurrent::refreshed_entries_stay, Store;
@@ -144,7 +144,7 @@ list! { $
         writers_of_one_entry: concurrent::writers_of_one_entry::<Calls>, Store;
         /// Concurrent writers of different records do not interfere.
         writers_of_many_entries: concurrent::writers_of_many_entries::<Calls>, Store;
-        /// Of concurrent removals of one record, exactly one reports that it removed the entry.
+        /// Exactly one of several concurrent removals of a record reports that it removed the entry.
         one_remover_wins: concurrent::one_remover_wins::<Calls>, Store;
         /// Readers of a record that is being overwritten see one of the complete records.
         overwriting_is_atomic: concurrent::overwriting_is_atomic, Store;
@@ -224,7 +224,7 @@ list! { $
         pool: layers::pool, Store;
         /// A stack writes to its first store, reads through to the others, and copies entries it reads to the first.
         stack: layers::stack, Store;
-        /// Of two records under one key, a stack, a pool and their queries return that of the first store.
+        /// A stack, a pool and their queries return the first store's record if two stores have records under one key.
         first_store_takes_precedence: layers::first_store_takes_precedence, Store;
         /// Concurrent reads of an entry through a stack copy it to the first store once.
         copied_once: layers::copied_once, Store;

@@ -41,7 +41,7 @@ macro_rules! file_config {
                 Self { root: root.into(), durability: Durability::default(), shared: false }
             }
 
-            /// Sets when entries are made to survive a power failure.
+            /// Sets the durability of entries.
             pub fn durability(mut self, durability: Durability) -> Self {
                 self.durability = durability;
                 self

@@ -38,7 +38,7 @@ macro_rules! redb_config {
                 Self { path: path.into(), durability: Durability::default() }
             }
 
-            /// Sets when entries that are put through this handle survive.
+            /// Sets the durability of entries that are put through this handle.
             pub fn durability(mut self, durability: Durability) -> Self {
                 self.durability = durability;
                 self

@@ -61,7 +61,7 @@ macro_rules! sql_config {
                 self
             }
 
-            /// Sets how long each operation may take.
+            /// Sets the timeout of each operation.
             pub fn timeout(mut self, timeout: Duration) -> Self {
                 self.timeout = timeout;
                 self

@@ -1,4 +1,4 @@
-//! Tests that the checks of crashes, damage and faults find what a store has lost or mishandles.
+//! Tests that the checks of crashes, damage and faults find entries that a store has lost or mishandles.
 
 use std::{io, sync::Mutex, time::Duration};
 

@@ -273,7 +273,7 @@ pub(crate) fn metadata() -> (Kinds, BTreeMap<String, String>) {
 pub struct Tag(String, String);
 
 /// Creates a label for the calls computed while it is entered: `tag("project", "alloy").enter()`. It is recorded under
-/// [`TAGS`](crate::metadata::TAGS). Of two tags with the same name, the inner one is used.
+/// [`TAGS`](crate::metadata::TAGS). The inner one of two tags with the same name is used.
 pub fn tag(name: impl Into<String>, value: impl Into<String>) -> Tag {
     Tag(name.into(), value.into())
 }

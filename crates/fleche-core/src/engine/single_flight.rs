@@ -1,4 +1,4 @@
-//! Single flight: of the concurrent callers that miss a call, one computes it, and the others wait for its result.
+//! Single flight: one of the concurrent callers that miss a call computes it, and the others wait for its result.
 
 use std::{sync::Arc, time::Instant};
 

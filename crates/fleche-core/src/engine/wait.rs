@@ -290,7 +290,7 @@ fn long_wait() -> Duration {
     Duration::from_millis(LONG_WAIT.load(Relaxed))
 }
 
-/// Sets after which time waits are logged as warnings, instead of after a minute. For tests.
+/// Sets the time after which waits are logged as warnings, in place of one minute. For tests.
 pub fn set_long_wait(time: Duration) {
     LONG_WAIT.store(time.as_millis().try_into().unwrap_or(u64::MAX), Relaxed);
 }

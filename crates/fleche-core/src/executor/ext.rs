@@ -119,7 +119,7 @@ impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
         &self.inputs
     }
 
-    /// Sets how many calls may be submitted before their results are taken; at least one.
+    /// Sets the number of calls that may be submitted before their results are taken; at least one.
     pub fn ahead(mut self, calls: usize) -> Self {
         self.ahead = calls.max(1);
         self

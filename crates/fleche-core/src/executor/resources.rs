@@ -64,7 +64,7 @@ impl Resources {
         /// Sets a time limit for the body. When it is exceeded, the job ends as
         /// [`TimedOut`](crate::JobError::TimedOut).
         timeout: Duration, wanted_timeout;
-        /// Sets how many times the call is restarted after its worker is lost. Panics and errors are results and are
+        /// Sets the maximum number of restarts of the call after its worker is lost. Panics and errors are results and are
         /// not retried.
         retries: u32, wanted_retries;
     }

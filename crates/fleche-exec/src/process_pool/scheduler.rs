@@ -1,4 +1,4 @@
-//! The scheduler of a process pool: it carries out what the dispatch state decides, starts workers, and runs the timer.
+//! The scheduler of a process pool: it carries out the decisions of the dispatch state, starts workers, and runs the timer.
 
 use std::{
     mem,
