@@ -1,4 +1,4 @@
-//! `SerialExecutor`: runs tasks on the submitting thread; and how other pools' threads run one task.
+//! `SerialExecutor`: runs tasks on the submitting thread. Also the function with which threads of other pools run a task.
 
 use std::sync::Arc;
 
