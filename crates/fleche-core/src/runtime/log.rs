@@ -165,7 +165,7 @@ fn is_due(callsite: Identifier, line: &str) -> Due {
     if lines.len() == LINES_PER_CALLSITE { Due::PrintLast } else { Due::Print }
 }
 
-/// Writes without the lock of `std::io::stderr`, whose holder may be waiting for this thread.
+/// Writes the line without the lock of `std::io::stderr`, whose holder may be waiting for this thread.
 fn print(line: &str) {
     #[cfg(unix)]
     let stderr = std::os::fd::AsFd::as_fd(&io::stderr()).try_clone_to_owned().map(std::fs::File::from);
