@@ -70,7 +70,7 @@ pub(crate) fn unusual_directory_names(fixture: &Fixture) {
 /// The limit in bytes, which is larger than a store with the first entries.
 const LIMIT: usize = 4_000_000;
 
-/// Runs with results of several lengths, because a store may reach the limit with any of its files, in the call or on a thread
+/// Runs the case with results of several lengths, because a store may reach the limit with any of its files, in the call or on a thread
 /// of its own.
 pub(crate) fn file_size_limit(fixture: &Fixture) {
     for length in [LIMIT / 64, LIMIT / 8, LIMIT / 4, LIMIT / 2, LIMIT, 2 * LIMIT] {

@@ -33,7 +33,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Returns the present, for in-flight calls of this call.
+    /// Returns the present epoch of the call.
     pub fn now(route: CallId) -> Self {
         Self { route, ended: part(route).ended() }
     }

@@ -45,7 +45,7 @@ impl From<Cache> for Fallback {
 }
 
 impl Fallback {
-    /// Returns whether this fallback need not be asked for again yet.
+    /// Returns whether this fallback is still valid without another request.
     fn is_current(&self) -> bool {
         self.again.is_none_or(|again| Instant::now() < again)
     }

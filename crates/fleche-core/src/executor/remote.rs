@@ -164,7 +164,7 @@ pub type Isolate = fn(Task, &Path, Arc<[u32]>) -> Result<(), SubmitError>;
 
 inventory::collect!(Isolator);
 
-/// Registers how isolated calls run in other processes, with the fields of an [`Isolator`](crate::executor::Isolator).
+/// Registers the functions that run isolated calls in other processes, with the fields of an [`Isolator`](crate::executor::Isolator).
 #[macro_export]
 macro_rules! register_isolator {
     ($($field:ident : $value:expr),* $(,)?) => {
