@@ -2,9 +2,9 @@
 
 use fleche_core::{
     Bound, BoundCall, Cache, Digest,
-    bound::FunctionRef,
     encoding::{from_slice, to_vec},
     fleche,
+    spi::FunctionRef,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};

@@ -4,8 +4,12 @@ pub use inventory;
 
 pub use crate::{
     bound::{
-        BoundCall, Descriptor, LentErrorWire, NoTransport, NoWire, Parts, RemoteTransport, Transport, TransportProbe,
-        WholeWire, WireProbe, answer,
+        BoundCall,
+        call::{Parts, answer},
+        descriptor::Descriptor,
+        transport::{
+            LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe, WholeWire, WireProbe,
+        },
     },
     cache::{Cache, StalePolicy},
     call::CallKey,
@@ -17,7 +21,7 @@ pub use crate::{
         key_or_panic, load, load_boxed, local_codec, look_up, rerun, set_long_wait,
     },
     error::Result,
-    executor::isolate_in_process,
+    executor::remote::isolate_in_process,
     function::{
         Definition, Erased, Function, Loaded, Parameter, Portable, Registration, WaitPolicy, instance, stable_type_name,
     },

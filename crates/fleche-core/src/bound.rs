@@ -1,22 +1,16 @@
 //! Bound functions and calls, which carry their cache and have a text form.
 
-mod call;
+pub(crate) mod call;
 mod callable;
 mod code_address;
-mod descriptor;
-mod executable;
+pub(crate) mod descriptor;
+pub(crate) mod executable;
 mod function;
-mod function_ref;
-mod transport;
+pub(crate) mod function_ref;
+pub(crate) mod transport;
 
-pub use call::{BoundCall, Invoke, Parts, answer};
+pub use call::BoundCall;
 pub use callable::{ArgsTuple, Callable};
-pub use descriptor::Descriptor;
-pub use executable::{Executable, executable, layout};
 pub use function::Bound;
-pub use function_ref::FunctionRef;
-pub(crate) use transport::decode;
-pub use transport::{
-    AsRemote, Crossing, LentErrorWire, NoTransport, NoWire, RemoteTransport, Transport, TransportProbe, WholeWire,
-    Wire, WireProbe,
-};
+pub(crate) use function_ref::FunctionRef;
+pub(crate) use transport::{Transport, decode};

@@ -1,6 +1,6 @@
 //! `Cache`: a store of values and a store of calls, with counters and a hot tier.
 
-mod circuit_breaker;
+pub(crate) mod circuit_breaker;
 mod hot_tier;
 mod maintenance;
 
@@ -8,8 +8,6 @@ mod ask;
 mod stats;
 mod transfer;
 
-#[doc(hidden)]
-pub use circuit_breaker::is_timeout;
 pub(crate) use circuit_breaker::{Operation, Unanswered};
 pub use hot_tier::HotTier;
 pub(crate) use hot_tier::{
@@ -172,8 +170,7 @@ impl Cache {
 
     /// Returns a cache of the same stores whose pauses for failing stores are measured by this clock, for tests. The clock
     /// returns the time since a fixed moment. The new cache counts from zero.
-    #[doc(hidden)]
-    pub fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+    pub(crate) fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.with_changes(self.inner.settings, Breakers::with_clock(Arc::new(clock)))
     }
 
@@ -313,7 +310,7 @@ impl Cache {
     }
 
     /// Adds the counts of a worker for this cache. For executors whose workers are in other processes.
-    pub fn merge_stats(&self, stats: &Stats) {
+    pub(crate) fn merge_stats(&self, stats: &Stats) {
         if stats.invalidations > 0 {
             SharedTier::invalidate_all();
         }
@@ -322,7 +319,7 @@ impl Cache {
 
     /// Empties the [hot tiers](Self::hot_tier) of this process, so that they do not serve results that another process has
     /// evicted. For executors whose workers are in other processes.
-    pub fn invalidate_hot(&self) {
+    pub(crate) fn invalidate_hot(&self) {
         SharedTier::invalidate_all();
     }
 
@@ -382,14 +379,12 @@ fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T> {
 }
 
 /// A reference to a cache that does not keep it open.
-#[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct WeakCache(Weak<Inner>);
 
 impl Cache {
     /// Returns a reference that does not keep the cache open.
-    #[doc(hidden)]
-    pub fn downgrade(&self) -> WeakCache {
+    pub(crate) fn downgrade(&self) -> WeakCache {
         WeakCache(Arc::downgrade(&self.inner))
     }
 }

@@ -1,10 +1,10 @@
 //! Claims: the right to compute a missing call, among all threads and processes that share a store.
 
 mod deadlock;
-mod in_flight;
-mod leader;
+pub(crate) mod in_flight;
+pub(crate) mod leader;
 mod poll_tracking;
-mod remote_cycles;
+pub(crate) mod remote_cycles;
 mod renewal;
 
 mod lease;
@@ -12,14 +12,11 @@ mod sync;
 
 pub(crate) use deadlock::{DeadlockCheck, find_deadlock};
 pub(crate) use in_flight::with_enclosing;
-#[doc(hidden)]
-pub use in_flight::{CallId, End, Flight, Flights, SharedResult};
-#[doc(hidden)]
-pub use leader::{Epoch, Leader, Role, Waiter, join_call};
+pub(crate) use in_flight::{CallId, End, Flight, Flights, SharedResult};
+pub(crate) use leader::{Epoch, Leader, Role, join_call};
 pub(crate) use poll_tracking::{Unpolled, noting};
+pub(crate) use remote_cycles::PublishedWait;
 pub(crate) use remote_cycles::{CycleCheck, look};
-#[doc(hidden)]
-pub use remote_cycles::{PublishedWait, owner_here};
 
 pub use lease::{Clock, LeaseTable, Leases};
 

@@ -1,17 +1,14 @@
 //! `CacheConfig`: the textual description of a cache, and the caches that `fleche.toml` names.
 
 mod fallback;
-mod file;
+pub(crate) mod file;
 mod named;
-mod trust;
+pub(crate) mod trust;
 mod unknown_backend;
 
 pub(crate) use fallback::{Fallback, fallback, ignore, new_memory};
 pub(crate) use file::SearchRootOverride;
-#[doc(hidden)]
-pub use file::search_directory;
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
-pub use trust::MAX_CONFIG_LEN;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 

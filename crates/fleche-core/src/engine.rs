@@ -21,14 +21,11 @@ mod wait;
 pub(crate) use arguments::Rewritten;
 pub use arguments::{Arguments, Reader, key, key_or_panic};
 pub use async_call::{AsyncCall, AsyncChecked};
-pub use codec::{Codec, Owned, Recheck, codec, local_codec};
+pub use codec::{Owned, Recheck, codec, local_codec};
 pub use hit::load_boxed;
-pub use look_up::{Found, Miss, contains, evict, load, look_up, rerun};
+pub use look_up::{Found, contains, evict, load, look_up, rerun};
 pub use parameter_probes::{CarriedByBoundCalls, IgnoredProbe, MutableProbe, NotMutable, StaysHere};
-pub use result_kind::{
-    AbilityProbe, NoCopy, NoEquality, Recordable, ResultKind, ResultProbe, TypeAbilities, WholeProbe, WholeResult,
-    abilities_of,
-};
+pub use result_kind::{NoCopy, NoEquality, ResultKind, ResultProbe, TypeAbilities, WholeResult, abilities_of};
 pub use scalar_key::{NotScalar, ScalarKey, ScalarProbe};
 pub use stability_check::{CheckSubmitted, Guard};
 pub(crate) use stability_check::{check_bound, check_taken_apart, vouches_for_submitted};

@@ -1,23 +1,21 @@
 //! Executors: the trait and its registry, tasks and their resources, and the wrapper that answers hits without the executor.
 
-mod remote;
+pub(crate) mod remote;
 
 mod ext;
 mod resources;
 mod task;
-mod work;
+pub(crate) mod work;
 mod wrapped;
 
 pub use ext::{ExecutorExt, Map, SubmittedResult, With};
-pub use remote::{Isolate, Isolator, PortableCall, Reply, isolate_in_process};
 pub use resources::Resources;
 pub use task::{SubmitError, Task};
-pub use work::run_nested;
 pub use wrapped::{Wrapped, wrap_executor};
 
 use std::{any::Any, fmt::Debug, sync::Arc};
 
-pub use crate::context::{assigned_gpus, with_assigned_gpus};
+pub use crate::context::assigned_gpus;
 use crate::{error::Result, store::Reach};
 
 /// Runs tasks: in a pool, on a cluster, or on the submitting thread. Users call the methods of [`ExecutorExt`].

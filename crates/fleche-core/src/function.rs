@@ -88,7 +88,7 @@ pub struct Function {
 }
 
 /// A function that looks a call up in a cache.
-pub type Load = fn(&'static Function, &Cache, &CallKey) -> Loaded;
+pub(crate) type Load = fn(&'static Function, &Cache, &CallKey) -> Loaded;
 
 /// The outcome of a lookup before the call itself.
 #[derive(Debug)]
@@ -292,7 +292,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 /// A function that calls another with encoded arguments and returns the encoded result, or the reason why that is impossible.
-pub type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
+pub(crate) type Remote = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
 
 /// The functions that call and bind a function that was found by its name or code address.
 #[derive(Debug)]

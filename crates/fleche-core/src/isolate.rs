@@ -5,7 +5,7 @@ mod private_directory;
 use std::{fmt, io, path::Path, sync::OnceLock, thread};
 
 use crate::{
-    context::{Binding, assigned_gpus, with_assigned_gpus},
+    context::{Binding, assigned_gpus, task_info::with_assigned_gpus},
     job::blocking_hooks::InheritedWorker,
     metadata,
     runtime::{

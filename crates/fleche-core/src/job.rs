@@ -2,13 +2,12 @@
 
 pub mod blocking_hooks;
 mod combinators;
-mod state;
-
-mod error;
+pub(crate) mod error;
+pub(crate) mod state;
 
 pub use combinators::{AsCompleted, as_completed, join_all, join_all_results};
-pub(crate) use error::catch_store_panic;
-pub use error::{JobError, RemoteError, catch};
+pub use error::{JobError, RemoteError};
+pub(crate) use error::{catch_panic, catch_store_panic};
 
 use std::{
     fmt,
@@ -24,13 +23,13 @@ use bytes::Bytes;
 
 use blocking_hooks::{JobId, QueueSlot, SlotCell};
 use state::Shared;
-pub use state::{CancelHook, Payload};
+pub(crate) use state::{CancelHook, Payload};
 
 /// A function that converts a payload to the requested type.
-pub type Unpack<T> = fn(Payload) -> Result<T, JobError>;
+pub(crate) type Unpack<T> = fn(Payload) -> Result<T, JobError>;
 
 /// A function that decodes bytes to the requested type.
-pub type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
+pub(crate) type Decode<T> = fn(&[u8]) -> Result<T, JobError>;
 
 /// A payload from another process: the encoded result.
 struct EncodedPayload(Bytes);
@@ -136,7 +135,7 @@ impl<T> Job<T> {
     {
         let Self { shared, unpack, decode, .. } = self;
         shared.witness(Box::new(move |outcome| {
-            let result = catch(|| {
+            let result = catch_panic(|| {
                 let result = read(outcome?, unpack, decode)?;
                 observe(&result);
                 Ok(result)
@@ -149,7 +148,7 @@ impl<T> Job<T> {
     /// Runs the closure when the job ends, before any waiter sees the outcome. Otherwise like [`on_done`](Self::on_done);
     /// a panic in the closure becomes the job's error.
     pub(crate) fn before_done(&self, run: impl FnOnce() + Send + 'static) {
-        self.shared.witness(Box::new(move |outcome| catch(run).and(outcome)));
+        self.shared.witness(Box::new(move |outcome| catch_panic(run).and(outcome)));
     }
 
     /// Runs the closure when the job is done: on the thread that completes it, or at once if it is already done. The

@@ -82,19 +82,15 @@ pub mod call;
 pub mod claim;
 pub mod config;
 pub mod context;
-#[doc(hidden)]
-pub mod engine;
+mod engine;
 pub mod error;
 pub mod executor;
-#[doc(hidden)]
-pub mod function;
-#[doc(hidden)]
-pub mod isolate;
+mod function;
+mod isolate;
 pub mod job;
 pub mod layer;
 pub mod metadata;
-#[doc(hidden)]
-pub mod runtime;
+mod runtime;
 pub mod spi;
 pub mod store;
 pub mod testing;
@@ -123,7 +119,9 @@ pub use cache::{Cache, SkipReason, Stats};
 pub use call::{CallKey, FunctionId, Record, ValueRef};
 pub use config::CacheConfig;
 pub use context::{active_cache, collect, set_default_cache, tag};
+#[doc(no_inline)]
 pub use digest::{Digest, DigestPrefix};
+#[doc(no_inline)]
 pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
 pub use executor::{Executor, ExecutorExt, Resources, Task, wrap_executor};

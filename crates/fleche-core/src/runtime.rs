@@ -2,10 +2,10 @@
 //! and stores.
 
 pub(crate) mod blocking_pool;
-pub mod fork;
+pub(crate) mod fork;
 pub(crate) mod internal_threads;
 pub mod log;
-pub mod mode;
+pub(crate) mod mode;
 pub(crate) mod panics;
 pub mod process_id;
 pub mod thread_spawner;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use fleche_core::{
-    Error, Result, job,
-    spi::{ReaderThreadGuard, fork, thread_spawner},
+    Error, Result,
+    spi::{ReaderThreadGuard, catch_panic, fork, thread_spawner},
     store::ensure_not_forked,
 };
 use signal_hook::{consts::SIGINT, iterator::Signals, low_level::emulate_default_handler};
@@ -114,7 +114,7 @@ fn cancel() -> usize {
     let pools = mem::take(&mut lock().pools);
     // Outside the lock: this runs callbacks of jobs, which may create pools.
     let one = |pool: Arc<dyn Cancel>| {
-        job::catch(|| pool.cancel()).unwrap_or_else(|panic| {
+        catch_panic(|| pool.cancel()).unwrap_or_else(|panic| {
             fleche_core::spi::log::error!(%panic, "panicked while the tasks of a pool were cancelled");
             0
         })

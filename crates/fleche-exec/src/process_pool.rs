@@ -29,7 +29,7 @@ use fleche_core::{
     Executor, JobError, Result, Task,
     executor::{ExecutorConfig, Resources, SubmitError},
     register_isolator,
-    spi::fork::ProcessLocal,
+    spi::{TaskSpi, fork::ProcessLocal},
     store::Reach,
 };
 

@@ -55,7 +55,7 @@ impl ExecutorConfig for SerialExecutor {
 /// logged here, since in rayon it would end the process.
 #[cfg(any(feature = "rayon", feature = "tokio"))]
 pub(crate) fn run_task(task: Task) {
-    if let Err(panic) = fleche_core::job::catch(|| task.run()) {
+    if let Err(panic) = fleche_core::spi::catch_panic(|| task.run()) {
         fleche_core::spi::log::error!(%panic, "a job's callback or a destructor panicked after the task had ended");
     }
 }

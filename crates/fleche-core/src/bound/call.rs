@@ -9,7 +9,8 @@ use serde::{
 };
 
 use super::{
-    Descriptor, FunctionRef, Transport,
+    FunctionRef, Transport,
+    descriptor::Descriptor,
     function_ref::{WrittenFunction, cannot_leave},
 };
 use crate::{
@@ -50,7 +51,7 @@ pub struct Parts<R> {
 }
 
 /// A function that decodes the arguments and calls the memoized function.
-pub type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
+pub(crate) type Invoke<R> = fn(Reader<'_>) -> Result<R, DecodeError>;
 
 impl<R> Parts<R> {
     /// Creates the parts. For generated code.
@@ -178,7 +179,6 @@ impl<R> fmt::Debug for BoundCall<R> {
 ///
 /// # Errors
 /// Fails if an argument cannot be decoded, or the result cannot be encoded.
-#[doc(hidden)]
 pub fn answer<R>(arguments: &[&[u8]], parts: Parts<R>) -> Result<Vec<u8>, String> {
     let (encode, _) = parts.transport.wire.ok_or("its result cannot leave the process")?;
     let result = (parts.invoke)(Reader::new(arguments.iter().copied()));

@@ -12,7 +12,7 @@ use std::{
 use crate::digest::Digest;
 
 /// Returns the digest of the running program's executable. If the file cannot be read, logs an error and returns `None`.
-pub fn executable() -> Option<Digest> {
+pub(crate) fn executable_digest() -> Option<Digest> {
     static DIGEST: OnceLock<Digest> = OnceLock::new();
     if let Some(digest) = DIGEST.get() {
         return Some(*digest);

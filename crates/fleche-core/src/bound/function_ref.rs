@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ArgsTuple, Callable, code_address,
     descriptor::{Descriptor, fingerprint, is_zero_sized},
-    executable,
+    executable::executable_digest,
 };
 use crate::{
     digest::Digest,
@@ -81,7 +81,7 @@ impl FunctionRef {
     /// not run.
     pub fn call(&self, arguments: &[&[u8]]) -> Result<Vec<u8>, JobError> {
         let function = self.find().map_err(JobError::rejected)?;
-        job::catch(|| function(arguments))?.map_err(JobError::rejected)
+        job::catch_panic(|| function(arguments))?.map_err(JobError::rejected)
     }
 
     fn find(&self) -> Result<Remote, String> {
@@ -230,7 +230,7 @@ impl WrittenFunction {
                 if of == type_name::<F>() {
                     check(of, executable)?;
                 }
-                Some(*executable) == super::executable() && *types == fingerprint(&[TypeId::of::<F>()])
+                Some(*executable) == executable_digest() && *types == fingerprint(&[TypeId::of::<F>()])
             }
         };
         if same { Ok(()) } else { Err(self.mismatch(given().map_or(type_name::<F>(), Function::name))) }
@@ -244,7 +244,7 @@ impl WrittenFunction {
 }
 
 fn this_executable(name: &str) -> Result<Digest, String> {
-    executable().ok_or_else(|| {
+    executable_digest().ok_or_else(|| {
         format!(
             "`{name}` has no name that other processes know, and the executable, by which they would find it, cannot be \
              read; write a `#[fleche]` function that is not generic"
@@ -254,7 +254,7 @@ fn this_executable(name: &str) -> Result<Digest, String> {
 
 /// Checks that this executable wrote the reference.
 fn check(of: &str, written: &Digest) -> Result<(), String> {
-    if executable() == Some(*written) {
+    if executable_digest() == Some(*written) {
         return Ok(());
     }
     Err(format!(

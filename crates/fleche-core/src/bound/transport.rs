@@ -34,10 +34,10 @@ impl<R> Clone for Transport<R> {
 impl<R> Copy for Transport<R> {}
 
 /// The functions that pass a result between threads.
-pub type Crossing<R> = (fn(R) -> Result<Payload, JobError>, Unpack<R>);
+pub(crate) type Crossing<R> = (fn(R) -> Result<Payload, JobError>, Unpack<R>);
 
 /// The functions that pass a result as bytes; `None` if it cannot be passed.
-pub type Wire<R> = Option<(fn(&R) -> Result<Vec<u8>, String>, Decode<R>)>;
+pub(crate) type Wire<R> = Option<(fn(&R) -> Result<Vec<u8>, String>, Decode<R>)>;
 
 /// Selects how a type is passed between threads. In order of preference: as it is; as a `Result` whose error becomes
 /// text; not at all.

@@ -56,20 +56,17 @@ impl Cache {
 
     /// Requests the store's claim of a call, on the call's behalf. Returns `None` if the store is left alone. For executors that
     /// ask for their workers.
-    #[doc(hidden)]
-    pub fn claim_for_call(&self, key: &CallKey) -> Result<Option<Claim>> {
+    pub(crate) fn claim_for_call(&self, key: &CallKey) -> Result<Option<Claim>> {
         unless_left_alone(self.ask(Operation::Claim, || self.calls().claim(key)))
     }
 
     /// Returns the holder of a call's claim, if it is known, as [`claim_for_call`](Self::claim_for_call) requests claims.
-    #[doc(hidden)]
-    pub fn owner_for_call(&self, key: &CallKey) -> Result<Option<Owner>> {
+    pub(crate) fn owner_for_call(&self, key: &CallKey) -> Result<Option<Owner>> {
         unless_left_alone(self.ask(Operation::Claim, || self.calls().owner(key))).map(Option::flatten)
     }
 
     /// Returns whether the stores have the record under this key and its result, or `None` if a store is left alone.
-    #[doc(hidden)]
-    pub fn contains_for_call(&self, key: &CallKey) -> Result<Option<bool>> {
+    pub(crate) fn contains_for_call(&self, key: &CallKey) -> Result<Option<bool>> {
         let record = match unless_left_alone(self.ask(Operation::ReadRecord, || self.calls().summary(key)))? {
             None => return Ok(None),
             Some(None) => return Ok(Some(false)),

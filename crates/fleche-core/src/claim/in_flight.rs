@@ -33,7 +33,7 @@ pub struct CallId {
 }
 
 /// The result that a leader shares with its waiters, in the type that is recorded.
-pub type SharedResult = Arc<dyn Any + Send + Sync>;
+pub(crate) type SharedResult = Arc<dyn Any + Send + Sync>;
 
 /// A call that is being computed or is about to be.
 pub struct Flight {

@@ -27,19 +27,19 @@ pub struct Leader {
 
 /// A point in time that tells whether in-flight calls with the same key have ended since.
 #[derive(Clone, Copy, Debug)]
-pub struct Epoch {
+pub(crate) struct Epoch {
     route: CallId,
     ended: u64,
 }
 
 impl Epoch {
     /// Returns the present epoch of the call.
-    pub fn now(route: CallId) -> Self {
+    pub(crate) fn now(route: CallId) -> Self {
         Self { route, ended: part(route).ended() }
     }
 
     /// Returns whether such a call may have ended since. Never returns `false` if such a call has ended.
-    pub fn is_past(&self) -> bool {
+    pub(crate) fn is_past(&self) -> bool {
         part(self.route).may_have_ended(self.route, self.ended)
     }
 }

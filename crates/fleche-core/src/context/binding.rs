@@ -69,8 +69,7 @@ impl Binding {
     }
 
     /// Returns the in-flight calls whose bodies wait for the bound work.
-    #[doc(hidden)]
-    pub fn flights(&self) -> &Flights {
+    pub(crate) fn in_flight_calls(&self) -> &Flights {
         &self.rest.flights
     }
 
@@ -108,7 +107,7 @@ pub struct WeakBinding {
 
 impl Binding {
     /// Returns a weak copy, for comparison by [`WeakBinding::is`].
-    pub fn downgrade(&self) -> WeakBinding {
+    pub(crate) fn downgrade(&self) -> WeakBinding {
         let Self { cache, kinds, rest } = self;
         let Rest { tags, rerun, .. } = &**rest;
         // Without the in-flight calls, which do not count in the comparison.
@@ -161,11 +160,11 @@ impl Binding {
     /// Fails with the errors of opening the stores.
     pub(crate) fn open(config: BindingConfig) -> Result<Self> {
         let cache = Cache::from_config(&config.cache)?;
-        Ok(Self::of_config(config, cache))
+        Ok(Self::from_config(config, cache))
     }
 
     /// Returns the described binding with this cache instead of the described one.
-    pub fn of_config(config: BindingConfig, cache: Cache) -> Self {
+    pub(crate) fn from_config(config: BindingConfig, cache: Cache) -> Self {
         let BindingConfig { metadata, tags, rerun, .. } = config;
         let rest = Rest { tags, rerun, flights: Flights::default(), carried: None };
         Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), rest: Arc::new(rest) }

@@ -235,7 +235,7 @@ pub(crate) fn within(flight: &Arc<Flight>) -> Guard {
 }
 
 /// Runs the closure as on a thread with nothing entered. For executors that run one task within another.
-pub fn with_empty_context<R>(run: impl FnOnce() -> R) -> R {
+pub(crate) fn with_empty_context<R>(run: impl FnOnce() -> R) -> R {
     let _nothing = enter(Entry::Nothing);
     run()
 }

@@ -150,7 +150,7 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             Access::Now(_) => {
                 let rerun = rerun.as_ref();
                 let wanted = PendingCall { function, cache, key, codec: plan.codec, before, missing, rerun };
-                match single_flight_async(wanted, binding.flights()).await {
+                match single_flight_async(wanted, binding.in_flight_calls()).await {
                     Decision::Theirs(value, counted) => {
                         if is_rerun {
                             cache.forget();

@@ -48,7 +48,7 @@ pub(super) fn hit_without_key(function: &'static Function, from: &'static str, e
     #[cold]
     #[inline(never)]
     fn emit(function: &'static Function, from: &'static str, encode: impl FnOnce(&mut Arguments)) {
-        let key = job::catch(|| arguments::key(function, encode)).ok().and_then(Result::ok);
+        let key = job::catch_panic(|| arguments::key(function, encode)).ok().and_then(Result::ok);
         let key = key.map(tracing::field::display);
         tracing::debug!(target: TARGET, function = function.name(), key, from, "hit");
     }

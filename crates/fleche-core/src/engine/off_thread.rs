@@ -89,7 +89,7 @@ async fn on_blocking_pool<R: Send + 'static>(
     run: impl FnOnce() -> Result<R> + Send + 'static,
 ) -> Result<R> {
     let (completer, job) = job::channel();
-    blocking_pool::push(store, Box::new(move || completer.complete(job::catch(run))));
+    blocking_pool::push(store, Box::new(move || completer.complete(job::catch_panic(run))));
     let failed = Error::backend("a store");
     match job.await {
         Ok(Ok(result)) => result,

@@ -55,7 +55,7 @@ impl Task {
     /// Fails with the task and the reason if the task's function or result cannot leave the process, or if its arguments cannot
     /// be encoded.
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
-    pub fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {
+    pub(crate) fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {
         let Self { work, binding, asked, followers } = self;
         let missed = if asked == Some(Answered::Missing) { work.key() } else { None };
         match work.into_inner().into_remote(binding.as_ref()) {
@@ -156,20 +156,18 @@ impl fmt::Debug for Reply {
 pub struct Isolator {
     /// Runs the task at once in a process that runs nothing else at the time, in this working directory and with these
     /// GPUs [assigned](super::assigned_gpus). Returns the task with the reason if that is not possible.
-    pub run: Isolate,
+    pub run: fn(Task, &Path, Arc<[u32]>) -> Result<(), SubmitError>,
 }
-
-/// The type of [`Isolator::run`].
-pub type Isolate = fn(Task, &Path, Arc<[u32]>) -> Result<(), SubmitError>;
 
 inventory::collect!(Isolator);
 
-/// Registers the functions that run isolated calls in other processes, with the fields of an [`Isolator`](crate::executor::Isolator).
+/// Registers the functions that run isolated calls in other processes, with the fields of an [`Isolator`](crate::spi::Isolator).
+#[doc(hidden)]
 #[macro_export]
 macro_rules! register_isolator {
     ($($field:ident : $value:expr),* $(,)?) => {
         $crate::__private::inventory::submit! {
-            $crate::executor::Isolator { $($field: $value),* }
+            $crate::spi::Isolator { $($field: $value),* }
         }
     };
 }

@@ -88,7 +88,7 @@ impl Task {
             Some(binding) if self.asked.is_none() && !binding.is_rerun() => {
                 // A panic while encoding or decoding is not a hit. When the call runs, the panic becomes the job's
                 // error.
-                let answered = job::catch(|| self.work.answer(binding)).unwrap_or(Answered::No);
+                let answered = job::catch_panic(|| self.work.answer(binding)).unwrap_or(Answered::No);
                 self.asked = Some(answered);
                 if answered == Answered::Yes { Ok(()) } else { Err(self) }
             }
@@ -130,8 +130,9 @@ impl Task {
     pub(super) fn flight(&self, asks: Option<&Resources>) -> Option<Flight> {
         // A task submitted within a body does not follow another: the wait graph does not show such a wait, which might
         // be for that very body. The task waits as a call of its own.
-        let shares =
-            |binding: &&Binding| !binding.is_rerun() && !binding.cache().is_void() && binding.flights().is_empty();
+        let shares = |binding: &&Binding| {
+            !binding.is_rerun() && !binding.cache().is_void() && binding.in_flight_calls().is_empty()
+        };
         // In a forked child, the table's lock may never be released.
         let binding = self.binding.as_ref().filter(shares).filter(|_| !fork::is_child())?;
         let (cache, key) = (Arc::as_ptr(binding.cache().calls()).cast::<()>() as usize, self.work.key()?);

@@ -93,7 +93,7 @@ where
     fn run(self: Box<Self>) {
         let Self { function, arguments, promise, .. } = *self;
         let Some(promise) = promise.filter(Promise::start) else { return };
-        promise.keep(job::catch(|| function.call(arguments)).map(|result| Box::new(result) as _));
+        promise.keep(job::catch_panic(|| function.call(arguments)).map(|result| Box::new(result) as _));
     }
 
     fn fail(mut self: Box<Self>, error: JobError) {
@@ -111,7 +111,7 @@ where
     fn into_remote(mut self: Box<Self>, binding: Option<&Binding>) -> Result<RemoteParts, (Box<dyn Work>, String)> {
         let call = FunctionRef::of_callable(&self.function).and_then(|function| {
             let (arguments, files) =
-                record_files(|| job::catch(|| self.arguments.encode(Arguments::in_full(), |_| true)));
+                record_files(|| job::catch_panic(|| self.arguments.encode(Arguments::in_full(), |_| true)));
             let arguments = arguments.map_err(|panic| panic.to_string())?.whole();
             let arguments = arguments.map_err(|error| format!("an argument of `{}`: {error}", self.name()))?;
             // The other process gets only the encoding, and cannot see what it loses.
@@ -145,7 +145,7 @@ impl<R: 'static> Work for CallWork<R> {
             Err(answered) => return answered,
         };
         let Transport { pack, .. } = self.call.parts.transport;
-        let packed = job::catch(|| pack(result)).flatten();
+        let packed = job::catch_panic(|| pack(result)).flatten();
         complete(self.promise.take(), |promise| promise.keep(packed))
     }
 
@@ -157,7 +157,7 @@ impl<R: 'static> Work for CallWork<R> {
         let Self { call, promise } = *self;
         let Some(promise) = promise.filter(Promise::start) else { return };
         let Transport { pack, .. } = call.parts.transport;
-        promise.keep(job::catch(|| call.call().and_then(pack)).flatten());
+        promise.keep(job::catch_panic(|| call.call().and_then(pack)).flatten());
     }
 
     fn fail(mut self: Box<Self>, error: JobError) {
@@ -205,7 +205,7 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
     fn run(self: Box<Self>) {
         let Self { run, promise } = *self;
         if promise.start() {
-            promise.keep(job::catch(run).map(|result| Box::new(result) as _));
+            promise.keep(job::catch_panic(run).map(|result| Box::new(result) as _));
         }
     }
 

@@ -92,7 +92,7 @@ impl Error for RemoteError {
 ///
 /// # Errors
 /// Fails with [`JobError::Panicked`] if the closure panics.
-pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
+pub fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, JobError> {
     carry(run).map_err(panicked)
 }
 
@@ -128,10 +128,10 @@ mod tests {
         struct Catches;
         impl Drop for Catches {
             fn drop(&mut self) {
-                assert_eq!(catch(|| 1), Ok(1));
+                assert_eq!(catch_panic(|| 1), Ok(1));
             }
         }
-        let panicked: Result<(), _> = catch(|| {
+        let panicked: Result<(), _> = catch_panic(|| {
             let _catches = Catches;
             panic!("tried")
         });

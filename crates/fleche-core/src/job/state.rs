@@ -8,11 +8,11 @@ use std::{
 };
 
 use super::blocking_hooks::{self, Awaited, AwaitedJob, JobId, TaskSlot};
-use super::{JobError, catch};
+use super::{JobError, catch_panic};
 use crate::runtime::{fork::ProcessLocal, panics::discard};
 
 /// The type-erased result of a call, as it is passed between threads.
-pub type Payload = Box<dyn Any + Send>;
+pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// The owner of calls that have not started: an executor, which is notified when their jobs are cancelled.
 pub trait CancelHook: Send + Sync {
@@ -245,7 +245,7 @@ impl Shared {
             let wakes = wakers.into_iter().map(|waker| Box::new(move || waker.wake()) as Callback);
             for callback in wakes.chain(callbacks) {
                 // A panic must not prevent other callbacks from running, nor end the worker's thread.
-                if let Err(panic) = catch(callback) {
+                if let Err(panic) = catch_panic(callback) {
                     crate::runtime::log::error!(%panic, "a callback that ran when a job was done panicked");
                 }
             }

@@ -35,7 +35,7 @@ pub fn is_child() -> bool {
 
 /// Registers the fork handler, so that children of later forks recognize that they are children. Must be called before
 /// anything that they must not use is created. Repeated calls do nothing.
-pub fn watch() {
+pub(crate) fn watch() {
     #[cfg(unix)]
     {
         static WATCHED: Once = Once::new();

@@ -38,6 +38,7 @@ use tracing::{
 use super::fork;
 
 /// The maximum number of distinct lines that one call site prints.
+#[doc(hidden)] // Only for tests.
 pub const LINES_PER_CALLSITE: usize = 8;
 
 /// The maximum length of a printed message in bytes, because errors may quote large values.
@@ -47,7 +48,7 @@ const MAX_LINE_LEN: usize = 1_000;
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __warn {
-    ($($event:tt)+) => { $crate::runtime::log::emit(|| $crate::runtime::log::tracing::warn!($($event)+)) };
+    ($($event:tt)+) => { $crate::spi::log::emit(|| $crate::spi::log::tracing::warn!($($event)+)) };
 }
 
 /// Emits a warning at most once a minute for each kind. Takes a [`Throttle`](crate::runtime::log::Throttle), the number of the
@@ -58,8 +59,8 @@ macro_rules! __warn {
 macro_rules! __warn_rarely {
     ($throttle:expr, $kind:expr, $($event:tt)+) => {
         match $throttle.due($kind) {
-            Some(0) => $crate::runtime::log::warn!($($event)+),
-            Some(repeats) => $crate::runtime::log::warn!(repeats, $($event)+),
+            Some(0) => $crate::spi::log::warn!($($event)+),
+            Some(repeats) => $crate::spi::log::warn!(repeats, $($event)+),
             None => {}
         }
     };
@@ -69,11 +70,12 @@ macro_rules! __warn_rarely {
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __error {
-    ($($event:tt)+) => { $crate::runtime::log::emit(|| $crate::runtime::log::tracing::error!($($event)+)) };
+    ($($event:tt)+) => { $crate::spi::log::emit(|| $crate::spi::log::tracing::error!($($event)+)) };
 }
 
 /// Runs `event`, which emits one `tracing` event, with this thread's subscriber, or with one that prints on standard
 /// error.
+#[doc(hidden)] // Only for the macros.
 pub fn emit(event: impl FnOnce()) {
     static STDERR: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Stderr));
     // Threads that a forked child does not have may hold locks of the log or of the subscriber.

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use fleche_core::config::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, MAX_CONFIG_LEN};
+use fleche_core::{
+    config::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile},
+    spi::MAX_CONFIG_LEN,
+};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
 

@@ -15,6 +15,7 @@ use fleche_core::{
     cache::HotTier,
     claim::{Claim, Held},
     fleche,
+    spi::CacheSpi,
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 

@@ -11,6 +11,7 @@ use fleche_core::{
     cache::{HotTier, StalePolicy},
     executor::wrap_executor,
     fleche,
+    spi::CacheSpi,
 };
 use fleche_exec::SerialExecutor;
 use fleche_store_memory::MemoryCalls;

@@ -9,6 +9,7 @@ use fleche_core::{
     executor::{ExecutorConfig, SubmitError},
     fleche, job,
     metadata::{Collector, MetadataKind},
+    spi::catch_panic,
     store::Reach,
     wrap_executor,
 };
@@ -137,7 +138,7 @@ fn panic_whose_payload_panics_in_drop_is_reported_as_a_panic() {
         matches!(ended, Err(JobError::Panicked { location: Some(ref at), .. }) if at.contains("task_panics.rs")),
         "{ended:?}"
     );
-    assert!(matches!(job::catch(|| -> u64 { std::panic::panic_any(Payload) }), Err(JobError::Panicked { .. })));
+    assert!(matches!(catch_panic(|| -> u64 { std::panic::panic_any(Payload) }), Err(JobError::Panicked { .. })));
 }
 
 /// A kind of metadata that panics in one of its methods.
@@ -204,6 +205,6 @@ fn panicking_body_and_collector_drop_cause_one_panic() {
     }
     let _active = memory().enter();
     let _kinds = collect([Arc::new(TrickyKind::Drop) as Arc<dyn MetadataKind>]).enter();
-    let panicked = job::catch(|| fails(1));
+    let panicked = catch_panic(|| fails(1));
     assert!(matches!(panicked, Err(JobError::Panicked { message, .. }) if message == "the body"));
 }

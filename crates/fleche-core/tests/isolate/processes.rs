@@ -9,11 +9,7 @@ use std::{
 };
 
 use fleche_core::{
-    ExecutorExt, JobError,
-    executor::{assigned_gpus, with_assigned_gpus},
-    fleche,
-    job::RemoteError,
-    metadata::TAGS,
+    ExecutorExt, JobError, executor::assigned_gpus, fleche, job::RemoteError, metadata::TAGS, spi::with_assigned_gpus,
     tag, wrap_executor,
 };
 use fleche_exec::{ProcessPool, ThreadPool};

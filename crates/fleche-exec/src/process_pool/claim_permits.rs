@@ -7,9 +7,9 @@ use std::{
 
 use fleche_core::{
     Cache, CallKey, CallStore, Result,
-    claim::{CallId, Claim, Flight, Flights, Leader, Owner, PublishedWait, Role, join_call},
+    claim::{Claim, Owner},
     job,
-    spi::PendingReplies,
+    spi::{CacheSpi, CallId, Flight, Flights, Leader, PendingReplies, PublishedWait, Role, join_call},
 };
 use serde::{Deserialize, Serialize};
 

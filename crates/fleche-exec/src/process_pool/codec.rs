@@ -9,10 +9,9 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     CallKey, Digest, Result,
-    context::{Binding, BindingConfig, WeakBinding},
+    context::{Binding, BindingConfig},
     encoding,
-    executor::PortableCall,
-    spi::KnownFile,
+    spi::{BindingSpi, KnownFile, PortableCall, WeakBinding},
     store::Reach,
 };
 use serde::{Deserialize, Serialize};

@@ -3,12 +3,7 @@
 use std::{collections::BTreeMap, os::unix::ffi::OsStringExt, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use fleche_core::{
-    JobError,
-    context::Binding,
-    encoding,
-    executor::{Reply, Resources},
-};
+use fleche_core::{JobError, context::Binding, encoding, executor::Resources, spi::Reply};
 use serde::{Deserialize, Serialize};
 
 use super::claim_permits::TaskPermit;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::{job, spi::thread_spawner};
+use fleche_core::spi::{catch_panic, thread_spawner};
 
 /// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another
 /// thread starts when all are busy, so that no work waits for other work. Idle threads end.
@@ -86,7 +86,7 @@ impl RequestPool {
 }
 
 fn run(work: Work) {
-    if let Err(panic) = job::catch(work) {
+    if let Err(panic) = catch_panic(work) {
         fleche_core::spi::log::error!(%panic, "a store or a callback panicked on a thread of a process pool; the thread continues");
     }
 }

@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    JobError, config,
-    job::{CancelHook, blocking_hooks},
-    spi::thread_spawner,
+    JobError,
+    job::blocking_hooks,
+    spi::{CancelHook, config_directory, thread_spawner},
 };
 
 use super::{
@@ -45,7 +45,7 @@ impl Scheduler {
             due: Condvar::new(),
             revoked: Condvar::new(),
             context: Arc::new(PoolContext {
-                directory: config::search_directory().ok(),
+                directory: config_directory().ok(),
                 encoder: CallEncoder::default(),
                 requests: Arc::default(),
                 replace_after,

@@ -11,11 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
-    cache::{WeakCache, is_timeout},
-    claim::{CallId, owner_here},
-    encoding, job,
-    spi::log::Throttle,
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore, encoding,
+    spi::{CacheSpi, CallId, WeakCache, catch_panic, is_timeout, log::Throttle, owner_here},
     store::retry_if_reopened,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -192,7 +189,7 @@ fn perform(served: &Served, permits: &ClaimPermits, frame: &Frame) -> Result<Opt
     let store = frame::number(&frame.part(0));
     // The worker must get an answer, even if the store panics.
     let answer = || served.answer(permits, store, &frame.part(1), &frame.part(2));
-    let done = job::catch(|| retry_if_reopened(1, |_| (), answer));
+    let done = catch_panic(|| retry_if_reopened(1, |_| (), answer));
     match done {
         Ok(answer) => answer.map_err(|error| Failed { why: error.to_string(), timed_out: is_timeout(&error) }),
         Err(panic) => Err(Failed { why: panic.to_string(), timed_out: false }),

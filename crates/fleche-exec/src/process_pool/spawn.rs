@@ -14,7 +14,7 @@ use std::{
 
 use fleche_core::{
     Digest, Error, Result,
-    bound::{Executable, layout},
+    spi::{Executable, layout},
 };
 use nix::{
     sys::signal::{self, Signal, killpg},
@@ -69,7 +69,7 @@ pub(super) fn start(
 ) -> Result<Child> {
     let name = theirs.try_clone().and_then(name_of).map_err(Error::io("inspect the channel of", WORKER))?;
     let mut command = Executable::of_program().map_err(Error::io("find the program of", WORKER))?.command();
-    command.envs(fleche_core::spi::mode::worker_environment());
+    command.envs(fleche_core::spi::worker_environment());
     command.envs(env.into_iter().flatten()).env(VARIABLE, format!("{name}:{}", Pid::this()));
     command.stdin(Stdio::from(theirs)).process_group(0);
     match (INITIALISED.load(SeqCst), worker_test()) {

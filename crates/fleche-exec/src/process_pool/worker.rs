@@ -24,11 +24,10 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     JobError,
-    bound::{Executable, FunctionRef},
-    context::{Binding, with_known_miss},
+    context::Binding,
     encoding,
-    job::{self, blocking_hooks},
-    spi::thread_spawner,
+    job::blocking_hooks,
+    spi::{Executable, FunctionRef, catch_panic, thread_spawner, with_known_miss},
 };
 use nix::{fcntl::OFlag, unistd::Pid};
 
@@ -217,7 +216,7 @@ fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobErr
     let arguments: Vec<&[u8]> = task.parts.iter().skip(ARGUMENTS).map(|part: &Bytes| &**part).collect();
     let run = || task_env::within(&task.part(TASK_ENV), || function.call(&arguments));
     // The call catches panics of the body. This catches panics of destructors.
-    job::catch(|| {
+    catch_panic(|| {
         let _bound = binding.map(Binding::enter);
         match codec::missed(&task.part(MISSED)) {
             None => run(),

@@ -17,10 +17,13 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, Error, JobError,
-    claim::{CallId, Claim, Leader, Role, join_call},
+    claim::Claim,
     context::Binding,
     encoding,
-    spi::{PendingReplies, ReaderThreadGuard, WaiterThreadGuard, thread_spawner},
+    spi::{
+        BindingSpi, CacheSpi, CallId, Leader, PendingReplies, ReaderThreadGuard, Role, WaiterThreadGuard, join_call,
+        thread_spawner,
+    },
 };
 use nix::{
     errno::Errno,
@@ -153,7 +156,7 @@ impl Writer {
             Message::Frame(frame) => frame,
             Message::Task(mut frame, binding, permit) => {
                 // If the store panics, the call is left to the worker.
-                if fleche_core::job::catch(|| attach_permit(&mut frame, binding.as_ref(), &permit)).is_err() {
+                if fleche_core::spi::catch_panic(|| attach_permit(&mut frame, binding.as_ref(), &permit)).is_err() {
                     frame.parts[MISSED] = Bytes::new();
                 }
                 frame
@@ -176,7 +179,7 @@ impl Writer {
 fn attach_permit(task: &mut Frame, binding: Option<&Binding>, permit: &TaskPermit) {
     let (Some(key), Some(binding)) = (codec::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
-    if let Role::Leads(leader) = join_call(CallId { store: cache.calls().identity(), key }, binding.flights())
+    if let Role::Leads(leader) = join_call(CallId { store: cache.calls().identity(), key }, binding.in_flight_calls())
         && has_claim(cache, &key, &leader)
         && matches!(cache.contains_for_call(&key), Ok(Some(false) | None))
     {

@@ -10,10 +10,8 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     CallKey, JobError, encoding,
-    job::{
-        CancelHook,
-        blocking_hooks::{JobId, blocking},
-    },
+    job::blocking_hooks::{JobId, blocking},
+    spi::{CacheSpi, CancelHook},
 };
 
 use super::{

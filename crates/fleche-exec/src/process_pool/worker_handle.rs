@@ -12,7 +12,7 @@ use fleche_core::{
     CallKey,
     context::Binding,
     job::blocking_hooks::JobId,
-    spi::{PendingGuard, PendingReplies},
+    spi::{BindingSpi, PendingGuard, PendingReplies},
 };
 use nix::unistd::Pid;
 
@@ -240,7 +240,7 @@ impl WorkerHandle {
         };
         permits.task(
             &dispatched.task.permit,
-            dispatched.task.binding.as_ref().map_or(&[], |binding| &binding.flights()[..]),
+            dispatched.task.binding.as_ref().map_or(&[], |binding| &binding.in_flight_calls()[..]),
         );
         // From here on, the task cannot be cancelled.
         dispatched.task.reply.start();

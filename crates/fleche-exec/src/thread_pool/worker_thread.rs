@@ -12,12 +12,8 @@ use std::{
 
 use fleche_core::{
     Task,
-    executor::{run_nested, with_assigned_gpus},
-    job::{
-        self,
-        blocking_hooks::{self, Awaited, AwaitedJob, Pool},
-    },
-    spi::thread_spawner,
+    job::blocking_hooks::{self, Awaited, AwaitedJob, Pool},
+    spi::{catch_panic, run_nested, thread_spawner, with_assigned_gpus},
 };
 
 use super::scheduler::Scheduler;
@@ -69,7 +65,7 @@ impl WorkerThread {
         self.depth.fetch_add(1, Relaxed);
         // The task catches panics of its body. This catches panics of the job's callbacks, and of destructors of what
         // the body captured.
-        let outcome = job::catch(|| {
+        let outcome = catch_panic(|| {
             if !task.is_cancelled() {
                 with_assigned_gpus(grant.gpus.clone(), || task.run());
             }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::{Cache, CallStore, Error, ExecutorExt, Result, ValueStore, fleche, wrap_executor};
+use fleche_core::{Cache, CallStore, Error, ExecutorExt, Result, ValueStore, fleche, spi::CacheSpi, wrap_executor};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
 use super::{

@@ -7,7 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{Cache, CallStore, Result, Stats, ValueStore, context::Binding, encoding, store::Reach};
+use fleche_core::{
+    Cache, CallStore, Result, Stats, ValueStore,
+    context::Binding,
+    encoding,
+    spi::{BindingSpi, CacheSpi},
+    store::Reach,
+};
 
 use super::{
     channel::Channel,
@@ -62,7 +68,7 @@ impl Bindings {
         }
         let sent: SentBinding = encoding::from_slice(bytes)?;
         let cache = self.cache(&sent);
-        let known = Known { binding: Binding::of_config(sent.config, cache), reported: Arc::default() };
+        let known = Known { binding: Binding::from_config(sent.config, cache), reported: Arc::default() };
         if self.known.len() == MAX_BINDINGS {
             self.known.clear();
         }

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
     claim::{Claim, Held, Owner, Taken, Then},
-    context::enclosing_calls,
-    spi::thread_spawner,
+    spi::{enclosing_calls, thread_spawner},
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
 use serde::de::DeserializeOwned;
