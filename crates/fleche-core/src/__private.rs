@@ -15,9 +15,9 @@ pub use crate::{
     call::CallKey,
     encoding::DecodeError,
     engine::{
-        Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, Guard, IgnoredProbe,
-        MutableProbe, NoCopy, NoEquality, NotMutable, NotScalar, Owned, Reader, Recheck, ResultKind, ResultProbe,
-        ScalarKey, ScalarProbe, StaysHere, TypeAbilities, WholeResult, abilities_of, codec, contains, evict, key,
+        Arguments, AsyncCall, AsyncChecked, CarriedByBoundCalls, CheckSubmitted, Found, IgnoredProbe, MutableProbe,
+        NoCopy, NoEquality, NotMutable, NotScalar, Owned, Reader, Recheck, ResultKind, ResultProbe, ScalarKey,
+        ScalarProbe, StabilityCheck, StaysHere, TypeAbilities, WholeResult, abilities_of, codec, contains, evict, key,
         key_or_panic, load, load_boxed, local_codec, look_up, rerun, set_long_wait,
     },
     error::Result,

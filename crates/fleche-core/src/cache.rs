@@ -32,7 +32,7 @@ use serde::{
 
 use crate::{
     call::{CallKey, Record, RecordSummary, ValueRef},
-    claim::Flights,
+    claim::InFlightCalls,
     digest::Digest,
     encoding,
     error::{Error, Result},
@@ -51,7 +51,7 @@ use stats::Counters;
 
 /// A store of values and a store of records, with counters of their use.
 ///
-/// A cache is a cheap handle: clones share everything. A [forked child](crate::runtime::fork) does not use its parent's caches: its
+/// A cache is a cheap handle: clones share everything. A [forked child](crate::spi::fork) does not use its parent's caches: its
 /// calls run without them, and direct operations on them fail with [`Error::Forked`]. For operations that `Cache` does not
 /// have, use its stores, which [`values`](Self::values) and [`calls`](Self::calls) return.
 ///
@@ -70,7 +70,7 @@ use stats::Counters;
 pub struct Cache {
     inner: Arc<Inner>,
     /// The in-flight calls in whose bodies the handle was obtained. They presumably wait for the calls made through it.
-    within: Flights,
+    within: InFlightCalls,
 }
 
 struct Inner {
@@ -184,16 +184,16 @@ impl Cache {
         settings: Settings,
         breakers: Breakers,
     ) -> Self {
-        Self { inner: Arc::new(Inner::new(values, calls, settings, breakers)), within: Flights::default() }
+        Self { inner: Arc::new(Inner::new(values, calls, settings, breakers)), within: InFlightCalls::default() }
     }
 
     /// Returns this cache for calls that the bodies of these in-flight calls wait for, on any thread.
-    pub(crate) fn within(self, flights: Flights) -> Self {
+    pub(crate) fn within(self, flights: InFlightCalls) -> Self {
         Self { within: flights, ..self }
     }
 
     /// Returns the in-flight calls whose bodies wait for calls made through this handle.
-    pub(crate) fn flights(&self) -> &Flights {
+    pub(crate) fn flights(&self) -> &InFlightCalls {
         &self.within
     }
 
@@ -304,7 +304,7 @@ impl Cache {
     }
 
     /// Returns the counts of this handle and its clones, from all threads of this process, and from workers in other processes as
-    /// far as their executor [reports](Self::merge_stats) them.
+    /// far as their executor reports them.
     pub fn stats(&self) -> Stats {
         self.inner.counters.sum()
     }
@@ -397,7 +397,7 @@ impl WeakCache {
 
     /// Returns the cache, or `None` if it is closed.
     pub fn upgrade(&self) -> Option<Cache> {
-        self.0.upgrade().map(|inner| Cache { inner, within: Flights::default() })
+        self.0.upgrade().map(|inner| Cache { inner, within: InFlightCalls::default() })
     }
 
     /// Returns whether this handle belongs to the cache.

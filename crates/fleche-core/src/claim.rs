@@ -11,14 +11,12 @@ mod lease;
 mod sync;
 
 pub(crate) use deadlock::{DeadlockCheck, find_deadlock};
-pub(crate) use in_flight::with_enclosing;
-pub(crate) use in_flight::{CallId, End, Flight, Flights, SharedResult};
+pub(crate) use in_flight::{CallEnd, CallId, InFlightCall, InFlightCalls, SharedResult, with_enclosing};
 pub(crate) use leader::{Epoch, Leader, Role, join_call};
-pub(crate) use poll_tracking::{Unpolled, noting};
-pub(crate) use remote_cycles::PublishedWait;
-pub(crate) use remote_cycles::{CycleCheck, look};
+pub(crate) use poll_tracking::{Unpolled, tracking_waker};
+pub(crate) use remote_cycles::{CycleCheck, PublishedWait, find_cycle};
 
-pub use lease::{Clock, LeaseTable, Leases};
+pub use lease::{LeaseTable, Leases};
 
 use std::{
     fmt,
@@ -43,21 +41,21 @@ pub enum Claim {
     /// that use the store may compute the call at the same time.
     WithinProcess,
     /// The claim is granted, and held until it is dropped.
-    Held(Arc<dyn Held>),
+    Held(Arc<dyn ClaimGuard>),
     /// Another caller holds the claim.
-    Taken(Box<dyn Taken>),
+    Taken(Box<dyn ContendedClaim>),
 }
 
 /// A claim that this process holds. It is released when it is dropped, and when the process ends for any reason.
-pub trait Held: Send + Sync {
+pub trait ClaimGuard: Send + Sync {
     /// Publishes the calls of the same store that the body waits for. The list is complete and replaces the one
     /// published before; `None` means that the body also waits for calls of other stores. Other processes read it in
-    /// [`Owner::awaits`]. The default publishes nothing.
-    fn awaits(&self, keys: Option<&[CallKey]>) {
+    /// [`ClaimHolder::waiting_on`]. The default publishes nothing.
+    fn publish_waits(&self, keys: Option<&[CallKey]>) {
         let _ = keys;
     }
 
-    /// Returns whether [`awaits`](Self::awaits) publishes anything that [`owner`](crate::CallStore::owner) shows to
+    /// Returns whether [`publish_waits`](Self::publish_waits) publishes anything that [`claim_holder`](crate::CallStore::claim_holder) shows to
     /// other processes. Only then does a waiting claim holder search for wait cycles that it is part of. The default
     /// returns `false`, for claims that another process holds for this one and checks for cycles.
     fn publishes(&self) -> bool {
@@ -77,19 +75,19 @@ pub trait Held: Send + Sync {
 }
 
 /// A callback that receives the claim once it is acquired, or the error that prevents that.
-pub type Then = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
+pub type OnAcquired = Box<dyn FnOnce(Result<Arc<dyn ClaimGuard>>) + Send>;
 
 /// A claim that another caller holds.
-pub trait Taken: Send {
+pub trait ContendedClaim: Send {
     /// Waits for the claim in the background, and then calls `then` once, on any thread, with the acquired claim or with
     /// the error that prevented it. When the holder releases the claim or is lost, exactly one waiter acquires it. If the
     /// claim is no longer wanted at that time, `then` drops it.
-    fn when_held(self: Box<Self>, then: Then);
+    fn when_acquired(self: Box<Self>, then: OnAcquired);
 }
 
 /// The holder of a claim, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
+pub struct ClaimHolder {
     /// The host's name.
     pub host: String,
     /// The process's id on that host.
@@ -97,14 +95,15 @@ pub struct Owner {
     /// When the holder acquired the claim, by the clock of its host.
     pub since: SystemTime,
     /// The calls of the same store that the holder waits for; `None` if they are not known.
-    pub awaits: Option<Vec<CallKey>>,
+    #[serde(rename = "awaits")]
+    pub waiting_on: Option<Vec<CallKey>>,
 }
 
-impl Owner {
+impl ClaimHolder {
     /// Returns this process as a holder that acquires its claim now and waits for nothing.
     pub fn this_process() -> Self {
         let Writer { host, process, .. } = Writer::this_process();
-        Self { host: host.into_owned(), process, since: SystemTime::now(), awaits: Some(Vec::new()) }
+        Self { host: host.into_owned(), process, since: SystemTime::now(), waiting_on: Some(Vec::new()) }
     }
 
     /// Returns how long the holder has had the claim; zero if the clocks of the hosts disagree.
@@ -113,7 +112,7 @@ impl Owner {
     }
 }
 
-impl fmt::Display for Owner {
+impl fmt::Display for ClaimHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} on {}, for {:.1?}", self.process, self.host, self.age())
     }

@@ -3,12 +3,13 @@
 mod fallback;
 pub(crate) mod file;
 mod named;
-pub(crate) mod trust;
+mod trust;
 mod unknown_backend;
 
 pub(crate) use fallback::{Fallback, fallback, ignore, new_memory};
 pub(crate) use file::SearchRootOverride;
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
+pub use trust::MAX_CONFIG_LEN;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
@@ -80,7 +81,7 @@ impl Cache {
     ///
     /// # Errors
     /// Fails with the errors of opening the stores, and with [`Error::Forked`](crate::Error::Forked) in a [forked
-    /// child](crate::runtime::fork).
+    /// child](crate::spi::fork).
     pub fn from_config(config: &CacheConfig) -> Result<Self> {
         if *config == Self::void().config() {
             return Ok(Self::void());

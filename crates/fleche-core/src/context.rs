@@ -6,7 +6,7 @@ mod future;
 pub(crate) mod stack;
 pub(crate) mod task_info;
 
-pub(crate) use binding::Moves;
+pub(crate) use binding::InCacheCount;
 pub(crate) use default::default_changed;
 pub(crate) use future::ContextFuture;
 pub use future::{FutureExt, InCache};

@@ -27,6 +27,6 @@ pub use look_up::{Found, contains, evict, load, look_up, rerun};
 pub use parameter_probes::{CarriedByBoundCalls, IgnoredProbe, MutableProbe, NotMutable, StaysHere};
 pub use result_kind::{NoCopy, NoEquality, ResultKind, ResultProbe, TypeAbilities, WholeResult, abilities_of};
 pub use scalar_key::{NotScalar, ScalarKey, ScalarProbe};
-pub use stability_check::{CheckSubmitted, Guard};
+pub use stability_check::{CheckSubmitted, StabilityCheck};
 pub(crate) use stability_check::{check_bound, check_taken_apart, vouches_for_submitted};
 pub use wait::set_long_wait;

@@ -49,7 +49,7 @@ pub enum Error {
         /// The refused operation, as a verb.
         operation: &'static str,
     },
-    /// This process was [forked](crate::runtime::fork) without executing another program, and only its parent may use what is
+    /// This process was [forked](crate::spi::fork) without executing another program, and only its parent may use what is
     /// open.
     #[error(
         "{what} is not used in this process, which was forked without `exec`: only its parent uses it; start another program, \
@@ -120,7 +120,7 @@ impl Error {
     }
 
     /// Returns a number that errors with the same cause share, regardless of the entry, for
-    /// [`Throttle`](crate::runtime::log::Throttle).
+    /// [`Throttle`](crate::spi::log::Throttle).
     #[doc(hidden)]
     pub fn kind(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

@@ -44,7 +44,7 @@ pub struct Definition {
     /// The parameters in declaration order.
     pub parameters: &'static [Parameter],
     /// How long the function's calls wait for another caller that computes the same call.
-    pub patience: WaitPolicy,
+    pub wait_policy: WaitPolicy,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
     /// Whether the function's results are kept in the hot tier.

@@ -134,7 +134,7 @@ impl<T> Job<T> {
         T: Send + 'static,
     {
         let Self { shared, unpack, decode, .. } = self;
-        shared.witness(Box::new(move |outcome| {
+        shared.observe(Box::new(move |outcome| {
             let result = catch_panic(|| {
                 let result = read(outcome?, unpack, decode)?;
                 observe(&result);
@@ -148,7 +148,7 @@ impl<T> Job<T> {
     /// Runs the closure when the job ends, before any waiter sees the outcome. Otherwise like [`on_done`](Self::on_done);
     /// a panic in the closure becomes the job's error.
     pub(crate) fn before_done(&self, run: impl FnOnce() + Send + 'static) {
-        self.shared.witness(Box::new(move |outcome| catch_panic(run).and(outcome)));
+        self.shared.observe(Box::new(move |outcome| catch_panic(run).and(outcome)));
     }
 
     /// Runs the closure when the job is done: on the thread that completes it, or at once if it is already done. The
@@ -203,12 +203,12 @@ pub struct Completer<T> {
 impl<T: Send + 'static> Completer<T> {
     /// Completes the job with this result.
     pub fn complete(self, result: T) {
-        self.promise.keep(Ok(Box::new(result)));
+        self.promise.complete(Ok(Box::new(result)));
     }
 
     /// Ends the job with this error.
     pub fn fail(self, error: JobError) {
-        self.promise.keep(Err(error));
+        self.promise.complete(Err(error));
     }
 
     /// Marks the call as started; from then on it cannot be cancelled. Returns `false` if the job was cancelled: then the
@@ -228,16 +228,16 @@ impl<T> fmt::Debug for Completer<T> {
 pub(crate) struct Promise(Arc<Shared>);
 
 impl Promise {
-    pub(crate) fn keep(self, outcome: Result<Payload, JobError>) {
+    pub(crate) fn complete(self, outcome: Result<Payload, JobError>) {
         self.0.finish(outcome);
     }
 
     /// Completes the job with an encoded result from another process.
-    pub(crate) fn keep_encoded(self, outcome: Result<Bytes, JobError>) {
-        self.keep(outcome.map(|encoded| Box::new(EncodedPayload(encoded)) as _));
+    pub(crate) fn complete_encoded(self, outcome: Result<Bytes, JobError>) {
+        self.complete(outcome.map(|encoded| Box::new(EncodedPayload(encoded)) as _));
     }
 
-    /// Like [`keep_encoded`](Self::keep_encoded), but only if this runs nothing except wakers. Returns whether
+    /// Like [`complete_encoded`](Self::complete_encoded), but only if this runs nothing except wakers. Returns whether
     /// the job was completed.
     pub(crate) fn try_complete_inline(&self, outcome: Result<Bytes, JobError>) -> bool {
         self.0.try_finish_inline(outcome.map(|encoded| Box::new(EncodedPayload(encoded)) as _)).is_ok()
@@ -248,8 +248,8 @@ impl Promise {
     }
 
     /// Like [`start`](Self::start), for a body that is dispatched and may be revoked until it has started.
-    pub(crate) fn give(&self) -> bool {
-        self.0.give()
+    pub(crate) fn mark_dispatched(&self) -> bool {
+        self.0.mark_dispatched()
     }
 
     /// Sets the owner that is notified when the job is cancelled.
@@ -267,8 +267,8 @@ impl Promise {
     }
 
     /// Records where a pool holds the task.
-    pub(crate) fn put(&self, spot: QueueSlot) {
-        self.0.marked.mark().set(spot);
+    pub(crate) fn put(&self, slot: QueueSlot) {
+        self.0.marked.mark().set(slot);
     }
 
     /// Records that the task ends together with the task of `leader`.

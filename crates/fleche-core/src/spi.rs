@@ -6,19 +6,14 @@
 use std::time::Duration;
 
 pub use crate::argument::known_files::KnownFile;
-pub use crate::bound::{
-    executable::{Executable, layout},
-    function_ref::FunctionRef,
-};
+pub use crate::bound::{executable::Executable, function_ref::FunctionRef};
 pub use crate::cache::{WeakCache, circuit_breaker::is_timeout};
 pub use crate::claim::{
-    in_flight::{CallId, Flight, Flights},
+    in_flight::{CallId, InFlightCall, InFlightCalls},
     leader::{Leader, Role, join_call},
-    remote_cycles::{PublishedWait, owner_here},
+    remote_cycles::PublishedWait,
 };
 pub use crate::config::file::search_directory as config_directory;
-#[doc(hidden)] // Only for tests.
-pub use crate::config::trust::MAX_CONFIG_LEN;
 pub use crate::context::{
     binding::WeakBinding,
     stack::enclosing_calls,
@@ -35,13 +30,14 @@ pub use crate::runtime::{log, mode::worker_environment, process_id, thread_spawn
 use crate::{
     cache::{Cache, Stats},
     call::CallKey,
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     context::{Binding, BindingConfig},
     error::Result,
     executor::{SubmitError, Task},
 };
 
-/// Forked children that execute no other program.
+/// Forked children that execute no other program: they leave everything of fleche to their parent. Their memoized calls run
+/// without the cache, stores refuse their operations, and nothing that the parent opened is closed in the child.
 pub mod fork {
     pub use crate::runtime::fork::{ProcessLocal, is_child};
 }
@@ -58,7 +54,7 @@ pub trait CacheSpi {
     ///
     /// # Errors
     /// Fails with the error of the store.
-    fn owner_for_call(&self, key: &CallKey) -> Result<Option<Owner>>;
+    fn holder_for_call(&self, key: &CallKey) -> Result<Option<ClaimHolder>>;
 
     /// Returns whether the stores have the record under this key and its result, or `None` if a store is left alone
     /// because it fails.
@@ -87,8 +83,8 @@ impl CacheSpi for Cache {
         Self::claim_for_call(self, key)
     }
 
-    fn owner_for_call(&self, key: &CallKey) -> Result<Option<Owner>> {
-        Self::owner_for_call(self, key)
+    fn holder_for_call(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        Self::holder_for_call(self, key)
     }
 
     fn contains_for_call(&self, key: &CallKey) -> Result<Option<bool>> {
@@ -115,7 +111,7 @@ impl CacheSpi for Cache {
 /// Methods of [`Binding`] for executors that send bindings to other processes.
 pub trait BindingSpi: Sized {
     /// Returns the in-flight calls whose bodies wait for the bound work.
-    fn in_flight_calls(&self) -> &Flights;
+    fn in_flight_calls(&self) -> &InFlightCalls;
 
     /// Returns the described binding with this cache instead of the described one.
     fn from_config(config: BindingConfig, cache: Cache) -> Self;
@@ -125,7 +121,7 @@ pub trait BindingSpi: Sized {
 }
 
 impl BindingSpi for Binding {
-    fn in_flight_calls(&self) -> &Flights {
+    fn in_flight_calls(&self) -> &InFlightCalls {
         Self::in_flight_calls(self)
     }
 

@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use crate::{
     call::{CallKey, Record, RecordSummary},
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     digest::{Digest, DigestPrefix},
     error::Result,
 };
@@ -186,7 +186,7 @@ pub trait CallStore: Debug + Send + Sync {
     }
 
     /// Returns the holder of the call's claim, if it is known. The default returns `None`.
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
         let _ = key;
         Ok(None)
     }

@@ -13,7 +13,7 @@ use std::{
 
 use fleche_core::{
     CallKey, Digest, Error, Result,
-    claim::{Claim, Held, LeaseTable, Leases, Owner},
+    claim::{Claim, ClaimGuard, ClaimHolder, LeaseTable, Leases},
 };
 
 const LASTS: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ struct Inner {
 struct Lease {
     grant: u64,
     until: u64,
-    owner: Owner,
+    owner: ClaimHolder,
 }
 
 impl Store {
@@ -63,7 +63,7 @@ impl Store {
     }
 
     fn awaits(&self) -> Option<Vec<CallKey>> {
-        self.0.leases.lock().unwrap()[&key()].owner.awaits.clone()
+        self.0.leases.lock().unwrap()[&key()].owner.waiting_on.clone()
     }
 }
 
@@ -72,7 +72,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl LeaseTable for Store {
-    fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>> {
+    fn acquire(&self, key: &CallKey, owner: &ClaimHolder, lasts: Duration) -> Result<Option<u64>> {
         self.check()?;
         let mut leases = self.0.leases.lock().unwrap();
         if leases.get(key).is_some_and(|lease| lease.until > self.now()) {
@@ -100,7 +100,7 @@ impl LeaseTable for Store {
         self.check()?;
         let mut leases = self.0.leases.lock().unwrap();
         if let Some(lease) = leases.get_mut(key).filter(|lease| lease.grant == grant) {
-            lease.owner.awaits = awaits.map(<[_]>::to_vec);
+            lease.owner.waiting_on = awaits.map(<[_]>::to_vec);
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl LeaseTable for Store {
 /// A process that computes the call, waits for it, or does neither.
 struct Process {
     leases: Leases<Store>,
-    held: Arc<Mutex<Option<Arc<dyn Held>>>>,
+    held: Arc<Mutex<Option<Arc<dyn ClaimGuard>>>>,
     waits: Arc<AtomicBool>,
     lives: bool,
 }
@@ -132,7 +132,7 @@ impl Process {
             Claim::Taken(taken) => {
                 self.waits.store(true, SeqCst);
                 let (place, waits) = (self.held.clone(), self.waits.clone());
-                taken.when_held(Box::new(move |held| {
+                taken.when_acquired(Box::new(move |held| {
                     waits.store(false, SeqCst);
                     *place.lock().unwrap() = Some(held.unwrap());
                 }));
@@ -257,7 +257,7 @@ fn failing_store_expires_leases_and_fails_waiters() {
     one.ask();
     let Claim::Taken(taken) = other.leases.claim(&key()).unwrap() else { panic!("the lease must be taken") };
     let (told, hears) = mpsc::channel();
-    taken.when_held(Box::new(move |held| told.send(held.is_err()).unwrap()));
+    taken.when_acquired(Box::new(move |held| told.send(held.is_err()).unwrap()));
     store.0.broken.store(true, SeqCst);
     for _ in 0..10 {
         store.pass(LASTS / 10);
@@ -275,9 +275,9 @@ fn awaited_calls_of_a_holder_are_published() {
     let Claim::Held(held) = store.process().claim(&key()).unwrap() else { panic!("the lease must be free") };
     assert_eq!(store.awaits(), Some(vec![]));
     assert!(held.publishes());
-    held.awaits(Some(&[key()]));
+    held.publish_waits(Some(&[key()]));
     assert_eq!(store.awaits(), Some(vec![key()]));
-    held.awaits(None);
+    held.publish_waits(None);
     assert_eq!(store.awaits(), None);
 }
 
@@ -298,7 +298,7 @@ fn background_thread_renews_and_acquires_leases() {
     }
     let Claim::Taken(taken) = other.claim(&key()).unwrap() else { panic!("the lease must be taken") };
     let (got, gets) = mpsc::channel();
-    taken.when_held(Box::new(move |held| got.send(held.unwrap()).unwrap()));
+    taken.when_acquired(Box::new(move |held| got.send(held.unwrap()).unwrap()));
     drop(held);
     assert!(!gets.recv().unwrap().is_expired());
 }

@@ -12,7 +12,7 @@ mod claim;
 use std::sync::Arc;
 
 use claim::{
-    in_flight::{CallId, End, Flights},
+    in_flight::{CallEnd, CallId, InFlightCalls},
     leader::{Epoch, Role, join_call},
 };
 use fleche_core::{CallKey, Digest};
@@ -22,12 +22,12 @@ use loom::{
     thread,
 };
 
-fn route(number: u8) -> CallId {
+fn call_id(number: u8) -> CallId {
     CallId { store: 1, key: CallKey::from(Digest::from_bytes([number; 32])) }
 }
 
-fn nowhere() -> Flights {
-    Flights::default()
+fn nowhere() -> InFlightCalls {
+    InFlightCalls::default()
 }
 
 /// The state of the bodies as seen by an outside observer.
@@ -41,15 +41,15 @@ struct World {
 
 /// Requests the call as the engine does. The first `failing` bodies fail.
 fn call(world: &World, failing: usize) -> usize {
-    let before = Epoch::now(route(1));
+    let before = Epoch::now(call_id(1));
     if world.recorded.load(SeqCst) > 0 {
         return 7;
     }
     loop {
-        match join_call(route(1), &nowhere()) {
+        match join_call(call_id(1), &nowhere()) {
             Role::Leads(leader) => {
                 if before.is_past() && world.recorded.load(SeqCst) > 0 {
-                    leader.land(|| Some(Arc::new(7_usize)));
+                    leader.complete(|| Some(Arc::new(7_usize)));
                     return 7;
                 }
                 assert_eq!(world.running.fetch_add(1, SeqCst), 0, "two bodies must not run at once");
@@ -60,12 +60,14 @@ fn call(world: &World, failing: usize) -> usize {
                     return 0;
                 }
                 world.recorded.store(1, SeqCst);
-                leader.land(|| Some(Arc::new(7_usize)));
+                leader.complete(|| Some(Arc::new(7_usize)));
                 return 7;
             }
             Role::Waits(waiting) => match waiting.wait(None) {
-                Some(End::Completed(cargo)) => return *cargo.downcast_ref::<usize>().expect("the result is a number"),
-                Some(End::Abandoned) => {}
+                Some(CallEnd::Completed(result)) => {
+                    return *result.downcast_ref::<usize>().expect("the result is a number");
+                }
+                Some(CallEnd::Abandoned) => {}
                 None => unreachable!("a wait without a deadline ends with the call"),
             },
             Role::Cycle => unreachable!("no call is requested within a body"),
@@ -119,16 +121,16 @@ fn bodies_that_request_each_other_end() {
         let side = |mine: u8, other: u8, circles: Arc<AtomicUsize>| {
             move || {
                 // A thread that is too late to lead leaves the call to the other thread's body.
-                let Role::Leads(leader) = join_call(route(mine), &nowhere()) else { return };
-                let within: Flights = [leader.flight().clone()].into_iter().collect();
-                match join_call(route(other), &within) {
-                    Role::Leads(inner) => inner.land(|| Some(Arc::new(0_usize))),
+                let Role::Leads(leader) = join_call(call_id(mine), &nowhere()) else { return };
+                let within: InFlightCalls = [leader.flight().clone()].into_iter().collect();
+                match join_call(call_id(other), &within) {
+                    Role::Leads(inner) => inner.complete(|| Some(Arc::new(0_usize))),
                     Role::Waits(waiting) => drop(waiting.wait(None)),
                     Role::Cycle => {
                         circles.fetch_add(1, SeqCst);
                     }
                 }
-                leader.land(|| Some(Arc::new(0_usize)));
+                leader.complete(|| Some(Arc::new(0_usize)));
             }
         };
         let thread = thread::spawn(side(1, 2, circles.clone()));
@@ -144,7 +146,7 @@ fn dropped_wait_does_not_affect_the_call() {
         let world = Arc::new(World::default());
         let there = world.clone();
         let caller = thread::spawn(move || call(&there, 0));
-        if let Role::Waits(waiting) = join_call(route(1), &nowhere()) {
+        if let Role::Waits(waiting) = join_call(call_id(1), &nowhere()) {
             drop(waiting);
         }
         assert_eq!(caller.join().unwrap(), 7);
@@ -163,11 +165,11 @@ fn waker_is_woken_when_the_call_ends() {
         }
     }
     check(3, || {
-        let Role::Leads(leader) = join_call(route(1), &nowhere()) else {
+        let Role::Leads(leader) = join_call(call_id(1), &nowhere()) else {
             unreachable!("no other thread requests the call")
         };
-        let Role::Waits(waiting) = join_call(route(1), &nowhere()) else { unreachable!("the call has a leader") };
-        let thread = thread::spawn(move || leader.land(|| Some(Arc::new(7_usize))));
+        let Role::Waits(waiting) = join_call(call_id(1), &nowhere()) else { unreachable!("the call has a leader") };
+        let thread = thread::spawn(move || leader.complete(|| Some(Arc::new(7_usize))));
         let woken = Arc::new(Woken(AtomicUsize::new(0)));
         let ended = waiting.poll(&Waker::from(woken.clone())).is_some();
         thread.join().unwrap();

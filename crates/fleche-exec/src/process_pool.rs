@@ -248,7 +248,7 @@ impl ProcessPool {
             Ok(parts) => {
                 scheduler.accept(QueuedTask { reply, parts, requirements, binding, permit: TaskPermit::default() })
             }
-            Err(error) => reply.keep(Err(JobError::rejected(error.to_string()))),
+            Err(error) => reply.complete(Err(JobError::rejected(error.to_string()))),
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub(crate) struct Options {
     pub(crate) discard_arguments: bool,
     pub(crate) cold: bool,
     pub(crate) local: bool,
-    pub(crate) patience: Option<WaitPolicy>,
+    pub(crate) wait_policy: Option<WaitPolicy>,
     pub(crate) isolation: Option<Isolation>,
     pub(crate) krate: Option<Path>,
 }
@@ -94,8 +94,8 @@ impl Options {
         self.isolation.as_ref().is_some_and(|isolation| isolation.process)
     }
 
-    fn wait(&mut self, option: &Ident, patience: WaitPolicy) -> Result<()> {
-        if self.patience.replace(patience).is_some() {
+    fn wait(&mut self, option: &Ident, wait_policy: WaitPolicy) -> Result<()> {
+        if self.wait_policy.replace(wait_policy).is_some() {
             return Err(syn::Error::new(option.span(), "`wait` and `wait_timeout` exclude each other; remove one"));
         }
         Ok(())

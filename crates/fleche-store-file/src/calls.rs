@@ -10,7 +10,7 @@ use fleche_core::{
 };
 
 #[cfg(unix)]
-use fleche_core::claim::{Claim, Owner};
+use fleche_core::claim::{Claim, ClaimHolder};
 
 use crate::{
     Durability, FileCallsConfig,
@@ -119,8 +119,8 @@ impl CallStore for FileCalls {
     }
 
     #[cfg(unix)]
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.directory()?.claims.owner(&self.directory.root, key, self.shared)
+    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        self.directory()?.claims.claim_holder(&self.directory.root, key, self.shared)
     }
 
     fn identity(&self) -> usize {

@@ -14,7 +14,7 @@ use std::{
 
 use fleche_core::{
     CallKey, Error, Result,
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
 };
 use nix::errno::Errno;
 
@@ -51,10 +51,11 @@ impl Claims {
     }
 
     /// Returns the claim holder, if it is known.
-    pub(crate) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Option<Owner>> {
-        match self
-            .with_available_locks(|| self.byte_locks.owner(root, key, shared), || lock_files::owner(root, key, shared))
-        {
+    pub(crate) fn claim_holder(&self, root: &Path, key: &CallKey, shared: bool) -> Result<Option<ClaimHolder>> {
+        match self.with_available_locks(
+            || self.byte_locks.claim_holder(root, key, shared),
+            || lock_files::claim_holder(root, key, shared),
+        ) {
             Err(error) if is_unsupported(&error) => Ok(None),
             owner => owner.map_err(Error::io("query locks in", root)),
         }
@@ -103,7 +104,7 @@ impl ByteLocks {
         Err(ErrorKind::InvalidInput.into())
     }
 
-    fn owner(&self, _root: &Path, _key: &CallKey, _shared: bool) -> io::Result<Option<Owner>> {
+    fn claim_holder(&self, _root: &Path, _key: &CallKey, _shared: bool) -> io::Result<Option<ClaimHolder>> {
         Err(ErrorKind::InvalidInput.into())
     }
 }

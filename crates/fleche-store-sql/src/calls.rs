@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Query, Record, Result,
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     spi::fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _, ensure_not_forked},
 };
@@ -156,8 +156,8 @@ impl CallStore for SqlCalls {
         if database.tables.is_read_only() { Ok(Claim::WithinProcess) } else { database.leases.claim(key) }
     }
 
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.database.current().leases.table().owner(key)
+    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        self.database.current().leases.table().claim_holder(key)
     }
 
     fn identity(&self) -> usize {

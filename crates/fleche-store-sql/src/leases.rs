@@ -8,7 +8,7 @@ use std::{
 use fleche_core::{
     CallKey, Digest, Result,
     call::Timestamp,
-    claim::{LeaseTable, Owner},
+    claim::{ClaimHolder, LeaseTable},
 };
 
 use crate::{
@@ -28,24 +28,24 @@ impl LeaseRows {
         self.0.dialect().now()
     }
 
-    /// Implements [`CallStore::owner`](fleche_core::CallStore::owner).
-    pub(crate) fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+    /// Implements [`CallStore::claim_holder`](fleche_core::CallStore::claim_holder).
+    pub(crate) fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
         self.owner_for(key, LEASE_TTL)
     }
 
     /// Returns the holder of a lease that lasts at most `lasts` from now, if there is one.
-    fn owner_for(&self, key: &CallKey, lasts: Duration) -> Result<Option<Owner>> {
+    fn owner_for(&self, key: &CallKey, lasts: Duration) -> Result<Option<ClaimHolder>> {
         let now = self.now();
         let sql = format!(
             "SELECT host, process, since, awaits FROM fleche_leases WHERE key = $1 AND until > {now} AND until <= {now} + $2"
         );
         let rows = self.0.read(Statement::new(sql).bytes(*key.digest().as_bytes()).integer(millis(lasts)))?;
-        rows.first().map(owner).transpose().map_err(backend(&self.0.name))
+        rows.first().map(claim_holder).transpose().map_err(backend(&self.0.name))
     }
 }
 
 impl LeaseTable for LeaseRows {
-    fn acquire(&self, key: &CallKey, owner: &Owner, lasts: Duration) -> Result<Option<u64>> {
+    fn acquire(&self, key: &CallKey, owner: &ClaimHolder, lasts: Duration) -> Result<Option<u64>> {
         // Waiting processes ask often, and need not block writers.
         if self.owner_for(key, lasts)?.is_some() {
             return Ok(None);
@@ -61,7 +61,7 @@ impl LeaseTable for LeaseRows {
         let since = Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
         let grant = Statement::new(grant).bytes(id).integer(millis(lasts)).bytes(owner.host.as_bytes());
         let grant =
-            grant.integer(owner.process.into()).integer(moment(since)).maybe_bytes(awaits(owner.awaits.as_deref()));
+            grant.integer(owner.process.into()).integer(moment(since)).maybe_bytes(awaits(owner.waiting_on.as_deref()));
         let rows = self.0.write(vec![Statement::new(over).bytes(id).integer(millis(lasts)), grant])?;
         let number = rows.last().and_then(|rows| rows.first()).map(|row| row.integer(0)).transpose();
         Ok(number.map_err(backend(&self.0.name))?.map(i64::cast_unsigned))
@@ -95,16 +95,16 @@ fn awaits(keys: Option<&[CallKey]>) -> Option<Vec<u8>> {
     keys.map(|keys| keys.iter().flat_map(|key| *key.digest().as_bytes()).collect())
 }
 
-fn owner(row: &Row) -> sqlx::Result<Owner> {
+fn claim_holder(row: &Row) -> sqlx::Result<ClaimHolder> {
     let since = Duration::from_nanos(row.integer(2)?.try_into().unwrap_or(0));
     let awaits = row.maybe_bytes(3)?.map(|bytes| {
         let (keys, _) = bytes.as_chunks::<32>();
         keys.iter().map(|key| CallKey::from(Digest::from_bytes(*key))).collect()
     });
-    Ok(Owner {
+    Ok(ClaimHolder {
         host: String::from_utf8_lossy(&row.bytes(0)?).into_owned(),
         process: u32::try_from(row.integer(1)?).unwrap_or(0),
         since: SystemTime::UNIX_EPOCH + since,
-        awaits,
+        waiting_on: awaits,
     })
 }

@@ -10,7 +10,7 @@ use std::{
 
 use fleche_core::{
     DigestPrefix, Error, Result as StoreResult,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
     store::BackendInfo,
 };
 
@@ -146,9 +146,9 @@ pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, timeout: Du
         for key in (0..THREADS).flat_map(claimed) {
             let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error}"))?;
             if let Claim::Taken(taken) = claim {
-                let (sender, held) = mpsc::channel::<StoreResult<Arc<dyn Held>>>();
+                let (sender, held) = mpsc::channel::<StoreResult<Arc<dyn ClaimGuard>>>();
                 // The receiver may have timed out.
-                taken.when_held(Box::new(move |held| drop(sender.send(held))));
+                taken.when_acquired(Box::new(move |held| drop(sender.send(held))));
                 match held.recv_timeout(until.saturating_duration_since(Instant::now())) {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => return Err(format!("a claim fails: {error}")),

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread};
 
 use fleche_core::{
     DigestPrefix, Error, Result as StoreResult,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
     store::BackendInfo,
 };
 
@@ -142,7 +142,12 @@ fn work_alone(stores: &Stores, seed: u64, thread: u8, acknowledge: Acknowledge<'
     Ok(())
 }
 
-fn perform(stores: &Stores, step: Step, states: &mut States, held: &mut Option<Arc<dyn Held>>) -> Result<(), String> {
+fn perform(
+    stores: &Stores,
+    step: Step,
+    states: &mut States,
+    held: &mut Option<Arc<dyn ClaimGuard>>,
+) -> Result<(), String> {
     match step {
         Step::Put(entry, writing) => {
             stores.put(entry, writing).map_err(text)?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Query, Record, Result, ValueStore,
     call::RecordSummary,
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
 
@@ -126,9 +126,9 @@ impl CallStore for FaultyCalls {
         self.plan.writes("claim in")?;
         self.store.claim(key)
     }
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
+    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
         self.plan.reads("query claims in")?;
-        self.store.owner(key)
+        self.store.claim_holder(key)
     }
     fn is_exclusive(&self) -> bool {
         self.store.is_exclusive()

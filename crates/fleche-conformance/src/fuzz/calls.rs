@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Record, Result as StoreResult,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
     store::CallStoreConfig,
 };
 use proptest::{
@@ -47,7 +47,7 @@ pub(super) enum Operation {
 pub(super) struct Machine {
     config: Box<dyn CallStoreConfig>,
     durable: bool,
-    held: Option<Arc<dyn Held>>,
+    held: Option<Arc<dyn ClaimGuard>>,
     store: Option<Arc<dyn CallStore>>,
     model: BTreeMap<CallKey, Record>,
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Query, Record, Result, ValueStore,
     call::RecordFields,
-    claim::{Claim, Held, Taken, Then},
+    claim::{Claim, ClaimGuard, ContendedClaim, OnAcquired},
     store::{CallStoreConfig, Check, Entries, Reach, ValueStoreConfig, whole},
 };
 use serde::{Deserialize, Serialize};
@@ -128,10 +128,10 @@ impl CallStoreConfig for Config {
 /// A claim that is never released.
 struct Kept;
 
-impl Held for Kept {}
+impl ClaimGuard for Kept {}
 
-impl Taken for Kept {
-    fn when_held(self: Box<Self>, then: Then) {
+impl ContendedClaim for Kept {
+    fn when_acquired(self: Box<Self>, then: OnAcquired) {
         // Dropping the callback would tell the waiting thread that it will never be called.
         std::mem::forget(then);
     }

@@ -19,7 +19,7 @@ use crate::{
     context::{Binding, BindingConfig},
     digest::Digest,
     encoding::DecodeError,
-    engine::{Arguments, Guard, Reader, Rewritten, check_bound},
+    engine::{Arguments, Reader, Rewritten, StabilityCheck, check_bound},
     function::{Erased, Function},
     job::JobError,
     runtime::panics::Contained,
@@ -89,7 +89,7 @@ impl<R> BoundCall<R> {
     /// part of the key.
     #[doc(hidden)]
     #[must_use]
-    pub fn checked(self, guard: impl FnOnce(&mut Guard<'_>)) -> Self {
+    pub fn checked(self, guard: impl FnOnce(&mut StabilityCheck<'_>)) -> Self {
         if let Ok(arguments) = &self.arguments {
             check_bound(self.function, self.binding.cache(), arguments, guard);
         }

@@ -84,6 +84,18 @@ impl Executable {
         command
     }
 
+    /// Returns a digest of the program's layout in memory, without reading its file. It is the same in every process of one
+    /// build.
+    ///
+    /// # Errors
+    /// Fails if the loader does not report the program's segments.
+    pub fn layout() -> io::Result<Digest> {
+        let image = super::code_address::LoadedImage::of_program();
+        image
+            .map(super::code_address::LoadedImage::layout)
+            .ok_or_else(|| io::Error::other("the loader does not report the program's segments"))
+    }
+
     /// Returns the path at which a loader finds the program, or `None` if no loader was started.
     fn program(&self) -> Option<PathBuf> {
         #[cfg(target_os = "linux")]
@@ -98,18 +110,6 @@ impl Executable {
 /// has replaced it.
 fn path() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
-}
-
-/// Returns a digest of the program's layout in memory, without reading its file. It is the same in every process of one
-/// build.
-///
-/// # Errors
-/// Fails if the loader does not report the program's segments.
-pub fn layout() -> io::Result<Digest> {
-    let image = super::code_address::LoadedImage::of_program();
-    image
-        .map(super::code_address::LoadedImage::layout)
-        .ok_or_else(|| io::Error::other("the loader does not report the program's segments"))
 }
 
 #[cfg(not(target_os = "linux"))]

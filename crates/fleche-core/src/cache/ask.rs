@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     call::CallKey,
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     error::{Error, Result},
 };
 
@@ -61,8 +61,8 @@ impl Cache {
     }
 
     /// Returns the holder of a call's claim, if it is known, as [`claim_for_call`](Self::claim_for_call) requests claims.
-    pub(crate) fn owner_for_call(&self, key: &CallKey) -> Result<Option<Owner>> {
-        unless_left_alone(self.ask(Operation::Claim, || self.calls().owner(key))).map(Option::flatten)
+    pub(crate) fn holder_for_call(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        unless_left_alone(self.ask(Operation::Claim, || self.calls().claim_holder(key))).map(Option::flatten)
     }
 
     /// Returns whether the stores have the record under this key and its result, or `None` if a store is left alone.

@@ -17,16 +17,16 @@ mod threads;
 use std::sync::{Arc, Mutex, TryLockError};
 
 use super::{
-    Owner,
-    in_flight::{self, Flight, is_blocked_by},
-    remote_cycles::{CycleCheck, PublishedWait, look},
+    ClaimHolder,
+    in_flight::{self, InFlightCall, is_blocked_by},
+    remote_cycles::{CycleCheck, PublishedWait, find_cycle},
 };
 use crate::call::CallKey;
 use crate::runtime::internal_threads::ThreadId;
 use quiescence::QuiescenceDetector;
 use threads::stack_has_pointer_to;
 
-static QUIET: Mutex<QuiescenceDetector> = Mutex::new(QuiescenceDetector::new());
+static DETECTOR: Mutex<QuiescenceDetector> = Mutex::new(QuiescenceDetector::new());
 
 /// The outcome of a check for a deadlock.
 pub(crate) enum DeadlockCheck {
@@ -43,60 +43,63 @@ pub(crate) enum DeadlockCheck {
 /// Only one thread at a time gets that answer. The variables of the caller are on this thread's stack from address
 /// `frames` upward.
 pub(crate) fn find_deadlock(
-    awaited: &Arc<Flight>,
+    awaited: &Arc<InFlightCall>,
     frames: usize,
-    owner: impl Fn(&CallKey) -> Option<Owner>,
+    claim_holder: impl Fn(&CallKey) -> Option<ClaimHolder>,
 ) -> DeadlockCheck {
     // The thread that holds the lock may be querying a database; this one checks again later.
-    let mut quiet = match QUIET.try_lock() {
-        Ok(quiet) => quiet,
+    let mut detector = match DETECTOR.try_lock() {
+        Ok(detector) => detector,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return DeadlockCheck::No,
     };
-    let parked = quiet.parked();
+    let parked = detector.parked();
     let flights = in_flight::all();
     let Some(parked) = parked else {
         // A guard on the waiting thread's stack blocks the body that the thread waits for. No other thread can end that.
         let is_held_here = |(thread, lock): (ThreadId, usize)| {
-            let runs_there = |flight: &&Arc<Flight>| flight.thread() == Some(thread);
-            let waits = |flight: &Arc<Flight>| is_blocked_by(awaited, std::slice::from_ref(flight));
+            let runs_there = |flight: &&Arc<InFlightCall>| flight.thread() == Some(thread);
+            let waits = |flight: &Arc<InFlightCall>| is_blocked_by(awaited, std::slice::from_ref(flight));
             // If the holder is a thread that neither runs nor rests, the caller computes the call itself, although the
             // wait would have ended. The result is the same.
             flights.iter().filter(runs_there).any(waits)
                 && stack_has_pointer_to(lock, frames)
-                && !quiet.may_get_lock(thread)
+                && !detector.may_get_lock(thread)
         };
-        if !quiet.locks().into_iter().any(is_held_here) {
+        if !detector.locks().into_iter().any(is_held_here) {
             return DeadlockCheck::No;
         }
-        quiet.end();
+        detector.end();
         return DeadlockCheck::Yes;
     };
-    let is_parked = |thread: ThreadId| parked.contains(&thread) && !quiet.may_get_lock(thread);
+    let is_parked = |thread: ThreadId| parked.contains(&thread) && !detector.may_get_lock(thread);
     let stuck: Vec<_> = flights.iter().filter(|flight| flight.thread().is_some_and(is_parked)).collect();
-    let is_stuck = |flight: &Arc<Flight>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));
-    let mut stall = if is_stuck(awaited) { DeadlockCheck::Yes } else { DeadlockCheck::No };
-    if matches!(stall, DeadlockCheck::No) {
+    let is_stuck =
+        |flight: &Arc<InFlightCall>| stuck.iter().any(|stuck| is_blocked_by(flight, std::slice::from_ref(*stuck)));
+    let mut found = if is_stuck(awaited) { DeadlockCheck::Yes } else { DeadlockCheck::No };
+    if matches!(found, DeadlockCheck::No) {
         // Follows waits through other processes, as far as they are published.
-        let seeks =
-            |flight: &&Arc<Flight>| flight.is_awaiting_claim() && is_blocked_by(awaited, std::slice::from_ref(*flight));
+        let seeks = |flight: &&Arc<InFlightCall>| {
+            flight.is_awaiting_claim() && is_blocked_by(awaited, std::slice::from_ref(*flight))
+        };
         for sought in flights.iter().filter(seeks) {
-            let here = |flight: &&Arc<Flight>| flight.route().store == sought.route().store && is_stuck(flight);
+            let here =
+                |flight: &&Arc<InFlightCall>| flight.call_id().store == sought.call_id().store && is_stuck(flight);
             let blocked: Vec<_> = flights.iter().filter(here).cloned().collect();
-            let own: Vec<_> = blocked.iter().map(|flight| flight.route().key).collect();
+            let own: Vec<_> = blocked.iter().map(|flight| flight.call_id().key).collect();
             if own.is_empty() {
                 continue;
             }
-            if look(&own, sought.route().key, &owner) != CycleCheck::Clear {
-                stall = DeadlockCheck::Yes;
+            if find_cycle(&own, sought.call_id().key, &claim_holder) != CycleCheck::Clear {
+                found = DeadlockCheck::Yes;
                 break;
             }
-            stall = DeadlockCheck::Perhaps(PublishedWait::presumed(sought.route(), &blocked));
+            found = DeadlockCheck::Perhaps(PublishedWait::presumed(sought.call_id(), &blocked));
         }
     }
-    if matches!(stall, DeadlockCheck::Yes) {
+    if matches!(found, DeadlockCheck::Yes) {
         // The thread that proceeds causes activity, so the next check starts over.
-        quiet.end();
+        detector.end();
     }
-    stall
+    found
 }

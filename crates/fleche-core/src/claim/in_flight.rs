@@ -17,9 +17,9 @@ use crossbeam_utils::CachePadded;
 use foldhash::fast::RandomState;
 
 use super::{
-    Held,
+    ClaimGuard,
     poll_tracking::Polls,
-    sync::{Acquire, Arc, AtomicU64, Condvar, Global, Mutex, MutexGuard, PARTS, PoisonError, Release},
+    sync::{Acquire, Arc, AtomicU64, Condvar, Global, Mutex, MutexGuard, PoisonError, Release, SHARDS},
 };
 use crate::call::CallKey;
 
@@ -36,18 +36,18 @@ pub struct CallId {
 pub(crate) type SharedResult = Arc<dyn Any + Send + Sync>;
 
 /// A call that is being computed or is about to be.
-pub struct Flight {
-    pub(super) route: CallId,
+pub struct InFlightCall {
+    pub(super) call_id: CallId,
     /// The in-flight calls within whose bodies this one was requested. They cannot end before this one.
-    pub(super) parents: Flights,
+    pub(super) parents: InFlightCalls,
     /// When the leader registered the call.
     pub(super) begun: Instant,
     /// The store's claim, if the store grants claims.
-    held: Mutex<Option<Arc<dyn Held>>>,
+    held: Mutex<Option<Arc<dyn ClaimGuard>>>,
     /// Whether the leader computes without the claim, which another process holds.
     pub(super) claimless: AtomicBool,
     /// Whether the leader waits for the claim.
-    pub(super) seeks: AtomicBool,
+    pub(super) awaits_claim: AtomicBool,
     /// The system's id of the thread that runs the body; 0 if the body does not run on a single thread.
     thread: AtomicI32,
     /// The record of the leader's polls, if the leader is a future.
@@ -60,28 +60,28 @@ pub struct Flight {
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) end: Option<End>,
+    pub(super) end: Option<CallEnd>,
     /// The number of waiters.
     pub(super) waiting: usize,
     pub(super) wakers: Vec<Waker>,
     /// The in-flight calls whose bodies wait for this one.
-    pub(super) from: Vec<Arc<Flight>>,
+    pub(super) from: Vec<Arc<InFlightCall>>,
 }
 
 /// A list of in-flight calls, usually empty. Small, and cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Flights(Option<Arc<Vec<Arc<Flight>>>>);
+pub struct InFlightCalls(Option<Arc<Vec<Arc<InFlightCall>>>>);
 
-impl Deref for Flights {
-    type Target = [Arc<Flight>];
+impl Deref for InFlightCalls {
+    type Target = [Arc<InFlightCall>];
 
-    fn deref(&self) -> &[Arc<Flight>] {
+    fn deref(&self) -> &[Arc<InFlightCall>] {
         self.0.as_ref().map_or(&[], |flights| flights)
     }
 }
 
-impl FromIterator<Arc<Flight>> for Flights {
-    fn from_iter<I: IntoIterator<Item = Arc<Flight>>>(flights: I) -> Self {
+impl FromIterator<Arc<InFlightCall>> for InFlightCalls {
+    fn from_iter<I: IntoIterator<Item = Arc<InFlightCall>>>(flights: I) -> Self {
         let flights: Vec<_> = flights.into_iter().collect();
         // An empty list needs no allocation.
         Self((!flights.is_empty()).then(|| Arc::new(flights)))
@@ -90,22 +90,22 @@ impl FromIterator<Arc<Flight>> for Flights {
 
 /// The outcome of an in-flight call.
 #[derive(Clone)]
-pub enum End {
+pub enum CallEnd {
     /// The leader computed this result.
     Completed(SharedResult),
     /// The leader shared no result: it failed, was dropped, or could not share its value. The next caller leads.
     Abandoned,
 }
 
-impl Flight {
-    pub(super) fn new(route: CallId, parents: Flights) -> Arc<Self> {
+impl InFlightCall {
+    pub(super) fn new(call_id: CallId, parents: InFlightCalls) -> Arc<Self> {
         Arc::new(Self {
-            route,
+            call_id,
             parents,
             begun: Instant::now(),
             held: Mutex::default(),
             claimless: AtomicBool::new(false),
-            seeks: AtomicBool::new(false),
+            awaits_claim: AtomicBool::new(false),
             thread: AtomicI32::new(0),
             polls: OnceLock::new(),
             awaits: Mutex::default(),
@@ -115,8 +115,8 @@ impl Flight {
     }
 
     /// Returns the call and its store.
-    pub fn route(&self) -> CallId {
-        self.route
+    pub fn call_id(&self) -> CallId {
+        self.call_id
     }
 
     pub(super) fn is_claimless(&self) -> bool {
@@ -125,7 +125,7 @@ impl Flight {
 
     /// Returns whether the leader waits for the store's claim.
     pub fn is_awaiting_claim(&self) -> bool {
-        self.seeks.load(Relaxed)
+        self.awaits_claim.load(Relaxed)
     }
 
     /// Returns the system's id of the thread that runs the body, or `None` while no thread does.
@@ -162,21 +162,21 @@ impl Flight {
         self.lock().from.clone()
     }
 
-    pub(super) fn held(&self) -> MutexGuard<'_, Option<Arc<dyn Held>>> {
+    pub(super) fn held(&self) -> MutexGuard<'_, Option<Arc<dyn ClaimGuard>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Releases the store's claim. Must happen before the next caller in this process can ask for it.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release_claim(&self) {
         let held = self.held().take();
         drop(held);
     }
 
     /// Ends the call and removes it from the table.
-    pub(super) fn leave(&self, end: End) {
-        self.let_go();
-        let shard = part(self.route);
-        shard.end(&mut shard.lock(), self.route);
+    pub(super) fn leave(&self, end: CallEnd) {
+        self.release_claim();
+        let shard = shard_of(self.call_id);
+        shard.end(&mut shard.lock(), self.call_id);
         let mut state = self.lock();
         let (wakers, waiting) = (mem::take(&mut state.wakers), state.waiting);
         state.end = (waiting > 0).then_some(end);
@@ -188,16 +188,16 @@ impl Flight {
     }
 }
 
-impl Flight {
+impl InFlightCall {
     /// Records that these in-flight calls wait for this one.
     pub(super) fn add_from(&self, from: &[Arc<Self>]) {
         self.lock().from.extend_from_slice(from);
     }
 }
 
-impl fmt::Debug for Flight {
+impl fmt::Debug for InFlightCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("route", &self.route).finish_non_exhaustive()
+        f.debug_struct("InFlightCall").field("call_id", &self.call_id).finish_non_exhaustive()
     }
 }
 
@@ -211,7 +211,7 @@ pub(super) struct Shard {
 #[derive(Default)]
 pub(super) struct ShardState {
     // Keys are digests, so they cannot be chosen to collide.
-    pub(super) by_id: HashMap<CallId, Arc<Flight>, RandomState>,
+    pub(super) by_id: HashMap<CallId, Arc<InFlightCall>, RandomState>,
     /// The calls that ended last.
     last: [Option<CallId>; LAST],
 }
@@ -226,9 +226,9 @@ impl Shard {
 
     /// Removes the call from the table.
     #[allow(clippy::cast_possible_truncation)] // Only the low bits matter.
-    pub(super) fn end(&self, flights: &mut ShardState, route: CallId) {
-        flights.by_id.remove(&route);
-        flights.last[self.ended.fetch_add(1, Release) as usize % LAST] = Some(route);
+    pub(super) fn end(&self, flights: &mut ShardState, call_id: CallId) {
+        flights.by_id.remove(&call_id);
+        flights.last[self.ended.fetch_add(1, Release) as usize % LAST] = Some(call_id);
     }
 
     /// Returns the number of calls that have ended. A reader that sees a call's end in this count also sees what the call
@@ -238,24 +238,24 @@ impl Shard {
     }
 
     /// Returns whether this call may have ended since the shard's count was `before`.
-    pub(super) fn may_have_ended(&self, route: CallId, before: u64) -> bool {
+    pub(super) fn may_have_ended(&self, call_id: CallId, before: u64) -> bool {
         let more = self.ended() - before;
-        more > 0 && (more > LAST as u64 || self.lock().last.contains(&Some(route)))
+        more > 0 && (more > LAST as u64 || self.lock().last.contains(&Some(call_id)))
     }
 }
 
 /// The table of this process. It is built shard by shard on the heap, because the whole table may not fit on the small
 /// stack of the first thread that misses.
-static TABLE: Global<Box<[CachePadded<Shard>]>> = Global::new(|| (0..PARTS).map(|_| CachePadded::default()).collect());
+static TABLE: Global<Box<[CachePadded<Shard>]>> = Global::new(|| (0..SHARDS).map(|_| CachePadded::default()).collect());
 
 /// Returns all in-flight calls.
-pub(super) fn all() -> Vec<Arc<Flight>> {
-    TABLE.get().iter().flat_map(|part| part.lock().by_id.values().cloned().collect::<Vec<_>>()).collect()
+pub(super) fn all() -> Vec<Arc<InFlightCall>> {
+    TABLE.get().iter().flat_map(|shard| shard.lock().by_id.values().cloned().collect::<Vec<_>>()).collect()
 }
 
 /// Returns the shard of this call, chosen by a byte of its key, which is a digest.
-pub(super) fn part(route: CallId) -> &'static Shard {
-    &TABLE.get()[usize::from(route.key.digest().as_bytes()[0]) % PARTS]
+pub(super) fn shard_of(call_id: CallId) -> &'static Shard {
+    &TABLE.get()[usize::from(call_id.key.digest().as_bytes()[0]) % SHARDS]
 }
 
 // The wait graph, which prevents calls from waiting for themselves. A body cannot end before the calls that run within
@@ -268,7 +268,7 @@ static BEGINNING: Global<Mutex<()>> = Global::new(|| Mutex::new(()));
 
 /// Registers a wait for `flight` from within `from`. Returns `false` if `flight` itself waits for one of those,
 /// directly or through other calls.
-pub(super) fn begin_wait(flight: &Arc<Flight>, from: &[Arc<Flight>]) -> bool {
+pub(super) fn begin_wait(flight: &Arc<InFlightCall>, from: &[Arc<InFlightCall>]) -> bool {
     // A caller outside any body blocks no other call.
     if from.is_empty() {
         return true;
@@ -282,9 +282,9 @@ pub(super) fn begin_wait(flight: &Arc<Flight>, from: &[Arc<Flight>]) -> bool {
 }
 
 /// Returns whether the call cannot end before one of `those` has.
-pub(super) fn is_blocked_by(flight: &Arc<Flight>, those: &[Arc<Flight>]) -> bool {
+pub(super) fn is_blocked_by(flight: &Arc<InFlightCall>, those: &[Arc<InFlightCall>]) -> bool {
     let mut seen = HashSet::new();
-    let mut left: Vec<Arc<Flight>> = those.to_vec();
+    let mut left: Vec<Arc<InFlightCall>> = those.to_vec();
     while let Some(next) = left.pop() {
         if Arc::ptr_eq(&next, flight) {
             return true;
@@ -298,7 +298,7 @@ pub(super) fn is_blocked_by(flight: &Arc<Flight>, those: &[Arc<Flight>]) -> bool
 }
 
 /// Returns these in-flight calls and all that they run within, each once.
-pub(crate) fn with_enclosing(flights: &[Arc<Flight>]) -> Vec<Arc<Flight>> {
+pub(crate) fn with_enclosing(flights: &[Arc<InFlightCall>]) -> Vec<Arc<InFlightCall>> {
     let mut seen = HashSet::new();
     let mut left = flights.to_vec();
     let mut all = Vec::new();

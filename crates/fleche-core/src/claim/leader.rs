@@ -3,8 +3,8 @@
 use std::{collections::hash_map::Entry, sync::atomic::Ordering::Relaxed, task::Waker, time::Instant};
 
 use super::{
-    Held,
-    in_flight::{CallId, End, Flight, Flights, SharedResult, begin_wait, part},
+    ClaimGuard,
+    in_flight::{CallEnd, CallId, InFlightCall, InFlightCalls, SharedResult, begin_wait, shard_of},
     sync::{Arc, PoisonError, is_child},
 };
 
@@ -18,39 +18,39 @@ pub enum Role {
     Cycle,
 }
 
-/// The permit to compute a call. Dropping it without [`land`](Self::land) abandons the call, and the next caller leads.
+/// The permit to compute a call. Dropping it without [`complete`](Self::complete) abandons the call, and the next caller leads.
 #[must_use = "dropping it abandons the call"]
 pub struct Leader {
-    flight: Arc<Flight>,
+    flight: Arc<InFlightCall>,
     ended: bool,
 }
 
 /// A point in time that tells whether in-flight calls with the same key have ended since.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch {
-    route: CallId,
+    call_id: CallId,
     ended: u64,
 }
 
 impl Epoch {
     /// Returns the present epoch of the call.
-    pub(crate) fn now(route: CallId) -> Self {
-        Self { route, ended: part(route).ended() }
+    pub(crate) fn now(call_id: CallId) -> Self {
+        Self { call_id, ended: shard_of(call_id).ended() }
     }
 
     /// Returns whether such a call may have ended since. Never returns `false` if such a call has ended.
     pub(crate) fn is_past(&self) -> bool {
-        part(self.route).may_have_ended(self.route, self.ended)
+        shard_of(self.call_id).may_have_ended(self.call_id, self.ended)
     }
 }
 
 /// Requests the call from within the bodies of the in-flight calls in `from`.
-pub fn join_call(route: CallId, from: &Flights) -> Role {
-    let shard = part(route);
+pub fn join_call(call_id: CallId, from: &InFlightCalls) -> Role {
+    let shard = shard_of(call_id);
     let mut flights = shard.lock();
-    let flight = match flights.by_id.entry(route) {
+    let flight = match flights.by_id.entry(call_id) {
         Entry::Vacant(free) => {
-            let flight = Flight::new(route, from.clone());
+            let flight = InFlightCall::new(call_id, from.clone());
             free.insert(flight.clone());
             return Role::Leads(Leader { flight, ended: false });
         }
@@ -59,7 +59,7 @@ pub fn join_call(route: CallId, from: &Flights) -> Role {
     // Counted under the table's lock, so the leader cannot end the call without seeing that a waiter needs the result.
     flight.lock().waiting += 1;
     drop(flights);
-    let mut waiting = Waiter { flight, from: Flights::default() };
+    let mut waiting = Waiter { flight, from: InFlightCalls::default() };
     if begin_wait(&waiting.flight, from) {
         waiting.from = from.clone();
         Role::Waits(waiting)
@@ -70,23 +70,23 @@ pub fn join_call(route: CallId, from: &Flights) -> Role {
 
 impl Leader {
     /// Returns the in-flight call, to be passed to the work within its body.
-    pub fn flight(&self) -> &Arc<Flight> {
+    pub fn flight(&self) -> &Arc<InFlightCall> {
         &self.flight
     }
 
     /// Keeps the store's claim until the call has ended.
-    pub fn hold(&self, held: Arc<dyn Held>) {
+    pub fn set_claim(&self, held: Arc<dyn ClaimGuard>) {
         *self.flight.held() = Some(held);
     }
 
     /// Returns the store's claim, if the call has one.
-    pub fn held(&self) -> Option<Arc<dyn Held>> {
+    pub fn held(&self) -> Option<Arc<dyn ClaimGuard>> {
         self.flight.held().clone()
     }
 
     /// Sets whether the leader waits for the store's claim.
-    pub fn seek(&self, seeks: bool) {
-        self.flight.seeks.store(seeks, Relaxed);
+    pub fn set_awaiting_claim(&self, awaits_claim: bool) {
+        self.flight.awaits_claim.store(awaits_claim, Relaxed);
     }
 
     /// Proceeds without the store's claim. Other processes can then not see what the body waits for.
@@ -99,22 +99,22 @@ impl Leader {
         self.flight.held().as_ref().is_some_and(|held| held.is_expired())
     }
 
-    /// Ends the call, whose result has been recorded. `cargo` is called only if there are waiters, and its value is
+    /// Ends the call, whose result has been recorded. `result` is called only if there are waiters, and its value is
     /// shared with them. If it returns `None`, the waiters look the record up themselves.
-    pub fn land(mut self, cargo: impl FnOnce() -> Option<SharedResult>) {
-        self.flight.let_go();
-        let shard = part(self.flight.route);
+    pub fn complete(mut self, result: impl FnOnce() -> Option<SharedResult>) {
+        self.flight.release_claim();
+        let shard = shard_of(self.flight.call_id);
         {
             let mut flights = shard.lock();
             // No waiter can join under this lock, and those that have joined are counted.
             if self.flight.lock().waiting == 0 {
-                shard.end(&mut flights, self.flight.route);
+                shard.end(&mut flights, self.flight.call_id);
                 self.ended = true;
                 return;
             }
         }
         // Outside the lock, because copying the result may take long.
-        let end = cargo().map_or(End::Abandoned, End::Completed);
+        let end = result().map_or(CallEnd::Abandoned, CallEnd::Completed);
         self.ended = true;
         self.flight.leave(end);
     }
@@ -124,7 +124,7 @@ impl Drop for Leader {
     fn drop(&mut self) {
         // In a forked child the call belongs to the parent, where its body still runs.
         if !self.ended && !is_child() {
-            self.flight.leave(End::Abandoned);
+            self.flight.leave(CallEnd::Abandoned);
         }
     }
 }
@@ -132,14 +132,14 @@ impl Drop for Leader {
 /// A wait for a call that another caller leads.
 #[must_use]
 pub struct Waiter {
-    flight: Arc<Flight>,
+    flight: Arc<InFlightCall>,
     /// The in-flight calls that this wait was registered for.
-    from: Flights,
+    from: InFlightCalls,
 }
 
 impl Waiter {
     /// Returns the awaited call.
-    pub fn flight(&self) -> &Arc<Flight> {
+    pub fn flight(&self) -> &Arc<InFlightCall> {
         &self.flight
     }
 
@@ -149,7 +149,7 @@ impl Waiter {
     }
 
     /// Blocks until the call has ended or `until` has passed. Returns `None` in the second case.
-    pub fn wait(&self, until: Option<Instant>) -> Option<End> {
+    pub fn wait(&self, until: Option<Instant>) -> Option<CallEnd> {
         let mut state = self.flight.lock();
         loop {
             if let Some(end) = &state.end {
@@ -164,7 +164,7 @@ impl Waiter {
     }
 
     /// Returns the outcome of the call, or registers the waker and returns `None`.
-    pub fn poll(&self, waker: &Waker) -> Option<End> {
+    pub fn poll(&self, waker: &Waker) -> Option<CallEnd> {
         let mut state = self.flight.lock();
         if state.end.is_none() && !state.wakers.iter().any(|kept| kept.will_wake(waker)) {
             state.wakers.push(waker.clone());

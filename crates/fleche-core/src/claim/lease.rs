@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::renewal::RenewalSchedule;
-use super::{Claim, Held, Owner, Taken, Then};
+use super::{Claim, ClaimGuard, ClaimHolder, ContendedClaim, OnAcquired};
 use crate::{
     call::CallKey,
     error::{Error, Result},
@@ -23,7 +23,7 @@ pub trait LeaseTable: Send + Sync + 'static {
     /// Grants the lease of the call to this holder for the duration `ttl`, if it is free or has expired by the
     /// store's own clock. Returns a number that no other grant of the call has, or `None` if another holder has the
     /// lease.
-    fn acquire(&self, key: &CallKey, owner: &Owner, ttl: Duration) -> Result<Option<u64>>;
+    fn acquire(&self, key: &CallKey, owner: &ClaimHolder, ttl: Duration) -> Result<Option<u64>>;
 
     /// Extends the lease of this grant to the duration `ttl` from now, even if it has expired, as long as it was not
     /// granted again. Returns `false` if it was granted again, or if this grant was released.
@@ -32,13 +32,13 @@ pub trait LeaseTable: Send + Sync + 'static {
     /// Releases the lease if it belongs to this grant.
     fn release(&self, key: &CallKey, grant: u64) -> Result<()>;
 
-    /// Stores the calls that the holder waits for ([`Owner::awaits`]) with the lease, if it belongs to this grant.
+    /// Stores the calls that the holder waits for ([`ClaimHolder::waiting_on`]) with the lease, if it belongs to this grant.
     fn publish(&self, key: &CallKey, grant: u64, awaits: Option<&[CallKey]>) -> Result<()>;
 }
 
 /// A clock: a function that returns the time since some fixed moment. It determines when renewals are due, and need not agree
 /// with the store's clock.
-pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The leases of one process in one store.
 pub struct Leases<T>(Arc<Shared<T>>);
@@ -102,10 +102,10 @@ impl<T: LeaseTable> Shared<T> {
         (self.clock)()
     }
 
-    fn acquire(self: &Arc<Self>, key: &CallKey) -> Result<Option<Arc<dyn Held>>> {
+    fn acquire(self: &Arc<Self>, key: &CallKey) -> Result<Option<Arc<dyn ClaimGuard>>> {
         // Taken before the request, because the lease may count from any moment after it.
         let since = self.now();
-        let Some(grant) = self.table.acquire(key, &Owner::this_process(), self.ttl)? else { return Ok(None) };
+        let Some(grant) = self.table.acquire(key, &ClaimHolder::this_process(), self.ttl)? else { return Ok(None) };
         self.heart.keep(*key, grant, since, self.ttl);
         self.ensure_beating();
         Ok(Some(Arc::new(Lease { shared: self.clone(), key: *key, grant, in_background: AtomicBool::new(false) })))
@@ -183,8 +183,8 @@ struct Wanted<T> {
     key: CallKey,
 }
 
-impl<T: LeaseTable> Taken for Wanted<T> {
-    fn when_held(self: Box<Self>, then: Then) {
+impl<T: LeaseTable> ContendedClaim for Wanted<T> {
+    fn when_acquired(self: Box<Self>, then: OnAcquired) {
         self.shared.heart.want(self.key, then, self.shared.now());
         self.shared.ensure_beating();
     }
@@ -198,8 +198,8 @@ struct Lease<T: LeaseTable> {
     in_background: AtomicBool,
 }
 
-impl<T: LeaseTable> Held for Lease<T> {
-    fn awaits(&self, keys: Option<&[CallKey]>) {
+impl<T: LeaseTable> ClaimGuard for Lease<T> {
+    fn publish_waits(&self, keys: Option<&[CallKey]>) {
         if let Err(error) = self.shared.table.publish(&self.key, self.grant, keys) {
             crate::runtime::log::warn_rarely!(
                 &FAULTS, error.kind(), key = %self.key, %error,

@@ -74,12 +74,12 @@ impl Polls {
 }
 
 /// The waker that a leader is polled with: records that it was called, and wakes the task.
-struct Noting {
+struct TrackingWaker {
     polls: Arc<Polls>,
     task: Waker,
 }
 
-impl Wake for Noting {
+impl Wake for TrackingWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -91,8 +91,8 @@ impl Wake for Noting {
 }
 
 /// Returns a waker for polling a leader, which wakes this task.
-pub(crate) fn noting(polls: &Arc<Polls>, task: &Waker) -> Waker {
-    Waker::from(Arc::new(Noting { polls: polls.clone(), task: task.clone() }))
+pub(crate) fn tracking_waker(polls: &Arc<Polls>, task: &Waker) -> Waker {
+    Waker::from(Arc::new(TrackingWaker { polls: polls.clone(), task: task.clone() }))
 }
 
 #[cfg(test)]
@@ -110,14 +110,14 @@ mod tests {
         let (polls, task) = (Arc::new(Polls::default()), Waker::from(Arc::new(Nothing)));
         polls.begin(&task);
         assert_eq!(polls.unpolled(), None);
-        let waker = noting(&polls, &task);
+        let waker = tracking_waker(&polls, &task);
         waker.wake_by_ref();
         let unpolled = polls.unpolled().unwrap();
         waker.wake();
         assert_eq!(polls.unpolled(), Some(unpolled));
         polls.begin(&task);
         assert_eq!(polls.unpolled(), None);
-        noting(&polls, &task).wake();
+        tracking_waker(&polls, &task).wake();
         assert_eq!(polls.unpolled().unwrap().after, unpolled.after + 1);
         polls.end();
         assert_eq!(polls.unpolled(), None);

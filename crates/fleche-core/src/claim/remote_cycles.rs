@@ -7,48 +7,48 @@ use std::{
 };
 
 use super::{
-    Owner,
-    in_flight::{self, CallId, Flight, with_enclosing},
+    ClaimHolder,
+    in_flight::{self, CallId, InFlightCall, with_enclosing},
     sync::is_child,
 };
 use crate::call::CallKey;
 
 /// A wait that is published to other processes until this is dropped.
 pub struct PublishedWait {
-    route: CallId,
+    call_id: CallId,
     /// The in-flight calls that cannot end before the wait does and whose claims publish what they wait for.
-    flights: Vec<Arc<Flight>>,
+    flights: Vec<Arc<InFlightCall>>,
     /// Whether some of the blocked calls run without a claim, so that other processes cannot see their wait.
     hides: bool,
 }
 
 impl PublishedWait {
     /// Publishes a wait for the call from within these in-flight calls.
-    pub fn new(route: CallId, from: &[Arc<Flight>]) -> Self {
+    pub fn new(call_id: CallId, from: &[Arc<InFlightCall>]) -> Self {
         let all = with_enclosing(from);
         let hides = all.iter().any(|flight| flight.is_claimless());
         let flights: Vec<_> = all.into_iter().filter(|flight| flight.publishes()).collect();
-        Self::of(route, flights, hides)
+        Self::of(call_id, flights, hides)
     }
 
     /// Publishes that these in-flight calls presumably depend on the call, although no wait for it was recorded.
-    pub(crate) fn presumed(route: CallId, flights: &[Arc<Flight>]) -> Self {
-        Self::of(route, flights.iter().filter(|flight| flight.publishes()).cloned().collect(), false)
+    pub(crate) fn presumed(call_id: CallId, flights: &[Arc<InFlightCall>]) -> Self {
+        Self::of(call_id, flights.iter().filter(|flight| flight.publishes()).cloned().collect(), false)
     }
 
-    fn of(route: CallId, flights: Vec<Arc<Flight>>, hides: bool) -> Self {
+    fn of(call_id: CallId, flights: Vec<Arc<InFlightCall>>, hides: bool) -> Self {
         for flight in &flights {
-            flight.publish(|awaits| awaits.push(route));
+            flight.publish(|awaits| awaits.push(call_id));
         }
-        Self { route, flights, hides }
+        Self { call_id, flights, hides }
     }
 
     /// Returns the waiting calls that are in the same store as the awaited one.
     pub(crate) fn own(&self) -> Vec<CallKey> {
         self.flights
             .iter()
-            .map(|flight| flight.route)
-            .filter(|own| own.store == self.route.store)
+            .map(|flight| flight.call_id)
+            .filter(|own| own.store == self.call_id.store)
             .map(|own| own.key)
             .collect()
     }
@@ -66,7 +66,7 @@ impl PublishedWait {
 
 impl fmt::Debug for PublishedWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Published").field(&self.route).finish()
+        f.debug_tuple("Published").field(&self.call_id).finish()
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for PublishedWait {
         }
         for flight in &self.flights {
             flight.publish(|awaits| {
-                if let Some(at) = awaits.iter().position(|known| *known == self.route) {
+                if let Some(at) = awaits.iter().position(|known| *known == self.call_id) {
                     awaits.swap_remove(at);
                 }
             });
@@ -85,7 +85,7 @@ impl Drop for PublishedWait {
     }
 }
 
-impl Flight {
+impl InFlightCall {
     fn publishes(&self) -> bool {
         self.held().as_ref().is_some_and(|held| held.publishes())
     }
@@ -98,27 +98,29 @@ impl Flight {
         let held = self.held().clone();
         let Some(held) = held else { return };
         // Claims of one store cannot show waits for calls of another store.
-        let here = awaits.iter().all(|route| route.store == self.route.store);
-        let keys: Vec<_> = awaits.iter().map(|route| route.key).collect();
-        held.awaits(here.then_some(&keys));
+        let here = awaits.iter().all(|call_id| call_id.store == self.call_id.store);
+        let keys: Vec<_> = awaits.iter().map(|call_id| call_id.key).collect();
+        held.publish_waits(here.then_some(&keys));
     }
 }
 
-/// Returns the holder of this call in this process, for other processes that ask. Returns `None` while the leader
-/// itself still waits for the store's claim, which another process holds.
-pub fn owner_here(route: CallId) -> Option<Owner> {
-    let flights = in_flight::all();
-    let own = flights.iter().find(|flight| flight.route == route && !flight.is_awaiting_claim())?;
-    let waits = |awaited: &&Arc<Flight>| {
-        with_enclosing(&awaited.waited_for_from()).iter().any(|waiting| Arc::ptr_eq(waiting, own))
-    };
-    let mut awaits: Vec<_> = flights.iter().filter(waits).map(|awaited| awaited.route).collect();
-    awaits.extend_from_slice(&own.awaits.lock().unwrap_or_else(PoisonError::into_inner));
-    // Claims of one store cannot show waits for calls of another store.
-    let here = awaits.iter().all(|awaited| awaited.store == route.store);
-    let awaits = here.then(|| awaits.iter().map(|route| route.key).collect());
-    let since = SystemTime::now().checked_sub(own.begun.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
-    Some(Owner { since, awaits, ..Owner::this_process() })
+impl CallId {
+    /// Returns the holder of this call in this process, for other processes that ask. Returns `None` while the leader
+    /// itself still waits for the store's claim, which another process holds.
+    pub fn claim_holder_here(self) -> Option<ClaimHolder> {
+        let flights = in_flight::all();
+        let own = flights.iter().find(|flight| flight.call_id == self && !flight.is_awaiting_claim())?;
+        let waits = |awaited: &&Arc<InFlightCall>| {
+            with_enclosing(&awaited.waited_for_from()).iter().any(|waiting| Arc::ptr_eq(waiting, own))
+        };
+        let mut awaits: Vec<_> = flights.iter().filter(waits).map(|awaited| awaited.call_id).collect();
+        awaits.extend_from_slice(&own.awaits.lock().unwrap_or_else(PoisonError::into_inner));
+        // Claims of one store cannot show waits for calls of another store.
+        let here = awaits.iter().all(|awaited| awaited.store == self.store);
+        let awaits = here.then(|| awaits.iter().map(|call_id| call_id.key).collect());
+        let since = SystemTime::now().checked_sub(own.begun.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+        Some(ClaimHolder { since, waiting_on: awaits, ..ClaimHolder::this_process() })
+    }
 }
 
 /// The result of a claim holder's check whether the calls that it waits for also wait for it.
@@ -127,7 +129,7 @@ pub(crate) enum CycleCheck {
     /// The calls do not wait for this holder.
     Clear,
     /// The calls wait for this holder in a cycle, and this holder proceeds because it has the smallest key in the cycle.
-    Circle,
+    Cycle,
     /// The calls wait for this holder in a cycle, and another holder proceeds.
     Theirs,
     /// Some of the waits are not visible.
@@ -138,12 +140,16 @@ pub(crate) enum CycleCheck {
 const MAX_HOPS: usize = 256;
 
 /// Follows published waits from the awaited call, and returns whether they lead to one of the calls in `own`.
-pub(crate) fn look(own: &[CallKey], awaited: CallKey, owner: impl Fn(&CallKey) -> Option<Owner>) -> CycleCheck {
+pub(crate) fn find_cycle(
+    own: &[CallKey],
+    awaited: CallKey,
+    owner: impl Fn(&CallKey) -> Option<ClaimHolder>,
+) -> CycleCheck {
     let mut paths = vec![vec![awaited]];
     let (mut looked, mut sight) = (0, CycleCheck::Clear);
     while let Some(path) = paths.pop() {
         looked += 1;
-        let awaits = path.last().filter(|_| looked <= MAX_HOPS).and_then(&owner).and_then(|owner| owner.awaits);
+        let awaits = path.last().filter(|_| looked <= MAX_HOPS).and_then(&owner).and_then(|owner| owner.waiting_on);
         let Some(awaits) = awaits else {
             sight = if sight == CycleCheck::Clear { CycleCheck::Hidden } else { sight };
             continue;
@@ -151,7 +157,7 @@ pub(crate) fn look(own: &[CallKey], awaited: CallKey, owner: impl Fn(&CallKey) -
         for next in awaits {
             if own.contains(&next) {
                 if path.iter().all(|key| next < *key) {
-                    return CycleCheck::Circle;
+                    return CycleCheck::Cycle;
                 }
                 sight = CycleCheck::Theirs;
             } else if !path.contains(&next) {
@@ -181,9 +187,14 @@ mod tests {
     fn sight(own: &[u8], awaited: u8, waits: &[(u8, &[u8])]) -> CycleCheck {
         let waits: HashMap<_, _> = waits.iter().map(|(who, whom)| (key(*who), *whom)).collect();
         let own: Vec<_> = own.iter().copied().map(key).collect();
-        look(&own, key(awaited), |asked| {
+        find_cycle(&own, key(awaited), |asked| {
             let awaits = waits.get(asked)?.iter().copied().map(key).collect();
-            Some(Owner { host: String::new(), process: 1, since: SystemTime::UNIX_EPOCH, awaits: Some(awaits) })
+            Some(ClaimHolder {
+                host: String::new(),
+                process: 1,
+                since: SystemTime::UNIX_EPOCH,
+                waiting_on: Some(awaits),
+            })
         })
     }
 
@@ -195,16 +206,16 @@ mod tests {
 
     #[test]
     fn exactly_one_holder_of_a_cycle_proceeds() {
-        assert_eq!(sight(&[1], 2, &[(2, &[1])]), CycleCheck::Circle);
+        assert_eq!(sight(&[1], 2, &[(2, &[1])]), CycleCheck::Cycle);
         assert_eq!(sight(&[2], 1, &[(1, &[2])]), CycleCheck::Theirs);
-        assert_eq!(sight(&[2], 3, &[(3, &[4]), (4, &[2])]), CycleCheck::Circle);
+        assert_eq!(sight(&[2], 3, &[(3, &[4]), (4, &[2])]), CycleCheck::Cycle);
         assert_eq!(sight(&[3], 4, &[(4, &[2]), (2, &[3])]), CycleCheck::Theirs);
         assert_eq!(sight(&[4], 2, &[(2, &[3]), (3, &[4])]), CycleCheck::Theirs);
     }
 
     #[test]
     fn cycle_through_one_of_several_waits_is_found() {
-        assert_eq!(sight(&[1, 9], 2, &[(2, &[5, 6]), (5, &[]), (6, &[1])]), CycleCheck::Circle);
+        assert_eq!(sight(&[1, 9], 2, &[(2, &[5, 6]), (5, &[]), (6, &[1])]), CycleCheck::Cycle);
         assert_eq!(sight(&[3, 9], 2, &[(2, &[9])]), CycleCheck::Theirs);
     }
 
@@ -224,8 +235,8 @@ mod tests {
         let next = |asked: &CallKey| {
             let digest = Digest::of(asked.digest().as_bytes());
             let awaits = Some(vec![CallKey::from(digest)]);
-            Some(Owner { host: String::new(), process: 1, since: SystemTime::UNIX_EPOCH, awaits })
+            Some(ClaimHolder { host: String::new(), process: 1, since: SystemTime::UNIX_EPOCH, waiting_on: awaits })
         };
-        assert_eq!(look(&[key(1)], key(2), next), CycleCheck::Hidden);
+        assert_eq!(find_cycle(&[key(1)], key(2), next), CycleCheck::Hidden);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::Then;
+use super::OnAcquired;
 use crate::runtime::internal_threads::WaiterThreadGuard;
 use crate::{
     call::CallKey,
@@ -53,7 +53,7 @@ struct Kept {
 /// A lease that a caller waits for.
 pub(super) struct Wanted {
     pub(super) key: CallKey,
-    pub(super) then: Then,
+    pub(super) then: OnAcquired,
     interval: Duration,
     due: Duration,
 }
@@ -112,7 +112,7 @@ impl RenewalSchedule {
         self.lock().kept.get(&(*key, grant)).is_none_or(|kept| kept.lost || now.saturating_sub(kept.renewed) >= ttl)
     }
 
-    pub(super) fn want(&self, key: CallKey, then: Then, now: Duration) {
+    pub(super) fn want(&self, key: CallKey, then: OnAcquired, now: Duration) {
         let mut state = self.lock();
         let wanted = Wanted { key, then, interval: MIN_POLL, due: now };
         state.later(wanted, now);

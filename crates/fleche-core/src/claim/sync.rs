@@ -12,7 +12,7 @@ pub(super) use std::sync::{
 pub(super) use crate::runtime::fork::is_child;
 
 /// The number of shards of the table of in-flight calls.
-pub(super) const PARTS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// A process-wide value, created on first use.
 pub(super) struct Global<T>(LazyLock<T>);

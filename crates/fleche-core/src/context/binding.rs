@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::metadata::Kinds;
 use crate::{
     cache::{Cache, WeakCache},
-    claim::{Flight, Flights},
+    claim::{InFlightCall, InFlightCalls},
     config::CacheConfig,
     encoding,
     error::Result,
@@ -34,26 +34,26 @@ pub(super) struct Rest {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) rerun: bool,
     /// The in-flight calls whose bodies presumably wait for the bound work.
-    pub(super) flights: Flights,
+    pub(super) flights: InFlightCalls,
     /// The `in_cache` call that the binding comes from, if any.
-    pub(super) carried: Option<Moves>,
+    pub(super) carried: Option<InCacheCount>,
 }
 
 /// A count of `in_cache` calls so far, which orders memoized calls and `in_cache` calls in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moves(u64);
+pub(crate) struct InCacheCount(u64);
 
-static MOVES: AtomicU64 = AtomicU64::new(0);
+static IN_CACHE_CALLS: AtomicU64 = AtomicU64::new(0);
 
-impl Moves {
+impl InCacheCount {
     /// Returns the current count. Only reads it, so calls on several threads do not contend.
     pub(crate) fn so_far() -> Self {
-        Self(MOVES.load(Relaxed))
+        Self(IN_CACHE_CALLS.load(Relaxed))
     }
 
     /// Counts another `in_cache` call and returns its number.
-    pub(super) fn one_more() -> Self {
-        Self(MOVES.fetch_add(1, Relaxed) + 1)
+    pub(super) fn count_one() -> Self {
+        Self(IN_CACHE_CALLS.fetch_add(1, Relaxed) + 1)
     }
 }
 
@@ -69,12 +69,12 @@ impl Binding {
     }
 
     /// Returns the in-flight calls whose bodies wait for the bound work.
-    pub(crate) fn in_flight_calls(&self) -> &Flights {
+    pub(crate) fn in_flight_calls(&self) -> &InFlightCalls {
         &self.rest.flights
     }
 
     /// Returns this binding as part of the body of this in-flight call.
-    pub(crate) fn within(self, flight: &Arc<Flight>) -> Self {
+    pub(crate) fn within(self, flight: &Arc<InFlightCall>) -> Self {
         let Rest { tags, rerun, carried, .. } = &*self.rest;
         let flights = [flight.clone()].into_iter().collect();
         Self { rest: Arc::new(Rest { tags: tags.clone(), rerun: *rerun, flights, carried: *carried }), ..self }
@@ -87,8 +87,8 @@ impl Binding {
 }
 
 /// Returns all of these in-flight calls, each once.
-pub(super) fn union(all: &[Flights]) -> Flights {
-    let mut union: Vec<Arc<Flight>> = Vec::new();
+pub(super) fn union(all: &[InFlightCalls]) -> InFlightCalls {
+    let mut union: Vec<Arc<InFlightCall>> = Vec::new();
     for flight in all.iter().flat_map(|flights| flights.iter()) {
         if !union.iter().any(|known| Arc::ptr_eq(known, flight)) {
             union.push(flight.clone());
@@ -111,7 +111,7 @@ impl Binding {
         let Self { cache, kinds, rest } = self;
         let Rest { tags, rerun, .. } = &**rest;
         // Without the in-flight calls, which do not count in the comparison.
-        let rest = Rest { tags: tags.clone(), rerun: *rerun, flights: Flights::default(), carried: None };
+        let rest = Rest { tags: tags.clone(), rerun: *rerun, flights: InFlightCalls::default(), carried: None };
         let rest = Arc::new(rest);
         WeakBinding { cache: cache.downgrade(), kinds: kinds.clone(), rest }
     }
@@ -166,7 +166,7 @@ impl Binding {
     /// Returns the described binding with this cache instead of the described one.
     pub(crate) fn from_config(config: BindingConfig, cache: Cache) -> Self {
         let BindingConfig { metadata, tags, rerun, .. } = config;
-        let rest = Rest { tags, rerun, flights: Flights::default(), carried: None };
+        let rest = Rest { tags, rerun, flights: InFlightCalls::default(), carried: None };
         Self { cache, kinds: metadata.into_iter().map(Arc::from).collect(), rest: Arc::new(rest) }
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     cache::Cache,
-    claim::Flights,
+    claim::InFlightCalls,
     config::{self, Fallback},
     runtime::fork,
 };
@@ -96,9 +96,9 @@ impl Drop for Installed {
 }
 
 /// Returns the in-flight calls within whose bodies the installed cache in force was installed.
-pub(super) fn flights() -> Flights {
+pub(super) fn flights() -> InFlightCalls {
     if INSTALLED_WITHIN.load(Relaxed) == 0 || fork::is_child() {
-        return Flights::default();
+        return InFlightCalls::default();
     }
     let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     installed.last().map(|(_, cache)| cache.flights().clone()).unwrap_or_default()

@@ -9,13 +9,13 @@ use std::{
 };
 
 use super::{
-    binding::{Binding, Moves, Rest, union},
+    binding::{Binding, InCacheCount, Rest, union},
     default::{self, Installed, Watch},
 };
 use crate::{
     cache::{Cache, FIRST_ID, thread_ends},
     call::CallKey,
-    claim::{Flight, Flights, with_enclosing},
+    claim::{InFlightCall, InFlightCalls, with_enclosing},
     metadata::{Kinds, MetadataKind, Runtime},
     runtime::fork,
 };
@@ -32,7 +32,7 @@ pub(super) enum Entry {
     Nothing,
     /// The thread runs part of this in-flight call's body. Never hidden, because the body cannot end before this work
     /// ends.
-    Flight(Arc<Flight>),
+    Flight(Arc<InFlightCall>),
 }
 
 thread_local! {
@@ -192,10 +192,10 @@ pub(crate) fn rerun<R>(run: impl FnOnce() -> R) -> R {
 
 /// Returns the in-flight calls whose bodies cannot end before the current work of this thread. Their parents are
 /// implied.
-pub(crate) fn flights() -> Flights {
+pub(crate) fn flights() -> InFlightCalls {
     with_entered(|entered| {
-        let mut flights: Vec<Arc<Flight>> = Vec::new();
-        let mut add = |those: &[Arc<Flight>]| {
+        let mut flights: Vec<Arc<InFlightCall>> = Vec::new();
+        let mut add = |those: &[Arc<InFlightCall>]| {
             for flight in those {
                 if !flights.iter().any(|known| Arc::ptr_eq(known, flight)) {
                     flights.push(flight.clone());
@@ -226,11 +226,11 @@ pub(crate) fn flights() -> Flights {
 /// Returns the keys of the calls whose bodies cannot end before the current work of this thread. For stores that
 /// are accessed through another process.
 pub fn enclosing_calls() -> Vec<CallKey> {
-    with_enclosing(&flights()).iter().map(|flight| flight.route().key).collect()
+    with_enclosing(&flights()).iter().map(|flight| flight.call_id().key).collect()
 }
 
 /// Makes the work on this thread part of the body of this in-flight call until the guard is dropped.
-pub(crate) fn within(flight: &Arc<Flight>) -> Guard {
+pub(crate) fn within(flight: &Arc<InFlightCall>) -> Guard {
     enter(Entry::Flight(flight.clone()))
 }
 
@@ -350,13 +350,13 @@ impl Binding {
     pub(crate) fn carrying(cache: Cache) -> Self {
         let (kinds, tags) = metadata();
         let flights = union(&[flights(), cache.flights().clone()]);
-        let carried = Some(Moves::one_more());
+        let carried = Some(InCacheCount::count_one());
         Self { cache, kinds, rest: Arc::new(Rest { tags, rerun: is_rerun(), flights, carried }) }
     }
 
     /// Returns the binding for a call that is first polled here: if the call was put into a cache since `called`, alone
     /// or within another future, that cache replaces the bound one.
-    pub(crate) fn carried_since(self, called: Moves) -> Self {
+    pub(crate) fn carried_since(self, called: InCacheCount) -> Self {
         let Some(carrying) = bound().filter(|binding| binding.rest.carried.is_some_and(|carried| carried > called))
         else {
             return self;

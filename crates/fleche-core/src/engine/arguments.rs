@@ -30,7 +30,7 @@ pub struct Arguments {
     ends: Vec<usize>,
     failed: Option<EncodeError>,
     /// The scalar key, if all arguments are of simple types and the key was computed.
-    quick: Option<Box<ScalarKey>>,
+    scalar_key: Option<Box<ScalarKey>>,
     /// The arguments whose digests replace their encodings in `bytes`, each with its position.
     kept: Vec<(usize, Contained<Arc<dyn CachedDigest>>)>,
     /// Whether all arguments must be encoded in full.
@@ -69,7 +69,7 @@ impl Arguments {
         bytes: Vec::new(),
         ends: Vec::new(),
         failed: None,
-        quick: None,
+        scalar_key: None,
         kept: Vec::new(),
         in_full: false,
         is_due: false,
@@ -106,43 +106,43 @@ impl Arguments {
                 arguments.clear();
                 let found = look(&mut arguments);
                 if found.is_some() {
-                    arguments.let_go();
+                    arguments.release_kept();
                 }
                 found.ok_or_else(|| Some(mem::replace(&mut *arguments, Self::NONE)))
             }
-            Err(_) => Self::amid(look),
+            Err(_) => Self::with_own_buffers(look),
         });
         found.unwrap_or(Err(None))
     }
 
     /// Like [`with`](Self::with), for a call that is made while an argument of another call is encoded in the buffers.
     #[cold]
-    fn amid<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
+    fn with_own_buffers<R>(look: impl FnOnce(&mut Self) -> Option<R>) -> Result<R, Option<Self>> {
         let mut arguments = Self::NONE;
         look(&mut arguments).ok_or(Some(arguments))
     }
 
     /// Returns the same arguments with their scalar key.
-    pub(super) fn with_scalar_key(mut self, quick: ScalarKey) -> Self {
-        self.quick = Some(Box::new(quick));
+    pub(super) fn with_scalar_key(mut self, scalar_key: ScalarKey) -> Self {
+        self.scalar_key = Some(Box::new(scalar_key));
         self
     }
 
     /// Returns the scalar key, if all arguments are of simple types and it was computed.
-    pub(super) fn quick(&self) -> Option<&ScalarKey> {
-        self.quick.as_deref()
+    pub(super) fn scalar_key(&self) -> Option<&ScalarKey> {
+        self.scalar_key.as_deref()
     }
 
     #[inline]
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
-        self.quick = None;
+        self.scalar_key = None;
         // Rarely set: the check avoids a call to drop it.
         if self.failed.is_some() {
             self.failed = None;
         }
-        self.let_go();
+        self.release_kept();
         self.in_full = false;
         self.is_due = false;
     }
@@ -160,7 +160,7 @@ impl Arguments {
 
     /// Releases the shared values that the arguments keep.
     #[inline]
-    fn let_go(&mut self) {
+    fn release_kept(&mut self) {
         if !self.kept.is_empty() {
             self.kept.clear();
         }

@@ -11,16 +11,16 @@ use super::{
     hot_results,
     look_up::{admit, check, replaces},
     off_thread::{hit_off_thread, off_thread},
-    recording::{Finished, Recording, Stored},
+    recording::{Finished, Recording, StoreOutcome},
     result_kind::{Access, ResultKind},
-    single_flight::{self, Before, ComputePermit, Decision, PendingCall},
-    stability_check::{Guard, is_due},
+    single_flight::{self, ComputePermit, Decision, EarlierRecord, PendingCall},
+    stability_check::{StabilityCheck, is_due},
     stale_record::Replaces,
 };
 use crate::{
     cache::{Cache, Operation, SharedTier},
     claim::Epoch,
-    context::{Binding, ContextFuture, Moves},
+    context::{Binding, ContextFuture, InCacheCount},
     error::Result,
     function::Function,
     metadata::Collecting,
@@ -36,7 +36,7 @@ pub struct AsyncCall<R, T: 'static> {
     plan: ResultKind<R, T>,
     binding: Binding,
     /// The moment of the call, for [`Binding::carried_since`].
-    called: Moves,
+    called: InCacheCount,
 }
 
 /// A call whose arguments are encoded.
@@ -62,7 +62,7 @@ pub enum AsyncFound<R, T: 'static> {
 pub struct MissingCall<R, T: 'static> {
     of: EncodedCall<R, T>,
     /// The permit to compute the call, if other callers may wait for the result.
-    right: Option<ComputePermit>,
+    permit: Option<ComputePermit>,
     replaces: Replaces,
 }
 
@@ -98,7 +98,7 @@ pub struct AsyncMiss<R, T: 'static> {
 impl<R, T: Send + 'static> AsyncCall<R, T> {
     /// Binds a call to the active context of this thread.
     pub fn new(function: &'static Function, plan: ResultKind<R, T>) -> Self {
-        Self { function, plan, binding: Binding::current(), called: Moves::so_far() }
+        Self { function, plan, binding: Binding::current(), called: InCacheCount::so_far() }
     }
 
     /// Adds the arguments that are part of the key, when the future is first polled. If the future was moved into another
@@ -115,15 +115,15 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
     pub async fn look_up(mut self) -> AsyncFound<R, T> {
         let AsyncCall { function, plan, binding, .. } = &self.of;
         let Some((Call { key, .. }, arguments)) = &mut self.call else {
-            return AsyncFound::Miss(MissingCall { of: self, right: None, replaces: Replaces::Nothing });
+            return AsyncFound::Miss(MissingCall { of: self, permit: None, replaces: Replaces::Nothing });
         };
         let (key, cache) = (*key, binding.cache());
-        let before = Epoch::now(single_flight::route(cache, &key));
+        let before = Epoch::now(single_flight::call_id(cache, &key));
         let is_rerun = binding.is_rerun();
         let mut rerun = None;
         let mut missing = Missing::Rerun;
         if is_rerun {
-            rerun = Some(Before::new_off_thread(cache, key).await);
+            rerun = Some(EarlierRecord::new_off_thread(cache, key).await);
         } else {
             let hot = hot_results::get_in_full(function, plan.codec, cache, arguments);
             if let Some(value) =
@@ -145,41 +145,41 @@ impl<R, T: Send + Sync + 'static> EncodedCall<R, T> {
             cache.counters().miss();
         }
         events::miss(function, &key, missing);
-        let right = match plan.access {
-            Access::Later(_) => None,
-            Access::Now(_) => {
+        let permit = match plan.access {
+            Access::Deferred(_) => None,
+            Access::Immediate(_) => {
                 let rerun = rerun.as_ref();
                 let wanted = PendingCall { function, cache, key, codec: plan.codec, before, missing, rerun };
                 match single_flight_async(wanted, binding.in_flight_calls()).await {
-                    Decision::Theirs(value, counted) => {
+                    Decision::Ready(value, counted) => {
                         if is_rerun {
                             cache.forget();
                         }
                         let is_due = is_due(function, arguments);
                         return AsyncFound::Hit(AsyncHit { of: self, value, is_due, counted });
                     }
-                    Decision::Mine(right, found) => {
+                    Decision::Compute(permit, found) => {
                         missing = found;
-                        Some(right)
+                        Some(permit)
                     }
-                    Decision::Alone => None,
+                    Decision::Unclaimed => None,
                 }
             }
         };
-        let replaces = replaces(function, cache, missing, right.as_ref());
-        AsyncFound::Miss(MissingCall { of: self, right, replaces })
+        let replaces = replaces(function, cache, missing, permit.as_ref());
+        AsyncFound::Miss(MissingCall { of: self, permit, replaces })
     }
 }
 
 impl<R, T: Send + 'static> AsyncFound<R, T> {
     /// Checks the arguments, if they are due to be checked.
-    pub fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncChecked<R, T> {
+    pub fn check(self, guard: impl FnOnce(&mut StabilityCheck<'_>), checks: &'static [Recheck]) -> AsyncChecked<R, T> {
         let AsyncHit { of: EncodedCall { of, call }, value, is_due, counted } = match self {
             Self::Miss(missing) => return AsyncChecked::Miss(missing.check(guard, checks)),
             Self::Hit(hit) => hit,
         };
         let cache = of.binding.cache();
-        let passes = |(_, arguments): &(Call, Arguments)| Guard::passes(of.function, cache, arguments, guard);
+        let passes = |(_, arguments): &(Call, Arguments)| StabilityCheck::passes(of.function, cache, arguments, guard);
         if !is_due || call.as_ref().is_none_or(passes) {
             return AsyncChecked::Hit(AsyncHit { of: EncodedCall { of, call }, value, is_due, counted });
         }
@@ -192,13 +192,13 @@ impl<R, T: Send + 'static> AsyncFound<R, T> {
 }
 
 impl<R, T: Send + 'static> MissingCall<R, T> {
-    fn check(self, guard: impl FnOnce(&mut Guard<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
-        let Self { of: EncodedCall { of, call }, right, replaces } = self;
+    fn check(self, guard: impl FnOnce(&mut StabilityCheck<'_>), checks: &'static [Recheck]) -> AsyncMiss<R, T> {
+        let Self { of: EncodedCall { of, call }, permit, replaces } = self;
         let recording = call.and_then(|(call, arguments)| {
             check(of.function, of.binding.cache().clone(), call, arguments, guard, checks)
         });
         let again = of.binding.is_rerun();
-        AsyncMiss { of, recording: recording.map(|recording| Recording { right, replaces, again, ..recording }) }
+        AsyncMiss { of, recording: recording.map(|recording| Recording { permit, replaces, again, ..recording }) }
     }
 }
 
@@ -215,18 +215,18 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
     pub async fn run(self, body: impl Future<Output = R>) -> R {
         let Self { of: AsyncCall { function, plan, binding, .. }, recording } = self;
         let Some(mut recording) = recording else { return ContextFuture::new(binding, body).await };
-        let right = recording.right.take();
+        let permit = recording.permit.take();
         let started = Instant::now();
         let collecting = Collecting::begin(binding.metadata());
-        let binding = right.as_ref().map_or(binding.clone(), |right| binding.within(right.flight()));
+        let binding = permit.as_ref().map_or(binding.clone(), |permit| binding.within(permit.flight()));
         let body = ContextFuture::new(binding, body);
-        let result = match &right {
-            Some(right) => polled(right.flight(), body).await,
+        let result = match &permit {
+            Some(permit) => polled(permit.flight(), body).await,
             None => body.await,
         };
         let value_of = match plan.access {
-            Access::Now(value_of) => value_of,
-            Access::Later(observed) => {
+            Access::Immediate(value_of) => value_of,
+            Access::Deferred(observed) => {
                 return recording.record_later(plan.codec, observed, result, started, collecting);
             }
         };
@@ -240,24 +240,24 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
         };
         let (cache, key) = (recording.cache.clone(), recording.call.key);
         if let Some(mut finished) = recording.finish(plan.codec, Some(&value), took, metadata) {
-            finished.late = right.as_ref().is_some_and(ComputePermit::is_expired);
+            finished.late = permit.as_ref().is_some_and(ComputePermit::is_expired);
             let generation = SharedTier::generation();
             let stored = stored(&cache, finished);
-            let (finished, stored) = match &right {
-                Some(right) => polled(right.flight(), stored).await,
+            let (finished, stored) = match &permit {
+                Some(permit) => polled(permit.flight(), stored).await,
                 None => stored.await,
             };
             if let Some(finished) = finished {
-                finished.heat(plan.codec, Some(&value), generation, matches!(stored, Ok(Stored::Kept)));
+                finished.enter_hot_tier(plan.codec, Some(&value), generation, matches!(stored, Ok(StoreOutcome::Kept)));
             }
-            if let Some(right) = &right
-                && Stored::is_trouble(&stored)
+            if let Some(permit) = &permit
+                && StoreOutcome::is_failure(&stored)
             {
-                right.release_in_background();
+                permit.release_in_background();
             }
             Finished::conclude(function, &cache, &key, stored);
-            if let Some(right) = right {
-                right.land(plan.codec, &value);
+            if let Some(permit) = permit {
+                permit.complete(plan.codec, &value);
             }
         }
         (plan.wrap)(value)
@@ -265,9 +265,9 @@ impl<R, T: Send + Sync + 'static> AsyncMiss<R, T> {
 }
 
 /// Stores the call without blocking the polling thread. Returns the call too, unless a store has panicked.
-async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Result<Stored>) {
+async fn stored(cache: &Cache, mut finished: Finished) -> (Option<Finished>, Result<StoreOutcome>) {
     if cache.leaves_alone(Operation::WriteRecord) {
-        return (Some(finished), Ok(Stored::LeftAlone));
+        return (Some(finished), Ok(StoreOutcome::LeftAlone));
     }
     let stored = off_thread(cache, move |_| {
         let stored = finished.store();

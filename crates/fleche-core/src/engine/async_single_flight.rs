@@ -15,40 +15,41 @@ use super::{
 };
 use crate::{
     cache::Operation,
-    claim::{End, Flight, Flights, Leader, Role, join_call, noting},
+    claim::{CallEnd, InFlightCall, InFlightCalls, Leader, Role, join_call, tracking_waker},
     runtime::timer::{self, Timer},
 };
 
 /// Like [`single_flight`](super::single_flight::single_flight), from within the bodies of these in-flight calls.
 pub(super) async fn single_flight_async<T: Send + Sync + 'static>(
     wanted: PendingCall<'_, T>,
-    from: &Flights,
+    from: &InFlightCalls,
 ) -> Decision<T> {
-    let Some(until) = deadline(wanted.function) else { return Decision::Alone };
+    let Some(until) = deadline(wanted.function) else { return Decision::Unclaimed };
     let mut has_waited = false;
     loop {
-        match join_call(wanted.route(), from) {
+        match join_call(wanted.call_id(), from) {
             Role::Leads(leader) => {
                 let flight = leader.flight().clone();
                 return polled(&flight, lead(wanted, leader, from, until, has_waited)).await;
             }
             Role::Cycle => {
                 wanted.cache.counters().circle();
-                return Decision::Alone;
+                return Decision::Unclaimed;
             }
             Role::Waits(flight) => {
-                let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), from, until);
-                vigil.for_flight(flight.flight());
+                let mut current_wait = Wait::begin(wanted.function, wanted.cache, wanted.call_id(), from, until);
+                current_wait.for_flight(flight.flight());
                 has_waited = true;
-                match keep(&mut vigil, |context| flight.poll(context.waker()).map_or(Poll::Pending, Poll::Ready)).await
+                match keep(&mut current_wait, |context| flight.poll(context.waker()).map_or(Poll::Pending, Poll::Ready))
+                    .await
                 {
-                    WaitOutcome::Ready(End::Completed(cargo)) => {
-                        if let Some(value) = wanted.unload(&cargo) {
-                            return Decision::Theirs(value, false);
+                    WaitOutcome::Ready(CallEnd::Completed(result)) => {
+                        if let Some(value) = wanted.shared_result(&result) {
+                            return Decision::Ready(value, false);
                         }
                     }
-                    WaitOutcome::Ready(End::Abandoned) => {}
-                    WaitOutcome::Proceed => return Decision::Alone,
+                    WaitOutcome::Ready(CallEnd::Abandoned) => {}
+                    WaitOutcome::Proceed => return Decision::Unclaimed,
                 }
             }
         }
@@ -58,7 +59,7 @@ pub(super) async fn single_flight_async<T: Send + Sync + 'static>(
 async fn lead<T: Send + Sync + 'static>(
     wanted: PendingCall<'_, T>,
     mut leader: Leader,
-    from: &Flights,
+    from: &InFlightCalls,
     until: Option<Instant>,
     mut has_waited: bool,
 ) -> Decision<T> {
@@ -67,16 +68,16 @@ async fn lead<T: Send + Sync + 'static>(
     let others = match wanted.asked(&leader, claim) {
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
-            let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), from, until);
-            vigil.for_claim();
+            let mut current_wait = Wait::begin(wanted.function, wanted.cache, wanted.call_id(), from, until);
+            current_wait.for_claim();
             has_waited = true;
             let mut arriving = arriving(taken);
-            leader.seek(true);
-            match keep(&mut vigil, |context| Pin::new(&mut arriving).poll(context)).await {
+            leader.set_awaiting_claim(true);
+            match keep(&mut current_wait, |context| Pin::new(&mut arriving).poll(context)).await {
                 WaitOutcome::Ready(arrived) => wanted.arrived(&leader, arrived),
                 WaitOutcome::Proceed => leader.proceed_unclaimed(),
             }
-            leader.seek(false);
+            leader.set_awaiting_claim(false);
             true
         }
     };
@@ -85,14 +86,14 @@ async fn lead<T: Send + Sync + 'static>(
         let PendingCall { function, codec, cache, .. } = wanted;
         let fetched = fetch_off_thread(function, cache, key).await;
         (leader, missing) = match wanted.find(leader, fetched) {
-            Found::Value(value) => return Decision::Theirs(value, true),
+            Found::Value(value) => return Decision::Ready(value, true),
             Found::Missing(leader, unfit @ Missing::Unfit(_)) => {
                 let replaced = match wanted.rerun {
                     Some(_) => None,
                     None => hit_of_replaced_off_thread(function, codec, cache, key).await,
                 };
                 match wanted.find_replaced(leader, replaced) {
-                    Ok(value) => return Decision::Theirs(value, true),
+                    Ok(value) => return Decision::Ready(value, true),
                     Err(leader) => (leader, unfit),
                 }
             }
@@ -102,11 +103,11 @@ async fn lead<T: Send + Sync + 'static>(
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Decision::Mine(ComputePermit(leader), missing)
+    Decision::Compute(ComputePermit(leader), missing)
 }
 
 /// Wraps the future that leads the in-flight call, so that waiters see whether it is polled.
-pub(super) async fn polled<F: Future>(flight: &Flight, future: F) -> F::Output {
+pub(super) async fn polled<F: Future>(flight: &InFlightCall, future: F) -> F::Output {
     let polls = flight.polls_of_future();
     let mut future = Box::pin(future);
     let mut wakers: Option<(Waker, Waker)> = None;
@@ -115,7 +116,7 @@ pub(super) async fn polled<F: Future>(flight: &Flight, future: F) -> F::Output {
         polls.begin(task);
         let (_, waker) = match wakers.take() {
             Some(known) if known.0.will_wake(task) => wakers.insert(known),
-            _ => wakers.insert((task.clone(), noting(polls, task))),
+            _ => wakers.insert((task.clone(), tracking_waker(polls, task))),
         };
         future.as_mut().poll(&mut Context::from_waker(waker))
     });
@@ -129,19 +130,19 @@ fn timer_at(at: Instant, context: &Context<'_>) -> (Instant, Waker, Timer) {
 }
 
 /// Like [`Wait::keep`], for a wait that is polled.
-async fn keep<R>(vigil: &mut Wait<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> WaitOutcome<R> {
+async fn keep<R>(current_wait: &mut Wait<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> WaitOutcome<R> {
     let mut next: Option<(Instant, Waker, Timer)> = None;
     poll_fn(|context| {
         if let Poll::Ready(come) = poll(context) {
             return Poll::Ready(WaitOutcome::Ready(come));
         }
-        if vigil.is_held_by(context.waker()) {
+        if current_wait.is_held_by(context.waker()) {
             return Poll::Ready(WaitOutcome::Proceed);
         }
         loop {
             match &next {
                 Some((at, ..)) if *at <= Instant::now() => {
-                    if vigil.is_over() {
+                    if current_wait.is_over() {
                         return Poll::Ready(WaitOutcome::Proceed);
                     }
                     next = None;
@@ -153,7 +154,7 @@ async fn keep<R>(vigil: &mut Wait<'_>, mut poll: impl FnMut(&mut Context<'_>) ->
                     }
                     return Poll::Pending;
                 }
-                None => match vigil.next_look() {
+                None => match current_wait.next_look() {
                     Some(at) => next = Some(timer_at(at, context)),
                     None => return Poll::Pending,
                 },

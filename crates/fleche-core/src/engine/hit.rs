@@ -9,13 +9,13 @@ use super::{
     result_kind::{ResultCodec, ResultKind},
     stale_record,
 };
-use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, StalePolicy, THE_CACHE, Unanswered},
     call::{CallKey, Record, RecordSummary, ValueRef, Writer},
     encoding::DecodeError,
     error::{Error, Result},
     function::{Function, Loaded, Warning},
+    job::catch_store_panic,
     runtime::fork::ensure_not_forked,
     runtime::{
         mode,
@@ -74,7 +74,7 @@ pub(super) fn hit_of_replaced<T>(
     })
 }
 
-/// Loads a recorded result in a box: the [`Load`](crate::function::Load) of functions with this kind of result.
+/// Loads a recorded result in a box: the `Load` of functions with this kind of result.
 pub fn load_boxed<R: 'static, T>(
     function: &'static Function,
     plan: &ResultKind<R, T>,

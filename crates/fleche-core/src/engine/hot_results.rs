@@ -22,9 +22,9 @@ pub(super) fn get_scalar<T: 'static>(
     function: &'static Function,
     codec: ResultCodec<T>,
     tier: u64,
-    quick: &ScalarKey,
+    scalar: &ScalarKey,
 ) -> Option<T> {
-    let key = scalar_tier_key(function, quick);
+    let key = scalar_tier_key(function, scalar);
     cache::get_thread_local(tier, SharedTier::generation(), &key, |value| copy(codec, value))
 }
 
@@ -148,12 +148,12 @@ fn in_full<'a>(function: &'static Function, arguments: &'a Arguments) -> Option<
 
 /// Returns the call's key in the thread-local tier: the scalar key if there is one.
 fn near<'a>(key: EncodedKey<'a>, function: &'static Function, arguments: &'a Arguments) -> TierKey<'a> {
-    arguments.quick().map_or(TierKey::Encoded(key), |quick| scalar_tier_key(function, quick))
+    arguments.scalar_key().map_or(TierKey::Encoded(key), |scalar| scalar_tier_key(function, scalar))
 }
 
 #[inline]
-fn scalar_tier_key<'a>(function: &'static Function, quick: &'a ScalarKey) -> TierKey<'a> {
-    TierKey::Scalar { function: address(function), words: quick.words(), hash: quick.hash() }
+fn scalar_tier_key<'a>(function: &'static Function, scalar: &'a ScalarKey) -> TierKey<'a> {
+    TierKey::Scalar { function: address(function), words: scalar.words(), hash: scalar.hash() }
 }
 
 #[inline]

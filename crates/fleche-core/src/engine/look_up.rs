@@ -11,8 +11,8 @@ use super::{
     recording::Recording,
     result_kind::{Access, ResultCodec, ResultKind},
     scalar_key::ScalarKey,
-    single_flight::{self, Before, ComputePermit, Decision, PendingCall, single_flight},
-    stability_check::{Guard, vouches},
+    single_flight::{self, ComputePermit, Decision, EarlierRecord, PendingCall, single_flight},
+    stability_check::{StabilityCheck, vouches},
     stale_record::{self, Replaces},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct Miss<R, T: 'static> {
 
 /// Looks a call up in the active cache.
 ///
-/// `encode` adds the arguments that are part of the key, in order, and `quick` adds the words of their scalar key. `guard`
+/// `encode` adds the arguments that are part of the key, in order, and `scalar` adds the words of their scalar key. `guard`
 /// checks these arguments against their values. `checks` check them from their encodings alone, after the body has run.
 ///
 /// This function only looks in the thread-local tier; it is inlined into the memoized function.
@@ -54,15 +54,15 @@ pub struct Miss<R, T: 'static> {
 pub fn look_up<R, T: Send + Sync + 'static>(
     function: &'static Function,
     plan: impl Fn() -> ResultKind<R, T>,
-    quick: impl FnOnce(&mut ScalarKey) -> bool,
+    scalar: impl FnOnce(&mut ScalarKey) -> bool,
     encode: impl FnOnce(&mut Arguments),
-    guard: impl FnOnce(&mut Guard<'_>),
+    guard: impl FnOnce(&mut StabilityCheck<'_>),
     checks: &'static [Recheck],
 ) -> Found<R, T> {
     let tier = if function.definition.hot { context::hot_tier() } else { None };
     let mut words = ScalarKey::NONE;
     let arguments = match tier {
-        Some(tier) if quick(&mut words) => match hot_results::get_scalar(function, plan().codec, tier, &words) {
+        Some(tier) if scalar(&mut words) => match hot_results::get_scalar(function, plan().codec, tier, &words) {
             Some(value) => {
                 events::hit_without_key(function, events::from::THREAD, encode);
                 Ok(value)
@@ -97,10 +97,10 @@ fn by_encoding<T: 'static>(
 }
 
 #[inline(never)]
-fn with_scalar_key(quick: &ScalarKey, encode: impl FnOnce(&mut Arguments)) -> Arguments {
+fn with_scalar_key(scalar: &ScalarKey, encode: impl FnOnce(&mut Arguments)) -> Arguments {
     let mut arguments = Arguments::new();
     arguments.fill(encode);
-    arguments.with_scalar_key(quick.clone())
+    arguments.with_scalar_key(scalar.clone())
 }
 
 /// Looks up a call that the thread-local tier does not have.
@@ -109,7 +109,7 @@ fn look_up_slow<R, T: Send + Sync + 'static>(
     function: &'static Function,
     plan: ResultKind<R, T>,
     mut arguments: Arguments,
-    guard: impl FnOnce(&mut Guard<'_>),
+    guard: impl FnOnce(&mut StabilityCheck<'_>),
     checks: &'static [Recheck],
 ) -> Found<R, T> {
     let cache = context::active();
@@ -134,8 +134,8 @@ fn look_up_slow<R, T: Send + Sync + 'static>(
         return serve(value, &arguments, guard, true);
     }
     let Some(call) = compute_key(function, &cache, &mut arguments) else { return miss(None) };
-    let before = Epoch::now(single_flight::route(&cache, &call.key));
-    let rerun = is_rerun.then(|| Before::new(&cache, &call.key));
+    let before = Epoch::now(single_flight::call_id(&cache, &call.key));
+    let rerun = is_rerun.then(|| EarlierRecord::new(&cache, &call.key));
     let mut missing = Missing::Rerun;
     if !is_rerun {
         if let Some(value) = hot_results::get_by_digest(function, plan.codec, &cache, &arguments, &call.key) {
@@ -169,32 +169,32 @@ fn look_up_slow<R, T: Send + Sync + 'static>(
         cache.counters().miss();
     }
     events::miss(function, &call.key, missing);
-    let right = match plan.access {
+    let permit = match plan.access {
         // The call returns a job, which may need this thread to complete: a caller that waited for it could deadlock.
-        Access::Later(_) => None,
-        Access::Now(_) => {
+        Access::Deferred(_) => None,
+        Access::Immediate(_) => {
             let rerun = rerun.as_ref();
             let wanted =
                 PendingCall { function, cache: &cache, key: call.key, codec: plan.codec, before, missing, rerun };
             match single_flight(wanted) {
-                Decision::Theirs(value, counted) => {
+                Decision::Ready(value, counted) => {
                     if is_rerun {
                         // The hot tier may still hold the result from before the rerun.
                         cache.forget();
                     }
                     return serve(value, &arguments, guard, counted);
                 }
-                Decision::Mine(right, found) => {
+                Decision::Compute(permit, found) => {
                     missing = found;
-                    Some(right)
+                    Some(permit)
                 }
-                Decision::Alone => None,
+                Decision::Unclaimed => None,
             }
         }
     };
-    let replaces = replaces(function, &cache, missing, right.as_ref());
+    let replaces = replaces(function, &cache, missing, permit.as_ref());
     let recording = check(function, Cache::clone(&cache), call, arguments, guard, checks);
-    miss(recording.map(|recording| Recording { right, replaces, ..recording }))
+    miss(recording.map(|recording| Recording { permit, replaces, ..recording }))
 }
 
 /// Returns the record that the record of a call will replace, as far as the lookup has shown. Called before the body runs.
@@ -202,9 +202,9 @@ pub(super) fn replaces(
     function: &'static Function,
     cache: &Cache,
     missing: Missing,
-    right: Option<&ComputePermit>,
+    permit: Option<&ComputePermit>,
 ) -> Replaces {
-    match (missing, right) {
+    match (missing, permit) {
         (Missing::Unfit(why), _) => {
             stale_record::runs_again(function, cache, why);
             why.into()
@@ -278,16 +278,16 @@ pub(super) fn check(
     cache: Cache,
     call: Call,
     arguments: Arguments,
-    guard: impl FnOnce(&mut Guard<'_>),
+    guard: impl FnOnce(&mut StabilityCheck<'_>),
     checks: &'static [Recheck],
 ) -> Option<Recording> {
     let checked = function.miss_is_checked() || arguments.is_due();
-    if checked && !Guard::passes(function, &cache, &arguments, guard) {
+    if checked && !StabilityCheck::passes(function, &cache, &arguments, guard) {
         return None;
     }
     let again = context::is_rerun();
     let replaces = Replaces::Nothing;
-    Some(Recording { function, cache, call, arguments, checked, checks, right: None, replaces, again })
+    Some(Recording { function, cache, call, arguments, checked, checks, permit: None, replaces, again })
 }
 
 impl<R, T: Send + Sync + 'static> Miss<R, T> {
@@ -299,17 +299,17 @@ impl<R, T: Send + Sync + 'static> Miss<R, T> {
         let started = Instant::now();
         let collecting = Collecting::begin(context::metadata());
         let result = {
-            let _within = recording.right.as_ref().map(ComputePermit::begin);
+            let _within = recording.permit.as_ref().map(ComputePermit::begin);
             body()
         };
         match plan.access {
-            Access::Now(value_of) => {
+            Access::Immediate(value_of) => {
                 let (took, metadata) = (started.elapsed(), collecting.finish());
                 let value = value_of(result);
                 recording.record(plan.codec, value.as_ref().ok(), took, metadata);
                 value.map_or_else(|without| without, plan.wrap)
             }
-            Access::Later(observed) => recording.record_later(plan.codec, observed, result, started, collecting),
+            Access::Deferred(observed) => recording.record_later(plan.codec, observed, result, started, collecting),
         }
     }
 }

@@ -16,12 +16,12 @@ use super::{
     stability_check::recheck,
     stale_record::{Replaces, undamaged},
 };
-use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, SharedTier, SkipReason, Unanswered},
     call::{CallKey, Record, RecordFields, Timestamp, ValueRef, Writer},
     error::{Error, Result},
     function::{Function, Warning},
+    job::catch_store_panic,
     metadata::{Collecting, Metadata},
     runtime::{
         fork, mode,
@@ -47,7 +47,7 @@ pub(super) struct Recording {
     pub(super) checked: bool,
     pub(super) checks: &'static [Recheck],
     /// The permit to compute the call, if other callers may wait for the result.
-    pub(super) right: Option<ComputePermit>,
+    pub(super) permit: Option<ComputePermit>,
     /// The existing record that may be replaced.
     pub(super) replaces: Replaces,
     /// Whether this is a rerun.
@@ -71,14 +71,14 @@ pub(super) struct Finished {
 
 /// The outcome of recording a computed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(super) enum StoreOutcome {
     /// The call is recorded, by this process or another.
     Kept,
     /// The store was not asked, because it has failed repeatedly.
     LeftAlone,
 }
 
-impl Stored {
+impl StoreOutcome {
     fn new(stored: Result<(), Unanswered>) -> Result<Self> {
         match stored {
             Ok(()) => Ok(Self::Kept),
@@ -88,7 +88,7 @@ impl Stored {
     }
 
     /// Returns whether the call could not be stored, so that releasing its claim could also take long.
-    pub(super) fn is_trouble(stored: &Result<Self>) -> bool {
+    pub(super) fn is_failure(stored: &Result<Self>) -> bool {
         !matches!(stored, Ok(Self::Kept) | Err(Error::Refused { .. }))
     }
 }
@@ -119,20 +119,20 @@ impl Recording {
         took: Duration,
         metadata: Metadata,
     ) {
-        let right = self.right.take();
+        let permit = self.permit.take();
         if let Some(mut finished) = self.finish(codec, value, took, metadata) {
-            finished.late = right.as_ref().is_some_and(ComputePermit::is_expired);
+            finished.late = permit.as_ref().is_some_and(ComputePermit::is_expired);
             let generation = SharedTier::generation();
             let stored = catch_store_panic(|| finished.store());
-            finished.heat(codec, value, generation, matches!(stored, Ok(Stored::Kept)));
-            if let Some(right) = &right
-                && Stored::is_trouble(&stored)
+            finished.enter_hot_tier(codec, value, generation, matches!(stored, Ok(StoreOutcome::Kept)));
+            if let Some(permit) = &permit
+                && StoreOutcome::is_failure(&stored)
             {
-                right.release_in_background();
+                permit.release_in_background();
             }
             Finished::conclude(finished.function, &finished.cache, &finished.call.key, stored);
-            if let (Some(right), Some(value)) = (right, value) {
-                right.land(codec, value);
+            if let (Some(permit), Some(value)) = (permit, value) {
+                permit.complete(codec, value);
             }
         }
     }
@@ -165,7 +165,7 @@ impl Recording {
         if fork::is_child() {
             return None;
         }
-        let Self { function, cache, call, arguments, checked, checks, right: _, replaces, again } = self;
+        let Self { function, cache, call, arguments, checked, checks, permit: _, replaces, again } = self;
         cache.counters().computed();
         let took_long = function.took_long(took);
         let Some(value) = value else {
@@ -197,10 +197,10 @@ impl Recording {
 
 impl Finished {
     /// Puts the value, keeps the record that is replaced, and puts the record. Called once.
-    pub(super) fn store(&mut self) -> Result<Stored> {
+    pub(super) fn store(&mut self) -> Result<StoreOutcome> {
         let (cache, function, mut record) = (self.cache.clone(), self.function, None);
         let reopened = |error: &Error| cache.fault(error, function.name());
-        retry_if_reopened(REOPENED, reopened, || Stored::new(self.try_to_store(&mut record)))
+        retry_if_reopened(REOPENED, reopened, || StoreOutcome::new(self.try_to_store(&mut record)))
     }
 
     /// Makes one attempt to store the call. `record` keeps the record for the next attempt.
@@ -253,7 +253,7 @@ impl Finished {
 
     /// Keeps the stored result in the hot tier. `generation` was read before the call was stored. A rerun first empties the
     /// hot tier.
-    pub(super) fn heat<T: Send + Sync + 'static>(
+    pub(super) fn enter_hot_tier<T: Send + Sync + 'static>(
         &self,
         codec: ResultCodec<T>,
         value: Option<&T>,
@@ -275,10 +275,10 @@ impl Finished {
     }
 
     /// Counts and logs a failure to store, which does not fail the call.
-    pub(super) fn conclude(function: &'static Function, cache: &Cache, key: &CallKey, stored: Result<Stored>) {
+    pub(super) fn conclude(function: &'static Function, cache: &Cache, key: &CallKey, stored: Result<StoreOutcome>) {
         match stored {
-            Ok(Stored::Kept) => {}
-            Ok(Stored::LeftAlone) => events::skip(function, cache, Some(key), SkipReason::StoreLeftAlone),
+            Ok(StoreOutcome::Kept) => {}
+            Ok(StoreOutcome::LeftAlone) => events::skip(function, cache, Some(key), SkipReason::StoreLeftAlone),
             // Not a fault: the store was configured not to keep records.
             Err(Error::Refused { .. }) => events::skip(function, cache, Some(key), SkipReason::StoreRefused),
             Err(error) => {

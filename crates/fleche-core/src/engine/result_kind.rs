@@ -34,9 +34,9 @@ pub struct ResultKind<R, T: 'static> {
 #[derive(Debug)]
 pub(super) enum Access<R, T> {
     /// The function takes the value out of the return value. If there is none, it returns the return value unchanged, as `Err`.
-    Now(fn(R) -> Result<T, R>),
+    Immediate(fn(R) -> Result<T, R>),
     /// The return value is a job that produces the value later. An observer sees the value before all other code.
-    Later(fn(R, Observer<T>) -> R),
+    Deferred(fn(R, Observer<T>) -> R),
 }
 
 /// A callback that receives a value that is produced later, or `None` if there is none to record.
@@ -115,7 +115,7 @@ impl<T> Clone for ResultCodec<T> {
 impl<T> Copy for ResultCodec<T> {}
 
 /// Determines the [`ResultKind`] of the declared return type `R`. The inherent methods, for `Result` and for jobs of a
-/// `Result`, take precedence over those of [`WholeProbe`], to which this type derefs. This also works for aliases of these types.
+/// `Result`, take precedence over those of `WholeProbe`, to which this type derefs. This also works for aliases of these types.
 #[derive(Debug)]
 pub struct ResultProbe<R>(WholeProbe<R>);
 
@@ -146,7 +146,7 @@ impl<T, E> ResultProbe<Result<T, E>> {
     where
         T: Recordable,
     {
-        ResultKind::new(Access::Now(|result| result.map_err(Err)), Ok, abilities)
+        ResultKind::new(Access::Immediate(|result| result.map_err(Err)), Ok, abilities)
     }
 }
 
@@ -165,7 +165,7 @@ impl<T, E> ResultProbe<Job<Result<T, E>>> {
         let later = |job: Job<Result<T, E>>, observer: Observer<T>| {
             job.observed(move |result: &Result<T, E>| observer(result.as_ref().ok()))
         };
-        ResultKind::new(Access::Later(later), |value| Job::ready(Ok(value)), abilities)
+        ResultKind::new(Access::Deferred(later), |value| Job::ready(Ok(value)), abilities)
     }
 }
 
@@ -186,11 +186,11 @@ impl<T> WholeProbe<Job<T>> {
         T: Recordable,
     {
         let later = |job: Job<T>, observer: Observer<T>| job.observed(move |result| observer(Some(result)));
-        ResultKind::new(Access::Later(later), Job::ready, abilities)
+        ResultKind::new(Access::Deferred(later), Job::ready, abilities)
     }
 }
 
-/// The fallback of [`WholeProbe`]: every other type is recorded as it is.
+/// The fallback of `WholeProbe`: every other type is recorded as it is.
 pub trait WholeResult<R> {
     /// Returns the probe of the recorded type: the return type itself.
     fn fleche_value(&self) -> AbilityProbe<R> {
@@ -202,7 +202,7 @@ pub trait WholeResult<R> {
     where
         R: Recordable,
     {
-        ResultKind::new(Access::Now(Ok), |result| result, abilities)
+        ResultKind::new(Access::Immediate(Ok), |result| result, abilities)
     }
 }
 
@@ -225,7 +225,7 @@ impl<T: PartialEq + ?Sized> AbilityProbe<T> {
     }
 }
 
-/// The fallback of [`AbilityProbe`], for types without `==` and for type parameters that are not known to have it.
+/// The fallback of `AbilityProbe`, for types without `==` and for type parameters that are not known to have it.
 pub trait NoEquality<T: ?Sized> {
     /// Returns `None`.
     fn fleche_equal(&self) -> Option<fn(&T, &T) -> bool> {
@@ -242,7 +242,7 @@ impl<T: Copy> AbilityProbe<T> {
     }
 }
 
-/// The fallback of [`AbilityProbe`], for types that are not `Copy` and for type parameters that are not known to be.
+/// The fallback of `AbilityProbe`, for types that are not `Copy` and for type parameters that are not known to be.
 pub trait NoCopy<T> {
     /// Returns `None`.
     fn fleche_copy(&self) -> Option<fn(&T) -> T> {

@@ -10,7 +10,7 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// An argument of a simple type.
 #[derive(Clone, Copy, Debug)]
-pub enum Quick<'a> {
+pub enum Scalar<'a> {
     /// A value of one word.
     Word(u64),
     /// A value of two words.
@@ -44,13 +44,13 @@ impl ScalarKey {
 
     /// Adds the next argument. Returns `false` if it is not of a simple type or does not fit.
     #[inline]
-    pub fn add(&mut self, argument: Option<Quick<'_>>) -> bool {
+    pub fn add(&mut self, argument: Option<Scalar<'_>>) -> bool {
         match argument {
             None => false,
-            Some(Quick::Word(word)) => self.word(word),
+            Some(Scalar::Word(word)) => self.word(word),
             #[allow(clippy::cast_possible_truncation)] // One half, and then the other.
-            Some(Quick::Wide(wide)) => self.word(wide as u64) && self.word((wide >> 64) as u64),
-            Some(Quick::Text(text)) => self.text(text),
+            Some(Scalar::Wide(wide)) => self.word(wide as u64) && self.word((wide >> 64) as u64),
+            Some(Scalar::Text(text)) => self.text(text),
         }
     }
 
@@ -93,45 +93,45 @@ pub struct ScalarProbe<'a, T: ?Sized>(pub &'a T);
 pub trait NotScalar {
     /// Returns `None`.
     #[inline]
-    fn fleche_quick(&self) -> Option<Quick<'_>> {
+    fn fleche_scalar(&self) -> Option<Scalar<'_>> {
         None
     }
 }
 
 impl<T: ?Sized> NotScalar for ScalarProbe<'_, T> {}
 
-macro_rules! quick {
-    ($($type:ty, |$value:ident| $quick:expr;)*) => {$(
+macro_rules! scalar {
+    ($($type:ty, |$value:ident| $scalar:expr;)*) => {$(
         impl ScalarProbe<'_, $type> {
             /// Returns the value in words.
             #[inline]
-            pub fn fleche_quick(&self) -> Option<Quick<'_>> {
+            pub fn fleche_scalar(&self) -> Option<Scalar<'_>> {
                 let $value = self.0;
-                Some($quick)
+                Some($scalar)
             }
         }
     )*};
 }
 
-quick! {
-    bool, |value| Quick::Word((*value).into());
-    char, |value| Quick::Word((*value).into());
-    u8, |value| Quick::Word((*value).into());
-    u16, |value| Quick::Word((*value).into());
-    u32, |value| Quick::Word((*value).into());
-    u64, |value| Quick::Word(*value);
-    usize, |value| Quick::Word(*value as u64);
-    u128, |value| Quick::Wide(*value);
-    i8, |value| Quick::Word(i64::from(*value).cast_unsigned());
-    i16, |value| Quick::Word(i64::from(*value).cast_unsigned());
-    i32, |value| Quick::Word(i64::from(*value).cast_unsigned());
-    i64, |value| Quick::Word(value.cast_unsigned());
-    isize, |value| Quick::Word(value.cast_unsigned() as u64);
-    i128, |value| Quick::Wide(value.cast_unsigned());
-    f32, |value| Quick::Word(value.to_bits().into());
-    f64, |value| Quick::Word(value.to_bits());
-    str, |value| Quick::Text(value.as_bytes());
-    String, |value| Quick::Text(value.as_bytes());
+scalar! {
+    bool, |value| Scalar::Word((*value).into());
+    char, |value| Scalar::Word((*value).into());
+    u8, |value| Scalar::Word((*value).into());
+    u16, |value| Scalar::Word((*value).into());
+    u32, |value| Scalar::Word((*value).into());
+    u64, |value| Scalar::Word(*value);
+    usize, |value| Scalar::Word(*value as u64);
+    u128, |value| Scalar::Wide(*value);
+    i8, |value| Scalar::Word(i64::from(*value).cast_unsigned());
+    i16, |value| Scalar::Word(i64::from(*value).cast_unsigned());
+    i32, |value| Scalar::Word(i64::from(*value).cast_unsigned());
+    i64, |value| Scalar::Word(value.cast_unsigned());
+    isize, |value| Scalar::Word(value.cast_unsigned() as u64);
+    i128, |value| Scalar::Wide(value.cast_unsigned());
+    f32, |value| Scalar::Word(value.to_bits().into());
+    f64, |value| Scalar::Word(value.to_bits());
+    str, |value| Scalar::Text(value.as_bytes());
+    String, |value| Scalar::Text(value.as_bytes());
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn texts(texts: &[&str]) -> Option<Vec<u64>> {
-        key(|key| texts.iter().all(|text| key.add(ScalarProbe(*text).fleche_quick())))
+        key(|key| texts.iter().all(|text| key.add(ScalarProbe(*text).fleche_scalar())))
     }
 
     #[test]
@@ -178,16 +178,16 @@ mod tests {
     fn long_arguments_and_other_types_have_no_key() {
         assert!(texts(&["a text of more than fifty-six bytes, which is too long"]).is_some());
         assert_eq!(texts(&["a text of more than fifty-six bytes, which is too long for it"]), None);
-        assert_eq!(key(|key| (0..9_u64).all(|word| key.add(ScalarProbe(&word).fleche_quick()))), None);
-        assert_eq!(key(|key| key.add(ScalarProbe(&vec![1_u8]).fleche_quick())), None);
+        assert_eq!(key(|key| (0..9_u64).all(|word| key.add(ScalarProbe(&word).fleche_scalar()))), None);
+        assert_eq!(key(|key| key.add(ScalarProbe(&vec![1_u8]).fleche_scalar())), None);
         assert_eq!(key(|_| true), Some(Vec::new()));
     }
 
     #[test]
     fn numbers_that_differ_in_any_bit_have_different_keys() {
-        let float = |value: f64| key(|key| key.add(ScalarProbe(&value).fleche_quick()));
+        let float = |value: f64| key(|key| key.add(ScalarProbe(&value).fleche_scalar()));
         assert_ne!(float(0.0), float(-0.0));
-        let wide = |value: i128| key(|key| key.add(ScalarProbe(&value).fleche_quick()));
+        let wide = |value: i128| key(|key| key.add(ScalarProbe(&value).fleche_scalar()));
         assert_ne!(wide(1), wide(1 << 64));
         assert_ne!(wide(-1), wide(u64::MAX.into()));
     }

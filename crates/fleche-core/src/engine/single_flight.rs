@@ -9,15 +9,17 @@ use super::{
     result_kind::ResultCodec,
     wait::{Wait, WaitOutcome},
 };
-use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, StalePolicy, Unanswered},
     call::{CallKey, RecordSummary},
-    claim::{CallId, Claim, End, Epoch, Flight, Flights, Held, Leader, Role, SharedResult, Taken, join_call},
+    claim::{
+        CallEnd, CallId, Claim, ClaimGuard, ContendedClaim, Epoch, InFlightCall, InFlightCalls, Leader, Role,
+        SharedResult, join_call,
+    },
     context,
     error::Result,
     function::{Function, WaitPolicy},
-    job::{self, Job, blocking_hooks},
+    job::{self, Job, blocking_hooks, catch_store_panic},
     runtime::{
         internal_threads::this_thread,
         log::Throttle,
@@ -29,12 +31,12 @@ use crate::{
 #[allow(clippy::large_enum_variant)] // As for `Found`.
 pub(super) enum Decision<T> {
     /// The caller has the permit to compute the call. Also contains why no record is served.
-    Mine(ComputePermit, Missing),
+    Compute(ComputePermit, Missing),
     /// The caller uses a result that another caller has computed. Also contains whether the result was counted as a hit, which
     /// is so for results read from the stores.
-    Theirs(T, bool),
+    Ready(T, bool),
     /// The caller computes the call without the permit, because waiting would never end or is not wanted.
-    Alone,
+    Unclaimed,
 }
 
 /// The permit to compute a call. Dropping it passes the permit to a waiter.
@@ -42,7 +44,7 @@ pub(super) struct ComputePermit(pub(super) Leader);
 
 impl ComputePermit {
     /// Returns the in-flight call that the body belongs to.
-    pub(super) fn flight(&self) -> &Arc<Flight> {
+    pub(super) fn flight(&self) -> &Arc<InFlightCall> {
         self.0.flight()
     }
 
@@ -65,21 +67,21 @@ impl ComputePermit {
     }
 
     /// Ends the in-flight call, and passes the value to the waiters.
-    pub(super) fn land<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T) {
-        self.bring(codec, value, Origin::Computed);
+    pub(super) fn complete<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T) {
+        self.share(codec, value, Origin::Computed);
     }
 
-    fn bring<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T, origin: Origin) {
-        self.0.land(|| {
+    fn share<T: Send + Sync + 'static>(self, codec: ResultCodec<T>, value: &T, origin: Origin) {
+        self.0.complete(|| {
             let value = copied(codec, value)?;
-            Some(Arc::new(Brought { value: Contained::new(value), origin }) as SharedResult)
+            Some(Arc::new(SharedValue { value: Contained::new(value), origin }) as SharedResult)
         });
     }
 }
 
 /// Marks a body that runs on this thread.
 pub(super) struct RunsHere<'a> {
-    flight: &'a Flight,
+    flight: &'a InFlightCall,
     _within: context::Guard,
 }
 
@@ -90,7 +92,7 @@ impl Drop for RunsHere<'_> {
 }
 
 /// The result that an in-flight call passes to its waiters.
-struct Brought<T> {
+struct SharedValue<T> {
     value: Contained<T>,
     origin: Origin,
 }
@@ -109,9 +111,9 @@ enum Origin {
 ///
 /// A result that was recorded since then need not be computed again. This is determined by comparing records, not times, which
 /// may come from clocks of other hosts.
-pub(super) struct Before(Result<Option<RecordSummary>, Unanswered>);
+pub(super) struct EarlierRecord(Result<Option<RecordSummary>, Unanswered>);
 
-impl Before {
+impl EarlierRecord {
     pub(super) fn new(cache: &Cache, key: &CallKey) -> Self {
         Self(summary(cache, key))
     }
@@ -151,7 +153,7 @@ pub(super) struct PendingCall<'a, T> {
     /// Why no record is served.
     pub(super) missing: Missing,
     /// For a rerun: the record from before it began, which is not served.
-    pub(super) rerun: Option<&'a Before>,
+    pub(super) rerun: Option<&'a EarlierRecord>,
 }
 
 impl<T> Clone for PendingCall<'_, T> {
@@ -162,7 +164,7 @@ impl<T> Clone for PendingCall<'_, T> {
 
 impl<T> Copy for PendingCall<'_, T> {}
 
-pub(super) fn route(cache: &Cache, key: &CallKey) -> CallId {
+pub(super) fn call_id(cache: &Cache, key: &CallKey) -> CallId {
     CallId { store: cache.calls().identity(), key: *key }
 }
 
@@ -171,15 +173,15 @@ pub(super) enum Asked {
     /// There is nothing to wait for. Contains whether another process may have computed the call since the lookup.
     Settled(bool),
     /// Another process holds the claim.
-    Taken(Box<dyn Taken>),
+    Taken(Box<dyn ContendedClaim>),
 }
 
 /// A job that returns the claim once it is acquired.
-type Arriving = Job<Result<Arc<dyn Held>>>;
+type Arriving = Job<Result<Arc<dyn ClaimGuard>>>;
 
 impl<T: Send + Sync + 'static> PendingCall<'_, T> {
-    pub(super) fn route(&self) -> CallId {
-        route(self.cache, &self.key)
+    pub(super) fn call_id(&self) -> CallId {
+        call_id(self.cache, &self.key)
     }
 
     /// Handles the store's answer to a claim. If the store failed or is left alone, the call runs without a claim.
@@ -187,7 +189,7 @@ impl<T: Send + Sync + 'static> PendingCall<'_, T> {
         match claim {
             Ok(Claim::WithinProcess) | Err(Unanswered::LeftAlone) => Asked::Settled(false),
             Ok(Claim::Held(held)) => {
-                leader.hold(held);
+                leader.set_claim(held);
                 Asked::Settled(true)
             }
             Ok(Claim::Taken(taken)) => Asked::Taken(taken),
@@ -209,8 +211,8 @@ impl<T: Send + Sync + 'static> PendingCall<'_, T> {
     }
 
     /// Returns the result that the leader has passed on, if it has this type and may be served.
-    pub(super) fn unload(&self, cargo: &SharedResult) -> Option<T> {
-        let brought = cargo.downcast_ref::<Brought<T>>()?;
+    pub(super) fn shared_result(&self, result: &SharedResult) -> Option<T> {
+        let brought = result.downcast_ref::<SharedValue<T>>()?;
         let counts = match &brought.origin {
             Origin::Computed => true,
             // The leader may have found it under another stale policy.
@@ -231,7 +233,7 @@ impl<T: Send + Sync + 'static> PendingCall<'_, T> {
         match judge(self.function, self.codec, self.cache, &self.key, fetched.as_ref().map(Option::as_ref)) {
             LookupResult::Hit(ServedHit { value, is_stale, .. }) => {
                 if let Ok(Some(found)) = fetched {
-                    ComputePermit(leader).bring(self.codec, &value, Origin::Recorded(found.record, is_stale));
+                    ComputePermit(leader).share(self.codec, &value, Origin::Recorded(found.record, is_stale));
                 }
                 Found::Value(value)
             }
@@ -245,7 +247,7 @@ impl<T: Send + Sync + 'static> PendingCall<'_, T> {
     /// with it.
     pub(super) fn find_replaced(&self, leader: Leader, replaced: Option<ServedHit<T>>) -> Result<T, Leader> {
         let Some(ServedHit { value, .. }) = replaced else { return Err(leader) };
-        ComputePermit(leader).bring(self.codec, &value, Origin::Replaced);
+        ComputePermit(leader).share(self.codec, &value, Origin::Replaced);
         Ok(value)
     }
 }
@@ -258,33 +260,33 @@ pub(super) enum Found<T> {
 
 /// Waits for the permit to compute the call, or for its result.
 pub(super) fn single_flight<T: Send + Sync + 'static>(wanted: PendingCall<'_, T>) -> Decision<T> {
-    let Some(until) = deadline(wanted.function) else { return Decision::Alone };
+    let Some(until) = deadline(wanted.function) else { return Decision::Unclaimed };
     let from = context::flights();
     let mut has_waited = false;
     loop {
-        match join_call(wanted.route(), &from) {
+        match join_call(wanted.call_id(), &from) {
             Role::Leads(leader) => {
                 return lead(wanted, leader, &from, until, has_waited);
             }
             Role::Cycle => {
                 wanted.cache.counters().circle();
-                return Decision::Alone;
+                return Decision::Unclaimed;
             }
             Role::Waits(flight) => {
-                let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), &from, until);
-                vigil.for_flight(flight.flight());
+                let mut current_wait = Wait::begin(wanted.function, wanted.cache, wanted.call_id(), &from, until);
+                current_wait.for_flight(flight.flight());
                 has_waited = true;
                 let verdict = blocking_hooks::blocking_for_call(&wanted.key, || {
-                    vigil.keep(flight.flight(), |until| flight.wait(until))
+                    current_wait.keep(flight.flight(), |until| flight.wait(until))
                 });
                 match verdict {
-                    WaitOutcome::Ready(End::Completed(cargo)) => {
-                        if let Some(value) = wanted.unload(&cargo) {
-                            return Decision::Theirs(value, false);
+                    WaitOutcome::Ready(CallEnd::Completed(result)) => {
+                        if let Some(value) = wanted.shared_result(&result) {
+                            return Decision::Ready(value, false);
                         }
                     }
-                    WaitOutcome::Ready(End::Abandoned) => {}
-                    WaitOutcome::Proceed => return Decision::Alone,
+                    WaitOutcome::Ready(CallEnd::Abandoned) => {}
+                    WaitOutcome::Proceed => return Decision::Unclaimed,
                 }
             }
         }
@@ -294,7 +296,7 @@ pub(super) fn single_flight<T: Send + Sync + 'static>(wanted: PendingCall<'_, T>
 /// Returns the time until which calls of the function wait for other callers: `Some(None)` for no limit, `None` for no wait.
 #[allow(clippy::option_option)] // Two answers to two questions, in this module only.
 pub(super) fn deadline(function: &Function) -> Option<Option<Instant>> {
-    match function.definition.patience {
+    match function.definition.wait_policy {
         WaitPolicy::Endless => Some(None),
         // A time that cannot be represented is no limit.
         WaitPolicy::For(time) => Some(Instant::now().checked_add(time)),
@@ -306,15 +308,15 @@ pub(super) fn deadline(function: &Function) -> Option<Option<Instant>> {
 fn lead<T: Send + Sync + 'static>(
     wanted: PendingCall<'_, T>,
     mut leader: Leader,
-    from: &Flights,
+    from: &InFlightCalls,
     until: Option<Instant>,
     mut has_waited: bool,
 ) -> Decision<T> {
     let others = match wanted.asked(&leader, claim(wanted.cache, &wanted.key)) {
         Asked::Settled(others) => others,
         Asked::Taken(taken) => {
-            let mut vigil = Wait::begin(wanted.function, wanted.cache, wanted.route(), from, until);
-            vigil.for_claim();
+            let mut current_wait = Wait::begin(wanted.function, wanted.cache, wanted.call_id(), from, until);
+            current_wait.for_claim();
             has_waited = true;
             let arriving = arriving(taken);
             let wait = |until: Option<Instant>| {
@@ -324,9 +326,9 @@ fn lead<T: Send + Sync + 'static>(
                 arriving.wait();
                 Some(())
             };
-            leader.seek(true);
-            let came = blocking_hooks::blocking_for_call(&wanted.key, || vigil.keep(leader.flight(), wait));
-            leader.seek(false);
+            leader.set_awaiting_claim(true);
+            let came = blocking_hooks::blocking_for_call(&wanted.key, || current_wait.keep(leader.flight(), wait));
+            leader.set_awaiting_claim(false);
             match came {
                 WaitOutcome::Ready(()) => wanted.arrived(&leader, arriving.result()),
                 WaitOutcome::Proceed => leader.proceed_unclaimed(),
@@ -338,11 +340,11 @@ fn lead<T: Send + Sync + 'static>(
     if wanted.may_be_there(others) {
         let PendingCall { function, cache, ref key, codec, .. } = wanted;
         (leader, missing) = match wanted.find(leader, fetch(function, cache, key)) {
-            Found::Value(value) => return Decision::Theirs(value, true),
+            Found::Value(value) => return Decision::Ready(value, true),
             Found::Missing(leader, unfit @ Missing::Unfit(_)) => {
                 let replaced = || hit_of_replaced(function, codec, cache, key);
                 match wanted.find_replaced(leader, wanted.rerun.is_none().then(replaced).flatten()) {
-                    Ok(value) => return Decision::Theirs(value, true),
+                    Ok(value) => return Decision::Ready(value, true),
                     Err(leader) => (leader, unfit),
                 }
             }
@@ -352,7 +354,7 @@ fn lead<T: Send + Sync + 'static>(
     if has_waited {
         wanted.cache.counters().takeover();
     }
-    Decision::Mine(ComputePermit(leader), missing)
+    Decision::Compute(ComputePermit(leader), missing)
 }
 
 /// Requests the claim from the store.
@@ -361,17 +363,17 @@ pub(super) fn claim(cache: &Cache, key: &CallKey) -> Result<Claim, Unanswered> {
 }
 
 /// Returns a job that completes with the claim when this process acquires it. Dropping the job releases the claim.
-pub(super) fn arriving(taken: Box<dyn Taken>) -> Arriving {
+pub(super) fn arriving(taken: Box<dyn ContendedClaim>) -> Arriving {
     let (completer, job) = job::channel();
-    taken.when_held(Box::new(move |held| completer.complete(held)));
+    taken.when_acquired(Box::new(move |held| completer.complete(held)));
     job
 }
 
 impl<T: Send + Sync + 'static> PendingCall<'_, T> {
     /// Passes an acquired claim to the leader. A failure is counted or logged.
-    pub(super) fn arrived(&self, leader: &Leader, arrived: Result<Result<Arc<dyn Held>>, job::JobError>) {
+    pub(super) fn arrived(&self, leader: &Leader, arrived: Result<Result<Arc<dyn ClaimGuard>>, job::JobError>) {
         match arrived {
-            Ok(Ok(held)) => leader.hold(held),
+            Ok(Ok(held)) => leader.set_claim(held),
             Ok(Err(error)) => self.cache.fault(&error, self.function.name()),
             Err(error) => {
                 static LOST: Throttle = Throttle::new();

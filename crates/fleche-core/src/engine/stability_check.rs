@@ -17,14 +17,14 @@ use crate::{
 
 /// Checks the arguments of one call, one after the other.
 #[derive(Debug)]
-pub struct Guard<'a> {
+pub struct StabilityCheck<'a> {
     encoded: Vec<&'a [u8]>,
     at: usize,
     /// The first argument that failed, and why.
     failed: Option<(usize, String)>,
 }
 
-impl Guard<'_> {
+impl StabilityCheck<'_> {
     /// Checks the next argument: its encoding must decode, encoding the decoded value must give the same bytes regardless of the
     /// order of entries, and the decoded value must equal the original, if the type has `==`.
     pub fn check<A: ?Sized>(&mut self, codec: Codec<A>, value: &A, equal: Option<fn(&A, &A) -> bool>) {
@@ -40,11 +40,11 @@ impl Guard<'_> {
         function: &'static Function,
         cache: &Cache,
         arguments: &Arguments,
-        check: impl FnOnce(&mut Guard<'_>),
+        check: impl FnOnce(&mut StabilityCheck<'_>),
     ) -> bool {
         let started = Instant::now();
         let failed = in_full(arguments, |arguments| {
-            let mut guard = Guard { encoded: arguments.iter().collect(), at: 0, failed: None };
+            let mut guard = StabilityCheck { encoded: arguments.iter().collect(), at: 0, failed: None };
             check(&mut guard);
             guard.failed
         });
@@ -59,13 +59,13 @@ pub(super) fn vouches(
     function: &'static Function,
     cache: &Cache,
     arguments: &Arguments,
-    check: impl FnOnce(&mut Guard<'_>),
+    check: impl FnOnce(&mut StabilityCheck<'_>),
 ) -> bool {
-    !is_due(function, arguments) || Guard::passes(function, cache, arguments, check)
+    !is_due(function, arguments) || StabilityCheck::passes(function, cache, arguments, check)
 }
 
 /// A function that checks submitted arguments, which are a tuple of the memoized function's arguments.
-pub type CheckSubmitted = fn(&dyn Any, &mut Guard<'_>);
+pub type CheckSubmitted = fn(&dyn Any, &mut StabilityCheck<'_>);
 
 /// Like [`vouches`], for a hit that is served before the call reaches an executor.
 pub(crate) fn vouches_for_submitted(
@@ -104,7 +104,7 @@ pub(crate) fn check_bound(
     function: &'static Function,
     cache: &Cache,
     arguments: &Arguments,
-    check: impl FnOnce(&mut Guard<'_>),
+    check: impl FnOnce(&mut StabilityCheck<'_>),
 ) {
     report(function, cache, check_all(function, arguments, check));
 }
@@ -113,24 +113,24 @@ pub(crate) fn check_bound(
 fn check_all(
     function: &'static Function,
     arguments: &Arguments,
-    check: impl FnOnce(&mut Guard<'_>),
+    check: impl FnOnce(&mut StabilityCheck<'_>),
 ) -> Option<(usize, String)> {
     if function.refusal().is_some() || !function.binding_is_checked() {
         return None;
     }
     let parameters = function.definition.parameters.iter();
     let keyed = parameters.zip(arguments.iter()).filter(|(parameter, _)| !parameter.ignored);
-    let mut guard = Guard { encoded: keyed.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
+    let mut guard = StabilityCheck { encoded: keyed.map(|(_, encoded)| encoded).collect(), at: 0, failed: None };
     check(&mut guard);
     guard.failed
 }
 
 /// Counts a hit. Returns whether the arguments must be checked before it is served. Arguments of simple types never are.
 pub(super) fn is_due(function: &Function, arguments: &Arguments) -> bool {
-    arguments.is_due() || arguments.quick().is_none() && function.hit_is_checked()
+    arguments.is_due() || arguments.scalar_key().is_none() && function.hit_is_checked()
 }
 
-/// Checks the arguments as [`Guard::passes`] does, but from the encodings alone.
+/// Checks the arguments as [`StabilityCheck::passes`] does, but from the encodings alone.
 pub(super) fn recheck(function: &'static Function, cache: &Cache, arguments: &Arguments, checks: &[Recheck]) -> bool {
     let started = Instant::now();
     let failed = in_full(arguments, |arguments| {

@@ -2,12 +2,12 @@
 //! is kept under a second key, where it is found if the function's earlier code is restored.
 
 use super::events::Unfit;
-use crate::job::catch_store_panic;
 use crate::{
     cache::{Cache, Operation, StalePolicy, Unanswered},
     call::CallKey,
     error::Error,
     function::{Function, Warning},
+    job::catch_store_panic,
 };
 
 /// Returns the keys under which records of the function's present code are kept after records of other code replaced them.

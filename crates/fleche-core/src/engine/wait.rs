@@ -12,21 +12,24 @@ use std::{
 };
 
 use super::events::TARGET;
-use crate::job::catch_store_panic;
-use crate::runtime::internal_threads::WaiterThreadGuard;
 use crate::{
     cache::{Cache, Operation},
     call::CallKey,
-    claim::{CallId, CycleCheck, DeadlockCheck, Flight, Owner, PublishedWait, Unpolled, find_deadlock, look},
+    claim::{
+        CallId, ClaimHolder, CycleCheck, DeadlockCheck, InFlightCall, PublishedWait, Unpolled, find_cycle,
+        find_deadlock,
+    },
     function::Function,
+    job::catch_store_panic,
+    runtime::internal_threads::WaiterThreadGuard,
 };
 
 /// The interval at which a waiting claim holder checks for a cycle of waits.
-const LOOKS: Duration = Duration::from_millis(50);
+const CYCLE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The time after which a waiting thread first checks for a deadlock. Later intervals are half as long.
-const STILL: Duration = Duration::from_secs(1);
+const FIRST_DEADLOCK_CHECK: Duration = Duration::from_secs(1);
 /// The shortest and the longest interval between checks of whether the leading future is polled.
-const UNPOLLED_LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+const POLL_CHECK_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// The time after which a future that was woken and not polled counts as held by its task, provided that the waiter is
 /// woken in time.
 const UNPOLLED: Duration = Duration::from_secs(10);
@@ -45,14 +48,14 @@ const KEY_DIGITS: usize = 12;
 pub(super) struct Wait<'a> {
     function: &'static Function,
     cache: &'a Cache,
-    route: CallId,
+    call_id: CallId,
     published: PublishedWait,
     begun: Instant,
     until: Option<Instant>,
     /// The time since which this wait could not rule out a cycle.
     unseen: Option<Instant>,
     /// The in-flight call that the caller waits for, or `None` if the caller waits for a claim.
-    flight: Option<Arc<Flight>>,
+    flight: Option<Arc<InFlightCall>>,
     /// When the next check is due.
     due: Option<Instant>,
     /// The state of a leader that the last check found woken and not polled.
@@ -63,7 +66,7 @@ pub(super) struct Wait<'a> {
     /// The time after which the wait is given up if the leader was woken and not polled.
     unpolled_for: Duration,
     /// Whether the warning that the wait takes long was logged.
-    told: bool,
+    has_warned: bool,
 }
 
 /// The end of a wait.
@@ -79,16 +82,16 @@ impl<'a> Wait<'a> {
     pub(super) fn begin(
         function: &'static Function,
         cache: &'a Cache,
-        route: CallId,
-        from: &[Arc<Flight>],
+        call_id: CallId,
+        from: &[Arc<InFlightCall>],
         until: Option<Instant>,
     ) -> Self {
         cache.counters().wait();
-        let published = PublishedWait::new(route, from);
+        let published = PublishedWait::new(call_id, from);
         Self {
             function,
             cache,
-            route,
+            call_id,
             published,
             begun: Instant::now(),
             until,
@@ -98,12 +101,12 @@ impl<'a> Wait<'a> {
             unpolled: None,
             unpolled_here: None,
             unpolled_for: UNPOLLED,
-            told: false,
+            has_warned: false,
         }
     }
 
     /// Records and logs that the wait is for an in-flight call of this process.
-    pub(super) fn for_flight(&mut self, flight: &Arc<Flight>) {
+    pub(super) fn for_flight(&mut self, flight: &Arc<InFlightCall>) {
         self.flight = Some(flight.clone());
         self.tell(Some(flight.begun()));
     }
@@ -115,31 +118,32 @@ impl<'a> Wait<'a> {
 
     /// Logs the subject of the wait: an in-flight call of this process that began at `flight`, or else another process.
     fn tell(&self, flight: Option<Instant>) {
-        let (function, key) = (self.function.name(), self.route.key);
+        let (function, key) = (self.function.name(), self.call_id.key);
         if let Some(begun) = flight {
             let (process, age) = (std::process::id(), begun.elapsed());
             tracing::debug!(target: TARGET, function, %key, process, ?age, "waiting for the same call in this process");
         } else if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
-            let owner = self.owner(&self.route.key);
-            let (host, process) = owner.as_ref().map(|owner| (owner.host.as_str(), owner.process)).unzip();
-            let age = owner.as_ref().map(Owner::age);
+            let claim_holder = self.claim_holder(&self.call_id.key);
+            let (host, process) =
+                claim_holder.as_ref().map(|claim_holder| (claim_holder.host.as_str(), claim_holder.process)).unzip();
+            let age = claim_holder.as_ref().map(ClaimHolder::age);
             tracing::info!(target: TARGET, function, %key, host, process, ?age, "waiting for the same call in another process");
         }
     }
 
-    fn owner(&self, key: &CallKey) -> Option<Owner> {
-        self.cache.ask(Operation::Claim, || catch_store_panic(|| self.cache.calls().owner(key))).ok().flatten()
+    fn claim_holder(&self, key: &CallKey) -> Option<ClaimHolder> {
+        self.cache.ask(Operation::Claim, || catch_store_panic(|| self.cache.calls().claim_holder(key))).ok().flatten()
     }
 
     /// Returns when the wait must next be interrupted for a check, if at all.
     pub(super) fn next_look(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let owner = self.published.is_owner().then(|| now + LOOKS);
-        let (often, seldom) = UNPOLLED_LOOKS;
+        let claim_holder = self.published.is_owner().then(|| now + CYCLE_CHECK_INTERVAL);
+        let (often, seldom) = POLL_CHECK_INTERVALS;
         let polled = self.flight.as_ref().filter(|flight| flight.polls().is_some());
         let polled = polled.map(|_| now + (now - self.begun).clamp(often, seldom));
-        let tells = (!self.told).then(|| self.begun.checked_add(long_wait())).flatten();
-        self.due = [owner, polled, tells, self.until].into_iter().flatten().min();
+        let tells = (!self.has_warned).then(|| self.begun.checked_add(long_wait())).flatten();
+        self.due = [claim_holder, polled, tells, self.until].into_iter().flatten().min();
         self.due
     }
 
@@ -147,11 +151,11 @@ impl<'a> Wait<'a> {
     pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now();
         if self.until.is_some_and(|until| until <= now) {
-            tracing::debug!(target: TARGET, function = self.function.name(), key = %self.route.key, "the wait has lasted too long");
+            tracing::debug!(target: TARGET, function = self.function.name(), key = %self.call_id.key, "the wait has lasted too long");
             return true;
         }
-        if !self.told && now - self.begun >= long_wait() {
-            self.told = true;
+        if !self.has_warned && now - self.begun >= long_wait() {
+            self.has_warned = true;
             self.tell_that_it_takes_long();
         }
         if self.is_unpolled(now) {
@@ -161,12 +165,12 @@ impl<'a> Wait<'a> {
         if !self.published.is_owner() {
             return false;
         }
-        let circle = match look(&self.published.own(), self.route.key, |key: &_| self.owner(key)) {
+        let circle = match find_cycle(&self.published.own(), self.call_id.key, |key: &_| self.claim_holder(key)) {
             CycleCheck::Clear if !self.published.hides() => {
                 self.unseen = None;
                 false
             }
-            CycleCheck::Circle => true,
+            CycleCheck::Cycle => true,
             CycleCheck::Clear | CycleCheck::Theirs | CycleCheck::Hidden => {
                 now.duration_since(*self.unseen.get_or_insert(now)) >= UNSEEN
             }
@@ -209,16 +213,16 @@ impl<'a> Wait<'a> {
     /// Logs which call the caller waits for, which process computes that call, and how to bound the wait.
     fn tell_that_it_takes_long(&self) {
         let (function, waited) = (self.function.name(), self.begun.elapsed().as_secs());
-        let key: String = self.route.key.to_string().chars().take(KEY_DIGITS).collect();
+        let key: String = self.call_id.key.to_string().chars().take(KEY_DIGITS).collect();
         let here = self.flight.as_ref().filter(|flight| !flight.is_awaiting_claim());
         let by = match here {
             Some(flight) => computed_here(flight),
-            None => match self.owner(&self.route.key) {
-                Some(owner) => format!(
+            None => match self.claim_holder(&self.call_id.key) {
+                Some(claim_holder) => format!(
                     "process {} on {}, since {}",
-                    owner.process,
-                    owner.host,
-                    humantime::format_rfc3339_seconds(owner.since)
+                    claim_holder.process,
+                    claim_holder.host,
+                    humantime::format_rfc3339_seconds(claim_holder.since)
                 ),
                 None => "another process".to_owned(),
             },
@@ -233,7 +237,7 @@ impl<'a> Wait<'a> {
     /// result or claim is there, or until the given time.
     pub(super) fn keep<R>(
         &mut self,
-        flight: &Arc<Flight>,
+        flight: &Arc<InFlightCall>,
         wait: impl Fn(Option<Instant>) -> Option<R>,
     ) -> WaitOutcome<R> {
         let _waits = WaiterThreadGuard::begin();
@@ -241,7 +245,7 @@ impl<'a> Wait<'a> {
         // All stack frames of the caller are above this variable.
         let above = 0_u8;
         let stack = ptr::from_ref(&above).addr();
-        let mut still = self.begun + STILL;
+        let mut still = self.begun + FIRST_DEADLOCK_CHECK;
         let mut presumed = None;
         loop {
             if let Some(come) = wait(Some(self.next_look().map_or(still, |look| look.min(still)))) {
@@ -252,7 +256,7 @@ impl<'a> Wait<'a> {
             }
             let now = Instant::now();
             if now >= still {
-                match find_deadlock(flight, stack, |key| self.owner(key)) {
+                match find_deadlock(flight, stack, |key| self.claim_holder(key)) {
                     DeadlockCheck::Yes => {
                         self.cache.counters().circle();
                         return WaitOutcome::Proceed;
@@ -260,14 +264,14 @@ impl<'a> Wait<'a> {
                     DeadlockCheck::Perhaps(published) => presumed = presumed.or(Some(published)),
                     DeadlockCheck::No => presumed = None,
                 }
-                still = now + STILL / 2;
+                still = now + FIRST_DEADLOCK_CHECK / 2;
             }
         }
     }
 }
 
 /// Returns a description of the thread or task of this process that computes the call, with the time of its start.
-fn computed_here(flight: &Flight) -> String {
+fn computed_here(flight: &InFlightCall) -> String {
     let since = SystemTime::now().checked_sub(flight.begun().elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
     let whose = match flight.thread() {
         Some(thread) => format!("thread {thread}{} of this process", name_of(thread)),

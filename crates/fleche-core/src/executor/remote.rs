@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{
     Task,
     task::{CoalescedTasks, SubmitError},
-    work::{Answered, RemoteParts},
+    work::{CacheCheck, RemoteParts},
 };
 use crate::{
     argument::KnownFile,
@@ -56,13 +56,13 @@ impl Task {
     /// be encoded.
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub(crate) fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {
-        let Self { work, binding, asked, followers } = self;
-        let missed = if asked == Some(Answered::Missing) { work.key() } else { None };
+        let Self { work, binding, cache_check, followers } = self;
+        let missed = if cache_check == Some(CacheCheck::Missing) { work.key() } else { None };
         match work.into_inner().into_remote(binding.as_ref()) {
             Ok(RemoteParts { function, arguments, files, promise }) => {
                 Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
             }
-            Err((work, why)) => Err(Self { asked, followers, ..Self::of_work(work, binding) }.refuse(why)),
+            Err((work, why)) => Err(Self { cache_check, followers, ..Self::of_work(work, binding) }.refuse(why)),
         }
     }
 }
@@ -82,31 +82,31 @@ impl Reply {
 
     /// Completes the job with the encoded result that [`FunctionRef::call`] returned in the other process, or with an error.
     #[allow(clippy::needless_pass_by_value)] // The caller gives the result up.
-    pub fn keep(self, outcome: Result<Bytes, JobError>) {
+    pub fn complete(self, outcome: Result<Bytes, JobError>) {
         let Self { promise, followers } = self;
         // Before the result is visible, because a later submission must not share this outcome.
-        let followers = followers.map(|followers| followers.land()).unwrap_or_default();
-        promise.keep_encoded(outcome.clone());
+        let followers = followers.map(|followers| followers.close()).unwrap_or_default();
+        promise.complete_encoded(outcome.clone());
         for follower in followers {
             // Followers share the outcome even if nothing was recorded, provided that their job can decode it.
             follower.follow(&mut |follower| match follower.into_remote() {
-                Ok((_, reply)) => reply.keep(outcome.clone()),
+                Ok((_, reply)) => reply.complete(outcome.clone()),
                 Err(refused) => refused.task.fail(refused.why),
             });
         }
     }
 
-    /// Completes the job like [`keep`](Self::keep), but only if completing it is quick and runs no user code other than wakers,
+    /// Completes the job like [`complete`](Self::complete), but only if completing it is quick and runs no user code other than wakers,
     /// because nothing but waiters observes the outcome.
     ///
     /// # Errors
-    /// Fails with the reply and the outcome otherwise, to be completed with [`keep`](Self::keep) where that may take long.
+    /// Fails with the reply and the outcome otherwise, to be completed with [`complete`](Self::complete) where that may take long.
     #[allow(clippy::result_large_err)] // The reply would be moved anyway.
     pub fn try_complete_inline(
         mut self,
         outcome: Result<Bytes, JobError>,
     ) -> Result<(), (Self, Result<Bytes, JobError>)> {
-        if self.followers.as_ref().is_none_or(|followers| followers.land_if_none()) {
+        if self.followers.as_ref().is_none_or(|followers| followers.close_if_empty()) {
             self.followers = None;
             if self.promise.try_complete_inline(outcome.clone()) {
                 return Ok(());
@@ -122,9 +122,9 @@ impl Reply {
 
     /// Marks the call as dispatched: from now until it has [started](Self::start), cancelling its job asks the
     /// [holder](Self::on_cancel) to revoke it. Returns `false` if the job was cancelled; the body must not run then.
-    pub fn give(&self) -> bool {
+    pub fn mark_dispatched(&self) -> bool {
         // See the comment in `start`.
-        self.promise.give() || !self.is_cancelled()
+        self.promise.mark_dispatched() || !self.is_cancelled()
     }
 
     /// Returns whether this completes the given job.
@@ -155,7 +155,7 @@ impl fmt::Debug for Reply {
 #[derive(Debug)]
 pub struct Isolator {
     /// Runs the task at once in a process that runs nothing else at the time, in this working directory and with these
-    /// GPUs [assigned](super::assigned_gpus). Returns the task with the reason if that is not possible.
+    /// GPUs [assigned](crate::context::assigned_gpus). Returns the task with the reason if that is not possible.
     pub run: fn(Task, &Path, Arc<[u32]>) -> Result<(), SubmitError>,
 }
 

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Resources,
-    work::{Answered, CallWork, ClosureWork, FunctionWork, Work},
+    work::{CacheCheck, CallWork, ClosureWork, FunctionWork, Work},
 };
 use crate::{
     bound::{self, ArgsTuple, BoundCall, Callable},
@@ -31,7 +31,7 @@ pub struct Task {
     pub(super) work: Contained<Box<dyn Work>>,
     pub(super) binding: Option<Binding>,
     /// The outcome of checking the bound cache for a hit; `None` if it was not checked.
-    pub(super) asked: Option<Answered>,
+    pub(super) cache_check: Option<CacheCheck>,
     /// The tasks of the same call that are completed with this one.
     pub(super) followers: Option<Arc<CoalescedTasks>>,
 }
@@ -65,7 +65,7 @@ impl Task {
     }
 
     pub(super) fn of_work(work: Box<dyn Work>, binding: Option<Binding>) -> Self {
-        Self { work: Contained::new(work), binding, asked: None, followers: None }
+        Self { work: Contained::new(work), binding, cache_check: None, followers: None }
     }
 
     /// Binds the task, unless it is already bound.
@@ -85,12 +85,12 @@ impl Task {
     #[allow(clippy::result_large_err)] // The task would be moved anyway.
     pub fn answer(mut self) -> Result<(), Self> {
         match &self.binding {
-            Some(binding) if self.asked.is_none() && !binding.is_rerun() => {
+            Some(binding) if self.cache_check.is_none() && !binding.is_rerun() => {
                 // A panic while encoding or decoding is not a hit. When the call runs, the panic becomes the job's
                 // error.
-                let answered = job::catch_panic(|| self.work.answer(binding)).unwrap_or(Answered::No);
-                self.asked = Some(answered);
-                if answered == Answered::Yes { Ok(()) } else { Err(self) }
+                let answered = job::catch_panic(|| self.work.answer(binding)).unwrap_or(CacheCheck::Unknown);
+                self.cache_check = Some(answered);
+                if answered == CacheCheck::Hit { Ok(()) } else { Err(self) }
             }
             _ => Err(self),
         }
@@ -105,9 +105,9 @@ impl Task {
         let Self { work, binding, followers, .. } = self;
         {
             let _bound = binding.as_ref().map(Binding::enter);
-            at_its_end(|| work.into_inner().run());
+            contain_drop_panic(|| work.into_inner().run());
         }
-        for follower in followers.map(|followers| followers.land()).unwrap_or_default() {
+        for follower in followers.map(|followers| followers.close()).unwrap_or_default() {
             follower.follow(&mut Self::run);
         }
     }
@@ -116,9 +116,9 @@ impl Task {
     /// `otherwise`.
     pub(super) fn follow(self, otherwise: &mut dyn FnMut(Self)) {
         let followers = self.followers.clone();
-        match (Self { asked: None, ..self }).answer() {
+        match (Self { cache_check: None, ..self }).answer() {
             Ok(()) => {
-                for follower in followers.map(|followers| followers.land()).unwrap_or_default() {
+                for follower in followers.map(|followers| followers.close()).unwrap_or_default() {
                     follower.follow(otherwise);
                 }
             }
@@ -127,7 +127,7 @@ impl Task {
     }
 
     /// Returns the call and resources under which submissions can share a task, or `None` if this one cannot be shared.
-    pub(super) fn flight(&self, asks: Option<&Resources>) -> Option<Flight> {
+    pub(super) fn shared_task(&self, asks: Option<&Resources>) -> Option<SharedTask> {
         // A task submitted within a body does not follow another: the wait graph does not show such a wait, which might
         // be for that very body. The task waits as a call of its own.
         let shares = |binding: &&Binding| {
@@ -136,7 +136,7 @@ impl Task {
         // In a forked child, the table's lock may never be released.
         let binding = self.binding.as_ref().filter(shares).filter(|_| !fork::is_child())?;
         let (cache, key) = (Arc::as_ptr(binding.cache().calls()).cast::<()>() as usize, self.work.key()?);
-        Some(Flight { cache, key, asks: asks.cloned() })
+        Some(SharedTask { cache, key, asks: asks.cloned() })
     }
 
     /// Makes this a leading task, and returns the list of its followers.
@@ -151,10 +151,10 @@ impl Task {
 
     /// Fails the job and those of its followers.
     pub fn fail(self, error: JobError) {
-        for follower in self.followers.map(|followers| followers.land()).unwrap_or_default() {
+        for follower in self.followers.map(|followers| followers.close()).unwrap_or_default() {
             follower.fail(error.clone());
         }
-        at_its_end(|| self.work.into_inner().fail(error));
+        contain_drop_panic(|| self.work.into_inner().fail(error));
     }
 
     /// Refuses the task for this reason. The submitter fails its job.
@@ -187,19 +187,19 @@ impl Task {
             || self.followers.as_ref().is_some_and(|followers| followers.complete(job))
     }
 
-    /// Records where a pool keeps the task. The pool gets the place [back](crate::job::blocking_hooks::AwaitedJob::spot) when a thread
+    /// Records where a pool keeps the task. The pool gets the place [back](crate::job::blocking_hooks::AwaitedJob::slot) when a thread
     /// waits for the job. Called under the pool's own lock.
-    pub fn put(&self, spot: QueueSlot) {
+    pub fn put(&self, slot: QueueSlot) {
         if let Some(promise) = self.work.promise() {
-            promise.put(spot);
+            promise.put(slot);
         }
         if let Some(followers) = &self.followers {
-            followers.mark().set(spot);
+            followers.mark().set(slot);
         }
     }
 
     /// Makes pools find this task's job at the place of the leading task.
-    pub(super) fn be_sought_by(&self, leader: &Arc<SlotCell>) {
+    pub(super) fn follow_slot(&self, leader: &Arc<SlotCell>) {
         if let Some(promise) = self.work.promise() {
             promise.follow(leader.clone());
         }
@@ -243,7 +243,7 @@ pub struct SubmitError {
 /// A call in one cache with the requested resources. Calls with different requests are not coalesced, since their
 /// outcome may differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Flight {
+pub(super) struct SharedTask {
     /// The address of the cache's call store.
     pub(super) cache: usize,
     pub(super) key: CallKey,
@@ -281,7 +281,7 @@ impl CoalescedTasks {
         if state.closed {
             return Err(task);
         }
-        task.be_sought_by(&self.mark);
+        task.follow_slot(&self.mark);
         if let Some(tell) = &state.tell {
             task.watch(tell);
         }
@@ -290,14 +290,14 @@ impl CoalescedTasks {
     }
 
     /// Closes the list because the call has ended, and returns the followers.
-    pub(super) fn land(&self) -> Vec<Task> {
+    pub(super) fn close(&self) -> Vec<Task> {
         let mut state = self.lock();
         state.closed = true;
         mem::take(&mut state.tasks)
     }
 
     /// Closes the list if it is empty. Returns whether it is empty.
-    pub(super) fn land_if_none(&self) -> bool {
+    pub(super) fn close_if_empty(&self) -> bool {
         let mut state = self.lock();
         state.closed |= state.tasks.is_empty();
         state.tasks.is_empty()
@@ -340,7 +340,7 @@ impl fmt::Debug for CoalescedTasks {
 
 /// Runs the final step of a task. The body's panics belong to the job; the `Drop` of the function or of its arguments
 /// may still panic.
-fn at_its_end(run: impl FnOnce()) {
+fn contain_drop_panic(run: impl FnOnce()) {
     if let Err(panic) = contain(run) {
         crate::runtime::log::warn!("the `Drop` of a submitted function or of its arguments {panic}");
     }

@@ -27,19 +27,19 @@ pub(super) struct RemoteParts {
 
 /// The outcome of checking the cache before the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(super) enum CacheCheck {
     /// The call was a hit, and the job is complete.
-    Yes,
+    Hit,
     /// There is no record, so the call need not look it up.
     Missing,
     /// The check has not shown whether there is a record.
-    No,
+    Unknown,
 }
 
 /// The work of a task, with the function's types erased.
 pub(super) trait Work: Send {
     /// Completes the job from the cache if the call is a hit.
-    fn answer(&mut self, binding: &Binding) -> Answered;
+    fn answer(&mut self, binding: &Binding) -> CacheCheck;
     /// Returns the call's key if the function is memoized, and the key has been computed.
     fn key(&self) -> Option<CallKey>;
     fn run(self: Box<Self>);
@@ -66,12 +66,12 @@ where
     Args: ArgsTuple,
     F::Output: Serialize + DeserializeOwned + Send + 'static,
 {
-    fn answer(&mut self, binding: &Binding) -> Answered {
-        let Some(function) = self.function.function() else { return Answered::No };
+    fn answer(&mut self, binding: &Binding) -> CacheCheck {
+        let Some(function) = self.function.function() else { return CacheCheck::Unknown };
         let parameters = function.definition.parameters;
         let mut arguments =
             self.arguments.encode(Arguments::new(), |at| parameters.get(at).is_some_and(|of| !of.ignored));
-        let Ok(call) = arguments.call(function) else { return Answered::No };
+        let Ok(call) = arguments.call(function) else { return CacheCheck::Unknown };
         self.key = function.refusal().is_none().then_some(call.key);
         let result = match hit::<F::Output>(function, binding, &call.key) {
             Ok(result) => result,
@@ -81,9 +81,9 @@ where
             self.key = None;
             binding.cache().counters().take_back_hit();
             discard(result);
-            return Answered::No;
+            return CacheCheck::Unknown;
         }
-        complete(self.promise.take(), |promise| promise.keep(Ok(Box::new(result))))
+        complete(self.promise.take(), |promise| promise.complete(Ok(Box::new(result))))
     }
 
     fn key(&self) -> Option<CallKey> {
@@ -93,11 +93,11 @@ where
     fn run(self: Box<Self>) {
         let Self { function, arguments, promise, .. } = *self;
         let Some(promise) = promise.filter(Promise::start) else { return };
-        promise.keep(job::catch_panic(|| function.call(arguments)).map(|result| Box::new(result) as _));
+        promise.complete(job::catch_panic(|| function.call(arguments)).map(|result| Box::new(result) as _));
     }
 
     fn fail(mut self: Box<Self>, error: JobError) {
-        complete(self.promise.take(), |promise| promise.keep(Err(error)));
+        complete(self.promise.take(), |promise| promise.complete(Err(error)));
     }
 
     fn promise(&self) -> Option<&Promise> {
@@ -137,16 +137,16 @@ pub(super) struct CallWork<R> {
 }
 
 impl<R: 'static> Work for CallWork<R> {
-    fn answer(&mut self, binding: &Binding) -> Answered {
+    fn answer(&mut self, binding: &Binding) -> CacheCheck {
         let function = self.call.function;
-        let Some(key) = &self.call.key else { return Answered::No };
+        let Some(key) = &self.call.key else { return CacheCheck::Unknown };
         let result = match hit::<R>(function, binding, key) {
             Ok(result) => result,
             Err(answered) => return answered,
         };
         let Transport { pack, .. } = self.call.parts.transport;
         let packed = job::catch_panic(|| pack(result)).flatten();
-        complete(self.promise.take(), |promise| promise.keep(packed))
+        complete(self.promise.take(), |promise| promise.complete(packed))
     }
 
     fn key(&self) -> Option<CallKey> {
@@ -157,11 +157,11 @@ impl<R: 'static> Work for CallWork<R> {
         let Self { call, promise } = *self;
         let Some(promise) = promise.filter(Promise::start) else { return };
         let Transport { pack, .. } = call.parts.transport;
-        promise.keep(job::catch_panic(|| call.call().and_then(pack)).flatten());
+        promise.complete(job::catch_panic(|| call.call().and_then(pack)).flatten());
     }
 
     fn fail(mut self: Box<Self>, error: JobError) {
-        complete(self.promise.take(), |promise| promise.keep(Err(error)));
+        complete(self.promise.take(), |promise| promise.complete(Err(error)));
     }
 
     fn promise(&self) -> Option<&Promise> {
@@ -194,8 +194,8 @@ pub(super) struct ClosureWork<C> {
 }
 
 impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<C> {
-    fn answer(&mut self, _: &Binding) -> Answered {
-        Answered::No
+    fn answer(&mut self, _: &Binding) -> CacheCheck {
+        CacheCheck::Unknown
     }
 
     fn key(&self) -> Option<CallKey> {
@@ -205,12 +205,12 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
     fn run(self: Box<Self>) {
         let Self { run, promise } = *self;
         if promise.start() {
-            promise.keep(job::catch_panic(run).map(|result| Box::new(result) as _));
+            promise.complete(job::catch_panic(run).map(|result| Box::new(result) as _));
         }
     }
 
     fn fail(self: Box<Self>, error: JobError) {
-        self.promise.keep(Err(error));
+        self.promise.complete(Err(error));
     }
 
     fn promise(&self) -> Option<&Promise> {
@@ -236,22 +236,22 @@ fn apart(
 }
 
 /// Returns the recorded result of a memoized call, if its type is `R`.
-fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey) -> Result<R, Answered> {
+fn hit<R: 'static>(function: &'static Function, binding: &Binding, key: &CallKey) -> Result<R, CacheCheck> {
     if function.refusal().is_some() {
-        return Err(Answered::No);
+        return Err(CacheCheck::Unknown);
     }
     match (function.load)(function, binding.cache(), key) {
-        Loaded::Hit(result) => result.downcast().map(|result| *result).map_err(|_| Answered::No),
-        Loaded::Missing => Err(Answered::Missing),
-        Loaded::Undecided => Err(Answered::No),
+        Loaded::Hit(result) => result.downcast().map(|result| *result).map_err(|_| CacheCheck::Unknown),
+        Loaded::Missing => Err(CacheCheck::Missing),
+        Loaded::Undecided => Err(CacheCheck::Unknown),
     }
 }
 
 /// Completes the job if the promise is still unused.
-fn complete(promise: Option<Promise>, keep: impl FnOnce(Promise)) -> Answered {
-    promise.map_or(Answered::No, |promise| {
+fn complete(promise: Option<Promise>, keep: impl FnOnce(Promise)) -> CacheCheck {
+    promise.map_or(CacheCheck::Unknown, |promise| {
         keep(promise);
-        Answered::Yes
+        CacheCheck::Hit
     })
 }
 

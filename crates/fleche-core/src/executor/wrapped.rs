@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Executor, ExecutorConfig, Resources, SubmitError, Task,
-    task::{CoalescedTasks, Flight},
+    task::{CoalescedTasks, SharedTask},
 };
 use crate::{context::Binding, store::Reach};
 
@@ -86,7 +86,7 @@ struct InFlight(Mutex<Leaders>);
 
 #[derive(Debug, Default)]
 struct Leaders {
-    leaders: HashMap<Flight, Weak<CoalescedTasks>>,
+    leaders: HashMap<SharedTask, Weak<CoalescedTasks>>,
     /// The table's size above which ended calls are removed.
     limit: usize,
 }
@@ -95,7 +95,7 @@ impl InFlight {
     /// Adds the task to the followers of a task with the same call and resources, if there is one. Otherwise returns
     /// the task, to be submitted; later tasks may follow it.
     fn join_call(&self, mut task: Task, asks: Option<&Resources>) -> Option<Task> {
-        let Some(flight) = task.flight(asks) else { return Some(task) };
+        let Some(flight) = task.shared_task(asks) else { return Some(task) };
         // Dropped after the lock is released, because this may be the last reference to the followers.
         let leader;
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

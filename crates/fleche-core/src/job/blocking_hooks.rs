@@ -47,7 +47,7 @@ impl SlotCell {
         Some(self.pool.load(Relaxed)).filter(|pool| *pool != 0)
     }
 
-    fn spot(&self) -> Option<QueueSlot> {
+    fn slot(&self) -> Option<QueueSlot> {
         Some(QueueSlot { pool: self.pool()?, number: self.number.load(Relaxed) })
     }
 }
@@ -85,8 +85,8 @@ impl AwaitedJob<'_> {
 
     /// Returns the place of the job's task in a pool, if it is in one. The answer is current only under the lock under which
     /// the pool sets it.
-    pub fn spot(&self) -> Option<QueueSlot> {
-        self.mark.spot()
+    pub fn slot(&self) -> Option<QueueSlot> {
+        self.mark.slot()
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 pub trait CancelHook: Send + Sync {
     /// Revokes the call of this job, which has been dispatched, so that it does not start. Returns whether it was
     /// revoked: then it is held until [`cancelled`](Self::cancelled) is called. May block, but only for a short time.
-    fn recall(&self, job: JobId) -> bool;
+    fn revoke(&self, job: JobId) -> bool;
 
     /// Called when the job was cancelled. The call then runs only if other jobs wait for it; tasks that are queued behind
     /// it may start. Not called for jobs whose calls have started.
@@ -39,14 +39,14 @@ pub(super) type Callback = Box<dyn FnOnce() + Send>;
 type Outcome = Result<Payload, JobError>;
 
 /// A callback that sees the outcome before any waiter does, and passes it on.
-type Witness = Box<dyn FnOnce(Outcome) -> Outcome + Send>;
+type OutcomeObserver = Box<dyn FnOnce(Outcome) -> Outcome + Send>;
 
 /// The progress of a call that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Waiting,
     /// The task is dispatched but has not started, so it can be revoked.
-    Given,
+    Dispatched,
     Started,
 }
 
@@ -55,9 +55,9 @@ enum State {
         stage: Stage,
         /// The owner that is notified when the job is cancelled.
         holder: Option<Weak<dyn CancelHook>>,
-        /// Whether an outcome has arrived and is with the witnesses; another is not accepted.
+        /// Whether an outcome has arrived and is with the observers; another is not accepted.
         finishing: bool,
-        witnesses: Vec<Witness>,
+        observers: Vec<OutcomeObserver>,
         /// Whether a thread is blocked on this job.
         blocked: bool,
         wakers: Vec<Waker>,
@@ -74,7 +74,7 @@ impl Default for State {
             holder: None,
             finishing: false,
             blocked: false,
-            witnesses: Vec::new(),
+            observers: Vec::new(),
             wakers: Vec::new(),
             callbacks: Vec::new(),
         }
@@ -194,14 +194,14 @@ impl Shared {
                 _ => return false,
             };
             let holder = holder.and_then(|holder| holder.upgrade());
-            let recalled = stage == Stage::Waiting
-                || stage == Stage::Given && holder.as_ref().is_some_and(|holder| holder.recall(self.id()));
-            if !recalled {
+            let revoked = stage == Stage::Waiting
+                || stage == Stage::Dispatched && holder.as_ref().is_some_and(|holder| holder.revoke(self.id()));
+            if !revoked {
                 return false;
             }
             // A queued call may have been dispatched by now; a revoked one stays where it is.
             let cancelled = self.finish_if(Err(JobError::Cancelled), |now, _| now == stage).is_ok();
-            if let Some(holder) = holder.filter(|_| cancelled || stage == Stage::Given) {
+            if let Some(holder) = holder.filter(|_| cancelled || stage == Stage::Dispatched) {
                 holder.cancelled(self.id());
             }
             if cancelled {
@@ -217,23 +217,23 @@ impl Shared {
         }
     }
 
-    /// Ends the job if `allowed` agrees, given the stage and whether witnesses or callbacks will run. Otherwise returns
+    /// Ends the job if `allowed` agrees, given the stage and whether observers or callbacks will run. Otherwise returns
     /// the outcome.
     fn finish_if(&self, mut outcome: Outcome, allowed: impl FnOnce(Stage, bool) -> bool) -> Result<(), Outcome> {
         let mut state = self.lock();
-        let witnesses = match &mut *state {
-            State::Pending { stage, finishing, witnesses, callbacks, .. }
-                if !*finishing && allowed(*stage, !(witnesses.is_empty() && callbacks.is_empty())) =>
+        let observers = match &mut *state {
+            State::Pending { stage, finishing, observers, callbacks, .. }
+                if !*finishing && allowed(*stage, !(observers.is_empty() && callbacks.is_empty())) =>
             {
                 *finishing = true;
-                std::mem::take(witnesses)
+                std::mem::take(observers)
             }
             _ => return Err(outcome),
         };
         // Witnesses run outside the lock, because they are code of callers.
-        if !witnesses.is_empty() {
+        if !observers.is_empty() {
             drop(state);
-            outcome = witnesses.into_iter().fold(outcome, |outcome, witness| witness(outcome));
+            outcome = observers.into_iter().fold(outcome, |outcome, observe| observe(outcome));
             state = self.lock();
         }
         let before = std::mem::replace(&mut *state, State::Done(Some(outcome)));
@@ -260,8 +260,8 @@ impl Shared {
     }
 
     /// Like [`start`](Self::start), for a body that is dispatched and may be revoked until it has started.
-    pub(super) fn give(&self) -> bool {
-        self.comes_to(Stage::Given)
+    pub(super) fn mark_dispatched(&self) -> bool {
+        self.comes_to(Stage::Dispatched)
     }
 
     fn comes_to(&self, next: Stage) -> bool {
@@ -277,16 +277,16 @@ impl Shared {
         }
     }
 
-    /// Passes the outcome to the witness before any waiter sees it: when it arrives, or at once if it has arrived. The
-    /// witness must not panic.
-    pub(super) fn witness(&self, witness: Witness) {
-        if let State::Pending { finishing: false, witnesses, .. } = &mut *self.lock() {
-            witnesses.push(witness);
+    /// Passes the outcome to the observer before any waiter sees it: when it arrives, or at once if it has arrived. The
+    /// observer must not panic.
+    pub(super) fn observe(&self, observe: OutcomeObserver) {
+        if let State::Pending { finishing: false, observers, .. } = &mut *self.lock() {
+            observers.push(observe);
             return;
         }
-        // Earlier witnesses may still have the outcome, but only for a short time.
+        // Earlier observers may still have the outcome, but only for a short time.
         self.wait_at_work();
-        let outcome = witness(self.take());
+        let outcome = observe(self.take());
         *self.lock() = State::Done(Some(outcome));
     }
 

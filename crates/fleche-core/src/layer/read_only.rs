@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     call::{CallKey, Record, RecordSummary},
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
     store::{CallStore, CallStoreConfig, Check, Entries, Reach, ValueStore, ValueStoreConfig, query::Query},
@@ -109,8 +109,8 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
     fn is_exclusive(&self) -> bool {
         self.0.is_exclusive()
     }
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.0.owner(key)
+    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        self.0.claim_holder(key)
     }
     /// Returns the same identity for all read-only handles of one store. It differs from that of the store, because a
     /// caller that records its results must not share those of a caller that does not.

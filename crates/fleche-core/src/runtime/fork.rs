@@ -130,7 +130,7 @@ impl<T> Drop for ProcessLocal<T> {
     }
 }
 
-/// Fails in a process that was [forked](crate::runtime::fork) without executing another program. Stores begin each operation with
+/// Fails in a process that was [forked](crate::spi::fork) without executing another program. Stores begin each operation with
 /// this check, so that a child touches nothing that it shares with its parent.
 ///
 /// # Errors

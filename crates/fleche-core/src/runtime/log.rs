@@ -1,14 +1,14 @@
 //! Warnings and errors for the user: emitted through `tracing` if a subscriber is installed, else printed on standard
 //! error.
 //!
-//! Use [`warn!`](crate::runtime::log::warn) and [`error!`](crate::runtime::log::error) instead of the `tracing` macros of the same names,
+//! Use [`warn!`](crate::spi::log::warn) and [`error!`](crate::spi::log::error) instead of the `tracing` macros of the same names,
 //! with the same arguments. Events of lower levels go to `tracing` directly.
 //!
 //! Without a subscriber, each distinct line is printed once, as `fleche: warning: …` or `fleche: error: …`, with at
 //! most [`LINES_PER_CALLSITE`] lines per call site. `FLECHE_LOG=off` silences them; `FLECHE_LOG=error` keeps only
 //! errors.
 //!
-//! Warnings that a failing store would cause on every operation go through [`warn_rarely!`](crate::runtime::log::warn_rarely).
+//! Warnings that a failing store would cause on every operation go through [`warn_rarely!`](crate::spi::log::warn_rarely).
 
 #[doc(hidden)]
 pub use tracing;
@@ -51,8 +51,8 @@ macro_rules! __warn {
     ($($event:tt)+) => { $crate::spi::log::emit(|| $crate::spi::log::tracing::warn!($($event)+)) };
 }
 
-/// Emits a warning at most once a minute for each kind. Takes a [`Throttle`](crate::runtime::log::Throttle), the number of the
-/// kind, then the arguments of [`warn!`](crate::runtime::log::warn). The field `repeats` is the number of warnings omitted since
+/// Emits a warning at most once a minute for each kind. Takes a [`Throttle`](crate::spi::log::Throttle), the number of the
+/// kind, then the arguments of [`warn!`](crate::spi::log::warn). The field `repeats` is the number of warnings omitted since
 /// the last one.
 #[macro_export]
 #[doc(hidden)]

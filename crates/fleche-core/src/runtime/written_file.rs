@@ -243,7 +243,7 @@ mod owners {
 /// [`OpenStores`](crate::store::OpenStores) calls this. A store that writes files and keeps no such table calls it when it is
 /// opened. Repeated calls do nothing. A handler of the program is kept, and so is an ignored signal. Programs that this one
 /// executes get the system's default.
-pub fn catch_size_limit_signal() {
+pub(crate) fn catch_size_limit_signal() {
     #[cfg(unix)]
     {
         static CAUGHT: std::sync::Once = std::sync::Once::new();

@@ -10,7 +10,7 @@ use super::query::Query;
 use super::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig};
 use crate::{
     call::{CallKey, Record, RecordSummary},
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     digest::{Digest, DigestPrefix},
     error::Result,
 };
@@ -81,8 +81,8 @@ macro_rules! forward {
             fn is_exclusive(&self) -> bool {
                 (**self).is_exclusive()
             }
-            fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-                (**self).owner(key)
+            fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+                (**self).claim_holder(key)
             }
             fn identity(&self) -> usize {
                 (**self).identity()

@@ -19,8 +19,8 @@ use crate::{
 /// The stores of one kind that are open in this process, by identity. They are held weakly: a store is closed when its
 /// last user drops it.
 ///
-/// Opening the first store also installs the detection of [forked children](crate::runtime::fork), and makes a write past
-/// `ulimit -f` [an error](crate::runtime::written_file::catch_size_limit_signal).
+/// Opening the first store also installs the detection of [forked children](crate::spi::fork), and makes a write past
+/// `ulimit -f` an error.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -46,7 +46,7 @@ impl<K: Eq + Hash, S> OpenStores<K, S> {
     ///
     /// # Errors
     /// Fails with the errors of `open`, which leave the table unchanged, and with [`Error::Forked`] in a [forked
-    /// child](crate::runtime::fork).
+    /// child](crate::spi::fork).
     pub fn get_or_open(&self, identity: K, open: impl FnOnce() -> Result<S>) -> Result<Arc<S>> {
         // Before the lock, which another thread of the parent may have held at the fork.
         ensure_not_forked(|| "a store")?;

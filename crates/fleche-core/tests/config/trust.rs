@@ -7,8 +7,8 @@ use std::{
 };
 
 use fleche_core::{
+    config::MAX_CONFIG_LEN,
     config::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile},
-    spi::MAX_CONFIG_LEN,
 };
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;

@@ -13,7 +13,7 @@ use std::{
 use fleche_core::{
     Cache, Error, Result, SkipReason,
     cache::HotTier,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
     fleche,
     spi::CacheSpi,
 };
@@ -127,7 +127,7 @@ struct Granted {
     in_background: AtomicUsize,
 }
 
-impl Held for Granted {
+impl ClaimGuard for Granted {
     fn release_in_background(&self) {
         self.in_background.fetch_add(1, SeqCst);
     }

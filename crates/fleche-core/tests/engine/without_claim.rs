@@ -13,7 +13,7 @@ use std::{
 use fleche_core::{
     Cache, CallStore, Error,
     cache::HotTier,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
     fleche,
     spi::CacheSpi,
 };
@@ -73,7 +73,7 @@ impl Claimed {
 
 struct Granted;
 
-impl Held for Granted {}
+impl ClaimGuard for Granted {}
 
 /// Two programs that share a store, whose functions have the same name and different code.
 #[derive(Clone)]

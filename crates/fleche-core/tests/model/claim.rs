@@ -1,7 +1,7 @@
 //! Builds the single flight of `src/claim/` with the primitives of a model checker.
 
 /// The methods of a store's claim that single flight uses.
-pub(crate) trait Held: Send + Sync {
+pub(crate) trait ClaimGuard: Send + Sync {
     fn is_expired(&self) -> bool;
 }
 
@@ -33,7 +33,7 @@ mod sync {
         false
     }
 
-    pub(super) const PARTS: usize = 2;
+    pub(super) const SHARDS: usize = 2;
 
     pub(super) struct Global<T>(Lazy<T>);
 

@@ -7,9 +7,9 @@ use std::{
 
 use fleche_core::{
     Cache, CallKey, CallStore, Result,
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     job,
-    spi::{CacheSpi, CallId, Flight, Flights, Leader, PendingReplies, PublishedWait, Role, join_call},
+    spi::{CacheSpi, CallId, InFlightCall, InFlightCalls, Leader, PendingReplies, PublishedWait, Role, join_call},
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ impl TaskPermit {
     }
 
     /// Returns the in-flight call of the task, if the task has the permit.
-    fn flight(&self) -> Option<Arc<Flight>> {
+    fn flight(&self) -> Option<Arc<InFlightCall>> {
         self.lock().as_ref().map(|leader| leader.flight().clone())
     }
 
@@ -59,7 +59,7 @@ pub(super) struct ClaimPermits {
 #[derive(Default)]
 struct State {
     /// The in-flight calls that the running task is part of.
-    task: Vec<Arc<Flight>>,
+    task: Vec<Arc<InFlightCall>>,
     granted: HashMap<u64, Leader>,
     /// The first permit that the running task was granted: for its own call, or else for a call that its body makes.
     /// Claims that the worker asks for without naming an enclosing call count as made within it.
@@ -75,7 +75,7 @@ impl ClaimPermits {
     }
 
     /// Notes that a task with this permit starts, as part of these in-flight calls.
-    pub(super) fn task(&self, permit: &TaskPermit, of: &[Arc<Flight>]) {
+    pub(super) fn task(&self, permit: &TaskPermit, of: &[Arc<InFlightCall>]) {
         let mut state = self.lock();
         state.task = permit.flight().into_iter().chain(of.iter().cloned()).collect();
         // The first permit of an earlier task does not apply to this one.
@@ -92,7 +92,7 @@ impl ClaimPermits {
         match calls.claim(&key)? {
             // If the store is left alone, the call is computed without its claim.
             Some(Claim::WithinProcess) | None => {}
-            Some(Claim::Held(held)) => leader.hold(held),
+            Some(Claim::Held(held)) => leader.set_claim(held),
             Some(Claim::Taken(_)) => return Ok(ClaimAnswer::Taken),
         }
         Ok(self.grant(leader))
@@ -110,19 +110,19 @@ impl ClaimPermits {
         };
         match calls.claim(&key)? {
             Some(Claim::WithinProcess) | None => {}
-            Some(Claim::Held(held)) => leader.hold(held),
+            Some(Claim::Held(held)) => leader.set_claim(held),
             Some(Claim::Taken(taken)) => {
                 // Other processes see what the worker's calls wait for, and one of them proceeds if that is a cycle.
                 let from = self.enclosing_calls(calls.identity(), within);
-                let _published = PublishedWait::new(leader.flight().route(), &from);
+                let _published = PublishedWait::new(leader.flight().call_id(), &from);
                 let (completer, held) = job::channel();
-                leader.seek(true);
-                taken.when_held(Box::new(move |held| completer.complete(held)));
+                leader.set_awaiting_claim(true);
+                taken.when_acquired(Box::new(move |held| completer.complete(held)));
                 let held = held.result();
-                leader.seek(false);
+                leader.set_awaiting_claim(false);
                 // If the claim was lost on its way, the call is computed without it.
                 if let Ok(held) = held {
-                    leader.hold(held?);
+                    leader.set_claim(held?);
                 }
             }
         }
@@ -135,17 +135,17 @@ impl ClaimPermits {
     }
 
     /// Returns the in-flight calls of this store within whose bodies the worker makes its request.
-    fn enclosing_calls(&self, store: usize, within: &[CallKey]) -> Flights {
+    fn enclosing_calls(&self, store: usize, within: &[CallKey]) -> InFlightCalls {
         let state = self.lock();
         // Calls that have ended are no longer in the table.
         let named = state.granted.values().map(Leader::flight).filter(|flight| {
-            let CallId { store: of, key } = flight.route();
+            let CallId { store: of, key } = flight.call_id();
             of == store && within.contains(&key)
         });
         let mut from: Vec<_> = named.cloned().collect();
         if from.is_empty() {
             let root = state.root.and_then(|root| state.granted.get(&root)).map(Leader::flight);
-            from.extend(root.filter(|root| root.route().store == store).cloned());
+            from.extend(root.filter(|root| root.call_id().store == store).cloned());
         }
         state.task.iter().cloned().chain(from).collect()
     }
@@ -201,7 +201,7 @@ impl ServedCalls {
         self.cache.as_ref().map_or_else(|| self.calls.claim(key).map(Some), |cache| cache.claim_for_call(key))
     }
 
-    pub(super) fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.cache.as_ref().map_or_else(|| self.calls.owner(key), |cache| cache.owner_for_call(key))
+    pub(super) fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        self.cache.as_ref().map_or_else(|| self.calls.claim_holder(key), |cache| cache.holder_for_call(key))
     }
 }

@@ -25,7 +25,7 @@ impl QueuedTask {
     /// Ends the task's job. The permit is released first: when the job has ended, the call is no longer in flight.
     pub(super) fn end(self, outcome: Result<Bytes, JobError>) {
         self.permit.end();
-        self.reply.keep(outcome);
+        self.reply.complete(outcome);
     }
 
     /// Like [`end`](Self::end), if that takes no time. Otherwise, returns the task and the outcome.

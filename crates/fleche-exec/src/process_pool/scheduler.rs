@@ -72,7 +72,7 @@ impl Scheduler {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            return task.reply.keep(Err(JobError::rejected(CLOSED)));
+            return task.reply.complete(Err(JobError::rejected(CLOSED)));
         }
         state.stats.received += 1;
         task.reply.on_cancel(self.holder.clone());
@@ -121,7 +121,7 @@ impl Scheduler {
         let Some(at) = idle.or_else(|| state.place_behind_others()) else { return Ok(false) };
         let Some(task) = state.queue.pop_front() else { return Ok(false) };
         // From here on, the task must come back before it can be cancelled. It may just have been cancelled.
-        if !task.reply.give() {
+        if !task.reply.mark_dispatched() {
             ended.add([task], &JobError::Cancelled);
             return Ok(true);
         }

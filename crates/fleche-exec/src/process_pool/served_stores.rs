@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore, encoding,
-    spi::{CacheSpi, CallId, WeakCache, catch_panic, is_timeout, log::Throttle, owner_here},
+    spi::{CacheSpi, CallId, WeakCache, catch_panic, is_timeout, log::Throttle},
     store::retry_if_reopened,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -44,7 +44,7 @@ pub(super) enum Operation {
     /// Like `Claim`, but answered when no other caller holds the claim.
     AwaitClaim(CallKey, Vec<CallKey>),
     /// Asks for the claim holder of a call.
-    Owner(CallKey),
+    ClaimHolder(CallKey),
     /// Returns a permit to the pool.
     Release(u64),
 }
@@ -146,10 +146,10 @@ impl Served {
             Operation::SyncRecord(key) => calls()?.sync(&key).map(|()| None),
             Operation::Claim(key, within) => encoded(&permits.claim(&served()?, key, &within)?),
             Operation::AwaitClaim(key, within) => encoded(&permits.wait(&served()?, key, &within)?),
-            Operation::Owner(key) => {
+            Operation::ClaimHolder(key) => {
                 let calls = served()?;
-                let here = owner_here(CallId { store: calls.identity(), key });
-                encoded(&here.map_or_else(|| calls.owner(&key), |owner| Ok(Some(owner)))?)
+                let here = CallId { store: calls.identity(), key }.claim_holder_here();
+                encoded(&here.map_or_else(|| calls.claim_holder(&key), |owner| Ok(Some(owner)))?)
             }
             Operation::Release(number) => {
                 permits.release(number);

@@ -12,10 +12,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use fleche_core::{
-    Digest, Error, Result,
-    spi::{Executable, layout},
-};
+use fleche_core::{Digest, Error, Result, spi::Executable};
 use nix::{
     sys::signal::{self, Signal, killpg},
     unistd::Pid,
@@ -95,7 +92,7 @@ pub(super) fn channel_pair() -> Result<(UnixStream, OwnedFd)> {
 /// the running program, so this only catches rare mistakes.
 pub(super) fn build() -> Digest {
     // Without a report of the loader, builds cannot be distinguished.
-    layout().unwrap_or_else(|_| Digest::of(b""))
+    Executable::layout().unwrap_or_else(|_| Digest::of(b""))
 }
 
 /// Kills a worker process, with the programs that its bodies started.

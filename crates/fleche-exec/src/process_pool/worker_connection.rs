@@ -195,7 +195,7 @@ fn has_claim(cache: &Cache, key: &CallKey, leader: &Leader) -> bool {
     match cache.claim_for_call(key) {
         Ok(Some(Claim::WithinProcess) | None) => true,
         Ok(Some(Claim::Held(held))) => {
-            leader.hold(held);
+            leader.set_claim(held);
             true
         }
         Ok(Some(Claim::Taken(_))) | Err(_) => false,

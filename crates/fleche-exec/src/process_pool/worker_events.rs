@@ -174,7 +174,7 @@ impl Scheduler {
 }
 
 impl CancelHook for Scheduler {
-    fn recall(&self, job: JobId) -> bool {
+    fn revoke(&self, job: JobId) -> bool {
         blocking(|| self.await_revocation(job))
     }
 

@@ -72,8 +72,8 @@ impl TaskQueue {
 
     /// Returns the position of the task of this job, or `None` if it is not in the queue.
     pub(super) fn find(&self, job: AwaitedJob<'_>) -> Option<usize> {
-        let spot = job.spot().filter(|spot| spot.pool == self.pool)?;
-        let at = usize::try_from(spot.number.checked_sub(self.first)?).ok()?;
+        let slot = job.slot().filter(|slot| slot.pool == self.pool)?;
+        let at = usize::try_from(slot.number.checked_sub(self.first)?).ok()?;
         let entry = self.entries.get(at)?.as_ref()?;
         // The slot may have passed to another task.
         entry.task.completes(job.job()).then_some(at)

@@ -82,7 +82,7 @@ fn check_submitted(function: &Function, names: &Names) -> TokenStream {
         #[doc(hidden)]
         fn __fleche_check #generics (
             #arguments: &dyn ::core::any::Any,
-            #guard: &mut #engine::Guard<'_>,
+            #guard: &mut #engine::StabilityCheck<'_>,
         ) #conditions {
             #[allow(unused_imports)]
             use #engine::NoEquality as _;

@@ -33,7 +33,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
     // With an explicit version, the author declares results of other code with that version valid.
     let default_stale = if options.version.is_some() { quote!(Warn) } else { quote!(Rerun) };
     let (store_arguments, hot) = (!options.discard_arguments, !options.cold);
-    let patience = match options.patience {
+    let wait_policy = match options.wait_policy {
         None | Some(WaitPolicy::Endless) => quote!(Endless),
         Some(WaitPolicy::For(milliseconds)) => quote!(For(::core::time::Duration::from_millis(#milliseconds))),
         Some(WaitPolicy::None) => quote!(None),
@@ -86,7 +86,7 @@ pub(super) fn identity(function: &Function, names: &Names) -> TokenStream {
             stale: #stale,
             default_stale: #engine::StalePolicy::#default_stale,
             parameters: &[#(#parameters),*],
-            patience: #engine::WaitPolicy::#patience,
+            wait_policy: #engine::WaitPolicy::#wait_policy,
             store_arguments: #store_arguments,
             hot: #hot,
             position: (::core::file!(), ::core::line!(), ::core::column!()),

@@ -107,13 +107,13 @@ pub(super) fn parameter_checks(function: &Function, names: &Names) -> TokenStrea
 
 /// Generates a closure that adds the arguments to a scalar key and returns whether all of them could be added.
 pub(super) fn scalar_key(function: &Function, engine: &TokenStream) -> TokenStream {
-    let quick = Ident::new("quick", Span::mixed_site());
+    let scalar = Ident::new("scalar", Span::mixed_site());
     let added = function.keyed().map(|parameter| {
         let value = parameter.borrowed();
-        quote!(&& #quick.add(#engine::ScalarProbe(#value).fleche_quick()))
+        quote!(&& #scalar.add(#engine::ScalarProbe(#value).fleche_scalar()))
     });
     quote! {
-        |#quick: &mut #engine::ScalarKey| {
+        |#scalar: &mut #engine::ScalarKey| {
             #[allow(unused_imports)]
             use #engine::NotScalar as _;
             true #(#added)*

@@ -13,7 +13,7 @@ use std::{
 
 use fleche_core::{
     CallKey,
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
 };
 
 use self::{lock_file::LockFile, table::ClaimTable};
@@ -34,8 +34,8 @@ impl ByteLocks {
     }
 
     /// Returns the claim holder, if it is known.
-    pub(super) fn owner(&self, root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<Owner>> {
-        self.table(root, false, shared)?.map_or(Ok(None), |table| table.owner(key))
+    pub(super) fn claim_holder(&self, root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<ClaimHolder>> {
+        self.table(root, false, shared)?.map_or(Ok(None), |table| table.claim_holder(key))
     }
 
     fn table(&self, root: &Path, create: bool, shared: bool) -> io::Result<Option<Arc<ClaimTable>>> {

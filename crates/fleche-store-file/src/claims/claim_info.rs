@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use fleche_core::{CallKey, Digest, claim::Owner, encoding, spi::process_id::Process};
+use fleche_core::{CallKey, Digest, claim::ClaimHolder, encoding, spi::process_id::Process};
 use serde::{Deserialize, Serialize};
 
 /// The maximum size in bytes, checksum and length included.
@@ -71,12 +71,12 @@ impl ClaimInfo {
         encoding::from_slice(encoded).ok()
     }
 
-    pub(super) fn into_owner(self) -> Owner {
-        Owner {
+    pub(super) fn into_claim_holder(self) -> ClaimHolder {
+        ClaimHolder {
             host: self.process.host,
             process: self.process.id,
             since: SystemTime::UNIX_EPOCH + Duration::from_nanos(self.since),
-            awaits: self.awaits.map(|keys| keys.into_iter().map(|key| Digest::from_bytes(key).into()).collect()),
+            waiting_on: self.awaits.map(|keys| keys.into_iter().map(|key| Digest::from_bytes(key).into()).collect()),
         }
     }
 }
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn too_many_awaited_calls_are_not_published() {
-        assert_eq!(published(8).into_owner().awaits.map(|keys| keys.len()), Some(8));
-        assert_eq!(published(9).into_owner().awaits, None);
+        assert_eq!(published(8).into_claim_holder().waiting_on.map(|keys| keys.len()), Some(8));
+        assert_eq!(published(9).into_claim_holder().waiting_on, None);
     }
 
     #[test]

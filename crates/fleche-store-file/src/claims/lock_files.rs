@@ -16,7 +16,7 @@ use std::{
 
 use fleche_core::{
     CallKey, Error,
-    claim::{Claim, Held, Owner, Taken},
+    claim::{Claim, ClaimGuard, ClaimHolder, ContendedClaim},
     spi::{process_id::Process, written_file},
 };
 
@@ -38,7 +38,7 @@ pub(super) fn claim(root: &Path, key: &CallKey, shared: bool) -> io::Result<Clai
 }
 
 /// Returns the claim holder, if it is known.
-pub(super) fn owner(root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<Owner>> {
+pub(super) fn claim_holder(root: &Path, key: &CallKey, shared: bool) -> io::Result<Option<ClaimHolder>> {
     let file = match written_file::open(&path(root, key), false, shared) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -51,7 +51,7 @@ pub(super) fn owner(root: &Path, key: &CallKey, shared: bool) -> io::Result<Opti
     }
     let mut bytes = [0; SIZE];
     let length = file.read_at(&mut bytes, 0)?;
-    Ok(ClaimInfo::from_bytes(&bytes[..length]).filter(|holder| holder.is_of(key, 0)).map(ClaimInfo::into_owner))
+    Ok(ClaimInfo::from_bytes(&bytes[..length]).filter(|holder| holder.is_of(key, 0)).map(ClaimInfo::into_claim_holder))
 }
 
 fn path(root: &Path, key: &CallKey) -> PathBuf {
@@ -113,8 +113,8 @@ impl ClaimRequest {
     }
 }
 
-impl Taken for ClaimRequest {
-    fn when_held(self: Box<Self>, on_acquired: OnAcquired) {
+impl ContendedClaim for ClaimRequest {
+    fn when_acquired(self: Box<Self>, on_acquired: OnAcquired) {
         lock_waits::wait(Box::new(ClaimWait { request: *self, on_acquired: Some(on_acquired), acquired: None }));
     }
 }
@@ -142,7 +142,8 @@ impl Wait for ClaimWait {
 
 impl ClaimWait {
     fn finish(&mut self, acquired: io::Result<LockedFile>) -> Finish {
-        let held = acquired.map(|held| Arc::new(held) as Arc<dyn Held>).map_err(Error::io("lock", &self.request.path));
+        let held =
+            acquired.map(|held| Arc::new(held) as Arc<dyn ClaimGuard>).map_err(Error::io("lock", &self.request.path));
         let on_acquired = self.on_acquired.take();
         Box::new(move || {
             if let Some(on_acquired) = on_acquired {
@@ -164,7 +165,7 @@ impl LockedFile {
     fn new(request: &ClaimRequest, file: File) -> Self {
         let (key, path) = (request.key, request.path.clone());
         let held = Self { key, path, file, process: Process::this(), since: SystemTime::now() };
-        held.awaits(Some(&[]));
+        held.publish_waits(Some(&[]));
         held
     }
 
@@ -174,12 +175,12 @@ impl LockedFile {
     }
 }
 
-impl Held for LockedFile {
+impl ClaimGuard for LockedFile {
     fn publishes(&self) -> bool {
         true
     }
 
-    fn awaits(&self, keys: Option<&[CallKey]>) {
+    fn publish_waits(&self, keys: Option<&[CallKey]>) {
         if self.is_inherited() {
             return;
         }
@@ -227,23 +228,23 @@ mod tests {
         tempfile::tempdir().unwrap()
     }
 
-    fn held(root: &TempDir, number: u32) -> Arc<dyn Held> {
+    fn held(root: &TempDir, number: u32) -> Arc<dyn ClaimGuard> {
         match claim(root.path(), &key(number), false).unwrap() {
             Claim::Held(held) => held,
             other => panic!("{other:?}"),
         }
     }
 
-    fn taken(root: &TempDir, number: u32) -> Box<dyn Taken> {
+    fn taken(root: &TempDir, number: u32) -> Box<dyn ContendedClaim> {
         match claim(root.path(), &key(number), false).unwrap() {
             Claim::Taken(taken) => taken,
             other => panic!("{other:?}"),
         }
     }
 
-    fn get(taken: Box<dyn Taken>) -> mpsc::Receiver<Arc<dyn Held>> {
+    fn get(taken: Box<dyn ContendedClaim>) -> mpsc::Receiver<Arc<dyn ClaimGuard>> {
         let (sender, receiver) = mpsc::channel();
-        taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+        taken.when_acquired(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
         receiver
     }
 
@@ -312,12 +313,12 @@ mod tests {
     #[test]
     fn holder_is_known_while_it_holds_the_claim() {
         let root = root();
-        assert_eq!(owner(root.path(), &key(1), false).unwrap(), None);
+        assert_eq!(claim_holder(root.path(), &key(1), false).unwrap(), None);
         let claim = held(&root, 1);
-        claim.awaits(Some(&[key(2)]));
-        let known = owner(root.path(), &key(1), false).unwrap().unwrap();
-        assert_eq!((known.process, known.awaits), (process::id(), Some(vec![key(2)])));
+        claim.publish_waits(Some(&[key(2)]));
+        let known = claim_holder(root.path(), &key(1), false).unwrap().unwrap();
+        assert_eq!((known.process, known.waiting_on), (process::id(), Some(vec![key(2)])));
         drop(claim);
-        assert_eq!(owner(root.path(), &key(1), false).unwrap(), None);
+        assert_eq!(claim_holder(root.path(), &key(1), false).unwrap(), None);
     }
 }

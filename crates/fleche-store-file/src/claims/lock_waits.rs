@@ -15,12 +15,12 @@ use std::{
 
 use fleche_core::{
     Result,
-    claim::Held,
+    claim::ClaimGuard,
     spi::{WaiterThreadGuard, thread_spawner},
 };
 
 /// The callback that receives an acquired claim, or the error that prevents it.
-pub(super) type OnAcquired = Box<dyn FnOnce(Result<Arc<dyn Held>>) + Send>;
+pub(super) type OnAcquired = Box<dyn FnOnce(Result<Arc<dyn ClaimGuard>>) + Send>;
 
 /// A wait for a claim.
 pub(super) trait Wait: Send {

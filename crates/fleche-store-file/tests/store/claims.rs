@@ -15,14 +15,14 @@ use std::{
 use super::common::{calls, files, key};
 use fleche_core::{
     CallStore,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
 };
 use fleche_store_file::FileCalls;
 
 /// The time after which a wait counts as a hang.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-fn held(calls: &FileCalls, number: u32) -> Arc<dyn Held> {
+fn held(calls: &FileCalls, number: u32) -> Arc<dyn ClaimGuard> {
     match calls.claim(&key(number)).unwrap() {
         Claim::Held(held) => held,
         other => panic!("{other:?}"),
@@ -34,10 +34,10 @@ fn is_taken(calls: &FileCalls, number: u32) -> bool {
 }
 
 /// Waits for the claim and sends it to this channel.
-fn wait(calls: &FileCalls, number: u32, sender: &mpsc::Sender<Arc<dyn Held>>) {
+fn wait(calls: &FileCalls, number: u32, sender: &mpsc::Sender<Arc<dyn ClaimGuard>>) {
     let Claim::Taken(taken) = calls.claim(&key(number)).unwrap() else { panic!("the claim must be held") };
     let sender = sender.clone();
-    taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+    taken.when_acquired(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn waiter_that_drops_the_claim_leaves_it_to_the_next() {
     let owner = held(&calls, 1);
     for _ in 0..300 {
         let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim must be held") };
-        taken.when_held(Box::new(drop));
+        taken.when_acquired(Box::new(drop));
     }
     wait(&calls, 1, &sender);
     drop(owner);
@@ -104,7 +104,7 @@ fn waiter_acquires_claim_that_was_released_before_the_wait() {
     let owner = held(&calls, 1);
     let Claim::Taken(taken) = calls.claim(&key(1)).unwrap() else { panic!("the claim must be held") };
     drop(owner);
-    taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+    taken.when_acquired(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
     let held = receiver.recv_timeout(TIMEOUT).unwrap();
     assert!(is_taken(&calls, 1));
     drop(held);
@@ -113,23 +113,23 @@ fn waiter_acquires_claim_that_was_released_before_the_wait() {
 #[test]
 fn holder_of_a_claim_is_known_while_it_is_held() {
     let (root, calls) = calls();
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
     assert_eq!(files(root.path()), [""; 0]);
     let claim = held(&calls, 1);
-    let owner = calls.owner(&key(1)).unwrap().unwrap();
+    let owner = calls.claim_holder(&key(1)).unwrap().unwrap();
     assert_eq!(owner.process, std::process::id());
-    assert_eq!(owner.awaits, Some(vec![]));
-    claim.awaits(Some(&[key(2), key(3)]));
-    let waiting = calls.owner(&key(1)).unwrap().unwrap();
-    assert_eq!(waiting.awaits, Some(vec![key(2), key(3)]));
+    assert_eq!(owner.waiting_on, Some(vec![]));
+    claim.publish_waits(Some(&[key(2), key(3)]));
+    let waiting = calls.claim_holder(&key(1)).unwrap().unwrap();
+    assert_eq!(waiting.waiting_on, Some(vec![key(2), key(3)]));
     assert_eq!(waiting.since, owner.since);
-    claim.awaits(None);
-    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().awaits, None);
-    claim.awaits(Some(&(0..9).map(key).collect::<Vec<_>>()));
-    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().awaits, None);
-    assert_eq!(calls.owner(&key(2)).unwrap(), None);
+    claim.publish_waits(None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap().unwrap().waiting_on, None);
+    claim.publish_waits(Some(&(0..9).map(key).collect::<Vec<_>>()));
+    assert_eq!(calls.claim_holder(&key(1)).unwrap().unwrap().waiting_on, None);
+    assert_eq!(calls.claim_holder(&key(2)).unwrap(), None);
     drop(claim);
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
 }
 
 #[test]

@@ -42,14 +42,14 @@ fn child_of_foreign() {
             assert_eq!(calls.get(&key(1)).unwrap(), Some(record(b"r")));
             assert_eq!(calls.keys(&DigestPrefix::all()).unwrap().count(), 1);
             assert!(matches!(calls.claim(&key(2)).unwrap(), Claim::WithinProcess));
-            assert_eq!(calls.owner(&key(2)).unwrap(), None);
+            assert_eq!(calls.claim_holder(&key(2)).unwrap(), None);
         }
         "claim under a limit" => {
             let calls = FileCalls::open(root).unwrap();
             for number in 0..100 {
                 let claim = calls.claim(&key(number)).unwrap();
                 assert!(matches!(claim, Claim::Held(_)));
-                let owner = calls.owner(&key(number)).unwrap().expect("the claim holder is published");
+                let owner = calls.claim_holder(&key(number)).unwrap().expect("the claim holder is published");
                 assert_eq!(owner.process, std::process::id());
             }
         }
@@ -89,7 +89,7 @@ fn planted_lock_file_is_not_written_to() {
         plant();
         for number in 0..3 {
             assert!(matches!(calls.claim(&key(number)).unwrap(), Claim::WithinProcess));
-            assert_eq!(calls.owner(&key(number)).unwrap(), None);
+            assert_eq!(calls.claim_holder(&key(number)).unwrap(), None);
             assert!(!calls.is_exclusive(), "other processes may write records");
             calls.put(&key(number), &record(b"r")).unwrap();
         }

@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{
     CallStore,
-    claim::{Claim, Taken},
+    claim::{Claim, ContendedClaim},
 };
 use fleche_store_sql::SqlCalls;
 
@@ -17,7 +17,7 @@ use super::{
     processes::hold,
 };
 
-fn taken(calls: &SqlCalls) -> Box<dyn Taken> {
+fn taken(calls: &SqlCalls) -> Box<dyn ContendedClaim> {
     match calls.claim(&key(1)).unwrap() {
         Claim::Taken(taken) => taken,
         claim => panic!("the claim is held, but the request returned {claim:?}"),
@@ -38,11 +38,11 @@ fn holder(scratch: &Scratch) -> Child {
 
 fn claim_has_one_holder_until_it_is_dropped(scratch: &Scratch) {
     let calls = scratch.open_calls();
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
     let held = hold(&calls, 1);
     assert!(held.publishes() && !held.is_expired());
     let (sender, receiver) = mpsc::channel();
-    taken(&calls).when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+    taken(&calls).when_acquired(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
     // Another call has another claim.
     drop(hold(&calls, 2));
     drop(held);
@@ -50,26 +50,26 @@ fn claim_has_one_holder_until_it_is_dropped(scratch: &Scratch) {
     drop(taken(&calls));
     drop(next);
     drop(hold(&calls, 1));
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
 }
 
 fn holder_and_its_awaited_calls_are_published(scratch: &Scratch) {
     let calls = scratch.open_calls();
     let held = hold(&calls, 1);
-    let owner = || calls.owner(&key(1)).unwrap().expect("the claim is held");
+    let owner = || calls.claim_holder(&key(1)).unwrap().expect("the claim is held");
     assert_eq!(owner().process, process::id());
-    assert_eq!(owner().awaits, Some(vec![]));
-    held.awaits(Some(&[key(2), key(3)]));
-    assert_eq!(owner().awaits, Some(vec![key(2), key(3)]));
-    held.awaits(None);
-    assert_eq!(owner().awaits, None);
+    assert_eq!(owner().waiting_on, Some(vec![]));
+    held.publish_waits(Some(&[key(2), key(3)]));
+    assert_eq!(owner().waiting_on, Some(vec![key(2), key(3)]));
+    held.publish_waits(None);
+    assert_eq!(owner().waiting_on, None);
 }
 
 fn waiter_acquires_claim_when_the_holding_process_ends(scratch: &Scratch) {
     let mut child = holder(scratch);
     let calls = scratch.open_calls();
     drop(taken(&calls));
-    assert_eq!(calls.owner(&key(1)).unwrap().map(|owner| owner.process), Some(child.id()));
+    assert_eq!(calls.claim_holder(&key(1)).unwrap().map(|owner| owner.process), Some(child.id()));
     drop(child.stdin.take());
     drop(hold(&calls, 1));
     child.wait().unwrap();
@@ -82,7 +82,7 @@ fn waiter_acquires_claim_of_a_killed_process_after_it_expires(scratch: &Scratch)
     let calls = scratch.open_calls();
     let held = hold(&calls, 1);
     assert!(!held.is_expired());
-    assert_eq!(calls.owner(&key(1)).unwrap().map(|owner| owner.process), Some(process::id()));
+    assert_eq!(calls.claim_holder(&key(1)).unwrap().map(|owner| owner.process), Some(process::id()));
 }
 
 fn processes_hold_the_claim_one_at_a_time(scratch: &Scratch) {
@@ -108,9 +108,9 @@ fn claim_with_an_end_too_far_ahead_counts_as_expired() {
     let first = hold(&calls, 1);
     // As if the clock of its holder had been ahead.
     scratch.execute("UPDATE fleche_leases SET until = until + 3600000");
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
     let Claim::Held(second) = calls.claim(&key(1)).unwrap() else { panic!("the claim must have expired") };
-    assert!(calls.owner(&key(1)).unwrap().is_some());
+    assert!(calls.claim_holder(&key(1)).unwrap().is_some());
     drop((first, second));
     scratch.execute("INSERT INTO fleche_leases (key, until, host, process, since) VALUES (x'00', 1 << 62, x'', 1, 0)");
     drop(calls);
@@ -125,11 +125,14 @@ fn expired_grant_cannot_change_the_claim_of_its_successor() {
     let first = hold(&calls, 1);
     // As if its holder had been suspended for long.
     scratch.execute("UPDATE fleche_leases SET until = 0");
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
     let second = hold(&calls, 1);
-    first.awaits(Some(&[key(2)]));
+    first.publish_waits(Some(&[key(2)]));
     drop(first);
-    assert_eq!(calls.owner(&key(1)).unwrap().expect("the second holder must have the claim").awaits, Some(vec![]));
+    assert_eq!(
+        calls.claim_holder(&key(1)).unwrap().expect("the second holder must have the claim").waiting_on,
+        Some(vec![])
+    );
     drop(second);
     assert_eq!(scratch.number("SELECT count(*) FROM fleche_leases"), 0);
     drop(hold(&calls, 1));

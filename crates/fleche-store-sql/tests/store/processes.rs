@@ -11,7 +11,7 @@ use std::{
 
 use fleche_core::{
     CallStore,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
 };
 use fleche_store_sql::{SqlCalls, SqlCallsConfig};
 
@@ -63,12 +63,12 @@ fn print_line(word: &str) {
 }
 
 /// Acquires the claim, waiting for it if another caller holds it.
-pub(crate) fn hold(calls: &SqlCalls, number: u32) -> Arc<dyn Held> {
+pub(crate) fn hold(calls: &SqlCalls, number: u32) -> Arc<dyn ClaimGuard> {
     match calls.claim(&key(number)).unwrap() {
         Claim::Held(held) => held,
         Claim::Taken(taken) => {
             let (sender, receiver) = mpsc::channel();
-            taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+            taken.when_acquired(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
             receiver.recv().unwrap()
         }
         Claim::WithinProcess => panic!("claims must reach other processes"),

@@ -182,9 +182,9 @@ fn header_lost_while_the_file_is_open_is_repaired() {
     scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
     write(&file(&scratch), 0, &[0xff; 100]);
     assert_eq!(present(&values).len(), VALUES as usize);
-    assert_eq!(calls.owner(&key(1000)).unwrap().unwrap().process, std::process::id());
+    assert_eq!(calls.claim_holder(&key(1000)).unwrap().unwrap().process, std::process::id());
     drop(held);
-    assert!(calls.owner(&key(1000)).unwrap().is_none());
+    assert!(calls.claim_holder(&key(1000)).unwrap().is_none());
     assert!(fs::read(beside(&scratch, ".damaged-1")).unwrap().starts_with(&[0xff; 100]));
     assert_intact(&scratch);
 }

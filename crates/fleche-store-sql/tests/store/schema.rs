@@ -74,7 +74,7 @@ fn assert_read_only(values: &SqlValues, calls: &SqlCalls) {
     let digest = Digest::of(b"a value");
     assert_eq!(calls.get(&key(1)).unwrap(), Some(record(1)));
     assert_eq!(values.get(&digest).unwrap().as_deref(), Some(&b"a value"[..]));
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
     assert!(matches!(calls.claim(&key(2)).unwrap(), Claim::WithinProcess));
     let refused = [
         calls.put(&key(2), &record(2)).unwrap_err(),

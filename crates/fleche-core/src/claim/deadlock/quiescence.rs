@@ -9,24 +9,24 @@ use super::threads::{BoundedWait, Futex, ThreadSample, ThreadState, WaitEnd, may
 use crate::runtime::internal_threads::{self, InternalThreads, ThreadId};
 
 /// The time for which all threads must have been parked for the process to be quiescent.
-const STILL: Duration = Duration::from_secs(1);
-/// Like [`STILL`], if some of the threads wait with a timeout and have not woken. Threads that poll wake more often
+const QUIESCENT_AFTER: Duration = Duration::from_secs(1);
+/// Like [`QUIESCENT_AFTER`], if some of the threads wait with a timeout and have not woken. Threads that poll wake more often
 /// than this.
-const STILL_IF_TIMED: Duration = Duration::from_secs(5);
-/// Like [`STILL`], if some of the threads are idle and none has woken. What they wait for may still arrive.
-const STILL_IF_IDLE: Duration = Duration::from_mins(5);
+const QUIESCENT_AFTER_IF_TIMED: Duration = Duration::from_secs(5);
+/// Like [`QUIESCENT_AFTER`], if some of the threads are idle and none has woken. What they wait for may still arrive.
+const QUIESCENT_AFTER_IF_IDLE: Duration = Duration::from_mins(5);
 /// The time after which a waiting thread counts as blocked by the holder of the lock, if other threads only slept and woke.
-const LOCKED: Duration = Duration::from_secs(5);
+const LOCKED_AFTER: Duration = Duration::from_secs(5);
 /// The minimum interval between two samples of the threads.
-const LOOKS: Duration = Duration::from_millis(200);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The result of the latest sample, compared with earlier ones.
 #[derive(Default)]
-pub(super) struct QuiescenceDetector(Option<Looked>);
+pub(super) struct QuiescenceDetector(Option<Observation>);
 
-struct Looked {
+struct Observation {
     at: Instant,
-    worked: HashMap<ThreadId, Duration>,
+    cpu_time: HashMap<ThreadId, Duration>,
     parked: HashSet<ThreadId>,
     /// The threads that are parked with a timeout.
     for_a_time: HashSet<ThreadId>,
@@ -64,8 +64,8 @@ impl Resting {
     /// Returns the new state after this sample of the thread.
     fn after(self, seen: &ThreadSample) -> Self {
         match (self, seen.rests) {
-            (Self::NotYet, Some(rest)) => Self::Since(seen.worked, rest),
-            (Self::Since(worked, _), _) if worked != seen.worked => Self::Woke,
+            (Self::NotYet, Some(rest)) => Self::Since(seen.cpu_time, rest),
+            (Self::Since(cpu_time, _), _) if cpu_time != seen.cpu_time => Self::Woke,
             _ => self,
         }
     }
@@ -77,7 +77,7 @@ impl Locked {
     /// waits for them. A thread that woke does not count either, because it may never release the lock.
     fn may_be_released(&self, now: Instant) -> bool {
         // A rest may never end, such as a sleep for the longest duration.
-        now.duration_since(self.since) < STILL_IF_IDLE
+        now.duration_since(self.since) < QUIESCENT_AFTER_IF_IDLE
             && self.others.iter().any(|(thread, resting)| {
                 let Resting::Since(_, rest) = resting else { return false };
                 self.ends(*rest) && may_hold(*thread, *rest, self.futex.address)
@@ -106,16 +106,16 @@ impl QuiescenceDetector {
     /// thread makes progress or may do so, or if the system does not report its threads.
     pub(super) fn parked(&mut self) -> Option<HashSet<ThreadId>> {
         let now = Instant::now();
-        if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= LOOKS) {
+        if self.0.as_ref().is_none_or(|looked| now.duration_since(looked.at) >= SAMPLE_INTERVAL) {
             self.look(&sample_all()?, &internal_threads::known(), now);
         }
-        self.0.as_ref()?.still(now)
+        self.0.as_ref()?.quiescent(now)
     }
 
     /// Returns the locks that parked threads wait for, each with its thread, if other threads only sleep and wake.
     pub(super) fn locks(&self) -> Vec<(ThreadId, usize)> {
         let Some(looked) = &self.0 else { return Vec::new() };
-        let is_long = |since: Instant| looked.at.duration_since(since) >= LOCKED;
+        let is_long = |since: Instant| looked.at.duration_since(since) >= LOCKED_AFTER;
         let locks =
             looked.locks.iter().filter(|(_, lock)| is_long(lock.since) && is_long(looked.since_but_for_sleepers));
         locks.map(|(thread, lock)| (*thread, lock.futex.address)).collect()
@@ -138,27 +138,29 @@ impl QuiescenceDetector {
         let mut before = self.0.take();
         let mut known_locks = before.as_mut().map(|before| std::mem::take(&mut before.locks)).unwrap_or_default();
         // A thread that wakes from a sleep checks for something, and another thread may wait for the outcome.
-        let sleeps = |doing| matches!(doing, ThreadState::Idle | ThreadState::ParkedForATime);
+        let sleeps = |state| matches!(state, ThreadState::Idle | ThreadState::ParkedForATime);
         let happens = |tolerated: &dyn Fn(ThreadState, Duration) -> Duration| {
             let Some(before) = &before else { return true };
             // A thread that only checks a clock occasionally does not count as working.
             let nothing = (now - before.at) / 100 + Duration::from_millis(1);
             let works = others().any(|thread| {
-                // A thread that has worked less than before is a new one with the same id.
-                let worked = before.worked.get(&thread.id).and_then(|worked| thread.worked.checked_sub(*worked));
-                let nothing = tolerated(thread.doing, nothing);
-                thread.doing == ThreadState::Busy || worked.is_none_or(|worked| worked > nothing)
+                // A thread that has cpu_time less than before is a new one with the same id.
+                let cpu_time =
+                    before.cpu_time.get(&thread.id).and_then(|cpu_time| thread.cpu_time.checked_sub(*cpu_time));
+                let nothing = tolerated(thread.state, nothing);
+                thread.state == ThreadState::Busy || cpu_time.is_none_or(|cpu_time| cpu_time > nothing)
             });
             works || ours.is_owed
         };
-        let strict = happens(&|doing, nothing| if sleeps(doing) { Duration::ZERO } else { nothing });
+        let strict = happens(&|state, nothing| if sleeps(state) { Duration::ZERO } else { nothing });
         let but_for_sleepers = happens(&|_, nothing| nothing);
         let since =
-            |happens: bool, since: fn(&Looked) -> Instant| before.as_ref().filter(|_| !happens).map_or(now, since);
-        let ids = |doing| others().filter(move |thread| thread.doing == doing).map(|thread| thread.id).collect();
+            |happens: bool, since: fn(&Observation) -> Instant| before.as_ref().filter(|_| !happens).map_or(now, since);
+        let ids = |state| others().filter(move |thread| thread.state == state).map(|thread| thread.id).collect();
         let mut lock = |thread: &ThreadSample| {
-            let futex = thread.futex.filter(|futex| thread.doing == ThreadState::Parked && futex.is_lock())?;
-            let has_run = || before.as_ref().and_then(|before| before.worked.get(&thread.id)) != Some(&thread.worked);
+            let futex = thread.futex.filter(|futex| thread.state == ThreadState::Parked && futex.is_lock())?;
+            let has_run =
+                || before.as_ref().and_then(|before| before.cpu_time.get(&thread.id)) != Some(&thread.cpu_time);
             let known = known_locks.remove(&thread.id).filter(|known| known.futex == futex && !has_run());
             let resting = |seen: &ThreadSample| {
                 let known =
@@ -168,12 +170,12 @@ impl QuiescenceDetector {
             let others = others().filter(|seen| seen.id != thread.id).filter_map(resting).collect();
             Some((thread.id, Locked { futex, since: known.map_or(now, |known| known.since), others }))
         };
-        self.0 = Some(Looked {
+        self.0 = Some(Observation {
             at: now,
-            worked: threads.iter().map(|thread| (thread.id, thread.worked)).collect(),
+            cpu_time: threads.iter().map(|thread| (thread.id, thread.cpu_time)).collect(),
             parked: ids(ThreadState::Parked),
             for_a_time: ids(ThreadState::ParkedForATime),
-            has_idle: others().any(|thread| thread.doing == ThreadState::Idle),
+            has_idle: others().any(|thread| thread.state == ThreadState::Idle),
             locks: others().filter_map(&mut lock).collect(),
             since: since(strict, |before| before.since),
             since_but_for_sleepers: since(but_for_sleepers, |before| before.since_but_for_sleepers),
@@ -181,17 +183,17 @@ impl QuiescenceDetector {
     }
 }
 
-impl Looked {
+impl Observation {
     /// Returns the parked threads if no thread has made progress for long enough. Threads that wait with a timeout
     /// resume without help, so they are included only after a much longer time.
-    fn still(&self, now: Instant) -> Option<HashSet<ThreadId>> {
+    fn quiescent(&self, now: Instant) -> Option<HashSet<ThreadId>> {
         let since = now.duration_since(self.since);
         let needed = match (self.has_idle, self.for_a_time.is_empty()) {
-            (true, _) => STILL_IF_IDLE,
-            (false, true) => STILL,
-            (false, false) => STILL_IF_TIMED,
+            (true, _) => QUIESCENT_AFTER_IF_IDLE,
+            (false, true) => QUIESCENT_AFTER,
+            (false, false) => QUIESCENT_AFTER_IF_TIMED,
         };
-        let counted = |for_a_time: &&ThreadId| since >= STILL_IF_IDLE || self.parked.contains(for_a_time);
+        let counted = |for_a_time: &&ThreadId| since >= QUIESCENT_AFTER_IF_IDLE || self.parked.contains(for_a_time);
         (since >= needed).then(|| self.parked.iter().chain(self.for_a_time.iter().filter(counted)).copied().collect())
     }
 }
@@ -206,20 +208,20 @@ mod tests {
     }
 
     fn parked_beside(ours: &InternalThreads, looks: &[&[(ThreadId, ThreadState, u64)]]) -> Vec<Option<usize>> {
-        let (mut quiet, begun) = (QuiescenceDetector::default(), Instant::now());
+        let (mut detector, begun) = (QuiescenceDetector::default(), Instant::now());
         let look = |(second, threads): (u64, &&[(ThreadId, ThreadState, u64)])| {
-            let seen = |(id, doing, worked): &(ThreadId, ThreadState, u64)| ThreadSample {
+            let seen = |(id, state, cpu_time): &(ThreadId, ThreadState, u64)| ThreadSample {
                 id: *id,
-                doing: *doing,
+                state: *state,
                 futex: None,
-                worked: Duration::from_millis(*worked),
+                cpu_time: Duration::from_millis(*cpu_time),
                 rests: None,
             };
             let threads: Vec<_> = threads.iter().map(seen).collect();
             // Samples are in the future, so none counts as outdated.
-            quiet.look(&threads, ours, begun + Duration::from_secs(second + 1_000));
-            let looked = quiet.0.as_ref().unwrap();
-            looked.still(looked.at).map(|parked| parked.len())
+            detector.look(&threads, ours, begun + Duration::from_secs(second + 1_000));
+            let looked = detector.0.as_ref().unwrap();
+            looked.quiescent(looked.at).map(|parked| parked.len())
         };
         (0..).zip(looks).map(look).collect()
     }
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn working_or_new_thread_counts_as_progress() {
-        let one = |worked| [(1, ThreadState::Parked, 5), (2, ThreadState::Parked, worked)];
+        let one = |cpu_time| [(1, ThreadState::Parked, 5), (2, ThreadState::Parked, cpu_time)];
         assert_eq!(parked(&[&one(5), &one(50), &one(95), &one(96)]), [None, None, None, Some(2)]);
         assert_eq!(parked(&[&one(5)[..1], &one(5), &one(5)]), [None, None, Some(2)]);
         assert_eq!(parked(&[&one(5), &one(3), &one(3)]), [None, None, Some(2)], "a new thread with the same id");
@@ -261,18 +263,18 @@ mod tests {
 
     /// Returns the number of threads found blocked on a lock after each sample, with one sample per second.
     fn locked(looks: &[Two]) -> Vec<usize> {
-        let (mut quiet, begun) = (QuiescenceDetector::default(), Instant::now());
+        let (mut detector, begun) = (QuiescenceDetector::default(), Instant::now());
         let look = |(second, threads): (u64, &Two)| {
-            let seen = |(id, (doing, futex, worked)): (ThreadId, &(ThreadState, Option<Futex>, u64))| ThreadSample {
+            let seen = |(id, (state, futex, cpu_time)): (ThreadId, &(ThreadState, Option<Futex>, u64))| ThreadSample {
                 id,
-                doing: *doing,
+                state: *state,
                 futex: *futex,
-                worked: Duration::from_micros(*worked),
+                cpu_time: Duration::from_micros(*cpu_time),
                 rests: None,
             };
             let threads: Vec<_> = (1..).zip(threads).map(seen).collect();
-            quiet.look(&threads, &InternalThreads::default(), begun + Duration::from_secs(second + 1_000));
-            quiet.locks().len()
+            detector.look(&threads, &InternalThreads::default(), begun + Duration::from_secs(second + 1_000));
+            detector.locks().len()
         };
         (0..).zip(looks).map(look).collect()
     }
@@ -281,8 +283,8 @@ mod tests {
     fn blocked_lock_is_found_while_other_threads_sleep_and_wake() {
         let lock = Some(Futex { address: 0x1000, expected: 2 });
         let sleeps = |second: u64| (ThreadState::Idle, None, 100 * second);
-        let looks = |lock, worked: fn(u64) -> u64| -> Vec<_> {
-            (0..8).map(|second| [(ThreadState::Parked, lock, worked(second)), sleeps(second)]).collect()
+        let looks = |lock, cpu_time: fn(u64) -> u64| -> Vec<_> {
+            (0..8).map(|second| [(ThreadState::Parked, lock, cpu_time(second)), sleeps(second)]).collect()
         };
         assert_eq!(locked(&looks(lock, |_| 5)), [0, 0, 0, 0, 0, 1, 1, 1]);
         // A thread that acquired the lock in the meantime and waits for it again.
@@ -298,11 +300,11 @@ mod tests {
     #[test]
     fn thread_that_woke_no_longer_counts_as_holder_of_a_lock() {
         let rest = |until| Some(BoundedWait { until, stack: 0 });
-        let seen = |id, worked, rests| ThreadSample {
+        let seen = |id, cpu_time, rests| ThreadSample {
             id,
-            doing: ThreadState::ParkedForATime,
+            state: ThreadState::ParkedForATime,
             futex: None,
-            worked: Duration::from_nanos(worked),
+            cpu_time: Duration::from_nanos(cpu_time),
             rests,
         };
         let lock = |others: &[(ThreadId, Resting)]| Locked {

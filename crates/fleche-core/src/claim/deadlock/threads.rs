@@ -55,10 +55,10 @@ pub(super) enum WaitEnd {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ThreadSample {
     pub(super) id: ThreadId,
-    pub(super) doing: ThreadState,
+    pub(super) state: ThreadState,
     pub(super) futex: Option<Futex>,
     /// The processor time that the thread has used.
-    pub(super) worked: Duration,
+    pub(super) cpu_time: Duration,
     pub(super) rests: Option<BoundedWait>,
 }
 
@@ -112,15 +112,15 @@ mod linux {
             };
             let Ok(times) = fs::read_to_string(directory.join("schedstat")) else { continue };
             let nanoseconds = times.split_ascii_whitespace().next()?.parse().ok()?;
-            let (mut doing, futex) = doing(&call, &process);
+            let (mut state, futex) = state(&call, &process);
             let rests = rests(&call)
-                .filter(|_| matches!(doing, ThreadState::Idle | ThreadState::ParkedForATime | ThreadState::Parked));
+                .filter(|_| matches!(state, ThreadState::Idle | ThreadState::ParkedForATime | ThreadState::Parked));
             // A stopped thread is continued by another process, so it is not blocked.
-            if doing != ThreadState::Busy && !sleeps(&directory) {
-                doing = ThreadState::Busy;
+            if state != ThreadState::Busy && !sleeps(&directory) {
+                state = ThreadState::Busy;
             }
-            let worked = Duration::from_nanos(nanoseconds);
-            threads.push(ThreadSample { id, doing, futex, worked, rests });
+            let cpu_time = Duration::from_nanos(nanoseconds);
+            threads.push(ThreadSample { id, state, futex, cpu_time, rests });
         }
         Some(threads)
     }
@@ -144,7 +144,7 @@ mod linux {
 
     /// Returns the thread's state, from its system call's number and arguments. A wait that another process can end counts
     /// as work.
-    fn doing(call: &str, process: &Process) -> (ThreadState, Option<Futex>) {
+    fn state(call: &str, process: &Process) -> (ThreadState, Option<Futex>) {
         let (number, arguments) = words(call).unzip();
         let (Some(number), Some([first, second, third, fourth, ..])) = (number, arguments.as_deref()) else {
             return (ThreadState::Busy, None);
@@ -278,7 +278,7 @@ mod linux {
             let id = id.recv().unwrap();
             // Threads of other tests may end during a sample.
             let all = || iter::repeat_with(sample_all).flatten().next().unwrap();
-            let find = |id| all().into_iter().find(|thread| thread.id == id).unwrap().doing;
+            let find = |id| all().into_iter().find(|thread| thread.id == id).unwrap().state;
             while find(id) != ThreadState::Parked {
                 thread::yield_now();
             }
@@ -289,18 +289,18 @@ mod linux {
 
         #[test]
         fn system_calls_are_classified() {
-            let doing = |call: &str| super::doing(call, &Process::default()).0;
-            assert_eq!(doing("running"), ThreadState::Busy);
-            assert_eq!(doing("-1 0x7ffe 0x7f"), ThreadState::Busy);
-            assert_eq!(doing(&format!("{} 0x1 0x80 0x2 0x0 0x0 0x0 0x1 0x1", libc::SYS_futex)), ThreadState::Parked);
+            let state = |call: &str| super::state(call, &Process::default()).0;
+            assert_eq!(state("running"), ThreadState::Busy);
+            assert_eq!(state("-1 0x7ffe 0x7f"), ThreadState::Busy);
+            assert_eq!(state(&format!("{} 0x1 0x80 0x2 0x0 0x0 0x0 0x1 0x1", libc::SYS_futex)), ThreadState::Parked);
             assert_eq!(
-                doing(&format!("{} 0x1 0x89 0x2 0x7f5 0x0 0x1 0x1 0x1", libc::SYS_futex)),
+                state(&format!("{} 0x1 0x89 0x2 0x7f5 0x0 0x1 0x1 0x1", libc::SYS_futex)),
                 ThreadState::ParkedForATime
             );
-            assert_eq!(doing(&format!("{} 0x0 0x0 0x7f5 0x7f5 0x0 0x1", libc::SYS_clock_nanosleep)), ThreadState::Idle);
+            assert_eq!(state(&format!("{} 0x0 0x0 0x7f5 0x7f5 0x0 0x1", libc::SYS_clock_nanosleep)), ThreadState::Idle);
             for number in [libc::SYS_read, libc::SYS_poll, libc::SYS_accept, libc::SYS_rt_sigtimedwait, libc::SYS_wait4]
             {
-                assert_eq!(doing(&format!("{number} 0x0 0x2 0x1 0x0 0x0 0x0 0x1 0x1")), ThreadState::Busy);
+                assert_eq!(state(&format!("{number} 0x0 0x2 0x1 0x0 0x0 0x0 0x1 0x1")), ThreadState::Busy);
             }
         }
 
@@ -325,8 +325,8 @@ mod linux {
             };
             for (place, expected) in places {
                 let call = |operation| format!("{} {place:p} {operation:#x} 0x2 0x0 0x0 0x1 0x1 0x1", libc::SYS_futex);
-                assert_eq!(doing(&call(0x189), &Process::default()).0, ThreadState::Parked);
-                assert_eq!(doing(&call(0x109), &Process::default()).0, expected);
+                assert_eq!(state(&call(0x189), &Process::default()).0, ThreadState::Parked);
+                assert_eq!(state(&call(0x109), &Process::default()).0, expected);
             }
         }
 
@@ -343,9 +343,9 @@ mod linux {
             let call = format!("{} {:#x} 0x7f 0x400 0x0 0x0 0x8 0x1 0x1", libc::SYS_epoll_pwait, epoll.0.as_raw_fd());
             let (waker, (reader, _writer)) = (EventFd::new().unwrap(), std::io::pipe().unwrap());
             epoll.add(&waker, EpollEvent::empty()).unwrap();
-            assert_eq!(doing(&call, &Process::default()).0, ThreadState::Idle);
+            assert_eq!(state(&call, &Process::default()).0, ThreadState::Idle);
             epoll.add(&reader, EpollEvent::empty()).unwrap();
-            assert_eq!(doing(&call, &Process::default()).0, ThreadState::Busy);
+            assert_eq!(state(&call, &Process::default()).0, ThreadState::Busy);
         }
 
         #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Stack, StackConfig, copy_to_earlier};
 use crate::{
     call::{CallKey, Record, RecordSummary},
-    claim::{Claim, Owner},
+    claim::{Claim, ClaimHolder},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
     layer::pool::{any, find, ids, keys, least_age},
@@ -188,8 +188,8 @@ impl<S: CallStore> CallStore for Stack<S> {
         self.first_and_rest().0.is_exclusive()
     }
 
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.first_and_rest().0.owner(key)
+    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        self.first_and_rest().0.claim_holder(key)
     }
 
     fn identity(&self) -> usize {

@@ -5,7 +5,7 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
-    claim::{Claim, Held, Owner, Taken, Then},
+    claim::{Claim, ClaimGuard, ClaimHolder, ContendedClaim, OnAcquired},
     spi::{enclosing_calls, thread_spawner},
     store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
 };
@@ -146,8 +146,8 @@ impl CallStore for ProxyCalls {
         })
     }
 
-    fn owner(&self, key: &CallKey) -> Result<Option<Owner>> {
-        self.ask(&Operation::Owner(*key))
+    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+        self.ask(&Operation::ClaimHolder(*key))
     }
 
     fn sync(&self, key: &CallKey) -> Result<()> {
@@ -172,12 +172,12 @@ struct Asked {
 }
 
 impl Asked {
-    fn held(&self, number: u64) -> Arc<dyn Held> {
+    fn held(&self, number: u64) -> Arc<dyn ClaimGuard> {
         Arc::new(ClaimPermit { channel: self.channel.clone(), store: self.store, number })
     }
 
     /// Waits until no other caller holds the claim. Returns `None` if the waits form a cycle.
-    fn wait(&self) -> Result<Option<Arc<dyn Held>>> {
+    fn wait(&self) -> Result<Option<Arc<dyn ClaimGuard>>> {
         let operation = Operation::AwaitClaim(self.key, self.within.clone());
         loop {
             match decoded(self.channel.request(Kind::Request, self.store, &operation, &[])?)? {
@@ -189,8 +189,8 @@ impl Asked {
     }
 }
 
-impl Taken for Asked {
-    fn when_held(self: Box<Self>, then: Then) {
+impl ContendedClaim for Asked {
+    fn when_acquired(self: Box<Self>, then: OnAcquired) {
         // The reading thread must not write, which dropping an unneeded claim would do.
         let wait = move || {
             let held = self.wait().map(|held| held.unwrap_or_else(|| Arc::new(Nothing)));
@@ -210,7 +210,7 @@ struct ClaimPermit {
     number: u64,
 }
 
-impl Held for ClaimPermit {}
+impl ClaimGuard for ClaimPermit {}
 
 impl Drop for ClaimPermit {
     fn drop(&mut self) {
@@ -222,7 +222,7 @@ impl Drop for ClaimPermit {
 /// A placeholder for a claim, for a call that is computed without one.
 struct Nothing;
 
-impl Held for Nothing {}
+impl ClaimGuard for Nothing {}
 
 /// Returns the prefixes that split a listing into pages, so that no answer is as large as the store.
 fn pages(prefix: &DigestPrefix) -> impl Iterator<Item = String> + use<> {

@@ -17,7 +17,7 @@ use std::{
 
 use fleche_core::{
     CallKey, Error,
-    claim::{Claim, Held, Owner, Taken},
+    claim::{Claim, ClaimGuard, ClaimHolder, ContendedClaim},
 };
 
 use super::{
@@ -89,7 +89,7 @@ impl ClaimTable {
     }
 
     /// Returns the claim holder, if it is known.
-    pub(super) fn owner(&self, key: &CallKey) -> io::Result<Option<Owner>> {
+    pub(super) fn claim_holder(&self, key: &CallKey) -> io::Result<Option<ClaimHolder>> {
         let position = ClaimPosition::of(key);
         let own_level = match (!self.file.is_inherited()).then(|| self.entries(position)) {
             Some(entries) => match entries.get(&position.base).map(|entry| &entry.state) {
@@ -103,7 +103,7 @@ impl ClaimTable {
         // Information that an earlier holder published is not returned while the present holder has not published its
         // own.
         let is_current = |holder: &ClaimInfo| own_level.is_some() == (holder.process == self.file.process);
-        Ok(holder.filter(is_current).map(ClaimInfo::into_owner))
+        Ok(holder.filter(is_current).map(ClaimInfo::into_claim_holder))
     }
 
     /// Adds a waiter for the claim.
@@ -183,17 +183,17 @@ impl ByteClaim {
     /// holder.
     fn new(table: &Arc<ClaimTable>, position: ClaimPosition, level: Level) -> Self {
         let held = Self { table: Arc::clone(table), position, level, since: SystemTime::now() };
-        held.awaits(Some(&[]));
+        held.publish_waits(Some(&[]));
         held
     }
 }
 
-impl Held for ByteClaim {
+impl ClaimGuard for ByteClaim {
     fn publishes(&self) -> bool {
         true
     }
 
-    fn awaits(&self, keys: Option<&[CallKey]>) {
+    fn publish_waits(&self, keys: Option<&[CallKey]>) {
         if !self.table.file.is_inherited() {
             self.table.file.publish_holder(self.position, self.level, self.since, keys);
         }
@@ -221,8 +221,8 @@ impl ContendedByte {
     }
 }
 
-impl Taken for ContendedByte {
-    fn when_held(self: Box<Self>, on_acquired: OnAcquired) {
+impl ContendedClaim for ContendedByte {
+    fn when_acquired(self: Box<Self>, on_acquired: OnAcquired) {
         if self.table.file.is_inherited() {
             // A forked child process has none of the threads that wait.
             return on_acquired(Err(Error::io("lock", &self.table.file.path)(ErrorKind::Unsupported.into())));
@@ -284,7 +284,7 @@ impl Wait for Attempt {
                 entry.state = State::Held(held);
                 let on_acquired = entry.queue.pop_front();
                 table.waiting_entries.fetch_sub(1, Ordering::Relaxed);
-                let held: Arc<dyn Held> = Arc::new(ByteClaim::new(table, *position, held));
+                let held: Arc<dyn ClaimGuard> = Arc::new(ByteClaim::new(table, *position, held));
                 drop(entries);
                 // The callback takes the claim: it ends when its new holder drops it, not when this thread ends.
                 Some(Box::new(move || {

@@ -13,7 +13,7 @@ use std::{
 
 use fleche_core::{
     CallStore,
-    claim::{Claim, Held},
+    claim::{Claim, ClaimGuard},
 };
 use fleche_store_file::FileCalls;
 
@@ -91,7 +91,7 @@ pub(super) fn is_locked(root: &Path) -> bool {
     Claimant::new(root).request("probe") == "locked"
 }
 
-type Claims = Arc<Mutex<HashMap<u32, Arc<dyn Held>>>>;
+type Claims = Arc<Mutex<HashMap<u32, Arc<dyn ClaimGuard>>>>;
 
 /// Executes the orders in a child process; does nothing in the parent process.
 #[test]
@@ -124,7 +124,7 @@ fn claimant_process() {
                 drop(held);
             }
             "await" => {
-                claims.lock().unwrap()[&number].awaits(Some(&[key(number + 1)]));
+                claims.lock().unwrap()[&number].publish_waits(Some(&[key(number + 1)]));
                 print_line("awaiting");
             }
             "turns" => take_turns(&calls, number, &root.with_extension("turn")),
@@ -153,7 +153,7 @@ fn wait(calls: &FileCalls, number: u32, claims: &Claims) {
     match calls.claim(&key(number)).unwrap() {
         Claim::Taken(taken) => {
             print_line("waiting");
-            taken.when_held(Box::new(move |held| got(held.unwrap())));
+            taken.when_acquired(Box::new(move |held| got(held.unwrap())));
         }
         Claim::Held(held) => got(held),
         Claim::WithinProcess => print_line("within process"),
@@ -167,7 +167,7 @@ fn take_turns(calls: &FileCalls, times: u32, turn: &Path) {
             Claim::Held(held) => held,
             Claim::Taken(taken) => {
                 let (sender, receiver) = mpsc::channel();
-                taken.when_held(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
+                taken.when_acquired(Box::new(move |held| sender.send(held.unwrap()).unwrap()));
                 receiver.recv_timeout(TIMEOUT).unwrap()
             }
             Claim::WithinProcess => panic!("locks are not supported here"),

@@ -62,7 +62,7 @@ fn dead_holder_whose_child_keeps_the_lock_is_bypassed() {
     let mut second = Claimant::new(root.path());
     assert_eq!(first.request("wait 1"), "waiting");
     assert_eq!(first.receive(), "got 1");
-    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, first.id());
+    assert_eq!(calls.claim_holder(&key(1)).unwrap().unwrap().process, first.id());
     assert_eq!(second.request("wait 1"), "waiting");
     assert!(is_taken(&calls, 1));
     assert!(second.has_sent_nothing());
@@ -158,7 +158,7 @@ fn suspended_holder_keeps_its_claim() {
         assert_eq!(waiting.request("claim 1"), "taken");
     }
     assert!(is_taken(&calls, 1));
-    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, owner.id());
+    assert_eq!(calls.claim_holder(&key(1)).unwrap().unwrap().process, owner.id());
     kill(process, Signal::SIGCONT).unwrap();
     assert!(waiting.has_sent_nothing());
     assert_eq!(owner.request("release 1"), "released");

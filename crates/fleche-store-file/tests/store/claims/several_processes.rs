@@ -117,14 +117,14 @@ fn holder_is_visible_to_other_processes() {
     let mut other = Claimant::new(root.path());
     assert_eq!(other.request("claim 1"), "held");
     assert_eq!(other.request("await 1"), "awaiting");
-    let owner = calls.owner(&key(1)).unwrap().unwrap();
+    let owner = calls.claim_holder(&key(1)).unwrap().unwrap();
     assert_eq!(owner.process, other.id());
-    assert_eq!(owner.awaits, Some(vec![key(2)]));
+    assert_eq!(owner.waiting_on, Some(vec![key(2)]));
     let claim = held(&calls, 3);
-    assert_eq!(calls.owner(&key(3)).unwrap().unwrap().host, owner.host);
+    assert_eq!(calls.claim_holder(&key(3)).unwrap().unwrap().host, owner.host);
     drop(claim);
     other.kill();
-    assert_eq!(calls.owner(&key(1)).unwrap(), None);
+    assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn holder_whose_slot_is_overwritten_is_unknown() {
     let length = fs::metadata(&path).unwrap().len();
     for byte in [0x00, 0xff, 0x5a] {
         fs::write(&path, vec![byte; usize::try_from(length).unwrap()]).unwrap();
-        assert_eq!(calls.owner(&key(1)).unwrap(), None);
+        assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
         assert!(is_taken(&calls, 1));
     }
     assert_eq!(other.request("await 1"), "awaiting");
-    assert_eq!(calls.owner(&key(1)).unwrap().unwrap().process, other.id());
+    assert_eq!(calls.claim_holder(&key(1)).unwrap().unwrap().process, other.id());
 }
