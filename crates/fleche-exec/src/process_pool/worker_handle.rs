@@ -340,7 +340,7 @@ impl WorkerHandle {
     /// Returns the tasks and the resources that the worker had when it was lost.
     pub(super) fn into_lost_tasks(self) -> LostTasks {
         let (started, unstarted): (Vec<_>, Vec<_>) =
-            self.dispatched.into_iter().partition(|dispatched| dispatched.state.is_started());
+            self.dispatched.into_iter().partition(|dispatched| dispatched.state.has_started());
         LostTasks {
             started: started.into_iter().map(|dispatched| dispatched.task).collect(),
             returned: ReturnedTasks::from_dispatched(unstarted),

@@ -80,8 +80,9 @@ impl TaskState {
         *self = Self::Started { deadline };
     }
 
-    pub(super) fn is_started(&self) -> bool {
-        matches!(self, Self::Started { .. })
+    /// Returns whether the body has started, as far as the worker has reported it.
+    pub(super) fn has_started(&self) -> bool {
+        matches!(self, Self::RevocationLate { .. } | Self::Started { .. })
     }
 
     /// Returns when the task times out, if it has started and has a deadline.
@@ -95,9 +96,10 @@ impl TaskState {
     /// Returns where the task goes if its worker returns it, or is lost before it reports the start.
     pub(super) fn return_destination(&self) -> ReturnDestination {
         match self {
-            Self::Revoking { .. } | Self::RevocationLate { .. } => ReturnDestination::Revoked,
-            Self::Cancelled => ReturnDestination::Cancelled,
-            Self::Sent | Self::Started { .. } => ReturnDestination::Queue,
+            Self::Revoking { .. } => ReturnDestination::Revoked,
+            // No thread waits for the task any longer.
+            Self::Cancelled | Self::RevocationLate { cancelled: true } => ReturnDestination::Cancelled,
+            Self::Sent | Self::RevocationLate { cancelled: false } | Self::Started { .. } => ReturnDestination::Queue,
         }
     }
 }
@@ -182,12 +184,15 @@ mod tests {
         let mut state = TaskState::Sent;
         state.revocation_failed();
         assert_eq!(state, TaskState::RevocationLate { cancelled: false });
+        // If the worker is lost now, the task is one that it had started. No thread waits for it to be returned.
+        assert!(state.has_started());
+        assert_eq!(state.return_destination(), ReturnDestination::Queue);
         assert!(!state.begin_revocation() && !state.is_revoking());
         state.start(None);
         assert!(!state.cancel() && !state.begin_revocation());
         state.abandon_revocation();
         state.revocation_failed();
-        assert!(state.is_started());
+        assert!(state.has_started());
     }
 
     #[test]
