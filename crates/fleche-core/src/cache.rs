@@ -317,12 +317,6 @@ impl Cache {
         self.inner.counters.add(stats);
     }
 
-    /// Empties the [hot tiers](Self::hot_tier) of this process, so that they do not serve results that another process has
-    /// evicted. For executors whose workers are in other processes.
-    pub(crate) fn invalidate_hot(&self) {
-        SharedTier::invalidate_all();
-    }
-
     /// Empties the hot tiers after something was evicted or replaced.
     pub(crate) fn forget(&self) {
         SharedTier::invalidate_all();

@@ -20,7 +20,7 @@ pub use crate::context::{
     task_info::{with_assigned_gpus, with_known_miss},
 };
 pub use crate::executor::{
-    remote::{Isolator, PortableCall, Reply},
+    remote::{Isolator, PortableCall, Reply, RunIsolated},
     work::run_nested,
 };
 pub use crate::job::{error::catch_panic, state::CancelHook};
@@ -28,7 +28,7 @@ pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderT
 pub use crate::runtime::{log, mode::worker_environment, process_id, thread_spawner, written_file};
 
 use crate::{
-    cache::{Cache, Stats},
+    cache::{Cache, SharedTier, Stats},
     call::CallKey,
     claim::{Claim, ClaimHolder},
     context::{Binding, BindingConfig},
@@ -66,7 +66,7 @@ pub trait CacheSpi {
     /// Adds what another process has counted to the counters of this cache.
     fn merge_stats(&self, stats: &Stats);
 
-    /// Removes all results from the hot tier, because another process has replaced or evicted records.
+    /// Empties the hot tiers of all caches of this process, because another process has replaced or evicted records.
     fn invalidate_hot(&self);
 
     /// Returns a cache of the same stores whose pauses for failing stores are measured by this clock, for tests. The clock
@@ -96,7 +96,7 @@ impl CacheSpi for Cache {
     }
 
     fn invalidate_hot(&self) {
-        Self::invalidate_hot(self);
+        SharedTier::invalidate_all();
     }
 
     fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {

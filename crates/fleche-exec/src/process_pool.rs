@@ -246,7 +246,7 @@ impl ProcessPool {
         let binding = call.binding.clone();
         match scheduler.context.encoder.encode_call(call) {
             Ok(parts) => {
-                scheduler.accept(QueuedTask { reply, parts, requirements, binding, permit: TaskPermit::default() })
+                scheduler.accept(QueuedTask { reply, parts, requirements, binding, permit: TaskPermit::default() });
             }
             Err(error) => reply.complete(Err(JobError::rejected(error.to_string()))),
         }

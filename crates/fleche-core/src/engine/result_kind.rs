@@ -1,5 +1,8 @@
 //! `ResultKind`: the part of a function's return value that is recorded. The expansion of the attribute determines it.
 
+// A type's inherent method replaces the method of the same name of a trait, so both have the same signature.
+#![allow(clippy::unused_self, clippy::unnecessary_wraps)]
+
 use std::{marker::PhantomData, ops::Deref};
 
 use fleche_encoding::spi::from_slice_tracked;

@@ -151,12 +151,15 @@ impl fmt::Debug for Reply {
     }
 }
 
+/// Runs a task in this working directory and with these GPUs. Returns the task with the reason if that is not possible.
+pub type RunIsolated = fn(Task, &Path, Arc<[u32]>) -> Result<(), SubmitError>;
+
 /// Runs isolated calls in other processes. Registered by a crate with executors.
 #[derive(Debug)]
 pub struct Isolator {
     /// Runs the task at once in a process that runs nothing else at the time, in this working directory and with these
     /// GPUs [assigned](crate::context::assigned_gpus). Returns the task with the reason if that is not possible.
-    pub run: fn(Task, &Path, Arc<[u32]>) -> Result<(), SubmitError>,
+    pub run: RunIsolated,
 }
 
 inventory::collect!(Isolator);

@@ -228,12 +228,12 @@ struct Listener {
 impl Listener {
     /// Reads messages until the worker is gone. `death` ends when the worker has died.
     fn run(self, child: Child, death: JoinHandle<()>, pending: Arc<PendingReplies>) {
-        let reads = ReaderThreadGuard::begin(pending);
+        let reader = ReaderThreadGuard::begin(pending);
         let mut ready = false;
-        let read = self.read_messages(&mut ready);
-        drop(reads);
+        let result = self.read_messages(&mut ready);
+        drop(reader);
         let process = spawn::process_of(&child);
-        if let Err(why) = read {
+        if let Err(why) = result {
             fleche_core::spi::log::error!(
                 worker = process.as_raw(),
                 "{why}; the worker process is killed, and the task that it ran is lost"

@@ -81,11 +81,7 @@ impl TierKey<'_> {
     #[inline]
     pub(super) fn hash(&self) -> u64 {
         match self {
-            Self::Encoded(key) => {
-                let mut hasher = FixedState::with_seed(0).build_hasher();
-                key.hash(&mut hasher);
-                hasher.finish()
-            }
+            Self::Encoded(key) => FixedState::with_seed(0).hash_one(key),
             Self::Scalar { function, hash, .. } => hash ^ (*function as u64 >> 4),
         }
     }
