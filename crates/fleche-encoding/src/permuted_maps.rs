@@ -30,7 +30,7 @@ impl FeedingPlan {
     /// Scans a map of `count` entries whose header has just been read.
     ///
     /// Returns the offsets of the entries (empty if they are fed in the order of the encoding), the number to add to
-    /// the size hint, and the end of the map (`None` if reading the entries leads there).
+    /// the size hint, and the end of the map (`None` if the reader is at the end once it has read the entries).
     pub(crate) fn prepare(
         &self,
         reader: &Reader<'_>,

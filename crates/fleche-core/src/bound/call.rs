@@ -29,8 +29,8 @@ use crate::{
 /// A call of a memoized function, with its arguments and with the cache and metadata that were active when it was bound.
 /// It can be sent to any thread and called any number of times.
 ///
-/// The companion's `bind` creates it. The arguments are stored encoded; each call decodes them. It can be serialized, and
-/// deserialized in other processes with the type of its result alone.
+/// The companion's `bind` creates it. The arguments are stored encoded; each call decodes them. It can be serialized;
+/// another process needs to know only the type of the result to deserialize it.
 pub struct BoundCall<R> {
     pub(crate) function: &'static Function,
     pub(crate) binding: Binding,

@@ -106,7 +106,7 @@ struct WrittenBound {
 }
 
 impl WrittenBound {
-    /// Opens the cache. Called only once the function is known.
+    /// Opens the cache. The caller has found the function before.
     fn binding<E: serde::de::Error>(self) -> Result<Binding, E> {
         Binding::open(self.binding).map_err(E::custom)
     }

@@ -211,8 +211,8 @@ pub trait WholeResult<R> {
 
 impl<R> WholeResult<R> for WholeProbe<R> {}
 
-/// Determines whether a type has `==` and whether it is `Copy`. The inherent methods, for types that are, take precedence over
-/// those of [`NoEquality`] and [`NoCopy`].
+/// Determines whether a type has `==` and whether it is `Copy`. Types with these abilities have inherent methods, which
+/// take precedence over the methods of [`NoEquality`] and [`NoCopy`].
 #[derive(Debug)]
 pub struct AbilityProbe<T: ?Sized>(PhantomData<fn(&T)>);
 
