@@ -19,7 +19,7 @@ pub(crate) struct Row {
     pub(crate) target: Option<Target>,
 }
 
-/// The limit that a figure has to keep.
+/// The limit that a figure has to meet.
 #[derive(Debug)]
 pub(crate) struct Target {
     shown: String,

@@ -37,7 +37,7 @@ pub(crate) trait StoreKind: Sized + Send + Sync {
     /// Calls `get` and returns whether the item is present.
     ///
     /// # Panics
-    /// Panics if something else is stored in its place.
+    /// Panics if the store returns another entry than the item.
     fn try_get(&self, item: Item) -> Result<bool>;
     fn contains(&self, item: Item) -> bool;
     fn remove(&self, item: Item) -> bool;

@@ -55,9 +55,10 @@ pub trait ClaimGuard: Send + Sync {
         let _ = keys;
     }
 
-    /// Returns whether [`publish_waits`](Self::publish_waits) publishes anything that [`claim_holder`](crate::CallStore::claim_holder) shows to
-    /// other processes. Only then does a waiting claim holder search for wait cycles that it is part of. The default
-    /// returns `false`, for claims that another process holds for this one and checks for cycles.
+    /// Returns whether [`publish_waits`](Self::publish_waits) publishes anything that
+    /// [`claim_holder`](crate::CallStore::claim_holder) shows to other processes. Only then does a waiting claim holder
+    /// search for wait cycles that it is part of. The default returns `false`. It is right for a claim that another
+    /// process holds for this one if that process checks for cycles.
     fn publishes(&self) -> bool {
         false
     }
@@ -92,7 +93,7 @@ pub struct ClaimHolder {
     pub host: String,
     /// The process's id on that host.
     pub process: u32,
-    /// When the holder acquired the claim, by the clock of its host.
+    /// The time at which the holder acquired the claim, by the clock of its host.
     pub since: SystemTime,
     /// The calls of the same store that the holder waits for; `None` if they are not known.
     #[serde(rename = "awaits")]

@@ -38,7 +38,7 @@ pub enum Error {
     Damaged {
         /// The entry: its kind, name and store.
         entry: String,
-        /// How the damage was detected.
+        /// A description of how the damage was detected.
         why: String,
     },
     /// The store does not accept this operation, for example because it is read-only.
@@ -87,7 +87,7 @@ pub enum Error {
         function: String,
         /// The parameter.
         name: &'static str,
-        /// Why the encoding failed.
+        /// The reason why the encoding failed.
         source: EncodeError,
     },
     /// A configuration cannot be read or used.

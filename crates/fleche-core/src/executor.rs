@@ -105,7 +105,7 @@ pub struct ExecutorInfo {
     pub name: &'static str,
     /// The purpose of the executor, in one line.
     pub summary: &'static str,
-    /// Where the executor's workers are.
+    /// The processes in which the executor's workers are.
     pub reach: Reach,
     /// The number of calls that an executor from `scratch` runs concurrently; 0 if a call runs before its submission
     /// returns.

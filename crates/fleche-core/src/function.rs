@@ -43,13 +43,13 @@ pub struct Definition {
     pub default_stale: StalePolicy,
     /// The parameters in declaration order.
     pub parameters: &'static [Parameter],
-    /// How long the function's calls wait for another caller that computes the same call.
+    /// The limit on the time for which the function's calls wait for another caller that computes the same call.
     pub wait_policy: WaitPolicy,
     /// Whether long arguments are stored.
     pub store_arguments: bool,
     /// Whether the function's results are kept in the hot tier.
     pub hot: bool,
-    /// Where the function is defined: file, line, column.
+    /// The position of the definition: file, line, column.
     pub position: (&'static str, u32, u32),
 }
 

@@ -79,7 +79,7 @@ fn open_all<C, S>(configs: &[C], open: impl Fn(&C) -> Result<S>) -> Result<Vec<S
     configs.iter().map(open).collect()
 }
 
-/// Returns the reach of a layer over stores with these.
+/// Returns the reach of a layer over stores with these reaches.
 fn smallest_reach(reaches: impl Iterator<Item = Reach>) -> Reach {
     reaches.min().unwrap_or(Reach::Shared)
 }

@@ -144,14 +144,14 @@ impl Timestamp {
 pub trait MetadataKind: KindObject + Debug + Send + Sync {
     /// Returns the name under which reports are stored in [`Metadata`].
     fn name(&self) -> &str;
-    /// Called right before the body runs.
+    /// Starts the collection. Called right before the body runs.
     fn begin(&self) -> Box<dyn Collector>;
 }
 
 /// Collects one kind of metadata for one call.
 pub trait Collector: Send {
-    /// Called right after the body has returned, on the same thread. If it fails, the error is logged and the call is
-    /// recorded without this report.
+    /// Finishes the collection, and returns the report. Called right after the body has returned, on the same thread.
+    /// If it fails, the error is logged and the call is recorded without this report.
     fn finish(self: Box<Self>) -> Result<Encoded>;
 
     /// Called instead of [`finish`](Self::finish) if the body did not run on one thread without interruption: when an

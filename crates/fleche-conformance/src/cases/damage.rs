@@ -300,8 +300,8 @@ fn assert_damaged_or_absent_or_intact<S: StoreKind>(store: &S, item: Item) {
 
 /// Returns whether the bytes are in no file of the scratch directory.
 ///
-/// In that case it asserts that the directory is empty, or else the case would pass without testing anything. The directory
-/// must also be empty if the backend is not durable.
+/// If so, asserts that the directory is empty, since otherwise the case would pass without testing anything. Also
+/// asserts this if the backend is not durable.
 fn nothing_found(fixture: &Fixture, positions: &[FilePosition]) -> bool {
     if !fixture.backend.durable || positions.is_empty() && !encodes_bytes(fixture.backend.name) {
         assert!(

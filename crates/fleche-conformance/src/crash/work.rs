@@ -49,7 +49,7 @@ pub fn work(
 /// recovery is repeatable.
 ///
 /// # Errors
-/// Fails if the stores do not open, or if an entry cannot be read for another reason than damage.
+/// Fails if the stores do not open, or if an entry cannot be read for a reason other than damage.
 pub fn recover(backend: &BackendInfo, directory: &std::path::Path, acknowledge: Acknowledge<'_>) -> Result<(), String> {
     let stores = Stores::open(backend, directory)?;
     while acknowledge(&[0; 8]).is_ok() {

@@ -39,7 +39,8 @@ pub struct BoundCall<R> {
     pub(crate) files: Vec<KnownFile>,
     pub(crate) key: Option<CallKey>,
     pub(crate) parts: Parts<R>,
-    /// The descriptor of the body, if only the body is called. Another process finds the body by it, because it has no name.
+    /// The descriptor of the body, if only the body is called. The body has no name, so other processes find it by this
+    /// descriptor.
     body: Option<&'static Descriptor>,
 }
 

@@ -1,4 +1,4 @@
-//! `FunctionRef`: a reference to a function by name or code address, with which other processes and text find the function.
+//! References to functions by name or code address: `FunctionRef` for other processes, `WrittenFunction` in text.
 
 use std::any::{Any, TypeId, type_name};
 
@@ -162,7 +162,7 @@ impl WrittenFunction {
     /// Refers to a memoized function that can be bound.
     ///
     /// # Errors
-    /// Fails with the reason why it cannot be serialized.
+    /// Fails with the reason why the reference cannot be serialized.
     pub(super) fn of_function(function: &'static Function) -> Result<Self, String> {
         let name = function.name();
         if function.is_known_by_name() {
@@ -172,10 +172,10 @@ impl WrittenFunction {
         Ok(Self::Position { of: name.to_owned(), executable: this_executable(name)?, at, types })
     }
 
-    /// Refers to a callable of this type, or to the memoized function that a value of the type is known to be.
+    /// Refers to a callable of this type, or to `known`, if the callable is known to be that memoized function.
     ///
     /// # Errors
-    /// Fails with the reason why it cannot be serialized.
+    /// Fails with the reason why the reference cannot be serialized.
     pub(super) fn of_callable<F: 'static>(known: Option<&'static Function>) -> Result<Self, String> {
         let memoized = known.or_else(|| function::by_type(TypeId::of::<F>()));
         if let Some(Ok(reference)) = memoized.map(Self::of_function) {

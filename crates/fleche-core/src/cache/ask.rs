@@ -60,7 +60,8 @@ impl Cache {
         unless_left_alone(self.ask(Operation::Claim, || self.calls().claim(key)))
     }
 
-    /// Returns the holder of a call's claim, if it is known, as [`claim_for_call`](Self::claim_for_call) requests claims.
+    /// Returns the holder of a call's claim, on the call's behalf. Returns `None` if the holder is not known or the
+    /// store is left alone.
     pub(crate) fn holder_for_call(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
         unless_left_alone(self.ask(Operation::Claim, || self.calls().claim_holder(key))).map(Option::flatten)
     }

@@ -233,7 +233,8 @@ impl Breakers {
         breakers[operation as usize].fail(failure, admissions.own, now)
     }
 
-    /// Admits another probe in place of each of these, whose outcome shows nothing.
+    /// Admits another probe in place of each probe among these admissions, because the outcome of the operation shows
+    /// nothing.
     #[cold]
     pub(super) fn return_probes(&self, operation: Operation, admissions: Admissions) {
         let (mut breakers, now) = self.lock();

@@ -30,7 +30,7 @@ pub struct Stats {
     /// The number of calls that took over the computation from a caller that they had waited for, because that caller failed,
     /// gave up, no longer waited for its claim, or was lost with its process.
     pub takeovers: u64,
-    /// The number of calls that did not wait, or no longer, because their wait was part of a cycle or a deadlock.
+    /// The number of calls that did not wait, or stopped waiting, because their wait was part of a cycle or a deadlock.
     pub cycles_broken: u64,
     /// The total time that calls have waited.
     pub waited: Duration,
@@ -164,7 +164,7 @@ impl Counters {
         increment(&self.counts().hits);
     }
 
-    /// Takes a hit that is not served out of the count. The hit may have been counted on another thread.
+    /// Subtracts a hit that was counted but not served. The hit may have been counted on another thread.
     pub(crate) fn take_back_hit(&self) {
         self.rare().retracted_hits += 1;
     }

@@ -99,7 +99,7 @@ pub struct RecordSummary {
     pub result: ValueRef,
     /// The digest of the code that computed the result.
     pub code: Digest,
-    /// When the record was written.
+    /// The time at which the record was written.
     pub written: Timestamp,
 }
 

@@ -26,7 +26,7 @@ pub struct RecordFields {
     pub result: ValueRef,
     /// The metadata collected around the call.
     pub metadata: Metadata,
-    /// When the record was written.
+    /// The time at which the record was written.
     pub written: Timestamp,
     /// The process that wrote the record.
     pub writer: Writer,

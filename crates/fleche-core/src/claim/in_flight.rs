@@ -40,7 +40,7 @@ pub struct InFlightCall {
     pub(super) call_id: CallId,
     /// The in-flight calls within whose bodies this one was requested. They cannot end before this one.
     pub(super) parents: InFlightCalls,
-    /// When the leader registered the call.
+    /// The time at which the leader registered the call.
     pub(super) begun: Instant,
     /// The store's claim, if the store grants claims.
     held: Mutex<Option<Arc<dyn ClaimGuard>>>,

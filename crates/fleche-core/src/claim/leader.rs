@@ -38,7 +38,7 @@ impl Epoch {
         Self { call_id, ended: shard_of(call_id).ended() }
     }
 
-    /// Returns whether such a call may have ended since. Never returns `false` if such a call has ended.
+    /// Returns whether an in-flight call with the same key may have ended since. Never returns `false` if one has.
     pub(crate) fn is_past(&self) -> bool {
         shard_of(self.call_id).may_have_ended(self.call_id, self.ended)
     }

@@ -20,7 +20,7 @@ struct State {
     task: Option<Waker>,
     /// The number of times that the leader was polled.
     count: u64,
-    /// When the leader was first woken since the last poll.
+    /// The time at which the leader was first woken since the last poll.
     woken: Option<Instant>,
 }
 
@@ -29,7 +29,7 @@ struct State {
 pub struct Unpolled {
     /// The number of times that the leader had been polled when it was woken.
     pub after: u64,
-    /// When the leader was woken.
+    /// The time at which the leader was woken.
     pub woken: Instant,
 }
 

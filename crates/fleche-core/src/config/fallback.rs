@@ -31,9 +31,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_min
 #[derive(Clone)]
 pub(crate) struct Fallback {
     pub(crate) cache: Cache,
-    /// When to ask for the fallback again; `None` if this one is final.
+    /// The time at which to ask for the fallback again, or `None` if this one is final.
     pub(crate) again: Option<Instant>,
-    /// Why the configuration could not be used at the last attempt, if this cache replaces the configured one.
+    /// The reason why the configuration could not be used at the last attempt, if this cache replaces the configured
+    /// one.
     failure: Option<Arc<str>>,
 }
 

@@ -25,8 +25,8 @@ use crate::{
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
 /// The installed caches, in order of installation.
 static INSTALLED: Mutex<Vec<(u64, Cache)>> = Mutex::new(Vec::new());
-/// The generation, which every change of [`DEFAULT`] and [`INSTALLED`] increments. By it, threads check without a lock
-/// whether their copy is current.
+/// The generation, which every change of [`DEFAULT`] and [`INSTALLED`] increments. Threads compare it to check without
+/// a lock whether their copy is current.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 /// The number of caches that are installed within memoized bodies.
 static INSTALLED_WITHIN: AtomicUsize = AtomicUsize::new(0);
@@ -43,7 +43,7 @@ struct Copy {
     /// The [`GENERATION`] for which this copy is valid.
     generation: u64,
     cache: Rc<Cache>,
-    /// When to ask for the cache again; `None` if it is final.
+    /// The time at which to ask for the cache again, or `None` if it is final.
     again: Option<Instant>,
 }
 
@@ -171,7 +171,7 @@ fn warn_if_entered_elsewhere() {
 thread_local! {
     /// Whether the active cache was used since a watched cache was last entered.
     static IS_USED: Cell<bool> = const { Cell::new(true) };
-    /// Where the guard that was dropped last was created, if no lookup happened under it.
+    /// The place where the guard that was dropped last was created, if no lookup happened under it.
     static UNUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 

@@ -46,7 +46,7 @@ pub fn with_known_miss<R>(key: CallKey, run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// Returns whether this call is known to be a miss. After that, it no longer is.
+/// Returns whether this call is known to be a miss. Only the first query returns `true`.
 pub(crate) fn is_known_miss(key: &CallKey) -> bool {
     let take = |missed: &Cell<Option<CallKey>>| {
         let known = missed.get().is_some_and(|missed| missed == *key);

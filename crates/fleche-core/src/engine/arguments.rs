@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Arguments {
     bytes: Vec<u8>,
-    /// Where each argument ends in `bytes`.
+    /// The end of each argument in `bytes`.
     ends: Vec<usize>,
     failed: Option<EncodeError>,
     /// The scalar key, if all arguments are of simple types and the key was computed.

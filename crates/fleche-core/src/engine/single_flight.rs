@@ -150,7 +150,7 @@ pub(super) struct PendingCall<'a, T> {
     pub(super) codec: ResultCodec<T>,
     /// The moment before the lookup.
     pub(super) before: Epoch,
-    /// Why no record is served.
+    /// The reason why no record is served.
     pub(super) missing: Missing,
     /// For a rerun: the record from before it began, which is not served.
     pub(super) rerun: Option<&'a EarlierRecord>,

@@ -20,7 +20,7 @@ use crate::{
 pub struct StabilityCheck<'a> {
     encoded: Vec<&'a [u8]>,
     at: usize,
-    /// The first argument that failed, and why.
+    /// The first argument that failed, and the reason.
     failed: Option<(usize, String)>,
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Wait<'a> {
     unseen: Option<Instant>,
     /// The in-flight call that the caller waits for, or `None` if the caller waits for a claim.
     flight: Option<Arc<InFlightCall>>,
-    /// When the next check is due.
+    /// The time at which the next check is due.
     due: Option<Instant>,
     /// The state of a leader that the last check found woken and not polled.
     unpolled: Option<Unpolled>,

@@ -95,7 +95,7 @@ pub struct Map<'a, E: ?Sized, F, I, R> {
     submitted: VecDeque<Job<R>>,
     /// The maximum number of calls that are submitted and whose results were not taken.
     ahead: usize,
-    /// Called whenever a call ends.
+    /// The closure to call whenever a call ends.
     each_done: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 

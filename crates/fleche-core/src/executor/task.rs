@@ -255,7 +255,7 @@ pub(super) struct SharedTask {
 #[derive(Default)]
 pub(super) struct CoalescedTasks {
     state: Mutex<State>,
-    /// Where a pool keeps the leading task.
+    /// The place where a pool keeps the leading task.
     mark: Arc<SlotCell>,
 }
 
@@ -265,7 +265,7 @@ struct State {
     tasks: Vec<Task>,
     /// Whether the call has ended or was abandoned, so that no task can join.
     closed: bool,
-    /// Called when the job of a follower is done.
+    /// The closure to call when the job of a follower is done.
     tell: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 

@@ -2,8 +2,9 @@
 
 use std::any::type_name;
 
-/// The paths of modules (which end in `::`) and types now, and those when keys with their types were first made. Keys must not
-/// change when a type moves. The first entry that matches counts, so types come before the modules that they are in.
+/// The present paths of modules (which end in `::`) and types, each with the original path that keys contain. Keys must
+/// not change when a type moves. The first entry that matches counts, so types come before the modules that they are
+/// in.
 const MOVED: &[(&str, &str)] = &[
     ("fleche_encoding::digest::", "fleche_core::digest::"),
     ("fleche_encoding::encoded::", "fleche_core::encoding::encoded::"),

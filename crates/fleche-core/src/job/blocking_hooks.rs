@@ -52,7 +52,7 @@ impl SlotCell {
     }
 }
 
-/// A mark of its own, or that of the leading task whose result this task shares.
+/// The slot of a task: its own, or that of the leading task whose result it shares.
 #[derive(Debug, Default)]
 pub(crate) struct TaskSlot {
     own: SlotCell,
@@ -157,7 +157,7 @@ pub fn within<R>(pool: Arc<dyn Pool>, run: impl FnOnce() -> R) -> R {
     at(Some(Place { pool, doing: Doing::Work }), run)
 }
 
-/// Returns the pool whose work this thread does, if it does any, also during a wait and on the own thread of an
+/// Returns the pool whose work this thread does, if it does any, also during a wait and on the dedicated thread of an
 /// isolated call.
 pub fn pool() -> Option<Arc<dyn Pool>> {
     place().map(|place| place.pool)

@@ -30,7 +30,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     process: ProcessLocal<()>,
     done: Condvar,
-    /// Where a pool holds the task.
+    /// The place where a pool holds the task.
     pub(super) marked: TaskSlot,
 }
 

@@ -14,9 +14,9 @@ pub struct Runtime;
 /// The report of [`Runtime`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeReport {
-    /// When the body began; for an `async fn`, when it was first polled.
+    /// The time at which the body began; for an `async fn`, the time at which it was first polled.
     pub start: Timestamp,
-    /// When the body returned, or its job was done.
+    /// The time at which the body returned, or its job was done.
     pub stop: Timestamp,
     /// The seconds from `start` to `stop`, by the monotonic clock.
     pub wall_seconds: f64,

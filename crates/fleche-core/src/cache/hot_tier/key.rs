@@ -119,7 +119,7 @@ pub(super) struct CachedResult {
     pub(super) weight: u64,
     /// The generation in which the result was valid.
     pub(super) generation: u64,
-    /// When the result becomes too old to be served; `None` for never.
+    /// The time at which the result becomes too old to be served, or `None` if it never does.
     pub(super) expires: Option<Instant>,
 }
 

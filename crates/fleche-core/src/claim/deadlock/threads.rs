@@ -225,14 +225,16 @@ mod linux {
         Some(BoundedWait { until, stack })
     }
 
-    /// Returns whether the timeout in milliseconds of `epoll_wait` is one: negative numbers mean none.
+    /// Returns whether this argument of `epoll_wait`, in milliseconds, sets a timeout: negative numbers mean that there
+    /// is none.
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // The argument is of 32 bits.
     fn has_timeout(argument: usize) -> bool {
         argument as u32 as i32 >= 0
     }
 
-    /// Returns whether the thread, which was seen at this rest, may hold the lock with this futex: its stack has a pointer
-    /// to the lock. If the thread has changed since then, the next sample shows its new state; until then it may.
+    /// Returns whether the thread, which was seen at this rest, may hold the lock with this futex: its stack has a
+    /// pointer to the lock. If the thread has changed since then, the next sample shows its new state; until then, the
+    /// thread may hold the lock.
     pub(super) fn may_hold(thread: ThreadId, rest: BoundedWait, futex: usize) -> bool {
         let call = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
         rests(&call) != Some(rest) || stack_has_pointer_to(futex, rest.stack)
