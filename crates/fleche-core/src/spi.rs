@@ -50,7 +50,8 @@ pub trait CacheSpi {
     /// Fails with the error of the store.
     fn claim_for_call(&self, key: &CallKey) -> Result<Option<Claim>>;
 
-    /// Returns the holder of a call's claim, if it is known, or `None` if the store is left alone because it fails.
+    /// Returns the holder of a call's claim, or `None` if the holder is not known or the store is left alone because it
+    /// fails.
     ///
     /// # Errors
     /// Fails with the error of the store.

@@ -113,7 +113,7 @@ pub trait ValueStore: Debug + Send + Sync {
     /// Returns the ids with this prefix, each once, in any order.
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>>;
 
-    /// Returns when the entry, which was put before, would survive a power failure, if the store can guarantee that.
+    /// Blocks until the entry, which was put before, would survive a power failure, if the store can guarantee that.
     /// Called for results that took long to compute. The default does nothing.
     fn sync(&self, id: &Digest) -> Result<()> {
         let _ = id;
@@ -197,7 +197,7 @@ pub trait CallStore: Debug + Send + Sync {
         std::ptr::from_ref(self).cast::<()>().addr()
     }
 
-    /// Returns when the record would survive a power failure, as [`ValueStore::sync`] does for values.
+    /// Blocks until the record would survive a power failure, as [`ValueStore::sync`] does for values.
     fn sync(&self, key: &CallKey) -> Result<()> {
         let _ = key;
         Ok(())

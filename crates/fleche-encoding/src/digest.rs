@@ -190,7 +190,7 @@ impl fmt::Debug for dyn CachedDigest {
 pub const CACHED_DIGEST_MARKER: &str = "$fleche_core::Hashed";
 
 thread_local! {
-    /// Whether the serializer asks for such a value.
+    /// Whether the serializer asks for a value with a cached digest.
     static REQUESTED: Cell<bool> = const { Cell::new(false) };
     static OFFERED: Cell<Option<Arc<dyn CachedDigest>>> = const { Cell::new(None) };
 }

@@ -118,7 +118,7 @@ pub struct Process {
     /// The set of process ids that this process sees, identified by a digest of the system's boot id and of the
     /// namespace of process ids.
     realm: u64,
-    /// When the process started, in clock ticks since boot; `None` if unknown.
+    /// The time at which the process started, in clock ticks since boot; `None` if unknown.
     began: Option<u64>,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{CallStore, ValueStore};
 use crate::error::Result;
 
-/// Which processes can use a store.
+/// The processes that can use a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
@@ -92,7 +92,7 @@ pub struct BackendInfo {
     pub name: &'static str,
     /// The purpose of the backend, in one line.
     pub summary: &'static str,
-    /// Which processes can share the backend's stores.
+    /// The processes that can share the backend's stores.
     pub reach: Reach,
     /// Whether another process that opens the store later finds the entries.
     pub durable: bool,

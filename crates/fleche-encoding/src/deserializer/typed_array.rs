@@ -143,8 +143,8 @@ impl<'de> de::Deserializer<'de> for Element {
 /// The length in bytes from which comparing the type pays off.
 const MIN_BLOCK: usize = 256;
 
-/// Decodes bytes that are one typed array as one block, if `T` is a known list of these numbers. `None` leaves it to `T` to
-/// decode the bytes, or to report the error.
+/// Decodes bytes that are one typed array as one block, if `T` is a known list of these numbers. Otherwise returns
+/// `None`, so that `T` decodes the bytes or reports the error.
 pub(crate) fn decode_list<T: 'static>(bytes: &[u8]) -> Option<T> {
     if bytes.len() < MIN_BLOCK {
         return None;

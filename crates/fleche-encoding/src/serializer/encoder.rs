@@ -18,7 +18,7 @@ pub(crate) struct Encoder<'b> {
     pub(crate) splices: bool,
     /// Whether an item was left unfinished.
     broken: bool,
-    /// Where to record the order of the entries of maps.
+    /// The place to record the order of the entries of maps.
     pub(crate) orders: Option<&'b mut EntryOrders>,
     /// The place for a value with a cached digest, if the whole value is one.
     pub(crate) cached: Option<&'b mut Option<Arc<dyn CachedDigest>>>,

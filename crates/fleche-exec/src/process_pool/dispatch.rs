@@ -147,7 +147,7 @@ impl EndedTasks {
 #[derive(Default)]
 pub(super) struct Deadlines {
     pub(super) workers: BTreeMap<(Instant, u64), u64>,
-    /// When the pool is to check again whether it has too few or too many workers.
+    /// The time at which the pool is to check again whether it has too few or too many workers.
     pub(super) next_check: Option<Instant>,
     /// Whether the timer thread runs.
     pub(super) watched: bool,

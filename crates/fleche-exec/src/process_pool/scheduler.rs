@@ -26,11 +26,11 @@ use crate::{budget::Budget, interrupt::Cancel};
 /// The tasks and workers of a pool.
 pub(super) struct Scheduler {
     state: Mutex<Dispatch>,
-    /// Notified when a worker has ended, or a job whose end was left to another thread.
+    /// Notified when a worker has ended, or when another thread has ended a job.
     pub(super) ended: Condvar,
     /// Notified when the next deadline has changed.
     due: Condvar,
-    /// Notified when a revoked task has come back, or will not.
+    /// Notified when a revoked task has come back, or can no longer come back.
     pub(super) revoked: Condvar,
     pub(super) context: Arc<PoolContext>,
     /// A reference to this scheduler, for jobs.

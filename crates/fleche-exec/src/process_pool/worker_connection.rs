@@ -220,7 +220,7 @@ struct Listener {
     context: Arc<PoolContext>,
     events: Arc<dyn WorkerEvents>,
     channel: UnixStream,
-    /// Where answers to the worker's requests are sent.
+    /// The sender of the answers to the worker's requests.
     answers: Sender<Message>,
     permits: Arc<ClaimPermits>,
 }

@@ -19,7 +19,7 @@ pub(super) enum TaskState {
     Started { deadline: Option<Instant> },
 }
 
-/// Where a task goes that its worker has not started.
+/// The destination of a task that its worker has not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReturnDestination {
     /// To the thread that waits for it.

@@ -1,4 +1,5 @@
-//! Notices the death of the pool's process. The channel may stay open after it, if another process holds it open.
+//! Notices the death of the pool's process. The channel may stay open after the death, if another process holds it
+//! open.
 
 use std::{os::fd::AsFd, process, thread, time::Duration};
 
