@@ -18,8 +18,8 @@ pub(crate) enum TempFile {
     Removal,
 }
 
-/// The time without a change of a temporary file after which the process that owns it is considered dead, if it cannot
-/// be determined whether the process is alive.
+/// The time after which a temporary file that has not changed counts as abandoned, if it cannot be determined whether
+/// the process that owns it is alive.
 const ABANDONED_AFTER: Duration = Duration::from_hours(24);
 
 impl TempFile {

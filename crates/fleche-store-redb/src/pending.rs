@@ -21,7 +21,7 @@ pub(crate) enum Change<T> {
     Removed,
 }
 
-/// A value, and when it was put, in nanoseconds since the Unix epoch.
+/// A value, and the time at which it was put, in nanoseconds since the Unix epoch.
 #[derive(Clone)]
 pub(crate) struct PutValue {
     pub(crate) bytes: Bytes,

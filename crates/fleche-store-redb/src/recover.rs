@@ -222,7 +222,8 @@ struct Reader<'a, 's, 'k> {
 }
 
 impl Reader<'_, '_, '_> {
-    /// Reads the keys in this gap. Returns `None` at its end, otherwise how far it came before damage.
+    /// Reads the keys in this gap. Returns `None` at the end of the gap, otherwise the prefix that reading reached
+    /// before it met damage.
     fn read(&mut self, gap: Gap, direction: Direction) -> Result<Option<u128>, redb::Error> {
         let (first, last) = (key(gap.first, 0), key(gap.last, u8::MAX));
         let mut reached = if direction == Direction::Up { gap.first } else { gap.last };

@@ -1,5 +1,5 @@
-//! The tables of the file, the tables that a transaction has open, when their entries survive, and the rows of the index of
-//! records.
+//! The tables of the file, the tables that a transaction has open, the durability of their entries, and the rows of the
+//! index of records.
 
 use std::{
     borrow::Cow,

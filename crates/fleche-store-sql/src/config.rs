@@ -30,10 +30,10 @@ macro_rules! sql_config {
             /// first schema of the user's `search_path`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub schema: Option<String>,
-            /// How long one operation may take: connecting, waiting for a lock, and each statement or transaction,
-            /// which has one more second for each 4 MiB that it sends. Operations that take longer fail. The default is
-            /// 5 seconds; in text, write `timeout = "10s"`. If stores of one database in a process have different
-            /// timeouts, the shortest applies.
+            /// The limit on the time of one operation: connecting, waiting for a lock, and each statement or
+            /// transaction, which has one more second for each 4 MiB that it sends. Operations that take longer fail.
+            /// The default is 5 seconds; in text, write `timeout = "10s"`. If stores of one database in a process have
+            /// different timeouts, the shortest applies.
             #[serde(
                 default = "default_timeout",
                 serialize_with = "write_timeout",

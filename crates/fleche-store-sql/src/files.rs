@@ -54,7 +54,7 @@ impl FileBytes {
     }
 
     /// Returns whether the file belongs to fleche, as far as its first page or its log shows. A SQLite file of at most
-    /// one page counts as one, since it holds no entries of any program.
+    /// one page counts as a file of fleche, since it holds no entries of any program.
     pub(crate) fn has_own_tables(&self) -> Result<bool> {
         let first = self.first()?;
         let length = self.file.metadata().map_err(Error::io("read the metadata of", &self.path))?.len();

@@ -130,7 +130,7 @@ impl Repair {
         Err(beyond_repair(&self.name, &failed, why))
     }
 
-    /// Repairs the file if it is damaged. Returns whether it was.
+    /// Repairs the file if it is damaged. Returns whether the file was repaired.
     fn repair(&self, file_bytes: &FileBytes, files: &RepairFiles, failed: &Failed) -> Result<bool> {
         let copy = free_path(&files.file)?;
         if let Some(other) = file_bytes.foreign_table()? {

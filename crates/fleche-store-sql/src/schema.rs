@@ -11,9 +11,9 @@ use crate::{
 /// The version of the tables that this version of fleche creates and reads.
 pub(crate) const VERSION: i64 = 1;
 
-/// The duration of a claim without renewal. A live process renews it three times as often, so a busy database or
-/// machine may delay the renewal for more than six seconds before another process takes over the call. After a kill,
-/// other processes wait at most this long.
+/// The duration of a claim without renewal. A live process renews a claim each time a third of this time has passed, so
+/// a busy database or machine may delay the renewal for more than six seconds before another process takes over the
+/// call. After a kill, other processes wait at most this long.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// The access of this user to the tables.

@@ -76,7 +76,7 @@ pub(super) struct Child {
 pub(super) struct KilledChild {
     /// The operations that the process acknowledged, as encoded frames.
     pub(super) acknowledged: Vec<u8>,
-    /// Why the process ended, if it was not killed as planned.
+    /// The reason why the process ended, if it was not killed as planned.
     pub(super) ended: Option<String>,
 }
 

@@ -15,8 +15,8 @@ use crate::{
     job::{self, JobError},
 };
 
-/// Refers to a call's function in another process of the same binary, or by name in another binary that registers the
-/// name.
+/// A reference to a call's function. Any process of the same binary can resolve it; other binaries can if it is a name
+/// that they register.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FunctionRef(FunctionRefKind);
 

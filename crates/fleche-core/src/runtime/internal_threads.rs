@@ -117,7 +117,7 @@ impl PendingReplies {
     }
 }
 
-/// A guard that counts until it is dropped.
+/// A guard that keeps a pending reply or a wait counted until it is dropped.
 #[derive(Debug)]
 #[must_use = "this counts until it is dropped"]
 pub struct PendingGuard {

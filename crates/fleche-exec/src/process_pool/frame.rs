@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Hello,
     /// To the worker: run call `number`. Parts: see `codec`.
     Task,
-    /// To the worker: return call `number`, or all calls (0), if they have not started.
+    /// To the worker: return call `number`, or all calls if `number` is 0, unless they have started.
     Revoke,
     /// To the worker: the answer to request `number`. Parts: see `served_stores`.
     Answer,

@@ -263,8 +263,8 @@ impl Inbox {
         waited.unwrap_or_else(PoisonError::into_inner).tasks.pop_front()
     }
 
-    /// Removes the task of this number, or all tasks (0), unless they have started. Returns the numbers of removed
-    /// tasks.
+    /// Removes the task with this number, or all tasks if the number is 0, unless they have started. Returns the
+    /// numbers of removed tasks.
     fn revoke(&self, asked: u64) -> Vec<u64> {
         let mut state = self.lock();
         let (back, rest): (VecDeque<_>, _) =

@@ -69,7 +69,8 @@ pub(super) trait WorkerEvents: Send + Sync {
     /// Handles the end of a task. The frame holds its duration and the counters.
     fn done(self: Arc<Self>, worker: u64, frame: &Frame, outcome: Result<Bytes, JobError>);
 
-    /// Handles the tasks that a worker returns after one task or all unstarted ones (0) were revoked.
+    /// Handles the tasks that a worker returns after the task `asked` was revoked, or all unstarted tasks if `asked` is
+    /// 0.
     fn revoked(self: Arc<Self>, worker: u64, asked: u64, numbers: &[u64]);
 
     /// Handles the death of a worker: its started task is lost or retried, and its other tasks go to other workers.

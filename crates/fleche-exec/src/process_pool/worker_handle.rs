@@ -311,7 +311,8 @@ impl WorkerHandle {
         }
     }
 
-    /// Removes the tasks that the worker returns after one task or all unstarted ones (0) were revoked.
+    /// Removes the tasks that the worker returns after the task `asked` was revoked, or all unstarted tasks if `asked`
+    /// is 0.
     pub(super) fn revoked(&mut self, asked: u64, numbers: &[u64]) -> ReturnedTasks {
         if asked == 0 {
             self.revoking_all = false;

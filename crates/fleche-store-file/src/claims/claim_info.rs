@@ -14,14 +14,14 @@ const MAX_AWAITED: usize = 8;
 const CHECKSUM: usize = 8;
 const LENGTH: usize = 2;
 
-/// The holder of a claim, when it acquired the claim, and the calls that it waits for. Another process may overwrite it
-/// at any time.
+/// The holder of a claim, the time at which it acquired the claim, and the calls that it waits for. Another process may
+/// overwrite it at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ClaimInfo {
     key: [u8; 32],
     level: u8,
     pub(super) process: Process,
-    /// When the claim was acquired, in nanoseconds since the Unix epoch.
+    /// The time at which the claim was acquired, in nanoseconds since the Unix epoch.
     pub(super) since: u64,
     awaits: Option<Vec<[u8; 32]>>,
 }

@@ -209,7 +209,7 @@ impl Drop for ByteClaim {
     }
 }
 
-/// A claim that another process holds, or another caller in this one.
+/// A claim that another process holds, or another caller in this process.
 struct ContendedByte {
     table: Arc<ClaimTable>,
     position: ClaimPosition,
