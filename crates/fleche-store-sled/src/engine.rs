@@ -25,7 +25,7 @@ pub(crate) struct Engine {
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The time that a thread waits for sled after a write has failed.
 const MAX_WAIT_AFTER_FAILURE: Duration = Duration::from_millis(500);
-/// The time that a thread waits for sled if no failure is known. sled does not report all of them.
+/// The time that a thread waits for sled if no failure is known. sled does not report every failure.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// The directories that sled could not close, and keeps locked until the process ends.

@@ -226,9 +226,9 @@ fn copy_found(from: &Connection, to: &Connection, table: &str, columns: &str, ca
     Ok(())
 }
 
-/// Makes new numbers larger than all earlier ones. If the last number is unreadable, the count of milliseconds since
-/// the Unix epoch, which is larger, replaces it. So a claim that was granted before the damage is never confused with a
-/// later one.
+/// Makes new numbers larger than all earlier ones, even if the last of these cannot be read: they begin at least at the
+/// number of milliseconds since the Unix epoch, which no earlier number has reached. So a claim that was granted before
+/// the damage is never confused with a later one.
 fn count_on(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let least = i64::try_from(now).unwrap_or(0);

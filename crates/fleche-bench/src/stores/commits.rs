@@ -24,7 +24,8 @@ const THREADS: usize = 8;
 /// The number of rounds, in each of which the store and redb alone are measured.
 const ROUNDS: u32 = 3;
 
-/// Compares shared commits, with batches of the same size and durability, and returns the rows.
+/// Compares commits that threads share with commits to redb alone, in batches of the same size and durability, and
+/// returns the rows.
 pub(super) fn run_shared(quick: bool) -> Result<Vec<Row>, String> {
     let records: u32 = if quick { 800 } else { 100_000 };
     let items: Vec<_> = (0..records.into()).map(item).collect();
@@ -105,7 +106,7 @@ fn alone(file: &Path, items: &[Item], stats: CommitStats) -> Result<Duration, St
     Ok(begun.elapsed())
 }
 
-/// Compares misses and hits of one thread, and returns the rows.
+/// Compares misses and hits of one thread with redb alone, and returns the rows.
 pub(super) fn run_single(quick: bool) -> Result<Vec<Row>, String> {
     let records: u64 = if quick { 800 } else { 100_000 };
     let directory = scratch_directory()?;
