@@ -40,7 +40,7 @@ const NOBODY: u32 = 65_534;
 /// The switch is permanent, so a test must call this in a process of its own.
 ///
 /// # Panics
-/// Panics if the process must not change its user.
+/// Panics if the process is not permitted to change its user.
 pub fn give_up_root() {
     if Uid::effective().is_root() {
         setgroups(&[]).expect("root can give up its groups");

@@ -1,5 +1,5 @@
-//! The files of a SQLite database, bypassing SQLite: their bytes, and copies of damaged files, which users may want to
-//! inspect.
+//! The files of a SQLite database, as read and written without SQLite: their bytes, and copies of damaged files, which
+//! users may want to inspect.
 
 use std::{
     ffi::OsString,

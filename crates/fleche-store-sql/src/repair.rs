@@ -280,8 +280,8 @@ impl<'a> Damaged<'a> {
         begin().map_err(Error::backend::<rusqlite::Error>(self.store))
     }
 
-    /// Replaces this database by the other, in one transaction, if `is_unchanged` returns `true` once no other connection can
-    /// write. Returns whether the database was replaced. The journal mode stays as the header says.
+    /// Replaces this database with the other, in one transaction, if `is_unchanged` returns `true` once no other
+    /// connection can write. Returns whether the database was replaced. The journal mode stays as the header says.
     pub(crate) fn replace_with(&mut self, other: &Path, is_unchanged: impl FnOnce() -> Result<bool>) -> Result<bool> {
         let mut checked = Ok(true);
         let done = self.reset_to(other, || {
