@@ -145,7 +145,7 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Replaces the bytes of digests, which depend on the function's tokens, by `…`.
+    /// Replaces the bytes of digests, which depend on the function's tokens, with `…`.
     fn without_digests(text: &str) -> String {
         let (mut shown, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('[') {

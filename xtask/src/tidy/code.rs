@@ -80,7 +80,7 @@ fn block_comment(rest: &str) -> usize {
     rest.len()
 }
 
-/// Replaces items with `#[cfg(test)]` by blanks in code that [`code_only`] returned. Line numbers stay the same.
+/// Replaces items that have `#[cfg(test)]` with blanks in code that [`code_only`] returned. Line numbers stay the same.
 pub(crate) fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut text = code.to_owned();

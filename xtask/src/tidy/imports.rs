@@ -1,4 +1,4 @@
-//! No two files of a crate import each other, directly or through others.
+//! The rule that no two files of a crate import each other, directly or through others.
 //!
 //! Names that only `use …::*` brings in are not seen; clippy refuses these imports (`wildcard_imports`).
 

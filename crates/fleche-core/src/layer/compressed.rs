@@ -1,4 +1,4 @@
-//! `Compressed`: a layer that compresses the values of another store to Zstandard frames.
+//! `Compressed`: a layer that compresses the values of another store into Zstandard frames.
 
 use std::{
     io::{self, Read, Write},
@@ -16,7 +16,7 @@ use crate::{
     store::{Check, Entries, Reach, ValueStore, ValueStoreConfig},
 };
 
-/// A layer that compresses each value to one [Zstandard](https://www.rfc-editor.org/rfc/rfc8878) frame in another
+/// A layer that compresses each value into one [Zstandard](https://www.rfc-editor.org/rfc/rfc8878) frame in another
 /// store. The value keeps its digest as its id, and every read is verified against it.
 ///
 /// Values that the inner store held before stay readable. Without this layer, the inner store reports compressed values
