@@ -80,8 +80,8 @@ impl Scheduler {
         self.dispatch(state, EndedTasks::default());
     }
 
-    /// Dispatches as many tasks as possible, in order, and ends workers that are no longer needed. Then ends these
-    /// jobs.
+    /// Dispatches as many tasks as possible, in order, and ends workers that are no longer needed. Then ends the jobs
+    /// in `ended`.
     pub(super) fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, Dispatch>, mut ended: EndedTasks) {
         if state.killed {
             ended.add(mem::take(&mut state.queue), &JobError::Cancelled);

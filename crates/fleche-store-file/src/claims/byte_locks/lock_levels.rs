@@ -1,18 +1,19 @@
 //! The mapping of calls to bytes of the lock file, and the way around claims of dead processes whose locks persist.
 //!
-//! Open file description locks end with the last process that has the description. That is the claim holder, unless
-//! it has forked children that have not executed another program: if the holder is killed, its locks last until these
+//! Open file description locks end with the last process that has the description. That is the claim holder, unless it
+//! has forked children that have not executed another program: if the holder is killed, its locks last until these
 //! children end too. So each call has eight bytes, its *levels*. A process that has locked one of them, and finds no
-//! higher one locked, holds the claim. Normally that is level 0. A process that finds a level locked although the
-//! holder published for it is dead waits for the next level instead, and a process that locks a level and finds a
-//! higher one locked releases it and waits there. So all processes meet at the highest level in use. Once that is free,
-//! level 0 is used again, or the lowest level that dead holders leave free.
+//! higher one locked, holds the claim. Normally that is level 0. The holder that is published for a locked level may be
+//! dead; a process that finds this waits for the next level instead. A process that locks a level and finds a higher
+//! one locked releases its level and waits for the higher one. So all processes meet at the highest level in use. Once
+//! that is free, level 0 is used again, or the lowest level that dead holders leave free.
 //!
 //! A waiting process is woken when the lock that it waits for is released. It also checks from time to time whether it
 //! waits at the right level ([`LockFile::check_wait`]), so it never waits forever for a dead process. In two cases, two
-//! processes may hold a claim at once, which costs one computation: if one locks level 0 at the very moment at which a
-//! forked child ends and releases it, while the other moves on to the next level, neither sees what the other is about
-//! to do; and if a holder is suspended between locking and publishing for longer than two checks take ([`Suspect`]).
+//! processes may hold a claim at once, which costs one computation. In the first case, a forked child ends and releases
+//! level 0 while one process locks that level and another moves on to the next level: neither sees what the other is
+//! about to do. In the second case, a holder is suspended between locking and publishing for longer than two checks
+//! take ([`Suspect`]).
 
 use std::{io, time::SystemTime};
 
