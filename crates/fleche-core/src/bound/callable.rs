@@ -34,7 +34,7 @@ pub trait Callable<Args>: Send + 'static {
         None
     }
 
-    /// Returns this function if it is memoized, or `None`.
+    /// Returns this function, or `None` if it is not memoized.
     #[doc(hidden)]
     fn function(&self) -> Option<&'static Function> {
         function::by_type(TypeId::of::<Self>())

@@ -59,7 +59,8 @@ impl Polls {
         drop(before);
     }
 
-    /// Returns the wake-up of the leader since which it has not been polled, or `None`.
+    /// Returns the first wake-up of the leader after its last poll. Returns `None` if it was not woken since then, or
+    /// has ended.
     pub fn unpolled(&self) -> Option<Unpolled> {
         let state = self.lock();
         state.woken.filter(|_| state.task.is_some()).map(|woken| Unpolled { after: state.count, woken })

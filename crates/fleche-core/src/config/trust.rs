@@ -84,7 +84,7 @@ fn read(path: &Path, file: File) -> Result<String> {
     if text.len() as u64 > MAX_CONFIG_LEN { Err(config_error(path, too_long(text.len() as u64))) } else { Ok(text) }
 }
 
-/// Returns why a file of this kind or length is never read, or `None`.
+/// Returns why a file of this kind or length is never read, or `None` if it may be read.
 fn unusable(metadata: &Metadata) -> Option<String> {
     if !metadata.is_file() {
         return Some("it is not a regular file".to_owned());
@@ -137,7 +137,8 @@ mod owners {
     /// The mode bit of a directory in which users can remove and rename only their own files.
     const STICKY: u32 = 0o1000;
 
-    /// Returns why another user may have written the content of the file, or `None`.
+    /// Returns why another user may have written the content of the file, or `None` if no other user can have written
+    /// it.
     pub(super) fn untrusted_file(file: &Metadata) -> Option<String> {
         if !is_trusted(file.uid()) {
             return Some(format!("it belongs to user {}, who is neither you nor root; {REMEDY}", file.uid()));
@@ -145,7 +146,7 @@ mod owners {
         is_writable_by_others(file).then(|| format!("other users can write to it; run `chmod go-w` on it, or {REMEDY}"))
     }
 
-    /// Returns why another user may have placed the file there, or `None`.
+    /// Returns why another user may have placed the file there, or `None` if no other user can have done so.
     pub(super) fn untrusted_location(path: &Path, file: &Metadata) -> Option<String> {
         let directory = path.parent()?;
         untrusted_directory(directory, file).or_else(|| {

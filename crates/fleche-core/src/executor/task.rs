@@ -247,7 +247,7 @@ pub(super) struct SharedTask {
     /// The address of the cache's call store.
     pub(super) cache: usize,
     pub(super) key: CallKey,
-    /// The requested resources, or `None`.
+    /// The requested resources, or `None` if none were requested.
     pub(super) asks: Option<Resources>,
 }
 

@@ -69,7 +69,8 @@ pub(crate) fn mode() -> Mode {
     *mode
 }
 
-/// Returns the time since which records count, if only those of this run count.
+/// Returns the time at which this run began, if only records that were written since then count. Otherwise returns
+/// `None`.
 pub(crate) fn refreshed_since() -> Option<u64> {
     match FROM_ENVIRONMENT.0 {
         Mode::Refresh(since) => Some(since),

@@ -240,9 +240,9 @@ mod owners {
 /// Keeps `SIGXFSZ` from ending the process. A write past the limit then fails with
 /// [`FileTooLarge`](std::io::ErrorKind::FileTooLarge), on every thread, including those of storage engines.
 ///
-/// [`OpenStores`](crate::store::OpenStores) calls this. A store that writes files and keeps no such table calls it when it is
-/// opened. Repeated calls do nothing. A handler of the program is kept, and so is an ignored signal. Programs that this one
-/// executes get the system's default.
+/// [`OpenStores`](crate::store::OpenStores) calls this. A store that writes files but is not in such a table calls this
+/// function when it is opened. Repeated calls do nothing. If the program already handles or ignores the signal, nothing
+/// changes. Programs that this one executes get the system's default.
 pub(crate) fn catch_size_limit_signal() {
     #[cfg(unix)]
     {

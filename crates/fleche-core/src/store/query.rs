@@ -90,12 +90,13 @@ impl Query {
         self
     }
 
-    /// Returns the full name that the function must have, or `None`. Stores with an index by name use it.
+    /// Returns the full name that the function must have, or `None` if any name matches. Stores with an index by name
+    /// use it.
     pub fn function_name(&self) -> Option<&str> {
         self.function.as_deref()
     }
 
-    /// Returns the version that the function must have, or `None`.
+    /// Returns the version that the function must have, or `None` if any version matches.
     pub fn version_number(&self) -> Option<u64> {
         self.version
     }
@@ -110,7 +111,7 @@ impl Query {
         &self.metadata
     }
 
-    /// Returns the earliest time at which the record may have been written, or `None`.
+    /// Returns the earliest time at which the record may have been written, or `None` if any time matches.
     pub fn earliest(&self) -> Option<Timestamp> {
         self.since
     }
