@@ -205,7 +205,7 @@ fn check_query(cache: &Cache) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the answer of the cache, or `None` if the store failed or panicked, which direct queries may report.
+/// Returns the answer of the cache, or `None` if the store failed or panicked. Direct queries may report both.
 fn unless_failed<T>(ask: impl FnOnce() -> StoreResult<T>) -> Result<Option<T>, String> {
     match catch_unwind(AssertUnwindSafe(ask)) {
         Err(_) | Ok(Err(Error::Io { .. } | Error::Backend { .. })) => Ok(None),

@@ -104,8 +104,8 @@ impl Database {
     }
 }
 
-/// Fails if the keys are out of order, as damaged pages may return them; an iteration that continues after the last key
-/// might never end.
+/// Fails if the keys are out of order, which shows that pages are damaged. An iteration that continues after the last
+/// key of the page might never end.
 fn in_order<K: Ord, T>(from: &Bound<K>, page: &[(K, T)]) -> Result<(), redb::Error> {
     let begins = page.first().is_none_or(|(first, _)| match from {
         Bound::Included(from) => first >= from,

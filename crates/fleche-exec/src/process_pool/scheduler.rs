@@ -189,7 +189,8 @@ impl Scheduler {
         }
     }
 
-    /// Waits until all workers have ended. Returns at once on a thread of the pool, which workers need in order to end.
+    /// Waits until all workers have ended. Returns at once on a thread of the pool, because workers need these threads
+    /// in order to end.
     pub(super) fn wait(&self) {
         if request_pool::is_own_thread() {
             return;
