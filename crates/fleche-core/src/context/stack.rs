@@ -390,7 +390,8 @@ struct Known {
 const UNKNOWN: u64 = 0;
 /// The id that means that there is no tier.
 const NONE: u64 = 1;
-/// The generation that means any: an entered cache hides the default cache, so its generation does not matter.
+/// The value that stands for any generation: an entered cache hides the default cache, so the generation of the default
+/// cache does not matter.
 const ANY: u64 = u64::MAX;
 
 thread_local! {

@@ -61,8 +61,8 @@ struct State {
     /// The in-flight calls that the running task is part of.
     task: Vec<Arc<InFlightCall>>,
     granted: HashMap<u64, Leader>,
-    /// The first permit that the running task was granted: for its own call, or else for a call that its body makes.
-    /// Claims that the worker asks for without naming an enclosing call count as made within it.
+    /// The first permit that the running task was granted: for its own call, or else for a call that its body makes. If
+    /// the worker asks for a claim without naming an enclosing call, this permit's call counts as the enclosing one.
     root: Option<u64>,
     next: u64,
     /// Whether the worker is gone.
